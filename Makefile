@@ -43,3 +43,55 @@ lock: $(UV) ## Resolve the dependency groups of pyproject.toml into requirements
 	    --no-annotate --custom-compile-command "make lock" $$([ $$group = data ] && echo --no-deps) \
 	    --group pyproject.toml:$$group -o requirements/$$group.txt || exit 1; \
 	done
+	@sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements/uv.txt | $(UV) pip compile --quiet --universal --generate-hashes \
+	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" - -o requirements/uv.txt
+
+# What points every AWS tool at the local cloud, and nowhere else.
+LOCAL = $(BIN)/python -m localcloud env --port $(PORT) --
+PORT ?= 4566
+
+.PHONY: up
+up: install ## Start the local cloud in the background, if it is not up
+	@$(BIN)/python -m localcloud up --port $(PORT)
+
+.PHONY: stop
+stop: ## Stop the local cloud; its data stay for the next start
+	@[ ! -x $(BIN)/python ] || $(BIN)/python -m localcloud down
+
+.PHONY: deploy-local
+deploy-local: up ## Build and deploy the stack to the local cloud
+	@LAYER_PLATFORM= $(LOCAL) tools/deploy_local
+
+.PHONY: demo
+demo: deploy-local ## Drop data, follow the run, see the model answer: everything on this machine
+	@$(LOCAL) $(BIN)/python -m tools.demo
+
+.PHONY: explain
+explain: ## From the endpoint that serves back to the data versions (local cloud; AWS: make explain LOCAL= STACK=name)
+	@$(LOCAL) $(BIN)/python -m tools.explain $(STACK)
+
+.PHONY: test
+test: install ## Run every test
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+WORKERS ?= 2
+
+.PHONY: check
+check: install ## What CI runs besides the tests; edits nothing
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m tools.lint_state_machines
+	@$(BIN)/python -m tools.lint_policies
+	@$(BIN)/python -m tools.draw_flow --check
+	@.venvs/sam/bin/cfn-lint template.yaml
+	@AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venvs/sam/bin/sam validate --lint
+
+.PHONY: format
+format: install ## Format and mend what ruff can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: clean
+clean: stop ## Remove everything that make has made
+	@rm -rf .local .aws-sam .venvs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
