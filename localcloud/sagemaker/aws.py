@@ -1,0 +1,304 @@
+"""The rest of AWS, seen from SageMaker: S3, CloudWatch, logs and events of the same local endpoint."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from .errors import JobFailedError
+from .files import extract_tar, regular_files, safe_path
+
+__all__ = ["Aws", "Credentials", "LogStream", "S3Object", "extract_tar", "safe_path", "split_uri"]
+
+_TRANSFER = TransferConfig(use_threads=False)
+_CONFIG = Config(
+    s3={"addressing_style": "path"},
+    retries={"mode": "standard", "total_max_attempts": 3},
+    max_pool_connections=32,
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+)
+_LOG_FLUSH_SECONDS = 0.2
+_LOG_BATCH = 1000
+_LOG_EVENT_CHARACTERS = 60_000  # 256 KiB an event, 4 bytes a character at most
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Keys of an account or of an assumed role; `token` is empty for an account's own keys."""
+
+    access_key: str
+    secret_key: str
+    token: str = ""
+
+
+@dataclass(frozen=True)
+class S3Object:
+    bucket: str
+    key: str
+    relative: str
+    """Path below the folder that the object is copied to."""
+    size: int
+
+
+PutEvent = Callable[[dict[str, Any]], None]
+AssumeRole = Callable[[str, str], Credentials]
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """`s3://bucket/key` -> (bucket, key)."""
+    parts = urlsplit(uri, allow_fragments=False)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise JobFailedError(f"ClientError: {uri!r} is not an S3 URI; expected s3://bucket/key.")
+    return parts.netloc, uri.split(parts.netloc, 1)[1].lstrip("/")
+
+
+class Aws:
+    """Clients for the local endpoint under one set of credentials.
+
+    `put_event` takes one PutEvents entry (the engine's own way in, because PutEvents refuses `aws.*` sources);
+    `assume_role(role_arn, session_name)` gives the credentials of a role, and raises AwsError when SageMaker may not.
+    Without it everything runs under the account's own keys.
+    """
+
+    def __init__(
+        self,
+        endpoint_url: str,
+        region: str,
+        account_id: str,
+        *,
+        put_event: PutEvent | None = None,
+        assume_role: AssumeRole | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self.endpoint_url = endpoint_url
+        self.region = region
+        self.account_id = account_id
+        self.credentials = credentials or Credentials(account_id, "local")
+        self._put_event = put_event
+        self._assume_role = assume_role
+        self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def arn(self, kind: str, name: str) -> str:
+        """`kind` is ARN's word (`training-job`, `endpoint-config`); SageMaker lower-cases names in ARNs."""
+        return f"arn:aws:sagemaker:{self.region}:{self.account_id}:{kind}/{name.lower()}"
+
+    def client(self, service: str) -> Any:
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self._session().client(
+                    service, region_name=self.region, endpoint_url=self.endpoint_url, config=_CONFIG
+                )
+            return self._clients[service]
+
+    def for_role(self, role_arn: str, session_name: str) -> Aws:
+        """The same endpoint under a role's credentials, as the platform uses a job's or a model's role."""
+        if self._assume_role is None:
+            return self
+        return Aws(
+            self.endpoint_url,
+            self.region,
+            self.account_id,
+            put_event=self._put_event,
+            assume_role=self._assume_role,
+            credentials=self._assume_role(role_arn, session_name),
+        )
+
+    def environment(self) -> dict[str, str]:
+        """What a container gets so that boto3 inside it finds this endpoint, with these credentials."""
+        token = {"AWS_SESSION_TOKEN": self.credentials.token} if self.credentials.token else {}
+        return {
+            "AWS_ACCESS_KEY_ID": self.credentials.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.credentials.secret_key,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **token,
+        }
+
+    def emit_event(self, detail_type: str, resources: list[str], detail: dict[str, Any]) -> None:
+        """Put one event of source `aws.sagemaker` on the default bus."""
+        entry = {
+            "Source": "aws.sagemaker",
+            "DetailType": detail_type,
+            "Resources": resources,
+            "Detail": json.dumps(detail),
+        }
+        if self._put_event is not None:
+            self._put_event(entry)
+            return
+        failed = self.client("events").put_events(Entries=[entry])
+        if failed["FailedEntryCount"]:
+            raise RuntimeError(f"the event bus refused {detail_type!r}: {failed['Entries'][0]}")
+
+    # S3 -------------------------------------------------------------------------------------------------------------
+
+    def list_objects(self, uri: str) -> list[S3Object]:
+        """Every object whose key starts with the URI's key, with its path relative to it, sorted by key.
+
+        A prefix that is cut inside a name keeps that name's whole text (`data/part` finds `part-0.csv`), so an exact
+        key gives its basename. Folder markers (keys that end in `/`) are left out.
+        """
+        bucket, prefix = split_uri(uri)
+        pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [
+            S3Object(bucket, item["Key"], _relative(prefix, item["Key"]), item["Size"])
+            for page in pages
+            for item in page.get("Contents", [])
+            if not item["Key"].endswith("/")
+        ]
+
+    def download_prefix(self, uri: str, destination: Path) -> int:
+        """Copy every object of the prefix below `destination`; returns how many there were."""
+        objects = self.list_objects(uri)
+        for item in objects:
+            self.download_object(item, safe_path(destination, item.relative))
+        return len(objects)
+
+    def download_object(self, item: S3Object, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.client("s3").download_file(item.bucket, item.key, str(path), Config=_TRANSFER)
+        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+            raise JobFailedError(
+                "ClientError: Data download failed:Failed to download data. Please check your s3 objects and ensure "
+                f"that there is no object that is both a folder as well as a file ({item.key})."
+            ) from error
+
+    def download(self, uri: str, path: Path) -> None:
+        """Copy one object to a file."""
+        bucket, key = split_uri(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.client("s3").download_file(bucket, key, str(path), Config=_TRANSFER)
+
+    def upload(self, path: Path, uri: str, kms_key_id: str | None = None, content_type: str | None = None) -> None:
+        """Copy one file to an object; with a key id it is encrypted by SSE-KMS."""
+        bucket, key = split_uri(uri)
+        extra: dict[str, str] = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
+        if content_type:
+            extra["ContentType"] = content_type
+        self.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra, Config=_TRANSFER)
+
+    def upload_dir(self, directory: Path, uri: str, kms_key_id: str | None = None) -> int:
+        """Copy every regular file of a folder below the prefix, links left out; returns how many there were."""
+        files = regular_files(directory)
+        for file in files:
+            self.upload(file, f"{uri.rstrip('/')}/{file.relative_to(directory).as_posix()}", kms_key_id)
+        return len(files)
+
+    def _session(self) -> boto3.Session:
+        session = botocore.session.get_session()
+        session.register_component("data_loader", _loader())
+        return boto3.Session(
+            aws_access_key_id=self.credentials.access_key,
+            aws_secret_access_key=self.credentials.secret_key,
+            aws_session_token=self.credentials.token or None,
+            region_name=self.region,
+            botocore_session=session,
+        )
+
+
+def _relative(prefix: str, key: str) -> str:
+    rest = key[len(prefix) :]
+    if prefix.endswith("/") or rest.startswith("/") or not prefix:
+        return rest[1:] if rest.startswith("/") else rest
+    return prefix.rsplit("/", 1)[-1] + rest
+
+
+_loaders: list[Any] = []
+
+
+def _loader() -> Any:
+    """botocore's model loader, shared by all sessions: it caches what it reads from disk."""
+    if not _loaders:
+        _loaders.append(botocore.session.get_session().get_component("data_loader"))
+    return _loaders[0]
+
+
+class LogStream:
+    """One CloudWatch Logs stream; lines are sent in batches from a thread of its own.
+
+    A log that cannot be delivered never fails the job it tells about: `failures` counts the batches that were lost.
+    """
+
+    def __init__(self, aws: Aws, group: str, stream: str) -> None:
+        self._client = aws.client("logs")
+        self._group, self._stream = group, stream
+        self.failures = 0
+        self._pending: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"logs {stream}", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Queue one line (without its newline); empty lines are left out, as CloudWatch refuses them."""
+        if line.strip():
+            event = {"timestamp": int(time.time() * 1000), "message": line[:_LOG_EVENT_CHARACTERS]}
+            with self._lock:
+                self._pending.append(event)
+
+    def close(self) -> None:
+        """Send what is left and end the thread."""
+        self._closed.set()
+        self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        self._attempt(self._create)
+        while not self._closed.wait(_LOG_FLUSH_SECONDS):
+            self._flush()
+        self._flush()
+
+    def _create(self) -> None:
+        for create, names in (
+            (self._client.create_log_group, {"logGroupName": self._group}),
+            (self._client.create_log_stream, {"logGroupName": self._group, "logStreamName": self._stream}),
+        ):
+            try:
+                create(**names)
+            except self._client.exceptions.ResourceAlreadyExistsException:
+                continue
+
+    def _flush(self) -> None:
+        for batch in self._batches():
+            self._attempt(
+                lambda batch=batch: self._client.put_log_events(
+                    logGroupName=self._group, logStreamName=self._stream, logEvents=batch
+                )
+            )
+
+    def _batches(self) -> Iterator[list[dict[str, Any]]]:
+        """What is pending, in batches below the API's 10,000 events and 1 MiB."""
+        with self._lock:
+            pending, self._pending = self._pending, []
+        batch: list[dict[str, Any]] = []
+        size = 0
+        for event in pending:
+            weight = len(event["message"].encode()) + 26
+            if batch and (len(batch) == _LOG_BATCH or size + weight > 1_000_000):
+                yield batch
+                batch, size = [], 0
+            batch.append(event)
+            size += weight
+        if batch:
+            yield batch
+
+    def _attempt(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except (ClientError, BotoCoreError):
+            self.failures += 1

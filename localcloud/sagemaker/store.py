@@ -1,0 +1,81 @@
+"""Documents on disk: one JSON file each, written atomically, cached in memory, safe between threads.
+
+A document is what the API describes, in its wire form (timestamps are epoch seconds as numbers). Names are
+looked up without regard to case, because SageMaker's ARNs are lower case.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+Document = dict[str, Any]
+
+
+class Store:
+    """`<root>/<kind>/<name>.json`. Every value handed out or taken in is a copy."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.RLock()
+        self._kinds: dict[str, dict[str, Document]] = {}
+
+    def get(self, kind: str, name: str) -> Document | None:
+        with self._lock:
+            return copy.deepcopy(self._load(kind).get(name.lower()))
+
+    def create(self, kind: str, name: str, document: Document) -> bool:
+        """False, and nothing written, when the name is taken."""
+        with self._lock:
+            if name.lower() in self._load(kind):
+                return False
+            self._write(kind, name, document)
+            return True
+
+    def put(self, kind: str, name: str, document: Document) -> None:
+        with self._lock:
+            self._write(kind, name, document)
+
+    def update(self, kind: str, name: str, change: Callable[[Document], None]) -> Document:
+        """Apply `change` to the document in one step; KeyError when there is none. Returns the new document."""
+        with self._lock:
+            document = copy.deepcopy(self._load(kind)[name.lower()])
+            change(document)
+            self._write(kind, name, document)
+            return document
+
+    def delete(self, kind: str, name: str) -> bool:
+        """False when there was none."""
+        with self._lock:
+            if self._load(kind).pop(name.lower(), None) is None:
+                return False
+            self._path(kind, name).unlink(missing_ok=True)
+            return True
+
+    def all(self, kind: str) -> list[Document]:
+        """Every document of the kind, in no particular order."""
+        with self._lock:
+            return copy.deepcopy(list(self._load(kind).values()))
+
+    def _load(self, kind: str) -> dict[str, Document]:
+        if kind not in self._kinds:
+            files = (self._root / kind).glob("*.json")
+            self._kinds[kind] = {unquote(file.stem): json.loads(file.read_text("utf-8")) for file in files}
+        return self._kinds[kind]
+
+    def _write(self, kind: str, name: str, document: Document) -> None:
+        path = self._path(kind, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(document), "utf-8")
+        os.replace(temporary, path)
+        self._load(kind)[name.lower()] = copy.deepcopy(document)
+
+    def _path(self, kind: str, name: str) -> Path:
+        return self._root / kind / f"{quote(name.lower(), safe='')}.json"
