@@ -1,0 +1,109 @@
+"""Measure the predictions on the test set, so that later predictions can be compared with them.
+
+Runs as    processing job, state "Baseline model quality"
+Reads      --config         config.json: `definition` (problem)
+           --predictions    folder of CSV parts with the header `prediction,label` and for binary classification
+                            `probability` (of class 1; prediction and label are 0 or 1). For regression both are in
+                            the target's unit. One row for each row of the test set, no field empty
+Writes     --output         statistics.json and constraints.json in Model Monitor's formats
+Fails      with exit code 1 and the reason in --message when the rows are not as said above
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import csv as arrow_csv
+
+from perennial import model_quality
+from perennial.metrics import MetricError, MetricInputError
+
+COLUMNS = ("prediction", "label", "probability")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the job; return its exit code."""
+    arguments = parse_arguments(argv)
+    try:
+        documents = measure(json.loads(arguments.config.read_text())["definition"], arguments.predictions)
+    except MetricError as error:
+        arguments.message.parent.mkdir(parents=True, exist_ok=True)
+        arguments.message.write_text(f"The baseline of the model cannot be computed: {error}", encoding="utf-8")
+        print(error, file=sys.stderr)
+        return 1
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name, document in documents.items():
+        text = json.dumps(document, allow_nan=False, indent=2)
+        (arguments.output / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    print(f"measured {documents['statistics']['dataset']['item_count']} predictions")
+    return 0
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Return the paths; the defaults are where SageMaker mounts them."""
+    parser = argparse.ArgumentParser(description="Measure the predictions on the test set.")
+    parser.add_argument("--config", type=Path, default="/opt/ml/processing/input/config/config.json")
+    parser.add_argument("--predictions", type=Path, default="/opt/ml/processing/input/predictions")
+    parser.add_argument("--output", type=Path, default="/opt/ml/processing/output")
+    parser.add_argument("--message", type=Path, default="/opt/ml/output/message")
+    return parser.parse_args(argv)
+
+
+def measure(definition: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
+    """Return both documents by name. Raises MetricInputError: the predictions are not sound."""
+    problem = definition["problem"]
+    columns = read(folder)
+    statistics = model_quality.statistics(
+        problem,
+        columns["label"],
+        columns["prediction"],
+        columns.get("probability"),
+        evaluation_time=datetime.now(UTC),
+    )
+    return {"statistics": statistics, "constraints": model_quality.constraints(problem, statistics)}
+
+
+def read(folder: Path) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of all parts, `(n_rows,)` each."""
+    parts = sorted(path for path in folder.rglob("*.csv") if path.is_file())
+    if not parts:
+        raise MetricInputError(f"there is no CSV file below {folder}; expected at least one part with a header")
+    tables = [read_part(path) for path in parts]
+    for path, table in zip(parts, tables, strict=True):
+        if set(table) != set(tables[0]):
+            raise MetricInputError(f"{path.name} has the columns {sorted(table)}, {parts[0].name} {sorted(tables[0])}")
+    return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+
+
+def read_part(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of one part that this job knows."""
+    converting = arrow_csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.float64()), null_values=[""])
+    try:
+        table = arrow_csv.read_csv(path, convert_options=converting)
+    except pa.ArrowInvalid as error:
+        raise MetricInputError(f"{path.name}: {error}") from error
+    missing = [name for name in ("prediction", "label") if name not in table.column_names]
+    if missing:
+        raise MetricInputError(
+            f"{path.name} has the columns {table.column_names}; expected {' and '.join(missing)} too"
+        )
+    known = {name: table.column(name).to_numpy() for name in COLUMNS if name in table.column_names}
+    for name, values in known.items():
+        empty = np.flatnonzero(np.isnan(values))
+        if empty.size:
+            raise MetricInputError(
+                f"{path.name}: {name} is empty or not a number in row {empty[0] + 1} of {values.size}"
+            )
+    return known
+
+
+if __name__ == "__main__":
+    sys.exit(main())
