@@ -1,0 +1,291 @@
+"""The configuration of one run: built-in defaults < model.yaml < stack parameters < the run's input.
+
+`resolve` returns a frozen `Configuration` or raises `ConfigurationError`, which names the field and what is allowed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from perennial import hyperparameters as hyper
+from perennial import problems
+from perennial.definition import Definition, JobInstance, validated
+from perennial.gate import Gate
+from perennial.metrics import METRICS
+from perennial.problems import ConfigurationError, Strict
+
+TriggerType = Literal["DataDrop", "Manual", "Schedule", "Drift", "Alarm"]
+RESERVED_PREFIXES = ("runs/", "code/", "capture/")
+STACK = "the stack's parameters"
+RUN = "the run's input, Overrides"
+
+BUILT_IN: dict[str, dict[str, str]] = {"xgboost": {"num_round": "100"}, "linear-learner": {}}
+# What the algorithm itself watches on the validation set, as near as it can to the gate's metric.
+_XGBOOST_WATCHES = {"mae": "mae", "mape": "mape", "auc": "auc", "accuracy": "error", "f1": "logloss"}
+_LINEAR_LEARNER_SELECTS = {"accuracy": "accuracy", "f1": "f_beta"}
+
+
+class TriggerSection(BaseModel):
+    """What started the run. `Object` is the S3 event's own, for a DataDrop."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    Type: TriggerType = "Manual"
+    Id: str | None = None
+    Time: str | None = None
+    Bucket: str | None = None
+    Object: dict[str, Any] | None = None
+    By: str | None = None
+
+
+class StepInstance(Strict):
+    """Machines that a run asks for, with SageMaker's own names; what is left out stays."""
+
+    InstanceType: str | None = None
+    InstanceCount: int | None = None
+    InitialInstanceCount: int | None = None
+    VolumeSizeInGB: int | None = None
+    MaxRuntimeInSeconds: int | None = None
+
+
+class Overrides(Strict):
+    """What a layer sets over the one below. None is not set."""
+
+    Algorithm: str | None = None
+    HyperParameters: dict[str, Any] | None = None
+    GateThreshold: float | None = None
+    GateMinimumImprovement: float | None = None
+    Instances: dict[Literal["Preprocess", "Train", "Predict", "Baseline", "Endpoint"], StepInstance] | None = None
+    DataPrefix: str | None = None
+
+
+class ExecutionInput(BaseModel):
+    """The input of an execution: the same shape for every trigger. A person may start one with `{}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    Trigger: TriggerSection = TriggerSection()
+    Overrides: dict[str, Any] = Field(default_factory=dict)
+    # What the console and nested executions add.
+    Comment: Any = None
+    AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID: Any = None
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything that decides what a run does, apart from its data and its code.
+
+    definition       the model's definition with the overrides in it
+    hyperparameters  of the chosen algorithm, all strings, with what follows from the problem filled in
+    sources          for each overridden field who set it
+    """
+
+    model: str
+    definition: Definition
+    data_prefix: str
+    hyperparameters: Mapping[str, str]
+    sources: Mapping[str, str]
+
+    @property
+    def gate(self) -> Gate:
+        """The gate with the direction that follows from its metric."""
+        given = self.definition.gate
+        return Gate(given.metric, METRICS[given.metric].direction, given.threshold, given.minimum_improvement)
+
+    @property
+    def training_metrics(self) -> tuple[str, ...]:
+        """The names of the metrics that the training job must report."""
+        if self.definition.algorithm == "linear-learner":
+            return ("validation:objective_loss",)
+        return tuple(f"validation:{name}" for name in self.hyperparameters["eval_metric"].split(","))
+
+    def instances(self) -> dict[str, dict[str, Any]]:
+        """The machines of each step with SageMaker's own field names."""
+        given = self.definition.instances
+        steps = {step: getattr(given, step) for step in ("preprocess", "train", "predict", "baseline")}
+        endpoint = {"InstanceType": given.endpoint.type, "InitialInstanceCount": given.endpoint.count}
+        return {**{step.title(): _resources(instance) for step, instance in steps.items()}, "Endpoint": endpoint}
+
+    def as_json(self) -> dict[str, Any]:
+        """The configuration as plain JSON."""
+        return {**self.decisive(), "sources": dict(self.sources)}
+
+    def decisive(self) -> dict[str, Any]:
+        """What makes the same data end in another model or another decision: a part of the work key."""
+        return {
+            "model": self.model,
+            "definition": self.definition.as_json(),
+            "data_prefix": self.data_prefix,
+            "algorithm": {"name": self.definition.algorithm, "hyperparameters": dict(self.hyperparameters)},
+            "training_metrics": list(self.training_metrics),
+            "gate": {
+                "metric": self.gate.metric,
+                "direction": self.gate.direction,
+                "threshold": self.gate.threshold,
+                "minimum_improvement": self.gate.minimum_improvement,
+            },
+        }
+
+
+def _resources(instance: JobInstance) -> dict[str, Any]:
+    return {
+        "InstanceType": instance.type,
+        "InstanceCount": instance.count,
+        "VolumeSizeInGB": instance.volume_gb,
+        "MaxRuntimeInSeconds": instance.max_runtime_seconds,
+    }
+
+
+def execution_input(raw: Any) -> ExecutionInput:
+    """Return the input of an execution, or raise ConfigurationError."""
+    try:
+        return ExecutionInput.model_validate(raw)
+    except ValidationError as error:
+        found = problems.of(error, ExecutionInput)
+        raise ConfigurationError(problems.message("the execution's input is not valid", found)) from error
+
+
+def resolve(
+    model: str,
+    definition: Definition,
+    *,
+    stack: Mapping[str, Any] | None = None,
+    run: Mapping[str, Any] | None = None,
+    data_prefix: str = "raw/",
+) -> Configuration:
+    """Merge the layers, each checked on its own, and fill in what follows.
+
+    stack        overrides by stack parameters; an empty text means not set (CloudFormation has no other way)
+    run          overrides by the run's input; only what the definition marks as overridable
+    data_prefix  the stack's own
+
+    Raises ConfigurationError: names the layer, the field and what is allowed.
+    """
+    sources: dict[str, str] = {}
+    for layer, given in ((STACK, _set_parameters(stack or {})), (RUN, dict(run or {}))):
+        overrides = _overrides(given, layer)
+        if layer == RUN:
+            _refuse_fixed(overrides, definition)
+        paths = dict(_paths(overrides, definition))
+        data_prefix = paths.pop("data_prefix", data_prefix)
+        definition = _applied(definition, paths, f"models/{model}/model.yaml with {layer}") if paths else definition
+        sources |= dict.fromkeys(dict(_paths(overrides, definition)), layer)
+    check_data_prefix(data_prefix)
+    return Configuration(model, definition, data_prefix, _complete(definition), sources)
+
+
+def _set_parameters(stack: Mapping[str, Any]) -> dict[str, Any]:
+    """Stack parameters are texts: drop the empty ones, read numbers and JSON."""
+    given = {name: value for name, value in stack.items() if value not in ("", None, {}, [])}
+    for name in ("GateThreshold", "GateMinimumImprovement", "HyperParameters", "Instances"):
+        if isinstance(given.get(name), str):
+            given[name] = _read(name, given[name])
+    return given
+
+
+def _read(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        expected = "a number" if name.startswith("Gate") else 'JSON such as {"eta": 0.1}'
+        raise ConfigurationError(f"{STACK}, {name}: got {problems.shown(text)}; expected {expected}") from error
+
+
+def _overrides(given: Mapping[str, Any], layer: str) -> Overrides:
+    try:
+        return Overrides.model_validate(given)
+    except ValidationError as error:
+        raise ConfigurationError(problems.message(f"{layer}: not valid", problems.of(error, Overrides))) from error
+
+
+def _refuse_fixed(overrides: Overrides, definition: Definition) -> None:
+    """Raise ConfigurationError for what the definition does not mark as overridable."""
+    allowed = definition.overridable
+    fixed = [path for path in dict(_paths(overrides, definition)) if not _is_allowed(path, allowed)]
+    if fixed:
+        listed = ", ".join(allowed) or "nothing"
+        found = [(path, f"may not be overridden by a run; allowed: {listed}") for path in fixed]
+        raise ConfigurationError(problems.message(f"{RUN}: not allowed by the model's overridable list", found))
+
+
+def _is_allowed(path: str, allowed: tuple[str, ...]) -> bool:
+    """A path is allowed with any of its parents; of hyperparameters the algorithm does not stand in the list."""
+    parts = path.split(".")
+    if parts[0] == "hyperparameters":
+        parts = [parts[0], *parts[2:]]
+    return any(".".join(parts[:length]) in allowed for length in range(1, len(parts) + 1))
+
+
+_FIELDS = {
+    "InstanceType": "type",
+    "InstanceCount": "count",
+    "InitialInstanceCount": "count",
+    "VolumeSizeInGB": "volume_gb",
+    "MaxRuntimeInSeconds": "max_runtime_seconds",
+}
+
+
+def _paths(overrides: Overrides, definition: Definition) -> Iterator[tuple[str, Any]]:
+    """Yield (path in model.yaml, value) for each thing that is set."""
+    simple = {
+        "algorithm": overrides.Algorithm,
+        "gate.threshold": overrides.GateThreshold,
+        "gate.minimum_improvement": overrides.GateMinimumImprovement,
+        "data_prefix": overrides.DataPrefix,
+    }
+    yield from ((path, value) for path, value in simple.items() if value is not None)
+    algorithm = overrides.Algorithm or definition.algorithm
+    for name, value in (overrides.HyperParameters or {}).items():
+        yield f"hyperparameters.{algorithm}.{name}", value
+    for step, instance in (overrides.Instances or {}).items():
+        for name in sorted(instance.model_fields_set):
+            yield f"instances.{step.lower()}.{_FIELDS[name]}", getattr(instance, name)
+
+
+def _applied(definition: Definition, paths: Mapping[str, Any], source: str) -> Definition:
+    document = definition.model_dump(mode="json", exclude_unset=True)
+    for path, value in paths.items():
+        # A hyperparameter's own name may hold anything; the sections above it never hold a dot.
+        depth = 2 if path.startswith(("hyperparameters.", "instances.")) else 1
+        *sections, name = path.split(".", depth)
+        section = document
+        for key in sections:
+            section = section.setdefault(key, {})
+        section[name] = value
+    return validated(document, source)
+
+
+def check_data_prefix(prefix: str) -> str:
+    """Return the prefix of the data, or raise ConfigurationError when it would not keep data and results apart."""
+    if not prefix.endswith("/") or prefix.startswith("/") or "//" in prefix:
+        raise ConfigurationError(f"data_prefix: got {prefix!r}; expected a folder of the bucket such as 'raw/'")
+    if prefix.startswith(RESERVED_PREFIXES):
+        raise ConfigurationError(f"data_prefix: got {prefix!r}; {', '.join(RESERVED_PREFIXES)} hold results of runs")
+    return prefix
+
+
+def _complete(definition: Definition) -> dict[str, str]:
+    """The hyperparameters of the chosen algorithm: built-in, derived from the problem, then the definition's own."""
+    algorithm = definition.algorithm
+    derived = (_xgboost if algorithm == "xgboost" else _linear_learner)(definition)
+    given = {name: hyper.as_text(value) for name, value in definition.hyperparameters.get(algorithm, {}).items()}
+    return {**BUILT_IN[algorithm], **derived, **given}
+
+
+def _xgboost(definition: Definition) -> dict[str, str]:
+    binary = definition.problem == "binary_classification"
+    objective = "binary:logistic" if binary else "reg:squarederror"
+    watched = _XGBOOST_WATCHES.get(definition.gate.metric, "logloss" if binary else "rmse")
+    return {"objective": objective, "eval_metric": watched, "seed": str(definition.split.seed)}
+
+
+def _linear_learner(definition: Definition) -> dict[str, str]:
+    if definition.problem == "regression":
+        return {"predictor_type": "regressor"}
+    selects = _LINEAR_LEARNER_SELECTS.get(definition.gate.metric, "loss_function")
+    return {"predictor_type": "binary_classifier", "binary_classifier_model_selection_criteria": selects}

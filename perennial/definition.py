@@ -1,0 +1,402 @@
+"""A model's definition: `models/<name>/model.yaml`, checked whole.
+
+`load` and `parse` return a frozen `Definition` or raise `DefinitionError`, whose text names the file and, for each
+problem, the field (dotted path), what stands there and what is allowed. All problems are in one message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from perennial import hyperparameters as hyper
+from perennial import problems
+from perennial.hyperparameters import Algorithm
+from perennial.metrics import METRICS, Problem
+from perennial.problems import ConfigurationError, Strict, suggestion
+
+ColumnType = Literal["float", "integer", "boolean", "string", "timestamp"]
+SplitMethod = Literal["random", "time", "group"]
+
+COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what Model Monitor's file formats allow
+INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9][a-z0-9-]*\.[a-z0-9]+")
+OVERRIDABLE = ("algorithm", "hyperparameters", "gate.threshold", "gate.minimum_improvement", "instances", "data_prefix")
+SPLIT_COLUMN_TYPES: dict[str, tuple[str, ...]] = {
+    "time": ("timestamp", "integer", "float"),
+    "group": ("string", "integer"),
+}
+# Thresholds that could ever be met and could ever fail: (low, high, low is allowed itself, what it means).
+THRESHOLDS: dict[str, tuple[float, float, bool, str]] = {
+    "r2": (0.0, 1.0, True, "0 is a mean predictor, 1 is perfect"),
+    "auc": (0.5, 1.0, True, "0.5 is chance, 1 is perfect"),
+    "accuracy": (0.0, 1.0, False, "1 is perfect"),
+    "f1": (0.0, 1.0, False, "1 is perfect"),
+    "precision": (0.0, 1.0, False, "1 is perfect"),
+    "recall": (0.0, 1.0, False, "1 is perfect"),
+}
+
+
+class DefinitionError(ConfigurationError):
+    """A model.yaml is wrong."""
+
+
+class Column(Strict):
+    """One column of the data. `feature: false` keeps it out of the model (an id, a time, a group)."""
+
+    type: ColumnType
+    unit: str | None = None
+    min: float | None = None
+    max: float | None = None
+    categories: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    nullable: bool = False
+    feature: bool = True
+    description: str | None = None
+
+
+class Split(Strict):
+    """Which rows train, validate and test. Shares of the rows; the rest trains."""
+
+    method: SplitMethod
+    column: str | None = None
+    seed: int = Field(default=42, ge=0, lt=2**31)
+    validation: float = Field(default=0.15, gt=0, lt=1)
+    test: float = Field(default=0.2, gt=0, lt=1)
+
+
+class Quality(Strict):
+    """What the data must be like for a run to use them."""
+
+    max_invalid_share: float = Field(default=0.01, ge=0, lt=1)
+    min_rows: int = Field(default=100, ge=10)
+    max_categories: int = Field(default=100, ge=2)
+
+
+class Gate(Strict):
+    """What a candidate must reach. `minimum_improvement` is relative to the model in service."""
+
+    metric: str
+    threshold: float
+    minimum_improvement: float = Field(default=0.0, ge=0, lt=1)
+
+
+class JobInstance(Strict):
+    """The machines of one job."""
+
+    type: str = "ml.m5.large"
+    count: int = Field(default=1, ge=1, le=100)
+    volume_gb: int = Field(default=20, ge=1, le=16384)
+    max_runtime_seconds: int = Field(default=3600, ge=60, le=432000)
+
+
+class EndpointInstance(Strict):
+    """The machines that serve."""
+
+    type: str = "ml.m5.large"
+    count: int = Field(default=1, ge=1, le=100)
+
+
+class Instances(Strict):
+    """The machines of each step."""
+
+    preprocess: JobInstance = JobInstance()
+    train: JobInstance = JobInstance()
+    predict: JobInstance = JobInstance()
+    baseline: JobInstance = JobInstance()
+    endpoint: EndpointInstance = EndpointInstance()
+
+
+class Definition(Strict):
+    """A whole model.yaml, with every default filled in."""
+
+    description: str | None = None
+    problem: Problem
+    target: str
+    columns: Annotated[dict[str, Column], Field(min_length=2)]
+    split: Split
+    quality: Quality = Quality()
+    algorithm: Algorithm = "xgboost"
+    hyperparameters: dict[Algorithm, dict[str, Any]] = Field(default_factory=dict)
+    gate: Gate
+    instances: Instances = Instances()
+    overridable: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The feature columns in the order of a CSV record: the definition's order, without target and the rest."""
+        return tuple(name for name, column in self.columns.items() if column.feature and name != self.target)
+
+    def as_json(self) -> dict[str, Any]:
+        """The definition as plain JSON with all defaults filled in, as job scripts read it."""
+        return self.model_dump(mode="json")
+
+
+def load(path: Path) -> Definition:
+    """Return the definition in a file. Raises DefinitionError, also when there is no such file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DefinitionError(f"{path}: there is no such file; a model is a folder with a model.yaml") from error
+    except UnicodeDecodeError as error:
+        raise DefinitionError(f"{path}: not UTF-8 text: {error}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str) -> Definition:
+    """Return the definition in a YAML text; `source` is what error messages call it. Raises DefinitionError."""
+    try:
+        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with duplicate keys refused
+    except yaml.YAMLError as error:
+        raise DefinitionError(f"{source}: not readable as YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise DefinitionError(f"{source}: expected keys such as problem, target and columns, got {problems.shown(raw)}")
+    return validated(raw, source)
+
+
+def validated(raw: Mapping[str, Any], source: str) -> Definition:
+    """Return the definition in a plain document. Raises DefinitionError with every problem found."""
+    found: list[tuple[str, str]] = []
+    definition: Definition | None = None
+    try:
+        definition = Definition.model_validate(dict(raw))
+        sections: dict[str, Any] = {name: getattr(definition, name) for name in Definition.model_fields}
+    except ValidationError as error:
+        found += problems.of(error, Definition)
+        sections = dict(_sound_sections(raw, broken={str(item["loc"][0]) for item in error.errors()}))
+    found += [item for check in _CHECKS for item in _applied(check, sections)]
+    if found or definition is None:
+        raise DefinitionError(problems.message(f"{source}: not a valid model definition", found))
+    return _target_is_no_feature(definition)
+
+
+def _target_is_no_feature(definition: Definition) -> Definition:
+    target = definition.columns[definition.target].model_copy(update={"feature": False})
+    return definition.model_copy(update={"columns": {**definition.columns, definition.target: target}})
+
+
+# Reading YAML
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people expect it: a key stands once, and 1e6 is a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[Any] = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"line {line}: the key {key!r} stands more than once; keep one of them")
+            seen.append(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
+)
+
+
+# Problems of form: pydantic's, in our words (perennial.problems)
+
+
+def _sound_sections(raw: Mapping[str, Any], broken: set[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the top-level sections that are well formed, so that their meaning is checked in the same pass."""
+    for name, field in Definition.model_fields.items():
+        if name in broken:
+            continue
+        if name in raw:
+            yield name, TypeAdapter(field.rebuild_annotation()).validate_python(raw[name])
+        elif not field.is_required():
+            yield name, field.get_default(call_default_factory=True, validated_data={})
+
+
+# Problems of meaning: each check takes the sections that it names and yields (path, text)
+
+Found = Iterator[tuple[str, str]]
+
+
+def _applied(check: Callable[..., Found], sections: Mapping[str, Any]) -> Found:
+    names = check.__code__.co_varnames[: check.__code__.co_argcount]
+    if all(name in sections for name in names):
+        yield from check(**{name: sections[name] for name in names})
+
+
+def _check_columns(columns: dict[str, Column]) -> Found:
+    for name, column in columns.items():
+        path = f"columns.{name}"
+        if not COLUMN_NAME.fullmatch(name):
+            yield path, "expected a lower-case name of letters, digits and underscores, such as 'price_usd'"
+        yield from _check_range(path, column)
+        yield from _check_categories(path, column)
+        if column.type == "timestamp" and column.feature:
+            yield f"{path}.feature", "a timestamp cannot be a feature; set feature: false (it may order a time split)"
+
+
+def _check_range(path: str, column: Column) -> Found:
+    bounds = {"min": column.min, "max": column.max}
+    given = {key: bound for key, bound in bounds.items() if bound is not None}
+    if given and column.type not in ("float", "integer"):
+        yield f"{path}.{next(iter(given))}", f"only float and integer columns have a range; this one is {column.type}"
+    if column.min is not None and column.max is not None and column.min > column.max:
+        yield f"{path}.min", f"got {column.min:g}, which is more than max {column.max:g}"
+    for key, bound in given.items():
+        if column.type == "integer" and bound != int(bound):
+            yield f"{path}.{key}", f"got {bound!r}; expected a whole number for an integer column"
+
+
+def _check_categories(path: str, column: Column) -> Found:
+    if column.categories is None:
+        return
+    if column.type != "string":
+        yield f"{path}.categories", f"only string columns have categories; this one is {column.type}"
+    repeated = sorted({name for name in column.categories if column.categories.count(name) > 1})
+    if repeated:
+        yield f"{path}.categories", f"given more than once: {', '.join(repeated)}"
+    if "" in column.categories:
+        yield f"{path}.categories", "an empty text means a missing value; set nullable: true instead"
+
+
+def _check_features(columns: dict[str, Column], target: str) -> Found:
+    if target not in columns:
+        yield "target", f"{target!r} is not one of the columns{suggestion(target, columns)}"
+    elif not any(column.feature for name, column in columns.items() if name != target):
+        yield "columns", "no column is a feature; expected at least one besides the target"
+
+
+def _check_target(columns: dict[str, Column], target: str, problem: str) -> Found:
+    column = columns.get(target)
+    if column is None:
+        return
+    path = f"columns.{target}"
+    if column.nullable:
+        yield f"{path}.nullable", "this is the target, and a row without one cannot train; leave it out"
+    if column.feature and "feature" in column.model_fields_set:
+        yield f"{path}.feature", "this is the target; a model that is told the answer learns nothing; leave it out"
+    if problem == "regression" and column.type not in ("float", "integer"):
+        yield f"{path}.type", f"got {column.type!r}; the target of a regression is float or integer"
+    if problem == "binary_classification" and not _is_binary(column):
+        yield f"{path}.type", "the target of a binary classification is boolean, or integer with min: 0 and max: 1"
+
+
+def _is_binary(column: Column) -> bool:
+    return column.type == "boolean" or (column.type == "integer" and (column.min, column.max) == (0, 1))
+
+
+def _check_shares(split: Split) -> Found:
+    if split.validation + split.test >= 1:
+        total = split.validation + split.test
+        yield "split", f"validation and test add up to {total:g}; expected less than 1, the rest trains"
+    if split.method == "random" and split.column is not None:
+        yield "split.column", "only the methods time and group have a column; leave it out"
+    if split.method != "random" and split.column is None:
+        yield "split.column", f"is missing; the method {split.method} needs one"
+    if split.method == "time" and "seed" in split.model_fields_set:
+        yield "split.seed", "a split by time has no chance in it; leave it out"
+
+
+def _check_split_column(columns: dict[str, Column], split: Split, target: str) -> Found:
+    if split.method == "random" or split.column is None:
+        return
+    column, types = columns.get(split.column), SPLIT_COLUMN_TYPES[split.method]
+    if column is None:
+        yield "split.column", f"{split.column!r} is not one of the columns{suggestion(split.column, columns)}"
+    elif split.column == target:
+        yield "split.column", "this is the target; the split must not depend on the answer"
+    elif column.type not in types:
+        yield "split.column", f"{split.column!r} is {column.type}; the method {split.method} needs {' or '.join(types)}"
+    elif column.nullable:
+        yield "split.column", f"{split.column!r} is nullable; a row without a value belongs to no set"
+
+
+def _check_gate_metric(problem: str, gate: Gate) -> Found:
+    known = [name for name, metric in METRICS.items() if metric.problem == problem]
+    if gate.metric not in known:
+        allowed = f"allowed: {', '.join(known)}"
+        close = suggestion(gate.metric, known)
+        hint = close if "did you mean" in close else ""
+        yield "gate.metric", f"{gate.metric!r} is not a metric of {problem}; {allowed}{hint}"
+
+
+def _check_gate_threshold(gate: Gate) -> Found:
+    metric = METRICS.get(gate.metric)
+    if metric is None:
+        return
+    if gate.metric in THRESHOLDS:
+        low, high, low_allowed, meaning = THRESHOLDS[gate.metric]
+        sound = low <= gate.threshold <= high and (low_allowed or gate.threshold > low)
+        between = f"a number {'from' if low_allowed else 'above'} {low:g} up to {high:g}: {meaning}; higher is better"
+    else:
+        sound, between = gate.threshold > 0, "a number above 0: lower is better, and 0 would be perfect"
+    if not sound:
+        yield "gate.threshold", f"got {gate.threshold:g}; expected for {gate.metric} {between}"
+
+
+def _check_hyperparameters(hyperparameters: dict[str, dict[str, Any]]) -> Found:
+    for algorithm, given in hyperparameters.items():
+        for name, text in hyper.problems(algorithm, given):
+            yield f"hyperparameters.{algorithm}.{name}", text
+
+
+_OF_PROBLEM: dict[str, dict[tuple[str, str], tuple[str, ...]]] = {
+    "regression": {
+        ("xgboost", "objective"): hyper.REGRESSION_OBJECTIVES,
+        ("xgboost", "eval_metric"): hyper.REGRESSION_EVAL_METRICS,
+        ("linear-learner", "predictor_type"): ("regressor",),
+    },
+    "binary_classification": {
+        ("xgboost", "objective"): hyper.BINARY_OBJECTIVES,
+        ("xgboost", "eval_metric"): hyper.BINARY_EVAL_METRICS,
+        ("linear-learner", "predictor_type"): ("binary_classifier",),
+    },
+}
+
+
+def _check_hyperparameters_of_problem(problem: str, hyperparameters: dict[str, dict[str, Any]]) -> Found:
+    for (algorithm, name), allowed in _OF_PROBLEM[problem].items():
+        value = hyperparameters.get(cast(Algorithm, algorithm), {}).get(name)
+        given = str(value).split(",") if value is not None else []
+        wrong = [item for item in given if item.split("@")[0] not in allowed]
+        if wrong:
+            path = f"hyperparameters.{algorithm}.{name}"
+            yield path, f"got {', '.join(wrong)!r}; allowed for {problem}: {', '.join(allowed)}"
+
+
+def _check_instances(instances: Instances) -> Found:
+    for step in Instances.model_fields:
+        given = getattr(instances, step).type
+        if not INSTANCE_TYPE.fullmatch(given):
+            yield f"instances.{step}.type", f"got {given!r}; expected a SageMaker instance type such as 'ml.m5.large'"
+    for step in ("preprocess", "baseline"):
+        count = getattr(instances, step).count
+        if count != 1:
+            yield f"instances.{step}.count", f"got {count}; this step runs on 1 machine (choose a larger type)"
+
+
+def _check_overridable(overridable: tuple[str, ...]) -> Found:
+    for position, path in enumerate(overridable):
+        if not any(path == known or path.startswith(f"{known}.") for known in OVERRIDABLE):
+            text = f"{path!r} cannot be overridden{suggestion(path, OVERRIDABLE)}"
+            yield f"overridable[{position}]", text
+    for path in sorted({path for path in overridable if overridable.count(path) > 1}):
+        yield "overridable", f"{path!r} stands more than once"
+
+
+_CHECKS: tuple[Callable[..., Found], ...] = (
+    _check_columns,
+    _check_features,
+    _check_target,
+    _check_shares,
+    _check_split_column,
+    _check_gate_metric,
+    _check_gate_threshold,
+    _check_hyperparameters,
+    _check_hyperparameters_of_problem,
+    _check_instances,
+    _check_overridable,
+)

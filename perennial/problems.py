@@ -1,0 +1,113 @@
+"""What is wrong with what a person wrote, in words that person can act on.
+
+A problem is (dotted path, text): the field, what stands there and what is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+Problem = tuple[str, str]
+PROBLEMS_SHOWN = 20
+
+
+class ConfigurationError(ValueError):
+    """What a person configured is wrong; the text says what, where and what is allowed. Permanent: do not retry."""
+
+
+class Strict(BaseModel):
+    """A frozen section: unknown keys, NaN and values of another type are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def message(headline: str, found: Sequence[Problem]) -> str:
+    """Return the headline with the number of problems, and a line for each."""
+    count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+    lines = [f"  {path}: {text}" for path, text in found[:PROBLEMS_SHOWN]]
+    more = [f"  ... and {len(found) - PROBLEMS_SHOWN} more"] if len(found) > PROBLEMS_SHOWN else []
+    return "\n".join([f"{headline} ({count})", *lines, *more])
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for a close match, and else `; allowed: ...`."""
+    names = list(known)
+    close = get_close_matches(str(name), names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; allowed: {', '.join(names)}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as text of at most 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def dotted(location: Iterable[str | int]) -> str:
+    """Return a location as a path: `columns.price.categories[2]`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".") or "(the whole)"
+
+
+def of(error: ValidationError, root: type[BaseModel]) -> list[Problem]:
+    """Return what pydantic found, without what it says about a whole that only repeats what it says about its parts."""
+    found = [_translated(item, root) for item in error.errors()]
+    return [(path, text) for path, text in found if not any(other.startswith(f"{path}[") for other, _ in found)]
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "dict_type": "keys with values",
+    "model_type": "keys with values",
+    "tuple_type": "a list",
+    "too_short": "at least {min_length} of them",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+}
+
+
+def _translated(error: Any, root: type[BaseModel]) -> Problem:
+    location, kind, given = error["loc"], error["type"], error["input"]
+    path = dotted(part for part in location if part != "[key]")
+    if kind == "extra_forbidden":
+        return path, f"unknown key{suggestion(str(location[-1]), _keys_at(root, location[:-1]))}"
+    if kind == "missing":
+        return path, "is missing"
+    if kind == "literal_error":
+        return path, f"got {shown(given)}; allowed: {error['ctx']['expected'].replace(' or ', ', ')}"
+    expected = _EXPECTED.get(kind)
+    text = expected.format(**error.get("ctx", {})) if expected else error["msg"]
+    hint = " (YAML reads yes, no, on and off as true and false: put them in quotes)" if given in (True, False) else ""
+    return path, f"got {shown(given)}; expected {text}{hint if kind == 'string_type' else ''}"
+
+
+def _keys_at(root: type[BaseModel], location: Iterable[str | int]) -> list[str]:
+    """The keys that the section at a location knows; none when the location leaves the known sections."""
+    section: Any = root
+    for part in location:
+        if _is_model(section):
+            section = _without_none(section.model_fields[str(part)].annotation)
+        elif get_origin(section) is dict:
+            section = get_args(section)[1]
+    return list(section.model_fields) if _is_model(section) else []
+
+
+def _is_model(section: Any) -> bool:
+    return isinstance(section, type) and issubclass(section, BaseModel)
+
+
+def _without_none(annotation: Any) -> Any:
+    """`X` of `X | None`."""
+    options = [option for option in get_args(annotation) if option is not type(None)]
+    return options[0] if get_origin(annotation) in (Union, UnionType) and len(options) == 1 else annotation
