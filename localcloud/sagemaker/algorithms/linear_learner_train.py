@@ -1,0 +1,220 @@
+"""A stand-in for Linear Learner's training container, whose code is closed.
+
+`<image python> linear_learner_train.py --root <folder for /opt/ml>`: the same inputs, hyperparameters, defaults,
+metric lines and artefact name; the optimiser is ours (`linear_model`), so that weights differ from AWS's.
+
+Reads   input/config/*.json, input/data/{train,validation,test}/ (text/csv, label first, no header)
+Writes  model/model_algo-1 (`LinearModel.save`), output/failure when it fails
+Logs    `#quality_metric: host=algo-1, epoch=3, validation mse_objective <loss>=0.4012`; objectives of epochs are in
+        units of the normalised label, everything after the last epoch in the label's own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+if not __package__:  # started by its path, as a container starts its entrypoint
+    sys.path[0] = str(Path(__file__).resolve().parents[3])
+
+from localcloud.sagemaker.algorithms import linear_learner_hyperparameters, linear_learner_metrics
+from localcloud.sagemaker.algorithms import training_data as data
+from localcloud.sagemaker.algorithms.linear_model import (
+    BINARY,
+    LEARNING_RATES,
+    REGRESSOR,
+    WEIGHT_DECAYS,
+    Array,
+    LinearModel,
+    Loss,
+    Settings,
+    fit,
+    make_loss,
+)
+from localcloud.sagemaker.algorithms.training_container import CustomerError, Environment, run
+
+MODEL_NAME = "model_algo-1"
+CHANNELS = ("train", "validation", "test")
+
+
+def log(message: str) -> None:
+    """One line in the format of Amazon's own algorithms, `[11/20/2026 10:00:00 INFO 139933004003136] message`."""
+    print(f"[{time.strftime('%m/%d/%Y %H:%M:%S', time.gmtime())} INFO {os.getpid()}] {message}", flush=True)
+
+
+def quality(values: Mapping[str, float], part: str, epoch: int | None = None) -> None:
+    """`#quality_metric` lines; keys carry the kind, as in `mse <loss>`."""
+    host = "host=algo-1" if epoch is None else f"host=algo-1, epoch={epoch}"
+    for name, value in values.items():
+        log(f"#quality_metric: {host}, {part} {name}={value}")
+
+
+def train(environment: Environment) -> None:
+    """The whole run: validate, load, fit, choose the threshold, score every channel, save."""
+    values = linear_learner_hyperparameters.read(environment.hyperparameters)
+    rows = load(environment, values)
+    settings = make_settings(values, rows["train"])
+    model = fit_with_log(settings, values["predictor_type"], rows["train"], rows.get("validation"))
+    if model.predictor_type == BINARY:
+        judge = rows.get("validation", rows["train"])
+        model = linear_learner_metrics.with_threshold(model, judge[:, 1:], judge[:, 0], values)
+    for part in CHANNELS:
+        if part in rows:
+            quality(scores(model, settings.loss, rows[part], values["f_beta"]), part)
+        elif part != "train":
+            log(f"{part.capitalize()} data is not provided.")
+    model.save(environment.model_dir / MODEL_NAME)
+
+
+def load(environment: Environment, values: Mapping[str, Any]) -> dict[str, Array]:
+    """Channel names to rows, label first."""
+    channels = environment.channels
+    if "train" not in channels:
+        raise CustomerError("Missing required channel: train")
+    for name in channels:
+        if name not in CHANNELS:
+            raise CustomerError(f"Unknown channel {name}; expected some of {', '.join(CHANNELS)}")
+    if len(environment.hosts) > 1:
+        raise CustomerError(f"Training on several hosts is not supported locally: {environment.hosts}")
+    rows = {name: _read_channel(environment, name, configuration) for name, configuration in channels.items()}
+    _check_rows(rows, values)
+    return rows
+
+
+def _read_channel(environment: Environment, name: str, configuration: Mapping[str, str]) -> Array:
+    content_type = configuration.get("ContentType") or "application/x-recordio-protobuf"
+    if configuration.get("TrainingInputMode", "File") not in ("File", "FastFile"):
+        raise CustomerError(f"Channel {name}: Pipe mode is not supported by the local Linear Learner; use File.")
+    if data.parse_content_type(content_type)[0] != data.CSV:
+        raise CustomerError(
+            f"Channel {name}: ContentType {content_type} is not supported by the local Linear Learner; use text/csv "
+            "(without a ContentType, Linear Learner expects application/x-recordio-protobuf)."
+        )
+    files = data.data_files(environment.channel_dir(name))
+    rows = data.Spool(data.read_csv(files, ",")).rows if files else None
+    if rows is None or len(rows) == 0:
+        raise CustomerError(f"No data in {name} channel path {environment.channel_dir(name)}")
+    return rows
+
+
+def _check_rows(rows: Mapping[str, Array], values: Mapping[str, Any]) -> None:
+    wanted = values["feature_dim"] or rows["train"].shape[1] - 1
+    for name, table in rows.items():
+        if table.shape[1] - 1 != wanted or wanted == 0:
+            raise CustomerError(f"Channel {name}: expected {wanted or 'some'} features, got {table.shape[1] - 1}.")
+        if not all(np.isfinite(block).all() for block in _chunks(table)):
+            raise CustomerError(
+                f"Channel {name}: missing or infinite values. Linear Learner takes none; impute them first."
+            )
+        if values["predictor_type"] == BINARY and not np.isin(np.unique(table[:, 0]), (0, 1)).all():
+            found = ", ".join(f"{label:g}" for label in np.unique(table[:, 0])[:5])
+            raise CustomerError(f"Channel {name}: labels of a {BINARY} must be 0 or 1; found {found}.")
+
+
+def _chunks(table: Array) -> list[Array]:
+    return np.array_split(table, max(1, len(table) >> 16))
+
+
+def make_settings(values: Mapping[str, Any], training: Array) -> Settings:
+    """What `auto` means here, and everything else as given."""
+
+    def given(name: str, default: Any) -> Any:
+        return default if values[name] is None else values[name]
+
+    is_regressor = values["predictor_type"] == REGRESSOR
+    settings = Settings(
+        loss=make_loss(
+            values["loss"],
+            insensitivity=values["loss_insensitivity"],
+            delta=values["huber_delta"],
+            quantile=values["quantile"],
+            margin=values["margin"],
+        ),
+        optimizer="adam" if values["optimizer"] == "auto" else values["optimizer"],
+        epochs=values["epochs"],
+        mini_batch_size=values["mini_batch_size"],
+        learning_rates=LEARNING_RATES if values["learning_rate"] is None else (values["learning_rate"],),
+        weight_decays=WEIGHT_DECAYS if values["wd"] is None else (values["wd"],),
+        l1=given("l1", 0.0),
+        num_models=values["num_models"],
+        beta_1=given("beta_1", 0.9),
+        beta_2=given("beta_2", 0.999),
+        momentum=given("momentum", 0.9),
+        use_bias=values["use_bias"],
+        bias_rate=given("bias_lr_mult", 1.0),
+        bias_decay=given("bias_wd_mult", 0.0),
+        init_method=values["init_method"],
+        init_scale=values["init_scale"],
+        init_sigma=values["init_sigma"],
+        init_bias=values["init_bias"],
+        positive_weight=_positive_weight(values["positive_example_weight_mult"], training) if not is_regressor else 1.0,
+        patience=values["early_stopping_patience"],
+        tolerance=values["early_stopping_tolerance"],
+        normalize_data=values["normalize_data"],
+        unbias_data=values["use_bias"] and given("unbias_data", True),
+        normalize_label=given("normalize_label", True),
+        unbias_label=values["use_bias"] and given("unbias_label", True),
+        rows_for_scaler=values["num_point_for_scaler"],
+    )
+    factor = _rate_factor(values)
+    return settings if factor is None else replace(settings, rate_factor=factor)
+
+
+def _rate_factor(values: Mapping[str, Any]) -> Callable[[float, int], float] | None:
+    """A constant rate, steps as given, or None (auto) for the settings' own: a cosine down to zero."""
+    if not values["use_lr_scheduler"]:
+        return lambda _progress, _step: 1.0
+    if values["lr_scheduler_step"] is None and values["lr_scheduler_factor"] is None:
+        return None
+    every = values["lr_scheduler_step"] or 100
+    factor = values["lr_scheduler_factor"] or 0.99
+    lowest = (values["lr_scheduler_minimum_lr"] or 1e-5) / (values["learning_rate"] or LEARNING_RATES[0])
+    return lambda _progress, step: float(max(lowest, factor ** (step // every)))
+
+
+def _positive_weight(multiplier: Any, training: Array) -> float:
+    """`balanced` and `auto` make both classes weigh the same."""
+    if not isinstance(multiplier, str):
+        return float(multiplier)
+    positive = float(training[:, 0].sum())
+    return (len(training) - positive) / positive if positive else 1.0
+
+
+def fit_with_log(settings: Settings, kind: str, training: Array, validation: Array | None) -> LinearModel:
+    """Fit, and log objectives, progress and throughput after each epoch."""
+    name = f"{settings.loss.name}_objective <loss>"
+    model = None
+    began = time.perf_counter()
+    for epoch in fit(settings, kind, training, validation):
+        model = epoch.model
+        quality({name: epoch.train_objective}, "train", epoch.number)
+        if epoch.validation_objective is not None:
+            quality({name: epoch.validation_objective}, "validation", epoch.number)
+        log(f"#progress_metric: host=algo-1, completed {100 * (epoch.number + 1) / settings.epochs:g} % of epochs")
+        rate = len(training) * (epoch.number + 1) / (time.perf_counter() - began)
+        log(f"#throughput_metric: host=algo-1, train throughput={rate} records/second")
+    if model is None or not np.isfinite(model.weights).all():
+        raise CustomerError("Training diverged: the weights are not finite. Lower learning_rate, or normalize_data.")
+    return model
+
+
+def scores(model: LinearModel, loss: Loss, rows: Array, f_beta: float) -> dict[str, float]:
+    """The metrics of one channel, in the label's own unit."""
+    labels = np.asarray(rows[:, 0], dtype=float)
+    raw = model.raw(rows[:, 1:])
+    objective = {f"{loss.name}_objective <loss>": float(np.mean(loss.value(raw, labels)))}
+    predictions = model.as_score(raw)
+    if model.predictor_type == REGRESSOR:
+        return objective | linear_learner_metrics.of_regressor(labels, predictions)
+    return objective | linear_learner_metrics.of_classifier(labels, predictions, model.threshold, f_beta)
+
+
+if __name__ == "__main__":
+    sys.exit(run(train, sys.argv[1:]))
