@@ -1,0 +1,216 @@
+"""`python -m localcloud up | down | status | env | mail | logs`."""
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from localcloud import mailbox, process
+from localcloud.engine import DEFAULT_PORT, Settings, environment, variables
+
+DEFAULT_STATE = ".local"
+_POLL_SECONDS = 0.5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0 when it did what was asked (status: when the local cloud is up)."""
+    arguments = _parser().parse_args(argv)
+    arguments.state = arguments.state.resolve()
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except process.ProcessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--state", type=Path, default=Path(DEFAULT_STATE), help="state folder (default: %(default)s)")
+    parser = argparse.ArgumentParser(prog="python -m localcloud", description="AWS on this machine, in one process.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, parents=[common], help=text, description=text)
+        added.set_defaults(command=function)
+        return added
+
+    up = add("up", _up, "start the local cloud in the background, if it is not up")
+    up.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
+    up.add_argument("--region", default="us-east-1", help="default region (default: %(default)s)")
+    up.add_argument("--foreground", action="store_true", help="stay in this terminal; Ctrl-C stops it")
+    add("down", _down, "stop it; what it holds stays in the state folder")
+    add("status", _status, "say whether it is up (exit code 0) or down (1), and what it runs")
+    env = add("env", _env, 'print what to set and unset: eval "$(python -m localcloud env)"')
+    env.add_argument("--port", type=_port, help="port (default: the running one's, else 4566)")
+    mail = add("mail", _mail, "list the mails that topics have sent, or show one")
+    mail.add_argument("number", nargs="?", type=int, help="show this mail")
+    mail.add_argument("--latest", action="store_true", help="show the newest mail")
+    logs = add("logs", _logs, "list the log groups, or show one")
+    logs.add_argument("group", nargs="?", help="log group, or the end of its name")
+    logs.add_argument("--follow", action="store_true", help="go on as lines arrive; Ctrl-C ends it")
+    logs.add_argument("--server", action="store_true", help="the log of the local cloud itself")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; expected a number from 1 to 65535")
+    return int(text)
+
+
+def _show_progress(text: str) -> None:
+    """Dots for a person; nothing in a log."""
+    if text != "." or sys.stderr.isatty():
+        print(text, end="", file=sys.stderr, flush=True)
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    settings = Settings(arguments.port, arguments.state, arguments.region)
+    if arguments.foreground:
+        return _serve(settings)
+    started = process.start(settings, _show_progress)
+    if started and sys.stderr.isatty():
+        print(file=sys.stderr)
+    print(f"The local cloud {'is' if started else 'was already'} up at {settings.endpoint_url} (state: {settings.state})")
+    print('To use it from this shell: eval "$(python -m localcloud env)", which sets')
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        print(f"  export {name}={variables(settings.port, settings.region)[name]}")
+    return 0
+
+
+def _serve(settings: Settings) -> int:
+    from localcloud.engine.seams import SeamError
+    from localcloud.engine.server import run
+
+    with process.hold(settings):
+        process.require_free_port(settings.port)
+        try:
+            run(settings)
+        except SeamError as error:
+            raise process.ProcessError(str(error)) from error
+    return 0
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    stopped = process.stop(arguments.state, _show_progress)
+    if stopped and sys.stderr.isatty():
+        print(file=sys.stderr)
+    print("The local cloud is stopped." if stopped else f"No local cloud runs from {arguments.state}.")
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    running = process.describe(arguments.state)
+    if not running:
+        print(f"down (state: {arguments.state})")
+        return 1
+    answer = process.status(running["port"])
+    if not answer:
+        print(f"process {running['pid']} runs but does not answer on port {running['port']}; see logs --server")
+        return 1
+    age = datetime.now(UTC) - datetime.fromisoformat(answer["started"])
+    rows = {
+        "status": "up" if answer["ready"] else "starting",
+        "endpoint": variables(running["port"])["AWS_ENDPOINT_URL"],
+        "process": f"{answer['pid']}, for {str(age).split('.')[0]}",
+        "state": answer["state"],
+        "engine": f"{answer['engine']}, {len(answer['services'])} services",
+        "endpoints": ", ".join(answer.get("endpoints", [])) or "none in service",
+        "jobs": ", ".join(answer.get("jobs", [])) or "none running",
+        "mails": str(len(mailbox.read(arguments.state / "mail"))),
+    }
+    if answer["problem"]:
+        rows["problem"] = answer["problem"]
+    for name, value in rows.items():
+        print(f"{name:<10} {value}")
+    return 0
+
+
+def _env(arguments: argparse.Namespace) -> int:
+    running = process.describe(arguments.state) or {}
+    port = arguments.port or running.get("port", DEFAULT_PORT)
+    wanted = environment(port, running.get("region", "us-east-1"))
+    for name in sorted(set(os.environ) - set(wanted)):
+        print(f"unset {name}")
+    for name, value in wanted.items():
+        if os.environ.get(name) != value or name.startswith("AWS_"):
+            print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _mail(arguments: argparse.Namespace) -> int:
+    mails = mailbox.read(arguments.state / "mail")
+    if arguments.number is None and not arguments.latest:
+        for mail in mails:
+            print(f"{mail.number:>4}  {mail.received.astimezone():%Y-%m-%d %H:%M:%S}  {mail.recipient}  {mail.subject}")
+        print(f"{len(mails)} mails in {arguments.state / 'mail'}", file=sys.stderr)
+        return 0
+    number = len(mails) if arguments.latest else arguments.number
+    if not 0 < number <= len(mails):
+        have = f"there are mails 1 to {len(mails)}" if mails else "there is no mail yet"
+        raise process.ProcessError(f"No mail {number}: {have} in {arguments.state / 'mail'}.")
+    mail = mails[number - 1]
+    received = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}"
+    print(f"To:      {mail.recipient}\nDate:    {received}\nSubject: {mail.subject}\nFile:    {mail.path}\n\n{mail.body}")
+    return 0
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    if arguments.server:
+        return _server_log(arguments.state / "server.log", arguments.follow)
+    running = process.describe(arguments.state)
+    if not running:
+        raise process.ProcessError(f"No local cloud runs from {arguments.state}; python -m localcloud up starts it.")
+    os.environ.update(variables(running["port"], running["region"]))
+    import boto3
+
+    client = boto3.client("logs")
+    pages = client.get_paginator("describe_log_groups").paginate()
+    groups = sorted(group["logGroupName"] for page in pages for group in page["logGroups"])
+    if not arguments.group:
+        print("\n".join(groups) if groups else "no log groups yet")
+        return 0
+    found = [group for group in groups if group == arguments.group or group.endswith(f"/{arguments.group}")]
+    if len(found) != 1:
+        known = "\n".join(f"  {group}" for group in groups) or "  none"
+        raise process.ProcessError(f"{len(found)} log groups are named {arguments.group!r}. There are:\n{known}")
+    return _log_group(client, found[0], arguments.follow)
+
+
+def _log_group(client: Any, group: str, follow: bool) -> int:
+    """Print a group's events in their order; with `follow`, also the new ones."""
+    seen: set[str] = set()
+    while True:
+        pages = client.get_paginator("filter_log_events").paginate(logGroupName=group)
+        events = [event for page in pages for event in page["events"] if event["eventId"] not in seen]
+        for event in sorted(events, key=lambda event: int(event["timestamp"])):
+            seen.add(event["eventId"])
+            moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).astimezone()
+            print(f"{moment:%H:%M:%S.%f}"[:-3], event["message"].rstrip(), flush=True)
+        if not follow:
+            return 0
+        time.sleep(_POLL_SECONDS)
+
+
+def _server_log(path: Path, follow: bool) -> int:
+    if not path.exists():
+        raise process.ProcessError(f"There is no {path}; the local cloud has not been started in the background yet.")
+    with path.open(errors="replace") as log:
+        while True:
+            sys.stdout.write(log.read())
+            sys.stdout.flush()
+            if not follow:
+                return 0
+            time.sleep(_POLL_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""The engine: MiniStack with our SageMaker, mailbox and corrections, in one process.
+
+Importing this package is cheap and touches nothing: MiniStack reads its environment when it is imported, so
+`server.run` sets the environment first. Everything that depends on MiniStack's internals is in this package, and
+`seams.py` lists what it depends on.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_PORT = 4566
+HOST = "127.0.0.1"
+PROJECT = Path(__file__).resolve().parents[2]
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where one local cloud listens and keeps its files.
+
+    `state` holds server.json, server.log, lock, engine/ (MiniStack's services), s3/ (objects), sagemaker/, mail/ and
+    tmp/ (unpacked functions; emptied at every start).
+    """
+
+    port: int
+    state: Path
+    region: str = "us-east-1"
+    account_id: str = "000000000000"
+
+    @property
+    def endpoint_url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def mail(self) -> Path:
+        return self.state / "mail"
+
+
+def variables(port: int = DEFAULT_PORT, region: str = "us-east-1") -> dict[str, str]:
+    """The variables that make any AWS client speak to the local cloud, and to nothing else.
+
+    The address is an IP, so that clients address buckets by path and need no name resolution. The configuration
+    files are switched off, so that a profile, an SSO session or a service endpoint in ~/.aws has no say.
+    """
+    return {
+        "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_PAGER": "",
+        "SAM_CLI_TELEMETRY": "0",
+    }
+
+
+def environment(
+    port: int = DEFAULT_PORT, region: str = "us-east-1", base: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """A whole environment for a subprocess (`subprocess.run(..., env=environment(port))`).
+
+    It is `base` (default: this process's environment) without any AWS_* variable (AWS_PROFILE, AWS_CA_BUNDLE,
+    AWS_SESSION_TOKEN, AWS_ENDPOINT_URL_S3, ...), with `variables(port)`, and with the loopback exempt from proxies.
+    """
+    source = os.environ if base is None else base
+    kept = {name: value for name, value in source.items() if not name.upper().startswith("AWS_")}
+    exempt = [entry for entry in (kept.pop("no_proxy", ""), kept.get("NO_PROXY", ""), HOST, "localhost") if entry]
+    return {**kept, **variables(port, region), "NO_PROXY": ",".join(dict.fromkeys(",".join(exempt).split(",")))}
+
+
+def image_python() -> Path:
+    """The interpreter that stands in for the SageMaker images' Python.
+
+    LOCALCLOUD_IMAGE_PYTHON if set, else the project's image environment if it is installed, else this interpreter.
+    """
+    if chosen := os.environ.get("LOCALCLOUD_IMAGE_PYTHON"):
+        return Path(chosen)
+    installed = PROJECT / ".venvs" / "image" / "bin" / "python"
+    return installed if installed.exists() else Path(sys.executable)
+
+
+def process_environment(settings: Settings) -> dict[str, str]:
+    """The server's own environment, which Lambda functions inherit.
+
+    Functions call this local cloud only, so proxies are removed for good. DOCKER_HOST names a socket that does not
+    exist: MiniStack must not find, start or clean up containers of the person's own Docker.
+    """
+    inherited = {
+        name: value
+        for name, value in environment(settings.port, settings.region).items()
+        if name.upper() not in _PROXY_VARIABLES and not name.startswith(("LOCALSTACK_", "MINISTACK_", "PYTHONPATH"))
+    }
+    return {
+        **inherited,
+        "BIND_HOST": HOST,
+        "GATEWAY_PORT": str(settings.port),
+        "MINISTACK_REGION": settings.region,
+        "MINISTACK_ACCOUNT_ID": settings.account_id,
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(settings.state / "engine"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(settings.state / "s3"),
+        "TMPDIR": str(settings.state / "tmp"),
+        "LAMBDA_EXECUTOR": "local",
+        "LAMBDA_WARM_TTL_SECONDS": "30",
+        "DOCKER_HOST": f"unix://{settings.state / 'no-docker.sock'}",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "AUTH": "false",
+        "USE_SSL": "0",
+        "SERVICES": "",
+        "LOG_LEVEL": os.environ.get("LOCALCLOUD_LOG_LEVEL", "INFO"),
+    }

@@ -1,0 +1,210 @@
+"""EventBridge as on AWS, where MiniStack's delivery differs.
+
+* Events of a versioned bucket carry `detail.object.version-id` (contracts: S3 User Guide, "ev-events").
+* A target that cannot be reached because it does not exist puts the event into the target's dead-letter queue, with
+  AWS's message attributes (EventBridge User Guide, "rule-dlq"). A missing resource is not retried on AWS either; other
+  failures do not happen between services of one process.
+* Lambda targets are invoked asynchronously with Lambda's own retries and failure destinations.
+* Alarms send 'CloudWatch Alarm State Change' (CloudWatch User Guide, "cloudwatch-and-eventbridge").
+"""
+
+import json
+import logging
+import time
+import uuid
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+from localcloud.engine.seams import replace
+
+JsonObject = dict[str, Any]
+log = logging.getLogger("localcloud.events")
+
+_version_id: ContextVar[str | None] = ContextVar("version_id", default=None)
+_failure: ContextVar[str | None] = ContextVar("failure", default=None)
+
+
+def register() -> None:
+    """Replace the seams. MiniStack must be importable (the environment is set)."""
+    replace("services.s3", "_fire_s3_event", _make_fire_s3_event)
+    replace("services.eventbridge", "_dispatch_event", _make_dispatch_event)
+    replace("services.eventbridge", "_invoke_target", _make_invoke_target)
+    replace("services.eventbridge", "_dispatch_to_lambda", lambda _: _dispatch_to_lambda)
+    replace("services.eventbridge", "_dispatch_to_sqs", _make_dispatch_to_sqs)
+    replace("services.eventbridge", "_dispatch_to_sns", _make_dispatch_to_sns)
+    replace("services.eventbridge", "_dispatch_to_stepfunctions", _make_dispatch_to_stepfunctions)
+    replace("services.cloudwatch", "_dispatch_alarm_actions", _make_dispatch_alarm_actions)
+
+
+def put_entry(entry: JsonObject, account_id: str, region: str) -> None:
+    """Send an event as an AWS service does (PutEvents refuses sources that begin with `aws.`)."""
+    from ministack.core.responses import request_scope
+    from ministack.services import eventbridge
+
+    with request_scope(account_id, region):
+        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+
+
+def _make_fire_s3_event(original: Any) -> Any:
+    def fire_s3_event(*arguments: Any, version_id: str | None = None, **options: Any) -> None:
+        token = _version_id.set(version_id)
+        try:
+            original(*arguments, version_id=version_id, **options)
+        finally:
+            _version_id.reset(token)
+
+    return fire_s3_event
+
+
+def _make_dispatch_event(original: Any) -> Any:
+    def dispatch_event(event: JsonObject, view: Any = None) -> None:
+        version = _version_id.get()
+        if version and event.get("Source") == "aws.s3":
+            detail = json.loads(event["Detail"])
+            detail["object"]["version-id"] = version
+            event, view = {**event, "Detail": json.dumps(detail)}, None
+        original(event, view)
+
+    return dispatch_event
+
+
+def _make_invoke_target(original: Any) -> Any:
+    def invoke_target(target: JsonObject, event: JsonObject, rule: JsonObject, view: Any = None) -> None:
+        token = _failure.set(None)
+        try:
+            original(target, event, rule, view)
+            if message := _failure.get():
+                _dead_letter(target, event, rule, message)
+        finally:
+            _failure.reset(token)
+
+    return invoke_target
+
+
+def _dead_letter(target: JsonObject, event: JsonObject, rule: JsonObject, message: str) -> None:
+    """Put the event as it was received into the target's dead-letter queue, if it has one."""
+    from ministack.services import eventbridge, sqs
+
+    queue_arn = (target.get("DeadLetterConfig") or {}).get("Arn")
+    log.warning("event for %s was not delivered: %s; dead-letter queue: %s", target.get("Arn"), message, queue_arn)
+    queue = sqs._queue_by_arn(queue_arn) if queue_arn else None
+    if queue is None:
+        return
+    attributes = {
+        "RULE_ARN": rule.get("Arn", ""),
+        "TARGET_ARN": target.get("Arn", ""),
+        "ERROR_CODE": "NO_RESOURCE",
+        "ERROR_MESSAGE": message,
+        "RETRY_ATTEMPTS": "0",
+    }
+    body = json.dumps(eventbridge._pattern_event_view(event).event_with_detail())
+    _send(queue, body, {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()})
+
+
+def _send(queue: JsonObject, body: str, attributes: dict[str, dict[str, str]]) -> None:
+    from ministack.services import sqs
+
+    now = time.time()
+    message = {
+        "id": str(uuid.uuid4()),
+        "body": body,
+        "receipt_handle": None,
+        "sent_at": now,
+        "visible_at": now,
+        "receive_count": 0,
+        "attributes": {},
+        "message_attributes": attributes,
+        "sys": {"SenderId": "events.amazonaws.com", "SentTimestamp": str(int(now * 1000))},
+    }
+    sqs._ensure_msg_fields(message)
+    queue["messages"].append(message)
+
+
+def _dispatch_to_lambda(arn: str, payload: str) -> None:
+    from ministack.services import lambda_svc
+
+    func, config, _ = lambda_svc._get_func_record_for_ref(arn)
+    if not func or not config:
+        _failure.set(f"Function not found: {arn}")
+        return
+    try:
+        event = json.loads(payload)
+    except ValueError:
+        event = {"body": payload}
+    lambda_svc.invoke_async_with_retry(lambda_svc._execution_record_for_config(func, config), event)
+
+
+def _make_dispatch_to_sqs(original: Any) -> Any:
+    def dispatch_to_sqs(spec: Any, payload: str, sqs_parameters: JsonObject | None = None) -> None:
+        from ministack.services import sqs
+
+        if not sqs._queue_by_arn(str(spec)):
+            _failure.set(f"The specified queue does not exist: {spec}")
+            return
+        original(spec, payload, sqs_parameters)
+
+    return dispatch_to_sqs
+
+
+def _make_dispatch_to_sns(original: Any) -> Any:
+    def dispatch_to_sns(arn: str, payload: str) -> None:
+        from ministack.services import sns
+
+        if not sns._topic_by_arn_any_scope(arn):
+            _failure.set(f"Topic does not exist: {arn}")
+            return
+        original(arn, payload)
+
+    return dispatch_to_sns
+
+
+def _make_dispatch_to_stepfunctions(original: Any) -> Any:
+    def dispatch_to_stepfunctions(arn: str, payload: str) -> None:
+        from ministack.services import stepfunctions
+
+        if stepfunctions._resolve_state_machine_arn(arn) is None:
+            _failure.set(f"State Machine Does Not Exist: '{arn}'")
+            return
+        original(arn, payload)
+
+    return dispatch_to_stepfunctions
+
+
+def _make_dispatch_alarm_actions(original: Any) -> Any:
+    def dispatch_alarm_actions(alarm: JsonObject, old_state: str, new_state: str, reason: str) -> None:
+        original(alarm, old_state, new_state, reason)
+        try:
+            _announce_alarm(alarm, old_state, new_state, reason)
+        except Exception:  # an event that cannot be built must not undo the alarm's actions
+            log.exception("no event for alarm %s", alarm.get("AlarmName"))
+
+    return dispatch_alarm_actions
+
+
+def _announce_alarm(alarm: JsonObject, old_state: str, new_state: str, reason: str) -> None:
+    from ministack.core.responses import get_account_id, get_region
+
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
+    metric = {"namespace": alarm.get("Namespace"), "name": alarm.get("MetricName"), "dimensions": _dimensions(alarm)}
+    statistic = {"metric": metric, "period": alarm.get("Period"), "stat": alarm.get("Statistic")}
+    detail = {
+        "alarmName": alarm["AlarmName"],
+        "configuration": {
+            "description": alarm.get("AlarmDescription", ""),
+            "metrics": [{"id": str(uuid.uuid4()), "metricStat": statistic, "returnData": True}],
+        },
+        "previousState": {"value": old_state},
+        "state": {"value": new_state, "reason": reason, "timestamp": now},
+    }
+    entry = {
+        "Source": "aws.cloudwatch",
+        "DetailType": "CloudWatch Alarm State Change",
+        "Resources": [alarm["AlarmArn"]],
+        "Detail": json.dumps(detail),
+    }
+    put_entry(entry, get_account_id(), get_region())
+
+
+def _dimensions(alarm: JsonObject) -> dict[str, str]:
+    return {entry["Name"]: entry["Value"] for entry in alarm.get("Dimensions") or []}

@@ -1,0 +1,363 @@
+"""Step Functions as on AWS, where MiniStack's interpreter differs in what our state machines rely on.
+
+What changes, each with its test in tests/integration/test_engine_executions.py:
+
+* Stopping an execution, a state's or an execution's TimeoutSeconds, and a failing branch end what runs below them.
+  A stopped execution stays ABORTED. An execution that times out ends TIMED_OUT.
+* Parallel in JSONata has Arguments, Assign and Output, and Succeed has Output. Branches have their own `$states.context.State` and their own
+  variables (an outer variable is readable, an assignment stays inside), and their states are in the history.
+* `States.Runtime` and `States.DataLimitExceeded` cannot be caught; a payload above 256 KiB is the latter.
+* Executions that a restart interrupts say so in an event (`announce_interrupted`).
+
+Source: Step Functions Developer Guide, "Handling errors", "Passing data between states with variables", "Quotas".
+"""
+
+import contextvars
+import copy
+import json
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from localcloud.engine import scopes
+from localcloud.engine.seams import replace
+
+JsonObject = dict[str, Any]
+Handler = Callable[..., Any]
+
+_MODULE = "services.stepfunctions"
+_PAYLOAD_LIMIT_BYTES = 256 * 1024
+_UNCATCHABLE = frozenset({"States.Runtime", "States.DataLimitExceeded"})
+_MAXIMUM_TIMEOUT_SECONDS = 99_999_999
+_history = threading.RLock()
+_interrupted: list[tuple[str, str, str]] = []
+log = logging.getLogger("localcloud.executions")
+
+
+def register() -> None:
+    """Replace the seams. MiniStack must be importable (the environment is set)."""
+    for name, make in {
+        "_run_execution": lambda _: _run_execution,
+        "_fail_execution": _make_fail_execution,
+        "_add_event": _make_add_event,
+        "_execute_task": _make_execute_task,
+        "_invoke_resource": _make_invoke_resource,
+        "_invoke_resource_with_timeout": _make_invoke_resource_with_timeout,
+        "_run_parallel_branches": lambda _: _run_parallel_branches,
+        "_run_map_items": _make_run_map_items,
+        "_run_sub_machine": lambda _: _run_branch,
+        "_scaled_sleep": lambda _: _scaled_sleep,
+        "_error_matches": _make_error_matches,
+        "_restore_state": _make_restore_state,
+    }.items():
+        replace(_MODULE, name, make)
+
+
+def _sfn() -> Any:
+    from ministack.services import stepfunctions
+
+    return stepfunctions
+
+
+def _run_execution(exec_arn: str) -> None:
+    """Walk a started execution to its end, on the thread that StartExecution made for it."""
+    execution = _sfn()._executions.get(exec_arn)
+    if execution is None:
+        return
+    with scopes.enter(execution):
+        clock = _start_clock(execution)
+        try:
+            _succeed(execution, _walk(execution))
+        except scopes.Ended:
+            log.info("execution %s ended as %s", exec_arn, execution["status"])
+        except _sfn()._ExecutionError as error:
+            _sfn()._fail_execution(execution, error.error, error.cause)
+        except Exception as error:
+            log.exception("execution %s met a bug of the local cloud", exec_arn)
+            _sfn()._fail_execution(execution, "States.Runtime", str(error))
+        finally:
+            if clock:
+                clock.cancel()
+
+
+def _walk(execution: JsonObject) -> Any:
+    """The output of the execution's last state."""
+    sfn = _sfn()
+    machine = sfn._state_machines.get(execution["stateMachineArn"])
+    if not machine:
+        raise sfn._ExecutionError("StateMachineDeleted", "State machine no longer exists")
+    try:
+        definition, value = json.loads(machine["definition"]), json.loads(execution["input"])
+    except ValueError as error:
+        raise sfn._ExecutionError("States.Runtime", f"Neither definition nor input may be invalid JSON: {error}") from error
+    ctx = _context(execution, machine, definition, value)
+    name: str | None = definition.get("StartAt", "")
+    while name is not None:
+        scopes.leave_if_ended()
+        value, name = _run_state(definition.get("States", {}), name, value, execution, ctx)
+    return value
+
+
+def _context(execution: JsonObject, machine: JsonObject, definition: JsonObject, value: Any) -> JsonObject:
+    """The context object; QueryLanguage and variables are MiniStack's own additions to it."""
+    return {
+        "QueryLanguage": definition.get("QueryLanguage", "JSONPath"),
+        "Execution": {
+            "Id": execution["executionArn"],
+            "Input": value,
+            "Name": execution["name"],
+            "RoleArn": machine["roleArn"],
+            "StartTime": execution["startDate"],
+            "RedriveCount": 0,
+        },
+        "StateMachine": {"Id": execution["stateMachineArn"], "Name": machine["name"]},
+        "variables": {},
+    }
+
+
+def _succeed(execution: JsonObject, value: Any) -> None:
+    sfn = _sfn()
+    output = json.dumps(value)
+    with _history:
+        scopes.leave_if_ended()
+        execution.update(status="SUCCEEDED", output=output, stopDate=sfn.now_iso())
+        sfn._add_event(execution, "ExecutionSucceeded", {"executionSucceededEventDetails": {"output": output}})
+    sfn._emit_execution_status_event(execution)
+
+
+def _start_clock(execution: JsonObject) -> threading.Timer | None:
+    """End the execution as TIMED_OUT after the state machine's own TimeoutSeconds."""
+    machine = _sfn()._state_machines.get(execution["stateMachineArn"]) or {}
+    try:
+        seconds = json.loads(machine.get("definition", "{}")).get("TimeoutSeconds")
+    except ValueError:
+        return None
+    if not isinstance(seconds, int | float) or seconds > _MAXIMUM_TIMEOUT_SECONDS:
+        return None
+    context = contextvars.copy_context()
+    clock = threading.Timer(seconds, context.run, args=(_time_out, execution))
+    clock.daemon = True
+    clock.start()
+    return clock
+
+
+def _time_out(execution: JsonObject) -> None:
+    sfn = _sfn()
+    with _history:
+        if execution["status"] != "RUNNING":
+            return
+        execution.update(status="TIMED_OUT", stopDate=sfn.now_iso(), error="States.Timeout", cause="")
+        sfn._add_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {"error": "States.Timeout"}})
+    sfn._emit_execution_status_event(execution)
+
+
+def _make_fail_execution(original: Handler) -> Handler:
+    def fail_execution(execution: JsonObject, error: str, cause: str) -> None:
+        """Fail an execution that is still running; one that was stopped or timed out keeps its status.
+
+        So does one that fails because this process ends; the next start announces it.
+        """
+        with _history:
+            if execution["status"] == "RUNNING" and not scopes.shutting_down():
+                original(execution, error, cause)
+
+    return fail_execution
+
+
+def _make_add_event(original: Handler) -> Handler:
+    def add_event(execution: JsonObject, event_type: str, details: JsonObject | None = None) -> Any:
+        """Number events under a lock (branches write at once); after the end, only the end itself is recorded."""
+        with _history:
+            if execution.get("status", "RUNNING") != "RUNNING" and not event_type.startswith("Execution"):
+                return {}
+            return original(execution, event_type, details)
+
+    return add_event
+
+
+def _make_execute_task(original: Handler) -> Handler:
+    def execute_task(state: JsonObject, raw_input: Any, execution: JsonObject, ctx: JsonObject) -> Any:
+        """Evaluate a TimeoutSeconds that is a JSONata expression."""
+        sfn = _sfn()
+        if isinstance(state.get("TimeoutSeconds"), str) and sfn._state_query_language(state, ctx) == "JSONata":
+            seconds = sfn._jsonata_state_field(state, "TimeoutSeconds", "number", raw_input, ctx)
+            state = {**state, "TimeoutSeconds": seconds}
+        return original(state, raw_input, execution, ctx)
+
+    return execute_task
+
+
+def _make_invoke_resource(original: Handler) -> Handler:
+    def invoke_resource(resource: str, input_data: Any) -> Any:
+        scopes.leave_if_ended()
+        result = original(resource, input_data)
+        scopes.leave_if_ended()
+        if len(json.dumps(result)) > _PAYLOAD_LIMIT_BYTES:
+            raise _sfn()._ExecutionError(
+                "States.DataLimitExceeded",
+                f"The state/task '{resource}' returned a result with a size exceeding the maximum number of bytes "
+                "service limit.",
+            )
+        return result
+
+    return invoke_resource
+
+
+def _make_invoke_resource_with_timeout(original: Handler) -> Handler:
+    def invoke_resource_with_timeout(resource: str, input_data: Any, timeout: float) -> Any:
+        """When the time is over the state goes on; what it had started is told to stop."""
+        with scopes.enter() as attempt:
+            try:
+                return original(resource, input_data, timeout)
+            finally:
+                attempt.cancel()
+
+    return invoke_resource_with_timeout
+
+
+def _run_parallel_branches(state: JsonObject, raw_input: Any, execution: JsonObject, ctx: JsonObject) -> Any:
+    sfn = _sfn()
+    jsonata = sfn._state_query_language(state, ctx) == "JSONata"
+    if jsonata:
+        effective = sfn._apply_jsonata_arguments(state, raw_input, ctx)
+    else:
+        effective = sfn._apply_parameters(state, sfn._apply_input_path(state, raw_input, ctx), ctx)
+    results = _run_together(state.get("Branches", []), effective, execution, ctx)
+    if jsonata:
+        output = sfn._apply_jsonata_output(state, raw_input, ctx, result=results, default=results)
+        sfn._apply_state_assign(state, raw_input, ctx, result=results)
+    else:
+        output = sfn._apply_result_path(state, raw_input, sfn._apply_result_selector(state, results))
+        output = sfn._apply_output_path(state, output, ctx)
+    return output, sfn._next_or_end(state)
+
+
+def _run_together(branches: list[JsonObject], effective: Any, execution: JsonObject, ctx: JsonObject) -> list[Any]:
+    """The branches' outputs, in their order. The first branch that fails ends the others and is the error."""
+    results: list[Any] = [None] * len(branches)
+    errors: list[Exception] = []
+
+    def run(index: int, branch: JsonObject) -> None:
+        try:
+            results[index] = _run_branch(branch.get("States", {}), branch.get("StartAt"), effective, execution, ctx)
+        except Exception as error:  # whatever it was, it is the Parallel state's error now
+            errors.append(error)
+
+    with scopes.enter():
+        threads = [
+            threading.Thread(target=contextvars.copy_context().run, args=(run, index, branch), daemon=True)
+            for index, branch in enumerate(branches)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    scopes.leave_if_ended()
+    if errors:
+        raise _as_execution_error(errors[0])
+    return results
+
+
+def _as_execution_error(error: Exception) -> Exception:
+    sfn = _sfn()
+    if isinstance(error, sfn._ExecutionError):
+        return error
+    failure: Exception = sfn._ExecutionError("States.BranchFailed", str(error))
+    return failure
+
+
+def _make_run_map_items(original: Handler) -> Handler:
+    def run_map_items(state: JsonObject, raw_input: Any, execution: JsonObject, ctx: JsonObject) -> Any:
+        with scopes.enter():
+            return original(state, raw_input, execution, ctx)
+
+    return run_map_items
+
+
+def _run_branch(states: JsonObject, start_at: str | None, input_data: Any, execution: JsonObject, ctx: JsonObject) -> Any:
+    """Run the states of one branch (or Map item) to its end; a failure ends its siblings."""
+    own = {**ctx, "variables": dict(ctx.get("variables", {}))}
+    scope = scopes.current()
+    name, value = start_at, copy.deepcopy(input_data)
+    try:
+        while name:
+            scopes.leave_if_ended()
+            value, name = _run_state(states, name, value, execution, own)
+        return value
+    except BaseException:
+        if scope:
+            scope.cancel()
+        raise
+
+
+def _run_state(states: JsonObject, name: str, value: Any, execution: JsonObject, ctx: JsonObject) -> tuple[Any, str | None]:
+    sfn = _sfn()
+    state = states.get(name)
+    if not state:
+        raise sfn._ExecutionError("States.Runtime", f"State '{name}' not found")
+    kind = state.get("Type")
+    ctx["State"] = {"Name": name, "EnteredTime": sfn.now_iso(), "RetryCount": 0}
+    entered = {"name": name, "input": json.dumps(value)}
+    sfn._add_event(execution, f"{kind}StateEntered", {"stateEnteredEventDetails": entered})
+    if kind == "Fail":
+        raise sfn._ExecutionError(*sfn._fail_state_error(state, value, ctx))
+    value, following = _perform(kind, state, value, execution, ctx)
+    exited = {"name": name, "output": json.dumps(value)}
+    sfn._add_event(execution, f"{kind}StateExited", {"stateExitedEventDetails": exited})
+    return value, following
+
+
+def _perform(kind: str, state: JsonObject, value: Any, execution: JsonObject, ctx: JsonObject) -> tuple[Any, str | None]:
+    sfn = _sfn()
+    if kind == "Succeed":
+        if sfn._state_query_language(state, ctx) == "JSONata":
+            return sfn._apply_jsonata_output(state, value, ctx, default=value), None
+        return sfn._apply_output_path(state, sfn._apply_input_path(state, value, ctx), ctx), None
+    handlers = {kind: (f"_execute_{kind.lower()}", True) for kind in ("Task", "Parallel", "Map")}
+    handlers |= {kind: (f"_execute_{kind.lower()}", False) for kind in ("Pass", "Choice", "Wait")}
+    if kind not in handlers:
+        raise sfn._ExecutionError("States.Runtime", f"Unknown state type: {kind}")
+    handler, takes_execution = handlers[kind]
+    result: tuple[Any, str | None] = getattr(sfn, handler)(
+        state, value, *((execution, ctx) if takes_execution else (ctx,))
+    )
+    return result
+
+
+def _scaled_sleep(seconds: float) -> None:
+    scopes.sleep(seconds * _sfn()._SFN_WAIT_SCALE)
+
+
+def _make_error_matches(original: Handler) -> Handler:
+    def error_matches(error_equals: list[str], error: str) -> bool:
+        """Wildcards do not match what AWS says they cannot; an explicit name does."""
+        return error in error_equals if error in _UNCATCHABLE else bool(original(error_equals, error))
+
+    return error_matches
+
+
+def _make_restore_state(original: Handler) -> Handler:
+    def restore_state(data: JsonObject) -> None:
+        """Remember which executions ran when the process ended; MiniStack marks them FAILED."""
+        stored = getattr((data or {}).get("executions"), "_data", {})
+        _interrupted.extend(key for key, record in stored.items() if record.get("status") == "RUNNING")
+        original(data)
+
+    return restore_state
+
+
+def announce_interrupted() -> None:
+    """Close the history of executions that the last shutdown interrupted, and send their status-change events."""
+    from ministack.core.responses import request_scope
+
+    sfn = _sfn()
+    while _interrupted:
+        account_id, region, arn = _interrupted.pop()
+        with request_scope(account_id, region):
+            execution = sfn._executions.get(arn)
+            if execution and execution["status"] == "FAILED":
+                failure = {"error": execution["error"], "cause": execution["cause"]}
+                sfn._add_event(execution, "ExecutionFailed", {"executionFailedEventDetails": failure})
+                sfn._emit_execution_status_event(execution)
+                log.warning("execution %s was interrupted by the last shutdown and has failed", arn)

@@ -1,0 +1,78 @@
+"""Lambda errors as the Python runtime of AWS reports them.
+
+MiniStack reports every exception of a function as `Runtime.HandlerError`, so that no Retry or Catch by class name
+ever matches. Here the worker sends the class name and the stack with its answer, and the payload becomes AWS's:
+`{"errorMessage", "errorType", "requestId", "stackTrace"}`; import problems are `Runtime.ImportModuleError` and
+`Runtime.HandlerNotFound`. Source: aws-lambda-python-runtime-interface-client, `bootstrap.py`.
+"""
+
+import json
+from contextvars import ContextVar
+from typing import Any
+
+from localcloud.engine.seams import SeamError, replace
+
+JsonObject = dict[str, Any]
+
+_MARK = "localcloud-error:"
+_EXCEPTION_LINE = 'json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'
+_INIT_LINE = 'json.dumps({"status": "error", "error": str(e)})'
+_REPORT = f'''
+def _lc_report(e, request_id, module_name, handler_name=None, at_import=False):
+    import json, traceback
+    kind, message = type(e).__name__, str(e)
+    stack = traceback.format_list(traceback.extract_tb(e.__traceback__)[1:])
+    if at_import and isinstance(e, ImportError):
+        kind, message, stack = "Runtime.ImportModuleError", f"Unable to import module '{{module_name}}': {{e}}", []
+    elif at_import and isinstance(e, AttributeError) and not stack:
+        kind, stack = "Runtime.HandlerNotFound", []
+        message = f"Handler '{{handler_name}}' missing on module '{{module_name}}'"
+    details = {{"errorMessage": message, "errorType": kind, "requestId": request_id, "stackTrace": stack}}
+    return "{_MARK}" + json.dumps(details) if at_import else details
+'''
+_last_error: ContextVar[JsonObject | None] = ContextVar("last_error", default=None)
+
+
+def register() -> None:
+    """Replace the seams. MiniStack must be importable (the environment is set)."""
+    replace("core.lambda_runtime", "_PYTHON_WORKER_SCRIPT", _reporting)
+    replace("core.lambda_runtime", "Worker.invoke", _make_invoke)
+    replace("services.lambda_svc", "_execute_function_warm", _make_execute_function_warm)
+
+
+def _reporting(script: str) -> str:
+    """The worker's script with the details of an exception in its answers."""
+    if script.count(_EXCEPTION_LINE) != 1 or script.count(_INIT_LINE) != 1:
+        raise SeamError("ministack.core.lambda_runtime._PYTHON_WORKER_SCRIPT writes its errors in another way")
+    details = '_lc_report(e, _ms_ctx.get("request_id", ""), module_name)'
+    script = script.replace(_EXCEPTION_LINE, _EXCEPTION_LINE.replace("})", f', "details": {details}' + "})"))
+    at_import = '_lc_report(e, "", module_name, handler_name, at_import=True)'
+    return _REPORT + script.replace(_INIT_LINE, _INIT_LINE.replace("str(e)", at_import))
+
+
+def _make_invoke(original: Any) -> Any:
+    def invoke(self: Any, *arguments: Any, **options: Any) -> JsonObject:
+        response: JsonObject = original(self, *arguments, **options)
+        _last_error.set(response.get("details"))
+        return response
+
+    return invoke
+
+
+def _make_execute_function_warm(original: Any) -> Any:
+    def execute_function_warm(func: JsonObject, event: Any, request_id: str) -> JsonObject:
+        _last_error.set(None)
+        result: JsonObject = original(func, event, request_id)
+        if result.get("error"):
+            result["body"] = body = _last_error.get() or _init_error(result.get("body"))
+            result["log"] = result.get("log") or f"[ERROR] {body['errorType']}: {body['errorMessage']}"
+        return result
+
+    return execute_function_warm
+
+
+def _init_error(body: Any) -> Any:
+    """The details that a worker sent about a failed import, or the body as it was."""
+    message = body.get("errorMessage", "") if isinstance(body, dict) else ""
+    _, mark, details = message.partition(_MARK)
+    return json.loads(details) if mark else body

@@ -1,0 +1,166 @@
+"""CloudWatch metrics and alarms, where MiniStack leaves them out.
+
+* Lines in the embedded metric format (what Powertools Metrics prints) become metrics, also in functions' logs.
+  Source: CloudWatch User Guide, "Specification: Embedded metric format".
+* The number of visible messages of each queue is a metric, so that the alarm of a dead-letter queue works.
+* An alarm looks at its own dimensions only, and treats missing data as it says. Alarms are evaluated at every tick,
+  not only when someone puts a metric.
+"""
+
+import json
+import logging
+import operator
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from localcloud.engine.seams import replace
+
+JsonObject = dict[str, Any]
+_DEPTH_PERIOD_SECONDS = 30
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "GreaterThanOrEqualToThreshold": operator.ge,
+    "GreaterThanThreshold": operator.gt,
+    "LessThanThreshold": operator.lt,
+    "LessThanOrEqualToThreshold": operator.le,
+}
+_depths: dict[str, tuple[int, float]] = {}
+log = logging.getLogger("localcloud.metrics")
+
+
+def register() -> None:
+    """Replace the seams. MiniStack must be importable (the environment is set)."""
+    replace("services.lambda_svc", "_emit_lambda_logs", _make_emit_lambda_logs)
+    replace("services.cloudwatch", "_evaluate_alarm", lambda _: _evaluate_alarm)
+
+
+def _make_emit_lambda_logs(original: Any) -> Any:
+    def emit_lambda_logs(func: JsonObject, request_id: str, log_text: str, *arguments: Any, **options: Any) -> None:
+        original(func, request_id, log_text, *arguments, **options)
+        from ministack.services import cloudwatch
+
+        found = False
+        for namespace, name, value, unit, dimensions in embedded_metrics(log_text or ""):
+            cloudwatch.record_metric(namespace, name, value, unit, dimensions)
+            found = True
+        if found:
+            cloudwatch._evaluate_all_alarms()
+
+    return emit_lambda_logs
+
+
+def embedded_metrics(log_text: str) -> Iterator[tuple[str, str, float, str, dict[str, str]]]:
+    """(namespace, name, value, unit, dimensions) of each value in the embedded metric format lines of a log.
+
+    A line that is not valid in that format yields nothing, as on AWS.
+    """
+    for line in log_text.splitlines():
+        if not (line.startswith("{") and '"_aws"' in line):
+            continue
+        try:
+            document = json.loads(line)
+            yield from list(_values(document, document["_aws"]["CloudWatchMetrics"]))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            log.warning("a line is not in the embedded metric format (%r): %.200s", error, line)
+
+
+def _values(document: JsonObject, directives: list[JsonObject]) -> Iterator[tuple[str, str, float, str, dict[str, str]]]:
+    for directive in directives:
+        for names in directive.get("Dimensions") or [[]]:
+            dimensions = {name: str(document[name]) for name in names}
+            for metric in directive["Metrics"]:
+                value = document[metric["Name"]]
+                for number in value if isinstance(value, list) else [value]:
+                    yield directive["Namespace"], metric["Name"], float(number), metric.get("Unit", "None"), dimensions
+
+
+def _evaluate_alarm(alarm: JsonObject) -> None:
+    """Move one alarm of the current account and region to the state that its metric gives it."""
+    from ministack.services import cloudwatch
+
+    if not alarm.get("Namespace") or not alarm.get("MetricName"):
+        return
+    values = _datapoints(cloudwatch, alarm, time.time())
+    verdict = judge(alarm, values)
+    if verdict is None or verdict == alarm["StateValue"]:
+        return
+    previous, reason = alarm["StateValue"], _reason(alarm, values)
+    alarm.update(StateValue=verdict, StateReason=reason, StateUpdatedTimestamp=int(time.time()))
+    cloudwatch._record_history(alarm["AlarmName"], previous, verdict, reason)
+    cloudwatch._dispatch_alarm_actions(alarm, previous, verdict, reason)
+    cloudwatch._evaluate_parent_alarms(alarm)
+
+
+def _datapoints(cloudwatch: Any, alarm: JsonObject, now: float) -> list[float | None]:
+    """The statistic of each evaluation period, the newest first; None where a period has no data."""
+    wanted = {entry["Name"]: entry["Value"] for entry in alarm.get("Dimensions") or []}
+    points = [
+        point
+        for (namespace, name, _), series in list(cloudwatch._metrics.items())
+        if (namespace, name) == (alarm["Namespace"], alarm["MetricName"])
+        for point in list(series)
+        if point.get("Dimensions", {}) == wanted
+    ]
+    statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
+    period = alarm.get("Period") or 60
+    values: list[float | None] = []
+    for index in range(alarm.get("EvaluationPeriods") or 1):
+        newest = now - index * period
+        inside = [point for point in points if newest - period < point["Timestamp"] <= newest]
+        values.append(cloudwatch._stat_value(cloudwatch._calc_stats(inside), statistic, inside) if inside else None)
+    return values
+
+
+def judge(alarm: JsonObject, values: list[float | None]) -> str | None:
+    """The state for these datapoints; None keeps the present one.
+
+    Source: CloudWatch User Guide, "Configuring how CloudWatch alarms treat missing data".
+    """
+    treatment = alarm.get("TreatMissingData") or "missing"
+    needed = alarm.get("DatapointsToAlarm") or len(values)
+    crosses = _COMPARISONS[alarm["ComparisonOperator"]]
+    known = [crosses(value, alarm["Threshold"]) for value in values if value is not None]
+    if not known and treatment in ("missing", "ignore"):
+        return "INSUFFICIENT_DATA" if treatment == "missing" else None
+    missing = len(values) - len(known) if treatment == "breaching" else 0
+    return "ALARM" if sum(known) + missing >= min(needed, len(values)) else "OK"
+
+
+def _reason(alarm: JsonObject, values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return f"No datapoints were received for {len(values)} period(s); missing data is treated as {_treatment(alarm)}."
+    return (
+        f"Threshold Crossed: {len(known)} out of the last {len(values)} datapoints {known} compared with the threshold "
+        f"({float(alarm['Threshold'])}) by {alarm['ComparisonOperator']}."
+    )
+
+
+def _treatment(alarm: JsonObject) -> str:
+    return {"notBreaching": "[NonBreaching]", "breaching": "[Breaching]"}.get(
+        alarm.get("TreatMissingData") or "", "[Missing]"
+    )
+
+
+def tick() -> None:
+    """Record the queues' depths and evaluate all alarms of every account and region that has any."""
+    from ministack.core.responses import request_scope
+    from ministack.services import cloudwatch, sqs
+
+    for account_id, region in {key[:2] for key in list(cloudwatch._alarms._data)}:
+        with request_scope(account_id, region):
+            for queue in list(sqs._queues.values()):
+                _record_depth(cloudwatch, queue)
+            cloudwatch._evaluate_all_alarms()
+
+
+def _record_depth(cloudwatch: Any, queue: JsonObject) -> None:
+    """Record a queue's visible messages when their number changes, and once a period while it does not."""
+    now = time.time()
+    depth = sum(1 for message in list(queue.get("messages", [])) if message.get("visible_at", 0) <= now)
+    last = _depths.get(queue["name"])
+    if last and last[0] == depth and now - last[1] < _DEPTH_PERIOD_SECONDS:
+        return
+    _depths[queue["name"]] = (depth, now)
+    dimensions = {"QueueName": queue["name"]}
+    cloudwatch.record_metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", depth, "Count", dimensions)

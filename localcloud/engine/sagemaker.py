@@ -1,0 +1,202 @@
+"""The seam between MiniStack and our SageMaker: HTTP requests and Step Functions tasks reach it from here.
+
+`localcloud.sagemaker` knows nothing of MiniStack. Error names of tasks follow the Step Functions Developer Guide
+("Call SageMaker with Step Functions") and the AWS SDK for Java, whose exception names the SDK integrations carry.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Protocol
+
+from localcloud.engine import Settings, image_python, scopes
+from localcloud.engine.events import put_entry
+
+JsonObject = dict[str, Any]
+Response = tuple[int, dict[str, str], bytes]
+
+_OPTIMISED = "arn:aws:states:::sagemaker:"
+_SDK = "arn:aws:states:::aws-sdk:sagemaker:"
+_SDK_RUNTIME = "arn:aws:states:::aws-sdk:sagemakerruntime:"
+_NAMED_ERRORS = {
+    "ConflictException": "ConflictException",
+    "ResourceInUse": "ResourceInUseException",
+    "ResourceLimitExceeded": "ResourceLimitExceededException",
+    "ResourceNotFound": "ResourceNotFoundException",
+}
+_NAMED_RUNTIME_ERRORS = {
+    "InternalDependencyException": "InternalDependencyException",
+    "InternalFailure": "InternalFailureException",
+    "ModelError": "ModelErrorException",
+    "ModelNotReadyException": "ModelNotReadyException",
+    "ServiceUnavailable": "ServiceUnavailableException",
+    "ValidationError": "ValidationErrorException",
+}
+
+
+class SageMaker(Protocol):
+    """What the engine needs of a SageMaker. A test may use one of its own."""
+
+    def handle(self, operation: str, request: JsonObject) -> JsonObject: ...
+
+    async def http(self, method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> Response: ...
+
+    def task(self, resource: str, arguments: JsonObject, should_stop: Callable[[], bool]) -> JsonObject: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class LocalSageMaker:
+    """`localcloud.sagemaker` as the engine needs it. Imports it when made, not before."""
+
+    def __init__(self, settings: Settings) -> None:
+        from localcloud.sagemaker.service import SageMakerService
+
+        self._service = SageMakerService(
+            settings.state,
+            settings.endpoint_url,
+            settings.region,
+            settings.account_id,
+            image_python(),
+            put_event=lambda entry: put_entry(entry, settings.account_id, settings.region),
+        )
+        self.start, self.stop, self.handle = self._service.start, self._service.stop, self._service.handle
+
+    async def http(self, method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> Response:
+        from localcloud.sagemaker.http import handle_http
+
+        response: Response = await handle_http(self._service, method, path, headers, body, query)
+        return response
+
+    def task(self, resource: str, arguments: JsonObject, should_stop: Callable[[], bool]) -> JsonObject:
+        from localcloud.sagemaker.stepfunctions import run_task
+
+        output: JsonObject = run_task(self._service, resource, arguments, should_stop)
+        return output
+
+
+def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
+    """Route requests signed for SageMaker to it, and the three kinds of Step Functions tasks.
+
+    `client` makes a boto3 client of this local cloud. InvokeEndpoint is `POST /endpoints/<name>/invocations`, which
+    looks like an object in a bucket named `endpoints`; the signature's service name tells them apart.
+    """
+    from ministack import app
+    from ministack.core import concurrency, router
+    from ministack.services import stepfunctions
+
+    async def handler(method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> Response:
+        # A thread and a loop of its own: whatever the service does, it holds up no other, and it may call back.
+        response: Response = await concurrency.run_reentrant(answer, method, path, headers, body, query)
+        return response
+
+    def answer(*request: Any) -> Response:
+        return asyncio.run(sagemaker.http(*request))
+
+    router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."], "host_patterns": [r"sagemaker\."]}
+    app.SERVICE_HANDLERS["sagemaker"] = handler
+    stepfunctions._SERVICE_DISPATCH[_OPTIMISED] = lambda resource, arguments: _run_task(sagemaker, resource, arguments)
+    stepfunctions._SERVICE_DISPATCH[_SDK] = lambda resource, arguments: _run_sdk_task(sagemaker, resource, arguments)
+    stepfunctions._SERVICE_DISPATCH[_SDK_RUNTIME] = lambda resource, arguments: _run_runtime_task(
+        client, resource, arguments
+    )
+
+
+def _fail(name: str, cause: str) -> Exception:
+    from ministack.services import stepfunctions
+
+    failure: Exception = stepfunctions._ExecutionError(name, cause)
+    return failure
+
+
+def _run_task(sagemaker: SageMaker, resource: str, arguments: JsonObject) -> JsonObject:
+    """An optimised task: returns its output, or raises the error that a Retry or Catch sees."""
+    from localcloud.sagemaker.stepfunctions import TaskError
+
+    scope = scopes.current()
+    if resource.endswith(".sync"):
+        arguments = {**arguments, "Tags": [*arguments.get("Tags", []), *_managed_tags(scope)]}
+    try:
+        return sagemaker.task(resource, arguments, scope.ended if scope else lambda: False)
+    except TaskError as error:
+        raise _fail(error.name, error.cause) from error
+
+
+def _managed_tags(scope: scopes.Scope | None) -> list[dict[str, str]]:
+    """The tags that Step Functions puts on a job that it waits for."""
+    arn = (scope.execution or {}).get("executionArn", "") if scope else ""
+    return [
+        {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"},
+        {"Key": "AWS_STEP_FUNCTIONS_EXECUTION_ARN", "Value": arn},
+    ]
+
+
+def _run_sdk_task(sagemaker: SageMaker, resource: str, arguments: JsonObject) -> JsonObject:
+    """An SDK task of any SageMaker operation: timestamps in its output are ISO strings."""
+    from localcloud.sagemaker.errors import AwsError
+
+    action = resource.removeprefix(_SDK)
+    operation = action[:1].upper() + action[1:]
+    try:
+        result = sagemaker.handle(operation, arguments or {})
+    except AwsError as error:
+        name = _NAMED_ERRORS.get(error.code, "SageMakerException")
+        raise _fail(f"SageMaker.{name}", _sdk_cause(error.message, "SageMaker", error.status)) from error
+    return sdk_output(result, _output_shape("sagemaker", operation))
+
+
+def _run_runtime_task(client: Callable[[str], Any], resource: str, arguments: JsonObject) -> JsonObject:
+    """InvokeEndpoint as a task: the body goes in as a string or as JSON, and comes back as a string."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if resource != f"{_SDK_RUNTIME}invokeEndpoint":
+        raise _fail("States.Runtime", f"{resource} is not supported by the local cloud; invokeEndpoint is")
+    body = arguments.get("Body", "")
+    request = {**arguments, "Body": body if isinstance(body, str) else json.dumps(body)}
+    try:
+        response = client("sagemaker-runtime").invoke_endpoint(**request)
+    except ClientError as error:
+        details = error.response["Error"]
+        name = _NAMED_RUNTIME_ERRORS.get(details["Code"], "SageMakerRuntimeException")
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        raise _fail(f"SageMakerRuntime.{name}", _sdk_cause(details["Message"], "SageMakerRuntime", status)) from error
+    except BotoCoreError as error:
+        raise _fail("SageMakerRuntime.SdkClientException", str(error)) from error
+    output = {name: value for name, value in response.items() if name != "ResponseMetadata"}
+    return {**output, "Body": response["Body"].read().decode()}
+
+
+def _sdk_cause(message: str, service: str, status: int) -> str:
+    return f"{message} (Service: {service}, Status Code: {status}, Request ID: {uuid.uuid4()})"
+
+
+@lru_cache(maxsize=64)
+def _output_shape(service: str, operation: str) -> Any:
+    import botocore.session
+
+    return botocore.session.get_session().get_service_model(service).operation_model(operation).output_shape
+
+
+def sdk_output(value: Any, shape: Any) -> Any:
+    """A response as SDK tasks return it: by the operation's output model, with timestamps as ISO strings in UTC."""
+    if shape is None or value is None:
+        return value
+    if shape.type_name == "timestamp":
+        moment = value if isinstance(value, datetime) else datetime.fromtimestamp(float(value), UTC)
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    if shape.type_name == "structure" and isinstance(value, Mapping):
+        return {
+            name: sdk_output(item, shape.members[name]) if name in shape.members else item
+            for name, item in value.items()
+            if item is not None
+        }
+    if shape.type_name == "list" and isinstance(value, list | tuple):
+        return [sdk_output(item, shape.member) for item in value]
+    if shape.type_name == "map" and isinstance(value, Mapping):
+        return {name: sdk_output(item, shape.value) for name, item in value.items()}
+    return value

@@ -1,0 +1,209 @@
+"""What this package uses of MiniStack's insides, and the check that all of it is still there.
+
+MiniStack has no plug-in interface; its dispatch tables are dictionaries and its services are modules of functions that
+find one another by name at call time. Both can be replaced before the server starts. Every such place is a `Seam`
+here. The version is pinned, because a seam that keeps its name and its parameters may still change its meaning.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+PINNED_VERSION = "1.5.33"
+
+
+class SeamError(RuntimeError):
+    """MiniStack is not the one that this package was written for."""
+
+
+@dataclass(frozen=True)
+class Seam:
+    """One name inside MiniStack.
+
+    `shape` is its parameter list, as in `(bucket, key, *, version_id)`, or the name of its type, as in `dict`.
+    """
+
+    module: str
+    name: str
+    shape: str
+
+    def __str__(self) -> str:
+        return f"ministack.{self.module}.{self.name}"
+
+    def find(self) -> Any:
+        """The object that stands at the seam.
+
+        Raises:
+            SeamError: the module, the name or the shape is not what it was.
+        """
+        try:
+            owner: Any = importlib.import_module(f"ministack.{self.module}")
+            for part in self.name.split("."):
+                owner = getattr(owner, part)
+        except (ImportError, AttributeError) as error:
+            raise SeamError(f"{self} is gone ({error})") from error
+        if (found := _shape(owner)) != self.shape:
+            raise SeamError(f"{self} is {found}, expected {self.shape}")
+        return owner
+
+
+def _shape(thing: Any) -> str:
+    if inspect.isclass(thing):
+        return "class"
+    if callable(thing):
+        return f"({', '.join(inspect.signature(thing).parameters)})"
+    return type(thing).__name__
+
+
+SEAMS = (
+    Seam("app", "app", "(scope, receive, send)"),
+    Seam("app", "SERVICE_HANDLERS", "dict"),
+    Seam("app", "_build_persistence_save_dict", "()"),
+    Seam("core.concurrency", "run_reentrant", "(fn, args, thread_name)"),
+    Seam("core.persistence", "_json_default", "(obj)"),
+    Seam("core.persistence", "_json_object_hook", "(obj)"),
+    Seam("core.persistence", "_state_format_version", "(service)"),
+    Seam("core.persistence", "STATE_DIR", "str"),
+    Seam("core.responses", "get_account_id", "()"),
+    Seam("core.responses", "get_region", "()"),
+    Seam("core.responses", "request_scope", "(account_id, region)"),
+    Seam("core.router", "SERVICE_PATTERNS", "dict"),
+    Seam("core.lambda_runtime", "_PYTHON_WORKER_SCRIPT", "str"),
+    Seam(
+        "core.lambda_runtime",
+        "Worker.invoke",
+        "(self, event, request_id, trace_id, depth, durable, invoked_function_arn)",
+    ),
+    Seam("core.lambda_runtime", "reset", "()"),
+    Seam("services.cloudwatch", "_alarms", "AccountRegionScopedDict"),
+    Seam("services.cloudwatch", "_calc_stats", "(points)"),
+    Seam("services.cloudwatch", "_dispatch_alarm_actions", "(alarm, old_state, new_state, reason)"),
+    Seam("services.cloudwatch", "_evaluate_alarm", "(alarm)"),
+    Seam("services.cloudwatch", "_evaluate_all_alarms", "()"),
+    Seam("services.cloudwatch", "_evaluate_parent_alarms", "(child, seen)"),
+    Seam("services.cloudwatch", "_metrics", "AccountRegionScopedDict"),
+    Seam(
+        "services.cloudwatch",
+        "_record_history",
+        "(alarm_name, old_state, new_state, reason, alarm_type, reason_data)",
+    ),
+    Seam("services.cloudwatch", "_stat_value", "(stats, stat_name, points)"),
+    Seam("services.cloudwatch", "record_metric", "(namespace, metric_name, value, unit, dimensions)"),
+    Seam("services.eventbridge", "_dispatch_event", "(event, view)"),
+    Seam("services.eventbridge", "_dispatch_to_lambda", "(arn, payload)"),
+    Seam("services.eventbridge", "_dispatch_to_sns", "(arn, payload)"),
+    Seam("services.eventbridge", "_dispatch_to_sqs", "(spec, payload, sqs_parameters)"),
+    Seam("services.eventbridge", "_dispatch_to_stepfunctions", "(arn, payload)"),
+    Seam("services.eventbridge", "_invoke_target", "(target, event, rule, view)"),
+    Seam("services.eventbridge", "_pattern_event_view", "(event)"),
+    Seam("services.eventbridge", "_put_events", "(data, allow_aws_source)"),
+    Seam(
+        "services.lambda_svc",
+        "_emit_lambda_logs",
+        "(func, request_id, log_text, error, duration_ms, log_source)",
+    ),
+    Seam("services.lambda_svc", "_execute_function_warm", "(func, event, request_id)"),
+    Seam("services.lambda_svc", "_execution_record_for_config", "(func, config)"),
+    Seam("services.lambda_svc", "_get_func_record_for_ref", "(function_ref)"),
+    Seam("services.lambda_svc", "invoke_async_with_retry", "(func, event)"),
+    Seam(
+        "services.s3",
+        "_fire_s3_event",
+        "(bucket_name, key, event_name, size, etag, deletion_type, restore_event_data, version_id, sequencer, "
+        "object_extra, record_extra)",
+    ),
+    Seam(
+        "services.sns",
+        "_fanout",
+        "(topic_arn, msg_id, message, subject, message_structure, message_attributes, message_group_id, "
+        "message_dedup_id)",
+    ),
+    Seam("services.sns", "_matches_filter_policy", "(sub, message_attributes, message)"),
+    Seam("services.sns", "_resolve_message_for_protocol", "(message, message_structure, protocol)"),
+    Seam("services.sns", "_topic_by_arn_any_scope", "(topic_arn)"),
+    Seam("services.sns", "_build_envelope", "(topic_arn, msg_id, message, subject, message_attributes, raw)"),
+    Seam("services.sqs", "_queue_by_arn", "(arn)"),
+    Seam("services.sqs", "_queues", "AccountRegionScopedDict"),
+    Seam("services.sqs", "_ensure_msg_fields", "(m)"),
+    Seam("services.stepfunctions", "_ExecutionError", "class"),
+    Seam("services.stepfunctions", "_SERVICE_DISPATCH", "dict"),
+    Seam("services.stepfunctions", "_add_event", "(execution, event_type, details)"),
+    Seam("services.stepfunctions", "_apply_input_path", "(state_def, data, ctx)"),
+    Seam("services.stepfunctions", "_apply_jsonata_arguments", "(state_def, raw_input, ctx)"),
+    Seam(
+        "services.stepfunctions",
+        "_apply_jsonata_output",
+        "(state_def, raw_input, ctx, result, error_output, default)",
+    ),
+    Seam("services.stepfunctions", "_apply_output_path", "(state_def, data, ctx)"),
+    Seam("services.stepfunctions", "_apply_parameters", "(state_def, data, ctx)"),
+    Seam("services.stepfunctions", "_apply_result_path", "(state_def, original, result)"),
+    Seam("services.stepfunctions", "_apply_result_selector", "(state_def, data)"),
+    Seam("services.stepfunctions", "_apply_state_assign", "(state_def, raw_input, ctx, result, error_output)"),
+    Seam("services.stepfunctions", "_emit_execution_status_event", "(execution)"),
+    Seam("services.stepfunctions", "_error_matches", "(error_equals, error)"),
+    Seam("services.stepfunctions", "_execute_choice", "(state_def, raw_input, ctx)"),
+    Seam("services.stepfunctions", "_execute_map", "(state_def, raw_input, execution, ctx)"),
+    Seam("services.stepfunctions", "_execute_parallel", "(state_def, raw_input, execution, ctx)"),
+    Seam("services.stepfunctions", "_execute_pass", "(state_def, raw_input, ctx)"),
+    Seam("services.stepfunctions", "_execute_task", "(state_def, raw_input, execution, ctx)"),
+    Seam("services.stepfunctions", "_execute_wait", "(state_def, raw_input, ctx)"),
+    Seam("services.stepfunctions", "_executions", "AccountRegionScopedDict"),
+    Seam("services.stepfunctions", "_fail_execution", "(execution, error, cause)"),
+    Seam("services.stepfunctions", "_fail_state_error", "(state_def, raw_input, ctx)"),
+    Seam("services.stepfunctions", "_invoke_resource", "(resource, input_data)"),
+    Seam("services.stepfunctions", "_invoke_resource_with_timeout", "(resource, input_data, timeout)"),
+    Seam("services.stepfunctions", "_jsonata_state_field", "(state_def, field, expected, raw_input, ctx)"),
+    Seam("services.stepfunctions", "_next_or_end", "(state_def)"),
+    Seam("services.stepfunctions", "_run_execution", "(exec_arn)"),
+    Seam("services.stepfunctions", "_run_map_items", "(state_def, raw_input, execution, ctx)"),
+    Seam("services.stepfunctions", "_run_parallel_branches", "(state_def, raw_input, execution, ctx)"),
+    Seam("services.stepfunctions", "_run_sub_machine", "(states, start_at, input_data, execution, ctx)"),
+    Seam("services.stepfunctions", "_scaled_sleep", "(seconds)"),
+    Seam("services.stepfunctions", "_SFN_WAIT_SCALE", "float"),
+    Seam("services.stepfunctions", "_state_machines", "AccountRegionScopedDict"),
+    Seam("services.stepfunctions", "_state_query_language", "(state_def, ctx)"),
+    Seam("services.stepfunctions", "_resolve_state_machine_arn", "(arn)"),
+    Seam("services.stepfunctions", "_restore_state", "(data)"),
+    Seam("services.stepfunctions", "now_iso", "()"),
+)
+_BY_NAME = {str(seam): seam for seam in SEAMS}
+
+
+def check(seams: tuple[Seam, ...] = SEAMS, installed: str | None = None) -> None:
+    """Refuse to start on another MiniStack than the one this package was written for.
+
+    Raises:
+        SeamError: names the installed and the expected version, and every seam that moved.
+    """
+    installed = installed or version("ministack")
+    moved = [problem for seam in seams if (problem := _problem(seam))]
+    if installed == PINNED_VERSION and not moved:
+        return
+    lines = [
+        f"MiniStack {installed} is installed; the local cloud is written for {PINNED_VERSION}.",
+        *(f"  {problem}" for problem in moved),
+        "Install the locked environment (make install), or adapt localcloud/engine and its pinned version.",
+    ]
+    raise SeamError("\n".join(lines))
+
+
+def _problem(seam: Seam) -> str | None:
+    try:
+        seam.find()
+    except SeamError as error:
+        return str(error)
+    return None
+
+
+def replace(module: str, name: str, make: Callable[[Any], Any]) -> None:
+    """Put `make(original)` where the original stood. The seam must be listed in SEAMS."""
+    seam = _BY_NAME[f"ministack.{module}.{name}"]
+    owner: Any = importlib.import_module(f"ministack.{module}")
+    *path, last = name.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    setattr(owner, last, make(seam.find()))

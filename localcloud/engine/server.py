@@ -1,0 +1,226 @@
+"""The server process: MiniStack's ASGI application with everything of this package registered, behind hypercorn."""
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from localcloud.engine import HOST, Settings, process_environment, scopes, seams
+from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
+
+STATUS_PATH = "/_localcloud/status"
+_TICK_SECONDS = 5.0
+_GRACE_SECONDS = 2.0
+_LAST_RESORT_SECONDS = 15.0
+_READ_ACTIONS = ("Describe", "Get", "List", "Filter", "BatchGet", "Query", "Scan", "Lookup")
+_RUNNING_JOBS = (("ListProcessingJobs", "Processing"), ("ListTrainingJobs", "Training"), ("ListTransformJobs", "Transform"))
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+log = logging.getLogger("localcloud")
+
+
+def run(settings: Settings, make_sagemaker: Callable[[Settings], SageMaker] = LocalSageMaker) -> None:
+    """Serve until SIGTERM or SIGINT. The process is this server's own: its environment is replaced.
+
+    Raises:
+        SeamError: the installed MiniStack is not the expected one.
+        OSError: the port is taken.
+    """
+    _prepare(settings)
+    seams.check()
+    server = _Server(settings, make_sagemaker(settings))
+    server.register()
+    asyncio.run(server.serve())
+
+
+def _prepare(settings: Settings) -> None:
+    """Replace the environment (before MiniStack is imported) and empty the folder of unpacked functions."""
+    scratch = settings.state / "tmp"
+    shutil.rmtree(scratch, ignore_errors=True)
+    for folder in (scratch, settings.state / "engine", settings.state / "s3", settings.mail):
+        folder.mkdir(parents=True, exist_ok=True)
+    variables = process_environment(settings)
+    os.environ.clear()
+    os.environ.update(variables)
+
+
+class _Server:
+    def __init__(self, settings: Settings, sagemaker: SageMaker) -> None:
+        from localcloud.engine.persistence import Saver
+
+        self._settings = settings
+        self._sagemaker = sagemaker
+        self._saver = Saver()
+        self._started = datetime.now(UTC)
+        self._ready = False
+        self._problem = ""
+        self._stopping = threading.Event()
+
+    def register(self) -> None:
+        """Put this package's parts into MiniStack."""
+        from localcloud.engine import events, executions, functions, mail, metrics, persistence, sagemaker
+
+        blobs = self._settings.state / "engine" / "blobs"
+        persistence.prune_blobs(blobs.parent, blobs)
+        persistence.register(blobs)
+        executions.register()
+        functions.register()
+        events.register()
+        metrics.register()
+        mail.register(self._settings.mail, self._settings.endpoint_url)
+        sagemaker.register(self._sagemaker, self._client)
+
+    def _client(self, service: str) -> Any:
+        import boto3
+
+        return boto3.client(service, endpoint_url=self._settings.endpoint_url)
+
+    async def serve(self) -> None:
+        from hypercorn.asyncio import serve
+        from hypercorn.config import Config
+
+        config = Config()
+        config.bind = [f"{HOST}:{self._settings.port}"]
+        config.keep_alive_timeout = 75
+        config.graceful_timeout = _GRACE_SECONDS
+        config.loglevel = "WARNING"
+        shutdown = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, self._begin_shutdown, shutdown)
+        await serve(self.app, config, shutdown_trigger=shutdown.wait)  # type: ignore[arg-type]
+
+    def _begin_shutdown(self, shutdown: asyncio.Event) -> None:
+        """Shut down in order; if something holds that up (a custom resource that waits), save and leave anyway."""
+        shutdown.set()
+        self._stopping.set()
+        scopes.end_all()
+        last_resort = threading.Timer(_LAST_RESORT_SECONDS, self._leave)
+        last_resort.daemon = True
+        last_resort.start()
+
+    def _leave(self) -> None:
+        log.warning("the shutdown was held up; saving and leaving")
+        self._saver.save()
+        os._exit(0)
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """MiniStack's application, with the status page, and with start and stop of what is ours."""
+        from ministack.app import app
+
+        if scope["type"] == "lifespan":
+            await app(scope, receive, self._around_lifespan(send))
+        elif scope["type"] == "http" and scope["path"] == STATUS_PATH:
+            await _send_json(send, await asyncio.to_thread(self._status))
+        else:
+            await app(scope, receive, send)
+            if _may_change_state(scope):
+                self._saver.touch()
+
+    def _around_lifespan(self, send: Send) -> Send:
+        async def send_around(message: dict[str, Any]) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                threading.Thread(target=self._start, name="localcloud-start", daemon=True).start()
+            if message["type"] == "lifespan.shutdown.complete":
+                await asyncio.to_thread(self._stop)
+            await send(message)
+
+        return send_around
+
+    def _start(self) -> None:
+        """Start what calls back into the server, once it listens."""
+        from localcloud.engine import executions
+
+        while not _listens(self._settings.port):
+            time.sleep(0.02)
+        try:
+            self._sagemaker.start()
+            executions.announce_interrupted()
+        except Exception as error:  # the control services work without it; status says what does not
+            log.exception("SageMaker did not start")
+            self._problem = f"SageMaker did not start: {error}"
+        self._ready = True
+        self._saver.start()
+        log.info("local cloud at %s, state in %s", self._settings.endpoint_url, self._settings.state)
+        self._tick()
+
+    def _tick(self) -> None:
+        from localcloud.engine import metrics
+
+        while not self._stopping.wait(_TICK_SECONDS):
+            try:
+                metrics.tick()
+            except Exception:  # one bad alarm must not end the ticking
+                log.exception("alarms were not evaluated")
+
+    def _stop(self) -> None:
+        """After MiniStack has saved: end jobs, endpoints and function workers, then the process itself."""
+        from ministack.core import lambda_runtime
+
+        self._saver.stop()
+        try:
+            self._sagemaker.stop()
+        finally:
+            lambda_runtime.reset()
+        log.info("local cloud stopped")
+        threading.Timer(_GRACE_SECONDS, os._exit, (0,)).start()
+
+    def _status(self) -> dict[str, Any]:
+        from ministack.app import SERVICE_HANDLERS
+
+        status = {
+            "pid": os.getpid(),
+            "port": self._settings.port,
+            "state": str(self._settings.state),
+            "started": self._started.isoformat(),
+            "ready": self._ready,
+            "problem": self._problem,
+            "engine": f"MiniStack {seams.PINNED_VERSION}",
+            "services": sorted(SERVICE_HANDLERS),
+        }
+        if not self._ready:
+            return status
+        try:
+            return {**status, "endpoints": self._endpoints(), "jobs": self._jobs()}
+        except Exception as error:  # the status page answers whatever SageMaker does
+            return {**status, "problem": self._problem or f"SageMaker does not answer: {error}"}
+
+    def _endpoints(self) -> list[str]:
+        listed = self._sagemaker.handle("ListEndpoints", {"StatusEquals": "InService"})
+        return [endpoint["EndpointName"] for endpoint in listed.get("Endpoints", [])]
+
+    def _jobs(self) -> list[str]:
+        return [
+            job[f"{kind}JobName"]
+            for operation, kind in _RUNNING_JOBS
+            for job in self._sagemaker.handle(operation, {"StatusEquals": "InProgress"}).get(f"{kind}JobSummaries", [])
+        ]
+
+
+def _may_change_state(scope: Scope) -> bool:
+    """Whether a request may have changed something: everything but reads, and reads of the JSON services."""
+    if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        return False
+    target = dict(scope["headers"]).get(b"x-amz-target", b"").decode("latin-1")
+    return not target.rpartition(".")[2].startswith(_READ_ACTIONS)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+async def _send_json(send: Send, document: dict[str, Any]) -> None:
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(document).encode()})

@@ -1,0 +1,115 @@
+"""The local mailbox: what a topic sends to an e-mail address becomes a file that any mail program opens.
+
+One file for each recipient and message, `<time>-<address>.eml`, an RFC 5322 message with the sender, subject and
+footer that Amazon SNS uses. Nothing leaves the machine. An e-mail subscription counts as confirmed from the start; on
+AWS its owner has to follow the link in the confirmation mail first.
+"""
+
+import re
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from email.utils import format_datetime, formataddr
+from pathlib import Path
+from uuid import uuid4
+
+_DEFAULT_SENDER = "AWS Notifications"
+_DEFAULT_SUBJECT = "AWS Notification Message"
+_SENDER_ADDRESS = "no-reply@sns.amazonaws.com"
+_naming = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Notification:
+    """What a topic sends to one e-mail subscription.
+
+    `text` is the message, or for the protocol email-json the whole envelope. `unsubscribe_url` ends the subscription.
+    """
+
+    topic_arn: str
+    recipient: str
+    text: str
+    unsubscribe_url: str
+    subject: str | None = None
+    sender: str | None = None
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A delivered message. `number` counts from 1, the oldest; `received` is an aware time."""
+
+    number: int
+    path: Path
+    received: datetime
+    recipient: str
+    subject: str
+    body: str
+
+
+def compose(notification: Notification, now: datetime) -> EmailMessage:
+    """The message as Amazon SNS would send it."""
+    message = EmailMessage(policy=policy.SMTP)
+    message["From"] = formataddr((_one_line(notification.sender) or _DEFAULT_SENDER, _SENDER_ADDRESS))
+    message["To"] = notification.recipient
+    message["Subject"] = _one_line(notification.subject) or _DEFAULT_SUBJECT
+    message["Date"] = format_datetime(now)
+    message["Message-ID"] = f"<{uuid4()}@sns.localcloud>"
+    message["X-Topic"] = notification.topic_arn
+    message.set_content(notification.text + _footer(notification))
+    return message
+
+
+def deliver(folder: Path, notification: Notification) -> Path:
+    """Write the message into `folder`, whole or not at all, and return its file.
+
+    Raises:
+        ValueError: the recipient is not an address that a mail header can hold.
+    """
+    now = datetime.now(UTC)
+    try:
+        message = compose(notification, now)
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"cannot address a mail to {notification.recipient!r}: {error}") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    address = re.sub(r"[^A-Za-z0-9.@_+-]", "_", notification.recipient)[:100]
+    with _naming:
+        while (path := folder / f"{now:%Y%m%dT%H%M%S.%fZ}-{address}.eml").exists():
+            now += timedelta(microseconds=1)
+        draft = path.with_suffix(".draft")
+        draft.write_bytes(message.as_bytes())
+        draft.replace(path)
+    return path
+
+
+def read(folder: Path) -> list[Mail]:
+    """All messages in the order of their arrival; none if there is no mailbox yet."""
+    files = sorted(folder.glob("*.eml")) if folder.is_dir() else []
+    return [_parse(number, path) for number, path in enumerate(files, start=1)]
+
+
+def _parse(number: int, path: Path) -> Mail:
+    message = message_from_bytes(path.read_bytes(), policy=policy.default)
+    part = message.get_body(("plain",))
+    return Mail(
+        number=number,
+        path=path,
+        received=datetime.strptime(path.name.split("-")[0], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC),
+        recipient=str(message["To"]),
+        subject=str(message["Subject"]),
+        body=part.get_content() if part else "",
+    )
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def _footer(notification: Notification) -> str:
+    return (
+        "\n\n--\n"
+        "If you wish to stop receiving notifications from this topic, please click or visit the link below to "
+        f"unsubscribe:\n{notification.unsubscribe_url}\n\n"
+        "Please do not reply directly to this email. This is the mailbox of a local cloud: no mail was sent.\n"
+    )

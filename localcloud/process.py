@@ -1,0 +1,205 @@
+"""The background process of a local cloud: start it, find it, end it.
+
+The server holds a lock on `<state>/lock` for as long as it lives, and describes itself in `<state>/server.json`. The
+lock, not the process id, says whether it runs: it goes with the process, however that ends.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from localcloud.engine import HOST, Settings
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 25.0
+_KILL_SECONDS = 5.0
+_LOG_BYTES = 20 * 1024 * 1024
+_LOG_TAIL_LINES = 15
+
+Status = dict[str, Any]
+
+
+class ProcessError(RuntimeError):
+    """The local cloud cannot be started or stopped; the text says why and what to do."""
+
+
+@contextmanager
+def hold(settings: Settings) -> Iterator[None]:
+    """Own the state folder while the server runs in this process.
+
+    Raises:
+        ProcessError: another process owns it.
+    """
+    settings.state.mkdir(parents=True, exist_ok=True)
+    with (settings.state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ProcessError(
+                f"The state folder {settings.state} is in use by another local cloud. Stop it "
+                f"(python -m localcloud down --state {settings.state}) or choose another folder with --state."
+            ) from None
+        description = {"pid": os.getpid(), "port": settings.port, "region": settings.region}
+        (settings.state / "server.json").write_text(json.dumps(description))
+        yield
+
+
+def describe(state: Path) -> dict[str, Any] | None:
+    """`{"pid", "port", "region"}` of the server that owns the state folder; None when none runs."""
+    try:
+        with (state / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return _description(state)
+    return None
+
+
+def _description(state: Path) -> dict[str, Any]:
+    """The server's own description; it may be writing it right now."""
+    for _ in range(50):
+        try:
+            description: dict[str, Any] = json.loads((state / "server.json").read_text())
+            return description
+        except (FileNotFoundError, ValueError):
+            time.sleep(0.02)
+    raise ProcessError(f"{state / 'server.json'} cannot be read although a server runs. End it and try again.")
+
+
+def status(port: int, timeout_seconds: float = 5.0) -> Status | None:
+    """What the local cloud on this port says of itself; None when nothing or something else listens there."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://{HOST}:{port}/_localcloud/status", timeout=timeout_seconds) as response:
+            document = json.load(response)
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) and "ready" in document else None
+
+
+def start(settings: Settings, progress: Callable[[str], None] = lambda _: None) -> bool:
+    """Start the server in the background and wait until it is ready. False when it already ran.
+
+    Raises:
+        ProcessError: the port or the state folder is taken, or the server did not come up.
+    """
+    settings.state.mkdir(parents=True, exist_ok=True)
+    with (settings.state / "up.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # two `up` at once: the second finds what the first started
+        if running := describe(settings.state):
+            if running["port"] != settings.port:
+                raise ProcessError(
+                    f"The local cloud of {settings.state} already runs, on port {running['port']}, not {settings.port}."
+                    f" Use it there, or stop it first: python -m localcloud down --state {settings.state}"
+                )
+            _wait_until_ready(settings, None, progress)
+            return False
+        require_free_port(settings.port)
+        child = _spawn(settings)
+        try:
+            _wait_until_ready(settings, child, progress)
+        except BaseException:
+            child.terminate()
+            raise
+        return True
+
+
+def require_free_port(port: int) -> None:
+    """Raises ProcessError, with who has the port as far as that can be known."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+            return
+        except PermissionError as error:
+            raise ProcessError(f"Port {port} needs privileges. Choose one above 1023 with --port.") from error
+        except OSError:
+            pass
+    if other := status(port):
+        owner = f"the local cloud of {other['state']} (process {other['pid']})"
+        remedy = f"Stop it: python -m localcloud down --state {other['state']}"
+    else:
+        owner = "another program"
+        remedy = f"See which one: lsof -nP -iTCP:{port} -sTCP:LISTEN"
+    raise ProcessError(f"Port {port} is in use by {owner}. {remedy}; or choose another port with --port.")
+
+
+def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
+    log_path = settings.state / "server.log"
+    if log_path.exists() and log_path.stat().st_size > _LOG_BYTES:
+        log_path.replace(log_path.with_suffix(".log.1"))
+    command = [sys.executable, "-m", "localcloud", "up", "--foreground"]
+    command += ["--port", str(settings.port), "--state", str(settings.state), "--region", settings.region]
+    project = str(Path(__file__).resolve().parents[1])
+    with log_path.open("ab") as log:
+        return subprocess.Popen(
+            command,
+            cwd=settings.state,
+            env={**os.environ, "PYTHONPATH": project},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _wait_until_ready(
+    settings: Settings, child: subprocess.Popen[bytes] | None, progress: Callable[[str], None]
+) -> None:
+    until = time.monotonic() + _START_SECONDS
+    while time.monotonic() < until:
+        if (answer := status(settings.port)) and answer["ready"]:
+            if answer["problem"]:
+                progress(f"Warning: {answer['problem']}\n")
+            return
+        if child and child.poll() is not None:
+            raise ProcessError(f"The local cloud ended while it started (exit code {child.returncode}).\n{_tail(settings)}")
+        progress(".")
+        time.sleep(0.1)
+    raise ProcessError(f"The local cloud was not ready within {_START_SECONDS:.0f} s.\n{_tail(settings)}")
+
+
+def _tail(settings: Settings) -> str:
+    path = settings.state / "server.log"
+    lines = path.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:] if path.exists() else []
+    return "\n".join([*(f"  {line}" for line in lines), f"The whole log: {path}"])
+
+
+def stop(state: Path, progress: Callable[[str], None] = lambda _: None) -> bool:
+    """End the server in order, by force if it does not end in time. False when none ran.
+
+    Raises:
+        ProcessError: it could not be ended.
+    """
+    running = describe(state)
+    if not running:
+        return False
+    for signal_number, patience in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
+        try:
+            os.kill(running["pid"], signal_number)
+        except ProcessLookupError:
+            pass
+        if _ended(state, patience, progress):
+            return True
+    raise ProcessError(f"Process {running['pid']} did not end. End it by hand: kill -9 {running['pid']}")
+
+
+def _ended(state: Path, patience: float, progress: Callable[[str], None]) -> bool:
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        if describe(state) is None:
+            return True
+        progress(".")
+        time.sleep(0.1)
+    return False
