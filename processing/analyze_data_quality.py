@@ -36,7 +36,7 @@ INFERRED_TYPES = {
     "timestamp": "String",
 }
 PATTERNS = {"Integral": r"^[+-]?\d+$", "Fractional": r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"}
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 1 << 20
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,0 +1,112 @@
+"""The model-quality job on files: what it reads, what it writes, how it fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processing import analyze_model_quality
+
+Job = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """Run the job on the parts given as texts; return its documents, or its message."""
+
+    def run(*parts: str, problem: str = "regression") -> dict[str, Any]:
+        predictions, output, message = tmp_path / "predictions", tmp_path / "output", tmp_path / "exit" / "message"
+        predictions.mkdir()
+        for number, part in enumerate(parts):
+            (predictions / f"part-{number:05d}.csv").write_text(part)
+        config = tmp_path / "config.json"
+        config.write_text(json.dumps({"definition": {"problem": problem}}))
+        arguments = ["--config", config, "--predictions", predictions, "--output", output, "--message", message]
+        code = analyze_model_quality.main([str(argument) for argument in arguments])
+        if code:
+            assert not output.exists()
+            return {"code": code, "message": message.read_text()}
+        assert not message.exists()
+        return {path.stem: json.loads(path.read_text()) for path in output.iterdir()}
+
+    return run
+
+
+def test_regression_errors_are_in_the_targets_unit(job: Job) -> None:
+    documents = job("prediction,label\n10,13\n20,16\n")
+    assert documents["statistics"]["dataset"]["item_count"] == 2
+    found = {name: metric["value"] for name, metric in documents["statistics"]["regression_metrics"].items()}
+    assert found == pytest.approx({"mae": 3.5, "mse": 12.5, "rmse": 12.5**0.5, "r2": 1 - 25 / 4.5})
+    constraints = documents["constraints"]["regression_constraints"]
+    assert constraints["mae"] == {"threshold": 3.5, "comparison_operator": "GreaterThanThreshold"}
+
+
+def test_predictions_and_labels_do_not_change_places(job: Job) -> None:
+    found = job("prediction,label,probability\n1,0,0.9\n1,0,0.8\n0,1,0.1\n", problem="binary_classification")
+    assert found["statistics"]["binary_classification_metrics"]["confusion_matrix"] == {
+        "0": {"0": 0, "1": 2},
+        "1": {"0": 1, "1": 0},
+    }
+
+
+def test_columns_are_found_by_name_and_others_are_left_alone(job: Job) -> None:
+    documents = job("id,label,prediction\na,13,10\nb,16,20\n")
+    assert documents["statistics"]["regression_metrics"]["mae"]["value"] == 3.5
+
+
+def test_probabilities_of_class_1_give_the_auc(job: Job) -> None:
+    found = job("prediction,label,probability\n0,0,0.1\n0,1,0.4\n1,1,0.8\n", problem="binary_classification")
+    assert found["statistics"]["binary_classification_metrics"]["auc"]["value"] == 1.0
+    assert found["constraints"]["binary_classification_constraints"]["auc"]["threshold"] == 1.0
+
+
+def test_several_parts_are_one_table(job: Job) -> None:
+    documents = job("prediction,label\n10,13\n", "prediction,label\n20,16\n")
+    assert documents["statistics"]["regression_metrics"]["mae"]["value"] == 3.5
+
+
+def test_the_time_of_the_evaluation_is_now_in_utc(job: Job) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    written = job("prediction,label\n10,13\n20,16\n")["statistics"]["dataset"]["evaluation_time"]
+    assert before <= datetime.fromisoformat(written) <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([], "there is no CSV file below"),
+        (["prediction,label\n"], "no rows"),
+        (["score\n1\n"], "part-00000.csv has the columns ['score']; expected prediction and label too"),
+        (["prediction,label\n1,2\n3,\n"], "part-00000.csv: label is empty or not a number in row 2 of 2"),
+        (["prediction,label\nnan,2\n"], "part-00000.csv: prediction is empty or not a number in row 1 of 1"),
+        (["prediction,label\nhigh,2\n"], "part-00000.csv: In CSV column #0"),
+        (["prediction,label\n1,2\n", "prediction,label,probability\n1,2,0.5\n"], "part-00001.csv has the columns"),
+    ],
+)
+def test_predictions_that_cannot_be_measured_end_the_job_with_the_reason(
+    job: Job, parts: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = job(*parts)
+    assert outcome["code"] == 1
+    assert outcome["message"].startswith("The baseline of the model cannot be computed: ")
+    assert message in outcome["message"]
+    assert message in capsys.readouterr().err
+
+
+def test_a_probability_in_place_of_a_class_is_refused(job: Job) -> None:
+    outcome = job("prediction,label\n0.7,1\n", problem="binary_classification")
+    assert "predictions are not all 0 or 1" in outcome["message"]
+
+
+def test_paths_default_to_where_sagemaker_mounts_them() -> None:
+    assert {key: str(path) for key, path in vars(analyze_model_quality.parse_arguments([])).items()} == {
+        "config": "/opt/ml/processing/input/config/config.json",
+        "predictions": "/opt/ml/processing/input/predictions",
+        "output": "/opt/ml/processing/output",
+        "message": "/opt/ml/output/message",
+    }

@@ -1,0 +1,279 @@
+"""Metrics against scikit-learn, intervals against brute force and theory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import ArrayLike, NDArray
+from sklearn import metrics as reference
+
+from perennial import metrics
+
+Floats = NDArray[np.float64]
+Score = Callable[[Floats, Floats], float]
+
+
+def prices(rows: int = 500, seed: int = 1) -> tuple[Floats, Floats]:
+    random = np.random.default_rng(seed)
+    labels = random.lognormal(9.8, 0.4, rows)
+    return labels, labels + random.normal(0, 2_000, rows)
+
+
+def probabilities(rows: int = 500, seed: int = 1, decimals: int = 2) -> tuple[Floats, Floats]:
+    """Rounded, so that many scores are tied across the classes."""
+    random = np.random.default_rng(seed)
+    labels = (random.random(rows) < 0.4).astype(np.float64)
+    return labels, np.clip(0.3 * labels + 0.7 * random.random(rows), 0, 1).round(decimals)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("rmse", reference.root_mean_squared_error),
+        ("mae", reference.mean_absolute_error),
+        ("mse", reference.mean_squared_error),
+        ("r2", reference.r2_score),
+        ("mape", reference.mean_absolute_percentage_error),
+    ],
+)
+def test_a_regression_metric_equals_scikit_learns(name: str, expected: Score) -> None:
+    labels, scores = prices()
+    assert metrics.METRICS[name].compute(labels, scores) == pytest.approx(expected(labels, scores), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("auc", lambda y, p: reference.roc_auc_score(y, p)),
+        ("accuracy", lambda y, p: reference.accuracy_score(y, p > 0.5)),
+        ("f1", lambda y, p: reference.f1_score(y, p > 0.5)),
+        ("precision", lambda y, p: reference.precision_score(y, p > 0.5)),
+        ("recall", lambda y, p: reference.recall_score(y, p > 0.5)),
+        ("logloss", lambda y, p: reference.log_loss(y, p)),
+    ],
+)
+def test_a_binary_metric_equals_scikit_learns_with_tied_scores(name: str, expected: Score) -> None:
+    labels, scores = probabilities()
+    assert metrics.METRICS[name].compute(labels, scores) == pytest.approx(expected(labels, scores), rel=1e-12)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=1, max_size=40))
+def test_auc_is_the_share_of_pairs_in_the_right_order_with_ties_counting_half(rows: list[tuple[bool, int]]) -> None:
+    ups = [score / 4 for positive, score in rows if positive]
+    downs = [score / 4 for positive, score in rows if not positive]
+    labels, scores = [float(positive) for positive, _ in rows], [score / 4 for _, score in rows]
+    if not ups or not downs:
+        with pytest.raises(metrics.UndefinedMetricError, match="both classes"):
+            metrics.METRICS["auc"].compute(labels, scores)
+        return
+    right = sum(1.0 if up > down else 0.5 if up == down else 0.0 for up in ups for down in downs)
+    assert metrics.METRICS["auc"].compute(labels, scores) == pytest.approx(right / len(ups) / len(downs), abs=1e-12)
+
+
+@given(st.data())
+def test_r2_of_large_labels_loses_no_digits(data: st.DataObject) -> None:
+    values = data.draw(st.lists(st.integers(-100, 100), min_size=3, max_size=30).filter(lambda v: len(set(v)) > 1))
+    labels = np.array(values, dtype=np.float64)
+    scores = labels + np.arange(labels.size)
+    near, far = (metrics.METRICS["r2"].compute(labels + offset, scores + offset) for offset in (0, 1e6))
+    assert far == pytest.approx(near, rel=1e-8, abs=1e-8)
+
+
+def test_evaluate_returns_every_metric_of_the_problem_and_no_other() -> None:
+    assert list(metrics.evaluate("regression", *prices())) == ["rmse", "mae", "mse", "r2", "mape"]
+    assert list(metrics.evaluate("binary_classification", *probabilities())) == [
+        "auc",
+        "accuracy",
+        "f1",
+        "precision",
+        "recall",
+        "logloss",
+    ]
+
+
+def test_evaluate_takes_lists_and_gives_plain_floats() -> None:
+    values = metrics.evaluate("regression", [1, 2, 3], [1, 2, 5])
+    assert values["mae"] == pytest.approx(2 / 3)
+    assert all(type(value) is float for value in values.values())
+
+
+def test_evaluate_gives_nan_for_what_the_rows_leave_undefined_and_the_rest_all_the_same() -> None:
+    values = metrics.evaluate("binary_classification", [1, 1], [0.9, 0.2])
+    assert np.isnan(values["auc"])
+    assert values["accuracy"] == 0.5
+    constant = metrics.evaluate("regression", [0.1] * 10, [0.2] * 10)
+    assert np.isnan(constant["r2"])
+    assert constant["rmse"] == pytest.approx(0.1)
+
+
+def test_only_errors_and_losses_are_minimized() -> None:
+    minimized = {name for name, metric in metrics.METRICS.items() if metric.direction == "minimize"}
+    assert minimized == {"rmse", "mae", "mse", "mape", "logloss"}
+
+
+def test_a_probability_at_the_threshold_is_class_0_as_in_xgboosts_error() -> None:
+    assert metrics.predicted_labels([0.0, 0.5, 0.5000001, 1.0]).tolist() == [0, 0, 1, 1]
+
+
+def test_nothing_predicted_positive_counts_as_precision_0() -> None:
+    values = metrics.evaluate("binary_classification", [1, 0], [0.1, 0.1])
+    assert (values["precision"], values["recall"], values["f1"]) == (0, 0, 0)
+
+
+def test_a_certain_and_wrong_probability_has_a_finite_logloss() -> None:
+    expected = reference.log_loss([1, 0], [0.0, 0.0])
+    assert metrics.METRICS["logloss"].compute([1, 0], [0.0, 0.0]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["r2", "mape"])
+def test_a_metric_that_has_no_value_says_what_it_needs(name: str) -> None:
+    with pytest.raises(metrics.UndefinedMetricError, match=rf"{name} has no value for these 3 rows: it needs labels"):
+        metrics.METRICS[name].compute([0, 0, 0], [1, 2, 3])
+
+
+def test_numbers_too_large_to_square_are_no_value_rather_than_infinity() -> None:
+    with pytest.raises(metrics.UndefinedMetricError, match="too large"):
+        metrics.METRICS["rmse"].compute([0.0], [1e200])
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [
+        ([], [], "no rows"),
+        ([1.0, 2.0], [1.0], "2 labels but 1 scores; expected one score for each label"),
+        ([1.0, 2.0, 3.0], [1.0, np.nan, np.inf], r"2 of 3 scores are not finite numbers; the first is nan in row 1"),
+        ([np.nan], [1.0], "1 of 1 labels are not finite"),
+        ([[1.0]], [[1.0]], r"labels have the shape \(1, 1\)"),
+        (["cheap"], [1.0], "labels are not all numbers"),
+        ([None], [1.0], "labels are not"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_with_what_was_expected(
+    labels: ArrayLike, scores: ArrayLike, message: str
+) -> None:
+    with pytest.raises(metrics.MetricInputError, match=message):
+        metrics.evaluate("regression", labels, scores)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [
+        ([0, 2], [0.5, 0.5], r"1 of 2 labels are not 0 or 1; the first is 2.0 in row 1"),
+        ([0, 1], [0.5, 1.5], "1 of 2 scores are not probabilities of class 1"),
+    ],
+)
+def test_binary_labels_are_0_or_1_and_scores_are_probabilities(
+    labels: ArrayLike, scores: ArrayLike, message: str
+) -> None:
+    with pytest.raises(metrics.MetricInputError, match=message):
+        metrics.evaluate("binary_classification", labels, scores)
+
+
+def test_an_unknown_problem_or_metric_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(metrics.MetricInputError, match="expected 'regression' or 'binary_classification'"):
+        metrics.evaluate("ranking", [1], [1])
+    with pytest.raises(metrics.UnknownMetricError, match="'gini'; expected one of rmse, mae"):
+        metrics.bootstrap_interval("gini", [1], [1], seed=1)
+
+
+def test_every_error_of_the_module_is_a_value_error() -> None:
+    for error in (metrics.MetricInputError, metrics.UndefinedMetricError, metrics.UnknownMetricError):
+        assert issubclass(error, metrics.MetricError)
+    assert issubclass(metrics.MetricError, ValueError)
+
+
+@pytest.mark.parametrize("name", list(metrics.METRICS))
+def test_an_interval_holds_the_metric_and_depends_on_the_seed_alone(name: str) -> None:
+    metric = metrics.METRICS[name]
+    labels, scores = prices() if metric.problem == "regression" else probabilities()
+    low, high = metrics.bootstrap_interval(name, labels, scores, seed=3)
+    assert low < metric.compute(labels, scores) < high
+    assert metrics.bootstrap_interval(name, labels, scores, seed=3) == (low, high)
+    assert metrics.bootstrap_interval(name, labels, scores, seed=4) != (low, high)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("rmse", reference.root_mean_squared_error),
+        ("r2", reference.r2_score),
+        ("auc", reference.roc_auc_score),
+        ("f1", lambda y, p: reference.f1_score(y, p > 0.5)),
+    ],
+)
+def test_an_interval_agrees_with_resampling_rows_one_by_one(name: str, expected: Score) -> None:
+    labels, scores = prices(300) if metrics.METRICS[name].problem == "regression" else probabilities(300)
+    random = np.random.default_rng(7)
+    draws = [random.integers(0, 300, 300) for _ in range(600)]
+    low, high = np.quantile([expected(labels[rows], scores[rows]) for rows in draws], [0.025, 0.975])
+    ours = metrics.bootstrap_interval(name, labels, scores, seed=5, resamples=4_000)
+    assert ours == pytest.approx((low, high), abs=0.12 * (high - low))
+
+
+def test_many_rows_are_resampled_in_groups_to_the_width_that_theory_gives() -> None:
+    rows = 40 * metrics.MAX_RESAMPLED_UNITS
+    errors = np.random.default_rng(1).normal(0, 1, rows)
+    low, high = metrics.bootstrap_interval("rmse", np.zeros(rows), errors, seed=1, resamples=1_000)
+    assert high - low == pytest.approx(2 * 1.96 / np.sqrt(2 * rows), rel=0.1)
+
+
+def test_a_wider_level_gives_a_wider_interval() -> None:
+    labels, scores = prices()
+    narrow = metrics.bootstrap_interval("mae", labels, scores, seed=1, level=0.5)
+    wide = metrics.bootstrap_interval("mae", labels, scores, seed=1, level=0.99)
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def test_resamples_without_a_value_are_left_out() -> None:
+    low, high = metrics.bootstrap_interval("auc", [0, 1], [0.2, 0.8], seed=1)
+    assert (low, high) == (1.0, 1.0)
+
+
+def test_an_interval_needs_a_metric_that_has_a_value() -> None:
+    with pytest.raises(metrics.UndefinedMetricError, match="both classes"):
+        metrics.bootstrap_interval("auc", [1, 1], [0.2, 0.8], seed=1)
+
+
+def test_an_interval_for_which_no_resample_has_a_value_is_refused() -> None:
+    seed = next(s for s in range(100) if len(set(np.random.default_rng(s).integers(0, 2, size=(1, 2))[0])) == 1)
+    with pytest.raises(metrics.UndefinedMetricError, match="in any resample"):
+        metrics.bootstrap_interval("auc", [0, 1], [0.2, 0.8], seed=seed, resamples=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"level": 95}, "level is 95"), ({"level": 0}, "level"), ({"resamples": 0}, "resamples")]
+)
+def test_settings_that_make_no_interval_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(metrics.MetricInputError, match=message):
+        metrics.bootstrap_interval("mae", [1, 2], [1, 3], seed=1, **settings)
+
+
+def test_the_difference_of_two_like_models_is_known_better_than_either_alone() -> None:
+    labels, champion = prices()
+    candidate = champion + 50
+    low, high = metrics.bootstrap_difference("rmse", labels, candidate, champion, seed=1)
+    alone = metrics.bootstrap_interval("rmse", labels, champion, seed=1)
+    assert (high - low) < 0.2 * (alone[1] - alone[0])
+
+
+def test_the_difference_of_a_model_and_itself_is_zero() -> None:
+    labels, scores = probabilities()
+    assert metrics.bootstrap_difference("auc", labels, scores, scores, seed=1) == (0.0, 0.0)
+
+
+def test_the_difference_is_candidate_minus_champion() -> None:
+    labels, champion = prices()
+    candidate = labels + (champion - labels) / 2
+    value = metrics.METRICS["rmse"].compute(labels, candidate) - metrics.METRICS["rmse"].compute(labels, champion)
+    low, high = metrics.bootstrap_difference("rmse", labels, candidate, champion, seed=1)
+    assert low < value < high < 0
+
+
+def test_the_difference_of_many_rows_stays_paired() -> None:
+    labels, champion = prices(3 * metrics.MAX_RESAMPLED_UNITS)
+    assert metrics.bootstrap_difference("mae", labels, champion, champion, seed=1) == (0.0, 0.0)
