@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +33,7 @@ _CONFIG = Config(
 )
 _LOG_FLUSH_SECONDS = 0.2
 _LOG_BATCH = 1000
+_LOG_PENDING = 10_000  # more waiting lines than this hold the writer back, so that memory stays bounded
 _LOG_EVENT_CHARACTERS = 60_000  # 256 KiB an event, 4 bytes a character at most
 
 
@@ -200,7 +202,7 @@ class Aws:
             self.upload(file, f"{uri.rstrip('/')}/{file.relative_to(directory).as_posix()}", kms_key_id)
         return len(files)
 
-    def _session(self) -> boto3.Session:
+    def _session(self) -> Any:
         session = botocore.session.get_session()
         session.register_component("data_loader", _loader())
         return boto3.Session(
@@ -241,6 +243,7 @@ class LogStream:
         self.failures = 0
         self._pending: list[dict[str, Any]] = []
         self._lock = threading.Lock()
+        self._flushing = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"logs {stream}", daemon=True)
         self._thread.start()
@@ -251,6 +254,9 @@ class LogStream:
             event = {"timestamp": int(time.time() * 1000), "message": line[:_LOG_EVENT_CHARACTERS]}
             with self._lock:
                 self._pending.append(event)
+                waiting = len(self._pending)
+            if waiting > _LOG_PENDING:
+                self._flush()
 
     def close(self) -> None:
         """Send what is left and end the thread."""
@@ -274,12 +280,10 @@ class LogStream:
                 continue
 
     def _flush(self) -> None:
-        for batch in self._batches():
-            self._attempt(
-                lambda batch=batch: self._client.put_log_events(
-                    logGroupName=self._group, logStreamName=self._stream, logEvents=batch
-                )
-            )
+        with self._flushing:
+            for batch in self._batches():
+                names = {"logGroupName": self._group, "logStreamName": self._stream}
+                self._attempt(partial(self._client.put_log_events, logEvents=batch, **names))
 
     def _batches(self) -> Iterator[list[dict[str, Any]]]:
         """What is pending, in batches below the API's 10,000 events and 1 MiB."""

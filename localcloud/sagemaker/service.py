@@ -5,12 +5,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from . import requests
 from .aws import AssumeRole, Aws, PutEvent
+from .context import Context
 from .errors import AwsError
-from .store import Store
+from .events import Outbox
+from .hosting import Endpoints, ModelServer
+from .jobs import JobQueue, JobRun
+from .models import EndpointConfigs, Models
+from .processing import ProcessingJobs
+from .store import Document, Store
+from .tags import TagOperations
+from .training import TrainingJobs
+from .transform import Server, TransformJobs
+
+Operation = Callable[[Document], Document]
 
 
 class SageMakerService:
@@ -33,19 +45,78 @@ class SageMakerService:
         max_jobs: int = 2,
         stop_grace_seconds: float = 120.0,
     ) -> None:
-        self.root = state_dir / "sagemaker"
-        self.image_python = image_python
-        self.max_jobs = max_jobs
-        self.stop_grace_seconds = stop_grace_seconds
-        self.store = Store(self.root / "store")
+        root = (state_dir / "sagemaker").absolute()
         self.aws = Aws(endpoint_url, region, account_id, put_event=put_event, assume_role=assume_role)
+        self.store = Store(root / "store")
+        self.context = Context(
+            self.store, self.aws, root, image_python.absolute(), stop_grace_seconds, Outbox(self.aws)
+        )
+        models = Models(self.context)
+        configs = EndpointConfigs(self.context, models)
+        queue = JobQueue(max_jobs)
+        self.jobs = (
+            ProcessingJobs(self.context, queue),
+            TrainingJobs(self.context, queue),
+            TransformJobs(self.context, queue, models, self._model_server),
+        )
+        self.endpoints = Endpoints(self.store, self.aws, image_python, root, self.context.outbox.send)
+        self._operations = self._table(models, configs, TagOperations(self.context))
+
+    @property
+    def supported(self) -> list[str]:
+        """The operations that the local cloud has, sorted."""
+        return sorted(self._operations)
 
     def start(self) -> None:
         """Restore what was there: jobs that were running have failed, endpoints serve again."""
+        for family in self.jobs:
+            family.recover()
+        self.endpoints.restore()
 
     def stop(self) -> None:
-        """End every process of this service."""
+        """End every process of this service; the documents stay as they are."""
+        for family in self.jobs:
+            family.abandon()
+        self.endpoints.stop()
 
-    def handle(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+    def handle(self, operation: str, request: Document) -> Document:
         """Answer one operation; raises AwsError when it is refused."""
-        raise AwsError("UnknownOperationException", f"{operation} is not supported by the local SageMaker.")
+        answer = self._operations.get(operation)
+        if answer is None:
+            raise AwsError(
+                "UnknownOperationException",
+                f"The operation {operation} is not supported by the local SageMaker. "
+                f"It supports: {', '.join(self.supported)}.",
+            )
+        return answer(requests.check(operation, request))
+
+    def _model_server(self, containers: list[Document], run: JobRun) -> Server:
+        return ModelServer(containers, run.directory, run.aws, run.write_log, self.context.image_python)
+
+    def _table(self, models: Models, configs: EndpointConfigs, tags: TagOperations) -> dict[str, Operation]:
+        table: dict[str, Operation] = {
+            "CreateModel": models.create,
+            "DescribeModel": models.describe,
+            "ListModels": models.list_all,
+            "DeleteModel": models.delete,
+            "CreateEndpointConfig": configs.create,
+            "DescribeEndpointConfig": configs.describe,
+            "ListEndpointConfigs": configs.list_all,
+            "DeleteEndpointConfig": configs.delete,
+            "CreateEndpoint": self.endpoints.create,
+            "UpdateEndpoint": self.endpoints.update,
+            "DescribeEndpoint": self.endpoints.describe,
+            "DeleteEndpoint": self.endpoints.delete,
+            "ListEndpoints": self.endpoints.list,
+            "AddTags": tags.add,
+            "ListTags": tags.list_all,
+            "DeleteTags": tags.delete,
+        }
+        for family in self.jobs:
+            table[f"Create{family.noun}"] = family.create
+            table[f"Describe{family.noun}"] = family.describe
+            table[f"List{family.noun}s"] = family.list_all
+            table[f"Stop{family.noun}"] = family.stop
+            if family.noun != "TransformJob":  # the API has no DeleteTransformJob
+                table[f"Delete{family.noun}"] = family.delete
+        return table

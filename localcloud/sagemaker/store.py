@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +73,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(document), "utf-8")
-        os.replace(temporary, path)
+        temporary.replace(path)
         self._load(kind)[name.lower()] = copy.deepcopy(document)
 
     def _path(self, kind: str, name: str) -> Path:

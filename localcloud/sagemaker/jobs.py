@@ -1,0 +1,367 @@
+"""What processing, training and transform jobs have in common: names, the queue, status changes, the way they end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import re
+import shutil
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from . import events, listing, requests, tags
+from .aws import Aws, LogStream
+from .context import Context, now
+from .errors import AwsError, JobFailedError, JobStoppedError, invalid
+from .process import ContainerProcess, Exit, kill_orphan
+from .store import Document
+
+INTERNAL_ERROR = "InternalServerError: We encountered an internal error.  Please try again."
+TERMINAL = ("Completed", "Failed", "Stopped")
+MAX_FAILURE_REASON = 1024
+_OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
+_CLOCK = time.monotonic
+_logger = logging.getLogger(__name__)
+
+
+class JobQueue:
+    """Runs at most `workers` jobs at a time, in the order of their creation."""
+
+    def __init__(self, workers: int) -> None:
+        self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        for number in range(workers):
+            threading.Thread(target=self._work, name=f"sagemaker job {number}", daemon=True).start()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        self._waiting.put(job)
+
+    def _work(self) -> None:
+        while True:
+            self._waiting.get()()
+
+
+@dataclass
+class JobRun:
+    """One job while it runs. `root` stands for /opt/ml; everything below `directory` is removed at the end."""
+
+    name: str
+    arn: str
+    description: Document
+    directory: Path
+    aws: Aws
+    """The endpoint under the job's role."""
+    context: Context
+    log: LogStream
+    started: float = field(default_factory=_CLOCK)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _on_stop: list[Callable[[], None]] = field(default_factory=list)
+    _on_kill: list[Callable[[], None]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def root(self) -> Path:
+        return self.directory / "ml"
+
+    def local(self, text: str) -> str:
+        """The text with /opt/ml replaced by the folder that stands for it."""
+        return _OPT_ML.sub(lambda _: str(self.root), text)
+
+    def shown(self, text: str) -> str:
+        """The text as it reads on AWS: with /opt/ml instead of the folder."""
+        return text.replace(str(self.root), "/opt/ml")
+
+    def path(self, opt_ml_path: str) -> Path:
+        return Path(self.local(opt_ml_path))
+
+    def write_log(self, line: str) -> None:
+        self.log.write(self.shown(line).replace("\t", "#011"))
+
+    def on_stop(self, stop: Callable[[], None], kill: Callable[[], None]) -> None:
+        """Call `stop` when the job is asked to stop (at once when it has been), `kill` when everything must end."""
+        with self._lock:
+            self._on_stop.append(stop)
+            self._on_kill.append(kill)
+            stopping = self._stop.is_set()
+        if stopping:
+            stop()
+
+    def request_stop(self) -> None:
+        with self._lock:
+            self._stop.set()
+            actions = list(self._on_stop)
+        for action in actions:
+            threading.Thread(target=action, name=f"stop {self.name}", daemon=True).start()
+
+    def kill(self) -> None:
+        """End the job's processes at once, because the whole service ends."""
+        with self._lock:
+            self._stop.set()
+            actions = list(self._on_kill)
+        for action in actions:
+            action()
+
+    def raise_if_stopped(self) -> None:
+        if self._stop.is_set():
+            raise JobStoppedError
+
+    @property
+    def stop_requested(self) -> bool:
+        return self._stop.is_set()
+
+    def seconds_left(self) -> float:
+        limit: float = self.description["StoppingCondition"]["MaxRuntimeInSeconds"]
+        return max(0.0, limit - (_CLOCK() - self.started))
+
+    def run_container(
+        self, argv: list[str], environment: dict[str, str], on_line: Callable[[str], None] | None = None
+    ) -> Exit:
+        """Run a program with the container's environment until it ends, is stopped, or its time is up."""
+        process = ContainerProcess(
+            argv, self.directory, self._base_environment() | environment, self.context.stop_grace_seconds
+        )
+        self.on_stop(process.stop, process.kill)
+        return process.run(on_line or self.write_log, self.seconds_left(), self._note_process)
+
+    def _note_process(self, pid: int) -> None:
+        (self.directory / "pid").write_text(str(pid), "utf-8")
+
+    def _base_environment(self) -> dict[str, str]:
+        """Nothing of this machine's environment gets into a job but the search path."""
+        for folder in ("tmp", "home"):
+            (self.directory / folder).mkdir(exist_ok=True)
+        return {
+            "PATH": f"{self.context.image_python.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(self.directory / "home"),
+            "TMPDIR": str(self.directory / "tmp"),
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONIOENCODING": "utf-8",
+            **self.aws.environment(),
+        }
+
+
+class Jobs(ABC):
+    """One family of jobs. Subclasses say how a request becomes a description, and how the job runs."""
+
+    noun: ClassVar[str]
+    """The API's word: ProcessingJob."""
+    kind: ClassVar[str]
+    """The ARN's word: processing-job."""
+    folder: ClassVar[str]
+    log_group: ClassVar[str]
+    not_found: ClassVar[str]
+    """AWS's text; `{name}` is the job's name."""
+
+    def __init__(self, context: Context, jobs: JobQueue) -> None:
+        self.context = context
+        self._queue = jobs
+        self._lock = threading.RLock()
+        self._running: dict[str, JobRun] = {}
+        self._abandoned = False
+
+    # What differs -----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def prepare(self, request: Document) -> Document:
+        """Check what the model cannot, and return the description's members with AWS's defaults."""
+
+    @abstractmethod
+    def execute(self, run: JobRun) -> None:
+        """Run to the end; JobFailedError or JobStoppedError end it otherwise than as Completed."""
+
+    @abstractmethod
+    def role(self, description: Document) -> str:
+        """The ARN of the role under which the job works."""
+
+    def log_stream(self, name: str) -> str:
+        return f"{name}/algo-1-{int(time.time())}"
+
+    def on_status(self, document: Document, status: str) -> None:  # noqa: B027
+        """Change more members with the status (training's secondary status)."""
+
+    # Operations -------------------------------------------------------------------------------------------------------
+
+    def create(self, request: Document) -> Document:
+        name: str = request[f"{self.noun}Name"]
+        arn = self.context.aws.arn(self.kind, name)
+        if self.context.store.get(self.kind, name) is not None:
+            raise self._name_taken(arn)
+        description = self.prepare({key: value for key, value in request.items() if key != "Tags"})
+        self._admit(description, name)
+        document = description | {f"{self.noun}Arn": arn, "CreationTime": now(), "LastModifiedTime": now()}
+        document[f"{self.noun}Status"] = "InProgress"
+        self.on_status(document, "InProgress")
+        if not self.context.store.create(self.kind, name, document):
+            raise self._name_taken(arn)
+        tags.put(self.context.store, arn, request.get("Tags", []))
+        self._announce(document)
+        self._queue.submit(lambda: self._work(name))
+        return {f"{self.noun}Arn": arn}
+
+    def describe(self, request: Document) -> Document:
+        return requests.project(requests.output_shape(f"Describe{self.noun}"), self._find(request[f"{self.noun}Name"]))
+
+    def list_all(self, request: Document) -> Document:
+        documents = self.context.store.all(self.kind)
+        return listing.page(f"List{self.noun}s", self.noun, documents, request, f"{self.noun}Summaries")
+
+    def stop(self, request: Document) -> Document:
+        name = request[f"{self.noun}Name"]
+        with self._lock:
+            status = self._find(name)[f"{self.noun}Status"]
+            if status in TERMINAL:
+                noun = self.kind.replace("-", " ")
+                raise invalid(f"The request was rejected because the {noun} is in status {status}.")
+            run = self._running.get(name.lower())
+            if status == "InProgress":
+                self._set_status(name, "Stopping")
+            if run is None:
+                self._finish(name, "Stopped")
+        if run is not None:
+            run.request_stop()
+        return {}
+
+    def delete(self, request: Document) -> Document:
+        name = request[f"{self.noun}Name"]
+        with self._lock:
+            document = self.context.store.get(self.kind, name)
+            if document is None:
+                raise AwsError("ResourceNotFound", "Requested resource not found.")
+            status = document[f"{self.noun}Status"]
+            if status not in TERMINAL:
+                noun = self.kind.replace("-", " ")
+                raise AwsError(
+                    "ResourceInUse",
+                    f"The {noun} {document[f'{self.noun}Arn']} is in status {status}; "
+                    "only a job in a terminal state (Completed, Failed, Stopped) can be deleted.",
+                )
+            self.context.store.delete(self.kind, name)
+            tags.drop(self.context.store, document[f"{self.noun}Arn"])
+        return {}
+
+    def recover(self) -> None:
+        """After a restart: jobs that were on their way have failed, as on AWS when a host is lost."""
+        for document in self.context.store.all(self.kind):
+            if document[f"{self.noun}Status"] not in TERMINAL:
+                name = document[f"{self.noun}Name"]
+                self._clear(self._directory(name))
+                self._finish(name, "Failed", INTERNAL_ERROR)
+        shutil.rmtree(self.context.root / "jobs" / self.folder, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """End every process at once and leave the documents as they are: `recover` tells of them at the next start."""
+        with self._lock:
+            self._abandoned = True
+            running = list(self._running.values())
+        for run in running:
+            run.kill()
+
+    # The life of one job ----------------------------------------------------------------------------------------------
+
+    def _work(self, name: str) -> None:
+        """The queue's turn for a job."""
+        run = self._claim(name)
+        if run is None:
+            return
+        status, reason = self._outcome(run)
+        run.log.close()
+        shutil.rmtree(run.directory, ignore_errors=True)
+        with self._lock:
+            del self._running[name.lower()]
+            if not self._abandoned:
+                self._finish(name, status, reason)
+
+    def _claim(self, name: str) -> JobRun | None:
+        """The job as one that runs, unless it was stopped or deleted while it waited."""
+        document = self.context.store.get(self.kind, name)
+        if document is None or document[f"{self.noun}Status"] != "InProgress" or self._abandoned:
+            return None
+        directory = self._directory(name)
+        self._clear(directory)
+        directory.mkdir(parents=True)
+        try:
+            aws = self.context.aws.for_role(self.role(document), f"SageMaker-{name}"[:64])
+        except AwsError as error:
+            self._finish(name, "Failed", f"ClientError: {error.message}")
+            return None
+        log = LogStream(aws, self.log_group, self.log_stream(name))
+        run = JobRun(name, document[f"{self.noun}Arn"], document, directory, aws, self.context, log)
+        with self._lock:
+            if self._find(name)[f"{self.noun}Status"] != "InProgress":
+                log.close()
+                return None
+            self._running[name.lower()] = run
+        return run
+
+    def _outcome(self, run: JobRun) -> tuple[str, str | None]:
+        try:
+            self.set_members(run.name, **{f"{self.noun.removesuffix('Job')}StartTime": now()})
+            run.raise_if_stopped()
+            self.execute(run)
+        except JobStoppedError:
+            return "Stopped", None
+        except JobFailedError as error:
+            reason = run.shown(str(error))[:MAX_FAILURE_REASON]
+            return ("Stopped", None) if run.stop_requested else ("Failed", reason)
+        except Exception:
+            _logger.exception("%s %s could not be run", self.kind, run.name)
+            return "Failed", INTERNAL_ERROR
+        return ("Stopped" if run.stop_requested else "Completed"), None
+
+    def set_members(self, name: str, **members: Any) -> None:
+        """Change members of the description that are no status."""
+        self.context.store.update(self.kind, name, lambda document: document.update(members, LastModifiedTime=now()))
+
+    def _set_status(self, name: str, status: str, **members: Any) -> None:
+        def change(document: Document) -> None:
+            document.update(members)
+            document.update({f"{self.noun}Status": status, "LastModifiedTime": now()})
+            self.on_status(document, status)
+
+        document = self.context.store.update(self.kind, name, change)
+        self._announce(document)
+        self.context.notify()
+
+    def _finish(self, name: str, status: str, reason: str | None = None) -> None:
+        members: Document = {f"{self.noun.removesuffix('Job')}EndTime": now()}
+        if reason is not None:
+            members["FailureReason"] = reason
+        self._set_status(name, status, **members)
+
+    def _announce(self, document: Document) -> None:
+        arn = document[f"{self.noun}Arn"]
+        detail = events.job_detail(self.noun, document, tags.read(self.context.store, arn))
+        self.context.outbox.send(events.DETAIL_TYPES[self.noun], [arn], detail)
+
+    def _admit(self, description: Document, name: str) -> None:
+        """Refuse a role that SageMaker may not assume, when the request is made."""
+        self.context.aws.for_role(self.role(description), f"SageMaker-{name}"[:64])
+
+    def _find(self, name: str) -> Document:
+        document = self.context.store.get(self.kind, name)
+        if document is None:
+            raise invalid(self.not_found.format(name=name))
+        return document
+
+    def _name_taken(self, arn: str) -> AwsError:
+        return AwsError(
+            "ResourceInUse",
+            "Job name must be unique within an AWS account and region, "
+            f"and a job with this name already exists ({arn})",
+        )
+
+    def _directory(self, name: str) -> Path:
+        return self.context.root / "jobs" / self.folder / name
+
+    def _clear(self, directory: Path) -> None:
+        """Kill what a killed service left running for the job of this folder, and remove the folder."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            kill_orphan(int((directory / "pid").read_text("utf-8")), str(directory))
+        shutil.rmtree(directory, ignore_errors=True)
