@@ -1,0 +1,188 @@
+"""A local cloud for the whole session, stacks deployed by the real `sam deploy`, and a way to drop data and wait."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from localcloud import mailbox
+from localcloud.engine import environment
+from perennial.naming import run_id
+from tests.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN_LIMIT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution that ended."""
+
+    run_id: str
+    execution_arn: str
+    status: str
+    error: str | None
+    cause: str | None
+    output: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class App:
+    """One deployed stack and the clients to use it."""
+
+    stack: str
+    outputs: dict[str, str]
+    state: Path
+
+    @staticmethod
+    def client(name: str) -> Any:
+        return boto3.client(name)
+
+    @property
+    def bucket(self) -> str:
+        return self.outputs["BucketName"]
+
+    @property
+    def endpoint(self) -> str:
+        return self.outputs["EndpointName"]
+
+    def drop(self, key: str, body: bytes) -> Run:
+        """Put an object and wait until the execution that its event started has ended."""
+        version = self.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body)["VersionId"]
+        return self.wait(lambda given: given.get("Trigger", {}).get("Object", {}).get("version-id") == version)
+
+    def start(self, **overrides: Any) -> Run:
+        """Start a run by hand and wait until it has ended."""
+        marker = f"{time.time_ns()}"
+        given = {"Trigger": {"Type": "Manual", "Id": marker, "By": "test"}, "Overrides": overrides}
+        self.client("stepfunctions").start_execution(
+            stateMachineArn=self.outputs["StateMachineArn"], input=json.dumps(given)
+        )
+        return self.wait(lambda found: found.get("Trigger", {}).get("Id") == marker)
+
+    def wait(self, is_mine: Callable[[dict[str, Any]], bool]) -> Run:
+        states = self.client("stepfunctions")
+        deadline = time.monotonic() + RUN_LIMIT_SECONDS
+        arn = None
+        while time.monotonic() < deadline:
+            arn = arn or self._find(is_mine)
+            if arn:
+                described = states.describe_execution(executionArn=arn)
+                if described["status"] != "RUNNING":
+                    return Run(
+                        run_id=run_id(arn, described["startDate"]),
+                        execution_arn=arn,
+                        status=described["status"],
+                        error=described.get("error"),
+                        cause=described.get("cause"),
+                        output=json.loads(described.get("output") or "{}"),
+                    )
+            time.sleep(0.1)
+        raise AssertionError(f"no execution ended within {RUN_LIMIT_SECONDS} s (execution: {arn})")
+
+    def _find(self, is_mine: Callable[[dict[str, Any]], bool]) -> str | None:
+        states = self.client("stepfunctions")
+        listed = states.list_executions(stateMachineArn=self.outputs["StateMachineArn"], maxResults=20)
+        for item in listed["executions"]:
+            described = states.describe_execution(executionArn=item["executionArn"])
+            if is_mine(json.loads(described["input"])):
+                return str(item["executionArn"])
+        return None
+
+    def mails(self, run: Run, *, expected: int = 1) -> list[mailbox.Message]:
+        """The messages about a run, once as many as expected are there and no more have come for a second."""
+        deadline = time.monotonic() + 20
+        found: list[mailbox.Message] = []
+        while time.monotonic() < deadline and len(found) < expected:
+            time.sleep(0.1)
+            found = [message for message in mailbox.messages(self.state) if run.run_id in message.body]
+        time.sleep(1)
+        return [message for message in mailbox.messages(self.state) if run.run_id in message.body]
+
+    def record(self, run: Run) -> dict[str, Any]:
+        """The run's own document in the bucket; it is there once the notification has gone out."""
+        assert self.mails(run), f"no message about {run}"
+        body = self.client("s3").get_object(Bucket=self.bucket, Key=f"runs/{run.run_id}/run.json")["Body"]
+        return dict(json.loads(body.read()))
+
+    def parameters(self) -> dict[str, str]:
+        """Parameter Store below the stack's prefix, by the last part of the name."""
+        pages = self.client("ssm").get_paginator("get_parameters_by_path")
+        found = pages.paginate(Path=self.outputs["ParameterPrefix"], Recursive=True)
+        return {p["Name"].rsplit("/", 1)[-1]: p["Value"] for page in found for p in page["Parameters"]}
+
+    def in_service(self) -> dict[str, Any]:
+        """What serves now: status and configuration of the endpoint, and the names in Parameter Store."""
+        described = self.client("sagemaker").describe_endpoint(EndpointName=self.endpoint)
+        return {
+            "Status": described["EndpointStatus"],
+            "Config": described["EndpointConfigName"],
+            "Parameters": self.parameters(),
+        }
+
+    def invoke(self, body: str, content_type: str = "text/csv", accept: str = "application/jsonlines") -> str:
+        reply = self.client("sagemaker-runtime").invoke_endpoint(
+            EndpointName=self.endpoint, ContentType=content_type, Accept=accept, Body=body.encode()
+        )
+        return str(reply["Body"].read().decode())
+
+
+@pytest.fixture(scope="session")
+def cloud_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The state folder of a local cloud that runs for the session; the process environment points at it."""
+    state = tmp_path_factory.mktemp("cloud")
+    port = free_port()
+    before = dict(os.environ)
+    python = ROOT / ".venvs/dev/bin/python"
+    run = [str(python), "-m", "localcloud", "--port", str(port), "--state", str(state)]
+    subprocess.run([*run, "up"], cwd=ROOT, check=True, timeout=60)
+    os.environ.update(environment(port))
+    yield state
+    subprocess.run([*run, "down"], cwd=ROOT, check=False, timeout=60)
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def built(cloud_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `sam build` makes for this machine's Python."""
+    folder = tmp_path_factory.mktemp("build")
+    sam("build", "--build-dir", str(folder), LAYER_PLATFORM="")
+    return folder / "template.yaml"
+
+
+@pytest.fixture(scope="session")
+def deploy(built: Path, cloud_state: Path) -> Callable[..., App]:
+    def _deploy(stack: str, **parameters: str) -> App:
+        given = [
+            f"{name}={value}" for name, value in {"QuietPeriodSeconds": "2", "PollSeconds": "1", **parameters}.items()
+        ]
+        sam(
+            "deploy", "--config-env", "local", "--template-file", str(built), "--stack-name", stack,
+            "--parameter-overrides", *given,
+        )  # fmt: skip
+        described = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+        outputs = {item["OutputKey"]: item["OutputValue"] for item in described["Outputs"]}
+        return App(stack=stack, outputs=outputs, state=cloud_state)
+
+    return _deploy
+
+
+def sam(*arguments: str, **environ: str) -> None:
+    """Run the SAM CLI; its output is part of the failure."""
+    ended = subprocess.run(
+        [str(ROOT / ".venvs/sam/bin/sam"), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "SAM_CLI_TELEMETRY": "0", **environ},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, f"sam {' '.join(arguments)}\n{ended.stdout}\n{ended.stderr}"

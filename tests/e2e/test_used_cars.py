@@ -1,0 +1,172 @@
+"""The main job on the real used-car data: first run, updates, rejections; one stack, in this order."""
+
+import csv
+import io
+import json
+import math
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.e2e.conftest import App, Run
+from tools import demo_data
+
+pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+
+CADILLAC = {
+    "mileage": 12000, "cylinder": 8, "doors": 2, "cruise": True, "sound": True, "leather": True,
+    "make": "Cadillac", "body": "convertible",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def app(deploy: Callable[..., App]) -> App:
+    return deploy("perennial-used-cars", ModelName="used-cars", AlertEmails="first@example.com,second@example.com")
+
+
+@pytest.fixture(scope="module")
+def first(app: App) -> Run:
+    return app.drop("raw/cars-0001.csv", demo_data.used_cars())
+
+
+def test_first_drop_puts_a_model_into_service(app: App, first: Run) -> None:
+    assert (first.status, first.error, first.cause) == ("SUCCEEDED", None, None)
+    serving = app.in_service()
+    assert serving["Status"] == "InService"
+    assert serving["Parameters"]["endpoint"] == app.endpoint
+    assert serving["Parameters"]["endpoint-config"] == serving["Config"]
+    assert serving["Parameters"]["run"] == first.run_id
+    config = app.client("sagemaker").describe_endpoint_config(EndpointConfigName=serving["Config"])
+    assert config["ProductionVariants"][0]["ModelName"] == serving["Parameters"]["model"]
+
+
+def test_model_answers_in_dollars_and_beats_the_mean_by_a_factor_of_three(app: App, first: Run) -> None:
+    rows = list(csv.DictReader(io.StringIO(demo_data.used_cars().decode())))
+    prices = np.array([float(row.pop("price")) for row in rows])
+    body = "\n".join(",".join(row.values()) for row in rows)
+    answers = [json.loads(line)["score"] for line in app.invoke(body).splitlines()]
+    assert len(answers) == len(rows)
+    test_rmse = app.record(first)["metrics"]["candidate"]["rmse"]
+    assert test_rmse < float(np.std(prices)) / 3
+    assert math.sqrt(np.mean((np.array(answers) - prices) ** 2)) < float(np.std(prices)) / 3
+
+
+def test_named_record_and_csv_record_get_the_same_answer(app: App, first: Run) -> None:
+    by_name = json.loads(app.invoke(json.dumps(CADILLAC), "application/jsonlines"))["score"]
+    by_position = json.loads(app.invoke("12000,8,2,true,true,true,Cadillac,convertible"))["score"]
+    assert by_name == by_position
+    assert 20_000 < by_name < 80_000
+
+
+def test_make_that_training_never_saw_still_gets_an_answer(app: App, first: Run) -> None:
+    answer = json.loads(app.invoke(json.dumps({**CADILLAC, "make": "Tatra"}), "application/jsonlines"))
+    assert math.isfinite(answer["score"])
+
+
+def test_each_address_gets_exactly_one_message_with_the_numbers(app: App, first: Run) -> None:
+    mails = app.mails(first, expected=2)
+    assert sorted(mail.recipient for mail in mails) == ["first@example.com", "second@example.com"]
+    record = app.record(first)
+    assert f"{record['gate']['threshold']:,.0f}".replace(",", "") in mails[0].body.replace(",", "")
+
+
+def test_calls_are_captured_in_the_documented_layout(app: App, first: Run) -> None:
+    app.invoke(json.dumps(CADILLAC), "application/jsonlines")
+    deadline = time.monotonic() + 15
+    keys: list[str] = []
+    while time.monotonic() < deadline and not keys:
+        listed = app.client("s3").list_objects_v2(Bucket=app.bucket, Prefix=f"capture/{app.endpoint}/AllTraffic/")
+        keys = [item["Key"] for item in listed.get("Contents", [])]
+        time.sleep(0.2)
+    assert keys, "no capture file within 15 s"
+    body = app.client("s3").get_object(Bucket=app.bucket, Key=keys[-1])["Body"].read().decode()
+    record = json.loads(body.splitlines()[-1])
+    assert record["eventVersion"] == "0"
+    assert set(record["captureData"]) == {"endpointInput", "endpointOutput"}
+
+
+def test_record_leads_from_the_model_back_to_the_data(app: App, first: Run) -> None:
+    record = app.record(first)
+    versions = app.client("s3").list_object_versions(Bucket=app.bucket, Prefix="raw/")["Versions"]
+    used = {(item["Key"], item["VersionId"]) for item in record["data"]["files"]}
+    assert used <= {(item["Key"], item["VersionId"]) for item in versions}
+    assert {"fingerprint"} <= set(record["data"])
+    assert record["trigger"]["Type"] == "DataDrop"
+    for name in ("code", "commit", "configuration", "jobs", "metrics", "gate", "baselines", "deployed", "durations"):
+        assert record[name], name
+
+
+@pytest.fixture(scope="module")
+def update(app: App, first: Run) -> tuple[Run, list[str]]:
+    """A second drop while clients keep calling; what they got besides answers."""
+    failures: list[str] = []
+    stop = threading.Event()
+
+    def call() -> None:
+        while not stop.is_set():
+            try:
+                app.invoke(json.dumps(CADILLAC), "application/jsonlines")
+            except Exception as error:  # any kind of failure is one lost request
+                failures.append(repr(error))
+            time.sleep(0.05)
+
+    clients = [threading.Thread(target=call) for _ in range(3)]
+    for client in clients:
+        client.start()
+    run = app.drop("raw/cars-0002.csv", demo_data.new_listings(200, seed=2))
+    stop.set()
+    for client in clients:
+        client.join()
+    return run, failures
+
+
+def test_second_drop_updates_the_endpoint_and_compares_with_the_model_in_service(
+    app: App, first: Run, update: tuple[Run, list[str]]
+) -> None:
+    run, _ = update
+    assert (run.status, run.error, run.cause) == ("SUCCEEDED", None, None)
+    record = app.record(run)
+    assert record["metrics"]["champion"]["rmse"] > record["metrics"]["candidate"]["rmse"]
+    assert app.in_service()["Parameters"]["run"] == run.run_id
+    assert sum(item["Size"] > 0 for item in record["data"]["files"]) == 2
+
+
+def test_no_request_is_lost_while_the_endpoint_is_updated(update: tuple[Run, list[str]]) -> None:
+    assert update[1] == []
+
+
+def test_model_over_the_threshold_is_rejected_and_changes_nothing(app: App, update: tuple[Run, list[str]]) -> None:
+    before = app.in_service()
+    run = app.start(GateThreshold=1.0)
+    assert (run.status, run.error) == ("FAILED", "ModelAccuracyTooLow")
+    assert "threshold" in str(run.cause)
+    assert app.in_service() == before
+    assert len(app.mails(run, expected=2)) == 2
+
+
+def test_model_worse_than_the_one_in_service_is_rejected(app: App, update: tuple[Run, list[str]]) -> None:
+    before = app.in_service()
+    run = app.start(HyperParameters={"num_round": 3}, GateThreshold=50_000)
+    assert (run.status, run.error) == ("FAILED", "ModelAccuracyTooLow")
+    assert "in service" in str(run.cause) or "previous best" in str(run.cause)
+    assert app.in_service() == before
+
+
+def test_object_outside_the_prefix_starts_nothing(app: App, first: Run) -> None:
+    states = app.client("stepfunctions")
+    arn = app.outputs["StateMachineArn"]
+    before = {item["executionArn"] for item in states.list_executions(stateMachineArn=arn)["executions"]}
+    app.client("s3").put_object(Bucket=app.bucket, Key="elsewhere/cars.csv", Body=b"price\n1\n")
+    time.sleep(2)
+    after = {item["executionArn"] for item in states.list_executions(stateMachineArn=arn)["executions"]}
+    assert after == before
+
+
+def test_same_data_again_trains_nothing_and_says_why(app: App, update: tuple[Run, list[str]]) -> None:
+    run = app.drop("raw/cars-0002.csv", demo_data.new_listings(200, seed=2))
+    assert run.status == "SUCCEEDED"
+    assert run.output["Decision"] == "AlreadyTrained"
+    assert run.output["Reason"]

@@ -1,0 +1,272 @@
+"""Drop data into the bucket of the local stack, follow the run live and show what it left.
+
+The local cloud is up and the stack is deployed when this starts (`make demo` sees to both). The first drop is the
+real used-car data; every later one is a file of new listings, so that the run meets a model in service.
+
+Exit code 0 only if the run ended, a model serves, a prediction came back, the names are in Parameter Store and the
+mail arrived.
+"""
+
+import argparse
+import csv
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from localcloud import mailbox
+from perennial.naming import run_id
+from tools import demo_data
+
+RUN_LIMIT_SECONDS = 300
+NOTICE_LIMIT_SECONDS = 30
+FOOTER = "\n--\n"
+NEW_LISTINGS = 200
+SAMPLE_NAME = "a Cadillac convertible, 8 cylinders, 12,000 miles"
+SAMPLE = {
+    "mileage": 12000, "cylinder": 8, "doors": 2, "cruise": True, "sound": True, "leather": True,
+    "make": "Cadillac", "body": "convertible",
+}  # fmt: skip
+
+console = Console(highlight=False)
+
+
+class DemoError(Exception):
+    """Something that the demo promises did not happen; the text says what and where to look."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The outputs of the deployed stack."""
+
+    bucket: str
+    state_machine_arn: str
+    endpoint: str
+    parameter_prefix: str
+
+
+def find_stack(name: str) -> Stack:
+    stacks = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks[0].get("Outputs", [])}
+    return Stack(
+        bucket=outputs["BucketName"],
+        state_machine_arn=outputs["StateMachineArn"],
+        endpoint=outputs["EndpointName"],
+        parameter_prefix=outputs["ParameterPrefix"],
+    )
+
+
+def drop(stack: Stack) -> tuple[str, float]:
+    """Put the next data file; return the version that the bucket gave it and when (monotonic seconds)."""
+    s3 = boto3.client("s3")
+    number = s3.list_objects_v2(Bucket=stack.bucket, Prefix="raw/").get("KeyCount", 0) + 1
+    body = demo_data.used_cars() if number == 1 else demo_data.new_listings(NEW_LISTINGS, seed=number)
+    rows = sum(1 for _ in csv.reader(io.StringIO(body.decode()))) - 1
+    key = f"raw/cars-{number:04d}.csv"
+    version = s3.put_object(Bucket=stack.bucket, Key=key, Body=body, ContentType="text/csv")["VersionId"]
+    what = "the used-car data" if number == 1 else "new listings"
+    console.print(f"\n[bold]Dropped {what}[/bold]: {rows} rows -> s3://{stack.bucket}/{key}")
+    return version, time.monotonic()
+
+
+def execution_for(stack: Stack, version: str) -> str:
+    """The execution that the S3 event of this object version started."""
+    states = boto3.client("stepfunctions")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for item in states.list_executions(stateMachineArn=stack.state_machine_arn, maxResults=10)["executions"]:
+            given = json.loads(states.describe_execution(executionArn=item["executionArn"])["input"])
+            if given.get("Trigger", {}).get("Object", {}).get("version-id") == version:
+                return item["executionArn"]
+        time.sleep(0.2)
+    raise DemoError(
+        "no execution started within 30 s of the drop; see `python -m localcloud logs --server` "
+        "and the rule that maps the bucket to the state machine"
+    )
+
+
+def history(execution_arn: str) -> list[dict[str, Any]]:
+    pages = boto3.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=execution_arn)
+    return [event for page in pages for event in page["events"]]
+
+
+def state_spans(events: list[dict[str, Any]]) -> Iterator[tuple[str, float | None]]:
+    """(state name, seconds or None while it runs) in the order the states were entered."""
+    entered: dict[str, list[Any]] = {}
+    for event in events:
+        if event["type"].endswith("StateEntered"):
+            name = event["stateEnteredEventDetails"]["name"]
+            entered.setdefault(name, [event["timestamp"], None])
+        elif event["type"].endswith("StateExited"):
+            name = event["stateExitedEventDetails"]["name"]
+            if name in entered:
+                entered[name][1] = event["timestamp"]
+    for name, (start, end) in entered.items():
+        yield name, (end - start).total_seconds() if end else None
+
+
+def follow(execution_arn: str) -> dict[str, Any]:
+    """Print a line for each state as it ends, with a progress display for what runs, until the execution ends."""
+    states = boto3.client("stepfunctions")
+    shown: set[str] = set()
+    deadline = time.monotonic() + RUN_LIMIT_SECONDS
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(pulse_style="cyan"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        running: dict[str, Any] = {}
+        while time.monotonic() < deadline:
+            execution = states.describe_execution(executionArn=execution_arn)
+            for name, seconds in state_spans(history(execution_arn)):
+                if seconds is None and name not in running and execution["status"] == "RUNNING":
+                    running[name] = progress.add_task(name, total=None)
+                elif seconds is not None and name not in shown:
+                    shown.add(name)
+                    if name in running:
+                        progress.remove_task(running.pop(name))
+                    progress.console.print(f"  [green]✓[/green] {name:<36} {seconds:6.1f} s")
+            if execution["status"] != "RUNNING":
+                return dict(execution)
+            time.sleep(0.2)
+    raise DemoError(f"the run did not end within {RUN_LIMIT_SECONDS} s: {execution_arn}")
+
+
+def run_record(stack: Stack, identifier: str) -> dict[str, Any]:
+    """The run's own document, once the notification has closed it."""
+    s3 = boto3.client("s3")
+    key = f"runs/{identifier}/run.json"
+    deadline = time.monotonic() + NOTICE_LIMIT_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            return dict(json.loads(s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()))
+        except s3.exceptions.NoSuchKey:
+            time.sleep(0.2)
+    raise DemoError(f"s3://{stack.bucket}/{key} was not written; see the log of the notify_run function")
+
+
+def predict(stack: Stack) -> float:
+    """The price in dollars that the endpoint answers for the sample car."""
+    reply = boto3.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=stack.endpoint,
+        ContentType="application/jsonlines",
+        Accept="application/jsonlines",
+        Body=json.dumps(SAMPLE).encode(),
+    )
+    return float(json.loads(reply["Body"].read())["score"])
+
+
+def parameters(stack: Stack) -> dict[str, str]:
+    """Everything in Parameter Store below the stack's prefix."""
+    pages = boto3.client("ssm").get_paginator("get_parameters_by_path")
+    found = pages.paginate(Path=stack.parameter_prefix, Recursive=True)
+    return {item["Name"]: item["Value"] for page in found for item in page["Parameters"]}
+
+
+def wait_for_mail(state: Path, identifier: str) -> mailbox.Message:
+    """The mail about a run."""
+    deadline = time.monotonic() + NOTICE_LIMIT_SECONDS
+    while time.monotonic() < deadline:
+        for message in mailbox.messages(state):
+            if identifier in message.body:
+                return message
+        time.sleep(0.2)
+    raise DemoError(
+        f"no mail about run {identifier} came within {NOTICE_LIMIT_SECONDS} s; see `python -m localcloud mail`"
+    )
+
+
+def show_gate(record: dict[str, Any]) -> None:
+    gate = record["gate"]
+    bound = "at most" if gate["direction"] == "minimize" else "at least"
+    best = "none, this is the first model" if gate["champion"] is None else f"{gate['champion']:,.0f} (same test rows)"
+    colour = "green" if record["status"] == "Succeeded" else "yellow"
+    table = Table.grid(padding=(0, 2))
+    table.add_row(gate["metric"].upper(), f"[bold]{gate['candidate']:,.0f}[/bold]")
+    table.add_row("threshold", f"{bound} {gate['threshold']:,.0f}")
+    table.add_row("previous best", best)
+    table.add_row("decision", f"[{colour}]{escape(gate['reason'])}[/{colour}]")
+    console.print(Panel(table, title="The gate", title_align="left"))
+
+
+def show_service(stack: Stack, price: float, seconds: float) -> None:
+    names = parameters(stack)
+    if not names:
+        raise DemoError(f"Parameter Store holds nothing below {stack.parameter_prefix}")
+    table = Table.grid(padding=(0, 2))
+    table.add_row("endpoint", stack.endpoint)
+    table.add_row(SAMPLE_NAME, f"[bold green]${price:,.0f}[/bold green]")
+    table.add_row("from the drop to this answer", f"{seconds:.1f} s")
+    for name, value in sorted(names.items()):
+        table.add_row(name, value)
+    console.print(Panel(table, title="In service", title_align="left"))
+
+
+def show_mail(message: mailbox.Message) -> None:
+    text = Text(f"To: {message.recipient}\nSubject: {message.subject}\n\n{message.body.partition(FOOTER)[0].strip()}")
+    console.print(Panel(text, title=f"The mail ({message.path})", title_align="left"))
+
+
+def show_next_steps(stack: Stack) -> None:
+    console.print(
+        Panel(
+            Text(
+                'eval "$(python3 -m localcloud env)"                 # every AWS tool now speaks to the local cloud\n'
+                f"aws s3 cp my-cars.csv s3://{stack.bucket}/raw/    # drop your own file\n"
+                f"aws sagemaker describe-endpoint --endpoint-name {stack.endpoint}\n"
+                "python3 -m localcloud mail --latest                 # what it wrote to you\n"
+                "make explain                                        # from the endpoint back to the data\n"
+                "make demo                                           # new listings meet the model in service\n"
+                "make stop                                           # the local cloud; its data stay"
+            ),
+            title="Where to go from here",
+            title_align="left",
+        )
+    )
+
+
+def run(stack: Stack, state: Path) -> None:
+    """Drop, follow and show.
+
+    Raises:
+        DemoError: something that the demo promises did not happen.
+    """
+    version, dropped = drop(stack)
+    execution = follow(execution_for(stack, version))
+    identifier = run_id(execution["executionArn"], execution["startDate"])
+    ended = time.monotonic()
+    if execution["status"] != "SUCCEEDED" and execution.get("error") != "ModelAccuracyTooLow":
+        console.print(wait_for_mail(state, identifier).body, markup=False)
+        raise DemoError(f"the run ended as {execution['status']}: {execution.get('error')}; the mail above says why")
+    price, seconds = predict(stack), time.monotonic() - dropped
+    console.print(f"  the run ended after {ended - dropped:.1f} s as {execution['status']}\n")
+    show_gate(run_record(stack, identifier))
+    show_service(stack, price, seconds)
+    show_mail(wait_for_mail(state, identifier))
+    show_next_steps(stack)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__.partition("\n")[0])
+    parser.add_argument("--stack", default="perennial-used-cars", help="name of the stack (default: %(default)s)")
+    parser.add_argument("--state", type=Path, default=Path(".local"), help="the local cloud's folder")
+    arguments = parser.parse_args(argv)
+    try:
+        run(find_stack(arguments.stack), arguments.state.resolve())
+    except DemoError as error:
+        console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
