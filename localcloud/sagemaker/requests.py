@@ -113,7 +113,7 @@ def _integers(shape: Any, value: Any) -> Any:
 
 
 def _type_problems(shape: Any, value: Any, path: str) -> Iterator[str]:
-    if not _has_type(shape, value):
+    if not has_type(shape, value):
         yield _wrong_type(value, shape.type_name.capitalize(), path)
     elif shape.type_name == "structure":
         for key, item in value.items():
@@ -129,7 +129,8 @@ def _type_problems(shape: Any, value: Any, path: str) -> Iterator[str]:
             yield from _type_problems(shape.value, item, f"{path}.{key}")
 
 
-def _has_type(shape: Shape, value: Any) -> bool:
+def has_type(shape: Shape, value: Any) -> bool:
+    """Whether the JSON value has the shape's own type; members are not looked at."""
     accepted = _TYPES.get(shape.type_name, (object,))
     if isinstance(value, bool):
         return accepted == (bool,)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,7 @@ class SageMakerService:
 
     def start(self) -> None:
         """Restore what was there: jobs that were running have failed, endpoints serve again."""
+        threading.Thread(target=self._warm_up, name="sagemaker warm-up", daemon=True).start()
         for family in self.jobs:
             family.recover()
         self.endpoints.restore()
@@ -89,6 +91,12 @@ class SageMakerService:
                 f"It supports: {', '.join(self.supported)}.",
             )
         return answer(requests.check(operation, request))
+
+    def _warm_up(self) -> None:
+        """Read botocore's models now (half a second), so that the first job does not wait for them."""
+        requests.service_model()
+        for name in ("s3", "logs", "cloudwatch"):
+            self.aws.client(name)
 
     def _model_server(self, containers: list[Document], run: JobRun) -> Server:
         return ModelServer(containers, run.directory, run.aws, run.write_log, self.context.image_python)

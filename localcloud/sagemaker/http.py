@@ -1,0 +1,73 @@
+"""SageMaker over HTTP: the API (JSON 1.1, `X-Amz-Target: SageMaker.<Operation>`) and the runtime's InvokeEndpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from .errors import AwsError
+
+if TYPE_CHECKING:
+    from .service import SageMakerService
+
+Response = tuple[int, dict[str, str], bytes]
+
+_INVOCATION = re.compile(r"/endpoints/(?P<name>[^/]+)/invocations")
+_MODELLED = ("ConflictException", "ResourceInUse", "ResourceLimitExceeded", "ResourceNotFound")
+_logger = logging.getLogger(__name__)
+
+
+async def handle_http(
+    service: SageMakerService, method: str, path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, Any]
+) -> Response:
+    """Answer one request; work is done in a thread, so that the server's loop goes on."""
+    plain = {name.lower(): value for name, value in headers.items()}
+    return await asyncio.to_thread(_answer, service, method, path, plain, body)
+
+
+def _answer(service: SageMakerService, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
+    try:
+        invocation = _INVOCATION.fullmatch(path)
+        if invocation and method == "POST":
+            return service.endpoints.invoke_http(unquote(invocation["name"]), body, headers)
+        return _json(200, service.handle(_operation(method, path, headers), _document(body)))
+    except AwsError as error:
+        return _refusal(error)
+    except Exception:
+        _logger.exception("%s %s failed", method, path)
+        return _refusal(AwsError("InternalFailure", "The local SageMaker failed; its log has the traceback.", 500))
+
+
+def _operation(method: str, path: str, headers: dict[str, str]) -> str:
+    service, _, operation = headers.get("x-amz-target", "").rpartition(".")
+    if service != "SageMaker" or not operation:
+        raise AwsError("UnknownOperationException", f"{method} {path} is not an operation of SageMaker.", 404)
+    return operation
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body or b"{}")
+    except ValueError as error:
+        raise AwsError("SerializationException", f"The request is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise AwsError("SerializationException", "The request must be a JSON object.")
+    return document
+
+
+def _json(status: int, document: dict[str, Any], **headers: str) -> Response:
+    common = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": str(uuid.uuid4())}
+    return status, common | headers, json.dumps(document).encode()
+
+
+def _refusal(error: AwsError) -> Response:
+    """Errors that the model names have `Message`, the others `message`; the runtime reads the type from a header."""
+    text = {"Message": error.message} if error.code in _MODELLED or error.fields else {"message": error.message}
+    document = {"__type": error.code, **text, **error.fields}
+    return _json(error.status, document, **{"x-amzn-ErrorType": error.code})
