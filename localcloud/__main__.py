@@ -32,9 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--state", type=Path, default=Path(DEFAULT_STATE), help="state folder (default: %(default)s)")
     parser = argparse.ArgumentParser(prog="python -m localcloud", description="AWS on this machine, in one process.")
+    _add_place(parser, Path(DEFAULT_STATE), None)
+    common = argparse.ArgumentParser(add_help=False)
+    _add_place(common, argparse.SUPPRESS, argparse.SUPPRESS)
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def add(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -43,13 +44,12 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     up = add("up", _up, "start the local cloud in the background, if it is not up")
-    up.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
     up.add_argument("--region", default="us-east-1", help="default region (default: %(default)s)")
     up.add_argument("--foreground", action="store_true", help="stay in this terminal; Ctrl-C stops it")
     add("down", _down, "stop it; what it holds stays in the state folder")
     add("status", _status, "say whether it is up (exit code 0) or down (1), and what it runs")
-    env = add("env", _env, 'print what to set and unset: eval "$(python -m localcloud env)"')
-    env.add_argument("--port", type=_port, help="port (default: the running one's, else 4566)")
+    env = add("env", _env, 'run a command against it, or print what to set: eval "$(python -m localcloud env)"')
+    env.add_argument("run", nargs="*", metavar="-- command", help="the command to run, after --")
     mail = add("mail", _mail, "list the mails that topics have sent, or show one")
     mail.add_argument("number", nargs="?", type=int, help="show this mail")
     mail.add_argument("--latest", action="store_true", help="show the newest mail")
@@ -58,6 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("--follow", action="store_true", help="go on as lines arrive; Ctrl-C ends it")
     logs.add_argument("--server", action="store_true", help="the log of the local cloud itself")
     return parser
+
+
+def _add_place(parser: argparse.ArgumentParser, state: Any, port: Any) -> None:
+    """--state and --port, before or after the command."""
+    parser.add_argument("--state", type=Path, default=state, help=f"state folder (default: {DEFAULT_STATE})")
+    parser.add_argument(
+        "--port", type=_port, default=port, help=f"port on 127.0.0.1 (default: the running one's, else {DEFAULT_PORT})"
+    )
 
 
 def _port(text: str) -> int:
@@ -73,7 +81,7 @@ def _show_progress(text: str) -> None:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    settings = Settings(arguments.port, arguments.state, arguments.region)
+    settings = Settings(_choose_port(arguments), arguments.state, arguments.region)
     if arguments.foreground:
         return _serve(settings)
     started = process.start(settings, _show_progress)
@@ -84,6 +92,11 @@ def _up(arguments: argparse.Namespace) -> int:
     for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
         print(f"  export {name}={variables(settings.port, settings.region)[name]}")
     return 0
+
+
+def _choose_port(arguments: argparse.Namespace) -> int:
+    running = process.describe(arguments.state) or {}
+    return int(arguments.port or running.get("port", DEFAULT_PORT))
 
 
 def _serve(settings: Settings) -> int:
@@ -125,7 +138,7 @@ def _status(arguments: argparse.Namespace) -> int:
         "engine": f"{answer['engine']}, {len(answer['services'])} services",
         "endpoints": ", ".join(answer.get("endpoints", [])) or "none in service",
         "jobs": ", ".join(answer.get("jobs", [])) or "none running",
-        "mails": str(len(mailbox.read(arguments.state / "mail"))),
+        "mails": str(len(mailbox.messages(arguments.state))),
     }
     if answer["problem"]:
         rows["problem"] = answer["problem"]
@@ -136,8 +149,9 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _env(arguments: argparse.Namespace) -> int:
     running = process.describe(arguments.state) or {}
-    port = arguments.port or running.get("port", DEFAULT_PORT)
-    wanted = environment(port, running.get("region", "us-east-1"))
+    wanted = environment(_choose_port(arguments), running.get("region", "us-east-1"))
+    if arguments.run:
+        return _replace_by(arguments.run, wanted)
     for name in sorted(set(os.environ) - set(wanted)):
         print(f"unset {name}")
     for name, value in wanted.items():
@@ -146,8 +160,17 @@ def _env(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _replace_by(command: list[str], variables: dict[str, str]) -> int:
+    """Become the command, as env(1) does; 127 when there is no such command."""
+    try:
+        os.execvpe(command[0], command, variables)  # noqa: S606 - running what was asked is the purpose
+    except OSError as error:
+        print(f"error: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
+        return 127
+
+
 def _mail(arguments: argparse.Namespace) -> int:
-    mails = mailbox.read(arguments.state / "mail")
+    mails = mailbox.messages(arguments.state)
     if arguments.number is None and not arguments.latest:
         for mail in mails:
             print(f"{mail.number:>4}  {mail.received.astimezone():%Y-%m-%d %H:%M:%S}  {mail.recipient}  {mail.subject}")

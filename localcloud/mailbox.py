@@ -37,7 +37,7 @@ class Notification:
 
 
 @dataclass(frozen=True)
-class Mail:
+class Message:
     """A delivered message. `number` counts from 1, the oldest; `received` is an aware time."""
 
     number: int
@@ -61,8 +61,13 @@ def compose(notification: Notification, now: datetime) -> EmailMessage:
     return message
 
 
-def deliver(folder: Path, notification: Notification) -> Path:
-    """Write the message into `folder`, whole or not at all, and return its file.
+def folder(state: Path) -> Path:
+    """The mailbox of a state folder."""
+    return state / "mail"
+
+
+def deliver(state: Path, notification: Notification) -> Path:
+    """Write the message into the mailbox, whole or not at all, and return its file.
 
     Raises:
         ValueError: the recipient is not an address that a mail header can hold.
@@ -72,10 +77,10 @@ def deliver(folder: Path, notification: Notification) -> Path:
         message = compose(notification, now)
     except (ValueError, IndexError) as error:
         raise ValueError(f"cannot address a mail to {notification.recipient!r}: {error}") from error
-    folder.mkdir(parents=True, exist_ok=True)
+    folder(state).mkdir(parents=True, exist_ok=True)
     address = re.sub(r"[^A-Za-z0-9.@_+-]", "_", notification.recipient)[:100]
     with _naming:
-        while (path := folder / f"{now:%Y%m%dT%H%M%S.%fZ}-{address}.eml").exists():
+        while (path := folder(state) / f"{now:%Y%m%dT%H%M%S.%fZ}-{address}.eml").exists():
             now += timedelta(microseconds=1)
         draft = path.with_suffix(".draft")
         draft.write_bytes(message.as_bytes())
@@ -83,16 +88,15 @@ def deliver(folder: Path, notification: Notification) -> Path:
     return path
 
 
-def read(folder: Path) -> list[Mail]:
+def messages(state: Path) -> list[Message]:
     """All messages in the order of their arrival; none if there is no mailbox yet."""
-    files = sorted(folder.glob("*.eml")) if folder.is_dir() else []
-    return [_parse(number, path) for number, path in enumerate(files, start=1)]
+    return [_parse(number, path) for number, path in enumerate(sorted(folder(state).glob("*.eml")), start=1)]
 
 
-def _parse(number: int, path: Path) -> Mail:
+def _parse(number: int, path: Path) -> Message:
     message = message_from_bytes(path.read_bytes(), policy=policy.default)
     part = message.get_body(("plain",))
-    return Mail(
+    return Message(
         number=number,
         path=path,
         received=datetime.strptime(path.name.split("-")[0], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC),

@@ -27,6 +27,7 @@ _LOG_BYTES = 20 * 1024 * 1024
 _LOG_TAIL_LINES = 15
 
 Status = dict[str, Any]
+_children: dict[Path, subprocess.Popen[bytes]] = {}  # servers that this process started; reaped when it stops them
 
 
 class ProcessError(RuntimeError):
@@ -110,8 +111,10 @@ def start(settings: Settings, progress: Callable[[str], None] = lambda _: None) 
         try:
             _wait_until_ready(settings, child, progress)
         except BaseException:
-            child.terminate()
+            child.kill()
+            child.wait()
             raise
+        _children[settings.state] = child
         return True
 
 
@@ -191,6 +194,8 @@ def stop(state: Path, progress: Callable[[str], None] = lambda _: None) -> bool:
         except ProcessLookupError:
             pass
         if _ended(state, patience, progress):
+            if child := _children.pop(state, None):
+                child.wait()
             return True
     raise ProcessError(f"Process {running['pid']} did not end. End it by hand: kill -9 {running['pid']}")
 

@@ -34,10 +34,6 @@ class Settings:
     def endpoint_url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
-    @property
-    def mail(self) -> Path:
-        return self.state / "mail"
-
 
 def variables(port: int = DEFAULT_PORT, region: str = "us-east-1") -> dict[str, str]:
     """The variables that make any AWS client speak to the local cloud, and to nothing else.

@@ -13,7 +13,7 @@ _PROTOCOLS = ("email", "email-json")
 log = logging.getLogger("localcloud.mail")
 
 
-def register(folder: Path, endpoint_url: str) -> None:
+def register(state: Path, endpoint_url: str) -> None:
     """Replace the seam. MiniStack must be importable (the environment is set)."""
 
     def make(original: Any) -> Any:
@@ -27,7 +27,7 @@ def register(folder: Path, endpoint_url: str) -> None:
             **fifo: Any,
         ) -> None:
             original(topic_arn, msg_id, message, subject, message_structure, message_attributes, **fifo)
-            _deliver(folder, endpoint_url, topic_arn, msg_id, message, subject, message_structure, message_attributes or {})
+            _deliver(state, endpoint_url, topic_arn, msg_id, message, subject, message_structure, message_attributes or {})
 
         return fanout
 
@@ -35,7 +35,7 @@ def register(folder: Path, endpoint_url: str) -> None:
 
 
 def _deliver(
-    folder: Path,
+    state: Path,
     endpoint_url: str,
     topic_arn: str,
     message_id: str,
@@ -65,7 +65,7 @@ def _deliver(
             sender=topic.get("attributes", {}).get("DisplayName"),
         )
         try:
-            log.info("mail to %s: %s", notification.recipient, mailbox.deliver(folder, notification))
+            log.info("mail to %s: %s", notification.recipient, mailbox.deliver(state, notification))
         except (OSError, ValueError):
             log.exception("no mail to %s", notification.recipient)
 

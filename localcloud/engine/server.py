@@ -47,7 +47,7 @@ def _prepare(settings: Settings) -> None:
     """Replace the environment (before MiniStack is imported) and empty the folder of unpacked functions."""
     scratch = settings.state / "tmp"
     shutil.rmtree(scratch, ignore_errors=True)
-    for folder in (scratch, settings.state / "engine", settings.state / "s3", settings.mail):
+    for folder in (scratch, settings.state / "engine", settings.state / "s3"):
         folder.mkdir(parents=True, exist_ok=True)
     variables = process_environment(settings)
     os.environ.clear()
@@ -77,7 +77,7 @@ class _Server:
         functions.register()
         events.register()
         metrics.register()
-        mail.register(self._settings.mail, self._settings.endpoint_url)
+        mail.register(self._settings.state, self._settings.endpoint_url)
         sagemaker.register(self._sagemaker, self._client)
 
     def _client(self, service: str) -> Any:

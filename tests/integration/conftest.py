@@ -1,0 +1,158 @@
+"""One local cloud for all integration tests of a worker, and the few things that many of them do with it."""
+
+import io
+import json
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from localcloud import process
+from localcloud.engine import Settings, environment, image_python
+from tests.ports import free_port
+
+ROLE = "arn:aws:iam::000000000000:role/test"
+Execution = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A running local cloud. `image_python` is the interpreter that stands in for the SageMaker images."""
+
+    settings: Settings
+
+    @property
+    def endpoint_url(self) -> str:
+        return self.settings.endpoint_url
+
+    @property
+    def region(self) -> str:
+        return self.settings.region
+
+    @property
+    def state(self) -> Path:
+        return self.settings.state
+
+    @property
+    def image_python(self) -> Path:
+        return image_python()
+
+    def client(self, name: str) -> Any:
+        """A boto3 client of this cloud that reads neither the environment nor ~/.aws, and does not retry."""
+        return boto3.client(
+            name,
+            endpoint_url=self.endpoint_url,
+            region_name=self.region,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+            config=Config(retries={"total_max_attempts": 1}, proxies={}),
+        )
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a subprocess that uses this cloud."""
+        return environment(self.settings.port, self.region)
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    settings = Settings(free_port(), tmp_path_factory.mktemp("cloud"))
+    process.start(settings)
+    yield Cloud(settings)
+    process.stop(settings.state)
+
+
+def wait_for(what: Callable[[], T | None], description: str, seconds: float = 15.0) -> T:
+    """The first true value of `what`; fails with the description when there is none in time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if found := what():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {description}")
+
+
+def unique(stem: str) -> str:
+    return f"{stem}-{uuid.uuid4().hex[:8]}"
+
+
+def make_function(cloud: Cloud, source: str, handler: str = "app.handler", **settings: Any) -> str:
+    """Create a Lambda function whose only file is app.py; returns its ARN."""
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("app.py", source)
+    created = cloud.client("lambda").create_function(
+        FunctionName=unique("function"),
+        Runtime="python3.13",
+        Role=ROLE,
+        Handler=handler,
+        Code={"ZipFile": package.getvalue()},
+        Timeout=20,
+        **settings,
+    )
+    return str(created["FunctionArn"])
+
+
+def make_machine(cloud: Cloud, definition: dict[str, Any]) -> str:
+    """Create a JSONata state machine; returns its ARN."""
+    document = json.dumps({"QueryLanguage": "JSONata", **definition})
+    created = cloud.client("stepfunctions").create_state_machine(
+        name=unique("machine"), definition=document, roleArn=ROLE
+    )
+    return str(created["stateMachineArn"])
+
+
+def start_machine(cloud: Cloud, definition: dict[str, Any], given: Any = None) -> str:
+    """Start an execution of a new state machine; returns its ARN."""
+    started = cloud.client("stepfunctions").start_execution(
+        stateMachineArn=make_machine(cloud, definition), input=json.dumps(given or {})
+    )
+    return str(started["executionArn"])
+
+
+def end_of(cloud: Cloud, execution_arn: str, seconds: float = 20.0) -> Execution:
+    """The description of an execution once it has ended."""
+    client = cloud.client("stepfunctions")
+
+    def ended() -> Execution | None:
+        described: Execution = client.describe_execution(executionArn=execution_arn)
+        return None if described["status"] == "RUNNING" else described
+
+    return wait_for(ended, f"end of {execution_arn}", seconds)
+
+
+def run_machine(cloud: Cloud, definition: dict[str, Any], given: Any = None, seconds: float = 20.0) -> Execution:
+    """Run a new state machine to its end and return the description of the execution."""
+    return end_of(cloud, start_machine(cloud, definition, given), seconds)
+
+
+def history(cloud: Cloud, execution_arn: str) -> list[dict[str, Any]]:
+    pages = cloud.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=execution_arn)
+    return [event for page in pages for event in page["events"]]
+
+
+def watch_events(cloud: Cloud, pattern: dict[str, Any]) -> Callable[[], list[dict[str, Any]]]:
+    """Start to collect the events that match; the returned function gives those that came so far."""
+    sqs, events = cloud.client("sqs"), cloud.client("events")
+    url = sqs.create_queue(QueueName=unique("events"))["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    rule = unique("rule")
+    events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])
+    collected: list[dict[str, Any]] = []
+
+    def so_far() -> list[dict[str, Any]]:
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                collected.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return collected
+
+    return so_far

@@ -1,0 +1,230 @@
+"""Events in the local cloud: what S3, rules, alarms and topics deliver, as on AWS."""
+
+import json
+import time
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from localcloud import mailbox
+from tests.integration.conftest import Cloud, end_of, make_function, make_machine, unique, wait_for, watch_events
+
+AWKWARD_KEYS = ["raw/a b+c.csv", 'raw/say "hi".csv', "raw/100%/ä ö/日本.csv", "raw/back\\slash.csv", "raw/it's&<x>.csv"]
+
+
+def make_bucket(cloud: Cloud, *, versioned: bool = True, key_arn: str | None = None) -> str:
+    s3, bucket = cloud.client("s3"), unique("bucket")
+    s3.create_bucket(Bucket=bucket)
+    if versioned:
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    if key_arn:
+        default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key_arn}
+        rules = [{"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}]
+        s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": rules})
+    s3.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    return bucket
+
+
+def make_queue(cloud: Cloud) -> tuple[str, str]:
+    sqs = cloud.client("sqs")
+    url = sqs.create_queue(QueueName=unique("queue"))["QueueUrl"]
+    return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+
+def test_the_event_of_a_versioned_encrypted_bucket_has_the_version_that_was_put(cloud: Cloud) -> None:
+    key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
+    bucket = make_bucket(cloud, key_arn=key)
+    seen = watch_events(cloud, {"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}})
+
+    put = cloud.client("s3").put_object(Bucket=bucket, Key="raw/cars.csv", Body=b"price\n1\n")
+
+    event = wait_for(seen, "the event")[0]
+    assert event["detail-type"] == "Object Created"
+    assert event["detail"]["object"]["version-id"] == put["VersionId"]
+    assert event["detail"]["object"]["size"] == 8
+    assert put["ServerSideEncryption"] == "aws:kms"
+    assert cloud.client("s3").get_object(Bucket=bucket, Key="raw/cars.csv")["Body"].read() == b"price\n1\n"
+
+
+def test_uploads_in_parts_and_copies_have_their_version_too(cloud: Cloud) -> None:
+    s3, bucket = cloud.client("s3"), make_bucket(cloud)
+    seen = watch_events(cloud, {"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}})
+
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="big")["UploadId"]
+    part = s3.upload_part(Bucket=bucket, Key="big", UploadId=upload, PartNumber=1, Body=b"x" * 100)
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    whole = s3.complete_multipart_upload(Bucket=bucket, Key="big", UploadId=upload, MultipartUpload=parts)
+    copy = s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "big"})
+
+    wait_for(lambda: len(seen()) >= 2, "both events")
+    versions = {event["detail"]["object"]["key"]: event["detail"]["object"]["version-id"] for event in seen()}
+    assert versions == {"big": whole["VersionId"], "copy": copy["VersionId"]}
+
+
+def test_the_event_of_an_unversioned_bucket_has_no_version(cloud: Cloud) -> None:
+    bucket = make_bucket(cloud, versioned=False)
+    seen = watch_events(cloud, {"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}})
+
+    cloud.client("s3").put_object(Bucket=bucket, Key="a", Body=b"1")
+
+    assert "version-id" not in wait_for(seen, "the event")[0]["detail"]["object"]
+
+
+@pytest.mark.parametrize("key", AWKWARD_KEYS)
+def test_an_input_transformer_hands_the_object_of_an_event_to_a_state_machine(cloud: Cloud, key: str) -> None:
+    bucket = make_bucket(cloud)
+    machine = make_machine(cloud, {"StartAt": "Only", "States": {"Only": {"Type": "Pass", "End": True}}})
+    events, rule = cloud.client("events"), unique("rule")
+    pattern = {"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}, "object": {"key": [{"prefix": "raw/"}]}}}
+    events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
+    transformer = {
+        "InputPathsMap": {"id": "$.id", "bucket": "$.detail.bucket.name", "object": "$.detail.object"},
+        "InputTemplate": '{"Trigger": {"Type": "DataDrop", "Id": <id>, "Bucket": <bucket>, "Object": <object>}}',
+    }
+    events.put_targets(Rule=rule, Targets=[{"Id": "run", "Arn": machine, "InputTransformer": transformer}])
+
+    put = cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=b"1")
+
+    listed = cloud.client("stepfunctions").list_executions
+    started = wait_for(lambda: listed(stateMachineArn=machine)["executions"], "the execution")
+    trigger = json.loads(end_of(cloud, started[0]["executionArn"])["output"])["Trigger"]
+    assert trigger["Object"]["key"] == key
+    assert trigger["Object"]["version-id"] == put["VersionId"]
+    assert trigger["Bucket"] == bucket
+
+
+@pytest.mark.parametrize("service", ["lambda", "states", "sqs", "sns"])
+def test_an_event_whose_target_is_gone_lands_in_the_dead_letter_queue(cloud: Cloud, service: str) -> None:
+    resource = {"lambda": "function:gone", "states": "stateMachine:gone", "sqs": "gone", "sns": "gone"}[service]
+    target = f"arn:aws:{service}:{cloud.region}:000000000000:{resource}"
+    url, queue = make_queue(cloud)
+    events, rule, source = cloud.client("events"), unique("rule"), unique("source")
+    rule_arn = events.put_rule(Name=rule, EventPattern=json.dumps({"source": [source]}))["RuleArn"]
+    role = {"RoleArn": "arn:aws:iam::000000000000:role/test"} if service == "states" else {}
+    events.put_targets(
+        Rule=rule, Targets=[{"Id": "gone", "Arn": target, "DeadLetterConfig": {"Arn": queue}, "Input": "{}", **role}]
+    )
+
+    events.put_events(Entries=[{"Source": source, "DetailType": "Test", "Detail": '{"n": 7}'}])
+
+    receive = cloud.client("sqs").receive_message
+    message = wait_for(lambda: receive(QueueUrl=url, MessageAttributeNames=["All"]).get("Messages"), "the letter")[0]
+    assert json.loads(message["Body"])["detail"] == {"n": 7}
+    attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+    assert (attributes["RULE_ARN"], attributes["TARGET_ARN"]) == (rule_arn, target)
+    assert attributes["ERROR_CODE"] == "NO_RESOURCE"
+    assert attributes["ERROR_MESSAGE"]
+
+
+def test_a_function_that_fails_on_an_event_is_tried_three_times(cloud: Cloud) -> None:
+    url, _ = make_queue(cloud)
+    source = f"""
+import boto3
+def handler(event, context):
+    boto3.client("sqs").send_message(QueueUrl={url!r}, MessageBody=event["id"])
+    raise OSError("no")
+"""
+    function, events, name = make_function(cloud, source), cloud.client("events"), unique("source")
+    events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
+    events.put_targets(Rule=name, Targets=[{"Id": "function", "Arn": function}])
+
+    events.put_events(Entries=[{"Source": name, "DetailType": "Test", "Detail": "{}"}])
+
+    bodies: list[str] = []
+
+    def tried() -> bool:
+        received = cloud.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=60)
+        bodies.extend(message["Body"] for message in received.get("Messages", []))
+        return len(bodies) >= 3
+
+    wait_for(tried, "three tries", 20)
+    assert len(set(bodies)) == 1
+
+
+def test_a_topic_sends_mail_to_its_subscribers_and_a_link_ends_the_subscription(cloud: Cloud) -> None:
+    sns, topic_name, address = cloud.client("sns"), unique("topic"), f"{unique('ada')}@example.com"
+    topic = sns.create_topic(Name=topic_name, Attributes={"DisplayName": "Perennial Überblick"})["TopicArn"]
+    subscription = sns.subscribe(TopicArn=topic, Protocol="email", Endpoint=address)["SubscriptionArn"]
+    assert subscription.startswith(topic)
+    body = "RMSE 2,100 USD – accepted.\nhttps://example.com/?a=1&b=2\n" + "long " * 400
+
+    sns.publish(TopicArn=topic, Subject="Model in service", Message=body)
+
+    def mails() -> list[mailbox.Message]:
+        return [message for message in mailbox.messages(cloud.state) if message.recipient == address]
+
+    mail = wait_for(mails, "the mail")[0]
+    assert mail.subject == "Model in service"
+    assert mail.body.replace("\r\n", "\n").startswith(body)
+    link = next(line for line in mail.body.splitlines() if line.startswith(cloud.endpoint_url))
+    with urlopen(link, timeout=5) as response:  # noqa: S310
+        assert response.status == 200
+    sns.publish(TopicArn=topic, Message="again")
+    time.sleep(0.3)
+    assert len(mails()) == 1
+
+
+def test_an_alarm_changes_state_with_an_event_and_a_mail(cloud: Cloud) -> None:
+    sns, cloudwatch, name = cloud.client("sns"), cloud.client("cloudwatch"), unique("alarm")
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="email", Endpoint=f"{name}@example.com")
+    seen = watch_events(cloud, {"source": ["aws.cloudwatch"], "detail": {"alarmName": [name]}})
+    cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        Namespace=name,
+        MetricName="Errors",
+        Dimensions=[{"Name": "Endpoint", "Value": "mine"}],
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=3,
+        ComparisonOperator="GreaterThanThreshold",
+        AlarmActions=[topic],
+    )
+
+    def put(endpoint: str, value: float) -> None:
+        datum = {"MetricName": "Errors", "Value": value, "Dimensions": [{"Name": "Endpoint", "Value": endpoint}]}
+        cloudwatch.put_metric_data(Namespace=name, MetricData=[datum])
+
+    put("mine", 1)
+    put("another", 100)
+    assert cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["StateValue"] == "OK"
+    put("mine", 5)
+
+    wait_for(lambda: len(seen()) == 2, "two transitions")
+    detail = seen()[1]["detail"]
+    assert (detail["previousState"]["value"], detail["state"]["value"]) == ("OK", "ALARM")
+    assert seen()[1]["detail-type"] == "CloudWatch Alarm State Change"
+    assert wait_for(lambda: [m for m in mailbox.messages(cloud.state) if m.recipient == f"{name}@example.com"], "mail")
+
+
+def test_the_alarm_of_a_queue_fires_on_a_message_in_it(cloud: Cloud) -> None:
+    cloudwatch, name = cloud.client("cloudwatch"), unique("alarm")
+    url, arn = make_queue(cloud)
+    _, other = make_queue(cloud)
+    for queue in (arn, other):
+        queue_name = queue.rsplit(":", 1)[1]
+        cloudwatch.put_metric_alarm(
+            AlarmName=f"{name}-{queue_name}",
+            Namespace="AWS/SQS",
+            MetricName="ApproximateNumberOfMessagesVisible",
+            Dimensions=[{"Name": "QueueName", "Value": queue_name}],
+            Statistic="Maximum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=0,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="notBreaching",
+        )
+
+    cloud.client("sqs").send_message(QueueUrl=url, MessageBody="lost")
+
+    def states() -> dict[str, str]:
+        alarms: list[dict[str, Any]] = cloudwatch.describe_alarms(AlarmNamePrefix=name)["MetricAlarms"]
+        return {alarm["AlarmName"].removeprefix(f"{name}-"): alarm["StateValue"] for alarm in alarms}
+
+    wait_for(lambda: states()[arn.rsplit(":", 1)[1]] == "ALARM", "the alarm")
+    assert states()[other.rsplit(":", 1)[1]] == "OK"

@@ -1,0 +1,192 @@
+"""Step Functions in the local cloud behave as on AWS in what our state machines rely on."""
+
+import json
+import time
+from typing import Any
+
+from tests.integration.conftest import (
+    Cloud,
+    end_of,
+    history,
+    make_function,
+    run_machine,
+    start_machine,
+    wait_for,
+    watch_events,
+)
+
+RAISE = """
+class QuotaError(Exception): pass
+def handler(event, context):
+    raise QuotaError("no room for " + event["who"])
+"""
+
+
+def invoke(function: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Arguments": {"FunctionName": function, "Payload": {"who": "Ada"}},
+        **fields,
+    }
+
+
+def branch(state: dict[str, Any]) -> dict[str, Any]:
+    return {"StartAt": "Only", "States": {"Only": state}}
+
+
+def test_an_exception_of_a_function_is_caught_by_its_class_name(cloud: Cloud) -> None:
+    catch = [{"ErrorEquals": ["QuotaError"], "Output": "{% $states.errorOutput %}", "Next": "Caught"}]
+    states = {"Call": invoke(make_function(cloud, RAISE), Catch=catch, End=True), "Caught": {"Type": "Succeed"}}
+
+    ended = run_machine(cloud, {"StartAt": "Call", "States": states})
+
+    assert ended["status"] == "SUCCEEDED"
+    output = json.loads(ended["output"])
+    assert output["Error"] == "QuotaError"
+    cause = json.loads(output["Cause"])
+    assert cause["errorMessage"] == "no room for Ada"
+    assert cause["errorType"] == "QuotaError"
+    assert cause["stackTrace"][0].startswith('  File "')
+
+
+def test_a_function_is_retried_only_for_the_class_names_listed(cloud: Cloud) -> None:
+    retry = [{"ErrorEquals": ["OtherError"], "IntervalSeconds": 1, "MaxAttempts": 5}]
+    call = invoke(make_function(cloud, RAISE), Retry=retry, End=True)
+
+    ended = run_machine(cloud, {"StartAt": "Call", "States": {"Call": call}})
+
+    assert (ended["status"], ended["error"]) == ("FAILED", "QuotaError")
+    assert [event["type"] for event in history(cloud, ended["executionArn"])].count("TaskScheduled") == 1
+
+
+def test_succeed_and_parallel_have_jsonata_output_and_assign(cloud: Cloud) -> None:
+    states = {
+        "Both": {
+            "Type": "Parallel",
+            "Arguments": {"n": "{% $states.input.n + 1 %}"},
+            "Branches": [branch({"Type": "Pass", "Output": f"{{% $states.input.n * {k} %}}", "End": True}) for k in (1, 10)],
+            "Assign": {"total": "{% $sum($states.result) %}"},
+            "Output": {"parts": "{% $states.result %}"},
+            "Next": "Done",
+        },
+        "Done": {"Type": "Succeed", "Output": {"total": "{% $total %}", "parts": "{% $states.input.parts %}"}},
+    }
+
+    ended = run_machine(cloud, {"StartAt": "Both", "States": states}, {"n": 4})
+
+    assert json.loads(ended["output"]) == {"total": 55, "parts": [5, 50]}
+
+
+def test_an_assignment_in_a_branch_stays_in_the_branch(cloud: Cloud) -> None:
+    states = {
+        "Outer": {"Type": "Pass", "Assign": {"x": 1}, "Next": "Branches"},
+        "Branches": {
+            "Type": "Parallel",
+            "Branches": [
+                {
+                    "StartAt": "Inner",
+                    "States": {
+                        "Inner": {"Type": "Pass", "Assign": {"y": "{% $x + 1 %}"}, "Next": "Show"},
+                        "Show": {"Type": "Pass", "Output": "{% $y %}", "End": True},
+                    },
+                }
+            ],
+            "Next": "After",
+        },
+        "After": {"Type": "Pass", "Output": "{% $y %}", "End": True},
+    }
+
+    ended = run_machine(cloud, {"StartAt": "Outer", "States": states})
+
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.QueryEvaluationError")
+    exits = [e["stateExitedEventDetails"] for e in history(cloud, ended["executionArn"]) if "Exited" in e["type"]]
+    assert {"Show": "2"}.items() <= {e["name"]: e["output"] for e in exits}.items()
+
+
+def test_a_missing_variable_or_field_is_an_error_and_not_null(cloud: Cloud) -> None:
+    for expression in ("{% $nowhere %}", "{% $states.input.nowhere %}"):
+        states = {"Only": {"Type": "Pass", "Output": expression, "End": True}}
+
+        ended = run_machine(cloud, {"StartAt": "Only", "States": states})
+
+        assert (ended["status"], ended["error"]) == ("FAILED", "States.QueryEvaluationError")
+
+
+def test_states_of_branches_are_in_the_history(cloud: Cloud) -> None:
+    both = {
+        "Type": "Parallel",
+        "Branches": [{"StartAt": name, "States": {name: {"Type": "Pass", "End": True}}} for name in ("Left", "Right")],
+        "End": True,
+    }
+
+    ended = run_machine(cloud, {"StartAt": "Both", "States": {"Both": both}})
+
+    events = history(cloud, ended["executionArn"])
+    entered = [event["stateEnteredEventDetails"]["name"] for event in events if event["type"].endswith("StateEntered")]
+    exited = [event["stateExitedEventDetails"]["name"] for event in events if event["type"].endswith("StateExited")]
+    assert sorted(entered) == sorted(exited) == ["Both", "Left", "Right"]
+    assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+
+
+def test_a_failing_branch_ends_the_others_at_once(cloud: Cloud) -> None:
+    both = {
+        "Type": "Parallel",
+        "Branches": [
+            branch({"Type": "Wait", "Seconds": 60, "End": True}),
+            branch({"Type": "Fail", "Error": "Broken", "Cause": "on purpose"}),
+        ],
+        "Catch": [{"ErrorEquals": ["Broken"], "Output": "{% $states.errorOutput %}", "Next": "Caught"}],
+        "End": True,
+    }
+    began = time.monotonic()
+
+    ended = run_machine(cloud, {"StartAt": "Both", "States": {"Both": both, "Caught": {"Type": "Succeed"}}})
+
+    assert json.loads(ended["output"]) == {"Error": "Broken", "Cause": "on purpose"}
+    assert time.monotonic() - began < 5
+
+
+def test_a_stopped_execution_stays_aborted_and_sends_one_event(cloud: Cloud) -> None:
+    states = {"Long": {"Type": "Wait", "Seconds": 60, "Next": "Never"}, "Never": {"Type": "Fail", "Error": "Ran"}}
+    arn = start_machine(cloud, {"StartAt": "Long", "States": states})
+    wait_for(lambda: len(history(cloud, arn)) > 1, "the wait to begin")
+    seen = watch_events(cloud, {"source": ["aws.states"], "detail": {"executionArn": [arn]}})
+
+    cloud.client("stepfunctions").stop_execution(executionArn=arn, error="Enough", cause="by the test")
+
+    ended = end_of(cloud, arn)
+    assert (ended["status"], ended["error"], ended["cause"]) == ("ABORTED", "Enough", "by the test")
+    wait_for(seen, "the status-change event")
+    time.sleep(0.5)
+    assert [event["detail"]["status"] for event in seen()] == ["ABORTED"]
+    assert history(cloud, arn)[-1]["type"] == "ExecutionAborted"
+
+
+def test_a_state_machine_that_takes_too_long_is_timed_out(cloud: Cloud) -> None:
+    seen = watch_events(cloud, {"source": ["aws.states"], "detail": {"status": ["TIMED_OUT"]}})
+    waiting = {"StartAt": "Long", "TimeoutSeconds": 1, "States": {"Long": {"Type": "Wait", "Seconds": 60, "End": True}}}
+
+    ended = run_machine(cloud, waiting)
+
+    assert (ended["status"], ended["error"]) == ("TIMED_OUT", "States.Timeout")
+    assert wait_for(seen, "the event")[0]["detail"]["executionArn"] == ended["executionArn"]
+    assert history(cloud, ended["executionArn"])[-1]["type"] == "ExecutionTimedOut"
+
+
+def test_a_state_timeout_may_be_an_expression(cloud: Cloud) -> None:
+    slow = make_function(cloud, "import time\ndef handler(event, context):\n    time.sleep(15)\n")
+    call = invoke(slow, TimeoutSeconds="{% $states.input.limit %}", End=True)
+
+    ended = run_machine(cloud, {"StartAt": "Call", "States": {"Call": call}}, {"limit": 1})
+
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.Timeout")
+
+
+def test_a_result_above_the_payload_limit_cannot_be_caught(cloud: Cloud) -> None:
+    large = make_function(cloud, "def handler(event, context):\n    return 'x' * 300_000\n")
+    call = invoke(large, Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Caught"}], End=True)
+
+    ended = run_machine(cloud, {"StartAt": "Call", "States": {"Call": call, "Caught": {"Type": "Succeed"}}})
+
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.DataLimitExceeded")

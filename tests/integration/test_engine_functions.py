@@ -1,0 +1,99 @@
+"""Lambda functions in the local cloud: errors, environment and metrics as on AWS."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import Cloud, make_function, wait_for
+
+
+def invoke(cloud: Cloud, function: str, event: Any = None) -> tuple[str | None, Any]:
+    response = cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event or {}))
+    return response.get("FunctionError"), json.loads(response["Payload"].read())
+
+
+def test_the_payload_of_a_failed_invocation_names_class_message_and_stack(cloud: Cloud) -> None:
+    source = "class PriceError(ValueError): pass\ndef check():\n    raise PriceError('-3')\ndef handler(event, context):\n    check()\n"
+
+    failed, payload = invoke(cloud, make_function(cloud, source))
+
+    assert failed == "Unhandled"
+    assert (payload["errorType"], payload["errorMessage"]) == ("PriceError", "-3")
+    assert [frame.split(", in ")[1].split("\n")[0] for frame in payload["stackTrace"]] == ["handler", "check"]
+    assert payload["requestId"]
+
+
+@pytest.mark.parametrize(
+    ("source", "handler", "error_type", "message"),
+    [
+        ("import nowhere", "app.handler", "Runtime.ImportModuleError", "Unable to import module 'app': No module named 'nowhere'"),
+        ("", "app.main", "Runtime.HandlerNotFound", "Handler 'main' missing on module 'app'"),
+        ("raise KeyError('TABLE')", "app.handler", "KeyError", "'TABLE'"),
+    ],
+)
+def test_a_function_that_cannot_be_loaded_says_why(
+    cloud: Cloud, source: str, handler: str, error_type: str, message: str
+) -> None:
+    failed, payload = invoke(cloud, make_function(cloud, source, handler))
+
+    assert failed == "Unhandled"
+    assert (payload["errorType"], payload["errorMessage"]) == (error_type, message)
+
+
+def test_boto3_in_a_function_reaches_the_local_cloud_and_nothing_of_the_hosts_settings(cloud: Cloud) -> None:
+    cloud.client("ssm").put_parameter(Name="/engine/answer", Value="42", Type="String", Overwrite=True)
+    source = """
+import boto3, os
+def handler(event, context):
+    value = boto3.client("ssm").get_parameter(Name="/engine/answer")["Parameter"]["Value"]
+    strange = [n for n in os.environ if n in ("AWS_CA_BUNDLE", "AWS_PROFILE") or n.lower().endswith("_proxy")]
+    return {"value": value, "region": os.environ["AWS_REGION"], "strange": [n for n in strange if n != "NO_PROXY"]}
+"""
+
+    _, payload = invoke(cloud, make_function(cloud, source))
+
+    assert payload == {"value": "42", "region": cloud.region, "strange": []}
+
+
+def test_output_and_errors_of_a_function_are_in_its_log_group(cloud: Cloud) -> None:
+    function = make_function(cloud, "def handler(event, context):\n    print('before')\n    raise OSError('full')\n")
+    invoke(cloud, function)
+
+    group = f"/aws/lambda/{function.rsplit(':', 1)[1]}"
+    events = cloud.client("logs").filter_log_events(logGroupName=group)["events"]
+
+    text = "\n".join(event["message"] for event in events)
+    assert "before" in text
+    assert "OSError: full" in text
+
+
+def test_a_line_in_the_embedded_metric_format_becomes_a_metric(cloud: Cloud) -> None:
+    source = """
+from aws_lambda_powertools import Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+metrics = Metrics(namespace="EngineTest", service="pricing")
+@metrics.log_metrics
+def handler(event, context):
+    metrics.add_metric(name="Rejected", unit=MetricUnit.Count, value=event["rejected"])
+    print('{"_aws": "not a document"}')
+"""
+    function = make_function(cloud, source)
+    for rejected in (2, 3):
+        assert invoke(cloud, function, {"rejected": rejected}) == (None, None)
+
+    def statistics() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = cloud.client("cloudwatch").get_metric_statistics(
+            Namespace="EngineTest",
+            MetricName="Rejected",
+            Dimensions=[{"Name": "service", "Value": "pricing"}],
+            StartTime=time.time() - 600,
+            EndTime=time.time() + 60,
+            Period=3600,
+            Statistics=["Sum", "SampleCount"],
+        )["Datapoints"]
+        return found
+
+    points = wait_for(statistics, "the metric")
+    assert (sum(p["Sum"] for p in points), sum(p["SampleCount"] for p in points)) == (5, 2)
