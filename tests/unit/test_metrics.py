@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics as reference
@@ -62,6 +62,7 @@ def test_a_binary_metric_equals_scikit_learns_with_tied_scores(name: str, expect
     assert metrics.METRICS[name].compute(labels, scores) == pytest.approx(expected(labels, scores), rel=1e-12)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=1, max_size=40))
 def test_auc_is_the_share_of_pairs_in_the_right_order_with_ties_counting_half(rows: list[tuple[bool, int]]) -> None:
     ups = [score / 4 for positive, score in rows if positive]
@@ -75,6 +76,7 @@ def test_auc_is_the_share_of_pairs_in_the_right_order_with_ties_counting_half(ro
     assert metrics.METRICS["auc"].compute(labels, scores) == pytest.approx(right / len(ups) / len(downs), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_r2_of_large_labels_loses_no_digits(data: st.DataObject) -> None:
     values = data.draw(st.lists(st.integers(-100, 100), min_size=3, max_size=30).filter(lambda v: len(set(v)) > 1))
