@@ -1,0 +1,52 @@
+"""Read a CloudFormation template without expanding it: short tags become their long form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class Loader(yaml.SafeLoader):
+    """SafeLoader that knows !Ref, !GetAtt and the other short forms of intrinsic functions."""
+
+
+def _intrinsic(loader: Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    elif isinstance(node, yaml.MappingNode):
+        value = loader.construct_mapping(node, deep=True)
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {name: value}
+
+
+Loader.add_multi_constructor("!", _intrinsic)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return the template as plain dictionaries and lists."""
+    return parse(path.read_text())
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Return the template in a text. Raises TypeError if it is not a mapping."""
+    template = yaml.load(text, Loader)  # noqa: S506 - a SafeLoader with more tags
+    if not isinstance(template, dict):
+        raise TypeError(f"a template is a mapping; got {type(template).__name__}")
+    return template
+
+
+def resources(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    """Return the resources of one type by logical id, those of an Fn::ForEach under its name."""
+    found = {}
+    for name, resource in template.get("Resources", {}).items():
+        body = next(iter(resource[2].values())) if name.startswith("Fn::ForEach::") else resource
+        if body.get("Type") == kind:
+            found[name] = body
+    return found

@@ -1,0 +1,353 @@
+"""Check statemachines/*.asl.json: what nothing else finds before an execution meets it.
+
+    python -m tools.lint_state_machines [FILE ...]
+
+Prints one line for each problem and exits with 1 if there is any. sam validate and cfn-lint do not look into the state
+machines of AWS::Serverless::StateMachine, and CreateStateMachine accepts most of these mistakes.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jsonata
+from statelint.config import Config
+from statelint.linter import Linter
+from statelint.problem import ProblemType
+
+from tools import asl, aws_api, cfn
+
+ROOT = Path(__file__).parents[1]
+KEY_ORDER = (
+    *("Type", "Comment", "Resource", "Arguments", "Seconds", "Items", "MaxConcurrency", "Branches", "ItemProcessor"),
+    *("Choices", "Default", "Error", "Cause", "Assign", "Output", "TimeoutSeconds", "Retry", "Catch", "Next", "End"),
+)
+STATES_ERRORS = {
+    f"States.{name}"
+    for name in (
+        *("ALL", "TaskFailed", "Timeout", "Permissions", "QueryEvaluationError", "HeartbeatTimeout"),
+        *("ExceedToleratedFailureThreshold", "ItemReaderFailed", "ResultWriterFailed"),
+    )
+}
+# Developer Guide, "Handle transient Lambda service exceptions".
+LAMBDA_ERRORS = {
+    f"Lambda.{name}Exception"
+    for name in ("Service", "AWSLambda", "SdkClient", "TooManyRequests", "ClientExecutionTimeout", "Unknown")
+}
+WILDCARDS = {"States.ALL", "States.TaskFailed"}
+RETRY_FIELDS = ("IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy")
+# Job names end with the retry count, and their 63 characters have room for two digits.
+MOST_ATTEMPTS = 99
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One state machine file and what belongs to it."""
+
+    name: str
+    text: str
+    substitutions: frozenset[str] | None
+    own_errors: frozenset[str]
+
+    @cached_property
+    def definition(self) -> dict[str, Any]:
+        """The definition with sample values in the places of the substitutions."""
+        return asl.parse(asl.substituted(self.text))
+
+    @cached_property
+    def assigned(self) -> dict[str, list[Any]]:
+        """Everything that is assigned to each variable anywhere."""
+        found: dict[str, list[Any]] = {}
+        for _, body in asl.states(self.definition):
+            for holder in (body, *body.get("Choices", []), *body.get("Catch", [])):
+                for name, value in holder.get("Assign", {}).items():
+                    found.setdefault(name, []).append(value)
+        return found
+
+
+Rule = Callable[[Machine], Iterator[str]]
+
+
+def structure(machine: Machine) -> Iterator[str]:
+    """The Amazon States Language itself, by statelint."""
+    # FLOAT: statelint refuses "BackoffRate": 2, which the language allows.
+    config = Config(ignored_problem_types={ProblemType.FLOAT})
+    definition = copy.deepcopy(machine.definition)
+    for _, body in asl.states(definition):
+        # statelint does not know that the Seconds of a Wait may be an expression.
+        if body.get("Type") == "Wait" and asl.expression(body.get("Seconds")) is not None:
+            body["Seconds"] = 1
+    yield from Linter.validate(definition, config)
+
+
+def expressions(machine: Machine) -> Iterator[str]:
+    """JSONata that cannot be parsed, is not delimited, or reads a document that is not there."""
+    for name, body in asl.states(machine.definition):
+        for path, text in asl.strings(body):
+            code = asl.expression(text)
+            if code is None:
+                if "{%" in text or "%}" in text:
+                    yield f"{_at(name)}{path}: an expression is the whole text, from {{% to %}}; got {text!r}"
+                continue
+            try:
+                tree = asl.tree(code)
+            except jsonata.JException as error:
+                yield f"{_at(name)}{path}: {error} in {code!r}"
+                continue
+            for bare in asl.bare_names(tree):
+                yield f"{_at(name)}{path}: {bare!r} reads a document, and Step Functions has none; write ${bare}?"
+
+
+def variables(machine: Machine) -> Iterator[str]:
+    """Variables that are not assigned on every path to where they are read, and those that nobody reads."""
+    builtins = asl.builtins()
+    read: set[str] = set()
+    before = _assigned_before(machine.definition)
+    for name, body in asl.states(machine.definition):
+        for path, text in asl.strings(body):
+            free = _free_variables(text) - builtins
+            read |= free
+            for missing in sorted(free - before.get(name, free)):
+                known = "not assigned on every path to here" if missing in machine.assigned else "assigned nowhere"
+                yield f"{_at(name)}{path}: ${missing} is {known}"
+    for unread in sorted(set(machine.assigned) - read):
+        yield f"${unread} is assigned and never read"
+
+
+def _free_variables(text: str) -> set[str]:
+    code = asl.expression(text)
+    if code is None:
+        return set()
+    try:
+        return asl.free_variables(asl.tree(code))
+    except jsonata.JException:
+        return set()  # reported by `expressions`
+
+
+def _assigned_before(definition: dict[str, Any]) -> dict[str, set[str]]:
+    """Return for each reachable state the variables that are assigned whichever way it was reached."""
+    before: dict[str, set[str]] = {}
+    for flow in asl.flows(definition):  # outer flows first: what they assign, inner ones read
+        before[flow.start] = set(before.get(flow.owner or "", set()))
+        waiting = [flow.start]
+        while waiting:
+            name = waiting.pop()
+            for edge in asl.edges(flow.states.get(name, {})):
+                after = before[name] | edge.assigns
+                common = after & before[edge.target] if edge.target in before else after
+                if common != before.get(edge.target):
+                    before[edge.target] = common
+                    waiting.append(edge.target)
+    return before
+
+
+def calls(machine: Machine) -> Iterator[str]:
+    """Actions and arguments that botocore's service models do not know."""
+    for name, body in _tasks(machine):
+        try:
+            call = aws_api.call(body.get("Resource", ""))
+        except aws_api.UnknownCallError as error:
+            yield f"{_at(name)}{error}"
+            continue
+        arguments = _arguments(machine, body.get("Arguments", {}))
+        if arguments is None:
+            yield f"{_at(name)}Arguments cannot be checked: write an object, or $merge of objects and variables"
+            continue
+        for problem in aws_api.argument_problems(arguments, call.shape):
+            yield f"{_at(name)}{problem}"
+
+
+def _arguments(machine: Machine, given: Any) -> dict[str, Any] | None:
+    """Return the arguments as one object, with {% %} for what only an execution knows; None if that cannot be seen."""
+    code = asl.expression(given)
+    if code is None:
+        return given if isinstance(given, dict) else None
+    try:
+        tree = asl.tree(code)
+    except jsonata.JException:
+        return {}  # reported by `expressions`
+    if tree.type != "function" or tree.procedure.value != "merge" or tree.arguments[0].value != "[":
+        return None
+    merged: dict[str, Any] = {}
+    for operand in tree.arguments[0].expressions:
+        if operand.type == "variable":
+            for value in machine.assigned.get(operand.value, []):
+                merged |= value if isinstance(value, dict) else {}
+        elif operand.value == "{":
+            merged |= {key.value: "{% %}" for key, _ in operand.lhs_object}
+    return merged
+
+
+def partition(machine: Machine) -> Iterator[str]:
+    """ARNs of one partition only."""
+    for name, body in asl.states(asl.parse(machine.text)):
+        for path, text in asl.strings(body):
+            if "arn:aws" in text:
+                yield f"{_at(name)}{path}: write arn:${{Partition}}:..., for China and GovCloud"
+
+
+def substitution(machine: Machine) -> Iterator[str]:
+    """${Names} that the template does not define, and those it defines for nobody."""
+    if machine.substitutions is None:
+        yield "no AWS::Serverless::StateMachine in template.yaml has this file as its DefinitionUri"
+        return
+    used = asl.substitutions(machine.text)
+    for name in sorted(used - machine.substitutions):
+        yield f"${{{name}}} is not among the DefinitionSubstitutions in template.yaml"
+    for name in sorted(machine.substitutions - used):
+        yield f"template.yaml defines the substitution {name}, which nothing here uses"
+
+
+def safety_nets(machine: Machine) -> Iterator[str]:
+    """Tasks without time limit, retry or catch; Parallel and Map without catch; Choice without Default."""
+    if "TimeoutSeconds" not in machine.definition:
+        yield "the state machine has no TimeoutSeconds: a loop could run, and cost, for a year"
+    for name, body in asl.states(machine.definition):
+        kind = body.get("Type")
+        for field in ("TimeoutSeconds", "Retry") if kind == "Task" else ():
+            if not body.get(field):
+                yield f"{_at(name)}a Task needs {field}"
+        if kind in ("Task", "Parallel", "Map"):
+            catchers = body.get("Catch") or [{}]
+            if catchers[-1].get("ErrorEquals") != ["States.ALL"]:
+                yield f'{_at(name)}a {kind} needs a Catch whose last entry is for ["States.ALL"]'
+        if kind == "Choice" and "Default" not in body:
+            yield f"{_at(name)}a Choice needs a Default, or what no rule expects ends as States.NoChoiceMatched"
+
+
+def failures(machine: Machine) -> Iterator[str]:
+    """Ways from an error to a success."""
+    for flow in asl.flows(machine.definition):
+        for name, body in flow.states.items():
+            for edge in asl.edges(body):
+                if edge.kind != "catch":
+                    continue
+                for end in flow.reachable(edge.target):
+                    body_at_end = flow.states.get(end, {})
+                    if body_at_end.get("Type") == "Succeed" or body_at_end.get("End"):
+                        yield f"{_at(name)}an error caught here can reach {end!r}, which is no Fail"
+
+
+def retries(machine: Machine) -> Iterator[str]:
+    """Retries of errors that are not transient, without jitter or bounds; job names that a retry would use twice."""
+    for name, body in _tasks(machine):
+        for retrier in body.get("Retry", []):
+            for error in WILDCARDS & set(retrier.get("ErrorEquals", [])):
+                yield f"{_at(name)}Retry names {error}: name the transient errors, others fail again"
+            for field in RETRY_FIELDS:
+                if field not in retrier:
+                    yield f"{_at(name)}Retry of {retrier.get('ErrorEquals')} has no {field}"
+            if retrier.get("JitterStrategy", "FULL") != "FULL":
+                yield f"{_at(name)}JitterStrategy is {retrier['JitterStrategy']!r}; FULL spreads retries out"
+        yield from _job_name_problems(name, body)
+
+
+def _job_name_problems(name: str, body: dict[str, Any]) -> Iterator[str]:
+    if not re.search(r"sagemaker:create\w+Job\b", body.get("Resource", "")):
+        return
+    if "$states.context.State.RetryCount" not in json.dumps(body.get("Arguments", "")):
+        yield f"{_at(name)}the job's name needs $states.context.State.RetryCount: a name is used once"
+    attempts = sum(retrier.get("MaxAttempts", 3) for retrier in body.get("Retry", []))
+    if attempts > MOST_ATTEMPTS:
+        yield f"{_at(name)}{attempts} retries: the job's name has room for {MOST_ATTEMPTS}"
+
+
+def error_names(machine: Machine) -> Iterator[str]:
+    """Names in Retry and Catch under which no error will ever come."""
+    known = STATES_ERRORS | LAMBDA_ERRORS | machine.own_errors
+    known |= {body["Error"] for _, body in asl.states(machine.definition) if body.get("Type") == "Fail"}
+    for name, body in asl.states(machine.definition):
+        errors = known | _errors_of_calls(body)
+        for handler in (*body.get("Retry", []), *body.get("Catch", [])):
+            for error in handler.get("ErrorEquals", []):
+                if error not in errors:
+                    yield f"{_at(name)}{error!r} is no error that can happen here"
+
+
+def _errors_of_calls(body: dict[str, Any]) -> set[str]:
+    errors: set[str] = set()
+    bodies = [body, *(inner for machine in asl.inner_machines(body) for _, inner in asl.states(machine))]
+    for task in (b for b in bodies if b.get("Type") == "Task"):
+        try:
+            errors |= aws_api.call(task.get("Resource", "")).errors
+        except aws_api.UnknownCallError:
+            continue  # reported by `calls`
+    return errors
+
+
+def key_order(machine: Machine) -> Iterator[str]:
+    """States whose keys are not in the order of the house."""
+    for name, body in asl.states(machine.definition):
+        keys = [key for key in body if key in KEY_ORDER]
+        if keys != sorted(keys, key=KEY_ORDER.index):
+            order = ", ".join(sorted(keys, key=KEY_ORDER.index))
+            yield f"{_at(name)}keys are {', '.join(keys)}; their order is {order}"
+
+
+def _tasks(machine: Machine) -> Iterator[tuple[str, dict[str, Any]]]:
+    return ((name, body) for name, body in asl.states(machine.definition) if body.get("Type") == "Task")
+
+
+def _at(name: str) -> str:
+    return f'"{name}": '
+
+
+RULES: tuple[Rule, ...] = (
+    *(structure, expressions, variables, calls, partition, substitution),
+    *(safety_nets, failures, retries, error_names, key_order),
+)
+
+
+def problems(machine: Machine) -> list[str]:
+    """Return what is wrong with a state machine; empty if nothing is."""
+    for text in (machine.text, asl.substituted(machine.text)):
+        try:
+            asl.parse(text)
+        except ValueError as error:
+            return [f"not valid JSON: {error}"]
+    return [problem for rule in RULES for problem in rule(machine)]
+
+
+def machine_of(path: Path, template: dict[str, Any], own_errors: frozenset[str]) -> Machine:
+    """Return the state machine in a file of the project."""
+    uri = path.resolve().relative_to(ROOT).as_posix() if path.resolve().is_relative_to(ROOT) else path.as_posix()
+    resources = cfn.resources(template, "AWS::Serverless::StateMachine").values()
+    defined = [set(r["Properties"].get("DefinitionSubstitutions", {})) for r in resources if _definition(r) == uri]
+    return Machine(uri, path.read_text(), frozenset(defined[0]) if defined else None, own_errors)
+
+
+def _definition(resource: dict[str, Any]) -> Any:
+    return resource["Properties"].get("DefinitionUri")
+
+
+def own_errors(root: Path) -> frozenset[str]:
+    """Return the names of the exceptions that the functions can raise: classes whose name ends in Error."""
+    files = [*root.glob("functions/*/*.py"), *root.glob("perennial/*.py")]
+    nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text())))
+    return frozenset(n.name for n in nodes if isinstance(n, ast.ClassDef) and n.name.endswith("Error"))
+
+
+def main(argv: list[str]) -> int:
+    """Check the given files, or all. Return the exit code."""
+    paths = [Path(argument) for argument in argv] or sorted(ROOT.glob("statemachines/*.asl.json"))
+    if not paths:
+        sys.stderr.write("no statemachines/*.asl.json\n")
+        return 1
+    template, errors = cfn.load(ROOT / "template.yaml"), own_errors(ROOT)
+    found = [(path, p) for path in paths for p in problems(machine_of(path, template, errors))]
+    for path, problem in found:
+        sys.stderr.write(f"{path}: {problem}\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
