@@ -1,0 +1,186 @@
+"""The data contract of a model: what every row must be like, and which rows are not.
+
+Rules, each for one column: `type` (not readable as the column's type), `missing` (empty, and not nullable),
+`minimum` and `maximum`, `category` (not one of those allowed). A row with another number of fields than the header
+breaks the rule `fields`. The target and the column that the split uses are never nullable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.values import EXPECTED, from_arrow, from_text, shown
+
+
+class DataError(Exception):
+    """The data are wrong, not the program. The text says what, where and what to do; it is shown to people."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the definition; `minimum` and `maximum` are allowed values themselves."""
+
+    name: str
+    type: str
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] | None = None
+    nullable: bool = False
+    feature: bool = True
+
+    @classmethod
+    def from_definition(cls, name: str, column: Mapping[str, Any], *, required: bool, feature: bool) -> Column:
+        categories = column.get("categories")
+        return cls(
+            name=name,
+            type=column["type"],
+            minimum=column.get("min"),
+            maximum=column.get("max"),
+            categories=tuple(categories) if categories else None,
+            nullable=bool(column.get("nullable")) and not required,
+            feature=feature,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The column as serving needs it: its name and type."""
+        return {"name": self.name, "type": self.type, "nullable": self.nullable}
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The columns of a model's data in the order of the definition."""
+
+    columns: tuple[Column, ...]
+    target: Column
+    problem: str
+    split_column: str | None
+
+    @classmethod
+    def from_definition(cls, definition: Mapping[str, Any]) -> Contract:
+        """Read a resolved definition (config.json). Keys: columns, problem, split.column, target."""
+        target, split_column = definition["target"], definition["split"].get("column")
+        columns = tuple(
+            Column.from_definition(
+                name,
+                column,
+                required=name in (target, split_column),
+                feature=column.get("feature", True) and name != target,
+            )
+            for name, column in definition["columns"].items()
+        )
+        by_name = {column.name: column for column in columns}
+        return cls(columns, by_name[target], definition["problem"], split_column)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """The feature columns, in the order of the CSV records that callers send."""
+        return tuple(column for column in self.columns if column.feature)
+
+    @property
+    def kept(self) -> tuple[Column, ...]:
+        """What later steps need: the features, the target and the column that splits."""
+        needed = (self.target.name, self.split_column)
+        return tuple(column for column in self.columns if column.feature or column.name in needed)
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Rows of a batch that break one rule; `rows` are positions in the batch, ascending."""
+
+    column: Column
+    rule: str
+    rows: npt.NDArray[np.int64]
+
+    def reason(self, value: object) -> str:
+        """Why a row with this value breaks the rule, for people."""
+        return f"{self.column.name}: {broken_rule(self.column, self.rule, value)}"
+
+
+def broken_rule(column: Column, rule: str, value: object) -> str:
+    """Return what is wrong with a value of a column."""
+    expected = {
+        "type": f"is not {EXPECTED[column.type]}",
+        "minimum": f"is below the minimum {column.minimum:g}" if column.minimum is not None else "",
+        "maximum": f"is above the maximum {column.maximum:g}" if column.maximum is not None else "",
+        "category": "is not one of the allowed categories",
+    }
+    return "is missing" if rule == "missing" else f"{shown(value)} {expected[rule]}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A batch after the check: typed columns of all its rows (`Contract.kept`), and what breaks the contract."""
+
+    table: pa.Table
+    violations: tuple[Violation, ...]
+
+    def invalid_rows(self) -> npt.NDArray[np.int64]:
+        """Positions of the rows that break a rule, ascending, each once."""
+        if not self.violations:
+            return np.empty(0, np.int64)
+        return np.unique(np.concatenate([violation.rows for violation in self.violations]))
+
+    def valid(self) -> pa.Table:
+        """The rows that keep the contract."""
+        if not self.violations:
+            return self.table
+        keep = np.ones(self.table.num_rows, bool)
+        keep[self.invalid_rows()] = False
+        return self.table.filter(pa.array(keep))
+
+
+def check(contract: Contract, source: pa.RecordBatch) -> Checked:
+    """Check a batch whose columns are the contract's, in its order: texts of a CSV file or Parquet values."""
+    violations: list[Violation] = []
+    typed: dict[str, pa.Array] = {}
+    for column, array in zip(contract.columns, source.columns, strict=True):
+        parsed = from_text(column.type, array) if array.type == pa.string() else from_arrow(column.type, array)
+        typed[column.name] = parsed.values
+        violations += _violations(column, parsed.values, parsed.invalid)
+    return Checked(pa.table({column.name: typed[column.name] for column in contract.kept}), tuple(violations))
+
+
+def _violations(column: Column, values: pa.Array, invalid: pa.BooleanArray | None) -> Iterator[Violation]:
+    """Yield what one column breaks. The healthy path looks at extremes and counts only."""
+    if invalid is not None and pc.any(invalid).as_py():
+        yield Violation(column, "type", _positions(invalid))
+    if values.null_count and not column.nullable:
+        missing = pc.is_null(values) if invalid is None else pc.and_not(pc.is_null(values), invalid)
+        if pc.any(missing).as_py():
+            yield Violation(column, "missing", _positions(missing))
+    if column.minimum is not None or column.maximum is not None:
+        yield from _out_of_range(column, values)
+    if column.categories is not None:
+        yield from _not_a_category(column, column.categories, values)
+
+
+def _out_of_range(column: Column, values: pa.Array) -> Iterator[Violation]:
+    extremes = pc.min_max(values)
+    lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
+    if lowest is None:
+        return
+    if column.minimum is not None and lowest < column.minimum:
+        yield Violation(column, "minimum", _positions(pc.less(values, column.minimum)))
+    if column.maximum is not None and highest > column.maximum:
+        yield Violation(column, "maximum", _positions(pc.greater(values, column.maximum)))
+
+
+def _not_a_category(column: Column, categories: Sequence[str], values: pa.DictionaryArray) -> Iterator[Violation]:
+    allowed = pc.is_in(values.dictionary, value_set=pa.array(categories, pa.string()))
+    if not pc.all(allowed, min_count=0).as_py():
+        yield Violation(column, "category", _positions(pc.invert(allowed.take(values.indices))))
+
+
+def _positions(mask: pa.BooleanArray) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(pc.fill_null(mask, False).to_numpy(zero_copy_only=False))

@@ -1,0 +1,205 @@
+"""Serve the fitted preprocessor: raw records in, encoded features out, as the first container of a pipeline.
+
+Called by  the scikit-learn serving container (script mode), as code/inference.py of the preprocessor's model.tar.gz.
+Input      text/csv: features in the definition's order, no header (a line of exactly their names is skipped);
+           application/jsonlines: one object by column name a line; application/json: one object, or
+           {"instances": [objects]}. An empty CSV field, a JSON null and an absent name are missing values.
+Output     text/csv, one line a record, shape (n_records, n_encoded_features), whatever the request accepts.
+Raises     RecordError: what is wrong, what was expected, in which record. Missing values are imputed and unknown
+           categories are zeros, as in training; they are no errors. In a batch transform names that this model does
+           not know are passed over: it may be older than the definition of the test set that it is compared on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from perennial.encoding import FORMAT_VERSION, Encoder, load_hook
+from perennial.values import EXPECTED, ValueRefusedError, from_python, from_text, shown
+
+CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
+
+
+class RecordError(ValueError):
+    """The request is wrong, not the service; the text says what, where and what was expected."""
+
+    status_code = 400  # the container answers with the status that an error carries (sagemaker-containers)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that is not read yet."""
+
+    text: str
+    content_type: str
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """The fitted preprocessor: raw features with their types, in CSV order, and their encoder."""
+
+    columns: Mapping[str, str]
+    encoder: Encoder
+    passes_unknown_names: bool = False
+
+
+def model_fn(model_dir: str) -> Preprocessor:
+    """Load the preprocessor from an unpacked model.tar.gz."""
+    document = json.loads((Path(model_dir) / "preprocessor.json").read_text(encoding="utf-8"))
+    if document["format"] != FORMAT_VERSION:
+        raise ValueError(f"preprocessor.json has format {document['format']}; this code reads {FORMAT_VERSION}")
+    # The container may have moved the code out of the model's folder.
+    hook = load_hook(Path(__file__).with_name("features.py")) or load_hook(Path(model_dir) / "code" / "features.py")
+    columns = {column["name"]: column["type"] for column in document["columns"]}
+    in_batch = os.environ.get("SAGEMAKER_BATCH", "").lower() == "true"
+    return Preprocessor(columns, Encoder.from_json(document["encodings"], hook), in_batch)
+
+
+def input_fn(body: bytes | bytearray | str, content_type: str | None) -> Request:
+    """Take a request in; `predict_fn`, which knows the columns, reads it."""
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type not in _READERS:
+        raise RecordError(f"content type {shown(content_type)}; expected {', '.join(_READERS)}")
+    try:
+        text = body if isinstance(body, str) else bytes(body).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecordError(f"byte {error.start} of the request is not UTF-8; expected UTF-8") from error
+    return Request(text.removeprefix("\ufeff"), media_type)
+
+
+def predict_fn(request: Request, model: Preprocessor) -> str:
+    """Return the encoded features of the records, one line each."""
+    table = _READERS[request.content_type](request.text, model)
+    return str(model.encoder.encode(table), "utf-8")
+
+
+def output_fn(prediction: str, accept: str | None) -> tuple[str, str]:
+    """Return the answer and its type, which is not what the caller accepts but what the next container reads."""
+    return prediction, CSV
+
+
+# CSV
+
+
+def _read_csv(text: str, model: Preprocessor) -> pa.Table:
+    fields = _fields(text, list(model.columns))
+    header = [column[0].as_py() for column in fields.columns] if fields.num_rows else []
+    skipped = 0
+    if header == list(model.columns):
+        fields, skipped = fields.slice(1), 1
+    elif header and 2 * sum(name in model.columns for name in header) > len(header):
+        raise RecordError(f"the first line is a header with other columns; expected {','.join(model.columns)}")
+    _require_records(fields.num_rows, model)
+    typed = {}
+    for (name, kind), values in zip(model.columns.items(), fields.columns, strict=True):
+        typed[name], invalid = from_text(kind, values)
+        position = -1 if invalid is None else pc.index(invalid, True).as_py()
+        if position >= 0:
+            raise _refused(position + skipped, name, f"got {shown(values[position])}, expected {EXPECTED[kind]}")
+    return pa.table(typed)
+
+
+def _fields(text: str, names: list[str]) -> pa.RecordBatch:
+    """Return the fields of a CSV text under the columns' names."""
+    ragged: list[pa.csv.InvalidRow] = []
+
+    def skip(row: pa.csv.InvalidRow) -> str:
+        if not ragged:
+            ragged.append(row)
+        return "skip"
+
+    body = text.encode("utf-8", "replace")
+    if not body.strip():
+        return pa.RecordBatch.from_pydict({name: pa.array([], pa.string()) for name in names})
+    try:
+        table = pa.csv.read_csv(
+            pa.BufferReader(body),
+            read_options=pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(body) + 1),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise RecordError(f"the request is not readable as CSV: {error}") from error
+    if ragged:
+        row = ragged[0]
+        raise RecordError(
+            f"record {row.number}: got {row.actual_columns} fields, expected {len(names)}: {','.join(names)}"
+        )
+    return table.combine_chunks().to_batches()[0] if table.num_rows else table.schema.empty_table().to_batches()[0]
+
+
+# JSON
+
+
+def _read_json_lines(text: str, model: Preprocessor) -> pa.Table:
+    lines = [line for line in text.split("\n") if line and not line.isspace()]
+    return _table([_json(line, f"record {number}") for number, line in enumerate(lines, 1)], model)
+
+
+def _read_json(text: str, model: Preprocessor) -> pa.Table:
+    document = _json(text, "the request")
+    records = document.get("instances", [document]) if isinstance(document, dict) else document
+    if not isinstance(records, list):
+        raise RecordError('expected one JSON object, or {"instances": [objects]}')
+    return _table(records, model)
+
+
+def _constant(name: str) -> None:
+    """NaN is how Python and pandas write a missing number; infinities are refused."""
+    if name != "NaN":
+        raise ValueError(f"{name} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_constant)
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{where} is not readable as JSON: {error}") from error
+
+
+def _table(records: Sequence[Any], model: Preprocessor) -> pa.Table:
+    _require_records(len(records), model)
+    names = model.columns.keys()
+    for position, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise RecordError(f"record {position + 1}: got {shown(record)}, expected an object with {', '.join(names)}")
+        if not (record.keys() <= names or model.passes_unknown_names):
+            unknown = shown(min(record.keys() - names))
+            raise RecordError(f"record {position + 1}: unknown field {unknown}; expected {', '.join(names)}")
+    typed = {}
+    for name, kind in model.columns.items():
+        try:
+            typed[name] = from_python(kind, [record.get(name) for record in records])
+        except ValueRefusedError as error:
+            raise _refused(error.index, name, str(error)) from error
+    return pa.table(typed)
+
+
+def _require_records(count: int, model: Preprocessor) -> None:
+    if not count:
+        raise RecordError(f"the request holds no record; expected {', '.join(model.columns)}")
+
+
+def _refused(position: int, name: str, problem: str) -> RecordError:
+    return RecordError(f"record {position + 1}, field '{name}': {problem}")
+
+
+_READERS: dict[str, Callable[[str, Preprocessor], pa.Table]] = {
+    CSV: _read_csv,
+    JSON_LINES: _read_json_lines,
+    JSON: _read_json,
+}
