@@ -141,6 +141,24 @@ def _resources(instance: JobInstance) -> dict[str, Any]:
     }
 
 
+def stack_overrides(text: str | None) -> dict[str, Any]:
+    """Return the stack's overrides from their JSON text; the template puts parameters into it as they are.
+
+    Raises ConfigurationError: a parameter that should be JSON is not.
+    """
+    try:
+        given = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        near = problems.shown((text or "")[max(error.pos - 20, 0) : error.pos + 20])
+        raise ConfigurationError(
+            f"{STACK}: not readable as JSON near {near}; HyperParameters must be a JSON object such as "
+            '{"eta": 0.2}, and no parameter may hold a double quote'
+        ) from error
+    if not isinstance(given, dict):
+        raise ConfigurationError(f"{STACK}: got {problems.shown(given)}; expected a JSON object")
+    return given
+
+
 def execution_input(raw: Any) -> ExecutionInput:
     """Return the input of an execution, or raise ConfigurationError."""
     try:

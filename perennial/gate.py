@@ -49,7 +49,7 @@ def judge(gate: Gate, candidate: float | None, champion: float | None) -> Verdic
     threshold counts.
     """
     if candidate is None or not math.isfinite(candidate):
-        reason = f"{gate.metric} of the candidate could not be measured (it is {_shown(candidate)})"
+        reason = f"{gate.metric} of the candidate could not be measured (it is {shown(candidate)})"
         return Verdict(accepted=False, reason=reason, meets_threshold=False, beats_champion=None)
     meets = gate.reaches(candidate, gate.threshold)
     comparable = champion is not None and math.isfinite(champion)
@@ -61,7 +61,7 @@ def judge(gate: Gate, candidate: float | None, champion: float | None) -> Verdic
 def _reason(gate: Gate, candidate: float, champion: float | None, meets: bool, beats: bool | None) -> str:
     side = "at most" if gate.direction == "minimize" else "at least"
     verb = "meets" if meets else "misses"
-    first = f"{gate.metric} {_shown(candidate)} {verb} the threshold ({side} {_shown(gate.threshold)})"
+    first = f"{gate.metric} {shown(candidate)} {verb} the threshold ({side} {shown(gate.threshold)})"
     second = _against(gate, champion, beats)
     return f"{first} and {second}" if meets != (beats is False) else f"{first}, but {second}"
 
@@ -70,15 +70,15 @@ def _against(gate: Gate, champion: float | None, beats: bool | None) -> str:
     if champion is None:
         return "there is no model in service to compare with"
     if beats is None:
-        return f"the model in service could not be measured (its {gate.metric} is {_shown(champion)})"
+        return f"the model in service could not be measured (its {gate.metric} is {shown(champion)})"
     if gate.minimum_improvement:
         verb = "improves" if beats else "does not improve"
-        return f"{verb} on the model in service ({_shown(champion)}) by the {gate.minimum_improvement:.4%} asked"
-    return f"is {'no worse' if beats else 'worse'} than the model in service ({_shown(champion)})"
+        return f"{verb} on the model in service ({shown(champion)}) by the {gate.minimum_improvement:.4%} asked"
+    return f"is {'no worse' if beats else 'worse'} than the model in service ({shown(champion)})"
 
 
-def _shown(value: float | None) -> str:
-    """Six significant digits, thousands separated."""
+def shown(value: float | None) -> str:
+    """Return a metric as people read it: six significant digits, thousands separated."""
     if value is None:
         return "missing"
     return f"{value:,.6g}" if math.isfinite(value) else str(value)

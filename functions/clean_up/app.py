@@ -1,0 +1,105 @@
+"""Delete models and endpoint configurations of earlier runs, beyond the number to keep.
+
+Called by  train_model, state "Clean up".
+Input      {"RunId": str, "Name": the model and configuration that now serve}
+Output     {"DeletedModels": [str], "DeletedEndpointConfigs": [str], "Kept": [str]}
+
+Kept are: what any endpoint of the account uses or is about to use, the newest MODELS_TO_KEEP models that were ever
+deployed (so that one can go back), and all that belongs to a run that is newer or still works.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+from perennial_aws import runs
+from perennial_aws.clients import client, is_missing
+
+from perennial import naming, work
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Delete configurations first, so that no configuration is left without its model."""
+    stack, run_id = os.environ["STACK_NAME"], event["RunId"]
+    configs, models = _own(stack, "list_endpoint_configs", "EndpointConfig"), _own(stack, "list_models", "Model")
+    used_configs, used_models = _in_use()
+    deployed = sorted(configs, reverse=True)[: int(os.environ["MODELS_TO_KEEP"])]
+    earlier = {run for run in configs | models if run < run_id and run not in deployed and not _works(run)}
+    gone = {
+        "DeletedEndpointConfigs": _delete(stack, earlier & configs, used_configs, _delete_config),
+        "DeletedModels": _delete(stack, earlier & models, used_models, _delete_model),
+    }
+    kept = sorted({naming.stem(stack, run) for run in models} - set(gone["DeletedModels"]))
+    logger.info("cleaned up", run_id=run_id, deleted_models=len(gone["DeletedModels"]), kept=len(kept))
+    return {**gone, "Kept": kept}
+
+
+def _own(stack: str, operation: str, kind: str) -> set[str]:
+    """The run ids whose model or configuration exists. Names of other stacks may start alike; they do not count."""
+    pages = client("sagemaker").get_paginator(operation).paginate(NameContains=stack)
+    names = (item[f"{kind}Name"] for page in pages for item in page[f"{kind}s"])
+    return {run for name in names if (run := naming.run_of(stack, name))}
+
+
+def _in_use() -> tuple[set[str], set[str]]:
+    """(configurations, models) that an endpoint serves or is being updated to."""
+    configs = set(_configs_of_endpoints())
+    return configs, {model for config in configs for model in _models_of(config)}
+
+
+def _configs_of_endpoints() -> Iterator[str]:
+    for page in client("sagemaker").get_paginator("list_endpoints").paginate():
+        for item in page["Endpoints"]:
+            description = _if_there(client("sagemaker").describe_endpoint, EndpointName=item["EndpointName"])
+            for part in (description, description.get("PendingDeploymentSummary", {})):
+                if part.get("EndpointConfigName"):
+                    yield part["EndpointConfigName"]
+
+
+def _models_of(config: str) -> Iterator[str]:
+    description = _if_there(client("sagemaker").describe_endpoint_config, EndpointConfigName=config)
+    for variant in [*description.get("ProductionVariants", []), *description.get("ShadowProductionVariants", [])]:
+        if variant.get("ModelName"):
+            yield variant["ModelName"]
+
+
+def _if_there(describe: Callable[..., Any], **name: str) -> dict[str, Any]:
+    """What exists may be deleted between listing and describing."""
+    try:
+        return dict(describe(**name))
+    except ClientError as error:
+        if is_missing(error):
+            return {}
+        raise
+
+
+def _works(run_id: str) -> bool:
+    return (runs.get(run_id) or {}).get("status") == work.RUNNING
+
+
+def _delete(stack: str, run_ids: set[str], used: set[str], delete: Callable[[str], Any]) -> list[str]:
+    names = [naming.stem(stack, run) for run in sorted(run_ids)]
+    deleted = [name for name in names if name not in used]
+    for name in deleted:
+        try:
+            delete(name)
+        except ClientError as error:
+            if not is_missing(error):
+                raise
+    return deleted
+
+
+def _delete_config(name: str) -> None:
+    client("sagemaker").delete_endpoint_config(EndpointConfigName=name)
+
+
+def _delete_model(name: str) -> None:
+    client("sagemaker").delete_model(ModelName=name)

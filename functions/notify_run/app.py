@@ -1,0 +1,177 @@
+"""Close the record of a run that has ended and send the one message about it.
+
+Called by  EventBridge, "Step Functions Execution Status Change" of train_model: SUCCEEDED, FAILED, TIMED_OUT, ABORTED.
+Input      the event; only detail.executionArn, status, startDate, stopDate, name and input are read
+Output     {"RunId": str, "Status": str, "MessageId": str | None}; None when there was nothing to tell
+Writes     runs/<run id>/run.json, the record in the run table, one message to the topic
+
+Events come more than once: the end of an execution is told once. An execution that found no work to do is logged, not
+mailed. What fails here is raised, so that Lambda tries again and then keeps the event in the dead-letter queue.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.idempotency import (
+    DynamoDBPersistenceLayer,
+    IdempotencyConfig,
+    idempotent_function,
+)
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from perennial_aws import objects, runs
+from perennial_aws.clients import client
+
+from perennial import cause, message, naming, record, work
+
+logger = Logger()
+published = Metrics()
+
+# EventBridge delivers an event for up to 24 hours; Lambda tries for 6.
+REMEMBER_SECONDS = 7 * 24 * 3600
+
+
+@logger.inject_lambda_context
+@published.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Tell the end of an execution once."""
+    detail = event["detail"]
+    end = {"execution_arn": detail["executionArn"], "stop_date": detail.get("stopDate")}
+    configured = IdempotencyConfig(expires_after_seconds=REMEMBER_SECONDS)
+    configured.register_lambda_context(context)
+    once = idempotent_function(_tell, data_keyword_argument="end", persistence_store=_store(), config=configured)
+    return dict(once(end=end, detail=detail))
+
+
+@cache
+def _store() -> DynamoDBPersistenceLayer:
+    return DynamoDBPersistenceLayer(
+        table_name=os.environ["RUN_TABLE"],
+        key_attr="id",
+        expiry_attr="expires_at",
+        boto3_client=client("dynamodb"),
+    )
+
+
+def _tell(*, end: dict[str, Any], detail: dict[str, Any]) -> dict[str, Any]:
+    execution = client("stepfunctions").describe_execution(executionArn=end["execution_arn"])
+    told = runs.answer(end["execution_arn"])
+    run_id = told["RunId"] if told else naming.run_id(end["execution_arn"], execution["startDate"])
+    status = work.status_of(detail["status"], execution.get("error"))
+    if told and told["Decision"] != "Train" and status == "Succeeded":
+        logger.info("nothing to tell", run_id=run_id, decision=told["Decision"], reason=told["Reason"])
+        return {"RunId": run_id, "Status": told["Decision"], "MessageId": None}
+    closed = _close(run_id, status, execution)
+    published.add_dimension("Status", status)
+    published.add_metric("RunsEnded", MetricUnit.Count, 1)
+    message_id = _publish(closed)
+    logger.info("told", run_id=run_id, status=status, message_id=message_id)
+    return {"RunId": run_id, "Status": status, "MessageId": message_id}
+
+
+# Closing the record
+
+
+def _close(run_id: str, status: str, execution: dict[str, Any]) -> record.Document:
+    ended_at = execution.get("stopDate") or datetime.now(UTC)
+    known = runs.get(run_id) or _unopened(run_id, execution)
+    seconds, unfinished = record.durations(_history(execution["executionArn"]), ended_at)
+    name = naming.stem(known["stack"], run_id)
+    closed = record.closed(
+        _with_all_files(known),
+        status=status,
+        ended_at=ended_at,
+        failure=_failure(status, execution, unfinished),
+        durations_seconds=seconds,
+        jobs=list(_jobs(name)),
+        endpoint=os.environ["ENDPOINT_NAME"],
+        name=name,
+    )
+    objects.write_json(f"s3://{closed['bucket']}/runs/{run_id}/run.json", closed)
+    runs.put(closed)
+    return closed
+
+
+def _unopened(run_id: str, execution: dict[str, Any]) -> record.Document:
+    """What is known of a run that ended before it had claimed its work."""
+    try:
+        trigger = json.loads(execution.get("input") or "{}").get("Trigger") or {}
+    except (ValueError, AttributeError):
+        trigger = {}
+    return {
+        "run_id": run_id,
+        "stack": os.environ["STACK_NAME"],
+        "model": os.environ["MODEL_NAME"],
+        "bucket": os.environ["BUCKET"],
+        "execution": {
+            "arn": execution["executionArn"],
+            "started_at": record.timestamp(execution["startDate"]),
+        },
+        "trigger": trigger if isinstance(trigger, dict) else {},
+    }
+
+
+def _with_all_files(known: record.Document) -> record.Document:
+    """The item of the table holds only some of many files; the manifest has them all."""
+    if not known.get("data", {}).get("files_left_out"):
+        return known
+    data = {name: value for name, value in known["data"].items() if name != "files_left_out"}
+    return {**known, "data": {**data, "files": objects.read_json(data["manifest"])["Files"]}}
+
+
+def _failure(status: str, execution: dict[str, Any], unfinished: list[str]) -> dict[str, Any] | None:
+    if status == "Succeeded":
+        return None
+    said = execution.get("cause")
+    state = cause.failed_state(said) or (unfinished[-1] if unfinished else None)
+    return {"error": execution.get("error"), "cause": said, "state": state}
+
+
+def _history(execution_arn: str) -> Iterator[dict[str, Any]]:
+    pages = (
+        client("stepfunctions")
+        .get_paginator("get_execution_history")
+        .paginate(executionArn=execution_arn, includeExecutionData=False)
+    )
+    for page in pages:
+        yield from page["events"]
+
+
+def _jobs(name: str) -> Iterator[dict[str, Any]]:
+    """Every job of the run: their names start with the run's."""
+    for kind in ("Processing", "Training", "Transform"):
+        pages = client("sagemaker").get_paginator(f"list_{kind.lower()}_jobs").paginate(NameContains=name)
+        for job in (job for page in pages for job in page[f"{kind}JobSummaries"]):
+            yield {
+                "kind": kind,
+                "name": job[f"{kind}JobName"],
+                "status": job[f"{kind}JobStatus"],
+                "created_at": record.timestamp(job["CreationTime"]),
+                "ended_at": record.timestamp(job[f"{kind}EndTime"]) if job.get(f"{kind}EndTime") else None,
+                "reason": job.get("FailureReason") or job.get("ExitMessage"),
+            }
+
+
+# Telling
+
+
+def _publish(closed: record.Document) -> str:
+    arn = closed["execution"]["arn"].split(":")
+    text = message.compose(closed, region=arn[3], partition=arn[1])
+    reply = client("sns").publish(
+        TopicArn=os.environ["TOPIC_ARN"],
+        Subject=text.subject,
+        Message=text.body,
+        MessageAttributes={
+            "Status": {"DataType": "String", "StringValue": closed["status"]},
+            "Stack": {"DataType": "String", "StringValue": closed["stack"]},
+        },
+    )
+    return str(reply["MessageId"])

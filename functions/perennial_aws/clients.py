@@ -1,0 +1,36 @@
+"""Clients, made when they are first used, so that importing a function does no I/O."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+# Throttling and hiccups are waited out here, with jitter: 8 attempts take up to about a minute. An endpoint may take 60
+# seconds for one answer, so that it is asked less often.
+_ATTEMPTS = {"sagemaker-runtime": 3}
+
+
+@cache
+def client(service: str) -> Any:
+    """Return the one client of this process for a service."""
+    retries: Any = {"mode": "standard", "total_max_attempts": _ATTEMPTS.get(service, 8)}
+    config = Config(retries=retries, connect_timeout=5, read_timeout=65, max_pool_connections=32)
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
+
+
+def code_of(error: ClientError) -> str:
+    """Return the error code that AWS gave."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def is_missing(error: ClientError) -> bool:
+    """Whether SageMaker says that a model, endpoint or configuration does not exist.
+
+    It has no code of its own for that: ValidationException stands for every refusal, and only its text tells.
+    """
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    return code_of(error) == "ValidationException" and message.startswith("Could not find")

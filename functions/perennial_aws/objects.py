@@ -1,0 +1,54 @@
+"""Objects in the bucket: JSON documents, lines of text, listings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from perennial.record import json_safe
+from perennial_aws.clients import client, code_of
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return (bucket, key) of an `s3://bucket/key`."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def read_json(uri: str) -> Any:
+    """Return the JSON document at an address."""
+    bucket, key = split_uri(uri)
+    return json.loads(client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
+def read_json_if_there(uri: str) -> Any | None:
+    """Return the JSON document at an address, or None when there is no such object."""
+    try:
+        return read_json(uri)
+    except ClientError as error:
+        if code_of(error) == "NoSuchKey":
+            return None
+        raise
+
+
+def write_json(uri: str, document: Any) -> None:
+    """Write a document as strict JSON: what is not finite becomes null."""
+    bucket, key = split_uri(uri)
+    body = json.dumps(json_safe(document), indent=1, allow_nan=False, ensure_ascii=False).encode()
+    client("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+
+
+def keys(prefix_uri: str) -> list[str]:
+    """Return the keys under an address, sorted."""
+    bucket, prefix = split_uri(prefix_uri)
+    pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return sorted(item["Key"] for page in pages for item in page.get("Contents", []))
+
+
+def lines(bucket: str, key: str) -> Iterator[str]:
+    """Yield the lines of a text object, read as they are asked for."""
+    body = client("s3").get_object(Bucket=bucket, Key=key)["Body"]
+    yield from (line.decode("utf-8") for line in body.iter_lines(chunk_size=1 << 20))

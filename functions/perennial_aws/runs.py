@@ -1,0 +1,110 @@
+"""The run table: who claimed which work, what each execution was told, and the record of each run.
+
+Items by `id`: `work#<work key>` the claim, `execution#<arn>` the answer to an execution, `run#<run id>` the record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from perennial import record
+from perennial_aws.clients import client, code_of
+
+# Step Functions keeps the history of an execution for 90 days.
+_ANSWER_DAYS = 90
+
+
+def _table() -> str:
+    return os.environ["RUN_TABLE"]
+
+
+def _get(item_id: str) -> dict[str, Any] | None:
+    item = client("dynamodb").get_item(TableName=_table(), Key={"id": {"S": item_id}}, ConsistentRead=True).get("Item")
+    return None if item is None else record.from_dynamodb(_plain(item))
+
+
+def _put(item: Mapping[str, Any], **condition: Any) -> bool:
+    """Write an item and return True, or False when the condition does not hold."""
+    try:
+        client("dynamodb").put_item(TableName=_table(), Item=_typed(item), **condition)
+    except ClientError as error:
+        if code_of(error) == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def _typed(item: Mapping[str, Any]) -> dict[str, Any]:
+    serializer = TypeSerializer()
+    return {name: serializer.serialize(value) for name, value in item.items()}
+
+
+def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
+    deserializer = TypeDeserializer()
+    return {name: deserializer.deserialize(value) for name, value in item.items()}
+
+
+def claimed(work_key: str) -> dict[str, Any] | None:
+    """Return the claim of some work, {"run_id", "execution_arn"}, or None when nobody has it."""
+    return _get(f"work#{work_key}")
+
+
+def claim(work_key: str, run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:
+    """Take a claim that nobody holds, or that this other run holds; False when someone was faster."""
+    item = {"id": f"work#{work_key}", "run_id": run_id, "execution_arn": execution_arn}
+    if previous_run_id is None:
+        return _put(item, ConditionExpression="attribute_not_exists(id)")
+    return _put(
+        item,
+        ConditionExpression="run_id = :previous",
+        ExpressionAttributeValues={":previous": {"S": previous_run_id}},
+    )
+
+
+def answer(execution_arn: str) -> dict[str, Any] | None:
+    """Return what an execution was told to do, or None when it was not told yet."""
+    item = _get(f"execution#{execution_arn}")
+    return None if item is None else dict(json.loads(item["answer"]))
+
+
+def remember(execution_arn: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what an execution is told; return what was told first, if it was told before."""
+    item = {
+        "id": f"execution#{execution_arn}",
+        "answer": json.dumps(told),
+        "expires_at": int(time.time()) + _ANSWER_DAYS * 86400,
+    }
+    if _put(item, ConditionExpression="attribute_not_exists(id)"):
+        return dict(told)
+    return answer(execution_arn) or dict(told)
+
+
+def get(run_id: str) -> record.Document | None:
+    """Return the record of a run, as far as the table holds it."""
+    item = _get(f"run#{run_id}")
+    return None if item is None else {name: value for name, value in item.items() if name != "id"}
+
+
+def put(document: Mapping[str, Any]) -> None:
+    """Write the record of a run."""
+    _put(record.as_item(document))
+
+
+def update(run_id: str, **fields: Any) -> None:
+    """Set fields of a run's record and leave the rest as it is."""
+    names = {f"#{name}": name for name in fields}
+    values = _typed({f":{name}": record.to_dynamodb(value) for name, value in fields.items()})
+    client("dynamodb").update_item(
+        TableName=_table(),
+        Key={"id": {"S": f"run#{run_id}"}},
+        UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in fields),
+        ExpressionAttributeNames=names,
+        ExpressionAttributeValues=values,
+    )

@@ -1,0 +1,238 @@
+"""Decide what a run works on, with what, and under which names; or that there is nothing to do.
+
+Called by  train_model, state "Resolve configuration".
+Input      {"Input": the execution's input, "ExecutionArn": str, "ExecutionName": str, "StartTime": ISO 8601}
+Output     {"Decision": "Train", ...everything the run needs} or {"Decision": "Duplicate" | "Superseded" |
+           "AlreadyTrained" | "NoData", "Reason": str, "RunId": str, "Name": str}
+Writes     runs/<run id>/manifest.json and config.json; the claim, the record and the answer in the run table.
+           The same execution always gets the same answer.
+Raises     ConfigurationError, DefinitionError: permanent, the text says what to correct. ClaimContestedError: other
+           runs took the same work over and over; transient.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+from perennial_aws import objects, runs
+from perennial_aws.clients import client, code_of, is_missing
+
+import perennial
+from perennial import configuration, definition, naming, record, work
+from perennial.configuration import Configuration, TriggerSection
+
+logger = Logger()
+
+# The layer carries the model definitions and the commit beside the package.
+SHIPPED = Path(perennial.__file__).parent.parent
+CLAIM_ATTEMPTS = 5
+
+
+class ClaimContestedError(Exception):
+    """The claim changed hands again and again while this run asked for it."""
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answer an execution, once and for all."""
+    execution_arn = event["ExecutionArn"]
+    told = runs.answer(execution_arn)
+    if told is None:
+        run_id = naming.run_id(execution_arn, _start(event))
+        told = runs.remember(execution_arn, _decide(event, run_id))
+    logger.info("decided", run_id=told["RunId"], decision=told["Decision"], reason=told["Reason"])
+    return told
+
+
+def _start(event: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(event["StartTime"])
+
+
+def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
+    given = configuration.execution_input(event["Input"])
+    resolved = _configuration(given.Overrides)
+    data = work.listing(_versions(resolved.data_prefix))
+    if not data.files:
+        where = f"s3://{os.environ['BUCKET']}/{resolved.data_prefix}"
+        return _nothing(run_id, "NoData", f"there are no data under {where} ({len(data.ignored)} objects ignored)")
+    dropped = given.Trigger.Object if given.Trigger.Type == "DataDrop" else None
+    newer = work.superseded(dropped, data.files, datetime.now(UTC), int(os.environ["QUIET_PERIOD_SECONDS"]))
+    if newer:
+        return _nothing(run_id, "Superseded", newer)
+    fingerprint = work.fingerprint(data.files)
+    work_key = work.work_key(fingerprint, resolved.decisive(), _code_hash())
+    refused = _claim(work_key, run_id, event["ExecutionArn"], by_person=given.Trigger.Type == "Manual")
+    if refused:
+        return _nothing(run_id, *refused)
+    opened = _open(event, run_id, given.Trigger, resolved, data, fingerprint, work_key)
+    return _work(run_id, resolved, opened["champion"], len(data.files))
+
+
+def _configuration(overrides: dict[str, Any]) -> Configuration:
+    model = os.environ["MODEL_NAME"]
+    return configuration.resolve(
+        model,
+        definition.load(SHIPPED / "models" / model / "model.yaml"),
+        stack=configuration.stack_overrides(os.environ.get("STACK_OVERRIDES")),
+        run=overrides,
+        data_prefix=os.environ["DATA_PREFIX"],
+    )
+
+
+def _versions(prefix: str) -> Iterator[dict[str, Any]]:
+    pages = client("s3").get_paginator("list_object_versions").paginate(Bucket=os.environ["BUCKET"], Prefix=prefix)
+    for page in pages:
+        yield from page.get("Versions", [])
+
+
+def _code_hash() -> str:
+    return os.environ["CODE_URI"].rstrip("/").rsplit("/", 1)[-1]
+
+
+def _nothing(run_id: str, decision: work.Decision, reason: str) -> dict[str, Any]:
+    name = naming.stem(os.environ["STACK_NAME"], run_id)
+    return {"Decision": decision, "Reason": reason, "RunId": run_id, "Name": name}
+
+
+# Claiming the work
+
+
+def _claim(work_key: str, run_id: str, execution_arn: str, *, by_person: bool) -> tuple[work.Decision, str] | None:
+    """Take the work and return None, or return why it is another run's."""
+    for _ in range(CLAIM_ATTEMPTS):
+        held = runs.claimed(work_key)
+        holder = work.Holder(held["run_id"], _status(held)) if held else None
+        outcome = work.claim(holder, run_id, by_person=by_person)
+        if outcome == "Own":
+            return None
+        if holder and outcome == "Duplicate":
+            return "Duplicate", f"run {holder.run_id} is working on the same data, configuration and code"
+        if holder and outcome == "AlreadyTrained":
+            what = f"run {holder.run_id} has trained on the same data, configuration and code ({holder.status})"
+            return "AlreadyTrained", f"{what}; start a run by hand to train again"
+        if runs.claim(work_key, run_id, execution_arn, holder.run_id if holder else None):
+            return None
+    raise ClaimContestedError(f"work {work_key} changed hands {CLAIM_ATTEMPTS} times while run {run_id} asked for it")
+
+
+def _status(held: dict[str, Any]) -> str:
+    """The status of the run that holds a claim; Step Functions knows better than a record that was not closed."""
+    known = (runs.get(held["run_id"]) or {}).get("status", work.RUNNING)
+    if known != work.RUNNING:
+        return str(known)
+    try:
+        execution = client("stepfunctions").describe_execution(executionArn=held["execution_arn"])
+    except ClientError as error:
+        if code_of(error) == "ExecutionDoesNotExist":
+            return "Lost"
+        raise
+    return work.status_of(execution["status"], execution.get("error"))
+
+
+# What the run is made of
+
+
+def _open(
+    event: dict[str, Any],
+    run_id: str,
+    trigger: TriggerSection,
+    resolved: Configuration,
+    data: work.Listing,
+    fingerprint: str,
+    work_key: str,
+) -> record.Document:
+    """Write the manifest, the configuration and the record of a run that begins."""
+    bucket = os.environ["BUCKET"]
+    opened = record.opened(
+        run_id=run_id,
+        stack=os.environ["STACK_NAME"],
+        bucket=bucket,
+        execution_arn=event["ExecutionArn"],
+        started_at=_start(event),
+        trigger=trigger,
+        configuration=resolved,
+        data=data,
+        fingerprint=fingerprint,
+        work_key=work_key,
+        code_uri=os.environ["CODE_URI"].rstrip("/"),
+        commit=_commit(),
+        champion=_champion(),
+    )
+    prefix = f"s3://{bucket}/runs/{run_id}"
+    objects.write_json(f"{prefix}/manifest.json", data.as_manifest())
+    objects.write_json(f"{prefix}/config.json", {**resolved.as_json(), "run_id": run_id, "data": opened["data"]})
+    runs.put(opened)
+    return opened
+
+
+def _commit() -> str:
+    file = SHIPPED / "commit.txt"
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else "unknown"
+
+
+def _champion() -> dict[str, str] | None:
+    """The model in service: the names in Parameter Store, if that model still exists."""
+    prefix = os.environ["PARAMETER_PREFIX"]
+    fields = {
+        f"{prefix}/model": "ModelName",
+        f"{prefix}/endpoint-config": "EndpointConfigName",
+        f"{prefix}/run": "RunId",
+    }
+    found = client("ssm").get_parameters(Names=list(fields))["Parameters"]
+    champion = {fields[item["Name"]]: item["Value"] for item in found}
+    if len(champion) < len(fields):
+        return None
+    try:
+        client("sagemaker").describe_model(ModelName=champion["ModelName"])
+    except ClientError as error:
+        if is_missing(error):
+            logger.warning("the model named in Parameter Store is gone", model=champion["ModelName"])
+            return None
+        raise
+    return champion
+
+
+def _work(run_id: str, resolved: Configuration, champion: dict[str, str] | None, files: int) -> dict[str, Any]:
+    bucket, gate = os.environ["BUCKET"], resolved.gate
+    vpc = _vpc()
+    return {
+        "Decision": "Train",
+        "Reason": f"{files} files under {resolved.data_prefix!r}",
+        "RunId": run_id,
+        "Name": naming.stem(os.environ["STACK_NAME"], run_id),
+        "Prefix": f"s3://{bucket}/runs/{run_id}",
+        "CodeUri": os.environ["CODE_URI"].rstrip("/"),
+        "Model": resolved.model,
+        "Problem": resolved.definition.problem,
+        "Algorithm": {
+            "Name": resolved.definition.algorithm,
+            "Image": os.environ[f"{resolved.definition.algorithm.upper().replace('-', '_')}_IMAGE"],
+            "HyperParameters": dict(resolved.hyperparameters),
+        },
+        "Instances": resolved.instances(),
+        "NetworkConfig": {"EnableNetworkIsolation": False, **vpc},
+        "Vpc": vpc,
+        "Gate": {
+            "Metric": gate.metric,
+            "Direction": gate.direction,
+            "Threshold": gate.threshold,
+            "MinimumImprovement": gate.minimum_improvement,
+        },
+        "Champion": champion,
+    }
+
+
+def _vpc() -> dict[str, Any]:
+    subnets, groups = (_listed(os.environ.get(name, "")) for name in ("VPC_SUBNETS", "VPC_SECURITY_GROUPS"))
+    return {"VpcConfig": {"Subnets": subnets, "SecurityGroupIds": groups}} if subnets else {}
+
+
+def _listed(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]

@@ -1,0 +1,96 @@
+"""Copy the recorded data versions into the run's folder, so that exactly they are trained on.
+
+Called by  train_model, state "Snapshot data".
+Input      {"RunId": str, "Prefix": "s3://bucket/runs/<run id>"}
+Output     {"Files": int, "SizeBytes": int, "InputUri": "s3://bucket/runs/<run id>/input/"}
+Raises     DataVersionMissingError: a recorded version was deleted for good. Permanent; do not retry.
+
+Copies are made by S3 itself, in parts when an object is larger than 5 GB. A retried call goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
+from perennial_aws import objects
+from perennial_aws.clients import client, code_of
+
+from perennial import naming
+
+logger = Logger()
+
+THREADS = 16
+# One copy call up to 1 GiB, parts of 256 MiB beyond; parts of one object are copied side by side.
+TRANSFER = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=1 << 28, max_concurrency=4)
+LOG_EVERY = 500
+# HEAD has no body for a code, so its errors are the status.
+GONE = ("404", "NoSuchKey", "NoSuchVersion", "412", "PreconditionFailed")
+
+
+class DataVersionMissingError(Exception):
+    """An object version that the run has recorded is gone."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One version to copy."""
+
+    bucket: str
+    key: str
+    version_id: str
+    etag: str
+    size: int
+    target: str
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Copy what is not copied yet."""
+    prefix = event["Prefix"]
+    copies = list(_copies(prefix, objects.read_json(f"{prefix}/manifest.json")["Files"]))
+    there = _sizes(f"{prefix}/input/")
+    missing = [copy for copy in copies if there.get(copy.target) != copy.size]
+    logger.info("copying", run_id=event["RunId"], files=len(copies), already_there=len(copies) - len(missing))
+    with ThreadPoolExecutor(THREADS) as pool:
+        for number, _ in enumerate(pool.map(_copy, missing), start=1):
+            if number % LOG_EVERY == 0:
+                logger.info("copied", run_id=event["RunId"], files=number, of=len(missing))
+    return {"Files": len(copies), "SizeBytes": sum(copy.size for copy in copies), "InputUri": f"{prefix}/input/"}
+
+
+def _copies(prefix: str, files: list[dict[str, Any]]) -> Iterator[Copy]:
+    bucket, folder = objects.split_uri(f"{prefix}/input/")
+    for position, file in enumerate(files):
+        target = folder + naming.snapshot_name(position, file["Key"])
+        yield Copy(bucket, file["Key"], file["VersionId"], file["ETag"], file["Size"], target)
+
+
+def _sizes(uri: str) -> dict[str, int]:
+    bucket, prefix = objects.split_uri(uri)
+    pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
+
+
+def _copy(copy: Copy) -> None:
+    source = {"Bucket": copy.bucket, "Key": copy.key, "VersionId": copy.version_id}
+    # A bucket without versions has only the version "null": the ETag tells when it was overwritten.
+    arguments = {"TaggingDirective": "REPLACE", "CopySourceIfMatch": f'"{copy.etag}"'}
+    try:
+        if copy.size <= TRANSFER.multipart_threshold:
+            client("s3").copy_object(CopySource=source, Bucket=copy.bucket, Key=copy.target, **arguments)
+        else:
+            client("s3").copy(source, copy.bucket, copy.target, ExtraArgs=arguments, Config=TRANSFER)
+    except ClientError as error:
+        if code_of(error) in GONE:
+            raise DataVersionMissingError(
+                f"version {copy.version_id} of {copy.key!r}, recorded when the run began, is not in the bucket any "
+                "more: it was deleted for good. Drop the file again, or start a run without it"
+            ) from error
+        raise

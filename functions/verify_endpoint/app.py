@@ -1,0 +1,101 @@
+"""Prove that the endpoint serves the new model: its configuration, and its answers to known records.
+
+Called by  train_model, state "Verify endpoint".
+Input      {"RunId": str, "Prefix": "s3://bucket/runs/<run id>", "EndpointName": str, "WantedConfigName": str}
+Output     {"Verified": int}: how many records were answered as the batch predictions did
+Raises     EndpointVerificationError: another configuration serves, an answer differs or does not come. Permanent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+from perennial_aws import objects
+from perennial_aws.clients import client, code_of
+
+logger = Logger()
+
+RECORDS = 5
+# Batch and real time run the same model on the same machine type; only the order of float32 sums may differ.
+RELATIVE_TOLERANCE = 1e-4
+ABSOLUTE_TOLERANCE = 1e-6
+JSON_LINES = "application/jsonlines"
+
+
+class EndpointVerificationError(Exception):
+    """The endpoint does not serve what was tested."""
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Compare the endpoint with the batch predictions."""
+    endpoint, run_id = event["EndpointName"], event["RunId"]
+    _require_configuration(endpoint, event["WantedConfigName"])
+    known = list(islice(_known(event["Prefix"]), RECORDS))
+    if not known:
+        raise EndpointVerificationError(f"{event['Prefix']}/test/ holds no record to ask endpoint {endpoint} about")
+    for position, (request, expected) in enumerate(known):
+        answer = _ask(endpoint, request, f"verify-{run_id}-{position}")
+        if not math.isclose(answer, expected, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE):
+            raise EndpointVerificationError(
+                f"endpoint {endpoint} answers {answer!r} for test record {position}; the batch prediction is "
+                f"{expected!r} (tolerance {RELATIVE_TOLERANCE:g} relative)"
+            )
+    logger.info("verified", run_id=run_id, endpoint=endpoint, records=len(known))
+    return {"Verified": len(known)}
+
+
+def _require_configuration(endpoint: str, wanted: str) -> None:
+    description = client("sagemaker").describe_endpoint(EndpointName=endpoint)
+    serving, status = description["EndpointConfigName"], description["EndpointStatus"]
+    if (serving, status) != (wanted, "InService"):
+        raise EndpointVerificationError(f"endpoint {endpoint} is {status} and serves {serving}; expected {wanted}")
+
+
+def _known(prefix: str) -> Iterator[tuple[str, float]]:
+    """Yield (test record as a JSON line, what the batch predicted for it)."""
+    bucket, _ = objects.split_uri(prefix)
+    for key in objects.keys(f"{prefix}/test/"):
+        answers = key.replace("/test/", "/predictions/candidate/") + ".out"
+        for request, answer in zip(objects.lines(bucket, key), objects.lines(bucket, answers), strict=False):
+            yield request, float(json.loads(answer)["score"])
+
+
+def _ask(endpoint: str, request: str, inference_id: str) -> float:
+    try:
+        reply = (
+            client("sagemaker-runtime")
+            .invoke_endpoint(
+                EndpointName=endpoint,
+                ContentType=JSON_LINES,
+                Accept=JSON_LINES,
+                InferenceId=inference_id,
+                Body=request.encode(),
+            )["Body"]
+            .read()
+        )
+    except ClientError as error:
+        if code_of(error) not in ("ModelError", "ValidationError"):
+            raise
+        raise EndpointVerificationError(f"endpoint {endpoint} refuses a test record: {_refusal(error)}") from error
+    except (ConnectionError, HTTPClientError) as error:
+        raise EndpointVerificationError(f"endpoint {endpoint} does not answer: {error}") from error
+    try:
+        return float(json.loads(reply)["score"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise EndpointVerificationError(
+            f"endpoint {endpoint} answers {reply[:80]!r}; expected one line {{'score': number}}"
+        ) from error
+
+
+def _refusal(error: ClientError) -> str:
+    """What the model itself said, if it said something."""
+    said = error.response.get("OriginalMessage") or error.response["Error"].get("Message", "")
+    return f"{code_of(error)} {error.response.get('OriginalStatusCode', '')}: {str(said)[:300]}"

@@ -1,0 +1,200 @@
+"""The message that a run leaves when it ends: the reason first, then the numbers, the cause, what to do, and links.
+
+Nothing that a data file may have brought is passed on as it is; see `perennial.cause.safe`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perennial.cause import explained, safe
+from perennial.gate import shown
+
+MAX_SUBJECT = 99  # Amazon SNS API Reference, Publish: "must be less than 100 characters long", ASCII
+MAX_CAUSE_LINES = 20
+MAX_LINE = 300
+_UNIT_METRICS = ("rmse", "mae")
+
+HEADLINES = {
+    "Succeeded": "Model in service",
+    "Rejected": "Candidate rejected",
+    "Failed": "Run failed",
+    "TimedOut": "Run timed out",
+    "Aborted": "Run aborted",
+}
+
+# What to do, by error name; and by the state that failed when the name says nothing.
+_ADVICE = {
+    "ModelAccuracyTooLow": "Look at the data that came last and at report/ in the run's folder. If the numbers are "
+    "right, lower the bar in model.yaml (gate) or improve the model; then start a run.",
+    "ConfigurationError": "Correct what is named above (model.yaml, a stack parameter or the run's input) and start "
+    "again.",
+    "DataVersionMissingError": "A file was deleted for good while the run began. Drop it again, or start a run "
+    "without it.",
+    "MetricMissingError": "The training job did not report what was asked for. See its log, and eval_metric in "
+    "model.yaml.",
+    "PredictionsError": "The batch predictions do not fit the test rows. See the log of the predict job.",
+    "EndpointVerificationError": "The endpoint serves, but not what was tested. Compare its log with the predict "
+    "job's. The names in Parameter Store are still those of the previous model; update the endpoint to that "
+    "configuration, or start a run.",
+    "DeploymentFailed": "See the endpoint's log and events. If an update was rolled back, the previous model serves.",
+    "ExecutionTimedOut": "Look in the execution for the state that took long, and at its job.",
+    "ResourceLimitExceeded": "The account's quota was used up all the time. Ask for a higher one, or take other "
+    "instances (model.yaml, instances).",
+    "ExecutionAborted": "Before the endpoint is updated nothing of the model in service changes. Start a run when you "
+    "are ready; the data are still there.",
+}
+_ADVICE_BY_STATE = {
+    "Preprocess": "Correct the data that are named above and drop them again. Rows that were put aside, with reasons, "
+    "are under quarantine/ in the run's folder.",
+    "Train": "See the training job's log in CloudWatch Logs, /aws/sagemaker/TrainingJobs.",
+}
+_ADVICE_BY_STATUS = {
+    "Rejected": "ModelAccuracyTooLow",
+    "TimedOut": "ExecutionTimedOut",
+    "Aborted": "ExecutionAborted",
+}
+_ADVICE_DEFAULT = "Open the execution: the failed state is marked there, with its input and a link to its log."
+
+
+@dataclass(frozen=True)
+class Message:
+    """A mail: `subject` in ASCII, shorter than 100 characters; `body` is plain text whose first line says it all."""
+
+    subject: str
+    body: str
+
+
+def compose(record: Mapping[str, Any], *, region: str, partition: str = "aws") -> Message:
+    """Return the message about a closed run record."""
+    first = first_line(record)
+    blocks = [first, _facts(record), _cause(record), _advice(record), _links(record, region, partition)]
+    return Message(_subject(record, first), "\n\n".join(block for block in blocks if block) + "\n")
+
+
+def first_line(record: Mapping[str, Any]) -> str:
+    """What happened and why, in one line."""
+    headline = HEADLINES.get(record["status"], record["status"])
+    return safe(f"{headline}: {_reason(record)}", MAX_LINE)
+
+
+def _reason(record: Mapping[str, Any]) -> str:
+    status, failure = record["status"], record.get("failure") or {}
+    if status in ("Succeeded", "Rejected"):
+        recorded = (record.get("gate") or {}).get("reason")
+        return str(recorded or explained(failure.get("cause")) or "no reason was recorded")
+    where = f"in state {failure['state']!r}" if failure.get("state") else "before its first state"
+    if status == "Aborted":
+        return f"a person or a deployment stopped it {where}"
+    if status == "TimedOut":
+        return f"it was over its time {where}"
+    return f"{where}: {explained(failure.get('cause')) or failure.get('error') or 'no cause was given'}"
+
+
+def _subject(record: Mapping[str, Any], first: str) -> str:
+    text = unicodedata.normalize("NFKD", f"[{record['stack']}] {first}").encode("ascii", "ignore").decode()
+    return text if len(text) <= MAX_SUBJECT else text[: MAX_SUBJECT - 3].rstrip() + "..."
+
+
+def _facts(record: Mapping[str, Any]) -> str:
+    return "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in _fact_lines(record))
+
+
+def _fact_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    execution, data = record["execution"], record.get("data")
+    yield "Run", record["run_id"]
+    yield "Model", f"{record['model']} (stack {record['stack']})"
+    yield "Started by", _trigger(record.get("trigger") or {})
+    yield "Ended", f"{execution['ended_at']}, after {_spell(execution['duration_seconds'])}"
+    if data:
+        ignored = f", {len(data['ignored'])} ignored" if data.get("ignored") else ""
+        yield "Data", f"{data['file_count']} files under {data['prefix']!r}{ignored}"
+    yield from _numbers(record)
+    if record.get("deployed"):
+        yield "Endpoint", f"{record['deployed']['endpoint']} serves {record['deployed']['model']}"
+    elif record.get("champion"):
+        yield "In service", f"{record['champion']['ModelName']} (as before)"
+
+
+def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    gate = record.get("gate")
+    if not gate:
+        return
+    unit, side = _unit(record), "at most" if gate["direction"] == "minimize" else "at least"
+    metrics = record.get("metrics") or {}
+    yield gate["metric"], _measured(gate.get("candidate"), metrics.get("candidate_interval"), unit)
+    yield "Threshold", f"{side} {shown(gate['threshold'])}{unit}"
+    if gate.get("champion") is not None:
+        yield "Previous best", _measured(gate["champion"], metrics.get("champion_interval"), unit)
+    elif record.get("champion") is None:
+        yield "Previous best", "none; this is the first model"
+
+
+def _measured(value: float | None, interval: list[float] | None, unit: str) -> str:
+    between = f" (95 % interval {shown(interval[0])} to {shown(interval[1])})" if interval else ""
+    return f"{shown(value)}{unit}{between}"
+
+
+def _unit(record: Mapping[str, Any]) -> str:
+    definition = record["configuration"]["definition"]
+    unit = definition["columns"][definition["target"]].get("unit")
+    return f" {unit}" if unit and definition["gate"]["metric"] in _UNIT_METRICS else ""
+
+
+def _trigger(trigger: Mapping[str, Any]) -> str:
+    kind = trigger.get("Type", "Manual")
+    detail = (trigger.get("Object") or {}).get("key") or trigger.get("By") or trigger.get("Id")
+    return f"{kind} ({detail})" if detail else str(kind)
+
+
+def _spell(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
+    return " ".join(f"{value} {unit}" for value, unit in parts if value) or "0 s"
+
+
+def _cause(record: Mapping[str, Any]) -> str:
+    failure = record.get("failure") or {}
+    if record["status"] not in ("Failed", "TimedOut", "Aborted") or not (failure.get("cause") or failure.get("error")):
+        return ""
+    lines = explained(failure.get("cause")).splitlines() or ["(none was given)"]
+    state = f", state {failure['state']!r}" if failure.get("state") else ""
+    shortened = [f"  {safe(line, MAX_LINE)}" for line in lines[:MAX_CAUSE_LINES]]
+    return "\n".join([f"Cause ({safe(failure.get('error') or 'unknown error', 80)}{state})", *shortened])
+
+
+def _advice(record: Mapping[str, Any]) -> str:
+    if record["status"] == "Succeeded":
+        return ""
+    failure = record.get("failure") or {}
+    text = advice(record["status"], str(failure.get("error") or ""), str(failure.get("state") or ""))
+    return f"What to do\n  {text}"
+
+
+def advice(status: str, error: str, state: str) -> str:
+    """Return what a person can do about a run that ended in a status, by an error, in a state."""
+    name = error.removeprefix("SageMaker.").removesuffix("Exception")
+    name = "ConfigurationError" if name in ("DefinitionError", "StackNameError") else name
+    name = _ADVICE_BY_STATUS.get(status, name)
+    return _ADVICE.get(name) or _ADVICE_BY_STATE.get(state) or _ADVICE_DEFAULT
+
+
+def _links(record: Mapping[str, Any], region: str, partition: str) -> str:
+    arn = record["execution"]["arn"]
+    return "\n".join(
+        [
+            f"Execution  {console_link(arn, region, partition)}",
+            f"Record     s3://{record['bucket']}/runs/{record['run_id']}/run.json",
+        ]
+    )
+
+
+def console_link(execution_arn: str, region: str, partition: str = "aws") -> str:
+    """Return the address of an execution in the AWS console."""
+    domains = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+    domain = domains.get(partition, f"{region}.console.aws.amazon.com")
+    return f"https://{domain}/states/home?region={region}#/v2/executions/details/{execution_arn}"

@@ -1,0 +1,64 @@
+"""Reading what a batch transform and the preprocessing wrote: scores and labels, row by row.
+
+A prediction is a JSON line `{"score": x}`, as XGBoost and Linear Learner answer `application/jsonlines`. A label is a
+number a line. Line n of the predictions answers line n of the labels.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class PredictionsError(ValueError):
+    """Predictions do not fit the test set: rows missing or too many, or lines that are no predictions. Permanent."""
+
+
+def scores(lines: Iterable[str], where: str) -> Floats:
+    """Return the scores `(n_rows,)`; null and what JSON cannot hold as a number are NaN.
+
+    Raises PredictionsError: a line is no `{"score": x}`.
+    """
+    values = array("d")
+    for number, line in enumerate(_filled(lines), start=1):
+        try:
+            score = json.loads(line)["score"]
+            values.append(float("nan") if score is None else float(score))
+        except (ValueError, TypeError, KeyError) as error:
+            shown = line[:80]
+            raise PredictionsError(f"{where}, line {number}: got {shown!r}; expected {{'score': number}}") from error
+    return np.frombuffer(values, dtype=np.float64)
+
+
+def labels(lines: Iterable[str], where: str) -> Floats:
+    """Return the labels `(n_rows,)`. Raises PredictionsError: a line is no number."""
+    values = array("d")
+    for number, line in enumerate(_filled(lines), start=1):
+        try:
+            values.append(float(line))
+        except ValueError as error:
+            raise PredictionsError(f"{where}, line {number}: got {line[:80]!r}; expected a number") from error
+    return np.frombuffer(values, dtype=np.float64)
+
+
+def _filled(lines: Iterable[str]) -> Iterator[str]:
+    return (line for line in lines if line.strip())
+
+
+def require_same_length(truth: Floats, answers: Floats, where: str) -> None:
+    """Raise PredictionsError when a part has not one prediction for each label."""
+    if truth.size != answers.size:
+        raise PredictionsError(
+            f"{where}: {answers.size} predictions for {truth.size} test rows; expected one for each row, in order"
+        )
+
+
+def decimal(value: float) -> str:
+    """Return a number in plain decimals: Model Monitor's readers do not know scientific notation."""
+    return np.format_float_positional(value, trim="-")

@@ -1,0 +1,168 @@
+"""The run record: what a run was made of, what it decided and what it left, in one document.
+
+`opened` begins it when the run claims its work, the functions of the run add to it, `closed` ends it. It is kept as
+one JSON document in the bucket, `runs/<run id>/run.json`, and as an item of the run table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from perennial.configuration import Configuration, TriggerSection
+from perennial.work import RUNNING, Listing
+
+Document = dict[str, Any]
+
+# An item of DynamoDB holds 400 KB; the manifest in the bucket lists every file.
+FILES_IN_ITEM = 100
+
+
+def opened(
+    *,
+    run_id: str,
+    stack: str,
+    bucket: str,
+    execution_arn: str,
+    started_at: datetime,
+    trigger: TriggerSection,
+    configuration: Configuration,
+    data: Listing,
+    fingerprint: str,
+    work_key: str,
+    code_uri: str,
+    commit: str,
+    champion: Mapping[str, Any] | None,
+) -> Document:
+    """Return the record of a run that begins to work."""
+    return {
+        "run_id": run_id,
+        "stack": stack,
+        "model": configuration.model,
+        "bucket": bucket,
+        "status": RUNNING,
+        "execution": {"arn": execution_arn, "started_at": timestamp(started_at)},
+        "trigger": trigger.model_dump(exclude_none=True),
+        "work_key": work_key,
+        "code": {"uri": code_uri, "hash": code_uri.rsplit("/", 1)[-1], "commit": commit},
+        "data": {
+            "prefix": configuration.data_prefix,
+            "fingerprint": fingerprint,
+            "manifest": f"s3://{bucket}/runs/{run_id}/manifest.json",
+            "file_count": len(data.files),
+            "size_bytes": data.size_bytes,
+            "files": data.as_manifest()["Files"],
+            "ignored": data.as_manifest()["Ignored"],
+        },
+        "configuration": configuration.as_json(),
+        "champion": dict(champion) if champion else None,
+    }
+
+
+def closed(
+    record: Mapping[str, Any],
+    *,
+    status: str,
+    ended_at: datetime,
+    failure: Mapping[str, Any] | None,
+    durations_seconds: Mapping[str, float],
+    jobs: Iterable[Mapping[str, Any]],
+    endpoint: str,
+    name: str,
+) -> Document:
+    """Return the record of a run that ended. What it deployed stands in it only when it succeeded."""
+    succeeded = status == "Succeeded"
+    started_at = datetime.fromisoformat(record["execution"]["started_at"])
+    base = f"s3://{record['bucket']}/runs/{record['run_id']}/baselines"
+    return {
+        **record,
+        "status": status,
+        "execution": {
+            **record["execution"],
+            "ended_at": timestamp(ended_at),
+            "duration_seconds": round((ended_at - started_at).total_seconds(), 3),
+        },
+        "failure": dict(failure) if failure else None,
+        "durations_seconds": dict(durations_seconds),
+        "jobs": [dict(job) for job in jobs],
+        "baselines": {"data_quality": f"{base}/data-quality", "model_quality": f"{base}/model-quality"}
+        if succeeded
+        else None,
+        "deployed": {"endpoint": endpoint, "endpoint_config": name, "model": name} if succeeded else None,
+    }
+
+
+def timestamp(time: datetime) -> str:
+    """Return an aware time as ISO 8601 in UTC."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def durations(events: Iterable[Mapping[str, Any]], ended_at: datetime) -> tuple[dict[str, float], list[str]]:
+    """Return (seconds in each state, states that were never left) from an execution's history, oldest event first.
+
+    A state that was visited more than once counts with all its visits; one that was never left, until the end.
+    """
+    entered: dict[str, list[datetime]] = {}
+    seconds: dict[str, float] = {}
+    for event in events:
+        if "stateEnteredEventDetails" in event:
+            name = event["stateEnteredEventDetails"]["name"]
+            entered.setdefault(name, []).append(event["timestamp"])
+            seconds.setdefault(name, 0.0)
+        elif "stateExitedEventDetails" in event:
+            name = event["stateExitedEventDetails"]["name"]
+            if entered.get(name):
+                seconds[name] += (event["timestamp"] - entered[name].pop(0)).total_seconds()
+    for name, starts in entered.items():
+        seconds[name] += sum((ended_at - start).total_seconds() for start in starts)
+    return {name: round(value, 3) for name, value in seconds.items()}, [name for name in entered if entered[name]]
+
+
+def as_item(record: Mapping[str, Any]) -> Document:
+    """Return the record as an item of the run table: numbers are Decimal, what is not finite is null."""
+    document = dict(record)
+    data = document.get("data")
+    if data and len(data["files"]) > FILES_IN_ITEM:
+        document["data"] = {**data, "files": data["files"][:FILES_IN_ITEM], "files_left_out": len(data["files"])}
+    return {"id": f"run#{record['run_id']}", **to_dynamodb(document)}
+
+
+def to_dynamodb(value: Any) -> Any:
+    """Return a plain JSON value with every float as Decimal, which is what DynamoDB takes."""
+    if isinstance(value, Mapping):
+        return {str(key): to_dynamodb(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_dynamodb(item) for item in value]
+    if isinstance(value, float):
+        return _decimal(value)
+    return value
+
+
+def _decimal(value: float) -> Decimal | None:
+    """DynamoDB's numbers reach from 1e-130 to 1e126; what is smaller is 0, what is larger is nothing one can measure."""
+    if not math.isfinite(value) or abs(value) >= 1e126:
+        return None
+    return Decimal(repr(value)) if abs(value) > 1e-130 else Decimal(0)
+
+
+def from_dynamodb(value: Any) -> Any:
+    """Return an item as plain JSON: Decimal becomes int or float."""
+    if isinstance(value, dict):
+        return {key: from_dynamodb(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [from_dynamodb(item) for item in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
+
+
+def json_safe(value: Any) -> Any:
+    """Return a value that strict JSON can hold: NaN and infinities become null."""
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
