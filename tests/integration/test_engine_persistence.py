@@ -1,0 +1,155 @@
+"""What a local cloud holds survives an orderly end and a kill, and interrupted executions are announced."""
+
+import io
+import json
+import os
+import signal
+import time
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from localcloud import mailbox, process
+from localcloud.engine import Settings
+from tests.integration.conftest import ROLE, Cloud, make_function, start_machine, wait_for
+from tests.ports import free_port
+
+TABLE = {
+    "TableName": "runs",
+    "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+    "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+    "BillingMode": "PAY_PER_REQUEST",
+}
+TEMPLATE = {"Resources": {"Alerts": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "from-a-stack"}}}}
+USES_LAYER = """
+from big import SIZE
+import big, os
+def handler(event, context):
+    return {"size": SIZE, "bytes": os.path.getsize(os.path.join(os.path.dirname(big.__file__), "big.bin"))}
+"""
+
+
+@pytest.fixture
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud of this test only: it ends and starts again."""
+    settings = Settings(free_port(), tmp_path_factory.mktemp("own"))
+    process.start(settings)
+    yield Cloud(settings)
+    process.stop(settings.state)
+
+
+def fill(cloud: Cloud) -> dict[str, Any]:
+    """Something in every kind of service that the application uses; returns what to compare later."""
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="data")
+    s3.put_bucket_versioning(Bucket="data", VersioningConfiguration={"Status": "Enabled"})
+    versions = [s3.put_object(Bucket="data", Key="cars.csv", Body=body)["VersionId"] for body in (b"old", b"new")]
+    cloud.client("ssm").put_parameter(Name="/stack/model", Value="m1", Type="String")
+    cloud.client("dynamodb").create_table(**TABLE)
+    cloud.client("dynamodb").put_item(TableName="runs", Item={"id": {"S": "run#1"}})
+    queue = cloud.client("sqs").create_queue(QueueName="letters")["QueueUrl"]
+    cloud.client("sqs").send_message(QueueUrl=queue, MessageBody="kept")
+    cloud.client("events").put_rule(Name="drops", EventPattern='{"source": ["aws.s3"]}')
+    cloud.client("cloudformation").create_stack(StackName="stack", TemplateBody=json.dumps(TEMPLATE))
+    wait_for(lambda: stack_status(cloud) == "CREATE_COMPLETE", "the stack")
+    layer = cloud.client("lambda").publish_layer_version(LayerName="big", Content={"ZipFile": big_layer()})
+    function = make_function(cloud, USES_LAYER, Layers=[layer["LayerVersionArn"]])
+    return {"versions": versions, "queue": queue, "function": function}
+
+
+def big_layer() -> bytes:
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("python/big.py", "SIZE = 200_000\n")
+        archive.writestr("python/big.bin", os.urandom(200_000))
+    return package.getvalue()
+
+
+def stack_status(cloud: Cloud) -> str:
+    return str(cloud.client("cloudformation").describe_stacks(StackName="stack")["Stacks"][0]["StackStatus"])
+
+
+def check(cloud: Cloud, known: dict[str, Any]) -> None:
+    s3 = cloud.client("s3")
+    bodies = [s3.get_object(Bucket="data", Key="cars.csv", VersionId=v)["Body"].read() for v in known["versions"]]
+    assert bodies == [b"old", b"new"]
+    assert cloud.client("ssm").get_parameter(Name="/stack/model")["Parameter"]["Value"] == "m1"
+    assert "Item" in cloud.client("dynamodb").get_item(TableName="runs", Key={"id": {"S": "run#1"}})
+    assert cloud.client("sqs").receive_message(QueueUrl=known["queue"])["Messages"][0]["Body"] == "kept"
+    assert cloud.client("events").describe_rule(Name="drops")["State"] == "ENABLED"
+    assert stack_status(cloud) == "CREATE_COMPLETE"
+    answer = cloud.client("lambda").invoke(FunctionName=known["function"])
+    assert json.loads(answer["Payload"].read()) == {"size": 200_000, "bytes": 200_000}
+
+
+def kill(cloud: Cloud) -> None:
+    running = process.describe(cloud.state)
+    assert running
+    os.kill(running["pid"], signal.SIGKILL)
+    wait_for(lambda: process.describe(cloud.state) is None, "the process to be gone")
+
+
+def test_everything_is_there_after_an_orderly_end(own: Cloud) -> None:
+    known = fill(own)
+
+    assert process.stop(own.state)
+    assert process.start(own.settings)
+
+    check(own, known)
+
+
+def test_everything_is_there_after_a_kill(own: Cloud) -> None:
+    known = fill(own)
+    time.sleep(4)  # longer than the saver's interval; nothing else tells that it has saved
+
+    kill(own)
+    assert process.start(own.settings)
+
+    check(own, known)
+
+
+def test_a_layer_is_stored_once_and_deleted_with_its_last_use(own: Cloud) -> None:
+    known = fill(own)
+    process.stop(own.state)
+    blobs = own.state / "engine" / "blobs"
+    assert len(list(blobs.iterdir())) == 1
+    assert (own.state / "engine" / "lambda.json").stat().st_size < 50_000
+
+    process.start(own.settings)
+    own.client("lambda").delete_function(FunctionName=known["function"])
+    own.client("lambda").delete_layer_version(LayerName="big", VersionNumber=1)
+    for _ in range(2):
+        process.stop(own.state)
+        process.start(own.settings)
+
+    assert list(blobs.iterdir()) == []
+
+
+@pytest.mark.parametrize("orderly", [True, False], ids=["orderly end", "kill"])
+def test_an_execution_that_was_interrupted_has_failed_and_says_so_once(own: Cloud, *, orderly: bool) -> None:
+    sns, events = own.client("sns"), own.client("events")
+    topic = sns.create_topic(Name="alerts")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="ada@example.com")
+    pattern = {"source": ["aws.states"], "detail": {"status": ["FAILED", "ABORTED", "TIMED_OUT"]}}
+    events.put_rule(Name="ends", EventPattern=json.dumps(pattern), RoleArn=ROLE)
+    events.put_targets(Rule="ends", Targets=[{"Id": "topic", "Arn": topic}])
+    catch = [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]
+    slow = make_function(own, "import time\ndef handler(event, context):\n    time.sleep(19)\n")
+    call = {"Type": "Task", "Resource": slow, "Catch": catch, "End": True}
+    arn = start_machine(own, {"StartAt": "Call", "States": {"Call": call, "Caught": {"Type": "Succeed"}}})
+    time.sleep(4)  # longer than the saver's interval
+
+    if orderly:
+        process.stop(own.state)
+    else:
+        kill(own)
+    process.start(own.settings)
+
+    described = own.client("stepfunctions").describe_execution(executionArn=arn)
+    assert (described["status"], described["error"]) == ("FAILED", "States.ServiceRestart")
+    wait_for(lambda: mailbox.messages(own.state), "the mail")
+    time.sleep(0.5)
+    mails = mailbox.messages(own.state)
+    assert [arn in mail.body for mail in mails] == [True]

@@ -1,0 +1,181 @@
+"""`python -m localcloud`: one server for each state folder, found and ended again."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localcloud.engine import PROJECT, environment
+from tests.integration.conftest import Cloud, make_function, wait_for
+from tests.ports import free_port
+
+
+def run(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "localcloud", *arguments]
+    return subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, timeout=90, check=False, env={**environment(1), **options}
+    )
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "state"
+    run("down", "--state", str(tmp_path / "state"))
+
+
+def test_up_status_and_down_of_one_server(state: Path) -> None:
+    port, place = str(free_port()), ("--state", str(state))
+    assert run("status", *place).returncode == 1
+
+    up = run("up", "--port", port, *place)
+
+    assert up.returncode == 0, up.stderr
+    assert f"up at http://127.0.0.1:{port}" in up.stdout
+    assert f"export AWS_ENDPOINT_URL=http://127.0.0.1:{port}" in up.stdout
+    again = run("up", *place)
+    assert (again.returncode, "already up" in again.stdout) == (0, True)
+    status = run("status", *place)
+    assert status.returncode == 0
+    assert "MiniStack 1.5.33" in status.stdout
+    assert run("down", *place).stdout == "The local cloud is stopped.\n"
+    assert run("status", *place).returncode == 1
+    assert run("down", *place).returncode == 0
+
+
+def test_it_listens_on_the_loopback_only(cloud: Cloud) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.2", cloud.settings.port))  # fails when someone listens on all addresses
+
+
+def test_two_at_once_start_one_server(state: Path) -> None:
+    command = [sys.executable, "-m", "localcloud", "up", "--port", str(free_port()), "--state", str(state)]
+    both = [subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+
+    said = sorted(process.communicate(timeout=90)[0].split("up at")[0] for process in both)
+
+    assert [process.returncode for process in both] == [0, 0]
+    assert said == ["The local cloud is ", "The local cloud was already "]
+
+
+def test_a_port_of_another_program_is_refused_with_what_to_do(state: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        refused = run("up", "--port", str(port), "--state", str(state))
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"error: Port {port} is in use by another program.")
+    assert "--port" in refused.stderr
+
+
+def test_a_port_of_another_local_cloud_is_refused_with_its_folder(cloud: Cloud, state: Path) -> None:
+    refused = run("up", "--port", str(cloud.settings.port), "--state", str(state))
+
+    assert refused.returncode == 1
+    assert f"in use by the local cloud of {cloud.state}" in refused.stderr
+
+
+def test_a_state_folder_in_use_is_refused(cloud: Cloud) -> None:
+    refused = run("up", "--foreground", "--port", str(free_port()), "--state", str(cloud.state))
+
+    assert refused.returncode == 1
+    assert f"The state folder {cloud.state} is in use by another local cloud." in refused.stderr
+
+
+def test_another_port_for_a_running_one_is_refused(cloud: Cloud) -> None:
+    refused = run("up", "--port", str(free_port()), "--state", str(cloud.state))
+
+    assert refused.returncode == 1
+    assert f"already runs, on port {cloud.settings.port}" in refused.stderr
+
+
+def test_env_runs_a_command_against_the_running_one(cloud: Cloud) -> None:
+    ask = "import boto3; print(boto3.client('sts').get_caller_identity()['Account'])"
+
+    asked = run(
+        "env", "--state", str(cloud.state), "--", sys.executable, "-c", ask,
+        AWS_CA_BUNDLE="/nowhere.pem", AWS_PROFILE="nobody", HTTP_PROXY="http://127.0.0.1:9",
+    )  # fmt: skip
+
+    assert (asked.returncode, asked.stdout) == (0, "000000000000\n"), asked.stderr
+
+
+def test_env_prints_what_a_shell_can_evaluate(cloud: Cloud) -> None:
+    script = f'eval "$({sys.executable} -m localcloud env --state {cloud.state})"; echo "$AWS_ENDPOINT_URL/$AWS_PROFILE"'
+    variables = {**environment(1), "AWS_PROFILE": "nobody"}
+
+    shell = subprocess.run(
+        ["sh", "-c", script], cwd=PROJECT, env=variables, capture_output=True, text=True, check=True, timeout=30
+    )
+
+    assert shell.stdout == f"{cloud.endpoint_url}/\n"
+
+
+def test_mail_lists_and_shows(cloud: Cloud) -> None:
+    sns = cloud.client("sns")
+    topic = sns.create_topic(Name="cli-mail")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="cli@example.com")
+    sns.publish(TopicArn=topic, Subject="From the CLI test", Message="the text")
+
+    listed, latest = run("mail", "--state", str(cloud.state)), run("mail", "--latest", "--state", str(cloud.state))
+
+    row = next(line for line in listed.stdout.splitlines() if "From the CLI test" in line)
+    assert "cli@example.com" in row
+    assert "Subject: From the CLI test" in latest.stdout
+    assert "the text" in run("mail", row.split()[0], "--state", str(cloud.state)).stdout
+    missing = run("mail", "9999", "--state", str(cloud.state))
+    assert (missing.returncode, "No mail 9999: there are mails 1 to" in missing.stderr) == (1, True)
+
+
+def test_logs_lists_groups_and_shows_and_follows_one(cloud: Cloud) -> None:
+    function = make_function(cloud, "def handler(event, context):\n    print('said', event['n'])\n").rsplit(":", 1)[1]
+
+    def invoke(n: int) -> None:
+        cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps({"n": n}))
+
+    invoke(1)
+    assert f"/aws/lambda/{function}" in run("logs", "--state", str(cloud.state)).stdout.splitlines()
+    assert "said 1" in run("logs", function, "--state", str(cloud.state)).stdout
+    command = [sys.executable, "-m", "localcloud", "logs", function, "--follow", "--state", str(cloud.state)]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, env=environment(1)) as follower:
+        assert follower.stdout
+        lines = iter(follower.stdout.readline, "")
+        assert any("said 1" in line for line in lines)
+        invoke(2)
+        assert any("said 2" in line for line in lines)
+        follower.terminate()
+    assert run("logs", "nothing", "--state", str(cloud.state)).returncode == 1
+    assert "local cloud at" in run("logs", "--server", "--state", str(cloud.state)).stdout
+
+
+def test_a_shutdown_that_is_held_up_ends_all_the_same(state: Path) -> None:
+    """A custom resource whose function never answers keeps MiniStack from ending in order."""
+    port, place = free_port(), ("--state", str(state))
+    assert run("up", "--port", str(port), *place).returncode == 0
+    template = {"Resources": {"Never": {"Type": "Custom::Never", "Properties": {"ServiceToken": "arn:aws:lambda:us-east-1:000000000000:function:mute"}}}}
+    script = f"""
+import boto3, io, zipfile
+package = io.BytesIO()
+with zipfile.ZipFile(package, "w") as archive:
+    archive.writestr("app.py", "def handler(event, context): pass")
+boto3.client("lambda").create_function(FunctionName="mute", Runtime="python3.13", Handler="app.handler",
+    Role="arn:aws:iam::000000000000:role/r", Code={{"ZipFile": package.getvalue()}})
+boto3.client("cloudformation").create_stack(StackName="waits", TemplateBody={json.dumps(json.dumps(template))})
+"""
+    started = run("env", *place, "--", sys.executable, "-c", script)
+    assert started.returncode == 0, started.stderr
+    time.sleep(1)
+
+    began = time.monotonic()
+    assert run("down", *place).returncode == 0
+    assert time.monotonic() - began < 25
+    assert run("up", "--port", str(port), *place).returncode == 0
+    wait_for(lambda: run("status", *place).returncode == 0, "it to be up again")

@@ -1,0 +1,220 @@
+"""What unit tests of the functions share: an AWS in memory, the functions as modules, and a Lambda context."""
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = ROOT / "functions"
+STACK = "perennial-used-cars"
+BUCKET = "cars-bucket"
+REGION = "eu-west-1"
+EXECUTION_ARN = f"arn:aws:states:{REGION}:123456789012:execution:{STACK}-train-model:one"
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_REGION": REGION,
+    "BUCKET": BUCKET,
+    "DATA_PREFIX": "raw/",
+    "RUN_TABLE": "runs",
+    "STACK_NAME": STACK,
+    "MODEL_NAME": "used-cars",
+    "ENDPOINT_NAME": STACK,
+    "PARAMETER_PREFIX": f"/{STACK}",
+    "CODE_URI": f"s3://{BUCKET}/code/0123456789abcdef",
+    "TOPIC_ARN": f"arn:aws:sns:{REGION}:123456789012:alerts",
+    "XGBOOST_IMAGE": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0",
+    "LINEAR_LEARNER_IMAGE": "2.dkr.ecr.eu-west-1.amazonaws.com/linear-learner:1",
+    "SKLEARN_IMAGE": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3",
+    "VPC_SUBNETS": "",
+    "VPC_SECURITY_GROUPS": "",
+    "QUIET_PERIOD_SECONDS": "30",
+    "MODELS_TO_KEEP": "2",
+    "STACK_OVERRIDES": "",
+    "POWERTOOLS_SERVICE_NAME": STACK,
+    "POWERTOOLS_METRICS_NAMESPACE": "Perennial",
+}
+
+
+def load_function(name: str) -> ModuleType:
+    """The app.py of a function as a module of its own name: all of them are called app."""
+    if str(FUNCTIONS) not in sys.path:
+        sys.path.insert(0, str(FUNCTIONS))
+    spec = importlib.util.spec_from_file_location(f"function_{name}", FUNCTIONS / name / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass
+class Context:
+    """What Lambda hands to a handler."""
+
+    function_name: str = "function"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = f"arn:aws:lambda:{REGION}:123456789012:function:function"
+    aws_request_id: str = "request-1"
+    seconds: float = 60.0
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self.seconds * 1000)
+
+
+@dataclass
+class FakeAws:
+    """The AWS of a test: in memory, empty but for a versioned bucket, the run table and the topic."""
+
+    client: Callable[[str], Any]
+
+    def put(self, key: str, body: str | bytes) -> str:
+        """Put an object and return its version."""
+        data = body.encode() if isinstance(body, str) else body
+        return str(self.client("s3").put_object(Bucket=BUCKET, Key=key, Body=data)["VersionId"])
+
+    def get(self, key: str) -> str:
+        return str(self.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read().decode())
+
+    def get_json(self, key: str) -> Any:
+        return json.loads(self.get(key))
+
+    def keys(self, prefix: str) -> list[str]:
+        listed = self.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+        return [item["Key"] for item in listed.get("Contents", [])]
+
+    def item(self, item_id: str) -> dict[str, Any] | None:
+        return self.client("dynamodb").get_item(TableName="runs", Key={"id": {"S": item_id}}).get("Item")
+
+    def serve(self, run: str) -> str:
+        """Create a model and the parameters that name it, as a finished run leaves them."""
+        name = f"{STACK}-{run}"
+        self.create_model(name)
+        for parameter, value in (("model", name), ("endpoint-config", name), ("run", run)):
+            self.client("ssm").put_parameter(
+                Name=f"/{STACK}/{parameter}", Value=value, Type="String", Overwrite=True
+            )
+        return name
+
+    def create_model(self, name: str) -> None:
+        self.client("sagemaker").create_model(
+            ModelName=name,
+            ExecutionRoleArn="arn:aws:iam::123456789012:role/model",
+            PrimaryContainer={"Image": "image", "ModelDataUrl": f"s3://{BUCKET}/model.tar.gz"},
+        )
+
+    def create_config(self, name: str) -> None:
+        self.client("sagemaker").create_endpoint_config(
+            EndpointConfigName=name,
+            ProductionVariants=[
+                {
+                    "VariantName": "AllTraffic",
+                    "ModelName": name,
+                    "InstanceType": "ml.m5.large",
+                    "InitialInstanceCount": 1,
+                }
+            ],
+        )
+
+
+@pytest.fixture(scope="session")
+def _moto() -> Any:
+    """Imported once, and only by those who need it: it takes a second."""
+    os.environ.update(ENVIRONMENT)
+    from moto import mock_aws
+
+    return mock_aws
+
+
+@pytest.fixture
+def aws(_moto: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.syspath_prepend(str(FUNCTIONS))
+    with _moto():
+        from perennial_aws.clients import client
+
+        s3 = client("s3")
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        client("dynamodb").create_table(
+            TableName="runs",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        client("sns").create_topic(Name="alerts")
+        yield FakeAws(client)
+
+
+@pytest.fixture
+def lambda_context() -> Context:
+    return Context()
+
+
+Answer = tuple[int, dict[str, Any]] | Exception | None
+
+
+@pytest.fixture
+def answers(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[Any]]]:
+    """Let AWS answer an operation with these, one after the other: (status, JSON body), an error, or None for moto.
+
+    Returns the list of requests that came. The last answer is repeated.
+    """
+    from botocore.awsrequest import AWSResponse
+
+    class Raw:
+        def __init__(self, body: bytes) -> None:
+            self.body = body
+
+        def stream(self, **_: Any) -> Iterator[bytes]:
+            yield self.body
+
+        def read(self, *_: Any, **__: Any) -> bytes:
+            body, self.body = self.body, b""
+            return body
+
+    registered: list[tuple[Any, str, Any]] = []
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+    def answer(service: str, operation: str, *planned: Answer) -> list[Any]:
+        requests: list[Any] = []
+
+        def send(request: Any, **_: Any) -> Any:
+            requests.append(request)
+            item = planned[min(len(requests), len(planned)) - 1]
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                return None
+            status, body = item
+            headers = {"x-amzn-errortype": str(body.get("__type", "")), **body.pop("headers", {})}
+            return AWSResponse(request.url, status, headers, Raw(json.dumps(body).encode()))
+
+        events = aws.client(service).meta.events
+        event = f"before-send.{service}.{operation}"
+        events.register_first(event, send)
+        registered.append((events, event, send))
+        return requests
+
+    yield answer
+    for events, event, send in registered:
+        events.unregister(event, send)
+
+
+def refusal(code: str, message: str = "no") -> tuple[int, dict[str, Any]]:
+    """An error of a JSON service."""
+    return 400, {"__type": code, "message": message}

@@ -1,0 +1,62 @@
+"""The function "Check endpoint": what DescribeEndpoint says becomes an action, and errors are never read as absence."""
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.unit.conftest import STACK, load_function, refusal
+
+WANTED = f"{STACK}-20261120093440-1a2b"
+
+
+@pytest.fixture
+def check(aws, lambda_context):
+    app = load_function("check_endpoint")
+    return lambda phase="Before": app.handler(
+        {"EndpointName": STACK, "WantedConfigName": WANTED, "Phase": phase}, lambda_context
+    )
+
+
+def described(status, config="old", **more):
+    return 200, {"EndpointName": STACK, "EndpointStatus": status, "EndpointConfigName": config, **more}
+
+
+def test_an_endpoint_that_does_not_exist_is_created(check, answers):
+    answers("sagemaker", "DescribeEndpoint", refusal("ValidationException", f'Could not find endpoint "arn:{STACK}".'))
+    assert check() == {
+        "Action": "Create",
+        "Status": "NotFound",
+        "ServingConfigName": None,
+        "Reason": "there is no endpoint yet",
+    }
+
+
+def test_a_serving_endpoint_is_updated(check, answers):
+    answers("sagemaker", "DescribeEndpoint", described("InService"))
+    assert check()["Action"] == "Update"
+    assert check()["ServingConfigName"] == "old"
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ValidationException", "UnknownOperationException"])
+def test_an_error_is_not_read_as_an_absent_endpoint(check, answers, code):
+    answers("sagemaker", "DescribeEndpoint", refusal(code, "something else is wrong"))
+    with pytest.raises(ClientError, match="something else"):
+        check()
+
+
+def test_throttling_is_waited_out(check, answers):
+    requests = answers(
+        "sagemaker",
+        "DescribeEndpoint",
+        refusal("ThrottlingException", "Rate exceeded"),
+        refusal("ThrottlingException", "Rate exceeded"),
+        described("InService"),
+    )
+    assert check()["Action"] == "Update"
+    assert len(requests) == 3
+
+
+def test_a_rolled_back_update_is_told_apart_from_a_success(check, answers):
+    answers("sagemaker", "DescribeEndpoint", described("InService", FailureReason="alarm x"), described("InService", WANTED))
+    rolled_back, done = check("After"), check("After")
+    assert (rolled_back["Action"], done["Action"]) == ("RolledBack", "Done")
+    assert "alarm x" in rolled_back["Reason"]
