@@ -1,150 +1,29 @@
-"""What processing, training and transform jobs have in common: names, the queue, status changes, the way they end."""
+"""What processing, training and transform jobs have in common: names, status changes, events, the way they end."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import queue
-import re
 import shutil
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from . import events, listing, requests, tags
-from .aws import Aws, LogStream
+from .aws import LogStream
 from .context import Context, now
 from .errors import AwsError, JobFailedError, JobStoppedError, invalid
-from .process import ContainerProcess, Exit, kill_orphan
+from .job_queue import JobQueue
+from .job_run import JobRun
+from .process import kill_orphan
 from .store import Document
 
 INTERNAL_ERROR = "InternalServerError: We encountered an internal error.  Please try again."
 TERMINAL = ("Completed", "Failed", "Stopped")
 MAX_FAILURE_REASON = 1024
-_OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
-_CLOCK = time.monotonic
 _logger = logging.getLogger(__name__)
-
-
-class JobQueue:
-    """Runs at most `workers` jobs at a time, in the order of their creation."""
-
-    def __init__(self, workers: int) -> None:
-        self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        for number in range(workers):
-            threading.Thread(target=self._work, name=f"sagemaker job {number}", daemon=True).start()
-
-    def submit(self, job: Callable[[], None]) -> None:
-        self._waiting.put(job)
-
-    def _work(self) -> None:
-        while True:
-            self._waiting.get()()
-
-
-@dataclass
-class JobRun:
-    """One job while it runs. `root` stands for /opt/ml; everything below `directory` is removed at the end."""
-
-    name: str
-    arn: str
-    description: Document
-    directory: Path
-    aws: Aws
-    """The endpoint under the job's role."""
-    context: Context
-    log: LogStream
-    started: float = field(default_factory=_CLOCK)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _on_stop: list[Callable[[], None]] = field(default_factory=list)
-    _on_kill: list[Callable[[], None]] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def root(self) -> Path:
-        return self.directory / "ml"
-
-    def local(self, text: str) -> str:
-        """The text with /opt/ml replaced by the folder that stands for it."""
-        return _OPT_ML.sub(lambda _: str(self.root), text)
-
-    def shown(self, text: str) -> str:
-        """The text as it reads on AWS: with /opt/ml instead of the folder."""
-        return text.replace(str(self.root), "/opt/ml")
-
-    def path(self, opt_ml_path: str) -> Path:
-        return Path(self.local(opt_ml_path))
-
-    def write_log(self, line: str) -> None:
-        self.log.write(self.shown(line).replace("\t", "#011"))
-
-    def on_stop(self, stop: Callable[[], None], kill: Callable[[], None]) -> None:
-        """Call `stop` when the job is asked to stop (at once when it has been), `kill` when everything must end."""
-        with self._lock:
-            self._on_stop.append(stop)
-            self._on_kill.append(kill)
-            stopping = self._stop.is_set()
-        if stopping:
-            stop()
-
-    def request_stop(self) -> None:
-        with self._lock:
-            self._stop.set()
-            actions = list(self._on_stop)
-        for action in actions:
-            threading.Thread(target=action, name=f"stop {self.name}", daemon=True).start()
-
-    def kill(self) -> None:
-        """End the job's processes at once, because the whole service ends."""
-        with self._lock:
-            self._stop.set()
-            actions = list(self._on_kill)
-        for action in actions:
-            action()
-
-    def raise_if_stopped(self) -> None:
-        if self._stop.is_set():
-            raise JobStoppedError
-
-    @property
-    def stop_requested(self) -> bool:
-        return self._stop.is_set()
-
-    def seconds_left(self) -> float:
-        limit: float = self.description["StoppingCondition"]["MaxRuntimeInSeconds"]
-        return max(0.0, limit - (_CLOCK() - self.started))
-
-    def run_container(
-        self, argv: list[str], environment: dict[str, str], on_line: Callable[[str], None] | None = None
-    ) -> Exit:
-        """Run a program with the container's environment until it ends, is stopped, or its time is up."""
-        process = ContainerProcess(
-            argv, self.directory, self._base_environment() | environment, self.context.stop_grace_seconds
-        )
-        self.on_stop(process.stop, process.kill)
-        return process.run(on_line or self.write_log, self.seconds_left(), self._note_process)
-
-    def _note_process(self, pid: int) -> None:
-        (self.directory / "pid").write_text(str(pid), "utf-8")
-
-    def _base_environment(self) -> dict[str, str]:
-        """Nothing of this machine's environment gets into a job but the search path."""
-        for folder in ("tmp", "home"):
-            (self.directory / folder).mkdir(exist_ok=True)
-        return {
-            "PATH": f"{self.context.image_python.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": str(self.directory / "home"),
-            "TMPDIR": str(self.directory / "tmp"),
-            "LANG": "C.UTF-8",
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONIOENCODING": "utf-8",
-            **self.aws.environment(),
-        }
 
 
 class Jobs(ABC):
@@ -267,7 +146,11 @@ class Jobs(ABC):
 
     def _work(self, name: str) -> None:
         """The queue's turn for a job."""
-        run = self._claim(name)
+        try:
+            run = self._claim(name)
+        except Exception:
+            self._finish(name, "Failed", INTERNAL_ERROR)
+            raise
         if run is None:
             return
         status, reason = self._outcome(run)
@@ -275,6 +158,8 @@ class Jobs(ABC):
         shutil.rmtree(run.directory, ignore_errors=True)
         with self._lock:
             del self._running[name.lower()]
+            if status == "Completed" and self._find(name)[f"{self.noun}Status"] == "Stopping":
+                status = "Stopped"  # the stop came too late for the job, but it was granted
             if not self._abandoned:
                 self._finish(name, status, reason)
 
@@ -294,11 +179,12 @@ class Jobs(ABC):
         log = LogStream(aws, self.log_group, self.log_stream(name))
         run = JobRun(name, document[f"{self.noun}Arn"], document, directory, aws, self.context, log)
         with self._lock:
-            if self._find(name)[f"{self.noun}Status"] != "InProgress":
-                log.close()
-                return None
-            self._running[name.lower()] = run
-        return run
+            if self._find(name)[f"{self.noun}Status"] == "InProgress":
+                self._running[name.lower()] = run
+                return run
+        log.close()
+        self._clear(directory)
+        return None
 
     def _outcome(self, run: JobRun) -> tuple[str, str | None]:
         try:
@@ -311,6 +197,8 @@ class Jobs(ABC):
             reason = run.shown(str(error))[:MAX_FAILURE_REASON]
             return ("Stopped", None) if run.stop_requested else ("Failed", reason)
         except Exception:
+            if run.stop_requested:  # whatever was cut short by the stop
+                return "Stopped", None
             _logger.exception("%s %s could not be run", self.kind, run.name)
             return "Failed", INTERNAL_ERROR
         return ("Stopped" if run.stop_requested else "Completed"), None

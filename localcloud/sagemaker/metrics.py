@@ -16,6 +16,8 @@ from .errors import invalid
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
 _DATA_PER_REQUEST = 500
+_LINE_CHARACTERS = 4096
+_TAB = "#011"
 _logger = logging.getLogger(__name__)
 
 
@@ -52,7 +54,8 @@ class MetricLog:
         return [self._last[name] for name, _ in self._definitions if name in self._last]
 
     def read(self, line: str) -> None:
-        """One log line, with `#011` for TAB."""
+        """One log line, with `#011` for TAB; only its first 4,096 characters are looked at."""
+        line = line[:_LINE_CHARACTERS]
         for name, expression in self._definitions:
             # An expression that begins with ".*" finds the same from the start of the line, without trying every place.
             anchored = expression.pattern.startswith(".*")
@@ -71,8 +74,9 @@ class MetricLog:
         self._data.clear()
 
     def _record(self, name: str, text: str | None) -> None:
+        """The value ends at a TAB, which `\\S` of XGBoost's expressions does not see once it is written `#011`."""
         try:
-            value = float(text or "")
+            value = float((text or "").split(_TAB)[0])
         except ValueError:
             return
         if not math.isfinite(value):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
+from typing import Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -22,7 +23,8 @@ Stamp = tuple[int, int]
 class Mirror:
     """Uploads new and changed files every second, and deletes what disappeared when `deletes` is set.
 
-    `close` makes the last pass and raises JobFailedError when that one fails; earlier failures are tried again.
+    A context manager: leaving it makes the last pass, and raises JobFailedError when that one fails; earlier failures
+    are tried again.
     """
 
     def __init__(
@@ -34,6 +36,12 @@ class Mirror:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"mirror {uri}", daemon=True)
         self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         self._closed.set()

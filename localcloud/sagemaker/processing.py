@@ -6,13 +6,15 @@ Files, exit codes and messages as in the Developer Guide, "Build your own proces
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import PurePosixPath
 from typing import Any
 
 from . import images, requests
 from .errors import JobFailedError, JobStoppedError, invalid, unsupported
 from .inputs import check_source, fetch, list_source, uploading
-from .jobs import JobRun, Jobs
+from .job_run import JobRun
+from .jobs import Jobs
 from .mirror import Mirror
 from .process import Exit
 from .store import Document
@@ -65,12 +67,13 @@ class ProcessingJobs(Jobs):
     def execute(self, run: JobRun) -> None:
         _write_configuration(run)
         _fetch_inputs(run)
-        mirrors = _prepare_outputs(run)
         program = run.description["AppSpecification"]
         command = [*program["ContainerEntrypoint"], *program.get("ContainerArguments", [])]
-        exit_ = run.run_container(self._command(run, command), _environment(run))
-        message = self._publish_message(run)
-        _upload_outputs(run, mirrors)
+        with ExitStack() as mirrors:
+            _prepare_outputs(run, mirrors)
+            exit_ = run.run_container(self._command(run, command), _environment(run))
+            message = self._publish_message(run)
+        _upload_outputs(run)
         _conclude(exit_, message)
 
     def _command(self, run: JobRun, command: list[str]) -> list[str]:
@@ -197,21 +200,17 @@ def _fetch_inputs(run: JobRun) -> None:
         fetch(run.aws, objects, run.path(source["LocalPath"]), checkpoint=run.raise_if_stopped)
 
 
-def _prepare_outputs(run: JobRun) -> list[Mirror]:
+def _prepare_outputs(run: JobRun, mirrors: ExitStack) -> None:
     """Make the folders, and start copying those that are uploaded while the job runs."""
-    mirrors = []
     for target in _targets(run):
         directory = run.path(target["LocalPath"])
         directory.mkdir(parents=True, exist_ok=True)
         if target["S3UploadMode"] == "Continuous":
-            mirrors.append(Mirror(run.aws, directory, target["S3Uri"], kms_key_id=_kms_key_id(run)))
-    return mirrors
+            mirrors.enter_context(Mirror(run.aws, directory, target["S3Uri"], kms_key_id=_kms_key_id(run)))
 
 
-def _upload_outputs(run: JobRun, mirrors: list[Mirror]) -> None:
+def _upload_outputs(run: JobRun) -> None:
     """Also after a failure or a stop: what a job wrote is how one finds out what it did."""
-    for mirror in mirrors:
-        mirror.close()
     for target in _targets(run):
         if target["S3UploadMode"] == "EndOfJob":
             with uploading():

@@ -14,14 +14,14 @@ from .aws import AssumeRole, Aws, PutEvent
 from .context import Context
 from .errors import AwsError
 from .events import Outbox
-from .hosting import Endpoints, ModelServer
-from .jobs import JobQueue, JobRun
+from .hosting import Endpoints
+from .job_queue import JobQueue
 from .models import EndpointConfigs, Models
 from .processing import ProcessingJobs
 from .store import Document, Store
 from .tags import TagOperations
 from .training import TrainingJobs
-from .transform import Server, TransformJobs
+from .transform import TransformJobs
 
 Operation = Callable[[Document], Document]
 
@@ -58,7 +58,7 @@ class SageMakerService:
         self.jobs = (
             ProcessingJobs(self.context, queue),
             TrainingJobs(self.context, queue),
-            TransformJobs(self.context, queue, models, self._model_server),
+            TransformJobs(self.context, queue, models),
         )
         self.endpoints = Endpoints(self.store, self.aws, image_python, root, self.context.outbox.send)
         self._operations = self._table(models, configs, TagOperations(self.context))
@@ -97,9 +97,6 @@ class SageMakerService:
         requests.service_model()
         for name in ("s3", "logs", "cloudwatch"):
             self.aws.client(name)
-
-    def _model_server(self, containers: list[Document], run: JobRun) -> Server:
-        return ModelServer(containers, run.directory, run.aws, run.write_log, self.context.image_python)
 
     def _table(self, models: Models, configs: EndpointConfigs, tags: TagOperations) -> dict[str, Operation]:
         table: dict[str, Operation] = {

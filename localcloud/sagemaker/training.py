@@ -6,6 +6,7 @@ Files as in the Developer Guide, "How Amazon SageMaker Provides Training Informa
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 
 from . import images, requests
@@ -14,7 +15,8 @@ from .context import now
 from .errors import JobFailedError, JobStoppedError, invalid, unsupported
 from .files import make_tar, regular_files
 from .inputs import check_source, fetch, list_prefix, list_source, uploading
-from .jobs import MAX_FAILURE_REASON, JobRun, Jobs
+from .job_run import JobRun
+from .jobs import MAX_FAILURE_REASON, Jobs
 from .metrics import MetricLog, compile_definitions
 from .mirror import Mirror
 from .process import Exit
@@ -99,12 +101,10 @@ class TrainingJobs(Jobs):
         self._enter(run, "Downloading")
         _write_configuration(run)
         _fetch_channels(run)
-        checkpoints = _restore_checkpoints(run)
         run.raise_if_stopped()
-        self._enter(run, "Training")
-        exit_ = self._train(run)
-        if checkpoints:
-            checkpoints.close()
+        with _checkpoints(run):
+            self._enter(run, "Training")
+            exit_ = self._train(run)
         self._publish(run, exit_)
         if exit_.timed_out:
             self._enter(run, "MaxRuntimeExceeded")
@@ -295,10 +295,11 @@ def _fetch_channels(run: JobRun) -> None:
         fetch(run.aws, objects, folder, gunzip=gunzip, checkpoint=run.raise_if_stopped)
 
 
-def _restore_checkpoints(run: JobRun) -> Mirror | None:
+def _checkpoints(run: JobRun) -> AbstractContextManager[object]:
+    """Bring earlier checkpoints, and keep their prefix the same as the folder until the context is left."""
     config = run.description.get("CheckpointConfig")
     if config is None:
-        return None
+        return nullcontext()
     folder = run.path(config.get("LocalPath", "/opt/ml/checkpoints"))
     folder.mkdir(parents=True, exist_ok=True)
     fetch(run.aws, list_prefix(run.aws, config["S3Uri"]), folder, checkpoint=run.raise_if_stopped)

@@ -10,8 +10,9 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from . import models, requests
 from .aws import LogStream, S3Object
@@ -19,11 +20,15 @@ from .context import Context
 from .errors import JobFailedError, invalid, unsupported
 from .files import safe_path
 from .inputs import check_source, download, list_source, uploading
-from .jobs import JobQueue, JobRun, Jobs
+from .job_queue import JobQueue
+from .job_run import JobRun
+from .jobs import Jobs
+from .runtime import InvocationTimeoutError, ModelServer, Reply
 from .store import Document
 
 _MEBIBYTE = 1024 * 1024
 _DEFAULT_PAYLOAD_MIB = 6
+_STARTUP_SECONDS = 240.0  # the container's first /ping, as on AWS
 _MAX_PAYLOAD_MIB = 100
 _SEE_LOGS = "See job logs for more information"
 _SUPPORTED = {
@@ -43,24 +48,7 @@ _NO_PROCESSING = {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
 _STRATEGIES = {"MultiRecord": "MULTI_RECORD", "SingleRecord": "SINGLE_RECORD"}
 
 
-class Reply(Protocol):
-    """What a model answered."""
-
-    @property
-    def status(self) -> int: ...
-    @property
-    def body(self) -> bytes: ...
-
-
-class Server(Protocol):
-    """The running containers of one model (`hosting.ModelServer`)."""
-
-    def start(self, timeout: float) -> None: ...
-    def invoke(self, body: bytes, content_type: str, accept: str | None, headers: dict[str, str]) -> Reply: ...
-    def stop(self) -> None: ...
-
-
-MakeServer = Callable[[list[Document], JobRun], Server]
+MakeServer = Callable[[list[Document], JobRun], ModelServer]
 
 
 class TransformJobs(Jobs):
@@ -70,10 +58,12 @@ class TransformJobs(Jobs):
     log_group = "/aws/sagemaker/TransformJobs"
     not_found = "Could not find requested job with name: {name}"
 
-    def __init__(self, context: Context, jobs: JobQueue, known: models.Models, make_server: MakeServer) -> None:
+    def __init__(
+        self, context: Context, jobs: JobQueue, known: models.Models, make_server: MakeServer | None = None
+    ) -> None:
         super().__init__(context, jobs)
         self._models = known
-        self._make_server = make_server
+        self._make_server = make_server or _model_server
 
     def prepare(self, request: Document) -> Document:
         requests.only(request, _SUPPORTED)
@@ -108,9 +98,9 @@ class TransformJobs(Jobs):
         containers = [_with_batch_environment(container, job) for container in job["Model"]["Containers"]]
         server = self._make_server(containers, run)
         log = LogStream(run.aws, self.log_group, f"{self.log_stream(run.name)}/data-log")
-        run.on_stop(server.stop, server.stop)
+        run.on_stop(server.stop, partial(server.stop, 0))
         try:
-            self._start(server, run)
+            server.start(_STARTUP_SECONDS)
             log.write(_limits(job))
             for item in objects:
                 run.raise_if_stopped()
@@ -118,11 +108,6 @@ class TransformJobs(Jobs):
         finally:
             server.stop()
             log.close()
-
-    def _start(self, server: Server, run: JobRun) -> None:
-        container = run.description["Model"]["Containers"]
-        limit = max(item.get("ContainerStartupHealthCheckTimeoutInSeconds", 240) for item in container)
-        server.start(limit)
 
     def _check_source(self, source: Document, role_arn: str, name: str) -> None:
         """An empty prefix is refused when the job is created."""
@@ -136,12 +121,14 @@ class TransformJobs(Jobs):
 class _Scorer:
     """Scores one object after another; at most MaxConcurrentTransforms payloads are in memory."""
 
-    def __init__(self, run: JobRun, server: Server, log: LogStream) -> None:
+    def __init__(self, run: JobRun, server: ModelServer, log: LogStream) -> None:
         self._run, self._server, self._log = run, server, log
         self._job = run.description
         self._input = self._job["TransformInput"]
         self._output = self._job["TransformOutput"]
-        self._retries = self._job.get("ModelClientConfig", {}).get("InvocationsMaxRetries", 3)
+        client = self._job.get("ModelClientConfig", {})
+        self._retries = client.get("InvocationsMaxRetries", 3)
+        self._timeout = client.get("InvocationsTimeoutInSeconds", 600)
 
     def score(self, item: S3Object) -> None:
         """Object in, `<relative key>.out` out. Raises JobFailedError; the data log says which object and why."""
@@ -178,18 +165,26 @@ class _Scorer:
                     future.cancel()
 
     def _invoke(self, payload: bytes, name: str) -> bytes:
-        content_type, accept = self._input.get("ContentType") or "", self._output.get("Accept")
+        """The model's answer; refusals of the model (5xx, no answer in time) are tried again."""
         for attempt in range(self._retries + 1):
             self._run.raise_if_stopped()
-            reply = self._server.invoke(payload, content_type, accept, {})
+            reply = self._exchange(payload)
             if reply.status < 500 or attempt == self._retries:
                 break
-        if 200 <= reply.status < 300:
+        if reply.succeeded:
             return reply.body
         self._run.raise_if_stopped()
         for line in _refusal(reply):
             self._log.write(f"{name}: {line}")
         raise JobFailedError(f"{'ClientError' if reply.status < 500 else 'AlgorithmError'}: {_SEE_LOGS}")
+
+    def _exchange(self, payload: bytes) -> Reply:
+        content_type, accept = self._input.get("ContentType") or "", self._output.get("Accept")
+        try:
+            return self._server.invoke(payload, content_type, accept, {}, self._timeout)
+        except InvocationTimeoutError:
+            text = f"Model server did not respond to /invocations request within {self._timeout} seconds"
+            return Reply(504, body=text.encode())
 
     @property
     def _strategy(self) -> str:
@@ -245,6 +240,10 @@ def assembled(answer: bytes, assemble_with: str) -> bytes:
     if assemble_with == "None" or not answer:
         return answer
     return answer.rstrip(b"\r\n") + b"\n"
+
+
+def _model_server(containers: list[Document], run: JobRun) -> ModelServer:
+    return ModelServer(containers, run.directory / "containers", run.aws, run.write_log, run.context.image_python)
 
 
 def _check_resources(resources: Document) -> None:

@@ -1,0 +1,30 @@
+"""The queue of jobs: AWS starts as many as the account's quota allows, a laptop a few."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+
+_logger = logging.getLogger(__name__)
+
+
+class JobQueue:
+    """Runs at most `workers` jobs at a time, in the order of their creation."""
+
+    def __init__(self, workers: int) -> None:
+        self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        for number in range(workers):
+            threading.Thread(target=self._work, name=f"sagemaker job {number}", daemon=True).start()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        self._waiting.put(job)
+
+    def _work(self) -> None:
+        while True:
+            job = self._waiting.get()
+            try:
+                job()
+            except Exception:  # the worker must outlive whatever a job does
+                _logger.exception("a job could not be run")

@@ -1,0 +1,120 @@
+"""One job while it runs: its folder, its log, its limits, and what happens when it is asked to stop."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .aws import Aws, LogStream
+from .context import Context
+from .errors import JobStoppedError
+from .process import ContainerProcess, Exit
+from .store import Document
+
+_OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
+_CLOCK = time.monotonic
+
+
+@dataclass
+class JobRun:
+    """One job while it runs. `root` stands for /opt/ml; everything below `directory` is removed at the end."""
+
+    name: str
+    arn: str
+    description: Document
+    directory: Path
+    aws: Aws
+    """The endpoint under the job's role."""
+    context: Context
+    log: LogStream
+    started: float = field(default_factory=_CLOCK)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _on_stop: list[Callable[[], None]] = field(default_factory=list)
+    _on_kill: list[Callable[[], None]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def root(self) -> Path:
+        return self.directory / "ml"
+
+    def local(self, text: str) -> str:
+        """The text with /opt/ml replaced by the folder that stands for it."""
+        return _OPT_ML.sub(lambda _: str(self.root), text)
+
+    def shown(self, text: str) -> str:
+        """The text as it reads on AWS: with /opt/ml instead of the folder."""
+        return text.replace(str(self.root), "/opt/ml")
+
+    def path(self, opt_ml_path: str) -> Path:
+        return Path(self.local(opt_ml_path))
+
+    def write_log(self, line: str) -> None:
+        self.log.write(self.shown(line).replace("\t", "#011"))
+
+    def on_stop(self, stop: Callable[[], None], kill: Callable[[], None]) -> None:
+        """Call `stop` when the job is asked to stop (at once when it has been), `kill` when everything must end."""
+        with self._lock:
+            self._on_stop.append(stop)
+            self._on_kill.append(kill)
+            stopping = self._stop.is_set()
+        if stopping:
+            stop()
+
+    def request_stop(self) -> None:
+        with self._lock:
+            self._stop.set()
+            actions = list(self._on_stop)
+        for action in actions:
+            threading.Thread(target=action, name=f"stop {self.name}", daemon=True).start()
+
+    def kill(self) -> None:
+        """End the job's processes at once, because the whole service ends."""
+        with self._lock:
+            self._stop.set()
+            actions = list(self._on_kill)
+        for action in actions:
+            action()
+
+    def raise_if_stopped(self) -> None:
+        if self._stop.is_set():
+            raise JobStoppedError
+
+    @property
+    def stop_requested(self) -> bool:
+        return self._stop.is_set()
+
+    def seconds_left(self) -> float:
+        limit: float = self.description["StoppingCondition"]["MaxRuntimeInSeconds"]
+        return max(0.0, limit - (_CLOCK() - self.started))
+
+    def run_container(
+        self, argv: list[str], environment: dict[str, str], on_line: Callable[[str], None] | None = None
+    ) -> Exit:
+        """Run a program with the container's environment until it ends, is stopped, or its time is up."""
+        process = ContainerProcess(
+            argv, self.directory, self._base_environment() | environment, self.context.stop_grace_seconds
+        )
+        self.on_stop(process.stop, process.kill)
+        return process.run(on_line or self.write_log, self.seconds_left(), self._note_process)
+
+    def _note_process(self, pid: int) -> None:
+        (self.directory / "pid").write_text(str(pid), "utf-8")
+
+    def _base_environment(self) -> dict[str, str]:
+        """Nothing of this machine's environment gets into a job but the search path."""
+        for folder in ("tmp", "home"):
+            (self.directory / folder).mkdir(exist_ok=True)
+        return {
+            "PATH": f"{self.context.image_python.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(self.directory / "home"),
+            "TMPDIR": str(self.directory / "tmp"),
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONIOENCODING": "utf-8",
+            **self.aws.environment(),
+        }
