@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -210,12 +211,16 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 def _log_group(client: Any, group: str, follow: bool) -> int:
     """Print a group's events in their order; with `follow`, also the new ones."""
-    seen: set[str] = set()
+    printed: Counter[str] = Counter()  # by stream: streams only grow, and events have no id here
     while True:
         pages = client.get_paginator("filter_log_events").paginate(logGroupName=group)
-        events = [event for page in pages for event in page["events"] if event["eventId"] not in seen]
-        for event in sorted(events, key=lambda event: int(event["timestamp"])):
-            seen.add(event["eventId"])
+        streams: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        for page in pages:
+            for event in page["events"]:
+                streams[event["logStreamName"]].append(event)
+        new = [event for stream, events in streams.items() for event in events[printed[stream] :]]
+        printed = Counter({stream: len(events) for stream, events in streams.items()})
+        for event in sorted(new, key=lambda event: int(event["timestamp"])):
             moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).astimezone()
             print(f"{moment:%H:%M:%S.%f}"[:-3], event["message"].rstrip(), flush=True)
         if not follow:

@@ -18,6 +18,7 @@ from uuid import uuid4
 _DEFAULT_SENDER = "AWS Notifications"
 _DEFAULT_SUBJECT = "AWS Notification Message"
 _SENDER_ADDRESS = "no-reply@sns.amazonaws.com"
+_ADDRESS = re.compile(r"[^@\s<>,;:\"]+@[^@\s<>,;:\"]+")
 _naming = threading.Lock()
 
 
@@ -73,10 +74,9 @@ def deliver(state: Path, notification: Notification) -> Path:
         ValueError: the recipient is not an address that a mail header can hold.
     """
     now = datetime.now(UTC)
-    try:
-        message = compose(notification, now)
-    except (ValueError, IndexError) as error:
-        raise ValueError(f"cannot address a mail to {notification.recipient!r}: {error}") from error
+    if not _ADDRESS.fullmatch(notification.recipient):
+        raise ValueError(f"cannot address a mail to {notification.recipient!r}; expected name@domain")
+    message = compose(notification, now)
     folder(state).mkdir(parents=True, exist_ok=True)
     address = re.sub(r"[^A-Za-z0-9.@_+-]", "_", notification.recipient)[:100]
     with _naming:
@@ -102,7 +102,7 @@ def _parse(number: int, path: Path) -> Message:
         received=datetime.strptime(path.name.split("-")[0], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC),
         recipient=str(message["To"]),
         subject=str(message["Subject"]),
-        body=part.get_content() if part else "",
+        body=part.get_content().replace("\r\n", "\n") if part else "",
     )
 
 

@@ -106,6 +106,7 @@ def start(settings: Settings, progress: Callable[[str], None] = lambda _: None) 
                 )
             _wait_until_ready(settings, None, progress)
             return False
+        _reap(settings.state)
         require_free_port(settings.port)
         child = _spawn(settings)
         try:
@@ -129,7 +130,7 @@ def require_free_port(port: int) -> None:
             raise ProcessError(f"Port {port} needs privileges. Choose one above 1023 with --port.") from error
         except OSError:
             pass
-    if other := status(port):
+    if other := status(port, timeout_seconds=1.0):
         owner = f"the local cloud of {other['state']} (process {other['pid']})"
         remedy = f"Stop it: python -m localcloud down --state {other['state']}"
     else:
@@ -194,10 +195,14 @@ def stop(state: Path, progress: Callable[[str], None] = lambda _: None) -> bool:
         except ProcessLookupError:
             pass
         if _ended(state, patience, progress):
-            if child := _children.pop(state, None):
-                child.wait()
+            _reap(state)
             return True
     raise ProcessError(f"Process {running['pid']} did not end. End it by hand: kill -9 {running['pid']}")
+
+
+def _reap(state: Path) -> None:
+    if child := _children.pop(state, None):
+        child.wait()
 
 
 def _ended(state: Path, patience: float, progress: Callable[[str], None]) -> bool:

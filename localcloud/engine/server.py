@@ -105,9 +105,7 @@ class _Server:
         shutdown.set()
         self._stopping.set()
         scopes.end_all()
-        last_resort = threading.Timer(_LAST_RESORT_SECONDS, self._leave)
-        last_resort.daemon = True
-        last_resort.start()
+        _later(_LAST_RESORT_SECONDS, self._leave)
 
     def _leave(self) -> None:
         log.warning("the shutdown was held up; saving and leaving")
@@ -173,7 +171,7 @@ class _Server:
         finally:
             lambda_runtime.reset()
         log.info("local cloud stopped")
-        threading.Timer(_GRACE_SECONDS, os._exit, (0,)).start()
+        _later(_GRACE_SECONDS, lambda: os._exit(0))  # threads of MiniStack may be waiting for something
 
     def _status(self) -> dict[str, Any]:
         from ministack.app import SERVICE_HANDLERS
@@ -213,6 +211,13 @@ def _may_change_state(scope: Scope) -> bool:
         return False
     target = dict(scope["headers"]).get(b"x-amz-target", b"").decode("latin-1")
     return not target.rpartition(".")[2].startswith(_READ_ACTIONS)
+
+
+def _later(seconds: float, act: Callable[[], None]) -> None:
+    """Do something if the process still lives then."""
+    timer = threading.Timer(seconds, act)
+    timer.daemon = True
+    timer.start()
 
 
 def _listens(port: int) -> bool:

@@ -1,0 +1,79 @@
+"""The guard: the local cloud starts only on the MiniStack that it was written for."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from localcloud.engine import PROJECT, Settings, process_environment
+from localcloud.engine.seams import PINNED_VERSION
+
+PREPARE = "from localcloud.engine import seams\n"
+
+
+def run(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a process of its own, because importing MiniStack changes the process."""
+    variables = process_environment(Settings(1, tmp_path))
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PREPARE + script],
+        cwd=PROJECT, env=variables, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_every_seam_is_where_it_was(tmp_path: Path) -> None:
+    checked = run(tmp_path, "seams.check()")
+
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_a_seam_that_moved_is_named_with_what_was_expected(tmp_path: Path) -> None:
+    checked = run(
+        tmp_path,
+        "from ministack.services import sns, sqs\n"
+        "sns._fanout = lambda topic, message: None\n"
+        "del sqs._queue_by_arn\n"
+        "seams.check()",
+    )
+
+    assert checked.returncode == 1
+    assert "ministack.services.sns._fanout is (topic, message), expected (topic_arn, msg_id, message" in checked.stderr
+    assert "ministack.services.sqs._queue_by_arn is gone" in checked.stderr
+    assert "make install" in checked.stderr
+
+
+def test_another_version_is_refused_even_if_every_seam_is_there(tmp_path: Path) -> None:
+    checked = run(tmp_path, "seams.check(installed='1.6.0')")
+
+    assert checked.returncode == 1
+    assert f"MiniStack 1.6.0 is installed; the local cloud is written for {PINNED_VERSION}." in checked.stderr
+
+
+def test_only_listed_seams_can_be_replaced(tmp_path: Path) -> None:
+    replaced = run(tmp_path, "seams.replace('services.sns', '_publish', lambda original: original)")
+
+    assert replaced.returncode == 1
+    assert "KeyError: 'ministack.services.sns._publish'" in replaced.stderr
+
+
+def test_an_older_worker_script_is_noticed(tmp_path: Path) -> None:
+    checked = run(
+        tmp_path,
+        "from ministack.core import lambda_runtime\n"
+        "lambda_runtime._PYTHON_WORKER_SCRIPT = 'print(1)'\n"
+        "from localcloud.engine import functions\n"
+        "functions.register()",
+    )
+
+    assert checked.returncode == 1
+    assert "_PYTHON_WORKER_SCRIPT writes its errors in another way" in checked.stderr
+
+
+def test_the_application_imports_nothing_of_ministack_outside_the_engine() -> None:
+    sources = [path for path in PROJECT.glob("*/**/*.py") if not path.is_relative_to(PROJECT / ".venvs")]
+
+    users = {
+        path.relative_to(PROJECT).parts[:2]
+        for path in sources
+        if any(line.strip().startswith(("import ministack", "from ministack")) for line in path.read_text().splitlines())
+    }
+
+    assert users == {("localcloud", "engine")}
