@@ -20,6 +20,7 @@ from botocore.model import MapShape, ServiceModel, Shape, StringShape
 
 from .errors import AwsError, invalid, unsupported
 
+_IN_PYTHON = {r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF", r"\p{Alnum}": "a-zA-Z0-9"}
 _JSON_TYPES: dict[type, str] = {str: "STRING_VALUE", int: "NUMBER_VALUE", float: "NUMBER_VALUE"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -236,9 +237,11 @@ def matches(pattern: str, value: str) -> bool:
 
 @cache
 def _compiled(pattern: str, ascii_only: bool) -> re.Pattern[str]:
-    """The pattern with Java's Unicode categories (`\\p{L}`) written out as ranges, which Python does not know."""
+    """The pattern in Python's words: Unicode categories (`\\p{L}`) as ranges, surrogate pairs as what they mean."""
     limit = 128 if ascii_only else sys.maxunicode + 1
     expanded = re.sub(r"\\p\{(\w)\}", lambda found: _category(found[1], limit), pattern)
+    for java, python in _IN_PYTHON.items():
+        expanded = expanded.replace(java, python)
     return re.compile(expanded, re.DOTALL)
 
 
