@@ -1,0 +1,179 @@
+"""The HTTP side that every serving container shares.
+
+The socket listens before the model is loaded, and nothing is answered until it is: a `/ping` that waits is the
+earliest possible notice of a container that is ready. Source of the contract: SageMaker Developer Guide, "Use Your
+Own Inference Code with Hosting Services".
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+CSV, JSON, JSON_LINES, RECORDIO = (
+    "text/csv",
+    "application/json",
+    "application/jsonlines",
+    "application/x-recordio-protobuf",
+)
+ANY = "*/*"
+BACKLOG = 128
+
+
+@dataclass(frozen=True)
+class Request:
+    """One POST /invocations; header names are lower case."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def content_type(self) -> str | None:
+        return self.headers.get("content-type")
+
+    @property
+    def accept(self) -> str | None:
+        """None when the caller takes anything."""
+        accept = self.headers.get("accept")
+        return None if accept in (None, "", ANY) else accept
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+
+
+def refused(status: int, message: str) -> Response:
+    """An error whose text is the body, as the containers answer."""
+    log(message, "ERROR")
+    return Response(status, message.encode())
+
+
+class Application(Protocol):
+    """A loaded model. `invoke` is called from several threads at once."""
+
+    def invoke(self, request: Request) -> Response: ...
+
+    def execution_parameters(self) -> Response: ...
+
+
+def log(message: str, level: str = "INFO") -> None:
+    print(f"[{time.strftime('%Y-%m-%d:%H:%M:%S', time.gmtime())}:{level}] {message}", flush=True)
+
+
+def base_type(content_type: str) -> str:
+    """`text/csv; charset=utf-8` -> `text/csv`."""
+    return content_type.split(";")[0].strip().lower()
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def main(load: Callable[[Path], Application], argv: Sequence[str]) -> int:
+    """Listen, load the model from `<root>/model`, answer until SIGTERM. Returns 1 when the model cannot be loaded."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--root", type=Path, default=Path("/opt/ml"), help="stands for /opt/ml")
+    parser.add_argument("--port", type=int, default=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")))
+    parser.add_argument("--fd", type=int, help="an inherited listening socket; its owner keeps our stdin open")
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _exit_now)
+    if arguments.fd is None:
+        listener = socket.create_server(("127.0.0.1", arguments.port), backlog=BACKLOG)
+    else:
+        listener = socket.socket(fileno=arguments.fd)
+        threading.Thread(target=_exit_with_owner, daemon=True).start()
+    try:
+        application = load(arguments.root)
+    except Exception:  # whatever the model's code raises ends the container, as in AWS
+        traceback.print_exc()
+        return 1
+    log(f"Listening at: http://127.0.0.1:{listener.getsockname()[1]}")
+    _Server(listener, application).serve_forever()
+    return 0
+
+
+def _exit_now(*_: object) -> NoReturn:
+    os._exit(0)
+
+
+def _exit_with_owner() -> None:
+    """The owner holds the other end of stdin; when it is gone, even by SIGKILL, so are we."""
+    while os.read(0, 1024):
+        continue
+    os._exit(0)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, listener: socket.socket, application: Application) -> None:
+        super().__init__(listener.getsockname(), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.application = application
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that hangs up is no error of the container."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 1 << 16
+    server: _Server
+
+    def do_GET(self) -> None:
+        if self.path == "/ping":
+            self._answer(Response(200))
+        elif self.path == "/execution-parameters":
+            self._answer(self.server.application.execution_parameters())
+        else:
+            self._answer(Response(404, b"Not Found"))
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length")
+        if length is None or not length.isdigit():
+            self.close_connection = True
+            self._answer(Response(411, b"Content-Length is required"))
+            return
+        body = self.rfile.read(int(length))
+        if self.path != "/invocations":
+            self._answer(Response(404, b"Not Found"))
+            return
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        try:
+            response = self.server.application.invoke(Request(body, headers))
+        except Exception as error:  # a request must not end the container
+            traceback.print_exc()
+            response = Response(500, f"{type(error).__name__}: {error}".encode())
+        self._answer(response)
+
+    def _answer(self, response: Response) -> None:
+        self.send_response_only(response.status)
+        if response.status != 204:
+            self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
+        self.end_headers()
+        self.wfile.write(response.body)
+        if response.status >= 400:
+            log(f'"{self.command} {self.path}" {response.status}', "ERROR")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """The handler's own notes (malformed requests); requests that succeed are not logged one by one."""
+        log(format % args, "ERROR")

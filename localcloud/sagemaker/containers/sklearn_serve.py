@@ -1,0 +1,164 @@
+"""The scikit-learn serving container in script mode.
+
+Imports the script that SAGEMAKER_PROGRAM names from SAGEMAKER_SUBMIT_DIRECTORY (default <root>/code), calls
+`model_fn(<root>/model)` once, then for each request `input_fn(body, content_type)`, `predict_fn(data, model)`,
+`output_fn(prediction, accept)`, or `transform_fn(model, body, content_type, accept)` instead of the three.
+
+Bodies of application/json and text/csv (exactly these words) arrive as str, all others as bytes. `output_fn` returns
+a tuple (body, mimetype), a `worker.Response`, or a str, which Flask sends as text/html.
+Status  415 UnsupportedFormatError of input_fn, 406 of output_fn, an exception's own `status_code`, else 500
+Source  sagemaker-scikit-learn-container, `serving.py`; sagemaker-containers, `_transformer.py`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[3]
+if not __package__:  # started by its path, as a container starts its entrypoint
+    sys.path[0] = str(PROJECT)
+
+from localcloud.sagemaker.containers import script_mode
+from localcloud.sagemaker.containers.serving_container import JSON, Request, Response, log, main
+
+
+class ScriptApplication:
+    """The functions of one script, and its model."""
+
+    def __init__(self, script: ModuleType, model_dir: Path, default_accept: str) -> None:
+        def function(name: str, default: Callable[..., Any]) -> Callable[..., Any]:
+            found: Callable[..., Any] = getattr(script, name, default)
+            return found
+
+        parts = [name for name in ("input_fn", "predict_fn", "output_fn") if hasattr(script, name)]
+        self._transform: Callable[..., Any] | None = getattr(script, "transform_fn", None)
+        if self._transform and parts:
+            raise ValueError("Cannot use transform_fn implementation with input_fn, predict_fn, and/or output_fn")
+        self._input = function("input_fn", _default_input)
+        self._predict = function("predict_fn", lambda data, model: model.predict(data))
+        self._output = function("output_fn", _default_output)
+        self._execution_parameters = getattr(script, "execution_parameters_fn", None)
+        self._default_accept = default_accept
+        self._model = function("model_fn", _no_model)(str(model_dir))
+
+    def execution_parameters(self) -> Response:
+        if self._execution_parameters is None:
+            return Response(404, b"Not Found")
+        return _response(self._execution_parameters())
+
+    def invoke(self, request: Request) -> Response:
+        content_type = request.content_type or JSON
+        body = request.body.decode("utf-8") if content_type in script_mode.UTF8_TYPES else request.body
+        accept = request.accept or self._default_accept
+        unsupported = 500  # the status of an UnsupportedFormatError depends on who raises it
+        try:
+            if self._transform is not None:
+                return _response(self._transform(self._model, body, content_type, accept))
+            unsupported = 415
+            data = self._input(body, content_type)
+            unsupported = 500
+            prediction = self._predict(data, self._model)
+            unsupported = 406
+            return _response(self._output(prediction, accept))
+        except Exception as error:  # the script's errors are answers, not ends of the container
+            return _error(error, unsupported)
+
+
+def _default_input(body: Any, content_type: str) -> Any:
+    array = script_mode.decode(body, content_type)
+    return array.astype("float32") if content_type in script_mode.UTF8_TYPES else array
+
+
+def _default_output(prediction: Any, accept: str) -> Any:
+    return script_mode.encode(prediction, accept), accept
+
+
+def _no_model(_model_dir: str) -> Any:
+    raise NotImplementedError("Please provide a model_fn implementation.")
+
+
+def _response(result: Any) -> Response:
+    """An answer from what a script returned."""
+    if isinstance(result, tuple):
+        return Response(200, _bytes(result[0]), _mimetype(result[1]))
+    if hasattr(result, "status_code"):
+        body = result.get_data() if hasattr(result, "get_data") else result.data
+        return Response(result.status_code, _bytes(body), _mimetype(result.mimetype))
+    return Response(200, _bytes(result), "text/html; charset=utf-8")
+
+
+def _bytes(body: Any) -> bytes:
+    if isinstance(body, str):
+        return body.encode("utf-8")
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    raise TypeError(f"the script returned a {type(body).__name__}; expected str, bytes, a tuple or a worker.Response")
+
+
+def _mimetype(value: str) -> str:
+    """Flask adds the character set to text types."""
+    return f"{value}; charset=utf-8" if value.startswith("text/") and ";" not in value else value
+
+
+def _error(error: Exception, unsupported: int) -> Response:
+    trace = traceback.format_exc()
+    log(trace, "ERROR")
+    status = unsupported if type(error).__name__ == "UnsupportedFormatError" else getattr(error, "status_code", 500)
+    body = {"error": type(error).__name__, "error-message": str(error), "stack-trace": trace}
+    return Response(status if isinstance(status, int) else 500, json.dumps(body).encode(), JSON)
+
+
+def import_script(root: Path) -> ModuleType:
+    """The module that SAGEMAKER_PROGRAM names. RuntimeError says what is missing."""
+    program = os.environ.get("SAGEMAKER_PROGRAM")
+    folder = os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", str(root / "code"))
+    if not program:
+        raise RuntimeError("SAGEMAKER_PROGRAM is not set in the container's Environment; expected e.g. inference.py.")
+    if "://" in folder:
+        raise RuntimeError(
+            f"SAGEMAKER_SUBMIT_DIRECTORY={folder}: only a folder is supported locally; put the script below code/ "
+            "of model.tar.gz and name /opt/ml/model/code."
+        )
+    if not Path(folder, program).is_file():
+        raise RuntimeError(f"No script {program} in SAGEMAKER_SUBMIT_DIRECTORY {folder}.")
+    _check_requirements(Path(folder, "requirements.txt"))
+    # The script sees its own folder and the image, not the project that this stand-in belongs to.
+    sys.path[:] = [folder, *(entry for entry in sys.path if Path(entry).resolve() != PROJECT)]
+    script_mode.install()
+    return importlib.import_module(program.removesuffix(".py").replace("/", "."))
+
+
+def _check_requirements(path: Path) -> None:
+    """AWS installs the script's requirements when the container starts; here they must be there already."""
+    if not path.is_file():
+        return
+    lines = (line.split("#")[0].strip() for line in path.read_text("utf-8").splitlines())
+    for line in filter(None, lines):
+        name, _, wanted = line.partition("==")
+        try:
+            found = version(name.strip())
+        except PackageNotFoundError:
+            found = ""
+        if line.startswith("-") or not found or (wanted and wanted.strip() != found):
+            raise RuntimeError(
+                f"{path.name} asks for {line}, which the local image does not have; nothing is installed."
+            )
+
+
+def load(root: Path) -> ScriptApplication:
+    """The application for `<root>/model`."""
+    accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", JSON)
+    return ScriptApplication(import_script(root), root / "model", accept)
+
+
+if __name__ == "__main__":
+    sys.exit(main(load, sys.argv[1:]))

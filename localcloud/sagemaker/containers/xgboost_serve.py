@@ -1,0 +1,207 @@
+"""XGBoost's serving container in algorithm mode.
+
+Loads   every file of <root>/model whose name starts with no dot; several models are averaged (unless
+        SAGEMAKER_INFERENCE_ENSEMBLE=false: the first)
+Takes   text/csv (features, no header, empty = missing), text/libsvm, text/x-libsvm
+Gives   text/csv, application/json, application/jsonlines; or what SAGEMAKER_INFERENCE_OUTPUT selects
+Status  204 empty body, 415 unreadable body or type, 400 prediction failed, 406 unknown Accept
+Source  sagemaker-xgboost-container, `algorithm_mode/{serve,serve_utils}.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+if not __package__:  # started by its path, as a container starts its entrypoint
+    sys.path[0] = str(Path(__file__).resolve().parents[3])
+
+from localcloud.sagemaker.containers.selectable_output import select
+from localcloud.sagemaker.containers.serving_container import (
+    CSV,
+    JSON,
+    JSON_LINES,
+    RECORDIO,
+    Request,
+    Response,
+    base_type,
+    cores,
+    log,
+    main,
+    refused,
+)
+
+Array = npt.NDArray[Any]
+
+LIBSVM = ("text/libsvm", "text/x-libsvm", "libsvm")
+ACCEPTS = (JSON, JSON_LINES, RECORDIO, CSV)
+LARGEST_LIMIT = 20 * 1024**2
+
+
+class XGBoostApplication:
+    """The boosters of one model folder."""
+
+    def __init__(self, boosters: Sequence[Any], environment: dict[str, str]) -> None:
+        self._boosters = boosters
+        self._features: int = boosters[0].num_features()
+        self._limit = min(int(environment.get("MAX_CONTENT_LENGTH", 6 * 1024**2)), LARGEST_LIMIT)
+        self._default_accept = environment.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", CSV)
+        selected = environment.get("SAGEMAKER_INFERENCE_OUTPUT")
+        self._selected = selected.replace(" ", "").lower().split(",") if selected else None
+        learner = json.loads(boosters[0].save_config())["learner"]
+        self._objective: str = learner["objective"]["name"]
+        self._classes = int(learner["learner_model_param"]["num_class"])
+
+    def execution_parameters(self) -> Response:
+        parameters = {
+            "MaxConcurrentTransforms": cores(),
+            "BatchStrategy": "MULTI_RECORD",
+            "MaxPayloadInMB": self._limit // 1024**2,
+        }
+        return Response(200, json.dumps(parameters).encode(), JSON)
+
+    def invoke(self, request: Request) -> Response:
+        if not request.body:
+            return Response(204)
+        if len(request.body) > self._limit:
+            return refused(413, f"The body is larger than {self._limit} bytes (MAX_CONTENT_LENGTH).")
+        kind = base_type(request.content_type or CSV)
+        try:
+            rows = parse(request.body, kind, self._features)
+        except (ValueError, UnicodeDecodeError) as error:
+            return refused(415, str(error))
+        accept = base_type(request.accept or self._default_accept)
+        if accept not in ACCEPTS:
+            return refused(406, f"Accept type {accept} is not supported. Please use supported accept types: {ACCEPTS}.")
+        if accept == RECORDIO:
+            return refused(406, f"Accept type {RECORDIO} is not supported by the local XGBoost; use {JSON_LINES}.")
+        try:
+            predictions = self.predict(rows)
+        except ValueError as error:
+            return refused(400, f"Unable to evaluate payload provided: {error}")
+        return self._encode(predictions, accept)
+
+    def predict(self, rows: Array) -> Array:
+        """(n_rows, n_features) -> (n_rows,) or (n_rows, n_classes), averaged over the ensemble."""
+        if rows.shape[1] != self._features:
+            raise ValueError(f"Feature shape mismatch, expected: {self._features}, got {rows.shape[1]}")
+        each = [booster.inplace_predict(rows, validate_features=False) for booster in self._boosters]
+        mean: Array = each[0] if len(each) == 1 else np.mean(each, axis=0)
+        return mean
+
+    def _encode(self, predictions: Array, accept: str) -> Response:
+        if self._selected is not None:
+            try:
+                body = select(predictions, self._selected, self._objective, self._classes, accept)
+            except ValueError as error:
+                return refused(500, str(error))
+            return Response(200, body, _with_charset(accept))
+        values = predictions.tolist()
+        if accept == CSV:
+            text = "".join(f"{','.join(map(str, v)) if isinstance(v, list) else v}\n" for v in values)
+        elif accept == JSON:
+            text = json.dumps({"predictions": [{"score": value} for value in values]})
+        else:
+            text = "".join(f"{json.dumps({'score': value})}\n" for value in values)
+        return Response(200, text.encode(), _with_charset(accept))
+
+
+def _with_charset(accept: str) -> str:
+    """Flask adds the character set to text types."""
+    return f"{accept}; charset=utf-8" if accept.startswith("text/") else accept
+
+
+def parse(body: bytes, kind: str, n_features: int) -> Array:
+    """The rows of a request as float32, missing values as NaN. ValueError says what cannot be read, and where."""
+    if kind in (CSV, "csv"):
+        return parse_csv(body)
+    if kind in LIBSVM:
+        return parse_libsvm(body, n_features)
+    if kind in (RECORDIO, "recordio-protobuf"):
+        raise ValueError(f"Content-type {kind} is not supported by the local XGBoost; use text/csv.")
+    raise ValueError(f"Content-type {kind} is not supported. Supported content-types are text/csv, {', '.join(LIBSVM)}")
+
+
+def parse_csv(body: bytes) -> Array:
+    """Rows by newline, cells by comma (or the semicolon or tab of the first line)."""
+    lines = body.decode("utf-8").strip("\r\n").splitlines()
+    delimiter = next((mark for mark in ",;\t" if mark in lines[0]), ",") if lines else ","
+    rows = []
+    for number, line in enumerate(lines):
+        try:
+            rows.append([float(cell) if cell else math.nan for cell in line.split(delimiter)])
+        except ValueError as error:
+            raise ValueError(
+                "Loading csv data failed with Exception, please ensure data is in csv format:\n "
+                f"{error} in row {number}"
+            ) from error
+        if len(rows[-1]) != len(rows[0]):
+            raise ValueError(
+                "Loading csv data failed with Exception, please ensure data is in csv format:\n "
+                f"row {number} has {len(rows[-1])} columns, row 0 has {len(rows[0])}"
+            )
+    return np.array(rows, dtype=np.float32)
+
+
+def parse_libsvm(body: bytes, n_features: int) -> Array:
+    """`<label> <index>:<value> ...` a row, label optional, indices from 0; what is not named is missing."""
+    lines = body.decode("utf-8").strip().splitlines()
+    rows = np.full((len(lines), n_features), np.nan, dtype=np.float32)
+    for number, line in enumerate(lines):
+        for pair in line.split():
+            index, colon, value = pair.partition(":")
+            if not colon:
+                continue  # the label
+            if not index.isdigit() or int(index) >= n_features:
+                raise ValueError(
+                    "Loading libsvm data failed with Exception, please ensure data is in libsvm format:\n "
+                    f"index {index} in row {number}, expected 0 to {n_features - 1}"
+                )
+            rows[number, int(index)] = float(value)
+    return rows
+
+
+def load_booster(path: Path) -> Any:
+    """A pickled booster or one that the library saved; pickles first, as in the container."""
+    import xgboost
+
+    log(f"Loading the model from {path}")
+    try:
+        booster = pickle.loads(path.read_bytes())  # noqa: S301 - a model is code that its owner chose to run
+    except Exception as not_pickle:
+        booster = xgboost.Booster()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # "Unknown file format": the artefact's name has no extension
+                booster.load_model(path)
+        except xgboost.core.XGBoostError as error:
+            reason = str(error).split("\nStack trace:")[0]
+            raise RuntimeError(f"Model at {path} cannot be loaded:\n{not_pickle}\n{reason}") from error
+    booster.set_param("nthread", 1)
+    return booster
+
+
+def load(root: Path) -> XGBoostApplication:
+    """The application for `<root>/model`."""
+    # The library without its scikit-learn interface, which takes two of its two and a half seconds to import.
+    sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]
+    files = sorted(path for path in (root / "model").iterdir() if path.is_file() and not path.name.startswith("."))
+    if not files:
+        raise RuntimeError(f"No model file in {root / 'model'}: expected xgboost-model at the root of model.tar.gz.")
+    if os.environ.get("SAGEMAKER_INFERENCE_ENSEMBLE", "true").lower() != "true":
+        files = files[:1]
+    return XGBoostApplication([load_booster(path) for path in files], dict(os.environ))
+
+
+if __name__ == "__main__":
+    sys.exit(main(load, sys.argv[1:]))

@@ -1,0 +1,61 @@
+"""What CloudWatch learns of an endpoint's invocations: namespace AWS/SageMaker, by endpoint and variant.
+
+Source: SageMaker Developer Guide, "Monitor Amazon SageMaker with Amazon CloudWatch"; latencies are in microseconds.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+NAMESPACE = "AWS/SageMaker"
+_LATENCIES = ("ModelLatency", "OverheadLatency")
+
+
+class InvocationMetrics:
+    """Sums of one variant between two deliveries; `record` costs one lock."""
+
+    def __init__(self, endpoint: str, variant: str) -> None:
+        self._dimensions = [
+            {"Name": "EndpointName", "Value": endpoint},
+            {"Name": "VariantName", "Value": variant},
+        ]
+        self._lock = threading.Lock()
+        self._values: dict[str, list[float]] = {}
+
+    def record(self, status: int, model_seconds: float, overhead_seconds: float, instances: int) -> None:
+        """One invocation; `status` is the container's (0: it gave no answer in time)."""
+        values = {
+            "Invocations": 1.0,
+            "InvocationsPerInstance": 1.0 / instances,
+            "Invocation4XXErrors": float(400 <= status < 500),
+            "Invocation5XXErrors": float(status >= 500),
+            "InvocationModelErrors": float(not 200 <= status < 300),
+            "ModelLatency": model_seconds * 1e6,
+            "OverheadLatency": overhead_seconds * 1e6,
+        }
+        with self._lock:
+            for name, value in values.items():
+                self._values.setdefault(name, []).append(value)
+
+    def drain(self) -> list[dict[str, Any]]:
+        """PutMetricData's MetricData of everything since the last call."""
+        with self._lock:
+            values, self._values = self._values, {}
+        moment = datetime.now(UTC)
+        return [
+            {
+                "MetricName": name,
+                "Dimensions": self._dimensions,
+                "Timestamp": moment,
+                "Unit": "Microseconds" if name in _LATENCIES else "None",
+                "StatisticValues": {
+                    "SampleCount": float(len(found)),
+                    "Sum": sum(found),
+                    "Minimum": min(found),
+                    "Maximum": max(found),
+                },
+            }
+            for name, found in values.items()
+        ]
