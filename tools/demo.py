@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,10 +22,7 @@ from typing import Any
 import boto3
 from rich.console import Console
 from rich.markup import escape
-from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from localcloud import mailbox
 from perennial.naming import run_id
@@ -34,13 +32,13 @@ RUN_LIMIT_SECONDS = 300
 NOTICE_LIMIT_SECONDS = 30
 FOOTER = "\n--\n"
 NEW_LISTINGS = 200
-SAMPLE_NAME = "a Cadillac convertible, 8 cylinders, 12,000 miles"
+SAMPLE_NAME = "a Cadillac convertible"
 SAMPLE = {
     "mileage": 12000, "cylinder": 8, "doors": 2, "cruise": True, "sound": True, "leather": True,
     "make": "Cadillac", "body": "convertible",
 }  # fmt: skip
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 class DemoError(Exception):
@@ -99,7 +97,7 @@ def execution_for(stack: Stack, version: str) -> str:
 
 def history(execution_arn: str) -> list[dict[str, Any]]:
     pages = boto3.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=execution_arn)
-    return [event for page in pages for event in page["events"]]
+    return [dict(event) for page in pages for event in page["events"]]
 
 
 def state_spans(events: list[dict[str, Any]]) -> Iterator[tuple[str, float | None]]:
@@ -188,50 +186,58 @@ def wait_for_mail(state: Path, identifier: str) -> mailbox.Message:
 def show_gate(record: dict[str, Any]) -> None:
     gate = record["gate"]
     bound = "at most" if gate["direction"] == "minimize" else "at least"
-    best = "none, this is the first model" if gate["champion"] is None else f"{gate['champion']:,.0f} (same test rows)"
-    colour = "green" if record["status"] == "Succeeded" else "yellow"
-    table = Table.grid(padding=(0, 2))
-    table.add_row(gate["metric"].upper(), f"[bold]{gate['candidate']:,.0f}[/bold]")
-    table.add_row("threshold", f"{bound} {gate['threshold']:,.0f}")
-    table.add_row("previous best", best)
-    table.add_row("decision", f"[{colour}]{escape(gate['reason'])}[/{colour}]")
-    console.print(Panel(table, title="The gate", title_align="left"))
+    best = "none, this is the first model" if gate["champion"] is None else f"{gate['champion']:,.0f} on the same rows"
+    section("The gate")
+    line(gate["metric"].upper(), f"{gate['candidate']:,.0f}")
+    line("threshold", f"{bound} {gate['threshold']:,.0f}")
+    line("previous best", best)
+    line("decision", gate["reason"])
 
 
 def show_service(stack: Stack, price: float, seconds: float) -> None:
     names = parameters(stack)
     if not names:
         raise DemoError(f"Parameter Store holds nothing below {stack.parameter_prefix}")
-    table = Table.grid(padding=(0, 2))
-    table.add_row("endpoint", stack.endpoint)
-    table.add_row(SAMPLE_NAME, f"[bold green]${price:,.0f}[/bold green]")
-    table.add_row("from the drop to this answer", f"{seconds:.1f} s")
+    section("In service")
+    line("endpoint", stack.endpoint)
+    line(SAMPLE_NAME, f"${price:,.0f}")
+    line("drop to answer", f"{seconds:.1f} s")
     for name, value in sorted(names.items()):
-        table.add_row(name, value)
-    console.print(Panel(table, title="In service", title_align="left"))
+        line(name.removeprefix(f"{stack.parameter_prefix}/"), f"{value}   [Parameter Store, {name}]")
 
 
 def show_mail(message: mailbox.Message) -> None:
-    text = Text(f"To: {message.recipient}\nSubject: {message.subject}\n\n{message.body.partition(FOOTER)[0].strip()}")
-    console.print(Panel(text, title=f"The mail ({message.path})", title_align="left"))
+    section("The mail")
+    line("file", str(message.path))
+    line("to", message.recipient)
+    line("subject", message.subject)
+    console.print()
+    console.print(textwrap.indent(message.body.partition(FOOTER)[0].strip(), "  "), markup=False)
 
 
 def show_next_steps(stack: Stack) -> None:
+    section("Where to go from here")
     console.print(
-        Panel(
-            Text(
-                'eval "$(python3 -m localcloud env)"                 # every AWS tool now speaks to the local cloud\n'
-                f"aws s3 cp my-cars.csv s3://{stack.bucket}/raw/    # drop your own file\n"
-                f"aws sagemaker describe-endpoint --endpoint-name {stack.endpoint}\n"
-                "python3 -m localcloud mail --latest                 # what it wrote to you\n"
-                "make explain                                        # from the endpoint back to the data\n"
-                "make demo                                           # new listings meet the model in service\n"
-                "make stop                                           # the local cloud; its data stay"
-            ),
-            title="Where to go from here",
-            title_align="left",
-        )
+        f"""\
+  eval "$(.venvs/dev/bin/python -m localcloud env)"   # every AWS tool now speaks to the local cloud
+  export PATH="$PWD/.venvs/cli/bin:$PATH"             # the AWS CLI, if you have none
+  aws s3 cp my-cars.csv s3://{stack.bucket}/raw/
+  aws sagemaker describe-endpoint --endpoint-name {stack.endpoint}
+  .venvs/dev/bin/python -m localcloud mail --latest
+
+  make explain    from the endpoint that serves back to the data
+  make demo       new listings meet the model in service
+  make stop       end the local cloud; its data stay""",
+        markup=False,
     )
+
+
+def section(title: str) -> None:
+    console.print(f"\n[bold cyan]{title}[/bold cyan]")
+
+
+def line(name: str, value: str) -> None:
+    console.print(f"  {name:<24}{value}", markup=False)
 
 
 def run(stack: Stack, state: Path) -> None:
@@ -248,7 +254,7 @@ def run(stack: Stack, state: Path) -> None:
         console.print(wait_for_mail(state, identifier).body, markup=False)
         raise DemoError(f"the run ended as {execution['status']}: {execution.get('error')}; the mail above says why")
     price, seconds = predict(stack), time.monotonic() - dropped
-    console.print(f"  the run ended after {ended - dropped:.1f} s as {execution['status']}\n")
+    console.print(f"  the run ended after {ended - dropped:.1f} s as {execution['status']}")
     show_gate(run_record(stack, identifier))
     show_service(stack, price, seconds)
     show_mail(wait_for_mail(state, identifier))
