@@ -1,0 +1,338 @@
+"""Training and transform jobs against a real local cloud, with the real XGBoost."""
+
+import gzip
+import io
+import json
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from localcloud.sagemaker.service import SageMakerService
+from tests.integration.conftest import Cloud, unique, wait_for, watch_events
+from tests.integration.sagemaker_requests import (
+    LINEAR_LEARNER,
+    ROLE,
+    XGBOOST,
+    Document,
+    channel,
+    end,
+    numbers,
+    training,
+    transform,
+)
+
+PARAMETERS = {"num_round": "5", "eval_metric": "rmse,mae", "objective": "reg:squarederror", "nthread": "1"}
+FOREVER = {**PARAMETERS, "num_round": "1000000", "num_parallel_tree": "300"}  # few rounds, and so few lines, a second
+
+
+@pytest.fixture(scope="module")
+def bucket(cloud: Cloud) -> str:
+    """A bucket with rows to train on below train/ and validation/."""
+    name = unique("training")
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket=name)
+    for prefix in ("train", "validation"):
+        s3.put_object(Bucket=name, Key=f"{prefix}/part-00000.csv", Body=numbers(300))
+    return name
+
+
+@pytest.fixture(scope="module")
+def trained(cloud: Cloud, bucket: str) -> Document:
+    """The description of a training job that has completed."""
+    return train(cloud, training(unique("trained"), bucket, PARAMETERS, Tags=[{"Key": "Stack", "Value": "cars"}]))
+
+
+@pytest.fixture(scope="module")
+def model(cloud: Cloud, trained: Document) -> str:
+    name: str = unique("model")
+    container = {"Image": XGBOOST, "ModelDataUrl": trained["ModelArtifacts"]["S3ModelArtifacts"]}
+    cloud.client("sagemaker").create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)
+    return name
+
+
+def train(cloud: Cloud, request: Document) -> Document:
+    client = cloud.client("sagemaker")
+    client.create_training_job(**request)
+    name = request["TrainingJobName"]
+    return end(lambda: client.describe_training_job(TrainingJobName=name), "TrainingJob")
+
+
+def score(cloud: Cloud, request: Document) -> Document:
+    client = cloud.client("sagemaker")
+    client.create_transform_job(**request)
+    name = request["TransformJobName"]
+    return end(lambda: client.describe_transform_job(TransformJobName=name), "TransformJob")
+
+
+def body(cloud: Cloud, bucket: str, key: str) -> bytes:
+    content: bytes = cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    return content
+
+
+def refused(call: Any, request: Document) -> dict[str, str]:
+    with pytest.raises(ClientError) as error:
+        call(**request)
+    details: dict[str, str] = error.value.response["Error"]
+    return details
+
+
+def log_lines(cloud: Cloud, group: str, prefix: str) -> list[str]:
+    logs = cloud.client("logs")
+    streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=prefix)["logStreams"]
+    return [
+        event["message"]
+        for stream in streams
+        for event in logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
+    ]
+
+
+def test_a_model_is_trained_and_packed(cloud: Cloud, bucket: str, trained: Document) -> None:
+    assert trained["TrainingJobStatus"] == trained["SecondaryStatus"] == "Completed"
+    name = trained["TrainingJobName"]
+    assert trained["ModelArtifacts"]["S3ModelArtifacts"] == f"s3://{bucket}/model/{name}/output/model.tar.gz"
+    packed = body(cloud, bucket, f"model/{name}/output/model.tar.gz")
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        assert archive.getnames() == ["xgboost-model"]
+
+
+def test_the_last_value_of_each_metric_is_described_and_told_to_cloudwatch(cloud: Cloud, trained: Document) -> None:
+    metrics = {metric["MetricName"]: metric["Value"] for metric in trained["FinalMetricDataList"]}
+    assert set(metrics) == {"train:rmse", "train:mae", "validation:rmse", "validation:mae"}
+    last = [
+        line for line in log_lines(cloud, "/aws/sagemaker/TrainingJobs", trained["TrainingJobName"]) if "[4]" in line
+    ]
+    assert f"#011validation-rmse:{metrics['validation:rmse']:.5f}" in last[0]
+    listed = cloud.client("cloudwatch").list_metrics(Namespace="/aws/sagemaker/TrainingJobs")["Metrics"]
+    dimensions = [{"Name": "TrainingJobName", "Value": trained["TrainingJobName"]}]
+    assert {item["MetricName"] for item in listed if item["Dimensions"] == dimensions} == set(metrics)
+
+
+def test_the_secondary_statuses_are_in_aws_order_without_gaps(trained: Document) -> None:
+    transitions = trained["SecondaryStatusTransitions"]
+    assert [item["Status"] for item in transitions] == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
+    assert all(item["StartTime"] <= item["EndTime"] for item in transitions)
+    assert [item["EndTime"] for item in transitions[:-1]] == [item["StartTime"] for item in transitions[1:]]
+    assert transitions[2]["StatusMessage"] == "Training image download completed. Training in progress."
+
+
+def test_every_change_of_status_is_an_event(cloud: Cloud, bucket: str) -> None:
+    so_far = watch_events(cloud, {"source": ["aws.sagemaker"], "detail-type": ["SageMaker Training Job State Change"]})
+    name = unique("told")
+    train(cloud, training(name, bucket, PARAMETERS, Tags=[{"Key": "Stack", "Value": "cars"}]))
+
+    def all_events() -> list[Document] | None:
+        found = [event for event in so_far() if event["detail"]["TrainingJobName"] == name]
+        return found if found and found[-1]["detail"]["SecondaryStatus"] == "Completed" else None
+
+    events = wait_for(all_events, "events of the job")
+    statuses = [event["detail"]["SecondaryStatus"] for event in events]
+    assert statuses == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
+    assert events[-1]["resources"] == [f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{name}"]
+    assert events[-1]["detail"]["Tags"] == {"Stack": "cars"}
+    assert events[-1]["detail"]["ModelArtifacts"]["S3ModelArtifacts"].endswith("model.tar.gz")
+
+
+def test_a_hyperparameter_that_the_algorithm_refuses_is_the_callers_error(cloud: Cloud, bucket: str) -> None:
+    job = train(cloud, training(unique("extra"), bucket, {**PARAMETERS, "rounds": "1"}))
+    assert job["TrainingJobStatus"] == job["SecondaryStatus"] == "Failed"
+    assert job["FailureReason"] == "ClientError: Extraneous hyperparameter found: rounds, exit code: 1"
+    assert job["ModelArtifacts"] == {}
+
+
+def test_linear_learner_trains_too(cloud: Cloud, bucket: str) -> None:
+    parameters = {"predictor_type": "regressor", "epochs": "5", "mini_batch_size": "100"}
+    job = train(cloud, training(unique("linear"), bucket, parameters, LINEAR_LEARNER))
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    metrics = {metric["MetricName"] for metric in job["FinalMetricDataList"]}
+    assert {"train:objective_loss", "validation:objective_loss", "validation:mse"} <= metrics
+
+
+def test_models_are_left_unpacked_when_compression_is_off(cloud: Cloud, bucket: str) -> None:
+    name = unique("plain")
+    output = {"S3OutputPath": f"s3://{bucket}/plain/", "CompressionType": "NONE"}
+    job = train(cloud, training(name, bucket, PARAMETERS, OutputDataConfig=output))
+    assert job["ModelArtifacts"]["S3ModelArtifacts"] == f"s3://{bucket}/plain/{name}/output/model/"
+    assert len(body(cloud, bucket, f"plain/{name}/output/model/xgboost-model")) > 100
+
+
+def test_gzip_channels_are_unpacked(cloud: Cloud, bucket: str) -> None:
+    cloud.client("s3").put_object(Bucket=bucket, Key="zipped/rows.csv.gz", Body=gzip.compress(numbers(200)))
+    channels = [channel("train", f"s3://{bucket}/zipped/") | {"CompressionType": "Gzip"}]
+    job = train(cloud, training(unique("zipped"), bucket, {"num_round": "1"}, InputDataConfig=channels))
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+
+
+def test_a_job_that_is_stopped_ends_as_stopped(cloud: Cloud, bucket: str) -> None:
+    name = unique("stopped")
+    client = cloud.client("sagemaker")
+    client.create_training_job(**training(name, bucket, FOREVER))
+    wait_for(lambda: "Training" in client.describe_training_job(TrainingJobName=name)["SecondaryStatus"], "training")
+    client.stop_training_job(TrainingJobName=name)
+    job = end(lambda: client.describe_training_job(TrainingJobName=name), "TrainingJob")
+    assert job["TrainingJobStatus"] == job["SecondaryStatus"] == "Stopped"
+    assert [item["Status"] for item in job["SecondaryStatusTransitions"]][-2:] == ["Stopping", "Stopped"]
+    assert "FailureReason" not in job
+    error = refused(client.stop_training_job, {"TrainingJobName": name})
+    assert error == {
+        "Code": "ValidationException",
+        "Message": "The request was rejected because the training job is in status Stopped.",
+    }
+
+
+def test_a_job_whose_time_is_up_says_so_in_its_secondary_status(cloud: Cloud, bucket: str) -> None:
+    limit = {"StoppingCondition": {"MaxRuntimeInSeconds": 3}}
+    job = train(cloud, training(unique("late"), bucket, FOREVER, **limit))
+    assert job["TrainingJobStatus"] == "Stopped"
+    assert job["SecondaryStatus"] == "MaxRuntimeExceeded"
+
+
+def test_an_empty_channel_is_refused_when_the_job_is_made(cloud: Cloud, bucket: str) -> None:
+    request = training(unique("empty"), bucket, PARAMETERS, InputDataConfig=[channel("train", f"s3://{bucket}/none/")])
+    error = refused(cloud.client("sagemaker").create_training_job, request)
+    assert error["Code"] == "ValidationException"
+    assert error["Message"].startswith(f'No S3 objects found under S3 URL "s3://{bucket}/none/" given in input data')
+
+
+REFUSED: list[tuple[Document, str]] = [
+    ({"AlgorithmSpecification": {"TrainingImage": XGBOOST, "TrainingInputMode": "Pipe"}}, "the input mode Pipe"),
+    ({"AlgorithmSpecification": {"TrainingImage": "x/kmeans:1", "TrainingInputMode": "File"}}, "repository 'kmeans'"),
+    (
+        {
+            "AlgorithmSpecification": {
+                "TrainingImage": LINEAR_LEARNER,
+                "TrainingInputMode": "File",
+                "MetricDefinitions": [{"Name": "a", "Regex": "(a)"}],
+            }
+        },
+        "You can't override the metric definitions for Amazon SageMaker algorithms.",
+    ),
+    ({"ResourceConfig": {"InstanceCount": 2, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}}, "InstanceCount 2"),
+    ({"ResourceConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large"}}, "'resourceConfig.volumeSizeInGB'"),
+    ({"InputDataConfig": [channel("train", "s3://b/a")] * 2}, "Channel names must be unique"),
+    ({"CheckpointConfig": {"S3Uri": "s3://b/c", "LocalPath": "/etc"}}, "CheckpointConfig.LocalPath must be"),
+    ({"RetryStrategy": {"MaximumRetryAttempts": 1}}, "RetryStrategy is not supported by the local SageMaker"),
+]
+
+
+@pytest.mark.parametrize(("members", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_what_cannot_be_carried_out_is_refused(cloud: Cloud, bucket: str, members: Document, message: str) -> None:
+    request = training(unique("refused"), bucket, PARAMETERS, **members)
+    error = refused(cloud.client("sagemaker").create_training_job, request)
+    assert error["Code"] == "ValidationException"
+    assert message in error["Message"]
+
+
+def test_checkpoints_come_back_and_are_kept_in_s3(cloud: Cloud, bucket: str, tmp_path: Path) -> None:
+    """With a stand-in program, because neither algorithm writes checkpoints here."""
+    from localcloud.sagemaker.mirror import Mirror
+
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    (folder / "old").write_text("1")
+    service = SageMakerService(tmp_path, cloud.endpoint_url, cloud.region, "000000000000", cloud.image_python)
+    cloud.client("s3").put_object(Bucket=bucket, Key="checkpoints/old", Body=b"1")
+    with Mirror(service.aws, folder, f"s3://{bucket}/checkpoints", deletes=True):
+        (folder / "old").unlink()
+        (folder / "new").write_text("2")
+    listed = cloud.client("s3").list_objects_v2(Bucket=bucket, Prefix="checkpoints/")["Contents"]
+    assert [item["Key"] for item in listed] == ["checkpoints/new"]
+
+
+# Transform --------------------------------------------------------------------------------------------------------
+
+
+def test_every_object_below_the_prefix_is_scored(cloud: Cloud, bucket: str, model: str) -> None:
+    s3 = cloud.client("s3")
+    s3.put_object(Bucket=bucket, Key="score/a.csv", Body=b"1,2\n3,4\n5,6\n")
+    s3.put_object(Bucket=bucket, Key="score/deep/b.csv", Body=b"1,2")
+    name = unique("scored")
+    job = score(cloud, transform(name, model, f"s3://{bucket}/score", f"s3://{bucket}/scores/{name}"))
+    assert job["TransformJobStatus"] == "Completed", job.get("FailureReason")
+    first = body(cloud, bucket, f"scores/{name}/a.csv.out").decode()
+    second = body(cloud, bucket, f"scores/{name}/deep/b.csv.out").decode()
+    assert first.endswith("\n")
+    scores = [json.loads(line)["score"] for line in first.splitlines()]
+    assert len(scores) == 3
+    assert [json.loads(line)["score"] for line in second.splitlines()] == scores[:1]
+    data_log = log_lines(cloud, "/aws/sagemaker/TransformJobs", f"{name}/i-")
+    assert "MaxConcurrentTransforms=1, MaxPayloadInMB=6, BatchStrategy=MULTI_RECORD" in data_log
+
+
+def test_answers_stay_in_order_when_several_requests_are_under_way(cloud: Cloud, bucket: str, model: str) -> None:
+    rows = [f"{n % 17},{n % 5}" for n in range(40)]
+    cloud.client("s3").put_object(Bucket=bucket, Key="order/a.csv", Body="\n".join(rows).encode())
+    outputs = []
+    for members in ({"BatchStrategy": "SingleRecord", "MaxConcurrentTransforms": 8}, {"BatchStrategy": "MultiRecord"}):
+        name = unique("order")
+        job = score(cloud, transform(name, model, f"s3://{bucket}/order/", f"s3://{bucket}/ordered/{name}", **members))
+        assert job["TransformJobStatus"] == "Completed", job.get("FailureReason")
+        outputs.append(body(cloud, bucket, f"ordered/{name}/a.csv.out"))
+    assert outputs[0] == outputs[1]
+    assert outputs[0].count(b"\n") == 40
+
+
+def test_a_record_that_the_model_refuses_fails_the_job_and_the_data_log_says_why(
+    cloud: Cloud, bucket: str, model: str
+) -> None:
+    cloud.client("s3").put_object(Bucket=bucket, Key="bad/a.csv", Body=b"one,two\n")
+    name = unique("bad")
+    job = score(cloud, transform(name, model, f"s3://{bucket}/bad/", f"s3://{bucket}/scores"))
+    assert job["TransformJobStatus"] == "Failed"
+    assert job["FailureReason"] == "ClientError: See job logs for more information"
+    lines = log_lines(cloud, "/aws/sagemaker/TransformJobs", f"{name}/i-")
+    assert any(line.startswith(f"{bucket}/bad/a.csv: Bad HTTP status received from algorithm: 4") for line in lines)
+
+
+def test_a_line_that_is_too_large_fails_the_job(cloud: Cloud, bucket: str, model: str) -> None:
+    cloud.client("s3").put_object(Bucket=bucket, Key="large/a.csv", Body=b"1," + b"2" * 1_200_000)
+    name = unique("large")
+    job = score(cloud, transform(name, model, f"s3://{bucket}/large/", f"s3://{bucket}/scores", MaxPayloadInMB=1))
+    assert job["FailureReason"] == "ClientError: See job logs for more information"
+    assert any(
+        "Too much data for max payload size: line 1 is larger than 1048576 bytes" in line
+        for line in log_lines(cloud, "/aws/sagemaker/TransformJobs", f"{name}/i-")
+    )
+
+
+def test_a_model_that_cannot_start_fails_the_job(cloud: Cloud, bucket: str) -> None:
+    with tarfile.open(fileobj=(packed := io.BytesIO()), mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("xgboost-model"), io.BytesIO())
+    cloud.client("s3").put_object(Bucket=bucket, Key="broken/model.tar.gz", Body=packed.getvalue())
+    cloud.client("s3").put_object(Bucket=bucket, Key="one/a.csv", Body=b"1,2")
+    model = unique("broken")
+    container = {"Image": XGBOOST, "ModelDataUrl": f"s3://{bucket}/broken/model.tar.gz"}
+    cloud.client("sagemaker").create_model(ModelName=model, PrimaryContainer=container, ExecutionRoleArn=ROLE)
+    job = score(cloud, transform(unique("broken"), model, f"s3://{bucket}/one/", f"s3://{bucket}/scores"))
+    assert job["TransformJobStatus"] == "Failed"
+    assert job["FailureReason"].startswith("AlgorithmError: ")
+
+
+def test_a_transform_job_can_be_stopped(cloud: Cloud, bucket: str, model: str) -> None:
+    name = unique("long")
+    client = cloud.client("sagemaker")
+    rows = "\n".join("1,2" for _ in range(100_000)).encode()
+    cloud.client("s3").put_object(Bucket=bucket, Key="long/a.csv", Body=rows)
+    client.create_transform_job(
+        **transform(name, model, f"s3://{bucket}/long/", f"s3://{bucket}/scores", BatchStrategy="SingleRecord")
+    )
+    started = time.monotonic()
+    client.stop_transform_job(TransformJobName=name)
+    job = end(lambda: client.describe_transform_job(TransformJobName=name), "TransformJob")
+    assert job["TransformJobStatus"] == "Stopped"
+    assert time.monotonic() - started < 10
+
+
+def test_a_transform_job_needs_a_model_and_an_input(cloud: Cloud, bucket: str, model: str) -> None:
+    create = cloud.client("sagemaker").create_transform_job
+    error = refused(create, transform(unique("t"), "no-such-model", f"s3://{bucket}/train/", f"s3://{bucket}/scores"))
+    arn = "arn:aws:sagemaker:us-east-1:000000000000:model/no-such-model"
+    assert error == {"Code": "ValidationException", "Message": f'Could not find model "{arn}".'}
+    error = refused(create, transform(unique("t"), model, f"s3://{bucket}/none/", f"s3://{bucket}/scores"))
+    assert error["Message"].startswith("No S3 objects found under S3 URL")
+    processing = {"InputFilter": "$[1:]"}
+    request = transform(unique("t"), model, f"s3://{bucket}/train/", f"s3://{bucket}/scores", DataProcessing=processing)
+    assert "DataProcessing.InputFilter '$[1:]' is not supported" in refused(create, request)["Message"]
