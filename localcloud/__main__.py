@@ -88,7 +88,9 @@ def _up(arguments: argparse.Namespace) -> int:
     started = process.start(settings, _show_progress)
     if started and sys.stderr.isatty():
         print(file=sys.stderr)
-    print(f"The local cloud {'is' if started else 'was already'} up at {settings.endpoint_url} (state: {settings.state})")
+    print(
+        f"The local cloud {'is' if started else 'was already'} up at {settings.endpoint_url} (state: {settings.state})"
+    )
     print('To use it from this shell: eval "$(python -m localcloud env)", which sets')
     for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
         print(f"  export {name}={variables(settings.port, settings.region)[name]}")
@@ -183,7 +185,9 @@ def _mail(arguments: argparse.Namespace) -> int:
         raise process.ProcessError(f"No mail {number}: {have} in {arguments.state / 'mail'}.")
     mail = mails[number - 1]
     received = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}"
-    print(f"To:      {mail.recipient}\nDate:    {received}\nSubject: {mail.subject}\nFile:    {mail.path}\n\n{mail.body}")
+    print(
+        f"To:      {mail.recipient}\nDate:    {received}\nSubject: {mail.subject}\nFile:    {mail.path}\n\n{mail.body}"
+    )
     return 0
 
 

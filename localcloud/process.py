@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +72,10 @@ def _description(state: Path) -> dict[str, Any]:
     for _ in range(50):
         try:
             description: dict[str, Any] = json.loads((state / "server.json").read_text())
-            return description
         except (FileNotFoundError, ValueError):
             time.sleep(0.02)
+        else:
+            return description
     raise ProcessError(f"{state / 'server.json'} cannot be read although a server runs. End it and try again.")
 
 
@@ -125,18 +126,20 @@ def require_free_port(port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-            return
         except PermissionError as error:
             raise ProcessError(f"Port {port} needs privileges. Choose one above 1023 with --port.") from error
-        except OSError:
-            pass
+        except OSError as error:
+            raise _port_taken(port) from error
+
+
+def _port_taken(port: int) -> ProcessError:
     if other := status(port, timeout_seconds=1.0):
         owner = f"the local cloud of {other['state']} (process {other['pid']})"
         remedy = f"Stop it: python -m localcloud down --state {other['state']}"
     else:
         owner = "another program"
         remedy = f"See which one: lsof -nP -iTCP:{port} -sTCP:LISTEN"
-    raise ProcessError(f"Port {port} is in use by {owner}. {remedy}; or choose another port with --port.")
+    return ProcessError(f"Port {port} is in use by {owner}. {remedy}; or choose another port with --port.")
 
 
 def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
@@ -168,7 +171,9 @@ def _wait_until_ready(
                 progress(f"Warning: {answer['problem']}\n")
             return
         if child and child.poll() is not None:
-            raise ProcessError(f"The local cloud ended while it started (exit code {child.returncode}).\n{_tail(settings)}")
+            raise ProcessError(
+                f"The local cloud ended while it started (exit code {child.returncode}).\n{_tail(settings)}"
+            )
         progress(".")
         time.sleep(0.1)
     raise ProcessError(f"The local cloud was not ready within {_START_SECONDS:.0f} s.\n{_tail(settings)}")
@@ -190,10 +195,8 @@ def stop(state: Path, progress: Callable[[str], None] = lambda _: None) -> bool:
     if not running:
         return False
     for signal_number, patience in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
-        try:
+        with suppress(ProcessLookupError):
             os.kill(running["pid"], signal_number)
-        except ProcessLookupError:
-            pass
         if _ended(state, patience, progress):
             _reap(state)
             return True

@@ -4,8 +4,9 @@ What changes, each with its test in tests/integration/test_engine_executions.py:
 
 * Stopping an execution, a state's or an execution's TimeoutSeconds, and a failing branch end what runs below them.
   A stopped execution stays ABORTED. An execution that times out ends TIMED_OUT.
-* Parallel in JSONata has Arguments, Assign and Output, and Succeed has Output. Branches have their own `$states.context.State` and their own
-  variables (an outer variable is readable, an assignment stays inside), and their states are in the history.
+* Parallel in JSONata has Arguments, Assign and Output, and Succeed has Output. Branches have their own
+  `$states.context.State` and their own variables (an outer variable is readable, an assignment stays inside), and
+  their states are in the history.
 * `States.Runtime` and `States.DataLimitExceeded` cannot be caught; a payload above 256 KiB is the latter.
 * Executions that a restart interrupts say so in an event (`announce_interrupted`).
 
@@ -90,7 +91,9 @@ def _walk(execution: JsonObject) -> Any:
     try:
         definition, value = json.loads(machine["definition"]), json.loads(execution["input"])
     except ValueError as error:
-        raise sfn._ExecutionError("States.Runtime", f"Neither definition nor input may be invalid JSON: {error}") from error
+        raise sfn._ExecutionError(
+            "States.Runtime", f"Neither definition nor input may be invalid JSON: {error}"
+        ) from error
     ctx = _context(execution, machine, definition, value)
     name: str | None = definition.get("StartAt", "")
     while name is not None:
@@ -260,11 +263,8 @@ def _run_together(branches: list[JsonObject], effective: Any, execution: JsonObj
 
 
 def _as_execution_error(error: Exception) -> Exception:
-    sfn = _sfn()
-    if isinstance(error, sfn._ExecutionError):
-        return error
-    failure: Exception = sfn._ExecutionError("States.BranchFailed", str(error))
-    return failure
+    known: type[Exception] = _sfn()._ExecutionError
+    return error if isinstance(error, known) else known("States.BranchFailed", str(error))
 
 
 def _make_run_map_items(original: Handler) -> Handler:
@@ -275,7 +275,9 @@ def _make_run_map_items(original: Handler) -> Handler:
     return run_map_items
 
 
-def _run_branch(states: JsonObject, start_at: str | None, input_data: Any, execution: JsonObject, ctx: JsonObject) -> Any:
+def _run_branch(
+    states: JsonObject, start_at: str | None, input_data: Any, execution: JsonObject, ctx: JsonObject
+) -> Any:
     """Run the states of one branch (or Map item) to its end; a failure ends its siblings."""
     own = {**ctx, "variables": dict(ctx.get("variables", {}))}
     scope = scopes.current()
@@ -284,14 +286,16 @@ def _run_branch(states: JsonObject, start_at: str | None, input_data: Any, execu
         while name:
             scopes.leave_if_ended()
             value, name = _run_state(states, name, value, execution, own)
-        return value
     except BaseException:
         if scope:
             scope.cancel()
         raise
+    return value
 
 
-def _run_state(states: JsonObject, name: str, value: Any, execution: JsonObject, ctx: JsonObject) -> tuple[Any, str | None]:
+def _run_state(
+    states: JsonObject, name: str, value: Any, execution: JsonObject, ctx: JsonObject
+) -> tuple[Any, str | None]:
     sfn = _sfn()
     state = states.get(name)
     if not state:
@@ -308,7 +312,9 @@ def _run_state(states: JsonObject, name: str, value: Any, execution: JsonObject,
     return value, following
 
 
-def _perform(kind: str, state: JsonObject, value: Any, execution: JsonObject, ctx: JsonObject) -> tuple[Any, str | None]:
+def _perform(
+    kind: str, state: JsonObject, value: Any, execution: JsonObject, ctx: JsonObject
+) -> tuple[Any, str | None]:
     sfn = _sfn()
     if kind == "Succeed":
         if sfn._state_query_language(state, ctx) == "JSONata":

@@ -27,7 +27,9 @@ def register(state: Path, endpoint_url: str) -> None:
             **fifo: Any,
         ) -> None:
             original(topic_arn, msg_id, message, subject, message_structure, message_attributes, **fifo)
-            _deliver(state, endpoint_url, topic_arn, msg_id, message, subject, message_structure, message_attributes or {})
+            _deliver(
+                state, endpoint_url, topic_arn, msg_id, message, subject, message_structure, message_attributes or {}
+            )
 
         return fanout
 

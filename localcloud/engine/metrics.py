@@ -64,7 +64,9 @@ def embedded_metrics(log_text: str) -> Iterator[tuple[str, str, float, str, dict
             log.warning("a line is not in the embedded metric format (%r): %.200s", error, line)
 
 
-def _values(document: JsonObject, directives: list[JsonObject]) -> Iterator[tuple[str, str, float, str, dict[str, str]]]:
+def _values(
+    document: JsonObject, directives: list[JsonObject]
+) -> Iterator[tuple[str, str, float, str, dict[str, str]]]:
     for directive in directives:
         for names in directive.get("Dimensions") or [[]]:
             dimensions = {name: str(document[name]) for name in names}
@@ -129,7 +131,9 @@ def judge(alarm: JsonObject, values: list[float | None]) -> str | None:
 def _reason(alarm: JsonObject, values: list[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
-        return f"No datapoints were received for {len(values)} period(s); missing data is treated as {_treatment(alarm)}."
+        return (
+            f"No datapoints were received for {len(values)} period(s); missing data is treated as {_treatment(alarm)}."
+        )
     return (
         f"Threshold Crossed: {len(known)} out of the last {len(values)} datapoints {known} compared with the threshold "
         f"({float(alarm['Threshold'])}) by {alarm['ComparisonOperator']}."

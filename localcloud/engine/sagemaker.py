@@ -147,7 +147,8 @@ def _run_sdk_task(sagemaker: SageMaker, resource: str, arguments: JsonObject) ->
     except AwsError as error:
         name = _NAMED_ERRORS.get(error.code, "SageMakerException")
         raise _fail(f"SageMaker.{name}", _sdk_cause(error.message, "SageMaker", error.status)) from error
-    return sdk_output(result, _output_shape("sagemaker", operation))
+    output: JsonObject = sdk_output(result, _output_shape("sagemaker", operation))
+    return output
 
 
 def _run_runtime_task(client: Callable[[str], Any], resource: str, arguments: JsonObject) -> JsonObject:

@@ -30,7 +30,8 @@ class Scope:
     def __init__(self, parent: "Scope | None" = None, execution: dict[str, Any] | None = None) -> None:
         self._parent = parent
         self._cancelled = threading.Event()
-        self.execution = execution if execution is not None else (parent.execution if parent else None)
+        inherited: dict[str, Any] | None = parent.execution if parent else None
+        self.execution: dict[str, Any] | None = execution if execution is not None else inherited
 
     def cancel(self) -> None:
         self._cancelled.set()

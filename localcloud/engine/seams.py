@@ -77,6 +77,7 @@ SEAMS = (
         "Worker.invoke",
         "(self, event, request_id, trace_id, depth, durable, invoked_function_arn)",
     ),
+    Seam("core.lambda_runtime", "Worker._spawn", "(self)"),
     Seam("core.lambda_runtime", "reset", "()"),
     Seam("services.cloudwatch", "_alarms", "AccountRegionScopedDict"),
     Seam("services.cloudwatch", "_calc_stats", "(points)"),
@@ -108,6 +109,7 @@ SEAMS = (
     Seam("services.lambda_svc", "_execute_function_warm", "(func, event, request_id)"),
     Seam("services.lambda_svc", "_execution_record_for_config", "(func, config)"),
     Seam("services.lambda_svc", "_get_func_record_for_ref", "(function_ref)"),
+    Seam("services.lambda_svc", "_resolve_layer_zip", "(attachment)"),
     Seam("services.lambda_svc", "invoke_async_with_retry", "(func, event)"),
     Seam(
         "services.s3",

@@ -21,7 +21,11 @@ _TICK_SECONDS = 5.0
 _GRACE_SECONDS = 2.0
 _LAST_RESORT_SECONDS = 15.0
 _READ_ACTIONS = ("Describe", "Get", "List", "Filter", "BatchGet", "Query", "Scan", "Lookup")
-_RUNNING_JOBS = (("ListProcessingJobs", "Processing"), ("ListTrainingJobs", "Training"), ("ListTransformJobs", "Transform"))
+_RUNNING_JOBS = (
+    ("ListProcessingJobs", "Processing"),
+    ("ListTrainingJobs", "Training"),
+    ("ListTransformJobs", "Transform"),
+)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -68,13 +72,14 @@ class _Server:
 
     def register(self) -> None:
         """Put this package's parts into MiniStack."""
-        from localcloud.engine import events, executions, functions, mail, metrics, persistence, sagemaker
+        from localcloud.engine import events, executions, functions, layers, mail, metrics, persistence, sagemaker
 
         blobs = self._settings.state / "engine" / "blobs"
         persistence.prune_blobs(blobs.parent, blobs)
         persistence.register(blobs)
         executions.register()
         functions.register()
+        layers.register(self._settings.state / "tmp" / "layers")
         events.register()
         metrics.register()
         mail.register(self._settings.state, self._settings.endpoint_url)
@@ -83,7 +88,8 @@ class _Server:
     def _client(self, service: str) -> Any:
         import boto3
 
-        return boto3.client(service, endpoint_url=self._settings.endpoint_url)
+        make: Any = boto3.client  # its stubs know services by literal names only
+        return make(service, endpoint_url=self._settings.endpoint_url)
 
     async def serve(self) -> None:
         from hypercorn.asyncio import serve

@@ -47,7 +47,8 @@ class Cloud:
 
     def client(self, name: str) -> Any:
         """A boto3 client of this cloud that reads neither the environment nor ~/.aws, and does not retry."""
-        return boto3.client(
+        make: Any = boto3.client  # its stubs know services by literal names only
+        return make(
             name,
             endpoint_url=self.endpoint_url,
             region_name=self.region,

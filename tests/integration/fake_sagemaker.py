@@ -35,7 +35,9 @@ class FakeSageMaker:
             return {"ModelName": request["ModelName"], "CreationTime": 1_700_000_000.25, "ExecutionRoleArn": None}
         return {}
 
-    async def http(self, method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> tuple[Any, ...]:
+    async def http(
+        self, method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject
+    ) -> tuple[Any, ...]:
         time.sleep(float(headers.get("x-fake-seconds", 0)))  # blocks on purpose: the engine must stand it
         await asyncio.sleep(0)
         if path.startswith("/endpoints/"):

@@ -22,9 +22,7 @@ def make_bucket(cloud: Cloud, *, versioned: bool = True, key_arn: str | None = N
         default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key_arn}
         rules = [{"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}]
         s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": rules})
-    s3.put_bucket_notification_configuration(
-        Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
-    )
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
     return bucket
 
 
@@ -149,7 +147,7 @@ def test_a_topic_sends_mail_to_its_subscribers_and_a_link_ends_the_subscription(
     topic = sns.create_topic(Name=topic_name, Attributes={"DisplayName": "Perennial Überblick"})["TopicArn"]
     subscription = sns.subscribe(TopicArn=topic, Protocol="email", Endpoint=address)["SubscriptionArn"]
     assert subscription.startswith(topic)
-    body = "RMSE 2,100 USD – accepted.\nhttps://example.com/?a=1&b=2\n" + "long " * 400
+    body = "RMSE 2,100 € accepted.\nhttps://example.com/?a=1&b=2\n" + "long " * 400
 
     sns.publish(TopicArn=topic, Subject="Model in service", Message=body)
 

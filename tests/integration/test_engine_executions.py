@@ -65,7 +65,9 @@ def test_succeed_and_parallel_have_jsonata_output_and_assign(cloud: Cloud) -> No
         "Both": {
             "Type": "Parallel",
             "Arguments": {"n": "{% $states.input.n + 1 %}"},
-            "Branches": [branch({"Type": "Pass", "Output": f"{{% $states.input.n * {k} %}}", "End": True}) for k in (1, 10)],
+            "Branches": [
+                branch({"Type": "Pass", "Output": f"{{% $states.input.n * {k} %}}", "End": True}) for k in (1, 10)
+            ],
             "Assign": {"total": "{% $sum($states.result) %}"},
             "Output": {"parts": "{% $states.result %}"},
             "Next": "Done",

@@ -1,12 +1,14 @@
 """Lambda functions in the local cloud: errors, environment and metrics as on AWS."""
 
+import io
 import json
 import time
+import zipfile
 from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Cloud, make_function, wait_for
+from tests.integration.conftest import Cloud, make_function, unique, wait_for
 
 
 def invoke(cloud: Cloud, function: str, event: Any = None) -> tuple[str | None, Any]:
@@ -15,7 +17,13 @@ def invoke(cloud: Cloud, function: str, event: Any = None) -> tuple[str | None, 
 
 
 def test_the_payload_of_a_failed_invocation_names_class_message_and_stack(cloud: Cloud) -> None:
-    source = "class PriceError(ValueError): pass\ndef check():\n    raise PriceError('-3')\ndef handler(event, context):\n    check()\n"
+    source = """
+class PriceError(ValueError): pass
+def check():
+    raise PriceError('-3')
+def handler(event, context):
+    check()
+"""
 
     failed, payload = invoke(cloud, make_function(cloud, source))
 
@@ -28,7 +36,12 @@ def test_the_payload_of_a_failed_invocation_names_class_message_and_stack(cloud:
 @pytest.mark.parametrize(
     ("source", "handler", "error_type", "message"),
     [
-        ("import nowhere", "app.handler", "Runtime.ImportModuleError", "Unable to import module 'app': No module named 'nowhere'"),
+        (
+            "import nowhere",
+            "app.handler",
+            "Runtime.ImportModuleError",
+            "Unable to import module 'app': No module named 'nowhere'",
+        ),
         ("", "app.main", "Runtime.HandlerNotFound", "Handler 'main' missing on module 'app'"),
         ("raise KeyError('TABLE')", "app.handler", "KeyError", "'TABLE'"),
     ],
@@ -97,3 +110,19 @@ def handler(event, context):
 
     points = wait_for(statistics, "the metric")
     assert (sum(p["Sum"] for p in points), sum(p["SampleCount"] for p in points)) == (5, 2)
+
+
+def test_functions_share_one_unpacked_copy_of_a_layer(cloud: Cloud) -> None:
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("python/shared.py", "WHERE = __file__\n")
+    content = {"ZipFile": package.getvalue()}
+    layer = cloud.client("lambda").publish_layer_version(LayerName=unique("layer"), Content=content)
+    source = "import shared\ndef handler(event, context):\n    return shared.WHERE\n"
+    functions = [make_function(cloud, source, Layers=[layer["LayerVersionArn"]]) for _ in range(2)]
+
+    answers = [invoke(cloud, function) for function in functions]
+
+    assert answers[0] == answers[1]
+    assert answers[0][0] is None
+    assert answers[0][1].startswith(str(cloud.state / "tmp" / "layers"))

@@ -109,7 +109,9 @@ def test_env_runs_a_command_against_the_running_one(cloud: Cloud) -> None:
 
 
 def test_env_prints_what_a_shell_can_evaluate(cloud: Cloud) -> None:
-    script = f'eval "$({sys.executable} -m localcloud env --state {cloud.state})"; echo "$AWS_ENDPOINT_URL/$AWS_PROFILE"'
+    script = (
+        f'eval "$({sys.executable} -m localcloud env --state {cloud.state})"; echo "$AWS_ENDPOINT_URL/$AWS_PROFILE"'
+    )
     variables = {**environment(1), "AWS_PROFILE": "nobody"}
 
     shell = subprocess.run(
@@ -160,7 +162,14 @@ def test_a_shutdown_that_is_held_up_ends_all_the_same(state: Path) -> None:
     """A custom resource whose function never answers keeps MiniStack from ending in order."""
     port, place = free_port(), ("--state", str(state))
     assert run("up", "--port", str(port), *place).returncode == 0
-    template = {"Resources": {"Never": {"Type": "Custom::Never", "Properties": {"ServiceToken": "arn:aws:lambda:us-east-1:000000000000:function:mute"}}}}
+    template = {
+        "Resources": {
+            "Never": {
+                "Type": "Custom::Never",
+                "Properties": {"ServiceToken": "arn:aws:lambda:us-east-1:000000000000:function:mute"},
+            }
+        }
+    }
     script = f"""
 import boto3, io, zipfile
 package = io.BytesIO()

@@ -23,9 +23,10 @@ SYNC = "arn:aws:states:::sagemaker:createTrainingJob.sync"
 def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     settings = Settings(free_port(), tmp_path_factory.mktemp("fake"))
     command = [sys.executable, "-m", "tests.integration.fake_sagemaker", str(settings.port), str(settings.state)]
-    with (settings.state / "server.log").open("wb") as log, subprocess.Popen(
-        command, cwd=PROJECT, stdout=log, stderr=log
-    ) as server:
+    with (
+        (settings.state / "server.log").open("wb") as log,
+        subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log) as server,
+    ):
         wait_for(lambda: (process.status(settings.port) or {}).get("ready"), "the server")
         yield Cloud(settings)
         server.terminate()
@@ -65,7 +66,9 @@ def test_a_bucket_named_endpoints_is_still_a_bucket(fake: Cloud) -> None:
 def test_slow_invocations_hold_up_neither_one_another_nor_other_services(fake: Cloud) -> None:
     def invoke(_: int) -> None:
         client = fake.client("sagemaker-runtime")
-        client.meta.events.register("before-call", lambda params, **_: params["headers"].update({"x-fake-seconds": "1"}))
+        client.meta.events.register(
+            "before-call", lambda params, **_: params["headers"].update({"x-fake-seconds": "1"})
+        )
         client.invoke_endpoint(EndpointName="cars", Body=b"x")
 
     began = time.monotonic()
@@ -112,7 +115,10 @@ def test_a_state_that_times_out_stops_its_job(fake: Cloud) -> None:
 
 def test_a_failing_branch_stops_the_job_of_its_sibling(fake: Cloud) -> None:
     long = task(SYNC, {"TrainingJobName": "sibling", "Seconds": 60})
-    wait = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 1, "Next": "F"}, "F": {"Type": "Fail", "Error": "Other"}}}
+    wait = {
+        "StartAt": "Wait",
+        "States": {"Wait": {"Type": "Wait", "Seconds": 1, "Next": "F"}, "F": {"Type": "Fail", "Error": "Other"}},
+    }
     both = {"Type": "Parallel", "Branches": [long, wait], "End": True}
 
     ended = run_machine(fake, {"StartAt": "Both", "States": {"Both": both}})
@@ -122,7 +128,13 @@ def test_a_failing_branch_stops_the_job_of_its_sibling(fake: Cloud) -> None:
 
 
 def test_the_error_of_an_optimised_task_reaches_catch_under_its_name(fake: Cloud) -> None:
-    catch = [{"ErrorEquals": ["SageMaker.ResourceLimitExceededException"], "Output": "{% $states.errorOutput %}", "Next": "Caught"}]
+    catch = [
+        {
+            "ErrorEquals": ["SageMaker.ResourceLimitExceededException"],
+            "Output": "{% $states.errorOutput %}",
+            "Next": "Caught",
+        }
+    ]
     arguments = {"Raise": "SageMaker.ResourceLimitExceededException"}
 
     ended = run_machine(fake, task("arn:aws:states:::sagemaker:createModel", arguments, Catch=catch))

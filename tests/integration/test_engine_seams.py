@@ -73,7 +73,9 @@ def test_the_application_imports_nothing_of_ministack_outside_the_engine() -> No
     users = {
         path.relative_to(PROJECT).parts[:2]
         for path in sources
-        if any(line.strip().startswith(("import ministack", "from ministack")) for line in path.read_text().splitlines())
+        if any(
+            line.strip().startswith(("import ministack", "from ministack")) for line in path.read_text().splitlines()
+        )
     }
 
     assert users == {("localcloud", "engine")}

@@ -1,0 +1,73 @@
+"""Layers are unpacked once, where MiniStack unpacks them again for every worker of every function.
+
+A layer with numpy takes about a second and 80 MB each time; here its workers share one folder, named by the content's
+hash, and so also the byte code that the first of them compiles. The folder lies in <state>/tmp, emptied at each start.
+"""
+
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from localcloud.engine.seams import replace
+
+JsonObject = dict[str, Any]
+_unpacking = threading.Lock()
+
+
+def register(folder: Path) -> None:
+    """Replace the seam. MiniStack must be importable (the environment is set)."""
+    replace("core.lambda_runtime", "Worker._spawn", lambda original: _make_spawn(original, folder))
+
+
+def _make_spawn(original: Any, folder: Path) -> Any:
+    def spawn(self: Any) -> None:
+        """Give Python workers the shared folders, in the variable through which MiniStack's own script finds layers."""
+        config = self.config
+        if not config.get("Layers") or not str(config.get("Runtime", "")).startswith("python"):
+            original(self)
+            return
+        variables = dict((config.get("Environment") or {}).get("Variables") or {})
+        variables["_LAMBDA_LAYERS_DIRS"] = os.pathsep.join(str(path) for path in _unpacked(config["Layers"], folder))
+        self.config = {**config, "Layers": [], "Environment": {"Variables": variables}}
+        try:
+            original(self)
+        finally:
+            self.config = config
+
+    return spawn
+
+
+def _unpacked(layers: list[JsonObject | str], folder: Path) -> list[Path]:
+    from ministack.services import lambda_svc
+
+    paths = []
+    for layer in layers:
+        content = lambda_svc._resolve_layer_zip(layer)
+        if content:
+            paths.append(unpack(content, folder))
+        elif not (isinstance(layer, dict) and layer.get("CodeSize") == 0):
+            raise RuntimeError(f"The layer {layer} of the function has no content; publish it again.")
+    return paths
+
+
+def unpack(content: bytes, folder: Path) -> Path:
+    """The folder with the content of a zip file, made whole or not at all."""
+    path = folder / hashlib.sha256(content).hexdigest()
+    with _unpacking:
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(dir=folder))
+            try:
+                with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                    archive.extractall(draft)
+                draft.rename(path)
+            except BaseException:
+                shutil.rmtree(draft, ignore_errors=True)
+                raise
+    return path
