@@ -41,6 +41,7 @@ _PROGRAMS = {
 _OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
 _BACKLOG = 128
 _LAST_LINES = 12
+_TAIL_CHARACTERS = 600
 _LINE_BYTES = 64 * 1024
 STOP_GRACE_SECONDS = 30.0
 INVOCATION_TIMEOUT_SECONDS = 60.0
@@ -255,7 +256,9 @@ class Container:
                 self._log(text)
 
     def _tail(self) -> str:
-        return "Its last lines: " + (" | ".join(line for line in self._last_lines if line.strip()) or "(none)")
+        """The last lines of output; of long ones the end, because that is where Python says what went wrong."""
+        text = " | ".join(line.strip() for line in self._last_lines if line.strip(" ^"))
+        return f"Its last lines: {text[-_TAIL_CHARACTERS:] or '(none)'}"
 
 
 class ModelServer:

@@ -1,8 +1,10 @@
 """The metric definitions that SageMaker adds to a training job of a built-in algorithm, by image repository.
 
-The log's TAB reaches CloudWatch as the four characters `#011`, and XGBoost's expressions match those.
-Sources: sagemaker-xgboost-container, `algorithm_mode/metrics.py`; the definitions of linear-learner are those that a
-real job described. `rmse`, `r2`, `mae` and `roc_auc_score` come from the tuning page of the Developer Guide (2023).
+The log's TAB reaches CloudWatch as the four characters `#011`, and XGBoost's expressions match those. They take
+numbers as DescribeTrainingJob shows them on AWS, and NaN and infinity too, so that a run that ends in NaN does not
+show an earlier, better value. Sources: sagemaker-xgboost-container, `algorithm_mode/metrics.py` (whose group for the
+value would take the rest of the line); the definitions of linear-learner are those that a real job described, and
+`rmse`, `r2`, `mae` and `roc_auc_score` come from the tuning page of the Developer Guide (2023).
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from localcloud.sagemaker.algorithms.xgboost_hyperparameters import METRICS
 
 Definition = dict[str, str]
 
+_NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[-+]?nan|[-+]?inf)"
+
 
 def _xgboost() -> list[Definition]:
     return [
-        {"Name": f"{part}:{metric}", "Regex": rf".*\[[0-9]+\].*#011{part}-{re.escape(metric)}:(\S+)"}
+        {"Name": f"{part}:{metric}", "Regex": rf".*\[[0-9]+\].*#011{part}-{re.escape(metric)}:{_NUMBER}.*"}
         for part in ("train", "validation")
         for metric in METRICS
     ]

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ CONTENT_TYPES = {
     "recordio-protobuf": RECORDIO,
     "application/x-recordio-protobuf": RECORDIO,
 }
+DELIMITERS = ",;\t| "
 BLOCK_BYTES = 16 << 20
 NULLS = ["", "nan", "NaN", "NAN", "NA", "null", "NULL"]
 
@@ -64,7 +65,7 @@ def sniff_delimiter(path: Path) -> str:
     with path.open(encoding="utf-8", errors="ignore") as file:
         line = file.readline()
     try:
-        delimiter = csv.Sniffer().sniff(line).delimiter
+        delimiter = csv.Sniffer().sniff(line, DELIMITERS).delimiter
     except csv.Error as error:
         raise CustomerError(f"Could not determine delimiter on line {line[:50]}:\n{error}") from error
     log(f"Determined delimiter of CSV input is '{delimiter}'")
@@ -122,31 +123,31 @@ def _to_block(batch: Any) -> Block:
 
 
 class Spool:
-    """Blocks on disk: `rows` is one mapped array of shape (n_rows, n_columns)."""
+    """Blocks on disk: `rows` is one mapped array of shape (n_rows, n_columns), whose file has no name any more."""
 
     def __init__(self, blocks: Iterator[Block]) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the array that maps it
         self.lengths: list[int] = []
-        columns: int | None = None
-        for block in blocks:
-            if columns is None:
-                columns = block.shape[1]
-            elif block.shape[1] != columns:
-                raise CustomerError(
-                    f"Files differ in their number of columns: expected {columns}, got {block.shape[1]}."
-                )
-            self._file.write(block.data if block.flags.c_contiguous else block.tobytes())
-            self.lengths.append(block.shape[0])
-        self._file.flush()
-        self.rows = self._map(sum(self.lengths), columns or 0)
-
-    def _map(self, rows: int, columns: int) -> Block:
-        if rows == 0:
-            return np.empty((0, columns), dtype=np.float32)
-        mapped: Block = np.memmap(self._file, dtype=np.float32, mode="r", shape=(rows, columns))
-        return mapped
+        columns = 0
+        with tempfile.TemporaryFile() as file:
+            for block in blocks:
+                columns = columns or block.shape[1]
+                if block.shape[1] != columns:
+                    raise CustomerError(
+                        f"Files differ in their number of columns: expected {columns}, got {block.shape[1]}."
+                    )
+                file.write(block.data)
+                self.lengths.append(block.shape[0])
+            file.flush()
+            self.rows = _map(file, sum(self.lengths), columns)
 
     @property
     def blocks(self) -> list[Block]:
         """The same rows in the blocks in which they came."""
         return np.split(self.rows, np.cumsum(self.lengths)[:-1]) if self.lengths else []
+
+
+def _map(file: IO[bytes], rows: int, columns: int) -> Block:
+    if rows == 0:
+        return np.empty((0, columns), dtype=np.float32)
+    mapped: Block = np.memmap(file, dtype=np.float32, mode="r", shape=(rows, columns))
+    return mapped

@@ -23,12 +23,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parents[3]
 if not __package__:  # started by its path, as a container starts its entrypoint
-    sys.path[0] = str(PROJECT)
+    sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 from localcloud.sagemaker.containers import script_mode
 from localcloud.sagemaker.containers.serving_container import JSON, Request, Response, log, main
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 class ScriptApplication:

@@ -1,0 +1,353 @@
+"""The serving containers' answers, without their HTTP servers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn  # noqa: F401 - loaded first, because the stand-in keeps xgboost from importing it
+import xgboost
+
+from localcloud.sagemaker.algorithms.linear_model import LinearModel
+from localcloud.sagemaker.containers import linear_learner_serve, sklearn_serve, xgboost_serve
+from localcloud.sagemaker.containers.serving_container import Request, Response
+
+ROWS = np.random.default_rng(0).normal(size=(60, 3)).astype("f4")
+TWO_ROWS = b"1,2,3\n4,,6\n"
+JSON_LINES = "application/jsonlines"
+
+
+def ask(application: Any, body: bytes, content_type: str | None = "text/csv", accept: str | None = None) -> Response:
+    headers = {"content-type": content_type, "accept": accept}
+    answer: Response = application.invoke(Request(body, {key: text for key, text in headers.items() if text}))
+    return answer
+
+
+def booster(objective: str = "reg:squarederror", **parameters: Any) -> Any:
+    classes = parameters.get("num_class", 2)
+    labels = (np.abs(ROWS[:, 0]) * 10).astype(int) % classes
+    return xgboost.train({"objective": objective, **parameters}, xgboost.DMatrix(ROWS, label=labels), 3)
+
+
+def xgboost_application(*boosters: Any, **environment: str) -> xgboost_serve.XGBoostApplication:
+    return xgboost_serve.XGBoostApplication(boosters or [booster()], environment)
+
+
+class TestXGBoost:
+    def test_csv_is_one_prediction_a_line_and_an_empty_cell_is_missing(self) -> None:
+        model = booster()
+        answer = ask(xgboost_application(model), TWO_ROWS)
+
+        expected = model.predict(xgboost.DMatrix(np.array([[1, 2, 3], [4, np.nan, 6]])))
+        assert [float(line) for line in answer.body.decode().splitlines()] == expected.tolist()
+        assert answer.body.endswith(b"\n")
+        assert answer.content_type == "text/csv; charset=utf-8"
+
+    def test_json_and_json_lines_carry_scores(self) -> None:
+        as_json = ask(xgboost_application(), TWO_ROWS, accept="application/json")
+        as_lines = ask(xgboost_application(), TWO_ROWS, accept=JSON_LINES)
+
+        scores = json.loads(as_json.body)["predictions"]
+        assert [list(score) for score in scores] == [["score"], ["score"]]
+        assert [json.loads(line) for line in as_lines.body.splitlines()] == scores
+        assert (as_json.content_type, as_lines.content_type) == ("application/json", JSON_LINES)
+
+    def test_rows_of_several_classes_are_comma_separated_in_csv_and_lists_in_json(self) -> None:
+        application = xgboost_application(booster("multi:softprob", num_class=3))
+
+        assert [len(line.split(",")) for line in ask(application, TWO_ROWS).body.decode().splitlines()] == [3, 3]
+        lines = ask(application, TWO_ROWS, accept=JSON_LINES).body.splitlines()
+        assert [len(json.loads(line)["score"]) for line in lines] == [3, 3]
+
+    def test_libsvm_names_its_features(self) -> None:
+        application = xgboost_application()
+
+        assert ask(application, b"0:1 1:2 2:3\n0:4 2:6", "text/libsvm").body == ask(application, TWO_ROWS).body
+
+    def test_the_default_accept_comes_from_the_environment(self) -> None:
+        application = xgboost_application(SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT=JSON_LINES)
+
+        assert ask(application, TWO_ROWS).content_type == JSON_LINES
+        assert ask(application, TWO_ROWS, accept="*/*").content_type == JSON_LINES
+
+    def test_several_models_are_averaged(self) -> None:
+        models = [booster(), booster(eta=0.9)]
+        rows = np.array([[1, 2, 3]], dtype="f4")
+
+        mean = np.mean([model.predict(xgboost.DMatrix(rows)) for model in models])
+        assert float(ask(xgboost_application(*models), b"1,2,3").body) == pytest.approx(mean)
+
+    @pytest.mark.parametrize(
+        ("body", "content_type", "accept", "status", "text"),
+        [
+            (b"", "text/csv", None, 204, ""),
+            (b"1,2\n", "text/csv", None, 400, "Feature shape mismatch, expected: 3, got 2"),
+            (b"1,2,x\n", "text/csv", None, 415, "could not convert string to float: 'x' in row 0"),
+            (b"1,2,3\n4,5\n", "text/csv", None, 415, "row 1 has 2 columns, row 0 has 3"),
+            (b"7:1\n", "text/libsvm", None, 415, "index 7 in row 0, expected 0 to 2"),
+            (b"{}", "application/json", None, 415, "Content-type application/json is not supported"),
+            (b"x", "application/x-recordio-protobuf", None, 415, "is not supported by the local XGBoost"),
+            (b"1,2,3", "text/csv", "image/png", 406, "Accept type image/png is not supported"),
+            (b"1,2,3", "text/csv", "application/x-recordio-protobuf", 406, "is not supported by the local XGBoost"),
+        ],
+    )
+    def test_what_cannot_be_answered_has_the_containers_status(
+        self, body: bytes, content_type: str, accept: str | None, status: int, text: str
+    ) -> None:
+        answer = ask(xgboost_application(), body, content_type, accept)
+
+        assert answer.status == status
+        assert text in answer.body.decode()
+
+    def test_a_body_above_the_limit_is_refused(self) -> None:
+        assert ask(xgboost_application(MAX_CONTENT_LENGTH="4"), b"1,2,3").status == 413
+
+    def test_selected_content_is_answered_by_name(self) -> None:
+        selected = "predicted_label, probability,probabilities,labels,raw_score"
+        application = xgboost_application(booster("binary:logistic"), SAGEMAKER_INFERENCE_OUTPUT=selected)
+        probability = float(ask(xgboost_application(booster("binary:logistic")), b"1,2,3").body)
+
+        (row,) = json.loads(ask(application, b"1,2,3", accept="application/json").body)["predictions"]
+        assert row == {
+            "predicted_label": int(probability > 0.5),
+            "probability": probability,
+            "probabilities": [1 - probability, probability],
+            "labels": [0, 1],
+            "raw_score": probability,
+        }
+
+    def test_selected_content_that_the_objective_lacks_is_nan(self) -> None:
+        application = xgboost_application(SAGEMAKER_INFERENCE_OUTPUT="predicted_score,probability")
+
+        assert ask(application, b"1,2,3").body.decode().strip().split(",")[1] == "nan"
+
+    def test_execution_parameters_name_the_limit(self) -> None:
+        parameters = json.loads(xgboost_application().execution_parameters().body)
+
+        assert parameters["BatchStrategy"] == "MULTI_RECORD"
+        assert parameters["MaxPayloadInMB"] == 6
+        assert parameters["MaxConcurrentTransforms"] >= 1
+
+    @pytest.mark.filterwarnings("ignore:.*Unknown file format.*")
+    def test_the_loader_takes_every_visible_file(self, tmp_path: Path) -> None:
+        (tmp_path / "model").mkdir()
+        model = booster()
+        (tmp_path / "model/xgboost-model").write_bytes(model.save_raw("ubj"))
+        (tmp_path / "model/.hidden").write_text("no model")
+
+        assert float(ask(xgboost_serve.load(tmp_path), b"1,2,3").body) == model.predict(
+            xgboost.DMatrix(np.array([[1, 2, 3]]))
+        )
+
+    def test_a_file_that_is_no_model_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model/xgboost-model").write_text("no model")
+
+        with pytest.raises(RuntimeError, match=r"Model at .*xgboost-model cannot be loaded"):
+            xgboost_serve.load(tmp_path)
+
+
+def linear_application(kind: str = "regressor") -> linear_learner_serve.LinearLearnerApplication:
+    model = LinearModel(kind, np.array([1.0, 2.0, 3.0]), -14.0, 0.4, kind == "binary_classifier")
+    return linear_learner_serve.LinearLearnerApplication(model, "application/json")
+
+
+class TestLinearLearner:
+    def test_a_regressor_answers_scores_as_json_by_default(self) -> None:
+        answer = ask(linear_application(), b"1,2,3\n2,2,3\n")
+
+        assert json.loads(answer.body) == {"predictions": [{"score": 0.0}, {"score": 1.0}]}
+        assert answer.content_type == "application/json"
+
+    def test_a_classifier_adds_the_label_by_its_threshold(self) -> None:
+        answer = ask(linear_application("binary_classifier"), b"1,2,3\n0,2,3\n", accept=JSON_LINES)
+
+        first, second = (json.loads(line) for line in answer.body.splitlines())
+        assert first == {"score": 0.5, "predicted_label": 1}
+        assert second == {"score": pytest.approx(1 / (1 + np.e)), "predicted_label": 0}
+
+    @pytest.mark.parametrize(
+        ("body", "content_type"),
+        [
+            (b'{"instances": [{"features": [1, 2, 3]}]}', "application/json"),
+            (b'{"instances": [{"data": {"features": {"values": [1, 2, 3]}}}]}', "application/json"),
+            (b'{"features": [1, 2, 3]}\n', JSON_LINES),
+            (b"1,2,3", "text/csv; charset=utf-8"),
+            (b"1,2,3", None),
+        ],
+    )
+    def test_every_documented_form_of_a_request_is_read(self, body: bytes, content_type: str | None) -> None:
+        assert json.loads(ask(linear_application(), body, content_type).body) == {"predictions": [{"score": 0.0}]}
+
+    @pytest.mark.parametrize(
+        ("body", "content_type", "accept", "status", "text"),
+        [
+            (b"", "text/csv", None, 204, ""),
+            (b"1,2", "text/csv", None, 400, "record 0 has 2 features, expected 3"),
+            (b"1,,3", "text/csv", None, 400, "unable to evaluate payload provided"),
+            (b"1,nan,3", "text/csv", None, 400, "record 0 has a missing value"),
+            (b'{"rows": []}', "application/json", None, 400, "unable to evaluate payload provided"),
+            (b"x", "application/x-recordio-protobuf", None, 415, "not supported locally"),
+            (b"1,2,3", "text/csv", "text/csv", 406, "Accept type text/csv is not supported"),
+        ],
+    )
+    def test_what_cannot_be_answered_says_why(
+        self, body: bytes, content_type: str, accept: str | None, status: int, text: str
+    ) -> None:
+        answer = ask(linear_application(), body, content_type, accept)
+
+        assert answer.status == status
+        assert text in answer.body.decode()
+
+    def test_the_artefact_is_read_back(self, tmp_path: Path) -> None:
+        (tmp_path / "model").mkdir()
+        LinearModel("regressor", np.array([2.0]), 1.0).save(tmp_path / "model/model_algo-1")
+
+        assert json.loads(ask(linear_learner_serve.load(tmp_path), b"3").body) == {"predictions": [{"score": 7.0}]}
+
+    def test_another_archive_is_no_model(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "other.npz", weights=np.zeros(2))
+
+        with pytest.raises(ValueError, match="is not a model of the local Linear Learner"):
+            LinearModel.load(tmp_path / "other.npz")
+
+
+class UnsupportedFormatError(Exception):
+    """Named as the container's, which scripts import under several paths."""
+
+
+class TeapotError(Exception):
+    status_code = 418
+
+
+def script_application(tmp_path: Path, **functions: Any) -> sklearn_serve.ScriptApplication:
+    from types import SimpleNamespace
+
+    given = {"model_fn": lambda folder: folder, **functions}
+    script: Any = SimpleNamespace(**given)
+    return sklearn_serve.ScriptApplication(script, tmp_path, "application/json")
+
+
+class TestScriptMode:
+    def test_the_functions_are_called_in_turn(self, tmp_path: Path) -> None:
+        application = script_application(
+            tmp_path,
+            input_fn=lambda body, content_type: (body, content_type),
+            predict_fn=lambda data, model: [*data, model],
+            output_fn=lambda prediction, accept: (json.dumps([*prediction, accept]), "application/json"),
+        )
+
+        answer = ask(application, b"1,2", "text/csv", "text/csv")
+        assert json.loads(answer.body) == ["1,2", "text/csv", str(tmp_path), "text/csv"]
+        assert answer.content_type == "application/json"
+
+    @pytest.mark.parametrize(
+        ("content_type", "kind"),
+        [
+            ("text/csv", "str"),
+            ("application/json", "str"),
+            ("text/csv; charset=utf-8", "bytes"),
+            (JSON_LINES, "bytes"),
+        ],
+    )
+    def test_only_the_exact_text_types_arrive_as_text(self, tmp_path: Path, content_type: str, kind: str) -> None:
+        application = script_application(
+            tmp_path,
+            input_fn=lambda body, _: type(body).__name__,
+            predict_fn=lambda data, _: data,
+            output_fn=lambda prediction, _: (prediction, "text/csv"),
+        )
+
+        answer = ask(application, b"1", content_type)
+        assert answer.body.decode() == kind
+        assert answer.content_type == "text/csv; charset=utf-8"
+
+    def test_without_an_accept_the_output_function_gets_json(self, tmp_path: Path) -> None:
+        application = script_application(tmp_path, transform_fn=lambda *given: (given[3], given[3]))
+
+        assert ask(application, b"1").body == b"application/json"
+
+    def test_a_plain_string_goes_out_as_flask_sends_it(self, tmp_path: Path) -> None:
+        application = script_application(tmp_path, transform_fn=lambda *_: "1.5")
+
+        assert ask(application, b"1").content_type == "text/html; charset=utf-8"
+
+    def test_a_worker_response_keeps_its_status_and_type(self, tmp_path: Path) -> None:
+        from localcloud.sagemaker.containers.script_mode import WorkerResponse
+
+        application = script_application(
+            tmp_path, transform_fn=lambda *_: WorkerResponse("no", status=422, mimetype="text/plain")
+        )
+
+        assert ask(application, b"1") == Response(422, b"no", "text/plain; charset=utf-8")
+
+    @pytest.mark.parametrize(
+        ("place", "error", "status"),
+        [
+            ("input_fn", UnsupportedFormatError("text/x"), 415),
+            ("output_fn", UnsupportedFormatError("text/x"), 406),
+            ("predict_fn", UnsupportedFormatError("text/x"), 500),
+            ("input_fn", ValueError("record 3: mileage must be at least 0, got -1"), 500),
+            ("predict_fn", TeapotError("short and stout"), 418),
+        ],
+    )
+    def test_errors_become_statuses_with_their_text(
+        self, tmp_path: Path, place: str, error: Exception, status: int
+    ) -> None:
+        def fail(*_: Any) -> Any:
+            raise error
+
+        functions: dict[str, Any] = {name: lambda first, *_: first for name in ("input_fn", "predict_fn", "output_fn")}
+        answer = ask(script_application(tmp_path, **functions | {place: fail}), b"1")
+
+        assert answer.status == status
+        document = json.loads(answer.body)
+        assert (document["error"], document["error-message"]) == (type(error).__name__, str(error))
+
+    def test_the_defaults_decode_predict_and_encode(self, tmp_path: Path) -> None:
+        class Doubler:
+            def predict(self, rows: Any) -> Any:
+                return rows * 2
+
+        application = script_application(tmp_path, model_fn=lambda _: Doubler())
+        assert json.loads(ask(application, b"[[1, 2]]", "application/json").body) == [[2.0, 4.0]]
+        assert ask(application, b"1,2\n3,4", "text/csv", "text/csv").body == b"2.0,4.0\n6.0,8.0\n"
+        assert ask(application, b"1", "image/png").status == 415
+
+    def test_transform_fn_and_the_others_exclude_each_other(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="Cannot use transform_fn implementation with input_fn"):
+            script_application(tmp_path, transform_fn=len, input_fn=len)
+
+    @pytest.mark.parametrize(
+        ("environment", "text"),
+        [
+            ({}, "SAGEMAKER_PROGRAM is not set"),
+            ({"SAGEMAKER_PROGRAM": "inference.py"}, "No script inference.py in SAGEMAKER_SUBMIT_DIRECTORY"),
+            (
+                {"SAGEMAKER_PROGRAM": "a.py", "SAGEMAKER_SUBMIT_DIRECTORY": "s3://b/sourcedir.tar.gz"},
+                "only a folder is supported locally",
+            ),
+        ],
+    )
+    def test_a_missing_script_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], text: str
+    ) -> None:
+        for name in ("SAGEMAKER_PROGRAM", "SAGEMAKER_SUBMIT_DIRECTORY"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+
+        with pytest.raises(RuntimeError, match=text):
+            sklearn_serve.import_script(tmp_path)
+
+    def test_requirements_that_the_image_lacks_are_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "inference.py").touch()
+        (tmp_path / "requirements.txt").write_text("numpy\nnot-there==1.0  # a comment\n")
+        monkeypatch.setenv("SAGEMAKER_PROGRAM", "inference.py")
+        monkeypatch.setenv("SAGEMAKER_SUBMIT_DIRECTORY", str(tmp_path))
+
+        with pytest.raises(RuntimeError, match=r"asks for not-there==1\.0, which the local image does not have"):
+            sklearn_serve.import_script(tmp_path)
