@@ -106,11 +106,11 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         *parents, last = path.split("/")
         for key in parents:
             holder = holder[int(key) if isinstance(holder, list) else key]
-        key = int(last) if isinstance(holder, list) else last
+        place = int(last) if isinstance(holder, list) else last
         if value is None:
-            del holder[key]
+            del holder[place]
         else:
-            holder[key] = value
+            holder[place] = value
 
     return apply
 
