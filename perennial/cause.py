@@ -50,10 +50,13 @@ def _said(document: Mapping[str, Any]) -> str | None:
 def safe(text: Any, limit: int) -> str:
     """Return text on one line, of at most `limit` characters, without control characters and live links."""
     kept = "".join(" " if char.isspace() else char for char in str(text) if char.isspace() or _printable(char))
-    kept = _LINK.sub(
-        lambda match: match[0].replace("tt", "xx").replace("ft", "fx"), re.sub(r" {2,}", " ", kept)
-    ).strip()
+    kept = _LINK.sub(_broken, re.sub(r" {2,}", " ", kept)).strip()
     return kept if len(kept) <= limit else kept[: limit - 3] + "..."
+
+
+def _broken(link: re.Match[str]) -> str:
+    """`hxxps://`, `fxp://`: readable, and no mail program makes a link of it."""
+    return re.sub("[tT]", lambda letter: "x" if letter[0] == "t" else "X", link[0])
 
 
 def _printable(char: str) -> bool:

@@ -73,7 +73,7 @@ def _against(gate: Gate, champion: float | None, beats: bool | None) -> str:
         return f"the model in service could not be measured (its {gate.metric} is {shown(champion)})"
     if gate.minimum_improvement:
         verb = "improves" if beats else "does not improve"
-        return f"{verb} on the model in service ({shown(champion)}) by the {gate.minimum_improvement:.4%} asked"
+        return f"{verb} on the model in service ({shown(champion)}) by the {gate.minimum_improvement * 100:.4g} % asked"
     return f"is {'no worse' if beats else 'worse'} than the model in service ({shown(champion)})"
 
 

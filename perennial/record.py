@@ -142,7 +142,7 @@ def to_dynamodb(value: Any) -> Any:
 
 
 def _decimal(value: float) -> Decimal | None:
-    """DynamoDB's numbers reach from 1e-130 to 1e126; what is smaller is 0, what is larger is nothing one can measure."""
+    """DynamoDB's numbers reach from 1e-130 to 1e126: what is smaller is 0, what is larger is no measurement."""
     if not math.isfinite(value) or abs(value) >= 1e126:
         return None
     return Decimal(repr(value)) if abs(value) > 1e-130 else Decimal(0)
@@ -155,7 +155,8 @@ def from_dynamodb(value: Any) -> Any:
     if isinstance(value, list):
         return [from_dynamodb(item) for item in value]
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
+        exact = value == value.to_integral_value() and abs(value) <= 2**53
+        return int(value) if exact else float(value)
     return value
 
 

@@ -39,7 +39,6 @@ REMEMBER_SECONDS = 7 * 24 * 3600
 
 
 @logger.inject_lambda_context
-@published.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Tell the end of an execution once."""
     detail = event["detail"]
@@ -69,9 +68,10 @@ def _tell(*, end: dict[str, Any], detail: dict[str, Any]) -> dict[str, Any]:
         logger.info("nothing to tell", run_id=run_id, decision=told["Decision"], reason=told["Reason"])
         return {"RunId": run_id, "Status": told["Decision"], "MessageId": None}
     closed = _close(run_id, status, execution)
+    message_id = _publish(closed)
     published.add_dimension("Status", status)
     published.add_metric("RunsEnded", MetricUnit.Count, 1)
-    message_id = _publish(closed)
+    published.flush_metrics()
     logger.info("told", run_id=run_id, status=status, message_id=message_id)
     return {"RunId": run_id, "Status": status, "MessageId": message_id}
 

@@ -50,7 +50,6 @@ class Measured:
 
 
 @logger.inject_lambda_context
-@published.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Read, measure, judge, and leave the evaluation where people and baselines find it."""
     wanted, seed = _gate(event["Gate"]), _seed(event["RunId"])
@@ -228,4 +227,5 @@ def _publish(result: dict[str, Any]) -> None:
         if result[name] is not None:
             published.add_metric(f"{name}Metric", MetricUnit.NoUnit, result[name])
     published.add_metric("CandidateAccepted", MetricUnit.Count, int(result["Accepted"]))
+    published.flush_metrics()
     logger.info("judged", accepted=result["Accepted"], reason=result["Reason"])

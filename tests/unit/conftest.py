@@ -102,9 +102,7 @@ class FakeAws:
         name = f"{STACK}-{run}"
         self.create_model(name)
         for parameter, value in (("model", name), ("endpoint-config", name), ("run", run)):
-            self.client("ssm").put_parameter(
-                Name=f"/{STACK}/{parameter}", Value=value, Type="String", Overwrite=True
-            )
+            self.client("ssm").put_parameter(Name=f"/{STACK}/{parameter}", Value=value, Type="String", Overwrite=True)
         return name
 
     def create_model(self, name: str) -> None:
@@ -165,56 +163,64 @@ def lambda_context() -> Context:
     return Context()
 
 
-Answer = tuple[int, dict[str, Any]] | Exception | None
+Answer = tuple[int, dict[str, Any] | str] | Exception | None
 
 
 @pytest.fixture
-def answers(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[Any]]]:
-    """Let AWS answer an operation with these, one after the other: (status, JSON body), an error, or None for moto.
+def answers(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
+    """Let AWS answer an operation with these, one after the other: (status, body), an error, or None for moto.
 
-    Returns the list of requests that came. The last answer is repeated.
+    Returns the list of requests that came. The last answer is repeated; a new plan replaces the one before.
     """
     from botocore.awsrequest import AWSResponse
+    from moto.core.botocore_stubber import BotocoreStubber
 
-    class Raw:
-        def __init__(self, body: bytes) -> None:
-            self.body = body
-
-        def stream(self, **_: Any) -> Iterator[bytes]:
-            yield self.body
-
-        def read(self, *_: Any, **__: Any) -> bytes:
-            body, self.body = self.body, b""
-            return body
-
-    registered: list[tuple[Any, str, Any]] = []
+    plans: dict[str, tuple[list[Any], tuple[Answer, ...]]] = {}
+    in_memory = BotocoreStubber.__call__
     monkeypatch.setattr("time.sleep", lambda _: None)
 
+    def send(self: Any, event_name: str, request: Any, **given: Any) -> Any:
+        requests, planned = plans.get(event_name, ([], (None,)))
+        requests.append(request)
+        item = planned[min(len(requests), len(planned)) - 1]
+        if isinstance(item, Exception):
+            raise item
+        if item is None:
+            return in_memory(self, event_name, request, **given)
+        status, body = item
+        content = body if isinstance(body, str) else json.dumps(body)
+        return AWSResponse(request.url, status, {}, _Raw(content.encode()))
+
+    monkeypatch.setattr(BotocoreStubber, "__call__", send)
+
     def answer(service: str, operation: str, *planned: Answer) -> list[Any]:
-        requests: list[Any] = []
+        service_id = aws.client(service).meta.service_model.service_id.hyphenize()
+        plans[f"before-send.{service_id}.{operation}"] = ([], planned)
+        return plans[f"before-send.{service_id}.{operation}"][0]
 
-        def send(request: Any, **_: Any) -> Any:
-            requests.append(request)
-            item = planned[min(len(requests), len(planned)) - 1]
-            if isinstance(item, Exception):
-                raise item
-            if item is None:
-                return None
-            status, body = item
-            headers = {"x-amzn-errortype": str(body.get("__type", "")), **body.pop("headers", {})}
-            return AWSResponse(request.url, status, headers, Raw(json.dumps(body).encode()))
+    return answer
 
-        events = aws.client(service).meta.events
-        event = f"before-send.{service}.{operation}"
-        events.register_first(event, send)
-        registered.append((events, event, send))
-        return requests
 
-    yield answer
-    for events, event, send in registered:
-        events.unregister(event, send)
+class _Raw:
+    """The body of a response, as urllib3 hands it to botocore."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        yield self.body
+
+    def read(self, *_: Any, **__: Any) -> bytes:
+        body, self.body = self.body, b""
+        return body
 
 
 def refusal(code: str, message: str = "no") -> tuple[int, dict[str, Any]]:
     """An error of a JSON service."""
     return 400, {"__type": code, "message": message}
+
+
+def xml_refusal(status: int, code: str) -> tuple[int, str]:
+    """An error of a service that speaks XML, such as SNS."""
+    error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>no</Message></Error>"
+    return status, f"<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>"

@@ -56,7 +56,9 @@ def test_throttling_is_waited_out(check, answers):
 
 
 def test_a_rolled_back_update_is_told_apart_from_a_success(check, answers):
-    answers("sagemaker", "DescribeEndpoint", described("InService", FailureReason="alarm x"), described("InService", WANTED))
+    answers(
+        "sagemaker", "DescribeEndpoint", described("InService", FailureReason="alarm x"), described("InService", WANTED)
+    )
     rolled_back, done = check("After"), check("After")
     assert (rolled_back["Action"], done["Action"]) == ("RolledBack", "Done")
     assert "alarm x" in rolled_back["Reason"]

@@ -1,0 +1,275 @@
+"""Configuration: who wins, what a run may override, and what follows from the problem."""
+
+import pytest
+
+from perennial import configuration, definition
+from perennial.configuration import ConfigurationError
+
+TEXT = """
+problem: regression
+target: price
+columns:
+  price: {type: float}
+  mileage: {type: float}
+split: {method: random, seed: 7}
+gate: {metric: rmse, threshold: 3000, minimum_improvement: 0.02}
+hyperparameters:
+  xgboost: {num_round: 50, eta: 0.3}
+  linear-learner: {epochs: 5}
+overridable: [algorithm, hyperparameters, gate.threshold, instances, data_prefix]
+"""
+MODEL = definition.parse(TEXT, "model.yaml")
+BINARY = definition.parse(
+    TEXT.replace("regression", "binary_classification")
+    .replace("rmse", "auc")
+    .replace("3000", "0.8")
+    .replace("price: {type: float}", "price: {type: boolean}"),
+    "model.yaml",
+)
+
+
+def resolve(model=MODEL, **layers):
+    return configuration.resolve("cars", model, **layers)
+
+
+def overridable(*paths):
+    return MODEL.model_copy(update={"overridable": paths})
+
+
+# Precedence
+
+
+def test_a_built_in_default_is_the_lowest_layer():
+    bare = MODEL.model_copy(update={"hyperparameters": {}})
+    assert resolve(bare).hyperparameters["num_round"] == "100"
+
+
+def test_the_definition_wins_over_built_in_defaults():
+    assert resolve().hyperparameters["num_round"] == "50"
+
+
+def test_a_stack_parameter_wins_over_the_definition():
+    resolved = resolve(stack={"GateThreshold": "2500", "HyperParameters": '{"num_round": 60}'})
+    assert resolved.gate.threshold == 2500
+    assert resolved.hyperparameters["num_round"] == "60"
+
+
+def test_the_runs_input_wins_over_all():
+    resolved = resolve(
+        stack={"GateThreshold": "2500", "HyperParameters": {"num_round": 60}},
+        run={"GateThreshold": 2000, "HyperParameters": {"num_round": 70}},
+        data_prefix="raw/",
+    )
+    assert resolved.gate.threshold == 2000
+    assert resolved.hyperparameters["num_round"] == "70"
+    assert resolved.hyperparameters["eta"] == "0.3"
+
+
+def test_each_overridden_field_knows_who_set_it():
+    resolved = resolve(stack={"GateThreshold": "2500", "Algorithm": "linear-learner"}, run={"GateThreshold": 2000})
+    assert resolved.sources == {"algorithm": configuration.STACK, "gate.threshold": configuration.RUN}
+
+
+def test_empty_stack_parameters_are_not_set():
+    empty = {"Algorithm": "", "GateThreshold": "", "HyperParameters": {}, "Instances": {}, "DataPrefix": None}
+    assert resolve(stack=empty) == resolve()
+
+
+def test_stack_parameters_need_no_permission_of_the_definition():
+    assert resolve(overridable(), stack={"GateThreshold": "2500"}).gate.threshold == 2500
+
+
+def test_the_definition_itself_is_not_changed_by_an_override():
+    resolve(run={"GateThreshold": 1})
+    assert MODEL.gate.threshold == 3000
+
+
+def test_the_data_prefix_has_layers_too():
+    assert resolve(data_prefix="drop/").data_prefix == "drop/"
+    assert resolve(data_prefix="drop/", run={"DataPrefix": "other/"}).data_prefix == "other/"
+
+
+def test_machines_are_overridden_field_by_field():
+    resolved = resolve(
+        stack={"Instances": {"Train": {"InstanceType": "ml.c5.xlarge"}}},
+        run={"Instances": {"Train": {"VolumeSizeInGB": 99}, "Endpoint": {"InitialInstanceCount": 2}}},
+    )
+    assert resolved.instances()["Train"] == {
+        "InstanceType": "ml.c5.xlarge",
+        "InstanceCount": 1,
+        "VolumeSizeInGB": 99,
+        "MaxRuntimeInSeconds": 3600,
+    }
+    assert resolved.instances()["Endpoint"] == {"InstanceType": "ml.m5.large", "InitialInstanceCount": 2}
+
+
+# Overrides that are refused
+
+
+@pytest.mark.parametrize(
+    ("allowed", "run", "field"),
+    [
+        ((), {"GateThreshold": 1}, "gate.threshold"),
+        (("algorithm",), {"DataPrefix": "x/"}, "data_prefix"),
+        (("instances.train",), {"Instances": {"Predict": {"InstanceType": "ml.m5.large"}}}, "instances.predict.type"),
+        (("hyperparameters.eta",), {"HyperParameters": {"max_depth": 2}}, "hyperparameters.xgboost.max_depth"),
+        (("hyperparameters",), {"GateMinimumImprovement": 0.1}, "gate.minimum_improvement"),
+    ],
+)
+def test_what_is_not_overridable_is_refused_naming_field_and_list(allowed, run, field):
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(overridable(*allowed), run=run)
+    assert f"{field}: may not be overridden by a run; allowed: {', '.join(allowed) or 'nothing'}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "run"),
+    [
+        (("instances.train",), {"Instances": {"Train": {"InstanceType": "ml.c5.large"}}}),
+        (("hyperparameters.eta",), {"HyperParameters": {"eta": 0.5}}),
+    ],
+)
+def test_a_part_may_be_overridable_alone(allowed, run):
+    assert resolve(overridable(*allowed), run=run).sources
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ({"run": {"Algorithm": "xgbost"}}, "the run's input, Overrides: not a valid model definition"),
+        ({"run": {"Threshold": 1}}, "Threshold: unknown key; did you mean 'GateThreshold'?"),
+        ({"run": {"GateThreshold": "many"}}, "GateThreshold: got 'many'; expected a number"),
+        ({"run": {"GateThreshold": 0}}, "gate.threshold: got 0; expected for rmse a number above 0"),
+        ({"run": {"HyperParameters": {"eta": 7}}}, "hyperparameters.xgboost.eta: got 7; expected a number"),
+        ({"run": {"Algorithm": "linear-learner", "HyperParameters": {"eta": 0.1}}}, "linear-learner.eta: is not a"),
+        ({"run": {"Instances": {"Train": {"Type": "x"}}}}, "Instances.Train.Type: unknown key"),
+        ({"run": {"Instances": {"Serve": {}}}}, "Instances.Serve: got 'Serve'; allowed: 'Preprocess', 'Train'"),
+        ({"run": {"Instances": {"Train": {"InstanceType": "large"}}}}, "instances.train.type: got 'large'"),
+        ({"run": {"Instances": {"Endpoint": {"VolumeSizeInGB": 5}}}}, "instances.endpoint.volume_gb: unknown key"),
+        ({"run": {"DataPrefix": "runs/1/"}}, "data_prefix: got 'runs/1/'; runs/, code/, capture/ hold results"),
+        ({"run": {"DataPrefix": "raw"}}, "data_prefix: got 'raw'; expected a folder of the bucket"),
+        ({"stack": {"GateThreshold": "many"}}, "the stack's parameters, GateThreshold: got 'many'; expected a number"),
+        (
+            {"stack": {"HyperParameters": "{eta}"}},
+            "the stack's parameters, HyperParameters: got '{eta}'; expected JSON",
+        ),
+        ({"stack": {"GateThreshold": "-1"}}, "the stack's parameters: not a valid model definition"),
+        ({"data_prefix": "/raw/"}, "data_prefix: got '/raw/'"),
+    ],
+)
+def test_a_wrong_override_names_its_layer_and_what_is_allowed(layers, expected):
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(**layers)
+    assert expected in str(caught.value)
+
+
+# The input of an execution
+
+
+def test_an_empty_input_is_a_person_who_starts_a_run():
+    assert configuration.execution_input({}).Trigger.Type == "Manual"
+
+
+def test_what_the_console_adds_is_ignored():
+    given = {"Comment": "Insert your JSON here", "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": "arn"}
+    assert configuration.execution_input(given).Overrides == {}
+
+
+def test_the_input_of_a_data_drop_is_kept_whole():
+    dropped = {"key": "raw/a b.csv", "version-id": "v", "etag": "e", "size": 5, "sequencer": "0A"}
+    trigger = {"Type": "DataDrop", "Id": "1", "Time": "2026-11-20T09:34:40Z", "Bucket": "b", "Object": dropped}
+    assert configuration.execution_input({"Trigger": trigger}).Trigger.model_dump(exclude_none=True) == trigger
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"Trigger": {"Type": "Weather"}}, "Trigger.Type: got 'Weather'; allowed: 'DataDrop', 'Manual'"),
+        ({"Override": {}}, "Override: unknown key; did you mean 'Overrides'?"),
+        ([], "expected keys with values"),
+        ({"Overrides": 5}, "Overrides: got 5; expected keys with values"),
+    ],
+)
+def test_a_wrong_input_is_refused(given, expected):
+    with pytest.raises(ConfigurationError) as caught:
+        configuration.execution_input(given)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [None, "", "{}"])
+def test_a_stack_without_overrides_has_none(text):
+    assert configuration.stack_overrides(text) == {}
+
+
+@pytest.mark.parametrize("text", ['{"Algorithm": "a"b"}', "[]", "5"])
+def test_overrides_of_the_stack_that_are_no_json_object_are_refused(text):
+    with pytest.raises(ConfigurationError, match="the stack's parameters"):
+        configuration.stack_overrides(text)
+
+
+# What follows
+
+
+def test_hyperparameters_are_strings():
+    given = {"HyperParameters": {"eta": 0.00001, "max_depth": 3, "deterministic_histogram": True}}
+    assert resolve(run=given).hyperparameters == {
+        "num_round": "50",
+        "objective": "reg:squarederror",
+        "eval_metric": "rmse",
+        "seed": "7",
+        "eta": "1e-05",
+        "max_depth": "3",
+        "deterministic_histogram": "true",
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "algorithm", "expected"),
+    [
+        (MODEL, "xgboost", {"objective": "reg:squarederror", "eval_metric": "rmse"}),
+        (BINARY, "xgboost", {"objective": "binary:logistic", "eval_metric": "auc"}),
+        (MODEL, "linear-learner", {"predictor_type": "regressor"}),
+        (
+            BINARY,
+            "linear-learner",
+            {
+                "predictor_type": "binary_classifier",
+                "binary_classifier_model_selection_criteria": "loss_function",
+            },
+        ),
+    ],
+)
+def test_objective_and_predictor_follow_from_the_problem(model, algorithm, expected):
+    given = resolve(model, run={"Algorithm": algorithm}).hyperparameters
+    assert expected.items() <= given.items()
+
+
+@pytest.mark.parametrize(
+    ("metric", "watched"), [("rmse", "rmse"), ("mae", "mae"), ("r2", "rmse"), ("mse", "rmse"), ("mape", "mape")]
+)
+def test_xgboost_watches_what_is_nearest_to_the_gate(metric, watched):
+    model = definition.parse(TEXT.replace("rmse", metric).replace("3000", "0.9"), "model.yaml")
+    resolved = resolve(model)
+    assert resolved.hyperparameters["eval_metric"] == watched
+    assert resolved.training_metrics == (f"validation:{watched}",)
+
+
+def test_what_the_definition_says_wins_over_what_would_follow():
+    model = definition.parse(TEXT.replace("num_round: 50", "num_round: 50, eval_metric: 'mae,rmse'"), "model.yaml")
+    assert resolve(model).training_metrics == ("validation:mae", "validation:rmse")
+
+
+def test_linear_learner_reports_its_objective():
+    assert resolve(run={"Algorithm": "linear-learner"}).training_metrics == ("validation:objective_loss",)
+
+
+@pytest.mark.parametrize(("model", "direction"), [(MODEL, "minimize"), (BINARY, "maximize")])
+def test_the_direction_of_the_gate_follows_from_its_metric(model, direction):
+    assert resolve(model).gate.direction == direction
+
+
+def test_who_set_a_value_makes_no_other_work_but_the_value_does():
+    same = resolve(stack={"GateThreshold": "3000"})
+    assert same.decisive() == resolve().decisive()
+    assert same.as_json() != resolve().as_json()
+    assert resolve(stack={"GateThreshold": "2999"}).decisive() != resolve().decisive()

@@ -1,0 +1,334 @@
+"""model.yaml: what is accepted, and that every mistake is named with its field and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from perennial import definition
+from perennial.definition import DefinitionError
+
+MODELS = Path(__file__).parents[2] / "models"
+
+GOOD = """
+problem: regression
+target: price
+columns:
+  price: {type: float, unit: USD, min: 0, max: 500000}
+  mileage: {type: float}
+  make: {type: string, categories: [Saab, Buick]}
+  sold_on: {type: timestamp, feature: false}
+  seller: {type: string, feature: false}
+split: {method: random, seed: 7}
+gate: {metric: rmse, threshold: 3000}
+"""
+
+
+def parse(text=GOOD, **replaced):
+    for old, new in replaced.items():
+        assert old in text
+        text = text.replace(old, new)
+    return definition.parse(text, "model.yaml")
+
+
+def refused(old, new, text=GOOD):
+    """The message about the good definition with one part replaced."""
+    assert old in text
+    with pytest.raises(DefinitionError) as caught:
+        definition.parse(text.replace(old, new), "models/x/model.yaml")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*/model.yaml")), ids=lambda path: path.parent.name)
+def test_every_model_that_comes_with_the_project_is_valid(path):
+    assert definition.load(path).features
+
+
+def test_defaults_are_filled_in():
+    model = parse()
+    assert model.algorithm == "xgboost"
+    assert (model.split.validation, model.split.test) == (0.15, 0.2)
+    assert model.instances.train.type == "ml.m5.large"
+    assert model.overridable == ()
+
+
+def test_features_stand_in_the_order_of_the_columns_without_target_and_the_rest():
+    assert parse().features == ("mileage", "make")
+
+
+def test_the_json_for_jobs_has_every_default_and_no_target_among_the_features():
+    document = parse().as_json()
+    assert document["columns"]["price"]["feature"] is False
+    assert document["columns"]["mileage"] == {
+        "type": "float",
+        "unit": None,
+        "min": None,
+        "max": None,
+        "categories": None,
+        "nullable": False,
+        "feature": True,
+        "description": None,
+    }
+    assert document["columns"]["make"]["categories"] == ["Saab", "Buick"]
+    assert list(document["columns"]) == ["price", "mileage", "make", "sold_on", "seller"]
+
+
+def test_the_json_is_a_valid_definition_again():
+    model = parse()
+    assert definition.validated(model.as_json(), "json") == model
+
+
+def test_a_definition_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        parse().gate.threshold = 1.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        # unknown keys, wrong types, missing
+        ("unit: USD", "units: USD", "columns.price.units: unknown key; did you mean 'unit'?"),
+        ("problem:", "problm: x\nproblem:", "problm: unknown key; did you mean 'problem'?"),
+        ("target: price\n", "", "target: is missing"),
+        ("min: 0", "min: low", "columns.price.min: got 'low'; expected a number"),
+        ("min: 0", "min: .nan", "columns.price.min: got nan; expected a finite number"),
+        ("seed: 7", "seed: 7.5", "split.seed: got 7.5; expected a whole number"),
+        ("seed: 7", "seed: true", "split.seed: got True; expected a whole number"),
+        ("type: timestamp", "type: date", "columns.sold_on.type: got 'date'; allowed: 'float', 'integer'"),
+        (
+            "problem: regression",
+            "problem: ranking",
+            "problem: got 'ranking'; allowed: 'regression', 'binary_classification'",
+        ),
+        ("[Saab, Buick]", "[Saab, No]", "columns.make.categories[1]: got False; expected text (YAML reads yes, no"),
+        ("[Saab, Buick]", "[]", "columns.make.categories: got []; expected at least 1 of them"),
+        ("split: {method: random, seed: 7}", "split: random", "split: got 'random'; expected keys with values"),
+        # columns
+        ("mileage:", "Mileage:", "columns.Mileage: expected a lower-case name"),
+        ("max: 500000", "max: -1", "columns.price.min: got 0, which is more than max -1"),
+        ("[Saab, Buick]", "[Saab, Saab]", "columns.make.categories: given more than once: Saab"),
+        ("[Saab, Buick]", "[Saab, '']", "columns.make.categories: an empty text means a missing value"),
+        ("mileage: {type: float}", "mileage: {type: boolean, min: 0}", "columns.mileage.min: only float and integer"),
+        (
+            "mileage: {type: float}",
+            "mileage: {type: integer, min: 0.5}",
+            "columns.mileage.min: got 0.5; expected a whole",
+        ),
+        (
+            "mileage: {type: float}",
+            "mileage: {type: float, categories: [a]}",
+            "columns.mileage.categories: only string",
+        ),
+        ("timestamp, feature: false", "timestamp", "columns.sold_on.feature: a timestamp cannot be a feature"),
+        # target
+        ("target: price", "target: prize", "target: 'prize' is not one of the columns; did you mean 'price'?"),
+        ("unit: USD", "nullable: true", "columns.price.nullable: this is the target"),
+        ("unit: USD", "feature: true", "columns.price.feature: this is the target"),
+        (
+            "target: price",
+            "target: make",
+            "columns.make.type: got 'string'; the target of a regression is float or integer",
+        ),
+        # split
+        ("seed: 7", "validation: 0.5, test: 0.5", "split: validation and test add up to 1; expected less than 1"),
+        ("seed: 7", "test: 0", "split.test: got 0; expected more than 0"),
+        ("method: random, seed: 7", "method: time", "split.column: is missing; the method time needs one"),
+        ("method: random, seed: 7", "method: random, column: seller", "split.column: only the methods time and group"),
+        (
+            "method: random, seed: 7",
+            "method: time, column: sold",
+            "split.column: 'sold' is not one of the columns; did you",
+        ),
+        (
+            "method: random, seed: 7",
+            "method: time, column: make",
+            "split.column: 'make' is string; the method time needs",
+        ),
+        ("method: random, seed: 7", "method: group, column: price", "split.column: this is the target"),
+        ("random, seed: 7", "time, column: sold_on, seed: 1", "split.seed: a split by time has no chance in it"),
+        # gate
+        (
+            "metric: rmse",
+            "metric: rmsee",
+            "gate.metric: 'rmsee' is not a metric of regression; allowed: rmse, mae, mse, r2",
+        ),
+        ("metric: rmse", "metric: auc", "gate.metric: 'auc' is not a metric of regression"),
+        (
+            "threshold: 3000",
+            "threshold: 0",
+            "gate.threshold: got 0; expected for rmse a number above 0: lower is better",
+        ),
+        (
+            "threshold: 3000",
+            "threshold: 3000, minimum_improvement: 1",
+            "gate.minimum_improvement: got 1; expected less than 1",
+        ),
+        (
+            "metric: rmse, threshold: 3000",
+            "metric: r2, threshold: 80",
+            "gate.threshold: got 80; expected for r2 a number from 0",
+        ),
+        # the rest
+        (
+            "gate:",
+            "instances: {train: {type: m5.large}}\ngate:",
+            "instances.train.type: got 'm5.large'; expected a SageMaker",
+        ),
+        (
+            "gate:",
+            "instances: {baseline: {count: 2}}\ngate:",
+            "instances.baseline.count: got 2; this step runs on 1 machine",
+        ),
+        ("gate:", "instances: {serve: {}}\ngate:", "instances.serve: unknown key; allowed: preprocess, train, predict"),
+        (
+            "gate:",
+            "overridable: [instance]\ngate:",
+            "overridable[0]: 'instance' cannot be overridden; did you mean 'instances'?",
+        ),
+        ("gate:", "overridable: [instances, instances]\ngate:", "overridable: 'instances' stands more than once"),
+        ("gate:", "algorithm: xgbost\ngate:", "algorithm: got 'xgbost'; allowed: 'xgboost', 'linear-learner'"),
+        ("gate:", "quality: {min_rows: 1}\ngate:", "quality.min_rows: got 1; expected at least 10"),
+        (
+            "gate:",
+            "hyperparameters: {xgboost: {etaa: 1}}\ngate:",
+            "hyperparameters.xgboost.etaa: is not a hyperparameter",
+        ),
+        (
+            "gate:",
+            "hyperparameters: {xgboost: {eta: 2}}\ngate:",
+            "hyperparameters.xgboost.eta: got 2; expected a number",
+        ),
+        (
+            "gate:",
+            "hyperparameters: {xgboost: {eta: [1]}}\ngate:",
+            "hyperparameters.xgboost.eta: got [1]; expected a number",
+        ),
+        ("gate:", "hyperparameters: {xgboost: {num_round: 1.5}}\ngate:", "num_round: got 1.5; expected a whole number"),
+        (
+            "gate:",
+            "hyperparameters: {xgboost: {csv_weights: 1}}\ngate:",
+            "csv_weights: the training files carry no weights",
+        ),
+        (
+            "gate:",
+            "hyperparameters: {catboost: {}}\ngate:",
+            "hyperparameters.catboost: got 'catboost'; allowed: 'xgboost'",
+        ),
+        (
+            "gate:",
+            "hyperparameters: {xgboost: {objective: 'binary:logistic'}}\ngate:",
+            "objective: got 'binary:logistic'; allowed for regression: reg:squarederror",
+        ),
+        (
+            "gate:",
+            "hyperparameters: {xgboost: {eval_metric: 'rmse,auc'}}\ngate:",
+            "eval_metric: got 'auc'; allowed for regression",
+        ),
+        (
+            "gate:",
+            "hyperparameters: {linear-learner: {loss: huge_loss}}\ngate:",
+            "hyperparameters.linear-learner.loss: got 'huge_loss'; expected one of auto, squared_loss",
+        ),
+    ],
+)
+def test_a_mistake_names_its_field_and_what_is_allowed(old, new, expected):
+    message = refused(old, new)
+    assert message.startswith("models/x/model.yaml: not a valid model definition (")
+    assert expected in message
+
+
+def test_every_problem_is_in_one_message_also_of_form_and_of_meaning():
+    broken = (
+        GOOD.replace("unit: USD", "units: USD").replace("metric: rmse", "metric: rmsee").replace("seed: 7", "test: 0.9")
+    )
+    with pytest.raises(DefinitionError) as caught:
+        definition.parse(broken, "model.yaml")
+    message = str(caught.value)
+    assert "(3 problems)" in message
+    assert all(path in message for path in ("columns.price.units", "gate.metric", "split:"))
+
+
+@pytest.mark.parametrize("threshold", [0.49, 1.01, 75, -0.8])
+def test_an_auc_that_no_model_or_every_model_reaches_is_no_threshold(threshold):
+    text = GOOD.replace("problem: regression", "problem: binary_classification").replace(
+        "price: {type: float, unit: USD, min: 0, max: 500000}", "price: {type: boolean}"
+    )
+    message = refused("metric: rmse, threshold: 3000", f"metric: auc, threshold: {threshold}", text)
+    assert f"gate.threshold: got {threshold:g}; expected for auc a number from 0.5 up to 1" in message
+
+
+@pytest.mark.parametrize("target", ["{type: boolean}", "{type: integer, min: 0, max: 1}"])
+def test_a_binary_target_is_boolean_or_zero_and_one(target):
+    text = GOOD.replace("{type: float, unit: USD, min: 0, max: 500000}", target).replace("3000", "0.8")
+    model = parse(text, regression="binary_classification", rmse="auc")
+    assert model.target == "price"
+
+
+@pytest.mark.parametrize("target", ["{type: integer}", "{type: integer, min: 0, max: 2}", "{type: string}"])
+def test_another_binary_target_is_refused(target):
+    text = GOOD.replace("{type: float, unit: USD, min: 0, max: 500000}", target).replace("3000", "0.8")
+    message = refused("regression", "binary_classification", text.replace("rmse", "auc"))
+    assert "the target of a binary classification is boolean, or integer with min: 0 and max: 1" in message
+
+
+def test_no_feature_is_refused():
+    text = "problem: regression\ntarget: a\ncolumns: {a: {type: float}, b: {type: float, feature: false}}\n"
+    text += "split: {method: random}\ngate: {metric: mae, threshold: 1}\n"
+    with pytest.raises(DefinitionError, match="no column is a feature"):
+        definition.parse(text, "model.yaml")
+
+
+@pytest.mark.parametrize("split", ["{method: time, column: sold_on}", "{method: group, column: seller, seed: 3}"])
+def test_rows_may_be_split_by_time_and_by_group(split):
+    assert parse(**{"{method: random, seed: 7}": split}).split.column in ("sold_on", "seller")
+
+
+# YAML
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line():
+    with pytest.raises(DefinitionError, match=r"line 4: the key 'target' stands more than once"):
+        definition.parse("problem: regression\ntarget: a\n# why\ntarget: b\n", "model.yaml")
+
+
+def test_a_nested_key_that_stands_twice_is_refused():
+    assert "the key 'min' stands more than once" in refused("min: 0, max: 500000", "min: 0, min: 1")
+
+
+def test_scientific_notation_is_a_number():
+    assert parse(**{"max: 500000": "max: 5e5"}).columns["price"].max == 500000
+
+
+def test_anchors_and_merges_are_yaml_too():
+    text = GOOD.replace(
+        "mileage: {type: float}", "mileage: &number {type: float, min: 0}\n  age: {<<: *number, max: 90}"
+    )
+    assert parse(text).columns["age"].min == 0
+
+
+@pytest.mark.parametrize("text", ["", "- a", "just text", "a: [", "!!python/object/apply:os.system ['true']"])
+def test_what_is_no_mapping_is_refused(text):
+    with pytest.raises(DefinitionError, match=r"model\.yaml: (expected keys|not readable as YAML)"):
+        definition.parse(text, "model.yaml")
+
+
+def test_a_key_that_is_no_text_is_refused():
+    with pytest.raises(DefinitionError, match="1"):
+        definition.parse(GOOD + "1: x\n", "model.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DefinitionError, match="there is no such file"):
+        definition.load(tmp_path / "model.yaml")
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path):
+    (tmp_path / "model.yaml").write_bytes("target: größe".encode("latin-1"))
+    with pytest.raises(DefinitionError, match="not UTF-8"):
+        definition.load(tmp_path / "model.yaml")
+
+
+def test_a_long_list_of_problems_is_shortened():
+    columns = "\n".join(f"  c{number}: {{typ: float}}" for number in range(30))
+    message = refused("columns:\n", f"columns:\n{columns}\n")
+    assert "(60 problems)" in message
+    assert "... and 40 more" in message

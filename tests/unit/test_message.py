@@ -1,0 +1,219 @@
+"""The message of a run: short, safe, the reason first, and something to do."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from perennial import cause, message
+
+RECORD = {
+    "run_id": "20261120093440-1a2b",
+    "stack": "perennial-used-cars",
+    "model": "used-cars",
+    "bucket": "cars",
+    "status": "Succeeded",
+    "execution": {
+        "arn": "arn:aws:states:eu-west-1:123456789012:execution:m:one",
+        "started_at": "2026-11-20T09:34:40.000Z",
+        "ended_at": "2026-11-20T10:36:02.000Z",
+        "duration_seconds": 3682.0,
+    },
+    "trigger": {"Type": "DataDrop", "Object": {"key": "raw/cars.csv"}},
+    "data": {"file_count": 3, "prefix": "raw/", "ignored": [{"Key": "raw/"}]},
+    "configuration": {
+        "definition": {
+            "target": "price",
+            "columns": {"price": {"unit": "USD"}},
+            "gate": {"metric": "rmse"},
+        },
+    },
+    "champion": {"ModelName": "cars-20261101000000-aaaa"},
+    "gate": {
+        "metric": "rmse",
+        "direction": "minimize",
+        "threshold": 3500.0,
+        "candidate": 2345.678,
+        "champion": 2400.0,
+        "reason": "rmse 2,345.68 meets the threshold (at most 3,500) and is no worse than the model in service (2,400)",
+    },
+    "metrics": {"candidate_interval": [2000.0, 2700.0], "champion_interval": [2100.0, 2800.0]},
+    "failure": None,
+    "deployed": {"endpoint": "perennial-used-cars", "model": "cars-20261120093440-1a2b"},
+}
+
+
+def compose(**changes):
+    return message.compose({**RECORD, **changes}, region="eu-west-1")
+
+
+def failed(error="States.TaskFailed", text="it broke", state="Train", status="Failed", **more):
+    return compose(
+        status=status, failure={"error": error, "cause": text, "state": state}, deployed=None, **{"gate": None, **more}
+    )
+
+
+def test_a_success_reads_as_one():
+    assert compose().body == (
+        "Model in service: rmse 2,345.68 meets the threshold (at most 3,500) and is no worse than the model in service "
+        "(2,400)\n"
+        "\n"
+        "Run           20261120093440-1a2b\n"
+        "Model         used-cars (stack perennial-used-cars)\n"
+        "Started by    DataDrop (raw/cars.csv)\n"
+        "Ended         2026-11-20T10:36:02.000Z, after 1 h 1 min 22 s\n"
+        "Data          3 files under 'raw/', 1 ignored\n"
+        "rmse          2,345.68 USD (95 % interval 2,000 to 2,700)\n"
+        "Threshold     at most 3,500 USD\n"
+        "Previous best 2,400 USD (95 % interval 2,100 to 2,800)\n"
+        "Endpoint      perennial-used-cars serves cars-20261120093440-1a2b\n"
+        "\n"
+        "Execution  https://eu-west-1.console.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/"
+        "arn:aws:states:eu-west-1:123456789012:execution:m:one\n"
+        "Record     s3://cars/runs/20261120093440-1a2b/run.json\n"
+    )
+
+
+def test_a_rejection_has_metric_threshold_previous_best_and_what_still_serves():
+    gate = {**RECORD["gate"], "candidate": 3600.0, "reason": "rmse 3,600 misses the threshold (at most 3,500)"}
+    body = failed("ModelAccuracyTooLow", "rmse 3,600", status="Rejected", gate=gate).body
+    assert body.startswith("Candidate rejected: rmse 3,600 misses the threshold (at most 3,500)\n")
+    for expected in (
+        "3,600 USD",
+        "at most 3,500 USD",
+        "2,400 USD",
+        "cars-20261101000000-aaaa (as before)",
+        "lower the bar",
+    ):
+        assert expected in body
+
+
+def test_the_first_model_has_no_previous_best():
+    gate = {**RECORD["gate"], "champion": None}
+    assert "Previous best none; this is the first model" in compose(gate=gate, champion=None).body
+
+
+@pytest.mark.parametrize("metric", ["r2", "auc"])
+def test_only_metrics_in_the_targets_unit_have_a_unit(metric):
+    definition = {**RECORD["configuration"]["definition"], "gate": {"metric": metric}}
+    body = compose(configuration={"definition": definition}, gate={**RECORD["gate"], "metric": metric}).body
+    assert "USD" not in body
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "expected"),
+    [
+        ("States.TaskFailed", "Preprocess", "drop them again"),
+        ("States.TaskFailed", "Train", "/aws/sagemaker/TrainingJobs"),
+        ("DefinitionError", "Resolve configuration", "Correct what is named above"),
+        ("StackNameError", "Resolve configuration", "Correct what is named above"),
+        ("EndpointVerificationError", "Verify endpoint", "Parameter Store are still those of the previous model"),
+        ("DeploymentFailed", "Deployment failed", "the previous model serves"),
+        ("SageMaker.ResourceLimitExceededException", "Train", "quota"),
+        ("DataVersionMissingError", "Snapshot data", "Drop it again"),
+        ("Something.New", "Save model", "Open the execution"),
+    ],
+)
+def test_a_failure_says_what_to_do(error, state, expected):
+    assert expected in failed(error, state=state).body
+
+
+def test_time_outs_and_aborts_name_the_state():
+    assert failed(None, None, "Train", "TimedOut").body.startswith(
+        "Run timed out: it was over its time in state 'Train'"
+    )
+    assert failed(None, None, "Train", "Aborted").body.startswith(
+        "Run aborted: a person or a deployment stopped it in state"
+    )
+
+
+def test_a_run_that_never_reached_a_state_is_told_too():
+    assert failed(None, None, None).body.startswith("Run failed: before its first state: no cause was given")
+
+
+# Subjects
+
+
+@pytest.mark.parametrize("reason", ["x" * 500, "größer als 5 €", "a\nb", "\u202eevil"])
+def test_a_subject_is_short_printable_ascii_on_one_line(reason):
+    subject = failed(text=reason).subject
+    assert len(subject) < 100
+    assert subject.isascii()
+    assert subject.isprintable()
+    assert subject.startswith("[perennial-used-cars] Run failed")
+
+
+@given(some.text())
+def test_no_cause_breaks_out_of_its_line(text):
+    mail = failed(text=text)
+    assert mail.subject.isprintable()
+    assert len(mail.subject) < 100
+    assert mail.body.count("What to do") - text.count("What to do") <= 2
+    assert not any(line.startswith("Model in service") for line in mail.body.splitlines())
+
+
+# Causes
+
+
+def test_a_failed_jobs_own_words_are_taken_out_of_its_description():
+    description = {"FailureReason": "AlgorithmError: , exit code: 1", "ExitMessage": "price: 12 rows out of range"}
+    assert cause.explained(f'State "Preprocess" failed: {json.dumps(description)}') == "price: 12 rows out of range"
+
+
+def test_a_failed_functions_message_is_taken_out_of_its_error():
+    said = {"errorMessage": "no metric x", "errorType": "MetricMissingError", "stackTrace": ["..."]}
+    assert cause.explained(json.dumps(said)) == "no metric x"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, ""),
+        ("", ""),
+        ("plain words", "plain words"),
+        ('State "Train" failed: plain words', "plain words"),
+        ("braces {of a human}", "braces {of a human}"),
+        ('{"TrainingJobStatus": "Stopped"}', '{"TrainingJobStatus": "Stopped"}'),
+        ("[1, 2]", "[1, 2]"),
+        ('State "Train" failed: {"FailureReason": "no capacity"}', "no capacity"),
+    ],
+)
+def test_other_causes_are_passed_on(text, said):
+    assert cause.explained(text) == said
+
+
+def test_the_state_is_read_from_a_cause():
+    assert cause.failed_state('State "Save model" failed: x') == "Save model"
+    assert cause.failed_state("x") is None
+    assert cause.failed_state(None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("a\r\nb\tc", "a b c"),
+        ("\x1b[31mred\x00", "[31mred"),
+        ("abc\u202edef\u200b", "abcdef"),
+        ("see HTTPS://evil.example", "see HXXPS://evil.example"),
+        ("ftp://x", "fxp://x"),
+        ("s3://bucket/key", "s3://bucket/key"),
+        ("x" * 50, "x" * 17 + "..."),
+    ],
+)
+def test_text_from_data_is_made_harmless(text, kept):
+    assert cause.safe(text, 20 if text.startswith("xx") else 100) == kept
+
+
+@pytest.mark.parametrize(
+    ("partition", "domain"),
+    [
+        ("aws", "eu-west-1.console.aws.amazon.com"),
+        ("aws-cn", "console.amazonaws.cn"),
+        ("aws-us-gov", "console.amazonaws-us-gov.com"),
+    ],
+)
+def test_the_link_leads_to_the_console_of_the_partition(partition, domain):
+    assert message.console_link("arn:x", "eu-west-1", partition).startswith(
+        f"https://{domain}/states/home?region=eu-west-1#"
+    )

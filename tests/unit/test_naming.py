@@ -1,0 +1,103 @@
+"""Names: within SageMaker's limits for every stack name that is accepted, and never of another stack."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from perennial import naming
+from perennial.naming import StackNameError
+
+# Amazon SageMaker API Reference, CreateTrainingJob, TrainingJobName.
+SAGEMAKER_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+ARN = "arn:aws:states:eu-west-1:123456789012:execution:perennial-train-model:5d1-4f_9b2"
+START = datetime(2026, 11, 20, 9, 34, 40, 999000, tzinfo=UTC)
+
+
+def test_a_run_id_is_the_start_and_four_digits_of_the_execution():
+    assert re.fullmatch(r"20261120093440-[0-9a-f]{4}", naming.run_id(ARN, START))
+    assert len(naming.run_id(ARN, START)) == 19
+
+
+def test_the_same_execution_has_the_same_run_id_in_every_time_zone_and_part_of_the_second():
+    elsewhere = START.astimezone(timezone(timedelta(hours=9))).replace(microsecond=0)
+    assert naming.run_id(ARN, START) == naming.run_id(ARN, elsewhere)
+
+
+def test_two_executions_of_one_second_have_two_run_ids():
+    assert naming.run_id(ARN, START) != naming.run_id(ARN + "x", START)
+
+
+def test_a_time_without_a_zone_is_refused():
+    with pytest.raises(ValueError, match="no time zone"):
+        naming.run_id(ARN, START.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize("step", naming.STEPS)
+def test_the_longest_stack_name_gives_job_names_that_sagemaker_takes(step):
+    stack = naming.check_stack_name("a" * naming.MAX_STACK_NAME)
+    name = naming.job_name(stack, naming.run_id(ARN, START), step, retry=99)
+    assert SAGEMAKER_NAME.fullmatch(name)
+    assert len(name) <= naming.MAX_NAME
+
+
+def test_a_retried_job_has_another_name():
+    run = naming.run_id(ARN, START)
+    assert naming.job_name("s", run, "train", 0) != naming.job_name("s", run, "train", 1)
+
+
+def test_an_unknown_step_is_refused():
+    with pytest.raises(ValueError, match="'tune' is not a step"):
+        naming.job_name("s", "r", "tune")
+
+
+@pytest.mark.parametrize("name", ["a" * 27, "", "1cars", "cars_eu", "cars-", "cars--eu", "caré"])
+def test_a_stack_name_that_names_cannot_start_with_is_refused(name):
+    with pytest.raises(StackNameError, match="at most 26"):
+        naming.check_stack_name(name)
+
+
+@pytest.mark.parametrize("name", ["perennial-used-cars", "a", "A1-b2"])
+def test_other_stack_names_are_fine(name):
+    assert naming.check_stack_name(name) == name
+
+
+def test_the_run_is_read_from_a_models_name():
+    assert naming.run_of("cars", "cars-20261120093440-1a2b") == "20261120093440-1a2b"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cars-eu-20261120093440-1a2b", "cars-20261120093440-1a2b-train-0", "20261120093440-1a2b", "cars", "mycars-2026"],
+)
+def test_names_of_others_have_no_run_here(name):
+    assert naming.run_of("cars", name) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("raw/cars.csv", "00007-cars.csv"),
+        ("raw/deep/a b+%.csv.gz", "00007-a_b_.csv.gz"),
+        ("größe.parquet", "00007-gr_e.parquet"),
+        ("raw/../../etc/passwd", "00007-passwd"),
+        ("raw/..", "00007-.."),
+    ],
+)
+def test_a_copy_has_a_safe_name_that_keeps_its_suffixes(key, name):
+    assert naming.snapshot_name(7, key) == name
+
+
+@given(some.text(min_size=1))
+def test_a_copy_of_any_key_stays_in_its_folder(key):
+    name = naming.snapshot_name(0, key)
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,90}", name)
+
+
+@given(some.lists(some.text(min_size=1), min_size=2, max_size=20))
+def test_copies_sort_as_their_files_do(keys):
+    names = [naming.snapshot_name(position, key) for position, key in enumerate(keys)]
+    assert names == sorted(names)
+    assert len(set(names)) == len(names)

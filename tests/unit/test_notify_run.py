@@ -1,0 +1,296 @@
+"""The function "Notify run": every end is told once, recorded whole, and nothing is mailed when there was no work."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore.exceptions import ClientError
+
+from perennial.naming import run_id
+from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal, xml_refusal
+
+STARTED = datetime(2026, 11, 20, 9, 34, 40, tzinfo=UTC)
+ENDED = STARTED + timedelta(seconds=83)
+RUN = run_id(EXECUTION_ARN, STARTED)
+NAME = f"{STACK}-{RUN}"
+
+
+@pytest.fixture
+def app(aws):
+    module = load_function("notify_run")
+    module._store.cache_clear()
+    return module
+
+
+@pytest.fixture
+def mails(aws):
+    """What the topic delivered: (subject, body), by a queue that subscribes."""
+    queue = aws.client("sqs").create_queue(QueueName="mails")["QueueUrl"]
+    arn = f"arn:aws:sqs:{REGION}:123456789012:mails"
+    topic = f"arn:aws:sns:{REGION}:123456789012:alerts"
+    aws.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+
+    def read():
+        received = aws.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+        bodies = [json.loads(message["Body"]) for message in received]
+        return [(body["Subject"], body["Message"]) for body in bodies]
+
+    return read
+
+
+@pytest.fixture
+def ended(answers):
+    """Let the execution have ended this way."""
+
+    def end(status="SUCCEEDED", error=None, cause=None, execution_input="{}", states=("Train", "Clean up")):
+        body = {
+            "executionArn": EXECUTION_ARN,
+            "stateMachineArn": f"arn:aws:states:{REGION}:123456789012:stateMachine:{STACK}-train-model",
+            "status": status,
+            "startDate": STARTED.timestamp(),
+            "stopDate": ENDED.timestamp(),
+            "input": execution_input,
+            **({"error": error} if error else {}),
+            **({"cause": cause} if cause else {}),
+        }
+        answers("stepfunctions", "DescribeExecution", (200, body))
+        answers("stepfunctions", "GetExecutionHistory", (200, {"events": list(_events(states, status))}))
+        for kind in ("Processing", "Transform"):
+            answers("sagemaker", f"List{kind}Jobs", (200, {f"{kind}JobSummaries": []}))
+        job = {
+            "TrainingJobName": f"{NAME}-train-0",
+            "TrainingJobArn": "arn",
+            "TrainingJobStatus": "Completed",
+            "CreationTime": STARTED.timestamp(),
+            "TrainingEndTime": ENDED.timestamp(),
+        }
+        answers("sagemaker", "ListTrainingJobs", (200, {"TrainingJobSummaries": [job]}))
+        detail = {"executionArn": EXECUTION_ARN, "status": status, "stopDate": int(ENDED.timestamp() * 1000)}
+        return {"detail-type": "Step Functions Execution Status Change", "source": "aws.states", "detail": detail}
+
+    return end
+
+
+def _events(states, status):
+    for number, name in enumerate(states):
+        at = STARTED.timestamp() + 10 * number
+        yield _event(at, "TaskStateEntered", "stateEnteredEventDetails", name)
+        if status == "SUCCEEDED" or number < len(states) - 1:
+            yield _event(at + 7.5, "TaskStateExited", "stateExitedEventDetails", name)
+
+
+def _event(at, kind, details, name):
+    return {"timestamp": at, "type": kind, "id": 1, details: {"name": name}}
+
+
+@pytest.fixture
+def worked(aws, lambda_context, answers):
+    """Let the run have claimed its work, as the first function leaves it, and have been judged."""
+    from perennial_aws import runs
+
+    version = aws.put("raw/cars.csv", "price\n1\n")
+    event = {
+        "Input": {"Trigger": {"Type": "DataDrop", "Object": {"key": "raw/cars.csv", "version-id": version}}},
+        "ExecutionArn": EXECUTION_ARN,
+        "ExecutionName": "one",
+        "StartTime": STARTED.isoformat(),
+    }
+    load_function("resolve_configuration").handler(event, lambda_context)
+    gate = {
+        "metric": "rmse",
+        "direction": "minimize",
+        "threshold": 3500.0,
+        "minimum_improvement": 0.0,
+        "candidate": 2345.6,
+        "champion": None,
+        "accepted": True,
+        "reason": "rmse 2,345.6 meets the threshold (at most 3,500)",
+    }
+    runs.update(RUN, gate=gate, metrics={"candidate_interval": [2000.0, 2700.0], "test_rows": 160})
+    return version
+
+
+@pytest.fixture
+def notify(app, lambda_context):
+    return lambda event: app.handler(event, lambda_context)
+
+
+def test_a_success_is_told_with_the_numbers(aws, worked, ended, notify, mails):
+    result = notify(ended())
+    [(subject, body)] = mails()
+    assert result["RunId"] == RUN
+    assert result["Status"] == "Succeeded"
+    assert subject.startswith(f"[{STACK}] Model in service: rmse 2,345.6")
+    first = body.splitlines()[0]
+    assert first == "Model in service: rmse 2,345.6 meets the threshold (at most 3,500)"
+    for expected in (
+        RUN,
+        "2,345.6 USD (95 % interval 2,000 to 2,700)",
+        "at most 3,500 USD",
+        "1 min 23 s",
+        EXECUTION_ARN,
+    ):
+        assert expected in body
+
+
+def test_the_record_of_a_success_goes_from_data_to_endpoint(aws, worked, ended, notify):
+    notify(ended())
+    record = aws.get_json(f"runs/{RUN}/run.json")
+    assert record["status"] == "Succeeded"
+    assert record["data"]["files"][0]["VersionId"] == worked
+    assert record["deployed"] == {"endpoint": STACK, "endpoint_config": NAME, "model": NAME}
+    assert record["baselines"]["data_quality"] == f"s3://{BUCKET}/runs/{RUN}/baselines/data-quality"
+    assert record["durations_seconds"] == {"Train": 7.5, "Clean up": 7.5}
+    assert record["execution"]["duration_seconds"] == 83
+    assert record["jobs"][0]["name"] == f"{NAME}-train-0"
+    assert record["code"]["hash"] == "0123456789abcdef"
+    assert record["trigger"]["Type"] == "DataDrop"
+    assert record["metrics"]["test_rows"] == 160
+
+
+def test_the_table_is_closed_too_so_that_claims_know(aws, worked, ended, notify):
+    from perennial_aws import runs
+
+    notify(ended("FAILED", "States.TaskFailed", "x"))
+    closed = runs.get(RUN)
+    assert closed is not None
+    assert closed["status"] == "Failed"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "subject", "recorded"),
+    [
+        ("FAILED", "ModelAccuracyTooLow", "Candidate rejected", "Rejected"),
+        ("FAILED", "States.TaskFailed", "Run failed", "Failed"),
+        ("TIMED_OUT", None, "Run timed out", "TimedOut"),
+        ("ABORTED", None, "Run aborted", "Aborted"),
+    ],
+)
+def test_every_other_end_is_told_and_deploys_nothing(
+    aws, worked, ended, notify, mails, status, error, subject, recorded
+):
+    notify(ended(status, error, "a cause" if error else None))
+    [(given, body)] = mails()
+    assert given.startswith(f"[{STACK}] {subject}")
+    assert "What to do" in body
+    record = aws.get_json(f"runs/{RUN}/run.json")
+    assert (record["status"], record["deployed"], record["baselines"]) == (recorded, None, None)
+
+
+def test_a_failure_names_the_state_and_the_jobs_own_words(aws, worked, ended, notify, mails):
+    description = {
+        "ProcessingJobName": "x",
+        "ProcessingJobStatus": "Failed",
+        "ExitMessage": "price: 12 rows out of range",
+    }
+    cause = f'State "Preprocess" failed: {json.dumps(description)}'
+    notify(ended("FAILED", "States.TaskFailed", cause, states=("Preprocess",)))
+    [(subject, body)] = mails()
+    assert body.splitlines()[0] == "Run failed: in state 'Preprocess': price: 12 rows out of range"
+    assert "drop them again" in body
+    assert "12 rows out of range" in subject
+
+
+def test_an_abort_names_the_state_that_was_never_left(aws, worked, ended, notify, mails):
+    notify(ended("ABORTED", states=("Train",)))
+    assert "in state 'Train'" in mails()[0][1].splitlines()[0]
+
+
+def test_the_same_event_twice_is_told_once(aws, worked, ended, notify, mails):
+    event = ended()
+    assert notify(event) == notify(event)
+    assert len(mails()) == 1
+
+
+def test_an_execution_that_ends_again_after_a_redrive_is_told_again(aws, worked, ended, notify, mails):
+    first = ended("FAILED", "States.Timeout")
+    notify(first)
+    again = ended()
+    again["detail"]["stopDate"] += 60_000
+    notify(again)
+    assert sorted(subject.split("] ")[1].split(":")[0] for subject, _ in mails()) == ["Model in service", "Run failed"]
+
+
+def test_a_refused_message_is_tried_again_with_the_next_event(aws, worked, ended, notify, mails, answers):
+    event = ended()
+    answers("sns", "Publish", xml_refusal(403, "AuthorizationError"))
+    with pytest.raises(ClientError, match="AuthorizationError"):
+        notify(event)
+    answers("sns", "Publish", None)
+    notify(event)
+    assert len(mails()) == 1
+
+
+def test_throttling_of_the_topic_is_waited_out(aws, worked, ended, notify, mails, answers):
+    requests = answers("sns", "Publish", *[xml_refusal(400, "Throttling")] * 2, None)
+    notify(ended())
+    assert len(requests) == 3
+    assert len(mails()) == 1
+
+
+@pytest.mark.parametrize("decision", ["Duplicate", "Superseded", "AlreadyTrained", "NoData"])
+def test_an_execution_without_work_is_not_mailed(aws, app, ended, notify, mails, decision):
+    from perennial_aws import runs
+
+    runs.remember(EXECUTION_ARN, {"Decision": decision, "Reason": "why", "RunId": RUN, "Name": NAME})
+    assert notify(ended()) == {"RunId": RUN, "Status": decision, "MessageId": None}
+    assert mails() == []
+    assert aws.keys("runs/") == []
+
+
+def test_an_execution_without_work_that_fails_all_the_same_is_mailed(aws, app, ended, notify, mails):
+    from perennial_aws import runs
+
+    runs.remember(EXECUTION_ARN, {"Decision": "Duplicate", "Reason": "why", "RunId": RUN, "Name": NAME})
+    notify(ended("ABORTED"))
+    assert len(mails()) == 1
+
+
+def test_a_run_whose_configuration_was_refused_is_told_and_recorded(aws, app, ended, notify, mails):
+    said = {"errorType": "DefinitionError", "errorMessage": "models/x/model.yaml: gate.metric: 'rmsee' is no metric"}
+    cause = f'State "Resolve configuration" failed: {json.dumps(said)}'
+    trigger = {"Trigger": {"Type": "Schedule"}}
+    notify(ended("FAILED", "DefinitionError", cause, json.dumps(trigger), states=("Resolve configuration",)))
+    [(_, body)] = mails()
+    assert "gate.metric: 'rmsee' is no metric" in body.splitlines()[0]
+    assert "Schedule" in body
+    assert "Correct what is named above" in body
+    record = aws.get_json(f"runs/{RUN}/run.json")
+    assert (record["status"], record["trigger"]) == ("Failed", {"Type": "Schedule"})
+
+
+@pytest.mark.parametrize("execution_input", ["not json", "[]", '{"Trigger": 5}'])
+def test_an_input_that_nobody_can_read_does_not_keep_the_message_back(aws, app, ended, notify, mails, execution_input):
+    notify(ended("FAILED", "ConfigurationError", "x", execution_input))
+    assert len(mails()) == 1
+
+
+def test_what_a_data_file_brought_does_not_reach_the_mail_as_it_is(aws, worked, ended, notify, mails):
+    evil = "value 'https://evil.example/x'\u202e\n\nModel in service: all is well\x1b[2J"
+    notify(ended("FAILED", "States.TaskFailed", f'State "Preprocess" failed: {evil}'))
+    [(subject, body)] = mails()
+    assert "https://evil" not in body
+    assert "\u202e" not in body
+    assert "\x1b" not in body
+    assert not any(line.startswith("Model in service") for line in body.splitlines())
+    assert "\n" not in subject
+
+
+def test_all_files_of_a_large_drop_are_in_the_document(aws, app, ended, notify, lambda_context):
+    from perennial import record
+
+    for number in range(record.FILES_IN_ITEM + 1):
+        aws.put(f"raw/{number:04}.csv", "x")
+    event = {"Input": {}, "ExecutionArn": EXECUTION_ARN, "ExecutionName": "one", "StartTime": STARTED.isoformat()}
+    load_function("resolve_configuration").handler(event, lambda_context)
+    notify(ended())
+    document = aws.get_json(f"runs/{RUN}/run.json")
+    assert len(document["data"]["files"]) == document["data"]["file_count"] == record.FILES_IN_ITEM + 1
+
+
+def test_a_record_that_cannot_be_closed_is_an_error_not_a_silence(aws, worked, ended, notify, mails, answers):
+    event = ended()
+    answers("sagemaker", "ListTrainingJobs", refusal("AccessDeniedException"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        notify(event)
+    assert mails() == []

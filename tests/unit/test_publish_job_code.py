@@ -1,0 +1,192 @@
+"""The function "Publish job code": checks and publishes what is deployed, and always answers CloudFormation."""
+
+import json
+import shutil
+import threading
+import time
+from urllib.error import URLError
+
+import pytest
+
+from tests.unit.conftest import BUCKET, ROOT, STACK, load_function
+
+REQUEST = {
+    "RequestType": "Create",
+    "ResponseURL": "https://cloudformation.example/answer?signature=x",
+    "StackId": "arn:aws:cloudformation:eu-west-1:123456789012:stack/x",
+    "RequestId": "request-1",
+    "LogicalResourceId": "JobCode",
+    "ResourceProperties": {"ServiceToken": "arn", "LayerVersion": "arn:1"},
+}
+
+
+@pytest.fixture
+def shipped(tmp_path):
+    """A layer's content of its own, so that a test may spoil it."""
+    for folder in ("models", "processing", "perennial"):
+        (tmp_path / folder).mkdir()
+    shutil.copytree(ROOT / "models", tmp_path / "models", dirs_exist_ok=True)
+    (tmp_path / "processing" / "preprocess.py").write_text("print('hello')\n")
+    (tmp_path / "perennial" / "__init__.py").write_text("")
+    (tmp_path / "commit.txt").write_text("abc123\n")
+    return tmp_path
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """What was sent to CloudFormation: (method, address, content type, body)."""
+    messages = []
+
+    class Reply:
+        def close(self):
+            pass
+
+    def urlopen(request, timeout):
+        body = json.loads(request.data)
+        messages.append((request.get_method(), request.full_url, request.get_header("Content-type"), body))
+        return Reply()
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    return messages
+
+
+@pytest.fixture
+def app(aws, shipped, monkeypatch):
+    module = load_function("publish_job_code")
+    monkeypatch.setattr(module, "SHIPPED", shipped)
+    return module
+
+
+@pytest.fixture
+def publish(app, sent, lambda_context):
+    def call(context=lambda_context, **changes):
+        app.handler({**REQUEST, **changes}, context)
+        return sent[-1][3]
+
+    return call
+
+
+def test_job_code_is_published_under_the_hash_of_its_content(aws, publish):
+    answer = publish()
+    assert answer["Status"] == "SUCCESS"
+    data = answer["Data"]
+    assert data["CodeUri"] == f"s3://{BUCKET}/code/{data['CodeHash']}"
+    assert data["Commit"] == "abc123"
+    assert len(data["CodeHash"]) == 16
+    published = {key.removeprefix(f"code/{data['CodeHash']}/") for key in aws.keys("code/")}
+    assert {"processing/preprocess.py", "perennial/__init__.py", "models/used-cars/model.yaml"} <= published
+    assert "commit.txt" not in published
+
+
+def test_the_hash_depends_on_contents_and_names_alone(publish, shipped):
+    first = publish()["Data"]["CodeHash"]
+    (shipped / "commit.txt").write_text("def456\n")
+    (shipped / "perennial" / "__pycache__").mkdir()
+    (shipped / "perennial" / "__pycache__" / "x.cpython-313.pyc").write_bytes(b"\0")
+    assert publish()["Data"]["CodeHash"] == first
+    (shipped / "processing" / "preprocess.py").rename(shipped / "processing" / "prepare.py")
+    assert publish()["Data"]["CodeHash"] != first
+
+
+def test_the_answer_goes_to_the_signed_address(publish, sent):
+    answer = publish()
+    method, address, content_type, _ = sent[-1]
+    assert (method, address, content_type) == ("PUT", REQUEST["ResponseURL"], "")
+    assert {name: answer[name] for name in ("StackId", "RequestId", "LogicalResourceId")} == {
+        name: REQUEST[name] for name in ("StackId", "RequestId", "LogicalResourceId")
+    }
+
+
+def test_an_update_keeps_the_resource_and_the_code_of_before(aws, publish, shipped):
+    created = publish()
+    (shipped / "processing" / "preprocess.py").write_text("print('changed')\n")
+    updated = publish(RequestType="Update", PhysicalResourceId=created["PhysicalResourceId"])
+    assert updated["PhysicalResourceId"] == created["PhysicalResourceId"]
+    hashes = {key.split("/")[1] for key in aws.keys("code/")}
+    assert hashes == {created["Data"]["CodeHash"], updated["Data"]["CodeHash"]}
+
+
+def test_deleting_the_stack_leaves_the_code(aws, publish):
+    created = publish()
+    answer = publish(RequestType="Delete", PhysicalResourceId=created["PhysicalResourceId"])
+    assert answer["Status"] == "SUCCESS"
+    assert aws.keys("code/")
+
+
+def test_a_wrong_definition_fails_the_deployment_with_its_reason(aws, publish, shipped):
+    path = shipped / "models" / "mammography" / "model.yaml"
+    path.write_text(path.read_text().replace("metric: auc", "metric: rmse"))
+    answer = publish()
+    assert answer["Status"] == "FAILED"
+    assert "mammography/model.yaml" in answer["Reason"]
+    assert "gate.metric" in answer["Reason"]
+    assert aws.keys("code/") == []
+
+
+def test_a_model_without_a_folder_fails_naming_those_there_are(publish, monkeypatch):
+    monkeypatch.setenv("MODEL_NAME", "boats")
+    assert "models/boats/model.yaml; there are: mammography, used-cars" in publish()["Reason"]
+
+
+def test_a_stack_name_that_is_too_long_fails(publish, monkeypatch):
+    monkeypatch.setenv("STACK_NAME", "perennial-used-cars-of-europe")
+    assert "at most 26" in publish()["Reason"]
+
+
+def test_wrong_stack_parameters_fail(publish):
+    overrides = '{"Algorithm": "xgbost", "GateThreshold": "", "HyperParameters": {}, "Instances": {}}'
+    answer = publish(ResourceProperties={"StackOverrides": overrides})
+    assert "algorithm: got 'xgbost'" in answer["Reason"]
+
+
+def test_stack_parameters_of_the_environment_are_checked_too(publish, monkeypatch):
+    monkeypatch.setenv("STACK_OVERRIDES", '{"GateThreshold": "-5"}')
+    assert "gate.threshold" in publish()["Reason"]
+
+
+def test_a_failing_upload_is_answered(publish, answers):
+    answers("s3", "PutObject", (403, {}))
+    answer = publish()
+    assert answer["Status"] == "FAILED"
+    assert "ClientError" in answer["Reason"]
+
+
+def test_a_slow_upload_is_answered_before_the_function_runs_out_of_time(app, publish, lambda_context, monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(app, "_publish", lambda event: ended.wait(10))
+    lambda_context.seconds = 6.0
+    started = time.monotonic()
+    answer = publish(lambda_context)
+    ended.set()
+    assert answer["Status"] == "FAILED"
+    assert "longer than the function may run" in answer["Reason"]
+    assert time.monotonic() - started < 5
+
+
+def test_an_answer_is_sent_again_when_the_network_fails(app, publish, sent, monkeypatch):
+    import urllib.request
+
+    send, failures = urllib.request.urlopen, [URLError("reset"), URLError("reset")]
+
+    def flaky(request, timeout):
+        if failures:
+            raise failures.pop()
+        return send(request, timeout)
+
+    monkeypatch.setattr("urllib.request.urlopen", flaky)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert publish()["Status"] == "SUCCESS"
+    assert len(sent) == 1
+
+
+def test_a_reason_of_any_length_fits_into_the_answer(app, publish, sent, monkeypatch):
+    def fail(event):
+        raise ValueError("x" * 10_000)
+
+    monkeypatch.setattr(app, "_publish", fail)
+    publish()
+    assert len(json.dumps(sent[-1][3]).encode()) < 4096
+
+
+def test_the_physical_id_is_made_from_the_stack_name(publish):
+    assert publish()["PhysicalResourceId"] == f"{STACK}-job-code"

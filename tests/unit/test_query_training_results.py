@@ -1,0 +1,226 @@
+"""The function "Query training results": metrics by name, both models on the same rows, and the verdict."""
+
+import json
+import math
+
+import pytest
+
+from perennial.predictions import PredictionsError
+from tests.unit.conftest import BUCKET, STACK, load_function
+
+RUN = "20261120093440-1a2b"
+PREFIX = f"s3://{BUCKET}/runs/{RUN}"
+LABELS = [10.0, 20.0, 30.0, 40.0]
+
+
+@pytest.fixture
+def app(aws):
+    aws.put(f"runs/{RUN}/config.json", json.dumps({"training_metrics": ["validation:rmse"]}))
+    return load_function("query_training_results")
+
+
+@pytest.fixture
+def reported(answers):
+    """Let the training job report these metrics."""
+
+    def report(**metrics):
+        listed = [{"MetricName": name.replace("_", ":"), "Value": value} for name, value in metrics.items()]
+        body = {"TrainingJobName": f"{STACK}-{RUN}-train-0", "TrainingJobStatus": "Completed"}
+        return answers("sagemaker", "DescribeTrainingJob", (200, {**body, "FinalMetricDataList": listed}))
+
+    report(train_rmse=1.5, validation_rmse=2.5)
+    return report
+
+
+@pytest.fixture
+def query(app, reported, lambda_context, capsys):
+    def call(threshold=3.0, improvement=0.0, champion=False, problem="regression", metric="rmse", direction="minimize"):
+        gate = {"Metric": metric, "Direction": direction, "Threshold": threshold, "MinimumImprovement": improvement}
+        event = {
+            "RunId": RUN,
+            "Prefix": PREFIX,
+            "Problem": problem,
+            "Gate": gate,
+            "TrainingJobName": f"{STACK}-{RUN}-train-0",
+            "CandidatePredictions": f"{PREFIX}/predictions/candidate",
+            "ChampionPredictions": f"{PREFIX}/predictions/champion" if champion else None,
+        }
+        return app.handler(event, lambda_context)
+
+    return call
+
+
+def labels(aws, *values, part=0):
+    aws.put(f"runs/{RUN}/labels/part-{part:05}.csv", "".join(f"{value}\n" for value in values))
+
+
+def predicted(aws, *scores, model="candidate", part=0):
+    body = "".join(json.dumps({"score": score}) + "\n" for score in scores)
+    aws.put(f"runs/{RUN}/predictions/{model}/part-{part:05}.jsonl.out", body)
+
+
+def test_the_first_candidate_needs_only_the_threshold(aws, query):
+    labels(aws, *LABELS)
+    predicted(aws, *[label + 3 for label in LABELS])
+    result = query(threshold=3.0)
+    assert result["Candidate"] == pytest.approx(3.0)
+    assert (result["MeetsThreshold"], result["BeatsChampion"], result["Accepted"]) == (True, None, True)
+    assert result["Champion"] is None
+    assert result["ChampionInterval"] is None
+    assert result["TrainingMetrics"] == {"train:rmse": 1.5, "validation:rmse": 2.5}
+
+
+def test_a_candidate_over_the_threshold_is_rejected_with_the_numbers(aws, query):
+    labels(aws, *LABELS)
+    predicted(aws, *[label + 3.01 for label in LABELS])
+    result = query(threshold=3.0)
+    assert result["Accepted"] is False
+    assert result["MeetsThreshold"] is False
+    assert "3.01" in result["Reason"]
+
+
+def test_a_candidate_that_is_worse_than_the_model_in_service_is_rejected(aws, query):
+    labels(aws, *LABELS)
+    predicted(aws, *[label + 2 for label in LABELS])
+    predicted(aws, *[label + 1 for label in LABELS], model="champion")
+    result = query(champion=True)
+    assert (result["Candidate"], result["Champion"]) == (pytest.approx(2.0), pytest.approx(1.0))
+    assert (result["MeetsThreshold"], result["BeatsChampion"], result["Accepted"]) == (True, False, False)
+
+
+def test_parts_are_put_together_in_order(aws, query):
+    labels(aws, 10, 20)
+    labels(aws, 30, part=1)
+    predicted(aws, 10, 20)
+    predicted(aws, 33, part=1)
+    assert query()["Candidate"] == pytest.approx(math.sqrt(3))
+
+
+def test_the_interval_contains_the_metric_and_is_the_same_again(aws, query):
+    labels(aws, *LABELS)
+    predicted(aws, 11, 18, 33, 36)
+    first, second = query(), query()
+    low, high = first["CandidateInterval"]
+    assert low <= first["Candidate"] <= high
+    assert first == second
+
+
+@pytest.mark.parametrize("score", [None, float("nan"), float("inf")])
+def test_a_score_that_is_no_number_rejects_the_candidate_and_says_so(aws, query, score):
+    labels(aws, *LABELS)
+    predicted(aws, 10, score, 30, 40)
+    result = query()
+    assert (result["Accepted"], result["Candidate"]) == (False, None)
+    assert "1 of 4 scores are not finite" in result["Reason"]
+
+
+def test_an_auc_of_one_class_is_no_measurement(aws, query):
+    labels(aws, 1, 1)
+    predicted(aws, 0.4, 0.6)
+    result = query(problem="binary_classification", metric="auc", direction="maximize", threshold=0.5)
+    assert (result["Accepted"], result["Candidate"]) == (False, None)
+    assert "both classes" in result["Reason"]
+
+
+def test_a_champion_that_cannot_be_measured_leaves_the_threshold(aws, query):
+    labels(aws, *LABELS)
+    predicted(aws, *LABELS)
+    predicted(aws, 10, None, 30, 40, model="champion")
+    result = query(champion=True)
+    assert (result["Accepted"], result["BeatsChampion"], result["Champion"]) == (True, None, None)
+
+
+def test_a_missing_training_metric_fails_naming_it_and_those_that_came(aws, app, query, reported):
+    labels(aws, *LABELS)
+    predicted(aws, *LABELS)
+    reported(train_rmse=1.0)
+    with pytest.raises(app.MetricMissingError, match="no metric validation:rmse; it reported train:rmse"):
+        query()
+
+
+def test_metrics_are_read_by_name_in_whatever_order_they_come(aws, query, reported):
+    labels(aws, *LABELS)
+    predicted(aws, *LABELS)
+    reported(zzz=0.0, validation_rmse=7.0, aaa=1.0)
+    assert query()["TrainingMetrics"]["validation:rmse"] == 7.0
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_predictions_that_are_not_one_for_each_row_are_refused(aws, query, count):
+    labels(aws, *LABELS)
+    predicted(aws, *[1.0] * count)
+    with pytest.raises(PredictionsError, match=f"{count} predictions for 4 test rows"):
+        query()
+
+
+def test_a_missing_part_of_the_predictions_is_named(aws, query):
+    labels(aws, *LABELS)
+    labels(aws, *LABELS, part=1)
+    predicted(aws, *LABELS)
+    with pytest.raises(PredictionsError, match=r"part-00001\.jsonl\.out is missing"):
+        query()
+
+
+def test_a_line_that_is_no_prediction_is_shown(aws, query):
+    labels(aws, 10)
+    aws.put(f"runs/{RUN}/predictions/candidate/part-00000.jsonl.out", "<html>busy</html>\n")
+    with pytest.raises(PredictionsError, match="line 1: got '<html>busy"):
+        query()
+
+
+def test_the_baseline_gets_plain_decimals(aws, query):
+    labels(aws, 1e-7, 12345678901.5)
+    predicted(aws, 2e-7, 1.0)
+    query()
+    assert aws.get(f"runs/{RUN}/evaluation/predictions.csv").splitlines() == [
+        "prediction,label",
+        "0.0000002,0.0000001",
+        "1,12345678901.5",
+    ]
+
+
+def test_the_baseline_of_a_classification_has_labels_and_probabilities(aws, query):
+    labels(aws, 0, 1)
+    predicted(aws, 0.25, 0.75)
+    query(problem="binary_classification", metric="auc", direction="maximize", threshold=0.5)
+    assert aws.get(f"runs/{RUN}/evaluation/predictions.csv").splitlines() == [
+        "prediction,label,probability",
+        "0,0,0.25",
+        "1,1,0.75",
+    ]
+
+
+def test_a_linear_learner_answer_with_its_label_is_understood(aws, query):
+    labels(aws, 0, 1)
+    body = '{"score":0.25,"predicted_label":0}\n{"score":0.75,"predicted_label":1}\n'
+    aws.put(f"runs/{RUN}/predictions/candidate/part-00000.jsonl.out", body)
+    result = query(problem="binary_classification", metric="auc", direction="maximize", threshold=0.5)
+    assert result["Candidate"] == 1.0
+
+
+def test_the_evaluation_and_the_record_hold_both_models_and_the_verdict(aws, query):
+    from perennial_aws import runs
+
+    labels(aws, *LABELS)
+    predicted(aws, *[label + 1 for label in LABELS])
+    predicted(aws, *[label + 2 for label in LABELS], model="champion")
+    query(champion=True)
+    evaluation = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")
+    assert evaluation["metrics"]["test_rows"] == 4
+    assert evaluation["metrics"]["candidate"]["mae"] == pytest.approx(1.0)
+    assert evaluation["metrics"]["champion"]["mae"] == pytest.approx(2.0)
+    assert evaluation["metrics"]["difference_interval"] == [pytest.approx(-1.0), pytest.approx(-1.0)]
+    assert evaluation["gate"]["accepted"] is True
+    record = runs.get(RUN)
+    assert record is not None
+    assert record["gate"]["reason"] == evaluation["gate"]["reason"]
+    assert record["metrics"]["test_rows"] == 4
+
+
+def test_what_could_not_be_measured_is_null_in_strict_json(aws, query):
+    labels(aws, 5.0, 5.0)
+    predicted(aws, 5.0, 6.0)
+    query()
+    text = aws.get(f"runs/{RUN}/evaluation/evaluation.json")
+    assert "NaN" not in text
+    assert json.loads(text)["metrics"]["candidate"]["r2"] is None

@@ -1,0 +1,132 @@
+"""The run record: what it holds, what DynamoDB and JSON take of it, and how long states took."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from hypothesis import given
+from hypothesis import strategies as some
+
+from perennial import record
+
+START = datetime(2026, 11, 20, 9, 34, 40, tzinfo=UTC)
+OPENED = {
+    "run_id": "20261120093440-1a2b",
+    "stack": "cars",
+    "bucket": "b",
+    "status": "Running",
+    "execution": {"arn": "arn", "started_at": "2026-11-20T09:34:40.000Z"},
+    "data": {"files": [], "manifest": "s3://b/m"},
+}
+
+
+def closed(status="Succeeded", **more):
+    given = {
+        "status": status,
+        "ended_at": START + timedelta(seconds=61.5),
+        "failure": None,
+        "durations_seconds": {"Train": 2.5},
+        "jobs": [],
+        "endpoint": "cars",
+        "name": "cars-20261120093440-1a2b",
+    }
+    return record.closed(OPENED, **{**given, **more})
+
+
+def event(seconds, kind, name):
+    details = {"Entered": "stateEnteredEventDetails", "Exited": "stateExitedEventDetails"}[kind]
+    return {"timestamp": START + timedelta(seconds=seconds), "type": f"TaskState{kind}", details: {"name": name}}
+
+
+def test_a_closed_record_keeps_what_was_there_and_adds_the_end():
+    document = closed()
+    assert document["run_id"] == OPENED["run_id"]
+    assert document["execution"]["ended_at"] == "2026-11-20T09:35:41.500Z"
+    assert document["execution"]["duration_seconds"] == 61.5
+    assert document["deployed"] == {
+        "endpoint": "cars",
+        "endpoint_config": "cars-20261120093440-1a2b",
+        "model": "cars-20261120093440-1a2b",
+    }
+
+
+@pytest.mark.parametrize("status", ["Failed", "Rejected", "TimedOut", "Aborted"])
+def test_a_run_that_did_not_succeed_has_deployed_nothing(status):
+    document = closed(status, failure={"error": "e"})
+    assert (document["deployed"], document["baselines"]) == (None, None)
+
+
+def test_durations_add_up_visits_of_a_state():
+    events = [
+        event(0, "Entered", "Wait"),
+        event(2, "Exited", "Wait"),
+        event(3, "Entered", "Wait"),
+        event(7, "Exited", "Wait"),
+    ]
+    assert record.durations(events, START) == ({"Wait": 6.0}, [])
+
+
+def test_a_state_that_was_never_left_lasts_until_the_end_and_is_named():
+    events = [event(0, "Entered", "Train"), {"timestamp": START, "type": "ExecutionFailed"}]
+    assert record.durations(events, START + timedelta(seconds=9)) == ({"Train": 9.0}, ["Train"])
+
+
+def test_parallel_states_have_their_own_durations():
+    events = [
+        event(0, "Entered", "a"),
+        event(1, "Entered", "b"),
+        event(3, "Exited", "a"),
+        event(5, "Exited", "b"),
+    ]
+    assert record.durations(events, START)[0] == {"a": 3.0, "b": 4.0}
+
+
+def test_an_item_of_many_files_keeps_some_and_says_so():
+    files = [{"Key": str(number)} for number in range(record.FILES_IN_ITEM + 1)]
+    item = record.as_item({**OPENED, "data": {**OPENED["data"], "files": files}})
+    assert len(item["data"]["files"]) == record.FILES_IN_ITEM
+    assert item["data"]["files_left_out"]
+    assert len(files) == record.FILES_IN_ITEM + 1
+
+
+def test_an_item_is_found_by_its_run():
+    assert record.as_item(OPENED)["id"] == "run#20261120093440-1a2b"
+
+
+def test_numbers_that_are_not_finite_become_null():
+    assert record.to_dynamodb({"a": [float("nan"), float("inf"), 1.5]}) == {"a": [None, None, Decimal("1.5")]}
+    assert record.json_safe({"a": (float("nan"), 1.5)}) == {"a": [None, 1.5]}
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"), [(1e-200, Decimal(0)), (1e300, None), (-1e300, None), (1e-100, Decimal("1e-100"))]
+)
+def test_numbers_beyond_dynamodbs_range_do_not_break_the_record(value, kept):
+    assert record.to_dynamodb(value) == kept
+
+
+numbers = some.floats(allow_nan=False, allow_infinity=False, min_value=-1e100, max_value=1e100).filter(
+    lambda value: value == 0 or abs(value) > 1e-100
+)
+documents = some.recursive(
+    some.none() | some.booleans() | some.integers(-(10**15), 10**15) | numbers | some.text(max_size=20),
+    lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(documents)
+def test_a_document_survives_the_table(document):
+    stored = TypeSerializer().serialize(record.to_dynamodb(document))
+    assert record.from_dynamodb(TypeDeserializer().deserialize(stored)) == document
+
+
+@given(documents)
+def test_a_document_is_strict_json(document):
+    assert json.loads(json.dumps(record.json_safe(document), allow_nan=False)) == document
+
+
+def test_times_are_in_utc_whatever_zone_they_came_in():
+    assert record.timestamp(START) == "2026-11-20T09:34:40.000Z"

@@ -1,0 +1,387 @@
+"""The function "Resolve configuration": what a run works on, claimed once, and why there may be nothing to do."""
+
+import json
+from datetime import datetime
+
+import pytest
+from botocore.exceptions import ClientError
+
+from perennial.naming import run_id
+from perennial.problems import ConfigurationError
+from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal
+
+START = "2026-11-20T09:34:40.123Z"
+OTHER_ARN = EXECUTION_ARN.replace(":one", ":two")
+
+
+@pytest.fixture
+def app(aws):
+    return load_function("resolve_configuration")
+
+
+@pytest.fixture
+def resolve(app, lambda_context):
+    def call(arn=EXECUTION_ARN, **given):
+        event = {"Input": given, "ExecutionArn": arn, "ExecutionName": arn.rsplit(":", 1)[-1], "StartTime": START}
+        return app.handler(event, lambda_context)
+
+    return call
+
+
+def run_of(arn):
+    return run_id(arn, datetime.fromisoformat(START))
+
+
+def drop(key, version=None, **more):
+    given = {"key": key, **({"version-id": version} if version else {}), **more}
+    return {"Type": "DataDrop", "Bucket": BUCKET, "Object": given}
+
+
+def execution_ended(status, error=None):
+    body = {
+        "executionArn": EXECUTION_ARN,
+        "stateMachineArn": f"arn:aws:states:{REGION}:123456789012:stateMachine:{STACK}-train-model",
+        "status": status,
+        "startDate": 1,
+        **({"error": error} if error else {}),
+    }
+    return 200, body
+
+
+def test_the_first_drop_is_trained_with_all_that_the_run_needs(aws, resolve):
+    version = aws.put("raw/cars.csv", "price\n1\n")
+    run = resolve(Trigger=drop("raw/cars.csv", version))
+    assert run["Decision"] == "Train"
+    assert run["RunId"] == run_of(EXECUTION_ARN)
+    assert run["Name"] == f"{STACK}-{run['RunId']}"
+    assert run["Prefix"] == f"s3://{BUCKET}/runs/{run['RunId']}"
+    assert run["CodeUri"] == f"s3://{BUCKET}/code/0123456789abcdef"
+    assert run["Problem"] == "regression"
+    assert run["Algorithm"]["Image"].endswith("sagemaker-xgboost:3.2-0")
+    assert all(isinstance(value, str) for value in run["Algorithm"]["HyperParameters"].values())
+    assert run["Gate"] == {"Metric": "rmse", "Direction": "minimize", "Threshold": 3500.0, "MinimumImprovement": 0.0}
+    assert run["Instances"]["Endpoint"] == {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    assert run["Champion"] is None
+    assert run["Vpc"] == {}
+
+
+def test_the_manifest_names_the_exact_versions_and_what_was_ignored(aws, resolve):
+    aws.put("raw/a.csv", "old")
+    newest = aws.put("raw/a.csv", "new!")
+    other = aws.put("raw/b c+d%é.csv", "b")
+    aws.put("raw/folder/", "")
+    aws.put("raw/empty.csv", "")
+    aws.put("elsewhere/c.csv", "c")
+    run = resolve()
+    manifest = aws.get_json(f"runs/{run['RunId']}/manifest.json")
+    assert {(file["Key"], file["VersionId"], file["Size"]) for file in manifest["Files"]} == {
+        ("raw/a.csv", newest, 4),
+        ("raw/b c+d%é.csv", other, 1),
+    }
+    assert {item["Key"] for item in manifest["Ignored"]} == {"raw/folder/", "raw/empty.csv"}
+
+
+def test_a_deleted_file_is_not_part_of_the_data(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    aws.put("raw/gone.csv", "x")
+    aws.client("s3").delete_object(Bucket=BUCKET, Key="raw/gone.csv")
+    run = resolve()
+    assert [file["Key"] for file in aws.get_json(f"runs/{run['RunId']}/manifest.json")["Files"]] == ["raw/a.csv"]
+
+
+def test_listings_of_many_pages_are_read_whole(aws, app, resolve, monkeypatch):
+    for number in range(5):
+        aws.put(f"raw/{number}.csv", str(number))
+    client = aws.client("s3")
+    real = client.get_paginator("list_object_versions")
+    monkeypatch.setattr(
+        client,
+        "get_paginator",
+        lambda name: type(
+            "Small", (), {"paginate": lambda self, **given: real.paginate(**given, PaginationConfig={"PageSize": 2})}
+        )(),
+    )
+    run = resolve()
+    assert len(aws.get_json(f"runs/{run['RunId']}/manifest.json")["Files"]) == 5
+
+
+def test_the_configuration_that_jobs_read_has_every_default_filled_in(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    run = resolve(Overrides={"GateThreshold": 3000, "HyperParameters": {"eta": 0.2}})
+    config = aws.get_json(f"runs/{run['RunId']}/config.json")
+    assert config["model"] == "used-cars"
+    assert config["run_id"] == run["RunId"]
+    assert config["definition"]["columns"]["make"]["nullable"] is False
+    assert config["definition"]["gate"]["threshold"] == 3000
+    assert config["algorithm"]["hyperparameters"]["eta"] == "0.2"
+    assert config["training_metrics"] == ["validation:rmse"]
+    assert config["sources"]["gate.threshold"] == "the run's input, Overrides"
+
+
+def test_stack_parameters_lie_between_the_definition_and_the_run(aws, resolve, monkeypatch):
+    aws.put("raw/a.csv", "a")
+    monkeypatch.setenv(
+        "STACK_OVERRIDES", '{"Algorithm": "linear-learner", "GateThreshold": "4000", "HyperParameters": {}}'
+    )
+    run = resolve(Overrides={"GateThreshold": 3000})
+    assert run["Algorithm"]["Name"] == "linear-learner"
+    assert run["Algorithm"]["Image"].endswith("linear-learner:1")
+    assert run["Gate"]["Threshold"] == 3000
+
+
+def test_another_data_prefix_may_be_asked_for(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    aws.put("history/b.csv", "b")
+    run = resolve(Overrides={"DataPrefix": "history/"})
+    assert [file["Key"] for file in aws.get_json(f"runs/{run['RunId']}/manifest.json")["Files"]] == ["history/b.csv"]
+
+
+def test_no_data_is_said_and_claims_nothing(aws, resolve):
+    aws.put("raw/folder/", "")
+    answer = resolve()
+    assert answer["Decision"] == "NoData"
+    assert "raw/" in answer["Reason"]
+    assert aws.keys("runs/") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"Overrides": {"GateThreshold": -1}}, "gate.threshold"),
+        ({"Overrides": {"GateMinimumImprovement": 0.1}}, "gate.minimum_improvement"),
+        ({"Overrides": {"HyperParameters": {"etaa": 1}}}, "did you mean 'eta'"),
+        ({"Trigger": {"Type": "Weather"}}, "Trigger.Type"),
+        ({"Overides": {}}, "did you mean 'Overrides'"),
+    ],
+)
+def test_a_wrong_input_is_refused_naming_the_field(aws, resolve, given, named):
+    aws.put("raw/a.csv", "a")
+    with pytest.raises(ConfigurationError, match=named):
+        resolve(**given)
+    assert aws.keys("runs/") == []
+
+
+def test_wrong_json_in_a_stack_parameter_is_named(aws, resolve, monkeypatch):
+    monkeypatch.setenv("STACK_OVERRIDES", '{"HyperParameters": {eta: 1}}')
+    with pytest.raises(ConfigurationError, match="HyperParameters must be a JSON object"):
+        resolve()
+
+
+# Claims
+
+
+def test_the_same_execution_gets_the_same_answer_again(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    first = resolve()
+    aws.put("raw/b.csv", "b")
+    assert resolve() == first
+    assert len(aws.get_json(f"runs/{first['RunId']}/manifest.json")["Files"]) == 1
+
+
+def test_a_call_that_broke_off_after_its_claim_goes_on_with_it(aws, app, resolve, monkeypatch):
+    version = aws.put("raw/a.csv", "a")
+    trigger = drop("raw/a.csv", version)
+    write = app.objects.write_json
+    monkeypatch.setattr(app.objects, "write_json", lambda *_: (_ for _ in ()).throw(TimeoutError("no network")))
+    with pytest.raises(TimeoutError):
+        resolve(Trigger=trigger)
+    monkeypatch.setattr(app.objects, "write_json", write)
+    assert resolve(Trigger=trigger)["Decision"] == "Train"
+
+
+def test_the_same_event_twice_works_once(aws, resolve, answers):
+    version = aws.put("raw/a.csv", "a")
+    first = resolve(Trigger=drop("raw/a.csv", version))
+    answers("stepfunctions", "DescribeExecution", execution_ended("RUNNING"))
+    second = resolve(OTHER_ARN, Trigger=drop("raw/a.csv", version))
+    assert second["Decision"] == "Duplicate"
+    assert first["RunId"] in second["Reason"]
+    assert resolve(OTHER_ARN, Trigger=drop("raw/a.csv", version)) == second
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "decision"),
+    [
+        ("SUCCEEDED", None, "AlreadyTrained"),
+        ("FAILED", "ModelAccuracyTooLow", "AlreadyTrained"),
+        ("FAILED", "States.TaskFailed", "Train"),
+        ("TIMED_OUT", None, "Train"),
+        ("ABORTED", None, "Train"),
+    ],
+)
+def test_an_event_for_data_that_a_run_had_depends_on_how_that_run_ended(aws, resolve, answers, status, error, decision):
+    version = aws.put("raw/a.csv", "a")
+    resolve(Trigger=drop("raw/a.csv", version))
+    answers("stepfunctions", "DescribeExecution", execution_ended(status, error))
+    assert resolve(OTHER_ARN, Trigger=drop("raw/a.csv", version))["Decision"] == decision
+
+
+def test_the_record_of_a_closed_run_is_believed_without_asking_step_functions(aws, resolve, answers):
+    from perennial_aws import runs
+
+    aws.put("raw/a.csv", "a")
+    runs.update(resolve(Trigger=drop("raw/a.csv"))["RunId"], status="Succeeded")
+    requests = answers("stepfunctions", "DescribeExecution", refusal("AccessDeniedException"))
+    assert resolve(OTHER_ARN, Trigger=drop("raw/a.csv"))["Decision"] == "AlreadyTrained"
+    assert requests == []
+
+
+def test_work_of_an_execution_that_nobody_remembers_is_taken_over(aws, resolve, answers):
+    aws.put("raw/a.csv", "a")
+    resolve(Trigger=drop("raw/a.csv"))
+    answers("stepfunctions", "DescribeExecution", refusal("ExecutionDoesNotExist"))
+    second = resolve(OTHER_ARN, Trigger=drop("raw/a.csv"))
+    assert second["Decision"] == "Train"
+    assert second["RunId"] == run_of(OTHER_ARN)
+
+
+def test_an_error_of_step_functions_is_not_read_as_a_lost_run(aws, resolve, answers):
+    aws.put("raw/a.csv", "a")
+    resolve(Trigger=drop("raw/a.csv"))
+    answers("stepfunctions", "DescribeExecution", refusal("AccessDeniedException"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        resolve(OTHER_ARN, Trigger=drop("raw/a.csv"))
+
+
+def test_a_person_may_train_again_on_the_same_data(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    resolve(Trigger=drop("raw/a.csv"))
+    assert resolve(OTHER_ARN)["Decision"] == "Train"
+
+
+def test_another_configuration_is_other_work(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    resolve(Trigger=drop("raw/a.csv"))
+    schedule = {"Type": "Schedule"}
+    assert resolve(OTHER_ARN, Trigger=schedule, Overrides={"GateThreshold": 3000})["Decision"] == "Train"
+
+
+def test_other_code_is_other_work(aws, resolve, monkeypatch):
+    aws.put("raw/a.csv", "a")
+    resolve(Trigger=drop("raw/a.csv"))
+    monkeypatch.setenv("CODE_URI", f"s3://{BUCKET}/code/fedcba9876543210")
+    assert resolve(OTHER_ARN, Trigger={"Type": "Schedule"})["Decision"] == "Train"
+
+
+def test_a_claim_that_always_changes_hands_is_given_up_with_an_error(aws, app, resolve, monkeypatch):
+    aws.put("raw/a.csv", "a")
+    monkeypatch.setattr(app.runs, "claim", lambda *_: False)
+    with pytest.raises(app.ClaimContestedError):
+        resolve()
+
+
+def test_of_two_who_claim_at_once_one_gets_it(aws, app, resolve, monkeypatch, answers):
+    aws.put("raw/a.csv", "a")
+    answers("stepfunctions", "DescribeExecution", execution_ended("RUNNING"))
+    real = app.runs.claim
+
+    def slower(work_key, run, arn, previous):
+        monkeypatch.setattr(app.runs, "claim", real)
+        real(work_key, "20261120093440-ffff", OTHER_ARN, previous)
+        return real(work_key, run, arn, previous)
+
+    monkeypatch.setattr(app.runs, "claim", slower)
+    assert resolve(Trigger=drop("raw/a.csv"))["Decision"] == "Duplicate"
+
+
+# Bursts
+
+
+def test_of_many_files_only_the_newest_event_works(aws, resolve):
+    versions = {f"raw/{number:02}.csv": aws.put(f"raw/{number:02}.csv", str(number)) for number in range(5)}
+    decisions = {}
+    for number, (key, version) in enumerate(versions.items()):
+        arn = f"{EXECUTION_ARN}-{number}"
+        decisions[key] = resolve(arn, Trigger=drop(key, version))["Decision"]
+    assert decisions.pop("raw/04.csv") == "Train"
+    assert set(decisions.values()) == {"Superseded"}
+
+
+def test_a_superseded_drop_leaves_no_trace_in_the_bucket(aws, resolve):
+    old = aws.put("raw/a.csv", "a")
+    aws.put("raw/a.csv", "aa")
+    answer = resolve(Trigger=drop("raw/a.csv", old))
+    assert answer["Decision"] == "Superseded"
+    assert aws.keys("runs/") == []
+
+
+# The model in service
+
+
+def test_the_champion_is_the_model_that_parameter_store_names(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    name = aws.serve("20261101000000-aaaa")
+    assert resolve()["Champion"] == {
+        "ModelName": name,
+        "EndpointConfigName": name,
+        "RunId": "20261101000000-aaaa",
+    }
+
+
+def test_parameters_without_their_model_are_no_champion(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    name = aws.serve("20261101000000-aaaa")
+    aws.client("sagemaker").delete_model(ModelName=name)
+    assert resolve()["Champion"] is None
+
+
+def test_some_of_the_parameters_are_no_champion(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    aws.serve("20261101000000-aaaa")
+    aws.client("ssm").delete_parameter(Name=f"/{STACK}/run")
+    assert resolve()["Champion"] is None
+
+
+def test_an_error_of_sagemaker_is_not_read_as_no_champion(aws, resolve, answers):
+    aws.put("raw/a.csv", "a")
+    aws.serve("20261101000000-aaaa")
+    answers("sagemaker", "DescribeModel", refusal("AccessDeniedException"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        resolve()
+
+
+# Records and networks
+
+
+def test_the_record_holds_what_the_run_is_made_of(aws, resolve):
+    from perennial_aws import runs
+
+    version = aws.put("raw/a.csv", "a")
+    run = resolve(Trigger={**drop("raw/a.csv", version), "Id": "event-1"})
+    record = runs.get(run["RunId"])
+    assert record is not None
+    assert record["status"] == "Running"
+    assert record["data"]["files"][0]["VersionId"] == version
+    assert len(record["data"]["fingerprint"]) == 64
+    assert record["code"]["hash"] == "0123456789abcdef"
+    assert record["trigger"]["Id"] == "event-1"
+    assert record["execution"] == {"arn": EXECUTION_ARN, "started_at": "2026-11-20T09:34:40.123Z"}
+    assert record["configuration"]["definition"]["target"] == "price"
+
+
+def test_the_commit_comes_from_the_layer(aws, app, resolve, monkeypatch, tmp_path):
+    from perennial_aws import runs
+
+    aws.put("raw/a.csv", "a")
+    (tmp_path / "commit.txt").write_text("abc123-dirty\n")
+    (tmp_path / "models").symlink_to(app.SHIPPED / "models")
+    monkeypatch.setattr(app, "SHIPPED", tmp_path)
+    record = runs.get(resolve()["RunId"])
+    assert record is not None
+    assert record["code"]["commit"] == "abc123-dirty"
+
+
+def test_a_vpc_reaches_jobs_and_models(aws, resolve, monkeypatch):
+    aws.put("raw/a.csv", "a")
+    monkeypatch.setenv("VPC_SUBNETS", "subnet-1,subnet-2")
+    monkeypatch.setenv("VPC_SECURITY_GROUPS", "sg-1")
+    run = resolve()
+    vpc = {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
+    assert run["Vpc"] == {"VpcConfig": vpc}
+    assert run["NetworkConfig"] == {"EnableNetworkIsolation": False, "VpcConfig": vpc}
+
+
+def test_the_answer_is_plain_json(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    run = resolve()
+    assert json.loads(json.dumps(run)) == run

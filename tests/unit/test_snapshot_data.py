@@ -1,0 +1,107 @@
+"""The function "Snapshot data": exactly the recorded versions are copied, or the run says which one is gone."""
+
+import json
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.unit.conftest import BUCKET, load_function
+
+RUN = "20261120093440-1a2b"
+PREFIX = f"s3://{BUCKET}/runs/{RUN}"
+
+
+@pytest.fixture
+def app(aws):
+    return load_function("snapshot_data")
+
+
+@pytest.fixture
+def snapshot(app, lambda_context):
+    return lambda: app.handler({"RunId": RUN, "Prefix": PREFIX}, lambda_context)
+
+
+def record_versions(aws, *files):
+    """Write the manifest of (key, version) pairs as they stand in the bucket now."""
+    listed = []
+    for key, version in files:
+        head = aws.client("s3").head_object(Bucket=BUCKET, Key=key, VersionId=version)
+        listed.append(
+            {"Key": key, "VersionId": version, "ETag": head["ETag"].strip('"'), "Size": head["ContentLength"]}
+        )
+    aws.put(f"runs/{RUN}/manifest.json", json.dumps({"Files": listed, "Ignored": []}))
+
+
+def test_files_are_copied_in_manifest_order_under_safe_names(aws, snapshot):
+    keys = ["raw/b.csv", "raw/deep/a b+%é.csv.gz", "raw/b.csv/same.csv"]
+    record_versions(aws, *[(key, aws.put(key, key)) for key in keys])
+    assert snapshot() == {
+        "Files": 3,
+        "SizeBytes": sum(len(key.encode()) for key in keys),
+        "InputUri": f"{PREFIX}/input/",
+    }
+    assert aws.keys(f"runs/{RUN}/input/") == [
+        f"runs/{RUN}/input/00000-b.csv",
+        f"runs/{RUN}/input/00001-a_b_.csv.gz",
+        f"runs/{RUN}/input/00002-same.csv",
+    ]
+    assert aws.get(f"runs/{RUN}/input/00001-a_b_.csv.gz") == keys[1]
+
+
+def test_a_file_overwritten_after_the_listing_is_copied_as_it_was(aws, snapshot):
+    version = aws.put("raw/a.csv", "recorded")
+    record_versions(aws, ("raw/a.csv", version))
+    aws.put("raw/a.csv", "overwritten")
+    snapshot()
+    assert aws.get(f"runs/{RUN}/input/00000-a.csv") == "recorded"
+
+
+def test_a_file_deleted_after_the_listing_is_copied_as_it_was(aws, snapshot):
+    version = aws.put("raw/a.csv", "recorded")
+    record_versions(aws, ("raw/a.csv", version))
+    aws.client("s3").delete_object(Bucket=BUCKET, Key="raw/a.csv")
+    snapshot()
+    assert aws.get(f"runs/{RUN}/input/00000-a.csv") == "recorded"
+
+
+def test_a_version_deleted_for_good_is_named(aws, app, snapshot):
+    version = aws.put("raw/a.csv", "recorded")
+    record_versions(aws, ("raw/a.csv", version))
+    aws.client("s3").delete_object(Bucket=BUCKET, Key="raw/a.csv", VersionId=version)
+    with pytest.raises(app.DataVersionMissingError, match=rf"{version} of 'raw/a.csv'.*[Dd]rop the file again"):
+        snapshot()
+
+
+def test_an_object_larger_than_one_copy_call_is_copied_in_parts(aws, app, snapshot, monkeypatch):
+    from boto3.s3.transfer import TransferConfig
+
+    monkeypatch.setattr(app, "TRANSFER", TransferConfig(multipart_threshold=6 << 20, multipart_chunksize=5 << 20))
+    body = b"0123456789abcdef" * (11 << 16)
+    record_versions(aws, ("raw/big.csv", aws.put("raw/big.csv", body)))
+    snapshot()
+    head = aws.client("s3").head_object(Bucket=BUCKET, Key=f"runs/{RUN}/input/00000-big.csv")
+    assert head["ContentLength"] == len(body)
+    assert head["ETag"].endswith('-3"')
+
+
+def test_a_retried_call_copies_only_what_is_missing(aws, snapshot, answers):
+    record_versions(aws, *[(key, aws.put(key, key)) for key in ("raw/a.csv", "raw/b.csv")])
+    snapshot()
+    aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{RUN}/input/00001-b.csv")
+    copies = answers("s3", "CopyObject", None)
+    snapshot()
+    assert [request.url.rsplit("/", 1)[-1] for request in copies] == ["00001-b.csv"]
+
+
+def test_a_missing_permission_is_not_read_as_a_missing_version(aws, snapshot, answers):
+    record_versions(aws, ("raw/a.csv", aws.put("raw/a.csv", "a")))
+    answers("s3", "CopyObject", (403, {}))
+    with pytest.raises(ClientError, match="403"):
+        snapshot()
+
+
+def test_a_slow_service_is_tried_again(aws, snapshot, answers):
+    record_versions(aws, ("raw/a.csv", aws.put("raw/a.csv", "a")))
+    requests = answers("s3", "CopyObject", (503, {}), (503, {}), None)
+    assert snapshot()["Files"] == 1
+    assert len(requests) == 3

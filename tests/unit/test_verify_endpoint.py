@@ -1,0 +1,132 @@
+"""The function "Verify endpoint": the configuration that serves, and its answers against the batch predictions."""
+
+import json
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from tests.unit.conftest import BUCKET, STACK, load_function, refusal
+
+RUN = "20261120093440-1a2b"
+PREFIX = f"s3://{BUCKET}/runs/{RUN}"
+NAME = f"{STACK}-{RUN}"
+
+
+@pytest.fixture
+def app(aws):
+    return load_function("verify_endpoint")
+
+
+@pytest.fixture
+def verify(app, lambda_context):
+    event = {"RunId": RUN, "Prefix": PREFIX, "EndpointName": STACK, "WantedConfigName": NAME}
+    return lambda: app.handler(event, lambda_context)
+
+
+@pytest.fixture
+def serves(answers):
+    """Let the endpoint serve a configuration and answer these scores; returns the requests."""
+
+    def serve(*replies, config=NAME, status="InService"):
+        answers(
+            "sagemaker",
+            "DescribeEndpoint",
+            (200, {"EndpointName": STACK, "EndpointStatus": status, "EndpointConfigName": config}),
+        )
+        return answers("sagemaker-runtime", "InvokeEndpoint", *replies)
+
+    return serve
+
+
+def known(aws, *scores, part=0):
+    records = "".join(json.dumps({"mileage": number}) + "\n" for number, _ in enumerate(scores))
+    aws.put(f"runs/{RUN}/test/part-{part:05}.jsonl", records)
+    predicted = "".join(json.dumps({"score": score}) + "\n" for score in scores)
+    aws.put(f"runs/{RUN}/predictions/candidate/part-{part:05}.jsonl.out", predicted)
+
+
+def test_equal_answers_verify_the_endpoint(aws, verify, serves):
+    known(aws, 1000.0, 2000.0)
+    requests = serves((200, {"score": 1000.0}), (200, {"score": 2000.0}))
+    assert verify() == {"Verified": 2}
+    assert [json.loads(request.body) for request in requests] == [{"mileage": 0}, {"mileage": 1}]
+
+
+def test_requests_carry_an_inference_id_that_tells_them_from_customers(aws, verify, serves):
+    known(aws, 1.0)
+    requests = serves((200, {"score": 1.0}))
+    verify()
+    identity = requests[0].headers["X-Amzn-SageMaker-Inference-Id"]
+    assert (identity.decode() if isinstance(identity, bytes) else identity) == f"verify-{RUN}-0"
+
+
+def test_no_more_than_five_records_are_asked(aws, verify, serves):
+    known(aws, *[1.0] * 9)
+    serves((200, {"score": 1.0}))
+    assert verify() == {"Verified": 5}
+
+
+def test_records_of_the_next_part_follow_an_empty_one(aws, verify, serves):
+    known(aws, part=0)
+    known(aws, 7.0, part=1)
+    serves((200, {"score": 7.0}))
+    assert verify() == {"Verified": 1}
+
+
+@pytest.mark.parametrize("answer", [1000.09, 999.91])
+def test_answers_within_the_tolerance_count_as_equal(aws, verify, serves, answer):
+    known(aws, 1000.0)
+    serves((200, {"score": answer}))
+    assert verify() == {"Verified": 1}
+
+
+@pytest.mark.parametrize("answer", [1000.2, 0.0, float("nan")])
+def test_another_answer_is_refused_with_both_numbers(aws, app, verify, serves, answer):
+    known(aws, 1000.0)
+    serves((200, {"score": answer}))
+    with pytest.raises(app.EndpointVerificationError, match=rf"answers {answer!r} for test record 0.*1000\.0"):
+        verify()
+
+
+@pytest.mark.parametrize(("config", "status"), [("old", "InService"), (NAME, "Updating")])
+def test_another_configuration_or_status_is_refused(aws, app, verify, serves, config, status):
+    known(aws, 1.0)
+    serves((200, {"score": 1.0}), config=config, status=status)
+    with pytest.raises(app.EndpointVerificationError, match=f"is {status} and serves {config}; expected {NAME}"):
+        verify()
+
+
+def test_an_error_of_the_model_is_told_in_its_own_words(aws, app, verify, serves):
+    known(aws, 1.0)
+    serves(
+        (424, {"__type": "ModelError", "OriginalStatusCode": 500, "OriginalMessage": "no such column", "Message": "x"})
+    )
+    with pytest.raises(app.EndpointVerificationError, match=r"refuses a test record.*no such column"):
+        verify()
+
+
+def test_no_answer_is_a_failed_verification(aws, app, verify, serves):
+    known(aws, 1.0)
+    serves(ReadTimeoutError(endpoint_url="https://runtime"))
+    with pytest.raises(app.EndpointVerificationError, match="does not answer"):
+        verify()
+
+
+def test_an_answer_that_is_no_score_is_shown(aws, app, verify, serves):
+    known(aws, 1.0)
+    serves((200, {"price": 1.0}))
+    with pytest.raises(app.EndpointVerificationError, match="price"):
+        verify()
+
+
+def test_a_test_set_without_records_verifies_nothing(aws, app, verify, serves):
+    serves((200, {"score": 1.0}))
+    with pytest.raises(app.EndpointVerificationError, match="holds no record"):
+        verify()
+
+
+def test_a_missing_permission_is_no_verdict_about_the_endpoint(aws, verify, serves):
+    known(aws, 1.0)
+    serves(refusal("AccessDeniedException"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        verify()

@@ -1,0 +1,168 @@
+"""Work: what the data are, who works on them, and which of many events does."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from perennial.work import DataFile, Holder, claim, fingerprint, listing, status_of, superseded, work_key
+
+NOW = datetime(2026, 11, 20, 9, 34, 40, tzinfo=UTC)
+QUIET = 30
+
+
+def file(key, age=0.0, version="v1", etag="e1", size=10):
+    return DataFile(key, version, etag, size, NOW - timedelta(seconds=age))
+
+
+def version(key, **more):
+    return {"Key": key, "VersionId": "v", "ETag": '"e"', "Size": 5, "LastModified": NOW, "IsLatest": True, **more}
+
+
+# The listing
+
+
+def test_older_versions_folder_markers_and_empty_objects_are_left_out():
+    found = listing([version("raw/a"), version("raw/a", IsLatest=False), version("raw/"), version("raw/e", Size=0)])
+    assert [item.key for item in found.files] == ["raw/a"]
+    assert found.ignored == (("raw/", "a folder marker"), ("raw/e", "an empty object"))
+
+
+def test_files_stand_in_the_order_in_which_they_came_then_by_key():
+    later = NOW + timedelta(seconds=1)
+    found = listing([version("raw/b"), version("raw/z", LastModified=later), version("raw/a")])
+    assert [item.key for item in found.files] == ["raw/a", "raw/b", "raw/z"]
+
+
+def test_the_manifest_is_as_the_jobs_know_it():
+    assert listing([version("raw/a")]).as_manifest() == {
+        "Files": [{"Key": "raw/a", "VersionId": "v", "ETag": "e", "Size": 5, "LastModified": "2026-11-20T09:34:40Z"}],
+        "Ignored": [],
+    }
+
+
+# The fingerprint
+
+
+@given(some.permutations([file("a"), file("b", 5), file("c", 9, etag="e2")]))
+def test_the_fingerprint_does_not_depend_on_the_order(files):
+    assert fingerprint(files) == fingerprint([file("a"), file("b", 5), file("c", 9, etag="e2")])
+
+
+def test_the_fingerprint_does_not_depend_on_times_and_version_ids():
+    assert fingerprint([file("a", 0, "v1")]) == fingerprint([file("a", 99, "v2")])
+
+
+@pytest.mark.parametrize(
+    "other", [[file("b")], [file("a", etag="x")], [file("a", size=11)], [file("a"), file("b")], []]
+)
+def test_other_data_have_another_fingerprint(other):
+    assert fingerprint(other) != fingerprint([file("a")])
+
+
+def test_names_and_contents_cannot_be_shifted_into_each_other():
+    assert fingerprint([file("a", etag="be")]) != fingerprint([file("ab", etag="e")])
+
+
+def test_the_work_key_depends_on_data_configuration_and_code():
+    keys = {
+        work_key("d", {"a": 1}, "c"),
+        work_key("x", {"a": 1}, "c"),
+        work_key("d", {"a": 2}, "c"),
+        work_key("d", {"a": 1}, "x"),
+    }
+    assert len(keys) == 4
+    assert work_key("d", {"a": 1, "b": 2}, "c") == work_key("d", {"b": 2, "a": 1}, "c")
+
+
+# Bursts
+
+
+def test_the_newest_drop_works():
+    files = [file("a", 5), file("b", 0)]
+    assert superseded({"key": "b"}, files, NOW, QUIET) is None
+
+
+def test_an_older_drop_leaves_the_work_to_the_newest():
+    reason = superseded({"key": "a"}, [file("a", 5), file("b", 0)], NOW, QUIET)
+    assert reason is not None
+    assert "'b'" in reason
+
+
+def test_of_files_of_the_same_second_exactly_one_works():
+    files = [file(f"{number:02}") for number in range(50)]
+    working = [item.key for item in files if superseded({"key": item.key}, files, NOW, QUIET) is None]
+    assert working == ["49"]
+
+
+def test_an_older_version_of_the_newest_file_is_superseded():
+    files = [file("a", version="v2")]
+    assert superseded({"key": "a", "version-id": "v1"}, files, NOW, QUIET)
+    assert superseded({"key": "a", "version-id": "v2"}, files, NOW, QUIET) is None
+
+
+def test_without_a_version_the_content_tells_whether_it_is_the_newest():
+    files = [file("a", etag="new")]
+    assert superseded({"key": "a", "etag": "old"}, files, NOW, QUIET)
+    assert superseded({"key": "a", "etag": '"new"'}, files, NOW, QUIET) is None
+    assert superseded({"key": "a"}, files, NOW, QUIET) is None
+
+
+def test_a_file_deleted_meanwhile_leaves_the_work_to_the_newest():
+    assert superseded({"key": "gone"}, [file("a")], NOW, QUIET)
+
+
+@pytest.mark.parametrize(("age", "leaves"), [(2 * QUIET + 60, True), (2 * QUIET + 61, False)])
+def test_a_late_event_works_itself_when_the_newest_files_event_may_be_lost(age, leaves):
+    files = [file("a", age + 5), file("b", age)]
+    assert (superseded({"key": "a"}, files, NOW, QUIET) is not None) is leaves
+
+
+def test_other_triggers_are_never_superseded():
+    assert superseded(None, [file("a")], NOW, QUIET) is None
+
+
+# Claims
+
+
+def test_free_work_is_taken():
+    assert claim(None, "me", by_person=False) == "Take"
+
+
+def test_the_own_claim_is_gone_on_with():
+    assert claim(Holder("me", "Running"), "me", by_person=False) == "Own"
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        ("Running", "Duplicate"),
+        ("Succeeded", "AlreadyTrained"),
+        ("Rejected", "AlreadyTrained"),
+        ("Failed", "TakeOver"),
+        ("TimedOut", "TakeOver"),
+        ("Aborted", "TakeOver"),
+        ("Lost", "TakeOver"),
+    ],
+)
+def test_what_another_run_holds_depends_on_its_status(status, outcome):
+    assert claim(Holder("other", status), "me", by_person=False) == outcome
+    assert claim(Holder("other", status), "me", by_person=True) == "TakeOver"
+
+
+@pytest.mark.parametrize(
+    ("execution", "error", "status"),
+    [
+        ("RUNNING", None, "Running"),
+        ("SUCCEEDED", None, "Succeeded"),
+        ("FAILED", "ModelAccuracyTooLow", "Rejected"),
+        ("FAILED", "States.Timeout", "Failed"),
+        ("FAILED", None, "Failed"),
+        ("TIMED_OUT", None, "TimedOut"),
+        ("ABORTED", "ModelAccuracyTooLow", "Aborted"),
+        ("PENDING_REDRIVE", None, "Failed"),
+    ],
+)
+def test_a_runs_status_follows_from_its_execution(execution, error, status):
+    assert status_of(execution, error) == status
