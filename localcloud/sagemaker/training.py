@@ -80,7 +80,6 @@ class TrainingJobs(Jobs):
             "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
             "EnableInterContainerTrafficEncryption": request.get("EnableInterContainerTrafficEncryption", False),
             "EnableManagedSpotTraining": request.get("EnableManagedSpotTraining", False),
-            "ModelArtifacts": {},
         }
 
     def role(self, description: Document) -> str:
