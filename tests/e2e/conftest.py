@@ -162,10 +162,17 @@ def built(cloud_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def deploy(built: Path, cloud_state: Path) -> Callable[..., App]:
     def _deploy(stack: str, **parameters: str) -> App:
         given = [
-            f"{name}={value}" for name, value in {"QuietPeriodSeconds": "2", "PollSeconds": "1", **parameters}.items()
+            f"{name}={value}"
+            for name, value in {
+                "AlertEmails": "team@example.com",
+                "QuietPeriodSeconds": "2",
+                "PollSeconds": "1",
+                **parameters,
+            }.items()
         ]
         sam(
-            "deploy", "--config-env", "local", "--template-file", str(built), "--stack-name", stack,
+            "deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local",
+            "--template-file", str(built), "--stack-name", stack,
             "--parameter-overrides", *given,
         )  # fmt: skip
         described = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]

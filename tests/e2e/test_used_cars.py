@@ -95,7 +95,13 @@ def test_record_leads_from_the_model_back_to_the_data(app: App, first: Run) -> N
     assert used <= {(item["Key"], item["VersionId"]) for item in versions}
     assert {"fingerprint"} <= set(record["data"])
     assert record["trigger"]["Type"] == "DataDrop"
-    for name in ("code", "commit", "configuration", "jobs", "metrics", "gate", "baselines", "deployed", "durations"):
+    assert record["code"]["uri"] == app.outputs["CodeUri"]
+    assert record["code"]["commit"]
+    assert {job["status"] for job in record["jobs"]} == {"Completed"}
+    assert len(record["jobs"]) == 5  # preprocess, train, predict and two baselines
+    assert record["deployed"]["endpoint_config"] == app.parameters()["endpoint-config"]
+    assert record["durations_seconds"]["Train"] > 0
+    for name in ("configuration", "metrics", "gate", "baselines"):
         assert record[name], name
 
 
