@@ -1,0 +1,468 @@
+"""Endpoints as boto3 sees them: created, invoked, updated under load, rolled back, captured, deleted."""
+
+import io
+import json
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from botocore.exceptions import ClientError
+
+from localcloud.sagemaker.algorithms.linear_model import LinearModel
+from tests.integration.conftest import ROLE, Cloud, unique, wait_for, watch_events
+
+REGISTRY = "141502667606.dkr.ecr.eu-west-1.amazonaws.com"
+SKLEARN_IMAGE = f"{REGISTRY}/sagemaker-scikit-learn:1.9-0-cpu-py3"
+LINEAR_LEARNER_IMAGE = f"{REGISTRY}/linear-learner:1"
+# Doubles every number, so that a pipeline's answer shows that both containers took part.
+SCRIPT = """
+import time
+
+def model_fn(model_dir):
+    print("loading from", model_dir)
+
+def transform_fn(model, body, content_type, accept):
+    text = body if isinstance(body, str) else body.decode()
+    if text.startswith("sleep"):
+        time.sleep(float(text.split()[1]))
+    if text.startswith("bad"):
+        raise ValueError("record 0: price is missing")
+    return "\\n".join(",".join(str(2 * float(cell)) for cell in line.split(",")) for line in text.split()), "text/csv"
+"""
+
+
+class Lab:
+    """Models and configurations in one bucket of the cloud."""
+
+    def __init__(self, cloud: Cloud, folder: Path) -> None:
+        self.cloud, self.folder = cloud, folder
+        self.sagemaker, self.runtime, self.s3 = (
+            cloud.client(name) for name in ("sagemaker", "sagemaker-runtime", "s3")
+        )
+        self.bucket = unique("bucket")
+        self.s3.create_bucket(Bucket=self.bucket)
+        self.script = self.archive("script.tar.gz", {"code/inference.py": SCRIPT.encode()})
+
+    def archive(self, key: str, files: dict[str, bytes]) -> str:
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w:gz") as tar:
+            for name, data in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=content.getvalue())
+        return f"s3://{self.bucket}/{key}"
+
+    def linear(self, bias: float) -> str:
+        """The artefact of a model that answers the sum of two features, plus the bias."""
+        path = self.folder / "model"
+        LinearModel("regressor", np.array([1.0, 1.0]), bias).save(path)
+        return self.archive(f"linear-{bias:g}.tar.gz", {"model_algo-1": path.read_bytes()})
+
+    def model(self, bias: float) -> str:
+        """A pipeline: the doubling script, then the linear model."""
+        name = unique("model")
+        program = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
+        self.sagemaker.create_model(
+            ModelName=name,
+            ExecutionRoleArn=ROLE,
+            Containers=[
+                {"Image": SKLEARN_IMAGE, "ModelDataUrl": self.script, "Environment": program},
+                {"Image": LINEAR_LEARNER_IMAGE, "ModelDataUrl": self.linear(bias)},
+            ],
+        )
+        return name
+
+    def broken_model(self) -> str:
+        name = unique("model")
+        container = {
+            "Image": LINEAR_LEARNER_IMAGE,
+            "ModelDataUrl": self.archive("broken.tar.gz", {"other": b"no model"}),
+        }
+        self.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+        return name
+
+    def config(self, *models: str, weights: tuple[float, ...] = (1.0, 1.0), **more: Any) -> str:
+        name = unique("config")
+        variants = [
+            {
+                "VariantName": "AllTraffic" if len(models) == 1 else f"Variant{number}",
+                "ModelName": model,
+                "InitialInstanceCount": 1,
+                "InstanceType": "ml.m5.large",
+                "InitialVariantWeight": weight,
+            }
+            for number, (model, weight) in enumerate(zip(models, weights, strict=False), 1)
+        ]
+        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants, **more)
+        return name
+
+    def create(self, config: str) -> str:
+        name = unique("endpoint")
+        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+        assert self.settled(name)["EndpointStatus"] == "InService"
+        return name
+
+    def settled(self, name: str) -> dict[str, Any]:
+        def answer() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=name)
+            busy = ("Creating", "Updating", "RollingBack", "Deleting")
+            return None if found["EndpointStatus"] in busy else found
+
+        return wait_for(answer, f"endpoint {name} settles")
+
+    def ask(self, name: str, body: str = "1,2", accept: str = "application/jsonlines", **more: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self.runtime.invoke_endpoint(
+            EndpointName=name, Body=body, ContentType="text/csv", Accept=accept, **more
+        )
+        return answer
+
+    def score(self, name: str, **more: Any) -> float:
+        return float(json.loads(self.ask(name, **more)["Body"].read())["score"])
+
+    def captured(self, prefix: str) -> list[tuple[str, dict[str, Any]]]:
+        listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
+        return [
+            (item["Key"], json.loads(line))
+            for item in listed
+            for line in self.s3.get_object(Bucket=self.bucket, Key=item["Key"])["Body"].read().splitlines()
+        ]
+
+
+@pytest.fixture(scope="module")
+def lab(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(cloud, tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture(scope="module")
+def endpoint(lab: Lab) -> Iterator[str]:
+    """One endpoint for the tests that change nothing; its model adds 10."""
+    name = lab.create(lab.config(lab.model(10)))
+    yield name
+    lab.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def error_of(call: Callable[..., Any], **arguments: Any) -> tuple[str, str]:
+    """Code and message of the refusal."""
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    return caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]
+
+
+def test_a_request_passes_through_the_pipeline(lab: Lab, endpoint: str) -> None:
+    answer = lab.ask(endpoint, "1,2\n3,4")
+
+    assert [json.loads(line) for line in answer["Body"].read().splitlines()] == [{"score": 16.0}, {"score": 24.0}]
+    assert answer["ContentType"] == "application/jsonlines"
+    assert answer["InvokedProductionVariant"] == "AllTraffic"
+
+
+def test_describe_has_the_variants_as_on_aws(lab: Lab, endpoint: str) -> None:
+    found = lab.sagemaker.describe_endpoint(EndpointName=endpoint)
+
+    (variant,) = found["ProductionVariants"]
+    images = [image["SpecifiedImage"] for image in variant.pop("DeployedImages")]
+    assert images == [SKLEARN_IMAGE, LINEAR_LEARNER_IMAGE]
+    assert variant == {
+        "VariantName": "AllTraffic",
+        "CurrentWeight": 1.0,
+        "DesiredWeight": 1.0,
+        "CurrentInstanceCount": 1,
+        "DesiredInstanceCount": 1,
+    }
+    assert "Plan" not in found
+    assert endpoint in [item["EndpointName"] for item in lab.sagemaker.list_endpoints(MaxResults=100)["Endpoints"]]
+
+
+def test_a_models_refusal_is_a_model_error(lab: Lab, endpoint: str) -> None:
+    with pytest.raises(lab.runtime.exceptions.ModelError) as caught:
+        lab.ask(endpoint, "bad")
+
+    response = caught.value.response
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 424
+    assert response["OriginalStatusCode"] == 500
+    assert "record 0: price is missing" in response["OriginalMessage"]
+    assert response["LogStreamArn"].endswith(f":log-group:/aws/sagemaker/Endpoints/{endpoint}")
+    message = response["Error"]["Message"]
+    assert message.startswith('Received server error (500) from container-1 with message "')
+    assert message.endswith(" for more information.")
+
+
+def test_an_unknown_accept_is_the_second_containers_refusal(lab: Lab, endpoint: str) -> None:
+    code, message = error_of(lab.ask, name=endpoint, accept="image/png")
+
+    assert code == "ModelError"
+    assert message.startswith("Received client error (406) from container-2 with message")
+
+
+def test_an_endpoint_that_is_not_there_is_not_found(lab: Lab) -> None:
+    code, message = error_of(lab.ask, name="nowhere")
+    assert (code, message) == ("ValidationError", "Endpoint nowhere of account 000000000000 not found.")
+
+    code, message = error_of(lab.sagemaker.describe_endpoint, EndpointName="nowhere")
+    assert code == "ValidationException"
+    assert message == f'Could not find endpoint "arn:aws:sagemaker:{lab.cloud.region}:000000000000:endpoint/nowhere".'
+
+
+def test_bodies_above_six_mebibytes_are_refused(lab: Lab, endpoint: str) -> None:
+    code, message = error_of(lab.ask, name=endpoint, body="1" * 6_291_457)
+
+    assert code == "ValidationError"
+    assert "Value at 'body' failed to satisfy constraint: Member must have length less than or equal to" in message
+
+
+def test_names_that_are_taken_or_missing_are_refused_in_awss_words(lab: Lab, endpoint: str) -> None:
+    config = lab.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
+    arn = f"arn:aws:sagemaker:{lab.cloud.region}:000000000000"
+    create = lab.sagemaker.create_endpoint
+    assert error_of(create, EndpointName=endpoint, EndpointConfigName=config) == (
+        "ValidationException",
+        f'Cannot create already existing endpoint "{arn}:endpoint/{endpoint}".',
+    )
+    assert error_of(create, EndpointName=unique("endpoint"), EndpointConfigName="none") == (
+        "ValidationException",
+        f'Could not find endpoint configuration "{arn}:endpoint-config/none".',
+    )
+
+
+@pytest.mark.parametrize(
+    ("deployment", "text"),
+    [
+        (
+            {
+                "BlueGreenUpdatePolicy": {
+                    "TrafficRoutingConfiguration": {
+                        "Type": "CANARY",
+                        "WaitIntervalInSeconds": 0,
+                        "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 30},
+                    }
+                }
+            },
+            "TrafficRoutingConfiguration.Type CANARY is not supported by the local SageMaker",
+        ),
+        (
+            {
+                "RollingUpdatePolicy": {
+                    "MaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": 1},
+                    "WaitIntervalInSeconds": 0,
+                }
+            },
+            "DeploymentConfig.RollingUpdatePolicy is not supported",
+        ),
+        (
+            {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}},
+            "DeploymentConfig.AutoRollbackConfiguration is not supported",
+        ),
+    ],
+)
+def test_deployments_that_are_not_all_at_once_are_refused(
+    lab: Lab, endpoint: str, deployment: dict[str, Any], text: str
+) -> None:
+    config = lab.config(lab.model(0))
+
+    code, message = error_of(
+        lab.sagemaker.update_endpoint, EndpointName=endpoint, EndpointConfigName=config, DeploymentConfig=deployment
+    )
+    assert code == "ValidationException"
+    assert text in message
+
+
+def test_traffic_follows_the_weights_and_the_target(lab: Lab) -> None:
+    name = lab.create(lab.config(lab.model(0), lab.model(100), weights=(1, 3)))
+    scores = [lab.score(name) for _ in range(200)]
+
+    assert 0.6 < scores.count(106.0) / 200 < 0.9
+    assert set(scores) == {6.0, 106.0}
+    answer = lab.ask(name, TargetVariant="Variant1")
+    assert answer["InvokedProductionVariant"] == "Variant1"
+    assert json.loads(answer["Body"].read())["score"] == 6.0
+    assert error_of(lab.ask, name=name, TargetVariant="Other")[0] == "ValidationError"
+    lab.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_captured_records_reach_s3_within_two_seconds(lab: Lab) -> None:
+    capture = {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": f"s3://{lab.bucket}/capture",
+        "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+        "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"]},
+    }
+    name = lab.create(lab.config(lab.model(1), DataCaptureConfig=capture))
+    assert lab.sagemaker.describe_endpoint(EndpointName=name)["DataCaptureConfig"] == {
+        "EnableCapture": True,
+        "CaptureStatus": "Started",
+        "CurrentSamplingPercentage": 100,
+        "DestinationS3Uri": f"s3://{lab.bucket}/capture",
+        "KmsKeyId": "",
+    }
+    lab.ask(name, InferenceId="car-7", CustomAttributes="trace=1")
+    error_of(lab.ask, name=name, body="bad")
+
+    records = wait_for(lambda: lab.captured(f"capture/{name}/"), "a captured record", 2.5)
+    assert len(records) == 1
+    key, record = records[0]
+    assert key.startswith(f"capture/{name}/AllTraffic/{time.strftime('%Y/%m/%d/', time.gmtime())}")
+    assert record["captureData"]["endpointInput"]["data"] == "1,2"
+    assert record["captureData"]["endpointOutput"]["encoding"] == "BASE64"
+    assert record["eventMetadata"]["inferenceId"] == "car-7"
+    lab.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_an_update_under_load_loses_no_request(lab: Lab) -> None:
+    """Four clients ask without a pause while three updates follow each other."""
+    configs = [lab.config(lab.model(bias)) for bias in (0, 1, 2, 3)]
+    name = lab.create(configs[0])
+    stop = threading.Event()
+    scores: list[list[float]] = [[] for _ in range(4)]
+    failures: list[Exception] = []
+
+    def hammer(mine: list[float]) -> None:
+        while not stop.is_set():
+            try:
+                mine.append(lab.score(name))
+            except Exception as error:
+                failures.append(error)
+
+    clients = [threading.Thread(target=hammer, args=(mine,)) for mine in scores]
+    for client in clients:
+        client.start()
+    for config in configs[1:]:
+        lab.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config)
+        found = lab.settled(name)
+        assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", config)
+        time.sleep(0.3)
+    stop.set()
+    for client in clients:
+        client.join()
+
+    assert failures == []
+    for mine in scores:
+        assert mine == sorted(mine)  # once the switch is made, nobody sees the old model again
+        assert set(mine) == {6.0, 7.0, 8.0, 9.0}
+    lab.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_an_update_that_fails_is_rolled_back(lab: Lab) -> None:
+    old = lab.config(lab.model(5))
+    name = lab.create(old)
+    lab.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=lab.config(lab.broken_model()))
+    during = lab.sagemaker.describe_endpoint(EndpointName=name)
+    assert during["EndpointConfigName"] == old
+    busy = ("ValidationException", f'Cannot update in-progress endpoint "{during["EndpointArn"]}".')
+    if during["EndpointStatus"] == "Updating":
+        assert during["PendingDeploymentSummary"]["ProductionVariants"][0]["VariantStatus"][0]["Status"] == "Creating"
+        assert error_of(lab.sagemaker.delete_endpoint, EndpointName=name) == busy
+
+    found = lab.settled(name)
+    assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", old)
+    assert found["FailureReason"].startswith(
+        "The primary container for production variant AllTraffic did not pass the ping health check. Please check "
+        "CloudWatch logs for this endpoint."
+    )
+    assert "expected model_algo-1 at the root of model.tar.gz" in found["FailureReason"]
+    assert "PendingDeploymentSummary" not in found
+    assert lab.score(name) == 11.0
+    lab.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_an_endpoint_that_cannot_start_has_failed_and_can_only_be_deleted(lab: Lab) -> None:
+    name = unique("endpoint")
+    lab.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=lab.config(lab.broken_model()))
+
+    assert lab.settled(name)["EndpointStatus"] == "Failed"
+    update = lab.sagemaker.update_endpoint
+    code, message = error_of(update, EndpointName=name, EndpointConfigName=lab.config(lab.model(0)))
+    assert code == "ValidationException"
+    assert "with status Failed; delete it" in message
+    assert error_of(lab.ask, name=name)[0] == "ValidationError"
+    lab.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_a_deleted_endpoint_is_gone_and_its_name_is_free(lab: Lab) -> None:
+    config = lab.config(lab.model(0))
+    name = lab.create(config)
+    lab.sagemaker.delete_endpoint(EndpointName=name)
+
+    def gone() -> bool:
+        try:
+            return bool(lab.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] != "Deleting")
+        except ClientError as error:
+            return error.response["Error"]["Message"].startswith("Could not find endpoint")
+
+    wait_for(gone, "the endpoint is gone")
+    assert error_of(lab.ask, name=name)[0] == "ValidationError"
+    lab.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+    assert lab.settled(name)["EndpointStatus"] == "InService"
+    lab.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_containers_log_under_awss_names(lab: Lab, endpoint: str) -> None:
+    logs = lab.cloud.client("logs")
+    group = f"/aws/sagemaker/Endpoints/{endpoint}"
+
+    def lines() -> list[str]:
+        streams = logs.describe_log_streams(logGroupName=group)["logStreams"]
+        return [
+            f"{stream['logStreamName']} {event['message']}"
+            for stream in streams
+            for event in logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
+        ]
+
+    found = wait_for(
+        lambda: [line for line in lines() if "loading from /opt/ml/model" in line], "the script's own output", 5
+    )
+    assert found[0].startswith("AllTraffic/i-")
+    assert found[0].split(" ")[0].endswith("/container-1")
+
+
+def test_invocations_and_latency_reach_cloudwatch(lab: Lab, endpoint: str) -> None:
+    lab.score(endpoint)
+    cloudwatch = lab.cloud.client("cloudwatch")
+
+    def sums(metric: str) -> float:
+        points = cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName=metric,
+            Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": "AllTraffic"}],
+            StartTime=time.time() - 600,
+            EndTime=time.time() + 60,
+            Period=3600,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return float(sum(point["Sum"] for point in points))
+
+    assert wait_for(lambda: sums("Invocations"), "Invocations", 5) >= 1
+    assert wait_for(lambda: sums("ModelLatency"), "ModelLatency", 5) > 100
+
+
+def test_state_changes_are_events(lab: Lab) -> None:
+    name = unique("endpoint")
+    so_far = watch_events(lab.cloud, {"source": ["aws.sagemaker"], "detail": {"EndpointName": [name]}})
+    first, second = lab.config(lab.model(0)), lab.config(lab.model(1))
+    lab.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=first)
+    lab.settled(name)
+    lab.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=second)
+    lab.settled(name)
+    lab.sagemaker.delete_endpoint(EndpointName=name)
+    wait_for(
+        lambda: [event for event in so_far() if event["detail"]["EndpointStatus"] == "DELETING"],
+        "the event of the deletion",
+    )
+    received = so_far()
+    plain = [event["detail"] for event in received if event["detail-type"] == "SageMaker Endpoint State Change"]
+    assert [detail["EndpointStatus"] for detail in plain] == [
+        "CREATING",
+        "IN_SERVICE",
+        "UPDATING",
+        "IN_SERVICE",
+        "DELETING",
+    ]
+    deployments = [e["detail"] for e in received if e["detail-type"] == "SageMaker Endpoint Deployment State Change"]
+    assert deployments[0]["PendingDeploymentSummary"]["EndpointConfigName"] == second
+    assert deployments[0]["EndpointConfigName"] == first
