@@ -1,0 +1,90 @@
+"""`make explain`: the chain from what serves to the data versions, or where it is broken."""
+
+import json
+import re
+
+import pytest
+
+from tests.unit.conftest import BUCKET, STACK
+from tools import explain
+
+RUN = "20261120093440-1a2b"
+NAME = f"{STACK}-{RUN}"
+RECORD = {
+    "run_id": RUN,
+    "status": "Succeeded",
+    "bucket": BUCKET,
+    "execution": {"started_at": "2026-11-20T09:34:40.000Z"},
+    "trigger": {"Type": "DataDrop", "Object": {"key": "raw/cars.csv"}},
+    "configuration": {"algorithm": {"name": "xgboost", "hyperparameters": {"num_round": "300", "eta": "0.1"}}},
+    "gate": {"reason": "rmse 2,345.6 meets the threshold (at most 3,500)"},
+    "metrics": {"candidate": {"rmse": 2345.6, "r2": None}},
+    "code": {"hash": "0123456789abcdef", "commit": "abc123"},
+    "data": {
+        "fingerprint": "f" * 64,
+        "file_count": 25,
+        "size_bytes": 123456,
+        "manifest": f"s3://{BUCKET}/runs/{RUN}/manifest.json",
+        "files": [{"Key": f"raw/{number:02}.csv", "VersionId": f"v{number}"} for number in range(25)],
+    },
+}
+
+
+@pytest.fixture
+def served(aws):
+    """A stack whose endpoint serves a model of a run."""
+    aws.create_model(NAME)
+    aws.create_config(NAME)
+    aws.client("sagemaker").create_endpoint(EndpointName=STACK, EndpointConfigName=NAME)
+    aws.put(f"runs/{RUN}/run.json", json.dumps(RECORD))
+    return aws
+
+
+def test_the_chain_goes_from_the_endpoint_to_the_data_versions(served, capsys):
+    assert explain.main([STACK]) == 0
+    text = capsys.readouterr().out
+    order = [
+        STACK,
+        f"config       {NAME}",
+        f"model      {NAME}",
+        "artifact",
+        RUN,
+        "DataDrop raw/cars.csv",
+        "rmse 2,345.6",
+    ]
+    order += ["eta=0.1, num_round=300", "commit abc123", f"s3://{BUCKET}/raw/00.csv  version v0", "and 5 more"]
+    positions = [text.index(expected) for expected in order]
+    assert positions == sorted(positions)
+
+
+def test_the_json_has_every_data_version(served, capsys):
+    explain.main(["--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["run"] == RECORD
+    assert found["artifacts"] == [f"s3://{BUCKET}/model.tar.gz"]
+
+
+def test_a_stack_without_an_endpoint_is_told_so(aws, capsys):
+    assert explain.main([STACK]) == 1
+    assert re.search(r"error: .*Could not find endpoint", capsys.readouterr().err)
+
+
+def test_a_model_that_no_run_made_is_named(aws, capsys):
+    aws.create_model("by-hand")
+    aws.create_config("by-hand")
+    aws.client("sagemaker").create_endpoint(EndpointName=STACK, EndpointConfigName="by-hand")
+    assert explain.main([STACK]) == 1
+    assert "by-hand, which is not a model of this stack's runs" in capsys.readouterr().err
+
+
+def test_a_run_without_a_record_is_named(served, capsys):
+    served.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{RUN}/run.json")
+    assert explain.main([STACK]) == 1
+    assert f"runs/{RUN}/run.json is not in {BUCKET}" in capsys.readouterr().err
+
+
+def test_keys_of_data_files_cannot_forge_lines(served, capsys):
+    record = {**RECORD, "data": {**RECORD["data"], "files": [{"Key": "raw/a\nendpoint  other", "VersionId": "v"}]}}
+    served.put(f"runs/{RUN}/run.json", json.dumps(record))
+    explain.main([STACK])
+    assert not any(line.startswith("endpoint  other") for line in capsys.readouterr().out.splitlines())

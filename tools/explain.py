@@ -1,0 +1,123 @@
+"""From the endpoint that serves back to the data versions that its model was made of.
+
+    python -m tools.explain [stack] [--json]
+
+Asks AWS, or whatever AWS_ENDPOINT_URL points at: endpoint -> endpoint configuration -> model -> run record -> code,
+configuration, metrics and data versions. What is printed comes from what serves now, not from Parameter Store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from perennial.cause import safe
+from perennial.gate import shown
+from perennial.naming import run_of
+
+DEFAULT_STACK = "perennial-used-cars"
+FILES_SHOWN = 20
+
+
+class LineageError(Exception):
+    """The chain from the endpoint to the data is broken; the text says where."""
+
+
+def main(argv: list[str]) -> int:
+    """Print the lineage of what serves; return 1 with the reason when there is none."""
+    parser = argparse.ArgumentParser(description="From the endpoint that serves back to the data versions.")
+    parser.add_argument("stack", nargs="?", default=DEFAULT_STACK, help=f"name of the stack ({DEFAULT_STACK})")
+    parser.add_argument("--json", action="store_true", help="print the whole record as JSON")
+    arguments = parser.parse_args(argv)
+    try:
+        found = lineage(arguments.stack)
+    except (LineageError, ClientError, BotoCoreError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(found, indent=2, ensure_ascii=False) if arguments.json else "\n".join(tree(found)))
+    return 0
+
+
+def lineage(stack: str) -> dict[str, Any]:
+    """Return {"endpoint", "endpoint_config", "model", "artifacts", "run"} of what the stack's endpoint serves."""
+    sagemaker = boto3.client("sagemaker")
+    endpoint = _described(sagemaker.describe_endpoint, "EndpointName", stack)
+    config = _described(sagemaker.describe_endpoint_config, "EndpointConfigName", endpoint["EndpointConfigName"])
+    model = _described(sagemaker.describe_model, "ModelName", config["ProductionVariants"][0]["ModelName"])
+    run_id = run_of(stack, model["ModelName"])
+    if run_id is None:
+        raise LineageError(f"endpoint {stack} serves {model['ModelName']}, which is not a model of this stack's runs")
+    containers = model.get("Containers") or [model["PrimaryContainer"]]
+    artifacts = [container["ModelDataUrl"] for container in containers if container.get("ModelDataUrl")]
+    return {
+        "endpoint": {"name": stack, "status": endpoint["EndpointStatus"]},
+        "endpoint_config": config["EndpointConfigName"],
+        "model": model["ModelName"],
+        "artifacts": artifacts,
+        "run": _run(artifacts, run_id),
+    }
+
+
+def _described(describe: Any, kind: str, name: str) -> dict[str, Any]:
+    try:
+        return dict(describe(**{kind: name}))
+    except ClientError as error:
+        message = error.response["Error"].get("Message", "")
+        if message.startswith("Could not find"):
+            raise LineageError(f"{message} The chain ends here.") from error
+        raise
+
+
+def _run(artifacts: list[str], run_id: str) -> dict[str, Any]:
+    """The run record, from the bucket that holds the model's artifacts."""
+    buckets = {uri.removeprefix("s3://").split("/", 1)[0] for uri in artifacts}
+    key = f"runs/{run_id}/run.json"
+    s3 = boto3.client("s3")
+    for bucket in sorted(buckets):
+        try:
+            return dict(json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read()))
+        except s3.exceptions.NoSuchKey:
+            continue
+    raise LineageError(
+        f"{key} is not in {', '.join(sorted(buckets)) or 'any bucket'}: the run has not ended, or its record is gone"
+    )
+
+
+def tree(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of a lineage as people read it."""
+    run = found["run"]
+    yield f"endpoint       {found['endpoint']['name']} ({found['endpoint']['status']})"
+    yield f"└ config       {found['endpoint_config']}"
+    yield f"  └ model      {found['model']}"
+    yield from (f"    │ artifact {uri}" for uri in found["artifacts"])
+    yield f"    └ run      {run['run_id']} ({run['status']})"
+    yield from (f"      {branch}" for branch in _branches(run))
+
+
+def _branches(run: Mapping[str, Any]) -> Iterator[str]:
+    trigger, gate, algorithm = run["trigger"], run.get("gate") or {}, run["configuration"]["algorithm"]
+    dropped = (trigger.get("Object") or {}).get("key") or trigger.get("By") or ""
+    yield f"├ started  {run['execution']['started_at']} by {trigger.get('Type')} {safe(dropped, 120)}".rstrip()
+    yield f"├ gate     {safe(gate.get('reason', 'not judged'), 200)}"
+    settings = ", ".join(f"{name}={value}" for name, value in sorted(algorithm["hyperparameters"].items()))
+    yield f"├ trained  {algorithm['name']} ({settings})"
+    metrics = (run.get("metrics") or {}).get("candidate") or {}
+    yield "├ metrics  " + ", ".join(f"{name} {shown(value)}" for name, value in metrics.items())
+    yield f"├ code     {run['code']['hash']} (commit {run['code']['commit']})"
+    data = run["data"]
+    size = f"{data['file_count']} files, {data['size_bytes']:,} bytes"
+    yield f"└ data     {data['fingerprint'][:16]}: {size}, {data['manifest']}"
+    for file in data["files"][:FILES_SHOWN]:
+        yield f"  - s3://{run['bucket']}/{safe(file['Key'], 200)}  version {file['VersionId']}"
+    if len(data["files"]) > FILES_SHOWN:
+        yield f"  - and {len(data['files']) - FILES_SHOWN} more (--json lists them all)"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
