@@ -155,7 +155,7 @@ class Container:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        self._close_idle()
+        self._release(process)
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
         """A new process with a new socket; None once the container is to stop."""
@@ -200,7 +200,7 @@ class Container:
             began = time.monotonic()
             code = current.wait()
             self._ready = False
-            self._close_idle()
+            self._release(current)
             if self._stopping.is_set():
                 return
             if time.monotonic() - began > _LONGEST_PAUSE_SECONDS:
@@ -241,7 +241,10 @@ class Container:
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout)
 
-    def _close_idle(self) -> None:
+    def _release(self, ended: subprocess.Popen[bytes]) -> None:
+        """Close what belonged to a process that has ended: its stdin, and the connections to it."""
+        if ended.stdin is not None:
+            ended.stdin.close()
         while self._idle:
             with contextlib.suppress(IndexError):
                 self._idle.pop().close()

@@ -1,0 +1,200 @@
+"""Serving containers as processes: they start, die, come back, time out and stop."""
+
+import os
+import shutil
+import signal
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcloud.engine import image_python
+from localcloud.sagemaker.errors import JobFailedError
+from localcloud.sagemaker.runtime import ContainerStartError, InvocationTimeoutError, ModelServer
+from tests.integration.conftest import wait_for
+
+IMAGE = "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.9-0"
+ECHO = """
+import os, sys, time
+
+def model_fn(model_dir):
+    return os.getpid()
+
+def transform_fn(pid, body, content_type, accept):
+    text = body if isinstance(body, str) else body.decode()
+    if text.startswith("sleep"):
+        time.sleep(float(text.split()[1]))
+    if text == "path":
+        return "\\n".join(sys.path), "text/csv"
+    if text == "environment":
+        return "\\n".join(f"{name}={value}" for name, value in os.environ.items()), "text/csv"
+    return f"{pid} {text} {content_type} {accept}", "text/csv"
+"""
+
+
+class FakeAws:
+    """Model archives are files of a folder; everything else is not asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def download(self, url: str, path: Path) -> None:
+        shutil.copy(self.folder / url.rsplit("/", 1)[-1], path)
+
+    def environment(self) -> dict[str, str]:
+        return {"AWS_REGION": "eu-west-1"}
+
+    def archive(self, name: str, script: str) -> str:
+        source = self.folder / "inference.py"
+        source.write_text(script)
+        with tarfile.open(self.folder / name, "w:gz") as tar:
+            tar.add(source, "code/inference.py")
+        return f"s3://bucket/{name}"
+
+
+@pytest.fixture
+def aws(tmp_path: Path) -> FakeAws:
+    return FakeAws(tmp_path)
+
+
+def definition(url: str, **environment: str) -> dict[str, Any]:
+    program = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
+    return {"Image": IMAGE, "ModelDataUrl": url, "Environment": program | environment}
+
+
+def server(aws: FakeAws, *urls: str, lines: list[str] | None = None, **environment: str) -> ModelServer:
+    log = lines if lines is not None else []
+    containers = [definition(url, **environment) for url in urls]
+    return ModelServer(containers, aws.folder / "work", aws, log.append, image_python())  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def echo(aws: FakeAws) -> Iterator[ModelServer]:
+    running = server(aws, aws.archive("echo.tar.gz", ECHO), GREETING="hello from /opt/ml/model")
+    running.start(30)
+    yield running
+    running.stop()
+
+
+def answer(running: ModelServer, body: str, timeout: float = 30.0) -> str:
+    return running.invoke(body.encode(), "text/csv", None, {}, timeout).body.decode()
+
+
+def test_a_container_answers_within_two_seconds_of_its_start(aws: FakeAws) -> None:
+    running = server(aws, aws.archive("echo.tar.gz", ECHO))
+    began = time.monotonic()
+    running.start(30)
+
+    assert time.monotonic() - began < 2
+    assert answer(running, "1").endswith(" 1 text/csv application/json")
+    running.stop()
+    assert list((aws.folder / "work").iterdir()) == []
+
+
+def test_a_container_sees_the_requests_environment_and_nothing_of_this_machines(
+    echo: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = dict(line.split("=", 1) for line in answer(echo, "environment").splitlines())
+
+    assert found["GREETING"].startswith("hello from /")
+    assert found["GREETING"].endswith("/primary/ml/model")
+    assert found["AWS_REGION"] == "eu-west-1"
+    assert "PYTEST_CURRENT_TEST" not in found
+    assert Path(found["HOME"]).name == "home"
+
+
+def test_a_script_cannot_import_what_is_only_in_the_project(echo: ModelServer) -> None:
+    project = str(Path(__file__).resolve().parents[2])
+
+    assert project not in answer(echo, "path").splitlines()
+
+
+def test_a_container_that_dies_is_started_again(aws: FakeAws) -> None:
+    lines: list[str] = []
+    running = server(aws, aws.archive("echo.tar.gz", ECHO), lines=lines)
+    running.start(30)
+    pid = int(answer(running, "1").split()[0])
+    os.kill(pid, signal.SIGKILL)
+
+    wait_for(lambda: running.invoke(b"1", "text/csv", None, {}).status == 503, "requests are refused meanwhile")
+    wait_for(lambda: running.invoke(b"1", "text/csv", None, {}).status == 200, "the container is back")
+    assert int(answer(running, "1").split()[0]) != pid
+    assert "The primary container ended with exit code -9; starting it again." in lines
+    running.stop()
+
+
+def test_a_request_that_takes_too_long_ends_with_awss_text(echo: ModelServer) -> None:
+    with pytest.raises(InvocationTimeoutError, match="waiting for a response from container primary"):
+        answer(echo, "sleep 5", timeout=0.2)
+    assert answer(echo, "1").split()[1] == "1"  # the next one is answered
+
+
+def test_requests_run_side_by_side(echo: ModelServer) -> None:
+    began = time.monotonic()
+    threads = [threading.Thread(target=answer, args=(echo, "sleep 0.5")) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert time.monotonic() - began < 2
+
+
+def test_a_pipeline_hands_body_and_type_on_and_stops_at_the_first_refusal(aws: FakeAws) -> None:
+    url = aws.archive("echo.tar.gz", ECHO)
+    fails = aws.archive(
+        "fails.tar.gz", ECHO.replace('if text == "path"', 'if "1" in text: raise ValueError("no")\n    if 0')
+    )
+    running = server(aws, url, url)
+    running.start(30)
+    reply = running.invoke(b"1", "text/csv", "text/plain", {})
+    assert reply.container == "container-2"
+    assert reply.body.decode().endswith(" 1 text/csv text/plain text/csv; charset=utf-8 text/plain")
+    running.stop()
+
+    running = server(aws, fails, url)
+    running.start(30)
+    reply = running.invoke(b"1", "text/csv", None, {})
+    assert (reply.status, reply.container) == (500, "container-1")
+    running.stop()
+
+
+def test_a_script_that_cannot_load_its_model_is_quoted(aws: FakeAws) -> None:
+    url = aws.archive("broken.tar.gz", "def model_fn(folder):\n    raise RuntimeError(f'nothing in {folder}')\n")
+    began = time.monotonic()
+
+    with pytest.raises(ContainerStartError) as caught:
+        server(aws, aws.archive("echo.tar.gz", ECHO), url).start(30)
+    assert time.monotonic() - began < 5
+    assert caught.value.container == "container-2"
+    assert "RuntimeError: nothing in /opt/ml/model" in caught.value.detail
+    assert list((aws.folder / "work").iterdir()) == []
+
+
+def test_a_model_that_takes_too_long_to_load_is_given_up(aws: FakeAws) -> None:
+    url = aws.archive("slow.tar.gz", "import time\n\ndef model_fn(folder):\n    time.sleep(60)\n")
+
+    with pytest.raises(ContainerStartError, match=r"No answer within 0\.5 seconds"):
+        server(aws, url).start(0.5)
+
+
+def test_an_archive_that_leaves_its_folder_is_refused(aws: FakeAws) -> None:
+    source = aws.folder / "evil"
+    source.write_text("boo")
+    with tarfile.open(aws.folder / "evil.tar.gz", "w:gz") as tar:
+        tar.add(source, "../../evil.txt")
+
+    with pytest.raises(JobFailedError, match="leaves its folder"):
+        server(aws, "s3://bucket/evil.tar.gz").start(30)
+
+
+def test_stop_during_the_start_ends_it(aws: FakeAws) -> None:
+    running = server(aws, aws.archive("slow.tar.gz", "import time\n\ndef model_fn(folder):\n    time.sleep(60)\n"))
+    threading.Timer(0.5, running.stop).start()
+
+    with pytest.raises(ContainerStartError):
+        running.start(30)
