@@ -144,14 +144,15 @@ class Aws:
 
     # S3 -------------------------------------------------------------------------------------------------------------
 
-    def list_objects(self, uri: str) -> list[S3Object]:
+    def list_objects(self, uri: str, at_most: int | None = None) -> list[S3Object]:
         """Every object whose key starts with the URI's key, with its path relative to it, sorted by key.
 
         A prefix that is cut inside a name keeps that name's whole text (`data/part` finds `part-0.csv`), so an exact
         key gives its basename. Folder markers (keys that end in `/`) are left out.
         """
         bucket, prefix = split_uri(uri)
-        pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        paginator = self.client("s3").get_paginator("list_objects_v2")
+        pages = paginator.paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": at_most})
         return [
             S3Object(bucket, item["Key"], _relative(prefix, item["Key"]), item["Size"])
             for page in pages

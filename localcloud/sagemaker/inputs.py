@@ -13,11 +13,12 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from .aws import Aws, S3Object, split_uri
-from .errors import JobFailedError, unsupported
+from .errors import JobFailedError, invalid, unsupported
 from .files import safe_path
 
 DATA_TYPES = ("S3Prefix", "ManifestFile")
 _COPY_BYTES = 1024 * 1024
+_FIRST_OBJECTS = 100
 
 
 def check_source(data_type: str, where: str) -> None:
@@ -38,11 +39,20 @@ def list_source(aws: Aws, uri: str, data_type: str, role_arn: str) -> list[S3Obj
     return objects
 
 
-def list_prefix(aws: Aws, uri: str) -> list[S3Object]:
+def require_objects(aws: Aws, uri: str, data_type: str, role_arn: str) -> None:
+    """Refuse the request when its source is empty, as CreateTrainingJob and CreateTransformJob do."""
+    try:
+        if data_type == "ManifestFile" or not list_prefix(aws, uri, _FIRST_OBJECTS):
+            list_source(aws, uri, data_type, role_arn)
+    except JobFailedError as error:
+        raise invalid(str(error).removeprefix("ClientError: ")) from error
+
+
+def list_prefix(aws: Aws, uri: str, at_most: int | None = None) -> list[S3Object]:
     """The objects of a prefix; none when the bucket does not exist."""
     with _as_job_failure("Data download failed"):
         try:
-            return aws.list_objects(uri)
+            return aws.list_objects(uri, at_most)
         except ClientError as error:
             if error.response["Error"]["Code"] != "NoSuchBucket":
                 raise

@@ -44,6 +44,12 @@ class Jobs(ABC):
         self._lock = threading.RLock()
         self._running: dict[str, JobRun] = {}
         self._abandoned = False
+        # Taken now, because requests may come before `recover` is called.
+        documents = context.store.all(self.kind)
+        self._interrupted = [
+            str(item[f"{self.noun}Name"]) for item in documents if item[f"{self.noun}Status"] not in TERMINAL
+        ]
+        self._left_over = list((context.root / "jobs" / self.folder).glob("*"))
 
     # What differs -----------------------------------------------------------------------------------------------------
 
@@ -127,12 +133,11 @@ class Jobs(ABC):
 
     def recover(self) -> None:
         """After a restart: jobs that were on their way have failed, as on AWS when a host is lost."""
-        for document in self.context.store.all(self.kind):
-            if document[f"{self.noun}Status"] not in TERMINAL:
-                name = document[f"{self.noun}Name"]
-                self._clear(self._directory(name))
-                self._finish(name, "Failed", INTERNAL_ERROR)
-        shutil.rmtree(self.context.root / "jobs" / self.folder, ignore_errors=True)
+        for directory in self._left_over:
+            self._clear(directory)
+        for name in self._interrupted:
+            self._finish(name, "Failed", INTERNAL_ERROR)
+        self._left_over, self._interrupted = [], []
 
     def abandon(self) -> None:
         """End every process at once and leave the documents as they are: `recover` tells of them at the next start."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +30,9 @@ Operation = Callable[[Document], Document]
 class SageMakerService:
     """Jobs, models and endpoints of one account and region, persisted below `<state_dir>/sagemaker`.
 
-    `put_event` and `assume_role` are the engine's seams (see `aws.Aws`). At most `max_jobs` jobs run at once;
-    the others wait as InProgress/Starting. `stop_grace_seconds` is the time between SIGTERM and SIGKILL.
+    `put_event` and `assume_role` are the engine's seams (see `aws.Aws`). At most `max_jobs` jobs run at once
+    (LOCALCLOUD_MAX_JOBS); the others wait as InProgress/Starting. `stop_grace_seconds` is the time between SIGTERM
+    and SIGKILL (LOCALCLOUD_STOP_GRACE_SECONDS, 120 as on AWS).
     """
 
     def __init__(
@@ -43,8 +45,8 @@ class SageMakerService:
         *,
         put_event: PutEvent | None = None,
         assume_role: AssumeRole | None = None,
-        max_jobs: int = 2,
-        stop_grace_seconds: float = 120.0,
+        max_jobs: int = int(os.environ.get("LOCALCLOUD_MAX_JOBS", "2")),
+        stop_grace_seconds: float = float(os.environ.get("LOCALCLOUD_STOP_GRACE_SECONDS", "120")),
     ) -> None:
         root = (state_dir / "sagemaker").absolute()
         self.aws = Aws(endpoint_url, region, account_id, put_event=put_event, assume_role=assume_role)

@@ -14,7 +14,7 @@ from .algorithms.default_metrics import DEFAULT_METRICS
 from .context import now
 from .errors import JobFailedError, JobStoppedError, invalid, unsupported
 from .files import make_tar, regular_files
-from .inputs import check_source, fetch, list_prefix, list_source, uploading
+from .inputs import check_source, fetch, list_prefix, list_source, require_objects, uploading
 from .job_run import JobRun
 from .jobs import MAX_FAILURE_REASON, Jobs
 from .metrics import MetricLog, compile_definitions
@@ -114,10 +114,7 @@ class TrainingJobs(Jobs):
         aws = self.context.aws.for_role(role_arn, f"SageMaker-{name}"[:64])
         for channel in channels:
             source = channel["DataSource"]["S3DataSource"]
-            try:
-                list_source(aws, source["S3Uri"], source["S3DataType"], role_arn)
-            except JobFailedError as error:
-                raise invalid(str(error).removeprefix("ClientError: ")) from error
+            require_objects(aws, source["S3Uri"], source["S3DataType"], role_arn)
 
     def _train(self, run: JobRun) -> Exit:
         script = Path(__file__).parent / "algorithms" / _PROGRAMS[_repository(run.description)]

@@ -19,7 +19,7 @@ from .aws import LogStream, S3Object
 from .context import Context
 from .errors import JobFailedError, invalid, unsupported
 from .files import safe_path
-from .inputs import check_source, download, list_source, uploading
+from .inputs import check_source, download, list_source, require_objects, uploading
 from .job_queue import JobQueue
 from .job_run import JobRun
 from .jobs import Jobs
@@ -76,12 +76,14 @@ class TransformJobs(Jobs):
                 raise unsupported(
                     f"DataProcessing.{name} {value!r}", f"Leave it out, or use {_NO_PROCESSING.get(name)!r}."
                 )
-        self._check_source(source, model["ExecutionRoleArn"], request["TransformJobName"])
+        role_arn = model["ExecutionRoleArn"]
+        aws = self.context.aws.for_role(role_arn, f"SageMaker-{request['TransformJobName']}"[:64])
+        require_objects(aws, source["S3Uri"], source["S3DataType"], role_arn)
         return request | {
             "TransformInput": {"CompressionType": "None", "SplitType": "None"} | request["TransformInput"],
             "TransformOutput": {"AssembleWith": "None"} | request["TransformOutput"],
             "DataProcessing": _NO_PROCESSING | request.get("DataProcessing", {}),
-            "Model": {"Containers": models.containers(model), "ExecutionRoleArn": model["ExecutionRoleArn"]},
+            "Model": {"Containers": models.containers(model), "ExecutionRoleArn": role_arn},
         }
 
     def role(self, description: Document) -> str:
@@ -108,14 +110,6 @@ class TransformJobs(Jobs):
         finally:
             server.stop()
             log.close()
-
-    def _check_source(self, source: Document, role_arn: str, name: str) -> None:
-        """An empty prefix is refused when the job is created."""
-        aws = self.context.aws.for_role(role_arn, f"SageMaker-{name}"[:64])
-        try:
-            list_source(aws, source["S3Uri"], source["S3DataType"], role_arn)
-        except JobFailedError as error:
-            raise invalid(str(error).removeprefix("ClientError: ")) from error
 
 
 class _Scorer:

@@ -1,5 +1,7 @@
 """Every operation of the local SageMaker: its answers against botocore's model, its refusals against AWS's texts."""
 
+import json
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -365,3 +367,27 @@ def test_tags_are_gone_with_their_resource(cloud: Cloud, bucket: str) -> None:
     client.delete_model(ModelName=name)
     client.create_model(**request)
     assert client.list_tags(ResourceArn=arn)["Tags"] == []
+
+
+def test_the_aws_cli_works(cloud: Cloud) -> None:
+    cli = Path(__file__).parents[2] / ".venvs" / "cli" / "bin" / "aws"
+    if not cli.exists():
+        pytest.skip("the AWS CLI is not installed; make install does it")
+    name = unique("cli")
+
+    def aws(*arguments: str) -> Document:
+        command = [str(cli), "sagemaker", *arguments, "--output", "json"]
+        ran = subprocess.run(command, env=cloud.environment(), capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        answer: Document = json.loads(ran.stdout)
+        return answer
+
+    created = aws("create-processing-job", "--cli-input-json", json.dumps(processing(name, "")))
+    assert created == {"ProcessingJobArn": f"{ACCOUNT}:processing-job/{name}"}
+    wait_for(lambda: job_ended(cloud, name), "the job")
+    assert aws("describe-processing-job", "--processing-job-name", name)["ProcessingJobStatus"] == "Completed"
+
+
+def job_ended(cloud: Cloud, name: str) -> bool:
+    described = cloud.client("sagemaker").describe_processing_job(ProcessingJobName=name)
+    return bool(described["ProcessingJobStatus"] == "Completed")
