@@ -48,7 +48,7 @@ def test_the_chain_goes_from_the_endpoint_to_the_data_versions(served, capsys):
         f"config       {NAME}",
         f"model      {NAME}",
         "artifact",
-        RUN,
+        f"run      {RUN}",
         "DataDrop raw/cars.csv",
         "rmse 2,345.6",
     ]
