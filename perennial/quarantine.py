@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from perennial.contract import Checked, Contract, Violation
-from perennial.tabular import Batch, PartWriter, RaggedRow
+from perennial.csvfile import Batch, RaggedRow
+from perennial.parts import PartWriter
 from perennial.values import shown
 
 MAX_WRITTEN = 100_000
@@ -68,7 +69,8 @@ class Quarantine:
         """What broke how often, with examples, for a message."""
         rules = self.rules()
         texts = [
-            f"{rule['column'] or 'row'} breaks the rule '{rule['rule']}' in {rule['rows']:,} rows "
+            f"{rule['column'] or 'row'} breaks the rule '{rule['rule']}' in {rule['rows']:,} "
+            f"{'row' if rule['rows'] == 1 else 'rows'} "
             f"({'; '.join(rule['examples'][: MAX_EXAMPLES if position == 0 else 1])})"
             for position, rule in enumerate(rules[:RULES_IN_MESSAGE])
         ]
@@ -82,7 +84,7 @@ class Quarantine:
         some = violation.rows[: MAX_EXAMPLES - len(examples)]
         values = _values(batch.table, violation.column.name, some)
         for number, value in zip(batch.row_numbers(some).tolist(), values, strict=True):
-            what = "" if value is None else f": {shown(value)}"
+            what = "" if violation.rule == "missing" else f": {shown(value)}"
             examples.append(f"{file} row {number}{what}")
 
     def _add_rows(self, file: str, batch: Batch, checked: Checked) -> None:

@@ -96,8 +96,8 @@ class RandomSplitter:
 
     def _draw(self, first: int, sizes: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Sets:
         """Return the sets of the rows of some chunks; `first` is the number of the first of them."""
-        test = _allocated(self._shares.test, sizes, ends)
-        held_out = _allocated(self._shares.test + self._shares.validation, sizes, ends)
+        (held_out, test), (held_out_before, test_before) = (_allocated(self._shares, at) for at in (ends, ends - sizes))
+        held_out, test = held_out - held_out_before, test - test_before
         rank = np.arange(CHUNK_ROWS)
         exists = rank < sizes[:, None]
         lots = np.where(exists, self._lots(first, len(sizes)), np.iinfo(np.uint64).max)
@@ -117,9 +117,15 @@ class RandomSplitter:
         return lots.reshape((chunks, CHUNK_ROWS))
 
 
-def _allocated(share: float, sizes: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return how many rows of each chunk a share gets, so that the running total is the rounded share of all rows."""
-    return np.rint(share * ends).astype(np.int64) - np.rint(share * (ends - sizes)).astype(np.int64)
+def _allocated(shares: Shares, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return how many of the first `rows` rows are held out, and how many of those test.
+
+    Rounded twice, so off by less than one row each; and neither count grows faster than what it is taken from, so that
+    a chunk of a single row works too.
+    """
+    held_out = np.rint((shares.test + shares.validation) * rows)
+    test = np.rint(shares.test / (shares.test + shares.validation) * held_out)
+    return held_out.astype(np.int64), test.astype(np.int64)
 
 
 class GroupSplitter:

@@ -43,9 +43,10 @@ FALSE_WORDS = frozenset({"false", "f", "no", "n", "0", "0.0"})
 MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none"})
 LARGEST_FLOAT = float(np.finfo(np.float32).max)  # the algorithms compute in single precision; beyond it is infinity
 LARGEST_EXACT_FLOAT = 2**53  # beyond it a float no longer tells neighbouring integers apart
+MAX_SHORT_DIGITS = 18  # so many, with a sign, always fit into 64 bits
 
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
-_INTEGER = r"^[+-]?\d{1,18}$"
+_INTEGER = r"^[+-]?\d+$"
 _MISSING = pa.array(sorted(MISSING_WORDS))
 
 
@@ -101,9 +102,27 @@ def _integer_from_text(text: pa.StringArray) -> Parsed:
     if values is not None:
         return Parsed(values, None)
     plain = pc.match_substring_regex(text, _INTEGER)
-    digits = pc.utf8_ltrim(pc.if_else(plain, text, None), "+")
+    integers = _integer_from_digits(pc.if_else(plain, text, None))
     others = _integer_from_float(*_float_from_text(pc.if_else(plain, None, text)))
-    return Parsed(pc.coalesce(pc.cast(digits, pa.int64()), others.values), others.invalid)
+    too_large = pc.fill_null(pc.and_(plain, pc.is_null(integers)), False)
+    return Parsed(pc.coalesce(integers, others.values), _union(others.invalid, too_large))
+
+
+def _integer_from_digits(digits: pa.StringArray) -> pa.Int64Array:
+    """Return signed digits as integers, null for those beyond 64 bits."""
+    short = pc.less(pc.utf8_length(digits), MAX_SHORT_DIGITS)
+    integers = pc.cast(pc.utf8_ltrim(pc.if_else(short, digits, None), "+"), pa.int64())
+    long = pc.fill_null(pc.invert(short), False)
+    if not pc.any(long).as_py():
+        return integers
+    values = [_integer_of_64_bits(text) for text in digits.filter(long).to_pylist()]
+    return pc.replace_with_mask(integers, long, pa.array(values, pa.int64()))
+
+
+def _integer_of_64_bits(text: str) -> int | None:
+    digits = text.lstrip("+-").lstrip("0")
+    value = int(digits or "0") * (-1 if text.startswith("-") else 1) if len(digits) <= MAX_SHORT_DIGITS + 1 else 2**63
+    return value if -(2**63) <= value < 2**63 else None
 
 
 def _integer_from_float(values: pa.Array, invalid: pa.BooleanArray | None) -> Parsed:
@@ -299,7 +318,7 @@ def _number_from_python(kind: str, value: float) -> float | int | bool | None:
     if kind == "boolean":
         return bool(value) if value in (0, 1) else None
     if kind == "float":
-        return value if _is_finite(value) else None
+        return float(value) if _is_finite(value) else None
     if kind == "integer" and isinstance(value, int):
         return value if -(2**63) <= value < 2**63 else None
     whole = kind == "integer" and _is_finite(value) and value == int(value) and abs(value) <= LARGEST_EXACT_FLOAT

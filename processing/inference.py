@@ -101,14 +101,14 @@ def _read_csv(text: str, model: Preprocessor) -> pa.Table:
     _require_records(fields.num_rows, model)
     typed = {}
     for (name, kind), values in zip(model.columns.items(), fields.columns, strict=True):
-        typed[name], invalid = from_text(kind, values)
+        typed[name], invalid = from_text(kind, values.combine_chunks())
         position = -1 if invalid is None else pc.index(invalid, True).as_py()
         if position >= 0:
             raise _refused(position + skipped, name, f"got {shown(values[position])}, expected {EXPECTED[kind]}")
     return pa.table(typed)
 
 
-def _fields(text: str, names: list[str]) -> pa.RecordBatch:
+def _fields(text: str, names: list[str]) -> pa.Table:
     """Return the fields of a CSV text under the columns' names."""
     ragged: list[pa.csv.InvalidRow] = []
 
@@ -119,7 +119,7 @@ def _fields(text: str, names: list[str]) -> pa.RecordBatch:
 
     body = text.encode("utf-8", "replace")
     if not body.strip():
-        return pa.RecordBatch.from_pydict({name: pa.array([], pa.string()) for name in names})
+        return pa.table({name: pa.array([], pa.string()) for name in names})
     try:
         table = pa.csv.read_csv(
             pa.BufferReader(body),
@@ -136,7 +136,10 @@ def _fields(text: str, names: list[str]) -> pa.RecordBatch:
         raise RecordError(
             f"record {row.number}: got {row.actual_columns} fields, expected {len(names)}: {','.join(names)}"
         )
-    return table.combine_chunks().to_batches()[0] if table.num_rows else table.schema.empty_table().to_batches()[0]
+    last = table.column(-1)[-1].as_py() if table.num_rows else ""
+    if "\n" in last and body.count(b'"') % 2:
+        raise RecordError(f"record {table.num_rows}: a quotation mark is not closed")
+    return table.combine_chunks()
 
 
 # JSON

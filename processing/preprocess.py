@@ -38,9 +38,10 @@ import pyarrow.compute as pc
 from perennial.contract import Contract, DataError, check
 from perennial.encoding import FORMAT_VERSION, Encoder, EncoderFit, load_hook
 from perennial.lines import csv_field, csv_lines, json_lines, json_value
+from perennial.parts import PartWriter
 from perennial.quarantine import Quarantine
 from perennial.split import SETS, TEST, TRAIN, VALIDATION, Sets, splitter
-from perennial.tabular import PartWriter, find_files, read
+from perennial.tabular import find_files, read
 from perennial.values import shown, to_text
 
 ROWS_PER_PART = 200_000
@@ -93,8 +94,10 @@ def run(config: Mapping[str, Any], data: Path, output: Path) -> None:
             report.take_quarantine(quarantine)
             judge(report, quarantine, definition["quality"])
             fit = EncoderFit(_nullable(contract), definition["quality"]["max_categories"], load_hook(hook))
-            encoder = write_raw_sets(contract, spill, sets, outputs, fit, report)
+            write_raw_sets(contract, spill, sets, outputs, fit, report)
             judge_sets(report, contract)
+            encoder = fit.finish()
+            report.feature_names = encoder.feature_names
             write_encoded_sets(contract, spill, sets, outputs, encoder)
         finally:
             quarantine.close()
@@ -274,8 +277,8 @@ def rows_of_sets(spill: Path, sets: Sets, wanted: Sequence[int]) -> Iterator[tup
 
 def write_raw_sets(
     contract: Contract, spill: Path, sets: Sets, outputs: Outputs, fit: EncoderFit, report: Report
-) -> Encoder:
-    """Write baseline, test and labels, and return the encoder fitted on the training rows."""
+) -> None:
+    """Write baseline, test and labels, and show the training rows to the fit."""
     target, features = contract.target.name, [column.name for column in contract.features]
     header = ",".join([target, *features]) + "\n"
     baseline = PartWriter(outputs.baseline, ".csv", ROWS_PER_PART, header.encode())
@@ -291,9 +294,6 @@ def write_raw_sets(
             write(labels, rows.select([target]), csv_rows)
     for writer in (baseline, test, labels):
         writer.close()
-    encoder = fit.finish()
-    report.feature_names = encoder.feature_names
-    return encoder
 
 
 def write_encoded_sets(contract: Contract, spill: Path, sets: Sets, outputs: Outputs, encoder: Encoder) -> None:

@@ -1,0 +1,139 @@
+"""The data contract: which rows break which rule."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perennial.contract import Contract, check
+from perennial.values import STRING
+
+DEFINITION: dict[str, Any] = {
+    "problem": "regression",
+    "target": "price",
+    "columns": {
+        "vin": {"type": "string", "feature": False},
+        "price": {"type": "float", "min": 0, "max": 1000},
+        "mileage": {"type": "float", "min": 0, "nullable": True},
+        "doors": {"type": "integer", "min": 2, "max": 5},
+        "cruise": {"type": "boolean"},
+        "make": {"type": "string", "categories": ["Saab", "Buick"]},
+        "seller": {"type": "string", "feature": False, "nullable": True},
+    },
+    "split": {"method": "group", "column": "seller", "seed": 1, "validation": 0.1, "test": 0.1},
+}
+CONTRACT = Contract.from_definition(DEFINITION)
+SOUND = {"vin": "v1", "price": "10", "mileage": "5", "doors": "4", "cruise": "1", "make": "Saab", "seller": "s"}
+
+
+def batch(*changes: dict[str, str]) -> pa.RecordBatch:
+    """CSV fields of sound rows with changes."""
+    rows = [{**SOUND, **change} for change in changes]
+    return pa.RecordBatch.from_pydict({name: pa.array([row[name] for row in rows], pa.string()) for name in SOUND})
+
+
+def broken(source: pa.RecordBatch) -> list[tuple[str, str, list[int]]]:
+    violations = check(CONTRACT, source).violations
+    return [(violation.column.name, violation.rule, violation.rows.tolist()) for violation in violations]
+
+
+def test_columns_have_their_roles() -> None:
+    assert [column.name for column in CONTRACT.features] == ["mileage", "doors", "cruise", "make"]
+    assert [column.name for column in CONTRACT.kept] == ["price", "mileage", "doors", "cruise", "make", "seller"]
+    assert CONTRACT.target.name == "price"
+
+
+def test_sound_rows_pass_typed_and_without_what_nobody_needs() -> None:
+    checked = check(CONTRACT, batch({}, {"mileage": ""}))
+    assert not checked.violations
+    assert checked.valid() is checked.table
+    assert checked.table.to_pylist()[1] == {
+        "price": 10.0, "mileage": None, "doors": 4, "cruise": True, "make": "Saab", "seller": "s",
+    }  # fmt: skip
+    assert checked.table.schema.field("make").type == STRING
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [
+        ("price", "23.4 kmpl", "type"),
+        ("price", "inf", "type"),
+        ("price", "", "missing"),
+        ("price", "NA", "missing"),
+        ("price", "-0.01", "minimum"),
+        ("price", "1000.01", "maximum"),
+        ("mileage", "-1", "minimum"),
+        ("doors", "4.5", "type"),
+        ("doors", "1", "minimum"),
+        ("doors", "6", "maximum"),
+        ("cruise", "maybe", "type"),
+        ("make", "Lada", "category"),
+        ("make", "saab", "category"),
+        ("make", "", "missing"),
+        ("vin", "", "missing"),
+        ("seller", "", "missing"),
+    ],
+)
+def test_broken_row_is_found_by_its_rule(column: str, value: str, rule: str) -> None:
+    source = batch({}, {column: value}, {})
+    assert broken(source) == [(column, rule, [1])]
+    assert check(CONTRACT, source).valid().num_rows == 2
+
+
+@pytest.mark.parametrize(("column", "value"), [("price", "0"), ("price", "1000"), ("doors", "2"), ("doors", "5")])
+def test_bounds_themselves_are_allowed(column: str, value: str) -> None:
+    assert broken(batch({column: value})) == []
+
+
+def test_row_that_breaks_two_rules_counts_once() -> None:
+    checked = check(CONTRACT, batch({"price": "x", "doors": "9"}, {}))
+    assert [violation.rule for violation in checked.violations] == ["type", "maximum"]
+    assert checked.invalid_rows().tolist() == [0]
+    assert checked.valid().num_rows == 1
+
+
+def test_reason_names_column_value_and_what_is_allowed() -> None:
+    violations = check(
+        CONTRACT, batch({"price": "23.4 kmpl", "doors": "9", "make": "La\x1bda", "seller": ""})
+    ).violations
+    values = ["23.4 kmpl", "9", "La\x1bda", None]
+    assert [violation.reason(value) for violation, value in zip(violations, values, strict=True)] == [
+        "price: '23.4 kmpl' is not a finite number",
+        "doors: '9' is above the maximum 5",
+        "make: 'La\\u001bda' is not one of the allowed categories",
+        "seller: is missing",
+    ]
+
+
+def test_parquet_values_are_checked_by_the_same_rules() -> None:
+    source = pa.RecordBatch.from_pydict(
+        {
+            "vin": pa.array(["a", None]),
+            "price": pa.array([10, 5000], pa.int32()),
+            "mileage": pa.array([np.nan, 1.0]),
+            "doors": pa.array([4.0, 4.5]),
+            "cruise": pa.array([True, None]),
+            "make": pa.array(["Saab", "Lada"]).dictionary_encode(),
+            "seller": pa.array(["s", "s"]),
+        }
+    )
+    found = [("vin", "missing"), ("price", "maximum"), ("doors", "type"), ("cruise", "missing"), ("make", "category")]
+    assert broken(source) == [(column, rule, [1]) for column, rule in found]
+
+
+@given(
+    st.lists(st.fixed_dictionaries({}, optional={name: st.text(max_size=8) for name in SOUND}), min_size=1, max_size=8)
+)
+@settings(max_examples=150)
+def test_any_texts_are_sound_or_quarantined_and_rows_do_not_affect_each_other(changes: list[dict[str, str]]) -> None:
+    checked = check(CONTRACT, batch(*changes))
+    invalid = set(checked.invalid_rows().tolist())
+    alone = {row for row, change in enumerate(changes) if broken(batch(change))}
+    assert invalid == alone
+    valid = checked.valid().to_pydict()
+    assert all(0 <= price <= 1000 for price in valid["price"])
+    assert set(valid["make"]) <= {"Saab", "Buick"}
+    assert None not in valid["doors"] + valid["cruise"] + valid["seller"]

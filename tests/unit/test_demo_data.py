@@ -1,0 +1,72 @@
+"""The demo's data are the real ones and keep the contracts of the model definitions."""
+
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from perennial import definition
+from processing import preprocess
+from tools import demo_data
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+
+
+def test_used_cars_have_one_make_and_one_body_again() -> None:
+    cars = pd.read_csv(io.BytesIO(demo_data.used_cars()))
+    assert list(cars.columns) == ["price", "mileage", "cylinder", "doors", "cruise", "sound", "leather", "make", "body"]
+    assert len(cars) == 804
+    assert cars["make"].value_counts().to_dict() == {
+        "Chevy": 320, "Pontiac": 150, "Saab": 114, "Buick": 80, "Cadillac": 80, "Saturn": 60,
+    }  # fmt: skip
+    assert cars["body"].value_counts().to_dict() == {
+        "sedan": 490, "coupe": 140, "wagon": 64, "hatchback": 60, "convertible": 50,
+    }  # fmt: skip
+    assert cars.iloc[0].tolist() == [22661.05, 20105, 6, 4, 1, 0, 0, "Buick", "sedan"]
+
+
+def test_masses_have_the_published_counts() -> None:
+    masses = pd.read_csv(io.BytesIO(demo_data.mammography()))
+    assert masses.shape == (830, 6)
+    assert masses["malignant"].sum() == 403
+    assert (masses["bi_rads"] == 55).sum() == 1
+
+
+def test_new_listings_have_the_columns_of_the_first_drop() -> None:
+    listings = demo_data.new_listings(200, seed=2)
+    assert listings.splitlines()[0] == demo_data.used_cars().splitlines()[0]
+    assert listings.count(b"\n") == 201
+    assert listings == demo_data.new_listings(200, seed=2) != demo_data.new_listings(200, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "quarantined"),
+    [
+        ("used-cars", demo_data.used_cars, 0),
+        ("used-cars", lambda: demo_data.new_listings(300, seed=2), 0),
+        ("mammography", demo_data.mammography, 1),
+    ],
+)
+def test_demo_data_keep_the_contract_of_their_model(tmp_path: Path, model: str, data: object, quarantined: int) -> None:
+    document = definition.load(MODELS / model / "model.yaml").as_json()
+    (tmp_path / "data").mkdir()
+    assert callable(data)
+    (tmp_path / "data" / "00000-data.csv").write_bytes(data())
+    preprocess.run({"model": model, "definition": document}, tmp_path / "data", tmp_path / "output")
+    report = json.loads((tmp_path / "output" / "report" / "report.json").read_text())
+    assert report["rows"]["quarantined"] == quarantined
+
+
+def test_command_writes_both_files(tmp_path: Path) -> None:
+    assert demo_data.main([str(tmp_path / "demo")]) == 0
+    assert (tmp_path / "demo" / "used-cars.csv").read_bytes() == demo_data.used_cars()
+    assert (tmp_path / "demo" / "mammography.csv").read_bytes() == demo_data.mammography()
+    assert demo_data.main([]) == 2
+
+
+def test_missing_package_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_data, "PACKAGES", tmp_path)
+    with pytest.raises(FileNotFoundError, match="make install"):
+        demo_data.used_cars()

@@ -1,0 +1,173 @@
+"""Encodings against scikit-learn, which is computed independently here."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import OneHotEncoder
+
+from perennial import encoding
+from perennial.contract import DataError
+from perennial.encoding import Encoder, EncoderFit, HookError, load_hook
+from perennial.values import STRING
+
+
+def cars(count: int, seed: int, makes: str = "abcdef") -> pa.Table:
+    """Random rows, a tenth of the values missing."""
+    random = np.random.default_rng(seed)
+
+    def column(values: Any, kind: pa.DataType) -> pa.Array:
+        return pa.array(values, kind, mask=random.random(count) < 0.1)
+
+    return pa.table(
+        {
+            "mileage": column(random.normal(20_000, 5_000, count), pa.float64()),
+            "doors": column(random.integers(2, 6, count), pa.int64()),
+            "cruise": column(random.random(count) < 0.7, pa.bool_()),
+            "make": column(random.choice(list(makes), count).astype(object), pa.string()).dictionary_encode(),
+        }
+    )
+
+
+def fitted(*batches: pa.Table, nullable: set[str] | None = None, most: int = 100, hook: Any = None) -> Encoder:
+    fit = EncoderFit(frozenset(nullable or ()), most, hook)
+    for batch in batches:
+        fit.update(batch)
+    return fit.finish()
+
+
+def matrix(encoder: Encoder, table: pa.Table) -> npt.NDArray[np.float64]:
+    return np.loadtxt(io.BytesIO(bytes(encoder.encode(table))), delimiter=",", ndmin=2)
+
+
+def reference(train: pa.Table, rows: pa.Table) -> npt.NDArray[np.float64]:
+    """The same features by scikit-learn."""
+    train_frame, frame = train.to_pandas(), rows.to_pandas()
+    numbers = ["mileage", "doors", "cruise"]
+    impute = SimpleImputer(strategy="mean").fit(train_frame[numbers].astype(float))
+    known = train_frame[["make"]].astype(object).dropna()
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(known)
+    makes = frame[["make"]].astype(object).where(frame[["make"]].notna(), None)
+    return np.hstack([impute.transform(frame[numbers].astype(float)), one_hot.transform(makes)])
+
+
+def test_features_are_those_of_scikit_learn_also_for_unseen_categories() -> None:
+    train, rows = cars(5_000, 1), cars(1_000, 2, makes="abcdefgh")
+    encoder = fitted(train.slice(0, 1_700), train.slice(1_700, 1), train.slice(1_701))
+    np.testing.assert_allclose(matrix(encoder, rows), reference(train, rows), rtol=1e-12)
+    assert encoder.feature_names == ["mileage", "doors", "cruise", *(f"make={make}" for make in "abcdef")]
+
+
+def test_missing_values_of_nullable_columns_get_a_feature_of_their_own() -> None:
+    train = cars(500, 3)
+    encoder = fitted(train, nullable={"mileage", "cruise", "make"})
+    features = pd.DataFrame(matrix(encoder, train), columns=encoder.feature_names)
+    for name in ("mileage", "cruise", "make"):
+        np.testing.assert_array_equal(features[f"{name}=missing"], train[name].is_null().to_numpy())
+    assert "doors=missing" not in features
+    assert features.loc[features["make=missing"] == 1, [f"make={make}" for make in "abcdef"]].to_numpy().sum() == 0
+    assert len(encoder.feature_names) == features.shape[1]
+
+
+def test_most_frequent_categories_are_kept_and_ties_go_by_name() -> None:
+    values = ["z"] * 3 + ["b", "a", "d", "c"] + [None]
+    encoder = fitted(pa.table({"make": pa.array(values, pa.string()).dictionary_encode()}), most=3)
+    assert encoder.feature_names == ["make=a", "make=b", "make=z"]
+
+
+def test_column_that_is_always_missing_in_training_becomes_zero() -> None:
+    encoder = fitted(pa.table({"x": pa.nulls(3, pa.float64()), "y": pa.array([1, 2, 3])}))
+    assert matrix(encoder, pa.table({"x": pa.array([None, 7.0]), "y": pa.array([1, 1])})).tolist() == [[0, 1], [7, 1]]
+
+
+def test_category_that_was_never_seen_and_has_no_others_takes_no_feature() -> None:
+    encoder = fitted(pa.table({"x": pa.array([1.0]), "make": pa.array([None], STRING)}))
+    assert encoder.feature_names == ["x"]
+    assert bytes(encoder.encode(pa.table({"x": [2.0], "make": pa.array(["a"]).dictionary_encode()}))) == b"2\n"
+
+
+def test_nothing_to_learn_from_is_refused() -> None:
+    with pytest.raises(DataError, match="no feature has a value"):
+        fitted(pa.table({"make": pa.array([None, None], STRING)}))
+
+
+def test_encoder_survives_json_exactly() -> None:
+    train, rows = cars(300, 4), cars(50, 5)
+    encoder = fitted(train, nullable={"make", "mileage"})
+    again = Encoder.from_json(json.loads(json.dumps(encoder.as_json())))
+    assert again == encoder
+    assert bytes(again.encode(rows)) == bytes(encoder.encode(rows))
+
+
+def test_mean_does_not_overflow_where_the_sum_would() -> None:
+    column = np.full(1_000, 3e38)
+    assert matrix(fitted(pa.table({"x": column})), pa.table({"x": pa.nulls(1, pa.float64())}))[0, 0] == pytest.approx(
+        3e38
+    )
+
+
+def test_text_with_too_many_values_is_no_category(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "MAX_DISTINCT", 10)
+    names = pa.array([f"vin-{number}" for number in range(11)]).dictionary_encode()
+    with pytest.raises(DataError, match="column 'vin' has more than 10 different texts"):
+        fitted(pa.table({"vin": names}))
+
+
+# features.py
+
+
+def hook(table: pa.Table) -> pa.Table:
+    return pa.table({"miles_a_door": np.asarray(table["mileage"]) / np.asarray(table["doors"]), "make": table["make"]})
+
+
+def test_hook_makes_the_columns_that_are_encoded() -> None:
+    train = cars(200, 6)
+    encoder = fitted(train, hook=hook)
+    assert encoder.feature_names == ["miles_a_door", *(f"make={make}" for make in "abcdef")]
+    ratio = train.to_pandas().eval("mileage / doors")
+    np.testing.assert_allclose(matrix(encoder, train)[:, 0], ratio.fillna(ratio.mean()), rtol=1e-12)
+
+
+def test_hook_sees_plain_strings_and_may_return_infinities() -> None:
+    def divide(table: pa.Table) -> pa.Table:
+        assert table.schema.field("make").type == pa.string()
+        return pa.table({"x": pa.array([np.inf, 1.0, np.nan])})
+
+    assert matrix(fitted(cars(3, 7), hook=divide), cars(3, 7)).tolist() == [[1], [1], [1]]
+
+
+@pytest.mark.parametrize(
+    ("broken", "problem"),
+    [
+        (lambda table: table.slice(1), "expected a pyarrow.Table with 20 rows"),
+        (lambda table: table.to_pandas(), "returned DataFrame"),
+        (lambda table: pa.table({"x": pa.array([[1]] * table.num_rows)}), "column 'x' has type list"),
+    ],
+)
+def test_hook_that_breaks_its_promise_is_named(broken: Any, problem: str) -> None:
+    with pytest.raises(HookError, match=problem):
+        fitted(cars(20, 8), hook=broken)
+
+
+def test_hook_that_returns_other_columns_in_serving_is_named() -> None:
+    encoder = Encoder(fitted(cars(20, 8)).encodings, lambda table: table.select(["make"]))
+    with pytest.raises(HookError, match=r"returned the columns \['make'\]"):
+        encoder.encode(cars(2, 9))
+
+
+def test_hook_is_loaded_from_a_file(tmp_path: Path) -> None:
+    assert load_hook(tmp_path / "features.py") is None
+    (tmp_path / "features.py").write_text("def transform(table):\n    return table\n")
+    loaded = load_hook(tmp_path / "features.py")
+    assert loaded is not None
+    assert loaded(cars(1, 1)) == cars(1, 1)
+    (tmp_path / "features.py").write_text("transforms = 1\n")
+    with pytest.raises(HookError, match="no function transform"):
+        load_hook(tmp_path / "features.py")

@@ -1,0 +1,196 @@
+"""The serving script in this process: what a request means, and what is said about a broken one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from processing import inference
+from processing.inference import RecordError
+
+COLUMNS = {"mileage": "float", "doors": "integer", "cruise": "boolean", "make": "string"}
+ENCODINGS = [
+    {"name": "mileage", "kind": "number", "fill": 20000.5, "indicator": True},
+    {"name": "doors", "kind": "number", "fill": 3.25, "indicator": False},
+    {"name": "cruise", "kind": "number", "fill": 0.75, "indicator": False},
+    {"name": "make", "kind": "category", "categories": ["Buick", "Saab"], "indicator": False},
+]
+CSV, LINES, JSON = "text/csv", "application/jsonlines", "application/json"
+SAAB = {"mileage": 12000, "doors": 2, "cruise": True, "make": "Saab"}
+SAAB_ENCODED = "12000,0,2,1,0,1\n"
+ALL_MISSING = "20000.5,1,3.25,0.75,0,0\n"
+
+
+def preprocessor(folder: Path, **changes: Any) -> inference.Preprocessor:
+    columns = [{"name": name, "type": kind, "nullable": False} for name, kind in COLUMNS.items()]
+    document = {"format": 1, "model": "cars", "columns": columns, "encodings": ENCODINGS, **changes}
+    (folder / "preprocessor.json").write_text(json.dumps(document))
+    return inference.model_fn(str(folder))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> inference.Preprocessor:
+    return preprocessor(tmp_path_factory.mktemp("model"))
+
+
+def answer(model: inference.Preprocessor, body: bytes | str, content_type: str | None) -> str:
+    text, kind = inference.output_fn(
+        inference.predict_fn(inference.input_fn(body, content_type), model), "application/json"
+    )
+    assert kind == CSV
+    return text
+
+
+def refusal(model: inference.Preprocessor, body: bytes | str, content_type: str | None = CSV) -> str:
+    with pytest.raises(RecordError) as refused:
+        answer(model, body, content_type)
+    assert refused.value.status_code == 400
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ("12000,2,1,Saab", CSV),
+        (b"12000,2,true,Saab\r\n", "text/csv; charset=utf-8"),
+        ('\ufeff"12000","2","yes","Saab"\n', "Text/CSV"),
+        ("mileage,doors,cruise,make\n12000,2,1,Saab\n", CSV),
+        (json.dumps(SAAB), LINES),
+        (json.dumps(SAAB).encode() + b"\n\n", LINES),
+        (json.dumps(dict(reversed(SAAB.items()))), JSON),
+        (json.dumps({"instances": [{**SAAB, "mileage": 12000.0, "cruise": 1}]}), JSON),
+        (json.dumps([SAAB]), JSON),
+    ],
+)
+def test_same_record_gets_the_same_answer_in_every_form(
+    model: inference.Preprocessor, body: bytes | str, content_type: str
+) -> None:
+    assert answer(model, body, content_type) == SAAB_ENCODED
+
+
+def test_every_record_gets_one_line_in_order(model: inference.Preprocessor) -> None:
+    lines = "\n".join(json.dumps({**SAAB, "mileage": miles}) for miles in range(500))
+    assert [line.split(",")[0] for line in answer(model, lines, LINES).splitlines()] == [*map(str, range(500))]
+    text = "".join(f"{miles},2,1,Saab\n" for miles in range(500))
+    assert answer(model, text, CSV) == answer(model, lines, LINES)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [(",,,", CSV), ("NaN,NA,null,", CSV), ("{}", JSON), ('{"make": null, "mileage": NaN}', LINES)],
+)
+def test_missing_values_are_imputed(model: inference.Preprocessor, body: str, content_type: str) -> None:
+    assert answer(model, body, content_type) == ALL_MISSING
+
+
+def test_unknown_category_is_no_category(model: inference.Preprocessor) -> None:
+    assert answer(model, '1,2,0,"Lada, ""old"""\n', CSV) == "1,0,2,0,0,0\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("", "the request holds no record; expected mileage, doors, cruise, make"),
+        ("mileage,doors,cruise,make\n", "the request holds no record"),
+        ("1,2,0,Saab\n1,2,0\n", "record 2: got 3 fields, expected 4: mileage,doors,cruise,make"),
+        ("9000,1,2,0,Saab", "record 1: got 5 fields, expected 4"),
+        ("1,2,0,Saab\n23.4 kmpl,2,0,Saab", "record 2, field 'mileage': got '23.4 kmpl', expected a finite number"),
+        ("1,2.5,0,Saab", "record 1, field 'doors': got '2.5', expected a whole number"),
+        ("1,2,maybe,Saab", "record 1, field 'cruise': got 'maybe', expected true or false"),
+        ("mileage,doors,cruise,make\n1,x,0,Saab", "record 2, field 'doors': got 'x'"),
+        ("make,doors,cruise,mileage\n1,2,0,Saab", "a header with other columns; expected mileage,doors,cruise,make"),
+        ('1,2,0,"Saab\n1,2,0,Saab', "record 1: a quotation mark is not closed"),
+        ('1,2,0,Saab\n1,"2,0,Saab', "record 2: got 2 fields, expected 4"),
+        (b"1,2,0,Saab\n1,2,0,Citro\xebn", "byte 22 of the request is not UTF-8"),
+    ],
+)
+def test_broken_csv_is_refused_with_record_and_field(
+    model: inference.Preprocessor, body: bytes | str, problem: str
+) -> None:
+    assert problem in refusal(model, body)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("{}\n{", "record 2 is not readable as JSON"),
+        ("[1]", "record 1: got '[1]', expected an object with mileage, doors, cruise, make"),
+        ('{"milage": 1}', "record 1: unknown field 'milage'; expected mileage, doors, cruise, make"),
+        ('{}\n{"mileage": "1"}', "record 2, field 'mileage': got '1', expected a finite number"),
+        ('{"mileage": true}', "record 1, field 'mileage': got 'True'"),
+        ('{"mileage": Infinity}', "Infinity is no JSON number"),
+        ('{"mileage": 1e999}', "record 1, field 'mileage': got 'inf'"),
+        ('{"make": 5}', "record 1, field 'make': got '5', expected a text"),
+        ('{"make": "\\ud800"}', "record 1, field 'make': got '\\ud800'"),
+        ("[" * 100_000, "not readable as JSON"),
+        ("1" * 5000, "not readable as JSON"),
+    ],
+)
+def test_broken_json_line_is_refused_with_record_and_field(
+    model: inference.Preprocessor, body: str, problem: str
+) -> None:
+    assert problem in refusal(model, body, LINES)
+
+
+@pytest.mark.parametrize("body", ["[]", '{"instances": []}', '{"instances": 5}', "5", '"a"', "null", ""])
+def test_json_without_records_is_refused(model: inference.Preprocessor, body: str) -> None:
+    assert refusal(model, body, JSON)
+
+
+@pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/x-npy", "csv"])
+def test_other_content_types_are_refused_by_name(model: inference.Preprocessor, content_type: str | None) -> None:
+    assert "expected text/csv, application/jsonlines, application/json" in refusal(model, "1", content_type)
+
+
+def test_batch_transform_passes_over_names_that_this_model_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGEMAKER_BATCH", "true")
+    assert answer(preprocessor(tmp_path), json.dumps({**SAAB, "colour": "red"}), LINES) == SAAB_ENCODED
+
+
+def test_preprocessor_of_another_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has format 2; this code reads 1"):
+        preprocessor(tmp_path, format=2)
+
+
+def test_hook_beside_the_model_is_applied(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "features.py").write_text(
+        "import pyarrow as pa\n\ndef transform(table):\n    return pa.table({'doors': table['doors']})\n"
+    )
+    assert answer(preprocessor(tmp_path, encodings=ENCODINGS[1:2]), "12000,2,1,Saab", CSV) == "2\n"
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*COLUMNS, "x"]), inner, max_size=5),
+    max_leaves=8,
+)
+bodies = (
+    st.binary(max_size=200)
+    | st.text(max_size=200)
+    | st.text('0123456789.,;"\n\rtrueSab \\{}[]:e-', max_size=200)
+    | json_values.map(json.dumps)
+    | st.lists(json_values.map(json.dumps), max_size=4).map("\n".join)
+)
+
+
+@given(bodies, st.sampled_from([CSV, LINES, JSON]))
+@settings(max_examples=600)
+@example('1,2,0,"' + "a\n" * 1000, CSV)
+@example("\x00,1,1,\x00\n", CSV)
+def test_any_request_is_answered_line_by_line_or_refused(
+    model: inference.Preprocessor, body: bytes | str, content_type: str
+) -> None:
+    try:
+        text = answer(model, body, content_type)
+    except RecordError:
+        return
+    lines = text.split("\n")
+    assert lines.pop() == ""
+    assert lines
+    assert all(len([float(field) for field in line.split(",")]) == 6 for line in lines)

@@ -1,0 +1,50 @@
+"""Rows as CSV and JSON bytes, read back by other readers than ours."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perennial.lines import csv_field, csv_lines, json_lines, json_value
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+rows = st.lists(st.tuples(texts | st.none(), st.floats(-3e38, 3e38) | st.none(), st.booleans() | st.none()), min_size=1)
+
+
+def columns(records: list[Any]) -> list[pa.Array]:
+    text, number, flag = zip(*records, strict=True)
+    return [pa.array(text, pa.string()).dictionary_encode(), pa.array(number, pa.float64()), pa.array(flag, pa.bool_())]
+
+
+@given(rows)
+@settings(max_examples=200)
+def test_json_lines_read_back_as_the_same_records_one_a_line(records: list[Any]) -> None:
+    data = bytes(json_lines(["text", "number", "flag"], [json_value(column) for column in columns(records)]))
+    lines = data.split(b"\n")
+    assert lines.pop() == b""
+    assert [tuple(json.loads(line, parse_int=float).values()) for line in lines] == records
+
+
+@given(rows)
+@settings(max_examples=200)
+def test_csv_lines_read_back_as_the_same_fields(records: list[Any]) -> None:
+    data = bytes(csv_lines([csv_field(column) for column in columns(records)]))
+    read = list(csv.reader(io.StringIO(data.decode(), newline="")))
+    assert [row[0] for row in read] == [text or "" for text, _, _ in records]
+    assert [float(row[1]) if row[1] else None for row in read] == [number for _, number, _ in records]
+    assert [row[2] for row in read] == ["" if flag is None else str(int(flag)) for _, _, flag in records]
+
+
+def test_rows_of_a_slice_are_those_of_the_slice() -> None:
+    text, number, flag = (
+        column.slice(1, 1) for column in columns([("a", 1.0, True), ("b", 2.0, False), ("c", 3.0, None)])
+    )
+    assert bytes(csv_lines([csv_field(text), csv_field(number), csv_field(flag)])) == b"b,2,0\n"
+
+
+def test_no_rows_give_no_bytes() -> None:
+    assert bytes(csv_lines([pa.array([], pa.string())])) == b""

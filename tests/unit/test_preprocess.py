@@ -1,0 +1,462 @@
+"""The preprocessing job from files to outputs, in this process."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import OneHotEncoder
+
+from perennial.parts import PartWriter
+from processing import preprocess
+from tools import synthetic
+
+SPLIT = {"method": "random", "column": None, "seed": 42, "validation": 0.15, "test": 0.2}
+CARS: dict[str, Any] = {
+    "problem": "regression",
+    "target": "price",
+    "columns": {
+        "price": {"type": "float", "min": 0, "max": 500000},
+        "mileage": {"type": "float", "min": 0, "max": 1000000},
+        "cylinder": {"type": "integer", "min": 2, "max": 16},
+        "doors": {"type": "integer", "min": 2, "max": 5},
+        "cruise": {"type": "boolean"},
+        "sound": {"type": "boolean"},
+        "leather": {"type": "boolean"},
+        "make": {"type": "string"},
+        "body": {"type": "string"},
+    },
+    "split": SPLIT,
+    "quality": {"max_invalid_share": 0.01, "min_rows": 100, "max_categories": 100},
+}
+FEATURES = [name for name in CARS["columns"] if name != "price"]
+
+
+def cars(rows: int, seed: int = 1, **options: Any) -> bytes:
+    return b"".join(synthetic.batches(rows, seed=seed, **options))
+
+
+def changed(definition: dict[str, Any], **changes: dict[str, Any]) -> dict[str, Any]:
+    """A definition with some keys of its sections set."""
+    return {**definition, **{section: {**definition[section], **change} for section, change in changes.items()}}
+
+
+class Job:
+    """Files in a folder, one run of the job, and what it left."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.output = folder, folder / "output"
+
+    def run(self, definition: dict[str, Any], *files: bytes | tuple[str, bytes]) -> int:
+        (self.folder / "data").mkdir(parents=True, exist_ok=True)
+        for number, file in enumerate(files):
+            name, content = file if isinstance(file, tuple) else (f"{number:05d}-cars.csv", file)
+            (self.folder / "data" / name).write_bytes(content)
+        (self.folder / "config.json").write_text(json.dumps({"model": "used-cars", "definition": definition}))
+        paths = {name: str(self.folder / name) for name in ("data", "output", "message")}
+        arguments = [f"--{name}={path}" for name, path in paths.items()]
+        return preprocess.main([f"--config={self.folder / 'config.json'}", *arguments])
+
+    def fails(self, definition: dict[str, Any], *files: bytes | tuple[str, bytes]) -> str:
+        assert self.run(definition, *files) == 1
+        message = (self.folder / "message").read_bytes()
+        assert len(message) <= 1024
+        return message.decode()
+
+    def parts(self, name: str) -> list[bytes]:
+        return [part.read_bytes() for part in sorted((self.output / name).glob("part-*"))]
+
+    def matrix(self, name: str) -> pd.DataFrame:
+        return pd.concat([pd.read_csv(io.BytesIO(part), header=None) for part in self.parts(name)], ignore_index=True)
+
+    def records(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for part in self.parts(name) for line in part.decode().splitlines()]
+
+    @property
+    def report(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.output / "report" / "report.json").read_text())
+        return document
+
+    def digest(self) -> str:
+        files = sorted(path for path in self.output.rglob("*") if path.is_file())
+        content = [path.relative_to(self.output).as_posix().encode() + path.read_bytes() for path in files]
+        return hashlib.sha256(b"".join(content)).hexdigest()
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """Two healthy files; the parts are small so that there are several."""
+    job = Job(tmp_path_factory.mktemp("healthy"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preprocess, "ROWS_PER_PART", 300)
+        assert job.run(CARS, cars(1500), cars(501, seed=2)) == 0
+    return job
+
+
+# A healthy run
+
+
+def raw_frame() -> pd.DataFrame:
+    return pd.concat([pd.read_csv(io.BytesIO(file)) for file in (cars(1500), cars(501, seed=2))], ignore_index=True)
+
+
+def test_every_row_is_in_exactly_one_set(healthy: Job) -> None:
+    train = pd.concat([pd.read_csv(io.BytesIO(part)) for part in healthy.parts("baseline")])
+    test = pd.DataFrame(healthy.records("test")).assign(price=[*map(float, b"".join(healthy.parts("labels")).split())])
+    validation_prices = healthy.matrix("validation")[0].tolist()
+    seen = sorted(train["price"].tolist() + test["price"].tolist() + validation_prices)
+    assert seen == sorted(raw_frame()["price"].tolist())
+    assert healthy.report["sets"] == {"train": 1301, "validation": 300, "test": 400}
+
+
+def test_encoded_sets_are_those_of_scikit_learn(healthy: Job) -> None:
+    train = pd.concat([pd.read_csv(io.BytesIO(part)) for part in healthy.parts("baseline")], ignore_index=True)
+    numbers, categories = ["mileage", "cylinder", "doors", "cruise", "sound", "leather"], ["make", "body"]
+    imputer = SimpleImputer().fit(train[numbers])
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(train[categories])
+    expected = np.hstack([train[["price"]], imputer.transform(train[numbers]), one_hot.transform(train[categories])])
+    np.testing.assert_allclose(healthy.matrix("train").to_numpy(), expected, rtol=1e-12)
+    frame = raw_frame().set_index("price", drop=False).loc[healthy.matrix("validation")[0]]
+    expected = np.hstack([frame[["price"]], imputer.transform(frame[numbers]), one_hot.transform(frame[categories])])
+    np.testing.assert_allclose(healthy.matrix("validation").to_numpy(), expected, rtol=1e-12)
+
+
+def test_test_records_are_raw_and_match_their_labels_line_by_line(healthy: Job) -> None:
+    by_price = raw_frame().set_index("price")
+    tests, labels = healthy.parts("test"), healthy.parts("labels")
+    assert len(tests) == len(labels) == 2
+    for lines, prices in zip(tests, labels, strict=True):
+        assert lines.count(b"\n") == prices.count(b"\n")
+        for line, price in zip(lines.splitlines(), prices.split(), strict=True):
+            record = json.loads(line)
+            assert list(record) == FEATURES
+            assert isinstance(record["cruise"], bool)
+            assert by_price.loc[[float(price)]].eq(pd.Series(record)).all(axis=1).any()
+
+
+def test_parts_are_bounded_and_baseline_parts_have_a_header(healthy: Job) -> None:
+    assert [part.count(b"\n") for part in healthy.parts("train")] == [300, 300, 300, 300, 101]
+    baseline = healthy.parts("baseline")
+    assert [part.count(b"\n") for part in baseline] == [301, 301, 301, 301, 102]
+    assert {part.split(b"\n", 1)[0] for part in baseline} == {b"price," + ",".join(FEATURES).encode()}
+
+
+def test_report_counts_by_file_and_set(healthy: Job) -> None:
+    report = healthy.report
+    assert report["rows"] == {"read": 2001, "used": 2001, "quarantined": 0, "written_to_quarantine": 0}
+    assert [(file["name"], file["rows"]) for file in report["files"]] == [
+        ("00000-cars.csv", 1500),
+        ("00001-cars.csv", 501),
+    ]
+    assert report["features"][:7] == ["mileage", "cylinder", "doors", "cruise", "sound", "leather", "make=Buick"]
+    assert report["rules"] == []
+    assert healthy.parts("quarantine") == []
+    assert not (healthy.folder / "message").exists()
+
+
+def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    one, other = Job(tmp_path / "one"), Job(tmp_path / "other")
+    for job in (one, other):
+        job.run(CARS, cars(700, invalid=0.005), gzip.compress(cars(300, seed=2), mtime=0))
+    assert one.report["rows"]["quarantined"] > 0
+    assert one.digest() == other.digest()
+
+
+def test_what_is_served_is_what_was_trained(healthy: Job, tmp_path: Path) -> None:
+    """The archive alone, in the image's Python without our folder on its path, encodes raw rows as the job did."""
+    with tarfile.open(healthy.output / "preprocessor" / "model.tar.gz") as archive:
+        assert all(member.mtime == 0 and member.isreg() for member in archive)
+        archive.extractall(tmp_path, filter="data")
+    baseline = healthy.parts("baseline")[0].decode().splitlines()[1:]
+    records = [row.split(",", 1)[1] for row in baseline]
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1] + '/code'); import inference as i; m = i.model_fn(sys.argv[1]);"
+        "print(i.predict_fn(i.input_fn(sys.stdin.read(), 'text/csv'), m), end='')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script, str(tmp_path)],
+        input="\n".join(records),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = [line.split(",", 1)[1] for line in healthy.parts("train")[0].decode().splitlines()]
+    assert done.stdout.splitlines() == expected
+
+
+def test_rows_of_the_first_run_keep_their_set_in_the_second(tmp_path: Path) -> None:
+    first, second = Job(tmp_path / "first"), Job(tmp_path / "second")
+    assert first.run(CARS, cars(804)) == 0
+    assert second.run(CARS, cars(804), cars(200, seed=2)) == 0
+    trained = {line for part in first.parts("baseline") for line in part.splitlines()[1:]}
+    fresh = {
+        ",".join([price, *(str(int(value)) if isinstance(value, bool) else str(value) for value in record.values())])
+        for record, price in zip(second.records("test"), b"".join(second.parts("labels")).decode().split(), strict=True)
+    }
+    assert trained.isdisjoint(line.encode() for line in fresh)
+    assert len(second.records("test")) == 201
+
+
+def test_forms_of_the_same_data_give_the_same_sets(tmp_path: Path, job: Job) -> None:
+    text = cars(400)
+    frame = pd.read_csv(io.BytesIO(text))
+    parquet = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(frame[reversed(frame.columns)]), parquet)
+    reordered = frame[list(reversed(frame.columns))].to_csv(index=False).encode()
+    expected = None
+    for number, form in enumerate((text, b"\xef\xbb\xbf" + text, gzip.compress(text), parquet.getvalue(), reordered)):
+        job = Job(tmp_path / str(number))
+        assert job.run(CARS, form) == 0
+        sets = [job.parts(name) for name in ("train", "validation", "test", "labels", "baseline")]
+        expected = expected or sets
+        assert sets == expected
+
+
+# Splits by time and by group
+
+
+WIDE = {
+    **CARS,
+    "columns": {
+        **CARS["columns"],
+        "sold_on": {"type": "timestamp", "feature": False},
+        "seller": {"type": "string", "feature": False},
+        "vin": {"type": "string", "feature": False},
+    },
+}
+
+
+def test_split_by_time_tests_on_the_latest_rows(job: Job) -> None:
+    text = cars(1000, wide=True)
+    definition = changed(WIDE, split={"method": "time", "column": "sold_on"})
+    assert job.run(definition, text) == 0
+    frame = pd.read_csv(io.BytesIO(text)).sort_values("sold_on")
+    labels = sorted(map(float, b"".join(job.parts("labels")).split()))
+    days = frame.set_index("price")["sold_on"]
+    assert days.loc[labels].min() > days.drop(labels).max()
+    assert abs(len(labels) - 200) <= 5
+    assert list(job.records("test")[0]) == FEATURES
+
+
+def test_split_by_group_keeps_sellers_apart(job: Job) -> None:
+    text = cars(3000, wide=True)
+    assert job.run(changed(WIDE, split={"method": "group", "column": "seller"}), text) == 0
+    frame = pd.read_csv(io.BytesIO(text)).drop_duplicates("price", keep=False).set_index("price")
+    train = pd.concat([pd.read_csv(io.BytesIO(part)) for part in job.parts("baseline")])["price"]
+    sets = [train, job.matrix("validation")[0], job.matrix("labels")[0]]
+    sellers = [set(frame.loc[frame.index.intersection(prices), "seller"]) for prices in sets]
+    assert min(map(len, sellers)) > 100
+    assert len(set.union(*sellers)) == sum(map(len, sellers))
+
+
+# A binary target, nullable columns and a hook
+
+
+def lesions(rows: int, target: Callable[[int], str] = lambda row: str(row % 3 // 2)) -> bytes:
+    random = np.random.default_rng(0)
+    lines = [f"{'' if row % 10 == 0 else random.integers(20, 90)},{target(row)}" for row in range(rows)]
+    return "\n".join(["age,malignant", *lines]).encode()
+
+
+LESIONS: dict[str, Any] = {
+    **CARS,
+    "problem": "binary_classification",
+    "target": "malignant",
+    "columns": {"age": {"type": "integer", "nullable": True}, "malignant": {"type": "integer", "min": 0, "max": 1}},
+}
+
+
+@pytest.mark.parametrize("kind", ["integer", "boolean"])
+def test_binary_target_is_0_or_1_and_missing_values_have_a_feature(job: Job, kind: str) -> None:
+    words = {"integer": ("0", "1"), "boolean": ("false", "true")}[kind]
+    definition = changed(LESIONS, columns={"malignant": {"type": kind}})
+    assert job.run(definition, lesions(300, lambda row: words[row % 3 // 2])) == 0
+    train = job.matrix("train")
+    assert set(train[0]) == {0, 1}
+    assert set(b"".join(job.parts("labels")).split()) == {b"0", b"1"}
+    assert job.report["features"] == ["age", "age=missing"]
+    baseline = pd.concat([pd.read_csv(io.BytesIO(part)) for part in job.parts("baseline")], ignore_index=True)
+    assert train[2].tolist() == baseline["age"].isna().astype(int).tolist()
+    assert train.loc[train[2] == 1, 1].unique() == pytest.approx(baseline["age"].mean())
+    assert None in [record["age"] for record in job.records("test")]
+
+
+def test_hook_of_the_model_is_applied_and_packed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = job.folder / "code"
+    (code / "models" / "used-cars").mkdir(parents=True)
+    for name in ("processing", "perennial"):
+        (code / name).symlink_to(preprocess.CODE / name)
+    (code / "models" / "used-cars" / "features.py").write_text(
+        "import pyarrow as pa, pyarrow.compute as pc\n\n"
+        "def transform(table):\n    return pa.table({'log_mileage': pc.ln(table['mileage']), 'make': table['make']})\n"
+    )
+    monkeypatch.setattr(preprocess, "CODE", code)
+    assert job.run(CARS, cars(300)) == 0
+    assert job.report["features"][:2] == ["log_mileage", "make=Buick"]
+    mileage = pd.concat([pd.read_csv(io.BytesIO(part)) for part in job.parts("baseline")])["mileage"]
+    np.testing.assert_allclose(job.matrix("train")[1], np.log(mileage))
+    with tarfile.open(job.output / "preprocessor" / "model.tar.gz") as archive:
+        assert "code/features.py" in archive.getnames()
+
+
+# Data that break the contract
+
+
+def with_rows(text: bytes, *rows: str) -> bytes:
+    return text + "".join(row + "\n" for row in rows).encode()
+
+
+SOUND_ROW = "20000,15000,6,4,1,0,1,Buick,sedan"
+
+
+def test_broken_rows_are_quarantined_with_their_reasons_and_the_rest_is_used(job: Job) -> None:
+    broken = [
+        "20000,23.4 kmpl,6,4,1,0,1,Buick,sedan",
+        ",15000,6,4,1,0,1,Buick,sedan",
+        "20000,-5,60,4,1,0,1,Buick," + "x" * 500,
+        "20000,15000,6",
+    ]
+    assert job.run(CARS, cars(600), with_rows(cars(399, seed=2), broken[0], SOUND_ROW, *broken[1:])) == 0
+    quarantined = job.records("quarantine")
+    assert [(row["file"], row["row"], row["reasons"]) for row in quarantined] == [
+        ("00001-cars.csv", 405, ["the row has 3 fields, expected 9"]),
+        ("00001-cars.csv", 401, ["mileage: '23.4 kmpl' is not a finite number"]),
+        ("00001-cars.csv", 403, ["price: is missing"]),
+        ("00001-cars.csv", 404, ["mileage: '-5' is below the minimum 0", "cylinder: '60' is above the maximum 16"]),
+    ]
+    assert quarantined[1]["record"]["mileage"] == "23.4 kmpl"
+    assert len(quarantined[3]["record"]["body"]) == 80
+    report = job.report
+    assert report["rows"] == {"read": 1004, "used": 1000, "quarantined": 4, "written_to_quarantine": 4}
+    assert sum(report["sets"].values()) == 1000
+    assert [file["quarantined"] for file in report["files"]] == [0, 4]
+    assert {(rule["column"], rule["rule"]): rule["rows"] for rule in report["rules"]} == {
+        ("", "fields"): 1,
+        ("cylinder", "maximum"): 1,
+        ("mileage", "minimum"): 1,
+        ("mileage", "type"): 1,
+        ("price", "missing"): 1,
+    }
+    assert "x" * 500 not in str(job.report)
+
+
+def test_too_many_broken_rows_fail_with_rule_count_and_examples(job: Job) -> None:
+    rows = [f"20000,{number}.5 kmpl\x1b,6,4,1,0,1,Buick,sedan" for number in range(30)] + [",1,6,4,1,0,1,Buick,sedan"]
+    message = job.fails(CARS, cars(500), with_rows(cars(100, seed=2), *rows))
+    assert message.startswith("31 of 631 rows (4.91%) break the data contract; allowed are 1.00%")
+    assert "mileage breaks the rule 'type' in 30 rows (00001-cars.csv row 102: '0.5 kmpl\\u001b'; " in message
+    assert message.count("kmpl") == 3
+    assert "price breaks the rule 'missing' in 1 row (00001-cars.csv row 132)" in message
+    assert len(job.records("quarantine")) == 31
+    assert job.report["rows"]["quarantined"] == 31
+
+
+def test_share_of_broken_rows_is_allowed_up_to_and_including_the_limit(job: Job) -> None:
+    broken = [",1,6,4,1,0,1,Buick,sedan"] * 10
+    assert job.run(CARS, with_rows(cars(990), *broken)) == 0
+    assert "11 of 1,000 rows" in Job(job.folder / "more").fails(CARS, with_rows(cars(989), *broken, broken[0]))
+
+
+def test_quarantine_is_bounded_and_still_counts_all(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perennial.quarantine.MAX_WRITTEN", 5)
+    job.fails(CARS, with_rows(cars(100), *[",1,6,4,1,0,1,Buick,sedan"] * 10, *["1,2"] * 10))
+    assert len(job.records("quarantine")) == 5
+    assert job.report["rows"] == {"read": 120, "used": 100, "quarantined": 20, "written_to_quarantine": 5}
+
+
+HEADER = (synthetic.HEADER + "\n").encode()
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ([], "no data: there is no file. Upload"),
+        ([b""], "no data: 00000-cars.csv (empty)"),
+        ([HEADER, b""], "no data: 00000-cars.csv (no rows), 00001-cars.csv (empty)"),
+        ([cars(99)], "99 rows can be used; expected at least 100 (quality.min_rows)"),
+        ([cars(300), b"price;mileage\n1;2\n"], "00001-cars.csv: "),
+        ([cars(300), gzip.compress(cars(300))[:-20]], "00001-cars.csv: the gzip data are damaged or cut off"),
+        ([cars(300), cars(300).replace(b"Buick", b"Bu\xefck")], "00001-cars.csv: not UTF-8"),
+        ([HEADER + (SOUND_ROW + "\n").encode() * 300], "price: the target is 20000 in every row of the train set"),
+    ],
+    ids=["no file", "empty", "header only", "too few", "bad header", "torn gzip", "encoding", "constant target"],
+)
+def test_data_that_cannot_be_used_are_explained(job: Job, files: list[bytes], problem: str) -> None:
+    assert problem in job.fails(CARS, *files)
+    assert (job.output / "report" / "report.json").is_file()
+    assert not (job.output / "preprocessor" / "model.tar.gz").exists()
+
+
+def test_folder_marker_and_header_only_file_among_data_are_noted(job: Job) -> None:
+    assert job.run(CARS, b"", HEADER, cars(300)) == 0
+    assert [file.get("note") for file in job.report["files"]] == ["empty", "no rows", None]
+
+
+@pytest.mark.parametrize("value", ["0", "1"])
+def test_binary_target_of_one_class_is_explained(job: Job, value: str) -> None:
+    message = job.fails(LESIONS, lesions(300, lambda row: value))
+    assert message.startswith(f"malignant: the target is {value} in every row of the train set")
+
+
+def test_binary_target_with_other_numbers_is_explained(job: Job) -> None:
+    definition = changed(LESIONS, columns={"malignant": {"type": "integer"}})
+    message = job.fails(definition, lesions(300, lambda row: str(row % 3)))
+    assert "the target of a binary classification is 0 or 1; got '2" in message
+
+
+def test_set_without_rows_is_explained(job: Job) -> None:
+    lines = [line.split(b",") for line in cars(300, wide=True).splitlines()]
+    one_seller = b"\n".join([b",".join(lines[0])] + [b",".join([*line[:10], b"only", line[11]]) for line in lines[1:]])
+    message = job.fails(changed(WIDE, split={"method": "group", "column": "seller"}), one_seller)
+    assert "set is empty: too few rows (or groups, or times)" in message
+
+
+def test_message_is_cut_between_characters(job: Job) -> None:
+    names = ",".join("ä" * 60 + str(number) for number in range(50))
+    assert job.fails(CARS, f"{names}\n1\n".encode())
+    assert list(job.folder.glob("spill-*")) == []
+
+
+def test_bug_is_not_taken_for_bad_data(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(PartWriter, "write", broken)
+    with pytest.raises(ZeroDivisionError):
+        job.run(CARS, cars(300))
+    assert not (job.folder / "message").exists()
+    assert list(job.folder.glob("spill-*")) == []
+
+
+def test_text_with_commas_quotes_and_line_breaks_survives_every_output(job: Job) -> None:
+    names = ["Rolls, Royce", 'Ci"troën', "line\nbreak", "Škoda"]
+    rows = io.StringIO()
+    writer = csv.writer(rows)
+    writer.writerow(synthetic.HEADER.split(","))
+    for number in range(400):
+        writer.writerow([1000 + number, 10, 4, 4, 1, 0, 1, names[number % 4], "sedan"])
+    assert job.run(CARS, rows.getvalue().encode()) == 0
+    assert {record["make"] for record in job.records("test")} == set(names)
+    baseline = pd.concat([pd.read_csv(io.BytesIO(part)) for part in job.parts("baseline")])
+    assert set(baseline["make"]) == set(names)
+    assert [name for name in job.report["features"] if name.startswith("make")] == [
+        f"make={name}" for name in sorted(names)
+    ]

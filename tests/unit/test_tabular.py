@@ -1,0 +1,297 @@
+"""Reading files: what is healthy is read whatever its form, and what is broken is named."""
+
+import gzip
+import io
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perennial import csvfile, tabular
+from perennial.contract import Column
+from perennial.csvfile import Batch
+from perennial.header import FileError
+from perennial.parts import PartWriter
+from perennial.tabular import find_files, read
+
+COLUMNS = [Column("price", "float"), Column("make", "string"), Column("doors", "integer")]
+SOUND = b"price,make,doors\n1.5,Saab,4\n2,Buick,2\n"
+ROWS = [("1.5", "Saab", "4"), ("2", "Buick", "2")]
+
+
+def batches(path: Path, content: bytes) -> list[Batch]:
+    path.write_bytes(content)
+    return list(read(path, COLUMNS))
+
+
+def rows(path: Path, content: bytes) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for batch in batches(path, content) for row in batch.table.to_pylist()]
+
+
+def refusal(path: Path, content: bytes) -> str:
+    with pytest.raises(FileError) as refused:
+        batches(path, content)
+    message = str(refused.value)
+    assert message.startswith(f"{path.name}: ")
+    return message
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "00000-cars.csv"
+
+
+# Healthy files
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SOUND,
+        SOUND.rstrip(b"\n"),
+        b"\xef\xbb\xbf" + SOUND,
+        SOUND.replace(b"\n", b"\r\n"),
+        SOUND.replace(b"\n", b"\r"),
+        SOUND.replace(b"\n", b"\n\n"),
+        b'"price","make","doors"\n"1.5","Saab","4"\n2,Buick,2\n',
+        b"doors,price,make\n4,1.5,Saab\n2,2,Buick\n",
+        gzip.compress(SOUND),
+        gzip.compress(SOUND[:20]) + gzip.compress(SOUND[20:]),
+    ],
+    ids=["plain", "no line end", "mark", "crlf", "cr", "blank lines", "quoted", "reordered", "gzip", "two members"],
+)
+def test_csv_is_read_in_any_healthy_form(file: Path, content: bytes) -> None:
+    assert rows(file, content) == ROWS
+
+
+def test_quoted_fields_may_hold_line_breaks_commas_and_quotes(file: Path) -> None:
+    content = b'price,make,doors\n1,"a\nb, ""c""",2\n2,6" wheels,3\n'
+    assert rows(file, content) == [("1", 'a\nb, "c"', "2"), ("2", '6" wheels', "3")]
+
+
+def test_content_tells_the_format_and_not_the_name(tmp_path: Path) -> None:
+    table = pa.table({"price": [1.5, 2], "make": ["Saab", "Buick"], "doors": [4, 2]})
+    pq.write_table(table, tmp_path / "parquet.csv")
+    (tmp_path / "csv.parquet").write_bytes(SOUND)
+    assert [batch.table.num_rows for batch in read(tmp_path / "parquet.csv", COLUMNS)] == [2]
+    assert [batch.table.num_rows for batch in read(tmp_path / "csv.parquet", COLUMNS)] == [2]
+
+
+@pytest.mark.parametrize("content", [b"", b"price,make,doors\n", b"price,make,doors", gzip.compress(b"")])
+def test_file_without_rows_has_no_rows(file: Path, content: bytes) -> None:
+    assert rows(file, content) == []
+
+
+def test_files_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("00010-a", "00002-b", "sub/00001-c", "00001-d"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = [path.relative_to(tmp_path).as_posix() for path in find_files(tmp_path)]
+    assert names == ["00001-d", "00002-b", "00010-a", "sub/00001-c"]
+
+
+def test_large_file_passes_in_batches_and_rows_keep_their_numbers(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csvfile, "BLOCK_BYTES", 4096)
+    lines = [b"price,make,doors"]
+    expected = {}
+    for number in range(2, 5000):
+        ragged = number % 997 == 0
+        lines.append(b"1,2" if ragged else b'%d,"a\nb",2' % number if number % 5 == 0 else b"%d,Saab,4" % number)
+        if not ragged:
+            expected[str(number)] = number
+    found: dict[str, int] = {}
+    skipped: list[int] = []
+    for batch in batches(file, b"\n".join(lines)):
+        numbers = batch.row_numbers(np.arange(batch.table.num_rows))
+        found |= dict(zip(batch.table["price"].to_pylist(), numbers.tolist(), strict=True))
+        skipped += [row.row for row in batch.ragged]
+    assert found == expected
+    assert skipped == [997, 1994, 2991, 3988, 4985]
+
+
+def test_ragged_rows_are_handed_on_with_their_number_and_text(file: Path) -> None:
+    (batch,) = batches(file, b"price,make,doors\n1,a,2\n1,2\n3,b,4\n1,2,3,4\n")
+    assert [(row.row, row.fields, row.text) for row in batch.ragged] == [(3, 2, "1,2"), (5, 4, "1,2,3,4")]
+    assert batch.row_numbers(np.array([0, 1])).tolist() == [2, 4]
+
+
+def test_ragged_rows_after_the_last_sound_one_are_handed_on(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csvfile, "BLOCK_BYTES", 64)
+    found = batches(file, b"price,make,doors\n" + b"1,a,2\n" * 10 + b"1,2\n" * 100)
+    assert sum(len(batch.ragged) for batch in found) == 100
+    assert sum(batch.table.num_rows for batch in found) == 10
+
+
+# Broken CSV
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        (b"price,make", "column 'doors' is missing. Expected the columns price, make, doors"),
+        (b"Price,make,doors", "column 'price' is missing (is it 'Price', renamed?)"),
+        (b"price (USD),make,doors", "column 'price' is missing (is it 'price (USD)', renamed?)"),
+        (b"price,make,doors,colour", "unexpected column 'colour'"),
+        (b"price,make,doors,price", "column 'price' stands more than once"),
+        (b"price;make;doors", "the fields are separated by semicolons; expected commas"),
+        (b"price\tmake\tdoors", "the fields are separated by tabs; expected commas"),
+        (b"price|make|doors", "the fields are separated by vertical bars; expected commas"),
+        (b"1.5,Saab,4", "a header line is needed"),
+        (b"\n1.5,Saab,4", "a header line is needed"),
+        (b"price,make,\x1b[31mdoors\n", "'\\u001b[31mdoors'"),
+    ],
+)
+def test_header_that_is_not_the_definitions_is_explained(file: Path, header: bytes, problem: str) -> None:
+    assert problem in refusal(file, header + b"\n1.5,Saab,4\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"PK\x03\x04" + b"\0" * 50, "a zip archive or an Excel workbook"),
+        ("price,make,doors\n".encode("utf-16"), "UTF-16 text"),
+        ("price,make,doors\n".encode("utf-16-le"), "no text"),
+        (b"price,make,doors\n1\0,a,2\n", "no text"),
+        (gzip.compress(b"PAR1" + b"\0" * 50), "Parquet inside gzip"),
+        (gzip.compress(SOUND)[:-9], "gzip data are damaged or cut off"),
+        (gzip.compress(SOUND)[:-4] + b"\0\0\0\0", "gzip data are damaged or cut off"),
+        (gzip.compress(SOUND)[:15] + b"\xff" * 30, "gzip data are damaged or cut off"),
+    ],
+    ids=["zip", "utf-16", "utf-16 without mark", "zero byte", "gzip of parquet", "torn", "checksum", "bad block"],
+)
+def test_file_of_another_kind_is_named(file: Path, content: bytes, problem: str) -> None:
+    assert problem in refusal(file, content)
+
+
+def test_gzip_that_is_torn_far_inside_is_named(file: Path) -> None:
+    lines = b"".join(b"%d,Saab,4\n" % number for number in range(400_000))
+    data = gzip.compress(b"price,make,doors\n" + lines, 1)
+    assert "gzip data are damaged or cut off" in refusal(file, data[: len(data) - 100])
+
+
+@pytest.mark.parametrize("before", [0, 1, 300_000])
+def test_bad_encoding_is_named_by_byte_and_line(file: Path, before: int) -> None:
+    sound = b"price,make,doors\n" + "1,Škoda,2\n".encode() * before
+    message = refusal(file, sound + b"3,Citro\xebn,4\n" + b"5,Saab,6\n" * 10)
+    assert f"not UTF-8: byte b'\\xeb' at position {len(sound) + 7} (line {before + 2})" in message
+
+
+def test_character_that_is_cut_off_at_the_end_is_bad_encoding(file: Path) -> None:
+    assert "not UTF-8: byte b'\\xc5' at position 19 (line 2)" in refusal(file, b"price,make,doors\n1,\xc5")
+
+
+@pytest.mark.parametrize("rows_after", [1, 1_000, 300_000])
+@pytest.mark.parametrize("row", [b'1,"Saab,4', b'1,Saab,"4', b'"1,Saab,4'])
+def test_rows_are_not_lost_in_a_field_that_is_never_closed(file: Path, row: bytes, rows_after: int) -> None:
+    content = b"price,make,doors\n1,a,2\n" + row + b"\n" + b"2,Buick,2\n" * rows_after
+    assert "a quotation mark is not closed" in refusal(file, content)
+
+
+@pytest.mark.parametrize("header", [b"price,make,doors", b"price,doors,make"])
+def test_rows_are_not_lost_in_a_field_that_is_closed_too_late(file: Path, header: bytes) -> None:
+    """Both rows around the hidden ones have the right number of fields."""
+    row = b"2,Buick,2" if header.endswith(b"doors") else b"2,2,Buick"
+    opening = row.replace(b"Buick", b'"Buick')
+    closing = row.replace(b"Buick", b'Bu"ick')
+    content = b"\n".join([header, row, opening, *[row] * 5, closing, row, b""])
+    assert "row 3: a quotation mark is not closed" in refusal(file, content)
+
+
+def test_text_with_lines_and_commas_is_no_hidden_row(file: Path) -> None:
+    content = b'price,make,doors\n1,"a\nb, c, d\n,,\n1,2",2\n'
+    assert rows(file, content) == [("1", "a\nb, c, d\n,,\n1,2", "2")]
+
+
+def test_too_many_ragged_rows_are_no_table(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csvfile, "MAX_RAGGED_ROWS", 5)
+    message = refusal(file, b"price,make,doors\n1,a,2\n" + b"1,2\n" * 6)
+    assert "more than 5 rows have another number of fields than the header (3), the first is row 3" in message
+
+
+def test_bad_byte_in_a_ragged_row_is_bad_encoding(file: Path) -> None:
+    assert "not UTF-8" in refusal(file, b"price,make,doors\n1,2\xff\n1,a,2\n")
+
+
+@given(
+    st.binary(max_size=300)
+    | st.text('priceakdos,"\n\r;1.5é', max_size=300).map(lambda text: SOUND[:17] + text.encode())
+)
+@settings(max_examples=400)
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "00000-fuzz.csv"
+    found: list[Batch] = []
+    message = "00000-fuzz.csv: "
+    try:
+        found = batches(path, content)
+    except FileError as refused:
+        message = str(refused)
+    assert message.startswith("00000-fuzz.csv: ")
+    assert len(message) < 1000
+    assert all(batch.table.schema.names == ["price", "make", "doors"] for batch in found)
+
+
+# Parquet
+
+
+def parquet(table: pa.Table, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, **options)
+    return buffer.getvalue()
+
+
+def test_parquet_is_read_in_batches_with_its_row_numbers(file: Path) -> None:
+    count = tabular.BATCH_ROWS + 10
+    table = pa.table({"doors": np.arange(count), "price": np.arange(count) / 2, "make": ["Saab"] * count})
+    first, second = batches(file, parquet(table))
+    assert first.table.schema.names == ["price", "make", "doors"]
+    assert first.row_numbers(np.array([0])).tolist() == [1]
+    assert second.row_numbers(np.array([9])).tolist() == [count]
+    assert second.table["doors"][9].as_py() == count - 1
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ({"price": ["1"], "make": ["a"], "doors": [1]}, "column 'price' has the Parquet type string; expected float"),
+        ({"price": [1], "make": [1], "doors": [1]}, "column 'make' has the Parquet type int64; expected string"),
+        ({"price": [1], "make": ["a"], "doors": [date(2024, 1, 1)]}, "column 'doors' has the Parquet type date32[day]"),
+        ({"price": [1], "make": ["a"]}, "column 'doors' is missing"),
+        ({"price": [1], "make": ["a"], "doors": [1], "x": [1]}, "unexpected column 'x'"),
+        ({"price": [[1]], "make": ["a"], "doors": [1]}, "column 'price' has the Parquet type list"),
+    ],
+)
+def test_parquet_of_another_schema_is_named(file: Path, table: dict[str, Any], problem: str) -> None:
+    assert problem in refusal(file, parquet(pa.table(table)))
+
+
+def test_damaged_parquet_is_named(file: Path) -> None:
+    sound = parquet(pa.table({"price": [1.0] * 100, "make": ["a"] * 100, "doors": [1] * 100}))
+    for content in (sound[:-20], sound[:8], sound[:4] + b"\xff" * 100 + sound[104:], b"PAR1"):
+        assert "Parquet data are damaged or cut off" in refusal(file, content)
+
+
+# Parts
+
+
+def test_parts_hold_a_bounded_number_of_rows_and_start_with_the_header(tmp_path: Path) -> None:
+    writer = PartWriter(tmp_path / "out", ".csv", 3, b"x\n")
+    for start in range(0, 7, 2):
+        for row in range(start, min(start + 2, 7)):
+            assert writer.room > 0
+            writer.write(1, b"%d\n" % row)
+    writer.close()
+    parts = sorted((tmp_path / "out").iterdir())
+    assert [part.name for part in parts] == ["part-00000.csv", "part-00001.csv", "part-00002.csv"]
+    assert [part.read_bytes() for part in parts] == [b"x\n0\n1\n2\n", b"x\n3\n4\n5\n", b"x\n6\n"]
+
+
+def test_no_rows_make_no_part(tmp_path: Path) -> None:
+    PartWriter(tmp_path / "out", ".csv", 3).close()
+    assert list((tmp_path / "out").iterdir()) == []
