@@ -1,0 +1,486 @@
+"""What template.yaml and samconfig.toml promise: encryption, retention, delivery, permissions, tags, parameters."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perennial import configuration, naming
+from tools import asl, cfn
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "template.yaml").read_text()
+TEMPLATE = cfn.parse(TEXT)
+RESOURCES: dict[str, dict[str, Any]] = {
+    name: body if isinstance(body, dict) else next(iter(body[2].values()))
+    for name, body in TEMPLATE["Resources"].items()
+}
+PARAMETERS = TEMPLATE["Parameters"]
+GLOBALS = TEMPLATE["Globals"]["Function"]
+FLOW = asl.parse((ROOT / "statemachines" / "train_model.asl.json").read_text())
+SAMCONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
+ENVIRONMENTS = ("local", "dev", "staging", "prod")
+TAGS = {"Project", "Stack", "Model", "Component", "CostCenter"}
+UNTAGGED = {
+    *("AWS::IAM::ManagedPolicy", "AWS::KMS::Alias", "AWS::Lambda::Permission", "AWS::S3::BucketPolicy"),
+    *("AWS::SNS::Subscription", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy", "AWS::Serverless::LayerVersion"),
+    "Custom::JobCode",
+}
+JOB_ROLES = ["PreprocessRole", "TrainRole", "BaselineRole", "ModelRole"]
+
+
+def of_type(kind: str) -> dict[str, dict[str, Any]]:
+    return {name: body["Properties"] for name, body in RESOURCES.items() if body["Type"] == kind}
+
+
+def properties(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = RESOURCES[name]["Properties"]
+    return found
+
+
+FUNCTIONS = of_type("AWS::Serverless::Function")
+ROLES = of_type("AWS::IAM::Role")
+RULES = of_type("AWS::Events::Rule")
+
+
+def arn_of(name: str) -> dict[str, Any]:
+    return {"Fn::GetAtt": [name, "Arn"]}
+
+
+def rendered(value: Any, given: Mapping[str, str]) -> Any:
+    """Evaluate Ref, Sub, Join and If over parameters, as CloudFormation would."""
+    if isinstance(value, list):
+        return [item for item in (rendered(v, given) for v in value) if item is not None]
+    if not isinstance(value, dict) or len(value) != 1:
+        return value
+    name, argument = next(iter(value.items()))
+    if name == "Ref":
+        return None if argument == "AWS::NoValue" else given[argument]
+    if name == "Fn::Join":
+        return argument[0].join(rendered(argument[1], given))
+    if name == "Fn::If":
+        return rendered(argument[1 if condition(argument[0], given) else 2], given)
+    if name == "Fn::Sub":
+        text, names = argument if isinstance(argument, list) else (argument, {})
+        known = {**given, **{key: rendered(item, given) for key, item in names.items()}}
+        return re.sub(r"\$\{([\w:]+)\}", lambda match: str(known[match[1]]), text)
+    raise AssertionError(f"this test cannot evaluate {name}")
+
+
+def condition(name: str, given: Mapping[str, str]) -> bool:
+    (equals,) = TEMPLATE["Conditions"][name]["Fn::Not"]
+    left, right = (rendered(side, given) for side in equals["Fn::Equals"])
+    return bool(left != right)
+
+
+def parameter_values(**overrides: str) -> dict[str, str]:
+    return {**{name: str(body["Default"]) for name, body in PARAMETERS.items()}, **overrides}
+
+
+# ---- Storage
+
+
+def test_what_cannot_be_made_again_outlives_the_stack() -> None:
+    for name in ("Key", "Bucket", "RunTable"):
+        assert RESOURCES[name]["DeletionPolicy"] == RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_bucket_is_encrypted_with_the_key_of_the_stack() -> None:
+    (rule,) = properties("Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["BucketKeyEnabled"] is True
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": arn_of("Key")}
+    assert properties("Key")["EnableKeyRotation"] is True
+
+
+def test_the_bucket_is_versioned_private_and_tells_eventbridge() -> None:
+    bucket = properties("Bucket")
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert bucket["NotificationConfiguration"]["EventBridgeConfiguration"] == {"EventBridgeEnabled": True}
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+
+
+@pytest.mark.parametrize("policy", ["BucketPolicy", "AlertTopicPolicy", "UndeliveredEventsPolicy"])
+def test_only_tls_is_accepted(policy: str) -> None:
+    statements = {statement["Sid"]: statement for statement in properties(policy)["PolicyDocument"]["Statement"]}
+    denied = statements["OnlyTls"]
+    assert denied["Effect"] == "Deny"
+    assert denied["Principal"] == "*"
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": False}}
+
+
+def test_no_lifecycle_rule_deletes_what_may_still_serve() -> None:
+    rules = {rule["Id"]: rule for rule in properties("Bucket")["LifecycleConfiguration"]["Rules"]}
+    assert set(rules) == {"run-artefacts", "captured-traffic", "old-versions", "unfinished-uploads"}
+    assert all(rule["Status"] == "Enabled" for rule in rules.values())
+    assert "Transitions" in rules["run-artefacts"]
+    expiring = {rule["Prefix"] for rule in rules.values() if "ExpirationInDays" in rule}
+    assert expiring == {"capture/"}
+
+
+def test_the_run_table_is_on_demand_encrypted_recoverable_and_forgets_what_has_expired() -> None:
+    table = properties("RunTable")
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": arn_of("Key")}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
+
+
+def test_every_log_group_forgets_after_the_days_of_the_parameter() -> None:
+    groups = of_type("AWS::Logs::LogGroup")
+    assert len(groups) == len(FUNCTIONS) + 1
+    assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
+
+
+# ---- Notification
+
+
+def test_every_address_gets_a_subscription_and_no_address_gets_none() -> None:
+    variable, collection, body = TEMPLATE["Resources"]["Fn::ForEach::AlertSubscriptions"]
+    assert collection == {"Ref": "AlertEmails"}
+    ((logical_id, subscription),) = body.items()
+    assert f"&{{{variable}}}" in logical_id
+    assert subscription["Condition"] == "HasAlertEmails"
+    assert subscription["Properties"] == {
+        "TopicArn": {"Ref": "AlertTopic"},
+        "Protocol": "email",
+        "Endpoint": {"Fn::Sub": f"${{{variable}}}"},
+    }
+    assert not condition("HasAlertEmails", {"AlertEmails": ""})
+    assert condition("HasAlertEmails", {"AlertEmails": "a@example.com"})
+
+
+def test_the_topic_is_encrypted_with_the_key_of_the_stack_and_alarms_may_use_both() -> None:
+    assert properties("AlertTopic")["KmsMasterKeyId"] == arn_of("Key")
+    for document in (properties("AlertTopicPolicy")["PolicyDocument"], properties("Key")["KeyPolicy"]):
+        alarms = next(statement for statement in document["Statement"] if statement["Sid"] == "AlarmsPublish")
+        assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+        assert alarms["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+
+
+# ---- Triggers
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_target_is_tried_again_and_then_keeps_the_event(rule: str) -> None:
+    for target in RULES[rule]["Targets"]:
+        assert target["RetryPolicy"] == {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 86400}
+        assert target["DeadLetterConfig"] == {"Arn": arn_of("UndeliveredEvents")}
+
+
+def test_the_queue_of_undelivered_events_takes_them_from_these_rules_only_and_is_encrypted() -> None:
+    statement = properties("UndeliveredEventsPolicy")["PolicyDocument"]["Statement"][0]
+    assert statement["Condition"]["ArnEquals"]["aws:SourceArn"] == [arn_of(rule) for rule in RULES]
+    assert properties("UndeliveredEvents")["SqsManagedSseEnabled"] is True
+    assert properties("UndeliveredEvents")["MessageRetentionPeriod"] == 14 * 86400
+
+
+def test_an_undelivered_event_raises_an_alarm_that_people_are_told_of() -> None:
+    alarm = properties("UndeliveredEventsAlarm")
+    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert alarm["Dimensions"][0]["Value"] == {"Fn::GetAtt": ["UndeliveredEvents", "QueueName"]}
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+    assert alarm["AlarmActions"] == [{"Ref": "AlertTopic"}]
+
+
+def test_an_end_that_could_not_be_told_is_kept_as_well() -> None:
+    config = FUNCTIONS["NotifyRunFunction"]["EventInvokeConfig"]
+    assert config["DestinationConfig"]["OnFailure"] == {"Type": "SQS", "Destination": arn_of("UndeliveredEvents")}
+
+
+def test_a_drop_below_the_data_prefix_starts_a_run_with_the_input_of_every_trigger() -> None:
+    rule = RULES["DataDropRule"]
+    assert rule["EventPattern"]["detail"]["object"]["key"] == [{"prefix": {"Ref": "DataPrefix"}}]
+    (target,) = rule["Targets"]
+    assert target["Arn"] == arn_of("TrainModel")
+    paths, template = target["InputTransformer"]["InputPathsMap"], target["InputTransformer"]["InputTemplate"]
+    event = {"id": "1", "time": "2026-11-20T10:00:00Z", "bucket": "b", "object": {"key": 'raw/"a".csv', "size": 5}}
+    assert set(paths) == set(event)
+    for name, value in event.items():
+        template = template.replace(f"<{name}>", json.dumps(value))
+    assert configuration.execution_input(json.loads(template)).Trigger.Object == event["object"]
+
+
+def test_every_way_a_run_can_end_is_told() -> None:
+    detail = RULES["RunEndedRule"]["EventPattern"]["detail"]
+    assert detail["status"] == ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+    assert detail["stateMachineArn"] == [{"Ref": "TrainModel"}]
+    assert properties("RunEndedPermission")["SourceArn"] == arn_of("RunEndedRule")
+
+
+# ---- The state machine
+
+
+def test_the_state_machine_logs_its_steps_without_their_data_and_is_traced() -> None:
+    machine = properties("TrainModel")
+    assert machine["Type"] == "STANDARD"
+    assert (machine["Logging"]["Level"], machine["Logging"]["IncludeExecutionData"]) == ("ALL", False)
+    assert machine["Tracing"] == {"Enabled": True}
+
+
+def test_a_state_waits_at_least_as_long_as_its_function_may_run() -> None:
+    calls = [(name, body) for name, body in asl.states(FLOW) if body.get("Resource", "").endswith("lambda:invoke")]
+    assert calls
+    for name, body in calls:
+        function = FUNCTIONS[body["Arguments"]["FunctionName"].removeprefix("${").removesuffix("Arn}")]
+        assert body["TimeoutSeconds"] >= function.get("Timeout", GLOBALS["Timeout"]), name
+
+
+def test_the_state_machine_may_pass_the_job_roles_and_no_other() -> None:
+    statements = {s["Sid"]: s for s in ROLES["TrainModelRole"]["Policies"][0]["PolicyDocument"]["Statement"]}
+    assert statements["JobRoles"]["Resource"] == [arn_of(role) for role in JOB_ROLES]
+    substitutions = properties("TrainModel")["DefinitionSubstitutions"]
+    assert [v for k, v in substitutions.items() if k.endswith("RoleArn")] == [arn_of(role) for role in JOB_ROLES]
+
+
+def test_the_state_machine_may_call_the_functions_that_it_names_and_no_other() -> None:
+    statements = {s["Sid"]: s for s in ROLES["TrainModelRole"]["Policies"][0]["PolicyDocument"]["Statement"]}
+    substitutions = properties("TrainModel")["DefinitionSubstitutions"]
+    assert statements["Functions"]["Resource"] == [v for k, v in substitutions.items() if k.endswith("FunctionArn")]
+
+
+# ---- Functions
+
+
+def test_every_function_folder_is_deployed_and_holds_its_app() -> None:
+    folders = {path.parent.name for path in ROOT.glob("functions/*/app.py")}
+    assert {function["CodeUri"] for function in FUNCTIONS.values()} == {f"functions/{name}/" for name in folders}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_has_a_role_a_log_and_a_name_of_its_own(name: str) -> None:
+    stem = name.removesuffix("Function")
+    kebab = re.sub(r"(?<!^)([A-Z])", r"-\1", stem).lower()
+    function = FUNCTIONS[name]
+    assert function["Role"] == arn_of(f"{stem}Role")
+    assert function["LoggingConfig"] == {"LogGroup": {"Ref": f"{stem}Logs"}}
+    assert function["FunctionName"] == {"Fn::Sub": f"${{AWS::StackName}}-{kebab}"}
+    assert function["CodeUri"] == f"functions/{kebab.replace('-', '_')}/"
+    assert properties(f"{stem}Logs")["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/${{AWS::StackName}}-{kebab}"}
+    assert RESOURCES[name]["Metadata"] == {"SkipBuild": True}
+
+
+def test_functions_run_on_the_runtime_that_the_layer_is_built_for() -> None:
+    layer = properties("SharedLayer")
+    assert layer["CompatibleRuntimes"] == [GLOBALS["Runtime"]] == ["python3.13"]
+    assert layer["CompatibleArchitectures"] == GLOBALS["Architectures"] == ["arm64"]
+    assert GLOBALS["Layers"] == [{"Ref": "SharedLayer"}]
+    makefile = (ROOT / "functions" / "Makefile").read_text()
+    assert "LAYER_PYTHON ?= 3.13" in makefile
+    assert "LAYER_PLATFORM ?= aarch64" in makefile
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_variable_that_a_function_reads_is_set(name: str) -> None:
+    folder = ROOT / FUNCTIONS[name]["CodeUri"]
+    read: set[str] = set()
+    for path in [*folder.glob("*.py"), *(ROOT / "functions" / "perennial_aws").glob("*.py")]:
+        read |= set(re.findall(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"", path.read_text()))
+    own = FUNCTIONS[name].get("Environment", {}).get("Variables", {})
+    assert read <= set(GLOBALS["Environment"]["Variables"]) | set(own)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({}, {"Algorithm": "", "GateThreshold": "", "HyperParameters": {}, "Instances": {}}),
+        (
+            {"Algorithm": "linear-learner", "GateThreshold": "0.9", "HyperParameters": '{"epochs": 5}'},
+            {"Algorithm": "linear-learner", "GateThreshold": "0.9", "HyperParameters": {"epochs": 5}, "Instances": {}},
+        ),
+        (
+            {"PreprocessInstanceType": "ml.c5.large", "EndpointInstanceType": "ml.t3.medium"},
+            {
+                **{"Algorithm": "", "GateThreshold": "", "HyperParameters": {}},
+                "Instances": {
+                    "Preprocess": {"InstanceType": "ml.c5.large"},
+                    "Endpoint": {"InstanceType": "ml.t3.medium"},
+                },
+            },
+        ),
+    ],
+)
+def test_parameters_that_override_the_model_reach_the_functions(
+    parameters: dict[str, str], expected: dict[str, Any]
+) -> None:
+    text = rendered(GLOBALS["Environment"]["Variables"]["STACK_OVERRIDES"], parameter_values(**parameters))
+    assert configuration.stack_overrides(text) == expected
+
+
+def test_the_job_code_is_published_again_when_code_or_what_is_checked_with_it_changes() -> None:
+    given = properties("JobCode")
+    assert given["LayerVersion"] == {"Ref": "SharedLayer"}
+    assert given["StackOverrides"] == GLOBALS["Environment"]["Variables"]["STACK_OVERRIDES"]
+    assert given["ModelName"] == {"Ref": "ModelName"}
+
+
+# ---- Permissions (their details are tools/lint_policies.py's)
+
+
+def test_every_role_is_for_one_service() -> None:
+    wanted = {"DataDropRole": "events", "TrainModelRole": "states", **dict.fromkeys(JOB_ROLES, "sagemaker")}
+    for name, role in ROLES.items():
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": f"{wanted.get(name, 'lambda')}.amazonaws.com"}
+
+
+def test_no_two_functions_share_a_role() -> None:
+    roles = [function["Role"]["Fn::GetAtt"][0] for function in FUNCTIONS.values()]
+    assert len(set(roles)) == len(roles)
+
+
+@pytest.mark.parametrize("role", JOB_ROLES)
+def test_jobs_may_make_network_interfaces_only_in_a_vpc(role: str) -> None:
+    attached = ROLES[role]["ManagedPolicyArns"]
+    assert {"Fn::If": ["HasVpc", {"Ref": "JobsVpcPolicy"}, {"Ref": "AWS::NoValue"}]} in attached
+    assert RESOURCES["JobsVpcPolicy"]["Condition"] == "HasVpc"
+    assert "ec2:" not in json.dumps({name: body for name, body in RESOURCES.items() if name != "JobsVpcPolicy"})
+    assert not condition("HasVpc", parameter_values())
+    assert condition("HasVpc", parameter_values(VpcSubnetIds="subnet-1"))
+
+
+# ---- Names, tags, places
+
+
+@pytest.mark.parametrize("name", RESOURCES)
+def test_everything_that_takes_tags_has_those_of_the_costs(name: str) -> None:
+    body = RESOURCES[name]
+    if body["Type"] in UNTAGGED:
+        return
+    tags = GLOBALS["Tags"] if body["Type"] == "AWS::Serverless::Function" else body["Properties"]["Tags"]
+    assert set(tags if isinstance(tags, dict) else (tag["Key"] for tag in tags)) == TAGS
+
+
+def test_no_account_or_region_is_written_down_outside_of_the_mapping() -> None:
+    text = re.sub(r"(?s)\nMappings:.*?\n\n", "\n", TEXT)
+    text = re.sub(r"(?s)\nRules:.*?AssertDescription", "\n", text)
+    assert not re.findall(r"\b\d{12}\b", text)
+    assert not re.findall(r"\b(?:us|eu|ap|sa|ca|me|af|il|cn)-[a-z]+-\d\b", text)
+    assert "arn:aws:" not in text
+    assert "amazonaws.com/" not in text
+
+
+def test_regions_of_the_rule_are_those_with_images() -> None:
+    images = TEMPLATE["Mappings"]["ImageAccounts"]
+    regions, region = TEMPLATE["Rules"]["RegionHasImages"]["Assertions"][0]["Assert"]["Fn::Contains"]
+    assert regions == sorted(images)
+    assert region == {"Ref": "AWS::Region"}
+    assert len(images) == 37
+    for accounts in images.values():
+        assert set(accounts) == {"Frameworks", "LinearLearner"}
+        assert all(re.fullmatch(r"\d{12}", account) for account in accounts.values())
+
+
+@pytest.mark.parametrize(
+    ("region", "frameworks", "linear_learner"),
+    [
+        ("us-east-1", "683313688378", "382416733822"),
+        ("eu-west-1", "141502667606", "438346466558"),
+        ("cn-north-1", "450853457545", "390948362332"),
+        ("us-gov-west-1", "414596584902", "226302683700"),
+    ],
+)
+def test_images_come_from_the_accounts_that_aws_documents(region: str, frameworks: str, linear_learner: str) -> None:
+    accounts = TEMPLATE["Mappings"]["ImageAccounts"][region]
+    assert accounts == {"Frameworks": frameworks, "LinearLearner": linear_learner}
+
+
+# ---- Parameters and outputs
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_parameter_explains_itself_and_has_a_default_that_it_allows(name: str) -> None:
+    parameter = PARAMETERS[name]
+    assert len(parameter["Description"]) > 20
+    assert allowed(name, parameter["Default"])
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert sum(name in group["Parameters"] for group in groups) == 1
+
+
+def allowed(name: str, value: Any) -> bool:
+    parameter = PARAMETERS[name]
+    if "AllowedValues" in parameter:
+        return value in [*parameter["AllowedValues"], *map(str, parameter["AllowedValues"])]
+    if parameter["Type"] == "Number":
+        return bool(parameter["MinValue"] <= float(value) <= parameter.get("MaxValue", float("inf")))
+    return bool(re.fullmatch(parameter.get("AllowedPattern", ".*"), value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ModelName", "Used_Cars"),
+        ("ModelName", "../used-cars"),
+        ("Algorithm", "catboost"),
+        ("GateThreshold", "3,000"),
+        ("GateThreshold", "low"),
+        ("HyperParameters", "eta=0.2"),
+        ("DataPrefix", "raw"),
+        ("DataPrefix", "/raw/"),
+        ("DataPrefix", ""),
+        ("TrainInstanceType", "m5.large"),
+        ("EndpointInstanceType", "ml.m5"),
+        ("SklearnTag", "1.2-1-cpu-py3"),
+        ("XGBoostTag", "latest"),
+        ("DataCapturePercentage", "101"),
+        ("ModelsToKeep", "0"),
+        ("LogRetentionDays", "2"),
+        ("CostCenter", ""),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_before_anything_is_deployed(name: str, value: str) -> None:
+    assert not allowed(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ModelName", "mammography"),
+        ("GateThreshold", "3000"),
+        ("GateThreshold", "0.85"),
+        ("HyperParameters", '{"eta": 0.2}'),
+        ("DataPrefix", "data/cars/2026/"),
+        ("TrainInstanceType", "ml.g4dn.xlarge"),
+        ("CostCenter", "R+D 42"),
+    ],
+)
+def test_a_value_that_works_is_allowed(name: str, value: str) -> None:
+    assert allowed(name, value)
+
+
+def test_the_outputs_name_what_people_need() -> None:
+    needed = {"BucketName", "StateMachineArn", "TopicArn", "EndpointName", "ParameterPrefix", "RunTableName", "CodeUri"}
+    assert needed <= set(TEMPLATE["Outputs"])
+    assert all(output["Description"] for output in TEMPLATE["Outputs"].values())
+
+
+# ---- samconfig.toml
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_environment_deploys_with_parameters_that_exist_and_are_allowed(environment: str) -> None:
+    given = SAMCONFIG[environment]["deploy"]["parameters"]
+    assert naming.check_stack_name(given["stack_name"]) == "perennial-used-cars"
+    assert given["resolve_s3"] is given["language_extensions"] is True
+    assert given["capabilities"].split() == ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+    for pair in given["parameter_overrides"].split():
+        name, _, value = pair.partition("=")
+        assert allowed(name, value), pair
+    assert f"Environment={environment}" in given["tags"].split()
+
+
+def test_production_is_deployed_after_a_look_at_the_changes() -> None:
+    asked = {name: SAMCONFIG[name]["deploy"]["parameters"]["confirm_changeset"] for name in ENVIRONMENTS}
+    assert asked == {"local": False, "dev": False, "staging": False, "prod": True}
+
+
+def test_a_plain_build_finds_the_repository_and_expands_the_loops() -> None:
+    assert SAMCONFIG["default"]["build"]["parameters"] == {"language_extensions": True, "build_in_source": True}
