@@ -12,6 +12,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -25,10 +26,13 @@ _version_id: ContextVar[str | None] = ContextVar("version_id", default=None)
 _failure: ContextVar[str | None] = ContextVar("failure", default=None)
 
 
-def register() -> None:
-    """Replace the seams. MiniStack must be importable (the environment is set)."""
+def register(changed: Callable[[], None]) -> None:
+    """Replace the seams. MiniStack must be importable (the environment is set).
+
+    `changed` is called for every event, which may change any service without a request to it.
+    """
     replace("services.s3", "_fire_s3_event", _make_fire_s3_event)
-    replace("services.eventbridge", "_dispatch_event", _make_dispatch_event)
+    replace("services.eventbridge", "_dispatch_event", lambda original: _make_dispatch_event(original, changed))
     replace("services.eventbridge", "_invoke_target", _make_invoke_target)
     replace("services.eventbridge", "_dispatch_to_lambda", lambda _: _dispatch_to_lambda)
     replace("services.eventbridge", "_dispatch_to_sqs", _make_dispatch_to_sqs)
@@ -57,8 +61,9 @@ def _make_fire_s3_event(original: Any) -> Any:
     return fire_s3_event
 
 
-def _make_dispatch_event(original: Any) -> Any:
+def _make_dispatch_event(original: Any, changed: Callable[[], None]) -> Any:
     def dispatch_event(event: JsonObject, view: Any = None) -> None:
+        changed()
         version = _version_id.get()
         if version and event.get("Source") == "aws.s3":
             detail = json.loads(event["Detail"])

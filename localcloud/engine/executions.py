@@ -36,12 +36,15 @@ _interrupted: list[tuple[str, str, str]] = []
 log = logging.getLogger("localcloud.executions")
 
 
-def register() -> None:
-    """Replace the seams. MiniStack must be importable (the environment is set)."""
+def register(changed: Callable[[], None]) -> None:
+    """Replace the seams. MiniStack must be importable (the environment is set).
+
+    `changed` is called whenever an execution goes on, which it does without any request.
+    """
     for name, make in {
         "_run_execution": lambda _: _run_execution,
         "_fail_execution": _make_fail_execution,
-        "_add_event": _make_add_event,
+        "_add_event": lambda original: _make_add_event(original, changed),
         "_execute_task": _make_execute_task,
         "_invoke_resource": _make_invoke_resource,
         "_invoke_resource_with_timeout": _make_invoke_resource_with_timeout,
@@ -168,12 +171,13 @@ def _make_fail_execution(original: Handler) -> Handler:
     return fail_execution
 
 
-def _make_add_event(original: Handler) -> Handler:
+def _make_add_event(original: Handler, changed: Callable[[], None]) -> Handler:
     def add_event(execution: JsonObject, event_type: str, details: JsonObject | None = None) -> Any:
         """Number events under a lock (branches write at once); after the end, only the end itself is recorded."""
         with _history:
             if execution.get("status", "RUNNING") != "RUNNING" and not event_type.startswith("Execution"):
                 return {}
+            changed()
             return original(execution, event_type, details)
 
     return add_event

@@ -7,6 +7,7 @@ ever matches. Here the worker sends the class name and the stack with its answer
 """
 
 import json
+import time
 from contextvars import ContextVar
 from typing import Any
 
@@ -30,6 +31,7 @@ def _lc_report(e, request_id, module_name, handler_name=None, at_import=False):
     details = {{"errorMessage": message, "errorType": kind, "requestId": request_id, "stackTrace": stack}}
     return "{_MARK}" + json.dumps(details) if at_import else details
 '''
+_IDLE_SECONDS = 300.0
 _last_error: ContextVar[JsonObject | None] = ContextVar("last_error", default=None)
 
 
@@ -76,3 +78,16 @@ def _init_error(body: Any) -> Any:
     message = body.get("errorMessage", "") if isinstance(body, dict) else ""
     _, mark, details = message.partition(_MARK)
     return json.loads(details) if mark else body
+
+
+def end_idle_workers(now: float | None = None) -> None:
+    """End every worker that has been idle for long; MiniStack keeps one of each function (50 MB) for good."""
+    from ministack.core import lambda_runtime
+
+    oldest = (time.time() if now is None else now) - _IDLE_SECONDS
+    idle = []
+    with lambda_runtime._lock:
+        for key, workers in list(lambda_runtime._workers.items()):
+            idle += [worker for worker in workers if not worker.in_use and worker.last_used < oldest]
+            lambda_runtime._workers[key] = [worker for worker in workers if worker not in idle]
+    lambda_runtime.kill_workers(idle)

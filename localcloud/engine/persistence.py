@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from localcloud.engine.seams import replace
 _BLOB_KEY = "__localcloud_blob__"
 _BLOB_BYTES = 64 * 1024
 _INTERVAL_SECONDS = 2.0
+_PAUSE_FACTOR = 10  # a state that takes long to write is written less often: a tenth of one core at most
 _ATTEMPTS = 3
 log = logging.getLogger("localcloud.persistence")
 
@@ -77,14 +79,17 @@ class Saver:
             pass
 
     def _run(self) -> None:
-        while not self._stopped.wait(_INTERVAL_SECONDS):
+        pause = _INTERVAL_SECONDS
+        while not self._stopped.wait(pause):
             if self._dirty.is_set():
                 self._dirty.clear()
+                began = time.monotonic()
                 try:
                     self.save()
                 except Exception:  # a failed save is tried again; the server goes on
                     log.exception("the state was not saved")
                     self._dirty.set()
+                pause = max(_INTERVAL_SECONDS, _PAUSE_FACTOR * (time.monotonic() - began))
 
     def save(self) -> None:
         from ministack import app

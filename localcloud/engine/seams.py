@@ -78,7 +78,11 @@ SEAMS = (
         "(self, event, request_id, trace_id, depth, durable, invoked_function_arn)",
     ),
     Seam("core.lambda_runtime", "Worker._spawn", "(self)"),
+    Seam("core.lambda_runtime", "_lock", "lock"),
+    Seam("core.lambda_runtime", "_workers", "dict"),
+    Seam("core.lambda_runtime", "kill_workers", "(workers)"),
     Seam("core.lambda_runtime", "reset", "()"),
+    Seam("services.cloudformation.provisioners", "_S3_BUCKET_CONFIGURATIONS", "tuple"),
     Seam("services.cloudwatch", "_alarms", "AccountRegionScopedDict"),
     Seam("services.cloudwatch", "_calc_stats", "(points)"),
     Seam("services.cloudwatch", "_dispatch_alarm_actions", "(alarm, old_state, new_state, reason)"),
@@ -111,6 +115,14 @@ SEAMS = (
     Seam("services.lambda_svc", "_get_func_record_for_ref", "(function_ref)"),
     Seam("services.lambda_svc", "_resolve_layer_zip", "(attachment)"),
     Seam("services.lambda_svc", "invoke_async_with_retry", "(func, event)"),
+    Seam("services.s3", "_delete_bucket_encryption", "(name)"),
+    Seam("services.s3", "_delete_bucket_lifecycle", "(name)"),
+    Seam("services.s3", "_delete_bucket_ownership_controls", "(name)"),
+    Seam("services.s3", "_delete_bucket_tagging", "(name)"),
+    Seam("services.s3", "_put_bucket_encryption", "(name, body)"),
+    Seam("services.s3", "_put_bucket_lifecycle", "(name, body)"),
+    Seam("services.s3", "_put_bucket_ownership_controls", "(name, body)"),
+    Seam("services.s3", "_put_bucket_tagging", "(name, body)"),
     Seam(
         "services.s3",
         "_fire_s3_event",
@@ -186,7 +198,9 @@ def check(seams: tuple[Seam, ...] = SEAMS, installed: str | None = None) -> None
     if installed == PINNED_VERSION and not moved:
         return
     lines = [
-        f"MiniStack {installed} is installed; the local cloud is written for {PINNED_VERSION}.",
+        f"MiniStack {installed} is installed; the local cloud is written for {PINNED_VERSION}."
+        if installed != PINNED_VERSION
+        else f"MiniStack {installed} is not as the local cloud knows it.",
         *(f"  {problem}" for problem in moved),
         "Install the locked environment (make install), or adapt localcloud/engine and its pinned version.",
     ]

@@ -19,7 +19,7 @@ from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
 STATUS_PATH = "/_localcloud/status"
 _TICK_SECONDS = 5.0
 _GRACE_SECONDS = 2.0
-_LAST_RESORT_SECONDS = 15.0
+_LAST_RESORT_SECONDS = 8.0
 _READ_ACTIONS = ("Describe", "Get", "List", "Filter", "BatchGet", "Query", "Scan", "Lookup")
 _RUNNING_JOBS = (
     ("ListProcessingJobs", "Processing"),
@@ -72,16 +72,27 @@ class _Server:
 
     def register(self) -> None:
         """Put this package's parts into MiniStack."""
-        from localcloud.engine import events, executions, functions, layers, mail, metrics, persistence, sagemaker
+        from localcloud.engine import (
+            events,
+            executions,
+            functions,
+            layers,
+            mail,
+            metrics,
+            persistence,
+            sagemaker,
+            templates,
+        )
 
         blobs = self._settings.state / "engine" / "blobs"
         persistence.prune_blobs(blobs.parent, blobs)
         persistence.register(blobs)
-        executions.register()
+        executions.register(self._saver.touch)
         functions.register()
         layers.register(self._settings.state / "tmp" / "layers")
-        events.register()
+        events.register(self._saver.touch)
         metrics.register()
+        templates.register()
         mail.register(self._settings.state, self._settings.endpoint_url)
         sagemaker.register(self._sagemaker, self._client)
 
@@ -159,13 +170,14 @@ class _Server:
         self._tick()
 
     def _tick(self) -> None:
-        from localcloud.engine import metrics
+        from localcloud.engine import functions, metrics
 
         while not self._stopping.wait(_TICK_SECONDS):
-            try:
-                metrics.tick()
-            except Exception:  # one bad alarm must not end the ticking
-                log.exception("alarms were not evaluated")
+            for act in (metrics.tick, functions.end_idle_workers):
+                try:
+                    act()
+                except Exception:  # one bad alarm must not end the ticking
+                    log.exception("%s failed", act.__qualname__)
 
     def _stop(self) -> None:
         """After MiniStack has saved: end jobs, endpoints and function workers, then the process itself."""

@@ -84,6 +84,13 @@ def check(cloud: Cloud, known: dict[str, Any]) -> None:
     assert json.loads(answer["Payload"].read()) == {"size": 200_000, "bytes": 200_000}
 
 
+def wait_for_save(cloud: Cloud, service: str, newest: str) -> None:
+    """Until the file of the service that changed last has its newest resource; then the others are written too."""
+    path = cloud.state / "engine" / f"{service}.json"
+    wait_for(lambda: path.exists() and newest in path.read_text(), f"{newest} in {path.name}")
+    time.sleep(0.5)
+
+
 def kill(cloud: Cloud) -> None:
     running = process.describe(cloud.state)
     assert running
@@ -102,7 +109,7 @@ def test_everything_is_there_after_an_orderly_end(own: Cloud) -> None:
 
 def test_everything_is_there_after_a_kill(own: Cloud) -> None:
     known = fill(own)
-    time.sleep(4)  # longer than the saver's interval; nothing else tells that it has saved
+    wait_for_save(own, "lambda", known["function"])
 
     kill(own)
     assert process.start(own.settings)
@@ -120,9 +127,8 @@ def test_a_layer_is_stored_once_and_deleted_with_its_last_use(own: Cloud) -> Non
     process.start(own.settings)
     own.client("lambda").delete_function(FunctionName=known["function"])
     own.client("lambda").delete_layer_version(LayerName="big", VersionNumber=1)
-    for _ in range(2):
-        process.stop(own.state)
-        process.start(own.settings)
+    process.stop(own.state)
+    process.start(own.settings)
 
     assert list(blobs.iterdir()) == []
 
@@ -139,7 +145,7 @@ def test_an_execution_that_was_interrupted_has_failed_and_says_so_once(own: Clou
     slow = make_function(own, "import time\ndef handler(event, context):\n    time.sleep(19)\n")
     call = {"Type": "Task", "Resource": slow, "Catch": catch, "End": True}
     arn = start_machine(own, {"StartAt": "Call", "States": {"Call": call, "Caught": {"Type": "Succeed"}}})
-    time.sleep(4)  # longer than the saver's interval
+    wait_for_save(own, "stepfunctions", arn)
 
     if orderly:
         process.stop(own.state)

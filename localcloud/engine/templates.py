@@ -1,0 +1,97 @@
+"""CloudFormation: properties of a bucket that MiniStack's provisioner leaves out.
+
+Encryption, lifecycle rules, ownership and tags of `AWS::S3::Bucket` are applied through MiniStack's own S3 operations;
+botocore writes their documents. Source: CloudFormation template reference, "AWS::S3::Bucket".
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from localcloud.engine.seams import replace
+
+JsonObject = dict[str, Any]
+
+
+def register() -> None:
+    """Extend the table of bucket properties. MiniStack must be importable (the environment is set)."""
+    from ministack.services import s3
+
+    added = (
+        ("BucketEncryption", encryption_xml, s3._put_bucket_encryption, s3._delete_bucket_encryption),
+        ("LifecycleConfiguration", lifecycle_xml, s3._put_bucket_lifecycle, s3._delete_bucket_lifecycle),
+        ("OwnershipControls", ownership_xml, s3._put_bucket_ownership_controls, s3._delete_bucket_ownership_controls),
+        ("Tags", tags_xml, s3._put_bucket_tagging, s3._delete_bucket_tagging),
+    )
+    replace("services.cloudformation.provisioners", "_S3_BUCKET_CONFIGURATIONS", lambda known: (*known, *added))
+
+
+def encryption_xml(value: JsonObject) -> bytes:
+    rules = [
+        {
+            "ApplyServerSideEncryptionByDefault": rule["ServerSideEncryptionByDefault"],
+            "BucketKeyEnabled": _flag(rule.get("BucketKeyEnabled")),
+        }
+        for rule in value["ServerSideEncryptionConfiguration"]
+    ]
+    return _xml("PutBucketEncryption", ServerSideEncryptionConfiguration={"Rules": rules})
+
+
+def lifecycle_xml(value: JsonObject) -> bytes:
+    rules = [_lifecycle_rule(rule) for rule in value["Rules"]]
+    return _xml("PutBucketLifecycleConfiguration", LifecycleConfiguration={"Rules": rules})
+
+
+def _lifecycle_rule(rule: JsonObject) -> JsonObject:
+    """A rule of the template as the API has it; both name and nest the same things differently."""
+    expiration: JsonObject = {}
+    if "ExpirationInDays" in rule:
+        expiration["Days"] = int(rule["ExpirationInDays"])
+    if "ExpiredObjectDeleteMarker" in rule:
+        expiration["ExpiredObjectDeleteMarker"] = _flag(rule["ExpiredObjectDeleteMarker"])
+    converted = {
+        "ID": rule.get("Id"),
+        "Status": rule["Status"],
+        "Filter": {"Prefix": rule.get("Prefix", "")},
+        "Expiration": expiration,
+        "Transitions": [
+            {"Days": int(item["TransitionInDays"]), "StorageClass": item["StorageClass"]}
+            for item in rule.get("Transitions", [])
+        ],
+        "NoncurrentVersionExpiration": _integers(rule.get("NoncurrentVersionExpiration")),
+        "AbortIncompleteMultipartUpload": _integers(rule.get("AbortIncompleteMultipartUpload")),
+    }
+    return {name: item for name, item in converted.items() if item}
+
+
+def ownership_xml(value: JsonObject) -> bytes:
+    return _xml("PutBucketOwnershipControls", OwnershipControls={"Rules": value["Rules"]})
+
+
+def tags_xml(value: list[JsonObject]) -> bytes:
+    tags = [{"Key": tag["Key"], "Value": str(tag["Value"])} for tag in value]
+    return _xml("PutBucketTagging", Tagging={"TagSet": tags})
+
+
+def _integers(value: JsonObject | None) -> JsonObject:
+    """CloudFormation lets numbers be written as strings."""
+    return {name: int(number) for name, number in (value or {}).items()}
+
+
+def _flag(value: Any) -> bool:
+    return value is True or str(value).lower() == "true"
+
+
+def _xml(operation: str, **members: Any) -> bytes:
+    serializer, model = _serializer()
+    request = serializer.serialize_to_request({"Bucket": "bucket", **members}, model.operation_model(operation))
+    body: bytes = request["body"]
+    return body
+
+
+@lru_cache(maxsize=1)
+def _serializer() -> tuple[Any, Any]:
+    import botocore.session
+    from botocore.serialize import create_serializer
+
+    model = botocore.session.get_session().get_service_model("s3")
+    return create_serializer(model.metadata["protocol"], include_validation=False), model
