@@ -1,0 +1,419 @@
+"""The training flow, walked: what it asks of AWS, in which order, and how it ends when something goes wrong."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.validate import ParamValidator
+
+from perennial import cause, naming
+from tools import asl, aws_api
+
+from .state_machine_walk import Call, Fake, StateError, Walk
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "statemachines" / "train_model.asl.json").read_text()
+STACK, RUN = "a" * naming.MAX_STACK_NAME, "20261120100000-0a1b"
+NAME, CHAMPION = f"{STACK}-{RUN}", f"{STACK}-20261119100000-0a1b"
+VALUES = {
+    "Partition": "aws",
+    "StackName": STACK,
+    "CostCenter": "research",
+    "Bucket": "cars",
+    "KmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1",
+    "EndpointName": STACK,
+    "ParameterPrefix": f"/{STACK}",
+    "QuietPeriodSeconds": "60",
+    "PollSeconds": "30",
+    "DataCapturePercentage": "100",
+    "SklearnImage": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3",
+    **{
+        name: f"arn:aws:iam::123456789012:role/{name}"
+        for name in ("PreprocessRoleArn", "TrainRoleArn", "BaselineRoleArn", "ModelRoleArn")
+    },
+}
+DEFINITION = asl.parse(asl.substituted(TEXT, VALUES))
+JOB = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 20, "MaxRuntimeInSeconds": 3600}
+WORK: dict[str, Any] = {
+    "Decision": "Train",
+    "Reason": "1 file",
+    "RunId": RUN,
+    "Name": NAME,
+    "Prefix": f"s3://cars/runs/{RUN}",
+    "CodeUri": "s3://cars/code/0123456789abcdef",
+    "Model": "used-cars",
+    "Problem": "regression",
+    "Algorithm": {
+        "Name": "xgboost",
+        "Image": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0",
+        "HyperParameters": {"num_round": "200"},
+    },
+    "Instances": {
+        **dict.fromkeys(("Preprocess", "Train", "Predict", "Baseline"), JOB),
+        "Endpoint": {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1},
+    },
+    "NetworkConfig": {"EnableNetworkIsolation": False},
+    "Vpc": {},
+    "Gate": {"Metric": "rmse", "Direction": "minimize", "Threshold": 3000.0, "MinimumImprovement": 0.0},
+    "Champion": {"ModelName": CHAMPION, "EndpointConfigName": CHAMPION, "RunId": "20261119100000-0a1b"},
+}
+RESULT = {
+    "Metric": "rmse",
+    "Candidate": 2000.0,
+    "Champion": 2500.0,
+    "CandidateInterval": [1900.0, 2100.0],
+    "ChampionInterval": None,
+    "MeetsThreshold": True,
+    "BeatsChampion": True,
+    "Accepted": True,
+    "Reason": "rmse 2,000 meets the threshold",
+    "TrainingMetrics": {},
+}
+EXPORTED = ["model", "endpoint", "endpoint-config", "data-quality-baseline", "model-quality-baseline", "run"]
+JOBS = {
+    "Preprocess": "preprocess",
+    "Train": "train",
+    "Predict with candidate": "predict",
+    "Predict with champion": "champion",
+    "Baseline data drift": "data-quality",
+    "Baseline model quality": "model-quality",
+}
+
+
+def function(payload: Any) -> Fake:
+    return lambda call: {"StatusCode": 200, "Payload": copy.deepcopy(payload)}
+
+
+def functions(*payloads: Any) -> Fake:
+    """Answers one after another, the last for ever."""
+    waiting = list(payloads)
+    return lambda call: {"StatusCode": 200, "Payload": waiting.pop(0) if len(waiting) > 1 else waiting[0]}
+
+
+def job(call: Call, status: str = "Completed") -> dict[str, Any]:
+    kind = next(kind for kind in ("Processing", "Training", "Transform") if f"{kind}JobName" in call.arguments)
+    artefact = {"ModelArtifacts": {"S3ModelArtifacts": "s3://cars/model.tar.gz"}} if kind == "Training" else {}
+    return {f"{kind}JobName": call.arguments[f"{kind}JobName"], f"{kind}JobStatus": status, **artefact}
+
+
+def stopped(call: Call) -> dict[str, Any]:
+    return job(call, "Stopped")
+
+
+def failing(error: str, why: str = "why", times: int = 1000) -> Callable[[Fake], Fake]:
+    """A fake that fails so many times, and then does as another."""
+
+    def around(fake: Fake) -> Fake:
+        left = iter(range(times))
+
+        def call_it(call: Call) -> Any:
+            if next(left, None) is not None:
+                raise StateError(error, why)
+            return fake(call)
+
+        return call_it
+
+    return around
+
+
+def seen(action: str, serving: str | None = None, status: str = "InService") -> dict[str, Any]:
+    return {"Action": action, "Status": status, "ServingConfigName": serving, "Reason": f"because {action}"}
+
+
+def fakes(**work: Any) -> dict[str, Fake]:
+    """A world in which everything goes well, with a model in service."""
+    return {
+        "Resolve configuration": function({**WORK, **work}),
+        "Snapshot data": function({"Files": 1}),
+        **dict.fromkeys(JOBS, job),
+        "Save model": lambda call: {"ModelArn": "arn"},
+        "Query training results": function(RESULT),
+        "Create endpoint configuration": lambda call: {"EndpointConfigArn": "arn"},
+        "Check endpoint": function(seen("Update", CHAMPION)),
+        "Create endpoint": lambda call: {"EndpointArn": "arn"},
+        "Update endpoint": lambda call: {"EndpointArn": "arn"},
+        "Delete failed endpoint": lambda call: {},
+        "Check deployment": functions(seen("Wait", CHAMPION, "Updating"), seen("Done", NAME)),
+        "Verify endpoint": function({"Verified": 5}),
+        "Check what serves": function(seen("Done", NAME)),
+        "Restore previous model": lambda call: {"EndpointArn": "arn"},
+        "Write parameter": lambda call: {"Version": 1},
+        "Clean up": function({"DeletedModels": []}),
+    }
+
+
+def walk(
+    otherwise: Mapping[str, Fake] | None = None, *, given: Any = None, work: Mapping[str, Any] | None = None
+) -> Walk:
+    """Walk the flow; some states may behave otherwise, and the work that is resolved may differ."""
+    world = {**fakes(**(work or {})), **(otherwise or {})}
+    return Walk(DEFINITION, world, {} if given is None else given).run()
+
+
+def exported(done: Walk) -> list[str]:
+    return [arguments["Name"].removeprefix(f"/{STACK}/") for arguments in done.called("Write parameter")]
+
+
+# ---- When all goes well
+
+
+def test_the_first_run_creates_the_endpoint_and_compares_with_nothing() -> None:
+    done = walk({"Check endpoint": function(seen("Create", None, "NotFound"))}, work={"Champion": None})
+    assert done.error is None, done.cause
+    assert "Predict with champion" not in done.states
+    assert done.called("Query training results")[0]["Payload"]["ChampionPredictions"] is None
+    assert done.called("Create endpoint")[0]["EndpointName"] == STACK
+    assert not done.called("Update endpoint")
+    assert done.output["Model"] == NAME
+
+
+def test_a_run_against_a_model_in_service_scores_both_on_the_same_test_set_and_updates() -> None:
+    done = walk()
+    assert done.error is None, done.cause
+    candidate, champion = (done.called(f"Predict with {who}")[0] for who in ("candidate", "champion"))
+    assert candidate["TransformInput"] == champion["TransformInput"]
+    assert (candidate["ModelName"], champion["ModelName"]) == (NAME, CHAMPION)
+    assert candidate["TransformOutput"]["S3OutputPath"] != champion["TransformOutput"]["S3OutputPath"]
+    assert done.called("Update endpoint") == [{"EndpointName": STACK, "EndpointConfigName": NAME}]
+
+
+def test_names_are_exported_after_the_verification_and_the_run_last() -> None:
+    done = walk()
+    assert exported(done) == EXPORTED
+    assert done.states.index("Verify endpoint") < done.states.index("Export configuration")
+    assert done.states[-2:] == ["Clean up", "Model in service"]
+
+
+def test_only_drops_wait_for_more_files() -> None:
+    start = Walk(DEFINITION, {}).now
+    drop, manual = (walk(given={"Trigger": {"Type": kind}}) for kind in ("DataDrop", "Schedule"))
+    assert drop.now - manual.now == 60_000
+    assert manual.now - start == 2 * 30_000  # two looks at the deployment
+
+
+def test_the_configuration_is_asked_with_the_execution_itself() -> None:
+    (arguments,) = walk(given={"Trigger": {"Type": "Manual", "By": "me"}}).called("Resolve configuration")
+    assert arguments["Payload"]["Input"] == {"Trigger": {"Type": "Manual", "By": "me"}}
+    assert arguments["Payload"]["StartTime"] == "2026-11-20T10:00:00.000Z"
+
+
+# ---- What is asked of AWS
+
+
+def requests() -> list[Any]:
+    creating = walk({"Check endpoint": functions(seen("Recreate"), seen("Create"))}, work={"Champion": None})
+    restoring = walk({"Verify endpoint": failing("EndpointVerificationError")(function({}))})
+    calls = [*creating.calls, *walk().calls, *restoring.calls]
+    of_each_state = {call.state: call for call in calls if not call.resource.endswith("lambda:invoke")}
+    return [pytest.param(call, id=state) for state, call in of_each_state.items()]
+
+
+@pytest.mark.parametrize("call", requests())
+def test_every_request_is_what_the_api_takes(call: Call) -> None:
+    known = aws_api.call(call.resource)
+    assert known.shape is not None
+    report = ParamValidator().validate(call.arguments, known.shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+@pytest.mark.parametrize("call", requests())
+def test_everything_that_is_created_has_the_tags_of_the_costs(call: Call) -> None:
+    if ":create" in call.resource:
+        tags = {tag["Key"]: tag["Value"] for tag in call.arguments["Tags"]}
+        assert set(tags) == {"Project", "Stack", "Model", "Component", "CostCenter", "Run"}
+        assert (tags["Run"], tags["CostCenter"]) == (RUN, "research")
+        assert tags["Component"] == ("serving" if "ndpoint" in call.state else "training")
+
+
+def test_a_network_is_given_to_jobs_and_model_only_when_there_is_one() -> None:
+    vpc = {"VpcConfig": {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}
+    without = walk()
+    inside = walk(work={"Vpc": vpc, "NetworkConfig": {"EnableNetworkIsolation": False, **vpc}})
+    for state in ("Train", "Save model"):
+        assert "VpcConfig" not in without.called(state)[0]
+        assert inside.called(state)[0]["VpcConfig"] == vpc["VpcConfig"]
+    assert inside.called("Preprocess")[0]["NetworkConfig"]["VpcConfig"] == vpc["VpcConfig"]
+
+
+def test_the_model_is_the_preprocessor_and_then_the_algorithm() -> None:
+    first, second = walk().called("Save model")[0]["Containers"]
+    assert first["ModelDataUrl"] == f"s3://cars/runs/{RUN}/preprocessor/model.tar.gz"
+    assert first["Environment"]["SAGEMAKER_PROGRAM"] == "inference.py"
+    assert second == {"Image": WORK["Algorithm"]["Image"], "ModelDataUrl": "s3://cars/model.tar.gz"}
+
+
+def test_what_the_endpoint_is_asked_and_answers_is_captured_and_encrypted() -> None:
+    capture = walk().called("Create endpoint configuration")[0]["DataCaptureConfig"]
+    assert capture["EnableCapture"] is True
+    assert capture["InitialSamplingPercentage"] == 100
+    assert [option["CaptureMode"] for option in capture["CaptureOptions"]] == ["Input", "Output"]
+    assert (capture["DestinationS3Uri"], capture["KmsKeyId"]) == ("s3://cars/capture", VALUES["KmsKeyArn"])
+
+
+@pytest.mark.parametrize(("state", "step"), JOBS.items())
+def test_names_of_jobs_are_those_that_the_functions_know(state: str, step: str) -> None:
+    (arguments,) = walk().called(state)
+    (name,) = (value for key, value in arguments.items() if key.endswith("JobName"))
+    assert name == naming.job_name(STACK, RUN, step)
+
+
+# ---- When it goes otherwise
+
+
+@pytest.mark.parametrize("decision", ["Duplicate", "Superseded", "AlreadyTrained", "NoData"])
+def test_a_run_without_work_is_a_success_that_says_why(decision: str) -> None:
+    answer = {"Decision": decision, "Reason": "because", "RunId": RUN, "Name": NAME}
+    done = walk({"Resolve configuration": function(answer)})
+    assert done.states[-1] == "Nothing to do"
+    assert done.output == {"Decision": decision, "Reason": "because"}
+    assert len(done.calls) == 1
+
+
+def test_a_decision_that_is_not_known_is_no_success() -> None:
+    done = walk({"Resolve configuration": function({"Decision": "Trian"})})
+    assert done.error == "UnknownDecision"
+    assert "Trian" in (done.cause or "")
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        {"MeetsThreshold": False, "Accepted": False},
+        {"MeetsThreshold": True, "Accepted": False, "BeatsChampion": False},
+        {"MeetsThreshold": None, "Accepted": None, "Candidate": None},
+    ],
+    ids=["threshold", "previous best", "no metric"],
+)
+def test_a_model_that_is_not_good_enough_changes_nothing(verdict: dict[str, Any]) -> None:
+    done = walk({"Query training results": function({**RESULT, **verdict, "Reason": "too bad"})})
+    assert (done.error, done.cause) == ("ModelAccuracyTooLow", "too bad")
+    assert not {call.state for call in done.calls} & {"Create endpoint configuration", "Update endpoint"}
+    assert exported(done) == []
+
+
+def tasks() -> list[str]:
+    on_the_way = set(walk().states)
+    return [name for name, body in asl.states(DEFINITION) if body["Type"] == "Task" and name in on_the_way]
+
+
+@pytest.mark.parametrize("state", tasks())
+def test_an_error_of_any_task_ends_the_run_as_failed_and_names_the_state(state: str) -> None:
+    done = walk({state: failing("BadError", '{"errorMessage": "why"}')(job)})
+    assert done.error == "BadError"
+    assert f'State "{state}" failed: ' in (done.cause or "")
+    assert cause.failed_state(done.cause)
+    assert "Model in service" not in done.states
+    assert exported(done) == {"Write parameter": ["model"], "Clean up": EXPORTED}.get(state, [])
+
+
+@pytest.mark.parametrize("state", JOBS)
+def test_a_job_that_was_stopped_or_met_its_time_limit_is_a_failure(state: str) -> None:
+    done = walk({state: stopped})
+    assert done.error == "States.QueryEvaluationError"
+    assert "ended as Stopped" in (done.cause or "")
+    assert exported(done) == []
+
+
+@pytest.mark.parametrize(("state", "step"), JOBS.items())
+def test_a_job_that_is_tried_again_has_a_new_name_that_fits(state: str, step: str) -> None:
+    waits = failing("SageMaker.ResourceLimitExceededException", times=80)
+    done = walk({state: waits(job)})
+    assert done.error is None, done.cause
+    names = [value for call in done.called(state) for key, value in call.items() if key.endswith("JobName")]
+    assert names == [naming.job_name(STACK, RUN, step, retry) for retry in range(81)]
+    assert all(len(name) <= naming.MAX_NAME and re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", name) for name in names)
+
+
+def test_a_quota_that_never_frees_up_ends_the_run() -> None:
+    done = walk({"Train": failing("SageMaker.ResourceLimitExceededException", "quota")(job)})
+    assert done.error == "SageMaker.ResourceLimitExceededException"
+    assert len(done.called("Train")) == 81
+
+
+@pytest.mark.parametrize("error", ["States.TaskFailed", "States.Timeout", "DataError"])
+def test_what_fails_again_is_not_tried_again(error: str) -> None:
+    assert len(walk({"Preprocess": failing(error)(job)}).called("Preprocess")) == 1
+
+
+def test_a_claim_that_changes_hands_is_asked_for_again() -> None:
+    answer = failing("ClaimContestedError", times=2)(function(WORK))
+    assert walk({"Resolve configuration": answer}).error is None
+
+
+# ---- The endpoint
+
+
+def test_an_update_in_progress_is_waited_out() -> None:
+    done = walk({"Check endpoint": functions(*[seen("Wait", CHAMPION, "Updating")] * 5, seen("Update", CHAMPION))})
+    assert done.error is None, done.cause
+    assert done.states.count("Wait for endpoint") == 5
+
+
+@pytest.mark.parametrize("state", ["Check endpoint", "Check deployment"])
+def test_an_endpoint_that_does_not_settle_ends_the_run_after_two_hours(state: str) -> None:
+    done = walk({state: function(seen("Wait", CHAMPION, "Updating"))})
+    assert done.error == "DeploymentFailed"
+    assert "is Updating" in (done.cause or "")
+    assert "within two hours" in (done.cause or "")
+    assert done.now - Walk(DEFINITION, {}).now <= 7_200_000 + 30_000
+    assert exported(done) == []
+
+
+def test_a_failed_endpoint_is_deleted_and_made_again() -> None:
+    looks = functions(
+        seen("Recreate", None, "Failed"), seen("Wait", None, "Deleting"), seen("Create", None, "NotFound")
+    )
+    done = walk({"Check endpoint": looks})
+    assert done.error is None, done.cause
+    order = [state for state in done.states if state in ("Delete failed endpoint", "Create endpoint")]
+    assert order == ["Delete failed endpoint", "Create endpoint"]
+
+
+@pytest.mark.parametrize("action", ["RolledBack", "Failed", "Surprise"])
+def test_a_deployment_that_was_rolled_back_is_a_failure_that_says_what_serves(action: str) -> None:
+    done = walk({"Check deployment": function(seen(action, CHAMPION))})
+    assert done.error == "DeploymentFailed"
+    assert f"serves {CHAMPION}; wanted was {NAME}. because {action}" in (done.cause or "")
+    assert exported(done) == []
+
+
+def test_a_deployment_that_is_already_there_is_verified_and_not_repeated() -> None:
+    done = walk({"Check endpoint": function(seen("Done", NAME))})
+    assert done.error is None
+    assert not done.called("Update endpoint")
+
+
+def test_a_model_that_answers_otherwise_than_tested_is_taken_back() -> None:
+    refused = failing("EndpointVerificationError", '{"errorMessage": "answers differ"}')(function({}))
+    done = walk({"Verify endpoint": refused})
+    assert done.called("Restore previous model") == [{"EndpointName": STACK, "EndpointConfigName": CHAMPION}]
+    assert done.error == "EndpointVerificationError"
+    assert cause.failed_state(done.cause) == "Verify endpoint"
+    said = cause.explained(done.cause)
+    assert f"goes back to {CHAMPION}" in said
+    assert said.endswith("answers differ")
+    assert exported(done) == []
+
+
+@pytest.mark.parametrize(
+    ("champion", "serves"),
+    [(None, seen("Done", NAME)), (WORK["Champion"], seen("RolledBack", "another"))],
+    ids=["no previous model", "another run was faster"],
+)
+def test_only_what_this_run_deployed_over_a_model_is_taken_back(champion: Any, serves: dict[str, Any]) -> None:
+    refused = failing("EndpointVerificationError")(function({}))
+    done = walk({"Verify endpoint": refused, "Check what serves": function(serves)}, work={"Champion": champion})
+    assert not done.called("Restore previous model")
+    assert done.error == "EndpointVerificationError"
+    assert "Nothing was exported" in (done.cause or "")
+
+
+def test_the_cause_of_a_failure_is_cut_to_what_step_functions_takes() -> None:
+    done = walk({"Train": failing("States.TaskFailed", json.dumps({"FailureReason": "x" * 40_000}))(job)})
+    assert len(done.cause or "") <= 32_768
