@@ -111,12 +111,14 @@ def _fact_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Ended", f"{execution['ended_at']}, after {_spell(execution['duration_seconds'])}"
     if data:
         ignored = f", {len(data['ignored'])} ignored" if data.get("ignored") else ""
-        yield "Data", f"{data['file_count']} files under {data['prefix']!r}{ignored}"
+        files = "1 file" if data["file_count"] == 1 else f"{data['file_count']} files"
+        yield "Data", f"{files} under {data['prefix']!r}{ignored}"
     yield from _numbers(record)
     if record.get("deployed"):
         yield "Endpoint", f"{record['deployed']['endpoint']} serves {record['deployed']['model']}"
     elif record.get("champion"):
-        yield "In service", f"{record['champion']['ModelName']} (as before)"
+        since = "as before" if record["status"] == "Rejected" else "when the run began"
+        yield "In service", f"{record['champion']['ModelName']} ({since})"
 
 
 def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

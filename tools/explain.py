@@ -111,7 +111,7 @@ def _branches(run: Mapping[str, Any]) -> Iterator[str]:
     yield "├ metrics  " + ", ".join(f"{name} {shown(value)}" for name, value in metrics.items())
     yield f"├ code     {run['code']['hash']} (commit {run['code']['commit']})"
     data = run["data"]
-    size = f"{data['file_count']} files, {data['size_bytes']:,} bytes"
+    size = f"{data['file_count']} file(s), {data['size_bytes']:,} bytes"
     yield f"└ data     {data['fingerprint'][:16]}: {size}, {data['manifest']}"
     for file in data["files"][:FILES_SHOWN]:
         yield f"  - s3://{run['bucket']}/{safe(file['Key'], 200)}  version {file['VersionId']}"

@@ -204,7 +204,7 @@ def _work(run_id: str, resolved: Configuration, champion: dict[str, str] | None,
     vpc = _vpc()
     return {
         "Decision": "Train",
-        "Reason": f"{files} files under {resolved.data_prefix!r}",
+        "Reason": f"data under {resolved.data_prefix!r}: {files} file(s)",
         "RunId": run_id,
         "Name": naming.stem(os.environ["STACK_NAME"], run_id),
         "Prefix": f"s3://{bucket}/runs/{run_id}",

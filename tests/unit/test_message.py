@@ -89,6 +89,12 @@ def test_a_rejection_has_metric_threshold_previous_best_and_what_still_serves():
         assert expected in body
 
 
+def test_a_failure_claims_nothing_about_what_serves_now():
+    body = failed("EndpointVerificationError", "answers differ", "Verify endpoint").body
+    assert "cars-20261101000000-aaaa (when the run began)" in body
+    assert "as before" not in body
+
+
 def test_the_first_model_has_no_previous_best():
     gate = {**RECORD["gate"], "champion": None}
     assert "Previous best none; this is the first model" in compose(gate=gate, champion=None).body
