@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .log_stream import LogStream
 
 __all__ = ["Aws", "Credentials", "LogStream", "S3Object", "extract_tar", "safe_path", "split_uri"]
 
+_CHUNK_BYTES = 1024 * 1024
 _TRANSFER = TransferConfig(use_threads=False)
 _CONFIG = Config(
     s3={"addressing_style": "path"},
@@ -169,8 +171,7 @@ class Aws:
 
     def download_object(self, item: S3Object, path: Path) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.client("s3").download_file(item.bucket, item.key, str(path), Config=_TRANSFER)
+            self._copy(item.bucket, item.key, path)
         except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
             raise JobFailedError(
                 "ClientError: Data download failed:Failed to download data. Please check your s3 objects and ensure "
@@ -179,9 +180,7 @@ class Aws:
 
     def download(self, uri: str, path: Path) -> None:
         """Copy one object to a file."""
-        bucket, key = split_uri(uri)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.client("s3").download_file(bucket, key, str(path), Config=_TRANSFER)
+        self._copy(*split_uri(uri), path)
 
     def upload(self, path: Path, uri: str, kms_key_id: str | None = None, content_type: str | None = None) -> None:
         """Copy one file to an object; with a key id it is encrypted by SSE-KMS."""
@@ -197,6 +196,12 @@ class Aws:
         for file in files:
             self.upload(file, f"{uri.rstrip('/')}/{file.relative_to(directory).as_posix()}", kms_key_id)
         return len(files)
+
+    def _copy(self, bucket: str, key: str, path: Path) -> None:
+        """One request an object (boto3's download_file makes two), in pieces, so that any size fits into memory."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self.client("s3").get_object(Bucket=bucket, Key=key)["Body"] as source, path.open("wb") as sink:
+            shutil.copyfileobj(source, sink, _CHUNK_BYTES)
 
     def _session(self) -> Any:
         session = botocore.session.get_session()
