@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import threading
 import time
@@ -62,6 +63,8 @@ _CARRIED_OUT = ("EndpointName", "Body", "ContentType", "Accept", "CustomAttribut
 class Endpoints:
     """All endpoints of the account. `send(detail type, resources, detail)` tells EventBridge.
 
+    A model has 60 seconds to answer, as on AWS, or LOCALCLOUD_INVOCATION_TIMEOUT_SECONDS.
+
     Documents of the store hold what DescribeEndpoint answers, and `Plan`, from which the endpoint can be started again
     after a restart, even when its configuration or model has been deleted since.
     """
@@ -74,13 +77,15 @@ class Endpoints:
         root: Path,
         send: Send,
         *,
-        invocation_timeout: float = INVOCATION_TIMEOUT_SECONDS,
+        invocation_timeout: float | None = None,
     ) -> None:
         self._store, self._aws, self._send = store, aws, send
         self._image_python = image_python.absolute()
         self._root = root.absolute() / "endpoints"
         self._undelivered = root.absolute() / "undelivered"
-        self._invocation_timeout = invocation_timeout
+        self._invocation_timeout = invocation_timeout or float(
+            os.environ.get("LOCALCLOUD_INVOCATION_TIMEOUT_SECONDS", INVOCATION_TIMEOUT_SECONDS)
+        )
         self._lock = threading.RLock()
         self._serving: dict[str, Fleet] = {}
         self._loading: dict[str, threading.Event] = {}

@@ -119,3 +119,22 @@ def test_after_the_switch_an_update_is_completed_at_a_restart(cloud_of_its_own: 
     assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", new)
     assert "FailureReason" not in found
     assert lab.score(name) == 10.0
+
+
+def test_a_model_that_does_not_answer_in_time_is_a_model_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALCLOUD_INVOCATION_TIMEOUT_SECONDS", "0.5")
+    settings = Settings(free_port(), tmp_path / "state")
+    process.start(settings)
+    try:
+        lab = Lab(Cloud(settings), tmp_path)
+        name = lab.create(lab.config(lab.model(0)))
+        with pytest.raises(lab.runtime.exceptions.ModelError) as caught:
+            lab.ask(name, "sleep 3")
+    finally:
+        process.stop(settings.state)
+
+    assert caught.value.response["OriginalStatusCode"] == 0
+    assert caught.value.response["Error"]["Message"].startswith(
+        'Received server error (0) from container-1 with message "Your invocation timed out while waiting for a '
+        "response from container container-1. Review the latency metrics for each container in Amazon CloudWatch"
+    )

@@ -140,6 +140,14 @@ class TestXGBoost:
             xgboost.DMatrix(np.array([[1, 2, 3]]))
         )
 
+    def test_script_mode_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SAGEMAKER_PROGRAM", "inference.py")
+
+        with pytest.raises(
+            RuntimeError, match="SAGEMAKER_PROGRAM is set: the local XGBoost serves in algorithm mode only"
+        ):
+            xgboost_serve.load(tmp_path)
+
     def test_a_file_that_is_no_model_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "model").mkdir()
         (tmp_path / "model/xgboost-model").write_text("no model")

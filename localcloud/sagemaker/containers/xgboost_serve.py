@@ -193,7 +193,14 @@ def load_booster(path: Path) -> Any:
 
 def load(root: Path) -> XGBoostApplication:
     """The application for `<root>/model`."""
-    # The library without its scikit-learn interface, which takes two of its two and a half seconds to import.
+    for name in ("SAGEMAKER_PROGRAM", "SAGEMAKER_MULTI_MODEL"):
+        if os.environ.get(name):
+            raise RuntimeError(
+                f"{name} is set: the local XGBoost serves in algorithm mode only, one model a container."
+            )
+    # The library without its scikit-learn interface, which takes two of its two and a half seconds to import, and with
+    # OpenMP threads that sleep, rather than spin, while they wait.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]
     files = sorted(path for path in (root / "model").iterdir() if path.is_file() and not path.name.startswith("."))
     if not files:
