@@ -11,6 +11,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure of a property.
+settings.register_profile("perennial", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("perennial")
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ROOT / "functions"
