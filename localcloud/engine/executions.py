@@ -8,6 +8,7 @@ What changes, each with its test in tests/integration/test_engine_executions.py:
   `$states.context.State` and their own variables (an outer variable is readable, an assignment stays inside), and
   their states are in the history.
 * `States.Runtime` and `States.DataLimitExceeded` cannot be caught; a payload above 256 KiB is the latter.
+* A state machine with a logging configuration writes its log (`execution_logs.py`).
 * Executions that a restart interrupts say so in an event (`announce_interrupted`).
 
 Source: Step Functions Developer Guide, "Handling errors", "Passing data between states with variables", "Quotas".
@@ -21,7 +22,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from localcloud.engine import scopes
+from localcloud.engine import execution_logs, scopes
 from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
@@ -72,6 +73,7 @@ def _run_execution(exec_arn: str) -> None:
     with scopes.enter(execution):
         clock = _start_clock(execution)
         try:
+            _log(execution, execution["events"][0])
             _succeed(execution, _walk(execution))
         except scopes.Ended:
             log.info("execution %s ended as %s", exec_arn, execution["status"])
@@ -178,9 +180,17 @@ def _make_add_event(original: Handler, changed: Callable[[], None]) -> Handler:
             if execution.get("status", "RUNNING") != "RUNNING" and not event_type.startswith("Execution"):
                 return {}
             changed()
-            return original(execution, event_type, details)
+            event = original(execution, event_type, details)
+        _log(execution, event)
+        return event
 
     return add_event
+
+
+def _log(execution: JsonObject, event: JsonObject) -> None:
+    machine = _sfn()._state_machines.get(execution.get("stateMachineArn"))
+    if machine:
+        execution_logs.write(execution, machine, event)
 
 
 def _make_execute_task(original: Handler) -> Handler:

@@ -97,6 +97,8 @@ SEAMS = (
     ),
     Seam("services.cloudwatch", "_stat_value", "(stats, stat_name, points)"),
     Seam("services.cloudwatch", "record_metric", "(namespace, metric_name, value, unit, dimensions)"),
+    Seam("services.cloudwatch_logs", "_append_log_events", "(stream, events)"),
+    Seam("services.cloudwatch_logs", "_log_groups", "AccountRegionScopedDict"),
     Seam("services.eventbridge", "_dispatch_event", "(event, view)"),
     Seam("services.eventbridge", "_dispatch_to_lambda", "(arn, payload)"),
     Seam("services.eventbridge", "_dispatch_to_sns", "(arn, payload)"),

@@ -34,7 +34,7 @@ log = logging.getLogger("localcloud")
 
 
 def run(settings: Settings, make_sagemaker: Callable[[Settings], SageMaker] = LocalSageMaker) -> None:
-    """Serve until SIGTERM or SIGINT. The process is this server's own: its environment is replaced.
+    """Serve until SIGTERM or SIGINT, then end the process, which is this server's own: its environment is replaced.
 
     Raises:
         SeamError: the installed MiniStack is not the expected one.
@@ -45,6 +45,8 @@ def run(settings: Settings, make_sagemaker: Callable[[Settings], SageMaker] = Lo
     server = _Server(settings, make_sagemaker(settings))
     server.register()
     asyncio.run(server.serve())
+    logging.shutdown()
+    os._exit(0)  # at once: threads of MiniStack may be waiting for something, and the state is saved
 
 
 def _prepare(settings: Settings) -> None:
@@ -189,7 +191,7 @@ class _Server:
         finally:
             lambda_runtime.reset()
         log.info("local cloud stopped")
-        _later(_GRACE_SECONDS, lambda: os._exit(0))  # threads of MiniStack may be waiting for something
+        _later(_GRACE_SECONDS, lambda: os._exit(0))  # closing the event loop waits for threads; they may wait for us
 
     def _status(self) -> dict[str, Any]:
         from ministack.app import SERVICE_HANDLERS

@@ -246,6 +246,24 @@ def test_a_drop_starts_the_deployed_state_machine_with_the_object(cloud: Cloud, 
     assert json.loads(ended["output"]) == {"key": 'raw/ä "1" %+.csv', "image": "683313688378"}
 
 
+def test_the_deployed_state_machine_writes_its_log(cloud: Cloud, outputs: dict[str, str]) -> None:
+    states = cloud.client("stepfunctions")
+    given = json.dumps({"Object": {"key": "by hand"}})
+    arn = states.start_execution(stateMachineArn=outputs["Machine"], input=given)["executionArn"]
+    end_of(cloud, arn)
+
+    events = cloud.client("logs").filter_log_events(logGroupName=f"/aws/vendedlogs/states/{STACK}")["events"]
+
+    records = [record for event in events if (record := json.loads(event["message"]))["execution_arn"] == arn]
+    assert [record["type"] for record in records] == [
+        "ExecutionStarted",
+        "PassStateEntered",
+        "PassStateExited",
+        "ExecutionSucceeded",
+    ]
+    assert records[1]["details"] == {"name": "Only"}  # the template does not ask for the data
+
+
 def test_the_bucket_has_the_properties_of_the_template(cloud: Cloud, outputs: dict[str, str]) -> None:
     s3, bucket = cloud.client("s3"), outputs["Bucket"]
 

@@ -4,13 +4,17 @@ import json
 import time
 from typing import Any
 
+import pytest
+
 from tests.integration.conftest import (
     Cloud,
     end_of,
     history,
     make_function,
+    make_machine,
     run_machine,
     start_machine,
+    unique,
     wait_for,
     watch_events,
 )
@@ -183,6 +187,30 @@ def test_a_state_timeout_may_be_an_expression(cloud: Cloud) -> None:
     ended = run_machine(cloud, {"StartAt": "Call", "States": {"Call": call}}, {"limit": 1})
 
     assert (ended["status"], ended["error"]) == ("FAILED", "States.Timeout")
+
+
+@pytest.mark.parametrize(
+    ("level", "logged"), [("ERROR", ["TaskFailed", "ExecutionFailed"]), ("FATAL", ["ExecutionFailed"])]
+)
+def test_the_log_of_a_state_machine_follows_its_level(cloud: Cloud, level: str, logged: list[str]) -> None:
+    logs, states, group = cloud.client("logs"), cloud.client("stepfunctions"), unique("group")
+    logs.create_log_group(logGroupName=group)
+    arn = f"arn:aws:logs:{cloud.region}:000000000000:log-group:{group}:*"
+    machine = make_machine(
+        cloud, {"StartAt": "Call", "States": {"Call": invoke(make_function(cloud, RAISE), End=True)}}
+    )
+    destinations = [{"cloudWatchLogsLogGroup": {"logGroupArn": arn}}]
+    states.update_state_machine(
+        stateMachineArn=machine,
+        loggingConfiguration={"level": level, "includeExecutionData": True, "destinations": destinations},
+    )
+
+    end_of(cloud, states.start_execution(stateMachineArn=machine)["executionArn"])
+
+    records = [json.loads(event["message"]) for event in logs.filter_log_events(logGroupName=group)["events"]]
+    assert [record["type"] for record in records] == logged
+    assert records[-1]["details"]["error"] == "QuotaError"
+    assert "no room for Ada" in records[-1]["details"]["cause"]
 
 
 def test_a_result_above_the_payload_limit_cannot_be_caught(cloud: Cloud) -> None:

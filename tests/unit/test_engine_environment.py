@@ -1,0 +1,57 @@
+"""What leads AWS clients to the local cloud, and nowhere else."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from localcloud.engine import Settings, environment, image_python, process_environment, variables
+
+HOST = {
+    "PATH": "/bin",
+    "AWS_PROFILE": "work",
+    "AWS_CA_BUNDLE": "/etc/ca.pem",
+    "AWS_SESSION_TOKEN": "secret",
+    "AWS_ENDPOINT_URL_S3": "https://elsewhere",
+    "https_proxy": "http://proxy:8080",
+    "no_proxy": "internal",
+}
+
+
+def test_nothing_of_the_persons_aws_settings_is_left() -> None:
+    made = environment(4610, base=HOST)
+
+    assert {name for name in made if name.startswith("AWS_")} == {n for n in variables(4610) if n.startswith("AWS_")}
+    assert made["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4610"
+    assert made["AWS_CONFIG_FILE"] == made["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
+
+
+def test_everything_else_is_kept_and_the_loopback_needs_no_proxy() -> None:
+    made = environment(4610, base=HOST)
+
+    assert (made["PATH"], made["https_proxy"]) == ("/bin", "http://proxy:8080")
+    assert made["NO_PROXY"].split(",") == ["internal", "127.0.0.1", "localhost"]
+    assert "no_proxy" not in made
+
+
+def test_an_environment_made_from_one_is_the_same() -> None:
+    once = environment(4610, base=HOST)
+
+    assert environment(4610, base=once) == once
+
+
+def test_the_server_and_its_functions_have_no_proxy_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {**HOST, "MINISTACK_HOST": "0.0.0.0", "AUTH": "true", "PYTHONPATH": "/x"}.items():  # noqa: S104
+        monkeypatch.setenv(name, value)
+
+    made = process_environment(Settings(4610, tmp_path))
+
+    assert not [name for name in made if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
+    assert not {"MINISTACK_HOST", "PYTHONPATH"} & set(made)
+    assert (made["BIND_HOST"], made["AUTH"], made["STATE_DIR"]) == ("127.0.0.1", "false", str(tmp_path / "engine"))
+
+
+def test_the_image_python_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALCLOUD_IMAGE_PYTHON", "/opt/python")
+
+    assert image_python() == Path("/opt/python")
