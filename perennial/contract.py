@@ -16,11 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from perennial.values import EXPECTED, from_arrow, from_text, shown
-
-
-class DataError(Exception):
-    """The data are wrong, not the program. The text says what, where and what to do; it is shown to people."""
+from perennial.arrow_values import from_arrow
+from perennial.text_values import from_text
+from perennial.values import EXPECTED, shown
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import pyarrow.csv
 
 from perennial.contract import Column
 from perennial.header import FileError, check_header
-from perennial.values import from_text
+from perennial.text_values import from_text
 
 BLOCK_BYTES = 2 << 20  # read at once; no row may be longer
 MAX_RAGGED_ROWS = 100_000  # a file with more rows of another length is no table of this shape

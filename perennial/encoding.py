@@ -26,9 +26,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from perennial.contract import DataError
 from perennial.lines import csv_lines
-from perennial.values import plain_decimal, to_text
+from perennial.values import DataError, plain_decimal, to_text
 
 Hook = Callable[[pa.Table], pa.Table]
 FORMAT_VERSION = 1

@@ -6,8 +6,8 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from perennial.contract import Column, DataError
-from perennial.values import shown
+from perennial.contract import Column
+from perennial.values import DataError, shown
 
 
 class FileError(DataError):

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from perennial.contract import DataError
+from perennial.values import DataError
 
 SETS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)

@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from perennial.arrow_values import accepts
 from perennial.contract import Column
 from perennial.csvfile import PARQUET, Batch, read_csv
 from perennial.header import FileError, check_header
-from perennial.values import accepts
 
 BATCH_ROWS = 32_768  # of Parquet
 GZIP = b"\x1f\x8b"

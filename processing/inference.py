@@ -24,7 +24,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from perennial.encoding import FORMAT_VERSION, Encoder, load_hook
-from perennial.values import EXPECTED, ValueRefusedError, from_python, from_text, shown
+from perennial.json_values import ValueRefusedError, from_python
+from perennial.text_values import from_text
+from perennial.values import EXPECTED, shown
 
 CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
 

@@ -14,9 +14,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
 from perennial import encoding
-from perennial.contract import DataError
 from perennial.encoding import Encoder, EncoderFit, HookError, load_hook
-from perennial.values import STRING
+from perennial.values import STRING, DataError
 
 
 def cars(count: int, seed: int, makes: str = "abcdef") -> pa.Table:

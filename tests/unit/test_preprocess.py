@@ -168,6 +168,7 @@ def test_report_counts_by_file_and_set(healthy: Job) -> None:
     ]
     assert report["features"][:7] == ["mileage", "cylinder", "doors", "cruise", "sound", "leather", "make=Buick"]
     assert report["rules"] == []
+    assert report["duplicates"] == {"rows": 0, "test_rows_in_training": 0}
     assert healthy.parts("quarantine") == []
     assert not (healthy.folder / "message").exists()
 
@@ -228,6 +229,12 @@ def test_forms_of_the_same_data_give_the_same_sets(tmp_path: Path, job: Job) -> 
         sets = [job.parts(name) for name in ("train", "validation", "test", "labels", "baseline")]
         expected = expected or sets
         assert sets == expected
+
+
+def test_file_that_is_dropped_twice_shows_in_the_report(job: Job) -> None:
+    assert job.run(CARS, cars(500), cars(500)) == 0
+    assert job.report["duplicates"]["rows"] == 500
+    assert job.report["duplicates"]["test_rows_in_training"] > 100
 
 
 # Splits by time and by group
@@ -419,7 +426,7 @@ def test_binary_target_of_one_class_is_explained(job: Job, value: str) -> None:
 def test_binary_target_with_other_numbers_is_explained(job: Job) -> None:
     definition = changed(LESIONS, columns={"malignant": {"type": "integer"}})
     message = job.fails(definition, lesions(300, lambda row: str(row % 3)))
-    assert "the target of a binary classification is 0 or 1; got '2" in message
+    assert message == "malignant: the target of a binary classification is 0 or 1; got 2"
 
 
 def test_set_without_rows_is_explained(job: Job) -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perennial.contract import DataError
 from perennial.split import TEST, TRAIN, VALIDATION, Sets, splitter
+from perennial.values import DataError
 
 RANDOM = {"method": "random", "seed": 42, "column": None, "validation": 0.15, "test": 0.2}
 

@@ -13,7 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perennial import values
-from perennial.values import ARROW_TYPES, ValueRefusedError, from_arrow, from_python, from_text, to_text
+from perennial.arrow_values import accepts, from_arrow
+from perennial.json_values import ValueRefusedError, from_python
+from perennial.text_values import from_text
+from perennial.values import ARROW_TYPES, to_text
 
 SINGLE = float(np.finfo(np.float32).max)
 
@@ -167,7 +170,7 @@ def test_plain_decimals_have_no_exponent_and_lose_nothing(value: float) -> None:
     ],
 )
 def test_parquet_column_is_read_as_the_definition_says(kind: str, array: pa.Array, expected: list[Any]) -> None:
-    assert values.accepts(kind, array.type)
+    assert accepts(kind, array.type)
     result = from_arrow(kind, array)
     assert result.values.type == ARROW_TYPES[kind]
     assert result.values.to_pylist() == expected
@@ -201,7 +204,7 @@ def test_parquet_value_of_another_kind_is_invalid(kind: str, array: pa.Array) ->
     ],
 )
 def test_parquet_type_that_cannot_hold_the_column_is_not_accepted(kind: str, arrow_type: pa.DataType) -> None:
-    assert not values.accepts(kind, arrow_type)
+    assert not accepts(kind, arrow_type)
 
 
 # JSON

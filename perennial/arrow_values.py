@@ -1,0 +1,58 @@
+"""Values of Parquet columns: which Arrow types can hold a column of the definition, and what they mean."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.text_values import from_text
+from perennial.values import ARROW_TYPES, Parsed, finite, integers_from_floats, union
+
+
+def accepts(kind: str, arrow_type: pa.DataType) -> bool:
+    """Whether a Parquet column of this type can hold a column of the definition's type."""
+    is_type = pa.types
+    if is_type.is_null(arrow_type):
+        return True
+    number = is_type.is_integer(arrow_type) or is_type.is_floating(arrow_type) or is_type.is_decimal(arrow_type)
+    allowed = {
+        "float": number,
+        "integer": number,
+        "boolean": number or is_type.is_boolean(arrow_type),
+        "timestamp": is_type.is_timestamp(arrow_type) or is_type.is_date(arrow_type) or _is_text(arrow_type),
+        "string": _is_text(arrow_type),
+    }
+    return bool(allowed[kind])
+
+
+def _is_text(arrow_type: pa.DataType) -> bool:
+    value_type = arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
+    return value_type in (pa.string(), pa.large_string(), pa.string_view())
+
+
+def from_arrow(kind: str, array: pa.Array) -> Parsed:
+    """Return the values of a Parquet column of a type that `accepts` allows."""
+    if pa.types.is_null(array.type):
+        return Parsed(pa.nulls(len(array), ARROW_TYPES[kind]), None)
+    if _is_text(array.type):
+        return from_text(kind, pc.cast(array, pa.string()))
+    if kind == "timestamp":
+        return Parsed(
+            pc.cast(pc.cast(array, pa.timestamp("us", _zone(array.type)), safe=False), pa.timestamp("us")), None
+        )
+    if pa.types.is_boolean(array.type):
+        return Parsed(array, None)
+    if kind == "integer" and pa.types.is_integer(array.type) and array.type != pa.uint64():
+        return Parsed(pc.cast(array, pa.int64()), None)
+    numbers = finite(pc.cast(array, pa.float64(), safe=False), None)
+    return {"float": Parsed, "integer": integers_from_floats, "boolean": _boolean_from_float}[kind](*numbers)
+
+
+def _zone(arrow_type: pa.DataType) -> str | None:
+    return arrow_type.tz if pa.types.is_timestamp(arrow_type) else None
+
+
+def _boolean_from_float(values: pa.Array, invalid: pa.BooleanArray | None) -> Parsed:
+    broken = pc.fill_null(pc.invert(pc.is_in(values, value_set=pa.array([0.0, 1.0]))), False)
+    broken = pc.and_(broken, pc.is_valid(values))
+    return Parsed(pc.cast(pc.if_else(broken, None, values), pa.bool_()), union(invalid, broken))

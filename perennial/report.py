@@ -1,0 +1,120 @@
+"""What preprocessing found: counts for the run record, and the checks on the data as a whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.contract import Contract
+from perennial.duplicates import Duplicates
+from perennial.quarantine import Quarantine
+from perennial.split import SETS
+from perennial.values import DataError
+
+
+@dataclass
+class TargetRange:
+    """Extremes of the target in one set; None until there is a row."""
+
+    min: float | None = None
+    max: float | None = None
+
+    def update(self, target: pa.Array) -> None:
+        """Take in the target of some rows, of which none is missing."""
+        if len(target):
+            extremes = pc.min_max(pc.cast(target, pa.float64(), safe=False))
+            lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
+            self.min = lowest if self.min is None else min(self.min, lowest)
+            self.max = highest if self.max is None else max(self.max, highest)
+
+
+@dataclass
+class Report:
+    """Counts of rows by file, rule and set."""
+
+    files: list[dict[str, Any]] = field(default_factory=list)
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    rows_read: int = 0
+    rows_used: int = 0
+    rows_written_to_quarantine: int = 0
+    rows_by_set: dict[str, int] = field(default_factory=dict)
+    targets: dict[str, TargetRange] = field(default_factory=lambda: {name: TargetRange() for name in SETS})
+    duplicates: Duplicates | None = None
+    feature_names: list[str] = field(default_factory=list)
+
+    def add_file(self, path: Path, used: int, quarantined: int) -> None:
+        """Count a file that was read to its end."""
+        rows, size = used + quarantined, path.stat().st_size
+        note = {} if rows else {"note": "no rows" if size else "empty"}
+        self.files.append({"name": path.name, "bytes": size, "rows": rows, "quarantined": quarantined, **note})
+        self.rows_read += rows
+        self.rows_used += used
+
+    def add_to_set(self, name: str, target: pa.Array) -> None:
+        """Count some rows of a set."""
+        self.rows_by_set[name] = self.rows_by_set.get(name, 0) + len(target)
+        self.targets[name].update(target)
+
+    def add_quarantine(self, quarantine: Quarantine) -> None:
+        """Take over what broke the contract."""
+        self.rules, self.rows_written_to_quarantine = quarantine.rules(), quarantine.written
+
+    def write(self, folder: Path) -> None:
+        """Write report.json."""
+        document = {
+            "rows": {
+                "read": self.rows_read,
+                "used": self.rows_used,
+                "quarantined": self.rows_read - self.rows_used,
+                "written_to_quarantine": self.rows_written_to_quarantine,
+            },
+            "sets": self.rows_by_set,
+            "target": {name: asdict(extremes) for name, extremes in self.targets.items()},
+            "duplicates": asdict(self.duplicates) if self.duplicates else None,
+            "rules": self.rules,
+            "files": self.files,
+            "features": self.feature_names,
+        }
+        (folder / "report.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any]) -> None:
+    """Raise DataError when too many rows break the contract, or too few are left.
+
+    Keys of `quality`: max_invalid_share (itself allowed, of the rows read), min_rows.
+    """
+    if not report.rows_read:
+        names = ", ".join(f"{file['name']} ({file['note']})" for file in report.files[:5]) or "there is no file"
+        raise DataError(f"no data: {names}. Upload a CSV or Parquet file with rows")
+    allowed, share = quality["max_invalid_share"], quarantine.rows / report.rows_read
+    if share > allowed:
+        raise DataError(
+            f"{quarantine.rows:,} of {report.rows_read:,} rows ({share:.2%}) break the data contract; "
+            f"allowed are {allowed:.2%} (quality.max_invalid_share). {quarantine.summary()}. "
+            "All of them are in the quarantine folder of the run"
+        )
+    if report.rows_used < quality["min_rows"]:
+        raise DataError(
+            f"{report.rows_used:,} rows can be used; expected at least {quality['min_rows']:,} (quality.min_rows)"
+        )
+
+
+def judge_sets(report: Report, contract: Contract) -> None:
+    """Raise DataError when a set is empty, or its target says nothing."""
+    name, binary = contract.target.name, contract.problem == "binary_classification"
+    for set_name, target in report.targets.items():
+        if target.min is None or target.max is None:
+            raise DataError(f"the {set_name} set is empty: too few rows (or groups, or times) for the shares in split")
+        if binary and not {target.min, target.max} <= {0.0, 1.0}:
+            raise DataError(f"{name}: the target of a binary classification is 0 or 1; got {target.max:g}")
+        if target.min == target.max and (binary or set_name == "train"):
+            raise DataError(
+                f"{name}: the target is {target.min:g} in every row of the {set_name} set; "
+                "a model cannot learn from a constant. Check how the column is filled"
+            )

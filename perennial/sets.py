@@ -1,0 +1,106 @@
+"""Writing train, validation, test, labels and baseline from a spill file of valid rows and the set of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from perennial.contract import Contract
+from perennial.encoding import Encoder, EncoderFit
+from perennial.lines import csv_field, csv_lines, json_lines, json_value
+from perennial.parts import PartWriter
+from perennial.report import Report
+from perennial.split import SETS, TEST, TRAIN, VALIDATION, Sets
+from perennial.values import to_text
+
+
+@contextmanager
+def spill_writer(path: Path) -> Iterator[Callable[[pa.Table], None]]:
+    """Yield a function that appends rows to an Arrow file. Texts keep the dictionary of their batch."""
+    writer: pa.RecordBatchStreamWriter | None = None
+
+    def write(rows: pa.Table) -> None:
+        nonlocal writer
+        writer = writer or pa.ipc.new_stream(file, rows.schema)
+        writer.write_table(rows)
+
+    with pa.OSFile(str(path), "wb") as file:
+        yield write
+        if writer:
+            writer.close()
+
+
+def rows_of_sets(spill: Path, sets: Sets, wanted: Sequence[int]) -> Iterator[tuple[int, pa.Table]]:
+    """Yield (set, rows) for each batch of the spill file and each wanted set that has rows in it."""
+    start = 0
+    with pa.OSFile(str(spill)) as file, pa.ipc.open_stream(file) as reader:
+        for batch in reader:
+            set_of_row = sets[start : start + batch.num_rows]
+            start += batch.num_rows
+            for number in wanted:
+                rows = batch.filter(pa.array(set_of_row == number))
+                if rows.num_rows:
+                    yield number, pa.Table.from_batches([rows])
+
+
+class SetWriter:
+    """Writes the sets of one run below a folder, in parts of at most `rows_per_part` rows."""
+
+    def __init__(self, contract: Contract, spill: Path, sets: Sets, folder: Path, rows_per_part: int) -> None:
+        self._target = contract.target.name
+        self._features = [column.name for column in contract.features]
+        self._spill, self._sets = spill, sets
+        self._folder, self._rows_per_part = folder, rows_per_part
+
+    def write_raw_sets(self, fit: EncoderFit, report: Report) -> None:
+        """Write baseline, test and labels; count the sets and show the training rows to the fit."""
+        target, features = self._target, self._features
+        header = ",".join([target, *features]) + "\n"
+        baseline = self._parts("baseline", ".csv", header.encode())
+        test, labels = self._parts("test", ".jsonl"), self._parts("labels", ".csv")
+        for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
+            report.add_to_set(SETS[number], rows[target])
+            if number == TRAIN:
+                fit.update(rows.select(features))
+                _write(baseline, rows.select([target, *features]), _csv)
+            elif number == TEST:
+                _write(test, rows.select(features), _json)
+                _write(labels, rows.select([target]), _csv)
+        for writer in (baseline, test, labels):
+            writer.close()
+
+    def write_encoded_sets(self, encoder: Encoder) -> None:
+        """Write train and validation, label first, without header."""
+        writers = {number: self._parts(SETS[number], ".csv") for number in (TRAIN, VALIDATION)}
+
+        def encoded(rows: pa.Table) -> memoryview:
+            label = to_text(rows[self._target].combine_chunks())
+            return csv_lines([label, *encoder.fields(rows.select(self._features))])
+
+        for number, rows in rows_of_sets(self._spill, self._sets, tuple(writers)):
+            _write(writers[number], rows, encoded)
+        for writer in writers.values():
+            writer.close()
+
+    def _parts(self, name: str, suffix: str, header: bytes = b"") -> PartWriter:
+        return PartWriter(self._folder / name, suffix, self._rows_per_part, header)
+
+
+def _write(writer: PartWriter, rows: pa.Table, render: Callable[[pa.Table], memoryview]) -> None:
+    """Write rows, each in the part where there is room for it."""
+    start = 0
+    while start < rows.num_rows:
+        part = rows.slice(start, writer.room)
+        writer.write(part.num_rows, render(part))
+        start += part.num_rows
+
+
+def _csv(rows: pa.Table) -> memoryview:
+    return csv_lines([csv_field(column.combine_chunks()) for column in rows.columns])
+
+
+def _json(rows: pa.Table) -> memoryview:
+    return json_lines(rows.column_names, [json_value(column.combine_chunks()) for column in rows.columns])

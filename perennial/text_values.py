@@ -1,0 +1,129 @@
+"""Values of CSV fields, in files and in requests.
+
+Except in strings, NA, N/A, #N/A, NaN, null, none and blank texts are missing. The healthy path converts a column at
+once; a column with a value that is not of its type takes the slower one, which finds the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.values import ARROW_TYPES, Parsed, finite, integers_from_floats, union
+
+TRUE_WORDS = frozenset({"true", "t", "yes", "y", "1", "1.0"})
+FALSE_WORDS = frozenset({"false", "f", "no", "n", "0", "0.0"})
+MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none"})
+MAX_SHORT_DIGITS = 18  # so many, with a sign, always fit into 64 bits
+
+_NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
+_INTEGER = r"^[+-]?\d+$"
+_MISSING = pa.array(sorted(MISSING_WORDS))
+
+
+def from_text(kind: str, text: pa.StringArray) -> Parsed:
+    """Return the values of a column of CSV fields, parsed as `kind` (a key of ARROW_TYPES)."""
+    return _FROM_TEXT[kind](text)
+
+
+def _float_from_text(text: pa.StringArray) -> Parsed:
+    values, text = _cast_at_once(text, pa.float64())
+    if values is not None:
+        return finite(values, None)
+    number = pc.match_substring_regex(text, _NUMBER)
+    values = pc.cast(pc.if_else(number, text, None), pa.float64())
+    return finite(values, pc.fill_null(pc.invert(number), False))
+
+
+def _integer_from_text(text: pa.StringArray) -> Parsed:
+    values, text = _cast_at_once(text, pa.int64())
+    if values is not None:
+        return Parsed(values, None)
+    plain = pc.match_substring_regex(text, _INTEGER)
+    integers = _integer_from_digits(pc.if_else(plain, text, None))
+    others = integers_from_floats(*_float_from_text(pc.if_else(plain, None, text)))
+    too_large = pc.fill_null(pc.and_(plain, pc.is_null(integers)), False)
+    return Parsed(pc.coalesce(integers, others.values), union(others.invalid, too_large))
+
+
+def _integer_from_digits(digits: pa.StringArray) -> pa.Int64Array:
+    """Return signed digits as integers, null for those beyond 64 bits."""
+    short = pc.less(pc.utf8_length(digits), MAX_SHORT_DIGITS)
+    integers = pc.cast(pc.utf8_ltrim(pc.if_else(short, digits, None), "+"), pa.int64())
+    long = pc.fill_null(pc.invert(short), False)
+    if not pc.any(long).as_py():
+        return integers
+    values = [_integer_of_64_bits(text) for text in digits.filter(long).to_pylist()]
+    return pc.replace_with_mask(integers, long, pa.array(values, pa.int64()))
+
+
+def _integer_of_64_bits(text: str) -> int | None:
+    digits = text.lstrip("+-").lstrip("0")
+    value = int(digits or "0") * (-1 if text.startswith("-") else 1) if len(digits) <= MAX_SHORT_DIGITS + 1 else 2**63
+    return value if -(2**63) <= value < 2**63 else None
+
+
+def _boolean_from_text(text: pa.StringArray) -> Parsed:
+    encoded = text.dictionary_encode()
+    words = [word.strip().lower() for word in encoded.dictionary.to_pylist()]
+    meaning = [True if word in TRUE_WORDS else False if word in FALSE_WORDS else None for word in words]
+    unknown = [value is None and word not in MISSING_WORDS for word, value in zip(words, meaning, strict=True)]
+    values = pa.array(meaning, pa.bool_()).take(encoded.indices)
+    if not any(unknown):
+        return Parsed(values, None)
+    return Parsed(values, pc.fill_null(pa.array(unknown).take(encoded.indices), False))
+
+
+def _string_from_text(text: pa.StringArray) -> Parsed:
+    if pc.index(text, "").as_py() >= 0:
+        text = pc.if_else(pc.equal(text, ""), None, text)
+    return Parsed(text.dictionary_encode(), None)
+
+
+def _timestamp_from_text(text: pa.StringArray) -> Parsed:
+    values, text = _cast_at_once(text, ARROW_TYPES["timestamp"])
+    if values is None and (zoned := _try_cast(text, pa.timestamp("us", "UTC"))) is not None:
+        values = pc.cast(zoned, ARROW_TYPES["timestamp"])
+    if values is not None:
+        return Parsed(values, None)
+    times = [None if word is None else utc_time(word) for word in text.to_pylist()]
+    values = pa.array(times, ARROW_TYPES["timestamp"])
+    return Parsed(values, pc.and_(pc.is_valid(text), pc.is_null(values)))
+
+
+def utc_time(word: str) -> datetime | None:
+    """Return a time as UTC without a zone; a text without a zone is UTC already. None: not a time."""
+    try:
+        time = datetime.fromisoformat(word)
+        return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+    except (ValueError, OverflowError):
+        return None
+
+
+_FROM_TEXT: dict[str, Callable[[pa.StringArray], Parsed]] = {
+    "float": _float_from_text,
+    "integer": _integer_from_text,
+    "boolean": _boolean_from_text,
+    "string": _string_from_text,
+    "timestamp": _timestamp_from_text,
+}
+
+
+def _cast_at_once(text: pa.StringArray, to: pa.DataType) -> tuple[pa.Array | None, pa.StringArray]:
+    """Return the whole column converted, or None where a value is not of the type, and the text with nulls by then."""
+    values = _try_cast(text, to)
+    if values is not None:
+        return values, text
+    trimmed = pc.utf8_trim_whitespace(text)
+    text = pc.if_else(pc.is_in(pc.utf8_lower(trimmed), value_set=_MISSING), None, trimmed)
+    return _try_cast(text, to), text
+
+
+def _try_cast(array: pa.Array, to: pa.DataType) -> pa.Array | None:
+    try:
+        return pc.cast(array, to)
+    except pa.ArrowInvalid:
+        return None
