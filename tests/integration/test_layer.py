@@ -1,0 +1,82 @@
+"""What `sam build` makes of the layer: every function imports from it and from what the Lambda runtime has, alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app.py"))
+# The Python runtimes of Lambda have boto3 and what it needs.
+RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py")
+
+pytestmark = pytest.mark.xdist_group("layer")
+
+
+def build(folder: Path, platform: str) -> Path:
+    environment = {**os.environ, "ARTIFACTS_DIR": str(folder), "LAYER_PLATFORM": platform}
+    command = ["make", "--no-print-directory", "-C", str(ROOT / "functions"), "build-SharedLayer"]
+    subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120)
+    return folder / "python"
+
+
+@pytest.fixture(scope="module")
+def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("layer"), "")
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds only what the Lambda runtime brings."""
+    folder = tmp_path_factory.mktemp("runtime")
+    installed = Path(pytest.__file__).parents[1]
+    for name in RUNTIME:
+        (folder / name).symlink_to(installed / name)
+    return folder
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_function_imports_what_its_package_holds_and_nothing_else(function: str, layer: Path, runtime: Path) -> None:
+    program = f"""
+import sys
+sys.path[:0] = {[str(ROOT / "functions" / function), str(layer), str(runtime)]}
+import app
+assert callable(app.handler)
+"""
+    # -I and -S: no environment, no site-packages. -B: nothing is written into the layer.
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_import_that_is_not_packaged_is_found_out(layer: Path, runtime: Path) -> None:
+    program = f"import sys; sys.path[:0] = {[str(layer), str(runtime)]}; import pytest"
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert "No module named 'pytest'" in ended.stderr
+
+
+def test_layer_for_aws_holds_libraries_of_the_lambda_runtime_only(tmp_path: Path) -> None:
+    libraries = [path.name for path in build(tmp_path, "aarch64-manylinux_2_28").rglob("*.cpython-*.so")]
+    assert any(name.startswith("_pydantic_core") for name in libraries)
+    assert [name for name in libraries if "cpython-313-aarch64" not in name] == []
+
+
+def test_layer_carries_the_job_scripts_the_models_and_the_commit(layer: Path) -> None:
+    assert (layer / "processing" / "preprocess.py").is_file()
+    assert (layer / "models" / "used-cars" / "model.yaml").is_file()
+    assert (layer / "commit.txt").read_text().strip()
+    assert not list(layer.rglob("__pycache__"))
+
+
+def test_building_twice_gives_the_same_files(layer: Path, tmp_path: Path) -> None:
+    again = build(tmp_path, "")
+    assert _contents(again) == _contents(layer)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
