@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from perennial import configuration, naming
-from tools import asl, cfn
+from tools import asl, aws_api, cfn
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "template.yaml").read_text()
@@ -54,7 +54,7 @@ def arn_of(name: str) -> dict[str, Any]:
 
 
 def rendered(value: Any, given: Mapping[str, str]) -> Any:
-    """Evaluate Ref, Sub, Join and If over parameters, as CloudFormation would."""
+    """Evaluate Ref, Sub, Join, Select and If over parameters, as CloudFormation would."""
     if isinstance(value, list):
         return [item for item in (rendered(v, given) for v in value) if item is not None]
     if not isinstance(value, dict) or len(value) != 1:
@@ -64,6 +64,8 @@ def rendered(value: Any, given: Mapping[str, str]) -> Any:
         return None if argument == "AWS::NoValue" else given[argument]
     if name == "Fn::Join":
         return argument[0].join(rendered(argument[1], given))
+    if name == "Fn::Select":
+        return rendered(argument[1], given).split(",")[argument[0]]
     if name == "Fn::If":
         return rendered(argument[1 if condition(argument[0], given) else 2], given)
     if name == "Fn::Sub":
@@ -239,6 +241,25 @@ def test_the_state_machine_may_pass_the_job_roles_and_no_other() -> None:
     assert statements["JobRoles"]["Resource"] == [arn_of(role) for role in JOB_ROLES]
     substitutions = properties("TrainModel")["DefinitionSubstitutions"]
     assert [v for k, v in substitutions.items() if k.endswith("RoleArn")] == [arn_of(role) for role in JOB_ROLES]
+
+
+def test_the_state_machine_may_do_what_its_states_do_and_no_more() -> None:
+    statements = ROLES["TrainModelRole"]["Policies"][0]["PolicyDocument"]["Statement"]
+    actions = [
+        action for s in statements for action in (s["Action"] if isinstance(s["Action"], list) else [s["Action"]])
+    ]
+    needed = {"sagemaker:AddTags", "lambda:InvokeFunction"}  # everything that is created is tagged
+    for _, body in asl.states(
+        asl.parse(asl.substituted((ROOT / "statemachines" / "train_model.asl.json").read_text()))
+    ):
+        resource = body.get("Resource", "arn:aws:states:::lambda:invoke")
+        call = aws_api.call(resource)
+        if call.service.service_name != "lambda":
+            needed.add(f"{call.service.service_name}:{call.operation}")
+        if call.pattern == ".sync":
+            needed |= {f"sagemaker:{call.operation.replace('Create', verb)}" for verb in ("Describe", "Stop")}
+    assert {a for a in actions if a.split(":")[0] in ("sagemaker", "ssm", "lambda")} == needed
+    assert len(actions) == len(set(actions))
 
 
 def test_the_state_machine_may_call_the_functions_that_it_names_and_no_other() -> None:
