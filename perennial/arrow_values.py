@@ -8,6 +8,9 @@ import pyarrow.compute as pc
 from perennial.text_values import from_text
 from perennial.values import ARROW_TYPES, Parsed, finite, integers_from_floats, union
 
+UNITS_A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+FIRST_DAY, LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, counted from 1970-01-01
+
 
 def accepts(kind: str, arrow_type: pa.DataType) -> bool:
     """Whether a Parquet column of this type can hold a column of the definition's type."""
@@ -37,9 +40,7 @@ def from_arrow(kind: str, array: pa.Array) -> Parsed:
     if _is_text(array.type):
         return from_text(kind, pc.cast(array, pa.string()))
     if kind == "timestamp":
-        return Parsed(
-            pc.cast(pc.cast(array, pa.timestamp("us", _zone(array.type)), safe=False), pa.timestamp("us")), None
-        )
+        return _timestamp_from_arrow(array)
     if pa.types.is_boolean(array.type):
         return Parsed(array, None)
     if kind == "integer" and pa.types.is_integer(array.type) and array.type != pa.uint64():
@@ -48,8 +49,16 @@ def from_arrow(kind: str, array: pa.Array) -> Parsed:
     return {"float": Parsed, "integer": integers_from_floats, "boolean": _boolean_from_float}[kind](*numbers)
 
 
-def _zone(arrow_type: pa.DataType) -> str | None:
-    return arrow_type.tz if pa.types.is_timestamp(arrow_type) else None
+def _timestamp_from_arrow(array: pa.Array) -> Parsed:
+    """Return times as UTC; those in no year from 1 to 9999, which Python's calendar does not hold, are invalid."""
+    is_time = pa.types.is_timestamp(array.type)
+    a_day = UNITS_A_DAY[array.type.unit] if is_time else 1 if pa.types.is_date32(array.type) else UNITS_A_DAY["ms"]
+    counts = pc.cast(pc.cast(array, pa.int32()) if pa.types.is_date32(array.type) else array, pa.int64())
+    first, last = max(FIRST_DAY * a_day, -(2**63)), min((LAST_DAY + 1) * a_day, 2**63) - 1
+    sound = pc.and_(pc.greater_equal(counts, first), pc.less_equal(counts, last))
+    in_microseconds = pa.timestamp("us", array.type.tz if is_time else None)
+    times = pc.cast(pc.if_else(sound, array, None), in_microseconds, safe=False)
+    return Parsed(pc.cast(times, ARROW_TYPES["timestamp"]), pc.fill_null(pc.invert(sound), False))
 
 
 def _boolean_from_float(values: pa.Array, invalid: pa.BooleanArray | None) -> Parsed:

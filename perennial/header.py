@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from perennial.contract import Column
 from perennial.values import DataError, shown
+
+MAX_CANDIDATES = 200  # looked at for a column that may have been renamed
 
 
 class FileError(DataError):
@@ -17,9 +20,10 @@ class FileError(DataError):
 def check_header(name: str, header: list[str], columns: Sequence[Column]) -> None:
     """Raise FileError when a header is not the definition's columns, in any order."""
     expected = [column.name for column in columns]
-    missing = [column for column in expected if column not in header]
-    extra = [column for column in header if column not in expected]
-    repeated = sorted({column for column in header if header.count(column) > 1})
+    counts = Counter(header)
+    missing = [column for column in expected if column not in counts]
+    extra = [column for column in counts if column not in expected]
+    repeated = [column for column, count in counts.items() if count > 1]
     if not (missing or extra or repeated):
         return
     hint = _separator_hint(header, expected)
@@ -56,7 +60,7 @@ def _column_problems(missing: list[str], extra: list[str], repeated: list[str]) 
 
 def _alike(column: str, candidates: Sequence[str]) -> str | None:
     """Return the candidate that looks like a column under another spelling."""
-    spelled = {_spelling(candidate): candidate for candidate in candidates}
+    spelled = {_spelling(candidate): candidate for candidate in candidates[:MAX_CANDIDATES]}
     close = difflib.get_close_matches(_spelling(column), list(spelled), n=1, cutoff=0.75)
     prefixed = [spelling for spelling in spelled if spelling.startswith(_spelling(column) + " ")]
     return spelled[(close or prefixed)[0]] if close or prefixed else None

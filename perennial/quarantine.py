@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from perennial.contract import Checked, Contract, Violation
 from perennial.csvfile import Batch, RaggedRow
@@ -74,8 +75,8 @@ class Quarantine:
             f"({'; '.join(rule['examples'][: MAX_EXAMPLES if position == 0 else 1])})"
             for position, rule in enumerate(rules[:RULES_IN_MESSAGE])
         ]
-        more = [f"{len(rules) - RULES_IN_MESSAGE} more rules"] if len(rules) > RULES_IN_MESSAGE else []
-        return ". ".join([*texts, *more])
+        more = len(rules) - RULES_IN_MESSAGE
+        return ". ".join([*texts, *([f"{more} more {'rule' if more == 1 else 'rules'}"] if more > 0 else [])])
 
     def _count(self, file: str, batch: Batch, violation: Violation) -> None:
         rule = (violation.column.name, violation.rule)
@@ -99,9 +100,10 @@ class Quarantine:
             values = _values(batch.table, violation.column.name, rows)
             for position, value in zip(rows.tolist(), values, strict=True):
                 reasons[position].append(violation.reason(value))
-        records = batch.table.take(pa.array(positions)).to_pylist()
+        names = batch.table.schema.names
+        records = zip(*(_values(batch.table, name, positions) for name in names), strict=True)
         for number, why, record in zip(batch.row_numbers(positions).tolist(), reasons.values(), records, strict=True):
-            self._write(file, number, why, record)
+            self._write(file, number, why, dict(zip(names, record, strict=True)))
 
     def _add_ragged(self, file: str, ragged: RaggedRow) -> None:
         self._rows_of_file[file] += 1
@@ -121,8 +123,12 @@ class Quarantine:
 
 
 def _values(table: pa.RecordBatch, column: str, positions: Any) -> list[Any]:
-    values: list[Any] = table.column(column).take(pa.array(positions)).to_pylist()
-    return values
+    values = table.column(column).take(pa.array(positions))
+    try:
+        as_python: list[Any] = values.to_pylist()
+    except (ValueError, OverflowError):  # a time that Python's calendar does not hold
+        as_python = pc.cast(values, pa.string()).to_pylist()
+    return as_python
 
 
 def _shortened(value: Any) -> Any:

@@ -97,7 +97,7 @@ def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any
         raise DataError(
             f"{quarantine.rows:,} of {report.rows_read:,} rows ({share:.2%}) break the data contract; "
             f"allowed are {allowed:.2%} (quality.max_invalid_share). {quarantine.summary()}. "
-            "All of them are in the quarantine folder of the run"
+            f"{report.rows_written_to_quarantine:,} of them are in the quarantine folder of the run"
         )
     if report.rows_used < quality["min_rows"]:
         raise DataError(

@@ -16,6 +16,8 @@ from perennial.report import Report
 from perennial.split import SETS, TEST, TRAIN, VALIDATION, Sets
 from perennial.values import to_text
 
+FEATURES_AT_ONCE = 8_000_000  # bounds the memory of encoding where there are many categories
+
 
 @contextmanager
 def spill_writer(path: Path) -> Iterator[Callable[[pa.Table], None]]:
@@ -81,7 +83,7 @@ class SetWriter:
             return csv_lines([label, *encoder.fields(rows.select(self._features))])
 
         for number, rows in rows_of_sets(self._spill, self._sets, tuple(writers)):
-            _write(writers[number], rows, encoded)
+            _write(writers[number], rows, encoded, max(1, FEATURES_AT_ONCE // len(encoder.feature_names)))
         for writer in writers.values():
             writer.close()
 
@@ -89,11 +91,13 @@ class SetWriter:
         return PartWriter(self._folder / name, suffix, self._rows_per_part, header)
 
 
-def _write(writer: PartWriter, rows: pa.Table, render: Callable[[pa.Table], memoryview]) -> None:
+def _write(
+    writer: PartWriter, rows: pa.Table, render: Callable[[pa.Table], memoryview], at_once: int = 1 << 20
+) -> None:
     """Write rows, each in the part where there is room for it."""
     start = 0
     while start < rows.num_rows:
-        part = rows.slice(start, writer.room)
+        part = rows.slice(start, min(writer.room, at_once))
         writer.write(part.num_rows, render(part))
         start += part.num_rows
 

@@ -50,6 +50,7 @@ def _read_parquet(path: Path, columns: Sequence[Column]) -> Iterator[Batch]:
             first = 1
             for batch in file.iter_batches(BATCH_ROWS, columns=[column.name for column in columns], use_threads=False):
                 ordered = batch.select([column.name for column in columns])
+                ordered.validate(full=True)  # texts are UTF-8
                 yield Batch(ordered, partial(np.add, first))
                 first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
