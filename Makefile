@@ -10,7 +10,7 @@ GROUPS := layer dev image data sam cli
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV): requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Perennial needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 demo")'
@@ -69,6 +69,17 @@ demo: deploy-local ## Drop data, follow the run, see the model answer: everythin
 .PHONY: explain
 explain: ## From the endpoint that serves back to the data versions (local cloud; AWS: make explain LOCAL= STACK=name)
 	@$(LOCAL) $(BIN)/python -m tools.explain $(STACK)
+
+.PHONY: deploy
+deploy: install ## Build and deploy to AWS: make deploy ENV=dev (staging, prod), with your credentials
+	@.venvs/sam/bin/sam build
+	@.venvs/sam/bin/sam deploy --config-env $(ENV)
+ENV ?= dev
+
+.PHONY: bench
+bench: install ## Time and memory of preprocessing and analysis, against the floor and against pandas
+	@$(BIN)/python -m bench.bench_preprocess
+	@.venvs/image/bin/python bench/bench_statistics.py
 
 .PHONY: test
 test: install ## Run every test
