@@ -11,11 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from localcloud import mailbox, process
+from localcloud import faults, mailbox, process
 from localcloud.engine import DEFAULT_PORT, Settings, environment, variables
 
 DEFAULT_STATE = ".local"
 _POLL_SECONDS = 0.5
+_SAYS = {
+    "raise": "the program raises an exception",
+    "kill": "the program is killed",
+    "hang": "the program never ends by itself",
+    "lose-output": "what it made is not there when it has ended",
+    "lose-metrics": "a training job reports no metrics",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
-    except process.ProcessError as error:
+    except (process.ProcessError, faults.FaultError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -61,7 +68,33 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("group", nargs="?", help="log group, or the end of its name")
     logs.add_argument("--follow", action="store_true", help="go on as lines arrive; Ctrl-C ends it")
     logs.add_argument("--server", action="store_true", help="the log of the local cloud itself")
+    _add_faults(add("faults", _faults, "make something fail on purpose, list what will, or clear (docs/faults.md)"))
     return parser
+
+
+def _add_faults(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("add", "list", "clear"))
+    parser.add_argument(
+        "target",
+        nargs="?",
+        help="add: sagemaker:<Operation>, task:<service>:<action>, function:<name>, job:<part of the name>, endpoint; "
+        "clear: the number of a fault, or nothing for all",
+    )
+    effects = parser.add_mutually_exclusive_group()
+    effects.add_argument("--error", metavar="NAME", help="fail with this error: an API's, a function's or a task's")
+    effects.add_argument("--exit-code", type=int, metavar="N", help="job: the program ends with this code")
+    effects.add_argument("--answer", metavar="TEXT", help="job: each record of a transform is answered so")
+    effects.add_argument("--delay", type=float, metavar="SECONDS", help="take so much longer, and then work")
+    for flag in ("raise", "kill", "hang", "lose-output", "lose-metrics"):
+        effects.add_argument(f"--{flag}", dest="effect", action="store_const", const=flag, help=f"job: {_SAYS[flag]}")
+    for flag in ("timeout", "throttle"):
+        effects.add_argument(f"--{flag}", dest="effect", action="store_const", const=flag, help="function")
+    for flag in ("creation-fails", "update-rolls-back", "answers-wrongly"):
+        effects.add_argument(f"--{flag}", dest="effect", action="store_const", const=flag, help="endpoint")
+    parser.add_argument("--message", default="", help="the error's text, or what the job says about itself")
+    parser.add_argument("--after", action="store_true", help="function: it works, and its answer is lost")
+    parser.add_argument("--name", default="*", metavar="GLOB", help="only what has this name (default: any)")
+    parser.add_argument("--times", default="1", metavar="N", help="how often, or 'always' (default: 1)")
 
 
 def _add_place(parser: argparse.ArgumentParser, state: Any, port: Any) -> None:
@@ -233,6 +266,51 @@ def _log_group(client: Any, group: str, follow: bool) -> int:
         if not follow:
             return 0
         time.sleep(_POLL_SECONDS)
+
+
+def _faults(arguments: argparse.Namespace) -> int:
+    running = process.describe(arguments.state)
+    if not running:
+        raise process.ProcessError(f"No local cloud runs from {arguments.state}; python -m localcloud up starts it.")
+    client = faults.Client(variables(running["port"])["AWS_ENDPOINT_URL"])
+    if arguments.action == "add":
+        number = client.add(arguments.target or "", **_asked(arguments))
+        print(f"fault {number}: {_told(next(fault for fault in client.listed() if fault['id'] == number))}")
+    elif arguments.action == "clear":
+        if arguments.target and not arguments.target.isdecimal():
+            raise faults.FaultError(f"{arguments.target!r} is no number of a fault; see faults list")
+        print(f"{client.clear(int(arguments.target) if arguments.target else None)} cleared")
+    else:
+        for fault in client.listed():
+            print(f"{fault['id']:>4}  fired {fault['fired']} of {fault['times']:<7} {_told(fault)}")
+    return 0
+
+
+def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the flags say, as members of a fault."""
+    given = {
+        "error": arguments.error,
+        "exit": arguments.exit_code,
+        "answer": arguments.answer,
+        "delay": arguments.delay,
+    }
+    effect, value = next(
+        ((name, value) for name, value in given.items() if value is not None), (arguments.effect, None)
+    )
+    if effect is None:
+        raise faults.FaultError("say what is to happen, for example --error ThrottlingException; see faults --help")
+    member = faults.NEEDS.get(effect)
+    times = int(arguments.times) if arguments.times.isdecimal() else arguments.times
+    common = {"name": arguments.name, "times": times, "message": arguments.message, "after": arguments.after}
+    return {"effect": effect, **common, **({member: value} if member else {})}
+
+
+def _told(fault: dict[str, Any]) -> str:
+    """A fault in one line."""
+    details = {name: fault[name] for name in ("error", "exit_code", "seconds", "answer", "message") if name in fault}
+    said = ", ".join(f"{name} {value!r}" for name, value in details.items())
+    where = "" if fault["name"] == "*" else f" ({fault['name']})"
+    return f"{fault['operation']}{where}: {fault['effect']}{f', {said}' if said else ''}"
 
 
 def _server_log(path: Path, follow: bool) -> int:

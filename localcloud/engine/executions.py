@@ -18,10 +18,14 @@ import contextvars
 import copy
 import json
 import logging
+import os
 import threading
+import uuid
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
+from localcloud import faults
 from localcloud.engine import execution_logs, scopes
 from localcloud.engine.seams import replace
 
@@ -33,6 +37,8 @@ _PAYLOAD_LIMIT_BYTES = 256 * 1024
 _UNCATCHABLE = frozenset({"States.Runtime", "States.DataLimitExceeded"})
 _MAXIMUM_TIMEOUT_SECONDS = 99_999_999
 _history = threading.RLock()
+_in_wait_state: ContextVar[bool] = ContextVar("in_wait_state", default=False)
+_previous_event: ContextVar[int] = ContextVar("previous_event", default=0)
 _interrupted: list[tuple[str, str, str]] = []
 log = logging.getLogger("localcloud.executions")
 
@@ -53,6 +59,7 @@ def register(changed: Callable[[], None]) -> None:
         "_run_map_items": _make_run_map_items,
         "_run_sub_machine": lambda _: _run_branch,
         "_scaled_sleep": lambda _: _scaled_sleep,
+        "_execute_wait": _make_execute_wait,
         "_error_matches": _make_error_matches,
         "_restore_state": _make_restore_state,
     }.items():
@@ -72,6 +79,7 @@ def _run_execution(exec_arn: str) -> None:
         return
     with scopes.enter(execution):
         clock = _start_clock(execution)
+        _previous_event.set(len(execution["events"]))
         try:
             _log(execution, execution["events"][0])
             _succeed(execution, _walk(execution))
@@ -175,12 +183,17 @@ def _make_fail_execution(original: Handler) -> Handler:
 
 def _make_add_event(original: Handler, changed: Callable[[], None]) -> Handler:
     def add_event(execution: JsonObject, event_type: str, details: JsonObject | None = None) -> Any:
-        """Number events under a lock (branches write at once); after the end, only the end itself is recorded."""
+        """Number events under a lock (branches write at once); after the end, only the end itself is recorded.
+
+        The previous event is that of the same branch, so that a history can be read along each of them.
+        """
         with _history:
             if execution.get("status", "RUNNING") != "RUNNING" and not event_type.startswith("Execution"):
                 return {}
             changed()
             event = original(execution, event_type, details)
+            event["previousEventId"] = _previous_event.get()
+            _previous_event.set(event["id"])
         _log(execution, event)
         return event
 
@@ -208,7 +221,11 @@ def _make_execute_task(original: Handler) -> Handler:
 def _make_invoke_resource(original: Handler) -> Handler:
     def invoke_resource(resource: str, input_data: Any) -> Any:
         scopes.leave_if_ended()
-        result = original(resource, input_data)
+        _strike(resource)
+        try:
+            result = original(resource, input_data)
+        except _sfn()._ExecutionError as error:
+            raise _as_invocation_error(error) from error
         scopes.leave_if_ended()
         if len(json.dumps(result)) > _PAYLOAD_LIMIT_BYTES:
             raise _sfn()._ExecutionError(
@@ -219,6 +236,36 @@ def _make_invoke_resource(original: Handler) -> Handler:
         return result
 
     return invoke_resource
+
+
+def _strike(resource: str) -> None:
+    """Fail or be slow as somebody has asked (docs/faults.md): tasks go by the name of their state machine."""
+    scope = scopes.current()
+    machine = (scope.execution or {}).get("stateMachineArn", "").rpartition(":")[2] if scope else ""
+    action = resource.partition(":states:::")[2].removeprefix("aws-sdk:").removesuffix(".sync")
+    fault = faults.take(f"task:{action}", machine)
+    if fault and fault.effect == "delay":
+        scopes.sleep(fault.seconds or 0)
+    elif fault:
+        raise _sfn()._ExecutionError(fault.error, fault.text)
+
+
+def _as_invocation_error(error: Any) -> Exception:
+    """What Lambda itself refuses (throttling), as Step Functions names it; errors of functions stay as they are.
+
+    Source: Step Functions Developer Guide, "Handle transient Lambda service exceptions".
+    """
+    sfn = _sfn()
+    try:
+        said = json.loads(error.cause)
+    except ValueError:
+        said = None
+    if error.error != "Lambda.Unknown" or not isinstance(said, dict) or "__type" not in said:
+        return error  # type: ignore[no-any-return]
+    status = 429 if said["__type"] == "TooManyRequestsException" else 500
+    cause = f"{said.get('message', '')} (Service: Lambda, Status Code: {status}, Request ID: {uuid.uuid4()})"
+    refused: Exception = sfn._ExecutionError(f"Lambda.{said['__type']}", cause)
+    return refused
 
 
 def _make_invoke_resource_with_timeout(original: Handler) -> Handler:
@@ -346,7 +393,21 @@ def _perform(
 
 
 def _scaled_sleep(seconds: float) -> None:
-    scopes.sleep(seconds * _sfn()._SFN_WAIT_SCALE)
+    """The pause of a Wait state, or the one before a retry, which LOCALCLOUD_RETRY_SCALE shortens (0.01: a minute is
+    0.6 seconds), so that what AWS would wait out for hours can be tried here."""
+    scale = _sfn()._SFN_WAIT_SCALE if _in_wait_state.get() else float(os.environ.get("LOCALCLOUD_RETRY_SCALE", "1"))
+    scopes.sleep(seconds * scale)
+
+
+def _make_execute_wait(original: Handler) -> Handler:
+    def execute_wait(*arguments: Any) -> Any:
+        token = _in_wait_state.set(True)
+        try:
+            return original(*arguments)
+        finally:
+            _in_wait_state.reset(token)
+
+    return execute_wait
 
 
 def _make_error_matches(original: Handler) -> Handler:

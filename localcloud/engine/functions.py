@@ -11,6 +11,7 @@ import time
 from contextvars import ContextVar
 from typing import Any
 
+from localcloud import faults
 from localcloud.engine.seams import SeamError, replace
 
 JsonObject = dict[str, Any]
@@ -64,13 +65,40 @@ def _make_invoke(original: Any) -> Any:
 def _make_execute_function_warm(original: Any) -> Any:
     def execute_function_warm(func: JsonObject, event: Any, request_id: str) -> JsonObject:
         _last_error.set(None)
+        config = func.get("config") or func
+        fault = faults.take(f"function:{config.get('FunctionName')}", str(config.get("FunctionName")))
+        if fault and not fault.after and fault.effect != "delay":
+            return _failed(fault, config, request_id)
+        if fault and fault.effect == "delay":
+            time.sleep(fault.seconds or 0)
         result: JsonObject = original(func, event, request_id)
+        if fault and fault.after:
+            return _failed(fault, config, request_id)
         if result.get("error"):
             result["body"] = body = _last_error.get() or _init_error(result.get("body"))
             result["log"] = result.get("log") or f"[ERROR] {body['errorType']}: {body['errorMessage']}"
         return result
 
     return execute_function_warm
+
+
+def _failed(fault: faults.Fault, config: JsonObject, request_id: str) -> JsonObject:
+    """How an invocation ends that was asked to fail (docs/faults.md): as the Lambda service reports it, or a function.
+
+    Source: Lambda Developer Guide, "Invoke", errors; Step Functions Developer Guide, "Handling errors", Lambda errors.
+    """
+    kind, message = fault.error, fault.text
+    if fault.effect == "throttle":
+        kind, message = "Lambda.TooManyRequestsException", fault.message or "Rate Exceeded."
+    if kind.startswith("Lambda."):
+        return {"body": {"__type": kind.removeprefix("Lambda."), "message": message}, "error": True, "log": ""}
+    if fault.effect == "timeout":
+        seconds = float(config.get("Timeout", 3))
+        kind, message = "Sandbox.Timedout", f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds"
+        body: JsonObject = {"errorType": kind, "errorMessage": message}
+    else:
+        body = {"errorMessage": message, "errorType": kind, "requestId": request_id, "stackTrace": []}
+    return {"body": body, "error": True, "log": f"[ERROR] {kind}: {message}"}
 
 
 def _init_error(body: Any) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from localcloud import faults
 from localcloud.engine import HOST, Settings, process_environment, scopes, seams
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
 
@@ -139,6 +140,9 @@ class _Server:
             await app(scope, receive, self._around_lifespan(send))
         elif scope["type"] == "http" and scope["path"] == STATUS_PATH:
             await _send_json(send, await asyncio.to_thread(self._status))
+        elif scope["type"] == "http" and scope["path"].startswith(faults.PATH):
+            status, document = faults.answer_http(scope["method"], scope["path"], await _body(receive))
+            await _send_json(send, document, status)
         else:
             await app(scope, receive, send)
             if _may_change_state(scope):
@@ -245,7 +249,16 @@ def _listens(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-async def _send_json(send: Send, document: dict[str, Any]) -> None:
+async def _body(receive: Receive) -> bytes:
+    """The whole body of a small request."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    return body
+
+
+async def _send_json(send: Send, document: dict[str, Any], status: int = 200) -> None:
     headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(document).encode()})

@@ -10,21 +10,25 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from localcloud import faults
 
 from . import capture, events, listing, models, requests, tags, undelivered
 from .aws import Aws
 from .context import now
 from .errors import AwsError, JobFailedError, invalid, unsupported
 from .fleet import LOG_GROUP, Fleet, Variant
-from .runtime import INVOCATION_TIMEOUT_SECONDS, InvocationTimeoutError, ModelServer, Reply
+from .runtime import INVOCATION_TIMEOUT_SECONDS, InvocationTimeoutError, ModelServer, Reply, container_names
 from .store import Document, Store
 
 __all__ = ["Endpoints", "ModelServer", "Reply"]
@@ -35,6 +39,7 @@ LARGEST_BODY_BYTES = 6_291_456
 _MAX_FAILURE_REASON = 1024
 _READY = ("InService", "Updating", "RollingBack", "SystemUpdating")
 _RESTORE_SECONDS = 60.0
+_NUMBER = re.compile(rb"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 _logger = logging.getLogger(__name__)
 
 Send = Callable[[str, list[str], Document], None]
@@ -223,6 +228,8 @@ class Endpoints:
             )
         except InvocationTimeoutError as error:
             reply = Reply(0, {}, str(error).encode(), error.container)
+        if fault := faults.take("endpoint", request["EndpointName"], "answers-wrongly"):
+            reply = replace(reply, body=fault.answer.encode() or _NUMBER.sub(b"0", reply.body))
         answered = time.perf_counter()
         request_id = str(uuid.uuid4())
         if reply.succeeded and variant.capture is not None:
@@ -283,6 +290,7 @@ class Endpoints:
 
     def _start_first(self, name: str, plan: Document) -> None:
         try:
+            _strike(name, plan, "creation-fails")
             fleet = self._started(name, plan)
         except JobFailedError as error:
             self._finish(name, "Failed", {"FailureReason": _reason(error)})
@@ -311,6 +319,7 @@ class Endpoints:
     def _replace(self, name: str, plan: Document, deployment: Document) -> None:
         """One blue/green deployment, all at once."""
         try:
+            _strike(name, plan, "update-rolls-back")
             fleet = self._started(name, plan)
         except JobFailedError as error:
             if not self._closing.is_set():
@@ -454,6 +463,20 @@ class Endpoints:
         if "PendingDeploymentSummary" in document:
             pending = _milliseconds(document["PendingDeploymentSummary"])
             self._send(DEPLOYMENT_EVENT, [arn], detail | {"PendingDeploymentSummary": pending})
+
+
+def _strike(name: str, plan: Document, failure: str) -> None:
+    """Be slow, or fail, as somebody has asked (docs/faults.md). Raises JobFailedError, with AWS's text."""
+    if fault := faults.take("endpoint", name, "delay"):
+        time.sleep(fault.seconds or 0)
+    if fault := faults.take("endpoint", name, failure):
+        variant = plan["Variants"][0]
+        raise JobFailedError(
+            fault.message
+            or f"The {container_names(variant['Containers'])[0]} container for production variant "
+            f"{variant['Variant']['VariantName']} did not pass the ping health check. Please check CloudWatch logs for "
+            "this endpoint."
+        )
 
 
 def _check_deployment(deployment: Document) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from .errors import AwsError
+from .service import strike
 
 if TYPE_CHECKING:
     from .service import SageMakerService
@@ -35,7 +36,9 @@ def _answer(service: SageMakerService, method: str, path: str, headers: dict[str
     try:
         invocation = _INVOCATION.fullmatch(path)
         if invocation and method == "POST":
-            return service.endpoints.invoke_http(unquote(invocation["name"]), body, headers)
+            name = unquote(invocation["name"])
+            strike("InvokeEndpoint", {"EndpointName": name})
+            return service.endpoints.invoke_http(name, body, headers)
         return _json(200, service.handle(_operation(method, path, headers), _document(body)))
     except AwsError as error:
         return _refusal(error)

@@ -9,14 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from localcloud.faults import Fault
+
 from .aws import Aws, LogStream
 from .context import Context
-from .errors import JobStoppedError
+from .errors import JobFailedError, JobStoppedError
 from .process import ContainerProcess, Exit
 from .store import Document
 
 _OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
 _CLOCK = time.monotonic
+_PROGRAMS = {
+    "raise": "raise RuntimeError({message!r})",
+    "exit": "raise SystemExit({code})",
+    "kill": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    "hang": "import time; time.sleep(10**8)",
+}
 
 
 @dataclass
@@ -31,6 +39,8 @@ class JobRun:
     """The endpoint under the job's role."""
     context: Context
     log: LogStream
+    fault: Fault | None = None
+    """What was asked to go wrong with this job (docs/faults.md)."""
     started: float = field(default_factory=_CLOCK)
     _stop: threading.Event = field(default_factory=threading.Event)
     _on_stop: list[Callable[[], None]] = field(default_factory=list)
@@ -95,11 +105,35 @@ class JobRun:
         self, argv: list[str], environment: dict[str, str], on_line: Callable[[str], None] | None = None
     ) -> Exit:
         """Run a program with the container's environment until it ends, is stopped, or its time is up."""
-        process = ContainerProcess(
-            argv, self.directory, self._base_environment() | environment, self.context.stop_grace_seconds
-        )
+        program, variables = self._faulty_program() or argv, self._base_environment() | environment
+        process = ContainerProcess(program, self.directory, variables, self.context.stop_grace_seconds)
         self.on_stop(process.stop, process.kill)
         return process.run(on_line or self.write_log, self.seconds_left(), self._note_process)
+
+    def has_fault(self, *effects: str) -> Fault | None:
+        """The job's fault, if it is one of these."""
+        return self.fault if self.fault and self.fault.effect in effects else None
+
+    def fail_without_program(self) -> None:
+        """The faults of a program, for a job that runs none of its own (transform: the containers are the model's)."""
+        if self.has_fault("hang"):
+            self._stop.wait()
+            raise JobStoppedError
+        if fault := self.has_fault(*_PROGRAMS):
+            self.write_log(fault.message or f"the container ended: {fault.effect}")
+            raise JobFailedError("AlgorithmError: See job logs for more information")
+
+    def _faulty_program(self) -> list[str] | None:
+        """What runs instead of the job's program when that is to fail: a program that really does so."""
+        fault = self.has_fault(*_PROGRAMS)
+        if fault is None:
+            return None
+        if fault.effect == "exit" and fault.message:
+            # Where a processing job says what is wrong, and where a training job does.
+            for name in ("message", "failure"):
+                (self.root / "output" / name).write_text(fault.message, "utf-8")
+        program = _PROGRAMS[fault.effect].format(code=fault.exit_code, message=fault.text)
+        return [str(self.context.image_python), "-c", program]
 
     def _note_process(self, pid: int) -> None:
         (self.directory / "pid").write_text(str(pid), "utf-8")

@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
+from localcloud import faults
+
 from . import events, listing, requests, tags
 from .aws import LogStream
 from .context import Context, now
@@ -195,6 +197,7 @@ class Jobs(ABC):
         try:
             self.set_members(run.name, **{f"{self.noun.removesuffix('Job')}StartTime": now()})
             run.raise_if_stopped()
+            run.fault = faults.take(f"job:{run.name}", run.name)
             self.execute(run)
         except JobStoppedError:
             return "Stopped", None

@@ -73,7 +73,8 @@ class ProcessingJobs(Jobs):
             _prepare_outputs(run, mirrors)
             exit_ = run.run_container(self._command(run, command), _environment(run))
             message = self._publish_message(run)
-        _upload_outputs(run)
+        if not run.has_fault("lose-output"):
+            _upload_outputs(run)
         _conclude(exit_, message)
 
     def _command(self, run: JobRun, command: list[str]) -> list[str]:

@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+
+from localcloud import faults
 
 from . import requests
 from .aws import AssumeRole, Aws, PutEvent
@@ -25,6 +29,20 @@ from .training import TrainingJobs
 from .transform import TransformJobs
 
 Operation = Callable[[Document], Document]
+_VERB = re.compile(r"^(Create|Describe|Update|Stop|Delete|Invoke)")
+
+
+def strike(operation: str, request: Document) -> None:
+    """Fail or be slow as somebody has asked (docs/faults.md). A call goes by the name of the resource it is about."""
+    noun = _VERB.sub("", operation)
+    name = request.get(f"{noun}Name") or request.get("EndpointName") or ""
+    fault = faults.take(f"sagemaker:{operation}", str(name))
+    if fault is None:
+        return
+    if fault.effect == "delay":
+        time.sleep(fault.seconds or 0)
+    else:
+        raise AwsError(fault.error, fault.text, fault.status)
 
 
 class SageMakerService:
@@ -84,7 +102,12 @@ class SageMakerService:
         self.endpoints.stop()
 
     def handle(self, operation: str, request: Document) -> Document:
-        """Answer one operation; raises AwsError when it is refused."""
+        """Answer one operation; raises AwsError when it is refused, or when a fault strikes."""
+        strike(operation, request)
+        return self.answer(operation, request)
+
+    def answer(self, operation: str, request: Document) -> Document:
+        """Answer one operation without faults: what the local cloud asks itself."""
         answer = self._operations.get(operation)
         if answer is None:
             raise AwsError(

@@ -91,7 +91,7 @@ def _wait(service: SageMakerService, noun: str, arguments: Document, should_stop
     changed = service.context.changed
     while True:
         with changed:
-            description = service.handle(f"Describe{noun}", name)
+            description = service.answer(f"Describe{noun}", name)
             if description[f"{noun}Status"] in TERMINAL:
                 break
             changed.wait(_WAIT_SECONDS)
@@ -109,7 +109,7 @@ def _wait(service: SageMakerService, noun: str, arguments: Document, should_stop
 
 def _stop(service: SageMakerService, noun: str, name: Document) -> None:
     try:
-        service.handle(f"Stop{noun}", name)
+        service.answer(f"Stop{noun}", name)
     except AwsError as error:
         if "is in status" not in error.message:  # it has ended in this moment
             raise map_error(error) from error

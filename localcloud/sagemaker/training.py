@@ -127,7 +127,7 @@ class TrainingJobs(Jobs):
         command = [str(self.context.image_python), str(script), "--root", str(run.root)]
         exit_ = run.run_container(command, _environment(run), on_line)
         metrics.publish()
-        if metrics.final:
+        if metrics.final and not run.has_fault("lose-metrics"):
             self.set_members(run.name, FinalMetricDataList=metrics.final)
         return exit_
 
@@ -309,7 +309,8 @@ def _upload(run: JobRun, folder: Path, prefix: str, name: str) -> str:
         return f"{prefix}/{name}/"
     archive = run.directory / f"{name}.tar.gz"
     make_tar(folder, archive)
-    run.aws.upload(archive, f"{prefix}/{name}.tar.gz", _kms_key_id(run))
+    if not run.has_fault("lose-output"):
+        run.aws.upload(archive, f"{prefix}/{name}.tar.gz", _kms_key_id(run))
     return f"{prefix}/{name}.tar.gz"
 
 

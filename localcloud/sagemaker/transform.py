@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -95,6 +96,7 @@ class TransformJobs(Jobs):
 
     def execute(self, run: JobRun) -> None:
         job = run.description
+        run.fail_without_program()
         source = job["TransformInput"]["DataSource"]["S3DataSource"]
         objects = list_source(run.aws, source["S3Uri"], source["S3DataType"], self.role(job))
         containers = [_with_batch_environment(container, job) for container in job["Model"]["Containers"]]
@@ -133,6 +135,8 @@ class _Scorer:
         with target.open("wb") as sink:
             for answer in self._answers(source, name):
                 sink.write(assembled(answer, self._output["AssembleWith"]))
+        if self._run.has_fault("lose-output"):
+            return
         with uploading():
             uri = f"{self._output['S3OutputPath'].rstrip('/')}/{item.relative}.out"
             self._run.aws.upload(target, uri, self._output.get("KmsKeyId") or None, self._output.get("Accept"))
@@ -166,7 +170,8 @@ class _Scorer:
             if reply.status < 500 or attempt == self._retries:
                 break
         if reply.succeeded:
-            return reply.body
+            fault = self._run.has_fault("answer")
+            return re.sub(rb"[^\n]+", lambda _: fault.answer.encode(), reply.body) if fault else reply.body
         self._run.raise_if_stopped()
         for line in _refusal(reply):
             self._log.write(f"{name}: {line}")

@@ -38,6 +38,8 @@ class Service:
         status = self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
         return {"TransformJobName": "t", "TransformJobArn": "arn:t", "TransformJobStatus": status, "CreationTime": 1.5}
 
+    answer = handle
+
 
 def run(service: Service, should_stop: Any = lambda: False, **members: Any) -> dict[str, Any]:
     return run_task(service, SYNC, {**REQUEST, **members}, should_stop)  # type: ignore[arg-type]

@@ -1,0 +1,259 @@
+"""Faults on purpose: which operation, job, function or endpoint fails, how, and how often. docs/faults.md is the guide.
+
+A fault waits for what it matches, strikes `times` times, and then lets everything through again. Faults live in the
+memory of the local cloud: a restart forgets them. Nothing here strikes unless somebody has asked for it.
+
+The hooks are one line each at the places where requests pass: `take` there says whether a fault strikes. This module
+knows no other part of the local cloud, so every part may import it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from fnmatch import fnmatchcase
+from typing import Any
+
+PATH = "/_localcloud/faults"
+ALWAYS = 0
+
+# What a fault may do, by the first word of its operation.
+EFFECTS = {
+    "sagemaker": ("error", "delay"),
+    "task": ("error", "delay"),
+    "function": ("error", "timeout", "throttle", "delay"),
+    "job": ("raise", "exit", "kill", "hang", "lose-output", "lose-metrics", "answer"),
+    "endpoint": ("creation-fails", "update-rolls-back", "answers-wrongly", "delay"),
+}
+NEEDS = {"error": "error", "delay": "seconds", "exit": "exit_code", "answer": "answer"}
+# Codes that AWS's services share have texts of their own; another code needs a message.
+TEXTS = {
+    "ThrottlingException": "Rate exceeded",
+    "ResourceLimitExceeded": "The account-level service limit for this resource is reached. Please use AWS Service "
+    "Quotas to request an increase for this quota.",
+    "AccessDeniedException": "The role is not authorized to perform this operation because no identity-based policy "
+    "allows it",
+    "InternalFailure": "The request processing has failed because of an unknown error, exception or failure.",
+    "ServiceUnavailable": "The request has failed due to a temporary failure of the server.",
+}
+STATUSES = {"InternalFailure": 500, "ServiceUnavailable": 503}
+
+
+class FaultError(ValueError):
+    """A fault that cannot be: the text says what is wrong and what is possible."""
+
+
+@dataclass
+class Fault:
+    """One fault.
+
+    operation  `sagemaker:<Operation>` an API call, whoever makes it; `task:<service>:<action>` a task of a state
+               machine; `function:<name>`; `job:<part of its name>`; `endpoint`. `*` stands for any.
+    effect     what happens; EFFECTS says which are possible for which operation
+    name       glob over the full name: of the resource that is asked for, of the state machine (task), of the function,
+               of the job, of the endpoint
+    times      how often it strikes; 0 is always
+    after      functions only: the function does its work, and its answer is lost
+    """
+
+    operation: str
+    effect: str
+    name: str = "*"
+    times: int = 1
+    error: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    seconds: float | None = None
+    answer: str = ""
+    after: bool = False
+    id: int = 0
+    fired: int = 0
+    last_fired: float | None = None
+
+    @property
+    def kind(self) -> str:
+        return self.operation.partition(":")[0]
+
+    @property
+    def text(self) -> str:
+        """The error's text: the one that was given, or AWS's."""
+        return self.message or TEXTS.get(self.error, "A fault was injected into the local cloud.")
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the error."""
+        return STATUSES.get(self.error, 400)
+
+    def matches(self, operation: str, name: str) -> bool:
+        """Whether this fault is meant; functions and jobs are known by a part of their names."""
+        if self.times != ALWAYS and self.fired >= self.times:
+            return False
+        if self.kind != operation.partition(":")[0] or not fnmatchcase(name, self.name):
+            return False
+        wanted = self.operation.partition(":")[2] or "*"
+        if self.kind in ("job", "function"):
+            return wanted == "*" or _has_part(name, wanted)
+        return fnmatchcase(operation.partition(":")[2], wanted)
+
+    def as_json(self) -> dict[str, Any]:
+        """What is set, and how often it fired."""
+        shown = {name: value for name, value in asdict(self).items() if value not in ("", None, False)}
+        return {**shown, "times": self.times or "always", "fired": self.fired}
+
+
+def _has_part(name: str, part: str) -> bool:
+    """`train` is a part of `cars-2026-train-0`, and `clean_up` of `cars-CleanUpFunction-1A2B`; `rain` of neither."""
+    words = re.sub(r"([a-z0-9])([A-Z])", r"\1-\2", name).lower()
+    wanted = re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")
+    return f"-{wanted}-" in "-" + re.sub(r"[^a-z0-9]+", "-", words) + "-"
+
+
+def checked(document: Mapping[str, Any]) -> Fault:
+    """Make a fault of a JSON document.
+
+    Raises:
+        FaultError: something is missing, unknown or impossible.
+    """
+    possible = {item.name for item in fields(Fault)} - {"id", "fired", "last_fired"}
+    if unknown := sorted(set(document) - possible):
+        raise FaultError(f"unknown: {', '.join(unknown)}; a fault has {', '.join(sorted(possible))}")
+    for name in ("operation", "effect"):
+        if not isinstance(document.get(name), str) or not document[name]:
+            raise FaultError(f"{name} is missing")
+    fault = Fault(**{**document, "times": _times(document.get("times", 1))})
+    if fault.kind not in EFFECTS:
+        known = ", ".join(f"{kind}{'' if kind == 'endpoint' else ':...'}" for kind in EFFECTS)
+        raise FaultError(f"{fault.operation!r} is no operation that can fail here; there are {known}")
+    if fault.kind != "endpoint" and not fault.operation.partition(":")[2]:
+        raise FaultError(f"{fault.operation!r} does not say which; for example {fault.kind}:*")
+    if fault.effect not in EFFECTS[fault.kind]:
+        raise FaultError(f"{fault.operation} cannot {fault.effect!r}; possible are {', '.join(EFFECTS[fault.kind])}")
+    needed = NEEDS.get(fault.effect)
+    if needed and getattr(fault, needed) in ("", None):
+        raise FaultError(f"the effect {fault.effect!r} needs {needed}")
+    return fault
+
+
+def _times(given: Any) -> int:
+    if given == "always":
+        return ALWAYS
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+        raise FaultError(f"times must be a number from 1, or 'always'; got {given!r}")
+    return given
+
+
+@dataclass
+class Faults:
+    """All faults of one local cloud. Safe for threads."""
+
+    _all: list[Fault] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _next: int = 1
+
+    def add(self, fault: Fault) -> Fault:
+        with self._lock:
+            fault.id, self._next = self._next, self._next + 1
+            self._all.append(fault)
+        return fault
+
+    def listed(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return [fault.as_json() for fault in self._all]
+
+    def clear(self, number: int | None = None) -> int:
+        """Forget one fault, or all; returns how many there were."""
+        with self._lock:
+            kept = [fault for fault in self._all if number is not None and fault.id != number]
+            gone, self._all = len(self._all) - len(kept), kept
+        return gone
+
+    def take(self, operation: str, name: str, *effects: str) -> Fault | None:
+        """The fault that strikes now, counted; None when there is none. `effects` are those the caller can have."""
+        if not self._all:  # the usual case costs nothing
+            return None
+        with self._lock:
+            for fault in self._all:
+                if fault.matches(operation, name) and (not effects or fault.effect in effects):
+                    fault.fired, fault.last_fired = fault.fired + 1, round(time.time(), 3)
+                    return fault
+        return None
+
+
+injected = Faults()
+"""The faults of this process."""
+
+take = injected.take
+
+
+def answer_http(method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    """`GET` lists, `POST` adds one, `DELETE` (with /<id>, or without for all) forgets."""
+    number = path.removeprefix(PATH).strip("/")
+    if method == "GET":
+        return 200, {"faults": injected.listed()}
+    if method == "DELETE" and (not number or number.isdecimal()):
+        return 200, {"cleared": injected.clear(int(number) if number else None)}
+    if method == "POST" and not number:
+        try:
+            document = json.loads(body)
+            if not isinstance(document, dict):
+                raise FaultError("expected a JSON object")
+            return 201, injected.add(checked(document)).as_json()
+        except (ValueError, TypeError) as error:
+            return 400, {"message": str(error)}
+    return 405, {"message": f"{method} {path}: GET, POST and DELETE {PATH} are possible"}
+
+
+class Client:
+    """The faults of a local cloud that runs, from another process.
+
+    `name` is the glob for every fault that says none itself: a stack's `perennial-used-cars*` leaves others alone.
+    """
+
+    def __init__(self, endpoint_url: str, name: str = "*") -> None:
+        self._url, self._name = f"{endpoint_url.rstrip('/')}{PATH}", name
+        # The local cloud is on this machine, whatever proxies the environment names.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def add(self, operation: str, effect: str, **more: Any) -> int:
+        """Add a fault (members of `Fault`); returns its number. Raises FaultError."""
+        document = {"operation": operation, "effect": effect, "name": self._name, **more}
+        return int(self._call("POST", "", document)["id"])
+
+    def listed(self) -> list[dict[str, Any]]:
+        return list(self._call("GET")["faults"])
+
+    def fired(self, number: int) -> int:
+        """How often a fault has struck."""
+        return next(int(fault["fired"]) for fault in self.listed() if fault["id"] == number)
+
+    def clear(self, number: int | None = None) -> int:
+        """Forget one fault, or all; returns how many there were."""
+        return int(self._call("DELETE", "" if number is None else f"/{number}")["cleared"])
+
+    @contextmanager
+    def injected(self, operation: str, effect: str, **more: Any) -> Iterator[int]:
+        """A fault for as long as the block lasts."""
+        number = self.add(operation, effect, **more)
+        try:
+            yield number
+        finally:
+            self.clear(number)
+
+    def _call(self, method: str, path: str = "", document: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        body = None if document is None else json.dumps(document).encode()
+        request = urllib.request.Request(  # noqa: S310 - http on the loopback interface is what the local cloud speaks
+            self._url + path, data=body, method=method, headers={"Content-Type": "application/json"}
+        )
+        try:
+            with self._opener.open(request, timeout=30) as reply:
+                return dict(json.load(reply))
+        except urllib.error.HTTPError as error:
+            with error:
+                raise FaultError(json.load(error).get("message", str(error))) from error

@@ -1,0 +1,129 @@
+"""Faults on purpose: which one strikes, how often, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from localcloud import faults
+from localcloud.__main__ import _asked, _parser
+from localcloud.faults import Fault, FaultError, Faults
+
+
+def test_a_fault_strikes_as_often_as_asked_and_then_lets_through() -> None:
+    known = Faults()
+    fault = known.add(Fault("sagemaker:CreateTrainingJob", "error", error="ThrottlingException", times=2))
+    struck = [known.take("sagemaker:CreateTrainingJob", "cars") for _ in range(4)]
+    assert [found is fault for found in struck] == [True, True, False, False]
+    assert known.listed()[0]["fired"] == 2
+
+
+def test_a_fault_without_end_strikes_always() -> None:
+    known = Faults()
+    known.add(Fault("endpoint", "answers-wrongly", times=faults.ALWAYS))
+    assert all(known.take("endpoint", "cars", "answers-wrongly") for _ in range(5))
+    assert known.listed()[0]["times"] == "always"
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked", "name"),
+    [
+        ("job:train", "job:cars-20261120-0a1b-train-0", "cars-20261120-0a1b-train-0"),
+        ("job:data-quality", "job:cars-1-data-quality-0", "cars-1-data-quality-0"),
+        ("job:*", "job:cars-1-train-0", "cars-1-train-0"),
+        ("function:clean_up", "function:cars-clean-up", "cars-clean-up"),
+        ("function:clean_up", "function:cars-CleanUpFunction-1A2B", "cars-CleanUpFunction-1A2B"),
+        ("sagemaker:Create*", "sagemaker:CreateModel", "cars"),
+        ("task:ssm:putParameter", "task:ssm:putParameter", "cars-train-model"),
+        ("endpoint", "endpoint", "cars"),
+    ],
+)
+def test_a_fault_finds_what_it_means(operation: str, asked: str, name: str) -> None:
+    assert Fault(operation, "error").matches(asked, name)
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked", "name"),
+    [
+        (Fault("job:rain", "kill"), "job:cars-1-train-0", "cars-1-train-0"),
+        (Fault("job:train", "kill", name="other-*"), "job:cars-1-train-0", "cars-1-train-0"),
+        (Fault("sagemaker:CreateModel", "error"), "sagemaker:CreateEndpoint", "cars"),
+        (Fault("function:train", "error"), "job:cars-train-0", "cars-train-0"),
+    ],
+)
+def test_a_fault_leaves_alone_what_it_does_not_mean(fault: Fault, asked: str, name: str) -> None:
+    assert not fault.matches(asked, name)
+
+
+def test_a_caller_is_struck_only_by_what_it_can_have() -> None:
+    known = Faults()
+    known.add(Fault("endpoint", "update-rolls-back"))
+    assert known.take("endpoint", "cars", "creation-fails") is None
+    assert known.take("endpoint", "cars", "update-rolls-back") is not None
+
+
+@pytest.mark.parametrize(
+    ("document", "text"),
+    [
+        ({}, "operation is missing"),
+        ({"operation": "endpoint"}, "effect is missing"),
+        ({"operation": "s3:PutObject", "effect": "error"}, "no operation that can fail here"),
+        ({"operation": "job", "effect": "kill"}, "does not say which"),
+        ({"operation": "job:train", "effect": "throttle"}, "possible are raise, exit"),
+        ({"operation": "sagemaker:*", "effect": "error"}, "needs error"),
+        ({"operation": "job:*", "effect": "exit"}, "needs exit_code"),
+        ({"operation": "job:*", "effect": "kill", "times": -1}, "times"),
+        ({"operation": "job:*", "effect": "kill", "often": 2}, "unknown: often"),
+    ],
+)
+def test_a_fault_that_cannot_be_is_refused_and_says_why(document: dict[str, Any], text: str) -> None:
+    with pytest.raises(FaultError, match=text):
+        faults.checked(document)
+
+
+def test_errors_that_services_share_have_the_text_of_aws() -> None:
+    throttled = faults.checked({"operation": "sagemaker:*", "effect": "error", "error": "ThrottlingException"})
+    assert (throttled.text, throttled.status) == ("Rate exceeded", 400)
+    broken = faults.checked({"operation": "sagemaker:*", "effect": "error", "error": "InternalFailure"})
+    assert broken.status == 500
+
+
+def test_faults_are_added_listed_and_cleared_over_http() -> None:
+    body = json.dumps({"operation": "job:train", "effect": "exit", "exit_code": 3, "name": "only-this-test-*"}).encode()
+    status, added = faults.answer_http("POST", faults.PATH, body)
+    try:
+        assert (status, added["fired"], added["exit_code"]) == (201, 0, 3)
+        assert added in faults.answer_http("GET", faults.PATH, b"")[1]["faults"]
+    finally:
+        assert faults.answer_http("DELETE", f"{faults.PATH}/{added['id']}", b"") == (200, {"cleared": 1})
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"operation": 1, "effect": "kill"}'])
+def test_a_request_that_is_no_fault_is_refused(body: bytes) -> None:
+    status, answer = faults.answer_http("POST", faults.PATH, body)
+    assert status == 400
+    assert answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "fault"),
+    [
+        (
+            ["sagemaker:CreateModel", "--error", "ThrottlingException"],
+            {"effect": "error", "error": "ThrottlingException"},
+        ),
+        (["job:train", "--exit-code", "0"], {"effect": "exit", "exit_code": 0}),
+        (["job:train", "--kill", "--times", "always"], {"effect": "kill", "times": "always"}),
+        (["endpoint", "--delay", "1.5"], {"effect": "delay", "seconds": 1.5}),
+        (["function:clean_up", "--throttle", "--after"], {"effect": "throttle", "after": True}),
+    ],
+)
+def test_flags_of_the_command_say_the_same(flags: list[str], fault: dict[str, Any]) -> None:
+    assert _asked(_parser().parse_args(["faults", "add", *flags])).items() >= fault.items()
+
+
+def test_a_command_without_effect_is_refused() -> None:
+    with pytest.raises(FaultError, match="say what is to happen"):
+        _asked(_parser().parse_args(["faults", "add", "endpoint"]))
