@@ -77,8 +77,8 @@ deploy: install ## Build and deploy to AWS: make deploy ENV=dev (staging, prod),
 ENV ?= dev
 
 .PHONY: bench
-bench: install ## Time and memory of preprocessing and analysis, against the floor and against pandas
-	@$(BIN)/python -m bench.bench_preprocess
+bench: install ## Time and memory, against the floor and pandas (ten million rows: ARGS="--rows 10000000 --rounds 1 --no-pandas")
+	@$(BIN)/python -m bench.bench_preprocess $(ARGS)
 	@.venvs/image/bin/python bench/bench_statistics.py
 
 .PHONY: test

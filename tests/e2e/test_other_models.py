@@ -24,7 +24,7 @@ def linear_run(linear: App) -> Run:
 def test_linear_learner_passes_by_switching_one_key(linear: App, linear_run: Run) -> None:
     assert (linear_run.status, linear_run.error, linear_run.cause) == ("SUCCEEDED", None, None)
     record = linear.record(linear_run)
-    assert record["configuration"]["algorithm"] == "linear-learner"
+    assert record["configuration"]["algorithm"]["name"] == "linear-learner"
     serving = linear.client("sagemaker").describe_model(ModelName=linear.parameters()["model"])
     assert "linear-learner" in serving["Containers"][1]["Image"]
 
