@@ -21,6 +21,7 @@ _UNIT_METRICS = ("rmse", "mae")
 HEADLINES = {
     "Succeeded": "Model in service",
     "Rejected": "Candidate rejected",
+    "Superseded": "Candidate superseded",
     "Failed": "Run failed",
     "TimedOut": "Run timed out",
     "Aborted": "Run aborted",
@@ -30,6 +31,10 @@ HEADLINES = {
 _ADVICE = {
     "ModelAccuracyTooLow": "Look at the data that came last and at report/ in the run's folder. If the numbers are "
     "right, lower the bar in model.yaml (gate) or improve the model; then start a run.",
+    "SupersededByNewerData": "Nothing: the newer model serves. To have this run's data judged again, start a run.",
+    "DeploymentBusy": "Look at the run that is named above: while it deploys, no other run does. Stop it if it is "
+    "stuck, then start a run.",
+    "EmptyFileError": "Upload the file again. The other data are as they were, and the next run trains on them.",
     "ConfigurationError": "Correct what is named above (model.yaml, a stack parameter or the run's input) and start "
     "again.",
     "DataVersionMissingError": "A file was deleted for good while the run began. Drop it again, or start a run "
@@ -54,6 +59,7 @@ _ADVICE_BY_STATE = {
 }
 _ADVICE_BY_STATUS = {
     "Rejected": "ModelAccuracyTooLow",
+    "Superseded": "SupersededByNewerData",
     "TimedOut": "ExecutionTimedOut",
     "Aborted": "ExecutionAborted",
 }
@@ -86,6 +92,8 @@ def _reason(record: Mapping[str, Any]) -> str:
     if status in ("Succeeded", "Rejected"):
         recorded = (record.get("gate") or {}).get("reason")
         return str(recorded or explained(failure.get("cause")) or "no reason was recorded")
+    if status == "Superseded":
+        return explained(failure.get("cause"))
     where = f"in state {failure['state']!r}" if failure.get("state") else "before its first state"
     if status == "Aborted":
         return f"a person or a deployment stopped it {where}"
@@ -117,7 +125,7 @@ def _fact_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if record.get("deployed"):
         yield "Endpoint", f"{record['deployed']['endpoint']} serves {record['deployed']['model']}"
     elif record.get("champion"):
-        since = "as before" if record["status"] == "Rejected" else "when the run began"
+        since = "as before" if record["status"] in ("Rejected", "Superseded") else "when the run began"
         yield "In service", f"{record['champion']['ModelName']} ({since})"
 
 

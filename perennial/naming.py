@@ -16,7 +16,7 @@ from perennial.problems import ConfigurationError
 MAX_STACK_NAME = 26
 MAX_NAME = 63
 RUN_ID = re.compile(r"\d{14}-[0-9a-f]{4}")
-STEPS = ("preprocess", "train", "predict", "champion", "data-quality", "model-quality")
+STEPS = ("preprocess", "train", "predict", "champion", "again", "data-quality", "model-quality")
 _STACK_NAME = re.compile(r"[a-zA-Z](-?[a-zA-Z0-9])*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_BASENAME = 80

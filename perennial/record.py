@@ -51,6 +51,7 @@ def opened(
         "data": {
             "prefix": configuration.data_prefix,
             "fingerprint": fingerprint,
+            "listed_at": timestamp(data.listed_at),
             "manifest": f"s3://{bucket}/runs/{run_id}/manifest.json",
             "file_count": len(data.files),
             "size_bytes": data.size_bytes,

@@ -19,17 +19,28 @@ Claim = Literal["Take", "Own", "TakeOver", "Duplicate", "AlreadyTrained"]
 RUNNING = "Running"
 # Statuses of runs that have judged their data: the same work again would end the same way.
 JUDGED = ("Succeeded", "Rejected")
+# Errors of the state machine that are no failures.
+JUDGEMENTS = {"ModelAccuracyTooLow": "Rejected", "SupersededByNewerData": "Superseded"}
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """One object version. `etag` is without quotes, `size` in bytes, `last_modified` aware."""
+    """One object version. `etag` is without quotes, `size` in bytes, `last_modified` aware.
+
+    `checksum` is what S3 keeps of the content, "CRC64NVME:<base64>"; empty when it keeps none.
+    """
 
     key: str
     version_id: str
     etag: str
     size: int
     last_modified: datetime
+    checksum: str = ""
+
+    @property
+    def content(self) -> str:
+        """What stands for the content: the checksum, or the ETag, which SSE-KMS makes new for the same bytes."""
+        return self.checksum or self.etag
 
     def as_manifest(self) -> dict[str, Any]:
         """The file as the manifest lists it."""
@@ -39,6 +50,7 @@ class DataFile:
             "ETag": self.etag,
             "Size": self.size,
             "LastModified": self.last_modified.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            **({"Checksum": self.checksum} if self.checksum else {}),
         }
 
 
@@ -48,6 +60,7 @@ class Listing:
 
     files: tuple[DataFile, ...]
     ignored: tuple[tuple[str, str], ...]
+    listed_at: datetime
 
     @property
     def size_bytes(self) -> int:
@@ -62,8 +75,8 @@ class Listing:
         }
 
 
-def listing(versions: Iterable[Mapping[str, Any]]) -> Listing:
-    """Return the data among the `Versions` of ListObjectVersions: the latest of each key.
+def listing(versions: Iterable[Mapping[str, Any]], listed_at: datetime) -> Listing:
+    """Return the data among the `Versions` of ListObjectVersions, which was asked at a time: the latest of each key.
 
     Folder markers and empty objects hold no rows; they are ignored and reported.
     """
@@ -74,13 +87,30 @@ def listing(versions: Iterable[Mapping[str, Any]]) -> Listing:
         if not version.get("IsLatest", True):
             continue
         if key.endswith("/"):
-            ignored.append((key, "a folder marker"))
+            ignored.append((key, MARKER))
         elif size == 0:
-            ignored.append((key, "an empty object"))
+            ignored.append((key, EMPTY))
         else:
             etag = str(version["ETag"]).strip('"')
             files.append(DataFile(key, str(version["VersionId"]), etag, size, version["LastModified"]))
-    return Listing(tuple(sorted(files, key=_age)), tuple(sorted(ignored)))
+    return Listing(tuple(sorted(files, key=_age)), tuple(sorted(ignored)), listed_at)
+
+
+CHECKSUMS = ("CRC64NVME", "SHA256", "SHA1", "CRC32C", "CRC32")  # S3 keeps one of them with an object
+
+
+def checksum(head: Mapping[str, Any]) -> str:
+    """Return the checksum in the answer of HeadObject (ChecksumMode), "CRC64NVME:<base64>"; empty if it has none."""
+    found = ((name, head.get(f"Checksum{name}")) for name in CHECKSUMS)
+    return next((f"{name}:{value}" for name, value in found if value), "")
+
+
+EMPTY, MARKER = "an empty object", "a folder marker"
+
+
+def holds_nothing(dropped: Mapping[str, Any] | None, data: Listing) -> str | None:
+    """Return EMPTY or MARKER when that is what was dropped, and nothing has taken its place; else None."""
+    return dict(data.ignored).get(str(dropped.get("key"))) if dropped else None
 
 
 def _age(file: DataFile) -> tuple[datetime, str]:
@@ -89,7 +119,7 @@ def _age(file: DataFile) -> tuple[datetime, str]:
 
 def fingerprint(files: Iterable[DataFile]) -> str:
     """Return the SHA-256 of the data: which keys hold which contents (hex). When they came does not matter."""
-    lines = sorted((file.key, file.etag, file.size) for file in files)
+    lines = sorted((file.key, file.content, file.size) for file in files)
     return _digest(lines)
 
 
@@ -156,11 +186,12 @@ def claim(holder: Holder | None, run_id: str, *, by_person: bool) -> Claim:
 
 
 def status_of(execution_status: str, error: str | None = None) -> str:
-    """Return a run's status from its execution's: Running, Succeeded, Rejected, Failed, TimedOut or Aborted.
+    """Return a run's status from its execution's: Running, Succeeded, Rejected, Superseded, Failed, TimedOut, Aborted.
 
-    Rejected is a run that worked and whose candidate did not pass the gate.
+    Rejected is a run that worked and whose candidate did not pass the gate; Superseded one whose candidate passed, but
+    newer data were in service by then.
     """
-    if execution_status == "FAILED" and error == "ModelAccuracyTooLow":
-        return "Rejected"
+    if execution_status == "FAILED" and error in JUDGEMENTS:
+        return JUDGEMENTS[error]
     names = {"RUNNING": RUNNING, "SUCCEEDED": "Succeeded", "TIMED_OUT": "TimedOut", "ABORTED": "Aborted"}
     return names.get(execution_status, "Failed")

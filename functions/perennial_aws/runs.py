@@ -1,6 +1,7 @@
 """The run table: who claimed which work, what each execution was told, and the record of each run.
 
-Items by `id`: `work#<work key>` the claim, `execution#<arn>` the answer to an execution, `run#<run id>` the record.
+Items by `id`: `work#<work key>` the claim, `execution#<arn>` the answer to an execution, `run#<run id>` the record,
+`deployment` the run whose turn it is to deploy.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from perennial import record
+from perennial import record, work
 from perennial_aws.clients import client, code_of
 
 # Step Functions keeps the history of an execution for 90 days.
@@ -58,7 +59,21 @@ def claimed(work_key: str) -> dict[str, Any] | None:
 
 def claim(work_key: str, run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:
     """Take a claim that nobody holds, or that this other run holds; False when someone was faster."""
-    item = {"id": f"work#{work_key}", "run_id": run_id, "execution_arn": execution_arn}
+    return _take(f"work#{work_key}", run_id, execution_arn, previous_run_id)
+
+
+def turn() -> dict[str, Any] | None:
+    """Return who deploys, {"run_id", "execution_arn"}, or None when nobody ever has."""
+    return _get("deployment")
+
+
+def take_turn(run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:
+    """Take the turn that nobody has, or that this other run has; False when someone was faster."""
+    return _take("deployment", run_id, execution_arn, previous_run_id)
+
+
+def _take(item_id: str, run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:
+    item = {"id": item_id, "run_id": run_id, "execution_arn": execution_arn}
     if previous_run_id is None:
         return _put(item, ConditionExpression="attribute_not_exists(id)")
     return _put(
@@ -66,6 +81,20 @@ def claim(work_key: str, run_id: str, execution_arn: str, previous_run_id: str |
         ConditionExpression="run_id = :previous",
         ExpressionAttributeValues={":previous": {"S": previous_run_id}},
     )
+
+
+def status_of(held: Mapping[str, Any]) -> str:
+    """The status of the run that holds a claim; Step Functions knows better than a record that was not closed."""
+    known = (get(held["run_id"]) or {}).get("status", work.RUNNING)
+    if known != work.RUNNING:
+        return str(known)
+    try:
+        execution = client("stepfunctions").describe_execution(executionArn=held["execution_arn"])
+    except ClientError as error:
+        if code_of(error) == "ExecutionDoesNotExist":
+            return "Lost"
+        raise
+    return work.status_of(execution["status"], execution.get("error"))
 
 
 def answer(execution_arn: str) -> dict[str, Any] | None:

@@ -6,14 +6,16 @@ Output     {"Decision": "Train", ...everything the run needs} or {"Decision": "D
            "AlreadyTrained" | "NoData", "Reason": str, "RunId": str, "Name": str}
 Writes     runs/<run id>/manifest.json and config.json; the claim, the record and the answer in the run table.
            The same execution always gets the same answer.
-Raises     ConfigurationError, DefinitionError: permanent, the text says what to correct. ClaimContestedError: other
-           runs took the same work over and over; transient.
+Raises     ConfigurationError, DefinitionError: permanent, the text says what to correct. EmptyFileError: what was
+           dropped has no bytes; permanent. ClaimContestedError: other runs took the same work over and over; transient.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
-from perennial_aws import objects, runs
-from perennial_aws.clients import client, code_of, is_missing
+from perennial_aws import champion, objects, runs
+from perennial_aws.clients import client, code_of
 
 import perennial
 from perennial import configuration, definition, naming, record, work
@@ -33,6 +35,11 @@ logger = Logger()
 # The layer carries the model definitions and the commit beside the package.
 SHIPPED = Path(perennial.__file__).parent.parent
 CLAIM_ATTEMPTS = 5
+THREADS = 32
+
+
+class EmptyFileError(Exception):
+    """A file without a byte was dropped. Nobody does that on purpose, so somebody has to know."""
 
 
 class ClaimContestedError(Exception):
@@ -58,14 +65,21 @@ def _start(event: dict[str, Any]) -> datetime:
 def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
     given = configuration.execution_input(event["Input"])
     resolved = _configuration(given.Overrides)
-    data = work.listing(_versions(resolved.data_prefix))
+    listed_at = datetime.now(UTC)
+    data = work.listing(_versions(resolved.data_prefix), listed_at)
+    dropped = given.Trigger.Object if given.Trigger.Type == "DataDrop" else None
+    nothing = work.holds_nothing(dropped, data)
+    if nothing == work.EMPTY:
+        raise EmptyFileError(f"the dropped file {(dropped or {})['key']!r} is empty: it has 0 bytes; expected rows")
+    if nothing:
+        return _nothing(run_id, "NoData", f"{(dropped or {})['key']!r} is {nothing}; it holds no rows")
     if not data.files:
         where = f"s3://{os.environ['BUCKET']}/{resolved.data_prefix}"
         return _nothing(run_id, "NoData", f"there are no data under {where} ({len(data.ignored)} objects ignored)")
-    dropped = given.Trigger.Object if given.Trigger.Type == "DataDrop" else None
     newer = work.superseded(dropped, data.files, datetime.now(UTC), int(os.environ["QUIET_PERIOD_SECONDS"]))
     if newer:
         return _nothing(run_id, "Superseded", newer)
+    data = _with_checksums(data)
     fingerprint = work.fingerprint(data.files)
     work_key = work.work_key(fingerprint, resolved.decisive(), _code_hash())
     refused = _claim(work_key, run_id, event["ExecutionArn"], by_person=given.Trigger.Type == "Manual")
@@ -92,6 +106,23 @@ def _versions(prefix: str) -> Iterator[dict[str, Any]]:
         yield from page.get("Versions", [])
 
 
+def _with_checksums(data: work.Listing) -> work.Listing:
+    """Add what S3 keeps of each file's content; listings do not hold it."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return dataclasses.replace(data, files=tuple(pool.map(_with_checksum, data.files)))
+
+
+def _with_checksum(file: work.DataFile) -> work.DataFile:
+    version = {"Bucket": os.environ["BUCKET"], "Key": file.key, "VersionId": file.version_id}
+    try:
+        head = client("s3").head_object(**version, ChecksumMode="ENABLED")
+    except ClientError as error:
+        if code_of(error) in ("404", "NoSuchKey", "NoSuchVersion"):
+            return file  # deleted for good since it was listed; the snapshot says so
+        raise
+    return dataclasses.replace(file, checksum=work.checksum(head))
+
+
 def _code_hash() -> str:
     return os.environ["CODE_URI"].rstrip("/").rsplit("/", 1)[-1]
 
@@ -108,7 +139,7 @@ def _claim(work_key: str, run_id: str, execution_arn: str, *, by_person: bool) -
     """Take the work and return None, or return why it is another run's."""
     for _ in range(CLAIM_ATTEMPTS):
         held = runs.claimed(work_key)
-        holder = work.Holder(held["run_id"], _status(held)) if held else None
+        holder = work.Holder(held["run_id"], runs.status_of(held)) if held else None
         outcome = work.claim(holder, run_id, by_person=by_person)
         if outcome == "Own":
             return None
@@ -120,20 +151,6 @@ def _claim(work_key: str, run_id: str, execution_arn: str, *, by_person: bool) -
         if runs.claim(work_key, run_id, execution_arn, holder.run_id if holder else None):
             return None
     raise ClaimContestedError(f"work {work_key} changed hands {CLAIM_ATTEMPTS} times while run {run_id} asked for it")
-
-
-def _status(held: dict[str, Any]) -> str:
-    """The status of the run that holds a claim; Step Functions knows better than a record that was not closed."""
-    known = (runs.get(held["run_id"]) or {}).get("status", work.RUNNING)
-    if known != work.RUNNING:
-        return str(known)
-    try:
-        execution = client("stepfunctions").describe_execution(executionArn=held["execution_arn"])
-    except ClientError as error:
-        if code_of(error) == "ExecutionDoesNotExist":
-            return "Lost"
-        raise
-    return work.status_of(execution["status"], execution.get("error"))
 
 
 # What the run is made of
@@ -163,7 +180,7 @@ def _open(
         work_key=work_key,
         code_uri=os.environ["CODE_URI"].rstrip("/"),
         commit=_commit(),
-        champion=_champion(),
+        champion=champion.current(),
     )
     prefix = f"s3://{bucket}/runs/{run_id}"
     objects.write_json(f"{prefix}/manifest.json", data.as_manifest())
@@ -177,29 +194,7 @@ def _commit() -> str:
     return file.read_text(encoding="utf-8").strip() if file.is_file() else "unknown"
 
 
-def _champion() -> dict[str, str] | None:
-    """The model in service: the names in Parameter Store, if that model still exists."""
-    prefix = os.environ["PARAMETER_PREFIX"]
-    fields = {
-        f"{prefix}/model": "ModelName",
-        f"{prefix}/endpoint-config": "EndpointConfigName",
-        f"{prefix}/run": "RunId",
-    }
-    found = client("ssm").get_parameters(Names=list(fields))["Parameters"]
-    champion = {fields[item["Name"]]: item["Value"] for item in found}
-    if len(champion) < len(fields):
-        return None
-    try:
-        client("sagemaker").describe_model(ModelName=champion["ModelName"])
-    except ClientError as error:
-        if is_missing(error):
-            logger.warning("the model named in Parameter Store is gone", model=champion["ModelName"])
-            return None
-        raise
-    return champion
-
-
-def _work(run_id: str, resolved: Configuration, champion: dict[str, str] | None, files: int) -> dict[str, Any]:
+def _work(run_id: str, resolved: Configuration, serving: dict[str, str] | None, files: int) -> dict[str, Any]:
     bucket, gate = os.environ["BUCKET"], resolved.gate
     vpc = _vpc()
     return {
@@ -225,7 +220,7 @@ def _work(run_id: str, resolved: Configuration, champion: dict[str, str] | None,
             "Threshold": gate.threshold,
             "MinimumImprovement": gate.minimum_improvement,
         },
-        "Champion": champion,
+        "Champion": serving,
     }
 
 

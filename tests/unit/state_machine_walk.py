@@ -15,7 +15,6 @@ import jsonata
 from tools import asl
 
 STATES_ALL = {"States.ALL"}
-LIMIT = 2000  # states; a loop that does not end is a failure of the test
 
 
 class StateError(Exception):
@@ -48,6 +47,7 @@ class Walk:
     states: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     now: int = 1_795_000_000_000
+    limit: int = 2000  # states; a loop that does not end is a failure of the test
     output: Any = None
     error: str | None = None
     cause: str | None = None
@@ -67,8 +67,8 @@ class Walk:
     def _flow(self, machine: dict[str, Any], given: Any, variables: dict[str, Any]) -> Any:
         name = machine["StartAt"]
         while True:
-            if len(self.states) >= LIMIT:
-                raise AssertionError(f"more than {LIMIT} states: {self.states[-6:]}")
+            if len(self.states) >= self.limit:
+                raise AssertionError(f"more than {self.limit} states: {self.states[-6:]}")
             self.states.append(name)
             body = machine["States"][name]
             following, given = self._state(name, body, given, variables)

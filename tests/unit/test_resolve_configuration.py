@@ -144,6 +144,35 @@ def test_no_data_is_said_and_claims_nothing(aws, resolve):
     assert aws.keys("runs/") == []
 
 
+def test_an_empty_file_that_was_dropped_is_an_error_that_names_it(aws, app, resolve):
+    aws.put("raw/a.csv", "a")
+    version = aws.put("raw/empty.csv", "")
+    with pytest.raises(app.EmptyFileError, match=r"raw/empty\.csv"):
+        resolve(Trigger=drop("raw/empty.csv", version))
+
+
+def test_an_empty_file_that_was_replaced_is_left_to_its_replacement(aws, resolve):
+    version = aws.put("raw/a.csv", "")
+    aws.put("raw/a.csv", "a")
+    assert resolve(Trigger=drop("raw/a.csv", version))["Decision"] == "Superseded"
+
+
+def test_a_folder_that_a_console_made_is_nothing_to_do(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    answer = resolve(Trigger=drop("raw/folder/", aws.put("raw/folder/", "")))
+    assert (answer["Decision"], aws.keys("runs/")) == ("NoData", [])
+
+
+def test_the_same_bytes_put_again_are_trained_once_whatever_their_etag(aws, resolve, answers):
+    aws.put("raw/a.csv", "a")
+    first = resolve(Trigger={"Type": "Schedule"})
+    manifest = aws.get_json(f"runs/{first['RunId']}/manifest.json")
+    assert manifest["Files"][0]["Checksum"].split(":")[0] in ("CRC32", "CRC64NVME")
+    answers("stepfunctions", "DescribeExecution", execution_ended("SUCCEEDED"))
+    aws.put("raw/a.csv", "a")
+    assert resolve(OTHER_ARN, Trigger={"Type": "Schedule"})["Decision"] == "AlreadyTrained"
+
+
 @pytest.mark.parametrize(
     ("given", "named"),
     [

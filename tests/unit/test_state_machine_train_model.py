@@ -63,6 +63,7 @@ WORK: dict[str, Any] = {
     "Gate": {"Metric": "rmse", "Direction": "minimize", "Threshold": 3000.0, "MinimumImprovement": 0.0},
     "Champion": {"ModelName": CHAMPION, "EndpointConfigName": CHAMPION, "RunId": "20261119100000-0a1b"},
 }
+NEW_CHAMPION = {name: value.replace("19", "20") for name, value in WORK["Champion"].items()}
 RESULT = {
     "Metric": "rmse",
     "Candidate": 2000.0,
@@ -126,6 +127,15 @@ def seen(action: str, serving: str | None = None, status: str = "InService") -> 
     return {"Action": action, "Status": status, "ServingConfigName": serving, "Reason": f"because {action}"}
 
 
+def turn(kind: str, champion: Any = WORK["Champion"]) -> dict[str, Any]:
+    return {"Turn": kind, "Reason": f"because {kind}", "Champion": champion}
+
+
+def reserved(call: Call) -> dict[str, Any]:
+    """The turn is free, and the model in service is the one that was compared with."""
+    return {"StatusCode": 200, "Payload": turn("Deploy", call.arguments["Payload"]["Champion"])}
+
+
 def fakes(**work: Any) -> dict[str, Fake]:
     """A world in which everything goes well, with a model in service."""
     return {
@@ -134,6 +144,8 @@ def fakes(**work: Any) -> dict[str, Fake]:
         **dict.fromkeys(JOBS, job),
         "Save model": lambda call: {"ModelArn": "arn"},
         "Query training results": function(RESULT),
+        "Reserve deployment": reserved,
+        "Predict with new champion": job,
         "Create endpoint configuration": lambda call: {"EndpointConfigArn": "arn"},
         "Check endpoint": function(seen("Update", CHAMPION)),
         "Create endpoint": lambda call: {"EndpointArn": "arn"},
@@ -149,11 +161,15 @@ def fakes(**work: Any) -> dict[str, Fake]:
 
 
 def walk(
-    otherwise: Mapping[str, Fake] | None = None, *, given: Any = None, work: Mapping[str, Any] | None = None
+    otherwise: Mapping[str, Fake] | None = None,
+    *,
+    given: Any = None,
+    work: Mapping[str, Any] | None = None,
+    limit: int = 2000,
 ) -> Walk:
     """Walk the flow; some states may behave otherwise, and the work that is resolved may differ."""
     world = {**fakes(**(work or {})), **(otherwise or {})}
-    return Walk(DEFINITION, world, {} if given is None else given).run()
+    return Walk(DEFINITION, world, {} if given is None else given, limit=limit).run()
 
 
 def exported(done: Walk) -> list[str]:
@@ -209,7 +225,8 @@ def test_the_configuration_is_asked_with_the_execution_itself() -> None:
 def requests() -> list[Any]:
     creating = walk({"Check endpoint": functions(seen("Recreate"), seen("Create"))}, work={"Champion": None})
     restoring = walk({"Verify endpoint": failing("EndpointVerificationError")(function({}))})
-    calls = [*creating.calls, *walk().calls, *restoring.calls]
+    again = walk({"Reserve deployment": functions(turn("Compare", NEW_CHAMPION), turn("Deploy", NEW_CHAMPION))})
+    calls = [*creating.calls, *walk().calls, *restoring.calls, *again.calls]
     of_each_state = {call.state: call for call in calls if not call.resource.endswith("lambda:invoke")}
     return [pytest.param(call, id=state) for state, call in of_each_state.items()]
 
@@ -344,6 +361,67 @@ def test_what_fails_again_is_not_tried_again(error: str) -> None:
 def test_a_claim_that_changes_hands_is_asked_for_again() -> None:
     answer = failing("ClaimContestedError", times=2)(function(WORK))
     assert walk({"Resolve configuration": answer}).error is None
+
+
+# ---- Whose turn it is
+
+
+def test_a_run_waits_while_another_one_deploys() -> None:
+    done = walk({"Reserve deployment": functions(turn("Wait"), turn("Wait"), turn("Deploy"))})
+    assert done.error is None, done.cause
+    assert done.states.count("Wait for turn") == 2
+    assert len(done.called("Baseline data drift")) == 1
+
+
+def test_a_turn_that_never_comes_ends_the_run_after_a_day_and_names_the_other_run() -> None:
+    done = walk({"Reserve deployment": function(turn("Wait"))}, limit=20_000)
+    assert done.error == "DeploymentBusy"
+    assert "because Wait" in (done.cause or "")
+    assert cause.failed_state(done.cause) == "Reserve deployment"
+    assert exported(done) == []
+
+
+def test_a_model_that_came_into_service_meanwhile_is_compared_with_on_the_same_test_set() -> None:
+    done = walk({"Reserve deployment": functions(turn("Compare", NEW_CHAMPION), turn("Deploy", NEW_CHAMPION))})
+    assert done.error is None, done.cause
+    (again,) = done.called("Predict with new champion")
+    assert again["ModelName"] == NEW_CHAMPION["ModelName"]
+    assert again["TransformJobName"] == naming.job_name(STACK, RUN, "again")
+    assert again["TransformInput"] == done.called("Predict with candidate")[0]["TransformInput"]
+    first, second = (arguments["Payload"] for arguments in done.called("Query training results"))
+    assert first["ChampionPredictions"] != second["ChampionPredictions"] == again["TransformOutput"]["S3OutputPath"]
+    assert done.called("Reserve deployment")[1]["Payload"]["Champion"] == NEW_CHAMPION
+    assert len(done.called("Predict with candidate")) == len(done.called("Baseline data drift")) == 1
+
+
+def test_a_candidate_that_loses_the_second_comparison_is_rejected() -> None:
+    worse = {**RESULT, "Accepted": False, "Reason": "worse"}
+    done = walk(
+        {
+            "Reserve deployment": function(turn("Compare", NEW_CHAMPION)),
+            "Query training results": functions(RESULT, worse),
+        }
+    )
+    assert (done.error, done.cause) == ("ModelAccuracyTooLow", "worse")
+    assert exported(done) == []
+
+
+def test_what_is_taken_back_after_a_second_comparison_is_the_model_of_then() -> None:
+    done = walk(
+        {
+            "Reserve deployment": functions(turn("Compare", NEW_CHAMPION), turn("Deploy", NEW_CHAMPION)),
+            "Verify endpoint": failing("EndpointVerificationError")(function({})),
+        }
+    )
+    (restored,) = done.called("Restore previous model")
+    assert restored["EndpointConfigName"] == NEW_CHAMPION["EndpointConfigName"]
+
+
+def test_older_data_do_not_replace_newer_ones() -> None:
+    done = walk({"Reserve deployment": function(turn("Superseded", NEW_CHAMPION))})
+    assert (done.error, done.cause) == ("SupersededByNewerData", "because Superseded")
+    assert not {call.state for call in done.calls} & {"Create endpoint configuration", "Update endpoint"}
+    assert exported(done) == []
 
 
 # ---- The endpoint

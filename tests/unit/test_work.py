@@ -6,14 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from perennial.work import DataFile, Holder, claim, fingerprint, listing, status_of, superseded, work_key
+from perennial.work import (
+    EMPTY,
+    MARKER,
+    DataFile,
+    Holder,
+    checksum,
+    claim,
+    fingerprint,
+    holds_nothing,
+    listing,
+    status_of,
+    superseded,
+    work_key,
+)
 
 NOW = datetime(2026, 11, 20, 9, 34, 40, tzinfo=UTC)
 QUIET = 30
 
 
-def file(key, age=0.0, version="v1", etag="e1", size=10):
-    return DataFile(key, version, etag, size, NOW - timedelta(seconds=age))
+def file(key, age=0.0, version="v1", etag="e1", size=10, checksum=""):
+    return DataFile(key, version, etag, size, NOW - timedelta(seconds=age), checksum)
 
 
 def version(key, **more):
@@ -24,25 +37,57 @@ def version(key, **more):
 
 
 def test_older_versions_folder_markers_and_empty_objects_are_left_out():
-    found = listing([version("raw/a"), version("raw/a", IsLatest=False), version("raw/"), version("raw/e", Size=0)])
+    found = listing(
+        [version("raw/a"), version("raw/a", IsLatest=False), version("raw/"), version("raw/e", Size=0)], NOW
+    )
     assert [item.key for item in found.files] == ["raw/a"]
     assert found.ignored == (("raw/", "a folder marker"), ("raw/e", "an empty object"))
 
 
 def test_files_stand_in_the_order_in_which_they_came_then_by_key():
     later = NOW + timedelta(seconds=1)
-    found = listing([version("raw/b"), version("raw/z", LastModified=later), version("raw/a")])
+    found = listing([version("raw/b"), version("raw/z", LastModified=later), version("raw/a")], NOW)
     assert [item.key for item in found.files] == ["raw/a", "raw/b", "raw/z"]
 
 
 def test_the_manifest_is_as_the_jobs_know_it():
-    assert listing([version("raw/a")]).as_manifest() == {
+    assert listing([version("raw/a")], NOW).as_manifest() == {
         "Files": [{"Key": "raw/a", "VersionId": "v", "ETag": "e", "Size": 5, "LastModified": "2026-11-20T09:34:40Z"}],
         "Ignored": [],
     }
 
 
+def drop(key):
+    return {"key": key, "version-id": "v"}
+
+
+def test_what_was_dropped_may_hold_nothing():
+    found = listing([version("raw/a"), version("raw/folder/", Size=0), version("raw/e", Size=0)], NOW)
+    assert holds_nothing(drop("raw/e"), found) == EMPTY
+    assert holds_nothing(drop("raw/folder/"), found) == MARKER
+    assert holds_nothing(drop("raw/a"), found) is None
+    assert holds_nothing(None, found) is None
+
+
 # The fingerprint
+
+
+def test_the_same_bytes_put_again_are_the_same_data_where_s3_keeps_a_checksum():
+    before, again = (file("a", etag=etag, checksum="CRC64NVME:abc=") for etag in ("e1", "e2"))
+    assert fingerprint([before]) == fingerprint([again])
+    assert fingerprint([file("a", checksum="CRC64NVME:other=")]) != fingerprint([before])
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ({"ChecksumCRC64NVME": "abc="}, "CRC64NVME:abc="),
+        ({"ChecksumCRC32": "x==", "ChecksumSHA256": "y=="}, "SHA256:y=="),
+        ({"ETag": "e"}, ""),
+    ],
+)
+def test_a_checksum_names_its_algorithm(head, expected):
+    assert checksum(head) == expected
 
 
 @given(some.permutations([file("a"), file("b", 5), file("c", 9, etag="e2")]))

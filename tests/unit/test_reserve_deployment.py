@@ -1,0 +1,121 @@
+"""The function "Reserve deployment": one run at a time, newer data before older."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.conftest import EXECUTION_ARN, REGION, STACK, load_function
+
+MINE, OTHER, CHAMPION = "20261120093440-1a2b", "20261120093441-2b3c", "20261119093440-0a1b"
+OTHER_ARN = EXECUTION_ARN.replace(":one", ":two")
+
+
+def named(run: str) -> dict[str, str]:
+    return {"ModelName": f"{STACK}-{run}", "EndpointConfigName": f"{STACK}-{run}", "RunId": run}
+
+
+@pytest.fixture
+def reserve(aws, lambda_context):
+    app = load_function("reserve_deployment")
+
+    def call(run=MINE, arn=EXECUTION_ARN, champion=None) -> dict[str, Any]:
+        return app.handler({"RunId": run, "ExecutionArn": arn, "Champion": champion}, lambda_context)
+
+    return call
+
+
+@pytest.fixture
+def record(aws):
+    """Write the record of a run as far as this function reads it."""
+
+    def write(run: str, listed_at: str, status: str = "Running") -> None:
+        item = {"id": {"S": f"run#{run}"}, "status": {"S": status}, "data": {"M": {"listed_at": {"S": listed_at}}}}
+        aws.client("dynamodb").put_item(TableName="runs", Item=item)
+
+    return write
+
+
+def holds(aws) -> str:
+    return str(aws.item("deployment")["run_id"]["S"])
+
+
+def test_the_first_run_takes_the_turn(aws, reserve, record):
+    record(MINE, "2026-11-20T09:34:41.000Z")
+    assert reserve() == {
+        "Turn": "Deploy",
+        "Reason": "the model in service is the one that the candidate was compared with",
+        "Champion": None,
+    }
+    assert holds(aws) == MINE
+
+
+def test_a_retried_call_gets_the_same_answer(aws, reserve, record):
+    record(MINE, "2026-11-20T09:34:41.000Z")
+    assert reserve() == reserve()
+
+
+def test_a_run_waits_for_the_one_that_deploys_and_hears_its_name(aws, reserve, record, answers):
+    answers("stepfunctions", "DescribeExecution", running())
+    record(OTHER, "2026-11-20T09:34:41.000Z")
+    reserve(OTHER, OTHER_ARN)
+    answer = reserve(champion=named(CHAMPION))
+    assert answer == {"Turn": "Wait", "Reason": f"run {OTHER} is deploying", "Champion": named(CHAMPION)}
+    assert holds(aws) == OTHER
+
+
+@pytest.mark.parametrize("status", ["Succeeded", "Failed", "TimedOut", "Aborted", "Rejected"])
+def test_a_run_that_has_ended_holds_nothing(aws, reserve, record, status):
+    record(OTHER, "2026-11-20T09:34:41.000Z", status)
+    reserve(OTHER, OTHER_ARN)
+    record(MINE, "2026-11-20T09:34:42.000Z")
+    assert reserve()["Turn"] == "Deploy"
+    assert holds(aws) == MINE
+
+
+def test_a_model_of_older_data_that_came_meanwhile_is_compared_with_and_noted(aws, reserve, record):
+    record(OTHER, "2026-11-20T09:34:41.000Z", "Succeeded")
+    record(MINE, "2026-11-20T09:34:42.000Z")
+    aws.serve(OTHER)
+    answer = reserve(champion=named(CHAMPION))
+    assert (answer["Turn"], answer["Champion"]) == ("Compare", named(OTHER))
+    assert aws.item(f"run#{MINE}")["champion"]["M"]["RunId"] == {"S": OTHER}
+    assert reserve(champion=answer["Champion"])["Turn"] == "Deploy"
+
+
+def test_a_model_of_newer_data_stays(aws, reserve, record):
+    record(OTHER, "2026-11-20T09:34:43.000Z", "Succeeded")
+    record(MINE, "2026-11-20T09:34:42.000Z")
+    aws.serve(OTHER)
+    answer = reserve(champion=named(CHAMPION))
+    assert answer["Turn"] == "Superseded"
+    assert f"{STACK}-{OTHER}" in answer["Reason"]
+
+
+def test_a_model_whose_names_were_exported_in_part_is_told_by_its_name(aws, reserve, record):
+    record(OTHER, "2026-11-20T09:34:43.000Z", "Failed")
+    record(MINE, "2026-11-20T09:34:42.000Z")
+    aws.serve(OTHER)
+    aws.client("ssm").put_parameter(Name=f"/{STACK}/run", Value=CHAMPION, Type="String", Overwrite=True)
+    assert reserve(champion=named(CHAMPION))["Turn"] == "Superseded"
+
+
+def test_of_two_that_ask_at_once_one_gets_the_turn(aws, reserve, record, monkeypatch, answers):
+    answers("stepfunctions", "DescribeExecution", running())
+    record(MINE, "2026-11-20T09:34:42.000Z")
+    record(OTHER, "2026-11-20T09:34:43.000Z")
+    from perennial_aws import runs
+
+    take = runs.take_turn
+
+    def too_late(*arguments):
+        take(OTHER, OTHER_ARN, None)
+        return take(*arguments)
+
+    monkeypatch.setattr(runs, "take_turn", too_late)
+    assert reserve()["Turn"] == "Wait"
+    assert holds(aws) == OTHER
+
+
+def running() -> tuple[int, dict[str, Any]]:
+    machine = f"arn:aws:states:{REGION}:123456789012:stateMachine:{STACK}-train-model"
+    return 200, {"executionArn": OTHER_ARN, "stateMachineArn": machine, "status": "RUNNING", "startDate": 1}
