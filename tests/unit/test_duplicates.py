@@ -57,3 +57,25 @@ def test_forgotten_texts_keep_their_hash(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_no_rows_repeat_nothing() -> None:
     assert DuplicateCounter(["x"]).count(np.empty(0, np.uint8)) == duplicates.Duplicates(0, 0)
+
+
+def test_many_rows_are_estimated_from_a_bounded_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "MAX_COUNTED", 5_000)
+    counter, distinct, copies = DuplicateCounter(["x"]), 40_000, 3
+    values = np.tile(np.random.default_rng(7).random(distinct), copies)
+    for start in range(0, len(values), 1_000):
+        counter.observe(pa.table({"x": values[start : start + 1_000]}))
+        assert len(counter._hashes) <= 5_000
+    sets = np.repeat(np.array([TRAIN, TRAIN, TEST], np.uint8), distinct)
+    found = counter.count(sets)
+    assert found.rows == pytest.approx((copies - 1) * distinct, rel=0.1)
+    assert found.test_rows_in_training == pytest.approx(distinct, rel=0.1)
+
+
+def test_many_rows_that_are_all_alike_are_seen_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "MAX_COUNTED", 100)
+    counter = DuplicateCounter(["x"])
+    counter.observe(pa.table({"x": np.ones(1_000)}))
+    found = counter.count(np.repeat(np.array([TRAIN, TEST], np.uint8), 500))
+    assert found.rows > 980
+    assert found.test_rows_in_training == 500
