@@ -29,7 +29,7 @@ EFFECTS = {
     "sagemaker": ("error", "delay"),
     "task": ("error", "delay"),
     "function": ("error", "timeout", "throttle", "delay"),
-    "job": ("raise", "exit", "kill", "hang", "lose-output", "lose-metrics", "answer"),
+    "job": ("raise", "exit", "kill", "hang", "overrun", "lose-output", "lose-metrics", "answer"),
     "endpoint": ("creation-fails", "update-rolls-back", "answers-wrongly", "delay"),
 }
 NEEDS = {"error": "error", "delay": "seconds", "exit": "exit_code", "answer": "answer"}

@@ -11,16 +11,22 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from perennial import job_end
+from perennial.job_end import JobEnd
+
 MAX_CAUSE = 4000
 
-_STATE = re.compile(r'State "(?P<state>[^"]{1,80})" failed: ')
-_LINK = re.compile(r"(?i)\b(https?|ftp)://")
+_STATES = re.compile(r'(?:State "(?P<state>[^"]{1,80})" failed: )+')
+_LINK = re.compile(r"(?i)(https?|ftps?|file)://|www\.")
 
 
 def failed_state(cause: str | None) -> str | None:
-    """Return the state that a cause of the state machine names: `State "Train" failed: ...`."""
-    match = _STATE.match(cause or "")
-    return match["state"] if match else None
+    """Return the state that a cause of the state machine names: `State "Train" failed: ...`.
+
+    A state inside another (a branch, an item) is named after it: the innermost is where it failed.
+    """
+    named = _STATES.match((cause or "").strip())
+    return named["state"] if named else None
 
 
 def explained(cause: str | None) -> str:
@@ -29,18 +35,36 @@ def explained(cause: str | None) -> str:
     Step Functions wraps it: the cause of a failed job is its whole description as JSON, that of a function is JSON
     with errorMessage and stackTrace; the state machine puts the state's name before it.
     """
-    text = _STATE.sub("", (cause or "").strip(), count=1).strip()
+    before, document = _parts(cause)
+    said = _said(document)
+    return (f"{before}{said}" if said else _text(cause))[:MAX_CAUSE].strip()
+
+
+def failed_job(cause: str | None) -> JobEnd | None:
+    """Return how the job ended that a cause describes, or None when it describes none."""
+    return job_end.of(_parts(cause)[1])
+
+
+def _text(cause: str | None) -> str:
+    return _STATES.sub("", (cause or "").strip(), count=1).strip()
+
+
+def _parts(cause: str | None) -> tuple[str, dict[str, Any]]:
+    """(what stands before the JSON document, the document); the document is empty when there is none."""
+    text = _text(cause)
     start = text.find("{")
     try:
         document = json.loads(text[start:]) if start >= 0 else None
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         document = None
-    said = _said(document) if isinstance(document, dict) else None
-    return (f"{text[:start]}{said}" if said else text)[:MAX_CAUSE].strip()
+    return (text[:start], document) if isinstance(document, dict) else (text, {})
 
 
 def _said(document: Mapping[str, Any]) -> str | None:
-    """An exit message is the job's own words; the rest is what the platform says about it."""
+    """The words of a job or a function; None when the document is neither's."""
+    ended = job_end.of(document)
+    if ended is not None:
+        return str(ended)
     for key in ("ExitMessage", "FailureReason", "errorMessage", "Cause"):
         if document.get(key):
             return str(document[key])
@@ -55,8 +79,10 @@ def safe(text: Any, limit: int) -> str:
 
 
 def _broken(link: re.Match[str]) -> str:
-    """`hxxps://`, `fxp://`: readable, and no mail program makes a link of it."""
-    return re.sub("[tT]", lambda letter: "x" if letter[0] == "t" else "X", link[0])
+    """`hxxps://`, `fxp://`, `www[.]`: readable, and no mail program makes a link of it."""
+    if link[0].endswith("."):
+        return f"{link[0][:-1]}[.]"
+    return re.sub("[tTiI]", lambda letter: "x" if letter[0].islower() else "X", link[0])
 
 
 def _printable(char: str) -> bool:

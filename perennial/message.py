@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perennial.cause import explained, safe
+from perennial.cause import explained, failed_job, safe
 from perennial.gate import shown
+from perennial.job_end import JobEnd
 
 MAX_SUBJECT = 99  # Amazon SNS API Reference, Publish: "must be less than 100 characters long", ASCII
 MAX_CAUSE_LINES = 20
 MAX_LINE = 300
+MAX_STATE = 90  # a state's name has at most 80 characters (Amazon States Language)
 _UNIT_METRICS = ("rmse", "mae")
 
 HEADLINES = {
@@ -42,10 +44,12 @@ _ADVICE = {
     "MetricMissingError": "The training job did not report what was asked for. See its log, and eval_metric in "
     "model.yaml.",
     "PredictionsError": "The batch predictions do not fit the test rows. See the log of the predict job.",
-    "EndpointVerificationError": "The endpoint serves, but not what was tested. Compare its log with the predict "
-    "job's. The names in Parameter Store are still those of the previous model; update the endpoint to that "
-    "configuration, or start a run.",
+    "EndpointVerificationError": "The endpoint answered, but not as tested; what serves now is said above. Compare its "
+    "log with the predict job's, then start a run. The names in Parameter Store are still those of the previous model.",
     "DeploymentFailed": "See the endpoint's log and events. If an update was rolled back, the previous model serves.",
+    "Sandbox.Timedout": "The function was over its time. Start a run; if it comes again, see the function's log.",
+    "Lambda.TooManyRequests": "The account's functions were at their limit for minutes. Start a run; if it comes "
+    "again, ask for a higher limit of concurrent executions.",
     "ExecutionTimedOut": "Look in the execution for the state that took long, and at its job.",
     "ResourceLimitExceeded": "The account's quota was used up all the time. Ask for a higher one, or take other "
     "instances (model.yaml, instances).",
@@ -55,7 +59,15 @@ _ADVICE = {
 _ADVICE_BY_STATE = {
     "Preprocess": "Correct the data that are named above and drop them again. Rows that were put aside, with reasons, "
     "are under quarantine/ in the run's folder.",
-    "Train": "See the training job's log in CloudWatch Logs, /aws/sagemaker/TrainingJobs.",
+    "Train": "See the training job's log in CloudWatch Logs, /aws/sagemaker/TrainingJobs, and start a run.",
+}
+# By the code that an AWS service gives in the cause.
+_ADVICE_BY_CODE = {
+    "AccessDeniedException": "A role lacks the permission that is named above. Give it back (template.yaml has what "
+    "the application needs; look for what was changed besides it, such as a boundary or an organisation's policy), "
+    "and start a run.",
+    "ThrottlingException": "AWS refused this for minutes because the account asked too often. Start a run; if it comes "
+    "again, see what else calls this API.",
 }
 _ADVICE_BY_STATUS = {
     "Rejected": "ModelAccuracyTooLow",
@@ -63,7 +75,10 @@ _ADVICE_BY_STATUS = {
     "TimedOut": "ExecutionTimedOut",
     "Aborted": "ExecutionAborted",
 }
-_ADVICE_DEFAULT = "Open the execution: the failed state is marked there, with its input and a link to its log."
+_ADVICE_DEFAULT = (
+    "Open the execution: the failed state is marked there, with its input and a link to its log. When the cause is "
+    "mended, start a run; the data are still there."
+)
 
 
 @dataclass(frozen=True)
@@ -172,7 +187,7 @@ def _cause(record: Mapping[str, Any]) -> str:
     if record["status"] not in ("Failed", "TimedOut", "Aborted") or not (failure.get("cause") or failure.get("error")):
         return ""
     lines = explained(failure.get("cause")).splitlines() or ["(none was given)"]
-    state = f", state {failure['state']!r}" if failure.get("state") else ""
+    state = f", state {safe(repr(failure['state']), MAX_STATE)}" if failure.get("state") else ""
     shortened = [f"  {safe(line, MAX_LINE)}" for line in lines[:MAX_CAUSE_LINES]]
     return "\n".join([f"Cause ({safe(failure.get('error') or 'unknown error', 80)}{state})", *shortened])
 
@@ -181,16 +196,36 @@ def _advice(record: Mapping[str, Any]) -> str:
     if record["status"] == "Succeeded":
         return ""
     failure = record.get("failure") or {}
-    text = advice(record["status"], str(failure.get("error") or ""), str(failure.get("state") or ""))
+    error, state, cause = (str(failure.get(name) or "") for name in ("error", "state", "cause"))
+    text = advice(record["status"], error, state, cause)
     return f"What to do\n  {text}"
 
 
-def advice(status: str, error: str, state: str) -> str:
-    """Return what a person can do about a run that ended in a status, by an error, in a state."""
+def advice(status: str, error: str, state: str, cause: str = "") -> str:
+    """Return what a person can do about a run that ended in a status, by an error, in a state, for a cause."""
+    job = failed_job(cause)
+    if job and status == "Failed" and not (job.own_words and state in _ADVICE_BY_STATE):
+        return _job_advice(job)
     name = error.removeprefix("SageMaker.").removesuffix("Exception")
     name = "ConfigurationError" if name in ("DefinitionError", "StackNameError") else name
     name = _ADVICE_BY_STATUS.get(status, name)
-    return _ADVICE.get(name) or _ADVICE_BY_STATE.get(state) or _ADVICE_DEFAULT
+    by_code = next((text for code, text in _ADVICE_BY_CODE.items() if f"Error Code: {code};" in cause), None)
+    return _ADVICE.get(name) or by_code or _ADVICE_BY_STATE.get(state) or _ADVICE_DEFAULT
+
+
+def _job_advice(job: JobEnd) -> str:
+    if job.limit_seconds is not None:
+        return (
+            "Give the job more time (model.yaml, instances, max_runtime_seconds) or a larger instance, and start a run."
+        )
+    if job.status == "Stopped":
+        return "Somebody stopped the job. The data are still there: start a run when you are ready."
+    if job.was_killed:
+        return (
+            "The job was killed, mostly because its memory ran out: take a larger instance (model.yaml, instances) and "
+            f"start a run. Its log: {job.log}"
+        )
+    return f"See the job's log in CloudWatch Logs, {job.log}. When the cause is mended, start a run."
 
 
 def _links(record: Mapping[str, Any], region: str, partition: str) -> str:

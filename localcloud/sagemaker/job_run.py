@@ -24,6 +24,7 @@ _PROGRAMS = {
     "exit": "raise SystemExit({code})",
     "kill": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     "hang": "import time; time.sleep(10**8)",
+    "overrun": "import time; time.sleep(10**8)",
 }
 
 
@@ -113,6 +114,14 @@ class JobRun:
     def has_fault(self, *effects: str) -> Fault | None:
         """The job's fault, if it is one of these."""
         return self.fault if self.fault and self.fault.effect in effects else None
+
+    def overrun(self) -> float:
+        """The seconds of its time limit that the job is to have used up before it starts."""
+        limit = self.description.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+        if limit is None or not self.has_fault("overrun"):
+            return 0.0
+        self.started -= limit
+        return float(limit)
 
     def fail_without_program(self) -> None:
         """The faults of a program, for a job that runs none of its own (transform: the containers are the model's)."""

@@ -195,9 +195,10 @@ class Jobs(ABC):
 
     def _outcome(self, run: JobRun) -> tuple[str, str | None]:
         try:
-            self.set_members(run.name, **{f"{self.noun.removesuffix('Job')}StartTime": now()})
-            run.raise_if_stopped()
             run.fault = faults.take(f"job:{run.name}", run.name)
+            began = now() - run.overrun()
+            self.set_members(run.name, **{f"{self.noun.removesuffix('Job')}StartTime": began})
+            run.raise_if_stopped()
             self.execute(run)
         except JobStoppedError:
             return "Stopped", None

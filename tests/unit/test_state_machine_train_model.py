@@ -155,6 +155,7 @@ def fakes(**work: Any) -> dict[str, Fake]:
         "Verify endpoint": function({"Verified": 5}),
         "Check what serves": function(seen("Done", NAME)),
         "Restore previous model": lambda call: {"EndpointArn": "arn"},
+        "Check restoration": functions(seen("Wait", NAME, "Updating"), seen("Done", CHAMPION)),
         "Write parameter": lambda call: {"Version": 1},
         "Clean up": function({"DeletedModels": []}),
     }
@@ -474,8 +475,30 @@ def test_a_model_that_answers_otherwise_than_tested_is_taken_back() -> None:
     assert done.error == "EndpointVerificationError"
     assert cause.failed_state(done.cause) == "Verify endpoint"
     said = cause.explained(done.cause)
-    assert f"goes back to {CHAMPION}" in said
+    assert f"serves {CHAMPION} again" in said
     assert said.endswith("answers differ")
+    assert exported(done) == []
+    assert done.states.count("Check restoration") == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "fake", "text"),
+    [
+        ("Check what serves", failing("Broken")(function({})), "not known (Broken)"),
+        ("Restore previous model", failing("Refused")(function({})), f"not be set back to {CHAMPION} (Refused)"),
+        ("Check restoration", failing("Broken")(function({})), f"goes back to {CHAMPION}; whether it has done so"),
+        ("Check restoration", function(seen("RolledBack", NAME)), "not be set back to"),
+        ("Check restoration", function(seen("Wait", NAME, "Updating")), "not be set back to"),
+    ],
+)
+def test_a_model_that_cannot_be_taken_back_is_told_with_the_reason_of_the_failure(
+    state: str, fake: Fake, text: str
+) -> None:
+    refused = failing("EndpointVerificationError", '{"errorMessage": "answers differ"}')(function({}))
+    done = walk({"Verify endpoint": refused, state: fake})
+    assert done.error == "EndpointVerificationError"
+    assert text in (done.cause or "")
+    assert cause.explained(done.cause).endswith("answers differ")
     assert exported(done) == []
 
 
