@@ -48,11 +48,11 @@ class Report:
     duplicates: Duplicates | None = None
     feature_names: list[str] = field(default_factory=list)
 
-    def add_file(self, path: Path, used: int, quarantined: int) -> None:
-        """Count a file that was read to its end."""
-        rows, size = used + quarantined, path.stat().st_size
+    def add_file(self, name: str, size: int, used: int, quarantined: int) -> None:
+        """Count a file of so many bytes that was read to its end."""
+        rows = used + quarantined
         note = {} if rows else {"note": "no rows" if size else "empty"}
-        self.files.append({"name": path.name, "bytes": size, "rows": rows, "quarantined": quarantined, **note})
+        self.files.append({"name": name, "bytes": size, "rows": rows, "quarantined": quarantined, **note})
         self.rows_read += rows
         self.rows_used += used
 

@@ -32,21 +32,25 @@ def find_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def read(path: Path, columns: Sequence[Column]) -> Iterator[Batch]:
-    """Yield the rows of a file in batches. Raises FileError. An empty file has no batches."""
+def read(path: Path, columns: Sequence[Column], name: str | None = None) -> Iterator[Batch]:
+    """Yield the rows of a file in batches. An empty file has no batches.
+
+    Raises FileError, whose text begins with `name`: what people call the file (default: its own name).
+    """
+    name = name or path.name
     with path.open("rb") as file:
         magic = file.read(8)
     if magic.startswith(PARQUET):
-        return _read_parquet(path, columns)
+        return _read_parquet(name, path, columns)
     if magic.startswith(GZIP):
-        return read_csv(path.name, lambda: gzip.open(path, "rb"), columns)
-    return read_csv(path.name, lambda: path.open("rb"), columns)
+        return read_csv(name, lambda: gzip.open(path, "rb"), columns)
+    return read_csv(name, lambda: path.open("rb"), columns)
 
 
-def _read_parquet(path: Path, columns: Sequence[Column]) -> Iterator[Batch]:
+def _read_parquet(name: str, path: Path, columns: Sequence[Column]) -> Iterator[Batch]:
     try:
         with pa.parquet.ParquetFile(path) as file:
-            _check_schema(path.name, file.schema_arrow, columns)
+            _check_schema(name, file.schema_arrow, columns)
             first = 1
             for batch in file.iter_batches(BATCH_ROWS, columns=[column.name for column in columns], use_threads=False):
                 ordered = batch.select([column.name for column in columns])
@@ -54,7 +58,7 @@ def _read_parquet(path: Path, columns: Sequence[Column]) -> Iterator[Batch]:
                 yield Batch(ordered, partial(np.add, first))
                 first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise FileError(f"{path.name}: the Parquet data are damaged or cut off ({error}); upload it again") from error
+        raise FileError(f"{name}: the Parquet data are damaged or cut off ({error}); upload it again") from error
 
 
 def _check_schema(name: str, schema: pa.Schema, columns: Sequence[Column]) -> None:

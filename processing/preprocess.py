@@ -1,8 +1,9 @@
 """Check the data contract, split, fit and apply the encodings; write what every later step reads.
 
 Called by  train_model, state "Preprocess", in the scikit-learn image.
-Reads      --config config.json: "model" and "definition"; --data: the files of the run's snapshot, in the order of
-           their names; models/<model>/features.py beside this script's folder, if the model has one.
+Reads      --config config.json: "model", "definition" and the keys of the files, data.files[].Key; --data: the files
+           of the run's snapshot, in the order of their names;
+           models/<model>/features.py beside this script's folder, if the model has one.
 Writes     below --output, in parts of at most ROWS_PER_PART rows:
     train/, validation/   part-*.csv    label first, then the encoded features; no header
     test/                 part-*.jsonl  raw feature records by name, no target; a missing value is null
@@ -24,6 +25,7 @@ import argparse
 import gzip
 import io
 import json
+import re
 import sys
 import tarfile
 import tempfile
@@ -43,6 +45,8 @@ from perennial.values import DataError
 
 ROWS_PER_PART = 200_000
 MESSAGE_BYTES = 1024  # what DescribeProcessingJob shows of the message
+MAX_NAME = 120  # of a file in messages
+COPY = re.compile(r"(\d{5,})-")
 OUTPUTS = ("train", "validation", "test", "labels", "baseline", "preprocessor", "quarantine", "report")
 CODE = Path(__file__).resolve().parents[1]
 # What the serving script imports, so what travels with it.
@@ -84,7 +88,7 @@ def run(config: Mapping[str, Any], data: Path, output: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="spill-", dir=output.parent) as folder:
         spill = Path(folder) / "rows.arrow"
         try:
-            sets = ingest(find_files(data), contract, definition["split"], spill, quarantine, report)
+            sets = ingest(named(find_files(data), config), contract, definition["split"], spill, quarantine, report)
             judge_rows(report, quarantine, quality)
             writer = SetWriter(contract, spill, sets, output, ROWS_PER_PART)
             nullable = frozenset(column.name for column in contract.features if column.nullable)
@@ -101,30 +105,48 @@ def run(config: Mapping[str, Any], data: Path, output: Path) -> None:
     print(f"{len(encoder.feature_names)} encoded features; rows: {report.rows_by_set}", flush=True)
 
 
+def named(files: Sequence[Path], config: Mapping[str, Any]) -> list[tuple[str, Path]]:
+    """Return each file with what people call it: its key in the bucket.
+
+    The copies of a run's snapshot are called `00007-...`, after their position in data.files of the configuration.
+    """
+    keys = [file["Key"] for file in (config.get("data") or {}).get("files", [])]
+    positions = [int(match[1]) if (match := COPY.match(path.name)) else len(keys) for path in files]
+    return [
+        (_readable(keys[position]) if position < len(keys) else path.name, path)
+        for position, path in zip(positions, files, strict=True)
+    ]
+
+
+def _readable(key: str) -> str:
+    text = "".join(char if char.isprintable() else "?" for char in key)
+    return text if len(text) <= MAX_NAME else "..." + text[3 - MAX_NAME :]
+
+
 def ingest(
-    files: Sequence[Path],
+    files: Sequence[tuple[str, Path]],
     contract: Contract,
     split: Mapping[str, Any],
     spill: Path,
     quarantine: Quarantine,
     report: Report,
 ) -> Sets:
-    """Check every row, write the valid ones to the spill file, and return the set of each."""
+    """Check every row of the files, each with its name, write the valid ones to the spill file, return the sets."""
     splitting = splitter(split)
     duplicates = DuplicateCounter([contract.target.name, *(column.name for column in contract.features)])
     with spill_writer(spill) as write:
-        for number, path in enumerate(files):
+        for number, (name, path) in enumerate(files):
             used = 0
-            for batch in read(path, contract.columns):
+            for batch in read(path, contract.columns, name):
                 checked = check(contract, batch.table)
-                quarantine.add(path.name, batch, checked)
+                quarantine.add(name, batch, checked)
                 valid = checked.valid()
                 used += valid.num_rows
                 splitting.observe(number, valid)
                 duplicates.observe(valid)
                 write(valid)
-            report.add_file(path, used, quarantine.rows_of_file(path.name))
-            print(f"{path.name}: {used} rows used, {quarantine.rows_of_file(path.name)} quarantined", flush=True)
+            report.add_file(name, path.stat().st_size, used, quarantine.rows_of_file(name))
+            print(f"{name}: {used} rows used, {quarantine.rows_of_file(name)} quarantined", flush=True)
     report.add_quarantine(quarantine)
     sets = splitting.finish()
     report.duplicates = found = duplicates.count(sets)

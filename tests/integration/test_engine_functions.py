@@ -4,10 +4,12 @@ import io
 import json
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from localcloud.engine import functions
 from tests.integration.conftest import Cloud, make_function, unique, wait_for
 
 
@@ -126,3 +128,17 @@ def test_functions_share_one_unpacked_copy_of_a_layer(cloud: Cloud) -> None:
     assert answers[0] == answers[1]
     assert answers[0][0] is None
     assert answers[0][1].startswith(str(cloud.state / "tmp" / "layers"))
+
+
+def test_a_burst_of_calls_shares_a_few_processes_and_all_are_answered(cloud: Cloud) -> None:
+    source = "import os, time\ndef handler(event, context):\n    time.sleep(0.05)\n    return os.getpid()\n"
+    arn = make_function(cloud, source)
+
+    def call(_: int) -> int:
+        answer = cloud.client("lambda").invoke(FunctionName=arn, Payload=b"{}")
+        return int(json.load(answer["Payload"]))
+
+    with ThreadPoolExecutor(30) as pool:
+        processes = list(pool.map(call, range(30)))
+    assert len(processes) == 30
+    assert len(set(processes)) <= functions.SIDE_BY_SIDE

@@ -467,3 +467,17 @@ def test_text_with_commas_quotes_and_line_breaks_survives_every_output(job: Job)
     assert [name for name in job.report["features"] if name.startswith("make")] == [
         f"make={name}" for name in sorted(names)
     ]
+
+
+def test_a_file_is_called_by_its_key_wherever_people_read_of_it(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    job.folder.mkdir(exist_ok=True)
+    data = {"files": [{"Key": "raw/a.csv"}, {"Key": "raw/2026/März 1+2 100%.csv"}]}
+    (tmp_path / "config.json").write_text(json.dumps({"model": "used-cars", "definition": CARS, "data": data}))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/00000-a.csv").write_bytes(cars(200))
+    (tmp_path / "data/00001-M_rz_1_2_100_.csv").write_bytes(b"price\n1\n")
+    paths = [f"--{name}={tmp_path / name}" for name in ("data", "output", "message")]
+    assert preprocess.main([f"--config={tmp_path / 'config.json'}", *paths]) == 1
+    assert (tmp_path / "message").read_text().startswith("raw/2026/März 1+2 100%.csv: column 'mileage' is missing")
+    assert [file["name"] for file in job.report["files"]] == ["raw/a.csv"]

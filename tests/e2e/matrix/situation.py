@@ -1,0 +1,183 @@
+"""What the tests of the matrix share: many executions side by side, and the four things that each case asserts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from localcloud import mailbox
+from perennial.naming import run_id
+from tests.e2e.conftest import App, Run
+from tools import demo_data
+
+T = TypeVar("T")
+LIMIT_SECONDS = 240
+# So long after the last of several runs has ended, a second message about any of them would have come.
+SETTLE_SECONDS = 1.5
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run ended, and the messages about it."""
+
+    run: Run
+    mails: tuple[mailbox.Message, ...]
+
+    @property
+    def mail(self) -> mailbox.Message:
+        """The message, if there is exactly one."""
+        assert len(self.mails) == 1, f"{len(self.mails)} messages about {self.run}"
+        return self.mails[0]
+
+
+def wait_for(what: Callable[[], T | None], description: str, seconds: float = 60.0, pause: float = 0.05) -> T:
+    """The first true value of `what`; fails with the description when there is none in time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if found := what():
+            return found
+        time.sleep(pause)
+    raise AssertionError(f"not within {seconds} s: {description}")
+
+
+def start(app: App, **overrides: Any) -> str:
+    """Start a run by hand and return its execution."""
+    given = {"Trigger": {"Type": "Manual", "By": "test"}, "Overrides": overrides}
+    return start_with(app, given)
+
+
+def start_with(app: App, given: Any) -> str:
+    """Start an execution with any input."""
+    started = app.client("stepfunctions").start_execution(
+        stateMachineArn=app.outputs["StateMachineArn"], input=json.dumps(given)
+    )
+    return str(started["executionArn"])
+
+
+def run_of(app: App, execution_arn: str) -> str:
+    """The run id of an execution that has begun."""
+    described = app.client("stepfunctions").describe_execution(executionArn=execution_arn)
+    return run_id(execution_arn, described["startDate"])
+
+
+def end_of(app: App, execution_arn: str, seconds: float = LIMIT_SECONDS) -> Run:
+    """Wait until an execution has ended."""
+    states = app.client("stepfunctions")
+
+    def ended() -> Run | None:
+        described = states.describe_execution(executionArn=execution_arn)
+        if described["status"] == "RUNNING":
+            return None
+        return Run(
+            run_id=run_id(execution_arn, described["startDate"]),
+            execution_arn=execution_arn,
+            status=described["status"],
+            error=described.get("error"),
+            cause=described.get("cause"),
+            output=json.loads(described.get("output") or "{}"),
+        )
+
+    return wait_for(ended, f"end of {execution_arn}", seconds, pause=0.2)
+
+
+def executions(app: App) -> list[str]:
+    """Every execution of the stack, newest first."""
+    pages = app.client("stepfunctions").get_paginator("list_executions")
+    found = pages.paginate(stateMachineArn=app.outputs["StateMachineArn"])
+    return [str(item["executionArn"]) for page in found for item in page["executions"]]
+
+
+def started_since(app: App, before: list[str], at_least: int = 1) -> list[str]:
+    """The executions that were not there before, oldest first, once there are so many."""
+
+    def enough() -> list[str] | None:
+        new = [arn for arn in executions(app) if arn not in before]
+        return new[::-1] if len(new) >= at_least else None
+
+    return wait_for(enough, f"{at_least} new executions", 30)
+
+
+def ends(app: App, arns: Mapping[str, str], *, silent: bool = False) -> dict[str, End]:
+    """Wait for executions and for their messages (silent: none is expected), and for one too many."""
+    runs = {name: end_of(app, arn) for name, arn in arns.items()}
+
+    def about(run: Run) -> tuple[mailbox.Message, ...]:
+        return tuple(message for message in mailbox.messages(app.state) if run.run_id in message.body)
+
+    if not silent:
+        for run in runs.values():
+            wait_for(lambda run=run: about(run) or None, f"a message about {run.run_id} ({run.status})", 20)  # type: ignore[misc]
+    time.sleep(SETTLE_SECONDS)
+    return {name: End(run, about(run)) for name, run in runs.items()}
+
+
+def end(app: App, execution_arn: str) -> End:
+    """Wait for one execution and for its message."""
+    return ends(app, {"one": execution_arn})["one"]
+
+
+def dropped(app: App, key: str, body: bytes) -> End:
+    """Put an object, wait for the run that its event started, and for its message."""
+    before = executions(app)
+    app.client("s3").put_object(Bucket=app.bucket, Key=key, Body=body)
+    (arn,) = started_since(app, before)
+    return end(app, arn)
+
+
+def versions(app: App, prefix: str) -> set[tuple[str, str, str]]:
+    """(key, version, ETag) of everything that is or was under a prefix."""
+    pages = app.client("s3").get_paginator("list_object_versions").paginate(Bucket=app.bucket, Prefix=prefix)
+    listed = [(kind, item) for page in pages for kind in ("Versions", "DeleteMarkers") for item in page.get(kind, [])]
+    return {(item["Key"], item["VersionId"], item.get("ETag", kind)) for kind, item in listed}
+
+
+def put(app: App, key: str, body: bytes) -> str:
+    """Put an object and return its version."""
+    return str(app.client("s3").put_object(Bucket=app.bucket, Key=key, Body=body)["VersionId"])
+
+
+def read(app: App, key: str) -> bytes:
+    """The content of an object."""
+    return bytes(app.client("s3").get_object(Bucket=app.bucket, Key=key)["Body"].read())
+
+
+def report(app: App, run: Run) -> dict[str, Any]:
+    """What preprocessing counted."""
+    return dict(json.loads(read(app, f"runs/{run.run_id}/report/report.json")))
+
+
+def quarantine(app: App, run: Run) -> list[dict[str, Any]]:
+    """The rows that a run put aside."""
+    listed = app.client("s3").list_objects_v2(Bucket=app.bucket, Prefix=f"runs/{run.run_id}/quarantine/")
+    parts = (read(app, item["Key"]).decode() for item in listed.get("Contents", []))
+    return [json.loads(line) for part in parts for line in part.splitlines()]
+
+
+def delete(app: App, prefix: str) -> None:
+    """Delete everything under a prefix, as a person does: with delete markers."""
+    listed = app.client("s3").list_objects_v2(Bucket=app.bucket, Prefix=prefix).get("Contents", [])
+    for item in listed:
+        app.client("s3").delete_object(Bucket=app.bucket, Key=item["Key"])
+
+
+def cars() -> list[str]:
+    """The real used cars as lines; the header is the first."""
+    return demo_data.used_cars().decode().splitlines()
+
+
+def table(lines: list[str], newline: str = "\n") -> bytes:
+    """Lines as a file."""
+    return (newline.join(lines) + newline).encode()
+
+
+def assert_told(end: End, *texts: str) -> None:
+    """The one message names what, where and what to do; it says so in its first line where a run failed."""
+    body = end.mail.body
+    missing = [text for text in texts if text not in body]
+    assert not missing, f"{missing} not in:\n{body}"
+    if end.run.status != "SUCCEEDED":
+        assert "What to do\n" in body, body
+    assert len(end.mail.subject) < 100

@@ -1,0 +1,355 @@
+"""The line "Data" of the failure matrix: whatever a person drops, on one stack, most cases side by side.
+
+Each case has its own prefix, so that cases do not mix; some are real drops. A run that fails on its data changes
+nothing in service, and its one message names the file, the rule and what to do.
+"""
+
+import gzip
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+
+from tests.e2e.conftest import App
+from tests.e2e.matrix import situation
+from tests.e2e.matrix.registry import matrix
+from tests.e2e.matrix.situation import End, assert_told, cars, table
+from tools import demo_data
+
+pytestmark = pytest.mark.xdist_group("matrix-data")
+
+HEADER, *ROWS = cars()
+NAMES = HEADER.split(",")
+EXPECTED = f"Expected the columns {', '.join(NAMES)}"
+ADVICE = "Correct the data that are named above and drop them again"
+
+
+def with_column(name: str, change: Callable[[int, str], str]) -> list[str]:
+    """The cars with one column's values changed: change(number of the row, value)."""
+    position = NAMES.index(name)
+    fields = [row.split(",") for row in ROWS]
+    for number, row in enumerate(fields):
+        row[position] = change(number, row[position])
+    return [HEADER, *(",".join(row) for row in fields)]
+
+
+def without(name: str) -> list[str]:
+    position = NAMES.index(name)
+    return [",".join(line.split(",")[:position] + line.split(",")[position + 1 :]) for line in cars()]
+
+
+def some(text: str) -> Callable[[int, str], str]:
+    """Every tenth value becomes this text: far more rows than the contract allows."""
+    return lambda number, value: value if number % 10 else text
+
+
+def parquet(**changed: Any) -> bytes:
+    """The cars as Parquet, with some columns of other values, or without (None)."""
+    read = pacsv.read_csv(io.BytesIO(demo_data.used_cars()))
+    for name, values in changed.items():
+        read = read.drop_columns([name]) if values is None else read.set_column(NAMES.index(name), name, values)
+    out = io.BytesIO()
+    pq.write_table(read, out)
+    return out.getvalue()
+
+
+@dataclass(frozen=True)
+class Case:
+    """Files below a prefix of their own, and what the message about them says."""
+
+    files: dict[str, bytes]
+    says: tuple[str, ...]
+
+
+def one(content: bytes | list[str], *says: str, name: str = "cars.csv") -> Case:
+    return Case({name: content if isinstance(content, bytes) else table(content)}, says)
+
+
+TORN = gzip.compress(table(cars()))[:-200]
+HOSTILE = '<script src="https://evil.example/x.js">alert(1)</script>'
+BROKEN = {
+    "only a header": one([HEADER], "cases/only-a-header/cars.csv (no rows)", "Upload a CSV or Parquet file with rows"),
+    "a missing column": one(without("mileage"), "column 'mileage' is missing", EXPECTED),
+    "a renamed column": one(
+        [HEADER.replace("mileage", "Mileage (mi)"), *ROWS], "column 'mileage' is missing (is it 'Mileage (mi)', renamed"
+    ),
+    "a column twice": one(
+        [HEADER + ",price", *(f"{row},1" for row in ROWS)], "column 'price' stands more than once", EXPECTED
+    ),
+    "an extra column": one([HEADER + ",colour", *(f"{row},red" for row in ROWS)], "unexpected column 'colour'"),
+    "values of another type": one(
+        with_column("doors", some("four")),
+        "doors breaks the rule 'type' in 81 rows",
+        "cars.csv row 2: 'four'",
+        "10.07%",
+    ),
+    "units inside the values": one(
+        with_column("mileage", lambda _, value: f"{value} mi"),
+        "mileage breaks the rule 'type' in 804 rows",
+        f"row 2: '{ROWS[0].split(',')[1]} mi'",
+        "100.00%",
+    ),
+    "values out of range": one(with_column("price", some("-5")), "price breaks the rule 'minimum' in 81 rows", "'-5'"),
+    "rows without a target": one(with_column("price", some("")), "price breaks the rule 'missing' in 81 rows"),
+    "a constant target": one(
+        with_column("price", lambda *_: "9999"), "price: the target is 9999 in every row of the train set"
+    ),
+    "too few rows": one(cars()[:51], "50 rows can be used; expected at least 100 (quality.min_rows)"),
+    "another encoding than UTF-8": one(
+        "\n".join(with_column("make", some("Citroën"))).encode("latin-1"), "not UTF-8: byte b'\\xeb'", "(line 2)"
+    ),
+    "UTF-16": one("\n".join(cars()).encode("utf-16"), "this is UTF-16 text; expected CSV in UTF-8"),
+    "another delimiter": one(
+        [line.replace(",", ";") for line in cars()], "the fields are separated by semicolons; expected commas"
+    ),
+    "rows of another length": one(
+        [HEADER, *(row if number % 10 else f"{row},1,2" for number, row in enumerate(ROWS))],
+        "row breaks the rule 'fields' in 81 rows",
+        "row 2: 11 fields, expected 9",
+    ),
+    "a quotation mark that is not closed": one(
+        [*cars()[:300], cars()[300].replace("Buick", '"Buick').replace("Chevy", '"Chevy'), *cars()[301:]],
+        "a quotation mark is not closed; the rows after it are lost in one field",
+    ),
+    "a torn gzip file": one(TORN, "the gzip data are damaged or cut off", name="cars.csv.gz"),
+    "a torn Parquet file": one(
+        parquet()[:-500], "the Parquet data are damaged or cut off", "upload it again", name="cars.parquet"
+    ),
+    "a Parquet file without a column": one(parquet(mileage=None), "column 'mileage' is missing", name="cars.parquet"),
+    "a Parquet file with another type": one(
+        parquet(mileage=pa.array([[1.0]] * len(ROWS))),
+        "column 'mileage' has the Parquet type list<",
+        "expected float",
+        name="cars.parquet",
+    ),
+    "a workbook or an archive": one(b"PK\x03\x04" + bytes(100), "this is a zip archive or an Excel workbook"),
+    "an empty file by hand": one(b"", "there is no data"),
+    "one bad file among good ones": Case(
+        {"a.csv": table(cars()[:300]), "b bad.csv": b"price\n1\n", "c.csv": table([HEADER, *ROWS[300:]])},
+        ("cases/one-bad-file-among-good-ones/b bad.csv: column 'mileage' is missing",),
+    ),
+    "hostile texts": one(
+        with_column("doors", some(HOSTILE.replace(",", ""))), "doors breaks the rule 'type' in 81 rows"
+    ),
+}
+# Nothing to train on is no failure of the data: the run says so, and sends no mail.
+SILENT = ("an empty file by hand",)
+
+
+def prefix(case: str) -> str:
+    return f"cases/{case.replace(' ', '-')}/"
+
+
+@pytest.fixture(scope="module")
+def app(deploy: Callable[..., App]) -> App:
+    return deploy("perennial-mx-data", QuietPeriodSeconds="1")
+
+
+@pytest.fixture(scope="module")
+def first(app: App) -> End:
+    """The healthy drop with which everything begins: what serves, and has to stay."""
+    end = situation.dropped(app, "raw/cars.csv", demo_data.used_cars())
+    assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
+    return end
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What was before the cases ran, and how each of them ended."""
+
+    in_service: dict[str, Any]
+    data: set[tuple[str, str, str]]
+    ends: dict[str, End]
+
+
+@pytest.fixture(scope="module")
+def tried(app: App, first: End) -> Tried:
+    """All broken files, each below its own prefix, and all their runs side by side."""
+    for name, case in BROKEN.items():
+        for file, content in case.files.items():
+            situation.put(app, prefix(name) + file, content)
+    serving, data = app.in_service(), situation.versions(app, "cases/")
+    arns = {name: situation.start(app, DataPrefix=prefix(name)) for name in BROKEN}
+    silent = situation.ends(app, {name: arns.pop(name) for name in SILENT}, silent=True)
+    return Tried(serving, data, {**silent, **situation.ends(app, arns)})
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=matrix("Data", name, ends="Failed")) for name in BROKEN if name not in SILENT]
+)
+def test_data_that_cannot_be_used_end_the_run_with_one_message_that_says_why(tried: Tried, case: str) -> None:
+    end = tried.ends[case]
+    assert (end.run.status, end.run.error) == ("FAILED", "States.TaskFailed")
+    assert_told(end, "Run failed: in state 'Preprocess'", prefix(case), ADVICE, *BROKEN[case].says)
+
+
+@matrix("Data", "nothing but empty files", ends="Succeeded, without work")
+def test_a_run_over_nothing_says_so_and_disturbs_nobody(tried: Tried) -> None:
+    end = tried.ends["an empty file by hand"]
+    assert (end.run.status, end.run.output["Decision"], end.mails) == ("SUCCEEDED", "NoData", ())
+    assert "1 objects ignored" in end.run.output["Reason"]
+
+
+def test_broken_data_change_nothing_that_serves_and_none_of_the_data(app: App, tried: Tried) -> None:
+    assert app.in_service() == tried.in_service
+    assert situation.versions(app, "cases/") == tried.data
+
+
+@matrix("Data", "too many broken rows are kept aside with their reasons", ends="Failed")
+def test_rows_that_break_the_contract_are_in_quarantine_with_their_reasons(app: App, tried: Tried) -> None:
+    run = tried.ends["values of another type"].run
+    rows = situation.quarantine(app, run)
+    assert len(rows) == 81
+    assert rows[0]["file"] == prefix("values of another type") + "cars.csv"
+    assert rows[0]["row"] == 2
+    assert rows[0]["reasons"] == ["doors: 'four' is not a whole number"]
+    assert rows[0]["record"]["doors"] == "four"
+    assert situation.report(app, run)["rows"] == {
+        "read": 804, "used": 723, "quarantined": 81, "written_to_quarantine": 81,
+    }  # fmt: skip
+
+
+@matrix("Data", "hostile texts never reach a mail as they are", ends="Failed")
+def test_nothing_of_a_file_stands_in_a_mail_whole_or_live(tried: Tried) -> None:
+    mail = tried.ends["hostile texts"].mail
+    assert "https://evil.example" not in mail.body
+    assert "</script>" not in mail.body  # an example is cut to 40 characters
+    assert mail.body.count("evil") <= 2 * 3
+    assert mail.path.read_bytes().count(b"text/html") == 0
+
+
+@matrix("Data", "an empty file", ends="Failed")
+def test_an_empty_file_that_is_dropped_is_reported(app: App, first: End) -> None:
+    serving = app.in_service()
+    end = situation.dropped(app, "raw/empty.csv", b"")
+    assert (end.run.status, end.run.error) == ("FAILED", "EmptyFileError")
+    assert_told(end, "the dropped file 'raw/empty.csv' is empty: it has 0 bytes", "Upload the file again")
+    assert app.in_service() == serving
+
+
+@matrix("Data", "a folder marker", ends="Succeeded, without work")
+def test_a_folder_that_a_console_makes_starts_no_training(app: App, first: End) -> None:
+    before = situation.executions(app)
+    situation.put(app, "raw/2026/", b"")
+    (arn,) = situation.started_since(app, before)
+    end = situation.ends(app, {"marker": arn}, silent=True)["marker"]
+    assert (end.run.status, end.run.output["Decision"], end.mails) == ("SUCCEEDED", "NoData", ())
+
+
+@matrix("Data", "a bad file dropped beside good ones, by an event", ends="Failed")
+def test_a_bad_file_that_is_dropped_is_named_by_its_key_and_later_ones_work_without_it(app: App, first: End) -> None:
+    serving, key = app.in_service(), "raw/2026/März 1+2 50% \"x\" 'y'.csv"
+    end = situation.dropped(app, key, table(without("make")))
+    assert (end.run.status, end.run.error) == ("FAILED", "States.TaskFailed")
+    assert_told(end, f"{key}: column 'make' is missing", ADVICE)
+    assert app.in_service() == serving
+    app.client("s3").delete_object(Bucket=app.bucket, Key=key)
+
+
+@matrix("Data", "a file is overwritten while the run works", ends="Succeeded")
+@matrix("Data", "a file is deleted while the run works", ends="Succeeded")
+def test_the_recorded_versions_are_what_trains(app: App, first: End) -> None:
+    files = {"cases/changing/a.csv": demo_data.used_cars(), "cases/changing/b.csv": table([HEADER])}
+    recorded = {key: situation.put(app, key, content) for key, content in files.items()}
+    with app.faults.injected("function:snapshot_data", "delay", seconds=1.0):
+        arn = situation.start(app, DataPrefix="cases/changing/")
+        run = situation.run_of(app, arn)
+        situation.wait_for(lambda: situation.versions(app, f"runs/{run}/manifest.json"), "the manifest")
+        situation.put(app, "cases/changing/a.csv", b"something else")
+        app.client("s3").delete_object(Bucket=app.bucket, Key="cases/changing/b.csv")
+        end = situation.end(app, arn)
+    assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
+    assert {file["Key"]: file["VersionId"] for file in app.record(end.run)["data"]["files"]} == recorded
+    copies = [situation.read(app, f"runs/{run}/input/{number:05d}-{name}.csv") for number, name in enumerate("ab")]
+    assert copies == list(files.values())
+
+
+@matrix("Data", "a file is deleted for good while the run works", ends="Failed")
+def test_a_version_that_is_gone_for_good_ends_the_run_and_is_named(app: App, first: End) -> None:
+    serving, key = app.in_service(), "cases/gone/cars.csv"
+    recorded = situation.put(app, key, demo_data.used_cars())
+    with app.faults.injected("function:snapshot_data", "delay", seconds=1.0):
+        arn = situation.start(app, DataPrefix="cases/gone/")
+        run = situation.run_of(app, arn)
+        situation.wait_for(lambda: situation.versions(app, f"runs/{run}/manifest.json"), "the manifest")
+        app.client("s3").delete_object(Bucket=app.bucket, Key=key, VersionId=recorded)
+        end = situation.end(app, arn)
+    assert (end.run.status, end.run.error) == ("FAILED", "DataVersionMissingError")
+    assert_told(end, recorded, key, "Drop it again")
+    assert app.in_service() == serving
+
+
+# What is unusual and sound: one drop of all of it, one run, every row in it.
+UNUSUAL = {
+    "a byte order mark": ("bom.csv", b"\xef\xbb\xbf" + table(cars()[:101]), 100),
+    "columns in another order": (
+        "reordered.csv",
+        table([",".join(reversed(line.split(","))) for line in [HEADER, *ROWS[100:200]]]),
+        100,
+    ),
+    "line ends of another system": ("windows.csv", table([HEADER, *ROWS[200:300]], "\r\n"), 100),
+    "quoted line breaks": (
+        "breaks.csv",
+        table([HEADER, *(",".join([*row.split(",")[:-1], '"sedan,\r\n4 doors"']) for row in ROWS[300:310])]),
+        10,
+    ),
+    "a gzip file": ("cars.csv.gz", gzip.compress(table([HEADER, *ROWS[310:400]])), 90),
+    "a Parquet file": ("cars.parquet", parquet(), 804),
+    "a gzip file that is not called so": ("zipped.csv", gzip.compress(table([HEADER, *ROWS[400:500]])), 100),
+    "spaces in the key": ("new cars.csv", table([HEADER, *ROWS[500:520]]), 20),
+    "plus signs in the key": ("a+b.csv", table([HEADER, *ROWS[520:540]]), 20),
+    "percent signs in the key": ("50%25.csv", table([HEADER, *ROWS[540:560]]), 20),
+    "quotes in the key": ('"it\'s".csv', table([HEADER, *ROWS[560:580]]), 20),
+    "non-ASCII characters in the key": ("März/自動車.csv", table([HEADER, *ROWS[580:600]]), 20),
+    "few broken rows": (
+        "few.csv",
+        table([HEADER, *ROWS[600:], *(ROWS[0].replace(",", ",x", 1) for _ in range(3)), "1,2,3"]),
+        204,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def unusual(app: App, first: End) -> End:
+    """Everything unusual and sound in one drop beside the first file, whose rows are then there twice."""
+    situation.delete(app, "raw/empty")
+    before = situation.executions(app)
+    for name, content, _ in UNUSUAL.values():
+        situation.put(app, f"raw/unusual/{name}", content)
+    arns = situation.started_since(app, before, len(UNUSUAL))
+    runs = {arn: situation.end_of(app, arn) for arn in arns}
+    worked = [arn for arn, run in runs.items() if "Decision" not in run.output]
+    assert len(worked) == 1, runs
+    return situation.end(app, worked[0])
+
+
+def test_a_later_healthy_drop_works_and_takes_what_is_unusual_but_sound(app: App, unusual: End) -> None:
+    assert (unusual.run.status, unusual.run.cause) == ("SUCCEEDED", None)
+    assert_told(unusual, "Model in service", f"{len(UNUSUAL) + 1} files under 'raw/'", "1 ignored")
+    assert app.parameters()["run"] == unusual.run.run_id
+
+
+@pytest.mark.parametrize("case", [pytest.param(name, marks=matrix("Data", name, ends="Succeeded")) for name in UNUSUAL])
+def test_what_is_unusual_but_sound_is_trained_on_whole(app: App, unusual: End, case: str) -> None:
+    name, _, rows = UNUSUAL[case]
+    files = {file["name"]: file for file in situation.report(app, unusual.run)["files"]}
+    found = files[f"raw/unusual/{name}"]
+    assert found["rows"] - found["quarantined"] == rows
+
+
+@matrix("Data", "few broken rows are put aside, and the rest trains", ends="Succeeded")
+def test_few_broken_rows_are_in_quarantine_and_do_not_fail_the_run(app: App, unusual: End) -> None:
+    rows = situation.quarantine(app, unusual.run)
+    assert len(rows) == 4
+    assert {row["file"] for row in rows} == {"raw/unusual/few.csv"}
+    assert sorted(reason for row in rows for reason in row["reasons"])[-1] == "the row has 3 fields, expected 9"
+
+
+@matrix("Data", "duplicate rows", ends="Succeeded")
+def test_rows_that_are_there_twice_are_counted(app: App, unusual: End) -> None:
+    assert situation.report(app, unusual.run)["duplicates"]["rows"] >= len(ROWS)
