@@ -22,13 +22,14 @@ def accepts(kind: str, arrow_type: pa.DataType) -> bool:
         "float": number,
         "integer": number,
         "boolean": number or is_type.is_boolean(arrow_type),
-        "timestamp": is_type.is_timestamp(arrow_type) or is_type.is_date(arrow_type) or _is_text(arrow_type),
-        "string": _is_text(arrow_type),
+        "timestamp": is_type.is_timestamp(arrow_type) or is_type.is_date(arrow_type) or is_text(arrow_type),
+        "string": is_text(arrow_type),
     }
     return bool(allowed[kind])
 
 
-def _is_text(arrow_type: pa.DataType) -> bool:
+def is_text(arrow_type: pa.DataType) -> bool:
+    """Whether values of this type are texts, as they are or by a dictionary."""
     value_type = arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
     return value_type in (pa.string(), pa.large_string(), pa.string_view())
 
@@ -37,7 +38,7 @@ def from_arrow(kind: str, array: pa.Array) -> Parsed:
     """Return the values of a Parquet column of a type that `accepts` allows."""
     if pa.types.is_null(array.type):
         return Parsed(pa.nulls(len(array), ARROW_TYPES[kind]), None)
-    if _is_text(array.type):
+    if is_text(array.type):
         return from_text(kind, pc.cast(array, pa.string()))
     if kind == "timestamp":
         return _timestamp_from_arrow(array)

@@ -148,8 +148,9 @@ def stack_overrides(text: str | None) -> dict[str, Any]:
     """
     try:
         given = json.loads(text or "{}")
-    except json.JSONDecodeError as error:
-        near = problems.shown((text or "")[max(error.pos - 20, 0) : error.pos + 20])
+    except (ValueError, RecursionError) as error:
+        position = error.pos if isinstance(error, json.JSONDecodeError) else 0
+        near = problems.shown((text or "")[max(position - 20, 0) : position + 20])
         raise ConfigurationError(
             f"{STACK}: not readable as JSON near {near}; HyperParameters must be a JSON object such as "
             '{"eta": 0.2}, and no parameter may hold a double quote'
@@ -209,7 +210,7 @@ def _set_parameters(stack: Mapping[str, Any]) -> dict[str, Any]:
 def _read(name: str, text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         expected = "a number" if name.startswith("Gate") else 'JSON such as {"eta": 0.1}'
         raise ConfigurationError(f"{STACK}, {name}: got {problems.shown(text)}; expected {expected}") from error
 
@@ -281,9 +282,13 @@ def _applied(definition: Definition, paths: Mapping[str, Any], source: str) -> D
 def check_data_prefix(prefix: str) -> str:
     """Return the prefix of the data, or raise ConfigurationError when it would not keep data and results apart."""
     if not prefix.endswith("/") or prefix.startswith("/") or "//" in prefix:
-        raise ConfigurationError(f"data_prefix: got {prefix!r}; expected a folder of the bucket such as 'raw/'")
+        raise ConfigurationError(
+            f"data_prefix: got {problems.shown(prefix)}; expected a folder of the bucket such as 'raw/'"
+        )
     if prefix.startswith(RESERVED_PREFIXES):
-        raise ConfigurationError(f"data_prefix: got {prefix!r}; {', '.join(RESERVED_PREFIXES)} hold results of runs")
+        raise ConfigurationError(
+            f"data_prefix: got {problems.shown(prefix)}; {', '.join(RESERVED_PREFIXES)} hold results of runs"
+        )
     return prefix
 
 

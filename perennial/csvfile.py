@@ -10,6 +10,7 @@ import codecs
 import csv
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +23,12 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from perennial.contract import Column
-from perennial.header import FileError, check_header
+from perennial.header import FileError, check_header, reason
 from perennial.text_values import from_text
 
 BLOCK_BYTES = 2 << 20  # read at once; no row may be longer
 MAX_RAGGED_ROWS = 100_000  # a file with more rows of another length is no table of this shape
+MAX_EXPANSION, EXPANDED_BYTES = 200, 256 << 20  # gzip packs tables up to 50 times; beyond both it is no table
 PARQUET, BOM = b"PAR1", codecs.BOM_UTF8
 OTHER_FORMATS = {
     b"PK\x03\x04": "a zip archive or an Excel workbook",
@@ -99,7 +101,8 @@ def read_csv(name: str, open_file: Callable[[], BinaryFile], columns: Sequence[C
         with open_file() as file:
             yield from _batches(_TextFile(name, file, open_file), header, columns)
     except _DAMAGED_GZIP as error:
-        raise FileError(f"{name}: the gzip data are damaged or cut off ({error}); upload the file again") from error
+        problem = f"the gzip data are damaged or cut off ({reason(error)}); upload the file again"
+        raise FileError(f"{name}: {problem}") from error
 
 
 def _batches(file: _TextFile, header: Sequence[str], columns: Sequence[Column]) -> Iterator[Batch]:
@@ -153,7 +156,7 @@ def _csv_error(name: str, error: Exception, ragged: _Ragged) -> FileError:
         )
     return FileError(
         f"{name}: not readable as CSV: a row is longer than {BLOCK_BYTES >> 20} MiB. "
-        f"Usually a quotation mark is not closed ({error})"
+        f"Usually a quotation mark is not closed ({reason(error)})"
     )
 
 
@@ -194,6 +197,7 @@ class _TextFile:
         self._file, self._open_file = file, open_file
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._position = 0
+        self._most = max(EXPANDED_BYTES, MAX_EXPANSION * os.fstat(file.fileno()).st_size)
 
     def read(self, size: int) -> bytes:
         block = self._file.read(size)
@@ -203,6 +207,9 @@ class _TextFile:
         except UnicodeDecodeError as error:
             raise self._refusal(self._position - pending + error.start) from error
         self._position += len(block)
+        if self._position > self._most:
+            expanded = f"the gzip data expand to more than {MAX_EXPANSION} times their size"
+            raise FileError(f"{self.name}: {expanded}; upload the file plain")
         self.has_quotes = self.has_quotes or b'"' in block
         return block
 
@@ -231,4 +238,4 @@ def _header(name: str, head: bytes) -> list[str]:
     try:
         return next(csv.reader(io.StringIO(text, newline="")), [])
     except csv.Error as error:
-        raise FileError(f"{name}: the header line is not readable as CSV ({error})") from error
+        raise FileError(f"{name}: the header line is not readable as CSV ({reason(error)})") from error

@@ -6,6 +6,7 @@ problem, the field (dotted path), what stands there and what is allowed. All pro
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -39,6 +40,10 @@ THRESHOLDS: dict[str, tuple[float, float, bool, str]] = {
     "precision": (0.0, 1.0, False, "1 is perfect"),
     "recall": (0.0, 1.0, False, "1 is perfect"),
 }
+MAX_VALUES = 100_000  # in a model.yaml, each alias counted as all that it stands for
+LONGEST_INTEGER = 64  # bits
+# What PyYAML raises besides its own errors: for values that do not fit their tag, and for deep nesting.
+_UNREADABLE = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 
 
 class DefinitionError(ConfigurationError):
@@ -150,8 +155,11 @@ def parse(text: str, source: str) -> Definition:
     """Return the definition in a YAML text; `source` is what error messages call it. Raises DefinitionError."""
     try:
         raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with duplicate keys refused
-    except yaml.YAMLError as error:
-        raise DefinitionError(f"{source}: not readable as YAML: {error}") from error
+    except _UNREADABLE as error:
+        known = isinstance(error, (yaml.YAMLError, RecursionError))
+        said = str(error) if known else f"a value is not of its type ({error})"
+        reason = problems.shortened(said, problems.MAX_LINE)
+        raise DefinitionError(f"{source}: not readable as YAML: {reason}") from error
     if not isinstance(raw, dict):
         raise DefinitionError(f"{source}: expected keys such as problem, target and columns, got {problems.shown(raw)}")
     return validated(raw, source)
@@ -182,7 +190,19 @@ def _target_is_no_feature(definition: Definition) -> Definition:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people expect it: a key stands once, and 1e6 is a number."""
+    """YAML as people expect it: a key stands once, and 1e6 is a number. Aliases may not blow a document up."""
+
+    def get_single_data(self) -> Any:
+        node = self.get_single_node()
+        if node is not None and _values(node, {}) > MAX_VALUES:
+            raise yaml.YAMLError(f"more than {MAX_VALUES:,} values, aliases expanded; write them out or leave them out")
+        return None if node is None else self.construct_document(node)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = int(super().construct_yaml_int(node))
+        if value.bit_length() > LONGEST_INTEGER:  # Python cannot even print some of them
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a whole number of more than 64 bits")
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: list[Any] = []
@@ -192,11 +212,24 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"line {line}: the key {key!r} stands more than once; keep one of them")
+                raise yaml.YAMLError(
+                    f"line {line}: the key {problems.shown(key)} stands more than once; keep one of them"
+                )
             seen.append(key)
         return super().construct_mapping(node, deep)
 
 
+def _values(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node holds with every alias expanded; infinitely many when it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        items = node.value if isinstance(node, yaml.SequenceNode) else [item for pair in pairs for item in pair]
+        known[id(node)] = 1 + sum(_values(item, known) for item in items)
+    return known[id(node)]
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
 )

@@ -11,10 +11,17 @@ from perennial.contract import Column
 from perennial.values import DataError, shown
 
 MAX_CANDIDATES = 200  # looked at for a column that may have been renamed
+MAX_REASON = 200
 
 
 class FileError(DataError):
     """A whole file cannot be used; the text begins with its name."""
+
+
+def reason(error: Exception) -> str:
+    """Return what a library says about a file, short and on one line: it may quote the file."""
+    text = " ".join(str(error).split())[:MAX_REASON]
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def check_header(name: str, header: list[str], columns: Sequence[Column]) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 Problem = tuple[str, str]
 PROBLEMS_SHOWN = 20
+MAX_LINE = 1000
 
 
 class ConfigurationError(ValueError):
@@ -29,7 +30,7 @@ class Strict(BaseModel):
 def message(headline: str, found: Sequence[Problem]) -> str:
     """Return the headline with the number of problems, and a line for each."""
     count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-    lines = [f"  {path}: {text}" for path, text in found[:PROBLEMS_SHOWN]]
+    lines = [f"  {one_line(f'{path}: {text}', MAX_LINE)}" for path, text in found[:PROBLEMS_SHOWN]]
     more = [f"  ... and {len(found) - PROBLEMS_SHOWN} more"] if len(found) > PROBLEMS_SHOWN else []
     return "\n".join([f"{headline} ({count})", *lines, *more])
 
@@ -43,8 +44,18 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def shown(value: Any) -> str:
     """Return a value as text of at most 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(repr(value), 60)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return the text, or its beginning and three dots."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def one_line(text: str, limit: int) -> str:
+    """Return the text shortened, with what cannot be printed (line breaks, control characters) as escapes."""
+    some = shortened(text, limit)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in some)
 
 
 def dotted(location: Iterable[str | int]) -> str:

@@ -11,19 +11,12 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
-
-from perennial.arrow_values import accepts
 from perennial.contract import Column
 from perennial.csvfile import PARQUET, Batch, read_csv
-from perennial.header import FileError, check_header
+from perennial.parquetfile import read_parquet
 
-BATCH_ROWS = 32_768  # of Parquet
 GZIP = b"\x1f\x8b"
 
 
@@ -41,29 +34,7 @@ def read(path: Path, columns: Sequence[Column], name: str | None = None) -> Iter
     with path.open("rb") as file:
         magic = file.read(8)
     if magic.startswith(PARQUET):
-        return _read_parquet(name, path, columns)
+        return read_parquet(name, path, columns)
     if magic.startswith(GZIP):
         return read_csv(name, lambda: gzip.open(path, "rb"), columns)
     return read_csv(name, lambda: path.open("rb"), columns)
-
-
-def _read_parquet(name: str, path: Path, columns: Sequence[Column]) -> Iterator[Batch]:
-    try:
-        with pa.parquet.ParquetFile(path) as file:
-            _check_schema(name, file.schema_arrow, columns)
-            first = 1
-            for batch in file.iter_batches(BATCH_ROWS, columns=[column.name for column in columns], use_threads=False):
-                ordered = batch.select([column.name for column in columns])
-                ordered.validate(full=True)  # texts are UTF-8
-                yield Batch(ordered, partial(np.add, first))
-                first += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise FileError(f"{name}: the Parquet data are damaged or cut off ({error}); upload it again") from error
-
-
-def _check_schema(name: str, schema: pa.Schema, columns: Sequence[Column]) -> None:
-    check_header(name, schema.names, columns)
-    for column in columns:
-        kind = schema.field(column.name).type
-        if not accepts(column.type, kind):
-            raise FileError(f"{name}: column '{column.name}' has the Parquet type {kind}; expected {column.type}")

@@ -273,3 +273,16 @@ def test_who_set_a_value_makes_no_other_work_but_the_value_does():
     assert same.decisive() == resolve().decisive()
     assert same.as_json() != resolve().as_json()
     assert resolve(stack={"GateThreshold": "2999"}).decisive() != resolve().decisive()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"HyperParameters": ' + "9" * 5000 + "}"])
+def test_hostile_stack_parameters_are_refused(text):
+    with pytest.raises(ConfigurationError, match="not readable as JSON near") as refused:
+        configuration.stack_overrides(text)
+    assert len(str(refused.value)) < 500
+
+
+def test_an_endless_prefix_takes_no_endless_line():
+    with pytest.raises(ConfigurationError, match="data_prefix") as refused:
+        configuration.resolve("cars", MODEL, run={"DataPrefix": "x" * 100_000})
+    assert len(str(refused.value)) < 500

@@ -1,5 +1,6 @@
 """model.yaml: what is accepted, and that every mistake is named with its field and what is allowed."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -332,3 +333,35 @@ def test_a_long_list_of_problems_is_shortened():
     message = refused("columns:\n", f"columns:\n{columns}\n")
     assert "(60 problems)" in message
     assert "... and 40 more" in message
+
+
+LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (LAUGHS, "more than 100,000 values, aliases expanded"),
+        ("a: &a [*a]", "more than 100,000 values, aliases expanded"),
+        ("[" * 10_000, "recursion"),
+        ("seed: 0x" + "f" * 6000, "line 1: a whole number of more than 64 bits"),
+        ("a: !!int x", "invalid literal"),
+        ("a: !!bool x", "a value is not of its type"),
+        ("a: !!timestamp x", "a value is not of its type"),
+        ("a: 2024-13-45", "month must be in 1..12"),
+        ("a: !!python/object/apply:os.system [touch /tmp/x]", "could not determine a constructor"),
+    ],
+)
+def test_hostile_yaml_is_refused_with_its_reason(text, reason):
+    with pytest.raises(DefinitionError, match=f"(?s)^m: not readable as YAML: .*{re.escape(reason)}") as refused:
+        definition.parse(text, "m")
+    assert len(str(refused.value)) < 1100
+
+
+def test_a_problem_is_one_short_line_whatever_stands_in_the_file():
+    with pytest.raises(DefinitionError) as refused:
+        definition.parse(f'problem: regression\n"a\\n\\e[31m\\u202e{"x" * 5000}": 1\n', "m")
+    lines = str(refused.value).split("\n")
+    assert all(line.isprintable() and len(line) <= 1002 for line in lines)

@@ -203,12 +203,25 @@ def test_the_state_is_read_from_a_cause():
         ("abc\u202edef\u200b", "abcdef"),
         ("see HTTPS://evil.example", "see HXXPS://evil.example"),
         ("ftp://x", "fxp://x"),
+        ("\uff19https://evil.example", "\uff19hxxps://evil.example"),
+        ("xhttp://a file://b", "xhxxp://a fxle://b"),
+        ("www.evil.example", "www[.]evil.example"),
         ("s3://bucket/key", "s3://bucket/key"),
         ("x" * 50, "x" * 17 + "..."),
     ],
 )
 def test_text_from_data_is_made_harmless(text, kept):
     assert cause.safe(text, 20 if text.startswith("xx") else 100) == kept
+
+
+@pytest.mark.parametrize("depth", ['{"a":', "["])
+def test_a_cause_nested_too_deep_is_a_text(depth):
+    assert cause.explained("{" + depth * 100_000).startswith("{" + depth)
+
+
+def test_an_endless_state_name_takes_no_endless_line():
+    body = failed(state="\uff19" * 5000).body
+    assert max(map(len, body.splitlines())) <= message.MAX_LINE
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perennial import csvfile, tabular
+from perennial import csvfile, parquetfile
 from perennial.contract import Column
 from perennial.csvfile import Batch
 from perennial.header import FileError
@@ -247,7 +247,7 @@ def parquet(table: pa.Table, **options: Any) -> bytes:
 
 
 def test_parquet_is_read_in_batches_with_its_row_numbers(file: Path) -> None:
-    count = tabular.BATCH_ROWS + 10
+    count = parquetfile.BATCH_ROWS + 10
     table = pa.table({"doors": np.arange(count), "price": np.arange(count) / 2, "make": ["Saab"] * count})
     first, second = batches(file, parquet(table))
     assert first.table.schema.names == ["price", "make", "doors"]
@@ -275,6 +275,49 @@ def test_damaged_parquet_is_named(file: Path) -> None:
     sound = parquet(pa.table({"price": [1.0] * 100, "make": ["a"] * 100, "doors": [1] * 100}))
     for content in (sound[:-20], sound[:8], sound[:4] + b"\xff" * 100 + sound[104:], b"PAR1"):
         assert "Parquet data are damaged or cut off" in refusal(file, content)
+
+
+def test_what_arrow_says_about_a_damaged_file_is_one_short_line(file: Path) -> None:
+    sound = parquet(pa.table({"price": [1.0] * 100, "make": ["a"] * 100, "doors": [1] * 100}))
+    said = refusal(file, sound[:30] + b"\xff" * 60 + sound[90:])
+    assert said.isprintable()
+    assert len(said) < 400
+
+
+# Bombs
+
+
+def test_gzip_that_expands_beyond_measure_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = gzip.compress(b"price,make,doors\n" + b"1,a,1\n" * 1_000_000)
+    assert len(batches(file, packed)) > 1
+    monkeypatch.setattr(csvfile, "EXPANDED_BYTES", 1 << 20)
+    assert "the gzip data expand to more than 200 times their size" in refusal(file, packed)
+
+
+def test_parquet_that_expands_beyond_measure_is_refused(file: Path) -> None:
+    count = 1_000_000
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array(["a" * 1_000_000]))
+    bomb = parquet(pa.table({"price": np.ones(count), "make": texts, "doors": np.ones(count)}), compression="zstd")
+    assert len(bomb) < 20_000  # and a million times a megabyte
+    assert "the Parquet data expand to more than 1,000 times their size" in refusal(file, bomb)
+
+
+def test_parquet_with_long_texts_comes_in_small_batches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquetfile, "BATCH_BYTES", 10_000)
+    table = pa.table({"price": np.arange(100.0), "make": ["a" * 1000] * 100, "doors": np.arange(100)})
+    read_batches = batches(file, parquet(table))
+    assert max(batch.table.num_rows for batch in read_batches) == 9
+    assert [number for batch in read_batches for number in batch.row_numbers(np.arange(batch.table.num_rows))] == list(
+        range(1, 101)
+    )
+    assert pa.concat_arrays([pa.array(batch.table["doors"].to_pylist()) for batch in read_batches]).to_pylist() == list(
+        range(100)
+    )
+
+
+def test_a_text_that_no_csv_row_could_hold_is_refused(file: Path) -> None:
+    table = pa.table({"price": [1.0], "make": ["a" * (3 << 20)], "doors": [1]})
+    assert "holds a text of 3,145,728 bytes; at most 2 MiB" in refusal(file, parquet(table))
 
 
 # Parts
