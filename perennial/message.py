@@ -61,6 +61,35 @@ _ADVICE_BY_STATE = {
     "are under quarantine/ in the run's folder.",
     "Train": "See the training job's log in CloudWatch Logs, /aws/sagemaker/TrainingJobs, and start a run.",
 }
+# What a run has already changed when it fails here is more important than how it failed.
+_ADVICE_FIRST_BY_STATE = {
+    "Write parameter": "The endpoint serves the new model, which is verified, but not all of its names are in "
+    "Parameter Store. When the cause is mended, start a run: it writes them all.",
+    "Clean up": "Nothing is wrong with what serves. The next run deletes what this one has left; see the function's "
+    "log if it comes again.",
+}
+# From here on the endpoint may serve the new model, which readers of Parameter Store do not know yet.
+_DEPLOYING = (
+    "Create endpoint",
+    "Update endpoint",
+    "Wait for deployment",
+    "Check deployment",
+    "Is the new model in service?",
+    "Verify endpoint",
+    "Export configuration",
+    "Write parameter",
+    "Check what serves",
+    "Is there a model to go back to?",
+    "Restore previous model",
+    "Wait for restoration",
+    "Check restoration",
+    "Is the restoration over?",
+)
+_ADVICE_WHILE_DEPLOYING = (
+    "The endpoint was being updated: it may serve the new model, while the names in Parameter Store are those of the "
+    "previous one. Start a run, which verifies and exports what it deploys, or update the endpoint to the "
+    "configuration that Parameter Store names."
+)
 # By the code that an AWS service gives in the cause.
 _ADVICE_BY_CODE = {
     "AccessDeniedException": "A role lacks the permission that is named above. Give it back (template.yaml has what "
@@ -203,6 +232,10 @@ def _advice(record: Mapping[str, Any]) -> str:
 
 def advice(status: str, error: str, state: str, cause: str = "") -> str:
     """Return what a person can do about a run that ended in a status, by an error, in a state, for a cause."""
+    if status in ("Aborted", "TimedOut") and state in _DEPLOYING:
+        return _ADVICE_WHILE_DEPLOYING
+    if state in _ADVICE_FIRST_BY_STATE:
+        return _ADVICE_FIRST_BY_STATE[state]
     job = failed_job(cause)
     if job and status == "Failed" and not (job.own_words and state in _ADVICE_BY_STATE):
         return _job_advice(job)

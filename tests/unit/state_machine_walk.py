@@ -12,6 +12,7 @@ from typing import Any
 
 import jsonata
 
+from tests import flow_elements
 from tools import asl
 
 STATES_ALL = {"States.ALL"}
@@ -45,6 +46,8 @@ class Walk:
     fakes: Mapping[str, Fake]
     input: Any = field(default_factory=dict)
     states: list[str] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
+    """Elements of the state machine, as tests/flow_elements.py names them."""
     calls: list[Call] = field(default_factory=list)
     now: int = 1_795_000_000_000
     limit: int = 2000  # states; a loop that does not end is a failure of the test
@@ -70,6 +73,7 @@ class Walk:
             if len(self.states) >= self.limit:
                 raise AssertionError(f"more than {self.limit} states: {self.states[-6:]}")
             self.states.append(name)
+            self.taken.add(flow_elements.state(name))
             body = machine["States"][name]
             following, given = self._state(name, body, given, variables)
             if following is None:
@@ -79,7 +83,9 @@ class Walk:
     def _state(self, name: str, body: dict[str, Any], given: Any, variables: dict[str, Any]) -> tuple[str | None, Any]:
         scope = _Scope(self, name, given, variables)
         if body["Type"] == "Choice":
-            return self._choice(body, scope), given
+            target = self._choice(body, scope)
+            self.taken.add(flow_elements.choice(name, target))
+            return target, given
         if body["Type"] == "Fail":
             raise StateError(str(scope.value(body.get("Error", ""))), str(scope.value(body.get("Cause", ""))))
         if body["Type"] == "Wait":
@@ -109,6 +115,7 @@ class Walk:
                 if number is None or attempts.get(number, 0) >= body["Retry"][number]["MaxAttempts"]:
                     raise
                 attempts[number] = attempts.get(number, 0) + 1
+                self.taken.add(flow_elements.retry(scope.name, body["Retry"][number]))
                 continue
             output = scope.value(body["Output"]) if "Output" in body else scope.result
             assigned = {key: scope.value(value) for key, value in body.get("Assign", {}).items()}
@@ -131,6 +138,7 @@ class Walk:
         for catcher in body.get("Catch", []):
             if {failed.error, "States.ALL"} & set(catcher["ErrorEquals"]):
                 scope.error = {"Error": failed.error, "Cause": failed.cause}
+                self.taken.add(flow_elements.catch(scope.name, catcher))
                 output = scope.value(catcher.get("Output", scope.error))
                 scope.variables.update({key: scope.value(value) for key, value in catcher.get("Assign", {}).items()})
                 return catcher["Next"], output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,3 +83,21 @@ def test_what_describes_no_job_is_none() -> None:
 def test_a_service_that_refuses_has_advice_by_its_code(code: str, text: str) -> None:
     refused = f"No (Service: AmazonSageMaker; Status Code: 400; Error Code: {code}; Request ID: 1; Proxy: null)"
     assert text in message.advice("Failed", "SageMaker.AmazonSageMakerException", "Train", refused)
+
+
+@pytest.mark.parametrize("status", ["Aborted", "TimedOut"])
+def test_a_run_that_ends_while_it_deploys_says_that_the_endpoint_may_have_changed(status: str) -> None:
+    assert "may serve the new model" in message.advice(status, "", "Check deployment")
+    assert "may serve the new model" not in message.advice(status, "", "Train")
+
+
+@pytest.mark.parametrize("error", ["KeyError", "Sandbox.Timedout", "Ssm.SsmException"])
+def test_what_fails_after_the_verification_is_no_reason_to_go_back(error: str) -> None:
+    assert "Nothing is wrong with what serves" in message.advice("Failed", error, "Clean up")
+    assert "writes them all" in message.advice("Failed", error, "Write parameter")
+
+
+def test_every_state_that_is_told_apart_is_one_of_the_state_machine() -> None:
+    machine = (Path(__file__).parents[2] / "statemachines" / "train_model.asl.json").read_text()
+    named = [*message._DEPLOYING, *message._ADVICE_FIRST_BY_STATE, *message._ADVICE_BY_STATE]
+    assert [name for name in named if f'"{name}": {{' not in machine] == []

@@ -1,0 +1,118 @@
+"""Every state, every way out of a Choice, every Retry and every Catch of the training flow is taken by some walk.
+
+Which of them real runs take is counted at the end of the end-to-end tests (tests/e2e/test_flow_taken.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests import flow_elements
+from tools import asl
+
+from .state_machine_walk import Fake, Walk
+from .test_state_machine_train_model import (
+    CHAMPION,
+    DEFINITION,
+    NAME,
+    NEW_CHAMPION,
+    RESULT,
+    failing,
+    fakes,
+    function,
+    functions,
+    job,
+    seen,
+    turn,
+    walk,
+)
+
+STATES = dict(asl.states(DEFINITION))
+REFUSED = {"Verify endpoint": failing("EndpointVerificationError")(function({}))}
+
+
+def scenarios() -> list[Walk]:
+    """The ways through the flow, without and with errors of every task."""
+    new = {"Check endpoint": function(seen("Create", None, "NotFound"))}
+    again = {"Reserve deployment": functions(turn("Wait", None), turn("Compare", NEW_CHAMPION), turn("Deploy", None))}
+    ways = [
+        walk(),
+        walk(new, work={"Champion": None}),
+        *(walk(work={"Decision": decision}) for decision in ("NoData", "Surprise")),
+        walk({"Query training results": function({**RESULT, "MeetsThreshold": False, "Accepted": False})}),
+        walk({"Query training results": function({**RESULT, "Accepted": False})}),
+        walk(again),
+        walk({"Reserve deployment": function(turn("Superseded", NEW_CHAMPION))}),
+        walk({"Reserve deployment": function(turn("Wait", None))}, limit=20_000),
+        walk({"Check endpoint": functions(seen("Wait", CHAMPION, "Updating"), seen("Recreate", None), seen("Create"))}),
+        walk({"Check endpoint": function(seen("Done", NAME))}),
+        walk({"Check endpoint": function(seen("Failed"))}),
+        walk({"Check deployment": function(seen("RolledBack", CHAMPION))}),
+        walk(REFUSED),
+        walk(REFUSED, work={"Champion": None}),
+    ]
+    return ways + [broken for name, body in STATES.items() for broken in _broken(name, body)]
+
+
+def _broken(name: str, body: dict[str, Any]) -> list[Walk]:
+    """A task that fails for good, and one that fails once with an error of each Retry."""
+    if body["Type"] != "Task":
+        return []
+    usual = fakes().get(name, job)
+    once = [retrier["ErrorEquals"][0] for retrier in body.get("Retry", [])]
+    return [
+        walk({**_way_to(name), name: failing("Broken")(usual)}),
+        *(walk({**_way_to(name), name: failing(error, times=1)(usual)}) for error in once),
+    ]
+
+
+def _way_to(name: str) -> dict[str, Fake]:
+    """What has to be so that the flow comes to a state which it usually does not need."""
+    if name == "Create endpoint":
+        return {"Check endpoint": function(seen("Create", None, "NotFound"))}
+    if name == "Delete failed endpoint":
+        return {"Check endpoint": functions(seen("Recreate"), seen("Create"))}
+    if name == "Predict with new champion":
+        return {"Reserve deployment": functions(turn("Compare", NEW_CHAMPION), turn("Deploy", NEW_CHAMPION))}
+    return REFUSED if name in ("Check what serves", "Restore previous model", "Check restoration") else {}
+
+
+@pytest.fixture(scope="module")
+def walked() -> set[str]:
+    return {element for way in scenarios() for element in way.taken}
+
+
+def test_every_element_of_the_flow_is_taken_by_a_walk(walked: set[str]) -> None:
+    assert sorted(flow_elements.elements(DEFINITION) - walked) == []
+
+
+def test_a_walk_takes_nothing_that_the_flow_does_not_have(walked: set[str]) -> None:
+    assert sorted(walked - flow_elements.elements(DEFINITION)) == []
+
+
+def test_what_a_history_shows_is_read_along_each_branch() -> None:
+    failed = {"taskFailedEventDetails": {"error": "SageMaker.AmazonSageMakerException"}}
+    events = [
+        {"id": 1, "type": "ExecutionStarted", "previousEventId": 0},
+        entered(2, 1, "Train"),
+        {"id": 3, "type": "TaskScheduled", "previousEventId": 2},
+        {"id": 4, "type": "TaskFailed", "previousEventId": 3, **failed},
+        entered(5, 1, "Preprocess"),  # of another branch, in between
+        {"id": 6, "type": "TaskScheduled", "previousEventId": 4},
+        {"id": 7, "type": "TaskStateExited", "previousEventId": 6, "stateExitedEventDetails": {"name": "Train"}},
+        entered(8, 7, "Run failed"),
+    ]
+    assert flow_elements.taken(DEFINITION, events) == {
+        "state Train",
+        "state Preprocess",
+        "state Run failed",
+        "retry Train [SageMaker.AmazonSageMakerException]",
+        "catch Train [States.ALL] -> Run failed",
+    }
+
+
+def entered(number: int, previous: int, name: str) -> dict[str, Any]:
+    details = {"stateEnteredEventDetails": {"name": name}}
+    return {"id": number, "type": "TaskStateEntered", "previousEventId": previous, **details}
