@@ -95,6 +95,7 @@ def _add_faults(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--message", default="", help="the error's text, or what the job says about itself")
     parser.add_argument("--after", action="store_true", help="function: it works, and its answer is lost")
     parser.add_argument("--name", default="*", metavar="GLOB", help="only what has this name (default: any)")
+    parser.add_argument("--skip", type=int, default=0, metavar="N", help="let the first N pass (default: none)")
     parser.add_argument("--times", default="1", metavar="N", help="how often, or 'always' (default: 1)")
 
 
@@ -302,7 +303,13 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
         raise faults.FaultError("say what is to happen, for example --error ThrottlingException; see faults --help")
     member = faults.NEEDS.get(effect)
     times = int(arguments.times) if arguments.times.isdecimal() else arguments.times
-    common = {"name": arguments.name, "times": times, "message": arguments.message, "after": arguments.after}
+    common = {
+        "name": arguments.name,
+        "times": times,
+        "skip": arguments.skip,
+        "message": arguments.message,
+        "after": arguments.after,
+    }
     return {"effect": effect, **common, **({member: value} if member else {})}
 
 

@@ -60,6 +60,7 @@ class Fault:
     name       glob over the full name: of the resource that is asked for, of the state machine (task), of the function,
                of the job, of the endpoint
     times      how often it strikes; 0 is always
+    skip       how many matching calls pass before it strikes
     after      functions only: the function does its work, and its answer is lost
     """
 
@@ -67,6 +68,7 @@ class Fault:
     effect: str
     name: str = "*"
     times: int = 1
+    skip: int = 0
     error: str = ""
     message: str = ""
     exit_code: int | None = None
@@ -75,6 +77,7 @@ class Fault:
     after: bool = False
     id: int = 0
     fired: int = 0
+    passed: int = 0
     last_fired: float | None = None
 
     @property
@@ -104,7 +107,9 @@ class Fault:
 
     def as_json(self) -> dict[str, Any]:
         """What is set, and how often it fired."""
-        shown = {name: value for name, value in asdict(self).items() if value not in ("", None, False)}
+        shown = {name: value for name, value in asdict(self).items() if value not in ("", None, False, 0)}
+        if self.exit_code is not None:
+            shown["exit_code"] = self.exit_code
         return {**shown, "times": self.times or "always", "fired": self.fired}
 
 
@@ -121,7 +126,7 @@ def checked(document: Mapping[str, Any]) -> Fault:
     Raises:
         FaultError: something is missing, unknown or impossible.
     """
-    possible = {item.name for item in fields(Fault)} - {"id", "fired", "last_fired"}
+    possible = {item.name for item in fields(Fault)} - {"id", "fired", "passed", "last_fired"}
     if unknown := sorted(set(document) - possible):
         raise FaultError(f"unknown: {', '.join(unknown)}; a fault has {', '.join(sorted(possible))}")
     for name in ("operation", "effect"):
@@ -180,7 +185,11 @@ class Faults:
             return None
         with self._lock:
             for fault in self._all:
-                if fault.matches(operation, name) and (not effects or fault.effect in effects):
+                if not fault.matches(operation, name) or (effects and fault.effect not in effects):
+                    continue
+                if fault.passed < fault.skip:
+                    fault.passed += 1
+                else:
                     fault.fired, fault.last_fired = fault.fired + 1, round(time.time(), 3)
                     return fault
         return None

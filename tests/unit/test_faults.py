@@ -20,6 +20,13 @@ def test_a_fault_strikes_as_often_as_asked_and_then_lets_through() -> None:
     assert known.listed()[0]["fired"] == 2
 
 
+def test_calls_may_pass_before_a_fault_strikes() -> None:
+    known = Faults()
+    known.add(Fault("endpoint", "update-rolls-back", skip=2, times=1))
+    struck = [known.take("endpoint", "cars", "update-rolls-back") is not None for _ in range(5)]
+    assert struck == [False, False, True, False, False]
+
+
 def test_a_fault_without_end_strikes_always() -> None:
     known = Faults()
     known.add(Fault("endpoint", "answers-wrongly", times=faults.ALWAYS))
