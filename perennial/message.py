@@ -243,7 +243,8 @@ def advice(status: str, error: str, state: str, cause: str = "") -> str:
     name = "ConfigurationError" if name in ("DefinitionError", "StackNameError") else name
     name = _ADVICE_BY_STATUS.get(status, name)
     by_code = next((text for code, text in _ADVICE_BY_CODE.items() if f"Error Code: {code};" in cause), None)
-    return _ADVICE.get(name) or by_code or _ADVICE_BY_STATE.get(state) or _ADVICE_DEFAULT
+    by_job = job or name == "States.TaskFailed"  # any other error of the state is not about the data
+    return _ADVICE.get(name) or by_code or (_ADVICE_BY_STATE.get(state) if by_job else None) or _ADVICE_DEFAULT
 
 
 def _job_advice(job: JobEnd) -> str:

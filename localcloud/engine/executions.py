@@ -36,6 +36,10 @@ _MODULE = "services.stepfunctions"
 _PAYLOAD_LIMIT_BYTES = 256 * 1024
 _UNCATCHABLE = frozenset({"States.Runtime", "States.DataLimitExceeded"})
 _MAXIMUM_TIMEOUT_SECONDS = 99_999_999
+_INTERRUPTED = (
+    "The local cloud ended while this execution worked, and has been started again. What the execution had begun was "
+    "interrupted; what it had stored is there. Start it again"
+)
 _history = threading.RLock()
 _in_wait_state: ContextVar[bool] = ContextVar("in_wait_state", default=False)
 _previous_event: ContextVar[int] = ContextVar("previous_event", default=0)
@@ -438,6 +442,7 @@ def announce_interrupted() -> None:
         with request_scope(account_id, region):
             execution = sfn._executions.get(arn)
             if execution and execution["status"] == "FAILED":
+                execution["cause"] = _INTERRUPTED
                 failure = {"error": execution["error"], "cause": execution["cause"]}
                 sfn._add_event(execution, "ExecutionFailed", {"executionFailedEventDetails": failure})
                 sfn._emit_execution_status_event(execution)

@@ -4,6 +4,8 @@ MiniStack reports every exception of a function as `Runtime.HandlerError`, so th
 ever matches. Here the worker sends the class name and the stack with its answer, and the payload becomes AWS's:
 `{"errorMessage", "errorType", "requestId", "stackTrace"}`; import problems are `Runtime.ImportModuleError` and
 `Runtime.HandlerNotFound`. Source: aws-lambda-python-runtime-interface-client, `bootstrap.py`.
+
+A call that works while its function is updated or deleted goes on to its end; MiniStack would kill it.
 """
 
 import json
@@ -40,6 +42,7 @@ _IDLE_SECONDS = 300.0
 # that a drop of fifty files would bring this machine to its knees, and all of them would be slower than in turn.
 SIDE_BY_SIDE = 2 * max(2, os.cpu_count() or 2)
 _turns: defaultdict[str, threading.BoundedSemaphore] = defaultdict(lambda: threading.BoundedSemaphore(SIDE_BY_SIDE))
+_gently: ContextVar[bool] = ContextVar("gently", default=False)
 _last_error: ContextVar[JsonObject | None] = ContextVar("last_error", default=None)
 
 
@@ -48,6 +51,35 @@ def register() -> None:
     replace("core.lambda_runtime", "_PYTHON_WORKER_SCRIPT", _reporting)
     replace("core.lambda_runtime", "Worker.invoke", _make_invoke)
     replace("services.lambda_svc", "_execute_function_warm", _make_execute_function_warm)
+    replace("services.lambda_svc", "invalidate_worker", _make_invalidate_worker)
+    replace("core.lambda_runtime", "kill_workers", _make_kill_workers)
+
+
+def _make_invalidate_worker(original: Any) -> Any:
+    def invalidate_worker(*arguments: Any, **options: Any) -> None:
+        """An update or a deletion of a function: what it works on goes on to its end, as on AWS."""
+        token = _gently.set(True)
+        try:
+            original(*arguments, **options)
+        finally:
+            _gently.reset(token)
+
+    return invalidate_worker
+
+
+def _make_kill_workers(original: Any) -> Any:
+    def kill_workers(workers: Any) -> None:
+        busy = [worker for worker in workers if worker is not None and _gently.get() and worker._lock.locked()]
+        for worker in busy:
+            threading.Thread(target=_kill_when_done, args=(worker, original), daemon=True).start()
+        original([worker for worker in workers if worker not in busy])
+
+    return kill_workers
+
+
+def _kill_when_done(worker: Any, kill: Any) -> None:
+    with worker._lock:  # held for as long as a call lasts
+        kill([worker])
 
 
 def _reporting(script: str) -> str:

@@ -116,6 +116,7 @@ SEAMS = (
     Seam("services.lambda_svc", "_execution_record_for_config", "(func, config)"),
     Seam("services.lambda_svc", "_get_func_record_for_ref", "(function_ref)"),
     Seam("services.lambda_svc", "_resolve_layer_zip", "(attachment)"),
+    Seam("services.lambda_svc", "invalidate_worker", "(func_name, qualifier, account, region)"),
     Seam("services.lambda_svc", "invoke_async_with_retry", "(func, event)"),
     Seam("services.s3", "_delete_bucket_encryption", "(name)"),
     Seam("services.s3", "_delete_bucket_lifecycle", "(name)"),

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from localcloud import faults
-from localcloud.engine import HOST, Settings, process_environment, scopes, seams
+from localcloud.engine import HOST, Settings, disk, process_environment, scopes, seams
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
 
 STATUS_PATH = "/_localcloud/status"
@@ -140,6 +140,9 @@ class _Server:
             await app(scope, receive, self._around_lifespan(send))
         elif scope["type"] == "http" and scope["path"] == STATUS_PATH:
             await _send_json(send, await asyncio.to_thread(self._status))
+        elif why := disk.refusal(scope, self._settings.state):
+            log.warning("refused %s %s: %s", scope["method"], scope["path"], why)
+            await _send(send, 507, b"application/xml", disk.answer(why))
         elif scope["type"] == "http" and scope["path"].startswith(faults.PATH):
             status, document = faults.answer_http(scope["method"], scope["path"], await _body(receive))
             await _send_json(send, document, status)
@@ -206,7 +209,7 @@ class _Server:
             "state": str(self._settings.state),
             "started": self._started.isoformat(),
             "ready": self._ready,
-            "problem": self._problem,
+            "problem": self._problem or disk.problem(self._settings.state),
             "engine": f"MiniStack {seams.PINNED_VERSION}",
             "services": sorted(SERVICE_HANDLERS),
         }
@@ -259,6 +262,9 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _send_json(send: Send, document: dict[str, Any], status: int = 200) -> None:
-    headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(document).encode()})
+    await _send(send, status, b"application/json", json.dumps(document).encode())
+
+
+async def _send(send: Send, status: int, content_type: bytes, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type)]})
+    await send({"type": "http.response.body", "body": body})

@@ -142,3 +142,21 @@ def test_a_burst_of_calls_shares_a_few_processes_and_all_are_answered(cloud: Clo
         processes = list(pool.map(call, range(30)))
     assert len(processes) == 30
     assert len(set(processes)) <= functions.SIDE_BY_SIDE
+
+
+def test_a_call_goes_on_while_its_function_is_updated(cloud: Cloud) -> None:
+    source = """
+import os, time
+def handler(event, context):
+    time.sleep(event['Seconds'])
+    return os.environ['COLOUR']
+"""
+    arn = make_function(cloud, source, Environment={"Variables": {"COLOUR": "red"}})
+    assert invoke(cloud, arn, {"Seconds": 0}) == (None, "red")
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(invoke, cloud, arn, {"Seconds": 1.5})
+        time.sleep(0.5)
+        changed = {"Variables": {"COLOUR": "blue"}}
+        cloud.client("lambda").update_function_configuration(FunctionName=arn, Environment=changed)
+        assert invoke(cloud, arn, {"Seconds": 0}) == (None, "blue")
+        assert working.result() == (None, "red")

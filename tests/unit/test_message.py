@@ -119,6 +119,10 @@ def test_only_metrics_in_the_targets_unit_have_a_unit(metric):
         ("SageMaker.ResourceLimitExceededException", "Train", "quota"),
         ("DataVersionMissingError", "Snapshot data", "Drop it again"),
         ("Something.New", "Save model", "Open the execution"),
+        ("Something.New", "Preprocess", "Open the execution"),
+        ("SupersededByNewerData", None, "Nothing: the newer model serves"),
+        ("DeploymentBusy", "Reserve deployment", "Stop it if it is stuck"),
+        ("EmptyFileError", "Resolve configuration", "Upload the file again"),
     ],
 )
 def test_a_failure_says_what_to_do(error, state, expected):

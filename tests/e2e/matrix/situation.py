@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -105,7 +106,8 @@ def ends(app: App, arns: Mapping[str, str], *, silent: bool = False) -> dict[str
     runs = {name: end_of(app, arn) for name, arn in arns.items()}
 
     def about(run: Run) -> tuple[mailbox.Message, ...]:
-        return tuple(message for message in mailbox.messages(app.state) if run.run_id in message.body)
+        own = re.compile(rf"^Run +{run.run_id}$", re.MULTILINE)  # a message may name other runs too
+        return tuple(message for message in mailbox.messages(app.state) if own.search(message.body))
 
     if not silent:
         for run in runs.values():
