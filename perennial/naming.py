@@ -17,7 +17,7 @@ MAX_STACK_NAME = 26
 MAX_NAME = 63
 RUN_ID = re.compile(r"\d{14}-[0-9a-f]{4}")
 STEPS = ("preprocess", "train", "predict", "champion", "again", "data-quality", "model-quality")
-_STACK_NAME = re.compile(r"[a-zA-Z](-?[a-zA-Z0-9])*")
+_STACK_NAME = re.compile(r"[a-z](-?[a-z0-9])*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_BASENAME = 80
 
@@ -30,8 +30,9 @@ def check_stack_name(name: str) -> str:
     """Return the name, or raise StackNameError when names made from it would be refused by SageMaker."""
     if len(name) > MAX_STACK_NAME or not _STACK_NAME.fullmatch(name):
         raise StackNameError(
-            f"the stack name {name!r} has {len(name)} characters; expected at most {MAX_STACK_NAME}, letters, digits "
-            "and single hyphens, starting with a letter: names of jobs start with it, and end at 63 characters"
+            f"the stack name {name!r} has {len(name)} characters; expected at most {MAX_STACK_NAME}, lower-case "
+            "letters, digits and single hyphens, starting with a letter: names of jobs start with it, and end at 63 "
+            "characters; SageMaker writes ARNs in lower case, so that permissions for other names would not match"
         )
     return name
 

@@ -1,7 +1,8 @@
 """Reading what a batch transform and the preprocessing wrote: scores and labels, row by row.
 
-A prediction is a JSON line `{"score": x}`, as XGBoost and Linear Learner answer `application/jsonlines`. A label is a
-number a line. Line n of the predictions answers line n of the labels.
+A prediction is a line: `{"score": x}`, as Linear Learner answers `application/jsonlines`, or the bare number that
+XGBoost's container writes in a batch transform whatever it is asked for (sagemaker-xgboost-container, serve.py). A
+label is a number a line. Line n of the predictions answers line n of the labels.
 """
 
 from __future__ import annotations
@@ -23,17 +24,30 @@ class PredictionsError(ValueError):
 def scores(lines: Iterable[str], where: str) -> Floats:
     """Return the scores `(n_rows,)`; null and what JSON cannot hold as a number are NaN.
 
-    Raises PredictionsError: a line is no `{"score": x}`.
+    Raises PredictionsError: a line is no prediction.
     """
     values = array("d")
     for number, line in enumerate(_filled(lines), start=1):
-        try:
-            score = json.loads(line)["score"]
-            values.append(float("nan") if score is None else float(score))
-        except (ValueError, TypeError, KeyError) as error:
-            shown = line[:80]
-            raise PredictionsError(f"{where}, line {number}: got {shown!r}; expected {{'score': number}}") from error
+        values.append(score(line, f"{where}, line {number}"))
     return np.frombuffer(values, dtype=np.float64)
+
+
+def score(line: str, where: str) -> float:
+    """Return the score of one line. Raises PredictionsError: it is no prediction."""
+    try:
+        answer = json.loads(line)
+        value = answer["score"] if isinstance(answer, dict) else answer
+    except (ValueError, KeyError) as error:
+        raise _refused(line, where) from error
+    if value is None:
+        return float("nan")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _refused(line, where)
+    return float(value)
+
+
+def _refused(line: str, where: str) -> PredictionsError:
+    return PredictionsError(f"{where}: got {line[:80]!r}; expected a number or {{'score': number}}")
 
 
 def labels(lines: Iterable[str], where: str) -> Floats:

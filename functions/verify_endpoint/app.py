@@ -20,6 +20,8 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from perennial_aws import objects
 from perennial_aws.clients import client, code_of
 
+from perennial import predictions
+
 logger = Logger()
 
 RECORDS = 5
@@ -65,7 +67,7 @@ def _known(prefix: str) -> Iterator[tuple[str, float]]:
     for key in objects.keys(f"{prefix}/test/"):
         answers = key.replace("/test/", "/predictions/candidate/") + ".out"
         for request, answer in zip(objects.lines(bucket, key), objects.lines(bucket, answers), strict=False):
-            yield request, float(json.loads(answer)["score"])
+            yield request, predictions.score(answer, answers)
 
 
 def _ask(endpoint: str, request: str, inference_id: str) -> float:

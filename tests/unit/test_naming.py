@@ -53,13 +53,13 @@ def test_an_unknown_step_is_refused():
         naming.job_name("s", "r", "tune")
 
 
-@pytest.mark.parametrize("name", ["a" * 27, "", "1cars", "cars_eu", "cars-", "cars--eu", "caré"])
+@pytest.mark.parametrize("name", ["a" * 27, "", "1cars", "cars_eu", "cars-", "cars--eu", "caré", "Cars", "cars-EU"])
 def test_a_stack_name_that_names_cannot_start_with_is_refused(name):
     with pytest.raises(StackNameError, match="at most 26"):
         naming.check_stack_name(name)
 
 
-@pytest.mark.parametrize("name", ["perennial-used-cars", "a", "A1-b2"])
+@pytest.mark.parametrize("name", ["perennial-used-cars", "a", "a1-b2"])
 def test_other_stack_names_are_fine(name):
     assert naming.check_stack_name(name) == name
 

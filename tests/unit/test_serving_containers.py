@@ -60,6 +60,12 @@ class TestXGBoost:
         lines = ask(application, TWO_ROWS, accept=JSON_LINES).body.splitlines()
         assert [len(json.loads(line)["score"]) for line in lines] == [3, 3]
 
+    def test_in_a_batch_answers_are_numbers_whatever_is_accepted(self) -> None:
+        in_batch = ask(xgboost_application(SAGEMAKER_BATCH="true"), TWO_ROWS, accept=JSON_LINES)
+
+        assert in_batch.body == ask(xgboost_application(), TWO_ROWS).body
+        assert in_batch.content_type == "text/csv; charset=utf-8"
+
     def test_libsvm_names_its_features(self) -> None:
         application = xgboost_application()
 

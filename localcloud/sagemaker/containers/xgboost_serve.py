@@ -56,6 +56,7 @@ class XGBoostApplication:
         self._features: int = boosters[0].num_features()
         self._limit = min(int(environment.get("MAX_CONTENT_LENGTH", 6 * 1024**2)), LARGEST_LIMIT)
         self._default_accept = environment.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", CSV)
+        self._in_batch = environment.get("SAGEMAKER_BATCH", "").lower() == "true"
         selected = environment.get("SAGEMAKER_INFERENCE_OUTPUT")
         self._selected = selected.replace(" ", "").lower().split(",") if selected else None
         learner = json.loads(boosters[0].save_config())["learner"]
@@ -107,6 +108,8 @@ class XGBoostApplication:
                 return refused(500, str(error))
             return Response(200, body, _with_charset(accept))
         values = predictions.tolist()
+        if self._in_batch:  # as the container's serve.py: numbers, whatever the job accepts
+            return Response(200, "".join(f"{value}\n" for value in values).encode(), _with_charset(CSV))
         if accept == CSV:
             text = "".join(f"{','.join(map(str, v)) if isinstance(v, list) else v}\n" for v in values)
         elif accept == JSON:
