@@ -98,7 +98,7 @@ def started_since(app: App, before: list[str], at_least: int = 1) -> list[str]:
         new = [arn for arn in executions(app) if arn not in before]
         return new[::-1] if len(new) >= at_least else None
 
-    return wait_for(enough, f"{at_least} new executions", 30)
+    return wait_for(enough, f"{at_least} new executions", 60)
 
 
 def ends(app: App, arns: Mapping[str, str], *, silent: bool = False) -> dict[str, End]:
@@ -111,7 +111,7 @@ def ends(app: App, arns: Mapping[str, str], *, silent: bool = False) -> dict[str
 
     if not silent:
         for run in runs.values():
-            wait_for(lambda run=run: about(run) or None, f"a message about {run.run_id} ({run.status})", 20)  # type: ignore[misc]
+            wait_for(lambda run=run: about(run) or None, f"a message about {run.run_id} ({run.status})", 60)  # type: ignore[misc]
     time.sleep(SETTLE_SECONDS)
     return {name: End(run, about(run)) for name, run in runs.items()}
 
