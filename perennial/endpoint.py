@@ -60,7 +60,7 @@ def _after(status: str, serving: str | None, wanted: str, description: Mapping[s
     if status == "InService" and serving == wanted:
         return "Done", f"{wanted} serves"
     if status == "InService":
-        return "RolledBack", f"{serving} serves, not {wanted}: the update did not take place or was rolled back{why}"
+        return "RolledBack", f"the update was not made or was rolled back, and {serving} serves{why}"
     if status in (GONE, "Deleting"):
         return "Failed", "the endpoint was deleted during its deployment"
     return "Failed", f"the endpoint is {status}{why}"
