@@ -1,0 +1,278 @@
+"""The line "Events" of the failure matrix, on one stack, in this order: twice, late, in bursts and together."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from localcloud import mailbox
+from tests.e2e.conftest import App
+from tests.e2e.matrix import situation
+from tests.e2e.matrix.registry import matrix
+from tests.e2e.matrix.situation import End, assert_told
+from tools import demo_data, synthetic
+
+pytestmark = pytest.mark.xdist_group("matrix-events")
+
+BURST, ROWS_OF_A_FILE = 50, 40
+
+
+def listings(rows: int, years: int, seed: int = 1) -> bytes:
+    """Cars as they are sold years later: a model that has not seen them is clearly worse on them."""
+    return b"".join(synthetic.batches(rows, seed=seed, years=years))
+
+
+# The quota is used up for as long as the fault is there; the state asks again and again.
+QUOTA = {"effect": "error", "error": "ResourceLimitExceeded", "times": 0}
+
+
+@pytest.fixture(scope="module")
+def app(deploy: Callable[..., App]) -> App:
+    return deploy("perennial-mx-events", QuietPeriodSeconds="2")
+
+
+@pytest.fixture(scope="module")
+def first(app: App) -> End:
+    end = situation.dropped(app, "raw/cars.csv", demo_data.used_cars())
+    assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
+    return end
+
+
+def event_of(app: App, end: End) -> dict[str, Any]:
+    """What EventBridge gave to an execution; delivered again, it gives the same."""
+    described = app.client("stepfunctions").describe_execution(executionArn=end.run.execution_arn)
+    return dict(json.loads(described["input"]))
+
+
+def states_of(app: App, arn: str) -> list[str]:
+    """The states that an execution has entered."""
+    pages = app.client("stepfunctions").get_paginator("get_execution_history")
+    found = pages.paginate(executionArn=arn)
+    events = [event for page in found for event in page["events"] if "stateEnteredEventDetails" in event]
+    return [event["stateEnteredEventDetails"]["name"] for event in events]
+
+
+def assert_nothing_done(end: End, decision: str) -> None:
+    assert (end.run.status, end.run.output.get("Decision"), end.mails) == ("SUCCEEDED", decision, ())
+
+
+@matrix("Events", "the same event again, late", ends="Succeeded, without work")
+def test_an_event_that_comes_late_again_trains_nothing(app: App, first: End) -> None:
+    serving = app.in_service()
+    arns = {name: situation.start_with(app, event_of(app, first)) for name in ("again", "and again")}
+    for end in situation.ends(app, arns, silent=True).values():
+        assert_nothing_done(end, "AlreadyTrained")
+        assert first.run.run_id in end.run.output["Reason"]
+    assert app.in_service() == serving
+
+
+@matrix("Events", "data already trained on are dropped again", ends="Succeeded, without work")
+def test_the_same_bytes_dropped_again_train_nothing(app: App, first: End) -> None:
+    before = situation.executions(app)
+    situation.put(app, "raw/cars.csv", demo_data.used_cars())
+    (arn,) = situation.started_since(app, before)
+    assert_nothing_done(situation.ends(app, {"again": arn}, silent=True)["again"], "AlreadyTrained")
+
+
+@matrix("Events", "a file outside of the prefix", ends="no run")
+def test_a_file_outside_of_the_prefix_starts_nothing(app: App, first: End) -> None:
+    before = situation.executions(app)
+    for key in ("elsewhere/cars.csv", "raw.csv", "rawer/cars.csv"):
+        situation.put(app, key, demo_data.used_cars())
+    with pytest.raises(AssertionError, match="not within"):
+        situation.wait_for(lambda: situation.executions(app) != before, "an execution", seconds=1.5)
+
+
+@matrix("Events", "an object that was uploaded in parts", ends="Succeeded")
+def test_an_upload_in_parts_is_one_drop(app: App, first: End) -> None:
+    s3, where, before = app.client("s3"), {"Bucket": app.bucket, "Key": "raw/parts.csv"}, situation.executions(app)
+    upload = s3.create_multipart_upload(**where)["UploadId"]
+    part = s3.upload_part(**where, UploadId=upload, PartNumber=1, Body=listings(1000, 3))
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    s3.complete_multipart_upload(**where, UploadId=upload, MultipartUpload=parts)
+    (arn,) = situation.started_since(app, before)
+    end = situation.end(app, arn)
+    assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
+    assert situation.report(app, end.run)["rows"]["read"] == 804 + 1000
+
+
+@dataclass(frozen=True)
+class Burst:
+    """The one run of a burst that worked, all others, and an event that came twice."""
+
+    worked: End
+    others: list[End]
+    again: End
+
+
+@pytest.fixture(scope="module")
+def burst(app: App, first: End) -> Burst:
+    """Fifty files in one second, and the newest one's event once more while its run works."""
+    before = situation.executions(app)
+    files = {f"raw/burst/{number:02d}.csv": listings(ROWS_OF_A_FILE, 5, number) for number in range(BURST)}
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda item: situation.put(app, *item), files.items()))
+    arns = situation.started_since(app, before, BURST)
+    working = situation.wait_for(lambda: _working(app, arns), "the run of the burst")
+    event = json.loads(app.client("stepfunctions").describe_execution(executionArn=working)["input"])
+    again = situation.start_with(app, event)
+    runs = {arn: arn for arn in arns if arn != working}
+    others = situation.ends(app, {**runs, "again": again}, silent=True)
+    return Burst(situation.end(app, working), [others[arn] for arn in runs], others["again"])
+
+
+def _working(app: App, arns: list[str]) -> str | None:
+    """The execution that has claimed its work: its manifest is in the bucket."""
+    found = {key for key, _, _ in situation.versions(app, "runs/") if key.endswith("/manifest.json")}
+    return next((arn for arn in arns if f"runs/{situation.run_of(app, arn)}/manifest.json" in found), None)
+
+
+@matrix("Events", "fifty files in one second", ends="Succeeded, once")
+def test_a_burst_of_files_is_one_training_with_all_rows_and_one_message(app: App, burst: Burst) -> None:
+    assert (burst.worked.run.status, burst.worked.run.cause) == ("SUCCEEDED", None)
+    assert situation.report(app, burst.worked.run)["rows"]["read"] == 804 + 1000 + BURST * ROWS_OF_A_FILE
+    assert_told(burst.worked, "Model in service", f"{BURST + 2} files under 'raw/'")
+    assert len(burst.others) == BURST - 1
+    for end in burst.others:
+        assert end.run.status == "SUCCEEDED"
+        assert end.run.output["Decision"] in ("Superseded", "Duplicate")
+        assert end.mails == ()
+
+
+@matrix("Events", "the same event again, while its run works", ends="Succeeded, without work")
+def test_an_event_that_comes_twice_while_its_run_works_trains_once(burst: Burst) -> None:
+    assert_nothing_done(burst.again, "Duplicate")
+    assert burst.worked.run.run_id in burst.again.run.output["Reason"]
+
+
+@dataclass(frozen=True)
+class Race:
+    """Two runs, of which the first listed its data before the second's were dropped."""
+
+    older: End
+    newer: End
+    serving: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def overtaken(app: App, burst: Burst) -> Race:
+    """A run waits for its training, and the run of a newer drop comes into service meanwhile."""
+    older = situation.start(app)
+    with app.faults.injected("sagemaker:CreateTrainingJob", name=f"{_name(app, older)}-*", **QUOTA):
+        _wait_until_claimed(app, older)
+        before = situation.executions(app)
+        situation.put(app, "raw/newer.csv", listings(2500, 8))
+        (newer,) = situation.started_since(app, before)
+        situation.end_of(app, newer)
+    ends = situation.ends(app, {"older": older, "newer": newer})
+    return Race(ends["older"], ends["newer"], app.in_service())
+
+
+def _name(app: App, arn: str) -> str:
+    return f"{app.stack}-{situation.run_of(app, arn)}"
+
+
+def _wait_until_claimed(app: App, arn: str) -> None:
+    manifest = f"runs/{situation.run_of(app, arn)}/manifest.json"
+    situation.wait_for(lambda: situation.versions(app, manifest), manifest)
+
+
+@matrix("Events", "a drop while a run trains", ends="Succeeded")
+def test_a_drop_while_a_run_trains_is_a_run_of_its_own(overtaken: Race) -> None:
+    assert (overtaken.newer.run.status, overtaken.newer.run.cause) == ("SUCCEEDED", None)
+    assert overtaken.serving["Parameters"]["run"] == overtaken.newer.run.run_id
+    assert_told(overtaken.newer, "Model in service")
+
+
+@matrix("Events", "an older run reaches the deployment after a newer one", ends="Superseded")
+def test_older_data_do_not_replace_the_model_of_newer_ones(app: App, overtaken: Race) -> None:
+    older, newer = overtaken.older, overtaken.newer
+    assert (older.run.status, older.run.error) == ("FAILED", "SupersededByNewerData")
+    assert_told(older, "Candidate superseded", newer.run.run_id, "Nothing: the newer model serves")
+    assert app.record(older.run)["status"] == "Superseded"
+    assert overtaken.serving["Config"].endswith(newer.run.run_id)
+
+
+@pytest.fixture(scope="module")
+def together(app: App, overtaken: Race) -> Race:
+    """A run is about to update the endpoint, and the run of a drop from meanwhile reaches the deployment too."""
+    with app.faults.injected("sagemaker:UpdateEndpoint", **QUOTA):
+        older = situation.start(app)
+        situation.wait_for(lambda: "Update endpoint" in states_of(app, older), "the deployment")
+        before = situation.executions(app)
+        situation.put(app, "raw/meanwhile.csv", listings(4000, 12))
+        (newer,) = situation.started_since(app, before)
+        situation.wait_for(lambda: "Wait for turn" in states_of(app, newer), "the second deployment", 120)
+    ends = situation.ends(app, {"older": older, "newer": newer})
+    return Race(ends["older"], ends["newer"], app.in_service())
+
+
+@matrix("Events", "a drop while a run deploys", ends="Succeeded")
+def test_a_drop_while_a_run_deploys_waits_for_its_turn_and_compares_with_what_serves_then(
+    app: App, together: Race
+) -> None:
+    older, newer = together.older, together.newer
+    assert (older.run.status, older.run.cause) == ("SUCCEEDED", None)
+    assert (newer.run.status, newer.run.cause) == ("SUCCEEDED", None)
+    states = states_of(app, newer.run.execution_arn)
+    assert states.count("Predict with new champion") == 1
+    assert states.count("Query training results") == 2
+    assert app.record(newer.run)["champion"]["RunId"] == older.run.run_id
+    assert "Predict with new champion" not in states_of(app, older.run.execution_arn)
+
+
+@matrix("Events", "two runs reach the deployment together", ends="Succeeded, the newer data serve")
+def test_of_two_runs_that_reach_the_deployment_together_the_newer_data_serve(app: App, together: Race) -> None:
+    assert "Wait for turn" in states_of(app, together.newer.run.execution_arn)
+    assert together.serving["Parameters"]["run"] == together.newer.run.run_id
+    assert together.serving["Config"].endswith(together.newer.run.run_id)
+    for end in (together.older, together.newer):
+        assert_told(end, "Model in service")
+
+
+@pytest.fixture
+def broken_target(app: App, together: Race) -> Iterator[None]:
+    """The rule's target is a state machine that does not exist, until the test is over."""
+    events, rule = app.client("events"), f"{app.stack}-data-drop"
+    (target,) = events.list_targets_by_rule(Rule=rule)["Targets"]
+    events.put_targets(Rule=rule, Targets=[{**target, "Arn": target["Arn"] + "-gone"}])
+    yield
+    events.put_targets(Rule=rule, Targets=[target])
+
+
+@matrix("Events", "an event whose target refuses it", ends="no run, an alarm")
+def test_an_event_that_reaches_nobody_is_kept_and_the_alarm_mails(app: App, broken_target: None) -> None:
+    serving, before = app.in_service(), situation.executions(app)
+    situation.put(app, "raw/lost.csv", demo_data.new_listings(50, seed=5))
+    url = app.outputs["UndeliveredEventsUrl"]
+
+    def kept() -> list[dict[str, Any]]:
+        received = app.client("sqs").receive_message(
+            QueueUrl=url, MessageAttributeNames=["All"], VisibilityTimeout=0, MaxNumberOfMessages=10
+        )
+        return list(received.get("Messages", []))
+
+    (message,) = situation.wait_for(kept, "the event in the dead-letter queue")
+    assert json.loads(message["Body"])["detail"]["object"]["key"] == "raw/lost.csv"
+    assert "Does Not Exist" in message["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+
+    def alarms() -> list[mailbox.Message]:
+        name = f"{app.stack}-undelivered-events"
+        return [mail for mail in mailbox.messages(app.state) if name in mail.subject and "ALARM" in mail.subject]
+
+    (mail,) = situation.wait_for(alarms, "the alarm's mail", 90)
+    assert "A run was not started, or its end not reported" in mail.body
+    assert situation.executions(app) == before
+    assert app.in_service() == serving
+    app.client("sqs").purge_queue(QueueUrl=url)
+
+
+def test_a_healthy_drop_after_all_this_takes_what_was_not_delivered_too(app: App, together: Race) -> None:
+    end = situation.dropped(app, "raw/last.csv", listings(6000, 20))
+    assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
+    keys = [file["Key"] for file in app.record(end.run)["data"]["files"]]
+    assert {"raw/cars.csv", "raw/meanwhile.csv", "raw/last.csv"} < set(keys)
+    assert app.parameters()["run"] == end.run.run_id
