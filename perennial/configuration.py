@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from perennial import hyperparameters as hyper
-from perennial import problems
+from perennial import naming, problems
 from perennial.definition import Definition, JobInstance, validated
 from perennial.gate import Gate
 from perennial.metrics import METRICS
@@ -71,6 +71,8 @@ class ExecutionInput(BaseModel):
 
     Trigger: TriggerSection = TriggerSection()
     Overrides: dict[str, Any] = Field(default_factory=dict)
+    # A run whose data, to the version, are to be trained on again instead of what is there now.
+    Replay: Annotated[str, Field(pattern=f"^{naming.RUN_ID.pattern}$")] | None = None
     # What the console and nested executions add.
     Comment: Any = None
     AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID: Any = None

@@ -19,6 +19,7 @@ Document = dict[str, Any]
 
 # An item of DynamoDB holds 400 KB; the manifest in the bucket lists every file.
 FILES_IN_ITEM = 100
+BASELINES = ("data_quality", "model_quality")
 
 
 def opened(
@@ -30,6 +31,7 @@ def opened(
     started_at: datetime,
     trigger: TriggerSection,
     configuration: Configuration,
+    images: Mapping[str, str],
     data: Listing,
     fingerprint: str,
     work_key: str,
@@ -59,6 +61,7 @@ def opened(
             "ignored": data.as_manifest()["Ignored"],
         },
         "configuration": configuration.as_json(),
+        "images": dict(images),
         "champion": dict(champion) if champion else None,
     }
 
@@ -77,7 +80,8 @@ def closed(
     """Return the record of a run that ended. What it deployed stands in it only when it succeeded."""
     succeeded = status == "Succeeded"
     started_at = datetime.fromisoformat(record["execution"]["started_at"])
-    base = f"s3://{record['bucket']}/runs/{record['run_id']}/baselines"
+    prefix = f"s3://{record['bucket']}/runs/{record['run_id']}"
+    listed = [dict(job) for job in jobs]
     return {
         **record,
         "status": status,
@@ -88,12 +92,20 @@ def closed(
         },
         "failure": dict(failure) if failure else None,
         "durations_seconds": dict(durations_seconds),
-        "jobs": [dict(job) for job in jobs],
-        "baselines": {"data_quality": f"{base}/data-quality", "model_quality": f"{base}/model-quality"}
+        "jobs": listed,
+        "artifacts": _artifacts(prefix, listed) if succeeded else None,
+        "baselines": {name: f"{prefix}/baselines/{name.replace('_', '-')}" for name in BASELINES}
         if succeeded
         else None,
         "deployed": {"endpoint": endpoint, "endpoint_config": name, "model": name} if succeeded else None,
     }
+
+
+def _artifacts(prefix: str, jobs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Where the two containers of the model have theirs from."""
+    trained = [job["name"] for job in jobs if job["kind"] == "Training" and job["status"] == "Completed"]
+    model = {"model": f"{prefix}/model/{trained[-1]}/output/model.tar.gz"} if trained else {}
+    return {"preprocessor": f"{prefix}/preprocessor/model.tar.gz", **model}
 
 
 def timestamp(time: datetime) -> str:

@@ -37,6 +37,13 @@ class DataFile:
     last_modified: datetime
     checksum: str = ""
 
+    @classmethod
+    def from_manifest(cls, entry: Mapping[str, Any]) -> DataFile:
+        """The file that a manifest lists."""
+        modified = datetime.fromisoformat(entry["LastModified"])
+        known = (entry["Key"], entry["VersionId"], entry["ETag"], int(entry["Size"]))
+        return cls(*known, modified, entry.get("Checksum", ""))
+
     @property
     def content(self) -> str:
         """What stands for the content: the checksum, or the ETag, which SSE-KMS makes new for the same bytes."""
@@ -94,6 +101,11 @@ def listing(versions: Iterable[Mapping[str, Any]], listed_at: datetime) -> Listi
             etag = str(version["ETag"]).strip('"')
             files.append(DataFile(key, str(version["VersionId"]), etag, size, version["LastModified"]))
     return Listing(tuple(sorted(files, key=_age)), tuple(sorted(ignored)), listed_at)
+
+
+def recorded(manifest: Mapping[str, Any], listed_at: datetime) -> Listing:
+    """Return the data of an earlier run from its manifest, in the order in which that run had them."""
+    return Listing(tuple(DataFile.from_manifest(entry) for entry in manifest["Files"]), (), listed_at)
 
 
 CHECKSUMS = ("CRC64NVME", "SHA256", "SHA1", "CRC32C", "CRC32")  # S3 keeps one of them with an object

@@ -29,6 +29,7 @@ from perennial_aws.clients import client, code_of
 import perennial
 from perennial import configuration, definition, naming, record, work
 from perennial.configuration import Configuration, TriggerSection
+from perennial.problems import ConfigurationError
 
 logger = Logger()
 
@@ -66,7 +67,7 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
     given = configuration.execution_input(event["Input"])
     resolved = _configuration(given.Overrides)
     listed_at = datetime.now(UTC)
-    data = work.listing(_versions(resolved.data_prefix), listed_at)
+    data = _recorded(given.Replay, listed_at) if given.Replay else _listing(resolved.data_prefix, listed_at)
     dropped = given.Trigger.Object if given.Trigger.Type == "DataDrop" else None
     nothing = work.holds_nothing(dropped, data)
     if nothing == work.EMPTY:
@@ -81,7 +82,7 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
         return _nothing(run_id, "Superseded", newer)
     data = _with_checksums(data)
     fingerprint = work.fingerprint(data.files)
-    work_key = work.work_key(fingerprint, resolved.decisive(), _code_hash())
+    work_key = work.work_key(fingerprint, {**resolved.decisive(), "images": _images(resolved)}, _code_hash())
     refused = _claim(work_key, run_id, event["ExecutionArn"], by_person=given.Trigger.Type == "Manual")
     if refused:
         return _nothing(run_id, *refused)
@@ -98,6 +99,30 @@ def _configuration(overrides: dict[str, Any]) -> Configuration:
         run=overrides,
         data_prefix=os.environ["DATA_PREFIX"],
     )
+
+
+def _listing(prefix: str, listed_at: datetime) -> work.Listing:
+    return work.listing(_versions(prefix), listed_at)
+
+
+def _recorded(run_id: str, listed_at: datetime) -> work.Listing:
+    """The data of an earlier run, to the version."""
+    manifest = objects.read_json_if_there(f"s3://{os.environ['BUCKET']}/runs/{run_id}/manifest.json")
+    if manifest is None:
+        raise ConfigurationError(
+            f"the execution's input, Replay: got {run_id!r}, which has no manifest; expected the id of a run under "
+            f"s3://{os.environ['BUCKET']}/runs/"
+        )
+    return work.recorded(manifest, listed_at)
+
+
+def _images(resolved: Configuration) -> dict[str, str]:
+    """What the jobs and the containers of the model run on."""
+    algorithm = resolved.definition.algorithm
+    return {
+        "preprocessor": os.environ["SKLEARN_IMAGE"],
+        "algorithm": os.environ[f"{algorithm.upper().replace('-', '_')}_IMAGE"],
+    }
 
 
 def _versions(prefix: str) -> Iterator[dict[str, Any]]:
@@ -175,6 +200,7 @@ def _open(
         started_at=_start(event),
         trigger=trigger,
         configuration=resolved,
+        images=_images(resolved),
         data=data,
         fingerprint=fingerprint,
         work_key=work_key,
@@ -208,7 +234,7 @@ def _work(run_id: str, resolved: Configuration, serving: dict[str, str] | None, 
         "Problem": resolved.definition.problem,
         "Algorithm": {
             "Name": resolved.definition.algorithm,
-            "Image": os.environ[f"{resolved.definition.algorithm.upper().replace('-', '_')}_IMAGE"],
+            "Image": _images(resolved)["algorithm"],
             "HyperParameters": dict(resolved.hyperparameters),
         },
         "Instances": resolved.instances(),

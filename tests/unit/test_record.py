@@ -52,6 +52,17 @@ def test_a_closed_record_keeps_what_was_there_and_adds_the_end():
     }
 
 
+def test_a_deployed_model_names_its_artifacts():
+    jobs = [
+        {"kind": "Training", "name": "cars-1-train-0", "status": "Failed"},
+        {"kind": "Training", "name": "cars-1-train-1", "status": "Completed"},
+    ]
+    assert closed(jobs=jobs)["artifacts"] == {
+        "preprocessor": f"s3://{OPENED['bucket']}/runs/{OPENED['run_id']}/preprocessor/model.tar.gz",
+        "model": f"s3://{OPENED['bucket']}/runs/{OPENED['run_id']}/model/cars-1-train-1/output/model.tar.gz",
+    }
+
+
 @pytest.mark.parametrize("status", ["Failed", "Rejected", "TimedOut", "Aborted"])
 def test_a_run_that_did_not_succeed_has_deployed_nothing(status):
     document = closed(status, failure={"error": "e"})

@@ -285,6 +285,32 @@ def test_another_configuration_is_other_work(aws, resolve):
     assert resolve(OTHER_ARN, Trigger=schedule, Overrides={"GateThreshold": 3000})["Decision"] == "Train"
 
 
+def test_another_image_is_other_work(aws, resolve, monkeypatch):
+    aws.put("raw/a.csv", "a")
+    resolve(Trigger=drop("raw/a.csv"))
+    monkeypatch.setenv("XGBOOST_IMAGE", "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.3-0")
+    assert resolve(OTHER_ARN, Trigger={"Type": "Schedule"})["Decision"] == "Train"
+
+
+def test_a_replay_takes_the_versions_of_the_run_that_it_names(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    aws.put("raw/b.csv", "b")
+    first = resolve()
+    aws.put("raw/a.csv", "changed")
+    aws.put("raw/c.csv", "c")
+    again = resolve(OTHER_ARN, Replay=first["RunId"])
+    manifests = [aws.get_json(f"runs/{run['RunId']}/manifest.json")["Files"] for run in (first, again)]
+    assert manifests[0] == manifests[1]
+    assert len(manifests[1]) == 2
+
+
+def test_a_replay_of_an_unknown_run_is_refused(aws, resolve):
+    with pytest.raises(ConfigurationError, match="Replay: got '20200101000000-abcd', which has no manifest"):
+        resolve(Replay="20200101000000-abcd")
+    with pytest.raises(ConfigurationError, match="Replay"):
+        resolve(Replay="../../elsewhere")
+
+
 def test_other_code_is_other_work(aws, resolve, monkeypatch):
     aws.put("raw/a.csv", "a")
     resolve(Trigger=drop("raw/a.csv"))
@@ -386,6 +412,8 @@ def test_the_record_holds_what_the_run_is_made_of(aws, resolve):
     assert record["trigger"]["Id"] == "event-1"
     assert record["execution"] == {"arn": EXECUTION_ARN, "started_at": "2026-11-20T09:34:40.123Z"}
     assert record["configuration"]["definition"]["target"] == "price"
+    assert record["images"]["algorithm"].endswith("sagemaker-xgboost:3.2-0")
+    assert record["images"]["preprocessor"].endswith("sagemaker-scikit-learn:1.9-0-cpu-py3")
 
 
 def test_the_commit_comes_from_the_layer(aws, app, resolve, monkeypatch, tmp_path):
