@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := $(CURDIR)/.venvs/dev/bin
 UV := $(CURDIR)/.venvs/uv/bin/uv
-GROUPS := layer dev image data sam cli
+GROUPS := layer dev image data sam cli fuzz
 
 .PHONY: help
 help: ## List the targets
@@ -18,7 +18,7 @@ $(UV): requirements/uv.txt
 	@$(dir $@)pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-# dev, image, sam and cli are environments; each is exactly its lock file.
+# dev, image, sam, cli and fuzz are environments; each is exactly its lock file.
 .venvs/%/.installed: requirements/%.txt $(UV)
 	@echo "installing $* environment"
 	@$(UV) venv --quiet --allow-existing --python $$($(PYTHON) -c 'import sys; print(sys.executable)') .venvs/$*
@@ -86,6 +86,15 @@ test: install ## Run every test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 WORKERS ?= 2
 
+.PHONY: fuzz
+fuzz: .venvs/fuzz/.installed ## Fuzz each kind of input, guided by coverage, FUZZ_SECONDS each; findings stay in .fuzz/
+	@for target in $(TARGETS); do \
+	  echo "== $$target"; .venvs/fuzz/bin/python -m tests.fuzz $$target --seconds $(FUZZ_SECONDS) || exit 1; \
+	done
+FUZZ_SECONDS ?= 60
+TARGETS ?= request-csv request-json-lines request-json container dropped-csv dropped-gzip dropped-parquet model-yaml \
+  run-input mail archive
+
 .PHONY: check
 check: install ## What CI runs besides the tests; edits nothing
 	@$(BIN)/ruff check .
@@ -104,5 +113,5 @@ format: install ## Format and mend what ruff can
 
 .PHONY: clean
 clean: stop ## Remove everything that make has made
-	@rm -rf .local .aws-sam .venvs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .local .aws-sam .venvs .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -75,6 +75,8 @@ def input_fn(body: bytes | bytearray | str, content_type: str | None) -> Request
         text = body if isinstance(body, str) else bytes(body).decode("utf-8")
     except UnicodeDecodeError as error:
         raise RecordError(f"byte {error.start} of the request is not UTF-8; expected UTF-8") from error
+    if "\ufffd" in text:  # the container decodes some types itself, and puts this where a byte is not UTF-8
+        raise RecordError("the request is not UTF-8, or holds U+FFFD, which stands for what was not; expected UTF-8")
     return Request(text.removeprefix("\ufeff"), media_type)
 
 

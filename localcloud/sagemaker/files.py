@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import tarfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from .errors import JobFailedError
 
+MAX_MEMBERS = 100_000
+MAX_EXPANSION, EXPANDED_BYTES = 200, 1 << 30  # an archive that grows beyond both is a bomb
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)  # what the decompressors raise
+
 _CHUNK_BYTES = 1024 * 1024
+_NAME_BYTES = 255  # what file systems hold
+_HEADER_BYTES = 1024 * 1024
+_EXTENDED_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 
 
 class UnsafePathError(JobFailedError):
@@ -16,25 +31,50 @@ class UnsafePathError(JobFailedError):
 
 
 def safe_path(root: Path, relative: str) -> Path:
-    """`root / relative`, or UnsafePathError when that would leave `root` (`..`, absolute, NUL, empty)."""
+    """`root / relative`, or UnsafePathError when that would leave `root` (`..`, absolute, NUL, empty) or is long."""
     parts = PurePosixPath(relative).parts
     if not parts or ".." in parts or relative.startswith("/") or "\0" in relative or "\\" in relative:
         raise UnsafePathError(f"ClientError: the path {relative!r} leaves its folder; rename the object or the file.")
+    if any(len(part.encode("utf-8", "surrogatepass")) > _NAME_BYTES for part in parts):
+        raise UnsafePathError(
+            f"ClientError: a name in {relative[:300]!r} is longer than {_NAME_BYTES} bytes; shorten it."
+        )
     return root.joinpath(*parts)
+
+
+class ArchiveTooLargeError(JobFailedError):
+    """An archive that unpacks to more than anybody packs."""
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose extended header is read only when it is as short as a name: tarfile reads it as a whole."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _EXTENDED_HEADERS and self.size > _HEADER_BYTES:
+            raise ArchiveTooLargeError(f"ClientError: the archive has a header of {self.size:,} bytes.")
+        member: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        return member
 
 
 def extract_tar(archive: Path, destination: Path) -> None:
     """Unpack a tar (any compression) whose members are plain files and folders inside `destination`.
 
-    Raises UnsafePathError for a link, a device or a path that leaves the folder, JobFailedError for what is no tar.
-    Owner, group and special permission bits of the archive are ignored.
+    Raises UnsafePathError for a link, a device or a path that leaves the folder, ArchiveTooLargeError for a bomb,
+    JobFailedError for what is no tar. Owner, group and special permission bits of the archive are ignored.
     """
     destination.mkdir(parents=True, exist_ok=True)
+    left = max(EXPANDED_BYTES, MAX_EXPANSION * archive.stat().st_size)
     try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
+        with tarfile.open(archive, tarinfo=_Member) as tar:
+            for number, member in enumerate(tar, 1):
+                left -= member.size if member.isreg() else 0
+                if left < 0 or number > MAX_MEMBERS:
+                    raise ArchiveTooLargeError(
+                        f"ClientError: {archive.name} unpacks to more than {MAX_EXPANSION} times its size, or to more "
+                        f"than {MAX_MEMBERS:,} files."
+                    )
                 _extract_member(tar, member, destination)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, ValueError, OverflowError, *UNREADABLE) as error:
         raise JobFailedError(f"ClientError: {archive.name} is not a readable tar archive: {error}") from error
 
 

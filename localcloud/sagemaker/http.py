@@ -57,7 +57,7 @@ def _operation(method: str, path: str, headers: dict[str, str]) -> str:
 def _document(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AwsError("SerializationException", f"The request is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise AwsError("SerializationException", "The request must be a JSON object.")

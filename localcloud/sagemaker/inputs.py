@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from .aws import Aws, S3Object, split_uri
 from .errors import JobFailedError, invalid, unsupported
-from .files import safe_path
+from .files import EXPANDED_BYTES, MAX_EXPANSION, UNREADABLE, safe_path
 
 DATA_TYPES = ("S3Prefix", "ManifestFile")
 _COPY_BYTES = 1024 * 1024
@@ -125,7 +124,7 @@ def _parse_manifest(text: bytes, uri: str) -> tuple[str, list[str]]:
     try:
         manifest: Any = json.loads(text)
         prefix, names = manifest[0]["prefix"], manifest[1:]
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise JobFailedError(f"{expected}.") from error
     if not isinstance(prefix, str) or not all(isinstance(name, str) and name for name in names):
         raise JobFailedError(f"{expected}; its prefix and every key must be text.")
@@ -136,10 +135,15 @@ def _gunzip(path: Path) -> None:
     plain = path.with_suffix("") if path.suffix == ".gz" else path
     packed = path.with_name(path.name + ".packed")
     path.rename(packed)
+    most = max(EXPANDED_BYTES, MAX_EXPANSION * packed.stat().st_size)
     try:
         with gzip.open(packed) as source, plain.open("wb") as sink:
-            shutil.copyfileobj(source, sink, _COPY_BYTES)
-    except (OSError, EOFError) as error:
+            while chunk := source.read(_COPY_BYTES):
+                if sink.tell() + len(chunk) > most:
+                    expanded = f"expands to more than {MAX_EXPANSION} times its size"
+                    raise JobFailedError(f"ClientError: Data download failed:{path.name} {expanded}.")
+                sink.write(chunk)
+    except UNREADABLE as error:
         raise JobFailedError(f"ClientError: Data download failed:{path.name} is not a gzip file: {error}") from error
     finally:
         packed.unlink(missing_ok=True)

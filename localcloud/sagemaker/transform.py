@@ -19,7 +19,7 @@ from . import models, requests
 from .aws import LogStream, S3Object
 from .context import Context
 from .errors import JobFailedError, invalid, unsupported
-from .files import safe_path
+from .files import UNREADABLE, safe_path
 from .inputs import check_source, download, list_source, require_objects, uploading
 from .job_queue import JobQueue
 from .job_run import JobRun
@@ -156,7 +156,7 @@ class _Scorer:
             except PayloadTooLargeError as error:
                 self._log.write(f"{name}: Too much data for max payload size: {error}")
                 raise JobFailedError(f"ClientError: {_SEE_LOGS}") from error
-            except (OSError, EOFError) as error:
+            except UNREADABLE as error:
                 raise JobFailedError(f"ClientError: {name} is not a readable gzip file: {error}") from error
             finally:
                 for future in waiting:

@@ -105,6 +105,7 @@ def test_unknown_category_is_no_category(model: inference.Preprocessor) -> None:
         ('1,2,0,"Saab\n1,2,0,Saab', "record 1: a quotation mark is not closed"),
         ('1,2,0,Saab\n1,"2,0,Saab', "record 2: got 2 fields, expected 4"),
         (b"1,2,0,Saab\n1,2,0,Citro\xebn", "byte 22 of the request is not UTF-8"),
+        ("1,2,0,Citro\ufffdn", "holds U+FFFD, which stands for what was not"),
     ],
 )
 def test_broken_csv_is_refused_with_record_and_field(

@@ -1,13 +1,24 @@
 """Keys and archives that try to leave their folder."""
 
+import contextlib
 import io
 import tarfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from localcloud.sagemaker import files
 from localcloud.sagemaker.errors import JobFailedError
-from localcloud.sagemaker.files import UnsafePathError, extract_tar, make_tar, regular_files, safe_path
+from localcloud.sagemaker.files import (
+    ArchiveTooLargeError,
+    UnsafePathError,
+    extract_tar,
+    make_tar,
+    regular_files,
+    safe_path,
+)
 
 
 def archive(path: Path, *members: tuple[str, bytes | None, bytes], link: str = "") -> Path:
@@ -56,6 +67,59 @@ def test_links_and_devices_in_an_archive_are_refused(kind: bytes, tmp_path: Path
     packed = archive(tmp_path / "a.tar.gz", ("link", None, kind), link="/etc/passwd")
     with pytest.raises(UnsafePathError, match="link or a device"):
         extract_tar(packed, tmp_path / "inside")
+
+
+def test_a_name_that_no_file_system_holds_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsafePathError, match="longer than 255 bytes"):
+        safe_path(tmp_path, "a/" + "ü" * 128)
+    assert safe_path(tmp_path, "ü" * 127).name == "ü" * 127
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz"])
+def test_an_archive_that_expands_beyond_measure_is_refused(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "EXPANDED_BYTES", 1 << 20)
+    with tarfile.open(tmp_path / "bomb.tar.gz", mode) as tar:
+        info = tarfile.TarInfo("zeros")
+        info.size = 30 << 20
+        tar.addfile(info, io.BytesIO(bytes(info.size)))
+    with pytest.raises(ArchiveTooLargeError, match="more than 200 times its size"):
+        extract_tar(tmp_path / "bomb.tar.gz", tmp_path / "inside")
+    assert not (tmp_path / "inside" / "zeros").exists()
+
+
+def test_an_archive_of_too_many_members_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_MEMBERS", 3)
+    packed = archive(tmp_path / "a.tar.gz", *((f"{number}", b"", tarfile.REGTYPE) for number in range(4)))
+    with pytest.raises(ArchiveTooLargeError, match="more than 3 files"):
+        extract_tar(packed, tmp_path / "inside")
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_an_endless_header_in_an_archive_is_not_read(kind: bytes, tmp_path: Path) -> None:
+    packed = archive(tmp_path / "a.tar.gz", ("header", bytes(2 << 20), kind))
+    with pytest.raises(ArchiveTooLargeError, match="a header of 2,097,152 bytes"):
+        extract_tar(packed, tmp_path / "inside")
+
+
+@given(position=st.integers(0, 10_000), content=st.binary(max_size=40), mode=st.sampled_from(["w", "w:gz", "w:bz2"]))
+def test_a_damaged_archive_is_refused_or_unpacked_inside(
+    tmp_path_factory: pytest.TempPathFactory, position: int, content: bytes, mode: str
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    with tarfile.open(folder / "a.tar", mode, format=tarfile.PAX_FORMAT) as tar:
+        for name in ("code/inference.py", "ü" * 90, "model"):
+            info = tarfile.TarInfo(name)
+            info.size = 3
+            tar.addfile(info, io.BytesIO(b"abc"))
+    packed = bytearray((folder / "a.tar").read_bytes())
+    start = position % len(packed)
+    packed[start : start + len(content)] = content
+    (folder / "a.tar").write_bytes(packed)
+    with contextlib.suppress(JobFailedError):
+        extract_tar(folder / "a.tar", folder / "inside")
+    assert {path.name for path in folder.iterdir()} <= {"a.tar", "inside"}
 
 
 def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path) -> None:

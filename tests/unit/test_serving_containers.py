@@ -71,6 +71,9 @@ class TestXGBoost:
 
         assert ask(application, b"0:1 1:2 2:3\n0:4 2:6", "text/libsvm").body == ask(application, TWO_ROWS).body
 
+    def test_a_number_beyond_single_precision_is_infinity(self) -> None:
+        assert ask(xgboost_application(), b"1,2,1e300").status == 200
+
     def test_the_default_accept_comes_from_the_environment(self) -> None:
         application = xgboost_application(SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT=JSON_LINES)
 
@@ -91,6 +94,8 @@ class TestXGBoost:
             (b"1,2\n", "text/csv", None, 400, "Feature shape mismatch, expected: 3, got 2"),
             (b"1,2,x\n", "text/csv", None, 415, "could not convert string to float: 'x' in row 0"),
             (b"1,2,3\n4,5\n", "text/csv", None, 415, "row 1 has 2 columns, row 0 has 3"),
+            (b"\n\n", "text/csv", None, 415, "no row"),
+            (b" \n", "text/libsvm", None, 415, "no row"),
             (b"7:1\n", "text/libsvm", None, 415, "index 7 in row 0, expected 0 to 2"),
             (b"{}", "application/json", None, 415, "Content-type application/json is not supported"),
             (b"x", "application/x-recordio-protobuf", None, 415, "is not supported by the local XGBoost"),
@@ -202,6 +207,15 @@ class TestLinearLearner:
             (b"1,,3", "text/csv", None, 400, "unable to evaluate payload provided"),
             (b"1,nan,3", "text/csv", None, 400, "record 0 has a missing value"),
             (b'{"rows": []}', "application/json", None, 400, "unable to evaluate payload provided"),
+            (b'{"instances": []}', "application/json", None, 400, "no record"),
+            (b"[" * 100_000, "application/json", None, 400, "recursion"),
+            (
+                b'{"instances": [{"features": [1, 2, 1' + b"0" * 400 + b"]}]}",
+                "application/json",
+                None,
+                400,
+                "too large",
+            ),
             (b"x", "application/x-recordio-protobuf", None, 415, "not supported locally"),
             (b"1,2,3", "text/csv", "text/csv", 406, "Accept type text/csv is not supported"),
         ],

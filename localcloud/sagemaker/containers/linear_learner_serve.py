@@ -57,7 +57,7 @@ class LinearLearnerApplication:
             return refused(406, f"Accept type {accept} is not supported; use {JSON} or {JSON_LINES}.")
         try:
             rows = self._rows(parse(request.body.decode("utf-8"), kind))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
             return refused(400, f"unable to evaluate payload provided: {error}")
         predictions = self._predict(rows)
         if accept == JSON:
@@ -66,6 +66,8 @@ class LinearLearnerApplication:
 
     def _rows(self, records: list[list[float]]) -> Array:
         wanted = len(self._model.weights)
+        if not records:
+            raise ValueError("no record")
         for number, record in enumerate(records):
             if len(record) != wanted:
                 raise ValueError(f"record {number} has {len(record)} features, expected {wanted}")

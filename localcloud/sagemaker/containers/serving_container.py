@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import socket
 import sys
@@ -29,6 +30,10 @@ CSV, JSON, JSON_LINES, RECORDIO = (
 )
 ANY = "*/*"
 BACKLOG = 128
+LARGEST_BODY = 128 * 1024**2  # bytes; a batch transform sends at most 100 MB
+
+
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -147,12 +152,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(Response(404, b"Not Found"))
 
     def do_POST(self) -> None:
-        length = self.headers.get("Content-Length")
-        if length is None or not length.isdigit():
-            self.close_connection = True
-            self._answer(Response(411, b"Content-Length is required"))
+        body = self._body()
+        if isinstance(body, Response):
+            self.close_connection = True  # where the next request starts is not known
+            self._answer(body)
             return
-        body = self.rfile.read(int(length))
         if self.path != "/invocations":
             self._answer(Response(404, b"Not Found"))
             return
@@ -163,6 +167,20 @@ class _Handler(BaseHTTPRequestHandler):
             traceback.print_exc()
             response = Response(500, f"{type(error).__name__}: {error}".encode())
         self._answer(response)
+
+    def _body(self) -> bytes | Response:
+        """The request's body, or why there is none that can be read."""
+        lengths = self.headers.get_all("Content-Length", [])
+        if "Transfer-Encoding" in self.headers or not lengths:
+            return Response(411, b"Content-Length is required")
+        if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
+            return Response(400, b"Content-Length must be one number")
+        if int(lengths[0]) > LARGEST_BODY:
+            return Response(413, f"The body is larger than {LARGEST_BODY} bytes".encode())
+        body = self.rfile.read(int(lengths[0]))
+        if len(body) < int(lengths[0]):
+            return Response(400, b"The body is shorter than its Content-Length")
+        return body
 
     def _answer(self, response: Response) -> None:
         self.send_response_only(response.status)

@@ -4,7 +4,8 @@ Imports the script that SAGEMAKER_PROGRAM names from SAGEMAKER_SUBMIT_DIRECTORY 
 `model_fn(<root>/model)` once, then for each request `input_fn(body, content_type)`, `predict_fn(data, model)`,
 `output_fn(prediction, accept)`, or `transform_fn(model, body, content_type, accept)` instead of the three.
 
-Bodies of application/json and text/csv (exactly these words) arrive as str, all others as bytes. `output_fn` returns
+Bodies of application/json and text/csv (exactly these words) arrive as str, with U+FFFD for what is not UTF-8 (as
+werkzeug's Request.get_data(as_text=True) decodes), all others as bytes. `output_fn` returns
 a tuple (body, mimetype), a `worker.Response`, or a str, which Flask sends as text/html.
 Status  415 UnsupportedFormatError of input_fn, 406 of output_fn, an exception's own `status_code`, else 500
 Source  sagemaker-scikit-learn-container, `serving.py`; sagemaker-containers, `_transformer.py`.
@@ -58,7 +59,7 @@ class ScriptApplication:
 
     def invoke(self, request: Request) -> Response:
         content_type = request.content_type or JSON
-        body = request.body.decode("utf-8") if content_type in script_mode.UTF8_TYPES else request.body
+        body = request.body.decode("utf-8", "replace") if content_type in script_mode.UTF8_TYPES else request.body
         accept = request.accept or self._default_accept
         unsupported = 500  # the status of an UnsupportedFormatError depends on who raises it
         try:

@@ -78,7 +78,8 @@ class XGBoostApplication:
             return refused(413, f"The body is larger than {self._limit} bytes (MAX_CONTENT_LENGTH).")
         kind = base_type(request.content_type or CSV)
         try:
-            rows = parse(request.body, kind, self._features)
+            with np.errstate(over="ignore"):  # beyond single precision a number is infinity
+                rows = parse(request.body, kind, self._features)
         except (ValueError, UnicodeDecodeError) as error:
             return refused(415, str(error))
         accept = base_type(request.accept or self._default_accept)
@@ -138,7 +139,9 @@ def parse(body: bytes, kind: str, n_features: int) -> Array:
 def parse_csv(body: bytes) -> Array:
     """Rows by newline, cells by comma (or the semicolon or tab of the first line)."""
     lines = body.decode("utf-8").strip("\r\n").splitlines()
-    delimiter = next((mark for mark in ",;\t" if mark in lines[0]), ",") if lines else ","
+    if not lines:
+        raise ValueError("Loading csv data failed with Exception, please ensure data is in csv format:\n no row")
+    delimiter = next((mark for mark in ",;\t" if mark in lines[0]), ",")
     rows = []
     for number, line in enumerate(lines):
         try:
@@ -159,6 +162,8 @@ def parse_csv(body: bytes) -> Array:
 def parse_libsvm(body: bytes, n_features: int) -> Array:
     """`<label> <index>:<value> ...` a row, label optional, indices from 0; what is not named is missing."""
     lines = body.decode("utf-8").strip().splitlines()
+    if not lines:
+        raise ValueError("Loading libsvm data failed with Exception, please ensure data is in libsvm format:\n no row")
     rows = np.full((len(lines), n_features), np.nan, dtype=np.float32)
     for number, line in enumerate(lines):
         for pair in line.split():

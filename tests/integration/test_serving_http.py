@@ -1,0 +1,72 @@
+"""What a serving container answers to what is hardly HTTP: something short, and the next caller is served."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from localcloud.engine import PROJECT, image_python
+
+SCRIPT = "def model_fn(folder): pass\ndef transform_fn(model, body, content_type, accept): return body, 'text/csv'\n"
+POST = b"POST /invocations HTTP/1.1\r\n"
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    root = tmp_path_factory.mktemp("ml")
+    (root / "code").mkdir()
+    (root / "code" / "echo.py").write_text(SCRIPT)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        number = int(listener.getsockname()[1])
+        program = PROJECT / "localcloud/sagemaker/containers/sklearn_serve.py"
+        container = subprocess.Popen(
+            [str(image_python()), str(program), "--root", str(root), "--fd", str(listener.fileno())],
+            env={**os.environ, "SAGEMAKER_PROGRAM": "echo.py"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[listener.fileno()],
+        )
+    try:
+        yield number
+    finally:
+        container.communicate()
+
+
+def answer(port: int, request: bytes) -> bytes:
+    """All that comes back until the container closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as replies:
+            return replies.read()
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /ping\xff\x00 HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b"414"),
+        (b"GET /ping HTTP/1.1\r\nx: " + b"a" * 70_000 + b"\r\n\r\n", b"431"),
+        (b"GET /ping HTTP/1.1\r\n" + b"x: y\r\n" * 200 + b"\r\n", b"431"),
+        (b"BREW /ping HTTP/1.1\r\n\r\n", b"501"),
+        (POST + b"\r\nabc", b"411"),
+        (POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc", b"411"),
+        (POST + b"Content-Length: 3\r\nContent-Length: 5\r\n\r\nabcde", b"400"),
+        (POST + b"Content-Length: -3\r\n\r\nabc", b"400"),
+        (POST + "Content-Length: ²\r\n\r\nabc".encode("latin-1"), b"400"),
+        (POST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\nabc", b"400"),
+        (POST + b"Content-Length: 99999999999999\r\n\r\nabc", b"413"),
+        (POST + b"Content-Length: 10\r\n\r\nabc", b"400"),
+    ],
+)
+def test_what_is_hardly_http_is_refused_with_a_status(port: int, request_bytes: bytes, status: bytes) -> None:
+    assert answer(port, request_bytes).startswith(b"HTTP/1.1 " + status)
+    assert answer(port, POST + b"Content-Length: 3\r\n\r\nabc").endswith(b"\r\n\r\nabc")
+
+
+def test_nothing_after_a_refused_body_is_taken_for_a_request(port: int) -> None:
+    smuggled = answer(port, POST + b"Content-Length: 3\r\nContent-Length: 0\r\n\r\nGET /ping HTTP/1.1\r\n\r\n")
+    assert smuggled.count(b"HTTP/1.1") == 1
