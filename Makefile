@@ -70,6 +70,10 @@ demo: deploy-local ## Drop data, follow the run, see the model answer: everythin
 explain: ## From the endpoint that serves back to the data versions (local cloud; AWS: make explain LOCAL= STACK=name)
 	@$(LOCAL) $(BIN)/python -m tools.explain $(STACK)
 
+.PHONY: delete
+delete: install ## Delete a stack and what its runs made: make delete STACK=name (AWS: LOCAL= in front of it)
+	@$(LOCAL) $(BIN)/python -m tools.delete_stack $(STACK)
+
 .PHONY: deploy
 deploy: install ## Build and deploy to AWS: make deploy ENV=dev (staging, prod), with your credentials
 	@.venvs/sam/bin/sam build
@@ -103,6 +107,7 @@ check: install ## What CI runs besides the tests; edits nothing
 	@$(BIN)/python -m tools.lint_state_machines
 	@$(BIN)/python -m tools.lint_policies
 	@$(BIN)/python -m tools.draw_flow --check
+	@$(BIN)/python -m tools.draw_matrix --check
 	@.venvs/sam/bin/cfn-lint template.yaml
 	@AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venvs/sam/bin/sam validate --lint
 

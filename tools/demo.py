@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -56,7 +57,10 @@ class Stack:
 
 
 def find_stack(name: str) -> Stack:
-    stacks = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    try:
+        stacks = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        raise DemoError(f"there is no stack {name}; `make deploy-local` deploys it") from error
     outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks[0].get("Outputs", [])}
     return Stack(
         bucket=outputs["BucketName"],

@@ -1,12 +1,16 @@
 """The other algorithm and the other model folder: the same stack template, other parameters and nothing else."""
 
+import gzip
+import io
 import json
 from collections.abc import Callable
 
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 import pytest
 
 from tests.e2e.conftest import App, Run
-from tools import demo_data
+from tools import delete_stack, demo_data
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
@@ -42,7 +46,14 @@ def lesions(deploy: Callable[..., App]) -> App:
 
 @pytest.fixture(scope="module")
 def lesions_run(lesions: App) -> Run:
-    return lesions.drop("raw/lesions.csv", demo_data.mammography())
+    """The same rows as a gzipped CSV and a Parquet file: one run takes both."""
+    header, *rows = demo_data.mammography().decode().splitlines()
+    first = "\n".join([header, *rows[:400]])
+    rest = pa_csv.read_csv(io.BytesIO("\n".join([header, *rows[400:]]).encode()))
+    parquet = io.BytesIO()
+    pq.write_table(rest, parquet)
+    lesions.client("s3").put_object(Bucket=lesions.bucket, Key="raw/1.csv.gz", Body=gzip.compress(first.encode()))
+    return lesions.drop("raw/2.parquet", parquet.getvalue())
 
 
 def test_classification_gated_on_auc_needs_only_its_folder(lesions: App, lesions_run: Run) -> None:
@@ -50,6 +61,12 @@ def test_classification_gated_on_auc_needs_only_its_folder(lesions: App, lesions
     record = lesions.record(lesions_run)
     assert record["gate"]["metric"] == "auc"
     assert record["metrics"]["candidate"]["auc"] >= record["gate"]["threshold"] > 0.5
+
+
+def test_gzipped_csv_and_parquet_are_read_as_one_data_set(lesions: App, lesions_run: Run) -> None:
+    key = f"runs/{lesions_run.run_id}/report/report.json"
+    report = json.loads(lesions.client("s3").get_object(Bucket=lesions.bucket, Key=key)["Body"].read())
+    assert report["rows"] == {"read": 830, "used": 829, "quarantined": 1, "written_to_quarantine": 1}
 
 
 def test_linear_learner_classifies_too(lesions: App, lesions_run: Run) -> None:
@@ -63,3 +80,30 @@ def test_probability_of_a_round_smooth_mass_is_below_that_of_a_spiculated_one(le
     harmless = json.loads(lesions.invoke("4,30,1,1,3"))["score"]
     suspicious = json.loads(lesions.invoke("5,75,4,5,3"))["score"]
     assert 0 <= harmless < suspicious <= 1
+
+
+def test_replay_trains_on_the_recorded_versions_and_gets_the_same_metric(lesions: App, lesions_run: Run) -> None:
+    lesions.client("s3").put_object(Bucket=lesions.bucket, Key="raw/1.csv.gz", Body=b"not what it was")
+    given = {"Trigger": {"Type": "Manual", "By": "test"}, "Replay": lesions_run.run_id}
+    lesions.client("stepfunctions").start_execution(
+        stateMachineArn=lesions.outputs["StateMachineArn"], input=json.dumps(given)
+    )
+    run = lesions.wait(lambda found: found.get("Replay") == lesions_run.run_id)
+    before, after = lesions.record(lesions_run), lesions.record(run)
+    assert after["metrics"]["candidate"] == before["metrics"]["candidate"]
+    assert after["data"]["files"] == before["data"]["files"]
+
+
+def test_deletion_leaves_nothing_that_costs_and_everything_that_holds_data(
+    lesions: App, lesions_run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert delete_stack.main([lesions.stack, "--yes"]) == 0
+    assert f"kept: bucket {lesions.bucket}" in capsys.readouterr().out
+    sagemaker = lesions.client("sagemaker")
+    for listing, key in (("list_endpoints", "Endpoints"), ("list_models", "Models")):
+        assert getattr(sagemaker, listing)(NameContains=lesions.stack)[key] == []
+    assert sagemaker.list_endpoint_configs(NameContains=lesions.stack)["EndpointConfigs"] == []
+    assert lesions.parameters() == {}
+    assert lesions.client("s3").list_objects_v2(Bucket=lesions.bucket, Prefix="raw/")["KeyCount"] == 2
+    assert delete_stack.main([lesions.stack, "--yes"]) == 1
+    assert f"there is no stack {lesions.stack}" in capsys.readouterr().err

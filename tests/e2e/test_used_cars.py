@@ -7,12 +7,13 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.e2e.conftest import App, Run
-from tools import demo_data
+from tools import demo, demo_data
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
@@ -176,3 +177,17 @@ def test_same_data_again_trains_nothing_and_says_why(app: App, update: tuple[Run
     assert run.status == "SUCCEEDED"
     assert run.output["Decision"] == "AlreadyTrained"
     assert run.output["Reason"]
+
+
+def test_demo_shows_all_that_it_promises(
+    app: App, update: tuple[Run, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo.main(["--stack", app.stack, "--state", str(app.state)]) == 0
+    shown = capsys.readouterr().out
+    for promised in ("Train", "threshold", "previous best", "decision", "$", "/model", "subject", "make explain"):
+        assert promised in shown, promised
+
+
+def test_demo_without_a_stack_says_so(cloud_state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo.main(["--stack", "no-such-stack", "--state", str(cloud_state)]) == 1
+    assert "error: there is no stack no-such-stack" in capsys.readouterr().out
