@@ -22,6 +22,7 @@ the peak. The same files, definition and code give the same bytes.
 from __future__ import annotations
 
 import argparse
+import errno
 import gzip
 import io
 import json
@@ -59,12 +60,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = json.loads(arguments.config.read_text(encoding="utf-8"))
     try:
         run(config, arguments.data, arguments.output)
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (DataError, MemoryError, OSError) as error:
+        said = _said(error)
+        if said is None:
+            raise
+        print(f"error: {said}", file=sys.stderr)
         arguments.message.parent.mkdir(parents=True, exist_ok=True)
-        arguments.message.write_bytes(str(error).encode()[:MESSAGE_BYTES].decode(errors="ignore").encode())
+        arguments.message.write_bytes(said.encode()[:MESSAGE_BYTES].decode(errors="ignore").encode())
         return 1
     return 0
+
+
+def _said(error: Exception) -> str | None:
+    """What a person can do about an error; None when it is a bug."""
+    if isinstance(error, DataError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "the data do not fit into memory; take a larger instance (instances.preprocess.type of model.yaml)"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the data do not fit on the volume; take a larger one (instances.preprocess.volume_gb of model.yaml)"
+    return None
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

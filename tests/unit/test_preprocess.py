@@ -1,6 +1,7 @@
 """The preprocessing job from files to outputs, in this process."""
 
 import csv
+import errno
 import gzip
 import hashlib
 import io
@@ -481,3 +482,30 @@ def test_a_file_is_called_by_its_key_wherever_people_read_of_it(tmp_path: Path) 
     assert preprocess.main([f"--config={tmp_path / 'config.json'}", *paths]) == 1
     assert (tmp_path / "message").read_text().startswith("raw/2026/März 1+2 100%.csv: column 'mileage' is missing")
     assert [file["name"] for file in job.report["files"]] == ["raw/a.csv"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "do not fit into memory; take a larger instance (instances.preprocess.type"),
+        (pa.ArrowMemoryError("malloc of size 34359738368 failed"), "do not fit into memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "do not fit on the volume; take a larger one"),
+    ],
+)
+def test_a_machine_that_is_too_small_is_said_to_be(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(preprocess, "run", fail)
+    assert said in Job(tmp_path).fails(CARS, b"")
+
+
+def test_another_error_of_the_system_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(preprocess, "run", fail)
+    with pytest.raises(PermissionError):
+        Job(tmp_path).run(CARS, b"")
