@@ -3,22 +3,30 @@
 import json
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from localcloud import mailbox
+from localcloud import faults, mailbox
 from localcloud.engine import environment
 from perennial.naming import run_id
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN_LIMIT_SECONDS = 120
+RUN_LIMIT_SECONDS = 300
+_MAKING_CLIENTS = threading.Lock()
+
+
+@cache
+def _client(name: str, endpoint_url: str) -> Any:
+    return boto3.client(name, endpoint_url=endpoint_url)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,13 @@ class App:
 
     @staticmethod
     def client(name: str) -> Any:
-        return boto3.client(name)
+        with _MAKING_CLIENTS:  # clients are safe for threads, making them is not
+            return _client(name, os.environ["AWS_ENDPOINT_URL"])
+
+    @property
+    def faults(self) -> faults.Client:
+        """What may be made to fail on purpose: faults of this stack only."""
+        return faults.Client(os.environ["AWS_ENDPOINT_URL"], name=f"{self.stack}*")
 
     @property
     def bucket(self) -> str:
@@ -134,6 +148,11 @@ class App:
         return str(reply["Body"].read().decode())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What counts what the other tests have done comes after them."""
+    items.sort(key=lambda item: item.path.name == "test_flow_taken.py")
+
+
 @pytest.fixture(scope="session")
 def cloud_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The state folder of a local cloud that runs for the session; the process environment points at it."""
@@ -142,7 +161,8 @@ def cloud_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     before = dict(os.environ)
     python = ROOT / ".venvs/dev/bin/python"
     run = [str(python), "-m", "localcloud", "--port", str(port), "--state", str(state)]
-    subprocess.run([*run, "up"], cwd=ROOT, check=True, timeout=60)
+    # Retries come after hundredths of the pauses that AWS makes; everything else has its time.
+    subprocess.run([*run, "up"], cwd=ROOT, check=True, timeout=60, env={**os.environ, "LOCALCLOUD_RETRY_SCALE": "0.01"})
     os.environ.update(environment(port))
     yield state
     subprocess.run([*run, "down"], cwd=ROOT, check=False, timeout=60)
@@ -168,7 +188,7 @@ def deploy(built: Path, cloud_state: Path) -> Callable[..., App]:
             "--template-file", str(built), "--stack-name", stack,
             "--parameter-overrides", *given,
         )  # fmt: skip
-        described = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+        described = App.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
         outputs = {item["OutputKey"]: item["OutputValue"] for item in described["Outputs"]}
         return App(stack=stack, outputs=outputs, state=cloud_state)
 

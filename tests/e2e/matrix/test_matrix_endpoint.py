@@ -1,0 +1,171 @@
+"""The matrix, line Endpoint: whatever happens to the endpoint, the model that was known to be good serves on."""
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.conftest import App
+from tests.e2e.matrix.trips import (
+    LIMIT_SECONDS,
+    ROWS,
+    Case,
+    Outcome,
+    Trip,
+    endpoint_status,
+    fault,
+    parameters,
+    prove,
+)
+
+pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+
+BY_HAND = "by-hand"
+
+
+def until(status: str | None, app: App) -> None:
+    """Wait until the endpoint has a status, or is gone."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while (now := endpoint_status(app)) != status:
+        assert time.monotonic() < deadline, f"the endpoint is {now}, not {status}"
+        time.sleep(0.05)
+
+
+def delete(app: App) -> None:
+    if endpoint_status(app) is not None:
+        app.client("sagemaker").delete_endpoint(EndpointName=app.endpoint)
+    until(None, app)
+
+
+def break_creation(app: App) -> None:
+    """Leave an endpoint behind whose creation failed."""
+    delete(app)
+    with app.faults.injected("endpoint", "creation-fails"):
+        app.client("sagemaker").create_endpoint(
+            EndpointName=app.endpoint, EndpointConfigName=app.parameters()["endpoint-config"]
+        )
+        until("Failed", app)
+
+
+def update_by_hand(trip: Trip) -> None:
+    """Somebody updates the endpoint while the run is about to, and that takes some seconds."""
+    trip.until_in("Create baselines")
+    app, name = trip.app, f"{trip.app.stack}-{BY_HAND}-{time.time_ns()}"
+    client = app.client("sagemaker")
+    serving = client.describe_endpoint_config(EndpointConfigName=app.parameters()["endpoint-config"])
+    client.create_endpoint_config(EndpointConfigName=name, ProductionVariants=serving["ProductionVariants"])
+    app.faults.add("endpoint", "delay", name=app.endpoint, seconds=6.0)
+    client.update_endpoint(EndpointName=app.endpoint, EndpointConfigName=name)
+
+
+def delete_before_update(trip: Trip) -> None:
+    trip.until_in("Update endpoint")
+    delete(trip.app)
+
+
+def only_endpoint(status: str) -> Callable[[Outcome], None]:
+    """The endpoint is in this status; the names in Parameter Store are as they were."""
+
+    def check(outcome: Outcome) -> None:
+        assert outcome.after["Status"] == status
+        assert outcome.after["Parameters"] == outcome.before["Parameters"]
+
+    return check
+
+
+def throttle_the_way_back(trip: Trip) -> None:
+    """Lambda is busy exactly when it is asked what serves, and again when it is asked whether the way back is done."""
+    for state in ("Verify endpoint", "Restore previous model"):
+        trip.until_in(state)
+        trip.app.faults.add("function:check_endpoint", "throttle")
+
+
+def break_check_after(state: str) -> Callable[[Trip], None]:
+    def break_it(trip: Trip) -> None:
+        trip.until_in(state)
+        trip.app.faults.add("function:check_endpoint", "error", error="KeyError", message="'no such key'")
+
+    return break_it
+
+
+def names_only(outcome: Outcome) -> None:
+    """The endpoint serves what the mail says it does; the names are those of what was verified last."""
+    assert outcome.after["Parameters"] == outcome.before["Parameters"]
+
+
+def new_model_without_names(outcome: Outcome) -> None:
+    names_only(outcome)
+    assert outcome.after["Config"] == f"{outcome.stack.app.stack}-{outcome.run.run_id}"
+
+
+DENIED = {"error": "AccessDeniedException"}
+WRONG = fault("endpoint", "answers-wrongly")
+SLOW_VERIFICATION = fault("function:verify_endpoint", "delay", seconds=1.5)
+CASES = [
+    Case("Endpoint", "it is being updated by somebody else", "Check endpoint", status="SUCCEEDED",
+         person=update_by_hand, says=("Model in service",)),
+    Case("Endpoint", "it is in a failed state, and its replacement is refused for a while", "Check endpoint",
+         (fault("sagemaker:DeleteEndpoint", "error", error="ThrottlingException", times=1),
+          fault("sagemaker:CreateEndpoint", "error", error="ThrottlingException", times=1),
+          fault("sagemaker:CreateEndpoint", "error", error="ResourceLimitExceeded", times=1)),
+         status="SUCCEEDED", before=break_creation, says=("Model in service",)),
+    Case("Endpoint", "its creation fails", "Create endpoint", (fault("endpoint", "creation-fails"),),
+         error="DeploymentFailed", before=delete, serves=only_endpoint("Failed"),
+         says=("is Failed", "did not pass the ping health check"), advises="endpoint's log"),
+    Case("Endpoint", "its update rolls back", "Update endpoint", (fault("endpoint", "update-rolls-back"),),
+         error="DeploymentFailed",
+         says=("was rolled back", "did not pass the ping health check"),
+         advises="the previous model serves"),
+    Case("Endpoint", "it serves, but answers wrongly", "Verify endpoint",
+         (WRONG, SLOW_VERIFICATION,
+          fault("sagemaker:UpdateEndpoint", "error", error="ThrottlingException", skip=1, times=1),
+          fault("sagemaker:UpdateEndpoint", "error", error="ResourceLimitExceeded", skip=1, times=1)),
+         error="EndpointVerificationError", person=throttle_the_way_back,
+         says=("in state 'Verify endpoint'", "again. Nothing was exported.", "for test record"), advises="start a run"),
+    Case("Endpoint", "it answers wrongly, and the way back is refused", "Restore previous model",
+         (WRONG, fault("sagemaker:UpdateEndpoint", "error", skip=1, **DENIED)),
+         error="EndpointVerificationError", serves=new_model_without_names,
+         says=("in state 'Verify endpoint'", "could not be set back to"), advises="start a run"),
+    Case("Endpoint", "it answers wrongly, and what serves cannot be asked", "Check what serves",
+         (WRONG, SLOW_VERIFICATION), error="EndpointVerificationError", person=break_check_after("Verify endpoint"),
+         serves=new_model_without_names, says=("in state 'Verify endpoint'", "not known"), advises="start a run"),
+    Case("Endpoint", "it answers wrongly, and whether it went back cannot be asked", "Check restoration",
+         (WRONG,), error="EndpointVerificationError", person=break_check_after("Restore previous model"),
+         serves=names_only, says=("in state 'Verify endpoint'", "goes back to"), advises="start a run"),
+    Case("Endpoint", "a person deletes it between check and update", "Update endpoint",
+         (fault("sagemaker:UpdateEndpoint", "delay", seconds=4.0, times=1),),
+         error="SageMaker.AmazonSageMakerException", person=delete_before_update, serves=only_endpoint("gone"),
+         says=("in state 'Update endpoint'", "Could not find endpoint"), advises="start a run"),
+    Case("Endpoint", "its configuration is refused", "Create endpoint configuration",
+         (fault("sagemaker:CreateEndpointConfig", "error", **DENIED),), error="SageMaker.SageMakerException",
+         says=("in state 'Create endpoint configuration'", "not authorized"), advises="start a run"),
+    Case("Endpoint", "its creation is refused", "Create endpoint",
+         (fault("sagemaker:CreateEndpoint", "error", **DENIED),), error="SageMaker.AmazonSageMakerException",
+         before=delete, serves=only_endpoint("gone"),
+         says=("in state 'Create endpoint'", "not authorized"), advises="permission"),
+    Case("Endpoint", "a failed one cannot be deleted", "Delete failed endpoint",
+         (fault("sagemaker:DeleteEndpoint", "error", **DENIED),), error="SageMaker.SageMakerException",
+         before=break_creation, serves=only_endpoint("Failed"),
+         says=("in state 'Delete failed endpoint'", "not authorized"), advises="start a run"),
+    Case("Endpoint", "how its update goes cannot be asked", "Check deployment",
+         (fault("function:check_endpoint", "error", error="KeyError", message="'no such key'", skip=1),),
+         error="KeyError", serves=names_only,
+         says=("in state 'Check deployment'", "'no such key'"), advises="tart a run"),
+    Case("Endpoint", "its names cannot be written", "Write parameter",
+         (fault("task:ssm:putParameter", "error", error="Ssm.SsmException", message="not authorized"),),
+         error="Ssm.SsmException", serves=new_model_without_names,
+         says=("in state 'Write parameter'", "not authorized"), advises="writes them all"),
+]  # fmt: skip
+
+
+@parameters(CASES)
+def test_endpoint_that_goes_wrong(case: Case, outcomes: dict[Case, Outcome]) -> None:
+    prove(outcomes[case])
+
+
+def test_stack_answers_again_after_all_of_it(outcomes: dict[Case, Outcome]) -> None:
+    """The healthy drop at the end has put a model into service, whatever the cases before it left behind."""
+    record = ROWS.decode().splitlines()[1].partition(",")[2]
+    for app in {outcome.stack.app.stack: outcome.stack.app for outcome in outcomes.values()}.values():
+        assert json.loads(app.invoke(record))["score"] > 0

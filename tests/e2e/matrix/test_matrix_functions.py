@@ -1,0 +1,83 @@
+"""The matrix, line Functions: each one throws, is over its time, is throttled, and has its answer lost."""
+
+import pytest
+
+from tests.e2e.matrix.trips import Case, Outcome, fault, parameters, prove
+
+pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+
+STATES = {
+    "resolve_configuration": "Resolve configuration",
+    "snapshot_data": "Snapshot data",
+    "query_training_results": "Query training results",
+    "reserve_deployment": "Reserve deployment",
+    "check_endpoint": "Check endpoint",
+    "verify_endpoint": "Verify endpoint",
+    "clean_up": "Clean up",
+}
+
+
+def new_model_serves(outcome: Outcome) -> None:
+    """What fails after the export fails a run whose model is verified, serves and is known by its names."""
+    assert outcome.after["Status"] == "InService"
+    assert outcome.after["Parameters"]["run"] == outcome.run.run_id
+    assert outcome.after["Config"] == outcome.after["Parameters"]["endpoint-config"]
+
+
+def case(function: str, what: str, effect: str, error: str, text: str) -> Case:
+    late = function == "clean_up"
+    return Case(
+        "Functions",
+        what,
+        STATES[function],
+        (fault(f"function:{function}", effect, **({"error": error, "message": text} if effect == "error" else {})),),
+        error=error,
+        says=(f"in state '{STATES[function]}'", text, *(("serves",) if late else ())),
+        advises="next run" if late else "tart a run",
+        serves=new_model_serves if late else None,
+    )
+
+
+CASES = [
+    *(case(name, "it throws", "error", "KeyError", "'no such key'") for name in STATES),
+    *(case(name, "it is over its time", "timeout", "Sandbox.Timedout", "Task timed out after") for name in STATES),
+    Case(
+        "Functions",
+        "it is throttled, then not",
+        "every state",
+        (
+            *(fault(f"function:{name}", "throttle", times=2) for name in [*STATES, "notify_run"]),
+            fault("function:check_endpoint", "throttle", skip=1, times=1),  # the state "Check deployment"
+        ),
+        status="SUCCEEDED",
+        says=("Model in service",),
+    ),
+    Case(
+        "Functions",
+        "it throws, and once its answer is lost",
+        "notify_run",
+        (
+            fault("function:resolve_configuration", "error", error="KeyError", message="'no such key'"),
+            fault("function:notify_run", "error", error="KeyError", times=1),
+            fault("function:notify_run", "timeout", after=True, times=1),
+        ),
+        error="KeyError",
+        says=("in state 'Resolve configuration'",),
+        advises="start a run",
+    ),
+    Case(
+        "Functions",
+        "its answers are lost, and it is asked again",
+        "every state",
+        tuple(
+            fault(f"function:{name}", "error", error="Lambda.ServiceException", after=True, times=1) for name in STATES
+        ),
+        status="SUCCEEDED",
+        says=("Model in service",),
+    ),
+]
+
+
+@parameters(CASES)
+def test_function_that_goes_wrong(case: Case, outcomes: dict[Case, Outcome]) -> None:
+    prove(outcomes[case])

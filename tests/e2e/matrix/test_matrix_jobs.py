@@ -1,0 +1,124 @@
+"""The matrix, line Jobs: every job state fails in some way of its own, and every way of failing meets some job state.
+
+Failures are tried where they come early in the flow, because a run costs the time of all states before; what is the
+same for every state of the state machine (its Retry and its Catch) is walked for each of them in tests/unit.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.matrix.trips import Case, Outcome, Trip, fault, parameters, prove
+
+pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+
+FAILED = "States.TaskFailed"
+REFUSED = "SageMaker.AmazonSageMakerException"
+PROCESSING = "/aws/sagemaker/ProcessingJobs"
+
+
+def stop(kind: str, step: str) -> Callable[[Trip], None]:
+    return lambda trip: trip.stop_job(kind, step)
+
+
+def refused(operation: str, step: str, **error: object) -> dict[str, object]:
+    return fault(f"sagemaker:{operation}", "error", name=f"*-{step}-*", **error)
+
+
+CASES = [
+    # The script raises: a bug, which the log explains.
+    Case("Jobs", "the script raises", "Preprocess", (fault("job:preprocess", "raise"),), error=FAILED,
+         says=("in state 'Preprocess'", "exit code: 1", "-preprocess-0"), advises=PROCESSING),
+    Case("Jobs", "the script raises", "Baseline data drift", (fault("job:data-quality", "raise"),), error=FAILED,
+         says=("in state 'Baseline data drift'", "exit code: 1", "-data-quality-0"), advises=PROCESSING),
+    # The script says what is wrong.
+    Case("Jobs", "the script ends with a message", "Preprocess",
+         (fault("job:preprocess", "exit", exit_code=1, message="cars.csv: no column 'price'"),), error=FAILED,
+         says=("in state 'Preprocess'", "cars.csv: no column 'price'"), advises="drop them again"),
+    Case("Jobs", "the script ends with a message", "Train",
+         (fault("job:train", "exit", exit_code=3, message="ClientError: no finite label"),), error=FAILED,
+         says=("in state 'Train'", "no finite label", "exit code: 3"), advises="/aws/sagemaker/TrainingJobs"),
+    Case("Jobs", "the script ends with a message", "Baseline model quality",
+         (fault("job:model-quality", "exit", exit_code=1, message="predictions.csv: no rows"),), error=FAILED,
+         says=("in state 'Baseline model quality'", "predictions.csv: no rows"), advises=PROCESSING),
+    Case("Jobs", "the container fails", "Predict with champion",
+         (fault("job:champion", "exit", exit_code=1, message="no answer"),), error=FAILED,
+         says=("in state 'Predict with champion'", "-champion-0"), advises="/aws/sagemaker/TransformJobs"),
+    # Killed, by the kernel for example.
+    Case("Jobs", "the script is killed", "Preprocess", (fault("job:preprocess", "kill"),), error=FAILED,
+         says=("in state 'Preprocess'", "exit code: 137"), advises="memory"),
+    Case("Jobs", "the script is killed", "Train", (fault("job:train", "kill"),), error=FAILED,
+         says=("in state 'Train'", "exit code: 137"), advises="memory"),
+    Case("Jobs", "the container is killed", "Predict with candidate", (fault("job:predict", "kill"),), error=FAILED,
+         says=("in state 'Predict with candidate'", "-predict-0"), advises="/aws/sagemaker/TransformJobs"),
+    # Past its limit.
+    Case("Jobs", "it runs past its limit", "Preprocess", (fault("job:preprocess", "overrun"),), error=FAILED,
+         says=("in state 'Preprocess'", "time limit of 3600 seconds"), advises="max_runtime_seconds"),
+    Case("Jobs", "it runs past its limit", "Train", (fault("job:train", "overrun"),), error=FAILED,
+         says=("in state 'Train'", "time limit of 3600 seconds"), advises="max_runtime_seconds"),
+    # Stopped by a person.
+    Case("Jobs", "a person stops it", "Preprocess", (fault("job:preprocess", "hang"),), error=FAILED,
+         person=stop("processing", "preprocess"),
+         says=("in state 'Preprocess'", "was stopped"), advises="start a run"),
+    Case("Jobs", "a person stops it", "Train", (fault("job:train", "hang"),), error=FAILED,
+         person=stop("training", "train"), says=("in state 'Train'", "was stopped"), advises="start a run"),
+    Case("Jobs", "a person stops it", "Predict with champion", (fault("job:champion", "hang"),), error=FAILED,
+         person=stop("transform", "champion"),
+         says=("in state 'Predict with champion'", "was stopped"), advises="start a run"),
+    # What it made is not there.
+    Case("Jobs", "its output is missing", "Preprocess", (fault("job:preprocess", "lose-output"),), error=REFUSED,
+         says=("in state 'Train'", "/train/"), advises="start a run"),
+    Case("Jobs", "its artefact is missing", "Train", (fault("job:train", "lose-output"),), error=REFUSED,
+         says=("in state 'Save model'", "model.tar.gz"), advises="start a run"),
+    Case("Jobs", "its output is missing", "Predict with candidate", (fault("job:predict", "lose-output"),),
+         error="PredictionsError",
+         says=("in state 'Query training results'", "predictions/candidate"), advises="predict"),
+    Case("Jobs", "its output is missing", "Predict with champion", (fault("job:champion", "lose-output"),),
+         error="PredictionsError",
+         says=("in state 'Query training results'", "predictions/champion"), advises="predict"),
+    # The metric is missing, or no number.
+    Case("Jobs", "the metric is missing", "Train", (fault("job:train", "lose-metrics"),), error="MetricMissingError",
+         says=("in state 'Query training results'", "-train-0"), advises="eval_metric"),
+    Case("Jobs", "the metric is NaN", "Predict with candidate",
+         (fault("job:predict", "answer", answer='{"score": NaN}'),), error="ModelAccuracyTooLow",
+         says=("Candidate rejected",), advises="start a run"),
+    # Refused for good: permissions, mostly.
+    *(
+        Case("Jobs", "the service refuses for good", state, (refused(operation, step, error="AccessDeniedException"),),
+             error=REFUSED,
+             says=(f"in state '{state}'", "not authorized", "AccessDeniedException"), advises="permission")
+        for state, operation, step in [
+            ("Preprocess", "CreateProcessingJob", "preprocess"),
+            ("Train", "CreateTrainingJob", "train"),
+            ("Predict with candidate", "CreateTransformJob", "predict"),
+            ("Predict with champion", "CreateTransformJob", "champion"),
+            ("Baseline data drift", "CreateProcessingJob", "data-quality"),
+            ("Baseline model quality", "CreateProcessingJob", "model-quality"),
+        ]
+    ),
+    # Refused for a while: every job, and whatever else the run asks SageMaker for, in one run.
+    Case("Jobs", "the service throttles, then recovers", "every state",
+         (*(refused(operation, step, error="ThrottlingException", times=2)
+            for operation, step in [
+                ("CreateProcessingJob", "preprocess"), ("CreateTrainingJob", "train"),
+                ("CreateTransformJob", "predict"), ("CreateTransformJob", "champion"),
+                ("CreateProcessingJob", "data-quality"), ("CreateProcessingJob", "model-quality")]),
+          *(fault(f"sagemaker:{operation}", "error", error="ThrottlingException", times=2)
+            for operation in ("CreateModel", "CreateEndpointConfig", "UpdateEndpoint")),
+          fault("task:ssm:putParameter", "error", error="Ssm.TooManyUpdatesException", times=2)),
+         status="SUCCEEDED", says=("Model in service",)),
+    Case("Jobs", "out of quota for a while, then recovers", "every state",
+         (*(refused(operation, step, error="ResourceLimitExceeded", times=3)
+            for operation, step in [
+                ("CreateProcessingJob", "preprocess"), ("CreateTrainingJob", "train"),
+                ("CreateTransformJob", "predict"), ("CreateTransformJob", "champion"),
+                ("CreateProcessingJob", "data-quality"), ("CreateProcessingJob", "model-quality")]),
+          *(fault(f"sagemaker:{operation}", "error", error="ResourceLimitExceeded", times=2)
+            for operation in ("CreateModel", "CreateEndpointConfig", "UpdateEndpoint"))),
+         status="SUCCEEDED", says=("Model in service",)),
+]  # fmt: skip
+
+
+@parameters(CASES)
+def test_job_that_goes_wrong(case: Case, outcomes: dict[Case, Outcome]) -> None:
+    prove(outcomes[case])

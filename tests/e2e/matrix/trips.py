@@ -1,0 +1,383 @@
+"""Things that go wrong, done to deployed stacks: what is asked for, and what came of it.
+
+A `Case` says what fails and how the run must end. All selected cases of the session run when the first of them is asked
+for: several stacks share them, one case after another on each, so that they cost the time of the slowest stack and not
+the sum. Faults match a stack's own names, so stacks do not disturb each other. After the last case of a stack comes a
+healthy drop: it shows that none of them has left anything behind.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+import pytest
+from botocore.exceptions import ClientError
+
+from localcloud import mailbox
+from perennial.naming import run_id
+from tests.e2e.conftest import App, Run
+from tests.e2e.matrix.registry import matrix
+from tools import demo_data
+
+T = TypeVar("T")
+LIMIT_SECONDS = 300
+ROWS = demo_data.new_listings(150, seed=1)
+SEED_FOLDER = "seed/"
+Fault = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What goes wrong, and how the run must end.
+
+    faults     members of localcloud.faults.Fault
+    says       texts that the one mail must hold: what failed, where, why
+    advises    a text of its part "What to do"
+    overrides  started by hand with these instead of by a drop
+    person     what somebody does meanwhile
+    before     what is done to the stack first; it may break what serves
+    mends      whether a model is in service afterwards that was not there before, or another one
+    """
+
+    line: str
+    what: str
+    where: str
+    faults: tuple[Fault, ...] = ()
+    status: str = "FAILED"
+    error: str | None = None
+    says: tuple[str, ...] = ()
+    advises: str = ""
+    overrides: Mapping[str, Any] | None = None
+    person: Callable[[Trip], None] | None = None
+    before: Callable[[App], None] | None = None
+    mends: bool = False
+    serves: Callable[[Outcome], None] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.what}, {self.where}"
+
+    def __hash__(self) -> int:
+        return hash((self.line, str(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Case) and (self.line, str(self)) == (other.line, str(other))
+
+
+def fault(operation: str, effect: str, **more: Any) -> Fault:
+    return {"operation": operation, "effect": effect, **more}
+
+
+def parameters(cases: Iterable[Case]) -> pytest.MarkDecorator:
+    """A test runs once for each case."""
+    ends = {"FAILED": "Failed", "SUCCEEDED": "Succeeded", "ABORTED": "Aborted"}
+    return pytest.mark.parametrize(
+        "case",
+        [
+            pytest.param(
+                case, id=str(case), marks=matrix(case.line, f"{case.what} ({case.where})", ends=ends[case.status])
+            )
+            for case in cases
+        ],
+    )
+
+
+@dataclass
+class Trip:
+    """One execution under way."""
+
+    app: App
+    arn: str
+
+    def until(self, what: Callable[[], T | None], description: str) -> T:
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while time.monotonic() < deadline:
+            if found := what():
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"not within {LIMIT_SECONDS} s: {description} ({self.arn})")
+
+    def described(self) -> dict[str, Any]:
+        return dict(self.app.client("stepfunctions").describe_execution(executionArn=self.arn))
+
+    def until_in(self, state: str) -> None:
+        """Wait until a state has been entered."""
+        states = self.app.client("stepfunctions")
+
+        def entered() -> bool:
+            events = states.get_execution_history(executionArn=self.arn, maxResults=1000)["events"]
+            return any(event.get("stateEnteredEventDetails", {}).get("name") == state for event in events)
+
+        self.until(entered, f"state {state!r}")
+
+    def abort(self) -> None:
+        self.app.client("stepfunctions").stop_execution(executionArn=self.arn, cause="by a test")
+
+    def stop_job(self, kind: str, step: str) -> None:
+        """Stop the run's job, once it is there."""
+        client, noun = self.app.client("sagemaker"), f"{kind}_job"
+        name = f"{self.app.stack}-{self.run_id}-{step}-0"
+        key = {f"{kind.capitalize()}JobName": name}
+
+        def stopped() -> bool:
+            try:
+                getattr(client, f"stop_{noun}")(**key)
+            except ClientError:  # not yet there
+                return False
+            return True
+
+        self.until(stopped, f"job {name}")
+
+    @property
+    def run_id(self) -> str:
+        return run_id(self.arn, self.described()["startDate"])
+
+    def ended(self) -> Run:
+        found = self.until(lambda: None if (it := self.described())["status"] == "RUNNING" else it, "the end")
+        return Run(
+            run_id=run_id(self.arn, found["startDate"]),
+            execution_arn=self.arn,
+            status=found["status"],
+            error=found.get("error"),
+            cause=found.get("cause"),
+            output=json.loads(found.get("output") or "{}"),
+        )
+
+
+@dataclass
+class Outcome:
+    """What came of a case."""
+
+    case: Case
+    stack: Stack
+    run: Run
+    before: dict[str, Any]
+    after: dict[str, Any]
+    fired: list[int]
+    mails: list[mailbox.Message] = field(default_factory=list)
+
+
+@dataclass
+class Stack:
+    """A stack with a model in service, and what has been done to it."""
+
+    app: App
+    drops: int = 0
+    outcomes: list[Outcome] = field(default_factory=list)
+    healthy: Run | None = None
+    troubles: dict[Case, Exception] = field(default_factory=dict)
+
+    def seed(self) -> None:
+        """Put a first, weak model into service, so that every later candidate is better."""
+        app = self.app
+        app.client("s3").put_object(Bucket=app.bucket, Key=f"{SEED_FOLDER}cars.csv", Body=ROWS)
+        run = app.start(DataPrefix=SEED_FOLDER, HyperParameters={"num_round": 1}, GateThreshold=1_000_000)
+        assert run.status == "SUCCEEDED", run
+
+    def drop(self) -> Trip:
+        """The same rows in other bytes: new data for the run, and nothing that would make a model worse."""
+        self.drops += 1
+        header, first, rest = ROWS.split(b"\n", 2)
+        price, _, others = first.partition(b",")
+        body = b"\n".join([header, price + b"0" * self.drops + b"," + others, rest])
+        put = self.app.client("s3").put_object(Bucket=self.app.bucket, Key="raw/cars.csv", Body=body)
+        return self._execution(lambda given: given["Trigger"].get("Object", {}).get("version-id") == put["VersionId"])
+
+    def start(self, overrides: Mapping[str, Any]) -> Trip:
+        given = {"Trigger": {"Type": "Manual", "Id": str(time.time_ns()), "By": "test"}, "Overrides": dict(overrides)}
+        started = self.app.client("stepfunctions").start_execution(
+            stateMachineArn=self.app.outputs["StateMachineArn"], input=json.dumps(given)
+        )
+        return Trip(self.app, started["executionArn"])
+
+    def _execution(self, is_mine: Callable[[dict[str, Any]], bool]) -> Trip:
+        states, arn = self.app.client("stepfunctions"), self.app.outputs["StateMachineArn"]
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while time.monotonic() < deadline:
+            executions = states.list_executions(stateMachineArn=arn)["executions"]
+            for item in sorted(executions, key=lambda item: item["startDate"], reverse=True)[:3]:
+                described = states.describe_execution(executionArn=item["executionArn"])
+                if is_mine(json.loads(described["input"])):
+                    return Trip(self.app, item["executionArn"])
+            time.sleep(0.05)
+        raise AssertionError(f"a drop into {self.app.bucket} has started no execution")
+
+    def snapshot(self) -> dict[str, Any]:
+        """What must not change: the endpoint, the names, the data."""
+        app = self.app
+        try:
+            endpoint = app.client("sagemaker").describe_endpoint(EndpointName=app.endpoint)
+            serving = {"Status": endpoint["EndpointStatus"], "Config": endpoint["EndpointConfigName"]}
+        except ClientError:
+            serving = {"Status": "gone", "Config": None}
+        versions = app.client("s3").list_object_versions(Bucket=app.bucket, Prefix="raw/").get("Versions", [])
+        return {
+            **serving,
+            "Parameters": app.parameters(),
+            "Data": sorted((item["Key"], item["VersionId"], item["Size"]) for item in versions),
+        }
+
+    def _inject(self, given: Fault) -> int:
+        """Add a fault that only this stack meets; its name follows the stack's."""
+        return self.app.faults.add(**{"times": "always", **given, "name": f"{self.app.stack}{given.get('name', '*')}"})
+
+    def take(self, case: Case) -> Outcome:
+        """Do one case, and wait for its end."""
+        self.settle()
+        if case.before:
+            case.before(self.app)
+        else:
+            self._require_endpoint()
+        before = self.snapshot()
+        numbers = [self._inject(given) for given in case.faults]
+        try:
+            trip = self.drop() if case.overrides is None else self.start(case.overrides)
+            if case.person:
+                case.person(trip)
+            run = trip.ended()
+            fired = self._fired(case, numbers)
+        finally:
+            self._clear_faults()
+        self.settle()
+        return Outcome(case, self, run, before, self.snapshot(), fired)
+
+    def settle(self) -> str | None:
+        """Wait until nothing is under way at the endpoint; returns its status, None when there is none."""
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while (status := endpoint_status(self.app)) in ("Creating", "Updating", "RollingBack", "Deleting"):
+            assert time.monotonic() < deadline, f"endpoint {self.app.endpoint} stays {status}"
+            time.sleep(0.05)
+        return status
+
+    def _require_endpoint(self) -> None:
+        """Most cases begin with an endpoint that serves what the names say, whatever the case before has left."""
+        client, name = self.app.client("sagemaker"), self.app.endpoint
+        config = self.app.parameters()["endpoint-config"]
+        if (status := self.settle()) == "Failed":
+            client.delete_endpoint(EndpointName=name)
+            status = self.settle()
+        if status is None:
+            client.create_endpoint(EndpointName=name, EndpointConfigName=config)
+        elif client.describe_endpoint(EndpointName=name)["EndpointConfigName"] != config:
+            client.update_endpoint(EndpointName=name, EndpointConfigName=config)
+        assert self.settle() == "InService"
+
+    def _fired(self, case: Case, numbers: list[int]) -> list[int]:
+        """How often each fault struck. Telling begins when the run has ended, so its faults need a while."""
+        deadline = time.monotonic() + (20 if any("notify_run" in given["operation"] for given in case.faults) else 0)
+        while True:
+            fired = [self.app.faults.fired(number) for number in numbers]
+            if all(fired) or time.monotonic() >= deadline:
+                return fired
+            time.sleep(0.1)
+
+    def _clear_faults(self) -> None:
+        for known in self.app.faults.listed():
+            if known["name"].startswith(self.app.stack):
+                self.app.faults.clear(known["id"])
+
+
+def endpoint_status(app: App) -> str | None:
+    """The status of the stack's endpoint, or None when there is none."""
+    try:
+        return str(app.client("sagemaker").describe_endpoint(EndpointName=app.endpoint)["EndpointStatus"])
+    except ClientError:
+        return None
+
+
+class Outcomes(dict[Case, Outcome]):
+    """What came of each case; asking for one that could not be done raises what was in its way."""
+
+    def __init__(self, outcomes: Mapping[Case, Outcome]) -> None:
+        super().__init__(outcomes)
+        self.troubles: dict[Case, Exception] = {}
+
+    def __missing__(self, case: Case) -> Outcome:
+        raise self.troubles[case]
+
+
+def take_all(apps: Iterable[App], cases: Iterable[Case]) -> Outcomes:
+    """Do all cases, side by side on these stacks, and then a healthy drop on each."""
+    waiting: SimpleQueue[Case] = SimpleQueue()
+    for case in cases:
+        waiting.put(case)
+    stacks = [Stack(app) for app in apps]
+    with ThreadPoolExecutor(len(stacks), thread_name_prefix="stack") as pool:
+        list(pool.map(lambda stack: _work(stack, waiting), stacks))
+    found = [outcome for stack in stacks for outcome in stack.outcomes]
+    _collect_mails(found)
+    outcomes = Outcomes({outcome.case: outcome for outcome in found})
+    for stack in stacks:
+        outcomes.troubles.update(stack.troubles)
+    return outcomes
+
+
+def _work(stack: Stack, waiting: SimpleQueue[Case]) -> None:
+    stack.seed()
+    while True:
+        try:
+            case = waiting.get_nowait()
+        except Empty:
+            break
+        try:
+            stack.outcomes.append(stack.take(case))
+        except Exception as error:  # told by the test of this case; the others go on
+            stack.troubles[case] = error
+    stack.healthy = stack.drop().ended()
+
+
+def _collect_mails(outcomes: list[Outcome]) -> None:
+    """The mails of all runs, once each run has one and no more come for a second."""
+    if not outcomes:
+        return
+    state, deadline = outcomes[0].stack.app.state, time.monotonic() + 20
+    missing = {outcome.run.run_id for outcome in outcomes}
+    while missing and time.monotonic() < deadline:
+        messages = mailbox.messages(state)
+        missing = {run for run in missing if not any(_is_about(message, run) for message in messages)}
+        time.sleep(0.1)
+    time.sleep(1)
+    messages = mailbox.messages(state)
+    for outcome in outcomes:
+        outcome.mails = [message for message in messages if _is_about(message, outcome.run.run_id)]
+
+
+def _is_about(message: mailbox.Message, run: str) -> bool:
+    """Later mails name earlier runs too, as what serves."""
+    return re.search(rf"^Run +{run}$", message.body, re.MULTILINE) is not None
+
+
+def prove(outcome: Outcome) -> None:
+    """The four things that must be so, whatever went wrong."""
+    case, run = outcome.case, outcome.run
+    assert (run.status, run.error) == (case.status, case.error), run.cause
+    assert case.person or all(outcome.fired), f"a fault never struck: {outcome.fired}"
+    _prove_service(outcome)
+    assert set(outcome.after["Data"]) >= set(outcome.before["Data"]), "data are gone"
+    assert len(outcome.mails) == 1, [mail.subject for mail in outcome.mails]
+    body = outcome.mails[0].body
+    for text in case.says:
+        assert text in body, body
+    if run.status != "SUCCEEDED":
+        assert case.advises in body.partition("What to do")[2], body
+    healthy = outcome.stack.healthy
+    assert healthy is not None
+    assert (healthy.status, healthy.error, healthy.cause) == ("SUCCEEDED", None, None)
+    assert healthy.output["Model"].startswith(outcome.stack.app.stack)
+
+
+def _prove_service(outcome: Outcome) -> None:
+    served = ("Status", "Config", "Parameters")
+    if outcome.case.serves:
+        outcome.case.serves(outcome)
+    elif outcome.run.status == "SUCCEEDED":
+        assert outcome.after["Parameters"]["run"] == outcome.run.run_id
+        assert outcome.after["Config"] == outcome.after["Parameters"]["endpoint-config"]
+    else:
+        assert {name: outcome.after[name] for name in served} == {name: outcome.before[name] for name in served}

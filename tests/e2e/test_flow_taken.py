@@ -1,0 +1,77 @@
+"""Every state, way out of a Choice, Retry and Catch of every state machine has been taken by a run of this session.
+
+What cannot be provoked on a laptop within seconds is listed here with the reason; the walks of the unit tests take it
+(tests/unit/test_state_machine_elements.py takes everything).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import flow_elements
+from tests.e2e.conftest import App
+from tools import asl
+
+pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+
+ROOT = Path(__file__).resolve().parents[2]
+NEEDED = {f"test_matrix_{line}.py" for line in ("jobs", "endpoint", "functions", "people", "events")} | {
+    "test_used_cars.py"
+}
+
+_OTHER_COMMIT = "functions and state machine of different commits: not something that one deployment can have"
+_HOURS = "the clock of the state machine: two hours for an endpoint, a day for a turn"
+_TWICE = "needs a failure within what follows a failure, at a moment that faults cannot choose"
+_RACE = "a failure within the second comparison, which comes only when another run was faster"
+NOT_ON_A_LAPTOP = {
+    "state Unknown decision": _OTHER_COMMIT,
+    "choice Is there work to do? -> Unknown decision": _OTHER_COMMIT,
+    "state Turn never came": _HOURS,
+    "choice May this run deploy? -> Turn never came": _HOURS,
+    "choice What does the endpoint need? -> Deployment failed": _HOURS,
+    "choice What does the endpoint need? -> Verify endpoint": _TWICE,
+    "choice Is there a model to go back to? -> Verification failed": _TWICE,
+    "retry Predict with new champion [SageMaker.ResourceLimitExceededException]": _RACE,
+    "retry Predict with new champion [SageMaker.AmazonSageMakerException]": _RACE,
+    "catch Predict with new champion [States.ALL] -> Run failed": _RACE,
+}
+
+
+def machines() -> dict[str, dict[str, Any]]:
+    """The project's state machines, by the end of their names."""
+    return {path.name.split(".")[0].replace("_", "-"): asl.parse(path.read_text()) for path in _files()}
+
+
+def _files() -> list[Path]:
+    return sorted(ROOT.glob("statemachines/*.asl.json"))
+
+
+def histories(client: Any, suffix: str) -> Iterator[list[dict[str, Any]]]:
+    """The histories of all executions of the session, of all stacks."""
+    pages = client.get_paginator("list_state_machines").paginate()
+    for machine in (machine for page in pages for machine in page["stateMachines"]):
+        if machine["name"].endswith(suffix):
+            listed = client.get_paginator("list_executions").paginate(stateMachineArn=machine["stateMachineArn"])
+            for execution in (item for page in listed for item in page["executions"]):
+                events = client.get_paginator("get_execution_history").paginate(executionArn=execution["executionArn"])
+                yield [event for page in events for event in page["events"]]
+
+
+@pytest.mark.parametrize("name", machines())
+def test_every_element_has_been_taken_by_a_run(name: str, request: pytest.FixtureRequest, cloud_state: Path) -> None:
+    missing = NEEDED - {item.path.name for item in request.session.items}
+    if missing:
+        pytest.skip(f"only a session with all of these tells: {', '.join(sorted(NEEDED))}")
+    definition = machines()[name]
+    taken: set[str] = set()
+    for events in histories(App.client("stepfunctions"), f"-{name}"):
+        taken |= flow_elements.taken(definition, events)
+    left = flow_elements.elements(definition) - taken - set(NOT_ON_A_LAPTOP)
+    assert sorted(left) == []
+
+
+@pytest.mark.parametrize("element", NOT_ON_A_LAPTOP)
+def test_what_is_excepted_exists(element: str) -> None:
+    assert any(element in flow_elements.elements(definition) for definition in machines().values())
