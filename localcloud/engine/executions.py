@@ -212,11 +212,11 @@ def _log(execution: JsonObject, event: JsonObject) -> None:
 
 def _make_execute_task(original: Handler) -> Handler:
     def execute_task(state: JsonObject, raw_input: Any, execution: JsonObject, ctx: JsonObject) -> Any:
-        """Evaluate a TimeoutSeconds that is a JSONata expression."""
+        """Evaluate TimeoutSeconds and HeartbeatSeconds that are JSONata expressions."""
         sfn = _sfn()
-        if isinstance(state.get("TimeoutSeconds"), str) and sfn._state_query_language(state, ctx) == "JSONata":
-            seconds = sfn._jsonata_state_field(state, "TimeoutSeconds", "number", raw_input, ctx)
-            state = {**state, "TimeoutSeconds": seconds}
+        for field in ("TimeoutSeconds", "HeartbeatSeconds"):
+            if isinstance(state.get(field), str) and sfn._state_query_language(state, ctx) == "JSONata":
+                state = {**state, field: sfn._jsonata_state_field(state, field, "number", raw_input, ctx)}
         return original(state, raw_input, execution, ctx)
 
     return execute_task
@@ -232,14 +232,18 @@ def _make_invoke_resource(original: Handler) -> Handler:
             raise _as_invocation_error(error) from error
         scopes.leave_if_ended()
         if len(json.dumps(result)) > _PAYLOAD_LIMIT_BYTES:
-            raise _sfn()._ExecutionError(
-                "States.DataLimitExceeded",
-                f"The state/task '{resource}' returned a result with a size exceeding the maximum number of bytes "
-                "service limit.",
-            )
+            raise _data_limit_exceeded(resource)
         return result
 
     return invoke_resource
+
+
+def _data_limit_exceeded(what: str) -> Exception:
+    too_large: Exception = _sfn()._ExecutionError(
+        "States.DataLimitExceeded",
+        f"The state/task '{what}' returned a result with a size exceeding the maximum number of bytes service limit.",
+    )
+    return too_large
 
 
 def _strike(resource: str) -> None:
@@ -373,6 +377,8 @@ def _run_state(
         raise sfn._ExecutionError(*sfn._fail_state_error(state, value, ctx))
     value, following = _perform(kind, state, value, execution, ctx)
     exited = {"name": name, "output": json.dumps(value)}
+    if len(exited["output"]) > _PAYLOAD_LIMIT_BYTES:
+        raise _data_limit_exceeded(name)
     sfn._add_event(execution, f"{kind}StateExited", {"stateExitedEventDetails": exited})
     return value, following
 

@@ -76,6 +76,7 @@ class _Server:
     def register(self) -> None:
         """Put this package's parts into MiniStack."""
         from localcloud.engine import (
+            callbacks,
             events,
             executions,
             functions,
@@ -83,6 +84,7 @@ class _Server:
             mail,
             metrics,
             persistence,
+            resources,
             sagemaker,
             templates,
         )
@@ -96,6 +98,8 @@ class _Server:
         events.register(self._saver.touch)
         metrics.register()
         templates.register()
+        resources.register()
+        callbacks.register()
         mail.register(self._settings.state, self._settings.endpoint_url)
         sagemaker.register(self._sagemaker, self._client)
 

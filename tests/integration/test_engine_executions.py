@@ -220,3 +220,15 @@ def test_a_result_above_the_payload_limit_cannot_be_caught(cloud: Cloud) -> None
     ended = run_machine(cloud, {"StartAt": "Call", "States": {"Call": call, "Caught": {"Type": "Succeed"}}})
 
     assert (ended["status"], ended["error"]) == ("FAILED", "States.DataLimitExceeded")
+
+
+def test_the_payload_limit_holds_for_what_a_state_computes(cloud: Cloud) -> None:
+    branch = {"StartAt": "Fill", "States": {"Fill": {"Type": "Pass", "Output": "{% $pad('x', 300000) %}", "End": True}}}
+    catch = [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]
+    states = {
+        "Both": {"Type": "Parallel", "Branches": [branch], "Catch": catch, "End": True},
+        "Caught": {"Type": "Succeed"},
+    }
+    ended = run_machine(cloud, {"StartAt": "Both", "States": states})
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.DataLimitExceeded")
+    assert "'Fill'" in ended["cause"]
