@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from localcloud.engine.permissions import enforced
+
 DEFAULT_PORT = 4566
 HOST = "127.0.0.1"
 PROJECT = Path(__file__).resolve().parents[2]
@@ -107,7 +109,8 @@ def process_environment(settings: Settings) -> dict[str, str]:
         "DOCKER_HOST": f"unix://{settings.state / 'no-docker.sock'}",
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        "AUTH": "false",
+        "AUTH": "true" if enforced() else "false",
+        "LOCALCLOUD_PERMISSIONS": os.environ.get("LOCALCLOUD_PERMISSIONS", "on"),
         "USE_SSL": "0",
         "SERVICES": "",
         "LOG_LEVEL": os.environ.get("LOCALCLOUD_LOG_LEVEL", "INFO"),

@@ -4,6 +4,7 @@
 * A target that cannot be reached because it does not exist puts the event into the target's dead-letter queue, with
   AWS's message attributes (EventBridge User Guide, "rule-dlq"). A missing resource is not retried on AWS either; other
   failures do not happen between services of one process.
+* A target that EventBridge has no permission for goes the same way (`permissions/services.py`).
 * Lambda targets are invoked asynchronously with Lambda's own retries and failure destinations.
 * Alarms send 'CloudWatch Alarm State Change' (CloudWatch User Guide, "cloudwatch-and-eventbridge").
 """
@@ -17,6 +18,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from localcloud.engine.permissions import enforced
+from localcloud.engine.permissions.services import dead_letter_refusal, delivery_refusal
 from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
@@ -78,6 +81,9 @@ def _make_invoke_target(original: Any) -> Any:
     def invoke_target(target: JsonObject, event: JsonObject, rule: JsonObject, view: Any = None) -> None:
         token = _failure.set(None)
         try:
+            if enforced() and (refusal := delivery_refusal(target, rule)):
+                _dead_letter(target, event, rule, refusal, "NO_PERMISSIONS")
+                return
             original(target, event, rule, view)
             if message := _failure.get():
                 _dead_letter(target, event, rule, message)
@@ -87,19 +93,24 @@ def _make_invoke_target(original: Any) -> Any:
     return invoke_target
 
 
-def _dead_letter(target: JsonObject, event: JsonObject, rule: JsonObject, message: str) -> None:
+def _dead_letter(
+    target: JsonObject, event: JsonObject, rule: JsonObject, message: str, code: str = "NO_RESOURCE"
+) -> None:
     """Put the event as it was received into the target's dead-letter queue, if it has one."""
     from ministack.services import eventbridge, sqs
 
     queue_arn = (target.get("DeadLetterConfig") or {}).get("Arn")
     log.warning("event for %s was not delivered: %s; dead-letter queue: %s", target.get("Arn"), message, queue_arn)
     queue = sqs._queue_by_arn(queue_arn) if queue_arn else None
-    if queue is None:
+    if queue is None or queue_arn is None:
+        return
+    if enforced() and (refusal := dead_letter_refusal(queue_arn, rule)):
+        log.warning("the event is lost, its dead-letter queue refuses it: %s", refusal)
         return
     attributes = {
         "RULE_ARN": rule.get("Arn", ""),
         "TARGET_ARN": target.get("Arn", ""),
-        "ERROR_CODE": "NO_RESOURCE",
+        "ERROR_CODE": code,
         "ERROR_MESSAGE": message,
         "RETRY_ATTEMPTS": "0",
     }

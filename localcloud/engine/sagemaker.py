@@ -14,6 +14,9 @@ from typing import Any, Protocol
 
 from localcloud.engine import Settings, image_python, scopes
 from localcloud.engine.events import put_entry
+from localcloud.engine.permissions import enforced
+from localcloud.engine.permissions.services import assume_role
+from localcloud.engine.permissions.tasks import refusal_to_stop
 
 JsonObject = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
@@ -64,6 +67,7 @@ class LocalSageMaker:
             settings.account_id,
             image_python(),
             put_event=lambda entry: put_entry(entry, settings.account_id, settings.region),
+            assume_role=_role_of(settings) if enforced() else None,
         )
         self.start, self.stop, self.handle = self._service.start, self._service.stop, self._service.handle
 
@@ -78,6 +82,20 @@ class LocalSageMaker:
 
         output: JsonObject = run_task(self._service, resource, arguments, should_stop)
         return output
+
+
+def _role_of(settings: Settings) -> Callable[[str, str], Any]:
+    """How SageMaker gets the credentials of a job's or a model's role."""
+    from localcloud.sagemaker.aws import Credentials
+    from localcloud.sagemaker.errors import invalid
+
+    def assume(role_arn: str, session: str) -> Credentials:
+        try:
+            return Credentials(*assume_role(role_arn, session, settings.account_id, settings.region))
+        except PermissionError as error:
+            raise invalid(str(error)) from error
+
+    return assume
 
 
 def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
@@ -121,8 +139,17 @@ def _run_task(sagemaker: SageMaker, resource: str, arguments: JsonObject) -> Jso
     scope = scopes.current()
     if resource.endswith(".sync"):
         arguments = {**arguments, "Tags": [*arguments.get("Tags", []), *_managed_tags(scope)]}
+
+    def should_stop() -> bool:
+        """Whether the job is to be stopped; a role that may not stop it leaves it running, as on AWS."""
+        if scope is None or not scope.ended():
+            return False
+        if enforced() and (denial := refusal_to_stop(resource, arguments)):
+            raise TaskError("SageMaker.AmazonSageMakerException", denial.text)
+        return True
+
     try:
-        return sagemaker.task(resource, arguments, scope.ended if scope else lambda: False)
+        return sagemaker.task(resource, arguments, should_stop)
     except TaskError as error:
         raise _fail(error.name, error.cause) from error
 

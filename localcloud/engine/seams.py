@@ -62,7 +62,37 @@ SEAMS = (
     Seam("app", "app", "(scope, receive, send)"),
     Seam("app", "SERVICE_HANDLERS", "dict"),
     Seam("app", "_build_persistence_save_dict", "()"),
+    Seam("app", "pin_request_origin", "(source_ip, secure_transport)"),
     Seam("core.concurrency", "run_reentrant", "(fn, args, thread_name)"),
+    Seam("core.iam_actions", "_s3_source_object", "(headers)"),
+    Seam(
+        "core.iam_actions",
+        "access_denied_response",
+        "(service, action, principal_arn, request_id, error_code, message, headers, resource_arn, explicit_deny, "
+        "resource_policy_arn)",
+    ),
+    Seam("core.iam_actions", "extract_iam_action", "(service, method, path, headers, body, query_params)"),
+    Seam(
+        "core.iam_actions",
+        "extract_resource_arn",
+        "(service, method, path, headers, body, query_params, region, account_id)",
+    ),
+    Seam("core.iam_actions", "request_tag_context", "(service, iam_action, body, params)"),
+    Seam("core.iam_evaluator", "_gather_role_policies", "(role_name, account_id)"),
+    Seam("core.iam_evaluator", "_resource_policy", "(service, resource_arn)"),
+    Seam(
+        "core.iam_evaluator",
+        "combine_resource_policy",
+        "(identity, ctx, policy, owner_account, required, limits)",
+    ),
+    Seam(
+        "core.iam_evaluator",
+        "enforce",
+        "(access_key_id, iam_action, service, region, resource_arn, service_context)",
+    ),
+    Seam("core.iam_evaluator", "evaluate", "(ctx, policies, limits)"),
+    Seam("core.iam_evaluator", "evaluate_resource_policy", "(doc, ctx, service, named_only, direct_only)"),
+    Seam("core.iam_evaluator", "parse_policy_document", "(doc)"),
     Seam("core.persistence", "_json_default", "(obj)"),
     Seam("core.persistence", "_json_object_hook", "(obj)"),
     Seam("core.persistence", "_state_format_version", "(service)"),
@@ -78,11 +108,13 @@ SEAMS = (
         "(self, event, request_id, trace_id, depth, durable, invoked_function_arn)",
     ),
     Seam("core.lambda_runtime", "Worker._spawn", "(self)"),
+    Seam("core.lambda_runtime", "execution_credentials", "(config)"),
     Seam("core.lambda_runtime", "_lock", "lock"),
     Seam("core.lambda_runtime", "_workers", "dict"),
     Seam("core.lambda_runtime", "kill_workers", "(workers)"),
     Seam("core.lambda_runtime", "reset", "()"),
     Seam("services.cloudformation.provisioners", "_RESOURCE_HANDLERS", "dict"),
+    Seam("services.cloudformation.provisioners", "_sfn_definition", "(props)"),
     Seam("services.cloudformation.provisioners", "_S3_BUCKET_CONFIGURATIONS", "tuple"),
     Seam("services.cloudwatch", "_alarms", "AccountRegionScopedDict"),
     Seam("services.cloudwatch", "_calc_stats", "(points)"),
@@ -100,6 +132,7 @@ SEAMS = (
     Seam("services.cloudwatch", "record_metric", "(namespace, metric_name, value, unit, dimensions)"),
     Seam("services.cloudwatch_logs", "_append_log_events", "(stream, events)"),
     Seam("services.cloudwatch_logs", "_log_groups", "AccountRegionScopedDict"),
+    Seam("services.dynamodb", "_tables", "AccountRegionScopedDict"),
     Seam("services.eventbridge", "_dispatch_event", "(event, view)"),
     Seam("services.eventbridge", "_dispatch_to_lambda", "(arn, payload)"),
     Seam("services.eventbridge", "_dispatch_to_sns", "(arn, payload)"),
@@ -108,6 +141,10 @@ SEAMS = (
     Seam("services.eventbridge", "_invoke_target", "(target, event, rule, view)"),
     Seam("services.eventbridge", "_pattern_event_view", "(event)"),
     Seam("services.eventbridge", "_put_events", "(data, allow_aws_source)"),
+    Seam("services.iam", "_roles", "AccountScopedDict"),
+    Seam("services.kms", "_resolve_key", "(key_id_or_arn)"),
+    Seam("services.lambda_svc", "_functions", "AccountRegionScopedDict"),
+    Seam("services.lambda_svc", "_route_async_failure", "(target_arn, func_name, event, result)"),
     Seam(
         "services.lambda_svc",
         "_emit_lambda_logs",
@@ -121,6 +158,11 @@ SEAMS = (
     Seam("services.lambda_svc", "invoke_async_with_retry", "(func, event)"),
     Seam("services.s3", "_bucket_has_versions", "(name)"),
     Seam("services.s3", "_ensure_bucket", "(name)"),
+    Seam("services.s3", "_bucket_default_sse_headers", "(bucket_name)"),
+    Seam("services.s3", "_buckets", "AccountScopedDict"),
+    Seam("services.s3", "_object_versions", "AccountScopedDict"),
+    Seam("services.s3", "_resolve_sse_write_headers", "(headers, bucket_name)"),
+    Seam("services.s3", "_stored_sse_headers", "(obj)"),
     Seam("services.s3", "_delete_bucket_encryption", "(name)"),
     Seam("services.s3", "_delete_bucket_lifecycle", "(name)"),
     Seam("services.s3", "_delete_bucket_ownership_controls", "(name)"),
@@ -163,6 +205,8 @@ SEAMS = (
     Seam("services.stepfunctions", "_apply_result_path", "(state_def, original, result)"),
     Seam("services.stepfunctions", "_apply_result_selector", "(state_def, data)"),
     Seam("services.stepfunctions", "_apply_state_assign", "(state_def, raw_input, ctx, result, error_output)"),
+    Seam("services.stepfunctions", "_create_state_machine", "(data)"),
+    Seam("services.stepfunctions", "_update_state_machine", "(data)"),
     Seam("services.stepfunctions", "_emit_execution_status_event", "(execution)"),
     Seam("services.stepfunctions", "_error_matches", "(error_equals, error)"),
     Seam("services.stepfunctions", "_execute_choice", "(state_def, raw_input, ctx)"),
@@ -191,6 +235,8 @@ SEAMS = (
     Seam("services.stepfunctions", "_resolve_state_machine_arn", "(arn)"),
     Seam("services.stepfunctions", "_restore_state", "(data)"),
     Seam("services.stepfunctions", "now_iso", "()"),
+    Seam("services.sts", "_sessions", "dict"),
+    Seam("services.sts", "register_session", "(access_key, session)"),
 )
 _BY_NAME = {str(seam): seam for seam in SEAMS}
 
@@ -224,10 +270,17 @@ def _problem(seam: Seam) -> str | None:
 
 
 def replace(module: str, name: str, make: Callable[[Any], Any]) -> None:
-    """Put `make(original)` where the original stood. The seam must be listed in SEAMS."""
+    """Put `make(original)` where the original stood. The seam must be listed in SEAMS.
+
+    What is put there has the original's signature, so that another part of the engine may replace it in its turn.
+    """
     seam = _BY_NAME[f"ministack.{module}.{name}"]
     owner: Any = importlib.import_module(f"ministack.{module}")
     *path, last = name.split(".")
     for part in path:
         owner = getattr(owner, part)
-    setattr(owner, last, make(seam.find()))
+    original = seam.find()
+    made = make(original)
+    if inspect.isfunction(made):
+        made.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+    setattr(owner, last, made)

@@ -15,9 +15,11 @@ from typing import Any
 
 from localcloud import faults
 from localcloud.engine import HOST, Settings, disk, process_environment, scopes, seams
+from localcloud.engine.permissions.decisions import ledger
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
 
 STATUS_PATH = "/_localcloud/status"
+LEDGER_PATH = "/_localcloud/permissions"
 _TICK_SECONDS = 5.0
 _GRACE_SECONDS = 2.0
 _LAST_RESORT_SECONDS = 8.0
@@ -83,6 +85,7 @@ class _Server:
             layers,
             mail,
             metrics,
+            permissions,
             persistence,
             resources,
             sagemaker,
@@ -102,6 +105,7 @@ class _Server:
         callbacks.register()
         mail.register(self._settings.state, self._settings.endpoint_url)
         sagemaker.register(self._sagemaker, self._client)
+        permissions.register()  # last: it decides before anything else acts
 
     def _client(self, service: str) -> Any:
         import boto3
@@ -150,6 +154,8 @@ class _Server:
         elif scope["type"] == "http" and scope["path"].startswith(faults.PATH):
             status, document = faults.answer_http(scope["method"], scope["path"], await _body(receive))
             await _send_json(send, document, status)
+        elif scope["type"] == "http" and scope["path"] == LEDGER_PATH:
+            await _send_json(send, {"Requests": ledger.entries()})
         else:
             await app(scope, receive, send)
             if _may_change_state(scope):

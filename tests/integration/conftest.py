@@ -66,8 +66,29 @@ class Cloud:
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     settings = Settings(free_port(), tmp_path_factory.mktemp("cloud"))
     process.start(settings)
-    yield Cloud(settings)
+    yield with_role(Cloud(settings))
     process.stop(settings.state)
+
+
+def with_role(cloud: Cloud) -> Cloud:
+    """The cloud, with the role `ROLE` that every service may assume and that may do everything."""
+    services = [f"{name}.amazonaws.com" for name in ("lambda", "states", "sagemaker", "events", "scheduler")]
+    trust = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    iam, name = cloud.client("iam"), ROLE.rpartition("/")[2]
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))
+    iam.put_role_policy(RoleName=name, PolicyName="everything", PolicyDocument=policy(everything))
+    return cloud
+
+
+def policy(*statements: dict[str, Any]) -> str:
+    """A policy document of these statements."""
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def open_to(service: str, action: str, resource: str) -> str:
+    """A resource's policy that lets a service do one thing."""
+    return policy({"Effect": "Allow", "Principal": {"Service": service}, "Action": action, "Resource": resource})
 
 
 def wait_for(what: Callable[[], T | None], description: str, seconds: float = 15.0) -> T:
@@ -144,6 +165,9 @@ def watch_events(cloud: Cloud, pattern: dict[str, Any]) -> Callable[[], list[dic
     sqs, events = cloud.client("sqs"), cloud.client("events")
     url = sqs.create_queue(QueueName=unique("events"))["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sqs.set_queue_attributes(
+        QueueUrl=url, Attributes={"Policy": open_to("events.amazonaws.com", "sqs:SendMessage", arn)}
+    )
     rule = unique("rule")
     events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
     events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])

@@ -12,7 +12,7 @@ import pytest
 
 from localcloud import process
 from localcloud.engine import Settings
-from tests.integration.conftest import Cloud, wait_for
+from tests.integration.conftest import Cloud, wait_for, with_role
 from tests.integration.test_endpoints import Lab
 from tests.ports import free_port
 
@@ -21,7 +21,7 @@ from tests.ports import free_port
 def cloud_of_its_own(tmp_path: Path) -> Iterator[Cloud]:
     settings = Settings(free_port(), tmp_path / "state")
     process.start(settings)
-    yield Cloud(settings)
+    yield with_role(Cloud(settings))
     process.stop(settings.state)
 
 
@@ -126,7 +126,7 @@ def test_a_model_that_does_not_answer_in_time_is_a_model_error(tmp_path: Path, m
     settings = Settings(free_port(), tmp_path / "state")
     process.start(settings)
     try:
-        lab = Lab(Cloud(settings), tmp_path)
+        lab = Lab(with_role(Cloud(settings)), tmp_path)
         name = lab.create(lab.config(lab.model(0)))
         with pytest.raises(lab.runtime.exceptions.ModelError) as caught:
             lab.ask(name, "sleep 3")

@@ -116,7 +116,12 @@ Resources:
   Publish:
     Type: AWS::Serverless::Function
     Metadata: {SkipBuild: true}
-    Properties: {CodeUri: publish}
+    Properties:
+      CodeUri: publish
+      Policies:
+        - Statement:
+            - {Effect: Allow, Action: s3:PutObject, Resource: !Sub '${Bucket.Arn}/*'}
+            - {Effect: Allow, Action: kms:GenerateDataKey, Resource: !GetAtt Key.Arn}
   Published:
     Type: Custom::Published
     Properties: {ServiceToken: !GetAtt Publish.Arn, Text: hello}
@@ -133,6 +138,11 @@ Resources:
       AssumeRolePolicyDocument:
         Version: '2012-10-17'
         Statement: [{Effect: Allow, Principal: {Service: events.amazonaws.com}, Action: 'sts:AssumeRole'}]
+      Policies:
+        - PolicyName: start
+          PolicyDocument:
+            Version: '2012-10-17'
+            Statement: [{Effect: Allow, Action: 'states:StartExecution', Resource: !Ref Machine}]
   Drop:
     Type: AWS::Events::Rule
     Properties:

@@ -8,7 +8,17 @@ from urllib.request import urlopen
 import pytest
 
 from localcloud import mailbox
-from tests.integration.conftest import Cloud, end_of, make_function, make_machine, unique, wait_for, watch_events
+from tests.integration.conftest import (
+    ROLE,
+    Cloud,
+    end_of,
+    make_function,
+    make_machine,
+    open_to,
+    unique,
+    wait_for,
+    watch_events,
+)
 
 AWKWARD_KEYS = ["raw/a b+c.csv", 'raw/say "hi".csv', "raw/100%/ä ö/日本.csv", "raw/back\\slash.csv", "raw/it's&<x>.csv"]
 
@@ -29,7 +39,10 @@ def make_bucket(cloud: Cloud, *, versioned: bool = True, key_arn: str | None = N
 def make_queue(cloud: Cloud) -> tuple[str, str]:
     sqs = cloud.client("sqs")
     url = sqs.create_queue(QueueName=unique("queue"))["QueueUrl"]
-    return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = open_to("events.amazonaws.com", "sqs:SendMessage", arn)
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    return url, arn
 
 
 def test_the_event_of_a_versioned_encrypted_bucket_has_the_version_that_was_put(cloud: Cloud) -> None:
@@ -82,7 +95,9 @@ def test_an_input_transformer_hands_the_object_of_an_event_to_a_state_machine(cl
         "InputPathsMap": {"id": "$.id", "bucket": "$.detail.bucket.name", "object": "$.detail.object"},
         "InputTemplate": '{"Trigger": {"Type": "DataDrop", "Id": <id>, "Bucket": <bucket>, "Object": <object>}}',
     }
-    events.put_targets(Rule=rule, Targets=[{"Id": "run", "Arn": machine, "InputTransformer": transformer}])
+    events.put_targets(
+        Rule=rule, Targets=[{"Id": "run", "Arn": machine, "RoleArn": ROLE, "InputTransformer": transformer}]
+    )
 
     put = cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=b"1")
 
@@ -101,7 +116,7 @@ def test_an_event_whose_target_is_gone_lands_in_the_dead_letter_queue(cloud: Clo
     url, queue = make_queue(cloud)
     events, rule, source = cloud.client("events"), unique("rule"), unique("source")
     rule_arn = events.put_rule(Name=rule, EventPattern=json.dumps({"source": [source]}))["RuleArn"]
-    role = {"RoleArn": "arn:aws:iam::000000000000:role/test"} if service == "states" else {}
+    role = {"RoleArn": ROLE} if service == "states" else {}
     events.put_targets(
         Rule=rule, Targets=[{"Id": "gone", "Arn": target, "DeadLetterConfig": {"Arn": queue}, "Input": "{}", **role}]
     )
@@ -128,6 +143,9 @@ def handler(event, context):
     function, events, name = make_function(cloud, source), cloud.client("events"), unique("source")
     events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
     events.put_targets(Rule=name, Targets=[{"Id": "function", "Arn": function}])
+    cloud.client("lambda").add_permission(
+        FunctionName=function, StatementId="rule", Action="lambda:InvokeFunction", Principal="events.amazonaws.com"
+    )
 
     events.put_events(Entries=[{"Source": name, "DetailType": "Test", "Detail": "{}"}])
 

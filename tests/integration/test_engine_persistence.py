@@ -13,7 +13,15 @@ import pytest
 
 from localcloud import mailbox, process
 from localcloud.engine import Settings
-from tests.integration.conftest import ROLE, Cloud, make_function, start_machine, wait_for
+from tests.integration.conftest import (
+    ROLE,
+    Cloud,
+    make_function,
+    open_to,
+    start_machine,
+    wait_for,
+    with_role,
+)
 from tests.ports import free_port
 
 TABLE = {
@@ -36,7 +44,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A cloud of this test only: it ends and starts again."""
     settings = Settings(free_port(), tmp_path_factory.mktemp("own"))
     process.start(settings)
-    yield Cloud(settings)
+    yield with_role(Cloud(settings))
     process.stop(settings.state)
 
 
@@ -137,6 +145,9 @@ def test_a_layer_is_stored_once_and_deleted_with_its_last_use(own: Cloud) -> Non
 def test_an_execution_that_was_interrupted_has_failed_and_says_so_once(own: Cloud, *, orderly: bool) -> None:
     sns, events = own.client("sns"), own.client("events")
     topic = sns.create_topic(Name="alerts")["TopicArn"]
+    sns.set_topic_attributes(
+        TopicArn=topic, AttributeName="Policy", AttributeValue=open_to("events.amazonaws.com", "sns:Publish", topic)
+    )
     sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="ada@example.com")
     pattern = {"source": ["aws.states"], "detail": {"status": ["FAILED", "ABORTED", "TIMED_OUT"]}}
     events.put_rule(Name="ends", EventPattern=json.dumps(pattern), RoleArn=ROLE)

@@ -171,7 +171,9 @@ def test_a_shutdown_that_is_held_up_ends_all_the_same(state: Path) -> None:
         }
     }
     script = f"""
-import boto3, io, zipfile
+import boto3, io, json, zipfile
+trust = {{"Effect": "Allow", "Principal": {{"Service": "lambda.amazonaws.com"}}, "Action": "sts:AssumeRole"}}
+boto3.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument=json.dumps({{"Statement": [trust]}}))
 package = io.BytesIO()
 with zipfile.ZipFile(package, "w") as archive:
     archive.writestr("app.py", "def handler(event, context): pass")

@@ -13,7 +13,7 @@ import pytest
 
 from localcloud import process
 from localcloud.engine import PROJECT, Settings
-from tests.integration.conftest import Cloud, end_of, run_machine, start_machine, wait_for
+from tests.integration.conftest import Cloud, end_of, run_machine, start_machine, wait_for, with_role
 from tests.ports import free_port
 
 SYNC = "arn:aws:states:::sagemaker:createTrainingJob.sync"
@@ -28,7 +28,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log) as server,
     ):
         wait_for(lambda: (process.status(settings.port) or {}).get("ready"), "the server")
-        yield Cloud(settings)
+        yield with_role(Cloud(settings))
         server.terminate()
 
 

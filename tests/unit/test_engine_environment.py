@@ -48,7 +48,7 @@ def test_the_server_and_its_functions_have_no_proxy_at_all(monkeypatch: pytest.M
 
     assert not [name for name in made if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
     assert not {"MINISTACK_HOST", "PYTHONPATH"} & set(made)
-    assert (made["BIND_HOST"], made["AUTH"], made["STATE_DIR"]) == ("127.0.0.1", "false", str(tmp_path / "engine"))
+    assert (made["BIND_HOST"], made["AUTH"], made["STATE_DIR"]) == ("127.0.0.1", "true", str(tmp_path / "engine"))
 
 
 def test_the_image_python_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

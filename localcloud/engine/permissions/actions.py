@@ -1,0 +1,367 @@
+"""Which permissions an operation needs, beyond the action of its own name.
+
+Source of actions, resource types and condition keys: Service Authorization Reference, one page a service. Where an
+operation needs more than its own action, the source is next to it.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs
+
+JsonObject = dict[str, Any]
+
+
+class Needs(NamedTuple):
+    """One permission that a caller needs."""
+
+    action: str
+    resource: str
+    context: dict[str, Any] = {}  # noqa: RUF012  (a NamedTuple's default; never changed)
+
+
+class Place(NamedTuple):
+    """Where a request is carried out."""
+
+    region: str
+    account: str
+
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+
+class NotMappedError(Exception):
+    """The local cloud does not know which permissions an operation needs, so it is refused."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The local cloud does not know which permissions {what} needs, so it refuses it. "
+            "Add the operation to localcloud/engine/permissions/actions.py, with its source."
+        )
+
+
+def here() -> Place:
+    """The account and region that the current request or execution belongs to."""
+    from ministack.core.responses import get_account_id, get_region
+
+    return Place(get_region(), get_account_id())
+
+
+# SageMaker ------------------------------------------------------------------------------------------------------------
+
+_OWN = {
+    "ProcessingJob": ("processing-job", "ProcessingJobName"),
+    "TrainingJob": ("training-job", "TrainingJobName"),
+    "TransformJob": ("transform-job", "TransformJobName"),
+    "Model": ("model", "ModelName"),
+    "EndpointConfig": ("endpoint-config", "EndpointConfigName"),
+    "Endpoint": ("endpoint", "EndpointName"),
+}
+"""The noun of an operation -> the ARN's word for it, and the member that names it."""
+_VERBS = ("Create", "Describe", "Update", "Delete", "Stop", "Invoke")
+_TAGGING = ("AddTags", "ListTags", "DeleteTags")
+_ROLES = {"CreateProcessingJob": "RoleArn", "CreateTrainingJob": "RoleArn", "CreateModel": "ExecutionRoleArn"}
+_OF_CONFIGURATION = ("CreateEndpoint", "UpdateEndpoint")
+"""Their resource types are endpoint and endpoint-config."""
+
+
+def sagemaker(operation: str, given: JsonObject, place: Place) -> list[Needs]:
+    """An operation's permissions, its own first.
+
+    A role that is handed over needs iam:PassRole (SageMaker Developer Guide, "How to use SageMaker AI execution roles",
+    "Passing roles"), tags in a request that creates need sagemaker:AddTags (Developer Guide, "Provide permissions for
+    tagging SageMaker AI resources").
+
+    Raises:
+        NotMappedError: an operation that the local SageMaker does not have.
+    """
+    if operation in _TAGGING:
+        return [Needs(f"sagemaker:{operation}", given.get("ResourceArn", "*"), tag_context(given.get("Tags")))]
+    verb = next((verb for verb in _VERBS if operation.startswith(verb)), "")
+    noun = operation.removeprefix(verb)
+    if operation.startswith("List") and noun.removeprefix("List").removesuffix("s") in _OWN:
+        return [Needs(f"sagemaker:{operation}", "*")]
+    if not verb or noun not in _OWN:
+        raise NotMappedError(f"sagemaker:{operation}")
+    word, member = _OWN[noun]
+    own = place.arn("sagemaker", f"{word}/{str(given.get(member, '')).lower()}")
+    tags = tag_context(given.get("Tags"))
+    needs = [Needs(f"sagemaker:{operation}", own, tags)]
+    if operation in _OF_CONFIGURATION:
+        name = str(given.get("EndpointConfigName", "")).lower()
+        needs.append(Needs(f"sagemaker:{operation}", place.arn("sagemaker", f"endpoint-config/{name}"), tags))
+    if given.get("Tags"):
+        needs.append(Needs("sagemaker:AddTags", own, tags))
+    if role := given.get(_ROLES.get(operation, "")):
+        needs.append(Needs("iam:PassRole", role, {"iam:PassedToService": "sagemaker.amazonaws.com"}))
+    return needs
+
+
+def tag_context(tags: list[Mapping[str, str]] | None) -> dict[str, Any]:
+    """The condition keys of the tags in a request."""
+    if not tags:
+        return {}
+    return {f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in tags} | {"aws:TagKeys": [t["Key"] for t in tags]}
+
+
+# KMS: what a service asks of its caller when the resource is encrypted with a customer managed key --------------------
+
+
+def for_sns_publish(topic_arn: str) -> list[Needs]:
+    """SNS Developer Guide, "Securing Amazon SNS data with server-side encryption": GenerateDataKey* and Decrypt."""
+    from ministack.services import sns
+
+    topic = sns._topic_by_arn_any_scope(topic_arn)
+    key = topic["attributes"].get("KmsMasterKeyId") if topic else None
+    return _key_needs(key, "sns", "kms:GenerateDataKey", "kms:Decrypt")
+
+
+def for_sqs(action: str, queue_arn: str) -> list[Needs]:
+    """SQS Developer Guide, "Key management": producers need GenerateDataKey and Decrypt, consumers Decrypt."""
+    from ministack.services import sqs
+
+    queue = sqs._queue_by_arn(queue_arn)
+    key = queue["attributes"].get("KmsMasterKeyId") if queue else None
+    if action == "sqs:SendMessage":
+        return _key_needs(key, "sqs", "kms:GenerateDataKey", "kms:Decrypt")
+    return _key_needs(key, "sqs", "kms:Decrypt") if action == "sqs:ReceiveMessage" else []
+
+
+_ITEM_ACTIONS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan", "BatchGetItem", "BatchWriteItem")
+
+
+def for_dynamodb(action: str, table_arn: str) -> list[Needs]:
+    """DynamoDB Developer Guide, "Encryption at rest: how it works": the table key is decrypted for each principal."""
+    from ministack.services import dynamodb
+
+    if action.removeprefix("dynamodb:") not in _ITEM_ACTIONS:
+        return []
+    table = dynamodb._tables.get(table_arn.rpartition(":table/")[2].split("/")[0])
+    key = ((table or {}).get("SSEDescription") or {}).get("KMSMasterKeyArn")
+    return _key_needs(key, "dynamodb", "kms:Decrypt")
+
+
+def for_s3(action: str, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, Any]) -> list[Needs]:
+    """What S3 asks besides the action itself: the key, and s3:ListBucket of who asks for an object that is not there.
+
+    S3 User Guide, "Using server-side encryption with AWS KMS keys", Permissions: GenerateDataKey to write, Decrypt to
+    read, and Decrypt for the parts of a multipart upload. HeadObject reads no data. API Reference, GetObject: without
+    s3:ListBucket a missing object is a 403.
+    """
+    bucket, _, key = path.lstrip("/").partition("/")
+    if not key:
+        return []
+    if action == "s3:PutObject":
+        return _for_writing(bucket, headers, "uploadId" in query) + _for_copying(bucket, headers)
+    if action not in ("s3:GetObject", "s3:GetObjectVersion"):
+        return []
+    version = _first(query.get("versionId"))
+    found = _object(bucket, key, version)
+    if found is None:
+        return [] if version else [Needs("s3:ListBucket", f"arn:aws:s3:::{bucket}")]
+    return [] if method == "HEAD" else _key_needs(_key_of(found, bucket), "s3", "kms:Decrypt")
+
+
+def _for_writing(bucket: str, headers: Mapping[str, str], part: bool) -> list[Needs]:
+    from ministack.services import s3
+
+    encryption, _ = s3._resolve_sse_write_headers(dict(headers), bucket)
+    key = (encryption or {}).get("x-amz-server-side-encryption-aws-kms-key-id")
+    return _key_needs(key, "s3", *(["kms:Decrypt"] if part else []), "kms:GenerateDataKey")
+
+
+def _for_copying(bucket: str, headers: Mapping[str, str]) -> list[Needs]:
+    from ministack.core import iam_actions
+
+    source = iam_actions._s3_source_object(dict(headers))
+    if source is None:
+        return []
+    from_bucket, _, key = source[0].removeprefix("arn:aws:s3:::").partition("/")
+    found = _object(from_bucket, key, source[1])
+    return _key_needs(_key_of(found, from_bucket), "s3", "kms:Decrypt") if found else []
+
+
+def _object(bucket: str, key: str, version: str) -> JsonObject | None:
+    from ministack.services import s3
+
+    record = s3._buckets.get(bucket)
+    if record is None:
+        return {}  # there is no such bucket, and S3 says so itself
+    if version:
+        versions = s3._object_versions.get((bucket, key), [])
+        return next((found for found in versions if found["version_id"] == version), None)
+    found: JsonObject | None = record["objects"].get(key)
+    return found
+
+
+def _key_of(found: JsonObject, bucket: str) -> str | None:
+    from ministack.services import s3
+
+    stored = s3._stored_sse_headers(found) or (s3._bucket_default_sse_headers(bucket) if found else {})
+    key: str | None = stored.get("x-amz-server-side-encryption-aws-kms-key-id")
+    return key
+
+
+def _first(value: Any) -> str:
+    return str(value[0] if isinstance(value, list) else value or "") if value else ""
+
+
+def _key_needs(key: str | None, service: str, *actions: str) -> list[Needs]:
+    """Permissions for a customer managed key; the keys that AWS manages (`alias/aws/...`) allow their whole account."""
+    if not key or key.startswith("alias/aws/"):
+        return []
+    place = here()
+    context = {"kms:ViaService": f"{service}.{place.region}.amazonaws.com"}
+    return [Needs(action, key_arn(key, place), context) for action in actions]
+
+
+def key_arn(key: str, place: Place) -> str:
+    """The ARN of a key that is given by id, alias or ARN."""
+    from ministack.services import kms
+
+    found = kms._resolve_key(key)
+    if found:
+        return str(found["Arn"])
+    return key if key.startswith("arn:") else place.arn("kms", f"key/{key}")
+
+
+# CloudWatch -----------------------------------------------------------------------------------------------------------
+
+
+def logs_resource(action: str, given: JsonObject, place: Place) -> str:
+    """The ARN that a policy has to match: `log-group:<name>:log-stream:<name>`, of the whole group without a stream.
+
+    CloudWatch Logs User Guide, "Log group ARN": in policies the ARN with the trailing `:*`, except for tagging.
+    """
+    group = given.get("logGroupName") or ""
+    if not group:
+        return "*"
+    return place.arn("logs", f"log-group:{group}:log-stream:{given.get('logStreamName', '')}")
+
+
+def metrics_context(body: bytes) -> dict[str, str]:
+    """cloudwatch:namespace of a PutMetricData, as JSON or as a form."""
+    try:
+        namespace = json.loads(body).get("Namespace")
+    except ValueError:
+        namespace = parse_qs(body.decode("utf-8", "replace")).get("Namespace", [None])[0]
+    return {"cloudwatch:namespace": str(namespace)} if namespace else {}
+
+
+# Tasks of state machines ----------------------------------------------------------------------------------------------
+
+
+def _lambda(given: JsonObject, place: Place) -> list[Needs]:
+    name = str(given.get("FunctionName", ""))
+    arn = name if name.startswith("arn:") else place.arn("lambda", f"function:{name}")
+    return [Needs("lambda:InvokeFunction", arn)]
+
+
+def _parameter(action: str) -> Callable[[JsonObject, Place], list[Needs]]:
+    def needs(given: JsonObject, place: Place) -> list[Needs]:
+        arn = place.arn("ssm", f"parameter/{str(given.get('Name', '')).lstrip('/')}")
+        tags = tag_context(given.get("Tags"))
+        return [Needs(f"ssm:{action}", arn, tags), *([Needs("ssm:AddTagsToResource", arn, tags)] if tags else [])]
+
+    return needs
+
+
+def _item(action: str) -> Callable[[JsonObject, Place], list[Needs]]:
+    def needs(given: JsonObject, place: Place) -> list[Needs]:
+        name = str(given.get("TableName", ""))
+        arn = name if name.startswith("arn:") else place.arn("dynamodb", f"table/{name}")
+        return [Needs(f"dynamodb:{action}", arn), *for_dynamodb(f"dynamodb:{action}", arn)]
+
+    return needs
+
+
+def _publish(given: JsonObject, place: Place) -> list[Needs]:
+    arn = given.get("TopicArn") or given.get("TargetArn") or "*"
+    return [Needs("sns:Publish", arn), *for_sns_publish(arn)]
+
+
+def _send(given: JsonObject, place: Place) -> list[Needs]:
+    arn = place.arn("sqs", str(given.get("QueueUrl", "")).rstrip("/").rpartition("/")[2])
+    return [Needs("sqs:SendMessage", arn), *for_sqs("sqs:SendMessage", arn)]
+
+
+def _put_events(given: JsonObject, place: Place) -> list[Needs]:
+    buses = {str(entry.get("EventBusName") or "default") for entry in given.get("Entries", [])}
+    return [
+        Needs("events:PutEvents", bus if bus.startswith("arn:") else place.arn("events", f"event-bus/{bus}"))
+        for bus in sorted(buses)
+    ]
+
+
+def _start_execution(given: JsonObject, place: Place) -> list[Needs]:
+    return [Needs("states:StartExecution", str(given.get("StateMachineArn", "*")))]
+
+
+_TASKS: dict[str, Callable[[JsonObject, Place], list[Needs]]] = {
+    "lambda:invoke": _lambda,
+    "aws-sdk:lambda:invoke": _lambda,
+    "aws-sdk:ssm:putParameter": _parameter("PutParameter"),
+    "aws-sdk:ssm:getParameter": _parameter("GetParameter"),
+    "aws-sdk:ssm:deleteParameter": _parameter("DeleteParameter"),
+    **{
+        f"{prefix}dynamodb:{action[0].lower()}{action[1:]}": _item(action)
+        for prefix in ("", "aws-sdk:")
+        for action in ("GetItem", "PutItem", "UpdateItem", "DeleteItem")
+    },
+    "sns:publish": _publish,
+    "aws-sdk:sns:publish": _publish,
+    "sqs:sendMessage": _send,
+    "aws-sdk:sqs:sendMessage": _send,
+    "events:putEvents": _put_events,
+    "aws-sdk:eventbridge:putEvents": _put_events,
+    "states:startExecution": _start_execution,
+    "aws-sdk:sfn:startExecution": _start_execution,
+}
+"""Resource of a Task state, without `arn:aws:states:::` and `.sync` -> its permissions.
+
+Step Functions Developer Guide, "IAM policies for integrated services"; an SDK integration needs its API action.
+"""
+
+
+def task(resource: str, given: JsonObject, place: Place) -> list[Needs]:
+    """The permissions of a Task state when it begins.
+
+    Raises:
+        NotMappedError: a resource that is not known here.
+    """
+    if ":function:" in resource and resource.startswith("arn:aws:lambda:"):
+        return [Needs("lambda:InvokeFunction", resource)]
+    name = task_name(resource)
+    for prefix in ("sagemaker:", "aws-sdk:sagemaker:", "aws-sdk:sagemakerruntime:"):
+        if name.startswith(prefix):
+            action = name.removeprefix(prefix)
+            return sagemaker(action[:1].upper() + action[1:], given, place)
+    if name not in _TASKS:
+        raise NotMappedError(f"the task {resource}")
+    return _TASKS[name](given, place)
+
+
+def task_name(resource: str) -> str:
+    """`arn:aws:states:::sagemaker:createTrainingJob.sync` -> `sagemaker:createTrainingJob`."""
+    return resource.removeprefix("arn:aws:states:::").split(".")[0]
+
+
+_MANAGED_RULES = {
+    "sagemaker:createProcessingJob": "StepFunctionsGetEventsForSageMakerProcessingJobsRule",
+    "sagemaker:createTrainingJob": "StepFunctionsGetEventsForSageMakerTrainingJobsRule",
+    "sagemaker:createTransformJob": "StepFunctionsGetEventsForSageMakerTransformJobsRule",
+    "states:startExecution": "StepFunctionsGetEventsForStepFunctionsExecutionRule",
+}
+
+
+def managed_rules(resources: list[str], place: Place) -> list[Needs]:
+    """What `.sync` tasks need of the role when the state machine is made: a rule that tells when a job has ended.
+
+    Step Functions Developer Guide, "IAM policies for SageMaker AI" and "... for Step Functions".
+    """
+    names = {_MANAGED_RULES[task_name(r)] for r in resources if ".sync" in r and task_name(r) in _MANAGED_RULES}
+    return [
+        Needs(f"events:{action}", place.arn("events", f"rule/{name}"))
+        for name in sorted(names)
+        for action in ("PutTargets", "PutRule", "DescribeRule")
+    ]

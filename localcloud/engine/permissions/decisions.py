@@ -1,0 +1,188 @@
+"""One request, the policies that speak about it, and IAM's answer.
+
+Evaluation: IAM User Guide, "Policy evaluation logic"; texts: "Troubleshoot access denied error messages".
+"""
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+JsonObject = dict[str, Any]
+Statements = list[Any]
+"""MiniStack's parsed statements of one policy document."""
+
+log = logging.getLogger("localcloud.permissions")
+_LEDGER_LIMIT = 20_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who wants to do what to which resource.
+
+    `caller` is the ARN of a role's session (`arn:aws:sts::<account>:assumed-role/<role>/<session>`) or a service
+    (`events.amazonaws.com`). `context` holds the condition keys of the request in lower case, sorted; keys that follow
+    from the caller and the clock are left out.
+    """
+
+    caller: str
+    action: str
+    resource: str
+    context: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def role(self) -> str:
+        """The name of the caller's role; empty for a service."""
+        return self.caller.split("/")[1] if ":assumed-role/" in self.caller else ""
+
+    @property
+    def account(self) -> str:
+        return self.caller.split(":")[4] if self.role else ""
+
+    @property
+    def service(self) -> str:
+        """The word before the action's colon."""
+        return self.action.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class Denial:
+    """A refused request. `reason` is the end of AWS's sentence."""
+
+    request: Request
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """AWS's sentence; S3 quotes the resource, SNS writes its name in capitals."""
+        action = self.request.action.replace("sns:", "SNS:", 1)
+        resource = f'"{self.request.resource}"' if self.request.service == "s3" else self.request.resource
+        who = f"User: {self.request.caller} is not authorized to perform"
+        return f"{who}: {action} on resource: {resource} {self.reason}"
+
+
+def request(caller: str, action: str, resource: str, context: Mapping[str, Any] | None = None) -> Request:
+    """A request with its context in the form that compares: lower-case keys, sorted, values as texts."""
+    pairs = {key.lower(): value for key, value in (context or {}).items() if value is not None}
+    return Request(caller, action, resource, tuple(sorted((key, _text(value)) for key, value in pairs.items())))
+
+
+def _text(value: Any) -> str:
+    return ",".join(sorted(map(str, value))) if isinstance(value, list | tuple | set) else str(value)
+
+
+def session_arn(role_arn: str, session: str) -> str:
+    """The ARN of a session: it has the role's name, without its path."""
+    _, _, _, _, account, resource = role_arn.split(":", 5)
+    return f"arn:aws:sts::{account}:assumed-role/{resource.rsplit('/', 1)[-1]}/{session[:64]}"
+
+
+def decide(asked: Request, identity: Iterable[Statements], resource_policy: JsonObject | str | None) -> Denial | None:
+    """Answer a request from the policies of the caller's role and the resource's own policy.
+
+    A service has no policies of its own: the resource's policy (a role's trust policy included) must allow it. A KMS
+    key's policy must allow everybody, also by naming the account, which leaves the rest to identity policies.
+    """
+    from ministack.core import iam_evaluator as iam
+
+    context = iam.EvalContext(
+        principal_arn=asked.caller,
+        principal_type="AssumedRole" if asked.role else "Service",
+        principal_account=asked.account,
+        action=asked.action,
+        resource_arn=asked.resource,
+        region="",
+        source_ip="127.0.0.1",
+        secure_transport=dict(asked.context).get("aws:securetransport", "true") == "true",
+        service_context={"aws:tagkeys": None, **dict(asked.context)},
+    )
+    if not asked.role:
+        found = iam.evaluate_resource_policy(resource_policy, context, service=asked.caller)
+        return None if found.decision == "Allow" else Denial(asked, _because(asked, found.decision, "resource"))
+    own = iam.evaluate(context, list(identity))
+    if resource_policy is None:
+        return None if own.decision == "Allow" else Denial(asked, _because(asked, own.decision, "identity"))
+    is_key = asked.service == "kms"
+    both = iam.combine_resource_policy(own, context, resource_policy, asked.account, required=is_key)
+    if both.decision == "Allow":
+        return None
+    by_resource = both.resource_policy_arn or (is_key and own.decision == "Allow")
+    return Denial(asked, _because(asked, both.decision, "resource" if by_resource else "identity"))
+
+
+def _because(asked: Request, decision: str, kind: str) -> str:
+    if decision == "Deny":
+        return f"with an explicit deny in {'a resource' if kind == 'resource' else 'an identity'}-based policy"
+    return f"because no {kind}-based policy allows the {asked.action} action"
+
+
+def check(caller: str, action: str, resource: str, context: Mapping[str, Any] | None = None) -> Denial | None:
+    """Answer a request from the policies that are in force now, and keep it in the ledger."""
+    asked = request(caller, action, resource, context)
+    denial = decide(asked, _identity(asked), _resource_policy(asked))
+    ledger.note(asked, denial)
+    return denial
+
+
+def _identity(asked: Request) -> list[Statements]:
+    from ministack.core import iam_evaluator
+
+    found: list[Statements] = iam_evaluator._gather_role_policies(asked.role, asked.account) if asked.role else []
+    return found
+
+
+def _resource_policy(asked: Request) -> JsonObject | str | None:
+    """The resource's own policy; None if it has none, or its service keeps none."""
+    from ministack.core import iam_evaluator
+
+    if asked.action == "sts:AssumeRole":
+        return trust_policy(asked.resource)
+    found = iam_evaluator._resource_policy(asked.service, asked.resource)
+    policy: JsonObject | str | None = found[0] if found else None
+    return policy or None
+
+
+def trust_policy(role_arn: str) -> JsonObject | str | None:
+    """Who may assume the role; None if there is no such role."""
+    from ministack.services import iam
+
+    _, _, _, _, account, resource = role_arn.split(":", 5)
+    role = iam._roles.get_scoped(account, None, resource.rsplit("/", 1)[-1])
+    policy: JsonObject | str | None = role["AssumeRolePolicyDocument"] if role else None
+    return policy
+
+
+class Ledger:
+    """Every distinct request that was answered, and how, oldest first; what is too much is forgotten."""
+
+    def __init__(self) -> None:
+        self._answers: dict[Request, bool] = {}
+        self._lock = threading.Lock()
+
+    def note(self, asked: Request, denial: Denial | None) -> None:
+        """Keep an answer. A denial is told in the server's log, too."""
+        with self._lock:
+            self._answers[asked] = denial is None
+            if len(self._answers) > _LEDGER_LIMIT:
+                del self._answers[next(iter(self._answers))]
+        if denial:
+            log.warning("denied: %s", denial.text)
+
+    def entries(self) -> list[JsonObject]:
+        """What is kept, as JSON."""
+        with self._lock:
+            answers = list(self._answers.items())
+        return [
+            {
+                "Caller": asked.caller,
+                "Action": asked.action,
+                "Resource": asked.resource,
+                "Context": dict(asked.context),
+                "Allowed": allowed,
+            }
+            for asked, allowed in answers
+        ]
+
+
+ledger = Ledger()

@@ -1,0 +1,230 @@
+"""Permissions of requests over HTTP: what functions, jobs and models ask of AWS with the credentials of their role.
+
+MiniStack finds a request's action and resource, authenticates the caller and evaluates the policies. Added here: the
+services and the further permissions of `actions.py`, AWS's whole sentence in the answer, a refusal of what nobody has
+mapped, and the ledger. All hooks of one request run one after the other in its own context.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from localcloud.engine.permissions import actions
+from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
+from localcloud.engine.permissions.decisions import Denial, check, ledger, request
+from localcloud.engine.seams import replace
+
+JsonObject = dict[str, Any]
+log = logging.getLogger("localcloud.permissions")
+
+_ACTIONS, _EVALUATOR = "core.iam_actions", "core.iam_evaluator"
+_UNMAPPED = ":NotMapped"
+_CODES = {"sns": "KMSAccessDenied", "sqs": "KMS.AccessDeniedException"}
+"""What a service answers when the key refuses; the others answer as for their own actions."""
+
+_action: ContextVar[str] = ContextVar("action", default="")
+_further: ContextVar[tuple[Needs, ...]] = ContextVar("further", default=())
+_denial: ContextVar[Denial | None] = ContextVar("denial", default=None)
+_unmapped: ContextVar[str] = ContextVar("unmapped", default="")
+
+
+def register() -> None:
+    """Replace the seams. MiniStack must be importable (the environment is set, AUTH with it)."""
+    replace(_ACTIONS, "extract_iam_action", _make_extract_iam_action)
+    replace(_ACTIONS, "extract_resource_arn", _make_extract_resource_arn)
+    replace(_ACTIONS, "request_tag_context", _make_request_tag_context)
+    replace(_ACTIONS, "access_denied_response", _make_access_denied_response)
+    replace(_EVALUATOR, "enforce", _make_enforce)
+    replace("app", "pin_request_origin", _make_pin_request_origin)
+
+
+def _make_extract_iam_action(original: Any) -> Any:
+    def extract_iam_action(
+        service: str, method: str, path: str, headers: JsonObject, body: bytes, query_params: JsonObject
+    ) -> str:
+        """The action; one that no policy names when it is not known, so that only root may do it."""
+        _further.set(())
+        _denial.set(None)
+        _unmapped.set("")
+        if service == "sagemaker":
+            action = f"sagemaker:{_operation(path, headers)}"
+        else:
+            action = original(service, method, path, headers, body, query_params)
+        if action is None:
+            _unmapped.set(f"{method} {path} of {service}")
+            action = f"{service}{_UNMAPPED}"
+        _action.set(action)
+        return action
+
+    return extract_iam_action
+
+
+def _operation(path: str, headers: Mapping[str, str]) -> str:
+    if path.endswith("/invocations"):
+        return "InvokeEndpoint"
+    return headers.get("x-amz-target", "").rpartition(".")[2] or "NotMapped"
+
+
+def _make_extract_resource_arn(original: Any) -> Any:
+    def extract_resource_arn(
+        service: str, method: str, path: str, headers: JsonObject, body: bytes, query_params: JsonObject,
+        region: str, account_id: str,
+    ) -> str:  # fmt: skip
+        """The resource of the request's own action; the further permissions wait for `enforce`."""
+        place = Place(region, account_id)
+        arn: str = original(service, method, path, headers, body, query_params, region, account_id)
+        try:
+            arn, further = _needs(service, arn, (method, path, headers, body, query_params), place)
+        except NotMappedError as error:
+            _unmapped.set(str(error))
+            return arn
+        _further.set(tuple(further))
+        return arn
+
+    return extract_resource_arn
+
+
+def _needs(service: str, arn: str, parts: tuple[str, str, JsonObject, bytes, JsonObject], place: Place) -> Any:
+    """The resource of a request's own action, and what it needs further."""
+    method, path, headers, body, query = parts
+    action = _action.get()
+    if service == "sagemaker":
+        own, *further = actions.sagemaker(action.partition(":")[2], _sagemaker_request(path, body), place)
+        return own.resource, further
+    if service == "s3":
+        return arn, actions.for_s3(action, method, path, headers, query)
+    if service == "logs" and "Tag" not in action:
+        return actions.logs_resource(action, _json(body), place), []
+    if service == "ssm":
+        return _parameters(action, _json(body), arn, place)
+    further_of = {"sns": _for_sns, "sqs": actions.for_sqs, "dynamodb": actions.for_dynamodb}.get(service)
+    return arn, further_of(action, arn) if further_of else []
+
+
+def _for_sns(action: str, arn: str) -> list[Needs]:
+    return actions.for_sns_publish(arn) if action in ("sns:Publish", "sns:PublishBatch") else []
+
+
+def _sagemaker_request(path: str, body: bytes) -> JsonObject:
+    if path.endswith("/invocations"):
+        return {"EndpointName": path.split("/")[2]}
+    return _json(body)
+
+
+def _parameters(action: str, given: JsonObject, arn: str, place: Place) -> tuple[str, list[Needs]]:
+    """Each parameter of a request for many is checked, and one that is refused refuses all."""
+    names = given.get("Names") or ([given["Path"]] if given.get("Path") else [])
+    arns = [place.arn("ssm", f"parameter/{str(name).strip('/')}") for name in names] or [arn]
+    return arns[0], [Needs(action, other) for other in arns[1:]]
+
+
+def _json(body: bytes) -> JsonObject:
+    try:
+        found = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _make_request_tag_context(original: Any) -> Any:
+    def request_tag_context(service: str, iam_action: str, body: bytes, params: JsonObject) -> JsonObject:
+        context: JsonObject = original(service, iam_action, body, params)
+        if iam_action == "cloudwatch:PutMetricData":
+            context = {**context, **actions.metrics_context(body)}
+        return context
+
+    return request_tag_context
+
+
+def _make_enforce(original: Any) -> Any:
+    def enforce(
+        access_key_id: str,
+        iam_action: str,
+        service: str,
+        region: str,
+        resource_arn: str = "*",
+        service_context: JsonObject | None = None,
+    ) -> Any:
+        """None if the request is allowed, MiniStack's AuthError or EvalResult if it is not."""
+        from ministack.core.iam_evaluator import AuthError
+
+        refused = original(access_key_id, iam_action, service, region, resource_arn, service_context)
+        caller = _session(access_key_id)
+        if isinstance(refused, AuthError) or not caller:
+            return refused
+        asked = request(caller, iam_action, resource_arn, service_context)
+        denial = Denial(asked, _reason(refused, iam_action)) if refused else None
+        ledger.note(asked, denial)
+        waiting, _ = _further.get(), _further.set(())
+        return _refuse(denial or _first_denial(caller, waiting))
+
+    return enforce
+
+
+def _session(access_key_id: str) -> str:
+    """The ARN of the role's session that a key belongs to; empty for root and for users."""
+    from ministack.services import sts
+
+    arn = str((sts._sessions.get(access_key_id) or {}).get("Arn", ""))
+    return arn if ":assumed-role/" in arn else ""
+
+
+def _reason(refused: Any, action: str) -> str:
+    if refused.decision == "Deny":
+        kind = "a resource-based" if refused.resource_policy_arn else "an identity-based"
+        return f"with an explicit deny in {kind} policy"
+    return f"because no identity-based policy allows the {action} action"
+
+
+def _first_denial(caller: str, waiting: tuple[Needs, ...]) -> Denial | None:
+    denials = (check(caller, needs.action, needs.resource, needs.context) for needs in waiting)
+    return next((denial for denial in denials if denial), None)
+
+
+def _refuse(denial: Denial | None) -> Any:
+    from ministack.core.iam_evaluator import EvalResult
+
+    if denial is None:
+        return None
+    _denial.set(denial)
+    return EvalResult("ImplicitDeny", principal_arn=denial.request.caller)
+
+
+def _make_access_denied_response(original: Any) -> Any:
+    def access_denied_response(
+        service: str, action: str, principal_arn: str, request_id: str, *, error_code: str = "", message: str = "",
+        headers: JsonObject | None = None, resource_arn: str = "*", explicit_deny: bool = False,
+        resource_policy_arn: str = "",
+    ) -> Any:  # fmt: skip
+        """The service's own form of a refusal, with AWS's whole sentence."""
+        denial = _denial.get()
+        if denial and not error_code:
+            message = _told(denial, service)
+            if denial.request.service == "kms":
+                error_code = _CODES.get(service, "")
+        return original(
+            service, action, principal_arn, request_id, error_code=error_code, message=message, headers=headers,
+            resource_arn=resource_arn, explicit_deny=explicit_deny, resource_policy_arn=resource_policy_arn,
+        )  # fmt: skip
+
+    return access_denied_response
+
+
+def _told(denial: Denial, service: str) -> str:
+    if unmapped := _unmapped.get():
+        text = unmapped if "localcloud/" in unmapped else str(NotMappedError(unmapped))
+        log.warning(text)
+        return f"{denial.text}. {text}"
+    if service == "dynamodb" and denial.request.service == "kms":
+        return f"KMS key access denied error: {denial.text}"
+    return denial.text
+
+
+def _make_pin_request_origin(original: Any) -> Any:
+    def pin_request_origin(source_ip: str, secure_transport: bool) -> None:
+        """The loopback counts as TLS: nobody else hears it, and policies that refuse plain HTTP mean the network."""
+        original(source_ip, True)
+
+    return pin_request_origin

@@ -1,0 +1,205 @@
+"""Permissions of AWS services that act for the stack without a request: EventBridge, Lambda, CloudWatch, SageMaker."""
+
+import hashlib
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from localcloud.engine.permissions import actions
+from localcloud.engine.permissions.actions import Needs
+from localcloud.engine.permissions.decisions import Denial, check, session_arn
+from localcloud.engine.seams import replace
+
+JsonObject = dict[str, Any]
+log = logging.getLogger("localcloud.permissions")
+
+_EVENTS, _LAMBDA, _CLOUDWATCH = "events.amazonaws.com", "lambda.amazonaws.com", "cloudwatch.amazonaws.com"
+_SAGEMAKER = "sagemaker.amazonaws.com"
+_TARGETS = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage", "sns": "sns:Publish"}
+"""Targets that a resource-based policy opens (EventBridge User Guide, "Using resource-based policies")."""
+_ROLE_TARGETS = {"states": "states:StartExecution", "events": "events:PutEvents"}
+"""Targets that EventBridge reaches under the target's role (EventBridge User Guide, "Target permissions")."""
+
+
+def register() -> None:
+    """Replace the seams. MiniStack must be importable (the environment is set)."""
+    replace("core.lambda_runtime", "execution_credentials", _make_execution_credentials)
+    replace("services.lambda_svc", "_emit_lambda_logs", _make_emit_lambda_logs)
+    replace("services.lambda_svc", "_route_async_failure", _make_route_async_failure)
+    replace("services.cloudwatch", "_dispatch_alarm_actions", _make_dispatch_alarm_actions)
+
+
+# EventBridge ----------------------------------------------------------------------------------------------------------
+
+
+def delivery_refusal(target: JsonObject, rule: JsonObject) -> str:
+    """Why EventBridge may not deliver to a target; empty if it may."""
+    arn, source = target.get("Arn", ""), rule.get("Arn", "")
+    service = arn.split(":")[2] if arn.count(":") >= 5 else ""
+    if service in _ROLE_TARGETS:
+        return _refusal_by_role(_ROLE_TARGETS[service], arn, target.get("RoleArn"), source)
+    if service not in _TARGETS:
+        return str(actions.NotMappedError(f"a target of EventBridge such as {arn}"))
+    if not _exists(service, arn):
+        return ""  # the delivery itself says so
+    denial = _first_denial(_EVENTS, Needs(_TARGETS[service], arn), source)
+    return denial.text if denial else ""
+
+
+def _exists(service: str, arn: str) -> bool:
+    """Whether there is such a function, queue or topic."""
+    from ministack.core import iam_evaluator
+
+    return iam_evaluator._resource_policy(service, arn) is not None
+
+
+def _refusal_by_role(action: str, arn: str, role: str | None, source: str) -> str:
+    if not role:
+        return f"RoleArn is required for target {arn}."
+    if _may_not_assume(_EVENTS, role, source):
+        return f"EventBridge is not able to assume role {role}: the role's trust policy does not allow {_EVENTS}."
+    denial = check(session_arn(role, hashlib.md5(source.encode(), usedforsecurity=False).hexdigest()), action, arn)
+    return denial.text if denial else ""
+
+
+def dead_letter_refusal(queue_arn: str, rule: JsonObject) -> str:
+    """Why EventBridge may not put an event into a dead-letter queue; empty if it may."""
+    denial = _first_denial(_EVENTS, Needs("sqs:SendMessage", queue_arn), rule.get("Arn", ""))
+    return denial.text if denial else ""
+
+
+def _first_denial(service: str, needs: Needs, source: str) -> Denial | None:
+    """The first refusal of what a service needs at a resource, its key included."""
+    keys = {"sns:Publish": actions.for_sns_publish, "sqs:SendMessage": _key_of_queue}.get(needs.action)
+    all_needs = [needs, *(keys(needs.resource) if keys else [])]
+    account = actions.here().account
+    context = {"aws:SourceArn": source, "aws:SourceAccount": account}
+    if service == _CLOUDWATCH:
+        context["aws:SourceOwner"] = account  # of the policy that a topic has by default
+    denials = (check(service, each.action, each.resource, {**each.context, **context}) for each in all_needs)
+    return next((denial for denial in denials if denial), None)
+
+
+def _key_of_queue(queue_arn: str) -> list[Needs]:
+    return actions.for_sqs("sqs:SendMessage", queue_arn)
+
+
+def _may_not_assume(service: str, role_arn: str, source: str = "") -> bool:
+    context = {"aws:SourceAccount": actions.here().account} | ({"aws:SourceArn": source} if source else {})
+    return check(service, "sts:AssumeRole", role_arn, context) is not None
+
+
+# CloudWatch alarms ----------------------------------------------------------------------------------------------------
+
+
+def _make_dispatch_alarm_actions(original: Any) -> Any:
+    def dispatch_alarm_actions(alarm: JsonObject, old_state: str, new_state: str, reason: str) -> None:
+        """Leave out the topics that do not let CloudWatch publish; their policy and their key must."""
+        lists = ("AlarmActions", "OKActions", "InsufficientDataActions")
+        kept = {name: [arn for arn in alarm.get(name) or [] if _may_publish(alarm, arn)] for name in lists}
+        original({**alarm, **kept}, old_state, new_state, reason)
+
+    return dispatch_alarm_actions
+
+
+def _may_publish(alarm: JsonObject, arn: str) -> bool:
+    if ":sns:" not in arn:
+        return True  # MiniStack carries out no other actions
+    return _first_denial(_CLOUDWATCH, Needs("sns:Publish", arn), alarm["AlarmArn"]) is None
+
+
+# Lambda ---------------------------------------------------------------------------------------------------------------
+
+
+def _make_execution_credentials(original: Any) -> Any:
+    def execution_credentials(config: JsonObject) -> dict[str, str]:
+        """The credentials of a function's role, if Lambda may assume it.
+
+        AWS checks that when the function is made; here it is checked whenever a worker starts.
+        """
+        role = config.get("Role", "")
+        if _may_not_assume(_LAMBDA, role):
+            raise PermissionError(f"The role defined for the function cannot be assumed by Lambda: {role}")
+        credentials: dict[str, str] = original(config)
+        return credentials
+
+    return execution_credentials
+
+
+def _make_emit_lambda_logs(original: Any) -> Any:
+    def emit_lambda_logs(
+        func: JsonObject, request_id: str, log_text: str, error: bool, duration_ms: int, *,
+        log_source: str | None = None,
+    ) -> None:  # fmt: skip
+        """Write a function's log if its role may; AWS says nothing when it may not."""
+        config = func.get("config") or func
+        if not _log_denial(config):
+            original(func, request_id, log_text, error, duration_ms, log_source=log_source)
+
+    return emit_lambda_logs
+
+
+def _log_denial(config: JsonObject) -> Denial | None:
+    """The first refusal of what a function's log needs."""
+    from ministack.services import cloudwatch_logs
+
+    group = (config.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{config['FunctionName']}"
+    place = actions.here()
+    stream = f"{datetime.now(UTC):%Y/%m/%d}/[{config.get('Version', '$LATEST')}]"
+    resource = place.arn("logs", f"log-group:{group}:log-stream:{stream}")
+    needed = [Needs("logs:CreateLogStream", resource), Needs("logs:PutLogEvents", resource)]
+    if group not in cloudwatch_logs._log_groups:
+        needed.insert(0, Needs("logs:CreateLogGroup", place.arn("logs", f"log-group:{group}:log-stream:")))
+    caller = session_arn(config["Role"], config["FunctionName"])
+    denials = (check(caller, needs.action, needs.resource) for needs in needed)
+    return next((denial for denial in denials if denial), None)
+
+
+def _make_route_async_failure(original: Any) -> Any:
+    def route_async_failure(target_arn: str, func_name: str, event: JsonObject, result: JsonObject) -> None:
+        """Send a failed event to its destination if the function's role may."""
+        from ministack.services import lambda_svc
+
+        config = (lambda_svc._functions.get(func_name) or {}).get("config") or {}
+        if not config or not _destination_denial(config, target_arn):
+            original(target_arn, func_name, event, result)
+
+    return route_async_failure
+
+
+def _destination_denial(config: JsonObject, target_arn: str) -> Denial | None:
+    action = _TARGETS.get(target_arn.split(":")[2])
+    if action is None:
+        raise actions.NotMappedError(f"the destination {target_arn}")
+    further = {"sns:Publish": actions.for_sns_publish, "sqs:SendMessage": _key_of_queue}.get(action)
+    needed = [Needs(action, target_arn), *(further(target_arn) if further else [])]
+    caller = session_arn(config["Role"], config["FunctionName"])
+    denials = (check(caller, needs.action, needs.resource, needs.context) for needs in needed)
+    return next((denial for denial in denials if denial), None)
+
+
+# SageMaker ------------------------------------------------------------------------------------------------------------
+
+
+def assume_role(role_arn: str, session: str, account_id: str, region: str) -> tuple[str, str, str]:
+    """Keys and token of a session in which SageMaker acts under a role.
+
+    Raises:
+        PermissionError: AWS's text, when the role is not there or does not trust SageMaker.
+    """
+    from ministack.core.responses import request_scope
+    from ministack.services import sts
+
+    with request_scope(account_id, region):
+        if _may_not_assume(_SAGEMAKER, role_arn):
+            raise PermissionError(
+                f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
+                f"'{_SAGEMAKER}' to assume the role."
+            )
+        arn = session_arn(role_arn, session)
+        digest = hashlib.sha256(arn.encode()).hexdigest()
+        key, secret, token = f"ASIA{digest[:16].upper()}", f"secret-{digest}", f"token-{digest}"
+        sts.register_session(
+            key, {"Arn": arn, "UserId": f"{session}", "SecretAccessKey": secret, "SessionToken": token}
+        )
+    return key, secret, token
