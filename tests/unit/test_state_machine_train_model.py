@@ -440,7 +440,8 @@ def test_an_endpoint_that_does_not_settle_ends_the_run_after_two_hours(state: st
     assert done.error == "DeploymentFailed"
     assert "because Wait" in (done.cause or "")
     assert "within two hours" in (done.cause or "")
-    assert done.now - Walk(DEFINITION, {}).now <= 7_200_000 + 30_000
+    assert done.now - Walk(DEFINITION, {}).now <= 7_200_000 + (30 + 120) * 1000  # the last pause is the longest
+    assert done.states.count(state) < 120  # pauses grow: the history of an execution ends at 25,000 events
     assert exported(done) == []
 
 
