@@ -15,8 +15,8 @@ Writes     below --output, in parts of at most ROWS_PER_PART rows:
 Exits      0; or 1 when the data cannot be used: --message then says what, where and what to do. A bug raises.
 
 Rows pass in batches: once from the files to a spill file of valid, typed rows, and twice from there (fit and raw sets,
-then the encoded sets). Memory does not grow with their number, but for a set and a hash of each row: about 25 bytes at
-the peak. The same files, definition and code give the same bytes.
+then the encoded sets). Memory does not grow with their number, but for a byte that tells the set of each row. The same
+files, definition and code give the same bytes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__" and not list(Path(__file__).parents[1].glob("models/*/features.py")):
+    # PyArrow imports pandas, which takes a second, to ask whether a list is a series. Only a features.py may have one.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
 
 from perennial.contract import Contract, check
 from perennial.duplicates import DuplicateCounter
