@@ -34,10 +34,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__" and not list(Path(__file__).parents[1].glob("models/*/features.py")):
-    # PyArrow imports pandas, which takes a second, to ask whether a list is a series. Only a features.py may have one.
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
-
 from perennial.contract import Contract, check
 from perennial.duplicates import DuplicateCounter
 from perennial.encoding import FORMAT_VERSION, Encoder, EncoderFit, load_hook

@@ -16,7 +16,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -32,7 +31,6 @@ from localcloud.sagemaker.containers import script_mode
 from localcloud.sagemaker.containers.serving_container import JSON, Request, Response, log, main
 
 PROJECT = Path(__file__).resolve().parents[3]
-USES_PANDAS = re.compile(r"import pandas|from pandas|_pandas\b|\bpd\.")
 
 
 class ScriptApplication:
@@ -138,9 +136,6 @@ def import_script(root: Path) -> ModuleType:
     # The script sees its own folder and the image, not the project that this stand-in belongs to.
     sys.path[:] = [folder, *(entry for entry in sys.path if Path(entry).resolve() != PROJECT)]
     script_mode.install()
-    if not any(USES_PANDAS.search(path.read_text("utf-8", "replace")) for path in Path(folder).rglob("*.py")):
-        # PyArrow imports pandas, which takes a second, to ask whether a list is a series: no script here has one.
-        sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     return importlib.import_module(program.removesuffix(".py").replace("/", "."))
 
 
