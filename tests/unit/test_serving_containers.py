@@ -379,3 +379,22 @@ class TestScriptMode:
 
         with pytest.raises(RuntimeError, match=r"asks for not-there==1\.0, which the local image does not have"):
             sklearn_serve.import_script(tmp_path)
+
+
+class TestWithoutPandas:
+    def test_only_pandas_is_kept_away(self) -> None:
+        finder = sklearn_serve.WithoutPandas()
+
+        with pytest.raises(ModuleNotFoundError, match="names no pandas"):
+            finder.find_spec("pandas")
+        assert finder.find_spec("numpy") is None
+
+    @pytest.mark.parametrize(
+        "line",
+        ["import pandas as pd", "from pandas import Series", "table.to_pandas()", "pd.NA", "Table.from_pandas(x)"],
+    )
+    def test_script_that_uses_pandas_has_it(self, line: str) -> None:
+        assert sklearn_serve.USES_PANDAS.search(f"{line}\n")
+
+    def test_script_that_only_speaks_of_pandas_has_none(self) -> None:
+        assert not sklearn_serve.USES_PANDAS.search('"""As pandas does it."""\nupdate.apply()\n')

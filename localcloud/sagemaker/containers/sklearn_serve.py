@@ -16,9 +16,11 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
+from importlib.abc import MetaPathFinder
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +33,15 @@ from localcloud.sagemaker.containers import script_mode
 from localcloud.sagemaker.containers.serving_container import JSON, Request, Response, log, main
 
 PROJECT = Path(__file__).resolve().parents[3]
+USES_PANDAS = re.compile(r"import pandas|from pandas|_pandas\b|\bpd\.")
+
+
+class WithoutPandas(MetaPathFinder):
+    """PyArrow imports pandas, which takes a second, to ask whether a list is one of its series: here none is."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("the script names no pandas", name=fullname)
 
 
 class ScriptApplication:
@@ -136,6 +147,8 @@ def import_script(root: Path) -> ModuleType:
     # The script sees its own folder and the image, not the project that this stand-in belongs to.
     sys.path[:] = [folder, *(entry for entry in sys.path if Path(entry).resolve() != PROJECT)]
     script_mode.install()
+    if not any(USES_PANDAS.search(path.read_text("utf-8", "replace")) for path in Path(folder).rglob("*.py")):
+        sys.meta_path.insert(0, WithoutPandas())
     return importlib.import_module(program.removesuffix(".py").replace("/", "."))
 
 
