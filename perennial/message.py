@@ -17,6 +17,7 @@ from perennial.job_end import JobEnd
 MAX_SUBJECT = 99  # Amazon SNS API Reference, Publish: "must be less than 100 characters long", ASCII
 MAX_CAUSE_LINES = 20
 MAX_LINE = 300
+MAX_CAUSE_LINE = 380  # a refusal of IAM names a session, an action and a resource
 MAX_STATE = 90  # a state's name has at most 80 characters (Amazon States Language)
 _UNIT_METRICS = ("rmse", "mae")
 
@@ -217,7 +218,7 @@ def _cause(record: Mapping[str, Any]) -> str:
         return ""
     lines = explained(failure.get("cause")).splitlines() or ["(none was given)"]
     state = f", state {safe(repr(failure['state']), MAX_STATE)}" if failure.get("state") else ""
-    shortened = [f"  {safe(line, MAX_LINE)}" for line in lines[:MAX_CAUSE_LINES]]
+    shortened = [f"  {safe(line, MAX_CAUSE_LINE)}" for line in lines[:MAX_CAUSE_LINES]]
     return "\n".join([f"Cause ({safe(failure.get('error') or 'unknown error', 80)}{state})", *shortened])
 
 

@@ -132,6 +132,7 @@ SEAMS = (
     Seam("services.cloudwatch", "record_metric", "(namespace, metric_name, value, unit, dimensions)"),
     Seam("services.cloudwatch_logs", "_append_log_events", "(stream, events)"),
     Seam("services.cloudwatch_logs", "_log_groups", "AccountRegionScopedDict"),
+    Seam("services.dynamodb", "_sse_description_from_spec", "(spec)"),
     Seam("services.dynamodb", "_tables", "AccountRegionScopedDict"),
     Seam("services.eventbridge", "_dispatch_event", "(event, view)"),
     Seam("services.eventbridge", "_dispatch_to_lambda", "(arn, payload)"),

@@ -82,6 +82,7 @@ class _Server:
             events,
             executions,
             functions,
+            keys,
             layers,
             mail,
             metrics,
@@ -101,6 +102,7 @@ class _Server:
         events.register(self._saver.touch)
         metrics.register()
         templates.register()
+        keys.register()
         resources.register()
         callbacks.register()
         mail.register(self._settings.state, self._settings.endpoint_url)

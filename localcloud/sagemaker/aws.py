@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
+from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
@@ -188,7 +189,10 @@ class Aws:
         extra: dict[str, str] = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
         if content_type:
             extra["ContentType"] = content_type
-        self.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra, Config=_TRANSFER)
+        try:
+            self.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra, Config=_TRANSFER)
+        except S3UploadFailedError as error:  # boto3's own, around what S3 answered
+            raise error.__context__ or error from None
 
     def upload_dir(self, directory: Path, uri: str, kms_key_id: str | None = None) -> int:
         """Copy every regular file of a folder below the prefix, links left out; returns how many there were."""

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 JsonObject = dict[str, Any]
@@ -115,6 +116,15 @@ def _because(asked: Request, decision: str, kind: str) -> str:
     if decision == "Deny":
         return f"with an explicit deny in {'a resource' if kind == 'resource' else 'an identity'}-based policy"
     return f"because no {kind}-based policy allows the {asked.action} action"
+
+
+@lru_cache(maxsize=4096)
+def statements(document: str) -> Statements:
+    """The statements of a policy document, for `decide`."""
+    from ministack.core.iam_evaluator import parse_policy_document
+
+    found: Statements = parse_policy_document(document)
+    return found
 
 
 def check(caller: str, action: str, resource: str, context: Mapping[str, Any] | None = None) -> Denial | None:

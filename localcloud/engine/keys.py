@@ -1,0 +1,58 @@
+"""CloudFormation: the KMS key of a table and of a topic, which MiniStack's provisioner leaves out.
+
+Without it nobody would be asked for the key's permission. Source: CloudFormation template reference,
+"AWS::DynamoDB::Table SSESpecification" (its SSEEnabled is the API's Enabled) and "AWS::SNS::Topic".
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+JsonObject = dict[str, Any]
+
+
+def register() -> None:
+    """Wrap the handlers of both kinds of resources. MiniStack must be importable (the environment is set)."""
+    from ministack.services.cloudformation import provisioners
+
+    for kind, keep in {"AWS::DynamoDB::Table": _keep_of_table, "AWS::SNS::Topic": _keep_of_topic}.items():
+        handlers = provisioners._RESOURCE_HANDLERS[kind]
+        handlers["create"] = _after_create(handlers["create"], keep)
+        handlers["update"] = _after_update(handlers["update"], keep)
+
+
+def _after_create(original: Any, keep: Callable[[str, JsonObject], None]) -> Any:
+    @functools.wraps(original)
+    def create(logical_id: str, props: JsonObject, stack_name: str) -> Any:
+        physical_id, attributes = original(logical_id, props, stack_name)
+        keep(physical_id, props)
+        return physical_id, attributes
+
+    return create
+
+
+def _after_update(original: Any, keep: Callable[[str, JsonObject], None]) -> Any:
+    @functools.wraps(original)
+    def update(physical_id: str, old_props: JsonObject, new_props: JsonObject, *more: Any, **options: Any) -> Any:
+        result = original(physical_id, old_props, new_props, *more, **options)
+        keep(result[0] if isinstance(result, tuple) else physical_id, new_props)
+        return result
+
+    return update
+
+
+def _keep_of_table(name: str, props: JsonObject) -> None:
+    from ministack.services import dynamodb
+
+    given, table = props.get("SSESpecification") or {}, dynamodb._tables.get(name)
+    if table is None or str(given.get("SSEEnabled", "false")).lower() != "true":
+        return
+    table["SSEDescription"] = dynamodb._sse_description_from_spec({**given, "Enabled": True})
+
+
+def _keep_of_topic(arn: str, props: JsonObject) -> None:
+    from ministack.services import sns
+
+    topic = sns._topic_by_arn_any_scope(arn)
+    if topic is not None and props.get("KmsMasterKeyId"):
+        topic["attributes"]["KmsMasterKeyId"] = props["KmsMasterKeyId"]

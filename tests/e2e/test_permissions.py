@@ -1,0 +1,196 @@
+"""Every role of the stack has what it needs and nothing more: real runs, and what each statement was good for."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+import pytest
+
+from localcloud import faults, mailbox
+from perennial.naming import run_id
+from perennial.record import FILES_IN_ITEM
+from tests.e2e import policy_replay
+from tests.e2e.conftest import App, Run
+from tools import demo_data
+
+pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+
+STACK = "perennial-roles"
+HALF_A_MINUTE = 30
+
+
+@pytest.fixture(scope="module")
+def app(deploy: Callable[..., App]) -> App:
+    return deploy(STACK, ModelName="used-cars", ModelsToKeep="1", QuietPeriodSeconds="0")
+
+
+@pytest.fixture(scope="module")
+def trouble(app: App) -> faults.Client:
+    return faults.Client(app.client("sts").meta.endpoint_url, f"{STACK}*")
+
+
+def until(what: Callable[[], Any], description: str) -> Any:
+    deadline = time.monotonic() + HALF_A_MINUTE
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {HALF_A_MINUTE} s: {description}")
+
+
+@contextmanager
+def without(app: App, role: str, sid: str) -> Iterator[None]:
+    """The stack with one statement of a role's inline policy taken away."""
+    iam = app.client("iam")
+    described = app.client("cloudformation").describe_stack_resource(StackName=app.stack, LogicalResourceId=role)
+    name = described["StackResourceDetail"]["PhysicalResourceId"]
+    policy = iam.list_role_policies(RoleName=name)["PolicyNames"][0]
+    document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+    rest = [statement for statement in document["Statement"] if statement.get("Sid") != sid]
+    assert len(rest) == len(document["Statement"]) - 1
+    if rest:
+        left = json.dumps({**document, "Statement": rest})
+        iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=left)
+    else:
+        iam.delete_role_policy(RoleName=name, PolicyName=policy)
+    yield
+    iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
+
+
+@pytest.fixture(scope="module")
+def undelivered(app: App) -> dict[str, Any]:
+    """What becomes of a drop while the rule's role may not start the state machine: the letter."""
+    with without(app, "DataDropRole", "StartTraining"):
+        app.client("s3").put_object(Bucket=app.bucket, Key="raw/cars.csv", Body=demo_data.used_cars())
+        return dict(until(lambda: letters(app), "a letter")[0])
+
+
+def letters(app: App) -> list[dict[str, Any]]:
+    url = app.outputs["UndeliveredEventsUrl"]
+    received = app.client("sqs").receive_message(QueueUrl=url, MessageAttributeNames=["All"], VisibilityTimeout=1)
+    return list(received.get("Messages", []))
+
+
+def test_drop_that_may_not_start_a_run_is_kept_with_the_reason(app: App, undelivered: dict[str, Any]) -> None:
+    attributes = {name: value["StringValue"] for name, value in undelivered["MessageAttributes"].items()}
+    assert attributes["ERROR_CODE"] == "NO_PERMISSIONS"
+    assert (
+        "is not authorized to perform: states:StartExecution on resource: arn:aws:states:"
+        in (attributes["ERROR_MESSAGE"])
+    )
+    assert json.loads(undelivered["Body"])["detail"]["object"]["key"] == "raw/cars.csv"
+
+
+def test_alarm_of_the_undelivered_event_reaches_people(app: App, undelivered: dict[str, Any]) -> None:
+    def mails() -> list[mailbox.Message]:
+        return [message for message in mailbox.messages(app.state) if f"{STACK}-undelivered-events" in message.body]
+
+    assert until(mails, "the alarm's mail")
+
+
+REFUSED = [
+    pytest.param("SnapshotDataRole", "Copies", "Snapshot data", "s3:PutObject", id="a function"),
+    pytest.param("PreprocessRole", "Writes", "Preprocess", "s3:PutObject", id="a job"),
+    pytest.param("VerifyEndpointRole", "Endpoint", "Verify endpoint", "sagemaker:DescribeEndpoint", id="the endpoint"),
+]
+
+
+@pytest.mark.parametrize(("role", "sid", "state", "action"), REFUSED)
+def test_run_without_a_statement_fails_with_the_words_of_aws_in_its_mail(
+    app: App, undelivered: dict[str, Any], role: str, sid: str, state: str, action: str
+) -> None:
+    with without(app, role, sid):
+        run = app.start()
+    assert run.status == "FAILED"
+    body = app.mails(run)[0].body
+    assert f"in state '{state}'" in body
+    assert f"is not authorized to perform: {action} on resource:" in body
+    assert f"because no identity-based policy allows the {action} action" in str(run.cause)
+
+
+@pytest.fixture(scope="module")
+def exercised(app: App, trouble: faults.Client, undelivered: dict[str, Any]) -> list[policy_replay.Request]:
+    """What the roles of the stack were allowed while everything that they are for happened once."""
+    if endpoints := app.client("sagemaker").list_endpoints(NameContains=STACK)["Endpoints"]:
+        app.client("sagemaker").delete_endpoint(EndpointName=endpoints[0]["EndpointName"])
+    drop_many_files(app, "many/")
+    with trouble.injected("endpoint", "creation-fails"):
+        assert app.start(DataPrefix="many/").status == "FAILED"
+    recreates, updates = app.drop("raw/more.csv", demo_data.used_cars()), app.start()
+    assert [(run.status, run.cause) for run in (recreates, updates)] == [("SUCCEEDED", None)] * 2
+    for job in ("preprocess", "train", "predict"):
+        stop_during(app, trouble, job, updates)
+    notify_of_an_execution_that_is_gone(app)
+    return policy_replay.requests(app)
+
+
+def drop_many_files(app: App, prefix: str) -> None:
+    """More files than a run's record holds, so that their list is read from the bucket."""
+    header, *rows = demo_data.used_cars().splitlines(keepends=True)
+    for number in range(FILES_IN_ITEM + 1):
+        part = b"".join([header, *rows[number :: FILES_IN_ITEM + 1]])
+        app.client("s3").put_object(Bucket=app.bucket, Key=f"{prefix}{number:03}.csv", Body=part)
+
+
+def stop_during(app: App, trouble: faults.Client, job: str, other: Run) -> None:
+    """Start a run, stop it while one of its jobs works, and before that let another run ask for its turn to deploy."""
+    given = json.dumps({"Trigger": {"Type": "Manual", "Id": job, "By": "test"}})
+    states = app.client("stepfunctions")
+    with trouble.injected(f"job:{job}", "hang") as fault:
+        arn = states.start_execution(stateMachineArn=app.outputs["StateMachineArn"], input=given)["executionArn"]
+        until(lambda: trouble.fired(fault), f"the job {job}")
+        for run, execution in (
+            (run_id(arn, states.describe_execution(executionArn=arn)["startDate"]), arn),
+            (other.run_id, other.execution_arn),
+        ):
+            ask = {"RunId": run, "ExecutionArn": execution, "Champion": {"ModelName": "another", "RunId": run}}
+            app.client("lambda").invoke(FunctionName=f"{STACK}-reserve-deployment", Payload=json.dumps(ask))
+        states.stop_execution(executionArn=arn, cause="by hand")
+    until(lambda: states.describe_execution(executionArn=arn)["status"] == "ABORTED", "the end of the run")
+
+
+def notify_of_an_execution_that_is_gone(app: App) -> None:
+    """An event that the function cannot work on: it forgets that it tried, tries again, and sends it away."""
+    arn = f"{app.outputs['StateMachineArn'].replace(':stateMachine:', ':execution:')}:gone"
+    event = {"detail": {"executionArn": arn, "status": "FAILED", "stopDate": 1}}
+    app.client("lambda").invoke(FunctionName=f"{STACK}-notify-run", InvocationType="Event", Payload=json.dumps(event))
+    until(lambda: any("RetriesExhausted" in letter["Body"] for letter in letters(app)), "the function's letter")
+
+
+def test_every_request_is_answered_the_same_way_again(app: App, exercised: list[policy_replay.Request]) -> None:
+    stack = policy_replay.policies(app)
+    assert len(exercised) > 100
+    assert [text for asked in exercised if (text := policy_replay.answer(asked, stack))] == []
+
+
+def test_no_action_of_any_statement_is_superfluous(app: App, exercised: list[policy_replay.Request]) -> None:
+    stack = policy_replay.policies(app)
+    without_use = policy_replay.superfluous(exercised, stack) | policy_replay.undeployed(stack)
+    assert sorted(without_use - policy_replay.documented()) == []
+
+
+def test_what_is_documented_as_not_exercised_is_exactly_that(app: App, exercised: list[policy_replay.Request]) -> None:
+    stack = policy_replay.policies(app)
+    without_use = policy_replay.superfluous(exercised, stack) | policy_replay.undeployed(stack)
+    assert sorted(policy_replay.documented() - without_use) == []
+
+
+def test_only_services_can_assume_the_roles_of_the_stack(app: App) -> None:
+    trusts = [policy for policy in policy_replay.policies(app) if policy.arn.startswith("arn:aws:iam:")]
+    principals = [statement["Principal"] for policy in trusts for statement in policy.document["Statement"]]
+    assert len(principals) > 10
+    assert {kind for principal in principals for kind in principal} == {"Service"}
+
+
+def test_people_who_start_runs_by_hand_need_no_role_of_the_stack(app: App) -> None:
+    with pytest.raises(boto3.client("sts").exceptions.ClientError, match="not authorized to perform: sts:AssumeRole"):
+        app.client("sts").assume_role(RoleArn=role_arn(app, "TrainModelRole"), RoleSessionName="me")
+
+
+def role_arn(app: App, name: str) -> str:
+    described = app.client("cloudformation").describe_stack_resource(StackName=app.stack, LogicalResourceId=name)
+    physical = described["StackResourceDetail"]["PhysicalResourceId"]
+    return str(app.client("iam").get_role(RoleName=physical)["Role"]["Arn"])

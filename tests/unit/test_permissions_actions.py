@@ -1,0 +1,111 @@
+"""Which permissions an operation needs, as the Service Authorization Reference has it."""
+
+from typing import Any
+
+import pytest
+
+from localcloud.engine.permissions import actions, enforced
+from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
+from localcloud.engine.permissions.decisions import Denial, request, session_arn
+
+HERE = Place("us-east-1", "123456789012")
+SAGEMAKER = "arn:aws:sagemaker:us-east-1:123456789012"
+ROLE = "arn:aws:iam::123456789012:role/path/job"
+TAG = {"Key": "Run", "Value": "r1"}
+
+
+def named(needs: list[Needs]) -> list[tuple[str, str]]:
+    return [(each.action, each.resource) for each in needs]
+
+
+def test_creating_a_job_needs_the_job_its_tags_and_its_role() -> None:
+    needs = actions.sagemaker("CreateTrainingJob", {"TrainingJobName": "Job", "RoleArn": ROLE, "Tags": [TAG]}, HERE)
+    own = f"{SAGEMAKER}:training-job/job"
+    assert named(needs) == [("sagemaker:CreateTrainingJob", own), ("sagemaker:AddTags", own), ("iam:PassRole", ROLE)]
+    assert needs[0].context == {"aws:RequestTag/Run": "r1", "aws:TagKeys": ["Run"]}
+    assert needs[2].context == {"iam:PassedToService": "sagemaker.amazonaws.com"}
+
+
+@pytest.mark.parametrize("operation", ["CreateEndpoint", "UpdateEndpoint"])
+def test_an_endpoint_is_made_of_itself_and_of_its_configuration(operation: str) -> None:
+    needs = actions.sagemaker(operation, {"EndpointName": "e", "EndpointConfigName": "c"}, HERE)
+    assert [each.resource for each in needs] == [f"{SAGEMAKER}:endpoint/e", f"{SAGEMAKER}:endpoint-config/c"]
+    assert {each.action for each in needs} == {f"sagemaker:{operation}"}
+
+
+def test_a_list_has_no_resource() -> None:
+    assert named(actions.sagemaker("ListEndpointConfigs", {}, HERE)) == [("sagemaker:ListEndpointConfigs", "*")]
+
+
+@pytest.mark.parametrize("operation", ["CreateNotebookInstance", "ListNotebookInstances", "NotMapped"])
+def test_an_operation_that_nobody_has_mapped_is_refused_by_name(operation: str) -> None:
+    with pytest.raises(NotMappedError, match=f"sagemaker:{operation} needs, so it refuses it"):
+        actions.sagemaker(operation, {}, HERE)
+
+
+TASKS: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
+    (
+        "arn:aws:states:::lambda:invoke",
+        {"FunctionName": "arn:aws:lambda:us-east-1:123456789012:function:f"},
+        [("lambda:InvokeFunction", "arn:aws:lambda:us-east-1:123456789012:function:f")],
+    ),
+    (
+        "arn:aws:states:::aws-sdk:ssm:putParameter",
+        {"Name": "/stack/model", "Value": "m"},
+        [("ssm:PutParameter", "arn:aws:ssm:us-east-1:123456789012:parameter/stack/model")],
+    ),
+    (
+        "arn:aws:states:::sagemaker:createTransformJob.sync",
+        {"TransformJobName": "t"},
+        [("sagemaker:CreateTransformJob", f"{SAGEMAKER}:transform-job/t")],
+    ),
+    (
+        "arn:aws:states:::aws-sdk:sagemaker:deleteEndpoint",
+        {"EndpointName": "e"},
+        [("sagemaker:DeleteEndpoint", f"{SAGEMAKER}:endpoint/e")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("resource", "given", "needed"), TASKS)
+def test_a_task_needs_its_api_action(resource: str, given: dict[str, Any], needed: list[tuple[str, str]]) -> None:
+    assert named(actions.task(resource, given, HERE)) == needed
+
+
+def test_a_task_that_nobody_has_mapped_is_refused_by_name() -> None:
+    with pytest.raises(NotMappedError, match="the task arn:aws:states:::aws-sdk:ec2:runInstances needs"):
+        actions.task("arn:aws:states:::aws-sdk:ec2:runInstances", {}, HERE)
+
+
+def test_only_tasks_that_wait_need_a_managed_rule() -> None:
+    resources = ["arn:aws:states:::sagemaker:createTrainingJob", "arn:aws:states:::sagemaker:createProcessingJob.sync"]
+    rule = "arn:aws:events:us-east-1:123456789012:rule/StepFunctionsGetEventsForSageMakerProcessingJobsRule"
+    assert {each.resource for each in actions.managed_rules(resources, HERE)} == {rule}
+
+
+def test_a_log_group_is_matched_with_its_streams() -> None:
+    group = {"logGroupName": "/aws/g"}
+    assert actions.logs_resource("logs:CreateLogGroup", group, HERE).endswith(":log-group:/aws/g:log-stream:")
+    stream = {**group, "logStreamName": "s"}
+    assert actions.logs_resource("logs:PutLogEvents", stream, HERE).endswith(":log-group:/aws/g:log-stream:s")
+
+
+@pytest.mark.parametrize("body", [b'{"Namespace": "N"}', b"Action=PutMetricData&Namespace=N"])
+def test_the_namespace_of_a_metric_is_a_condition_key(body: bytes) -> None:
+    assert actions.metrics_context(body) == {"cloudwatch:namespace": "N"}
+
+
+def test_a_denial_is_told_in_the_words_of_aws() -> None:
+    asked = request(session_arn(ROLE, "s"), "s3:PutObject", "arn:aws:s3:::b/k")
+    assert Denial(asked, "because no identity-based policy allows the s3:PutObject action").text == (
+        "User: arn:aws:sts::123456789012:assumed-role/job/s is not authorized to perform: s3:PutObject on resource: "
+        '"arn:aws:s3:::b/k" because no identity-based policy allows the s3:PutObject action'
+    )
+
+
+def test_the_setting_that_switches_permissions_off_knows_two_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALCLOUD_PERMISSIONS", "off")
+    assert not enforced()
+    monkeypatch.setenv("LOCALCLOUD_PERMISSIONS", "no")
+    with pytest.raises(ValueError, match="expected on or off"):
+        enforced()
