@@ -1,0 +1,11 @@
+"""What the suite relies on to be fast: tests that share a deployment stay on one worker."""
+
+import os
+
+import pytest
+
+
+@pytest.mark.xdist_group("together")
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="there is only one worker")
+def test_groups_are_kept_together(request: pytest.FixtureRequest) -> None:
+    assert request.node.nodeid.endswith("@together"), "this pytest and this pytest-xdist do not know each other"
