@@ -13,6 +13,7 @@ Raises     ConfigurationError, DefinitionError: permanent, the text says what to
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -107,13 +108,15 @@ def _listing(prefix: str, listed_at: datetime) -> work.Listing:
 
 def _recorded(run_id: str, listed_at: datetime) -> work.Listing:
     """The data of an earlier run, to the version."""
-    manifest = objects.read_json_if_there(f"s3://{os.environ['BUCKET']}/runs/{run_id}/manifest.json")
-    if manifest is None:
+    bucket, key = os.environ["BUCKET"], f"runs/{run_id}/manifest.json"
+    found = [version for version in _versions(key) if version["Key"] == key and version["IsLatest"]]
+    if not found:
         raise ConfigurationError(
             f"the execution's input, Replay: got {run_id!r}, which has no manifest; expected the id of a run under "
-            f"s3://{os.environ['BUCKET']}/runs/"
+            f"s3://{bucket}/runs/"
         )
-    return work.recorded(manifest, listed_at)
+    read = client("s3").get_object(Bucket=bucket, Key=key, VersionId=found[0]["VersionId"])
+    return work.recorded(json.loads(read["Body"].read()), listed_at)
 
 
 def _images(resolved: Configuration) -> dict[str, str]:

@@ -21,7 +21,10 @@ from tests.ports import free_port
 def cloud_of_its_own(tmp_path: Path) -> Iterator[Cloud]:
     settings = Settings(free_port(), tmp_path / "state")
     process.start(settings)
-    yield with_role(Cloud(settings))
+    cloud, saved = with_role(Cloud(settings)), settings.state / "engine" / "iam.json"
+    # Roles are saved every two seconds; without theirs, endpoints do not come back after a kill.
+    wait_for(lambda: saved.is_file() and '"everything"' in saved.read_text(), "the role is saved")
+    yield cloud
     process.stop(settings.state)
 
 
