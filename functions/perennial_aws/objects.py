@@ -6,10 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from perennial.record import json_safe
-from perennial_aws.clients import client, code_of
+from perennial_aws.clients import client
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -22,16 +20,6 @@ def read_json(uri: str) -> Any:
     """Return the JSON document at an address."""
     bucket, key = split_uri(uri)
     return json.loads(client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
-
-
-def read_json_if_there(uri: str) -> Any | None:
-    """Return the JSON document at an address, or None when there is no such object."""
-    try:
-        return read_json(uri)
-    except ClientError as error:
-        if code_of(error) == "NoSuchKey":
-            return None
-        raise
 
 
 def write_json(uri: str, document: Any) -> None:
