@@ -18,11 +18,12 @@ $(UV): requirements/uv.txt
 	@$(dir $@)pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-# dev, image, sam, cli and fuzz are environments; each is exactly its lock file.
+# dev, image, sam, cli and fuzz are environments; each is exactly its lock file. Compiled here, as pip does, because
+# jobs write nothing outside their folder: without it each of them would compile what it imports.
 .venvs/%/.installed: requirements/%.txt $(UV)
 	@echo "installing $* environment"
 	@$(UV) venv --quiet --allow-existing --python $$($(PYTHON) -c 'import sys; print(sys.executable)') .venvs/$*
-	@$(UV) pip sync --quiet --require-hashes --python .venvs/$* $<
+	@$(UV) pip sync --quiet --require-hashes --compile-bytecode --python .venvs/$* $<
 	@touch $@
 
 # The data packages: only their files are read.

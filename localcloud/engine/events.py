@@ -4,6 +4,7 @@
 * A target that cannot be reached because it does not exist puts the event into the target's dead-letter queue, with
   AWS's message attributes (EventBridge User Guide, "rule-dlq"). A missing resource is not retried on AWS either; other
   failures do not happen between services of one process.
+* A state machine that refuses its input puts the event there too.
 * A target that EventBridge has no permission for goes the same way (`permissions/services.py`).
 * Lambda targets are invoked asynchronously with Lambda's own retries and failure destinations.
 * Alarms send 'CloudWatch Alarm State Change' (CloudWatch User Guide, "cloudwatch-and-eventbridge").
@@ -26,7 +27,7 @@ JsonObject = dict[str, Any]
 log = logging.getLogger("localcloud.events")
 
 _version_id: ContextVar[str | None] = ContextVar("version_id", default=None)
-_failure: ContextVar[str | None] = ContextVar("failure", default=None)
+_failure: ContextVar[tuple[str, str] | None] = ContextVar("failure", default=None)  # ERROR_CODE, ERROR_MESSAGE
 
 
 def register(changed: Callable[[], None]) -> None:
@@ -40,7 +41,7 @@ def register(changed: Callable[[], None]) -> None:
     replace("services.eventbridge", "_dispatch_to_lambda", lambda _: _dispatch_to_lambda)
     replace("services.eventbridge", "_dispatch_to_sqs", _make_dispatch_to_sqs)
     replace("services.eventbridge", "_dispatch_to_sns", _make_dispatch_to_sns)
-    replace("services.eventbridge", "_dispatch_to_stepfunctions", _make_dispatch_to_stepfunctions)
+    replace("services.eventbridge", "_dispatch_to_stepfunctions", lambda _: _dispatch_to_stepfunctions)
     replace("services.cloudwatch", "_dispatch_alarm_actions", _make_dispatch_alarm_actions)
 
 
@@ -82,20 +83,18 @@ def _make_invoke_target(original: Any) -> Any:
         token = _failure.set(None)
         try:
             if enforced() and (refusal := delivery_refusal(target, rule)):
-                _dead_letter(target, event, rule, refusal, "NO_PERMISSIONS")
+                _dead_letter(target, event, rule, "NO_PERMISSIONS", refusal)
                 return
             original(target, event, rule, view)
-            if message := _failure.get():
-                _dead_letter(target, event, rule, message)
+            if failure := _failure.get():
+                _dead_letter(target, event, rule, *failure)
         finally:
             _failure.reset(token)
 
     return invoke_target
 
 
-def _dead_letter(
-    target: JsonObject, event: JsonObject, rule: JsonObject, message: str, code: str = "NO_RESOURCE"
-) -> None:
+def _dead_letter(target: JsonObject, event: JsonObject, rule: JsonObject, code: str, message: str) -> None:
     """Put the event as it was received into the target's dead-letter queue, if it has one."""
     from ministack.services import eventbridge, sqs
 
@@ -142,7 +141,7 @@ def _dispatch_to_lambda(arn: str, payload: str) -> None:
 
     func, config, _ = lambda_svc._get_func_record_for_ref(arn)
     if not func or not config:
-        _failure.set(f"Function not found: {arn}")
+        _failure.set(("NO_RESOURCE", f"Function not found: {arn}"))
         return
     try:
         event = json.loads(payload)
@@ -156,7 +155,7 @@ def _make_dispatch_to_sqs(original: Any) -> Any:
         from ministack.services import sqs
 
         if not sqs._queue_by_arn(str(spec)):
-            _failure.set(f"The specified queue does not exist: {spec}")
+            _failure.set(("NO_RESOURCE", f"The specified queue does not exist: {spec}"))
             return
         original(spec, payload, sqs_parameters)
 
@@ -168,23 +167,22 @@ def _make_dispatch_to_sns(original: Any) -> Any:
         from ministack.services import sns
 
         if not sns._topic_by_arn_any_scope(arn):
-            _failure.set(f"Topic does not exist: {arn}")
+            _failure.set(("NO_RESOURCE", f"Topic does not exist: {arn}"))
             return
         original(arn, payload)
 
     return dispatch_to_sns
 
 
-def _make_dispatch_to_stepfunctions(original: Any) -> Any:
-    def dispatch_to_stepfunctions(arn: str, payload: str) -> None:
-        from ministack.services import stepfunctions
+def _dispatch_to_stepfunctions(arn: str, payload: str) -> None:
+    from ministack.services import stepfunctions
 
-        if stepfunctions._resolve_state_machine_arn(arn) is None:
-            _failure.set(f"State Machine Does Not Exist: '{arn}'")
-            return
-        original(arn, payload)
-
-    return dispatch_to_stepfunctions
+    if stepfunctions._resolve_state_machine_arn(arn) is None:
+        _failure.set(("NO_RESOURCE", f"State Machine Does Not Exist: '{arn}'"))
+        return
+    status, _, body = stepfunctions._start_execution({"stateMachineArn": arn, "input": payload})
+    if status >= 400:
+        _failure.set(("ERROR_FROM_TARGET", json.loads(body)["message"]))
 
 
 def _make_dispatch_alarm_actions(original: Any) -> Any:

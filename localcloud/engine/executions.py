@@ -8,6 +8,7 @@ What changes, each with its test in tests/integration/test_engine_executions.py:
   `$states.context.State` and their own variables (an outer variable is readable, an assignment stays inside), and
   their states are in the history.
 * `States.Runtime` and `States.DataLimitExceeded` cannot be caught; a payload above 256 KiB is the latter.
+* StartExecution refuses an input that is not JSON or is above 256 KiB.
 * A state machine with a logging configuration writes its log (`execution_logs.py`).
 * Executions that a restart interrupts say so in an event (`announce_interrupted`).
 
@@ -53,6 +54,7 @@ def register(changed: Callable[[], None]) -> None:
     `changed` is called whenever an execution goes on, which it does without any request.
     """
     for name, make in {
+        "_start_execution": _make_start_execution,
         "_run_execution": lambda _: _run_execution,
         "_fail_execution": _make_fail_execution,
         "_add_event": lambda original: _make_add_event(original, changed),
@@ -74,6 +76,31 @@ def _sfn() -> Any:
     from ministack.services import stepfunctions
 
     return stepfunctions
+
+
+def _make_start_execution(original: Handler) -> Handler:
+    def start_execution(data: JsonObject) -> tuple[int, dict[str, str], bytes]:
+        from ministack.core.responses import error_response_json
+
+        refused = _input_refusal(data.get("input", "{}"))
+        answer: tuple[int, dict[str, str], bytes] = error_response_json(*refused) if refused else original(data)
+        return answer
+
+    return start_execution
+
+
+def _input_refusal(given: str) -> tuple[str, str] | None:
+    """Code and text with which AWS refuses an execution's input (API reference, StartExecution); None if it does not."""
+    if len(given.encode()) > _PAYLOAD_LIMIT_BYTES:
+        return "ValidationException", (
+            "1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length less "
+            f"than or equal to {_PAYLOAD_LIMIT_BYTES}"
+        )
+    try:
+        json.loads(given)
+    except ValueError as error:
+        return "InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'"
+    return None
 
 
 def _run_execution(exec_arn: str) -> None:

@@ -229,6 +229,7 @@ SEAMS = (
     Seam("services.stepfunctions", "_run_map_items", "(state_def, raw_input, execution, ctx)"),
     Seam("services.stepfunctions", "_run_parallel_branches", "(state_def, raw_input, execution, ctx)"),
     Seam("services.stepfunctions", "_run_sub_machine", "(states, start_at, input_data, execution, ctx)"),
+    Seam("services.stepfunctions", "_start_execution", "(data)"),
     Seam("services.stepfunctions", "_scaled_sleep", "(seconds)"),
     Seam("services.stepfunctions", "_SFN_WAIT_SCALE", "float"),
     Seam("services.stepfunctions", "_state_machines", "AccountRegionScopedDict"),
