@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.conftest import App, Run
 from tools import delete_stack, demo_data
 
-pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+pytestmark = pytest.mark.xdist_group("e2e-models")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.e2e import policy_replay
 from tests.e2e.conftest import App, Run
 from tools import demo_data
 
-pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+pytestmark = pytest.mark.xdist_group("e2e-roles")
 
 STACK = "perennial-roles"
 HALF_A_MINUTE = 30

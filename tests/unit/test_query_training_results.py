@@ -138,12 +138,12 @@ def test_a_missing_training_metric_fails_naming_it_and_those_that_came(aws, app,
         query()
 
 
-def test_a_service_that_collected_no_metric_at_all_does_not_stop_the_gate(aws, query, reported):
+def test_no_metric_at_all_is_a_failure_too(aws, app, query, reported):
     labels(aws, *LABELS)
     predicted(aws, *LABELS)
     reported()
-    result = query()
-    assert (result["Accepted"], result["TrainingMetrics"]) == (True, {})
+    with pytest.raises(app.MetricMissingError, match="it reported none"):
+        query()
 
 
 def test_metrics_are_read_by_name_in_whatever_order_they_come(aws, query, reported):

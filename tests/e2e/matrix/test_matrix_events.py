@@ -15,7 +15,7 @@ from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import End, assert_told
 from tools import demo_data, synthetic
 
-pytestmark = pytest.mark.xdist_group("matrix-events")
+pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
 BURST, ROWS_OF_A_FILE = 50, 40
 
@@ -257,7 +257,8 @@ def test_an_event_that_reaches_nobody_is_kept_and_the_alarm_mails(app: App, brok
 
     (message,) = situation.wait_for(kept, "the event in the dead-letter queue")
     assert json.loads(message["Body"])["detail"]["object"]["key"] == "raw/lost.csv"
-    assert "Does Not Exist" in message["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+    why = message["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+    assert "not authorized to perform: states:StartExecution" in why
 
     def alarms() -> list[mailbox.Message]:
         name = f"{app.stack}-undelivered-events"
