@@ -90,7 +90,7 @@ def _make_start_execution(original: Handler) -> Handler:
 
 
 def _input_refusal(given: str) -> tuple[str, str] | None:
-    """Code and text with which AWS refuses an execution's input (API reference, StartExecution); None if it does not."""
+    """Code and text with which StartExecution refuses an input (Step Functions API reference), if it does."""
     if len(given.encode()) > _PAYLOAD_LIMIT_BYTES:
         return "ValidationException", (
             "1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length less "

@@ -33,6 +33,7 @@ def _make_spawn(original: Any, folder: Path) -> Any:
             original(self)
             return
         variables = dict((config.get("Environment") or {}).get("Variables") or {})
+        variables["PYTHONDONTWRITEBYTECODE"] = ""  # whatever this machine's environment says
         variables["_LAMBDA_LAYERS_DIRS"] = os.pathsep.join(str(path) for path in _unpacked(config["Layers"], folder))
         self.config = {**config, "Layers": [], "Environment": {"Variables": variables}}
         try:
