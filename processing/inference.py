@@ -5,9 +5,13 @@ Input      text/csv: features in the definition's order, no header (a line of ex
            application/jsonlines: one object by column name a line; application/json: one object, or
            {"instances": [objects]}. An empty CSV field, a JSON null and an absent name are missing values.
 Output     text/csv, one line a record, shape (n_records, n_encoded_features), whatever the request accepts.
-Raises     RecordError: what is wrong, what was expected, in which record. Missing values are imputed and unknown
-           categories are zeros, as in training; they are no errors. In a batch transform names that this model does
-           not know are passed over: it may be older than the definition of the test set that it is compared on.
+Refuses    with status 400, text/plain: what is wrong, what was expected, in which record. Missing values are imputed
+           and unknown categories are zeros, as in training; they are no errors. In a batch transform names that this
+           model does not know are passed over: it may be older than the definition of the test set that it is compared
+           on.
+Why        nothing is raised for a bad record: the container makes of any exception a 500 without its text
+           (sagemaker-containers 2.8.6, `_functions.error_wrapper`); the status of a Response is the caller's. Three
+           functions, because not every version of the container calls a `transform_fn`.
 """
 
 from __future__ import annotations
@@ -34,15 +38,13 @@ CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
 class RecordError(ValueError):
     """The request is wrong, not the service; the text says what, where and what was expected."""
 
-    status_code = 400  # the container answers with the status that an error carries (sagemaker-containers)
-
 
 @dataclass(frozen=True)
 class Request:
     """A request that is not read yet."""
 
-    text: str
-    content_type: str
+    body: bytes | bytearray | str
+    content_type: str | None
 
 
 @dataclass(frozen=True)
@@ -68,27 +70,38 @@ def model_fn(model_dir: str) -> Preprocessor:
 
 def input_fn(body: bytes | bytearray | str, content_type: str | None) -> Request:
     """Take a request in; `predict_fn`, which knows the columns, reads it."""
-    media_type = (content_type or "").partition(";")[0].strip().lower()
-    if media_type not in _READERS:
-        raise RecordError(f"content type {shown(content_type)}; expected {', '.join(_READERS)}")
+    return Request(body, content_type)
+
+
+def predict_fn(request: Request, model: Preprocessor) -> str | RecordError:
+    """Return the encoded features of the records, one line each, or what is wrong with the request."""
     try:
-        text = body if isinstance(body, str) else bytes(body).decode("utf-8")
+        return str(model.encoder.encode(read(request, model)), "utf-8")
+    except RecordError as refused:
+        return refused
+
+
+def output_fn(prediction: str | RecordError, accept: str | None) -> Any:
+    """Return the answer and its type, which is not what the caller accepts but what the next container reads."""
+    if isinstance(prediction, str):
+        return prediction, CSV
+    from sagemaker_containers.beta.framework import worker  # only the container has it
+
+    return worker.Response(response=str(prediction), status=400, mimetype="text/plain")
+
+
+def read(request: Request, model: Preprocessor) -> pa.Table:
+    """Return the records as typed columns of raw features. Raises RecordError."""
+    media_type = (request.content_type or "").partition(";")[0].strip().lower()
+    if media_type not in _READERS:
+        raise RecordError(f"content type {shown(request.content_type)}; expected {', '.join(_READERS)}")
+    try:
+        text = request.body if isinstance(request.body, str) else bytes(request.body).decode("utf-8")
     except UnicodeDecodeError as error:
         raise RecordError(f"byte {error.start} of the request is not UTF-8; expected UTF-8") from error
     if "\ufffd" in text:  # the container decodes some types itself, and puts this where a byte is not UTF-8
         raise RecordError("the request is not UTF-8, or holds U+FFFD, which stands for what was not; expected UTF-8")
-    return Request(text.removeprefix("\ufeff"), media_type)
-
-
-def predict_fn(request: Request, model: Preprocessor) -> str:
-    """Return the encoded features of the records, one line each."""
-    table = _READERS[request.content_type](request.text, model)
-    return str(model.encoder.encode(table), "utf-8")
-
-
-def output_fn(prediction: str, accept: str | None) -> tuple[str, str]:
-    """Return the answer and its type, which is not what the caller accepts but what the next container reads."""
-    return prediction, CSV
+    return _READERS[media_type](text.removeprefix("\ufeff"), model)
 
 
 # CSV

@@ -24,7 +24,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
-from localcloud.sagemaker.containers import linear_learner_serve, xgboost_serve
+from localcloud.sagemaker.containers import linear_learner_serve, script_mode, xgboost_serve
 from localcloud.sagemaker.containers.serving_container import Request
 from localcloud.sagemaker.errors import JobFailedError
 from localcloud.sagemaker.files import extract_tar
@@ -32,6 +32,7 @@ from perennial import cause, configuration, definition, message
 from perennial.problems import ConfigurationError
 from processing import inference, preprocess
 
+script_mode.install()  # the container's modules are there before the serving script
 MODEL_YAML = (Path(__file__).parents[2] / "models" / "used-cars" / "model.yaml").read_bytes()
 MAX_MESSAGE = 25_000  # Step Functions keeps 32 KiB of a cause
 COLUMNS: dict[str, dict[str, Any]] = {
@@ -83,14 +84,15 @@ def _preprocessor() -> inference.Preprocessor:
 def _request(content_type: str) -> Callable[[bytes], None]:
     def check(body: bytes) -> None:
         """Either finite numbers, as many in each line, or a refusal that is one short printable line."""
-        try:
-            text, _ = inference.output_fn(
-                inference.predict_fn(inference.input_fn(body, content_type), _preprocessor()), None
-            )
-        except inference.RecordError as refused:
-            assert str(refused).isprintable(), refused
-            assert len(str(refused)) < 600, refused
+        prediction = inference.predict_fn(inference.input_fn(body, content_type), _preprocessor())
+        result = inference.output_fn(prediction, None)
+        if not isinstance(result, tuple):
+            refused = result.data.decode()
+            assert result.status_code == 400, refused
+            assert refused.isprintable(), refused
+            assert 0 < len(refused) < 600, refused
             return
+        text, _ = result
         rows = [[float(field) for field in line.split(",")] for line in text.splitlines()]
         assert rows
         assert {len(row) for row in rows} == {8}

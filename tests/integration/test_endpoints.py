@@ -23,6 +23,8 @@ LINEAR_LEARNER_IMAGE = f"{REGISTRY}/linear-learner:1"
 SCRIPT = """
 import time
 
+from sagemaker_containers.beta.framework import worker
+
 def model_fn(model_dir):
     print("loading from", model_dir)
 
@@ -31,7 +33,9 @@ def transform_fn(model, body, content_type, accept):
     if text.startswith("sleep"):
         time.sleep(float(text.split()[1]))
     if text.startswith("bad"):
-        raise ValueError("record 0: price is missing")
+        return worker.Response("record 1: price is missing", status=400, mimetype="text/plain")
+    if text.startswith("bug"):
+        raise KeyError("price")
     return "\\n".join(",".join(str(2 * float(cell)) for cell in line.split(",")) for line in text.split()), "text/csv"
 """
 
@@ -179,18 +183,32 @@ def test_describe_has_the_variants_as_on_aws(lab: Lab, endpoint: str) -> None:
     assert endpoint in [item["EndpointName"] for item in lab.sagemaker.list_endpoints(MaxResults=100)["Endpoints"]]
 
 
-def test_a_models_refusal_is_a_model_error(lab: Lab, endpoint: str) -> None:
+def model_error(lab: Lab, endpoint: str, body: str) -> dict[str, Any]:
     with pytest.raises(lab.runtime.exceptions.ModelError) as caught:
-        lab.ask(endpoint, "bad")
-
-    response = caught.value.response
+        lab.ask(endpoint, body)
+    response: dict[str, Any] = caught.value.response
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 424
-    assert response["OriginalStatusCode"] == 500
-    assert "record 0: price is missing" in response["OriginalMessage"]
     assert response["LogStreamArn"].endswith(f":log-group:/aws/sagemaker/Endpoints/{endpoint}")
-    message = response["Error"]["Message"]
-    assert message.startswith('Received server error (500) from container-1 with message "')
-    assert message.endswith(" for more information.")
+    assert response["Error"]["Message"].endswith(" for more information.")
+    return response
+
+
+def test_a_scripts_refusal_reaches_the_caller_with_its_status_and_text(lab: Lab, endpoint: str) -> None:
+    response = model_error(lab, endpoint, "bad")
+
+    assert response["OriginalStatusCode"] == 400
+    assert response["OriginalMessage"] == "record 1: price is missing"
+    refused = 'Received client error (400) from container-1 with message "record 1: price is missing". See https://'
+    assert response["Error"]["Message"].startswith(refused)
+
+
+def test_a_scripts_exception_is_a_server_error_without_its_text(lab: Lab, endpoint: str) -> None:
+    response = model_error(lab, endpoint, "bug")
+
+    assert response["OriginalStatusCode"] == 500
+    assert "<title>500 Internal Server Error</title>" in response["OriginalMessage"]
+    assert "price" not in response["OriginalMessage"]
+    assert response["Error"]["Message"].startswith("Received server error (500) from container-1 with message")
 
 
 def test_an_unknown_accept_is_the_second_containers_refusal(lab: Lab, endpoint: str) -> None:

@@ -15,6 +15,9 @@ import pytest
 from localcloud.engine import image_python
 from localcloud.sagemaker.errors import JobFailedError
 from localcloud.sagemaker.runtime import ContainerStartError, InvocationTimeoutError, ModelServer
+from perennial.contract import Contract
+from perennial.encoding import Encoder
+from processing import preprocess
 from tests.integration.conftest import wait_for
 
 IMAGE = "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.9-0"
@@ -33,6 +36,16 @@ def transform_fn(pid, body, content_type, accept):
     if text == "environment":
         return "\\n".join(f"{name}={value}" for name, value in os.environ.items()), "text/csv"
     return f"{pid} {text} {content_type} {accept}", "text/csv"
+"""
+# Ends each request as it is told.
+REFUSAL = """
+from sagemaker_containers.beta.framework import worker
+
+def model_fn(model_dir):
+    pass
+
+def transform_fn(model, body, content_type, accept):
+    {}
 """
 
 
@@ -144,11 +157,8 @@ def test_requests_run_side_by_side(echo: ModelServer) -> None:
     assert time.monotonic() - began < 2
 
 
-def test_a_pipeline_hands_body_and_type_on_and_stops_at_the_first_refusal(aws: FakeAws) -> None:
+def test_a_pipeline_hands_body_and_type_on(aws: FakeAws) -> None:
     url = aws.archive("echo.tar.gz", ECHO)
-    fails = aws.archive(
-        "fails.tar.gz", ECHO.replace('if text == "path"', 'if "1" in text: raise ValueError("no")\n    if 0')
-    )
     running = server(aws, url, url)
     running.start(30)
     reply = running.invoke(b"1", "text/csv", "text/plain", {})
@@ -156,11 +166,45 @@ def test_a_pipeline_hands_body_and_type_on_and_stops_at_the_first_refusal(aws: F
     assert reply.body.decode().endswith(" 1 text/csv text/plain text/csv; charset=utf-8 text/plain")
     running.stop()
 
-    running = server(aws, fails, url)
+
+@pytest.mark.parametrize(
+    ("ending", "status", "text"),
+    [
+        ("return worker.Response('record 1: no', status=400, mimetype='text/plain')", 400, "record 1: no"),
+        ("raise ValueError('record 1: no')", 500, "Internal Server Error"),
+    ],
+)
+def test_a_pipeline_stops_at_the_first_answer_that_is_no_success(
+    aws: FakeAws, ending: str, status: int, text: str
+) -> None:
+    first = aws.archive("first.tar.gz", REFUSAL.format(ending))
+    second = aws.archive("second.tar.gz", REFUSAL.format("print('asked'); return body, 'text/csv'"))
+    lines: list[str] = []
+    running = server(aws, first, second, lines=lines)
     running.start(30)
     reply = running.invoke(b"1", "text/csv", None, {})
-    assert (reply.status, reply.container) == (500, "container-1")
     running.stop()
+
+    assert (reply.status, reply.container) == (status, "container-1")
+    assert text in reply.body.decode()
+    assert "asked" not in lines
+
+
+def test_the_preprocessor_refuses_a_bad_record_with_400_and_what_is_wrong(aws: FakeAws) -> None:
+    """The archive that the job packs, alone in its container."""
+    columns = {"price": {"type": "float"}, "doors": {"type": "integer"}}
+    contract = Contract.from_definition({"target": "price", "problem": "regression", "split": {}, "columns": columns})
+    encoder = Encoder.from_json([{"name": "doors", "kind": "number", "fill": 3.0, "indicator": False}])
+    preprocess.pack_preprocessor("cars", contract, encoder, aws.folder / "no-hook.py", aws.folder)
+    running = server(aws, "s3://bucket/model.tar.gz")
+    running.start(30)
+
+    answered = running.invoke(b"2\n4\n", "text/csv", "application/jsonlines", {})
+    refused = running.invoke(b"2\ntwo\n", "text/csv", "application/jsonlines", {})
+    running.stop()
+    assert (answered.status, answered.content_type, answered.body) == (200, "text/csv; charset=utf-8", b"2\n4\n")
+    assert (refused.status, refused.content_type) == (400, "text/plain; charset=utf-8")
+    assert refused.body == b"record 2, field 'doors': got 'two', expected a whole number"
 
 
 def test_a_script_that_cannot_load_its_model_is_quoted(aws: FakeAws) -> None:

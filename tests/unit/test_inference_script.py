@@ -8,8 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from localcloud.sagemaker.containers import script_mode
 from processing import inference
-from processing.inference import RecordError
+
+script_mode.install()  # the container's modules are there before the script
 
 COLUMNS = {"mileage": "float", "doors": "integer", "cruise": "boolean", "make": "string"}
 ENCODINGS = [
@@ -36,19 +38,24 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> inference.Preprocessor:
     return preprocessor(tmp_path_factory.mktemp("model"))
 
 
+def ask(model: inference.Preprocessor, body: bytes | str, content_type: str | None) -> Any:
+    """What the container gets from the script's three functions."""
+    prediction = inference.predict_fn(inference.input_fn(body, content_type), model)
+    return inference.output_fn(prediction, "application/json")
+
+
 def answer(model: inference.Preprocessor, body: bytes | str, content_type: str | None) -> str:
-    text, kind = inference.output_fn(
-        inference.predict_fn(inference.input_fn(body, content_type), model), "application/json"
-    )
+    text, kind = ask(model, body, content_type)
     assert kind == CSV
+    assert isinstance(text, str)
     return text
 
 
 def refusal(model: inference.Preprocessor, body: bytes | str, content_type: str | None = CSV) -> str:
-    with pytest.raises(RecordError) as refused:
-        answer(model, body, content_type)
-    assert refused.value.status_code == 400
-    return str(refused.value)
+    response = ask(model, body, content_type)
+    assert (response.status_code, response.mimetype) == (400, "text/plain")
+    text: str = response.data.decode()
+    return text
 
 
 @pytest.mark.parametrize(
@@ -146,6 +153,17 @@ def test_other_content_types_are_refused_by_name(model: inference.Preprocessor, 
     assert "expected text/csv, application/jsonlines, application/json" in refusal(model, "1", content_type)
 
 
+def test_a_failure_of_the_script_itself_is_no_refusal(
+    model: inference.Preprocessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(inference, "from_python", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        ask(model, json.dumps(SAAB), LINES)
+
+
 def test_batch_transform_passes_over_names_that_this_model_does_not_know(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,10 +205,13 @@ bodies = (
 def test_any_request_is_answered_line_by_line_or_refused(
     model: inference.Preprocessor, body: bytes | str, content_type: str
 ) -> None:
-    try:
-        text = answer(model, body, content_type)
-    except RecordError:
+    result = ask(model, body, content_type)
+    if not isinstance(result, tuple):
+        assert result.status_code == 400
+        assert result.data
         return
+    text, kind = result
+    assert kind == CSV
     lines = text.split("\n")
     assert lines.pop() == ""
     assert lines

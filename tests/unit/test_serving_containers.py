@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import sklearn  # noqa: F401 - loaded first, because the stand-in keeps xgboost from importing it
 import xgboost
+from werkzeug.exceptions import InternalServerError
 
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
-from localcloud.sagemaker.containers import linear_learner_serve, sklearn_serve, xgboost_serve
+from localcloud.sagemaker.containers import linear_learner_serve, script_mode, sklearn_serve, xgboost_serve
 from localcloud.sagemaker.containers.serving_container import Request, Response
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3)).astype("f4")
 TWO_ROWS = b"1,2,3\n4,,6\n"
-JSON_LINES = "application/jsonlines"
+JSON, JSON_LINES = "application/json", "application/jsonlines"
 
 
 def ask(application: Any, body: bytes, content_type: str | None = "text/csv", accept: str | None = None) -> Response:
@@ -98,6 +99,7 @@ class TestXGBoost:
             (b" \n", "text/libsvm", None, 415, "no row"),
             (b"7:1\n", "text/libsvm", None, 415, "index 7 in row 0, expected 0 to 2"),
             (b"{}", "application/json", None, 415, "Content-type application/json is not supported"),
+            (b"record 1: no", "text/plain; charset=utf-8", None, 415, "Content-type text/plain is not supported"),
             (b"x", "application/x-recordio-protobuf", None, 415, "is not supported by the local XGBoost"),
             (b"1,2,3", "text/csv", "image/png", 406, "Accept type image/png is not supported"),
             (b"1,2,3", "text/csv", "application/x-recordio-protobuf", 406, "is not supported by the local XGBoost"),
@@ -217,6 +219,7 @@ class TestLinearLearner:
                 "too large",
             ),
             (b"x", "application/x-recordio-protobuf", None, 415, "not supported locally"),
+            (b"record 1: no", "text/plain; charset=utf-8", None, 415, "text/plain"),
             (b"1,2,3", "text/csv", "text/csv", 406, "Accept type text/csv is not supported"),
         ],
     )
@@ -239,10 +242,6 @@ class TestLinearLearner:
 
         with pytest.raises(ValueError, match="is not a model of the local Linear Learner"):
             LinearModel.load(tmp_path / "other.npz")
-
-
-class UnsupportedFormatError(Exception):
-    """Named as the container's, which scripts import under several paths."""
 
 
 class TeapotError(Exception):
@@ -302,36 +301,48 @@ class TestScriptMode:
         assert ask(application, b"1").content_type == "text/html; charset=utf-8"
 
     def test_a_worker_response_keeps_its_status_and_type(self, tmp_path: Path) -> None:
-        from localcloud.sagemaker.containers.script_mode import WorkerResponse
+        refusal = script_mode.WorkerResponse("no", status=422, mimetype="text/plain")
 
-        application = script_application(
-            tmp_path, transform_fn=lambda *_: WorkerResponse("no", status=422, mimetype="text/plain")
-        )
+        of_transform = ask(script_application(tmp_path, transform_fn=lambda *_: refusal), b"1")
+        functions = {"input_fn": lambda body, _: body, "predict_fn": lambda data, _: data}
+        of_output = ask(script_application(tmp_path, **functions, output_fn=lambda *_: refusal), b"1")
+        assert of_transform == of_output == Response(422, b"no", "text/plain; charset=utf-8")
 
-        assert ask(application, b"1") == Response(422, b"no", "text/plain; charset=utf-8")
+    def test_a_worker_response_without_a_type_is_json(self, tmp_path: Path) -> None:
+        refusal = script_mode.WorkerResponse("{}", "text/csv", status=400)
 
+        assert ask(script_application(tmp_path, transform_fn=lambda *_: refusal), b"1").content_type == JSON
+
+    @pytest.mark.parametrize("place", ["input_fn", "predict_fn", "output_fn", "transform_fn"])
     @pytest.mark.parametrize(
-        ("place", "error", "status"),
+        "error",
         [
-            ("input_fn", UnsupportedFormatError("text/x"), 415),
-            ("output_fn", UnsupportedFormatError("text/x"), 406),
-            ("predict_fn", UnsupportedFormatError("text/x"), 500),
-            ("input_fn", ValueError("record 3: mileage must be at least 0, got -1"), 500),
-            ("predict_fn", TeapotError("short and stout"), 418),
+            ValueError("record 3: mileage must be at least 0, got -1"),
+            TeapotError("short and stout"),
+            script_mode.UnsupportedFormatError("text/x"),
         ],
     )
-    def test_errors_become_statuses_with_their_text(
-        self, tmp_path: Path, place: str, error: Exception, status: int
+    def test_any_exception_is_flasks_page_and_its_text_is_in_the_log_only(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str, error: Exception
     ) -> None:
         def fail(*_: Any) -> Any:
             raise error
 
         functions: dict[str, Any] = {name: lambda first, *_: first for name in ("input_fn", "predict_fn", "output_fn")}
-        answer = ask(script_application(tmp_path, **functions | {place: fail}), b"1")
+        given = {place: fail} if place == "transform_fn" else functions | {place: fail}
+        answer = ask(script_application(tmp_path, **given), b"1")
 
-        assert answer.status == status
-        document = json.loads(answer.body)
-        assert (document["error"], document["error-message"]) == (type(error).__name__, str(error))
+        page = InternalServerError().get_response({})
+        assert answer == Response(500, page.get_data(), str(page.content_type))
+        logged = capsys.readouterr().out
+        assert "Exception on /invocations [POST]\nTraceback (most recent call last):" in logged
+        assert f"{type(error).__name__}: {error}" in logged
+
+    def test_a_result_that_is_no_answer_is_an_exception(self, tmp_path: Path) -> None:
+        assert ask(script_application(tmp_path, transform_fn=lambda *_: None), b"1").status == 500
+
+    def test_a_status_in_a_tuple_is_not_heard(self, tmp_path: Path) -> None:
+        assert ask(script_application(tmp_path, transform_fn=lambda *_: ("no", "text/plain", 400)), b"1").status == 200
 
     def test_the_defaults_decode_predict_and_encode(self, tmp_path: Path) -> None:
         class Doubler:
@@ -341,7 +352,8 @@ class TestScriptMode:
         application = script_application(tmp_path, model_fn=lambda _: Doubler())
         assert json.loads(ask(application, b"[[1, 2]]", "application/json").body) == [[2.0, 4.0]]
         assert ask(application, b"1,2\n3,4", "text/csv", "text/csv").body == b"2.0,4.0\n6.0,8.0\n"
-        assert ask(application, b"1", "image/png").status == 415
+        assert ask(application, b"1", "image/png").status == 500
+        assert ask(application, b"1,2", "text/csv", "image/png").status == 500
 
     def test_transform_fn_and_the_others_exclude_each_other(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="Cannot use transform_fn implementation with input_fn"):

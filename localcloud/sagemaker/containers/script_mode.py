@@ -24,14 +24,17 @@ UTF8_TYPES = (JSON, CSV)
 
 
 class UnsupportedFormatError(Exception):
-    """415 when an input function raises it, 406 when an output function does."""
+    """What the encoders raise for a type that they do not have."""
 
     def __init__(self, content_type: object) -> None:
         super().__init__(f"Content type {content_type} is not supported by this framework.")
 
 
 class WorkerResponse:
-    """What an output function may return: `worker.Response(response, mimetype=...)`."""
+    """What an output function may return: `worker.Response(response, status=..., mimetype=...)`.
+
+    `accept` is there for old scripts, and ignored.
+    """
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class WorkerResponse:
     ) -> None:
         self.data = response.encode() if isinstance(response, str) else response
         self.status_code = status
-        self.mimetype = mimetype or accept or JSON
+        self.mimetype = mimetype or JSON
 
 
 def decode(data: Any, content_type: str) -> Any:

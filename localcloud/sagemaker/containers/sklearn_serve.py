@@ -6,15 +6,15 @@ Imports the script that SAGEMAKER_PROGRAM names from SAGEMAKER_SUBMIT_DIRECTORY 
 
 Bodies of application/json and text/csv (exactly these words) arrive as str, with U+FFFD for what is not UTF-8 (as
 werkzeug's Request.get_data(as_text=True) decodes), all others as bytes. `output_fn` returns
-a tuple (body, mimetype), a `worker.Response`, or a str, which Flask sends as text/html.
-Status  415 UnsupportedFormatError of input_fn, 406 of output_fn, an exception's own `status_code`, else 500
-Source  sagemaker-scikit-learn-container, `serving.py`; sagemaker-containers, `_transformer.py`.
+a tuple (body, mimetype), a `worker.Response`, which keeps its status, or a str, which Flask sends as text/html.
+Status  500 with Flask's page for any exception, also UnsupportedFormatError, because `_functions.error_wrapper` makes
+        a ClientError of each: its text and its attributes are in the log only
+Source  sagemaker-scikit-learn-container, `serving.py`; sagemaker-containers 2.8.6, `_transformer.py`, `_functions.py`.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import re
 import sys
@@ -33,6 +33,15 @@ from localcloud.sagemaker.containers import script_mode
 from localcloud.sagemaker.containers.serving_container import JSON, Request, Response, log, main
 
 PROJECT = Path(__file__).resolve().parents[3]
+HTML = "text/html; charset=utf-8"
+# What Flask answers when a view raises (werkzeug 3.1, `exceptions.InternalServerError`).
+INTERNAL_SERVER_ERROR = b"""<!doctype html>
+<html lang=en>
+<title>500 Internal Server Error</title>
+<h1>Internal Server Error</h1>
+<p>The server encountered an internal error and was unable to complete your request. Either the server is overloaded \
+or there is an error in the application.</p>
+"""
 USES_PANDAS = re.compile(r"import pandas|from pandas|_pandas\b|\bpd\.")
 
 
@@ -72,18 +81,14 @@ class ScriptApplication:
         content_type = request.content_type or JSON
         body = request.body.decode("utf-8", "replace") if content_type in script_mode.UTF8_TYPES else request.body
         accept = request.accept or self._default_accept
-        unsupported = 500  # the status of an UnsupportedFormatError depends on who raises it
         try:
             if self._transform is not None:
                 return _response(self._transform(self._model, body, content_type, accept))
-            unsupported = 415
             data = self._input(body, content_type)
-            unsupported = 500
-            prediction = self._predict(data, self._model)
-            unsupported = 406
-            return _response(self._output(prediction, accept))
-        except Exception as error:  # the script's errors are answers, not ends of the container
-            return _error(error, unsupported)
+            return _response(self._output(self._predict(data, self._model), accept))
+        except Exception:  # the script's errors are answers, not ends of the container
+            log(f"Exception on /invocations [POST]\n{traceback.format_exc()}", "ERROR")
+            return Response(500, INTERNAL_SERVER_ERROR, HTML)
 
 
 def _default_input(body: Any, content_type: str) -> Any:
@@ -106,7 +111,7 @@ def _response(result: Any) -> Response:
     if hasattr(result, "status_code"):
         body = result.get_data() if hasattr(result, "get_data") else result.data
         return Response(result.status_code, _bytes(body), _mimetype(result.mimetype))
-    return Response(200, _bytes(result), "text/html; charset=utf-8")
+    return Response(200, _bytes(result), HTML)
 
 
 def _bytes(body: Any) -> bytes:
@@ -120,14 +125,6 @@ def _bytes(body: Any) -> bytes:
 def _mimetype(value: str) -> str:
     """Flask adds the character set to text types."""
     return f"{value}; charset=utf-8" if value.startswith("text/") and ";" not in value else value
-
-
-def _error(error: Exception, unsupported: int) -> Response:
-    trace = traceback.format_exc()
-    log(trace, "ERROR")
-    status = unsupported if type(error).__name__ == "UnsupportedFormatError" else getattr(error, "status_code", 500)
-    body = {"error": type(error).__name__, "error-message": str(error), "stack-trace": trace}
-    return Response(status if isinstance(status, int) else 500, json.dumps(body).encode(), JSON)
 
 
 def import_script(root: Path) -> ModuleType:
