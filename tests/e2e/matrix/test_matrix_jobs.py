@@ -4,16 +4,19 @@ Failures are tried where they come early in the flow, because a run costs the ti
 same for every state of the state machine (its Retry and its Catch) is walked for each of them in tests/unit.
 """
 
+import json
 from collections.abc import Callable
 
 import pytest
 
+from tests.e2e.conftest import App
 from tests.e2e.matrix.trips import Case, Outcome, Trip, fault, parameters, prove
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
 FAILED = "States.TaskFailed"
 REFUSED = "SageMaker.AmazonSageMakerException"
+WEEK = 7 * 24 * 3600
 PROCESSING = "/aws/sagemaker/ProcessingJobs"
 
 
@@ -23,6 +26,19 @@ def stop(kind: str, step: str) -> Callable[[Trip], None]:
 
 def refused(operation: str, step: str, **error: object) -> dict[str, object]:
     return fault(f"sagemaker:{operation}", "error", name=f"*-{step}-*", **error)
+
+
+def limit_runs(seconds: int) -> Callable[[App], None]:
+    """Give the stack's runs another time limit."""
+
+    def limit(app: App) -> None:
+        states, arn = app.client("stepfunctions"), app.outputs["StateMachineArn"]
+        definition = json.loads(states.describe_state_machine(stateMachineArn=arn)["definition"])
+        states.update_state_machine(
+            stateMachineArn=arn, definition=json.dumps({**definition, "TimeoutSeconds": seconds})
+        )
+
+    return limit
 
 
 CASES = [
@@ -56,6 +72,9 @@ CASES = [
          says=("in state 'Preprocess'", "time limit of 3600 seconds"), advises="max_runtime_seconds"),
     Case("Jobs", "it runs past its limit", "Train", (fault("job:train", "overrun"),), error=FAILED,
          says=("in state 'Train'", "time limit of 3600 seconds"), advises="max_runtime_seconds"),
+    Case("Jobs", "the run is past its limit", "Preprocess", (fault("job:preprocess", "hang"),), status="TIMED_OUT",
+         before=limit_runs(6), undo=limit_runs(WEEK),
+         says=("Run timed out", "in state 'Preprocess'"), advises="took long"),
     # Stopped by a person.
     Case("Jobs", "a person stops it", "Preprocess", (fault("job:preprocess", "hang"),), error=FAILED,
          person=stop("processing", "preprocess"),

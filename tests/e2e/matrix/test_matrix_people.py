@@ -1,12 +1,24 @@
-"""The matrix, line People: an execution is aborted, early and late."""
+"""The matrix, line People: an execution is aborted in each state that takes time."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.e2e.matrix.test_matrix_endpoint import SLOW_VERIFICATION, WRONG, break_creation, delete, update_by_hand
 from tests.e2e.matrix.trips import Case, Fault, Outcome, Trip, fault, parameters, prove
+from tools import asl
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+
+MACHINE = Path(__file__).resolve().parents[3] / "statemachines/train_model.asl.json"
+CHECK, UPDATE = "function:check_endpoint", "sagemaker:UpdateEndpoint"
+ELSEWHERE = {
+    "Quiet period": "has no length on these stacks; in test_matrix_events.py",
+    "Wait for turn": "needs a second run; in test_matrix_events.py",
+    "Predict with new champion": "needs a second run that is faster",
+}
 
 
 def abort_in(state: str) -> Callable[[Trip], None]:
@@ -17,38 +29,103 @@ def abort_in(state: str) -> Callable[[Trip], None]:
     return abort
 
 
+def abort_in_slow(state: str, after: str) -> Callable[[Trip], None]:
+    """Abort in a state that asks about the endpoint, as others do before it: it is slow only after this one."""
+
+    def abort(trip: Trip) -> None:
+        trip.until_in(after)
+        trip.app.faults.add(CHECK, "delay", seconds=1.5)
+        abort_in(state)(trip)
+
+    return abort
+
+
+def update_and_abort(trip: Trip) -> None:
+    update_by_hand(trip)
+    abort_in("Wait for endpoint")(trip)
+
+
 def names_are_as_they_were(outcome: Outcome) -> None:
     """An update that has been asked for goes on after the abort; the names are of what was verified last."""
     assert outcome.after["Parameters"] == outcome.before["Parameters"]
 
 
-def aborted(state: str, held: Fault, *, updated: bool = False) -> Case:
-    """The state takes long enough to be aborted in."""
+def run_is_as_it_was(outcome: Outcome) -> None:
+    """The names are written one by one, the run last: who reads it knows whether the others belong to it."""
+    assert outcome.after["Parameters"]["run"] == outcome.before["Parameters"]["run"]
+
+
+def new_model_serves(outcome: Outcome) -> None:
+    assert outcome.after["Parameters"]["run"] == outcome.run.run_id
+    assert outcome.after["Config"] == outcome.after["Parameters"]["endpoint-config"]
+
+
+def slow(operation: str, **more: Any) -> Fault:
+    """Long enough to be aborted in."""
+    return fault(operation, "delay", seconds=1.5, **more)
+
+
+def aborted(state: str, *held: Fault, advises: str = "nothing of the model in service changes", **more: Any) -> Case:
     return Case(
         "People",
         "the execution is aborted",
         state,
-        (held,),
+        held,
         status="ABORTED",
-        person=abort_in(state),
-        says=("Run aborted", f"in state '{state}'"),
-        advises="may serve" if updated else "nothing of the model in service changes",
-        serves=names_are_as_they_were if updated else None,
+        **{
+            "person": abort_in(state),
+            "says": ("Run aborted", f"in state '{state}'"),
+            "advises": advises,
+            **more,
+        },
     )
 
 
+def while_deploying(state: str, *held: Fault, **more: Any) -> Case:
+    return aborted(state, *held, **{"advises": "may serve", "serves": names_are_as_they_were, **more})
+
+
 CASES = [
-    aborted("Resolve configuration", fault("function:resolve_configuration", "delay", seconds=1.0)),
-    aborted("Snapshot data", fault("function:snapshot_data", "delay", seconds=1.0)),
+    aborted("Resolve configuration", slow("function:resolve_configuration")),
+    aborted("Snapshot data", slow("function:snapshot_data")),
     aborted("Preprocess", fault("job:preprocess", "hang")),
     aborted("Train", fault("job:train", "hang")),
+    aborted("Save model", slow("sagemaker:CreateModel")),
+    aborted("Predict with candidate", fault("job:predict", "hang")),
     aborted("Predict with champion", fault("job:champion", "hang")),
+    aborted("Query training results", slow("function:query_training_results")),
+    aborted("Reserve deployment", slow("function:reserve_deployment")),
+    aborted("Baseline data drift", fault("job:data-quality", "hang")),
     aborted("Baseline model quality", fault("job:model-quality", "hang")),
-    aborted("Check endpoint", fault("function:check_endpoint", "delay", seconds=1.0)),
-    aborted("Verify endpoint", fault("function:verify_endpoint", "delay", seconds=2.0), updated=True),
-]
+    aborted("List baselines", slow("task:s3:listObjectsV2")),
+    aborted("Create endpoint configuration", slow("sagemaker:CreateEndpointConfig")),
+    aborted("Check endpoint", slow(CHECK)),
+    aborted("Wait for endpoint", person=update_and_abort, serves=names_are_as_they_were),
+    aborted("Delete failed endpoint", slow("sagemaker:DeleteEndpoint"), before=break_creation,
+            serves=names_are_as_they_were),
+    while_deploying("Create endpoint", slow("sagemaker:CreateEndpoint"), before=delete),
+    while_deploying("Update endpoint", slow(UPDATE)),
+    while_deploying("Wait for deployment", fault("endpoint", "delay", seconds=2.0)),
+    while_deploying("Check deployment", person=abort_in_slow("Check deployment", after="Update endpoint")),
+    while_deploying("Verify endpoint", slow("function:verify_endpoint")),
+    while_deploying("Write parameter", slow("task:ssm:putParameter", skip=1), serves=run_is_as_it_was),
+    aborted("Clean up", slow("function:clean_up"), advises="Nothing is wrong with what serves",
+            serves=new_model_serves),
+    while_deploying("Check what serves", WRONG, SLOW_VERIFICATION,
+                    person=abort_in_slow("Check what serves", after="Verify endpoint")),
+    while_deploying("Restore previous model", WRONG, slow(UPDATE, skip=1)),
+    while_deploying("Wait for restoration", WRONG, fault("endpoint", "delay", seconds=2.0, skip=1)),
+    while_deploying("Check restoration", WRONG,
+                    person=abort_in_slow("Check restoration", after="Restore previous model")),
+]  # fmt: skip
 
 
 @parameters(CASES)
 def test_execution_that_a_person_aborts(case: Case, outcomes: dict[Case, Outcome]) -> None:
     prove(outcomes[case])
+
+
+def test_every_state_that_takes_time_is_aborted_once() -> None:
+    states = asl.states(asl.parse(MACHINE.read_text()))
+    take_time = {name for name, body in states if body["Type"] in ("Task", "Wait")}
+    assert {case.where for case in CASES} | set(ELSEWHERE) == take_time

@@ -43,7 +43,7 @@ class Case:
     overrides  started by hand with these instead of by a drop
     person     what somebody does meanwhile
     before     what is done to the stack first; it may break what serves
-    mends      whether a model is in service afterwards that was not there before, or another one
+    undo       what puts the stack right again
     """
 
     line: str
@@ -57,7 +57,7 @@ class Case:
     overrides: Mapping[str, Any] | None = None
     person: Callable[[Trip], None] | None = None
     before: Callable[[App], None] | None = None
-    mends: bool = False
+    undo: Callable[[App], None] | None = None
     serves: Callable[[Outcome], None] | None = None
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ def fault(operation: str, effect: str, **more: Any) -> Fault:
 
 def parameters(cases: Iterable[Case]) -> pytest.MarkDecorator:
     """A test runs once for each case."""
-    ends = {"FAILED": "Failed", "SUCCEEDED": "Succeeded", "ABORTED": "Aborted"}
+    ends = {"FAILED": "Failed", "SUCCEEDED": "Succeeded", "ABORTED": "Aborted", "TIMED_OUT": "Timed out"}
     return pytest.mark.parametrize(
         "case",
         [
@@ -229,11 +229,9 @@ class Stack:
 
     def take(self, case: Case) -> Outcome:
         """Do one case, and wait for its end."""
-        self.settle()
+        self._require_endpoint()
         if case.before:
             case.before(self.app)
-        else:
-            self._require_endpoint()
         before = self.snapshot()
         numbers = [self._inject(given) for given in case.faults]
         try:
@@ -244,6 +242,8 @@ class Stack:
             fired = self._fired(case, numbers)
         finally:
             self._clear_faults()
+            if case.undo:
+                case.undo(self.app)
         self.settle()
         return Outcome(case, self, run, before, self.snapshot(), fired)
 
@@ -256,7 +256,7 @@ class Stack:
         return status
 
     def _require_endpoint(self) -> None:
-        """Most cases begin with an endpoint that serves what the names say, whatever the case before has left."""
+        """Each case begins with an endpoint that serves what the names say, whatever the case before has left."""
         client, name = self.app.client("sagemaker"), self.app.endpoint
         config = self.app.parameters()["endpoint-config"]
         if (status := self.settle()) == "Failed":
