@@ -86,6 +86,18 @@ def test_a_file_outside_of_the_prefix_starts_nothing(app: App, first: End) -> No
         situation.wait_for(lambda: situation.executions(app) != before, "an execution", seconds=1.5)
 
 
+@matrix("People", "the execution is aborted (Quiet period)", ends="Aborted")
+def test_a_run_that_is_aborted_in_its_quiet_period_leaves_its_data_to_the_next(app: App, first: End) -> None:
+    serving, before = app.in_service(), situation.executions(app)
+    situation.put(app, "raw/aborted.csv", listings(100, 1, seed=9))
+    (arn,) = situation.started_since(app, before)
+    app.client("stepfunctions").stop_execution(executionArn=arn, cause="by a test")
+    end = situation.end(app, arn)
+    assert (end.run.status, states_of(app, arn)) == ("ABORTED", ["Quiet period"])
+    assert_told(end, "Run aborted", "in state 'Quiet period'", "nothing of the model in service changes")
+    assert app.in_service() == serving
+
+
 @matrix("Events", "an object that was uploaded in parts", ends="Succeeded")
 def test_an_upload_in_parts_is_one_drop(app: App, first: End) -> None:
     s3, where, before = app.client("s3"), {"Bucket": app.bucket, "Key": "raw/parts.csv"}, situation.executions(app)
@@ -96,7 +108,7 @@ def test_an_upload_in_parts_is_one_drop(app: App, first: End) -> None:
     (arn,) = situation.started_since(app, before)
     end = situation.end(app, arn)
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
-    assert situation.report(app, end.run)["rows"]["read"] == 804 + 1000
+    assert situation.report(app, end.run)["rows"]["read"] == 804 + 100 + 1000
 
 
 @dataclass(frozen=True)
@@ -133,8 +145,8 @@ def _working(app: App, arns: list[str]) -> str | None:
 @matrix("Events", "fifty files in one second", ends="Succeeded, once")
 def test_a_burst_of_files_is_one_training_with_all_rows_and_one_message(app: App, burst: Burst) -> None:
     assert (burst.worked.run.status, burst.worked.run.cause) == ("SUCCEEDED", None)
-    assert situation.report(app, burst.worked.run)["rows"]["read"] == 804 + 1000 + BURST * ROWS_OF_A_FILE
-    assert_told(burst.worked, "Model in service", f"{BURST + 2} files under 'raw/'")
+    assert situation.report(app, burst.worked.run)["rows"]["read"] == 804 + 100 + 1000 + BURST * ROWS_OF_A_FILE
+    assert_told(burst.worked, "Model in service", f"{BURST + 3} files under 'raw/'")
     assert len(burst.others) == BURST - 1
     for end in burst.others:
         assert end.run.status == "SUCCEEDED"
@@ -155,6 +167,8 @@ class Race:
     older: End
     newer: End
     serving: dict[str, Any]
+    aborted: End | None = None
+    """A third one that somebody ended while it waited for its turn."""
 
 
 @pytest.fixture(scope="module")
@@ -206,8 +220,19 @@ def together(app: App, overtaken: Race) -> Race:
         situation.put(app, "raw/meanwhile.csv", listings(4000, 12))
         (newer,) = situation.started_since(app, before)
         situation.wait_for(lambda: "Wait for turn" in states_of(app, newer), "the second deployment", 120)
-    ends = situation.ends(app, {"older": older, "newer": newer})
-    return Race(ends["older"], ends["newer"], app.in_service())
+        third = situation.start(app, GateThreshold=40000)
+        situation.wait_for(lambda: "Wait for turn" in states_of(app, third), "the third deployment", 120)
+        app.client("stepfunctions").stop_execution(executionArn=third, cause="by a test")
+    ends = situation.ends(app, {"older": older, "newer": newer, "third": third})
+    return Race(ends["older"], ends["newer"], app.in_service(), ends["third"])
+
+
+@matrix("People", "the execution is aborted (Wait for turn)", ends="Aborted")
+def test_a_run_that_is_aborted_while_it_waits_for_its_turn_holds_nobody_up(together: Race) -> None:
+    assert together.aborted
+    assert together.aborted.run.status == "ABORTED"
+    assert_told(together.aborted, "Run aborted", "in state 'Wait for turn'", "nothing of the model in service changes")
+    assert together.newer.run.status == "SUCCEEDED"
 
 
 @matrix("Events", "a drop while a run deploys", ends="Succeeded")
