@@ -7,9 +7,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from localcloud.engine import Settings, image_python, scopes
@@ -17,6 +15,7 @@ from localcloud.engine.events import put_entry
 from localcloud.engine.permissions import enforced
 from localcloud.engine.permissions.services import assume_role
 from localcloud.engine.permissions.tasks import refusal_to_stop
+from localcloud.engine.sdk_results import output_shape, sdk_output
 
 JsonObject = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
@@ -174,7 +173,7 @@ def _run_sdk_task(sagemaker: SageMaker, resource: str, arguments: JsonObject) ->
     except AwsError as error:
         name = _NAMED_ERRORS.get(error.code, "SageMakerException")
         raise _fail(f"SageMaker.{name}", _sdk_cause(error.message, "SageMaker", error.status)) from error
-    output: JsonObject = sdk_output(result, _output_shape("sagemaker", operation))
+    output: JsonObject = sdk_output(result, output_shape("sagemaker", operation))
     return output
 
 
@@ -201,30 +200,3 @@ def _run_runtime_task(client: Callable[[str], Any], resource: str, arguments: Js
 
 def _sdk_cause(message: str, service: str, status: int) -> str:
     return f"{message} (Service: {service}, Status Code: {status}, Request ID: {uuid.uuid4()})"
-
-
-@lru_cache(maxsize=64)
-def _output_shape(service: str, operation: str) -> Any:
-    import botocore.session
-
-    return botocore.session.get_session().get_service_model(service).operation_model(operation).output_shape
-
-
-def sdk_output(value: Any, shape: Any) -> Any:
-    """A response as SDK tasks return it: by the operation's output model, with timestamps as ISO strings in UTC."""
-    if shape is None or value is None:
-        return value
-    if shape.type_name == "timestamp":
-        moment = value if isinstance(value, datetime) else datetime.fromtimestamp(float(value), UTC)
-        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-    if shape.type_name == "structure" and isinstance(value, Mapping):
-        return {
-            name: sdk_output(item, shape.members[name]) if name in shape.members else item
-            for name, item in value.items()
-            if item is not None
-        }
-    if shape.type_name == "list" and isinstance(value, list | tuple):
-        return [sdk_output(item, shape.member) for item in value]
-    if shape.type_name == "map" and isinstance(value, Mapping):
-        return {name: sdk_output(item, shape.value) for name, item in value.items()}
-    return value

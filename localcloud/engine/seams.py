@@ -208,6 +208,7 @@ SEAMS = (
     Seam("services.stepfunctions", "_apply_state_assign", "(state_def, raw_input, ctx, result, error_output)"),
     Seam("services.stepfunctions", "_create_state_machine", "(data)"),
     Seam("services.stepfunctions", "_update_state_machine", "(data)"),
+    Seam("services.stepfunctions", "_dispatch_aws_sdk_rest_xml", "(service_info, service_name, action, input_data)"),
     Seam("services.stepfunctions", "_emit_execution_status_event", "(execution)"),
     Seam("services.stepfunctions", "_error_matches", "(error_equals, error)"),
     Seam("services.stepfunctions", "_execute_choice", "(state_def, raw_input, ctx)"),

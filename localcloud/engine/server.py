@@ -90,6 +90,7 @@ class _Server:
             persistence,
             resources,
             sagemaker,
+            sdk_results,
             templates,
         )
 
@@ -105,6 +106,7 @@ class _Server:
         keys.register()
         resources.register()
         callbacks.register()
+        sdk_results.register()
         mail.register(self._settings.state, self._settings.endpoint_url)
         sagemaker.register(self._sagemaker, self._client)
         permissions.register()  # last: it decides before anything else acts

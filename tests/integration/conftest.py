@@ -122,19 +122,19 @@ def make_function(cloud: Cloud, source: str, handler: str = "app.handler", **set
     return str(created["FunctionArn"])
 
 
-def make_machine(cloud: Cloud, definition: dict[str, Any]) -> str:
-    """Create a JSONata state machine; returns its ARN."""
+def make_machine(cloud: Cloud, definition: dict[str, Any], role: str = ROLE) -> str:
+    """Create a JSONata state machine that works under a role; returns its ARN."""
     document = json.dumps({"QueryLanguage": "JSONata", **definition})
     created = cloud.client("stepfunctions").create_state_machine(
-        name=unique("machine"), definition=document, roleArn=ROLE
+        name=unique("machine"), definition=document, roleArn=role
     )
     return str(created["stateMachineArn"])
 
 
-def start_machine(cloud: Cloud, definition: dict[str, Any], given: Any = None) -> str:
+def start_machine(cloud: Cloud, definition: dict[str, Any], given: Any = None, role: str = ROLE) -> str:
     """Start an execution of a new state machine; returns its ARN."""
     started = cloud.client("stepfunctions").start_execution(
-        stateMachineArn=make_machine(cloud, definition), input=json.dumps(given or {})
+        stateMachineArn=make_machine(cloud, definition, role), input=json.dumps(given or {})
     )
     return str(started["executionArn"])
 
@@ -150,9 +150,11 @@ def end_of(cloud: Cloud, execution_arn: str, seconds: float = 20.0) -> Execution
     return wait_for(ended, f"end of {execution_arn}", seconds)
 
 
-def run_machine(cloud: Cloud, definition: dict[str, Any], given: Any = None, seconds: float = 20.0) -> Execution:
+def run_machine(
+    cloud: Cloud, definition: dict[str, Any], given: Any = None, seconds: float = 20.0, role: str = ROLE
+) -> Execution:
     """Run a new state machine to its end and return the description of the execution."""
-    return end_of(cloud, start_machine(cloud, definition, given), seconds)
+    return end_of(cloud, start_machine(cloud, definition, given, role), seconds)
 
 
 def history(cloud: Cloud, execution_arn: str) -> list[dict[str, Any]]:

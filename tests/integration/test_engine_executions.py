@@ -12,6 +12,7 @@ from tests.integration.conftest import (
     history,
     make_function,
     make_machine,
+    policy,
     run_machine,
     start_machine,
     unique,
@@ -37,6 +38,17 @@ def invoke(function: str, **fields: Any) -> dict[str, Any]:
 
 def branch(state: dict[str, Any]) -> dict[str, Any]:
     return {"StartAt": "Only", "States": {"Only": state}}
+
+
+def listing(bucket: str, prefix: str) -> dict[str, Any]:
+    """A state machine that lists a bucket."""
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:s3:listObjectsV2",
+        "Arguments": {"Bucket": bucket, "Prefix": prefix},
+        "End": True,
+    }
+    return {"StartAt": "List", "States": {"List": task}}
 
 
 def test_an_exception_of_a_function_is_caught_by_its_class_name(cloud: Cloud) -> None:
@@ -232,3 +244,41 @@ def test_the_payload_limit_holds_for_what_a_state_computes(cloud: Cloud) -> None
     ended = run_machine(cloud, {"StartAt": "Both", "States": states})
     assert (ended["status"], ended["error"]) == ("FAILED", "States.DataLimitExceeded")
     assert "'Fill'" in ended["cause"]
+
+
+def test_a_listing_of_a_bucket_has_the_members_and_types_of_the_api(cloud: Cloud) -> None:
+    s3, bucket = cloud.client("s3"), unique("bucket")
+    s3.create_bucket(Bucket=bucket)
+    for key in ("a/one.json", "b/two.json", "b/thr\u00eae 3.json"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"{}")
+
+    one, two, none = (
+        json.loads(run_machine(cloud, listing(bucket, prefix))["output"]) for prefix in ("a/", "b/", "c/")
+    )
+
+    assert (one["KeyCount"], one["MaxKeys"], one["IsTruncated"], one["Prefix"]) == (1, 1000, False, "a/")
+    assert [(item["Key"], item["Size"]) for item in one["Contents"]] == [("a/one.json", 2)]
+    assert [item["Key"] for item in two["Contents"]] == ["b/thr\u00eae 3.json", "b/two.json"]
+    assert (none["KeyCount"], none.get("Contents", [])) == (0, [])
+
+
+def test_a_listing_that_the_role_may_not_make_fails_with_the_words_of_aws(cloud: Cloud) -> None:
+    iam, role, bucket = cloud.client("iam"), unique("role"), unique("bucket")
+    cloud.client("s3").create_bucket(Bucket=bucket)
+    trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
+    statement = {
+        "Effect": "Allow",
+        "Action": "s3:ListBucket",
+        "Resource": f"arn:aws:s3:::{bucket}",
+        "Condition": {"StringLike": {"s3:prefix": "runs/*/baselines/"}},
+    }
+    iam.put_role_policy(RoleName=role, PolicyName="lists", PolicyDocument=policy(statement))
+
+    allowed = run_machine(cloud, listing(bucket, "runs/1/baselines/"), role=arn)
+    refused = run_machine(cloud, listing(bucket, "runs/1/"), role=arn)
+
+    assert allowed["status"] == "SUCCEEDED"
+    assert (refused["status"], refused["error"]) == ("FAILED", "S3.S3Exception")
+    assert f'is not authorized to perform: s3:ListBucket on resource: "arn:aws:s3:::{bucket}"' in refused["cause"]
+    assert "(Service: S3, Status Code: 403, Request ID: " in refused["cause"]

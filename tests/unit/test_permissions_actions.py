@@ -72,6 +72,12 @@ def test_a_task_needs_its_api_action(resource: str, given: dict[str, Any], neede
     assert named(actions.task(resource, given, HERE)) == needed
 
 
+def test_a_listing_is_allowed_by_its_prefix() -> None:
+    given = {"Bucket": "b", "Prefix": "runs/r/", "MaxKeys": 10}
+    (needs,) = actions.task("arn:aws:states:::aws-sdk:s3:listObjectsV2", given, HERE)
+    assert needs == ("s3:ListBucket", "arn:aws:s3:::b", {"s3:prefix": "runs/r/", "s3:max-keys": "10"})
+
+
 def test_a_task_that_nobody_has_mapped_is_refused_by_name() -> None:
     with pytest.raises(NotMappedError, match="the task arn:aws:states:::aws-sdk:ec2:runInstances needs"):
         actions.task("arn:aws:states:::aws-sdk:ec2:runInstances", {}, HERE)

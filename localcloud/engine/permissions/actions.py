@@ -293,6 +293,13 @@ def _put_events(given: JsonObject, place: Place) -> list[Needs]:
     ]
 
 
+def _list_objects(given: JsonObject, place: Place) -> list[Needs]:
+    """Service Authorization Reference, Amazon S3: ListBucket, with the condition keys of a listing."""
+    keys = {"Prefix": "s3:prefix", "Delimiter": "s3:delimiter", "MaxKeys": "s3:max-keys"}
+    context = {key: str(given[name]) for name, key in keys.items() if name in given}
+    return [Needs("s3:ListBucket", f"arn:aws:s3:::{given.get('Bucket', '')}", context)]
+
+
 def _start_execution(given: JsonObject, place: Place) -> list[Needs]:
     return [Needs("states:StartExecution", str(given.get("StateMachineArn", "*")))]
 
@@ -314,6 +321,7 @@ _TASKS: dict[str, Callable[[JsonObject, Place], list[Needs]]] = {
     "aws-sdk:sqs:sendMessage": _send,
     "events:putEvents": _put_events,
     "aws-sdk:eventbridge:putEvents": _put_events,
+    "aws-sdk:s3:listObjectsV2": _list_objects,
     "states:startExecution": _start_execution,
     "aws-sdk:sfn:startExecution": _start_execution,
 }

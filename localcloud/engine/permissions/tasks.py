@@ -34,7 +34,9 @@ _SDK_ERRORS = {
     "sagemakerruntime": "SageMakerRuntime",
 }
 """SDK integration -> the prefix of its errors, where it is not the capitalised name."""
-_SDK_PREFIXES = {"sagemaker": "SageMaker", "lambda": "Lambda", "sns": "Sns", "sqs": "Sqs", "sfn": "Sfn"} | _SDK_ERRORS
+_SDK_PREFIXES = {
+    "sagemaker": "SageMaker", "lambda": "Lambda", "s3": "S3", "sns": "Sns", "sqs": "Sqs", "sfn": "Sfn"
+} | _SDK_ERRORS  # fmt: skip
 
 
 def register() -> None:
@@ -132,8 +134,10 @@ def _as_error(resource: str, text: str) -> tuple[str, str]:
     request_id = uuid.uuid4()
     service = actions.task_name(resource).split(":")[0] if resource.startswith("arn:aws:states") else "lambda"
     if service == "aws-sdk":
-        prefix = _SDK_PREFIXES.get(actions.task_name(resource).split(":")[1], "")
-        return f"{prefix}.{prefix}Exception", f"{text} (Service: {prefix}, Status Code: 400, Request ID: {request_id})"
+        name = actions.task_name(resource).split(":")[1]
+        prefix, status = _SDK_PREFIXES.get(name, ""), 403 if name == "s3" else 400
+        told = f"{text} (Service: {prefix}, Status Code: {status}, Request ID: {request_id})"
+        return f"{prefix}.{prefix}Exception", told
     name, title, status = _ERRORS[service]
     cause = f"{text} (Service: {title}; Status Code: {status}; Error Code: AccessDeniedException; "
     return name, f"{cause}Request ID: {request_id}; Proxy: null)"
