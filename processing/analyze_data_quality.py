@@ -13,7 +13,6 @@ String. A column that the definition does not name has the narrowest type that a
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import sys
@@ -26,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from perennial import job_script
 from perennial.statistics import NumericColumn, StatisticsError, StringColumn, constraints, statistics
 
 INFERRED_TYPES = {
@@ -41,31 +41,16 @@ BLOCK_BYTES = 1 << 20
 
 def main(argv: list[str] | None = None) -> int:
     """Run the job; return its exit code."""
-    arguments = parse_arguments(argv)
+    about = "Describe the rows a model was trained on."
+    arguments = job_script.paths(argv, about, "--baseline-data", "baseline")
     try:
         columns = describe(json.loads(arguments.config.read_text())["definition"], arguments.baseline_data)
         documents = {"statistics": statistics(columns), "constraints": constraints(columns)}
     except StatisticsError as error:
-        arguments.message.parent.mkdir(parents=True, exist_ok=True)
-        arguments.message.write_text(f"The baseline of the data cannot be computed: {error}", encoding="utf-8")
-        print(error, file=sys.stderr)
-        return 1
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, document in documents.items():
-        text = json.dumps(document, allow_nan=False, ensure_ascii=False)
-        (arguments.output / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        return job_script.refuse(f"The baseline of the data cannot be computed: {error}", arguments.message)
+    job_script.write_documents(documents, arguments.output)
     print(f"described {len(columns)} columns of {documents['statistics']['dataset']['item_count']} rows")
     return 0
-
-
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Return the paths; the defaults are where SageMaker mounts them."""
-    parser = argparse.ArgumentParser(description="Describe the rows a model was trained on.")
-    parser.add_argument("--config", type=Path, default="/opt/ml/processing/input/config/config.json")
-    parser.add_argument("--baseline-data", type=Path, default="/opt/ml/processing/input/baseline")
-    parser.add_argument("--output", type=Path, default="/opt/ml/processing/output")
-    parser.add_argument("--message", type=Path, default="/opt/ml/output/message")
-    return parser.parse_args(argv)
 
 
 def describe(definition: dict[str, Any], folder: Path) -> list[NumericColumn | StringColumn]:

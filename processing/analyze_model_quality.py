@@ -11,7 +11,6 @@ Fails      with exit code 1 and the reason in --message when the rows are not as
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
-from perennial import model_quality
+from perennial import job_script, model_quality
 from perennial.metrics import MetricError, MetricInputError
 
 COLUMNS = ("prediction", "label", "probability")
@@ -31,30 +30,15 @@ COLUMNS = ("prediction", "label", "probability")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the job; return its exit code."""
-    arguments = parse_arguments(argv)
+    about = "Measure the predictions on the test set."
+    arguments = job_script.paths(argv, about, "--predictions", "predictions")
     try:
         documents = measure(json.loads(arguments.config.read_text())["definition"], arguments.predictions)
     except MetricError as error:
-        arguments.message.parent.mkdir(parents=True, exist_ok=True)
-        arguments.message.write_text(f"The baseline of the model cannot be computed: {error}", encoding="utf-8")
-        print(error, file=sys.stderr)
-        return 1
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, document in documents.items():
-        text = json.dumps(document, allow_nan=False, indent=2)
-        (arguments.output / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        return job_script.refuse(f"The baseline of the model cannot be computed: {error}", arguments.message)
+    job_script.write_documents(documents, arguments.output, indent=2)
     print(f"measured {documents['statistics']['dataset']['item_count']} predictions")
     return 0
-
-
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Return the paths; the defaults are where SageMaker mounts them."""
-    parser = argparse.ArgumentParser(description="Measure the predictions on the test set.")
-    parser.add_argument("--config", type=Path, default="/opt/ml/processing/input/config/config.json")
-    parser.add_argument("--predictions", type=Path, default="/opt/ml/processing/input/predictions")
-    parser.add_argument("--output", type=Path, default="/opt/ml/processing/output")
-    parser.add_argument("--message", type=Path, default="/opt/ml/output/message")
-    return parser.parse_args(argv)
 
 
 def measure(definition: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:

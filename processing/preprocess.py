@@ -21,7 +21,6 @@ files, definition and code give the same bytes.
 
 from __future__ import annotations
 
-import argparse
 import errno
 import gzip
 import io
@@ -34,6 +33,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from perennial import job_script
 from perennial.contract import Contract, check
 from perennial.duplicates import DuplicateCounter
 from perennial.encoding import FORMAT_VERSION, Encoder, EncoderFit, load_hook
@@ -45,7 +45,6 @@ from perennial.tabular import find_files, read
 from perennial.values import DataError
 
 ROWS_PER_PART = 200_000
-MESSAGE_BYTES = 1024  # what DescribeProcessingJob shows of the message
 MAX_NAME = 120  # of a file in messages
 COPY = re.compile(r"(\d{5,})-")
 OUTPUTS = ("train", "validation", "test", "labels", "baseline", "preprocessor", "quarantine", "report")
@@ -56,7 +55,8 @@ SERVING_MODULES = ("__init__", "encoding", "json_values", "lines", "text_values"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job and return its exit code."""
-    arguments = _arguments(argv)
+    about = (__doc__ or "").split("\n", 1)[0]
+    arguments = job_script.paths(argv, about, "--data", "data")
     config = json.loads(arguments.config.read_text(encoding="utf-8"))
     try:
         run(config, arguments.data, arguments.output)
@@ -64,10 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         said = _said(error)
         if said is None:
             raise
-        print(f"error: {said}", file=sys.stderr)
-        arguments.message.parent.mkdir(parents=True, exist_ok=True)
-        arguments.message.write_bytes(said.encode()[:MESSAGE_BYTES].decode(errors="ignore").encode())
-        return 1
+        return job_script.refuse(said, arguments.message)
     return 0
 
 
@@ -80,16 +77,6 @@ def _said(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the data do not fit on the volume; take a larger one (instances.preprocess.volume_gb of model.yaml)"
     return None
-
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    root = Path("/opt/ml/processing")
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--config", type=Path, default=root / "input/config/config.json")
-    parser.add_argument("--data", type=Path, default=root / "input/data")
-    parser.add_argument("--output", type=Path, default=root / "output")
-    parser.add_argument("--message", type=Path, default=Path("/opt/ml/output/message"))
-    return parser.parse_args(argv)
 
 
 def run(config: Mapping[str, Any], data: Path, output: Path) -> None:

@@ -183,12 +183,3 @@ def test_data_that_cannot_be_described_ends_the_job_with_the_reason(
 def test_a_missing_configuration_is_a_bug_and_keeps_its_traceback(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         analyze_data_quality.main(["--config", str(tmp_path / "config.json")])
-
-
-def test_paths_default_to_where_sagemaker_mounts_them() -> None:
-    assert {key: str(path) for key, path in vars(analyze_data_quality.parse_arguments([])).items()} == {
-        "config": "/opt/ml/processing/input/config/config.json",
-        "baseline_data": "/opt/ml/processing/input/baseline",
-        "output": "/opt/ml/processing/output",
-        "message": "/opt/ml/output/message",
-    }

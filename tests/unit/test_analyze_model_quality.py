@@ -101,12 +101,3 @@ def test_predictions_that_cannot_be_measured_end_the_job_with_the_reason(
 def test_a_probability_in_place_of_a_class_is_refused(job: Job) -> None:
     outcome = job("prediction,label\n0.7,1\n", problem="binary_classification")
     assert "predictions are not all 0 or 1" in outcome["message"]
-
-
-def test_paths_default_to_where_sagemaker_mounts_them() -> None:
-    assert {key: str(path) for key, path in vars(analyze_model_quality.parse_arguments([])).items()} == {
-        "config": "/opt/ml/processing/input/config/config.json",
-        "predictions": "/opt/ml/processing/input/predictions",
-        "output": "/opt/ml/processing/output",
-        "message": "/opt/ml/output/message",
-    }

@@ -1,0 +1,46 @@
+"""What the job scripts share: where SageMaker mounts their files, and how they end.
+
+Source: SageMaker AI Developer Guide, "Build your own processing container"; API Reference, DescribeProcessingJob.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+MOUNTED = Path("/opt/ml/processing")
+MESSAGE = Path("/opt/ml/output/message")
+MESSAGE_BYTES = 1024  # what DescribeProcessingJob shows of the message
+
+
+def paths(argv: Sequence[str] | None, description: str, option: str, folder: str) -> argparse.Namespace:
+    """Return the paths of a script: config, its own input (`option`, mounted as `folder`), output and message.
+
+    The defaults are where SageMaker mounts them.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--config", type=Path, default=MOUNTED / "input/config/config.json")
+    parser.add_argument(option, type=Path, default=MOUNTED / "input" / folder)
+    parser.add_argument("--output", type=Path, default=MOUNTED / "output")
+    parser.add_argument("--message", type=Path, default=MESSAGE)
+    return parser.parse_args(argv)
+
+
+def refuse(said: str, message: Path) -> int:
+    """Leave the reason in the log and where DescribeProcessingJob takes it from; return the exit code."""
+    print(f"error: {said}", file=sys.stderr)
+    message.parent.mkdir(parents=True, exist_ok=True)
+    message.write_bytes(said.encode()[:MESSAGE_BYTES].decode(errors="ignore").encode())
+    return 1
+
+
+def write_documents(documents: Mapping[str, Any], folder: Path, *, indent: int | None = None) -> None:
+    """Write each document as `<its name>.json`. Raises ValueError: a number that JSON does not have."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, document in documents.items():
+        text = json.dumps(document, allow_nan=False, ensure_ascii=False, indent=indent)
+        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,64 @@
+"""What the job scripts share: their paths, their way to refuse, their documents."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from perennial import job_script
+from processing import analyze_data_quality, analyze_model_quality, preprocess
+
+OWN_INPUT = [
+    (preprocess, "data", "/opt/ml/processing/input/data"),
+    (analyze_data_quality, "baseline_data", "/opt/ml/processing/input/baseline"),
+    (analyze_model_quality, "predictions", "/opt/ml/processing/input/predictions"),
+]
+
+
+@pytest.mark.parametrize(("script", "name", "folder"), OWN_INPUT)
+def test_paths_default_to_where_sagemaker_mounts_them(
+    script: ModuleType, name: str, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class EnoughError(Exception):
+        """The paths are known; the job itself is not wanted."""
+
+    found: dict[str, str] = {}
+    paths = job_script.paths
+
+    def noted(*given: str) -> None:
+        found.update({key: str(path) for key, path in vars(paths(*given)).items()})  # type: ignore[arg-type]
+        raise EnoughError
+
+    monkeypatch.setattr(job_script, "paths", noted)
+    with pytest.raises(EnoughError):
+        script.main([])
+    assert found == {
+        "config": "/opt/ml/processing/input/config/config.json",
+        name: folder,
+        "output": "/opt/ml/processing/output",
+        "message": "/opt/ml/output/message",
+    }
+
+
+def test_a_refusal_is_in_the_log_and_its_first_kilobyte_in_the_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said, message = "x" + "ü" * 1000, tmp_path / "not" / "yet" / "message"
+    assert job_script.refuse(said, message) == 1
+    assert capsys.readouterr().err == f"error: {said}\n"
+    assert message.read_text(encoding="utf-8") == "x" + "ü" * 511  # whole characters only
+
+
+@pytest.mark.parametrize(("indent", "text"), [(None, '{"a": "ü"}\n'), (2, '{\n  "a": "ü"\n}\n')])
+def test_each_document_is_a_file_of_its_name(indent: int | None, text: str, tmp_path: Path) -> None:
+    job_script.write_documents({"one": {"a": "ü"}, "two": {}}, tmp_path / "output", indent=indent)
+    assert (tmp_path / "output" / "one.json").read_text(encoding="utf-8") == text
+    assert json.loads((tmp_path / "output" / "two.json").read_text(encoding="utf-8")) == {}
+
+
+def test_a_number_that_json_does_not_have_is_not_written_as_one(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        job_script.write_documents({"one": {"a": float("nan")}}, tmp_path)
