@@ -45,6 +45,9 @@ _ADVICE = {
     "MetricMissingError": "The training job did not report what was asked for. See its log, and eval_metric in "
     "model.yaml.",
     "PredictionsError": "The batch predictions do not fit the test rows. See the log of the predict job.",
+    "BaselinesMissing": "See the log of the job that is named above, in CloudWatch Logs, "
+    "/aws/sagemaker/ProcessingJobs: it ended without an error, and without these files. The model in service is as it "
+    "was; when the cause is mended, start a run.",
     "EndpointVerificationError": "The endpoint answered, but not as tested; what serves now is said above. Compare its "
     "log with the predict job's, then start a run. The names in Parameter Store are still those of the previous model.",
     "DeploymentFailed": "See the endpoint's log and events. If an update was rolled back, the previous model serves.",

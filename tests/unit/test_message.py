@@ -121,6 +121,7 @@ def test_only_metrics_in_the_targets_unit_have_a_unit(metric):
         ("Something.New", "Save model", "Open the execution"),
         ("Something.New", "Preprocess", "Open the execution"),
         ("SupersededByNewerData", None, "Nothing: the newer model serves"),
+        ("BaselinesMissing", "Create baselines", "without these files"),
         ("DeploymentBusy", "Reserve deployment", "Stop it if it is stuck"),
         ("EmptyFileError", "Resolve configuration", "Upload the file again"),
     ],

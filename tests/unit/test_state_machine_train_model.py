@@ -76,6 +76,9 @@ RESULT = {
     "Reason": "rmse 2,000 meets the threshold",
     "TrainingMetrics": {},
 }
+BASELINES = [
+    f"{kind}/{name}.json" for kind in ("data-quality", "model-quality") for name in ("statistics", "constraints")
+]
 EXPORTED = ["model", "endpoint", "endpoint-config", "data-quality-baseline", "model-quality-baseline", "run"]
 JOBS = {
     "Preprocess": "preprocess",
@@ -105,6 +108,16 @@ def job(call: Call, status: str = "Completed") -> dict[str, Any]:
 
 def stopped(call: Call) -> dict[str, Any]:
     return job(call, "Stopped")
+
+
+def listed(*names: str) -> Fake:
+    """A listing of these files of the baselines, as S3 answers: nothing found is no member Contents."""
+
+    def answer(call: Call) -> dict[str, Any]:
+        contents = [{"Key": f"{call.arguments['Prefix']}{name}", "Size": 1} for name in names]
+        return {"KeyCount": len(names), "IsTruncated": False, **({"Contents": contents} if contents else {})}
+
+    return answer
 
 
 def failing(error: str, why: str = "why", times: int = 1000) -> Callable[[Fake], Fake]:
@@ -146,6 +159,7 @@ def fakes(**work: Any) -> dict[str, Fake]:
         "Query training results": function(RESULT),
         "Reserve deployment": reserved,
         "Predict with new champion": job,
+        "List baselines": listed(*BASELINES),
         "Create endpoint configuration": lambda call: {"EndpointConfigArn": "arn"},
         "Check endpoint": function(seen("Update", CHAMPION)),
         "Create endpoint": lambda call: {"EndpointArn": "arn"},
@@ -423,6 +437,54 @@ def test_older_data_do_not_replace_newer_ones() -> None:
     assert (done.error, done.cause) == ("SupersededByNewerData", "because Superseded")
     assert not {call.state for call in done.calls} & {"Create endpoint configuration", "Update endpoint"}
     assert exported(done) == []
+
+
+# ---- The baselines
+
+
+def test_baselines_are_looked_for_where_the_jobs_write_and_where_the_exported_names_point() -> None:
+    done = walk()
+    (looked,) = done.called("List baselines")
+    folder = f"s3://{looked['Bucket']}/{looked['Prefix']}"
+    written = [
+        done.called(state)[0]["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
+        for state in ("Baseline data drift", "Baseline model quality")
+    ]
+    named = [item["Value"] for item in done.called("Write parameter") if item["Name"].endswith("-baseline")]
+    assert written == named == [f"{folder}data-quality", f"{folder}model-quality"]
+
+
+@pytest.mark.parametrize("missing", [[name] for name in BASELINES] + [BASELINES[:2], BASELINES[2:], BASELINES[1:3]])
+def test_a_baseline_that_is_not_there_ends_the_run_before_the_endpoint_and_names_file_and_job(
+    missing: list[str],
+) -> None:
+    done = walk({"List baselines": listed(*(name for name in BASELINES if name not in missing))})
+    assert done.error == "BaselinesMissing"
+    assert cause.failed_state(done.cause) == "Create baselines"
+    jobs = dict.fromkeys(naming.job_name(STACK, RUN, name.partition("/")[0]) for name in missing)
+    assert cause.explained(done.cause) == (
+        f"its jobs completed, but s3://cars/runs/{RUN}/baselines has no {', '.join(missing)}; "
+        f"see the log of {' and '.join(jobs)}"
+    )
+    assert not {call.state for call in done.calls} & {"Create endpoint configuration", "Update endpoint"}
+    assert exported(done) == []
+
+
+@pytest.mark.parametrize("empty", [listed(), lambda call: {"KeyCount": 0, "Contents": []}], ids=["absent", "empty"])
+def test_no_baseline_at_all_names_every_file_and_both_jobs(empty: Fake) -> None:
+    said = walk({"List baselines": empty}).cause or ""
+    assert all(name in said for name in BASELINES)
+    assert all(naming.job_name(STACK, RUN, step) in said for step in ("data-quality", "model-quality"))
+
+
+def test_the_job_that_is_named_is_the_one_that_completed_not_an_earlier_attempt() -> None:
+    tried_again = failing("SageMaker.AmazonSageMakerException", times=2)(job)
+    done = walk({"Baseline data drift": tried_again, "List baselines": listed(*BASELINES[2:])})
+    assert (done.cause or "").endswith(naming.job_name(STACK, RUN, "data-quality", 2))
+
+
+def test_other_files_beside_the_baselines_do_no_harm() -> None:
+    assert walk({"List baselines": listed("", *BASELINES, "data-quality/report.html")}).error is None
 
 
 # ---- The endpoint

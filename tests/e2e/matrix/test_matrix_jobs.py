@@ -95,6 +95,17 @@ CASES = [
     Case("Jobs", "its output is missing", "Predict with champion", (fault("job:champion", "lose-output"),),
          error="PredictionsError",
          says=("in state 'Query training results'", "predictions/champion"), advises="predict"),
+    Case("Jobs", "its output is missing", "Baseline data drift", (fault("job:data-quality", "lose-output"),),
+         error="BaselinesMissing",
+         says=("in state 'Create baselines'", "/baselines has no data-quality/statistics.json, "
+               "data-quality/constraints.json; see the log of", "-data-quality-0"), advises=PROCESSING),
+    Case("Jobs", "its output is missing", "Baseline model quality", (fault("job:model-quality", "lose-output"),),
+         error="BaselinesMissing",
+         says=("in state 'Create baselines'", "/baselines has no model-quality/statistics.json, "
+               "model-quality/constraints.json; see the log of", "-model-quality-0"), advises=PROCESSING),
+    Case("Jobs", "what they made cannot be listed", "List baselines",
+         (fault("task:s3:listObjectsV2", "error", error="S3.S3Exception", message="Service Unavailable"),),
+         error="S3.S3Exception", says=("in state 'List baselines'", "Service Unavailable"), advises="start a run"),
     # The metric is missing, or no number.
     Case("Jobs", "the metric is missing", "Train", (fault("job:train", "lose-metrics"),), error="MetricMissingError",
          says=("in state 'Query training results'", "-train-0"), advises="eval_metric"),
@@ -124,6 +135,8 @@ CASES = [
                 ("CreateProcessingJob", "data-quality"), ("CreateProcessingJob", "model-quality")]),
           *(fault(f"sagemaker:{operation}", "error", error="ThrottlingException", times=2)
             for operation in ("CreateModel", "CreateEndpointConfig", "UpdateEndpoint")),
+          fault("task:s3:listObjectsV2", "error", error="S3.S3Exception", message="Please reduce your request rate.",
+                times=2),
           fault("task:ssm:putParameter", "error", error="Ssm.TooManyUpdatesException", times=2)),
          status="SUCCEEDED", says=("Model in service",)),
     Case("Jobs", "out of quota for a while, then recovers", "every state",
