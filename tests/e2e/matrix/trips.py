@@ -111,8 +111,11 @@ class Trip:
         states = self.app.client("stepfunctions")
 
         def entered() -> bool:
+            described = self.described()  # before the history: what has ended enters nothing more
             events = states.get_execution_history(executionArn=self.arn, maxResults=1000)["events"]
-            return any(event.get("stateEnteredEventDetails", {}).get("name") == state for event in events)
+            found = any(event.get("stateEnteredEventDetails", {}).get("name") == state for event in events)
+            assert found or described["status"] == "RUNNING", f"the run ended before {state!r}: {described}"
+            return found
 
         self.until(entered, f"state {state!r}")
 
