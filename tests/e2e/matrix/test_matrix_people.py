@@ -1,11 +1,13 @@
 """The matrix, line People: an execution is aborted in each state that takes time."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import App
 from tests.e2e.matrix.test_matrix_endpoint import SLOW_VERIFICATION, WRONG, break_creation, delete, update_by_hand
 from tests.e2e.matrix.trips import Case, Fault, Outcome, Trip, fault, parameters, prove
 from tools import asl
@@ -13,6 +15,7 @@ from tools import asl
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
 MACHINE = Path(__file__).resolve().parents[3] / "statemachines/train_model.asl.json"
+SLOW_SECONDS = 1.5
 CHECK, UPDATE = "function:check_endpoint", "sagemaker:UpdateEndpoint"
 ELSEWHERE = {
     "Quiet period": "has no length on these stacks; in test_matrix_events.py",
@@ -34,7 +37,7 @@ def abort_in_slow(state: str, after: str) -> Callable[[Trip], None]:
 
     def abort(trip: Trip) -> None:
         trip.until_in(after)
-        trip.app.faults.add(CHECK, "delay", seconds=1.5)
+        trip.app.faults.add(CHECK, "delay", seconds=SLOW_SECONDS)
         abort_in(state)(trip)
 
     return abort
@@ -62,7 +65,12 @@ def new_model_serves(outcome: Outcome) -> None:
 
 def slow(operation: str, **more: Any) -> Fault:
     """Long enough to be aborted in."""
-    return fault(operation, "delay", seconds=1.5, **more)
+    return fault(operation, "delay", seconds=SLOW_SECONDS, **more)
+
+
+def let_the_call_through(app: App) -> None:
+    """A call that was under way when the execution was aborted is not taken back."""
+    time.sleep(SLOW_SECONDS)
 
 
 def aborted(state: str, *held: Fault, advises: str = "nothing of the model in service changes", **more: Any) -> Case:
@@ -103,9 +111,9 @@ CASES = [
     aborted("Check endpoint", slow(CHECK)),
     aborted("Wait for endpoint", person=update_and_abort, serves=names_are_as_they_were),
     aborted("Delete failed endpoint", slow("sagemaker:DeleteEndpoint"), before=break_creation,
-            serves=names_are_as_they_were),
-    while_deploying("Create endpoint", slow("sagemaker:CreateEndpoint"), before=delete),
-    while_deploying("Update endpoint", slow(UPDATE)),
+            undo=let_the_call_through, serves=names_are_as_they_were),
+    while_deploying("Create endpoint", slow("sagemaker:CreateEndpoint"), before=delete, undo=let_the_call_through),
+    while_deploying("Update endpoint", slow(UPDATE), undo=let_the_call_through),
     while_deploying("Wait for deployment", fault("endpoint", "delay", seconds=2.0)),
     while_deploying("Check deployment", person=abort_in_slow("Check deployment", after="Update endpoint")),
     while_deploying("Verify endpoint", slow("function:verify_endpoint")),
@@ -114,7 +122,7 @@ CASES = [
             serves=new_model_serves),
     while_deploying("Check what serves", WRONG, SLOW_VERIFICATION,
                     person=abort_in_slow("Check what serves", after="Verify endpoint")),
-    while_deploying("Restore previous model", WRONG, slow(UPDATE, skip=1)),
+    while_deploying("Restore previous model", WRONG, slow(UPDATE, skip=1), undo=let_the_call_through),
     while_deploying("Wait for restoration", WRONG, fault("endpoint", "delay", seconds=2.0, skip=1)),
     while_deploying("Check restoration", WRONG,
                     person=abort_in_slow("Check restoration", after="Restore previous model")),
