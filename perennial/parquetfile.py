@@ -50,7 +50,7 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column]) -> Iterator[B
             f"{name}: a part of the Parquet data does not fit into memory. Write it with smaller row groups, or take "
             "a larger instance for this step (instances.preprocess)"
         ) from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FileError(
             f"{name}: the Parquet data are damaged or cut off ({reason(error)}); upload it again"
         ) from error

@@ -271,6 +271,11 @@ def test_parquet_of_another_schema_is_named(file: Path, table: dict[str, Any], p
     assert problem in refusal(file, parquet(pa.table(table)))
 
 
+def test_parquet_with_a_column_name_that_is_no_text_is_named(file: Path) -> None:
+    content = parquet(pa.table({"price": [1.0], "make": ["a"], "XXXX": [1]}), store_schema=False)
+    assert "Parquet data are damaged or cut off ('utf-8' codec" in refusal(file, content.replace(b"XXXX", b"\xff" * 4))
+
+
 def test_damaged_parquet_is_named(file: Path) -> None:
     sound = parquet(pa.table({"price": [1.0] * 100, "make": ["a"] * 100, "doors": [1] * 100}))
     for content in (sound[:-20], sound[:8], sound[:4] + b"\xff" * 100 + sound[104:], b"PAR1"):
