@@ -37,7 +37,7 @@ def register(changed: Callable[[], None]) -> None:
     """
     replace("services.s3", "_fire_s3_event", _make_fire_s3_event)
     replace("services.eventbridge", "_dispatch_event", lambda original: _make_dispatch_event(original, changed))
-    replace("services.eventbridge", "_invoke_target", _make_invoke_target)
+    replace("services.eventbridge", "_invoke_target", lambda original: _make_invoke_target(original, changed))
     replace("services.eventbridge", "_dispatch_to_lambda", lambda _: _dispatch_to_lambda)
     replace("services.eventbridge", "_dispatch_to_sqs", _make_dispatch_to_sqs)
     replace("services.eventbridge", "_dispatch_to_sns", _make_dispatch_to_sns)
@@ -78,8 +78,9 @@ def _make_dispatch_event(original: Any, changed: Callable[[], None]) -> Any:
     return dispatch_event
 
 
-def _make_invoke_target(original: Any) -> Any:
+def _make_invoke_target(original: Any, changed: Callable[[], None]) -> Any:
     def invoke_target(target: JsonObject, event: JsonObject, rule: JsonObject, view: Any = None) -> None:
+        changed()  # a schedule comes here without a dispatch
         token = _failure.set(None)
         try:
             if enforced() and (refusal := delivery_refusal(target, rule)):

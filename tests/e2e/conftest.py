@@ -182,7 +182,7 @@ def built(cloud_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def deploy(built: Path, cloud_state: Path) -> Callable[..., App]:
     def _deploy(stack: str, **parameters: str) -> App:
         values = {"AlertEmails": "team@example.com", "QuietPeriodSeconds": "2", "PollSeconds": "1", **parameters}
-        given = [f"{name}={value}" for name, value in values.items()]
+        given = [f'{name}="{value}"' if " " in value else f"{name}={value}" for name, value in values.items()]
         sam(
             "deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local",
             "--template-file", str(built), "--stack-name", stack,

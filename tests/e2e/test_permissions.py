@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -19,12 +20,17 @@ from tools import demo_data
 pytestmark = pytest.mark.xdist_group("e2e-roles")
 
 STACK = "perennial-roles"
+SCHEDULE = f"{STACK}-retrain-schedule"
 HALF_A_MINUTE = 30
 
 
 @pytest.fixture(scope="module")
 def app(deploy: Callable[..., App]) -> App:
-    return deploy(STACK, ModelName="used-cars", ModelsToKeep="1", QuietPeriodSeconds="0")
+    """The stack with a schedule, whose clock stands still until a test lets it go on."""
+    given = {"ModelsToKeep": "1", "QuietPeriodSeconds": "0", "RetrainSchedule": "rate(1 minute)"}
+    deployed = deploy(STACK, ModelName="used-cars", **given)
+    deployed.client("events").disable_rule(Name=SCHEDULE)
+    return deployed
 
 
 @pytest.fixture(scope="module")
@@ -113,17 +119,64 @@ def test_run_without_a_statement_fails_with_the_words_of_aws_in_its_mail(
 
 
 @pytest.fixture(scope="module")
-def exercised(app: App, trouble: faults.Client, undelivered: dict[str, Any]) -> list[policy_replay.Request]:
-    """What the roles of the stack were allowed while everything that they are for happened once."""
+def caught(app: App, trouble: faults.Client, undelivered: dict[str, Any]) -> Run:
+    """The clock's run on the drop whose event was lost. It meets an endpoint whose creation has failed."""
     if endpoints := app.client("sagemaker").list_endpoints(NameContains=STACK)["Endpoints"]:
         app.client("sagemaker").delete_endpoint(EndpointName=endpoints[0]["EndpointName"])
     drop_many_files(app, "many/")
     with trouble.injected("endpoint", "creation-fails"):
         assert app.start(DataPrefix="many/").status == "FAILED"
-    recreates, updates = app.drop("raw/more.csv", demo_data.used_cars()), app.start()
-    assert [(run.status, run.cause) for run in (recreates, updates)] == [("SUCCEEDED", None)] * 2
+    return started_by_the_clock(app)
+
+
+@pytest.fixture(scope="module")
+def updated(app: App, caught: Run) -> Run:
+    """A drop's run; it updates the endpoint."""
+    return app.drop("raw/more.csv", demo_data.used_cars())
+
+
+@pytest.fixture(scope="module")
+def idle(app: App, updated: Run) -> Run:
+    """What the clock starts while the data are those of the run before; its next minute is not waited for."""
+    given = {"Trigger": {"Type": "Schedule", "Id": "the next minute"}}
+    machine = app.outputs["StateMachineArn"]
+    app.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(given))
+    return app.wait(given.__eq__)
+
+
+def started_by_the_clock(app: App) -> Run:
+    """Let the clock go on until it has started a run, and wait until that has ended."""
+    events, since = app.client("events"), datetime.now(UTC).isoformat(timespec="seconds")
+
+    def is_due(given: dict[str, Any]) -> bool:
+        trigger = given.get("Trigger", {})
+        return trigger.get("Type") == "Schedule" and trigger["Time"] >= since
+
+    events.enable_rule(Name=SCHEDULE)
+    try:
+        return app.wait(is_due)
+    finally:
+        events.disable_rule(Name=SCHEDULE)
+
+
+def test_schedule_trains_on_the_drop_whose_event_was_lost(app: App, caught: Run) -> None:
+    assert (caught.status, caught.cause) == ("SUCCEEDED", None)
+    record = app.record(caught)
+    assert record["trigger"]["Type"] == "Schedule"
+    assert [file["Key"] for file in record["data"]["files"]] == ["raw/cars.csv"]
+
+
+def test_schedule_leaves_alone_what_was_trained_on(app: App, updated: Run, idle: Run) -> None:
+    assert (updated.status, updated.cause) == ("SUCCEEDED", None)
+    assert (idle.status, idle.output["Decision"]) == ("SUCCEEDED", "AlreadyTrained")
+    assert app.mails(idle, expected=0) == []
+
+
+@pytest.fixture(scope="module")
+def exercised(app: App, trouble: faults.Client, updated: Run, idle: Run) -> list[policy_replay.Request]:
+    """What the roles of the stack were allowed while everything that they are for happened once."""
     for job in ("preprocess", "train", "predict"):
-        stop_during(app, trouble, job, updates)
+        stop_during(app, trouble, job, updated)
     notify_of_an_execution_that_is_gone(app)
     return policy_replay.requests(app)
 

@@ -53,6 +53,12 @@ def arn_of(name: str) -> dict[str, Any]:
     return {"Fn::GetAtt": [name, "Arn"]}
 
 
+def if_there_is(name: str, value: Any) -> Any:
+    """The value, left out when the resource's condition leaves the resource out."""
+    condition = RESOURCES[name].get("Condition")
+    return {"Fn::If": [condition, value, {"Ref": "AWS::NoValue"}]} if condition else value
+
+
 def rendered(value: Any, given: Mapping[str, str]) -> Any:
     """Evaluate Ref, Sub, Join, Select and If over parameters, as CloudFormation would."""
     if isinstance(value, list):
@@ -180,7 +186,8 @@ def test_every_target_is_tried_again_and_then_keeps_the_event(rule: str) -> None
 
 def test_the_queue_of_undelivered_events_takes_them_from_these_rules_only_and_is_encrypted() -> None:
     statement = properties("UndeliveredEventsPolicy")["PolicyDocument"]["Statement"][0]
-    assert statement["Condition"]["ArnEquals"]["aws:SourceArn"] == [arn_of(rule) for rule in RULES]
+    allowed_rules = statement["Condition"]["ArnEquals"]["aws:SourceArn"]
+    assert allowed_rules == [if_there_is(rule, arn_of(rule)) for rule in RULES]
     assert properties("UndeliveredEvents")["SqsManagedSseEnabled"] is True
     assert properties("UndeliveredEvents")["MessageRetentionPeriod"] == 14 * 86400
 
@@ -201,14 +208,47 @@ def test_an_end_that_could_not_be_told_is_kept_as_well() -> None:
 def test_a_drop_below_the_data_prefix_starts_a_run_with_the_input_of_every_trigger() -> None:
     rule = RULES["DataDropRule"]
     assert rule["EventPattern"]["detail"]["object"]["key"] == [{"prefix": {"Ref": "DataPrefix"}}]
-    (target,) = rule["Targets"]
+    dropped = {"key": 'raw/"a".csv', "size": 5}
+    given = input_of_a_run("DataDropRule", {**EVENT, "detail": {"bucket": {"name": "b"}, "object": dropped}})
+    trigger = configuration.execution_input(given).Trigger
+    assert (trigger.Type, trigger.Id, trigger.Time) == ("DataDrop", EVENT["id"], EVENT["time"])
+    assert (trigger.Bucket, trigger.Object) == ("b", dropped)
+
+
+EVENT = {"id": "1", "time": "2026-11-20T10:00:00Z", "detail": {}}
+
+
+def input_of_a_run(rule: str, event: dict[str, Any]) -> Any:
+    """What a rule hands to the state machine."""
+    (target,) = RULES[rule]["Targets"]
     assert target["Arn"] == arn_of("TrainModel")
-    paths, template = target["InputTransformer"]["InputPathsMap"], target["InputTransformer"]["InputTemplate"]
-    event = {"id": "1", "time": "2026-11-20T10:00:00Z", "bucket": "b", "object": {"key": 'raw/"a".csv', "size": 5}}
-    assert set(paths) == set(event)
-    for name, value in event.items():
-        template = template.replace(f"<{name}>", json.dumps(value))
-    assert configuration.execution_input(json.loads(template)).Trigger.Object == event["object"]
+    text = target["InputTransformer"]["InputTemplate"]
+    for name, path in target["InputTransformer"]["InputPathsMap"].items():
+        value: Any = event
+        for part in path.removeprefix("$.").split("."):
+            value = value[part]
+        assert f"<{name}>" in text
+        text = text.replace(f"<{name}>", json.dumps(value))
+    return json.loads(text)
+
+
+def test_the_clock_starts_a_run_with_the_input_of_every_trigger_and_only_if_it_is_asked_to() -> None:
+    assert RULES["RetrainScheduleRule"]["ScheduleExpression"] == {"Ref": "RetrainSchedule"}
+    trigger = configuration.execution_input(input_of_a_run("RetrainScheduleRule", EVENT)).Trigger
+    assert (trigger.Type, trigger.Id, trigger.Time) == ("Schedule", EVENT["id"], EVENT["time"])
+    for name in ("RetrainScheduleRule", "RetrainScheduleRole"):
+        assert RESOURCES[name]["Condition"] == "HasRetrainSchedule"
+    assert not condition("HasRetrainSchedule", parameter_values())
+    assert condition("HasRetrainSchedule", parameter_values(RetrainSchedule="rate(1 day)"))
+
+
+@pytest.mark.parametrize("name", ["DataDrop", "RetrainSchedule"])
+def test_a_rule_starts_runs_under_a_role_that_no_other_rule_can_use(name: str) -> None:
+    (target,) = RULES[f"{name}Rule"]["Targets"]
+    assert target["RoleArn"] == arn_of(f"{name}Role")
+    (trust,) = ROLES[f"{name}Role"]["AssumeRolePolicyDocument"]["Statement"]
+    source = trust["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"]
+    assert source.partition(":rule/")[2] == RULES[f"{name}Rule"]["Name"]["Fn::Sub"]
 
 
 def test_every_way_a_run_can_end_is_told() -> None:
@@ -348,7 +388,8 @@ def test_the_job_code_is_published_again_when_code_or_what_is_checked_with_it_ch
 
 
 def test_every_role_is_for_one_service() -> None:
-    wanted = {"DataDropRole": "events", "TrainModelRole": "states", **dict.fromkeys(JOB_ROLES, "sagemaker")}
+    rules = dict.fromkeys(("DataDropRole", "RetrainScheduleRole"), "events")
+    wanted = {**rules, "TrainModelRole": "states", **dict.fromkeys(JOB_ROLES, "sagemaker")}
     for name, role in ROLES.items():
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": f"{wanted.get(name, 'lambda')}.amazonaws.com"}
@@ -456,6 +497,16 @@ def allowed(name: str, value: Any) -> bool:
         ("ModelsToKeep", "0"),
         ("LogRetentionDays", "2"),
         ("CostCenter", ""),
+        ("RetrainSchedule", "daily"),
+        ("RetrainSchedule", "rate(1 days)"),
+        ("RetrainSchedule", "rate(5 minute)"),
+        ("RetrainSchedule", "rate(0 days)"),
+        ("RetrainSchedule", "rate(30 seconds)"),
+        ("RetrainSchedule", "cron(0 3 * * *)"),
+        ("RetrainSchedule", "cron(0 3 * * * *)"),
+        ("RetrainSchedule", "cron(0 3 ? * ? *)"),
+        ("RetrainSchedule", "0 3 * * *"),
+        ("RetrainSchedule", "rate(1 day) "),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_before_anything_is_deployed(name: str, value: str) -> None:
@@ -472,6 +523,12 @@ def test_a_value_that_cannot_work_is_refused_before_anything_is_deployed(name: s
         ("DataPrefix", "data/cars/2026/"),
         ("TrainInstanceType", "ml.g4dn.xlarge"),
         ("CostCenter", "R+D 42"),
+        ("RetrainSchedule", "rate(1 day)"),
+        ("RetrainSchedule", "rate(12 hours)"),
+        ("RetrainSchedule", "cron(0 3 ? * MON-FRI *)"),
+        ("RetrainSchedule", "cron(0/15 8-17 ? * 2#1 *)"),
+        ("RetrainSchedule", "cron(30 4 L JAN,JUL ? 2027-2030)"),
+        ("RetrainSchedule", "cron(0 3 * * ? *)"),
     ],
 )
 def test_a_value_that_works_is_allowed(name: str, value: str) -> None:
