@@ -424,7 +424,7 @@ def test_everything_that_takes_tags_has_those_of_the_costs(name: str) -> None:
 
 def test_no_account_or_region_is_written_down_outside_of_the_mapping() -> None:
     text = re.sub(r"(?s)\nMappings:.*?\n\n", "\n", TEXT)
-    text = re.sub(r"(?s)\nRules:.*?AssertDescription", "\n", text)
+    text = re.sub(r"(?s)\nRules:.*?\n\n", "\n", text)
     assert not re.findall(r"\b\d{12}\b", text)
     assert not re.findall(r"\b(?:us|eu|ap|sa|ca|me|af|il|cn)-[a-z]+-\d\b", text)
     assert "arn:aws:" not in text
@@ -454,6 +454,29 @@ def test_regions_of_the_rule_are_those_with_images() -> None:
 def test_images_come_from_the_accounts_that_aws_documents(region: str, frameworks: str, linear_learner: str) -> None:
     accounts = TEMPLATE["Mappings"]["ImageAccounts"][region]
     assert accounts == {"Frameworks": frameworks, "LinearLearner": linear_learner}
+
+
+def holds(assertion: Any, given: Mapping[str, list[str]]) -> bool:
+    """Evaluate a condition of the section Rules over lists, as CloudFormation would."""
+    ((name, argument),) = assertion.items()
+    if name == "Fn::Not":
+        return not holds(argument[0], given)
+    assert name == "Fn::EachMemberEquals", f"this test cannot evaluate {name}"
+    return all(member == argument[1] for member in given[argument[0]["Ref"]])
+
+
+@pytest.mark.parametrize("nothing", [[], [""]], ids=["an empty list", "a list of nothing"])
+@pytest.mark.parametrize("subnets", [True, False])
+@pytest.mark.parametrize("groups", [True, False])
+def test_subnets_and_security_groups_come_together(nothing: list[str], *, subnets: bool, groups: bool) -> None:
+    given = {
+        "VpcSubnetIds": ["subnet-1", "subnet-2"] if subnets else nothing,
+        "VpcSecurityGroupIds": ["sg-1"] if groups else nothing,
+    }
+    rules = [TEMPLATE["Rules"][name] for name in ("SubnetsHaveSecurityGroups", "SecurityGroupsHaveSubnets")]
+    applied = [rule["Assertions"] for rule in rules if holds(rule["RuleCondition"], given)]
+    accepted = all(holds(assertion["Assert"], given) for assertions in applied for assertion in assertions)
+    assert accepted == (subnets == groups)
 
 
 # ---- Parameters and outputs

@@ -179,6 +179,27 @@ def test_a_value_that_the_template_does_not_list_is_refused_at_once(app: App, fi
         update(app, Algorithm="catboost")
 
 
+HALF_A_NETWORK = {
+    "subnets without security groups": ({"VpcSubnetIds": "subnet-1,subnet-2"}, "give security groups, or no subnets"),
+    "security groups without subnets": ({"VpcSecurityGroupIds": "sg-1"}, "give subnets, or no security groups"),
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(name, marks=matrix("Configuration", f"{name}, at deploy", ends="no run, the stack stays"))
+        for name in HALF_A_NETWORK
+    ],
+)
+def test_parameters_that_need_each_other_are_refused_at_once_when_one_is_missing(
+    app: App, first: End, case: str
+) -> None:
+    parameters, says = HALF_A_NETWORK[case]
+    with pytest.raises(ClientError, match=f"Jobs and models in a VPC need both; {says}"):
+        update(app, **parameters)
+
+
 @pytest.fixture(scope="module")
 def wrong_model(app: App, first: End, built: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What `sam deploy` says of a layer whose model.yaml has mistakes."""
