@@ -109,9 +109,13 @@ class Configuration:
     def instances(self) -> dict[str, dict[str, Any]]:
         """The machines of each step with SageMaker's own field names."""
         given = self.definition.instances
-        steps = {step: getattr(given, step) for step in ("preprocess", "train", "predict", "baseline")}
-        endpoint = {"InstanceType": given.endpoint.type, "InitialInstanceCount": given.endpoint.count}
-        return {**{step.title(): _resources(instance) for step, instance in steps.items()}, "Endpoint": endpoint}
+        return {
+            "Preprocess": _resources(given.preprocess),
+            "Train": _resources(given.train),
+            "Predict": {"InstanceType": given.predict.type, "InstanceCount": given.predict.count},
+            "Baseline": _resources(given.baseline),
+            "Endpoint": {"InstanceType": given.endpoint.type, "InitialInstanceCount": given.endpoint.count},
+        }
 
     def as_json(self) -> dict[str, Any]:
         """The configuration as plain JSON."""

@@ -90,12 +90,22 @@ class Gate(Strict):
 
 
 class JobInstance(Strict):
-    """The machines of one job."""
+    """The machine of one job. `count` is 1: nothing divides what these jobs read among machines."""
 
     type: str = "ml.m5.large"
     count: int = Field(default=1, ge=1, le=100)
     volume_gb: int = Field(default=20, ge=1, le=16384)
     max_runtime_seconds: int = Field(default=3600, ge=60, le=432000)
+
+
+class PredictInstance(Strict):
+    """The machines of the transform jobs; they share out the parts of the test set.
+
+    Transform jobs have neither a volume nor a time limit (SageMaker API Reference, CreateTransformJob).
+    """
+
+    type: str = "ml.m5.large"
+    count: int = Field(default=1, ge=1, le=100)
 
 
 class EndpointInstance(Strict):
@@ -110,7 +120,7 @@ class Instances(Strict):
 
     preprocess: JobInstance = JobInstance()
     train: JobInstance = JobInstance()
-    predict: JobInstance = JobInstance()
+    predict: PredictInstance = PredictInstance()
     baseline: JobInstance = JobInstance()
     endpoint: EndpointInstance = EndpointInstance()
 
@@ -405,10 +415,11 @@ def _check_instances(instances: Instances) -> Found:
         given = getattr(instances, step).type
         if not INSTANCE_TYPE.fullmatch(given):
             yield f"instances.{step}.type", f"got {given!r}; expected a SageMaker instance type such as 'ml.m5.large'"
-    for step in ("preprocess", "baseline"):
+    for step in ("preprocess", "train", "baseline"):
         count = getattr(instances, step).count
         if count != 1:
-            yield f"instances.{step}.count", f"got {count}; this step runs on 1 machine (choose a larger type)"
+            text = f"got {count}; allowed: 1, this step runs on one machine (take a larger type)"
+            yield f"instances.{step}.count", text
 
 
 def _check_overridable(overridable: tuple[str, ...]) -> Found:

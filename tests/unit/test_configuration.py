@@ -103,6 +103,13 @@ def test_machines_are_overridden_field_by_field():
     assert resolved.instances()["Endpoint"] == {"InstanceType": "ml.m5.large", "InitialInstanceCount": 2}
 
 
+def test_transform_jobs_and_the_endpoint_may_have_several_machines():
+    given = {"Predict": {"InstanceCount": 3}, "Endpoint": {"InitialInstanceCount": 2}}
+    machines = resolve(run={"Instances": given}).instances()
+    assert machines["Predict"] == {"InstanceType": "ml.m5.large", "InstanceCount": 3}
+    assert machines["Endpoint"]["InitialInstanceCount"] == 2
+
+
 # Overrides that are refused
 
 
@@ -146,6 +153,11 @@ def test_a_part_may_be_overridable_alone(allowed, run):
         ({"run": {"Instances": {"Serve": {}}}}, "Instances.Serve: got 'Serve'; allowed: 'Preprocess', 'Train'"),
         ({"run": {"Instances": {"Train": {"InstanceType": "large"}}}}, "instances.train.type: got 'large'"),
         ({"run": {"Instances": {"Endpoint": {"VolumeSizeInGB": 5}}}}, "instances.endpoint.volume_gb: unknown key"),
+        ({"run": {"Instances": {"Train": {"InstanceCount": 2}}}}, "instances.train.count: got 2; allowed: 1"),
+        (
+            {"run": {"Instances": {"Predict": {"MaxRuntimeInSeconds": 600}}}},
+            "instances.predict.max_runtime_seconds: unknown key; allowed: type, count",
+        ),
         ({"run": {"DataPrefix": "runs/1/"}}, "data_prefix: got 'runs/1/'; runs/, code/, capture/ hold results"),
         ({"run": {"DataPrefix": "raw"}}, "data_prefix: got 'raw'; expected a folder of the bucket"),
         ({"stack": {"GateThreshold": "many"}}, "the stack's parameters, GateThreshold: got 'many'; expected a number"),

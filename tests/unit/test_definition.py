@@ -177,7 +177,27 @@ def test_a_definition_cannot_be_changed():
         (
             "gate:",
             "instances: {baseline: {count: 2}}\ngate:",
-            "instances.baseline.count: got 2; this step runs on 1 machine",
+            "instances.baseline.count: got 2; allowed: 1, this step runs on one machine",
+        ),
+        (
+            "gate:",
+            "instances: {preprocess: {count: 4}}\ngate:",
+            "instances.preprocess.count: got 4; allowed: 1, this step runs on one machine",
+        ),
+        (
+            "gate:",
+            "instances: {train: {count: 2}}\ngate:",
+            "instances.train.count: got 2; allowed: 1, this step runs on one machine (take a larger type)",
+        ),
+        (
+            "gate:",
+            "instances: {predict: {max_runtime_seconds: 600}}\ngate:",
+            "instances.predict.max_runtime_seconds: unknown key; allowed: type, count",
+        ),
+        (
+            "gate:",
+            "instances: {predict: {volume_gb: 50}}\ngate:",
+            "instances.predict.volume_gb: unknown key; allowed: type, count",
         ),
         ("gate:", "instances: {serve: {}}\ngate:", "instances.serve: unknown key; allowed: preprocess, train, predict"),
         (
