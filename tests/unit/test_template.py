@@ -299,6 +299,7 @@ def test_the_state_machine_may_do_what_its_states_do_and_no_more() -> None:
             needed.add(f"{call.service.service_name}:{named_otherwise.get(call.operation, call.operation)}")
         if call.pattern == ".sync":
             needed |= {f"sagemaker:{call.operation.replace('Create', verb)}" for verb in ("Describe", "Stop")}
+            needed.add("sagemaker:ListTags")
     assert {a for a in actions if a.split(":")[0] in ("sagemaker", "ssm", "lambda", "s3")} == needed
     assert len(actions) == len(set(actions))
 
