@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 
 from perennial import configuration, naming
@@ -441,6 +442,21 @@ def test_regions_of_the_rule_are_those_with_images() -> None:
     for accounts in images.values():
         assert set(accounts) == {"Frameworks", "LinearLearner"}
         assert all(re.fullmatch(r"\d{12}", account) for account in accounts.values())
+
+
+def test_regions_with_images_are_regions_of_the_partitions_that_publish_them() -> None:
+    partitions = botocore.session.get_session().get_component("data_loader").load_data("partitions")["partitions"]
+    of_region = {region: partition["id"] for partition in partitions for region in partition["regions"]}
+    images = TEMPLATE["Mappings"]["ImageAccounts"]
+    assert [region for region in images if region not in of_region] == []
+    published = {"aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-f"}
+    assert {of_region[region] for region in images} == published
+
+
+@pytest.mark.parametrize("owner", ["Frameworks", "LinearLearner"])
+def test_an_account_of_images_belongs_to_one_region(owner: str) -> None:
+    accounts = [accounts[owner] for accounts in TEMPLATE["Mappings"]["ImageAccounts"].values()]
+    assert sorted(accounts) == sorted(set(accounts))
 
 
 @pytest.mark.parametrize(
