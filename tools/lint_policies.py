@@ -51,16 +51,22 @@ ANY_OF_A_KIND = re.compile(r"arn:[^:]*:[^:]*:[^:]*:[^:]*:(?:[\w-]+[/:])?\*")
 # Findings of parliament that a rule here reports with more to say.
 REPORTED_HERE = {"RESOURCE_STAR"}
 # Kinds of resources that are one of two; parliament takes both for required.
-ALTERNATIVES = (":express:",)  # an execution of an express workflow
+ALTERNATIVES = (":express:", ":mapRun:")  # an execution of an express workflow; executions of a map run
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One IAM statement and where it stands. `explained`: a comment is next to its Resource."""
+    """One IAM statement and where it stands.
+
+    kinds      resources of the template and their types
+    texts      what stands for pseudo parameters, and the defaults of parameters
+    explained  a comment is next to its Resource
+    """
 
     where: str
     body: dict[str, Any]
     kinds: dict[str, str]
+    texts: dict[str, str]
     explained: bool
 
     @property
@@ -83,7 +89,7 @@ class Statement:
             return value
         name, argument = next(iter(value.items()))
         if name == "Ref":
-            return PSEUDO.get(argument) or self._arn(argument)
+            return self.texts.get(argument) or self._arn(argument)
         if name == "Fn::GetAtt":
             return self._arn(argument[0])
         if name == "Fn::Sub":
@@ -96,7 +102,7 @@ class Statement:
     def _part(self, name: str, given: dict[str, Any]) -> str:
         if name in given:
             return self._text(given[name])
-        return PSEUDO.get(name) or self._arn(name.partition(".")[0])
+        return self.texts.get(name) or self._arn(name.partition(".")[0])
 
     def _arn(self, logical_id: str) -> str:
         kind = self.kinds.get(logical_id, "")
@@ -115,12 +121,13 @@ def statements(text: str) -> Iterator[Statement]:
     root, lines = loader.get_single_node(), text.splitlines()
     template = cfn.parse(text)
     kinds = {name: body.get("Type", "") for name, body in template["Resources"].items() if isinstance(body, dict)}
+    parameters = {name: str(body.get("Default", "")) for name, body in template.get("Parameters", {}).items()}
     seen: set[int] = set()
     for resource, node in _mapping(_mapping_of(root)["Resources"]):
         for found in _statement_nodes(node, seen):
             body = loader.construct_object(found, deep=True)
             where = f"{resource}, line {found.start_mark.line + 1}" + (f" ({body['Sid']})" if "Sid" in body else "")
-            yield Statement(where, body, kinds, _explained(found, lines))
+            yield Statement(where, body, kinds, parameters | PSEUDO, _explained(found, lines))
 
 
 def _statement_nodes(node: yaml.Node, seen: set[int]) -> Iterator[yaml.MappingNode]:

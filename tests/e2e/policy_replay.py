@@ -83,7 +83,7 @@ def policies(app: App) -> list[Policy]:
     roles = {name: physical for kind, name, physical in found if kind == "AWS::IAM::Role"}
     return [
         *(policy for name, role in roles.items() for policy in _of_role(name, role)),
-        *(_managed(name, arn, roles) for kind, name, arn in found if kind == "AWS::IAM::ManagedPolicy"),
+        *(_managed(name, arn) for kind, name, arn in found if kind == "AWS::IAM::ManagedPolicy"),
         *(policy for kind, name, physical in found for policy in _of_resource(app, kind, name, physical)),
     ]
 
@@ -97,16 +97,12 @@ def _of_role(name: str, role: str) -> Iterator[Policy]:
         yield Policy(name, _document(inline), roles=(role,))
 
 
-def _managed(name: str, arn: str, roles: dict[str, str]) -> Policy:
+def _managed(name: str, arn: str) -> Policy:
     iam = boto3.client("iam")
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
     document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
-    attached = [
-        role
-        for role in roles.values()
-        if arn in [p["PolicyArn"] for p in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]]
-    ]
-    return Policy(name, _document(document), roles=tuple(attached))
+    attached = iam.list_entities_for_policy(PolicyArn=arn)["PolicyRoles"]
+    return Policy(name, _document(document), roles=tuple(role["RoleName"] for role in attached))
 
 
 def _of_resource(app: App, kind: str, name: str, physical: str) -> Iterator[Policy]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from localcloud import faults, mailbox
 from perennial.naming import run_id
@@ -21,7 +22,10 @@ pytestmark = pytest.mark.xdist_group("e2e-roles")
 
 STACK = "perennial-roles"
 SCHEDULE = f"{STACK}-retrain-schedule"
+SCIENTIST = f"{STACK}-scientist"
 HALF_A_MINUTE = 30
+Ask = Callable[[str], Any]
+"""A service's client, by its name."""
 
 
 @pytest.fixture(scope="module")
@@ -130,17 +134,33 @@ def caught(app: App, trouble: faults.Client, undelivered: dict[str, Any]) -> Run
 
 
 @pytest.fixture(scope="module")
-def updated(app: App, caught: Run) -> Run:
-    """A drop's run; it updates the endpoint."""
-    return app.drop("raw/more.csv", demo_data.used_cars())
+def scientist(app: App) -> Ask:
+    """Clients of a person whose role has the policy for data scientists and nothing else."""
+    iam, sts = app.client("iam"), app.client("sts")
+    account = f"arn:aws:iam::{sts.get_caller_identity()['Account']}:root"
+    trust = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = iam.create_role(RoleName=SCIENTIST, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    iam.attach_role_policy(RoleName=SCIENTIST, PolicyArn=app.outputs["DataScientistPolicyArn"])
+    keys = sts.assume_role(RoleArn=role, RoleSessionName="ada")["Credentials"]
+    session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    make: Ask = session.client
+    return make
 
 
 @pytest.fixture(scope="module")
-def idle(app: App, updated: Run) -> Run:
-    """What the clock starts while the data are those of the run before; its next minute is not waited for."""
+def updated(app: App, scientist: Ask, caught: Run) -> Run:
+    """The run of a data scientist's drop; it updates the endpoint."""
+    put = scientist("s3").put_object(Bucket=app.bucket, Key="raw/more.csv", Body=demo_data.used_cars())
+    return app.wait(lambda given: given.get("Trigger", {}).get("Object", {}).get("version-id") == put["VersionId"])
+
+
+@pytest.fixture(scope="module")
+def idle(app: App, scientist: Ask, updated: Run) -> Run:
+    """What the clock starts while the data are those of the run before; here a data scientist is the clock."""
     given = {"Trigger": {"Type": "Schedule", "Id": "the next minute"}}
     machine = app.outputs["StateMachineArn"]
-    app.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(given))
+    scientist("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(given))
     return app.wait(given.__eq__)
 
 
@@ -173,7 +193,115 @@ def test_schedule_leaves_alone_what_was_trained_on(app: App, updated: Run, idle:
 
 
 @pytest.fixture(scope="module")
-def exercised(app: App, trouble: faults.Client, updated: Run, idle: Run) -> list[policy_replay.Request]:
+def results(app: App, scientist: Ask, updated: Run) -> dict[str, bytes]:
+    """What a data scientist reads of a run: its files below the run's prefix, and the lines of its training job."""
+    app.record(updated)  # it is the last that is written
+    s3, logs = scientist("s3"), scientist("logs")
+    upload = s3.create_multipart_upload(Bucket=app.bucket, Key="raw/given-up.csv")
+    s3.abort_multipart_upload(Bucket=app.bucket, Key="raw/given-up.csv", UploadId=upload["UploadId"])
+    prefix = f"runs/{updated.run_id}/"
+    listed = s3.list_objects_v2(Bucket=app.bucket, Prefix=prefix)["Contents"]
+    keys = [item["Key"].removeprefix(prefix) for item in listed]
+    found = {key: s3.get_object(Bucket=app.bucket, Key=prefix + key)["Body"].read() for key in keys if is_result(key)}
+    group = {"logGroupName": "/aws/sagemaker/TrainingJobs"}
+    job = f"{STACK}-{updated.run_id}-train"
+    (stream,) = logs.describe_log_streams(**group, logStreamNamePrefix=job)["logStreams"]
+    lines = logs.get_log_events(**group, logStreamName=stream["logStreamName"])["events"]
+    return {**found, "log": "\n".join(line["message"] for line in lines).encode()}
+
+
+def is_result(key: str) -> bool:
+    """Whether a run's file, named below its prefix, is for data scientists."""
+    return "/" not in key or key.split("/")[0] in ("baselines", "evaluation", "predictions", "quarantine", "report")
+
+
+def test_data_scientist_reads_what_became_of_a_drop(updated: Run, results: dict[str, bytes]) -> None:
+    assert json.loads(results["report/report.json"])["rows"]["used"] > 1000
+    assert json.loads(results["evaluation/evaluation.json"])["gate"]["accepted"] is True
+    assert json.loads(results["run.json"])["run_id"] == updated.run_id
+    wanted = {"config.json", "manifest.json", "baselines/data-quality/statistics.json"}
+    assert {*wanted, "predictions/candidate/part-00000.jsonl.out"} <= set(results)
+    assert b"rmse" in results["log"]
+
+
+@pytest.fixture(scope="module")
+def seen(app: App, scientist: Ask, updated: Run, idle: Run) -> dict[str, str]:
+    """What a data scientist sees of the executions and of the names in Parameter Store."""
+    states, ssm, machine = scientist("stepfunctions"), scientist("ssm"), app.outputs["StateMachineArn"]
+    arns = [item["executionArn"] for item in states.list_executions(stateMachineArn=machine)["executions"]]
+    assert {updated.execution_arn, idle.execution_arn} <= set(arns)
+    assert states.describe_execution(executionArn=idle.execution_arn)["status"] == idle.status
+    history = states.get_execution_history(executionArn=updated.execution_arn)["events"]
+    entered = [event["stateEnteredEventDetails"]["name"] for event in history if "stateEnteredEventDetails" in event]
+    (model,) = ssm.get_parameters(Names=[f"/{STACK}/model"])["Parameters"]
+    assert ssm.get_parameter(Name=f"/{STACK}/run")["Parameter"]["Value"] in model["Value"]
+    return {"first state": entered[0], "model": model["Value"]}
+
+
+def test_data_scientist_follows_runs_and_sees_what_serves(updated: Run, seen: dict[str, str]) -> None:
+    assert seen["first state"] == "Quiet period"
+    assert seen["model"] == f"{STACK}-{updated.run_id}"
+
+
+FORBIDDEN: list[tuple[str, Callable[[Ask, App, Run], Any]]] = [
+    (
+        "sagemaker:UpdateEndpoint",
+        lambda ask, app, run: ask("sagemaker").update_endpoint(EndpointName=STACK, EndpointConfigName=f"{STACK}-x"),
+    ),
+    ("sagemaker:DeleteEndpoint", lambda ask, app, run: ask("sagemaker").delete_endpoint(EndpointName=STACK)),
+    (
+        "sagemaker:InvokeEndpoint",
+        lambda ask, app, run: ask("sagemaker-runtime").invoke_endpoint(EndpointName=STACK, Body=b"1"),
+    ),
+    (
+        "sagemaker:CreateModel",
+        lambda ask, app, run: ask("sagemaker").create_model(
+            ModelName=f"{STACK}-x", ExecutionRoleArn=role_arn(app, "ModelRole")
+        ),
+    ),
+    (
+        "ssm:PutParameter",
+        lambda ask, app, run: ask("ssm").put_parameter(Name=f"/{STACK}/model", Value="x", Overwrite=True),
+    ),
+    ("s3:PutObject", lambda ask, app, run: ask("s3").put_object(Bucket=app.bucket, Key="code/x.py")),
+    ("s3:PutObject", lambda ask, app, run: ask("s3").put_object(Bucket=app.bucket, Key=f"runs/{run.run_id}/run.json")),
+    ("s3:DeleteObject", lambda ask, app, run: ask("s3").delete_object(Bucket=app.bucket, Key="raw/cars.csv")),
+    (
+        "s3:GetObject",
+        lambda ask, app, run: ask("s3").get_object(
+            Bucket=app.bucket, Key=f"runs/{run.run_id}/preprocessor/model.tar.gz"
+        ),
+    ),
+    ("s3:GetObject", lambda ask, app, run: ask("s3").get_object(Bucket=app.bucket, Key="raw/cars.csv")),
+    (
+        "kms:GenerateDataKey",
+        lambda ask, app, run: ask("kms").generate_data_key(KeyId=f"alias/{STACK}", KeySpec="AES_256"),
+    ),
+    (
+        "states:StopExecution",
+        lambda ask, app, run: ask("stepfunctions").stop_execution(executionArn=run.execution_arn),
+    ),
+]
+
+
+@pytest.mark.parametrize(("action", "attempt"), FORBIDDEN)
+def test_data_scientist_cannot_change_what_serves_nor_read_models(
+    app: App, scientist: Ask, updated: Run, action: str, attempt: Callable[[Ask, App, Run], Any]
+) -> None:
+    before = app.in_service()
+    with pytest.raises(ClientError) as refused:
+        attempt(scientist, app, updated)
+    error = refused.value.response["Error"]
+    assert error["Code"] in ("AccessDenied", "AccessDeniedException")
+    assert f"assumed-role/{SCIENTIST}/ada is not authorized to perform: {action} on resource:" in error["Message"]
+    assert error["Message"].endswith(f"because no identity-based policy allows the {action} action")
+    assert app.in_service() == before
+
+
+@pytest.fixture(scope="module")
+def exercised(
+    app: App, trouble: faults.Client, updated: Run, idle: Run, results: dict[str, bytes], seen: dict[str, str]
+) -> list[policy_replay.Request]:
     """What the roles of the stack were allowed while everything that they are for happened once."""
     for job in ("preprocess", "train", "predict"):
         stop_during(app, trouble, job, updated)

@@ -10,6 +10,8 @@ from tools import lint_policies
 from tools.lint_policies import ROOT
 
 TEMPLATE = """
+Parameters:
+  Prefix: {Type: String, Default: raw/}
 Resources:
   Bucket:
     Type: AWS::S3::Bucket
@@ -31,6 +33,9 @@ Resources:
                 Effect: Allow
                 Action: [s3:GetObject, s3:PutObject]
                 Resource: !Sub ${Bucket.Arn}/runs/*
+              - Effect: Allow
+                Action: s3:GetObject
+                Resource: !Sub ${Bucket.Arn}/${Prefix}*
               - Effect: Allow
                 Action: dynamodb:GetItem
                 Resource: !GetAtt Table.Arn
@@ -80,7 +85,7 @@ def test_a_template_without_a_mistake_has_no_problem() -> None:
         ("s3:PutObject]", "s3:Put*]", "'s3:Put*' is a wildcard action"),
         ("Action: dynamodb:GetItem", "NotAction: dynamodb:GetItem", "NotAction allows whatever AWS adds next"),
         ("Resource: !GetAtt Table.Arn", "NotResource: !GetAtt Table.Arn", "NotResource allows whatever"),
-        ("!Sub ${Bucket.Arn}/runs/*", "'*'", "Role, line 19 (Data): Resource '*' is not the stack's own"),
+        ("!Sub ${Bucket.Arn}/runs/*", "'*'", "Role, line 21 (Data): Resource '*' is not the stack's own"),
         ("                # Lists take no resource.\n", "", "Resource '*' is not the stack's own"),
         ("model/${AWS::StackName}-*", "model/*", "model/*' is not the stack's own"),
         ("s3:GetObject,", "s3:GetObjekt,", "UNKNOWN_ACTION"),
@@ -120,7 +125,7 @@ def test_the_command_names_file_and_problem_and_fails(tmp_path: Path, capsys: py
     file = tmp_path / "template.yaml"
     file.write_text(TEMPLATE.replace("s3:PutObject]", "s3:Put*]"))
     assert lint_policies.main([str(file)]) == 1
-    assert f"{file}: Role, line 19 (Data): 's3:Put*' is a wildcard action" in capsys.readouterr().err
+    assert f"{file}: Role, line 21 (Data): 's3:Put*' is a wildcard action" in capsys.readouterr().err
 
 
 def test_the_command_passes_on_the_project() -> None:

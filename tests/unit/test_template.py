@@ -412,6 +412,36 @@ def test_jobs_may_make_network_interfaces_only_in_a_vpc(role: str) -> None:
     assert condition("HasVpc", parameter_values(VpcSubnetIds="subnet-1"))
 
 
+PEOPLE_MAY = {
+    *("s3:AbortMultipartUpload", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "kms:Decrypt", "kms:GenerateDataKey"),
+    *("states:DescribeExecution", "states:GetExecutionHistory", "states:ListExecutions", "states:StartExecution"),
+    *("ssm:GetParameter", "ssm:GetParameters", "logs:DescribeLogStreams", "logs:GetLogEvents"),
+}
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_data_scientists_may_write_below_the_data_prefix_only_and_read_results_only() -> None:
+    statements = {s["Sid"]: s for s in properties("DataScientistPolicy")["PolicyDocument"]["Statement"]}
+    assert {action for statement in statements.values() for action in listed(statement["Action"])} == PEOPLE_MAY
+    assert statements["DropData"]["Resource"] == {"Fn::Sub": "${Bucket.Arn}/${DataPrefix}*"}
+    results = statements["ReadResults"]["Resource"]
+    read = {resource["Fn::Sub"].removeprefix("${Bucket.Arn}/runs/*/") for resource in results}
+    folders = {"baselines/*", "evaluation/*", "predictions/*", "quarantine/*", "report/*"}
+    assert read == {"config.json", "manifest.json", "run.json", *folders}
+    through = statements["Key"]["Condition"]["StringEquals"]["kms:ViaService"]
+    assert through == {"Fn::Sub": "s3.${AWS::Region}.${AWS::URLSuffix}"}
+
+
+def test_the_policy_of_data_scientists_is_attached_to_nobody_and_its_arn_is_told() -> None:
+    assert set(properties("DataScientistPolicy")) == {"Description", "PolicyDocument"}
+    attached = [arn for role in ROLES.values() for arn in role.get("ManagedPolicyArns", [])]
+    assert {"Ref": "DataScientistPolicy"} not in attached
+    assert TEMPLATE["Outputs"]["DataScientistPolicyArn"]["Value"] == {"Ref": "DataScientistPolicy"}
+
+
 # ---- Names, tags, places
 
 
@@ -529,6 +559,7 @@ def allowed(name: str, value: Any) -> bool:
         ("DataPrefix", "raw"),
         ("DataPrefix", "/raw/"),
         ("DataPrefix", ""),
+        ("DataPrefix", "*/"),
         ("TrainInstanceType", "m5.large"),
         ("EndpointInstanceType", "ml.m5"),
         ("SklearnTag", "1.2-1-cpu-py3"),
