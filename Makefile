@@ -87,13 +87,9 @@ bench: install ## Time and memory, against the floor and pandas (ten million row
 	@.venvs/image/bin/python bench/bench_statistics.py
 
 .PHONY: test
-test: install ## Run every test but those of the failure matrix
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --ignore tests/e2e/matrix
+test: install ## Run every test
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 WORKERS ?= 2
-
-.PHONY: matrix
-matrix: install ## Do to deployed stacks what goes wrong: docs/failure-matrix.md, and every way through the state machine
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests/e2e
 
 .PHONY: fuzz
 fuzz: .venvs/fuzz/.installed ## Fuzz each kind of input, guided by coverage, FUZZ_SECONDS each; findings stay in .fuzz/
