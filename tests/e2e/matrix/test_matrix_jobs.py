@@ -1,8 +1,4 @@
-"""The matrix, line Jobs: every job state fails in some way of its own, and every way of failing meets some job state.
-
-Failures are tried where they come early in the flow, because a run costs the time of all states before; what is the
-same for every state of the state machine (its Retry and its Catch) is walked for each of them in tests/unit.
-"""
+"""The matrix, line Jobs: every job state meets every way of failing that its kind of job has."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +13,14 @@ pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 FAILED = "States.TaskFailed"
 REFUSED = "SageMaker.AmazonSageMakerException"
 WEEK = 7 * 24 * 3600
-PROCESSING = "/aws/sagemaker/ProcessingJobs"
+PROCESSING, TRAINING = "/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs"
+SCRIPTS = {
+    "Preprocess": ("preprocess", PROCESSING),
+    "Train": ("train", TRAINING),
+    "Baseline data drift": ("data-quality", PROCESSING),
+    "Baseline model quality": ("model-quality", PROCESSING),
+}
+TRANSFORMS = {"Predict with candidate": "predict", "Predict with champion": "champion"}
 
 
 def stop(kind: str, step: str) -> Callable[[Trip], None]:
@@ -43,47 +46,45 @@ def limit_runs(seconds: int) -> Callable[[App], None]:
 
 CASES = [
     # The script raises: a bug, which the log explains.
-    Case("Jobs", "the script raises", "Preprocess", (fault("job:preprocess", "raise"),), error=FAILED,
-         says=("in state 'Preprocess'", "exit code: 1", "-preprocess-0"), advises=PROCESSING),
-    Case("Jobs", "the script raises", "Baseline data drift", (fault("job:data-quality", "raise"),), error=FAILED,
-         says=("in state 'Baseline data drift'", "exit code: 1", "-data-quality-0"), advises=PROCESSING),
+    *(Case("Jobs", "the script raises", state, (fault(f"job:{step}", "raise"),), error=FAILED,
+           says=(f"in state '{state}'", "exit code: 1", f"-{step}-0"), advises=log)
+      for state, (step, log) in SCRIPTS.items()),
     # The script says what is wrong.
     Case("Jobs", "the script ends with a message", "Preprocess",
          (fault("job:preprocess", "exit", exit_code=1, message="cars.csv: no column 'price'"),), error=FAILED,
          says=("in state 'Preprocess'", "cars.csv: no column 'price'"), advises="drop them again"),
-    Case("Jobs", "the script ends with a message", "Train",
-         (fault("job:train", "exit", exit_code=3, message="ClientError: no finite label"),), error=FAILED,
-         says=("in state 'Train'", "no finite label", "exit code: 3"), advises="/aws/sagemaker/TrainingJobs"),
-    Case("Jobs", "the script ends with a message", "Baseline model quality",
-         (fault("job:model-quality", "exit", exit_code=1, message="predictions.csv: no rows"),), error=FAILED,
-         says=("in state 'Baseline model quality'", "predictions.csv: no rows"), advises=PROCESSING),
-    Case("Jobs", "the container fails", "Predict with champion",
-         (fault("job:champion", "exit", exit_code=1, message="no answer"),), error=FAILED,
-         says=("in state 'Predict with champion'", "-champion-0"), advises="/aws/sagemaker/TransformJobs"),
+    *(Case("Jobs", "the script ends with a message", state,
+           (fault(f"job:{step}", "exit", exit_code=3, message="ClientError: no finite label"),), error=FAILED,
+           says=(f"in state '{state}'", "no finite label", "exit code: 3"), advises=log)
+      for state, (step, log) in SCRIPTS.items() if state != "Preprocess"),
+    *(Case("Jobs", "the container fails", state,
+           (fault(f"job:{step}", "exit", exit_code=1, message="no answer"),), error=FAILED,
+           says=(f"in state '{state}'", f"-{step}-0"), advises="/aws/sagemaker/TransformJobs")
+      for state, step in TRANSFORMS.items()),
     # Killed, by the kernel for example.
-    Case("Jobs", "the script is killed", "Preprocess", (fault("job:preprocess", "kill"),), error=FAILED,
-         says=("in state 'Preprocess'", "exit code: 137"), advises="memory"),
-    Case("Jobs", "the script is killed", "Train", (fault("job:train", "kill"),), error=FAILED,
-         says=("in state 'Train'", "exit code: 137"), advises="memory"),
-    Case("Jobs", "the container is killed", "Predict with candidate", (fault("job:predict", "kill"),), error=FAILED,
-         says=("in state 'Predict with candidate'", "-predict-0"), advises="/aws/sagemaker/TransformJobs"),
-    # Past its limit.
-    Case("Jobs", "it runs past its limit", "Preprocess", (fault("job:preprocess", "overrun"),), error=FAILED,
-         says=("in state 'Preprocess'", "time limit of 3600 seconds"), advises="max_runtime_seconds"),
-    Case("Jobs", "it runs past its limit", "Train", (fault("job:train", "overrun"),), error=FAILED,
-         says=("in state 'Train'", "time limit of 3600 seconds"), advises="max_runtime_seconds"),
+    *(Case("Jobs", "the script is killed", state, (fault(f"job:{step}", "kill"),), error=FAILED,
+           says=(f"in state '{state}'", "exit code: 137"), advises="memory")
+      for state, (step, _) in SCRIPTS.items()),
+    *(Case("Jobs", "the container is killed", state, (fault(f"job:{step}", "kill"),), error=FAILED,
+           says=(f"in state '{state}'", f"-{step}-0"), advises="/aws/sagemaker/TransformJobs")
+      for state, step in TRANSFORMS.items()),
+    # Past its limit; transform jobs have none.
+    *(Case("Jobs", "it runs past its limit", state, (fault(f"job:{step}", "overrun"),), error=FAILED,
+           says=(f"in state '{state}'", "time limit of 3600 seconds"), advises="max_runtime_seconds")
+      for state, (step, _) in SCRIPTS.items()),
     Case("Jobs", "the run is past its limit", "Preprocess", (fault("job:preprocess", "hang"),), status="TIMED_OUT",
          before=limit_runs(6), undo=limit_runs(WEEK),
          says=("Run timed out", "in state 'Preprocess'"), advises="took long"),
     # Stopped by a person.
-    Case("Jobs", "a person stops it", "Preprocess", (fault("job:preprocess", "hang"),), error=FAILED,
-         person=stop("processing", "preprocess"),
-         says=("in state 'Preprocess'", "was stopped"), advises="start a run"),
-    Case("Jobs", "a person stops it", "Train", (fault("job:train", "hang"),), error=FAILED,
-         person=stop("training", "train"), says=("in state 'Train'", "was stopped"), advises="start a run"),
-    Case("Jobs", "a person stops it", "Predict with champion", (fault("job:champion", "hang"),), error=FAILED,
-         person=stop("transform", "champion"),
-         says=("in state 'Predict with champion'", "was stopped"), advises="start a run"),
+    *(Case("Jobs", "a person stops it", state, (fault(f"job:{step}", "hang"),), error=FAILED,
+           person=stop(kind, step), says=(f"in state '{state}'", "was stopped"), advises="start a run")
+      for state, kind, step in [
+          ("Preprocess", "processing", "preprocess"),
+          ("Train", "training", "train"),
+          ("Predict with candidate", "transform", "predict"),
+          ("Predict with champion", "transform", "champion"),
+          ("Baseline data drift", "processing", "data-quality"),
+          ("Baseline model quality", "processing", "model-quality")]),
     # What it made is not there.
     Case("Jobs", "its output is missing", "Preprocess", (fault("job:preprocess", "lose-output"),), error=REFUSED,
          says=("in state 'Train'", "/train/"), advises="start a run"),
