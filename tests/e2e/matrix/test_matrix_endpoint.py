@@ -51,11 +51,20 @@ def break_creation(app: App) -> None:
 def update_by_hand(trip: Trip) -> None:
     """Somebody updates the endpoint while the run is about to, and that takes some seconds."""
     trip.until_in("Create baselines")
-    app, name = trip.app, f"{trip.app.stack}-{BY_HAND}-{time.time_ns()}"
-    client = app.client("sagemaker")
+    trip.app.faults.add("endpoint", "delay", name=trip.app.endpoint, seconds=6.0)
+    ask_for_an_update(trip.app)
+
+
+def update_by_hand_while_verified(trip: Trip) -> None:
+    trip.until_in("Verify endpoint")
+    ask_for_an_update(trip.app)
+
+
+def ask_for_an_update(app: App) -> None:
+    """Update to a configuration of another name, with the model that Parameter Store names."""
+    client, name = app.client("sagemaker"), f"{app.stack}-{BY_HAND}-{time.time_ns()}"
     serving = client.describe_endpoint_config(EndpointConfigName=app.parameters()["endpoint-config"])
     client.create_endpoint_config(EndpointConfigName=name, ProductionVariants=serving["ProductionVariants"])
-    app.faults.add("endpoint", "delay", name=app.endpoint, seconds=6.0)
     client.update_endpoint(EndpointName=app.endpoint, EndpointConfigName=name)
 
 
@@ -72,6 +81,12 @@ def only_endpoint(status: str) -> Callable[[Outcome], None]:
         assert outcome.after["Parameters"] == outcome.before["Parameters"]
 
     return check
+
+
+def what_the_person_chose(outcome: Outcome) -> None:
+    """Nobody takes back what somebody else has deployed."""
+    assert BY_HAND in outcome.after["Config"]
+    assert outcome.after["Parameters"] == outcome.before["Parameters"]
 
 
 def throttle_the_way_back(trip: Trip) -> None:
@@ -133,6 +148,14 @@ CASES = [
     Case("Endpoint", "it answers wrongly, and whether it went back cannot be asked", "Check restoration",
          (WRONG,), error="EndpointVerificationError", person=break_check_after("Restore previous model"),
          serves=names_only, says=("in state 'Verify endpoint'", "goes back to"), advises="start a run"),
+    Case("Endpoint", "it answers wrongly, and the way back is rolled back", "Check restoration",
+         (WRONG, fault("endpoint", "update-rolls-back", skip=1)), error="EndpointVerificationError",
+         serves=new_model_without_names, says=("in state 'Verify endpoint'", "could not be set back to"),
+         advises="start a run"),
+    Case("Endpoint", "it is updated by somebody else", "Verify endpoint",
+         (fault("function:verify_endpoint", "delay", seconds=3.0),), error="EndpointVerificationError",
+         person=update_by_hand_while_verified, serves=what_the_person_chose,
+         says=("in state 'Verify endpoint'", "Nothing was exported", BY_HAND), advises="start a run"),
     Case("Endpoint", "a person deletes it between check and update", "Update endpoint",
          (fault("sagemaker:UpdateEndpoint", "delay", seconds=4.0, times=1),),
          error="SageMaker.AmazonSageMakerException", person=delete_before_update, serves=only_endpoint("gone"),

@@ -100,7 +100,7 @@ class Trip:
         while time.monotonic() < deadline:
             if found := what():
                 return found
-            time.sleep(0.05)
+            time.sleep(0.2)
         raise AssertionError(f"not within {LIMIT_SECONDS} s: {description} ({self.arn})")
 
     def described(self) -> dict[str, Any]:
@@ -208,7 +208,7 @@ class Stack:
                 described = states.describe_execution(executionArn=item["executionArn"])
                 if is_mine(json.loads(described["input"])):
                     return Trip(self.app, item["executionArn"])
-            time.sleep(0.05)
+            time.sleep(0.2)
         raise AssertionError(f"a drop into {self.app.bucket} has started no execution")
 
     def snapshot(self) -> dict[str, Any]:
