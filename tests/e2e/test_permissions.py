@@ -318,12 +318,15 @@ def drop_many_files(app: App, prefix: str) -> None:
 
 
 def stop_during(app: App, trouble: faults.Client, job: str, other: Run) -> None:
-    """Start a run, stop it while one of its jobs works, and before that let another run ask for its turn to deploy."""
+    """Start a run, stop it while one of its jobs works, and before that let others ask for its work and its turn."""
     given = json.dumps({"Trigger": {"Type": "Manual", "Id": job, "By": "test"}})
     states = app.client("stepfunctions")
     with trouble.injected(f"job:{job}", "hang") as fault:
         arn = states.start_execution(stateMachineArn=app.outputs["StateMachineArn"], input=given)["executionArn"]
         until(lambda: trouble.fired(fault), f"the job {job}")
+        same = {"Trigger": {"Type": "Schedule", "Id": job}}
+        states.start_execution(stateMachineArn=app.outputs["StateMachineArn"], input=json.dumps(same))
+        assert app.wait(same.__eq__).output["Decision"] == "Duplicate"
         for run, execution in (
             (run_id(arn, states.describe_execution(executionArn=arn)["startDate"]), arn),
             (other.run_id, other.execution_arn),

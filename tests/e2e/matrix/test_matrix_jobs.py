@@ -73,7 +73,7 @@ CASES = [
            says=(f"in state '{state}'", "time limit of 3600 seconds"), advises="max_runtime_seconds")
       for state, (step, _) in SCRIPTS.items()),
     Case("Jobs", "the run is past its limit", "Preprocess", (fault("job:preprocess", "hang"),), status="TIMED_OUT",
-         before=limit_runs(6), undo=limit_runs(WEEK),
+         error="States.Timeout", before=limit_runs(6), undo=limit_runs(WEEK),
          says=("Run timed out", "in state 'Preprocess'"), advises="took long"),
     # Stopped by a person.
     *(Case("Jobs", "a person stops it", state, (fault(f"job:{step}", "hang"),), error=FAILED,
