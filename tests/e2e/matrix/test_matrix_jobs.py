@@ -53,10 +53,13 @@ CASES = [
     Case("Jobs", "the script ends with a message", "Preprocess",
          (fault("job:preprocess", "exit", exit_code=1, message="cars.csv: no column 'price'"),), error=FAILED,
          says=("in state 'Preprocess'", "cars.csv: no column 'price'"), advises="drop them again"),
-    *(Case("Jobs", "the script ends with a message", state,
-           (fault(f"job:{step}", "exit", exit_code=3, message="ClientError: no finite label"),), error=FAILED,
-           says=(f"in state '{state}'", "no finite label", "exit code: 3"), advises=log)
-      for state, (step, log) in SCRIPTS.items() if state != "Preprocess"),
+    Case("Jobs", "the script ends with a message", "Train",
+         (fault("job:train", "exit", exit_code=3, message="ClientError: no finite label"),), error=FAILED,
+         says=("in state 'Train'", "no finite label", "exit code: 3"), advises=TRAINING),
+    *(Case("Jobs", "the script ends with a message", f"Baseline {what}",
+           (fault(f"job:{step}", "exit", exit_code=1, message="predictions.csv: no rows"),), error=FAILED,
+           says=(f"in state 'Baseline {what}'", "predictions.csv: no rows"), advises=PROCESSING)
+      for what, step in [("data drift", "data-quality"), ("model quality", "model-quality")]),
     *(Case("Jobs", "the container fails", state,
            (fault(f"job:{step}", "exit", exit_code=1, message="no answer"),), error=FAILED,
            says=(f"in state '{state}'", f"-{step}-0"), advises="/aws/sagemaker/TransformJobs")
