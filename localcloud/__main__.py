@@ -78,18 +78,18 @@ def _add_faults(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         nargs="?",
-        help="add: sagemaker:<Operation>, task:<service>:<action>, function:<name>, job:<part of the name>, endpoint; "
-        "clear: the number of a fault, or nothing for all",
+        help="add: sagemaker:<Operation>, task:<service>:<action>, function:<name>, event:<part of the target's name>, "
+        "job:<part of the name>, endpoint; clear: the number of a fault, or nothing for all",
     )
     effects = parser.add_mutually_exclusive_group()
-    effects.add_argument("--error", metavar="NAME", help="fail with this error: an API's, a function's or a task's")
+    effects.add_argument("--error", metavar="NAME", help="fail so: an API's, a function's, a task's, an event's")
     effects.add_argument("--exit-code", type=int, metavar="N", help="job: the program ends with this code")
     effects.add_argument("--answer", metavar="TEXT", help="job: each record of a transform is answered so")
     effects.add_argument("--delay", type=float, metavar="SECONDS", help="take so much longer, and then work")
     for flag in ("raise", "kill", "hang", "overrun", "lose-output", "lose-metrics"):
         effects.add_argument(f"--{flag}", dest="effect", action="store_const", const=flag, help=f"job: {_SAYS[flag]}")
-    for flag in ("timeout", "throttle"):
-        effects.add_argument(f"--{flag}", dest="effect", action="store_const", const=flag, help="function")
+    for flag, what in {"timeout": "function", "throttle": "function or event"}.items():
+        effects.add_argument(f"--{flag}", dest="effect", action="store_const", const=flag, help=what)
     for flag in ("creation-fails", "update-rolls-back", "answers-wrongly"):
         effects.add_argument(f"--{flag}", dest="effect", action="store_const", const=flag, help="endpoint")
     parser.add_argument("--message", default="", help="the error's text, or what the job says about itself")

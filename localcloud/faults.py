@@ -29,6 +29,7 @@ EFFECTS = {
     "sagemaker": ("error", "delay"),
     "task": ("error", "delay"),
     "function": ("error", "timeout", "throttle", "delay"),
+    "event": ("error", "throttle"),
     "job": ("raise", "exit", "kill", "hang", "overrun", "lose-output", "lose-metrics", "answer"),
     "endpoint": ("creation-fails", "update-rolls-back", "answers-wrongly", "delay"),
 }
@@ -42,6 +43,7 @@ TEXTS = {
     "allows it",
     "InternalFailure": "The request processing has failed because of an unknown error, exception or failure.",
     "ServiceUnavailable": "The request has failed due to a temporary failure of the server.",
+    "THROTTLING": "Rate exceeded",
 }
 STATUSES = {"InternalFailure": 500, "ServiceUnavailable": 503}
 
@@ -55,10 +57,11 @@ class Fault:
     """One fault.
 
     operation  `sagemaker:<Operation>` an API call, whoever makes it; `task:<service>:<action>` a task of a state
-               machine; `function:<name>`; `job:<part of its name>`; `endpoint`. `*` stands for any.
+               machine; `function:<name>`; `event:<part of its target's name>` a delivery by EventBridge;
+               `job:<part of its name>`; `endpoint`. `*` stands for any.
     effect     what happens; EFFECTS says which are possible for which operation
     name       glob over the full name: of the resource that is asked for, of the state machine (task), of the function,
-               of the job, of the endpoint
+               of the event's rule, of the job, of the endpoint
     times      how often it strikes; 0 is always
     skip       how many matching calls pass before it strikes
     after      functions only: the function does its work, and its answer is lost
@@ -95,15 +98,15 @@ class Fault:
         return STATUSES.get(self.error, 400)
 
     def matches(self, operation: str, name: str) -> bool:
-        """Whether this fault is meant; functions and jobs are known by a part of their names."""
+        """Whether this fault is meant; functions, jobs and targets of events are known by a part of their names."""
         if self.times != ALWAYS and self.fired >= self.times:
             return False
         if self.kind != operation.partition(":")[0] or not fnmatchcase(name, self.name):
             return False
-        wanted = self.operation.partition(":")[2] or "*"
-        if self.kind in ("job", "function"):
-            return wanted == "*" or _has_part(name, wanted)
-        return fnmatchcase(operation.partition(":")[2], wanted)
+        wanted, asked = self.operation.partition(":")[2] or "*", operation.partition(":")[2]
+        if self.kind in ("job", "function", "event"):
+            return wanted == "*" or _has_part(asked, wanted)
+        return fnmatchcase(asked, wanted)
 
     def as_json(self) -> dict[str, Any]:
         """What is set, and how often it fired."""

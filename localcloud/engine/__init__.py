@@ -82,6 +82,14 @@ def image_python() -> Path:
     return installed if installed.exists() else Path(sys.executable)
 
 
+def retry_scale() -> float:
+    """What the pauses before retries (of states and of events) are multiplied by: LOCALCLOUD_RETRY_SCALE, else 1.
+
+    With 0.01 a minute is 0.6 seconds, so that what AWS would wait out for hours can be tried here.
+    """
+    return float(os.environ.get("LOCALCLOUD_RETRY_SCALE", "1"))
+
+
 def process_environment(settings: Settings) -> dict[str, str]:
     """The server's own environment, which Lambda functions inherit.
 

@@ -1,33 +1,27 @@
 """EventBridge as on AWS, where MiniStack's delivery differs.
 
 * Events of a versioned bucket carry `detail.object.version-id` (contracts: S3 User Guide, "ev-events").
-* A target that cannot be reached because it does not exist puts the event into the target's dead-letter queue, with
-  AWS's message attributes (EventBridge User Guide, "rule-dlq"). A missing resource is not retried on AWS either; other
-  failures do not happen between services of one process.
-* A state machine that refuses its input puts the event there too.
-* A target that EventBridge has no permission for goes the same way (`permissions/services.py`).
+* An event that cannot be delivered is tried again, or goes to the target's dead-letter queue (`deliveries.py`). Here
+  it is said which cannot: the target does not exist, or a state machine refuses its input.
 * Lambda targets are invoked asynchronously with Lambda's own retries and failure destinations.
 * Alarms send 'CloudWatch Alarm State Change' (CloudWatch User Guide, "cloudwatch-and-eventbridge").
 """
 
 import json
 import logging
-import time
 import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from localcloud.engine.permissions import enforced
-from localcloud.engine.permissions.services import dead_letter_refusal, delivery_refusal
+from localcloud.engine.deliveries import Delivery, deliver, fail
 from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
 log = logging.getLogger("localcloud.events")
 
 _version_id: ContextVar[str | None] = ContextVar("version_id", default=None)
-_failure: ContextVar[tuple[str, str] | None] = ContextVar("failure", default=None)  # ERROR_CODE, ERROR_MESSAGE
 
 
 def register(changed: Callable[[], None]) -> None:
@@ -80,61 +74,10 @@ def _make_dispatch_event(original: Any, changed: Callable[[], None]) -> Any:
 
 def _make_invoke_target(original: Any, changed: Callable[[], None]) -> Any:
     def invoke_target(target: JsonObject, event: JsonObject, rule: JsonObject, view: Any = None) -> None:
-        changed()  # a schedule comes here without a dispatch
-        token = _failure.set(None)
-        try:
-            if enforced() and (refusal := delivery_refusal(target, rule)):
-                _dead_letter(target, event, rule, "NO_PERMISSIONS", refusal)
-                return
-            original(target, event, rule, view)
-            if failure := _failure.get():
-                _dead_letter(target, event, rule, *failure)
-        finally:
-            _failure.reset(token)
+        """Deliver an event; a schedule comes here without a dispatch."""
+        deliver(Delivery(target, event, rule, lambda: original(target, event, rule, view), changed))
 
     return invoke_target
-
-
-def _dead_letter(target: JsonObject, event: JsonObject, rule: JsonObject, code: str, message: str) -> None:
-    """Put the event as it was received into the target's dead-letter queue, if it has one."""
-    from ministack.services import eventbridge, sqs
-
-    queue_arn = (target.get("DeadLetterConfig") or {}).get("Arn")
-    log.warning("event for %s was not delivered: %s; dead-letter queue: %s", target.get("Arn"), message, queue_arn)
-    queue = sqs._queue_by_arn(queue_arn) if queue_arn else None
-    if queue is None or queue_arn is None:
-        return
-    if enforced() and (refusal := dead_letter_refusal(queue_arn, rule)):
-        log.warning("the event is lost, its dead-letter queue refuses it: %s", refusal)
-        return
-    attributes = {
-        "RULE_ARN": rule.get("Arn", ""),
-        "TARGET_ARN": target.get("Arn", ""),
-        "ERROR_CODE": code,
-        "ERROR_MESSAGE": message,
-        "RETRY_ATTEMPTS": "0",
-    }
-    body = json.dumps(eventbridge._pattern_event_view(event).event_with_detail())
-    _send(queue, body, {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()})
-
-
-def _send(queue: JsonObject, body: str, attributes: dict[str, dict[str, str]]) -> None:
-    from ministack.services import sqs
-
-    now = time.time()
-    message = {
-        "id": str(uuid.uuid4()),
-        "body": body,
-        "receipt_handle": None,
-        "sent_at": now,
-        "visible_at": now,
-        "receive_count": 0,
-        "attributes": {},
-        "message_attributes": attributes,
-        "sys": {"SenderId": "events.amazonaws.com", "SentTimestamp": str(int(now * 1000))},
-    }
-    sqs._ensure_msg_fields(message)
-    queue["messages"].append(message)
 
 
 def _dispatch_to_lambda(arn: str, payload: str) -> None:
@@ -142,7 +85,7 @@ def _dispatch_to_lambda(arn: str, payload: str) -> None:
 
     func, config, _ = lambda_svc._get_func_record_for_ref(arn)
     if not func or not config:
-        _failure.set(("NO_RESOURCE", f"Function not found: {arn}"))
+        fail("NO_RESOURCE", f"Function not found: {arn}")
         return
     try:
         event = json.loads(payload)
@@ -156,7 +99,7 @@ def _make_dispatch_to_sqs(original: Any) -> Any:
         from ministack.services import sqs
 
         if not sqs._queue_by_arn(str(spec)):
-            _failure.set(("NO_RESOURCE", f"The specified queue does not exist: {spec}"))
+            fail("NO_RESOURCE", f"The specified queue does not exist: {spec}")
             return
         original(spec, payload, sqs_parameters)
 
@@ -168,7 +111,7 @@ def _make_dispatch_to_sns(original: Any) -> Any:
         from ministack.services import sns
 
         if not sns._topic_by_arn_any_scope(arn):
-            _failure.set(("NO_RESOURCE", f"Topic does not exist: {arn}"))
+            fail("NO_RESOURCE", f"Topic does not exist: {arn}")
             return
         original(arn, payload)
 
@@ -179,11 +122,11 @@ def _dispatch_to_stepfunctions(arn: str, payload: str) -> None:
     from ministack.services import stepfunctions
 
     if stepfunctions._resolve_state_machine_arn(arn) is None:
-        _failure.set(("NO_RESOURCE", f"State Machine Does Not Exist: '{arn}'"))
+        fail("NO_RESOURCE", f"State Machine Does Not Exist: '{arn}'")
         return
     status, _, body = stepfunctions._start_execution({"stateMachineArn": arn, "input": payload})
     if status >= 400:
-        _failure.set(("ERROR_FROM_TARGET", json.loads(body)["message"]))
+        fail("ERROR_FROM_TARGET", json.loads(body)["message"])
 
 
 def _make_dispatch_alarm_actions(original: Any) -> Any:

@@ -19,7 +19,6 @@ import contextvars
 import copy
 import json
 import logging
-import os
 import threading
 import uuid
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from localcloud import faults
-from localcloud.engine import execution_logs, scopes
+from localcloud.engine import execution_logs, retry_scale, scopes
 from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
@@ -430,9 +429,8 @@ def _perform(
 
 
 def _scaled_sleep(seconds: float) -> None:
-    """The pause of a Wait state, or the one before a retry, which LOCALCLOUD_RETRY_SCALE shortens (0.01: a minute is
-    0.6 seconds), so that what AWS would wait out for hours can be tried here."""
-    scale = _sfn()._SFN_WAIT_SCALE if _in_wait_state.get() else float(os.environ.get("LOCALCLOUD_RETRY_SCALE", "1"))
+    """The pause of a Wait state, or the one before a retry, which LOCALCLOUD_RETRY_SCALE shortens."""
+    scale = _sfn()._SFN_WAIT_SCALE if _in_wait_state.get() else retry_scale()
     scopes.sleep(seconds * scale)
 
 

@@ -65,7 +65,9 @@ class Cloud:
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     settings = Settings(free_port(), tmp_path_factory.mktemp("cloud"))
-    process.start(settings)
+    with pytest.MonkeyPatch.context() as variables:
+        variables.setenv("LOCALCLOUD_RETRY_SCALE", "0.01")  # retries come after hundredths of the pauses that AWS makes
+        process.start(settings)
     yield with_role(Cloud(settings))
     process.stop(settings.state)
 

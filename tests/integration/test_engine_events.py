@@ -2,12 +2,13 @@
 
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
-from localcloud import mailbox
+from localcloud import faults, mailbox
 from tests.integration.conftest import (
     ROLE,
     Cloud,
@@ -130,6 +131,145 @@ def test_an_event_whose_target_is_gone_lands_in_the_dead_letter_queue(cloud: Clo
     assert (attributes["RULE_ARN"], attributes["TARGET_ARN"]) == (rule_arn, target)
     assert attributes["ERROR_CODE"] == "NO_RESOURCE"
     assert attributes["ERROR_MESSAGE"]
+
+
+@dataclass(frozen=True)
+class Throttled:
+    """A rule of its own, what makes its deliveries fail, and the event that they deliver."""
+
+    cloud: Cloud
+    name: str
+    faults: faults.Client
+
+    def targets(self, *queue_arns: str, **settings: Any) -> None:
+        """Let the rule deliver to queues, in this order."""
+        targets = [{"Id": f"queue-{number}", "Arn": arn, **settings} for number, arn in enumerate(queue_arns)]
+        self.cloud.client("events").put_targets(Rule=self.name, Targets=targets)
+
+    def send(self) -> None:
+        self.cloud.client("events").put_events(Entries=[{"Source": self.name, "DetailType": "Test", "Detail": "{}"}])
+
+    def received(self, url: str) -> list[dict[str, Any]]:
+        """The messages that a queue has now; they are gone then."""
+        sqs = self.cloud.client("sqs")
+        messages = sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"], MaxNumberOfMessages=10)
+        for message in messages.get("Messages", []):
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return list(messages.get("Messages", []))
+
+    def receive(self, url: str, count: int) -> None:
+        """Wait until a queue has had so many messages."""
+        seen: list[dict[str, Any]] = []
+
+        def enough() -> bool:
+            seen.extend(self.received(url))
+            return len(seen) >= count
+
+        wait_for(enough, f"{count} events")
+
+    def dead_letter(self, url: str) -> dict[str, str]:
+        """The attributes of the one letter that comes."""
+        (message,) = wait_for(lambda: self.received(url), "the letter")
+        assert json.loads(message["Body"])["source"] == self.name
+        return {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+
+
+@pytest.fixture
+def throttled(cloud: Cloud) -> Throttled:
+    name = unique("rule")
+    cloud.client("events").put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
+    return Throttled(cloud, name, faults.Client(cloud.endpoint_url, name=name))
+
+
+def test_an_event_whose_target_is_throttled_twice_is_delivered_once(cloud: Cloud, throttled: Throttled) -> None:
+    url, queue = make_queue(cloud)
+    throttled.targets(queue)
+
+    with throttled.faults.injected("event:*", "throttle", times=2) as number:
+        throttled.send()
+
+        (message,) = wait_for(lambda: throttled.received(url), "the event")
+        assert json.loads(message["Body"])["source"] == throttled.name
+        assert throttled.faults.fired(number) == 2
+        time.sleep(0.3)
+        assert throttled.received(url) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "condition", "tries"),
+    [
+        ({"MaximumRetryAttempts": 0}, "MaximumRetryAttempts", range(1, 2)),
+        ({"MaximumRetryAttempts": 2}, "MaximumRetryAttempts", range(3, 4)),
+        # Pauses of at most 1, 2, 4, 8, 16, 32 s and at least half of that, the last one as short as the age demands.
+        ({"MaximumEventAgeInSeconds": 60}, "MaximumEventAgeInSeconds", range(7, 9)),
+    ],
+)
+def test_an_event_that_is_throttled_for_too_long_lands_in_the_dead_letter_queue(
+    cloud: Cloud, throttled: Throttled, policy: dict[str, int], condition: str, tries: range
+) -> None:
+    (url, queue), (dead, letters) = make_queue(cloud), make_queue(cloud)
+    throttled.targets(queue, RetryPolicy=policy, DeadLetterConfig={"Arn": letters})
+
+    with throttled.faults.injected("event:*", "throttle", times=0) as number:
+        throttled.send()
+
+        attributes = throttled.dead_letter(dead)
+        fired = throttled.faults.fired(number)
+    assert fired in tries
+    assert attributes.pop("RULE_ARN").endswith(f":rule/{throttled.name}")
+    assert attributes == {
+        "TARGET_ARN": queue,
+        "ERROR_CODE": "THROTTLING",
+        "ERROR_MESSAGE": "Rate exceeded",
+        "RETRY_ATTEMPTS": str(fired - 1),
+        "EXHAUSTED_RETRY_CONDITION": condition,
+    }
+    assert throttled.received(url) == []
+
+
+def test_an_error_that_does_not_mend_itself_is_not_retried(cloud: Cloud, throttled: Throttled) -> None:
+    (_, queue), (dead, letters) = make_queue(cloud), make_queue(cloud)
+    throttled.targets(queue, DeadLetterConfig={"Arn": letters})
+
+    with throttled.faults.injected("event:*", "error", error="NO_RESOURCE", message="gone", times=0) as number:
+        throttled.send()
+
+        attributes = throttled.dead_letter(dead)
+        assert throttled.faults.fired(number) == 1
+    assert (attributes["ERROR_CODE"], attributes["ERROR_MESSAGE"]) == ("NO_RESOURCE", "gone")
+    assert attributes["RETRY_ATTEMPTS"] == "0"
+    assert "EXHAUSTED_RETRY_CONDITION" not in attributes
+
+
+def test_without_a_dead_letter_queue_the_event_is_lost_and_the_log_says_so(cloud: Cloud, throttled: Throttled) -> None:
+    url, queue = make_queue(cloud)
+    throttled.targets(queue, RetryPolicy={"MaximumRetryAttempts": 1})
+    log = cloud.state / "server.log"
+    last = f"event for {queue} was not delivered: Rate exceeded; dead-letter queue: None"
+
+    with throttled.faults.injected("event:*", "throttle", times=2):
+        throttled.send()
+
+        wait_for(lambda: last in log.read_text(), "the line in the log")
+    assert f"event for {queue} was not delivered: THROTTLING: Rate exceeded; retry 1 in " in log.read_text()
+    time.sleep(0.3)
+    assert throttled.received(url) == []
+
+
+def test_a_target_that_is_throttled_holds_up_neither_other_targets_nor_other_events(
+    cloud: Cloud, throttled: Throttled
+) -> None:
+    (slow, slow_arn), (fast, fast_arn) = make_queue(cloud), make_queue(cloud)
+    throttled.targets(slow_arn, fast_arn)
+
+    with throttled.faults.injected(f"event:{slow_arn.rpartition(':')[2]}", "throttle", times=0) as number:
+        for _ in range(3):
+            throttled.send()
+        throttled.receive(fast, 3)
+        assert throttled.faults.fired(number) >= 3
+        assert throttled.received(slow) == []
+
+    throttled.receive(slow, 3)
 
 
 def test_a_function_that_fails_on_an_event_is_tried_three_times(cloud: Cloud) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from localcloud import mailbox, process
 from localcloud.engine import Settings
+from localcloud.faults import Client
 from tests.integration.conftest import (
     ROLE,
     Cloud,
@@ -123,6 +124,32 @@ def test_everything_is_there_after_a_kill(own: Cloud) -> None:
     assert process.start(own.settings)
 
     check(own, known)
+
+
+@pytest.fixture
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first retry of an event comes after a minute or two."""
+    monkeypatch.setenv("LOCALCLOUD_RETRY_SCALE", "120")
+
+
+@pytest.mark.usefixtures("long_pauses")
+def test_an_end_does_not_wait_for_the_retry_of_an_event(own: Cloud) -> None:
+    events, queue = own.client("events"), f"arn:aws:sqs:{own.region}:000000000000:letters"
+    url = own.client("sqs").create_queue(
+        QueueName="letters", Attributes={"Policy": open_to("events.amazonaws.com", "sqs:SendMessage", queue)}
+    )["QueueUrl"]
+    events.put_rule(Name="late", EventPattern='{"source": ["late"]}')
+    events.put_targets(Rule="late", Targets=[{"Id": "queue", "Arn": queue}])
+    Client(own.endpoint_url).add("event:letters", "throttle")
+    events.put_events(Entries=[{"Source": "late", "DetailType": "Test", "Detail": "{}"}])
+    log = own.state / "server.log"
+    wait_for(lambda: "retry 1 in" in log.read_text(), "the pause")
+
+    assert process.stop(own.state)
+    assert process.start(own.settings)
+
+    assert "the shutdown was held up" not in log.read_text()
+    assert "Messages" not in own.client("sqs").receive_message(QueueUrl=url)
 
 
 def test_a_layer_is_stored_once_and_deleted_with_its_last_use(own: Cloud) -> None:

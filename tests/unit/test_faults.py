@@ -44,6 +44,9 @@ def test_a_fault_without_end_strikes_always() -> None:
         ("function:clean_up", "function:cars-CleanUpFunction-1A2B", "cars-CleanUpFunction-1A2B"),
         ("sagemaker:Create*", "sagemaker:CreateModel", "cars"),
         ("task:ssm:putParameter", "task:ssm:putParameter", "cars-train-model"),
+        ("event:train-model", "event:stateMachine:cars-train-model", "cars-data-drop"),
+        ("event:notify_run", "event:function:cars-NotifyRunFunction-1A2B", "cars-run-ended"),
+        ("event:*", "event:cars-queue", "cars-data-drop"),
         ("endpoint", "endpoint", "cars"),
     ],
 )
@@ -58,6 +61,12 @@ def test_a_fault_finds_what_it_means(operation: str, asked: str, name: str) -> N
         (Fault("job:train", "kill", name="other-*"), "job:cars-1-train-0", "cars-1-train-0"),
         (Fault("sagemaker:CreateModel", "error"), "sagemaker:CreateEndpoint", "cars"),
         (Fault("function:train", "error"), "job:cars-train-0", "cars-train-0"),
+        (Fault("event:train-model", "throttle"), "event:function:cars-notify-run", "cars-run-ended"),
+        (
+            Fault("event:train-model", "throttle", name="cars-train*"),
+            "event:stateMachine:cars-train-model",
+            "cars-drop",
+        ),
     ],
 )
 def test_a_fault_leaves_alone_what_it_does_not_mean(fault: Fault, asked: str, name: str) -> None:
@@ -78,6 +87,9 @@ def test_a_caller_is_struck_only_by_what_it_can_have() -> None:
         ({"operation": "endpoint"}, "effect is missing"),
         ({"operation": "s3:PutObject", "effect": "error"}, "no operation that can fail here"),
         ({"operation": "job", "effect": "kill"}, "does not say which"),
+        ({"operation": "event", "effect": "throttle"}, "does not say which"),
+        ({"operation": "event:*", "effect": "timeout"}, "possible are error, throttle"),
+        ({"operation": "event:*", "effect": "error"}, "needs error"),
         ({"operation": "job:train", "effect": "throttle"}, "possible are raise, exit"),
         ({"operation": "sagemaker:*", "effect": "error"}, "needs error"),
         ({"operation": "job:*", "effect": "exit"}, "needs exit_code"),
@@ -125,6 +137,8 @@ def test_a_request_that_is_no_fault_is_refused(body: bytes) -> None:
         (["job:train", "--kill", "--times", "always"], {"effect": "kill", "times": "always"}),
         (["endpoint", "--delay", "1.5"], {"effect": "delay", "seconds": 1.5}),
         (["function:clean_up", "--throttle", "--after"], {"effect": "throttle", "after": True}),
+        (["event:train-model", "--throttle", "--times", "2"], {"effect": "throttle", "times": 2}),
+        (["event:train-model", "--error", "NO_RESOURCE"], {"effect": "error", "error": "NO_RESOURCE"}),
     ],
 )
 def test_flags_of_the_command_say_the_same(flags: list[str], fault: dict[str, Any]) -> None:
