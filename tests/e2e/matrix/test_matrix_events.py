@@ -36,7 +36,10 @@ def app(deploy: Callable[..., App]) -> App:
 
 @pytest.fixture(scope="module")
 def first(app: App) -> End:
-    end = situation.dropped(app, "raw/cars.csv", demo_data.used_cars())
+    """The first drop, whose event reaches the state machine with the third try."""
+    with app.faults.injected("event:train-model", "throttle", times=2) as number:
+        end = situation.dropped(app, "raw/cars.csv", demo_data.used_cars())
+        assert app.faults.fired(number) == 2
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
     return end
 
@@ -57,6 +60,16 @@ def states_of(app: App, arn: str) -> list[str]:
 
 def assert_nothing_done(end: End, decision: str) -> None:
     assert (end.run.status, end.run.output.get("Decision"), end.mails) == ("SUCCEEDED", decision, ())
+
+
+@matrix("Events", "an event whose target is throttled, then not", ends="Succeeded")
+def test_an_event_that_is_throttled_twice_is_one_run_and_one_message(app: App, first: End) -> None:
+    assert situation.executions(app) == [first.run.execution_arn]
+    assert event_of(app, first)["Trigger"]["Object"]["key"] == "raw/cars.csv"
+    assert_told(first, "Model in service", first.run.run_id)
+    assert app.parameters()["run"] == first.run.run_id
+    kept = app.client("sqs").receive_message(QueueUrl=app.outputs["UndeliveredEventsUrl"])
+    assert "Messages" not in kept
 
 
 @matrix("Events", "the same event again, late", ends="Succeeded, without work")
