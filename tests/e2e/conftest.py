@@ -1,5 +1,7 @@
 """A local cloud for the whole session, stacks deployed by the real `sam deploy`, and a way to drop data and wait."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
@@ -18,6 +20,7 @@ from localcloud import faults, mailbox
 from localcloud.engine import environment
 from perennial.naming import run_id
 from tests.ports import free_port
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_LIMIT_SECONDS = 300
@@ -39,6 +42,21 @@ class Run:
     error: str | None
     cause: str | None
     output: dict[str, Any]
+
+    @classmethod
+    def ended(cls, execution_arn: str) -> Run | None:
+        """An execution's end, or None while it works."""
+        described = App.client("stepfunctions").describe_execution(executionArn=execution_arn)
+        if described["status"] == "RUNNING":
+            return None
+        return cls(
+            run_id=run_id(execution_arn, described["startDate"]),
+            execution_arn=execution_arn,
+            status=described["status"],
+            error=described.get("error"),
+            cause=described.get("cause"),
+            output=json.loads(described.get("output") or "{}"),
+        )
 
 
 @dataclass(frozen=True)
@@ -82,24 +100,8 @@ class App:
         return self.wait(lambda found: found.get("Trigger", {}).get("Id") == marker)
 
     def wait(self, is_mine: Callable[[dict[str, Any]], bool]) -> Run:
-        states = self.client("stepfunctions")
-        deadline = time.monotonic() + RUN_LIMIT_SECONDS
-        arn = None
-        while time.monotonic() < deadline:
-            arn = arn or self._find(is_mine)
-            if arn:
-                described = states.describe_execution(executionArn=arn)
-                if described["status"] != "RUNNING":
-                    return Run(
-                        run_id=run_id(arn, described["startDate"]),
-                        execution_arn=arn,
-                        status=described["status"],
-                        error=described.get("error"),
-                        cause=described.get("cause"),
-                        output=json.loads(described.get("output") or "{}"),
-                    )
-            time.sleep(0.1)
-        raise AssertionError(f"no execution ended within {RUN_LIMIT_SECONDS} s (execution: {arn})")
+        arn = wait_for(lambda: self._find(is_mine), "an execution", RUN_LIMIT_SECONDS)
+        return wait_for(lambda: Run.ended(arn), f"the end of {arn}", RUN_LIMIT_SECONDS)
 
     def _find(self, is_mine: Callable[[dict[str, Any]], bool]) -> str | None:
         states = self.client("stepfunctions")

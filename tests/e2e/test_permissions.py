@@ -1,7 +1,6 @@
 """Every role of the stack has what it needs and nothing more: real runs, and what each statement was good for."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from perennial.naming import run_id
 from perennial.record import FILES_IN_ITEM
 from tests.e2e import policy_replay
 from tests.e2e.conftest import App, Run
+from tests.waiting import wait_for
 from tools import demo_data
 
 pytestmark = pytest.mark.xdist_group("e2e-roles")
@@ -23,7 +23,6 @@ pytestmark = pytest.mark.xdist_group("e2e-roles")
 STACK = "perennial-roles"
 SCHEDULE = f"{STACK}-retrain-schedule"
 SCIENTIST = f"{STACK}-scientist"
-HALF_A_MINUTE = 30
 Ask = Callable[[str], Any]
 """A service's client, by its name."""
 
@@ -40,15 +39,6 @@ def app(deploy: Callable[..., App]) -> App:
 @pytest.fixture(scope="module")
 def trouble(app: App) -> faults.Client:
     return faults.Client(app.client("sts").meta.endpoint_url, f"{STACK}*")
-
-
-def until(what: Callable[[], Any], description: str) -> Any:
-    deadline = time.monotonic() + HALF_A_MINUTE
-    while time.monotonic() < deadline:
-        if found := what():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"not within {HALF_A_MINUTE} s: {description}")
 
 
 @contextmanager
@@ -75,7 +65,7 @@ def undelivered(app: App) -> dict[str, Any]:
     """What becomes of a drop while the rule's role may not start the state machine: the letter."""
     with without(app, "DataDropRole", "StartTraining"):
         app.client("s3").put_object(Bucket=app.bucket, Key="raw/cars.csv", Body=demo_data.used_cars())
-        return dict(until(lambda: letters(app), "a letter")[0])
+        return dict(wait_for(lambda: letters(app), "a letter")[0])
 
 
 def letters(app: App) -> list[dict[str, Any]]:
@@ -98,7 +88,7 @@ def test_alarm_of_the_undelivered_event_reaches_people(app: App, undelivered: di
     def mails() -> list[mailbox.Message]:
         return [message for message in mailbox.messages(app.state) if f"{STACK}-undelivered-events" in message.body]
 
-    assert until(mails, "the alarm's mail")
+    assert wait_for(mails, "the alarm's mail")
 
 
 REFUSED = [
@@ -323,7 +313,7 @@ def stop_during(app: App, trouble: faults.Client, job: str, other: Run) -> None:
     states = app.client("stepfunctions")
     with trouble.injected(f"job:{job}", "hang") as fault:
         arn = states.start_execution(stateMachineArn=app.outputs["StateMachineArn"], input=given)["executionArn"]
-        until(lambda: trouble.fired(fault), f"the job {job}")
+        wait_for(lambda: trouble.fired(fault), f"the job {job}")
         same = {"Trigger": {"Type": "Schedule", "Id": job}}
         states.start_execution(stateMachineArn=app.outputs["StateMachineArn"], input=json.dumps(same))
         assert app.wait(same.__eq__).output["Decision"] == "Duplicate"
@@ -334,7 +324,7 @@ def stop_during(app: App, trouble: faults.Client, job: str, other: Run) -> None:
             ask = {"RunId": run, "ExecutionArn": execution, "Champion": {"ModelName": "another", "RunId": run}}
             app.client("lambda").invoke(FunctionName=f"{STACK}-reserve-deployment", Payload=json.dumps(ask))
         states.stop_execution(executionArn=arn, cause="by hand")
-    until(lambda: states.describe_execution(executionArn=arn)["status"] == "ABORTED", "the end of the run")
+    wait_for(lambda: states.describe_execution(executionArn=arn)["status"] == "ABORTED", "the end of the run")
 
 
 def notify_of_an_execution_that_is_gone(app: App) -> None:
@@ -342,7 +332,7 @@ def notify_of_an_execution_that_is_gone(app: App) -> None:
     arn = f"{app.outputs['StateMachineArn'].replace(':stateMachine:', ':execution:')}:gone"
     event = {"detail": {"executionArn": arn, "status": "FAILED", "stopDate": 1}}
     app.client("lambda").invoke(FunctionName=f"{STACK}-notify-run", InvocationType="Event", Payload=json.dumps(event))
-    until(lambda: any("RetriesExhausted" in letter["Body"] for letter in letters(app)), "the function's letter")
+    wait_for(lambda: any("RetriesExhausted" in letter["Body"] for letter in letters(app)), "the function's letter")
 
 
 def test_every_request_is_answered_the_same_way_again(app: App, exercised: list[policy_replay.Request]) -> None:

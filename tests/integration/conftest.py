@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from botocore.config import Config
 from localcloud import process
 from localcloud.engine import Settings, environment, image_python
 from tests.ports import free_port
+from tests.waiting import wait_for
 
 ROLE = "arn:aws:iam::000000000000:role/test"
 Execution = dict[str, Any]
@@ -91,16 +91,6 @@ def policy(*statements: dict[str, Any]) -> str:
 def open_to(service: str, action: str, resource: str) -> str:
     """A resource's policy that lets a service do one thing."""
     return policy({"Effect": "Allow", "Principal": {"Service": service}, "Action": action, "Resource": resource})
-
-
-def wait_for(what: Callable[[], T | None], description: str, seconds: float = 15.0) -> T:
-    """The first true value of `what`; fails with the description when there is none in time."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := what():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {description}")
 
 
 def unique(stem: str) -> str:

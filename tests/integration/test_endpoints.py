@@ -14,7 +14,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
-from tests.integration.conftest import ROLE, Cloud, unique, wait_for, watch_events
+from tests.integration.conftest import ROLE, Cloud, unique, watch_events
+from tests.waiting import wait_for
 
 REGISTRY = "141502667606.dkr.ecr.eu-west-1.amazonaws.com"
 SKLEARN_IMAGE = f"{REGISTRY}/sagemaker-scikit-learn:1.9-0-cpu-py3"

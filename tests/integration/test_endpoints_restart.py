@@ -12,9 +12,10 @@ import pytest
 
 from localcloud import process
 from localcloud.engine import Settings
-from tests.integration.conftest import Cloud, wait_for, with_role
+from tests.integration.conftest import Cloud, with_role
 from tests.integration.test_endpoints import Lab
 from tests.ports import free_port
+from tests.waiting import wait_for
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import json
 import time
 from typing import Any
 
-from tests.integration.conftest import Cloud, end_of, start_machine, unique, wait_for
+from tests.integration.conftest import Cloud, end_of, start_machine, unique
+from tests.waiting import wait_for
 
 
 def waiting_task(url: str, **members: Any) -> dict[str, Any]:

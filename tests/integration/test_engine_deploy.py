@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from localcloud.engine import PROJECT
-from tests.integration.conftest import Cloud, end_of, wait_for
+from tests.integration.conftest import Cloud, end_of
+from tests.waiting import wait_for
 
 SAM = PROJECT / ".venvs" / "sam" / "bin" / "sam"
 STACK = "engine-deploy"

@@ -17,9 +17,9 @@ from tests.integration.conftest import (
     make_machine,
     open_to,
     unique,
-    wait_for,
     watch_events,
 )
+from tests.waiting import wait_for
 
 AWKWARD_KEYS = ["raw/a b+c.csv", 'raw/say "hi".csv', "raw/100%/ä ö/日本.csv", "raw/back\\slash.csv", "raw/it's&<x>.csv"]
 

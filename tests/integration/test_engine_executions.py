@@ -16,9 +16,9 @@ from tests.integration.conftest import (
     run_machine,
     start_machine,
     unique,
-    wait_for,
     watch_events,
 )
+from tests.waiting import wait_for
 
 RAISE = """
 class QuotaError(Exception): pass

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from localcloud.engine import functions
-from tests.integration.conftest import Cloud, make_function, unique, wait_for
+from tests.integration.conftest import Cloud, make_function, unique
+from tests.waiting import wait_for
 
 
 def invoke(cloud: Cloud, function: str, event: Any = None) -> tuple[str | None, Any]:

@@ -20,10 +20,10 @@ from tests.integration.conftest import (
     make_function,
     open_to,
     start_machine,
-    wait_for,
     with_role,
 )
 from tests.ports import free_port
+from tests.waiting import wait_for
 
 TABLE = {
     "TableName": "runs",
@@ -93,7 +93,7 @@ def check(cloud: Cloud, known: dict[str, Any]) -> None:
     assert json.loads(answer["Payload"].read()) == {"size": 200_000, "bytes": 200_000}
 
 
-def wait_for_save(cloud: Cloud, service: str, newest: str) -> None:
+def until_saved(cloud: Cloud, service: str, newest: str) -> None:
     """Until the file of the service that changed last has its newest resource; then the others are written too."""
     path = cloud.state / "engine" / f"{service}.json"
     wait_for(lambda: path.exists() and newest in path.read_text(), f"{newest} in {path.name}")
@@ -118,7 +118,7 @@ def test_everything_is_there_after_an_orderly_end(own: Cloud) -> None:
 
 def test_everything_is_there_after_a_kill(own: Cloud) -> None:
     known = fill(own)
-    wait_for_save(own, "lambda", known["function"])
+    until_saved(own, "lambda", known["function"])
 
     kill(own)
     assert process.start(own.settings)
@@ -183,7 +183,7 @@ def test_an_execution_that_was_interrupted_has_failed_and_says_so_once(own: Clou
     slow = make_function(own, "import time\ndef handler(event, context):\n    time.sleep(19)\n")
     call = {"Type": "Task", "Resource": slow, "Catch": catch, "End": True}
     arn = start_machine(own, {"StartAt": "Call", "States": {"Call": call, "Caught": {"Type": "Succeed"}}})
-    wait_for_save(own, "stepfunctions", arn)
+    until_saved(own, "stepfunctions", arn)
 
     if orderly:
         process.stop(own.state)

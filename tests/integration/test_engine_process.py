@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from localcloud.engine import PROJECT, environment
-from tests.integration.conftest import Cloud, make_function, wait_for
+from tests.integration.conftest import Cloud, make_function
 from tests.ports import free_port
+from tests.waiting import wait_for
 
 
 def run(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:

@@ -13,8 +13,9 @@ import pytest
 
 from localcloud import process
 from localcloud.engine import PROJECT, Settings
-from tests.integration.conftest import Cloud, end_of, run_machine, start_machine, wait_for, with_role
+from tests.integration.conftest import Cloud, end_of, run_machine, start_machine, with_role
 from tests.ports import free_port
+from tests.waiting import wait_for
 
 SYNC = "arn:aws:states:::sagemaker:createTrainingJob.sync"
 

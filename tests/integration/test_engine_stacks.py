@@ -7,7 +7,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud.engine import resources
-from tests.integration.conftest import Cloud, unique, wait_for
+from tests.integration.conftest import Cloud, unique
+from tests.waiting import wait_for
 
 ENDED = ("COMPLETE", "FAILED")
 

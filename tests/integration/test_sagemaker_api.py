@@ -13,7 +13,7 @@ from botocore.validate import ParamValidator
 
 from localcloud.sagemaker import requests
 from localcloud.sagemaker.service import SageMakerService
-from tests.integration.conftest import Cloud, unique, wait_for, watch_events
+from tests.integration.conftest import Cloud, unique, watch_events
 from tests.integration.sagemaker_requests import (
     ROLE,
     XGBOOST,
@@ -24,6 +24,7 @@ from tests.integration.sagemaker_requests import (
     training,
     transform,
 )
+from tests.waiting import wait_for
 
 ACCOUNT = "arn:aws:sagemaker:us-east-1:000000000000"
 

@@ -11,8 +11,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud.sagemaker.service import SageMakerService
-from tests.integration.conftest import Cloud, unique, wait_for, watch_events
+from tests.integration.conftest import Cloud, unique, watch_events
 from tests.integration.sagemaker_requests import SKLEARN, Document, end, processing, processing_input, processing_output
+from tests.waiting import wait_for
 
 PROGRAM = """
 import json, os, pathlib, sys

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Cloud, history, run_machine, start_machine, unique, wait_for
+from tests.integration.conftest import Cloud, history, run_machine, start_machine, unique
 from tests.integration.sagemaker_requests import Document, end, numbers, processing, training
+from tests.waiting import wait_for
 
 OPTIMISED = "arn:aws:states:::sagemaker:"
 

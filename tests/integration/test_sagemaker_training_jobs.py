@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud.sagemaker.service import SageMakerService
-from tests.integration.conftest import Cloud, unique, wait_for, watch_events
+from tests.integration.conftest import Cloud, unique, watch_events
 from tests.integration.sagemaker_requests import (
     LINEAR_LEARNER,
     ROLE,
@@ -23,6 +23,7 @@ from tests.integration.sagemaker_requests import (
     training,
     transform,
 )
+from tests.waiting import wait_for
 
 PARAMETERS = {"num_round": "5", "eval_metric": "rmse,mae", "objective": "reg:squarederror", "nthread": "1"}
 FOREVER = {**PARAMETERS, "num_round": "1000000", "num_parallel_tree": "300"}  # few rounds, and so few lines, a second

@@ -18,7 +18,7 @@ from localcloud.sagemaker.runtime import ContainerStartError, InvocationTimeoutE
 from perennial.contract import Contract
 from perennial.encoding import Encoder
 from processing import preprocess
-from tests.integration.conftest import wait_for
+from tests.waiting import wait_for
 
 IMAGE = "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.9-0"
 ECHO = """

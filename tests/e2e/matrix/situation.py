@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from localcloud import mailbox
 from perennial.naming import run_id
 from tests.e2e.conftest import App, Run
+from tests.waiting import wait_for
 from tools import demo_data
 
 T = TypeVar("T")
@@ -32,16 +33,6 @@ class End:
         """The message, if there is exactly one."""
         assert len(self.mails) == 1, f"{len(self.mails)} messages about {self.run}"
         return self.mails[0]
-
-
-def wait_for(what: Callable[[], T | None], description: str, seconds: float = 60.0, pause: float = 0.05) -> T:
-    """The first true value of `what`; fails with the description when there is none in time."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := what():
-            return found
-        time.sleep(pause)
-    raise AssertionError(f"not within {seconds} s: {description}")
 
 
 def start(app: App, **overrides: Any) -> str:
@@ -66,22 +57,7 @@ def run_of(app: App, execution_arn: str) -> str:
 
 def end_of(app: App, execution_arn: str, seconds: float = LIMIT_SECONDS) -> Run:
     """Wait until an execution has ended."""
-    states = app.client("stepfunctions")
-
-    def ended() -> Run | None:
-        described = states.describe_execution(executionArn=execution_arn)
-        if described["status"] == "RUNNING":
-            return None
-        return Run(
-            run_id=run_id(execution_arn, described["startDate"]),
-            execution_arn=execution_arn,
-            status=described["status"],
-            error=described.get("error"),
-            cause=described.get("cause"),
-            output=json.loads(described.get("output") or "{}"),
-        )
-
-    return wait_for(ended, f"end of {execution_arn}", seconds, pause=0.2)
+    return wait_for(lambda: Run.ended(execution_arn), f"the end of {execution_arn}", seconds, pause=0.2)
 
 
 def executions(app: App) -> list[str]:

@@ -17,6 +17,7 @@ from tests.e2e.conftest import ROOT, App
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import End, assert_told
+from tests.waiting import wait_for
 from tools import demo_data
 
 pytestmark = pytest.mark.xdist_group("matrix-configuration")
@@ -141,7 +142,7 @@ def update(app: App, **parameters: str) -> str:
         status = str(stack["StackStatus"])
         return None if status.endswith("PROGRESS") else status
 
-    return situation.wait_for(ended, "the end of the update", 120)
+    return wait_for(ended, "the end of the update", 120)
 
 
 def reasons(app: App) -> str:
@@ -239,7 +240,7 @@ def test_a_wrong_model_definition_fails_the_deployment_with_file_and_field(wrong
 def test_a_run_that_works_while_the_stack_is_updated_ends_as_it_began(app: App, first: End, wrong_model: str) -> None:
     with app.faults.injected("sagemaker:CreateTrainingJob", "delay", seconds=1.0):
         arn = situation.start(app)
-        situation.wait_for(
+        wait_for(
             lambda: situation.versions(app, f"runs/{situation.run_of(app, arn)}/config.json"), "the run's configuration"
         )
         assert update(app, LogLevel="DEBUG", PollSeconds="2") == "UPDATE_COMPLETE"

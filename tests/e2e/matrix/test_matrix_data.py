@@ -19,6 +19,7 @@ from tests.e2e.conftest import App
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import End, assert_told, cars, table
+from tests.waiting import wait_for
 from tools import demo_data
 
 pytestmark = pytest.mark.xdist_group("matrix-data")
@@ -259,7 +260,7 @@ def test_the_recorded_versions_are_what_trains(app: App, first: End) -> None:
     with app.faults.injected("function:snapshot_data", "delay", seconds=1.0):
         arn = situation.start(app, DataPrefix="cases/changing/")
         run = situation.run_of(app, arn)
-        situation.wait_for(lambda: situation.versions(app, f"runs/{run}/manifest.json"), "the manifest")
+        wait_for(lambda: situation.versions(app, f"runs/{run}/manifest.json"), "the manifest")
         situation.put(app, "cases/changing/a.csv", b"something else")
         app.client("s3").delete_object(Bucket=app.bucket, Key="cases/changing/b.csv")
         end = situation.end(app, arn)
@@ -276,7 +277,7 @@ def test_a_version_that_is_gone_for_good_ends_the_run_and_is_named(app: App, fir
     with app.faults.injected("function:snapshot_data", "delay", seconds=1.0):
         arn = situation.start(app, DataPrefix="cases/gone/")
         run = situation.run_of(app, arn)
-        situation.wait_for(lambda: situation.versions(app, f"runs/{run}/manifest.json"), "the manifest")
+        wait_for(lambda: situation.versions(app, f"runs/{run}/manifest.json"), "the manifest")
         app.client("s3").delete_object(Bucket=app.bucket, Key=key, VersionId=recorded)
         end = situation.end(app, arn)
     assert (end.run.status, end.run.error) == ("FAILED", "DataVersionMissingError")

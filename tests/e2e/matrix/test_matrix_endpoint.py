@@ -18,6 +18,7 @@ from tests.e2e.matrix.trips import (
     parameters,
     prove,
 )
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
@@ -26,10 +27,7 @@ BY_HAND = "by-hand"
 
 def until(status: str | None, app: App) -> None:
     """Wait until the endpoint has a status, or is gone."""
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while (now := endpoint_status(app)) != status:
-        assert time.monotonic() < deadline, f"the endpoint is {now}, not {status}"
-        time.sleep(0.05)
+    wait_for(lambda: endpoint_status(app) == status, f"status {status} of endpoint {app.endpoint}", LIMIT_SECONDS)
 
 
 def delete(app: App) -> None:

@@ -13,6 +13,7 @@ from tests.e2e.conftest import App
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import End, assert_told
+from tests.waiting import wait_for
 from tools import demo_data, synthetic
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
@@ -96,7 +97,7 @@ def test_a_file_outside_of_the_prefix_starts_nothing(app: App, first: End) -> No
     for key in ("elsewhere/cars.csv", "raw.csv", "rawer/cars.csv"):
         situation.put(app, key, demo_data.used_cars())
     with pytest.raises(AssertionError, match="not within"):
-        situation.wait_for(lambda: situation.executions(app) != before, "an execution", seconds=1.5)
+        wait_for(lambda: situation.executions(app) != before, "an execution", seconds=1.5)
 
 
 @matrix("People", "the execution is aborted (Quiet period)", ends="Aborted")
@@ -141,7 +142,7 @@ def burst(app: App, first: End) -> Burst:
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(lambda item: situation.put(app, *item), files.items()))
     arns = situation.started_since(app, before, BURST)
-    working = situation.wait_for(lambda: _working(app, arns), "the run of the burst")
+    working = wait_for(lambda: _working(app, arns), "the run of the burst")
     event = json.loads(app.client("stepfunctions").describe_execution(executionArn=working)["input"])
     again = situation.start_with(app, event)
     runs = {arn: arn for arn in arns if arn != working}
@@ -204,7 +205,7 @@ def _name(app: App, arn: str) -> str:
 
 def _wait_until_claimed(app: App, arn: str) -> None:
     manifest = f"runs/{situation.run_of(app, arn)}/manifest.json"
-    situation.wait_for(lambda: situation.versions(app, manifest), manifest)
+    wait_for(lambda: situation.versions(app, manifest), manifest)
 
 
 @matrix("Events", "a drop while a run trains", ends="Succeeded")
@@ -228,13 +229,13 @@ def together(app: App, overtaken: Race) -> Race:
     """A run is about to update the endpoint, and the run of a drop from meanwhile reaches the deployment too."""
     with app.faults.injected("sagemaker:UpdateEndpoint", **QUOTA):
         older = situation.start(app)
-        situation.wait_for(lambda: "Update endpoint" in states_of(app, older), "the deployment")
+        wait_for(lambda: "Update endpoint" in states_of(app, older), "the deployment")
         before = situation.executions(app)
         situation.put(app, "raw/meanwhile.csv", listings(4000, 12))
         (newer,) = situation.started_since(app, before)
-        situation.wait_for(lambda: "Wait for turn" in states_of(app, newer), "the second deployment", 120)
+        wait_for(lambda: "Wait for turn" in states_of(app, newer), "the second deployment", 120)
         third = situation.start(app, GateThreshold=40000)
-        situation.wait_for(lambda: "Wait for turn" in states_of(app, third), "the third deployment", 120)
+        wait_for(lambda: "Wait for turn" in states_of(app, third), "the third deployment", 120)
         app.client("stepfunctions").stop_execution(executionArn=third, cause="by a test")
     ends = situation.ends(app, {"older": older, "newer": newer, "third": third})
     return Race(ends["older"], ends["newer"], app.in_service(), ends["third"])
@@ -293,7 +294,7 @@ def test_an_event_that_reaches_nobody_is_kept_and_the_alarm_mails(app: App, brok
         )
         return list(received.get("Messages", []))
 
-    (message,) = situation.wait_for(kept, "the event in the dead-letter queue")
+    (message,) = wait_for(kept, "the event in the dead-letter queue")
     assert json.loads(message["Body"])["detail"]["object"]["key"] == "raw/lost.csv"
     why = message["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
     assert "not authorized to perform: states:StartExecution" in why
@@ -302,7 +303,7 @@ def test_an_event_that_reaches_nobody_is_kept_and_the_alarm_mails(app: App, brok
         name = f"{app.stack}-undelivered-events"
         return [mail for mail in mailbox.messages(app.state) if name in mail.subject and "ALARM" in mail.subject]
 
-    (mail,) = situation.wait_for(alarms, "the alarm's mail", 90)
+    (mail,) = wait_for(alarms, "the alarm's mail", 90)
     assert "A run was not started, or its end not reported" in mail.body
     assert situation.executions(app) == before
     assert app.in_service() == serving

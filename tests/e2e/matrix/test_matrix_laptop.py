@@ -23,6 +23,7 @@ from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import End, assert_told
 from tests.ports import free_port
+from tests.waiting import wait_for
 from tools import demo_data
 
 pytestmark = pytest.mark.xdist_group("matrix-laptop")
@@ -122,15 +123,15 @@ def test_a_kill_loses_the_run_and_nothing_else(laptop: Laptop, app: App, first: 
     data = situation.versions(app, "raw/")
     arn = situation.start(app)
     jobs = app.client("sagemaker").list_processing_jobs
-    situation.wait_for(lambda: jobs(StatusEquals="InProgress")["ProcessingJobSummaries"], "a job that works")
-    situation.wait_for(lambda: _is_saved(laptop, arn), "the state on the disk")
+    wait_for(lambda: jobs(StatusEquals="InProgress")["ProcessingJobSummaries"], "a job that works")
+    wait_for(lambda: _is_saved(laptop, arn), "the state on the disk")
     os.kill((process.describe(laptop.state) or {})["pid"], signal.SIGKILL)
-    situation.wait_for(lambda: process.describe(laptop.state) is None, "the end of the process")
+    wait_for(lambda: process.describe(laptop.state) is None, "the end of the process")
     laptop.up()
     end = situation.end(app, arn)
     assert end.run.status == "FAILED"
     assert_told(end, "Run failed", "interrupted", "raw/")
-    situation.wait_for(lambda: app.in_service()["Status"] == "InService", "the endpoint")
+    wait_for(lambda: app.in_service()["Status"] == "InService", "the endpoint")
     assert app.in_service() == serving
     assert app.invoke(CAR) == answer
     assert situation.versions(app, "raw/") == data
@@ -147,7 +148,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(laptop: Laptop, app: Ap
     serving, before = app.in_service(), situation.versions(app, "raw/")
     laptop.down()
     laptop.up(**{RESERVE_VARIABLE: ALL_OF_IT})
-    situation.wait_for(lambda: app.in_service()["Status"] == "InService", "the endpoint")
+    wait_for(lambda: app.in_service()["Status"] == "InService", "the endpoint")
     with pytest.raises(ClientError, match="the disk of the local cloud is full"):
         situation.put(app, "raw/large.csv", demo_data.new_listings(5000, seed=3))
     assert "the disk of the local cloud is full" in laptop.command("status").stdout
@@ -157,7 +158,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(laptop: Laptop, app: Ap
     assert json.loads(app.invoke(CAR))["score"] > 0
     laptop.down()
     laptop.up()
-    situation.wait_for(lambda: app.in_service()["Status"] == "InService", "the endpoint")
+    wait_for(lambda: app.in_service()["Status"] == "InService", "the endpoint")
     assert app.in_service() == serving
     assert situation.versions(app, "raw/") == before
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -24,12 +24,12 @@ from localcloud import mailbox
 from perennial.naming import run_id
 from tests.e2e.conftest import App, Run
 from tests.e2e.matrix.registry import matrix
+from tests.waiting import wait_for
 from tools import demo_data
 
-T = TypeVar("T")
 LIMIT_SECONDS = 300
 ROWS = demo_data.new_listings(150, seed=1)
-SEED_FOLDER = "seed/"
+FIRST_FOLDER = "first/"
 Fault = Mapping[str, Any]
 
 
@@ -40,7 +40,6 @@ class Case:
     faults     members of localcloud.faults.Fault
     says       texts that the one mail must hold: what failed, where, why
     advises    a text of its part "What to do"
-    overrides  started by hand with these instead of by a drop
     person     what somebody does meanwhile
     before     what is done to the stack first; it may break what serves
     undo       what puts the stack right again
@@ -54,7 +53,6 @@ class Case:
     error: str | None = None
     says: tuple[str, ...] = ()
     advises: str = ""
-    overrides: Mapping[str, Any] | None = None
     person: Callable[[Trip], None] | None = None
     before: Callable[[App], None] | None = None
     undo: Callable[[App], None] | None = None
@@ -95,14 +93,6 @@ class Trip:
     app: App
     arn: str
 
-    def until(self, what: Callable[[], T | None], description: str) -> T:
-        deadline = time.monotonic() + LIMIT_SECONDS
-        while time.monotonic() < deadline:
-            if found := what():
-                return found
-            time.sleep(0.2)
-        raise AssertionError(f"not within {LIMIT_SECONDS} s: {description} ({self.arn})")
-
     def described(self) -> dict[str, Any]:
         return dict(self.app.client("stepfunctions").describe_execution(executionArn=self.arn))
 
@@ -117,7 +107,7 @@ class Trip:
             assert found or described["status"] == "RUNNING", f"the run ended before {state!r}: {described}"
             return found
 
-        self.until(entered, f"state {state!r}")
+        wait_for(entered, f"state {state!r} of {self.arn}", LIMIT_SECONDS)
 
     def abort(self) -> None:
         self.app.client("stepfunctions").stop_execution(executionArn=self.arn, cause="by a test")
@@ -135,22 +125,14 @@ class Trip:
                 return False
             return True
 
-        self.until(stopped, f"job {name}")
+        wait_for(stopped, f"job {name}", LIMIT_SECONDS)
 
     @property
     def run_id(self) -> str:
         return run_id(self.arn, self.described()["startDate"])
 
     def ended(self) -> Run:
-        found = self.until(lambda: None if (it := self.described())["status"] == "RUNNING" else it, "the end")
-        return Run(
-            run_id=run_id(self.arn, found["startDate"]),
-            execution_arn=self.arn,
-            status=found["status"],
-            error=found.get("error"),
-            cause=found.get("cause"),
-            output=json.loads(found.get("output") or "{}"),
-        )
+        return wait_for(lambda: Run.ended(self.arn), f"the end of {self.arn}", LIMIT_SECONDS, pause=0.2)
 
 
 @dataclass
@@ -176,11 +158,11 @@ class Stack:
     healthy: Run | None = None
     troubles: dict[Case, Exception] = field(default_factory=dict)
 
-    def seed(self) -> None:
+    def begin(self) -> None:
         """Put a first, weak model into service, so that every later candidate is better."""
         app = self.app
-        app.client("s3").put_object(Bucket=app.bucket, Key=f"{SEED_FOLDER}cars.csv", Body=ROWS)
-        run = app.start(DataPrefix=SEED_FOLDER, HyperParameters={"num_round": 1}, GateThreshold=1_000_000)
+        app.client("s3").put_object(Bucket=app.bucket, Key=f"{FIRST_FOLDER}cars.csv", Body=ROWS)
+        run = app.start(DataPrefix=FIRST_FOLDER, HyperParameters={"num_round": 1}, GateThreshold=1_000_000)
         assert run.status == "SUCCEEDED", run
 
     def drop(self) -> Trip:
@@ -192,24 +174,18 @@ class Stack:
         put = self.app.client("s3").put_object(Bucket=self.app.bucket, Key="raw/cars.csv", Body=body)
         return self._execution(lambda given: given["Trigger"].get("Object", {}).get("version-id") == put["VersionId"])
 
-    def start(self, overrides: Mapping[str, Any]) -> Trip:
-        given = {"Trigger": {"Type": "Manual", "Id": str(time.time_ns()), "By": "test"}, "Overrides": dict(overrides)}
-        started = self.app.client("stepfunctions").start_execution(
-            stateMachineArn=self.app.outputs["StateMachineArn"], input=json.dumps(given)
-        )
-        return Trip(self.app, started["executionArn"])
-
     def _execution(self, is_mine: Callable[[dict[str, Any]], bool]) -> Trip:
         states, arn = self.app.client("stepfunctions"), self.app.outputs["StateMachineArn"]
-        deadline = time.monotonic() + LIMIT_SECONDS
-        while time.monotonic() < deadline:
+
+        def found() -> Trip | None:
             executions = states.list_executions(stateMachineArn=arn)["executions"]
             for item in sorted(executions, key=lambda item: item["startDate"], reverse=True)[:3]:
                 described = states.describe_execution(executionArn=item["executionArn"])
                 if is_mine(json.loads(described["input"])):
                     return Trip(self.app, item["executionArn"])
-            time.sleep(0.2)
-        raise AssertionError(f"a drop into {self.app.bucket} has started no execution")
+            return None
+
+        return wait_for(found, f"the execution of a drop into {self.app.bucket}", LIMIT_SECONDS)
 
     def snapshot(self) -> dict[str, Any]:
         """What must not change: the endpoint, the names, the data."""
@@ -238,7 +214,7 @@ class Stack:
         before = self.snapshot()
         numbers = [self._inject(given) for given in case.faults]
         try:
-            trip = self.drop() if case.overrides is None else self.start(case.overrides)
+            trip = self.drop()
             if case.person:
                 case.person(trip)
             run = trip.ended()
@@ -252,11 +228,10 @@ class Stack:
 
     def settle(self) -> str | None:
         """Wait until nothing is under way at the endpoint; returns its status, None when there is none."""
-        deadline = time.monotonic() + LIMIT_SECONDS
-        while (status := endpoint_status(self.app)) in ("Creating", "Updating", "RollingBack", "Deleting"):
-            assert time.monotonic() < deadline, f"endpoint {self.app.endpoint} stays {status}"
-            time.sleep(0.05)
-        return status
+        under_way = ("Creating", "Updating", "RollingBack", "Deleting")
+        what = f"rest at endpoint {self.app.endpoint}"
+        wait_for(lambda: endpoint_status(self.app) not in under_way, what, LIMIT_SECONDS)
+        return endpoint_status(self.app)
 
     def _require_endpoint(self) -> None:
         """Each case begins with an endpoint that serves what the names say, whatever the case before has left."""
@@ -322,7 +297,7 @@ def take_all(apps: Iterable[App], cases: Iterable[Case]) -> Outcomes:
 
 
 def _work(stack: Stack, waiting: SimpleQueue[Case]) -> None:
-    stack.seed()
+    stack.begin()
     while True:
         try:
             case = waiting.get_nowait()
