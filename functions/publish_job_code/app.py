@@ -7,112 +7,63 @@ Output     Data {"CodeHash": str, "CodeUri": "s3://bucket/code/<hash>", "Commit"
 
 Definitions, stack parameters and the stack's name are checked first: what is wrong fails the deployment, with the
 reason. Code that is published is never deleted here: executions that are under way, and records, refer to it.
-CloudFormation always gets an answer, also when this fails or is about to run out of time: without one a stack hangs.
+CloudFormation always gets an answer, without which a stack hangs until ServiceTimeout: also when this fails, when it is
+about to run out of time, and when the layer cannot be loaded, of which this module therefore imports nothing at first.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import os
 import time
 import urllib.request
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as OutOfTime
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor, wait
+from http.client import HTTPException
 from typing import Any
-from urllib.error import URLError
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.typing import LambdaContext
-from perennial_aws.clients import client
+logger = logging.getLogger(__name__)
 
-import perennial
-from perennial import configuration, definition, naming
-from perennial.problems import ConfigurationError
-
-logger = Logger()
-
-# The layer carries the job scripts and the model definitions beside the package.
-SHIPPED = Path(perennial.__file__).parent.parent
-FOLDERS = ("processing", "perennial", "models")
-HASH_LENGTH = 16
 SECONDS_TO_ANSWER = 5
-MAX_REASON = 3000  # CloudFormation takes an answer of 4096 bytes
+MAX_ANSWER_BYTES = 4096  # CloudFormation User Guide, "Custom resource response objects", Note
 ANSWER_ATTEMPTS = 4
+TOO_SLOW = "publishing the job code took longer than the function may run; deploy again"
 
 
-@logger.inject_lambda_context
-def handler(event: dict[str, Any], context: LambdaContext) -> None:
+def handler(event: dict[str, Any], context: Any) -> None:
     """Do what is asked within the time there is, and answer."""
-    status, reason, data = "SUCCESS", "", {}
+    seconds = context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_ANSWER
+    status, reason, data = _outcome(event, max(seconds, 1))
+    _send(event["ResponseURL"], _answer(event, status, reason, data))
+
+
+def _outcome(event: dict[str, Any], seconds: float) -> tuple[str, str, dict[str, str]]:
+    """(status, reason, data) of the work; what is not done in time goes on while the function lives."""
     pool = ThreadPoolExecutor(1)
-    try:
-        left = context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_ANSWER
-        work: Future[dict[str, str]] = pool.submit(_publish, event)
-        data = work.result(timeout=max(left, 1))
-    except OutOfTime:
-        status, reason = "FAILED", "publishing the job code took longer than the function may run; deploy again"
-    except ConfigurationError as error:
-        status, reason = "FAILED", str(error)
-    except Exception as error:
-        logger.exception("publishing failed")
-        status, reason = "FAILED", f"{type(error).__name__}: {error}"
-    pool.shutdown(wait=False, cancel_futures=True)
-    _answer(event, status, reason, data)
+    work = pool.submit(_work, event)
+    pool.shutdown(wait=False)
+    wait([work], seconds)
+    if not work.done():
+        return "FAILED", TOO_SLOW, {}
+    if error := work.exception():
+        logger.error("publishing failed", exc_info=error)
+        return "FAILED", f"{type(error).__name__}: {error}", {}
+    return "SUCCESS", "published", work.result()
 
 
-def _publish(event: dict[str, Any]) -> dict[str, str]:
+def _work(event: dict[str, Any]) -> dict[str, str]:
     if event["RequestType"] == "Delete":
         return {}
-    _check(event.get("ResourceProperties", {}))
-    files = dict(_files())
-    code_hash = _hash(files)
-    for name, path in files.items():
-        client("s3").put_object(Bucket=os.environ["BUCKET"], Key=f"code/{code_hash}/{name}", Body=path.read_bytes())
-    logger.info("published", code_hash=code_hash, files=len(files))
-    return {"CodeHash": code_hash, "CodeUri": f"s3://{os.environ['BUCKET']}/code/{code_hash}", "Commit": _commit()}
+    from perennial_aws import job_code
+
+    return job_code.publish(event.get("ResourceProperties", {}))
 
 
-def _check(properties: dict[str, Any]) -> None:
-    """Raise ConfigurationError for what every run would trip over."""
-    naming.check_stack_name(os.environ["STACK_NAME"])
-    definitions = {path.parent.name: definition.load(path) for path in sorted(SHIPPED.glob("models/*/model.yaml"))}
-    model = os.environ["MODEL_NAME"]
-    if model not in definitions:
-        known = ", ".join(definitions) or "none"
-        raise ConfigurationError(f"ModelName: there is no models/{model}/model.yaml; there are: {known}")
-    stack = configuration.stack_overrides(properties.get("StackOverrides") or os.environ.get("STACK_OVERRIDES"))
-    configuration.resolve(model, definitions[model], stack=stack, data_prefix=os.environ["DATA_PREFIX"])
-
-
-def _files() -> Iterator[tuple[str, Path]]:
-    """(name under the prefix, file) of what the jobs need, sorted."""
-    for folder in FOLDERS:
-        for path in sorted((SHIPPED / folder).rglob("*")):
-            if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts:
-                yield path.relative_to(SHIPPED).as_posix(), path
-
-
-def _hash(files: dict[str, Path]) -> str:
-    """A hash of names and contents: the same code has the same hash wherever it is built."""
-    digest = hashlib.sha256()
-    for name, path in sorted(files.items()):
-        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()[:HASH_LENGTH]
-
-
-def _commit() -> str:
-    file = SHIPPED / "commit.txt"
-    return file.read_text(encoding="utf-8").strip() if file.is_file() else "unknown"
-
-
-def _answer(event: dict[str, Any], status: str, reason: str, data: dict[str, str]) -> None:
-    """Put the answer at the address that CloudFormation gave; the address is signed for an empty content type."""
+def _answer(event: dict[str, Any], status: str, reason: str, data: dict[str, str]) -> bytes:
+    """The answer as CloudFormation takes it; a reason that is too long for it loses its end."""
     body = {
         "Status": status,
-        "Reason": reason[:MAX_REASON] or "see the log of the function",
+        "Reason": reason,
         # The same for ever: CloudFormation deletes the old resource when this changes.
         "PhysicalResourceId": event.get("PhysicalResourceId") or f"{os.environ['STACK_NAME']}-job-code",
         "StackId": event["StackId"],
@@ -120,12 +71,19 @@ def _answer(event: dict[str, Any], status: str, reason: str, data: dict[str, str
         "LogicalResourceId": event["LogicalResourceId"],
         "Data": data,
     }
-    content = json.dumps(body).encode()
-    request = urllib.request.Request(event["ResponseURL"], content, {"Content-Type": ""}, method="PUT")  # noqa: S310
+    while len(content := json.dumps(body).encode()) > MAX_ANSWER_BYTES and reason:
+        reason = reason[: len(reason) * 9 // 10]
+        body["Reason"] = f"{reason}…"
+    return content
+
+
+def _send(address: str, content: bytes) -> None:
+    """Put the answer at the address that CloudFormation gave; the address is signed for an empty content type."""
+    request = urllib.request.Request(address, content, {"Content-Type": ""}, method="PUT")  # noqa: S310
     for attempt in range(1, ANSWER_ATTEMPTS + 1):
         try:
             urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
-        except URLError:
+        except (OSError, HTTPException):
             if attempt == ANSWER_ATTEMPTS:
                 raise
             time.sleep(2**attempt / 4)

@@ -79,6 +79,7 @@ class _Server:
         """Put this package's parts into MiniStack."""
         from localcloud.engine import (
             callbacks,
+            custom_resources,
             events,
             executions,
             functions,
@@ -105,6 +106,7 @@ class _Server:
         templates.register()
         keys.register()
         resources.register()
+        custom_resources.register()
         callbacks.register()
         sdk_results.register()
         mail.register(self._settings.state, self._settings.endpoint_url)

@@ -42,7 +42,7 @@ def test_function_imports_what_its_package_holds_and_nothing_else(function: str,
     program = f"""
 import sys
 sys.path[:0] = {[str(ROOT / "functions" / function), str(layer), str(runtime)]}
-import app
+import app, perennial_aws.job_code
 assert callable(app.handler)
 """
     # -I and -S: no environment, no site-packages. -B: nothing is written into the layer.

@@ -2,13 +2,16 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 import time
+from http.client import RemoteDisconnected
 from urllib.error import URLError
 
 import pytest
 
-from tests.unit.conftest import BUCKET, ROOT, STACK, load_function
+from tests.unit.conftest import BUCKET, FUNCTIONS, ROOT, STACK, load_function
 
 REQUEST = {
     "RequestType": "Create",
@@ -53,7 +56,9 @@ def sent(monkeypatch):
 @pytest.fixture
 def app(aws, shipped, monkeypatch):
     module = load_function("publish_job_code")
-    monkeypatch.setattr(module, "SHIPPED", shipped)
+    from perennial_aws import job_code
+
+    monkeypatch.setattr(job_code, "SHIPPED", shipped)
     return module
 
 
@@ -153,7 +158,7 @@ def test_a_failing_upload_is_answered(publish, answers):
 
 def test_a_slow_upload_is_answered_before_the_function_runs_out_of_time(app, publish, lambda_context, monkeypatch):
     ended = threading.Event()
-    monkeypatch.setattr(app, "_publish", lambda event: ended.wait(10))
+    monkeypatch.setattr(app, "_work", lambda event: ended.wait(10))
     lambda_context.seconds = 6.0
     started = time.monotonic()
     answer = publish(lambda_context)
@@ -166,7 +171,7 @@ def test_a_slow_upload_is_answered_before_the_function_runs_out_of_time(app, pub
 def test_an_answer_is_sent_again_when_the_network_fails(app, publish, sent, monkeypatch):
     import urllib.request
 
-    send, failures = urllib.request.urlopen, [URLError("reset"), URLError("reset")]
+    send, failures = urllib.request.urlopen, [URLError("reset"), TimeoutError("read"), RemoteDisconnected("closed")]
 
     def flaky(request, timeout):
         if failures:
@@ -179,13 +184,54 @@ def test_an_answer_is_sent_again_when_the_network_fails(app, publish, sent, monk
     assert len(sent) == 1
 
 
-def test_a_reason_of_any_length_fits_into_the_answer(app, publish, sent, monkeypatch):
+@pytest.mark.parametrize("letter", ["x", "ä", '"', "\0", "🚗"])
+def test_a_reason_of_any_length_fits_into_the_answer(app, publish, monkeypatch, letter):
     def fail(event):
-        raise ValueError("x" * 10_000)
+        raise ValueError(letter * 10_000)
 
-    monkeypatch.setattr(app, "_publish", fail)
-    publish()
-    assert len(json.dumps(sent[-1][3]).encode()) < 4096
+    monkeypatch.setattr(app, "_work", fail)
+    answer = publish()
+    assert 3000 < len(json.dumps(answer).encode()) <= 4096
+    assert answer["Reason"].startswith(f"ValueError: {letter}")
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), RecursionError("deep"), TimeoutError("read timed out")])
+def test_whatever_ends_the_work_is_answered_as_what_it_is(app, publish, monkeypatch, error):
+    def fail(event):
+        raise error
+
+    monkeypatch.setattr(app, "_work", fail)
+    answer = publish()
+    assert answer["Status"] == "FAILED"
+    assert answer["Reason"] == f"{type(error).__name__}: {error}"
+
+
+@pytest.fixture
+def without_layer(publish, monkeypatch):
+    """The function in a process that cannot load what the layer holds."""
+    import perennial_aws
+
+    monkeypatch.setitem(sys.modules, "perennial_aws.job_code", None)
+    monkeypatch.delattr(perennial_aws, "job_code", raising=False)
+    return publish
+
+
+def test_a_layer_that_cannot_be_loaded_is_answered(without_layer):
+    answer = without_layer()
+    assert answer["Status"] == "FAILED"
+    assert answer["Reason"].startswith("ModuleNotFoundError: ")
+    assert "perennial_aws.job_code" in answer["Reason"]
+
+
+def test_the_function_that_answers_needs_nothing_of_the_layer():
+    program = f"import sys; sys.path.insert(0, {str(FUNCTIONS / 'publish_job_code')!r}); import app"
+    # -I and -S: no environment, no site-packages.
+    ended = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_stack_whose_layer_cannot_be_loaded_can_be_deleted(without_layer):
+    assert without_layer(RequestType="Delete")["Status"] == "SUCCESS"
 
 
 def test_the_physical_id_is_made_from_the_stack_name(publish):

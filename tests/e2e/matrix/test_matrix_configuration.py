@@ -1,9 +1,12 @@
-"""The line "Configuration" of the failure matrix, and two of "People": what is wrong is refused where it is given.
+"""The line "Configuration" of the failure matrix: what is wrong is refused where it is given; and what goes wrong while
+the stack is updated, of the lines "Functions" and "People".
 
 At deploy the stack stays what it was, and the reason names the parameter or the field of model.yaml and what is
-allowed. At run the execution fails before anything is spent, and its one message says the same.
+allowed, or what the function that publishes the job code has met. At run the execution fails before anything is spent,
+and its one message says the same.
 """
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -23,6 +26,7 @@ from tools import demo_data
 pytestmark = pytest.mark.xdist_group("matrix-configuration")
 
 STACK = "perennial-mx-config"
+CAR = "12000,8,2,true,true,true,Cadillac,convertible"
 ADVICE = "Correct what is named above (model.yaml, a stack parameter or the run's input) and start again"
 # Name of the case, the execution's input, what the message says.
 RUNS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
@@ -201,23 +205,34 @@ def test_parameters_that_need_each_other_are_refused_at_once_when_one_is_missing
         update(app, **parameters)
 
 
+def changed(built: Path, folder: Path) -> Path:
+    """A copy of the build whose layer may be changed; returns its template."""
+    shutil.copytree(built.parent, folder, dirs_exist_ok=True)  # as deep as the build, whose paths are relative
+    return folder / "template.yaml"
+
+
+def sam_deploy(app: App, template: Path, **parameters: str) -> subprocess.CompletedProcess[str]:
+    """`sam deploy` of a build to the stack; what it prints is not wrapped."""
+    values = {"QuietPeriodSeconds": "0", "PollSeconds": "1", "AlertEmails": "team@example.com", **parameters}
+    return subprocess.run(
+        [str(ROOT / ".venvs/sam/bin/sam"), "deploy", "--config-file", str(ROOT / "samconfig.toml"),
+         "--config-env", "local", "--template-file", str(template), "--stack-name", app.stack,
+         "--parameter-overrides", *(f"{name}={value}" for name, value in values.items())],
+        cwd=ROOT, env={**os.environ, "COLUMNS": "20000"}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def wrong_model(app: App, first: End, built: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What `sam deploy` says of a layer whose model.yaml has mistakes."""
-    folder = tmp_path_factory.mktemp("wrong")  # as deep as the build, whose paths are relative
-    shutil.copytree(built.parent, folder, dirs_exist_ok=True)
-    path = folder / "SharedLayer/python/models/used-cars/model.yaml"
+    template = changed(built, tmp_path_factory.mktemp("wrong"))
+    path = template.parent / "SharedLayer/python/models/used-cars/model.yaml"
     text = path.read_text()
     for right, wrong in MISTAKES.items():
         assert right in text
         text = text.replace(right, wrong, 1)
     path.write_text(text)
-    ended = subprocess.run(
-        [str(ROOT / ".venvs/sam/bin/sam"), "deploy", "--config-file", str(ROOT / "samconfig.toml"),
-         "--config-env", "local", "--template-file", str(folder / "template.yaml"), "--stack-name", app.stack,
-         "--parameter-overrides", "QuietPeriodSeconds=0", "PollSeconds=1", "AlertEmails=team@example.com"],
-        cwd=ROOT, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    ended = sam_deploy(app, template)
     assert ended.returncode == 1, ended.stdout
     said = reasons(app)
     assert "definition" in said, ended.stdout + ended.stderr
@@ -234,6 +249,109 @@ def wrong_model(app: App, first: End, built: Path, tmp_path_factory: pytest.Temp
 def test_a_wrong_model_definition_fails_the_deployment_with_file_and_field(wrong_model: str, case: str) -> None:
     assert "models/used-cars/model.yaml: not a valid model definition" in wrong_model
     assert [text for text in SAID[case] if text not in wrong_model] == [], wrong_model
+
+
+def stays(app: App) -> dict[str, Any]:
+    """What a deployment that fails must leave as it was; the model's answer is a part of it."""
+    (stack,) = app.client("cloudformation").describe_stacks(StackName=app.stack)["Stacks"]
+    return {
+        "serves": app.in_service(),
+        "answer": app.invoke(CAR),
+        "outputs": {item["OutputKey"]: item["OutputValue"] for item in stack["Outputs"]},
+        "parameters": {item["ParameterKey"]: item["ParameterValue"] for item in stack["Parameters"]},
+        "code of runs": functions_environment(app)["CODE_URI"],
+    }
+
+
+def assert_refused(app: App, ended: subprocess.CompletedProcess[str], before: dict[str, Any], *says: str) -> None:
+    """`sam deploy` failed and printed why; everything is as before, and the code of the next run is whole."""
+    assert ended.returncode == 1, ended.stdout
+    assert [text for text in says if text not in ended.stdout] == [], ended.stdout
+    (stack,) = app.client("cloudformation").describe_stacks(StackName=app.stack)["Stacks"]
+    assert stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    assert stays(app) == before
+    assert published(app, before["code of runs"]) >= {"processing/preprocess.py", "models/used-cars/model.yaml"}
+
+
+def published(app: App, code_uri: str) -> set[str]:
+    """The names of the files below a code prefix."""
+    prefix = code_uri.removeprefix(f"s3://{app.bucket}/") + "/"
+    return {key.removeprefix(prefix) for key, _, _ in situation.versions(app, prefix)}
+
+
+NO_ANSWER = "CloudFormation did not receive a response from your Custom Resource"
+# Name of the case, what the function does at each attempt, what `sam deploy` prints besides.
+SILENT: dict[str, tuple[str, dict[str, str], str]] = {
+    "it throws": ("error", {"error": "KeyError", "message": "'no such key'"}, "KeyError: 'no such key'"),
+    "it is over its time": ("timeout", {}, "Task timed out after 300.00 seconds"),
+}
+
+
+def publishing(case: str, ends: str = "no run, the stack stays") -> pytest.MarkDecorator:
+    return matrix("Functions", f"{case} (publish_job_code, at deploy)", ends=ends)
+
+
+@pytest.mark.parametrize("case", [pytest.param(name, marks=publishing(name)) for name in SILENT])
+def test_a_function_that_cannot_answer_fails_the_deployment_and_the_stack_stays(
+    app: App, first: End, built: Path, case: str
+) -> None:
+    effect, more, says = SILENT[case]
+    before = stays(app)
+    with app.faults.injected("function:publish_job_code", effect, times=3, **more) as number:
+        ended = sam_deploy(app, built, GateThreshold="2999")
+        assert app.faults.fired(number) == 3
+    assert_refused(app, ended, before, NO_ANSWER, says)
+
+
+@publishing("it throws half-way")
+def test_code_that_is_half_published_is_never_taken(
+    app: App, first: End, built: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    template = changed(built, tmp_path_factory.mktemp("half"))
+    layer = template.parent / "SharedLayer/python"
+    with (layer / "processing/preprocess.py").open("a") as script:
+        script.write("# changed\n")
+    publisher = layer / "perennial_aws/job_code.py"
+    right, loop = publisher.read_text(), "    for name, path in files.items():\n"
+    assert loop in right
+    publisher.write_text(right.replace(loop, f"{loop}        if name.startswith('models/'): raise KeyError(name)\n"))
+    before, known = stays(app), code_prefixes(app)
+
+    assert_refused(app, sam_deploy(app, template), before, "from custom resource. Message returned: KeyError: 'models/")
+    (half,) = code_prefixes(app) - known
+    assert "processing/preprocess.py" in published(app, half)
+    assert not [name for name in published(app, half) if name.startswith("models/")]
+
+    publisher.write_text(right)
+    assert sam_deploy(app, template).returncode == 0
+    assert functions_environment(app)["CODE_URI"] == half
+    assert published(app, half) == published(app, before["code of runs"])
+
+
+def code_prefixes(app: App) -> set[str]:
+    """Every prefix that code has been published under."""
+    return {f"s3://{app.bucket}/{'/'.join(key.split('/')[:2])}" for key, _, _ in situation.versions(app, "code/")}
+
+
+@publishing("its layer cannot be loaded")
+def test_a_layer_that_cannot_be_loaded_fails_the_deployment_and_the_stack_stays(
+    app: App, first: End, built: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    template = changed(built, tmp_path_factory.mktemp("other"))
+    for library in (template.parent / "SharedLayer/python/pydantic_core").glob("*.so"):
+        library.unlink()  # as in a layer that was built for another machine
+    before = stays(app)
+    ended = sam_deploy(app, template)
+    assert_refused(app, ended, before, "Message returned: ModuleNotFoundError: No module named 'pydantic_core.")
+
+
+@publishing("it is throttled, then not", ends="the stack is updated")
+def test_a_function_that_is_throttled_publishes_when_it_is_not(app: App, first: End) -> None:
+    with app.faults.injected("function:publish_job_code", "throttle", times=2) as number:
+        assert update(app, GateThreshold="2998") == "UPDATE_COMPLETE"
+        assert app.faults.fired(number) == 2
+    assert '"GateThreshold": "2998"' in functions_environment(app)["STACK_OVERRIDES"]
+    assert update(app, GateThreshold="") == "UPDATE_COMPLETE"
 
 
 @matrix("People", "the stack is updated while a run works", ends="Succeeded")

@@ -1,0 +1,71 @@
+"""Check what is deployed; publish the job code that the layer carries to the bucket, under a hash of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+import perennial
+from perennial import configuration, definition, naming
+from perennial.problems import ConfigurationError
+from perennial_aws.clients import client
+
+logger = Logger()
+
+# The layer carries the job scripts and the model definitions beside the package.
+SHIPPED = Path(perennial.__file__).parent.parent
+FOLDERS = ("processing", "perennial", "models")
+HASH_LENGTH = 16
+
+
+def publish(properties: Mapping[str, Any]) -> dict[str, str]:
+    """Publish and return {"CodeHash", "CodeUri", "Commit"}; `properties` may hold StackOverrides (JSON text).
+
+    Raises:
+        ConfigurationError: what is deployed would fail every run; nothing is published.
+    """
+    _check(properties)
+    files = dict(_files())
+    code_hash = _hash(files)
+    for name, path in files.items():
+        client("s3").put_object(Bucket=os.environ["BUCKET"], Key=f"code/{code_hash}/{name}", Body=path.read_bytes())
+    logger.info("published", code_hash=code_hash, files=len(files))
+    return {"CodeHash": code_hash, "CodeUri": f"s3://{os.environ['BUCKET']}/code/{code_hash}", "Commit": _commit()}
+
+
+def _check(properties: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError for what every run would trip over."""
+    naming.check_stack_name(os.environ["STACK_NAME"])
+    definitions = {path.parent.name: definition.load(path) for path in sorted(SHIPPED.glob("models/*/model.yaml"))}
+    model = os.environ["MODEL_NAME"]
+    if model not in definitions:
+        known = ", ".join(definitions) or "none"
+        raise ConfigurationError(f"ModelName: there is no models/{model}/model.yaml; there are: {known}")
+    stack = configuration.stack_overrides(properties.get("StackOverrides") or os.environ.get("STACK_OVERRIDES"))
+    configuration.resolve(model, definitions[model], stack=stack, data_prefix=os.environ["DATA_PREFIX"])
+
+
+def _files() -> Iterator[tuple[str, Path]]:
+    """(name under the prefix, file) of what the jobs need, sorted."""
+    for folder in FOLDERS:
+        for path in sorted((SHIPPED / folder).rglob("*")):
+            if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts:
+                yield path.relative_to(SHIPPED).as_posix(), path
+
+
+def _hash(files: dict[str, Path]) -> str:
+    """A hash of names and contents: the same code has the same hash wherever it is built."""
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:HASH_LENGTH]
+
+
+def _commit() -> str:
+    file = SHIPPED / "commit.txt"
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else "unknown"
