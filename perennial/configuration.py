@@ -168,6 +168,11 @@ def stack_overrides(text: str | None) -> dict[str, Any]:
 
 def execution_input(raw: Any) -> ExecutionInput:
     """Return the input of an execution, or raise ConfigurationError."""
+    if problems.is_deep(raw):
+        raise ConfigurationError(
+            f"the execution's input is nested on more than {problems.MAX_LEVELS} levels; expected an object with "
+            f"{', '.join(ExecutionInput.model_fields)}"
+        )
     try:
         return ExecutionInput.model_validate(raw)
     except ValidationError as error:

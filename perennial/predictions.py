@@ -37,7 +37,7 @@ def score(line: str, where: str) -> float:
     try:
         answer = json.loads(line)
         value = answer["score"] if isinstance(answer, dict) else answer
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise _refused(line, where) from error
     if value is None:
         return float("nan")

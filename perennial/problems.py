@@ -5,7 +5,7 @@ A problem is (dotted path, text): the field, what stands there and what is allow
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 Problem = tuple[str, str]
 PROBLEMS_SHOWN = 20
 MAX_LINE = 1000
+# What people write needs 4 levels. DynamoDB, which keeps a run's trigger, holds 32; Python's own limits are hundreds.
+MAX_LEVELS = 16
 
 
 class ConfigurationError(ValueError):
@@ -44,7 +46,23 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def shown(value: Any) -> str:
     """Return a value as text of at most 60 characters."""
-    return shortened(repr(value), 60)
+    return (
+        f"a {type(value).__name__} of more than {MAX_LEVELS} levels" if is_deep(value) else shortened(repr(value), 60)
+    )
+
+
+def is_deep(value: Any) -> bool:
+    """Say whether lists and objects stand inside one another on more than MAX_LEVELS levels."""
+    level = [value]
+    for _ in range(MAX_LEVELS):
+        level = [item for outer in level for item in _items(outer)]
+    return any(isinstance(item, Mapping | list) for item in level)
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def shortened(text: str, limit: int) -> str:

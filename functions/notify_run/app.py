@@ -29,7 +29,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from perennial_aws import objects, runs
 from perennial_aws.clients import client
 
-from perennial import cause, message, naming, record, work
+from perennial import cause, message, naming, problems, record, work
 
 logger = Logger()
 published = Metrics()
@@ -103,7 +103,7 @@ def _unopened(run_id: str, execution: dict[str, Any]) -> record.Document:
     """What is known of a run that ended before it had claimed its work."""
     try:
         trigger = json.loads(execution.get("input") or "{}").get("Trigger") or {}
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         trigger = {}
     return {
         "run_id": run_id,
@@ -114,7 +114,7 @@ def _unopened(run_id: str, execution: dict[str, Any]) -> record.Document:
             "arn": execution["executionArn"],
             "started_at": record.timestamp(execution["startDate"]),
         },
-        "trigger": trigger if isinstance(trigger, dict) else {},
+        "trigger": trigger if isinstance(trigger, dict) and not problems.is_deep(trigger) else {},
     }
 
 

@@ -116,7 +116,13 @@ def _recorded(run_id: str, listed_at: datetime) -> work.Listing:
             f"s3://{bucket}/runs/"
         )
     read = client("s3").get_object(Bucket=bucket, Key=key, VersionId=found[0]["VersionId"])
-    return work.recorded(json.loads(read["Body"].read()), listed_at)
+    try:
+        return work.recorded(json.loads(read["Body"].read()), listed_at)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ConfigurationError(
+            f"the execution's input, Replay: s3://{bucket}/{key} is no manifest of a run "
+            f"({type(error).__name__}: {error}); put its first version back, or replay another run"
+        ) from error
 
 
 def _images(resolved: Configuration) -> dict[str, str]:

@@ -91,7 +91,7 @@ def _ask(endpoint: str, request: str, inference_id: str) -> float:
         raise EndpointVerificationError(f"endpoint {endpoint} does not answer: {error}") from error
     try:
         return float(json.loads(reply)["score"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise EndpointVerificationError(
             f"endpoint {endpoint} answers {reply[:80]!r}; expected one line {{'score': number}}"
         ) from error

@@ -97,7 +97,7 @@ def _input_refusal(given: str) -> tuple[str, str] | None:
         )
     try:
         json.loads(given)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return "InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'"
     return None
 
@@ -292,7 +292,7 @@ def _as_invocation_error(error: Any) -> Exception:
     sfn = _sfn()
     try:
         said = json.loads(error.cause)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     if error.error != "Lambda.Unknown" or not isinstance(said, dict) or "__type" not in said:
         return error  # type: ignore[no-any-return]

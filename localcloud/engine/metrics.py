@@ -60,7 +60,7 @@ def embedded_metrics(log_text: str) -> Iterator[tuple[str, str, float, str, dict
         try:
             document = json.loads(line)
             yield from list(_values(document, document["_aws"]["CloudWatchMetrics"]))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             log.warning("a line is not in the embedded metric format (%r): %.200s", error, line)
 
 

@@ -57,5 +57,5 @@ def _start(request: Document) -> int:
         return 0
     try:
         return int(json.loads(base64.urlsafe_b64decode(token)))
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise invalid(f"The NextToken {token!r} is not valid; use the one of the previous answer.") from error

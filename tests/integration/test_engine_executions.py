@@ -282,3 +282,10 @@ def test_a_listing_that_the_role_may_not_make_fails_with_the_words_of_aws(cloud:
     assert (refused["status"], refused["error"]) == ("FAILED", "S3.S3Exception")
     assert f'is not authorized to perform: s3:ListBucket on resource: "arn:aws:s3:::{bucket}"' in refused["cause"]
     assert "(Service: S3, Status Code: 403, Request ID: " in refused["cause"]
+
+
+def test_an_input_that_nobody_can_read_is_refused(cloud: Cloud) -> None:
+    states, machine = cloud.client("stepfunctions"), make_machine(cloud, branch({"Type": "Pass", "End": True}))
+    for given in ("{", "[" * 10_000 + "]" * 10_000):
+        with pytest.raises(states.exceptions.InvalidExecutionInput, match="Invalid State Machine Execution Input"):
+            states.start_execution(stateMachineArn=machine, input=given)

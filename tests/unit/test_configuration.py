@@ -208,6 +208,29 @@ def test_a_wrong_input_is_refused(given, expected):
     assert expected in str(caught.value)
 
 
+@pytest.mark.parametrize("levels", [20, 500, 10_000])
+@pytest.mark.parametrize("around", ["Trigger", "Overrides", "Replay", "HyperParameters", "Object"])
+def test_an_input_that_is_nested_without_end_is_refused(levels, around):
+    for wrap in (lambda inner: [inner], lambda inner: {"a": inner}):
+        given = 1
+        for _ in range(levels):
+            given = wrap(given)
+        given = {"Overrides": {around: given}} if around == "HyperParameters" else {around: given}
+        given = {"Trigger": {"Type": "DataDrop", **given}} if around == "Object" else given
+        with pytest.raises(ConfigurationError, match="nested on more than 16 levels; expected an object with Trigger,"):
+            configuration.execution_input(given)
+
+
+@pytest.mark.parametrize("levels", [20, 500, 10_000])
+def test_a_stack_parameter_that_is_nested_without_end_is_refused(levels):
+    for text in ("[" * levels + "]" * levels, '{"eta": ' + "[" * levels + "]" * levels + "}"):
+        with pytest.raises(ConfigurationError, match=r"HyperParameters|hyperparameters") as refused:
+            resolve(stack={"HyperParameters": text})
+        assert len(str(refused.value)) < 1200
+        with pytest.raises(ConfigurationError):
+            resolve(stack=configuration.stack_overrides(f'{{"HyperParameters": {text}}}'))
+
+
 @pytest.mark.parametrize("text", [None, "", "{}"])
 def test_a_stack_without_overrides_has_none(text):
     assert configuration.stack_overrides(text) == {}

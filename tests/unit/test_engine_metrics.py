@@ -50,7 +50,14 @@ def test_every_dimension_set_and_every_value_of_a_line_is_a_metric() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["{not json _aws", '{"_aws": "text"}', document(service="s"), document(service="s", model="m", Rows="many")]
+    "line",
+    [
+        "{not json _aws",
+        '{"_aws": "text"}',
+        '{"_aws": ' * 10_000,
+        document(service="s"),
+        document(service="s", model="m", Rows="many"),
+    ],
 )
 def test_a_line_that_is_not_valid_yields_nothing(line: str) -> None:
     assert list(embedded_metrics(line)) == []

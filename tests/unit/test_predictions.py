@@ -16,7 +16,9 @@ def test_score_that_is_no_number_is_nan() -> None:
     assert all(math.isnan(value) for value in scores(['{"score": null}', "NaN"], "part"))
 
 
-@pytest.mark.parametrize("line", ["petrol", '{"label": 1}', '{"score": "1"}', "[1.0, 2.0]", "true", '"1"', "{"])
+@pytest.mark.parametrize(
+    "line", ["petrol", '{"label": 1}', '{"score": "1"}', "[1.0, 2.0]", "true", '"1"', "{", "[" * 10_000]
+)
 def test_line_that_is_no_prediction_is_named(line: str) -> None:
     with pytest.raises(PredictionsError, match=r"part, line 2: got .* expected a number or"):
         scores(["1.0", line], "part")

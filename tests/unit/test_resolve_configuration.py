@@ -304,6 +304,18 @@ def test_a_replay_takes_the_versions_of_the_run_that_it_names(aws, resolve):
     assert len(manifests[1]) == 2
 
 
+@pytest.mark.parametrize(
+    "manifest", ["", "[]", "{}", '{"Files": [{"Key": "raw/a.csv"}]}', '{"Files": 5}', "[" * 10_000, '{"a":' * 10_000],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_a_replay_of_a_run_whose_manifest_is_damaged_is_refused(aws, resolve, manifest):
+    aws.put("raw/a.csv", "a")
+    key = f"runs/{resolve()['RunId']}/manifest.json"
+    aws.put(key, manifest)
+    with pytest.raises(ConfigurationError, match=f"Replay: s3://{BUCKET}/{key} is no manifest of a run"):
+        resolve(OTHER_ARN, Replay=key.split("/")[1])
+
+
 def test_a_replay_of_an_unknown_run_is_refused(aws, resolve):
     with pytest.raises(ConfigurationError, match="Replay: got '20200101000000-abcd', which has no manifest"):
         resolve(Replay="20200101000000-abcd")

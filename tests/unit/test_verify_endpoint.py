@@ -119,6 +119,13 @@ def test_an_answer_that_is_no_score_is_shown(aws, app, verify, serves):
         verify()
 
 
+def test_an_answer_that_is_nested_without_end_is_shown(aws, app, verify, serves):
+    known(aws, 1.0)
+    serves((200, "[" * 10_000))
+    with pytest.raises(app.EndpointVerificationError, match=r"answers b'\[\[\[\[.*expected one line"):
+        verify()
+
+
 def test_a_test_set_without_records_verifies_nothing(aws, app, verify, serves):
     serves((200, {"score": 1.0}))
     with pytest.raises(app.EndpointVerificationError, match="holds no record"):

@@ -243,7 +243,7 @@ def metrics_context(body: bytes) -> dict[str, str]:
     """cloudwatch:namespace of a PutMetricData, as JSON or as a form."""
     try:
         namespace = json.loads(body).get("Namespace")
-    except ValueError:
+    except (ValueError, AttributeError, RecursionError):
         namespace = parse_qs(body.decode("utf-8", "replace")).get("Namespace", [None])[0]
     return {"cloudwatch:namespace": str(namespace)} if namespace else {}
 

@@ -123,7 +123,7 @@ def _parameters(action: str, given: JsonObject, arn: str, place: Place) -> tuple
 def _json(body: bytes) -> JsonObject:
     try:
         found = json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -214,7 +214,7 @@ def _resources(definition: str | None) -> Iterator[str]:
     """The Resource of every Task state, at any depth."""
     try:
         waiting = [json.loads(definition or "{}")]
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     while waiting:
         found = waiting.pop()
