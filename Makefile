@@ -109,6 +109,7 @@ check: install ## What CI runs besides the tests; edits nothing
 	@$(BIN)/python -m tools.lint_policies
 	@$(BIN)/python -m tools.draw_flow --check
 	@$(BIN)/python -m tools.draw_matrix --check
+	@.venvs/sam/bin/python tools/list_resource_properties.py --check
 	@.venvs/sam/bin/cfn-lint template.yaml
 	@AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venvs/sam/bin/sam validate --lint
 

@@ -27,7 +27,10 @@ def main() -> int:
     lines = [f"  {json.dumps(name)}: {json.dumps(settable(name))}" for name in sorted(types)]
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     if "--check" in sys.argv:
-        return 0 if FILE.read_text(encoding="utf-8") == text else 1
+        if FILE.read_text(encoding="utf-8") == text:
+            return 0
+        print(f"{FILE.name} is not what cfn-lint's schemas say; run tools/list_resource_properties.py", file=sys.stderr)
+        return 1
     FILE.write_text(text, encoding="utf-8")
     return 0
 
