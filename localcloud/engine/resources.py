@@ -1,13 +1,13 @@
 """CloudFormation resources, where MiniStack takes what AWS refuses.
 
-* A property that a resource type does not have fails the resource: "Encountered unsupported property X". The names are
-  in resource_properties.json, for the types that our templates use (tools/list_resource_properties.py writes it from
-  cfn-lint's copy of AWS's schemas); properties inside properties are not looked at.
+* A property that a resource type does not have, at any depth, fails the resource, in the words of the CloudFormation
+  registry (all types here are in it). The names are in resource_properties.json, for the types that our templates use
+  (tools/list_resource_properties.py writes it from cfn-lint's copy of AWS's schemas).
 * A bucket that holds objects or versions is not deleted with its stack, which then is DELETE_FAILED.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +15,67 @@ from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
 PROPERTIES = Path(__file__).with_name("resource_properties.json")
+_MODULES = ("services.cloudformation.provisioners", "services.cloudformation.stacks")
 
 
 def register() -> None:
-    """Wrap the handlers of resource types. MiniStack must be importable (the environment is set)."""
-    known: dict[str, list[str]] = json.loads(PROPERTIES.read_text(encoding="utf-8"))
-    replace("services.cloudformation.provisioners", "_RESOURCE_HANDLERS", lambda handlers: _wrapped(handlers, known))
+    """Put checks before MiniStack's provisioners. MiniStack must be importable (the environment is set)."""
+    known: dict[str, JsonObject] = json.loads(PROPERTIES.read_text(encoding="utf-8"))
+    for module in _MODULES:  # the second has names of its own for the first's functions
+        replace(module, "_provision_resource", lambda original: _make_provision(original, known))
+        replace(module, "_update_resource", lambda original: _make_update(original, known))
+    replace("services.cloudformation.provisioners", "_RESOURCE_HANDLERS", _with_full_buckets_kept)
 
 
-def _wrapped(handlers: dict[str, JsonObject], known: dict[str, list[str]]) -> dict[str, JsonObject]:
-    """The same table (MiniStack's modules hold it by reference), with checks before its handlers."""
-    for resource_type, properties in known.items():
-        handler = handlers.get(resource_type, {})
-        if "create" in handler:
-            handler["create"] = _checked(handler["create"], 1, frozenset(properties))
-        if "update" in handler:
-            handler["update"] = _checked(handler["update"], 2, frozenset(properties))
+def _make_provision(original: Callable[..., Any], known: Mapping[str, JsonObject]) -> Callable[..., Any]:
+    def provision_resource(resource_type: str, logical_id: str, props: JsonObject, stack_name: str) -> Any:
+        _check(resource_type, logical_id, props, known)
+        return original(resource_type, logical_id, props, stack_name)
+
+    return provision_resource
+
+
+def _make_update(original: Callable[..., Any], known: Mapping[str, JsonObject]) -> Callable[..., Any]:
+    def update_resource(
+        resource_type: str,
+        physical_id: str,
+        old_props: JsonObject,
+        new_props: JsonObject,
+        stack_name: str,
+        logical_id: str | None = None,
+        old_attrs: JsonObject | None = None,
+    ) -> Any:
+        if new_props != old_props:
+            _check(resource_type, logical_id or physical_id, new_props, known)
+        return original(resource_type, physical_id, old_props, new_props, stack_name, logical_id, old_attrs)
+
+    return update_resource
+
+
+def _check(resource_type: str, logical_id: str, properties: Any, known: Mapping[str, JsonObject]) -> None:
+    found = list(extraneous(properties, known.get(resource_type)))
+    if found:
+        raise ValueError(f"Properties validation failed for resource {logical_id} with message: [{', '.join(found)}]")
+
+
+def extraneous(given: Any, known: JsonObject | None, path: str = "#") -> Iterator[str]:
+    """What AWS says of each name that does not exist; `known` has the names inside each name, or None for any."""
+    if known is None:
+        return
+    if isinstance(given, list):
+        for number, item in enumerate(given):
+            yield from extraneous(item, known, f"{path}/{number}")
+    elif isinstance(given, dict):
+        yield from (f"{path}: extraneous key [{name}] is not permitted" for name in sorted(given.keys() - known.keys()))
+        for name in sorted(given.keys() & known.keys()):
+            yield from extraneous(given[name], known[name], f"{path}/{name}")
+
+
+def _with_full_buckets_kept(handlers: dict[str, JsonObject]) -> dict[str, JsonObject]:
+    """The same table (MiniStack's modules hold it by reference) with another deletion of buckets."""
     bucket = handlers["AWS::S3::Bucket"]
     bucket["delete"] = _make_delete_bucket(bucket["delete"])
     return handlers
-
-
-def _checked(original: Callable[..., Any], position: int, known: frozenset[str]) -> Callable[..., Any]:
-    """A handler that first checks the properties, which are its argument at `position`."""
-
-    def checked(*arguments: Any) -> Any:
-        if unknown := unsupported(arguments[position], known):
-            raise ValueError(f"Encountered unsupported property {unknown}")
-        return original(*arguments)
-
-    return checked
-
-
-def unsupported(properties: Any, known: frozenset[str]) -> str | None:
-    """The first property that the type does not have."""
-    return min(set(properties or {}) - known, default=None)
 
 
 def _make_delete_bucket(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -121,6 +121,17 @@ SEAMS = (
         "(request_type, logical_id, props, stack_name, stack_id, resource_type, physical_id, old_props)",
     ),
     Seam("services.cloudformation.provisioners", "_RESOURCE_HANDLERS", "dict"),
+    *(
+        Seam(f"services.cloudformation.{module}", name, shape)
+        for module in ("provisioners", "stacks")
+        for name, shape in (
+            ("_provision_resource", "(resource_type, logical_id, props, stack_name)"),
+            (
+                "_update_resource",
+                "(resource_type, physical_id, old_props, new_props, stack_name, logical_id, old_attrs)",
+            ),
+        )
+    ),
     Seam("services.cloudformation.provisioners", "_sfn_definition", "(props)"),
     Seam("services.cloudformation.provisioners", "_S3_BUCKET_CONFIGURATIONS", "tuple"),
     Seam("services.cloudwatch", "_alarms", "AccountRegionScopedDict"),

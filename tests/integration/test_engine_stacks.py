@@ -35,16 +35,27 @@ def reasons(cloud: Cloud, stack: str) -> list[str]:
     return [event.get("ResourceStatusReason", "") for event in events]
 
 
-def bucket(name: str, **attributes: Any) -> dict[str, Any]:
-    versioning = {"VersioningConfiguration": {"Status": "Enabled"}}
-    return {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": name, **versioning}, **attributes}
+def bucket(name: str, deletion_policy: str = "Delete", **properties: Any) -> dict[str, Any]:
+    given = {"BucketName": name, "VersioningConfiguration": {"Status": "Enabled"}, **properties}
+    return {"Type": "AWS::S3::Bucket", "Properties": given, "DeletionPolicy": deletion_policy}
 
 
 def test_a_property_that_a_resource_does_not_have_fails_the_stack(cloud: Cloud) -> None:
     topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": unique("topic"), "KmsKeyId": "x"}}
     stack, status = create(cloud, Topic=topic)
     assert status == "ROLLBACK_COMPLETE"
-    assert any("Encountered unsupported property KmsKeyId" in reason for reason in reasons(cloud, stack))
+    said = (
+        "Properties validation failed for resource Topic with message: [#: extraneous key [KmsKeyId] is not permitted]"
+    )
+    assert said in reasons(cloud, stack)
+
+
+def test_a_property_inside_another_that_does_not_exist_fails_the_stack(cloud: Cloud) -> None:
+    rules = [{"Id": "runs", "Status": "Enabled", "ExpirationInDays": 9}, {"Status": "Enabled", "ExpiresInDays": 9}]
+    stack, status = create(cloud, Bucket=bucket(unique("bucket"), LifecycleConfiguration={"Rules": rules}))
+    assert status == "ROLLBACK_COMPLETE"
+    said = "[#/LifecycleConfiguration/Rules/1: extraneous key [ExpiresInDays] is not permitted]"
+    assert f"Properties validation failed for resource Bucket with message: {said}" in reasons(cloud, stack)
 
 
 def test_an_update_with_such_a_property_is_rolled_back(cloud: Cloud) -> None:
@@ -56,7 +67,8 @@ def test_an_update_with_such_a_property_is_rolled_back(cloud: Cloud) -> None:
         StackName=stack, TemplateBody=json.dumps({"Resources": {"Bucket": changed}})
     )
     assert status_after(cloud, stack) == "UPDATE_ROLLBACK_COMPLETE"
-    assert any("Encountered unsupported property VersionConfiguration" in reason for reason in reasons(cloud, stack))
+    said = "Bucket with message: [#: extraneous key [VersionConfiguration] is not permitted]"
+    assert f"Properties validation failed for resource {said}" in reasons(cloud, stack)
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["an object", "only versions"])
@@ -74,7 +86,7 @@ def test_a_stack_with_a_bucket_that_is_not_empty_is_not_deleted(cloud: Cloud, *,
 
 def test_a_bucket_to_retain_outlives_its_stack_with_its_objects(cloud: Cloud) -> None:
     name, s3 = unique("bucket"), cloud.client("s3")
-    stack, _ = create(cloud, Bucket=bucket(name, DeletionPolicy="Retain"))
+    stack, _ = create(cloud, Bucket=bucket(name, "Retain"))
     s3.put_object(Bucket=name, Key="model", Body=b"1")
     cloud.client("cloudformation").delete_stack(StackName=stack)
     assert status_after(cloud, stack) == "DELETE_COMPLETE"
@@ -90,8 +102,38 @@ def test_an_empty_bucket_goes_with_its_stack(cloud: Cloud) -> None:
         cloud.client("s3").head_bucket(Bucket=name)
 
 
-def test_the_first_unknown_property_is_named() -> None:
-    known = frozenset({"BucketName", "Tags"})
-    assert resources.unsupported({"Tags": [], "Zone": 1, "Acl": 1}, known) == "Acl"
-    assert resources.unsupported({"Tags": []}, known) is None
-    assert resources.unsupported(None, known) is None
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"Tags": [{"Key": "a", "Value": "b"}], "Policy": {"Statement": [{"Any": 1}]}, "Name": "x"}, []),
+        ({"Name": "x", "Zone": 1, "Acl": 1}, [("#", "Acl"), ("#", "Zone")]),
+        ({"Tags": [{"Key": "a"}, {"key": "b", "Value": "c"}], "Acl": 1}, [("#", "Acl"), ("#/Tags/1", "key")]),
+        ({"Set": {"Inner": {"Deep": [[{"Wrong": 1}]]}}}, [("#/Set/Inner/Deep/0/0", "Wrong")]),
+        ({"Name": {"any": "thing"}, "Tags": "none", "Set": None}, []),
+        (None, []),
+    ],
+)
+def test_every_name_that_does_not_exist_is_told_with_its_place(given: Any, said: list[tuple[str, str]]) -> None:
+    known = {
+        "Name": None, "Policy": None, "Tags": {"Key": None, "Value": None}, "Set": {"Inner": {"Deep": {"Right": None}}},
+    }  # fmt: skip
+    found = list(resources.extraneous(given, known))
+    assert found == [f"{path}: extraneous key [{name}] is not permitted" for path, name in said]
+
+
+def test_free_documents_have_any_names() -> None:
+    known = json.loads(resources.PROPERTIES.read_text())
+    free = {
+        "AWS::Events::Rule": ["EventPattern"],
+        "AWS::IAM::Role": ["AssumeRolePolicyDocument", "Policies.PolicyDocument"],
+        "AWS::Lambda::Function": ["Environment.Variables"],
+        "AWS::SSM::Parameter": ["Tags"],
+        "AWS::SNS::TopicPolicy": ["PolicyDocument"],
+        "AWS::StepFunctions::StateMachine": ["Definition", "DefinitionSubstitutions"],
+    }
+    for resource_type, paths in free.items():
+        for path in paths:
+            inside = known[resource_type]
+            for name in path.split("."):
+                inside = inside[name]
+            assert inside is None, (resource_type, path)
