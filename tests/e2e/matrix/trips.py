@@ -132,7 +132,7 @@ class Trip:
         return run_id(self.arn, self.described()["startDate"])
 
     def ended(self) -> Run:
-        return wait_for(lambda: Run.ended(self.arn), f"the end of {self.arn}", LIMIT_SECONDS, pause=0.2)
+        return wait_for(lambda: Run.ended(self.arn), f"the end of {self.arn}", LIMIT_SECONDS, pause=0.5)
 
 
 @dataclass
@@ -185,7 +185,7 @@ class Stack:
                     return Trip(self.app, item["executionArn"])
             return None
 
-        return wait_for(found, f"the execution of a drop into {self.app.bucket}", LIMIT_SECONDS)
+        return wait_for(found, f"the execution of a drop into {self.app.bucket}", LIMIT_SECONDS, pause=0.2)
 
     def snapshot(self) -> dict[str, Any]:
         """What must not change: the endpoint, the names, the data."""
