@@ -17,7 +17,7 @@ from localcloud.engine.seams import replace
 _BLOB_KEY = "__localcloud_blob__"
 _BLOB_BYTES = 64 * 1024
 _INTERVAL_SECONDS = 2.0
-_PAUSE_FACTOR = 10  # a state that takes long to write is written less often: a tenth of one core at most
+_PAUSE_FACTOR = 30  # a state that takes long to write is written less often: a thirtieth of the time at most
 _ATTEMPTS = 3
 log = logging.getLogger("localcloud.persistence")
 

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.conftest import App
 from tests.e2e.matrix.trips import Case, Outcome, take_all
 
-STACKS = ("faulty-one", "faulty-two", "faulty-three")
+STACKS = ("faulty-one", "faulty-two", "faulty-three", "faulty-four")
 PARAMETERS = {"ModelName": "used-cars", "GateThreshold": "50000", "QuietPeriodSeconds": "0", "PollSeconds": "1"}
 
 
