@@ -89,8 +89,7 @@ bench: install ## Time and memory, against the floor and pandas (ten million row
 .PHONY: test
 test: install ## Run every test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
-# More than processors: end-to-end tests wait a good part of their time.
-WORKERS ?= 3
+WORKERS ?= 2
 
 .PHONY: fuzz
 fuzz: .venvs/fuzz/.installed ## Fuzz each kind of input, guided by coverage, FUZZ_SECONDS each; findings stay in .fuzz/

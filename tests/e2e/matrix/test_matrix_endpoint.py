@@ -12,6 +12,7 @@ from tests.e2e.matrix.trips import (
     ROWS,
     Case,
     Outcome,
+    Outcomes,
     Trip,
     endpoint_status,
     fault,
@@ -183,11 +184,11 @@ CASES = [
 
 
 @parameters(CASES)
-def test_endpoint_that_goes_wrong(case: Case, outcomes: dict[Case, Outcome]) -> None:
+def test_endpoint_that_goes_wrong(case: Case, outcomes: Outcomes) -> None:
     prove(outcomes[case])
 
 
-def test_stack_answers_again_after_all_of_it(outcomes: dict[Case, Outcome]) -> None:
+def test_stack_answers_again_after_all_of_it(outcomes: Outcomes) -> None:
     """The healthy drop at the end has put a model into service, whatever the cases before it left behind."""
     record = ROWS.decode().splitlines()[1].partition(",")[2]
     for app in {outcome.stack.app.stack: outcome.stack.app for outcome in outcomes.values()}.values():

@@ -16,7 +16,8 @@ from tests.e2e.matrix.situation import End, assert_told
 from tests.waiting import wait_for
 from tools import demo_data, synthetic
 
-pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+# The trips are under way meanwhile: they and these tests wait in turn.
+pytestmark = [pytest.mark.xdist_group("e2e-used-cars"), pytest.mark.usefixtures("trips")]
 
 BURST, ROWS_OF_A_FILE = 50, 40
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.matrix.trips import Case, Outcome, fault, parameters, prove
+from tests.e2e.matrix.trips import Case, Outcome, Outcomes, fault, parameters, prove
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
@@ -79,5 +79,5 @@ CASES = [
 
 
 @parameters(CASES)
-def test_function_that_goes_wrong(case: Case, outcomes: dict[Case, Outcome]) -> None:
+def test_function_that_goes_wrong(case: Case, outcomes: Outcomes) -> None:
     prove(outcomes[case])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.conftest import App
-from tests.e2e.matrix.trips import Case, Outcome, Trip, fault, parameters, prove
+from tests.e2e.matrix.trips import Case, Outcomes, Trip, fault, parameters, prove
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
@@ -156,5 +156,5 @@ CASES = [
 
 
 @parameters(CASES)
-def test_job_that_goes_wrong(case: Case, outcomes: dict[Case, Outcome]) -> None:
+def test_job_that_goes_wrong(case: Case, outcomes: Outcomes) -> None:
     prove(outcomes[case])

@@ -121,6 +121,7 @@ def test_a_port_of_another_program_is_refused_with_what_to_do(tmp_path: Path) ->
 def test_a_kill_loses_the_run_and_nothing_else(laptop: Laptop, app: App, first: End) -> None:
     serving, answer = app.in_service(), app.invoke(CAR)
     data = situation.versions(app, "raw/")
+    app.faults.add("job:preprocess", "hang")  # the end of the process forgets it
     arn = situation.start(app)
     jobs = app.client("sagemaker").list_processing_jobs
     wait_for(lambda: jobs(StatusEquals="InProgress")["ProcessingJobSummaries"], "a job that works")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import App
 from tests.e2e.matrix.test_matrix_endpoint import SLOW_VERIFICATION, WRONG, break_creation, delete, update_by_hand
-from tests.e2e.matrix.trips import Case, Fault, Outcome, Trip, fault, parameters, prove
+from tests.e2e.matrix.trips import Case, Fault, Outcome, Outcomes, Trip, fault, parameters, prove
 from tools import asl
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
@@ -130,7 +130,7 @@ CASES = [
 
 
 @parameters(CASES)
-def test_execution_that_a_person_aborts(case: Case, outcomes: dict[Case, Outcome]) -> None:
+def test_execution_that_a_person_aborts(case: Case, outcomes: Outcomes) -> None:
     prove(outcomes[case])
 
 

@@ -1,9 +1,9 @@
 """Things that go wrong, done to deployed stacks: what is asked for, and what came of it.
 
-A `Case` says what fails and how the run must end. All selected cases of the session run when the first of them is asked
-for: several stacks share them, one case after another on each, so that they cost the time of the slowest stack and not
-the sum. Faults match a stack's own names, so stacks do not disturb each other. After the last case of a stack comes a
-healthy drop: it shows that none of them has left anything behind.
+A `Case` says what fails and how the run must end. Several stacks share all cases that a session has selected, one case
+after another on each, while the tests that need none of them go on. Faults match a stack's own names, so stacks do not
+disturb each other. After the last case of a stack comes a healthy drop: it shows that none of them has left anything
+behind.
 """
 
 from __future__ import annotations
@@ -280,13 +280,10 @@ class Outcomes(dict[Case, Outcome]):
         raise self.troubles[case]
 
 
-def take_all(apps: Iterable[App], cases: Iterable[Case]) -> Outcomes:
+def take_all(apps: Iterable[App], waiting: SimpleQueue[Case]) -> Outcomes:
     """Do all cases, side by side on these stacks, and then a healthy drop on each."""
-    waiting: SimpleQueue[Case] = SimpleQueue()
-    for case in cases:
-        waiting.put(case)
     stacks = [Stack(app) for app in apps]
-    with ThreadPoolExecutor(len(stacks), thread_name_prefix="stack") as pool:
+    with ThreadPoolExecutor(len(stacks) or 1, thread_name_prefix="stack") as pool:
         list(pool.map(lambda stack: _work(stack, waiting), stacks))
     found = [outcome for stack in stacks for outcome in stack.outcomes]
     _collect_mails(found)
