@@ -32,8 +32,6 @@ NOT_ON_A_LAPTOP = {
     "choice May this run deploy? -> Turn never came": _HOURS,
     "choice What does the endpoint need? -> Deployment failed": _HOURS,
     "choice What does the endpoint need? -> Verify endpoint": _TWICE,
-    "retry Predict with new champion [SageMaker.ResourceLimitExceededException]": _RACE,
-    "retry Predict with new champion [SageMaker.AmazonSageMakerException]": _RACE,
     "catch Predict with new champion [States.ALL] -> Run failed": _RACE,
 }
 

@@ -227,7 +227,12 @@ def test_older_data_do_not_replace_the_model_of_newer_ones(app: App, overtaken: 
 
 @pytest.fixture(scope="module")
 def together(app: App, overtaken: Race) -> Race:
-    """A run is about to update the endpoint, and the run of a drop from meanwhile reaches the deployment too."""
+    """A run is about to update the endpoint, and the run of a drop from meanwhile reaches the deployment too.
+
+    What it then asks for, a comparison with the model that has come into service, is refused for a while.
+    """
+    for error in ("ThrottlingException", "ResourceLimitExceeded"):
+        app.faults.add("sagemaker:CreateTransformJob", "error", error=error, name=f"{app.stack}-*-again-*", times=1)
     with app.faults.injected("sagemaker:UpdateEndpoint", **QUOTA):
         older = situation.start(app)
         wait_for(lambda: "Update endpoint" in states_of(app, older), "the deployment")
