@@ -25,8 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from perennial import job_script
 from perennial.statistics import NumericColumn, StatisticsError, StringColumn, constraints, statistics
+from processing import job_script
 
 INFERRED_TYPES = {
     "float": "Fractional",

@@ -22,8 +22,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
-from perennial import job_script, model_quality
+from perennial import model_quality
 from perennial.metrics import MetricError, MetricInputError
+from processing import job_script
 
 COLUMNS = ("prediction", "label", "probability")
 

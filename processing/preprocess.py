@@ -33,7 +33,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perennial import job_script
 from perennial.contract import Contract, check
 from perennial.duplicates import DuplicateCounter
 from perennial.encoding import FORMAT_VERSION, Encoder, EncoderFit, load_hook
@@ -43,6 +42,7 @@ from perennial.sets import SetWriter, spill_writer
 from perennial.split import Sets, splitter
 from perennial.tabular import find_files, read
 from perennial.values import DataError
+from processing import job_script
 
 ROWS_PER_PART = 200_000
 MAX_NAME = 120  # of a file in messages

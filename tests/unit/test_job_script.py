@@ -8,8 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from perennial import job_script
-from processing import analyze_data_quality, analyze_model_quality, preprocess
+from processing import analyze_data_quality, analyze_model_quality, job_script, preprocess
 
 OWN_INPUT = [
     (preprocess, "data", "/opt/ml/processing/input/data"),
