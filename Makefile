@@ -7,6 +7,8 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venvs/dev/bin
 UV := $(CURDIR)/.venvs/uv/bin/uv
 GROUPS := layer dev image data sam cli fuzz
+# What the SAM CLI notes for itself.
+export __SAM_CLI_APP_DIR := $(CURDIR)/.aws-sam/cli
 
 .PHONY: help
 help: ## List the targets
@@ -105,6 +107,7 @@ check: install ## What CI runs besides the tests; edits nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m tools.check_models
 	@$(BIN)/python -m tools.lint_state_machines
 	@$(BIN)/python -m tools.lint_policies
 	@$(BIN)/python -m tools.draw_flow --check

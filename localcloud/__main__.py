@@ -22,7 +22,7 @@ _SAYS = {
     "hang": "the program never ends by itself",
     "overrun": "the program is still at work when its time limit has come (nobody waits)",
     "lose-output": "what it made is not there when it has ended",
-    "lose-metrics": "a training job reports no metrics",
+    "lose-metrics": "a training job reports no metrics of the validation set",
 }
 
 

@@ -5,6 +5,7 @@ Nothing that a data file may have brought is passed on as it is; see `perennial.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -94,14 +95,17 @@ _ADVICE_WHILE_DEPLOYING = (
     "previous one. Start a run, which verifies and exports what it deploys, or update the endpoint to the "
     "configuration that Parameter Store names."
 )
-# By the code that an AWS service gives in the cause.
-_ADVICE_BY_CODE = {
-    "AccessDeniedException": "A role lacks the permission that is named above. Give it back (template.yaml has what "
-    "the application needs; look for what was changed besides it, such as a boundary or an organisation's policy), "
-    "and start a run.",
-    "ThrottlingException": "AWS refused this for minutes because the account asked too often. Start a run; if it comes "
-    "again, see what else calls this API.",
-}
+# An AWS service says so in the cause, whoever has called it.
+_REFUSED = re.compile("AccessDenied|is not authorized to perform")
+_ADVICE_REFUSED = (
+    "A role lacks the permission that is named above. Give it back (template.yaml has what the application needs; look "
+    "for what was changed besides it, such as a boundary or an organisation's policy), and start a run."
+)
+_THROTTLED = "Error Code: ThrottlingException;"
+_ADVICE_THROTTLED = (
+    "AWS refused this for minutes because the account asked too often. Start a run; if it comes again, see what else "
+    "calls this API."
+)
 _ADVICE_BY_STATUS = {
     "Rejected": "ModelAccuracyTooLow",
     "Superseded": "SupersededByNewerData",
@@ -236,19 +240,21 @@ def _advice(record: Mapping[str, Any]) -> str:
 
 def advice(status: str, error: str, state: str, cause: str = "") -> str:
     """Return what a person can do about a run that ended in a status, by an error, in a state, for a cause."""
-    if status in ("Aborted", "TimedOut") and state in _DEPLOYING:
+    if (status in ("Aborted", "TimedOut") and state in _DEPLOYING) or state == "Check deployment":
         return _ADVICE_WHILE_DEPLOYING
     if state in _ADVICE_FIRST_BY_STATE:
         return _ADVICE_FIRST_BY_STATE[state]
+    if status == "Failed" and _REFUSED.search(cause):
+        return _ADVICE_REFUSED
     job = failed_job(cause)
     if job and status == "Failed" and not (job.own_words and state in _ADVICE_BY_STATE):
         return _job_advice(job)
     name = error.removeprefix("SageMaker.").removesuffix("Exception")
     name = "ConfigurationError" if name in ("DefinitionError", "StackNameError") else name
     name = _ADVICE_BY_STATUS.get(status, name)
-    by_code = next((text for code, text in _ADVICE_BY_CODE.items() if f"Error Code: {code};" in cause), None)
+    by_text = _ADVICE_THROTTLED if _THROTTLED in cause else None
     by_job = job or name == "States.TaskFailed"  # any other error of the state is not about the data
-    return _ADVICE.get(name) or by_code or (_ADVICE_BY_STATE.get(state) if by_job else None) or _ADVICE_DEFAULT
+    return _ADVICE.get(name) or by_text or (_ADVICE_BY_STATE.get(state) if by_job else None) or _ADVICE_DEFAULT
 
 
 def _job_advice(job: JobEnd) -> str:

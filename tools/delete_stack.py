@@ -132,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         for deleted in everything(arguments.stack, found):
             print(f"deleted {deleted}", flush=True)
-    except DeletionError as error:
+    except (DeletionError, ClientError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"kept: bucket {found['BucketName']}, table {found['RunTableName']} and the key that encrypts them")

@@ -26,6 +26,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from localcloud import mailbox
+from perennial import predictions
 from perennial.naming import run_id
 from tools import demo_data
 
@@ -164,7 +165,7 @@ def predict(stack: Stack) -> float:
         Accept="application/jsonlines",
         Body=json.dumps(SAMPLE).encode(),
     )
-    return float(json.loads(reply["Body"].read())["score"])
+    return predictions.score(reply["Body"].read().decode(), f"the answer of endpoint {stack.endpoint}")
 
 
 def parameters(stack: Stack) -> dict[str, str]:

@@ -15,6 +15,7 @@ Raises     MetricMissingError: the training job did not report a metric that it 
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -61,8 +62,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         _, champion_scores = _test_set(event["Prefix"], event["ChampionPredictions"])
         champion = _measure(event["Problem"], wanted.metric, truth, champion_scores, seed)
         difference = _difference(wanted.metric, truth, candidate_scores, champion_scores, seed)
-    verdict = gate.judge(wanted, candidate.value, champion.value if champion else None)
-    reason = f"{verdict.reason}: {candidate.why}" if candidate.why else verdict.reason
+    verdict = gate.judge(wanted, candidate.value, _to_beat(champion))
+    whys = [measured.why for measured in (candidate, champion) if measured and measured.why]
+    reason = ": ".join([verdict.reason, *whys])
     result = _result(wanted.metric, candidate, champion, verdict, reason, training)
     _write_predictions(event["Prefix"], event["Problem"], truth, candidate_scores)
     _record(event, wanted, result, candidate, champion, difference, truth.size)
@@ -72,6 +74,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 def _gate(given: dict[str, Any]) -> gate.Gate:
     return gate.Gate(given["Metric"], given["Direction"], given["Threshold"], given["MinimumImprovement"])
+
+
+def _to_beat(champion: Measured | None) -> float | None:
+    """The metric of the model in service; NaN when there is one whose predictions have none."""
+    return champion and (math.nan if champion.value is None else champion.value)
 
 
 def _seed(run_id: str) -> int:
@@ -86,12 +93,15 @@ def _training_metrics(event: dict[str, Any]) -> dict[str, float]:
     """The last value of each metric that the training job reported, by name."""
     job = client("sagemaker").describe_training_job(TrainingJobName=event["TrainingJobName"])
     reported = {item["MetricName"]: float(item["Value"]) for item in job.get("FinalMetricDataList", [])}
+    if not reported:  # whether the service collects metrics of every version of its images is not certain
+        logger.warning("the training job's metrics were not collected", job=event["TrainingJobName"])
+        return {}
     expected = objects.read_json(f"{event['Prefix']}/config.json")["training_metrics"]
-    missing = [name for name in expected if name not in reported]
+    missing = [name for name in expected if not math.isfinite(reported.get(name, math.nan))]
     if missing:
         raise MetricMissingError(
             f"training job {event['TrainingJobName']} reported no metric {', '.join(missing)}; "
-            f"it reported {', '.join(sorted(reported)) or 'none'}"
+            f"it reported {', '.join(f'{name} {value:g}' for name, value in sorted(reported.items()))}"
         )
     return reported
 

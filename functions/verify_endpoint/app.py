@@ -8,7 +8,6 @@ Raises     EndpointVerificationError: another configuration serves, an answer di
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from itertools import islice
@@ -90,11 +89,9 @@ def _ask(endpoint: str, request: str, inference_id: str) -> float:
     except (ConnectionError, HTTPClientError) as error:
         raise EndpointVerificationError(f"endpoint {endpoint} does not answer: {error}") from error
     try:
-        return float(json.loads(reply)["score"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise EndpointVerificationError(
-            f"endpoint {endpoint} answers {reply[:80]!r}; expected one line {{'score': number}}"
-        ) from error
+        return predictions.score(reply.decode("utf-8", "replace"), f"the answer of endpoint {endpoint}")
+    except predictions.PredictionsError as error:
+        raise EndpointVerificationError(str(error)) from error
 
 
 def _refusal(error: ClientError) -> str:

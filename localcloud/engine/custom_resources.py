@@ -9,13 +9,13 @@ Source: Lambda Developer Guide, "How Lambda handles errors and retries with asyn
 User Guide, "Create custom provisioning logic with custom resources"; the two texts are those of stack events.
 """
 
-import os
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from localcloud.engine import retry_scale
 from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
@@ -110,7 +110,7 @@ def _tried(execute: Execute, func: JsonObject, event: JsonObject) -> tuple[JsonO
         waited += pause
         if waited > _limit_seconds(event):
             return result, refusals + failures
-        time.sleep(pause * float(os.environ.get("LOCALCLOUD_RETRY_SCALE", "1")))
+        time.sleep(pause * retry_scale())
 
 
 def _is_refused(result: JsonObject) -> bool:

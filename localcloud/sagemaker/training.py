@@ -127,8 +127,9 @@ class TrainingJobs(Jobs):
         command = [str(self.context.image_python), str(script), "--root", str(run.root)]
         exit_ = run.run_container(command, _environment(run), on_line)
         metrics.publish()
-        if metrics.final and not run.has_fault("lose-metrics"):
-            self.set_members(run.name, FinalMetricDataList=metrics.final)
+        lost = "validation:" if run.has_fault("lose-metrics") else None
+        if final := [item for item in metrics.final if not (lost and item["MetricName"].startswith(lost))]:
+            self.set_members(run.name, FinalMetricDataList=final)
         return exit_
 
     def _publish(self, run: JobRun, exit_: Exit) -> None:

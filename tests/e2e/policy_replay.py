@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -179,6 +180,7 @@ def documented() -> set[Part]:
     """The rows of the guide's table of what the laptop cannot exercise: | `Policy` | `Sid` | `action`, ... | why |."""
     section = GUIDE.read_text().split("## What the laptop cannot exercise")[1].split("\n## ")[0]
     rows = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("| `")]
+    assert all(re.search(r"(Guide|Reference), \"", why) for *_, why in rows), "a row without its source"
     return {
         Part(policy.strip(" `"), sid.strip(" `"), action.strip(" `"))
         for policy, sid, actions, _ in rows

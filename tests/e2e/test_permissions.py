@@ -109,6 +109,7 @@ def test_run_without_a_statement_fails_with_the_words_of_aws_in_its_mail(
     body = app.mails(run)[0].body
     assert f"in state '{state}'" in body
     assert f"is not authorized to perform: {action} on resource:" in body
+    assert "permission" in body.partition("What to do")[2]
     assert f"because no identity-based policy allows the {action} action" in str(run.cause)
 
 

@@ -241,3 +241,19 @@ def test_the_link_leads_to_the_console_of_the_partition(partition, domain):
     assert message.console_link("arn:x", "eu-west-1", partition).startswith(
         f"https://{domain}/states/home?region=eu-west-1#"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "cause"),
+    [
+        ("SageMaker.AmazonSageMakerException", "Train", "Refused (Error Code: AccessDeniedException; Request ID: 1)"),
+        ("ClientError", "Snapshot data", "An error occurred (AccessDenied) when calling the PutObject operation"),
+        ("S3.S3Exception", "List baselines", "User: arn:aws:sts::1:x is not authorized to perform: s3:ListBucket"),
+    ],
+)
+def test_a_missing_permission_is_advised_on_whoever_asked(error: str, state: str, cause: str) -> None:
+    assert "lacks the permission" in message.advice("Failed", error, state, cause)
+
+
+def test_a_deployment_that_could_not_be_followed_may_serve_either_model() -> None:
+    assert "it may serve the new model" in message.advice("Failed", "KeyError", "Check deployment", "'no such key'")

@@ -119,10 +119,17 @@ def test_an_answer_that_is_no_score_is_shown(aws, app, verify, serves):
         verify()
 
 
+def test_a_bare_number_is_an_answer_too(aws, verify, serves):
+    """Whether every version of the container heeds what the caller accepts is not certain."""
+    known(aws, 1.0)
+    serves((200, "1.0"))
+    verify()
+
+
 def test_an_answer_that_is_nested_without_end_is_shown(aws, app, verify, serves):
     known(aws, 1.0)
     serves((200, "[" * 10_000))
-    with pytest.raises(app.EndpointVerificationError, match=r"answers b'\[\[\[\[.*expected one line"):
+    with pytest.raises(app.EndpointVerificationError, match=r"got '\[\[\[\[.*expected a number or"):
         verify()
 
 

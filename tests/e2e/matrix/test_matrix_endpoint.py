@@ -16,6 +16,7 @@ from tests.e2e.matrix.trips import (
     Trip,
     endpoint_status,
     fault,
+    old_or_new_model_serves,
     parameters,
     prove,
 )
@@ -103,13 +104,15 @@ def break_check_after(state: str) -> Callable[[Trip], None]:
     return break_it
 
 
-def names_only(outcome: Outcome) -> None:
-    """The endpoint serves what the mail says it does; the names are those of what was verified last."""
+def old_model_serves(outcome: Outcome) -> None:
+    """Whether the way back is over could not be asked; it is."""
+    assert outcome.after["Status"] == "InService"
+    assert outcome.after["Config"] == outcome.before["Config"]
     assert outcome.after["Parameters"] == outcome.before["Parameters"]
 
 
 def new_model_without_names(outcome: Outcome) -> None:
-    names_only(outcome)
+    assert outcome.after["Parameters"] == outcome.before["Parameters"]
     assert outcome.after["Config"] == f"{outcome.stack.app.stack}-{outcome.run.run_id}"
 
 
@@ -125,7 +128,7 @@ CASES = [
           fault("sagemaker:CreateEndpoint", "error", error="ResourceLimitExceeded", times=1)),
          status="SUCCEEDED", before=break_creation, says=("Model in service",)),
     Case("Endpoint", "its creation fails", "Create endpoint", (fault("endpoint", "creation-fails"),),
-         error="DeploymentFailed", before=delete, serves=only_endpoint("Failed"),
+         error="DeploymentFailed", before=delete, serves=only_endpoint("Failed"), heals=True,
          says=("is Failed", "did not pass the ping health check"), advises="endpoint's log"),
     Case("Endpoint", "its update rolls back", "Update endpoint",
          (fault("endpoint", "update-rolls-back"), fault("endpoint", "delay", seconds=2.5)),
@@ -139,7 +142,7 @@ CASES = [
          error="EndpointVerificationError", person=throttle_the_way_back,
          says=("in state 'Verify endpoint'", "again. Nothing was exported.", "for test record"), advises="start a run"),
     Case("Endpoint", "it answers wrongly, and the way back is refused", "Restore previous model",
-         (WRONG, fault("sagemaker:UpdateEndpoint", "error", skip=1, **DENIED)),
+         (WRONG, fault("sagemaker:UpdateEndpoint", "error", skip=1, **DENIED)), heals=True,
          error="EndpointVerificationError", serves=new_model_without_names,
          says=("in state 'Verify endpoint'", "could not be set back to"), advises="start a run"),
     Case("Endpoint", "it answers wrongly, and what serves cannot be asked", "Check what serves",
@@ -147,7 +150,7 @@ CASES = [
          serves=new_model_without_names, says=("in state 'Verify endpoint'", "not known"), advises="start a run"),
     Case("Endpoint", "it answers wrongly, and whether it went back cannot be asked", "Check restoration",
          (WRONG,), error="EndpointVerificationError", person=break_check_after("Restore previous model"),
-         serves=names_only, says=("in state 'Verify endpoint'", "goes back to"), advises="start a run"),
+         serves=old_model_serves, says=("in state 'Verify endpoint'", "goes back to"), advises="start a run"),
     Case("Endpoint", "it answers wrongly, and the way back is rolled back", "Check restoration",
          (WRONG, fault("endpoint", "update-rolls-back", skip=1), fault("endpoint", "delay", seconds=2.5, skip=1)),
          error="EndpointVerificationError",
@@ -155,15 +158,15 @@ CASES = [
          advises="start a run"),
     Case("Endpoint", "it is updated by somebody else", "Verify endpoint",
          (fault("function:verify_endpoint", "delay", seconds=3.0),), error="EndpointVerificationError",
-         person=update_by_hand_while_verified, serves=what_the_person_chose,
+         person=update_by_hand_while_verified, serves=what_the_person_chose, heals=True,
          says=("in state 'Verify endpoint'", "Nothing was exported", BY_HAND), advises="start a run"),
     Case("Endpoint", "a person deletes it between check and update", "Update endpoint",
          (fault("sagemaker:UpdateEndpoint", "delay", seconds=4.0, times=1),),
-         error="SageMaker.AmazonSageMakerException", person=delete_before_update, serves=only_endpoint("gone"),
+         error="SageMaker.AmazonSageMakerException", person=delete_before_update, serves=only_endpoint("gone"), heals=True,
          says=("in state 'Update endpoint'", "Could not find endpoint"), advises="start a run"),
     Case("Endpoint", "its configuration is refused", "Create endpoint configuration",
          (fault("sagemaker:CreateEndpointConfig", "error", **DENIED),), error="SageMaker.SageMakerException",
-         says=("in state 'Create endpoint configuration'", "not authorized"), advises="start a run"),
+         says=("in state 'Create endpoint configuration'", "not authorized"), advises="permission"),
     Case("Endpoint", "its creation is refused", "Create endpoint",
          (fault("sagemaker:CreateEndpoint", "error", **DENIED),), error="SageMaker.AmazonSageMakerException",
          before=delete, serves=only_endpoint("gone"),
@@ -171,14 +174,14 @@ CASES = [
     Case("Endpoint", "a failed one cannot be deleted", "Delete failed endpoint",
          (fault("sagemaker:DeleteEndpoint", "error", **DENIED),), error="SageMaker.SageMakerException",
          before=break_creation, serves=only_endpoint("Failed"),
-         says=("in state 'Delete failed endpoint'", "not authorized"), advises="start a run"),
+         says=("in state 'Delete failed endpoint'", "not authorized"), advises="permission"),
     Case("Endpoint", "how its update goes cannot be asked", "Check deployment",
          (fault("function:check_endpoint", "error", error="KeyError", message="'no such key'", skip=1),),
-         error="KeyError", serves=names_only,
-         says=("in state 'Check deployment'", "'no such key'"), advises="tart a run"),
+         error="KeyError", serves=old_or_new_model_serves,
+         says=("in state 'Check deployment'", "'no such key'"), advises="may serve"),
     Case("Endpoint", "its names cannot be written", "Write parameter",
          (fault("task:ssm:putParameter", "error", error="Ssm.SsmException", message="not authorized"),),
-         error="Ssm.SsmException", serves=new_model_without_names,
+         error="Ssm.SsmException", serves=new_model_without_names, heals=True,
          says=("in state 'Write parameter'", "not authorized"), advises="writes them all"),
 ]  # fmt: skip
 

@@ -116,6 +116,9 @@ CASES = [
     Case("Jobs", "the metric is NaN", "Predict with candidate",
          (fault("job:predict", "answer", answer='{"score": NaN}'),), error="ModelAccuracyTooLow",
          says=("Candidate rejected",), advises="start a run"),
+    Case("Jobs", "the metric is NaN", "Predict with champion",
+         (fault("job:champion", "answer", answer='{"score": NaN}'),), status="SUCCEEDED",
+         says=("Model in service", "the model in service could not be measured (its rmse is nan)")),
     # Refused for good: permissions, mostly.
     *(
         Case("Jobs", "the service refuses for good", state, (refused(operation, step, error="AccessDeniedException"),),

@@ -8,8 +8,25 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import App
-from tests.e2e.matrix.test_matrix_endpoint import SLOW_VERIFICATION, WRONG, break_creation, delete, update_by_hand
-from tests.e2e.matrix.trips import Case, Fault, Outcome, Outcomes, Trip, fault, parameters, prove
+from tests.e2e.matrix.test_matrix_endpoint import (
+    SLOW_VERIFICATION,
+    WRONG,
+    break_creation,
+    delete,
+    update_by_hand,
+    what_the_person_chose,
+)
+from tests.e2e.matrix.trips import (
+    Case,
+    Fault,
+    Outcome,
+    Outcomes,
+    Trip,
+    fault,
+    old_or_new_model_serves,
+    parameters,
+    prove,
+)
 from tools import asl
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
@@ -48,14 +65,15 @@ def update_and_abort(trip: Trip) -> None:
     abort_in("Wait for endpoint")(trip)
 
 
-def names_are_as_they_were(outcome: Outcome) -> None:
-    """An update that has been asked for goes on after the abort; the names are of what was verified last."""
+def endpoint_is_failed_or_gone(outcome: Outcome) -> None:
+    assert outcome.after["Status"] in ("Failed", "gone")
     assert outcome.after["Parameters"] == outcome.before["Parameters"]
 
 
 def run_is_as_it_was(outcome: Outcome) -> None:
     """The names are written one by one, the run last: who reads it knows whether the others belong to it."""
     assert outcome.after["Parameters"]["run"] == outcome.before["Parameters"]["run"]
+    assert outcome.after["Config"] == f"{outcome.stack.app.stack}-{outcome.run.run_id}"
 
 
 def new_model_serves(outcome: Outcome) -> None:
@@ -90,7 +108,7 @@ def aborted(state: str, *held: Fault, advises: str = "nothing of the model in se
 
 
 def while_deploying(state: str, *held: Fault, **more: Any) -> Case:
-    return aborted(state, *held, **{"advises": "may serve", "serves": names_are_as_they_were, **more})
+    return aborted(state, *held, **{"advises": "may serve", "serves": old_or_new_model_serves, **more})
 
 
 CASES = [
@@ -109,15 +127,15 @@ CASES = [
     aborted("List baselines", slow("task:s3:listObjectsV2")),
     aborted("Create endpoint configuration", slow("sagemaker:CreateEndpointConfig")),
     aborted("Check endpoint", slow(CHECK)),
-    aborted("Wait for endpoint", person=update_and_abort, serves=names_are_as_they_were),
+    aborted("Wait for endpoint", person=update_and_abort, serves=what_the_person_chose),
     aborted("Delete failed endpoint", slow("sagemaker:DeleteEndpoint"), before=break_creation,
-            undo=let_the_call_through, serves=names_are_as_they_were),
+            undo=let_the_call_through, serves=endpoint_is_failed_or_gone),
     while_deploying("Create endpoint", slow("sagemaker:CreateEndpoint"), before=delete, undo=let_the_call_through),
     while_deploying("Update endpoint", slow(UPDATE), undo=let_the_call_through),
     while_deploying("Wait for deployment", fault("endpoint", "delay", seconds=2.0)),
     while_deploying("Check deployment", person=abort_in_slow("Check deployment", after="Update endpoint")),
-    while_deploying("Verify endpoint", slow("function:verify_endpoint")),
-    while_deploying("Write parameter", slow("task:ssm:putParameter", skip=1), serves=run_is_as_it_was),
+    while_deploying("Verify endpoint", slow("function:verify_endpoint"), heals=True),
+    while_deploying("Write parameter", slow("task:ssm:putParameter", skip=1), serves=run_is_as_it_was, heals=True),
     aborted("Clean up", slow("function:clean_up"), advises="Nothing is wrong with what serves",
             serves=new_model_serves),
     while_deploying("Check what serves", WRONG, SLOW_VERIFICATION,

@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 from localcloud import mailbox
 from perennial.naming import run_id
 from tests.e2e.conftest import App, Run
+from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.waiting import wait_for
 from tools import demo_data
@@ -43,6 +44,7 @@ class Case:
     person     what somebody does meanwhile
     before     what is done to the stack first; it may break what serves
     undo       what puts the stack right again
+    heals      the next thing that happens to the stack, as it is left, is a healthy drop
     """
 
     line: str
@@ -56,6 +58,7 @@ class Case:
     person: Callable[[Trip], None] | None = None
     before: Callable[[App], None] | None = None
     undo: Callable[[App], None] | None = None
+    heals: bool = False
     serves: Callable[[Outcome], None] | None = None
 
     def __str__(self) -> str:
@@ -146,6 +149,15 @@ class Outcome:
     after: dict[str, Any]
     fired: list[int]
     mails: list[mailbox.Message] = field(default_factory=list)
+    healing: Healing | None = None
+
+
+@dataclass
+class Healing:
+    """A healthy drop after what went wrong, and what serves after it."""
+
+    run: Run
+    after: dict[str, Any]
 
 
 @dataclass
@@ -155,7 +167,7 @@ class Stack:
     app: App
     drops: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
-    healthy: Run | None = None
+    healing: Healing | None = None
     troubles: dict[Case, Exception] = field(default_factory=dict)
 
     def begin(self) -> None:
@@ -195,12 +207,7 @@ class Stack:
             serving = {"Status": endpoint["EndpointStatus"], "Config": endpoint["EndpointConfigName"]}
         except ClientError:
             serving = {"Status": "gone", "Config": None}
-        versions = app.client("s3").list_object_versions(Bucket=app.bucket, Prefix="raw/").get("Versions", [])
-        return {
-            **serving,
-            "Parameters": app.parameters(),
-            "Data": sorted((item["Key"], item["VersionId"], item["Size"]) for item in versions),
-        }
+        return {**serving, "Parameters": app.parameters(), "Data": situation.versions(app, "raw/")}
 
     def _inject(self, given: Fault) -> int:
         """Add a fault that only this stack meets; its name follows the stack's."""
@@ -224,7 +231,14 @@ class Stack:
             if case.undo:
                 case.undo(self.app)
         self.settle()
-        return Outcome(case, self, run, before, self.snapshot(), fired)
+        outcome = Outcome(case, self, run, before, self.snapshot(), fired)
+        if case.heals:
+            outcome.healing = self.heal()
+        return outcome
+
+    def heal(self) -> Healing:
+        """A healthy drop, and what serves then."""
+        return Healing(self.drop().ended(), self.snapshot())
 
     def settle(self) -> str | None:
         """Wait until nothing is under way at the endpoint; returns its status, None when there is none."""
@@ -304,7 +318,7 @@ def _work(stack: Stack, waiting: SimpleQueue[Case]) -> None:
             stack.outcomes.append(stack.take(case))
         except Exception as error:  # told by the test of this case; the others go on
             stack.troubles[case] = error
-    stack.healthy = stack.drop().ended()
+    stack.healing = stack.heal()
 
 
 def _collect_mails(outcomes: list[Outcome]) -> None:
@@ -334,17 +348,27 @@ def prove(outcome: Outcome) -> None:
     assert (run.status, run.error) == (case.status, case.error), run.cause
     assert case.person or all(outcome.fired), f"a fault never struck: {outcome.fired}"
     _prove_service(outcome)
-    assert set(outcome.after["Data"]) >= set(outcome.before["Data"]), "data are gone"
+    assert outcome.after["Data"] > outcome.before["Data"], "data are gone"
+    assert len(outcome.after["Data"] - outcome.before["Data"]) == 1, "there is more than what was dropped"
     assert len(outcome.mails) == 1, [mail.subject for mail in outcome.mails]
     body = outcome.mails[0].body
     for text in case.says:
         assert text in body, body
     if run.status != "SUCCEEDED":
         assert case.advises in body.partition("What to do")[2], body
-    healthy = outcome.stack.healthy
-    assert healthy is not None
-    assert (healthy.status, healthy.error, healthy.cause) == ("SUCCEEDED", None, None)
-    assert healthy.output["Model"].startswith(outcome.stack.app.stack)
+    for healing in filter(None, (outcome.healing, outcome.stack.healing)):
+        assert (healing.run.status, healing.run.error, healing.run.cause) == ("SUCCEEDED", None, None)
+        assert healing.after["Parameters"]["run"] == healing.run.run_id
+        assert healing.after["Config"] == healing.after["Parameters"]["endpoint-config"]
+    assert outcome.stack.healing, "no healthy drop"
+
+
+def old_or_new_model_serves(outcome: Outcome) -> None:
+    """An update that was asked for goes on whatever becomes of the run; the names are of what was verified last."""
+    new = f"{outcome.stack.app.stack}-{outcome.run.run_id}"
+    assert outcome.after["Status"] == "InService"
+    assert outcome.after["Config"] in (outcome.before["Config"], new)
+    assert outcome.after["Parameters"] == outcome.before["Parameters"]
 
 
 def _prove_service(outcome: Outcome) -> None:
