@@ -78,7 +78,9 @@ def _gate(given: dict[str, Any]) -> gate.Gate:
 
 def _to_beat(champion: Measured | None) -> float | None:
     """The metric of the model in service; NaN when there is one whose predictions have none."""
-    return champion and (math.nan if champion.value is None else champion.value)
+    if champion is None:
+        return None
+    return math.nan if champion.value is None else champion.value
 
 
 def _seed(run_id: str) -> int:

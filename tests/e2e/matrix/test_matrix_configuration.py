@@ -9,13 +9,15 @@ and its one message says the same.
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from localcloud import mailbox
 from tests.e2e.conftest import ROOT, App
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
@@ -171,16 +173,15 @@ def functions_environment(app: App) -> dict[str, str]:
 )
 def test_a_wrong_stack_parameter_fails_the_deployment_and_the_stack_stays(app: App, first: End, case: str) -> None:
     parameters, says = PARAMETERS[case]
-    before = functions_environment(app)
-    assert update(app, **parameters) == "UPDATE_ROLLBACK_COMPLETE"
+    with nothing_changes(app):
+        assert update(app, **parameters) == "UPDATE_ROLLBACK_COMPLETE"
     said = reasons(app)
     assert [text for text in says if text not in said] == [], said
-    assert functions_environment(app) == before
 
 
 @matrix("Configuration", "an unknown algorithm, at deploy", ends="no run, the stack stays")
 def test_a_value_that_the_template_does_not_list_is_refused_at_once(app: App, first: End) -> None:
-    with pytest.raises(ClientError, match="catboost"):
+    with nothing_changes(app), pytest.raises(ClientError, match="catboost"):
         update(app, Algorithm="catboost")
 
 
@@ -201,7 +202,8 @@ def test_parameters_that_need_each_other_are_refused_at_once_when_one_is_missing
     app: App, first: End, case: str
 ) -> None:
     parameters, says = HALF_A_NETWORK[case]
-    with pytest.raises(ClientError, match=f"Jobs and models in a VPC need both; {says}"):
+    text = f"Jobs and models in a VPC need both; {says}"
+    with nothing_changes(app), pytest.raises(ClientError, match=text):
         update(app, **parameters)
 
 
@@ -232,7 +234,8 @@ def wrong_model(app: App, first: End, built: Path, tmp_path_factory: pytest.Temp
         assert right in text
         text = text.replace(right, wrong, 1)
     path.write_text(text)
-    ended = sam_deploy(app, template)
+    with nothing_changes(app):
+        ended = sam_deploy(app, template)
     assert ended.returncode == 1, ended.stdout
     said = reasons(app)
     assert "definition" in said, ended.stdout + ended.stderr
@@ -251,6 +254,20 @@ def test_a_wrong_model_definition_fails_the_deployment_with_file_and_field(wrong
     assert [text for text in SAID[case] if text not in wrong_model] == [], wrong_model
 
 
+@contextmanager
+def nothing_changes(app: App) -> Iterator[None]:
+    """What is refused leaves everything as it was, and sends no mail: no run has begun."""
+    before, mails = stays(app), mails_of(app)
+    yield
+    assert stays(app) == before
+    assert mails_of(app) == mails
+
+
+def mails_of(app: App) -> list[str]:
+    """The subjects of all mails that the stack has sent."""
+    return [mail.subject for mail in mailbox.messages(app.state) if f"[{app.stack}]" in mail.subject]
+
+
 def stays(app: App) -> dict[str, Any]:
     """What a deployment that fails must leave as it was; the model's answer is a part of it."""
     (stack,) = app.client("cloudformation").describe_stacks(StackName=app.stack)["Stacks"]
@@ -260,6 +277,7 @@ def stays(app: App) -> dict[str, Any]:
         "outputs": {item["OutputKey"]: item["OutputValue"] for item in stack["Outputs"]},
         "parameters": {item["ParameterKey"]: item["ParameterValue"] for item in stack["Parameters"]},
         "code of runs": functions_environment(app)["CODE_URI"],
+        "environment": functions_environment(app),
     }
 
 
@@ -355,17 +373,24 @@ def test_a_function_that_is_throttled_publishes_when_it_is_not(app: App, first: 
 
 
 @matrix("People", "the stack is updated while a run works", ends="Succeeded")
-def test_a_run_that_works_while_the_stack_is_updated_ends_as_it_began(app: App, first: End, wrong_model: str) -> None:
-    with app.faults.injected("sagemaker:CreateTrainingJob", "delay", seconds=1.0):
+def test_a_run_that_works_while_the_stack_is_updated_ends_as_it_began(
+    app: App, first: End, wrong_model: str, built: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """New job code, a new layer below every function, and other parameters come in while the run waits to train."""
+    template = changed(built, tmp_path_factory.mktemp("update"))
+    with (template.parent / "SharedLayer/python/processing/preprocess.py").open("a") as script:
+        script.write("# updated\n")
+    code = functions_environment(app)["CODE_URI"]
+    with app.faults.injected("sagemaker:CreateTrainingJob", "error", error="ResourceLimitExceeded", times="always"):
         arn = situation.start(app)
-        wait_for(
-            lambda: situation.versions(app, f"runs/{situation.run_of(app, arn)}/config.json"), "the run's configuration"
-        )
-        assert update(app, LogLevel="DEBUG", PollSeconds="2") == "UPDATE_COMPLETE"
-        end = situation.end(app, arn)
+        wait_for(lambda: situation.versions(app, f"runs/{situation.run_of(app, arn)}/report/"), "the run's report")
+        assert sam_deploy(app, template, LogLevel="DEBUG", PollSeconds="2").returncode == 0
+    end = situation.end(app, arn)
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
     assert_told(end, "Model in service")
     assert app.parameters()["run"] == end.run.run_id
+    assert functions_environment(app)["CODE_URI"] != code
+    assert app.record(end.run)["code"]["uri"] == code
 
 
 def test_a_healthy_drop_works_after_all_refusals(app: App, wrong_model: str) -> None:
