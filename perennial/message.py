@@ -240,7 +240,7 @@ def _advice(record: Mapping[str, Any]) -> str:
 
 def advice(status: str, error: str, state: str, cause: str = "") -> str:
     """Return what a person can do about a run that ended in a status, by an error, in a state, for a cause."""
-    if (status in ("Aborted", "TimedOut") and state in _DEPLOYING) or state == "Check deployment":
+    if (status in ("Aborted", "TimedOut") and state in _DEPLOYING) or _may_have_been_asked(state, cause):
         return _ADVICE_WHILE_DEPLOYING
     if state in _ADVICE_FIRST_BY_STATE:
         return _ADVICE_FIRST_BY_STATE[state]
@@ -255,6 +255,12 @@ def advice(status: str, error: str, state: str, cause: str = "") -> str:
     by_text = _ADVICE_THROTTLED if _THROTTLED in cause else None
     by_job = job or name == "States.TaskFailed"  # any other error of the state is not about the data
     return _ADVICE.get(name) or by_text or (_ADVICE_BY_STATE.get(state) if by_job else None) or _ADVICE_DEFAULT
+
+
+def _may_have_been_asked(state: str, cause: str) -> bool:
+    """Say whether an update may be under way although the run failed: it was not followed, or its answer was lost."""
+    again = "already existing" in cause or "in-progress" in cause
+    return state == "Check deployment" or (state in ("Create endpoint", "Update endpoint") and again)
 
 
 def _job_advice(job: JobEnd) -> str:

@@ -255,5 +255,18 @@ def test_a_missing_permission_is_advised_on_whoever_asked(error: str, state: str
     assert "lacks the permission" in message.advice("Failed", error, state, cause)
 
 
-def test_a_deployment_that_could_not_be_followed_may_serve_either_model() -> None:
-    assert "it may serve the new model" in message.advice("Failed", "KeyError", "Check deployment", "'no such key'")
+@pytest.mark.parametrize(
+    ("state", "cause"),
+    [
+        ("Check deployment", "'no such key'"),
+        ("Update endpoint", "Cannot update in-progress endpoint 'arn:aws:sagemaker:::endpoint/x'."),
+        ("Create endpoint", 'Cannot create already existing endpoint "arn:aws:sagemaker:::endpoint/x".'),
+    ],
+)
+def test_a_deployment_that_may_have_begun_may_serve_either_model(state: str, cause: str) -> None:
+    """A call whose answer was lost is made again, and refused because it has worked."""
+    assert "it may serve the new model" in message.advice("Failed", "SageMaker.X", state, cause)
+
+
+def test_an_endpoint_that_was_refused_serves_as_before() -> None:
+    assert "may serve" not in message.advice("Failed", "SageMaker.X", "Update endpoint", "Could not find endpoint")
