@@ -24,7 +24,6 @@ NEEDED = {f"test_matrix_{line}.py" for line in ("jobs", "endpoint", "functions",
 _OTHER_COMMIT = "functions and state machine of different commits: not something that one deployment can have"
 _HOURS = "the clock of the state machine: two hours for an endpoint, a day for a turn"
 _TWICE = "needs a failure within what follows a failure, at a moment that faults cannot choose"
-_RACE = "a failure within the second comparison, which comes only when another run was faster"
 NOT_ON_A_LAPTOP = {
     "state Unknown decision": _OTHER_COMMIT,
     "choice Is there work to do? -> Unknown decision": _OTHER_COMMIT,
@@ -32,7 +31,6 @@ NOT_ON_A_LAPTOP = {
     "choice May this run deploy? -> Turn never came": _HOURS,
     "choice What does the endpoint need? -> Deployment failed": _HOURS,
     "choice What does the endpoint need? -> Verify endpoint": _TWICE,
-    "catch Predict with new champion [States.ALL] -> Run failed": _RACE,
 }
 
 

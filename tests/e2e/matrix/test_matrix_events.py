@@ -278,6 +278,45 @@ def test_of_two_runs_that_reach_the_deployment_together_the_newer_data_serve(app
         assert_told(end, "Model in service")
 
 
+@pytest.fixture(scope="module")
+def compared_in_vain(app: App, together: Race) -> dict[str, End]:
+    """A run comes into service; of two that waited for it, one may not compare itself with it, one is aborted there."""
+    with app.faults.injected("sagemaker:UpdateEndpoint", **QUOTA):
+        deploying = situation.start(app)
+        wait_for(lambda: "Update endpoint" in states_of(app, deploying), "the deployment")
+        refused, aborted = (situation.start(app, GateThreshold=threshold) for threshold in (40001, 40002))
+        for arn in (refused, aborted):
+            wait_for(lambda arn=arn: "Wait for turn" in states_of(app, arn), "a run that waits", 120)
+        denied = {"error": "AccessDeniedException", "name": f"{_name(app, refused)}-again-*", "times": "always"}
+        app.faults.add("sagemaker:CreateTransformJob", "error", **denied)
+        app.faults.add("job:again", "hang", name=f"{_name(app, aborted)}-*")
+    wait_for(lambda: "Predict with new champion" in states_of(app, aborted), "the comparison", 120)
+    app.client("stepfunctions").stop_execution(executionArn=aborted, cause="by a test")
+    ends = situation.ends(app, {"deploying": deploying, "refused": refused, "aborted": aborted})
+    assert ends["deploying"].run.status == "SUCCEEDED"
+    assert app.in_service()["Parameters"]["run"] == ends["deploying"].run.run_id
+    return ends
+
+
+@matrix("Jobs", "the service refuses for good (Predict with new champion)", ends="Failed")
+def test_a_run_that_may_not_compare_itself_with_a_new_champion_fails(
+    app: App, compared_in_vain: dict[str, End]
+) -> None:
+    end = compared_in_vain["refused"]
+    assert (end.run.status, end.run.error) == ("FAILED", "SageMaker.AmazonSageMakerException")
+    assert_told(end, "in state 'Predict with new champion'", "not authorized", "lacks the permission")
+
+
+@matrix("People", "the execution is aborted (Predict with new champion)", ends="Aborted")
+def test_a_run_that_is_aborted_while_it_compares_itself_changes_nothing(
+    app: App, compared_in_vain: dict[str, End]
+) -> None:
+    end = compared_in_vain["aborted"]
+    assert end.run.status == "ABORTED"
+    assert_told(end, "Run aborted", "in state 'Predict with new champion'", "nothing of the model in service changes")
+    assert app.in_service()["Parameters"]["run"] == compared_in_vain["deploying"].run.run_id
+
+
 @pytest.fixture
 def broken_target(app: App, together: Race) -> Iterator[None]:
     """The rule's target is a state machine that does not exist, until the test is over."""
