@@ -88,7 +88,7 @@ class App:
     def drop(self, key: str, body: bytes) -> Run:
         """Put an object and wait until the execution that its event started has ended."""
         version = self.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body)["VersionId"]
-        return self.wait(lambda given: given.get("Trigger", {}).get("Object", {}).get("version-id") == version)
+        return self.wait(lambda given: dropped_version(given) == version)
 
     def start(self, **overrides: Any) -> Run:
         """Start a run by hand and wait until it has ended."""
@@ -100,12 +100,13 @@ class App:
         return self.wait(lambda found: found.get("Trigger", {}).get("Id") == marker)
 
     def wait(self, is_mine: Callable[[dict[str, Any]], bool]) -> Run:
-        arn = wait_for(lambda: self._find(is_mine), "an execution", RUN_LIMIT_SECONDS)
+        arn = wait_for(lambda: self.find(is_mine), "an execution", RUN_LIMIT_SECONDS)
         return wait_for(lambda: Run.ended(arn), f"the end of {arn}", RUN_LIMIT_SECONDS)
 
-    def _find(self, is_mine: Callable[[dict[str, Any]], bool]) -> str | None:
+    def find(self, is_mine: Callable[[dict[str, Any]], bool], newest: int = 20) -> str | None:
+        """One of the newest executions, by its input."""
         states = self.client("stepfunctions")
-        listed = states.list_executions(stateMachineArn=self.outputs["StateMachineArn"], maxResults=20)
+        listed = states.list_executions(stateMachineArn=self.outputs["StateMachineArn"], maxResults=newest)
         for item in listed["executions"]:
             described = states.describe_execution(executionArn=item["executionArn"])
             if is_mine(json.loads(described["input"])):
@@ -148,6 +149,12 @@ class App:
             EndpointName=self.endpoint, ContentType=content_type, Accept=accept, Body=body.encode()
         )
         return str(reply["Body"].read().decode())
+
+
+def dropped_version(given: dict[str, Any]) -> str | None:
+    """The version of the object whose event gave an execution its input, if one did."""
+    version: str | None = given.get("Trigger", {}).get("Object", {}).get("version-id")
+    return version
 
 
 LONGEST = "e2e-used-cars"

@@ -14,7 +14,7 @@ from localcloud import faults, mailbox
 from perennial.naming import run_id
 from perennial.record import FILES_IN_ITEM
 from tests.e2e import policy_replay
-from tests.e2e.conftest import App, Run
+from tests.e2e.conftest import App, Run, dropped_version
 from tests.waiting import wait_for
 from tools import demo_data
 
@@ -143,7 +143,7 @@ def scientist(app: App) -> Ask:
 def updated(app: App, scientist: Ask, caught: Run) -> Run:
     """The run of a data scientist's drop; it updates the endpoint."""
     put = scientist("s3").put_object(Bucket=app.bucket, Key="raw/more.csv", Body=demo_data.used_cars())
-    return app.wait(lambda given: given.get("Trigger", {}).get("Object", {}).get("version-id") == put["VersionId"])
+    return app.wait(lambda given: dropped_version(given) == put["VersionId"])
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.matrix.trips import Case, Outcome, Outcomes, fault, parameters, prove
+from tests.e2e.matrix.trips import Case, Outcomes, fault, new_model_serves, parameters, prove
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
@@ -15,13 +15,6 @@ STATES = {
     "verify_endpoint": "Verify endpoint",
     "clean_up": "Clean up",
 }
-
-
-def new_model_serves(outcome: Outcome) -> None:
-    """What fails after the export fails a run whose model is verified, serves and is known by its names."""
-    assert outcome.after["Status"] == "InService"
-    assert outcome.after["Parameters"]["run"] == outcome.run.run_id
-    assert outcome.after["Config"] == outcome.after["Parameters"]["endpoint-config"]
 
 
 def case(function: str, what: str, effect: str, error: str, text: str) -> Case:

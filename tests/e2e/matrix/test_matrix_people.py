@@ -23,6 +23,7 @@ from tests.e2e.matrix.trips import (
     Outcomes,
     Trip,
     fault,
+    new_model_serves,
     old_or_new_model_serves,
     parameters,
     prove,
@@ -71,11 +72,6 @@ def run_is_as_it_was(outcome: Outcome) -> None:
     """The names are written one by one, the run last: who reads it knows whether the others belong to it."""
     assert outcome.after["Parameters"]["run"] == outcome.before["Parameters"]["run"]
     assert outcome.after["Config"] == f"{outcome.stack.app.stack}-{outcome.run.run_id}"
-
-
-def new_model_serves(outcome: Outcome) -> None:
-    assert outcome.after["Parameters"]["run"] == outcome.run.run_id
-    assert outcome.after["Config"] == outcome.after["Parameters"]["endpoint-config"]
 
 
 def slow(operation: str, **more: Any) -> Fault:

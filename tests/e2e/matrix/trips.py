@@ -8,7 +8,6 @@ behind.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import mailbox
 from perennial.naming import run_id
-from tests.e2e.conftest import App, Run
+from tests.e2e.conftest import App, Run, dropped_version
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.waiting import wait_for
@@ -183,21 +182,12 @@ class Stack:
         header, first, rest = ROWS.split(b"\n", 2)
         price, _, others = first.partition(b",")
         body = b"\n".join([header, price + b"0" * self.drops + b"," + others, rest])
-        put = self.app.client("s3").put_object(Bucket=self.app.bucket, Key="raw/cars.csv", Body=body)
-        return self._execution(lambda given: given["Trigger"].get("Object", {}).get("version-id") == put["VersionId"])
-
-    def _execution(self, is_mine: Callable[[dict[str, Any]], bool]) -> Trip:
-        states, arn = self.app.client("stepfunctions"), self.app.outputs["StateMachineArn"]
-
-        def found() -> Trip | None:
-            executions = states.list_executions(stateMachineArn=arn)["executions"]
-            for item in sorted(executions, key=lambda item: item["startDate"], reverse=True)[:3]:
-                described = states.describe_execution(executionArn=item["executionArn"])
-                if is_mine(json.loads(described["input"])):
-                    return Trip(self.app, item["executionArn"])
-            return None
-
-        return wait_for(found, f"the execution of a drop into {self.app.bucket}", LIMIT_SECONDS, pause=0.2)
+        version = situation.put(self.app, "raw/cars.csv", body)
+        arn = wait_for(
+            lambda: self.app.find(lambda given: dropped_version(given) == version, newest=3),
+            f"the execution of a drop into {self.app.bucket}", LIMIT_SECONDS, pause=0.2,
+        )  # fmt: skip
+        return Trip(self.app, arn)
 
     def snapshot(self) -> dict[str, Any]:
         """What must not change: the endpoint, the names, the data."""
@@ -358,9 +348,19 @@ def prove(outcome: Outcome) -> None:
         assert case.advises in body.partition("What to do")[2], body
     for healing in filter(None, (outcome.healing, outcome.stack.healing)):
         assert (healing.run.status, healing.run.error, healing.run.cause) == ("SUCCEEDED", None, None)
-        assert healing.after["Parameters"]["run"] == healing.run.run_id
-        assert healing.after["Config"] == healing.after["Parameters"]["endpoint-config"]
+        _prove_served(healing.run, healing.after)
     assert outcome.stack.healing, "no healthy drop"
+
+
+def new_model_serves(outcome: Outcome) -> None:
+    """A run's model serves, and its names are exported, however the run itself has ended."""
+    _prove_served(outcome.run, outcome.after)
+
+
+def _prove_served(run: Run, after: dict[str, Any]) -> None:
+    assert after["Status"] == "InService"
+    assert after["Parameters"]["run"] == run.run_id
+    assert after["Config"] == after["Parameters"]["endpoint-config"]
 
 
 def old_or_new_model_serves(outcome: Outcome) -> None:
@@ -376,7 +376,6 @@ def _prove_service(outcome: Outcome) -> None:
     if outcome.case.serves:
         outcome.case.serves(outcome)
     elif outcome.run.status == "SUCCEEDED":
-        assert outcome.after["Parameters"]["run"] == outcome.run.run_id
-        assert outcome.after["Config"] == outcome.after["Parameters"]["endpoint-config"]
+        new_model_serves(outcome)
     else:
         assert {name: outcome.after[name] for name in served} == {name: outcome.before[name] for name in served}
