@@ -95,11 +95,14 @@ _ADVICE_WHILE_DEPLOYING = (
     "previous one. Start a run, which verifies and exports what it deploys, or update the endpoint to the "
     "configuration that Parameter Store names."
 )
-# An AWS service says so in the cause, whoever has called it.
-_REFUSED = re.compile("AccessDenied|is not authorized to perform")
+# An AWS service says so in the cause, whoever has called it. A HEAD request has no body for more than its status.
+_REFUSED = re.compile(
+    r"AccessDenied|is not authorized to perform|\(403\) when calling|Could not assume role|cannot be assumed by"
+)
 _ADVICE_REFUSED = (
-    "A role lacks the permission that is named above. Give it back (template.yaml has what the application needs; look "
-    "for what was changed besides it, such as a boundary or an organisation's policy), and start a run."
+    "A role lacks the permission that is named above (where it says only 403: the one for that operation), or the "
+    "service's trust. Give it back (template.yaml has what the application needs; look for what was changed besides "
+    "it, such as a boundary or an organisation's policy), and start a run."
 )
 _THROTTLED = "Error Code: ThrottlingException;"
 _ADVICE_THROTTLED = (

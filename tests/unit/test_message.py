@@ -249,6 +249,9 @@ def test_the_link_leads_to_the_console_of_the_partition(partition, domain):
         ("SageMaker.AmazonSageMakerException", "Train", "Refused (Error Code: AccessDeniedException; Request ID: 1)"),
         ("ClientError", "Snapshot data", "An error occurred (AccessDenied) when calling the PutObject operation"),
         ("S3.S3Exception", "List baselines", "User: arn:aws:sts::1:x is not authorized to perform: s3:ListBucket"),
+        ("ClientError", "Resolve configuration", "(403) when calling the HeadObject operation: Forbidden"),
+        ("SageMaker.AmazonSageMakerException", "Train", "Could not assume role arn:aws:iam::1:role/x."),
+        ("PermissionError", "Snapshot data", "The role defined for the function cannot be assumed by Lambda: x"),
     ],
 )
 def test_a_missing_permission_is_advised_on_whoever_asked(error: str, state: str, cause: str) -> None:
