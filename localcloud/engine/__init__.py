@@ -83,9 +83,10 @@ def image_python() -> Path:
 
 
 def retry_scale() -> float:
-    """What the pauses before retries (of states and of events) are multiplied by: LOCALCLOUD_RETRY_SCALE, else 1.
+    """What the pauses before retries are multiplied by: LOCALCLOUD_RETRY_SCALE, else 1.
 
-    With 0.01 a minute is 0.6 seconds, so that what AWS would wait out for hours can be tried here.
+    They are those of states, events and asynchronous calls. With 0.01 a minute is 0.6 seconds, so that what AWS would
+    wait out for hours can be tried here.
     """
     return float(os.environ.get("LOCALCLOUD_RETRY_SCALE", "1"))
 
@@ -114,6 +115,7 @@ def process_environment(settings: Settings) -> dict[str, str]:
         "TMPDIR": str(settings.state / "tmp"),
         "LAMBDA_EXECUTOR": "local",
         "LAMBDA_WARM_TTL_SECONDS": "30",
+        "LAMBDA_ASYNC_RETRY_BASE_SECONDS": str(retry_scale()),
         "DOCKER_HOST": f"unix://{settings.state / 'no-docker.sock'}",
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",

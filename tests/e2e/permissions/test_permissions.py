@@ -1,8 +1,7 @@
 """Every role of the stack has what it needs and nothing more: real runs, and what each statement was good for."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,68 +9,23 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from localcloud import faults, mailbox
+from localcloud import mailbox
 from perennial.naming import run_id
-from perennial.record import FILES_IN_ITEM
-from tests.e2e import policy_replay
 from tests.e2e.conftest import App, Run, dropped_version
+from tests.e2e.permissions import policy_replay
+from tests.e2e.permissions.conftest import SCHEDULE, SCIENTIST, STACK, Ask, Without, letters
 from tests.waiting import wait_for
 from tools import demo_data
 
 pytestmark = pytest.mark.xdist_group("e2e-roles")
 
-STACK = "perennial-roles"
-SCHEDULE = f"{STACK}-retrain-schedule"
-SCIENTIST = f"{STACK}-scientist"
-Ask = Callable[[str], Any]
-"""A service's client, by its name."""
-
 
 @pytest.fixture(scope="module")
-def app(deploy: Callable[..., App]) -> App:
-    """The stack with a schedule, whose clock stands still until a test lets it go on."""
-    given = {"ModelsToKeep": "1", "QuietPeriodSeconds": "0", "RetrainSchedule": "rate(1 minute)"}
-    deployed = deploy(STACK, ModelName="used-cars", **given)
-    deployed.client("events").disable_rule(Name=SCHEDULE)
-    return deployed
-
-
-@pytest.fixture(scope="module")
-def trouble(app: App) -> faults.Client:
-    return faults.Client(app.client("sts").meta.endpoint_url, f"{STACK}*")
-
-
-@contextmanager
-def without(app: App, role: str, sid: str) -> Iterator[None]:
-    """The stack with one statement of a role's inline policy taken away."""
-    iam = app.client("iam")
-    described = app.client("cloudformation").describe_stack_resource(StackName=app.stack, LogicalResourceId=role)
-    name = described["StackResourceDetail"]["PhysicalResourceId"]
-    policy = iam.list_role_policies(RoleName=name)["PolicyNames"][0]
-    document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
-    rest = [statement for statement in document["Statement"] if statement.get("Sid") != sid]
-    assert len(rest) == len(document["Statement"]) - 1
-    if rest:
-        left = json.dumps({**document, "Statement": rest})
-        iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=left)
-    else:
-        iam.delete_role_policy(RoleName=name, PolicyName=policy)
-    yield
-    iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
-
-
-@pytest.fixture(scope="module")
-def undelivered(app: App) -> dict[str, Any]:
+def undelivered(app: App, without: Without) -> dict[str, Any]:
     """What becomes of a drop while the rule's role may not start the state machine: the letter."""
-    with without(app, "DataDropRole", "StartTraining"):
+    with without("DataDropRole", "StartTraining"):
         app.client("s3").put_object(Bucket=app.bucket, Key="raw/cars.csv", Body=demo_data.used_cars())
         return dict(wait_for(lambda: letters(app), "a letter")[0])
-
-
-def letters(app: App) -> list[dict[str, Any]]:
-    url = app.outputs["UndeliveredEventsUrl"]
-    received = app.client("sqs").receive_message(QueueUrl=url, MessageAttributeNames=["All"], VisibilityTimeout=1)
-    return list(received.get("Messages", []))
 
 
 def test_drop_that_may_not_start_a_run_is_kept_with_the_reason(app: App, undelivered: dict[str, Any]) -> None:
@@ -101,9 +55,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("role", "sid", "state", "action"), REFUSED)
 def test_run_without_a_statement_fails_with_the_words_of_aws_in_its_mail(
-    app: App, undelivered: dict[str, Any], role: str, sid: str, state: str, action: str
+    app: App, without: Without, undelivered: dict[str, Any], role: str, sid: str, state: str, action: str
 ) -> None:
-    with without(app, role, sid):
+    with without(role, sid):
         run = app.start()
     assert run.status == "FAILED"
     body = app.mails(run)[0].body
@@ -114,29 +68,13 @@ def test_run_without_a_statement_fails_with_the_words_of_aws_in_its_mail(
 
 
 @pytest.fixture(scope="module")
-def caught(app: App, trouble: faults.Client, undelivered: dict[str, Any]) -> Run:
+def caught(app: App, many: str, undelivered: dict[str, Any]) -> Run:
     """The clock's run on the drop whose event was lost. It meets an endpoint whose creation has failed."""
     if endpoints := app.client("sagemaker").list_endpoints(NameContains=STACK)["Endpoints"]:
         app.client("sagemaker").delete_endpoint(EndpointName=endpoints[0]["EndpointName"])
-    drop_many_files(app, "many/")
-    with trouble.injected("endpoint", "creation-fails"):
-        assert app.start(DataPrefix="many/").status == "FAILED"
+    with app.faults.injected("endpoint", "creation-fails"):
+        assert app.start(DataPrefix=many).status == "FAILED"
     return started_by_the_clock(app)
-
-
-@pytest.fixture(scope="module")
-def scientist(app: App) -> Ask:
-    """Clients of a person whose role has the policy for data scientists and nothing else."""
-    iam, sts = app.client("iam"), app.client("sts")
-    account = f"arn:aws:iam::{sts.get_caller_identity()['Account']}:root"
-    trust = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    role = iam.create_role(RoleName=SCIENTIST, AssumeRolePolicyDocument=document)["Role"]["Arn"]
-    iam.attach_role_policy(RoleName=SCIENTIST, PolicyArn=app.outputs["DataScientistPolicyArn"])
-    keys = sts.assume_role(RoleArn=role, RoleSessionName="ada")["Credentials"]
-    session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
-    make: Ask = session.client
-    return make
 
 
 @pytest.fixture(scope="module")
@@ -291,30 +229,22 @@ def test_data_scientist_cannot_change_what_serves_nor_read_models(
 
 @pytest.fixture(scope="module")
 def exercised(
-    app: App, trouble: faults.Client, updated: Run, idle: Run, results: dict[str, bytes], seen: dict[str, str]
+    app: App, updated: Run, idle: Run, results: dict[str, bytes], seen: dict[str, str]
 ) -> list[policy_replay.Request]:
     """What the roles of the stack were allowed while everything that they are for happened once."""
     for job in ("preprocess", "train", "predict"):
-        stop_during(app, trouble, job, updated)
+        stop_during(app, job, updated)
     notify_of_an_execution_that_is_gone(app)
     return policy_replay.requests(app)
 
 
-def drop_many_files(app: App, prefix: str) -> None:
-    """More files than a run's record holds, so that their list is read from the bucket."""
-    header, *rows = demo_data.used_cars().splitlines(keepends=True)
-    for number in range(FILES_IN_ITEM + 1):
-        part = b"".join([header, *rows[number :: FILES_IN_ITEM + 1]])
-        app.client("s3").put_object(Bucket=app.bucket, Key=f"{prefix}{number:03}.csv", Body=part)
-
-
-def stop_during(app: App, trouble: faults.Client, job: str, other: Run) -> None:
+def stop_during(app: App, job: str, other: Run) -> None:
     """Start a run, stop it while one of its jobs works, and before that let others ask for its work and its turn."""
     given = json.dumps({"Trigger": {"Type": "Manual", "Id": job, "By": "test"}})
     states = app.client("stepfunctions")
-    with trouble.injected(f"job:{job}", "hang") as fault:
+    with app.faults.injected(f"job:{job}", "hang") as fault:
         arn = states.start_execution(stateMachineArn=app.outputs["StateMachineArn"], input=given)["executionArn"]
-        wait_for(lambda: trouble.fired(fault), f"the job {job}")
+        wait_for(lambda: app.faults.fired(fault), f"the job {job}")
         same = {"Trigger": {"Type": "Schedule", "Id": job}}
         states.start_execution(stateMachineArn=app.outputs["StateMachineArn"], input=json.dumps(same))
         assert app.wait(same.__eq__).output["Decision"] == "Duplicate"

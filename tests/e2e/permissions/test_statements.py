@@ -1,0 +1,397 @@
+"""Each statement of each policy is taken out of the working stack: what needs it then fails, and says so as AWS does.
+
+Most of what needs a statement is a run; it begins at the state in question (resumed.py). What is no run is an event, an
+alarm, a log, a deployment, a data scientist. Left out is what docs/permissions.md lists as not exercised, and the
+refusals of plain HTTP, because the loopback has no TLS: test_permissions.py asks the same without them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from perennial import naming
+from tests.e2e.conftest import App, Run
+from tests.e2e.matrix import situation
+from tests.e2e.permissions import policy_replay
+from tests.e2e.permissions.conftest import SCHEDULE, STACK, Ask, Without, letters
+from tests.e2e.permissions.policy_replay import Policy
+from tests.e2e.permissions.resumed import Resumable
+from tests.waiting import wait_for
+from tools import demo_data
+
+pytestmark = pytest.mark.xdist_group("e2e-roles")
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The stack, what its roles' parts are called, and a run that succeeded there."""
+
+    app: App
+    run: Run
+    resumable: Resumable
+    without: Without
+    scientist: Ask
+    many: str
+
+
+Act = Callable[[Deployed], str]
+"""Do something that needs a statement which is not there, and return what was said about it."""
+
+
+@pytest.fixture(scope="module")
+def deployed(app: App, without: Without, scientist: Ask, many: str) -> Deployed:
+    """After a drop of the data that are there already: no worse model than what may serve."""
+    run = app.drop("raw/again.csv", demo_data.used_cars())
+    app.client("sqs").purge_queue(QueueUrl=app.outputs["UndeliveredEventsUrl"])
+    assert (run.status, run.cause) == ("SUCCEEDED", None)
+    return Deployed(app, run, Resumable(app, run), without, scientist, many)
+
+
+# What needs a statement ----------------------------------------------------------------------------------------------
+
+
+def a_run(deployed: Deployed) -> str:
+    return _why(deployed.app.start())
+
+
+def _why(run: Run) -> str:
+    assert run.status == "FAILED", run
+    return str(run.cause)
+
+
+def going_on_from(state: str) -> Act:
+    """A run that does a state's work under new names."""
+    return lambda deployed: _why(deployed.resumable.go_on(state))
+
+
+def asking_again(state: str) -> Act:
+    """A run that asks about what there is."""
+    return lambda deployed: _why(deployed.resumable.go_on(state, again=False))
+
+
+def making_the_machine(deployed: Deployed) -> str:
+    with pytest.raises(ClientError) as refused:
+        deployed.resumable.start("Preprocess")
+    return str(refused.value)
+
+
+def cleaning_up(deployed: Deployed) -> str:
+    """There is a model of a run of long ago."""
+    sagemaker = deployed.app.client("sagemaker")
+    serving = sagemaker.describe_model(ModelName=deployed.run.output["Model"])
+    old = {name: serving[name] for name in ("Containers", "ExecutionRoleArn")}
+    sagemaker.create_model(ModelName=naming.stem(STACK, f"20200101000000-{next(_numbers):04x}"), **old)
+    return asking_again("Clean up")(deployed)
+
+
+def meeting_another_run(act: Act) -> Act:
+    """Another run works on the same, and has the turn to deploy."""
+
+    def meet(deployed: Deployed) -> str:
+        with _working(deployed) as arn:
+            ask = {"RunId": situation.run_of(deployed.app, arn), "ExecutionArn": arn, "Champion": None}
+            deployed.app.client("lambda").invoke(FunctionName=f"{STACK}-reserve-deployment", Payload=json.dumps(ask))
+            return act(deployed)
+
+    return meet
+
+
+@contextmanager
+def _working(deployed: Deployed) -> Iterator[str]:
+    """An execution that works on its first job meanwhile."""
+    app = deployed.app
+    with app.faults.injected("job:preprocess", "hang") as fault:
+        arn = situation.start(app)
+        wait_for(lambda: app.faults.fired(fault), "the job")
+        yield arn
+        app.client("stepfunctions").stop_execution(executionArn=arn)
+
+
+def the_schedule(deployed: Deployed) -> str:
+    """The clock's rule gets a pattern, so that it need not be waited for."""
+    events = deployed.app.client("events")
+    rule = events.describe_rule(Name=SCHEDULE)
+    events.put_rule(Name=SCHEDULE, EventPattern=json.dumps({"source": [SCHEDULE]}), State="ENABLED")
+    try:
+        events.put_events(Entries=[{"Source": SCHEDULE, "DetailType": "now", "Detail": "{}"}])
+        return _letter(deployed)
+    finally:
+        events.put_rule(Name=SCHEDULE, ScheduleExpression=rule["ScheduleExpression"], State="DISABLED")
+
+
+def a_drop(deployed: Deployed) -> str:
+    situation.put(deployed.app, "raw/more.csv", demo_data.new_listings(10, seed=next(_numbers)))
+    return _letter(deployed)
+
+
+def _letter(deployed: Deployed) -> str:
+    """Why the next event was not delivered; it is taken out of the queue."""
+    letter = wait_for(lambda: letters(deployed.app), "a letter")[0]
+    url = deployed.app.outputs["UndeliveredEventsUrl"]
+    deployed.app.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=letter["ReceiptHandle"])
+    attributes = letter.get("MessageAttributes", {})
+    return str(attributes["ERROR_MESSAGE"]["StringValue"] if attributes else letter["Body"])
+
+
+def an_untold_end(deployed: Deployed, **overrides: str) -> str:
+    """The end of a run that cannot be told: what became of the event."""
+    with deployed.app.faults.injected("function:snapshot_data", "error", error="KeyError", message="'no such key'"):
+        assert deployed.app.start(**overrides).error == "KeyError"
+    return _letter(deployed)
+
+
+def an_untold_end_of_many_files(deployed: Deployed) -> str:
+    return an_untold_end(deployed, DataPrefix=deployed.many)
+
+
+def seen_by_the_operator(act: Callable[[Deployed], Any]) -> Act:
+    """What nobody is told: AWS refuses it, and goes on. Here the server's log says so."""
+
+    def look(deployed: Deployed) -> str:
+        log = deployed.app.state / "server.log"
+        before = log.stat().st_size
+        act(deployed)
+
+        def denied() -> str:
+            lines = log.read_bytes()[before:].decode().splitlines()
+            return "\n".join(line for line in lines if "denied: " in line)
+
+        return wait_for(denied, "a refusal in the server's log")
+
+    return look
+
+
+def a_job_that_is_stopped(state: str, action: str) -> Act:
+    """A job goes on when it may not write its log, or metrics: it is stopped once that was refused."""
+
+    def work(deployed: Deployed) -> None:
+        log = deployed.app.state / "server.log"
+        before = log.stat().st_size
+        arn = deployed.resumable.start(state)
+        wait_for(lambda: action.encode() in log.read_bytes()[before:], f"a refusal of {action}")
+        deployed.app.client("stepfunctions").stop_execution(executionArn=arn)
+
+    return seen_by_the_operator(work)
+
+
+def an_undelivered_drop(deployed: Deployed) -> None:
+    with deployed.without("DataDropRole", "StartTraining"):
+        situation.put(deployed.app, "raw/more.csv", demo_data.new_listings(10, seed=next(_numbers)))
+
+
+def an_unkept_end(deployed: Deployed) -> None:
+    with deployed.app.faults.injected("function:notify_run", "error", error="KeyError", times="always") as fault:
+        a_run_that_cannot_be(deployed)
+        wait_for(lambda: deployed.app.faults.fired(fault) >= 3, "the last attempt")
+
+
+def a_run_that_cannot_be(deployed: Deployed) -> Run:
+    return deployed.app.start(NoSuchKey=1)
+
+
+def its_end(deployed: Deployed) -> str:
+    a_run_that_cannot_be(deployed)
+    return _letter(deployed)
+
+
+def an_alarm(deployed: Deployed) -> None:
+    for value in ("OK", "ALARM"):
+        deployed.app.client("cloudwatch").set_alarm_state(
+            AlarmName=f"{STACK}-undelivered-events", StateValue=value, StateReason="a test"
+        )
+
+
+def a_deployment(deployed: Deployed) -> str:
+    """The function is called as CloudFormation calls it, with a signed address in S3 for its answer."""
+    s3, function = deployed.app.client("s3"), f"{STACK}-publish-job-code"
+    place = {"Bucket": deployed.app.bucket, "Key": f"answers/{next(_numbers)}"}
+    request = {
+        "RequestType": "Update", "ResponseURL": s3.generate_presigned_url("put_object", Params=place),
+        "StackId": "stack", "RequestId": "request", "LogicalResourceId": "JobCode", "ResourceProperties": {},
+    }  # fmt: skip
+    called = deployed.app.client("lambda").invoke(FunctionName=function, Payload=json.dumps(request))
+    said = called["Payload"].read().decode()
+    if "FunctionError" in called:
+        return str(said)
+    answer = json.loads(s3.get_object(**place)["Body"].read())
+    assert answer["Status"] == "FAILED"
+    return str(answer["Reason"])
+
+
+def by_a_new_worker(function: str, act: Act) -> Act:
+    """Lambda takes a role when a worker starts, and a function that was changed starts a new one."""
+
+    def change(deployed: Deployed) -> str:
+        functions = deployed.app.client("lambda")
+        functions.update_function_configuration(FunctionName=f"{STACK}-{function}", MemorySize=1024 + next(_numbers))
+        return act(deployed)
+
+    return change
+
+
+def a_person(ask: Callable[[Ask, Deployed], Any]) -> Act:
+    def try_it(deployed: Deployed) -> str:
+        with pytest.raises(ClientError) as refused:
+            ask(deployed.scientist, deployed)
+        return str(refused.value)
+
+    return try_it
+
+
+def put_as(ask: Ask, deployed: Deployed) -> Any:
+    return ask("s3").put_object(Bucket=deployed.app.bucket, Key="raw/theirs.csv", Body=b"x")
+
+
+def start_as(ask: Ask, deployed: Deployed) -> Any:
+    machine = deployed.app.outputs["StateMachineArn"]
+    return ask("stepfunctions").start_execution(stateMachineArn=machine, input="{}")
+
+
+LOGS = {"logGroupName": "/aws/sagemaker/TrainingJobs"}
+TRUST = "Trust"
+# Which state, or whatever else, needs a role's statements; and those that need something of their own.
+ACTS: dict[str | tuple[str, str], Act] = {
+    "ResolveConfigurationRole": a_run,
+    ("ResolveConfigurationRole", "OtherRuns"): meeting_another_run(a_run),
+    "SnapshotDataRole": a_run,
+    "PreprocessRole": going_on_from("Preprocess"),
+    ("PreprocessRole", "LogGroup"): a_job_that_is_stopped("Preprocess", "logs:CreateLogGroup"),
+    ("PreprocessRole", "Logs"): a_job_that_is_stopped("Preprocess", "logs:CreateLogStream"),
+    "TrainRole": going_on_from("Train"),
+    ("TrainRole", "LogGroup"): a_job_that_is_stopped("Train", "logs:CreateLogGroup"),
+    ("TrainRole", "Logs"): a_job_that_is_stopped("Train", "logs:CreateLogStream"),
+    "ModelRole": going_on_from("Save model"),
+    ("ModelRole", "LogGroups"): a_job_that_is_stopped("Save model", "logs:CreateLogGroup"),
+    ("ModelRole", "Logs"): a_job_that_is_stopped("Save model", "logs:CreateLogStream"),
+    "QueryTrainingResultsRole": asking_again("Query training results"),
+    "ReserveDeploymentRole": asking_again("Reserve deployment"),
+    ("ReserveDeploymentRole", "OtherRuns"): meeting_another_run(asking_again("Reserve deployment")),
+    "BaselineRole": going_on_from("Create baselines"),
+    ("BaselineRole", "LogGroup"): a_job_that_is_stopped("Create baselines", "logs:CreateLogGroup"),
+    ("BaselineRole", "Logs"): a_job_that_is_stopped("Create baselines", "logs:CreateLogStream"),
+    "CheckEndpointRole": asking_again("Check endpoint"),
+    "VerifyEndpointRole": asking_again("Verify endpoint"),
+    "CleanUpRole": cleaning_up,
+    "NotifyRunRole": an_untold_end,
+    ("NotifyRunRole", "Manifest"): an_untold_end_of_many_files,
+    ("NotifyRunRole", "Undelivered"): seen_by_the_operator(an_unkept_end),
+    "PublishJobCodeRole": a_deployment,
+    "TrainModelRole": a_run,
+    ("TrainModelRole", TRUST): making_the_machine,
+    ("TrainModelRole", "JobEvents"): making_the_machine,
+    ("TrainModelRole", "ProcessingJobs"): going_on_from("Preprocess"),
+    ("TrainModelRole", "Tags"): going_on_from("Preprocess"),
+    ("TrainModelRole", "JobRoles"): going_on_from("Preprocess"),
+    ("TrainModelRole", "TrainingJobs"): going_on_from("Train"),
+    ("TrainModelRole", "Models"): going_on_from("Save model"),
+    ("TrainModelRole", "TransformJobs"): going_on_from("Save model"),
+    ("TrainModelRole", "Baselines"): asking_again("List baselines"),
+    ("TrainModelRole", "EndpointConfigurations"): going_on_from("Create endpoint configuration"),
+    ("TrainModelRole", "Endpoint"): going_on_from("Update endpoint"),
+    ("TrainModelRole", "FailedEndpoint"): going_on_from("Delete failed endpoint"),
+    ("TrainModelRole", "ExportedNames"): asking_again("Export configuration"),
+    "DataDropRole": a_drop,
+    "RetrainScheduleRole": the_schedule,
+    "JobBasicsPolicy": going_on_from("Preprocess"),
+    ("JobBasicsPolicy", "Metrics"): a_job_that_is_stopped("Train", "cloudwatch:PutMetricData"),
+    "FunctionBasicsPolicy": seen_by_the_operator(a_run_that_cannot_be),
+    ("DataScientistPolicy", "DropData"): a_person(put_as),
+    ("DataScientistPolicy", "Key"): a_person(put_as),
+    ("DataScientistPolicy", "ListDataAndRuns"): a_person(
+        lambda ask, it: ask("s3").list_objects_v2(Bucket=it.app.bucket, Prefix="runs/")
+    ),
+    ("DataScientistPolicy", "ReadResults"): a_person(
+        lambda ask, it: ask("s3").get_object(Bucket=it.app.bucket, Key=f"runs/{it.run.run_id}/config.json")
+    ),
+    ("DataScientistPolicy", "StartRuns"): a_person(start_as),
+    ("DataScientistPolicy", "WatchRuns"): a_person(
+        lambda ask, it: ask("stepfunctions").describe_execution(executionArn=it.run.execution_arn)
+    ),
+    ("DataScientistPolicy", "ReadNames"): a_person(lambda ask, it: ask("ssm").get_parameter(Name=f"/{STACK}/model")),
+    ("DataScientistPolicy", "FindJobLogs"): a_person(lambda ask, it: ask("logs").describe_log_streams(**LOGS)),
+    ("DataScientistPolicy", "ReadJobLogs"): a_person(
+        lambda ask, it: ask("logs").get_log_events(**LOGS, logStreamName=f"{it.run.output['Model']}-train-0/x")
+    ),
+    ("Key", "AccountUses"): a_run,
+    ("Key", "AlarmsPublish"): seen_by_the_operator(an_alarm),
+    ("AlertTopicPolicy", "AlarmsPublish"): seen_by_the_operator(an_alarm),
+    ("UndeliveredEventsPolicy", "RulesSend"): seen_by_the_operator(an_undelivered_drop),
+    ("RunEndedPermission", "Only"): its_end,
+}
+FUNCTIONS = {
+    "ResolveConfigurationRole": "resolve-configuration", "SnapshotDataRole": "snapshot-data",
+    "QueryTrainingResultsRole": "query-training-results", "ReserveDeploymentRole": "reserve-deployment",
+    "CheckEndpointRole": "check-endpoint", "VerifyEndpointRole": "verify-endpoint", "CleanUpRole": "clean-up",
+    "NotifyRunRole": "notify-run", "PublishJobCodeRole": "publish-job-code",
+}  # fmt: skip
+# What is said when a service may not assume a role.
+UNTRUSTED = (
+    "The role defined for the function cannot be assumed by Lambda",
+    "nor the regional one is authorized to assume the provided role",
+    "EventBridge is not able to assume role",
+    "Could not assume role",
+)
+# Where AWS does not name the action.
+UNNAMED = {
+    ("ModelRole", "Reads"): 'Also ensure that the role has "s3:GetObject" permissions',
+    ("ResolveConfigurationRole", "Checksums"): "(403) when calling the HeadObject operation: Forbidden",
+    ("TrainModelRole", "JobEvents"): "is not authorized to create managed-rule",
+}
+TLS = "OnlyTls"
+
+
+def _exercised() -> dict[tuple[str, str], set[str]]:
+    """Each statement of the template with those of its actions that the laptop exercises."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for part in policy_replay.template_parts():
+        if part not in policy_replay.documented() and part.sid != TLS:
+            found.setdefault((part.policy, part.sid), set()).add(part.action)
+    return found
+
+
+EXERCISED = _exercised()
+
+
+def _act(policy: str, sid: str) -> Act:
+    act = ACTS.get((policy, sid)) or ACTS[policy]
+    return by_a_new_worker(FUNCTIONS[policy], act) if sid == TRUST and policy in FUNCTIONS else act
+
+
+@pytest.mark.parametrize(("policy", "sid"), EXERCISED)
+def test_what_needs_a_statement_fails_without_it(deployed: Deployed, policy: str, sid: str) -> None:
+    with deployed.without(policy, sid):
+        told = _act(policy, sid)(deployed)
+    if sid == TRUST:
+        assert any(text in told for text in UNTRUSTED), told
+    elif (policy, sid) in UNNAMED:
+        assert UNNAMED[policy, sid] in told
+    else:
+        refused = re.findall(r"is not authorized to perform: (\S+) on resource: ", told)
+        assert {action.replace("SNS:", "sns:") for action in refused} & EXERCISED[policy, sid], told
+
+
+def test_a_role_is_passed_only_to_the_service_of_the_condition(deployed: Deployed, policies: list[Policy]) -> None:
+    policy = next(each for each in policies if each.name == "TrainModelRole" and each.has("JobRoles"))
+    text = json.dumps(policy.document)
+    assert text.count('"iam:PassedToService": "sagemaker.amazonaws.com"') == 1
+    other = text.replace('"iam:PassedToService": "sagemaker.', '"iam:PassedToService": "glue.')
+    with policy.replaced(json.loads(other)):
+        told = going_on_from("Preprocess")(deployed)
+    assert "is not authorized to perform: iam:PassRole on resource: arn:aws:iam::" in told
+
+
+def test_with_all_statements_everything_works(deployed: Deployed) -> None:
+    run = deployed.app.start(HyperParameters={"num_round": 500})
+    assert (run.status, run.cause) == ("SUCCEEDED", None)
+    assert deployed.app.parameters()["run"] == run.run_id
