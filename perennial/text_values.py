@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +22,6 @@ MAX_SHORT_DIGITS = 18  # so many, with a sign, always fit into 64 bits
 
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 _INTEGER = r"^[+-]?\d+$"
-_MISSING = pa.array(sorted(MISSING_WORDS))
 
 
 def from_text(kind: str, text: pa.StringArray) -> Parsed:
@@ -112,13 +112,18 @@ _FROM_TEXT: dict[str, Callable[[pa.StringArray], Parsed]] = {
 }
 
 
+@cache
+def _missing_words() -> pa.StringArray:
+    return pa.array(sorted(MISSING_WORDS))
+
+
 def _cast_at_once(text: pa.StringArray, to: pa.DataType) -> tuple[pa.Array | None, pa.StringArray]:
     """Return the whole column converted, or None where a value is not of the type, and the text with nulls by then."""
     values = _try_cast(text, to)
     if values is not None:
         return values, text
     trimmed = pc.utf8_trim_whitespace(text)
-    text = pc.if_else(pc.is_in(pc.utf8_lower(trimmed), value_set=_MISSING), None, trimmed)
+    text = pc.if_else(pc.is_in(pc.utf8_lower(trimmed), value_set=_missing_words()), None, trimmed)
     return _try_cast(text, to), text
 
 

@@ -154,4 +154,5 @@ def add(column: NumericColumn | StringColumn, values: pa.Array) -> None:
 
 
 if __name__ == "__main__":
+    job_script.leave_out_pandas()
     sys.exit(main())

@@ -91,4 +91,5 @@ def read_part(path: Path) -> dict[str, NDArray[np.float64]]:
 
 
 if __name__ == "__main__":
+    job_script.leave_out_pandas()
     sys.exit(main())

@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,17 @@ def paths(argv: Sequence[str] | None, description: str, option: str, folder: str
     parser.add_argument("--output", type=Path, default=MOUNTED / "output")
     parser.add_argument("--message", type=Path, default=MESSAGE)
     return parser.parse_args(argv)
+
+
+class _WithoutPandas(MetaPathFinder):
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("this job does without pandas", name=fullname)
+
+
+def leave_out_pandas() -> None:
+    """Keep PyArrow from importing pandas (0.2 s and 40 MB) only to ask whether what it is given is a series of its."""
+    sys.meta_path.insert(0, _WithoutPandas())
 
 
 def refuse(said: str, message: Path) -> int:

@@ -184,4 +184,6 @@ def pack_preprocessor(model: str, contract: Contract, encoder: Encoder, hook: Pa
 
 
 if __name__ == "__main__":
+    if not any(CODE.glob("models/*/features.py")):  # which may use it
+        job_script.leave_out_pandas()
     sys.exit(main())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -61,3 +63,9 @@ def test_each_document_is_a_file_of_its_name(indent: int | None, text: str, tmp_
 def test_a_number_that_json_does_not_have_is_not_written_as_one(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         job_script.write_documents({"one": {"a": float("nan")}}, tmp_path)
+
+
+@pytest.mark.parametrize("script", ["preprocess", "analyze_data_quality", "analyze_model_quality"])
+def test_no_job_imports_pandas_before_it_can_be_left_out(script: str) -> None:
+    code = f"import sys, processing.{script}; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

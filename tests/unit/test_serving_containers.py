@@ -13,6 +13,7 @@ from werkzeug.exceptions import InternalServerError
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.containers import linear_learner_serve, script_mode, sklearn_serve, xgboost_serve
 from localcloud.sagemaker.containers.serving_container import Request, Response
+from localcloud.sagemaker.without_pandas import WithoutPandas
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3)).astype("f4")
 TWO_ROWS = b"1,2,3\n4,,6\n"
@@ -395,7 +396,7 @@ class TestScriptMode:
 
 class TestWithoutPandas:
     def test_only_pandas_is_kept_away(self) -> None:
-        finder = sklearn_serve.WithoutPandas()
+        finder = WithoutPandas()
 
         with pytest.raises(ModuleNotFoundError, match="names no pandas"):
             finder.find_spec("pandas")

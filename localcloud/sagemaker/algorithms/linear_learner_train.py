@@ -39,6 +39,7 @@ from localcloud.sagemaker.algorithms.linear_model import (
     make_loss,
 )
 from localcloud.sagemaker.algorithms.training_container import CustomerError, Environment, run
+from localcloud.sagemaker.without_pandas import leave_out_pandas
 
 MODEL_NAME = "model_algo-1"
 CHANNELS = ("train", "validation", "test")
@@ -217,4 +218,5 @@ def scores(model: LinearModel, loss: Loss, rows: Array, f_beta: float) -> dict[s
 
 
 if __name__ == "__main__":
+    leave_out_pandas()
     sys.exit(run(train, sys.argv[1:]))

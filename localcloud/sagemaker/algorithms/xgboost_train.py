@@ -30,6 +30,7 @@ from localcloud.sagemaker.algorithms.training_container import (
     log,
     run,
 )
+from localcloud.sagemaker.without_pandas import leave_out_pandas
 
 MODEL_NAME = "xgboost-model"
 READERS: dict[str, Callable[[Sequence[Path]], Iterator[data.Block]]] = {
@@ -303,4 +304,5 @@ def _without_stack(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    leave_out_pandas()
     sys.exit(run(train, sys.argv[1:]))

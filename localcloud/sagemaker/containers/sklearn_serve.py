@@ -20,7 +20,6 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
-from importlib.abc import MetaPathFinder
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +30,7 @@ if not __package__:  # started by its path, as a container starts its entrypoint
 
 from localcloud.sagemaker.containers import script_mode
 from localcloud.sagemaker.containers.serving_container import JSON, Request, Response, log, main
+from localcloud.sagemaker.without_pandas import leave_out_pandas
 
 PROJECT = Path(__file__).resolve().parents[3]
 HTML = "text/html; charset=utf-8"
@@ -43,14 +43,6 @@ INTERNAL_SERVER_ERROR = b"""<!doctype html>
 or there is an error in the application.</p>
 """
 USES_PANDAS = re.compile(r"import pandas|from pandas|_pandas\b|\bpd\.")
-
-
-class WithoutPandas(MetaPathFinder):
-    """PyArrow imports pandas, which takes a second, to ask whether a list is one of its series: here none is."""
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
-        if fullname == "pandas":
-            raise ModuleNotFoundError("the script names no pandas", name=fullname)
 
 
 class ScriptApplication:
@@ -145,7 +137,7 @@ def import_script(root: Path) -> ModuleType:
     sys.path[:] = [folder, *(entry for entry in sys.path if Path(entry).resolve() != PROJECT)]
     script_mode.install()
     if not any(USES_PANDAS.search(path.read_text("utf-8", "replace")) for path in Path(folder).rglob("*.py")):
-        sys.meta_path.insert(0, WithoutPandas())
+        leave_out_pandas()
     return importlib.import_module(program.removesuffix(".py").replace("/", "."))
 
 
