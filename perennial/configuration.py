@@ -205,7 +205,7 @@ def resolve(
         data_prefix = paths.pop("data_prefix", data_prefix)
         definition = _applied(definition, paths, f"models/{model}/model.yaml with {layer}") if paths else definition
         sources |= dict.fromkeys(dict(_paths(overrides, definition)), layer)
-    check_data_prefix(data_prefix)
+    _check_data_prefix(data_prefix, sources.get("data_prefix", STACK))
     return Configuration(model, definition, data_prefix, _complete(definition), sources)
 
 
@@ -290,17 +290,15 @@ def _applied(definition: Definition, paths: Mapping[str, Any], source: str) -> D
     return validated(document, source)
 
 
-def check_data_prefix(prefix: str) -> str:
-    """Return the prefix of the data, or raise ConfigurationError when it would not keep data and results apart."""
-    if not prefix.endswith("/") or prefix.startswith("/") or "//" in prefix:
-        raise ConfigurationError(
-            f"data_prefix: got {problems.shown(prefix)}; expected a folder of the bucket such as 'raw/'"
-        )
-    if prefix.startswith(RESERVED_PREFIXES):
-        raise ConfigurationError(
-            f"data_prefix: got {problems.shown(prefix)}; {', '.join(RESERVED_PREFIXES)} hold results of runs"
-        )
-    return prefix
+def _check_data_prefix(prefix: str, layer: str) -> None:
+    """Raise ConfigurationError when the prefix of the data would not keep data and results apart."""
+    is_folder = prefix.endswith("/") and not prefix.startswith("/") and "//" not in prefix
+    if is_folder and not prefix.startswith(RESERVED_PREFIXES):
+        return
+    what = f"{', '.join(RESERVED_PREFIXES)} hold results of runs; " if is_folder else ""
+    raise ConfigurationError(
+        f"{layer}, data_prefix: got {problems.shown(prefix)}; {what}expected a folder of its own such as 'raw/'"
+    )
 
 
 def _complete(definition: Definition) -> dict[str, str]:

@@ -159,7 +159,7 @@ def test_a_part_may_be_overridable_alone(allowed, run):
             "instances.predict.max_runtime_seconds: unknown key; allowed: type, count",
         ),
         ({"run": {"DataPrefix": "runs/1/"}}, "data_prefix: got 'runs/1/'; runs/, code/, capture/ hold results"),
-        ({"run": {"DataPrefix": "raw"}}, "data_prefix: got 'raw'; expected a folder of the bucket"),
+        ({"run": {"DataPrefix": "raw"}}, "data_prefix: got 'raw'; expected a folder of its own such as 'raw/'"),
         ({"stack": {"GateThreshold": "many"}}, "the stack's parameters, GateThreshold: got 'many'; expected a number"),
         (
             {"stack": {"HyperParameters": "{eta}"}},

@@ -58,8 +58,9 @@ RUNS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "a data prefix that holds results": (
         {"Overrides": {"DataPrefix": "runs/"}},
-        ("data_prefix", "'runs/'", "hold results of runs"),
+        ("data_prefix", "'runs/'", "hold results of runs", "such as 'raw/'"),
     ),
+    "a metric, which is the model's": ({"Overrides": {"GateMetric": "auc"}}, ("GateMetric: unknown key", "allowed: ")),
     "a trigger that does not exist": ({"Trigger": {"Type": "Moon"}}, ("Trigger.Type", "'Moon'", "DataDrop")),
 }
 PARAMETERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
@@ -75,7 +76,10 @@ PARAMETERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
         {"ModelName": "used-car"},
         ("ModelName", "models/used-car/model.yaml", "mammography, used-cars"),
     ),
-    "a data prefix that holds results": ({"DataPrefix": "runs/x/"}, ("data_prefix", "'runs/x/'", "hold results")),
+    "a data prefix that holds results": (
+        {"DataPrefix": "runs/x/"},
+        ("the stack's parameters, data_prefix", "'runs/x/'", "hold results"),
+    ),
 }
 # A model.yaml with a mistake in each of several sections, and what is said about them; all at once.
 MISTAKES = {
@@ -123,6 +127,7 @@ def test_a_wrong_input_of_a_run_is_refused_before_anything_is_spent(
     assert end.run.status == "FAILED"
     assert end.run.error in ("ConfigurationError", "DefinitionError")
     assert_told(end, "in state 'Resolve configuration'", ADVICE, *RUNS[case][1])
+    assert "the run's input, Overrides" in end.mail.body or "the execution's input" in end.mail.body
     assert app.record(end.run)["jobs"] == []
 
 

@@ -235,11 +235,12 @@ def test_an_empty_file_that_is_dropped_is_reported(app: App, first: End) -> None
 
 @matrix("Data", "a folder marker", ends="Succeeded, without work")
 def test_a_folder_that_a_console_makes_starts_no_training(app: App, first: End) -> None:
-    before = situation.executions(app)
+    serving, before = app.in_service(), situation.executions(app)
     situation.put(app, "raw/2026/", b"")
     (arn,) = situation.started_since(app, before)
     end = situation.ends(app, {"marker": arn}, silent=True)["marker"]
     assert (end.run.status, end.run.output["Decision"], end.mails) == ("SUCCEEDED", "NoData", ())
+    assert app.in_service() == serving
 
 
 @matrix("Data", "a bad file dropped beside good ones, by an event", ends="Failed")

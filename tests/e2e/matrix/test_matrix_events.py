@@ -86,19 +86,21 @@ def test_an_event_that_comes_late_again_trains_nothing(app: App, first: End) -> 
 
 @matrix("Events", "data already trained on are dropped again", ends="Succeeded, without work")
 def test_the_same_bytes_dropped_again_train_nothing(app: App, first: End) -> None:
-    before = situation.executions(app)
+    serving, before = app.in_service(), situation.executions(app)
     situation.put(app, "raw/cars.csv", demo_data.used_cars())
     (arn,) = situation.started_since(app, before)
     assert_nothing_done(situation.ends(app, {"again": arn}, silent=True)["again"], "AlreadyTrained")
+    assert app.in_service() == serving
 
 
 @matrix("Events", "a file outside of the prefix", ends="no run")
 def test_a_file_outside_of_the_prefix_starts_nothing(app: App, first: End) -> None:
-    before = situation.executions(app)
+    serving, before = app.in_service(), situation.executions(app)
     for key in ("elsewhere/cars.csv", "raw.csv", "rawer/cars.csv"):
         situation.put(app, key, demo_data.used_cars())
     with pytest.raises(AssertionError, match="not within"):
         wait_for(lambda: situation.executions(app) != before, "an execution", seconds=1.5)
+    assert app.in_service() == serving
 
 
 @matrix("People", "the execution is aborted (Quiet period)", ends="Aborted")
@@ -133,6 +135,7 @@ class Burst:
     worked: End
     others: list[End]
     again: End
+    serving: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +151,7 @@ def burst(app: App, first: End) -> Burst:
     again = situation.start_with(app, event)
     runs = {arn: arn for arn in arns if arn != working}
     others = situation.ends(app, {**runs, "again": again}, silent=True)
-    return Burst(situation.end(app, working), [others[arn] for arn in runs], others["again"])
+    return Burst(situation.end(app, working), [others[arn] for arn in runs], others["again"], app.in_service())
 
 
 def _working(app: App, arns: list[str]) -> str | None:
@@ -162,6 +165,7 @@ def test_a_burst_of_files_is_one_training_with_all_rows_and_one_message(app: App
     assert (burst.worked.run.status, burst.worked.run.cause) == ("SUCCEEDED", None)
     assert situation.report(app, burst.worked.run)["rows"]["read"] == 804 + 100 + 1000 + BURST * ROWS_OF_A_FILE
     assert_told(burst.worked, "Model in service", f"{BURST + 3} files under 'raw/'")
+    assert burst.serving["Parameters"]["run"] == burst.worked.run.run_id
     assert len(burst.others) == BURST - 1
     for end in burst.others:
         assert end.run.status == "SUCCEEDED"
