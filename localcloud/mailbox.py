@@ -15,6 +15,8 @@ from email.utils import format_datetime, formataddr
 from pathlib import Path
 from uuid import uuid4
 
+from localcloud.disk import write_whole
+
 _DEFAULT_SENDER = "AWS Notifications"
 _DEFAULT_SUBJECT = "AWS Notification Message"
 _SENDER_ADDRESS = "no-reply@sns.amazonaws.com"
@@ -77,14 +79,11 @@ def deliver(state: Path, notification: Notification) -> Path:
     if not _ADDRESS.fullmatch(notification.recipient):
         raise ValueError(f"cannot address a mail to {notification.recipient!r}; expected name@domain")
     message = compose(notification, now)
-    folder(state).mkdir(parents=True, exist_ok=True)
     address = re.sub(r"[^A-Za-z0-9.@_+-]", "_", notification.recipient)[:100]
     with _naming:
         while (path := folder(state) / f"{now:%Y%m%dT%H%M%S.%fZ}-{address}.eml").exists():
             now += timedelta(microseconds=1)
-        draft = path.with_suffix(".draft")
-        draft.write_bytes(message.as_bytes())
-        draft.replace(path)
+        write_whole(path, message.as_bytes())
     return path
 
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from localcloud import disk
 from localcloud.engine import HOST, Settings
 
 _START_SECONDS = 60.0
@@ -182,7 +183,8 @@ def _wait_until_ready(
 def _tail(settings: Settings) -> str:
     path = settings.state / "server.log"
     lines = path.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:] if path.exists() else []
-    return "\n".join([*(f"  {line}" for line in lines), f"The whole log: {path}"])
+    full = [f"Warning: {why}"] if (why := disk.problem(settings.state)) else []
+    return "\n".join([*(f"  {line}" for line in lines), f"The whole log: {path}", *full])
 
 
 def stop(state: Path, progress: Callable[[str], None] = lambda _: None) -> bool:

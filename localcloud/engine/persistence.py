@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from localcloud.disk import write_whole
 from localcloud.engine.seams import replace
 
 _BLOB_KEY = "__localcloud_blob__"
@@ -39,10 +40,7 @@ class Blobs:
         digest = hashlib.sha256(data).hexdigest()
         path = self._folder / digest
         if not path.exists():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(".draft")
-            draft.write_bytes(data)
-            draft.replace(path)
+            write_whole(path, data)
         self._written[id(data)] = (data, digest)
         return digest
 
@@ -58,9 +56,13 @@ class Blobs:
 
 
 class Saver:
-    """Writes changed services; `touch` says that something may have changed, `save` writes now."""
+    """Writes changed services; `touch` says that something may have changed, `attempt` writes now.
+
+    `problem` says why the newest state is not on the disk; empty when it is.
+    """
 
     def __init__(self) -> None:
+        self.problem = ""
         self._dirty = threading.Event()
         self._stopped = threading.Event()
         self._saving = threading.Lock()
@@ -84,14 +86,24 @@ class Saver:
             if self._dirty.is_set():
                 self._dirty.clear()
                 began = time.monotonic()
-                try:
-                    self.save()
-                except Exception:  # a failed save is tried again; the server goes on
-                    log.exception("the state was not saved")
-                    self._dirty.set()
+                self.attempt()
                 pause = max(_INTERVAL_SECONDS, _PAUSE_FACTOR * (time.monotonic() - began))
 
-    def save(self) -> None:
+    def attempt(self) -> None:
+        """Save; what fails is tried again, and said once."""
+        try:
+            self._save()
+        except Exception as error:  # whatever it is, the server goes on
+            if not self.problem:
+                log.exception("the state was not saved; trying again until it is")
+            self.problem = f"the state was not saved: {error}"
+            self.touch()
+            return
+        if self.problem:
+            log.info("the state is saved again")
+        self.problem = ""
+
+    def _save(self) -> None:
         from ministack import app
 
         with self._saving:
@@ -119,10 +131,7 @@ class Saver:
         digest = hashlib.sha256(text.encode()).hexdigest()
         if self._digests.get(service) != digest:
             path = Path(persistence.STATE_DIR) / f"{service}.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(".draft")
-            draft.write_text(text)
-            draft.replace(path)
+            write_whole(path, text.encode())
             self._digests[service] = digest
 
 

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from localcloud import faults
-from localcloud.engine import HOST, Settings, disk, process_environment, scopes, seams
+from localcloud import disk, faults
+from localcloud.engine import HOST, Settings, process_environment, scopes, seams
 from localcloud.engine.permissions.decisions import ledger
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
 
@@ -87,6 +87,7 @@ class _Server:
             layers,
             mail,
             metrics,
+            objects,
             permissions,
             persistence,
             resources,
@@ -100,6 +101,7 @@ class _Server:
         persistence.register(blobs)
         executions.register(self._saver.touch)
         functions.register()
+        objects.register(self._settings.state)
         layers.register(self._settings.state / "tmp" / "layers")
         events.register(self._saver.touch)
         metrics.register()
@@ -143,7 +145,7 @@ class _Server:
 
     def _leave(self) -> None:
         log.warning("the shutdown was held up; saving and leaving")
-        self._saver.save()
+        self._saver.attempt()
         os._exit(0)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,7 +158,7 @@ class _Server:
             await _send_json(send, await asyncio.to_thread(self._status))
         elif why := disk.refusal(scope, self._settings.state):
             log.warning("refused %s %s: %s", scope["method"], scope["path"], why)
-            await _send(send, 507, b"application/xml", disk.answer(why))
+            await _send(send, disk.STATUS, b"application/xml", disk.answer(why))
         elif scope["type"] == "http" and scope["path"].startswith(faults.PATH):
             status, document = faults.answer_http(scope["method"], scope["path"], await _body(receive))
             await _send_json(send, document, status)
@@ -225,7 +227,7 @@ class _Server:
             "state": str(self._settings.state),
             "started": self._started.isoformat(),
             "ready": self._ready,
-            "problem": self._problem or disk.problem(self._settings.state),
+            "problem": self._problem or disk.problem(self._settings.state) or self._saver.problem,
             "engine": f"MiniStack {seams.PINNED_VERSION}",
             "services": sorted(SERVICE_HANDLERS),
         }

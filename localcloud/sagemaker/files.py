@@ -6,14 +6,18 @@ import lzma
 import os
 import tarfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+
+from localcloud import disk
 
 from .errors import JobFailedError
 
 MAX_MEMBERS = 100_000
 MAX_EXPANSION, EXPANDED_BYTES = 200, 1 << 30  # an archive that grows beyond both is a bomb
-UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)  # what the decompressors raise
 
+_UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)  # what the decompressors raise
 _CHUNK_BYTES = 1024 * 1024
 _NAME_BYTES = 255  # what file systems hold
 _HEADER_BYTES = 1024 * 1024
@@ -64,18 +68,28 @@ def extract_tar(archive: Path, destination: Path) -> None:
     """
     destination.mkdir(parents=True, exist_ok=True)
     left = max(EXPANDED_BYTES, MAX_EXPANSION * archive.stat().st_size)
+    failure = f"{archive.name} is not a readable tar archive"
+    damaged = decompressing(failure, tarfile.TarError, ValueError, OverflowError)
+    with damaged, tarfile.open(archive, tarinfo=_Member) as tar:
+        for number, member in enumerate(tar, 1):
+            left -= member.size if member.isreg() else 0
+            if left < 0 or number > MAX_MEMBERS:
+                raise ArchiveTooLargeError(
+                    f"ClientError: {archive.name} unpacks to more than {MAX_EXPANSION} times its size, or to more "
+                    f"than {MAX_MEMBERS:,} files."
+                )
+            _extract_member(tar, member, destination)
+
+
+@contextmanager
+def decompressing(failure: str, *others: type[Exception]) -> Iterator[None]:
+    """Turn data that cannot be decompressed into the job's failure; that the disk is full is no fault of the data."""
     try:
-        with tarfile.open(archive, tarinfo=_Member) as tar:
-            for number, member in enumerate(tar, 1):
-                left -= member.size if member.isreg() else 0
-                if left < 0 or number > MAX_MEMBERS:
-                    raise ArchiveTooLargeError(
-                        f"ClientError: {archive.name} unpacks to more than {MAX_EXPANSION} times its size, or to more "
-                        f"than {MAX_MEMBERS:,} files."
-                    )
-                _extract_member(tar, member, destination)
-    except (tarfile.TarError, ValueError, OverflowError, *UNREADABLE) as error:
-        raise JobFailedError(f"ClientError: {archive.name} is not a readable tar archive: {error}") from error
+        yield
+    except _UNREADABLE + others as error:
+        if disk.is_full(error):
+            raise
+        raise JobFailedError(f"ClientError: {failure}: {error}") from error
 
 
 def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, destination: Path) -> None:

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from localcloud import faults
+from localcloud import disk, faults
 
 from . import capture, events, listing, models, requests, tags, undelivered
 from .aws import Aws
@@ -363,7 +363,8 @@ class Endpoints:
         except Exception as error:
             _logger.exception("endpoint %s could not be started", name)
             self._discard(fleet)
-            raise JobFailedError(f"InternalServerError: {type(error).__name__}: {error}") from error
+            reason = disk.full(self._root) if disk.is_full(error) else f"{type(error).__name__}: {error}"
+            raise JobFailedError(f"InternalServerError: {reason}") from error
         return fleet
 
     def _started_patiently(self, name: str, plan: Document) -> Fleet:

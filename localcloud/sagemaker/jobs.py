@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
-from localcloud import faults
+from localcloud import disk, faults
 
 from . import events, listing, requests, tags
 from .aws import LogStream
@@ -26,6 +26,11 @@ INTERNAL_ERROR = "InternalServerError: We encountered an internal error.  Please
 TERMINAL = ("Completed", "Failed", "Stopped")
 MAX_FAILURE_REASON = 1024
 _logger = logging.getLogger(__name__)
+
+
+def internal_error(error: Exception, root: Path) -> str:
+    """The reason of a job that failed for none of its own: AWS's text, unless there was no room for its files."""
+    return f"InternalServerError: {disk.full(root)}" if disk.is_full(error) else INTERNAL_ERROR
 
 
 class Jobs(ABC):
@@ -155,8 +160,8 @@ class Jobs(ABC):
         """The queue's turn for a job."""
         try:
             run = self._claim(name)
-        except Exception:
-            self._finish(name, "Failed", INTERNAL_ERROR)
+        except Exception as error:
+            self._finish(name, "Failed", internal_error(error, self.context.root))
             raise
         if run is None:
             return
@@ -205,11 +210,11 @@ class Jobs(ABC):
         except JobFailedError as error:
             reason = run.shown(str(error))[:MAX_FAILURE_REASON]
             return ("Stopped", None) if run.stop_requested else ("Failed", reason)
-        except Exception:
+        except Exception as error:
             if run.stop_requested:  # whatever was cut short by the stop
                 return "Stopped", None
             _logger.exception("%s %s could not be run", self.kind, run.name)
-            return "Failed", INTERNAL_ERROR
+            return "Failed", internal_error(error, self.context.root)
         return ("Stopped" if run.stop_requested else "Completed"), None
 
     def set_members(self, name: str, **members: Any) -> None:

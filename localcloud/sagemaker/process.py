@@ -48,7 +48,12 @@ class ContainerProcess:
         except OSError as error:
             on_line(f"{self._argv[0]}: {error.strerror}")
             return Exit(127, timed_out=False, stopped=self._stopped)
-        on_start(process.pid)
+        try:
+            on_start(process.pid)
+        except OSError:
+            with process:
+                self._finish(process.pid)
+            raise
         self._after(timeout_seconds, self._time_out)
         reader = threading.Thread(target=_read, args=(process.stdout, on_line), daemon=True)
         reader.start()

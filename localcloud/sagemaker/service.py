@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from localcloud import faults
+from localcloud import disk, faults
 
 from . import requests
 from .aws import AssumeRole, Aws, PutEvent
@@ -100,6 +100,7 @@ class SageMakerService:
         for family in self.jobs:
             family.abandon()
         self.endpoints.stop()
+        self.store.flush()
 
     def handle(self, operation: str, request: Document) -> Document:
         """Answer one operation; raises AwsError when it is refused, or when a fault strikes."""
@@ -115,7 +116,12 @@ class SageMakerService:
                 f"The operation {operation} is not supported by the local SageMaker. "
                 f"It supports: {', '.join(self.supported)}.",
             )
-        return answer(requests.check(operation, request))
+        try:
+            return answer(requests.check(operation, request))
+        except OSError as error:
+            if not disk.is_full(error):
+                raise
+            raise AwsError(disk.CODE, disk.full(self.context.root), disk.STATUS) from error
 
     def _warm_up(self) -> None:
         """Read botocore's models now (half a second), so that the first job does not wait for them."""

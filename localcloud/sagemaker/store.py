@@ -1,5 +1,8 @@
 """Documents on disk: one JSON file each, written atomically, cached in memory, safe between threads.
 
+A document that is new is refused while the disk is full. A change of one that is there (a job ends) holds, and its file
+follows when there is room.
+
 A document is what the API describes, in its wire form (timestamps are epoch seconds as numbers). Names are
 looked up without regard to case, because SageMaker's ARNs are lower case.
 """
@@ -8,13 +11,17 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from localcloud import disk
+
 Document = dict[str, Any]
+_logger = logging.getLogger(__name__)
 
 
 class Store:
@@ -24,6 +31,7 @@ class Store:
         self._root = root
         self._lock = threading.RLock()
         self._kinds: dict[str, dict[str, Document]] = {}
+        self._unsaved: set[tuple[str, str]] = set()
 
     def get(self, kind: str, name: str) -> Document | None:
         with self._lock:
@@ -34,7 +42,8 @@ class Store:
         with self._lock:
             if name.lower() in self._load(kind):
                 return False
-            self._write(kind, name, document)
+            self._save(kind, name, document)
+            self._load(kind)[name.lower()] = copy.deepcopy(document)
             return True
 
     def put(self, kind: str, name: str, document: Document) -> None:
@@ -69,12 +78,26 @@ class Store:
         return self._kinds[kind]
 
     def _write(self, kind: str, name: str, document: Document) -> None:
-        path = self._path(kind, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(document), "utf-8")
-        temporary.replace(path)
         self._load(kind)[name.lower()] = copy.deepcopy(document)
+        self._unsaved.add((kind, name.lower()))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what has changed; what finds no room waits for the next time."""
+        with self._lock:
+            for kind, name in list(self._unsaved):
+                try:
+                    if (document := self._load(kind).get(name)) is not None:
+                        self._save(kind, name, document)
+                except OSError as error:
+                    if not disk.is_full(error):
+                        raise
+                    _logger.warning("%s %s is not saved yet: %s", kind, name, disk.full(self._root))
+                else:
+                    self._unsaved.discard((kind, name))
+
+    def _save(self, kind: str, name: str, document: Document) -> None:
+        disk.write_whole(self._path(kind, name), json.dumps(document).encode())
 
     def _path(self, kind: str, name: str) -> Path:
         return self._root / kind / f"{quote(name.lower(), safe='')}.json"

@@ -19,7 +19,7 @@ from . import models, requests
 from .aws import LogStream, S3Object
 from .context import Context
 from .errors import JobFailedError, invalid, unsupported
-from .files import UNREADABLE, safe_path
+from .files import decompressing, safe_path
 from .inputs import check_source, download, list_source, require_objects, uploading
 from .job_queue import JobQueue
 from .job_run import JobRun
@@ -145,7 +145,9 @@ class _Scorer:
         """The answers in the order of the payloads, some payloads ahead of the one that is waited for."""
         workers = self._job.get("MaxConcurrentTransforms") or 1
         waiting: deque[Future[bytes]] = deque()
-        with ThreadPoolExecutor(workers, thread_name_prefix="transform") as pool, _opened(source, self._input) as file:
+        damaged = decompressing(f"{name} is not a readable gzip file")
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="transform")
+        with pool, damaged, _opened(source, self._input) as file:
             try:
                 for payload in payloads(file, self._input["SplitType"], self._strategy, self._max_bytes):
                     waiting.append(pool.submit(self._invoke, payload, name))
@@ -156,8 +158,6 @@ class _Scorer:
             except PayloadTooLargeError as error:
                 self._log.write(f"{name}: Too much data for max payload size: {error}")
                 raise JobFailedError(f"ClientError: {_SEE_LOGS}") from error
-            except UNREADABLE as error:
-                raise JobFailedError(f"ClientError: {name} is not a readable gzip file: {error}") from error
             finally:
                 for future in waiting:
                     future.cancel()

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from localcloud.disk import write_whole
+
 from .aws import Aws, split_uri
 from .errors import AwsError
 
@@ -49,17 +51,13 @@ def put_object(aws: Aws, uri: str, content: bytes, kms_key_id: str | None) -> No
 
 def keep(folder: Path, waiting: Waiting) -> None:
     """Write the object to a file of its own, complete or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     document = {
         "Uri": waiting.uri,
         "RoleArn": waiting.role_arn,
         "KmsKeyId": waiting.kms_key_id,
         "Content": base64.b64encode(waiting.content).decode("ascii"),
     }
-    path = folder / f"{uuid.uuid4()}.json"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document), "utf-8")
-    temporary.replace(path)
+    write_whole(folder / f"{uuid.uuid4()}.json", json.dumps(document).encode())
 
 
 def deliver(folder: Path, aws: Aws) -> None:

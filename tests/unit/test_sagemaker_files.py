@@ -1,7 +1,9 @@
 """Keys and archives that try to leave their folder."""
 
 import contextlib
+import errno
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -126,6 +128,16 @@ def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "model.tar.gz").write_text("hello")
     with pytest.raises(JobFailedError, match=r"model\.tar\.gz is not a readable tar archive"):
         extract_tar(tmp_path / "model.tar.gz", tmp_path / "inside")
+
+
+def test_a_sound_archive_that_finds_no_room_is_not_blamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    packed = archive(tmp_path / "model.tar.gz", ("model", b"abc", tarfile.REGTYPE))
+    with pytest.raises(OSError, match="No space left"):
+        extract_tar(packed, tmp_path / "inside")
 
 
 def test_symbolic_links_are_neither_listed_nor_followed(tmp_path: Path) -> None:

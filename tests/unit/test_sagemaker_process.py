@@ -1,5 +1,6 @@
 """Programs that end, hang, ignore signals or leave children behind."""
 
+import errno
 import os
 import signal
 import sys
@@ -103,3 +104,17 @@ def _is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_program_whose_start_cannot_be_noted_does_not_go_on(tmp_path: Path) -> None:
+    started: list[int] = []
+
+    def note(pid: int) -> None:
+        started.append(pid)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    program = ContainerProcess([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path, {}, 1.0)
+    with pytest.raises(OSError, match="No space left"):
+        program.run(print, 60, note)
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)

@@ -1,10 +1,13 @@
 """Documents on disk."""
 
+import errno
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
+from localcloud import disk
 from localcloud.sagemaker.store import Document, Store
 
 
@@ -80,3 +83,47 @@ def test_half_written_files_are_not_read(tmp_path: Path) -> None:
     store.put("job", "a", {})
     (tmp_path / "job" / "b.tmp").write_text('{"half": ')
     assert Store(tmp_path).all("job") == [{}]
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Nothing finds room any more, until this is undone."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(disk, "write_whole", refuse)
+    return monkeypatch
+
+
+def test_a_new_document_that_finds_no_room_is_not_there(tmp_path: Path, full: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(OSError, match="No space left"):
+        store.create("job", "a", {"n": 1})
+    assert store.get("job", "a") is None
+    full.undo()
+    assert store.create("job", "a", {"n": 2})
+
+
+def test_a_change_that_finds_no_room_holds_and_is_written_with_the_next(
+    tmp_path: Path, full: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "a.json").write_text('{"n": 1}')
+    store = Store(tmp_path)
+
+    store.update("job", "a", lambda document: document.update(n=2))
+
+    assert store.get("job", "a") == {"n": 2}
+    assert Store(tmp_path).get("job", "a") == {"n": 1}
+    full.undo()
+    store.put("job", "b", {})
+
+    assert Store(tmp_path).get("job", "a") == {"n": 2}
+
+
+def test_another_failure_to_write_is_no_full_disk(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (tmp_path / "job").write_text("a file where the folder should be")
+    with pytest.raises(OSError, match="exists"):
+        store.put("job", "a", {})

@@ -16,8 +16,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud import process
+from localcloud.disk import RESERVE_VARIABLE
 from localcloud.engine import environment
-from localcloud.engine.disk import RESERVE_VARIABLE
 from tests.e2e.conftest import ROOT, App
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix

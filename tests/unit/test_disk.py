@@ -1,11 +1,13 @@
-"""What is refused when the disk is nearly full."""
+"""What is refused when the disk is nearly full, and what a write does that finds no room."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from localcloud.engine import disk
+from localcloud import disk
 
 
 def put(size: int, method: str = "PUT", **headers: str) -> dict[str, Any]:
@@ -52,3 +54,34 @@ def test_an_upload_that_would_not_leave_the_reserve_is_refused(monkeypatch: pyte
 
 def test_the_answer_is_an_error_of_s3() -> None:
     assert disk.answer("a & b < c").startswith(b"<Error><Code>InsufficientStorage</Code><Message>a &amp; b &lt; c<")
+
+
+def test_the_text_of_a_full_disk_needs_no_folder(tmp_path: Path) -> None:
+    assert str(tmp_path / "a" / "b") in disk.full(tmp_path / "a" / "b")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, ""), OSError(errno.EDQUOT, "")])
+def test_no_room_and_no_quota_are_a_full_disk(error: OSError) -> None:
+    assert disk.is_full(error)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EACCES, ""), OSError("text"), ValueError(errno.ENOSPC)])
+def test_other_failures_are_none(error: Exception) -> None:
+    assert not disk.is_full(error)
+
+
+def test_a_file_that_finds_no_room_is_what_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "state.json"
+    disk.write_whole(path, b"old")
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            disk.write_whole(path, b"newer")
+    assert (path.read_bytes(), list(path.parent.iterdir())) == (b"old", [path])
+
+    disk.write_whole(path, b"newer")
+    assert (path.read_bytes(), list(path.parent.iterdir())) == (b"newer", [path])

@@ -1,0 +1,79 @@
+"""A disk that is nearly full, or full: what is refused, how that is said, and files that are whole or not there.
+
+Large uploads are refused before the disk is full, so that there is room to say so and to save the state: an upload or
+a copy while less than the reserve is free, or would be. What is small (records, state, mails, logs) still goes through,
+until a write finds no room. AWS has no such error; clients do not repeat a 507 (RFC 4918, 11.5).
+"""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+RESERVE_VARIABLE = "LOCALCLOUD_DISK_RESERVE_MB"
+CODE, STATUS = "InsufficientStorage", 507
+_DEFAULT_RESERVE_MB = 128
+_SMALL_BYTES = 64 * 1024
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+Scope = dict[str, Any]
+
+
+def problem(state: Path) -> str:
+    """What is wrong with the disk of the state folder; empty when there is room."""
+    return _problem(state, 0)
+
+
+def refusal(scope: Scope, state: Path) -> str:
+    """Why a request is refused; empty when it is not."""
+    if scope["type"] != "http" or scope["method"] != "PUT":
+        return ""
+    headers = dict(scope["headers"])
+    size = int(headers.get(b"content-length", b"0") or 0)
+    if size <= _SMALL_BYTES and b"x-amz-copy-source" not in headers and b"transfer-encoding" not in headers:
+        return ""
+    return _problem(state, size)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a write found no room."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def full(folder: Path) -> str:
+    """What is wrong, where, and what to do."""
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    return (
+        f"the disk of the local cloud is full: {free >> 20:,} MB are free at {folder}, and {_reserve() >> 20:,} MB of "
+        f"them are kept for its state ({RESERVE_VARIABLE}). Free some space, then try again"
+    )
+
+
+def answer(why: str) -> bytes:
+    """The body of the refusal, as S3 writes errors."""
+    text = why.replace("&", "&amp;").replace("<", "&lt;")
+    return f"<Error><Code>{CODE}</Code><Message>{text}</Message></Error>".encode()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put the content in the file's place in one step; when that fails, what was there stays and nothing is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.draft")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _problem(state: Path, size: int) -> str:
+    return "" if shutil.disk_usage(state).free - size >= _reserve() else full(state)
+
+
+def _reserve() -> int:
+    return int(os.environ.get(RESERVE_VARIABLE, _DEFAULT_RESERVE_MB)) << 20

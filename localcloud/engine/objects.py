@@ -1,0 +1,159 @@
+"""S3: an object that the disk does not take is refused, and what was there before stays.
+
+MiniStack changes its memory, announces the event and writes the files last; what it could not write it only logs. So
+the answer is a success, a version that was replaced may be lost, and the next start misses the object. Here the files
+of a request take their places together, the event follows them, and a write that found no room is undone.
+"""
+
+import copy
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from localcloud import disk
+from localcloud.engine.seams import replace
+
+Answer = tuple[int, dict[str, str], bytes]
+_READS = ("GET", "HEAD", "OPTIONS")
+_SIDECAR = ".meta.json"  # MiniStack writes it last, and reads the object's versions from it
+_DRAFT = ".new.tmp"  # MiniStack takes no file that ends in .tmp for an object
+log = logging.getLogger("localcloud.objects")
+
+
+@dataclass
+class _Request:
+    """What one request has written, and what is announced when it has succeeded."""
+
+    drafts: list[tuple[Path, str]] = field(default_factory=list)
+    events: list[Callable[[], None]] = field(default_factory=list)
+    error: OSError | None = None
+
+    def keep(self) -> None:
+        """Put the drafts in their places."""
+        while self.drafts:
+            draft, path = self.drafts[0]
+            draft.replace(path)
+            del self.drafts[0]
+
+    def discard(self) -> None:
+        for draft, _ in self.drafts:
+            draft.unlink(missing_ok=True)
+
+
+_current: ContextVar[_Request | None] = ContextVar("request", default=None)
+
+
+class _Noticing(logging.LoggerAdapter[logging.Logger]):
+    """The log of MiniStack's S3: the only place where a failed write comes out."""
+
+    def warning(self, msg: object, *args: object, **options: Any) -> None:
+        request = _current.get()
+        for argument in args:
+            if request and isinstance(argument, OSError) and disk.is_full(argument):
+                request.error = argument
+        super().warning(msg, *args, **options)
+
+
+def register(state: Path) -> None:
+    """Replace the seams. MiniStack must be importable (the environment is set)."""
+    replace("services.s3", "logger", lambda original: _Noticing(original, {}))
+    replace("services.s3", "_atomic_write", _make_atomic_write)
+    replace("services.s3", "_fire_s3_event_async", _make_fire_later)
+    replace("services.s3", "_dispatch", lambda original: _make_dispatch(original, state))
+
+
+def _make_atomic_write(original: Any) -> Any:
+    def atomic_write(path: str, data: Any, *, text: bool = False) -> None:
+        request = _current.get()
+        if request is None:
+            original(path, data, text=text)
+            return
+        if request.error:
+            raise request.error
+        original(path + _DRAFT, data, text=text)
+        request.drafts.append((Path(path + _DRAFT), path))
+        if path.endswith(_SIDECAR):
+            request.keep()
+
+    return atomic_write
+
+
+def _make_fire_later(original: Any) -> Any:
+    def fire(*arguments: Any, **options: Any) -> None:
+        request = _current.get()
+        if request is None:
+            original(*arguments, **options)
+        else:
+            request.events.append(partial(original, *arguments, **options))
+
+    return fire
+
+
+def _make_dispatch(original: Any, state: Path) -> Any:
+    def dispatch(
+        method: str, bucket: str, key: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    ) -> Answer:
+        if method in _READS:
+            done: Answer = original(method, bucket, key, headers, body, query)
+            return done
+        undo = _remembered(bucket, key, query)
+        with _request() as request:
+            done = original(method, bucket, key, headers, body, query)
+        if request.error is None:
+            for fire in request.events:
+                fire()
+            return done
+        undo()
+        why = disk.full(state)
+        log.warning("refused %s /%s/%s: %s", method, bucket, key, why)
+        return disk.STATUS, {"Content-Type": "application/xml"}, disk.answer(why)
+
+    return dispatch
+
+
+@contextmanager
+def _request() -> Iterator[_Request]:
+    request = _Request()
+    token = _current.set(request)
+    try:
+        yield request
+        if request.error is None:
+            request.keep()
+    finally:
+        _current.reset(token)
+        request.discard()
+
+
+def _remembered(bucket: str, key: str, query: dict[str, Any]) -> Callable[[], None]:
+    """How the memory of a key is made what it is now: its record, versions and marks, and an upload in parts.
+
+    Nothing is undone of what concerns many keys, or a version whose file is gone: done again, it ends well.
+    """
+    from ministack.services import s3
+
+    if not key or "versionId" in query:
+        return lambda: None
+    objects = (s3._ensure_bucket(bucket) or {"objects": {}})["objects"]
+    current = (objects.get(key) or {}).get("version_id")
+    marks = (s3._object_tags, s3._object_acl, s3._object_annotations, s3._object_retention, s3._object_legal_hold)
+    places = [
+        (objects, key),
+        (s3._object_versions, (bucket, key)),
+        *((uploads, s3._qp(query, "uploadId")) for uploads in (s3._multipart_uploads, s3._completed_multipart_uploads)),
+        *((mark, (bucket, key, version)) for mark in marks for version in {None, current}),
+    ]
+    before = [(store, name, copy.deepcopy(store.get(name))) for store, name in places]
+
+    def undo() -> None:
+        for store, name, value in before:
+            if value is None:
+                store.pop(name, None)
+            else:
+                store[name] = value
+
+    return undo
