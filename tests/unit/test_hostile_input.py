@@ -1,12 +1,19 @@
-"""Healthy input, mutated: whatever comes in, what is declared comes out (tests/fuzz/targets.py says what)."""
+"""Healthy input, mutated: whatever comes in, what is declared comes out (tests/fuzz/targets.py says what).
+
+It takes no more memory than its size explains.
+"""
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.targets import TARGETS
+from processing import inference, preprocess
+from tests.fuzz.targets import TARGETS, Target
+from tests.memory import bounded
+from tests.unit.test_memory import BITES, grow_and_hide_it
 
 TOKENS = (
     *(b'"', b",", b"\n", b"\r", b"\0", b"\xff", b"\xef\xbb\xbf", b"{", b"}", b"[", b"]", b":", b"'", b" ", b"\t", b"~"),
@@ -50,6 +57,11 @@ def mutated(random: Random, content: bytes) -> bytes:
     return bytes(data)
 
 
+def checked(target: Target, content: bytes) -> None:
+    with bounded():
+        target.check(content)
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_nothing_but_what_is_declared_comes_of_any_input(name: str) -> None:
     target = TARGETS[name]
@@ -57,7 +69,7 @@ def test_nothing_but_what_is_declared_comes_of_any_input(name: str) -> None:
     @settings(max_examples=EXAMPLES.get(name, 150), suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(target.seeds), st.randoms(use_true_random=False))
     def holds(seed: bytes, random: Random) -> None:
-        target.check(mutated(random, seed))
+        checked(target, mutated(random, seed))
 
     holds()
 
@@ -67,6 +79,28 @@ def test_arbitrary_bytes_are_no_better(name: str) -> None:
     @settings(max_examples=20, suppress_health_check=list(HealthCheck))
     @given(st.binary(max_size=300))
     def holds(content: bytes) -> None:
-        TARGETS[name].check(content)
+        checked(TARGETS[name], content)
 
     holds()
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "target"),
+    [
+        pytest.param(preprocess, "read", "dropped-csv", id="the preprocessor"),
+        pytest.param(preprocess, "check", "dropped-csv", id="the contract check"),
+        pytest.param(inference, "input_fn", "request-csv", id="the serving script"),
+    ],
+)
+def test_hostile_input_that_takes_memory_fails_its_test(
+    module: Any, function: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = getattr(module, function)
+
+    def greedy(*arguments: Any) -> Any:
+        grow_and_hide_it()
+        return original(*arguments)
+
+    monkeypatch.setattr(module, function, greedy)
+    with pytest.raises(AssertionError, match=BITES):
+        checked(TARGETS[target], TARGETS[target].seeds[0])

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from localcloud.sagemaker import http, requests
 from localcloud.sagemaker.service import SageMakerService
+from tests.memory import bounded
+from tests.unit.test_memory import BITES, grow_and_hide_it
 
 TEXTS = (
     *("a", "", "x" * 300, "../x", "/opt/ml/x", "/opt/ml/../../x", "s3://b/../x", "s3://b/k", "s3://", "\0", "\ud800"),
@@ -69,7 +71,8 @@ def value(shape: Any, random: Random, depth: int = 0) -> Any:
 
 
 def ask(service: SageMakerService, path: str, headers: dict[str, str], body: bytes) -> int:
-    status, answered, content = http._answer(service, "POST", path, headers, body)
+    with bounded():
+        status, answered, content = http._answer(service, "POST", path, headers, body)
     assert status < 500, (headers, body[:1000], content)
     assert all("\n" not in text and "\r" not in text for text in answered.values())
     return status
@@ -100,5 +103,18 @@ def test_any_endpoint_name_and_header_is_answered_or_refused(
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"ModelName": ' * 100_000, b'{"MaxResults": ' + b"9" * 5000 + b"}"])
 def test_json_that_cannot_be_read_is_refused_as_such(service: SageMakerService, body: bytes) -> None:
-    status, _, content = http._answer(service, "POST", "/", {"x-amz-target": "SageMaker.ListModels"}, body)
+    with bounded():
+        status, _, content = http._answer(service, "POST", "/", {"x-amz-target": "SageMaker.ListModels"}, body)
     assert (status, json.loads(content)["__type"]) == (400, "SerializationException")
+
+
+def test_a_request_that_takes_memory_beyond_measure_fails_its_test(
+    service: SageMakerService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(_: str, request: dict[str, Any]) -> dict[str, Any]:
+        grow_and_hide_it()
+        return request
+
+    monkeypatch.setattr(requests, "check", greedy)
+    with pytest.raises(AssertionError, match=BITES):
+        ask(service, "/", {"x-amz-target": "SageMaker.ListModels"}, b"{}")
