@@ -1,6 +1,9 @@
 """SNS: subscriptions by e-mail deliver to the mailbox, where MiniStack only logs them."""
 
 import logging
+import threading
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +16,36 @@ _PROTOCOLS = ("email", "email-json")
 log = logging.getLogger("localcloud.mail")
 
 
-def register(state: Path, endpoint_url: str) -> None:
+class Outbox:
+    """Mails on their way into the mailbox, in order. One that finds no room waits until `flush` has written it."""
+
+    def __init__(self, state: Path, waits: Callable[[], None]) -> None:
+        self._state, self._waits = state, waits
+        self._mails: deque[mailbox.Notification] = deque()
+        self._flushing = threading.Lock()
+
+    def send(self, mail: mailbox.Notification) -> None:
+        """Write a mail, or have it wait; `waits` is told then."""
+        self._mails.append(mail)
+        try:
+            self.flush()
+        except OSError:
+            log.exception("the mail to %s waits", mail.recipient)
+            self._waits()
+
+    def flush(self) -> None:
+        """Write what waits. Raises OSError: it waits on."""
+        with self._flushing:
+            while self._mails:
+                mail = self._mails[0]
+                try:
+                    log.info("mail to %s: %s", mail.recipient, mailbox.deliver(self._state, mail))
+                except ValueError:
+                    log.exception("no mail to %s", mail.recipient)
+                self._mails.popleft()
+
+
+def register(outbox: Outbox, endpoint_url: str) -> None:
     """Replace the seam. MiniStack must be importable (the environment is set)."""
 
     def make(original: Any) -> Any:
@@ -28,7 +60,7 @@ def register(state: Path, endpoint_url: str) -> None:
         ) -> None:
             original(topic_arn, msg_id, message, subject, message_structure, message_attributes, **fifo)
             _deliver(
-                state, endpoint_url, topic_arn, msg_id, message, subject, message_structure, message_attributes or {}
+                outbox, endpoint_url, topic_arn, msg_id, message, subject, message_structure, message_attributes or {}
             )
 
         return fanout
@@ -37,7 +69,7 @@ def register(state: Path, endpoint_url: str) -> None:
 
 
 def _deliver(
-    state: Path,
+    outbox: Outbox,
     endpoint_url: str,
     topic_arn: str,
     message_id: str,
@@ -58,18 +90,16 @@ def _deliver(
             continue
         if protocol == "email-json":
             text = sns._build_envelope(topic_arn, message_id, text, subject, attributes, False)
-        notification = mailbox.Notification(
-            topic_arn=topic_arn,
-            recipient=subscription["endpoint"],
-            text=text,
-            unsubscribe_url=_unsubscribe_url(endpoint_url, subscription["arn"]),
-            subject=subject,
-            sender=topic.get("attributes", {}).get("DisplayName"),
+        outbox.send(
+            mailbox.Notification(
+                topic_arn=topic_arn,
+                recipient=subscription["endpoint"],
+                text=text,
+                unsubscribe_url=_unsubscribe_url(endpoint_url, subscription["arn"]),
+                subject=subject,
+                sender=topic.get("attributes", {}).get("DisplayName"),
+            )
         )
-        try:
-            log.info("mail to %s: %s", notification.recipient, mailbox.deliver(state, notification))
-        except (OSError, ValueError):
-            log.exception("no mail to %s", notification.recipient)
 
 
 def _unsubscribe_url(endpoint_url: str, subscription_arn: str) -> str:

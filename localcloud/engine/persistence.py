@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,12 @@ class Blobs:
 class Saver:
     """Writes changed services; `touch` says that something may have changed, `attempt` writes now.
 
-    `problem` says why the newest state is not on the disk; empty when it is.
+    `problem` says why the newest state is not on the disk; empty when it is. `also` writes what is saved besides.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, also: Callable[[], None]) -> None:
         self.problem = ""
+        self._also = also
         self._dirty = threading.Event()
         self._stopped = threading.Event()
         self._saving = threading.Lock()
@@ -93,6 +95,7 @@ class Saver:
         """Save; what fails is tried again, and said once."""
         try:
             self._save()
+            self._also()
         except Exception as error:  # whatever it is, the server goes on
             if not self.problem:
                 log.exception("the state was not saved; trying again until it is")

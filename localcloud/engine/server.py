@@ -65,11 +65,13 @@ def _prepare(settings: Settings) -> None:
 
 class _Server:
     def __init__(self, settings: Settings, sagemaker: SageMaker) -> None:
+        from localcloud.engine.mail import Outbox
         from localcloud.engine.persistence import Saver
 
         self._settings = settings
         self._sagemaker = sagemaker
-        self._saver = Saver()
+        self._outbox = Outbox(settings.state, lambda: self._saver.touch())
+        self._saver = Saver(self._outbox.flush)
         self._started = datetime.now(UTC)
         self._ready = False
         self._problem = ""
@@ -111,7 +113,7 @@ class _Server:
         custom_resources.register()
         callbacks.register()
         sdk_results.register()
-        mail.register(self._settings.state, self._settings.endpoint_url)
+        mail.register(self._outbox, self._settings.endpoint_url)
         sagemaker.register(self._sagemaker, self._client)
         permissions.register()  # last: it decides before anything else acts
 

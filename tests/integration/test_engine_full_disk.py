@@ -249,7 +249,7 @@ def test_state_and_mails_that_find_no_room_leave_the_last_ones_whole_and_follow_
     sns.publish(TopicArn=topic, Subject="before", Message="text")
     laptop.fill()
 
-    sns.publish(TopicArn=topic, Subject="lost", Message="text")
+    sns.publish(TopicArn=topic, Subject="meanwhile", Message="text")
     ssm.put_parameter(Name=name, Value="kept", Type="String")
 
     wait_for(laptop.problem, "the failure in the status")
@@ -258,11 +258,12 @@ def test_state_and_mails_that_find_no_room_leave_the_last_ones_whole_and_follow_
         json.loads(path.read_text())
     laptop.free()
     wait_for(lambda: not laptop.problem(), "the state to be saved")
+    assert [mail.subject for mail in mailbox.messages(laptop.state)] == ["before", "meanwhile"]
     laptop.kill()
     laptop.start()
     assert ssm.get_parameter(Name=name)["Parameter"]["Value"] == "kept"
     sns.publish(TopicArn=topic, Subject="after", Message="text")
-    assert [mail.subject for mail in mailbox.messages(laptop.state)] == ["before", "after"]
+    assert [mail.subject for mail in mailbox.messages(laptop.state)] == ["before", "meanwhile", "after"]
     assert list(laptop.state.rglob("*.draft")) == []
 
 
