@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.conftest import App, Run
+from tests.e2e.resumed import Resumable
 from tools import demo, demo_data
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
@@ -159,6 +160,46 @@ def test_model_worse_than_the_one_in_service_is_rejected(app: App, update: tuple
     run = app.start(HyperParameters={"num_round": 3}, GateThreshold=50_000)
     assert (run.status, run.error) == ("FAILED", "ModelAccuracyTooLow")
     assert "in service" in str(run.cause) or "previous best" in str(run.cause)
+    assert app.in_service() == before
+
+
+# Of runs whose clock has run out, or whose functions are of another commit: the state that they go on from, and what the
+# states before are taken to have answered and assigned.
+HOPELESS = {
+    "UnknownDecision": (
+        "Is there work to do?",
+        {"answers": {"Resolve configuration": {"Decision": "Rest"}}},
+        "Resolve configuration answered Rest; known are Train, Duplicate",
+    ),
+    "DeploymentBusy": (
+        "May this run deploy?",
+        {"answers": {"Reserve deployment": {"Turn": "Wait"}}, "variables": {"turnDeadline": 0}},
+        "waited a day to deploy, but",
+    ),
+    "DeploymentFailed": (
+        "What does the endpoint need?",
+        {"answers": {"Check endpoint": {"Action": "Wait"}}, "variables": {"deadline": 0}},
+        "within two hours:",
+    ),
+}
+
+
+@pytest.mark.parametrize("error", HOPELESS)
+def test_run_that_cannot_go_on_ends_and_changes_nothing(app: App, update: tuple[Run, list[str]], error: str) -> None:
+    state, changes, says = HOPELESS[error]
+    before = app.in_service()
+    run = Resumable(app, update[0]).go_on(state, **changes)
+    assert (run.status, run.error) == ("FAILED", error)
+    assert says in str(run.cause)
+    assert app.in_service() == before
+
+
+def test_run_whose_configuration_serves_already_is_verified_and_exported(
+    app: App, update: tuple[Run, list[str]]
+) -> None:
+    before = app.in_service()
+    run = Resumable(app, update[0]).go_on("Check endpoint", again=False)
+    assert (run.status, run.cause) == ("SUCCEEDED", None)
     assert app.in_service() == before
 
 

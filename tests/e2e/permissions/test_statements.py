@@ -1,7 +1,7 @@
 """Each statement of each policy is taken out of the working stack: what needs it then fails, and says so as AWS does.
 
-Most of what needs a statement is a run; it begins at the state in question (resumed.py). What is no run is an event, an
-alarm, a log, a deployment, a data scientist. Left out is what docs/permissions.md lists as not exercised, and the
+Most of what needs a statement is a run; it begins at the state in question (../resumed.py). What is no run is an event,
+an alarm, a log, a deployment, a data scientist. Left out is what docs/permissions.md lists as not exercised, and the
 refusals of plain HTTP, because the loopback has no TLS: test_permissions.py asks the same without them.
 """
 
@@ -24,7 +24,7 @@ from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
 from tests.e2e.permissions.conftest import SCHEDULE, STACK, Ask, Without, letters
 from tests.e2e.permissions.policy_replay import Policy
-from tests.e2e.permissions.resumed import Resumable
+from tests.e2e.resumed import Resumable
 from tests.waiting import wait_for
 from tools import demo_data
 

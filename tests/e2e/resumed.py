@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cached_property
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 from tests.e2e.conftest import App, Run
 from tests.waiting import wait_for
 
 JsonObject = dict[str, Any]
+_numbers = count()
 
 
 class Resumable:
@@ -23,65 +25,85 @@ class Resumable:
 
     def __init__(self, app: App, run: Run) -> None:
         self._app, self._run = app, run
-        self._numbers = count()
 
-    def go_on(self, state: str, *, again: bool = True) -> Run:
-        """The end of a run that goes on from a state."""
-        arn = self.start(state, again=again)
+    def go_on(self, state: str, **changes: Any) -> Run:
+        """The end of a run that goes on from a state; see `start`."""
+        arn = self.start(state, **changes)
         return wait_for(lambda: Run.ended(arn), f"the end of {arn}", 60)
 
-    def start(self, state: str, *, again: bool = True) -> str:
+    def start(
+        self,
+        state: str,
+        *,
+        again: bool = True,
+        answers: Mapping[str, JsonObject] | None = None,
+        variables: JsonObject | None = None,
+    ) -> str:
         """Start a run that goes on from a state, and return its execution.
 
-        again  its jobs and its model get new names; otherwise everything is called as in the run that succeeded
+        again      its jobs and its model get new names; otherwise everything is called as in the run that succeeded
+        answers    what functions of states before are taken to have answered, besides what they did
+        variables  what is assigned last
         """
-        states, number = self._app.client("stepfunctions"), next(self._numbers)
+        states, number = self._app.client("stepfunctions"), next(_numbers)
+        before = [name for name in self._before(state) if "Assign" in self._definition["States"][name]]
         made = states.create_state_machine(
-            name=f"{self._app.stack}-from-{number}",
-            definition=json.dumps(_beginning_at(state, self._definition, list(self._results))),
+            name=f"{self._app.stack}-{number}-train-model",
+            definition=json.dumps(_beginning_at(state, self._definition, before, variables or {})),
             roleArn=self._machine["roleArn"],
         )
-        changes = {"Champion": None, **({"Name": f"{self._run.output['Model']}-{number}"} if again else {})}
+        name = f"{self._run.output['Model']}-{number}" if again else self._run.output["Model"]
+        changes = {
+            "Resolve configuration": {"Champion": None, "Name": name},
+            "Reserve deployment": {"Champion": None},
+        }
         results = {
-            name: {**result, "Payload": {**result["Payload"], **changes}}
-            if name in ("Resolve configuration", "Reserve deployment")
-            else result
-            for name, result in self._results.items()
+            each: _answered(self._results[each], changes.get(each, {}) | (answers or {}).get(each, {}))
+            for each in before
         }
         started = states.start_execution(stateMachineArn=made["stateMachineArn"], input=json.dumps(results))
         return str(started["executionArn"])
+
+    def _before(self, state: str) -> list[str]:
+        names = list(self._results)
+        return names[: names.index(state)] if state in names else names
 
     @cached_property
     def _machine(self) -> JsonObject:
         arn = self._app.outputs["StateMachineArn"]
         return dict(self._app.client("stepfunctions").describe_state_machine(stateMachineArn=arn))
 
-    @property
+    @cached_property
     def _definition(self) -> JsonObject:
         return dict(json.loads(self._machine["definition"]))
 
     @cached_property
     def _results(self) -> JsonObject:
-        """What each state that assigns something had as its result, in the order of the run."""
+        """What each state of the run had as its result, or as its output if it is no task, in the order of the run."""
         pages = self._app.client("stepfunctions").get_paginator("get_execution_history")
         found, result = {}, ""
         for page in pages.paginate(executionArn=self._run.execution_arn):
             for event in page["events"]:
                 result = event.get("taskSucceededEventDetails", {}).get("output", result)
                 ended = event.get("stateExitedEventDetails", {})
-                if "Assign" in self._definition["States"].get(ended.get("name"), {}):
+                if ended.get("name") in self._definition["States"]:
                     found[ended["name"]] = json.loads(result if event["type"] == "TaskStateExited" else ended["output"])
         return found
 
 
-def _beginning_at(state: str, definition: JsonObject, ended: list[str]) -> JsonObject:
-    """The definition with a Pass in front for each of the states that ended before."""
+def _answered(result: JsonObject, changes: JsonObject) -> JsonObject:
+    return {**result, "Payload": {**result["Payload"], **changes}} if changes else result
+
+
+def _beginning_at(state: str, definition: JsonObject, before: list[str], variables: JsonObject) -> JsonObject:
+    """The definition with a Pass in front for each of the states before, and one for the variables."""
     states = definition["States"]
-    before = ended[: ended.index(state)] if state in ended else ended
-    names = [f"After {name}" for name in before] + [state]
+    assigned = {f"After {name}": _from_input(states[name]["Assign"], name) for name in before}
+    if variables:
+        assigned["Variables"] = variables
+    names = [*assigned, state]
     passes = {
-        name: {"Type": "Pass", "Assign": _from_input(states[ended]["Assign"], ended), "Next": following}
-        for name, following, ended in zip(names, names[1:], before, strict=False)
+        name: {"Type": "Pass", "Assign": assigned[name], "Next": following} for name, following in pairwise(names)
     }
     return {**definition, "StartAt": names[0], "States": {**passes, **states}}
 
