@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perennial.cause import explained, failed_job, safe
+from perennial.cause import explained, failed_job, failed_state, safe
 from perennial.gate import shown
 from perennial.job_end import JobEnd
 
@@ -66,10 +66,14 @@ _ADVICE_BY_STATE = {
     "are under quarantine/ in the run's folder.",
     "Train": "See the training job's log in CloudWatch Logs, /aws/sagemaker/TrainingJobs, and start a run.",
 }
-# What a run has already changed when it fails here is more important than how it failed.
+_ADVICE_EXPORTING = (
+    "The endpoint serves the new model, which is verified, but not all of its names are in Parameter Store. When the "
+    "cause is mended, start a run: it writes them all."
+)
+# What a run has already changed when it ends here is more important than how it ended.
 _ADVICE_FIRST_BY_STATE = {
-    "Write parameter": "The endpoint serves the new model, which is verified, but not all of its names are in "
-    "Parameter Store. When the cause is mended, start a run: it writes them all.",
+    "Export configuration": _ADVICE_EXPORTING,
+    "Write parameter": _ADVICE_EXPORTING,
     "Clean up": "Nothing is wrong with what serves. The next run deletes what this one has left; see the function's "
     "log if it comes again.",
 }
@@ -81,8 +85,6 @@ _DEPLOYING = (
     "Check deployment",
     "Is the new model in service?",
     "Verify endpoint",
-    "Export configuration",
-    "Write parameter",
     "Check what serves",
     "Is there a model to go back to?",
     "Restore previous model",
@@ -243,10 +245,10 @@ def _advice(record: Mapping[str, Any]) -> str:
 
 def advice(status: str, error: str, state: str, cause: str = "") -> str:
     """Return what a person can do about a run that ended in a status, by an error, in a state, for a cause."""
-    if (status in ("Aborted", "TimedOut") and state in _DEPLOYING) or _may_have_been_asked(state, cause):
-        return _ADVICE_WHILE_DEPLOYING
     if state in _ADVICE_FIRST_BY_STATE:
         return _ADVICE_FIRST_BY_STATE[state]
+    if (state in _DEPLOYING and _was_cut_short(status, cause)) or _may_have_been_asked(state, cause):
+        return _ADVICE_WHILE_DEPLOYING
     if status == "Failed" and _REFUSED.search(cause):
         return _ADVICE_REFUSED
     job = failed_job(cause)
@@ -258,6 +260,11 @@ def advice(status: str, error: str, state: str, cause: str = "") -> str:
     by_text = _ADVICE_THROTTLED if _THROTTLED in cause else None
     by_job = job or name == "States.TaskFailed"  # any other error of the state is not about the data
     return _ADVICE.get(name) or by_text or (_ADVICE_BY_STATE.get(state) if by_job else None) or _ADVICE_DEFAULT
+
+
+def _was_cut_short(status: str, cause: str) -> bool:
+    """Say whether the run ended outside its own error path, which names the state and takes back what it can."""
+    return status in ("Aborted", "TimedOut") or failed_state(cause) is None
 
 
 def _may_have_been_asked(state: str, cause: str) -> bool:

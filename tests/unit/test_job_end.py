@@ -97,6 +97,14 @@ def test_what_fails_after_the_verification_is_no_reason_to_go_back(error: str) -
     assert "writes them all" in message.advice("Failed", error, "Write parameter")
 
 
+@pytest.mark.parametrize("state", ["Export configuration", "Write parameter"])
+@pytest.mark.parametrize("status", ["Failed", "Aborted", "TimedOut"])
+def test_a_run_that_ends_while_it_exports_is_not_to_be_taken_back(status: str, state: str) -> None:
+    """Some of the names may be the new model's: a configuration that they name is not to be gone back to."""
+    assert "writes them all" in message.advice(status, "", state)
+    assert "update the endpoint" not in message.advice(status, "", state)
+
+
 def test_every_state_that_is_told_apart_is_one_of_the_state_machine() -> None:
     machine = (Path(__file__).parents[2] / "statemachines" / "train_model.asl.json").read_text()
     named = [*message._DEPLOYING, *message._ADVICE_FIRST_BY_STATE, *message._ADVICE_BY_STATE]

@@ -127,7 +127,7 @@ def test_only_metrics_in_the_targets_unit_have_a_unit(metric):
     ],
 )
 def test_a_failure_says_what_to_do(error, state, expected):
-    assert expected in failed(error, state=state).body
+    assert expected in failed(error, f'State "{state}" failed: it broke' if state else "it broke", state).body
 
 
 def test_time_outs_and_aborts_name_the_state():
@@ -272,4 +272,12 @@ def test_a_deployment_that_may_have_begun_may_serve_either_model(state: str, cau
 
 
 def test_an_endpoint_that_was_refused_serves_as_before() -> None:
-    assert "may serve" not in message.advice("Failed", "SageMaker.X", "Update endpoint", "Could not find endpoint")
+    refused = 'State "Update endpoint" failed: Could not find endpoint'
+    assert "may serve" not in message.advice("Failed", "SageMaker.X", "Update endpoint", refused)
+
+
+@pytest.mark.parametrize("state", ["Update endpoint", "Wait for deployment", "Verify endpoint"])
+def test_a_failure_that_no_state_has_caught_may_serve_either_model(state: str) -> None:
+    """The state machine names the state of every error that it catches; of others it takes nothing back."""
+    assert "it may serve the new model" in message.advice("Failed", "States.Runtime", state, "the output is too large")
+    assert "may serve" not in message.advice("Failed", "States.Runtime", "Train", "the output is too large")
