@@ -27,6 +27,11 @@ HEAD = """# What may go wrong, and what then happens
 Each line is done to a deployed stack on the local cloud by the end-to-end tests, which assert four things: how the run
 ends; that the model in service, its names in Parameter Store and the data are as they were; that exactly one mail tells
 what failed, where, and what to do (none where no run began or there was no work); and that a later healthy drop works.
+
+A run that ends while it deploys may leave something else: no endpoint, a failed one, another configuration than the
+names say, names of two runs. The tests say which, and nobody puts it right: the next thing that happens there is a
+healthy drop, which has to put its model into service and to write all names.
+
 [Faults on purpose](faults.md) shows how to do the same to a stack of your own.
 
 This file is written by `python -m tools.draw_matrix` from the tests.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from localcloud import mailbox
-from perennial.naming import run_id
+from perennial.naming import run_id, stem
 from tests.e2e.conftest import App, Run
 from tests.waiting import wait_for
 from tools import demo_data
@@ -139,6 +139,32 @@ def delete(app: App, prefix: str) -> None:
     listed = app.client("s3").list_objects_v2(Bucket=app.bucket, Prefix=prefix).get("Contents", [])
     for item in listed:
         app.client("s3").delete_object(Bucket=app.bucket, Key=item["Key"])
+
+
+def same_rows(body: bytes, number: int) -> bytes:
+    """The same rows in other bytes: new data for a run, and nothing that would make a model worse."""
+    header, first, rest = body.split(b"\n", 2)
+    price, _, others = first.partition(b",")
+    return b"\n".join([header, price + b"0" * number + b"," + others, rest])
+
+
+def names_of(app: App, run: str) -> dict[str, str]:
+    """What a run exports to Parameter Store."""
+    name, baselines = stem(app.stack, run), f"s3://{app.bucket}/runs/{run}/baselines"
+    return {
+        "model": name,
+        "endpoint": app.endpoint,
+        "endpoint-config": name,
+        "data-quality-baseline": f"{baselines}/data-quality",
+        "model-quality-baseline": f"{baselines}/model-quality",
+        "run": run,
+    }
+
+
+def is_whole(app: App, found: Mapping[str, Any]) -> bool:
+    """Whether the endpoint serves what Parameter Store names (`App.in_service`), and all names are of one run."""
+    names = names_of(app, found["Parameters"].get("run", ""))
+    return (found["Status"], found["Config"], found["Parameters"]) == ("InService", names["endpoint-config"], names)
 
 
 def cars() -> list[str]:
