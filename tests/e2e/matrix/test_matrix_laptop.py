@@ -1,6 +1,7 @@
 """The line "The laptop" of the failure matrix, and the deletion of a stack: a local cloud of its own, in this order.
 
-It is killed while a run works, finds its disk full, its port taken and itself already running; nothing is lost.
+It finds itself already running and its port taken, is killed while a run works, and finds its disk full; nothing is
+lost.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from botocore.exceptions import ClientError
@@ -18,10 +20,11 @@ from botocore.exceptions import ClientError
 from localcloud import process
 from localcloud.disk import RESERVE_VARIABLE
 from localcloud.engine import environment
-from tests.e2e.conftest import ROOT, App
+from tests.e2e.conftest import ROOT, App, Run
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import End, assert_told
+from tests.e2e.matrix.trips import Fault, fault
 from tests.ports import free_port
 from tests.waiting import wait_for
 from tools import demo_data
@@ -117,31 +120,129 @@ def test_a_port_of_another_program_is_refused_with_what_to_do(tmp_path: Path) ->
         )
 
 
-@matrix("The laptop", "the local cloud is killed while a run works, and started again", ends="Failed")
-def test_a_kill_loses_the_run_and_nothing_else(laptop: Laptop, app: App, first: End) -> None:
-    serving, answer = app.in_service(), app.invoke(CAR)
-    data = situation.versions(app, "raw/")
-    app.faults.add("job:preprocess", "hang")  # the end of the process forgets it
+@dataclasses.dataclass(frozen=True)
+class Kill:
+    """The local cloud is killed while a run works, and what must be so when it has been started again.
+
+    held     the fault that holds the run in the state; the end of the process forgets it
+    at_work  what is under way there
+    serves   whose configuration the endpoint serves: the one "before", or the "new" one, whose update was over
+    names    what Parameter Store already has of the new model
+    advises  a text of the mail's part "What to do"
+    """
+
+    state: str
+    held: Fault
+    at_work: Callable[[App], bool] = lambda app: app.in_service()["Status"] == "InService"
+    serves: Literal["before", "new"] = "before"
+    names: tuple[str, ...] = ()
+    advises: str = "start a run"
+
+    def left(self, app: App, run: str, before: dict[str, Any]) -> dict[str, Any]:
+        """What serves in the end, as `App.in_service` says it."""
+        new = situation.names_of(app, run)
+        config = new["endpoint-config"] if self.serves == "new" else before["Config"]
+        names = {**before["Parameters"], **{name: new[name] for name in self.names}}
+        return {"Status": "InService", "Config": config, "Parameters": names}
+
+
+def a_job_works(app: App) -> bool:
+    return bool(app.client("sagemaker").list_processing_jobs(StatusEquals="InProgress")["ProcessingJobSummaries"])
+
+
+HELD_SECONDS = 600.0
+KILLS = [
+    Kill("Preprocess", fault("job:preprocess", "hang"), at_work=a_job_works),
+    # What had not switched the traffic yet is rolled back.
+    Kill("Wait for deployment", fault("endpoint", "delay", seconds=HELD_SECONDS),
+         at_work=lambda app: app.in_service()["Status"] == "Updating", advises="may serve the new model"),
+    # What had switched it stays, and is named by the next run.
+    Kill("Verify endpoint", fault("function:verify_endpoint", "delay", seconds=HELD_SECONDS),
+         serves="new", advises="may serve the new model"),
+    Kill("Write parameter", fault("task:ssm:putParameter", "delay", seconds=HELD_SECONDS, skip=1),
+         serves="new", names=("model",), advises="writes them all"),
+]  # fmt: skip
+
+
+def killed_in(state: str) -> pytest.MarkDecorator:
+    return matrix("The laptop", f"it is killed while a run works, and started again ({state})", ends="Failed")
+
+
+@pytest.mark.parametrize("kill", [pytest.param(kill, id=kill.state, marks=killed_in(kill.state)) for kill in KILLS])
+def test_a_kill_loses_the_run_and_nothing_else(laptop: Laptop, app: App, first: End, kill: Kill) -> None:
+    before, answer, data = app.in_service(), app.invoke(CAR), situation.versions(app, "raw/")
+    app.faults.add(**kill.held)
     arn = situation.start(app)
-    jobs = app.client("sagemaker").list_processing_jobs
-    wait_for(lambda: jobs(StatusEquals="InProgress")["ProcessingJobSummaries"], "a job that works")
-    wait_for(lambda: _is_saved(laptop, arn), "the state on the disk")
-    os.kill((process.describe(laptop.state) or {})["pid"], signal.SIGKILL)
-    wait_for(lambda: process.describe(laptop.state) is None, "the end of the process")
+    left = kill.left(app, situation.run_of(app, arn), before)
+    kill_in(laptop, app, arn, kill, left["Parameters"])
     laptop.up()
     end = situation.end(app, arn)
     assert end.run.status == "FAILED"
-    assert_told(end, "Run failed", "interrupted", "raw/")
+    assert_told(end, "Run failed", f"in state '{kill.state}'", "interrupted", "raw/")
+    assert kill.advises in end.mail.body.partition("What to do")[2]
     wait_for(lambda: app.in_service()["Status"] == "InService", "the endpoint")
-    assert app.in_service() == serving
-    assert app.invoke(CAR) == answer
+    assert app.in_service() == left
+    assert app.invoke(CAR) == answer  # the new model has learned from the same data
     assert situation.versions(app, "raw/") == data
-    assert not jobs(StatusEquals="InProgress")["ProcessingJobSummaries"]
+    assert not a_job_works(app)
+    assert_a_drop_works(app, KILLS.index(kill) + 1)
 
 
-def _is_saved(laptop: Laptop, arn: str) -> bool:
-    path = laptop.state / "engine/stepfunctions.json"
-    return path.exists() and arn in path.read_text()
+def assert_a_drop_works(app: App, number: int) -> None:
+    """The next thing that happens, with nothing put right by hand: other bytes, each time."""
+    end = situation.dropped(app, "raw/cars.csv", situation.same_rows(demo_data.used_cars(), number))
+    assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
+    found = app.in_service()
+    assert situation.is_whole(app, found), found
+    assert found["Parameters"]["run"] == end.run.run_id
+    assert json.loads(app.invoke(CAR))["score"] > 0
+
+
+def kill_in(laptop: Laptop, app: App, arn: str, kill: Kill, names: dict[str, str]) -> None:
+    """Kill the local cloud when its disk knows that the run is in the state, and these names.
+
+    It stands still while that is looked at, so that nothing else is there when it is killed.
+    """
+    pid = (process.describe(laptop.state) or {})["pid"]
+
+    def stands_there() -> bool:
+        assert Run.ended(arn) is None, f"the run ended before {kill.state!r}: {Run.ended(arn)}"
+        if not kill.at_work(app):
+            return False
+        os.kill(pid, signal.SIGSTOP)
+        there = False
+        try:
+            there = is_saved(laptop, arn, kill.state) and saved_names(laptop, app) == names
+        finally:
+            os.kill(pid, signal.SIGKILL if there else signal.SIGCONT)
+        return there
+
+    wait_for(stands_there, f"{arn} in {kill.state!r} on the disk, with {names}", situation.LIMIT_SECONDS, pause=0.3)
+    wait_for(lambda: process.describe(laptop.state) is None, "the end of the process")
+
+
+def is_saved(laptop: Laptop, arn: str, state: str) -> bool:
+    """Whether the disk knows that an execution has entered a state, and not that it has left it."""
+    known = [item for item in saved(laptop, "stepfunctions", "executions") if item["executionArn"] == arn]
+    passed = [
+        (kind, event[f"state{kind}EventDetails"]["name"])
+        for event in (known[0]["events"] if known else [])
+        for kind in ("Entered", "Exited")
+        if f"state{kind}EventDetails" in event
+    ]
+    return passed[-1:] == [("Entered", state)]
+
+
+def saved_names(laptop: Laptop, app: App) -> dict[str, str]:
+    prefix = f"{app.outputs['ParameterPrefix']}/"
+    names = {item["Name"]: item["Value"] for item in saved(laptop, "ssm", "parameters")}
+    return {name.removeprefix(prefix): value for name, value in names.items() if name.startswith(prefix)}
+
+
+def saved(laptop: Laptop, service: str, kind: str) -> list[dict[str, Any]]:
+    """What the disk holds of a service; nothing, if it was not saved yet."""
+    path = laptop.state / f"engine/{service}.json"
+    return list(json.loads(path.read_text())["payload"][kind]["data"].values()) if path.exists() else []
 
 
 @matrix("The laptop", "its disk is full", ends="Failed")
