@@ -163,8 +163,8 @@ def test_model_worse_than_the_one_in_service_is_rejected(app: App, update: tuple
     assert app.in_service() == before
 
 
-# Of runs whose clock has run out, or whose functions are of another commit: the state that they go on from, and what the
-# states before are taken to have answered and assigned.
+# Of runs whose clock has run out, or whose functions are of another commit: the state that they go on from, and what
+# the states before are taken to have answered and assigned.
 HOPELESS = {
     "UnknownDecision": (
         "Is there work to do?",
