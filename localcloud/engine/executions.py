@@ -339,7 +339,11 @@ def _run_together(branches: list[JsonObject], effective: Any, execution: JsonObj
     def run(index: int, branch: JsonObject) -> None:
         try:
             results[index] = _run_branch(branch.get("States", {}), branch.get("StartAt"), effective, execution, ctx)
+        except scopes.Ended:
+            return
         except Exception as error:  # whatever it was, it is the Parallel state's error now
+            if not isinstance(error, _sfn()._ExecutionError):
+                log.exception("a branch of %s met a bug of the local cloud", execution["executionArn"])
             errors.append(error)
 
     with scopes.enter():

@@ -273,6 +273,8 @@ SEAMS = (
     Seam("services.stepfunctions", "_resolve_state_machine_arn", "(arn)"),
     Seam("services.stepfunctions", "_restore_state", "(data)"),
     Seam("services.stepfunctions", "now_iso", "()"),
+    Seam("services.sts", "_evict_expired_sessions", "()"),
+    Seam("services.sts", "_session_expired", "(session)"),
     Seam("services.sts", "_sessions", "dict"),
     Seam("services.sts", "register_session", "(access_key, session)"),
 )

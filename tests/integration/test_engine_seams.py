@@ -80,3 +80,22 @@ def test_the_application_imports_nothing_of_ministack_outside_the_engine() -> No
     }
 
     assert users == {("localcloud", "engine")}
+
+
+def test_a_session_that_begins_while_old_ones_are_forgotten_disturbs_nobody(tmp_path: Path) -> None:
+    """Two branches of an execution did this to each other; here the first session's look at its end begins another."""
+    done = run(
+        tmp_path,
+        "from ministack.services import sts\n"
+        "from localcloud.engine.permissions import services\n"
+        "services.register()\n"
+        "class Meanwhile(dict):\n"
+        "    def get(self, *name):\n"
+        "        sts._sessions[f'another {len(sts._sessions)}'] = {}\n"
+        "        return super().get(*name)\n"
+        "sts._sessions.update(first=Meanwhile(), old={'Expiration': 1})\n"
+        "sts.register_session('new', {})\n"
+        "assert {'first', 'new'} < set(sts._sessions) and 'old' not in sts._sessions\n",
+    )
+
+    assert done.returncode == 0, done.stderr

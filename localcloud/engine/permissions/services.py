@@ -23,6 +23,7 @@ _ROLE_TARGETS = {"states": "states:StartExecution", "events": "events:PutEvents"
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
+    replace("services.sts", "_evict_expired_sessions", lambda _: _evict_expired_sessions)
     replace("core.lambda_runtime", "execution_credentials", _make_execution_credentials)
     replace("services.lambda_svc", "_emit_lambda_logs", _make_emit_lambda_logs)
     replace("services.lambda_svc", "_route_async_failure", _make_route_async_failure)
@@ -176,6 +177,18 @@ def _destination_denial(config: JsonObject, target_arn: str) -> Denial | None:
     caller = session_arn(config["Role"], config["FunctionName"])
     denials = (check(caller, needs.action, needs.resource, needs.context) for needs in needed)
     return next((denial for denial in denials if denial), None)
+
+
+# Sessions of roles ----------------------------------------------------------------------------------------------------
+
+
+def _evict_expired_sessions() -> None:
+    """Forget expired sessions; MiniStack fails here when another thread begins one at the same time."""
+    from ministack.services import sts
+
+    for key, session in list(sts._sessions.items()):
+        if sts._session_expired(session):
+            sts._sessions.pop(key, None)
 
 
 # SageMaker ------------------------------------------------------------------------------------------------------------
