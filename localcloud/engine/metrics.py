@@ -2,7 +2,8 @@
 
 * Lines in the embedded metric format (what Powertools Metrics prints) become metrics, also in functions' logs.
   Source: CloudWatch User Guide, "Specification: Embedded metric format".
-* The number of visible messages of each queue is a metric, so that the alarm of a dead-letter queue works.
+* How many messages of a queue are visible, and how many were sent to it, are metrics, so that the alarm of a
+  dead-letter queue works. Source: SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS".
 * An alarm looks at its own dimensions only, and treats missing data as it says. Alarms are evaluated at every tick,
   not only when someone puts a metric.
 """
@@ -25,6 +26,8 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "LessThanOrEqualToThreshold": operator.le,
 }
 _depths: dict[str, tuple[int, float]] = {}
+_counted_until: dict[str, float] = {}
+_begun = time.time()
 log = logging.getLogger("localcloud.metrics")
 
 
@@ -155,6 +158,7 @@ def tick() -> None:
         with request_scope(account_id, region):
             for queue in list(sqs._queues.values()):
                 _record_depth(cloudwatch, queue)
+                _record_sent(cloudwatch, queue)
             cloudwatch._evaluate_all_alarms()
 
 
@@ -168,3 +172,12 @@ def _record_depth(cloudwatch: Any, queue: JsonObject) -> None:
     _depths[queue["name"]] = (depth, now)
     dimensions = {"QueueName": queue["name"]}
     cloudwatch.record_metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", depth, "Count", dimensions)
+
+
+def _record_sent(cloudwatch: Any, queue: JsonObject) -> None:
+    """Record how many messages were sent since the last tick. What a redrive policy moves does not count, as on AWS."""
+    since, now = _counted_until.get(queue["name"], _begun), time.time()
+    _counted_until[queue["name"]] = now
+    sent = sum(1 for message in list(queue.get("messages", [])) if since < message.get("sent_at", 0) <= now)
+    if sent:
+        cloudwatch.record_metric("AWS/SQS", "NumberOfMessagesSent", sent, "Count", {"QueueName": queue["name"]})

@@ -357,7 +357,10 @@ def test_an_alarm_changes_state_with_an_event_and_a_mail(cloud: Cloud) -> None:
     assert wait_for(lambda: [m for m in mailbox.messages(cloud.state) if m.recipient == f"{name}@example.com"], "mail")
 
 
-def test_the_alarm_of_a_queue_fires_on_a_message_in_it(cloud: Cloud) -> None:
+@pytest.mark.parametrize(
+    ("metric", "statistic"), [("ApproximateNumberOfMessagesVisible", "Maximum"), ("NumberOfMessagesSent", "Sum")]
+)
+def test_the_alarm_of_a_queue_fires_on_a_message_in_it(cloud: Cloud, metric: str, statistic: str) -> None:
     cloudwatch, name = cloud.client("cloudwatch"), unique("alarm")
     url, arn = make_queue(cloud)
     _, other = make_queue(cloud)
@@ -366,9 +369,9 @@ def test_the_alarm_of_a_queue_fires_on_a_message_in_it(cloud: Cloud) -> None:
         cloudwatch.put_metric_alarm(
             AlarmName=f"{name}-{queue_name}",
             Namespace="AWS/SQS",
-            MetricName="ApproximateNumberOfMessagesVisible",
+            MetricName=metric,
             Dimensions=[{"Name": "QueueName", "Value": queue_name}],
-            Statistic="Maximum",
+            Statistic=statistic,
             Period=60,
             EvaluationPeriods=1,
             Threshold=0,

@@ -195,7 +195,8 @@ def test_the_queue_of_undelivered_events_takes_them_from_these_rules_only_and_is
 
 def test_an_undelivered_event_raises_an_alarm_that_people_are_told_of() -> None:
     alarm = properties("UndeliveredEventsAlarm")
-    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert (alarm["MetricName"], alarm["Statistic"], alarm["Period"]) == ("NumberOfMessagesSent", "Sum", 60)
+    assert "start a run by hand, which takes all data" in alarm["AlarmDescription"]["Fn::Sub"]
     assert alarm["Dimensions"][0]["Value"] == {"Fn::GetAtt": ["UndeliveredEvents", "QueueName"]}
     assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
     assert alarm["AlarmActions"] == [{"Ref": "AlertTopic"}]

@@ -38,11 +38,15 @@ def test_drop_that_may_not_start_a_run_is_kept_with_the_reason(app: App, undeliv
     assert json.loads(undelivered["Body"])["detail"]["object"]["key"] == "raw/cars.csv"
 
 
-def test_alarm_of_the_undelivered_event_reaches_people(app: App, undelivered: dict[str, Any]) -> None:
-    def mails() -> list[mailbox.Message]:
-        return [message for message in mailbox.messages(app.state) if f"{STACK}-undelivered-events" in message.body]
+def alarms(app: App) -> list[mailbox.Message]:
+    """The mails of the alarm, each time that it was raised."""
+    name = f'ALARM: "{STACK}-undelivered-events"'
+    return [message for message in mailbox.messages(app.state) if message.subject.startswith(name)]
 
-    assert wait_for(mails, "the alarm's mail")
+
+def test_alarm_of_the_undelivered_event_reaches_people(app: App, undelivered: dict[str, Any]) -> None:
+    (mail,) = wait_for(lambda: alarms(app), "the alarm's mail")
+    assert f"in the queue {STACK}-undelivered-events" in mail.body
 
 
 REFUSED = [
@@ -264,6 +268,12 @@ def notify_of_an_execution_that_is_gone(app: App) -> None:
     event = {"detail": {"executionArn": arn, "status": "FAILED", "stopDate": 1}}
     app.client("lambda").invoke(FunctionName=f"{STACK}-notify-run", InvocationType="Event", Payload=json.dumps(event))
     wait_for(lambda: any("RetriesExhausted" in letter["Body"] for letter in letters(app)), "the function's letter")
+
+
+def test_alarm_of_the_next_lost_event_reaches_people_though_the_queue_was_not_emptied(
+    app: App, exercised: list[policy_replay.Request]
+) -> None:
+    wait_for(lambda: len(alarms(app)) == 2, "the alarm's second mail")
 
 
 def test_every_request_is_answered_the_same_way_again(app: App, exercised: list[policy_replay.Request]) -> None:
