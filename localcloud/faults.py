@@ -30,7 +30,7 @@ EFFECTS = {
     "task": ("error", "delay"),
     "function": ("error", "timeout", "throttle", "delay"),
     "event": ("error", "throttle"),
-    "job": ("raise", "exit", "kill", "hang", "overrun", "lose-output", "lose-metrics", "answer"),
+    "job": ("raise", "exit", "kill", "hang", "overrun", "lose-output", "lose-metrics", "answer", "delay"),
     "endpoint": ("creation-fails", "update-rolls-back", "answers-wrongly", "delay"),
 }
 NEEDS = {"error": "error", "delay": "seconds", "exit": "exit_code", "answer": "answer"}
@@ -181,6 +181,11 @@ class Faults:
             kept = [fault for fault in self._all if number is not None and fault.id != number]
             gone, self._all = len(self._all) - len(kept), kept
         return gone
+
+    def is_there(self, fault: Fault) -> bool:
+        """Whether nobody has cleared it."""
+        with self._lock:
+            return any(other is fault for other in self._all)
 
     def take(self, operation: str, name: str, *effects: str) -> Fault | None:
         """The fault that strikes now, counted; None when there is none. `effects` are those the caller can have."""

@@ -204,6 +204,7 @@ class Jobs(ABC):
             began = now() - run.overrun()
             self.set_members(run.name, **{f"{self.noun.removesuffix('Job')}StartTime": began})
             run.raise_if_stopped()
+            run.hold()
             self.execute(run)
         except JobStoppedError:
             return "Stopped", None

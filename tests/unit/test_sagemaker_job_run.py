@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from localcloud import faults
+from localcloud.sagemaker.errors import JobStoppedError
 from localcloud.sagemaker.images import repository
 from localcloud.sagemaker.job_run import JobRun
 from localcloud.sagemaker.process import kill_orphan
@@ -47,6 +50,25 @@ def test_a_stop_that_comes_first_is_not_forgotten(job: JobRun) -> None:
     assert calls == ["stop"]
     job.kill()
     assert calls == ["stop", "kill"]
+
+
+def test_a_job_that_is_delayed_goes_on_when_the_fault_is_cleared(job: JobRun) -> None:
+    job.fault = faults.injected.add(faults.Fault("job:j", "delay", seconds=60))
+    thread = threading.Thread(target=job.hold)
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive()
+    faults.injected.clear(job.fault.id)
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_a_job_that_is_delayed_can_be_stopped(job: JobRun) -> None:
+    job.fault = faults.injected.add(faults.Fault("job:j", "delay", seconds=60))
+    job.request_stop()
+    with pytest.raises(JobStoppedError):
+        job.hold()
+    faults.injected.clear(job.fault.id)
 
 
 def test_a_program_that_a_killed_service_left_is_killed_and_a_stranger_is_not(tmp_path: Path) -> None:

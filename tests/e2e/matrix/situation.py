@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from localcloud import mailbox
 from perennial.naming import run_id, stem
 from tests.e2e.conftest import App, Run
 from tests.waiting import wait_for
-from tools import demo_data
+from tools import asl, demo_data
 
 T = TypeVar("T")
+MACHINE = Path(__file__).resolve().parents[3] / "statemachines/train_model.asl.json"
 LIMIT_SECONDS = 240
 # So long after the last of several runs has ended, a second message about any of them would have come.
 SETTLE_SECONDS = 1.5
@@ -33,6 +36,11 @@ class End:
         """The message, if there is exactly one."""
         assert len(self.mails) == 1, f"{len(self.mails)} messages about {self.run}"
         return self.mails[0]
+
+
+def machine_states() -> list[tuple[str, dict[str, Any]]]:
+    """Name and body of every state of the flow, at any depth."""
+    return list(asl.states(asl.parse(MACHINE.read_text())))
 
 
 def start(app: App, **overrides: Any) -> str:
@@ -82,14 +90,51 @@ def ends(app: App, arns: Mapping[str, str], *, silent: bool = False) -> dict[str
     runs = {name: end_of(app, arn) for name, arn in arns.items()}
 
     def about(run: Run) -> tuple[mailbox.Message, ...]:
-        own = re.compile(rf"^Run +{run.run_id}$", re.MULTILINE)  # a message may name other runs too
-        return tuple(message for message in mailbox.messages(app.state) if own.search(message.body))
+        return tuple(message for message in mailbox.messages(app.state) if is_about(message, run.run_id))
 
     if not silent:
         for run in runs.values():
             wait_for(lambda run=run: about(run) or None, f"a message about {run.run_id} ({run.status})", 60)  # type: ignore[misc]
     time.sleep(SETTLE_SECONDS)
     return {name: End(run, about(run)) for name, run in runs.items()}
+
+
+def is_about(message: mailbox.Message, run: str) -> bool:
+    """Whether a message tells of a run; it may name other runs too, as what serves."""
+    return re.search(rf"^Run +{run}$", message.body, re.MULTILINE) is not None
+
+
+def strays(app: App) -> list[str]:
+    """The subjects of the stack's messages that tell of none of its runs."""
+    runs = [run_of(app, arn) for arn in executions(app)]
+    own = [message for message in mailbox.messages(app.state) if app.stack in message.subject]
+    return [message.subject for message in own if not any(is_about(message, run) for run in runs)]
+
+
+def letters(app: App) -> list[dict[str, Any]]:
+    """What waits in the dead-letter queue."""
+    url = app.outputs["UndeliveredEventsUrl"]
+    received = app.client("sqs").receive_message(
+        QueueUrl=url, MessageAttributeNames=["All"], VisibilityTimeout=0, MaxNumberOfMessages=10
+    )
+    return list(received.get("Messages", []))
+
+
+def alarms(app: App) -> list[mailbox.Message]:
+    """The mails of the dead-letter queue's alarm, each time that it was raised."""
+    name = f'ALARM: "{app.stack}-undelivered-events"'
+    return [message for message in mailbox.messages(app.state) if message.subject.startswith(name)]
+
+
+@contextmanager
+def unchanged(app: App, *, dropped: int = 0) -> Iterator[None]:
+    """What serves, its names and the data are afterwards as before, but for so many new versions of files."""
+    serving, data = app.in_service(), versions(app, "raw/")
+    yield
+    assert app.in_service() == serving
+    after = versions(app, "raw/")
+    assert after >= data, f"gone: {data - after}"
+    assert len(after - data) == dropped, f"new: {after - data}"
 
 
 def end(app: App, execution_arn: str) -> End:

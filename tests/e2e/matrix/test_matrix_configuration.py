@@ -6,6 +6,7 @@ allowed, or what the function that publishes the job code has met. At run the ex
 and its one message says the same.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -72,6 +73,10 @@ PARAMETERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
         {"HyperParameters": '{"etta": 0.2}'},
         ("the stack's parameters", "hyperparameters.xgboost.etta", "did you mean 'eta'"),
     ),
+    "a value of another type": (
+        {"HyperParameters": "{eta}"},
+        ("the stack's parameters, HyperParameters: got '{eta}'; expected JSON such as",),
+    ),
     "a model that does not exist": (
         {"ModelName": "used-car"},
         ("ModelName", "models/used-car/model.yaml", "mammography, used-cars"),
@@ -89,9 +94,9 @@ MISTAKES = {
     "metric: rmse": "metric: auc",
 }
 SAID = {
-    "an unknown key": ("colour",),
+    "an unknown key": ("colour: unknown key; did you mean 'columns'?",),
     "an impossible value": ("columns.price.min", "more than max 5"),
-    "a value of another type": ("split.seed", "True"),
+    "a value of another type": ("split.seed: got True; expected a whole number",),
     "a metric that the problem does not have": ("gate.metric", "'auc' is not a metric of regression", "rmse"),
 }
 
@@ -111,10 +116,8 @@ def first(app: App) -> End:
 @pytest.fixture(scope="module")
 def refused(app: App, first: End) -> dict[str, End]:
     """All wrong inputs, side by side; what serves stays."""
-    serving = app.in_service()
-    ends = situation.ends(app, {name: situation.start_with(app, given) for name, (given, _) in RUNS.items()})
-    assert app.in_service() == serving
-    return ends
+    with situation.unchanged(app):
+        return situation.ends(app, {name: situation.start_with(app, given) for name, (given, _) in RUNS.items()})
 
 
 @pytest.mark.parametrize(
@@ -398,7 +401,26 @@ def test_a_run_that_works_while_the_stack_is_updated_ends_as_it_began(
     assert app.record(end.run)["code"]["uri"] == code
 
 
+@matrix("Functions", "it throws for good (notify_run)", ends="Failed, an alarm")
+def test_an_end_that_cannot_be_told_is_kept_and_the_alarm_mails(app: App, refused: dict[str, End]) -> None:
+    with (
+        situation.unchanged(app),
+        app.faults.injected("function:notify_run", "error", error="KeyError", times="always"),
+    ):
+        run = situation.end_of(app, situation.start_with(app, {"Overides": {}}))
+        (letter,) = wait_for(lambda: situation.letters(app), "the event in the dead-letter queue")
+    assert run.status == "FAILED"
+    kept = json.loads(letter["Body"])
+    assert kept["requestPayload"]["detail"]["executionArn"] == run.execution_arn
+    assert kept["responsePayload"]["errorType"] == "KeyError"
+    (mail,) = wait_for(lambda: situation.alarms(app), "the alarm's mail", 90)
+    for text in ("the end of one not reported", "in its body", f"{STACK}-notify-run", "What to do:", "Step Functions"):
+        assert text in mail.body
+
+
 def test_a_healthy_drop_works_after_all_refusals(app: App, wrong_model: str) -> None:
     end = situation.dropped(app, "raw/more.csv", demo_data.new_listings(3000, seed=2))
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
     assert app.parameters()["run"] == end.run.run_id
+    (alarm,) = situation.strays(app)
+    assert alarm.startswith(f'ALARM: "{STACK}-undelivered-events"')

@@ -226,30 +226,29 @@ def test_nothing_of_a_file_stands_in_a_mail_whole_or_live(tried: Tried) -> None:
 
 @matrix("Data", "an empty file", ends="Failed")
 def test_an_empty_file_that_is_dropped_is_reported(app: App, first: End) -> None:
-    serving = app.in_service()
-    end = situation.dropped(app, "raw/empty.csv", b"")
+    with situation.unchanged(app, dropped=1):
+        end = situation.dropped(app, "raw/empty.csv", b"")
     assert (end.run.status, end.run.error) == ("FAILED", "EmptyFileError")
     assert_told(end, "the dropped file 'raw/empty.csv' is empty: it has 0 bytes", "Upload the file again")
-    assert app.in_service() == serving
 
 
 @matrix("Data", "a folder marker", ends="Succeeded, without work")
 def test_a_folder_that_a_console_makes_starts_no_training(app: App, first: End) -> None:
-    serving, before = app.in_service(), situation.executions(app)
-    situation.put(app, "raw/2026/", b"")
-    (arn,) = situation.started_since(app, before)
-    end = situation.ends(app, {"marker": arn}, silent=True)["marker"]
+    before = situation.executions(app)
+    with situation.unchanged(app, dropped=1):
+        situation.put(app, "raw/2026/", b"")
+        (arn,) = situation.started_since(app, before)
+        end = situation.ends(app, {"marker": arn}, silent=True)["marker"]
     assert (end.run.status, end.run.output["Decision"], end.mails) == ("SUCCEEDED", "NoData", ())
-    assert app.in_service() == serving
 
 
 @matrix("Data", "a bad file dropped beside good ones, by an event", ends="Failed")
 def test_a_bad_file_that_is_dropped_is_named_by_its_key_and_later_ones_work_without_it(app: App, first: End) -> None:
-    serving, key = app.in_service(), "raw/2026/März 1+2 50% \"x\" 'y'.csv"
-    end = situation.dropped(app, key, table(without("make")))
+    key = "raw/2026/März 1+2 50% \"x\" 'y'.csv"
+    with situation.unchanged(app, dropped=1):
+        end = situation.dropped(app, key, table(without("make")))
     assert (end.run.status, end.run.error) == ("FAILED", "States.TaskFailed")
     assert_told(end, f"{key}: column 'make' is missing", ADVICE)
-    assert app.in_service() == serving
     app.client("s3").delete_object(Bucket=app.bucket, Key=key)
 
 
@@ -266,16 +265,21 @@ def test_the_recorded_versions_are_what_trains(app: App, first: End) -> None:
         app.client("s3").delete_object(Bucket=app.bucket, Key="cases/changing/b.csv")
         end = situation.end(app, arn)
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
+    assert_told(end, "Model in service", "2 files under 'cases/changing/'")
+    assert app.in_service()["Parameters"]["run"] == end.run.run_id
+    assert situation.report(app, end.run)["rows"]["read"] == len(ROWS)
     assert {file["Key"]: file["VersionId"] for file in app.record(end.run)["data"]["files"]} == recorded
     copies = [situation.read(app, f"runs/{run}/input/{number:05d}-{name}.csv") for number, name in enumerate("ab")]
     assert copies == list(files.values())
+    kept = {(key, version) for key, version, _ in situation.versions(app, "cases/changing/")}
+    assert kept > set(recorded.items())
 
 
 @matrix("Data", "a file is deleted for good while the run works", ends="Failed")
 def test_a_version_that_is_gone_for_good_ends_the_run_and_is_named(app: App, first: End) -> None:
-    serving, key = app.in_service(), "cases/gone/cars.csv"
+    key = "cases/gone/cars.csv"
     recorded = situation.put(app, key, demo_data.used_cars())
-    with app.faults.injected("function:snapshot_data", "delay", seconds=1.0):
+    with situation.unchanged(app), app.faults.injected("function:snapshot_data", "delay", seconds=1.0):
         arn = situation.start(app, DataPrefix="cases/gone/")
         run = situation.run_of(app, arn)
         wait_for(lambda: situation.versions(app, f"runs/{run}/manifest.json"), "the manifest")
@@ -283,7 +287,6 @@ def test_a_version_that_is_gone_for_good_ends_the_run_and_is_named(app: App, fir
         end = situation.end(app, arn)
     assert (end.run.status, end.run.error) == ("FAILED", "DataVersionMissingError")
     assert_told(end, recorded, key, "Drop it again")
-    assert app.in_service() == serving
 
 
 # What is unusual and sound: one drop of all of it, one run, every row in it.
@@ -355,3 +358,7 @@ def test_few_broken_rows_are_in_quarantine_and_do_not_fail_the_run(app: App, unu
 @matrix("Data", "duplicate rows", ends="Succeeded")
 def test_rows_that_are_there_twice_are_counted(app: App, unusual: End) -> None:
     assert situation.report(app, unusual.run)["duplicates"]["rows"] >= len(ROWS)
+
+
+def test_no_mail_has_come_that_tells_of_no_run(app: App, unusual: End) -> None:
+    assert situation.strays(app) == []

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from localcloud import mailbox
 from tests.e2e.conftest import App
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
@@ -76,43 +75,43 @@ def test_an_event_that_is_throttled_twice_is_one_run_and_one_message(app: App, f
 
 @matrix("Events", "the same event again, late", ends="Succeeded, without work")
 def test_an_event_that_comes_late_again_trains_nothing(app: App, first: End) -> None:
-    serving = app.in_service()
-    arns = {name: situation.start_with(app, event_of(app, first)) for name in ("again", "and again")}
-    for end in situation.ends(app, arns, silent=True).values():
+    with situation.unchanged(app):
+        arns = {name: situation.start_with(app, event_of(app, first)) for name in ("again", "and again")}
+        ends = situation.ends(app, arns, silent=True)
+    for end in ends.values():
         assert_nothing_done(end, "AlreadyTrained")
         assert first.run.run_id in end.run.output["Reason"]
-    assert app.in_service() == serving
 
 
 @matrix("Events", "data already trained on are dropped again", ends="Succeeded, without work")
 def test_the_same_bytes_dropped_again_train_nothing(app: App, first: End) -> None:
-    serving, before = app.in_service(), situation.executions(app)
-    situation.put(app, "raw/cars.csv", demo_data.used_cars())
-    (arn,) = situation.started_since(app, before)
-    assert_nothing_done(situation.ends(app, {"again": arn}, silent=True)["again"], "AlreadyTrained")
-    assert app.in_service() == serving
+    before = situation.executions(app)
+    with situation.unchanged(app, dropped=1):
+        situation.put(app, "raw/cars.csv", demo_data.used_cars())
+        (arn,) = situation.started_since(app, before)
+        assert_nothing_done(situation.ends(app, {"again": arn}, silent=True)["again"], "AlreadyTrained")
 
 
 @matrix("Events", "a file outside of the prefix", ends="no run")
 def test_a_file_outside_of_the_prefix_starts_nothing(app: App, first: End) -> None:
-    serving, before = app.in_service(), situation.executions(app)
-    for key in ("elsewhere/cars.csv", "raw.csv", "rawer/cars.csv"):
-        situation.put(app, key, demo_data.used_cars())
-    with pytest.raises(AssertionError, match="not within"):
-        wait_for(lambda: situation.executions(app) != before, "an execution", seconds=1.5)
-    assert app.in_service() == serving
+    before = situation.executions(app)
+    with situation.unchanged(app):
+        for key in ("elsewhere/cars.csv", "raw.csv", "rawer/cars.csv"):
+            situation.put(app, key, demo_data.used_cars())
+        with pytest.raises(AssertionError, match="not within"):
+            wait_for(lambda: situation.executions(app) != before, "an execution", seconds=1.5)
 
 
 @matrix("People", "the execution is aborted (Quiet period)", ends="Aborted")
 def test_a_run_that_is_aborted_in_its_quiet_period_leaves_its_data_to_the_next(app: App, first: End) -> None:
-    serving, before = app.in_service(), situation.executions(app)
-    situation.put(app, "raw/aborted.csv", listings(100, 1, seed=9))
-    (arn,) = situation.started_since(app, before)
-    app.client("stepfunctions").stop_execution(executionArn=arn, cause="by a test")
-    end = situation.end(app, arn)
+    before = situation.executions(app)
+    with situation.unchanged(app, dropped=1):
+        situation.put(app, "raw/aborted.csv", listings(100, 1, seed=9))
+        (arn,) = situation.started_since(app, before)
+        app.client("stepfunctions").stop_execution(executionArn=arn, cause="by a test")
+        end = situation.end(app, arn)
     assert (end.run.status, states_of(app, arn)) == ("ABORTED", ["Quiet period"])
     assert_told(end, "Run aborted", "in state 'Quiet period'", "nothing of the model in service changes")
-    assert app.in_service() == serving
 
 
 @matrix("Events", "an object that was uploaded in parts", ends="Succeeded")
@@ -192,10 +191,10 @@ class Race:
 
 @pytest.fixture(scope="module")
 def overtaken(app: App, burst: Burst) -> Race:
-    """A run waits for its training, and the run of a newer drop comes into service meanwhile."""
+    """A run trains, and the run of a newer drop comes into service meanwhile."""
     older = situation.start(app)
-    with app.faults.injected("sagemaker:CreateTrainingJob", name=f"{_name(app, older)}-*", **QUOTA):
-        _wait_until_claimed(app, older)
+    with app.faults.injected("job:train", "delay", name=f"{_name(app, older)}-*", seconds=120.0) as held:
+        wait_for(lambda: app.faults.fired(held), "the training of the older run")
         before = situation.executions(app)
         situation.put(app, "raw/newer.csv", listings(2500, 8))
         (newer,) = situation.started_since(app, before)
@@ -206,11 +205,6 @@ def overtaken(app: App, burst: Burst) -> Race:
 
 def _name(app: App, arn: str) -> str:
     return f"{app.stack}-{situation.run_of(app, arn)}"
-
-
-def _wait_until_claimed(app: App, arn: str) -> None:
-    manifest = f"runs/{situation.run_of(app, arn)}/manifest.json"
-    wait_for(lambda: situation.versions(app, manifest), manifest)
 
 
 @matrix("Events", "a drop while a run trains", ends="Succeeded")
@@ -235,8 +229,10 @@ def together(app: App, overtaken: Race) -> Race:
 
     What it then asks for, a comparison with the model that has come into service, is refused for a while.
     """
-    for error in ("ThrottlingException", "ResourceLimitExceeded"):
-        app.faults.add("sagemaker:CreateTransformJob", "error", error=error, name=f"{app.stack}-*-again-*", times=1)
+    refused = [
+        app.faults.add("sagemaker:CreateTransformJob", "error", error=error, name=f"{app.stack}-*-again-*", times=times)
+        for error, times in (("ThrottlingException", 2), ("ResourceLimitExceeded", 3))
+    ]
     with app.faults.injected("sagemaker:UpdateEndpoint", **QUOTA):
         older = situation.start(app)
         wait_for(lambda: "Update endpoint" in states_of(app, older), "the deployment")
@@ -248,6 +244,7 @@ def together(app: App, overtaken: Race) -> Race:
         wait_for(lambda: "Wait for turn" in states_of(app, third), "the third deployment", 120)
         app.client("stepfunctions").stop_execution(executionArn=third, cause="by a test")
     ends = situation.ends(app, {"older": older, "newer": newer, "third": third})
+    assert [app.faults.fired(number) for number in refused] == [2, 3]
     return Race(ends["older"], ends["newer"], app.in_service(), ends["third"])
 
 
@@ -282,47 +279,102 @@ def test_of_two_runs_that_reach_the_deployment_together_the_newer_data_serve(app
         assert_told(end, "Model in service")
 
 
+COMPARISON = "Predict with new champion"
+WHERE = f"in state '{COMPARISON}'"
+TRANSFORM = {"error": "States.TaskFailed", "says": (WHERE, "-again-", "/aws/sagemaker/TransformJobs")}
+# What may go wrong with the comparison that a run makes again, because another model has come into service: the line of
+# the matrix, the fault, how the run ends, what its message says. The first may come into service, so it begins first.
+AGAIN: dict[str, dict[str, Any]] = {
+    "the metric is NaN": {
+        "fault": {"operation": "job:again", "effect": "answer", "answer": '{"score": NaN}'},
+        "status": "SUCCEEDED",
+        "says": ("Model in service", "the model in service could not be measured (its rmse is nan)"),
+    },
+    "the service refuses for good": {
+        "fault": {
+            "operation": "sagemaker:CreateTransformJob", "effect": "error", "error": "AccessDeniedException",
+            "times": "always", "suffix": "again-*",
+        },
+        "error": "SageMaker.AmazonSageMakerException",
+        "says": (WHERE, "not authorized", "lacks the permission"),
+    },
+    "the container fails": {
+        "fault": {"operation": "job:again", "effect": "exit", "exit_code": 1, "message": "no answer"}, **TRANSFORM
+    },
+    "the container is killed": {"fault": {"operation": "job:again", "effect": "kill"}, **TRANSFORM},
+    "its output is missing": {
+        "fault": {"operation": "job:again", "effect": "lose-output"},
+        "error": "PredictionsError",
+        "says": ("in state 'Query training results'", "predictions/champion-again-0"),
+    },
+    "a person stops it": {
+        "fault": {"operation": "job:again", "effect": "hang"},
+        "error": "States.TaskFailed",
+        "says": (WHERE, "was stopped", "start a run"),
+    },
+    "the execution is aborted": {
+        "line": "People",
+        "fault": {"operation": "job:again", "effect": "hang"},
+        "status": "ABORTED",
+        "says": (WHERE, "Run aborted", "nothing of the model in service changes"),
+    },
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def compared_in_vain(app: App, together: Race) -> dict[str, End]:
-    """A run comes into service; of two that waited for it, one may not compare itself with it, one is aborted there."""
+def compared_again(app: App, together: Race) -> dict[str, End]:
+    """A run comes into service while others wait for it, each of which then fails to compare itself with it."""
     with app.faults.injected("sagemaker:UpdateEndpoint", **QUOTA):
         deploying = situation.start(app)
         wait_for(lambda: "Update endpoint" in states_of(app, deploying), "the deployment")
-        refused, aborted = (situation.start(app, GateThreshold=threshold) for threshold in (40001, 40002))
-        for arn in (refused, aborted):
-            wait_for(lambda arn=arn: "Wait for turn" in states_of(app, arn), "a run that waits", 120)
-        denied = {"error": "AccessDeniedException", "name": f"{_name(app, refused)}-again-*", "times": "always"}
-        app.faults.add("sagemaker:CreateTransformJob", "error", **denied)
-        app.faults.add("job:again", "hang", name=f"{_name(app, aborted)}-*")
-    wait_for(lambda: "Predict with new champion" in states_of(app, aborted), "the comparison", 120)
-    app.client("stepfunctions").stop_execution(executionArn=aborted, cause="by a test")
-    ends = situation.ends(app, {"deploying": deploying, "refused": refused, "aborted": aborted})
-    assert ends["deploying"].run.status == "SUCCEEDED"
-    assert app.in_service()["Parameters"]["run"] == ends["deploying"].run.run_id
+        arns = {name: situation.start(app, GateThreshold=40001 + number) for number, name in enumerate(AGAIN)}
+        for name, arn in arns.items():
+            wait_for(lambda arn=arn: "Wait for turn" in states_of(app, arn), f"the run of {name!r} that waits", 120)
+            _inject(app, arn, **AGAIN[name]["fault"])
+    by_hand = {arns["a person stops it"]: _stop_comparison, arns["the execution is aborted"]: _abort}
+    while by_hand:
+        arn = wait_for(lambda: next((a for a in by_hand if COMPARISON in states_of(app, a)), ""), "the comparison", 120)
+        by_hand.pop(arn)(app, arn)
+    ends = situation.ends(app, {"deploying": deploying, **arns})
+    assert (ends["deploying"].run.status, ends["deploying"].run.cause) == ("SUCCEEDED", None)
+    assert situation.is_whole(app, app.in_service())
+    assert app.parameters()["run"] == ends["the metric is NaN"].run.run_id
     return ends
 
 
-@matrix("Jobs", "the service refuses for good (Predict with new champion)", ends="Failed")
-def test_a_run_that_may_not_compare_itself_with_a_new_champion_fails(
-    app: App, compared_in_vain: dict[str, End]
-) -> None:
-    end = compared_in_vain["refused"]
-    assert (end.run.status, end.run.error) == ("FAILED", "SageMaker.AmazonSageMakerException")
-    assert_told(end, "in state 'Predict with new champion'", "not authorized", "lacks the permission")
+def _inject(app: App, arn: str, *, suffix: str = "*", **fault: Any) -> None:
+    """A fault of this run only."""
+    app.faults.add(**fault, name=f"{_name(app, arn)}-{suffix}")
 
 
-@matrix("People", "the execution is aborted (Predict with new champion)", ends="Aborted")
-def test_a_run_that_is_aborted_while_it_compares_itself_changes_nothing(
-    app: App, compared_in_vain: dict[str, End]
-) -> None:
-    end = compared_in_vain["aborted"]
-    assert end.run.status == "ABORTED"
-    assert_told(end, "Run aborted", "in state 'Predict with new champion'", "nothing of the model in service changes")
-    assert app.in_service()["Parameters"]["run"] == compared_in_vain["deploying"].run.run_id
+def _stop_comparison(app: App, arn: str) -> None:
+    sagemaker, name = app.client("sagemaker"), f"{_name(app, arn)}-again"
+
+    def at_work() -> list[dict[str, Any]]:
+        return list(sagemaker.list_transform_jobs(NameContains=name)["TransformJobSummaries"])
+
+    sagemaker.stop_transform_job(TransformJobName=wait_for(at_work, name)[0]["TransformJobName"])
+
+
+def _abort(app: App, arn: str) -> None:
+    app.client("stepfunctions").stop_execution(executionArn=arn, cause="by a test")
+
+
+def _again(name: str) -> Any:
+    case = AGAIN[name]
+    ends = {"FAILED": "Failed", "SUCCEEDED": "Succeeded", "ABORTED": "Aborted"}[case.get("status", "FAILED")]
+    return pytest.param(name, marks=matrix(case.get("line", "Jobs"), f"{name} ({COMPARISON})", ends=ends))
+
+
+@pytest.mark.parametrize("case", [_again(name) for name in AGAIN])
+def test_a_comparison_that_goes_wrong_when_it_is_made_again(compared_again: dict[str, End], case: str) -> None:
+    end, expected = compared_again[case], AGAIN[case]
+    assert (end.run.status, end.run.error) == (expected.get("status", "FAILED"), expected.get("error"))
+    assert_told(end, *expected["says"])
 
 
 @pytest.fixture
-def broken_target(app: App, together: Race) -> Iterator[None]:
+def broken_target(app: App, compared_again: dict[str, End]) -> Iterator[None]:
     """The rule's target is a state machine that does not exist, until the test is over."""
     events, rule = app.client("events"), f"{app.stack}-data-drop"
     (target,) = events.list_targets_by_rule(Rule=rule)["Targets"]
@@ -333,36 +385,24 @@ def broken_target(app: App, together: Race) -> Iterator[None]:
 
 @matrix("Events", "an event whose target refuses it", ends="no run, an alarm")
 def test_an_event_that_reaches_nobody_is_kept_and_the_alarm_mails(app: App, broken_target: None) -> None:
-    serving, before = app.in_service(), situation.executions(app)
-    situation.put(app, "raw/lost.csv", demo_data.new_listings(50, seed=5))
-    url = app.outputs["UndeliveredEventsUrl"]
-
-    def kept() -> list[dict[str, Any]]:
-        received = app.client("sqs").receive_message(
-            QueueUrl=url, MessageAttributeNames=["All"], VisibilityTimeout=0, MaxNumberOfMessages=10
-        )
-        return list(received.get("Messages", []))
-
-    (message,) = wait_for(kept, "the event in the dead-letter queue")
-    assert json.loads(message["Body"])["detail"]["object"]["key"] == "raw/lost.csv"
-    why = message["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+    before = situation.executions(app)
+    with situation.unchanged(app, dropped=1):
+        situation.put(app, "raw/lost.csv", demo_data.new_listings(50, seed=5))
+        (letter,) = wait_for(lambda: situation.letters(app), "the event in the dead-letter queue")
+        (mail,) = wait_for(lambda: situation.alarms(app), "the alarm's mail", 90)
+    assert json.loads(letter["Body"])["detail"]["object"]["key"] == "raw/lost.csv"
+    why = letter["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
     assert "not authorized to perform: states:StartExecution" in why
-
-    def alarms() -> list[mailbox.Message]:
-        name = f"{app.stack}-undelivered-events"
-        return [mail for mail in mailbox.messages(app.state) if name in mail.subject and "ALARM" in mail.subject]
-
-    (mail,) = wait_for(alarms, "the alarm's mail", 90)
     for text in ("A run was not started", f"in the queue {app.stack}-undelivered-events", "start a run by hand"):
         assert text in mail.body
     assert situation.executions(app) == before
-    assert app.in_service() == serving
-    app.client("sqs").purge_queue(QueueUrl=url)
 
 
 def test_a_healthy_drop_after_all_this_takes_what_was_not_delivered_too(app: App, together: Race) -> None:
     end = situation.dropped(app, "raw/last.csv", listings(6000, 20))
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
     keys = [file["Key"] for file in app.record(end.run)["data"]["files"]]
-    assert {"raw/cars.csv", "raw/meanwhile.csv", "raw/last.csv"} < set(keys)
+    assert {"raw/cars.csv", "raw/meanwhile.csv", "raw/lost.csv", "raw/last.csv"} < set(keys)
     assert app.parameters()["run"] == end.run.run_id
+    (alarm,) = situation.strays(app)
+    assert alarm.startswith(f'ALARM: "{app.stack}-undelivered-events"')

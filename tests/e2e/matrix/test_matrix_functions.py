@@ -36,6 +36,15 @@ CASES = [
     *(case(name, "it is over its time", "timeout", "Sandbox.Timedout", "Task timed out after") for name in STATES),
     Case(
         "Functions",
+        "it is throttled for good",
+        "Snapshot data",
+        (fault("function:snapshot_data", "throttle"),),
+        error="Lambda.TooManyRequestsException",
+        says=("in state 'Snapshot data'", "Rate Exceeded."),
+        advises="tart a run",
+    ),
+    Case(
+        "Functions",
         "it is throttled, then not",
         "every state",
         (

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.conftest import App
+from tests.e2e.matrix.situation import machine_states
+from tests.e2e.matrix.test_matrix_events import AGAIN, COMPARISON
 from tests.e2e.matrix.trips import Case, Outcomes, Trip, fault, parameters, prove
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
@@ -161,3 +163,26 @@ CASES = [
 @parameters(CASES)
 def test_job_that_goes_wrong(case: Case, outcomes: Outcomes) -> None:
     prove(outcomes[case])
+
+
+ANY_JOB = {"a person stops it", "the service refuses for good"}
+PROGRAM = ANY_JOB | {
+    "the script raises",
+    "the script ends with a message",
+    "the script is killed",
+    "it runs past its limit",
+}
+CONTAINERS = ANY_JOB | {"the container fails", "the container is killed", "its output is missing", "the metric is NaN"}
+NEEDED = {
+    "createProcessingJob.sync": PROGRAM | {"its output is missing"},
+    "createTrainingJob.sync": PROGRAM | {"its artefact is missing", "the metric is missing"},
+    "createTransformJob.sync": CONTAINERS,
+}
+
+
+def test_every_job_state_has_every_way_of_failing_that_its_kind_of_job_has() -> None:
+    tried = {(case.where, case.what) for case in CASES} | {(COMPARISON, what) for what in AGAIN}
+    states = [(name, body["Resource"].rpartition(":")[2]) for name, body in machine_states() if body["Type"] == "Task"]
+    needed = {(name, what) for name, action in states for what in NEEDED.get(action, ())}
+    assert len(needed) > 30
+    assert sorted(needed - tried) == []

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import App
+from tests.e2e.matrix.situation import machine_states
 from tests.e2e.matrix.test_matrix_endpoint import (
     SLOW_VERIFICATION,
     WRONG,
@@ -28,11 +28,9 @@ from tests.e2e.matrix.trips import (
     parameters,
     prove,
 )
-from tools import asl
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
-MACHINE = Path(__file__).resolve().parents[3] / "statemachines/train_model.asl.json"
 SLOW_SECONDS = 1.5
 CHECK, UPDATE = "function:check_endpoint", "sagemaker:UpdateEndpoint"
 ELSEWHERE = {"Quiet period", "Wait for turn", "Predict with new champion"}
@@ -147,6 +145,5 @@ def test_execution_that_a_person_aborts(case: Case, outcomes: Outcomes) -> None:
 
 
 def test_every_state_that_takes_time_is_aborted_once() -> None:
-    states = asl.states(asl.parse(MACHINE.read_text()))
-    take_time = {name for name, body in states if body["Type"] in ("Task", "Wait")}
+    take_time = {name for name, body in machine_states() if body["Type"] in ("Task", "Wait")}
     assert {case.where for case in CASES} | ELSEWHERE == take_time

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -173,6 +172,7 @@ class Stack:
     outcomes: list[Outcome] = field(default_factory=list)
     healing: Healing | None = None
     troubles: dict[Case, Exception] = field(default_factory=dict)
+    strays: list[str] = field(default_factory=list)
 
     def begin(self) -> None:
         """Put a first, weak model into service, so that every later candidate is better."""
@@ -291,6 +291,7 @@ def take_all(apps: Iterable[App], waiting: SimpleQueue[Case]) -> Outcomes:
     outcomes.update({outcome.case: outcome for outcome in found})
     for stack in stacks:
         outcomes.troubles.update(stack.troubles)
+        stack.strays = situation.strays(stack.app)
     with suppress(Empty):
         while True:
             outcomes.troubles[waiting.get_nowait()] = AssertionError("no stack is whole: earlier cases say why")
@@ -320,17 +321,12 @@ def _collect_mails(outcomes: list[Outcome]) -> None:
     missing = {outcome.run.run_id for outcome in outcomes}
     while missing and time.monotonic() < deadline:
         messages = mailbox.messages(state)
-        missing = {run for run in missing if not any(_is_about(message, run) for message in messages)}
+        missing = {run for run in missing if not any(situation.is_about(message, run) for message in messages)}
         time.sleep(0.1)
     time.sleep(1)
     messages = mailbox.messages(state)
     for outcome in outcomes:
-        outcome.mails = [message for message in messages if _is_about(message, outcome.run.run_id)]
-
-
-def _is_about(message: mailbox.Message, run: str) -> bool:
-    """Later mails name earlier runs too, as what serves."""
-    return re.search(rf"^Run +{run}$", message.body, re.MULTILINE) is not None
+        outcome.mails = [message for message in messages if situation.is_about(message, outcome.run.run_id)]
 
 
 def prove(outcome: Outcome) -> None:
@@ -342,6 +338,7 @@ def prove(outcome: Outcome) -> None:
     assert outcome.after["Data"] > outcome.before["Data"], "data are gone"
     assert len(outcome.after["Data"] - outcome.before["Data"]) == 1, "there is more than what was dropped"
     assert len(outcome.mails) == 1, [mail.subject for mail in outcome.mails]
+    assert outcome.stack.strays == [], "mails that tell of no run"
     body = outcome.mails[0].body
     for text in case.says:
         assert text in body, body

@@ -66,12 +66,3 @@ def many(app: App) -> str:
         part = b"".join([header, *rows[number :: FILES_IN_ITEM + 1]])
         app.client("s3").put_object(Bucket=app.bucket, Key=f"{MANY}{number:03}.csv", Body=part)
     return MANY
-
-
-def letters(app: App) -> list[dict[str, Any]]:
-    """What waits in the dead-letter queue."""
-    url = app.outputs["UndeliveredEventsUrl"]
-    received = app.client("sqs").receive_message(
-        QueueUrl=url, MessageAttributeNames=["All"], VisibilityTimeout=1, MaxNumberOfMessages=10
-    )
-    return list(received.get("Messages", []))

@@ -9,11 +9,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from localcloud import mailbox
 from perennial.naming import run_id
 from tests.e2e.conftest import App, Run, dropped_version
+from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
-from tests.e2e.permissions.conftest import SCHEDULE, SCIENTIST, STACK, Ask, Without, letters
+from tests.e2e.permissions.conftest import SCHEDULE, SCIENTIST, STACK, Ask, Without
 from tests.waiting import wait_for
 from tools import demo_data
 
@@ -25,7 +25,7 @@ def undelivered(app: App, without: Without) -> dict[str, Any]:
     """What becomes of a drop while the rule's role may not start the state machine: the letter."""
     with without("DataDropRole", "StartTraining"):
         app.client("s3").put_object(Bucket=app.bucket, Key="raw/cars.csv", Body=demo_data.used_cars())
-        return dict(wait_for(lambda: letters(app), "a letter")[0])
+        return dict(wait_for(lambda: situation.letters(app), "a letter")[0])
 
 
 def test_drop_that_may_not_start_a_run_is_kept_with_the_reason(app: App, undelivered: dict[str, Any]) -> None:
@@ -38,14 +38,8 @@ def test_drop_that_may_not_start_a_run_is_kept_with_the_reason(app: App, undeliv
     assert json.loads(undelivered["Body"])["detail"]["object"]["key"] == "raw/cars.csv"
 
 
-def alarms(app: App) -> list[mailbox.Message]:
-    """The mails of the alarm, each time that it was raised."""
-    name = f'ALARM: "{STACK}-undelivered-events"'
-    return [message for message in mailbox.messages(app.state) if message.subject.startswith(name)]
-
-
 def test_alarm_of_the_undelivered_event_reaches_people(app: App, undelivered: dict[str, Any]) -> None:
-    (mail,) = wait_for(lambda: alarms(app), "the alarm's mail")
+    (mail,) = wait_for(lambda: situation.alarms(app), "the alarm's mail")
     assert f"in the queue {STACK}-undelivered-events" in mail.body
 
 
@@ -267,13 +261,17 @@ def notify_of_an_execution_that_is_gone(app: App) -> None:
     arn = f"{app.outputs['StateMachineArn'].replace(':stateMachine:', ':execution:')}:gone"
     event = {"detail": {"executionArn": arn, "status": "FAILED", "stopDate": 1}}
     app.client("lambda").invoke(FunctionName=f"{STACK}-notify-run", InvocationType="Event", Payload=json.dumps(event))
-    wait_for(lambda: any("RetriesExhausted" in letter["Body"] for letter in letters(app)), "the function's letter")
+
+    def told() -> bool:
+        return any("RetriesExhausted" in letter["Body"] for letter in situation.letters(app))
+
+    wait_for(told, "the function's letter")
 
 
 def test_alarm_of_the_next_lost_event_reaches_people_though_the_queue_was_not_emptied(
     app: App, exercised: list[policy_replay.Request]
 ) -> None:
-    wait_for(lambda: len(alarms(app)) == 2, "the alarm's second mail")
+    wait_for(lambda: len(situation.alarms(app)) == 2, "the alarm's second mail")
 
 
 def test_every_request_is_answered_the_same_way_again(app: App, exercised: list[policy_replay.Request]) -> None:

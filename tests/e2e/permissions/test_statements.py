@@ -22,7 +22,7 @@ from perennial import naming
 from tests.e2e.conftest import App, Run
 from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
-from tests.e2e.permissions.conftest import SCHEDULE, STACK, Ask, Without, letters
+from tests.e2e.permissions.conftest import SCHEDULE, STACK, Ask, Without
 from tests.e2e.permissions.policy_replay import Policy
 from tests.e2e.resumed import Resumable
 from tests.waiting import wait_for
@@ -137,7 +137,7 @@ def a_drop(deployed: Deployed) -> str:
 
 def _letter(deployed: Deployed) -> str:
     """Why the next event was not delivered; it is taken out of the queue."""
-    letter = wait_for(lambda: letters(deployed.app), "a letter")[0]
+    letter = wait_for(lambda: situation.letters(deployed.app), "a letter")[0]
     url = deployed.app.outputs["UndeliveredEventsUrl"]
     deployed.app.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=letter["ReceiptHandle"])
     attributes = letter.get("MessageAttributes", {})
