@@ -74,8 +74,8 @@ PARAMETERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
         ("the stack's parameters", "hyperparameters.xgboost.etta", "did you mean 'eta'"),
     ),
     "a value of another type": (
-        {"HyperParameters": "{eta}"},
-        ("the stack's parameters, HyperParameters: got '{eta}'; expected JSON such as",),
+        {"HyperParameters": '{"eta": "much"}'},
+        ("the stack's parameters", "hyperparameters.xgboost.eta", "got 'much'", "expected a number"),
     ),
     "a model that does not exist": (
         {"ModelName": "used-car"},
