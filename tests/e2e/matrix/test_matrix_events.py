@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import csv as pacsv
+from pyarrow import parquet
 
 from tests.e2e.conftest import App
 from tests.e2e.matrix import situation
@@ -24,6 +27,16 @@ BURST, ROWS_OF_A_FILE = 50, 40
 def listings(rows: int, years: int, seed: int = 1) -> bytes:
     """Cars as they are sold years later: a model that has not seen them is clearly worse on them."""
     return b"".join(synthetic.batches(rows, seed=seed, years=years))
+
+
+PART_BYTES = 5 << 20  # what each part but the last has at least
+
+
+def parquet_of(rows: bytes, padding: int) -> bytes:
+    """CSV rows as a Parquet file that is larger by some bytes of metadata."""
+    table = pacsv.read_csv(pa.BufferReader(rows)).replace_schema_metadata({"padding": "x" * padding})
+    parquet.write_table(table, sink := pa.BufferOutputStream())
+    return bytes(sink.getvalue())
 
 
 # The quota is used up for as long as the fault is there; the state asks again and again.
@@ -116,11 +129,16 @@ def test_a_run_that_is_aborted_in_its_quiet_period_leaves_its_data_to_the_next(a
 
 @matrix("Events", "an object that was uploaded in parts", ends="Succeeded")
 def test_an_upload_in_parts_is_one_drop(app: App, first: End) -> None:
-    s3, where, before = app.client("s3"), {"Bucket": app.bucket, "Key": "raw/parts.csv"}, situation.executions(app)
+    s3, where = app.client("s3"), {"Bucket": app.bucket, "Key": "raw/parts.parquet"}
+    before, body = situation.executions(app), parquet_of(listings(1000, 3), PART_BYTES)
     upload = s3.create_multipart_upload(**where)["UploadId"]
-    part = s3.upload_part(**where, UploadId=upload, PartNumber=1, Body=listings(1000, 3))
-    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-    s3.complete_multipart_upload(**where, UploadId=upload, MultipartUpload=parts)
+    contents = {2: body[PART_BYTES:], 1: body[:PART_BYTES]}  # S3 joins them by their numbers
+    tags = {
+        number: s3.upload_part(**where, UploadId=upload, PartNumber=number, Body=content)["ETag"]
+        for number, content in contents.items()
+    }
+    parts = [{"PartNumber": number, "ETag": tags[number]} for number in sorted(tags)]
+    s3.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
     (arn,) = situation.started_since(app, before)
     end = situation.end(app, arn)
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
