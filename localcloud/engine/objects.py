@@ -1,12 +1,16 @@
-"""S3: an object that the disk does not take is refused, and what was there before stays.
+"""S3: an object that the disk does not take is refused, and what was there before stays; lists tell every key.
 
 MiniStack changes its memory, announces the event and writes the files last; what it could not write it only logs. So
 the answer is a success, a version that was replaced may be lost, and the next start misses the object. Here the files
 of a request take their places together, the event follows them, and a write that found no room is undone.
+
+ListObjectVersions encodes keys when it is asked to, as MiniStack's other lists do: XML takes a carriage return for a
+line feed and cannot hold most control characters (API reference, ListObjectVersions, EncodingType).
 """
 
 import copy
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import unescape
 
 from localcloud import disk
 from localcloud.engine.seams import replace
@@ -22,6 +27,7 @@ Answer = tuple[int, dict[str, str], bytes]
 _READS = ("GET", "HEAD", "OPTIONS")
 _SIDECAR = ".meta.json"  # MiniStack writes it last, and reads the object's versions from it
 _DRAFT = ".new.tmp"  # MiniStack takes no file that ends in .tmp for an object
+_KEYS = re.compile(r"<(Delimiter|Key|KeyMarker|NextKeyMarker|Prefix)>([^<]*)</")
 log = logging.getLogger("localcloud.objects")
 
 
@@ -64,6 +70,7 @@ def register(state: Path) -> None:
     replace("services.s3", "logger", lambda original: _Noticing(original, {}))
     replace("services.s3", "_atomic_write", _make_atomic_write)
     replace("services.s3", "_fire_s3_event_async", _make_fire_later)
+    replace("services.s3", "_list_object_versions", _make_list_object_versions)
     replace("services.s3", "_dispatch", lambda original: _make_dispatch(original, state))
 
 
@@ -92,6 +99,22 @@ def _make_fire_later(original: Any) -> Any:
             request.events.append(partial(original, *arguments, **options))
 
     return fire
+
+
+def _make_list_object_versions(original: Any) -> Any:
+    from ministack.services import s3
+
+    def encoded(found: re.Match[str]) -> str:
+        return f"<{found[1]}>{s3._url_encode(unescape(found[2]))}</"
+
+    def list_object_versions(bucket_name: str, query_params: dict[str, Any]) -> Answer:
+        status, headers, body = original(bucket_name, query_params)
+        if status == 200 and s3._qp(query_params, "encoding-type") == "url":
+            told = "<EncodingType>url</EncodingType><IsTruncated>"
+            body = _KEYS.sub(encoded, body.decode()).replace("<IsTruncated>", told, 1).encode()
+        return status, headers, body
+
+    return list_object_versions
 
 
 def _make_dispatch(original: Any, state: Path) -> Any:

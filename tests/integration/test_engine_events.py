@@ -21,7 +21,17 @@ from tests.integration.conftest import (
 )
 from tests.waiting import wait_for
 
-AWKWARD_KEYS = ["raw/a b+c.csv", 'raw/say "hi".csv', "raw/100%/ä ö/日本.csv", "raw/back\\slash.csv", "raw/it's&<x>.csv"]
+AWKWARD_KEYS = [
+    "raw/a b+c.csv",
+    'raw/say "hi".csv',
+    "raw/100%/ä ö/日本.csv",
+    "raw/back\\slash.csv",
+    "raw/it's&<x>.csv",
+    "raw/line\nfeed.csv",
+    "raw/carriage\rreturn.csv",
+    "raw/control\x01\x1b.csv",
+    "raw/none\ufffe.csv",
+]
 
 
 def make_bucket(cloud: Cloud, *, versioned: bool = True, key_arn: str | None = None) -> str:
