@@ -78,6 +78,7 @@ SEAMS = (
         "(service, method, path, headers, body, query_params, region, account_id)",
     ),
     Seam("core.iam_actions", "request_tag_context", "(service, iam_action, body, params)"),
+    Seam("core.iam_evaluator", "_fnmatch_compile", "(pattern, ignore_case)"),
     Seam("core.iam_evaluator", "_gather_role_policies", "(role_name, account_id)"),
     Seam("core.iam_evaluator", "_resource_policy", "(service, resource_arn)"),
     Seam(

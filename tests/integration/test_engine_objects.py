@@ -1,8 +1,13 @@
-"""Objects in the local cloud: whatever their keys are, lists tell them, as on AWS."""
+"""Objects in the local cloud: whatever their keys are, lists tell them and policies speak about them, as on AWS."""
 
+from typing import Any
+
+import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
-from tests.integration.conftest import Cloud, unique
+from tests.integration.conftest import Cloud, policy, unique
 
 # XML takes a carriage return for a line feed, and knows no way to write the last two.
 AWKWARD = "raw/ä +%41&<x>.csv"
@@ -44,3 +49,36 @@ def test_a_list_that_is_asked_for_encoded_keys_says_that_they_are(cloud: Cloud, 
     encoded = s3.list_object_versions(Bucket=bucket, Prefix=AWKWARD, EncodingType="url")
     assert (encoded["EncodingType"], encoded["Prefix"]) == ("url", "raw/%C3%A4%20%2B%2541%26%3Cx%3E.csv")
     assert encoded["Versions"][0]["Key"] == encoded["Prefix"]
+
+
+@pytest.fixture
+def restricted(cloud: Cloud) -> Any:
+    """An S3 client whose role may do everything with tables under role/ that are not secret."""
+    iam, name = cloud.client("iam"), unique("role")
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
+    statements = [
+        {"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::*/role/*.csv"},
+        {"Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::*/role/*secret?*"},
+    ]
+    iam.put_role_policy(RoleName=name, PolicyName="tables", PolicyDocument=policy(*statements))
+    keys = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="ada")["Credentials"]
+    make: Any = boto3.client  # its stubs know services by literal names only
+    return make(
+        "s3",
+        endpoint_url=cloud.endpoint_url,
+        region_name=cloud.region,
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+        config=Config(retries={"total_max_attempts": 1}, proxies={}),
+    )
+
+
+@pytest.mark.parametrize("char", ["-", "\n", "\r", "\x01", "*", "\\"])
+def test_a_wildcard_of_a_policy_stands_for_any_character(restricted: Any, bucket: str, char: str) -> None:
+    assert restricted.put_object(Bucket=bucket, Key=f"role/a{char}.csv", Body=b"1")["VersionId"]
+    for key in (f"role/{char}secret.csv", f"role/secret{char}.csv", f"role/{char}.CSV", f"role/a.csv{char}"):
+        with pytest.raises(ClientError) as refused:
+            restricted.put_object(Bucket=bucket, Key=key, Body=b"1")
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403

@@ -2,13 +2,16 @@
 
 MiniStack finds a request's action and resource, authenticates the caller and evaluates the policies. Added here: the
 services and the further permissions of `actions.py`, AWS's whole sentence in the answer, a refusal of what nobody has
-mapped, and the ledger. All hooks of one request run one after the other in its own context.
+mapped, wildcards that stand for line feeds too, and the ledger. All hooks of one request run one after the other in its
+own context.
 """
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 from localcloud.engine.permissions import actions
@@ -37,6 +40,7 @@ def register() -> None:
     replace(_ACTIONS, "request_tag_context", _make_request_tag_context)
     replace(_ACTIONS, "access_denied_response", _make_access_denied_response)
     replace(_EVALUATOR, "enforce", _make_enforce)
+    replace(_EVALUATOR, "_fnmatch_compile", lambda _: _wildcards)
     replace("app", "pin_request_origin", _make_pin_request_origin)
 
 
@@ -190,6 +194,13 @@ def _refuse(denial: Denial | None) -> Any:
         return None
     _denial.set(denial)
     return EvalResult("ImplicitDeny", principal_arn=denial.request.caller)
+
+
+@lru_cache(maxsize=4096)
+def _wildcards(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+    """What matches a policy's element: `*` is any characters, `?` is one (IAM User Guide, "Resource")."""
+    text = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.compile(rf"{text}\Z", re.DOTALL | (re.IGNORECASE if ignore_case else 0))
 
 
 def _make_access_denied_response(original: Any) -> Any:
