@@ -39,6 +39,8 @@ _ADVICE = {
     "DeploymentBusy": "Look at the run that is named above: while it deploys, no other run does. Stop it if it is "
     "stuck, then start a run.",
     "EmptyFileError": "Upload the file again. The other data are as they were, and the next run trains on them.",
+    "FileNotListedError": "Upload the file under another name, without control characters, and delete this one. The "
+    "other data are as they were, and the next run trains on them.",
     "ConfigurationError": "Correct what is named above (model.yaml, a stack parameter or the run's input) and start "
     "again.",
     "DataVersionMissingError": "A file was deleted for good while the run began. Drop it again, or start a run "

@@ -144,20 +144,34 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def came_at(dropped: Mapping[str, Any], versions: Iterable[Mapping[str, Any]]) -> datetime | None:
+    """Return when a drop came, from the `Versions` of ListObjectVersions; None if they do not name it."""
+    known = dropped.get("version-id")
+    named = (version for version in versions if version["Key"] == dropped["key"])
+    return next((version["LastModified"] for version in named if not known or version["VersionId"] == known), None)
+
+
 def superseded(
-    dropped: Mapping[str, Any] | None, files: Sequence[DataFile], now: datetime, quiet_seconds: int
+    dropped: Mapping[str, Any] | None,
+    came: datetime | None,
+    files: Sequence[DataFile],
+    now: datetime,
+    quiet_seconds: int,
 ) -> str | None:
     """Return why a drop leaves the work to a newer one, or None when it has to work itself.
 
     dropped  the `object` of the S3 event: key, and if known version-id and etag; None for other triggers
+    came     when it came; None for other triggers, and when it was deleted for good
+
+    A drop that was deleted leaves the work to newer files only: the runs of older ones may have left theirs to it.
 
     A newer file's own event is waiting or working for sure only while the file is young: twice the quiet period and
     a minute. After that its event may have been lost, and the drop works itself.
     """
-    if dropped is None or not files:
+    if dropped is None or came is None or not files:
         return None
     newest = max(files, key=_age)
-    if _is_version(newest, dropped):
+    if _is_version(newest, dropped) or _age(newest) < (came, dropped["key"]):
         return None
     if now - newest.last_modified > timedelta(seconds=2 * quiet_seconds + 60):
         return None

@@ -7,7 +7,8 @@ Output     {"Decision": "Train", ...everything the run needs} or {"Decision": "D
 Writes     runs/<run id>/manifest.json and config.json; the claim, the record and the answer in the run table.
            The same execution always gets the same answer.
 Raises     ConfigurationError, DefinitionError: permanent, the text says what to correct. EmptyFileError: what was
-           dropped has no bytes; permanent. ClaimContestedError: other runs took the same work over and over; transient.
+           dropped has no bytes; permanent. FileNotListedError: no run can find what was dropped; permanent.
+           ClaimContestedError: other runs took the same work over and over; transient.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ class EmptyFileError(Exception):
     """A file without a byte was dropped. Nobody does that on purpose, so somebody has to know."""
 
 
+class FileNotListedError(Exception):
+    """A dropped file is in the bucket, but the bucket's list does not name it: no run would ever train on it."""
+
+
 class ClaimContestedError(Exception):
     """The claim changed hands again and again while this run asked for it."""
 
@@ -70,6 +75,7 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
     listed_at = datetime.now(UTC)
     data = _recorded(given.Replay, listed_at) if given.Replay else _listing(resolved.data_prefix, listed_at)
     dropped = given.Trigger.Object if given.Trigger.Type == "DataDrop" else None
+    came = _came(dropped) if dropped else None
     nothing = work.holds_nothing(dropped, data)
     if nothing == work.EMPTY:
         raise EmptyFileError(f"the dropped file {(dropped or {})['key']!r} is empty: it has 0 bytes; expected rows")
@@ -78,7 +84,7 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
     if not data.files:
         where = f"s3://{os.environ['BUCKET']}/{resolved.data_prefix}"
         return _nothing(run_id, "NoData", f"there are no data under {where} ({len(data.ignored)} objects ignored)")
-    newer = work.superseded(dropped, data.files, datetime.now(UTC), int(os.environ["QUIET_PERIOD_SECONDS"]))
+    newer = work.superseded(dropped, came, data.files, datetime.now(UTC), int(os.environ["QUIET_PERIOD_SECONDS"]))
     if newer:
         return _nothing(run_id, "Superseded", newer)
     data = _with_checksums(data)
@@ -125,6 +131,21 @@ def _recorded(run_id: str, listed_at: datetime) -> work.Listing:
         ) from error
 
 
+def _came(dropped: dict[str, Any]) -> datetime | None:
+    """When the drop came; None when it was deleted for good.
+
+    What is in a bucket is listed at once (S3 User Guide, "Amazon S3 data consistency model").
+    """
+    key, version = dropped["key"], dropped.get("version-id") or "null"  # what a bucket without versions has
+    listed = work.came_at(dropped, _versions(key))
+    if listed is None and _head(key, version):
+        raise FileNotListedError(
+            f"the dropped file {key!r} (version {version}) is in the bucket, but the bucket's list does not name it, "
+            "so that no run can find it; expected a key that ListObjectVersions answers as it was given"
+        )
+    return listed
+
+
 def _images(resolved: Configuration) -> dict[str, str]:
     """What the jobs and the containers of the model run on."""
     algorithm = resolved.definition.algorithm
@@ -147,14 +168,19 @@ def _with_checksums(data: work.Listing) -> work.Listing:
 
 
 def _with_checksum(file: work.DataFile) -> work.DataFile:
-    version = {"Bucket": os.environ["BUCKET"], "Key": file.key, "VersionId": file.version_id}
+    head = _head(file.key, file.version_id)  # none: deleted for good since it was listed; the snapshot says so
+    return dataclasses.replace(file, checksum=work.checksum(head)) if head else file
+
+
+def _head(key: str, version_id: str) -> dict[str, Any] | None:
+    """What S3 says of a version; None when there is none."""
+    version = {"Bucket": os.environ["BUCKET"], "Key": key, "VersionId": version_id}
     try:
-        head = client("s3").head_object(**version, ChecksumMode="ENABLED")
+        return dict(client("s3").head_object(**version, ChecksumMode="ENABLED"))
     except ClientError as error:
         if code_of(error) in ("404", "NoSuchKey", "NoSuchVersion"):
-            return file  # deleted for good since it was listed; the snapshot says so
+            return None
         raise
-    return dataclasses.replace(file, checksum=work.checksum(head))
 
 
 def _code_hash() -> str:

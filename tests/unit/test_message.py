@@ -124,6 +124,7 @@ def test_only_metrics_in_the_targets_unit_have_a_unit(metric):
         ("BaselinesMissing", "Create baselines", "without these files"),
         ("DeploymentBusy", "Reserve deployment", "Stop it if it is stuck"),
         ("EmptyFileError", "Resolve configuration", "Upload the file again"),
+        ("FileNotListedError", "Resolve configuration", "Upload the file under another name"),
     ],
 )
 def test_a_failure_says_what_to_do(error, state, expected):

@@ -372,6 +372,42 @@ def test_a_superseded_drop_leaves_no_trace_in_the_bucket(aws, resolve):
     assert aws.keys("runs/") == []
 
 
+@pytest.mark.parametrize("other", [True, False], ids=["among others", "alone"])
+def test_a_dropped_file_that_is_there_and_not_listed_is_an_error_that_names_it(aws, app, resolve, other):
+    if other:
+        aws.put("raw/a.csv", "a")
+    version = aws.put("raw/b\rb.csv", "b")  # what imitates AWS here lists it with a line feed
+    with pytest.raises(app.FileNotListedError, match=rf"'raw/b\\rb\.csv' \(version {version}\) is in the bucket, but"):
+        resolve(Trigger=drop("raw/b\rb.csv", version))
+    assert aws.keys("runs/") == []
+
+
+@pytest.mark.parametrize("for_good", [True, False], ids=["for good", "with a marker"])
+def test_a_deleted_drop_does_not_leave_the_work_to_older_files_whose_runs_left_it_to_the_drop(aws, resolve, for_good):
+    older, gone = aws.put("raw/a.csv", "a"), aws.put("raw/b.csv", "b")
+    assert resolve(f"{EXECUTION_ARN}-a", Trigger=drop("raw/a.csv", older))["Decision"] == "Superseded"
+    aws.client("s3").delete_object(Bucket=BUCKET, Key="raw/b.csv", **({"VersionId": gone} if for_good else {}))
+    run = resolve(f"{EXECUTION_ARN}-b", Trigger=drop("raw/b.csv", gone))
+    assert run["Decision"] == "Train"
+    assert [file["Key"] for file in aws.get_json(f"runs/{run['RunId']}/manifest.json")["Files"]] == ["raw/a.csv"]
+
+
+@pytest.mark.parametrize("for_good", [True, False], ids=["for good", "still listed"])
+def test_an_overwritten_drop_is_trained_on_once(aws, resolve, answers, for_good):
+    answers("stepfunctions", "DescribeExecution", execution_ended("RUNNING"))
+    old, new = aws.put("raw/a.csv", "a"), aws.put("raw/a.csv", "aa")
+    if for_good:
+        aws.client("s3").delete_object(Bucket=BUCKET, Key="raw/a.csv", VersionId=old)
+    assert resolve(f"{EXECUTION_ARN}-new", Trigger=drop("raw/a.csv", new))["Decision"] == "Train"
+    answer = resolve(f"{EXECUTION_ARN}-old", Trigger=drop("raw/a.csv", old))
+    assert answer["Decision"] == ("Duplicate" if for_good else "Superseded")
+
+
+def test_a_deleted_drop_whose_version_nobody_knows_is_no_error(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    assert resolve(Trigger=drop("raw/gone.csv"))["Decision"] == "Train"
+
+
 # The model in service
 
 

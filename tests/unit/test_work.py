@@ -11,6 +11,7 @@ from perennial.work import (
     MARKER,
     DataFile,
     Holder,
+    came_at,
     checksum,
     claim,
     fingerprint,
@@ -124,48 +125,62 @@ def test_the_work_key_depends_on_data_configuration_and_code():
 # Bursts
 
 
+def ago(seconds):
+    return NOW - timedelta(seconds=seconds)
+
+
 def test_the_newest_drop_works():
     files = [file("a", 5), file("b", 0)]
-    assert superseded({"key": "b"}, files, NOW, QUIET) is None
+    assert superseded({"key": "b"}, NOW, files, NOW, QUIET) is None
 
 
 def test_an_older_drop_leaves_the_work_to_the_newest():
-    reason = superseded({"key": "a"}, [file("a", 5), file("b", 0)], NOW, QUIET)
+    reason = superseded({"key": "a"}, ago(5), [file("a", 5), file("b", 0)], NOW, QUIET)
     assert reason is not None
     assert "'b'" in reason
 
 
 def test_of_files_of_the_same_second_exactly_one_works():
     files = [file(f"{number:02}") for number in range(50)]
-    working = [item.key for item in files if superseded({"key": item.key}, files, NOW, QUIET) is None]
+    working = [item.key for item in files if superseded({"key": item.key}, NOW, files, NOW, QUIET) is None]
     assert working == ["49"]
 
 
-def test_an_older_version_of_the_newest_file_is_superseded():
+@pytest.mark.parametrize("seconds", [0, 9])
+def test_an_older_version_of_the_newest_file_is_superseded(seconds):
     files = [file("a", version="v2")]
-    assert superseded({"key": "a", "version-id": "v1"}, files, NOW, QUIET)
-    assert superseded({"key": "a", "version-id": "v2"}, files, NOW, QUIET) is None
+    assert superseded({"key": "a", "version-id": "v1"}, ago(seconds), files, NOW, QUIET)
+    assert superseded({"key": "a", "version-id": "v2"}, NOW, files, NOW, QUIET) is None
 
 
 def test_without_a_version_the_content_tells_whether_it_is_the_newest():
     files = [file("a", etag="new")]
-    assert superseded({"key": "a", "etag": "old"}, files, NOW, QUIET)
-    assert superseded({"key": "a", "etag": '"new"'}, files, NOW, QUIET) is None
-    assert superseded({"key": "a"}, files, NOW, QUIET) is None
+    assert superseded({"key": "a", "etag": "old"}, NOW, files, NOW, QUIET)
+    assert superseded({"key": "a", "etag": '"new"'}, NOW, files, NOW, QUIET) is None
+    assert superseded({"key": "a"}, NOW, files, NOW, QUIET) is None
 
 
-def test_a_file_deleted_meanwhile_leaves_the_work_to_the_newest():
-    assert superseded({"key": "gone"}, [file("a")], NOW, QUIET)
+@pytest.mark.parametrize(("came", "leaves"), [(ago(8), True), (ago(2), False), (None, False)])
+def test_a_file_deleted_meanwhile_leaves_the_work_to_newer_ones_only(came, leaves):
+    assert (superseded({"key": "gone"}, came, [file("a", 5)], NOW, QUIET) is not None) is leaves
+
+
+def test_when_a_drop_came_is_when_its_version_came():
+    listed = [version("a", VersionId="v3", LastModified=NOW), version("a", VersionId="v2", LastModified=ago(5))]
+    assert came_at({"key": "a", "version-id": "v2"}, listed) == ago(5)
+    assert came_at({"key": "a"}, listed) == NOW
+    assert came_at({"key": "a", "version-id": "v1"}, listed) is None
+    assert came_at({"key": "b", "version-id": "v2"}, listed) is None
 
 
 @pytest.mark.parametrize(("age", "leaves"), [(2 * QUIET + 60, True), (2 * QUIET + 61, False)])
 def test_a_late_event_works_itself_when_the_newest_files_event_may_be_lost(age, leaves):
     files = [file("a", age + 5), file("b", age)]
-    assert (superseded({"key": "a"}, files, NOW, QUIET) is not None) is leaves
+    assert (superseded({"key": "a"}, ago(age + 5), files, NOW, QUIET) is not None) is leaves
 
 
 def test_other_triggers_are_never_superseded():
-    assert superseded(None, [file("a")], NOW, QUIET) is None
+    assert superseded(None, None, [file("a")], NOW, QUIET) is None
 
 
 # Claims
