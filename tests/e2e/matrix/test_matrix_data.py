@@ -252,6 +252,18 @@ def test_a_bad_file_that_is_dropped_is_named_by_its_key_and_later_ones_work_with
     app.client("s3").delete_object(Bucket=app.bucket, Key=key)
 
 
+@matrix("Data", "a bad file with control characters in its key", ends="Failed")
+def test_a_key_that_cannot_be_printed_is_told_readably_and_recorded_exactly(app: App, first: End) -> None:
+    key, readable = "raw/2026/\x01\x1b[31m\r\n\ufffe.csv", "raw/2026/??[31m???.csv"
+    end = situation.dropped(app, key, table(with_column("doors", some("four"))))
+    assert (end.run.status, end.run.error) == ("FAILED", "States.TaskFailed")
+    assert_told(end, f"{readable} row 2: 'four'", "DataDrop (raw/2026/[31m .csv)", ADVICE)
+    assert all(line.isprintable() for line in end.mail.body.split("\n"))
+    assert key in [file["Key"] for file in app.record(end.run)["data"]["files"]]
+    assert {row["file"] for row in situation.quarantine(app, end.run)} == {readable}
+    app.client("s3").delete_object(Bucket=app.bucket, Key=key)
+
+
 @matrix("Data", "a file is overwritten while the run works", ends="Succeeded")
 @matrix("Data", "a file is deleted while the run works", ends="Succeeded")
 def test_the_recorded_versions_are_what_trains(app: App, first: End) -> None:
@@ -311,10 +323,13 @@ UNUSUAL = {
     "percent signs in the key": ("50%25.csv", table([HEADER, *ROWS[540:560]]), 20),
     "quotes in the key": ('"it\'s".csv', table([HEADER, *ROWS[560:580]]), 20),
     "non-ASCII characters in the key": ("März/自動車.csv", table([HEADER, *ROWS[580:600]]), 20),
+    "carriage returns in the key": ("carriage\r\rreturn.csv", table([HEADER, *ROWS[600:620]]), 20),
+    "line feeds in the key": ("line\nfeed.csv", table([HEADER, *ROWS[620:640]]), 20),
+    "control characters in the key": ("control\x01\x1b[31m\ufffe.csv", table([HEADER, *ROWS[640:660]]), 20),
     "few broken rows": (
         "few.csv",
-        table([HEADER, *ROWS[600:], *(ROWS[0].replace(",", ",x", 1) for _ in range(3)), "1,2,3"]),
-        204,
+        table([HEADER, *ROWS[660:], *(ROWS[0].replace(",", ",x", 1) for _ in range(3)), "1,2,3"]),
+        144,
     ),
 }
 
@@ -343,7 +358,8 @@ def test_a_later_healthy_drop_works_and_takes_what_is_unusual_but_sound(app: App
 def test_what_is_unusual_but_sound_is_trained_on_whole(app: App, unusual: End, case: str) -> None:
     name, _, rows = UNUSUAL[case]
     files = {file["name"]: file for file in situation.report(app, unusual.run)["files"]}
-    found = files[f"raw/unusual/{name}"]
+    readable = "".join(char if char.isprintable() else "?" for char in name)
+    found = files[f"raw/unusual/{readable}"]
     assert found["rows"] - found["quarantined"] == rows
 
 
