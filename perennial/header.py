@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from perennial.contract import Column
-from perennial.values import DataError, shown
+from perennial.values import DataError, printable, shown
 
 MAX_CANDIDATES = 200  # looked at for a column that may have been renamed
 MAX_REASON = 200
@@ -20,8 +20,7 @@ class FileError(DataError):
 
 def reason(error: Exception) -> str:
     """Return what a library says about a file, short and on one line: it may quote the file."""
-    text = " ".join(str(error).split())[:MAX_REASON]
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return printable(" ".join(str(error).split()), MAX_REASON)
 
 
 def check_header(name: str, header: list[str], columns: Sequence[Column]) -> None:

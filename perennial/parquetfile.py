@@ -18,10 +18,12 @@ from perennial.arrow_values import accepts, is_text
 from perennial.contract import Column
 from perennial.csvfile import BLOCK_BYTES, Batch
 from perennial.header import FileError, check_header, reason
+from perennial.values import printable
 
 BATCH_ROWS = 32_768
 BATCH_BYTES = 64 << 20  # of the texts of a batch, and of what its pages hold
 LONGEST_TEXT = BLOCK_BYTES  # as in a CSV file, where no row may be longer
+MAX_KIND = 60  # characters of a Parquet type in messages
 MAX_EXPANSION, EXPANDED_BYTES = 1000, 256 << 20  # beyond both a file is no table that somebody wrote
 
 
@@ -61,7 +63,8 @@ def _check_schema(name: str, schema: pa.Schema, columns: Sequence[Column]) -> No
     for column in columns:
         kind = schema.field(column.name).type
         if not accepts(column.type, kind):
-            raise FileError(f"{name}: column '{column.name}' has the Parquet type {kind}; expected {column.type}")
+            got = printable(str(kind), MAX_KIND)  # a structure's fields have names of the file's own
+            raise FileError(f"{name}: column '{column.name}' has the Parquet type {got}; expected {column.type}")
 
 
 def _rows_at_once(metadata: pa.parquet.FileMetaData, wanted: Sequence[str]) -> int:

@@ -50,10 +50,18 @@ class Parsed(NamedTuple):
 
 
 def shown(value: object, limit: int = 40) -> str:
-    """Return a value as a short quoted text without control characters, safe for logs and mails."""
-    text = value if isinstance(value, str) else str(value)
+    """Return a value as a short quoted text without control characters, safe for logs and mails. Never raises."""
+    try:
+        text = str(value)
+    except (RecursionError, ValueError, OverflowError):  # too deep, too many digits, no year of the calendar
+        text = f"a {type(value).__name__} that has no text"
+    return f"'{printable(text, limit)}'"
+
+
+def printable(text: str, limit: int) -> str:
+    """Return text on one line, of at most `limit` characters before those that are no print become escapes."""
     text = text if len(text) <= limit else text[: limit - 3] + "..."
-    return "'" + "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text) + "'"
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
 def integers_from_floats(values: pa.Array, invalid: pa.BooleanArray | None) -> Parsed:

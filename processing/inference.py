@@ -147,7 +147,7 @@ def _fields(text: str, names: list[str]) -> pa.Table:
             ),
         )
     except pa.ArrowInvalid as error:
-        raise RecordError(f"the request is not readable as CSV: {error}") from error
+        raise RecordError(f"the request is not readable as CSV: {shown(error, 200)}") from error
     if ragged:
         row = ragged[0]
         raise RecordError(

@@ -13,8 +13,11 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
+from perennial.values import printable
+
 MOUNTED = Path("/opt/ml/processing")
 MESSAGE = Path("/opt/ml/output/message")
+MAX_SAID = 2000  # characters in the log
 MESSAGE_BYTES = 1024  # what DescribeProcessingJob shows of the message
 
 
@@ -43,7 +46,11 @@ def leave_out_pandas() -> None:
 
 
 def refuse(said: str, message: Path) -> int:
-    """Leave the reason in the log and where DescribeProcessingJob takes it from; return the exit code."""
+    """Leave the reason in the log and where DescribeProcessingJob takes it from; return the exit code.
+
+    It may quote the data: in both it is one line that can be printed.
+    """
+    said = printable(said, MAX_SAID)
     print(f"error: {said}", file=sys.stderr)
     message.parent.mkdir(parents=True, exist_ok=True)
     message.write_bytes(said.encode()[:MESSAGE_BYTES].decode(errors="ignore").encode())

@@ -152,8 +152,19 @@ def dropped_file(content: bytes) -> None:
 
 
 def _parquet(**options: Any) -> bytes:
+    return _as_parquet(pa.csv.read_csv(io.BytesIO(TABLE)), **options)
+
+
+def _parquet_structure() -> bytes:
+    """One column holds structures, whose fields have names of their own."""
+    table = pa.csv.read_csv(io.BytesIO(TABLE))
+    structures = pa.array([{"fi\n\x1b[31m\u202eeld": [{"x" * 200: 1}]}] * table.num_rows)
+    return _as_parquet(table.set_column(0, "price", structures))
+
+
+def _as_parquet(table: pa.Table, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    pa.parquet.write_table(pa.csv.read_csv(io.BytesIO(TABLE)), buffer, **options)
+    pa.parquet.write_table(table, buffer, **options)
     return buffer.getvalue()
 
 
@@ -259,7 +270,13 @@ TARGETS = {
     "dropped-csv": Target(dropped_file, (TABLE, TABLE.replace(b"\n", b"\r\n"))),
     "dropped-gzip": Target(dropped_file, (gzip.compress(TABLE, mtime=0),)),
     "dropped-parquet": Target(
-        dropped_file, (_parquet(compression="none"), _parquet(compression="zstd"), _parquet(use_dictionary=False))
+        dropped_file,
+        (
+            _parquet(compression="none"),
+            _parquet(compression="zstd"),
+            _parquet(use_dictionary=False),
+            _parquet_structure(),
+        ),
     ),
     "model-yaml": Target(model_yaml, (MODEL_YAML,)),
     "run-input": Target(run_input, (json.dumps(_RUN).encode(),)),

@@ -1,9 +1,12 @@
 """What a serving container answers to what is hardly HTTP: something short, and the next caller is served."""
 
+import json
 import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -13,17 +16,27 @@ SCRIPT = "def model_fn(folder): pass\ndef transform_fn(model, body, content_type
 POST = b"POST /invocations HTTP/1.1\r\n"
 
 
+COLUMN = {"name": "mileage", "type": "float", "nullable": False}
+PREPROCESSOR = {"format": 1, "columns": [COLUMN], "encodings": []}
+
+
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    root = tmp_path_factory.mktemp("ml")
-    (root / "code").mkdir()
-    (root / "code" / "echo.py").write_text(SCRIPT)
+    with served(tmp_path_factory.mktemp("ml"), SCRIPT) as number:
+        yield number
+
+
+@contextmanager
+def served(root: Path, script: str) -> Iterator[int]:
+    """The port of a container with the script, and with the model and the modules that are in `root` already."""
+    (root / "code").mkdir(exist_ok=True)
+    (root / "code" / "script.py").write_text(script)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         number = int(listener.getsockname()[1])
         program = PROJECT / "localcloud/sagemaker/containers/sklearn_serve.py"
         container = subprocess.Popen(
             [str(image_python()), str(program), "--root", str(root), "--fd", str(listener.fileno())],
-            env={**os.environ, "SAGEMAKER_PROGRAM": "echo.py"},
+            env={**os.environ, "SAGEMAKER_PROGRAM": "script.py"},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -70,3 +83,15 @@ def test_what_is_hardly_http_is_refused_with_a_status(port: int, request_bytes: 
 def test_nothing_after_a_refused_body_is_taken_for_a_request(port: int) -> None:
     smuggled = answer(port, POST + b"Content-Length: 3\r\nContent-Length: 0\r\n\r\nGET /ping HTTP/1.1\r\n\r\n")
     assert smuggled.count(b"HTTP/1.1") == 1
+
+
+def test_values_in_one_another_are_refused_at_every_depth(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "perennial").symlink_to(PROJECT / "perennial")
+    (tmp_path / "model" / "preprocessor.json").write_text(json.dumps(PREPROCESSOR))
+    with served(tmp_path, (PROJECT / "processing" / "inference.py").read_text()) as port:
+        for depth in range(900, 1001):
+            body = b'{"mileage": ' + b"[" * depth + b"]" * depth + b"}"
+            head = POST + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+            assert answer(port, head + body).startswith(b"HTTP/1.1 400"), depth

@@ -143,6 +143,17 @@ def test_broken_json_line_is_refused_with_record_and_field(
     assert problem in refusal(model, body, LINES)
 
 
+@pytest.mark.parametrize("content_type", [LINES, JSON])
+@pytest.mark.parametrize("shape", ['{"mileage": %s}', '{"make": %s}', "%s", '{"unknown": %s}'])
+def test_values_in_one_another_are_refused_at_every_depth(
+    model: inference.Preprocessor, shape: str, content_type: str
+) -> None:
+    """At some of them Python reads the value and cannot write it."""
+    for depth in range(900, 1001):
+        for opening, closing in (("[", "]"), ('{"a":', "}")):
+            refusal(model, shape % (opening * depth + "1" + closing * depth), content_type)
+
+
 @pytest.mark.parametrize("body", ["[]", '{"instances": []}', '{"instances": 5}', "5", '"a"', "null", ""])
 def test_json_without_records_is_refused(model: inference.Preprocessor, body: str) -> None:
     assert refusal(model, body, JSON)

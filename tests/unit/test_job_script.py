@@ -53,6 +53,15 @@ def test_a_refusal_is_in_the_log_and_its_first_kilobyte_in_the_message(
     assert message.read_text(encoding="utf-8") == "x" + "ü" * 511  # whole characters only
 
 
+def test_what_a_refusal_quotes_is_one_bounded_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job_script.refuse("got \x1b[31m\n\u202e" + "x" * 1_000_000, tmp_path / "message")
+    logged = capsys.readouterr().err.removesuffix("\n")
+    assert logged.startswith(r"error: got \u001b[31m\u000a\u202exxx")
+    assert logged.isprintable()
+    assert len(logged) < 3000
+    assert logged.removeprefix("error: ").startswith((tmp_path / "message").read_text())
+
+
 @pytest.mark.parametrize(("indent", "text"), [(None, '{"a": "ü"}\n'), (2, '{\n  "a": "ü"\n}\n')])
 def test_each_document_is_a_file_of_its_name(indent: int | None, text: str, tmp_path: Path) -> None:
     job_script.write_documents({"one": {"a": "ü"}, "two": {}}, tmp_path / "output", indent=indent)

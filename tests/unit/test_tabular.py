@@ -271,6 +271,28 @@ def test_parquet_of_another_schema_is_named(file: Path, table: dict[str, Any], p
     assert problem in refusal(file, parquet(pa.table(table)))
 
 
+@pytest.mark.parametrize("nasty", ["f\n\x1b[31m", "\u202eerf", "f" * 1_000_000], ids=["escape", "reversed", "long"])
+def test_the_fields_of_a_parquet_structure_are_named_short_and_on_one_line(file: Path, nasty: str) -> None:
+    said = refusal(file, parquet(pa.table({"price": [1.0], "make": [{nasty: 1}], "doors": [1]})))
+    assert "column 'make' has the Parquet type struct<" in said
+    assert "; expected string" in said
+    assert said.isprintable()
+    assert len(said) < 250
+
+
+@pytest.mark.parametrize("nasty", ["x\n\x1b[31m", "\u202exe", "x" * 100_000], ids=["escape", "reversed", "long"])
+@pytest.mark.parametrize("repeated", [1, 2])
+def test_names_of_columns_are_quoted_short_and_on_one_line(file: Path, nasty: str, repeated: int) -> None:
+    names = ["price", "make", "doors", *[nasty] * repeated]
+    quoted = ",".join(f'"{name}"' for name in names).encode()
+    table = pa.Table.from_arrays([pa.array([1])] * len(names), names)
+    for content in (quoted + b"\n" + b"1," * len(names) + b"1\n", parquet(table)):
+        said = refusal(file, content)
+        assert "unexpected column" in said
+        assert said.isprintable()
+        assert len(said) < 300
+
+
 def test_parquet_with_a_column_name_that_is_no_text_is_named(file: Path) -> None:
     content = parquet(pa.table({"price": [1.0], "make": ["a"], "XXXX": [1]}), store_schema=False)
     assert "Parquet data are damaged or cut off ('utf-8' codec" in refusal(file, content.replace(b"XXXX", b"\xff" * 4))

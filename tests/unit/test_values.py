@@ -107,6 +107,16 @@ def test_timestamp_is_read_as_utc_alone_and_among_others(text: str, time: dateti
     )
 
 
+def test_any_value_is_shown_short_and_printable() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert values.shown(deep) == "'a list that has no text'"
+    assert values.shown(10**5000) == "'a int that has no text'"
+    assert values.shown("a\n\x1b[31m\u202e") == r"'a\u000a\u001b[31m\u202e'"
+    assert values.shown("a" * 1000) == "'" + "a" * 37 + "...'"
+
+
 # Every way in gives the same value
 
 
