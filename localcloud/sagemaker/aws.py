@@ -17,7 +17,7 @@ from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
-from .errors import JobFailedError
+from .errors import JobFailedError, one_line
 from .files import extract_tar, regular_files, safe_path
 from .log_stream import LogStream
 
@@ -183,7 +183,7 @@ class Aws:
         except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
             raise JobFailedError(
                 "ClientError: Data download failed:Failed to download data. Please check your s3 objects and ensure "
-                f"that there is no object that is both a folder as well as a file ({item.key})."
+                f"that there is no object that is both a folder as well as a file ({one_line(item.key)})."
             ) from error
 
     def download(self, uri: str, path: Path) -> None:

@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 
+def one_line(text: str, limit: int = 200) -> str:
+    """What comes from a file or a request, for an error or a log: its beginning, what cannot be printed as escapes."""
+    some = text if len(text) <= limit else text[: limit - 3] + "..."
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in some)
+
+
+def few_lines(text: str, limit: int = 10_000) -> str:
+    """The same of a text of several lines."""
+    return "\n".join(one_line(line, limit) for line in text[:limit].split("\n"))
+
+
 class AwsError(Exception):
     """A request that is refused.
 

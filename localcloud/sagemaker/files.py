@@ -8,13 +8,14 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from localcloud import disk
 
-from .errors import JobFailedError
+from .errors import JobFailedError, one_line
 
-MAX_MEMBERS = 100_000
+MAX_MEMBERS, MAX_LEVELS = 100_000, 100  # files and folders of an archive; folders in one another
 MAX_EXPANSION, EXPANDED_BYTES = 200, 1 << 30  # an archive that grows beyond both is a bomb
 
 _UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)  # what the decompressors raise
@@ -35,14 +36,15 @@ class UnsafePathError(JobFailedError):
 
 
 def safe_path(root: Path, relative: str) -> Path:
-    """`root / relative`, or UnsafePathError when that would leave `root` (`..`, absolute, NUL, empty) or is long."""
+    """`root / relative`, or UnsafePathError when that would leave `root` (`..`, absolute, NUL, empty) or is long or deep."""
     parts = PurePosixPath(relative).parts
+    name = f"'{one_line(relative)}'"
     if not parts or ".." in parts or relative.startswith("/") or "\0" in relative or "\\" in relative:
-        raise UnsafePathError(f"ClientError: the path {relative!r} leaves its folder; rename the object or the file.")
+        raise UnsafePathError(f"ClientError: the path {name} leaves its folder; rename the object or the file.")
+    if len(parts) > MAX_LEVELS:
+        raise UnsafePathError(f"ClientError: the path {name} is more than {MAX_LEVELS} levels deep; put it higher.")
     if any(len(part.encode("utf-8", "surrogatepass")) > _NAME_BYTES for part in parts):
-        raise UnsafePathError(
-            f"ClientError: a name in {relative[:300]!r} is longer than {_NAME_BYTES} bytes; shorten it."
-        )
+        raise UnsafePathError(f"ClientError: a name in {name} is longer than {_NAME_BYTES} bytes; shorten it.")
     return root.joinpath(*parts)
 
 
@@ -67,18 +69,20 @@ def extract_tar(archive: Path, destination: Path) -> None:
     JobFailedError for what is no tar. Owner, group and special permission bits of the archive are ignored.
     """
     destination.mkdir(parents=True, exist_ok=True)
-    left = max(EXPANDED_BYTES, MAX_EXPANSION * archive.stat().st_size)
+    left, room = max(EXPANDED_BYTES, MAX_EXPANSION * archive.stat().st_size), MAX_MEMBERS
     failure = f"{archive.name} is not a readable tar archive"
     damaged = decompressing(failure, tarfile.TarError, ValueError, OverflowError)
     with damaged, tarfile.open(archive, tarinfo=_Member) as tar:
-        for number, member in enumerate(tar, 1):
+        for member in tar:
+            target = _target(member, destination)
             left -= member.size if member.isreg() else 0
-            if left < 0 or number > MAX_MEMBERS:
+            room -= 1 + _missing(target.parent)
+            if left < 0 or room < 0:
                 raise ArchiveTooLargeError(
                     f"ClientError: {archive.name} unpacks to more than {MAX_EXPANSION} times its size, or to more "
-                    f"than {MAX_MEMBERS:,} files."
+                    f"than {MAX_MEMBERS:,} files and folders."
                 )
-            _extract_member(tar, member, destination)
+            _extract_member(tar, member, target)
 
 
 @contextmanager
@@ -89,19 +93,27 @@ def decompressing(failure: str, *others: type[Exception]) -> Iterator[None]:
     except _UNREADABLE + others as error:
         if disk.is_full(error):
             raise
-        raise JobFailedError(f"ClientError: {failure}: {error}") from error
+        raise JobFailedError(f"ClientError: {failure}: {one_line(str(error))}") from error
 
 
-def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, destination: Path) -> None:
-    if PurePosixPath(member.name) == PurePosixPath("."):
-        return
-    target = safe_path(destination, member.name)
+def _target(member: tarfile.TarInfo, destination: Path) -> Path:
+    is_root = member.isdir() and PurePosixPath(member.name) == PurePosixPath(".")
+    return destination if is_root else safe_path(destination, member.name)
+
+
+def _missing(folder: Path) -> int:
+    """How many folders are made so that there is this one."""
+    return sum(1 for _ in takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
+
+
+def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
     if member.isdir():
         target.mkdir(parents=True, exist_ok=True)
         return
     source = tar.extractfile(member) if member.isfile() else None
     if source is None:
-        raise UnsafePathError(f"ClientError: the archive's member {member.name!r} is a link or a device, not a file.")
+        name = one_line(member.name)
+        raise UnsafePathError(f"ClientError: the archive's member '{name}' is a link or a device, not a file.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with source, target.open("wb") as sink:
         while chunk := source.read(_CHUNK_BYTES):

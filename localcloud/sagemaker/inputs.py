@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from .aws import Aws, S3Object, split_uri
-from .errors import JobFailedError, invalid, unsupported
+from .errors import JobFailedError, invalid, one_line, unsupported
 from .files import EXPANDED_BYTES, MAX_EXPANSION, decompressing, safe_path
 
 DATA_TYPES = ("S3Prefix", "ManifestFile")
@@ -136,13 +136,13 @@ def _gunzip(path: Path) -> None:
     packed = path.with_name(path.name + ".packed")
     path.rename(packed)
     most = max(EXPANDED_BYTES, MAX_EXPANSION * packed.stat().st_size)
-    damaged = decompressing(f"Data download failed:{path.name} is not a gzip file")
+    damaged = decompressing(f"Data download failed:{one_line(path.name)} is not a gzip file")
     try:
         with damaged, gzip.open(packed) as source, plain.open("wb") as sink:
             while chunk := source.read(_COPY_BYTES):
                 if sink.tell() + len(chunk) > most:
                     expanded = f"expands to more than {MAX_EXPANSION} times its size"
-                    raise JobFailedError(f"ClientError: Data download failed:{path.name} {expanded}.")
+                    raise JobFailedError(f"ClientError: Data download failed:{one_line(path.name)} {expanded}.")
                 sink.write(chunk)
     finally:
         packed.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from typing import IO
 from . import models, requests
 from .aws import LogStream, S3Object
 from .context import Context
-from .errors import JobFailedError, invalid, unsupported
+from .errors import JobFailedError, invalid, one_line, unsupported
 from .files import decompressing, safe_path
 from .inputs import check_source, download, list_source, require_objects, uploading
 from .job_queue import JobQueue
@@ -131,7 +131,7 @@ class _Scorer:
         safe_path(self._run.directory, item.relative)
         source, target = self._run.directory / "input", self._run.directory / "output"
         download(self._run.aws, item, source)
-        name = f"{item.bucket}/{item.key}"
+        name = f"{item.bucket}/{one_line(item.key)}"
         with target.open("wb") as sink:
             for answer in self._answers(source, name):
                 sink.write(assembled(answer, self._output["AssembleWith"]))

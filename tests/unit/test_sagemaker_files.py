@@ -98,6 +98,44 @@ def test_an_archive_of_too_many_members_is_refused(tmp_path: Path, monkeypatch: 
         extract_tar(packed, tmp_path / "inside")
 
 
+@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.REGTYPE], ids=["folders", "files"])
+def test_the_folders_that_a_member_needs_count_as_well(
+    kind: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_MEMBERS", 100)
+    sound = archive(tmp_path / "sound.tar.gz", *((f"{'d/' * 90}{number}", b"", kind) for number in range(10)))
+    extract_tar(sound, tmp_path / "inside")
+    bomb = archive(tmp_path / "bomb.tar.gz", *((f"{number}/{'d/' * 90}d", b"", kind) for number in range(10)))
+    with pytest.raises(ArchiveTooLargeError, match="more than 100 files and folders"):
+        extract_tar(bomb, tmp_path / "other")
+    assert sum(1 for _ in (tmp_path / "other").rglob("*")) <= 100
+
+
+@pytest.mark.parametrize("depth", [101, 500, 1_500, 100_000])
+def test_folders_in_one_another_without_end_are_refused(depth: int, tmp_path: Path) -> None:
+    packed = archive(tmp_path / "deep.tar.gz", ("d/" * (depth - 1) + "d", None, tarfile.DIRTYPE))
+    with pytest.raises(UnsafePathError, match="'d/d/.* is more than 100 levels deep") as refused:
+        extract_tar(packed, tmp_path / "inside")
+    assert len(str(refused.value)) < 400
+    assert list((tmp_path / "inside").iterdir()) == []
+
+
+def test_an_archive_of_the_folder_itself_is_unpacked(tmp_path: Path) -> None:
+    packed = archive(tmp_path / "a.tar.gz", (".", None, tarfile.DIRTYPE), ("./a", b"x", tarfile.REGTYPE))
+    extract_tar(packed, tmp_path / "inside")
+    assert (tmp_path / "inside" / "a").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.REGTYPE], ids=["link", "file"])
+@pytest.mark.parametrize("nasty", ["../x\n\x1b[31m\u202e", "../" + "long" * 100_000, "x\n\x1b" * 100], ids=["escape", "long", "lines"])
+def test_names_in_an_archive_are_told_short_and_on_one_line(kind: bytes, nasty: str, tmp_path: Path) -> None:
+    packed = archive(tmp_path / "a.tar.gz", (nasty, b"" if kind == tarfile.REGTYPE else None, kind))
+    with pytest.raises(UnsafePathError) as refused:
+        extract_tar(packed, tmp_path / "inside")
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 1000
+
+
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
 def test_an_endless_header_in_an_archive_is_not_read(kind: bytes, tmp_path: Path) -> None:
     packed = archive(tmp_path / "a.tar.gz", ("header", bytes(2 << 20), kind))

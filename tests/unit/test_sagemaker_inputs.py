@@ -65,6 +65,13 @@ def test_a_compressed_input_that_is_none_fails_the_job(content: bytes, tmp_path:
         fetched(content, tmp_path)
 
 
+def test_the_key_of_a_compressed_input_is_told_on_one_line(tmp_path: Path) -> None:
+    with pytest.raises(JobFailedError) as failed:
+        fetched(b"1,2\n", tmp_path, "a\n\x1b[31m\u202e.gz")
+    assert str(failed.value).startswith(r"ClientError: Data download failed:a\n\x1b[31m\u202e.gz is not a gzip file")
+    assert str(failed.value).isprintable()
+
+
 def listed(manifest: bytes) -> list[str]:
     bucket = cast(Aws, Bucket(manifest=manifest))
     return [f"{item.bucket}/{item.key}" for item in inputs.list_source(bucket, URI, "ManifestFile", "role")]

@@ -393,6 +393,33 @@ class TestScriptMode:
         with pytest.raises(RuntimeError, match=r"asks for not-there==1\.0, which the local image does not have"):
             sklearn_serve.import_script(tmp_path)
 
+    def test_what_the_requirements_ask_for_is_told_short_and_on_one_line(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "inference.py").touch()
+        (tmp_path / "requirements.txt").write_text("\x1b[31m\u202e" + "x" * 1_000_000)
+        monkeypatch.setenv("SAGEMAKER_PROGRAM", "inference.py")
+        monkeypatch.setenv("SAGEMAKER_SUBMIT_DIRECTORY", str(tmp_path))
+
+        with pytest.raises(RuntimeError, match=r"asks for \\x1b\[31m\\u202ex+\.\.\., which") as refused:
+            sklearn_serve.import_script(tmp_path)
+        assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("content_type", ["text/csv", "x\x1b[31m" * 10_000], ids=["csv", "another"])
+@pytest.mark.parametrize("algorithm", ["xgboost", "linear-learner"])
+def test_what_a_request_holds_is_told_short_and_printable(
+    algorithm: str, content_type: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    linear = linear_learner_serve.LinearLearnerApplication(LinearModel("regressor", np.ones(3), 0.5), JSON)
+    application = xgboost_application() if algorithm == "xgboost" else linear
+    body = "x\x1b[31m\u202e".encode() * 100_000
+    answer = ask(application, body, content_type)
+    assert answer.status in (400, 415)
+    for said in (answer.body.decode(), capsys.readouterr().out):
+        assert all(line.isprintable() for line in said.splitlines())
+        assert 0 < len(said) < 5000
+
 
 class TestWithoutPandas:
     def test_only_pandas_is_kept_away(self) -> None:

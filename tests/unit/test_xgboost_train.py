@@ -284,6 +284,17 @@ def test_labels_that_do_not_fit_the_objective_are_the_users_error(
     assert "Stack trace" not in job.failure
 
 
+def test_what_a_file_holds_is_logged_short_and_printable(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    job.csv("train", make_rows(1))
+    (job.root / "input/data/train/part-00000.csv").write_text("1,2\n1,\x1b[31m\u202e" + "x" * 100_000 + "\n")
+
+    assert job.run() == 1
+    for said in (job.failure, capsys.readouterr().out):
+        assert "Failed to load csv data" in said
+        assert all(line.isprintable() for line in said.splitlines())
+        assert len(said) < 20_000
+
+
 def test_a_failure_file_holds_no_more_than_what_becomes_the_failure_reason(job: Job) -> None:
     job.csv("train", make_rows(5))
     job.hyperparameters |= {"objective": "x" * 3000}

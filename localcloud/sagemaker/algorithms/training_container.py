@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from localcloud.sagemaker.errors import few_lines
+
 FAILURE_LIMIT = 1024  # characters of /opt/ml/output/failure that become FailureReason
 
 
@@ -68,7 +70,7 @@ class Environment:
 
 def log(message: str, level: str = "INFO") -> None:
     """One line in the format of the toolkit's containers, `[2026-11-20:10:00:00:INFO] message`."""
-    print(f"[{time.strftime('%Y-%m-%d:%H:%M:%S', time.gmtime())}:{level}] {message}", flush=True)
+    print(f"[{time.strftime('%Y-%m-%d:%H:%M:%S', time.gmtime())}:{level}] {few_lines(message)}", flush=True)
 
 
 def run(train: Callable[[Environment], None], argv: Sequence[str]) -> int:
@@ -104,7 +106,7 @@ def _fail(environment: Environment, text: str) -> None:
     log(text, "ERROR")
     failure = environment.root / "output" / "failure"
     failure.parent.mkdir(parents=True, exist_ok=True)
-    failure.write_text(text[:FAILURE_LIMIT], "utf-8")
+    failure.write_text(few_lines(text)[:FAILURE_LIMIT], "utf-8")
 
 
 def cores() -> int:

@@ -22,6 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from localcloud.sagemaker.errors import few_lines
+
 CSV, JSON, JSON_LINES, RECORDIO = (
     "text/csv",
     "application/json",
@@ -63,8 +65,9 @@ class Response:
 
 def refused(status: int, message: str) -> Response:
     """An error whose text is the body, as the containers answer."""
-    log(message, "ERROR")
-    return Response(status, message.encode())
+    said = few_lines(message, 1000)
+    log(said, "ERROR")
+    return Response(status, said.encode())
 
 
 class Application(Protocol):
@@ -76,7 +79,7 @@ class Application(Protocol):
 
 
 def log(message: str, level: str = "INFO") -> None:
-    print(f"[{time.strftime('%Y-%m-%d:%H:%M:%S', time.gmtime())}:{level}] {message}", flush=True)
+    print(f"[{time.strftime('%Y-%m-%d:%H:%M:%S', time.gmtime())}:{level}] {few_lines(message)}", flush=True)
 
 
 def base_type(content_type: str) -> str:
@@ -165,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             response = self.server.application.invoke(Request(body, headers))
         except Exception as error:  # a request must not end the container
             traceback.print_exc()
-            response = Response(500, f"{type(error).__name__}: {error}".encode())
+            response = Response(500, few_lines(f"{type(error).__name__}: {error}").encode())
         self._answer(response)
 
     def _body(self) -> bytes | Response:

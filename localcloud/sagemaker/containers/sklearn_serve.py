@@ -30,6 +30,7 @@ if not __package__:  # started by its path, as a container starts its entrypoint
 
 from localcloud.sagemaker.containers import script_mode
 from localcloud.sagemaker.containers.serving_container import JSON, Request, Response, log, main
+from localcloud.sagemaker.errors import one_line
 from localcloud.sagemaker.without_pandas import leave_out_pandas
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -154,7 +155,7 @@ def _check_requirements(path: Path) -> None:
             found = ""
         if line.startswith("-") or not found or (wanted and wanted.strip() != found):
             raise RuntimeError(
-                f"{path.name} asks for {line}, which the local image does not have; nothing is installed."
+                f"{path.name} asks for {one_line(line)}, which the local image does not have; nothing is installed."
             )
 
 
