@@ -185,9 +185,9 @@ def _unclosed(name: str, row: int) -> FileError:
 
 
 class _TextFile:
-    """What Arrow reads a CSV file through: refuses bytes that are not UTF-8, saying where they are.
+    """What Arrow reads a CSV file through: refuses bytes that are not UTF-8, saying where they are, and zero bytes.
 
-    Arrow would name no place, and would pass over a broken row whose bytes cannot be decoded.
+    Arrow would name no place, would pass over a broken row whose bytes cannot be decoded, and takes zero bytes for text.
     """
 
     closed = False
@@ -206,6 +206,8 @@ class _TextFile:
             self._decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             raise self._refusal(self._position - pending + error.start) from error
+        if b"\0" in block:
+            raise _no_text(self.name)
         self._position += len(block)
         if self._position > self._most:
             expanded = f"the gzip data expand to more than {MAX_EXPANSION} times their size"
@@ -225,6 +227,10 @@ class _TextFile:
         )
 
 
+def _no_text(name: str) -> FileError:
+    return FileError(f"{name}: this is no text (it holds zero bytes); expected CSV in UTF-8 (also gzip) or Parquet")
+
+
 def _header(name: str, head: bytes) -> list[str]:
     """Return the names in the first line."""
     for magic, what in OTHER_FORMATS.items():
@@ -233,7 +239,7 @@ def _header(name: str, head: bytes) -> list[str]:
     if head.startswith(PARQUET):
         raise FileError(f"{name}: this is Parquet inside gzip; upload the Parquet file as it is")
     if b"\0" in head:
-        raise FileError(f"{name}: this is no text (it holds zero bytes); expected CSV in UTF-8 (also gzip) or Parquet")
+        raise _no_text(name)
     text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(head.removeprefix(BOM))
     try:
         return next(csv.reader(io.StringIO(text, newline="")), [])

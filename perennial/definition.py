@@ -168,7 +168,8 @@ def parse(text: str, source: str) -> Definition:
     except _UNREADABLE as error:
         known = isinstance(error, (yaml.YAMLError, RecursionError))
         said = str(error) if known else f"a value is not of its type ({error})"
-        reason = problems.shortened(said, problems.MAX_LINE)
+        some = problems.shortened(said, problems.MAX_LINE)
+        reason = "\n".join(problems.one_line(line, problems.MAX_LINE) for line in some.split("\n"))
         raise DefinitionError(f"{source}: not readable as YAML: {reason}") from error
     if not isinstance(raw, dict):
         raise DefinitionError(f"{source}: expected keys such as problem, target and columns, got {problems.shown(raw)}")

@@ -177,6 +177,7 @@ def model_yaml(content: bytes) -> None:
         definition.parse(content.decode("utf-8", "replace"), "model.yaml")
     except definition.DefinitionError as refused:
         assert len(str(refused)) < MAX_MESSAGE
+        assert all(line.isprintable() for line in str(refused).split("\n"))
 
 
 @cache

@@ -381,6 +381,13 @@ def test_hostile_yaml_is_refused_with_its_reason(text, reason):
     assert len(str(refused.value)) < 1100
 
 
+@pytest.mark.parametrize("text", ["a: [\u202e\u2066b", "\u202ea: &\u202e", '? "\\e[31m": 1\n? "\\e[31m": 2'])
+def test_what_yaml_quotes_is_printable(text):
+    with pytest.raises(DefinitionError, match="not readable as YAML") as refused:
+        definition.parse(text, "m")
+    assert all(line.isprintable() for line in str(refused.value).split("\n"))
+
+
 def test_a_problem_is_one_short_line_whatever_stands_in_the_file():
     with pytest.raises(DefinitionError) as refused:
         definition.parse(f'problem: regression\n"a\\n\\e[31m\\u202e{"x" * 5000}": 1\n', "m")

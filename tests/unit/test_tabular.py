@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,14 @@ def test_too_many_ragged_rows_are_no_table(file: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(csvfile, "MAX_RAGGED_ROWS", 5)
     message = refusal(file, b"price,make,doors\n1,a,2\n" + b"1,2\n" * 6)
     assert "more than 5 rows have another number of fields than the header (3), the first is row 3" in message
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("row", [b"1,Sa\0ab,2\n", b"1,Saab\n\0", b"1,Saab,2\0"], ids=["text", "ragged row", "last byte"])
+def test_a_zero_byte_is_no_text_wherever_it_stands(file: Path, row: bytes, pack: Callable[[bytes], bytes]) -> None:
+    before = b"price,make,doors\n" + b"1,Saab,2\n" * (csvfile.BLOCK_BYTES // 4)
+    assert "this is no text (it holds zero bytes); expected CSV" in refusal(file, pack(before + row))
+    assert sum(batch.table.num_rows for batch in batches(file, pack(before))) == csvfile.BLOCK_BYTES // 4
 
 
 def test_bad_byte_in_a_ragged_row_is_bad_encoding(file: Path) -> None:
