@@ -100,7 +100,7 @@ fuzz: .venvs/fuzz/.installed ## Fuzz each kind of input, guided by coverage, FUZ
 	done
 FUZZ_SECONDS ?= 60
 TARGETS ?= request-csv request-json-lines request-json container dropped-csv dropped-gzip dropped-parquet model-yaml \
-  run-input mail archive
+  run-input mail control-api archive
 
 .PHONY: check
 check: install ## What CI runs besides the tests; edits nothing

@@ -187,7 +187,7 @@ def _unclosed(name: str, row: int) -> FileError:
 class _TextFile:
     """What Arrow reads a CSV file through: refuses bytes that are not UTF-8, saying where they are, and zero bytes.
 
-    Arrow would name no place, would pass over a broken row whose bytes cannot be decoded, and takes zero bytes for text.
+    Arrow would name no place, passes over a broken row whose bytes cannot be decoded, and takes a zero byte for text.
     """
 
     closed = False

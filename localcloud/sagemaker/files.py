@@ -36,7 +36,7 @@ class UnsafePathError(JobFailedError):
 
 
 def safe_path(root: Path, relative: str) -> Path:
-    """`root / relative`, or UnsafePathError when that would leave `root` (`..`, absolute, NUL, empty) or is long or deep."""
+    """`root / relative`, or UnsafePathError when that leaves `root` (`..`, absolute, NUL, empty) or is long or deep."""
     parts = PurePosixPath(relative).parts
     name = f"'{one_line(relative)}'"
     if not parts or ".." in parts or relative.startswith("/") or "\0" in relative or "\\" in relative:

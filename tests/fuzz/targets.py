@@ -31,6 +31,7 @@ from localcloud.sagemaker.files import extract_tar
 from perennial import cause, configuration, definition, message
 from perennial.problems import ConfigurationError
 from processing import inference, preprocess
+from tests.fuzz import control_api
 
 script_mode.install()  # the container's modules are there before the serving script
 MODEL_YAML = (Path(__file__).parents[2] / "models" / "used-cars" / "model.yaml").read_bytes()
@@ -284,5 +285,6 @@ TARGETS = {
     "mail": Target(
         mail, (b'State "Train" failed: {"ExitMessage": "see https://x.example\\n1,2"}', b"plain\r\nBcc: a@b")
     ),
+    "control-api": Target(control_api.check, control_api.seeds()),
     "archive": Target(archive, (_tar(), gzip.compress(_tar(), mtime=0))),
 }

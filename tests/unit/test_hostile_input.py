@@ -3,6 +3,8 @@
 It takes no more memory than its size explains.
 """
 
+import re
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -15,6 +17,7 @@ from tests.fuzz.targets import TARGETS, Target
 from tests.memory import bounded
 from tests.unit.test_memory import BITES, grow_and_hide_it
 
+MAKEFILE = Path(__file__).parents[2] / "Makefile"
 TOKENS = (
     *(b'"', b",", b"\n", b"\r", b"\0", b"\xff", b"\xef\xbb\xbf", b"{", b"}", b"[", b"]", b":", b"'", b" ", b"\t", b"~"),
     *(b"nan", b"inf", b"1e999", b"-0", b"9" * 30, b"9" * 5000, b"1_0", b"0x10", b"\xd9\xa1", b"true", b"null", b"NaN"),
@@ -60,6 +63,12 @@ def mutated(random: Random, content: bytes) -> bytes:
 def checked(target: Target, content: bytes) -> None:
     with bounded():
         target.check(content)
+
+
+def test_make_fuzz_takes_every_target() -> None:
+    listed = re.search(r"^TARGETS \?= (.+(?:\n  .+)*)", MAKEFILE.read_text(), re.MULTILINE)
+    assert listed
+    assert set(listed[1].replace("\\", " ").split()) == set(TARGETS)
 
 
 @pytest.mark.parametrize("name", TARGETS)

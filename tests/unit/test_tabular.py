@@ -217,7 +217,9 @@ def test_too_many_ragged_rows_are_no_table(file: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-@pytest.mark.parametrize("row", [b"1,Sa\0ab,2\n", b"1,Saab\n\0", b"1,Saab,2\0"], ids=["text", "ragged row", "last byte"])
+@pytest.mark.parametrize(
+    "row", [b"1,Sa\0ab,2\n", b"1,Saab\n\0", b"1,Saab,2\0"], ids=["text", "ragged row", "last byte"]
+)
 def test_a_zero_byte_is_no_text_wherever_it_stands(file: Path, row: bytes, pack: Callable[[bytes], bytes]) -> None:
     before = b"price,make,doors\n" + b"1,Saab,2\n" * (csvfile.BLOCK_BYTES // 4)
     assert "this is no text (it holds zero bytes); expected CSV" in refusal(file, pack(before + row))
