@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +24,8 @@ from .log_stream import LogStream
 __all__ = ["Aws", "Credentials", "LogStream", "S3Object", "extract_tar", "safe_path", "split_uri"]
 
 _CHUNK_BYTES = 1024 * 1024
+_SESSION = "SageMaker"
+_ROLES = 16  # whose clients are kept
 _TRANSFER = TransferConfig(use_threads=False)
 _CONFIG = Config(
     s3={"addressing_style": "path"},
@@ -90,6 +92,7 @@ class Aws:
         self._put_event = put_event
         self._assume_role = assume_role
         self._clients: dict[str, Any] = {}
+        self._under = lru_cache(_ROLES)(self._with)
 
     def arn(self, kind: str, name: str) -> str:
         """`kind` is ARN's word (`training-job`, `endpoint-config`); SageMaker lower-cases names in ARNs."""
@@ -111,17 +114,22 @@ class Aws:
                 )
             return self._clients[service]
 
-    def for_role(self, role_arn: str, session_name: str) -> Aws:
-        """The same endpoint under a role's credentials, as the platform uses a job's or a model's role."""
-        if self._assume_role is None:
-            return self
+    def for_role(self, role_arn: str) -> Aws:
+        """The same endpoint under a role's credentials, as the platform uses a job's or a model's role.
+
+        All sessions have one name, so that the clients of a role serve job after job: making them was a sixth of what
+        the local cloud itself does in a run.
+        """
+        return self._under(self._assume_role(role_arn, _SESSION)) if self._assume_role else self
+
+    def _with(self, credentials: Credentials) -> Aws:
         return Aws(
             self.endpoint_url,
             self.region,
             self.account_id,
             put_event=self._put_event,
             assume_role=self._assume_role,
-            credentials=self._assume_role(role_arn, session_name),
+            credentials=credentials,
         )
 
     def environment(self) -> dict[str, str]:

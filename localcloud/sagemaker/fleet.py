@@ -133,7 +133,7 @@ class Fleet:
     def _variant(self, item: Document, directory: Path) -> Variant:
         given = item["Variant"]
         name: str = given["VariantName"]
-        aws = self._aws.for_role(item["ExecutionRoleArn"], f"SageMaker-{self._endpoint}"[:64])
+        aws = self._aws.for_role(item["ExecutionRoleArn"])
         is_pipeline = len(item["Containers"]) > 1
 
         def log_of(container: str) -> Log:

@@ -184,7 +184,7 @@ class Jobs(ABC):
         self._clear(directory)
         directory.mkdir(parents=True)
         try:
-            aws = self.context.aws.for_role(self.role(document), f"SageMaker-{name}"[:64])
+            aws = self.context.aws.for_role(self.role(document))
         except AwsError as error:
             self._finish(name, "Failed", f"ClientError: {error.message}")
             return None
@@ -245,7 +245,7 @@ class Jobs(ABC):
 
     def _admit(self, description: Document, name: str) -> None:
         """Refuse a role that SageMaker may not assume, when the request is made."""
-        self.context.aws.for_role(self.role(description), f"SageMaker-{name}"[:64])
+        self.context.aws.for_role(self.role(description))
 
     def _find(self, name: str) -> Document:
         document = self.context.store.get(self.kind, name)

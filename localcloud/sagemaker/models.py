@@ -87,7 +87,7 @@ class Models:
         requests.require(request, "ExecutionRoleArn")
         if ("PrimaryContainer" in request) == bool(request.get("Containers")):
             raise invalid("Either PrimaryContainer or Containers must be specified, and not both.")
-        aws = self._context.aws.for_role(request["ExecutionRoleArn"], f"SageMaker-{request['ModelName']}"[:64])
+        aws = self._context.aws.for_role(request["ExecutionRoleArn"])
         for container in containers(request):
             _check_container(container, aws, request["ExecutionRoleArn"])
 

@@ -111,7 +111,7 @@ class TrainingJobs(Jobs):
 
     def _check_sources(self, channels: list[Document], role_arn: str, name: str) -> None:
         """An empty prefix is refused when the job is created."""
-        aws = self.context.aws.for_role(role_arn, f"SageMaker-{name}"[:64])
+        aws = self.context.aws.for_role(role_arn)
         for channel in channels:
             source = channel["DataSource"]["S3DataSource"]
             require_objects(aws, source["S3Uri"], source["S3DataType"], role_arn)

@@ -78,7 +78,7 @@ class TransformJobs(Jobs):
                     f"DataProcessing.{name} {value!r}", f"Leave it out, or use {_NO_PROCESSING.get(name)!r}."
                 )
         role_arn = model["ExecutionRoleArn"]
-        aws = self.context.aws.for_role(role_arn, f"SageMaker-{request['TransformJobName']}"[:64])
+        aws = self.context.aws.for_role(role_arn)
         require_objects(aws, source["S3Uri"], source["S3DataType"], role_arn)
         return request | {
             "TransformInput": {"CompressionType": "None", "SplitType": "None"} | request["TransformInput"],

@@ -67,7 +67,7 @@ def deliver(folder: Path, aws: Aws) -> None:
         document = json.loads(path.read_text("utf-8"))
         while True:
             try:
-                role = aws.for_role(document["RoleArn"], "SageMaker-capture")
+                role = aws.for_role(document["RoleArn"])
                 content = base64.b64decode(document["Content"])
                 put_object(role, document["Uri"], content, document["KmsKeyId"])
                 path.unlink()

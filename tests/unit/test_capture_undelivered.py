@@ -19,7 +19,7 @@ class FakeAws:
         self.written: list[dict[str, Any]] = []
         self.roles: list[str] = []
 
-    def for_role(self, role_arn: str, _session: str) -> "FakeAws":
+    def for_role(self, role_arn: str) -> "FakeAws":
         self.roles.append(role_arn)
         return self
 
