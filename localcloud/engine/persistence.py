@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from localcloud.disk import write_whole
@@ -21,6 +22,9 @@ _BLOB_BYTES = 64 * 1024
 _INTERVAL_SECONDS = 2.0
 _PAUSE_FACTOR = 30  # a state that takes long to write is written less often: a thirtieth of the time at most
 _ATTEMPTS = 3
+_COPYING = frozenset({"cloudformation", "cloudwatch", "cloudwatch_logs", "dynamodb", "stepfunctions"})
+"""Services whose get_state only copies what they have, which is much, and takes longer than to write it."""
+_NO_COPY = SimpleNamespace(deepcopy=lambda value: value)
 log = logging.getLogger("localcloud.persistence")
 
 
@@ -113,7 +117,7 @@ class Saver:
             if self._stopped.is_set():
                 return
             for service, get_state in app._build_persistence_save_dict().items():
-                self._save_service(service, get_state)
+                self._save_service(service, _without_copies(get_state) if service in _COPYING else get_state)
 
     def _save_service(self, service: str, get_state: Any) -> None:
         """Write one service. Another thread may change it meanwhile; then the snapshot is taken again."""
@@ -136,6 +140,11 @@ class Saver:
             path = Path(persistence.STATE_DIR) / f"{service}.json"
             write_whole(path, text.encode())
             self._digests[service] = digest
+
+
+def _without_copies(get_state: FunctionType) -> FunctionType:
+    """The same function, but its `copy.deepcopy` gives the thing itself, because it is written at once."""
+    return FunctionType(get_state.__code__, {**get_state.__globals__, "copy": _NO_COPY})
 
 
 def register(folder: Path) -> None:

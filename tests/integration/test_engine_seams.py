@@ -99,3 +99,22 @@ def test_a_session_that_begins_while_old_ones_are_forgotten_disturbs_nobody(tmp_
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_large_services_are_saved_as_they_are_without_a_copy(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        "from ministack import app\n"
+        "from ministack.services import cloudformation, cloudwatch, cloudwatch_logs, dynamodb, stepfunctions\n"
+        "from localcloud.engine import persistence\n"
+        "save = app._build_persistence_save_dict()\n"
+        "assert persistence._COPYING <= set(save), save\n"
+        "for name in sorted(persistence._COPYING):\n"
+        "    copied, state = save[name](), persistence._without_copies(save[name])()\n"
+        "    stores = [*vars(globals()[name]).values()]\n"
+        "    kept = [key for key, value in state.items() if any(value is store for store in stores)]\n"
+        "    assert state.keys() == copied.keys() and kept, (name, kept)\n"
+        "    assert set(state) - set(kept) <= {'tables'}, (name, kept)\n",
+    )
+
+    assert done.returncode == 0, done.stderr
