@@ -221,8 +221,8 @@ def _make_add_event(original: Handler, changed: Callable[[], None]) -> Handler:
             if execution.get("status", "RUNNING") != "RUNNING" and not event_type.startswith("Execution"):
                 return {}
             changed()
-            event = original(execution, event_type, details)
-            event["previousEventId"] = _previous_event.get()
+            whole = {**(details or {}), "previousEventId": _previous_event.get()}  # nobody may see it without
+            event = original(execution, event_type, whole)
             _previous_event.set(event["id"])
         _log(execution, event)
         return event

@@ -150,6 +150,8 @@ SEAMS = (
     Seam("services.cloudwatch", "_stat_value", "(stats, stat_name, points)"),
     Seam("services.cloudwatch", "record_metric", "(namespace, metric_name, value, unit, dimensions)"),
     Seam("services.cloudwatch_logs", "_append_log_events", "(stream, events)"),
+    Seam("services.cloudwatch_logs", "_collect_query_records", "(group_names, start_time_s, end_time_s)"),
+    Seam("services.cloudwatch_logs", "_describe_log_groups", "(data)"),
     Seam("services.cloudwatch_logs", "_log_groups", "AccountRegionScopedDict"),
     Seam("services.dynamodb", "_sse_description_from_spec", "(spec)"),
     Seam("services.dynamodb", "_tables", "AccountRegionScopedDict"),

@@ -92,6 +92,7 @@ class _Server:
             objects,
             permissions,
             persistence,
+            readers,
             resources,
             sagemaker,
             sdk_results,
@@ -109,6 +110,7 @@ class _Server:
         metrics.register()
         templates.register()
         keys.register()
+        readers.register()
         resources.register()
         custom_resources.register()
         callbacks.register()

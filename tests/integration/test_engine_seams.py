@@ -101,6 +101,77 @@ def test_a_session_that_begins_while_old_ones_are_forgotten_disturbs_nobody(tmp_
     assert done.returncode == 0, done.stderr
 
 
+def test_an_event_of_an_execution_is_whole_as_soon_as_others_can_see_it(tmp_path: Path) -> None:
+    """Who read the history just then met a dictionary that changed size; here the list looks when it gets the event."""
+    done = run(
+        tmp_path,
+        "from ministack.services import stepfunctions\n"
+        "from localcloud.engine import executions\n"
+        "executions.register(lambda: None)\n"
+        "class Seen(list):\n"
+        "    def append(self, event):\n"
+        "        super().append(dict(event))\n"
+        "execution = {'events': Seen()}\n"
+        "added = [stepfunctions._add_event(execution, 'TaskScheduled') for _ in range(2)]\n"
+        "assert execution['events'] == added\n"
+        "assert [event['previousEventId'] for event in added] == [0, 1]\n",
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+GROWS = (
+    "from localcloud.engine import readers\n"
+    "from ministack.core import iam_evaluator\n"
+    "from ministack.services import cloudwatch_logs, iam\n"
+    "readers.register()\n"
+    "class Meanwhile(dict):\n"
+    "    def walk(self, found):\n"
+    "        for each in found:\n"
+    "            yield each\n"
+    "            self.setdefault('second', self['first'])\n"
+    "    def values(self):\n"
+    "        return self.walk(dict.values(self))\n"
+    "    def items(self):\n"
+    "        return self.walk(dict.items(self))\n"
+)
+"""A dictionary to which another thread adds an entry while it is walked for the first time."""
+STREAM = "{'events': [{'message': 'hello', 'timestamp': 1}]}"
+GROUP = f"{{'streams': Meanwhile(first={STREAM}), 'arn': 'a', 'creationTime': 1, 'retentionInDays': None}}"
+
+
+def test_log_groups_are_listed_while_something_that_runs_begins_its_log(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        f"{GROWS}cloudwatch_logs._log_groups['group'] = {GROUP}\n"
+        "status, _, body = cloudwatch_logs._describe_log_groups({})\n"
+        "assert status == 200 and b'\"storedBytes\": 10' in body, body\n",
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_logs_are_queried_while_something_that_runs_begins_its_log(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        f"{GROWS}cloudwatch_logs._log_groups['group'] = {GROUP}\n"
+        "assert len(cloudwatch_logs._collect_query_records(['group'], 0, 1)) == 2\n",
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_role_decides_while_a_stack_gives_it_another_policy(tmp_path: Path) -> None:
+    allow = '{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'
+    done = run(
+        tmp_path,
+        f"{GROWS}iam._roles['role'] = {{'InlinePolicies': Meanwhile(first='{allow}')}}\n"
+        "assert len(iam_evaluator._gather_role_policies('role', '000000000000')) == 2\n",
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_large_services_are_saved_as_they_are_without_a_copy(tmp_path: Path) -> None:
     done = run(
         tmp_path,
