@@ -7,12 +7,11 @@ What changes, each with its test in tests/integration/test_engine_executions.py:
 * Parallel in JSONata has Arguments, Assign and Output, and Succeed has Output. Branches have their own
   `$states.context.State` and their own variables (an outer variable is readable, an assignment stays inside), and
   their states are in the history.
-* `States.Runtime` and `States.DataLimitExceeded` cannot be caught; a payload above 256 KiB is the latter.
-* StartExecution refuses an input that is not JSON or is above 256 KiB.
+* `States.Runtime` and `States.DataLimitExceeded` cannot be caught. What is too large is in `payloads.py`.
 * A state machine with a logging configuration writes its log (`execution_logs.py`).
 * Executions that a restart interrupts say so in an event (`announce_interrupted`).
 
-Source: Step Functions Developer Guide, "Handling errors", "Passing data between states with variables", "Quotas".
+Source: Step Functions Developer Guide, "Handling errors", "Passing data between states with variables".
 """
 
 import contextvars
@@ -26,14 +25,13 @@ from contextvars import ContextVar
 from typing import Any
 
 from localcloud import faults
-from localcloud.engine import execution_logs, retry_scale, scopes
+from localcloud.engine import execution_logs, payloads, retry_scale, scopes
 from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
 Handler = Callable[..., Any]
 
 _MODULE = "services.stepfunctions"
-_PAYLOAD_LIMIT_BYTES = 256 * 1024
 _UNCATCHABLE = frozenset({"States.Runtime", "States.DataLimitExceeded"})
 _MAXIMUM_TIMEOUT_SECONDS = 99_999_999
 _INTERRUPTED = (
@@ -53,7 +51,6 @@ def register(changed: Callable[[], None]) -> None:
     `changed` is called whenever an execution goes on, which it does without any request.
     """
     for name, make in {
-        "_start_execution": _make_start_execution,
         "_run_execution": lambda _: _run_execution,
         "_fail_execution": _make_fail_execution,
         "_add_event": lambda original: _make_add_event(original, changed),
@@ -75,31 +72,6 @@ def _sfn() -> Any:
     from ministack.services import stepfunctions
 
     return stepfunctions
-
-
-def _make_start_execution(original: Handler) -> Handler:
-    def start_execution(data: JsonObject) -> tuple[int, dict[str, str], bytes]:
-        from ministack.core.responses import error_response_json
-
-        refused = _input_refusal(data.get("input", "{}"))
-        answer: tuple[int, dict[str, str], bytes] = error_response_json(*refused) if refused else original(data)
-        return answer
-
-    return start_execution
-
-
-def _input_refusal(given: str) -> tuple[str, str] | None:
-    """Code and text with which StartExecution refuses an input (Step Functions API reference), if it does."""
-    if len(given.encode()) > _PAYLOAD_LIMIT_BYTES:
-        return "ValidationException", (
-            "1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length less "
-            f"than or equal to {_PAYLOAD_LIMIT_BYTES}"
-        )
-    try:
-        json.loads(given)
-    except (ValueError, RecursionError) as error:
-        return "InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'"
-    return None
 
 
 def _run_execution(exec_arn: str) -> None:
@@ -164,7 +136,7 @@ def _context(execution: JsonObject, machine: JsonObject, definition: JsonObject,
 
 def _succeed(execution: JsonObject, value: Any) -> None:
     sfn = _sfn()
-    output = json.dumps(value)
+    output = payloads.text_of(value)
     with _history:
         scopes.leave_if_ended()
         execution.update(status="SUCCEEDED", output=output, stopDate=sfn.now_iso())
@@ -257,19 +229,10 @@ def _make_invoke_resource(original: Handler) -> Handler:
         except _sfn()._ExecutionError as error:
             raise _as_invocation_error(error) from error
         scopes.leave_if_ended()
-        if len(json.dumps(result)) > _PAYLOAD_LIMIT_BYTES:
-            raise _data_limit_exceeded(resource)
+        payloads.limited(resource, result)
         return result
 
     return invoke_resource
-
-
-def _data_limit_exceeded(what: str) -> Exception:
-    too_large: Exception = _sfn()._ExecutionError(
-        "States.DataLimitExceeded",
-        f"The state/task '{what}' returned a result with a size exceeding the maximum number of bytes service limit.",
-    )
-    return too_large
 
 
 def _strike(resource: str) -> None:
@@ -401,14 +364,12 @@ def _run_state(
         raise sfn._ExecutionError("States.Runtime", f"State '{name}' not found")
     kind = state.get("Type")
     ctx["State"] = {"Name": name, "EnteredTime": sfn.now_iso(), "RetryCount": 0}
-    entered = {"name": name, "input": json.dumps(value)}
+    entered = {"name": name, "input": payloads.limited(name, value)}
     sfn._add_event(execution, f"{kind}StateEntered", {"stateEnteredEventDetails": entered})
     if kind == "Fail":
         raise sfn._ExecutionError(*sfn._fail_state_error(state, value, ctx))
     value, following = _perform(kind, state, value, execution, ctx)
-    exited = {"name": name, "output": json.dumps(value)}
-    if len(exited["output"]) > _PAYLOAD_LIMIT_BYTES:
-        raise _data_limit_exceeded(name)
+    exited = {"name": name, "output": payloads.limited(name, value)}
     sfn._add_event(execution, f"{kind}StateExited", {"stateExitedEventDetails": exited})
     return value, following
 

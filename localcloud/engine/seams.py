@@ -234,6 +234,7 @@ SEAMS = (
     Seam("services.stepfunctions", "_ExecutionError", "class"),
     Seam("services.stepfunctions", "_SERVICE_DISPATCH", "dict"),
     Seam("services.stepfunctions", "_add_event", "(execution, event_type, details)"),
+    Seam("services.stepfunctions", "_apply_jsonata_template", "(value, raw_input, ctx, result, error_output)"),
     Seam("services.stepfunctions", "_apply_input_path", "(state_def, data, ctx)"),
     Seam("services.stepfunctions", "_apply_jsonata_arguments", "(state_def, raw_input, ctx)"),
     Seam(
@@ -270,6 +271,7 @@ SEAMS = (
     Seam("services.stepfunctions", "_run_map_items", "(state_def, raw_input, execution, ctx)"),
     Seam("services.stepfunctions", "_run_parallel_branches", "(state_def, raw_input, execution, ctx)"),
     Seam("services.stepfunctions", "_run_sub_machine", "(states, start_at, input_data, execution, ctx)"),
+    Seam("services.stepfunctions", "_send_task_success", "(data)"),
     Seam("services.stepfunctions", "_start_execution", "(data)"),
     Seam("services.stepfunctions", "_scaled_sleep", "(seconds)"),
     Seam("services.stepfunctions", "_SFN_WAIT_SCALE", "float"),

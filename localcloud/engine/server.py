@@ -90,6 +90,7 @@ class _Server:
             mail,
             metrics,
             objects,
+            payloads,
             permissions,
             persistence,
             readers,
@@ -102,6 +103,7 @@ class _Server:
         blobs = self._settings.state / "engine" / "blobs"
         persistence.prune_blobs(blobs.parent, blobs)
         persistence.register(blobs)
+        payloads.register()
         executions.register(self._saver.touch)
         functions.register()
         objects.register(self._settings.state)

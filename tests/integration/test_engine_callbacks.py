@@ -4,6 +4,8 @@ import json
 import time
 from typing import Any
 
+import pytest
+
 from tests.integration.conftest import Cloud, end_of, start_machine, unique
 from tests.waiting import wait_for
 
@@ -51,6 +53,18 @@ def test_heartbeats_keep_a_task_waiting_until_it_is_done(cloud: Cloud) -> None:
     client.send_task_success(taskToken=token, output='"approved"')
     ended = end_of(cloud, execution)
     assert (ended["status"], json.loads(ended["output"])) == ("SUCCEEDED", "approved")
+
+
+def test_an_answer_that_nobody_can_read_is_refused_and_the_task_waits_on(cloud: Cloud) -> None:
+    url, client = queue(cloud), cloud.client("stepfunctions")
+    execution = start_machine(cloud, waiting_task(url))
+    token, largest = token_from(cloud, url), json.dumps("x" * 262_142)
+    with pytest.raises(client.exceptions.InvalidOutput, match="Invalid Output"):
+        client.send_task_success(taskToken=token, output="{")
+    with pytest.raises(client.exceptions.ClientError, match="Member must have length less than or equal to 262144"):
+        client.send_task_success(taskToken=token, output=largest + " ")
+    client.send_task_success(taskToken=token, output=largest)
+    assert end_of(cloud, execution)["status"] == "SUCCEEDED"
 
 
 def test_a_stopped_execution_waits_for_no_token(cloud: Cloud) -> None:

@@ -1,5 +1,6 @@
 """Step Functions in the local cloud behave as on AWS in what our state machines rely on."""
 
+import itertools
 import json
 import time
 from typing import Any
@@ -225,25 +226,138 @@ def test_the_log_of_a_state_machine_follows_its_level(cloud: Cloud, level: str, 
     assert "no room for Ada" in records[-1]["details"]["cause"]
 
 
-def test_a_result_above_the_payload_limit_cannot_be_caught(cloud: Cloud) -> None:
-    large = make_function(cloud, "def handler(event, context):\n    return 'x' * 300_000\n")
-    call = invoke(large, Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Caught"}], End=True)
-
-    ended = run_machine(cloud, {"StartAt": "Call", "States": {"Call": call, "Caught": {"Type": "Succeed"}}})
-
-    assert (ended["status"], ended["error"]) == ("FAILED", "States.DataLimitExceeded")
+LIMIT = 256 * 1024
+CAUGHT = {"Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]}
 
 
-def test_the_payload_limit_holds_for_what_a_state_computes(cloud: Cloud) -> None:
-    branch = {"StartAt": "Fill", "States": {"Fill": {"Type": "Pass", "Output": "{% $pad('x', 300000) %}", "End": True}}}
-    catch = [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]
+def text(size: int) -> str:
+    """An expression whose value has so many bytes as JSON."""
+    return f"{{% $pad('x', {size - 2}) %}}"
+
+
+def sized(size: int, **around: Any) -> dict[str, Any]:
+    """Members of which `text` has so many bytes that all have `size` as JSON."""
+    rest = len(json.dumps({**around, "text": ""}, separators=(",", ":"))) - 2
+    return {**around, "text": text(size - rest)}
+
+
+def output(cloud: Cloud, size: int) -> dict[str, Any]:
+    return {"Fill": {"Type": "Pass", "Output": text(size), "Next": "Done"}}
+
+
+def output_of_a_branch(cloud: Cloud, size: int) -> dict[str, Any]:
+    fill = branch({"Type": "Pass", "Output": text(size), "End": True})
+    return {"Fill": {"Type": "Parallel", "Branches": [fill], "Output": 1, "Next": "Done", **CAUGHT}}
+
+
+def arguments_of_a_task(cloud: Cloud, size: int) -> dict[str, Any]:
+    function = make_function(cloud, "def handler(event, context):\n    return len(event)\n")
+    rest = len(json.dumps({"FunctionName": function, "Payload": ""}, separators=(",", ":"))) - 2
+    arguments = {"FunctionName": function, "Payload": text(size - rest)}
+    return {"Fill": invoke(function, Arguments=arguments, Next="Done", **CAUGHT)}
+
+
+def arguments_of_a_parallel(cloud: Cloud, size: int) -> dict[str, Any]:
+    inner = branch({"Type": "Pass", "Output": 1, "End": True})
+    return {"Fill": {"Type": "Parallel", "Arguments": sized(size), "Branches": [inner], "Next": "Done", **CAUGHT}}
+
+
+def item_of_a_map(cloud: Cloud, size: int) -> dict[str, Any]:
+    inner = branch({"Type": "Pass", "Output": 1, "End": True})
+    selector = {"ItemSelector": sized(size), "ItemProcessor": inner}
+    return {"Fill": {"Type": "Map", "Items": [1], **selector, "Next": "Done", **CAUGHT}}
+
+
+def result_of_a_task(cloud: Cloud, size: int) -> dict[str, Any]:
+    rest = len('{"StatusCode":200,"Payload":""}')
+    function = make_function(cloud, f"def handler(event, context):\n    return 'x' * {size - rest}\n")
+    return {"Fill": invoke(function, Output=1, Next="Done", **CAUGHT)}
+
+
+def variable(cloud: Cloud, size: int) -> dict[str, Any]:
+    return {"Fill": {"Type": "Pass", "Assign": {"one": text(size)}, "Next": "Done"}}
+
+
+def variables_of_one_state(cloud: Cloud, size: int) -> dict[str, Any]:
+    return {"Fill": {"Type": "Pass", "Assign": {"one": text(100_000), "two": text(size - 100_000)}, "Next": "Done"}}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        output,
+        output_of_a_branch,
+        arguments_of_a_task,
+        arguments_of_a_parallel,
+        item_of_a_map,
+        result_of_a_task,
+        variable,
+        variables_of_one_state,
+    ],
+)
+def test_256_kib_pass_and_a_byte_more_fails_what_nobody_can_catch(cloud: Cloud, place: Any) -> None:
+    ends = {"Done": {"Type": "Succeed", "Output": 1}, "Caught": {"Type": "Succeed"}}
+
+    passed, failed = (
+        run_machine(cloud, {"StartAt": "Fill", "States": {**place(cloud, size), **ends}}) for size in (LIMIT, LIMIT + 1)
+    )
+
+    assert (passed["status"], passed.get("cause")) == ("SUCCEEDED", None)
+    assert (failed["status"], failed["error"]) == ("FAILED", "States.DataLimitExceeded")
+    assert "returned a result with a size exceeding the maximum number of bytes service limit." in failed["cause"]
+
+
+def test_variables_have_10_mib_together(cloud: Cloud) -> None:
+    def keeping(count: int) -> dict[str, Any]:
+        """As many variables of 256 KiB; of those that are assigned again only the last value counts."""
+        names = [f"v{number}" for number in range(1, count + 1)]
+        states: dict[str, Any] = {
+            name: {"Type": "Pass", "Assign": {name: text(LIMIT)}, "Next": following}
+            for name, following in itertools.pairwise([*names, "done"])
+        }
+        again = {"Type": "Pass", "Assign": {"v1": text(LIMIT)}, "Next": "v1"}
+        return {"StartAt": "again", "States": {"again": again, **states, "done": {"Type": "Succeed"}}}
+
+    passed, failed = (run_machine(cloud, keeping(count), seconds=60) for count in (40, 41))
+
+    assert passed["status"] == "SUCCEEDED"
+    assert (failed["status"], failed["error"]) == ("FAILED", "States.DataLimitExceeded")
+    assert "'v41'" in failed["cause"]
+
+
+@pytest.mark.parametrize("value", ["\u00e9" * 131_071, ["a"] * 65_535, {"a": ["b", "\u20ac"] * 20_000}])
+def test_payloads_are_measured_in_utf_8_without_spaces(cloud: Cloud, value: Any) -> None:
+    compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    assert len(compact.encode()) <= LIMIT < len(json.dumps(value))
+    machine = make_machine(cloud, branch({"Type": "Pass", "Output": "{% $states.input %}", "End": True}))
+
+    started = cloud.client("stepfunctions").start_execution(stateMachineArn=machine, input=compact)
+
+    ended = end_of(cloud, started["executionArn"])
+    assert (ended["status"], ended.get("output")) == ("SUCCEEDED", compact)
+
+
+def test_an_input_of_256_kib_is_taken_and_a_byte_more_refused(cloud: Cloud) -> None:
+    states, machine = cloud.client("stepfunctions"), make_machine(cloud, branch({"Type": "Pass", "End": True}))
+    given = json.dumps("\u00e9" * 131_071, ensure_ascii=False)
+
+    ended = end_of(cloud, states.start_execution(stateMachineArn=machine, input=given)["executionArn"])
+
+    assert ended["status"] == "SUCCEEDED"
+    with pytest.raises(states.exceptions.ClientError, match="Member must have length less than or equal to 262144"):
+        states.start_execution(stateMachineArn=machine, input=given + " ")
+
+
+def test_the_expressions_of_one_assign_see_the_variables_as_they_were(cloud: Cloud) -> None:
     states = {
-        "Both": {"Type": "Parallel", "Branches": [branch], "Catch": catch, "End": True},
-        "Caught": {"Type": "Succeed"},
+        "First": {"Type": "Pass", "Assign": {"x": 1}, "Next": "Then"},
+        "Then": {"Type": "Pass", "Assign": {"x": "{% $x + 1 %}", "before": "{% $x %}"}, "Next": "Show"},
+        "Show": {"Type": "Succeed", "Output": "{% [$x, $before] %}"},
     }
-    ended = run_machine(cloud, {"StartAt": "Both", "States": states})
-    assert (ended["status"], ended["error"]) == ("FAILED", "States.DataLimitExceeded")
-    assert "'Fill'" in ended["cause"]
+
+    ended = run_machine(cloud, {"StartAt": "First", "States": states})
+
+    assert json.loads(ended["output"]) == [2, 1]
 
 
 def test_a_listing_of_a_bucket_has_the_members_and_types_of_the_api(cloud: Cloud) -> None:
