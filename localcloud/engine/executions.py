@@ -8,6 +8,7 @@ What changes, each with its test in tests/integration/test_engine_executions.py:
   `$states.context.State` and their own variables (an outer variable is readable, an assignment stays inside), and
   their states are in the history.
 * `States.Runtime` and `States.DataLimitExceeded` cannot be caught. What is too large is in `payloads.py`.
+* The Condition of a Choice is a boolean; any other value is a `States.QueryEvaluationError`.
 * A state machine with a logging configuration writes its log (`execution_logs.py`).
 * Executions that a restart interrupts say so in an event (`announce_interrupted`).
 
@@ -62,6 +63,7 @@ def register(changed: Callable[[], None]) -> None:
         "_run_sub_machine": lambda _: _run_branch,
         "_scaled_sleep": lambda _: _scaled_sleep,
         "_execute_wait": _make_execute_wait,
+        "_evaluate_jsonata_choice_rule": lambda _: _holds,
         "_error_matches": _make_error_matches,
         "_restore_state": _make_restore_state,
     }.items():
@@ -408,6 +410,11 @@ def _make_execute_wait(original: Handler) -> Handler:
             _in_wait_state.reset(token)
 
     return execute_wait
+
+
+def _holds(rule: JsonObject, raw_input: Any, ctx: JsonObject) -> bool:
+    """Whether a rule of a Choice in JSONata applies."""
+    return "Condition" in rule and bool(_sfn()._jsonata_state_field(rule, "Condition", "boolean", raw_input, ctx))
 
 
 def _make_error_matches(original: Handler) -> Handler:

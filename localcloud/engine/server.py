@@ -82,6 +82,7 @@ class _Server:
         from localcloud.engine import (
             callbacks,
             custom_resources,
+            definitions,
             events,
             executions,
             functions,
@@ -90,6 +91,7 @@ class _Server:
             mail,
             metrics,
             objects,
+            parameters,
             payloads,
             permissions,
             persistence,
@@ -103,6 +105,7 @@ class _Server:
         blobs = self._settings.state / "engine" / "blobs"
         persistence.prune_blobs(blobs.parent, blobs)
         persistence.register(blobs)
+        definitions.register()
         payloads.register()
         executions.register(self._saver.touch)
         functions.register()
@@ -112,6 +115,7 @@ class _Server:
         metrics.register()
         templates.register()
         keys.register()
+        parameters.register()
         readers.register()
         resources.register()
         custom_resources.register()

@@ -360,6 +360,18 @@ def test_the_expressions_of_one_assign_see_the_variables_as_they_were(cloud: Clo
     assert json.loads(ended["output"]) == [2, 1]
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"), [("1", "number"), ("'yes'", "string"), ("null", "null"), ("[true]", "array")]
+)
+def test_a_condition_that_is_no_boolean_is_an_error(cloud: Cloud, value: str, kind: str) -> None:
+    choice = {"Type": "Choice", "Choices": [{"Condition": f"{{% {value} %}}", "Next": "End"}], "Default": "End"}
+
+    ended = run_machine(cloud, {"StartAt": "Choose", "States": {"Choose": choice, "End": {"Type": "Succeed"}}})
+
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.QueryEvaluationError")
+    assert f"Expected 'boolean', but was '{kind}'" in ended["cause"]
+
+
 def test_a_listing_of_a_bucket_has_the_members_and_types_of_the_api(cloud: Cloud) -> None:
     s3, bucket = cloud.client("s3"), unique("bucket")
     s3.create_bucket(Bucket=bucket)
@@ -403,3 +415,51 @@ def test_an_input_that_nobody_can_read_is_refused(cloud: Cloud) -> None:
     for given in ("{", "[" * 10_000 + "]" * 10_000):
         with pytest.raises(states.exceptions.InvalidExecutionInput, match="Invalid State Machine Execution Input"):
             states.start_execution(stateMachineArn=machine, input=given)
+
+
+def nowhere(**more: Any) -> dict[str, Any]:
+    return {"Type": "Pass", "Next": "Nowhere", **more}
+
+
+def inside(state: dict[str, Any]) -> dict[str, Any]:
+    return {"StartAt": "A", "States": {"A": state, "B": {"Type": "Succeed"}}}
+
+
+INNER = {"StartAt": "X", "States": {"X": {"Type": "Pass", "Next": "B"}}}
+CHOICE = {"Type": "Choice", "Choices": [{"Condition": "{% true %}", "Next": "B"}]}
+
+
+@pytest.mark.parametrize(
+    ("definition", "said"),
+    [
+        ({"StartAt": "Z", "States": {"A": {"Type": "Succeed"}}}, "Z at /StartAt"),
+        (inside(nowhere()), "Nowhere at /States/A/Next"),
+        (inside({**CHOICE, "Default": "Z"}), "Z at /States/A/Default"),
+        (inside({**CHOICE, "Choices": [*CHOICE["Choices"], {"Next": "Z"}]}), "Z at /States/A/Choices[1]/Next"),
+        (inside(invoke("f", Catch=[{"ErrorEquals": ["E"], "Next": "Z"}], Next="B")), "Z at /States/A/Catch[0]/Next"),
+        (
+            inside({"Type": "Parallel", "Branches": [branch({"Type": "Succeed"}), INNER], "Next": "B"}),
+            "B at /States/A/Branches[1]/States/X/Next",
+        ),
+        (inside({"Type": "Map", "ItemProcessor": INNER, "Next": "B"}), "B at /States/A/ItemProcessor/States/X/Next"),
+    ],
+)
+def test_a_transition_to_a_state_that_does_not_exist_is_refused(
+    cloud: Cloud, definition: dict[str, Any], said: str
+) -> None:
+    states = cloud.client("stepfunctions")
+    machine = make_machine(cloud, branch({"Type": "Succeed"}))
+    message = f"Invalid State Machine Definition: 'MISSING_TRANSITION_TARGET: Missing 'Next' target: {said}'"
+
+    with pytest.raises(states.exceptions.InvalidDefinition) as made:
+        make_machine(cloud, definition)
+    with pytest.raises(states.exceptions.InvalidDefinition) as changed:
+        states.update_state_machine(stateMachineArn=machine, definition=json.dumps(definition))
+
+    assert [caught.value.response["Error"]["Message"] for caught in (made, changed)] == [message, message]
+
+
+def test_what_a_state_passes_on_is_no_transition(cloud: Cloud) -> None:
+    given = {"Next": "Nowhere", "Default": "Nowhere", "StartAt": "Nowhere", "Choices": [{"Next": "Nowhere"}]}
+    ended = run_machine(cloud, branch({"Type": "Pass", "Output": given, "End": True}))
+    assert json.loads(ended["output"]) == given

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud.engine import resources
-from tests.integration.conftest import Cloud, unique
+from tests.integration.conftest import ROLE, Cloud, unique
 from tests.waiting import wait_for
 
 ENDED = ("COMPLETE", "FAILED")
@@ -100,6 +100,27 @@ def test_an_empty_bucket_goes_with_its_stack(cloud: Cloud) -> None:
     assert status_after(cloud, stack) == "DELETE_COMPLETE"
     with pytest.raises(ClientError, match="404"):
         cloud.client("s3").head_bucket(Bucket=name)
+
+
+def test_a_state_machine_that_leads_nowhere_fails_the_stack(cloud: Cloud) -> None:
+    definition = {"StartAt": "${Start}", "States": {"Only": {"Type": "Succeed"}}}
+    properties = {"Definition": definition, "DefinitionSubstitutions": {"Start": "Nowhere"}, "RoleArn": ROLE}
+    stack, status = create(cloud, Machine={"Type": "AWS::StepFunctions::StateMachine", "Properties": properties})
+    assert status == "ROLLBACK_COMPLETE"
+    said = "MISSING_TRANSITION_TARGET: Missing 'Next' target: Nowhere at /StartAt"
+    assert any(said in reason and "Error Code: InvalidDefinition" in reason for reason in reasons(cloud, stack))
+
+
+def test_a_standard_parameter_has_4096_characters_and_an_advanced_one_more(cloud: Cloud) -> None:
+    ssm, name = cloud.client("ssm"), unique("/parameter")
+    given = {"Name": name, "Type": "String", "Overwrite": True}
+    ssm.put_parameter(**given, Value="x" * 4096)
+    with pytest.raises(ssm.exceptions.ClientError, match="support a maximum parameter value of 4096 characters") as met:
+        ssm.put_parameter(**given, Value="x" * 4097)
+    assert met.value.response["Error"]["Code"] == "ValidationException"
+    assert len(ssm.get_parameter(Name=name)["Parameter"]["Value"]) == 4096
+    ssm.put_parameter(**given, Value="x" * 4097, Tier="Advanced")
+    ssm.put_parameter(**given, Value="x" * 4098)  # it stays advanced
 
 
 @pytest.mark.parametrize(
