@@ -9,6 +9,7 @@ knows no other part of the local cloud, so every part may import it.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import threading
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 PATH = "/_localcloud/faults"
@@ -34,6 +36,8 @@ EFFECTS = {
     "endpoint": ("creation-fails", "update-rolls-back", "answers-wrongly", "delay"),
 }
 NEEDS = {"error": "error", "delay": "seconds", "exit": "exit_code", "answer": "answer"}
+# The least and the most of a number. A program that ends with 0 has not failed, and a code has one byte.
+RANGES = {"exit_code": (int, 1, 255), "seconds": (int | float, 0, 86_400), "skip": (int, 0, 1_000_000)}
 # Codes that AWS's services share have texts of their own; another code needs a message.
 TEXTS = {
     "ThrottlingException": "Rate exceeded",
@@ -62,7 +66,7 @@ class Fault:
     effect     what happens; EFFECTS says which are possible for which operation
     name       glob over the full name: of the resource that is asked for, of the state machine (task), of the function,
                of the event's rule, of the job, of the endpoint
-    times      how often it strikes; 0 is always
+    times      how often it strikes; ALWAYS, which is 0, is without end
     skip       how many matching calls pass before it strikes
     after      functions only: the function does its work, and its answer is lost
     """
@@ -146,15 +150,48 @@ def checked(document: Mapping[str, Any]) -> Fault:
     needed = NEEDS.get(fault.effect)
     if needed and getattr(fault, needed) in ("", None):
         raise FaultError(f"the effect {fault.effect!r} needs {needed}")
+    for name in RANGES:
+        _check_number(name, getattr(fault, name))
+    if fault.kind == "sagemaker":
+        _check_operation(fault.operation.partition(":")[2])
     return fault
 
 
 def _times(given: Any) -> int:
     if given == "always":
         return ALWAYS
-    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
         raise FaultError(f"times must be a number from 1, or 'always'; got {given!r}")
     return given
+
+
+def _check_number(name: str, given: Any) -> None:
+    kind, least, most = RANGES[name]
+    if given is None or (isinstance(given, kind) and not isinstance(given, bool) and least <= given <= most):
+        return
+    raise FaultError(f"{name} must be a number from {least} to {most}; got {given!r}")
+
+
+def _check_operation(wanted: str) -> None:
+    """Refuse an operation, or a glob over operations, that SageMaker does not have."""
+    known = _sagemaker_operations()
+    if any(fnmatchcase(operation, wanted) for operation in known):
+        return
+    by_lower = {operation.lower(): operation for operation in known}
+    near = [by_lower[each] for each in difflib.get_close_matches(wanted.lower(), by_lower)]
+    hint = (
+        f"did you mean {' or '.join(near)}?" if near else "there are CreateTrainingJob, UpdateEndpoint, Describe*, ..."
+    )
+    raise FaultError(f"SageMaker has no operation {wanted!r}; {hint}")
+
+
+@lru_cache(maxsize=1)
+def _sagemaker_operations() -> list[str]:
+    import botocore.session  # only here: every part imports this module, and few need the models
+
+    session = botocore.session.get_session()
+    services = ("sagemaker", "sagemaker-runtime")
+    return [operation for service in services for operation in session.get_service_model(service).operation_names]
 
 
 @dataclass

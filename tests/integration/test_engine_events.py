@@ -220,7 +220,7 @@ def test_an_event_that_is_throttled_for_too_long_lands_in_the_dead_letter_queue(
     (url, queue), (dead, letters) = make_queue(cloud), make_queue(cloud)
     throttled.targets(queue, RetryPolicy=policy, DeadLetterConfig={"Arn": letters})
 
-    with throttled.faults.injected("event:*", "throttle", times=0) as number:
+    with throttled.faults.injected("event:*", "throttle", times="always") as number:
         throttled.send()
 
         attributes = throttled.dead_letter(dead)
@@ -241,7 +241,7 @@ def test_an_error_that_does_not_mend_itself_is_not_retried(cloud: Cloud, throttl
     (_, queue), (dead, letters) = make_queue(cloud), make_queue(cloud)
     throttled.targets(queue, DeadLetterConfig={"Arn": letters})
 
-    with throttled.faults.injected("event:*", "error", error="NO_RESOURCE", message="gone", times=0) as number:
+    with throttled.faults.injected("event:*", "error", error="NO_RESOURCE", message="gone", times="always") as number:
         throttled.send()
 
         attributes = throttled.dead_letter(dead)
@@ -272,7 +272,7 @@ def test_a_target_that_is_throttled_holds_up_neither_other_targets_nor_other_eve
     (slow, slow_arn), (fast, fast_arn) = make_queue(cloud), make_queue(cloud)
     throttled.targets(slow_arn, fast_arn)
 
-    with throttled.faults.injected(f"event:{slow_arn.rpartition(':')[2]}", "throttle", times=0) as number:
+    with throttled.faults.injected(f"event:{slow_arn.rpartition(':')[2]}", "throttle", times="always") as number:
         for _ in range(3):
             throttled.send()
         throttled.receive(fast, 3)

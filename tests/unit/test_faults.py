@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from localcloud import faults
 from localcloud.__main__ import _asked, _parser
 from localcloud.faults import Fault, FaultError, Faults
+
+REFUSED = {"effect": "error", "error": "ThrottlingException"}
 
 
 def test_a_fault_strikes_as_often_as_asked_and_then_lets_through() -> None:
@@ -93,13 +97,47 @@ def test_a_caller_is_struck_only_by_what_it_can_have() -> None:
         ({"operation": "job:train", "effect": "throttle"}, "possible are raise, exit"),
         ({"operation": "sagemaker:*", "effect": "error"}, "needs error"),
         ({"operation": "job:*", "effect": "exit"}, "needs exit_code"),
-        ({"operation": "job:*", "effect": "kill", "times": -1}, "times"),
+        ({"operation": "job:*", "effect": "exit", "exit_code": 0}, "exit_code must be a number from 1 to 255; got 0"),
+        ({"operation": "job:*", "effect": "exit", "exit_code": 256}, "exit_code must be .* got 256"),
+        ({"operation": "job:*", "effect": "exit", "exit_code": True}, "exit_code must be .* got True"),
+        ({"operation": "job:*", "effect": "kill", "skip": -1}, "skip must be a number from 0 .* got -1"),
+        ({"operation": "job:*", "effect": "kill", "skip": "2"}, "skip must be .* got '2'"),
+        ({"operation": "endpoint", "effect": "delay", "seconds": -0.5}, "seconds must be .* got -0.5"),
+        ({"operation": "endpoint", "effect": "delay", "seconds": float("inf")}, "seconds must be .* got inf"),
+        ({"operation": "endpoint", "effect": "delay", "seconds": float("nan")}, "seconds must be .* got nan"),
+        ({"operation": "job:*", "effect": "kill", "times": -1}, "times must be a number from 1, or 'always'; got -1"),
+        ({"operation": "job:*", "effect": "kill", "times": 0}, "times must be a number from 1, or 'always'; got 0"),
+        ({"operation": "job:*", "effect": "kill", "times": "often"}, "times must be .* got 'often'"),
+        ({"operation": "sagemaker:Nonsense", **REFUSED}, "no operation 'Nonsense'; there are CreateTrainingJob"),
+        ({"operation": "sagemaker:CreateTrainngJob", **REFUSED}, "did you mean CreateTrainingJob or "),
+        ({"operation": "sagemaker:createModel", **REFUSED}, "did you mean CreateModel or "),
+        ({"operation": "sagemaker:Make*", **REFUSED}, "SageMaker has no operation 'Make\\*'"),
         ({"operation": "job:*", "effect": "kill", "often": 2}, "unknown: often"),
     ],
 )
 def test_a_fault_that_cannot_be_is_refused_and_says_why(document: dict[str, Any], text: str) -> None:
     with pytest.raises(FaultError, match=text):
         faults.checked(document)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"operation": "sagemaker:CreateHyperParameterTuningJob", **REFUSED},
+        {"operation": "sagemaker:InvokeEndpoint", **REFUSED},
+        {"operation": "sagemaker:Delete*", **REFUSED},
+        {"operation": "sagemaker:*", **REFUSED, "times": "always"},
+        {"operation": "sagemaker:CreateModel", "effect": "delay", "seconds": 0.5, "skip": 0},
+        {"operation": "job:train", "effect": "exit", "exit_code": 255, "skip": 3, "times": 1},
+    ],
+)
+def test_a_fault_that_can_be_is_taken(document: dict[str, Any]) -> None:
+    assert faults.checked(document).operation == document["operation"]
+
+
+def test_importing_the_faults_loads_nothing_of_aws() -> None:
+    script = "import sys, localcloud.faults; sys.exit('botocore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_errors_that_services_share_have_the_text_of_aws() -> None:
