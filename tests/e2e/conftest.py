@@ -157,22 +157,21 @@ def dropped_version(given: dict[str, Any]) -> str | None:
     return version
 
 
-LONGEST = "e2e-used-cars"
-"""The group of tests that share one local cloud because test_flow_taken.py looks at all executions there."""
+FIRST = ("e2e-used-cars", "matrix-laptop", "e2e-roles")
+"""Groups that begin before all others: the longest, and beside it those that wait most, for the clock and the disk."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest group begins first. In it, the tests that wait for the trips come last, and then what counts."""
+    """What takes long begins first. In the longest group, what waits for the trips comes last, and then what counts."""
     items.sort(key=_turn)
 
 
-def _turn(item: pytest.Item) -> int:
-    if item.path.name == "test_flow_taken.py":
-        return 4
-    if "outcomes" in getattr(item, "fixturenames", ()):
-        return 3
-    group = item.get_closest_marker("xdist_group")
-    return 1 if group and group.args == (LONGEST,) else 2
+def _turn(item: pytest.Item) -> tuple[int, int]:
+    mark = item.get_closest_marker("xdist_group")
+    group = FIRST.index(mark.args[0]) if mark and mark.args[0] in FIRST else len(FIRST)
+    if item.path.name == "test_flow_taken.py":  # all executions of its group's local cloud
+        return group, 2
+    return group, int("outcomes" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
