@@ -19,6 +19,7 @@ from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
 _DEPTH_PERIOD_SECONDS = 30
+_EVICTION_SECONDS = 60
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": operator.ge,
     "GreaterThanThreshold": operator.gt,
@@ -28,6 +29,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 _depths: dict[str, tuple[int, float]] = {}
 _counted_until: dict[str, float] = {}
 _begun = time.time()
+_evicted = 0.0
 log = logging.getLogger("localcloud.metrics")
 
 
@@ -35,6 +37,24 @@ def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
     replace("services.lambda_svc", "_emit_lambda_logs", _make_emit_lambda_logs)
     replace("services.cloudwatch", "_evaluate_alarm", lambda _: _evaluate_alarm)
+    replace("services.cloudwatch", "_evict_old_metrics", lambda _: _evict_old_metrics)
+
+
+def _evict_old_metrics() -> None:
+    """Forget points of more than two weeks, once a minute; MiniStack looks at every point for each request."""
+    from ministack.services import cloudwatch
+
+    global _evicted
+    now = time.time()
+    if now - _evicted < _EVICTION_SECONDS:
+        return
+    _evicted = now
+    for key, points in list(cloudwatch._metrics.items()):
+        young = [point for point in points if point["Timestamp"] >= now - cloudwatch.TWO_WEEKS_SECONDS]
+        if not young:
+            cloudwatch._metrics.pop(key, None)
+        elif len(young) < len(points):
+            cloudwatch._metrics[key] = young
 
 
 def _make_emit_lambda_logs(original: Any) -> Any:

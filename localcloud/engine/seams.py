@@ -139,6 +139,8 @@ SEAMS = (
     Seam("services.cloudwatch", "_calc_stats", "(points)"),
     Seam("services.cloudwatch", "_dispatch_alarm_actions", "(alarm, old_state, new_state, reason)"),
     Seam("services.cloudwatch", "_evaluate_alarm", "(alarm)"),
+    Seam("services.cloudwatch", "_evict_old_metrics", "()"),
+    Seam("services.cloudwatch", "TWO_WEEKS_SECONDS", "int"),
     Seam("services.cloudwatch", "_evaluate_all_alarms", "()"),
     Seam("services.cloudwatch", "_evaluate_parent_alarms", "(child, seen)"),
     Seam("services.cloudwatch", "_metrics", "AccountRegionScopedDict"),

@@ -189,3 +189,19 @@ def test_large_services_are_saved_as_they_are_without_a_copy(tmp_path: Path) -> 
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_metrics_of_more_than_two_weeks_are_forgotten_and_others_are_not(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        "import time\n"
+        "from ministack.services import cloudwatch\n"
+        "from localcloud.engine import metrics\n"
+        "metrics.register()\n"
+        "old, young = {'Timestamp': time.time() - 15 * 86400}, {'Timestamp': time.time() - 13 * 86400}\n"
+        "cloudwatch._metrics.update({'gone': [old], 'some': [old, young], 'all': [young]})\n"
+        "cloudwatch._evict_old_metrics()\n"
+        "assert dict(cloudwatch._metrics.items()) == {'some': [young], 'all': [young]}\n",
+    )
+
+    assert done.returncode == 0, done.stderr
