@@ -91,7 +91,8 @@ bench: install ## Time and memory, against the floor and pandas (ten million row
 .PHONY: test
 test: install ## Run every test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
-WORKERS ?= 2
+# One more than cores: some tests wait while others work.
+WORKERS ?= 3
 
 .PHONY: fuzz
 fuzz: .venvs/fuzz/.installed ## Fuzz each kind of input, guided by coverage, FUZZ_SECONDS each; findings stay in .fuzz/
