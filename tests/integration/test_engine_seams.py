@@ -1,4 +1,4 @@
-"""The guard: the local cloud starts only on the MiniStack that it was written for."""
+"""The guard: the local cloud starts only on the MiniStack that it was written for; and what single seams mend."""
 
 import subprocess
 import sys
@@ -19,10 +19,14 @@ def run(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_every_seam_is_where_it_was(tmp_path: Path) -> None:
-    checked = run(tmp_path, "seams.check()")
+def succeeds(tmp_path: Path, script: str) -> None:
+    """The script ends well: its assertions are those of the test."""
+    ended = run(tmp_path, script)
+    assert ended.returncode == 0, ended.stderr
 
-    assert checked.returncode == 0, checked.stderr
+
+def test_every_seam_is_where_it_was(tmp_path: Path) -> None:
+    succeeds(tmp_path, "seams.check()")
 
 
 def test_a_seam_that_moved_is_named_with_what_was_expected(tmp_path: Path) -> None:
@@ -84,7 +88,7 @@ def test_the_application_imports_nothing_of_ministack_outside_the_engine() -> No
 
 def test_a_session_that_begins_while_old_ones_are_forgotten_disturbs_nobody(tmp_path: Path) -> None:
     """Two branches of an execution did this to each other; here the first session's look at its end begins another."""
-    done = run(
+    succeeds(
         tmp_path,
         "from ministack.services import sts\n"
         "from localcloud.engine.permissions import services\n"
@@ -98,12 +102,10 @@ def test_a_session_that_begins_while_old_ones_are_forgotten_disturbs_nobody(tmp_
         "assert {'first', 'new'} < set(sts._sessions) and 'old' not in sts._sessions\n",
     )
 
-    assert done.returncode == 0, done.stderr
-
 
 def test_an_event_of_an_execution_is_whole_as_soon_as_others_can_see_it(tmp_path: Path) -> None:
     """Who read the history just then met a dictionary that changed size; here the list looks when it gets the event."""
-    done = run(
+    succeeds(
         tmp_path,
         "from ministack.services import stepfunctions\n"
         "from localcloud.engine import executions\n"
@@ -116,8 +118,6 @@ def test_an_event_of_an_execution_is_whole_as_soon_as_others_can_see_it(tmp_path
         "assert execution['events'] == added\n"
         "assert [event['previousEventId'] for event in added] == [0, 1]\n",
     )
-
-    assert done.returncode == 0, done.stderr
 
 
 GROWS = (
@@ -141,39 +141,33 @@ GROUP = f"{{'streams': Meanwhile(first={STREAM}), 'arn': 'a', 'creationTime': 1,
 
 
 def test_log_groups_are_listed_while_something_that_runs_begins_its_log(tmp_path: Path) -> None:
-    done = run(
+    succeeds(
         tmp_path,
         f"{GROWS}cloudwatch_logs._log_groups['group'] = {GROUP}\n"
         "status, _, body = cloudwatch_logs._describe_log_groups({})\n"
         "assert status == 200 and b'\"storedBytes\": 10' in body, body\n",
     )
 
-    assert done.returncode == 0, done.stderr
-
 
 def test_logs_are_queried_while_something_that_runs_begins_its_log(tmp_path: Path) -> None:
-    done = run(
+    succeeds(
         tmp_path,
         f"{GROWS}cloudwatch_logs._log_groups['group'] = {GROUP}\n"
         "assert len(cloudwatch_logs._collect_query_records(['group'], 0, 1)) == 2\n",
     )
 
-    assert done.returncode == 0, done.stderr
-
 
 def test_a_role_decides_while_a_stack_gives_it_another_policy(tmp_path: Path) -> None:
     allow = '{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'
-    done = run(
+    succeeds(
         tmp_path,
         f"{GROWS}iam._roles['role'] = {{'InlinePolicies': Meanwhile(first='{allow}')}}\n"
         "assert len(iam_evaluator._gather_role_policies('role', '000000000000')) == 2\n",
     )
 
-    assert done.returncode == 0, done.stderr
-
 
 def test_large_services_are_saved_as_they_are_without_a_copy(tmp_path: Path) -> None:
-    done = run(
+    succeeds(
         tmp_path,
         "from ministack import app\n"
         "from ministack.services import cloudformation, cloudwatch, cloudwatch_logs, dynamodb, stepfunctions\n"
@@ -188,11 +182,9 @@ def test_large_services_are_saved_as_they_are_without_a_copy(tmp_path: Path) -> 
         "    assert set(state) - set(kept) <= {'tables'}, (name, kept)\n",
     )
 
-    assert done.returncode == 0, done.stderr
-
 
 def test_metrics_of_more_than_two_weeks_are_forgotten_and_others_are_not(tmp_path: Path) -> None:
-    done = run(
+    succeeds(
         tmp_path,
         "import time\n"
         "from ministack.services import cloudwatch\n"
@@ -203,5 +195,3 @@ def test_metrics_of_more_than_two_weeks_are_forgotten_and_others_are_not(tmp_pat
         "cloudwatch._evict_old_metrics()\n"
         "assert dict(cloudwatch._metrics.items()) == {'some': [young], 'all': [young]}\n",
     )
-
-    assert done.returncode == 0, done.stderr

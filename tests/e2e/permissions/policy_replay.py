@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -301,8 +301,13 @@ def template_parts() -> list[Part]:
     return [part for kind in kinds for name, document in _documents_of(kind) for part, _ in _parts(name, document)]
 
 
+@cache
+def _template() -> Document:
+    return cfn.load(ROOT / "template.yaml")
+
+
 def _documents_of(kind: str) -> Iterator[tuple[str, Document]]:
-    for name, resource in cfn.resources(cfn.load(ROOT / "template.yaml"), kind).items():
+    for name, resource in cfn.resources(_template(), kind).items():
         properties = resource["Properties"]
         if kind == "AWS::Lambda::Permission":
             yield name, {"Statement": [properties]}

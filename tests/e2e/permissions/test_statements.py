@@ -354,8 +354,9 @@ TLS = "OnlyTls"
 def _exercised() -> dict[tuple[str, str], set[str]]:
     """Each statement of the template with those of its actions that the laptop exercises."""
     found: dict[tuple[str, str], set[str]] = {}
+    documented = policy_replay.documented()
     for part in policy_replay.template_parts():
-        if part not in policy_replay.documented() and part.sid != TLS:
+        if part not in documented and part.sid != TLS:
             found.setdefault((part.policy, part.sid), set()).add(part.action)
     return found
 
