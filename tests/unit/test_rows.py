@@ -1,0 +1,108 @@
+"""What tells rows apart: by what they say, whatever file they came in, and by their key where they have one."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from perennial import row_hasher
+from perennial.row_hasher import RowHasher
+from perennial.rows import UNKNOWN, combined, identity_columns, mixed, shares, specification
+from perennial.values import ARROW_TYPES, STRING
+
+COLUMNS = {
+    "price": {"type": "float"},
+    "mileage": {"type": "float", "min": 0},
+    "make": {"type": "string"},
+    "vin": {"type": "string", "feature": False},
+    "sold_on": {"type": "timestamp", "feature": False},
+}
+SPLIT = {"method": "random", "column": None, "key": None}
+
+
+def definition(split: dict[str, Any] | None = None, **columns: Any) -> dict[str, Any]:
+    return {"target": "price", "columns": {**COLUMNS, **columns}, "split": {**SPLIT, **(split or {})}}
+
+
+def texts(*values: str | None) -> pa.Array:
+    return pa.array(values, pa.string()).dictionary_encode().cast(STRING)
+
+
+def test_features_tell_rows_apart_and_the_target_does_not() -> None:
+    assert identity_columns(definition()) == ["make", "mileage"]
+
+
+def test_the_column_that_splits_tells_rows_apart_too() -> None:
+    assert identity_columns(definition({"method": "time", "column": "sold_on"})) == ["make", "mileage", "sold_on"]
+
+
+def test_a_key_alone_tells_rows_apart() -> None:
+    assert identity_columns(definition({"key": ["vin"], "method": "time", "column": "sold_on"})) == ["vin"]
+
+
+def test_rules_and_the_order_of_columns_change_no_identity() -> None:
+    changed = definition(mileage={"type": "float", "max": 10, "nullable": True, "unit": "km"})
+    reordered = {**changed, "columns": dict(reversed(changed["columns"].items()))}
+    assert specification(definition()) == specification(changed) == specification(reordered)
+
+
+@pytest.mark.parametrize("mileage", [{"type": "integer"}, {"type": "float", "parse": {"percent": True}}])
+def test_another_reading_of_a_column_is_another_identity(mileage: dict[str, Any]) -> None:
+    assert specification(definition()) != specification(definition(mileage=mileage))
+
+
+def test_equal_rows_have_equal_hashes_in_any_batch_and_dictionary() -> None:
+    hasher = RowHasher(["make", "mileage"])
+    one = hasher.hashes(pa.table({"make": texts("a", "b", None), "mileage": [1.0, 2.0, None]}))
+    other = hasher.hashes(pa.table({"make": texts(None, "x", "b"), "mileage": [None, 7.0, 2.0]}))
+    assert one[1] == other[2]
+    assert one[2] == other[0]
+    assert len({*one.tolist(), *other.tolist()}) == 4
+
+
+@pytest.mark.parametrize("kind", ["float", "integer", "boolean", "timestamp", "string"])
+def test_missing_is_a_value_of_its_own(kind: str) -> None:
+    values = texts("0", None) if kind == "string" else pa.array([0, None], pa.int64()).cast(ARROW_TYPES[kind])
+    one, other = RowHasher(["x"]).hashes(pa.table({"x": values}))
+    assert one != other
+
+
+def test_large_whole_numbers_are_told_apart() -> None:
+    hashes = RowHasher(["x"]).hashes(pa.table({"x": pa.array([2**60, 2**60 + 1], pa.int64())}))
+    assert hashes[0] != hashes[1]
+
+
+def test_minus_zero_is_zero() -> None:
+    hashes = RowHasher(["x"]).hashes(pa.table({"x": [0.0, -0.0]}))
+    assert hashes[0] == hashes[1]
+
+
+def test_hashes_are_those_of_today_so_that_a_new_version_forgets_no_row() -> None:
+    table = pa.table({"make": texts("Buick", None), "mileage": [12.5, None], "year": pa.array([2005, -1], pa.int64())})
+    assert RowHasher(["make", "mileage", "year"]).hashes(table).tolist() == [15881514820961900991, 9742076966655049391]
+
+
+def test_no_row_is_unknown() -> None:
+    assert RowHasher([]).hashes(pa.table({"x": [1]}))[0] != UNKNOWN
+
+
+def test_forgotten_texts_keep_their_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_hasher, "MAX_REMEMBERED", 2)
+    hasher = RowHasher(["make"])
+    one, other = (hasher.hashes(pa.table({"make": texts(*"abcd")})) for _ in range(2))
+    assert np.array_equal(one, other)
+
+
+def test_shares_are_uniform_and_independent_of_the_seed_and_of_regular_values() -> None:
+    hashes = RowHasher(["x"]).hashes(pa.table({"x": np.arange(100_000)}))
+    drawn = shares(hashes, 42)
+    assert drawn.min() >= 0
+    assert drawn.max() < 1
+    assert np.histogram(drawn, 10, (0, 1))[0] == pytest.approx([10_000] * 10, abs=500)
+    assert abs(np.corrcoef(drawn, shares(hashes, 43))[0, 1]) < 0.02
+
+
+def test_combined_depends_on_the_order() -> None:
+    one, other = mixed(np.array([1], np.uint64)), mixed(np.array([2], np.uint64))
+    assert combined(one, other) != combined(other, one)
