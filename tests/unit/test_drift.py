@@ -1,0 +1,101 @@
+"""How far new files lie from the data that the model in service was trained on, against an independent computation."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.stats import ks_2samp
+
+from perennial.drift import DropDrift, Moved, judge, summary
+from perennial.statistics import NumericColumn, StringColumn, statistics
+from perennial.values import STRING, DataError
+
+RANDOM = np.random.default_rng(5)
+MILES = RANDOM.normal(20_000, 8_000, 1_500)
+MAKES = RANDOM.choice(["Buick", "Saab", "Chevy"], 1_500, p=[0.2, 0.3, 0.5])
+
+
+def baseline(miles: Any = MILES, makes: Any = MAKES) -> dict[str, Any]:
+    numbers, texts = NumericColumn("mileage", integral=False), StringColumn("make")
+    numbers.add(np.asarray(miles, np.float64))
+    texts.add((str(make), 1) for make in makes)
+    return statistics([numbers, texts])
+
+
+def found(miles: Any, makes: Any, given: dict[str, Any] | None = None, batch: int = 300) -> dict[str, Moved]:
+    rows = pa.table({"mileage": pa.array(miles, pa.float64()), "make": texts(makes)})
+    drift = DropDrift(given or baseline(), ["mileage", "make", "colour"])
+    for start in range(0, rows.num_rows, batch):
+        drift.observe(rows.slice(start, batch))
+    return {one.column: one for one in drift.found()}
+
+
+def texts(values: Any) -> pa.Array:
+    return pa.array(list(values), pa.string()).dictionary_encode().cast(STRING)
+
+
+def test_rows_of_the_same_kind_have_not_moved() -> None:
+    now = found(RANDOM.normal(20_000, 8_000, 900), RANDOM.choice(["Buick", "Saab", "Chevy"], 900, p=[0.2, 0.3, 0.5]))
+    assert set(now) == {"mileage", "make"}
+    assert not any(one.moved for one in now.values())
+
+
+def test_the_distance_of_numbers_is_that_of_kolmogorov_and_smirnov() -> None:
+    miles = RANDOM.normal(26_000, 9_000, 700)
+    now = found(miles, MAKES[:700])["mileage"]
+    assert now.distance == pytest.approx(ks_2samp(MILES, miles).statistic, abs=1e-4)
+    assert now.moved
+    assert now.before == f"median {np.sort(MILES)[749]:,.6g}"
+
+
+def test_the_distance_of_texts_is_the_largest_difference_of_a_share() -> None:
+    one = found(MILES[:600], ["Saab"] * 600)["make"]
+    share = float(np.mean(MAKES == "Saab"))
+    assert one.distance == pytest.approx(1 - share, abs=1e-4)
+    assert (one.before, one.after) == (f"'Saab' {share:.1%}", "100.0%")
+    assert one.moved
+
+
+def test_few_rows_that_differ_by_chance_have_not_moved() -> None:
+    one = found(MILES[:20] + 3_000, MAKES[:20])["mileage"]
+    assert one.distance > 0.1
+    assert not one.moved
+
+
+@pytest.mark.parametrize("rows", [0, 5])
+def test_columns_without_a_value_are_passed_over(rows: int) -> None:
+    assert found([None] * rows, [None] * rows) == {}
+
+
+def test_a_column_of_another_kind_is_passed_over() -> None:
+    drift = DropDrift(baseline(), ["mileage", "make"])
+    drift.observe(pa.table({"mileage": texts(["a", "b"]), "make": pa.array([1.0, 2.0])}))
+    assert drift.found() == []
+
+
+def test_a_large_baseline_is_compared_by_its_sketch() -> None:
+    miles = RANDOM.normal(20_000, 8_000, 200_000)
+    later = RANDOM.normal(24_000, 8_000, 50_000)
+    one = found(later, ["Saab"] * 50_000, baseline(miles, ["Saab"] * 200_000), batch=10_000)["mileage"]
+    assert one.distance == pytest.approx(ks_2samp(miles, later).statistic, abs=0.01)
+
+
+def test_the_summary_has_the_farthest_first_and_all_distances() -> None:
+    moved = list(found(MILES[:700] + 9_000, MAKES[:700]).values())
+    document = summary(moved, 700)
+    assert [one["column"] for one in document["moved"]] == ["mileage"]
+    assert set(document["distances"]) == {"mileage", "make"}
+    assert document["rows"] == 700
+
+
+def test_a_definition_may_refuse_a_drop_that_has_moved() -> None:
+    moved = list(found(MILES[:700] + 9_000, MAKES[:700]).values())
+    with pytest.raises(DataError, match=r"mileage by 0\.\d\d \(median .* -> median .*\); at most 0\.2 is allowed"):
+        judge(moved, 0.2)
+    judge(moved, 0.9)
+    judge(moved, None)
+
+
+def test_chance_alone_is_never_refused() -> None:
+    judge(list(found(MILES[:20] + 3_000, MAKES[:20]).values()), 0.05)
