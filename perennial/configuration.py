@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -60,6 +60,7 @@ class Overrides(Strict):
     HyperParameters: dict[str, Any] | None = None
     GateThreshold: float | None = None
     GateMinimumImprovement: float | None = None
+    GateWithoutComparison: str | None = None
     Instances: dict[Literal["Preprocess", "Train", "Predict", "Baseline", "Endpoint"], StepInstance] | None = None
     DataPrefix: str | None = None
 
@@ -97,7 +98,7 @@ class Configuration:
     def gate(self) -> Gate:
         """The gate with the direction that follows from its metric."""
         given = self.definition.gate
-        return Gate(given.metric, METRICS[given.metric].direction, given.threshold, given.minimum_improvement)
+        return Gate(direction=METRICS[given.metric].direction, **given.model_dump())
 
     @property
     def training_metrics(self) -> tuple[str, ...]:
@@ -129,12 +130,7 @@ class Configuration:
             "data_prefix": self.data_prefix,
             "algorithm": {"name": self.definition.algorithm, "hyperparameters": dict(self.hyperparameters)},
             "training_metrics": list(self.training_metrics),
-            "gate": {
-                "metric": self.gate.metric,
-                "direction": self.gate.direction,
-                "threshold": self.gate.threshold,
-                "minimum_improvement": self.gate.minimum_improvement,
-            },
+            "gate": asdict(self.gate),
         }
 
 
@@ -266,6 +262,7 @@ def _paths(overrides: Overrides, definition: Definition) -> Iterator[tuple[str, 
         "algorithm": overrides.Algorithm,
         "gate.threshold": overrides.GateThreshold,
         "gate.minimum_improvement": overrides.GateMinimumImprovement,
+        "gate.without_comparison": overrides.GateWithoutComparison,
         "data_prefix": overrides.DataPrefix,
     }
     yield from ((path, value) for path, value in simple.items() if value is not None)

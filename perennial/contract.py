@@ -2,7 +2,7 @@
 
 Rules, each for one column: `type` (not readable as the column's type), `missing` (empty, and not nullable),
 `minimum` and `maximum`, `category` (not one of those allowed). A row with another number of fields than the header
-breaks the rule `fields`. The target and the column that the split uses are never nullable.
+breaks the rule `fields`. The target, the column that the split uses and the key are never nullable.
 """
 
 from __future__ import annotations
@@ -59,22 +59,24 @@ class Contract:
     target: Column
     problem: str
     split_column: str | None
+    key: tuple[str, ...] = ()
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> Contract:
-        """Read a resolved definition (config.json). Keys: columns, problem, split.column, target."""
+        """Read a resolved definition (config.json). Keys: columns, problem, split.column, split.key, target."""
         target, split_column = definition["target"], definition["split"].get("column")
+        key = tuple(definition["split"].get("key") or ())
         columns = tuple(
             Column.from_definition(
                 name,
                 column,
-                required=name in (target, split_column),
+                required=name in (target, split_column, *key),
                 feature=column.get("feature", True) and name != target,
             )
             for name, column in definition["columns"].items()
         )
         by_name = {column.name: column for column in columns}
-        return cls(columns, by_name[target], definition["problem"], split_column)
+        return cls(columns, by_name[target], definition["problem"], split_column, key)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,9 +88,14 @@ class Contract:
         return tuple(column for column in self.columns if column.feature)
 
     @property
+    def baseline(self) -> tuple[str, ...]:
+        """The columns of the data baseline: the target, then the features."""
+        return (self.target.name, *(column.name for column in self.features))
+
+    @property
     def kept(self) -> tuple[Column, ...]:
-        """What later steps need: the features, the target and the column that splits."""
-        needed = (self.target.name, self.split_column)
+        """What later steps need: the features, the target, the column that splits and the key."""
+        needed = (self.target.name, self.split_column, *self.key)
         return tuple(column for column in self.columns if column.feature or column.name in needed)
 
 

@@ -26,7 +26,10 @@ SplitMethod = Literal["random", "time", "group"]
 
 COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what Model Monitor's file formats allow
 INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9][a-z0-9-]*\.[a-z0-9]+")
-OVERRIDABLE = ("algorithm", "hyperparameters", "gate.threshold", "gate.minimum_improvement", "instances", "data_prefix")
+OVERRIDABLE = (
+    "algorithm", "hyperparameters", "gate.threshold", "gate.minimum_improvement", "gate.without_comparison",
+    "instances", "data_prefix",
+)  # fmt: skip
 SPLIT_COLUMN_TYPES: dict[str, tuple[str, ...]] = {
     "time": ("timestamp", "integer", "float"),
     "group": ("string", "integer"),
@@ -64,10 +67,14 @@ class Column(Strict):
 
 
 class Split(Strict):
-    """Which rows train, validate and test. Shares of the rows; the rest trains."""
+    """Which rows train, validate and test. Shares of the rows; the rest trains.
+
+    `key` names the columns that tell a row from all others; without it all features together do.
+    """
 
     method: SplitMethod
     column: str | None = None
+    key: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=16)] | None = None
     seed: int = Field(default=42, ge=0, lt=2**31)
     validation: float = Field(default=0.15, gt=0, lt=1)
     test: float = Field(default=0.2, gt=0, lt=1)
@@ -79,14 +86,18 @@ class Quality(Strict):
     max_invalid_share: float = Field(default=0.01, ge=0, lt=1)
     min_rows: int = Field(default=100, ge=10)
     max_categories: int = Field(default=100, ge=2)
+    max_drift: float | None = Field(default=None, gt=0, lt=1)
 
 
 class Gate(Strict):
-    """What a candidate must reach. `minimum_improvement` is relative to the model in service."""
+    """What a candidate must reach; perennial.gate says how each key decides."""
 
     metric: str
     threshold: float
     minimum_improvement: float = Field(default=0.0, ge=0, lt=1)
+    maximum_regression: float | None = Field(default=0.05, ge=0, lt=1)
+    minimum_unseen_rows: int = Field(default=30, ge=2)
+    without_comparison: Literal["reject", "threshold"] = "reject"
 
 
 class JobInstance(Strict):
@@ -358,6 +369,19 @@ def _check_split_column(columns: dict[str, Column], split: Split, target: str) -
         yield "split.column", f"{split.column!r} is nullable; a row without a value belongs to no set"
 
 
+def _check_split_key(columns: dict[str, Column], split: Split, target: str) -> Found:
+    for position, name in enumerate(split.key or ()):
+        path, column = f"split.key[{position}]", columns.get(name)
+        if column is None:
+            yield path, f"{name!r} is not one of the columns{suggestion(name, columns)}"
+        elif name == target:
+            yield path, "this is the target; a row whose target is corrected must stay the same row"
+        elif column.nullable:
+            yield path, f"{name!r} is nullable; a row without its key cannot be told from others"
+        elif (split.key or ()).index(name) < position:
+            yield path, f"{name!r} stands more than once"
+
+
 def _check_gate_metric(problem: str, gate: Gate) -> Found:
     known = [name for name, metric in METRICS.items() if metric.problem == problem]
     if gate.metric not in known:
@@ -438,6 +462,7 @@ _CHECKS: tuple[Callable[..., Found], ...] = (
     _check_target,
     _check_shares,
     _check_split_column,
+    _check_split_key,
     _check_gate_metric,
     _check_gate_threshold,
     _check_hyperparameters,

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.contract import Contract
-from perennial.duplicates import Duplicates
+from perennial.drift import Moved
 from perennial.quarantine import Quarantine
 from perennial.split import SETS
 from perennial.values import DataError
@@ -36,7 +36,14 @@ class TargetRange:
 
 @dataclass
 class Report:
-    """Counts of rows by file, rule and set."""
+    """Counts of rows by file, rule and set.
+
+    rows_repeated      rows that repeat an earlier one, whatever their set; of many rows, an estimate
+    rows_left_out      of those: that count nowhere, because a copy is measured or a later row has their key
+    identity           what the hashes of rows depend on (perennial.rows.specification), and those under `champion/`
+    moved, drift       how far the new files lie from the baseline of the model in service (perennial.drift), and what
+                       of it is written
+    """
 
     files: list[dict[str, Any]] = field(default_factory=list)
     rules: list[dict[str, Any]] = field(default_factory=list)
@@ -45,7 +52,12 @@ class Report:
     rows_written_to_quarantine: int = 0
     rows_by_set: dict[str, int] = field(default_factory=dict)
     targets: dict[str, TargetRange] = field(default_factory=lambda: {name: TargetRange() for name in SETS})
-    duplicates: Duplicates | None = None
+    rows_repeated: int = 0
+    rows_left_out: int = 0
+    identity: str = ""
+    champion_identity: str = ""
+    moved: list[Moved] = field(default_factory=list)
+    drift: dict[str, Any] | None = None
     feature_names: list[str] = field(default_factory=list)
 
     def add_file(self, name: str, size: int, used: int, quarantined: int) -> None:
@@ -76,7 +88,10 @@ class Report:
             },
             "sets": self.rows_by_set,
             "target": {name: asdict(extremes) for name, extremes in self.targets.items()},
-            "duplicates": asdict(self.duplicates) if self.duplicates else None,
+            "duplicates": {"rows": self.rows_repeated, "left_out": self.rows_left_out},
+            "identity": self.identity,
+            "champion_identity": self.champion_identity,
+            "drift": self.drift,
             "rules": self.rules,
             "files": self.files,
             "features": self.feature_names,
@@ -110,7 +125,11 @@ def judge_sets(report: Report, contract: Contract) -> None:
     name, binary = contract.target.name, contract.problem == "binary_classification"
     for set_name, target in report.targets.items():
         if target.min is None or target.max is None:
-            raise DataError(f"the {set_name} set is empty: too few rows (or groups, or times) for the shares in split")
+            raise DataError(
+                f"the {set_name} set is empty: too few rows (or groups, or times) for the shares in split, or too many "
+                "that are alike; where rows of the same features are not the same thing, name what tells them apart "
+                "in split.key"
+            )
         if binary and not {target.min, target.max} <= {0.0, 1.0}:
             raise DataError(f"{name}: the target of a binary classification is 0 or 1; got {target.max:g}")
         if target.min == target.max and (binary or set_name == "train"):

@@ -1,4 +1,4 @@
-"""Writing train, validation, test, labels and baseline from a spill file of valid rows and the set of each."""
+"""Writing train, validation, test, labels, baseline and row hashes from a spill file of valid rows and their sets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from perennial.encoding import Encoder, EncoderFit
 from perennial.lines import csv_field, csv_lines, json_lines, json_value
 from perennial.parts import PartWriter
 from perennial.report import Report
+from perennial.rows import CHAMPION, FOLDER, IDENTITY
 from perennial.split import SETS, TEST, TRAIN, VALIDATION, Sets
 from perennial.values import to_text
 
@@ -53,25 +54,31 @@ class SetWriter:
 
     def __init__(self, contract: Contract, spill: Path, sets: Sets, folder: Path, rows_per_part: int) -> None:
         self._target = contract.target.name
-        self._features = [column.name for column in contract.features]
+        self._features, self._baseline = [column.name for column in contract.features], contract.baseline
         self._spill, self._sets = spill, sets
         self._folder, self._rows_per_part = folder, rows_per_part
 
     def write_raw_sets(self, fit: EncoderFit, report: Report) -> None:
-        """Write baseline, test and labels; count the sets and show the training rows to the fit."""
+        """Write baseline, test, labels and hashes; count the sets and show the training rows to the fit."""
         target, features = self._target, self._features
-        header = ",".join([target, *features]) + "\n"
+        header = ",".join(self._baseline) + "\n"
         baseline = self._parts("baseline", ".csv", header.encode())
         test, labels = self._parts("test", ".jsonl"), self._parts("labels", ".csv")
+        seen, tested, by_champion = (self._parts(f"{FOLDER}/{name}", ".u64") for name in ("seen", "test", "champion"))
         for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
             report.add_to_set(SETS[number], rows[target])
             if number == TRAIN:
                 fit.update(rows.select(features))
-                _write(baseline, rows.select([target, *features]), _csv)
-            elif number == TEST:
+                _write(baseline, rows.select(self._baseline), _csv)
+            if number == TEST:
                 _write(test, rows.select(features), _json)
                 _write(labels, rows.select([target]), _csv)
-        for writer in (baseline, test, labels):
+                _write(tested, rows.select([IDENTITY]), _hashes)
+                if CHAMPION in rows.column_names:
+                    _write(by_champion, rows.select([CHAMPION]), _hashes)
+            else:
+                _write(seen, rows.select([IDENTITY]), _hashes)
+        for writer in (baseline, test, labels, seen, tested, by_champion):
             writer.close()
 
     def write_encoded_sets(self, encoder: Encoder) -> None:
@@ -108,3 +115,7 @@ def _csv(rows: pa.Table) -> memoryview:
 
 def _json(rows: pa.Table) -> memoryview:
     return json_lines(rows.column_names, [json_value(column.combine_chunks()) for column in rows.columns])
+
+
+def _hashes(rows: pa.Table) -> memoryview:
+    return memoryview(rows.column(0).to_numpy().astype("<u8").tobytes())

@@ -108,6 +108,12 @@ def recorded(manifest: Mapping[str, Any], listed_at: datetime) -> Listing:
     return Listing(tuple(DataFile.from_manifest(entry) for entry in manifest["Files"]), (), listed_at)
 
 
+def recorded_contents(manifest: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return (key, content) of each file of an earlier run."""
+    files = (DataFile.from_manifest(entry) for entry in manifest.get("Files", ()))
+    return {(file.key, file.content) for file in files}
+
+
 CHECKSUMS = ("CRC64NVME", "SHA256", "SHA1", "CRC32C", "CRC32")  # S3 keeps one of them with an object
 
 

@@ -42,7 +42,7 @@ BLOCK_BYTES = 1 << 20
 def main(argv: list[str] | None = None) -> int:
     """Run the job; return its exit code."""
     about = "Describe the rows a model was trained on."
-    arguments = job_script.paths(argv, about, "--baseline-data", "baseline")
+    arguments = job_script.paths(argv, about, baseline_data="baseline")
     try:
         columns = describe(json.loads(arguments.config.read_text())["definition"], arguments.baseline_data)
         documents = {"statistics": statistics(columns), "constraints": constraints(columns)}

@@ -32,7 +32,7 @@ COLUMNS = ("prediction", "label", "probability")
 def main(argv: list[str] | None = None) -> int:
     """Run the job; return its exit code."""
     about = "Measure the predictions on the test set."
-    arguments = job_script.paths(argv, about, "--predictions", "predictions")
+    arguments = job_script.paths(argv, about, predictions="predictions")
     try:
         documents = measure(json.loads(arguments.config.read_text())["definition"], arguments.predictions)
     except MetricError as error:

@@ -21,14 +21,15 @@ MAX_SAID = 2000  # characters in the log
 MESSAGE_BYTES = 1024  # what DescribeProcessingJob shows of the message
 
 
-def paths(argv: Sequence[str] | None, description: str, option: str, folder: str) -> argparse.Namespace:
-    """Return the paths of a script: config, its own input (`option`, mounted as `folder`), output and message.
+def paths(argv: Sequence[str] | None, description: str, **folders: str) -> argparse.Namespace:
+    """Return the paths of a script: config, its own inputs (each option with its folder), output and message.
 
     The defaults are where SageMaker mounts them.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--config", type=Path, default=MOUNTED / "input/config/config.json")
-    parser.add_argument(option, type=Path, default=MOUNTED / "input" / folder)
+    for option, folder in folders.items():
+        parser.add_argument(f"--{option.replace('_', '-')}", type=Path, default=MOUNTED / "input" / folder)
     parser.add_argument("--output", type=Path, default=MOUNTED / "output")
     parser.add_argument("--message", type=Path, default=MESSAGE)
     return parser.parse_args(argv)

@@ -2,7 +2,8 @@
 
 Called by  train_model, state "Preprocess", in the scikit-learn image.
 Reads      --config config.json: "model", "definition" and the keys of the files, data.files[].Key; --data: the files
-           of the run's snapshot, in the order of their names;
+           of the run's snapshot, in the order of their names; --champion: champion.json, what this run has to know of
+           the model in service ({} when there is none), and the statistics.json of its data, if it left one;
            models/<model>/features.py beside this script's folder, if the model has one.
 Writes     below --output, in parts of at most ROWS_PER_PART rows:
     train/, validation/   part-*.csv    label first, then the encoded features; no header
@@ -10,6 +11,10 @@ Writes     below --output, in parts of at most ROWS_PER_PART rows:
     labels/               part-*.csv    the label of the test rows: line n belongs to line n of the same part of test/
     baseline/             part-*.csv    raw training rows with header: target, then the features; booleans are 1 and 0
     preprocessor/         model.tar.gz  the fitted preprocessor with its serving script
+    rows/v1/              part-*.u64    hashes that tell rows (perennial.rows): seen/ of those that train and validate,
+                                        test/ of line n of the same part of test/, champion/ the same by the columns of
+                                        the model in service, where those are others
+    rows/champion-test/   part-*.jsonl  test/ as the model in service reads the same rows, where it does so otherwise
     quarantine/           part-*.jsonl  rows that break the contract, with their reasons
     report/               report.json   counts of rows by file, rule and set
 Exits      0; or 1 when the data cannot be used: --message then says what, where and what to do. A bug raises.
@@ -33,21 +38,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perennial.contract import Contract, check
-from perennial.duplicates import DuplicateCounter
+from perennial import drift
+from perennial.contract import Contract
 from perennial.encoding import FORMAT_VERSION, Encoder, EncoderFit, load_hook
+from perennial.ingest import Champion, ingest
 from perennial.quarantine import Quarantine
 from perennial.report import Report, judge_rows, judge_sets
-from perennial.sets import SetWriter, spill_writer
-from perennial.split import Sets, splitter
-from perennial.tabular import find_files, read
+from perennial.sets import SetWriter
+from perennial.tabular import find_files
 from perennial.values import DataError
 from processing import job_script
 
 ROWS_PER_PART = 200_000
 MAX_NAME = 120  # of a file in messages
 COPY = re.compile(r"(\d{5,})-")
-OUTPUTS = ("train", "validation", "test", "labels", "baseline", "preprocessor", "quarantine", "report")
+OUTPUTS = ("train", "validation", "test", "labels", "baseline", "rows", "preprocessor", "quarantine", "report")
+NO_CHAMPION = Champion()
 CODE = Path(__file__).resolve().parents[1]
 # What the serving script imports, so what travels with it.
 SERVING_MODULES = ("__init__", "encoding", "json_values", "lines", "text_values", "values")
@@ -56,10 +62,10 @@ SERVING_MODULES = ("__init__", "encoding", "json_values", "lines", "text_values"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job and return its exit code."""
     about = (__doc__ or "").split("\n", 1)[0]
-    arguments = job_script.paths(argv, about, "--data", "data")
+    arguments = job_script.paths(argv, about, data="data", champion="champion")
     config = json.loads(arguments.config.read_text(encoding="utf-8"))
     try:
-        run(config, arguments.data, arguments.output)
+        run(config, arguments.data, arguments.output, Champion.read(arguments.champion))
     except (DataError, MemoryError, OSError) as error:
         said = _said(error)
         if said is None:
@@ -79,7 +85,7 @@ def _said(error: Exception) -> str | None:
     return None
 
 
-def run(config: Mapping[str, Any], data: Path, output: Path) -> None:
+def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion = NO_CHAMPION) -> None:
     """Do the whole job. Raises DataError; report and quarantine are written in any case."""
     definition, model = config["definition"], config["model"]
     contract, quality = Contract.from_definition(definition), definition["quality"]
@@ -90,8 +96,10 @@ def run(config: Mapping[str, Any], data: Path, output: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="spill-", dir=output.parent) as folder:
         spill = Path(folder) / "rows.arrow"
         try:
-            sets = ingest(named(find_files(data), config), contract, definition["split"], spill, quarantine, report)
+            files = named(find_files(data), config)
+            sets = ingest(files, contract, definition, champion, spill, quarantine, report)
             judge_rows(report, quarantine, quality)
+            drift.judge(report.moved, quality.get("max_drift"))
             writer = SetWriter(contract, spill, sets, output, ROWS_PER_PART)
             nullable = frozenset(column.name for column in contract.features if column.nullable)
             fit = EncoderFit(nullable, quality["max_categories"], load_hook(hook))
@@ -123,37 +131,6 @@ def named(files: Sequence[Path], config: Mapping[str, Any]) -> list[tuple[str, P
 def _readable(key: str) -> str:
     text = "".join(char if char.isprintable() else "?" for char in key)
     return text if len(text) <= MAX_NAME else "..." + text[3 - MAX_NAME :]
-
-
-def ingest(
-    files: Sequence[tuple[str, Path]],
-    contract: Contract,
-    split: Mapping[str, Any],
-    spill: Path,
-    quarantine: Quarantine,
-    report: Report,
-) -> Sets:
-    """Check every row of the files, each with its name, write the valid ones to the spill file, return the sets."""
-    splitting = splitter(split)
-    duplicates = DuplicateCounter([contract.target.name, *(column.name for column in contract.features)])
-    with spill_writer(spill) as write:
-        for number, (name, path) in enumerate(files):
-            used = 0
-            for batch in read(path, contract.columns, name):
-                checked = check(contract, batch.table)
-                quarantine.add(name, batch, checked)
-                valid = checked.valid()
-                used += valid.num_rows
-                splitting.observe(number, valid)
-                duplicates.observe(valid)
-                write(valid)
-            report.add_file(name, path.stat().st_size, used, quarantine.rows_of_file(name))
-            print(f"{name}: {used} rows used, {quarantine.rows_of_file(name)} quarantined", flush=True)
-    report.add_quarantine(quarantine)
-    sets = splitting.finish()
-    report.duplicates = found = duplicates.count(sets)
-    print(f"{found.rows} rows repeat an earlier row; {found.test_rows_in_training} test rows are like a training row")
-    return sets
 
 
 def pack_preprocessor(model: str, contract: Contract, encoder: Encoder, hook: Path, folder: Path) -> None:

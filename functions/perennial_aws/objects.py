@@ -6,8 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+from botocore.exceptions import ClientError
+
 from perennial.record import json_safe
-from perennial_aws.clients import client
+from perennial.rows import Hashes
+from perennial_aws.clients import client, code_of
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -20,6 +24,23 @@ def read_json(uri: str) -> Any:
     """Return the JSON document at an address."""
     bucket, key = split_uri(uri)
     return json.loads(client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
+def read_json_if_there(uri: str) -> Any:
+    """Return the JSON document at an address, or None when there is none."""
+    try:
+        return read_json(uri)
+    except ClientError as error:
+        if code_of(error) == "NoSuchKey":
+            return None
+        raise
+
+
+def read_hashes(prefix_uri: str) -> Iterator[Hashes]:
+    """Yield the row hashes under an address, part by part: 8 bytes each, little-endian."""
+    bucket, _ = split_uri(prefix_uri)
+    for key in keys(prefix_uri):
+        yield np.frombuffer(client("s3").get_object(Bucket=bucket, Key=key)["Body"].read(), "<u8")
 
 
 def write_json(uri: str, document: Any) -> None:

@@ -2,11 +2,14 @@
 
 Called by  train_model, state "Query training results".
 Input      {"RunId": str, "Prefix": "s3://bucket/runs/<run id>", "Problem": str, "Gate": {"Metric", "Direction",
-           "Threshold", "MinimumImprovement"}, "TrainingJobName": str, "CandidatePredictions": "s3://...",
-           "ChampionPredictions": "s3://..." | None}
+           "Threshold", "MinimumImprovement", "MaximumRegression", "MinimumUnseenRows", "WithoutComparison"},
+           "TrainingJobName": str, "CandidatePredictions": "s3://...", "ChampionPredictions": "s3://..." | None,
+           "Champion": {"ModelName", "RunId", ...} | None}
 Output     {"Metric": str, "Candidate": float | None, "Champion": float | None, "CandidateInterval": [low, high] | None,
            "ChampionInterval": ..., "MeetsThreshold": bool, "BeatsChampion": bool | None, "Accepted": bool,
-           "Reason": str, "TrainingMetrics": {name: float}}; metrics are in the target's unit or without one
+           "Reason": str, "TrainingMetrics": {name: float}}; metrics are in the target's unit or without one.
+           The candidate's are of all test rows, the champion's of those that it has not seen.
+Reads      what both runs left in the bucket: labels, predictions, definitions, and the hashes that tell rows
 Writes     evaluation/evaluation.json, evaluation/predictions.csv (for the model-quality baseline), the run record
 Raises     MetricMissingError: the training job did not report a metric that it was told to. PredictionsError: the
            predictions do not fit the test rows. Both permanent.
@@ -16,9 +19,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any
 
 import numpy as np
@@ -28,9 +32,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from perennial_aws import objects, runs
 from perennial_aws.clients import client
 
-from perennial import gate, metrics, predictions
+from perennial import comparison, gate, metrics, naming, predictions
 from perennial.predictions import Floats
 from perennial.record import json_safe
+from perennial.rows import FOLDER
 
 logger = Logger()
 published = Metrics()
@@ -57,30 +62,34 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     training = _training_metrics(event)
     truth, candidate_scores = _test_set(event["Prefix"], event["CandidatePredictions"])
     candidate = _measure(event["Problem"], wanted.metric, truth, candidate_scores, seed)
-    champion, difference = None, None
+    champion, compared, accepted_with = None, None, None
     if event.get("ChampionPredictions"):
         _, champion_scores = _test_set(event["Prefix"], event["ChampionPredictions"])
-        champion = _measure(event["Problem"], wanted.metric, truth, champion_scores, seed)
-        difference = _difference(wanted.metric, truth, candidate_scores, champion_scores, seed)
-    verdict = gate.judge(wanted, candidate.value, _to_beat(champion))
-    whys = [measured.why for measured in (candidate, champion) if measured and measured.why]
+        rows = _Rows.told(event, truth.size)
+        unseen = ~rows.seen
+        champion = _measure(event["Problem"], wanted.metric, truth[unseen], champion_scores[unseen], seed)
+        compared = rows.compared(wanted.metric, truth, candidate_scores, champion_scores, seed)
+        accepted_with = _accepted_with(rows.champion_prefix, wanted.metric)
+    verdict = gate.judge(wanted, candidate.value, compared)
+    whys = [measured.why for measured in (candidate, champion) if measured and measured.why and not verdict.unfair]
     reason = ": ".join([verdict.reason, *whys])
     result = _result(wanted.metric, candidate, champion, verdict, reason, training)
     _write_predictions(event["Prefix"], event["Problem"], truth, candidate_scores)
-    _record(event, wanted, result, candidate, champion, difference, truth.size)
+    _record(event, wanted, result, candidate, champion, compared, accepted_with, truth.size)
     _publish(result)
     return result
 
 
 def _gate(given: dict[str, Any]) -> gate.Gate:
-    return gate.Gate(given["Metric"], given["Direction"], given["Threshold"], given["MinimumImprovement"])
-
-
-def _to_beat(champion: Measured | None) -> float | None:
-    """The metric of the model in service; NaN when there is one whose predictions have none."""
-    if champion is None:
-        return None
-    return math.nan if champion.value is None else champion.value
+    return gate.Gate(
+        metric=given["Metric"],
+        direction=given["Direction"],
+        threshold=given["Threshold"],
+        minimum_improvement=given["MinimumImprovement"],
+        maximum_regression=given["MaximumRegression"],
+        minimum_unseen_rows=given["MinimumUnseenRows"],
+        without_comparison=given["WithoutComparison"],
+    )
 
 
 def _seed(run_id: str) -> int:
@@ -131,6 +140,61 @@ def _parts(prefix: str, predicted: str) -> Iterator[tuple[Floats, Floats]]:
         yield truth, scores
 
 
+# Which rows compare fairly
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Which test rows `(n_rows,)` the model in service has seen, which its own run tested, and why none may compare."""
+
+    seen: comparison.Mask
+    known: comparison.Mask
+    unfair: str
+    champion_prefix: str
+
+    @classmethod
+    def told(cls, event: dict[str, Any], count: int) -> _Rows:
+        """Ask the hashes that both runs left. What cannot be told counts as seen."""
+        prefix, serving = event["Prefix"], event["Champion"]
+        run_id = naming.run_of(os.environ["STACK_NAME"], serving["ModelName"]) or serving["RunId"]
+        of_champion = f"{prefix.rsplit('/', 1)[0]}/{run_id}"
+        unfair, folder = _how_told(prefix, of_champion)
+        if unfair:
+            return cls(np.ones(count, bool), np.zeros(count, bool), unfair, of_champion)
+        rows = np.concatenate([*objects.read_hashes(f"{prefix}/{FOLDER}/{folder}/"), np.empty(0, np.uint64)])
+        if rows.size != count:
+            raise predictions.PredictionsError(f"{prefix}/{FOLDER}/{folder}/: {rows.size} hashes for {count} test rows")
+        seen = comparison.found_in(rows, objects.read_hashes(f"{of_champion}/{FOLDER}/seen/"))
+        known = comparison.found_in(rows, objects.read_hashes(f"{of_champion}/{FOLDER}/test/"))
+        return cls(seen | comparison.untold(rows), known, "", of_champion)
+
+    def compared(self, name: str, truth: Floats, candidate: Floats, champion: Floats, seed: int) -> gate.Comparison:
+        masks = {"seen": self.seen, "known": self.known}
+        found = comparison.compare(name, truth, candidate, champion, **masks, seed=seed)
+        return replace(found, unfair=self.unfair)
+
+
+def _how_told(prefix: str, of_champion: str) -> tuple[str, str]:
+    """(why rows cannot be told by what the champion's run left, else the folder of hashes that can be compared)."""
+    configs = [objects.read_json_if_there(f"{run}/config.json") for run in (prefix, of_champion)]
+    reports = [objects.read_json_if_there(f"{run}/report/report.json") or {} for run in (prefix, of_champion)]
+    told_by = reports[1].get("identity")
+    if configs[1] is None or not told_by:
+        return "its run left no list of the rows that it has seen", ""
+    other = comparison.other_target(configs[0]["definition"], configs[1]["definition"])
+    folders = {reports[0].get("champion_identity"): "champion", reports[0].get("identity"): "test"}
+    if other or told_by in folders:
+        return other, folders.get(told_by, "")
+    return "the columns that tell rows apart are others than when it was trained", ""
+
+
+def _accepted_with(of_champion: str, name: str) -> float | None:
+    """The metric with which the model in service was accepted, on the test rows of then."""
+    evaluation = objects.read_json_if_there(f"{of_champion}/evaluation/evaluation.json") or {}
+    value = ((evaluation.get("metrics") or {}).get("candidate") or {}).get(name)
+    return None if value is None else float(value)
+
+
 # Measuring
 
 
@@ -144,14 +208,6 @@ def _measure(problem: str, name: str, truth: Floats, scores: Floats, seed: int) 
     except metrics.UndefinedMetricError as error:
         return Measured(values, values[name], None, str(error))
     return Measured(values, values[name], interval)
-
-
-def _difference(name: str, truth: Floats, candidate: Floats, champion: Floats, seed: int) -> tuple[float, float] | None:
-    """Candidate minus champion, in the metric's unit: an interval without zero tells the two apart."""
-    try:
-        return metrics.bootstrap_difference(name, truth, candidate, champion, seed=seed)
-    except metrics.MetricError:
-        return None
 
 
 def _result(
@@ -206,7 +262,8 @@ def _record(
     result: dict[str, Any],
     candidate: Measured,
     champion: Measured | None,
-    difference: tuple[float, float] | None,
+    compared: gate.Comparison | None,
+    accepted_with: float | None,
     rows: int,
 ) -> None:
     measured = {
@@ -215,7 +272,9 @@ def _record(
         "champion": champion.metrics if champion else None,
         "candidate_interval": candidate.interval,
         "champion_interval": champion.interval if champion else None,
-        "difference_interval": difference,
+        "difference_interval": compared.unseen.difference if compared else None,
+        "comparison": asdict(compared) if compared else None,
+        "champion_when_accepted": accepted_with,
         "training": result["TrainingMetrics"],
     }
     judged = {

@@ -4,7 +4,8 @@ Called by  train_model, state "Resolve configuration".
 Input      {"Input": the execution's input, "ExecutionArn": str, "ExecutionName": str, "StartTime": ISO 8601}
 Output     {"Decision": "Train", ...everything the run needs} or {"Decision": "Duplicate" | "Superseded" |
            "AlreadyTrained" | "NoData", "Reason": str, "RunId": str, "Name": str}
-Writes     runs/<run id>/manifest.json and config.json; the claim, the record and the answer in the run table.
+Writes     runs/<run id>/manifest.json, config.json and champion/ (perennial_aws.champion_files); the claim, the record
+           and the answer in the run table.
            The same execution always gets the same answer.
 Raises     ConfigurationError, DefinitionError: permanent, the text says what to correct. EmptyFileError: what was
            dropped has no bytes; permanent. FileNotListedError: no run can find what was dropped; permanent.
@@ -25,13 +26,14 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
-from perennial_aws import champion, objects, runs
+from perennial_aws import champion, champion_files, objects, runs
 from perennial_aws.clients import client, code_of
 
 import perennial
 from perennial import configuration, definition, naming, record, work
 from perennial.configuration import Configuration, TriggerSection
 from perennial.problems import ConfigurationError
+from perennial.rows import CHAMPION_TEST
 
 logger = Logger()
 
@@ -94,7 +96,9 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
     if refused:
         return _nothing(run_id, *refused)
     opened = _open(event, run_id, given.Trigger, resolved, data, fingerprint, work_key)
-    return _work(run_id, resolved, opened["champion"], len(data.files))
+    prefix = f"s3://{os.environ['BUCKET']}/runs/{run_id}"
+    other = champion_files.leave(prefix, opened["champion"], data.files, resolved.definition.as_json())
+    return _work(run_id, resolved, opened["champion"], len(data.files), CHAMPION_TEST if other else "test")
 
 
 def _configuration(overrides: dict[str, Any]) -> Configuration:
@@ -255,7 +259,9 @@ def _commit() -> str:
     return file.read_text(encoding="utf-8").strip() if file.is_file() else "unknown"
 
 
-def _work(run_id: str, resolved: Configuration, serving: dict[str, str] | None, files: int) -> dict[str, Any]:
+def _work(
+    run_id: str, resolved: Configuration, serving: dict[str, str] | None, files: int, champion_test: str
+) -> dict[str, Any]:
     bucket, gate = os.environ["BUCKET"], resolved.gate
     vpc = _vpc()
     return {
@@ -280,8 +286,12 @@ def _work(run_id: str, resolved: Configuration, serving: dict[str, str] | None, 
             "Direction": gate.direction,
             "Threshold": gate.threshold,
             "MinimumImprovement": gate.minimum_improvement,
+            "MaximumRegression": gate.maximum_regression,
+            "MinimumUnseenRows": gate.minimum_unseen_rows,
+            "WithoutComparison": gate.without_comparison,
         },
         "Champion": serving,
+        "ChampionTest": f"s3://{bucket}/runs/{run_id}/{champion_test}/",
     }
 
 

@@ -6,10 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from perennial.gate import Gate, judge
+from perennial.gate import Compared, Comparison, Gate, Verdict
+from perennial.gate import judge as judge_compared
 
 RMSE = Gate("rmse", "minimize", 3500.0)
 AUC = Gate("auc", "maximize", 0.8)
+
+
+def judge(gate: Gate, candidate: float | None, champion: float | None) -> Verdict:
+    """Judge two models that are measured on the same 200 rows, of which the model in service has seen none."""
+    comparison = None if champion is None else Comparison(200, Compared(200, candidate, champion))
+    return judge_compared(gate, candidate, comparison)
 
 
 @pytest.mark.parametrize(("gate", "value"), [(RMSE, 3500.0), (AUC, 0.8), (RMSE, 0.0), (AUC, 1.0)])
@@ -95,3 +102,113 @@ def test_a_model_never_beats_itself_when_an_improvement_is_asked_and_always_othe
     verdict = judge(gate, value, value)
     assert verdict.beats_champion is (gate.to_beat(value) == value)
     assert verdict.accepted is (verdict.meets_threshold and verdict.beats_champion)
+
+
+# Relative to a metric that ends at 1
+
+
+@pytest.mark.parametrize(("champion", "enough"), [(0.99, 0.995), (0.96, 0.98), (0.9, 0.945), (1.0, 1.0)])
+def test_an_improvement_is_never_more_than_half_of_what_is_left_to_perfect(champion, enough):
+    asked = Gate("auc", "maximize", 0.5, 0.05)
+    assert asked.to_beat(champion) == pytest.approx(enough)
+    assert judge(asked, enough + 1e-9, champion).beats_champion is True
+    assert judge(asked, enough - 1e-9, champion).beats_champion is False
+
+
+# Which rows compare
+
+BOUND = Gate("rmse", "minimize", 3500.0, maximum_regression=0.05, minimum_unseen_rows=30)
+
+
+def compared(unseen, known=None, rows=200, unfair=""):
+    return Comparison(rows, unseen, known or Compared(), unfair=unfair)
+
+
+def test_models_are_compared_on_the_rows_that_the_one_in_service_has_not_seen():
+    verdict = judge_compared(BOUND, 2500.0, compared(Compared(40, 2200.0, 2300.0, (-300.0, -20.0))))
+    assert (verdict.accepted, verdict.beats_champion) == (True, True)
+    assert verdict.reason == (
+        "rmse 2,500 meets the threshold (at most 3,500) and is no worse than the model in service (2,300 against 2,200 "
+        "on the 40 of 200 test rows that it has not seen)"
+    )
+
+
+@pytest.mark.parametrize(("without", "accepted"), [("reject", False), ("threshold", True)])
+def test_too_few_unseen_rows_are_no_fair_comparison_and_a_key_decides(without, accepted):
+    gate = Gate("rmse", "minimize", 3500.0, minimum_unseen_rows=30, without_comparison=without)
+    verdict = judge_compared(gate, 2500.0, compared(Compared(29, 9.0, 1.0)))
+    assert (verdict.accepted, verdict.meets_threshold, verdict.beats_champion) == (accepted, True, None)
+    assert "no fair comparison" in verdict.reason
+    assert "it has not seen 29 of the 200 test rows, and 30 are needed (gate.minimum_unseen_rows)" in verdict.reason
+    assert "(gate.without_comparison)" in verdict.reason
+
+
+def test_a_candidate_over_the_threshold_is_rejected_whatever_decides_without_comparison():
+    gate = Gate("rmse", "minimize", 2000.0, minimum_unseen_rows=30, without_comparison="threshold")
+    assert not judge_compared(gate, 2500.0, compared(Compared(0))).accepted
+
+
+def test_models_that_cannot_be_compared_say_why():
+    verdict = judge_compared(
+        BOUND, 2500.0, compared(Compared(200, 2500.0, 9000.0), unfair="it predicts another target")
+    )
+    assert (verdict.accepted, verdict.beats_champion) == (False, None)
+    assert "possible: it predicts another target; so it stays in service" in verdict.reason
+
+
+def test_a_metric_without_a_value_on_the_unseen_rows_is_no_fair_comparison():
+    verdict = judge_compared(AUC, 0.9, compared(Compared(40, None, None)))
+    assert (verdict.accepted, verdict.beats_champion) == (False, None)
+    assert "auc has no value for the 40 of 200 test rows" in verdict.reason
+
+
+def test_new_rows_do_not_outvote_known_ones():
+    known = Compared(10_000, 2850.0, 2163.0, (600.0, 780.0))
+    verdict = judge_compared(BOUND, 2700.0, compared(Compared(16_000, 2700.0, 5000.0, (-2400.0, -2200.0)), known))
+    assert (verdict.accepted, verdict.beats_champion, verdict.keeps_known) == (False, True, False)
+    assert (
+        "but is worse on the 10,000 test rows that the model in service was tested on (2,850 against 2,163; allowed is "
+        "2,271.15, gate.maximum_regression)" in verdict.reason
+    )
+
+
+@pytest.mark.parametrize(
+    ("candidate", "difference", "keeps"),
+    [
+        (2099.0, (50.0, 150.0), True),  # within the bound
+        (2101.0, (50.0, 150.0), False),
+        (2101.0, (-10.0, 210.0), True),  # beyond it, and chance
+        (2101.0, None, True),  # nobody knows
+    ],
+)
+def test_known_rows_may_be_worse_by_the_bound_or_by_chance(candidate, difference, keeps):
+    known = Compared(100, candidate, 2000.0, difference)
+    verdict = judge_compared(BOUND, 2000.0, compared(Compared(200, 2000.0, 2100.0), known))
+    assert (verdict.keeps_known, verdict.accepted) == (keeps, keeps)
+
+
+def test_a_regression_of_a_metric_that_ends_at_1_is_a_share_of_what_was_missing():
+    gate = Gate("auc", "maximize", 0.5, maximum_regression=0.1)
+    assert gate.worst_allowed(0.9) == pytest.approx(0.89)
+    assert gate.worst_allowed(1.0) == 1.0
+
+
+@pytest.mark.parametrize("known", [Compared(29, 9000.0, 2000.0, (1.0, 2.0)), Compared(100, None, 2000.0)])
+def test_too_few_known_rows_or_none_with_a_value_bind_nobody(known):
+    verdict = judge_compared(BOUND, 2000.0, compared(Compared(200, 2000.0, 2100.0), known))
+    assert (verdict.keeps_known, verdict.accepted) == (None, True)
+
+
+def test_no_bound_allows_all():
+    gate = Gate("rmse", "minimize", 3500.0, maximum_regression=None)
+    verdict = judge_compared(gate, 2000.0, compared(Compared(200, 2000.0, 2100.0), Compared(100, 9.0, 1.0, (1.0, 2.0))))
+    assert (verdict.keeps_known, verdict.accepted) == (None, True)
+
+
+@pytest.mark.parametrize(("difference", "says"), [((-40.0, 80.0), True), ((1.0, 80.0), False)])
+def test_the_reason_tells_a_difference_from_chance(difference, says):
+    verdict = judge_compared(BOUND, 2160.0, compared(Compared(200, 2160.0, 2140.0, difference)))
+    assert not verdict.accepted
+    assert (
+        "worse than the model in service (2,140); the difference is within chance (-40 to 80)" in verdict.reason
+    ) is says

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from processing import inference, preprocess
+from perennial import ingest
+from processing import inference
 from tests.fuzz.targets import TARGETS, Target
 from tests.memory import bounded
 from tests.unit.test_memory import BITES, grow_and_hide_it
@@ -96,8 +97,8 @@ def test_arbitrary_bytes_are_no_better(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "function", "target"),
     [
-        pytest.param(preprocess, "read", "dropped-csv", id="the preprocessor"),
-        pytest.param(preprocess, "check", "dropped-csv", id="the contract check"),
+        pytest.param(ingest, "read", "dropped-csv", id="the preprocessor"),
+        pytest.param(ingest, "check", "dropped-csv", id="the contract check"),
         pytest.param(inference, "input_fn", "request-csv", id="the serving script"),
     ],
 )

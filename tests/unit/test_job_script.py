@@ -12,16 +12,17 @@ import pytest
 
 from processing import analyze_data_quality, analyze_model_quality, job_script, preprocess
 
+MOUNTED = "/opt/ml/processing/input"
 OWN_INPUT = [
-    (preprocess, "data", "/opt/ml/processing/input/data"),
-    (analyze_data_quality, "baseline_data", "/opt/ml/processing/input/baseline"),
-    (analyze_model_quality, "predictions", "/opt/ml/processing/input/predictions"),
+    (preprocess, {"data": f"{MOUNTED}/data", "champion": f"{MOUNTED}/champion"}),
+    (analyze_data_quality, {"baseline_data": f"{MOUNTED}/baseline"}),
+    (analyze_model_quality, {"predictions": f"{MOUNTED}/predictions"}),
 ]
 
 
-@pytest.mark.parametrize(("script", "name", "folder"), OWN_INPUT)
+@pytest.mark.parametrize(("script", "own"), OWN_INPUT)
 def test_paths_default_to_where_sagemaker_mounts_them(
-    script: ModuleType, name: str, folder: str, monkeypatch: pytest.MonkeyPatch
+    script: ModuleType, own: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class EnoughError(Exception):
         """The paths are known; the job itself is not wanted."""
@@ -29,8 +30,8 @@ def test_paths_default_to_where_sagemaker_mounts_them(
     found: dict[str, str] = {}
     paths = job_script.paths
 
-    def noted(*given: str) -> None:
-        found.update({key: str(path) for key, path in vars(paths(*given)).items()})  # type: ignore[arg-type]
+    def noted(*given: str, **folders: str) -> None:
+        found.update({key: str(path) for key, path in vars(paths(*given, **folders)).items()})  # type: ignore[arg-type]
         raise EnoughError
 
     monkeypatch.setattr(job_script, "paths", noted)
@@ -38,7 +39,7 @@ def test_paths_default_to_where_sagemaker_mounts_them(
         script.main([])
     assert found == {
         "config": "/opt/ml/processing/input/config/config.json",
-        name: folder,
+        **own,
         "output": "/opt/ml/processing/output",
         "message": "/opt/ml/output/message",
     }

@@ -3,19 +3,24 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from perennial.predictions import PredictionsError
 from tests.unit.conftest import BUCKET, STACK, load_function
 
-RUN = "20261120093440-1a2b"
+RUN, CHAMPION = "20261120093440-1a2b", "20261101000000-aaaa"
 PREFIX = f"s3://{BUCKET}/runs/{RUN}"
 LABELS = [10.0, 20.0, 30.0, 40.0]
+DEFINITION = {"problem": "regression", "target": "y", "columns": {"y": {"type": "float"}, "x": {"type": "float"}}}
 
 
 @pytest.fixture
 def app(aws):
-    aws.put(f"runs/{RUN}/config.json", json.dumps({"training_metrics": ["validation:rmse"]}))
+    config = {"training_metrics": ["validation:rmse"], "definition": DEFINITION}
+    for run in (RUN, CHAMPION):
+        aws.put(f"runs/{run}/config.json", json.dumps(config))
+        aws.put(f"runs/{run}/report/report.json", json.dumps({"identity": "one", "champion_identity": ""}))
     return load_function("query_training_results")
 
 
@@ -34,8 +39,19 @@ def reported(answers):
 
 @pytest.fixture
 def query(app, reported, lambda_context, capsys):
-    def call(threshold=3.0, improvement=0.0, champion=False, problem="regression", metric="rmse", direction="minimize"):
-        gate = {"Metric": metric, "Direction": direction, "Threshold": threshold, "MinimumImprovement": improvement}
+    def call(
+        threshold=3.0, improvement=0.0, champion=False, problem="regression", metric="rmse", direction="minimize",
+        minimum=2,
+    ):  # fmt: skip
+        gate = {
+            "Metric": metric,
+            "Direction": direction,
+            "Threshold": threshold,
+            "MinimumImprovement": improvement,
+            "MaximumRegression": 0.05,
+            "MinimumUnseenRows": minimum,
+            "WithoutComparison": "reject",
+        }
         event = {
             "RunId": RUN,
             "Prefix": PREFIX,
@@ -44,6 +60,7 @@ def query(app, reported, lambda_context, capsys):
             "TrainingJobName": f"{STACK}-{RUN}-train-0",
             "CandidatePredictions": f"{PREFIX}/predictions/candidate",
             "ChampionPredictions": f"{PREFIX}/predictions/champion" if champion else None,
+            "Champion": {"ModelName": f"{STACK}-{CHAMPION}", "RunId": "other"} if champion else None,
         }
         return app.handler(event, lambda_context)
 
@@ -52,6 +69,11 @@ def query(app, reported, lambda_context, capsys):
 
 def labels(aws, *values, part=0):
     aws.put(f"runs/{RUN}/labels/part-{part:05}.csv", "".join(f"{value}\n" for value in values))
+    told(aws, "test", *(100 * part + number for number in range(1, len(values) + 1)), part=part)
+
+
+def told(aws, name, *hashes, run=RUN, part=0):
+    aws.put(f"runs/{run}/rows/v1/{name}/part-{part:05}.u64", np.array(hashes, "<u8").tobytes())
 
 
 def predicted(aws, *scores, model="candidate", part=0):
@@ -241,3 +263,83 @@ def test_what_could_not_be_measured_is_null_in_strict_json(aws, query):
     text = aws.get(f"runs/{RUN}/evaluation/evaluation.json")
     assert "NaN" not in text
     assert json.loads(text)["metrics"]["candidate"]["r2"] is None
+
+
+# Which rows compare
+
+
+@pytest.fixture
+def two_models(aws):
+    """Ten test rows; the candidate is off by 1 everywhere, the model in service by 2."""
+    labels(aws, *range(10))
+    predicted(aws, *[label + 1 for label in range(10)])
+    predicted(aws, *[label + 2 for label in range(10)], model="champion")
+
+
+def test_rows_that_the_model_in_service_has_seen_are_not_compared_on(aws, query, two_models):
+    predicted(aws, *[label if label < 6 else label + 2 for label in range(10)], model="champion")
+    told(aws, "seen", *range(1, 7), 1_000, run=CHAMPION)  # the six that it knows by heart
+    result = query(champion=True)
+    assert (result["Candidate"], result["Champion"]) == (pytest.approx(1.0), pytest.approx(2.0))
+    assert (result["BeatsChampion"], result["Accepted"]) == (True, True)
+    comparison = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["comparison"]
+    assert (comparison["rows"], comparison["unseen"]["rows"], comparison["new"]["rows"]) == (10, 4, 4)
+
+
+def test_too_few_rows_that_it_has_not_seen_are_no_fair_comparison(aws, query, two_models):
+    told(aws, "seen", *range(1, 9), run=CHAMPION)
+    result = query(champion=True, minimum=3)
+    assert (result["Accepted"], result["BeatsChampion"]) == (False, None)
+    assert "it has not seen 2 of the 10 test rows, and 3 are needed" in result["Reason"]
+
+
+def test_new_rows_do_not_outvote_those_that_the_model_in_service_was_tested_on(aws, query, two_models):
+    told(aws, "test", *range(1, 5), run=CHAMPION)
+    predicted(aws, *[label if label < 4 else label + 9 for label in range(10)], model="champion")
+    result = query(champion=True)
+    assert (result["BeatsChampion"], result["Accepted"]) == (True, False)
+    assert "worse on the 4 test rows that the model in service was tested on (1 against 0" in result["Reason"]
+    comparison = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["comparison"]
+    assert (comparison["known"]["rows"], comparison["new"]["rows"]) == (4, 6)
+
+
+def test_rows_are_told_by_the_columns_of_the_model_in_service_where_those_are_others(aws, query, two_models):
+    aws.put(f"runs/{RUN}/report/report.json", json.dumps({"identity": "two", "champion_identity": "one"}))
+    told(aws, "champion", *range(51, 58), 0, 0, 0)  # three cannot be told
+    told(aws, "seen", 51, 52, 1, 2, 3, 4, run=CHAMPION)
+    query(champion=True)
+    comparison = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["comparison"]
+    assert comparison["unseen"]["rows"] == 5
+
+
+def test_rows_that_nothing_tells_apart_are_not_compared(aws, query, two_models):
+    aws.put(f"runs/{RUN}/report/report.json", json.dumps({"identity": "two", "champion_identity": "three"}))
+    result = query(champion=True)
+    assert result["Accepted"] is False
+    assert "the columns that tell rows apart are others than when it was trained" in result["Reason"]
+
+
+@pytest.mark.parametrize("gone", ["config.json", "report/report.json"])
+def test_a_model_in_service_that_left_no_list_of_its_rows_is_not_compared(aws, query, two_models, gone):
+    aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{CHAMPION}/{gone}")
+    assert "left no list of the rows that it has seen" in query(champion=True)["Reason"]
+
+
+def test_a_model_in_service_of_another_target_is_not_compared(aws, query, two_models):
+    columns = {**DEFINITION["columns"], "y": {"type": "float", "unit": "EUR"}}
+    config = {"definition": {**DEFINITION, "columns": columns}}
+    aws.put(f"runs/{CHAMPION}/config.json", json.dumps(config))
+    assert "another target, or the same one in another unit" in query(champion=True)["Reason"]
+
+
+def test_hashes_that_are_not_one_for_each_test_row_are_refused(aws, query, two_models):
+    told(aws, "test", 1, 2, 3)
+    with pytest.raises(PredictionsError, match="3 hashes for 10 test rows"):
+        query(champion=True)
+
+
+def test_the_record_holds_the_metric_with_which_the_model_in_service_was_accepted(aws, query, two_models):
+    evaluation = {"metrics": {"candidate": {"rmse": 1.75, "mae": 1.0}}}
+    aws.put(f"runs/{CHAMPION}/evaluation/evaluation.json", json.dumps(evaluation))
+    query(champion=True)
+    assert aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["champion_when_accepted"] == 1.75

@@ -59,7 +59,10 @@ def test_the_first_drop_is_trained_with_all_that_the_run_needs(aws, resolve):
     assert run["Problem"] == "regression"
     assert run["Algorithm"]["Image"].endswith("sagemaker-xgboost:3.2-0")
     assert all(isinstance(value, str) for value in run["Algorithm"]["HyperParameters"].values())
-    assert run["Gate"] == {"Metric": "rmse", "Direction": "minimize", "Threshold": 3500.0, "MinimumImprovement": 0.0}
+    assert run["Gate"] == {
+        "Metric": "rmse", "Direction": "minimize", "Threshold": 3500.0, "MinimumImprovement": 0.0,
+        "MaximumRegression": 0.05, "MinimumUnseenRows": 30, "WithoutComparison": "reject",
+    }  # fmt: skip
     assert run["Instances"]["Endpoint"] == {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
     assert run["Champion"] is None
     assert run["Vpc"] == {}

@@ -60,7 +60,16 @@ WORK: dict[str, Any] = {
     },
     "NetworkConfig": {"EnableNetworkIsolation": False},
     "Vpc": {},
-    "Gate": {"Metric": "rmse", "Direction": "minimize", "Threshold": 3000.0, "MinimumImprovement": 0.0},
+    "Gate": {
+        "Metric": "rmse",
+        "Direction": "minimize",
+        "Threshold": 3000.0,
+        "MinimumImprovement": 0.0,
+        "MaximumRegression": 0.05,
+        "MinimumUnseenRows": 30,
+        "WithoutComparison": "reject",
+    },
+    "ChampionTest": f"s3://cars/runs/{RUN}/test/",
     "Champion": {"ModelName": CHAMPION, "EndpointConfigName": CHAMPION, "RunId": "20261119100000-0a1b"},
 }
 NEW_CHAMPION = {name: value.replace("19", "20") for name, value in WORK["Champion"].items()}

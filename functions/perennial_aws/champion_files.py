@@ -1,0 +1,57 @@
+"""What a run has to know of the model in service, left in its folder for preprocessing: `champion/`.
+
+champion.json    {"run_id", "definition", "new_files"}: the definition of the model in service, and the positions of the
+                 files that it was not trained on; {} when there is none. There is always one: a job's input needs files
+statistics.json  of the data that the model in service was trained on; missing when its run left none
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from perennial import naming
+from perennial.comparison import reads_alike
+from perennial.work import DataFile, recorded_contents
+from perennial_aws import objects
+from perennial_aws.clients import client
+
+
+def leave(
+    prefix: str, serving: Mapping[str, str] | None, files: Sequence[DataFile], definition: Mapping[str, Any]
+) -> bool:
+    """Write the files; return whether the model in service reads records otherwise than a definition says."""
+    about: dict[str, Any] = {}
+    if serving:
+        run_id = naming.run_of(os.environ["STACK_NAME"], serving["ModelName"]) or serving["RunId"]
+        config, manifest = (_document(f"runs/{run_id}/{name}.json") for name in ("config", "manifest"))
+        known = recorded_contents(manifest or {})
+        new = [position for position, file in enumerate(files) if (file.key, file.content) not in known]
+        about = {"run_id": run_id, "definition": (config or {}).get("definition"), "new_files": new}
+        _copy(f"runs/{run_id}/baselines/data-quality/statistics.json", f"{prefix}/champion/statistics.json")
+    objects.write_json(f"{prefix}/champion/champion.json", about)
+    return bool(about.get("definition")) and not reads_alike(definition, about["definition"])
+
+
+def _document(key: str) -> Any:
+    """The newest version of a JSON document, or None."""
+    version = _newest(key)
+    if version is None:
+        return None
+    read = client("s3").get_object(Bucket=os.environ["BUCKET"], Key=key, VersionId=version)
+    return json.loads(read["Body"].read())
+
+
+def _newest(key: str) -> str | None:
+    listed = client("s3").list_object_versions(Bucket=os.environ["BUCKET"], Prefix=key).get("Versions", [])
+    return next((item["VersionId"] for item in listed if item["Key"] == key and item["IsLatest"]), None)
+
+
+def _copy(key: str, target_uri: str) -> None:
+    version = _newest(key)
+    if version is not None:
+        bucket, target = objects.split_uri(target_uri)
+        source = {"Bucket": os.environ["BUCKET"], "Key": key, "VersionId": version}
+        client("s3").copy_object(CopySource=source, Bucket=bucket, Key=target, TaggingDirective="REPLACE")

@@ -1,0 +1,93 @@
+"""Comparing a candidate with the model in service on test rows: which of them compare fairly, and what both are worth.
+
+Rows are told by their hashes (perennial.rows): a run leaves those of the rows that its model has seen, and of the rows
+that it tested on. Needs numpy alone; memory grows with the test rows, not with the rows that a model has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from perennial import metrics
+from perennial.gate import Compared, Comparison, Interval
+from perennial.predictions import Floats
+from perennial.rows import OF_VALUES, UNKNOWN, Hashes
+
+Mask = npt.NDArray[np.bool_]
+_DECIDES_TARGET = ("type", "unit", "parse")
+
+
+def found_in(rows: Hashes, others: Iterable[Hashes]) -> Mask:
+    """Return which rows `(n_rows,)` are among others, which come in pieces of any size and order."""
+    distinct, places = np.unique(rows, return_inverse=True)
+    found = np.zeros(len(distinct), bool)
+    for piece in others if len(distinct) else ():
+        at = np.minimum(np.searchsorted(distinct, piece), len(distinct) - 1)
+        found[at[distinct[at] == piece]] = True
+    return np.asarray(found[places], bool)
+
+
+def other_target(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> str:
+    """Return why two models' metrics are not of the same thing, by their definitions; empty when they are."""
+    one, other = (_what_is_predicted(given) for given in (definition, champion))
+    return "" if one == other else "it predicts another target, or the same one in another unit"
+
+
+def _what_is_predicted(definition: Mapping[str, Any]) -> list[Any]:
+    column = definition["columns"][definition["target"]]
+    return [definition["problem"], definition["target"], *(column.get(key) for key in _DECIDES_TARGET)]
+
+
+def reads_alike(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> bool:
+    """Whether a record of the features of one definition means the same to a model of the other."""
+    return _features(definition) == _features(champion)
+
+
+def _features(definition: Mapping[str, Any]) -> dict[str, list[Any]]:
+    columns = {name: column for name, column in definition["columns"].items() if column.get("feature", True)}
+    return {name: [column.get(key) for key in OF_VALUES] for name, column in columns.items()}
+
+
+def compare(
+    name: str, labels: Floats, candidate: Floats, champion: Floats, *, seen: Mask, known: Mask, seed: int
+) -> Comparison:
+    """Compare by a metric of perennial.metrics, given which test rows `(n_rows,)` the model in service has seen, and
+    which its own run tested it on.
+    """
+
+    def on(rows: Mask) -> Compared:
+        return _compared(name, labels[rows], candidate[rows], champion[rows], seed)
+
+    return Comparison(rows=len(labels), unseen=on(~seen), known=on(~seen & known), new=on(~seen & ~known))
+
+
+def _compared(name: str, labels: Floats, candidate: Floats, champion: Floats, seed: int) -> Compared:
+    return Compared(
+        rows=len(labels),
+        candidate=_value(name, labels, candidate),
+        champion=_value(name, labels, champion),
+        difference=_difference(name, labels, candidate, champion, seed),
+    )
+
+
+def _value(name: str, labels: Floats, scores: Floats) -> float | None:
+    try:
+        return metrics.metric_named(name).compute(labels, scores)
+    except metrics.MetricError:
+        return None
+
+
+def _difference(name: str, labels: Floats, candidate: Floats, champion: Floats, seed: int) -> Interval | None:
+    try:
+        return metrics.bootstrap_difference(name, labels, candidate, champion, seed=seed)
+    except metrics.MetricError:
+        return None
+
+
+def untold(rows: Hashes) -> Mask:
+    """Return which rows cannot be told: they count as seen."""
+    return np.asarray(rows == UNKNOWN, bool)

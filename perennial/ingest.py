@@ -1,0 +1,106 @@
+"""Taking the files of a run in: each row checked, told from all others, dealt to a set, and kept in a spill file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from perennial import drift
+from perennial.contract import Checked, Contract, check
+from perennial.csvfile import Batch
+from perennial.duplicates import DuplicateCounter
+from perennial.quarantine import Quarantine
+from perennial.report import Report
+from perennial.row_hasher import RowHasher
+from perennial.rows import CONTENT, IDENTITY, combined, identity_columns, specification
+from perennial.sets import spill_writer
+from perennial.split import REPEATED, Sets, splitter
+from perennial.tabular import read
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What a run has to know of the model in service.
+
+    definition  its model.yaml, resolved; None when there is no model in service
+    new_files   positions of the files that it was not trained on
+    statistics  the statistics.json of the rows that it was trained on, if its run left one
+    """
+
+    definition: Mapping[str, Any] | None = None
+    new_files: frozenset[int] = frozenset()
+    statistics: Mapping[str, Any] | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> Champion:
+        """Read champion.json (`perennial.runs` writes it), and statistics.json if it is there."""
+        about, statistics = (_document(folder / name) for name in ("champion.json", "statistics.json"))
+        return cls(about.get("definition"), frozenset(about.get("new_files", ())), statistics or None)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def ingest(
+    files: Sequence[tuple[str, Path]],
+    contract: Contract,
+    definition: Mapping[str, Any],
+    champion: Champion,
+    spill: Path,
+    quarantine: Quarantine,
+    report: Report,
+) -> Sets:
+    """Write the valid rows of the files, each with its name, to the spill file; return the set of each."""
+    splitting, duplicates = splitter(definition["split"]), DuplicateCounter()
+    telling = _Telling(contract, definition)
+    moving = drift.DropDrift(champion.statistics, contract.baseline) if champion.statistics else None
+    new_rows = 0
+    with spill_writer(spill) as write:
+        for number, (name, path) in enumerate(files):
+            used = 0
+            for batch in read(path, contract.columns, name):
+                checked = telling.told(check(contract, batch.table), batch)
+                quarantine.add(name, batch, checked)
+                valid = checked.valid()
+                used += valid.num_rows
+                splitting.observe(number, valid)
+                duplicates.observe(valid[CONTENT].to_numpy())
+                if moving and number in champion.new_files:
+                    moving.observe(valid)
+                    new_rows += valid.num_rows
+                write(valid)
+            report.add_file(name, path.stat().st_size, used, quarantine.rows_of_file(name))
+            print(f"{name}: {used} rows used, {quarantine.rows_of_file(name)} quarantined", flush=True)
+    report.add_quarantine(quarantine)
+    sets = splitting.finish()
+    report.rows_repeated, report.rows_left_out = duplicates.count(sets), int((sets == REPEATED).sum())
+    print(f"{report.rows_repeated} rows repeat an earlier row", flush=True)
+    report.identity = specification(definition)
+    if moving and new_rows:
+        report.moved = moving.found()
+        report.drift = drift.summary(report.moved, new_rows)
+    return sets
+
+
+class _Telling:
+    """Adds the hashes that tell rows apart."""
+
+    def __init__(self, contract: Contract, definition: Mapping[str, Any]) -> None:
+        self._target = contract.target.name
+        self._identity = RowHasher(identity_columns(definition))
+        self._with_target = None if contract.key else RowHasher([self._target])
+
+    def told(self, checked: Checked, batch: Batch) -> Checked:
+        """Return a batch with the columns IDENTITY and CONTENT."""
+        identity = self._identity.hashes(checked.table)
+        content = identity
+        if self._with_target:
+            content = combined(identity, self._with_target.hashes(checked.table))
+        table = checked.table.append_column(IDENTITY, pa.array(identity)).append_column(CONTENT, pa.array(content))
+        return replace(checked, table=table)

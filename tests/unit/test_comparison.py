@@ -1,0 +1,97 @@
+"""Which test rows compare two models fairly, and what both are worth on them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perennial.comparison import compare, found_in, other_target, reads_alike, untold
+
+small = st.lists(st.integers(1, 20), max_size=30)
+
+
+def hashes(*values: int) -> Any:
+    return np.array(values, np.uint64)
+
+
+@given(small, st.lists(small, max_size=4))
+def test_rows_are_found_among_others_in_any_pieces(rows: list[int], pieces: list[list[int]]) -> None:
+    found = found_in(hashes(*rows), (hashes(*piece) for piece in pieces))
+    everything = {value for piece in pieces for value in piece}
+    assert found.tolist() == [row in everything for row in rows]
+
+
+def test_rows_that_cannot_be_told_are_named() -> None:
+    assert untold(hashes(0, 1, 0)).tolist() == [True, False, True]
+
+
+def test_both_models_are_measured_on_each_part() -> None:
+    labels = np.zeros(6)
+    candidate, champion = np.array([1.0, 1, 2, 2, 9, 9]), np.array([3.0, 3, 1, 1, 0, 0])
+    seen = np.array([False] * 4 + [True] * 2)
+    known = np.array([True, True, False, False, True, True])
+    found = compare("rmse", labels, candidate, champion, seen=seen, known=known, seed=1)
+    assert (found.rows, found.unseen.rows, found.known.rows, found.new.rows) == (6, 4, 2, 2)
+    assert (found.known.candidate, found.known.champion) == (1.0, 3.0)
+    assert (found.new.candidate, found.new.champion) == (2.0, 1.0)
+    assert found.known.difference == (-2.0, -2.0)
+    assert found.unseen.candidate == pytest.approx(np.sqrt(2.5))
+
+
+def test_parts_without_rows_or_without_a_value_have_none() -> None:
+    ones, scores = np.ones(3), np.array([0.2, 0.5, 0.7])
+    none = np.zeros(3, bool)
+    found = compare("auc", ones, scores, scores, seen=none, known=none, seed=1)
+    assert (found.unseen.candidate, found.unseen.champion, found.unseen.difference) == (None, None, None)
+    assert (found.known.rows, found.known.candidate) == (0, None)
+
+
+DEFINITION: dict[str, Any] = {
+    "problem": "regression",
+    "target": "price",
+    "columns": {
+        "price": {"type": "float", "unit": "USD"},
+        "mileage": {"type": "float"},
+        "vin": {"type": "string", "feature": False},
+    },
+}
+
+
+def changed(name: str, **column: Any) -> dict[str, Any]:
+    columns = {**DEFINITION["columns"], name: {**DEFINITION["columns"].get(name, {}), **column}}
+    return {**DEFINITION, "columns": columns}
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        {**DEFINITION, "problem": "binary_classification"},
+        {**DEFINITION, "target": "mileage"},
+        changed("price", unit="EUR"),
+        changed("price", type="integer"),
+    ],
+)
+def test_models_of_other_targets_are_not_compared(definition: dict[str, Any]) -> None:
+    assert "another target" in other_target(definition, DEFINITION)
+
+
+def test_rules_of_the_target_do_not_make_it_another() -> None:
+    assert other_target(changed("price", min=0, max=10), DEFINITION) == ""
+
+
+@pytest.mark.parametrize(
+    ("definition", "alike"),
+    [
+        (DEFINITION, True),
+        (changed("mileage", min=3, nullable=True), True),
+        (changed("vin", type="integer"), True),  # no feature
+        (changed("vin", feature=True), False),
+        (changed("mileage", type="integer"), False),
+        (changed("mileage", feature=False), False),
+        (changed("colour", type="string"), False),
+    ],
+)
+def test_definitions_that_read_their_features_alike(definition: dict[str, Any], alike: bool) -> None:
+    assert reads_alike(definition, DEFINITION) is alike
