@@ -3,18 +3,24 @@
 A prediction is a line: `{"score": x}`, as Linear Learner answers `application/jsonlines`, or the bare number that
 XGBoost's container writes in a batch transform whatever it is asked for (sagemaker-xgboost-container, serve.py). A
 label is a number a line. Line n of the predictions answers line n of the labels.
+
+A score that is no finite number is read in any spelling: `nan`, `inf` and `-inf` are how XGBoost's container writes one
+in a batch (Python's `str`), `NaN`, `Infinity` and `-Infinity` how JSON writers do.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from array import array
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_NO_FINITE_NUMBER = re.compile(r"(?<![\w.\"])[-+]?(nan|inf(inity)?)(?![\w.\"])", re.IGNORECASE)
 
 
 class PredictionsError(ValueError):
@@ -22,7 +28,7 @@ class PredictionsError(ValueError):
 
 
 def scores(lines: Iterable[str], where: str) -> Floats:
-    """Return the scores `(n_rows,)`; null and what JSON cannot hold as a number are NaN.
+    """Return the scores `(n_rows,)`; null is NaN.
 
     Raises PredictionsError: a line is no prediction.
     """
@@ -35,7 +41,7 @@ def scores(lines: Iterable[str], where: str) -> Floats:
 def score(line: str, where: str) -> float:
     """Return the score of one line. Raises PredictionsError: it is no prediction."""
     try:
-        answer = json.loads(line)
+        answer = _answer(line)
         value = answer["score"] if isinstance(answer, dict) else answer
     except (ValueError, KeyError, RecursionError) as error:
         raise _refused(line, where) from error
@@ -44,6 +50,20 @@ def score(line: str, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _refused(line, where)
     return float(value)
+
+
+def _answer(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return json.loads(_NO_FINITE_NUMBER.sub(_as_json, line))
+
+
+def _as_json(spelling: re.Match[str]) -> str:
+    """The same value as Python's JSON reader knows it."""
+    if spelling[1].lower() == "nan":
+        return "NaN"
+    return "-Infinity" if spelling[0].startswith("-") else "Infinity"
 
 
 def _refused(line: str, where: str) -> PredictionsError:

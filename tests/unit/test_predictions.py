@@ -1,5 +1,6 @@
 """Lines of a batch transform, as each algorithm's container writes them."""
 
+import json
 import math
 
 import pytest
@@ -12,12 +13,53 @@ def test_scores_are_json_objects_or_bare_numbers() -> None:
     assert scores(lines, "part").tolist() == [1.5, 0.25, 22345.6, 1e-05]
 
 
-def test_score_that_is_no_number_is_nan() -> None:
-    assert all(math.isnan(value) for value in scores(['{"score": null}', "NaN"], "part"))
+@pytest.mark.parametrize("form", ["{}", " {} ", '{{"score": {}}}', '{{"predicted_label":1,"score":{}}}'])
+@pytest.mark.parametrize(
+    ("spellings", "value"),
+    [
+        (("nan", "NaN", "NAN", "-nan", "+nan"), "nan"),
+        (("inf", "Inf", "INF", "+inf", "Infinity", "infinity", "INFINITY"), "inf"),
+        (("-inf", "-Inf", "-INF", "-Infinity", "-infinity"), "-inf"),
+    ],
+)
+def test_score_that_is_no_finite_number_is_read_in_every_spelling(
+    form: str, spellings: tuple[str, ...], value: str
+) -> None:
+    assert {str(score) for score in scores([form.format(text) for text in spellings], "part")} == {value}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_score_is_read_as_the_containers_write_it(value: float) -> None:
+    batch_of_xgboost, lines_of_json = str(value), json.dumps({"score": value})
+    assert {str(score) for score in scores([batch_of_xgboost, lines_of_json], "part")} == {str(value)}
+
+
+def test_score_that_is_null_is_nan() -> None:
+    assert math.isnan(scores(['{"score": null}'], "part")[0])
 
 
 @pytest.mark.parametrize(
-    "line", ["petrol", '{"label": 1}', '{"score": "1"}', "[1.0, 2.0]", "true", '"1"', "{", "[" * 10_000]
+    "line",
+    [
+        "petrol",
+        '{"label": 1}',
+        '{"score": "1"}',
+        "[1.0, 2.0]",
+        "true",
+        '"1"',
+        "{",
+        "[" * 10_000,
+        "nano",
+        "nan nan",
+        "1nan",
+        "inf.",
+        '"nan"',
+        '{"score": "inf"}',
+        '{"score": nan',
+        "information",
+        "n/a",
+        "-",
+    ],
 )
 def test_line_that_is_no_prediction_is_named(line: str) -> None:
     with pytest.raises(PredictionsError, match=r"part, line 2: got .* expected a number or"):

@@ -304,7 +304,7 @@ TRANSFORM = {"error": "States.TaskFailed", "says": (WHERE, "-again-", "/aws/sage
 # the matrix, the fault, how the run ends, what its message says. The first may come into service, so it begins first.
 AGAIN: dict[str, dict[str, Any]] = {
     "the metric is NaN": {
-        "fault": {"operation": "job:again", "effect": "answer", "answer": '{"score": NaN}'},
+        "fault": {"operation": "job:again", "effect": "answer", "answer": "nan"},
         "status": "SUCCEEDED",
         "says": ("Model in service", "the model in service could not be measured (its rmse is nan)"),
     },

@@ -116,10 +116,10 @@ CASES = [
     Case("Jobs", "the metric is missing", "Train", (fault("job:train", "lose-metrics"),), error="MetricMissingError",
          says=("in state 'Query training results'", "-train-0"), advises="eval_metric"),
     Case("Jobs", "the metric is NaN", "Predict with candidate",
-         (fault("job:predict", "answer", answer='{"score": NaN}'),), error="ModelAccuracyTooLow",
+         (fault("job:predict", "answer", answer="nan"),), error="ModelAccuracyTooLow",
          says=("Candidate rejected",), advises="start a run"),
     Case("Jobs", "the metric is NaN", "Predict with champion",
-         (fault("job:champion", "answer", answer='{"score": NaN}'),), status="SUCCEEDED",
+         (fault("job:champion", "answer", answer="nan"),), status="SUCCEEDED",
          says=("Model in service", "the model in service could not be measured (its rmse is nan)")),
     # Refused for good: permissions, mostly.
     *(
