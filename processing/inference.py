@@ -4,6 +4,10 @@ Called by  the scikit-learn serving container (script mode), as code/inference.p
 Input      text/csv: features in the definition's order, no header (a line of exactly their names is skipped);
            application/jsonlines: one object by column name a line; application/json: one object, or
            {"instances": [objects]}. An empty CSV field, a JSON null and an absent name are missing values.
+Lines      in text/csv and application/jsonlines every line is a record, so that answer n belongs to line n. A blank one
+           is refused by number, but for those after the last record, which are harmless; in a batch transform these
+           too, because they may be the middle of a file. In CSV of one feature a line without text is a record whose
+           value is missing.
 Output     text/csv, one line a record, shape (n_records, n_encoded_features), whatever the request accepts.
 Refuses    with status 400, text/plain: what is wrong, what was expected, in which record. Missing values are imputed
            and unknown categories are zeros, as in training; they are no errors. In a batch transform names that this
@@ -18,6 +22,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +38,8 @@ from perennial.text_values import from_text
 from perennial.values import EXPECTED, shown
 
 CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_BLANK_LINE = re.compile(r"(\A|\n|\r(?!\n))(?=[\r\n])")  # its match ends where the line begins
 
 
 class RecordError(ValueError):
@@ -53,7 +60,7 @@ class Preprocessor:
 
     columns: Mapping[str, str]
     encoder: Encoder
-    passes_unknown_names: bool = False
+    in_batch: bool = False
 
 
 def model_fn(model_dir: str) -> Preprocessor:
@@ -108,7 +115,7 @@ def read(request: Request, model: Preprocessor) -> pa.Table:
 
 
 def _read_csv(text: str, model: Preprocessor) -> pa.Table:
-    fields = _fields(text, list(model.columns))
+    fields = _fields(text, model)
     header = [column[0].as_py() for column in fields.columns] if fields.num_rows else []
     skipped = 0
     if header == list(model.columns):
@@ -125,8 +132,29 @@ def _read_csv(text: str, model: Preprocessor) -> pa.Table:
     return pa.table(typed)
 
 
-def _fields(text: str, names: list[str]) -> pa.Table:
-    """Return the fields of a CSV text under the columns' names."""
+def _fields(text: str, model: Preprocessor) -> pa.Table:
+    """Return the fields of a CSV text under the columns' names, one row a record."""
+    names = list(model.columns)
+    if len(names) == 1:  # a line without text is an empty field
+        return _table_of(text, names, blank_lines=True) if text else pa.table({names[0]: pa.array([], pa.string())})
+    records = _table_of(text, names)
+    if text[:1] in ("\r", "\n") or any(ends in text for ends in ("\n\n", "\n\r", "\r\r")):
+        _require_no_blank_line(text, records.num_rows, model)
+    return records
+
+
+def _require_no_blank_line(text: str, records: int, model: Preprocessor) -> None:
+    """Raise RecordError for a blank line of a text with so many records. Line ends in quotes are no lines."""
+    count = _table_of(text, list(model.columns), blank_lines=True).num_rows - records
+    ends = len(_LINE_END.findall(text, len(text.rstrip("\r\n"))))
+    if count > (0 if model.in_batch else max(0, ends - bool(records))):
+        starts = [found.end() for found in _BLANK_LINE.finditer(text)]
+        first = next((start for start in starts if text.count('"', 0, start) % 2 == 0), starts[0])
+        raise _blank(1 + len(_LINE_END.findall(text, 0, first)))
+
+
+def _table_of(text: str, names: list[str], *, blank_lines: bool = False) -> pa.Table:
+    """Return the rows of a CSV text, and one of empty fields for each blank line if these are wanted."""
     ragged: list[pa.csv.InvalidRow] = []
 
     def skip(row: pa.csv.InvalidRow) -> str:
@@ -135,13 +163,15 @@ def _fields(text: str, names: list[str]) -> pa.Table:
         return "skip"
 
     body = text.encode("utf-8", "replace")
-    if not body.strip():
+    if not body.strip() and not blank_lines:
         return pa.table({name: pa.array([], pa.string()) for name in names})
     try:
         table = pa.csv.read_csv(
             pa.BufferReader(body),
             read_options=pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(body) + 1),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+            parse_options=pa.csv.ParseOptions(
+                newlines_in_values=True, invalid_row_handler=skip, ignore_empty_lines=not blank_lines
+            ),
             convert_options=pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
             ),
@@ -163,8 +193,18 @@ def _fields(text: str, names: list[str]) -> pa.Table:
 
 
 def _read_json_lines(text: str, model: Preprocessor) -> pa.Table:
-    lines = [line for line in text.split("\n") if line and not line.isspace()]
-    return _table([_json(line, f"record {number}") for number, line in enumerate(lines, 1)], model)
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    while lines and not lines[-1].strip() and not model.in_batch:
+        lines.pop()
+    return _table([_json_line(line, number) for number, line in enumerate(lines, 1)], model)
+
+
+def _json_line(line: str, number: int) -> Any:
+    if not line or line.isspace():
+        raise _blank(number)
+    return _json(line, f"record {number}")
 
 
 def _read_json(text: str, model: Preprocessor) -> pa.Table:
@@ -197,7 +237,7 @@ def _table(records: Sequence[Any], model: Preprocessor) -> pa.Table:
     for position, record in enumerate(records):
         if not isinstance(record, dict):
             raise RecordError(f"record {position + 1}: got {shown(record)}, expected an object with {', '.join(names)}")
-        if not (record.keys() <= names or model.passes_unknown_names):
+        if not (record.keys() <= names or model.in_batch):
             unknown = shown(min(record.keys() - names))
             raise RecordError(f"record {position + 1}: unknown field {unknown}; expected {', '.join(names)}")
     typed = {}
@@ -212,6 +252,12 @@ def _table(records: Sequence[Any], model: Preprocessor) -> pa.Table:
 def _require_records(count: int, model: Preprocessor) -> None:
     if not count:
         raise RecordError(f"the request holds no record; expected {', '.join(model.columns)}")
+
+
+def _blank(line: int) -> RecordError:
+    return RecordError(
+        f"line {line} is blank; expected a record in every line, because the answers are matched with lines"
+    )
 
 
 def _refused(position: int, name: str, problem: str) -> RecordError:

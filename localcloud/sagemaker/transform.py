@@ -202,7 +202,8 @@ def payloads(file: IO[bytes], split_type: str, strategy: str, max_bytes: int) ->
     """Cut an object into request bodies of at most `max_bytes`.
 
     Not split: the whole object. By line: as many lines as fit (MultiRecord) or one (SingleRecord); a body ends with a
-    newline after each of its lines, and lines without text are no records.
+    newline after each of its lines. Lines without text are lines: whoever joins answers to lines counts them. Source:
+    SageMaker Python SDK, local/data.py, LineSplitter and MultiRecordStrategy; what AWS does is not documented.
     """
     if split_type == "None":
         body = file.read(max_bytes + 1)
@@ -223,15 +224,14 @@ def payloads(file: IO[bytes], split_type: str, strategy: str, max_bytes: int) ->
 
 
 def _lines(file: IO[bytes], max_bytes: int) -> Iterator[bytes]:
-    """The lines that have text, each with one newline; reading never takes more than a payload into memory."""
+    """The lines, each with one newline; reading never takes more than a payload into memory."""
     number = 0
     while line := file.readline(max_bytes + 2):
         number += 1
         record = line.rstrip(b"\r\n")
         if len(record) + 1 > max_bytes:
             raise PayloadTooLargeError(f"line {number} is larger than {max_bytes} bytes")
-        if record.strip():
-            yield record + b"\n"
+        yield record + b"\n"
 
 
 def assembled(answer: bytes, assemble_with: str) -> bytes:

@@ -1,6 +1,7 @@
 """The serving script in this process: what a request means, and what is said about a broken one."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,74 @@ def test_every_record_gets_one_line_in_order(model: inference.Preprocessor) -> N
     assert [line.split(",")[0] for line in answer(model, lines, LINES).splitlines()] == [*map(str, range(500))]
     text = "".join(f"{miles},2,1,Saab\n" for miles in range(500))
     assert answer(model, text, CSV) == answer(model, lines, LINES)
+
+
+ONE, OTHER = "1,2,0,Saab", '{"mileage": 1}'
+QUOTED = '1,2,0,"Sa\n\nab"'
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "number"),
+    [
+        (f"{ONE}\n\n{ONE}", CSV, 2),
+        (f"\n{ONE}", CSV, 1),
+        (f"\r\n{ONE}\r\n", CSV, 1),
+        (f"{ONE}\r\n{ONE}\r\n\r\n\r\n{ONE}\r\n", CSV, 3),
+        (f"{ONE}\r\r{ONE}", CSV, 2),
+        (f"{ONE}\n,,,\n\n,,,\n", CSV, 3),
+        (f"{QUOTED}\n{ONE}\n\n{QUOTED}", CSV, 5),
+        (f"mileage,doors,cruise,make\n\n{ONE}", CSV, 2),
+        (f"\nmileage,doors,cruise,make\n{ONE}", CSV, 1),
+        (f"{OTHER}\n\n{OTHER}", LINES, 2),
+        (f"{OTHER}\r\n \t\r\n{OTHER}", LINES, 2),
+        (f"\n{OTHER}", LINES, 1),
+    ],
+)
+def test_blank_line_before_a_record_is_refused_by_number(
+    model: inference.Preprocessor, body: str, content_type: str, number: int
+) -> None:
+    """Callers match answers with lines; a line that is passed over would shift all that follow."""
+    assert refusal(model, body, content_type).startswith(f"line {number} is blank; expected a record in every line")
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\n\n\n", "\r\n\r\n", "\r\r"])
+@pytest.mark.parametrize(("record", "content_type"), [(ONE, CSV), (QUOTED, CSV), (OTHER, LINES)])
+def test_blank_lines_after_the_last_record_are_harmless_outside_of_a_batch(
+    model: inference.Preprocessor, record: str, content_type: str, end: str
+) -> None:
+    """In a batch a payload may end where its file goes on."""
+    body = f"{record}\n{record}"
+    assert answer(model, body + end, content_type) == answer(model, body, content_type)
+    if "\n" in end or content_type == CSV:
+        in_batch = replace(model, in_batch=True)
+        number = 1 + body.count("\n") + 1
+        assert refusal(in_batch, body + end, content_type).startswith(f"line {number} is blank")
+        assert answer(in_batch, body + end[: len(end) // 2], content_type) == answer(model, body, content_type)
+
+
+@given(st.lists(st.sampled_from([ONE, ",,,", QUOTED, ""]), max_size=6), st.sampled_from(["\n", "\r\n"]), st.booleans())
+def test_answer_belongs_to_the_line_of_its_number_or_there_is_none(
+    model: inference.Preprocessor, lines: list[str], end: str, in_batch: bool
+) -> None:
+    result = ask(replace(model, in_batch=in_batch), "".join(line + end for line in lines), CSV)
+    while lines and not lines[-1] and not in_batch:
+        lines.pop()
+    expected = "".join(answer(model, line, CSV) for line in lines) if lines and "" not in lines else None
+    assert (result[0] if isinstance(result, tuple) else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "answered"),
+    [("a\n\nb\n", "100"), ("\na", "01"), ("a\n\n", "10"), ("\n", "0"), ("a\r\n\r\n", "10"), ("a", "1")],
+)
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_line_without_text_is_a_record_of_one_missing_value_where_there_is_one_feature(
+    tmp_path: Path, body: str, answered: str, in_batch: bool
+) -> None:
+    columns = [{"name": "grade", "type": "string", "nullable": True}]
+    encodings = [{"name": "grade", "kind": "category", "categories": ["a"], "indicator": False}]
+    one_feature = replace(preprocessor(tmp_path, columns=columns, encodings=encodings), in_batch=in_batch)
+    assert answer(one_feature, body, CSV) == "".join(f"{value}\n" for value in answered)
 
 
 @pytest.mark.parametrize(

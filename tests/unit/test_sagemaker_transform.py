@@ -35,8 +35,13 @@ def test_no_line_is_lost_or_doubled_whatever_the_limit() -> None:
         assert b"".join(cut(b"\n".join(lines), limit=limit)).split(b"\n")[:-1] == lines
 
 
-def test_line_ends_of_other_systems_and_empty_lines_are_no_records() -> None:
-    assert cut(b"a\r\n\r\nb\n\n") == [b"a\nb\n"]
+def test_line_ends_of_other_systems_become_newlines() -> None:
+    assert cut(b"a\r\nb\r\n") == [b"a\nb\n"]
+
+
+def test_a_line_without_text_is_passed_on_so_that_answers_cannot_shift_unseen() -> None:
+    assert cut(b"a\r\n\r\nb\n\n") == [b"a\n\nb\n\n"]
+    assert cut(b"a\n\nb\n", limit=3) == [b"a\n\n", b"b\n"]
 
 
 def test_a_line_that_does_not_fit_is_named() -> None:
