@@ -11,6 +11,7 @@ known rows   Of those, on the rows that the model in service was tested on itsel
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -205,7 +206,7 @@ def _is_finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def between(interval: Interval | None) -> str:
+def between(interval: Sequence[float] | None) -> str:
     """Return an interval as people read it."""
     return f"{shown(interval[0])} to {shown(interval[1])}" if interval else "not known"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perennial.cause import explained, failed_job, failed_state, safe
-from perennial.gate import shown
+from perennial.gate import between, shown
 from perennial.job_end import JobEnd
 
 MAX_SUBJECT = 99  # Amazon SNS API Reference, Publish: "must be less than 100 characters long", ASCII
@@ -20,6 +20,7 @@ MAX_CAUSE_LINES = 20
 MAX_LINE = 300
 MAX_CAUSE_LINE = 380  # a refusal of IAM names a session, an action and a resource
 MAX_STATE = 90  # a state's name has at most 80 characters (Amazon States Language)
+MOVED_SHOWN = 3
 _UNIT_METRICS = ("rmse", "mae")
 
 HEADLINES = {
@@ -180,12 +181,26 @@ def _fact_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ignored = f", {len(data['ignored'])} ignored" if data.get("ignored") else ""
         files = "1 file" if data["file_count"] == 1 else f"{data['file_count']} files"
         yield "Data", f"{files} under {data['prefix']!r}{ignored}"
+    yield from _rows(record)
     yield from _numbers(record)
     if record.get("deployed"):
         yield "Endpoint", f"{record['deployed']['endpoint']} serves {record['deployed']['model']}"
     elif record.get("champion"):
         since = "as before" if record["status"] in ("Rejected", "Superseded") else "when the run began"
         yield "In service", f"{record['champion']['ModelName']} ({since})"
+
+
+def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    rows, drift = record.get("rows"), record.get("drift")
+    if rows:
+        yield "Rows", f"{rows['used']:,} used, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
+    if drift:
+        moved = [
+            f"{one['column']} by {one['distance']:.2f} ({one['before']} -> {one['after']})" for one in drift["moved"]
+        ]
+        more = [f"{len(moved) - MOVED_SHOWN} more"] if len(moved) > MOVED_SHOWN else []
+        columns = "; ".join(moved[:MOVED_SHOWN] + more) or "no column has moved"
+        yield "New rows", f"{drift['rows']:,}, beside the data of the model in service: {columns}"
 
 
 def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -200,6 +215,26 @@ def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Previous best", _measured(gate["champion"], metrics.get("champion_interval"), unit)
     elif record.get("champion") is None:
         yield "Previous best", "none; this is the first model"
+    yield from _comparison(metrics, unit)
+
+
+def _comparison(metrics: Mapping[str, Any], unit: str) -> Iterator[tuple[str, str]]:
+    """Both models on the test rows that compare fairly; a candidate that is worse has a positive error difference."""
+    compared = metrics.get("comparison")
+    if not compared:
+        return
+    unseen, known, new = (compared[part] for part in ("unseen", "known", "new"))
+    tested = f"{compared['rows']:,}, of which the model in service has not seen {unseen['rows']:,}"
+    yield "Test rows", f"{tested} ({known['rows']:,} known, {new['rows']:,} new)"
+    if unseen["difference"]:
+        low, high = unseen["difference"]
+        verdict = "chance" if low <= 0 <= high else "more than chance"
+        yield "Difference", f"{between((low, high))}{unit} (95 % interval, candidate less previous best): {verdict}"
+    for name, part in (("On known rows", known), ("On new rows", new)):
+        if part["candidate"] is not None and part["champion"] is not None:
+            yield name, f"{shown(part['candidate'])}{unit}, previous best {shown(part['champion'])}{unit}"
+    if metrics.get("champion_when_accepted") is not None:
+        yield "When accepted", f"previous best {shown(metrics['champion_when_accepted'])}{unit}, on its own test rows"
 
 
 def _measured(value: float | None, interval: list[float] | None, unit: str) -> str:

@@ -73,11 +73,15 @@ def closed(
     ended_at: datetime,
     failure: Mapping[str, Any] | None,
     durations_seconds: Mapping[str, float],
+    report: Mapping[str, Any] | None,
     jobs: Iterable[Mapping[str, Any]],
     endpoint: str,
     name: str,
 ) -> Document:
-    """Return the record of a run that ended. What it deployed stands in it only when it succeeded."""
+    """Return the record of a run that ended. What it deployed stands in it only when it succeeded.
+
+    report  what preprocessing found (report.json), if it came so far
+    """
     succeeded = status == "Succeeded"
     started_at = datetime.fromisoformat(record["execution"]["started_at"])
     prefix = f"s3://{record['bucket']}/runs/{record['run_id']}"
@@ -93,12 +97,19 @@ def closed(
         "failure": dict(failure) if failure else None,
         "durations_seconds": dict(durations_seconds),
         "jobs": listed,
+        "rows": _rows(report) if report else None,
+        "drift": (report or {}).get("drift"),
         "artifacts": _artifacts(prefix, listed) if succeeded else None,
         "baselines": {name: f"{prefix}/baselines/{name.replace('_', '-')}" for name in BASELINES}
         if succeeded
         else None,
         "deployed": {"endpoint": endpoint, "endpoint_config": name, "model": name} if succeeded else None,
     }
+
+
+def _rows(report: Mapping[str, Any]) -> dict[str, int]:
+    """How many rows were read, used and quarantined, how many repeat others, and how many are in each set."""
+    return {**report["rows"], "repeated": report["duplicates"]["rows"], **report["sets"]}
 
 
 def _artifacts(prefix: str, jobs: Iterable[Mapping[str, Any]]) -> dict[str, str]:

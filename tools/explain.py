@@ -18,7 +18,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from perennial.cause import safe
-from perennial.gate import shown
+from perennial.gate import between, shown
 from perennial.naming import run_of
 
 DEFAULT_STACK = "perennial-used-cars"
@@ -105,6 +105,7 @@ def _branches(run: Mapping[str, Any]) -> Iterator[str]:
     dropped = (trigger.get("Object") or {}).get("key") or trigger.get("By") or ""
     yield f"├ started  {run['execution']['started_at']} by {trigger.get('Type')} {safe(dropped, 120)}".rstrip()
     yield f"├ gate     {safe(gate.get('reason', 'not judged'), 200)}"
+    yield from (f"├ {line}" for line in _measured_on(run))
     settings = ", ".join(f"{name}={value}" for name, value in sorted(algorithm["hyperparameters"].items()))
     yield f"├ trained  {algorithm['name']} ({settings})"
     metrics = (run.get("metrics") or {}).get("candidate") or {}
@@ -117,6 +118,17 @@ def _branches(run: Mapping[str, Any]) -> Iterator[str]:
         yield f"  - s3://{run['bucket']}/{safe(file['Key'], 200)}  version {file['VersionId']}"
     if len(data["files"]) > FILES_SHOWN:
         yield f"  - and {len(data['files']) - FILES_SHOWN} more (--json lists them all)"
+
+
+def _measured_on(run: Mapping[str, Any]) -> Iterator[str]:
+    """Which rows the decision rests on, and how far the two models were apart on them."""
+    rows, compared = run.get("rows"), (run.get("metrics") or {}).get("comparison")
+    if rows:
+        yield f"rows     {rows['used']:,} used, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
+    if compared:
+        unseen, before = compared["unseen"], (run.get("champion") or {}).get("ModelName", "the model in service")
+        told = f"{unseen['rows']:,} of {compared['rows']:,} test rows unseen by {before}"
+        yield f"against  {told}: difference {between(unseen['difference'])} (95 % interval)"
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any]) -> record.Docume
         ended_at=ended_at,
         failure=_failure(status, execution, unfinished),
         durations_seconds=seconds,
+        report=objects.read_json_if_there(f"s3://{known['bucket']}/runs/{run_id}/report/report.json"),
         jobs=list(_jobs(name)),
         endpoint=os.environ["ENDPOINT_NAME"],
         name=name,

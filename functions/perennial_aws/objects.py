@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from botocore.exceptions import ClientError
 
 from perennial.record import json_safe
 from perennial.rows import Hashes
-from perennial_aws.clients import client, code_of
+from perennial_aws.clients import client
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -27,13 +26,11 @@ def read_json(uri: str) -> Any:
 
 
 def read_json_if_there(uri: str) -> Any:
-    """Return the JSON document at an address, or None when there is none."""
-    try:
-        return read_json(uri)
-    except ClientError as error:
-        if code_of(error) == "NoSuchKey":
-            return None
-        raise
+    """Return the JSON document at an address, or None when there is none.
+
+    The list tells: to a role that may list only some prefixes S3 answers 403 for a key that is not there.
+    """
+    return read_json(uri) if split_uri(uri)[1] in keys(uri) else None
 
 
 def read_hashes(prefix_uri: str) -> Iterator[Hashes]:

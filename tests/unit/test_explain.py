@@ -18,7 +18,12 @@ RECORD = {
     "trigger": {"Type": "DataDrop", "Object": {"key": "raw/cars.csv"}},
     "configuration": {"algorithm": {"name": "xgboost", "hyperparameters": {"num_round": "300", "eta": "0.1"}}},
     "gate": {"reason": "rmse 2,345.6 meets the threshold (at most 3,500)"},
-    "metrics": {"candidate": {"rmse": 2345.6, "r2": None}},
+    "metrics": {
+        "candidate": {"rmse": 2345.6, "r2": None},
+        "comparison": {"rows": 161, "unseen": {"rows": 150, "difference": [-180.0, 12.0]}},
+    },
+    "champion": {"ModelName": "cars-before"},
+    "rows": {"used": 804, "quarantined": 3, "repeated": 1200},
     "code": {"hash": "0123456789abcdef", "commit": "abc123"},
     "data": {
         "fingerprint": "f" * 64,
@@ -51,6 +56,8 @@ def test_the_chain_goes_from_the_endpoint_to_the_data_versions(served, capsys):
         f"run      {RUN}",
         "DataDrop raw/cars.csv",
         "rmse 2,345.6",
+        "804 used, 3 quarantined, 1,200 repeat others",
+        "150 of 161 test rows unseen by cars-before: difference -180 to 12 (95 % interval)",
     ]
     order += ["eta=0.1, num_round=300", "commit abc123", f"s3://{BUCKET}/raw/00.csv  version v0", "and 5 more"]
     positions = [text.index(expected) for expected in order]

@@ -89,6 +89,42 @@ def test_a_rejection_has_metric_threshold_previous_best_and_what_still_serves():
         assert expected in body
 
 
+PART = {"rows": 0, "candidate": None, "champion": None, "difference": None}
+COMPARED = {
+    "rows": 161,
+    "unseen": {"rows": 150, "candidate": 2300.0, "champion": 2400.0, "difference": [-180.0, 12.0]},
+    "known": {"rows": 120, "candidate": 2310.0, "champion": 2320.0, "difference": [-90.0, 60.0]},
+    "new": {"rows": 30, "candidate": 2250.0, "champion": 2900.0, "difference": None},
+    "unfair": "",
+}
+MOVED = {"column": "mileage", "distance": 0.314, "chance": 0.1, "before": "median 19,800", "after": "median 31,000"}
+
+
+def test_the_rows_and_both_models_on_both_parts_of_the_test_set_are_told():
+    metrics = {**RECORD["metrics"], "comparison": COMPARED, "champion_when_accepted": 2183.5}
+    rows = {"used": 804, "quarantined": 3, "repeated": 1200}
+    body = compose(metrics=metrics, rows=rows, drift={"rows": 200, "moved": [MOVED] * 5, "distances": {}}).body
+    moved = "mileage by 0.31 (median 19,800 -> median 31,000)"
+    for line in (
+        "Rows          804 used, 3 quarantined, 1,200 repeat others\n",
+        f"New rows      200, beside the data of the model in service: {moved}; {moved}; {moved}; 2 more\n",
+        "Test rows     161, of which the model in service has not seen 150 (120 known, 30 new)\n",
+        "Difference    -180 to 12 USD (95 % interval, candidate less previous best): chance\n",
+        "On known rows 2,310 USD, previous best 2,320 USD\n",
+        "On new rows   2,250 USD, previous best 2,900 USD\n",
+        "When accepted previous best 2,183.5 USD, on its own test rows\n",
+    ):
+        assert line in body
+
+
+def test_a_difference_that_is_no_chance_and_parts_without_rows():
+    compared = {**COMPARED, "unseen": {**COMPARED["unseen"], "difference": [-180.0, -12.0]}, "new": PART}
+    body = compose(metrics={"comparison": compared}, drift={"rows": 9, "moved": [], "distances": {}}).body
+    assert "(95 % interval, candidate less previous best): more than chance\n" in body
+    assert "On new rows" not in body
+    assert "no column has moved\n" in body
+
+
 def test_a_failure_claims_nothing_about_what_serves_now():
     body = failed("EndpointVerificationError", "answers differ", "Verify endpoint").body
     assert "cars-20261101000000-aaaa (when the run began)" in body

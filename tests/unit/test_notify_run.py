@@ -115,6 +115,20 @@ def notify(app, lambda_context):
     return lambda event: app.handler(event, lambda_context)
 
 
+def test_what_preprocessing_found_is_recorded_and_told(aws, worked, ended, notify, mails):
+    report = {
+        "rows": {"read": 807, "used": 804, "quarantined": 3, "written_to_quarantine": 3},
+        "sets": {"train": 520, "validation": 120, "test": 161},
+        "duplicates": {"rows": 3, "left_out": 3},
+        "drift": None,
+    }
+    aws.put(f"runs/{RUN}/report/report.json", json.dumps(report))
+    notify(ended())
+    assert aws.get_json(f"runs/{RUN}/run.json")["rows"]["repeated"] == 3
+    ((_, body),) = mails()
+    assert "Rows          804 used, 3 quarantined, 3 repeat others" in body
+
+
 def test_a_success_is_told_with_the_numbers(aws, worked, ended, notify, mails):
     result = notify(ended())
     [(subject, body)] = mails()

@@ -28,6 +28,7 @@ def closed(status="Succeeded", **more):
         "ended_at": START + timedelta(seconds=61.5),
         "failure": None,
         "durations_seconds": {"Train": 2.5},
+        "report": None,
         "jobs": [],
         "endpoint": "cars",
         "name": "cars-20261120093440-1a2b",
@@ -141,3 +142,18 @@ def test_a_document_is_strict_json(document):
 
 def test_times_are_in_utc_whatever_zone_they_came_in():
     assert record.timestamp(START) == "2026-11-20T09:34:40.000Z"
+
+
+def test_a_closed_record_says_what_preprocessing_found():
+    report = {
+        "rows": {"read": 12, "used": 10, "quarantined": 2},
+        "sets": {"train": 7, "validation": 1, "test": 1},
+        "duplicates": {"rows": 3, "left_out": 1},
+        "drift": {"rows": 4, "moved": [], "distances": {}},
+    }
+    document = closed("Rejected", report=report)
+    assert document["rows"] == {
+        "read": 12, "used": 10, "quarantined": 2, "repeated": 3, "train": 7, "validation": 1, "test": 1,
+    }  # fmt: skip
+    assert document["drift"] == report["drift"]
+    assert (closed()["rows"], closed()["drift"]) == (None, None)
