@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from perennial import no_data
+
 Decision = Literal["Train", "Duplicate", "Superseded", "AlreadyTrained", "NoData"]
 Claim = Literal["Take", "Own", "TakeOver", "Duplicate", "AlreadyTrained"]
 
@@ -62,11 +64,25 @@ class DataFile:
 
 
 @dataclass(frozen=True)
+class Ignored:
+    """An object version that is not used, and why."""
+
+    key: str
+    version_id: str
+    reason: str
+    last_modified: datetime
+
+    def as_manifest(self) -> dict[str, str]:
+        """The object as the manifest lists it."""
+        return {"Key": self.key, "VersionId": self.version_id, "Reason": self.reason}
+
+
+@dataclass(frozen=True)
 class Listing:
-    """The data under a prefix: what is used, in manifest order, and what is not, with the reason for each key."""
+    """The data under a prefix: what is used, in manifest order, and what is not, by key."""
 
     files: tuple[DataFile, ...]
-    ignored: tuple[tuple[str, str], ...]
+    ignored: tuple[Ignored, ...]
     listed_at: datetime
 
     @property
@@ -78,29 +94,28 @@ class Listing:
         """The listing as `manifest.json`."""
         return {
             "Files": [file.as_manifest() for file in self.files],
-            "Ignored": [{"Key": key, "Reason": reason} for key, reason in self.ignored],
+            "Ignored": [item.as_manifest() for item in self.ignored],
         }
 
 
-def listing(versions: Iterable[Mapping[str, Any]], listed_at: datetime) -> Listing:
-    """Return the data among the `Versions` of ListObjectVersions, which was asked at a time: the latest of each key.
+def listing(versions: Iterable[Mapping[str, Any]], prefix: str, listed_at: datetime) -> Listing:
+    """Return the data below a prefix among the `Versions` of ListObjectVersions, asked at a time: the latest of a key.
 
-    Folder markers and empty objects hold no rows; they are ignored and reported.
+    What is no data by its name (perennial.no_data), and what has no bytes, is ignored and reported.
     """
     files: list[DataFile] = []
-    ignored: list[tuple[str, str]] = []
+    ignored: list[Ignored] = []
     for version in versions:
-        key, size = str(version["Key"]), int(version["Size"])
+        key, size, modified = str(version["Key"]), int(version["Size"]), version["LastModified"]
         if not version.get("IsLatest", True):
             continue
-        if key.endswith("/"):
-            ignored.append((key, MARKER))
-        elif size == 0:
-            ignored.append((key, EMPTY))
+        reason = no_data.reason(key, prefix) or (None if size else no_data.EMPTY)
+        if reason:
+            ignored.append(Ignored(key, str(version["VersionId"]), reason, modified))
         else:
             etag = str(version["ETag"]).strip('"')
-            files.append(DataFile(key, str(version["VersionId"]), etag, size, version["LastModified"]))
-    return Listing(tuple(sorted(files, key=_age)), tuple(sorted(ignored)), listed_at)
+            files.append(DataFile(key, str(version["VersionId"]), etag, size, modified))
+    return Listing(tuple(sorted(files, key=_age)), tuple(sorted(ignored, key=lambda item: item.key)), listed_at)
 
 
 def recorded(manifest: Mapping[str, Any], listed_at: datetime) -> Listing:
@@ -123,15 +138,41 @@ def checksum(head: Mapping[str, Any]) -> str:
     return next((f"{name}:{value}" for name, value in found if value), "")
 
 
-EMPTY, MARKER = "an empty object", "a folder marker"
+@dataclass(frozen=True)
+class EmptyDrop:
+    """What was dropped has no bytes. `told_by` says which other run tells people of it; None: its own has to."""
+
+    others: int
+    told_by: str | None
 
 
-def holds_nothing(dropped: Mapping[str, Any] | None, data: Listing) -> str | None:
-    """Return EMPTY or MARKER when that is what was dropped, and nothing has taken its place; else None."""
-    return dict(data.ignored).get(str(dropped.get("key"))) if dropped else None
+def empty_drop(dropped: Mapping[str, Any] | None, data: Listing, now: datetime, quiet_seconds: int) -> EmptyDrop | None:
+    """Return what there is to say of an empty file that was dropped, or None when none was, or it has been replaced.
+
+    Writers of many files, such as Spark, leave empty ones beside full ones: the run of those names them. Of several
+    empty files that come together the newest tells of all.
+    """
+    empty = [item for item in data.ignored if item.reason == no_data.EMPTY]
+    mine = next((item for item in empty if dropped and item.key == dropped.get("key")), None)
+    if mine is None:
+        return None
+    quiet = timedelta(seconds=quiet_seconds)
+    together = [item for item in empty if abs(item.last_modified - mine.last_modified) <= quiet]
+    newest = max(together, key=_age)
+    told_by = None
+    if any(abs(file.last_modified - mine.last_modified) <= quiet for file in data.files):
+        told_by = f"{mine.key!r} is {no_data.EMPTY} that came together with data, whose run tells of it"
+    elif newest is not mine and now - newest.last_modified <= _own_run_is_sure(quiet_seconds):
+        told_by = f"{mine.key!r} is {no_data.EMPTY}; so is {newest.key!r}, which came after it: its run tells of both"
+    return EmptyDrop(len(together) - 1, told_by)
 
 
-def _age(file: DataFile) -> tuple[datetime, str]:
+def _own_run_is_sure(quiet_seconds: int) -> timedelta:
+    """How long after a drop its own event is waiting or working for sure; after that it may have been lost."""
+    return timedelta(seconds=2 * quiet_seconds + 60)
+
+
+def _age(file: DataFile | Ignored) -> tuple[datetime, str]:
     return file.last_modified, file.key
 
 
@@ -171,15 +212,15 @@ def superseded(
 
     A drop that was deleted leaves the work to newer files only: the runs of older ones may have left theirs to it.
 
-    A newer file's own event is waiting or working for sure only while the file is young: twice the quiet period and
-    a minute. After that its event may have been lost, and the drop works itself.
+    A newer file's own event is waiting or working for sure only while the file is young. After that its event may have
+    been lost, and the drop works itself.
     """
     if dropped is None or came is None or not files:
         return None
     newest = max(files, key=_age)
     if _is_version(newest, dropped) or _age(newest) < (came, dropped["key"]):
         return None
-    if now - newest.last_modified > timedelta(seconds=2 * quiet_seconds + 60):
+    if now - newest.last_modified > _own_run_is_sure(quiet_seconds):
         return None
     return f"a newer object came after {dropped['key']!r}: {newest.key!r}; its own run takes all data under the prefix"
 

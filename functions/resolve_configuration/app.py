@@ -30,7 +30,7 @@ from perennial_aws import champion, champion_files, objects, runs
 from perennial_aws.clients import client, code_of
 
 import perennial
-from perennial import configuration, definition, naming, record, work
+from perennial import configuration, definition, naming, no_data, record, work
 from perennial.configuration import Configuration, TriggerSection
 from perennial.problems import ConfigurationError
 from perennial.rows import CHAMPION_TEST
@@ -73,20 +73,22 @@ def _start(event: dict[str, Any]) -> datetime:
 
 def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
     given = configuration.execution_input(event["Input"])
+    dropped = given.Trigger.Object if given.Trigger.Type == "DataDrop" else None
+    left = no_data.reason(str(dropped.get("key")), os.environ["DATA_PREFIX"]) if dropped else None
+    if left:
+        return _nothing(run_id, "NoData", f"{(dropped or {})['key']!r} is no data: {left}")
     resolved = _configuration(given.Overrides)
     listed_at = datetime.now(UTC)
     data = _recorded(given.Replay, listed_at) if given.Replay else _listing(resolved.data_prefix, listed_at)
-    dropped = given.Trigger.Object if given.Trigger.Type == "DataDrop" else None
     came = _came(dropped) if dropped else None
-    nothing = work.holds_nothing(dropped, data)
-    if nothing == work.EMPTY:
-        raise EmptyFileError(f"the dropped file {(dropped or {})['key']!r} is empty: it has 0 bytes; expected rows")
-    if nothing:
-        return _nothing(run_id, "NoData", f"{(dropped or {})['key']!r} is {nothing}; it holds no rows")
+    quiet_seconds, now = int(os.environ["QUIET_PERIOD_SECONDS"]), datetime.now(UTC)
+    left_to = _told_of_empty_file(dropped, data, now, quiet_seconds)
+    if left_to:
+        return _nothing(run_id, "NoData", left_to)
     if not data.files:
         where = f"s3://{os.environ['BUCKET']}/{resolved.data_prefix}"
         return _nothing(run_id, "NoData", f"there are no data under {where} ({len(data.ignored)} objects ignored)")
-    newer = work.superseded(dropped, came, data.files, datetime.now(UTC), int(os.environ["QUIET_PERIOD_SECONDS"]))
+    newer = work.superseded(dropped, came, data.files, now, quiet_seconds)
     if newer:
         return _nothing(run_id, "Superseded", newer)
     data = _with_checksums(data)
@@ -101,6 +103,15 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
     return _work(run_id, resolved, opened["champion"], len(data.files), CHAMPION_TEST if other else "test")
 
 
+def _told_of_empty_file(dropped: dict[str, Any] | None, data: work.Listing, now: datetime, quiet: int) -> str | None:
+    """Say whose run tells people of the empty file that was dropped; None when none was. Raises EmptyFileError."""
+    empty = work.empty_drop(dropped, data, now, quiet)
+    if empty is None or empty.told_by:
+        return empty and empty.told_by
+    more = f" (like {empty.others} more that came with it)" if empty.others else ""
+    raise EmptyFileError(f"the dropped file {(dropped or {})['key']!r} is empty{more}: it has 0 bytes; expected rows")
+
+
 def _configuration(overrides: dict[str, Any]) -> Configuration:
     model = os.environ["MODEL_NAME"]
     return configuration.resolve(
@@ -113,7 +124,7 @@ def _configuration(overrides: dict[str, Any]) -> Configuration:
 
 
 def _listing(prefix: str, listed_at: datetime) -> work.Listing:
-    return work.listing(_versions(prefix), listed_at)
+    return work.listing(_versions(prefix), prefix, listed_at)
 
 
 def _recorded(run_id: str, listed_at: datetime) -> work.Listing:

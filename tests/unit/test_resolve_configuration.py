@@ -148,10 +148,49 @@ def test_no_data_is_said_and_claims_nothing(aws, resolve):
 
 
 def test_an_empty_file_that_was_dropped_is_an_error_that_names_it(aws, app, resolve):
-    aws.put("raw/a.csv", "a")
     version = aws.put("raw/empty.csv", "")
-    with pytest.raises(app.EmptyFileError, match=r"raw/empty\.csv"):
+    with pytest.raises(app.EmptyFileError, match=r"'raw/empty\.csv' is empty: it has 0 bytes"):
         resolve(Trigger=drop("raw/empty.csv", version))
+
+
+def test_of_many_empty_files_that_come_together_one_is_an_error_and_counts_the_others(aws, app, resolve):
+    versions = [(f"raw/{number}.csv", aws.put(f"raw/{number}.csv", "")) for number in range(3)]
+    decisions = [resolve(f"{EXECUTION_ARN}-{key}", Trigger=drop(key, version)) for key, version in versions[:2]]
+    assert [(answer["Decision"], "'raw/2.csv'" in answer["Reason"]) for answer in decisions] == [("NoData", True)] * 2
+    with pytest.raises(app.EmptyFileError, match=r"'raw/2\.csv' is empty \(like 2 more that came with it\)"):
+        resolve(Trigger=drop(*versions[2]))
+
+
+def test_a_write_of_spark_is_one_run_of_its_files_and_of_nothing_else(aws, resolve):
+    written = {
+        key: aws.put(f"raw/cars/{key}", body)
+        for key, body in {
+            "_temporary/0/part-00000.csv": "price\n1\n", "part-00000.csv": "price\n1\n", "part-00001.csv": "",
+            "part-00002.csv": "price\n2\n", "_SUCCESS": "",
+        }.items()
+    }  # fmt: skip
+    answers = {
+        key: resolve(f"{EXECUTION_ARN}-{key}", Trigger=drop(f"raw/cars/{key}", version))
+        for key, version in reversed(written.items())
+    }
+    worked = answers.pop("part-00002.csv")
+    manifest = aws.get_json(f"runs/{worked['RunId']}/manifest.json")
+    assert [file["Key"] for file in manifest["Files"]] == ["raw/cars/part-00000.csv", "raw/cars/part-00002.csv"]
+    assert {item["Key"]: item["Reason"] for item in manifest["Ignored"]} == {
+        "raw/cars/_SUCCESS": "hidden: '_SUCCESS' begins with '_'",
+        "raw/cars/_temporary/0/part-00000.csv": "hidden: '_temporary' begins with '_'",
+        "raw/cars/part-00001.csv": "an empty object",
+    }
+    assert {key: answer["Decision"] for key, answer in answers.items()} == {
+        "_temporary/0/part-00000.csv": "NoData", "part-00000.csv": "Superseded", "part-00001.csv": "NoData",
+        "_SUCCESS": "NoData",
+    }  # fmt: skip
+    assert answers["_SUCCESS"]["Reason"] == "'raw/cars/_SUCCESS' is no data: hidden: '_SUCCESS' begins with '_'"
+
+
+def test_what_is_no_data_is_left_alone_even_where_a_run_could_not_begin(aws, resolve, monkeypatch):
+    monkeypatch.setenv("STACK_OVERRIDES", '{"HyperParameters": {eta: 1}}')
+    assert resolve(Trigger=drop("raw/_SUCCESS"))["Decision"] == "NoData"
 
 
 def test_an_empty_file_that_was_replaced_is_left_to_its_replacement(aws, resolve):

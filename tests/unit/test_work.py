@@ -7,15 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from perennial.work import (
-    EMPTY,
-    MARKER,
     DataFile,
     Holder,
     came_at,
     checksum,
     claim,
+    empty_drop,
     fingerprint,
-    holds_nothing,
     listing,
     status_of,
     superseded,
@@ -37,37 +35,84 @@ def version(key, **more):
 # The listing
 
 
-def test_older_versions_folder_markers_and_empty_objects_are_left_out():
-    found = listing(
-        [version("raw/a"), version("raw/a", IsLatest=False), version("raw/"), version("raw/e", Size=0)], NOW
-    )
+def listed(*versions):
+    return listing(versions, "raw/", NOW)
+
+
+def test_older_versions_folder_markers_empty_objects_and_what_is_no_data_are_left_out():
+    found = listed(
+        version("raw/_SUCCESS", Size=0), version("raw/a"), version("raw/a", IsLatest=False), version("raw/"),
+        version("raw/e", Size=0), version("raw/.hidden/b"),
+    )  # fmt: skip
     assert [item.key for item in found.files] == ["raw/a"]
-    assert found.ignored == (("raw/", "a folder marker"), ("raw/e", "an empty object"))
+    assert [(item.key, item.reason) for item in found.ignored] == [
+        ("raw/", "a folder marker"),
+        ("raw/.hidden/b", "hidden: '.hidden' begins with '.'"),
+        ("raw/_SUCCESS", "hidden: '_SUCCESS' begins with '_'"),
+        ("raw/e", "an empty object"),
+    ]
 
 
 def test_files_stand_in_the_order_in_which_they_came_then_by_key():
     later = NOW + timedelta(seconds=1)
-    found = listing([version("raw/b"), version("raw/z", LastModified=later), version("raw/a")], NOW)
+    found = listed(version("raw/b"), version("raw/z", LastModified=later), version("raw/a"))
     assert [item.key for item in found.files] == ["raw/a", "raw/b", "raw/z"]
 
 
 def test_the_manifest_is_as_the_jobs_know_it():
-    assert listing([version("raw/a")], NOW).as_manifest() == {
+    assert listed(version("raw/a"), version("raw/")).as_manifest() == {
         "Files": [{"Key": "raw/a", "VersionId": "v", "ETag": "e", "Size": 5, "LastModified": "2026-11-20T09:34:40Z"}],
-        "Ignored": [],
+        "Ignored": [{"Key": "raw/", "VersionId": "v", "Reason": "a folder marker"}],
     }
+
+
+# Empty files
 
 
 def drop(key):
     return {"key": key, "version-id": "v"}
 
 
-def test_what_was_dropped_may_hold_nothing():
-    found = listing([version("raw/a"), version("raw/folder/", Size=0), version("raw/e", Size=0)], NOW)
-    assert holds_nothing(drop("raw/e"), found) == EMPTY
-    assert holds_nothing(drop("raw/folder/"), found) == MARKER
-    assert holds_nothing(drop("raw/a"), found) is None
-    assert holds_nothing(None, found) is None
+def at(seconds):
+    return {"LastModified": NOW - timedelta(seconds=seconds)}
+
+
+def told(key, *versions, now=NOW):
+    return empty_drop(drop(key), listed(*versions), now, QUIET)
+
+
+def test_an_empty_file_that_comes_alone_is_told_by_its_own_run():
+    alone = told("raw/e", version("raw/a", **at(500)), version("raw/e", Size=0, **at(QUIET)))
+    assert (alone.others, alone.told_by) == (0, None)
+
+
+def test_only_an_empty_file_that_is_still_there_is_one():
+    versions = version("raw/a"), version("raw/folder/", Size=0), version("raw/e", Size=0)
+    assert told("raw/a", *versions) is None
+    assert told("raw/folder/", *versions) is None
+    assert empty_drop(None, listed(*versions), NOW, QUIET) is None
+
+
+@pytest.mark.parametrize("seconds", [-QUIET, 0, QUIET])
+def test_an_empty_file_beside_data_of_the_same_drop_is_told_by_the_run_of_the_data(seconds):
+    near = told("raw/e", version("raw/a", **at(60 + seconds)), version("raw/e", Size=0, **at(60)))
+    assert "came together with data" in near.told_by
+    far = told("raw/e", version("raw/a", **at(60 + 2 * QUIET)), version("raw/e", Size=0, **at(60)))
+    assert far.told_by is None
+
+
+def test_of_several_empty_files_that_come_together_the_newest_tells_of_all():
+    versions = [version(f"raw/{number}", Size=0, **at(QUIET - number)) for number in range(5)]
+    answers = {item["Key"]: told(item["Key"], *versions) for item in versions}
+    newest = answers.pop("raw/4")
+    assert (newest.others, newest.told_by) == (4, None)
+    assert all("its run tells of both" in answer.told_by for answer in answers.values())
+
+
+def test_a_newer_empty_file_whose_event_may_have_been_lost_tells_of_nothing():
+    versions = [version("raw/a", Size=0, **at(1)), version("raw/b", Size=0)]
+    assert told("raw/a", *versions, now=NOW + timedelta(seconds=2 * QUIET + 60)).told_by
+    assert told("raw/a", *versions, now=NOW + timedelta(seconds=2 * QUIET + 61)).told_by is None
 
 
 # The fingerprint
