@@ -169,11 +169,23 @@ def execution_input(raw: Any) -> ExecutionInput:
             f"the execution's input is nested on more than {problems.MAX_LEVELS} levels; expected an object with "
             f"{', '.join(ExecutionInput.model_fields)}"
         )
+    size = problems.size(raw)
+    if size > problems.MAX_INPUT_BYTES:
+        raise ConfigurationError(
+            f"the execution's input has {size:,} bytes; expected at most {problems.MAX_INPUT_BYTES:,}"
+        )
     try:
-        return ExecutionInput.model_validate(raw)
+        given = ExecutionInput.model_validate(raw)
     except ValidationError as error:
         found = problems.of(error, ExecutionInput)
         raise ConfigurationError(problems.message("the execution's input is not valid", found)) from error
+    dropped = given.Trigger.Object
+    if dropped is not None and not isinstance(dropped.get("key"), str):
+        raise ConfigurationError(
+            f"the execution's input, Trigger.Object.key: got {problems.shown(dropped.get('key'))}; expected the key of "
+            "the object that was dropped"
+        )
+    return given
 
 
 def resolve(

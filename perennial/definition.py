@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -44,6 +45,12 @@ THRESHOLDS: dict[str, tuple[float, float, bool, str]] = {
     "recall": (0.0, 1.0, False, "1 is perfect"),
 }
 MAX_VALUES = 100_000  # in a model.yaml, each alias counted as all that it stands for
+# A definition travels whole: in the record of each run (an item of DynamoDB holds 400 KB) and in its configuration.
+MAX_BYTES = 200_000
+MAX_COLUMNS = 500
+MAX_CATEGORIES = 5_000
+MAX_CATEGORY = 256  # characters
+MAX_OVERRIDABLE = 100
 LONGEST_INTEGER = 64  # bits
 # What PyYAML raises besides its own errors: for values that do not fit their tag, and for deep nesting.
 _UNREADABLE = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
@@ -53,6 +60,10 @@ class DefinitionError(ConfigurationError):
     """A model.yaml is wrong."""
 
 
+Category = Annotated[str, Field(max_length=MAX_CATEGORY)]
+Categories = Annotated[tuple[Category, ...], Field(strict=False, min_length=1, max_length=MAX_CATEGORIES)]
+
+
 class Column(Strict):
     """One column of the data. `feature: false` keeps it out of the model (an id, a time, a group)."""
 
@@ -60,7 +71,7 @@ class Column(Strict):
     unit: str | None = None
     min: float | None = None
     max: float | None = None
-    categories: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    categories: Categories | None = None
     nullable: bool = False
     feature: bool = True
     description: str | None = None
@@ -142,14 +153,14 @@ class Definition(Strict):
     description: str | None = None
     problem: Problem
     target: str
-    columns: Annotated[dict[str, Column], Field(min_length=2)]
+    columns: Annotated[dict[str, Column], Field(min_length=2, max_length=MAX_COLUMNS)]
     split: Split
     quality: Quality = Quality()
     algorithm: Algorithm = "xgboost"
     hyperparameters: dict[Algorithm, dict[str, Any]] = Field(default_factory=dict)
     gate: Gate
     instances: Instances = Instances()
-    overridable: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    overridable: Annotated[tuple[str, ...], Field(strict=False, max_length=MAX_OVERRIDABLE)] = ()
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -198,6 +209,8 @@ def validated(raw: Mapping[str, Any], source: str) -> Definition:
         found += problems.of(error, Definition)
         sections = dict(_sound_sections(raw, broken={str(item["loc"][0]) for item in error.errors()}))
     found += [item for check in _CHECKS for item in _applied(check, sections)]
+    if definition is not None and not found:
+        found += _check_size(definition)
     if found or definition is None:
         raise DefinitionError(problems.message(f"{source}: not a valid model definition", found))
     return _target_is_no_feature(definition)
@@ -271,6 +284,13 @@ def _sound_sections(raw: Mapping[str, Any], broken: set[str]) -> Iterator[tuple[
             yield name, field.get_default(call_default_factory=True, validated_data={})
 
 
+def _check_size(definition: Definition) -> Found:
+    size = problems.size(definition.as_json())
+    if size > MAX_BYTES:
+        text = f"got {size:,} bytes as JSON with all defaults; expected at most {MAX_BYTES:,}"
+        yield "(the whole)", f"{text}: take fewer or shorter categories and texts"
+
+
 # Problems of meaning: each check takes the sections that it names and yields (path, text)
 
 Found = Iterator[tuple[str, str]]
@@ -310,7 +330,7 @@ def _check_categories(path: str, column: Column) -> Found:
         return
     if column.type != "string":
         yield f"{path}.categories", f"only string columns have categories; this one is {column.type}"
-    repeated = sorted({name for name in column.categories if column.categories.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(column.categories).items() if times > 1)
     if repeated:
         yield f"{path}.categories", f"given more than once: {', '.join(repeated)}"
     if "" in column.categories:

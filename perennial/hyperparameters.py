@@ -16,6 +16,9 @@ from typing import Any, Literal
 
 from perennial.problems import suggestion
 
+MAX_TEXT = 2500  # characters. SageMaker API Reference, CreateTrainingJob, HyperParameters; of which there may be 100
+MAX_NUMBER = 100
+
 Algorithm = Literal["xgboost", "linear-learner"]
 Value = bool | int | float | str
 
@@ -39,7 +42,10 @@ class Allowed:
 
     def problem(self, value: Value) -> str | None:
         """Return why the value is refused, with what is allowed, or None when it is fine."""
-        return None if self._accepts(as_text(value)) else f"got {value!r}; expected {self.expected()}"
+        text, longest = as_text(value), MAX_TEXT if self.kind == "text" else MAX_NUMBER
+        if len(text) > longest:
+            return f"got {len(text):,} characters; expected at most {longest:,}"
+        return None if self._accepts(text) else f"got {value!r}; expected {self.expected()}"
 
     def _accepts(self, text: str) -> bool:
         if text in self.words:

@@ -72,7 +72,8 @@ def run_of(stack: str, name: str) -> str | None:
 def snapshot_name(position: int, key: str) -> str:
     """Return the name of a data file's copy: `00007-cars_2.csv` for the eighth file, `raw/cars 2.csv`.
 
-    The position keeps names apart and in manifest order; the rest keeps its suffixes, which tell the format.
+    The position keeps names apart and is their order, as a number: beyond 99,999 it has more digits. The rest keeps its
+    suffixes, which tell the format.
     """
     safe = _UNSAFE.sub("_", key.rsplit("/", 1)[-1])[-_MAX_BASENAME:]
     return f"{position:05d}-{safe}"

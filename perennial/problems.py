@@ -5,6 +5,7 @@ A problem is (dotted path, text): the field, what stands there and what is allow
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from types import UnionType
@@ -17,6 +18,7 @@ PROBLEMS_SHOWN = 20
 MAX_LINE = 1000
 # What people write needs 4 levels. DynamoDB, which keeps a run's trigger, holds 32; Python's own limits are hundreds.
 MAX_LEVELS = 16
+MAX_INPUT_BYTES = 20_000  # of an execution's input, which its record holds; the key of an object has at most 1,024
 
 
 class ConfigurationError(ValueError):
@@ -49,6 +51,11 @@ def shown(value: Any) -> str:
     return (
         f"a {type(value).__name__} of more than {MAX_LEVELS} levels" if is_deep(value) else shortened(repr(value), 60)
     )
+
+
+def size(value: Any) -> int:
+    """Return how many bytes a value of JSON has, without blanks."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str).encode(errors="surrogatepass"))
 
 
 def is_deep(value: Any) -> bool:
@@ -99,6 +106,8 @@ _EXPECTED = {
     "model_type": "keys with values",
     "tuple_type": "a list",
     "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them",
+    "string_too_long": "text of at most {max_length} characters",
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
     "less_than": "less than {lt:g}",

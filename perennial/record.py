@@ -6,8 +6,10 @@ one JSON document in the bucket, `runs/<run id>/run.json`, and as an item of the
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,8 +19,9 @@ from perennial.work import RUNNING, Listing
 
 Document = dict[str, Any]
 
-# An item of DynamoDB holds 400 KB; the manifest in the bucket lists every file.
+# An item of DynamoDB holds 400 KB; definition, input and cause may take 300. The manifest in the bucket lists all.
 FILES_IN_ITEM = 100
+ROOM_IN_ITEM = {"files": 50_000, "ignored": 20_000}  # bytes
 BASELINES = ("data_quality", "model_quality")
 
 
@@ -149,9 +152,20 @@ def as_item(record: Mapping[str, Any]) -> Document:
     """Return the record as an item of the run table: numbers are Decimal, what is not finite is null."""
     document = dict(record)
     data = document.get("data")
-    if data and len(data["files"]) > FILES_IN_ITEM:
-        document["data"] = {**data, "files": data["files"][:FILES_IN_ITEM], "files_left_out": len(data["files"])}
+    if data:
+        kept = {name: list(_fitting(data[name], room)) for name, room in ROOM_IN_ITEM.items() if name in data}
+        left_out = {f"{name}_left_out": len(data[name]) - len(some) for name, some in kept.items()}
+        document["data"] = {**data, **kept, **{name: count for name, count in left_out.items() if count}}
     return {"id": f"run#{record['run_id']}", **to_dynamodb(document)}
+
+
+def _fitting(entries: Iterable[Mapping[str, Any]], room: int) -> Iterator[Mapping[str, Any]]:
+    """Yield the first of some entries of a manifest, as many as fit. As JSON they are larger than in DynamoDB."""
+    for entry in itertools.islice(entries, FILES_IN_ITEM):
+        room -= len(json.dumps(entry, ensure_ascii=False).encode())
+        if room < 0:
+            return
+        yield entry
 
 
 def to_dynamodb(value: Any) -> Any:

@@ -116,7 +116,7 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
 
 
 def named(files: Sequence[Path], config: Mapping[str, Any]) -> list[tuple[str, Path]]:
-    """Return each file with what people call it: its key in the bucket.
+    """Return each file with what people call it, its key in the bucket, in the order of the run's manifest.
 
     The copies of a run's snapshot are called `00007-...`, after their position in data.files of the configuration.
     """
@@ -124,7 +124,7 @@ def named(files: Sequence[Path], config: Mapping[str, Any]) -> list[tuple[str, P
     positions = [int(match[1]) if (match := COPY.match(path.name)) else len(keys) for path in files]
     return [
         (_readable(keys[position]) if position < len(keys) else path.name, path)
-        for position, path in zip(positions, files, strict=True)
+        for position, path in sorted(zip(positions, files, strict=True))
     ]
 
 

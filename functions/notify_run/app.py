@@ -115,16 +115,23 @@ def _unopened(run_id: str, execution: dict[str, Any]) -> record.Document:
             "arn": execution["executionArn"],
             "started_at": record.timestamp(execution["startDate"]),
         },
-        "trigger": trigger if isinstance(trigger, dict) and not problems.is_deep(trigger) else {},
+        "trigger": trigger if isinstance(trigger, dict) and _is_bounded(trigger) else {},
     }
+
+
+def _is_bounded(trigger: dict[str, Any]) -> bool:
+    return not problems.is_deep(trigger) and problems.size(trigger) <= problems.MAX_INPUT_BYTES
 
 
 def _with_all_files(known: record.Document) -> record.Document:
     """The item of the table holds only some of many files; the manifest has them all."""
-    if not known.get("data", {}).get("files_left_out"):
+    data = known.get("data", {})
+    lists = [name for name in record.ROOM_IN_ITEM if data.get(f"{name}_left_out")]
+    if not lists:
         return known
-    data = {name: value for name, value in known["data"].items() if name != "files_left_out"}
-    return {**known, "data": {**data, "files": objects.read_json(data["manifest"])["Files"]}}
+    manifest = objects.read_json(data["manifest"])
+    kept = {name: value for name, value in data.items() if not name.endswith("_left_out")}
+    return {**known, "data": {**kept, **{name: manifest[name.title()] for name in lists}}}
 
 
 def _failure(status: str, execution: dict[str, Any], unfinished: list[str]) -> dict[str, Any] | None:

@@ -74,7 +74,7 @@ def _start(event: dict[str, Any]) -> datetime:
 def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
     given = configuration.execution_input(event["Input"])
     dropped = given.Trigger.Object if given.Trigger.Type == "DataDrop" else None
-    left = no_data.reason(str(dropped.get("key")), os.environ["DATA_PREFIX"]) if dropped else None
+    left = no_data.reason(dropped["key"], os.environ["DATA_PREFIX"]) if dropped else None
     if left:
         return _nothing(run_id, "NoData", f"{(dropped or {})['key']!r} is no data: {left}")
     resolved = _configuration(given.Overrides)
@@ -106,8 +106,10 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
 def _told_of_empty_file(dropped: dict[str, Any] | None, data: work.Listing, now: datetime, quiet: int) -> str | None:
     """Say whose run tells people of the empty file that was dropped; None when none was. Raises EmptyFileError."""
     empty = work.empty_drop(dropped, data, now, quiet)
-    if empty is None or empty.told_by:
-        return empty and empty.told_by
+    if empty is None:
+        return None
+    if empty.told_by:
+        return empty.told_by
     more = f" (like {empty.others} more that came with it)" if empty.others else ""
     raise EmptyFileError(f"the dropped file {(dropped or {})['key']!r} is empty{more}: it has 0 bytes; expected rows")
 

@@ -221,6 +221,20 @@ def test_an_input_that_is_nested_without_end_is_refused(levels, around):
             configuration.execution_input(given)
 
 
+@pytest.mark.parametrize(
+    "given", [{"Trigger": {"By": "a" * 20_001}}, {"Overrides": {"HyperParameters": {"é" * 10_000: 1}}}]
+)
+def test_an_input_larger_than_a_record_can_hold_is_refused(given):
+    with pytest.raises(ConfigurationError, match=r"input has 20,0\d\d bytes; expected at most 20,000"):
+        configuration.execution_input(given)
+
+
+@pytest.mark.parametrize("dropped", [{}, {"key": None}, {"key": ["raw/a"]}])
+def test_a_dropped_object_without_a_key_is_refused(dropped):
+    with pytest.raises(ConfigurationError, match=r"Trigger\.Object\.key: got .*; expected the key of the object"):
+        configuration.execution_input({"Trigger": {"Type": "DataDrop", "Object": dropped}})
+
+
 @pytest.mark.parametrize("levels", [20, 500, 10_000])
 def test_a_stack_parameter_that_is_nested_without_end_is_refused(levels):
     for text in ("[" * levels + "]" * levels, '{"eta": ' + "[" * levels + "]" * levels + "}"):

@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
+import botocore.session
 import pytest
 
-from perennial import definition
+from perennial import definition, hyperparameters
 from perennial.definition import DefinitionError
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -393,3 +394,50 @@ def test_a_problem_is_one_short_line_whatever_stands_in_the_file():
         definition.parse(f'problem: regression\n"a\\n\\e[31m\\u202e{"x" * 5000}": 1\n', "m")
     lines = str(refused.value).split("\n")
     assert all(line.isprintable() and len(line) <= 1002 for line in lines)
+
+
+# Limits: a definition stands whole in the record of each run
+
+
+def of_categories(*categories):
+    return GOOD.replace("[Saab, Buick]", f"[{', '.join(categories)}]")
+
+
+def test_the_most_categories_of_the_greatest_length_that_are_allowed():
+    assert len(parse(of_categories(*(f"c{n}" for n in range(5000)))).columns["make"].categories) == 5000
+    assert parse(of_categories("a" * 256)).columns["make"].categories == ("a" * 256,)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (of_categories(*(f"c{n}" for n in range(5001))), "columns.make.categories: .*; expected at most 5000 of them"),
+        (of_categories("ok", "a" * 257), r"columns.make.categories\[1\]: .*; expected text of at most 256 characters"),
+        (of_categories(*(f"c{n:0200}" for n in range(1500))), "got 30[0-9],[0-9]{3} bytes as JSON .* at most 200,000"),
+        (
+            GOOD.replace("  seller:", "".join(f"  c{n}: {{type: float}}\n" for n in range(496)) + "  seller:"),
+            "columns: got .*; expected at most 500 of them",
+        ),
+        (f"{GOOD}overridable: [{', '.join(f'instances.x{n}' for n in range(101))}]", "overridable: .* at most 100 of"),
+        (f"{GOOD}description: {'d' * 200_000}", "as JSON with all defaults; expected at most 200,000"),
+        (
+            GOOD + 'hyperparameters: {xgboost: {eval_metric: "' + "rmse," * 500 + 'rmse"}}',
+            "hyperparameters.xgboost.eval_metric: got 2,504 characters; expected at most 2,500",
+        ),
+        (
+            GOOD + 'hyperparameters: {xgboost: {eta: "0.' + "1" * 99 + '"}}',
+            "hyperparameters.xgboost.eta: got 101 characters; expected at most 100",
+        ),
+    ],
+    ids=["categories", "a category", "all categories", "columns", "overridable", "a text", "a long value", "digits"],
+)  # fmt: skip
+def test_what_is_more_than_a_run_can_carry_is_refused_with_its_limit(text, expected):
+    with pytest.raises(DefinitionError, match=expected):
+        definition.parse(text, "m")
+
+
+def test_limits_of_hyperparameters_are_those_of_sagemaker():
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    most, longest = (model.shape_for(name).metadata["max"] for name in ("HyperParameters", "HyperParameterValue"))
+    assert all(len(table) <= most for table in hyperparameters.TABLES.values())
+    assert longest == hyperparameters.MAX_TEXT

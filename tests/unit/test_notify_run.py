@@ -306,6 +306,19 @@ def test_all_files_of_a_large_drop_are_in_the_document(aws, app, ended, notify, 
     assert len(document["data"]["files"]) == document["data"]["file_count"] == record.FILES_IN_ITEM + 1
 
 
+def test_thousands_of_ignored_keys_break_no_item_and_are_all_in_the_document(aws, app, ended, notify, lambda_context):
+    for number in range(110):
+        aws.put(f"raw/_{number:04}{'x' * 900}", "")
+    aws.put("raw/a.csv", "x")
+    event = {"Input": {}, "ExecutionArn": EXECUTION_ARN, "ExecutionName": "one", "StartTime": STARTED.isoformat()}
+    load_function("resolve_configuration").handler(event, lambda_context)
+    kept = aws.item(f"run#{RUN}")["data"]["M"]
+    assert (len(kept["ignored"]["L"]), int(kept["ignored_left_out"]["N"])) == (10, 100)
+    notify(ended())
+    data = aws.get_json(f"runs/{RUN}/run.json")["data"]
+    assert (len(data["ignored"]), "ignored_left_out" in data) == (110, False)
+
+
 def test_a_record_that_cannot_be_closed_is_an_error_not_a_silence(aws, worked, ended, notify, mails, answers):
     event = ended()
     answers("sagemaker", "ListTrainingJobs", refusal("AccessDeniedException"))

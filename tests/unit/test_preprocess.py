@@ -21,6 +21,7 @@ import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
+from perennial.naming import snapshot_name
 from perennial.parts import PartWriter
 from processing import preprocess
 from tools import synthetic
@@ -515,6 +516,14 @@ def test_a_file_is_called_by_its_key_wherever_people_read_of_it(tmp_path: Path) 
     assert preprocess.main([f"--config={tmp_path / 'config.json'}", *paths]) == 1
     assert (tmp_path / "message").read_text().startswith("raw/2026/März 1+2 100%.csv: column 'mileage' is missing")
     assert [file["name"] for file in job.report["files"]] == ["raw/a.csv"]
+
+
+def test_files_are_read_in_the_order_of_the_manifest_however_many_there_are() -> None:
+    keys = [f"raw/{number}.csv" for number in range(100_002)]
+    positions = (99_999, 100_000, 100_001, 7)
+    files = sorted(Path(snapshot_name(position, keys[position])) for position in positions)
+    named = preprocess.named(files, {"data": {"files": [{"Key": key} for key in keys]}})
+    assert [name for name, _ in named] == ["raw/7.csv", "raw/99999.csv", "raw/100000.csv", "raw/100001.csv"]
 
 
 @pytest.mark.parametrize(

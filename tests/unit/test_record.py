@@ -9,7 +9,8 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as some
 
-from perennial import record
+from perennial import definition, record
+from perennial.problems import MAX_INPUT_BYTES
 
 START = datetime(2026, 11, 20, 9, 34, 40, tzinfo=UTC)
 OPENED = {
@@ -95,12 +96,46 @@ def test_parallel_states_have_their_own_durations():
     assert record.durations(events, START)[0] == {"a": 3.0, "b": 4.0}
 
 
-def test_an_item_of_many_files_keeps_some_and_says_so():
-    files = [{"Key": str(number)} for number in range(record.FILES_IN_ITEM + 1)]
-    item = record.as_item({**OPENED, "data": {**OPENED["data"], "files": files}})
-    assert len(item["data"]["files"]) == record.FILES_IN_ITEM
-    assert item["data"]["files_left_out"]
-    assert len(files) == record.FILES_IN_ITEM + 1
+@pytest.mark.parametrize("name", ["files", "ignored"])
+def test_an_item_of_many_objects_keeps_some_and_says_how_many_it_leaves_out(name):
+    entries = [{"Key": str(number)} for number in range(record.FILES_IN_ITEM + 3)]
+    item = record.as_item({**OPENED, "data": {**OPENED["data"], name: entries}})
+    assert len(item["data"][name]) == record.FILES_IN_ITEM
+    assert item["data"][f"{name}_left_out"] == 3
+    assert len(entries) == record.FILES_IN_ITEM + 3
+
+
+def size_in_dynamodb(value):
+    """DynamoDB Developer Guide, "DynamoDB item sizes and formats": an upper bound."""
+    if isinstance(value, dict):
+        return 3 + sum(1 + len(key.encode()) + size_in_dynamodb(item) for key, item in value.items())
+    if isinstance(value, list):
+        return 3 + sum(1 + size_in_dynamodb(item) for item in value)
+    return len(value.encode()) if isinstance(value, str) else 21
+
+
+def test_the_largest_record_fits_into_an_item():
+    key, version = "é" * 512, "v" * 1024  # a key has at most 1,024 bytes, a version id as well
+    file = {
+        "Key": key,
+        "VersionId": version,
+        "ETag": "e" * 40,
+        "Size": 1,
+        "LastModified": "t" * 32,
+        "Checksum": "c" * 60,
+    }
+    data = {
+        "files": [file] * 5000,
+        "ignored": [{"Key": key, "VersionId": version, "Reason": f"hidden: {key} begins with '_'"}] * 5000,
+        "manifest": "s3://b/m",
+    }
+    job = {"kind": "Training", "name": "n" * 63, "status": "Failed", "reason": "r" * 1024}
+    written = "d" * (definition.MAX_BYTES + 20_000)  # the hyperparameters stand there twice
+    largest = {
+        **OPENED, "data": data, "configuration": {"definition": written}, "trigger": {"By": "b" * MAX_INPUT_BYTES},
+        "failure": {"cause": "c" * 32_768}, "jobs": [job] * 30,
+    }  # fmt: skip
+    assert size_in_dynamodb(record.as_item(largest)) < 400_000
 
 
 def test_an_item_is_found_by_its_run():
