@@ -44,6 +44,10 @@ _ADVICE = {
     "other data are as they were, and the next run trains on them.",
     "ConfigurationError": "Correct what is named above (model.yaml, a stack parameter or the run's input) and start "
     "again.",
+    "DataVersionRefusedError": "Do what is said above for each object; the other data are as they were. Where it says "
+    "only that S3 refuses, a role lacks the permission that is named (where it says only 403: the one for that "
+    "operation), or a policy of the bucket or the key forbids it. Then start a run.",
+    "DataVersionUnavailableError": "Start a run. If it comes again, see the health of Amazon S3 in the region.",
     "DataVersionMissingError": "A file was deleted for good while the run began. Drop it again, or start a run "
     "without it.",
     "MetricMissingError": "The training job did not report what was asked for. See its log, and eval_metric in "
@@ -286,7 +290,7 @@ def advice(status: str, error: str, state: str, cause: str = "") -> str:
         return _ADVICE_FIRST_BY_STATE[state]
     if (state in _DEPLOYING and _was_cut_short(status, cause)) or _may_have_been_asked(state, cause):
         return _ADVICE_WHILE_DEPLOYING
-    if status == "Failed" and _REFUSED.search(cause):
+    if status == "Failed" and _REFUSED.search(cause) and error != "DataVersionRefusedError":
         return _ADVICE_REFUSED
     job = failed_job(cause)
     if job and status == "Failed" and not (job.own_words and state in _ADVICE_BY_STATE):

@@ -9,6 +9,8 @@ Writes     runs/<run id>/manifest.json, config.json and champion/ (perennial_aws
            The same execution always gets the same answer.
 Raises     ConfigurationError, DefinitionError: permanent, the text says what to correct. EmptyFileError: what was
            dropped has no bytes; permanent. FileNotListedError: no run can find what was dropped; permanent.
+           DataVersionRefusedError: S3 does not hand out an object, which the text names; permanent.
+           DataVersionUnavailableError: S3 had no time for one; transient.
            ClaimContestedError: other runs took the same work over and over; transient.
 """
 
@@ -25,9 +27,8 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
-from perennial_aws import champion, champion_files, objects, runs
-from perennial_aws.clients import client, code_of
+from perennial_aws import champion, champion_files, objects, runs, versions
+from perennial_aws.clients import client
 
 import perennial
 from perennial import configuration, definition, naming, no_data, record, work
@@ -41,6 +42,7 @@ logger = Logger()
 SHIPPED = Path(perennial.__file__).parent.parent
 CLAIM_ATTEMPTS = 5
 THREADS = 32
+REFUSED_SHOWN = 10
 
 
 class EmptyFileError(Exception):
@@ -155,7 +157,7 @@ def _came(dropped: dict[str, Any]) -> datetime | None:
     """
     key, version = dropped["key"], dropped.get("version-id") or "null"  # what a bucket without versions has
     listed = work.came_at(dropped, _versions(key))
-    if listed is None and _head(key, version):
+    if listed is None and versions.head(key, version):
         raise FileNotListedError(
             f"the dropped file {key!r} (version {version}) is in the bucket, but the bucket's list does not name it, "
             "so that no run can find it; expected a key that ListObjectVersions answers as it was given"
@@ -179,25 +181,24 @@ def _versions(prefix: str) -> Iterator[dict[str, Any]]:
 
 
 def _with_checksums(data: work.Listing) -> work.Listing:
-    """Add what S3 keeps of each file's content; listings do not hold it."""
+    """Add what S3 keeps of each file's content; listings do not hold it. Raises DataVersionRefusedError, for all."""
     with ThreadPoolExecutor(THREADS) as pool:
-        return dataclasses.replace(data, files=tuple(pool.map(_with_checksum, data.files)))
+        looked_at = list(pool.map(_with_checksum, data.files))
+    files = tuple(file for file in looked_at if isinstance(file, work.DataFile))
+    refused = [str(error) for error in looked_at if isinstance(error, versions.DataVersionRefusedError)]
+    if refused:
+        more = [f"and {len(refused) - REFUSED_SHOWN} more"] if len(refused) > REFUSED_SHOWN else []
+        raise versions.DataVersionRefusedError("\n".join([*refused[:REFUSED_SHOWN], *more]))
+    return dataclasses.replace(data, files=files)
 
 
-def _with_checksum(file: work.DataFile) -> work.DataFile:
-    head = _head(file.key, file.version_id)  # none: deleted for good since it was listed; the snapshot says so
-    return dataclasses.replace(file, checksum=work.checksum(head)) if head else file
-
-
-def _head(key: str, version_id: str) -> dict[str, Any] | None:
-    """What S3 says of a version; None when there is none."""
-    version = {"Bucket": os.environ["BUCKET"], "Key": key, "VersionId": version_id}
+def _with_checksum(file: work.DataFile) -> work.DataFile | versions.DataVersionRefusedError:
     try:
-        return dict(client("s3").head_object(**version, ChecksumMode="ENABLED"))
-    except ClientError as error:
-        if code_of(error) in ("404", "NoSuchKey", "NoSuchVersion"):
-            return None
-        raise
+        head = versions.head(file.key, file.version_id)
+    except versions.DataVersionRefusedError as error:
+        return error
+    # None: deleted for good since it was listed; the snapshot says so
+    return dataclasses.replace(file, checksum=work.checksum(head)) if head else file
 
 
 def _code_hash() -> str:

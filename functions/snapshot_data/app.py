@@ -4,6 +4,8 @@ Called by  train_model, state "Snapshot data".
 Input      {"RunId": str, "Prefix": "s3://bucket/runs/<run id>"}
 Output     {"Files": int, "SizeBytes": int, "InputUri": "s3://bucket/runs/<run id>/input/"}
 Raises     DataVersionMissingError: a recorded version was deleted for good. Permanent; do not retry.
+           DataVersionRefusedError: S3 does not hand out a version. Permanent; do not retry.
+           DataVersionUnavailableError: S3 had no time for a version; transient. All three name the object.
 
 Copies are made by S3 itself, in parts when an object is larger than 5 GB. A retried call goes on where it stopped.
 """
@@ -18,9 +20,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import ClientError
-from perennial_aws import objects
-from perennial_aws.clients import client, code_of
+from perennial_aws import objects, versions
+from perennial_aws.clients import client
 
 from perennial import naming
 
@@ -30,12 +31,6 @@ THREADS = 16
 # One copy call up to 1 GiB, parts of 256 MiB beyond; parts of one object are copied side by side.
 TRANSFER = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=1 << 28, max_concurrency=4)
 LOG_EVERY = 500
-# HEAD has no body for a code, so its errors are the status.
-GONE = ("404", "NoSuchKey", "NoSuchVersion", "412", "PreconditionFailed")
-
-
-class DataVersionMissingError(Exception):
-    """An object version that the run has recorded is gone."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +82,5 @@ def _copy(copy: Copy) -> None:
             client("s3").copy_object(CopySource=source, Bucket=copy.bucket, Key=copy.target, **arguments)
         else:
             client("s3").copy(source, copy.bucket, copy.target, ExtraArgs=arguments, Config=TRANSFER)
-    except ClientError as error:
-        if code_of(error) in GONE:
-            raise DataVersionMissingError(
-                f"version {copy.version_id} of {copy.key!r}, recorded when the run began, is not in the bucket any "
-                "more: it was deleted for good. Drop the file again, or start a run without it"
-            ) from error
-        raise
+    except versions.FAILURES as error:
+        raise versions.failure(error, copy.key, copy.version_id) from error

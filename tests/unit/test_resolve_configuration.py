@@ -238,6 +238,50 @@ def test_wrong_json_in_a_stack_parameter_is_named(aws, resolve, monkeypatch):
         resolve()
 
 
+# Objects that S3 does not hand out
+
+
+def test_archived_objects_are_named_all_at_once_before_anything_is_claimed(aws, app, resolve):
+    aws.put("raw/a.csv", "a")
+    for key, storage in (("raw/b.csv", "GLACIER"), ("raw/c.csv", "DEEP_ARCHIVE"), ("raw/d.csv", "GLACIER_IR")):
+        aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"b", StorageClass=storage)
+    aws.client("s3").put_object(Bucket=BUCKET, Key="raw/e.csv", Body=b"b", StorageClass="GLACIER")
+    aws.client("s3").restore_object(Bucket=BUCKET, Key="raw/e.csv", RestoreRequest={"Days": 1})
+    with pytest.raises(app.versions.DataVersionRefusedError) as refused:
+        resolve()
+    b, c = str(refused.value).splitlines()
+    assert b.startswith("'raw/b.csv' (version ")
+    assert "is archived (GLACIER) and cannot be read before it is restored" in b
+    assert c.startswith("'raw/c.csv' (version ")
+    assert c.endswith(f"or take it away: aws s3 rm s3://{BUCKET}/raw/c.csv")
+    assert aws.keys("runs/") == []
+
+
+def test_of_many_objects_that_are_refused_some_are_named(aws, app, resolve, answers):
+    for number in range(12):
+        aws.put(f"raw/{number:02}.csv", "a")
+    answers("s3", "HeadObject", (403, {}))
+    with pytest.raises(app.versions.DataVersionRefusedError, match=r"(?s)raw/00\.csv.*\(403\).*\nand 2 more$"):
+        resolve()
+
+
+def test_an_object_whose_checksum_is_under_a_key_of_somebody_else_is_named_with_the_key(aws, app, resolve, answers):
+    encrypted = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "arn:aws:kms:x:1:key/k"}
+    aws.client("s3").put_object(Bucket=BUCKET, Key="raw/a.csv", Body=b"a", **encrypted)
+    answers("s3", "HeadObject", (403, {}), None)
+    with pytest.raises(
+        app.versions.DataVersionRefusedError, match="KMS key arn:aws:kms:x:1:key/k, which this function"
+    ):
+        resolve()
+
+
+def test_an_s3_that_has_no_time_is_asked_again_later(aws, app, resolve, answers):
+    aws.put("raw/a.csv", "a")
+    answers("s3", "HeadObject", (503, {}))
+    with pytest.raises(app.versions.DataVersionUnavailableError, match=r"S3 had no time for 'raw/a\.csv'"):
+        resolve()
+
+
 # Claims
 
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ConnectTimeoutError
 
-from tests.unit.conftest import BUCKET, load_function
+from tests.unit.conftest import BUCKET, ROOT, load_function
 
 RUN = "20261120093440-1a2b"
 PREFIX = f"s3://{BUCKET}/runs/{RUN}"
@@ -68,7 +68,9 @@ def test_a_version_deleted_for_good_is_named(aws, app, snapshot):
     version = aws.put("raw/a.csv", "recorded")
     record_versions(aws, ("raw/a.csv", version))
     aws.client("s3").delete_object(Bucket=BUCKET, Key="raw/a.csv", VersionId=version)
-    with pytest.raises(app.DataVersionMissingError, match=rf"{version} of 'raw/a.csv'.*[Dd]rop the file again"):
+    with pytest.raises(
+        app.versions.DataVersionMissingError, match=rf"{version} of 'raw/a.csv'.*[Dd]rop the file again"
+    ):
         snapshot()
 
 
@@ -93,15 +95,73 @@ def test_a_retried_call_copies_only_what_is_missing(aws, snapshot, answers):
     assert [request.url.rsplit("/", 1)[-1] for request in copies] == ["00001-b.csv"]
 
 
-def test_a_missing_permission_is_not_read_as_a_missing_version(aws, snapshot, answers):
-    record_versions(aws, ("raw/a.csv", aws.put("raw/a.csv", "a")))
-    answers("s3", "CopyObject", (403, {}))
-    with pytest.raises(ClientError, match="403"):
+def s3_error(status, code, message="no"):
+    return status, f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+
+
+@pytest.fixture
+def one_file(aws):
+    version = aws.put("raw/a.csv", "a")
+    record_versions(aws, ("raw/a.csv", version))
+    return rf"'raw/a\.csv' \(version {version}\)"
+
+
+def test_a_missing_permission_is_not_read_as_a_missing_version(one_file, app, snapshot, answers):
+    words = "User: x is not authorized to perform: s3:PutObject on resource: y"
+    answers("s3", "CopyObject", s3_error(403, "AccessDenied", words))
+    with pytest.raises(app.versions.DataVersionRefusedError, match=f"S3 refuses {one_file}: .*{words}"):
         snapshot()
 
 
-def test_a_slow_service_is_tried_again(aws, snapshot, answers):
-    record_versions(aws, ("raw/a.csv", aws.put("raw/a.csv", "a")))
+def test_an_archived_object_is_named_with_what_to_do(one_file, app, snapshot, answers):
+    answers("s3", "CopyObject", s3_error(403, "InvalidObjectState"))
+    said = rf"{one_file} is archived .* Restore it .*, or take it away: aws s3 rm s3://{BUCKET}/raw/a\.csv"
+    with pytest.raises(app.versions.DataVersionRefusedError, match=said):
+        snapshot()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("AccessDenied", "is not authorized to perform: kms:Decrypt on resource"), ("KMS.DisabledException", "disabled")],
+)
+def test_an_object_under_a_key_of_somebody_else_is_named_with_the_key(aws, app, snapshot, answers, code, words):
+    key = aws.client("s3").put_object(
+        Bucket=BUCKET,
+        Key="raw/it's.csv",
+        Body=b"a",
+        ServerSideEncryption="aws:kms",
+        SSEKMSKeyId="arn:aws:kms:x:1:key/k",
+    )
+    record_versions(aws, ("raw/it's.csv", key["VersionId"]))
+    answers("s3", "CopyObject", s3_error(403, code, words))
+    with pytest.raises(app.versions.DataVersionRefusedError) as refused:
+        snapshot()
+    assert '"raw/it\'s.csv" (version ' in str(refused.value)
+    assert "is encrypted with the KMS key arn:aws:kms:x:1:key/k, which this function may not use" in str(refused.value)
+    assert f"""take it away: aws s3 rm 's3://{BUCKET}/raw/it'"'"'s.csv'""" in str(refused.value)
+    assert words in str(refused.value)
+
+
+def test_a_slow_service_is_tried_again(one_file, snapshot, answers):
     requests = answers("s3", "CopyObject", (503, {}), (503, {}), None)
     assert snapshot()["Files"] == 1
     assert len(requests) == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(503, {}), s3_error(503, "SlowDown"), ConnectTimeoutError(endpoint_url="s3")],
+    ids=["503", "slow", "time"],
+)
+def test_a_service_that_stays_slow_is_an_error_that_is_tried_again_later(one_file, app, snapshot, answers, answer):
+    answers("s3", "CopyObject", answer)
+    with pytest.raises(app.versions.DataVersionUnavailableError, match=f"S3 had no time for {one_file}"):
+        snapshot()
+
+
+def test_what_is_to_be_tried_again_later_is_what_the_state_machine_retries():
+    states = json.loads((ROOT / "statemachines" / "train_model.asl.json").read_text())["States"]
+    for state in ("Resolve configuration", "Snapshot data"):
+        retried = states[state]["Retry"][0]["ErrorEquals"]
+        assert "DataVersionUnavailableError" in retried
+        assert not {"DataVersionRefusedError", "DataVersionMissingError"} & set(retried)
