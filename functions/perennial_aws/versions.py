@@ -52,7 +52,7 @@ def head(key: str, version_id: str) -> dict[str, Any] | None:
 
 
 def failure(error: Exception, key: str, version_id: str) -> Exception:
-    """Return what a request for a version failed of (one of FAILURES), as an error that names the version and says what to do."""
+    """Return one of FAILURES of a request for a version as an error that names the version and says what to do."""
     what = f"{key!r} (version {version_id})"
     if not isinstance(error, ClientError) or _is_busy(error):
         return DataVersionUnavailableError(f"S3 had no time for {what}, asked again and again for a minute: {error}")
