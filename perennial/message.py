@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perennial import no_data
 from perennial.cause import explained, failed_job, failed_state, safe
 from perennial.gate import between, shown
 from perennial.job_end import JobEnd
@@ -19,6 +20,7 @@ MAX_SUBJECT = 99  # Amazon SNS API Reference, Publish: "must be less than 100 ch
 MAX_CAUSE_LINES = 20
 MAX_LINE = 300
 MAX_CAUSE_LINE = 380  # a refusal of IAM names a session, an action and a resource
+NAMES_SHOWN = 3
 MAX_STATE = 90  # a state's name has at most 80 characters (Amazon States Language)
 MOVED_SHOWN = 3
 _UNIT_METRICS = ("rmse", "mae")
@@ -185,6 +187,7 @@ def _fact_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ignored = f", {len(data['ignored'])} ignored" if data.get("ignored") else ""
         files = "1 file" if data["file_count"] == 1 else f"{data['file_count']} files"
         yield "Data", f"{files} under {data['prefix']!r}{ignored}"
+        yield from _empty_objects(data)
     yield from _rows(record)
     yield from _numbers(record)
     if record.get("deployed"):
@@ -192,6 +195,14 @@ def _fact_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     elif record.get("champion"):
         since = "as before" if record["status"] in ("Rejected", "Superseded") else "when the run began"
         yield "In service", f"{record['champion']['ModelName']} ({since})"
+
+
+def _empty_objects(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What came without its bytes; the other objects that are ignored are no data, and in the manifest."""
+    empty = [item["Key"] for item in data.get("ignored", []) if item.get("Reason") == no_data.EMPTY]
+    if empty:
+        more = f" and {len(empty) - NAMES_SHOWN} more" if len(empty) > NAMES_SHOWN else ""
+        yield "Empty", f"{', '.join(empty[:NAMES_SHOWN])}{more}: 0 bytes, ignored"
 
 
 def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

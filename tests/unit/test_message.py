@@ -75,6 +75,15 @@ def test_a_success_reads_as_one():
     )
 
 
+def test_empty_objects_are_named_and_what_is_no_data_is_counted():
+    ignored = [{"Key": f"raw/{n}.csv", "Reason": "an empty object"} for n in range(5)]
+    data = {"file_count": 1, "prefix": "raw/", "ignored": [{"Key": "raw/_SUCCESS", "Reason": "hidden"}, *ignored]}
+    body = compose(data=data).body
+    assert "Data          1 file under 'raw/', 6 ignored\n" in body
+    assert "Empty         raw/0.csv, raw/1.csv, raw/2.csv and 2 more: 0 bytes, ignored\n" in body
+    assert "_SUCCESS" not in body
+
+
 def test_a_rejection_has_metric_threshold_previous_best_and_what_still_serves():
     gate = {**RECORD["gate"], "candidate": 3600.0, "reason": "rmse 3,600 misses the threshold (at most 3,500)"}
     body = failed("ModelAccuracyTooLow", "rmse 3,600", status="Rejected", gate=gate).body

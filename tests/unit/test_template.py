@@ -414,7 +414,8 @@ def test_jobs_may_make_network_interfaces_only_in_a_vpc(role: str) -> None:
 
 
 PEOPLE_MAY = {
-    *("s3:AbortMultipartUpload", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "kms:Decrypt", "kms:GenerateDataKey"),
+    *("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject"),
+    *("kms:Decrypt", "kms:GenerateDataKey"),
     *("states:DescribeExecution", "states:GetExecutionHistory", "states:ListExecutions", "states:StartExecution"),
     *("ssm:GetParameter", "ssm:GetParameters", "logs:DescribeLogStreams", "logs:GetLogEvents"),
 }
@@ -427,7 +428,8 @@ def listed(value: Any) -> list[Any]:
 def test_data_scientists_may_write_below_the_data_prefix_only_and_read_results_only() -> None:
     statements = {s["Sid"]: s for s in properties("DataScientistPolicy")["PolicyDocument"]["Statement"]}
     assert {action for statement in statements.values() for action in listed(statement["Action"])} == PEOPLE_MAY
-    assert statements["DropData"]["Resource"] == {"Fn::Sub": "${Bucket.Arn}/${DataPrefix}*"}
+    for sid in ("DropData", "TakeDataAway"):
+        assert statements[sid]["Resource"] == {"Fn::Sub": "${Bucket.Arn}/${DataPrefix}*"}
     results = statements["ReadResults"]["Resource"]
     read = {resource["Fn::Sub"].removeprefix("${Bucket.Arn}/runs/*/") for resource in results}
     folders = {"baselines/*", "evaluation/*", "predictions/*", "quarantine/*", "report/*"}

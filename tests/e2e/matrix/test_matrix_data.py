@@ -334,23 +334,64 @@ UNUSUAL = {
 }
 
 
+# What programs leave beside files: no data, no run of their own, no mail. Spark writes `_SUCCESS` last.
+NO_DATA = {
+    "a temporary file of Spark": ("_temporary/0/part-00000.csv", table([HEADER, *ROWS[:10]]), "hidden: '_temporary'"),
+    "an empty part of Spark beside full ones": ("part-00007.csv", b"", "an empty object"),
+    "a folder marker of Hadoop": ("part_$folder$", b"", "a folder marker"),
+    "a thumbnail of a desktop": ("Thumbs.db", b"thumbs", "a thumbnail or folder setting of a desktop"),
+    "a lock file of an office program": ("~$cars.xlsx", b"ada", "a lock file of an office program"),
+    "_SUCCESS after the files of Spark": ("_SUCCESS", b"", "hidden: '_SUCCESS'"),
+}
+
+
+@dataclass(frozen=True)
+class Burst:
+    """One drop of many objects: the run that worked, and what the other executions answered."""
+
+    end: End
+    answers: tuple[dict[str, Any], ...]
+
+
 @pytest.fixture(scope="module")
-def unusual(app: App, first: End) -> End:
+def burst(app: App, first: End) -> Burst:
     """Everything unusual and sound in one drop beside the first file, whose rows are then there twice."""
     situation.delete(app, "raw/empty")
     before = situation.executions(app)
-    for name, content, _ in UNUSUAL.values():
+    for name, content, _ in (*UNUSUAL.values(), *NO_DATA.values()):
         situation.put(app, f"raw/unusual/{name}", content)
-    arns = situation.started_since(app, before, len(UNUSUAL))
+    arns = situation.started_since(app, before, len(UNUSUAL) + len(NO_DATA))
     runs = {arn: situation.end_of(app, arn) for arn in arns}
     worked = [arn for arn, run in runs.items() if "Decision" not in run.output]
     assert len(worked) == 1, runs
-    return situation.end(app, worked[0])
+    assert {run.status for run in runs.values()} == {"SUCCEEDED"}
+    return Burst(situation.end(app, worked[0]), tuple(run.output for arn, run in runs.items() if arn not in worked))
+
+
+@pytest.fixture(scope="module")
+def unusual(burst: Burst) -> End:
+    return burst.end
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=matrix("Data", name, ends="Succeeded, without work")) for name in NO_DATA]
+)
+def test_what_is_no_data_starts_no_training_and_is_listed_with_the_reason(app: App, burst: Burst, case: str) -> None:
+    name, _, reason = NO_DATA[case]
+    key = f"raw/unusual/{name}"
+    (answer,) = [answer for answer in burst.answers if answer["Reason"].startswith(repr(key))]
+    assert answer["Decision"] == "NoData"
+    ignored = {item["Key"]: item["Reason"] for item in app.record(burst.end.run)["data"]["ignored"]}
+    assert ignored[key].startswith(reason)
+    assert ("0 bytes, ignored" in burst.end.mail.body, key in burst.end.mail.body) == (
+        True,
+        reason == "an empty object",
+    )
 
 
 def test_a_later_healthy_drop_works_and_takes_what_is_unusual_but_sound(app: App, unusual: End) -> None:
     assert (unusual.run.status, unusual.run.cause) == ("SUCCEEDED", None)
-    assert_told(unusual, "Model in service", f"{len(UNUSUAL) + 1} files under 'raw/'", "1 ignored")
+    assert_told(unusual, "Model in service", f"{len(UNUSUAL) + 1} files under 'raw/'", f"{1 + len(NO_DATA)} ignored")
     assert app.parameters()["run"] == unusual.run.run_id
 
 

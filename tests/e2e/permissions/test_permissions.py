@@ -125,6 +125,7 @@ def results(app: App, scientist: Ask, updated: Run) -> dict[str, bytes]:
     s3, logs = scientist("s3"), scientist("logs")
     upload = s3.create_multipart_upload(Bucket=app.bucket, Key="raw/given-up.csv")
     s3.abort_multipart_upload(Bucket=app.bucket, Key="raw/given-up.csv", UploadId=upload["UploadId"])
+    s3.delete_object(Bucket=app.bucket, Key="raw/dropped by mistake.csv")
     prefix = f"runs/{updated.run_id}/"
     listed = s3.list_objects_v2(Bucket=app.bucket, Prefix=prefix)["Contents"]
     keys = [item["Key"].removeprefix(prefix) for item in listed]
@@ -169,6 +170,10 @@ def test_data_scientist_follows_runs_and_sees_what_serves(updated: Run, seen: di
     assert seen["model"] == f"{STACK}-{updated.run_id}"
 
 
+def version(app: App, key: str) -> str:
+    return str(app.client("s3").head_object(Bucket=app.bucket, Key=key)["VersionId"])
+
+
 FORBIDDEN: list[tuple[str, Callable[[Ask, App, Run], Any]]] = [
     (
         "sagemaker:UpdateEndpoint",
@@ -191,7 +196,16 @@ FORBIDDEN: list[tuple[str, Callable[[Ask, App, Run], Any]]] = [
     ),
     ("s3:PutObject", lambda ask, app, run: ask("s3").put_object(Bucket=app.bucket, Key="code/x.py")),
     ("s3:PutObject", lambda ask, app, run: ask("s3").put_object(Bucket=app.bucket, Key=f"runs/{run.run_id}/run.json")),
-    ("s3:DeleteObject", lambda ask, app, run: ask("s3").delete_object(Bucket=app.bucket, Key="raw/cars.csv")),
+    (
+        "s3:DeleteObject",
+        lambda ask, app, run: ask("s3").delete_object(Bucket=app.bucket, Key=f"runs/{run.run_id}/run.json"),
+    ),
+    (
+        "s3:DeleteObjectVersion",
+        lambda ask, app, run: ask("s3").delete_object(
+            Bucket=app.bucket, Key="raw/more.csv", VersionId=version(app, "raw/more.csv")
+        ),
+    ),
     (
         "s3:GetObject",
         lambda ask, app, run: ask("s3").get_object(

@@ -307,6 +307,9 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("JobBasicsPolicy", "Metrics"): a_job_that_is_stopped("Train", "cloudwatch:PutMetricData"),
     "FunctionBasicsPolicy": seen_by_the_operator(a_run_that_cannot_be),
     ("DataScientistPolicy", "DropData"): a_person(put_as),
+    ("DataScientistPolicy", "TakeDataAway"): a_person(
+        lambda ask, it: ask("s3").delete_object(Bucket=it.app.bucket, Key="raw/theirs.csv")
+    ),
     ("DataScientistPolicy", "Key"): a_person(put_as),
     ("DataScientistPolicy", "ListDataAndRuns"): a_person(
         lambda ask, it: ask("s3").list_objects_v2(Bucket=it.app.bucket, Prefix="runs/")
