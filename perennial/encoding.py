@@ -16,11 +16,12 @@ then plain strings, not dictionaries.
 from __future__ import annotations
 
 import importlib.util
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,7 @@ import pyarrow.compute as pc
 from perennial.lines import csv_lines
 from perennial.values import DataError, plain_decimal, to_text
 
+T = TypeVar("T")
 Hook = Callable[[pa.Table], pa.Table]
 FORMAT_VERSION = 1
 MAX_DISTINCT = 100_000  # a text column with more distinct values is no category, and counting it would eat the memory
@@ -208,18 +210,39 @@ class _CategoryFit:
 
 
 def load_hook(path: Path) -> Hook | None:
-    """Return `transform` of a model's features.py, or None where there is no such file."""
+    """Return `transform` of a model's features.py, or None where there is no such file.
+
+    What goes wrong in it, now or when it is called, is a HookError that says line and exception.
+    """
     if not path.is_file():
         return None
     spec = importlib.util.spec_from_file_location("perennial_model_features", path)
     if spec is None or spec.loader is None:
         raise HookError(f"{path}: cannot be imported")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    load = spec.loader.exec_module
+    _guarded(lambda: load(module), path)
     hook: Hook | None = getattr(module, "transform", None)
     if not callable(hook):
-        raise HookError(f"{path}: has no function transform(table: pyarrow.Table) -> pyarrow.Table")
-    return hook
+        raise HookError("features.py: has no function transform(table: pyarrow.Table) -> pyarrow.Table")
+    return lambda table: _guarded(lambda: hook(table), path)
+
+
+def _guarded(call: Callable[[], T], path: Path) -> T:
+    try:
+        return call()
+    except MemoryError:  # the machine is too small
+        raise
+    except (Exception, SystemExit) as error:
+        raise HookError(f"features.py{_line(error, str(path))}: {type(error).__name__}: {error}") from error
+
+
+def _line(error: BaseException, file: str) -> str:
+    """`, line 7`: where in a file an error came from; empty when it did not."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f", line {error.lineno}"
+    lines = [number for frame, number in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
+    return f", line {lines[-1]}" if lines else ""
 
 
 def prepared(table: pa.Table, hook: Hook | None) -> pa.Table:

@@ -115,6 +115,11 @@ _ADVICE_REFUSED = (
     "service's trust. Give it back (template.yaml has what the application needs; look for what was changed besides "
     "it, such as a boundary or an organisation's policy), and start a run."
 )
+_FEATURES = re.compile(r"features\.py[,:]")
+_ADVICE_FEATURES = (
+    "Correct features.py in the model's folder (make check tries it on a small table), deploy, and start a run. The "
+    "traceback is in the job's log; the data are as they were."
+)
 _THROTTLED = "Error Code: ThrottlingException;"
 _ADVICE_THROTTLED = (
     "AWS refused this for minutes because the account asked too often. Start a run; if it comes again, see what else "
@@ -304,6 +309,8 @@ def advice(status: str, error: str, state: str, cause: str = "") -> str:
     if status == "Failed" and _REFUSED.search(cause) and error != "DataVersionRefusedError":
         return _ADVICE_REFUSED
     job = failed_job(cause)
+    if job and _FEATURES.match(job.own_words):
+        return _ADVICE_FEATURES
     if job and status == "Failed" and not (job.own_words and state in _ADVICE_BY_STATE):
         return _job_advice(job)
     name = error.removeprefix("SageMaker.").removesuffix("Exception")

@@ -34,13 +34,14 @@ import re
 import sys
 import tarfile
 import tempfile
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from perennial import drift
 from perennial.contract import Contract
-from perennial.encoding import FORMAT_VERSION, Encoder, EncoderFit, load_hook
+from perennial.encoding import FORMAT_VERSION, Encoder, EncoderFit, HookError, load_hook
 from perennial.ingest import Champion, ingest
 from perennial.quarantine import Quarantine
 from perennial.report import Report, judge_rows, judge_sets
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = json.loads(arguments.config.read_text(encoding="utf-8"))
     try:
         run(config, arguments.data, arguments.output, Champion.read(arguments.champion))
-    except (DataError, MemoryError, OSError) as error:
+    except (DataError, HookError, MemoryError, OSError) as error:
         said = _said(error)
         if said is None:
             raise
@@ -76,7 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _said(error: Exception) -> str | None:
     """What a person can do about an error; None when it is a bug."""
-    if isinstance(error, DataError):
+    if isinstance(error, HookError):
+        traceback.print_exception(error)
+    if isinstance(error, DataError | HookError):
         return str(error)
     if isinstance(error, MemoryError):
         return "the data do not fit into memory; take a larger instance (instances.preprocess.type of model.yaml)"

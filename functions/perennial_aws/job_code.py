@@ -41,13 +41,36 @@ def publish(properties: Mapping[str, Any]) -> dict[str, str]:
 def _check(properties: Mapping[str, Any]) -> None:
     """Raise ConfigurationError for what every run would trip over."""
     naming.check_stack_name(os.environ["STACK_NAME"])
-    definitions = {path.parent.name: definition.load(path) for path in sorted(SHIPPED.glob("models/*/model.yaml"))}
-    model = os.environ["MODEL_NAME"]
-    if model not in definitions:
-        known = ", ".join(definitions) or "none"
+    model, models = os.environ["MODEL_NAME"], sorted(path.parent for path in SHIPPED.glob("models/*/model.yaml"))
+    mine = SHIPPED / "models" / model
+    if mine not in models:
+        known = ", ".join(path.name for path in models) or "none"
         raise ConfigurationError(f"ModelName: there is no models/{model}/model.yaml; there are: {known}")
+    defined = definition.load(mine / "model.yaml")
+    _check_features(mine / "features.py")
     stack = configuration.stack_overrides(properties.get("StackOverrides") or os.environ.get("STACK_OVERRIDES"))
-    configuration.resolve(model, definitions[model], stack=stack, data_prefix=os.environ["DATA_PREFIX"])
+    configuration.resolve(model, defined, stack=stack, data_prefix=os.environ["DATA_PREFIX"])
+    for folder in models:
+        if folder != mine:
+            _look_at_other(folder)
+
+
+def _check_features(path: Path) -> None:
+    """Raise ConfigurationError when a model's features.py is no Python. What it does is for `make check` to try."""
+    try:
+        compile(path.read_bytes() if path.is_file() else b"", str(path), "exec")
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise ConfigurationError(f"{path}{line}: {type(error).__name__}: {error}") from error
+
+
+def _look_at_other(folder: Path) -> None:
+    """Log what is wrong with a model that another stack deploys: it is not this stack's business."""
+    try:
+        definition.load(folder / "model.yaml")
+        _check_features(folder / "features.py")
+    except (ConfigurationError, OSError) as error:
+        logger.warning("another model's folder is broken", model=folder.name, problem=str(error))
 
 
 def _files() -> Iterator[tuple[str, Path]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from perennial import definition
 from tools import check_models
 
 
@@ -24,3 +25,73 @@ def test_a_wrong_definition_is_told_by_file_and_field(tmp_path: Path, capsys: py
 
 def test_a_folder_without_definitions_is_no_success(tmp_path: Path) -> None:
     assert check_models.main([str(tmp_path)]) == 1
+
+
+SOUND = """
+import pyarrow.compute as pc
+
+def transform(table):
+    return table.append_column("thirds", pc.divide(table["mileage"], 3))
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "cars"
+    folder.mkdir()
+    (folder / "model.yaml").write_text((check_models.MODELS / "used-cars/model.yaml").read_text())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("def transform(table:\n", "cars/features.py, line 1: SyntaxError"),
+        ("def transform(table):\n    return table['yaer']\n", "cars/features.py, line 2: KeyError"),
+        ("def transform(table):\n    1 // (len(table) - 1)\n    return table\n", "features.py, line 2: ZeroDivision"),
+        (SOUND.replace("3))", "pc.mean(table['mileage'])))"), "a row must not depend on other rows"),
+        ("def transform(table):\n    return table if len(table) else table.select(['make'])\n", "of no rows; else"),
+        ("def transform(table):\n    return table.slice(1)\n", "expected a pyarrow.Table with 8 rows"),
+        ("def transform(table):\n    table['make'].to_pylist()[0].upper()\n    return table\n",
+         "cars/features.py, line 2: IndexError"),
+    ],
+    ids=["no Python", "no such column", "one row", "other rows", "no rows: columns", "rows lost", "no rows: a value"],
+)  # fmt: skip
+def test_a_mistake_in_features_is_told_by_file_and_line(
+    model: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
+) -> None:
+    (model / "features.py").write_text(text)
+    assert check_models.main([str(model.parent)]) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_features_that_keep_their_promise_pass(model: Path) -> None:
+    (model / "features.py").write_text(SOUND)
+    assert check_models.main([str(model.parent)]) == 0
+
+
+DEFINED = """
+problem: regression
+target: price
+columns:
+  price: {type: float, min: 0}
+  year: {type: integer, min: 1990, max: 1993}
+  mileage: {type: float, max: -3, nullable: true}
+  make: {type: string, categories: [Saab, Buick]}
+  sold: {type: boolean}
+  vin: {type: string, feature: false}
+split: {method: random}
+gate: {metric: rmse, threshold: 3000}
+"""
+
+
+def test_the_table_has_what_the_definition_allows_and_nothing_else() -> None:
+    table = check_models.sample(definition.parse(DEFINED, "m"))
+    values = {name: table[name].to_pylist() for name in table.column_names}
+    assert {name: set(found) for name, found in values.items() if name != "mileage"} == {
+        "year": {1990, 1991, 1993},
+        "make": {"Saab", "Buick"},
+        "sold": {True, False},
+    }
+    assert {values["mileage"][0], values["mileage"][-1]} == {None}
+    assert all(value <= -3 for value in values["mileage"] if value is not None)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
 from perennial import encoding
-from perennial.encoding import Encoder, EncoderFit, HookError, load_hook
+from perennial.encoding import Encoder, EncoderFit, HookError, load_hook, prepared
 from perennial.values import STRING, DataError
 
 
@@ -159,6 +160,29 @@ def test_hook_that_returns_other_columns_in_serving_is_named() -> None:
     encoder = Encoder(fitted(cars(20, 8)).encodings, lambda table: table.select(["make"]))
     with pytest.raises(HookError, match=r"returned the columns \['make'\]"):
         encoder.encode(cars(2, 9))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def transform(table:\n", "features.py, line 1: SyntaxError: '(' was never closed"),
+        ("import pyarrow\nimport pandaz\n", "features.py, line 2: ModuleNotFoundError: No module named 'pandaz'"),
+        ("def transform(table):\n    return help_me(table)\n\ndef help_me(table):\n    return table['yaer']\n",
+         "features.py, line 5: KeyError: 'Field \"yaer\" does not exist in schema'"),
+        ("def transform(table):\n    raise SystemExit(0)\n", "features.py, line 2: SystemExit: 0"),
+        ("x = 1\n", "features.py: has no function transform"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_features_says_file_line_and_exception(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "features.py").write_text(text)
+    with pytest.raises(HookError, match=re.escape(said)):
+        prepared(cars(3, 1), load_hook(tmp_path / "features.py"))
+
+
+def test_a_machine_that_is_too_small_is_no_mistake_in_features(tmp_path: Path) -> None:
+    (tmp_path / "features.py").write_text("def transform(table):\n    raise MemoryError\n")
+    with pytest.raises(MemoryError):
+        prepared(cars(3, 1), load_hook(tmp_path / "features.py"))
 
 
 def test_hook_is_loaded_from_a_file(tmp_path: Path) -> None:

@@ -218,6 +218,18 @@ def test_a_failed_jobs_own_words_are_taken_out_of_its_description():
     assert cause.explained(f'State "Preprocess" failed: {json.dumps(description)}') == "price: 12 rows out of range"
 
 
+def test_a_mistake_in_features_is_not_blamed_on_the_data():
+    job = {
+        "ProcessingJobName": "p",
+        "ProcessingJobStatus": "Failed",
+        "ExitMessage": "features.py, line 2: KeyError: 'x'",
+    }
+    body = failed(text=json.dumps(job), state="Preprocess").body
+    assert "features.py, line 2: KeyError: 'x'" in body
+    assert "Correct features.py in the model's folder" in body
+    assert "drop them again" not in body
+
+
 def test_a_failed_functions_message_is_taken_out_of_its_error():
     said = {"errorMessage": "no metric x", "errorType": "MetricMissingError", "stackTrace": ["..."]}
     assert cause.explained(json.dumps(said)) == "no metric x"

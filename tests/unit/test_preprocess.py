@@ -341,22 +341,39 @@ def test_binary_target_is_0_or_1_and_missing_values_have_a_feature(job: Job, kin
     assert None in [record["age"] for record in job.records("test")]
 
 
-def test_hook_of_the_model_is_applied_and_packed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def features_of(job: Job, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Give the job's model a features.py of its own."""
     code = job.folder / "code"
     (code / "models" / "used-cars").mkdir(parents=True)
     for name in ("processing", "perennial"):
         (code / name).symlink_to(preprocess.CODE / name)
-    (code / "models" / "used-cars" / "features.py").write_text(
+    (code / "models" / "used-cars" / "features.py").write_text(text)
+    monkeypatch.setattr(preprocess, "CODE", code)
+
+
+def test_hook_of_the_model_is_applied_and_packed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
         "import pyarrow as pa, pyarrow.compute as pc\n\n"
         "def transform(table):\n    return pa.table({'log_mileage': pc.ln(table['mileage']), 'make': table['make']})\n"
     )
-    monkeypatch.setattr(preprocess, "CODE", code)
+    features_of(job, monkeypatch, text)
     assert job.run(CARS, cars(300)) == 0
     assert job.report["features"][:2] == ["log_mileage", "make=Buick"]
     mileage = pd.concat([pd.read_csv(io.BytesIO(part)) for part in job.parts("baseline")])["mileage"]
     np.testing.assert_allclose(job.matrix("train")[1], np.log(mileage))
     with tarfile.open(job.output / "preprocessor" / "model.tar.gz") as archive:
         assert "code/features.py" in archive.getnames()
+
+
+def test_a_mistake_in_features_is_the_message_of_the_job_and_its_traceback_is_in_the_log(
+    job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    features_of(job, monkeypatch, "def transform(table):\n    return table['yaer']\n")
+    said = job.fails(CARS, cars(300))
+    assert said == "features.py, line 2: KeyError: 'Field \"yaer\" does not exist in schema'"
+    log = capfd.readouterr().err
+    assert "return table['yaer']" in log
+    assert log.splitlines()[-1] == f"error: {said}"
 
 
 # Data that break the contract

@@ -119,13 +119,42 @@ def test_deleting_the_stack_leaves_the_code(aws, publish):
 
 
 def test_a_wrong_definition_fails_the_deployment_with_its_reason(aws, publish, shipped):
-    path = shipped / "models" / "mammography" / "model.yaml"
-    path.write_text(path.read_text().replace("metric: auc", "metric: rmse"))
+    path = shipped / "models" / "used-cars" / "model.yaml"
+    path.write_text(path.read_text().replace("metric: rmse", "metric: auc"))
     answer = publish()
     assert answer["Status"] == "FAILED"
-    assert "mammography/model.yaml" in answer["Reason"]
+    assert "used-cars/model.yaml" in answer["Reason"]
     assert "gate.metric" in answer["Reason"]
     assert aws.keys("code/") == []
+
+
+def test_features_that_are_no_python_fail_the_deployment_with_file_and_line(aws, publish, shipped):
+    (shipped / "models" / "used-cars" / "features.py").write_text("import pyarrow\n\ndef transform(table:\n")
+    answer = publish()
+    assert answer["Status"] == "FAILED"
+    assert "used-cars/features.py, line 3: SyntaxError: '(' was never closed" in answer["Reason"]
+    assert aws.keys("code/") == []
+
+
+def broken_definition(folder):
+    (folder / "model.yaml").write_text("problem: [")
+
+
+def features_that_are_no_python(folder):
+    (folder / "features.py").write_bytes(b"\0")
+
+
+def a_folder_for_a_file(folder):
+    (folder / "model.yaml").unlink()
+    (folder / "model.yaml").mkdir()
+
+
+@pytest.mark.parametrize("spoil", [broken_definition, features_that_are_no_python, a_folder_for_a_file])
+def test_another_models_broken_folder_does_not_stop_this_stacks_deployment(publish, shipped, caplog, spoil):
+    spoil(shipped / "models" / "mammography")
+    assert publish()["Status"] == "SUCCESS"
+    (told,) = [record for record in caplog.records if record.message == "another model's folder is broken"]
+    assert told.model == "mammography"
 
 
 def test_a_model_without_a_folder_fails_naming_those_there_are(publish, monkeypatch):
