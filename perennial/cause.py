@@ -14,7 +14,7 @@ from typing import Any
 from perennial import job_end
 from perennial.job_end import JobEnd
 
-MAX_CAUSE = 4000
+MAX_CAUSE = 25_000
 
 _STATES = re.compile(r'(?:State "(?P<state>[^"]{1,80})" failed: )+')
 _LINK = re.compile(r"(?i)(https?|ftps?|file)://|www\.")

@@ -6,6 +6,7 @@ Nothing that a data file may have brought is passed on as it is; see `perennial.
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from perennial.job_end import JobEnd
 MAX_SUBJECT = 99  # Amazon SNS API Reference, Publish: "must be less than 100 characters long", ASCII
 MAX_CAUSE_LINES = 20
 MAX_LINE = 300
-MAX_CAUSE_LINE = 380  # a refusal of IAM names a session, an action and a resource
+MAX_CAUSE_LINE = 380  # longer ones go on in the next line
+MAX_PROBLEM = 4000
 NAMES_SHOWN = 3
 MAX_STATE = 90  # a state's name has at most 80 characters (Amazon States Language)
 MOVED_SHOWN = 3
@@ -170,12 +172,20 @@ def _reason(record: Mapping[str, Any]) -> str:
         return f"a person or a deployment stopped it {where}"
     if status == "TimedOut":
         return f"it was over its time {where}"
-    return f"{where}: {explained(failure.get('cause')) or failure.get('error') or 'no cause was given'}"
+    said = next(iter(_problems(failure)), None)
+    return f"{where}: {said or failure.get('error') or 'no cause was given'}"
+
+
+def _problems(failure: Mapping[str, Any]) -> list[str]:
+    """What went wrong, one problem a line; the first says the most."""
+    return [str(line) for line in failure.get("problems") or explained(failure.get("cause")).splitlines()]
 
 
 def _subject(record: Mapping[str, Any], first: str) -> str:
-    text = unicodedata.normalize("NFKD", f"[{record['stack']}] {first}").encode("ascii", "ignore").decode()
-    return text if len(text) <= MAX_SUBJECT else text[: MAX_SUBJECT - 3].rstrip() + "..."
+    """The news first, the stack last: a list of mails shows the beginning."""
+    stack = f" [{record['stack']}]"
+    text, room = unicodedata.normalize("NFKD", first).encode("ascii", "ignore").decode(), MAX_SUBJECT - len(stack)
+    return (text if len(text) <= room else text[: room - 3].rstrip() + "...") + stack
 
 
 def _facts(record: Mapping[str, Any]) -> str:
@@ -285,10 +295,27 @@ def _cause(record: Mapping[str, Any]) -> str:
     failure = record.get("failure") or {}
     if record["status"] not in ("Failed", "TimedOut", "Aborted") or not (failure.get("cause") or failure.get("error")):
         return ""
-    lines = explained(failure.get("cause")).splitlines() or ["(none was given)"]
+    lines = _problems(failure) or ["(none was given)"]
     state = f", state {safe(repr(failure['state']), MAX_STATE)}" if failure.get("state") else ""
-    shortened = [f"  {safe(line, MAX_CAUSE_LINE)}" for line in lines[:MAX_CAUSE_LINES]]
-    return "\n".join([f"Cause ({safe(failure.get('error') or 'unknown error', 80)}{state})", *shortened])
+    some, left_out = _fitting(lines)
+    more = [f"  ... and {left_out:,} more; all of them: {_all_problems(record)}"] if left_out else []
+    return "\n".join([f"Cause ({safe(failure.get('error') or 'unknown error', 80)}{state})", *some, *more])
+
+
+def _fitting(problems: list[str]) -> tuple[list[str], int]:
+    """(the lines of the first problems, how many problems are left out): one problem a line, a long one on several."""
+    lines: list[str] = []
+    for number, problem in enumerate(problems):
+        parts = textwrap.wrap(safe(problem, MAX_PROBLEM), MAX_CAUSE_LINE, break_on_hyphens=False) or [""]
+        if lines and len(lines) + len(parts) > MAX_CAUSE_LINES:
+            return lines, len(problems) - number
+        lines += [f"  {parts[0]}", *(f"    {part}" for part in parts[1:])]
+    return lines, 0
+
+
+def _all_problems(record: Mapping[str, Any]) -> str:
+    at = (record.get("failure") or {}).get("problems_at")
+    return str(at or f"s3://{record['bucket']}/runs/{record['run_id']}/run.json (failure, cause)")
 
 
 def _advice(record: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ A problem is (dotted path, text): the field, what stands there and what is allow
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -14,7 +15,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 Problem = tuple[str, str]
-PROBLEMS_SHOWN = 20
+MAX_MESSAGE = 20_000  # characters; the cause of an execution has at most 32,768 (Step Functions API Reference)
 MAX_LINE = 1000
 # What people write needs 4 levels. DynamoDB, which keeps a run's trigger, holds 32; Python's own limits are hundreds.
 MAX_LEVELS = 16
@@ -34,9 +35,11 @@ class Strict(BaseModel):
 def message(headline: str, found: Sequence[Problem]) -> str:
     """Return the headline with the number of problems, and a line for each."""
     count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-    lines = [f"  {one_line(f'{path}: {text}', MAX_LINE)}" for path, text in found[:PROBLEMS_SHOWN]]
-    more = [f"  ... and {len(found) - PROBLEMS_SHOWN} more"] if len(found) > PROBLEMS_SHOWN else []
-    return "\n".join([f"{headline} ({count})", *lines, *more])
+    lines = [f"  {one_line(f'{path}: {text}', MAX_LINE)}" for path, text in found]
+    ends = itertools.accumulate(len(line) + 1 for line in lines)
+    fitting = sum(end <= MAX_MESSAGE for end in ends)
+    more = [f"  ... and {len(found) - fitting} more"] if len(found) > fitting else []
+    return "\n".join([f"{headline} ({count})", *lines[:fitting], *more])
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

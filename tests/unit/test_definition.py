@@ -349,11 +349,20 @@ def test_a_file_in_another_encoding_is_named(tmp_path):
         definition.load(tmp_path / "model.yaml")
 
 
-def test_a_long_list_of_problems_is_shortened():
+def test_every_problem_is_told_on_a_line_of_its_own():
     columns = "\n".join(f"  c{number}: {{typ: float}}" for number in range(30))
     message = refused("columns:\n", f"columns:\n{columns}\n")
     assert "(60 problems)" in message
-    assert "... and 40 more" in message
+    assert len(message.split("\n")) == 61
+
+
+def test_a_list_of_problems_that_no_cause_could_hold_is_shortened_and_says_so():
+    columns = "\n".join(f"  c{number}: {{typ: float}}" for number in range(400))
+    message = refused("columns:\n", f"columns:\n{columns}\n")
+    assert "(800 problems)" in message
+    assert len(message) < 20_200
+    told = message.count("\n") - 1
+    assert message.endswith(f"  ... and {800 - told} more")
 
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

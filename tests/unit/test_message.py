@@ -198,7 +198,8 @@ def test_a_subject_is_short_printable_ascii_on_one_line(reason):
     assert len(subject) < 100
     assert subject.isascii()
     assert subject.isprintable()
-    assert subject.startswith("[perennial-used-cars] Run failed")
+    assert subject.startswith("Run failed")
+    assert subject.endswith(" [perennial-used-cars]")
 
 
 @given(some.text())
@@ -208,6 +209,38 @@ def test_no_cause_breaks_out_of_its_line(text):
     assert len(mail.subject) < 100
     assert mail.body.count("What to do") - text.count("What to do") <= 2
     assert not any(line.startswith("Model in service") for line in mail.body.splitlines())
+
+
+def test_each_problem_has_a_line_and_the_first_line_of_the_mail_has_the_first():
+    body = failed(
+        "ConfigurationError", "model.yaml: not valid (2 problems)\n  a: one\n  b: two", "Resolve configuration"
+    ).body
+    lines = body.splitlines()
+    assert lines[0] == "Run failed: in state 'Resolve configuration': model.yaml: not valid (2 problems)"
+    at = lines.index("Cause (ConfigurationError, state 'Resolve configuration')")
+    assert lines[at + 1 : at + 5] == ["  model.yaml: not valid (2 problems)", "  a: one", "  b: two", ""]
+
+
+def test_a_long_problem_goes_on_in_the_next_line():
+    words = " ".join(f"word-{number}" for number in range(100))
+    lines = failed(text=words).body.splitlines()
+    at = lines.index("Cause (States.TaskFailed, state 'Train')")
+    found = lines[at + 1 : lines.index("What to do") - 1]
+    assert " ".join(line.strip() for line in found) == words
+    assert [line[:5].count(" ") for line in found] == [2, 4, 4]
+    assert all(len(line) <= 400 for line in found)
+
+
+def test_a_mail_of_many_problems_names_the_file_that_has_them_all():
+    text = "\n".join(f"problem {number}" for number in range(50))
+    assert (
+        "  problem 19\n  ... and 30 more; all of them: s3://cars/runs/20261120093440-1a2b/run.json"
+        in failed(text=text).body
+    )
+    failure = {"error": "e", "cause": "short", "problems": text.split("\n"), "problems_at": "s3://cars/p.txt"}
+    body = compose(status="Failed", failure=failure, deployed=None, gate=None).body
+    assert body.startswith("Run failed: before its first state: problem 0\n")
+    assert "  problem 19\n  ... and 30 more; all of them: s3://cars/p.txt\n" in body
 
 
 # Causes

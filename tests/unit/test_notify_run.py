@@ -134,7 +134,8 @@ def test_a_success_is_told_with_the_numbers(aws, worked, ended, notify, mails):
     [(subject, body)] = mails()
     assert result["RunId"] == RUN
     assert result["Status"] == "Succeeded"
-    assert subject.startswith(f"[{STACK}] Model in service: rmse 2,345.6")
+    assert subject.startswith("Model in service: rmse 2,345.6")
+    assert subject.endswith(f" [{STACK}]")
     first = body.splitlines()[0]
     assert first == "Model in service: rmse 2,345.6 meets the threshold (at most 3,500)"
     for expected in (
@@ -185,7 +186,7 @@ def test_every_other_end_is_told_and_deploys_nothing(
 ):
     notify(ended(status, error, "a cause" if error else None))
     [(given, body)] = mails()
-    assert given.startswith(f"[{STACK}] {subject}")
+    assert given.startswith(f"{subject}: ")
     assert "What to do" in body
     record = aws.get_json(f"runs/{RUN}/run.json")
     assert (record["status"], record["deployed"], record["baselines"]) == (recorded, None, None)
@@ -222,7 +223,7 @@ def test_an_execution_that_ends_again_after_a_redrive_is_told_again(aws, worked,
     again = ended()
     again["detail"]["stopDate"] += 60_000
     notify(again)
-    assert sorted(subject.split("] ")[1].split(":")[0] for subject, _ in mails()) == ["Model in service", "Run failed"]
+    assert sorted(subject.split(":")[0] for subject, _ in mails()) == ["Model in service", "Run failed"]
 
 
 def test_a_refused_message_is_tried_again_with_the_next_event(aws, worked, ended, notify, mails, answers):
