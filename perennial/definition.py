@@ -216,6 +216,19 @@ def validated(raw: Mapping[str, Any], source: str) -> Definition:
     return _target_is_no_feature(definition)
 
 
+def notes(definition: Definition) -> list[tuple[str, str]]:
+    """Return (path, text) for what a definition asks that is sound, and not quite what it seems."""
+    gate, found = definition.gate, []
+    if gate.minimum_improvement and METRICS[gate.metric].direction == "maximize":
+        highest = 1 / (1 + 2 * gate.minimum_improvement)
+        text = (
+            f"of a model in service with an {gate.metric} above {highest:.3g}, {gate.minimum_improvement:.3g} more would "
+            "come near 1 or go beyond it; half of what is left to 1 is asked there"
+        )
+        found.append(("gate.minimum_improvement", text))
+    return found
+
+
 def _target_is_no_feature(definition: Definition) -> Definition:
     target = definition.columns[definition.target].model_copy(update={"feature": False})
     return definition.model_copy(update={"columns": {**definition.columns, definition.target: target}})

@@ -23,7 +23,7 @@ ROWS = 8
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print what is wrong with every model that is not sound; return how many there are."""
+    """Print what is wrong with every model that is not sound, and what is not what it seems; return how many are wrong."""
     (folder,) = [Path(given) for given in (sys.argv[1:] if argv is None else argv)] or [MODELS]
     files = sorted(folder.glob("*/model.yaml"))
     if not files:
@@ -38,6 +38,8 @@ def _is_wrong(path: Path) -> bool:
     except (ConfigurationError, OSError) as error:
         print(error, file=sys.stderr)
         return True
+    for where, text in definition.notes(defined):
+        print(f"{path}: note, {where}: {text}")
     try:
         hook = load_hook(path.with_name("features.py"))
         if hook:

@@ -48,6 +48,8 @@ def _check(properties: Mapping[str, Any]) -> None:
         raise ConfigurationError(f"ModelName: there is no models/{model}/model.yaml; there are: {known}")
     defined = definition.load(mine / "model.yaml")
     _check_features(mine / "features.py")
+    for path, text in definition.notes(defined):
+        logger.warning("note", path=path, text=text)
     stack = configuration.stack_overrides(properties.get("StackOverrides") or os.environ.get("STACK_OVERRIDES"))
     configuration.resolve(model, defined, stack=stack, data_prefix=os.environ["DATA_PREFIX"])
     for folder in models:

@@ -23,6 +23,14 @@ def test_a_wrong_definition_is_told_by_file_and_field(tmp_path: Path, capsys: py
     assert "gate.metric" in told
 
 
+def test_what_is_sound_and_not_what_it_seems_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sound = (check_models.MODELS / "mammography/model.yaml").read_text()
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/model.yaml").write_text(sound.replace("minimum_improvement: 0.0", "minimum_improvement: 0.1"))
+    assert check_models.main([str(tmp_path)]) == 0
+    assert "model.yaml: note, gate.minimum_improvement: of a model in service" in capsys.readouterr().out
+
+
 def test_a_folder_without_definitions_is_no_success(tmp_path: Path) -> None:
     assert check_models.main([str(tmp_path)]) == 1
 

@@ -450,3 +450,64 @@ def test_limits_of_hyperparameters_are_those_of_sagemaker():
     most, longest = (model.shape_for(name).metadata["max"] for name in ("HyperParameters", "HyperParameterValue"))
     assert all(len(table) <= most for table in hyperparameters.TABLES.values())
     assert longest == hyperparameters.MAX_TEXT
+
+
+# The key of a row, and what the gate compares
+
+
+KEYED = ("split: {method: random, seed: 7}", "split: {method: random, seed: 7, key: [seller]}")
+
+
+def test_a_key_of_rows_is_one_or_more_columns():
+    assert parse(**{KEYED[0]: KEYED[1]}).split.key == ("seller",)
+    assert parse().split.key is None
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("[price]", "split.key[0]: this is the target"),
+        ("[sellr]", "split.key[0]: 'sellr' is not one of the columns; did you mean 'seller'?"),
+        ("[seller, seller]", "split.key[1]: 'seller' stands more than once"),
+        ("[]", "split.key: got []; expected at least 1 of them"),
+    ],
+)
+def test_a_key_that_tells_no_row_is_refused(key, expected):
+    assert expected in refused(KEYED[0], f"split: {{method: random, seed: 7, key: {key}}}")
+
+
+def test_a_key_that_may_be_missing_is_refused():
+    text = GOOD.replace(*KEYED).replace("seller: {type: string", "seller: {type: string, nullable: true")
+    with pytest.raises(DefinitionError, match="'seller' is nullable; a row without its key cannot be told from others"):
+        definition.parse(text, "model.yaml")
+
+
+def test_what_the_gate_compares_has_defaults():
+    gate = parse().gate
+    assert (gate.maximum_regression, gate.minimum_unseen_rows, gate.without_comparison) == (0.05, 30, "reject")
+    assert parse().quality.max_drift is None
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("maximum_regression: -0.1", "gate.maximum_regression: got -0.1; expected at least 0"),
+        ("minimum_unseen_rows: 1", "gate.minimum_unseen_rows: got 1; expected at least 2"),
+        ("without_comparison: maybe", "gate.without_comparison: got 'maybe'; allowed: 'reject', 'threshold'"),
+    ],
+)
+def test_a_gate_that_compares_nothing_sound_is_refused(key, expected):
+    assert expected in refused("threshold: 3000", f"threshold: 3000, {key}")
+
+
+def test_a_bound_may_be_switched_off():
+    assert parse(**{"threshold: 3000": "threshold: 3000, maximum_regression: null"}).gate.maximum_regression is None
+
+
+def test_an_improvement_that_would_lead_beyond_a_perfect_metric_is_noted():
+    model = parse(**{"metric: rmse, threshold: 3000": "metric: r2, threshold: 0.5, minimum_improvement: 0.05"})
+    ((path, text),) = definition.notes(model)
+    assert path == "gate.minimum_improvement"
+    assert "above 0.909, 0.05 more would come near 1 or go beyond it; half of what is left to 1 is asked there" in text
+    assert definition.notes(parse()) == []
+    assert definition.notes(parse(**{"threshold: 3000": "threshold: 3000, minimum_improvement: 0.05"})) == []

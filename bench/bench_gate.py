@@ -1,0 +1,267 @@
+"""What the gate decides when files change, and how often it is wrong: the simulation behind decision 0002.
+
+    python -m bench.bench_gate [--seeds 20]
+
+Generated used cars (tools.synthetic). A model is trained and serves; then something happens to the files or to the
+definition, and a candidate is trained and judged, once as a gate does that deals rows by their position and compares on
+all test rows (before), and once by perennial.split, perennial.comparison and perennial.gate (after). Printed are the
+share of the candidate's test rows that the model in service has trained or validated on, and how often the candidate is
+accepted; then how often a bound on known rows rejects an honest candidate, and how often a wrong one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import xgboost
+
+from perennial.comparison import compare, found_in
+from perennial.gate import Compared, Comparison, Gate, judge
+from perennial.row_hasher import RowHasher
+from perennial.rows import CONTENT, IDENTITY, combined
+from perennial.split import TEST, TRAIN, VALIDATION, Sets, splitter
+from tools import synthetic
+
+Floats = npt.NDArray[np.float64]
+Files = list[Floats]  # each (n_rows, price, mileage, kind of car, options, day)
+SPLIT = {"method": "random", "column": None, "seed": 42, "key": None, "validation": 0.15, "test": 0.2}
+BY_TIME = {**SPLIT, "method": "time", "column": "day"}
+NAMES = ("price", "mileage", "kind", "options", "day")
+PARAMETERS = {"eta": 0.1, "max_depth": 4, "subsample": 0.9, "objective": "reg:squarederror", "nthread": 1}
+BOUNDS = (0.0, 0.02, 0.05, 0.1)
+
+
+def cars(rows: int, seed: int) -> Floats:
+    """Return rows of NAMES: the kinds, mileages and prices of tools.synthetic."""
+    random = np.random.default_rng(seed)
+    counts = np.array([kind.cars for kind in synthetic.KINDS])
+    kinds = random.choice(len(counts), rows, p=counts / counts.sum())
+    miles = np.maximum(random.normal(synthetic.MILES_MEAN, synthetic.MILES_SPREAD, rows), 100).round()
+    options = random.integers(0, 8, rows)
+    spread = np.array([kind.spread for kind in synthetic.KINDS])[kinds]
+    typical = np.log([kind.price_usd for kind in synthetic.KINDS])[kinds]
+    prices = np.exp(
+        typical - synthetic.LOSS_PER_MILE * (miles - synthetic.MILES_MEAN) + spread * random.normal(size=rows)
+    )
+    return np.column_stack([prices.round(2), miles, kinds, options, random.random(rows)])
+
+
+def wrong(rows: int, seed: int) -> Floats:
+    """Return cars of one kind whose prices are in another currency and whose mileages are in kilometres."""
+    made = cars(rows, seed)
+    made[:, 0], made[:, 1], made[:, 2] = made[:, 0] * 1.6, made[:, 1] * 1.609, 10
+    return made
+
+
+# Dealing rows, before and after
+
+
+def by_position(files: Files, seed: int) -> Sets:
+    """Deal by position: what a generator of the seed draws for the place of a row in its chunk of 100."""
+    sets = []
+    random = np.random.default_rng(seed)
+    for file in files:
+        for start in range(0, len(file), 100):
+            lots = random.permutation(100)[: len(file) - start]
+            sets.append(np.where(lots < 20, TEST, np.where(lots < 35, VALIDATION, TRAIN)))
+    return np.concatenate(sets).astype(np.uint8)
+
+
+def by_time(files: Files, seed: int) -> Sets:
+    """Deal by time, without a look at what the model in service has seen."""
+    days = np.concatenate(files)[:, 4]
+    return np.where(days >= np.quantile(days, 0.8), TEST, np.where(days >= np.quantile(days, 0.65), VALIDATION, TRAIN))
+
+
+def by_content(split: dict[str, Any], files: Files, seed: int) -> Sets:
+    """Deal as the product does."""
+    splitting = splitter({**split, "seed": seed})
+    for number, file in enumerate(files):
+        identity = identities(file, split)
+        content = combined(identity, RowHasher(["price"]).hashes(table(file)))
+        columns = {IDENTITY: pa.array(identity), CONTENT: pa.array(content)}
+        splitting.observe(number, pa.table({**dict(zip(NAMES, table(file).columns, strict=True)), **columns}))
+    return splitting.finish()
+
+
+def table(file: Floats) -> pa.Table:
+    return pa.table(dict(zip(NAMES, file.T, strict=True)))
+
+
+def identities(rows: Floats, split: dict[str, Any]) -> npt.NDArray[np.uint64]:
+    names = ["kind", "mileage", "options", *(["day"] if split["column"] else [])]
+    return RowHasher(sorted(names)).hashes(table(rows))
+
+
+# Models
+
+
+@dataclass(frozen=True)
+class Model:
+    """A booster, and which of its rows train, validate and test."""
+
+    booster: xgboost.Booster
+    rows: Floats
+    sets: Sets
+
+    @classmethod
+    def trained(cls, files: Files, sets: Sets, seed: int) -> Model:
+        rows = np.concatenate(files)
+        train, validation = (matrix(rows[sets == number]) for number in (TRAIN, VALIDATION))
+        booster = xgboost.train(
+            {**PARAMETERS, "seed": seed},
+            train,
+            300,
+            evals=[(validation, "validation")],
+            early_stopping_rounds=20,
+            verbose_eval=False,
+        )
+        return cls(booster, rows, sets)
+
+    def of(self, *numbers: int) -> Floats:
+        return self.rows[np.isin(self.sets, numbers)]
+
+    def predict(self, rows: Floats) -> Floats:
+        end = self.booster.best_iteration + 1
+        return np.asarray(self.booster.predict(matrix(rows), iteration_range=(0, end)), np.float64)
+
+
+def matrix(rows: Floats) -> xgboost.DMatrix:
+    kinds = rows[:, 2:3] == np.arange(len(synthetic.KINDS))
+    return xgboost.DMatrix(np.hstack([rows[:, 1:2], rows[:, 3:4], kinds]), rows[:, 0])
+
+
+def compared(candidate: Model, champion: Model, split: dict[str, Any], seed: int) -> Comparison:
+    """Compare two models as the product does."""
+    test = candidate.of(TEST)
+    hashes = identities(test, split)
+    seen = found_in(hashes, [identities(champion.of(TRAIN, VALIDATION), split)])
+    known = found_in(hashes, [identities(champion.of(TEST), split)])
+    predicted = candidate.predict(test), champion.predict(test)
+    return compare("rmse", test[:, 0], *predicted, seen=seen, known=known, seed=seed)
+
+
+def leaked(rows: Floats, champion: Model) -> float:
+    """Return the share of rows that a model has trained or validated on, told by all that they hold."""
+    seen = {row.tobytes() for row in champion.of(TRAIN, VALIDATION)}
+    return float(np.mean([row.tobytes() in seen for row in rows]))
+
+
+def error(model: Model, rows: Floats) -> float:
+    return float(np.sqrt(np.mean((model.predict(rows) - rows[:, 0]) ** 2)))
+
+
+# What happens
+
+
+@dataclass(frozen=True)
+class Change:
+    """Files before and after, and the seed of the split after."""
+
+    name: str
+    before: Callable[[int], Files]
+    after: Callable[[int], Files]
+    split: dict[str, Any]
+    seed_after: int = 42
+
+
+def corrected(files: Files) -> Files:
+    """Return files of which the first comes again without its last 150 rows, and with a few prices corrected."""
+    first = files[0][:-150].copy()
+    first[::50, 0] *= 1.01
+    return [first, *files[1:]]
+
+
+CHANGES = (
+    Change(
+        "the same rows in 200 files", lambda s: [cars(6000, s)],
+        lambda s: np.array_split(cars(6000, s), 200), SPLIT,
+    ),
+    Change("another order", lambda s: [cars(6000, s)], lambda s: [cars(6000, s)[::-1]], SPLIT),
+    Change(
+        "a file corrected", lambda s: [cars(1000, s), cars(5000, s + 1)],
+        lambda s: corrected([cars(1000, s), cars(5000, s + 1)]), SPLIT,
+    ),
+    Change(
+        "a rule that drops 1 % of the rows", lambda s: [cars(6000, s)],
+        lambda s: [cars(6000, s)[np.arange(6000) % 100 > 0]], SPLIT,
+    ),
+    Change("another seed", lambda s: [cars(6000, s)], lambda s: [cars(6000, s)], SPLIT, seed_after=43),
+    Change("a file again, renamed", lambda s: [cars(6000, s)], lambda s: [cars(6000, s)] * 2, SPLIT),
+    Change("6 % new rows", lambda s: [cars(6000, s)], lambda s: [cars(6000, s), cars(360, s + 1)], SPLIT),
+    Change(
+        "older rows come later, split by time", lambda s: [cars(3000, s)],
+        lambda s: [cars(3000, s), cars(3000, s + 1) - [0, 0, 0, 0, 0.5]], BY_TIME,
+    ),
+    Change(
+        "11 % wrong rows", lambda s: [cars(6000, s)], lambda s: [cars(6000, s), wrong(660, s + 1)], SPLIT
+    ),
+)  # fmt: skip
+GATE = Gate("rmse", "minimize", 5_000.0, maximum_regression=0.05, minimum_unseen_rows=30)
+
+
+def judged(change: Change, seed: int) -> tuple[float, bool, float, bool]:
+    """Return the share of the rows compared on that the champion has seen, and the verdict, before and after."""
+    by_old = by_time if change.split["column"] else by_position
+    old, new = (
+        (
+            Model.trained(change.before(seed), deal(change.before(seed), 42), seed),
+            Model.trained(change.after(seed), deal(change.after(seed), change.seed_after), seed),
+        )
+        for deal in (by_old, lambda files, drawn: by_content(change.split, files, drawn))
+    )
+    test = old[1].of(TEST)
+    before = error(old[1], test) <= error(old[0], test)
+    fresh, comparison = new[1].of(TEST), compared(new[1], new[0], change.split, seed)
+    unseen = ~found_in(identities(fresh, change.split), [identities(new[0].of(TRAIN, VALIDATION), change.split)])
+    after = judge(GATE, error(new[1], fresh), comparison).accepted
+    return leaked(test, old[0]), before, leaked(fresh[unseen], new[0]), after
+
+
+def bounds(rows: int, seeds: int) -> None:
+    """Print how often a bound on known rows rejects an honest candidate and a wrong one, alone and with chance."""
+    honest: list[Compared] = []
+    bad: list[Compared] = []
+    for seed in range(seeds):
+        first = [cars(rows, 7 * seed)]
+        champion = Model.trained(first, by_content(SPLIT, first, 42), seed)
+        for more, found in ((cars(rows // 5, 7 * seed + 1), honest), (wrong(rows // 8, 7 * seed + 2), bad)):
+            files = [*first, more]
+            candidate = Model.trained(files, by_content(SPLIT, files, 42), seed + 1)
+            found.append(compared(candidate, champion, SPLIT, seed).known)
+    print(f"\n{rows:,} rows, {seeds} seeds: known test rows {honest[0].rows:,}")
+    print(f"{'bound':>8} {'honest, bound alone':>22} {'honest, and not chance':>24} {'wrong, and not chance':>24}")
+    for bound in BOUNDS:
+        gate = Gate("rmse", "minimize", 1e9, maximum_regression=bound)
+        alone = np.mean(
+            [not gate.reaches(part.candidate or 0, gate.worst_allowed(part.champion or 0)) for part in honest]
+        )
+        both = [
+            np.mean([judge(gate, 1.0, Comparison(part.rows, part, part)).keeps_known is False for part in parts])
+            for parts in (honest, bad)
+        ]
+        print(f"{bound:>8.0%} {alone:>22.0%} {both[0]:>24.0%} {both[1]:>24.0%}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the two tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--seeds", type=int, default=20)
+    seeds = parser.parse_args(argv).seeds
+    print(f"{'change':<40} {'seen before':>12} {'accepted':>10} {'seen after':>12} {'accepted':>10}")
+    for change in CHANGES:
+        found = np.array([judged(change, 1000 * seed) for seed in range(seeds)], np.float64).mean(axis=0)
+        print(f"{change.name:<40} {found[0]:>12.0%} {found[1]:>10.0%} {found[2]:>12.0%} {found[3]:>10.0%}", flush=True)
+    for rows in (800, 6000):
+        bounds(rows, seeds)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
