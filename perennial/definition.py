@@ -222,8 +222,8 @@ def notes(definition: Definition) -> list[tuple[str, str]]:
     if gate.minimum_improvement and METRICS[gate.metric].direction == "maximize":
         highest = 1 / (1 + 2 * gate.minimum_improvement)
         text = (
-            f"of a model in service with an {gate.metric} above {highest:.3g}, {gate.minimum_improvement:.3g} more would "
-            "come near 1 or go beyond it; half of what is left to 1 is asked there"
+            f"of a model in service with an {gate.metric} above {highest:.3g}, {gate.minimum_improvement:.3g} more "
+            "would come near 1 or go beyond it; half of what is left to 1 is asked there"
         )
         found.append(("gate.minimum_improvement", text))
     return found

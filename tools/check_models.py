@@ -23,7 +23,7 @@ ROWS = 8
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print what is wrong with every model that is not sound, and what is not what it seems; return how many are wrong."""
+    """Print what is wrong with every model, and what is not quite what it seems; return how many are wrong."""
     (folder,) = [Path(given) for given in (sys.argv[1:] if argv is None else argv)] or [MODELS]
     files = sorted(folder.glob("*/model.yaml"))
     if not files:
