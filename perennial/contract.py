@@ -46,6 +46,11 @@ class Column:
             feature=feature,
         )
 
+    @property
+    def is_open_text(self) -> bool:
+        """Whether it is a text column of any categories."""
+        return self.type == "string" and self.categories is None
+
     def as_json(self) -> dict[str, Any]:
         """The column as serving needs it: its name and type."""
         return {"name": self.name, "type": self.type, "nullable": self.nullable}

@@ -111,6 +111,14 @@ class Gate(Strict):
     without_comparison: Literal["reject", "threshold"] = "reject"
 
 
+class Serving(Strict):
+    """What the endpoint does with a request that holds such a value. Answered or refused, it is counted."""
+
+    unknown_category: Literal["answer", "refuse"] = "answer"
+    out_of_range: Literal["answer", "refuse"] = "answer"
+    missing: Literal["answer", "refuse"] = "answer"
+
+
 class JobInstance(Strict):
     """The machine of one job. `count` is 1: nothing divides what these jobs read among machines."""
 
@@ -159,6 +167,7 @@ class Definition(Strict):
     algorithm: Algorithm = "xgboost"
     hyperparameters: dict[Algorithm, dict[str, Any]] = Field(default_factory=dict)
     gate: Gate
+    serving: Serving = Serving()
     instances: Instances = Instances()
     overridable: Annotated[tuple[str, ...], Field(strict=False, max_length=MAX_OVERRIDABLE)] = ()
 

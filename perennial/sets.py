@@ -12,6 +12,7 @@ from perennial.contract import Contract
 from perennial.encoding import Encoder, EncoderFit
 from perennial.lines import csv_field, csv_lines, json_lines, json_value
 from perennial.parts import PartWriter
+from perennial.record_checks import KnownTexts
 from perennial.report import Report
 from perennial.rows import CHAMPION, FOLDER, IDENTITY
 from perennial.split import SETS, TEST, TRAIN, VALIDATION, Sets
@@ -58,7 +59,7 @@ class SetWriter:
         self._spill, self._sets = spill, sets
         self._folder, self._rows_per_part = folder, rows_per_part
 
-    def write_raw_sets(self, fit: EncoderFit, report: Report) -> None:
+    def write_raw_sets(self, fit: EncoderFit, known: KnownTexts, report: Report) -> None:
         """Write baseline, test, labels and hashes; count the sets and show the training rows to the fit."""
         target, features = self._target, self._features
         header = ",".join(self._baseline) + "\n"
@@ -69,6 +70,7 @@ class SetWriter:
             report.add_to_set(SETS[number], rows[target])
             if number == TRAIN:
                 fit.update(rows.select(features))
+                known.update(rows)
                 _write(baseline, rows.select(self._baseline), _csv)
             if number == TEST:
                 _write(test, rows.select(features), _json)

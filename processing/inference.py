@@ -10,9 +10,12 @@ Lines      in text/csv and application/jsonlines every line is a record, so that
            value is missing.
 Output     text/csv, one line a record, shape (n_records, n_encoded_features), whatever the request accepts.
 Refuses    with status 400, text/plain: what is wrong, what was expected, in which record. Missing values are imputed
-           and unknown categories are zeros, as in training; they are no errors. In a batch transform names that this
-           model does not know are passed over: it may be older than the definition of the test set that it is compared
-           on.
+           and unknown categories are zeros, as in training.
+Checks     unknown categories, values out of range and values that may not be missing (perennial.record_checks): the
+           answer's header X-Amzn-SageMaker-Custom-Attributes names kinds and columns, lines in the embedded metric
+           format count them, and what `serving` of the definition says is refused with 400.
+In batch   names that this model does not know are passed over, and nothing is checked: it may be older than the
+           definition of the test set that it is compared on.
 Why        nothing is raised for a bad record: the container makes of any exception a 500 without its text
            (sagemaker-containers 2.8.6, `_functions.error_wrapper`); the status of a Response is the caller's. Three
            functions, because not every version of the container calls a `transform_fn`.
@@ -23,8 +26,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +38,12 @@ import pyarrow.csv
 
 from perennial.encoding import FORMAT_VERSION, Encoder, load_hook
 from perennial.json_values import ValueRefusedError, from_python
+from perennial.record_checks import RecordChecks, attributes, metric_lines
 from perennial.text_values import from_text
 from perennial.values import EXPECTED, shown
 
 CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
+ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _BLANK_LINE = re.compile(r"(\A|\n|\r(?!\n))(?=[\r\n])")  # its match ends where the line begins
 
@@ -61,6 +67,15 @@ class Preprocessor:
     columns: Mapping[str, str]
     encoder: Encoder
     in_batch: bool = False
+    checks: RecordChecks = field(default_factory=RecordChecks)
+
+
+@dataclass(frozen=True)
+class Unusual:
+    """Encoded features, one line a record, and what is unusual about the records, as a header's value."""
+
+    lines: str
+    attributes: str
 
 
 def model_fn(model_dir: str) -> Preprocessor:
@@ -72,7 +87,8 @@ def model_fn(model_dir: str) -> Preprocessor:
     hook = load_hook(Path(__file__).with_name("features.py")) or load_hook(Path(model_dir) / "code" / "features.py")
     columns = {column["name"]: column["type"] for column in document["columns"]}
     in_batch = os.environ.get("SAGEMAKER_BATCH", "").lower() == "true"
-    return Preprocessor(columns, Encoder.from_json(document["encodings"], hook), in_batch)
+    checks = RecordChecks() if in_batch else RecordChecks.from_json(document.get("checks", {}))
+    return Preprocessor(columns, Encoder.from_json(document["encodings"], hook), in_batch, checks)
 
 
 def input_fn(body: bytes | bytearray | str, content_type: str | None) -> Request:
@@ -80,21 +96,40 @@ def input_fn(body: bytes | bytearray | str, content_type: str | None) -> Request
     return Request(body, content_type)
 
 
-def predict_fn(request: Request, model: Preprocessor) -> str | RecordError:
+def predict_fn(request: Request, model: Preprocessor) -> str | Unusual | RecordError:
     """Return the encoded features of the records, one line each, or what is wrong with the request."""
     try:
-        return str(model.encoder.encode(read(request, model)), "utf-8")
+        records = read(request, model)
+        unusual = check(records, model.checks)
+        lines = str(model.encoder.encode(records), "utf-8")
+        return Unusual(lines, unusual) if unusual else lines
     except RecordError as refused:
         return refused
 
 
-def output_fn(prediction: str | RecordError, accept: str | None) -> Any:
+def output_fn(prediction: str | Unusual | RecordError, accept: str | None) -> Any:
     """Return the answer and its type, which is not what the caller accepts but what the next container reads."""
     if isinstance(prediction, str):
         return prediction, CSV
     from sagemaker_containers.beta.framework import worker  # only the container has it
 
+    if isinstance(prediction, Unusual):
+        return worker.Response(response=prediction.lines, headers={ATTRIBUTES: prediction.attributes}, mimetype=CSV)
     return worker.Response(response=str(prediction), status=400, mimetype="text/plain")
+
+
+def check(records: pa.Table, checks: RecordChecks) -> str:
+    """Return what is unusual about the records, and count it in the log. Raises RecordError: `serving` refuses it."""
+    found = checks.find(records)
+    if not found:
+        return ""
+    refusal = checks.refusal(records, found)
+    service, moment_ms = os.environ.get("STACK_NAME", "unknown"), time.time_ns() // 1_000_000
+    for line in metric_lines(found, service, moment_ms, refused=refusal is not None):
+        print(line, flush=True)
+    if refusal:
+        raise RecordError(refusal)
+    return attributes(found)
 
 
 def read(request: Request, model: Preprocessor) -> pa.Table:

@@ -40,10 +40,11 @@ from pathlib import Path
 from typing import Any
 
 from perennial import drift
-from perennial.contract import Contract
+from perennial.contract import Column, Contract
 from perennial.encoding import FORMAT_VERSION, Encoder, EncoderFit, HookError, load_hook
 from perennial.ingest import Champion, ingest
 from perennial.quarantine import Quarantine
+from perennial.record_checks import KnownTexts, RecordChecks, Rules
 from perennial.report import Report, judge_rows, judge_sets
 from perennial.sets import SetWriter
 from perennial.tabular import find_files
@@ -57,7 +58,7 @@ OUTPUTS = ("train", "validation", "test", "labels", "baseline", "rows", "preproc
 NO_CHAMPION = Champion()
 CODE = Path(__file__).resolve().parents[1]
 # What the serving script imports, so what travels with it.
-SERVING_MODULES = ("__init__", "encoding", "json_values", "lines", "text_values", "values")
+SERVING_MODULES = ("__init__", "encoding", "json_values", "lines", "record_checks", "text_values", "values")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,7 +107,8 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
             writer = SetWriter(contract, spill, sets, output, ROWS_PER_PART)
             nullable = frozenset(column.name for column in contract.features if column.nullable)
             fit = EncoderFit(nullable, quality["max_categories"], load_hook(hook))
-            writer.write_raw_sets(fit, report)
+            known = KnownTexts(column.name for column in contract.features if column.is_open_text)
+            writer.write_raw_sets(fit, known, report)
             judge_sets(report, contract)
             encoder = fit.finish()
             report.feature_names = encoder.feature_names
@@ -114,7 +116,8 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
         finally:
             quarantine.close()
             report.write(output / "report")
-    pack_preprocessor(model, contract, encoder, hook, output / "preprocessor")
+    checks = record_checks(contract, known, definition.get("serving", {}))
+    pack_preprocessor(model, contract, encoder, checks, hook, output / "preprocessor")
     print(f"{len(encoder.feature_names)} encoded features; rows: {report.rows_by_set}", flush=True)
 
 
@@ -136,7 +139,22 @@ def _readable(key: str) -> str:
     return text if len(text) <= MAX_NAME else "..." + text[3 - MAX_NAME :]
 
 
-def pack_preprocessor(model: str, contract: Contract, encoder: Encoder, hook: Path, folder: Path) -> None:
+def record_checks(contract: Contract, known: KnownTexts, serving: Mapping[str, str]) -> RecordChecks:
+    """Return what serving knows of the features, and what `serving` of the definition refuses."""
+
+    def texts(column: Column) -> frozenset[str] | None:
+        return known.of(column.name) if column.categories is None else frozenset(column.categories)
+
+    rules = {
+        column.name: Rules(column.minimum, column.maximum, texts(column), column.nullable)
+        for column in contract.features
+    }
+    return RecordChecks(rules, frozenset(kind for kind, then in serving.items() if then == "refuse"))
+
+
+def pack_preprocessor(
+    model: str, contract: Contract, encoder: Encoder, checks: RecordChecks, hook: Path, folder: Path
+) -> None:
     """Write model.tar.gz: what the serving script needs, with no trace of when and where it was packed."""
     document = {
         "format": FORMAT_VERSION,
@@ -144,6 +162,7 @@ def pack_preprocessor(model: str, contract: Contract, encoder: Encoder, hook: Pa
         "columns": [column.as_json() for column in contract.features],
         "encodings": encoder.as_json(),
         "feature_names": encoder.feature_names,
+        "checks": checks.as_json(),
     }
     members = {
         "preprocessor.json": (json.dumps(document, indent=2) + "\n").encode(),

@@ -1,7 +1,8 @@
 """CloudWatch metrics and alarms, where MiniStack leaves them out.
 
-* Lines in the embedded metric format (what Powertools Metrics prints) become metrics, also in functions' logs.
-  Source: CloudWatch User Guide, "Specification: Embedded metric format".
+* Lines in the embedded metric format (what Powertools Metrics prints) become metrics, in functions' logs and in any
+  other (those of endpoints, for example). Source: CloudWatch User Guide, "Specification: Embedded metric format" and
+  "Using the PutLogEvents API to send manually-created embedded metric format logs" (no header is needed).
 * How many messages of a queue are visible, and how many were sent to it, are metrics, so that the alarm of a
   dead-letter queue works. Source: SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS".
 * An alarm looks at its own dimensions only, and treats missing data as it says. Alarms are evaluated at every tick,
@@ -36,6 +37,7 @@ log = logging.getLogger("localcloud.metrics")
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
     replace("services.lambda_svc", "_emit_lambda_logs", _make_emit_lambda_logs)
+    replace("services.cloudwatch_logs", "_put_log_events", _make_put_log_events)
     replace("services.cloudwatch", "_evaluate_alarm", lambda _: _evaluate_alarm)
     replace("services.cloudwatch", "_evict_old_metrics", lambda _: _evict_old_metrics)
 
@@ -60,16 +62,30 @@ def _evict_old_metrics() -> None:
 def _make_emit_lambda_logs(original: Any) -> Any:
     def emit_lambda_logs(func: JsonObject, request_id: str, log_text: str, *arguments: Any, **options: Any) -> None:
         original(func, request_id, log_text, *arguments, **options)
-        from ministack.services import cloudwatch
-
-        found = False
-        for namespace, name, value, unit, dimensions in embedded_metrics(log_text or ""):
-            cloudwatch.record_metric(namespace, name, value, unit, dimensions)
-            found = True
-        if found:
-            cloudwatch._evaluate_all_alarms()
+        _record_embedded(log_text or "")
 
     return emit_lambda_logs
+
+
+def _make_put_log_events(original: Any) -> Any:
+    def put_log_events(data: JsonObject) -> Any:
+        answer = original(data)
+        if answer[0] == 200:
+            _record_embedded("\n".join(str(event.get("message", "")) for event in data.get("logEvents", [])))
+        return answer
+
+    return put_log_events
+
+
+def _record_embedded(log_text: str) -> None:
+    """Record the metrics that are in the lines of a log."""
+    from ministack.services import cloudwatch
+
+    found = list(embedded_metrics(log_text))
+    for namespace, name, value, unit, dimensions in found:
+        cloudwatch.record_metric(namespace, name, value, unit, dimensions)
+    if found:
+        cloudwatch._evaluate_all_alarms()
 
 
 def embedded_metrics(log_text: str) -> Iterator[tuple[str, str, float, str, dict[str, str]]]:

@@ -155,6 +155,7 @@ SEAMS = (
     Seam("services.cloudwatch_logs", "_collect_query_records", "(group_names, start_time_s, end_time_s)"),
     Seam("services.cloudwatch_logs", "_describe_log_groups", "(data)"),
     Seam("services.cloudwatch_logs", "_log_groups", "AccountRegionScopedDict"),
+    Seam("services.cloudwatch_logs", "_put_log_events", "(data)"),
     Seam("services.dynamodb", "_sse_description_from_spec", "(spec)"),
     Seam("services.dynamodb", "_tables", "AccountRegionScopedDict"),
     Seam("services.eventbridge", "_dispatch_event", "(event, view)"),

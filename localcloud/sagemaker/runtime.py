@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -39,6 +39,7 @@ _PROGRAMS = {
     images.SKLEARN: "sklearn_serve.py",
 }
 _OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
+CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 _BACKLOG = 128
 _LAST_LINES = 12
 _TAIL_CHARACTERS = 600
@@ -313,18 +314,25 @@ class ModelServer:
         headers: Mapping[str, str],
         timeout: float = INVOCATION_TIMEOUT_SECONDS,
     ) -> Reply:
-        """The last container's answer, or the first that is not 2xx. Raises InvocationTimeoutError."""
+        """The last container's answer, or the first that is not 2xx. Raises InvocationTimeoutError.
+
+        Custom attributes that a container sets go with its answer: to the next container in place of the caller's, and
+        in the end to the caller. What AWS does with those of a container that is not the last is not documented.
+        """
         until = time.monotonic() + timeout
         wanted = {"Accept": accept} if accept else {}
         reply = Reply(500)
+        attributes: dict[str, str] = {}
         for container in self._containers:
-            sent = {**headers, **wanted, **({"Content-Type": content_type} if content_type else {})}
+            sent = {**headers, **attributes, **wanted, **({"Content-Type": content_type} if content_type else {})}
             left = max(0.001, until - time.monotonic())
             reply = container.request("POST", "/invocations", body, sent, left)
             if not reply.succeeded:
                 return reply
             body, content_type = reply.body, reply.content_type
-        return reply
+            if returned := reply.headers.get(CUSTOM_ATTRIBUTES.lower()):
+                attributes = {CUSTOM_ATTRIBUTES: returned}
+        return replace(reply, headers={**reply.headers, **{name.lower(): value for name, value in attributes.items()}})
 
     def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
         """End all containers at once and remove what they had on disk."""

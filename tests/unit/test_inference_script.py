@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from localcloud.engine.metrics import embedded_metrics
 from localcloud.sagemaker.containers import script_mode
 from processing import inference
 
@@ -249,6 +250,57 @@ def test_batch_transform_passes_over_names_that_this_model_does_not_know(
 ) -> None:
     monkeypatch.setenv("SAGEMAKER_BATCH", "true")
     assert answer(preprocessor(tmp_path), json.dumps({**SAAB, "colour": "red"}), LINES) == SAAB_ENCODED
+
+
+CHECKS = {
+    "mileage": {"min": 0, "max": 50000, "known": None, "nullable": False},
+    "make": {"min": None, "max": None, "known": ["Buick", "Saab"], "nullable": True},
+}
+
+
+def test_unusual_records_are_answered_counted_and_named_in_the_answers_headers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STACK_NAME", "cars")
+    checked = preprocessor(tmp_path, checks={"rules": CHECKS, "refused": []})
+    assert answer(checked, json.dumps(SAAB), LINES) == SAAB_ENCODED
+    assert capsys.readouterr().out == ""
+
+    response = ask(checked, f'{json.dumps(SAAB)}\n{{"make": "Lada", "mileage": 50001}}\n{{}}', LINES)
+    assert (response.status_code, response.mimetype) == (200, CSV)
+    assert response.headers == {
+        "X-Amzn-SageMaker-Custom-Attributes": "missing=mileage:1;out_of_range=mileage:1;unknown_category=make:1"
+    }
+    assert response.data.decode() == f"{SAAB_ENCODED}50001,0,3.25,0.75,0,0\n{ALL_MISSING}"
+    printed = capsys.readouterr().out
+    assert "Lada" not in printed
+    assert {(metric, dimensions.get("column")) for _, metric, _, _, dimensions in embedded_metrics(printed)} == {
+        ("MissingValues", None), ("MissingValues", "mileage"), ("ValuesOutOfRange", None),
+        ("ValuesOutOfRange", "mileage"), ("UnknownCategories", None), ("UnknownCategories", "make"),
+    }  # fmt: skip
+
+
+def test_kinds_that_the_definition_refuses_are_refused_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checked = preprocessor(tmp_path, checks={"rules": CHECKS, "refused": ["unknown_category"]})
+    assert "record 2, field 'make': got 'Lada', expected one of 'Buick', 'Saab'" in refusal(
+        checked, "1,2,0,Saab\n1,2,0,Lada\n"
+    )
+    assert [metric for _, metric, *_ in embedded_metrics(capsys.readouterr().out)] == [
+        "UnknownCategories", "UnknownCategories", "RefusedRequests",
+    ]  # fmt: skip
+    assert ask(checked, "99999,2,0,Saab", CSV).status_code == 200
+
+
+def test_batch_transform_checks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model in service scores a test set of a newer definition."""
+    monkeypatch.setenv("SAGEMAKER_BATCH", "true")
+    checked = preprocessor(tmp_path, checks={"rules": CHECKS, "refused": ["unknown_category", "missing"]})
+    assert answer(checked, '{"make": "Lada"}', LINES) == ALL_MISSING
+    assert capsys.readouterr().out == ""
 
 
 def test_preprocessor_of_another_format_is_refused(tmp_path: Path) -> None:

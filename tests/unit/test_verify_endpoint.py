@@ -105,6 +105,34 @@ def test_an_error_of_the_model_is_told_in_its_own_words(aws, app, verify, serves
         verify()
 
 
+REFUSED = {
+    "__type": "ModelError", "OriginalStatusCode": 400, "Message": "x",
+    "OriginalMessage": "record 1, field 'make': got 'Lada', expected one of 'Buick' (serving.unknown_category: refuse)",
+}  # fmt: skip
+
+
+def defined(aws, **serving):
+    aws.put(f"runs/{RUN}/config.json", json.dumps({"definition": {"serving": serving}}))
+
+
+def test_records_that_the_definition_refuses_are_passed_over(aws, verify, serves):
+    """A category that is in the test set only was unknown in training; that is no fault of what serves."""
+    known(aws, 1000.0, 2000.0, 3000.0)
+    defined(aws, unknown_category="refuse", missing="answer")
+    serves((424, REFUSED), (200, {"score": 2000.0}), (424, REFUSED))
+    assert verify() == {"Verified": 1}
+
+
+@pytest.mark.parametrize("then", ["answer", "refuse"])
+def test_nothing_is_verified_by_refusals_alone(aws, app, verify, serves, then):
+    known(aws, 1000.0, 2000.0)
+    defined(aws, unknown_category=then)
+    requests = serves((424, REFUSED))
+    with pytest.raises(app.EndpointVerificationError, match=r"refuses a test record.*Lada"):
+        verify()
+    assert len(requests) == (1 if then == "answer" else 2)
+
+
 def test_no_answer_is_a_failed_verification(aws, app, verify, serves):
     known(aws, 1.0)
     serves(ReadTimeoutError(endpoint_url="https://runtime"))

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Mapping
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -41,12 +42,13 @@ class WorkerResponse:
         response: str | bytes = b"",
         accept: str | None = None,
         status: int = 200,
-        headers: object = None,
+        headers: Mapping[str, str] | None = None,
         mimetype: str | None = None,
     ) -> None:
         self.data = response.encode() if isinstance(response, str) else response
         self.status_code = status
         self.mimetype = mimetype or JSON
+        self.headers = dict(headers or {})
 
 
 def decode(data: Any, content_type: str) -> Any:

@@ -6,7 +6,8 @@ Imports the script that SAGEMAKER_PROGRAM names from SAGEMAKER_SUBMIT_DIRECTORY 
 
 Bodies of application/json and text/csv (exactly these words) arrive as str, with U+FFFD for what is not UTF-8 (as
 werkzeug's Request.get_data(as_text=True) decodes), all others as bytes. `output_fn` returns
-a tuple (body, mimetype), a `worker.Response`, which keeps its status, or a str, which Flask sends as text/html.
+a tuple (body, mimetype), a `worker.Response`, which keeps its status and headers, or a str, which Flask sends as
+text/html.
 Status  500 with Flask's page for any exception, also UnsupportedFormatError, because `_functions.error_wrapper` makes
         a ClientError of each: its text and its attributes are in the log only
 Source  sagemaker-scikit-learn-container, `serving.py`; sagemaker-containers 2.8.6, `_transformer.py`, `_functions.py`.
@@ -103,8 +104,13 @@ def _response(result: Any) -> Response:
         return Response(200, _bytes(result[0]), _mimetype(result[1]))
     if hasattr(result, "status_code"):
         body = result.get_data() if hasattr(result, "get_data") else result.data
-        return Response(result.status_code, _bytes(body), _mimetype(result.mimetype))
+        return Response(result.status_code, _bytes(body), _mimetype(result.mimetype), _own(result.headers))
     return Response(200, _bytes(result), HTML)
+
+
+def _own(headers: Any) -> dict[str, str]:
+    """The headers that the script has set; those of the body are ours."""
+    return {name: value for name, value in headers.items() if not name.lower().startswith("content-")}
 
 
 def _bytes(body: Any) -> bytes:
