@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from tests.e2e.conftest import App, Run
 from tests.e2e.resumed import Resumable
+from tests.waiting import wait_for
 from tools import demo, demo_data
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
@@ -64,8 +66,30 @@ def test_named_record_and_csv_record_get_the_same_answer(app: App, first: Run) -
 
 
 def test_make_that_training_never_saw_still_gets_an_answer(app: App, first: Run) -> None:
-    answer = json.loads(app.invoke(json.dumps({**CADILLAC, "make": "Tatra"}), "application/jsonlines"))
-    assert math.isfinite(answer["score"])
+    reply = app.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=app.endpoint,
+        ContentType="application/jsonlines",
+        Accept="application/jsonlines",
+        Body=json.dumps({**CADILLAC, "make": "Tatra"}).encode(),
+    )
+    assert math.isfinite(json.loads(reply["Body"].read())["score"])
+    assert reply["CustomAttributes"] == "unknown_category=make:1"
+    wait_for(lambda: _unknown(app, "make") == _unknown(app) == 1, "the metrics count the unknown make")
+
+
+def _unknown(app: App, *columns: str) -> float:
+    """How many unknown categories CloudWatch has counted, in all or in one column."""
+    dimensions = [{"Name": "service", "Value": app.stack}, *({"Name": "column", "Value": name} for name in columns)]
+    found = app.client("cloudwatch").get_metric_statistics(
+        Namespace="Perennial",
+        MetricName="UnknownCategories",
+        Dimensions=dimensions,
+        StartTime=datetime.now(UTC) - timedelta(hours=1),
+        EndTime=datetime.now(UTC) + timedelta(minutes=1),
+        Period=60,
+        Statistics=["Sum"],
+    )
+    return float(sum(point["Sum"] for point in found["Datapoints"]))
 
 
 def test_each_address_gets_exactly_one_message_with_the_numbers(app: App, first: Run) -> None:

@@ -115,6 +115,27 @@ def handler(event, context):
     assert (sum(p["Sum"] for p in points), sum(p["SampleCount"] for p in points)) == (5, 2)
 
 
+def test_a_line_in_the_embedded_metric_format_of_any_log_becomes_a_metric(cloud: Cloud) -> None:
+    logs, names = cloud.client("logs"), {"logGroupName": unique("/aws/sagemaker/Endpoints/e"), "logStreamName": "i-1"}
+    logs.create_log_group(logGroupName=names["logGroupName"])
+    logs.create_log_stream(**names)
+    now = int(time.time() * 1000)
+    directive = {"Namespace": "EngineTest", "Dimensions": [["service"]], "Metrics": [{"Name": "Seen", "Unit": "Count"}]}
+    line = json.dumps({"_aws": {"Timestamp": now, "CloudWatchMetrics": [directive]}, "service": "log", "Seen": 4})
+    logs.put_log_events(**names, logEvents=[{"timestamp": now, "message": text} for text in ("before", line, "{")])
+
+    points = cloud.client("cloudwatch").get_metric_statistics(
+        Namespace="EngineTest",
+        MetricName="Seen",
+        Dimensions=[{"Name": "service", "Value": "log"}],
+        StartTime=time.time() - 600,
+        EndTime=time.time() + 60,
+        Period=3600,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    assert sum(point["Sum"] for point in points) == 4
+
+
 def test_functions_share_one_unpacked_copy_of_a_layer(cloud: Cloud) -> None:
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:

@@ -126,6 +126,17 @@ def test_a_script_cannot_import_what_is_only_in_the_project(echo: ModelServer) -
     assert project not in answer(echo, "path").splitlines()
 
 
+def test_attributes_that_a_container_sets_go_with_its_answer_to_the_caller(aws: FakeAws) -> None:
+    marks = """return worker.Response("1", headers={"X-Amzn-SageMaker-Custom-Attributes": body}, mimetype="text/csv")"""
+    running = server(aws, aws.archive("marks.tar.gz", REFUSAL.format(marks)), aws.archive("passes.tar.gz", ECHO))
+    running.start(30)
+    reply = running.invoke(b"missing=make:1", "text/csv", None, {"X-Amzn-SageMaker-Custom-Attributes": "trace=1"})
+    running.stop()
+
+    assert reply.body.decode().split()[1:3] == ["1", "text/csv;"]
+    assert reply.headers["x-amzn-sagemaker-custom-attributes"] == "missing=make:1"
+
+
 def test_a_container_that_dies_is_started_again(aws: FakeAws) -> None:
     lines: list[str] = []
     running = server(aws, aws.archive("echo.tar.gz", ECHO), lines=lines)

@@ -51,6 +51,7 @@ def test_defaults_are_filled_in():
     assert (model.split.validation, model.split.test) == (0.15, 0.2)
     assert model.instances.train.type == "ml.m5.large"
     assert model.overridable == ()
+    assert model.as_json()["serving"] == {"unknown_category": "answer", "out_of_range": "answer", "missing": "answer"}
 
 
 def test_features_stand_in_the_order_of_the_columns_without_target_and_the_rest():

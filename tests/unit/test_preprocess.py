@@ -183,6 +183,25 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     assert one.digest() == other.digest()
 
 
+def test_serving_knows_ranges_texts_of_training_rows_and_what_may_be_missing(tmp_path: Path) -> None:
+    columns = {**CARS["columns"]}
+    columns["body"] = {"type": "string", "categories": ["coupe", "sedan", "hatchback", "wagon", "convertible", "van"]}
+    columns["cylinder"] = {"type": "integer", "nullable": True}
+    job = Job(tmp_path)
+    serving = {"unknown_category": "refuse", "out_of_range": "answer", "missing": "refuse"}
+    assert job.run({**CARS, "columns": columns, "serving": serving}, cars(400)) == 0
+    with tarfile.open(job.output / "preprocessor" / "model.tar.gz") as archive:
+        checks = json.load(archive.extractfile("preprocessor.json") or io.BytesIO())["checks"]
+    trained = {row["make"] for row in csv.DictReader(io.StringIO(job.parts("baseline")[0].decode()))}
+    nothing = {"min": None, "max": None, "known": None}
+    assert checks["refused"] == ["missing", "unknown_category"]
+    assert list(checks["rules"]) == FEATURES
+    assert checks["rules"]["mileage"] == {"min": 0, "max": 1000000, "known": None, "nullable": False}
+    assert checks["rules"]["cylinder"] == {**nothing, "nullable": True}
+    assert checks["rules"]["make"] == {**nothing, "known": sorted(trained), "nullable": False}
+    assert checks["rules"]["body"]["known"] == sorted(columns["body"]["categories"])
+
+
 def test_what_is_served_is_what_was_trained(healthy: Job, tmp_path: Path) -> None:
     """The archive alone, in the image's Python without our folder on its path, encodes raw rows as the job did."""
     with tarfile.open(healthy.output / "preprocessor" / "model.tar.gz") as archive:

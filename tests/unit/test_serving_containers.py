@@ -309,6 +309,12 @@ class TestScriptMode:
         of_output = ask(script_application(tmp_path, **functions, output_fn=lambda *_: refusal), b"1")
         assert of_transform == of_output == Response(422, b"no", "text/plain; charset=utf-8")
 
+    def test_a_worker_response_keeps_its_headers(self, tmp_path: Path) -> None:
+        answer = script_mode.WorkerResponse("1", headers={"X-Mine": "a"}, mimetype="text/csv")
+
+        application = script_application(tmp_path, transform_fn=lambda *_: answer)
+        assert ask(application, b"1") == Response(200, b"1", "text/csv; charset=utf-8", {"X-Mine": "a"})
+
     def test_a_worker_response_without_a_type_is_json(self, tmp_path: Path) -> None:
         refusal = script_mode.WorkerResponse("{}", "text/csv", status=400)
 
