@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.parsing import PLAIN, Parsing
 from perennial.text_values import from_text
 from perennial.values import ARROW_TYPES, Parsed, finite, integers_from_floats, union
 
@@ -15,15 +16,15 @@ FIRST_DAY, LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, counted 
 def accepts(kind: str, arrow_type: pa.DataType) -> bool:
     """Whether a Parquet column of this type can hold a column of the definition's type."""
     is_type = pa.types
-    if is_type.is_null(arrow_type):
+    if is_type.is_null(arrow_type) or is_text(arrow_type):
         return True
     number = is_type.is_integer(arrow_type) or is_type.is_floating(arrow_type) or is_type.is_decimal(arrow_type)
     allowed = {
         "float": number,
         "integer": number,
         "boolean": number or is_type.is_boolean(arrow_type),
-        "timestamp": is_type.is_timestamp(arrow_type) or is_type.is_date(arrow_type) or is_text(arrow_type),
-        "string": is_text(arrow_type),
+        "timestamp": is_type.is_timestamp(arrow_type) or is_type.is_date(arrow_type),
+        "string": False,
     }
     return bool(allowed[kind])
 
@@ -34,12 +35,19 @@ def is_text(arrow_type: pa.DataType) -> bool:
     return value_type in (pa.string(), pa.large_string(), pa.string_view())
 
 
-def from_arrow(kind: str, array: pa.Array) -> Parsed:
-    """Return the values of a Parquet column of a type that `accepts` allows."""
+def from_arrow(kind: str, array: pa.Array, parsing: Parsing = PLAIN) -> Parsed:
+    """Return the values of a Parquet column of a type that `accepts` allows. Texts mean what they do in a CSV file."""
     if pa.types.is_null(array.type):
         return Parsed(pa.nulls(len(array), ARROW_TYPES[kind]), None)
     if is_text(array.type):
-        return from_text(kind, pc.cast(array, pa.string()))
+        return from_text(kind, pc.cast(array, pa.string()), parsing)
+    if kind == "boolean" and parsing.true and not pa.types.is_boolean(array.type):
+        return from_text(kind, whole_number_texts(array), parsing)
+    values, invalid = _from_values(kind, array)
+    return Parsed(parsing.known(values), invalid)
+
+
+def _from_values(kind: str, array: pa.Array) -> Parsed:
     if kind == "timestamp":
         return _timestamp_from_arrow(array)
     if pa.types.is_boolean(array.type):
@@ -48,6 +56,13 @@ def from_arrow(kind: str, array: pa.Array) -> Parsed:
         return Parsed(pc.cast(array, pa.int64()), None)
     numbers = finite(pc.cast(array, pa.float64(), safe=False), None)
     return {"float": Parsed, "integer": integers_from_floats, "boolean": _boolean_from_float}[kind](*numbers)
+
+
+def whole_number_texts(numbers: pa.Array) -> pa.StringArray:
+    """Return numbers as texts, whole ones without a point, so that they can be words of `true` and `false`."""
+    if pa.types.is_floating(numbers.type):
+        numbers = pc.if_else(pc.is_nan(numbers), None, numbers)
+    return pc.replace_substring_regex(pc.cast(numbers, pa.string()), r"\.0*$", "")
 
 
 def _timestamp_from_arrow(array: pa.Array) -> Parsed:

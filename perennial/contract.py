@@ -17,43 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.arrow_values import from_arrow
+from perennial.column import Column
+from perennial.file_form import USUAL, FileForm
 from perennial.text_values import from_text
-from perennial.values import EXPECTED, shown
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the definition; `minimum` and `maximum` are allowed values themselves."""
-
-    name: str
-    type: str
-    minimum: float | None = None
-    maximum: float | None = None
-    categories: tuple[str, ...] | None = None
-    nullable: bool = False
-    feature: bool = True
-
-    @classmethod
-    def from_definition(cls, name: str, column: Mapping[str, Any], *, required: bool, feature: bool) -> Column:
-        categories = column.get("categories")
-        return cls(
-            name=name,
-            type=column["type"],
-            minimum=column.get("min"),
-            maximum=column.get("max"),
-            categories=tuple(categories) if categories else None,
-            nullable=bool(column.get("nullable")) and not required,
-            feature=feature,
-        )
-
-    @property
-    def is_open_text(self) -> bool:
-        """Whether it is a text column of any categories."""
-        return self.type == "string" and self.categories is None
-
-    def as_json(self) -> dict[str, Any]:
-        """The column as serving needs it: its name and type."""
-        return {"name": self.name, "type": self.type, "nullable": self.nullable}
+from perennial.values import Parsed, shown
 
 
 @dataclass(frozen=True)
@@ -64,11 +31,12 @@ class Contract:
     target: Column
     problem: str
     split_column: str | None
+    form: FileForm = USUAL
     key: tuple[str, ...] = ()
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> Contract:
-        """Read a resolved definition (config.json). Keys: columns, problem, split.column, split.key, target."""
+        """Read a resolved definition (config.json). Keys: columns, files, other_columns, problem, split, target."""
         target, split_column = definition["target"], definition["split"].get("column")
         key = tuple(definition["split"].get("key") or ())
         columns = tuple(
@@ -81,7 +49,8 @@ class Contract:
             for name, column in definition["columns"].items()
         )
         by_name = {column.name: column for column in columns}
-        return cls(columns, by_name[target], definition["problem"], split_column, key)
+        form = FileForm.from_definition(definition)
+        return cls(columns, by_name[target], definition["problem"], split_column, form, key)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -120,7 +89,7 @@ class Violation:
 def broken_rule(column: Column, rule: str, value: object) -> str:
     """Return what is wrong with a value of a column."""
     expected = {
-        "type": f"is not {EXPECTED[column.type]}",
+        "type": f"is not {column.expected}",
         "minimum": f"is below the minimum {column.minimum:g}" if column.minimum is not None else "",
         "maximum": f"is above the maximum {column.maximum:g}" if column.maximum is not None else "",
         "category": "is not one of the allowed categories",
@@ -151,14 +120,22 @@ class Checked:
 
 
 def check(contract: Contract, source: pa.RecordBatch) -> Checked:
-    """Check a batch whose columns are the contract's, in its order: texts of a CSV file or Parquet values."""
+    """Check a batch with the contract's columns: texts of a CSV file, Parquet values or values that are read."""
     violations: list[Violation] = []
     typed: dict[str, pa.Array] = {}
-    for column, array in zip(contract.columns, source.columns, strict=True):
-        parsed = from_text(column.type, array) if array.type == pa.string() else from_arrow(column.type, array)
+    for column in contract.columns:
+        parsed = _parsed(column, source.column(column.name))
         typed[column.name] = parsed.values
         violations += _violations(column, parsed.values, parsed.invalid)
     return Checked(pa.table({column.name: typed[column.name] for column in contract.kept}), tuple(violations))
+
+
+def _parsed(column: Column, array: pa.Array) -> Parsed:
+    if pa.types.is_struct(array.type):
+        return Parsed(array.field("value"), array.field("invalid"))
+    if array.type == pa.string():
+        return from_text(column.type, array, column.parsing)
+    return from_arrow(column.type, array, column.parsing)
 
 
 def _violations(column: Column, values: pa.Array, invalid: pa.BooleanArray | None) -> Iterator[Violation]:

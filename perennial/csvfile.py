@@ -1,4 +1,4 @@
-"""Reading a CSV file in batches of text fields: RFC 4180, comma, header line, UTF-8 with or without byte order mark.
+"""Reading a CSV file in batches of text fields: RFC 4180 with a header line; the delimiter is told by that line.
 
 Rows of another length than the header are handed on, for the quarantine. What cannot be read as a whole raises
 FileError, and so does a quotation mark that hides rows inside a field: they would be lost without anyone noticing.
@@ -6,15 +6,10 @@ FileError, and so does a quotation mark that hides rows inside a field: they wou
 
 from __future__ import annotations
 
-import codecs
 import csv
-import gzip
 import io
-import os
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -22,46 +17,48 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from perennial.contract import Column
-from perennial.header import FileError, check_header, reason
+from perennial.column import Column
+from perennial.column_names import match
+from perennial.file_form import FileForm
+from perennial.header import FileError, positions, reason
 from perennial.text_values import from_text
+from perennial.textfile import BLOCK_BYTES, Opener, TextFile
 
-BLOCK_BYTES = 2 << 20  # read at once; no row may be longer
 MAX_RAGGED_ROWS = 100_000  # a file with more rows of another length is no table of this shape
-MAX_EXPANSION, EXPANDED_BYTES = 200, 256 << 20  # gzip packs tables up to 50 times; beyond both it is no table
-PARQUET, BOM = b"PAR1", codecs.BOM_UTF8
-OTHER_FORMATS = {
-    b"PK\x03\x04": "a zip archive or an Excel workbook",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"Obj\x01": "Avro",
-    b"ORC": "ORC",
-    b"ARROW1": "Arrow IPC",
-    codecs.BOM_UTF16_LE: "UTF-16 text",
-    codecs.BOM_UTF16_BE: "UTF-16 text",
-}
-BinaryFile = IO[bytes] | gzip.GzipFile
-_DAMAGED_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
+DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True)
-class RaggedRow:
-    """A CSV row with another number of fields than the header."""
+class UnreadableRow:
+    """A row that is no row of the table: the rule that it breaks, and what is wrong with it."""
 
     row: int
-    fields: int
+    rule: str
+    problem: str
     text: str
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows of a file: the definition's columns in its order, as CSV texts or as Parquet has them."""
+    """Some rows of a file: the definition's columns in its order, each under its name.
+
+    A column is an array of CSV texts, or as Parquet has it, or of structures of what JSON values are: `shown`, a text;
+    `value`, of the column's type; `invalid`.
+    """
 
     table: pa.RecordBatch
     row_numbers: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
-    ragged: tuple[RaggedRow, ...] = ()
+    unreadable: tuple[UnreadableRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Table:
+    """How the fields of a file are cut, and which of them each column is (a position; none where it is absent)."""
+
+    delimiter: str
+    width: int
+    columns: Sequence[Column]
+    positions: Mapping[str, int]
 
 
 @dataclass
@@ -69,7 +66,7 @@ class _Ragged:
     """Collects the rows that Arrow skips because of their length."""
 
     columns: int
-    waiting: list[RaggedRow] = field(default_factory=list)
+    waiting: list[UnreadableRow] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     unclosed: int = 0  # number of a row that has swallowed others
 
@@ -79,58 +76,102 @@ class _Ragged:
         if len(self.numbers) == MAX_RAGGED_ROWS or self.unclosed:
             return "error"
         self.numbers.append(row.number)
-        self.waiting.append(RaggedRow(row.number, row.actual_columns, row.text[:200]))
+        problem = f"{row.actual_columns} fields, expected {self.columns}"
+        self.waiting.append(UnreadableRow(row.number, "fields", problem, row.text[:200]))
         return "skip"
 
-    def take(self) -> tuple[RaggedRow, ...]:
+    def take(self) -> tuple[UnreadableRow, ...]:
         taken = tuple(self.waiting)
         self.waiting.clear()
         return taken
 
 
-def read_csv(name: str, open_file: Callable[[], BinaryFile], columns: Sequence[Column]) -> Iterator[Batch]:
+def read_csv(
+    name: str, open_file: Opener, columns: Sequence[Column], form: FileForm, notes: list[str]
+) -> Iterator[Batch]:
+    """Yield the rows of a file in batches. Raises FileError, which begins with `name`."""
+    with open_file() as file:
+        text = TextFile(name, file, form)
+        head = text.read(BLOCK_BYTES)
+    table = _table(name, head.decode("utf-8", "ignore"), text.separator, columns, form, notes)
+    if b"\n" not in head and b"\r" not in head:
+        return  # a header and nothing else, which Arrow takes for no CSV
+    with open_file() as file:
+        yield from _batches(TextFile(name, file, form), table)
+
+
+def _table(name: str, head: str, separator: str, columns: Sequence[Column], form: FileForm, notes: list[str]) -> _Table:
+    delimiter = separator or form.delimiter or _delimiter(head, columns)
+    header = _header(name, head, delimiter)
+    return _Table(delimiter, len(header), columns, positions(name, header, columns, form, notes))
+
+
+def _delimiter(head: str, columns: Sequence[Column]) -> str:
+    """Return the delimiter with which most columns stand in the header; a comma if none is better."""
+
+    def found(delimiter: str) -> int:
+        try:
+            return len(match(_first_line(head, delimiter), columns).positions)
+        except csv.Error:
+            return 0
+
+    return max(DELIMITERS, key=found)
+
+
+def _header(name: str, head: str, delimiter: str) -> list[str]:
+    """Return the names in the first line."""
     try:
-        with open_file() as file:
-            head = file.read(BLOCK_BYTES)
-        if not head:
-            return
-        header = _header(name, head)
-        check_header(name, header, columns)
-        if b"\n" not in head and b"\r" not in head:
-            return  # a header and nothing else, which Arrow takes for no CSV
-        with open_file() as file:
-            yield from _batches(_TextFile(name, file, open_file), header, columns)
-    except _DAMAGED_GZIP as error:
-        problem = f"the gzip data are damaged or cut off ({reason(error)}); upload the file again"
-        raise FileError(f"{name}: {problem}") from error
+        return _first_line(head, delimiter)
+    except csv.Error as error:
+        raise FileError(f"{name}: the header line is not readable as CSV ({reason(error)})") from error
 
 
-def _batches(file: _TextFile, header: Sequence[str], columns: Sequence[Column]) -> Iterator[Batch]:
-    names = [column.name for column in columns]
-    in_file_order = sorted(columns, key=lambda column: header.index(column.name))
-    ragged = _Ragged(len(columns))
+def _first_line(head: str, delimiter: str) -> list[str]:
+    """Return the fields of the first line. Raises csv.Error."""
+    return next(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter), [])
+
+
+def _batches(file: TextFile, table: _Table) -> Iterator[Batch]:
+    read = sorted({str(position) for position in table.positions.values()}, key=int)
+    ragged = _Ragged(table.width)
     first = 0  # ordinal of the batch's first sound row
     try:
         reader = pa.csv.open_csv(
             file,
-            # Only the serial reader numbers the rows that it skips.
-            read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=ragged.skip),
+            # Only the serial reader numbers the rows that it skips. The header line is a row as well.
+            read_options=pa.csv.ReadOptions(
+                column_names=[str(position) for position in range(table.width)],
+                skip_rows_after_names=1,
+                block_size=BLOCK_BYTES,
+                use_threads=False,
+            ),
+            parse_options=pa.csv.ParseOptions(
+                delimiter=table.delimiter, newlines_in_values=True, invalid_row_handler=ragged.skip
+            ),
             convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), include_columns=names, strings_can_be_null=False
+                column_types=dict.fromkeys(read, pa.string()), include_columns=read, strings_can_be_null=False
             ),
         )
-        for table in reader:
-            batch = Batch(table, _numbering(first, ragged.numbers), ragged.take())
+        for fields in reader:
+            batch = Batch(_under_names(fields, table), _numbering(first, ragged.numbers), ragged.take())
             if file.has_quotes:
-                _check_hidden_rows(file.name, batch, in_file_order)
+                _check_hidden_rows(file.name, batch, table)
             yield batch
-            first += table.num_rows
+            first += fields.num_rows
     except pa.ArrowInvalid as error:
         raise _csv_error(file.name, error, ragged) from error
     if ragged.waiting:
-        nothing = pa.RecordBatch.from_pydict({column: pa.array([], pa.string()) for column in names})
+        nothing = pa.RecordBatch.from_pydict({column.name: pa.array([], pa.string()) for column in table.columns})
         yield Batch(nothing, _numbering(first, ragged.numbers), ragged.take())
+
+
+def _under_names(fields: pa.RecordBatch, table: _Table) -> pa.RecordBatch:
+    """Return the fields of each column under its name; a column that is absent is null."""
+    absent = pa.nulls(fields.num_rows, pa.string())
+    positions = {column.name: table.positions.get(column.name) for column in table.columns}
+    return pa.RecordBatch.from_pydict(
+        {name: absent if position is None else fields.column(str(position)) for name, position in positions.items()}
+    )
 
 
 def _numbering(first: int, ragged: list[int]) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]:
@@ -160,88 +201,29 @@ def _csv_error(name: str, error: Exception, ragged: _Ragged) -> FileError:
     )
 
 
-def _check_hidden_rows(name: str, batch: Batch, in_file_order: Sequence[Column]) -> None:
+def _check_hidden_rows(name: str, batch: Batch, table: _Table) -> None:
     """Raise FileError when a field holds a line that reads as a row: its quotation mark is not closed in its place."""
-    for column in in_file_order:
-        texts = batch.table[column.name]
+    for column in table.columns:
+        texts = batch.table.column(column.name)
         with_lines = np.flatnonzero(pc.match_substring_regex(texts, r"[\r\n]").to_numpy(zero_copy_only=False))
         for position in with_lines.tolist():
             lines = texts[position].as_py().replace("\r", "\n").split("\n")
-            if any(_reads_as_row(line, in_file_order) for line in lines[1:]):
+            if any(_reads_as_row(line, table) for line in lines[1:]):
                 raise _unclosed(name, int(batch.row_numbers(np.array([position]))[0]))
 
 
-def _reads_as_row(line: str, in_file_order: Sequence[Column]) -> bool:
+def _reads_as_row(line: str, table: _Table) -> bool:
     """Whether a line has a field for each column, and a value where the column is no text."""
-    fields = line.split(",")
-    if len(fields) != len(in_file_order):
+    fields = line.split(table.delimiter)
+    if len(fields) != table.width:
         return False
-    typed = [(column.type, text) for column, text in zip(in_file_order, fields, strict=True) if column.type != "string"]
-    return bool(typed) and all(from_text(kind, pa.array([text])).values.null_count == 0 for kind, text in typed)
+    typed = [column for column in table.columns if column.type != "string" and column.name in table.positions]
+    texts = [pa.array([fields[table.positions[column.name]]]) for column in typed]
+    return bool(typed) and all(
+        from_text(column.type, text, column.parsing).values.null_count == 0
+        for column, text in zip(typed, texts, strict=True)
+    )
 
 
 def _unclosed(name: str, row: int) -> FileError:
     return FileError(f"{name}: row {row}: a quotation mark is not closed; the rows after it are lost in one field")
-
-
-class _TextFile:
-    """What Arrow reads a CSV file through: refuses bytes that are not UTF-8, saying where they are, and zero bytes.
-
-    Arrow would name no place, passes over a broken row whose bytes cannot be decoded, and takes a zero byte for text.
-    """
-
-    closed = False
-
-    def __init__(self, name: str, file: BinaryFile, open_file: Callable[[], BinaryFile]) -> None:
-        self.name, self.has_quotes = name, False
-        self._file, self._open_file = file, open_file
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._position = 0
-        self._most = max(EXPANDED_BYTES, MAX_EXPANSION * os.fstat(file.fileno()).st_size)
-
-    def read(self, size: int) -> bytes:
-        block = self._file.read(size)
-        pending = len(self._decoder.getstate()[0])
-        try:
-            self._decoder.decode(block, final=not block)
-        except UnicodeDecodeError as error:
-            raise self._refusal(self._position - pending + error.start) from error
-        if b"\0" in block:
-            raise _no_text(self.name)
-        self._position += len(block)
-        if self._position > self._most:
-            expanded = f"the gzip data expand to more than {MAX_EXPANSION} times their size"
-            raise FileError(f"{self.name}: {expanded}; upload the file plain")
-        self.has_quotes = self.has_quotes or b'"' in block
-        return block
-
-    def _refusal(self, position: int) -> FileError:
-        with self._open_file() as file:
-            line = 1
-            for start in range(0, position, BLOCK_BYTES):
-                line += file.read(min(BLOCK_BYTES, position - start)).count(b"\n")
-            byte = file.read(1)
-        return FileError(
-            f"{self.name}: not UTF-8: byte {byte!r} at position {position} (line {line}). "
-            "Save the file as UTF-8 and upload it again"
-        )
-
-
-def _no_text(name: str) -> FileError:
-    return FileError(f"{name}: this is no text (it holds zero bytes); expected CSV in UTF-8 (also gzip) or Parquet")
-
-
-def _header(name: str, head: bytes) -> list[str]:
-    """Return the names in the first line."""
-    for magic, what in OTHER_FORMATS.items():
-        if head.startswith(magic):
-            raise FileError(f"{name}: this is {what}; expected CSV in UTF-8 (also gzip) or Parquet")
-    if head.startswith(PARQUET):
-        raise FileError(f"{name}: this is Parquet inside gzip; upload the Parquet file as it is")
-    if b"\0" in head:
-        raise _no_text(name)
-    text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(head.removeprefix(BOM))
-    try:
-        return next(csv.reader(io.StringIO(text, newline="")), [])
-    except csv.Error as error:
-        raise FileError(f"{name}: the header line is not readable as CSV ({reason(error)})") from error

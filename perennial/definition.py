@@ -10,16 +10,18 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from perennial import hyperparameters as hyper
 from perennial import problems
 from perennial.hyperparameters import Algorithm
 from perennial.metrics import METRICS, Problem
+from perennial.parsing import NUMBERS
 from perennial.problems import ConfigurationError, Strict, suggestion
 
 ColumnType = Literal["float", "integer", "boolean", "string", "timestamp"]
@@ -64,10 +66,67 @@ Category = Annotated[str, Field(max_length=MAX_CATEGORY)]
 Categories = Annotated[tuple[Category, ...], Field(strict=False, min_length=1, max_length=MAX_CATEGORIES)]
 
 
+def _one_or_more(given: Any) -> Any:
+    """A list may be written as its only item."""
+    return given if isinstance(given, list | tuple | dict) or given is None else [given]
+
+
+def _factors(given: Any) -> Any:
+    """Units without factors are other names of the column's own: each stands for 1."""
+    listed = _one_or_more(given)
+    return (
+        dict.fromkeys(listed, 1.0)
+        if isinstance(listed, list) and all(isinstance(one, str) for one in listed)
+        else listed
+    )
+
+
+def _text(given: Any) -> Any:
+    """A number stands for its text."""
+    return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
+
+
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+Texts = Annotated[
+    tuple[Annotated[Text, BeforeValidator(_text)], ...],
+    BeforeValidator(_one_or_more),
+    Field(strict=False, min_length=1, max_length=100),
+]
+Factor = Annotated[float, Field(gt=0)]
+Units = Annotated[dict[Text, Factor], BeforeValidator(_factors), Field(min_length=1, max_length=100)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), Field(strict=False, min_length=1, max_length=100)]
+
+
+class Parse(Strict):
+    """How the texts of a column are read (perennial.parsing says what each key does)."""
+
+    strip: bool = True
+    missing: Texts | None = None
+    units: Units | None = None
+    thousands: Literal[",", ".", "'", " ", "_"] | None = None
+    decimal: Literal[".", ","] | None = None
+    number: Literal["whole", "first"] = "whole"
+    true: Texts | None = None
+    false: Texts | None = None
+    formats: Texts | None = None
+
+
+def _keys_as_texts(given: Any) -> Any:
+    """YAML reads the keys true and false as truth."""
+    names = {True: "true", False: "false"}
+    return (
+        {names.get(key, key) if isinstance(key, bool) else key: value for key, value in given.items()}
+        if isinstance(given, dict)
+        else given
+    )
+
+
 class Column(Strict):
     """One column of the data. `feature: false` keeps it out of the model (an id, a time, a group)."""
 
     type: ColumnType
+    source: Names | None = None
+    parse: Annotated[Parse | None, BeforeValidator(_keys_as_texts)] = None
     unit: str | None = None
     min: float | None = None
     max: float | None = None
@@ -75,6 +134,17 @@ class Column(Strict):
     nullable: bool = False
     feature: bool = True
     description: str | None = None
+
+
+class Files(Strict):
+    """The form of files, where looking at one does not tell."""
+
+    encoding: Literal[
+        "utf-8", "latin-1", "iso-8859-15", "cp1252", "cp1250", "cp1251", "utf-16", "utf-16-le", "utf-16-be",
+        "shift_jis", "gb18030", "euc_kr",
+    ] = "utf-8"  # fmt: skip
+    delimiter: Literal[",", ";", "\t", "|", ":", " ", "^", "~"] | None = None
+    decimal: Literal[".", ","] = "."
 
 
 class Split(Strict):
@@ -162,6 +232,8 @@ class Definition(Strict):
     problem: Problem
     target: str
     columns: Annotated[dict[str, Column], Field(min_length=2, max_length=MAX_COLUMNS)]
+    other_columns: Literal["refuse", "ignore"] = "refuse"
+    files: Files = Files()
     split: Split
     quality: Quality = Quality()
     algorithm: Algorithm = "xgboost"
@@ -222,7 +294,22 @@ def validated(raw: Mapping[str, Any], source: str) -> Definition:
         found += _check_size(definition)
     if found or definition is None:
         raise DefinitionError(problems.message(f"{source}: not a valid model definition", found))
-    return _target_is_no_feature(definition)
+    return _with_decimal_marks(_target_is_no_feature(definition))
+
+
+def _with_decimal_marks(definition: Definition) -> Definition:
+    """The decimal mark of files is that of every column of numbers that names none."""
+    columns = {
+        name: column.model_copy(update={"parse": _with_decimal_mark(column.parse or Parse(), definition.files.decimal)})
+        if column.type in NUMBERS and definition.files.decimal != "."
+        else column
+        for name, column in definition.columns.items()
+    }
+    return definition.model_copy(update={"columns": columns})
+
+
+def _with_decimal_mark(parse: Parse, mark: str) -> Parse:
+    return parse if parse.decimal else parse.model_copy(update={"decimal": mark})
 
 
 def notes(definition: Definition) -> list[tuple[str, str]]:
@@ -331,6 +418,7 @@ def _check_columns(columns: dict[str, Column]) -> Found:
             yield path, "expected a lower-case name of letters, digits and underscores, such as 'price_usd'"
         yield from _check_range(path, column)
         yield from _check_categories(path, column)
+        yield from _check_parse(f"{path}.parse", column)
         if column.type == "timestamp" and column.feature:
             yield f"{path}.feature", "a timestamp cannot be a feature; set feature: false (it may order a time split)"
 
@@ -357,6 +445,68 @@ def _check_categories(path: str, column: Column) -> Found:
         yield f"{path}.categories", f"given more than once: {', '.join(repeated)}"
     if "" in column.categories:
         yield f"{path}.categories", "an empty text means a missing value; set nullable: true instead"
+
+
+_PARSE_TYPES: dict[str, tuple[str, ...]] = {
+    "strip": ("string",),
+    **dict.fromkeys(("units", "thousands", "decimal", "number"), NUMBERS),
+    **dict.fromkeys(("true", "false"), ("boolean",)),
+    "formats": ("timestamp",),
+}
+_ANY_TIME = datetime(2003, 2, 1, 16, 5, 6, tzinfo=UTC)
+
+
+def _check_parse(path: str, column: Column) -> Found:
+    parse = column.parse
+    if parse is None:
+        return
+    for key in sorted(parse.model_fields_set & _PARSE_TYPES.keys()):
+        if column.type not in _PARSE_TYPES[key]:
+            yield (
+                f"{path}.{key}",
+                f"only for columns of type {' and '.join(_PARSE_TYPES[key])}; this one is {column.type}",
+            )
+    if parse.thousands == (parse.decimal or "."):
+        yield f"{path}.thousands", f"{parse.thousands!r} is also the decimal mark; set decimal to the other one"
+    for unit in parse.units or ():
+        if unit != unit.strip() or unit[0] in "0123456789+-.,":
+            yield f"{path}.units", f"{unit!r} begins like a number or has blanks around it; expected a sign or a word"
+    yield from _check_words(path, parse)
+    for position, one in enumerate(parse.formats or ()):
+        if not _is_time_format(one):
+            yield (
+                f"{path}.formats[{position}]",
+                f"{one!r} tells no date; expected day, month and year, such as '%d.%m.%Y'",
+            )
+
+
+def _check_words(path: str, parse: Parse) -> Found:
+    words = {key: {word.strip().lower() for word in getattr(parse, key) or ()} for key in ("true", "false", "missing")}
+    if bool(words["true"]) != bool(words["false"]):
+        yield path, "true and false go together: name the words of both"
+    for one, other in (("true", "false"), ("true", "missing"), ("false", "missing")):
+        if both := sorted(words[one] & words[other]):
+            yield f"{path}.{other}", f"{', '.join(map(repr, both))} stands in {one} as well"
+
+
+def _is_time_format(text: str) -> bool:
+    """Whether a time that is written in this form can be read back with its day."""
+    try:
+        return datetime.strptime(_ANY_TIME.strftime(text), text).date() == _ANY_TIME.date()  # noqa: DTZ007
+    except ValueError:
+        return False
+
+
+def _check_sources(columns: dict[str, Column]) -> Found:
+    owners: dict[str, str] = {}
+    for name, column in columns.items():
+        for wanted in dict.fromkeys((name, *(column.source or ()))):
+            if wanted in owners:
+                text = (
+                    f"{wanted!r} is also a name of column {owners[wanted]!r}; rename the column, or name another source"
+                )
+                yield f"columns.{name}.source" if column.source else f"columns.{name}", text
+            owners.setdefault(wanted, name)
 
 
 def _check_features(columns: dict[str, Column], target: str) -> Found:
@@ -500,6 +650,7 @@ def _check_overridable(overridable: tuple[str, ...]) -> Found:
 
 _CHECKS: tuple[Callable[..., Found], ...] = (
     _check_columns,
+    _check_sources,
     _check_features,
     _check_target,
     _check_shares,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from perennial.contract import Column
+from perennial.column import Column
+from perennial.column_names import Matched, is_index, match
+from perennial.file_form import FileForm
 from perennial.values import DataError, printable, shown
 
 MAX_CANDIDATES = 200  # looked at for a column that may have been renamed
 MAX_REASON = 200
+SHOWN = 5
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", ":": "colons"}
 
 
 class FileError(DataError):
@@ -23,53 +26,93 @@ def reason(error: Exception) -> str:
     return printable(" ".join(str(error).split()), MAX_REASON)
 
 
-def check_header(name: str, header: list[str], columns: Sequence[Column]) -> None:
-    """Raise FileError when a header is not the definition's columns, in any order."""
-    expected = [column.name for column in columns]
-    counts = Counter(header)
-    missing = [column for column in expected if column not in counts]
-    extra = [column for column in counts if column not in expected]
-    repeated = [column for column, count in counts.items() if count > 1]
-    if not (missing or extra or repeated):
-        return
-    hint = _separator_hint(header, expected)
-    if not hint and len(missing) == len(expected) and not any(_alike(column, extra) for column in missing):
-        hint = "no column name of the definition stands in the first line: a header line is needed"
-    problems = [hint] if hint else _column_problems(missing, extra, repeated)
-    raise FileError(f"{name}: {'; '.join(problems)}. Expected the columns {', '.join(expected)}")
+def positions(
+    name: str, header: Sequence[str], columns: Sequence[Column], form: FileForm, notes: list[str]
+) -> Mapping[str, int]:
+    """Return where each column stands in a header; one that may be null may be absent. Adds what a person should know
+    of it to the notes. Raises FileError when the header does not fit the definition.
+    """
+    found = match(header, columns)
+    others = _others(header, found)
+    missing = [column for column in found.absent if not (column.nullable or column.optional)]
+    problems = _header_problem(header, columns, missing, others)
+    if not problems:
+        problems = [*_column_problems(found, missing, others, form), *found.collisions[:SHOWN]]
+    if problems:
+        raise FileError(f"{name}: {'; '.join(problems)}. Expected the columns {expected(columns)}")
+    notes += absence([column.name for column in found.absent])
+    numbering = sum(is_index(header[position]) for position in range(len(header)) if position not in _taken(found))
+    notes += [f"{numbering} column{'s' if numbering > 1 else ''} of row numbers passed over"] if numbering else []
+    notes += [f"columns ignored: {_some(others)}"] if others else []
+    return found.positions
 
 
-def _separator_hint(header: list[str], expected: list[str]) -> str:
-    """Name the separator when the header splits into expected names with another one."""
+def absence(names: Sequence[str]) -> list[str]:
+    """What the report says of columns that a file does not have."""
+    return [f"columns that are absent, so missing in every row: {', '.join(names)}"] if names else []
+
+
+def expected(columns: Sequence[Column]) -> str:
+    """Return the names that a file has to have, for a message."""
+    return ", ".join(" or ".join(column.names_in_files) for column in columns if not column.optional)
+
+
+def _taken(found: Matched) -> set[int]:
+    return set(found.positions.values())
+
+
+def _others(header: Sequence[str], found: Matched) -> list[str]:
+    """Return the names that are no column of the definition, and no numbering."""
+    taken = {header[position] for position in found.positions.values()}
+    return [name for name in dict.fromkeys(header) if name not in taken and not is_index(name)]
+
+
+def _header_problem(
+    header: Sequence[str], columns: Sequence[Column], missing: Sequence[Column], others: Sequence[str]
+) -> list[str]:
+    """What is wrong with the line as a whole."""
+    if not missing:
+        return []
     line = ",".join(header)
-    for separator, spoken in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars"), (":", "colons")):
-        if sum(part.strip(' "') in expected for part in line.split(separator)) > max(1, len(expected) // 2):
-            return f"the fields are separated by {spoken}; expected commas"
-    return ""
+    for separator, spoken in SEPARATORS.items():
+        parts = [part.strip(' "') for part in line.split(separator)]
+        if separator != "," and len(match(parts, columns).positions) > max(1, len(columns) // 2):
+            return [f"the fields are separated by {spoken}; set files.delimiter in model.yaml, or leave it out"]
+    needed = [column for column in columns if not column.optional]
+    if not match(header, needed).positions and not any(_alike(column, others) for column in missing):
+        return ["no column name of the definition stands in the first line: a header line is needed"]
+    return []
 
 
-def _column_problems(missing: list[str], extra: list[str], repeated: list[str]) -> list[str]:
+def _column_problems(found: Matched, missing: Sequence[Column], others: Sequence[str], form: FileForm) -> list[str]:
     problems = []
-    renamed = {column: close for column in missing if (close := _alike(column, extra)) is not None}
+    collided = " ".join(found.collisions)
+    renamed = {column.name: close for column in found.absent if (close := _alike(column, others)) is not None}
     for column in missing:
-        close = renamed.get(column)
-        problems.append(
-            f"column '{column}' is missing" + (f" (is it {shown(close)}, renamed?)" if close is not None else "")
-        )
-    unexpected = [column for column in extra if column not in renamed.values()]
-    if unexpected:
-        some = ", ".join(shown(column) for column in unexpected[:5]) + (", ..." if len(unexpected) > 5 else "")
-        problems.append(f"unexpected column{'s' if len(unexpected) > 1 else ''} {some}")
-    problems += [f"column {shown(column)} stands more than once" for column in repeated[:5]]
+        close = renamed.get(column.name)
+        hint = f" (is it {shown(close)}, renamed? columns.{column.name}.source names it)" if close is not None else ""
+        problems.append(f"column '{column.name}' is missing{hint}")
+    closes = [renamed[column.name] for column in missing if column.name in renamed]
+    unexpected = [name for name in others if name not in closes and shown(name) not in collided]
+    if unexpected and form.other_columns == "refuse":
+        plural = "s" if len(unexpected) > 1 else ""
+        problems.append(f"unexpected column{plural} {_some(unexpected)} (other_columns: ignore passes over such)")
     return problems
 
 
-def _alike(column: str, candidates: Sequence[str]) -> str | None:
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(shown(name) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
+def _alike(column: Column, candidates: Sequence[str]) -> str | None:
     """Return the candidate that looks like a column under another spelling."""
     spelled = {_spelling(candidate): candidate for candidate in candidates[:MAX_CANDIDATES]}
-    close = difflib.get_close_matches(_spelling(column), list(spelled), n=1, cutoff=0.75)
-    prefixed = [spelling for spelling in spelled if spelling.startswith(_spelling(column) + " ")]
-    return spelled[(close or prefixed)[0]] if close or prefixed else None
+    for name in column.names_in_files:
+        close = difflib.get_close_matches(_spelling(name), list(spelled), n=1, cutoff=0.75)
+        prefixed = [spelling for spelling in spelled if spelling.startswith(_spelling(name) + " ")]
+        if close or prefixed:
+            return spelled[(close or prefixed)[0]]
+    return None
 
 
 def _spelling(name: str) -> str:

@@ -63,8 +63,8 @@ def ingest(
     new_rows = 0
     with spill_writer(spill) as write:
         for number, (name, path) in enumerate(files):
-            used = 0
-            for batch in read(path, contract.columns, name):
+            used, notes = 0, list[str]()
+            for batch in read(path, contract.columns, name, contract.form, notes):
                 checked = telling.told(check(contract, batch.table), batch)
                 quarantine.add(name, batch, checked)
                 valid = checked.valid()
@@ -75,7 +75,7 @@ def ingest(
                     moving.observe(valid)
                     new_rows += valid.num_rows
                 write(valid)
-            report.add_file(name, path.stat().st_size, used, quarantine.rows_of_file(name))
+            report.add_file(name, path.stat().st_size, used, quarantine.rows_of_file(name), notes)
             print(f"{name}: {used} rows used, {quarantine.rows_of_file(name)} quarantined", flush=True)
     report.add_quarantine(quarantine)
     sets = splitting.finish()

@@ -1,14 +1,32 @@
-"""Values of parsed JSON, in requests."""
+"""Values of JSON, in files and in requests."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from perennial.text_values import from_text, utc_time
-from perennial.values import ARROW_TYPES, EXPECTED, LARGEST_EXACT_FLOAT, LARGEST_FLOAT, STRING, Parsed, finite, shown
+from perennial.parsing import PLAIN, Parsing
+from perennial.text_values import from_text
+from perennial.values import ARROW_TYPES, EXPECTED, LARGEST_EXACT_FLOAT, LARGEST_FLOAT, Parsed, finite, shown, union
+
+
+def _constant(name: str) -> None:
+    """NaN, as Python and pandas write a missing number, is one; infinities are refused."""
+    if name != "NaN":
+        raise ValueError(f"{name} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_constant)
+
+
+def decode(text: str) -> Any:
+    """Return what a JSON text holds. Raises ValueError, or RecursionError where it is too deep."""
+    return _DECODER.decode(text)
 
 
 class ValueRefusedError(ValueError):
@@ -19,49 +37,70 @@ class ValueRefusedError(ValueError):
         self.index = index
 
 
-def from_python(kind: str, values: Sequence[Any]) -> pa.Array:
+def from_python(kind: str, values: Sequence[Any], parsing: Parsing = PLAIN) -> pa.Array:
     """Return the values of a column of parsed JSON. Raises ValueRefusedError on the first value of another type."""
+    parsed = from_json(kind, values, parsing)
+    index = -1 if parsed.invalid is None else pc.index(parsed.invalid, True).as_py()
+    if index >= 0:
+        raise ValueRefusedError(index, values[index], parsing.expected(kind) or EXPECTED[kind])
+    return parsed.values
+
+
+def from_json(kind: str, values: Sequence[Any], parsing: Parsing = PLAIN) -> Parsed:
+    """Return the values of a column of parsed JSON. A text means what it does in a CSV file."""
+    types = {type(value) for value in values} - {type(None)}
     try:
-        if {type(value) for value in values} <= _JSON_TYPES[kind]:
-            array = pa.array(values, pa.string() if kind in ("string", "timestamp") else ARROW_TYPES[kind])
+        if types <= {str}:
+            return from_text(kind, pa.array(values, pa.string()), parsing)
+        if types <= _JSON_TYPES[kind]:
+            array = pa.array(values, ARROW_TYPES[kind])
             parsed = finite(array, None) if kind == "float" else Parsed(array, None)
-            parsed = from_text(kind, array) if pa.types.is_string(array.type) else parsed
-            if parsed.invalid is None:
-                return parsed.values
+            return Parsed(parsing.known(parsed.values), parsed.invalid)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-        pass  # the slow path names the value
-    return pa.array([_from_python(kind, index, value) for index, value in enumerate(values)], _plain(kind))
+        pass  # one by one
+    return _one_by_one(kind, values, parsing)
 
 
-def _plain(kind: str) -> pa.DataType:
-    return STRING if kind == "string" else ARROW_TYPES[kind]
+def _one_by_one(kind: str, values: Sequence[Any], parsing: Parsing) -> Parsed:
+    """Texts are read as texts, and what is no value of the column is told."""
+    texts = [_text(kind, value, parsing) for value in values]
+    others = [
+        None if text is not None else _from_python(kind, value) for text, value in zip(texts, values, strict=True)
+    ]
+    refused = [
+        text is None and other is None and not _is_missing(value)
+        for text, other, value in zip(texts, others, values, strict=True)
+    ]
+    read, invalid = from_text(kind, pa.array(texts, pa.string()), parsing)
+    if kind != "string":
+        read = pc.coalesce(read, parsing.known(pa.array(others, ARROW_TYPES[kind])))
+    return Parsed(read, union(invalid, pa.array(refused, pa.bool_())))
+
+
+def _text(kind: str, value: Any, parsing: Parsing) -> str | None:
+    """Return a value that is read as a text."""
+    if isinstance(value, str):
+        return None if _has_surrogates(value) else value
+    is_word = kind == "boolean" and parsing.true and isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_word or not _is_finite(value):
+        return None
+    return str(int(value) if value == int(value) else value)
 
 
 _JSON_TYPES: dict[str, frozenset[type]] = {
-    "float": frozenset({float, int, type(None)}),
-    "integer": frozenset({int, type(None)}),
-    "boolean": frozenset({bool, type(None)}),
-    "string": frozenset({str, type(None)}),
-    "timestamp": frozenset({str, type(None)}),
+    "float": frozenset({float, int}),
+    "integer": frozenset({int}),
+    "boolean": frozenset({bool}),
+    "string": frozenset(),
+    "timestamp": frozenset(),
 }
 
 
-def _from_python(kind: str, index: int, value: Any) -> Any:
-    """Return one value as Arrow takes it, or refuse it."""
-    if value is None:
-        return None
-    result: Any = None
+def _from_python(kind: str, value: Any) -> Any:
+    """Return a value that is no text as Arrow takes it; None when it is none of the column."""
     if isinstance(value, bool):
-        result = value if kind == "boolean" else None
-    elif isinstance(value, int | float):
-        result = _number_from_python(kind, value)
-    elif isinstance(value, str) and kind == "timestamp":
-        result = utc_time(value)
-    elif isinstance(value, str) and kind == "string" and not _has_surrogates(value):
-        return value or None
-    if result is None:
-        raise ValueRefusedError(index, value, EXPECTED[kind])
-    return result
+        return value if kind == "boolean" else None
+    return _number_from_python(kind, value) if isinstance(value, int | float) else None
 
 
 def _number_from_python(kind: str, value: float) -> float | int | bool | None:
@@ -74,6 +113,10 @@ def _number_from_python(kind: str, value: float) -> float | int | bool | None:
         return value if -(2**63) <= value < 2**63 else None
     whole = kind == "integer" and _is_finite(value) and value == int(value) and abs(value) <= LARGEST_EXACT_FLOAT
     return int(value) if whole else None
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _is_finite(value: float) -> bool:

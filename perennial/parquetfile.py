@@ -5,7 +5,7 @@ Texts are read as dictionaries: a page of some bytes may stand for a long text i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from perennial.arrow_values import accepts, is_text
-from perennial.contract import Column
-from perennial.csvfile import BLOCK_BYTES, Batch
-from perennial.header import FileError, check_header, reason
+from perennial.column import Column
+from perennial.csvfile import Batch
+from perennial.file_form import FileForm
+from perennial.header import FileError, positions, reason
+from perennial.textfile import BLOCK_BYTES
 from perennial.values import printable
 
 BATCH_ROWS = 32_768
@@ -27,12 +29,12 @@ MAX_KIND = 60  # characters of a Parquet type in messages
 MAX_EXPANSION, EXPANDED_BYTES = 1000, 256 << 20  # beyond both a file is no table that somebody wrote
 
 
-def read_parquet(name: str, path: Path, columns: Sequence[Column]) -> Iterator[Batch]:
+def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileForm, notes: list[str]) -> Iterator[Batch]:
     """Yield the rows of a file in batches. Raises FileError, which begins with `name`."""
-    wanted = [column.name for column in columns]
     try:
         with pa.parquet.ParquetFile(path) as file:
-            _check_schema(name, file.schema_arrow, columns)
+            found = _found(name, file.schema_arrow, columns, form, notes)
+            wanted = list(dict.fromkeys(found.values()))
             texts = [column for column in wanted if is_text(file.schema_arrow.field(column).type)]
             rows = _rows_at_once(file.metadata, wanted)
         with pa.parquet.ParquetFile(path, read_dictionary=texts) as file:
@@ -45,7 +47,7 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column]) -> Iterator[B
                     expanded = f"the Parquet data expand to more than {MAX_EXPANSION:,} times their size"
                     raise FileError(f"{name}: {expanded}; upload the file as CSV")
                 for batch in _slices(name, ordered):
-                    yield Batch(batch, partial(np.add, first))
+                    yield Batch(_under_names(batch, columns, found), partial(np.add, first))
                     first += batch.num_rows
     except MemoryError as error:
         raise FileError(
@@ -58,13 +60,25 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column]) -> Iterator[B
         ) from error
 
 
-def _check_schema(name: str, schema: pa.Schema, columns: Sequence[Column]) -> None:
-    check_header(name, schema.names, columns)
+def _found(
+    name: str, schema: pa.Schema, columns: Sequence[Column], form: FileForm, notes: list[str]
+) -> Mapping[str, str]:
+    """Return the name in the file of each column that is there."""
+    found = {column: schema.names[at] for column, at in positions(name, schema.names, columns, form, notes).items()}
     for column in columns:
-        kind = schema.field(column.name).type
+        kind = schema.field(found[column.name]).type if column.name in found else pa.null()
         if not accepts(column.type, kind):
             got = printable(str(kind), MAX_KIND)  # a structure's fields have names of the file's own
             raise FileError(f"{name}: column '{column.name}' has the Parquet type {got}; expected {column.type}")
+    return found
+
+
+def _under_names(batch: pa.RecordBatch, columns: Sequence[Column], found: Mapping[str, str]) -> pa.RecordBatch:
+    """Return each column under its name; one that is absent is null."""
+    absent = pa.nulls(batch.num_rows)
+    return pa.RecordBatch.from_pydict(
+        {column.name: batch.column(found[column.name]) if column.name in found else absent for column in columns}
+    )
 
 
 def _rows_at_once(metadata: pa.parquet.FileMetaData, wanted: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.contract import Checked, Contract, Violation
-from perennial.csvfile import Batch, RaggedRow
+from perennial.csvfile import Batch, UnreadableRow
 from perennial.parts import PartWriter
 from perennial.values import shown
 
@@ -31,7 +31,6 @@ class Quarantine:
     """Takes in what the check found, batch by batch."""
 
     def __init__(self, contract: Contract, folder: Path, rows_per_part: int) -> None:
-        self._fields = len(contract.columns)
         self._writer = PartWriter(folder, ".jsonl", rows_per_part)
         self._rows_of_file: Counter[str] = Counter()
         self._rows_of_rule: Counter[Rule] = Counter()
@@ -49,8 +48,8 @@ class Quarantine:
 
     def add(self, file: str, batch: Batch, checked: Checked) -> None:
         """Take in the broken rows of a batch."""
-        for ragged in batch.ragged:
-            self._add_ragged(file, ragged)
+        for row in batch.unreadable:
+            self._add_unreadable(file, row)
         for violation in checked.violations:
             self._count(file, batch, violation)
         self._add_rows(file, batch, checked)
@@ -105,15 +104,15 @@ class Quarantine:
         for number, why, record in zip(batch.row_numbers(positions).tolist(), reasons.values(), records, strict=True):
             self._write(file, number, why, dict(zip(names, record, strict=True)))
 
-    def _add_ragged(self, file: str, ragged: RaggedRow) -> None:
+    def _add_unreadable(self, file: str, row: UnreadableRow) -> None:
         self._rows_of_file[file] += 1
-        self._rows_of_rule["", "fields"] += 1
-        examples = self._examples.setdefault(("", "fields"), [])
+        self._rows_of_rule["", row.rule] += 1
+        examples = self._examples.setdefault(("", row.rule), [])
         if len(examples) < MAX_EXAMPLES:
-            examples.append(f"{file} row {ragged.row}: {ragged.fields} fields, expected {self._fields}")
+            examples.append(f"{file} row {row.row}: {row.problem}")
         if self.written < MAX_WRITTEN:
-            reason = f"the row has {ragged.fields} fields, expected {self._fields}"
-            self._write(file, ragged.row, [reason], {"text": ragged.text})
+            reason = f"the row has {row.problem}" if row.rule == "fields" else row.problem
+            self._write(file, row.row, [reason], {"text": row.text})
 
     def _write(self, file: str, row: int, reasons: list[str], record: dict[str, Any]) -> None:
         short = {name: _shortened(value) for name, value in record.items()}
@@ -123,7 +122,8 @@ class Quarantine:
 
 
 def _values(table: pa.RecordBatch, column: str, positions: Any) -> list[Any]:
-    values = table.column(column).take(pa.array(positions))
+    values = table.column(column)
+    values = (values.field("shown") if pa.types.is_struct(values.type) else values).take(pa.array(positions))
     try:
         as_python: list[Any] = values.to_pylist()
     except (ValueError, OverflowError):  # a time that Python's calendar does not hold

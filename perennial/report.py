@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,11 @@ class Report:
     drift: dict[str, Any] | None = None
     feature_names: list[str] = field(default_factory=list)
 
-    def add_file(self, name: str, size: int, used: int, quarantined: int) -> None:
-        """Count a file of so many bytes that was read to its end."""
+    def add_file(self, name: str, size: int, used: int, quarantined: int, notes: Sequence[str] = ()) -> None:
+        """Count a file of so many bytes that was read to its end, with what a person should know of it."""
         rows = used + quarantined
-        note = {} if rows else {"note": "no rows" if size else "empty"}
+        note: dict[str, Any] = {} if rows else {"note": "no rows" if size else "empty"}
+        note |= {"notes": [*notes]} if notes else {}
         self.files.append({"name": name, "bytes": size, "rows": rows, "quarantined": quarantined, **note})
         self.rows_read += rows
         self.rows_used += used

@@ -1,23 +1,30 @@
 """Reading dropped files in batches; memory does not grow with the number of rows.
 
-A file is told by its content, not by its name: gzip and Parquet by their first bytes, anything else is CSV. A file
-that cannot be read as a whole raises FileError, which names it.
+A file is told by its content, not by its name: gzip and Parquet by their first bytes, JSON lines by a first character
+`{`, anything else is CSV. A file that cannot be read as a whole raises FileError, which names it.
 
-Row numbers are those a spreadsheet shows: the header of a CSV file is row 1 (blank lines are not counted); the first
-row of a Parquet file is row 1.
+Row numbers are those a spreadsheet shows: the header of a CSV file is row 1 (blank lines are not counted, nor is a
+line `sep=;`); the first row of a Parquet file is row 1. Of a JSON lines file they are the numbers of the lines.
 """
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import IO
 
-from perennial.contract import Column
-from perennial.csvfile import PARQUET, Batch, read_csv
+from perennial.column import Column
+from perennial.csvfile import Batch, read_csv
+from perennial.file_form import USUAL, FileForm
+from perennial.header import FileError
+from perennial.jsonlinesfile import read_json_lines
 from perennial.parquetfile import read_parquet
+from perennial.textfile import DAMAGED_GZIP, PARQUET, Opener, TextFile, damaged
 
 GZIP = b"\x1f\x8b"
+FIRST_BYTES = 4096
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -25,16 +32,41 @@ def find_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def read(path: Path, columns: Sequence[Column], name: str | None = None) -> Iterator[Batch]:
+def read(
+    path: Path,
+    columns: Sequence[Column],
+    name: str | None = None,
+    form: FileForm = USUAL,
+    notes: list[str] | None = None,
+) -> Iterator[Batch]:
     """Yield the rows of a file in batches. An empty file has no batches.
 
+    Adds to the notes what a person should know of a file that can be read: columns that are absent, or passed over.
     Raises FileError, whose text begins with `name`: what people call the file (default: its own name).
     """
-    name = name or path.name
+    name, notes = name or path.name, [] if notes is None else notes
     with path.open("rb") as file:
         magic = file.read(8)
     if magic.startswith(PARQUET):
-        return read_parquet(name, path, columns)
-    if magic.startswith(GZIP):
-        return read_csv(name, lambda: gzip.open(path, "rb"), columns)
-    return read_csv(name, lambda: path.open("rb"), columns)
+        return read_parquet(name, path, columns, form, notes)
+    return _read_text(name, partial(_open, path, magic.startswith(GZIP)), columns, form, notes)
+
+
+def _open(path: Path, is_gzip: bool) -> gzip.GzipFile | IO[bytes]:
+    return gzip.open(path, "rb") if is_gzip else path.open("rb")
+
+
+def _read_text(
+    name: str, open_file: Opener, columns: Sequence[Column], form: FileForm, notes: list[str]
+) -> Iterator[Batch]:
+    try:
+        with open_file() as file:
+            start = TextFile(name, file, form).read(FIRST_BYTES)
+        if start.lstrip().startswith(b"["):
+            problem = "this begins as a JSON list; expected one JSON object a line (JSON lines), CSV or Parquet"
+            raise FileError(f"{name}: {problem}")
+        if start:
+            reader = read_json_lines if start.lstrip().startswith(b"{") else read_csv
+            yield from reader(name, open_file, columns, form, notes)
+    except DAMAGED_GZIP as error:
+        raise damaged(name, error) from error

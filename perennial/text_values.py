@@ -1,36 +1,47 @@
-"""Values of CSV fields, in files and in requests.
+"""Values of CSV fields, in files and in requests, and of texts in JSON and Parquet.
 
 Except in strings, NA, N/A, #N/A, NaN, null, none and blank texts are missing. The healthy path converts a column at
-once; a column with a value that is not of its type takes the slower one, which finds the value.
+once; a column with a value that is not of its type takes the slower one, which finds the value. Both have one grammar:
+what Arrow alone would take beyond it (0x1F, nan(1), the year 0) sends a column to the slower one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.parsing import MISSING_WORDS, PLAIN, Parsing
 from perennial.values import ARROW_TYPES, Parsed, finite, integers_from_floats, union
 
 TRUE_WORDS = frozenset({"true", "t", "yes", "y", "1", "1.0"})
 FALSE_WORDS = frozenset({"false", "f", "no", "n", "0", "0.0"})
-MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none"})
 MAX_SHORT_DIGITS = 18  # so many, with a sign, always fit into 64 bits
+FIRST_TIME, LAST_TIME = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001 - UTC
 
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 _INTEGER = r"^[+-]?\d+$"
+_TIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
+    r"(?:[ T]([0-9]{2})(?::([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?)?"
+    r"(?: ?(?:Z|([+-])([0-9]{2})(?::?([0-9]{2}))?))?)?"
+)
 
 
-def from_text(kind: str, text: pa.StringArray) -> Parsed:
-    """Return the values of a column of CSV fields, parsed as `kind` (a key of ARROW_TYPES)."""
-    return _FROM_TEXT[kind](text)
+def from_text(kind: str, text: pa.StringArray, parsing: Parsing = PLAIN) -> Parsed:
+    """Return the values of a column of texts, read as `kind` (a key of ARROW_TYPES)."""
+    if kind == "string":
+        return _string_from_text(text, parsing)
+    values, invalid = _FROM_TEXT[kind](parsing.plain(kind, text))
+    return Parsed(parsing.known(values), invalid)
 
 
 def _float_from_text(text: pa.StringArray) -> Parsed:
-    values, text = _cast_at_once(text, pa.float64())
+    values, text = _cast_at_once(text, pa.float64(), _has_no_nan)
     if values is not None:
         return finite(values, None)
     number = pc.match_substring_regex(text, _NUMBER)
@@ -38,8 +49,12 @@ def _float_from_text(text: pa.StringArray) -> Parsed:
     return finite(values, pc.fill_null(pc.invert(number), False))
 
 
+def _has_no_nan(text: pa.StringArray, values: pa.Array) -> bool:
+    return not pc.any(pc.is_nan(values)).as_py()
+
+
 def _integer_from_text(text: pa.StringArray) -> Parsed:
-    values, text = _cast_at_once(text, pa.int64())
+    values, text = _cast_at_once(text, pa.int64(), _has_no_hexadecimals)
     if values is not None:
         return Parsed(values, None)
     plain = pc.match_substring_regex(text, _INTEGER)
@@ -47,6 +62,10 @@ def _integer_from_text(text: pa.StringArray) -> Parsed:
     others = integers_from_floats(*_float_from_text(pc.if_else(plain, None, text)))
     too_large = pc.fill_null(pc.and_(plain, pc.is_null(integers)), False)
     return Parsed(pc.coalesce(integers, others.values), union(others.invalid, too_large))
+
+
+def _has_no_hexadecimals(text: pa.StringArray, values: pa.Array) -> bool:
+    return not any(pc.any(pc.match_substring(text, letter)).as_py() for letter in "xX")
 
 
 def _integer_from_digits(digits: pa.StringArray) -> pa.Int64Array:
@@ -77,15 +96,17 @@ def _boolean_from_text(text: pa.StringArray) -> Parsed:
     return Parsed(values, pc.fill_null(pa.array(unknown).take(encoded.indices), False))
 
 
-def _string_from_text(text: pa.StringArray) -> Parsed:
-    if pc.index(text, "").as_py() >= 0:
-        text = pc.if_else(pc.equal(text, ""), None, text)
-    return Parsed(text.dictionary_encode(), None)
+def _string_from_text(text: pa.StringArray, parsing: Parsing) -> Parsed:
+    encoded = text.dictionary_encode()
+    words = parsing.strings(encoded.dictionary)
+    if words.equals(encoded.dictionary):
+        return Parsed(encoded, None)
+    return Parsed(words.take(encoded.indices).dictionary_encode(), None)
 
 
 def _timestamp_from_text(text: pa.StringArray) -> Parsed:
-    values, text = _cast_at_once(text, ARROW_TYPES["timestamp"])
-    if values is None and (zoned := _try_cast(text, pa.timestamp("us", "UTC"))) is not None:
+    values, text = _cast_at_once(text, ARROW_TYPES["timestamp"], _in_calendar)
+    if values is None and (zoned := _try_cast(text, pa.timestamp("us", "UTC"), _in_calendar)) is not None:
         values = pc.cast(zoned, ARROW_TYPES["timestamp"])
     if values is not None:
         return Parsed(values, None)
@@ -94,11 +115,28 @@ def _timestamp_from_text(text: pa.StringArray) -> Parsed:
     return Parsed(values, pc.and_(pc.is_valid(text), pc.is_null(values)))
 
 
+def _in_calendar(text: pa.StringArray, values: pa.Array) -> bool:
+    first, last = (pa.scalar(time, ARROW_TYPES["timestamp"]).value for time in (FIRST_TIME, LAST_TIME))
+    extremes = pc.min_max(pc.cast(values, pa.int64()))
+    lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
+    return lowest is None or (first <= lowest and highest <= last)
+
+
 def utc_time(word: str) -> datetime | None:
-    """Return a time as UTC without a zone; a text without a zone is UTC already. None: not a time."""
+    """Return a time as UTC without a zone; a text without a zone is UTC already. None: not a time.
+
+    Not by `datetime.fromisoformat`, whose grammar differs between versions of Python.
+    """
+    found = _TIME.fullmatch(word)
+    if found is None:
+        return None
+    *parts, fraction, sign, hours, minutes = found.groups(default="0")
+    year, month, day, hour, minute, second = map(int, parts)
+    microsecond = int(fraction.ljust(6, "0")[:6])
+    away = timedelta(hours=int(hours), minutes=int(minutes)) * (-1 if sign == "-" else 1)
     try:
-        time = datetime.fromisoformat(word)
-        return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+        time = datetime(year, month, day, hour, minute, second, microsecond, timezone(away))
+        return time.astimezone(UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):
         return None
 
@@ -107,7 +145,6 @@ _FROM_TEXT: dict[str, Callable[[pa.StringArray], Parsed]] = {
     "float": _float_from_text,
     "integer": _integer_from_text,
     "boolean": _boolean_from_text,
-    "string": _string_from_text,
     "timestamp": _timestamp_from_text,
 }
 
@@ -117,18 +154,23 @@ def _missing_words() -> pa.StringArray:
     return pa.array(sorted(MISSING_WORDS))
 
 
-def _cast_at_once(text: pa.StringArray, to: pa.DataType) -> tuple[pa.Array | None, pa.StringArray]:
+Sound = Callable[[pa.StringArray, pa.Array], bool]
+
+
+def _cast_at_once(text: pa.StringArray, to: pa.DataType, sound: Sound) -> tuple[pa.Array | None, pa.StringArray]:
     """Return the whole column converted, or None where a value is not of the type, and the text with nulls by then."""
-    values = _try_cast(text, to)
+    values = _try_cast(text, to, sound)
     if values is not None:
         return values, text
     trimmed = pc.utf8_trim_whitespace(text)
     text = pc.if_else(pc.is_in(pc.utf8_lower(trimmed), value_set=_missing_words()), None, trimmed)
-    return _try_cast(text, to), text
+    return _try_cast(text, to, sound), text
 
 
-def _try_cast(array: pa.Array, to: pa.DataType) -> pa.Array | None:
+def _try_cast(text: pa.StringArray, to: pa.DataType, sound: Sound) -> pa.Array | None:
+    """Return texts converted by Arrow; None where one is not of the type, or `sound` says that one may not be."""
     try:
-        return pc.cast(array, to)
+        values = pc.cast(text, to)
     except pa.ArrowInvalid:
         return None
+    return values if sound(text, values) else None

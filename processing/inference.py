@@ -1,9 +1,10 @@
 """Serve the fitted preprocessor: raw records in, encoded features out, as the first container of a pipeline.
 
 Called by  the scikit-learn serving container (script mode), as code/inference.py of the preprocessor's model.tar.gz.
-Input      text/csv: features in the definition's order, no header (a line of exactly their names is skipped);
+Input      text/csv: features in the definition's order, no header (a line of their names is skipped);
            application/jsonlines: one object by column name a line; application/json: one object, or
-           {"instances": [objects]}. An empty CSV field, a JSON null and an absent name are missing values.
+           {"instances": [objects]}. An empty CSV field, a JSON null and an absent name are missing values. Texts mean
+           what they mean in a dropped file (`parse` of model.yaml), and names may be those in the files.
 Lines      in text/csv and application/jsonlines every line is a record, so that answer n belongs to line n. A blank one
            is refused by number, but for those after the last record, which are harmless; in a batch transform these
            too, because they may be the middle of a file. In CSV of one feature a line without text is a record whose
@@ -36,11 +37,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from perennial.column import Column
+from perennial.column_names import RequestNames
 from perennial.encoding import FORMAT_VERSION, Encoder, load_hook
-from perennial.json_values import ValueRefusedError, from_python
+from perennial.json_values import ValueRefusedError, decode, from_python
 from perennial.record_checks import RecordChecks, attributes, metric_lines
 from perennial.text_values import from_text
-from perennial.values import EXPECTED, shown
+from perennial.values import shown
 
 CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
@@ -62,9 +65,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """The fitted preprocessor: raw features with their types, in CSV order, and their encoder."""
+    """The fitted preprocessor: raw features, in CSV order, and their encoder."""
 
-    columns: Mapping[str, str]
+    columns: Mapping[str, Column]
+    names: RequestNames
     encoder: Encoder
     in_batch: bool = False
     checks: RecordChecks = field(default_factory=RecordChecks)
@@ -85,10 +89,11 @@ def model_fn(model_dir: str) -> Preprocessor:
         raise ValueError(f"preprocessor.json has format {document['format']}; this code reads {FORMAT_VERSION}")
     # The container may have moved the code out of the model's folder.
     hook = load_hook(Path(__file__).with_name("features.py")) or load_hook(Path(model_dir) / "code" / "features.py")
-    columns = {column["name"]: column["type"] for column in document["columns"]}
+    columns = {column["name"]: Column.from_json(column) for column in document["columns"]}
     in_batch = os.environ.get("SAGEMAKER_BATCH", "").lower() == "true"
+    names = RequestNames(columns.values())
     checks = RecordChecks() if in_batch else RecordChecks.from_json(document.get("checks", {}))
-    return Preprocessor(columns, Encoder.from_json(document["encodings"], hook), in_batch, checks)
+    return Preprocessor(columns, names, Encoder.from_json(document["encodings"], hook), in_batch, checks)
 
 
 def input_fn(body: bytes | bytearray | str, content_type: str | None) -> Request:
@@ -153,17 +158,18 @@ def _read_csv(text: str, model: Preprocessor) -> pa.Table:
     fields = _fields(text, model)
     header = [column[0].as_py() for column in fields.columns] if fields.num_rows else []
     skipped = 0
-    if header == list(model.columns):
+    meant = [model.names.column(name) for name in header]
+    if meant == list(model.columns):
         fields, skipped = fields.slice(1), 1
-    elif header and 2 * sum(name in model.columns for name in header) > len(header):
+    elif header and 2 * (len(meant) - meant.count(None)) > len(header):
         raise RecordError(f"the first line is a header with other columns; expected {','.join(model.columns)}")
     _require_records(fields.num_rows, model)
     typed = {}
-    for (name, kind), values in zip(model.columns.items(), fields.columns, strict=True):
-        typed[name], invalid = from_text(kind, values.combine_chunks())
+    for (name, column), values in zip(model.columns.items(), fields.columns, strict=True):
+        typed[name], invalid = from_text(column.type, values.combine_chunks(), column.parsing)
         position = -1 if invalid is None else pc.index(invalid, True).as_py()
         if position >= 0:
-            raise _refused(position + skipped, name, f"got {shown(values[position])}, expected {EXPECTED[kind]}")
+            raise _refused(position + skipped, name, f"got {shown(values[position])}, expected {column.expected}")
     return pa.table(typed)
 
 
@@ -250,38 +256,41 @@ def _read_json(text: str, model: Preprocessor) -> pa.Table:
     return _table(records, model)
 
 
-def _constant(name: str) -> None:
-    """NaN is how Python and pandas write a missing number; infinities are refused."""
-    if name != "NaN":
-        raise ValueError(f"{name} is no JSON number")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_constant)
-
-
 def _json(text: str, where: str) -> Any:
     try:
-        return _DECODER.decode(text)
+        return decode(text)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{where} is not readable as JSON: {error}") from error
 
 
 def _table(records: Sequence[Any], model: Preprocessor) -> pa.Table:
     _require_records(len(records), model)
-    names = model.columns.keys()
-    for position, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise RecordError(f"record {position + 1}: got {shown(record)}, expected an object with {', '.join(names)}")
-        if not (record.keys() <= names or model.in_batch):
-            unknown = shown(min(record.keys() - names))
-            raise RecordError(f"record {position + 1}: unknown field {unknown}; expected {', '.join(names)}")
+    named = [_named(record, f"record {number}", model) for number, record in enumerate(records, 1)]
     typed = {}
-    for name, kind in model.columns.items():
+    for name, column in model.columns.items():
         try:
-            typed[name] = from_python(kind, [record.get(name) for record in records])
+            typed[name] = from_python(column.type, [record.get(name) for record in named], column.parsing)
         except ValueRefusedError as error:
             raise _refused(error.index, name, str(error)) from error
     return pa.table(typed)
+
+
+def _named(record: Any, where: str, model: Preprocessor) -> Mapping[str, Any]:
+    """Return a record under the columns' own names."""
+    names = model.columns.keys()
+    if not isinstance(record, dict):
+        raise RecordError(f"{where}: got {shown(record)}, expected an object with {', '.join(names)}")
+    if record.keys() <= names:
+        return record
+    meant = model.names.of(record)
+    if len(meant) < len(record) and not model.in_batch:
+        unknown = shown(min(record.keys() - meant.keys()))
+        raise RecordError(f"{where}: unknown field {unknown}; expected {', '.join(names)}")
+    if len(set(meant.values())) < len(meant):
+        twice = next(column for column in names if sum(column == one for one in meant.values()) > 1)
+        fields = " and ".join(shown(name) for name, column in meant.items() if column == twice)
+        raise RecordError(f"{where}: the fields {fields} are both {twice}; expected one of them")
+    return {column: record[name] for name, column in meant.items()}
 
 
 def _require_records(count: int, model: Preprocessor) -> None:

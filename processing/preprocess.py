@@ -40,7 +40,8 @@ from pathlib import Path
 from typing import Any
 
 from perennial import drift
-from perennial.contract import Column, Contract
+from perennial.column import Column
+from perennial.contract import Contract
 from perennial.encoding import FORMAT_VERSION, Encoder, EncoderFit, HookError, load_hook
 from perennial.ingest import Champion, ingest
 from perennial.quarantine import Quarantine
@@ -58,7 +59,10 @@ OUTPUTS = ("train", "validation", "test", "labels", "baseline", "rows", "preproc
 NO_CHAMPION = Champion()
 CODE = Path(__file__).resolve().parents[1]
 # What the serving script imports, so what travels with it.
-SERVING_MODULES = ("__init__", "encoding", "json_values", "lines", "record_checks", "text_values", "values")
+SERVING_MODULES = (
+    "__init__", "column", "column_names", "encoding", "json_values", "lines", "parsing", "record_checks",
+    "text_values", "values",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

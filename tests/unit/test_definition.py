@@ -63,6 +63,8 @@ def test_the_json_for_jobs_has_every_default_and_no_target_among_the_features():
     assert document["columns"]["price"]["feature"] is False
     assert document["columns"]["mileage"] == {
         "type": "float",
+        "source": None,
+        "parse": None,
         "unit": None,
         "min": None,
         "max": None,
@@ -512,3 +514,69 @@ def test_an_improvement_that_would_lead_beyond_a_perfect_metric_is_noted():
     assert "above 0.909, 0.05 more would come near 1 or go beyond it; half of what is left to 1 is asked there" in text
     assert definition.notes(parse()) == []
     assert definition.notes(parse(**{"threshold: 3000": "threshold: 3000, minimum_improvement: 0.05"})) == []
+
+
+# How files and values are read
+
+
+def test_what_stands_around_values_is_given_short_or_in_full():
+    model = parse(
+        **{
+            "mileage: {type: float}": "mileage: {type: float, source: km, parse: {units: km, missing: [-1, '-']}}",
+            "make: {type: string,": "make: {type: string, source: [Make, Brand/Marke], parse: {strip: false},",
+            "seller: {type: string,": "seller: {type: boolean, parse: {true: M, false: [B, 2]},",
+        }
+    )
+    assert model.columns["mileage"].source == ("km",)
+    assert model.columns["make"].source == ("Make", "Brand/Marke")
+    columns = model.as_json()["columns"]
+    assert columns["mileage"]["parse"]["units"] == {"km": 1}
+    assert columns["mileage"]["parse"]["missing"] == ["-1", "-"]
+    assert (columns["seller"]["parse"]["true"], columns["seller"]["parse"]["false"]) == (["M"], ["B", "2"])
+
+
+def test_decimal_mark_of_files_is_that_of_every_number_that_names_none():
+    text = GOOD + "files: {decimal: ',', encoding: cp1252, delimiter: ';'}\nother_columns: ignore\n"
+    model = parse(text, **{"mileage: {type: float}": "mileage: {type: float, parse: {decimal: .}}"})
+    assert [column["parse"] and column["parse"]["decimal"] for column in model.as_json()["columns"].values()] == [
+        ",", ".", None, None, None,
+    ]  # fmt: skip
+    assert (model.other_columns, model.files.encoding, model.files.delimiter) == ("ignore", "cp1252", ";")
+
+
+@pytest.mark.parametrize(
+    ("column", "problem"),
+    [
+        ("mileage: {type: float, parse: {unit: km}}", "columns.mileage.parse.unit: unknown key; did you mean 'units'?"),
+        ("mileage: {type: float, parse: {units: {km: -1}}}", "parse.units.km: got -1; expected more than 0"),
+        ("mileage: {type: float, parse: {units: {'5 km': 1}}}", "parse.units: '5 km' begins like a number"),
+        ("mileage: {type: float, parse: {thousands: .}}", "parse.thousands: '.' is also the decimal mark"),
+        ("mileage: {type: float, parse: {thousands: x}}", "parse.thousands: got 'x'; allowed: ',', '.'"),
+        ("mileage: {type: float, parse: {strip: false}}", "parse.strip: only for columns of type string; this one is"),
+        ("mileage: {type: string, parse: {units: km}}", "parse.units: only for columns of type float and integer"),
+        ("mileage: {type: float, parse: {true: a, false: b}}", "parse.true: only for columns of type boolean"),
+        ("mileage: {type: boolean, parse: {true: [M]}}", "parse: true and false go together"),
+        ("mileage: {type: boolean, parse: {true: [M], false: [m]}}", "parse.false: 'm' stands in true as well"),
+        ("mileage: {type: boolean, parse: {true: [Yes], false: [No]}}", "YAML reads yes, no, on and off as true"),
+        ("mileage: {type: float, parse: {missing: [no]}}", "parse.missing[0]: got False; expected text (YAML"),
+        ("mileage: {type: float, source: []}", "columns.mileage.source: got []; expected at least 1"),
+        ("mileage: {type: float, source: make}", "'make' is also a name of column 'mileage'; rename the column"),
+        ("mileage: {type: timestamp, feature: false, parse: {formats: ['%d.%m.']}}", "'%d.%m.' tells no date"),
+        ("mileage: {type: timestamp, feature: false, parse: {formats: '%Q'}}", "parse.formats[0]: '%Q' tells no date"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_how_values_are_read_are_named(column, problem):
+    assert problem in refused("mileage: {type: float}", column)
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ("files: {encoding: utf8}", "files.encoding: got 'utf8'; allowed: 'utf-8', 'latin-1'"),
+        ("files: {delimiter: ';;'}", "files.delimiter: got ';;'; allowed: ',', ';'"),
+        ("files: {decimals: ','}", "files.decimals: unknown key; did you mean 'decimal'?"),
+        ("other_columns: drop", "other_columns: got 'drop'; allowed: 'refuse', 'ignore'"),
+    ],
+)
+def test_mistakes_in_the_form_of_files_are_named(section, problem):
+    assert problem in refused("split:", f"{section}\nsplit:")

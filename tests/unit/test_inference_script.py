@@ -197,7 +197,7 @@ def test_broken_csv_is_refused_with_record_and_field(
         ("{}\n{", "record 2 is not readable as JSON"),
         ("[1]", "record 1: got '[1]', expected an object with mileage, doors, cruise, make"),
         ('{"milage": 1}', "record 1: unknown field 'milage'; expected mileage, doors, cruise, make"),
-        ('{}\n{"mileage": "1"}', "record 2, field 'mileage': got '1', expected a finite number"),
+        ('{}\n{"mileage": "1 mi"}', "record 2, field 'mileage': got '1 mi', expected a finite number"),
         ('{"mileage": true}', "record 1, field 'mileage': got 'True'"),
         ('{"mileage": Infinity}', "Infinity is no JSON number"),
         ('{"mileage": 1e999}', "record 1, field 'mileage': got 'inf'"),
@@ -301,6 +301,42 @@ def test_batch_transform_checks_nothing(
     checked = preprocessor(tmp_path, checks={"rules": CHECKS, "refused": ["unknown_category", "missing"]})
     assert answer(checked, '{"make": "Lada"}', LINES) == ALL_MISSING
     assert capsys.readouterr().out == ""
+
+
+PARSED = [
+    {"name": "mileage", "type": "float", "nullable": True, "sources": ["Km/Stand"], "parse": {"units": {"km": 1}}},
+    {"name": "doors", "type": "integer", "nullable": False, "sources": [], "parse": {"missing": ["-1"]}},
+    {"name": "cruise", "type": "boolean", "nullable": False, "parse": {"true": ["mit"], "false": ["ohne"]}},
+    {"name": "make", "type": "string", "nullable": False, "sources": ["Marke"]},
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ("12000 km,2,mit, Saab \n", CSV),
+        ("Km/Stand,DOORS,cruise,marke\n12000 km,2,mit,Saab\n", CSV),
+        ('{"Km/Stand": "12000 km", "Doors": "2", "Cruise": "MIT", "Marke": "Saab"}', LINES),
+        ('{"mileage": 12000, "doors": 2, "cruise": true, "make": "Saab"}', JSON),
+    ],
+)
+def test_names_and_texts_of_files_mean_the_same_in_requests(tmp_path: Path, body: str, content_type: str) -> None:
+    assert answer(preprocessor(tmp_path, columns=PARSED), body, content_type) == SAAB_ENCODED
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ('{"mileage": "5 mi"}', "field 'mileage': got '5 mi', expected a number, alone or with 'km'"),
+        ('{"cruise": "yes"}', "field 'cruise': got 'yes', expected 'mit' or 'ohne'"),
+        ('{"Marke": "a", "make": "b"}', "record 1: the fields 'Marke' and 'make' are both make; expected one of them"),
+        ('{"colour": "a", "MARKE": "b"}', "record 1: unknown field 'colour'; expected mileage, doors, cruise, make"),
+    ],
+)
+def test_what_is_wrong_with_names_and_texts_is_said_in_the_words_of_the_definition(
+    tmp_path: Path, body: str, problem: str
+) -> None:
+    assert problem in refusal(preprocessor(tmp_path, columns=PARSED), body, LINES)
 
 
 def test_preprocessor_of_another_format_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from perennial.naming import snapshot_name
 from perennial.parts import PartWriter
-from processing import preprocess
+from processing import inference, preprocess
 from tools import synthetic
 
 SPLIT = {"method": "random", "column": None, "seed": 42, "validation": 0.15, "test": 0.2}
@@ -44,6 +45,7 @@ CARS: dict[str, Any] = {
     "split": SPLIT,
     "quality": {"max_invalid_share": 0.01, "min_rows": 100, "max_categories": 100},
 }
+OF_ROWS = ("train", "validation", "test", "labels", "baseline")
 FEATURES = [name for name in CARS["columns"] if name != "price"]
 
 
@@ -222,6 +224,75 @@ def test_what_is_served_is_what_was_trained(healthy: Job, tmp_path: Path) -> Non
     )
     expected = [line.split(",", 1)[1] for line in healthy.parts("train")[0].decode().splitlines()]
     assert done.stdout.splitlines() == expected
+
+
+RAW: dict[str, Any] = {
+    **CARS,
+    "target": "price",
+    "other_columns": "ignore",
+    "columns": {
+        "price": {"type": "integer", "source": "Preis (€)",
+                  "parse": {"units": {"€": 1, "T€": 1000}, "thousands": ".", "decimal": ","}},
+        "mileage": {"type": "float", "nullable": True,
+                    "parse": {"units": {"km": 1, "mi": 1.609}, "missing": ["-", "0"]}},
+        "power": {"type": "integer", "nullable": True, "source": ["PS", "Leistung"], "parse": {"number": "first"}},
+        "sold": {"type": "boolean", "parse": {"true": ["V", "Ja"], "false": ["B", "Nein"]}},
+        "make": {"type": "string", "nullable": True, "parse": {"missing": ["k.A."]}},
+        "dealer": {"type": "string", "parse": {"strip": False}},
+        "share": {"type": "float", "parse": {"units": {"%": 0.01}, "decimal": ","}},
+        "age": {"type": "integer", "nullable": True},
+        "listed": {"type": "timestamp", "feature": False, "parse": {"formats": ["%d.%m.%Y"]}},
+    },
+    "split": {**SPLIT, "method": "time", "column": "listed"},
+}  # fmt: skip
+
+
+def raw_rows(count: int) -> list[dict[str, str]]:
+    """Rows as a German spreadsheet has them."""
+    random = np.random.default_rng(0)
+    words = {
+        "Preis (€)": lambda n: f"{n // 1000}.{n % 1000:03d} €" if n >= 1000 else f"{n} €",
+        "Mileage": lambda n: ["-", "0", f"{n} km", f"{n / 10} mi", str(n)][n % 5],
+        "PS": lambda n: ["", f"{n}PS@ 2000rpm", f"ca. {n} (kW)", str(n)][n % 4],
+        "SOLD": lambda n: ["V", "nein", "B", "JA"][n % 4],
+        "make": lambda n: ["k.A.", " Saab ", "Buick", "Škoda, a.s."][n % 4],
+        "dealer": lambda n: [" a", "a"][n % 2],
+        "Sha-re": lambda n: [f"{n % 100},5 %", f"0,{n}"][n % 2],
+        "listed": lambda n: f"{1 + n % 28:02d}.{1 + n % 12:02d}.20{10 + n % 15}",
+        "colour": lambda n: "red",
+    }
+    return [{name: word(int(random.integers(1, 9999))) for name, word in words.items()} for _ in range(count)]
+
+
+def test_raw_rows_mean_the_same_in_training_and_in_requests(tmp_path: Path) -> None:
+    """The rows of a German CSV file, of JSON lines and of Parquet, and what the archive answers to each of them."""
+    rows = raw_rows(600)
+    frame = pd.DataFrame(rows)
+    parquet = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(frame), parquet)
+    german = ("sep=;\r\n" + frame.to_csv(sep=";")).encode("utf-16")
+    lines = frame.to_json(orient="records", lines=True, force_ascii=False).encode()
+    jobs = [Job(tmp_path / str(number)) for number in range(3)]
+    for job, content in zip(jobs, (german, lines, parquet.getvalue()), strict=True):
+        assert job.run(RAW, content) == 0
+        assert job.report["rows"] == {"read": 600, "used": 600, "quarantined": 0, "written_to_quarantine": 0}
+    assert len({b"".join(b"".join(job.parts(name)) for name in OF_ROWS) for job in jobs}) == 1
+    assert "columns that are absent, so missing in every row: age" in jobs[0].report["files"][0]["notes"]
+
+    with tarfile.open(jobs[0].output / "preprocessor" / "model.tar.gz") as archive:
+        archive.extractall(tmp_path / "model", filter="data")
+    model = inference.model_fn(str(tmp_path / "model"))
+    order = sorted(range(600), key=lambda row: datetime.strptime(rows[row]["listed"], "%d.%m.%Y").timestamp())  # noqa: DTZ007
+    order = [row for row in range(600) if row in set(order[: jobs[0].report["sets"]["train"]])]
+    trained = [line.split(",", 1)[1] for line in b"".join(jobs[0].parts("train")).decode().splitlines()]
+    features = ["Mileage", "PS", "SOLD", "make", "dealer", "Sha-re"]
+    records = [{name: rows[row][name] for name in features} for row in order]
+    as_json = "\n".join(map(json.dumps, records))
+    text = io.StringIO()
+    csv.writer(text).writerows([[*record.values(), ""] for record in records])
+    for body, kind in ((as_json, "application/jsonlines"), (text.getvalue(), "text/csv")):
+        answered = inference.predict_fn(inference.input_fn(body, kind), model)
+        assert str(answered).splitlines() == trained
 
 
 def test_rows_of_the_first_run_keep_their_set_in_the_second(tmp_path: Path) -> None:

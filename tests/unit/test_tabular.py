@@ -15,10 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perennial import csvfile, parquetfile
-from perennial.contract import Column
+from perennial import csvfile, jsonlinesfile, parquetfile, textfile
+from perennial.column import Column
 from perennial.csvfile import Batch
+from perennial.file_form import FileForm
 from perennial.header import FileError
+from perennial.parsing import Parsing
 from perennial.parts import PartWriter
 from perennial.tabular import find_files, read
 
@@ -72,6 +74,152 @@ def test_csv_is_read_in_any_healthy_form(file: Path, content: bytes) -> None:
     assert rows(file, content) == ROWS
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+@pytest.mark.parametrize("separator_line", [True, False])
+def test_delimiter_and_marked_encoding_are_told_by_looking(
+    file: Path, delimiter: str, encoding: str, separator_line: bool
+) -> None:
+    text = SOUND.decode().replace(",", delimiter).replace("Saab", "Škoda")
+    text = f"sep={delimiter}\r\n{text}" if separator_line else text
+    assert rows(file, text.encode(encoding)) == [("1.5", "Škoda", "4"), ("2", "Buick", "2")]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16-le", "utf-16-be", "utf-16"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_encoding_is_declared(file: Path, encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    content = "price,make,doors\n" + "1.5,Citroën,4\n" * 300_000
+    file.write_bytes(pack(content.encode(encoding)))
+    found = list(read(file, COLUMNS, form=FileForm(encoding=encoding)))
+    assert sum(batch.table.num_rows for batch in found) == 300_000
+    assert {make for batch in found for make in batch.table["make"].unique().to_pylist()} == {"Citroën"}
+
+
+def test_byte_that_is_not_in_the_declared_encoding_is_named(file: Path) -> None:
+    file.write_bytes(b"price,make,doors\n1,a,2\n3,\x81,4\n")
+    with pytest.raises(FileError, match=r"not cp1252: byte b'\\x81' at position 25 \(line 3\)"):
+        list(read(file, COLUMNS, form=FileForm(encoding="cp1252")))
+
+
+def test_delimiter_is_declared_where_looking_is_not_enough(file: Path) -> None:
+    file.write_bytes(SOUND.replace(b",", b"^"))
+    (batch,) = read(file, COLUMNS, form=FileForm(delimiter="^"))
+    assert batch.table["make"].to_pylist() == ["Saab", "Buick"]
+
+
+def test_decimal_commas_stand_between_semicolons(file: Path) -> None:
+    assert rows(file, b"price;make;doors\n1,5;Saab, Inc.;4\n") == [("1,5", "Saab, Inc.", "4")]
+
+
+def test_rows_keep_their_numbers_under_a_separator_line_and_a_header_of_two_lines(file: Path) -> None:
+    (batch,) = batches(file, b'sep=;\nprice;make;doors;"no\ntes"\n1;a;2;x\n1;2\n3;b;4;y\n'.replace(b';"no\ntes"', b""))
+    assert [(row.row, row.text) for row in batch.unreadable] == [(2, "1;a;2;x"), (3, "1;2"), (4, "3;b;4;y")]
+    file.write_bytes(b'price,make,doors,"no\ntes"\n1,a,2,x\n1,2\n3,b,4,y\n')
+    (batch,) = read(file, COLUMNS, form=FileForm(other_columns="ignore"))
+    assert [(row.row, row.problem) for row in batch.unreadable] == [(3, "2 fields, expected 4")]
+    assert batch.row_numbers(np.array([0, 1])).tolist() == [2, 4]
+
+
+# Names
+
+
+def read_with_notes(path: Path, content: bytes, columns: list[Column], **form: Any) -> tuple[list[Any], list[str]]:
+    path.write_bytes(content)
+    notes: list[str] = []
+    found = list(read(path, columns, form=FileForm(**form), notes=notes))
+    return [row for batch in found for row in batch.table.to_pylist()], notes
+
+
+NULLABLE = [*COLUMNS, Column("body", "string", nullable=True)]
+ROW = {"price": "1.5", "make": "Saab", "doors": "4", "body": None}
+
+
+@pytest.mark.parametrize("index", ["", "Unnamed: 0", "__index_level_0__"])
+def test_numberings_are_passed_over_with_a_note(file: Path, index: str) -> None:
+    content = f'"{index}",price,Make,DOORS,"body"\n1,1.5,Saab,4,\n'.encode()
+    assert read_with_notes(file, content, NULLABLE) == ([{**ROW, "body": ""}], ["1 column of row numbers passed over"])
+
+
+def test_a_column_that_may_be_null_may_be_absent_from_a_file(file: Path) -> None:
+    found, notes = read_with_notes(file, b"price,make,doors\n1.5,Saab,4\n", NULLABLE)
+    assert (found, notes) == ([ROW], ["columns that are absent, so missing in every row: body"])
+
+
+def test_other_columns_are_ignored_where_the_definition_says_so(file: Path) -> None:
+    content = b"colour,price,make,colour,doors,body,x\nred,1.5,Saab,blue,4,,\n"
+    found, notes = read_with_notes(file, content, NULLABLE, other_columns="ignore")
+    assert (found, notes) == ([{**ROW, "body": ""}], ["columns ignored: 'colour', 'x'"])
+
+
+def test_sources_are_names_of_any_characters(file: Path) -> None:
+    columns = [Column("price", "float", sources=("Preis (€)", "Price/£")), *COLUMNS[1:]]
+    for name in ("Preis (€)", "Price/£", "preis(€)"):
+        assert read_with_notes(file, f"{name},make,doors\n1,a,2\n".encode(), columns)[0][0]["price"] == "1"
+    with pytest.raises(FileError, match=r"is it 'price', renamed.* Expected the columns Preis \(€\) or Price/£, make"):
+        read_with_notes(file, b"price,make,doors\n1,a,2\n", columns)
+
+
+def test_parquet_names_are_told_like_others(file: Path) -> None:
+    columns = [Column("price", "float", sources=("Car.Price",)), *NULLABLE[1:]]
+    table = pa.table({"__index_level_0__": [7], "DOORS": [4], "Car.Price": ["1.5"], "Make": ["Saab"], "x": [1]})
+    found, notes = read_with_notes(file, parquet(table), columns, other_columns="ignore")
+    assert found == [{**ROW, "doors": 4}]
+    assert notes == [
+        "columns that are absent, so missing in every row: body",
+        "1 column of row numbers passed over",
+        "columns ignored: 'x'",
+    ]
+
+
+# JSON lines
+
+
+LINES = b"""{"price": 1.5, "Make": "Saab", "doors": 4}
+{"price": "2 USD", "make": null, "doors": "2"}
+
+not json
+[1]
+{"price": true, "make": 5, "doors": 2.5}
+{}
+"""
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_json_lines_are_values_or_what_is_wrong_with_them(file: Path, pack: Callable[[bytes], bytes]) -> None:
+    columns = [Column("price", "float", parsing=Parsing(units=(("USD", 1.0),))), *NULLABLE[1:]]
+    file.write_bytes(pack(LINES))
+    notes: list[str] = []
+    (batch,) = read(file, columns, notes=notes)
+    assert [(row.row, row.rule, row.text) for row in batch.unreadable] == [(4, "json", "not json"), (5, "json", "[1]")]
+    assert batch.row_numbers(np.arange(4)).tolist() == [1, 2, 6, 7]
+    values = {name: batch.table[name].field("value").to_pylist() for name in ("price", "make", "doors", "body")}
+    assert values == {"price": [1.5, 2, None, None], "make": ["Saab", None, None, None], "doors": [4, 2, None, None],
+                      "body": [None] * 4}  # fmt: skip
+    for name in ("price", "make", "doors"):
+        assert batch.table[name].field("invalid").to_pylist() == [False, False, True, False]
+    assert batch.table["price"].field("shown").to_pylist() == ["1.5", "2 USD", "True", None]
+    assert notes == ["columns that are absent, so missing in every row: body"]
+
+
+def test_json_lines_with_other_names_are_refused_with_the_line(file: Path) -> None:
+    assert "line 2: unexpected column 'colour'" in refusal(file, b'{"price": 1}\n{"colour": 1}\n')
+    assert "line 1: columns 'Price' and 'PRICE' are all column 'price'" in refusal(file, b'{"Price": 1, "PRICE": 2}')
+    found, notes = read_with_notes(file, b'{"price": 1}\n{"colour": 1}\n', COLUMNS, other_columns="ignore")
+    assert (len(found), notes[0]) == (2, "columns ignored: 'colour'")
+
+
+def test_large_json_lines_pass_in_batches_and_rows_keep_their_numbers(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonlinesfile, "BLOCK_BYTES", 4096)
+    found = batches(file, b"".join(b'{"price": %d, "make": "a"}\n\n' % number for number in range(1000)))
+    assert len(found) > 5
+    prices = [price for batch in found for price in batch.table["price"].field("value").to_pylist()]
+    numbers = [row for batch in found for row in batch.row_numbers(np.arange(batch.table.num_rows)).tolist()]
+    assert (prices, numbers) == ([*range(1000)], [*range(1, 2001, 2)])
+    assert "line 2 is longer than" in refusal(file, b'{"price": 1}\n{"make": "' + b"a" * 10_000 + b'"}')
+
+
 def test_quoted_fields_may_hold_line_breaks_commas_and_quotes(file: Path) -> None:
     content = b'price,make,doors\n1,"a\nb, ""c""",2\n2,6" wheels,3\n'
     assert rows(file, content) == [("1", 'a\nb, "c"', "2"), ("2", '6" wheels', "3")]
@@ -112,21 +260,24 @@ def test_large_file_passes_in_batches_and_rows_keep_their_numbers(file: Path, mo
     for batch in batches(file, b"\n".join(lines)):
         numbers = batch.row_numbers(np.arange(batch.table.num_rows))
         found |= dict(zip(batch.table["price"].to_pylist(), numbers.tolist(), strict=True))
-        skipped += [row.row for row in batch.ragged]
+        skipped += [row.row for row in batch.unreadable]
     assert found == expected
     assert skipped == [997, 1994, 2991, 3988, 4985]
 
 
 def test_ragged_rows_are_handed_on_with_their_number_and_text(file: Path) -> None:
     (batch,) = batches(file, b"price,make,doors\n1,a,2\n1,2\n3,b,4\n1,2,3,4\n")
-    assert [(row.row, row.fields, row.text) for row in batch.ragged] == [(3, 2, "1,2"), (5, 4, "1,2,3,4")]
+    assert [(row.row, row.problem, row.text) for row in batch.unreadable] == [
+        (3, "2 fields, expected 3", "1,2"),
+        (5, "4 fields, expected 3", "1,2,3,4"),
+    ]
     assert batch.row_numbers(np.array([0, 1])).tolist() == [2, 4]
 
 
 def test_ragged_rows_after_the_last_sound_one_are_handed_on(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csvfile, "BLOCK_BYTES", 64)
     found = batches(file, b"price,make,doors\n" + b"1,a,2\n" * 10 + b"1,2\n" * 100)
-    assert sum(len(batch.ragged) for batch in found) == 100
+    assert sum(len(batch.unreadable) for batch in found) == 100
     assert sum(batch.table.num_rows for batch in found) == 10
 
 
@@ -137,13 +288,11 @@ def test_ragged_rows_after_the_last_sound_one_are_handed_on(file: Path, monkeypa
     ("header", "problem"),
     [
         (b"price,make", "column 'doors' is missing. Expected the columns price, make, doors"),
-        (b"Price,make,doors", "column 'price' is missing (is it 'Price', renamed?)"),
-        (b"price (USD),make,doors", "column 'price' is missing (is it 'price (USD)', renamed?)"),
+        (b"price (USD),make,doors", "column 'price' is missing (is it 'price (USD)', renamed? columns.price.source"),
         (b"price,make,doors,colour", "unexpected column 'colour'"),
         (b"price,make,doors,price", "column 'price' stands more than once"),
-        (b"price;make;doors", "the fields are separated by semicolons; expected commas"),
-        (b"price\tmake\tdoors", "the fields are separated by tabs; expected commas"),
-        (b"price|make|doors", "the fields are separated by vertical bars; expected commas"),
+        (b"price:make:doors", "the fields are separated by colons; set files.delimiter in model.yaml"),
+        (b"price,make,Doors,DOORS", "columns 'Doors' and 'DOORS' are all column 'doors'"),
         (b"1.5,Saab,4", "a header line is needed"),
         (b"\n1.5,Saab,4", "a header line is needed"),
         (b"price,make,\x1b[31mdoors\n", "'\\u001b[31mdoors'"),
@@ -157,15 +306,18 @@ def test_header_that_is_not_the_definitions_is_explained(file: Path, header: byt
     ("content", "problem"),
     [
         (b"PK\x03\x04" + b"\0" * 50, "a zip archive or an Excel workbook"),
-        ("price,make,doors\n".encode("utf-16"), "UTF-16 text"),
-        ("price,make,doors\n".encode("utf-16-le"), "no text"),
+        (
+            "price,make,doors\n".encode("utf-16-le"),
+            "zero bytes); expected CSV or JSON lines (also gzip), or Parquet. UTF-16",
+        ),
+        (b'[{"price": 1}]', "begins as a JSON list; expected one JSON object a line"),
         (b"price,make,doors\n1\0,a,2\n", "no text"),
         (gzip.compress(b"PAR1" + b"\0" * 50), "Parquet inside gzip"),
         (gzip.compress(SOUND)[:-9], "gzip data are damaged or cut off"),
         (gzip.compress(SOUND)[:-4] + b"\0\0\0\0", "gzip data are damaged or cut off"),
         (gzip.compress(SOUND)[:15] + b"\xff" * 30, "gzip data are damaged or cut off"),
     ],
-    ids=["zip", "utf-16", "utf-16 without mark", "zero byte", "gzip of parquet", "torn", "checksum", "bad block"],
+    ids=["zip", "utf-16 without mark", "json list", "zero byte", "gzip of parquet", "torn", "checksum", "bad block"],
 )
 def test_file_of_another_kind_is_named(file: Path, content: bytes, problem: str) -> None:
     assert problem in refusal(file, content)
@@ -270,7 +422,6 @@ def test_parquet_is_read_in_batches_with_its_row_numbers(file: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ({"price": ["1"], "make": ["a"], "doors": [1]}, "column 'price' has the Parquet type string; expected float"),
         ({"price": [1], "make": [1], "doors": [1]}, "column 'make' has the Parquet type int64; expected string"),
         ({"price": [1], "make": ["a"], "doors": [date(2024, 1, 1)]}, "column 'doors' has the Parquet type date32[day]"),
         ({"price": [1], "make": ["a"]}, "column 'doors' is missing"),
@@ -328,7 +479,7 @@ def test_what_arrow_says_about_a_damaged_file_is_one_short_line(file: Path) -> N
 def test_gzip_that_expands_beyond_measure_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed = gzip.compress(b"price,make,doors\n" + b"1,a,1\n" * 1_000_000)
     assert len(batches(file, packed)) > 1
-    monkeypatch.setattr(csvfile, "EXPANDED_BYTES", 1 << 20)
+    monkeypatch.setattr(textfile, "EXPANDED_BYTES", 1 << 20)
     assert "the gzip data expand to more than 200 times their size" in refusal(file, packed)
 
 

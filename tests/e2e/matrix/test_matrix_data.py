@@ -6,6 +6,7 @@ nothing in service, and its one message names the file, the rule and what to do.
 
 import gzip
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,15 @@ def parquet(**changed: Any) -> bytes:
     return out.getvalue()
 
 
+def prices_as_texts() -> pa.Array:
+    return pa.array([row.split(",")[NAMES.index("price")] for row in ROWS])
+
+
+def json_lines(rows: list[str]) -> bytes:
+    """Rows as JSON lines of texts."""
+    return "".join(json.dumps(dict(zip(NAMES, row.split(","), strict=True))) + "\n" for row in rows).encode()
+
+
 @dataclass(frozen=True)
 class Case:
     """Files below a prefix of their own, and what the message about them says."""
@@ -102,11 +112,16 @@ BROKEN = {
     ),
     "too few rows": one(cars()[:51], "50 rows can be used; expected at least 100 (quality.min_rows)"),
     "another encoding than UTF-8": one(
-        "\n".join(with_column("make", some("Citroën"))).encode("latin-1"), "not UTF-8: byte b'\\xeb'", "(line 2)"
+        "\n".join(with_column("make", some("Citroën"))).encode("latin-1"),
+        "not UTF-8: byte b'\\xeb'",
+        "(line 2)",
+        "name its encoding in model.yaml (files.encoding)",
     ),
-    "UTF-16": one("\n".join(cars()).encode("utf-16"), "this is UTF-16 text; expected CSV in UTF-8"),
-    "another delimiter": one(
-        [line.replace(",", ";") for line in cars()], "the fields are separated by semicolons; expected commas"
+    "another delimiter that no header tells": one(
+        [line.replace(",", ":") for line in cars()], "the fields are separated by colons; set files.delimiter"
+    ),
+    "two columns that are one": one(
+        [HEADER + ",PRICE", *(f"{row},1" for row in ROWS)], "unexpected column 'PRICE'", EXPECTED
     ),
     "rows of another length": one(
         [HEADER, *(row if number % 10 else f"{row},1,2" for number, row in enumerate(ROWS))],
@@ -317,6 +332,20 @@ UNUSUAL = {
     ),
     "a gzip file": ("cars.csv.gz", gzip.compress(table([HEADER, *ROWS[310:400]])), 90),
     "a Parquet file": ("cars.parquet", parquet(), 804),
+    "another delimiter": ("german.csv", b"sep=;\r\n" + table([HEADER, *ROWS[:30]]).replace(b",", b";"), 30),
+    "UTF-16": ("utf-16.csv", "\n".join([HEADER, *ROWS[30:60]]).encode("utf-16"), 30),
+    "names in another spelling, and row numbers": (
+        "pandas.csv",
+        table(
+            [
+                "," + HEADER.upper().replace("MAKE", "Ma-ke"),
+                *(f"{number},{row}" for number, row in enumerate(ROWS[60:90])),
+            ]
+        ),
+        30,
+    ),
+    "JSON lines": ("cars.jsonl", json_lines(ROWS[90:120]), 30),
+    "a Parquet file whose numbers are texts": ("texts.parquet", parquet(price=prices_as_texts()), 804),
     "a gzip file that is not called so": ("zipped.csv", gzip.compress(table([HEADER, *ROWS[400:500]])), 100),
     "spaces in the key": ("new cars.csv", table([HEADER, *ROWS[500:520]]), 20),
     "plus signs in the key": ("a+b.csv", table([HEADER, *ROWS[520:540]]), 20),

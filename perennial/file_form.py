@@ -1,0 +1,33 @@
+"""What a definition says about the form of files: `files` and `other_columns` of model.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FileForm:
+    """How the texts of files are read, where looking at a file does not tell.
+
+    encoding       of files without a byte order mark
+    delimiter      of CSV files; None: as the header line looks
+    other_columns  `refuse` or `ignore` columns that the definition does not name
+    """
+
+    encoding: str = "utf-8"
+    delimiter: str | None = None
+    other_columns: str = "refuse"
+
+    @classmethod
+    def from_definition(cls, definition: Mapping[str, Any]) -> FileForm:
+        files = definition.get("files") or {}
+        return cls(
+            files.get("encoding", cls.encoding),
+            files.get("delimiter"),
+            definition.get("other_columns", cls.other_columns),
+        )
+
+
+USUAL = FileForm()

@@ -1,0 +1,214 @@
+"""How the texts of one column are read: `parse` of model.yaml, for files and requests alike.
+
+A text is made plain first: units and signs are taken off, marks and words are replaced. What is left is read by the one
+grammar of all columns (text_values.py). A text that does not fit becomes NO_VALUE, which that grammar refuses.
+
+Numbers that are numbers already (in JSON, in Parquet) are in the column's unit; only `missing` applies to them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+NUMBERS = ("float", "integer")
+NO_VALUE = "?"  # no number, word or time
+# Blank texts and these are missing, except in strings.
+MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none"})
+_MARKS = {" ": "[ \u00a0\u2009\u202f]", "'": "['\u2019]"}  # as they are typed, and as programs write them
+_LETTER = r"[^\W\d_]"
+
+
+@dataclass(frozen=True)
+class Parsing:
+    """What stands around and instead of the values of a column.
+
+    strip            blanks around a string are no part of it
+    missing          texts that mean a missing value, in any case; those that are numbers also as numbers
+    units            what may stand before or after a number, with the factor into the column's unit
+    thousands        the mark between groups of digits; empty: there is none
+    decimal          the mark before the fraction
+    number           `whole`: the text is one number; `first`: the first number in the text counts
+    true, false      words instead of the usual ones (TRUE_WORDS, FALSE_WORDS)
+    formats          of times, as Python's strptime has them, instead of ISO 8601
+    """
+
+    strip: bool = True
+    missing: tuple[str, ...] = ()
+    units: tuple[tuple[str, float], ...] = ()
+    thousands: str = ""
+    decimal: str = "."
+    number: str = "whole"
+    true: tuple[str, ...] = ()
+    false: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any] | None) -> Parsing:
+        """Read `parse` of a resolved definition, or what `as_json` wrote."""
+        given = {key: value for key, value in (document or {}).items() if value is not None}
+        for key in {"missing", "true", "false", "formats"} & given.keys():
+            given[key] = tuple(given[key])
+        if "units" in given:
+            given["units"] = tuple(given["units"].items())
+        return cls(**given)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "units": dict(self.units)}
+
+    def expected(self, kind: str) -> str:
+        """What a value of the column may be, where that is other than usual; else an empty text."""
+        if self.true:
+            return " or ".join(f"'{word}'" for word in (*self.true, *self.false))
+        if self.formats:
+            return f"a time in the form {' or '.join(self.formats)}"
+        if self.units and self.number == "whole":
+            return f"a number, alone or with {' or '.join(repr(unit) for unit, _ in self.units)}"
+        return f"a number with the decimal mark '{self.decimal}'" if self.decimal != "." else ""
+
+    def plain(self, kind: str, text: pa.StringArray) -> pa.StringArray:
+        """Return the texts of a column of numbers, booleans or times as the grammar of all columns reads them."""
+        if self == _ONLY[self.strip]:
+            return text
+        encoded = text.dictionary_encode()
+        words = [self._plain(kind, word.strip()) for word in encoded.dictionary.to_pylist()]
+        return pa.array(words, pa.string()).take(encoded.indices)
+
+    def strings(self, words: pa.StringArray) -> pa.StringArray:
+        """Return the texts of a column of strings, null where one is missing."""
+        stripped = pc.utf8_trim_whitespace(words)
+        kept = stripped if self.strip else words
+        missing = pc.equal(kept, "")
+        if self.missing:
+            markers = pc.utf8_lower(pa.array(self.missing, pa.string()))
+            missing = pc.or_(missing, pc.is_in(pc.utf8_lower(stripped), value_set=markers))
+        return pc.if_else(missing, None, kept)
+
+    def known(self, values: pa.Array) -> pa.Array:
+        """Return numbers without those that mean a missing value."""
+        markers = [number for number in _numbers(self.missing) if pa.types.is_floating(values.type) or number % 1 == 0]
+        if not markers or not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+            return values
+        missing = pc.is_in(values, value_set=pa.array([int(n) if n % 1 == 0 else n for n in markers], values.type))
+        return pc.if_else(missing, None, values) if pc.any(missing).as_py() else values
+
+    def _plain(self, kind: str, text: str) -> str | None:
+        folded = text.lower()
+        words = _words(self)
+        if folded in words:
+            return words[folded]
+        if folded in MISSING_WORDS:
+            return None
+        if kind in NUMBERS:
+            return self._number(text)
+        if kind == "timestamp" and self.formats:
+            return _time(text, self.formats)
+        return NO_VALUE if self.true and folded not in ("true", "false") else text
+
+    def _number(self, text: str) -> str:
+        if self.number == "first":
+            found, unit = _first_pattern(self).search(text), _unit_pattern(self)
+            named = unit.search(text) if unit else None
+            names = [named[0]] if named else []
+        else:
+            found = _whole_pattern(self).fullmatch(text)
+            names = [name for name in found.group("before", "after") if name] if found and self.units else []
+        if found is None or len(signs := [sign for sign in map(found.groupdict().get, ("sign", "inner")) if sign]) > 1:
+            return NO_VALUE
+        digits = re.sub(_mark(self.thousands), "", found["number"]) if self.thousands else found["number"]
+        number = "".join(signs) + digits.replace(self.decimal, ".")
+        return _scaled(number, [_factor(self.units, name) for name in names])
+
+
+PLAIN = Parsing()
+_ONLY = {True: PLAIN, False: Parsing(strip=False)}
+
+
+def _scaled(number: str, factors: Sequence[float]) -> str:
+    """Return a number times factors, computed in decimals, so that 1.1 thousand are 1100."""
+    try:
+        result = Decimal(number)
+        for factor in factors:
+            result *= Decimal(repr(factor))
+    except ArithmeticError:
+        return NO_VALUE
+    return str(result) if any(factor != 1 for factor in factors) else number
+
+
+def _factor(units: Sequence[tuple[str, float]], name: str) -> float:
+    exact = dict(units).get(name)
+    folded = [factor for unit, factor in units if unit.lower() == name.lower()]
+    return exact if exact is not None else folded[0]
+
+
+def _time(text: str, formats: Sequence[str]) -> str:
+    """Return a time in ISO 8601, UTC. Digits of other scripts, which strptime takes, are no digits here."""
+    if any(char.isdigit() and not char.isascii() for char in text):
+        return NO_VALUE
+    for one in formats:
+        try:
+            time = datetime.strptime(text, one)  # noqa: DTZ007 - UTC without a zone
+            return (time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time).isoformat()
+        except (ValueError, OverflowError):
+            continue
+    return NO_VALUE
+
+
+# Patterns, each made once
+
+
+@cache
+def _words(parsing: Parsing) -> Mapping[str, str | None]:
+    """The texts that stand for a whole value, in lower case."""
+    given: dict[str, str | None] = {word.strip().lower(): None for word in parsing.missing}
+    given |= {word.strip().lower(): "true" for word in parsing.true}
+    return given | {word.strip().lower(): "false" for word in parsing.false}
+
+
+@cache
+def _numbers(missing: Sequence[str]) -> list[float]:
+    return [float(text) for text in missing if re.fullmatch(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*", text)]
+
+
+def _mark(mark: str) -> str:
+    return _MARKS.get(mark, re.escape(mark))
+
+
+def _digits(parsing: Parsing) -> str:
+    """The pattern of a number without sign. Groups have three digits, or two (12,34,567)."""
+    mark, point = _mark(parsing.thousands), re.escape(parsing.decimal)
+    grouped = rf"[0-9]{{1,3}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}(?![0-9])|" if parsing.thousands else ""
+    return rf"(?P<number>(?:(?:{grouped}[0-9]+)(?:{point}[0-9]*)?|(?<!\w){point}[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+
+
+def _units(parsing: Parsing) -> str:
+    return "|".join(re.escape(unit) for unit, _ in sorted(parsing.units, key=lambda unit: -len(unit[0])))
+
+
+@cache
+def _whole_pattern(parsing: Parsing) -> re.Pattern[str]:
+    if not parsing.units:
+        return re.compile(rf"(?P<sign>[+-])?{_digits(parsing)}")
+    before = rf"(?P<before>{_units(parsing)})\s*(?P<inner>[+-])?"
+    after = rf"\s*(?P<after>{_units(parsing)})"
+    return re.compile(rf"(?P<sign>[+-])?(?:{before})?{_digits(parsing)}(?:{after})?", re.IGNORECASE)
+
+
+@cache
+def _first_pattern(parsing: Parsing) -> re.Pattern[str]:
+    """A sign counts where nothing but a blank or a bracket is before it: 1500-2500 begins with 1500."""
+    return re.compile(rf"(?:(?<![^\s(\[])(?P<sign>[+-]))?{_digits(parsing)}")
+
+
+@cache
+def _unit_pattern(parsing: Parsing) -> re.Pattern[str] | None:
+    pattern = rf"(?<!{_LETTER})(?:{_units(parsing)})(?!{_LETTER})"
+    return re.compile(pattern, re.IGNORECASE) if parsing.units else None
