@@ -124,13 +124,14 @@ def check(contract: Contract, source: pa.RecordBatch) -> Checked:
     violations: list[Violation] = []
     typed: dict[str, pa.Array] = {}
     for column in contract.columns:
-        parsed = _parsed(column, source.column(column.name))
-        typed[column.name] = parsed.values
-        violations += _violations(column, parsed.values, parsed.invalid)
+        values, invalid = parsed(column, source.column(column.name))
+        typed[column.name] = values
+        violations += _violations(column, values, invalid)
     return Checked(pa.table({column.name: typed[column.name] for column in contract.kept}), tuple(violations))
 
 
-def _parsed(column: Column, array: pa.Array) -> Parsed:
+def parsed(column: Column, array: pa.Array) -> Parsed:
+    """Return the values of a column of a batch, as the column reads them."""
     if pa.types.is_struct(array.type):
         return Parsed(array.field("value"), array.field("invalid"))
     if array.type == pa.string():

@@ -33,7 +33,7 @@ def positions(
     of it to the notes. Raises FileError when the header does not fit the definition.
     """
     found = match(header, columns)
-    others = _others(header, found)
+    others = _others(header, found, columns)
     missing = [column for column in found.absent if not (column.nullable or column.optional)]
     problems = _header_problem(header, columns, missing, others)
     if not problems:
@@ -61,9 +61,10 @@ def _taken(found: Matched) -> set[int]:
     return set(found.positions.values())
 
 
-def _others(header: Sequence[str], found: Matched) -> list[str]:
+def _others(header: Sequence[str], found: Matched, columns: Sequence[Column]) -> list[str]:
     """Return the names that are no column of the definition, and no numbering."""
-    taken = {header[position] for position in found.positions.values()}
+    own = {column.name for column in columns if not column.optional}
+    taken = {header[position] for name, position in found.positions.items() if name in own}
     return [name for name in dict.fromkeys(header) if name not in taken and not is_index(name)]
 
 

@@ -8,16 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from perennial import drift
-from perennial.contract import Checked, Contract, check
+from perennial.column import Column
+from perennial.comparison import reads_alike
+from perennial.contract import Checked, Contract, check, parsed
 from perennial.csvfile import Batch
 from perennial.duplicates import DuplicateCounter
 from perennial.quarantine import Quarantine
 from perennial.report import Report
 from perennial.row_hasher import RowHasher
-from perennial.rows import CONTENT, IDENTITY, combined, identity_columns, specification
+from perennial.rows import CHAMPION, CONTENT, IDENTITY, UNKNOWN, combined, identity_columns, specification
 from perennial.sets import spill_writer
 from perennial.split import REPEATED, Sets, splitter
 from perennial.tabular import read
@@ -35,6 +38,13 @@ class Champion:
     definition: Mapping[str, Any] | None = None
     new_files: frozenset[int] = frozenset()
     statistics: Mapping[str, Any] | None = None
+
+    def reads_otherwise_than(self, definition: Mapping[str, Any]) -> bool:
+        """Whether it takes records, or tells rows, by other columns than a definition, or by other readings of them."""
+        champion = self.definition
+        return champion is not None and not (
+            reads_alike(definition, champion) and specification(definition) == specification(champion)
+        )
 
     @classmethod
     def read(cls, folder: Path) -> Champion:
@@ -59,13 +69,17 @@ def ingest(
     """Write the valid rows of the files, each with its name, to the spill file; return the set of each."""
     splitting, duplicates = splitter(definition["split"]), DuplicateCounter()
     telling = _Telling(contract, definition)
+    by_champion = _ByChampion(champion.definition) if champion.reads_otherwise_than(definition) else None
+    columns = (*contract.columns, *(by_champion.columns if by_champion else ()))
     moving = drift.DropDrift(champion.statistics, contract.baseline) if champion.statistics else None
     new_rows = 0
     with spill_writer(spill) as write:
         for number, (name, path) in enumerate(files):
             used, notes = 0, list[str]()
-            for batch in read(path, contract.columns, name, contract.form, notes):
-                checked = telling.told(check(contract, batch.table), batch)
+            for batch in read(path, columns, name, contract.form, notes):
+                checked = telling.told(check(contract, batch.table))
+                if by_champion:
+                    checked = by_champion.told(checked, batch)
                 quarantine.add(name, batch, checked)
                 valid = checked.valid()
                 used += valid.num_rows
@@ -82,6 +96,7 @@ def ingest(
     report.rows_repeated, report.rows_left_out = duplicates.count(sets), int((sets == REPEATED).sum())
     print(f"{report.rows_repeated} rows repeat an earlier row", flush=True)
     report.identity = specification(definition)
+    report.champion_identity = specification(champion.definition) if by_champion and champion.definition else ""
     if moving and new_rows:
         report.moved = moving.found()
         report.drift = drift.summary(report.moved, new_rows)
@@ -96,7 +111,7 @@ class _Telling:
         self._identity = RowHasher(identity_columns(definition))
         self._with_target = None if contract.key else RowHasher([self._target])
 
-    def told(self, checked: Checked, batch: Batch) -> Checked:
+    def told(self, checked: Checked) -> Checked:
         """Return a batch with the columns IDENTITY and CONTENT."""
         identity = self._identity.hashes(checked.table)
         content = identity
@@ -104,3 +119,42 @@ class _Telling:
             content = combined(identity, self._with_target.hashes(checked.table))
         table = checked.table.append_column(IDENTITY, pa.array(identity)).append_column(CONTENT, pa.array(content))
         return replace(checked, table=table)
+
+
+class _ByChampion:
+    """Reads the same rows as the model in service does, by its own definition: its features, and what tells its rows.
+
+    A file need not have these columns. Where one is absent that is always there for the model in service its rows
+    cannot be told, and have no hash.
+    """
+
+    def __init__(self, definition: Mapping[str, Any] | None) -> None:
+        self._definition = definition or {}
+        contract = Contract.from_definition(self._definition)
+        telling = identity_columns(self._definition)
+        features = [column.name for column in contract.features]
+        wanted = [column for column in contract.columns if column.name in {*telling, *features}]
+        self._own = {column.name: as_champions(column) for column in wanted}
+        self._features, self._telling, self._hasher = features, telling, RowHasher(telling)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What to read of a file beside the columns of the run's own definition."""
+        return tuple(self._own.values())
+
+    def told(self, checked: Checked, batch: Batch) -> Checked:
+        """Return a batch with the column CHAMPION and the features as the model in service reads them."""
+        values = {name: parsed(column, batch.table.column(column.name)).values for name, column in self._own.items()}
+        hashes = self._hasher.hashes(pa.table({name: values[name] for name in self._telling}))
+        for name in self._telling:
+            if not self._own[name].nullable:
+                hashes = np.where(values[name].is_null().to_numpy(zero_copy_only=False), UNKNOWN, hashes)
+        table = checked.table.append_column(CHAMPION, pa.array(hashes))
+        for name in self._features:
+            table = table.append_column(self._own[name].name, values[name])
+        return replace(checked, table=table)
+
+
+def as_champions(column: Column) -> Column:
+    """Return a column of the model in service under a name of its own, which is optional in files."""
+    return replace(column, name=f"{CHAMPION}.{column.name}", sources=column.names_in_files, optional=True)

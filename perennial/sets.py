@@ -14,7 +14,7 @@ from perennial.lines import csv_field, csv_lines, json_lines, json_value
 from perennial.parts import PartWriter
 from perennial.record_checks import KnownTexts
 from perennial.report import Report
-from perennial.rows import CHAMPION, FOLDER, IDENTITY
+from perennial.rows import CHAMPION, CHAMPION_TEST, FOLDER, IDENTITY
 from perennial.split import SETS, TEST, TRAIN, VALIDATION, Sets
 from perennial.values import to_text
 
@@ -66,6 +66,7 @@ class SetWriter:
         baseline = self._parts("baseline", ".csv", header.encode())
         test, labels = self._parts("test", ".jsonl"), self._parts("labels", ".csv")
         seen, tested, by_champion = (self._parts(f"{FOLDER}/{name}", ".u64") for name in ("seen", "test", "champion"))
+        champion_test = self._parts(CHAMPION_TEST, ".jsonl")
         for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
             report.add_to_set(SETS[number], rows[target])
             if number == TRAIN:
@@ -78,9 +79,10 @@ class SetWriter:
                 _write(tested, rows.select([IDENTITY]), _hashes)
                 if CHAMPION in rows.column_names:
                     _write(by_champion, rows.select([CHAMPION]), _hashes)
+                    _write(champion_test, _of_champion(rows), _json)
             else:
                 _write(seen, rows.select([IDENTITY]), _hashes)
-        for writer in (baseline, test, labels, seen, tested, by_champion):
+        for writer in (baseline, test, labels, seen, tested, by_champion, champion_test):
             writer.close()
 
     def write_encoded_sets(self, encoder: Encoder) -> None:
@@ -117,6 +119,13 @@ def _csv(rows: pa.Table) -> memoryview:
 
 def _json(rows: pa.Table) -> memoryview:
     return json_lines(rows.column_names, [json_value(column.combine_chunks()) for column in rows.columns])
+
+
+def _of_champion(rows: pa.Table) -> pa.Table:
+    """The features as the model in service reads them, under the names that it knows."""
+    prefix = f"{CHAMPION}."
+    own = [name for name in rows.column_names if name.startswith(prefix)]
+    return rows.select(own).rename_columns([name.removeprefix(prefix) for name in own])
 
 
 def _hashes(rows: pa.Table) -> memoryview:

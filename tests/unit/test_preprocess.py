@@ -24,6 +24,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from perennial.naming import snapshot_name
 from perennial.parts import PartWriter
+from perennial.statistics import NumericColumn, StringColumn, statistics
 from processing import inference, preprocess
 from tools import synthetic
 
@@ -70,7 +71,7 @@ class Job:
             name, content = file if isinstance(file, tuple) else (f"{number:05d}-cars.csv", file)
             (self.folder / "data" / name).write_bytes(content)
         (self.folder / "config.json").write_text(json.dumps({"model": "used-cars", "definition": definition}))
-        paths = {name: str(self.folder / name) for name in ("data", "output", "message")}
+        paths = {name: str(self.folder / name) for name in ("data", "champion", "output", "message")}
         arguments = [f"--{name}={path}" for name, path in paths.items()]
         return preprocess.main([f"--config={self.folder / 'config.json'}", *arguments])
 
@@ -360,6 +361,91 @@ def test_hashes_tell_the_rows_that_a_model_has_seen_line_by_line(healthy: Job) -
 
 def hashes(job: Job, name: str) -> list[Any]:
     return [np.frombuffer(part, "<u8") for part in job.parts(f"rows/v1/{name}")]
+
+
+# Beside a model in service
+
+
+def champion(job: Job, **about: Any) -> Job:
+    """The same job, which knows a model in service."""
+    (job.folder / "champion").mkdir(parents=True)
+    statistics = about.pop("statistics", None)
+    (job.folder / "champion" / "champion.json").write_text(json.dumps(about))
+    if statistics:
+        (job.folder / "champion" / "statistics.json").write_text(json.dumps(statistics))
+    return job
+
+
+def test_rows_are_told_and_tested_as_the_model_in_service_reads_them(tmp_path: Path) -> None:
+    """Its definition knew another name and another type of the mileage, and no doors; the files are the same."""
+    columns = {name: column for name, column in CARS["columns"].items() if name not in ("mileage", "doors")}
+    miles = {"type": "integer", "source": "mileage"}
+    before = {**CARS, "columns": {**columns, "miles": miles, "doors": {"type": "integer", "feature": False}}}
+    served, fresh = Job(tmp_path / "served"), champion(Job(tmp_path / "fresh"), definition=before, new_files=[])
+    assert served.run(before, cars(600)) == 0
+    assert fresh.run(CARS, cars(600), cars(100, seed=2)) == 0
+    assert fresh.report["champion_identity"] == served.report["identity"] != fresh.report["identity"]
+    told, seen = (np.concatenate(hashes(job, name)) for job, name in ((fresh, "champion"), (served, "seen")))
+    tested = np.concatenate(hashes(served, "test"))
+    assert len(told) == fresh.report["sets"]["test"]
+    assert np.isin(told, np.concatenate([seen, tested])).sum() > 80  # of 600 of 700 rows a fifth
+    records, as_served = fresh.records("test"), fresh.records("rows/champion-test")
+    assert [{**row, "doors": None, "mileage": None} for row in records] == [
+        {**{name: row.get(name) for name in FEATURES}, "doors": None, "mileage": None} for row in as_served
+    ]
+    assert [row["mileage"] for row in records] == [row["miles"] for row in as_served]
+    assert list(as_served[0]) == [name for name in before["columns"] if name not in ("price", "doors")]
+
+
+def test_rows_that_lack_what_told_them_before_have_no_hash(job: Job) -> None:
+    columns = {**CARS["columns"], "colour": {"type": "string"}, "note": {"type": "string", "nullable": True}}
+    champion(job, definition={**CARS, "columns": columns})
+    assert job.run(CARS, cars(300)) == 0
+    assert not np.concatenate(hashes(job, "champion")).any()
+    assert {row["colour"] for row in job.records("rows/champion-test")} == {None}
+
+
+def test_a_column_that_only_the_model_in_service_knows_is_unexpected_as_ever(job: Job) -> None:
+    without = {**CARS, "columns": {name: column for name, column in CARS["columns"].items() if name != "doors"}}
+    assert "unexpected column 'doors'" in champion(job, definition=CARS).fails(without, cars(300))
+
+
+@pytest.mark.parametrize("definition", [None, CARS, changed(CARS, columns={"mileage": {"type": "float", "max": 9e5}})])
+def test_a_model_in_service_that_reads_alike_needs_nothing_else(job: Job, definition: dict[str, Any] | None) -> None:
+    assert champion(job, definition=definition).run(CARS, cars(300)) == 0
+    assert job.report["champion_identity"] == ""
+    assert job.parts("rows/v1/champion") == job.parts("rows/champion-test") == []
+
+
+def described(rows: bytes) -> dict[str, Any]:
+    frame = pd.read_csv(io.BytesIO(rows))
+    miles, makes = NumericColumn("mileage", integral=False), StringColumn("make")
+    miles.add(frame["mileage"].to_numpy(np.float64))
+    makes.add((make, 1) for make in frame["make"])
+    return statistics([miles, makes])
+
+
+def test_new_files_are_compared_with_the_data_of_the_model_in_service(job: Job) -> None:
+    champion(job, definition=CARS, new_files=[1], statistics=described(cars(1000)))
+    assert job.run(CARS, cars(1000), cars(400, seed=2, years=2)) == 0
+    drift = job.report["drift"]
+    assert drift["rows"] == 400
+    assert [one["column"] for one in drift["moved"]] == ["mileage"]
+    assert drift["moved"][0]["distance"] > 0.5
+    assert drift["distances"]["make"] < 0.1
+
+
+def test_a_definition_may_stop_a_drop_that_has_moved_before_anything_is_trained(job: Job) -> None:
+    champion(job, definition=CARS, new_files=[1], statistics=described(cars(1000)))
+    strict = changed(CARS, quality={"max_drift": 0.3})
+    assert "mileage by 0." in job.fails(strict, cars(1000), cars(400, seed=2, years=2))
+    assert job.report["drift"]["moved"]
+
+
+def test_without_new_files_nothing_is_compared(job: Job) -> None:
+    champion(job, definition=CARS, new_files=[], statistics=described(cars(1000)))
+    assert job.run(CARS, cars(1000)) == 0
+    assert job.report["drift"] is None
 
 
 # Splits by time and by group
