@@ -2,14 +2,17 @@
 
 import json
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 
+from perennial import definition
 from perennial.naming import run_id
 from perennial.problems import ConfigurationError
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal
 
+MODELS = Path(__file__).parents[2] / "models"
 START = "2026-11-20T09:34:40.123Z"
 OTHER_ARN = EXECUTION_ARN.replace(":one", ":two")
 
@@ -576,3 +579,60 @@ def test_the_answer_is_plain_json(aws, resolve):
     aws.put("raw/a.csv", "a")
     run = resolve()
     assert json.loads(json.dumps(run)) == run
+
+
+# The model in service, for preprocessing
+
+
+def served(aws, definition, files=(), **more):
+    """A model in service whose run was trained on these files of a manifest by this definition."""
+    run = "20261101000000-aaaa"
+    aws.serve(run)
+    aws.put(f"runs/{run}/manifest.json", json.dumps({"Files": list(files)}))
+    aws.put(f"runs/{run}/config.json", json.dumps({"definition": definition}))
+    for key, text in more.items():
+        aws.put(f"runs/{run}/baselines/data-quality/{key}.json", text)
+
+
+def own_definition():
+    return definition.load(MODELS / "used-cars/model.yaml").as_json()
+
+
+def test_a_first_run_leaves_word_that_there_is_no_model_in_service(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    run = resolve()
+    assert aws.get_json(f"runs/{run['RunId']}/champion/champion.json") == {}
+    assert run["ChampionTest"] == f"{run['Prefix']}/test/"
+
+
+def test_preprocessing_is_told_of_the_model_in_service_and_which_files_are_new(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    before = aws.get_json(f"runs/{resolve(OTHER_ARN)['RunId']}/manifest.json")["Files"]
+    aws.put("raw/b.csv", "b")
+    served(aws, own_definition(), before, statistics='{"features": []}')
+    run = resolve()
+    about = aws.get_json(f"runs/{run['RunId']}/champion/champion.json")
+    keys = [file["Key"] for file in aws.get_json(f"runs/{run['RunId']}/manifest.json")["Files"]]
+    assert [keys[position] for position in about["new_files"]] == ["raw/b.csv"]
+    assert about["run_id"] == "20261101000000-aaaa"
+    assert about["definition"] == own_definition()
+    assert aws.get_json(f"runs/{run['RunId']}/champion/statistics.json") == {"features": []}
+    assert run["ChampionTest"] == f"{run['Prefix']}/test/"
+
+
+def test_a_model_in_service_that_reads_records_otherwise_gets_a_test_set_of_its_own(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    other = own_definition()
+    other["columns"]["mileage"]["type"] = "integer"
+    served(aws, other)
+    run = resolve()
+    assert run["ChampionTest"] == f"{run['Prefix']}/rows/champion-test/"
+    assert aws.keys(f"runs/{run['RunId']}/champion/") == [f"runs/{run['RunId']}/champion/champion.json"]
+
+
+def test_a_model_in_service_whose_run_left_nothing_is_no_failure(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    aws.serve("20261101000000-aaaa")
+    run = resolve()
+    about = aws.get_json(f"runs/{run['RunId']}/champion/champion.json")
+    assert (about["definition"], about["new_files"]) == (None, [0])
