@@ -17,6 +17,7 @@ from typing import Literal
 
 PERFECT = 1.0  # the best value of every metric that is maximized
 Interval = tuple[float, float]
+Obstacle = Literal["unmeasured", "threshold", "unfair", "champion", "chance", "known"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision, and why. `beats_champion` and `keeps_known` are None where nothing was compared."""
+    """The decision, and why. `beats_champion` and `keeps_known` are None where nothing was compared.
+
+    obstacle  what a rejected candidate has failed at first; chance: it is worse, and by no more than chance
+    """
 
     accepted: bool
     reason: str
@@ -112,6 +116,7 @@ class Verdict:
     beats_champion: bool | None
     keeps_known: bool | None = None
     unfair: str = ""
+    obstacle: Obstacle | None = None
 
 
 def judge(gate: Gate, candidate: float | None, comparison: Comparison | None) -> Verdict:
@@ -122,13 +127,22 @@ def judge(gate: Gate, candidate: float | None, comparison: Comparison | None) ->
     """
     if candidate is None or not math.isfinite(candidate):
         reason = f"{gate.metric} of the candidate could not be measured (it is {shown(candidate)})"
-        return Verdict(accepted=False, reason=reason, meets_threshold=False, beats_champion=None)
+        return Verdict(False, reason, meets_threshold=False, beats_champion=None, obstacle="unmeasured")
     meets = gate.reaches(candidate, gate.threshold)
     side, verb = "at most" if gate.direction == "minimize" else "at least", "meets" if meets else "misses"
     first = f"{gate.metric} {shown(candidate)} {verb} the threshold ({side} {shown(gate.threshold)})"
     good, second, beats, keeps, unfair = _against(gate, comparison)
     joined = f"{first} and {second}" if meets == good else f"{first}, but {second}"
-    return Verdict(meets and good, joined, meets, beats, keeps, unfair)
+    obstacle = None if meets and good else "threshold" if not meets else _obstacle(comparison, beats, unfair)
+    return Verdict(meets and good, joined, meets, beats, keeps, unfair, obstacle)
+
+
+def _obstacle(comparison: Comparison | None, beats: bool | None, unfair: str) -> Obstacle:
+    if unfair:
+        return "unfair"
+    if beats is False:
+        return "chance" if comparison and comparison.unseen.is_chance else "champion"
+    return "known"
 
 
 _Against = tuple[bool, str, bool | None, bool | None, str]

@@ -72,6 +72,16 @@ _ADVICE = {
     "ExecutionAborted": "Before the endpoint is updated nothing of the model in service changes. Start a run when you "
     "are ready; the data are still there.",
 }
+# Of a rejected candidate, by what it has failed at (perennial.gate.Obstacle).
+_ADVICE_BY_OBSTACLE = {
+    "unfair": "Drop more data, of which a part tests, or let the threshold decide once: start a run with "
+    '{"Overrides": {"GateWithoutComparison": "threshold"}} (or set gate.without_comparison in model.yaml).',
+    "chance": "Nothing, if the model in service is good enough: the test rows do not tell the two apart. More data, or "
+    "a better model, will.",
+    "known": "Look at the files that came last (New rows above, report/ in the run's folder): the model has become "
+    "worse on the rows that were there before. If the new files are wrong, take them away; if the world has changed "
+    "so, raise gate.maximum_regression in model.yaml. Then start a run.",
+}
 _ADVICE_BY_STATE = {
     "Preprocess": "Correct the data that are named above and drop them again. Rows that were put aside, with reasons, "
     "are under quarantine/ in the run's folder.",
@@ -323,7 +333,8 @@ def _advice(record: Mapping[str, Any]) -> str:
         return ""
     failure = record.get("failure") or {}
     error, state, cause = (str(failure.get(name) or "") for name in ("error", "state", "cause"))
-    text = advice(record["status"], error, state, cause)
+    obstacle = str((record.get("gate") or {}).get("obstacle")) if record["status"] == "Rejected" else ""
+    text = _ADVICE_BY_OBSTACLE.get(obstacle) or advice(record["status"], error, state, cause)
     return f"What to do\n  {text}"
 
 

@@ -75,7 +75,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     reason = ": ".join([verdict.reason, *whys])
     result = _result(wanted.metric, candidate, champion, verdict, reason, training)
     _write_predictions(event["Prefix"], event["Problem"], truth, candidate_scores)
-    _record(event, wanted, result, candidate, champion, compared, accepted_with, truth.size)
+    _record(event, wanted, verdict, result, candidate, champion, compared, accepted_with, truth.size)
     _publish(result)
     return result
 
@@ -259,6 +259,7 @@ def _binary(file: IO[bytes], truth: Floats, scores: Floats) -> None:
 def _record(
     event: dict[str, Any],
     wanted: gate.Gate,
+    verdict: gate.Verdict,
     result: dict[str, Any],
     candidate: Measured,
     champion: Measured | None,
@@ -285,6 +286,7 @@ def _record(
         "beats_champion": result["BeatsChampion"],
         "accepted": result["Accepted"],
         "reason": result["Reason"],
+        "obstacle": verdict.obstacle,
     }
     document = {"run_id": event["RunId"], "problem": event["Problem"], "metrics": measured, "gate": judged}
     objects.write_json(f"{event['Prefix']}/evaluation/evaluation.json", document)

@@ -212,3 +212,19 @@ def test_the_reason_tells_a_difference_from_chance(difference, says):
     assert (
         "worse than the model in service (2,140); the difference is within chance (-40 to 80)" in verdict.reason
     ) is says
+
+
+@pytest.mark.parametrize(
+    ("candidate", "comparison", "obstacle"),
+    [
+        (None, None, "unmeasured"),
+        (9000.0, None, "threshold"),
+        (2500.0, compared(Compared(3)), "unfair"),
+        (2500.0, compared(Compared(200, 2500.0, 2400.0, (50.0, 150.0))), "champion"),
+        (2500.0, compared(Compared(200, 2500.0, 2400.0, (-50.0, 250.0))), "chance"),
+        (2300.0, compared(Compared(200, 2300.0, 2400.0), Compared(99, 2.0, 1.0, (0.5, 1.5))), "known"),
+        (2300.0, compared(Compared(200, 2300.0, 2400.0)), None),
+    ],
+)
+def test_a_verdict_names_what_was_in_the_way(candidate, comparison, obstacle):
+    assert judge_compared(BOUND, candidate, comparison).obstacle == obstacle

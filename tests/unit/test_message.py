@@ -134,6 +134,21 @@ def test_a_difference_that_is_no_chance_and_parts_without_rows():
     assert "no column has moved\n" in body
 
 
+@pytest.mark.parametrize(
+    ("obstacle", "says"),
+    [
+        ("threshold", "lower the bar"),
+        ("champion", "lower the bar"),
+        ("unfair", '{"Overrides": {"GateWithoutComparison": "threshold"}}'),
+        ("chance", "the test rows do not tell the two apart"),
+        ("known", "worse on the rows that were there before"),
+    ],
+)
+def test_a_rejection_says_what_helps_against_what_it_failed_at(obstacle, says):
+    gate = {**RECORD["gate"], "obstacle": obstacle}
+    assert says in failed("ModelAccuracyTooLow", "rmse 3,600", status="Rejected", gate=gate).body
+
+
 def test_a_failure_claims_nothing_about_what_serves_now():
     body = failed("EndpointVerificationError", "answers differ", "Verify endpoint").body
     assert "cars-20261101000000-aaaa (when the run began)" in body
