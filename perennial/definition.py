@@ -48,7 +48,7 @@ THRESHOLDS: dict[str, tuple[float, float, bool, str]] = {
 }
 MAX_VALUES = 100_000  # in a model.yaml, each alias counted as all that it stands for
 # A definition travels whole: in the record of each run (an item of DynamoDB holds 400 KB) and in its configuration.
-MAX_BYTES = 200_000
+MAX_BYTES = 150_000
 MAX_COLUMNS = 500
 MAX_CATEGORIES = 5_000
 MAX_CATEGORY = 256  # characters
@@ -167,6 +167,7 @@ class Quality(Strict):
     max_invalid_share: float = Field(default=0.01, ge=0, lt=1)
     min_rows: int = Field(default=100, ge=10)
     max_categories: int = Field(default=100, ge=2)
+    stray_files: Literal["put_aside", "fail"] = "put_aside"
     max_drift: float | None = Field(default=None, gt=0, lt=1)
 
 

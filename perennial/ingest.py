@@ -17,11 +17,12 @@ from perennial.comparison import reads_alike
 from perennial.contract import Checked, Contract, check, parsed
 from perennial.csvfile import Batch
 from perennial.duplicates import DuplicateCounter
+from perennial.header import FileError
 from perennial.quarantine import Quarantine
 from perennial.report import Report
 from perennial.row_hasher import RowHasher
 from perennial.rows import CHAMPION, CONTENT, IDENTITY, UNKNOWN, combined, identity_columns, specification
-from perennial.sets import spill_writer
+from perennial.sets import rows_of_sets, spill_writer
 from perennial.split import REPEATED, Sets, splitter
 from perennial.tabular import read
 
@@ -66,41 +67,69 @@ def ingest(
     quarantine: Quarantine,
     report: Report,
 ) -> Sets:
-    """Write the valid rows of the files, each with its name, to the spill file; return the set of each."""
+    """Write the valid rows of the files, each with its name, to the spill file; return the set of each.
+
+    A file that cannot be read is put aside, also when that shows at its end: its rows are in no set. Raises FileError
+    where the definition says so (quality.stray_files).
+    """
     splitting, duplicates = splitter(definition["split"]), DuplicateCounter()
     telling = _Telling(contract, definition)
     by_champion = _ByChampion(champion.definition) if champion.reads_otherwise_than(definition) else None
     columns = (*contract.columns, *(by_champion.columns if by_champion else ()))
     moving = drift.DropDrift(champion.statistics, contract.baseline) if champion.statistics else None
-    new_rows = 0
+    new: list[slice] = []  # where the rows of new files stand
+    rows, misled = 0, False
     with spill_writer(spill) as write:
         for number, (name, path) in enumerate(files):
-            used, notes = 0, list[str]()
-            for batch in read(path, columns, name, contract.form, notes):
-                checked = telling.told(check(contract, batch.table))
-                if by_champion:
-                    checked = by_champion.told(checked, batch)
-                quarantine.add(name, batch, checked)
-                valid = checked.valid()
-                used += valid.num_rows
-                splitting.observe(number, valid)
-                duplicates.observe(valid[CONTENT].to_numpy())
-                if moving and number in champion.new_files:
-                    moving.observe(valid)
-                    new_rows += valid.num_rows
-                write(valid)
-            report.add_file(name, path.stat().st_size, used, quarantine.rows_of_file(name), notes)
-            print(f"{name}: {used} rows used, {quarantine.rows_of_file(name)} quarantined", flush=True)
+            first, is_new, notes = rows, number in champion.new_files, list[str]()
+            quarantine.begin()
+            try:
+                for batch in read(path, columns, name, contract.form, notes):
+                    checked = telling.told(check(contract, batch.table))
+                    if by_champion:
+                        checked = by_champion.told(checked, batch)
+                    quarantine.add(name, batch, checked)
+                    valid = checked.valid()
+                    rows += valid.num_rows
+                    splitting.observe(number, valid)
+                    duplicates.observe(valid[CONTENT].to_numpy())
+                    if moving and is_new:
+                        moving.observe(valid)
+                    write(valid)
+            except FileError as error:
+                if definition["quality"].get("stray_files") == "fail":
+                    raise
+                misled = misled or (is_new and rows > first)
+                splitting.leave_out(number)
+                quarantine.take_back(name)
+                report.put_aside(number, name, error)
+                print(f"{name}: put aside, {rows - first} rows had been read", flush=True)
+                continue
+            new += [slice(first, rows)] if is_new else []
+            report.add_file(name, path.stat().st_size, rows - first, quarantine.rows_of_file(name), notes)
+            print(f"{name}: {rows - first} rows used, {quarantine.rows_of_file(name)} quarantined", flush=True)
     report.add_quarantine(quarantine)
     sets = splitting.finish()
     report.rows_repeated, report.rows_left_out = duplicates.count(sets), int((sets == REPEATED).sum())
     print(f"{report.rows_repeated} rows repeat an earlier row", flush=True)
     report.identity = specification(definition)
     report.champion_identity = specification(champion.definition) if by_champion and champion.definition else ""
-    if moving and new_rows:
+    if moving and (new_rows := sum(place.stop - place.start for place in new)):
+        if misled and champion.statistics:
+            moving = drift.DropDrift(champion.statistics, contract.baseline)
+            _observe(moving, spill, new, rows)
         report.moved = moving.found()
         report.drift = drift.summary(report.moved, new_rows)
     return sets
+
+
+def _observe(moving: drift.DropDrift, spill: Path, places: Sequence[slice], rows: int) -> None:
+    """Show the rows at some places of the spill file, which has so many."""
+    wanted = np.zeros(rows, np.uint8)
+    for place in places:
+        wanted[place] = 1
+    for _, found in rows_of_sets(spill, wanted, (1,)):
+        moving.observe(found)
 
 
 class _Telling:

@@ -16,6 +16,7 @@ from perennial import no_data
 from perennial.cause import explained, failed_job, failed_state, safe
 from perennial.gate import between, shown
 from perennial.job_end import JobEnd
+from perennial.strays import removal
 
 MAX_SUBJECT = 99  # Amazon SNS API Reference, Publish: "must be less than 100 characters long", ASCII
 MAX_CAUSE_LINES = 20
@@ -23,6 +24,8 @@ MAX_LINE = 300
 MAX_CAUSE_LINE = 380  # longer ones go on in the next line
 MAX_PROBLEM = 4000
 NAMES_SHOWN = 3
+ASIDE_SHOWN = 5
+MAX_REMOVAL = 380
 MAX_STATE = 90  # a state's name has at most 80 characters (Amazon States Language)
 MOVED_SHOWN = 3
 _UNIT_METRICS = ("rmse", "mae")
@@ -160,7 +163,7 @@ class Message:
 def compose(record: Mapping[str, Any], *, region: str, partition: str = "aws") -> Message:
     """Return the message about a closed run record."""
     first = first_line(record)
-    blocks = [first, _facts(record), _cause(record), _advice(record), _links(record, region, partition)]
+    blocks = [first, _facts(record), _aside(record), _cause(record), _advice(record), _links(record, region, partition)]
     return Message(_subject(record, first), "\n\n".join(block for block in blocks if block) + "\n")
 
 
@@ -211,7 +214,8 @@ def _fact_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if data:
         ignored = f", {len(data['ignored'])} ignored" if data.get("ignored") else ""
         files = "1 file" if data["file_count"] == 1 else f"{data['file_count']} files"
-        yield "Data", f"{files} under {data['prefix']!r}{ignored}"
+        aside = f", {len(data['aside'])} put aside" if data.get("aside") else ""
+        yield "Data", f"{files} under {data['prefix']!r}{ignored}{aside}"
         yield from _empty_objects(data)
     yield from _rows(record)
     yield from _numbers(record)
@@ -299,6 +303,22 @@ def _spell(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
     return " ".join(f"{value} {unit}" for value, unit in parts if value) or "0 s"
+
+
+def _aside(record: Mapping[str, Any]) -> str:
+    """The files that this run was the first to put aside; later ones are silent about them."""
+    aside = (record.get("data") or {}).get("aside", [])
+    new = [stray for stray in aside if not stray.get("KnownSince")]
+    if not new:
+        return ""
+    count = "1 file is" if len(new) == 1 else f"{len(new):,} files are"
+    lines = [f"{count} put aside: not readable as this table, not trained on, and left alone until replaced"]
+    for stray in new[:ASIDE_SHOWN]:
+        lines.append(f"  {safe(stray['Key'], MAX_LINE)}: {safe(stray['Reason'], MAX_LINE)}")
+        lines.append(f"    to take it away: {safe(removal(record['bucket'], stray['Key']), MAX_REMOVAL)}")
+    where = f"s3://{record['bucket']}/runs/{record['run_id']}/run.json (data, aside)"
+    more = len(new) - ASIDE_SHOWN
+    return "\n".join([*lines, *([f"  ... and {more:,} more; all of them: {where}"] if more > 0 else [])])
 
 
 def _cause(record: Mapping[str, Any]) -> str:

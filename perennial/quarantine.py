@@ -22,7 +22,6 @@ from perennial.values import shown
 MAX_WRITTEN = 100_000
 MAX_EXAMPLES = 3
 VALUE_CHARACTERS = 80
-RULES_IN_MESSAGE = 3
 
 Rule = tuple[str, str]  # (column, rule); the column is empty where the rule is about the whole row
 
@@ -35,7 +34,8 @@ class Quarantine:
         self._rows_of_file: Counter[str] = Counter()
         self._rows_of_rule: Counter[Rule] = Counter()
         self._examples: dict[Rule, list[str]] = {}
-        self.written = 0
+        self.written = self.written_of_strays = 0
+        self.begin()
 
     @property
     def rows(self) -> int:
@@ -54,6 +54,17 @@ class Quarantine:
             self._count(file, batch, violation)
         self._add_rows(file, batch, checked)
 
+    def begin(self) -> None:
+        """Remember the counts before a file, so that `take_back` can give them back."""
+        examples = {rule: [*some] for rule, some in self._examples.items()}
+        self._before = (self._rows_of_rule.copy(), examples, self.written)
+
+    def take_back(self, file: str) -> None:
+        """Count nothing of a file since `begin`; what is written of it stays where it is."""
+        self._rows_of_rule, self._examples, written = self._before
+        self._rows_of_file.pop(file, None)
+        self.written_of_strays += self.written - written
+
     def close(self) -> None:
         """Finish the last part."""
         self._writer.close()
@@ -65,17 +76,13 @@ class Quarantine:
             for (column, rule), rows in sorted(self._rows_of_rule.items(), key=lambda item: (-item[1], item[0]))
         ]
 
-    def summary(self) -> str:
-        """What broke how often, with examples, for a message."""
-        rules = self.rules()
-        texts = [
+    def problems(self) -> list[str]:
+        """What broke how often, with examples: a line for each rule."""
+        return [
             f"{rule['column'] or 'row'} breaks the rule '{rule['rule']}' in {rule['rows']:,} "
-            f"{'row' if rule['rows'] == 1 else 'rows'} "
-            f"({'; '.join(rule['examples'][: MAX_EXAMPLES if position == 0 else 1])})"
-            for position, rule in enumerate(rules[:RULES_IN_MESSAGE])
+            f"{'row' if rule['rows'] == 1 else 'rows'} ({'; '.join(rule['examples'])})"
+            for rule in self.rules()
         ]
-        more = len(rules) - RULES_IN_MESSAGE
-        return ". ".join([*texts, *([f"{more} more {'rule' if more == 1 else 'rules'}"] if more > 0 else [])])
 
     def _count(self, file: str, batch: Batch, violation: Violation) -> None:
         rule = (violation.column.name, violation.rule)

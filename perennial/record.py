@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -19,9 +19,17 @@ from perennial.work import RUNNING, Listing
 
 Document = dict[str, Any]
 
-# An item of DynamoDB holds 400 KB; definition, input and cause may take 300. The manifest in the bucket lists all.
 FILES_IN_ITEM = 100
-ROOM_IN_ITEM = {"files": 50_000, "ignored": 20_000}  # bytes
+# Bytes for each list that people can lengthen, by its section: an item of DynamoDB holds 400 KB, of which definition,
+# input, cause and jobs may take 300. The manifest, the report and run.json in the bucket hold all.
+ROOM_IN_ITEM = {
+    ("data", "files"): 30_000,
+    ("data", "ignored"): 10_000,
+    ("data", "aside"): 10_000,
+    ("failure", "problems"): 10_000,
+    ("drift", "moved"): 10_000,
+}
+LISTED_IN_MANIFEST = {"files": "Files", "ignored": "Ignored"}
 BASELINES = ("data_quality", "model_quality")
 
 
@@ -38,6 +46,8 @@ def opened(
     data: Listing,
     fingerprint: str,
     work_key: str,
+    configuration_key: str,
+    reader: str,
     code_uri: str,
     commit: str,
     champion: Mapping[str, Any] | None,
@@ -52,6 +62,8 @@ def opened(
         "execution": {"arn": execution_arn, "started_at": timestamp(started_at)},
         "trigger": trigger.model_dump(exclude_none=True),
         "work_key": work_key,
+        "configuration_key": configuration_key,
+        "reader": reader,
         "code": {"uri": code_uri, "hash": code_uri.rsplit("/", 1)[-1], "commit": commit},
         "data": {
             "prefix": configuration.data_prefix,
@@ -77,6 +89,7 @@ def closed(
     failure: Mapping[str, Any] | None,
     durations_seconds: Mapping[str, float],
     report: Mapping[str, Any] | None,
+    aside: Sequence[Mapping[str, Any]],
     jobs: Iterable[Mapping[str, Any]],
     endpoint: str,
     name: str,
@@ -84,6 +97,7 @@ def closed(
     """Return the record of a run that ended. What it deployed stands in it only when it succeeded.
 
     report  what preprocessing found (report.json), if it came so far
+    aside   the files that it put aside: Key, VersionId, Reason; and KnownSince, the run that had put one aside before
     """
     succeeded = status == "Succeeded"
     started_at = datetime.fromisoformat(record["execution"]["started_at"])
@@ -102,6 +116,7 @@ def closed(
         "jobs": listed,
         "rows": _rows(report) if report else None,
         "drift": (report or {}).get("drift"),
+        **({"data": {**record["data"], "aside": [dict(item) for item in aside]}} if aside else {}),
         "artifacts": _artifacts(prefix, listed) if succeeded else None,
         "baselines": {name: f"{prefix}/baselines/{name.replace('_', '-')}" for name in BASELINES}
         if succeeded
@@ -151,18 +166,19 @@ def durations(events: Iterable[Mapping[str, Any]], ended_at: datetime) -> tuple[
 def as_item(record: Mapping[str, Any]) -> Document:
     """Return the record as an item of the run table: numbers are Decimal, what is not finite is null."""
     document = dict(record)
-    data = document.get("data")
-    if data:
-        kept = {name: list(_fitting(data[name], room)) for name, room in ROOM_IN_ITEM.items() if name in data}
-        left_out = {f"{name}_left_out": len(data[name]) - len(some) for name, some in kept.items()}
-        document["data"] = {**data, **kept, **{name: count for name, count in left_out.items() if count}}
+    for (section, name), room in ROOM_IN_ITEM.items():
+        entries = (document.get(section) or {}).get(name) or []
+        kept = list(_fitting(entries, room))
+        if len(kept) < len(entries):
+            left_out = {name: kept, f"{name}_left_out": len(entries) - len(kept)}
+            document[section] = {**document[section], **left_out}
     return {"id": f"run#{record['run_id']}", **to_dynamodb(document)}
 
 
-def _fitting(entries: Iterable[Mapping[str, Any]], room: int) -> Iterator[Mapping[str, Any]]:
-    """Yield the first of some entries of a manifest, as many as fit. As JSON they are larger than in DynamoDB."""
+def _fitting(entries: Iterable[Any], room: int) -> Iterator[Any]:
+    """Yield the first of some entries, as many as fit. As JSON they are larger than in DynamoDB."""
     for entry in itertools.islice(entries, FILES_IN_ITEM):
-        room -= len(json.dumps(entry, ensure_ascii=False).encode())
+        room -= len(json.dumps(entry, ensure_ascii=False).encode(errors="surrogatepass"))
         if room < 0:
             return
         yield entry

@@ -15,7 +15,9 @@ from perennial.contract import Contract
 from perennial.drift import Moved
 from perennial.quarantine import Quarantine
 from perennial.split import SETS
-from perennial.values import DataError
+from perennial.values import DataError, printable
+
+MAX_REASON = 1000
 
 
 @dataclass
@@ -38,6 +40,8 @@ class TargetRange:
 class Report:
     """Counts of rows by file, rule and set.
 
+    aside              files that cannot be read as this table: no row of theirs is used or counted
+    problems           why the job failed, if it did: the first line says the most
     rows_repeated      rows that repeat an earlier one, whatever their set; of many rows, an estimate
     rows_left_out      of those: that count nowhere, because a copy is measured or a later row has their key
     identity           what the hashes of rows depend on (perennial.rows.specification), and those under `champion/`
@@ -59,6 +63,13 @@ class Report:
     moved: list[Moved] = field(default_factory=list)
     drift: dict[str, Any] | None = None
     feature_names: list[str] = field(default_factory=list)
+    aside: list[dict[str, Any]] = field(default_factory=list)
+    problems: Sequence[str] = ()
+
+    def put_aside(self, position: int, name: str, error: DataError) -> None:
+        """Name a file that cannot be read as a table, by its position in the manifest."""
+        reason = str(error).removeprefix(f"{name}: ")
+        self.aside.append({"position": position, "name": name, "reason": reason[:MAX_REASON]})
 
     def add_file(self, name: str, size: int, used: int, quarantined: int, notes: Sequence[str] = ()) -> None:
         """Count a file of so many bytes that was read to its end, with what a person should know of it."""
@@ -76,11 +87,12 @@ class Report:
 
     def add_quarantine(self, quarantine: Quarantine) -> None:
         """Take over what broke the contract."""
-        self.rules, self.rows_written_to_quarantine = quarantine.rules(), quarantine.written
+        self.rules = quarantine.rules()
+        self.rows_written_to_quarantine = quarantine.written - quarantine.written_of_strays
 
     def write(self, folder: Path) -> None:
-        """Write report.json."""
-        document = {
+        """Write report.json, and problems.txt if there are any."""
+        document: dict[str, Any] = {
             "rows": {
                 "read": self.rows_read,
                 "used": self.rows_used,
@@ -95,9 +107,14 @@ class Report:
             "drift": self.drift,
             "rules": self.rules,
             "files": self.files,
+            "aside": self.aside,
+            "problems": [printable(line, MAX_REASON) for line in self.problems],
             "features": self.feature_names,
         }
         (folder / "report.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        if self.problems:
+            text = "".join(f"{line}\n" for line in document["problems"])
+            (folder / "problems.txt").write_text(text, encoding="utf-8")
 
 
 def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any]) -> None:
@@ -105,6 +122,8 @@ def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any
 
     Keys of `quality`: max_invalid_share (itself allowed, of the rows read), min_rows.
     """
+    if not report.rows_read and report.aside:
+        raise DataError(*_aside(report, "no file can be read as this table"))
     if not report.rows_read:
         names = ", ".join(f"{file['name']} ({file['note']})" for file in report.files[:5]) or "there is no file"
         raise DataError(f"no data: {names}. Upload a CSV or Parquet file with rows")
@@ -112,13 +131,26 @@ def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any
     if share > allowed:
         raise DataError(
             f"{quarantine.rows:,} of {report.rows_read:,} rows ({share:.2%}) break the data contract; "
-            f"allowed are {allowed:.2%} (quality.max_invalid_share). {quarantine.summary()}. "
-            f"{report.rows_written_to_quarantine:,} of them are in the quarantine folder of the run"
+            f"allowed are {allowed:.2%} (quality.max_invalid_share). "
+            f"{report.rows_written_to_quarantine:,} of them are in the quarantine folder of the run",
+            *quarantine.problems(),
         )
     if report.rows_used < quality["min_rows"]:
         raise DataError(
             f"{report.rows_used:,} rows can be used; expected at least {quality['min_rows']:,} (quality.min_rows)"
         )
+
+
+def judge_news(report: Report, new_files: frozenset[int]) -> None:
+    """Raise DataError when all that is new since the model in service was put aside: there is nothing to learn."""
+    if new_files and new_files <= {item["position"] for item in report.aside}:
+        raise DataError(*_aside(report, "nothing that is new can be read as this table"))
+
+
+def _aside(report: Report, headline: str) -> list[str]:
+    """The reason of one file, or a headline and a line for each."""
+    reasons = [f"{item['name']}: {item['reason']}" for item in report.aside]
+    return reasons if len(reasons) == 1 else [f"{headline} ({len(reasons)} files)", *reasons]
 
 
 def judge_sets(report: Report, contract: Contract) -> None:

@@ -39,7 +39,17 @@ LARGEST_EXACT_FLOAT = 2**53  # beyond it a float no longer tells neighbouring in
 
 
 class DataError(Exception):
-    """The data are wrong, not the program. The text says what, where and what to do; it is shown to people."""
+    """The data are wrong, not the program. The text says what, where and what to do; it is shown to people.
+
+    Of several arguments each is a line: the first says the most, the others are the problems one by one.
+    """
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return tuple(str(line) for line in self.args)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 class Parsed(NamedTuple):

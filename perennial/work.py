@@ -182,9 +182,14 @@ def fingerprint(files: Iterable[DataFile]) -> str:
     return _digest(lines)
 
 
-def work_key(data_fingerprint: str, configuration: Mapping[str, Any], code_hash: str) -> str:
+def configuration_key(configuration: Mapping[str, Any]) -> str:
+    """Return what stands for a configuration in the key of some work (hex)."""
+    return _digest(configuration)
+
+
+def work_key(data_fingerprint: str, configuration_key: str, code_hash: str) -> str:
     """Return what claims a run (hex): the same data, configuration and code are the same work."""
-    return _digest([data_fingerprint, configuration, code_hash])
+    return _digest([data_fingerprint, configuration_key, code_hash])
 
 
 def _digest(value: Any) -> str:

@@ -17,7 +17,8 @@ from perennial.values import printable
 
 MOUNTED = Path("/opt/ml/processing")
 MESSAGE = Path("/opt/ml/output/message")
-MAX_SAID = 2000  # characters in the log
+MAX_SAID = 2000  # characters of a line in the log
+MAX_LINES = 100
 MESSAGE_BYTES = 1024  # what DescribeProcessingJob shows of the message
 
 
@@ -46,12 +47,13 @@ def leave_out_pandas() -> None:
     sys.meta_path.insert(0, _WithoutPandas())
 
 
-def refuse(said: str, message: Path) -> int:
+def refuse(lines: str | Sequence[str], message: Path) -> int:
     """Leave the reason in the log and where DescribeProcessingJob takes it from; return the exit code.
 
-    It may quote the data: in both it is one line that can be printed.
+    It may quote the data: in both each line is one that can be printed.
     """
-    said = printable(said, MAX_SAID)
+    some = [lines] if isinstance(lines, str) else lines[:MAX_LINES]
+    said = "\n".join(printable(line, MAX_SAID) for line in some)
     print(f"error: {said}", file=sys.stderr)
     message.parent.mkdir(parents=True, exist_ok=True)
     message.write_bytes(said.encode()[:MESSAGE_BYTES].decode(errors="ignore").encode())

@@ -1,9 +1,10 @@
 """Check the data contract, split, fit and apply the encodings; write what every later step reads.
 
 Called by  train_model, state "Preprocess", in the scikit-learn image.
-Reads      --config config.json: "model", "definition" and the keys of the files, data.files[].Key; --data: the files
-           of the run's snapshot, in the order of their names; --champion: champion.json, what this run has to know of
-           the model in service ({} when there is none), and the statistics.json of its data, if it left one;
+Reads      --config config.json: "model", "definition", "trigger" and the keys of the files, data.files[].Key;
+           --data: the files of the run's snapshot, in the order of their names; --champion: champion.json, what this
+           run has to know of the model in service ({} when there is none), and the statistics.json of its data, if it
+           left one;
            models/<model>/features.py beside this script's folder, if the model has one.
 Writes     below --output, in parts of at most ROWS_PER_PART rows:
     train/, validation/   part-*.csv    label first, then the encoded features; no header
@@ -16,7 +17,8 @@ Writes     below --output, in parts of at most ROWS_PER_PART rows:
                                         the model in service, where those are others
     rows/champion-test/   part-*.jsonl  test/ as the model in service reads the same rows, where it does so otherwise
     quarantine/           part-*.jsonl  rows that break the contract, with their reasons
-    report/               report.json   counts of rows by file, rule and set
+    report/               report.json   counts of rows by file, rule and set; the files that are put aside
+                          problems.txt  why the job failed, if the data are to blame: a problem a line
 Exits      0; or 1 when the data cannot be used: --message then says what, where and what to do. A bug raises.
 
 Rows pass in batches: once from the files to a spill file of valid, typed rows, and twice from there (fit and raw sets,
@@ -46,7 +48,7 @@ from perennial.encoding import FORMAT_VERSION, Encoder, EncoderFit, HookError, l
 from perennial.ingest import Champion, ingest
 from perennial.quarantine import Quarantine
 from perennial.record_checks import KnownTexts, RecordChecks, Rules
-from perennial.report import Report, judge_rows, judge_sets
+from perennial.report import Report, judge_news, judge_rows, judge_sets
 from perennial.sets import SetWriter
 from perennial.tabular import find_files
 from perennial.values import DataError
@@ -74,23 +76,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(config, arguments.data, arguments.output, Champion.read(arguments.champion))
     except (DataError, HookError, MemoryError, OSError) as error:
         said = _said(error)
-        if said is None:
+        if not said:
             raise
+        if isinstance(error, HookError):
+            traceback.print_exception(error)
         return job_script.refuse(said, arguments.message)
     return 0
 
 
-def _said(error: Exception) -> str | None:
-    """What a person can do about an error; None when it is a bug."""
+def _said(error: Exception) -> Sequence[str]:
+    """What a person can do about an error, in lines; nothing when it is a bug."""
+    if isinstance(error, DataError):
+        return error.lines
     if isinstance(error, HookError):
-        traceback.print_exception(error)
-    if isinstance(error, DataError | HookError):
-        return str(error)
+        return [str(error)]
     if isinstance(error, MemoryError):
-        return "the data do not fit into memory; take a larger instance (instances.preprocess.type of model.yaml)"
+        return ["the data do not fit into memory; take a larger instance (instances.preprocess.type of model.yaml)"]
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the data do not fit on the volume; take a larger one (instances.preprocess.volume_gb of model.yaml)"
-    return None
+        return ["the data do not fit on the volume; take a larger one (instances.preprocess.volume_gb of model.yaml)"]
+    return []
 
 
 def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion = NO_CHAMPION) -> None:
@@ -107,6 +111,8 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
             files = named(find_files(data), config)
             sets = ingest(files, contract, definition, champion, spill, quarantine, report)
             judge_rows(report, quarantine, quality)
+            if config.get("trigger") != "Manual":
+                judge_news(report, champion.new_files)
             drift.judge(report.moved, quality.get("max_drift"))
             writer = SetWriter(contract, spill, sets, output, ROWS_PER_PART)
             nullable = frozenset(column.name for column in contract.features if column.nullable)
@@ -117,6 +123,9 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
             encoder = fit.finish()
             report.feature_names = encoder.feature_names
             writer.write_encoded_sets(encoder)
+        except (DataError, HookError) as error:
+            report.problems = _said(error)
+            raise
         finally:
             quarantine.close()
             report.write(output / "report")

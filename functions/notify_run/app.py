@@ -29,7 +29,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from perennial_aws import objects, runs
 from perennial_aws.clients import client
 
-from perennial import cause, message, naming, problems, record, work
+from perennial import cause, message, naming, problems, record, strays, work
 
 logger = Logger()
 published = Metrics()
@@ -84,13 +84,16 @@ def _close(run_id: str, status: str, execution: dict[str, Any]) -> record.Docume
     known = runs.get(run_id) or _unopened(run_id, execution)
     seconds, unfinished = record.durations(_history(execution["executionArn"]), ended_at)
     name = naming.stem(known["stack"], run_id)
+    known, folder = _with_all_files(known), f"s3://{known['bucket']}/runs/{run_id}/report"
+    report = objects.read_json_if_there(f"{folder}/report.json")
     closed = record.closed(
-        _with_all_files(known),
+        known,
         status=status,
         ended_at=ended_at,
-        failure=_failure(status, execution, unfinished),
+        failure=_failure(status, execution, unfinished, (report or {}).get("problems"), f"{folder}/problems.txt"),
         durations_seconds=seconds,
-        report=objects.read_json_if_there(f"s3://{known['bucket']}/runs/{run_id}/report/report.json"),
+        report=report,
+        aside=_put_aside(known, report, execution["executionArn"]),
         jobs=list(_jobs(name)),
         endpoint=os.environ["ENDPOINT_NAME"],
         name=name,
@@ -126,20 +129,39 @@ def _is_bounded(trigger: dict[str, Any]) -> bool:
 def _with_all_files(known: record.Document) -> record.Document:
     """The item of the table holds only some of many files; the manifest has them all."""
     data = known.get("data", {})
-    lists = [name for name in record.ROOM_IN_ITEM if data.get(f"{name}_left_out")]
+    lists = {name: title for name, title in record.LISTED_IN_MANIFEST.items() if data.get(f"{name}_left_out")}
     if not lists:
         return known
     manifest = objects.read_json(data["manifest"])
     kept = {name: value for name, value in data.items() if not name.endswith("_left_out")}
-    return {**known, "data": {**kept, **{name: manifest[name.title()] for name in lists}}}
+    return {**known, "data": {**kept, **{name: manifest[title] for name, title in lists.items()}}}
 
 
-def _failure(status: str, execution: dict[str, Any], unfinished: list[str]) -> dict[str, Any] | None:
+def _put_aside(known: record.Document, report: dict[str, Any] | None, execution_arn: str) -> list[dict[str, str]]:
+    """Make known what preprocessing put aside, and claim the work without it, which is what the run has done."""
+    files = known.get("data", {}).get("files", [])
+    found = strays.found(report, files)
+    if not found:
+        return []
+    run_id, reader = known["run_id"], known["reader"]
+    since = {stray["mark"]: stray["run_id"] for stray in runs.remember_strays(found, reader, run_id)}
+    aside = {(stray["Key"], stray["VersionId"]) for stray in found}
+    rest = [work.DataFile.from_manifest(file) for file in files if (file["Key"], file["VersionId"]) not in aside]
+    done = work.work_key(work.fingerprint(rest), known["configuration_key"], known["code"]["hash"])
+    runs.claim(done, run_id, execution_arn, None)
+    return [strays.told(stray, since, reader, run_id) for stray in found]
+
+
+def _failure(
+    status: str, execution: dict[str, Any], unfinished: list[str], said_in_report: list[str] | None, at: str
+) -> dict[str, Any] | None:
+    """The error, its cause, the state; and all problems of the data, of which the cause has only the first kilobyte."""
     if status == "Succeeded":
         return None
     said = execution.get("cause")
     state = cause.failed_state(said) or (unfinished[-1] if unfinished else None)
-    return {"error": execution.get("error"), "cause": said, "state": state}
+    problems = {"problems": said_in_report, "problems_at": at} if said_in_report else {}
+    return {"error": execution.get("error"), "cause": said, "state": state, **problems}
 
 
 def _history(execution_arn: str) -> Iterator[dict[str, Any]]:

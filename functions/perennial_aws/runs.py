@@ -1,7 +1,7 @@
 """The run table: who claimed which work, what each execution was told, and the record of each run.
 
 Items by `id`: `work#<work key>` the claim, `execution#<arn>` the answer to an execution, `run#<run id>` the record,
-`deployment` the run whose turn it is to deploy.
+`deployment` the run whose turn it is to deploy, `strays` the files that were put aside (perennial.strays).
 """
 
 from __future__ import annotations
@@ -9,17 +9,25 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from perennial import record, work
+from perennial import strays as rules
 from perennial_aws.clients import client, code_of
 
 # Step Functions keeps the history of an execution for 90 days.
 _ANSWER_DAYS = 90
+
+
+_ATTEMPTS = 8
+
+
+class StraysContestedError(Exception):
+    """The list of files that are put aside changed again and again. Transient."""
 
 
 def _table() -> str:
@@ -81,6 +89,27 @@ def _take(item_id: str, run_id: str, execution_arn: str, previous_run_id: str | 
         ConditionExpression="run_id = :previous",
         ExpressionAttributeValues={":previous": {"S": previous_run_id}},
     )
+
+
+def strays() -> list[dict[str, Any]]:
+    """Return the files that are known to be put aside, oldest first."""
+    return list((_get("strays") or {}).get("strays", []))
+
+
+def remember_strays(found: Sequence[Mapping[str, str]], reader: str, run_id: str) -> list[dict[str, Any]]:
+    """Add what a run put aside; return what is known afterwards. Runs that end at the same time do not lose any."""
+    for _ in range(_ATTEMPTS):
+        held = _get("strays") or {}
+        known = rules.remembered(held.get("strays", []), found, reader, run_id)
+        revision = held.get("revision", 0)
+        item = record.to_dynamodb({"id": "strays", "strays": known, "revision": revision + 1})
+        condition = {
+            "ConditionExpression": "attribute_not_exists(id) OR revision = :known",
+            "ExpressionAttributeValues": {":known": {"N": str(revision)}},
+        }
+        if _put(item, **condition):
+            return known
+    raise StraysContestedError(f"the list of strays changed {_ATTEMPTS} times while run {run_id} added to it")
 
 
 def status_of(held: Mapping[str, Any]) -> str:

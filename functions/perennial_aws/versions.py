@@ -7,13 +7,13 @@ kms:Decrypt, a HEAD without it does not), "Error responses"; S3 User Guide, "Wor
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
+from perennial.strays import removal
 from perennial_aws.clients import client, code_of
 
 # HEAD has no body for a code, so its errors are the status.
@@ -68,14 +68,9 @@ def failure(error: Exception, key: str, version_id: str) -> Exception:
     if closed_by:
         return DataVersionRefusedError(
             f"{what} is encrypted with the KMS key {closed_by}, which this function may not use. Upload it again "
-            f"without a key of its own, or take it away: {removal(key)}\nS3 said: {error}"
+            f"without a key of its own, or take it away: {removal(os.environ['BUCKET'], key)}\nS3 said: {error}"
         )
     return DataVersionRefusedError(f"S3 refuses {what}: {error}")
-
-
-def removal(key: str) -> str:
-    """Return the command that takes an object away; its versions stay."""
-    return "aws s3 rm " + shlex.quote(f"s3://{os.environ['BUCKET']}/{key}")
 
 
 def _head(key: str, version_id: str, **more: str) -> dict[str, Any]:
@@ -95,7 +90,7 @@ def _is_archived(answer: Mapping[str, Any]) -> bool:
 def _archived(key: str, version_id: str, storage: str) -> str:
     return (
         f"{key!r} (version {version_id}) is archived ({storage}) and cannot be read before it is restored. Restore it "
-        f"(aws s3api restore-object), or take it away: {removal(key)}"
+        f"(aws s3api restore-object), or take it away: {removal(os.environ['BUCKET'], key)}"
     )
 
 

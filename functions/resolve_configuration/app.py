@@ -31,7 +31,7 @@ from perennial_aws import champion, champion_files, objects, runs, versions
 from perennial_aws.clients import client
 
 import perennial
-from perennial import configuration, definition, naming, no_data, record, work
+from perennial import configuration, definition, naming, no_data, record, strays, work
 from perennial.configuration import Configuration, TriggerSection
 from perennial.problems import ConfigurationError
 from perennial.rows import CHAMPION_TEST
@@ -82,6 +82,8 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
     resolved = _configuration(given.Overrides)
     listed_at = datetime.now(UTC)
     data = _recorded(given.Replay, listed_at) if given.Replay else _listing(resolved.data_prefix, listed_at)
+    reader = strays.reader(resolved.definition.as_json(), _code_hash())
+    data = strays.without(data, runs.strays(), reader)
     came = _came(dropped) if dropped else None
     quiet_seconds, now = int(os.environ["QUIET_PERIOD_SECONDS"]), datetime.now(UTC)
     left_to = _told_of_empty_file(dropped, data, now, quiet_seconds)
@@ -95,11 +97,12 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
         return _nothing(run_id, "Superseded", newer)
     data = _with_checksums(data)
     fingerprint = work.fingerprint(data.files)
-    work_key = work.work_key(fingerprint, {**resolved.decisive(), "images": _images(resolved)}, _code_hash())
+    configuration_key = work.configuration_key({**resolved.decisive(), "images": _images(resolved)})
+    work_key = work.work_key(fingerprint, configuration_key, _code_hash())
     refused = _claim(work_key, run_id, event["ExecutionArn"], by_person=given.Trigger.Type == "Manual")
     if refused:
         return _nothing(run_id, *refused)
-    opened = _open(event, run_id, given.Trigger, resolved, data, fingerprint, work_key)
+    opened = _open(event, run_id, given.Trigger, resolved, data, fingerprint, configuration_key, reader)
     prefix = f"s3://{os.environ['BUCKET']}/runs/{run_id}"
     other = champion_files.leave(prefix, opened["champion"], data.files, resolved.definition.as_json())
     return _work(run_id, resolved, opened["champion"], len(data.files), CHAMPION_TEST if other else "test")
@@ -241,7 +244,8 @@ def _open(
     resolved: Configuration,
     data: work.Listing,
     fingerprint: str,
-    work_key: str,
+    configuration_key: str,
+    reader: str,
 ) -> record.Document:
     """Write the manifest, the configuration and the record of a run that begins."""
     bucket = os.environ["BUCKET"]
@@ -256,14 +260,17 @@ def _open(
         images=_images(resolved),
         data=data,
         fingerprint=fingerprint,
-        work_key=work_key,
+        work_key=work.work_key(fingerprint, configuration_key, _code_hash()),
+        configuration_key=configuration_key,
+        reader=reader,
         code_uri=os.environ["CODE_URI"].rstrip("/"),
         commit=_commit(),
         champion=champion.current(),
     )
     prefix = f"s3://{bucket}/runs/{run_id}"
     objects.write_json(f"{prefix}/manifest.json", data.as_manifest())
-    objects.write_json(f"{prefix}/config.json", {**resolved.as_json(), "run_id": run_id, "data": opened["data"]})
+    about = {"run_id": run_id, "trigger": trigger.Type, "data": opened["data"]}
+    objects.write_json(f"{prefix}/config.json", {**resolved.as_json(), **about})
     runs.put(opened)
     return opened
 

@@ -425,13 +425,13 @@ def test_the_most_categories_of_the_greatest_length_that_are_allowed():
     [
         (of_categories(*(f"c{n}" for n in range(5001))), "columns.make.categories: .*; expected at most 5000 of them"),
         (of_categories("ok", "a" * 257), r"columns.make.categories\[1\]: .*; expected text of at most 256 characters"),
-        (of_categories(*(f"c{n:0200}" for n in range(1500))), "got 30[0-9],[0-9]{3} bytes as JSON .* at most 200,000"),
+        (of_categories(*(f"c{n:0200}" for n in range(1500))), "got 30[0-9],[0-9]{3} bytes as JSON .* at most 150,000"),
         (
             GOOD.replace("  seller:", "".join(f"  c{n}: {{type: float}}\n" for n in range(496)) + "  seller:"),
             "columns: got .*; expected at most 500 of them",
         ),
         (f"{GOOD}overridable: [{', '.join(f'instances.x{n}' for n in range(101))}]", "overridable: .* at most 100 of"),
-        (f"{GOOD}description: {'d' * 200_000}", "as JSON with all defaults; expected at most 200,000"),
+        (f"{GOOD}description: {'d' * 150_000}", "as JSON with all defaults; expected at most 150,000"),
         (
             GOOD + 'hyperparameters: {xgboost: {eval_metric: "' + "rmse," * 500 + 'rmse"}}',
             "hyperparameters.xgboost.eval_metric: got 2,504 characters; expected at most 2,500",

@@ -63,6 +63,14 @@ def test_what_a_refusal_quotes_is_one_bounded_line(tmp_path: Path, capsys: pytes
     assert logged.removeprefix("error: ").startswith((tmp_path / "message").read_text())
 
 
+def test_each_problem_of_a_refusal_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job_script.refuse(["two problems", "a\nb", *["c"] * 1000], tmp_path / "message")
+    assert capsys.readouterr().err.startswith("error: two problems\na\\u000ab\nc\nc\n")
+    said = (tmp_path / "message").read_text()
+    assert said.startswith("two problems\na\\u000ab\nc\n")
+    assert said.count("\n") == job_script.MAX_LINES - 1
+
+
 @pytest.mark.parametrize(("indent", "text"), [(None, '{"a": "ü"}\n'), (2, '{\n  "a": "ü"\n}\n')])
 def test_each_document_is_a_file_of_its_name(indent: int | None, text: str, tmp_path: Path) -> None:
     job_script.write_documents({"one": {"a": "ü"}, "two": {}}, tmp_path / "output", indent=indent)

@@ -258,6 +258,31 @@ def test_a_mail_of_many_problems_names_the_file_that_has_them_all():
     assert "  problem 19\n  ... and 30 more; all of them: s3://cars/p.txt\n" in body
 
 
+# Files that are put aside
+
+
+def aside(*keys, **more):
+    return [{"Key": key, "VersionId": "v", "Reason": "column 'price' is missing", **more} for key in keys]
+
+
+def test_a_file_that_is_put_aside_is_named_once_with_the_reason_and_how_to_take_it_away():
+    strays = [*aside("raw/read me.txt"), *aside("raw/old.txt", KnownSince="20261101000000-aaaa")]
+    body = compose(data={**RECORD["data"], "aside": strays}).body
+    assert "Data          3 files under 'raw/', 1 ignored, 2 put aside\n" in body
+    assert (
+        "\n1 file is put aside: not readable as this table, not trained on, and left alone until replaced\n"
+        "  raw/read me.txt: column 'price' is missing\n"
+        "    to take it away: aws s3 rm 's3://cars/raw/read me.txt'\n"
+    ) in body
+    assert "raw/old.txt" not in body
+
+
+def test_of_many_files_that_are_put_aside_some_are_named():
+    body = compose(data={**RECORD["data"], "aside": aside(*(f"raw/{number}" for number in range(1234)))}).body
+    assert body.count("to take it away") == 5
+    assert "  ... and 1,229 more; all of them: s3://cars/runs/20261120093440-1a2b/run.json (data, aside)\n" in body
+
+
 # Causes
 
 

@@ -129,6 +129,98 @@ def test_what_preprocessing_found_is_recorded_and_told(aws, worked, ended, notif
     assert "Rows          804 used, 3 quarantined, 3 repeat others" in body
 
 
+REPORT = {"rows": {"used": 1, "quarantined": 0}, "sets": {}, "duplicates": {"rows": 0}, "drift": None}
+
+
+def test_all_problems_of_the_data_come_from_the_report(aws, worked, ended, notify, mails):
+    problems = [
+        "81 of 804 rows break the data contract",
+        *(f"c{n} breaks the rule 'type' in 81 rows" for n in range(40)),
+    ]
+    aws.put(f"runs/{RUN}/report/report.json", json.dumps({**REPORT, "problems": problems}))
+    said = json.dumps({"ProcessingJobName": "p", "ExitMessage": "\n".join(problems)[:1024]})
+    notify(ended("FAILED", "States.TaskFailed", f'State "Preprocess" failed: {said}', states=("Preprocess",)))
+    ((subject, body),) = mails()
+    assert subject.startswith("Run failed: in state 'Preprocess': 81 of 804 rows")
+    assert "\n  c18 breaks the rule 'type' in 81 rows\n" in body
+    assert f"  ... and 21 more; all of them: s3://{BUCKET}/runs/{RUN}/report/problems.txt\n" in body
+    assert aws.get_json(f"runs/{RUN}/run.json")["failure"]["problems"] == problems
+
+
+# Files that are put aside
+
+
+@pytest.fixture
+def resolve(aws, lambda_context):
+    """Let an execution begin, by the clock: (decision, keys that are ignored, with their reasons)."""
+    app = load_function("resolve_configuration")
+
+    def call(arn, **given):
+        event = {"Input": given or {"Trigger": {"Type": "Schedule"}}, "ExecutionArn": arn, "ExecutionName": "x"}
+        told = app.handler({**event, "StartTime": STARTED.isoformat()}, lambda_context)
+        return told["Decision"], aws.get_json(f"runs/{told['RunId']}/manifest.json") if "Model" in told else None
+
+    return call
+
+
+@pytest.fixture
+def put_aside(aws, ended, notify, resolve):
+    """Let a run have trained on one file, and have put another aside."""
+    aws.put("raw/a.csv", "price\n1\n")
+    aws.put("raw/read me.txt", "hello")
+    resolve(EXECUTION_ARN)
+    aside = [{"position": 1, "name": "raw/read me.txt", "reason": "no column name stands in the first line"}]
+    aws.put(f"runs/{RUN}/report/report.json", json.dumps({**REPORT, "aside": aside}))
+    return notify(ended())
+
+
+def test_a_file_that_is_put_aside_is_told_once_and_known_to_later_runs(aws, mails, put_aside, resolve):
+    ((_, body),) = mails()
+    assert "1 file is put aside" in body
+    assert "raw/read me.txt: no column name stands in the first line" in body
+    assert f"aws s3 rm 's3://{BUCKET}/raw/read me.txt'" in body
+    aws.put("raw/b.csv", "price\n2\n")
+    decision, manifest = resolve(f"{EXECUTION_ARN}-2")
+    assert decision == "Train"
+    assert [file["Key"] for file in manifest["Files"]] == ["raw/a.csv", "raw/b.csv"]
+    (ignored,) = manifest["Ignored"]
+    assert ignored["Reason"] == f"put aside by run {RUN}: no column name stands in the first line"
+
+
+def test_what_was_trained_on_without_the_stray_is_not_trained_on_again(put_aside, resolve):
+    assert resolve(f"{EXECUTION_ARN}-2") == ("AlreadyTrained", None)
+
+
+def test_a_file_that_replaces_a_stray_is_data_again(aws, put_aside, resolve):
+    aws.put("raw/read me.txt", "price\n3\n")
+    decision, manifest = resolve(f"{EXECUTION_ARN}-2")
+    assert decision == "Train"
+    assert [file["Key"] for file in manifest["Files"]] == ["raw/a.csv", "raw/read me.txt"]
+
+
+def test_a_stray_is_tried_again_by_other_code(put_aside, resolve, monkeypatch):
+    monkeypatch.setenv("CODE_URI", f"s3://{BUCKET}/code/fedcba9876543210")
+    decision, manifest = resolve(f"{EXECUTION_ARN}-2")
+    assert (decision, len(manifest["Files"])) == ("Train", 2)
+
+
+def test_strays_of_runs_that_end_at_the_same_time_are_all_known(aws, monkeypatch):
+    from perennial_aws import runs
+
+    stray = {"Key": "raw/a", "VersionId": "v", "Reason": "no table"}
+    get = runs._get
+
+    def other_run_first(item_id):
+        monkeypatch.setattr(runs, "_get", get)
+        held = get(item_id)
+        runs.remember_strays([{**stray, "Key": "raw/b"}], "reader", "run-2")
+        return held
+
+    monkeypatch.setattr(runs, "_get", other_run_first)
+    runs.remember_strays([stray], "reader", "run-1")
+    assert {known["run_id"] for known in runs.strays()} == {"run-1", "run-2"}
+
+
 def test_a_success_is_told_with_the_numbers(aws, worked, ended, notify, mails):
     result = notify(ended())
     [(subject, body)] = mails()
@@ -314,7 +406,7 @@ def test_thousands_of_ignored_keys_break_no_item_and_are_all_in_the_document(aws
     event = {"Input": {}, "ExecutionArn": EXECUTION_ARN, "ExecutionName": "one", "StartTime": STARTED.isoformat()}
     load_function("resolve_configuration").handler(event, lambda_context)
     kept = aws.item(f"run#{RUN}")["data"]["M"]
-    assert (len(kept["ignored"]["L"]), int(kept["ignored_left_out"]["N"])) == (10, 100)
+    assert (len(kept["ignored"]["L"]), int(kept["ignored_left_out"]["N"])) == (5, 105)
     notify(ended())
     data = aws.get_json(f"runs/{RUN}/run.json")["data"]
     assert (len(data["ignored"]), "ignored_left_out" in data) == (110, False)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sklearn.preprocessing import OneHotEncoder
 from perennial.naming import snapshot_name
 from perennial.parts import PartWriter
 from perennial.statistics import NumericColumn, StringColumn, statistics
+from perennial.values import DataError
 from processing import inference, preprocess
 from tools import synthetic
 
@@ -627,9 +629,9 @@ HEADER = (synthetic.HEADER + "\n").encode()
         ([b""], "no data: 00000-cars.csv (empty)"),
         ([HEADER, b""], "no data: 00000-cars.csv (no rows), 00001-cars.csv (empty)"),
         ([cars(99)], "99 rows can be used; expected at least 100 (quality.min_rows)"),
-        ([cars(300), b"price;mileage\n1;2\n"], "00001-cars.csv: "),
-        ([cars(300), gzip.compress(cars(300))[:-20]], "00001-cars.csv: the gzip data are damaged or cut off"),
-        ([cars(300), cars(300).replace(b"Buick", b"Bu\xefck")], "00001-cars.csv: not UTF-8"),
+        ([b"price;mileage\n1;2\n"], "00000-cars.csv: "),
+        ([gzip.compress(cars(300))[:-20]], "00000-cars.csv: the gzip data are damaged or cut off"),
+        ([cars(300).replace(b"Buick", b"Bu\xefck"), b""], "00000-cars.csv: not UTF-8"),
         ([HEADER + (SOUND_ROW + "\n").encode() * 300], "price: the target is 20000 in every row of the train set"),
     ],
     ids=["no file", "empty", "header only", "too few", "bad header", "torn gzip", "encoding", "constant target"],
@@ -638,6 +640,100 @@ def test_data_that_cannot_be_used_are_explained(job: Job, files: list[bytes], pr
     assert problem in job.fails(CARS, *files)
     assert (job.output / "report" / "report.json").is_file()
     assert not (job.output / "preprocessor" / "model.tar.gz").exists()
+
+
+# Files that cannot be read
+
+
+def late(rows: int, seed: int) -> bytes:
+    """Cars, of which only the last row is no UTF-8."""
+    return cars(rows, seed) + SOUND_ROW.encode().replace(b"Buick", b"Bu\xefck") + b"\n"
+
+
+STRAYS = {
+    "a text": (b"This folder holds our cars.\nAsk Ada.\n", "no column name of the definition"),
+    "another table": (b"make,people\nSaab,1\n", "column 'price' is missing"),
+    "a torn gzip file": (gzip.compress(cars(3000, seed=5))[:-20], "the gzip data are damaged or cut off"),
+    "broken text at the end": (late(3000, seed=6), "not UTF-8: byte b'\\xef'"),
+    "broken rows, then broken text": (b"\n".join([cars(3000, 7), b"x," * 8] * 2) + late(9, 8)[90:], "not UTF-8"),
+}
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows come in many batches, so that much of a file has been taken in when its end turns out to be broken."""
+    monkeypatch.setattr("perennial.csvfile.BLOCK_BYTES", 8192)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("stray", STRAYS)
+@pytest.mark.parametrize("split", [SPLIT, {**SPLIT, "key": ["make", "mileage"]}], ids=["random", "by a key"])
+def test_a_file_that_cannot_be_read_is_put_aside_whole(tmp_path: Path, stray: str, split: dict[str, Any]) -> None:
+    definition, (content, reason) = {**CARS, "split": split}, STRAYS[stray]
+    with_it, without_it = Job(tmp_path / "with"), Job(tmp_path / "without")
+    assert with_it.run(definition, ("00000-a", cars(400)), ("00001-b", content), ("00002-c", cars(300, seed=2))) == 0
+    assert without_it.run(definition, ("00000-a", cars(400)), ("00002-c", cars(300, seed=2))) == 0
+    ours, expected = with_it.report, without_it.report
+    (aside,) = ours.pop("aside")
+    assert (aside["position"], aside["name"]) == (1, "00001-b")
+    assert reason in aside["reason"]
+    assert ours == {key: value for key, value in expected.items() if key != "aside"}
+    for folder in ("train", "validation", "test", "labels", "baseline", "rows/v1/seen", "rows/v1/test", "preprocessor"):
+        assert with_it.parts(folder) == without_it.parts(folder), folder
+
+
+def test_a_file_that_cannot_be_read_fails_the_run_where_the_definition_says_so(job: Job) -> None:
+    definition = changed(CARS, quality={"stray_files": "fail"})
+    assert job.fails(definition, cars(300), b"make\nSaab\n").startswith("00001-cars.csv: column 'price' is missing")
+
+
+def test_when_no_file_can_be_read_each_is_named_on_a_line(job: Job) -> None:
+    said = job.fails(CARS, b"make\nSaab\n", gzip.compress(cars(300))[:-20])
+    assert [line[:31] for line in said.split("\n")] == [
+        "no file can be read as this tab", "00000-cars.csv: column 'price' ", "00001-cars.csv: the gzip data a",
+    ]  # fmt: skip
+    assert (job.output / "report" / "problems.txt").read_text().splitlines()[1:] == job.report["problems"][1:]
+    assert len(job.report["aside"]) == 2
+
+
+@pytest.mark.parametrize(("trigger", "new", "trains"), [
+    ("DataDrop", {1}, False), ("Schedule", {1}, False), ("Manual", {1}, True), ("DataDrop", {0, 1}, True),
+    ("DataDrop", set(), True),
+])  # fmt: skip
+def test_a_drop_of_nothing_but_files_that_cannot_be_read_trains_no_twin(
+    tmp_path: Path, trigger: str, new: set[int], trains: bool
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "00000-a").write_bytes(cars(300))
+    (tmp_path / "data" / "00001-b").write_bytes(b"make\nSaab\n")
+    config = {"model": "used-cars", "definition": CARS, "trigger": trigger}
+    champion = preprocess.Champion(new_files=frozenset(new))
+    with nullcontext() if trains else pytest.raises(DataError, match="00001-b: column 'price' is missing"):
+        preprocess.run(config, tmp_path / "data", tmp_path / "output", champion)
+    assert (tmp_path / "output/preprocessor/model.tar.gz").exists() == trains
+
+
+def prices(job: Job) -> dict[str, Any]:
+    column = NumericColumn("price", integral=False)
+    column.add(pd.concat([pd.read_csv(io.BytesIO(part)) for part in job.parts("baseline")])["price"].to_numpy())
+    return dict(column.statistics()["numerical_statistics"])
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_drift_is_that_of_the_files_that_can_be_read(tmp_path: Path, healthy: Job) -> None:
+    statistics = {"features": [{"name": "price", "numerical_statistics": prices(healthy)}]}
+    found = {}
+    for name, content in {"with": late(3000, seed=6), "without": b""}.items():
+        folder = tmp_path / name
+        (folder / "data").mkdir(parents=True)
+        (folder / "data" / "00000-a").write_bytes(cars(300, years=9))
+        (folder / "data" / "00001-b").write_bytes(content)
+        champion = preprocess.Champion(new_files=frozenset({0, 1}), statistics=statistics)
+        config = {"model": "used-cars", "definition": CARS, "trigger": "DataDrop"}
+        preprocess.run(config, folder / "data", folder / "output", champion)
+        found[name] = json.loads((folder / "output/report/report.json").read_text())["drift"]
+    assert found["with"] == found["without"]
+    assert found["with"]["rows"] == 300
 
 
 def test_folder_marker_and_header_only_file_among_data_are_noted(job: Job) -> None:
@@ -700,8 +796,9 @@ def test_text_with_commas_quotes_and_line_breaks_survives_every_output(job: Job)
 def test_a_file_is_called_by_its_key_wherever_people_read_of_it(tmp_path: Path) -> None:
     job = Job(tmp_path)
     job.folder.mkdir(exist_ok=True)
+    definition = changed(CARS, quality={"stray_files": "fail"})
     data = {"files": [{"Key": "raw/a.csv"}, {"Key": "raw/2026/März 1+2 100%.csv"}]}
-    (tmp_path / "config.json").write_text(json.dumps({"model": "used-cars", "definition": CARS, "data": data}))
+    (tmp_path / "config.json").write_text(json.dumps({"model": "used-cars", "definition": definition, "data": data}))
     (tmp_path / "data").mkdir()
     (tmp_path / "data/00000-a.csv").write_bytes(cars(200))
     (tmp_path / "data/00001-M_rz_1_2_100_.csv").write_bytes(b"price\n1\n")

@@ -30,6 +30,7 @@ def closed(status="Succeeded", **more):
         "failure": None,
         "durations_seconds": {"Train": 2.5},
         "report": None,
+        "aside": [],
         "jobs": [],
         "endpoint": "cars",
         "name": "cars-20261120093440-1a2b",
@@ -65,6 +66,12 @@ def test_a_deployed_model_names_its_artifacts():
     }
 
 
+def test_what_was_put_aside_stands_with_the_data():
+    aside = [{"Key": "raw/readme.txt", "VersionId": "v", "Reason": "no table"}]
+    assert closed(aside=aside)["data"] == {**OPENED["data"], "aside": aside}
+    assert "aside" not in closed()["data"]
+
+
 @pytest.mark.parametrize("status", ["Failed", "Rejected", "TimedOut", "Aborted"])
 def test_a_run_that_did_not_succeed_has_deployed_nothing(status):
     document = closed(status, failure={"error": "e"})
@@ -96,12 +103,12 @@ def test_parallel_states_have_their_own_durations():
     assert record.durations(events, START)[0] == {"a": 3.0, "b": 4.0}
 
 
-@pytest.mark.parametrize("name", ["files", "ignored"])
-def test_an_item_of_many_objects_keeps_some_and_says_how_many_it_leaves_out(name):
+@pytest.mark.parametrize(("section", "name"), record.ROOM_IN_ITEM)
+def test_an_item_of_long_lists_keeps_some_and_says_how_many_it_leaves_out(section, name):
     entries = [{"Key": str(number)} for number in range(record.FILES_IN_ITEM + 3)]
-    item = record.as_item({**OPENED, "data": {**OPENED["data"], name: entries}})
-    assert len(item["data"][name]) == record.FILES_IN_ITEM
-    assert item["data"][f"{name}_left_out"] == 3
+    item = record.as_item({**OPENED, section: {**OPENED.get(section, {}), name: entries}})
+    assert len(item[section][name]) == record.FILES_IN_ITEM
+    assert item[section][f"{name}_left_out"] == 3
     assert len(entries) == record.FILES_IN_ITEM + 3
 
 
@@ -127,13 +134,23 @@ def test_the_largest_record_fits_into_an_item():
     data = {
         "files": [file] * 5000,
         "ignored": [{"Key": key, "VersionId": version, "Reason": f"hidden: {key} begins with '_'"}] * 5000,
+        "aside": [{"Key": key, "VersionId": version, "Reason": "r" * 1000}] * 5000,
         "manifest": "s3://b/m",
+    }
+    columns = [f"{number:064}" for number in range(definition.MAX_COLUMNS)]
+    moved = {
+        "column": columns[0],
+        "distance": 0.1234,
+        "chance": 0.1,
+        "before": "'" + "é" * 40 + "' 1.0 %",
+        "after": "é" * 50,
     }
     job = {"kind": "Training", "name": "n" * 63, "status": "Failed", "reason": "r" * 1024}
     written = "d" * (definition.MAX_BYTES + 20_000)  # the hyperparameters stand there twice
     largest = {
         **OPENED, "data": data, "configuration": {"definition": written}, "trigger": {"By": "b" * MAX_INPUT_BYTES},
-        "failure": {"cause": "c" * 32_768}, "jobs": [job] * 30,
+        "failure": {"cause": "c" * 32_768, "problems": ["p" * 1000] * 5000}, "jobs": [job] * 30,
+        "drift": {"moved": [moved] * 500, "distances": dict.fromkeys(columns, 0.1234)},
     }  # fmt: skip
     assert size_in_dynamodb(record.as_item(largest)) < 400_000
 

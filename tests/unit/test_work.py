@@ -12,6 +12,7 @@ from perennial.work import (
     came_at,
     checksum,
     claim,
+    configuration_key,
     empty_drop,
     fingerprint,
     listing,
@@ -158,13 +159,13 @@ def test_names_and_contents_cannot_be_shifted_into_each_other():
 
 def test_the_work_key_depends_on_data_configuration_and_code():
     keys = {
-        work_key("d", {"a": 1}, "c"),
-        work_key("x", {"a": 1}, "c"),
-        work_key("d", {"a": 2}, "c"),
-        work_key("d", {"a": 1}, "x"),
+        work_key("d", configuration_key({"a": 1}), "c"),
+        work_key("x", configuration_key({"a": 1}), "c"),
+        work_key("d", configuration_key({"a": 2}), "c"),
+        work_key("d", configuration_key({"a": 1}), "x"),
     }
     assert len(keys) == 4
-    assert work_key("d", {"a": 1, "b": 2}, "c") == work_key("d", {"b": 2, "a": 1}, "c")
+    assert configuration_key({"a": 1, "b": 2}) == configuration_key({"b": 2, "a": 1})
 
 
 # Bursts

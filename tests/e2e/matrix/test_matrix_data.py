@@ -145,10 +145,6 @@ BROKEN = {
     ),
     "a workbook or an archive": one(b"PK\x03\x04" + bytes(100), "this is a zip archive or an Excel workbook"),
     "an empty file by hand": one(b"", "there is no data"),
-    "one bad file among good ones": Case(
-        {"a.csv": table(cars()[:300]), "b bad.csv": b"price\n1\n", "c.csv": table([HEADER, *ROWS[300:]])},
-        ("cases/one-bad-file-among-good-ones/b bad.csv: column 'mileage' is missing",),
-    ),
     "hostile texts": one(
         with_column("doors", some(HOSTILE.replace(",", ""))), "doors breaks the rule 'type' in 81 rows"
     ),
@@ -374,6 +370,9 @@ NO_DATA = {
 }
 
 
+STRAY = "raw/unusual/read me.txt"
+
+
 @dataclass(frozen=True)
 class Burst:
     """One drop of many objects: the run that worked, and what the other executions answered."""
@@ -387,9 +386,10 @@ def burst(app: App, first: End) -> Burst:
     """Everything unusual and sound in one drop beside the first file, whose rows are then there twice."""
     situation.delete(app, "raw/empty")
     before = situation.executions(app)
+    situation.put(app, STRAY, b"These are our cars.\nAsk Ada.\n")
     for name, content, _ in (*UNUSUAL.values(), *NO_DATA.values()):
         situation.put(app, f"raw/unusual/{name}", content)
-    arns = situation.started_since(app, before, len(UNUSUAL) + len(NO_DATA))
+    arns = situation.started_since(app, before, 1 + len(UNUSUAL) + len(NO_DATA))
     runs = {arn: situation.end_of(app, arn) for arn in arns}
     worked = [arn for arn, run in runs.items() if "Decision" not in run.output]
     assert len(worked) == 1, runs
@@ -420,7 +420,7 @@ def test_what_is_no_data_starts_no_training_and_is_listed_with_the_reason(app: A
 
 def test_a_later_healthy_drop_works_and_takes_what_is_unusual_but_sound(app: App, unusual: End) -> None:
     assert (unusual.run.status, unusual.run.cause) == ("SUCCEEDED", None)
-    assert_told(unusual, "Model in service", f"{len(UNUSUAL) + 1} files under 'raw/'", f"{1 + len(NO_DATA)} ignored")
+    assert_told(unusual, "Model in service", f"{len(UNUSUAL) + 2} files under 'raw/'", f"{1 + len(NO_DATA)} ignored")
     assert app.parameters()["run"] == unusual.run.run_id
 
 
@@ -444,6 +444,18 @@ def test_few_broken_rows_are_in_quarantine_and_do_not_fail_the_run(app: App, unu
 @matrix("Data", "duplicate rows", ends="Succeeded")
 def test_rows_that_are_there_twice_are_counted(app: App, unusual: End) -> None:
     assert situation.report(app, unusual.run)["duplicates"]["rows"] >= len(ROWS)
+
+
+@matrix("Data", "one bad file among good ones", ends="Succeeded")
+def test_a_file_that_cannot_be_read_is_put_aside_with_one_mail_and_stops_nothing(app: App, unusual: End) -> None:
+    command = f"aws s3 rm 's3://{app.bucket}/{STRAY}'"
+    assert_told(unusual, "1 put aside", f"{STRAY}: no column name of the definition stands in the first line", command)
+    (aside,) = app.record(unusual.run)["data"]["aside"]
+    assert aside["Key"] == STRAY
+    arn = situation.start_with(app, {"Trigger": {"Type": "Schedule"}})
+    end = situation.ends(app, {"again": arn}, silent=True)["again"]
+    assert (end.run.status, end.run.output["Decision"], end.mails) == ("SUCCEEDED", "AlreadyTrained", ())
+    assert unusual.run.run_id in end.run.output["Reason"]
 
 
 def test_no_mail_has_come_that_tells_of_no_run(app: App, unusual: End) -> None:
