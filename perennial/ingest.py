@@ -34,11 +34,13 @@ class Champion:
     definition  its model.yaml, resolved; None when there is no model in service
     new_files   positions of the files that it was not trained on
     statistics  the statistics.json of the rows that it was trained on, if its run left one
+    widest_row  bytes of its widest encoded row
     """
 
     definition: Mapping[str, Any] | None = None
     new_files: frozenset[int] = frozenset()
     statistics: Mapping[str, Any] | None = None
+    widest_row: int = 0
 
     def reads_otherwise_than(self, definition: Mapping[str, Any]) -> bool:
         """Whether it takes records, or tells rows, by other columns than a definition, or by other readings of them."""
@@ -51,7 +53,8 @@ class Champion:
     def read(cls, folder: Path) -> Champion:
         """Read champion.json (`perennial.runs` writes it), and statistics.json if it is there."""
         about, statistics = (_document(folder / name) for name in ("champion.json", "statistics.json"))
-        return cls(about.get("definition"), frozenset(about.get("new_files", ())), statistics or None)
+        new_files = frozenset(about.get("new_files", ()))
+        return cls(about.get("definition"), new_files, statistics or None, about.get("widest_row", 0))
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class Report:
     feature_names: list[str] = field(default_factory=list)
     aside: list[dict[str, Any]] = field(default_factory=list)
     problems: Sequence[str] = ()
+    widest_row: int | None = None
 
     def put_aside(self, position: int, name: str, error: DataError) -> None:
         """Name a file that cannot be read as a table, by its position in the manifest."""
@@ -110,6 +111,7 @@ class Report:
             "aside": self.aside,
             "problems": [printable(line, MAX_REASON) for line in self.problems],
             "features": self.feature_names,
+            "widest_row": self.widest_row,
         }
         (folder / "report.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         if self.problems:

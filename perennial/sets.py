@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from perennial.contract import Contract
 from perennial.encoding import Encoder, EncoderFit
-from perennial.lines import csv_field, csv_lines, json_lines, json_value
+from perennial.lines import csv_field, csv_lines
 from perennial.parts import PartWriter
 from perennial.record_checks import KnownTexts
+from perennial.record_lines import lengths, record_lines
 from perennial.report import Report
 from perennial.rows import CHAMPION, CHAMPION_TEST, FOLDER, IDENTITY
 from perennial.split import SETS, TEST, TRAIN, VALIDATION, Sets
@@ -60,13 +62,12 @@ class SetWriter:
         self._folder, self._rows_per_part = folder, rows_per_part
 
     def write_raw_sets(self, fit: EncoderFit, known: KnownTexts, report: Report) -> None:
-        """Write baseline, test, labels and hashes; count the sets and show the training rows to the fit."""
+        """Write baseline, labels and hashes; count the sets and show the training rows to the fit."""
         target, features = self._target, self._features
         header = ",".join(self._baseline) + "\n"
         baseline = self._parts("baseline", ".csv", header.encode())
-        test, labels = self._parts("test", ".jsonl"), self._parts("labels", ".csv")
+        labels = self._parts("labels", ".csv")
         seen, tested, by_champion = (self._parts(f"{FOLDER}/{name}", ".u64") for name in ("seen", "test", "champion"))
-        champion_test = self._parts(CHAMPION_TEST, ".jsonl")
         for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
             report.add_to_set(SETS[number], rows[target])
             if number == TRAIN:
@@ -74,15 +75,13 @@ class SetWriter:
                 known.update(rows)
                 _write(baseline, rows.select(self._baseline), _csv)
             if number == TEST:
-                _write(test, rows.select(features), _json)
                 _write(labels, rows.select([target]), _csv)
                 _write(tested, rows.select([IDENTITY]), _hashes)
                 if CHAMPION in rows.column_names:
                     _write(by_champion, rows.select([CHAMPION]), _hashes)
-                    _write(champion_test, _of_champion(rows), _json)
             else:
                 _write(seen, rows.select([IDENTITY]), _hashes)
-        for writer in (baseline, test, labels, seen, tested, by_champion, champion_test):
+        for writer in (baseline, labels, seen, tested, by_champion):
             writer.close()
 
     def write_encoded_sets(self, encoder: Encoder) -> None:
@@ -97,6 +96,25 @@ class SetWriter:
             _write(writers[number], rows, encoded, max(1, FEATURES_AT_ONCE // len(encoder.feature_names)))
         for writer in writers.values():
             writer.close()
+
+    def write_test_set(self, encoder: Encoder, shortest: int) -> int:
+        """Write the raw records, in lines of at least `shortest` bytes; return the bytes of the widest encoded row."""
+        test, of_champion, widest = self._parts("test", ".jsonl"), self._parts(CHAMPION_TEST, ".jsonl"), 0
+
+        def records(rows: pa.Table) -> memoryview:
+            nonlocal widest
+            encoded = lengths(encoder.encode(rows))
+            widest = max(widest, int(encoded.max(initial=0)))
+            return record_lines(rows, encoded, shortest)
+
+        at_once = max(1, FEATURES_AT_ONCE // (len(encoder.feature_names) + shortest))
+        for _, rows in rows_of_sets(self._spill, self._sets, (TEST,)):
+            _write(test, rows.select(self._features), records, at_once)
+            if CHAMPION in rows.column_names:
+                _write(of_champion, _of_champion(rows), partial(record_lines, encoded=None, shortest=shortest), at_once)
+        for writer in (test, of_champion):
+            writer.close()
+        return widest
 
     def _parts(self, name: str, suffix: str, header: bytes = b"") -> PartWriter:
         return PartWriter(self._folder / name, suffix, self._rows_per_part, header)
@@ -115,10 +133,6 @@ def _write(
 
 def _csv(rows: pa.Table) -> memoryview:
     return csv_lines([csv_field(column.combine_chunks()) for column in rows.columns])
-
-
-def _json(rows: pa.Table) -> memoryview:
-    return json_lines(rows.column_names, [json_value(column.combine_chunks()) for column in rows.columns])
 
 
 def _of_champion(rows: pa.Table) -> pa.Table:

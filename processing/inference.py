@@ -15,6 +15,9 @@ Refuses    with status 400, text/plain: what is wrong, what was expected, in whi
 Checks     unknown categories, values out of range and values that may not be missing (perennial.record_checks): the
            answer's header X-Amzn-SageMaker-Custom-Attributes names kinds and columns, lines in the embedded metric
            format count them, and what `serving` of the definition says is refused with 400.
+Bounds     an answer of more than LARGEST_ANSWER bytes is refused with 413 and how many records fit: the next container
+           would refuse it (XGBoost: MAX_CONTENT_LENGTH). Nothing above it is made, and no more than ROWS_AT_ONCE rows
+           at a time. The test set of a batch transform fits by its lines (perennial.payload).
 In batch   names that this model does not know are passed over, and nothing is checked: it may be older than the
            definition of the test set that it is compared on.
 Why        nothing is raised for a bad record: the container makes of any exception a 500 without its text
@@ -47,12 +50,18 @@ from perennial.values import shown
 
 CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+LARGEST_ANSWER = 6 * 1024**2  # bytes
+ROWS_AT_ONCE = 2_000
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _BLANK_LINE = re.compile(r"(\A|\n|\r(?!\n))(?=[\r\n])")  # its match ends where the line begins
 
 
 class RecordError(ValueError):
     """The request is wrong, not the service; the text says what, where and what was expected."""
+
+
+class TooWideError(RecordError):
+    """The encoded records are more than the next container takes."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ def predict_fn(request: Request, model: Preprocessor) -> str | Unusual | RecordE
     try:
         records = read(request, model)
         unusual = check(records, model.checks)
-        lines = str(model.encoder.encode(records), "utf-8")
+        lines = encode(records, model)
         return Unusual(lines, unusual) if unusual else lines
     except RecordError as refused:
         return refused
@@ -120,7 +129,23 @@ def output_fn(prediction: str | Unusual | RecordError, accept: str | None) -> An
 
     if isinstance(prediction, Unusual):
         return worker.Response(response=prediction.lines, headers={ATTRIBUTES: prediction.attributes}, mimetype=CSV)
-    return worker.Response(response=str(prediction), status=400, mimetype="text/plain")
+    status = 413 if isinstance(prediction, TooWideError) else 400
+    return worker.Response(response=str(prediction), status=status, mimetype="text/plain")
+
+
+def encode(records: pa.Table, model: Preprocessor) -> str:
+    """Return the encoded features, one line a record. Raises TooWideError."""
+    parts, size = [], 0
+    for start in range(0, records.num_rows, ROWS_AT_ONCE):
+        parts.append(bytes(model.encoder.encode(records.slice(start, ROWS_AT_ONCE))))
+        size += len(parts[-1])
+        if size > LARGEST_ANSWER and not model.in_batch:
+            widest = max(len(line) + 1 for part in parts for line in part.split(b"\n"))
+            raise TooWideError(
+                f"the request holds {records.num_rows:,} records; expected at most {LARGEST_ANSWER // widest:,}: each "
+                f"becomes up to {widest:,} bytes of features, and the model takes {LARGEST_ANSWER:,} bytes"
+            )
+    return b"".join(parts).decode()
 
 
 def check(records: pa.Table, checks: RecordChecks) -> str:

@@ -8,7 +8,8 @@ Reads      --config config.json: "model", "definition", "trigger" and the keys o
            models/<model>/features.py beside this script's folder, if the model has one.
 Writes     below --output, in parts of at most ROWS_PER_PART rows:
     train/, validation/   part-*.csv    label first, then the encoded features; no header
-    test/                 part-*.jsonl  raw feature records by name, no target; a missing value is null
+    test/                 part-*.jsonl  raw feature records by name, no target; a missing value is null; with blanks
+                                        where a line is short for what it becomes (perennial.payload)
     labels/               part-*.csv    the label of the test rows: line n belongs to line n of the same part of test/
     baseline/             part-*.csv    raw training rows with header: target, then the features; booleans are 1 and 0
     preprocessor/         model.tar.gz  the fitted preprocessor with its serving script
@@ -21,9 +22,9 @@ Writes     below --output, in parts of at most ROWS_PER_PART rows:
                           problems.txt  why the job failed, if the data are to blame: a problem a line
 Exits      0; or 1 when the data cannot be used: --message then says what, where and what to do. A bug raises.
 
-Rows pass in batches: once from the files to a spill file of valid, typed rows, and twice from there (fit and raw sets,
-then the encoded sets). Memory does not grow with their number, but for a byte that tells the set of each row. The same
-files, definition and code give the same bytes.
+Rows pass in batches: once from the files to a spill file of valid, typed rows, and three times from there (fit and raw
+sets, the encoded sets, the test set). Memory does not grow with their number, but for a byte that tells the set of each
+row. The same files, definition and code give the same bytes.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from perennial.column import Column
 from perennial.contract import Contract
 from perennial.encoding import FORMAT_VERSION, Encoder, EncoderFit, HookError, load_hook
 from perennial.ingest import Champion, ingest
+from perennial.payload import shortest_line
 from perennial.quarantine import Quarantine
 from perennial.record_checks import KnownTexts, RecordChecks, Rules
 from perennial.report import Report, judge_news, judge_rows, judge_sets
@@ -123,6 +125,7 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
             encoder = fit.finish()
             report.feature_names = encoder.feature_names
             writer.write_encoded_sets(encoder)
+            report.widest_row = writer.write_test_set(encoder, shortest_line(champion.widest_row))
         except (DataError, HookError) as error:
             report.problems = _said(error)
             raise

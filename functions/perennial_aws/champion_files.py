@@ -1,7 +1,8 @@
 """What a run has to know of the model in service, left in its folder for preprocessing: `champion/`.
 
-champion.json    {"run_id", "definition", "new_files"}: the definition of the model in service, and the positions of the
-                 files that it was not trained on; {} when there is none. There is always one: a job's input needs files
+champion.json    {"run_id", "definition", "new_files", "widest_row"}: the definition of the model in service, the
+                 positions of the files that it was not trained on, and how wide its encoded rows are
+                 (perennial.payload); {} when there is none. There is always one: a job's input needs files
 statistics.json  of the data that the model in service was trained on; missing when its run left none
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 from perennial import naming
 from perennial.comparison import reads_alike
+from perennial.payload import widest_row
 from perennial.work import DataFile, recorded_contents
 from perennial_aws import objects
 from perennial_aws.clients import client
@@ -26,10 +28,13 @@ def leave(
     about: dict[str, Any] = {}
     if serving:
         run_id = naming.run_of(os.environ["STACK_NAME"], serving["ModelName"]) or serving["RunId"]
-        config, manifest = (_document(f"runs/{run_id}/{name}.json") for name in ("config", "manifest"))
+        config, manifest, report = (
+            _document(f"runs/{run_id}/{name}.json") for name in ("config", "manifest", "report/report")
+        )
         known = recorded_contents(manifest or {})
         new = [position for position, file in enumerate(files) if (file.key, file.content) not in known]
         about = {"run_id": run_id, "definition": (config or {}).get("definition"), "new_files": new}
+        about["widest_row"] = widest_row(report or {})
         _copy(f"runs/{run_id}/baselines/data-quality/statistics.json", f"{prefix}/champion/statistics.json")
     objects.write_json(f"{prefix}/champion/champion.json", about)
     return bool(about.get("definition")) and not reads_alike(definition, about["definition"])

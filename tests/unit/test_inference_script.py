@@ -252,6 +252,22 @@ def test_batch_transform_passes_over_names_that_this_model_does_not_know(
     assert answer(preprocessor(tmp_path), json.dumps({**SAAB, "colour": "red"}), LINES) == SAAB_ENCODED
 
 
+def test_request_that_becomes_more_than_the_model_takes_is_refused_with_how_many_records_fit(
+    model: inference.Preprocessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "LARGEST_ANSWER", 10 * len(SAAB_ENCODED))
+    monkeypatch.setattr(inference, "ROWS_AT_ONCE", 4)
+    line = f"{json.dumps(SAAB)}\n"
+    assert answer(model, line * 10, LINES) == SAAB_ENCODED * 10
+    response = ask(model, line * 11, LINES)
+    assert (response.status_code, response.mimetype) == (413, "text/plain")
+    assert response.data == (
+        b"the request holds 11 records; expected at most 10: each becomes up to 16 bytes of features, "
+        b"and the model takes 160 bytes"
+    )
+    assert answer(replace(model, in_batch=True), line * 11, LINES) == SAAB_ENCODED * 11
+
+
 CHECKS = {
     "mileage": {"min": 0, "max": 50000, "known": None, "nullable": False},
     "make": {"min": None, "max": None, "known": ["Buick", "Saab"], "nullable": True},

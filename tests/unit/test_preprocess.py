@@ -23,6 +23,7 @@ import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
+from localcloud.sagemaker.transform import payloads
 from perennial.naming import snapshot_name
 from perennial.parts import PartWriter
 from perennial.statistics import NumericColumn, StringColumn, statistics
@@ -205,6 +206,36 @@ def test_serving_knows_ranges_texts_of_training_rows_and_what_may_be_missing(tmp
     assert checks["rules"]["cylinder"] == {**nothing, "nullable": True}
     assert checks["rules"]["make"] == {**nothing, "known": sorted(trained), "nullable": False}
     assert checks["rules"]["body"]["known"] == sorted(columns["body"]["categories"])
+
+
+def coloured(rows: int, colours: int) -> tuple[dict[str, Any], bytes]:
+    """A definition of one short text column, and rows of it."""
+    columns = {"y": {"type": "float"}, "c": {"type": "string"}}
+    definition = {**CARS, "target": "y", "columns": columns, "split": {**SPLIT, "key": None}}
+    return definition, b"y,c\n" + b"".join(b"%d.5,k%d\n" % (row, row % colours) for row in range(rows))
+
+
+@pytest.mark.parametrize("champions", [0, 2000])
+def test_no_request_of_the_test_set_becomes_more_than_the_next_container_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, champions: int
+) -> None:
+    """One text column of 100 categories: 200 bytes of 10. Payloads and limit are a hundredth of those of AWS."""
+    job, (definition, rows) = Job(tmp_path), coloured(4000, 100)
+    (tmp_path / "champion").mkdir()
+    (tmp_path / "champion" / "champion.json").write_text(json.dumps({"widest_row": champions}))
+    assert job.run(definition, rows) == 0
+    with tarfile.open(job.output / "preprocessor" / "model.tar.gz") as archive:
+        archive.extractall(tmp_path / "model", filter="data")
+    monkeypatch.setenv("SAGEMAKER_BATCH", "true")
+    model = inference.model_fn(str(tmp_path / "model"))
+    part, widest = job.parts("test")[0], 0
+    for payload in payloads(io.BytesIO(part), "Line", "MultiRecord", 2**20 // 100):
+        answer = inference.predict_fn(inference.input_fn(payload, "application/jsonlines"), model)
+        assert isinstance(answer, str)
+        assert len(answer) <= 6 * 2**20 // 100
+        assert len(payload) // payload.count(b"\n") * 5 >= champions
+        widest = max(widest, *(len(line) + 1 for line in answer.splitlines()))
+    assert json.loads((job.output / "report" / "report.json").read_text())["widest_row"] == widest
 
 
 def test_what_is_served_is_what_was_trained(healthy: Job, tmp_path: Path) -> None:

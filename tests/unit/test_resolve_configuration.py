@@ -610,12 +610,14 @@ def test_preprocessing_is_told_of_the_model_in_service_and_which_files_are_new(a
     before = aws.get_json(f"runs/{resolve(OTHER_ARN)['RunId']}/manifest.json")["Files"]
     aws.put("raw/b.csv", "b")
     served(aws, own_definition(), before, statistics='{"features": []}')
+    aws.put("runs/20261101000000-aaaa/report/report.json", '{"widest_row": 801}')
     run = resolve()
     about = aws.get_json(f"runs/{run['RunId']}/champion/champion.json")
     keys = [file["Key"] for file in aws.get_json(f"runs/{run['RunId']}/manifest.json")["Files"]]
     assert [keys[position] for position in about["new_files"]] == ["raw/b.csv"]
     assert about["run_id"] == "20261101000000-aaaa"
     assert about["definition"] == own_definition()
+    assert about["widest_row"] == 801
     assert aws.get_json(f"runs/{run['RunId']}/champion/statistics.json") == {"features": []}
     assert run["ChampionTest"] == f"{run['Prefix']}/test/"
 

@@ -289,6 +289,14 @@ def test_the_model_is_the_preprocessor_and_then_the_algorithm() -> None:
     assert second == {"Image": WORK["Algorithm"]["Image"], "ModelDataUrl": "s3://cars/model.tar.gz"}
 
 
+@pytest.mark.parametrize("state", ["Predict with candidate", "Predict with champion"])
+def test_requests_of_a_transform_hold_what_the_lines_of_the_test_set_are_made_for(state: str) -> None:
+    """perennial.payload; with room to spare where a model is wider that came into service meanwhile."""
+    (job,) = walk().called(state)
+    assert (job["BatchStrategy"], job["MaxPayloadInMB"]) == ("MultiRecord", 1)
+    assert int(job["Environment"]["MAX_CONTENT_LENGTH"]) == 20 * 2**20
+
+
 def test_what_the_endpoint_is_asked_and_answers_is_captured_and_encrypted() -> None:
     capture = walk().called("Create endpoint configuration")[0]["DataCaptureConfig"]
     assert capture["EnableCapture"] is True
