@@ -13,6 +13,7 @@ from perennial.rows import GOLDEN, UNKNOWN, Hashes, mixed
 from perennial.values import ARROW_TYPES, STRING
 
 MAX_REMEMBERED = 100_000  # hashes of texts, for each column
+_HALF = np.uint64(32)
 _MISSING = np.uint64(0x5851F42D4C957F2D)
 
 
@@ -27,8 +28,12 @@ class RowHasher:
         """Return the hash of each row, `(n_rows,)`; never UNKNOWN."""
         combined = np.zeros(rows.num_rows, np.uint64)
         for name in self._columns:
-            combined = mixed(combined ^ self._column(name, rows[name].combine_chunks()))
-        return np.where(combined == UNKNOWN, GOLDEN, combined)
+            combined ^= self._column(name, rows[name].combine_chunks())
+            combined *= GOLDEN  # odd, so that nothing is lost
+            combined ^= combined >> _HALF
+        hashes = mixed(combined)
+        hashes[hashes == UNKNOWN] = GOLDEN
+        return hashes
 
     def _column(self, name: str, values: pa.Array) -> Hashes:
         if values.type == STRING:

@@ -132,7 +132,7 @@ def test_every_row_is_in_exactly_one_set(healthy: Job) -> None:
     validation_prices = healthy.matrix("validation")[0].tolist()
     seen = sorted(train["price"].tolist() + test["price"].tolist() + validation_prices)
     assert seen == sorted(raw_frame()["price"].tolist())
-    assert healthy.report["sets"] == {"train": 1272, "validation": 312, "test": 417}
+    assert healthy.report["sets"] == {"train": 1251, "validation": 334, "test": 416}
 
 
 def test_encoded_sets_are_those_of_scikit_learn(healthy: Job) -> None:
@@ -161,9 +161,9 @@ def test_test_records_are_raw_and_match_their_labels_line_by_line(healthy: Job) 
 
 
 def test_parts_are_bounded_and_baseline_parts_have_a_header(healthy: Job) -> None:
-    assert [part.count(b"\n") for part in healthy.parts("train")] == [300, 300, 300, 300, 72]
+    assert [part.count(b"\n") for part in healthy.parts("train")] == [300, 300, 300, 300, 51]
     baseline = healthy.parts("baseline")
-    assert [part.count(b"\n") for part in baseline] == [301, 301, 301, 301, 73]
+    assert [part.count(b"\n") for part in baseline] == [301, 301, 301, 301, 52]
     assert {part.split(b"\n", 1)[0] for part in baseline} == {b"price," + ",".join(FEATURES).encode()}
 
 
@@ -339,7 +339,7 @@ def test_rows_of_the_first_run_keep_their_set_in_the_second(tmp_path: Path) -> N
         for record, price in zip(second.records("test"), b"".join(second.parts("labels")).decode().split(), strict=True)
     }
     assert trained.isdisjoint(line.encode() for line in fresh)
-    assert len(second.records("test")) == 179
+    assert len(second.records("test")) == 208
 
 
 def test_forms_of_the_same_data_give_the_same_sets(tmp_path: Path, job: Job) -> None:
@@ -523,15 +523,20 @@ def test_split_by_group_keeps_sellers_apart(job: Job) -> None:
 
 def lesions(rows: int, target: Callable[[int], str] = lambda row: str(row % 3 // 2)) -> bytes:
     random = np.random.default_rng(0)
-    lines = [f"{'' if row % 10 == 0 else random.integers(20, 90)},{target(row)}" for row in range(rows)]
-    return "\n".join(["age,malignant", *lines]).encode()
+    lines = [f"{row},{'' if row % 10 == 0 else random.integers(20, 90)},{target(row)}" for row in range(rows)]
+    return "\n".join(["case,age,malignant", *lines]).encode()
 
 
 LESIONS: dict[str, Any] = {
     **CARS,
     "problem": "binary_classification",
     "target": "malignant",
-    "columns": {"age": {"type": "integer", "nullable": True}, "malignant": {"type": "integer", "min": 0, "max": 1}},
+    "columns": {
+        "case": {"type": "integer", "feature": False},
+        "age": {"type": "integer", "nullable": True},
+        "malignant": {"type": "integer", "min": 0, "max": 1},
+    },
+    "split": {**SPLIT, "key": ["case"]},
 }
 
 
