@@ -37,12 +37,13 @@ script_mode.install()  # the container's modules are there before the serving sc
 MODEL_YAML = (Path(__file__).parents[2] / "models" / "used-cars" / "model.yaml").read_bytes()
 MAX_MESSAGE = 25_000  # Step Functions keeps 32 KiB of a cause
 COLUMNS: dict[str, dict[str, Any]] = {
-    "price": {"type": "float", "min": 0, "max": 1e6},
+    "price": {"type": "float", "min": 0, "max": 1e6, "parse": {"units": {"$": 1, "k": 1000}, "thousands": ","}},
     "doors": {"type": "integer", "min": 2, "max": 5},
-    "cruise": {"type": "boolean", "nullable": True},
-    "make": {"type": "string"},
+    "cruise": {"type": "boolean", "nullable": True, "parse": {"true": ["true"], "false": ["no", "2"]}},
+    "make": {"type": "string", "source": ["make", "Ma ke"]},
     "body": {"type": "string", "nullable": True, "categories": ["sedan", "coupe"]},
-    "sold": {"type": "timestamp", "feature": False},
+    "sold": {"type": "timestamp", "feature": False, "parse": {"formats": ["%Y-%m-%d", "%d.%m.%Y"]}},
+    "seats": {"type": "integer", "nullable": True, "parse": {"number": "first", "missing": ["-1"]}},
 }
 DEFINITION = {
     "problem": "regression",
@@ -53,6 +54,11 @@ DEFINITION = {
 }
 TABLE = b"price,doors,cruise,make,body,sold\n" + b"".join(
     b'%d.5,%d,%s,"Sa ab",%s,2024-01-%02d\n' % (row, 2 + row % 4, (b"true", b"no", b"")[row % 3], b"sedan", 1 + row % 28)
+    for row in range(40)
+)
+LINES = b"".join(
+    b'{"Ma ke": "Saab", "PRICE": "$%dk", "doors": %d, "sold": "2024-01-%02d", "seats": "%d+1"}\n'
+    % (row, 2 + row % 4, 1 + row % 28, row)
     for row in range(40)
 )
 
@@ -76,7 +82,14 @@ def _preprocessor() -> inference.Preprocessor:
         {"name": "make", "kind": "category", "categories": ["Buick", "Saab"], "indicator": False},
     ]
     with tempfile.TemporaryDirectory() as folder:
-        listed = [{"name": name, "type": kind, "nullable": False} for name, kind in columns.items()]
+        parse = {
+            "mileage": {"units": {"km": 1, "mi": 1.6}, "decimal": ","},
+            "cruise": {"true": ["mit"], "false": ["2"]},
+        }
+        listed = [
+            {"name": name, "type": kind, "nullable": False, "sources": [f"{name} (x)"], "parse": parse.get(name)}
+            for name, kind in columns.items()
+        ]
         document = {"format": 1, "model": "cars", "columns": listed, "encodings": encodings}
         Path(folder, "preprocessor.json").write_text(json.dumps(document))
         return inference.model_fn(folder)
@@ -269,7 +282,16 @@ TARGETS = {
             b'\3\3{"features": [1, 2, 3]}',
         ),
     ),
-    "dropped-csv": Target(dropped_file, (TABLE, TABLE.replace(b"\n", b"\r\n"))),
+    "dropped-csv": Target(
+        dropped_file,
+        (
+            TABLE,
+            TABLE.replace(b"\n", b"\r\n"),
+            b"sep=;\r\n" + TABLE.replace(b",", b";"),
+            TABLE.decode().encode("utf-16"),
+            LINES,
+        ),
+    ),
     "dropped-gzip": Target(dropped_file, (gzip.compress(TABLE, mtime=0),)),
     "dropped-parquet": Target(
         dropped_file,
