@@ -24,7 +24,7 @@ def accepts(kind: str, arrow_type: pa.DataType) -> bool:
         "integer": number,
         "boolean": number or is_type.is_boolean(arrow_type),
         "timestamp": is_type.is_timestamp(arrow_type) or is_type.is_date(arrow_type),
-        "string": False,
+        "string": is_type.is_integer(arrow_type),
     }
     return bool(allowed[kind])
 
@@ -40,6 +40,8 @@ def from_arrow(kind: str, array: pa.Array, parsing: Parsing = PLAIN) -> Parsed:
     if pa.types.is_null(array.type):
         return Parsed(pa.nulls(len(array), ARROW_TYPES[kind]), None)
     if is_text(array.type):
+        return from_text(kind, pc.cast(array, pa.string()), parsing)
+    if kind == "string":  # whole numbers, which have one spelling
         return from_text(kind, pc.cast(array, pa.string()), parsing)
     if kind == "boolean" and parsing.true and not pa.types.is_boolean(array.type):
         return from_text(kind, whole_number_texts(array), parsing)

@@ -217,7 +217,8 @@ def _reads_as_row(line: str, table: _Table) -> bool:
     fields = line.split(table.delimiter)
     if len(fields) != table.width:
         return False
-    typed = [column for column in table.columns if column.type != "string" and column.name in table.positions]
+    present = [column for column in table.columns if column.name in table.positions and not column.optional]
+    typed = [column for column in present if column.type != "string"]
     texts = [pa.array([fields[table.positions[column.name]]]) for column in typed]
     return bool(typed) and all(
         from_text(column.type, text, column.parsing).values.null_count == 0

@@ -81,10 +81,11 @@ def _text(kind: str, value: Any, parsing: Parsing) -> str | None:
     """Return a value that is read as a text."""
     if isinstance(value, str):
         return None if _has_surrogates(value) else value
-    is_word = kind == "boolean" and parsing.true and isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_word or not _is_finite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
         return None
-    return str(int(value) if value == int(value) else value)
+    if kind == "boolean" and parsing.true:
+        return str(int(value) if value == int(value) else value)
+    return str(value) if kind == "string" and isinstance(value, int) else None  # whole numbers have one spelling
 
 
 _JSON_TYPES: dict[str, frozenset[type]] = {

@@ -6,6 +6,7 @@ quarantine; blank lines are passed over. Row numbers are line numbers.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -118,7 +119,7 @@ def _shown(value: Any) -> str | None:
     """Return a value as a text for people."""
     if value is None or isinstance(value, str):
         return value and value.encode("utf-8", "replace").decode()
-    return str(value) if isinstance(value, int | float) else f"a {type(value).__name__}"
+    return json.dumps(value) if isinstance(value, int | float) else f"a {type(value).__name__}"
 
 
 def _at(numbers: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -67,7 +67,11 @@ def _found(
     found = {column: schema.names[at] for column, at in positions(name, schema.names, columns, form, notes).items()}
     for column in columns:
         kind = schema.field(found[column.name]).type if column.name in found else pa.null()
-        if not accepts(column.type, kind):
+        if accepts(column.type, kind):
+            continue
+        if column.optional:
+            del found[column.name]
+        else:
             got = printable(str(kind), MAX_KIND)  # a structure's fields have names of the file's own
             raise FileError(f"{name}: column '{column.name}' has the Parquet type {got}; expected {column.type}")
     return found

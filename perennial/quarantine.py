@@ -30,6 +30,7 @@ class Quarantine:
     """Takes in what the check found, batch by batch."""
 
     def __init__(self, contract: Contract, folder: Path, rows_per_part: int) -> None:
+        self._names = contract.names
         self._writer = PartWriter(folder, ".jsonl", rows_per_part)
         self._rows_of_file: Counter[str] = Counter()
         self._rows_of_rule: Counter[Rule] = Counter()
@@ -106,7 +107,7 @@ class Quarantine:
             values = _values(batch.table, violation.column.name, rows)
             for position, value in zip(rows.tolist(), values, strict=True):
                 reasons[position].append(violation.reason(value))
-        names = batch.table.schema.names
+        names = self._names
         records = zip(*(_values(batch.table, name, positions) for name in names), strict=True)
         for number, why, record in zip(batch.row_numbers(positions).tolist(), reasons.values(), records, strict=True):
             self._write(file, number, why, dict(zip(names, record, strict=True)))

@@ -136,6 +136,7 @@ def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any
             f"allowed are {allowed:.2%} (quality.max_invalid_share). "
             f"{report.rows_written_to_quarantine:,} of them are in the quarantine folder of the run",
             *quarantine.problems(),
+            *_advice(quarantine),
         )
     if report.rows_used < quality["min_rows"]:
         raise DataError(
@@ -153,6 +154,12 @@ def _aside(report: Report, headline: str) -> list[str]:
     """The reason of one file, or a headline and a line for each."""
     reasons = [f"{item['name']}: {item['reason']}" for item in report.aside]
     return reasons if len(reasons) == 1 else [f"{headline} ({len(reasons)} files)", *reasons]
+
+
+def _advice(quarantine: Quarantine) -> list[str]:
+    if all(rule["rule"] != "type" for rule in quarantine.rules()):
+        return []
+    return ["units, marks, and words for missing values are told by columns.<name>.parse of model.yaml"]
 
 
 def judge_sets(report: Report, contract: Contract) -> None:

@@ -201,7 +201,7 @@ def test_broken_csv_is_refused_with_record_and_field(
         ('{"mileage": true}', "record 1, field 'mileage': got 'True'"),
         ('{"mileage": Infinity}', "Infinity is no JSON number"),
         ('{"mileage": 1e999}', "record 1, field 'mileage': got 'inf'"),
-        ('{"make": 5}', "record 1, field 'make': got '5', expected a text"),
+        ('{"make": 5.5}', "record 1, field 'make': got '5.5', expected a text"),
         ('{"make": "\\ud800"}', "record 1, field 'make': got '\\ud800'"),
         ("[" * 100_000, "not readable as JSON"),
         ("1" * 5000, "not readable as JSON"),

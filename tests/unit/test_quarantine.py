@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perennial.column import Column
 from perennial.contract import Contract, check
 from perennial.csvfile import Batch
 from perennial.header import FileError
@@ -148,3 +149,17 @@ def test_header_of_very_many_columns_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"a\.csv: .*unexpected columns") as refused:
         list(read(tmp_path / "a.csv", CONTRACT.columns))
     assert len(str(refused.value)) < 1000
+
+
+def test_a_record_holds_the_columns_of_its_own_contract_and_json_values_as_texts(tmp_path: Path) -> None:
+    """The model in service reads the same file by its own columns."""
+    file = tmp_path / "cars.jsonl"
+    file.write_text('{"price": 500, "doors": 2, "cruise": true, "make": "Saab", "sold_on": [1]}')
+    served = Column("served.price", "float", sources=("price",), optional=True)
+    quarantine = Quarantine(CONTRACT, tmp_path / "out", 10)
+    for batch in read(file, [*CONTRACT.columns, served]):
+        quarantine.add("cars.jsonl", batch, check(CONTRACT, batch.table))
+    quarantine.close()
+    (row,) = quarantined(tmp_path / "out")
+    assert row["record"] == {"price": "500", "doors": "2", "cruise": "true", "make": "Saab", "sold_on": "a list"}
+    assert row["reasons"] == ["price: '500' is above the maximum 100", "sold_on: 'a list' is not an ISO 8601 time"]

@@ -171,6 +171,7 @@ def test_plain_decimals_have_no_exponent_and_lose_nothing(value: float) -> None:
         ("integer", pa.array([5.0, None]), [5, None]),
         ("integer", pa.array([7], pa.uint64()), [7]),
         ("boolean", pa.array([1, 0, None]), [True, False, None]),
+        ("string", pa.array([5, None, -7]), ["5", None, "-7"]),
         ("boolean", pa.array([True]), [True]),
         ("string", pa.array(["a", "", None], pa.large_string()), ["a", None, None]),
         ("string", pa.array(["a", "b", "a"]).dictionary_encode(), ["a", "b", "a"]),
@@ -209,7 +210,8 @@ def test_parquet_value_of_another_kind_is_invalid(kind: str, array: pa.Array) ->
 @pytest.mark.parametrize(
     ("kind", "arrow_type"),
     [
-        ("string", pa.int64()),
+        ("string", pa.float64()),
+        ("string", pa.bool_()),
         ("integer", pa.bool_()),
         ("timestamp", pa.int64()),
         ("float", pa.list_(pa.int8())),
@@ -227,7 +229,8 @@ def test_parquet_type_that_cannot_hold_the_column_is_not_accepted(kind: str, arr
     [
         ("float", "12 mi"), ("float", True), ("float", math.inf), ("float", 10**400), ("float", [1]),
         ("integer", 5.5), ("integer", 2**63), ("integer", "5 doors"), ("boolean", "maybe"), ("boolean", 2),
-        ("string", 5), ("string", "\ud800"), ("string", {}), ("timestamp", "yesterday"), ("timestamp", 5),
+        ("string", 5.0), ("string", True), ("string", "\ud800"), ("string", {}),
+        ("timestamp", "yesterday"), ("timestamp", 5),
     ],
 )  # fmt: skip
 def test_json_value_of_another_type_is_refused_by_position(kind: str, value: Any) -> None:
@@ -242,6 +245,10 @@ def test_json_numbers_may_stand_for_one_another() -> None:
     assert from_python("integer", [1, 2.0]).to_pylist() == [1, 2]
     assert from_python("boolean", [1, False, 0.0]).to_pylist() == [True, False, False]
     assert from_python("float", [math.nan]).to_pylist() == [None]
+
+
+def test_a_whole_number_in_a_column_of_texts_is_its_digits_as_in_csv() -> None:
+    assert from_python("string", [5, "05", None, -7]).to_pylist() == ["5", "05", None, "-7"]
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=3))
