@@ -17,6 +17,7 @@ class Column:
     sources   its names in files; without them its own name, in any spelling (perennial.column_names)
     optional  it belongs to another contract than the file is judged by: it may be absent from the file, and may share
               a column of the file with others
+    logarithm it is the target of a model that learns its logarithm, so that it must be above 0
     """
 
     name: str
@@ -29,9 +30,12 @@ class Column:
     sources: tuple[str, ...] = ()
     parsing: Parsing = PLAIN
     optional: bool = False
+    logarithm: bool = False
 
     @classmethod
-    def from_definition(cls, name: str, column: Mapping[str, Any], *, required: bool, feature: bool) -> Column:
+    def from_definition(
+        cls, name: str, column: Mapping[str, Any], *, required: bool, feature: bool, logarithm: bool = False
+    ) -> Column:
         categories, source = column.get("categories"), column.get("source")
         return cls(
             name=name,
@@ -43,6 +47,7 @@ class Column:
             feature=feature,
             sources=(source,) if isinstance(source, str) else tuple(source or ()),
             parsing=Parsing.from_json(column.get("parse")),
+            logarithm=logarithm,
         )
 
     @classmethod

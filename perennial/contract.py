@@ -1,8 +1,9 @@
 """The data contract of a model: what every row must be like, and which rows are not.
 
 Rules, each for one column: `type` (not readable as the column's type), `missing` (empty, and not nullable),
-`minimum` and `maximum`, `category` (not one of those allowed). A row with another number of fields than the header
-breaks the rule `fields`. The target, the column that the split uses and the key are never nullable.
+`minimum` and `maximum`, `logarithm` (a target that is not above 0, of a model that learns its logarithm), `category`
+(not one of those allowed). A row with another number of fields than the header breaks the rule `fields`. The target,
+the column that the split uses and the key are never nullable.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ class Contract:
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> Contract:
-        """Read a resolved definition (config.json). Keys: columns, files, other_columns, problem, split, target."""
+        """Read a resolved definition (config.json).
+
+        Keys: columns, files, other_columns, problem, split, target, target_transform.
+        """
         target, split_column = definition["target"], definition["split"].get("column")
         key = tuple(definition["split"].get("key") or ())
         columns = tuple(
@@ -45,6 +49,7 @@ class Contract:
                 column,
                 required=name in (target, split_column, *key),
                 feature=column.get("feature", True) and name != target,
+                logarithm=name == target and definition.get("target_transform") == "log",
             )
             for name, column in definition["columns"].items()
         )
@@ -92,6 +97,7 @@ def broken_rule(column: Column, rule: str, value: object) -> str:
         "type": f"is not {column.expected}",
         "minimum": f"is below the minimum {column.minimum:g}" if column.minimum is not None else "",
         "maximum": f"is above the maximum {column.maximum:g}" if column.maximum is not None else "",
+        "logarithm": "is not above 0, and the model learns the logarithm (target.transform: log)",
         "category": "is not one of the allowed categories",
     }
     return "is missing" if rule == "missing" else f"{shown(value)} {expected[rule]}"
@@ -147,7 +153,7 @@ def _violations(column: Column, values: pa.Array, invalid: pa.BooleanArray | Non
         missing = pc.is_null(values) if invalid is None else pc.and_not(pc.is_null(values), invalid)
         if pc.any(missing).as_py():
             yield Violation(column, "missing", _positions(missing))
-    if column.minimum is not None or column.maximum is not None:
+    if column.minimum is not None or column.maximum is not None or column.logarithm:
         yield from _out_of_range(column, values)
     if column.categories is not None:
         yield from _not_a_category(column, column.categories, values)
@@ -162,6 +168,8 @@ def _out_of_range(column: Column, values: pa.Array) -> Iterator[Violation]:
         yield Violation(column, "minimum", _positions(pc.less(values, column.minimum)))
     if column.maximum is not None and highest > column.maximum:
         yield Violation(column, "maximum", _positions(pc.greater(values, column.maximum)))
+    if column.logarithm and lowest <= 0:
+        yield Violation(column, "logarithm", _positions(pc.less_equal(values, 0)))
 
 
 def _not_a_category(column: Column, categories: Sequence[str], values: pa.DictionaryArray) -> Iterator[Violation]:

@@ -26,6 +26,7 @@ from perennial.problems import ConfigurationError, Strict, suggestion
 
 ColumnType = Literal["float", "integer", "boolean", "string", "timestamp"]
 SplitMethod = Literal["random", "time", "group"]
+Transform = Literal["none", "log"]
 
 COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what Model Monitor's file formats allow
 INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9][a-z0-9-]*\.[a-z0-9]+")
@@ -147,6 +148,13 @@ class Files(Strict):
     decimal: Literal[".", ","] = "."
 
 
+class Target(Strict):
+    """What is predicted, in the long form; `target: price` is short for `target: {column: price}`."""
+
+    column: str
+    transform: Transform = "none"
+
+
 class Split(Strict):
     """Which rows train, validate and test. Shares of the rows; the rest trains.
 
@@ -232,6 +240,8 @@ class Definition(Strict):
     description: str | None = None
     problem: Problem
     target: str
+    # In model.yaml: target.transform. The algorithm learns from the transformed target, everybody else sees its unit.
+    target_transform: Transform = "none"
     columns: Annotated[dict[str, Column], Field(min_length=2, max_length=MAX_COLUMNS)]
     other_columns: Literal["refuse", "ignore"] = "refuse"
     files: Files = Files()
@@ -282,10 +292,10 @@ def parse(text: str, source: str) -> Definition:
 
 def validated(raw: Mapping[str, Any], source: str) -> Definition:
     """Return the definition in a plain document. Raises DefinitionError with every problem found."""
-    found: list[tuple[str, str]] = []
+    raw, found = _with_flat_target(raw)
     definition: Definition | None = None
     try:
-        definition = Definition.model_validate(dict(raw))
+        definition = Definition.model_validate(raw)
         sections: dict[str, Any] = {name: getattr(definition, name) for name in Definition.model_fields}
     except ValidationError as error:
         found += problems.of(error, Definition)
@@ -324,6 +334,19 @@ def notes(definition: Definition) -> list[tuple[str, str]]:
         )
         found.append(("gate.minimum_improvement", text))
     return found
+
+
+def _with_flat_target(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the document with the long form of `target` as two fields, and what is wrong with it."""
+    given = raw.get("target")
+    if not isinstance(given, Mapping):
+        return dict(raw), []
+    try:
+        target = Target.model_validate(dict(given))
+    except ValidationError as error:
+        found = [(f"target.{path}", text) for path, text in problems.of(error, Target)]
+        return {**raw, "target": str(given.get("column", ""))}, found
+    return {**raw, "target": target.column, "target_transform": target.transform}, []
 
 
 def _target_is_no_feature(definition: Definition) -> Definition:
@@ -532,6 +555,18 @@ def _check_target(columns: dict[str, Column], target: str, problem: str) -> Foun
         yield f"{path}.type", "the target of a binary classification is boolean, or integer with min: 0 and max: 1"
 
 
+def _check_target_transform(
+    problem: str, target_transform: Transform, columns: dict[str, Column], target: str
+) -> Found:
+    if target_transform == "none":
+        return
+    if problem != "regression":
+        yield "target.transform", f"got {target_transform!r}; only the target of a regression is transformed"
+    column = columns.get(target)
+    if column is not None and column.max is not None and column.max <= 0:
+        yield "target.transform", f"a logarithm needs a target above 0, and columns.{target}.max is {column.max:g}"
+
+
 def _is_binary(column: Column) -> bool:
     return column.type == "boolean" or (column.type == "integer" and (column.min, column.max) == (0, 1))
 
@@ -654,6 +689,7 @@ _CHECKS: tuple[Callable[..., Found], ...] = (
     _check_sources,
     _check_features,
     _check_target,
+    _check_target_transform,
     _check_shares,
     _check_split_column,
     _check_split_key,

@@ -3,8 +3,10 @@
     column                  features
     float, integer          the number; a missing one becomes the mean of the training rows
     boolean                 1 or 0; a missing one becomes the share of true
-    string                  one 0/1 feature for each category of the training rows, in the order of their names: the
-                            `max_categories` most frequent ones, ties by name. Others, and missing ones, are all zeros
+    string, few values      one 0/1 feature for each category of the training rows, in the order of their names. Others,
+                            and missing ones, are all zeros. Few are at most `max_categories`
+    string, more values     means of the target, and how often the value was seen (perennial.target_encoding): at most
+                            five features, however many values
     any nullable column     one more 0/1 feature that says whether the value was missing
 
 The features stand in the order of the columns. Nothing is scaled: trees do not need it and Linear Learner does it
@@ -17,7 +19,6 @@ from __future__ import annotations
 
 import importlib.util
 import traceback
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +29,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.lines import csv_lines
+from perennial.target_encoding import FOLDS, Floats, Rows, Sums, TargetEncoding, TextSums
 from perennial.values import DataError, plain_decimal, to_text
 
 T = TypeVar("T")
 Hook = Callable[[pa.Table], pa.Table]
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_DISTINCT = 100_000  # a text column with more distinct values is no category, and counting it would eat the memory
 
 
@@ -52,7 +54,7 @@ class NumberEncoding:
     def feature_names(self) -> list[str]:
         return [self.name, f"{self.name}=missing"] if self.indicator else [self.name]
 
-    def fields(self, values: pa.Array) -> list[pa.StringArray]:
+    def fields(self, values: pa.Array, folds: Rows | None = None) -> list[pa.StringArray]:
         text = to_text(values)
         if values.null_count:
             text = pc.fill_null(text, plain_decimal(self.fill))
@@ -87,7 +89,11 @@ class CategoryEncoding:
         names = [f"{self.name}={category}" for category in self.categories]
         return [*names, f"{self.name}=missing"] if self.indicator else names
 
-    def fields(self, values: pa.DictionaryArray) -> list[pa.StringArray]:
+    def knows(self, text: str) -> bool:
+        """Whether a value is encoded by itself."""
+        return text in self._positions
+
+    def fields(self, values: pa.DictionaryArray, folds: Rows | None = None) -> list[pa.StringArray]:
         """The one-hot fields of a row as one text, `0,1,0`: there are only as many different ones as categories."""
         if not self.categories and not self.indicator:
             return []
@@ -101,12 +107,14 @@ class CategoryEncoding:
         return {"name": self.name, "kind": "category", "categories": categories, "indicator": self.indicator}
 
 
-Encoding = NumberEncoding | CategoryEncoding
+Encoding = NumberEncoding | CategoryEncoding | TargetEncoding
 
 
 def _encoding(item: Mapping[str, Any]) -> Encoding:
     if item["kind"] == "number":
         return NumberEncoding(item["name"], item["fill"], item["indicator"])
+    if item["kind"] == "target":
+        return TargetEncoding.from_json(item)
     return CategoryEncoding(item["name"], tuple(item["categories"]), item["indicator"])
 
 
@@ -121,12 +129,15 @@ class Encoder:
     def feature_names(self) -> list[str]:
         return [name for encoding in self.encodings for name in encoding.feature_names]
 
-    def fields(self, table: pa.Table) -> list[pa.StringArray]:
-        """Return the features of raw rows as CSV fields; one array may hold several comma-separated fields."""
+    def fields(self, table: pa.Table, folds: Rows | None = None) -> list[pa.StringArray]:
+        """Return the features of raw rows as CSV fields; one array may hold several comma-separated fields.
+
+        `folds` are those of the rows that the encoder was fitted on, while it is training: they are encoded out of fold.
+        """
         table, expected = prepared(table, self.hook), [encoding.name for encoding in self.encodings]
         if table.column_names != expected:
             raise HookError(f"features.py: transform returned the columns {table.column_names}, in training {expected}")
-        return [text for encoding in self.encodings for text in encoding.fields(_column(table, encoding.name))]
+        return [text for encoding in self.encodings for text in encoding.fields(_column(table, encoding.name), folds)]
 
     def encode(self, table: pa.Table) -> memoryview:
         """Return the features of raw rows as CSV bytes without header, shape (n_rows, len(feature_names))."""
@@ -147,63 +158,57 @@ class EncoderFit:
 
     def __init__(self, nullable: frozenset[str], max_categories: int, hook: Hook | None = None) -> None:
         self._nullable, self._max_categories, self._hook = nullable, max_categories, hook
-        self._fits: dict[str, _NumberFit | _CategoryFit] = {}
+        self._fits: dict[str, _NumberFit | TextSums] = {}
+        self._rows, self._target = np.zeros((1, FOLDS)), np.zeros((1, FOLDS))
 
-    def update(self, table: pa.Table) -> None:
-        """Take in a batch of raw training rows."""
+    def update(self, table: pa.Table, target: Floats, folds: Rows) -> None:
+        """Take in a batch of raw training rows, what the algorithm is to learn of each, and its fold (0 to FOLDS - 1)."""
         table = prepared(table, self._hook)
         if self._fits and table.column_names != list(self._fits):
             raise HookError(f"features.py: transform returned the columns {table.column_names}, then {[*self._fits]}")
+        self._rows += np.bincount(folds, minlength=FOLDS)
+        self._target += np.bincount(folds, target, FOLDS)
         for name in table.column_names:
-            values = _column(table, name)
-            if name not in self._fits:
-                self._fits[name] = _CategoryFit() if pa.types.is_dictionary(values.type) else _NumberFit()
-            self._fits[name].update(name, values)
+            self._take_in(name, _column(table, name), target, folds)
 
-    def finish(self) -> Encoder:
-        encodings = [
-            fit.encoding(name, name in self._nullable, self._max_categories) for name, fit in self._fits.items()
-        ]
-        encoder = Encoder(tuple(encodings), self._hook)
-        if not encoder.feature_names:
-            raise DataError("no feature has a value in any training row; there is nothing to learn from")
-        return encoder
-
-
-class _NumberFit:
-    def __init__(self) -> None:
-        self._count, self._mean = 0, 0.0
-
-    def update(self, name: str, values: pa.Array) -> None:
-        known = len(values) - values.null_count
-        if known:
-            self._count += known
-            mean = pc.mean(values if pa.types.is_floating(values.type) else pc.cast(values, pa.float64(), safe=False))
-            self._mean += (mean.as_py() - self._mean) * (known / self._count)
-
-    def encoding(self, name: str, indicator: bool, max_categories: int) -> Encoding:
-        return NumberEncoding(name, self._mean, indicator)
-
-
-class _CategoryFit:
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-
-    def update(self, name: str, values: pa.DictionaryArray) -> None:
-        known = values.indices.drop_null().to_numpy()
-        counts = np.bincount(known, minlength=len(values.dictionary))
-        for category, count in zip(values.dictionary.to_pylist(), counts.tolist(), strict=True):
-            if count:
-                self._counts[category] += count
-        if len(self._counts) > MAX_DISTINCT:
+    def _take_in(self, name: str, values: pa.Array, target: Floats, folds: Rows) -> None:
+        is_text = pa.types.is_dictionary(values.type)
+        fit = self._fits.setdefault(name, TextSums() if is_text else _NumberFit())
+        if isinstance(fit, _NumberFit):
+            fit.update(values)
+            return
+        fit.update(values, target, folds)
+        if len(fit) > MAX_DISTINCT:
             raise DataError(
                 f"column {name!r} has more than {MAX_DISTINCT:,} different texts, which is no category. "
                 "Set feature: false for it in model.yaml, or derive a feature from it in features.py"
             )
 
-    def encoding(self, name: str, indicator: bool, max_categories: int) -> Encoding:
-        frequent = sorted(self._counts, key=lambda category: (-self._counts[category], category))[:max_categories]
-        return CategoryEncoding(name, tuple(sorted(frequent)), indicator)
+    def finish(self) -> Encoder:
+        encoder = Encoder(tuple(self._encoding(name) for name in self._fits), self._hook)
+        if not encoder.feature_names:
+            raise DataError("no feature has a value in any training row; there is nothing to learn from")
+        return encoder
+
+    def _encoding(self, name: str) -> Encoding:
+        fit, indicator = self._fits[name], name in self._nullable
+        if isinstance(fit, _NumberFit):
+            return NumberEncoding(name, fit.mean, indicator)
+        if len(fit) <= self._max_categories:
+            return CategoryEncoding(name, tuple(fit.counts()), indicator)
+        return fit.encoding(name, indicator, Sums([""], self._rows, self._target))
+
+
+class _NumberFit:
+    def __init__(self) -> None:
+        self._count, self.mean = 0, 0.0
+
+    def update(self, values: pa.Array) -> None:
+        known = len(values) - values.null_count
+        if known:
+            self._count += known
+            mean = pc.mean(values if pa.types.is_floating(values.type) else pc.cast(values, pa.float64(), safe=False))
+            self.mean += (mean.as_py() - self.mean) * (known / self._count)
 
 
 # The model's own features

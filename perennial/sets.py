@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from perennial.contract import Contract
 from perennial.encoding import Encoder, EncoderFit
@@ -18,6 +20,7 @@ from perennial.record_lines import lengths, record_lines
 from perennial.report import Report
 from perennial.rows import CHAMPION, CHAMPION_TEST, FOLDER, IDENTITY
 from perennial.split import SETS, TEST, TRAIN, VALIDATION, Sets
+from perennial.target_encoding import FOLDS, Rows
 from perennial.values import to_text
 
 FEATURES_AT_ONCE = 8_000_000  # bounds the memory of encoding where there are many categories
@@ -56,7 +59,7 @@ class SetWriter:
     """Writes the sets of one run below a folder, in parts of at most `rows_per_part` rows."""
 
     def __init__(self, contract: Contract, spill: Path, sets: Sets, folder: Path, rows_per_part: int) -> None:
-        self._target = contract.target.name
+        self._target, self._logarithm = contract.target.name, contract.target.logarithm
         self._features, self._baseline = [column.name for column in contract.features], contract.baseline
         self._spill, self._sets = spill, sets
         self._folder, self._rows_per_part = folder, rows_per_part
@@ -71,7 +74,7 @@ class SetWriter:
         for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
             report.add_to_set(SETS[number], rows[target])
             if number == TRAIN:
-                fit.update(rows.select(features))
+                fit.update(rows.select(features), self._learned(rows).to_numpy(zero_copy_only=False), _folds(rows))
                 known.update(rows)
                 _write(baseline, rows.select(self._baseline), _csv)
             if number == TEST:
@@ -85,15 +88,16 @@ class SetWriter:
             writer.close()
 
     def write_encoded_sets(self, encoder: Encoder) -> None:
-        """Write train and validation, label first, without header."""
+        """Write train and validation, label first, without header; training rows are encoded out of fold."""
         writers = {number: self._parts(SETS[number], ".csv") for number in (TRAIN, VALIDATION)}
 
-        def encoded(rows: pa.Table) -> memoryview:
-            label = to_text(rows[self._target].combine_chunks())
-            return csv_lines([label, *encoder.fields(rows.select(self._features))])
+        def encoded(rows: pa.Table, in_training: bool) -> memoryview:
+            folds = _folds(rows) if in_training else None
+            return csv_lines([to_text(self._learned(rows)), *encoder.fields(rows.select(self._features), folds)])
 
         for number, rows in rows_of_sets(self._spill, self._sets, tuple(writers)):
-            _write(writers[number], rows, encoded, max(1, FEATURES_AT_ONCE // len(encoder.feature_names)))
+            render = partial(encoded, in_training=number == TRAIN)
+            _write(writers[number], rows, render, max(1, FEATURES_AT_ONCE // len(encoder.feature_names)))
         for writer in writers.values():
             writer.close()
 
@@ -116,8 +120,18 @@ class SetWriter:
             writer.close()
         return widest
 
+    def _learned(self, rows: pa.Table) -> pa.Array:
+        """What the algorithm learns of each row: its target, or the logarithm of it."""
+        target = rows[self._target].combine_chunks()
+        return pc.ln(pc.cast(target, pa.float64())) if self._logarithm else target
+
     def _parts(self, name: str, suffix: str, header: bytes = b"") -> PartWriter:
         return PartWriter(self._folder / name, suffix, self._rows_per_part, header)
+
+
+def _folds(rows: pa.Table) -> Rows:
+    """The fold of each row: of its hash, so that copies are in one, however files are packed."""
+    return (rows[IDENTITY].to_numpy() % FOLDS).astype(np.int64)
 
 
 def _write(

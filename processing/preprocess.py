@@ -65,7 +65,7 @@ CODE = Path(__file__).resolve().parents[1]
 # What the serving script imports, so what travels with it.
 SERVING_MODULES = (
     "__init__", "column", "column_names", "encoding", "json_values", "lines", "parsing", "record_checks",
-    "text_values", "values",
+    "target_encoding", "text_values", "values",
 )  # fmt: skip
 
 
@@ -179,12 +179,15 @@ def pack_preprocessor(
         "encodings": encoder.as_json(),
         "feature_names": encoder.feature_names,
         "checks": checks.as_json(),
+        "target_transform": "log" if contract.target.logarithm else "none",
     }
     members = {
         "preprocessor.json": (json.dumps(document, indent=2) + "\n").encode(),
         "code/inference.py": (CODE / "processing" / "inference.py").read_bytes(),
         **{f"code/perennial/{name}.py": (CODE / "perennial" / f"{name}.py").read_bytes() for name in SERVING_MODULES},
     }
+    if contract.target.logarithm:
+        members["code/postprocess.py"] = (CODE / "processing" / "postprocess.py").read_bytes()
     if encoder.hook:
         members["code/features.py"] = hook.read_bytes()
     with (

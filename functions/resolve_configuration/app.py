@@ -294,6 +294,7 @@ def _work(
         "CodeUri": os.environ["CODE_URI"].rstrip("/"),
         "Model": resolved.model,
         "Problem": resolved.definition.problem,
+        "TargetTransform": resolved.definition.target_transform,
         "Algorithm": {
             "Name": resolved.definition.algorithm,
             "Image": _images(resolved)["algorithm"],
