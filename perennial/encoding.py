@@ -132,7 +132,7 @@ class Encoder:
     def fields(self, table: pa.Table, folds: Rows | None = None) -> list[pa.StringArray]:
         """Return the features of raw rows as CSV fields; one array may hold several comma-separated fields.
 
-        `folds` are those of the rows that the encoder was fitted on, while it is training: they are encoded out of fold.
+        `folds` are those of training rows, which are encoded out of fold; serving and all other rows have none.
         """
         table, expected = prepared(table, self.hook), [encoding.name for encoding in self.encodings]
         if table.column_names != expected:
@@ -162,7 +162,7 @@ class EncoderFit:
         self._rows, self._target = np.zeros((1, FOLDS)), np.zeros((1, FOLDS))
 
     def update(self, table: pa.Table, target: Floats, folds: Rows) -> None:
-        """Take in a batch of raw training rows, what the algorithm is to learn of each, and its fold (0 to FOLDS - 1)."""
+        """Take in a batch of raw training rows, what the algorithm is to learn of each, and its fold."""
         table = prepared(table, self._hook)
         if self._fits and table.column_names != list(self._fits):
             raise HookError(f"features.py: transform returned the columns {table.column_names}, then {[*self._fits]}")

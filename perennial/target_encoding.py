@@ -153,11 +153,12 @@ class TextSums:
         return {text: rows[number] for text, number in sorted(self._ids.items())}
 
     def encoding(self, name: str, indicator: bool, overall: Sums) -> TargetEncoding:
-        """Return the fitted encoding; `overall` are the rows and sums of all training rows, also where it is missing."""
+        """Return the fitted encoding; `overall` are the sums of all training rows, also where the value is missing."""
         counts = self.counts()
         order = [self._ids[text] for text in counts]
         of_values = Sums(list(counts), self._rows[order], self._sums[order])
-        levels, tables = [], []
+        levels: list[int] = []
+        tables: list[Sums] = []
         for words in WORDS:
             shorter = of_values.grouped([beginning(text, words) for text in of_values.texts])
             if len(tables[-1].texts if tables else ()) < len(shorter.texts) < len(counts):
@@ -201,7 +202,7 @@ def _means(
     rows, sums = overall.without(fold)
     mean = float(rounded(sums / np.maximum(rows, 1))[0])
     found: list[dict[str, float]] = []
-    for number, table in enumerate(tables):
+    for table in tables:
         shorter = np.full(len(table.texts), mean)
         for before, words in zip(found, levels, strict=False):
             keys = (beginning(text, words) for text in table.texts)
@@ -217,4 +218,4 @@ def rounded(values: Floats) -> Floats:
     """Return values with DIGITS significant digits."""
     size = np.floor(np.log10(np.abs(values), out=np.zeros_like(values), where=values != 0)) - DIGITS + 1
     scale = 10.0 ** np.abs(size)
-    return np.where(size > 0, np.rint(values / scale) * scale, np.rint(values * scale) / scale)
+    return np.asarray(np.where(size > 0, np.rint(values / scale) * scale, np.rint(values * scale) / scale), np.float64)

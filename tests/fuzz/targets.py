@@ -90,7 +90,7 @@ def _preprocessor() -> inference.Preprocessor:
             {"name": name, "type": kind, "nullable": False, "sources": [f"{name} (x)"], "parse": parse.get(name)}
             for name, kind in columns.items()
         ]
-        document = {"format": 1, "model": "cars", "columns": listed, "encodings": encodings}
+        document = {"format": 2, "model": "cars", "columns": listed, "encodings": encodings}
         Path(folder, "preprocessor.json").write_text(json.dumps(document))
         return inference.model_fn(folder)
 

@@ -17,7 +17,7 @@ POST = b"POST /invocations HTTP/1.1\r\n"
 
 
 COLUMN = {"name": "mileage", "type": "float", "nullable": False}
-PREPROCESSOR = {"format": 1, "columns": [COLUMN], "encodings": []}
+PREPROCESSOR = {"format": 2, "columns": [COLUMN], "encodings": []}
 
 
 @pytest.fixture(scope="module")

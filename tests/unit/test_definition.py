@@ -77,6 +77,39 @@ def test_the_json_for_jobs_has_every_default_and_no_target_among_the_features():
     assert list(document["columns"]) == ["price", "mileage", "make", "sold_on", "seller"]
 
 
+def test_the_target_may_be_learned_as_its_logarithm():
+    assert parse().target_transform == "none"
+    assert parse(**{"target: price": "target: {column: price}"}) == parse()
+    model = parse(**{"target: price": "target: {column: price, transform: log}"})
+    assert (model.target, model.target_transform) == ("price", "log")
+    assert model.features == parse().features
+    assert definition.validated(model.as_json(), "json") == model
+
+
+@pytest.mark.parametrize(
+    ("long_form", "said"),
+    [
+        ("{column: price, transform: sqrt}", "target.transform: got 'sqrt'; allowed: 'none', 'log'"),
+        ("{column: price, transfrom: log}", "target.transfrom: unknown key; did you mean 'transform'?"),
+        ("{transform: log}", "target.column: is missing"),
+        ("{column: prize, transform: log}", "target: 'prize' is not one of the columns; did you mean 'price'?"),
+        ("[price]", "target: got ['price']; expected text"),
+    ],
+)
+def test_a_wrong_long_form_of_the_target_is_named(long_form, said):
+    assert said in refused("target: price", f"target: {long_form}")
+
+
+def test_a_logarithm_of_what_cannot_have_one_is_refused():
+    assert "target.transform: got 'log'; only the target of a regression is transformed" in refused(
+        "problem: regression\ntarget: price", "problem: binary_classification\ntarget: {column: price, transform: log}"
+    )
+    below = GOOD.replace("target: price", "target: {column: price, transform: log}")
+    assert "target.transform: a logarithm needs a target above 0, and columns.price.max is -1" in refused(
+        "min: 0, max: 500000", "min: -9, max: -1", below
+    )
+
+
 def test_the_json_is_a_valid_definition_again():
     model = parse()
     assert definition.validated(model.as_json(), "json") == model

@@ -30,7 +30,7 @@ ALL_MISSING = "20000.5,1,3.25,0.75,0,0\n"
 
 def preprocessor(folder: Path, **changes: Any) -> inference.Preprocessor:
     columns = [{"name": name, "type": kind, "nullable": False} for name, kind in COLUMNS.items()]
-    document = {"format": 1, "model": "cars", "columns": columns, "encodings": ENCODINGS, **changes}
+    document = {"format": 2, "model": "cars", "columns": columns, "encodings": ENCODINGS, **changes}
     (folder / "preprocessor.json").write_text(json.dumps(document))
     return inference.model_fn(str(folder))
 
@@ -356,8 +356,8 @@ def test_what_is_wrong_with_names_and_texts_is_said_in_the_words_of_the_definiti
 
 
 def test_preprocessor_of_another_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="has format 2; this code reads 1"):
-        preprocessor(tmp_path, format=2)
+    with pytest.raises(ValueError, match="has format 1; this code reads 2"):
+        preprocessor(tmp_path, format=1)
 
 
 def test_hook_beside_the_model_is_applied(tmp_path: Path) -> None:

@@ -329,6 +329,42 @@ def test_raw_rows_mean_the_same_in_training_and_in_requests(tmp_path: Path) -> N
         assert str(answered).splitlines() == trained
 
 
+def test_a_logarithm_is_what_the_algorithm_learns_and_everything_else_keeps_the_unit(tmp_path: Path) -> None:
+    plain, logarithm = Job(tmp_path / "plain"), Job(tmp_path / "logarithm")
+    assert plain.run(CARS, cars(700)) == 0
+    assert logarithm.run({**CARS, "target_transform": "log"}, cars(700)) == 0
+    for name in ("train", "validation"):
+        np.testing.assert_allclose(logarithm.matrix(name)[0], np.log(plain.matrix(name)[0]), rtol=1e-15)
+    for name in ("test", "labels", "baseline"):
+        assert logarithm.parts(name) == plain.parts(name)
+    assert logarithm.report["target"] == plain.report["target"]
+    assert packed_names(logarithm) - packed_names(plain) == {"code/postprocess.py"}
+
+
+def packed_names(job: Job) -> set[str]:
+    with tarfile.open(job.output / "preprocessor" / "model.tar.gz") as archive:
+        return set(archive.getnames())
+
+
+def test_a_target_that_has_no_logarithm_breaks_the_contract(job: Job) -> None:
+    free = b"0,30000,4,4,1,1,0,Chevy,sedan\n"
+    assert job.run({**CARS, "target_transform": "log"}, cars(400), HEADER + free) == 0
+    (row,) = job.records("quarantine")
+    assert row["reasons"] == ["price: '0' is not above 0, and the model learns the logarithm (target.transform: log)"]
+
+
+def test_many_values_are_encoded_out_of_fold_in_training_only(job: Job) -> None:
+    rows = pd.read_csv(io.BytesIO(cars(900)))
+    rows["make"] = [f"{make} {number % 40}" for number, make in enumerate(rows["make"])]
+    assert job.run(changed(CARS, quality={"max_categories": 20}), rows.to_csv(index=False).encode()) == 0
+    names = job.report["features"]
+    means = names.index("make=mean")
+    assert names[means - 1 : means + 2] == ["make=mean of 1 word", "make=mean", "make=rows"]
+    train, validation = job.matrix("train"), job.matrix("validation")
+    assert train[1 + means - 1].nunique() == 10 * rows["make"].str.split().str[0].nunique()
+    assert validation[1 + means - 1].nunique() == rows["make"].str.split().str[0].nunique()
+
+
 def test_rows_of_the_first_run_keep_their_set_in_the_second(tmp_path: Path) -> None:
     first, second = Job(tmp_path / "first"), Job(tmp_path / "second")
     assert first.run(CARS, cars(804)) == 0

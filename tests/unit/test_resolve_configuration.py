@@ -59,7 +59,7 @@ def test_the_first_drop_is_trained_with_all_that_the_run_needs(aws, resolve):
     assert run["Name"] == f"{STACK}-{run['RunId']}"
     assert run["Prefix"] == f"s3://{BUCKET}/runs/{run['RunId']}"
     assert run["CodeUri"] == f"s3://{BUCKET}/code/0123456789abcdef"
-    assert run["Problem"] == "regression"
+    assert (run["Problem"], run["TargetTransform"]) == ("regression", "none")
     assert run["Algorithm"]["Image"].endswith("sagemaker-xgboost:3.2-0")
     assert all(isinstance(value, str) for value in run["Algorithm"]["HyperParameters"].values())
     assert run["Gate"] == {

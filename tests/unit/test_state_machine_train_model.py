@@ -49,6 +49,7 @@ WORK: dict[str, Any] = {
     "CodeUri": "s3://cars/code/0123456789abcdef",
     "Model": "used-cars",
     "Problem": "regression",
+    "TargetTransform": "none",
     "Algorithm": {
         "Name": "xgboost",
         "Image": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0",
@@ -295,6 +296,14 @@ def test_requests_of_a_transform_hold_what_the_lines_of_the_test_set_are_made_fo
     (job,) = walk().called(state)
     assert (job["BatchStrategy"], job["MaxPayloadInMB"]) == ("MultiRecord", 1)
     assert int(job["Environment"]["MAX_CONTENT_LENGTH"]) == 20 * 2**20
+
+
+def test_a_third_container_turns_answers_back_where_the_target_is_transformed() -> None:
+    containers = walk(work={"TargetTransform": "log"}).called("Save model")[0]["Containers"]
+    assert containers[:2] == walk().called("Save model")[0]["Containers"]
+    (third,) = containers[2:]
+    assert (third["Image"], third["ModelDataUrl"]) == (containers[0]["Image"], containers[0]["ModelDataUrl"])
+    assert third["Environment"]["SAGEMAKER_PROGRAM"] == "postprocess.py"
 
 
 def test_what_the_endpoint_is_asked_and_answers_is_captured_and_encrypted() -> None:
