@@ -131,7 +131,7 @@ class SetWriter:
 
 def _folds(rows: pa.Table) -> Rows:
     """The fold of each row: of its hash, so that copies are in one, however files are packed."""
-    return (rows[IDENTITY].to_numpy() % FOLDS).astype(np.int64)
+    return np.asarray(rows[IDENTITY].to_numpy() % FOLDS, np.int64)
 
 
 def _write(
