@@ -12,7 +12,7 @@ export __SAM_CLI_APP_DIR := $(CURDIR)/.aws-sam/cli
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV): requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Perennial needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 demo")'
@@ -87,6 +87,10 @@ ENV ?= dev
 bench: install ## Time and memory, against the floor and pandas (ten million rows: ARGS="--rows 10000000 --rounds 1 --no-pandas")
 	@$(BIN)/python -m bench.bench_preprocess $(ARGS)
 	@.venvs/image/bin/python bench/bench_statistics.py
+
+.PHONY: bench-quality
+bench-quality: install ## Test error of the defaults against a plain solution by hand (DATA=folder with the public files)
+	@$(BIN)/python -m bench.bench_quality $(if $(DATA),--data $(DATA)) $(ARGS)
 
 .PHONY: test
 test: install ## Run every test

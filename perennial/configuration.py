@@ -24,7 +24,20 @@ RESERVED_PREFIXES = ("runs/", "code/", "capture/")
 STACK = "the stack's parameters"
 RUN = "the run's input, Overrides"
 
-BUILT_IN: dict[str, dict[str, str]] = {"xgboost": {"num_round": "100"}, "linear-learner": {}}
+# Chosen by bench/bench_quality.py: enough rounds of small steps, ended by the validation set. Linear Learner ends by
+# itself when the validation loss no longer falls, and refuses a mini-batch that is larger than the data.
+BUILT_IN: dict[str, dict[str, str]] = {
+    "xgboost": {
+        "num_round": "2000",
+        "early_stopping_rounds": "50",
+        "eta": "0.05",
+        "max_depth": "6",
+        "min_child_weight": "3",
+        "subsample": "0.8",
+        "colsample_bytree": "0.8",
+    },
+    "linear-learner": {"epochs": "50", "mini_batch_size": "32"},
+}
 # What the algorithm itself watches on the validation set, as near as it can to the gate's metric.
 _XGBOOST_WATCHES = {"mae": "mae", "mape": "mape", "auc": "auc", "accuracy": "error", "f1": "logloss"}
 _LINEAR_LEARNER_SELECTS = {"accuracy": "accuracy", "f1": "f_beta"}

@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 
 from perennial.values import to_text
 
-FOLDS = 10
+FOLDS = 5
 SMOOTHING = 5.0  # rows that the mean of the shorter beginning counts for
 MIN_ROWS = 3
 WORDS = (1, 2, 3)  # lengths of beginnings

@@ -2,7 +2,7 @@
 
 import pytest
 
-from perennial import configuration, definition
+from perennial import configuration, definition, hyperparameters
 from perennial.configuration import ConfigurationError
 
 TEXT = """
@@ -41,7 +41,16 @@ def overridable(*paths):
 
 def test_a_built_in_default_is_the_lowest_layer():
     bare = MODEL.model_copy(update={"hyperparameters": {}})
-    assert resolve(bare).hyperparameters["num_round"] == "100"
+    assert resolve(bare).hyperparameters["num_round"] == "2000"
+
+
+@pytest.mark.parametrize("algorithm", ["xgboost", "linear-learner"])
+def test_built_in_defaults_are_what_the_containers_accept(algorithm):
+    assert list(hyperparameters.problems(algorithm, configuration.BUILT_IN[algorithm])) == []
+
+
+def test_training_ends_by_the_validation_set_also_where_a_definition_sets_its_own_rounds():
+    assert resolve().hyperparameters["early_stopping_rounds"] == "50"
 
 
 def test_the_definition_wins_over_built_in_defaults():
@@ -262,6 +271,7 @@ def test_overrides_of_the_stack_that_are_no_json_object_are_refused(text):
 def test_hyperparameters_are_strings():
     given = {"HyperParameters": {"eta": 0.00001, "max_depth": 3, "deterministic_histogram": True}}
     assert resolve(run=given).hyperparameters == {
+        **configuration.BUILT_IN["xgboost"],
         "num_round": "50",
         "objective": "reg:squarederror",
         "eval_metric": "rmse",

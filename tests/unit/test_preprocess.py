@@ -27,6 +27,7 @@ from localcloud.sagemaker.transform import payloads
 from perennial.naming import snapshot_name
 from perennial.parts import PartWriter
 from perennial.statistics import NumericColumn, StringColumn, statistics
+from perennial.target_encoding import FOLDS
 from perennial.values import DataError
 from processing import inference, preprocess
 from tools import synthetic
@@ -361,7 +362,7 @@ def test_many_values_are_encoded_out_of_fold_in_training_only(job: Job) -> None:
     means = names.index("make=mean")
     assert names[means - 1 : means + 2] == ["make=mean of 1 word", "make=mean", "make=rows"]
     train, validation = job.matrix("train"), job.matrix("validation")
-    assert train[1 + means - 1].nunique() == 10 * rows["make"].str.split().str[0].nunique()
+    assert train[1 + means - 1].nunique() == FOLDS * rows["make"].str.split().str[0].nunique()
     assert validation[1 + means - 1].nunique() == rows["make"].str.split().str[0].nunique()
 
 
