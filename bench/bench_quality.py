@@ -37,6 +37,7 @@ from localcloud.sagemaker.algorithms import xgboost_train
 from localcloud.sagemaker.algorithms.training_container import Environment
 from localcloud.sagemaker.containers import xgboost_serve
 from perennial import configuration, definition, sets
+from perennial.coverage import Coverage
 from perennial.definition import Definition
 from perennial.encoding import Encoder
 from perennial.split import SETS, TEST, TRAIN, VALIDATION
@@ -126,8 +127,8 @@ def preprocessed(config: dict[str, Any], root: Path, frames: Frames) -> None:
     """Run the job, and keep its typed rows of each set for the person."""
 
     class Writer(sets.SetWriter):
-        def write_encoded_sets(self, encoder: Encoder) -> None:
-            super().write_encoded_sets(encoder)
+        def write_encoded_sets(self, encoder: Encoder, coverage: Coverage) -> None:
+            super().write_encoded_sets(encoder, coverage)
             parts: dict[int, list[pd.DataFrame]] = {}
             for number, rows in sets.rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
                 parts.setdefault(number, []).append(rows.select([self._target, *self._features]).to_pandas())

@@ -18,6 +18,7 @@ from perennial.split import SETS
 from perennial.values import DataError, printable
 
 MAX_REASON = 1000
+WIDE_RANGE = 100  # the largest training target over the smallest, from which on a logarithm may help
 
 
 @dataclass
@@ -47,6 +48,8 @@ class Report:
     identity           what the hashes of rows depend on (perennial.rows.specification), and those under `champion/`
     moved, drift       how far the new files lie from the baseline of the model in service (perennial.drift), and what
                        of it is written
+    texts              how text columns were encoded (perennial.coverage)
+    logarithm          whether the algorithm learns the logarithm of the target
     """
 
     files: list[dict[str, Any]] = field(default_factory=list)
@@ -63,6 +66,8 @@ class Report:
     moved: list[Moved] = field(default_factory=list)
     drift: dict[str, Any] | None = None
     feature_names: list[str] = field(default_factory=list)
+    texts: dict[str, Any] = field(default_factory=dict)
+    logarithm: bool = False
     aside: list[dict[str, Any]] = field(default_factory=list)
     problems: Sequence[str] = ()
     widest_row: int | None = None
@@ -91,6 +96,22 @@ class Report:
         self.rules = quarantine.rules()
         self.rows_written_to_quarantine = quarantine.written - quarantine.written_of_strays
 
+    def notes(self) -> list[str]:
+        """What may make the model better."""
+        train = self.targets["train"]
+        if (
+            self.logarithm
+            or train.min is None
+            or train.max is None
+            or train.min <= 0
+            or train.max < WIDE_RANGE * train.min
+        ):
+            return []
+        return [
+            f"the target of the training rows goes from {train.min:g} to {train.max:g}; where it spans orders of magnitude, "
+            "target: {column: ..., transform: log} of model.yaml often makes a better model"
+        ]
+
     def write(self, folder: Path) -> None:
         """Write report.json, and problems.txt if there are any."""
         document: dict[str, Any] = {
@@ -112,6 +133,8 @@ class Report:
             "problems": [printable(line, MAX_REASON) for line in self.problems],
             "features": self.feature_names,
             "widest_row": self.widest_row,
+            "texts": self.texts,
+            "notes": self.notes(),
         }
         (folder / "report.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         if self.problems:

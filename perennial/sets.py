@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.contract import Contract
+from perennial.coverage import Coverage
 from perennial.encoding import Encoder, EncoderFit
 from perennial.lines import csv_field, csv_lines
 from perennial.parts import PartWriter
@@ -87,15 +88,21 @@ class SetWriter:
         for writer in (baseline, labels, seen, tested, by_champion):
             writer.close()
 
-    def write_encoded_sets(self, encoder: Encoder) -> None:
-        """Write train and validation, label first, without header; training rows are encoded out of fold."""
+    def write_encoded_sets(self, encoder: Encoder, coverage: Coverage) -> None:
+        """Write train and validation, label first, without header; training rows are encoded out of fold.
+
+        `coverage` is shown the features of all sets.
+        """
         writers = {number: self._parts(SETS[number], ".csv") for number in (TRAIN, VALIDATION)}
 
         def encoded(rows: pa.Table, in_training: bool) -> memoryview:
             folds = _folds(rows) if in_training else None
             return csv_lines([to_text(self._learned(rows)), *encoder.fields(rows.select(self._features), folds)])
 
-        for number, rows in rows_of_sets(self._spill, self._sets, tuple(writers)):
+        for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
+            coverage.update(SETS[number], rows.select(self._features))
+            if number == TEST:
+                continue
             render = partial(encoded, in_training=number == TRAIN)
             _write(writers[number], rows, render, max(1, FEATURES_AT_ONCE // len(encoder.feature_names)))
         for writer in writers.values():

@@ -51,6 +51,7 @@ class TargetEncoding:
     levels       numbers of words that are features; the whole value is the last one, and not among them
     means        for each level, and for the whole value, the mean by its text
     counts       training rows by value; a value that is not there is pooled or was never seen
+    pooled       while training: the values of too few rows
     mean         of the target over all training rows: of missing values, and of what begins like nothing known
     out_of_fold  while training: the same means for the rows of each fold, (fold, level) -> mean by text
     """
@@ -63,6 +64,7 @@ class TargetEncoding:
     indicator: bool
     out_of_fold: tuple[tuple[Mapping[str, float], ...], ...] = field(default=(), repr=False, compare=False)
     fold_means: tuple[float, ...] = field(default=(), repr=False, compare=False)
+    pooled: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     @property
     def feature_names(self) -> list[str]:
@@ -169,7 +171,8 @@ class TextSums:
         without = [_means(tables, levels, overall, fold) for fold in range(FOLDS)]
         means, mean = _means(tables, levels, overall, None)
         folds, fold_means = tuple(means for means, _ in without), tuple(mean for _, mean in without)
-        return TargetEncoding(name, tuple(levels), means, known, mean, indicator, folds, fold_means)
+        pooled = frozenset(counts.keys() - known.keys())
+        return TargetEncoding(name, tuple(levels), means, known, mean, indicator, folds, fold_means, pooled)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ from typing import Any
 from perennial import drift
 from perennial.column import Column
 from perennial.contract import Contract
+from perennial.coverage import Coverage
 from perennial.encoding import FORMAT_VERSION, Encoder, EncoderFit, HookError, load_hook
 from perennial.ingest import Champion, ingest
 from perennial.payload import shortest_line
@@ -106,7 +107,10 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
     hook = CODE / "models" / model / "features.py"
     for name in OUTPUTS:
         (output / name).mkdir(parents=True, exist_ok=True)
-    report, quarantine = Report(), Quarantine(contract, output / "quarantine", ROWS_PER_PART)
+    report, quarantine = (
+        Report(logarithm=contract.target.logarithm),
+        Quarantine(contract, output / "quarantine", ROWS_PER_PART),
+    )
     with tempfile.TemporaryDirectory(prefix="spill-", dir=output.parent) as folder:
         spill = Path(folder) / "rows.arrow"
         try:
@@ -124,7 +128,9 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
             judge_sets(report, contract)
             encoder = fit.finish()
             report.feature_names = encoder.feature_names
-            writer.write_encoded_sets(encoder)
+            coverage = Coverage(encoder)
+            writer.write_encoded_sets(encoder, coverage)
+            report.texts = coverage.as_json()
             report.widest_row = writer.write_test_set(encoder, shortest_line(champion.widest_row))
         except (DataError, HookError) as error:
             report.problems = _said(error)

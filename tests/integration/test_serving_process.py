@@ -1,5 +1,6 @@
 """Serving containers as processes: they start, die, come back, time out and stop."""
 
+import math
 import os
 import shutil
 import signal
@@ -216,6 +217,31 @@ def test_the_preprocessor_refuses_a_bad_record_with_400_and_what_is_wrong(aws: F
     assert (answered.status, answered.content_type, answered.body) == (200, "text/csv; charset=utf-8", b"2\n4\n")
     assert (refused.status, refused.content_type) == (400, "text/plain; charset=utf-8")
     assert refused.body == b"record 2, field 'doors': got 'two', expected a whole number"
+
+
+def test_a_third_container_answers_in_the_unit_of_a_target_that_was_learned_as_its_logarithm(aws: FakeAws) -> None:
+    """Preprocessor, something that answers as the algorithms do, postprocessor: the archive that the job packs, twice."""
+    columns = {"price": {"type": "float"}, "doors": {"type": "integer"}}
+    definition_of_model = {"problem": "regression", "split": {}, "columns": columns}
+    contract = Contract.from_definition({"target": "price", "target_transform": "log", **definition_of_model})
+    encoder = Encoder.from_json([{"name": "doors", "kind": "number", "fill": 3.0, "indicator": False}])
+    checks = RecordChecks()
+    preprocess.pack_preprocessor("cars", contract, encoder, checks, aws.folder / "no-hook.py", aws.folder)
+    algorithm = aws.archive("algorithm.tar.gz", REFUSAL.format("return body, 'text/csv'"))
+    urls = ("s3://bucket/model.tar.gz", algorithm, "s3://bucket/model.tar.gz")
+    containers = [definition(url) for url in urls]
+    last = {"SAGEMAKER_PROGRAM": "postprocess.py", "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "*/*"}
+    containers[2]["Environment"] |= last
+    running = ModelServer(containers, aws.folder / "work", aws, [].append, image_python())  # type: ignore[arg-type]
+    running.start(30)
+
+    replies = [running.invoke(b"2\n0\n", "text/csv", accept, {}) for accept in (None, "application/jsonlines")]
+    refused = running.invoke(b"two\n", "text/csv", None, {})
+    running.stop()
+    assert [(reply.status, reply.container) for reply in replies] == [(200, "container-3")] * 2
+    assert replies[0].body == f"{math.exp(2)}\n1.0\n".encode()
+    assert replies[1].body == f'{{"score": {math.exp(2)}}}\n{{"score": 1.0}}\n'.encode()
+    assert (refused.status, refused.container) == (400, "container-1")
 
 
 def test_a_script_that_cannot_load_its_model_is_quoted(aws: FakeAws) -> None:

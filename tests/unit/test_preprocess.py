@@ -27,7 +27,7 @@ from localcloud.sagemaker.transform import payloads
 from perennial.naming import snapshot_name
 from perennial.parts import PartWriter
 from perennial.statistics import NumericColumn, StringColumn, statistics
-from perennial.target_encoding import FOLDS
+from perennial.target_encoding import FOLDS, MIN_ROWS
 from perennial.values import DataError
 from processing import inference, preprocess
 from tools import synthetic
@@ -347,6 +347,18 @@ def packed_names(job: Job) -> set[str]:
         return set(archive.getnames())
 
 
+def test_a_target_that_spans_orders_of_magnitude_is_noted_where_its_logarithm_is_not_learned(tmp_path: Path) -> None:
+    rows = pd.read_csv(io.BytesIO(cars(400)))
+    rows["price"] = np.geomspace(50, 50_000, 400).round(2)
+    wide = rows.to_csv(index=False).encode()
+    for definition, noted in ((CARS, True), ({**CARS, "target_transform": "log"}, False)):
+        job = Job(tmp_path / str(noted))
+        assert job.run(definition, wide) == 0
+        assert any("transform: log" in note for note in job.report["notes"]) == noted
+    assert Job(tmp_path / "usual").run(CARS, cars(400)) == 0
+    assert Job(tmp_path / "usual").report["notes"] == []
+
+
 def test_a_target_that_has_no_logarithm_breaks_the_contract(job: Job) -> None:
     free = b"0,30000,4,4,1,1,0,Chevy,sedan\n"
     assert job.run({**CARS, "target_transform": "log"}, cars(400), HEADER + free) == 0
@@ -361,6 +373,21 @@ def test_many_values_are_encoded_out_of_fold_in_training_only(job: Job) -> None:
     names = job.report["features"]
     means = names.index("make=mean")
     assert names[means - 1 : means + 2] == ["make=mean of 1 word", "make=mean", "make=rows"]
+    texts = job.report["texts"]
+    assert texts["body"] == {
+        "encoding": "category",
+        "values": 5,
+        "pooled_values": 0,
+        "pooled_share": {"train": 0, "validation": 0, "test": 0},
+        "unseen_share": {"train": 0, "validation": 0, "test": 0},
+    }
+    trained = pd.concat([pd.read_csv(io.BytesIO(part)) for part in job.parts("baseline")])["make"].value_counts()
+    rare = trained[trained < MIN_ROWS]
+    assert texts["make"]["values"] == len(trained) - len(rare)
+    assert texts["make"]["pooled_values"] == len(rare)
+    assert texts["make"]["pooled_share"]["train"] == pytest.approx(rare.sum() / trained.sum(), abs=1e-6)
+    new = [record["make"] not in trained for record in job.records("test")]
+    assert texts["make"]["unseen_share"]["test"] == pytest.approx(np.mean(new), abs=1e-6)
     train, validation = job.matrix("train"), job.matrix("validation")
     assert train[1 + means - 1].nunique() == FOLDS * rows["make"].str.split().str[0].nunique()
     assert validation[1 + means - 1].nunique() == rows["make"].str.split().str[0].nunique()
