@@ -98,18 +98,12 @@ class Report:
 
     def notes(self) -> list[str]:
         """What may make the model better."""
-        train = self.targets["train"]
-        if (
-            self.logarithm
-            or train.min is None
-            or train.max is None
-            or train.min <= 0
-            or train.max < WIDE_RANGE * train.min
-        ):
+        lowest, highest = self.targets["train"].min, self.targets["train"].max
+        if self.logarithm or not lowest or not highest or lowest < 0 or highest < WIDE_RANGE * lowest:
             return []
         return [
-            f"the target of the training rows goes from {train.min:g} to {train.max:g}; where it spans orders of magnitude, "
-            "target: {column: ..., transform: log} of model.yaml often makes a better model"
+            f"the target of the training rows goes from {lowest:g} to {highest:g}; where it spans orders of magnitude, "
+            "target: {column: ..., transform: log} in model.yaml often makes a better model"
         ]
 
     def write(self, folder: Path) -> None:

@@ -107,10 +107,8 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
     hook = CODE / "models" / model / "features.py"
     for name in OUTPUTS:
         (output / name).mkdir(parents=True, exist_ok=True)
-    report, quarantine = (
-        Report(logarithm=contract.target.logarithm),
-        Quarantine(contract, output / "quarantine", ROWS_PER_PART),
-    )
+    report = Report(logarithm=contract.target.logarithm)
+    quarantine = Quarantine(contract, output / "quarantine", ROWS_PER_PART)
     with tempfile.TemporaryDirectory(prefix="spill-", dir=output.parent) as folder:
         spill = Path(folder) / "rows.arrow"
         try:

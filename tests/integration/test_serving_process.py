@@ -18,6 +18,7 @@ from localcloud.sagemaker.errors import JobFailedError
 from localcloud.sagemaker.runtime import ContainerStartError, InvocationTimeoutError, ModelServer
 from perennial.contract import Contract
 from perennial.encoding import Encoder
+from perennial.record_checks import RecordChecks
 from processing import preprocess
 from tests.waiting import wait_for
 
@@ -207,7 +208,7 @@ def test_the_preprocessor_refuses_a_bad_record_with_400_and_what_is_wrong(aws: F
     columns = {"price": {"type": "float"}, "doors": {"type": "integer"}}
     contract = Contract.from_definition({"target": "price", "problem": "regression", "split": {}, "columns": columns})
     encoder = Encoder.from_json([{"name": "doors", "kind": "number", "fill": 3.0, "indicator": False}])
-    preprocess.pack_preprocessor("cars", contract, encoder, aws.folder / "no-hook.py", aws.folder)
+    preprocess.pack_preprocessor("cars", contract, encoder, RecordChecks(), aws.folder / "no-hook.py", aws.folder)
     running = server(aws, "s3://bucket/model.tar.gz")
     running.start(30)
 
@@ -220,13 +221,12 @@ def test_the_preprocessor_refuses_a_bad_record_with_400_and_what_is_wrong(aws: F
 
 
 def test_a_third_container_answers_in_the_unit_of_a_target_that_was_learned_as_its_logarithm(aws: FakeAws) -> None:
-    """Preprocessor, something that answers as the algorithms do, postprocessor: the archive that the job packs, twice."""
+    """Preprocessor, what answers as the algorithms do, postprocessor: the archive that the job packs, twice."""
     columns = {"price": {"type": "float"}, "doors": {"type": "integer"}}
     definition_of_model = {"problem": "regression", "split": {}, "columns": columns}
     contract = Contract.from_definition({"target": "price", "target_transform": "log", **definition_of_model})
     encoder = Encoder.from_json([{"name": "doors", "kind": "number", "fill": 3.0, "indicator": False}])
-    checks = RecordChecks()
-    preprocess.pack_preprocessor("cars", contract, encoder, checks, aws.folder / "no-hook.py", aws.folder)
+    preprocess.pack_preprocessor("cars", contract, encoder, RecordChecks(), aws.folder / "no-hook.py", aws.folder)
     algorithm = aws.archive("algorithm.tar.gz", REFUSAL.format("return body, 'text/csv'"))
     urls = ("s3://bucket/model.tar.gz", algorithm, "s3://bucket/model.tar.gz")
     containers = [definition(url) for url in urls]
