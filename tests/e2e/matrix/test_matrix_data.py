@@ -28,6 +28,8 @@ pytestmark = pytest.mark.xdist_group("matrix-data")
 HEADER, *ROWS = cars()
 NAMES = HEADER.split(",")
 EXPECTED = f"Expected the columns {', '.join(NAMES)}"
+# What trains first: a model of all rows, which comes later, is better than one of these by more than chance.
+FEW = table(cars()[:401])
 ADVICE = "Correct the data that are named above and drop them again"
 
 
@@ -165,7 +167,7 @@ def app(deploy: Callable[..., App]) -> App:
 @pytest.fixture(scope="module")
 def first(app: App) -> End:
     """The healthy drop with which everything begins: what serves, and has to stay."""
-    end = situation.dropped(app, "raw/cars.csv", demo_data.used_cars())
+    end = situation.dropped(app, "raw/cars.csv", FEW)
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
     return end
 
@@ -278,7 +280,7 @@ def test_a_key_that_cannot_be_printed_is_told_readably_and_recorded_exactly(app:
 @matrix("Data", "a file is overwritten while the run works", ends="Succeeded")
 @matrix("Data", "a file is deleted while the run works", ends="Succeeded")
 def test_the_recorded_versions_are_what_trains(app: App, first: End) -> None:
-    files = {"cases/changing/a.csv": demo_data.used_cars(), "cases/changing/b.csv": table([HEADER])}
+    files = {"cases/changing/a.csv": FEW, "cases/changing/b.csv": table([HEADER])}
     recorded = {key: situation.put(app, key, content) for key, content in files.items()}
     with app.faults.injected("function:snapshot_data", "delay", seconds=1.0):
         arn = situation.start(app, DataPrefix="cases/changing/")
@@ -290,7 +292,7 @@ def test_the_recorded_versions_are_what_trains(app: App, first: End) -> None:
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
     assert_told(end, "Model in service", "2 files under 'cases/changing/'")
     assert app.in_service()["Parameters"]["run"] == end.run.run_id
-    assert situation.report(app, end.run)["rows"]["read"] == len(ROWS)
+    assert situation.report(app, end.run)["rows"]["read"] == 400
     assert {file["Key"]: file["VersionId"] for file in app.record(end.run)["data"]["files"]} == recorded
     copies = [situation.read(app, f"runs/{run}/input/{number:05d}-{name}.csv") for number, name in enumerate("ab")]
     assert copies == list(files.values())
@@ -383,7 +385,7 @@ class Burst:
 
 @pytest.fixture(scope="module")
 def burst(app: App, first: End) -> Burst:
-    """Everything unusual and sound in one drop beside the first file, whose rows are then there twice."""
+    """Everything unusual and sound in one drop beside the first file: twice as many rows, and the first ones twice."""
     situation.delete(app, "raw/empty")
     before = situation.executions(app)
     situation.put(app, STRAY, b"These are our cars.\nAsk Ada.\n")
