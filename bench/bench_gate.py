@@ -34,7 +34,7 @@ SPLIT = {"method": "random", "column": None, "seed": 42, "key": None, "validatio
 BY_TIME = {**SPLIT, "method": "time", "column": "day"}
 NAMES = ("price", "mileage", "kind", "options", "day")
 PARAMETERS = {"eta": 0.1, "max_depth": 4, "subsample": 0.9, "objective": "reg:squarederror", "nthread": 1}
-BOUNDS = (0.0, 0.02, 0.05, 0.1)
+BOUNDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 
 
 def cars(rows: int, seed: int) -> Floats:
@@ -50,6 +50,14 @@ def cars(rows: int, seed: int) -> Floats:
         typical - synthetic.LOSS_PER_MILE * (miles - synthetic.MILES_MEAN) + spread * random.normal(size=rows)
     )
     return np.column_stack([prices.round(2), miles, kinds, options, random.random(rows)])
+
+
+def later(rows: int, seed: int) -> Floats:
+    """Return cars as they are sold two years later: more miles, lower prices."""
+    made = cars(rows, seed)
+    made[:, 1] += 2 * synthetic.MILES_A_YEAR
+    made[:, 0] *= np.exp(-2 * (synthetic.MILES_A_YEAR * synthetic.LOSS_PER_MILE + synthetic.LOSS_PER_YEAR))
+    return made
 
 
 def wrong(rows: int, seed: int) -> Floats:
@@ -203,7 +211,7 @@ CHANGES = (
         "11 % wrong rows", lambda s: [cars(6000, s)], lambda s: [cars(6000, s), wrong(660, s + 1)], SPLIT
     ),
 )  # fmt: skip
-GATE = Gate("rmse", "minimize", 5_000.0, maximum_regression=0.05, minimum_unseen_rows=30)
+GATE = Gate("rmse", "minimize", 5_000.0, maximum_regression=0.15, minimum_unseen_rows=30)
 
 
 def judged(change: Change, seed: int) -> tuple[float, bool, float, bool]:
@@ -225,42 +233,57 @@ def judged(change: Change, seed: int) -> tuple[float, bool, float, bool]:
 
 
 def bounds(rows: int, seeds: int) -> None:
-    """Print how often a bound on known rows rejects an honest candidate and a wrong one, alone and with chance."""
-    honest: list[Compared] = []
-    bad: list[Compared] = []
+    """Print how often a bound on known rows rejects a candidate of more data: alone, and where it is not chance."""
+    kinds = {"alike": (cars, rows // 5), "two years later": (later, rows // 4), "6 % wrong": (wrong, rows // 16)}
+    found: dict[str, list[Compared]] = {kind: [] for kind in kinds}
     for seed in range(seeds):
         first = [cars(rows, 7 * seed)]
         champion = Model.trained(first, by_content(SPLIT, first, 42), seed)
-        for more, found in ((cars(rows // 5, 7 * seed + 1), honest), (wrong(rows // 8, 7 * seed + 2), bad)):
-            files = [*first, more]
+        for kind, (make, count) in kinds.items():
+            files = [*first, make(count, 7 * seed + 1)]
             candidate = Model.trained(files, by_content(SPLIT, files, 42), seed + 1)
-            found.append(compared(candidate, champion, SPLIT, seed).known)
-    print(f"\n{rows:,} rows, {seeds} seeds: known test rows {honest[0].rows:,}")
-    print(f"{'bound':>8} {'honest, bound alone':>22} {'honest, and not chance':>24} {'wrong, and not chance':>24}")
+            found[kind].append(compared(candidate, champion, SPLIT, seed).known)
+    print(
+        f"\n{rows:,} rows, {seeds} seeds, {found['alike'][0].rows:,} known test rows; rejected by the bound alone, and"
+    )
+    print("where the difference is more than chance, when more rows come that are")
+    print(f"{'bound':>8}" + "".join(f"{kind:>22}" for kind in kinds))
     for bound in BOUNDS:
-        gate = Gate("rmse", "minimize", 1e9, maximum_regression=bound)
-        alone = np.mean(
-            [not gate.reaches(part.candidate or 0, gate.worst_allowed(part.champion or 0)) for part in honest]
-        )
-        both = [
-            np.mean([judge(gate, 1.0, Comparison(part.rows, part, part)).keeps_known is False for part in parts])
-            for parts in (honest, bad)
-        ]
-        print(f"{bound:>8.0%} {alone:>22.0%} {both[0]:>24.0%} {both[1]:>24.0%}")
+        shares = [(_alone(bound, parts), _rejected(bound, parts)) for parts in found.values()]
+        print(f"{bound:>8.0%}" + "".join(f"{alone:>12.0%} {both:>9.0%}" for alone, both in shares), flush=True)
+
+
+def _alone(bound: float, parts: Sequence[Compared]) -> float:
+    gate = Gate("rmse", "minimize", 1e9, maximum_regression=bound)
+    return float(
+        np.mean([not gate.reaches(one.candidate or 0, gate.worst_allowed(one.champion or 0)) for one in parts])
+    )
+
+
+def _rejected(bound: float, parts: Sequence[Compared]) -> float:
+    gate = Gate("rmse", "minimize", 1e9, maximum_regression=bound)
+    return float(np.mean([judge(gate, 1.0, Comparison(one.rows, one, one)).keeps_known is False for one in parts]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the two tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--seeds", type=int, default=20)
-    seeds = parser.parse_args(argv).seeds
+    parser.add_argument("--bounds", action="store_true", help="the bounds only")
+    given = parser.parse_args(argv)
+    seeds = given.seeds
+    if not given.bounds:
+        _print_changes(seeds)
+    for rows in (800, 6000):
+        bounds(rows, seeds)
+    return 0
+
+
+def _print_changes(seeds: int) -> None:
     print(f"{'change':<40} {'seen before':>12} {'accepted':>10} {'seen after':>12} {'accepted':>10}")
     for change in CHANGES:
         found = np.array([judged(change, 1000 * seed) for seed in range(seeds)], np.float64).mean(axis=0)
         print(f"{change.name:<40} {found[0]:>12.0%} {found[1]:>10.0%} {found[2]:>12.0%} {found[3]:>10.0%}", flush=True)
-    for rows in (800, 6000):
-        bounds(rows, seeds)
-    return 0
 
 
 if __name__ == "__main__":

@@ -314,6 +314,60 @@ def test_a_version_that_is_gone_for_good_ends_the_run_and_is_named(app: App, fir
     assert_told(end, recorded, key, "Drop it again")
 
 
+# What the gate compares: nothing of this comes into service.
+
+
+def wrong(rows: list[str]) -> list[str]:
+    """Cars of one make whose prices are in another currency and whose mileages are in kilometres."""
+    fields = [row.split(",") for row in rows if ",Chevy," in row]
+    return [",".join([f"{float(price) * 1.6:.2f}", str(float(miles) * 1.609), *rest]) for price, miles, *rest in fields]
+
+
+COMPARED = {
+    # Files under a prefix, overrides of the run, error, what the message says.
+    "the same rows in other files and another order": (
+        {f"{number:02}.csv": table([HEADER, *ROWS[number::20]]) for number in range(20)},
+        {"GateThreshold": 1.0},
+        ("misses the threshold", "has not seen 159 (159 known, 0 new)"),
+    ),
+    "a file dropped again under another name": (
+        {"a.csv": table(cars()), "b.csv": table(cars())},
+        {"GateThreshold": 1.0},
+        ("804 repeat others", "has not seen 159 (159 known, 0 new)"),
+    ),
+    "wrong rows beside good ones": (
+        {"a.csv": table(cars()), "b.csv": table([HEADER, *wrong(ROWS)])},
+        {"GateThreshold": 50_000.0},
+        ("is worse on the 159 test rows that the model in service was tested on", "price by 0.", "(median "),
+    ),
+    "too few rows that the model in service has not seen": (
+        {"a.csv": table(cars()[:120])},
+        {},
+        ("no fair comparison", "and 30 are needed (gate.minimum_unseen_rows)", "GateWithoutComparison"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def compared(app: App, first: End) -> dict[str, End]:
+    """Runs on other files than those of the model in service, side by side; all of them end at the gate."""
+    for name, (files, _, _) in COMPARED.items():
+        for file, content in files.items():
+            situation.put(app, prefix(name) + file, content)
+    with situation.unchanged(app):
+        arns = {
+            name: situation.start(app, DataPrefix=prefix(name), **overrides)
+            for name, (_, overrides, _) in COMPARED.items()
+        }
+        return situation.ends(app, arns)
+
+
+@pytest.mark.parametrize("case", [pytest.param(name, marks=matrix("Data", name, ends="Rejected")) for name in COMPARED])
+def test_a_comparison_rests_on_rows_that_the_model_in_service_has_not_seen(compared: dict[str, End], case: str) -> None:
+    assert (compared[case].run.status, compared[case].run.error) == ("FAILED", "ModelAccuracyTooLow")
+    assert_told(compared[case], "Candidate rejected", *COMPARED[case][2])
+
+
 # What is unusual and sound: one drop of all of it, one run, every row in it.
 UNUSUAL = {
     "a byte order mark": ("bom.csv", b"\xef\xbb\xbf" + table(cars()[:101]), 100),
