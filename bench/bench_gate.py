@@ -34,7 +34,7 @@ SPLIT = {"method": "random", "column": None, "seed": 42, "key": None, "validatio
 BY_TIME = {**SPLIT, "method": "time", "column": "day"}
 NAMES = ("price", "mileage", "kind", "options", "day")
 PARAMETERS = {"eta": 0.1, "max_depth": 4, "subsample": 0.9, "objective": "reg:squarederror", "nthread": 1}
-BOUNDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
+BOUNDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 
 
 def cars(rows: int, seed: int) -> Floats:
@@ -211,7 +211,7 @@ CHANGES = (
         "11 % wrong rows", lambda s: [cars(6000, s)], lambda s: [cars(6000, s), wrong(660, s + 1)], SPLIT
     ),
 )  # fmt: skip
-GATE = Gate("rmse", "minimize", 5_000.0, maximum_regression=0.15, minimum_unseen_rows=30)
+GATE = Gate("rmse", "minimize", 5_000.0, maximum_regression=0.25, minimum_unseen_rows=30)
 
 
 def judged(change: Change, seed: int) -> tuple[float, bool, float, bool]:

@@ -185,7 +185,7 @@ class Gate(Strict):
     metric: str
     threshold: float
     minimum_improvement: float = Field(default=0.0, ge=0, lt=1)
-    maximum_regression: float | None = Field(default=0.15, ge=0, lt=1)
+    maximum_regression: float | None = Field(default=0.25, ge=0, lt=1)
     minimum_unseen_rows: int = Field(default=30, ge=2)
     without_comparison: Literal["reject", "threshold"] = "reject"
 

@@ -520,7 +520,7 @@ def test_a_key_that_may_be_missing_is_refused():
 
 def test_what_the_gate_compares_has_defaults():
     gate = parse().gate
-    assert (gate.maximum_regression, gate.minimum_unseen_rows, gate.without_comparison) == (0.15, 30, "reject")
+    assert (gate.maximum_regression, gate.minimum_unseen_rows, gate.without_comparison) == (0.25, 30, "reject")
     assert parse().quality.max_drift is None
 
 

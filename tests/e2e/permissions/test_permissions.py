@@ -77,7 +77,7 @@ def caught(app: App, many: str, undelivered: dict[str, Any]) -> Run:
 @pytest.fixture(scope="module")
 def updated(app: App, scientist: Ask, caught: Run) -> Run:
     """The run of a data scientist's drop; it updates the endpoint."""
-    put = scientist("s3").put_object(Bucket=app.bucket, Key="raw/more.csv", Body=demo_data.used_cars())
+    put = scientist("s3").put_object(Bucket=app.bucket, Key="raw/more.csv", Body=demo_data.new_listings(3000, seed=2))
     return app.wait(lambda given: dropped_version(given) == put["VersionId"])
 
 

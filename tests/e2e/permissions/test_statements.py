@@ -51,8 +51,8 @@ Act = Callable[[Deployed], str]
 
 @pytest.fixture(scope="module")
 def deployed(app: App, without: Without, scientist: Ask, many: str) -> Deployed:
-    """After a drop of the data that are there already: no worse model than what may serve."""
-    run = app.drop("raw/again.csv", demo_data.used_cars())
+    """After a drop of cars that are new to what may serve, and many more than it has learned from."""
+    run = app.drop("raw/again.csv", demo_data.new_listings(6000, seed=3))
     app.client("sqs").purge_queue(QueueUrl=app.outputs["UndeliveredEventsUrl"])
     assert (run.status, run.cause) == ("SUCCEEDED", None)
     return Deployed(app, run, Resumable(app, run), without, scientist, many)
