@@ -21,7 +21,6 @@ from perennial import hyperparameters as hyper
 from perennial import problems
 from perennial.hyperparameters import Algorithm
 from perennial.metrics import METRICS, Problem
-from perennial.parsing import NUMBERS
 from perennial.problems import ConfigurationError, Strict, suggestion
 
 ColumnType = Literal["float", "integer", "boolean", "string", "timestamp"]
@@ -34,6 +33,7 @@ OVERRIDABLE = (
     "algorithm", "hyperparameters", "gate.threshold", "gate.minimum_improvement", "gate.without_comparison",
     "instances", "data_prefix",
 )  # fmt: skip
+NUMBERS = ("float", "integer")
 SPLIT_COLUMN_TYPES: dict[str, tuple[str, ...]] = {
     "time": ("timestamp", "integer", "float"),
     "group": ("string", "integer"),
@@ -184,7 +184,7 @@ class Gate(Strict):
 
     metric: str
     threshold: float
-    minimum_improvement: float = Field(default=0.0, ge=0, lt=1)
+    minimum_improvement: float = Field(default=0.0, gt=-1, lt=1)
     maximum_regression: float | None = Field(default=0.25, ge=0, lt=1)
     minimum_unseen_rows: int = Field(default=30, ge=2)
     without_comparison: Literal["reject", "threshold"] = "reject"
@@ -326,7 +326,7 @@ def _with_decimal_mark(parse: Parse, mark: str) -> Parse:
 def notes(definition: Definition) -> list[tuple[str, str]]:
     """Return (path, text) for what a definition asks that is sound, and not quite what it seems."""
     gate, found = definition.gate, []
-    if gate.minimum_improvement and METRICS[gate.metric].direction == "maximize":
+    if gate.minimum_improvement > 0 and METRICS[gate.metric].direction == "maximize":
         highest = 1 / (1 + 2 * gate.minimum_improvement)
         text = (
             f"of a model in service with an {gate.metric} above {highest:.3g}, {gate.minimum_improvement:.3g} more "

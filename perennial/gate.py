@@ -27,8 +27,8 @@ class Gate:
     metric               its name, for the reason only
     direction            minimize: smaller is better
     threshold            absolute, in the metric's unit; reaching it exactly is enough
-    minimum_improvement  relative to the model in service: 0.05 asks for a metric 5 % better; 0 for one no worse. Of a
-                         metric that ends at 1 never more than half of what is left to it
+    minimum_improvement  relative to the model in service: 0.05 asks for a metric 5 % better; 0 for one no worse; -0.02
+                         allows one 2 % worse. Of a metric that ends at 1 never more than half of what is left to it
     maximum_regression   how much worse the metric may be on known rows: a share of the error of the model in service,
                          which of a metric that ends at 1 is the distance to 1; None allows all
     minimum_unseen_rows  with fewer of them nothing is compared
@@ -201,11 +201,12 @@ def _compared(gate: Gate, comparison: Comparison, beats: bool) -> str:
         some = f"on the {unseen.rows:,} of {comparison.rows:,} test rows that it has not seen"
         champion = f"{champion} against {shown(unseen.candidate)} {some}"
     chance = f"; the difference is within chance ({between(unseen.difference)})" if unseen.is_chance else ""
-    if gate.minimum_improvement:
+    if gate.minimum_improvement > 0:
         verb = "improves" if beats else "does not improve"
         asked = f"{gate.minimum_improvement * 100:.4g} %"
         return f"{verb} on the model in service ({champion}) by the {asked} asked{chance}"
-    return f"is {'no worse' if beats else 'worse'} than the model in service ({champion}){chance}"
+    allowed = f" by more than the {-gate.minimum_improvement * 100:.4g} % allowed" if gate.minimum_improvement else ""
+    return f"is {'no worse' if beats else 'worse'} than the model in service ({champion}){allowed}{chance}"
 
 
 def _regression(gate: Gate, known: Compared) -> str:

@@ -80,7 +80,8 @@ _ADVICE_BY_OBSTACLE = {
     "unfair": "Drop more data, of which a part tests, or let the threshold decide once: start a run with "
     '{"Overrides": {"GateWithoutComparison": "threshold"}} (or set gate.without_comparison in model.yaml).',
     "chance": "Nothing, if the model in service is good enough: the test rows do not tell the two apart. More data, or "
-    "a better model, will.",
+    "a better model, will. To have such candidates serve (for corrected data, say), allow them to be a little worse: "
+    "gate.minimum_improvement: -0.02 in model.yaml.",
     "known": "Look at the files that came last (New rows above, report/ in the run's folder): the model has become "
     "worse on the rows that were there before. If the new files are wrong, take them away; if the world has changed "
     "so, raise gate.maximum_regression in model.yaml. Then start a run.",

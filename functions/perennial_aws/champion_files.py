@@ -35,7 +35,9 @@ def leave(
         new = [position for position, file in enumerate(files) if (file.key, file.content) not in known]
         about = {"run_id": run_id, "definition": (config or {}).get("definition"), "new_files": new}
         about["widest_row"] = widest_row(report or {})
-        _copy(f"runs/{run_id}/baselines/data-quality/statistics.json", f"{prefix}/champion/statistics.json")
+        statistics = _document(f"runs/{run_id}/baselines/data-quality/statistics.json")
+        if statistics:
+            objects.write_json(f"{prefix}/champion/statistics.json", statistics)
     objects.write_json(f"{prefix}/champion/champion.json", about)
     return bool(about.get("definition")) and not reads_alike(definition, about["definition"])
 
@@ -52,11 +54,3 @@ def _document(key: str) -> Any:
 def _newest(key: str) -> str | None:
     listed = client("s3").list_object_versions(Bucket=os.environ["BUCKET"], Prefix=key).get("Versions", [])
     return next((item["VersionId"] for item in listed if item["Key"] == key and item["IsLatest"]), None)
-
-
-def _copy(key: str, target_uri: str) -> None:
-    version = _newest(key)
-    if version is not None:
-        bucket, target = objects.split_uri(target_uri)
-        source = {"Bucket": os.environ["BUCKET"], "Key": key, "VersionId": version}
-        client("s3").copy_object(CopySource=source, Bucket=bucket, Key=target, TaggingDirective="REPLACE")

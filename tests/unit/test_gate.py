@@ -228,3 +228,13 @@ def test_the_reason_tells_a_difference_from_chance(difference, says):
 )
 def test_a_verdict_names_what_was_in_the_way(candidate, comparison, obstacle):
     assert judge_compared(BOUND, candidate, comparison).obstacle == obstacle
+
+
+@pytest.mark.parametrize(("gate", "good", "bad"), [
+    (Gate("rmse", "minimize", 5000.0, -0.02), 3060.0, 3061.0), (Gate("auc", "maximize", 0.5, -0.02), 2940.0, 2939.0),
+])  # fmt: skip
+def test_a_candidate_may_be_allowed_to_be_a_little_worse(gate, good, bad):
+    assert judge(gate, good, 3000.0).beats_champion is True
+    verdict = judge(gate, bad, 3000.0)
+    assert verdict.beats_champion is False
+    assert "worse than the model in service (3,000) by more than the 2 % allowed" in verdict.reason

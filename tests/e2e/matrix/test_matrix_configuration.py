@@ -55,7 +55,11 @@ RUNS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "an override that the model does not allow": (
         {"Overrides": {"GateMinimumImprovement": 0.1}},
-        ("gate.minimum_improvement", "may not be overridden by a run", "gate.threshold, instances, data_prefix"),
+        (
+            "gate.minimum_improvement",
+            "may not be overridden by a run",
+            "gate.threshold, gate.without_comparison, instances, data_prefix",
+        ),
     ),
     "a data prefix that holds results": (
         {"Overrides": {"DataPrefix": "runs/"}},
