@@ -480,6 +480,14 @@ _PARSE_TYPES: dict[str, tuple[str, ...]] = {
 _ANY_TIME = datetime(2003, 2, 1, 16, 5, 6, tzinfo=UTC)
 
 
+def _check_marks(columns: dict[str, Column], files: Files) -> Found:
+    for name, column in columns.items():
+        parse = column.parse
+        if parse and parse.thousands and parse.thousands == (parse.decimal or files.decimal):
+            path = f"columns.{name}.parse.thousands"
+            yield path, f"{parse.thousands!r} is also the decimal mark; set decimal to the other one"
+
+
 def _check_parse(path: str, column: Column) -> Found:
     parse = column.parse
     if parse is None:
@@ -490,8 +498,6 @@ def _check_parse(path: str, column: Column) -> Found:
                 f"{path}.{key}",
                 f"only for columns of type {' and '.join(_PARSE_TYPES[key])}; this one is {column.type}",
             )
-    if parse.thousands == (parse.decimal or "."):
-        yield f"{path}.thousands", f"{parse.thousands!r} is also the decimal mark; set decimal to the other one"
     for unit in parse.units or ():
         if unit != unit.strip() or unit[0] in "0123456789+-.,":
             yield f"{path}.units", f"{unit!r} begins like a number or has blanks around it; expected a sign or a word"
@@ -686,6 +692,7 @@ def _check_overridable(overridable: tuple[str, ...]) -> Found:
 
 _CHECKS: tuple[Callable[..., Found], ...] = (
     _check_columns,
+    _check_marks,
     _check_sources,
     _check_features,
     _check_target,

@@ -87,8 +87,8 @@ _ADVICE_BY_OBSTACLE = {
     "so, raise gate.maximum_regression in model.yaml. Then start a run.",
 }
 _ADVICE_BY_STATE = {
-    "Preprocess": "Correct the data that are named above and drop them again. Rows that were put aside, with reasons, "
-    "are under quarantine/ in the run's folder.",
+    "Preprocess": "Correct the data that are named above and drop them again, under the same names, or take them away "
+    "(aws s3 rm). Rows that were put aside, with reasons, are under quarantine/ in the run's folder.",
     "Train": "See the training job's log in CloudWatch Logs, /aws/sagemaker/TrainingJobs, and start a run.",
 }
 _ADVICE_EXPORTING = (

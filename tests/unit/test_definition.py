@@ -613,3 +613,17 @@ def test_mistakes_in_how_values_are_read_are_named(column, problem):
 )
 def test_mistakes_in_the_form_of_files_are_named(section, problem):
     assert problem in refused("split:", f"{section}\nsplit:")
+
+
+@pytest.mark.parametrize(
+    ("files", "thousands", "sound"), [(",", ".", True), (",", ",", False), (".", ",", True), (".", ".", False)]
+)
+def test_the_mark_of_thousands_is_another_than_that_of_the_files(files, thousands, sound):
+    text = f"{GOOD}files: {{decimal: '{files}'}}\n".replace(
+        "mileage: {type: float}", f"mileage: {{type: float, parse: {{thousands: '{thousands}'}}}}"
+    )
+    if sound:
+        assert definition.parse(text, "m").columns["mileage"].parse.thousands == thousands
+    else:
+        with pytest.raises(DefinitionError, match=r"columns.mileage.parse.thousands: '.' is also the decimal mark"):
+            definition.parse(text, "m")
