@@ -450,7 +450,7 @@ def _check_columns(columns: dict[str, Column]) -> Found:
 def _check_range(path: str, column: Column) -> Found:
     bounds = {"min": column.min, "max": column.max}
     given = {key: bound for key, bound in bounds.items() if bound is not None}
-    if given and column.type not in ("float", "integer"):
+    if given and column.type not in NUMBERS:
         yield f"{path}.{next(iter(given))}", f"only float and integer columns have a range; this one is {column.type}"
     if column.min is not None and column.max is not None and column.min > column.max:
         yield f"{path}.min", f"got {column.min:g}, which is more than max {column.max:g}"
@@ -555,7 +555,7 @@ def _check_target(columns: dict[str, Column], target: str, problem: str) -> Foun
         yield f"{path}.nullable", "this is the target, and a row without one cannot train; leave it out"
     if column.feature and "feature" in column.model_fields_set:
         yield f"{path}.feature", "this is the target; a model that is told the answer learns nothing; leave it out"
-    if problem == "regression" and column.type not in ("float", "integer"):
+    if problem == "regression" and column.type not in NUMBERS:
         yield f"{path}.type", f"got {column.type!r}; the target of a regression is float or integer"
     if problem == "binary_classification" and not _is_binary(column):
         yield f"{path}.type", "the target of a binary classification is boolean, or integer with min: 0 and max: 1"

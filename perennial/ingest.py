@@ -51,7 +51,7 @@ class Champion:
 
     @classmethod
     def read(cls, folder: Path) -> Champion:
-        """Read champion.json (`perennial.runs` writes it), and statistics.json if it is there."""
+        """Read champion.json, which the run leaves before it starts the job, and statistics.json if it is there."""
         about, statistics = (_document(folder / name) for name in ("champion.json", "statistics.json"))
         new_files = frozenset(about.get("new_files", ()))
         return cls(about.get("definition"), new_files, statistics or None, about.get("widest_row", 0))
@@ -79,9 +79,8 @@ def ingest(
     telling = _Telling(contract, definition)
     by_champion = _ByChampion(champion.definition) if champion.reads_otherwise_than(definition) else None
     columns = (*contract.columns, *(by_champion.columns if by_champion else ()))
-    moving = drift.DropDrift(champion.statistics, contract.baseline) if champion.statistics else None
     new: list[slice] = []  # where the rows of new files stand
-    rows, misled = 0, False
+    rows = 0
     with spill_writer(spill) as write:
         for number, (name, path) in enumerate(files):
             first, is_new, notes = rows, number in champion.new_files, list[str]()
@@ -96,13 +95,10 @@ def ingest(
                     rows += valid.num_rows
                     splitting.observe(number, valid)
                     duplicates.observe(valid[CONTENT].to_numpy())
-                    if moving and is_new:
-                        moving.observe(valid)
                     write(valid)
             except FileError as error:
                 if definition["quality"].get("stray_files") == "fail":
                     raise
-                misled = misled or (is_new and rows > first)
                 splitting.leave_out(number)
                 quarantine.take_back(name)
                 report.put_aside(number, name, error)
@@ -117,22 +113,16 @@ def ingest(
     print(f"{report.rows_repeated} rows repeat an earlier row", flush=True)
     report.identity = specification(definition)
     report.champion_identity = specification(champion.definition) if by_champion and champion.definition else ""
-    if moving and (new_rows := sum(place.stop - place.start for place in new)):
-        if misled and champion.statistics:
-            moving = drift.DropDrift(champion.statistics, contract.baseline)
-            _observe(moving, spill, new, rows)
+    is_of_new_file = np.zeros(rows, np.uint8)
+    for place in new:
+        is_of_new_file[place] = 1
+    if champion.statistics and is_of_new_file.any():
+        moving = drift.DropDrift(champion.statistics, contract.baseline)
+        for _, found in rows_of_sets(spill, is_of_new_file, (1,)):
+            moving.observe(found)
         report.moved = moving.found()
-        report.drift = drift.summary(report.moved, new_rows)
+        report.drift = drift.summary(report.moved, int(is_of_new_file.sum(dtype=np.int64)))
     return sets
-
-
-def _observe(moving: drift.DropDrift, spill: Path, places: Sequence[slice], rows: int) -> None:
-    """Show the rows at some places of the spill file, which has so many."""
-    wanted = np.zeros(rows, np.uint8)
-    for place in places:
-        wanted[place] = 1
-    for _, found in rows_of_sets(spill, wanted, (1,)):
-        moving.observe(found)
 
 
 class _Telling:

@@ -44,13 +44,8 @@ def leave(
 
 def _document(key: str) -> Any:
     """The newest version of a JSON document, or None."""
-    version = _newest(key)
+    version = objects.newest_version(os.environ["BUCKET"], key)
     if version is None:
         return None
     read = client("s3").get_object(Bucket=os.environ["BUCKET"], Key=key, VersionId=version)
     return json.loads(read["Body"].read())
-
-
-def _newest(key: str) -> str | None:
-    listed = client("s3").list_object_versions(Bucket=os.environ["BUCKET"], Prefix=key).get("Versions", [])
-    return next((item["VersionId"] for item in listed if item["Key"] == key and item["IsLatest"]), None)

@@ -33,6 +33,12 @@ def read_json_if_there(uri: str) -> Any:
     return read_json(uri) if split_uri(uri)[1] in keys(uri) else None
 
 
+def newest_version(bucket: str, key: str) -> str | None:
+    """Return the id of the newest version of an object, or None when there is none, or it was deleted."""
+    listed = client("s3").list_object_versions(Bucket=bucket, Prefix=key).get("Versions", [])
+    return next((item["VersionId"] for item in listed if item["Key"] == key and item["IsLatest"]), None)
+
+
 def read_hashes(prefix_uri: str) -> Iterator[Hashes]:
     """Yield the row hashes under an address, part by part: 8 bytes each, little-endian."""
     bucket, _ = split_uri(prefix_uri)

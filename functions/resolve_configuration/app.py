@@ -137,13 +137,13 @@ def _listing(prefix: str, listed_at: datetime) -> work.Listing:
 def _recorded(run_id: str, listed_at: datetime) -> work.Listing:
     """The data of an earlier run, to the version."""
     bucket, key = os.environ["BUCKET"], f"runs/{run_id}/manifest.json"
-    found = [version for version in _versions(key) if version["Key"] == key and version["IsLatest"]]
-    if not found:
+    version = objects.newest_version(bucket, key)
+    if version is None:
         raise ConfigurationError(
             f"the execution's input, Replay: got {run_id!r}, which has no manifest; expected the id of a run under "
             f"s3://{bucket}/runs/"
         )
-    read = client("s3").get_object(Bucket=bucket, Key=key, VersionId=found[0]["VersionId"])
+    read = client("s3").get_object(Bucket=bucket, Key=key, VersionId=version)
     try:
         return work.recorded(json.loads(read["Body"].read()), listed_at)
     except (ValueError, LookupError, TypeError, RecursionError) as error:
