@@ -1,7 +1,8 @@
 """Reading a JSON lines file in batches: one object a line. A name that a line does not have is a missing value.
 
 Values mean what they mean in requests (json_values.py). Lines that are no JSON object are handed on, for the
-quarantine; blank lines are passed over. Row numbers are line numbers.
+quarantine; blank lines are passed over. Row numbers are line numbers. A file whose first line is none is another kind
+of document, such as one object on many lines: it is refused whole.
 """
 
 from __future__ import annotations
@@ -68,11 +69,15 @@ class _Shapes:
         return [*self._notes, *absence(absent)]
 
     def batch(self, first: int, lines: Sequence[bytes]) -> Batch:
-        records, numbers, unreadable = [], [], []
+        records: list[dict[str, Any]] = []
+        numbers, unreadable = [], []
         for number, line in enumerate(lines, first):
             if not line.strip():
                 continue
             record = _record(line)
+            if record is None and not (records or self._known):
+                problem = f"line {number} is no whole JSON object; expected one object a line (JSON lines)"
+                raise FileError(f"{self._name}: {problem}")
             if record is None:
                 text = line[:200].decode("utf-8", "replace")
                 unreadable.append(UnreadableRow(number, "json", "the line is no JSON object", text))

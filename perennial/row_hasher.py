@@ -54,9 +54,13 @@ class RowHasher:
 
 
 def _bits(values: pa.Array) -> Hashes:
-    """The 64 bits of each number; of a missing one any."""
+    """The 64 bits of each number; of a missing one any.
+
+    Numbers count in single precision, in which the algorithms compute: a file may hold them so.
+    """
     if values.type == ARROW_TYPES["float"]:
-        plain = pc.fill_null(values, 0.0).to_numpy() + 0.0  # minus zero is zero
+        single = pc.fill_null(values, 0.0).to_numpy().astype(np.float32)
+        plain = single.astype(np.float64) + 0.0  # minus zero is zero
         return np.asarray(plain.view(np.uint64), np.uint64)
     whole = pc.fill_null(pc.cast(values, pa.int64(), safe=False), 0)
     return np.asarray(whole.to_numpy().view(np.uint64), np.uint64)

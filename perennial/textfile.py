@@ -108,6 +108,9 @@ class TextFile:
             text = self._decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             raise self._refusal(error, len(pending)) from error
+        except UnicodeError as error:  # a stream of UTF-16 without its mark
+            problem = "there is no byte order mark; name utf-16-le or utf-16-be in model.yaml (files.encoding)"
+            raise FileError(f"{self.name}: not {self._encoding.upper()}: {problem}") from error
         if self._encoding != "utf-8":
             return text.encode("utf-8", "replace")
         kept = len(self._decoder.getstate()[0])

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from sklearn.impute import SimpleImputer
@@ -445,6 +446,23 @@ def test_the_same_rows_packed_otherwise_are_the_same_test_set(tmp_path: Path) ->
             line for line in lines[1] if line != header.strip()
         ]
         assert len(lines[0]) > 150
+
+
+def test_copies_in_another_kind_of_file_and_width_of_number_are_copies(job: Job) -> None:
+    """CSV, and Parquet with numbers in single precision, as decimals and as texts."""
+    text = cars(400).replace(b".", b".3")  # numbers that single precision cannot hold
+    frame = pd.read_csv(io.BytesIO(text))
+    frame["mileage"] += 0.1
+    plain = pa.Table.from_pandas(frame)
+    kinds = (pa.float32(), pa.decimal128(12, 3), pa.string())
+    packed = []
+    for kind in kinds:
+        column = pc.cast(plain["mileage"], kind, safe=False) if kind != pa.string() else pc.cast(plain["mileage"], kind)
+        sink = io.BytesIO()
+        pq.write_table(plain.set_column(plain.column_names.index("mileage"), "mileage", column), sink)
+        packed.append(sink.getvalue())
+    assert job.run(CARS, frame.to_csv(index=False).encode(), *packed) == 0
+    assert job.report["duplicates"]["rows"] == len(kinds) * 400
 
 
 def test_hashes_tell_the_rows_that_a_model_has_seen_line_by_line(healthy: Job) -> None:

@@ -538,3 +538,16 @@ def test_parts_hold_a_bounded_number_of_rows_and_start_with_the_header(tmp_path:
 def test_no_rows_make_no_part(tmp_path: Path) -> None:
     PartWriter(tmp_path / "out", ".csv", 3).close()
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_json_document_of_many_lines_is_refused_whole(file: Path) -> None:
+    file.write_bytes(b'{\n  "fields": [\n    {"name": "x"}\n  ]\n}\n')
+    with pytest.raises(FileError, match=r"line 1 is no whole JSON object; expected one object a line \(JSON lines\)"):
+        list(read(file, COLUMNS))
+
+
+@pytest.mark.parametrize("content", [b"plain text\n", "x,make\n1,a\n".encode("utf-16-le")])
+def test_utf_16_without_its_mark_says_what_to_name(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(FileError, match=r"there is no byte order mark; name utf-16-le or utf-16-be in model\.yaml"):
+        list(read(file, COLUMNS, form=FileForm(encoding="utf-16")))
