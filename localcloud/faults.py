@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatchcase
@@ -35,6 +35,7 @@ EFFECTS = {
     "job": ("raise", "exit", "kill", "hang", "overrun", "lose-output", "lose-metrics", "answer", "delay"),
     "endpoint": ("creation-fails", "update-rolls-back", "answers-wrongly", "delay"),
 }
+_HOLD_SECONDS = 0.05
 NEEDS = {"error": "error", "delay": "seconds", "exit": "exit_code", "answer": "answer"}
 # The least and the most of a number. A program that ends with 0 has not failed, and a code has one byte.
 RANGES = {"exit_code": (int, 1, 255), "seconds": (int | float, 0, 86_400), "skip": (int, 0, 1_000_000)}
@@ -244,6 +245,13 @@ injected = Faults()
 """The faults of this process."""
 
 take = injected.take
+
+
+def wait_out(fault: Fault, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Take as much longer as a fault says; go on at once when it is cleared."""
+    until = time.monotonic() + (fault.seconds or 0)
+    while (left := until - time.monotonic()) > 0 and injected.is_there(fault):
+        sleep(min(left, _HOLD_SECONDS))
 
 
 def answer_http(method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:

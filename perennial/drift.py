@@ -1,7 +1,8 @@
 """How far the new files of a run lie from the data that the model in service was trained on, column by column.
 
 distance   numbers: the largest difference of the two cumulative distributions (Kolmogorov-Smirnov). Texts: the largest
-           difference of the shares of one value (Model Monitor's LInfinity). Both 0 (alike) to 1.
+           difference of the shares of one value (Model Monitor's LInfinity). Missing values: the difference of
+           their shares, where that has moved farther than the values that are there. All 0 (alike) to 1.
 chance     what a distance may be when nothing has changed: for n new rows and m of the baseline at most
            1.95 * sqrt((n + m) / (n * m)) in 999 of 1,000 columns (Smirnov, 1948; for shares an upper bound).
 moved      a distance above MOVED and above chance. MOVED is Model Monitor's own suggestion of a threshold.
@@ -79,17 +80,31 @@ class DropDrift:
         return sorted((one for one in compared if one), key=lambda one: (-one.distance, one.column))
 
     def _compared(self, name: str, new: Mapping[str, Any]) -> Moved | None:
-        """Compare the descriptions of a column; None when they are of different kinds, or hold no distribution."""
-        for kind, compare in (("numerical_statistics", _numbers), ("string_statistics", _texts)):
-            if kind in new and kind in self._baseline[name]:
-                before, after = self._baseline[name][kind], new[kind]
-                rows = [float(of["common"]["num_present"]) for of in (before, after)]
-                if min(rows) == 0:
-                    return None
-                chance = CHANCE * math.sqrt(sum(rows) / (rows[0] * rows[1]))
-                found = compare(before, after)
-                return Moved(name, round(found[0], 4), round(chance, 4), *found[1:]) if found else None
-        return None
+        """Compare the descriptions of a column; None when they are of different kinds, or hold no distribution.
+
+        Values and the share of missing ones are compared; what has moved farther, beside chance, stands for the column.
+        """
+        before = self._baseline[name]
+        kinds = [next((kind for kind in _COMPARED if kind in one), "") for one in (before, new)]
+        if not all(kinds):
+            return None
+        counts = [one[kind]["common"] for one, kind in zip((before, new), kinds, strict=True)]
+        present = [count["num_present"] for count in counts]
+        found = []
+        if all(present):
+            if kinds[0] != kinds[1]:
+                return None
+            if values := _COMPARED[kinds[0]](before[kinds[0]], new[kinds[0]]):
+                found.append(Moved(name, round(values[0], 4), _chance(*present), *values[1:]))
+        rows = [count["num_present"] + count["num_missing"] for count in counts]
+        if all(rows):
+            one, other = (count["num_missing"] / of for count, of in zip(counts, rows, strict=True))
+            found.append(Moved(name, round(abs(one - other), 4), _chance(*rows), f"missing {one:.1%}", f"{other:.1%}"))
+        return max(found, key=lambda one: one.distance - one.chance, default=None)
+
+
+def _chance(before: float, after: float) -> float:
+    return round(CHANCE * math.sqrt((before + after) / (before * after)), 4)
 
 
 def _numbers(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, str, str]:
@@ -133,6 +148,9 @@ def _shares(described: Mapping[str, Any]) -> dict[str, float]:
     buckets = described["distribution"]["categorical"]["buckets"]
     rows = float(described["common"]["num_present"])
     return {bucket["value"]: bucket["count"] / rows for bucket in buckets[:MAX_DISTINCT]}
+
+
+_COMPARED = {"numerical_statistics": _numbers, "string_statistics": _texts}
 
 
 def summary(found: Sequence[Moved], rows: int) -> dict[str, Any]:

@@ -42,6 +42,10 @@ class Champion:
     statistics: Mapping[str, Any] | None = None
     widest_row: int = 0
 
+    def finds_new(self, number: int) -> bool:
+        """Whether the model in service was not trained on a file; without one all are new."""
+        return self.definition is None or number in self.new_files
+
     def reads_otherwise_than(self, definition: Mapping[str, Any]) -> bool:
         """Whether it takes records, or tells rows, by other columns than a definition, or by other readings of them."""
         champion = self.definition
@@ -83,8 +87,7 @@ def ingest(
     rows = 0
     with spill_writer(spill) as write:
         for number, (name, path) in enumerate(files):
-            first, is_new, notes = rows, number in champion.new_files, list[str]()
-            quarantine.begin()
+            first, is_new, notes = rows, champion.finds_new(number), list[str]()
             try:
                 for batch in read(path, columns, name, contract.form, notes):
                     checked = telling.told(check(contract, batch.table))
@@ -96,17 +99,21 @@ def ingest(
                     splitting.observe(number, valid)
                     duplicates.observe(valid[CONTENT].to_numpy())
                     write(valid)
+                if rows == first and quarantine.file.rows:
+                    raise no_valid_row(name, quarantine)
             except FileError as error:
                 if definition["quality"].get("stray_files") == "fail":
                     raise
                 splitting.leave_out(number)
-                quarantine.take_back(name)
+                quarantine.take_back()
                 report.put_aside(number, name, error)
                 print(f"{name}: put aside, {rows - first} rows had been read", flush=True)
                 continue
-            new += [slice(first, rows)] if is_new else []
-            report.add_file(name, path.stat().st_size, rows - first, quarantine.rows_of_file(name), notes)
-            print(f"{name}: {rows - first} rows used, {quarantine.rows_of_file(name)} quarantined", flush=True)
+            new += [slice(first, rows)] if number in champion.new_files else []
+            used, broken = rows - first, quarantine.file.rows
+            report.add_file(name, path.stat().st_size, used, broken, notes, is_new=is_new)
+            quarantine.keep(is_new=is_new)
+            print(f"{name}: {used} rows used, {broken} quarantined", flush=True)
     report.add_quarantine(quarantine)
     sets = splitting.finish()
     report.rows_repeated, report.rows_left_out = duplicates.count(sets), int((sets == REPEATED).sum())
@@ -123,6 +130,13 @@ def ingest(
         report.moved = moving.found()
         report.drift = drift.summary(report.moved, int(is_of_new_file.sum(dtype=np.int64)))
     return sets
+
+
+def no_valid_row(name: str, quarantine: Quarantine) -> FileError:
+    """Return the error of a file of which no row keeps the contract: nothing of it can be used."""
+    rows = quarantine.file.rows
+    which = "its only row does not keep" if rows == 1 else f"none of its {rows:,} rows keeps"
+    return FileError(f"{name}: {which} the data contract", *quarantine.file.problems())
 
 
 class _Telling:

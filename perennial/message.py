@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from perennial import no_data
+from perennial.broken import problem
 from perennial.cause import explained, failed_job, failed_state, safe
 from perennial.gate import between, shown
 from perennial.job_end import JobEnd
-from perennial.strays import removal
+from perennial.strays import PUT_ASIDE, removal
 
 MAX_SUBJECT = 99  # Amazon SNS API Reference, Publish: "must be less than 100 characters long", ASCII
 MAX_CAUSE_LINES = 20
@@ -25,9 +26,12 @@ MAX_CAUSE_LINE = 380  # longer ones go on in the next line
 MAX_PROBLEM = 4000
 NAMES_SHOWN = 3
 ASIDE_SHOWN = 5
+NEWS = 60  # characters that tell one reason from another
 MAX_REMOVAL = 380
 MAX_STATE = 90  # a state's name has at most 80 characters (Amazon States Language)
 MOVED_SHOWN = 3
+NOTES_SHOWN = 3
+RULES_SHOWN = 3
 _UNIT_METRICS = ("rmse", "mae")
 
 HEADLINES = {
@@ -77,8 +81,7 @@ _ADVICE = {
 }
 # Of a rejected candidate, by what it has failed at (perennial.gate.Obstacle).
 _ADVICE_BY_OBSTACLE = {
-    "unfair": "Drop more data, of which a part tests, or let the threshold decide once: start a run with "
-    '{"Overrides": {"GateWithoutComparison": "threshold"}} (or set gate.without_comparison in model.yaml).',
+    "unfair": "Drop more data, of which a part tests, or let the threshold decide: {by_threshold}.",
     "chance": "Nothing, if the model in service is good enough: the test rows do not tell the two apart. More data, or "
     "a better model, will. To have such candidates serve (for corrected data, say), allow them to be a little worse: "
     "gate.minimum_improvement: -0.02 in model.yaml.",
@@ -86,6 +89,10 @@ _ADVICE_BY_OBSTACLE = {
     "worse on the rows that were there before. If the new files are wrong, take them away; if the world has changed "
     "so, raise gate.maximum_regression in model.yaml. Then start a run.",
 }
+_FOR_GOOD = "set gate.without_comparison: threshold in model.yaml, deploy, and start a run"
+_ONCE = 'once, with a run that is started with {"Overrides": {"GateWithoutComparison": "threshold"}}; or always, ' + (
+    "gate.without_comparison in model.yaml"
+)
 _ADVICE_BY_STATE = {
     "Preprocess": "Correct the data that are named above and drop them again, under the same names, or take them away "
     "(aws s3 rm). Rows that were put aside, with reasons, are under quarantine/ in the run's folder.",
@@ -164,14 +171,24 @@ class Message:
 def compose(record: Mapping[str, Any], *, region: str, partition: str = "aws") -> Message:
     """Return the message about a closed run record."""
     first = first_line(record)
-    blocks = [first, _facts(record), _aside(record), _cause(record), _advice(record), _links(record, region, partition)]
-    return Message(_subject(record, first), "\n\n".join(block for block in blocks if block) + "\n")
+    about_data = (_facts(record), _quarantined(record), _aside(record))
+    blocks = [first, *about_data, _cause(record), _advice(record), _links(record, region, partition)]
+    return Message(_subject(record, _news(record) or first), "\n\n".join(block for block in blocks if block) + "\n")
 
 
 def first_line(record: Mapping[str, Any]) -> str:
     """What happened and why, in one line."""
     headline = HEADLINES.get(record["status"], record["status"])
     return safe(f"{headline}: {_reason(record)}", MAX_LINE)
+
+
+def _news(record: Mapping[str, Any]) -> str:
+    """What a subject says of a model that has come into service: its metric, and that of the one before."""
+    gate = record.get("gate")
+    if record["status"] != "Succeeded" or not gate:
+        return ""
+    before = "" if gate.get("champion") is None else f", before {shown(gate['champion'])}"
+    return f"{HEADLINES['Succeeded']}: {gate['metric']} {shown(gate['candidate'])}{_unit(record)}{before}"
 
 
 def _reason(record: Mapping[str, Any]) -> str:
@@ -217,7 +234,7 @@ def _fact_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         files = "1 file" if data["file_count"] == 1 else f"{data['file_count']} files"
         aside = f", {len(data['aside'])} put aside" if data.get("aside") else ""
         yield "Data", f"{files} under {data['prefix']!r}{ignored}{aside}"
-        yield from _empty_objects(data)
+        yield from _left_out(data)
     yield from _rows(record)
     yield from _numbers(record)
     if record.get("deployed"):
@@ -227,25 +244,39 @@ def _fact_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "In service", f"{record['champion']['ModelName']} ({since})"
 
 
-def _empty_objects(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What came without its bytes; the other objects that are ignored are no data, and in the manifest."""
-    empty = [item["Key"] for item in data.get("ignored", []) if item.get("Reason") == no_data.EMPTY]
+def _left_out(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What came without its bytes, and what earlier runs have put aside; what is no data is in the manifest only."""
+    ignored = data.get("ignored", [])
+    empty = [item["Key"] for item in ignored if item.get("Reason") == no_data.EMPTY]
     if empty:
-        more = f" and {len(empty) - NAMES_SHOWN} more" if len(empty) > NAMES_SHOWN else ""
-        yield "Empty", f"{', '.join(empty[:NAMES_SHOWN])}{more}: 0 bytes, ignored"
+        yield "Empty", f"{_some(empty)}: 0 bytes, ignored"
+    aside = [item["Key"] for item in ignored if str(item.get("Reason")).startswith(PUT_ASIDE)]
+    aside += [stray["Key"] for stray in data.get("aside", []) if stray.get("KnownSince")]
+    if aside:
+        yield "Put aside", f"{_some(aside)}: before this run, not trained on"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
+    return f"{', '.join(names[:NAMES_SHOWN])}{more}"
 
 
 def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    rows, drift = record.get("rows"), record.get("drift")
+    rows, drift, new = record.get("rows"), record.get("drift"), record.get("new_files")
     if rows:
         yield "Rows", f"{rows['used']:,} used, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
+    if new and record.get("champion"):
+        files = "1 file" if new["files"] == 1 else f"{new['files']:,} files"
+        yield "New files", f"{files}, {new['rows']:,} rows, of which {new['quarantined']:,} quarantined"
     if drift:
         moved = [
             f"{one['column']} by {one['distance']:.2f} ({one['before']} -> {one['after']})" for one in drift["moved"]
         ]
         more = [f"{len(moved) - MOVED_SHOWN} more"] if len(moved) > MOVED_SHOWN else []
         columns = "; ".join(moved[:MOVED_SHOWN] + more) or "no column has moved"
-        yield "New rows", f"{drift['rows']:,}, beside the data of the model in service: {columns}"
+        yield "Drift", f"against the data of the model in service: {columns}"
+    for note in (new or {}).get("notes", [])[:NOTES_SHOWN]:
+        yield "Note", note
 
 
 def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -306,8 +337,21 @@ def _spell(seconds: float) -> str:
     return " ".join(f"{value} {unit}" for value, unit in parts if value) or "0 s"
 
 
+def _quarantined(record: Mapping[str, Any]) -> str:
+    """The rows of new files that break the contract, by rule; a failure for their number has said all that."""
+    rules, failure = (record.get("new_files") or {}).get("rules", []), record.get("failure") or {}
+    if not rules or failure.get("problems"):
+        return ""
+    where = f"s3://{record['bucket']}/runs/{record['run_id']}/quarantine/"
+    of = "Rows of new files" if record.get("champion") else "Rows"
+    lines = [f"{of} that break the data contract, not trained on; with their reasons: {where}"]
+    lines += [f"  {safe(problem(rule, examples=1), MAX_LINE)}" for rule in rules[:RULES_SHOWN]]
+    more = len(rules) - RULES_SHOWN
+    return "\n".join([*lines, *([f"  ... and {more:,} more rules (report/report.json)"] if more > 0 else [])])
+
+
 def _aside(record: Mapping[str, Any]) -> str:
-    """The files that this run was the first to put aside; later ones are silent about them."""
+    """The files that this run was the first to put aside; later ones only name them."""
     aside = (record.get("data") or {}).get("aside", [])
     new = [stray for stray in aside if not stray.get("KnownSince")]
     if not new:
@@ -315,7 +359,9 @@ def _aside(record: Mapping[str, Any]) -> str:
     count = "1 file is" if len(new) == 1 else f"{len(new):,} files are"
     lines = [f"{count} put aside: not readable as this table, not trained on, and left alone until replaced"]
     for stray in new[:ASIDE_SHOWN]:
-        lines.append(f"  {safe(stray['Key'], MAX_LINE)}: {safe(stray['Reason'], MAX_LINE)}")
+        is_told = any(stray["Reason"][:NEWS] in line for line in _problems(record.get("failure") or {}))
+        said = "" if is_told else f": {safe(stray['Reason'], MAX_LINE)}"
+        lines.append(f"  {safe(stray['Key'], MAX_LINE)}{said}")
         lines.append(f"    to take it away: {safe(removal(record['bucket'], stray['Key']), MAX_REMOVAL)}")
     where = f"s3://{record['bucket']}/runs/{record['run_id']}/run.json (data, aside)"
     more = len(new) - ASIDE_SHOWN
@@ -336,8 +382,8 @@ def _cause(record: Mapping[str, Any]) -> str:
 def _fitting(problems: list[str]) -> tuple[list[str], int]:
     """(the lines of the first problems, how many problems are left out): one problem a line, a long one on several."""
     lines: list[str] = []
-    for number, problem in enumerate(problems):
-        parts = textwrap.wrap(safe(problem, MAX_PROBLEM), MAX_CAUSE_LINE, break_on_hyphens=False) or [""]
+    for number, text in enumerate(problems):
+        parts = textwrap.wrap(safe(text, MAX_PROBLEM), MAX_CAUSE_LINE, break_on_hyphens=False) or [""]
         if lines and len(lines) + len(parts) > MAX_CAUSE_LINES:
             return lines, len(problems) - number
         lines += [f"  {parts[0]}", *(f"    {part}" for part in parts[1:])]
@@ -356,6 +402,8 @@ def _advice(record: Mapping[str, Any]) -> str:
     error, state, cause = (str(failure.get(name) or "") for name in ("error", "state", "cause"))
     obstacle = str((record.get("gate") or {}).get("obstacle")) if record["status"] == "Rejected" else ""
     text = _ADVICE_BY_OBSTACLE.get(obstacle) or advice(record["status"], error, state, cause)
+    overridable = record["configuration"]["definition"].get("overridable", ()) if obstacle == "unfair" else ()
+    text = text.replace("{by_threshold}", _ONCE if "gate.without_comparison" in overridable else _FOR_GOOD)
     return f"What to do\n  {text}"
 
 

@@ -7,45 +7,35 @@ most MAX_WRITTEN rows are written (all are counted, and the dropped files still 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.broken import Broken
 from perennial.contract import Checked, Contract, Violation
 from perennial.csvfile import Batch, UnreadableRow
 from perennial.parts import PartWriter
 from perennial.values import shown
 
 MAX_WRITTEN = 100_000
-MAX_EXAMPLES = 3
 VALUE_CHARACTERS = 80
-
-Rule = tuple[str, str]  # (column, rule); the column is empty where the rule is about the whole row
 
 
 class Quarantine:
-    """Takes in what the check found, batch by batch."""
+    """Takes in what the check found, file by file and batch by batch.
+
+    all   the broken rows of the files that were kept
+    new   of those, the ones of new files
+    file  those of the file that is being read
+    """
 
     def __init__(self, contract: Contract, folder: Path, rows_per_part: int) -> None:
         self._names = contract.names
         self._writer = PartWriter(folder, ".jsonl", rows_per_part)
-        self._rows_of_file: Counter[str] = Counter()
-        self._rows_of_rule: Counter[Rule] = Counter()
-        self._examples: dict[Rule, list[str]] = {}
-        self.written = self.written_of_strays = 0
-        self.begin()
-
-    @property
-    def rows(self) -> int:
-        """How many rows broke the contract."""
-        return self._rows_of_file.total()
-
-    def rows_of_file(self, file: str) -> int:
-        """How many rows of one file broke the contract."""
-        return self._rows_of_file[file]
+        self._written_before = self.written = self.written_of_strays = 0
+        self.all, self.new, self.file = Broken(), Broken(), Broken()
 
     def add(self, file: str, batch: Batch, checked: Checked) -> None:
         """Take in the broken rows of a batch."""
@@ -55,49 +45,36 @@ class Quarantine:
             self._count(file, batch, violation)
         self._add_rows(file, batch, checked)
 
-    def begin(self) -> None:
-        """Remember the counts before a file, so that `take_back` can give them back."""
-        examples = {rule: [*some] for rule, some in self._examples.items()}
-        self._before = (self._rows_of_rule.copy(), examples, self.written)
+    def keep(self, *, is_new: bool) -> None:
+        """End a file whose rows count."""
+        self.all.add(self.file)
+        if is_new:
+            self.new.add(self.file)
+        self._begin()
 
-    def take_back(self, file: str) -> None:
-        """Count nothing of a file since `begin`; what is written of it stays where it is."""
-        self._rows_of_rule, self._examples, written = self._before
-        self._rows_of_file.pop(file, None)
-        self.written_of_strays += self.written - written
+    def take_back(self) -> None:
+        """End a file that is put aside: none of its rows counts; what is written of it stays where it is."""
+        self.written_of_strays += self.written - self._written_before
+        self._begin()
 
     def close(self) -> None:
         """Finish the last part."""
         self._writer.close()
 
-    def rules(self) -> list[dict[str, Any]]:
-        """The rules that were broken, most often first, with how often and a few examples."""
-        return [
-            {"column": column, "rule": rule, "rows": rows, "examples": self._examples[column, rule]}
-            for (column, rule), rows in sorted(self._rows_of_rule.items(), key=lambda item: (-item[1], item[0]))
-        ]
-
-    def problems(self) -> list[str]:
-        """What broke how often, with examples: a line for each rule."""
-        return [
-            f"{rule['column'] or 'row'} breaks the rule '{rule['rule']}' in {rule['rows']:,} "
-            f"{'row' if rule['rows'] == 1 else 'rows'} ({'; '.join(rule['examples'])})"
-            for rule in self.rules()
-        ]
+    def _begin(self) -> None:
+        self.file, self._written_before = Broken(), self.written
 
     def _count(self, file: str, batch: Batch, violation: Violation) -> None:
         rule = (violation.column.name, violation.rule)
-        self._rows_of_rule[rule] += len(violation.rows)
-        examples = self._examples.setdefault(rule, [])
-        some = violation.rows[: MAX_EXAMPLES - len(examples)]
+        some = violation.rows[: self.file.count(rule, len(violation.rows))]
         values = _values(batch.table, violation.column.name, some)
         for number, value in zip(batch.row_numbers(some).tolist(), values, strict=True):
             what = "" if violation.rule == "missing" else f": {shown(value)}"
-            examples.append(f"{file} row {number}{what}")
+            self.file.show(rule, f"{file} row {number}{what}")
 
     def _add_rows(self, file: str, batch: Batch, checked: Checked) -> None:
         invalid = checked.invalid_rows()
-        self._rows_of_file[file] += len(invalid)
+        self.file.rows += len(invalid)
         positions = invalid[: MAX_WRITTEN - self.written]
         if not len(positions):
             return
@@ -113,11 +90,9 @@ class Quarantine:
             self._write(file, number, why, dict(zip(names, record, strict=True)))
 
     def _add_unreadable(self, file: str, row: UnreadableRow) -> None:
-        self._rows_of_file[file] += 1
-        self._rows_of_rule["", row.rule] += 1
-        examples = self._examples.setdefault(("", row.rule), [])
-        if len(examples) < MAX_EXAMPLES:
-            examples.append(f"{file} row {row.row}: {row.problem}")
+        self.file.rows += 1
+        if self.file.count(rule := ("", row.rule), 1) > 0:
+            self.file.show(rule, f"{file} row {row.row}: {row.problem}")
         if self.written < MAX_WRITTEN:
             reason = f"the row has {row.problem}" if row.rule == "fields" else row.problem
             self._write(file, row.row, [reason], {"text": row.text})

@@ -28,6 +28,8 @@ ROOM_IN_ITEM = {
     ("data", "aside"): 10_000,
     ("failure", "problems"): 10_000,
     ("drift", "moved"): 10_000,
+    ("new_files", "notes"): 10_000,
+    ("new_files", "rules"): 10_000,
 }
 LISTED_IN_MANIFEST = {"files": "Files", "ignored": "Ignored"}
 BASELINES = ("data_quality", "model_quality")
@@ -116,6 +118,7 @@ def closed(
         "jobs": listed,
         "rows": _rows(report) if report else None,
         "drift": (report or {}).get("drift"),
+        "new_files": (report or {}).get("new_files"),
         **({"data": {**record["data"], "aside": [dict(item) for item in aside]}} if aside else {}),
         "artifacts": _artifacts(prefix, listed) if succeeded else None,
         "baselines": {name: f"{prefix}/baselines/{name.replace('_', '-')}" for name in BASELINES}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -41,6 +43,7 @@ class TargetRange:
 class Report:
     """Counts of rows by file, rule and set.
 
+    new_files          rows, quarantined, rules and notes of the files that the model in service was not trained on
     aside              files that cannot be read as this table: no row of theirs is used or counted
     problems           why the job failed, if it did: the first line says the most
     rows_repeated      rows that repeat an earlier one, whatever their set; of many rows, an estimate
@@ -53,6 +56,7 @@ class Report:
     """
 
     files: list[dict[str, Any]] = field(default_factory=list)
+    new_files: dict[str, Any] = field(default_factory=lambda: {"files": 0, "rows": 0, "quarantined": 0, "notes": []})
     rules: list[dict[str, Any]] = field(default_factory=list)
     rows_read: int = 0
     rows_used: int = 0
@@ -74,10 +78,13 @@ class Report:
 
     def put_aside(self, position: int, name: str, error: DataError) -> None:
         """Name a file that cannot be read as a table, by its position in the manifest."""
-        reason = str(error).removeprefix(f"{name}: ")
-        self.aside.append({"position": position, "name": name, "reason": reason[:MAX_REASON]})
+        first, *others = error.lines
+        reason = "; ".join([first.removeprefix(f"{name}: "), *others[:1]])[:MAX_REASON]
+        self.aside.append({"position": position, "name": name, "reason": reason, "problems": others[1:]})
 
-    def add_file(self, name: str, size: int, used: int, quarantined: int, notes: Sequence[str] = ()) -> None:
+    def add_file(
+        self, name: str, size: int, used: int, quarantined: int, notes: Sequence[str] = (), *, is_new: bool = True
+    ) -> None:
         """Count a file of so many bytes that was read to its end, with what a person should know of it."""
         rows = used + quarantined
         note: dict[str, Any] = {} if rows else {"note": "no rows" if size else "empty"}
@@ -85,6 +92,14 @@ class Report:
         self.files.append({"name": name, "bytes": size, "rows": rows, "quarantined": quarantined, **note})
         self.rows_read += rows
         self.rows_used += used
+        if is_new:
+            new = self.new_files
+            new["files"], new["rows"], new["quarantined"] = (
+                new["files"] + 1,
+                new["rows"] + rows,
+                new["quarantined"] + quarantined,
+            )
+            new["notes"] += [f"{name}: {text}" for text in notes]
 
     def add_to_set(self, name: str, target: pa.Array) -> None:
         """Count some rows of a set."""
@@ -93,7 +108,7 @@ class Report:
 
     def add_quarantine(self, quarantine: Quarantine) -> None:
         """Take over what broke the contract."""
-        self.rules = quarantine.rules()
+        self.rules, self.new_files["rules"] = quarantine.all.rules(), quarantine.new.rules()
         self.rows_written_to_quarantine = quarantine.written - quarantine.written_of_strays
 
     def notes(self) -> list[str]:
@@ -122,6 +137,7 @@ class Report:
             "champion_identity": self.champion_identity,
             "drift": self.drift,
             "rules": self.rules,
+            "new_files": self.new_files,
             "files": self.files,
             "aside": self.aside,
             "problems": [printable(line, MAX_REASON) for line in self.problems],
@@ -137,24 +153,29 @@ class Report:
 
 
 def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any]) -> None:
-    """Raise DataError when too many rows break the contract, or too few are left.
+    """Raise DataError when too many rows break the contract, of all or of those in new files, or too few are left.
 
-    Keys of `quality`: max_invalid_share (itself allowed, of the rows read), min_rows.
+    Keys of `quality`: max_invalid_share (itself allowed, of the rows read), min_rows. Of new files, which may be small,
+    more than that is allowed as far as chance goes: three standard deviations of a binomial count.
     """
     if not report.rows_read and report.aside:
         raise DataError(*_aside(report, "no file can be read as this table"))
     if not report.rows_read:
         names = ", ".join(f"{file['name']} ({file['note']})" for file in report.files[:5]) or "there is no file"
         raise DataError(f"no data: {names}. Upload a CSV or Parquet file with rows")
-    allowed, share = quality["max_invalid_share"], quarantine.rows / report.rows_read
-    if share > allowed:
-        raise DataError(
-            f"{quarantine.rows:,} of {report.rows_read:,} rows ({share:.2%}) break the data contract; "
-            f"allowed are {allowed:.2%} (quality.max_invalid_share). "
-            f"{report.rows_written_to_quarantine:,} of them are in the quarantine folder of the run",
-            *quarantine.problems(),
-            *_advice(quarantine),
-        )
+    allowed, new = quality["max_invalid_share"], report.new_files["rows"]
+    by_chance = 3 * math.sqrt(new * allowed * (1 - allowed))
+    for broken, rows, most, which in (
+        (quarantine.all, report.rows_read, allowed * report.rows_read, "rows"),
+        (quarantine.new, new, allowed * new + by_chance, "rows in new files"),
+    ):
+        if broken.rows > most:
+            raise DataError(
+                f"{broken.rows:,} of {rows:,} {which} ({broken.rows / rows:.2%}) break the data contract; "
+                f"allowed are {allowed:.2%} (quality.max_invalid_share). "
+                f"{report.rows_written_to_quarantine:,} rows are in the quarantine folder of the run",
+                *broken.problems(),
+            )
     if report.rows_used < quality["min_rows"]:
         raise DataError(
             f"{report.rows_used:,} rows can be used; expected at least {quality['min_rows']:,} (quality.min_rows)"
@@ -169,14 +190,8 @@ def judge_news(report: Report, new_files: frozenset[int]) -> None:
 
 def _aside(report: Report, headline: str) -> list[str]:
     """The reason of one file, or a headline and a line for each."""
-    reasons = [f"{item['name']}: {item['reason']}" for item in report.aside]
-    return reasons if len(reasons) == 1 else [f"{headline} ({len(reasons)} files)", *reasons]
-
-
-def _advice(quarantine: Quarantine) -> list[str]:
-    if all(rule["rule"] != "type" for rule in quarantine.rules()):
-        return []
-    return ["units, marks, and words for missing values are told by columns.<name>.parse of model.yaml"]
+    reasons = [[f"{item['name']}: {item['reason']}", *item["problems"]] for item in report.aside]
+    return reasons[0] if len(reasons) == 1 else [f"{headline} ({len(reasons)} files)", *itertools.chain(*reasons)]
 
 
 def judge_sets(report: Report, contract: Contract) -> None:

@@ -18,6 +18,7 @@ from perennial.work import Ignored, Listing
 
 MAX_BYTES = 300_000  # an item of DynamoDB holds 400 KB
 MAX_REASON = 200
+PUT_ASIDE = "put aside by run"
 # What of a definition says which files can be read, and what becomes of those that cannot.
 READS = ("columns", "target", "other_columns", "files", "quality")
 
@@ -41,7 +42,7 @@ def without(data: Listing, known: Iterable[Mapping[str, str]], reader: str) -> L
         return data
     told = [(file, marks.get(mark(file.key, file.version_id, reader))) for file in data.files]
     strays = tuple(
-        Ignored(file.key, file.version_id, f"put aside by run {stray['run_id']}: {stray['reason']}", file.last_modified)
+        Ignored(file.key, file.version_id, f"{PUT_ASIDE} {stray['run_id']}: {stray['reason']}", file.last_modified)
         for file, stray in told
         if stray
     )

@@ -244,7 +244,7 @@ def _strike(resource: str) -> None:
     action = resource.partition(":states:::")[2].removeprefix("aws-sdk:").removesuffix(".sync")
     fault = faults.take(f"task:{action}", machine)
     if fault and fault.effect == "delay":
-        scopes.sleep(fault.seconds or 0)
+        faults.wait_out(fault, scopes.sleep)
     elif fault:
         raise _sfn()._ExecutionError(fault.error, fault.text)
 

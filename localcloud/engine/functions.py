@@ -109,7 +109,7 @@ def _make_execute_function_warm(original: Any) -> Any:
         if fault and not fault.after and fault.effect != "delay":
             return _failed(fault, config, request_id)
         if fault and fault.effect == "delay":
-            time.sleep(fault.seconds or 0)
+            faults.wait_out(fault)
         with _turns[str(config.get("FunctionName"))]:
             result: JsonObject = original(func, event, request_id)
         if fault and fault.after:

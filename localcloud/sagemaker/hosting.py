@@ -469,7 +469,7 @@ class Endpoints:
 def _strike(name: str, plan: Document, failure: str) -> None:
     """Be slow, or fail, as somebody has asked (docs/faults.md). Raises JobFailedError, with AWS's text."""
     if fault := faults.take("endpoint", name, "delay"):
-        time.sleep(fault.seconds or 0)
+        faults.wait_out(fault)
     if fault := faults.take("endpoint", name, failure):
         variant = plan["Variants"][0]
         raise JobFailedError(

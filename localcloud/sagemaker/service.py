@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def strike(operation: str, request: Document) -> None:
     if fault is None:
         return
     if fault.effect == "delay":
-        time.sleep(fault.seconds or 0)
+        faults.wait_out(fault)
     else:
         raise AwsError(fault.error, fault.text, fault.status)
 

@@ -63,9 +63,34 @@ def test_few_rows_that_differ_by_chance_have_not_moved() -> None:
     assert not one.moved
 
 
-@pytest.mark.parametrize("rows", [0, 5])
-def test_columns_without_a_value_are_passed_over(rows: int) -> None:
-    assert found([None] * rows, [None] * rows) == {}
+def test_columns_without_a_row_are_passed_over() -> None:
+    assert found([], []) == {}
+
+
+def test_values_that_are_missing_now_have_moved() -> None:
+    miles = [None if row % 2 else value for row, value in enumerate(MILES[:600].tolist())]
+    now = found(miles, [None] * 600)
+    assert (now["mileage"].distance, now["mileage"].before, now["mileage"].after) == (0.5, "missing 0.0%", "50.0%")
+    assert (now["make"].distance, now["make"].before, now["make"].after) == (1.0, "missing 0.0%", "100.0%")
+    assert now["mileage"].moved
+    assert now["make"].moved
+
+
+def test_values_that_come_where_none_were_have_moved() -> None:
+    before = baseline([np.nan] * 1_500)
+    now = found(MILES[:600], MAKES[:600], before)["mileage"]
+    assert (now.distance, now.before, now.after) == (1.0, "missing 100.0%", "0.0%")
+
+
+def test_missing_texts_are_seen_where_too_many_are_different_to_be_compared() -> None:
+    before = baseline(makes=[f"car {number}" for number in range(1_500)])
+    assert (
+        found(MILES[:600], [None] * 300 + [f"other {number}" for number in range(300)], before)["make"].distance == 0.5
+    )
+
+
+def test_a_few_missing_values_more_are_chance() -> None:
+    assert not found([None, None, *MILES[:18].tolist()], MAKES[:20])["mileage"].moved
 
 
 def test_a_column_of_another_kind_is_passed_over() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -29,6 +30,26 @@ def test_calls_may_pass_before_a_fault_strikes() -> None:
     known.add(Fault("endpoint", "update-rolls-back", skip=2, times=1))
     struck = [known.take("endpoint", "cars", "update-rolls-back") is not None for _ in range(5)]
     assert struck == [False, False, True, False, False]
+
+
+def test_what_is_delayed_goes_on_when_the_fault_is_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "injected", known := Faults())
+    fault, pauses = known.add(Fault("endpoint", "delay", seconds=3600.0)), list[float]()
+
+    def clear_after_three(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            known.clear()
+
+    faults.wait_out(fault, clear_after_three)
+    assert len(pauses) == 3
+
+
+def test_what_is_delayed_takes_so_much_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "injected", known := Faults())
+    began = time.monotonic()
+    faults.wait_out(known.add(Fault("endpoint", "delay", seconds=0.12)))
+    assert time.monotonic() - began >= 0.12
 
 
 def test_a_fault_without_end_strikes_always() -> None:

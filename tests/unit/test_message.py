@@ -116,7 +116,7 @@ def test_the_rows_and_both_models_on_both_parts_of_the_test_set_are_told():
     moved = "mileage by 0.31 (median 19,800 -> median 31,000)"
     for line in (
         "Rows          804 used, 3 quarantined, 1,200 repeat others\n",
-        f"New rows      200, beside the data of the model in service: {moved}; {moved}; {moved}; 2 more\n",
+        f"Drift         against the data of the model in service: {moved}; {moved}; {moved}; 2 more\n",
         "Test rows     161, of which the model in service has not seen 150 (120 known, 30 new)\n",
         "Difference    -180 to 12 USD (95 % interval, candidate less previous best): chance\n",
         "On known rows 2,310 USD, previous best 2,320 USD\n",
@@ -139,7 +139,7 @@ def test_a_difference_that_is_no_chance_and_parts_without_rows():
     [
         ("threshold", "lower the bar"),
         ("champion", "lower the bar"),
-        ("unfair", '{"Overrides": {"GateWithoutComparison": "threshold"}}'),
+        ("unfair", "set gate.without_comparison: threshold in model.yaml"),
         ("chance", "the test rows do not tell the two apart"),
         ("known", "worse on the rows that were there before"),
     ],
@@ -147,6 +147,51 @@ def test_a_difference_that_is_no_chance_and_parts_without_rows():
 def test_a_rejection_says_what_helps_against_what_it_failed_at(obstacle, says):
     gate = {**RECORD["gate"], "obstacle": obstacle}
     assert says in failed("ModelAccuracyTooLow", "rmse 3,600", status="Rejected", gate=gate).body
+
+
+def test_a_run_may_let_the_threshold_decide_where_the_definition_lets_it():
+    definition = {**RECORD["configuration"]["definition"], "overridable": ["gate.without_comparison"]}
+    gate, configuration = {**RECORD["gate"], "obstacle": "unfair"}, {"definition": definition}
+    body = failed("ModelAccuracyTooLow", "no", status="Rejected", gate=gate, configuration=configuration).body
+    assert '{"Overrides": {"GateWithoutComparison": "threshold"}}' in body
+
+
+def test_a_subject_of_a_model_in_service_has_its_metric_and_that_of_the_one_before():
+    assert compose().subject == "Model in service: rmse 2,345.68 USD, before 2,400 [perennial-used-cars]"
+    first = compose(gate={**RECORD["gate"], "champion": None}, champion=None)
+    assert first.subject == "Model in service: rmse 2,345.68 USD [perennial-used-cars]"
+
+
+RULES = [
+    {"column": "price", "rule": "type", "rows": 7, "examples": ["raw/b.csv row 3: '$4'", "raw/b.csv row 5: '$5'"]},
+    *({"column": f"c{number}", "rule": "missing", "rows": 1, "examples": ["raw/b.csv row 9"]} for number in range(4)),
+]
+NEW = {"files": 1, "rows": 500, "quarantined": 8, "rules": RULES, "notes": [f"raw/b.csv: note {n}" for n in range(5)]}
+
+
+def test_the_broken_rows_of_new_files_are_told_by_rule_with_an_example_and_where_they_are():
+    body = compose(new_files=NEW).body
+    assert "New files     1 file, 500 rows, of which 8 quarantined\n" in body
+    assert (
+        "\nRows of new files that break the data contract, not trained on; with their reasons: "
+        "s3://cars/runs/20261120093440-1a2b/quarantine/\n"
+        "  price breaks the rule 'type' in 7 rows (raw/b.csv row 3: '$4')\n"
+        "  c0 breaks the rule 'missing' in 1 row (raw/b.csv row 9)\n"
+        "  c1 breaks the rule 'missing' in 1 row (raw/b.csv row 9)\n"
+        "  ... and 2 more rules (report/report.json)\n"
+    ) in body
+    assert body.count("Note          raw/b.csv: note ") == 3
+
+
+def test_a_failure_for_the_broken_rows_says_them_once():
+    told = {"error": "States.TaskFailed", "cause": "x", "state": "Preprocess", "problems": ["8 of 500 rows break"]}
+    assert "with their reasons" not in compose(status="Failed", failure=told, new_files=NEW, deployed=None).body
+
+
+def test_all_rows_of_the_first_run_are_new():
+    body = compose(new_files=NEW, champion=None).body
+    assert "\nRows that break the data contract" in body
+    assert "New files" not in body
 
 
 def test_a_failure_claims_nothing_about_what_serves_now():
@@ -274,7 +319,23 @@ def test_a_file_that_is_put_aside_is_named_once_with_the_reason_and_how_to_take_
         "  raw/read me.txt: column 'price' is missing\n"
         "    to take it away: aws s3 rm 's3://cars/raw/read me.txt'\n"
     ) in body
-    assert "raw/old.txt" not in body
+    assert "Put aside     raw/old.txt: before this run, not trained on\n" in body
+    assert body.count("raw/old.txt") == 1
+
+
+def test_what_earlier_runs_have_put_aside_is_named_until_it_is_mended():
+    ignored = [{"Key": f"raw/{n}.csv", "Reason": "put aside by run 20261101000000-aaaa: no"} for n in range(5)]
+    body = compose(data={**RECORD["data"], "ignored": ignored}).body
+    assert "Put aside     raw/0.csv, raw/1.csv, raw/2.csv and 2 more: before this run, not trained on\n" in body
+
+
+def test_the_reason_of_a_file_that_is_put_aside_is_said_once_where_it_failed_the_run():
+    problems = ["raw/read me.txt: column 'price' is missing"]
+    told = {"error": "States.TaskFailed", "cause": problems[0], "state": "Preprocess", "problems": problems}
+    data = {**RECORD["data"], "aside": aside("raw/read me.txt")}
+    body = compose(status="Failed", failure=told, data=data, deployed=None).body
+    assert body.partition("\n")[2].count("column 'price' is missing") == 1
+    assert "  raw/read me.txt\n    to take it away: aws s3 rm" in body
 
 
 def test_of_many_files_that_are_put_aside_some_are_named():

@@ -730,6 +730,66 @@ def test_share_of_broken_rows_is_allowed_up_to_and_including_the_limit(job: Job)
     assert "11 of 1,000 rows" in Job(job.folder / "more").fails(CARS, with_rows(cars(989), *broken, broken[0]))
 
 
+BROKEN = ",1,6,4,1,0,1,Buick,sedan"
+
+
+def test_a_file_without_a_valid_row_is_put_aside_with_the_rule_and_an_example(job: Job) -> None:
+    assert job.run(CARS, cars(5000), (HEADER.decode() + f"{BROKEN}\n" * 3).encode()) == 0
+    (aside,) = job.report["aside"]
+    assert aside["reason"] == (
+        "none of its 3 rows keeps the data contract; price breaks the rule 'missing' in 3 rows "
+        "(00001-cars.csv row 2; 00001-cars.csv row 3; 00001-cars.csv row 4)"
+    )
+    assert job.report["rows"]["quarantined"] == 0
+    assert job.report["rules"] == []
+    assert len(job.records("quarantine")) == 3
+
+
+def test_the_only_file_without_a_valid_row_fails_with_every_rule(job: Job) -> None:
+    rows = "$4,2,6,4,1,0,1,Buick,sedan\n" * 2 + f"{BROKEN}\n"
+    assert job.fails(CARS, (HEADER.decode() + rows).encode()).splitlines() == [
+        "00000-cars.csv: none of its 3 rows keeps the data contract; price breaks the rule 'type' in 2 rows "
+        "(00000-cars.csv row 2: '$4'; 00000-cars.csv row 3: '$4')",
+        "price breaks the rule 'missing' in 1 row (00000-cars.csv row 4)",
+        "units, marks, and words for missing values are told by columns.<name>.parse of model.yaml",
+    ]
+
+
+def after_a_model(tmp_path: Path, old: bytes, new: bytes) -> dict[str, Any]:
+    """The report of a run whose model in service has been trained on the first of two files."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "00000-old").write_bytes(old)
+    (tmp_path / "data" / "00001-new").write_bytes(new)
+    config = {"model": "used-cars", "definition": CARS, "trigger": "DataDrop"}
+    champion = preprocess.Champion(definition=CARS, new_files=frozenset({1}))
+    preprocess.run(config, tmp_path / "data", tmp_path / "output", champion)
+    report: dict[str, Any] = json.loads((tmp_path / "output/report/report.json").read_text())
+    return report
+
+
+def test_a_small_new_file_of_mostly_broken_rows_is_not_lost_in_the_crowd(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"^9 of 30 rows in new files \(30\.00%\) break the data contract; allowed are 1"
+    ):
+        after_a_model(tmp_path, cars(5000), with_rows(cars(21, seed=2), *[BROKEN] * 9))
+
+
+def test_a_few_broken_rows_of_a_small_new_file_are_quarantined_and_told(tmp_path: Path) -> None:
+    report = after_a_model(tmp_path, with_rows(cars(5000), *[BROKEN] * 2), with_rows(cars(30, seed=2), BROKEN))
+    new = report["new_files"]
+    assert (new["files"], new["rows"], new["quarantined"]) == (1, 31, 1)
+    assert [(rule["column"], rule["rule"], rule["examples"]) for rule in new["rules"]] == [
+        ("price", "missing", ["00001-new row 32"])
+    ]
+    assert report["rules"][0]["rows"] == 3
+
+
+def test_notes_of_new_files_are_kept_apart(tmp_path: Path) -> None:
+    with_numbers = "\n".join(f",{line}" for line in cars(100, seed=2).decode().splitlines()).encode()
+    (note,) = after_a_model(tmp_path, cars(5000), with_numbers)["new_files"]["notes"]
+    assert note.startswith("00001-new: ")
+
+
 def test_quarantine_is_bounded_and_still_counts_all(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("perennial.quarantine.MAX_WRITTEN", 5)
     job.fails(CARS, with_rows(cars(100), *[",1,6,4,1,0,1,Buick,sedan"] * 10, *["1,2"] * 10))

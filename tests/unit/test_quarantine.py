@@ -38,6 +38,9 @@ TYPES = {
 }
 
 
+ADVICE = "units, marks, and words for missing values are told by columns.<name>.parse of model.yaml"
+
+
 def array(kind: pa.DataType, draw: st.DrawFn, size: int) -> pa.Array:
     """An array of any values of a type, also extreme ones."""
 
@@ -86,8 +89,9 @@ def test_any_parquet_values_are_used_or_quarantined_with_reasons(
     rows = quarantined(folder)
     assert [row["row"] - 1 for row in rows] == checked.invalid_rows().tolist()
     assert all(row["reasons"] and list(row["record"]) == list(COLUMNS) for row in rows)
-    assert quarantine.rows + checked.valid().num_rows == source.num_rows
-    problems = quarantine.problems()
+    quarantine.keep(is_new=True)
+    assert quarantine.all.rows + checked.valid().num_rows == source.num_rows
+    problems = quarantine.all.problems()
     assert all(len(problem) < 600 and problem.isprintable() for problem in problems)
     for row in checked.valid().to_pylist():
         assert 0 <= row["price"] <= 100
@@ -101,21 +105,23 @@ def test_rules_are_counted_most_often_first_with_three_examples(tmp_path: Path) 
     table = pa.RecordBatch.from_pylist([{**fields, **change} for change in changes])
     quarantine = Quarantine(CONTRACT, tmp_path, 1000)
     quarantine.add("a.csv", Batch(table, lambda positions: positions + 2), check(CONTRACT, table))
+    quarantine.keep(is_new=False)
     quarantine.close()
-    assert [(rule["column"], rule["rule"], rule["rows"]) for rule in quarantine.rules()] == [
+    assert [(rule["column"], rule["rule"], rule["rows"]) for rule in quarantine.all.rules()] == [
         ("price", "type", 5),
         ("doors", "minimum", 2),
         ("cruise", "missing", 1),
         ("make", "category", 1),
     ]
-    assert quarantine.rules()[0]["examples"] == [f"a.csv row {row + 2}: '{row} USD'" for row in range(3)]
-    assert quarantine.problems() == [
+    assert quarantine.all.rules()[0]["examples"] == [f"a.csv row {row + 2}: '{row} USD'" for row in range(3)]
+    assert quarantine.all.problems() == [
         "price breaks the rule 'type' in 5 rows (a.csv row 2: '0 USD'; a.csv row 3: '1 USD'; a.csv row 4: '2 USD')",
         "doors breaks the rule 'minimum' in 2 rows (a.csv row 7: '1'; a.csv row 8: '1')",
         "cruise breaks the rule 'missing' in 1 row (a.csv row 9)",
         "make breaks the rule 'category' in 1 row (a.csv row 9: 'Lada')",
+        ADVICE,
     ]
-    assert quarantine.rows == quarantine.rows_of_file("a.csv") == 8
+    assert (quarantine.all.rows, quarantine.new.rows, quarantine.file.rows) == (8, 0, 0)
 
 
 def test_what_is_counted_of_a_file_can_be_taken_back(tmp_path: Path) -> None:
@@ -123,15 +129,22 @@ def test_what_is_counted_of_a_file_can_be_taken_back(tmp_path: Path) -> None:
     table = pa.RecordBatch.from_pylist([{**fields, "price": "x"}] * 2)
     quarantine = Quarantine(CONTRACT, tmp_path, 1000)
     for name in ("a.csv", "stray.csv", "b.csv"):
-        quarantine.begin()
         quarantine.add(name, Batch(table, lambda positions: positions + 2), check(CONTRACT, table))
+        assert quarantine.file.rows == 2
         if name == "stray.csv":
-            quarantine.take_back(name)
+            quarantine.take_back()
+        else:
+            quarantine.keep(is_new=name == "b.csv")
     quarantine.close()
-    assert (quarantine.rows, quarantine.rows_of_file("stray.csv")) == (4, 0)
+    assert quarantine.all.rows == 4
     assert quarantine.written - quarantine.written_of_strays == 4
-    assert quarantine.problems() == [
-        "price breaks the rule 'type' in 4 rows (a.csv row 2: 'x'; a.csv row 3: 'x'; b.csv row 2: 'x')"
+    assert quarantine.all.problems() == [
+        "price breaks the rule 'type' in 4 rows (a.csv row 2: 'x'; a.csv row 3: 'x'; b.csv row 2: 'x')",
+        ADVICE,
+    ]
+    assert quarantine.new.problems() == [
+        "price breaks the rule 'type' in 2 rows (b.csv row 2: 'x'; b.csv row 3: 'x')",
+        ADVICE,
     ]
 
 

@@ -39,8 +39,8 @@ def parquet_of(rows: bytes, padding: int) -> bytes:
     return bytes(sink.getvalue())
 
 
-# The quota is used up for as long as the fault is there; the state asks again and again.
-QUOTA = {"effect": "error", "error": "ResourceLimitExceeded", "times": "always"}
+# The endpoint is updating for as long as the fault is there.
+DEPLOYING = {"operation": "endpoint", "effect": "delay", "seconds": 3600.0}
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ class Race:
 def overtaken(app: App, burst: Burst) -> Race:
     """A run trains, and the run of a newer drop comes into service meanwhile."""
     older = situation.start(app)
-    with app.faults.injected("job:train", "delay", name=f"{_name(app, older)}-*", seconds=120.0) as held:
+    with app.faults.injected("job:train", "delay", name=f"{_name(app, older)}-*", seconds=600.0) as held:
         wait_for(lambda: app.faults.fired(held), "the training of the older run")
         before = situation.executions(app)
         situation.put(app, "raw/newer.csv", listings(2500, 8))
@@ -243,7 +243,7 @@ def test_older_data_do_not_replace_the_model_of_newer_ones(app: App, overtaken: 
 
 @pytest.fixture(scope="module")
 def together(app: App, overtaken: Race) -> Race:
-    """A run is about to update the endpoint, and the run of a drop from meanwhile reaches the deployment too.
+    """A run updates the endpoint, and the run of a drop from meanwhile reaches the deployment too.
 
     What it then asks for, a comparison with the model that has come into service, is refused for a while.
     """
@@ -251,15 +251,15 @@ def together(app: App, overtaken: Race) -> Race:
         app.faults.add("sagemaker:CreateTransformJob", "error", error=error, name=f"{app.stack}-*-again-*", times=times)
         for error, times in (("ThrottlingException", 2), ("ResourceLimitExceeded", 3))
     ]
-    with app.faults.injected("sagemaker:UpdateEndpoint", **QUOTA):
+    with app.faults.injected(**DEPLOYING):
         older = situation.start(app)
-        wait_for(lambda: "Update endpoint" in states_of(app, older), "the deployment")
+        wait_for(lambda: "Check deployment" in states_of(app, older), "the deployment", 300)
         before = situation.executions(app)
         situation.put(app, "raw/meanwhile.csv", listings(4000, 12))
         (newer,) = situation.started_since(app, before)
-        wait_for(lambda: "Wait for turn" in states_of(app, newer), "the second deployment", 120)
+        wait_for(lambda: "Wait for turn" in states_of(app, newer), "the second deployment", 300)
         third = situation.start(app, GateThreshold=40000)
-        wait_for(lambda: "Wait for turn" in states_of(app, third), "the third deployment", 120)
+        wait_for(lambda: "Wait for turn" in states_of(app, third), "the third deployment", 300)
         app.client("stepfunctions").stop_execution(executionArn=third, cause="by a test")
     ends = situation.ends(app, {"older": older, "newer": newer, "third": third})
     assert [app.faults.fired(number) for number in refused] == [2, 3]
@@ -342,16 +342,16 @@ AGAIN: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def compared_again(app: App, together: Race) -> dict[str, End]:
     """A run comes into service while others wait for it, each of which then fails to compare itself with it."""
-    with app.faults.injected("sagemaker:UpdateEndpoint", **QUOTA):
+    with app.faults.injected(**DEPLOYING):
         deploying = situation.start(app)
-        wait_for(lambda: "Update endpoint" in states_of(app, deploying), "the deployment")
+        wait_for(lambda: "Check deployment" in states_of(app, deploying), "the deployment", 300)
         arns = {name: situation.start(app, GateThreshold=40001 + number) for number, name in enumerate(AGAIN)}
         for name, arn in arns.items():
-            wait_for(lambda arn=arn: "Wait for turn" in states_of(app, arn), f"the run of {name!r} that waits", 120)
+            wait_for(lambda arn=arn: "Wait for turn" in states_of(app, arn), f"the run of {name!r} that waits", 300)
             _inject(app, arn, **AGAIN[name]["fault"])
     by_hand = {arns["a person stops it"]: _stop_comparison, arns["the execution is aborted"]: _abort}
     while by_hand:
-        arn = wait_for(lambda: next((a for a in by_hand if COMPARISON in states_of(app, a)), ""), "the comparison", 120)
+        arn = wait_for(lambda: next((a for a in by_hand if COMPARISON in states_of(app, a)), ""), "the comparison", 300)
         by_hand.pop(arn)(app, arn)
     ends = situation.ends(app, {"deploying": deploying, **arns})
     assert (ends["deploying"].run.status, ends["deploying"].run.cause) == ("SUCCEEDED", None)

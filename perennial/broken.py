@@ -1,0 +1,57 @@
+"""Counts of rows that break the data contract, by rule, with a few examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+MAX_EXAMPLES = 3
+
+Rule = tuple[str, str]  # (column, rule); the column is empty where the rule is about the whole row
+
+
+class Broken:
+    """Counts the rows that break the contract."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._rows_of_rule: Counter[Rule] = Counter()
+        self._examples: dict[Rule, list[str]] = {}
+
+    def count(self, rule: Rule, rows: int) -> int:
+        """Count rows that break a rule; return how many more examples of it are wanted."""
+        self._rows_of_rule[rule] += rows
+        return MAX_EXAMPLES - len(self._examples.setdefault(rule, []))
+
+    def show(self, rule: Rule, example: str) -> None:
+        """Add an example of a rule that has been counted."""
+        self._examples[rule].append(example)
+
+    def add(self, other: Broken) -> None:
+        """Take in what has been counted elsewhere."""
+        self.rows += other.rows
+        for rule, rows in other._rows_of_rule.items():
+            wanted = self.count(rule, rows)
+            self._examples[rule] += other._examples[rule][:wanted]
+
+    def rules(self) -> list[dict[str, Any]]:
+        """The rules that were broken, most often first, with how often and a few examples."""
+        return [
+            {"column": column, "rule": rule, "rows": rows, "examples": self._examples[column, rule]}
+            for (column, rule), rows in sorted(self._rows_of_rule.items(), key=lambda item: (-item[1], item[0]))
+        ]
+
+    def problems(self) -> list[str]:
+        """What broke how often, with examples: a line for each rule; and what helps, if the definition can."""
+        rules = self.rules()
+        advice = ["units, marks, and words for missing values are told by columns.<name>.parse of model.yaml"]
+        return [*map(problem, rules), *(advice if any(rule["rule"] == "type" for rule in rules) else [])]
+
+
+def problem(rule: Mapping[str, Any], examples: int = MAX_EXAMPLES) -> str:
+    """Return what broke how often, in words, with at most so many examples."""
+    return (
+        f"{rule['column'] or 'row'} breaks the rule '{rule['rule']}' in {rule['rows']:,} "
+        f"{'row' if rule['rows'] == 1 else 'rows'} ({'; '.join(rule['examples'][:examples])})"
+    )
