@@ -14,7 +14,8 @@ from perennial.values import EXPECTED
 class Column:
     """One column of the definition; `minimum` and `maximum` are allowed values themselves.
 
-    sources   its names in files; without them its own name, in any spelling (perennial.column_names)
+    sources   its names in files; its own name where none of them is there; in any spelling (perennial.column_names)
+    own_name  its name in its definition, where that is another
     optional  it belongs to another contract than the file is judged by: it may be absent from the file, and may share
               a column of the file with others
     logarithm it is the target of a model that learns its logarithm, so that it must be above 0
@@ -31,6 +32,7 @@ class Column:
     parsing: Parsing = PLAIN
     optional: bool = False
     logarithm: bool = False
+    own_name: str = ""
 
     @classmethod
     def from_definition(
@@ -78,7 +80,7 @@ class Column:
 
     @property
     def names_in_files(self) -> tuple[str, ...]:
-        return self.sources or (self.name,)
+        return (*self.sources, self.own_name or self.name)
 
     @property
     def expected(self) -> str:

@@ -51,7 +51,7 @@ def _match(header: Sequence[str], columns: Sequence[Column]) -> Matched:
     where: dict[str, list[int]] = {}
     for position, name in enumerate(header):
         where.setdefault(name, []).append(position)
-    exact = {column.name: [at for name in column.names_in_files for at in where.get(name, [])] for column in columns}
+    exact = {column.name: _at(_first_names(column), where) for column in columns}
     claimed = {position for positions in exact.values() for position in positions}
     loose: dict[str, list[int]] = {}
     for position, name in enumerate(header):
@@ -59,8 +59,13 @@ def _match(header: Sequence[str], columns: Sequence[Column]) -> Matched:
             loose.setdefault(spelling(name), []).append(position)
     owners: dict[int, list[str]] = {}
     for column in columns:
-        spellings = dict.fromkeys(spelling(name) for name in column.names_in_files)
-        positions = exact[column.name] or [position for one in spellings for position in loose.get(one, [])]
+        own = column.names_in_files[-1]
+        positions = (
+            exact[column.name]
+            or _at(map(spelling, _first_names(column)), loose)
+            or _at([own], where)
+            or _at([spelling(own)], loose)
+        )
         for position in positions:
             owners.setdefault(position, []).append(column.name)
         if not positions:
@@ -73,6 +78,15 @@ def _match(header: Sequence[str], columns: Sequence[Column]) -> Matched:
         if len(names) > 1:
             result.collisions.append(f"column {shown(header[position])} may be {' or '.join(names)}")
     return result
+
+
+def _first_names(column: Column) -> Sequence[str]:
+    """Its sources; its own name is looked for where none of them is found."""
+    return column.sources or column.names_in_files
+
+
+def _at(names: Iterable[str], where: Mapping[str, Sequence[int]]) -> list[int]:
+    return [position for name in dict.fromkeys(names) for position in where.get(name, [])]
 
 
 def _too_many(column: Column, names: Sequence[str]) -> str:

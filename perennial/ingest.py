@@ -193,4 +193,4 @@ class _ByChampion:
 
 def as_champions(column: Column) -> Column:
     """Return a column of the model in service under a name of its own, which is optional in files."""
-    return replace(column, name=f"{CHAMPION}.{column.name}", sources=column.names_in_files, optional=True)
+    return replace(column, name=f"{CHAMPION}.{column.name}", own_name=column.name, optional=True)

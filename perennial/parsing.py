@@ -70,9 +70,15 @@ class Parsing:
             return " or ".join(f"'{word}'" for word in (*self.true, *self.false))
         if self.formats:
             return f"a time in the form {' or '.join(self.formats)}"
-        if self.units and self.number == "whole":
-            return f"a number, alone or with {' or '.join(repr(unit) for unit, _ in self.units)}"
-        return f"a number with the decimal mark '{self.decimal}'" if self.decimal != "." else ""
+        marks = [f"'{self.thousands}' between thousands"] if self.thousands else []
+        marks += [f"the decimal mark '{self.decimal}'"] if self.decimal != "." else []
+        number = "a whole number" if kind == "integer" else "a number"
+        number += f" with {' and '.join(marks)}" if marks else ""
+        if self.number == "first":
+            return f"a text that holds {number}"
+        if self.units:
+            return f"{number}, alone or with {' or '.join(repr(unit) for unit, _ in self.units)}"
+        return number if marks else ""
 
     def plain(self, kind: str, text: pa.StringArray) -> pa.StringArray:
         """Return the texts of a column of numbers, booleans or times as the grammar of all columns reads them."""

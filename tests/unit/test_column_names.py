@@ -28,8 +28,16 @@ def test_a_column_is_found_by_its_name_by_another_spelling_and_by_its_sources() 
     assert found("price", "KmDriven", "Fuel Type") == {"price": 0, "km_driven": 1, "fuel": 2}
 
 
-def test_a_source_stands_instead_of_the_name() -> None:
-    assert found("price", "km_driven", "fuel") == {"price": 0, "km_driven": 1}
+def test_a_columns_own_name_holds_where_none_of_its_sources_is_there() -> None:
+    assert found("price", "km_driven", "fuel") == {"price": 0, "km_driven": 1, "fuel": 2}
+    assert found("price", "km_driven", "FU-EL") == {"price": 0, "km_driven": 1, "fuel": 2}
+    assert found("price", "fuel", "km_driven", "Fuel Type") == {"price": 0, "km_driven": 2, "fuel": 3}
+
+
+def test_a_columns_own_name_that_is_another_columns_source_is_told() -> None:
+    columns = [Column("fuel", "string", sources=("kind",)), Column("type", "string", sources=("Fuel",))]
+    assert match(["fuel", "kind"], columns).positions == {"fuel": 1, "type": 0}
+    assert match(["fuel"], columns).collisions == ["column 'fuel' may be fuel or type"]
 
 
 def test_the_exact_name_wins_over_other_spellings() -> None:
@@ -54,9 +62,13 @@ def test_a_name_that_is_two_columns_is_told() -> None:
 
 def test_columns_of_another_contract_share_what_they_need_and_may_be_absent() -> None:
     """The model in service reads the same file by its own definition."""
-    other = [Column(f"served.{name}", "string", sources=(name,), optional=True) for name in ("price", "km_driven", "x")]
+    other = [
+        Column("served.price", "string", sources=("Preis",), own_name="price", optional=True),
+        Column("served.km", "string", sources=("km_driven",), own_name="km", optional=True),
+        Column("served.x", "string", own_name="x", optional=True),
+    ]
     matched = match(["Price", "km_driven"], [PRICE, KILOMETRES, *other])
-    assert matched.positions == {"price": 0, "km_driven": 1, "served.price": 0, "served.km_driven": 1}
+    assert matched.positions == {"price": 0, "km_driven": 1, "served.price": 0, "served.km": 1}
     assert (matched.absent, matched.collisions) == ([], [])
 
 

@@ -152,6 +152,15 @@ def test_what_is_expected_is_said_in_the_words_of_the_definition() -> None:
         "'M' or 'B'": ("boolean", {"true": ["M"], "false": ["B"]}),
         "a time in the form %d.%m.%Y": ("timestamp", {"formats": ["%d.%m.%Y"]}),
         "a number with the decimal mark ','": ("float", {"decimal": ","}),
+        "a number with '.' between thousands and the decimal mark ','": ("float", {"thousands": ".", "decimal": ","}),
+        "a whole number with ',' between thousands, alone or with 'km'": (
+            "integer",
+            {"units": {"km": 1}, "thousands": ","},
+        ),
+        "a text that holds a number with the decimal mark ','": (
+            "float",
+            {"number": "first", "units": {"Nm": 1}, "decimal": ","},
+        ),
         "": ("float", {}),
     }
     for text, (kind, parse) in said.items():
