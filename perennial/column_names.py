@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
+from types import MappingProxyType
 
 from perennial.column import Column
 from perennial.values import shown
@@ -95,25 +97,69 @@ def _too_many(column: Column, names: Sequence[str]) -> str:
     return f"columns {' and '.join(shown(name) for name in names[:5])} are all column '{column.name}'"
 
 
-class RequestNames:
-    """The names that callers may use for a model's features: the columns' own, those in files, and other spellings."""
+@dataclass
+class Named:
+    """What the names of a record mean.
 
-    def __init__(self, columns: Iterable[Column]) -> None:
-        columns = list(columns)
-        self._exact = {source: column.name for column in columns for source in column.sources}
-        self._exact |= {column.name: column.name for column in columns}
-        self._loose: dict[str, set[str]] = {}
-        for column in columns:
-            for name in (column.name, *column.sources):
-                self._loose.setdefault(spelling(name), set()).add(column.name)
+    fields   the name of each feature that is there
+    unknown  names that mean no column, or not one alone, and are not passed over
+    twice    (a name, another one, the feature that both are)
+    """
+
+    fields: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    twice: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+class RequestNames:
+    """The names that callers may use: those that files may, so that a row of a file is a record.
+
+    passed_over  the columns of a definition that are no features, each with its sources
+    ignore       whether names of no column are passed over as well
+    """
+
+    def __init__(
+        self,
+        features: Iterable[Column],
+        passed_over: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        *,
+        ignore: bool = False,
+    ) -> None:
+        sources = {column.name: column.sources for column in features}
+        self._features, self._ignore = frozenset(sources), ignore
+        # A name as it is written, and in other spellings: columns, each with a rank. Of several names of a column in
+        # one record that of the lowest rank counts: its sources, then their other spellings, then the same of its own.
+        self._exact: dict[str, tuple[str, int]] = {}
+        self._loose: dict[str, dict[str, int]] = {}
+        for column, names in {**passed_over, **sources}.items():
+            for rank, name in (*((0, source) for source in names), (2, column)):
+                self._exact[name] = (column, rank)
+                self._loose.setdefault(spelling(name), {}).setdefault(column, rank + 1)
 
     def column(self, name: str) -> str | None:
         """Return the column that a name means; None: no column, or not one alone."""
-        if name in self._exact:
-            return self._exact[name]
-        names = self._loose.get(spelling(name), set())
-        return next(iter(names)) if len(names) == 1 else None
+        meant = self._meaning(name)
+        return meant[0] if meant else None
 
-    def of(self, names: Iterable[str]) -> Mapping[str, str]:
-        """Return the column of each name that means one."""
-        return {name: column for name in names if (column := self.column(name)) is not None}
+    def of(self, names: Iterable[str]) -> Named:
+        """Return what the names of a record mean."""
+        result = Named()
+        found: dict[str, list[tuple[int, str]]] = {}
+        for name in names:
+            meant = self._meaning(name)
+            if meant:
+                found.setdefault(meant[0], []).append((meant[1], name))
+            elif not is_index(name) and not (self._ignore and spelling(name) not in self._loose):
+                result.unknown.append(name)
+        for column in (column for column in found if column in self._features):
+            (rank, best), *others = sorted(found[column], key=itemgetter(0))
+            result.fields[column] = best
+            if others and (others[0][0] == rank or not self._ignore):
+                result.twice.append((best, others[0][1], column))
+        return result
+
+    def _meaning(self, name: str) -> tuple[str, int] | None:
+        if name in self._exact or is_index(name):
+            return self._exact.get(name)
+        columns = self._loose.get(spelling(name), {})
+        return next(iter(columns.items())) if len(columns) == 1 else None

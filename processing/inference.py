@@ -1,10 +1,15 @@
 """Serve the fitted preprocessor: raw records in, encoded features out, as the first container of a pipeline.
 
 Called by  the scikit-learn serving container (script mode), as code/inference.py of the preprocessor's model.tar.gz.
-Input      text/csv: features in the definition's order, no header (a line of their names is skipped);
+Input      text/csv: features in the definition's order, or in that of a first line with their names;
            application/jsonlines: one object by column name a line; application/json: one object, or
            {"instances": [objects]}. An empty CSV field, a JSON null and an absent name are missing values. Texts mean
-           what they mean in a dropped file (`parse` of model.yaml), and names may be those in the files.
+           what they mean in a dropped file (`parse` of model.yaml), and names may be those in the files. Under their
+           names other columns of the definition may stand there too, row numbers, and with `other_columns: ignore`
+           anything else; they are passed over.
+Header     the first line of a CSV request is one when most features' names stand in it, and those of all that may not
+           be null; where it has as many fields as a row of values each of them has to be a name. In a batch transform
+           only the features' names in their order are a header: the lines after it may come in other requests.
 Lines      in text/csv and application/jsonlines every line is a record, so that answer n belongs to line n. A blank one
            is refused by number, but for those after the last record, which are harmless; in a batch transform these
            too, because they may be the middle of a file. In CSV of one feature a line without text is a record whose
@@ -27,6 +32,9 @@ Why        nothing is raised for a bad record: the container makes of any except
 
 from __future__ import annotations
 
+import csv
+import io
+import itertools
 import json
 import os
 import re
@@ -46,12 +54,14 @@ from perennial.encoding import FORMAT_VERSION, Encoder, load_hook
 from perennial.json_values import ValueRefusedError, decode, from_python
 from perennial.record_checks import RecordChecks, attributes, metric_lines
 from perennial.text_values import from_text
-from perennial.values import shown
+from perennial.values import printable, shown
 
 CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 LARGEST_ANSWER = 6 * 1024**2  # bytes
 ROWS_AT_ONCE = 2_000
+LONGEST_HEADER = 1 << 18  # characters
+LONGEST_LIST = 400  # characters of the names in a refusal
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _BLANK_LINE = re.compile(r"(\A|\n|\r(?!\n))(?=[\r\n])")  # its match ends where the line begins
 
@@ -100,7 +110,8 @@ def model_fn(model_dir: str) -> Preprocessor:
     hook = load_hook(Path(__file__).with_name("features.py")) or load_hook(Path(model_dir) / "code" / "features.py")
     columns = {column["name"]: Column.from_json(column) for column in document["columns"]}
     in_batch = os.environ.get("SAGEMAKER_BATCH", "").lower() == "true"
-    names = RequestNames(columns.values())
+    others = document.get("passed_over", {})
+    names = RequestNames(columns.values(), others.get("columns", {}), ignore=in_batch or others.get("unknown", False))
     checks = RecordChecks() if in_batch else RecordChecks.from_json(document.get("checks", {}))
     return Preprocessor(columns, names, Encoder.from_json(document["encodings"], hook), in_batch, checks)
 
@@ -180,38 +191,62 @@ def read(request: Request, model: Preprocessor) -> pa.Table:
 
 
 def _read_csv(text: str, model: Preprocessor) -> pa.Table:
-    fields = _fields(text, model)
-    header = [column[0].as_py() for column in fields.columns] if fields.num_rows else []
-    skipped = 0
-    meant = [model.names.column(name) for name in header]
-    if meant == list(model.columns):
-        fields, skipped = fields.slice(1), 1
-    elif header and 2 * (len(meant) - meant.count(None)) > len(header):
-        raise RecordError(f"the first line is a header with other columns; expected {','.join(model.columns)}")
+    header = _header(text, model)
+    names = header or list(model.columns)
+    fields, skipped = _fields(text, names, model), int(bool(header))
+    fields = fields.slice(skipped)
     _require_records(fields.num_rows, model)
+    named = model.names.of(names).fields
     typed = {}
-    for (name, column), values in zip(model.columns.items(), fields.columns, strict=True):
-        typed[name], invalid = from_text(column.type, values.combine_chunks(), column.parsing)
+    for name, column in model.columns.items():
+        if name not in named:
+            typed[name], _ = from_text(column.type, pa.nulls(fields.num_rows, pa.string()))
+            continue
+        values = fields.column(names.index(named[name])).combine_chunks()
+        typed[name], invalid = from_text(column.type, values, column.parsing)
         position = -1 if invalid is None else pc.index(invalid, True).as_py()
         if position >= 0:
             raise _refused(position + skipped, name, f"got {shown(values[position])}, expected {column.expected}")
     return pa.table(typed)
 
 
-def _fields(text: str, model: Preprocessor) -> pa.Table:
-    """Return the fields of a CSV text under the columns' names, one row a record."""
-    names = list(model.columns)
+def _header(text: str, model: Preprocessor) -> list[str] | None:
+    """Return the names in the first line; None when it is a row of values. Raises RecordError: it is another header."""
+    try:
+        first = next(csv.reader(io.StringIO(text[:LONGEST_HEADER], newline="")), [])
+    except csv.Error:
+        return None
+    features, named = list(model.columns), model.names.of(first)
+    meant = [model.names.column(name) for name in first]
+    missing = [name for name in features if name not in named.fields and not model.columns[name].nullable]
+    may_be_values = len(first) == len(features)
+    most = 2 * len(named.fields) > len(features)
+    sound = not (missing or named.unknown or named.twice or (may_be_values and None in meant))
+    if most and sound and (meant == features or not model.in_batch):
+        return first
+    if not most and (may_be_values or 2 * (len(meant) - meant.count(None)) <= len(first)):
+        return None
+    problems = [f"{_listed(missing)} missing"] if missing else []
+    problems += [_unknown(named.unknown, "column")] if named.unknown else []
+    problems += [f"{shown(one)} and {shown(other)} are both {column}" for one, other, column in named.twice[:1]]
+    where = "in this order, which a batch transform needs" if model.in_batch else "in any order"
+    what = f"the first line is a header with other columns{': ' if problems else ''}{', '.join(problems)}"
+    raise RecordError(f"{what}; expected {','.join(features)} {where}")
+
+
+def _fields(text: str, names: list[str], model: Preprocessor) -> pa.Table:
+    """Return the fields of a CSV text, one row a line; `names` are what its fields are."""
     if len(names) == 1:  # a line without text is an empty field
-        return _table_of(text, names, blank_lines=True) if text else pa.table({names[0]: pa.array([], pa.string())})
+        return _table_of(text, names, blank_lines=True) if text else pa.table({"0": pa.array([], pa.string())})
     records = _table_of(text, names)
     if text[:1] in ("\r", "\n") or any(ends in text for ends in ("\n\n", "\n\r", "\r\r")):
-        _require_no_blank_line(text, records.num_rows, model)
+        _require_no_blank_line(text, names, records.num_rows, model)
     return records
 
 
-def _require_no_blank_line(text: str, records: int, model: Preprocessor) -> None:
+def _require_no_blank_line(text: str, names: list[str], records: int, model: Preprocessor) -> None:
     """Raise RecordError for a blank line of a text with so many records. Line ends in quotes are no lines."""
-    count = _table_of(text, list(model.columns), blank_lines=True).num_rows - records
+    count = _table_of(text, names, blank_lines=True).num_rows - records
     ends = len(_LINE_END.findall(text, len(text.rstrip("\r\n"))))
     if count > (0 if model.in_batch else max(0, ends - bool(records))):
         starts = [found.end() for found in _BLANK_LINE.finditer(text)]
@@ -228,18 +263,18 @@ def _table_of(text: str, names: list[str], *, blank_lines: bool = False) -> pa.T
             ragged.append(row)
         return "skip"
 
-    body = text.encode("utf-8", "replace")
+    body, columns = text.encode("utf-8", "replace"), [str(position) for position in range(len(names))]
     if not body.strip() and not blank_lines:
-        return pa.table({name: pa.array([], pa.string()) for name in names})
+        return pa.table({name: pa.array([], pa.string()) for name in columns})
     try:
         table = pa.csv.read_csv(
             pa.BufferReader(body),
-            read_options=pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(body) + 1),
+            read_options=pa.csv.ReadOptions(column_names=columns, use_threads=False, block_size=len(body) + 1),
             parse_options=pa.csv.ParseOptions(
                 newlines_in_values=True, invalid_row_handler=skip, ignore_empty_lines=not blank_lines
             ),
             convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
             ),
         )
     except pa.ArrowInvalid as error:
@@ -247,7 +282,8 @@ def _table_of(text: str, names: list[str], *, blank_lines: bool = False) -> pa.T
     if ragged:
         row = ragged[0]
         raise RecordError(
-            f"record {row.number}: got {row.actual_columns} fields, expected {len(names)}: {','.join(names)}"
+            f"record {row.number}: got {row.actual_columns} fields, expected {len(names)}: "
+            f"{printable(','.join(names), LONGEST_LIST)}"
         )
     last = table.column(-1)[-1].as_py() if table.num_rows else ""
     if "\n" in last and body.count(b'"') % 2:
@@ -290,7 +326,8 @@ def _json(text: str, where: str) -> Any:
 
 def _table(records: Sequence[Any], model: Preprocessor) -> pa.Table:
     _require_records(len(records), model)
-    named = [_named(record, f"record {number}", model) for number, record in enumerate(records, 1)]
+    shapes: dict[tuple[str, ...], Mapping[str, str]] = {}
+    named = [_named(record, f"record {number}", model, shapes) for number, record in enumerate(records, 1)]
     typed = {}
     for name, column in model.columns.items():
         try:
@@ -300,22 +337,42 @@ def _table(records: Sequence[Any], model: Preprocessor) -> pa.Table:
     return pa.table(typed)
 
 
-def _named(record: Any, where: str, model: Preprocessor) -> Mapping[str, Any]:
-    """Return a record under the columns' own names."""
-    names = model.columns.keys()
+def _named(
+    record: Any, where: str, model: Preprocessor, shapes: dict[tuple[str, ...], Mapping[str, str]]
+) -> Mapping[str, Any]:
+    """Return the features of a record under the columns' own names."""
     if not isinstance(record, dict):
-        raise RecordError(f"{where}: got {shown(record)}, expected an object with {', '.join(names)}")
-    if record.keys() <= names:
+        raise RecordError(f"{where}: got {shown(record)}, expected an object with {', '.join(model.columns)}")
+    if record.keys() <= model.columns.keys():
         return record
-    meant = model.names.of(record)
-    if len(meant) < len(record) and not model.in_batch:
-        unknown = shown(min(record.keys() - meant.keys()))
-        raise RecordError(f"{where}: unknown field {unknown}; expected {', '.join(names)}")
-    if len(set(meant.values())) < len(meant):
-        twice = next(column for column in names if sum(column == one for one in meant.values()) > 1)
-        fields = " and ".join(shown(name) for name, column in meant.items() if column == twice)
-        raise RecordError(f"{where}: the fields {fields} are both {twice}; expected one of them")
-    return {column: record[name] for name, column in meant.items()}
+    names = tuple(record)
+    if names not in shapes:
+        shapes[names] = _fields_of(names, where, model)
+    return {column: record[name] for column, name in shapes[names].items()}
+
+
+def _fields_of(names: Sequence[str], where: str, model: Preprocessor) -> Mapping[str, str]:
+    """Return the name of each feature that is among the names of a record."""
+    named, expected = model.names.of(names), ", ".join(model.columns)
+    for one, other, column in named.twice:
+        raise RecordError(
+            f"{where}: the fields {shown(one)} and {shown(other)} are both {column}; expected one of them"
+        )
+    if named.unknown and not model.in_batch:
+        raise RecordError(f"{where}: {_unknown(named.unknown, 'field')}; expected {expected}")
+    return named.fields
+
+
+def _unknown(names: Sequence[str], what: str) -> str:
+    return f"unknown {what}{'s' if len(names) > 1 else ''} {_listed(names)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names for a refusal, as many as LONGEST_LIST has room for."""
+    listed = [shown(name) for name in names]
+    ends = itertools.accumulate(len(name) + 2 for name in listed)
+    fitting = sum(end <= LONGEST_LIST for end in ends)
+    return ", ".join(listed[:fitting]) + (f" and {len(listed) - fitting} more" if fitting < len(listed) else "")
 
 
 def _require_records(count: int, model: Preprocessor) -> None:

@@ -183,6 +183,10 @@ def pack_preprocessor(
         "encodings": encoder.as_json(),
         "feature_names": encoder.feature_names,
         "checks": checks.as_json(),
+        "passed_over": {
+            "columns": {column.name: list(column.sources) for column in contract.columns if not column.feature},
+            "unknown": contract.form.other_columns == "ignore",
+        },
         "target_transform": "log" if contract.target.logarithm else "none",
     }
     members = {

@@ -90,7 +90,14 @@ def _preprocessor() -> inference.Preprocessor:
             {"name": name, "type": kind, "nullable": False, "sources": [f"{name} (x)"], "parse": parse.get(name)}
             for name, kind in columns.items()
         ]
-        document = {"format": 2, "model": "cars", "columns": listed, "encodings": encodings}
+        passed_over = {"columns": {"price": ["Preis"]}, "unknown": False}
+        document = {
+            "format": 2,
+            "model": "cars",
+            "columns": listed,
+            "encodings": encodings,
+            "passed_over": passed_over,
+        }
         Path(folder, "preprocessor.json").write_text(json.dumps(document))
         return inference.model_fn(folder)
 
@@ -266,13 +273,21 @@ def _tar() -> bytes:
 
 
 _RECORD = '{"mileage": 1.5, "doors": 2, "cruise": true, "make": "Saab"}'
+_ROW = _RECORD.replace("{", '{"": 7, "Preis": 9, ')
 _RUN = {"Trigger": {"Type": "Manual"}, "Overrides": {"Algorithm": "xgboost", "HyperParameters": {"eta": 0.1}}}
 TARGETS = {
     "request-csv": Target(
-        _request("text/csv"), (b"12000,2,true,Saab\n3,,f,\n", b"mileage,doors,cruise,make\n1,2,1,a\n")
+        _request("text/csv"),
+        (
+            b"12000,2,true,Saab\n3,,f,\n",
+            b"mileage,doors,cruise,make\n1,2,1,a\n",
+            b",price,make,Doors,cruise,mileage (x)\n0,9000,a,2,mit,1\n",
+        ),
     ),
     "request-json-lines": Target(_request("application/jsonlines"), (f"{_RECORD}\n{_RECORD}\n".encode(),)),
-    "request-json": Target(_request("application/json"), (f'{{"instances": [{_RECORD}]}}'.encode(), _RECORD.encode())),
+    "request-json": Target(
+        _request("application/json"), (f'{{"instances": [{_RECORD}]}}'.encode(), _RECORD.encode(), _ROW.encode())
+    ),
     "container": Target(
         container,
         (

@@ -178,7 +178,16 @@ def test_unknown_category_is_no_category(model: inference.Preprocessor) -> None:
         ("1,2.5,0,Saab", "record 1, field 'doors': got '2.5', expected a whole number"),
         ("1,2,maybe,Saab", "record 1, field 'cruise': got 'maybe', expected true or false"),
         ("mileage,doors,cruise,make\n1,x,0,Saab", "record 2, field 'doors': got 'x'"),
-        ("make,doors,cruise,mileage\n1,2,0,Saab", "a header with other columns; expected mileage,doors,cruise,make"),
+        ("make,doors,cruise,mileage\n1,2,0,Saab", "record 2, field 'mileage': got 'Saab', expected a finite number"),
+        (
+            "make,doors,cruise\n1,2,0",
+            "a header with other columns: 'mileage' missing; expected mileage,doors,cruise,make",
+        ),
+        ("make,doors,cruise,miles\n1,2,0,Saab", "header with other columns: 'mileage' missing, unknown column 'miles'"),
+        ("make,doors,cruise,mileage,x,y\n", "a header with other columns: unknown columns 'x', 'y'; expected mileage,"),
+        ("make,doors,cruise,mileage,Make\n", "'make' and 'Make' are both make"),
+        ("make,doors,cruise,mileage,make\n", "'make' and 'make' are both make"),
+        ("make,doors,cruise,mileage,\n1,2,0,5\n", "record 2: got 4 fields, expected 5: make,doors,cruise,mileage,"),
         ('1,2,0,"Saab\n1,2,0,Saab', "record 1: a quotation mark is not closed"),
         ('1,2,0,Saab\n1,"2,0,Saab', "record 2: got 2 fields, expected 4"),
         (b"1,2,0,Saab\n1,2,0,Citro\xebn", "byte 22 of the request is not UTF-8"),
@@ -197,6 +206,11 @@ def test_broken_csv_is_refused_with_record_and_field(
         ("{}\n{", "record 2 is not readable as JSON"),
         ("[1]", "record 1: got '[1]', expected an object with mileage, doors, cruise, make"),
         ('{"milage": 1}', "record 1: unknown field 'milage'; expected mileage, doors, cruise, make"),
+        ('{"y": 1, "make": "a", "x": 2}', "record 1: unknown fields 'y', 'x'; expected mileage, doors, cruise, make"),
+        (
+            json.dumps(dict.fromkeys(f"name {n}" for n in range(500))),
+            "'name 35', 'name 36' and 463 more; expected mile",
+        ),
         ('{}\n{"mileage": "1 mi"}', "record 2, field 'mileage': got '1 mi', expected a finite number"),
         ('{"mileage": true}', "record 1, field 'mileage': got 'True'"),
         ('{"mileage": Infinity}', "Infinity is no JSON number"),
@@ -353,6 +367,83 @@ def test_what_is_wrong_with_names_and_texts_is_said_in_the_words_of_the_definiti
     tmp_path: Path, body: str, problem: str
 ) -> None:
     assert problem in refusal(preprocessor(tmp_path, columns=PARSED), body, LINES)
+
+
+PASSED_OVER = {"columns": {"price": ["Preis (€)"], "vin": []}, "unknown": False}
+NUMBERED = {"price": 9000, **SAAB, "VIN": "x", "": 7, "Unnamed: 0": 7, "__index_level_0__": 7}
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("content_type", [LINES, JSON])
+def test_a_row_of_a_file_is_a_record_and_what_is_no_feature_is_passed_over(
+    tmp_path: Path, content_type: str, unknown: bool
+) -> None:
+    model = preprocessor(tmp_path, passed_over={**PASSED_OVER, "unknown": unknown})
+    assert answer(model, json.dumps(NUMBERED), content_type) == SAAB_ENCODED
+    assert answer(model, json.dumps({**SAAB, "Preis (€)": 1, "PRICE": 2}), content_type) == SAAB_ENCODED
+    others = json.dumps({**NUMBERED, "colour": "red", "": 5})
+    if unknown:
+        assert answer(model, others, content_type) == SAAB_ENCODED
+    else:
+        assert "record 1: unknown field 'colour'; expected mileage," in refusal(model, others, content_type)
+
+
+def test_a_source_counts_before_the_own_name_where_other_columns_are_ignored(tmp_path: Path) -> None:
+    model = preprocessor(tmp_path, columns=PARSED, passed_over={"columns": {}, "unknown": True})
+    assert answer(model, json.dumps({**SAAB, "make": "raw", "Marke": "Saab"}), LINES) == SAAB_ENCODED
+    assert "are both make" in refusal(model, json.dumps({"MARKE": "Saab", "marke": "Saab"}), LINES)
+
+
+NULLABLE = [{"name": name, "type": kind, "nullable": name == "doors"} for name, kind in COLUMNS.items()]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "make,cruise,doors,mileage\nSaab,1,2,12000\n",
+        '"Make",CRUISE,"doors",Mileage\r\nSaab,1,2,12000\r\n',
+        ",price,make,cruise,doors,mileage\n1,9000,Saab,1,2,12000\n",
+        "Preis (€),make,cruise,doors,mileage,vin\n9000,Saab,1,2,12000,x\n",
+        "Unnamed: 0,make,cruise,doors,mileage\n7,Saab,1,2,12000\n",
+    ],
+)
+def test_csv_is_read_by_its_header(tmp_path: Path, body: str) -> None:
+    assert answer(preprocessor(tmp_path, passed_over=PASSED_OVER), body, CSV) == SAAB_ENCODED
+
+
+@pytest.mark.parametrize("header", ["make,cruise,mileage", "make,cruise,mileage,vin", "price,make,vin,cruise,mileage"])
+def test_a_column_that_may_be_null_may_be_absent_from_a_header(tmp_path: Path, header: str) -> None:
+    model = preprocessor(tmp_path, columns=NULLABLE, passed_over=PASSED_OVER)
+    values = {"make": "Saab", "cruise": "1", "mileage": "12000"}
+    row = ",".join(values.get(name, "x") for name in header.split(","))
+    assert answer(model, f"{header}\n{row}\n{row}\n", CSV) == "12000,0,3.25,1,0,1\n" * 2
+
+
+def test_other_columns_of_a_header_are_passed_over_where_the_definition_says_so(tmp_path: Path) -> None:
+    model = preprocessor(tmp_path, passed_over={**PASSED_OVER, "unknown": True})
+    others = [f"other {number}" for number in range(20)]
+    header, row = ",".join([*others, *COLUMNS]), ",".join(["x"] * 20 + ["12000", "2", "1", "Saab"])
+    assert answer(model, f"{header}\n{row}\n", CSV) == SAAB_ENCODED
+    assert "got 24 fields, expected 4" in refusal(model, f"{row}\n{row}\n", CSV)
+
+
+@pytest.mark.parametrize("row", ["price,vin", "x,", "x,vin", "y,price", "y,y", ",x", "price,5"])
+def test_a_row_of_values_is_no_header(tmp_path: Path, row: str) -> None:
+    """However like a name a value is."""
+    columns = [{"name": name, "type": "string", "nullable": True} for name in ("x", "y")]
+    encodings = [{"name": name, "kind": "category", "categories": ["x"], "indicator": False} for name in ("x", "y")]
+    model = preprocessor(tmp_path, columns=columns, encodings=encodings, passed_over=PASSED_OVER | {"unknown": True})
+    first, second = (int(value == "x") for value in row.split(","))
+    assert answer(model, f"{row}\n", CSV) == f"{first},{second}\n"
+
+
+def test_a_batch_transform_reads_no_columns_by_a_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines after it may come in other requests, which have none."""
+    monkeypatch.setenv("SAGEMAKER_BATCH", "true")
+    model = preprocessor(tmp_path, passed_over=PASSED_OVER)
+    assert answer(model, "mileage,doors,cruise,make\n12000,2,1,Saab", CSV) == SAAB_ENCODED
+    for header in ("make,cruise,doors,mileage", "price,mileage,doors,cruise,make"):
+        assert "expected mileage,doors,cruise,make in this order, which a batch" in refusal(model, f"{header}\n", CSV)
 
 
 def test_preprocessor_of_another_format_is_refused(tmp_path: Path) -> None:

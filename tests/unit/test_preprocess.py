@@ -326,7 +326,14 @@ def test_raw_rows_mean_the_same_in_training_and_in_requests(tmp_path: Path) -> N
     as_json = "\n".join(map(json.dumps, records))
     text = io.StringIO()
     csv.writer(text).writerows([[*record.values(), ""] for record in records])
-    for body, kind in ((as_json, "application/jsonlines"), (text.getvalue(), "text/csv")):
+    whole = "\n".join(json.dumps(rows[row]) for row in order)
+    with_header = frame.iloc[order].to_csv()
+    for body, kind in (
+        (as_json, "application/jsonlines"),
+        (whole, "application/jsonlines"),
+        (text.getvalue(), "text/csv"),
+        (with_header, "text/csv"),
+    ):
         answered = inference.predict_fn(inference.input_fn(body, kind), model)
         assert str(answered).splitlines() == trained
 

@@ -155,7 +155,9 @@ def test_sources_are_names_of_any_characters(file: Path) -> None:
     columns = [Column("price", "float", sources=("Preis (€)", "Price/£")), *COLUMNS[1:]]
     for name in ("Preis (€)", "Price/£", "preis(€)", "price", "PRICE"):
         assert read_with_notes(file, f"{name},make,doors\n1,a,2\n".encode(), columns)[0][0]["price"] == "1"
-    with pytest.raises(FileError, match=r"'price' is missing \(is it 'prices', .* columns Preis \(€\) or Price/£ or price, "):
+    with pytest.raises(
+        FileError, match=r"'price' is missing \(is it 'prices', .* columns Preis \(€\) or Price/£ or price, "
+    ):
         read_with_notes(file, b"prices,make,doors\n1,a,2\n", columns)
 
 
