@@ -93,7 +93,12 @@ def read_csv(
     with open_file() as file:
         text = TextFile(name, file, form)
         head = text.read(BLOCK_BYTES)
-    table = _table(name, head.decode("utf-8", "ignore"), text.separator, columns, form, notes)
+    try:
+        table = _table(name, head.decode("utf-8", "ignore"), text.separator, columns, form, notes)
+    except FileError as problem:
+        if undeclared := text.undeclared_utf_8():
+            raise undeclared from problem
+        raise
     if b"\n" not in head and b"\r" not in head:
         return  # a header and nothing else, which Arrow takes for no CSV
     with open_file() as file:

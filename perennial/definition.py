@@ -6,13 +6,14 @@ problem, the field (dotted path), what stands there and what is allowed. All pro
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
@@ -137,13 +138,25 @@ class Column(Strict):
     description: str | None = None
 
 
+Encoding = Literal[
+    "utf-8", "latin-1", "iso-8859-15", "cp1252", "cp1250", "cp1251", "utf-16", "utf-16-le", "utf-16-be", "shift_jis",
+    "gb18030", "euc_kr",
+]  # fmt: skip
+_ENCODINGS = {codecs.lookup(name).name: name for name in get_args(Encoding)} | {"utf-8-sig": "utf-8"}
+
+
+def _encoding(given: Any) -> Any:
+    """Return our name of an encoding, for any that Python knows it by: windows-1252, latin1, utf8."""
+    try:
+        return _ENCODINGS.get(codecs.lookup(given).name, given) if isinstance(given, str) else given
+    except (LookupError, ValueError):
+        return given
+
+
 class Files(Strict):
     """The form of files, where looking at one does not tell."""
 
-    encoding: Literal[
-        "utf-8", "latin-1", "iso-8859-15", "cp1252", "cp1250", "cp1251", "utf-16", "utf-16-le", "utf-16-be",
-        "shift_jis", "gb18030", "euc_kr",
-    ] = "utf-8"  # fmt: skip
+    encoding: Annotated[Encoding, BeforeValidator(_encoding)] = "utf-8"
     delimiter: Literal[",", ";", "\t", "|", ":", " ", "^", "~"] | None = None
     decimal: Literal[".", ","] = "."
 

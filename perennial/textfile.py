@@ -1,7 +1,8 @@
 """The text of a dropped file as UTF-8, block by block, whatever its encoding; also out of gzip.
 
 What is no text raises FileError, and so does a byte that is not in the encoding, saying where it is: what reads the
-text would name no place, or pass over it.
+text would name no place, or pass over it. UTF-8 that is declared to be something else raises one at its end, because
+almost any bytes are some text in an encoding of one byte a character.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import IO
 
 from perennial.file_form import FileForm
 from perennial.header import FileError, reason
+from perennial.values import shown
 
 BLOCK_BYTES = 2 << 20  # read at once; no row may be longer
 MAX_EXPANSION, EXPANDED_BYTES = 200, 256 << 20  # gzip packs tables up to 50 times; beyond both it is no table
@@ -31,6 +33,8 @@ OTHER_FORMATS = {
     b"ARROW1": "Arrow IPC",
 }
 EXPECTED = "expected CSV or JSON lines (also gzip), or Parquet"
+WITH_CONTROLS = ("latin-1", "iso-8859-15")  # where Windows has characters, they have what no text holds
+_CONTROLS = re.compile(rb"[\x80-\x9f]")
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 BinaryFile = IO[bytes] | gzip.GzipFile
 Opener = Callable[[], BinaryFile]
@@ -53,6 +57,10 @@ class TextFile:
         self._position, self._lines, self._waiting = 0, 0, b""
         self._most = max(EXPANDED_BYTES, MAX_EXPANSION * os.fstat(file.fileno()).st_size)
         self._decoder = codecs.getincrementaldecoder(self._encoding)()
+        # Reads the same bytes, as long as they may be UTF-8 that is declared to be something else.
+        self._as_utf_8 = None if self._encoding.startswith("utf") else codecs.getincrementaldecoder("utf-8")()
+        self._beyond_ascii = ""  # the first character that would tell
+        self._control: FileError | None = None
 
     def read(self, size: int) -> bytes:
         """Return some more bytes, at most `size`; none at the end."""
@@ -66,7 +74,10 @@ class TextFile:
         """Read a block and make it UTF-8. Returns whether the file ends there."""
         at_start, raw = self._position == 0, self._file.read(size)
         block = self._without_mark(raw) if at_start else raw
+        self._look_for_utf_8(block)
         text = self._decoded(block)
+        if not raw and (undeclared := self.undeclared_utf_8()):
+            raise undeclared
         self._position += len(block)
         if self._position > self._most:
             expanded = f"the gzip data expand to more than {MAX_EXPANSION} times their size"
@@ -74,6 +85,7 @@ class TextFile:
         if b"\0" in text:
             utf_16 = "" if self._encoding.startswith("utf-16") else ". UTF-16 without a mark needs files.encoding"
             raise FileError(f"{self.name}: this is no text (it holds zero bytes); {EXPECTED}{utf_16}")
+        self._look_for_controls(block)
         if at_start:
             text = self._without_separator_line(text)
         self._waiting = text
@@ -90,6 +102,7 @@ class TextFile:
         for mark, encoding in MARKS.items():
             if block.startswith(mark):
                 self._encoding, self._decoder = encoding, codecs.getincrementaldecoder(encoding)()
+                self._as_utf_8 = None
                 self._position += len(mark)
                 return block.removeprefix(mark)
         return block
@@ -100,6 +113,36 @@ class TextFile:
             return text
         self.separator = found[1].decode()
         return text[found.end() :]
+
+    def undeclared_utf_8(self) -> FileError | None:
+        """Return what is wrong when all that was read is UTF-8, and something else is declared."""
+        if self._as_utf_8 is None or not self._beyond_ascii:
+            return None
+        garbled = self._beyond_ascii.encode().decode(self._encoding, "replace")
+        what = f"this is UTF-8, and model.yaml declares {self._encoding} (files.encoding)"
+        example = f"{shown(self._beyond_ascii)} would be read as {shown(garbled)}"
+        return FileError(f"{self.name}: {what}: {example}. Remove files.encoding, or save the file as {self._encoding}")
+
+    def _look_for_utf_8(self, block: bytes) -> None:
+        if self._as_utf_8 is None or (block.isascii() and not self._as_utf_8.getstate()[0]):
+            return
+        try:
+            text = self._as_utf_8.decode(block, final=not block)
+        except UnicodeDecodeError:
+            self._as_utf_8 = None
+            return
+        self._beyond_ascii = self._beyond_ascii or next((char for char in text if not char.isascii()), "")
+
+    def _look_for_controls(self, block: bytes) -> None:
+        """Raise FileError for characters of Windows in a file that is declared to have none, unless it may be UTF-8."""
+        if self._encoding in WITH_CONTROLS and self._control is None and (found := _CONTROLS.search(block)):
+            meant = found[0].decode("cp1252", "replace")
+            line = self._lines + block.count(b"\n", 0, found.start()) + 1
+            what = f"byte {found[0]!r} at position {self._position - len(block) + found.start()} (line {line})"
+            advice = f"In cp1252 it is {shown(meant)}: name cp1252 in model.yaml (files.encoding)"
+            self._control = FileError(f"{self.name}: not {self._encoding}: {what}. {advice}")
+        if self._control and self._as_utf_8 is None:
+            raise self._control
 
     def _decoded(self, block: bytes) -> bytes:
         """Return a block in UTF-8. A character that is cut off at its end waits for the next one."""
@@ -118,6 +161,8 @@ class TextFile:
         return whole[: len(whole) - kept]
 
     def _refusal(self, error: UnicodeDecodeError, pending: int) -> FileError:
+        if undeclared := self.undeclared_utf_8():
+            return undeclared
         before = error.object[: error.start].decode(self._encoding, "replace")
         byte, position = error.object[error.start : error.start + 1], self._position - pending + error.start
         spoken = self._encoding.upper() if self._encoding.startswith("utf") else self._encoding

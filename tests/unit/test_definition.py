@@ -603,9 +603,21 @@ def test_mistakes_in_how_values_are_read_are_named(column, problem):
 
 
 @pytest.mark.parametrize(
+    ("spelled", "name"),
+    [("windows-1252", "cp1252"), ("ISO-8859-1", "latin-1"), ("latin1", "latin-1"), ("utf8", "utf-8"),
+     ("UTF_8", "utf-8"), ("utf-8-sig", "utf-8"), ("sjis", "shift_jis"),
+     ("utf-16le", "utf-16-le"), ("ISO8859-15", "iso-8859-15")],
+)  # fmt: skip
+def test_encodings_have_all_names_that_python_knows(spelled, name):
+    assert definition.parse(f"{GOOD}files: {{encoding: {spelled}}}\n", "m").files.encoding == name
+
+
+@pytest.mark.parametrize(
     ("section", "problem"),
     [
-        ("files: {encoding: utf8}", "files.encoding: got 'utf8'; allowed: 'utf-8', 'latin-1'"),
+        ("files: {encoding: utf7}", "files.encoding: got 'utf7'; allowed: 'utf-8', 'latin-1'"),
+        ('files: {encoding: "a\\0b"}', "files.encoding: got"),
+        ("files: {encoding: 1252}", "files.encoding: got 1252; allowed: 'utf-8', 'latin-1'"),
         ("files: {delimiter: ';;'}", "files.delimiter: got ';;'; allowed: ',', ';'"),
         ("files: {decimals: ','}", "files.decimals: unknown key; did you mean 'decimal'?"),
         ("other_columns: drop", "other_columns: got 'drop'; allowed: 'refuse', 'ignore'"),

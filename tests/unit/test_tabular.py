@@ -101,6 +101,51 @@ def test_byte_that_is_not_in_the_declared_encoding_is_named(file: Path) -> None:
         list(read(file, COLUMNS, form=FileForm(encoding="cp1252")))
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "iso-8859-15", "cp1252", "cp1250", "cp1251", "gb18030", "euc_kr"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("make", ["Citroën", "Škoda", "京"])
+def test_utf_8_that_is_declared_to_be_another_encoding_is_told(
+    file: Path, encoding: str, pack: Callable[[bytes], bytes], make: str
+) -> None:
+    """Also where the first character that tells is far inside."""
+    said = rf"this is UTF-8, and model.yaml declares {encoding} \(files.encoding\): .* Remove files.encoding, or save"
+    for before in (0, 300_000):
+        content = "price,make,doors\n" + "1.5,Saab,4\n" * before + f"1.5,{make},4\n"
+        file.write_bytes(pack(content.encode()))
+        with pytest.raises(FileError, match=said):
+            list(read(file, COLUMNS, form=FileForm(encoding=encoding)))
+
+
+def test_what_undeclared_utf_8_would_be_read_as_is_shown(file: Path) -> None:
+    file.write_bytes(SOUND.replace(b"Saab", "Citroën".encode()))
+    with pytest.raises(FileError, match=r"'ë' would be read as 'Ã«'"):
+        list(read(file, COLUMNS, form=FileForm(encoding="cp1252")))
+
+
+@pytest.mark.parametrize("content", [b"Preis,make,doors\n", b'{"Preis": 1, "make": "a", "doors": 1}\n'])
+def test_undeclared_utf_8_in_names_is_told_rather_than_a_column_that_is_missing(file: Path, content: bytes) -> None:
+    file.write_bytes(content.replace(b"Preis", "Preis (€)".encode()))
+    columns = [Column("price", "float", sources=("Preis (€)",)), *COLUMNS[1:]]
+    with pytest.raises(FileError, match=r"this is UTF-8, and model\.yaml declares cp1252"):
+        list(read(file, columns, form=FileForm(encoding="cp1252")))
+
+
+def test_text_of_an_encoding_with_some_bytes_that_could_be_utf_8_is_read(file: Path) -> None:
+    make = "Ã© Citroën"
+    file.write_bytes(SOUND.replace(b"Saab", make.encode("cp1252")))
+    (batch,) = read(file, COLUMNS, form=FileForm(encoding="cp1252"))
+    assert batch.table["make"][0].as_py() == make
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "iso-8859-15"])
+@pytest.mark.parametrize("before", [0, 300_000])
+def test_characters_of_windows_in_an_encoding_that_has_none_are_told(file: Path, encoding: str, before: int) -> None:
+    file.write_bytes(b"price,make,doors\n" + b"1.5,Saab,4\n" * before + b"1.5,Citro\xebn,4\n1.5,\x80,4\n")
+    at = rf"byte b'\\x80' at position {17 + 11 * before + 18} \(line {before + 3}\)"
+    with pytest.raises(FileError, match=rf"not {encoding}: {at}. In cp1252 it is '€': name cp1252 in model.yaml"):
+        list(read(file, COLUMNS, form=FileForm(encoding=encoding)))
+
+
 def test_delimiter_is_declared_where_looking_is_not_enough(file: Path) -> None:
     file.write_bytes(SOUND.replace(b",", b"^"))
     (batch,) = read(file, COLUMNS, form=FileForm(delimiter="^"))
