@@ -62,10 +62,12 @@ stop: ## Stop the local cloud; its data stay for the next start
 	@[ ! -x $(BIN)/python ] || $(BIN)/python -m localcloud down
 
 .PHONY: deploy-local
-deploy-local: up ## Build and deploy the stack to the local cloud
-	@LAYER_PLATFORM= $(LOCAL) tools/deploy_local
+deploy-local: up ## Build and deploy a stack to the local cloud: make deploy-local MODEL=name (used-cars)
+	@LAYER_PLATFORM= MODEL=$(MODEL) $(LOCAL) tools/deploy_local
+MODEL ?= used-cars
 
 .PHONY: demo
+demo: MODEL = used-cars
 demo: deploy-local ## Drop data, follow the run, see the model answer: everything on this machine
 	@$(LOCAL) $(BIN)/python -m tools.demo
 

@@ -29,9 +29,12 @@ from perennial.split import TEST, TRAIN, VALIDATION, Sets, splitter
 from tools import synthetic
 
 Floats = npt.NDArray[np.float64]
+Names = tuple[str, ...]
 Files = list[Floats]  # each (n_rows, price, mileage, kind of car, options, day)
 SPLIT = {"method": "random", "column": None, "seed": 42, "key": None, "validation": 0.15, "test": 0.2}
 BY_TIME = {**SPLIT, "method": "time", "column": "day"}
+BY_GROUP = {**SPLIT, "method": "group", "column": "kind"}
+FEATURES = ("day", "kind", "mileage", "options")
 NAMES = ("price", "mileage", "kind", "options", "day")
 PARAMETERS = {"eta": 0.1, "max_depth": 4, "subsample": 0.9, "objective": "reg:squarederror", "nthread": 1}
 BOUNDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
@@ -87,11 +90,24 @@ def by_time(files: Files, seed: int) -> Sets:
     return np.where(days >= np.quantile(days, 0.8), TEST, np.where(days >= np.quantile(days, 0.65), VALIDATION, TRAIN))
 
 
-def by_content(split: dict[str, Any], files: Files, seed: int) -> Sets:
-    """Deal as the product does."""
+def by_kind(files: Files, seed: int) -> Sets:
+    """Deal by group: kinds drawn one by one until a set has its share."""
+    kinds = np.concatenate(files)[:, 2].astype(int)
+    counts = np.bincount(kinds, minlength=len(synthetic.KINDS))
+    drawn = np.random.default_rng(seed).permutation(len(counts))
+    dealt = np.cumsum(counts[drawn]) / counts.sum()
+    sets = np.where(dealt <= 0.2, TEST, np.where(dealt <= 0.35, VALIDATION, TRAIN))
+    return np.asarray(sets[np.argsort(drawn)][kinds], np.uint8)
+
+
+OLD = {"random": by_position, "time": by_time, "group": by_kind}
+
+
+def by_content(split: dict[str, Any], features: Names, files: Files, seed: int) -> Sets:
+    """Deal as the product does, where these features tell rows apart."""
     splitting = splitter({**split, "seed": seed})
     for number, file in enumerate(files):
-        identity = identities(file, split)
+        identity = identities(file, features)
         content = combined(identity, RowHasher(["price"]).hashes(table(file)))
         columns = {IDENTITY: pa.array(identity), CONTENT: pa.array(content)}
         splitting.observe(number, pa.table({**dict(zip(NAMES, table(file).columns, strict=True)), **columns}))
@@ -102,9 +118,8 @@ def table(file: Floats) -> pa.Table:
     return pa.table(dict(zip(NAMES, file.T, strict=True)))
 
 
-def identities(rows: Floats, split: dict[str, Any]) -> npt.NDArray[np.uint64]:
-    names = ["kind", "mileage", "options", *(["day"] if split["column"] else [])]
-    return RowHasher(sorted(names)).hashes(table(rows))
+def identities(rows: Floats, features: Names) -> npt.NDArray[np.uint64]:
+    return RowHasher(features).hashes(table(rows))
 
 
 # Models
@@ -145,12 +160,12 @@ def matrix(rows: Floats) -> xgboost.DMatrix:
     return xgboost.DMatrix(np.hstack([rows[:, 1:2], rows[:, 3:4], kinds]), rows[:, 0])
 
 
-def compared(candidate: Model, champion: Model, split: dict[str, Any], seed: int) -> Comparison:
-    """Compare two models as the product does."""
+def compared(candidate: Model, champion: Model, features: Names, seed: int) -> Comparison:
+    """Compare two models as the product does: rows are told by the features of the model in service."""
     test = candidate.of(TEST)
-    hashes = identities(test, split)
-    seen = found_in(hashes, [identities(champion.of(TRAIN, VALIDATION), split)])
-    known = found_in(hashes, [identities(champion.of(TEST), split)])
+    hashes = identities(test, features)
+    seen = found_in(hashes, [identities(champion.of(TRAIN, VALIDATION), features)])
+    known = found_in(hashes, [identities(champion.of(TEST), features)])
     predicted = candidate.predict(test), champion.predict(test)
     return compare("rmse", test[:, 0], *predicted, seen=seen, known=known, seed=seed)
 
@@ -170,13 +185,15 @@ def error(model: Model, rows: Floats) -> float:
 
 @dataclass(frozen=True)
 class Change:
-    """Files before and after, and the seed of the split after."""
+    """Files before and after, how they are split, and what is otherwise after."""
 
     name: str
     before: Callable[[int], Files]
     after: Callable[[int], Files]
     split: dict[str, Any]
     seed_after: int = 42
+    split_after: dict[str, Any] | None = None
+    features_after: Names = FEATURES
 
 
 def corrected(files: Files) -> Files:
@@ -208,6 +225,22 @@ CHANGES = (
         lambda s: [cars(3000, s), cars(3000, s + 1) - [0, 0, 0, 0, 0.5]], BY_TIME,
     ),
     Change(
+        "split by time instead of at random", lambda s: [cars(6000, s)], lambda s: [cars(6000, s)], SPLIT,
+        split_after=BY_TIME,
+    ),
+    Change(
+        "split by group instead of at random", lambda s: [cars(6000, s)], lambda s: [cars(6000, s)], SPLIT,
+        split_after=BY_GROUP,
+    ),
+    Change(
+        "split at random instead of by group", lambda s: [cars(6000, s)], lambda s: [cars(6000, s)], BY_GROUP,
+        split_after=SPLIT,
+    ),
+    Change(
+        "a feature less", lambda s: [cars(6000, s)], lambda s: [cars(6000, s)], SPLIT,
+        features_after=("kind", "mileage"),
+    ),
+    Change(
         "11 % wrong rows", lambda s: [cars(6000, s)], lambda s: [cars(6000, s), wrong(660, s + 1)], SPLIT
     ),
 )  # fmt: skip
@@ -216,20 +249,21 @@ GATE = Gate("rmse", "minimize", 5_000.0, maximum_regression=0.25, minimum_unseen
 
 def judged(change: Change, seed: int) -> tuple[float, bool, float, bool]:
     """Return the share of the rows compared on that the champion has seen, and the verdict, before and after."""
-    by_old = by_time if change.split["column"] else by_position
-    old, new = (
-        (
-            Model.trained(change.before(seed), deal(change.before(seed), 42), seed),
-            Model.trained(change.after(seed), deal(change.after(seed), change.seed_after), seed),
-        )
-        for deal in (by_old, lambda files, drawn: by_content(change.split, files, drawn))
+    stages = (
+        (change.before(seed), change.split, FEATURES, 42),
+        (change.after(seed), change.split_after or change.split, change.features_after, change.seed_after),
     )
+    old = [Model.trained(files, OLD[split["method"]](files, drawn), seed) for files, split, _, drawn in stages]
+    new = [
+        Model.trained(files, by_content(split, features, files, drawn), seed)
+        for files, split, features, drawn in stages
+    ]
     test = old[1].of(TEST)
     before = error(old[1], test) <= error(old[0], test)
-    fresh, comparison = new[1].of(TEST), compared(new[1], new[0], change.split, seed)
-    unseen = ~found_in(identities(fresh, change.split), [identities(new[0].of(TRAIN, VALIDATION), change.split)])
+    fresh, comparison = new[1].of(TEST), compared(new[1], new[0], FEATURES, seed)
+    unseen = ~found_in(identities(fresh, FEATURES), [identities(new[0].of(TRAIN, VALIDATION), FEATURES)])
     after = judge(GATE, error(new[1], fresh), comparison).accepted
-    return leaked(test, old[0]), before, leaked(fresh[unseen], new[0]), after
+    return leaked(test, old[0]), before, leaked(fresh[unseen], new[0]) if unseen.any() else 0.0, after
 
 
 def bounds(rows: int, seeds: int) -> None:
@@ -238,11 +272,11 @@ def bounds(rows: int, seeds: int) -> None:
     found: dict[str, list[Compared]] = {kind: [] for kind in kinds}
     for seed in range(seeds):
         first = [cars(rows, 7 * seed)]
-        champion = Model.trained(first, by_content(SPLIT, first, 42), seed)
+        champion = Model.trained(first, by_content(SPLIT, FEATURES, first, 42), seed)
         for kind, (make, count) in kinds.items():
             files = [*first, make(count, 7 * seed + 1)]
-            candidate = Model.trained(files, by_content(SPLIT, files, 42), seed + 1)
-            found[kind].append(compared(candidate, champion, SPLIT, seed).known)
+            candidate = Model.trained(files, by_content(SPLIT, FEATURES, files, 42), seed + 1)
+            found[kind].append(compared(candidate, champion, FEATURES, seed).known)
     print(
         f"\n{rows:,} rows, {seeds} seeds, {found['alike'][0].rows:,} known test rows; rejected by the bound alone, and"
     )

@@ -201,12 +201,12 @@ def built(cloud_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def deploy(built: Path, cloud_state: Path) -> Callable[..., App]:
-    def _deploy(stack: str, **parameters: str) -> App:
+    def _deploy(stack: str, template: Path = built, **parameters: str) -> App:
         values = {"AlertEmails": "team@example.com", "QuietPeriodSeconds": "2", "PollSeconds": "1", **parameters}
         given = [f'{name}="{value}"' if " " in value else f"{name}={value}" for name, value in values.items()]
         sam(
             "deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local",
-            "--template-file", str(built), "--stack-name", stack,
+            "--template-file", str(template), "--stack-name", stack,
             "--parameter-overrides", *given,
         )  # fmt: skip
         described = App.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]

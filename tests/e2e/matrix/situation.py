@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -220,6 +221,12 @@ def cars() -> list[str]:
 def table(lines: list[str], newline: str = "\n") -> bytes:
     """Lines as a file."""
     return (newline.join(lines) + newline).encode()
+
+
+def changed(built: Path, folder: Path) -> Path:
+    """A copy of the build whose layer may be changed; returns its template."""
+    shutil.copytree(built.parent, folder, dirs_exist_ok=True)  # as deep as the build, whose paths are relative
+    return folder / "template.yaml"
 
 
 def assert_told(end: End, *texts: str) -> None:

@@ -8,7 +8,6 @@ and its one message says the same.
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -219,12 +218,6 @@ def test_parameters_that_need_each_other_are_refused_at_once_when_one_is_missing
         update(app, **parameters)
 
 
-def changed(built: Path, folder: Path) -> Path:
-    """A copy of the build whose layer may be changed; returns its template."""
-    shutil.copytree(built.parent, folder, dirs_exist_ok=True)  # as deep as the build, whose paths are relative
-    return folder / "template.yaml"
-
-
 def sam_deploy(app: App, template: Path, **parameters: str) -> subprocess.CompletedProcess[str]:
     """`sam deploy` of a build to the stack; what it prints is not wrapped."""
     values = {"QuietPeriodSeconds": "0", "PollSeconds": "1", "AlertEmails": "team@example.com", **parameters}
@@ -239,7 +232,7 @@ def sam_deploy(app: App, template: Path, **parameters: str) -> subprocess.Comple
 @pytest.fixture(scope="module")
 def wrong_model(app: App, first: End, built: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What `sam deploy` says of a layer whose model.yaml has mistakes."""
-    template = changed(built, tmp_path_factory.mktemp("wrong"))
+    template = situation.changed(built, tmp_path_factory.mktemp("wrong"))
     path = template.parent / "SharedLayer/python/models/used-cars/model.yaml"
     text = path.read_text()
     for right, wrong in MISTAKES.items():
@@ -337,7 +330,7 @@ def test_a_function_that_cannot_answer_fails_the_deployment_and_the_stack_stays(
 def test_code_that_is_half_published_is_never_taken(
     app: App, first: End, built: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    template = changed(built, tmp_path_factory.mktemp("half"))
+    template = situation.changed(built, tmp_path_factory.mktemp("half"))
     layer = template.parent / "SharedLayer/python"
     with (layer / "processing/preprocess.py").open("a") as script:
         script.write("# changed\n")
@@ -367,7 +360,7 @@ def code_prefixes(app: App) -> set[str]:
 def test_a_layer_that_cannot_be_loaded_fails_the_deployment_and_the_stack_stays(
     app: App, first: End, built: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    template = changed(built, tmp_path_factory.mktemp("other"))
+    template = situation.changed(built, tmp_path_factory.mktemp("other"))
     for library in (template.parent / "SharedLayer/python/pydantic_core").glob("*.so"):
         library.unlink()  # as in a layer that was built for another machine
     before = stays(app)
@@ -389,7 +382,7 @@ def test_a_run_that_works_while_the_stack_is_updated_ends_as_it_began(
     app: App, first: End, wrong_model: str, built: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """New job code, a new layer below every function, and other parameters come in while the run waits to train."""
-    template = changed(built, tmp_path_factory.mktemp("update"))
+    template = situation.changed(built, tmp_path_factory.mktemp("update"))
     with (template.parent / "SharedLayer/python/processing/preprocess.py").open("a") as script:
         script.write("# updated\n")
     code = functions_environment(app)["CODE_URI"]

@@ -145,6 +145,8 @@ BROKEN = {
         "expected float",
         name="cars.parquet",
     ),
+    "a JSON document": one(json.dumps([{"price": 1}], indent=2).encode(), "a JSON list", "one object a line"),
+    "UTF-16 without a mark": one(table(cars()).decode().encode("utf-16-le"), "name utf-16-le"),
     "a workbook or an archive": one(b"PK\x03\x04" + bytes(100), "this is a zip archive or an Excel workbook"),
     "an empty file by hand": one(b"", "there is no data"),
     "hostile texts": one(
