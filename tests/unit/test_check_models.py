@@ -78,6 +78,59 @@ def test_features_that_keep_their_promise_pass(model: Path) -> None:
     assert check_models.main([str(model.parent)]) == 0
 
 
+DATES = """
+import pyarrow.compute as pc
+
+def transform(table):
+    made = pc.year(pc.strptime(table["make"], format=%r, unit="s"))
+    return table.append_column("year_made", made)
+"""
+PYTHON_DATES = """
+from datetime import datetime
+import pyarrow as pa
+
+def transform(table):
+    times = [datetime.strptime(text, "%Y/%j") for text in table["make"].to_pylist()]
+    return table.append_column("year_made", pa.array([time.year for time in times], pa.int64()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (DATES % "%Y-%m-%d", "note, features.py, line 5: ArrowInvalid: "),
+        (DATES % "%d.%m.%Y", "note, features.py, line 5: ArrowInvalid: "),
+        (DATES % "week %W of %Y", "note, features.py, line 5: ArrowInvalid: "),
+        (PYTHON_DATES, "note, features.py, line 6: ValueError: time data 'a' does not match"),
+    ],
+    ids=["ISO 8601", "German", "a form of its own", "a form of its own that takes no nulls"],
+)
+def test_an_exception_that_only_invented_texts_cause_is_a_note(
+    model: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
+) -> None:
+    (model / "features.py").write_text(text)
+    assert check_models.main([str(model.parent)]) == 0
+    said = capsys.readouterr()
+    assert told in said.out
+    assert said.err == ""
+
+
+def test_what_invented_texts_cause_hides_no_other_mistake(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for mistake, told in {"slice(1)": "with 8 rows", "sort_by('doors')": "a row must not depend on other rows"}.items():
+        (model / "features.py").write_text(f"{DATES % '%Y-%m-%d'}".replace(", made)", f", made).{mistake}"))
+        assert check_models.main([str(model.parent)]) == 1
+        assert told in capsys.readouterr().err
+
+
+def test_an_exception_of_numbers_is_a_mistake_beside_texts_as_well(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "def transform(table):\n    [1 / value for value in table['mileage'].to_pylist()]\n    return table\n"
+    (model / "features.py").write_text(text)
+    assert check_models.main([str(model.parent)]) == 1
+    assert "features.py, line 2: ZeroDivisionError" in capsys.readouterr().err
+
+
 DEFINED = """
 problem: regression
 target: price
