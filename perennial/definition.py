@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
 import yaml
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from perennial import hyperparameters as hyper
 from perennial import problems
@@ -99,8 +99,20 @@ Units = Annotated[dict[Text, Factor], BeforeValidator(_factors), Field(min_lengt
 Names = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), Field(strict=False, min_length=1, max_length=100)]
 
 
+def _keys_as_texts(given: Any) -> Any:
+    """YAML reads the keys true and false as truth."""
+    names = {True: "true", False: "false"}
+    return (
+        {names.get(key, key) if isinstance(key, bool) else key: value for key, value in given.items()}
+        if isinstance(given, dict)
+        else given
+    )
+
+
 class Parse(Strict):
     """How the texts of a column are read (perennial.parsing says what each key does)."""
+
+    _keys = model_validator(mode="before")(_keys_as_texts)
 
     strip: bool = True
     missing: Texts | None = None
@@ -113,22 +125,14 @@ class Parse(Strict):
     formats: Texts | None = None
 
 
-def _keys_as_texts(given: Any) -> Any:
-    """YAML reads the keys true and false as truth."""
-    names = {True: "true", False: "false"}
-    return (
-        {names.get(key, key) if isinstance(key, bool) else key: value for key, value in given.items()}
-        if isinstance(given, dict)
-        else given
-    )
-
-
 class Column(Strict):
     """One column of the data. `feature: false` keeps it out of the model (an id, a time, a group)."""
 
+    _keys = model_validator(mode="before")(_keys_as_texts)
+
     type: ColumnType
     source: Names | None = None
-    parse: Annotated[Parse | None, BeforeValidator(_keys_as_texts)] = None
+    parse: Parse | None = None
     unit: str | None = None
     min: float | None = None
     max: float | None = None

@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 Problem = tuple[str, str]
 MAX_MESSAGE = 20_000  # characters; the cause of an execution has at most 32,768 (Step Functions API Reference)
@@ -122,7 +123,7 @@ def _translated(error: Any, root: type[BaseModel]) -> Problem:
     location, kind, given = error["loc"], error["type"], error["input"]
     path = dotted(part for part in location if part != "[key]")
     if kind == "extra_forbidden":
-        return path, f"unknown key{suggestion(str(location[-1]), _keys_at(root, location[:-1]))}"
+        return path, f"unknown key{_place(root, location, given)}"
     if kind == "missing":
         return path, "is missing"
     if kind == "literal_error":
@@ -133,15 +134,32 @@ def _translated(error: Any, root: type[BaseModel]) -> Problem:
     return path, f"got {shown(given)}; expected {text}{hint if kind == 'string_type' else ''}"
 
 
-def _keys_at(root: type[BaseModel], location: Iterable[str | int]) -> list[str]:
+def _place(root: type[BaseModel], location: Sequence[str | int], given: Any) -> str:
+    """Return what an unknown key may have been meant to be, and the level where it is known: one below or above."""
+    *above, key = map(str, location)
+    fields = _fields_at(root, above)
+    sections = {name: _without_none(field.annotation) for name, field in fields.items()}
+    level = ""
+    if inner := next((name for name, one in sections.items() if _is_model(one) and key in one.model_fields), None):
+        value = json.dumps(given, ensure_ascii=False) if isinstance(given, str | int | float) else "..."
+        level = f"write {inner}: {{{key}: {shortened(value, 60)}}}"
+    elif above and key in _fields_at(root, above[:-1]):
+        level = f"it belongs one level higher, beside {above[-1]}"
+    meant = suggestion(key, fields)
+    if level:
+        return f"{meant} Or {level}" if "did you mean" in meant else f"; {level}"
+    return meant
+
+
+def _fields_at(root: type[BaseModel], location: Iterable[str]) -> dict[str, FieldInfo]:
     """The keys that the section at a location knows; none when the location leaves the known sections."""
     section: Any = root
     for part in location:
         if _is_model(section):
-            section = _without_none(section.model_fields[str(part)].annotation)
+            section = _without_none(section.model_fields[part].annotation)
         elif get_origin(section) is dict:
             section = get_args(section)[1]
-    return list(section.model_fields) if _is_model(section) else []
+    return section.model_fields if _is_model(section) else {}
 
 
 def _is_model(section: Any) -> bool:
