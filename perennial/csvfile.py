@@ -76,6 +76,8 @@ class _Ragged:
         if len(self.numbers) == MAX_RAGGED_ROWS or self.unclosed:
             return "error"
         self.numbers.append(row.number)
+        if not row.text.strip():  # a line of blanks
+            return "skip"
         problem = f"{row.actual_columns} fields, expected {self.columns}"
         self.waiting.append(UnreadableRow(row.number, "fields", problem, row.text[:200]))
         return "skip"
@@ -91,8 +93,10 @@ def read_csv(
 ) -> Iterator[Batch]:
     """Yield the rows of a file in batches. Raises FileError, which begins with `name`."""
     with open_file() as file:
-        text = TextFile(name, file, form)
+        text = TextFile(name, file, form, is_table=True)
         head = text.read(BLOCK_BYTES)
+    if not head:
+        return  # blank lines
     try:
         table = _table(name, head.decode("utf-8", "ignore"), text.separator, columns, form, notes)
     except FileError as problem:
@@ -102,7 +106,7 @@ def read_csv(
     if b"\n" not in head and b"\r" not in head:
         return  # a header and nothing else, which Arrow takes for no CSV
     with open_file() as file:
-        yield from _batches(TextFile(name, file, form), table)
+        yield from _batches(TextFile(name, file, form, is_table=True), table)
 
 
 def _table(name: str, head: str, separator: str, columns: Sequence[Column], form: FileForm, notes: list[str]) -> _Table:

@@ -41,8 +41,13 @@ def positions(
     if problems:
         raise FileError(f"{name}: {'; '.join(problems)}. Expected the columns {expected(columns)}")
     notes += absence([column.name for column in found.absent])
-    numbering = sum(is_index(header[position]) for position in range(len(header)) if position not in _taken(found))
+    free = [position for position in range(len(header)) if position not in _taken(found)]
+    nameless = sum(not header[position].strip() for position in free if position)  # R puts its row numbers first
+    numbering = sum(is_index(header[position]) for position in free) - nameless
     notes += [f"{numbering} column{'s' if numbering > 1 else ''} of row numbers passed over"] if numbering else []
+    if nameless:
+        columns_without = f"{nameless} column{'s' if nameless > 1 else ''} without a name passed over"
+        notes.append(f"{columns_without} (a delimiter at the end of each line makes one)")
     notes += [f"columns ignored: {_some(others)}"] if others else []
     return found.positions
 

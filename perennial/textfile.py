@@ -39,20 +39,23 @@ MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_
 BinaryFile = IO[bytes] | gzip.GzipFile
 Opener = Callable[[], BinaryFile]
 DAMAGED_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
+_BLANK_LINES = re.compile(rb"\A(?: *[\r\n])+")
 _SEPARATOR_LINE = re.compile(rb'"?sep=([^"\r\n])"?(?:\r\n|\n|\r)', re.IGNORECASE)  # of spreadsheets, before the header
 
 
 class TextFile:
     """A file that is read as Arrow reads: `size` bytes of UTF-8 at once, without a byte order mark.
 
+    is_table    the first line that is not blank is a header: blank ones before it are passed over
     separator   what a line `sep=;` before the header says
     has_quotes  whether a quotation mark was among what has been read
     """
 
     closed = False
 
-    def __init__(self, name: str, file: BinaryFile, form: FileForm) -> None:
+    def __init__(self, name: str, file: BinaryFile, form: FileForm, *, is_table: bool = False) -> None:
         self.name, self.has_quotes, self.separator = name, False, ""
+        self._before_header = is_table
         self._file, self._encoding = file, form.encoding
         self._position, self._lines, self._waiting = 0, 0, b""
         self._most = max(EXPANDED_BYTES, MAX_EXPANSION * os.fstat(file.fileno()).st_size)
@@ -86,10 +89,11 @@ class TextFile:
             utf_16 = "" if self._encoding.startswith("utf-16") else ". UTF-16 without a mark needs files.encoding"
             raise FileError(f"{self.name}: this is no text (it holds zero bytes); {EXPECTED}{utf_16}")
         self._look_for_controls(block)
-        if at_start:
-            text = self._without_separator_line(text)
-        self._waiting = text
         self._lines += text.count(b"\n")
+        if self._before_header:
+            text = self._without_separator_line(text)
+            self._before_header = not text
+        self._waiting = text
         self.has_quotes = self.has_quotes or b'"' in text
         return not raw
 
@@ -108,11 +112,12 @@ class TextFile:
         return block
 
     def _without_separator_line(self, text: bytes) -> bytes:
-        found = _SEPARATOR_LINE.match(text)
-        if found is None:
-            return text
-        self.separator = found[1].decode()
-        return text[found.end() :]
+        """Return a text without a line `sep=;` and blank lines at its start."""
+        text = _BLANK_LINES.sub(b"", text)
+        if found := _SEPARATOR_LINE.match(text):
+            self.separator = found[1].decode()
+            text = _BLANK_LINES.sub(b"", text[found.end() :])
+        return text
 
     def undeclared_utf_8(self) -> FileError | None:
         """Return what is wrong when all that was read is UTF-8, and something else is declared."""

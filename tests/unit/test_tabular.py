@@ -63,12 +63,31 @@ def file(tmp_path: Path) -> Path:
         SOUND.replace(b"\n", b"\r\n"),
         SOUND.replace(b"\n", b"\r"),
         SOUND.replace(b"\n", b"\n\n"),
+        b"\n \r\n" + SOUND,
+        b"\n" * 5_000_000 + SOUND,
+        b"\xef\xbb\xbf\n\nsep=,\r\n\r\n" + SOUND,
+        SOUND.replace(b"\n", b"\n  \n"),
         b'"price","make","doors"\n"1.5","Saab","4"\n2,Buick,2\n',
         b"doors,price,make\n4,1.5,Saab\n2,2,Buick\n",
         gzip.compress(SOUND),
         gzip.compress(SOUND[:20]) + gzip.compress(SOUND[20:]),
     ],
-    ids=["plain", "no line end", "mark", "crlf", "cr", "blank lines", "quoted", "reordered", "gzip", "two members"],
+    ids=[
+        "plain",
+        "no line end",
+        "mark",
+        "crlf",
+        "cr",
+        "blank lines",
+        "blank first",
+        "blank block",
+        "blank around sep",
+        "blanks",
+        "quoted",
+        "reordered",
+        "gzip",
+        "two members",
+    ],
 )
 def test_csv_is_read_in_any_healthy_form(file: Path, content: bytes) -> None:
     assert rows(file, content) == ROWS
@@ -183,6 +202,27 @@ ROW = {"price": "1.5", "make": "Saab", "doors": "4", "body": None}
 def test_numberings_are_passed_over_with_a_note(file: Path, index: str) -> None:
     content = f'"{index}",price,Make,DOORS,"body"\n1,1.5,Saab,4,\n'.encode()
     assert read_with_notes(file, content, NULLABLE) == ([{**ROW, "body": ""}], ["1 column of row numbers passed over"])
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        (("", ""), []),
+        ((";", ";"), ["1 column without a name passed over (a delimiter at the end of each line makes one)"]),
+        ((";;", ";x;"), ["2 columns without a name passed over (a delimiter at the end of each line makes one)"]),
+    ],
+)
+def test_a_delimiter_at_the_end_of_each_line_is_noted_for_what_it_is(
+    file: Path, ends: tuple[str, str], said: list[str]
+) -> None:
+    content = f"price;make;doors;body{ends[0]}\n1.5;Saab;4;{ends[1]}\n".encode()
+    assert read_with_notes(file, content, NULLABLE) == ([{**ROW, "body": ""}], said)
+
+
+def test_lines_of_blanks_count_as_rows_of_a_spreadsheet_and_are_no_rows(file: Path) -> None:
+    (batch,) = batches(file, b"\n\nprice,make,doors\n1,a,2\n  \n3,b,4\n5\n")
+    assert batch.row_numbers(np.array([0, 1])).tolist() == [2, 4]
+    assert [(row.row, row.text) for row in batch.unreadable] == [(5, "5")]
 
 
 def test_a_column_that_may_be_null_may_be_absent_from_a_file(file: Path) -> None:
