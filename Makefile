@@ -89,6 +89,7 @@ ENV ?= dev
 bench: install ## Time and memory, against the floor and pandas (ten million rows: ARGS="--rows 10000000 --rounds 1 --no-pandas")
 	@$(BIN)/python -m bench.bench_preprocess $(ARGS)
 	@.venvs/image/bin/python bench/bench_statistics.py
+	@$(BIN)/python -m bench.bench_jobs
 
 .PHONY: bench-quality
 bench-quality: install ## Test error of the defaults against a plain solution by hand (DATA=folder with the public files)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .aws import Aws
 from .events import Outbox
+from .image_python import ImagePython
 from .store import Store
 
 
@@ -18,7 +19,7 @@ class Context:
     aws: Aws
     root: Path
     """`<state>/sagemaker`."""
-    image_python: Path
+    image: ImagePython
     stop_grace_seconds: float
     outbox: Outbox
     changed: threading.Condition = field(default_factory=threading.Condition)

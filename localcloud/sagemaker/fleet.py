@@ -19,6 +19,7 @@ from .aws import Aws, LogStream
 from .capture import FLUSH_SECONDS, Capture, sampling
 from .endpoint_metrics import NAMESPACE, InvocationMetrics
 from .errors import AwsError, JobFailedError
+from .image_python import ImagePython
 from .runtime import STOP_GRACE_SECONDS, ContainerStartError, Log, ModelServer
 from .store import Document
 from .undelivered import is_reachable, put_object
@@ -50,11 +51,11 @@ class Fleet:
     """
 
     def __init__(
-        self, endpoint: str, plan: Document, aws: Aws, directory: Path, image_python: Path, kept: Path
+        self, endpoint: str, plan: Document, aws: Aws, directory: Path, image: ImagePython, kept: Path
     ) -> None:
         self.config_name: str = plan["EndpointConfigName"]
         self._endpoint, self._plan, self._aws = endpoint, plan, aws
-        self._directory, self._image_python, self._undelivered = directory, image_python, kept
+        self._directory, self._image, self._undelivered = directory, image, kept
         self._instance = "i-" + hashlib.sha256(str(directory).encode()).hexdigest()[:17]
         self._variants: dict[str, Variant] = {}
         self._logs: list[LogStream] = []
@@ -144,7 +145,7 @@ class Fleet:
             name,
             given.get("InitialVariantWeight", 1.0),
             given.get("InitialInstanceCount", 1),
-            ModelServer(item["Containers"], directory, aws, _discard, self._image_python, log_of=log_of),
+            ModelServer(item["Containers"], directory, aws, _discard, self._image, log_of=log_of),
             item["ExecutionRoleArn"],
             config.get("KmsKeyId") if config else None,
             Capture(config, self._endpoint, name, partial(_put, aws, config), sampling()) if config else None,

@@ -28,6 +28,7 @@ from .aws import Aws
 from .context import now
 from .errors import AwsError, JobFailedError, invalid, unsupported
 from .fleet import LOG_GROUP, Fleet, Variant
+from .image_python import ImagePython
 from .runtime import INVOCATION_TIMEOUT_SECONDS, InvocationTimeoutError, ModelServer, Reply, container_names
 from .store import Document, Store
 
@@ -78,14 +79,14 @@ class Endpoints:
         self,
         store: Store,
         aws: Aws,
-        image_python: Path,
+        image: ImagePython,
         root: Path,
         send: Send,
         *,
         invocation_timeout: float | None = None,
     ) -> None:
         self._store, self._aws, self._send = store, aws, send
-        self._image_python = image_python.absolute()
+        self._image = image
         self._root = root.absolute() / "endpoints"
         self._undelivered = root.absolute() / "undelivered"
         self._invocation_timeout = invocation_timeout or float(
@@ -350,7 +351,7 @@ class Endpoints:
     def _started(self, name: str, plan: Document) -> Fleet:
         """A fleet that is ready. Raises JobFailedError with the reason, and leaves nothing running."""
         directory = self._root / name / uuid.uuid4().hex[:8]
-        fleet = Fleet(name, plan, self._aws, directory, self._image_python, self._undelivered)
+        fleet = Fleet(name, plan, self._aws, directory, self._image, self._undelivered)
         with self._lock:
             if self._closing.is_set():
                 raise JobFailedError("The local cloud stopped.")

@@ -108,7 +108,8 @@ class JobRun:
     ) -> Exit:
         """Run a program with the container's environment until it ends, is stopped, or its time is up."""
         program, variables = self._faulty_program() or argv, self._base_environment() | environment
-        process = ContainerProcess(program, self.directory, variables, self.context.stop_grace_seconds)
+        image, grace_seconds = self.context.image, self.context.stop_grace_seconds
+        process = ContainerProcess(image, program, self.directory, variables, grace_seconds)
         self.on_stop(process.stop, process.kill)
         return process.run(on_line or self.write_log, self.seconds_left(), self._note_process)
 
@@ -150,22 +151,12 @@ class JobRun:
             for name in ("message", "failure"):
                 (self.root / "output" / name).write_text(fault.message, "utf-8")
         program = _PROGRAMS[fault.effect].format(code=fault.exit_code, message=fault.text)
-        return [str(self.context.image_python), "-c", program]
+        return [str(self.context.image.path), "-c", program]
 
     def _note_process(self, pid: int) -> None:
         (self.directory / "pid").write_text(str(pid), "utf-8")
 
     def _base_environment(self) -> dict[str, str]:
-        """Nothing of this machine's environment gets into a job but the search path."""
         for folder in ("tmp", "home"):
             (self.directory / folder).mkdir(exist_ok=True)
-        return {
-            "PATH": f"{self.context.image_python.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": str(self.directory / "home"),
-            "TMPDIR": str(self.directory / "tmp"),
-            "LANG": "C.UTF-8",
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONIOENCODING": "utf-8",
-            **self.aws.environment(),
-        }
+        return self.context.image.environment(self.directory) | self.aws.environment()

@@ -188,6 +188,7 @@ class Jobs(ABC):
         except AwsError as error:
             self._finish(name, "Failed", f"ClientError: {error.message}")
             return None
+        self.context.image.warm_up()
         log = LogStream(aws, self.log_group, self.log_stream(name))
         run = JobRun(name, document[f"{self.noun}Arn"], document, directory, aws, self.context, log)
         with self._lock:
@@ -266,5 +267,5 @@ class Jobs(ABC):
     def _clear(self, directory: Path) -> None:
         """Kill what a killed service left running for the job of this folder, and remove the folder."""
         with contextlib.suppress(FileNotFoundError, ValueError):
-            kill_orphan(int((directory / "pid").read_text("utf-8")), str(directory))
+            kill_orphan(int((directory / "pid").read_text("utf-8")), str(self.context.root))
         shutil.rmtree(directory, ignore_errors=True)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from .image_python import ImagePython, Process
+
 _LINE_BYTES = 64 * 1024
 _DRAIN_SECONDS = 2.0
 
@@ -31,11 +33,13 @@ class ContainerProcess:
     Whatever the program leaves behind in its group is killed when it ends, as a container's processes are.
     """
 
-    def __init__(self, argv: list[str], cwd: Path, environment: dict[str, str], grace_seconds: float) -> None:
-        self._argv, self._cwd, self._environment = argv, cwd, environment
+    def __init__(
+        self, image: ImagePython, argv: list[str], cwd: Path, environment: dict[str, str], grace_seconds: float
+    ) -> None:
+        self._image, self._argv, self._cwd, self._environment = image, argv, cwd, environment
         self._grace_seconds = grace_seconds
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._ended = False
         self._stopped = False
         self._timed_out = False
@@ -51,8 +55,10 @@ class ContainerProcess:
         try:
             on_start(process.pid)
         except OSError:
-            with process:
-                self._finish(process.pid)
+            self._finish(process.pid)
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
             raise
         self._after(timeout_seconds, self._time_out)
         reader = threading.Thread(target=_read, args=(process.stdout, on_line), daemon=True)
@@ -77,19 +83,11 @@ class ContainerProcess:
             if self._process is not None and not self._ended:
                 _kill_group(self._process.pid)
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> Process:
         with self._lock:
             if self._stopped:
                 raise OSError(0, "stopped before it started")
-            self._process = subprocess.Popen(
-                self._argv,
-                cwd=self._cwd,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self._process = self._image.start(self._argv, self._cwd, self._environment)
             return self._process
 
     def _finish(self, group: int) -> None:

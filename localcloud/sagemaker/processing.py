@@ -80,7 +80,7 @@ class ProcessingJobs(Jobs):
     def _command(self, run: JobRun, command: list[str]) -> list[str]:
         """The command with local paths; `python3` is the image's."""
         program, *arguments = [run.local(part) for part in command]
-        return [str(self.context.image_python) if program in ("python3", "python") else program, *arguments]
+        return [str(self.context.image.path) if program in ("python3", "python") else program, *arguments]
 
     def _publish_message(self, run: JobRun) -> bytes:
         """ExitMessage is shown in every terminal state, so it is stored before the status."""

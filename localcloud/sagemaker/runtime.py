@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +30,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from . import images
 from .aws import Aws, extract_tar
 from .errors import JobFailedError
+from .image_python import ImagePython, Process
 from .store import Document
 
 Log = Callable[[str], None]
@@ -102,14 +104,15 @@ class Container:
         directory: Path,
         environment: dict[str, str],
         log: Log,
+        image: ImagePython,
         shown: Callable[[str], str] = str,
     ) -> None:
-        self.name = name
+        self.name, self._image = name, image
         self._command, self._directory, self._environment = command, directory, environment
         self._log, self._shown = log, shown
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._port = 0
         self._ready = False
         self._idle: deque[http.client.HTTPConnection] = deque()
@@ -158,27 +161,24 @@ class Container:
         process.wait()
         self._release(process)
 
-    def _spawn(self) -> subprocess.Popen[bytes] | None:
+    def _spawn(self) -> Process | None:
         """A new process with a new socket; None once the container is to stop."""
         listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
         with listener, self._lock:
             if self._stopping.is_set():
                 return None
             self._port = listener.getsockname()[1]
-            self._process = subprocess.Popen(
+            self._process = self._image.start(
                 [*self._command, "--fd", str(listener.fileno())],
-                cwd=self._directory,
-                env=self._environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                self._directory,
+                self._environment,
+                holds_stdin=True,
                 pass_fds=[listener.fileno()],
-                start_new_session=True,
             )
         threading.Thread(target=self._read, args=(self._process.stdout,), name=f"log {self.name}", daemon=True).start()
         return self._process
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes], timeout: float) -> None:
+    def _wait_until_ready(self, process: Process, timeout: float) -> None:
         """The one ping waits in the queue until the model is loaded, or is reset when the process ends."""
         try:
             reply = self._exchange(self._connection(timeout), "GET", "/ping", b"", {}, timeout)
@@ -193,10 +193,10 @@ class Container:
             raise ContainerStartError(self.name, f"/ping answered {reply.status}. {self._tail()}")
         self._ready = True
 
-    def _supervise(self, process: subprocess.Popen[bytes]) -> None:
+    def _supervise(self, process: Process) -> None:
         """Start the container again whenever it ends by itself."""
         pause = _FIRST_PAUSE_SECONDS
-        current: subprocess.Popen[bytes] | None = process
+        current: Process | None = process
         while current is not None:
             began = time.monotonic()
             code = current.wait()
@@ -242,7 +242,7 @@ class Container:
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout)
 
-    def _release(self, ended: subprocess.Popen[bytes]) -> None:
+    def _release(self, ended: Process) -> None:
         """Close what belonged to a process that has ended: its stdin, and the connections to it."""
         if ended.stdin is not None:
             ended.stdin.close()
@@ -278,13 +278,13 @@ class ModelServer:
         workdir: Path,
         aws: Aws,
         log: Log,
-        image_python: Path,
+        image: ImagePython,
         *,
         log_of: Callable[[str], Log] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._aws = aws
-        self._image_python = image_python
+        self._image = image
         self._platform = dict(environment or {})
         self._stopped = threading.Event()
         self._definitions = containers
@@ -370,19 +370,14 @@ class ModelServer:
             name: _OPT_ML.sub(lambda _: str(root), value) for name, value in definition.get("Environment", {}).items()
         }
         environment = {
-            "PATH": f"{self._image_python.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": str(directory / "home"),
-            "TMPDIR": str(directory / "tmp"),
-            "LANG": "C.UTF-8",
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONIOENCODING": "utf-8",
+            **self._image.environment(directory),
             **self._aws.environment(),
             **self._platform,
             **given,
         }
-        command = [str(self._image_python), str(program), "--root", str(root)]
-        return Container(directory.name, command, directory, environment, log, lambda line: _shown(line, root))
+        command = [str(self._image.path), str(program), "--root", str(root)]
+        shown = partial(_shown, root=root)
+        return Container(directory.name, command, directory, environment, log, self._image, shown)
 
 
 def _shown(line: str, root: Path) -> str:

@@ -19,6 +19,7 @@ from .context import Context
 from .errors import AwsError
 from .events import Outbox
 from .hosting import Endpoints
+from .image_python import ImagePython
 from .job_queue import JobQueue
 from .models import EndpointConfigs, Models
 from .processing import ProcessingJobs
@@ -68,9 +69,8 @@ class SageMakerService:
         root = (state_dir / "sagemaker").absolute()
         self.aws = Aws(endpoint_url, region, account_id, put_event=put_event, assume_role=assume_role)
         self.store = Store(root / "store")
-        self.context = Context(
-            self.store, self.aws, root, image_python.absolute(), stop_grace_seconds, Outbox(self.aws)
-        )
+        image = ImagePython(image_python.absolute(), root)
+        self.context = Context(self.store, self.aws, root, image, stop_grace_seconds, Outbox(self.aws))
         models = Models(self.context)
         configs = EndpointConfigs(self.context, models)
         queue = JobQueue(max_jobs)
@@ -79,7 +79,7 @@ class SageMakerService:
             TrainingJobs(self.context, queue),
             TransformJobs(self.context, queue, models),
         )
-        self.endpoints = Endpoints(self.store, self.aws, image_python, root, self.context.outbox.send)
+        self.endpoints = Endpoints(self.store, self.aws, image, root, self.context.outbox.send)
         self._operations = self._table(models, configs, TagOperations(self.context))
 
     @property
@@ -99,6 +99,7 @@ class SageMakerService:
         for family in self.jobs:
             family.abandon()
         self.endpoints.stop()
+        self.context.image.close()
         self.store.flush()
 
     def handle(self, operation: str, request: Document) -> Document:

@@ -23,7 +23,6 @@ from .process import Exit
 from .store import Document
 
 _MAX_METRIC_DEFINITIONS = 40
-PROJECT = Path(__file__).resolve().parents[2]
 _PROGRAMS = {images.XGBOOST: "xgboost_train.py", images.LINEAR_LEARNER: "linear_learner_train.py"}
 _SUPPORTED = {
     "TrainingJobName",
@@ -124,7 +123,7 @@ class TrainingJobs(Jobs):
             run.write_log(line)
             metrics.read(line.replace("\t", "#011"))
 
-        command = [str(self.context.image_python), str(script), "--root", str(run.root)]
+        command = [str(self.context.image.path), str(script), "--root", str(run.root)]
         exit_ = run.run_container(command, _environment(run), on_line)
         metrics.publish()
         lost = "validation:" if run.has_fault("lose-metrics") else None
@@ -320,9 +319,8 @@ def _kms_key_id(run: JobRun) -> str | None:
 
 
 def _environment(run: JobRun) -> dict[str, str]:
-    """The container's environment; PYTHONPATH finds the stand-ins' own modules."""
     given = {name: run.local(value) for name, value in run.description.get("Environment", {}).items()}
-    return {"TRAINING_JOB_NAME": run.name, "TRAINING_JOB_ARN": run.arn, **given, "PYTHONPATH": str(PROJECT)}
+    return {"TRAINING_JOB_NAME": run.name, "TRAINING_JOB_ARN": run.arn, **given}
 
 
 def _conclude(run: JobRun, exit_: Exit) -> None:

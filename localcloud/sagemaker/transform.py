@@ -242,7 +242,7 @@ def assembled(answer: bytes, assemble_with: str) -> bytes:
 
 
 def _model_server(containers: list[Document], run: JobRun) -> ModelServer:
-    return ModelServer(containers, run.directory / "containers", run.aws, run.write_log, run.context.image_python)
+    return ModelServer(containers, run.directory / "containers", run.aws, run.write_log, run.context.image)
 
 
 def _check_resources(resources: Document) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from localcloud.engine import image_python
 from localcloud.sagemaker.errors import JobFailedError
+from localcloud.sagemaker.image_python import ImagePython
 from localcloud.sagemaker.runtime import ContainerStartError, InvocationTimeoutError, ModelServer
 from perennial.contract import Contract
 from perennial.encoding import Encoder
@@ -54,8 +55,8 @@ def transform_fn(model, body, content_type, accept):
 class FakeAws:
     """Model archives are files of a folder; everything else is not asked for."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, image: ImagePython) -> None:
+        self.folder, self.image = folder, image
 
     def download(self, url: str, path: Path) -> None:
         shutil.copy(self.folder / url.rsplit("/", 1)[-1], path)
@@ -71,9 +72,16 @@ class FakeAws:
         return f"s3://bucket/{name}"
 
 
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImagePython]:
+    made = ImagePython(image_python(), tmp_path_factory.mktemp("state"))
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def aws(tmp_path: Path) -> FakeAws:
-    return FakeAws(tmp_path)
+def aws(tmp_path: Path, image: ImagePython) -> FakeAws:
+    return FakeAws(tmp_path, image)
 
 
 def definition(url: str, **environment: str) -> dict[str, Any]:
@@ -84,7 +92,7 @@ def definition(url: str, **environment: str) -> dict[str, Any]:
 def server(aws: FakeAws, *urls: str, lines: list[str] | None = None, **environment: str) -> ModelServer:
     log = lines if lines is not None else []
     containers = [definition(url, **environment) for url in urls]
-    return ModelServer(containers, aws.folder / "work", aws, log.append, image_python())  # type: ignore[arg-type]
+    return ModelServer(containers, aws.folder / "work", aws, log.append, aws.image)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -232,7 +240,7 @@ def test_a_third_container_answers_in_the_unit_of_a_target_that_was_learned_as_i
     containers = [definition(url) for url in urls]
     last = {"SAGEMAKER_PROGRAM": "postprocess.py", "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "*/*"}
     containers[2]["Environment"] |= last
-    running = ModelServer(containers, aws.folder / "work", aws, [].append, image_python())  # type: ignore[arg-type]
+    running = ModelServer(containers, aws.folder / "work", aws, [].append, aws.image)  # type: ignore[arg-type]
     running.start(30)
 
     replies = [running.invoke(b"2\n0\n", "text/csv", accept, {}) for accept in (None, "application/jsonlines")]

@@ -1,0 +1,145 @@
+"""How long the local cloud's programs take by themselves, and as forks of a process that has loaded their imports.
+
+    python -m bench.bench_jobs [--rounds 9]
+
+Each program is started as a job or an endpoint starts it, on 804 used-car rows, in turn both ways. Prints medians of
+the time until it has ended (a server: until it is ready) and of the processor time that it takes; on Linux. The first
+round, in which the fork server starts, does not count. Exits with 1 when the forks take more than LIMIT of what the
+others take in processor time, over all programs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+from bench.bench_preprocess import DEFINITION
+from localcloud.engine import image_python
+from localcloud.sagemaker.image_python import ImagePython
+from localcloud.sagemaker.runtime import Container
+from tools import synthetic
+
+ROOT = Path(__file__).resolve().parents[1]
+SAGEMAKER = ROOT / "localcloud" / "sagemaker"
+ROWS = 804
+LIMIT = 0.6
+
+Program = Callable[..., float]
+"""Runs once, with `image`, and returns the seconds that it took."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    rounds = parser.parse_args(argv).rounds
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        programs = prepare(Path(folder))
+        ways = {forks: ImagePython(image_python(), Path(folder), forks) for forks in (False, True)}
+        took: dict[tuple[str, bool], list[tuple[float, float]]] = {}
+        for number in range(-1, rounds):
+            for (name, program), (forks, image) in product(programs.items(), ways.items()):
+                before = processor_seconds(image)
+                seconds = program(image=image)
+                used = processor_seconds(image) - before
+                if number >= 0:  # the first round makes input, starts the server and fills caches
+                    took.setdefault((name, forks), []).append((seconds, used))
+        for image in ways.values():
+            image.close()
+    return report(list(programs), took, rounds)
+
+
+def prepare(folder: Path) -> dict[str, Program]:
+    """Return the programs, in the order in which they make each other's input."""
+    (folder / "data").mkdir()
+    with (folder / "data" / "00000-cars.csv").open("wb") as file:
+        file.writelines(synthetic.batches(ROWS, seed=42, wide=True))
+    (folder / "config.json").write_text(json.dumps({"model": "used-cars", "definition": DEFINITION}), encoding="utf-8")
+    for name in ("processing", "perennial"):
+        shutil.copytree(ROOT / name, folder / "code" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    prepared, training = folder / "prepared", folder / "training"
+    configuration = training / "input" / "config"
+    configuration.mkdir(parents=True)
+    channel = {"ContentType": "text/csv", "TrainingInputMode": "File"}
+    channels = dict.fromkeys(("train", "validation"), channel)
+    (configuration / "inputdataconfig.json").write_text(json.dumps(channels))
+    (configuration / "hyperparameters.json").write_text('{"num_round": "100"}')
+    (training / "input" / "data").symlink_to(prepared)
+
+    def job(script: str, **paths: Path) -> Program:
+        paths |= {"config": folder / "config.json", "message": folder / "message"}
+        options = [f"--{name.replace('_', '-')}={path}" for name, path in paths.items()]
+        return partial(run, folder, str(folder / "code" / "processing" / f"{script}.py"), *options)
+
+    return {
+        "nothing": partial(run, folder, "-c", "pass"),
+        "preprocess": job("preprocess", data=folder / "data", output=prepared),
+        "data baseline": job("analyze_data_quality", baseline_data=prepared / "baseline", output=folder / "baseline"),
+        "train XGBoost": partial(run, folder, str(SAGEMAKER / "algorithms" / "xgboost_train.py"), f"--root={training}"),
+        "serve XGBoost": partial(serve, folder, "xgboost_serve.py", training),
+    }
+
+
+def run(folder: Path, *arguments: str, image: ImagePython) -> float:
+    """Run a program as a job does."""
+    began = time.perf_counter()
+    environment = image.environment(folder) | {"PYTHONPATH": str(folder / "code")}
+    process = image.start([str(image.path), *arguments], folder, environment)
+    said = process.stdout.read() if process.stdout else b""
+    if process.wait():
+        raise RuntimeError(f"{arguments}: {said.decode()}")
+    return time.perf_counter() - began
+
+
+def serve(folder: Path, program: str, root: Path, *, image: ImagePython) -> float:
+    """Start a server as an endpoint does, until it is ready, and end it."""
+    command = [str(image.path), str(SAGEMAKER / "containers" / program), "--root", str(root)]
+    container = Container(program, command, folder, image.environment(folder), lambda _line: None, image)
+    began = time.perf_counter()
+    container.start(60)
+    seconds = time.perf_counter() - began
+    container.stop()
+    return seconds
+
+
+def processor_seconds(image: ImagePython) -> float:
+    """What the programs that have ended took, and the fork server itself."""
+    own = resource.getrusage(resource.RUSAGE_CHILDREN)
+    total = own.ru_utime + own.ru_stime
+    if (server := image.server_pid) is not None:
+        fields = Path(f"/proc/{server}/stat").read_text().rsplit(")", 1)[1].split()
+        total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def report(names: Sequence[str], took: dict[tuple[str, bool], list[tuple[float, float]]], rounds: int) -> int:
+    """Print the table and return the exit code."""
+    print(f"{ROWS} rows; medians of {rounds} runs, {os.cpu_count()} cores; milliseconds alone, as a fork, ratio\n")
+    print(f"{'':16}{'until it has ended':>26}{'processor time':>26}")
+    sums = [0.0, 0.0]
+    for name in names:
+        line = f"{name:16}"
+        for which in (0, 1):
+            alone, forked = (statistics.median(run[which] for run in took[name, forks]) for forks in (False, True))
+            line += f"{alone * 1000:10.0f}{forked * 1000:9.0f}{forked / alone:7.2f}"
+        sums[0] += alone
+        sums[1] += forked
+        print(line)
+    ratio = sums[1] / sums[0]
+    print(f"\nprocessor time of all: {ratio:.2f}; limit: {LIMIT}, {'met' if ratio <= LIMIT else 'missed'}")
+    return 0 if ratio <= LIMIT else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""Start programs without their imports: what they load is loaded here once, and each program is a fork of this process.
+
+Runs as    <image python> fork_server.py <number of the control socket> <mark>; `ps` shows the mark for every program
+Takes      from the control socket, for each program: the length of a JSON text, {"argv", "cwd", "environment", "fds"},
+           with the descriptors: a status socket, and one for each number in "fds" (0, 1 and 2 first); then the text
+Answers    on the status socket: the process id when the program begins, its exit code (-n: signal n) when it has ended
+Ends       when the control socket is closed, also by the death of the service; it kills its programs then
+
+A program finds what it would find as `<image python> <its arguments>`: a session of its own, its environment, folder
+and descriptors and no others, `__main__`, `sys.argv` and `sys.path`, and its last words are Python's. No program's code
+runs in this process, so none can leave anything to the next. It has one thread: a fork copies the one that forks only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+LENGTH = struct.Struct("!I")
+_MOST_FDS = 8
+_STANDARD = ("argparse", "csv", "decimal", "gzip", "hashlib", "http.server", "tarfile", "unicodedata", "urllib.parse")
+# Most of what XGBoost imports is SciPy. It itself is not here: its stand-ins import it without scikit-learn.
+_PACKAGES = ("numpy", "pyarrow", "scipy.sparse", "scipy.special")
+_SUBMODULES = ("pyarrow.compute", "pyarrow.csv", "pyarrow.parquet")
+
+
+class Kept(MetaPathFinder, Loader):
+    """Modules that are loaded, and not there until a program imports them.
+
+    Without it a script that says `pyarrow.csv` and does not import it would work here and fail on AWS.
+    """
+
+    def __init__(self, names: set[str]) -> None:
+        self._modules = {name: sys.modules.pop(name) for name in names}
+        self._specs = {name: module.__spec__ for name, module in self._modules.items()}
+        for name in names:
+            package, _, attribute = name.rpartition(".")
+            if package in sys.modules:
+                vars(sys.modules[package]).pop(attribute, None)
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in self._modules else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return self._modules[spec.name]
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._specs[module.__name__]
+
+
+def preload() -> None:
+    """Load what programs import; what the image does not have is left out."""
+    for name in (*_STANDARD, *_PACKAGES):
+        _load(name)
+    shown = set(sys.modules)
+    for name in _SUBMODULES:
+        _load(name)
+    packages = tuple(f"{name}." for name in _PACKAGES)
+    sys.meta_path.insert(0, Kept({name for name in set(sys.modules) - shown if name.startswith(packages)}))
+    for entry in sys.path:
+        for library in Path(entry).glob("xgboost/lib/libxgboost.so"):
+            ctypes.CDLL(str(library))
+    if os.fork() == 0:  # OpenBLAS ends its threads before a fork; each program starts its own when it needs them
+        os._exit(0)
+    os.wait()
+    gc.collect()
+    gc.freeze()  # or the first collection of each program would copy every page
+
+
+def _load(name: str) -> None:
+    with suppress(ImportError):
+        importlib.import_module(name)
+
+
+@dataclass
+class Server:
+    control: socket.socket
+    statuses: dict[int, int] = field(default_factory=dict)
+    """Process id to the descriptor of its status socket."""
+
+    def serve(self) -> list[str] | None:
+        """Start programs until nobody can ask for more. Returns in each program, with its arguments; else None."""
+        woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wakes)
+        poll = select.poll()
+        for descriptor in (self.control.fileno(), woken):
+            poll.register(descriptor, select.POLLIN)
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            if woken in ready:
+                os.read(woken, 4096)
+            self._reap()
+            if self.control.fileno() in ready:
+                received = self._receive()
+                if received is None:
+                    break
+                if self._fork(*received):
+                    return list(received[0]["argv"])
+        for pid in self.statuses:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        return None
+
+    def _receive(self) -> tuple[dict[str, Any], list[int]] | None:
+        """The next request and its descriptors; None at the end."""
+        head, descriptors, _, _ = socket.recv_fds(self.control, LENGTH.size, _MOST_FDS)
+        if not head:
+            return None
+        length, text = LENGTH.unpack(head)[0], bytearray()
+        while len(text) < length:
+            if not (part := self.control.recv(length - len(text))):
+                return None
+            text += part
+        return json.loads(text), descriptors
+
+    def _fork(self, request: dict[str, Any], descriptors: list[int]) -> bool:
+        """Whether this is the program."""
+        try:
+            pid = os.fork()
+        except OSError:  # without a word on the status socket, the program is started otherwise
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return False
+        if pid == 0:
+            self.control.detach()
+            _become(request, descriptors)
+            return True
+        self.statuses[pid] = descriptors[0]
+        for descriptor in descriptors[1:]:
+            os.close(descriptor)
+        return False
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                descriptor = self.statuses.pop(ended[0])
+                with suppress(OSError):  # nobody waits for it any more
+                    os.write(descriptor, f"{os.waitstatus_to_exitcode(ended[1])}\n".encode())
+                os.close(descriptor)
+
+
+def _become(request: dict[str, Any], descriptors: list[int]) -> None:
+    """Make this process what the program's would be before its first line."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    os.write(descriptors[0], f"{os.getpid()}\n".encode())
+    wanted: list[int] = request["fds"]
+    apart = [fcntl.fcntl(each, fcntl.F_DUPFD, max(wanted) + 1) for each in descriptors[1:]]
+    for descriptor, number in zip(apart, wanted, strict=True):
+        os.dup2(descriptor, number)
+    for number in [int(each.name) for each in Path("/proc/self/fd").iterdir()]:
+        if number not in wanted:
+            with suppress(OSError):
+                os.close(number)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    if numpy_random := sys.modules.get("numpy.random"):
+        numpy_random.seed()
+
+
+def run(argv: Sequence[str]) -> None:
+    """Run `<python> <script> <arguments>` or `<python> -c <code> <arguments>` as Python would, up to its last words."""
+    main = ModuleType("__main__")
+    vars(main).update(__builtins__=sys.modules["builtins"], __annotations__={})
+    sys.orig_argv, sys.modules["__main__"] = list(argv), main
+    named = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    searched = [os.path.abspath(folder) for folder in named]  # noqa: PTH100 - as Python does it, links and all
+    sys.path[1:1] = [folder for folder in dict.fromkeys(searched) if folder not in sys.path[1:]]
+    if argv[1] == "-c":
+        sys.argv = ["-c", *argv[3:]]
+        sys.path[0], name, code = "", "<string>", argv[2].encode()
+        main.__loader__ = BuiltinImporter
+    else:
+        sys.argv, name = list(argv[1:]), argv[1]
+        sys.path[0], code = str(Path(name).resolve().parent), Path(name).read_bytes()
+        main.__loader__ = SourceFileLoader("__main__", name)
+        vars(main).update(__file__=name, __cached__=None)
+    try:
+        exec(compile(code, name, "exec", dont_inherit=True), vars(main))  # noqa: S102
+    except SystemExit:
+        raise
+    except BaseException as error:
+        frames = error.__traceback__
+        while frames and frames.tb_frame.f_code.co_filename == __file__:
+            frames = frames.tb_next
+        sys.last_type, sys.last_value, sys.last_traceback = type(error), error.with_traceback(frames), frames
+        sys.excepthook(type(error), error, frames)
+        sys.excepthook = lambda *_: None  # it has been said; Python still has to end as after any error
+        raise
+
+
+if __name__ == "__main__":
+    preload()
+    if arguments := Server(socket.socket(fileno=int(sys.argv[1]))).serve():
+        run(arguments)

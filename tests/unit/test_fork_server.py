@@ -1,0 +1,298 @@
+"""Programs that are forks: as Python would run them, and nothing of one in the next."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcloud.engine import image_python
+from localcloud.sagemaker.image_python import ForkedProcess, ImagePython, Process
+from localcloud.sagemaker.process import kill_orphan
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are forks on Linux only")
+
+# What a program can reach of its interpreter and its process, as JSON.
+LOOK = """
+import json, os, resource, signal, sys, threading
+import numpy
+print(json.dumps({
+    "modules": sorted(sys.modules),
+    "marks": [hasattr(module, "left_behind") for module in (json, os, sys, numpy)],
+    "environment": dict(os.environ),
+    "folder": os.getcwd(),
+    "path": sys.path,
+    "arguments": sys.argv,
+    "mask": os.umask(0o22),
+    "handlers": [str(signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT)],
+    "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+    "files": sorted(os.listdir("/proc/self/fd"))[:4],
+    "threads": len(os.listdir("/proc/self/task")),
+    "limit": resource.getrlimit(resource.RLIMIT_NOFILE),
+    "names": sorted(globals()),
+    "recursion": sys.getrecursionlimit(),
+    "errors": numpy.geterr(),
+    "group": os.getpid() == os.getpgid(0) == os.getsid(0),
+}))
+"""
+# Changes all of it.
+SPOIL = """
+import json, os, resource, signal, sys, threading, time
+import numpy
+for module in (json, os, sys, numpy):
+    module.left_behind = True
+os.environ["LEFT"] = "behind"
+os.chdir("/")
+os.umask(0)
+sys.path.insert(0, "/left")
+sys.modules["left"] = sys
+sys.setrecursionlimit(5000)
+numpy.seterr(all="raise")
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (99, 99))
+os.dup2(1, 50)
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+builtins = __builtins__
+builtins.print = None
+open("/proc/self/oom_score_adj", "w").write("500")
+"""
+LAST_WORDS = {
+    "an error, a thread and what is registered": """
+import atexit, threading, time
+atexit.register(print, "bye")
+threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
+def f():
+    raise ValueError("x") from KeyError("y")
+f()
+""",
+    "no Python": "def f(:",
+    "a text": "raise SystemExit('a text')",
+    "an interrupt": "raise KeyboardInterrupt",
+    "a hook": "import sys; sys.excepthook = lambda *error: print('hook', error[:2]); 1 / 0",
+    "a group": "raise ExceptionGroup('several', [ValueError('one'), TypeError('two')])",
+    "output without an end": "print('a', end='')",
+    "what is __main__": """
+import __main__, inspect, pickle
+class C: pass
+print(pickle.loads(pickle.dumps(C())).__class__ is __main__.C, sorted(globals()), __name__, __spec__, __package__)
+print(type(__loader__).__name__, __loader__ and inspect.getsource(C) if "__file__" in globals() else "")
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImagePython]:
+    made = ImagePython(image_python(), tmp_path_factory.mktemp("state"))
+    yield made
+    made.close()
+
+
+def start(image: ImagePython, code: str, folder: Path, *, script: bool = True, **environment: str) -> Process:
+    (folder / "program.py").write_text(code)
+    argv = [str(image.path), *([str(folder / "program.py")] if script else ["-c", code]), "argument"]
+    return image.start(argv, folder, image.environment(folder) | environment)
+
+
+def said(program: Process) -> str:
+    assert program.stdout is not None
+    with program.stdout:
+        text = program.stdout.read().decode()
+    program.wait(30)
+    return text
+
+
+def sleeping(image: ImagePython, folder: Path) -> ForkedProcess:
+    program = start(image, "import time; time.sleep(60)", folder)
+    assert isinstance(program, ForkedProcess)
+    return program
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "code"])
+@pytest.mark.parametrize("code", LAST_WORDS.values(), ids=LAST_WORDS)
+def test_a_fork_ends_as_a_process_of_its_own(image: ImagePython, code: str, script: bool, tmp_path: Path) -> None:
+    ended = []
+    for forks in (True, False):
+        program = start(image if forks else ImagePython(image.path, image.root, False), code, tmp_path, script=script)
+        assert isinstance(program, ForkedProcess) is forks
+        ended.append((said(program), program.returncode))
+    assert ended[0] == ended[1]
+
+
+def test_a_fork_finds_what_a_process_of_its_own_finds(image: ImagePython, tmp_path: Path) -> None:
+    forked: dict[str, Any] = json.loads(said(start(image, LOOK, tmp_path)))
+    alone: dict[str, Any] = json.loads(said(start(ImagePython(image.path, image.root, False), LOOK, tmp_path)))
+    threads = alone.pop("threads")  # OpenBLAS has them ready; a fork starts them when it needs them
+    assert forked.pop("threads") == 1 <= threads
+    assert set(forked.pop("modules")) >= set(alone.pop("modules"))
+    assert forked == alone
+
+
+def test_nothing_of_a_program_is_left_for_the_next(image: ImagePython, tmp_path: Path) -> None:
+    before = said(start(image, LOOK, tmp_path))
+    spoiler = start(image, SPOIL, tmp_path)
+    said(spoiler)
+    assert spoiler.returncode == 0
+    assert said(start(image, LOOK, tmp_path)) == before
+
+
+def test_random_numbers_are_others_in_each_program(image: ImagePython, tmp_path: Path) -> None:
+    code = "import random, numpy; print(random.random(), numpy.random.random(), numpy.random.default_rng().random())"
+    first, second = (said(start(image, code, tmp_path)).split() for _ in range(2))
+    assert not set(first) & set(second)
+
+
+def test_a_module_that_is_not_imported_is_not_there(image: ImagePython, tmp_path: Path) -> None:
+    """On AWS the script would fail, and only there."""
+    code = """
+import pyarrow, sys
+print([hasattr(pyarrow, name) for name in ("csv", "parquet", "compute", "fs")])
+print("pandas" in sys.modules, "sklearn" in sys.modules, "xgboost" in sys.modules)
+from pyarrow import compute
+import pyarrow.parquet as parquet, pyarrow.csv
+print(compute.sum(pyarrow.array([1, 2])), parquet.core.__spec__.name, pyarrow.csv.__spec__.origin[-14:])
+"""
+    assert said(start(image, code, tmp_path)).splitlines() == [
+        "[False, False, False, False]",
+        "False False False",
+        "3 pyarrow.parquet.core pyarrow/csv.py",
+    ]
+
+
+def test_the_fork_server_has_one_thread_and_no_file_of_a_program(image: ImagePython, tmp_path: Path) -> None:
+    def files(pid: int) -> int:
+        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+    server = int(said(start(image, "import os; print(os.getppid())", tmp_path)))
+    before = wait_for(lambda: files(server), "the files of the server")
+    for _ in range(5):
+        said(start(image, "", tmp_path))
+    assert len(list(Path(f"/proc/{server}/task").iterdir())) == 1
+    wait_for(lambda: files(server) <= before, "as few files as before")
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED", "LD_PRELOAD", "LC_ALL", "ARROW_IO_THREADS"],
+)
+def test_a_variable_that_libraries_read_at_their_start_is_read(
+    image: ImagePython, variable: str, tmp_path: Path
+) -> None:
+    program = start(image, "", tmp_path, **{variable: "1" if "THREADS" in variable else ""})
+    assert not isinstance(program, ForkedProcess)
+    said(program)
+
+
+@pytest.mark.parametrize("where", ["program", "PYTHONPATH", "SAGEMAKER_SUBMIT_DIRECTORY"])
+@pytest.mark.parametrize("module", ["statistics.py", "csv/__init__.py", "numpy.py", "sitecustomize.py"])
+def test_a_program_with_a_module_of_a_name_that_is_loaded_gets_its_own(
+    image: ImagePython, where: str, module: str, tmp_path: Path
+) -> None:
+    folder = tmp_path if where == "program" else tmp_path / "other"
+    (folder / module).parent.mkdir(parents=True, exist_ok=True)
+    (folder / module).write_text("own = True")
+    program = start(image, "pass", tmp_path, **({} if where == "program" else {where: str(folder)}))
+    assert not isinstance(program, ForkedProcess)
+    said(program)
+
+
+def test_a_program_finds_the_modules_of_pythonpath(image: ImagePython, tmp_path: Path) -> None:
+    (tmp_path / "data" / "statistics").mkdir(parents=True)  # folders of data are no modules
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"own_{folder}.py").touch()
+    paths = f"{tmp_path}/one:two:{tmp_path}/one:{tmp_path}/data:/nowhere"
+    code = "import sys, own_one, own_two; print(sys.path, own_two.__file__)"
+    found = [
+        (said(program), isinstance(program, ForkedProcess))
+        for image_ in (image, ImagePython(image.path, image.root, False))
+        for program in [start(image_, code, tmp_path, PYTHONPATH=paths)]
+    ]
+    assert [forked for _, forked in found] == [True, False]
+    assert found[0][0] == found[1][0]
+
+
+def test_a_time_zone_counts(image: ImagePython, tmp_path: Path) -> None:
+    assert said(
+        start(image, "import time; print(time.strftime('%z', time.gmtime(0)), time.tzname[0])", tmp_path, TZ="X-3")
+    )
+
+
+def test_many_programs_start_at_once_and_each_has_its_own_output(image: ImagePython, tmp_path: Path) -> None:
+    numbers = random.sample(range(10_000), 12)
+    programs = []
+    for number in numbers:
+        (tmp_path / str(number)).mkdir()
+        programs.append(start(image, f"raise SystemExit('{number}')", tmp_path / str(number)))
+    assert [said(program) for program in programs] == [f"{number}\n" for number in numbers]
+    assert {program.returncode for program in programs} == {1}
+
+
+def test_programs_end_with_their_fork_server_and_the_next_has_another(image: ImagePython, tmp_path: Path) -> None:
+    program = sleeping(image, tmp_path)
+    server = int(Path(f"/proc/{program.pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    os.kill(server, signal.SIGKILL)
+    assert program.wait(10) == -signal.SIGKILL
+    wait_for(lambda: not is_running(program.pid), "the end of the program")
+    assert said(program) == ""
+
+    after = start(image, "import os; print(os.getppid())", tmp_path)
+    assert int(said(after)) != server
+
+
+def test_a_program_that_cannot_be_a_fork_starts_by_itself(image: ImagePython, tmp_path: Path) -> None:
+    """A script that is not there, options of Python, a folder: Python says what it says."""
+    for arguments, expected in (
+        (["missing.py"], "can't open file"),
+        (["-c"], "Argument expected for the -c option"),
+        (["-m", "this"], "The Zen of Python"),
+    ):
+        program = image.start([str(image.path), *arguments], tmp_path, image.environment(tmp_path))
+        assert not isinstance(program, ForkedProcess)
+        assert expected in said(program)
+
+
+def test_everything_ends_when_the_service_is_killed(tmp_path: Path) -> None:
+    service = f"""
+import pathlib, time
+from localcloud.sagemaker.image_python import ImagePython
+image = ImagePython(pathlib.Path({str(image_python())!r}), pathlib.Path({str(tmp_path)!r}))
+program = image.start([str(image.path), "-c", "import os, time; print(os.getppid(), flush=True); time.sleep(60)"],
+                      image.root, image.environment(image.root))
+print(program.pid, program.stdout.readline().decode(), flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", service], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        program, server = map(int, running.stdout.readline().split())
+        assert is_running(program)
+        assert is_running(server)
+        running.kill()
+        wait_for(lambda: not is_running(program) and not is_running(server), "the end of both")
+
+
+def test_a_fork_that_a_killed_service_left_is_killed_and_a_stranger_is_not(image: ImagePython, tmp_path: Path) -> None:
+    program = sleeping(image, tmp_path)
+    kill_orphan(program.pid, "/some/other/folder")
+    time.sleep(0.05)
+    assert program.poll() is None
+    kill_orphan(program.pid, str(image.root))
+    assert program.wait(5) == -signal.SIGKILL
+    said(program)
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process exists and is no zombie that waits for its new parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
