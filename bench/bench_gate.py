@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xgboost
 
-from perennial.comparison import compare, found_in
+from perennial.comparison import compare, found_in, other_groups
 from perennial.gate import Compared, Comparison, Gate, judge
 from perennial.row_hasher import RowHasher
 from perennial.rows import CONTENT, IDENTITY, combined
@@ -262,7 +262,8 @@ def judged(change: Change, seed: int) -> tuple[float, bool, float, bool]:
     before = error(old[1], test) <= error(old[0], test)
     fresh, comparison = new[1].of(TEST), compared(new[1], new[0], FEATURES, seed)
     unseen = ~found_in(identities(fresh, FEATURES), [identities(new[0].of(TRAIN, VALIDATION), FEATURES)])
-    after = judge(GATE, error(new[1], fresh), comparison).accepted
+    unfair = other_groups(stages[1][1], stages[0][1])
+    after = judge(GATE, error(new[1], fresh), replace(comparison, unfair=unfair)).accepted
     return leaked(test, old[0]), before, leaked(fresh[unseen], new[0]) if unseen.any() else 0.0, after
 
 

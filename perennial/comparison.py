@@ -19,6 +19,7 @@ from perennial.rows import OF_VALUES, UNKNOWN, Hashes
 
 Mask = npt.NDArray[np.bool_]
 _DECIDES_TARGET = ("type", "unit", "parse")
+_DECIDES_GROUPS = ("method", "column", "seed", "validation", "test")
 
 
 def found_in(rows: Hashes, others: Iterable[Hashes]) -> Mask:
@@ -35,6 +36,15 @@ def other_target(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> 
     """Return why two models' metrics are not of the same thing, by their definitions; empty when they are."""
     one, other = (_what_is_predicted(given) for given in (definition, champion))
     return "" if one == other else "it predicts another target, or the same one in another unit"
+
+
+def other_groups(split: Mapping[str, Any], champion: Mapping[str, Any]) -> str:
+    """Return why a test set of whole groups tells nothing about a model that was split otherwise: it may have trained
+    on other rows of each group. Empty where the groups are dealt alike, and where rows are not split by group.
+    """
+    if split["method"] != "group" or all(split.get(key) == champion.get(key) for key in _DECIDES_GROUPS):
+        return ""
+    return f"it was not split by the same groups ({split['column']}), so it may have trained on rows of each of them"
 
 
 def _what_is_predicted(definition: Mapping[str, Any]) -> list[Any]:

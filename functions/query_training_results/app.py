@@ -181,7 +181,8 @@ def _how_told(prefix: str, of_champion: str) -> tuple[str, str]:
     told_by = reports[1].get("identity")
     if configs[1] is None or not told_by:
         return "its run left no list of the rows that it has seen", ""
-    other = comparison.other_target(configs[0]["definition"], configs[1]["definition"])
+    ours, theirs = (config["definition"] for config in configs)
+    other = comparison.other_target(ours, theirs) or comparison.other_groups(ours["split"], theirs["split"])
     folders = {reports[0].get("champion_identity"): "champion", reports[0].get("identity"): "test"}
     if other or told_by in folders:
         return other, folders.get(told_by, "")

@@ -4,6 +4,7 @@ Twice: with a process that is told to find no room, which works everywhere, and 
 full, where one can be mounted.
 """
 
+import errno
 import json
 import os
 import subprocess
@@ -92,9 +93,16 @@ class Laptop:
         if not self._really:
             self._flag.write_text(only)
             return
-        disk = os.statvfs(self.state)
         with self._ballast.open("wb") as ballast:
-            os.posix_fallocate(ballast.fileno(), 0, disk.f_bavail * disk.f_frsize - leave)
+            while True:
+                disk = os.statvfs(self.state)
+                try:
+                    os.posix_fallocate(ballast.fileno(), 0, disk.f_bavail * disk.f_frsize - leave)
+                except OSError as error:  # the server has written something meanwhile
+                    if error.errno != errno.ENOSPC:
+                        raise
+                else:
+                    return
 
     def free(self) -> None:
         self._flag.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial.comparison import compare, found_in, other_target, reads_alike, untold
+from perennial.comparison import compare, found_in, other_groups, other_target, reads_alike, untold
 
 small = st.lists(st.integers(1, 20), max_size=30)
 
@@ -79,6 +79,29 @@ def test_models_of_other_targets_are_not_compared(definition: dict[str, Any]) ->
 
 def test_rules_of_the_target_do_not_make_it_another() -> None:
     assert other_target(changed("price", min=0, max=10), DEFINITION) == ""
+
+
+BY_GROUP = {"method": "group", "column": "seller", "seed": 1, "validation": 0.15, "test": 0.2}
+
+
+@pytest.mark.parametrize(
+    "champion",
+    [
+        {**BY_GROUP, "method": "random", "column": None},
+        {**BY_GROUP, "column": "dealer"},
+        {**BY_GROUP, "seed": 2},
+        {**BY_GROUP, "test": 0.3},
+    ],
+)
+def test_a_model_that_may_have_trained_on_rows_of_each_group_is_not_compared_on_whole_groups(
+    champion: dict[str, Any],
+) -> None:
+    assert "not split by the same groups (seller)" in other_groups(BY_GROUP, champion)
+
+
+def test_groups_that_are_dealt_alike_and_rows_that_are_not_split_by_group_compare() -> None:
+    assert other_groups(BY_GROUP, dict(BY_GROUP)) == ""
+    assert other_groups({**BY_GROUP, "method": "random"}, BY_GROUP) == ""
 
 
 @pytest.mark.parametrize(

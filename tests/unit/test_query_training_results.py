@@ -12,7 +12,13 @@ from tests.unit.conftest import BUCKET, STACK, load_function
 RUN, CHAMPION = "20261120093440-1a2b", "20261101000000-aaaa"
 PREFIX = f"s3://{BUCKET}/runs/{RUN}"
 LABELS = [10.0, 20.0, 30.0, 40.0]
-DEFINITION = {"problem": "regression", "target": "y", "columns": {"y": {"type": "float"}, "x": {"type": "float"}}}
+SPLIT = {"method": "random", "column": None, "seed": 42, "validation": 0.15, "test": 0.2}
+DEFINITION = {
+    "problem": "regression",
+    "target": "y",
+    "columns": {"y": {"type": "float"}, "x": {"type": "float"}},
+    "split": SPLIT,
+}
 
 
 @pytest.fixture
@@ -330,6 +336,14 @@ def test_a_model_in_service_of_another_target_is_not_compared(aws, query, two_mo
     config = {"definition": {**DEFINITION, "columns": columns}}
     aws.put(f"runs/{CHAMPION}/config.json", json.dumps(config))
     assert "another target, or the same one in another unit" in query(champion=True)["Reason"]
+
+
+def test_a_model_that_was_split_by_other_groups_is_not_compared(aws, query, two_models):
+    split = {**SPLIT, "method": "group", "column": "seller"}
+    aws.put(
+        f"runs/{RUN}/config.json", json.dumps({"training_metrics": [], "definition": {**DEFINITION, "split": split}})
+    )
+    assert "it was not split by the same groups (seller)" in query(champion=True)["Reason"]
 
 
 def test_hashes_that_are_not_one_for_each_test_row_are_refused(aws, query, two_models):
