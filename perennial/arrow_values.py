@@ -24,15 +24,19 @@ def accepts(kind: str, arrow_type: pa.DataType) -> bool:
         "integer": number,
         "boolean": number or is_type.is_boolean(arrow_type),
         "timestamp": is_type.is_timestamp(arrow_type) or is_type.is_date(arrow_type),
-        "string": is_type.is_integer(arrow_type),
+        "string": number,
     }
     return bool(allowed[kind])
 
 
 def is_text(arrow_type: pa.DataType) -> bool:
-    """Whether values of this type are texts, as they are or by a dictionary."""
+    """Whether values of this type are texts, as they are or by a dictionary; some programs write them as bytes."""
     value_type = arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
-    return value_type in (pa.string(), pa.large_string(), pa.string_view())
+    return value_type in (pa.string(), pa.large_string(), pa.string_view()) or is_bytes(value_type)
+
+
+def is_bytes(arrow_type: pa.DataType) -> bool:
+    return arrow_type in (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
 def from_arrow(kind: str, array: pa.Array, parsing: Parsing = PLAIN) -> Parsed:
@@ -41,8 +45,9 @@ def from_arrow(kind: str, array: pa.Array, parsing: Parsing = PLAIN) -> Parsed:
         return Parsed(pa.nulls(len(array), ARROW_TYPES[kind]), None)
     if is_text(array.type):
         return from_text(kind, pc.cast(array, pa.string()), parsing)
-    if kind == "string":  # whole numbers, which have one spelling
-        return from_text(kind, pc.cast(array, pa.string()), parsing)
+    if kind == "string":
+        digits, invalid = _digits(array)
+        return Parsed(from_text(kind, digits, parsing).values, invalid)
     if kind == "boolean" and parsing.true and not pa.types.is_boolean(array.type):
         return from_text(kind, whole_number_texts(array), parsing)
     values, invalid = _from_values(kind, array)
@@ -58,6 +63,18 @@ def _from_values(kind: str, array: pa.Array) -> Parsed:
         return Parsed(pc.cast(array, pa.int64()), None)
     numbers = finite(pc.cast(array, pa.float64(), safe=False), None)
     return {"float": Parsed, "integer": integers_from_floats, "boolean": _boolean_from_float}[kind](*numbers)
+
+
+def _digits(numbers: pa.Array) -> Parsed:
+    """Return whole numbers as texts: they have one spelling. Others are no texts."""
+    if pa.types.is_decimal(numbers.type):
+        texts = whole_number_texts(numbers)
+        whole = pc.match_substring_regex(texts, "^-?[0-9]+$")
+        return Parsed(pc.if_else(whole, texts, None), pc.fill_null(pc.invert(whole), False))
+    invalid = None
+    if pa.types.is_floating(numbers.type):
+        numbers, invalid = integers_from_floats(*finite(pc.cast(numbers, pa.float64()), None))
+    return Parsed(pc.cast(numbers, pa.string()), invalid)
 
 
 def whole_number_texts(numbers: pa.Array) -> pa.StringArray:

@@ -85,7 +85,8 @@ def _text(kind: str, value: Any, parsing: Parsing) -> str | None:
         return None
     if kind == "boolean" and parsing.true:
         return str(int(value) if value == int(value) else value)
-    return str(value) if kind == "string" and isinstance(value, int) else None  # whole numbers have one spelling
+    is_whole = isinstance(value, int) or (value == int(value) and abs(value) <= LARGEST_EXACT_FLOAT)
+    return str(int(value)) if kind == "string" and is_whole else None  # whole numbers have one spelling
 
 
 _JSON_TYPES: dict[str, frozenset[type]] = {

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from perennial.arrow_values import accepts, is_text
+from perennial.arrow_values import accepts, is_bytes, is_text
 from perennial.column import Column
 from perennial.csvfile import Batch
 from perennial.file_form import FileForm
 from perennial.header import FileError, positions, reason
 from perennial.textfile import BLOCK_BYTES
-from perennial.values import printable
+from perennial.values import printable, shown
 
 BATCH_ROWS = 32_768
 BATCH_BYTES = 64 << 20  # of the texts of a batch, and of what its pages hold
@@ -40,7 +40,7 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
         with pa.parquet.ParquetFile(path, read_dictionary=texts) as file:
             first, left = 1, max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
             for read in file.iter_batches(rows, columns=wanted, use_threads=False):
-                ordered = read.select(wanted)
+                ordered = _with_texts(name, read.select(wanted))
                 ordered.validate(full=True)  # texts are UTF-8
                 left -= _expanded(ordered)
                 if left < 0:
@@ -75,6 +75,19 @@ def _found(
             got = printable(str(kind), MAX_KIND)  # a structure's fields have names of the file's own
             raise FileError(f"{name}: column '{column.name}' has the Parquet type {got}; expected {column.type}")
     return found
+
+
+def _with_texts(name: str, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch with bytes as the texts that they are."""
+    for position, (column, values) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
+        if pa.types.is_dictionary(values.type) and is_bytes(values.type.value_type):
+            try:
+                texts = values.dictionary.cast(pa.string())
+            except pa.ArrowInvalid as error:
+                problem = f"column {shown(column)} holds bytes that are no text in UTF-8; write it as texts"
+                raise FileError(f"{name}: {problem}") from error
+            batch = batch.set_column(position, column, pa.DictionaryArray.from_arrays(values.indices, texts))
+    return batch
 
 
 def _under_names(batch: pa.RecordBatch, columns: Sequence[Column], found: Mapping[str, str]) -> pa.RecordBatch:

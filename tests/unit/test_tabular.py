@@ -506,10 +506,19 @@ def test_parquet_is_read_in_batches_with_its_row_numbers(file: Path) -> None:
     assert second.table["doors"][9].as_py() == count - 1
 
 
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()])
+def test_texts_of_parquet_may_be_bytes(file: Path, kind: pa.DataType) -> None:
+    """As older programs write them."""
+    texts = {"price": ["1.5", "2"], "make": ["Citroën", None], "doors": ["4", "2"]}
+    table = pa.table({name: pa.array(values).cast(pa.binary()).cast(kind) for name, values in texts.items()})
+    assert rows(file, parquet(table)) == [("1.5", "Citroën", "4"), ("2", None, "2")]
+
+
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ({"price": [1], "make": [1.5], "doors": [1]}, "column 'make' has the Parquet type double; expected string"),
+        ({"price": [1], "make": [True], "doors": [1]}, "column 'make' has the Parquet type bool; expected string"),
+        ({"price": [1], "make": [b"\xff"], "doors": [1]}, "column 'make' holds bytes that are no text in UTF-8"),
         ({"price": [1], "make": ["a"], "doors": [date(2024, 1, 1)]}, "column 'doors' has the Parquet type date32[day]"),
         ({"price": [1], "make": ["a"]}, "column 'doors' is missing"),
         ({"price": [1], "make": ["a"], "doors": [1], "x": [1]}, "unexpected column 'x'"),

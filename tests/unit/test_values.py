@@ -172,6 +172,11 @@ def test_plain_decimals_have_no_exponent_and_lose_nothing(value: float) -> None:
         ("integer", pa.array([7], pa.uint64()), [7]),
         ("boolean", pa.array([1, 0, None]), [True, False, None]),
         ("string", pa.array([5, None, -7]), ["5", None, "-7"]),
+        ("string", pa.array([5.0, math.nan, -7e10, 2.0**53]), ["5", None, "-70000000000", "9007199254740992"]),
+        ("string", pa.array([5.0, None], pa.float32()), ["5", None]),
+        ("string", pa.array([Decimal("12345678901234567890.00"), None]), ["12345678901234567890", None]),
+        ("string", pa.array([b"Zo\xc3\xab", None], pa.large_binary()), ["Zoë", None]),
+        ("float", pa.array([b"1.5"]).dictionary_encode(), [1.5]),
         ("boolean", pa.array([True]), [True]),
         ("string", pa.array(["a", "", None], pa.large_string()), ["a", None, None]),
         ("string", pa.array(["a", "b", "a"]).dictionary_encode(), ["a", "b", "a"]),
@@ -198,6 +203,10 @@ def test_parquet_column_is_read_as_the_definition_says(kind: str, array: pa.Arra
         ("boolean", pa.array([2])),
         ("float", pa.array([math.inf])),
         ("boolean", pa.array([0.5])),
+        ("string", pa.array([5.5])),
+        ("string", pa.array([2.0**54])),
+        ("string", pa.array([math.inf])),
+        ("string", pa.array([Decimal("5.50")])),
     ],
 )
 def test_parquet_value_of_another_kind_is_invalid(kind: str, array: pa.Array) -> None:
@@ -210,8 +219,9 @@ def test_parquet_value_of_another_kind_is_invalid(kind: str, array: pa.Array) ->
 @pytest.mark.parametrize(
     ("kind", "arrow_type"),
     [
-        ("string", pa.float64()),
+        ("string", pa.binary(3)),
         ("string", pa.bool_()),
+        ("float", pa.bool_()),
         ("integer", pa.bool_()),
         ("timestamp", pa.int64()),
         ("float", pa.list_(pa.int8())),
@@ -229,7 +239,7 @@ def test_parquet_type_that_cannot_hold_the_column_is_not_accepted(kind: str, arr
     [
         ("float", "12 mi"), ("float", True), ("float", math.inf), ("float", 10**400), ("float", [1]),
         ("integer", 5.5), ("integer", 2**63), ("integer", "5 doors"), ("boolean", "maybe"), ("boolean", 2),
-        ("string", 5.0), ("string", True), ("string", "\ud800"), ("string", {}),
+        ("string", 5.5), ("string", 2.0**54), ("string", True), ("string", "\ud800"), ("string", {}),
         ("timestamp", "yesterday"), ("timestamp", 5),
     ],
 )  # fmt: skip
@@ -248,7 +258,9 @@ def test_json_numbers_may_stand_for_one_another() -> None:
 
 
 def test_a_whole_number_in_a_column_of_texts_is_its_digits_as_in_csv() -> None:
-    assert from_python("string", [5, "05", None, -7]).to_pylist() == ["5", "05", None, "-7"]
+    assert from_python("string", [5, "05", None, -7, 8.0, 1e15]).to_pylist() == [
+        "5", "05", None, "-7", "8", "1000000000000000",
+    ]  # fmt: skip
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=3))
