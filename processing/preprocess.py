@@ -136,7 +136,7 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
         finally:
             quarantine.close()
             report.write(output / "report")
-    checks = record_checks(contract, known, definition.get("serving", {}))
+    checks = record_checks(contract, known, encoder, definition.get("serving", {}))
     pack_preprocessor(model, contract, encoder, checks, hook, output / "preprocessor")
     print(f"{len(encoder.feature_names)} encoded features; rows: {report.rows_by_set}", flush=True)
 
@@ -159,11 +159,17 @@ def _readable(key: str) -> str:
     return text if len(text) <= MAX_NAME else "..." + text[3 - MAX_NAME :]
 
 
-def record_checks(contract: Contract, known: KnownTexts, serving: Mapping[str, str]) -> RecordChecks:
-    """Return what serving knows of the features, and what `serving` of the definition refuses."""
+def record_checks(contract: Contract, known: KnownTexts, encoder: Encoder, serving: Mapping[str, str]) -> RecordChecks:
+    """Return what serving knows of the features, and what `serving` of the definition refuses.
+
+    A text that features.py takes apart, such as a date, is no category: any will do.
+    """
+    encoded = {encoding.name for encoding in encoder.encodings}
 
     def texts(column: Column) -> frozenset[str] | None:
-        return known.of(column.name) if column.categories is None else frozenset(column.categories)
+        if column.categories is not None:
+            return frozenset(column.categories)
+        return known.of(column.name) if column.name in encoded else None
 
     rules = {
         column.name: Rules(column.minimum, column.maximum, texts(column), column.nullable)

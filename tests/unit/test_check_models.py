@@ -1,5 +1,6 @@
 """`make check` looks at the definitions as a deployment does."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,19 @@ def test_a_mistake_in_features_is_told_by_file_and_line(
     (model / "features.py").write_text(text)
     assert check_models.main([str(model.parent)]) == 1
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    re.findall(r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs/add-a-model.md").read_text(), re.DOTALL),
+)
+def test_what_the_docs_show_passes(model: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    definition = (model / "model.yaml").read_text()
+    columns = "columns:\n  year: {type: integer, min: 1990}\n  listed: {type: string}\n"
+    (model / "model.yaml").write_text(definition.replace("columns:\n", columns))
+    (model / "features.py").write_text(text)
+    assert check_models.main([str(model.parent)]) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_features_that_keep_their_promise_pass(model: Path) -> None:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -666,6 +667,27 @@ def test_hook_of_the_model_is_applied_and_packed(job: Job, monkeypatch: pytest.M
     np.testing.assert_allclose(job.matrix("train")[1], np.log(mileage))
     with tarfile.open(job.output / "preprocessor" / "model.tar.gz") as archive:
         assert "code/features.py" in archive.getnames()
+
+
+def test_a_date_is_learned_from_as_the_docs_say(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day that training rows did not have is no unknown category then."""
+    docs = (Path(__file__).parents[2] / "docs" / "add-a-model.md").read_text()
+    (text,) = [code for code in re.findall(r"```python\n(.*?)```", docs, re.DOTALL) if "listed" in code]
+    features_of(job, monkeypatch, text)
+    frame = pd.read_csv(io.BytesIO(cars(300)))
+    frame["listed"] = [f"{2020 + row % 5}-{1 + row % 12:02d}-15" if row else "soon" for row in range(300)]
+    definition = {**CARS, "columns": {**CARS["columns"], "listed": {"type": "string"}}}
+    assert job.run(definition, frame.to_csv(index=False).encode()) == 0
+    assert job.report["features"][-2:] == ["listed_year", "listed_month"]
+    baseline = pd.concat([pd.read_csv(io.BytesIO(part)) for part in job.parts("baseline")], ignore_index=True)
+    dated = baseline["listed"] != "soon"
+    encoded = job.matrix("train")[dated.to_numpy()]
+    expected = [[int(part) for part in day.split("-")[:2]] for day in baseline["listed"][dated]]
+    assert encoded.iloc[:, -2:].to_numpy().tolist() == expected
+    with tarfile.open(job.output / "preprocessor" / "model.tar.gz") as archive:
+        rules = json.load(archive.extractfile("preprocessor.json") or io.BytesIO())["checks"]["rules"]
+    assert rules["make"]["known"]
+    assert rules["listed"]["known"] is None
 
 
 def test_a_mistake_in_features_is_the_message_of_the_job_and_its_traceback_is_in_the_log(
