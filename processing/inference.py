@@ -7,8 +7,8 @@ Input      text/csv: features in the definition's order, or in that of a first l
            what they mean in a dropped file (`parse` of model.yaml), and names may be those in the files. Under their
            names other columns of the definition may stand there too, row numbers, and with `other_columns: ignore`
            anything else; they are passed over.
-Header     the first line of a CSV request is one when most features' names stand in it, and those of all that may not
-           be null; where it has as many fields as a row of values each of them has to be a name. In a batch transform
+Header     the first line of a CSV request is one when it names the features that may not be null, and either most
+           features or nothing but columns; where it has as many fields as a row of values both. In a batch transform
            only the features' names in their order are a header: the lines after it may come in other requests.
 Lines      in text/csv and application/jsonlines every line is a record, so that answer n belongs to line n. A blank one
            is refused by number, but for those after the last record, which are harmless; in a batch transform these
@@ -49,7 +49,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from perennial.column import Column
-from perennial.column_names import RequestNames
+from perennial.column_names import Named, RequestNames
 from perennial.encoding import FORMAT_VERSION, Encoder, load_hook
 from perennial.json_values import ValueRefusedError, decode, from_python
 from perennial.record_checks import RecordChecks, attributes, metric_lines
@@ -220,18 +220,23 @@ def _header(text: str, model: Preprocessor) -> list[str] | None:
     meant = [model.names.column(name) for name in first]
     missing = [name for name in features if name not in named.fields and not model.columns[name].nullable]
     may_be_values = len(first) == len(features)
-    most = 2 * len(named.fields) > len(features)
+    only_names = bool(named.fields) and None not in meant and not may_be_values
+    most = only_names or 2 * len(named.fields) > len(features)
     sound = not (missing or named.unknown or named.twice or (may_be_values and None in meant))
     if most and sound and (meant == features or not model.in_batch):
         return first
     if not most and (may_be_values or 2 * (len(meant) - meant.count(None)) <= len(first)):
         return None
+    raise _other_header(named, missing, model)
+
+
+def _other_header(named: Named, missing: Sequence[str], model: Preprocessor) -> RecordError:
     problems = [f"{_listed(missing)} missing"] if missing else []
     problems += [_unknown(named.unknown, "column")] if named.unknown else []
     problems += [f"{shown(one)} and {shown(other)} are both {column}" for one, other, column in named.twice[:1]]
-    where = "in this order, which a batch transform needs" if model.in_batch else "in any order"
     what = f"the first line is a header with other columns{': ' if problems else ''}{', '.join(problems)}"
-    raise RecordError(f"{what}; expected {','.join(features)} {where}")
+    order = "in this order, which a batch transform needs" if model.in_batch else "in any order"
+    return RecordError(f"{what}; expected {','.join(model.columns)} {order}")
 
 
 def _fields(text: str, names: list[str], model: Preprocessor) -> pa.Table:

@@ -419,6 +419,14 @@ def test_a_column_that_may_be_null_may_be_absent_from_a_header(tmp_path: Path, h
     assert answer(model, f"{header}\n{row}\n{row}\n", CSV) == "12000,0,3.25,1,0,1\n" * 2
 
 
+def test_a_header_may_name_few_columns_where_it_is_no_row_of_values(tmp_path: Path) -> None:
+    columns = [{**column, "nullable": column["name"] != "make"} for column in NULLABLE]
+    model = preprocessor(tmp_path, columns=columns, passed_over=PASSED_OVER)
+    assert answer(model, "make\nSaab\n", CSV) == "20000.5,1,3.25,0.75,0,1\n"
+    assert answer(model, "vin,make\nx,Saab\n", CSV) == "20000.5,1,3.25,0.75,0,1\n"
+    assert "header with other columns: 'make' missing" in refusal(model, "vin,doors\nx,2\n")
+
+
 def test_other_columns_of_a_header_are_passed_over_where_the_definition_says_so(tmp_path: Path) -> None:
     model = preprocessor(tmp_path, passed_over={**PASSED_OVER, "unknown": True})
     others = [f"other {number}" for number in range(20)]
