@@ -57,7 +57,7 @@ class TextFile:
         self.name, self.has_quotes, self.separator = name, False, ""
         self._before_header = is_table
         self._file, self._encoding = file, form.encoding
-        self._position, self._lines, self._waiting = 0, 0, b""
+        self._position, self._lines, self._waiting, self._at_end = 0, 0, b"", False
         self._most = max(EXPANDED_BYTES, MAX_EXPANSION * os.fstat(file.fileno()).st_size)
         self._decoder = codecs.getincrementaldecoder(self._encoding)()
         # Reads the same bytes, as long as they may be UTF-8 that is declared to be something else.
@@ -66,10 +66,9 @@ class TextFile:
         self._control: FileError | None = None
 
     def read(self, size: int) -> bytes:
-        """Return some more bytes, at most `size`; none at the end."""
-        at_end = False
-        while not self._waiting and not at_end:
-            at_end = self._fill(size)
+        """Return `size` more bytes, fewer only at the end: a line may straddle two of Arrow's blocks, but not three."""
+        while len(self._waiting) < size and not self._at_end:
+            self._at_end = self._fill(size)
         block, self._waiting = self._waiting[:size], self._waiting[size:]
         return block
 
@@ -93,7 +92,7 @@ class TextFile:
         if self._before_header:
             text = self._without_separator_line(text)
             self._before_header = not text
-        self._waiting = text
+        self._waiting += text
         self.has_quotes = self.has_quotes or b'"' in text
         return not raw
 

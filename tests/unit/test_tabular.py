@@ -114,6 +114,21 @@ def test_encoding_is_declared(file: Path, encoding: str, pack: Callable[[bytes],
     assert {make for batch in found for make in batch.table["make"].unique().to_pylist()} == {"Citroën"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16", "shift_jis", "gb18030"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_character_may_straddle_two_blocks_anywhere(
+    file: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(csvfile, "BLOCK_BYTES", 4096)
+    make = "Citroën" if encoding == "cp1252" else "京都"
+    for offset in range(12):
+        content = f"price,make,doors\n1.5,{'x' * offset},4\n" + f"1.5,{make},4\n" * 2_000
+        file.write_bytes(pack(content.encode(encoding)))
+        found = list(read(file, COLUMNS, form=FileForm(encoding=encoding)))
+        makes = [one for batch in found for one in batch.table["make"].to_pylist()]
+        assert makes == ["x" * offset] + [make] * 2_000
+
+
 def test_byte_that_is_not_in_the_declared_encoding_is_named(file: Path) -> None:
     file.write_bytes(b"price,make,doors\n1,a,2\n3,\x81,4\n")
     with pytest.raises(FileError, match=r"not cp1252: byte b'\\x81' at position 25 \(line 3\)"):
