@@ -1,7 +1,7 @@
 """Which texts an encoder knows one by one, and what share of the rows of each set it does not.
 
-pooled  values of too few training rows to stand for themselves (perennial.target_encoding, MIN_ROWS)
-unseen  values that no training row has; missing ones are neither
+A value that no training row has is unseen: as a category it is all zeros, otherwise it is encoded by its beginning
+(perennial.target_encoding). A missing one is not meant.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ import pyarrow as pa
 
 from perennial.encoding import CategoryEncoding, Encoder, prepared
 from perennial.target_encoding import TargetEncoding
+from perennial.values import printable
+
+NAMED = 5  # unseen values of a column
+MAX_COUNTED = 1_000  # different ones; those that come later are not named
+MAX_TEXT = 80  # characters
 
 
 class Coverage:
@@ -23,8 +28,8 @@ class Coverage:
         self._hook = encoder.hook
         self._texts = [item for item in encoder.encodings if isinstance(item, CategoryEncoding | TargetEncoding)]
         self._rows: Counter[str] = Counter()
-        self._pooled: Counter[tuple[str, str]] = Counter()
         self._unseen: Counter[tuple[str, str]] = Counter()
+        self._values: dict[str, Counter[str]] = {item.name: Counter() for item in self._texts}
 
     def update(self, name: str, rows: pa.Table) -> None:
         """Take in raw features of some rows of a set."""
@@ -34,25 +39,30 @@ class Coverage:
         self._rows[name] += rows.num_rows
         for item in self._texts:
             values = table[item.name].combine_chunks()
-            texts = values.dictionary.to_pylist()
-            pooled = item.pooled if isinstance(item, TargetEncoding) else frozenset()
+            texts, found = values.dictionary.to_pylist(), self._values[item.name]
             counts = np.bincount(values.indices.drop_null().to_numpy(), minlength=len(texts)).tolist()
             for text, count in zip(texts, counts, strict=True):
                 if count and not item.knows(text):
-                    (self._pooled if text in pooled else self._unseen)[item.name, name] += count
+                    self._unseen[item.name, name] += count
+                    shown = printable(text, MAX_TEXT)
+                    if shown in found or len(found) < MAX_COUNTED:
+                        found[shown] += count
 
     def as_json(self) -> dict[str, Any]:
-        """Return, by column, how it is encoded, its values, and the shares of rows by set."""
+        """Return, by column: encoding, number of values, unseen share of rows by set, and what is unseen most often."""
         return {
             item.name: {
                 "encoding": item.as_json()["kind"],
                 "values": len(item.categories if isinstance(item, CategoryEncoding) else item.counts),
-                "pooled_values": len(item.pooled) if isinstance(item, TargetEncoding) else 0,
-                "pooled_share": self._shares(self._pooled, item.name),
-                "unseen_share": self._shares(self._unseen, item.name),
+                "unseen_share": {
+                    name: round(self._unseen[item.name, name] / rows, 6) for name, rows in self._rows.items()
+                },
+                "unseen": self._most(item.name),
             }
             for item in self._texts
         }
 
-    def _shares(self, counts: Counter[tuple[str, str]], column: str) -> dict[str, float]:
-        return {name: round(counts[column, name] / rows, 6) for name, rows in self._rows.items()}
+    def _most(self, column: str) -> dict[str, int]:
+        """Rows of the most frequent unseen values; equally frequent ones in the order of their names."""
+        ordered = sorted(self._values[column].items(), key=lambda item: (-item[1], item[0]))
+        return dict(ordered[:NAMED])

@@ -1,12 +1,12 @@
-"""From raw features to the numbers that an algorithm learns from: fitted on training rows, applied in serving.
+"""From raw features to the numbers that an algorithm learns from (perennial.encoder_fit fits this on training rows).
 
     column                  features
     float, integer          the number; a missing one becomes the mean of the training rows
     boolean                 1 or 0; a missing one becomes the share of true
     string, few values      one 0/1 feature for each category of the training rows, in the order of their names. Others,
                             and missing ones, are all zeros. Few are at most `max_categories`
-    string, more values     means of the target, and how often the value was seen (perennial.target_encoding): at most
-                            five features, however many values
+    string, more values     what it says of the target beyond other columns, and how often the value was seen
+                            (perennial.target_encoding): at most five features, however many values
     any nullable column     one more 0/1 feature that says whether the value was missing
 
 The features stand in the order of the columns. Nothing is scaled: trees do not need it and Linear Learner does it
@@ -24,18 +24,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.lines import csv_lines
-from perennial.target_encoding import FOLDS, Floats, Rows, Sums, TargetEncoding, TextSums
-from perennial.values import DataError, plain_decimal, to_text
+from perennial.target_encoding import Rows, TargetEncoding
+from perennial.values import plain_decimal, to_text
 
 T = TypeVar("T")
 Hook = Callable[[pa.Table], pa.Table]
 FORMAT_VERSION = 2
-MAX_DISTINCT = 100_000  # a text column with more distinct values is no category, and counting it would eat the memory
 
 
 class HookError(Exception):
@@ -137,7 +135,9 @@ class Encoder:
         table, expected = prepared(table, self.hook), [encoding.name for encoding in self.encodings]
         if table.column_names != expected:
             raise HookError(f"features.py: transform returned the columns {table.column_names}, in training {expected}")
-        return [text for encoding in self.encodings for text in encoding.fields(_column(table, encoding.name), folds)]
+        return [
+            text for encoding in self.encodings for text in encoding.fields(whole_column(table, encoding.name), folds)
+        ]
 
     def encode(self, table: pa.Table) -> memoryview:
         """Return the features of raw rows as CSV bytes without header, shape (n_rows, len(feature_names))."""
@@ -151,64 +151,6 @@ class Encoder:
     def from_json(cls, document: Sequence[Mapping[str, Any]], hook: Hook | None = None) -> Encoder:
         """Return the encoder that a document describes."""
         return cls(tuple(_encoding(item) for item in document), hook)
-
-
-class EncoderFit:
-    """Fits an encoder on batches of training rows; memory grows with distinct texts, not with rows."""
-
-    def __init__(self, nullable: frozenset[str], max_categories: int, hook: Hook | None = None) -> None:
-        self._nullable, self._max_categories, self._hook = nullable, max_categories, hook
-        self._fits: dict[str, _NumberFit | TextSums] = {}
-        self._rows, self._target = np.zeros((1, FOLDS)), np.zeros((1, FOLDS))
-
-    def update(self, table: pa.Table, target: Floats, folds: Rows) -> None:
-        """Take in a batch of raw training rows, what the algorithm is to learn of each, and its fold."""
-        table = prepared(table, self._hook)
-        if self._fits and table.column_names != list(self._fits):
-            raise HookError(f"features.py: transform returned the columns {table.column_names}, then {[*self._fits]}")
-        self._rows += np.bincount(folds, minlength=FOLDS)
-        self._target += np.bincount(folds, target, FOLDS)
-        for name in table.column_names:
-            self._take_in(name, _column(table, name), target, folds)
-
-    def _take_in(self, name: str, values: pa.Array, target: Floats, folds: Rows) -> None:
-        is_text = pa.types.is_dictionary(values.type)
-        fit = self._fits.setdefault(name, TextSums() if is_text else _NumberFit())
-        if isinstance(fit, _NumberFit):
-            fit.update(values)
-            return
-        fit.update(values, target, folds)
-        if len(fit) > MAX_DISTINCT:
-            raise DataError(
-                f"column {name!r} has more than {MAX_DISTINCT:,} different texts, which is no category. "
-                "Set feature: false for it in model.yaml, or derive a feature from it in features.py"
-            )
-
-    def finish(self) -> Encoder:
-        encoder = Encoder(tuple(self._encoding(name) for name in self._fits), self._hook)
-        if not encoder.feature_names:
-            raise DataError("no feature has a value in any training row; there is nothing to learn from")
-        return encoder
-
-    def _encoding(self, name: str) -> Encoding:
-        fit, indicator = self._fits[name], name in self._nullable
-        if isinstance(fit, _NumberFit):
-            return NumberEncoding(name, fit.mean, indicator)
-        if len(fit) <= self._max_categories:
-            return CategoryEncoding(name, tuple(fit.counts()), indicator)
-        return fit.encoding(name, indicator, Sums([""], self._rows, self._target))
-
-
-class _NumberFit:
-    def __init__(self) -> None:
-        self._count, self.mean = 0, 0.0
-
-    def update(self, values: pa.Array) -> None:
-        known = len(values) - values.null_count
-        if known:
-            self._count += known
-            mean = pc.mean(values if pa.types.is_floating(values.type) else pc.cast(values, pa.float64(), safe=False))
-            self.mean += (mean.as_py() - self.mean) * (known / self._count)
 
 
 # The model's own features
@@ -254,15 +196,16 @@ def prepared(table: pa.Table, hook: Hook | None) -> pa.Table:
     """Return the columns to encode: the raw ones, or what the hook makes of them. Texts are dictionaries."""
     if hook is None:
         return table
-    plain = pa.table({name: _decoded(_column(table, name)) for name in table.column_names})
+    plain = pa.table({name: _decoded(whole_column(table, name)) for name in table.column_names})
     made = hook(plain)
     if not isinstance(made, pa.Table) or made.num_rows != table.num_rows or made.num_columns == 0:
         got = f"{made.num_rows} rows, {made.num_columns} columns" if isinstance(made, pa.Table) else type(made).__name__
         raise HookError(f"features.py: transform returned {got}; expected a pyarrow.Table with {table.num_rows} rows")
-    return pa.table({name: _encodable(name, _column(made, name)) for name in made.column_names})
+    return pa.table({name: _encodable(name, whole_column(made, name)) for name in made.column_names})
 
 
-def _column(table: pa.Table, name: str) -> pa.Array:
+def whole_column(table: pa.Table, name: str) -> pa.Array:
+    """Return a column in one piece, without a copy where it is one already."""
     column = table[name]
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.contract import Contract
 from perennial.coverage import Coverage
-from perennial.encoding import Encoder, EncoderFit
+from perennial.encoder_fit import EncoderFit, TrainingRows
+from perennial.encoding import Encoder
 from perennial.lines import csv_field, csv_lines
 from perennial.parts import PartWriter
 from perennial.record_checks import KnownTexts
@@ -21,7 +21,7 @@ from perennial.record_lines import lengths, record_lines
 from perennial.report import Report
 from perennial.rows import CHAMPION, CHAMPION_TEST, FOLDER, IDENTITY
 from perennial.split import SETS, TEST, TRAIN, VALIDATION, Sets
-from perennial.target_encoding import FOLDS, Rows
+from perennial.target_encoding import folds_of
 from perennial.values import to_text
 
 FEATURES_AT_ONCE = 8_000_000  # bounds the memory of encoding where there are many categories
@@ -67,7 +67,7 @@ class SetWriter:
 
     def write_raw_sets(self, fit: EncoderFit, known: KnownTexts, report: Report) -> None:
         """Write baseline, labels and hashes; count the sets and show the training rows to the fit."""
-        target, features = self._target, self._features
+        target = self._target
         header = ",".join(self._baseline) + "\n"
         baseline = self._parts("baseline", ".csv", header.encode())
         labels = self._parts("labels", ".csv")
@@ -75,7 +75,7 @@ class SetWriter:
         for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
             report.add_to_set(SETS[number], rows[target])
             if number == TRAIN:
-                fit.update(rows.select(features), self._learned(rows).to_numpy(zero_copy_only=False), _folds(rows))
+                fit.update(rows.select(self._features))
                 known.update(rows)
                 _write(baseline, rows.select(self._baseline), _csv)
             if number == TEST:
@@ -88,6 +88,12 @@ class SetWriter:
         for writer in (baseline, labels, seen, tested, by_champion):
             writer.close()
 
+    def training_rows(self) -> Iterator[TrainingRows]:
+        """Yield what a fit wants to know of the training rows, in batches."""
+        for _, rows in rows_of_sets(self._spill, self._sets, (TRAIN,)):
+            target = pc.cast(rows[self._target], pa.float64()).to_numpy()
+            yield rows.select(self._features), target, rows[IDENTITY].to_numpy()
+
     def write_encoded_sets(self, encoder: Encoder, coverage: Coverage) -> None:
         """Write train and validation, label first, without header; training rows are encoded out of fold.
 
@@ -96,7 +102,7 @@ class SetWriter:
         writers = {number: self._parts(SETS[number], ".csv") for number in (TRAIN, VALIDATION)}
 
         def encoded(rows: pa.Table, in_training: bool) -> memoryview:
-            folds = _folds(rows) if in_training else None
+            folds = folds_of(rows[IDENTITY].to_numpy()) if in_training else None
             return csv_lines([to_text(self._learned(rows)), *encoder.fields(rows.select(self._features), folds)])
 
         for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
@@ -134,11 +140,6 @@ class SetWriter:
 
     def _parts(self, name: str, suffix: str, header: bytes = b"") -> PartWriter:
         return PartWriter(self._folder / name, suffix, self._rows_per_part, header)
-
-
-def _folds(rows: pa.Table) -> Rows:
-    """The fold of each row: of its hash, so that copies are in one, however files are packed."""
-    return np.asarray(rows[IDENTITY].to_numpy() % FOLDS, np.int64)
 
 
 def _write(

@@ -23,8 +23,8 @@ Writes     below --output, in parts of at most ROWS_PER_PART rows:
 Exits      0; or 1 when the data cannot be used: --message then says what, where and what to do. A bug raises.
 
 Rows pass in batches: once from the files to a spill file of valid, typed rows, and three times from there (fit and raw
-sets, the encoded sets, the test set). Memory does not grow with their number, but for a byte that tells the set of each
-row. The same files, definition and code give the same bytes.
+sets, the encoded sets, the test set); twice more where a text of many values is fitted. Memory does not grow with their
+number, but for a byte that tells the set of each row. The same files, definition and code give the same bytes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ from perennial import drift
 from perennial.column import Column
 from perennial.contract import Contract
 from perennial.coverage import Coverage
-from perennial.encoding import FORMAT_VERSION, Encoder, EncoderFit, HookError, load_hook
+from perennial.encoder_fit import EncoderFit
+from perennial.encoding import FORMAT_VERSION, Encoder, HookError, load_hook
 from perennial.ingest import Champion, ingest
 from perennial.payload import shortest_line
 from perennial.quarantine import Quarantine
@@ -124,7 +125,7 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
             known = KnownTexts(column.name for column in contract.features if column.is_open_text)
             writer.write_raw_sets(fit, known, report)
             judge_sets(report, contract)
-            encoder = fit.finish()
+            encoder = fit.finish(writer.training_rows)
             report.feature_names = encoder.feature_names
             coverage = Coverage(encoder)
             writer.write_encoded_sets(encoder, coverage)

@@ -3,6 +3,8 @@
 import io
 import json
 import re
+from collections.abc import Iterator
+from contextlib import nullcontext as does_not_raise
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from perennial import encoding
-from perennial.encoding import Encoder, EncoderFit, HookError, load_hook, prepared
+from perennial import encoder_fit
+from perennial.encoder_fit import EncoderFit, TrainingRows
+from perennial.encoding import Encoder, HookError, load_hook, prepared
 from perennial.values import STRING, DataError
 
 
@@ -39,8 +42,12 @@ def cars(count: int, seed: int, makes: str = "abcdef") -> pa.Table:
 def fitted(*batches: pa.Table, nullable: set[str] | None = None, most: int = 100, hook: Any = None) -> Encoder:
     fit = EncoderFit(frozenset(nullable or ()), most, hook)
     for batch in batches:
-        fit.update(batch, np.zeros(batch.num_rows), np.zeros(batch.num_rows, np.int64))
-    return fit.finish()
+        fit.update(batch)
+    return fit.finish(lambda: map(shown, batches))
+
+
+def shown(batch: pa.Table) -> TrainingRows:
+    return batch, np.zeros(batch.num_rows), np.arange(batch.num_rows, dtype=np.uint64)
 
 
 def matrix(encoder: Encoder, table: pa.Table) -> npt.NDArray[np.float64]:
@@ -82,6 +89,36 @@ def test_texts_with_more_values_than_the_most_are_target_encoded() -> None:
     assert fitted(values, most=3).feature_names == ["make=mean", "make=rows"]
 
 
+def test_training_rows_are_read_again_only_where_a_text_has_many_values() -> None:
+    def refused() -> Iterator[TrainingRows]:
+        raise AssertionError("read again")
+        yield
+
+    for most, reading in ((6, does_not_raise()), (5, pytest.raises(AssertionError, match="read again"))):
+        fit = EncoderFit(frozenset(), most)
+        fit.update(cars(500, 12))
+        with reading:
+            fit.finish(refused)
+
+
+def test_means_are_of_the_logarithm_less_what_other_columns_explain_where_all_targets_are_above_0() -> None:
+    random = np.random.default_rng(13)
+    model, age = random.integers(0, 8, 4_000), random.gamma(2, 3, 4_000)
+    age[model == 7] += 10  # whose prices are therefore low
+    price = np.exp(9 + model / 4 - age / 10 + random.normal(0, 0.05, 4_000))
+    table = pa.table({"model": pa.array([f"M{number}" for number in model]).dictionary_encode(), "age": age})
+    asked = pa.table({"model": pa.array([f"M{n}" for n in range(8)]).dictionary_encode(), "age": np.zeros(8)})
+
+    def means(target: Any) -> Any:
+        fit, batch = EncoderFit(frozenset(), 5), (table, target, np.arange(4_000, dtype=np.uint64))
+        fit.update(table)
+        return matrix(fit.finish(lambda: [batch]), asked)[:, 0]
+
+    np.testing.assert_allclose(np.diff(means(price)), 1 / 4, rtol=0.1)
+    price[17] = 0
+    assert means(price).max() > 1_000
+
+
 def test_column_that_is_always_missing_in_training_becomes_zero() -> None:
     encoder = fitted(pa.table({"x": pa.nulls(3, pa.float64()), "y": pa.array([1, 2, 3])}))
     assert matrix(encoder, pa.table({"x": pa.array([None, 7.0]), "y": pa.array([1, 1])})).tolist() == [[0, 1], [7, 1]]
@@ -114,7 +151,7 @@ def test_mean_does_not_overflow_where_the_sum_would() -> None:
 
 
 def test_text_with_too_many_values_is_no_category(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "MAX_DISTINCT", 10)
+    monkeypatch.setattr(encoder_fit, "MAX_DISTINCT", 10)
     names = pa.array([f"vin-{number}" for number in range(11)]).dictionary_encode()
     with pytest.raises(DataError, match="column 'vin' has more than 10 different texts"):
         fitted(pa.table({"vin": names}))

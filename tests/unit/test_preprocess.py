@@ -29,7 +29,7 @@ from localcloud.sagemaker.transform import payloads
 from perennial.naming import snapshot_name
 from perennial.parts import PartWriter
 from perennial.statistics import NumericColumn, StringColumn, statistics
-from perennial.target_encoding import FOLDS, MIN_ROWS
+from perennial.target_encoding import FOLDS
 from perennial.values import DataError
 from processing import inference, preprocess
 from tools import synthetic
@@ -386,17 +386,15 @@ def test_many_values_are_encoded_out_of_fold_in_training_only(job: Job) -> None:
     assert texts["body"] == {
         "encoding": "category",
         "values": 5,
-        "pooled_values": 0,
-        "pooled_share": {"train": 0, "validation": 0, "test": 0},
         "unseen_share": {"train": 0, "validation": 0, "test": 0},
+        "unseen": {},
     }
     trained = pd.concat([pd.read_csv(io.BytesIO(part)) for part in job.parts("baseline")])["make"].value_counts()
-    rare = trained[trained < MIN_ROWS]
-    assert texts["make"]["values"] == len(trained) - len(rare)
-    assert texts["make"]["pooled_values"] == len(rare)
-    assert texts["make"]["pooled_share"]["train"] == pytest.approx(rare.sum() / trained.sum(), abs=1e-6)
+    assert texts["make"]["values"] == len(trained)
+    assert texts["make"]["unseen_share"]["train"] == 0
     new = [record["make"] not in trained for record in job.records("test")]
     assert texts["make"]["unseen_share"]["test"] == pytest.approx(np.mean(new), abs=1e-6)
+    assert texts["make"]["unseen"].keys() <= set(rows["make"]) - set(trained.index)
     train, validation = job.matrix("train"), job.matrix("validation")
     assert train[1 + means - 1].nunique() == FOLDS * rows["make"].str.split().str[0].nunique()
     assert validation[1 + means - 1].nunique() == rows["make"].str.split().str[0].nunique()

@@ -1,0 +1,42 @@
+"""Unseen values are counted by set, and the most frequent of them are named."""
+
+import pyarrow as pa
+import pytest
+
+from perennial import coverage
+from perennial.coverage import MAX_TEXT, NAMED, Coverage
+from perennial.encoder_fit import EncoderFit
+
+
+def cars(makes: list[str | None]) -> pa.Table:
+    return pa.table({"make": pa.array(makes, pa.string()).dictionary_encode()})
+
+
+def covered(*batches: list[str | None]) -> dict[str, object]:
+    train, fit = cars(["Audi", "Fiat"]), EncoderFit(frozenset(), 100)
+    fit.update(train)
+    found = Coverage(fit.finish(list))
+    found.update("train", train)
+    for batch in batches:
+        found.update("test", cars(batch))
+    made: dict[str, object] = found.as_json()["make"]
+    return made
+
+
+def test_the_most_frequent_unseen_values_are_named_with_their_rows() -> None:
+    found = covered(["Lada", "Audi", None, "Saab"], ["Saab", "Fiat", "Yugo", "Saab"])
+    assert found == {
+        "encoding": "category",
+        "values": 2,
+        "unseen_share": {"train": 0, "test": 0.625},
+        "unseen": {"Saab": 3, "Lada": 1, "Yugo": 1},
+    }
+    assert list(found["unseen"]) == ["Saab", "Lada", "Yugo"]  # type: ignore[call-overload]
+
+
+def test_names_are_few_short_and_printable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "MAX_COUNTED", 20)
+    found = covered(["x" * 1_000, "bell\a"] * 2, [f"new {number}" for number in range(100)])
+    assert list(found["unseen"])[:2] == ["bell\\u0007", "x" * (MAX_TEXT - 3) + "..."]  # type: ignore[call-overload]
+    assert len(found["unseen"]) == NAMED  # type: ignore[arg-type]
+    assert found["unseen_share"] == {"train": 0, "test": 1}
