@@ -8,9 +8,10 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
-from localcloud.engine import Settings, image_python, scopes
+from localcloud.engine import Settings, image_python, inside, scopes
 from localcloud.engine.events import put_entry
 from localcloud.engine.permissions import enforced
 from localcloud.engine.permissions.services import assume_role
@@ -67,6 +68,7 @@ class LocalSageMaker:
             image_python(),
             put_event=lambda entry: put_entry(entry, settings.account_id, settings.region),
             assume_role=_role_of(settings) if enforced() else None,
+            read_object=partial(_read_object, settings),
         )
         self.start, self.stop, self.handle = self._service.start, self._service.stop, self._service.handle
 
@@ -81,6 +83,11 @@ class LocalSageMaker:
 
         output: JsonObject = run_task(self._service, resource, arguments, should_stop)
         return output
+
+
+def _read_object(settings: Settings, credentials: Any, bucket: str, key: str) -> bytes | None:
+    keys = (credentials.access_key, credentials.secret_key, credentials.token or None)
+    return inside.read_object(settings.endpoint_url, settings.region, keys, bucket, key)
 
 
 def _role_of(settings: Settings) -> Callable[[str, str], Any]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from localcloud import disk, faults
-from localcloud.engine import HOST, Settings, process_environment, scopes, seams
+from localcloud.engine import HOST, Settings, inside, process_environment, scopes, seams
 from localcloud.engine.permissions.decisions import ledger
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
 
@@ -142,6 +142,7 @@ class _Server:
         config.loglevel = "WARNING"
         shutdown = asyncio.Event()
         loop = asyncio.get_running_loop()
+        inside.serve(self.app)
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, self._begin_shutdown, shutdown)
         await serve(self.app, config, shutdown_trigger=shutdown.wait)  # type: ignore[arg-type]

@@ -57,6 +57,7 @@ class S3Object:
 
 PutEvent = Callable[[dict[str, Any]], None]
 AssumeRole = Callable[[str, str], Credentials]
+ReadObject = Callable[[Credentials, str, str], bytes | None]
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -72,7 +73,8 @@ class Aws:
 
     `put_event` takes one PutEvents entry (the engine's own way in, because PutEvents refuses `aws.*` sources);
     `assume_role(role_arn, session_name)` gives the credentials of a role, and raises AwsError when SageMaker may not.
-    Without it everything runs under the account's own keys.
+    Without it everything runs under the account's own keys. `read_object(credentials, bucket, key)` gives an object
+    without a socket between, or None when it must be asked for over HTTP.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Aws:
         *,
         put_event: PutEvent | None = None,
         assume_role: AssumeRole | None = None,
+        read_object: ReadObject | None = None,
         credentials: Credentials | None = None,
     ) -> None:
         self.endpoint_url = endpoint_url
@@ -91,6 +94,7 @@ class Aws:
         self.credentials = credentials or Credentials(account_id, "local")
         self._put_event = put_event
         self._assume_role = assume_role
+        self._read_object = read_object
         self._clients: dict[str, Any] = {}
         self._under = lru_cache(_ROLES)(self._with)
 
@@ -129,6 +133,7 @@ class Aws:
             self.account_id,
             put_event=self._put_event,
             assume_role=self._assume_role,
+            read_object=self._read_object,
             credentials=credentials,
         )
 
@@ -219,6 +224,9 @@ class Aws:
     def _copy(self, bucket: str, key: str, path: Path) -> None:
         """One request an object (boto3's download_file makes two), in pieces, so that any size fits into memory."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        if self._read_object and (content := self._read_object(self.credentials, bucket, key)) is not None:
+            path.write_bytes(content)
+            return
         with self.client("s3").get_object(Bucket=bucket, Key=key)["Body"] as source, path.open("wb") as sink:
             shutil.copyfileobj(source, sink, _CHUNK_BYTES)
 

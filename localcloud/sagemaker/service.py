@@ -14,7 +14,7 @@ from pathlib import Path
 from localcloud import disk, faults
 
 from . import requests
-from .aws import AssumeRole, Aws, PutEvent
+from .aws import AssumeRole, Aws, PutEvent, ReadObject
 from .context import Context
 from .errors import AwsError
 from .events import Outbox
@@ -48,9 +48,9 @@ def strike(operation: str, request: Document) -> None:
 class SageMakerService:
     """Jobs, models and endpoints of one account and region, persisted below `<state_dir>/sagemaker`.
 
-    `put_event` and `assume_role` are the engine's seams (see `aws.Aws`). At most `max_jobs` jobs run at once
-    (LOCALCLOUD_MAX_JOBS); the others wait as InProgress/Starting. `stop_grace_seconds` is the time between SIGTERM
-    and SIGKILL (LOCALCLOUD_STOP_GRACE_SECONDS, 120 as on AWS).
+    `put_event`, `assume_role` and `read_object` are the engine's seams (see `aws.Aws`). At most `max_jobs` jobs run at
+    once (LOCALCLOUD_MAX_JOBS); the others wait as InProgress/Starting. `stop_grace_seconds` is the time between
+    SIGTERM and SIGKILL (LOCALCLOUD_STOP_GRACE_SECONDS, 120 as on AWS).
     """
 
     def __init__(
@@ -63,11 +63,14 @@ class SageMakerService:
         *,
         put_event: PutEvent | None = None,
         assume_role: AssumeRole | None = None,
+        read_object: ReadObject | None = None,
         max_jobs: int = int(os.environ.get("LOCALCLOUD_MAX_JOBS", "2")),
         stop_grace_seconds: float = float(os.environ.get("LOCALCLOUD_STOP_GRACE_SECONDS", "120")),
     ) -> None:
         root = (state_dir / "sagemaker").absolute()
-        self.aws = Aws(endpoint_url, region, account_id, put_event=put_event, assume_role=assume_role)
+        self.aws = Aws(
+            endpoint_url, region, account_id, put_event=put_event, assume_role=assume_role, read_object=read_object
+        )
         self.store = Store(root / "store")
         image = ImagePython(image_python.absolute(), root)
         self.context = Context(self.store, self.aws, root, image, stop_grace_seconds, Outbox(self.aws))

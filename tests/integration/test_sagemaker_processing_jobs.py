@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from localcloud.sagemaker.aws import Aws
 from localcloud.sagemaker.service import SageMakerService
 from tests.integration.conftest import Cloud, unique, watch_events
 from tests.integration.sagemaker_requests import SKLEARN, Document, end, processing, processing_input, processing_output
@@ -160,6 +161,34 @@ def test_a_job_sees_the_container_and_its_work_reaches_s3_logs_and_events(
 
     assert wait_for(events_of_job, "events of the job") == ["InProgress", "Completed"]
     assert not list((cloud.state / "sagemaker" / "jobs").rglob(name))
+
+
+def test_files_arrive_whatever_their_names_are(
+    cloud: Cloud, bucket: str, put: Callable[[str, bytes], None], tmp_path: Path
+) -> None:
+    """In the server's own process they come without a socket, elsewhere over HTTP."""
+    names = ["a b+c%2F&=;~(1)!'\".csv", "ü/ключ?#[x].csv", "%20.csv", "empty"]
+    for number, key in enumerate(names):
+        put(f"odd/{key}", b"\0\xff" * number)
+    code = (
+        "import pathlib,sys\n"
+        "for path in pathlib.Path(sys.argv[1]).rglob('*'):\n"
+        "    if path.is_file(): print(path.stat().st_size, path)"
+    )
+    name = unique("odd")
+    source = processing_input("data", f"s3://{bucket}/odd/")
+    job = run(cloud, processing(name, code, "/opt/ml/processing/input/data", ProcessingInputs=[source]))
+    assert job["ProcessingJobStatus"] == "Completed"
+    expected = sorted(f"{2 * number} /opt/ml/processing/input/data/{key}" for number, key in enumerate(names))
+    assert sorted(log_lines(cloud, "/aws/sagemaker/ProcessingJobs", name)[1]) == expected
+
+    asked: list[str] = []
+    elsewhere = Aws(
+        cloud.endpoint_url, cloud.region, "000000000000", read_object=lambda _keys, _bucket, key: asked.append(key)
+    )
+    elsewhere.download_prefix(f"s3://{bucket}/odd/", tmp_path)
+    assert sorted(asked) == sorted(f"odd/{key}" for key in names)
+    assert [(tmp_path / key).stat().st_size for key in names] == [0, 2, 4, 6]
 
 
 def test_a_manifest_names_the_files(cloud: Cloud, bucket: str, put: Callable[[str, bytes], None]) -> None:
