@@ -265,7 +265,7 @@ def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     rows, drift, new = record.get("rows"), record.get("drift"), record.get("new_files")
     if rows:
         yield "Rows", f"{rows['used']:,} used, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
-    if new and record.get("champion"):
+    if new and new["files"] and record.get("champion"):
         files = "1 file" if new["files"] == 1 else f"{new['files']:,} files"
         yield "New files", f"{files}, {new['rows']:,} rows, of which {new['quarantined']:,} quarantined"
     if drift:

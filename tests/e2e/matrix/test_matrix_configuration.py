@@ -386,9 +386,9 @@ def test_a_run_that_works_while_the_stack_is_updated_ends_as_it_began(
     with (template.parent / "SharedLayer/python/processing/preprocess.py").open("a") as script:
         script.write("# updated\n")
     code = functions_environment(app)["CODE_URI"]
-    with app.faults.injected("sagemaker:CreateTrainingJob", "error", error="ResourceLimitExceeded", times="always"):
+    with app.faults.injected("job:train", "delay", seconds=600.0):
         arn = situation.start(app)
-        wait_for(lambda: situation.versions(app, f"runs/{situation.run_of(app, arn)}/report/"), "the run's report")
+        wait_for(lambda: situation.versions(app, f"runs/{situation.run_of(app, arn)}/report/"), "the run's report", 300)
         assert sam_deploy(app, template, LogLevel="DEBUG", PollSeconds="2").returncode == 0
     end = situation.end(app, arn)
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)

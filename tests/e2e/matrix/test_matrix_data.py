@@ -105,7 +105,7 @@ BROKEN = {
         with_column("mileage", lambda _, value: f"{value} mi"),
         "mileage breaks the rule 'type' in 804 rows",
         f"row 2: '{ROWS[0].split(',')[1]} mi'",
-        "100.00%",
+        "none of its 804 rows keeps the data contract",
     ),
     "values out of range": one(with_column("price", some("-5")), "price breaks the rule 'minimum' in 81 rows", "'-5'"),
     "rows without a target": one(with_column("price", some("")), "price breaks the rule 'missing' in 81 rows"),
@@ -145,8 +145,10 @@ BROKEN = {
         "expected float",
         name="cars.parquet",
     ),
-    "a JSON document": one(json.dumps([{"price": 1}], indent=2).encode(), "a JSON list", "one object a line"),
-    "UTF-16 without a mark": one(table(cars()).decode().encode("utf-16-le"), "name utf-16-le"),
+    "a JSON document": one(json.dumps([{"price": 1}], indent=2).encode(), "a JSON list", "one JSON object a line"),
+    "UTF-16 without a mark": one(
+        table(cars()).decode().encode("utf-16-le"), "UTF-16 without a mark needs files.encoding"
+    ),
     "a workbook or an archive": one(b"PK\x03\x04" + bytes(100), "this is a zip archive or an Excel workbook"),
     "an empty file by hand": one(b"", "there is no data"),
     "hostile texts": one(

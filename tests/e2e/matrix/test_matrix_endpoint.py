@@ -1,7 +1,8 @@
 """The matrix, line Endpoint: whatever happens to the endpoint, the model that was known to be good serves on."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -46,11 +47,19 @@ def break_creation(app: App) -> None:
         until("Failed", app)
 
 
-def update_by_hand(trip: Trip) -> None:
-    """Somebody updates the endpoint while the run is about to, and that takes some seconds."""
+@contextmanager
+def updating_by_hand(trip: Trip) -> Iterator[None]:
+    """Somebody updates the endpoint while the run is about to; the run waits for it."""
     trip.until_in("Create baselines")
-    trip.app.faults.add("endpoint", "delay", name=trip.app.endpoint, seconds=6.0)
-    ask_for_an_update(trip.app)
+    with trip.app.faults.injected("endpoint", "delay", name=trip.app.endpoint, seconds=600.0):
+        ask_for_an_update(trip.app)
+        trip.until_in("Wait for endpoint")
+        yield
+
+
+def update_by_hand(trip: Trip) -> None:
+    with updating_by_hand(trip):
+        pass
 
 
 def update_by_hand_while_verified(trip: Trip) -> None:
@@ -155,11 +164,11 @@ CASES = [
          serves=new_model_without_names, says=("in state 'Verify endpoint'", "could not be set back to"),
          advises="start a run"),
     Case("Endpoint", "it is updated by somebody else", "Verify endpoint",
-         (fault("function:verify_endpoint", "delay", seconds=3.0),), error="EndpointVerificationError",
+         (fault("function:verify_endpoint", "delay", seconds=60.0),), error="EndpointVerificationError",
          person=update_by_hand_while_verified, serves=what_the_person_chose,
          says=("in state 'Verify endpoint'", "Nothing was exported", BY_HAND), advises="start a run"),
     Case("Endpoint", "a person deletes it between check and update", "Update endpoint",
-         (fault("sagemaker:UpdateEndpoint", "delay", seconds=4.0, times=1),),
+         (fault("sagemaker:UpdateEndpoint", "delay", seconds=60.0, times=1),),
          error="SageMaker.AmazonSageMakerException", person=delete_before_update, serves=only_endpoint("gone"),
          says=("in state 'Update endpoint'", "Could not find endpoint"), advises="start a run"),
     Case("Endpoint", "its configuration is refused", "Create endpoint configuration",

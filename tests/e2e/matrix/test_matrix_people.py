@@ -13,7 +13,7 @@ from tests.e2e.matrix.test_matrix_endpoint import (
     WRONG,
     break_creation,
     delete,
-    update_by_hand,
+    updating_by_hand,
     what_the_person_chose,
 )
 from tests.e2e.matrix.trips import (
@@ -31,7 +31,7 @@ from tests.e2e.matrix.trips import (
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
-SLOW_SECONDS = 1.5
+SLOW_SECONDS = 60.0
 CHECK, UPDATE = "function:check_endpoint", "sagemaker:UpdateEndpoint"
 ELSEWHERE = {"Quiet period", "Wait for turn", "Predict with new champion"}
 """Of runs that meet others, in test_matrix_events.py."""
@@ -57,8 +57,8 @@ def abort_in_slow(state: str, after: str) -> Callable[[Trip], None]:
 
 
 def update_and_abort(trip: Trip) -> None:
-    update_by_hand(trip)
-    abort_in("Wait for endpoint")(trip)
+    with updating_by_hand(trip):
+        trip.abort()
 
 
 def endpoint_is_failed_or_gone(outcome: Outcome) -> None:
@@ -79,7 +79,7 @@ def slow(operation: str, **more: Any) -> Fault:
 
 def let_the_call_through(app: App) -> None:
     """A call that was under way when the execution was aborted is not taken back."""
-    time.sleep(SLOW_SECONDS)
+    time.sleep(1.5)
 
 
 def aborted(state: str, *held: Fault, advises: str = "nothing of the model in service changes", **more: Any) -> Case:
@@ -123,7 +123,7 @@ CASES = [
             undo=let_the_call_through, serves=endpoint_is_failed_or_gone),
     while_deploying("Create endpoint", slow("sagemaker:CreateEndpoint"), before=delete, undo=let_the_call_through),
     while_deploying("Update endpoint", slow(UPDATE), undo=let_the_call_through),
-    while_deploying("Wait for deployment", fault("endpoint", "delay", seconds=2.0)),
+    while_deploying("Wait for deployment", fault("endpoint", "delay", seconds=SLOW_SECONDS)),
     while_deploying("Check deployment", person=abort_in_slow("Check deployment", after="Update endpoint")),
     while_deploying("Verify endpoint", slow("function:verify_endpoint")),
     while_deploying("Write parameter", slow("task:ssm:putParameter", skip=1), serves=run_is_as_it_was,
@@ -133,7 +133,7 @@ CASES = [
     while_deploying("Check what serves", WRONG, SLOW_VERIFICATION,
                     person=abort_in_slow("Check what serves", after="Verify endpoint")),
     while_deploying("Restore previous model", WRONG, slow(UPDATE, skip=1), undo=let_the_call_through),
-    while_deploying("Wait for restoration", WRONG, fault("endpoint", "delay", seconds=2.0, skip=1)),
+    while_deploying("Wait for restoration", WRONG, fault("endpoint", "delay", seconds=SLOW_SECONDS, skip=1)),
     while_deploying("Check restoration", WRONG,
                     person=abort_in_slow("Check restoration", after="Restore previous model")),
 ]  # fmt: skip

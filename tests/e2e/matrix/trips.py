@@ -45,7 +45,7 @@ class Case:
     faults     members of localcloud.faults.Fault
     says       texts that the one mail must hold: what failed, where, why
     advises    a text of its part "What to do"
-    person     what somebody does meanwhile
+    person     what somebody does meanwhile; what is delayed goes on afterwards
     before     what is done to the stack first; it may break what serves
     undo       what ends the case: takes back what it has set, or waits until calls that are under way have gone through
     """
@@ -216,10 +216,12 @@ class Stack:
         numbers = [self._inject(given) for given in case.faults]
         try:
             trip = self.drop()
+            held = {}
             if case.person:
                 case.person(trip)
+                held = self._release()
             run = trip.ended()
-            fired = self._fired(case, numbers)
+            fired = self._fired(case, numbers, held)
         finally:
             self._clear_faults()
             if case.undo:
@@ -246,19 +248,28 @@ class Stack:
         wait_for(lambda: endpoint_status(self.app) not in under_way, what, LIMIT_SECONDS)
         return endpoint_status(self.app)
 
-    def _fired(self, case: Case, numbers: list[int]) -> list[int]:
+    def _release(self) -> dict[int, int]:
+        """Let go on what was delayed for a person to act meanwhile; returns how often each of these faults struck."""
+        held = [known for known in self._faults() if known["effect"] == "delay"]
+        for known in held:
+            self.app.faults.clear(known["id"])
+        return {known["id"]: known["fired"] for known in held}
+
+    def _fired(self, case: Case, numbers: list[int], held: Mapping[int, int]) -> list[int]:
         """How often each fault struck. Telling begins when the run has ended, so its faults need a while."""
         deadline = time.monotonic() + (20 if any("notify_run" in given["operation"] for given in case.faults) else 0)
         while True:
-            fired = [self.app.faults.fired(number) for number in numbers]
+            fired = [held.get(number) or self.app.faults.fired(number) for number in numbers]
             if all(fired) or time.monotonic() >= deadline:
                 return fired
             time.sleep(0.1)
 
     def _clear_faults(self) -> None:
-        for known in self.app.faults.listed():
-            if known["name"].startswith(self.app.stack):
-                self.app.faults.clear(known["id"])
+        for known in self._faults():
+            self.app.faults.clear(known["id"])
+
+    def _faults(self) -> list[dict[str, Any]]:
+        return [known for known in self.app.faults.listed() if known["name"].startswith(self.app.stack)]
 
 
 def endpoint_status(app: App) -> str | None:
