@@ -15,10 +15,11 @@ import numpy.typing as npt
 from perennial import metrics
 from perennial.gate import Compared, Comparison, Interval
 from perennial.predictions import Floats
-from perennial.rows import OF_VALUES, UNKNOWN, Hashes
+from perennial.rows import READ, UNKNOWN, Hashes
 
 Mask = npt.NDArray[np.bool_]
-_DECIDES_TARGET = ("type", "unit", "parse")
+OTHER_TARGET = "it predicts another target, or the same one in another unit"
+_DECIDES_TARGET = ("type", "unit")
 _DECIDES_GROUPS = ("method", "column", "seed", "validation", "test")
 
 
@@ -33,9 +34,12 @@ def found_in(rows: Hashes, others: Iterable[Hashes]) -> Mask:
 
 
 def other_target(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> str:
-    """Return why two models' metrics are not of the same thing, by their definitions; empty when they are."""
+    """Return why two models' metrics are not of the same thing, by their definitions; empty when they are.
+
+    That two readings of the same field are the same target is told by the values (perennial.ingest, `champion_target`).
+    """
     one, other = (_what_is_predicted(given) for given in (definition, champion))
-    return "" if one == other else "it predicts another target, or the same one in another unit"
+    return "" if one == other else OTHER_TARGET
 
 
 def other_groups(split: Mapping[str, Any], champion: Mapping[str, Any]) -> str:
@@ -57,9 +61,16 @@ def reads_alike(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> b
     return _features(definition) == _features(champion)
 
 
+def reads_target_alike(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> bool:
+    """Whether both definitions take the target from the same field, and read it in the same way."""
+    one, other = (given["columns"][given["target"]] for given in (definition, champion))
+    return all(one.get(key) == other.get(key) for key in READ)
+
+
 def _features(definition: Mapping[str, Any]) -> dict[str, list[Any]]:
-    columns = {name: column for name, column in definition["columns"].items() if column.get("feature", True)}
-    return {name: [column.get(key) for key in OF_VALUES] for name, column in columns.items()}
+    target, every = definition["target"], definition["columns"]
+    columns = {name: column for name, column in every.items() if column.get("feature", True) and name != target}
+    return {name: [column.get(key) for key in READ] for name, column in columns.items()}
 
 
 def compare(

@@ -43,12 +43,13 @@ class Batch:
     """Some rows of a file: the definition's columns in its order, each under its name.
 
     A column is an array of CSV texts, or as Parquet has it, or of structures of what JSON values are: `shown`, a text;
-    `value`, of the column's type; `invalid`.
+    `value`, of the column's type; `invalid`. A column that the file does not have is `absent`, and null.
     """
 
     table: pa.RecordBatch
     row_numbers: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
     unreadable: tuple[UnreadableRow, ...] = ()
+    absent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ class _Table:
     width: int
     columns: Sequence[Column]
     positions: Mapping[str, int]
+
+    @property
+    def absent(self) -> frozenset[str]:
+        return frozenset(column.name for column in self.columns) - self.positions.keys()
 
 
 @dataclass
@@ -162,7 +167,7 @@ def _batches(file: TextFile, table: _Table) -> Iterator[Batch]:
             ),
         )
         for fields in reader:
-            batch = Batch(_under_names(fields, table), _numbering(first, ragged.numbers), ragged.take())
+            batch = Batch(_under_names(fields, table), _numbering(first, ragged.numbers), ragged.take(), table.absent)
             if file.has_quotes:
                 _check_hidden_rows(file.name, batch, table)
             yield batch

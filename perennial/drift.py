@@ -100,6 +100,8 @@ class DropDrift:
         if all(rows):
             one, other = (count["num_missing"] / of for count, of in zip(counts, rows, strict=True))
             found.append(Moved(name, round(abs(one - other), 4), _chance(*rows), f"missing {one:.1%}", f"{other:.1%}"))
+        if all(present) and len(found) == 1 and not found[0].moved:  # more different texts than are counted
+            return None
         return max(found, key=lambda one: one.distance - one.chance, default=None)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from perennial import drift
 from perennial.column import Column
-from perennial.comparison import reads_alike
+from perennial.comparison import reads_alike, reads_target_alike
 from perennial.contract import Checked, Contract, check, parsed
 from perennial.csvfile import Batch
 from perennial.duplicates import DuplicateCounter
@@ -21,10 +24,11 @@ from perennial.header import FileError
 from perennial.quarantine import Quarantine
 from perennial.report import Report
 from perennial.row_hasher import RowHasher
-from perennial.rows import CHAMPION, CONTENT, IDENTITY, UNKNOWN, combined, identity_columns, specification
+from perennial.rows import CHAMPION, CONTENT, IDENTITY, OF_VALUES, UNKNOWN, combined, identity_columns, specification
 from perennial.sets import rows_of_sets, spill_writer
 from perennial.split import REPEATED, Sets, splitter
 from perennial.tabular import read
+from perennial.values import Parsed
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,21 @@ class Champion:
         return self.definition is None or number in self.new_files
 
     def reads_otherwise_than(self, definition: Mapping[str, Any]) -> bool:
-        """Whether it takes records, or tells rows, by other columns than a definition, or by other readings of them."""
+        """Whether it takes records, tells rows or reads its target by other columns than a definition, or otherwise."""
         champion = self.definition
         return champion is not None and not (
-            reads_alike(definition, champion) and specification(definition) == specification(champion)
+            reads_alike(definition, champion)
+            and specification(definition) == specification(champion)
+            and reads_target_alike(definition, champion)
         )
+
+    def compares(self, names: Sequence[str], definition: Mapping[str, Any]) -> list[str]:
+        """Return which columns of a definition have values that mean what those in its statistics mean."""
+        ours, theirs = definition["columns"], (self.definition or definition)["columns"]
+        return [
+            name for name in names
+            if name in theirs and all(ours[name].get(key) == theirs[name].get(key) for key in OF_VALUES)
+        ]  # fmt: skip
 
     @classmethod
     def read(cls, folder: Path) -> Champion:
@@ -81,7 +95,7 @@ def ingest(
     """
     splitting, duplicates = splitter(definition["split"]), DuplicateCounter()
     telling = _Telling(contract, definition)
-    by_champion = _ByChampion(champion.definition) if champion.reads_otherwise_than(definition) else None
+    by_champion = _ByChampion(champion.definition, contract) if champion.reads_otherwise_than(definition) else None
     columns = (*contract.columns, *(by_champion.columns if by_champion else ()))
     new: list[slice] = []  # where the rows of new files stand
     rows = 0
@@ -99,8 +113,10 @@ def ingest(
                     splitting.observe(number, valid)
                     duplicates.observe(valid[CONTENT].to_numpy())
                     write(valid)
-                if rows == first and quarantine.file.rows:
-                    raise no_valid_row(name, quarantine)
+                if number in champion.new_files:
+                    require_valid_rows(name, rows - first, quarantine, definition["quality"]["max_invalid_share"])
+                elif rows == first and quarantine.file.rows:
+                    raise too_many_broken(name, 0, quarantine)
             except FileError as error:
                 if definition["quality"].get("stray_files") == "fail":
                     raise
@@ -119,12 +135,13 @@ def ingest(
     report.rows_repeated, report.rows_left_out = duplicates.count(sets), int((sets == REPEATED).sum())
     print(f"{report.rows_repeated} rows repeat an earlier row", flush=True)
     report.identity = specification(definition)
-    report.champion_identity = specification(champion.definition) if by_champion and champion.definition else ""
+    if by_champion and champion.definition:
+        report.champion_identity, report.champion_target = specification(champion.definition), by_champion.target
     is_of_new_file = np.zeros(rows, np.uint8)
     for place in new:
         is_of_new_file[place] = 1
     if champion.statistics and is_of_new_file.any():
-        moving = drift.DropDrift(champion.statistics, contract.baseline)
+        moving = drift.DropDrift(champion.statistics, champion.compares(contract.baseline, definition))
         for _, found in rows_of_sets(spill, is_of_new_file, (1,)):
             moving.observe(found)
         report.moved = moving.found()
@@ -132,11 +149,26 @@ def ingest(
     return sets
 
 
-def no_valid_row(name: str, quarantine: Quarantine) -> FileError:
-    """Return the error of a file of which no row keeps the contract: nothing of it can be used."""
-    rows = quarantine.file.rows
-    which = "its only row does not keep" if rows == 1 else f"none of its {rows:,} rows keeps"
-    return FileError(f"{name}: {which} the data contract", *quarantine.file.problems())
+def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: float) -> None:
+    """Raise FileError when of a file, which may be small, more than an allowed share of rows breaks the contract.
+
+    More than that is allowed as far as chance goes: three standard deviations of a binomial count.
+    """
+    rows = used + quarantine.file.rows
+    if quarantine.file.rows > allowed * rows + 3 * math.sqrt(rows * allowed * (1 - allowed)) or (rows and not used):
+        raise too_many_broken(name, used, quarantine, allowed)
+
+
+def too_many_broken(name: str, used: int, quarantine: Quarantine, allowed: float = 0.0) -> FileError:
+    """Return the error of a file of which too many rows break the contract."""
+    wrong = quarantine.file.rows
+    if used:
+        of = f"{wrong:,} of {used + wrong:,} rows break the data contract ({wrong / (used + wrong):.2%})"
+        which = f"{of}; allowed are {allowed:.2%} (quality.max_invalid_share)"
+    else:
+        which = "its only row breaks" if wrong == 1 else f"each of its {wrong:,} rows breaks"
+        which += " the data contract"
+    return FileError(f"{name}: {which}", *quarantine.file.problems())
 
 
 class _Telling:
@@ -160,18 +192,23 @@ class _Telling:
 class _ByChampion:
     """Reads the same rows as the model in service does, by its own definition: its features, and what tells its rows.
 
-    A file need not have these columns. Where one is absent that is always there for the model in service its rows
-    cannot be told, and have no hash.
+    A file need not have these columns. Where it has none of a column's names, the run's own column of that name is
+    taken, if both read alike: it was renamed in the files. Rows that lack what told them before, or hold what the model
+    in service cannot read, have no hash. `target` counts the rows of which both know the target, and those where it is
+    another.
     """
 
-    def __init__(self, definition: Mapping[str, Any] | None) -> None:
-        self._definition = definition or {}
-        contract = Contract.from_definition(self._definition)
-        telling = identity_columns(self._definition)
-        features = [column.name for column in contract.features]
-        wanted = [column for column in contract.columns if column.name in {*telling, *features}]
+    def __init__(self, definition: Mapping[str, Any] | None, contract: Contract) -> None:
+        definition = definition or {}
+        own = Contract.from_definition(definition)
+        telling = identity_columns(definition)
+        features = [column.name for column in own.features]
+        wanted = [column for column in own.columns if column.name in {*telling, *features, own.target.name}]
         self._own = {column.name: as_champions(column) for column in wanted}
+        self._ours = {column.name: column for column in contract.columns}
         self._features, self._telling, self._hasher = features, telling, RowHasher(telling)
+        self._their_target, self._our_target = own.target.name, contract.target.name
+        self.target = {"rows": 0, "other": 0}
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -180,15 +217,47 @@ class _ByChampion:
 
     def told(self, checked: Checked, batch: Batch) -> Checked:
         """Return a batch with the column CHAMPION and the features as the model in service reads them."""
-        values = {name: parsed(column, batch.table.column(column.name)).values for name, column in self._own.items()}
-        hashes = self._hasher.hashes(pa.table({name: values[name] for name in self._telling}))
-        for name in self._telling:
-            if not self._own[name].nullable:
-                hashes = np.where(values[name].is_null().to_numpy(zero_copy_only=False), UNKNOWN, hashes)
+        read = {name: self._read(name, batch) for name in self._own}
+        hashes = self._hasher.hashes(pa.table({name: read[name].values for name in self._telling}))
+        for name in {*self._telling, *self._features}:
+            hashes = np.where(self._unknown(name, read[name], batch), UNKNOWN, hashes)
+        self._compare_targets(checked, read[self._their_target].values)
         table = checked.table.append_column(CHAMPION, pa.array(hashes))
         for name in self._features:
-            table = table.append_column(self._own[name].name, values[name])
+            table = table.append_column(self._own[name].name, read[name].values)
         return replace(checked, table=table)
+
+    def _read(self, name: str, batch: Batch) -> Parsed:
+        """Return a column as the model in service reads it."""
+        own = self._own[name]
+        return parsed(own, batch.table.column(name if self._is_renamed(name, batch) else own.name))
+
+    def _is_renamed(self, name: str, batch: Batch) -> bool:
+        own, ours = self._own[name], self._ours.get(name)
+        return (
+            own.name in batch.absent
+            and ours is not None
+            and name not in batch.absent
+            and (ours.type, ours.parsing) == (own.type, own.parsing)
+        )
+
+    def _unknown(self, name: str, values: Parsed, batch: Batch) -> npt.NDArray[np.bool_]:
+        """Where a column does not say what it said to the model in service `(n_rows,)`."""
+        if self._own[name].name in batch.absent and not self._is_renamed(name, batch):
+            return np.ones(batch.table.num_rows, bool)
+        unknown = np.zeros(batch.table.num_rows, bool)
+        if values.invalid is not None:
+            unknown |= pc.fill_null(values.invalid, False).to_numpy(zero_copy_only=False)
+        if not self._own[name].nullable:
+            unknown |= values.values.is_null().to_numpy(zero_copy_only=False)
+        return unknown
+
+    def _compare_targets(self, checked: Checked, theirs: pa.Array) -> None:
+        ours = checked.table[self._our_target].combine_chunks()
+        both = pc.and_(ours.is_valid(), theirs.is_valid())
+        one, other = (pc.cast(target.filter(both), pa.float64(), safe=False).to_numpy() for target in (ours, theirs))
+        self.target["rows"] += len(one)
+        self.target["other"] += int((~np.isclose(one, other, rtol=1e-6, atol=0)).sum())
 
 
 def as_champions(column: Column) -> Column:

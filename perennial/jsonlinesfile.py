@@ -93,7 +93,8 @@ class _Shapes:
                 numbers.append(number)
         arrays = {column.name: _column(column, records) for column in self._columns}
         rows = np.array(numbers, np.int64)
-        return Batch(pa.RecordBatch.from_pydict(arrays), partial(_at, rows), tuple(unreadable))
+        absent = arrays.keys() - {name for record in records for name in record}
+        return Batch(pa.RecordBatch.from_pydict(arrays), partial(_at, rows), tuple(unreadable), frozenset(absent))
 
     def _by_column(self, number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         names = tuple(record)

@@ -46,8 +46,9 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
                 if left < 0:
                     expanded = f"the Parquet data expand to more than {MAX_EXPANSION:,} times their size"
                     raise FileError(f"{name}: {expanded}; upload the file as CSV")
+                absent = frozenset(column.name for column in columns) - found.keys()
                 for batch in _slices(name, ordered):
-                    yield Batch(_under_names(batch, columns, found), partial(np.add, first))
+                    yield Batch(_under_names(batch, columns, found), partial(np.add, first), absent=absent)
                     first += batch.num_rows
     except MemoryError as error:
         raise FileError(

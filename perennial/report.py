@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -49,6 +48,7 @@ class Report:
     rows_repeated      rows that repeat an earlier one, whatever their set; of many rows, an estimate
     rows_left_out      of those: that count nowhere, because a copy is measured or a later row has their key
     identity           what the hashes of rows depend on (perennial.rows.specification), and those under `champion/`
+    champion_target    of how many rows both definitions read the target, and of how many as another, where they differ
     moved, drift       how far the new files lie from the baseline of the model in service (perennial.drift), and what
                        of it is written
     texts              how text columns were encoded (perennial.coverage)
@@ -67,6 +67,7 @@ class Report:
     rows_left_out: int = 0
     identity: str = ""
     champion_identity: str = ""
+    champion_target: dict[str, int] | None = None
     moved: list[Moved] = field(default_factory=list)
     drift: dict[str, Any] | None = None
     feature_names: list[str] = field(default_factory=list)
@@ -135,6 +136,7 @@ class Report:
             "duplicates": {"rows": self.rows_repeated, "left_out": self.rows_left_out},
             "identity": self.identity,
             "champion_identity": self.champion_identity,
+            "champion_target": self.champion_target,
             "drift": self.drift,
             "rules": self.rules,
             "new_files": self.new_files,
@@ -153,29 +155,23 @@ class Report:
 
 
 def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any]) -> None:
-    """Raise DataError when too many rows break the contract, of all or of those in new files, or too few are left.
+    """Raise DataError when too many rows break the contract, or too few are left.
 
-    Keys of `quality`: max_invalid_share (itself allowed, of the rows read), min_rows. Of new files, which may be small,
-    more than that is allowed as far as chance goes: three standard deviations of a binomial count.
+    Keys of `quality`: max_invalid_share (itself allowed, of the rows read), min_rows.
     """
     if not report.rows_read and report.aside:
         raise DataError(*_aside(report, "no file can be read as this table"))
     if not report.rows_read:
         names = ", ".join(f"{file['name']} ({file['note']})" for file in report.files[:5]) or "there is no file"
         raise DataError(f"no data: {names}. Upload a CSV or Parquet file with rows")
-    allowed, new = quality["max_invalid_share"], report.new_files["rows"]
-    by_chance = 3 * math.sqrt(new * allowed * (1 - allowed))
-    for broken, rows, most, which in (
-        (quarantine.all, report.rows_read, allowed * report.rows_read, "rows"),
-        (quarantine.new, new, allowed * new + by_chance, "rows in new files"),
-    ):
-        if broken.rows > most:
-            raise DataError(
-                f"{broken.rows:,} of {rows:,} {which} ({broken.rows / rows:.2%}) break the data contract; "
-                f"allowed are {allowed:.2%} (quality.max_invalid_share). "
-                f"{report.rows_written_to_quarantine:,} rows are in the quarantine folder of the run",
-                *broken.problems(),
-            )
+    allowed, broken = quality["max_invalid_share"], quarantine.all.rows
+    if broken / report.rows_read > allowed:
+        raise DataError(
+            f"{broken:,} of {report.rows_read:,} rows ({broken / report.rows_read:.2%}) break the data contract; "
+            f"allowed are {allowed:.2%} (quality.max_invalid_share). "
+            f"{report.rows_written_to_quarantine:,} of them are in the quarantine folder of the run",
+            *quarantine.all.problems(),
+        )
     if report.rows_used < quality["min_rows"]:
         raise DataError(
             f"{report.rows_used:,} rows can be used; expected at least {quality['min_rows']:,} (quality.min_rows)"

@@ -30,6 +30,7 @@ IDENTITY, CONTENT, CHAMPION = "#identity", "#content", "#champion"  # columns be
 UNKNOWN = np.uint64(0)  # no hash: the columns that would tell the row are not in its file
 
 OF_VALUES = ("type", "parse")  # the keys of a column that decide what a field of a file means
+READ = ("source", *OF_VALUES)  # and those that decide which field it is, too
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -47,7 +48,7 @@ def identity_columns(definition: Mapping[str, Any]) -> list[str]:
 def specification(definition: Mapping[str, Any]) -> str:
     """Return what identities of a definition depend on (16 hex digits): only those of the same can be compared."""
     columns = {name: definition["columns"][name] for name in identity_columns(definition)}
-    decisive = [[name, {key: column.get(key) for key in OF_VALUES}] for name, column in columns.items()]
+    decisive = [[name, {key: column.get(key) for key in READ}] for name, column in columns.items()]
     return hashlib.sha256(json.dumps([VERSION, decisive], sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -26,7 +26,7 @@ def app(aws):
     config = {"training_metrics": ["validation:rmse"], "definition": DEFINITION}
     for run in (RUN, CHAMPION):
         aws.put(f"runs/{run}/config.json", json.dumps(config))
-        aws.put(f"runs/{run}/report/report.json", json.dumps({"identity": "one", "champion_identity": ""}))
+        reported_rows(aws, run)
     return load_function("query_training_results")
 
 
@@ -47,7 +47,7 @@ def reported(answers):
 def query(app, reported, lambda_context, capsys):
     def call(
         threshold=3.0, improvement=0.0, champion=False, problem="regression", metric="rmse", direction="minimize",
-        minimum=2,
+        minimum=2, asked="test",
     ):  # fmt: skip
         gate = {
             "Metric": metric,
@@ -67,6 +67,7 @@ def query(app, reported, lambda_context, capsys):
             "CandidatePredictions": f"{PREFIX}/predictions/candidate",
             "ChampionPredictions": f"{PREFIX}/predictions/champion" if champion else None,
             "Champion": {"ModelName": f"{STACK}-{CHAMPION}", "RunId": "other"} if champion else None,
+            "ChampionTest": f"{PREFIX}/{asked}/",
         }
         return app.handler(event, lambda_context)
 
@@ -80,6 +81,17 @@ def labels(aws, *values, part=0):
 
 def told(aws, name, *hashes, run=RUN, part=0):
     aws.put(f"runs/{run}/rows/v1/{name}/part-{part:05}.u64", np.array(hashes, "<u8").tobytes())
+
+
+def reported_rows(aws, run, train=0, **told_by):
+    report = {"identity": "one", "champion_identity": "", "sets": {"train": train, "validation": 0, "test": 10}}
+    aws.put(f"runs/{run}/report/report.json", json.dumps({**report, **told_by}))
+
+
+def seen(aws, *hashes):
+    """The list of rows that the model in service has seen, all of them."""
+    told(aws, "seen", *hashes, run=CHAMPION)
+    reported_rows(aws, CHAMPION, train=len(hashes))
 
 
 def predicted(aws, *scores, model="candidate", part=0):
@@ -284,7 +296,7 @@ def two_models(aws):
 
 def test_rows_that_the_model_in_service_has_seen_are_not_compared_on(aws, query, two_models):
     predicted(aws, *[label if label < 6 else label + 2 for label in range(10)], model="champion")
-    told(aws, "seen", *range(1, 7), 1_000, run=CHAMPION)  # the six that it knows by heart
+    seen(aws, *range(1, 7), 1_000)  # the six that it knows by heart
     result = query(champion=True)
     assert (result["Candidate"], result["Champion"]) == (pytest.approx(1.0), pytest.approx(2.0))
     assert (result["BeatsChampion"], result["Accepted"]) == (True, True)
@@ -293,7 +305,7 @@ def test_rows_that_the_model_in_service_has_seen_are_not_compared_on(aws, query,
 
 
 def test_too_few_rows_that_it_has_not_seen_are_no_fair_comparison(aws, query, two_models):
-    told(aws, "seen", *range(1, 9), run=CHAMPION)
+    seen(aws, *range(1, 9))
     result = query(champion=True, minimum=3)
     assert (result["Accepted"], result["BeatsChampion"]) == (False, None)
     assert "it has not seen 2 of the 10 test rows, and 3 are needed" in result["Reason"]
@@ -310,16 +322,16 @@ def test_new_rows_do_not_outvote_those_that_the_model_in_service_was_tested_on(a
 
 
 def test_rows_are_told_by_the_columns_of_the_model_in_service_where_those_are_others(aws, query, two_models):
-    aws.put(f"runs/{RUN}/report/report.json", json.dumps({"identity": "two", "champion_identity": "one"}))
+    reported_rows(aws, RUN, identity="two", champion_identity="one")
     told(aws, "champion", *range(51, 58), 0, 0, 0)  # three cannot be told
-    told(aws, "seen", 51, 52, 1, 2, 3, 4, run=CHAMPION)
+    seen(aws, 51, 52, 1, 2, 3, 4)
     query(champion=True)
     comparison = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["comparison"]
     assert comparison["unseen"]["rows"] == 5
 
 
 def test_rows_that_nothing_tells_apart_are_not_compared(aws, query, two_models):
-    aws.put(f"runs/{RUN}/report/report.json", json.dumps({"identity": "two", "champion_identity": "three"}))
+    reported_rows(aws, RUN, identity="two", champion_identity="three")
     result = query(champion=True)
     assert result["Accepted"] is False
     assert "the columns that tell rows apart are others than when it was trained" in result["Reason"]
@@ -329,6 +341,43 @@ def test_rows_that_nothing_tells_apart_are_not_compared(aws, query, two_models):
 def test_a_model_in_service_that_left_no_list_of_its_rows_is_not_compared(aws, query, two_models, gone):
     aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{CHAMPION}/{gone}")
     assert "left no list of the rows that it has seen" in query(champion=True)["Reason"]
+
+
+@pytest.mark.parametrize("there", [(), (1, 2, 3)])
+def test_a_list_of_seen_rows_that_is_not_whole_is_no_list(aws, query, two_models, there):
+    told(aws, "seen", *there, run=CHAMPION)
+    reported_rows(aws, CHAMPION, train=4)
+    result = query(champion=True)
+    assert result["Accepted"] is False
+    assert f"its run left {len(there)} of the 4 hashes of the rows that it has seen" in result["Reason"]
+
+
+def defined(aws, run, **columns):
+    definition = {**DEFINITION, "columns": {**DEFINITION["columns"], **columns}}
+    aws.put(f"runs/{run}/config.json", json.dumps({"training_metrics": ["validation:rmse"], "definition": definition}))
+
+
+def test_a_model_that_came_into_service_meanwhile_and_reads_other_columns_is_not_compared(aws, query, two_models):
+    defined(aws, CHAMPION, z={"type": "float"})
+    reported_rows(aws, RUN, champion_identity="one")
+    told(aws, "champion", *range(51, 61))
+    assert "reads other columns than the run's test records" in query(champion=True)["Reason"]
+    assert query(champion=True, asked="rows/champion-test")["BeatsChampion"] is True
+
+
+@pytest.mark.parametrize(
+    ("counted", "compares"),
+    [({"rows": 800, "other": 0}, True), ({"rows": 800, "other": 1}, False), ({"rows": 0, "other": 0}, False),
+     (None, False)],
+)  # fmt: skip
+def test_whether_another_reading_of_the_target_is_another_target_is_told_by_its_values(
+    aws, query, two_models, counted, compares
+):
+    defined(aws, CHAMPION, y={"type": "float", "parse": {"missing": ["POA"]}})
+    reported_rows(aws, RUN, champion_target=counted)
+    result = query(champion=True)
+    assert (result["BeatsChampion"] is True) == compares, result["Reason"]
+    assert ("another target" in result["Reason"]) == (not compares)
 
 
 def test_a_model_in_service_of_another_target_is_not_compared(aws, query, two_models):
