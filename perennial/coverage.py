@@ -26,7 +26,11 @@ class Coverage:
 
     def __init__(self, encoder: Encoder) -> None:
         self._hook = encoder.hook
-        self._texts = [item for item in encoder.encodings if isinstance(item, CategoryEncoding | TargetEncoding)]
+        texts: dict[str, CategoryEncoding | TargetEncoding] = {}
+        for item in encoder.encodings:
+            if isinstance(item, CategoryEncoding | TargetEncoding):
+                texts.setdefault(item.name, item)
+        self._texts = list(texts.values())
         self._rows: Counter[str] = Counter()
         self._unseen: Counter[tuple[str, str]] = Counter()
         self._values: dict[str, Counter[str]] = {item.name: Counter() for item in self._texts}

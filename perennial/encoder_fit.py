@@ -1,13 +1,13 @@
 """Fitting the encodings (perennial.encoding) on training rows.
 
-A first pass takes means of numbers and the values of texts. Only where a text has more values than `max_categories` the
-rows are read twice more: for a sample, and to sum for each value what the other columns leave of the target
+A first pass takes means of numbers and the values of texts. Only where a text has more than a few values the rows are
+read twice more: for a sample, and to sum for each value what the other columns leave of the target
 (perennial.residuals).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ from perennial.text_sums import TextSums
 from perennial.values import DataError
 
 MAX_DISTINCT = 100_000  # a text column with more distinct values is no category, and counting it would eat the memory
+
+MOST_WITHOUT_MEANS = 6  # categories
 
 # Raw features, the target in its own unit, and the hash of each row.
 TrainingRows = tuple[pa.Table, Floats, npt.NDArray[np.uint64]]
@@ -63,9 +65,9 @@ class EncoderFit:
             )
 
     def finish(self, again: Callable[[], Iterable[TrainingRows]]) -> Encoder:
-        """Return the encoder; `again` gives the same training rows, and is called where a text has many values."""
+        """Return the encoder; `again` gives the same training rows, and is called where a text becomes means."""
         sums = self._sums(again)
-        encoder = Encoder(tuple(self._encoding(name, sums) for name in self._fits), self._hook)
+        encoder = Encoder(tuple(item for name in self._fits for item in self._encodings(name, sums)), self._hook)
         if not encoder.feature_names:
             raise DataError("no feature has a value in any training row; there is nothing to learn from")
         return encoder
@@ -73,7 +75,11 @@ class EncoderFit:
     def _sums(self, again: Callable[[], Iterable[TrainingRows]]) -> dict[str, TextSums]:
         texts = {name: sorted(fit) for name, fit in self._fits.items() if isinstance(fit, set)}
         few = {name: values for name, values in texts.items() if len(values) <= self._max_categories}
-        sums = {name: TextSums() for name in texts.keys() - few.keys()}
+        sums = {
+            name: TextSums()
+            for name, values in texts.items()
+            if len(values) > min(MOST_WITHOUT_MEANS, self._max_categories)
+        }
         if not sums:
             return {}
         sample, lowest = residuals.Sample(), np.inf
@@ -91,13 +97,15 @@ class EncoderFit:
                 of_column.update(whole_column(table, name), left, folds_of(identity))
         return sums
 
-    def _encoding(self, name: str, sums: dict[str, TextSums]) -> Encoding:
+    def _encodings(self, name: str, sums: dict[str, TextSums]) -> Iterator[Encoding]:
         fit, indicator = self._fits[name], name in self._nullable
         if isinstance(fit, _NumberFit):
-            return NumberEncoding(name, fit.mean, indicator)
+            yield NumberEncoding(name, fit.mean, indicator)
+            return
+        if few := len(fit) <= self._max_categories:
+            yield CategoryEncoding(name, tuple(sorted(fit)), indicator)
         if name in sums:
-            return sums[name].encoding(name, indicator)
-        return CategoryEncoding(name, tuple(sorted(fit)), indicator)
+            yield sums[name].encoding(name, indicator and not few)
 
 
 class _NumberFit:

@@ -5,8 +5,9 @@
     boolean                 1 or 0; a missing one becomes the share of true
     string, few values      one 0/1 feature for each category of the training rows, in the order of their names. Others,
                             and missing ones, are all zeros. Few are at most `max_categories`
-    string, more values     what it says of the target beyond other columns, and how often the value was seen
-                            (perennial.target_encoding): at most five features, however many values
+    string, more than six   what it says of the target beyond other columns, and how often the value was seen
+                            (perennial.target_encoding): at most five features, however many values. An order of
+                            categories that the target knows (grades, sizes) is then one feature, not a split for each
     any nullable column     one more 0/1 feature that says whether the value was missing
 
 The features stand in the order of the columns. Nothing is scaled: trees do not need it and Linear Learner does it
@@ -132,7 +133,7 @@ class Encoder:
 
         `folds` are those of training rows, which are encoded out of fold; serving and all other rows have none.
         """
-        table, expected = prepared(table, self.hook), [encoding.name for encoding in self.encodings]
+        table, expected = prepared(table, self.hook), list(dict.fromkeys(encoding.name for encoding in self.encodings))
         if table.column_names != expected:
             raise HookError(f"features.py: transform returned the columns {table.column_names}, in training {expected}")
         return [

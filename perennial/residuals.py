@@ -104,7 +104,7 @@ def fitted(columns: Mapping[str, Column], target: Floats, group: str, texts: Map
     """Return the function that explains differences of the target between rows with the same value of a column.
 
     group  the column
-    texts  the values of other text columns that explain; text columns that are not named do not
+    texts  the values of text columns that explain, if they are others; those that are not named do not
     """
     groups: dict[str | None, int] = {}
     group_of_row = np.array([groups.setdefault(text, len(groups)) for text in columns[group].tolist()], np.int64)
@@ -115,7 +115,7 @@ def fitted(columns: Mapping[str, Column], target: Floats, group: str, texts: Map
         if values.dtype != object and len(design) + 2 <= MAX_FEATURES:
             moments[name] = _moments(values)
             design += [_standard(values, *moments[name]), np.isnan(values).astype(np.float64)]
-        elif name in texts and len(design) + len(texts[name]) <= MAX_FEATURES:
+        elif name in texts and name != group and len(design) + len(texts[name]) <= MAX_FEATURES:
             known[name] = texts[name]
             design += [np.asarray(values == text, np.float64) for text in texts[name]]
     found = iter(_ridge(_within([*design, target], group_of_row, len(groups))) if design else ())

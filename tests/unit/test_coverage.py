@@ -1,5 +1,6 @@
 """Unseen values are counted by set, and the most frequent of them are named."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -12,10 +13,11 @@ def cars(makes: list[str | None]) -> pa.Table:
     return pa.table({"make": pa.array(makes, pa.string()).dictionary_encode()})
 
 
-def covered(*batches: list[str | None]) -> dict[str, object]:
-    train, fit = cars(["Audi", "Fiat"]), EncoderFit(frozenset(), 100)
+def covered(*batches: list[str | None], makes: tuple[str, ...] = ("Audi", "Fiat")) -> dict[str, object]:
+    train, fit = cars([*makes]), EncoderFit(frozenset(), 100)
     fit.update(train)
-    found = Coverage(fit.finish(list))
+    rows = (train, np.arange(1.0, len(makes) + 1), np.arange(len(makes), dtype=np.uint64))
+    found = Coverage(fit.finish(lambda: [rows]))
     found.update("train", train)
     for batch in batches:
         found.update("test", cars(batch))
@@ -32,6 +34,12 @@ def test_the_most_frequent_unseen_values_are_named_with_their_rows() -> None:
         "unseen": {"Saab": 3, "Lada": 1, "Yugo": 1},
     }
     assert list(found["unseen"]) == ["Saab", "Lada", "Yugo"]  # type: ignore[call-overload]
+
+
+def test_a_column_of_categories_and_their_means_is_counted_once() -> None:
+    found = covered(["Lada", "a"], makes=tuple("abcdefgh"))
+    assert (found["encoding"], found["values"], found["unseen"]) == ("category", 8, {"Lada": 1})
+    assert found["unseen_share"] == {"train": 0, "test": 0.5}
 
 
 def test_names_are_few_short_and_printable(monkeypatch: pytest.MonkeyPatch) -> None:

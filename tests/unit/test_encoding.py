@@ -89,14 +89,33 @@ def test_texts_with_more_values_than_the_most_are_target_encoded() -> None:
     assert fitted(values, most=3).feature_names == ["make=mean", "make=rows"]
 
 
+def test_more_categories_than_a_few_have_their_means_beside_them() -> None:
+    train, rows = cars(3_000, 14, makes="abcdefg"), cars(50, 15, makes="abcdefgh")
+    encoder = fitted(train, nullable={"make"})
+    names = [
+        "mileage",
+        "doors",
+        "cruise",
+        *(f"make={make}" for make in "abcdefg"),
+        "make=missing",
+        "make=mean",
+        "make=rows",
+    ]
+    assert encoder.feature_names == names
+    again = Encoder.from_json(json.loads(json.dumps(encoder.as_json())))
+    assert bytes(again.encode(rows)) == bytes(encoder.encode(rows))
+    np.testing.assert_allclose(matrix(encoder, rows)[:, 3:10], reference(train, rows)[:, 3:], rtol=1e-12)
+
+
 def test_training_rows_are_read_again_only_where_a_text_has_many_values() -> None:
     def refused() -> Iterator[TrainingRows]:
         raise AssertionError("read again")
         yield
 
-    for most, reading in ((6, does_not_raise()), (5, pytest.raises(AssertionError, match="read again"))):
+    again = pytest.raises(AssertionError, match="read again")
+    for makes, most, reading in (("abcdef", 100, does_not_raise()), ("abcdefg", 100, again), ("abcdef", 5, again)):
         fit = EncoderFit(frozenset(), most)
-        fit.update(cars(500, 12))
+        fit.update(cars(500, 12, makes=makes))
         with reading:
             fit.finish(refused)
 
