@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from localcloud import faults, mailbox, process
 from localcloud.engine import DEFAULT_PORT, Settings, environment, variables
 
 DEFAULT_STATE = ".local"
+_PROGRAM = "python -m localcloud"
 _POLL_SECONDS = 0.5
 _SAYS = {
     "raise": "the program raises an exception",
@@ -120,7 +122,7 @@ def _show_progress(text: str) -> None:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    settings = Settings(_choose_port(arguments), arguments.state, arguments.region)
+    settings = replace(_settings(arguments), region=arguments.region)
     if arguments.foreground:
         return _serve(settings)
     started = process.start(settings, _show_progress)
@@ -129,15 +131,24 @@ def _up(arguments: argparse.Namespace) -> int:
     print(
         f"The local cloud {'is' if started else 'was already'} up at {settings.endpoint_url} (state: {settings.state})"
     )
-    print('To use it from this shell: eval "$(python -m localcloud env)", which sets')
-    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
-        print(f"  export {name}={variables(settings.port, settings.region)[name]}")
+    print("To use it from this shell, which sets its address, its keys and its region:")
+    place = "" if arguments.state == Path(DEFAULT_STATE).resolve() else f"--state {shlex.quote(str(arguments.state))} "
+    print(f'  eval "$({_PROGRAM} {place}env)"')
     return 0
 
 
-def _choose_port(arguments: argparse.Namespace) -> int:
+def _settings(arguments: argparse.Namespace) -> Settings:
+    """Where the local cloud of the state folder is, or would be if it ran."""
     running = process.describe(arguments.state) or {}
-    return int(arguments.port or running.get("port", DEFAULT_PORT))
+    port = int(arguments.port or running.get("port", DEFAULT_PORT))
+    return Settings(port, arguments.state, running.get("region", Settings.region))
+
+
+def _running(arguments: argparse.Namespace) -> Settings:
+    running = process.describe(arguments.state)
+    if not running:
+        raise process.ProcessError(f"No local cloud runs from {arguments.state}; {_PROGRAM} up starts it.")
+    return Settings(running["port"], arguments.state, running["region"])
 
 
 def _serve(settings: Settings) -> int:
@@ -145,7 +156,7 @@ def _serve(settings: Settings) -> int:
     from localcloud.engine.server import run
 
     with process.hold(settings):
-        process.require_free_port(settings.port)
+        process.require_free_port(settings)
         try:
             run(settings)
         except SeamError as error:
@@ -166,14 +177,15 @@ def _status(arguments: argparse.Namespace) -> int:
     if not running:
         print(f"down (state: {arguments.state})")
         return 1
-    answer = process.status(running["port"])
-    if not answer:
+    settings = Settings(running["port"], arguments.state, running["region"])
+    answer = process.status(settings)
+    if not answer or "ready" not in answer:
         print(f"process {running['pid']} runs but does not answer on port {running['port']}; see logs --server")
         return 1
     age = datetime.now(UTC) - datetime.fromisoformat(answer["started"])
     rows = {
         "status": "up" if answer["ready"] else "starting",
-        "endpoint": variables(running["port"])["AWS_ENDPOINT_URL"],
+        "endpoint": settings.endpoint_url,
         "process": f"{answer['pid']}, for {str(age).split('.')[0]}",
         "state": answer["state"],
         "engine": f"{answer['engine']}, {len(answer['services'])} services",
@@ -189,8 +201,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _env(arguments: argparse.Namespace) -> int:
-    running = process.describe(arguments.state) or {}
-    wanted = environment(_choose_port(arguments), running.get("region", "us-east-1"))
+    wanted = environment(_settings(arguments))
     if arguments.run:
         return _replace_by(arguments.run, wanted)
     for name in sorted(set(os.environ) - set(wanted)):
@@ -232,10 +243,7 @@ def _mail(arguments: argparse.Namespace) -> int:
 def _logs(arguments: argparse.Namespace) -> int:
     if arguments.server:
         return _server_log(arguments.state / "server.log", arguments.follow)
-    running = process.describe(arguments.state)
-    if not running:
-        raise process.ProcessError(f"No local cloud runs from {arguments.state}; python -m localcloud up starts it.")
-    os.environ.update(variables(running["port"], running["region"]))
+    os.environ.update(variables(_running(arguments)))
     import boto3
 
     client = boto3.client("logs")
@@ -271,10 +279,7 @@ def _log_group(client: Any, group: str, follow: bool) -> int:
 
 
 def _faults(arguments: argparse.Namespace) -> int:
-    running = process.describe(arguments.state)
-    if not running:
-        raise process.ProcessError(f"No local cloud runs from {arguments.state}; python -m localcloud up starts it.")
-    client = faults.Client(variables(running["port"])["AWS_ENDPOINT_URL"])
+    client = faults.Client(variables(_running(arguments)))
     if arguments.action == "add":
         number = client.add(arguments.target or "", **_asked(arguments))
         print(f"fault {number}: {_told(next(fault for fault in client.listed() if fault['id'] == number))}")

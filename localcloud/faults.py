@@ -4,7 +4,7 @@ A fault waits for what it matches, strikes `times` times, and then lets everythi
 memory of the local cloud: a restart forgets them. Nothing here strikes unless somebody has asked for it.
 
 The hooks are one line each at the places where requests pass: `take` there says whether a fault strikes. This module
-knows no other part of the local cloud, so every part may import it.
+knows of the local cloud only how to ask it, so every part may import it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import re
 import threading
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
+
+from localcloud import access
 
 PATH = "/_localcloud/faults"
 ALWAYS = 0
@@ -275,13 +276,12 @@ def answer_http(method: str, path: str, body: bytes) -> tuple[int, dict[str, Any
 class Client:
     """The faults of a local cloud that runs, from another process.
 
-    `name` is the glob for every fault that says none itself: a stack's `perennial-used-cars*` leaves others alone.
+    `variables` are those of `localcloud env`: the environment of a process, for example. `name` is the glob for every
+    fault that says none itself: a stack's `perennial-used-cars*` leaves others alone.
     """
 
-    def __init__(self, endpoint_url: str, name: str = "*") -> None:
-        self._url, self._name = f"{endpoint_url.rstrip('/')}{PATH}", name
-        # The local cloud is on this machine, whatever proxies the environment names.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    def __init__(self, variables: Mapping[str, str], name: str = "*") -> None:
+        self._variables, self._name = variables, name
 
     def add(self, operation: str, effect: str, **more: Any) -> int:
         """Add a fault (members of `Fault`); returns its number. Raises FaultError."""
@@ -309,13 +309,9 @@ class Client:
             self.clear(number)
 
     def _call(self, method: str, path: str = "", document: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        body = None if document is None else json.dumps(document).encode()
-        request = urllib.request.Request(  # noqa: S310 - http on the loopback interface is what the local cloud speaks
-            self._url + path, data=body, method=method, headers={"Content-Type": "application/json"}
-        )
+        body = b"" if document is None else json.dumps(document).encode()
         try:
-            with self._opener.open(request, timeout=30) as reply:
-                return dict(json.load(reply))
+            return dict(access.call(self._variables, method, PATH + path, body))
         except urllib.error.HTTPError as error:
             with error:
                 raise FaultError(json.load(error).get("message", str(error))) from error

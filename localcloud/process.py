@@ -12,14 +12,14 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
+import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from localcloud import disk
-from localcloud.engine import HOST, Settings
+from localcloud import access, disk
+from localcloud.engine import HOST, Settings, variables
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 25.0
@@ -42,7 +42,7 @@ def hold(settings: Settings) -> Iterator[None]:
     Raises:
         ProcessError: another process owns it.
     """
-    settings.state.mkdir(parents=True, exist_ok=True)
+    access.private(settings.state)
     with (settings.state / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,15 +80,26 @@ def _description(state: Path) -> dict[str, Any]:
     raise ProcessError(f"{state / 'server.json'} cannot be read although a server runs. End it and try again.")
 
 
-def status(port: int, timeout_seconds: float = 5.0) -> Status | None:
-    """What the local cloud on this port says of itself; None when nothing or something else listens there."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def status(settings: Settings, timeout_seconds: float = 5.0) -> Status | None:
+    """What the local cloud of this state folder says of itself; None when nothing or something else listens there.
+
+    One of another folder says which it is, and is not `ready` for us.
+    """
     try:
-        with opener.open(f"http://{HOST}:{port}/_localcloud/status", timeout=timeout_seconds) as response:
-            document = json.load(response)
+        document = access.call(variables(settings), "GET", access.STATUS_PATH, timeout_seconds=timeout_seconds)
+    except urllib.error.HTTPError as error:
+        with error:
+            document = _json(error.read())
     except (OSError, ValueError):
         return None
-    return document if isinstance(document, dict) and "ready" in document else None
+    return document if isinstance(document, dict) and "pid" in document else None
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def start(settings: Settings, progress: Callable[[str], None] = lambda _: None) -> bool:
@@ -97,7 +108,7 @@ def start(settings: Settings, progress: Callable[[str], None] = lambda _: None) 
     Raises:
         ProcessError: the port or the state folder is taken, or the server did not come up.
     """
-    settings.state.mkdir(parents=True, exist_ok=True)
+    access.private(settings.state)
     with (settings.state / "up.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # two `up` at once: the second finds what the first started
         if running := describe(settings.state):
@@ -109,7 +120,7 @@ def start(settings: Settings, progress: Callable[[str], None] = lambda _: None) 
             _wait_until_ready(settings, None, progress)
             return False
         _reap(settings.state)
-        require_free_port(settings.port)
+        require_free_port(settings)
         child = _spawn(settings)
         try:
             _wait_until_ready(settings, child, progress)
@@ -121,8 +132,9 @@ def start(settings: Settings, progress: Callable[[str], None] = lambda _: None) 
         return True
 
 
-def require_free_port(port: int) -> None:
+def require_free_port(settings: Settings) -> None:
     """Raises ProcessError, with who has the port as far as that can be known."""
+    port = settings.port
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -130,11 +142,12 @@ def require_free_port(port: int) -> None:
         except PermissionError as error:
             raise ProcessError(f"Port {port} needs privileges. Choose one above 1023 with --port.") from error
         except OSError as error:
-            raise _port_taken(port) from error
+            raise _port_taken(settings) from error
 
 
-def _port_taken(port: int) -> ProcessError:
-    if other := status(port, timeout_seconds=1.0):
+def _port_taken(settings: Settings) -> ProcessError:
+    port = settings.port
+    if other := status(settings, timeout_seconds=1.0):
         owner = f"the local cloud of {other['state']} (process {other['pid']})"
         remedy = f"Stop it: python -m localcloud down --state {other['state']}"
     else:
@@ -167,7 +180,7 @@ def _wait_until_ready(
 ) -> None:
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
-        if (answer := status(settings.port)) and answer["ready"]:
+        if (answer := status(settings)) and answer.get("ready"):
             if answer["problem"]:
                 progress(f"Warning: {answer['problem']}\n")
             return

@@ -11,20 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from localcloud import access
 from localcloud.engine.permissions import enforced
 
 DEFAULT_PORT = 4566
 HOST = "127.0.0.1"
 PROJECT = Path(__file__).resolve().parents[2]
-_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY")
+_INHERITED = frozenset({"PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"})
 
 
 @dataclass(frozen=True)
 class Settings:
     """Where one local cloud listens and keeps its files.
 
-    `state` holds server.json, server.log, lock, engine/ (MiniStack's services), s3/ (objects), sagemaker/, mail/ and
-    tmp/ (unpacked functions; emptied at every start).
+    `state` holds keys.json, server.json, server.log, lock, engine/ (MiniStack's services), s3/ (objects), sagemaker/,
+    mail/ and tmp/ (unpacked functions; emptied at every start).
     """
 
     port: int
@@ -37,18 +38,19 @@ class Settings:
         return f"http://{HOST}:{self.port}"
 
 
-def variables(port: int = DEFAULT_PORT, region: str = "us-east-1") -> dict[str, str]:
+def variables(settings: Settings) -> dict[str, str]:
     """The variables that make any AWS client speak to the local cloud, and to nothing else.
 
     The address is an IP, so that clients address buckets by path and need no name resolution. The configuration
     files are switched off, so that a profile, an SSO session or a service endpoint in ~/.aws has no say.
     """
+    keys = access.keys(settings.state)
     return {
-        "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_DEFAULT_REGION": region,
-        "AWS_REGION": region,
+        "AWS_ENDPOINT_URL": settings.endpoint_url,
+        "AWS_ACCESS_KEY_ID": keys.access_key,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+        "AWS_DEFAULT_REGION": settings.region,
+        "AWS_REGION": settings.region,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -57,18 +59,16 @@ def variables(port: int = DEFAULT_PORT, region: str = "us-east-1") -> dict[str, 
     }
 
 
-def environment(
-    port: int = DEFAULT_PORT, region: str = "us-east-1", base: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """A whole environment for a subprocess (`subprocess.run(..., env=environment(port))`).
+def environment(settings: Settings, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A whole environment for a subprocess (`subprocess.run(..., env=environment(settings))`).
 
     It is `base` (default: this process's environment) without any AWS_* variable (AWS_PROFILE, AWS_CA_BUNDLE,
-    AWS_SESSION_TOKEN, AWS_ENDPOINT_URL_S3, ...), with `variables(port)`, and with the loopback exempt from proxies.
+    AWS_SESSION_TOKEN, AWS_ENDPOINT_URL_S3, ...), with `variables(settings)`, and with the loopback exempt from proxies.
     """
     source = os.environ if base is None else base
     kept = {name: value for name, value in source.items() if not name.upper().startswith("AWS_")}
     exempt = [entry for entry in (kept.pop("no_proxy", ""), kept.get("NO_PROXY", ""), HOST, "localhost") if entry]
-    return {**kept, **variables(port, region), "NO_PROXY": ",".join(dict.fromkeys(",".join(exempt).split(",")))}
+    return {**kept, **variables(settings), "NO_PROXY": ",".join(dict.fromkeys(",".join(exempt).split(",")))}
 
 
 def image_python() -> Path:
@@ -94,16 +94,17 @@ def retry_scale() -> float:
 def process_environment(settings: Settings) -> dict[str, str]:
     """The server's own environment, which Lambda functions inherit.
 
-    Functions call this local cloud only, so proxies are removed for good. DOCKER_HOST names a socket that does not
+    Of the shell's it has what programs need to run, and the local cloud's own settings: what else a shell holds
+    (tokens, proxies, another MiniStack's settings) is no function's business. DOCKER_HOST names a socket that does not
     exist: MiniStack must not find, start or clean up containers of the person's own Docker.
     """
     inherited = {
         name: value
-        for name, value in environment(settings.port, settings.region).items()
-        if name.upper() not in _PROXY_VARIABLES and not name.startswith(("LOCALSTACK_", "MINISTACK_", "PYTHONPATH"))
+        for name, value in os.environ.items()
+        if name in _INHERITED or name.startswith(("LC_", "LOCALCLOUD_"))
     }
     return {
-        **inherited,
+        **environment(settings, inherited),
         "BIND_HOST": HOST,
         "GATEWAY_PORT": str(settings.port),
         "MINISTACK_REGION": settings.region,

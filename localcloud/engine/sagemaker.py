@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from localcloud import access
 from localcloud.engine import Settings, image_python, inside, scopes
 from localcloud.engine.events import put_entry
 from localcloud.engine.permissions import enforced
@@ -58,14 +59,17 @@ class LocalSageMaker:
     """`localcloud.sagemaker` as the engine needs it. Imports it when made, not before."""
 
     def __init__(self, settings: Settings) -> None:
+        from localcloud.sagemaker.aws import Credentials
         from localcloud.sagemaker.service import SageMakerService
 
+        keys = access.keys(settings.state)
         self._service = SageMakerService(
             settings.state,
             settings.endpoint_url,
             settings.region,
             settings.account_id,
             image_python(),
+            credentials=Credentials(keys.access_key, keys.secret_key),
             put_event=lambda entry: put_entry(entry, settings.account_id, settings.region),
             assume_role=_role_of(settings) if enforced() else None,
             read_object=partial(_read_object, settings),

@@ -9,16 +9,16 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from localcloud import disk, faults
+from localcloud import access, disk, faults
 from localcloud.engine import HOST, Settings, inside, process_environment, scopes, seams
+from localcloud.engine.guard import Guard, Receive, Scope, Send
 from localcloud.engine.permissions.decisions import ledger
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
 
-STATUS_PATH = "/_localcloud/status"
 LEDGER_PATH = "/_localcloud/permissions"
 _TICK_SECONDS = 5.0
 _GRACE_SECONDS = 2.0
@@ -30,9 +30,6 @@ _RUNNING_JOBS = (
     ("ListTransformJobs", "Transform"),
 )
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 log = logging.getLogger("localcloud")
 
 
@@ -69,6 +66,7 @@ class _Server:
         from localcloud.engine.persistence import Saver
 
         self._settings = settings
+        self._guard = Guard(settings, self._answer)
         self._sagemaker = sagemaker
         self._outbox = Outbox(settings.state, lambda: self._saver.touch())
         self._saver = Saver(self._outbox.flush)
@@ -86,6 +84,7 @@ class _Server:
             events,
             executions,
             functions,
+            guard,
             keys,
             layers,
             mail,
@@ -123,6 +122,7 @@ class _Server:
         sdk_results.register()
         mail.register(self._outbox, self._settings.endpoint_url)
         sagemaker.register(self._sagemaker, self._client)
+        guard.register(self._settings)
         permissions.register()  # last: it decides before anything else acts
 
     def _client(self, service: str) -> Any:
@@ -160,20 +160,27 @@ class _Server:
         os._exit(0)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """MiniStack's application, with the status page, and with start and stop of what is ours."""
+        """MiniStack's application behind the guard, with start and stop of what is ours."""
         from ministack.app import app
 
         if scope["type"] == "lifespan":
             await app(scope, receive, self._around_lifespan(send))
-        elif scope["type"] == "http" and scope["path"] == STATUS_PATH:
+        else:
+            await self._guard(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that the guard has let in: the pages of the local cloud itself, or MiniStack."""
+        from ministack.app import app
+
+        if scope["path"] == access.STATUS_PATH:
             await _send_json(send, await asyncio.to_thread(self._status))
         elif why := disk.refusal(scope, self._settings.state):
             log.warning("refused %s %s: %s", scope["method"], scope["path"], why)
             await _send(send, disk.STATUS, b"application/xml", disk.answer(why))
-        elif scope["type"] == "http" and scope["path"].startswith(faults.PATH):
+        elif scope["path"].startswith(faults.PATH):
             status, document = faults.answer_http(scope["method"], scope["path"], await _body(receive))
             await _send_json(send, document, status)
-        elif scope["type"] == "http" and scope["path"] == LEDGER_PATH:
+        elif scope["path"] == LEDGER_PATH:
             await _send_json(send, {"Requests": ledger.entries()})
         else:
             await app(scope, receive, send)
@@ -263,7 +270,7 @@ class _Server:
 
 def _may_change_state(scope: Scope) -> bool:
     """Whether a request may have changed something: everything but reads, and reads of the JSON services."""
-    if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return False
     target = dict(scope["headers"]).get(b"x-amz-target", b"").decode("latin-1")
     return not target.rpartition(".")[2].startswith(_READ_ACTIONS)

@@ -73,8 +73,8 @@ class Aws:
 
     `put_event` takes one PutEvents entry (the engine's own way in, because PutEvents refuses `aws.*` sources);
     `assume_role(role_arn, session_name)` gives the credentials of a role, and raises AwsError when SageMaker may not.
-    Without it everything runs under the account's own keys. `read_object(credentials, bucket, key)` gives an object
-    without a socket between, or None when it must be asked for over HTTP.
+    Without it everything runs under `credentials`, the account's own. `read_object(credentials, bucket, key)` gives an
+    object without a socket between, or None when it must be asked for over HTTP.
     """
 
     def __init__(
@@ -83,15 +83,15 @@ class Aws:
         region: str,
         account_id: str,
         *,
+        credentials: Credentials,
         put_event: PutEvent | None = None,
         assume_role: AssumeRole | None = None,
         read_object: ReadObject | None = None,
-        credentials: Credentials | None = None,
     ) -> None:
         self.endpoint_url = endpoint_url
         self.region = region
         self.account_id = account_id
-        self.credentials = credentials or Credentials(account_id, "local")
+        self.credentials = credentials
         self._put_event = put_event
         self._assume_role = assume_role
         self._read_object = read_object

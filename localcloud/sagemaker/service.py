@@ -14,7 +14,7 @@ from pathlib import Path
 from localcloud import disk, faults
 
 from . import requests
-from .aws import AssumeRole, Aws, PutEvent, ReadObject
+from .aws import AssumeRole, Aws, Credentials, PutEvent, ReadObject
 from .context import Context
 from .errors import AwsError
 from .events import Outbox
@@ -48,9 +48,9 @@ def strike(operation: str, request: Document) -> None:
 class SageMakerService:
     """Jobs, models and endpoints of one account and region, persisted below `<state_dir>/sagemaker`.
 
-    `put_event`, `assume_role` and `read_object` are the engine's seams (see `aws.Aws`). At most `max_jobs` jobs run at
-    once (LOCALCLOUD_MAX_JOBS); the others wait as InProgress/Starting. `stop_grace_seconds` is the time between
-    SIGTERM and SIGKILL (LOCALCLOUD_STOP_GRACE_SECONDS, 120 as on AWS).
+    `credentials` are the account's own; `put_event`, `assume_role` and `read_object` are the engine's seams (see
+    `aws.Aws`). At most `max_jobs` jobs run at once (LOCALCLOUD_MAX_JOBS); the others wait as InProgress/Starting.
+    `stop_grace_seconds` is the time between SIGTERM and SIGKILL (LOCALCLOUD_STOP_GRACE_SECONDS, 120 as on AWS).
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class SageMakerService:
         account_id: str,
         image_python: Path,
         *,
+        credentials: Credentials,
         put_event: PutEvent | None = None,
         assume_role: AssumeRole | None = None,
         read_object: ReadObject | None = None,
@@ -69,7 +70,13 @@ class SageMakerService:
     ) -> None:
         root = (state_dir / "sagemaker").absolute()
         self.aws = Aws(
-            endpoint_url, region, account_id, put_event=put_event, assume_role=assume_role, read_object=read_object
+            endpoint_url,
+            region,
+            account_id,
+            credentials=credentials,
+            put_event=put_event,
+            assume_role=assume_role,
+            read_object=read_object,
         )
         self.store = Store(root / "store")
         image = ImagePython(image_python.absolute(), root)

@@ -17,7 +17,7 @@ import boto3
 import pytest
 
 from localcloud import faults, mailbox
-from localcloud.engine import environment
+from localcloud.engine import Settings, environment
 from perennial.naming import run_id
 from tests.ports import free_port
 from tests.waiting import wait_for
@@ -75,7 +75,7 @@ class App:
     @property
     def faults(self) -> faults.Client:
         """What may be made to fail on purpose: faults of this stack only."""
-        return faults.Client(os.environ["AWS_ENDPOINT_URL"], name=f"{self.stack}*")
+        return faults.Client(os.environ, name=f"{self.stack}*")
 
     @property
     def bucket(self) -> str:
@@ -184,7 +184,7 @@ def cloud_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     run = [str(python), "-m", "localcloud", "--port", str(port), "--state", str(state)]
     # Retries come after hundredths of the pauses that AWS makes; everything else has its time.
     subprocess.run([*run, "up"], cwd=ROOT, check=True, timeout=60, env={**os.environ, "LOCALCLOUD_RETRY_SCALE": "0.01"})
-    os.environ.update(environment(port))
+    os.environ.update(environment(Settings(port, state)))
     yield state
     subprocess.run([*run, "down"], cwd=ROOT, check=False, timeout=60)
     os.environ.clear()

@@ -17,6 +17,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from localcloud.sagemaker import http, requests
+from localcloud.sagemaker.aws import Credentials
 from localcloud.sagemaker.service import SageMakerService
 
 MAX_REQUESTS = 20
@@ -53,7 +54,14 @@ class EmptyObjects(NoBuckets):
 def service_in(state: Path, aws: NoBuckets, **options: Any) -> SageMakerService:
     """A local SageMaker with this for the rest of AWS."""
     service = SageMakerService(
-        state, "http://127.0.0.1:9", "us-east-1", "000000000000", Path("python3"), put_event=lambda _: None, **options
+        state,
+        "http://127.0.0.1:9",
+        "us-east-1",
+        "000000000000",
+        Path("python3"),
+        credentials=Credentials("key", "secret"),
+        put_event=lambda _: None,
+        **options,
     )
     service.aws.client = lambda _: aws  # type: ignore[method-assign]
     return service

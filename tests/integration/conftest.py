@@ -13,8 +13,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from localcloud import process
+from localcloud import access, process
 from localcloud.engine import Settings, environment, image_python
+from localcloud.sagemaker.aws import Credentials
 from tests.ports import free_port
 from tests.waiting import wait_for
 
@@ -52,14 +53,22 @@ class Cloud:
             name,
             endpoint_url=self.endpoint_url,
             region_name=self.region,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
+            **self.keys(),
             config=Config(retries={"total_max_attempts": 1}, proxies={}),
         )
 
+    def keys(self) -> dict[str, str]:
+        """The account's own keys, as boto3 takes them."""
+        keys = access.keys(self.state)
+        return {"aws_access_key_id": keys.access_key, "aws_secret_access_key": keys.secret_key}
+
     def environment(self) -> dict[str, str]:
         """The environment of a subprocess that uses this cloud."""
-        return environment(self.settings.port, self.region)
+        return environment(self.settings)
+
+    def credentials(self) -> Credentials:
+        """The account's own keys, as the local SageMaker takes them."""
+        return Credentials(*self.keys().values())
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def deploy(cloud: Cloud, function: str, **properties: Any) -> tuple[str, str]:
 
 def injected(cloud: Cloud, function: str, effect: str, **more: Any) -> Any:
     name = function.rpartition(":")[2]
-    return faults.Client(cloud.endpoint_url, name).injected(f"function:{name}", effect, **more)
+    return faults.Client(cloud.environment(), name).injected(f"function:{name}", effect, **more)
 
 
 def test_what_a_function_refuses_is_told_as_cloudformation_tells_it(cloud: Cloud) -> None:
@@ -65,7 +65,7 @@ def test_nobody_waits_for_a_function_that_fails_without_an_answer(
     function, began = make_function(cloud, ANSWERING), time.monotonic()
     with injected(cloud, function, effect, times="always", **more) as number:
         status, reason = deploy(cloud, function, Status="SUCCESS")
-        assert faults.Client(cloud.endpoint_url).fired(number) == 3
+        assert faults.Client(cloud.environment()).fired(number) == 3
     assert status == "ROLLBACK_COMPLETE"
     assert reason.startswith(NO_ANSWER)
     assert f"called 3 times, the function ended without an answer, at last with {error}" in reason
@@ -77,7 +77,7 @@ def test_a_call_that_fails_or_is_throttled_is_tried_again(cloud: Cloud, effect: 
     function = make_function(cloud, ANSWERING)
     with injected(cloud, function, effect, error="KeyError") as number:
         assert deploy(cloud, function, Status="SUCCESS") == ("CREATE_COMPLETE", "")
-        assert faults.Client(cloud.endpoint_url).fired(number) == 1
+        assert faults.Client(cloud.environment()).fired(number) == 1
 
 
 def test_a_function_that_fails_after_its_answer_has_answered(cloud: Cloud) -> None:
@@ -89,7 +89,7 @@ def test_throttling_that_lasts_is_given_up_when_the_time_limit_is_over(cloud: Cl
     function = make_function(cloud, ANSWERING)
     with injected(cloud, function, "throttle", times="always") as number:
         status, reason = deploy(cloud, function, Status="SUCCESS", ServiceTimeout=2)
-        assert faults.Client(cloud.endpoint_url).fired(number) == 2
+        assert faults.Client(cloud.environment()).fired(number) == 2
     assert status == "ROLLBACK_COMPLETE"
     assert reason.startswith(NO_ANSWER)
     assert "at last with TooManyRequestsException: Rate Exceeded." in reason

@@ -188,7 +188,7 @@ class Throttled:
 def throttled(cloud: Cloud) -> Throttled:
     name = unique("rule")
     cloud.client("events").put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
-    return Throttled(cloud, name, faults.Client(cloud.endpoint_url, name=name))
+    return Throttled(cloud, name, faults.Client(cloud.environment(), name=name))
 
 
 def test_an_event_whose_target_is_throttled_twice_is_delivered_once(cloud: Cloud, throttled: Throttled) -> None:

@@ -75,7 +75,7 @@ class Laptop:
         wait_for(lambda: self.status().get("ready"), "the server")
 
     def status(self) -> process.Status:
-        return process.status(self.cloud.settings.port) or {}
+        return process.status(self.cloud.settings) or {}
 
     def problem(self) -> str:
         return str(self.status()["problem"])

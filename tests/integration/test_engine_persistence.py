@@ -140,7 +140,7 @@ def test_an_end_does_not_wait_for_the_retry_of_an_event(own: Cloud) -> None:
     )["QueueUrl"]
     events.put_rule(Name="late", EventPattern='{"source": ["late"]}')
     events.put_targets(Rule="late", Targets=[{"Id": "queue", "Arn": queue}])
-    Client(own.endpoint_url).add("event:letters", "throttle")
+    Client(own.environment()).add("event:letters", "throttle")
     events.put_events(Entries=[{"Source": "late", "DetailType": "Test", "Detail": "{}"}])
     log = own.state / "server.log"
     wait_for(lambda: "retry 1 in" in log.read_text(), "the pause")

@@ -1,6 +1,7 @@
 """`python -m localcloud`: one server for each state folder, found and ended again."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -10,16 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.engine import PROJECT, environment
+from localcloud.engine import PROJECT
 from tests.integration.conftest import Cloud, make_function
 from tests.ports import free_port
 from tests.waiting import wait_for
+
+SHELL = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
 def run(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "localcloud", *arguments]
     return subprocess.run(
-        command, cwd=PROJECT, capture_output=True, text=True, timeout=90, check=False, env={**environment(1), **options}
+        command, cwd=PROJECT, capture_output=True, text=True, timeout=90, check=False, env={**SHELL, **options}
     )
 
 
@@ -37,7 +40,8 @@ def test_up_status_and_down_of_one_server(state: Path) -> None:
 
     assert up.returncode == 0, up.stderr
     assert f"up at http://127.0.0.1:{port}" in up.stdout
-    assert f"export AWS_ENDPOINT_URL=http://127.0.0.1:{port}" in up.stdout
+    assert f'eval "$(python -m localcloud --state {state} env)"' in up.stdout
+    assert "AWS_SECRET" not in up.stdout
     again = run("up", *place)
     assert (again.returncode, "already up" in again.stdout) == (0, True)
     status = run("status", *place)
@@ -113,7 +117,7 @@ def test_env_prints_what_a_shell_can_evaluate(cloud: Cloud) -> None:
     script = (
         f'eval "$({sys.executable} -m localcloud env --state {cloud.state})"; echo "$AWS_ENDPOINT_URL/$AWS_PROFILE"'
     )
-    variables = {**environment(1), "AWS_PROFILE": "nobody"}
+    variables = {**SHELL, "AWS_PROFILE": "nobody"}
 
     shell = subprocess.run(
         ["sh", "-c", script], cwd=PROJECT, env=variables, capture_output=True, text=True, check=True, timeout=30
@@ -148,7 +152,7 @@ def test_logs_lists_groups_and_shows_and_follows_one(cloud: Cloud) -> None:
     assert f"/aws/lambda/{function}" in run("logs", "--state", str(cloud.state)).stdout.splitlines()
     assert "said 1" in run("logs", function, "--state", str(cloud.state)).stdout
     command = [sys.executable, "-m", "localcloud", "logs", function, "--follow", "--state", str(cloud.state)]
-    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, env=environment(1)) as follower:
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, env=SHELL) as follower:
         assert follower.stdout
         lines = iter(follower.stdout.readline, "")
         assert any("said 1" in line for line in lines)

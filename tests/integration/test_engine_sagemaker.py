@@ -28,7 +28,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         (settings.state / "server.log").open("wb") as log,
         subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log) as server,
     ):
-        wait_for(lambda: (process.status(settings.port) or {}).get("ready"), "the server")
+        wait_for(lambda: (process.status(settings) or {}).get("ready"), "the server")
         yield with_role(Cloud(settings))
         server.terminate()
 
@@ -181,7 +181,7 @@ def test_sagemaker_is_started_after_the_server_listens_and_stopped_with_it(tmp_p
     settings = Settings(free_port(), tmp_path)
     command = [sys.executable, "-m", "tests.integration.fake_sagemaker", str(settings.port), str(tmp_path)]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        wait_for(lambda: (process.status(settings.port) or {}).get("ready"), "the server")
+        wait_for(lambda: (process.status(settings) or {}).get("ready"), "the server")
         server.terminate()
         assert server.wait(10) == 0
 

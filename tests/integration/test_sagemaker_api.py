@@ -58,6 +58,7 @@ def checked(cloud: Cloud, tmp_path: Path) -> Iterator[CheckedService]:
         cloud.region,
         "000000000000",
         cloud.image_python,
+        credentials=cloud.credentials(),
         put_event=lambda event: None,
         stop_grace_seconds=0.3,
     )
@@ -298,8 +299,7 @@ def test_a_request_past_boto3_is_refused_by_the_service(cloud: Cloud) -> None:
         "sagemaker",
         endpoint_url=cloud.endpoint_url,
         region_name=cloud.region,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
+        **cloud.keys(),
         config=Config(parameter_validation=False, proxies={}),
     )
     with pytest.raises(ClientError) as missing:

@@ -63,6 +63,7 @@ def make_service(cloud: Cloud, state: Path, events: list[Document]) -> SageMaker
         cloud.region,
         "000000000000",
         cloud.image_python,
+        credentials=cloud.credentials(),
         put_event=events.append,
         stop_grace_seconds=0.3,
     )
@@ -184,7 +185,11 @@ def test_files_arrive_whatever_their_names_are(
 
     asked: list[str] = []
     elsewhere = Aws(
-        cloud.endpoint_url, cloud.region, "000000000000", read_object=lambda _keys, _bucket, key: asked.append(key)
+        cloud.endpoint_url,
+        cloud.region,
+        "000000000000",
+        credentials=cloud.credentials(),
+        read_object=lambda _keys, _bucket, key: asked.append(key),
     )
     elsewhere.download_prefix(f"s3://{bucket}/odd/", tmp_path)
     assert sorted(asked) == sorted(f"odd/{key}" for key in names)

@@ -232,7 +232,9 @@ def test_checkpoints_come_back_and_are_kept_in_s3(cloud: Cloud, bucket: str, tmp
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     (folder / "old").write_text("1")
-    service = SageMakerService(tmp_path, cloud.endpoint_url, cloud.region, "000000000000", cloud.image_python)
+    service = SageMakerService(
+        tmp_path, cloud.endpoint_url, cloud.region, "000000000000", cloud.image_python, credentials=cloud.credentials()
+    )
     cloud.client("s3").put_object(Bucket=bucket, Key="checkpoints/old", Body=b"1")
     with Mirror(service.aws, folder, f"s3://{bucket}/checkpoints", deletes=True):
         (folder / "old").unlink()

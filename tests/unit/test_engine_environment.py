@@ -18,36 +18,42 @@ HOST = {
 }
 
 
-def test_nothing_of_the_persons_aws_settings_is_left() -> None:
-    made = environment(4610, base=HOST)
+def test_nothing_of_the_persons_aws_settings_is_left(tmp_path: Path) -> None:
+    made = environment(Settings(4610, tmp_path), base=HOST)
 
-    assert {name for name in made if name.startswith("AWS_")} == {n for n in variables(4610) if n.startswith("AWS_")}
+    assert {name for name in made if name.startswith("AWS_")} == {
+        n for n in variables(Settings(4610, tmp_path)) if n.startswith("AWS_")
+    }
     assert made["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4610"
     assert made["AWS_CONFIG_FILE"] == made["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
 
 
-def test_everything_else_is_kept_and_the_loopback_needs_no_proxy() -> None:
-    made = environment(4610, base=HOST)
+def test_everything_else_is_kept_and_the_loopback_needs_no_proxy(tmp_path: Path) -> None:
+    made = environment(Settings(4610, tmp_path), base=HOST)
 
     assert (made["PATH"], made["https_proxy"]) == ("/bin", "http://proxy:8080")
     assert made["NO_PROXY"].split(",") == ["internal", "127.0.0.1", "localhost"]
     assert "no_proxy" not in made
 
 
-def test_an_environment_made_from_one_is_the_same() -> None:
-    once = environment(4610, base=HOST)
+def test_an_environment_made_from_one_is_the_same(tmp_path: Path) -> None:
+    once = environment(Settings(4610, tmp_path), base=HOST)
 
-    assert environment(4610, base=once) == once
+    assert environment(Settings(4610, tmp_path), base=once) == once
 
 
-def test_the_server_and_its_functions_have_no_proxy_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, value in {**HOST, "MINISTACK_HOST": "0.0.0.0", "AUTH": "true", "PYTHONPATH": "/x"}.items():  # noqa: S104
+def test_the_server_and_its_functions_have_nothing_of_the_shell_but_what_programs_need(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    foreign = {"MINISTACK_HOST": "0.0.0.0", "PYTHONPATH": "/x", "GITHUB_TOKEN": "secret", "SSH_AUTH_SOCK": "/s"}  # noqa: S104
+    for name, value in {**HOST, **foreign, "AUTH": "false", "LOCALCLOUD_MAX_JOBS": "3"}.items():
         monkeypatch.setenv(name, value)
 
     made = process_environment(Settings(4610, tmp_path))
 
     assert not [name for name in made if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
-    assert not {"MINISTACK_HOST", "PYTHONPATH"} & set(made)
+    assert not set(foreign) & set(made)
+    assert (made["PATH"], made["LOCALCLOUD_MAX_JOBS"]) == ("/bin", "3")
     assert (made["BIND_HOST"], made["AUTH"], made["STATE_DIR"]) == ("127.0.0.1", "true", str(tmp_path / "engine"))
 
 

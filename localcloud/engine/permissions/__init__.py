@@ -28,7 +28,7 @@ def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
     from localcloud.engine.permissions import requests, services, tasks
 
+    services.register()
     if enforced():
         requests.register()
         tasks.register()
-        services.register()

@@ -1,11 +1,13 @@
 """Permissions of AWS services that act for the stack without a request: EventBridge, Lambda, CloudWatch, SageMaker."""
 
 import hashlib
+import hmac
 import logging
+import os
 from datetime import UTC, datetime
 from typing import Any
 
-from localcloud.engine.permissions import actions
+from localcloud.engine.permissions import actions, enforced
 from localcloud.engine.permissions.actions import Needs
 from localcloud.engine.permissions.decisions import Denial, check, session_arn
 from localcloud.engine.seams import replace
@@ -23,8 +25,10 @@ _ROLE_TARGETS = {"states": "states:StartExecution", "events": "events:PutEvents"
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
+    replace("core.lambda_runtime", "execution_credentials", lambda _: _execution_credentials)
+    if not enforced():
+        return
     replace("services.sts", "_evict_expired_sessions", lambda _: _evict_expired_sessions)
-    replace("core.lambda_runtime", "execution_credentials", _make_execution_credentials)
     replace("services.lambda_svc", "_emit_lambda_logs", _make_emit_lambda_logs)
     replace("services.lambda_svc", "_route_async_failure", _make_route_async_failure)
     replace("services.cloudwatch", "_dispatch_alarm_actions", _make_dispatch_alarm_actions)
@@ -112,19 +116,20 @@ def _may_publish(alarm: JsonObject, arn: str) -> bool:
 # Lambda ---------------------------------------------------------------------------------------------------------------
 
 
-def _make_execution_credentials(original: Any) -> Any:
-    def execution_credentials(config: JsonObject) -> dict[str, str]:
-        """The credentials of a function's role, if Lambda may assume it.
+def _execution_credentials(config: JsonObject) -> dict[str, str]:
+    """The credentials of a function's role, if Lambda may assume it; the account's own when nothing is enforced.
 
-        AWS checks that when the function is made; here it is checked whenever a worker starts.
-        """
-        role = config.get("Role", "")
-        if _may_not_assume(_LAMBDA, role):
-            raise PermissionError(f"The role defined for the function cannot be assumed by Lambda: {role}")
-        credentials: dict[str, str] = original(config)
-        return credentials
-
-    return execution_credentials
+    AWS checks that when the function is made; here it is checked whenever a worker starts.
+    """
+    if not enforced():
+        own = {name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+        return {**own, "AWS_SESSION_TOKEN": ""}
+    role = config.get("Role", "")
+    if _may_not_assume(_LAMBDA, role):
+        raise PermissionError(f"The role defined for the function cannot be assumed by Lambda: {role}")
+    name = config["FunctionName"]
+    key, secret, token = _begin_session(session_arn(role, name), f"{role.rsplit('/', 1)[-1]}:{name[:64]}")
+    return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}
 
 
 def _make_emit_lambda_logs(original: Any) -> Any:
@@ -182,6 +187,20 @@ def _destination_denial(config: JsonObject, target_arn: str) -> Denial | None:
 # Sessions of roles ----------------------------------------------------------------------------------------------------
 
 
+def _begin_session(arn: str, user_id: str) -> tuple[str, str, str]:
+    """Keys and token of a session: the same each time, and not to be guessed without the account's secret."""
+    from ministack.services import sts
+
+    account = os.environ["AWS_SECRET_ACCESS_KEY"].encode()
+
+    def made(part: str) -> str:
+        return hmac.new(account, f"{part} of {arn}".encode(), hashlib.sha256).hexdigest()
+
+    key, secret, token = f"ASIA{made('key')[:16].upper()}", made("secret"), made("token")
+    sts.register_session(key, {"Arn": arn, "UserId": user_id, "SecretAccessKey": secret, "SessionToken": token})
+    return key, secret, token
+
+
 def _evict_expired_sessions() -> None:
     """Forget expired sessions; MiniStack fails here when another thread begins one at the same time."""
     from ministack.services import sts
@@ -201,7 +220,6 @@ def assume_role(role_arn: str, session: str, account_id: str, region: str) -> tu
         PermissionError: AWS's text, when the role is not there or does not trust SageMaker.
     """
     from ministack.core.responses import request_scope
-    from ministack.services import sts
 
     with request_scope(account_id, region):
         if _may_not_assume(_SAGEMAKER, role_arn):
@@ -209,10 +227,4 @@ def assume_role(role_arn: str, session: str, account_id: str, region: str) -> tu
                 f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
                 f"'{_SAGEMAKER}' to assume the role."
             )
-        arn = session_arn(role_arn, session)
-        digest = hashlib.sha256(arn.encode()).hexdigest()
-        key, secret, token = f"ASIA{digest[:16].upper()}", f"secret-{digest}", f"token-{digest}"
-        sts.register_session(
-            key, {"Arn": arn, "UserId": f"{session}", "SecretAccessKey": secret, "SessionToken": token}
-        )
-    return key, secret, token
+        return _begin_session(session_arn(role_arn, session), session)

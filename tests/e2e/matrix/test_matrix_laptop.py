@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import process
 from localcloud.disk import RESERVE_VARIABLE
-from localcloud.engine import environment
+from localcloud.engine import Settings, environment
 from tests.e2e.conftest import ROOT, App, Run
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
@@ -66,7 +66,7 @@ def laptop(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
     own = Laptop(free_port(), tmp_path_factory.mktemp("laptop"))
     before = dict(os.environ)
     own.up()
-    os.environ.update(environment(own.port))
+    os.environ.update(environment(Settings(own.port, own.state)))
     yield own
     own.command("down")
     os.environ.clear()

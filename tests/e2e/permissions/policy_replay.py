@@ -2,8 +2,8 @@
 
 import copy
 import json
+import os
 import re
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import boto3
 
+from localcloud import access
 from localcloud.engine.permissions.decisions import Request, decide, request, statements
 from tests.e2e.conftest import App
 from tools import cfn
@@ -91,9 +92,7 @@ def _sid(statement: Document) -> str:
 
 def requests(app: App) -> list[Request]:
     """What roles of the stack, and services at its resources, have been allowed since the local cloud started."""
-    url = f"{app.client('sts').meta.endpoint_url}/_localcloud/permissions"
-    with urllib.request.urlopen(url, timeout=10) as reply:  # noqa: S310
-        entries = json.load(reply)["Requests"]
+    entries = access.call(os.environ, "GET", "/_localcloud/permissions")["Requests"]
     return [
         request(entry["Caller"], entry["Action"], entry["Resource"], entry["Context"])
         for entry in entries
