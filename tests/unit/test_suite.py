@@ -9,3 +9,7 @@ import pytest
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="there is only one worker")
 def test_groups_are_kept_together(request: pytest.FixtureRequest) -> None:
     assert request.node.nodeid.endswith("@together"), "this pytest and this pytest-xdist do not know each other"
+
+
+def test_no_id_of_a_test_is_longer_than_200_characters(all_ids):
+    assert [name[:200] for name in all_ids if len(name) > 200] == []

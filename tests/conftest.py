@@ -1,0 +1,23 @@
+"""What all tests share."""
+
+from typing import Any
+
+import pytest
+
+LONGEST_ID = 45  # characters of one parameter
+
+
+def pytest_make_parametrize_id(val: Any) -> str | None:
+    """Name a test after the beginning of a long text or number; pytest numbers those that are then alike."""
+    if isinstance(val, int) and val.bit_length() > LONGEST_ID:
+        return f"{hex(val)[:LONGEST_ID]}..."
+    if not isinstance(val, str | bytes) or len(val) <= LONGEST_ID:
+        return None
+    text = val[:LONGEST_ID].decode("latin-1") if isinstance(val, bytes) else val[:LONGEST_ID]
+    return text.encode("unicode_escape").decode()[:LONGEST_ID] + "..."
+
+
+@pytest.fixture
+def all_ids(request: pytest.FixtureRequest) -> list[str]:
+    """The ids of the tests that were collected."""
+    return [item.nodeid for item in request.session.items]
