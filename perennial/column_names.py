@@ -14,7 +14,7 @@ from types import MappingProxyType
 from perennial.column import Column
 from perennial.values import shown
 
-_INDEX = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
+_INDEX = re.compile(r"Unnamed: \d+((\.\d+)+|_level_\d+)?|__index_level_\d+__")
 _PASSED_OVER = re.compile(r"[\s_-]+")
 
 
