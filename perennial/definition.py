@@ -486,6 +486,16 @@ def _check_categories(path: str, column: Column) -> Found:
         yield f"{path}.categories", f"given more than once: {', '.join(repeated)}"
     if "" in column.categories:
         yield f"{path}.categories", "an empty text means a missing value; set nullable: true instead"
+    parse = column.parse or Parse()
+    if blanks := [name for name in column.categories if parse.strip and name != name.strip() and name]:
+        text = "has blanks around it, which are no part of a value; leave them out, or set parse.strip: false"
+        yield f"{path}.categories", f"{problems.shown(blanks[0])} {text}"
+    markers = {word.strip().lower() for word in parse.missing or ()}
+    if both := [name for name in column.categories if name.strip().lower() in markers]:
+        yield (
+            f"{path}.categories",
+            f"{problems.shown(both[0])} means a missing value (parse.missing); leave it out of one",
+        )
 
 
 _PARSE_TYPES: dict[str, tuple[str, ...]] = {

@@ -145,6 +145,16 @@ def test_a_definition_cannot_be_changed():
         ("max: 500000", "max: -1", "columns.price.min: got 0, which is more than max -1"),
         ("[Saab, Buick]", "[Saab, Saab]", "columns.make.categories: given more than once: Saab"),
         ("[Saab, Buick]", "[Saab, '']", "columns.make.categories: an empty text means a missing value"),
+        (
+            "[Saab, Buick]",
+            "[Saab, ' Buick']",
+            "columns.make.categories: ' Buick' has blanks around it, which are no part",
+        ),
+        (
+            "[Saab, Buick]",
+            "[Saab, Buick], parse: {missing: [saab]}",
+            "columns.make.categories: 'Saab' means a missing value (parse.missing)",
+        ),
         ("mileage: {type: float}", "mileage: {type: boolean, min: 0}", "columns.mileage.min: only float and integer"),
         (
             "mileage: {type: float}",
@@ -442,6 +452,11 @@ def test_a_problem_is_one_short_line_whatever_stands_in_the_file():
 
 
 # Limits: a definition stands whole in the record of each run
+
+
+def test_categories_with_blanks_are_sound_where_blanks_are_kept():
+    column = parse(GOOD.replace("[Saab, Buick]", "[Saab, ' Saab'], parse: {strip: false}")).columns["make"]
+    assert column.categories == ("Saab", " Saab")
 
 
 def of_categories(*categories):
