@@ -21,7 +21,7 @@ from perennial.column import Column
 from perennial.csvfile import Batch, UnreadableRow
 from perennial.file_form import FileForm
 from perennial.header import FileError, absence, positions
-from perennial.json_values import decode, from_json
+from perennial.json_values import RepeatedNameError, decode, from_json
 from perennial.textfile import BLOCK_BYTES, Opener, TextFile
 
 MAX_SHAPES = 1000  # different sets of names that are remembered
@@ -77,20 +77,21 @@ class _Shapes:
 
     def batch(self, first: int, lines: Sequence[bytes]) -> Batch:
         records: list[dict[str, Any]] = []
-        numbers, unreadable = [], []
+        numbers: list[int] = []
+        unreadable: list[UnreadableRow] = []
         for number, line in enumerate(lines, first):
             if not line.strip():
                 continue
-            record = _record(line)
-            if record is None and not (records or self._known):
-                problem = f"line {number} is no whole JSON object; expected one object a line (JSON lines)"
-                raise FileError(f"{self._name}: {problem}")
-            if record is None:
-                text = line[:200].decode("utf-8", "replace")
-                unreadable.append(UnreadableRow(number, "json", "the line is no JSON object", text))
-            else:
-                records.append(self._by_column(number, record))
+            try:
+                records.append(self._by_column(number, _record(line)))
                 numbers.append(number)
+            except (ValueError, RecursionError) as error:
+                repeated = isinstance(error, RepeatedNameError)
+                if not (repeated or records or unreadable or self._known):
+                    problem = f"line {number} is no whole JSON object; expected one object a line (JSON lines)"
+                    raise FileError(f"{self._name}: {problem}") from error
+                problem = str(error) if repeated else "the line is no JSON object"
+                unreadable.append(UnreadableRow(number, "json", problem, line[:200].decode("utf-8", "replace")))
         arrays = {column.name: _column(column, records) for column in self._columns}
         rows = np.array(numbers, np.int64)
         absent = arrays.keys() - {name for record in records for name in record}
@@ -112,12 +113,12 @@ class _Shapes:
         return {column: names[position] for column, position in found.items()}
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = decode(line.decode())
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
+def _record(line: bytes) -> dict[str, Any]:
+    """Return the object of a line. Raises ValueError or RecursionError."""
+    record = decode(line.decode())
+    if not isinstance(record, dict):
+        raise ValueError("no object")  # noqa: TRY004 - as any other line that is none
+    return record
 
 
 def _column(column: Column, records: Sequence[Mapping[str, Any]]) -> pa.StructArray:

@@ -193,8 +193,8 @@ def read(request: Request, model: Preprocessor) -> pa.Table:
 def _read_csv(text: str, model: Preprocessor) -> pa.Table:
     header = _header(text, model)
     names = header or list(model.columns)
-    fields, skipped = _fields(text, names, model), int(bool(header))
-    fields = fields.slice(skipped)
+    skipped = int(bool(header))  # the header is no record
+    fields = _fields(text, names, skipped, model).slice(skipped)
     _require_records(fields.num_rows, model)
     named = model.names.of(names).fields
     typed = {}
@@ -206,7 +206,7 @@ def _read_csv(text: str, model: Preprocessor) -> pa.Table:
         typed[name], invalid = from_text(column.type, values, column.parsing)
         position = -1 if invalid is None else pc.index(invalid, True).as_py()
         if position >= 0:
-            raise _refused(position + skipped, name, f"got {shown(values[position])}, expected {column.expected}")
+            raise _refused(position, name, f"got {shown(values[position])}, expected {column.expected}")
     return pa.table(typed)
 
 
@@ -239,11 +239,11 @@ def _other_header(named: Named, missing: Sequence[str], model: Preprocessor) -> 
     return RecordError(f"{what}; expected {','.join(model.columns)} {order}")
 
 
-def _fields(text: str, names: list[str], model: Preprocessor) -> pa.Table:
-    """Return the fields of a CSV text, one row a line; `names` are what its fields are."""
+def _fields(text: str, names: list[str], skipped: int, model: Preprocessor) -> pa.Table:
+    """Return the fields of a CSV text, one row a line; `names` are what its fields are, `skipped` rows no records."""
     if len(names) == 1:  # a line without text is an empty field
-        return _table_of(text, names, blank_lines=True) if text else pa.table({"0": pa.array([], pa.string())})
-    records = _table_of(text, names)
+        return _table_of(text, names, skipped, blank_lines=True) if text else pa.table({"0": pa.array([], pa.string())})
+    records = _table_of(text, names, skipped)
     if text[:1] in ("\r", "\n") or any(ends in text for ends in ("\n\n", "\n\r", "\r\r")):
         _require_no_blank_line(text, names, records.num_rows, model)
     return records
@@ -259,7 +259,7 @@ def _require_no_blank_line(text: str, names: list[str], records: int, model: Pre
         raise _blank(1 + len(_LINE_END.findall(text, 0, first)))
 
 
-def _table_of(text: str, names: list[str], *, blank_lines: bool = False) -> pa.Table:
+def _table_of(text: str, names: list[str], skipped: int = 0, *, blank_lines: bool = False) -> pa.Table:
     """Return the rows of a CSV text, and one of empty fields for each blank line if these are wanted."""
     ragged: list[pa.csv.InvalidRow] = []
 
@@ -287,13 +287,19 @@ def _table_of(text: str, names: list[str], *, blank_lines: bool = False) -> pa.T
     if ragged:
         row = ragged[0]
         raise RecordError(
-            f"record {row.number}: got {row.actual_columns} fields, expected {len(names)}: "
+            f"record {row.number - skipped}: got {row.actual_columns} fields, expected {len(names)}: "
             f"{printable(','.join(names), LONGEST_LIST)}"
         )
     last = table.column(-1)[-1].as_py() if table.num_rows else ""
-    if "\n" in last and body.count(b'"') % 2:
-        raise RecordError(f"record {table.num_rows}: a quotation mark is not closed")
+    if _is_torn(text, last):
+        raise RecordError(f"record {table.num_rows - skipped}: a quotation mark is not closed")
     return table.combine_chunks()
+
+
+def _is_torn(text: str, last: str) -> bool:
+    """Whether a CSV text ends inside its last field, which was opened by a quotation mark."""
+    field = '"' + last.replace('"', '""')
+    return text == field or text.endswith(tuple(before + field for before in ",\r\n"))
 
 
 # JSON

@@ -177,8 +177,8 @@ def test_unknown_category_is_no_category(model: inference.Preprocessor) -> None:
         ("1,2,0,Saab\n23.4 kmpl,2,0,Saab", "record 2, field 'mileage': got '23.4 kmpl', expected a finite number"),
         ("1,2.5,0,Saab", "record 1, field 'doors': got '2.5', expected a whole number"),
         ("1,2,maybe,Saab", "record 1, field 'cruise': got 'maybe', expected true or false"),
-        ("mileage,doors,cruise,make\n1,x,0,Saab", "record 2, field 'doors': got 'x'"),
-        ("make,doors,cruise,mileage\n1,2,0,Saab", "record 2, field 'mileage': got 'Saab', expected a finite number"),
+        ("mileage,doors,cruise,make\n1,x,0,Saab", "record 1, field 'doors': got 'x'"),
+        ("make,doors,cruise,mileage\n1,2,0,Saab", "record 1, field 'mileage': got 'Saab', expected a finite number"),
         (
             "make,doors,cruise\n1,2,0",
             "a header with other columns: 'mileage' missing; expected mileage,doors,cruise,make",
@@ -187,8 +187,12 @@ def test_unknown_category_is_no_category(model: inference.Preprocessor) -> None:
         ("make,doors,cruise,mileage,x,y\n", "a header with other columns: unknown columns 'x', 'y'; expected mileage,"),
         ("make,doors,cruise,mileage,Make\n", "'make' and 'Make' are both make"),
         ("make,doors,cruise,mileage,make\n", "'make' and 'make' are both make"),
-        ("make,doors,cruise,mileage,\n1,2,0,5\n", "record 2: got 4 fields, expected 5: make,doors,cruise,mileage,"),
+        ("make,doors,cruise,mileage,\n1,2,0,5\n", "record 1: got 4 fields, expected 5: make,doors,cruise,mileage,"),
         ('1,2,0,"Saab\n1,2,0,Saab', "record 1: a quotation mark is not closed"),
+        ('1,2,0,Saab\n1,2,0,"Sa', "record 2: a quotation mark is not closed"),
+        ('1,2,0,"Sa""b""', "record 1: a quotation mark is not closed"),
+        ('1,2,0,"', "record 1: a quotation mark is not closed"),
+        ('make,doors,cruise,mileage\nSaab,1,0,"2', "record 1: a quotation mark is not closed"),
         ('1,2,0,Saab\n1,"2,0,Saab', "record 2: got 2 fields, expected 4"),
         (b"1,2,0,Saab\n1,2,0,Citro\xebn", "byte 22 of the request is not UTF-8"),
         ("1,2,0,Citro\ufffdn", "holds U+FFFD, which stands for what was not"),
@@ -204,6 +208,7 @@ def test_broken_csv_is_refused_with_record_and_field(
     ("body", "problem"),
     [
         ("{}\n{", "record 2 is not readable as JSON"),
+        ('{}\n{"make": "a", "make": "b"}', "record 2 is not readable as JSON: the name 'make' stands more than once"),
         ("[1]", "record 1: got '[1]', expected an object with mileage, doors, cruise, make"),
         ('{"milage": 1}', "record 1: unknown field 'milage'; expected mileage, doors, cruise, make"),
         ('{"y": 1, "make": "a", "x": 2}', "record 1: unknown fields 'y', 'x'; expected mileage, doors, cruise, make"),
@@ -225,6 +230,18 @@ def test_broken_json_line_is_refused_with_record_and_field(
     model: inference.Preprocessor, body: str, problem: str
 ) -> None:
     assert problem in refusal(model, body, LINES)
+
+
+@pytest.mark.parametrize("body", ['{"make": 1, "make": 2}', '{"instances": [{"make": "a", "make": "a"}]}'])
+def test_a_name_that_stands_twice_in_an_object_is_refused(model: inference.Preprocessor, body: str) -> None:
+    assert "the name 'make' stands more than once in one object" in refusal(model, body, JSON)
+
+
+@pytest.mark.parametrize("body", ['1,2,0,"Saab"', '1,2,0,"Sa\n""ab"""\n', '1,2,0,5"', '1"5,2,0,"a\nb"'])
+def test_a_quotation_mark_that_is_closed_or_stands_in_a_text_opens_nothing(
+    model: inference.Preprocessor, body: str
+) -> None:
+    assert "quotation mark" not in str(ask(model, body, CSV))
 
 
 @pytest.mark.parametrize("content_type", [LINES, JSON])

@@ -213,7 +213,7 @@ NULLABLE = [*COLUMNS, Column("body", "string", nullable=True)]
 ROW = {"price": "1.5", "make": "Saab", "doors": "4", "body": None}
 
 
-@pytest.mark.parametrize("index", ["", "Unnamed: 0", "__index_level_0__"])
+@pytest.mark.parametrize("index", ["", "Unnamed: 0", "Unnamed: 0.1", "__index_level_0__"])
 def test_numberings_are_passed_over_with_a_note(file: Path, index: str) -> None:
     content = f'"{index}",price,Make,DOORS,"body"\n1,1.5,Saab,4,\n'.encode()
     assert read_with_notes(file, content, NULLABLE) == ([{**ROW, "body": ""}], ["1 column of row numbers passed over"])
@@ -301,6 +301,16 @@ def test_json_lines_are_values_or_what_is_wrong_with_them(file: Path, pack: Call
         assert batch.table[name].field("invalid").to_pylist() == [False, False, True, False]
     assert batch.table["price"].field("shown").to_pylist() == ["1.5", "2 USD", "true", None]
     assert notes == ["columns that are absent, so missing in every row: body"]
+
+
+@pytest.mark.parametrize("sound", ['{"price": 1, "make": "Saab", "doors": 4}\n', ""])
+def test_a_name_that_stands_twice_in_a_json_line_makes_its_row_invalid(file: Path, sound: str) -> None:
+    broken = '{"price": 1, "make": "Saab", "doors": 4, "price": 2}\n'
+    file.write_bytes((sound + broken + sound).encode())
+    (batch,) = read(file, COLUMNS)
+    assert batch.table.num_rows == 2 * bool(sound)
+    (row,) = batch.unreadable
+    assert (row.row, row.problem) == (1 + bool(sound), "the name 'price' stands more than once in one object")
 
 
 def test_json_lines_with_other_names_are_refused_with_the_line(file: Path) -> None:
