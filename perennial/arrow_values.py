@@ -5,25 +5,26 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from perennial.parsing import PLAIN, Parsing
+from perennial.parsing import NUMBERS, PLAIN, Parsing
 from perennial.text_values import from_text
-from perennial.values import ARROW_TYPES, Parsed, finite, integers_from_floats, union
+from perennial.values import ARROW_TYPES, Parsed, finite, integers_from_floats
 
 UNITS_A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, counted from 1970-01-01
 
 
-def accepts(kind: str, arrow_type: pa.DataType) -> bool:
+def accepts(kind: str, arrow_type: pa.DataType, parsing: Parsing = PLAIN) -> bool:
     """Whether a Parquet column of this type can hold a column of the definition's type."""
     is_type = pa.types
     if is_type.is_null(arrow_type) or is_text(arrow_type):
         return True
     number = is_type.is_integer(arrow_type) or is_type.is_floating(arrow_type) or is_type.is_decimal(arrow_type)
+    is_time = is_type.is_timestamp(arrow_type) or is_type.is_date(arrow_type)
     allowed = {
         "float": number,
         "integer": number,
         "boolean": number or is_type.is_boolean(arrow_type),
-        "timestamp": is_type.is_timestamp(arrow_type) or is_type.is_date(arrow_type),
+        "timestamp": is_time or (number and bool(parsing.formats)),
         "string": number,
     }
     return bool(allowed[kind])
@@ -48,21 +49,23 @@ def from_arrow(kind: str, array: pa.Array, parsing: Parsing = PLAIN) -> Parsed:
     if kind == "string":
         digits, invalid = _digits(array)
         return Parsed(from_text(kind, digits, parsing).values, invalid)
-    if kind == "boolean" and parsing.true and not pa.types.is_boolean(array.type):
+    if pa.types.is_boolean(array.type):
+        return Parsed(array, None)
+    if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
+        return _timestamp_from_arrow(array)
+    if kind not in NUMBERS:
         return from_text(kind, whole_number_texts(array), parsing)
-    values, invalid = _from_values(kind, array)
+    values, invalid = _number_from_arrow(kind, array)
     return Parsed(parsing.known(values), invalid)
 
 
-def _from_values(kind: str, array: pa.Array) -> Parsed:
-    if kind == "timestamp":
-        return _timestamp_from_arrow(array)
-    if pa.types.is_boolean(array.type):
-        return Parsed(array, None)
-    if kind == "integer" and pa.types.is_integer(array.type) and array.type != pa.uint64():
+def _number_from_arrow(kind: str, array: pa.Array) -> Parsed:
+    if pa.types.is_decimal(array.type) or array.type in (pa.uint64(), pa.float32()):
+        return from_text(kind, pc.cast(array, pa.string()))  # exactly, and in single precision as it is written
+    if kind == "integer" and pa.types.is_integer(array.type):
         return Parsed(pc.cast(array, pa.int64()), None)
     numbers = finite(pc.cast(array, pa.float64(), safe=False), None)
-    return {"float": Parsed, "integer": integers_from_floats, "boolean": _boolean_from_float}[kind](*numbers)
+    return integers_from_floats(*numbers) if kind == "integer" else numbers
 
 
 def _digits(numbers: pa.Array) -> Parsed:
@@ -78,7 +81,7 @@ def _digits(numbers: pa.Array) -> Parsed:
 
 
 def whole_number_texts(numbers: pa.Array) -> pa.StringArray:
-    """Return numbers as texts, whole ones without a point, so that they can be words of `true` and `false`."""
+    """Return numbers as texts, whole ones without a point, so that they can be words, or times of some format."""
     if pa.types.is_floating(numbers.type):
         numbers = pc.if_else(pc.is_nan(numbers), None, numbers)
     return pc.replace_substring_regex(pc.cast(numbers, pa.string()), r"\.0*$", "")
@@ -94,9 +97,3 @@ def _timestamp_from_arrow(array: pa.Array) -> Parsed:
     in_microseconds = pa.timestamp("us", array.type.tz if is_time else None)
     times = pc.cast(pc.if_else(sound, array, None), in_microseconds, safe=False)
     return Parsed(pc.cast(times, ARROW_TYPES["timestamp"]), pc.fill_null(pc.invert(sound), False))
-
-
-def _boolean_from_float(values: pa.Array, invalid: pa.BooleanArray | None) -> Parsed:
-    broken = pc.fill_null(pc.invert(pc.is_in(values, value_set=pa.array([0.0, 1.0]))), False)
-    broken = pc.and_(broken, pc.is_valid(values))
-    return Parsed(pc.cast(pc.if_else(broken, None, values), pa.bool_()), union(invalid, broken))

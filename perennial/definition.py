@@ -513,6 +513,19 @@ def _check_marks(columns: dict[str, Column], files: Files) -> Found:
         if parse and parse.thousands and parse.thousands == (parse.decimal or files.decimal):
             path = f"columns.{name}.parse.thousands"
             yield path, f"{parse.thousands!r} is also the decimal mark; set decimal to the other one"
+        if parse and column.type in NUMBERS and (parse.decimal or files.decimal) == ",":
+            yield from _check_markers(f"columns.{name}.parse.missing", parse)
+
+
+def _check_markers(path: str, parse: Parse) -> Found:
+    """Numbers that mean a missing value are written as the column writes them."""
+    for marker in map(str.strip, parse.missing or ()):
+        grouped = parse.thousands == "." and re.fullmatch(r"[+-]?[0-9]{1,3}\.[0-9]{3}", marker)
+        if re.fullmatch(r"[+-]?[0-9]*\.[0-9]+", marker) and not grouped:
+            yield (
+                path,
+                f"{marker!r} is no number of this column; expected its decimal mark: {marker.replace('.', ',')!r}",
+            )
 
 
 def _check_parse(path: str, column: Column) -> Found:

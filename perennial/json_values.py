@@ -96,7 +96,7 @@ def _text(kind: str, value: Any, parsing: Parsing) -> str | None:
         return None if _has_surrogates(value) else value
     if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
         return None
-    if kind == "boolean" and parsing.true:
+    if kind == "boolean" or (kind == "timestamp" and parsing.formats):
         return str(int(value) if value == int(value) else value)
     is_whole = isinstance(value, int) or (value == int(value) and abs(value) <= LARGEST_EXACT_FLOAT)
     return str(int(value)) if kind == "string" and is_whole else None  # whole numbers have one spelling
@@ -118,10 +118,8 @@ def _from_python(kind: str, value: Any) -> Any:
     return _number_from_python(kind, value) if isinstance(value, int | float) else None
 
 
-def _number_from_python(kind: str, value: float) -> float | int | bool | None:
+def _number_from_python(kind: str, value: float) -> float | int | None:
     """Return a JSON number as the column's type, or None when it is not one."""
-    if kind == "boolean":
-        return bool(value) if value in (0, 1) else None
     if kind == "float":
         return float(value) if _is_finite(value) else None
     if kind == "integer" and isinstance(value, int):

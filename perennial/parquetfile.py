@@ -68,7 +68,7 @@ def _found(
     found = {column: schema.names[at] for column, at in positions(name, schema.names, columns, form, notes).items()}
     for column in columns:
         kind = schema.field(found[column.name]).type if column.name in found else pa.null()
-        if accepts(column.type, kind):
+        if accepts(column.type, kind, column.parsing):
             continue
         if column.optional:
             del found[column.name]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -25,6 +25,7 @@ NO_VALUE = "?"  # no number, word or time
 MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none"})
 _MARKS = {" ": "[ \u00a0\u2009\u202f]", "'": "['\u2019]"}  # as they are typed, and as programs write them
 _LETTER = r"[^\W\d_]"
+_PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Parsing:
     """What stands around and instead of the values of a column.
 
     strip            blanks around a string are no part of it
-    missing          texts that mean a missing value, in any case; those that are numbers also as numbers
+    missing          texts that mean a missing value, in any case; those that are numbers, by the marks and units of the
+                     column, also as numbers
     units            what may stand before or after a number, with the factor into the column's unit
     thousands        the mark between groups of digits; empty: there is none
     decimal          the mark before the fraction
@@ -100,17 +102,17 @@ class Parsing:
 
     def known(self, values: pa.Array) -> pa.Array:
         """Return numbers without those that mean a missing value."""
-        markers = [number for number in _numbers(self.missing) if pa.types.is_floating(values.type) or number % 1 == 0]
-        if not markers or not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+        if not self.missing or values.type not in (pa.float64(), pa.int64()):
             return values
-        missing = pc.is_in(values, value_set=pa.array([int(n) if n % 1 == 0 else n for n in markers], values.type))
+        markers = _markers(self, whole=pa.types.is_integer(values.type))
+        missing = pc.is_in(values, value_set=pa.array(markers, values.type))
         return pc.if_else(missing, None, values) if pc.any(missing).as_py() else values
 
     def _plain(self, kind: str, text: str) -> str | None:
+        words, word = _words(self, kind), _word(kind, text)
+        if word in words:
+            return words[word]
         folded = text.lower()
-        words = _words(self)
-        if folded in words:
-            return words[folded]
         if folded in MISSING_WORDS:
             return None
         if kind in NUMBERS:
@@ -172,16 +174,28 @@ def _time(text: str, formats: Sequence[str]) -> str:
 
 
 @cache
-def _words(parsing: Parsing) -> Mapping[str, str | None]:
-    """The texts that stand for a whole value, in lower case."""
-    given: dict[str, str | None] = {word.strip().lower(): None for word in parsing.missing}
-    given |= {word.strip().lower(): "true" for word in parsing.true}
-    return given | {word.strip().lower(): "false" for word in parsing.false}
+def _words(parsing: Parsing, kind: str) -> Mapping[str, str | None]:
+    """The texts that stand for a whole value, as `_word` has them."""
+    given: dict[str, str | None] = {_word(kind, word): None for word in parsing.missing}
+    given |= {_word(kind, word): "true" for word in parsing.true}
+    return given | {_word(kind, word): "false" for word in parsing.false}
+
+
+def _word(kind: str, text: str) -> str:
+    """Return what spellings of a word have in common: its case, and in booleans 2 is 2.0."""
+    word = text.strip().lower()
+    return str(float(word) + 0.0) if kind == "boolean" and _PLAIN_NUMBER.fullmatch(word) else word
 
 
 @cache
-def _numbers(missing: Sequence[str]) -> list[float]:
-    return [float(text) for text in missing if re.fullmatch(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*", text)]
+def _markers(parsing: Parsing, *, whole: bool) -> Sequence[float]:
+    """The numbers, or whole numbers, that mean a missing value; each is a text as a whole, also with number: first."""
+    texts = (replace(parsing, number="whole")._number(text.strip()) for text in parsing.missing)
+    numbers = [Decimal(text) for text in texts if text != NO_VALUE]
+    if not whole:
+        return [float(number) for number in numbers]
+    in_range = (number for number in numbers if -(2**63) <= number < 2**63)
+    return [int(number) for number in in_range if number == number.to_integral_value()]
 
 
 def _mark(mark: str) -> str:

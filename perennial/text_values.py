@@ -24,7 +24,7 @@ MAX_SHORT_DIGITS = 18  # so many, with a sign, always fit into 64 bits
 FIRST_TIME, LAST_TIME = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001 - UTC
 
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
-_INTEGER = r"^[+-]?\d+$"
+_INTEGER = r"^[+-]?\d+(\.0*)?$"
 _TIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
     r"(?:[ T]([0-9]{2})(?::([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?)?"
@@ -58,7 +58,8 @@ def _integer_from_text(text: pa.StringArray) -> Parsed:
     if values is not None:
         return Parsed(values, None)
     plain = pc.match_substring_regex(text, _INTEGER)
-    integers = _integer_from_digits(pc.if_else(plain, text, None))
+    digits = pc.replace_substring_regex(pc.if_else(plain, text, None), r"\..*$", "")
+    integers = _integer_from_digits(digits)
     others = integers_from_floats(*_float_from_text(pc.if_else(plain, None, text)))
     too_large = pc.fill_null(pc.and_(plain, pc.is_null(integers)), False)
     return Parsed(pc.coalesce(integers, others.values), union(others.invalid, too_large))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-LONGEST_ID = 45  # characters of one parameter
+LONGEST_ID = 40  # characters of one parameter
 
 
 def pytest_make_parametrize_id(val: Any) -> str | None:

@@ -454,6 +454,16 @@ def test_a_problem_is_one_short_line_whatever_stands_in_the_file():
 # Limits: a definition stands whole in the record of each run
 
 
+def test_a_marker_that_is_a_number_is_written_with_the_marks_of_its_column():
+    wanted = "mileage: {type: float, parse: {missing: [%s], decimal: ','%s}}"
+    for marker, thousands in (("-1.5", ""), ("'-9.99'", ", thousands: '.'")):
+        message = refused("mileage: {type: float}", wanted % (marker, thousands))
+        assert "columns.mileage.parse.missing: '-" in message
+        assert "is no number of this column; expected its decimal mark: '-" in message
+    for marker, thousands in (("'-1,5', -1, n.a.", ""), ("'9.999'", ", thousands: '.'")):
+        assert parse(GOOD.replace("mileage: {type: float}", wanted % (marker, thousands)))
+
+
 def test_categories_with_blanks_are_sound_where_blanks_are_kept():
     column = parse(GOOD.replace("[Saab, Buick]", "[Saab, ' Saab'], parse: {strip: false}")).columns["make"]
     assert column.categories == ("Saab", " Saab")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from localcloud.sagemaker.containers import script_mode
+from perennial.arrow_values import accepts, from_arrow
 from perennial.column import Column
 from perennial.column_names import RequestNames
 from perennial.contract import Contract, check
@@ -126,6 +128,56 @@ def test_each_text_means_the_same_beside_each_other(parsings: dict[str, Parsing]
         values = [alone(kind, text, parsing) for text in NASTY]
         together = from_text(kind, pa.array(NASTY), parsing)
         assert [seen(*together, position) for position in range(len(NASTY))] == values, kind
+
+
+NUMBERS = (
+    st.sampled_from([*range(-2, 11), 1000, 9999, 20240501, 2**53 - 1, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), 2**64 - 1])
+    | st.integers(-(2**64), 2**64)
+).map(Decimal) | st.decimals(-99_999, 99_999, allow_nan=False, places=2)
+MARKED = {
+    "float": Parsing(decimal=",", thousands=".", units=(("k", 1000.0),), missing=("9.999", "-1,5", "1k", str(2**63))),
+    "integer": Parsing(decimal=",", missing=("9", "-1,0", str(2**53 + 1))),
+    "boolean": Parsing(missing=("9", "0,5", "-1.50")),
+    "timestamp": Parsing(formats=("%Y%m%d",), missing=("0",)),
+    "string": Parsing(missing=("9",)),
+}
+
+
+def as_numbers(number: Decimal) -> list[pa.Array]:
+    """A number in each type of Parquet that holds it exactly, or writes it so."""
+    arrays = [pa.array([number], pa.decimal128(38, places)) for places in (3, 6)]
+    if number == int(number):
+        arrays += [pa.array([number], pa.decimal128(38, 0)), pa.array([number], pa.decimal256(76, 0))]
+        if -(2**63) <= number < 2**63:
+            arrays.append(pa.array([int(number)]))
+        if 0 <= number < 2**64:
+            arrays.append(pa.array([int(number)], pa.uint64()))
+    if abs(number) < 2**53:
+        arrays.append(pa.array([float(number)]))
+    if abs(number) < 1000:
+        arrays.append(pa.array([float(number)], pa.float32()))
+    return arrays
+
+
+@pytest.mark.parametrize("parsings", [USUAL, PARSING, MARKED], ids=["usual", "parse", "markers"])
+@given(NUMBERS)
+@example(Decimal("-1.5"))
+@example(Decimal("9.999"))
+@settings(max_examples=150)
+def test_a_number_means_what_its_text_does(parsings: dict[str, Parsing], number: Decimal) -> None:
+    whole = number == int(number)
+    for kind, parsing in parsings.items():
+        if kind == "string" and not whole:
+            continue  # is no text, where its text is one
+        text = str(int(number)) if whole else str(number.normalize()).replace(".", parsing.decimal)
+        value = alone(kind, text, parsing)
+        json_numbers: list[Any] = [int(number)] if whole else [float(number)]
+        for numbers in (json_numbers, [*json_numbers, None, "x"]):
+            if kind != "timestamp" or parsing.formats:
+                assert seen(*from_json(kind, numbers, parsing)) == value, kind
+        for array in as_numbers(number):
+            if accepts(kind, array.type, parsing):
+                assert seen(*from_arrow(kind, array, parsing)) == value, (kind, array.type)
 
 
 def rows_of(path: Path, content: bytes, contract: Contract) -> list[dict[str, Any]]:

@@ -110,6 +110,37 @@ def test_markers_mean_a_missing_value_also_as_numbers() -> None:
         assert from_arrow(kind, pa.array(values), parsing).values.to_pylist() == [None, 2]
 
 
+def test_markers_that_are_numbers_are_read_by_the_marks_of_the_column() -> None:
+    parse = {"thousands": ".", "decimal": ",", "missing": ["9.999", "-1,5", "2k"], "units": {"k": 1000}}
+    assert read("float", parse, "9.999", "9999", "9,999", "-1,5", "-1,50", "2.000", "-1.5") == [
+        None, None, 9.999, None, None, None, INVALID,
+    ]  # fmt: skip
+    parsing = Parsing.from_json(parse)
+    numbers = [9999.0, 9.999, -1.5, 2000.0]
+    assert from_json("float", numbers, parsing).values.to_pylist() == [None, 9.999, None, None]
+    assert from_arrow("float", pa.array(numbers), parsing).values.to_pylist() == [None, 9.999, None, None]
+    first = Parsing.from_json({"number": "first", "missing": ["no 5", "7"]})
+    assert from_json("float", [5, 7], first).values.to_pylist() == [5, None]
+
+
+def test_markers_of_booleans_are_numbers_too() -> None:
+    parse = {"missing": ["9"]}
+    assert read("boolean", parse, "1", "0", "9", "9.0", "2") == [True, False, None, None, INVALID]
+    for array in ([1, 0, 9], [1.0, 0.0, 9.0]):
+        for values, invalid in (
+            from_json("boolean", array, Parsing.from_json(parse)),
+            from_arrow("boolean", pa.array(array), Parsing.from_json(parse)),
+        ):
+            assert values.to_pylist() == [True, False, None]
+            assert invalid is None or not any(invalid.to_pylist())
+
+
+@pytest.mark.parametrize("marker", [str(2**63 - 1), str(2**63), "1e999999999", "1e-999999999"])
+def test_a_marker_of_any_size_is_one(marker: str) -> None:
+    assert read("integer", {"missing": [marker]}, "5", marker) == [5, None]
+    assert read("float", {"missing": [marker]}, "5", marker) == [5, None]
+
+
 def test_markers_mean_a_missing_value_after_the_conversion() -> None:
     """So that what a file says and what the test set says of it are the same."""
     parse = {"units": {"k": 1000}, "missing": ["9000"]}
@@ -122,7 +153,7 @@ def test_words_stand_instead_of_the_usual_ones() -> None:
         True, False, True, False, True, False, INVALID, INVALID, None,
     ]  # fmt: skip
     numbers = Parsing.from_json({"true": ["2"], "false": ["1"]})
-    assert read("boolean", {"true": ["2"], "false": ["1"]}, "2", "1", "0") == [True, False, INVALID]
+    assert read("boolean", {"true": ["2"], "false": ["1"]}, "2", "1", "0", "2.0") == [True, False, INVALID, True]
     assert from_json("boolean", [2, 1.0, True, None], numbers).values.to_pylist() == [True, False, True, None]
     for array in (pa.array([2, 1]), pa.array([2.0, 1.0])):
         assert from_arrow("boolean", array, numbers).values.to_pylist() == [True, False]

@@ -86,6 +86,7 @@ def test_boolean_words() -> None:
     true = ["true", "TRUE", "t", "Yes", "y", "1", "1.0", " true "]
     false = ["false", "False", "F", "no", "N", "0", "0.0"]
     assert parsed("boolean", *true, *false) == ([True] * 8 + [False] * 7, [False] * 15)
+    assert parsed("integer", "9007199254740993.0", "x")[0][0] == 2**53 + 1
     assert parsed("boolean", "maybe", "2", "1") == ([None, None, True], [True, True, False])
 
 
@@ -169,7 +170,10 @@ def test_plain_decimals_have_no_exponent_and_lose_nothing(value: float) -> None:
         ("float", pa.array([Decimal("1.25")]), [1.25]),
         ("float", pa.nulls(2), [None, None]),
         ("integer", pa.array([5.0, None]), [5, None]),
-        ("integer", pa.array([7], pa.uint64()), [7]),
+        ("integer", pa.array([7, 2**53 + 1, 2**63 - 1], pa.uint64()), [7, 2**53 + 1, 2**63 - 1]),
+        ("integer", pa.array([Decimal(2**53 + 1), Decimal(-(2**63))], pa.decimal128(38, 0)), [2**53 + 1, -(2**63)]),
+        ("integer", pa.array([Decimal("9007199254740993.00")]), [2**53 + 1]),
+        ("float", pa.array([0.1, math.nan, 1e38], pa.float32()), [0.1, None, 1e38]),
         ("boolean", pa.array([1, 0, None]), [True, False, None]),
         ("string", pa.array([5, None, -7]), ["5", None, "-7"]),
         ("string", pa.array([5.0, math.nan, -7e10, 2.0**53]), ["5", None, "-70000000000", "9007199254740992"]),
@@ -201,6 +205,9 @@ def test_parquet_column_is_read_as_the_definition_says(kind: str, array: pa.Arra
     [
         ("integer", pa.array([5.5])),
         ("boolean", pa.array([2])),
+        ("integer", pa.array([2**63], pa.uint64())),
+        ("integer", pa.array([Decimal(2**63)])),
+        ("integer", pa.array([Decimal("5.50")])),
         ("float", pa.array([math.inf])),
         ("boolean", pa.array([0.5])),
         ("string", pa.array([5.5])),
