@@ -25,7 +25,7 @@ def accepts(kind: str, arrow_type: pa.DataType, parsing: Parsing = PLAIN) -> boo
         "integer": number,
         "boolean": number or is_type.is_boolean(arrow_type),
         "timestamp": is_time or (number and bool(parsing.formats)),
-        "string": number,
+        "string": number or is_time or is_type.is_boolean(arrow_type) or is_type.is_time(arrow_type),
     }
     return bool(allowed[kind])
 
@@ -47,8 +47,8 @@ def from_arrow(kind: str, array: pa.Array, parsing: Parsing = PLAIN) -> Parsed:
     if is_text(array.type):
         return from_text(kind, pc.cast(array, pa.string()), parsing)
     if kind == "string":
-        digits, invalid = _digits(array)
-        return Parsed(from_text(kind, digits, parsing).values, invalid)
+        text, invalid = _texts(array)
+        return Parsed(from_text(kind, text, parsing).values, invalid)
     if pa.types.is_boolean(array.type):
         return Parsed(array, None)
     if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
@@ -66,6 +66,25 @@ def _number_from_arrow(kind: str, array: pa.Array) -> Parsed:
         return Parsed(pc.cast(array, pa.int64()), None)
     numbers = finite(pc.cast(array, pa.float64(), safe=False), None)
     return integers_from_floats(*numbers) if kind == "integer" else numbers
+
+
+def _texts(array: pa.Array) -> Parsed:
+    """Return values as the texts that pandas and Arrow write in CSV, whatever stands beside them.
+
+    Times have no zeros after a fraction, and no midnight unless a zone says whose: they are in UTC then (Z).
+    """
+    if pa.types.is_boolean(array.type):
+        return Parsed(pc.cast(array, pa.string()), None)
+    if not pa.types.is_temporal(array.type):
+        return _digits(array)
+    invalid = None
+    if not pa.types.is_time(array.type):
+        sound = _in_calendar(array)
+        array, invalid = pc.if_else(sound, array, None), pc.fill_null(pc.invert(sound), False)
+    if pa.types.is_timestamp(array.type) and array.type.tz:
+        array = pc.cast(array, pa.timestamp(array.type.unit, "UTC"))
+    texts = pc.replace_substring_regex(pc.cast(array, pa.string()), r"(?:\.0+|(\.\d*[1-9])0+)(Z?)$", r"\1\2")
+    return Parsed(pc.replace_substring_regex(texts, r"^(\d+-\d+-\d+) 00:00:00$", r"\1"), invalid)
 
 
 def _digits(numbers: pa.Array) -> Parsed:
@@ -89,11 +108,16 @@ def whole_number_texts(numbers: pa.Array) -> pa.StringArray:
 
 def _timestamp_from_arrow(array: pa.Array) -> Parsed:
     """Return times as UTC; those in no year from 1 to 9999, which Python's calendar does not hold, are invalid."""
+    sound = _in_calendar(array)
+    in_microseconds = pa.timestamp("us", array.type.tz if pa.types.is_timestamp(array.type) else None)
+    times = pc.cast(pc.if_else(sound, array, None), in_microseconds, safe=False)
+    return Parsed(pc.cast(times, ARROW_TYPES["timestamp"]), pc.fill_null(pc.invert(sound), False))
+
+
+def _in_calendar(array: pa.Array) -> pa.BooleanArray:
+    """Whether dates or times are in the years 1 to 9999."""
     is_time = pa.types.is_timestamp(array.type)
     a_day = UNITS_A_DAY[array.type.unit] if is_time else 1 if pa.types.is_date32(array.type) else UNITS_A_DAY["ms"]
     counts = pc.cast(pc.cast(array, pa.int32()) if pa.types.is_date32(array.type) else array, pa.int64())
     first, last = max(FIRST_DAY * a_day, -(2**63)), min((LAST_DAY + 1) * a_day, 2**63) - 1
-    sound = pc.and_(pc.greater_equal(counts, first), pc.less_equal(counts, last))
-    in_microseconds = pa.timestamp("us", array.type.tz if is_time else None)
-    times = pc.cast(pc.if_else(sound, array, None), in_microseconds, safe=False)
-    return Parsed(pc.cast(times, ARROW_TYPES["timestamp"]), pc.fill_null(pc.invert(sound), False))
+    return pc.and_(pc.greater_equal(counts, first), pc.less_equal(counts, last))

@@ -94,7 +94,9 @@ def _text(kind: str, value: Any, parsing: Parsing) -> str | None:
     """Return a value that is read as a text."""
     if isinstance(value, str):
         return None if _has_surrogates(value) else value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
+    if isinstance(value, bool):
+        return str(value).lower() if kind == "string" else None
+    if not isinstance(value, int | float) or not _is_finite(value):
         return None
     if kind == "boolean" or (kind == "timestamp" and parsing.formats):
         return str(int(value) if value == int(value) else value)

@@ -1,12 +1,14 @@
 """Conversions of values: text, Parquet and JSON to typed columns, and back to plain text."""
 
+import io
 import json
 import math
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -91,7 +93,7 @@ def test_boolean_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "time"),
+    ("text", "moment"),
     [
         ("2024-05-01", datetime(2024, 5, 1)),  # noqa: DTZ001 - UTC without a zone, as in the column
         ("2024-05-01T10:00:00", datetime(2024, 5, 1, 10)),  # noqa: DTZ001
@@ -100,10 +102,10 @@ def test_boolean_words() -> None:
         ("2024-05-01T10:00:00+02:00", datetime(2024, 5, 1, 8)),  # noqa: DTZ001
     ],
 )
-def test_timestamp_is_read_as_utc_alone_and_among_others(text: str, time: datetime) -> None:
-    assert parsed("timestamp", text) == ([time], [False])
+def test_timestamp_is_read_as_utc_alone_and_among_others(text: str, moment: datetime) -> None:
+    assert parsed("timestamp", text) == ([moment], [False])
     assert parsed("timestamp", text, "", "01/02/2024", "2024-13-01") == (
-        [time, None, None, None],
+        [moment, None, None, None],
         [False, False, True, True],
     )
 
@@ -200,9 +202,42 @@ def test_parquet_column_is_read_as_the_definition_says(kind: str, array: pa.Arra
     assert result.invalid is None or not any(result.invalid.to_pylist())
 
 
+TIME = datetime(2024, 5, 1, 10, 20, 30)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    ("array", "texts"),
+    [
+        (pa.array([date(2024, 5, 1), None]), ["2024-05-01", None]),
+        (pa.array([date(2024, 5, 1)], pa.date64()), ["2024-05-01"]),
+        (pa.array([TIME, TIME.replace(microsecond=250_000)]), ["2024-05-01 10:20:30", "2024-05-01 10:20:30.25"]),
+        (pa.array([TIME], pa.timestamp("ns", "Europe/Berlin")), ["2024-05-01 10:20:30Z"]),
+        (pa.array([datetime(2024, 5, 1)], pa.timestamp("ns")), ["2024-05-01"]),  # noqa: DTZ001
+        (pa.array([datetime(2024, 5, 1)], pa.timestamp("s", "UTC")), ["2024-05-01 00:00:00Z"]),  # noqa: DTZ001
+        (pa.array([TIME.time(), time(10, 0, 0, 500)]), ["10:20:30", "10:00:00.0005"]),
+        (pa.array([True, False, None]), ["true", "false", None]),
+    ],
+)
+def test_parquet_value_in_a_column_of_texts_is_its_text(array: pa.Array, texts: list[str | None]) -> None:
+    assert accepts("string", array.type)
+    values, invalid = from_arrow("string", array)
+    assert (values.type, values.to_pylist()) == (ARROW_TYPES["string"], texts)
+    assert invalid is None or not any(invalid.to_pylist())
+    assert from_text("string", pa.array(texts, pa.string())).values.to_pylist() == texts
+
+
+def test_a_column_of_dates_is_the_texts_that_pandas_writes() -> None:
+    frame = pandas.DataFrame({"day": pandas.to_datetime(["2024-05-01", "2023-12-31"]), "at": [TIME, TIME]})
+    csv = pandas.read_csv(io.StringIO(frame.to_csv(index=False)), dtype=str)
+    for name in frame:
+        assert from_arrow("string", pa.array(frame[name])).values.to_pylist() == csv[name].tolist()
+
+
 @pytest.mark.parametrize(
     ("kind", "array"),
     [
+        ("string", pa.array([2**53]).cast(pa.timestamp("s"))),
+        ("string", pa.array([10**8], pa.int32()).cast(pa.date32())),
         ("integer", pa.array([5.5])),
         ("boolean", pa.array([2])),
         ("integer", pa.array([2**63], pa.uint64())),
@@ -227,7 +262,7 @@ def test_parquet_value_of_another_kind_is_invalid(kind: str, array: pa.Array) ->
     ("kind", "arrow_type"),
     [
         ("string", pa.binary(3)),
-        ("string", pa.bool_()),
+        ("string", pa.duration("s")),
         ("float", pa.bool_()),
         ("integer", pa.bool_()),
         ("timestamp", pa.int64()),
@@ -246,7 +281,7 @@ def test_parquet_type_that_cannot_hold_the_column_is_not_accepted(kind: str, arr
     [
         ("float", "12 mi"), ("float", True), ("float", math.inf), ("float", 10**400), ("float", [1]),
         ("integer", 5.5), ("integer", 2**63), ("integer", "5 doors"), ("boolean", "maybe"), ("boolean", 2),
-        ("string", 5.5), ("string", 2.0**54), ("string", True), ("string", "\ud800"), ("string", {}),
+        ("string", 5.5), ("string", 2.0**54), ("string", [True]), ("string", "\ud800"), ("string", {}),
         ("timestamp", "yesterday"), ("timestamp", 5),
     ],
 )  # fmt: skip
@@ -262,6 +297,10 @@ def test_json_numbers_may_stand_for_one_another() -> None:
     assert from_python("integer", [1, 2.0]).to_pylist() == [1, 2]
     assert from_python("boolean", [1, False, 0.0]).to_pylist() == [True, False, False]
     assert from_python("float", [math.nan]).to_pylist() == [None]
+
+
+def test_booleans_of_json_in_a_column_of_texts_are_words() -> None:
+    assert from_python("string", [True, None, False, "a"]).to_pylist() == ["true", None, "false", "a"]
 
 
 def test_a_whole_number_in_a_column_of_texts_is_its_digits_as_in_csv() -> None:
