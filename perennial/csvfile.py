@@ -1,7 +1,8 @@
 """Reading a CSV file in batches of text fields: RFC 4180 with a header line; the delimiter is told by that line.
 
 Rows of another length than the header are handed on, for the quarantine. What cannot be read as a whole raises
-FileError, and so does a quotation mark that hides rows inside a field: they would be lost without anyone noticing.
+FileError, and so does a quotation mark that hides rows inside a field: they would be lost without anyone noticing. A
+file that ends inside quotes is torn: a last row of no file (END) is then none, but a part of a field.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from perennial.textfile import BLOCK_BYTES, Opener, TextFile
 
 MAX_RAGGED_ROWS = 100_000  # a file with more rows of another length is no table of this shape
 DELIMITERS = ",;\t|"
+END = "\0"  # what no text of a file holds
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,15 @@ class _Ragged:
     waiting: list[UnreadableRow] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     unclosed: int = 0  # number of a row that has swallowed others
+    torn: bool = False  # whether it is the end of the file that it has swallowed
+    at_end: bool = False  # whether END was a row
 
     def skip(self, row: pa.csv.InvalidRow) -> str:
+        if row.text.startswith(END):
+            self.at_end = True
+            return "skip"
         if "\n" in row.text and row.text.count('"') % 2:
-            self.unclosed = row.number
+            self.unclosed, self.torn = row.number, row.text.find("\n") == row.text.find(f"\n{END}")
         if len(self.numbers) == MAX_RAGGED_ROWS or self.unclosed:
             return "error"
         self.numbers.append(row.number)
@@ -111,7 +118,8 @@ def read_csv(
     if b"\n" not in head and b"\r" not in head:
         return  # a header and nothing else, which Arrow takes for no CSV
     with open_file() as file:
-        yield from _batches(TextFile(name, file, form, is_table=True), table)
+        end = f"\n{END}{table.delimiter * table.width}".encode()  # one field more than a row has
+        yield from _batches(TextFile(name, file, form, is_table=True, end=end), table)
 
 
 def _table(name: str, head: str, separator: str, columns: Sequence[Column], form: FileForm, notes: list[str]) -> _Table:
@@ -174,6 +182,8 @@ def _batches(file: TextFile, table: _Table) -> Iterator[Batch]:
             first += fields.num_rows
     except pa.ArrowInvalid as error:
         raise _csv_error(file.name, error, ragged) from error
+    if file.has_quotes and not ragged.at_end:
+        raise _torn(file.name, 1 + first + len(ragged.numbers))
     if ragged.waiting:
         nothing = pa.RecordBatch.from_pydict({column.name: pa.array([], pa.string()) for column in table.columns})
         yield Batch(nothing, _numbering(first, ragged.numbers), ragged.take())
@@ -203,7 +213,7 @@ def _numbering(first: int, ragged: list[int]) -> Callable[[npt.NDArray[np.int64]
 def _csv_error(name: str, error: Exception, ragged: _Ragged) -> FileError:
     """Say in the words of the file's owner why Arrow gave up."""
     if ragged.unclosed:
-        return _unclosed(name, ragged.unclosed)
+        return _torn(name, ragged.unclosed) if ragged.torn else _unclosed(name, ragged.unclosed)
     if len(ragged.numbers) == MAX_RAGGED_ROWS:
         return FileError(
             f"{name}: more than {MAX_RAGGED_ROWS:,} rows have another number of fields than the header "
@@ -242,3 +252,7 @@ def _reads_as_row(line: str, table: _Table) -> bool:
 
 def _unclosed(name: str, row: int) -> FileError:
     return FileError(f"{name}: row {row}: a quotation mark is not closed; the rows after it are lost in one field")
+
+
+def _torn(name: str, row: int) -> FileError:
+    return FileError(f"{name}: row {row}: the file ends inside quotation marks, so it is cut off; upload it again")

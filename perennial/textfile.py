@@ -49,13 +49,16 @@ class TextFile:
     is_table    the first line that is not blank is a header: blank ones before it are passed over
     separator   what a line `sep=;` before the header says
     has_quotes  whether a quotation mark was among what has been read
+    end         what to read after the last byte of a file with quotes: whether it is inside of some tells a torn file
     """
 
     closed = False
 
-    def __init__(self, name: str, file: BinaryFile, form: FileForm, *, is_table: bool = False) -> None:
+    def __init__(
+        self, name: str, file: BinaryFile, form: FileForm, *, is_table: bool = False, end: bytes = b""
+    ) -> None:
         self.name, self.has_quotes, self.separator = name, False, ""
-        self._before_header = is_table
+        self._before_header, self._end = is_table, end
         self._file, self._encoding = file, form.encoding
         self._position, self._lines, self._waiting, self._at_end = 0, 0, b"", False
         self._most = max(EXPANDED_BYTES, MAX_EXPANSION * os.fstat(file.fileno()).st_size)
@@ -94,6 +97,8 @@ class TextFile:
             self._before_header = not text
         self._waiting += text
         self.has_quotes = self.has_quotes or b'"' in text
+        if not raw and self.has_quotes:
+            self._waiting += self._end
         return not raw
 
     def _without_mark(self, block: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Reading files: what is healthy is read whatever its form, and what is broken is named."""
 
+import csv
 import gzip
 import io
 from collections.abc import Callable
@@ -467,6 +468,54 @@ def test_rows_are_not_lost_in_a_field_that_is_closed_too_late(file: Path, header
     closing = row.replace(b"Buick", b'Bu"ick')
     content = b"\n".join([header, row, opening, *[row] * 5, closing, row, b""])
     assert "row 3: a quotation mark is not closed" in refusal(file, content)
+
+
+TORN = "row 4: the file ends inside quotation marks, so it is cut off; upload it again"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'price,make,doors\n1,"a",2\n1,a\n1,a,"2',  # in the last column, after a row of another length
+        'price,make,doors\n1,a,2\n1,a,2\n1,"a',  # in another one
+        'price,make,doors\r\n1,a,2\r\n1,a,2\r\n1,a,"',
+        'price,make,doors\r1,a,2\r1,a,2\r1,a,"2""',
+        'price,make,doors,note\n1,a,2,x\n1,a,2,x\n1,a,2,"x',  # in one that is not read
+        'price;make;doors\n1;a;2\n1;a;2\n1;a;"2',
+    ],
+)
+@pytest.mark.parametrize(
+    "pack", [str.encode, lambda text: text.encode("utf-16"), lambda text: gzip.compress(text.encode())]
+)
+def test_a_file_that_ends_inside_quotes_is_torn(file: Path, content: str, pack: Callable[[str], bytes]) -> None:
+    file.write_bytes(pack(content))
+    with pytest.raises(FileError, match=TORN):
+        list(read(file, COLUMNS, form=FileForm(other_columns="ignore")))
+    file.write_bytes(pack(content + '"'))
+    assert list(read(file, COLUMNS, form=FileForm(other_columns="ignore")))
+
+
+@pytest.mark.parametrize("block", [64, 1 << 21])
+def test_a_file_is_torn_wherever_it_is_cut_inside_quotes(
+    file: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(csvfile, "BLOCK_BYTES", block)
+    whole = '"make","note"\n"a","b ""c"" d"\n"""",""\n5"6,"x\ny""z"\n"e, f",""\n" g","h ""i"""\n'
+    columns = [Column("make", "string", nullable=True), Column("note", "string", nullable=True)]
+    for end in range(whole.index("\n") + 1, len(whole) + 1):
+        file.write_text(whole[:end])
+        said = problem(lambda: list(read(file, columns)))
+        torn = problem(lambda end=end: list(csv.reader(io.StringIO(whole[:end], newline=""), strict=True)))
+        assert ("the file ends inside quotation marks" in said) == ("unexpected end of data" in torn), whole[:end]
+        assert bool(said) == bool(torn), whole[:end]
+
+
+def problem(read_it: Callable[[], object]) -> str:
+    try:
+        read_it()
+    except (FileError, csv.Error) as error:
+        return str(error)
+    return ""
 
 
 def test_text_with_lines_and_commas_is_no_hidden_row(file: Path) -> None:
