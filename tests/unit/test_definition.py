@@ -255,6 +255,7 @@ def test_a_definition_cannot_be_changed():
         ("gate:", "overridable: [instances, instances]\ngate:", "overridable: 'instances' stands more than once"),
         ("gate:", "algorithm: xgbost\ngate:", "algorithm: got 'xgbost'; allowed: 'xgboost', 'linear-learner'"),
         ("gate:", "quality: {min_rows: 1}\ngate:", "quality.min_rows: got 1; expected at least 10"),
+        ("gate:", "quality: {max_categories: 1001}\ngate:", "quality.max_categories: got 1001; expected at most 1000"),
         (
             "gate:",
             "hyperparameters: {xgboost: {etaa: 1}}\ngate:",
