@@ -105,7 +105,7 @@ BROKEN = {
         with_column("mileage", lambda _, value: f"{value} mi"),
         "mileage breaks the rule 'type' in 804 rows",
         f"row 2: '{ROWS[0].split(',')[1]} mi'",
-        "none of its 804 rows keeps the data contract",
+        "each of its 804 rows breaks the data contract",
     ),
     "values out of range": one(with_column("price", some("-5")), "price breaks the rule 'minimum' in 81 rows", "'-5'"),
     "rows without a target": one(with_column("price", some("")), "price breaks the rule 'missing' in 81 rows"),
