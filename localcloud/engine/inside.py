@@ -42,7 +42,10 @@ def read_object(
     request = AWSRequest("GET", url)
     S3SigV4Auth(Credentials(*keys), "s3", region).add_auth(request)
     answer = _answer(app, url, {name: str(value) for name, value in request.headers.items()})
-    status, body = asyncio.run_coroutine_threadsafe(answer, loop).result(_SECONDS)
+    try:
+        status, body = asyncio.run_coroutine_threadsafe(answer, loop).result(_SECONDS)
+    except (TimeoutError, RuntimeError):  # it is busy, or ends
+        return None
     return body if status == 200 else None
 
 

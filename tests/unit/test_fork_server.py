@@ -68,9 +68,9 @@ open("/proc/self/oom_score_adj", "w").write("500")
 """
 LAST_WORDS = {
     "an error, a thread and what is registered": """
-import atexit, threading, time
+import atexit, threading
 atexit.register(print, "bye")
-threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
 def f():
     raise ValueError("x") from KeyError("y")
 f()
