@@ -4,6 +4,8 @@ MiniStack changes its memory, announces the event and writes the files last; wha
 the answer is a success, a version that was replaced may be lost, and the next start misses the object. Here the files
 of a request take their places together, the event follows them, and a write that found no room is undone.
 
+The content of each version, which MiniStack keeps in memory until a restart, is on the disk only.
+
 ListObjectVersions encodes keys when it is asked to, as MiniStack's other lists do: XML takes a carriage return for a
 line feed and cannot hold most control characters (API reference, ListObjectVersions, EncodingType).
 """
@@ -128,6 +130,7 @@ def _make_dispatch(original: Any, state: Path) -> Any:
         with _request() as request:
             done = original(method, bucket, key, headers, body, query)
         if request.error is None:
+            _forget_contents(bucket, key)
             for fire in request.events:
                 fire()
             return done
@@ -150,6 +153,17 @@ def _request() -> Iterator[_Request]:
     finally:
         _current.reset(token)
         request.discard()
+
+
+def _forget_contents(bucket: str, key: str) -> None:
+    """Let go of the contents of a key's versions that have files: they are read from there, as after a restart."""
+    from ministack.services import s3
+
+    current = (s3._ensure_bucket(bucket) or {"objects": {}})["objects"].get(key) or {"body": b""}
+    for version in s3._object_versions.get((bucket, key), []):
+        is_current = current["body"] is None and (current.get("version_id") or "null") == version["version_id"]
+        if is_current or s3._version_file_exists(bucket, key, version["version_id"]):
+            version["data"] = None
 
 
 def _remembered(bucket: str, key: str, query: dict[str, Any]) -> Callable[[], None]:

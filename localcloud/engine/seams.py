@@ -219,6 +219,7 @@ SEAMS = (
     Seam("services.s3", "_object_tags", "AccountScopedDict"),
     Seam("services.s3", "_object_versions", "AccountScopedDict"),
     Seam("services.s3", "_qp", "(params, key, default)"),
+    Seam("services.s3", "_version_file_exists", "(bucket_name, key, version_id, account_id)"),
     Seam("services.s3", "_resolve_sse_write_headers", "(headers, bucket_name)"),
     Seam("services.s3", "_stored_sse_headers", "(obj)"),
     Seam("services.s3", "_url_encode", "(value)"),

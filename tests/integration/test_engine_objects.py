@@ -1,5 +1,6 @@
 """Objects in the local cloud: whatever their keys are, lists tell them and policies speak about them, as on AWS."""
 
+import subprocess
 from typing import Any
 
 import boto3
@@ -7,7 +8,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from localcloud import process
 from tests.integration.conftest import Cloud, policy, unique
+from tests.waiting import wait_for
 
 # XML takes a carriage return for a line feed, and knows no way to write the last two.
 AWKWARD = "raw/ä +%41&<x>.csv"
@@ -82,3 +85,29 @@ def test_a_wildcard_of_a_policy_stands_for_any_character(restricted: Any, bucket
         with pytest.raises(ClientError) as refused:
             restricted.put_object(Bucket=bucket, Key=key, Body=b"1")
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+def resident(cloud: Cloud) -> int:
+    """The megabytes that the server has in memory."""
+    described = process.describe(cloud.state)
+    assert described
+    shown = subprocess.run(
+        ["ps", "-o", "rss=", "-p", str(described["pid"])], capture_output=True, text=True, check=True
+    )
+    return int(shown.stdout) >> 10
+
+
+def test_the_versions_of_an_object_are_on_the_disk_and_not_in_memory(cloud: Cloud, bucket: str) -> None:
+    s3, size, contents = cloud.client("s3"), 8 << 20, [bytes([number]) * (8 << 20) for number in range(24)]
+    s3.put_object(Bucket=bucket, Key="large", Body=contents[0])
+    before = resident(cloud)
+    versions = [s3.put_object(Bucket=bucket, Key="large", Body=content)["VersionId"] for content in contents]
+    wait_for(lambda: resident(cloud) - before < 5 * size >> 20, "the memory", 20)
+
+    marker = s3.delete_object(Bucket=bucket, Key="large")["VersionId"]
+    for version, content in zip(versions, contents, strict=True):
+        assert s3.get_object(Bucket=bucket, Key="large", VersionId=version)["Body"].read() == content
+    s3.delete_object(Bucket=bucket, Key="large", VersionId=marker)
+    assert s3.get_object(Bucket=bucket, Key="large")["Body"].read() == contents[-1]
+    s3.delete_object(Bucket=bucket, Key="large", VersionId=versions[-1])
+    assert s3.get_object(Bucket=bucket, Key="large")["Body"].read() == contents[-2]
