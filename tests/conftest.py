@@ -1,10 +1,12 @@
 """What all tests share."""
 
+import os
 from typing import Any
 
 import pytest
 
 LONGEST_ID = 40  # characters of one parameter
+os.environ["LOCALCLOUD_OWNER"] = str(os.getpid())  # a local cloud that a test starts ends with the tests' own process
 
 
 def pytest_make_parametrize_id(val: Any) -> str | None:

@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from localcloud import access, disk, faults
-from localcloud.engine import HOST, Settings, inside, process_environment, scopes, seams
+from localcloud.engine import HOST, Settings, inside, leftovers, process_environment, scopes, seams
 from localcloud.engine.guard import Guard, Receive, Scope, Send
 from localcloud.engine.permissions.decisions import ledger
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
 
 LEDGER_PATH = "/_localcloud/permissions"
 _TICK_SECONDS = 5.0
+_OWNER_SECONDS = 1.0
 _GRACE_SECONDS = 2.0
 _LAST_RESORT_SECONDS = 8.0
 _READ_ACTIONS = ("Describe", "Get", "List", "Filter", "BatchGet", "Query", "Scan", "Lookup")
@@ -41,6 +42,9 @@ def run(settings: Settings, make_sagemaker: Callable[[Settings], SageMaker] = Lo
         OSError: the port is taken.
     """
     _prepare(settings)
+    leftovers.end(settings.state)
+    leftovers.watch(settings.state)
+    _end_with_owner()
     seams.check()
     server = _Server(settings, make_sagemaker(settings))
     server.register()
@@ -58,6 +62,30 @@ def _prepare(settings: Settings) -> None:
     variables = process_environment(settings)
     os.environ.clear()
     os.environ.update(variables)
+
+
+def _end_with_owner() -> None:
+    """End in order when the process of LOCALCLOUD_OWNER has ended, if there is such a variable: tests set it."""
+    owner = os.environ.get("LOCALCLOUD_OWNER")
+
+    def wait() -> None:
+        while _lives(int(owner or 0)):
+            time.sleep(_OWNER_SECONDS)
+        log.warning("process %s, which owns this local cloud, has ended", owner)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if owner:
+        threading.Thread(target=wait, name="localcloud-owner", daemon=True).start()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 class _Server:

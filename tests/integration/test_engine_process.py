@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.engine import PROJECT
-from tests.integration.conftest import Cloud, make_function
+from localcloud import faults, process
+from localcloud.engine import PROJECT, Settings
+from tests.integration.conftest import Cloud, make_function, with_role
+from tests.integration.sagemaker_requests import processing
 from tests.ports import free_port
 from tests.waiting import wait_for
 
@@ -161,6 +164,51 @@ def test_logs_lists_groups_and_shows_and_follows_one(cloud: Cloud) -> None:
         follower.terminate()
     assert run("logs", "nothing", "--state", str(cloud.state)).returncode == 1
     assert "local cloud at" in run("logs", "--server", "--state", str(cloud.state)).stdout
+
+
+def started_by(state: Path) -> list[int]:
+    """The processes whose files are in the state folder: what a server has started."""
+    listed = subprocess.run(["ps", "axeww", "-o", "pid=,command="], capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if f" TMPDIR={state}/" in line]
+
+
+def test_what_a_killed_server_has_started_ends_with_it(state: Path) -> None:
+    """A function that works, and what it has started itself; a job; and before all of them the server."""
+    settings = Settings(free_port(), state)
+    process.start(settings)
+    cloud = with_role(Cloud(settings))
+    source = (
+        "import subprocess, time\n"
+        "def handler(event, context):\n    subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "    time.sleep(600)\n"
+    )
+    cloud.client("lambda").invoke(FunctionName=make_function(cloud, source), InvocationType="Event")
+    job = processing("hangs", "import time; time.sleep(600)", "/opt/ml")
+    with faults.Client(cloud.environment()).injected("job:hangs", "hang"):
+        cloud.client("sagemaker").create_processing_job(**job)
+        wait_for(lambda: len(started_by(state)) >= 3, "function, its process and the job")
+    running = process.describe(state)
+    assert running
+
+    os.kill(running["pid"], signal.SIGKILL)
+
+    wait_for(lambda: not started_by(state), "the end of all of them", 10)
+
+
+def test_a_server_ends_with_its_owner(state: Path) -> None:
+    """What `make test` starts ends when that is interrupted, however it is."""
+    script = f"""
+import os, subprocess, sys, time
+command = [sys.executable, "-m", "localcloud", "up", "--state", {str(state)!r}, "--port", "{free_port()}"]
+subprocess.run(command, env={{**os.environ, "LOCALCLOUD_OWNER": str(os.getpid())}}, check=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT, stdout=subprocess.DEVNULL) as owner:
+        wait_for(lambda: process.describe(state), "the server", 60)
+        wait_for(lambda: run("status", "--state", str(state)).returncode == 0, "it to be up", 60)
+        owner.kill()
+
+    wait_for(lambda: process.describe(state) is None, "its end", 30)
 
 
 def test_a_shutdown_that_is_held_up_ends_all_the_same(state: Path) -> None:
