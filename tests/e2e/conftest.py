@@ -7,7 +7,8 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,8 +29,20 @@ _MAKING_CLIENTS = threading.Lock()
 
 
 @cache
-def _client(name: str, endpoint_url: str) -> Any:
+def _client(name: str, endpoint_url: str, access_key: str) -> Any:
     return boto3.client(name, endpoint_url=endpoint_url)
+
+
+@contextmanager
+def pointed_at(variables: Mapping[str, str]) -> Iterator[None]:
+    """Point this process at a local cloud: its environment, and boto3's own session, which remembers the keys."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    boto3.DEFAULT_SESSION = None
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    boto3.DEFAULT_SESSION = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ class App:
     @staticmethod
     def client(name: str) -> Any:
         with _MAKING_CLIENTS:  # clients are safe for threads, making them is not
-            return _client(name, os.environ["AWS_ENDPOINT_URL"])
+            return _client(name, os.environ["AWS_ENDPOINT_URL"], os.environ["AWS_ACCESS_KEY_ID"])
 
     @property
     def faults(self) -> faults.Client:
@@ -179,16 +192,13 @@ def cloud_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The state folder of a local cloud that runs for the session; the process environment points at it."""
     state = tmp_path_factory.mktemp("cloud")
     port = free_port()
-    before = dict(os.environ)
     python = ROOT / ".venvs/dev/bin/python"
     run = [str(python), "-m", "localcloud", "--port", str(port), "--state", str(state)]
     # Retries come after hundredths of the pauses that AWS makes; everything else has its time.
     subprocess.run([*run, "up"], cwd=ROOT, check=True, timeout=60, env={**os.environ, "LOCALCLOUD_RETRY_SCALE": "0.01"})
-    os.environ.update(environment(Settings(port, state)))
-    yield state
+    with pointed_at(environment(Settings(port, state))):
+        yield state
     subprocess.run([*run, "down"], cwd=ROOT, check=False, timeout=60)
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,7 @@ def update_by_hand(trip: Trip) -> None:
 def update_by_hand_while_verified(trip: Trip) -> None:
     trip.until_in("Verify endpoint")
     ask_for_an_update(trip.app)
+    until("InService", trip.app)
 
 
 def ask_for_an_update(app: App) -> None:

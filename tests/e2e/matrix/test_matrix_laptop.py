@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from localcloud import process
 from localcloud.disk import RESERVE_VARIABLE
 from localcloud.engine import Settings, environment
-from tests.e2e.conftest import ROOT, App, Run
+from tests.e2e.conftest import ROOT, App, Run, pointed_at
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import End, assert_told
@@ -64,13 +64,10 @@ class Laptop:
 def laptop(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     """A local cloud beside the session's; the process environment points at it for as long as it is there."""
     own = Laptop(free_port(), tmp_path_factory.mktemp("laptop"))
-    before = dict(os.environ)
     own.up()
-    os.environ.update(environment(Settings(own.port, own.state)))
-    yield own
+    with pointed_at(environment(Settings(own.port, own.state))):
+        yield own
     own.command("down")
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
