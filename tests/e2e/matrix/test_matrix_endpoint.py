@@ -63,7 +63,7 @@ def update_by_hand(trip: Trip) -> None:
 
 
 def update_by_hand_while_verified(trip: Trip) -> None:
-    trip.until_in("Verify endpoint")
+    trip.until_held_in("Verify endpoint")
     ask_for_an_update(trip.app)
     until("InService", trip.app)
 
@@ -77,7 +77,7 @@ def ask_for_an_update(app: App) -> None:
 
 
 def delete_before_update(trip: Trip) -> None:
-    trip.until_in("Update endpoint")
+    trip.until_held_in("Update endpoint")
     delete(trip.app)
 
 

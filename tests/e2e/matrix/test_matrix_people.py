@@ -39,7 +39,7 @@ ELSEWHERE = {"Quiet period", "Wait for turn", "Predict with new champion"}
 
 def abort_in(state: str) -> Callable[[Trip], None]:
     def abort(trip: Trip) -> None:
-        trip.until_in(state)
+        trip.until_held_in(state)
         trip.abort()
 
     return abort

@@ -114,6 +114,12 @@ class Trip:
 
         wait_for(entered, f"state {state!r} of {self.arn}", LIMIT_SECONDS)
 
+    def until_held_in(self, state: str) -> None:
+        """Wait until a state has been entered, and until everything that was to be delayed is."""
+        self.until_in(state)
+        what = f"what is delayed in {state!r}"
+        wait_for(lambda: all(known["fired"] for known in delays(self.app)), what, LIMIT_SECONDS)
+
     def abort(self) -> None:
         self.app.client("stepfunctions").stop_execution(executionArn=self.arn, cause="by a test")
 
@@ -250,7 +256,7 @@ class Stack:
 
     def _release(self) -> dict[int, int]:
         """Let go on what was delayed for a person to act meanwhile; returns how often each of these faults struck."""
-        held = [known for known in self._faults() if known["effect"] == "delay"]
+        held = delays(self.app)
         for known in held:
             self.app.faults.clear(known["id"])
         return {known["id"]: known["fired"] for known in held}
@@ -259,17 +265,24 @@ class Stack:
         """How often each fault struck. Telling begins when the run has ended, so its faults need a while."""
         deadline = time.monotonic() + (20 if any("notify_run" in given["operation"] for given in case.faults) else 0)
         while True:
-            fired = [held.get(number) or self.app.faults.fired(number) for number in numbers]
+            fired = [held[number] if number in held else self.app.faults.fired(number) for number in numbers]
             if all(fired) or time.monotonic() >= deadline:
                 return fired
             time.sleep(0.1)
 
     def _clear_faults(self) -> None:
-        for known in self._faults():
+        for known in faults_of(self.app):
             self.app.faults.clear(known["id"])
 
-    def _faults(self) -> list[dict[str, Any]]:
-        return [known for known in self.app.faults.listed() if known["name"].startswith(self.app.stack)]
+
+def faults_of(app: App) -> list[dict[str, Any]]:
+    """The faults that this stack meets."""
+    return [known for known in app.faults.listed() if known["name"].startswith(app.stack)]
+
+
+def delays(app: App) -> list[dict[str, Any]]:
+    """Those of them that hold something back."""
+    return [known for known in faults_of(app) if known["effect"] == "delay"]
 
 
 def endpoint_status(app: App) -> str | None:
