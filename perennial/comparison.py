@@ -18,7 +18,6 @@ from perennial.predictions import Floats
 from perennial.rows import READ, UNKNOWN, Hashes
 
 Mask = npt.NDArray[np.bool_]
-OTHER_TARGET = "it predicts another target, or the same one in another unit"
 _DECIDES_TARGET = ("type", "unit")
 _DECIDES_GROUPS = ("method", "column", "seed", "validation", "test")
 
@@ -33,13 +32,17 @@ def found_in(rows: Hashes, others: Iterable[Hashes]) -> Mask:
     return np.asarray(found[places], bool)
 
 
-def other_target(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> str:
-    """Return why two models' metrics are not of the same thing, by their definitions; empty when they are.
+def other_target(
+    definition: Mapping[str, Any], champion: Mapping[str, Any], counted: Mapping[str, int] | None = None
+) -> str:
+    """Return why two models' metrics are not of the same thing; empty when they are.
 
-    That two readings of the same field are the same target is told by the values (perennial.ingest, `champion_target`).
+    counted  where the definitions read the target otherwise, its values decide: of how many rows both know it, and of
+             how many it is another (`champion_target` of the candidate's report)
     """
     one, other = (_what_is_predicted(given) for given in (definition, champion))
-    return "" if one == other else OTHER_TARGET
+    alike = reads_target_alike(definition, champion) or bool(counted and counted["rows"] and not counted["other"])
+    return "" if one == other and alike else "it predicts another target, or the same one in another unit"
 
 
 def other_groups(split: Mapping[str, Any], champion: Mapping[str, Any]) -> str:

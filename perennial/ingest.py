@@ -97,6 +97,7 @@ def ingest(
     telling = _Telling(contract, definition)
     by_champion = _ByChampion(champion.definition, contract) if champion.reads_otherwise_than(definition) else None
     columns = (*contract.columns, *(by_champion.columns if by_champion else ()))
+    allowed = definition["quality"]["max_invalid_share"]
     new: list[slice] = []  # where the rows of new files stand
     rows = 0
     with spill_writer(spill) as write:
@@ -113,10 +114,7 @@ def ingest(
                     splitting.observe(number, valid)
                     duplicates.observe(valid[CONTENT].to_numpy())
                     write(valid)
-                if number in champion.new_files:
-                    require_valid_rows(name, rows - first, quarantine, definition["quality"]["max_invalid_share"])
-                elif rows == first and quarantine.file.rows:
-                    raise too_many_broken(name, 0, quarantine)
+                require_valid_rows(name, rows - first, quarantine, allowed if number in champion.new_files else None)
             except FileError as error:
                 if definition["quality"].get("stray_files") == "fail":
                     raise
@@ -149,26 +147,21 @@ def ingest(
     return sets
 
 
-def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: float) -> None:
-    """Raise FileError when of a file, which may be small, more than an allowed share of rows breaks the contract.
+def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: float | None) -> None:
+    """Raise FileError when no row of a file keeps the contract, or too few for a share of broken ones that is allowed.
 
-    More than that is allowed as far as chance goes: three standard deviations of a binomial count.
+    More than the share is allowed as far as chance goes, because a file may be small: three standard deviations of a
+    binomial count. None allows all, as long as a row is left.
     """
-    rows = used + quarantine.file.rows
-    if quarantine.file.rows > allowed * rows + 3 * math.sqrt(rows * allowed * (1 - allowed)) or (rows and not used):
-        raise too_many_broken(name, used, quarantine, allowed)
-
-
-def too_many_broken(name: str, used: int, quarantine: Quarantine, allowed: float = 0.0) -> FileError:
-    """Return the error of a file of which too many rows break the contract."""
     wrong = quarantine.file.rows
-    if used:
-        of = f"{wrong:,} of {used + wrong:,} rows break the data contract ({wrong / (used + wrong):.2%})"
-        which = f"{of}; allowed are {allowed:.2%} (quality.max_invalid_share)"
-    else:
+    rows = used + wrong
+    if wrong and not used:
         which = "its only row breaks" if wrong == 1 else f"each of its {wrong:,} rows breaks"
-        which += " the data contract"
-    return FileError(f"{name}: {which}", *quarantine.file.problems())
+        raise FileError(f"{name}: {which} the data contract", *quarantine.file.problems())
+    if allowed is not None and wrong > allowed * rows + 3 * math.sqrt(rows * allowed * (1 - allowed)):
+        which = f"{wrong:,} of {rows:,} rows break the data contract ({wrong / rows:.2%})"
+        limit = f"allowed are {allowed:.2%} (quality.max_invalid_share)"
+        raise FileError(f"{name}: {which}; {limit}", *quarantine.file.problems())
 
 
 class _Telling:

@@ -81,7 +81,6 @@ _ADVICE = {
 }
 # Of a rejected candidate, by what it has failed at (perennial.gate.Obstacle).
 _ADVICE_BY_OBSTACLE = {
-    "unfair": "Drop more data, of which a part tests, or let the threshold decide: {by_threshold}.",
     "chance": "Nothing, if the model in service is good enough: the test rows do not tell the two apart. More data, or "
     "a better model, will. To have such candidates serve (for corrected data, say), allow them to be a little worse: "
     "gate.minimum_improvement: -0.02 in model.yaml.",
@@ -89,9 +88,11 @@ _ADVICE_BY_OBSTACLE = {
     "worse on the rows that were there before. If the new files are wrong, take them away; if the world has changed "
     "so, raise gate.maximum_regression in model.yaml. Then start a run.",
 }
-_FOR_GOOD = "set gate.without_comparison: threshold in model.yaml, deploy, and start a run"
-_ONCE = 'once, with a run that is started with {"Overrides": {"GateWithoutComparison": "threshold"}}; or always, ' + (
-    "gate.without_comparison in model.yaml"
+_ADVICE_UNFAIR = "Drop more data, of which a part tests, or let the threshold decide: "
+_BY_DEFINITION = "set gate.without_comparison: threshold in model.yaml, deploy, and start a run."
+_BY_RUN = (
+    'once, with a run that is started with {"Overrides": {"GateWithoutComparison": "threshold"}}; or always, '
+    "gate.without_comparison in model.yaml."
 )
 _ADVICE_BY_STATE = {
     "Preprocess": "Correct the data that are named above and drop them again, under the same names, or take them away "
@@ -401,9 +402,11 @@ def _advice(record: Mapping[str, Any]) -> str:
     failure = record.get("failure") or {}
     error, state, cause = (str(failure.get(name) or "") for name in ("error", "state", "cause"))
     obstacle = str((record.get("gate") or {}).get("obstacle")) if record["status"] == "Rejected" else ""
-    text = _ADVICE_BY_OBSTACLE.get(obstacle) or advice(record["status"], error, state, cause)
-    overridable = record["configuration"]["definition"].get("overridable", ()) if obstacle == "unfair" else ()
-    text = text.replace("{by_threshold}", _ONCE if "gate.without_comparison" in overridable else _FOR_GOOD)
+    if obstacle == "unfair":
+        overridable = record["configuration"]["definition"].get("overridable", ())
+        text = _ADVICE_UNFAIR + (_BY_RUN if "gate.without_comparison" in overridable else _BY_DEFINITION)
+    else:
+        text = _ADVICE_BY_OBSTACLE.get(obstacle) or advice(record["status"], error, state, cause)
     return f"What to do\n  {text}"
 
 

@@ -95,11 +95,9 @@ class Report:
         self.rows_used += used
         if is_new:
             new = self.new_files
-            new["files"], new["rows"], new["quarantined"] = (
-                new["files"] + 1,
-                new["rows"] + rows,
-                new["quarantined"] + quarantined,
-            )
+            new["files"] += 1
+            new["rows"] += rows
+            new["quarantined"] += quarantined
             new["notes"] += [f"{name}: {text}" for text in notes]
 
     def add_to_set(self, name: str, target: pa.Array) -> None:

@@ -21,7 +21,7 @@ import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any
 
@@ -170,13 +170,14 @@ class _Rows:
         prefix, serving = event["Prefix"], event["Champion"]
         run_id = naming.run_of(os.environ["STACK_NAME"], serving["ModelName"]) or serving["RunId"]
         of_champion = f"{prefix.rsplit('/', 1)[0]}/{run_id}"
-        unfair, folder = _how_told(prefix, of_champion, event["ChampionTest"])
+        reports = [objects.read_json_if_there(f"{run}/report/report.json") or {} for run in (prefix, of_champion)]
+        unfair, folder = _how_told(prefix, of_champion, reports, event["ChampionTest"])
         if unfair:
             return cls(np.ones(count, bool), np.zeros(count, bool), unfair, of_champion)
         rows = np.concatenate([*objects.read_hashes(f"{prefix}/{FOLDER}/{folder}/"), np.empty(0, np.uint64)])
         if rows.size != count:
             raise predictions.PredictionsError(f"{prefix}/{FOLDER}/{folder}/: {rows.size} hashes for {count} test rows")
-        sets, pieces = objects.read_json(f"{of_champion}/report/report.json")["sets"], _Counted(of_champion)
+        sets, pieces = reports[1]["sets"], _Counted(of_champion)
         seen = comparison.found_in(rows, pieces)
         if pieces.rows != (expected := sets["train"] + sets["validation"]):
             left = f"its run left {pieces.rows:,} of the {expected:,} hashes of the rows that it has seen"
@@ -190,22 +191,19 @@ class _Rows:
         return replace(found, unfair=self.unfair)
 
 
-def _how_told(prefix: str, of_champion: str, asked: str) -> tuple[str, str]:
+def _how_told(prefix: str, of_champion: str, reports: list[dict[str, Any]], asked: str) -> tuple[str, str]:
     """(why rows cannot be told by what the champion's run left, else the folder of hashes that can be compared).
 
-    asked  where the records are that the champion was asked about
+    reports  what preprocessing found in both runs
+    asked    where the records are that the champion was asked about
     """
     configs = [objects.read_json_if_there(f"{run}/config.json") for run in (prefix, of_champion)]
-    reports = [objects.read_json_if_there(f"{run}/report/report.json") or {} for run in (prefix, of_champion)]
     told_by = reports[1].get("identity")
     if configs[1] is None or not told_by:
         return "its run left no list of the rows that it has seen", ""
     ours, theirs = (config["definition"] for config in configs)
-    other = (
-        comparison.other_target(ours, theirs)
-        or _other_target(reports[0].get("champion_target"), ours, theirs)
-        or comparison.other_groups(ours["split"], theirs["split"])
-    )
+    target = reports[0].get("champion_target")
+    other = comparison.other_target(ours, theirs, target) or comparison.other_groups(ours["split"], theirs["split"])
     if asked.rstrip("/") == f"{prefix}/test" and not comparison.reads_alike(ours, theirs):
         other = (
             other or "it came into service while this run worked, and reads other columns than the run's test records"
@@ -214,14 +212,6 @@ def _how_told(prefix: str, of_champion: str, asked: str) -> tuple[str, str]:
     if other or told_by in folders:
         return other, folders.get(told_by, "")
     return "the columns that tell rows apart are others than when it was trained", ""
-
-
-def _other_target(counted: Mapping[str, int] | None, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """Why the targets are not the same by their values, where the definitions read them otherwise."""
-    if comparison.reads_target_alike(ours, theirs):
-        return ""
-    same = counted is not None and counted["rows"] and not counted["other"]
-    return "" if same else comparison.OTHER_TARGET
 
 
 def _accepted_with(of_champion: str, name: str) -> float | None:

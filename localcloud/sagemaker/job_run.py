@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from localcloud.faults import Fault, injected
+from localcloud.faults import Fault, wait_out
 
 from .aws import Aws, LogStream
 from .context import Context
@@ -19,7 +19,6 @@ from .store import Document
 
 _OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
 _CLOCK = time.monotonic
-_HOLD_SECONDS = 0.05
 _PROGRAMS = {
     "raise": "raise RuntimeError({message!r})",
     "exit": "raise SystemExit({code})",
@@ -127,10 +126,12 @@ class JobRun:
 
     def hold(self) -> None:
         """Begin later, if that is the job's fault: after its seconds, or as soon as it is cleared."""
-        fault, begun = self.has_fault("delay"), _CLOCK()
-        while fault and _CLOCK() - begun < (fault.seconds or 0) and injected.is_there(fault):
-            if self._stop.wait(_HOLD_SECONDS):
-                raise JobStoppedError
+        if fault := self.has_fault("delay"):
+            wait_out(fault, self._pause)
+
+    def _pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise JobStoppedError
 
     def fail_without_program(self) -> None:
         """The faults of a program, for a job that runs none of its own (transform: the containers are the model's)."""
