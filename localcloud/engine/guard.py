@@ -13,25 +13,21 @@ open to the public on AWS (public buckets, APIs, function URLs, browser uploads 
 
 import hashlib
 import ipaddress
-import json
 import logging
 import os
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
 from localcloud import access
 from localcloud.engine import Settings
+from localcloud.engine.asgi import App, Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.seams import replace
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Failure = tuple[str, str]
 """AWS's code (as MiniStack maps it to each service's own) and text."""
 
@@ -106,7 +102,7 @@ class Guard:
         request, send = Request.of(scope), _unreadable_for_web_pages(send)
         if why := foreign(request.headers):
             log.warning("refused %s %s: %s", request.method, request.path, why)
-            await _send_json(send, 403, {"message": why})
+            await answer_json(send, 403, {"message": why})
         elif _is_open_link(request):
             await self._inner(scope, receive, send)
         else:
@@ -118,7 +114,7 @@ class Guard:
         try:
             mechanism = _only(request.mechanisms)
             if mechanism != "query-v2" and (not content or content.startswith(_SIGNED_CHUNKS)):
-                body = await _whole(receive)
+                body = await body_of(receive)
                 receive = _again(body, receive)
             elif mechanism == "header" and _HEX.fullmatch(content):
                 receive = _verified(receive, content)
@@ -208,13 +204,13 @@ class Guard:
             known = (
                 {"state": str(self._settings.state), "pid": os.getpid()} if request.path == access.STATUS_PATH else {}
             )
-            await _send_json(send, 403, {"message": remedy, **known})
+            await answer_json(send, 403, {"message": remedy, **known})
             return
         service = router.detect_service(request.method, request.path, request.headers, request.query)
         status, headers, body = _credential_failure(
             service, "", str(uuid.uuid4()), iam_evaluator.AuthError(code, text), request.headers
         )
-        await _send(send, status, headers, body)
+        await answer(send, status, headers, body)
 
 
 class _RefusedError(Exception):
@@ -303,15 +299,6 @@ def _verified(receive: Receive, expected: str) -> Receive:
     return receive_verified
 
 
-async def _whole(receive: Receive) -> bytes:
-    chunks = []
-    while True:
-        message = await receive()
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(chunks)
-
-
 def _again(body: bytes, receive: Receive) -> Receive:
     """What has been received, once more."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
@@ -322,19 +309,9 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-async def _send_json(send: Send, status: int, document: dict[str, Any]) -> None:
-    await _send(send, status, {"content-type": "application/json"}, json.dumps(document).encode())
-
-
 async def _send_xml(send: Send, code: str, text: str) -> None:
     body = f"<Error><Code>{code}</Code><Message>{text}</Message></Error>".encode()
-    await _send(send, 400, {"content-type": "application/xml"}, body)
-
-
-async def _send(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
-    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})
+    await answer(send, 400, {"content-type": "application/xml"}, body)
 
 
 def register(settings: Settings) -> None:

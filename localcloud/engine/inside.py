@@ -7,7 +7,6 @@ the connection and for boto3; so it costs one. Signature, permissions, faults an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -15,15 +14,13 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+from localcloud.engine.asgi import App
 
 _SECONDS = 60.0
-_serving: list[tuple[Application, asyncio.AbstractEventLoop]] = []
+_serving: list[tuple[App, asyncio.AbstractEventLoop]] = []
 
 
-def serve(app: Application) -> None:
+def serve(app: App) -> None:
     """Let requests from inside be answered by this application, on the loop that runs now."""
     _serving[:] = [(app, asyncio.get_running_loop())]
 
@@ -49,7 +46,7 @@ def read_object(
     return body if status == 200 else None
 
 
-async def _answer(app: Application, url: str, headers: dict[str, str]) -> tuple[int, bytes]:
+async def _answer(app: App, url: str, headers: dict[str, str]) -> tuple[int, bytes]:
     parts = urlsplit(url)
     scope = {
         "type": "http",

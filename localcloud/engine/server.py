@@ -1,7 +1,6 @@
 """The server process: MiniStack's ASGI application with everything of this package registered, behind hypercorn."""
 
 import asyncio
-import json
 import logging
 import os
 import shutil
@@ -15,7 +14,8 @@ from typing import Any
 
 from localcloud import access, disk, faults
 from localcloud.engine import HOST, Settings, inside, leftovers, process_environment, scopes, seams
-from localcloud.engine.guard import Guard, Receive, Scope, Send
+from localcloud.engine.asgi import Receive, Scope, Send, answer, answer_json, body_of
+from localcloud.engine.guard import Guard
 from localcloud.engine.permissions.decisions import ledger
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
 
@@ -201,15 +201,15 @@ class _Server:
         from ministack.app import app
 
         if scope["path"] == access.STATUS_PATH:
-            await _send_json(send, await asyncio.to_thread(self._status))
+            await answer_json(send, 200, await asyncio.to_thread(self._status))
         elif why := disk.refusal(scope, self._settings.state):
             log.warning("refused %s %s: %s", scope["method"], scope["path"], why)
-            await _send(send, disk.STATUS, b"application/xml", disk.answer(why))
+            await answer(send, disk.STATUS, {"content-type": "application/xml"}, disk.answer(why))
         elif scope["path"].startswith(faults.PATH):
-            status, document = faults.answer_http(scope["method"], scope["path"], await _body(receive))
-            await _send_json(send, document, status)
+            status, document = faults.answer_http(scope["method"], scope["path"], await body_of(receive))
+            await answer_json(send, status, document)
         elif scope["path"] == LEDGER_PATH:
-            await _send_json(send, {"Requests": ledger.entries()})
+            await answer_json(send, 200, {"Requests": ledger.entries()})
         else:
             await app(scope, receive, send)
             if _may_change_state(scope):
@@ -314,21 +314,3 @@ def _later(seconds: float, act: Callable[[], None]) -> None:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
-
-
-async def _body(receive: Receive) -> bytes:
-    """The whole body of a small request."""
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body, more = body + message.get("body", b""), message.get("more_body", False)
-    return body
-
-
-async def _send_json(send: Send, document: dict[str, Any], status: int = 200) -> None:
-    await _send(send, status, b"application/json", json.dumps(document).encode())
-
-
-async def _send(send: Send, status: int, content_type: bytes, body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type)]})
-    await send({"type": "http.response.body", "body": body})
