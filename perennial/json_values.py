@@ -22,6 +22,15 @@ def _constant(name: str) -> None:
         raise ValueError(f"{name} is no JSON number")
 
 
+def _number(literal: str) -> float:
+    """A whole number that a float would round is read by its digits, as in CSV: 9007199254740993.0."""
+    value = float(literal)
+    if abs(value) <= LARGEST_EXACT_FLOAT or math.isinf(value):
+        return value
+    digits, _, fraction = literal.partition(".")
+    return int(digits) if fraction and not fraction.strip("0") else value
+
+
 class RepeatedNameError(ValueError):
     """An object has a name twice: which value is meant nobody knows."""
 
@@ -34,7 +43,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER = json.JSONDecoder(parse_constant=_constant, object_pairs_hook=_object)
+_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_constant, object_pairs_hook=_object)
 
 
 def decode(text: str) -> Any:

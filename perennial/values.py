@@ -35,7 +35,7 @@ EXPECTED = {
     "timestamp": "an ISO 8601 time",
 }
 LARGEST_FLOAT = float(np.finfo(np.float32).max)  # the algorithms compute in single precision; beyond it is infinity
-LARGEST_EXACT_FLOAT = 2**53  # beyond it a float no longer tells neighbouring integers apart
+LARGEST_EXACT_FLOAT = 2**53 - 1  # beyond it a float may be a neighbouring integer, rounded
 
 
 class DataError(Exception):
