@@ -3,7 +3,7 @@
 features.py is tried on a small table that is made from the definition: values from ranges and categories, nulls where
 they are allowed; all rows at once, each alone, and none, because serving calls it with requests of any size. Texts
 without categories are invented, and features.py may expect others (dates in a form of its own): an exception that
-changes with them is a note, and the next ones are tried.
+changes with them is a note, and the next ones are tried. One that is the same for all of them is a mistake.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ INVENTED: tuple[tuple[str | None, ...], ...] = (
     ("01/05/2024", "12/12/2023", "11/01/2025"),
     ("1", "20", "3.5"),
     (None,),
+)
+WHATEVER = (
+    "the same for every text that was tried. If features.py refuses texts on purpose: declare the column's categories "
+    "in model.yaml, and only those are tried; or name the text in the exception"
 )
 
 
@@ -82,8 +86,8 @@ def try_features(hook: Hook, defined: Definition) -> HookError | None:
         _try_parts(hook, table, whole)
         break
     else:
-        if len({str(error) for error in excused}) == 1:  # whatever the texts
-            raise excused[0]
+        if len({str(error) for error in excused}) == 1:
+            raise HookError(f"{excused[0]} ({WHATEVER})") from excused[0].__cause__
     return excused[0] if excused else None
 
 

@@ -129,6 +129,29 @@ def test_an_exception_that_only_invented_texts_cause_is_a_note(
     assert said.err == ""
 
 
+PARTICULAR = """
+def transform(table):
+    if set(table["make"].to_pylist()) - {"Saab", "Buick"}:
+        raise ValueError("another make")
+    return table
+"""
+
+
+def test_texts_that_are_refused_alike_need_categories_and_only_those_are_tried(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (model / "features.py").write_text(PARTICULAR)
+    assert check_models.main([str(model.parent)]) == 1
+    assert "another make (the same for every text that was tried." in (told := capsys.readouterr().err)
+    assert "declare the column's categories in model.yaml, and only those are tried" in told
+    text = (model / "model.yaml").read_text()
+    (model / "model.yaml").write_text(
+        text.replace("make: {type: string", "make: {type: string, categories: [Saab, Buick]")
+    )
+    assert check_models.main([str(model.parent)]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
 def test_what_invented_texts_cause_hides_no_other_mistake(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for mistake, told in {"slice(1)": "with 8 rows", "sort_by('doors')": "a row must not depend on other rows"}.items():
         (model / "features.py").write_text(f"{DATES % '%Y-%m-%d'}".replace(", made)", f", made).{mistake}"))
