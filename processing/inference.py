@@ -61,6 +61,7 @@ ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 LARGEST_ANSWER = 6 * 1024**2  # bytes
 ROWS_AT_ONCE = 2_000
 LONGEST_HEADER = 1 << 18  # characters
+OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}  # of files, which requests do not have
 LONGEST_LIST = 400  # characters of the names in a refusal
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _BLANK_LINE = re.compile(r"(\A|\n|\r(?!\n))(?=[\r\n])")  # its match ends where the line begins
@@ -288,12 +289,20 @@ def _table_of(text: str, names: list[str], skipped: int = 0, *, blank_lines: boo
         row = ragged[0]
         raise RecordError(
             f"record {row.number - skipped}: got {row.actual_columns} fields, expected {len(names)}: "
-            f"{printable(','.join(names), LONGEST_LIST)}"
+            f"{printable(','.join(names), LONGEST_LIST)}{_delimiter_hint(row, len(names))}"
         )
     last = table.column(-1)[-1].as_py() if table.num_rows else ""
     if _is_torn(text, last):
         raise RecordError(f"record {table.num_rows - skipped}: a quotation mark is not closed")
     return table.combine_chunks()
+
+
+def _delimiter_hint(row: pa.csv.InvalidRow, expected: int) -> str:
+    """Say what another delimiter than commas would make of a row of too few fields; nothing when it makes no more."""
+    for delimiter, spoken in OTHER_DELIMITERS.items():
+        if row.text.count(delimiter) + 1 >= expected > row.actual_columns:
+            return f"; the fields look separated by {spoken}, and requests have commas"
+    return ""
 
 
 def _is_torn(text: str, last: str) -> bool:

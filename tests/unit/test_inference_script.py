@@ -174,6 +174,13 @@ def test_unknown_category_is_no_category(model: inference.Preprocessor) -> None:
         ("mileage,doors,cruise,make\n", "the request holds no record"),
         ("1,2,0,Saab\n1,2,0\n", "record 2: got 3 fields, expected 4: mileage,doors,cruise,make"),
         ("9000,1,2,0,Saab", "record 1: got 5 fields, expected 4"),
+        (
+            "1;2;0;Saab\n",
+            "record 1: got 1 fields, expected 4: mileage,doors,cruise,make; the fields look separated by "
+            "semicolons, and requests have commas",
+        ),
+        ("mileage\tdoors\tcruise\tmake\n1\t2\t0\tSaab", "the fields look separated by tabs, and requests have commas"),
+        ("1,2,0,Saab\n9000|1,5|2|0|Saab", "record 2: got 2 fields, expected 4: mileage,doors,cruise,make; the fields"),
         ("1,2,0,Saab\n23.4 kmpl,2,0,Saab", "record 2, field 'mileage': got '23.4 kmpl', expected a finite number"),
         ("1,2.5,0,Saab", "record 1, field 'doors': got '2.5', expected a whole number"),
         ("1,2,maybe,Saab", "record 1, field 'cruise': got 'maybe', expected true or false"),
