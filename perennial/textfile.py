@@ -130,7 +130,8 @@ class TextFile:
         garbled = self._beyond_ascii.encode().decode(self._encoding, "replace")
         what = f"this is UTF-8, and model.yaml declares {self._encoding} (files.encoding)"
         example = f"{shown(self._beyond_ascii)} would be read as {shown(garbled)}"
-        return FileError(f"{self.name}: {what}: {example}. Remove files.encoding, or save the file as {self._encoding}")
+        advice = f"Save the file as UTF-8 with a byte order mark (as spreadsheets do), or as {self._encoding}"
+        return FileError(f"{self.name}: {what}: {example}. {advice}")
 
     def _look_for_utf_8(self, block: bytes) -> None:
         if self._as_utf_8 is None or (block.isascii() and not self._as_utf_8.getstate()[0]):

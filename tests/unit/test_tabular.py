@@ -143,12 +143,15 @@ def test_utf_8_that_is_declared_to_be_another_encoding_is_told(
     file: Path, encoding: str, pack: Callable[[bytes], bytes], make: str
 ) -> None:
     """Also where the first character that tells is far inside."""
-    said = rf"this is UTF-8, and model.yaml declares {encoding} \(files.encoding\): .* Remove files.encoding, or save"
+    said = rf"this is UTF-8, and model.yaml declares {encoding} \(files.encoding\): .* Save the file as UTF-8 with a byte"
     for before in (0, 300_000):
         content = "price,make,doors\n" + "1.5,Saab,4\n" * before + f"1.5,{make},4\n"
         file.write_bytes(pack(content.encode()))
         with pytest.raises(FileError, match=said):
             list(read(file, COLUMNS, form=FileForm(encoding=encoding)))
+        file.write_bytes(pack(content.encode("utf-8-sig")))  # what the message advises
+        *_, last = read(file, COLUMNS, form=FileForm(encoding=encoding))
+        assert last.table["make"].to_pylist()[-1] == make
 
 
 def test_what_undeclared_utf_8_would_be_read_as_is_shown(file: Path) -> None:
