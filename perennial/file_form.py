@@ -11,7 +11,7 @@ from typing import Any
 class FileForm:
     """How the texts of files are read, where looking at a file does not tell.
 
-    encoding       of files without a byte order mark
+    encoding       of CSV files without a byte order mark
     delimiter      of CSV files; None: as the header line looks
     other_columns  `refuse` or `ignore` columns that the definition does not name
     """

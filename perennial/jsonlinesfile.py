@@ -34,15 +34,8 @@ def read_json_lines(
     """Yield the rows of a file in batches. Raises FileError, which begins with `name`."""
     shapes = _Shapes(name, columns, form)
     with open_file() as file:
-        text = TextFile(name, file, form)
-        for first, lines in _lines(text):
-            try:
-                batch = shapes.batch(first, lines)
-            except FileError as problem:
-                if undeclared := text.undeclared_utf_8():
-                    raise undeclared from problem
-                raise
-            yield batch
+        for first, lines in _lines(TextFile(name, file, form)):
+            yield shapes.batch(first, lines)
     notes += shapes.notes()
 
 

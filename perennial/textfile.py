@@ -2,7 +2,8 @@
 
 What is no text raises FileError, and so does a byte that is not in the encoding, saying where it is: what reads the
 text would name no place, or pass over it. UTF-8 that is declared to be something else raises one at its end, because
-almost any bytes are some text in an encoding of one byte a character.
+almost any bytes are some text in an encoding of one byte a character. JSON is UTF-8 by its standard (RFC 8259, 8.1),
+whatever is declared.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ EXPECTED = "expected CSV or JSON lines (also gzip), or Parquet"
 WITH_CONTROLS = ("latin-1", "iso-8859-15")  # where Windows has characters, they have what no text holds
 _CONTROLS = re.compile(rb"[\x80-\x9f]")
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_JSON = re.compile(rb'\s*(\{\s*["}]|\[\s*["{\]])')  # what JSON begins with
+_ADVICE = "Save the file as UTF-8 and upload it again, or name its encoding in model.yaml (files.encoding)"
+_ADVICE_OF_JSON = (
+    "JSON is UTF-8 by its standard, whatever files.encoding says: save the file as UTF-8 and upload it again"
+)
 BinaryFile = IO[bytes] | gzip.GzipFile
 Opener = Callable[[], BinaryFile]
 DAMAGED_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
@@ -67,6 +73,7 @@ class TextFile:
         self._as_utf_8 = None if self._encoding.startswith("utf") else codecs.getincrementaldecoder("utf-8")()
         self._beyond_ascii = ""  # the first character that would tell
         self._control: FileError | None = None
+        self._advice = _ADVICE
 
     def read(self, size: int) -> bytes:
         """Return `size` more bytes, fewer only at the end: a line may straddle two of Arrow's blocks, but not three."""
@@ -109,11 +116,18 @@ class TextFile:
             raise FileError(f"{self.name}: this is Parquet inside gzip; upload the Parquet file as it is")
         for mark, encoding in MARKS.items():
             if block.startswith(mark):
-                self._encoding, self._decoder = encoding, codecs.getincrementaldecoder(encoding)()
-                self._as_utf_8 = None
+                self._read_as(encoding)
                 self._position += len(mark)
                 return block.removeprefix(mark)
+        if _JSON.match(block):
+            self._read_as("utf-8")
+            self._advice = _ADVICE_OF_JSON
         return block
+
+    def _read_as(self, encoding: str) -> None:
+        """Take the encoding that the file itself tells."""
+        self._encoding, self._decoder = encoding, codecs.getincrementaldecoder(encoding)()
+        self._as_utf_8 = None
 
     def _without_separator_line(self, text: bytes) -> bytes:
         """Return a text without a line `sep=;` and blank lines at its start."""
@@ -176,9 +190,8 @@ class TextFile:
         before = error.object[: error.start].decode(self._encoding, "replace")
         byte, position = error.object[error.start : error.start + 1], self._position - pending + error.start
         spoken = self._encoding.upper() if self._encoding.startswith("utf") else self._encoding
-        advice = "Save the file as UTF-8 and upload it again, or name its encoding in model.yaml (files.encoding)"
         where = f"position {position} (line {self._lines + before.count(chr(10)) + 1})"
-        return FileError(f"{self.name}: not {spoken}: byte {byte!r} at {where}. {advice}")
+        return FileError(f"{self.name}: not {spoken}: byte {byte!r} at {where}. {self._advice}")
 
 
 def damaged(name: str, error: Exception) -> FileError:

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,7 @@ def test_utf_8_that_is_declared_to_be_another_encoding_is_told(
     file: Path, encoding: str, pack: Callable[[bytes], bytes], make: str
 ) -> None:
     """Also where the first character that tells is far inside."""
-    said = rf"this is UTF-8, and model.yaml declares {encoding} \(files.encoding\): .* Save the file as UTF-8 with a byte"
+    said = rf"this is UTF-8, and model.yaml declares {encoding} \(files.encoding\): .* Save the file as UTF-8 with a "
     for before in (0, 300_000):
         content = "price,make,doors\n" + "1.5,Saab,4\n" * before + f"1.5,{make},4\n"
         file.write_bytes(pack(content.encode()))
@@ -160,12 +161,45 @@ def test_what_undeclared_utf_8_would_be_read_as_is_shown(file: Path) -> None:
         list(read(file, COLUMNS, form=FileForm(encoding="cp1252")))
 
 
-@pytest.mark.parametrize("content", [b"Preis,make,doors\n", b'{"Preis": 1, "make": "a", "doors": 1}\n'])
-def test_undeclared_utf_8_in_names_is_told_rather_than_a_column_that_is_missing(file: Path, content: bytes) -> None:
-    file.write_bytes(content.replace(b"Preis", "Preis (€)".encode()))
+def test_undeclared_utf_8_in_names_is_told_rather_than_a_column_that_is_missing(file: Path) -> None:
+    file.write_bytes("Preis (€),make,doors\n".encode())
     columns = [Column("price", "float", sources=("Preis (€)",)), *COLUMNS[1:]]
     with pytest.raises(FileError, match=r"this is UTF-8, and model\.yaml declares cp1252"):
         list(read(file, columns, form=FileForm(encoding="cp1252")))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-16-le", "shift_jis"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("before", [0, 100_000])
+def test_json_lines_are_utf_8_whatever_is_declared(
+    file: Path, encoding: str, pack: Callable[[bytes], bytes], before: int
+) -> None:
+    text = '\n { "price": 1.5, "make": "Saab", "doors": 4}\n' * before + '{"price": 2, "make": "Škoda"}\n'
+    columns = [*COLUMNS[:2], replace(COLUMNS[2], nullable=True)]
+    for content in (text.encode(), text.encode("utf-8-sig"), text.encode("utf-16")):
+        file.write_bytes(pack(content))
+        *_, last = read(file, columns, form=FileForm(encoding=encoding))
+        assert last.table["make"].field("value").to_pylist()[-1] == "Škoda"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_json_in_another_encoding_than_its_own_is_told(file: Path, encoding: str) -> None:
+    file.write_bytes('{"price": 1, "make": "Citroën", "doors": 1}\n'.encode("cp1252"))
+    with pytest.raises(FileError, match=r"not UTF-8: byte b'\\xeb' .* JSON is UTF-8 by its standard, .* save the file"):
+        list(read(file, COLUMNS, form=FileForm(encoding=encoding)))
+
+
+def test_a_json_list_is_told_for_what_it_is_whatever_is_declared(file: Path) -> None:
+    file.write_bytes('[{"price": 1, "make": "Citroën"}]'.encode())
+    with pytest.raises(FileError, match="this begins as a JSON list"):
+        list(read(file, COLUMNS, form=FileForm(encoding="cp1252")))
+
+
+def test_parquet_is_read_whatever_is_declared_of_texts(file: Path) -> None:
+    table = pa.table({"price": [1.5], "make": ["Citroën"], "doors": [4]})
+    file.write_bytes(parquet(table))
+    (batch,) = read(file, COLUMNS, form=FileForm(encoding="cp1252", delimiter=";"))
+    assert batch.table["make"].to_pylist() == ["Citroën"]
 
 
 def test_text_of_an_encoding_with_some_bytes_that_could_be_utf_8_is_read(file: Path) -> None:
