@@ -21,6 +21,10 @@ class FileError(DataError):
     """A whole file cannot be used; the text begins with its name."""
 
 
+class NoRowsError(FileError):
+    """A file is empty, though it has bytes."""
+
+
 def reason(error: Exception) -> str:
     """Return what a library says about a file, short and on one line: it may quote the file."""
     return printable(" ".join(str(error).split()), MAX_REASON)

@@ -20,7 +20,7 @@ from perennial.comparison import reads_alike, reads_target_alike
 from perennial.contract import Checked, Contract, check, parsed
 from perennial.csvfile import Batch
 from perennial.duplicates import DuplicateCounter
-from perennial.header import FileError
+from perennial.header import FileError, NoRowsError
 from perennial.quarantine import Quarantine
 from perennial.report import Report
 from perennial.row_hasher import RowHasher
@@ -91,7 +91,7 @@ def ingest(
     """Write the valid rows of the files, each with its name, to the spill file; return the set of each.
 
     A file that cannot be read is put aside, also when that shows at its end: its rows are in no set. Raises FileError
-    where the definition says so (quality.stray_files).
+    where the definition says so (quality.stray_files), but for empty files.
     """
     splitting, duplicates = splitter(definition["split"]), DuplicateCounter()
     telling = _Telling(contract, definition)
@@ -116,7 +116,7 @@ def ingest(
                     write(valid)
                 require_valid_rows(name, rows - first, quarantine, allowed if number in champion.new_files else None)
             except FileError as error:
-                if definition["quality"].get("stray_files") == "fail":
+                if definition["quality"].get("stray_files") == "fail" and not isinstance(error, NoRowsError):
                     raise
                 splitting.leave_out(number)
                 quarantine.take_back()
@@ -150,12 +150,16 @@ def ingest(
 def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: float | None) -> None:
     """Raise FileError when no row of a file keeps the contract, or too few for a share of broken ones that is allowed.
 
+    NoRowsError where there is no row at all.
+
     More than the share is allowed as far as chance goes, because a file may be small: three standard deviations of a
     binomial count. None allows all, as long as a row is left.
     """
     wrong = quarantine.file.rows
     rows = used + wrong
-    if wrong and not used:
+    if not rows:
+        raise NoRowsError(f"{name}: the file is empty: it holds no rows; expected at least one")
+    if not used:
         which = "its only row breaks" if wrong == 1 else f"each of its {wrong:,} rows breaks"
         raise FileError(f"{name}: {which} the data contract", *quarantine.file.problems())
     if allowed is not None and wrong > allowed * rows + 3 * math.sqrt(rows * allowed * (1 - allowed)):

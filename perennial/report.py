@@ -88,9 +88,8 @@ class Report:
     ) -> None:
         """Count a file of so many bytes that was read to its end, with what a person should know of it."""
         rows = used + quarantined
-        note: dict[str, Any] = {} if rows else {"note": "no rows" if size else "empty"}
-        note |= {"notes": [*notes]} if notes else {}
-        self.files.append({"name": name, "bytes": size, "rows": rows, "quarantined": quarantined, **note})
+        noted = {"notes": [*notes]} if notes else {}
+        self.files.append({"name": name, "bytes": size, "rows": rows, "quarantined": quarantined, **noted})
         self.rows_read += rows
         self.rows_used += used
         if is_new:
@@ -160,8 +159,7 @@ def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any
     if not report.rows_read and report.aside:
         raise DataError(*_aside(report, "no file can be read as this table"))
     if not report.rows_read:
-        names = ", ".join(f"{file['name']} ({file['note']})" for file in report.files[:5]) or "there is no file"
-        raise DataError(f"no data: {names}. Upload a CSV or Parquet file with rows")
+        raise DataError("no data: there is no file. Upload a CSV or Parquet file with rows")
     allowed, broken = quality["max_invalid_share"], quarantine.all.rows
     if broken / report.rows_read > allowed:
         raise DataError(

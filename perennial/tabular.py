@@ -10,6 +10,7 @@ line `sep=;`); the first row of a Parquet file is row 1. Of a JSON lines file th
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from perennial.textfile import DAMAGED_GZIP, PARQUET, Opener, TextFile, damaged
 
 GZIP = b"\x1f\x8b"
 FIRST_BYTES = 4096
+_EMPTY_LIST = re.compile(rb"\s*\[\s*\]\s*")
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -62,6 +64,8 @@ def _read_text(
     try:
         with open_file() as file:
             start = TextFile(name, file, form).read(FIRST_BYTES)
+        if _EMPTY_LIST.fullmatch(start):
+            return
         if start.lstrip().startswith(b"["):
             problem = "this begins as a JSON list; expected one JSON object a line (JSON lines), CSV or Parquet"
             raise FileError(f"{name}: {problem}")

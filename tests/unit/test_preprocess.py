@@ -918,8 +918,8 @@ HEADER = (synthetic.HEADER + "\n").encode()
     ("files", "problem"),
     [
         ([], "no data: there is no file. Upload"),
-        ([b""], "no data: 00000-cars.csv (empty)"),
-        ([HEADER, b""], "no data: 00000-cars.csv (no rows), 00001-cars.csv (empty)"),
+        ([b""], "00000-cars.csv: the file is empty: it holds no rows; expected at least one"),
+        ([HEADER, b""], "no file can be read as this table (2 files)\n00000-cars.csv: the file is empty"),
         ([cars(99)], "99 rows can be used; expected at least 100 (quality.min_rows)"),
         ([b"price;mileage\n1;2\n"], "00000-cars.csv: "),
         ([gzip.compress(cars(300))[:-20]], "00000-cars.csv: the gzip data are damaged or cut off"),
@@ -1028,9 +1028,39 @@ def test_drift_is_that_of_the_files_that_can_be_read(tmp_path: Path, healthy: Jo
     assert found["with"]["rows"] == 300
 
 
-def test_folder_marker_and_header_only_file_among_data_are_noted(job: Job) -> None:
-    assert job.run(CARS, b"", HEADER, cars(300)) == 0
-    assert [file.get("note") for file in job.report["files"]] == ["empty", "no rows", None]
+def parquet_without_rows() -> bytes:
+    file = io.BytesIO()
+    pd.read_csv(io.BytesIO(cars(2))).head(0).to_parquet(file)
+    return file.getvalue()
+
+
+EMPTY = {
+    "header": HEADER,
+    "header without a line end": HEADER.rstrip(),
+    "header and blank lines": HEADER + b"\n  \n",
+    "blank lines": b"\n\n",
+    "no bytes": b"",
+    "gzip of nothing": gzip.compress(b""),
+    "gzip of a header": gzip.compress(HEADER),
+    "a mark": b"\xef\xbb\xbf",
+    "an empty JSON list": b"[ ]\n",
+    "Parquet": parquet_without_rows(),
+}
+
+
+@pytest.mark.parametrize("content", EMPTY.values(), ids=EMPTY)
+@pytest.mark.parametrize("stray_files", ["put_aside", "fail"])
+def test_a_file_without_rows_is_put_aside_beside_others(job: Job, content: bytes, stray_files: str) -> None:
+    assert job.run(changed(CARS, quality={"stray_files": stray_files}), content, cars(300)) == 0
+    (aside,) = job.report["aside"]
+    assert (aside["position"], aside["reason"]) == (0, "the file is empty: it holds no rows; expected at least one")
+    assert [file["name"] for file in job.report["files"]] == ["00001-cars.csv"]
+
+
+@pytest.mark.parametrize("content", EMPTY.values(), ids=EMPTY)
+def test_a_drop_of_a_file_without_rows_trains_no_twin(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(DataError, match=r"^00001-new: the file is empty"):
+        after_a_model(tmp_path, cars(300), content)
 
 
 @pytest.mark.parametrize("value", ["0", "1"])

@@ -86,7 +86,7 @@ def one(content: bytes | list[str], *says: str, name: str = "cars.csv") -> Case:
 TORN = gzip.compress(table(cars()))[:-200]
 HOSTILE = '<script src="https://evil.example/x.js">alert(1)</script>'
 BROKEN = {
-    "only a header": one([HEADER], "cases/only-a-header/cars.csv (no rows)", "Upload a CSV or Parquet file with rows"),
+    "only a header": one([HEADER], "cases/only-a-header/cars.csv: the file is empty: it holds no rows"),
     "a missing column": one(without("mileage"), "column 'mileage' is missing", EXPECTED),
     "a renamed column": one(
         [HEADER.replace("mileage", "Mileage (mi)"), *ROWS], "column 'mileage' is missing (is it 'Mileage (mi)', renamed"
