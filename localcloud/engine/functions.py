@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from localcloud import faults
+from localcloud.engine import workers
 from localcloud.engine.seams import SeamError, replace
 
 JsonObject = dict[str, Any]
@@ -48,6 +49,7 @@ _last_error: ContextVar[JsonObject | None] = ContextVar("last_error", default=No
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
+    workers.register()
     replace("core.lambda_runtime", "_PYTHON_WORKER_SCRIPT", _reporting)
     replace("core.lambda_runtime", "Worker.invoke", _make_invoke)
     replace("services.lambda_svc", "_execute_function_warm", _make_execute_function_warm)
@@ -149,13 +151,14 @@ def _init_error(body: Any) -> Any:
 
 
 def end_idle_workers(now: float | None = None) -> None:
-    """End every worker that has been idle for long; MiniStack keeps one of each function (50 MB) for good."""
+    """End every worker that has been idle for long, and what it is a fork of; MiniStack keeps one of each for good."""
     from ministack.core import lambda_runtime
 
     oldest = (time.time() if now is None else now) - _IDLE_SECONDS
     idle = []
     with lambda_runtime._lock:
-        for key, workers in list(lambda_runtime._workers.items()):
-            idle += [worker for worker in workers if not worker.in_use and worker.last_used < oldest]
-            lambda_runtime._workers[key] = [worker for worker in workers if worker not in idle]
+        for key, kept in list(lambda_runtime._workers.items()):
+            idle += [worker for worker in kept if not worker.in_use and worker.last_used < oldest]
+            lambda_runtime._workers[key] = [worker for worker in kept if worker not in idle]
     lambda_runtime.kill_workers(idle)
+    workers.end_idle(oldest)

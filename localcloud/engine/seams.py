@@ -132,6 +132,7 @@ SEAMS = (
     Seam("core.lambda_runtime", "_workers", "dict"),
     Seam("core.lambda_runtime", "kill_workers", "(workers)"),
     Seam("core.lambda_runtime", "reset", "()"),
+    Seam("core.lambda_runtime", "subprocess", "module"),
     Seam("services.cloudformation.custom_resource", "_pending", "dict"),
     Seam("services.cloudformation.custom_resource", "deliver_response", "(token, response)"),
     Seam(

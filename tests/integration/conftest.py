@@ -4,7 +4,7 @@ import io
 import json
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -106,11 +106,14 @@ def unique(stem: str) -> str:
     return f"{stem}-{uuid.uuid4().hex[:8]}"
 
 
-def make_function(cloud: Cloud, source: str, handler: str = "app.handler", **settings: Any) -> str:
-    """Create a Lambda function whose only file is app.py; returns its ARN."""
+def make_function(
+    cloud: Cloud, source: str, handler: str = "app.handler", beside: Mapping[str, str] | None = None, **settings: Any
+) -> str:
+    """Create a Lambda function of app.py and what is `beside` it (file name to text); returns its ARN."""
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
-        archive.writestr("app.py", source)
+        for name, text in {"app.py": source, **(beside or {})}.items():
+            archive.writestr(name, text)
     created = cloud.client("lambda").create_function(
         FunctionName=unique("function"),
         Runtime="python3.13",

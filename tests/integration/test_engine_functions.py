@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -150,6 +151,83 @@ def test_functions_share_one_unpacked_copy_of_a_layer(cloud: Cloud) -> None:
     assert answers[0] == answers[1]
     assert answers[0][0] is None
     assert answers[0][1].startswith(str(cloud.state / "tmp" / "layers"))
+
+
+# What a function can reach of its interpreter and its process, and whether it is a fork; its handler changes all of it.
+LOOK = """
+import json, os, random, signal, sys, threading
+import boto3, numpy
+with open(f"/proc/{os.getppid()}/cmdline") as parent:
+    FORKED = "fork_server.py" in parent.read()
+NUMBERS = random.random(), numpy.random.random()
+OWN = os.path.dirname(os.getcwd())
+FOUND = {
+    "marks": [hasattr(module, "left_behind") for module in (json, os, boto3, numpy)],
+    "environment": {name: value.replace(OWN, "") for name, value in os.environ.items() if "STREAM" not in name},
+    "path": [folder.replace(OWN, "") for folder in sys.path],
+    "arguments": [argument.replace(OWN, "") for argument in sys.argv],
+    "handlers": [str(signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT)],
+    "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+    "files": sorted(map(int, os.listdir("/proc/self/fd")))[:4],
+    "threads": threading.active_count(),
+    "mask": os.umask(0o22),
+    "recursion": sys.getrecursionlimit(),
+    "group": os.getcwd().replace(OWN, ""),
+    "session": boto3.DEFAULT_SESSION is None,
+}
+
+def handler(event, context):
+    for module in (json, os, boto3, numpy):
+        module.left_behind = True
+    os.environ["LEFT"] = "behind"
+    os.umask(0)
+    sys.path.insert(0, "/left")
+    sys.setrecursionlimit(5000)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    boto3.setup_default_session()
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    return {"forked": FORKED, "numbers": NUMBERS, "found": FOUND}
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="functions are forks on Linux only")
+def test_a_function_is_a_fork_that_finds_what_a_process_of_its_own_finds_and_nothing_of_others(cloud: Cloud) -> None:
+    named = {"Environment": {"Variables": {"COLOUR": "red"}}}
+    alone = invoke(cloud, make_function(cloud, LOOK, beside={"yaml.py": "is another module than the one that is loaded"}))
+    forks = [invoke(cloud, make_function(cloud, LOOK)) for _ in range(2)]
+    with_a_variable = invoke(cloud, make_function(cloud, LOOK, **named))[1]["found"]["environment"]
+
+    assert [answer[1]["forked"] for answer in (alone, *forks)] == [False, True, True]
+    own = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_FUNCTION_NAME")
+    for answer in (alone, *forks):
+        for name in (*own, "_LAMBDA_FUNCTION_ARN"):
+            answer[1]["found"]["environment"].pop(name, None)
+    assert alone[1]["found"] == forks[0][1]["found"] == forks[1][1]["found"]
+    assert with_a_variable["COLOUR"] == "red"
+    assert not set(forks[0][1]["numbers"]) & set(forks[1][1]["numbers"])
+
+
+def test_a_function_has_its_own_module_of_a_name_that_is_loaded_already(cloud: Cloud) -> None:
+    source = "import boto3, yaml\ndef handler(event, context):\n    return [boto3.OWN, yaml.OWN]\n"
+    own = {"boto3/__init__.py": "OWN = 'boto3'\n", "yaml.py": "OWN = 'yaml'\n"}
+    assert invoke(cloud, make_function(cloud, source, beside=own)) == (None, ["boto3", "yaml"])
+
+
+def test_a_fork_finds_the_modules_of_layers_as_a_process_of_its_own_does(cloud: Cloud) -> None:
+    layers = []
+    for name in ("first", "second"):
+        package = io.BytesIO()
+        with zipfile.ZipFile(package, "w") as archive:
+            archive.writestr("python/yaml.py", f"LAYER = '{name}'\n")
+        content = {"ZipFile": package.getvalue()}
+        published = cloud.client("lambda").publish_layer_version(LayerName=unique("layer"), Content=content)
+        layers.append(published["LayerVersionArn"])
+    source = "import yaml\ndef handler(event, context):\n    return yaml.LAYER\n"
+    answers = [
+        invoke(cloud, make_function(cloud, source, beside=own, Layers=layers)) for own in ({}, {"numpy.py": ""})
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0][1] in ("first", "second")
 
 
 def test_a_burst_of_calls_shares_a_few_processes_and_all_are_answered(cloud: Cloud) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from localcloud.engine import image_python
-from localcloud.sagemaker.image_python import ForkedProcess, ImagePython, Process
+from localcloud.sagemaker.image_python import ImagePython, Process, Program
 from localcloud.sagemaker.process import kill_orphan
 from tests.waiting import wait_for
 
@@ -111,9 +111,9 @@ def said(program: Process) -> str:
     return text
 
 
-def sleeping(image: ImagePython, folder: Path) -> ForkedProcess:
+def sleeping(image: ImagePython, folder: Path) -> Program:
     program = start(image, "import time; time.sleep(60)", folder)
-    assert isinstance(program, ForkedProcess)
+    assert isinstance(program, Program)
     return program
 
 
@@ -123,7 +123,7 @@ def test_a_fork_ends_as_a_process_of_its_own(image: ImagePython, code: str, scri
     ended = []
     for forks in (True, False):
         program = start(image if forks else ImagePython(image.path, image.root, False), code, tmp_path, script=script)
-        assert isinstance(program, ForkedProcess) is forks
+        assert isinstance(program, Program) is forks
         ended.append((said(program), program.returncode))
     assert ended[0] == ended[1]
 
@@ -188,7 +188,7 @@ def test_a_variable_that_libraries_read_at_their_start_is_read(
     image: ImagePython, variable: str, tmp_path: Path
 ) -> None:
     program = start(image, "", tmp_path, **{variable: "1" if "THREADS" in variable else ""})
-    assert not isinstance(program, ForkedProcess)
+    assert not isinstance(program, Program)
     said(program)
 
 
@@ -201,7 +201,7 @@ def test_a_program_with_a_module_of_a_name_that_is_loaded_gets_its_own(
     (folder / module).parent.mkdir(parents=True, exist_ok=True)
     (folder / module).write_text("own = True")
     program = start(image, "pass", tmp_path, **({} if where == "program" else {where: str(folder)}))
-    assert not isinstance(program, ForkedProcess)
+    assert not isinstance(program, Program)
     said(program)
 
 
@@ -213,7 +213,7 @@ def test_a_program_finds_the_modules_of_pythonpath(image: ImagePython, tmp_path:
     paths = f"{tmp_path}/one:two:{tmp_path}/one:{tmp_path}/data:/nowhere"
     code = "import sys, own_one, own_two; print(sys.path, own_two.__file__)"
     found = [
-        (said(program), isinstance(program, ForkedProcess))
+        (said(program), isinstance(program, Program))
         for image_ in (image, ImagePython(image.path, image.root, False))
         for program in [start(image_, code, tmp_path, PYTHONPATH=paths)]
     ]
@@ -257,7 +257,7 @@ def test_a_program_that_cannot_be_a_fork_starts_by_itself(image: ImagePython, tm
         (["-m", "this"], "The Zen of Python"),
     ):
         program = image.start([str(image.path), *arguments], tmp_path, image.environment(tmp_path))
-        assert not isinstance(program, ForkedProcess)
+        assert not isinstance(program, Program)
         assert expected in said(program)
 
 

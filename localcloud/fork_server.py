@@ -1,12 +1,13 @@
 """Start programs without their imports: what they load is loaded here once, and each program is a fork of this process.
 
-Runs as    <image python> fork_server.py <number of the control socket> <mark>; `ps` shows the mark for every program
+Runs as    <python> fork_server.py <number of the control socket> <mark> <image | functions> [folder ...]
+           `ps` shows the mark for every program; what is loaded is looked for in the folders first
 Takes      from the control socket, for each program: the length of a JSON text, {"argv", "cwd", "environment", "fds"},
            with the descriptors: a status socket, and one for each number in "fds" (0, 1 and 2 first); then the text
 Answers    on the status socket: the process id when the program begins, its exit code (-n: signal n) when it has ended
 Ends       when the control socket is closed, also by the death of the service; it kills its programs then
 
-A program finds what it would find as `<image python> <its arguments>`: a session of its own, its environment, folder
+A program finds what it would find as `<python> <its arguments>`: a session of its own, its environment, folder
 and descriptors and no others, `__main__`, `sys.argv` and `sys.path`, and its last words are Python's. No program's code
 runs in this process, so none can leave anything to the next. It has one thread: a fork copies the one that forks only.
 """
@@ -30,16 +31,34 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 LENGTH = struct.Struct("!I")
 _MOST_FDS = 8
 _STANDARD = ("argparse", "csv", "decimal", "gzip", "hashlib", "http.server", "tarfile", "unicodedata", "urllib.parse")
-# Most of what XGBoost imports is SciPy. It itself is not here: its stand-ins import it without scikit-learn.
-_PACKAGES = ("numpy", "pyarrow", "scipy.sparse", "scipy.special")
-_SUBMODULES = ("pyarrow.compute", "pyarrow.csv", "pyarrow.parquet")
+
+
+class Loads(NamedTuple):
+    """`hidden` are loaded, and not there until a program imports them; `libraries` are no Python."""
+
+    packages: tuple[str, ...]
+    hidden: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+
+LOADS = {
+    # Most of what XGBoost imports is SciPy. It itself is not here: its stand-ins import it without scikit-learn.
+    "image": Loads(
+        ("numpy", "pyarrow", "scipy.sparse", "scipy.special"),
+        ("pyarrow.compute", "pyarrow.csv", "pyarrow.parquet"),
+        ("xgboost/lib/libxgboost.so",),
+    ),
+    # What the Lambda runtime brings, and what layers often do: nothing that reads or changes the environment.
+    "functions": Loads(("boto3", "numpy", "pydantic", "yaml")),
+}
 
 
 class Kept(MetaPathFinder, Loader):
@@ -66,18 +85,21 @@ class Kept(MetaPathFinder, Loader):
         module.__spec__ = self._specs[module.__name__]
 
 
-def preload() -> None:
-    """Load what programs import; what the image does not have is left out."""
-    for name in (*_STANDARD, *_PACKAGES):
+def preload(loads: Loads, folders: Sequence[str]) -> None:
+    """Load what programs import; what is not installed is left out."""
+    before = list(sys.path)
+    sys.path[:0] = folders
+    for name in (*_STANDARD, *loads.packages):
         _load(name)
     shown = set(sys.modules)
-    for name in _SUBMODULES:
+    for name in loads.hidden:
         _load(name)
-    packages = tuple(f"{name}." for name in _PACKAGES)
+    packages = tuple(f"{name}." for name in loads.packages)
     sys.meta_path.insert(0, Kept({name for name in set(sys.modules) - shown if name.startswith(packages)}))
     for entry in sys.path:
-        for library in Path(entry).glob("xgboost/lib/libxgboost.so"):
+        for library in chain.from_iterable(map(Path(entry).glob, loads.libraries)):
             ctypes.CDLL(str(library))
+    sys.path[:] = before
     if os.fork() == 0:  # OpenBLAS ends its threads before a fork; each program starts its own when it needs them
         os._exit(0)
     os.wait()
@@ -212,6 +234,6 @@ def run(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    preload()
+    preload(LOADS[sys.argv[3]], sys.argv[4:])
     if arguments := Server(socket.socket(fileno=int(sys.argv[1]))).serve():
         run(arguments)
