@@ -71,8 +71,8 @@ def laptop(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
 
 
 @pytest.fixture(scope="module")
-def app(laptop: Laptop, deploy: Callable[..., App]) -> App:
-    return dataclasses.replace(deploy(STACK, QuietPeriodSeconds="0"), state=laptop.state)
+def app(laptop: Laptop, deploy: Callable[..., App], built: Path) -> App:
+    return dataclasses.replace(deploy(STACK, built, QuietPeriodSeconds="0"), state=laptop.state)
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +270,7 @@ def test_a_healthy_drop_works_after_all_this(app: App, first: End) -> None:
 
 @matrix("People", "the stack is deleted and deployed again beside its kept bucket", ends="Succeeded")
 def test_a_stack_that_was_deleted_is_deployed_again_and_takes_its_old_data(
-    app: App, first: End, deploy: Callable[..., App]
+    app: App, first: End, deploy: Callable[..., App], built: Path
 ) -> None:
     s3, data = app.client("s3"), situation.versions(app, "raw/")
     answer = app.invoke(CAR)
@@ -283,7 +283,7 @@ def test_a_stack_that_was_deleted_is_deployed_again_and_takes_its_old_data(
     assert app.invoke(CAR) == answer  # the endpoint is no part of the stack
     names = [f"{app.outputs['ParameterPrefix']}/{name}" for name in app.parameters()]
     app.client("ssm").delete_parameters(Names=names)  # docs/operate.md says why
-    again = dataclasses.replace(deploy(STACK, QuietPeriodSeconds="2"), state=app.state)
+    again = dataclasses.replace(deploy(STACK, built, QuietPeriodSeconds="2"), state=app.state)
     assert again.bucket != app.bucket
     before = situation.executions(again)
     keys = sorted({key for key, _, _ in data})
