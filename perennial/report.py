@@ -42,7 +42,8 @@ class TargetRange:
 class Report:
     """Counts of rows by file, rule and set.
 
-    new_files          rows, quarantined, rules and notes of the files that the model in service was not trained on
+    new_files          rows, quarantined and rules of the files that the model in service was not trained on
+    noted              what a person should know of them, and of which
     aside              files that cannot be read as this table: no row of theirs is used or counted
     problems           why the job failed, if it did: the first line says the most
     rows_repeated      rows that repeat an earlier one, whatever their set; of many rows, an estimate
@@ -56,7 +57,8 @@ class Report:
     """
 
     files: list[dict[str, Any]] = field(default_factory=list)
-    new_files: dict[str, Any] = field(default_factory=lambda: {"files": 0, "rows": 0, "quarantined": 0, "notes": []})
+    new_files: dict[str, Any] = field(default_factory=lambda: {"files": 0, "rows": 0, "quarantined": 0})
+    noted: dict[str, list[str]] = field(default_factory=dict)
     rules: list[dict[str, Any]] = field(default_factory=list)
     rows_read: int = 0
     rows_used: int = 0
@@ -97,7 +99,8 @@ class Report:
             new["files"] += 1
             new["rows"] += rows
             new["quarantined"] += quarantined
-            new["notes"] += [f"{name}: {text}" for text in notes]
+            for text in notes:
+                self.noted.setdefault(text, []).append(name)
 
     def add_to_set(self, name: str, target: pa.Array) -> None:
         """Count some rows of a set."""
@@ -136,7 +139,7 @@ class Report:
             "champion_target": self.champion_target,
             "drift": self.drift,
             "rules": self.rules,
-            "new_files": self.new_files,
+            "new_files": {**self.new_files, "notes": [_noted(text, names) for text, names in self.noted.items()]},
             "files": self.files,
             "aside": self.aside,
             "problems": [printable(line, MAX_REASON) for line in self.problems],
@@ -149,6 +152,11 @@ class Report:
         if self.problems:
             text = "".join(f"{line}\n" for line in document["problems"])
             (folder / "problems.txt").write_text(text, encoding="utf-8")
+
+
+def _noted(text: str, names: Sequence[str]) -> str:
+    """Say a note once, however many files it is about."""
+    return f"{names[0]}: {text}" if len(names) == 1 else f"in {len(names):,} files, such as {names[0]}: {text}"
 
 
 def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any]) -> None:

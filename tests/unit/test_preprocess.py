@@ -898,6 +898,16 @@ def test_a_few_broken_rows_of_a_small_new_file_are_quarantined_and_told(tmp_path
     assert report["rules"][0]["rows"] == 3
 
 
+def test_a_note_about_several_new_files_is_said_once(tmp_path: Path) -> None:
+    first, second = (
+        "\n".join(f",{line}" for line in cars(100, seed=seed).decode().splitlines()).encode() for seed in (2, 3)
+    )
+    report = after_a_model(tmp_path, cars(5000), first, cars(100, seed=4), second)
+    (note,) = report["new_files"]["notes"]
+    assert note.startswith("in 2 files, such as 00001-new: 1 column of row numbers passed over")
+    assert [len(file.get("notes", [])) for file in report["files"]] == [0, 1, 0, 1]
+
+
 def test_notes_of_new_files_are_kept_apart(tmp_path: Path) -> None:
     with_numbers = "\n".join(f",{line}" for line in cars(100, seed=2).decode().splitlines()).encode()
     (note,) = after_a_model(tmp_path, cars(5000), with_numbers)["new_files"]["notes"]
