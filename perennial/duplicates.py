@@ -45,6 +45,12 @@ class DuplicateCounter:
         distinct = len(np.unique(self._hashes[sets[self._rows] != LEFT_OUT])) << self._halvings
         return max(0, used - distinct)
 
+    def count_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> int:
+        """Return how many of the new rows are like one that is not new; those left out do not count."""
+        used, new = sets[self._rows] != LEFT_OUT, is_new[self._rows]
+        unlike = ~np.isin(self._hashes[used & new], self._hashes[used & ~new])
+        return max(0, int(np.count_nonzero(is_new & (sets != LEFT_OUT))) - (int(unlike.sum()) << self._halvings))
+
     def _sampled(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         sampled: npt.NDArray[np.bool_] = (hashes & np.uint64((1 << self._halvings) - 1)) == 0
         return sampled

@@ -130,20 +130,21 @@ def ingest(
             print(f"{name}: {used} rows used, {broken} quarantined", flush=True)
     report.add_quarantine(quarantine)
     sets = splitting.finish()
+    is_of_new_file = np.zeros(rows, np.bool_)
+    for place in new:
+        is_of_new_file[place] = True
     report.rows_repeated, report.rows_left_out = duplicates.count(sets), int((sets == REPEATED).sum())
+    report.new_files["repeated"] = duplicates.count_known(sets, is_of_new_file)
     print(f"{report.rows_repeated} rows repeat an earlier row", flush=True)
     report.identity = specification(definition)
     if by_champion and champion.definition:
         report.champion_identity, report.champion_target = specification(champion.definition), by_champion.target
-    is_of_new_file = np.zeros(rows, np.uint8)
-    for place in new:
-        is_of_new_file[place] = 1
     if champion.statistics and is_of_new_file.any():
         moving = drift.DropDrift(champion.statistics, champion.compares(contract.baseline, definition))
-        for _, found in rows_of_sets(spill, is_of_new_file, (1,)):
+        for _, found in rows_of_sets(spill, is_of_new_file.view(np.uint8), (1,)):
             moving.observe(found)
         report.moved = moving.found()
-        report.drift = drift.summary(report.moved, int(is_of_new_file.sum(dtype=np.int64)))
+        report.drift = drift.summary(report.moved, int(is_of_new_file.sum()))
     return sets
 
 

@@ -268,7 +268,8 @@ def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Rows", f"{rows['used']:,} used, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
     if new and new["files"] and record.get("champion"):
         files = "1 file" if new["files"] == 1 else f"{new['files']:,} files"
-        yield "New files", f"{files}, {new['rows']:,} rows, of which {new['quarantined']:,} quarantined"
+        counts = f"{new['quarantined']:,} quarantined, {new.get('repeated', 0):,} repeat rows of known files"
+        yield "New files", f"{files}, {new['rows']:,} rows, of which {counts}"
     if drift:
         moved = [
             f"{one['column']} by {one['distance']:.2f} ({one['before']} -> {one['after']})" for one in drift["moved"]

@@ -42,7 +42,8 @@ class TargetRange:
 class Report:
     """Counts of rows by file, rule and set.
 
-    new_files          rows, quarantined and rules of the files that the model in service was not trained on
+    new_files          rows, quarantined and rules of the files that the model in service was not trained on, and how
+                       many of their rows repeat one of a known file (of many rows, an estimate)
     noted              what a person should know of them, and of which
     aside              files that cannot be read as this table: no row of theirs is used or counted
     problems           why the job failed, if it did: the first line says the most

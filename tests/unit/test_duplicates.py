@@ -45,8 +45,20 @@ def test_counts_are_those_of_whole_rows_in_any_batches(records: list[Any], bits:
     assert counter.count(sets) == len(used) - len(set(used))
 
 
+@given(rows, st.integers(0, 2**30), st.integers(0, 2**30))
+def test_new_rows_are_counted_that_are_like_one_that_is_known(records: list[Any], bits: int, new: int) -> None:
+    sets = np.array([LEFT_OUT if bits >> row & 1 else TRAIN for row in range(len(records))], np.uint8)
+    is_new = np.array([bool(new >> row & 1) for row in range(len(records))])
+    counter = DuplicateCounter()
+    counter.observe(RowHasher(["number", "text", "flag"]).hashes(table(records)))
+    used = [(record, new) for record, number, new in zip(records, sets, is_new, strict=True) if number == TRAIN]
+    known = {record for record, new in used if not new}
+    assert counter.count_known(sets, is_new) == sum(new and record in known for record, new in used)
+
+
 def test_no_rows_repeat_nothing() -> None:
-    assert DuplicateCounter().count(np.empty(0, np.uint8)) == 0
+    counter, no_rows = DuplicateCounter(), np.empty(0, np.uint8)
+    assert (counter.count(no_rows), counter.count_known(no_rows, np.empty(0, bool))) == (0, 0)
 
 
 def test_many_rows_are_estimated_from_a_bounded_sample(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,10 +70,15 @@ def test_many_rows_are_estimated_from_a_bounded_sample(monkeypatch: pytest.Monke
         assert len(counter._hashes) <= 5_000
     found = counter.count(np.full(len(values), TRAIN, np.uint8))
     assert found == pytest.approx((copies - 1) * distinct, rel=0.1)
+    is_new = np.arange(len(values)) >= 2.5 * distinct
+    known = counter.count_known(np.full(len(values), TRAIN, np.uint8), is_new)
+    assert known == pytest.approx(0.5 * distinct, rel=0.1)
 
 
 def test_many_rows_that_are_all_alike_are_seen_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "MAX_COUNTED", 100)
     counter = DuplicateCounter()
     counter.observe(np.ones(1_000, np.uint64))
-    assert counter.count(np.full(1_000, TRAIN, np.uint8)) > 980
+    sets = np.full(1_000, TRAIN, np.uint8)
+    assert counter.count(sets) > 980
+    assert counter.count_known(sets, np.arange(1_000) >= 400) == 600

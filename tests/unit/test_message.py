@@ -166,12 +166,16 @@ RULES = [
     {"column": "price", "rule": "type", "rows": 7, "examples": ["raw/b.csv row 3: '$4'", "raw/b.csv row 5: '$5'"]},
     *({"column": f"c{number}", "rule": "missing", "rows": 1, "examples": ["raw/b.csv row 9"]} for number in range(4)),
 ]
-NEW = {"files": 1, "rows": 500, "quarantined": 8, "rules": RULES, "notes": [f"raw/b.csv: note {n}" for n in range(5)]}
+NEW = {
+    "files": 1, "rows": 1500, "quarantined": 8, "repeated": 1492, "rules": RULES,
+    "notes": [f"raw/b.csv: note {n}" for n in range(5)],
+}  # fmt: skip
 
 
 def test_the_broken_rows_of_new_files_are_told_by_rule_with_an_example_and_where_they_are():
     body = compose(new_files=NEW).body
-    assert "New files     1 file, 500 rows, of which 8 quarantined\n" in body
+    counts = "1,500 rows, of which 8 quarantined, 1,492 repeat rows of known files"
+    assert f"New files     1 file, {counts}\n" in body
     assert (
         "\nRows of new files that break the data contract, not trained on; with their reasons: "
         "s3://cars/runs/20261120093440-1a2b/quarantine/\n"

@@ -898,6 +898,15 @@ def test_a_few_broken_rows_of_a_small_new_file_are_quarantined_and_told(tmp_path
     assert report["rules"][0]["rows"] == 3
 
 
+def test_new_rows_that_repeat_known_ones_are_counted(tmp_path: Path) -> None:
+    """A file dropped again under another name is told as such; what it repeats of itself is not."""
+    old, fresh = cars(500), cars(100, seed=2)
+    assert after_a_model(tmp_path / "copy", old, old)["new_files"]["repeated"] == 500
+    both = after_a_model(tmp_path / "both", old, fresh, fresh, with_rows(old, *fresh.decode().splitlines()[1:]))
+    assert (both["new_files"]["rows"], both["new_files"]["repeated"]) == (800, 500)
+    assert both["duplicates"]["rows"] == 700
+
+
 def test_a_note_about_several_new_files_is_said_once(tmp_path: Path) -> None:
     first, second = (
         "\n".join(f",{line}" for line in cars(100, seed=seed).decode().splitlines()).encode() for seed in (2, 3)
