@@ -60,11 +60,16 @@ class Champion:
         )
 
     def compares(self, names: Sequence[str], definition: Mapping[str, Any]) -> list[str]:
-        """Return which columns of a definition have values that mean what those in its statistics mean."""
-        ours, theirs = definition["columns"], (self.definition or definition)["columns"]
+        """Return which columns of a definition have values that mean what those in its statistics mean.
+
+        Its statistics are of training rows: of the groups that rows were split by they hold some, and no others.
+        """
+        before = self.definition or definition
+        ours, theirs, split = definition["columns"], before["columns"], before["split"]
         return [
             name for name in names
             if name in theirs and all(ours[name].get(key) == theirs[name].get(key) for key in OF_VALUES)
+            and not (split["method"] == "group" and name == split["column"])
         ]  # fmt: skip
 
     @classmethod
@@ -144,7 +149,7 @@ def ingest(
         for _, found in rows_of_sets(spill, is_of_new_file.view(np.uint8), (1,)):
             moving.observe(found)
         report.moved = moving.found()
-        report.drift = drift.summary(report.moved, int(is_of_new_file.sum()))
+        report.drift = drift.summary(report.moved, int(is_of_new_file.sum()), moving.uncounted)
     return sets
 
 

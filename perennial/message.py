@@ -276,7 +276,9 @@ def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ]
         more = [f"{len(moved) - MOVED_SHOWN} more"] if len(moved) > MOVED_SHOWN else []
         columns = "; ".join(moved[:MOVED_SHOWN] + more) or "no column has moved"
-        yield "Drift", f"against the data of the model in service: {columns}"
+        uncounted = drift.get("uncounted")
+        but = f" ({_some(uncounted)}: too many different texts to be compared)" if uncounted else ""
+        yield "Drift", f"against the data of the model in service: {columns}{but}"
     for note in (new or {}).get("notes", [])[:NOTES_SHOWN]:
         yield "Note", note
 

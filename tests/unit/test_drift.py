@@ -49,12 +49,93 @@ def test_the_distance_of_numbers_is_that_of_kolmogorov_and_smirnov() -> None:
     assert now.before == f"median {np.sort(MILES)[749]:,.6g}"
 
 
-def test_the_distance_of_texts_is_the_largest_difference_of_a_share() -> None:
+def test_of_two_and_three_texts_the_distance_is_the_largest_difference_of_a_share() -> None:
     one = found(MILES[:600], ["Saab"] * 600)["make"]
     share = float(np.mean(MAKES == "Saab"))
     assert one.distance == pytest.approx(1 - share, abs=1e-4)
     assert (one.before, one.after) == (f"'Saab' {share:.1%}", "100.0%")
     assert one.moved
+
+
+DISTRICTS = [f"Stadtteil {number}" for number in range(80)]
+
+
+def districts(values: Any, before: Any = None) -> Moved:
+    (one,) = seen(values, RANDOM.choice(DISTRICTS, 2_000) if before is None else before).found()
+    return one
+
+
+def seen(values: Any, before: Any) -> DropDrift:
+    drift = DropDrift(baseline([0] * len(before), before), ["make"])
+    for start in range(0, len(values), 700):
+        drift.observe(pa.table({"make": texts(values[start : start + 700])}))
+    return drift
+
+
+@pytest.mark.parametrize("rows", [10, 30, 1_500])
+def test_values_that_the_baseline_never_had_have_moved(rows: int) -> None:
+    """Also in a file of few rows, and though no value had more than some hundredths of the rows."""
+    one = districts(["Stadtteil Neustadt"] * rows)
+    assert (one.distance, one.moved) == (1.0, True)
+    said = "rows with a value never seen before, such as 'Stadtteil Neustadt': 0.0%"
+    assert (one.before, one.after) == (said, "100.0%")
+
+
+@pytest.mark.parametrize("new", [30, 20_000], ids=["some new ones", "more than are counted"])
+def test_new_values_count_together(new: int) -> None:
+    values = [f"Neu {number % new}" for number in range(30_000)] + RANDOM.choice(DISTRICTS, 10_000).tolist()
+    one = districts(values)
+    assert one.distance == pytest.approx(0.75, abs=0.01)
+    assert one.moved
+    assert one.after == "75.0%"
+    assert "such as 'Neu 0'" in one.before
+
+
+def test_the_distance_of_many_texts_is_their_total_variation() -> None:
+    """Where half of the values come no more, no value has moved by more than a hundredth or two."""
+    before = RANDOM.choice(DISTRICTS, 2_000)
+    values = RANDOM.choice([*DISTRICTS[:40], "Neu"], 1_500, p=[0.0225] * 40 + [0.1]).tolist()
+    shares = [np.array([np.mean(np.array(rows) == name) for name in [*DISTRICTS, "Neu"]]) for rows in (before, values)]
+    one = districts(values, before)
+    assert one.distance == pytest.approx(np.abs(shares[0] - shares[1]).sum() / 2, abs=1e-4)
+    assert one.before == "80 values, most of all rows with a value never seen before, such as 'Neu': 0.0%"
+    assert one.moved
+    without = districts([value for value in values if value != "Neu"], before)
+    assert without.before.startswith("80 values, most of all 'Stadtteil ")
+    assert without.moved
+
+
+@pytest.mark.parametrize(("values", "before", "rows"), [
+    (80, 2_000, 1_500), (80, 2_000, 100), (80, 2_000, 20), (80, 300, 300), (80, 100, 2_000), (80, 2_000, 1),
+    (1_000, 2_000, 1_500), (1_000, 500, 5_000), (9_000, 8_000, 3_000), (2, 600, 200), (3, 150, 10),
+])  # fmt: skip
+@pytest.mark.parametrize("skew", [0, 1], ids=["equally likely", "few frequent ones"])
+def test_values_that_differ_by_chance_have_not_moved(values: int, before: int, rows: int, skew: int) -> None:
+    """Equally likely values, and some that are frequent with a long tail; large files and small ones."""
+    shares = 1.0 / np.arange(1, values + 1) ** skew
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        drawn = [
+            [f"value {n}" for n in random.choice(values, count, p=shares / shares.sum())] for count in (before, rows)
+        ]
+        one = districts(drawn[1], drawn[0])
+        assert not one.moved
+        judge([one], 0.01)
+
+
+def test_texts_that_are_new_in_each_row_as_ever_have_not_moved() -> None:
+    assert not districts([f"text {n}" for n in range(5_000, 9_000)], [f"text {n}" for n in range(5_000)]).moved
+
+
+def test_values_are_not_compared_where_the_baseline_has_not_all_of_them_and_that_is_told() -> None:
+    drift = seen(["other"] * 500, [f"car {number}" for number in range(10_001)])
+    assert (drift.uncounted, drift.found()) == (["make"], [])
+    assert summary([], 500, drift.uncounted)["uncounted"] == ["make"]
+    cut = baseline([0] * 1_000, ["a"] * 900 + ["b"] * 100)
+    del cut["features"][1]["string_statistics"]["distribution"]["categorical"]["buckets"][1]
+    drift = DropDrift(cut, ["make"])
+    drift.observe(pa.table({"make": texts(["b"] * 500)}))
+    assert (drift.uncounted, drift.found()) == (["make"], [])
 
 
 def test_few_rows_that_differ_by_chance_have_not_moved() -> None:

@@ -109,10 +109,18 @@ COMPARED = {
 MOVED = {"column": "mileage", "distance": 0.314, "chance": 0.1, "before": "median 19,800", "after": "median 31,000"}
 
 
+DRIFT = {"rows": 200, "moved": [], "distances": {}, "uncounted": []}
+
+
+def test_columns_that_are_not_compared_are_told():
+    body = compose(drift={**DRIFT, "uncounted": ["vin", "title"]}).body
+    assert "no column has moved (vin, title: too many different texts to be compared)\n" in body
+
+
 def test_the_rows_and_both_models_on_both_parts_of_the_test_set_are_told():
     metrics = {**RECORD["metrics"], "comparison": COMPARED, "champion_when_accepted": 2183.5}
     rows = {"used": 804, "quarantined": 3, "repeated": 1200}
-    body = compose(metrics=metrics, rows=rows, drift={"rows": 200, "moved": [MOVED] * 5, "distances": {}}).body
+    body = compose(metrics=metrics, rows=rows, drift={**DRIFT, "moved": [MOVED] * 5}).body
     moved = "mileage by 0.31 (median 19,800 -> median 31,000)"
     for line in (
         "Rows          804 used, 3 quarantined, 1,200 repeat others\n",
@@ -128,7 +136,7 @@ def test_the_rows_and_both_models_on_both_parts_of_the_test_set_are_told():
 
 def test_a_difference_that_is_no_chance_and_parts_without_rows():
     compared = {**COMPARED, "unseen": {**COMPARED["unseen"], "difference": [-180.0, -12.0]}, "new": PART}
-    body = compose(metrics={"comparison": compared}, drift={"rows": 9, "moved": [], "distances": {}}).body
+    body = compose(metrics={"comparison": compared}, drift=DRIFT).body
     assert "(95 % interval, candidate less previous best): more than chance\n" in body
     assert "On new rows" not in body
     assert "no column has moved\n" in body

@@ -31,7 +31,7 @@ from perennial.parts import PartWriter
 from perennial.statistics import NumericColumn, StringColumn, statistics
 from perennial.target_encoding import FOLDS
 from perennial.values import DataError
-from processing import inference, preprocess
+from processing import analyze_data_quality, inference, preprocess
 from tools import synthetic
 
 SPLIT = {"method": "random", "column": None, "seed": 42, "validation": 0.15, "test": 0.2}
@@ -642,6 +642,38 @@ def test_a_definition_may_stop_a_drop_that_has_moved_before_anything_is_trained(
     strict = changed(CARS, quality={"max_drift": 0.3})
     assert "mileage by 0." in job.fails(strict, cars(1000), cars(400, seed=2, years=2))
     assert job.report["drift"]["moved"]
+
+
+def test_texts_that_the_model_in_service_never_saw_stop_a_drop(job: Job) -> None:
+    champion(job, definition=CARS, new_files=[1], statistics=described(cars(1000)))
+    strict = changed(CARS, quality={"max_drift": 0.9})
+    makes = {name.encode() for name in pd.read_csv(io.BytesIO(cars(1000)))["make"]}
+    renamed = re.sub(b"|".join(makes), b"Neustadt", cars(400, seed=2))
+    said = "make by 1.00 (rows with a value never seen before, such as 'Neustadt': 0.0% -> 100.0%)"
+    assert said in job.fails(strict, cars(1000), renamed)
+
+
+def test_texts_of_any_characters_are_known_by_their_baseline(tmp_path: Path) -> None:
+    words = ['a "b"', "c, d", "e\nf", "g\rh", "i\r\nj", "NA", "null", '"', "\u00a0x", "Škoda 京", "0"]
+    kept = {"type": "string", "parse": {"strip": False}}
+    noted = with_columns(cars(600), note=lambda row: '"{}"'.format(words[row % len(words)].replace('"', '""')))
+    served = Job(tmp_path / "served")
+    assert served.run(defined(note=kept), noted) == 0
+    baseline = statistics(analyze_data_quality.describe(defined(note=kept), served.output / "baseline"))
+    (note,) = [feature["string_statistics"] for feature in baseline["features"] if feature["name"] == "note"]
+    assert {bucket["value"] for bucket in note["distribution"]["categorical"]["buckets"]} == set(words)
+    fresh = champion(Job(tmp_path / "fresh"), definition=defined(note=kept), new_files=[1], statistics=baseline)
+    assert fresh.run(defined(note=kept), noted, noted) == 0
+    assert fresh.report["drift"]["distances"]["note"] < 0.05
+
+
+def test_the_groups_that_rows_were_split_by_are_not_compared(tmp_path: Path) -> None:
+    """The baseline has those of the training rows alone."""
+    grouped = changed(CARS, split={"method": "group", "column": "make"})
+    for name, definition in {"by group": grouped, "random": CARS}.items():
+        fresh = champion(Job(tmp_path / name), definition=definition, new_files=[1], statistics=described(cars(600)))
+        assert fresh.run(CARS, cars(600), cars(200, seed=2)) == 0
+        assert ("make" in fresh.report["drift"]["distances"]) == (name == "random")
 
 
 def test_without_new_files_nothing_is_compared(job: Job) -> None:

@@ -201,7 +201,7 @@ def test_a_closed_record_says_what_preprocessing_found():
         "rows": {"read": 12, "used": 10, "quarantined": 2},
         "sets": {"train": 7, "validation": 1, "test": 1},
         "duplicates": {"rows": 3, "left_out": 1},
-        "drift": {"rows": 4, "moved": [], "distances": {}},
+        "drift": {"rows": 4, "moved": [], "distances": {}, "uncounted": []},
     }
     document = closed("Rejected", report=report)
     assert document["rows"] == {
