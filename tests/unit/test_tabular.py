@@ -168,9 +168,11 @@ def test_undeclared_utf_8_in_names_is_told_rather_than_a_column_that_is_missing(
         list(read(file, columns, form=FileForm(encoding="cp1252")))
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-16-le", "shift_jis"])
+@pytest.mark.parametrize(
+    ("encoding", "before"),
+    [("cp1252", 0), ("latin-1", 0), ("utf-16", 0), ("utf-16-le", 0), ("shift_jis", 0), ("cp1252", 100_000)],
+)
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-@pytest.mark.parametrize("before", [0, 100_000])
 def test_json_lines_are_utf_8_whatever_is_declared(
     file: Path, encoding: str, pack: Callable[[bytes], bytes], before: int
 ) -> None:
