@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -29,6 +30,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from . import images
 from .aws import Aws, extract_tar
+from .containers.serving_container import KEY_HEADER, KEY_VARIABLE
 from .errors import JobFailedError
 from .image_python import ImagePython, Process
 from .store import Document
@@ -108,7 +110,9 @@ class Container:
         shown: Callable[[str], str] = str,
     ) -> None:
         self.name, self._image = name, image
-        self._command, self._directory, self._environment = command, directory, environment
+        self._key = secrets.token_urlsafe()
+        self._command, self._directory = command, directory
+        self._environment = environment | {KEY_VARIABLE: self._key}
         self._log, self._shown = log, shown
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -226,7 +230,7 @@ class Container:
         try:
             if connection.sock is not None:
                 connection.sock.settimeout(timeout)
-            connection.request(method, path, body if method == "POST" else None, dict(headers))
+            connection.request(method, path, body if method == "POST" else None, {**headers, KEY_HEADER: self._key})
             response = connection.getresponse()
             content = response.read()
         except TimeoutError:

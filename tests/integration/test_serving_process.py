@@ -1,5 +1,6 @@
 """Serving containers as processes: they start, die, come back, time out and stop."""
 
+import http.client
 import math
 import os
 import shutil
@@ -105,6 +106,37 @@ def echo(aws: FakeAws) -> Iterator[ModelServer]:
 
 def answer(running: ModelServer, body: str, timeout: float = 30.0) -> str:
     return running.invoke(body.encode(), "text/csv", None, {}, timeout).body.decode()
+
+
+NOSY = """
+import os
+def model_fn(folder): return {name: value for name, value in os.environ.items() if "KEY" in name}
+def input_fn(body, content_type): return body
+def predict_fn(data, model): return data
+def output_fn(prediction, accept): return str(sorted(MODEL)), "text/csv"
+MODEL = model_fn("")
+"""
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Localcloud-Key": ""}, {"X-Localcloud-Key": "x" * 43}])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/ping"), ("POST", "/invocations")])
+def test_nobody_but_the_local_cloud_is_answered_by_a_container(
+    echo: ModelServer, method: str, path: str, headers: dict[str, str]
+) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", echo._containers[0]._port, timeout=10)
+    connection.request(method, path, "1,2" if method == "POST" else None, headers)
+    response = connection.getresponse()
+    assert (response.status, response.getheader("Connection", "close")) == (403, "close")
+    assert b"use InvokeEndpoint" in response.read()
+    connection.close()
+    assert answer(echo, "1,2")
+
+
+def test_a_script_does_not_learn_the_key_of_its_container(aws: FakeAws) -> None:
+    running = server(aws, aws.archive("nosy.tar.gz", NOSY))
+    running.start(30)
+    assert answer(running, "1") == "[]"
+    running.stop()
 
 
 def test_a_container_answers_within_two_seconds_of_its_start(aws: FakeAws) -> None:

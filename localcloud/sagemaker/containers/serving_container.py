@@ -8,6 +8,7 @@ Own Inference Code with Hosting Services".
 from __future__ import annotations
 
 import argparse
+import hmac
 import os
 import re
 import signal
@@ -33,7 +34,8 @@ CSV, JSON, JSON_LINES, RECORDIO = (
 ANY = "*/*"
 BACKLOG = 128
 LARGEST_BODY = 128 * 1024**2  # bytes; a batch transform sends at most 100 MB
-
+KEY_VARIABLE, KEY_HEADER = "LOCALCLOUD_CONTAINER_KEY", "x-localcloud-key"
+"""Who may speak to a container is who started it: on AWS nobody else reaches it, here every program of the machine."""
 
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
@@ -100,6 +102,7 @@ def main(load: Callable[[Path], Application], argv: Sequence[str]) -> int:
     parser.add_argument("--fd", type=int, help="an inherited listening socket; its owner keeps our stdin open")
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _exit_now)
+    key = os.environ.pop(KEY_VARIABLE, "")
     if arguments.fd is None:
         listener = socket.create_server(("127.0.0.1", arguments.port), backlog=BACKLOG)
     else:
@@ -111,7 +114,7 @@ def main(load: Callable[[Path], Application], argv: Sequence[str]) -> int:
         traceback.print_exc()
         return 1
     log(f"Listening at: http://127.0.0.1:{listener.getsockname()[1]}")
-    _Server(listener, application).serve_forever()
+    _Server(listener, application, key).serve_forever()
     return 0
 
 
@@ -129,11 +132,11 @@ def _exit_with_owner() -> None:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, listener: socket.socket, application: Application) -> None:
+    def __init__(self, listener: socket.socket, application: Application, key: str) -> None:
         super().__init__(listener.getsockname(), _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
-        self.application = application
+        self.application, self.key = application, key
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that hangs up is no error of the container."""
@@ -146,6 +149,17 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = 1 << 16
     server: _Server
+
+    def parse_request(self) -> bool:
+        """Refuse what does not have the key, before anything else is read."""
+        if not super().parse_request():
+            return False
+        given = self.headers.get(KEY_HEADER, "")
+        if hmac.compare_digest(given.encode(), self.server.key.encode()):
+            return True
+        self.close_connection = True
+        self._answer(Response(403, b"This container answers the local cloud only; use InvokeEndpoint"))
+        return False
 
     def do_GET(self) -> None:
         if self.path == "/ping":
@@ -165,6 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(Response(404, b"Not Found"))
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
+        headers.pop(KEY_HEADER, None)
         try:
             response = self.server.application.invoke(Request(body, headers))
         except Exception as error:  # a request must not end the container
