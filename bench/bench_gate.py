@@ -160,14 +160,14 @@ def matrix(rows: Floats) -> xgboost.DMatrix:
     return xgboost.DMatrix(np.hstack([rows[:, 1:2], rows[:, 3:4], kinds]), rows[:, 0])
 
 
-def compared(candidate: Model, champion: Model, features: Names, seed: int) -> Comparison:
+def compared(candidate: Model, champion: Model, features: Names) -> Comparison:
     """Compare two models as the product does: rows are told by the features of the model in service."""
     test = candidate.of(TEST)
     hashes = identities(test, features)
     seen = found_in(hashes, [identities(champion.of(TRAIN, VALIDATION), features)])
     known = found_in(hashes, [identities(champion.of(TEST), features)])
     predicted = candidate.predict(test), champion.predict(test)
-    return compare("rmse", test[:, 0], *predicted, seen=seen, known=known, seed=seed)
+    return compare("rmse", test[:, 0], *predicted, seen=seen, known=known)
 
 
 def leaked(rows: Floats, champion: Model) -> float:
@@ -260,7 +260,7 @@ def judged(change: Change, seed: int) -> tuple[float, bool, float, bool]:
     ]
     test = old[1].of(TEST)
     before = error(old[1], test) <= error(old[0], test)
-    fresh, comparison = new[1].of(TEST), compared(new[1], new[0], FEATURES, seed)
+    fresh, comparison = new[1].of(TEST), compared(new[1], new[0], FEATURES)
     unseen = ~found_in(identities(fresh, FEATURES), [identities(new[0].of(TRAIN, VALIDATION), FEATURES)])
     unfair = other_groups(stages[1][1], stages[0][1])
     after = judge(GATE, error(new[1], fresh), replace(comparison, unfair=unfair)).accepted
@@ -277,7 +277,7 @@ def bounds(rows: int, seeds: int) -> None:
         for kind, (make, count) in kinds.items():
             files = [*first, make(count, 7 * seed + 1)]
             candidate = Model.trained(files, by_content(SPLIT, FEATURES, files, 42), seed + 1)
-            found[kind].append(compared(candidate, champion, FEATURES, seed).known)
+            found[kind].append(compared(candidate, champion, FEATURES).known)
     print(
         f"\n{rows:,} rows, {seeds} seeds, {found['alike'][0].rows:,} known test rows; rejected by the bound alone, and"
     )

@@ -76,25 +76,23 @@ def _features(definition: Mapping[str, Any]) -> dict[str, list[Any]]:
     return {name: [column.get(key) for key in READ] for name, column in columns.items()}
 
 
-def compare(
-    name: str, labels: Floats, candidate: Floats, champion: Floats, *, seen: Mask, known: Mask, seed: int
-) -> Comparison:
+def compare(name: str, labels: Floats, candidate: Floats, champion: Floats, *, seen: Mask, known: Mask) -> Comparison:
     """Compare by a metric of perennial.metrics, given which test rows `(n_rows,)` the model in service has seen, and
     which its own run tested it on.
     """
 
     def on(rows: Mask) -> Compared:
-        return _compared(name, labels[rows], candidate[rows], champion[rows], seed)
+        return _compared(name, labels[rows], candidate[rows], champion[rows])
 
     return Comparison(rows=len(labels), unseen=on(~seen), known=on(~seen & known), new=on(~seen & ~known))
 
 
-def _compared(name: str, labels: Floats, candidate: Floats, champion: Floats, seed: int) -> Compared:
+def _compared(name: str, labels: Floats, candidate: Floats, champion: Floats) -> Compared:
     return Compared(
         rows=len(labels),
         candidate=_value(name, labels, candidate),
         champion=_value(name, labels, champion),
-        difference=_difference(name, labels, candidate, champion, seed),
+        difference=_difference(name, labels, candidate, champion),
     )
 
 
@@ -105,9 +103,9 @@ def _value(name: str, labels: Floats, scores: Floats) -> float | None:
         return None
 
 
-def _difference(name: str, labels: Floats, candidate: Floats, champion: Floats, seed: int) -> Interval | None:
+def _difference(name: str, labels: Floats, candidate: Floats, champion: Floats) -> Interval | None:
     try:
-        return metrics.bootstrap_difference(name, labels, candidate, champion, seed=seed)
+        return metrics.interval_of_difference(name, labels, candidate, champion)
     except metrics.MetricError:
         return None
 

@@ -67,7 +67,7 @@ class Gate:
 class Compared:
     """Both models on some test rows; None where the metric has no value for these rows.
 
-    difference  95 % interval of candidate minus champion, by the paired bootstrap
+    difference  95 % interval of candidate minus champion, row by row (perennial.metrics)
     """
 
     rows: int = 0

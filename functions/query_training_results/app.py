@@ -17,7 +17,6 @@ Raises     MetricMissingError: the training job did not report a metric that it 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import tempfile
@@ -58,17 +57,17 @@ class Measured:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Read, measure, judge, and leave the evaluation where people and baselines find it."""
-    wanted, seed = _gate(event["Gate"]), _seed(event["RunId"])
+    wanted = _gate(event["Gate"])
     training = _training_metrics(event)
     truth, candidate_scores = _test_set(event["Prefix"], event["CandidatePredictions"])
-    candidate = _measure(event["Problem"], wanted.metric, truth, candidate_scores, seed)
+    candidate = _measure(event["Problem"], wanted.metric, truth, candidate_scores)
     champion, compared, accepted_with = None, None, None
     if event.get("ChampionPredictions"):
         _, champion_scores = _test_set(event["Prefix"], event["ChampionPredictions"])
         rows = _Rows.told(event, truth.size)
         unseen = ~rows.seen
-        champion = _measure(event["Problem"], wanted.metric, truth[unseen], champion_scores[unseen], seed)
-        compared = rows.compared(wanted.metric, truth, candidate_scores, champion_scores, seed)
+        champion = _measure(event["Problem"], wanted.metric, truth[unseen], champion_scores[unseen])
+        compared = rows.compared(wanted.metric, truth, candidate_scores, champion_scores)
         accepted_with = _accepted_with(rows.champion_prefix, wanted.metric)
     verdict = gate.judge(wanted, candidate.value, compared)
     whys = [measured.why for measured in (candidate, champion) if measured and measured.why and not verdict.unfair]
@@ -90,11 +89,6 @@ def _gate(given: dict[str, Any]) -> gate.Gate:
         minimum_unseen_rows=given["MinimumUnseenRows"],
         without_comparison=given["WithoutComparison"],
     )
-
-
-def _seed(run_id: str) -> int:
-    """The same run measures the same intervals, however often it asks."""
-    return int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:4])
 
 
 # Reading
@@ -185,9 +179,9 @@ class _Rows:
         known = comparison.found_in(rows, objects.read_hashes(f"{of_champion}/{FOLDER}/test/"))
         return cls(seen | comparison.untold(rows), known, "", of_champion)
 
-    def compared(self, name: str, truth: Floats, candidate: Floats, champion: Floats, seed: int) -> gate.Comparison:
+    def compared(self, name: str, truth: Floats, candidate: Floats, champion: Floats) -> gate.Comparison:
         masks = {"seen": self.seen, "known": self.known}
-        found = comparison.compare(name, truth, candidate, champion, **masks, seed=seed)
+        found = comparison.compare(name, truth, candidate, champion, **masks)
         return replace(found, unfair=self.unfair)
 
 
@@ -224,13 +218,13 @@ def _accepted_with(of_champion: str, name: str) -> float | None:
 # Measuring
 
 
-def _measure(problem: str, name: str, truth: Floats, scores: Floats, seed: int) -> Measured:
+def _measure(problem: str, name: str, truth: Floats, scores: Floats) -> Measured:
     try:
         values = metrics.evaluate(problem, truth, scores)
     except metrics.MetricInputError as error:
         return Measured(why=str(error))
     try:
-        interval = metrics.bootstrap_interval(name, truth, scores, seed=seed)
+        interval = metrics.interval(name, truth, scores)
     except metrics.UndefinedMetricError as error:
         return Measured(values, values[name], None, str(error))
     return Measured(values, values[name], interval)

@@ -32,7 +32,7 @@ def test_both_models_are_measured_on_each_part() -> None:
     candidate, champion = np.array([1.0, 1, 2, 2, 9, 9]), np.array([3.0, 3, 1, 1, 0, 0])
     seen = np.array([False] * 4 + [True] * 2)
     known = np.array([True, True, False, False, True, True])
-    found = compare("rmse", labels, candidate, champion, seen=seen, known=known, seed=1)
+    found = compare("rmse", labels, candidate, champion, seen=seen, known=known)
     assert (found.rows, found.unseen.rows, found.known.rows, found.new.rows) == (6, 4, 2, 2)
     assert (found.known.candidate, found.known.champion) == (1.0, 3.0)
     assert (found.new.candidate, found.new.champion) == (2.0, 1.0)
@@ -43,7 +43,7 @@ def test_both_models_are_measured_on_each_part() -> None:
 def test_parts_without_rows_or_without_a_value_have_none() -> None:
     ones, scores = np.ones(3), np.array([0.2, 0.5, 0.7])
     none = np.zeros(3, bool)
-    found = compare("auc", ones, scores, scores, seen=none, known=none, seed=1)
+    found = compare("auc", ones, scores, scores, seen=none, known=none)
     assert (found.unseen.candidate, found.unseen.champion, found.unseen.difference) == (None, None, None)
     assert (found.known.rows, found.known.candidate) == (0, None)
 

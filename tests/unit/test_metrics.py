@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -180,7 +179,7 @@ def test_an_unknown_problem_or_metric_is_refused_with_the_known_ones() -> None:
     with pytest.raises(metrics.MetricInputError, match="expected 'regression' or 'binary_classification'"):
         metrics.evaluate("ranking", [1], [1])
     with pytest.raises(metrics.UnknownMetricError, match="'gini'; expected one of rmse, mae"):
-        metrics.bootstrap_interval("gini", [1], [1], seed=1)
+        metrics.interval("gini", [1], [1])
 
 
 def test_every_error_of_the_module_is_a_value_error() -> None:
@@ -190,13 +189,12 @@ def test_every_error_of_the_module_is_a_value_error() -> None:
 
 
 @pytest.mark.parametrize("name", list(metrics.METRICS))
-def test_an_interval_holds_the_metric_and_depends_on_the_seed_alone(name: str) -> None:
+def test_an_interval_holds_the_metric_and_is_the_same_in_any_order_of_the_rows(name: str) -> None:
     metric = metrics.METRICS[name]
     labels, scores = prices() if metric.problem == "regression" else probabilities()
-    low, high = metrics.bootstrap_interval(name, labels, scores, seed=3)
+    low, high = metrics.interval(name, labels, scores)
     assert low < metric.compute(labels, scores) < high
-    assert metrics.bootstrap_interval(name, labels, scores, seed=3) == (low, high)
-    assert metrics.bootstrap_interval(name, labels, scores, seed=4) != (low, high)
+    assert metrics.interval(name, labels[::-1], scores[::-1]) == pytest.approx((low, high), rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -208,74 +206,78 @@ def test_an_interval_holds_the_metric_and_depends_on_the_seed_alone(name: str) -
         ("f1", lambda y, p: reference.f1_score(y, p > 0.5)),
     ],
 )
-def test_an_interval_agrees_with_resampling_rows_one_by_one(name: str, expected: Score) -> None:
+def test_an_interval_is_as_wide_as_resampling_rows_makes_it(name: str, expected: Score) -> None:
     labels, scores = prices(300) if metrics.METRICS[name].problem == "regression" else probabilities(300)
     random = np.random.default_rng(7)
     draws = [random.integers(0, 300, 300) for _ in range(600)]
-    low, high = np.quantile([expected(labels[rows], scores[rows]) for rows in draws], [0.025, 0.975])
-    ours = metrics.bootstrap_interval(name, labels, scores, seed=5, resamples=4_000)
-    assert ours == pytest.approx((low, high), abs=0.12 * (high - low))
+    spread = np.std([expected(labels[rows], scores[rows]) for rows in draws])
+    low, high = metrics.interval(name, labels, scores)
+    assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.1)
 
 
-def test_many_rows_are_resampled_in_groups_to_the_width_that_theory_gives() -> None:
-    rows = 40 * metrics.MAX_RESAMPLED_UNITS
-    errors = np.random.default_rng(1).normal(0, 1, rows)
-    low, high = metrics.bootstrap_interval("rmse", np.zeros(rows), errors, seed=1, resamples=1_000)
-    assert high - low == pytest.approx(2 * 1.96 / np.sqrt(2 * rows), rel=0.1)
+def test_an_interval_of_many_rows_has_the_width_that_theory_gives() -> None:
+    errors = np.random.default_rng(1).normal(0, 1, 400_000)
+    low, high = metrics.interval("rmse", np.zeros(errors.size), errors)
+    assert high - low == pytest.approx(2 * 1.96 / np.sqrt(2 * errors.size), rel=0.01)
 
 
-def test_a_wider_level_gives_a_wider_interval() -> None:
-    labels, scores = prices()
-    narrow = metrics.bootstrap_interval("mae", labels, scores, seed=1, level=0.5)
-    wide = metrics.bootstrap_interval("mae", labels, scores, seed=1, level=0.99)
-    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+def test_the_interval_of_an_auc_is_delongs() -> None:
+    labels, scores = probabilities(200)
+    up, down = scores[labels == 1], scores[labels == 0]
+    wins = (up[:, None] > down) + 0.5 * (up[:, None] == down)
+    error = np.sqrt(wins.mean(axis=1).var(ddof=1) / up.size + wins.mean(axis=0).var(ddof=1) / down.size)
+    low, high = metrics.interval("auc", labels, scores)
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.02)
 
 
-def test_resamples_without_a_value_are_left_out() -> None:
-    low, high = metrics.bootstrap_interval("auc", [0, 1], [0.2, 0.8], seed=1)
-    assert (low, high) == (1.0, 1.0)
+def test_an_interval_does_not_go_beyond_the_best_value() -> None:
+    labels, scores = np.array([0.0] * 20 + [1.0] * 20), np.array([0.1] * 19 + [0.95] + [0.9] * 20)
+    low, high = metrics.interval("auc", labels, scores)
+    assert low < 0.95 < high == 1.0
+    assert metrics.interval("mae", [1.0, 2.0, 3.0], [1.0, 2.0, 9.0])[0] == 0.0
 
 
-def test_an_interval_needs_a_metric_that_has_a_value() -> None:
-    with pytest.raises(metrics.UndefinedMetricError, match="both classes"):
-        metrics.bootstrap_interval("auc", [1, 1], [0.2, 0.8], seed=1)
-
-
-def test_an_interval_for_which_no_resample_has_a_value_is_refused() -> None:
-    seed = next(s for s in range(100) if len(set(np.random.default_rng(s).integers(0, 2, size=(1, 2))[0])) == 1)
-    with pytest.raises(metrics.UndefinedMetricError, match="in any resample"):
-        metrics.bootstrap_interval("auc", [0, 1], [0.2, 0.8], seed=seed, resamples=1)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"), [({"level": 95}, "level is 95"), ({"level": 0}, "level"), ({"resamples": 0}, "resamples")]
-)
-def test_settings_that_make_no_interval_are_refused(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(metrics.MetricInputError, match=message):
-        metrics.bootstrap_interval("mae", [1, 2], [1, 3], seed=1, **settings)
+@pytest.mark.parametrize(("labels", "says"), [([1, 1], "both classes"), ([0, 1], "without one of them")])
+def test_an_interval_needs_a_metric_that_has_a_value_also_without_a_row(labels: list[int], says: str) -> None:
+    with pytest.raises(metrics.UndefinedMetricError, match=says):
+        metrics.interval("auc", labels, [0.2, 0.8])
 
 
 def test_the_difference_of_two_like_models_is_known_better_than_either_alone() -> None:
     labels, champion = prices()
     candidate = champion + 50
-    low, high = metrics.bootstrap_difference("rmse", labels, candidate, champion, seed=1)
-    alone = metrics.bootstrap_interval("rmse", labels, champion, seed=1)
+    low, high = metrics.interval_of_difference("rmse", labels, candidate, champion)
+    alone = metrics.interval("rmse", labels, champion)
     assert (high - low) < 0.2 * (alone[1] - alone[0])
 
 
 def test_the_difference_of_a_model_and_itself_is_zero() -> None:
     labels, scores = probabilities()
-    assert metrics.bootstrap_difference("auc", labels, scores, scores, seed=1) == (0.0, 0.0)
+    assert metrics.interval_of_difference("auc", labels, scores, scores) == (0.0, 0.0)
 
 
 def test_the_difference_is_candidate_minus_champion() -> None:
     labels, champion = prices()
     candidate = labels + (champion - labels) / 2
     value = metrics.METRICS["rmse"].compute(labels, candidate) - metrics.METRICS["rmse"].compute(labels, champion)
-    low, high = metrics.bootstrap_difference("rmse", labels, candidate, champion, seed=1)
+    low, high = metrics.interval_of_difference("rmse", labels, candidate, champion)
     assert low < value < high < 0
 
 
-def test_the_difference_of_many_rows_stays_paired() -> None:
-    labels, champion = prices(3 * metrics.MAX_RESAMPLED_UNITS)
-    assert metrics.bootstrap_difference("mae", labels, champion, champion, seed=1) == (0.0, 0.0)
+def test_the_interval_of_a_difference_is_that_of_the_mean_of_paired_differences() -> None:
+    labels, champion = prices()
+    candidate = champion + np.random.default_rng(2).normal(30, 500, labels.size)
+    paired = (candidate - labels) ** 2 - (champion - labels) ** 2
+    error = 1.959964 * paired.std(ddof=1) / np.sqrt(paired.size)
+    found = metrics.interval_of_difference("mse", labels, candidate, champion)
+    assert found == pytest.approx((paired.mean() - error, paired.mean() + error))
+
+
+def test_chance_is_called_more_than_chance_about_once_in_twenty_times() -> None:
+    random, wrong = np.random.default_rng(5), 0
+    for _ in range(1_000):
+        labels = random.lognormal(9, 1, 100)
+        one, other = (labels * random.lognormal(0, 0.2, 100) for _ in range(2))
+        low, high = metrics.interval_of_difference("rmse", labels, one, other)
+        wrong += not low <= 0 <= high
+    assert wrong < 80
