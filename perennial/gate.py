@@ -107,7 +107,10 @@ class Comparison:
 class Verdict:
     """The decision, and why. `beats_champion` and `keeps_known` are None where nothing was compared.
 
-    obstacle  what a rejected candidate has failed at first; chance: it is worse, and by no more than chance
+    reason          what each question came to, the failed ones first; candidate first, then the model in service
+    brief           what the candidate has failed at, in few words; empty when it is accepted
+    obstacle        what it has failed at first; chance: it is worse, and by no more than chance
+    worse_on_known  it is worse on known rows by more than chance, be that allowed or not
     """
 
     accepted: bool
@@ -117,6 +120,17 @@ class Verdict:
     keeps_known: bool | None = None
     unfair: str = ""
     obstacle: Obstacle | None = None
+    brief: str = ""
+    worse_on_known: bool = False
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What one question came to: a sentence; and where it failed, at what, and that in few words."""
+
+    text: str
+    obstacle: Obstacle | None = None
+    brief: str = ""
 
 
 def judge(gate: Gate, candidate: float | None, comparison: Comparison | None) -> Verdict:
@@ -126,48 +140,110 @@ def judge(gate: Gate, candidate: float | None, comparison: Comparison | None) ->
     threshold alone decides: it answers, but not with numbers.
     """
     if candidate is None or not math.isfinite(candidate):
-        reason = f"{gate.metric} of the candidate could not be measured (it is {shown(candidate)})"
-        return Verdict(False, reason, meets_threshold=False, beats_champion=None, obstacle="unmeasured")
-    meets = gate.reaches(candidate, gate.threshold)
-    side, verb = "at most" if gate.direction == "minimize" else "at least", "meets" if meets else "misses"
-    first = f"{gate.metric} {shown(candidate)} {verb} the threshold ({side} {shown(gate.threshold)})"
-    good, second, beats, keeps, unfair = _against(gate, comparison)
-    joined = f"{first} and {second}" if meets == good else f"{first}, but {second}"
-    obstacle = None if meets and good else "threshold" if not meets else _obstacle(comparison, beats, unfair)
-    return Verdict(meets and good, joined, meets, beats, keeps, unfair, obstacle)
+        brief = f"{gate.metric} of the candidate could not be measured"
+        reason = f"{brief} (it is {shown(candidate)})"
+        return Verdict(False, reason, False, beats_champion=None, obstacle="unmeasured", brief=brief)
+    meets, (beats, keeps, unfair, against) = gate.reaches(candidate, gate.threshold), _against(gate, comparison)
+    answers = sorted([_threshold(gate, candidate, comparison, meets), *against], key=lambda one: one.obstacle is None)
+    first = answers[0]
+    return Verdict(
+        accepted=first.obstacle is None,
+        reason="; ".join(answer.text for answer in answers),
+        meets_threshold=meets,
+        beats_champion=beats,
+        keeps_known=keeps,
+        unfair=unfair,
+        obstacle=first.obstacle,
+        brief=first.brief,
+        worse_on_known=bool(comparison and not unfair and _is_worse(gate, comparison.known)),
+    )
 
 
-def _obstacle(comparison: Comparison | None, beats: bool | None, unfair: str) -> Obstacle:
-    if unfair:
-        return "unfair"
-    if beats is False:
-        return "chance" if comparison and comparison.unseen.is_chance else "champion"
-    return "known"
+def _threshold(gate: Gate, candidate: float, comparison: Comparison | None, meets: bool) -> _Answer:
+    limit = f"the threshold ({_limit(gate, gate.threshold)})"
+    rows = f" on all {comparison.rows:,} test rows" if comparison else ""
+    if meets:
+        return _Answer(f"{gate.metric} {shown(candidate)}{rows} meets {limit}")
+    return _Answer(
+        f"{gate.metric} {shown(candidate)}{rows} misses {limit}",
+        "threshold",
+        f"{gate.metric} {shown(candidate)} misses {limit}",
+    )
 
 
-_Against = tuple[bool, str, bool | None, bool | None, str]
+_Against = tuple[bool | None, bool | None, str, list[_Answer]]
 
 
 def _against(gate: Gate, comparison: Comparison | None) -> _Against:
-    """(whether the model in service is no obstacle, why, beats it, keeps what it knew, why nothing was compared)."""
+    """(whether it beats the model in service, whether it keeps what that knew, why nothing was compared, answers)."""
     if comparison is None:
-        return True, "there is no model in service to compare with", None, None, ""
+        return None, None, "", [_Answer("there is no model in service to compare with")]
     unfair = _unfair(gate, comparison)
     if unfair:
         alone = gate.without_comparison == "threshold"
         decides = "the threshold alone decides" if alone else "so it stays in service"
-        text = f"no fair comparison with the model in service is possible: {unfair}; {decides}"
-        return alone, f"{text} (gate.without_comparison)", None, None, unfair
-    unseen = comparison.unseen
+        brief = "no fair comparison with the model in service"
+        text = f"{brief} is possible: {unfair}; {decides} (gate.without_comparison)"
+        return None, None, unfair, [_Answer(text) if alone else _Answer(text, "unfair", brief)]
+    unseen, known = comparison.unseen, comparison.known
     if unseen.candidate is None or unseen.champion is None or not unseen.is_measured:
         value = shown(unseen.champion if unseen.champion is not None else math.nan)
-        return True, f"the model in service could not be measured (its {gate.metric} is {value})", None, None, ""
-    beats = gate.reaches(unseen.candidate, gate.to_beat(unseen.champion))
-    keeps = _keeps(gate, comparison.known)
-    text = _compared(gate, comparison, beats)
-    if keeps is False:
-        text += f"{' and' if not beats else ', but'} {_regression(gate, comparison.known)}"
-    return beats and keeps is not False, text, beats, keeps, ""
+        return None, None, "", [_Answer(f"the model in service could not be measured (its {gate.metric} is {value})")]
+    beats, keeps = gate.reaches(unseen.candidate, gate.to_beat(unseen.champion)), _keeps(gate, known)
+    told = [_keeps_known(gate, known, keeps)] if keeps is False or _is_worse(gate, known) else []
+    return beats, keeps, "", [*told, _beats(gate, comparison, beats)]
+
+
+def _beats(gate: Gate, comparison: Comparison, beats: bool) -> _Answer:
+    unseen = comparison.unseen
+    all_rows = unseen.rows == comparison.rows
+    rows = f"all {unseen.rows:,} test rows" if all_rows else f"the {unseen.rows:,} test rows that it has not seen"
+    asked = _limit(gate, gate.to_beat(unseen.champion or 0.0))
+    text = _versus(gate, unseen, rows)
+    if gate.minimum_improvement:
+        wanted = "asked" if gate.minimum_improvement > 0 else "allowed"
+        text += f", where {asked} is {wanted} (gate.minimum_improvement)"
+    if beats:
+        return _Answer(text)
+    chance = ", within chance" if unseen.is_chance else ""
+    few = f"is {_how(gate, unseen)} the {shown(unseen.champion)} in service{chance}"
+    few = f"misses what is asked ({asked})" if gate.minimum_improvement > 0 else few
+    brief = f"{gate.metric} {shown(unseen.candidate)} {few}"
+    return _Answer(text, "chance" if unseen.is_chance else "champion", brief)
+
+
+def _keeps_known(gate: Gate, known: Compared, keeps: bool | None) -> _Answer:
+    text = _versus(gate, known, f"the {known.rows:,} test rows that it was tested on")
+    if gate.maximum_regression is not None:
+        allowed = _limit(gate, gate.worst_allowed(known.champion or 0.0))
+        text += f", where {allowed} is allowed (gate.maximum_regression)"
+    few = f"{gate.metric} {shown(known.candidate)}, in service {shown(known.champion)}"
+    return _Answer(text) if keeps is not False else _Answer(text, "known", f"worse on known rows: {few}")
+
+
+def _versus(gate: Gate, compared: Compared, rows: str) -> str:
+    """Both models on some rows: the candidate, then the model in service."""
+    chance = {True: ", within chance", False: ", by more than chance", None: ""}[compared.is_chance]
+    chance += f" ({between(compared.difference)})" if chance else ""
+    ours, theirs = f"{gate.metric} {shown(compared.candidate)}", f"the {shown(compared.champion)} of the model"
+    return f"{ours} is {_how(gate, compared)} {theirs} in service on {rows}{chance}"
+
+
+def _how(gate: Gate, compared: Compared) -> str:
+    ours, theirs = compared.candidate or 0.0, compared.champion or 0.0
+    if ours == theirs:
+        return "as good as"
+    return "better than" if gate.reaches(ours, theirs) else "worse than"
+
+
+def _is_worse(gate: Gate, known: Compared) -> bool:
+    """Whether the candidate is worse on enough known rows, and by more than chance."""
+    enough = known.rows >= gate.minimum_unseen_rows and known.is_measured
+    return enough and known.is_chance is False and _how(gate, known) == "worse than"
+
+
+def _limit(gate: Gate, value: float) -> str:
+    return f"{'at most' if gate.direction == 'minimize' else 'at least'} {shown(value)}"
 
 
 def _unfair(gate: Gate, comparison: Comparison) -> str:
@@ -192,29 +268,6 @@ def _keeps(gate: Gate, known: Compared) -> bool | None:
     if known.candidate is None or known.champion is None or not known.is_measured:
         return None
     return gate.reaches(known.candidate, gate.worst_allowed(known.champion)) or known.is_chance is not False
-
-
-def _compared(gate: Gate, comparison: Comparison, beats: bool) -> str:
-    unseen = comparison.unseen
-    champion = shown(unseen.champion)
-    if unseen.rows < comparison.rows:
-        some = f"on the {unseen.rows:,} of {comparison.rows:,} test rows that it has not seen"
-        champion = f"{champion} against {shown(unseen.candidate)} {some}"
-    chance = f"; the difference is within chance ({between(unseen.difference)})" if unseen.is_chance else ""
-    if gate.minimum_improvement > 0:
-        verb = "improves" if beats else "does not improve"
-        asked = f"{gate.minimum_improvement * 100:.4g} %"
-        return f"{verb} on the model in service ({champion}) by the {asked} asked{chance}"
-    allowed = f" by more than the {-gate.minimum_improvement * 100:.4g} % allowed" if gate.minimum_improvement else ""
-    return f"is {'no worse' if beats else 'worse'} than the model in service ({champion}){allowed}{chance}"
-
-
-def _regression(gate: Gate, known: Compared) -> str:
-    return (
-        f"is worse on the {known.rows:,} test rows that the model in service was tested on ({shown(known.candidate)} "
-        f"against {shown(known.champion)}; allowed is {shown(gate.worst_allowed(known.champion or 0.0))}, "
-        "gate.maximum_regression)"
-    )
 
 
 def _is_finite(value: float | None) -> bool:

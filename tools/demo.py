@@ -191,7 +191,11 @@ def wait_for_mail(state: Path, identifier: str) -> mailbox.Message:
 def show_gate(record: dict[str, Any]) -> None:
     gate = record["gate"]
     bound = "at most" if gate["direction"] == "minimize" else "at least"
-    best = "none, this is the first model" if gate["champion"] is None else f"{gate['champion']:,.0f} on the same rows"
+    best = (
+        "none, this is the first model"
+        if gate["champion"] is None
+        else f"{gate['champion']:,.0f} on the test rows that it has not seen"
+    )
     section("The gate")
     line(gate["metric"].upper(), f"{gate['candidate']:,.0f}")
     line("threshold", f"{bound} {gate['threshold']:,.0f}")

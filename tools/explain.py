@@ -104,7 +104,7 @@ def _branches(run: Mapping[str, Any]) -> Iterator[str]:
     trigger, gate, algorithm = run["trigger"], run.get("gate") or {}, run["configuration"]["algorithm"]
     dropped = (trigger.get("Object") or {}).get("key") or trigger.get("By") or ""
     yield f"├ started  {run['execution']['started_at']} by {trigger.get('Type')} {safe(dropped, 120)}".rstrip()
-    yield f"├ gate     {safe(gate.get('reason', 'not judged'), 200)}"
+    yield f"├ gate     {safe(gate.get('reason', 'not judged'), 500)}"
     yield from (f"├ {line}" for line in _measured_on(run))
     settings = ", ".join(f"{name}={value}" for name, value in sorted(algorithm["hyperparameters"].items()))
     yield f"├ trained  {algorithm['name']} ({settings})"

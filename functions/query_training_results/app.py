@@ -307,6 +307,8 @@ def _record(
         "accepted": result["Accepted"],
         "reason": result["Reason"],
         "obstacle": verdict.obstacle,
+        "brief": verdict.brief,
+        "worse_on_known": verdict.worse_on_known,
     }
     document = {"run_id": event["RunId"], "problem": event["Problem"], "metrics": measured, "gate": judged}
     objects.write_json(f"{event['Prefix']}/evaluation/evaluation.json", document)

@@ -86,8 +86,8 @@ def test_a_model_in_service_without_a_measurement_leaves_the_threshold(champion)
 def test_the_reason_has_the_numbers():
     reason = judge(Gate("rmse", "minimize", 3500.0, 0.05), 2345.678, 2400.0).reason
     assert reason == (
-        "rmse 2,345.68 meets the threshold (at most 3,500), but does not improve on the model in service (2,400) "
-        "by the 5 % asked"
+        "rmse 2,345.68 is better than the 2,400 of the model in service on all 200 test rows, where at most 2,280 is "
+        "asked (gate.minimum_improvement); rmse 2,345.68 on all 200 test rows meets the threshold (at most 3,500)"
     )
 
 
@@ -128,8 +128,8 @@ def test_models_are_compared_on_the_rows_that_the_one_in_service_has_not_seen():
     verdict = judge_compared(BOUND, 2500.0, compared(Compared(40, 2200.0, 2300.0, (-300.0, -20.0))))
     assert (verdict.accepted, verdict.beats_champion) == (True, True)
     assert verdict.reason == (
-        "rmse 2,500 meets the threshold (at most 3,500) and is no worse than the model in service (2,300 against 2,200 "
-        "on the 40 of 200 test rows that it has not seen)"
+        "rmse 2,500 on all 200 test rows meets the threshold (at most 3,500); rmse 2,200 is better than the 2,300 of "
+        "the model in service on the 40 test rows that it has not seen, by more than chance (-300 to -20)"
     )
 
 
@@ -166,10 +166,71 @@ def test_new_rows_do_not_outvote_known_ones():
     known = Compared(10_000, 2850.0, 2163.0, (600.0, 780.0))
     verdict = judge_compared(BOUND, 2700.0, compared(Compared(16_000, 2700.0, 5000.0, (-2400.0, -2200.0)), known))
     assert (verdict.accepted, verdict.beats_champion, verdict.keeps_known) == (False, True, False)
-    assert (
-        "but is worse on the 10,000 test rows that the model in service was tested on (2,850 against 2,163; allowed is "
-        "2,271.15, gate.maximum_regression)" in verdict.reason
+    assert verdict.reason.startswith(
+        "rmse 2,850 is worse than the 2,163 of the model in service on the 10,000 test rows that it was tested on, by "
+        "more than chance (600 to 780), where at most 2,271.15 is allowed (gate.maximum_regression); "
     )
+
+
+def test_known_rows_that_are_worse_by_more_than_chance_are_told_where_that_is_allowed():
+    known = Compared(100, 2090.0, 2000.0, (50.0, 150.0))
+    verdict = judge_compared(BOUND, 2000.0, compared(Compared(200, 2000.0, 2100.0), known))
+    assert (verdict.accepted, verdict.worse_on_known) == (True, True)
+    assert "rmse 2,090 is worse than the 2,000 of the model in service on the 100 test rows that it" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        Compared(100, 2090.0, 2000.0, (-50.0, 150.0)),
+        Compared(100, 1900.0, 2000.0, (-150.0, -50.0)),
+        Compared(29, 2090.0, 2000.0, (50.0, 150.0)),
+    ],
+    ids=["chance", "better", "too few"],
+)
+def test_known_rows_that_say_nothing_are_left_out_of_the_reason(known):
+    verdict = judge_compared(BOUND, 2000.0, compared(Compared(200, 2000.0, 2100.0), known))
+    assert not verdict.worse_on_known
+    assert "tested on" not in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("gate", "candidate", "comparison", "brief"),
+    [
+        (BOUND, None, None, "rmse of the candidate could not be measured"),
+        (BOUND, 9000.0, None, "rmse 9,000 misses the threshold (at most 3,500)"),
+        (BOUND, 2500.0, compared(Compared(3)), "no fair comparison with the model in service"),
+        (
+            BOUND,
+            2500.0,
+            compared(Compared(100, 2500.0, 2400.0, (50.0, 150.0))),
+            "rmse 2,500 is worse than the 2,400 in service",
+        ),
+        (
+            BOUND,
+            2500.0,
+            compared(Compared(100, 2500.0, 2400.0, (-50.0, 250.0))),
+            "rmse 2,500 is worse than the 2,400 in service, within chance",
+        ),
+        (
+            BOUND,
+            2500.0,
+            compared(Compared(200, 2500.0, 2400.0, (-50.0, 250.0)), Compared(99, 192.0, 138.0, (20.0, 80.0))),
+            "worse on known rows: rmse 192, in service 138",
+        ),
+        (
+            Gate("rmse", "minimize", 3500.0, 0.05),
+            2350.0,
+            compared(Compared(200, 2350.0, 2400.0)),
+            "rmse 2,350 misses what is asked (at most 2,280)",
+        ),
+        (BOUND, 2300.0, compared(Compared(200, 2300.0, 2400.0)), ""),
+    ],
+)
+def test_a_rejection_has_its_cause_in_few_words(gate, candidate, comparison, brief):
+    verdict = judge_compared(gate, candidate, comparison)
+    assert verdict.brief == brief
+    assert len(brief) <= 61  # what a subject has room for beside "Candidate rejected: " and a usual stack
 
 
 @pytest.mark.parametrize(
@@ -210,7 +271,8 @@ def test_the_reason_tells_a_difference_from_chance(difference, says):
     verdict = judge_compared(BOUND, 2160.0, compared(Compared(200, 2160.0, 2140.0, difference)))
     assert not verdict.accepted
     assert (
-        "worse than the model in service (2,140); the difference is within chance (-40 to 80)" in verdict.reason
+        "rmse 2,160 is worse than the 2,140 of the model in service on all 200 test rows, within chance (-40 to 80)"
+        in verdict.reason
     ) is says
 
 
@@ -237,4 +299,5 @@ def test_a_candidate_may_be_allowed_to_be_a_little_worse(gate, good, bad):
     assert judge(gate, good, 3000.0).beats_champion is True
     verdict = judge(gate, bad, 3000.0)
     assert verdict.beats_champion is False
-    assert "worse than the model in service (3,000) by more than the 2 % allowed" in verdict.reason
+    assert "worse than the 3,000 of the model in service on all 200 test rows, where at " in verdict.reason
+    assert "is allowed (gate.minimum_improvement)" in verdict.reason

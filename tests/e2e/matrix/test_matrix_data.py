@@ -341,7 +341,7 @@ COMPARED = {
     "wrong rows beside good ones": (
         {"a.csv": table(cars()), "b.csv": table([HEADER, *wrong(ROWS)])},
         {"GateThreshold": 50_000.0},
-        ("is worse on the 90 test rows that the model in service was tested on", "mileage by 0."),
+        ("of the model in service on the 90 test rows that it was tested on, by more than chance", "mileage by 0."),
     ),
     "too few rows that the model in service has not seen": (
         {"a.csv": table(cars()[:120])},
