@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perennial import cause, job_end, message
+from perennial import advice, cause, job_end
 
 LIMIT = {"StoppingCondition": {"MaxRuntimeInSeconds": 3600}}
 
@@ -22,7 +22,7 @@ def said(description: dict[str, Any]) -> str:
 
 
 def advised(description: dict[str, Any], state: str = "Preprocess") -> str:
-    return message.advice("Failed", "States.TaskFailed", state, f'State "{state}" failed: {json.dumps(description)}')
+    return advice.advice("Failed", "States.TaskFailed", state, f'State "{state}" failed: {json.dumps(description)}')
 
 
 def test_a_job_s_own_words_are_the_reason() -> None:
@@ -82,30 +82,30 @@ def test_what_describes_no_job_is_none() -> None:
 )
 def test_a_service_that_refuses_has_advice_by_its_code(code: str, text: str) -> None:
     refused = f"No (Service: AmazonSageMaker; Status Code: 400; Error Code: {code}; Request ID: 1; Proxy: null)"
-    assert text in message.advice("Failed", "SageMaker.AmazonSageMakerException", "Train", refused)
+    assert text in advice.advice("Failed", "SageMaker.AmazonSageMakerException", "Train", refused)
 
 
 @pytest.mark.parametrize("status", ["Aborted", "TimedOut"])
 def test_a_run_that_ends_while_it_deploys_says_that_the_endpoint_may_have_changed(status: str) -> None:
-    assert "may serve the new model" in message.advice(status, "", "Check deployment")
-    assert "may serve the new model" not in message.advice(status, "", "Train")
+    assert "may serve the new model" in advice.advice(status, "", "Check deployment")
+    assert "may serve the new model" not in advice.advice(status, "", "Train")
 
 
 @pytest.mark.parametrize("error", ["KeyError", "Sandbox.Timedout", "Ssm.SsmException"])
 def test_what_fails_after_the_verification_is_no_reason_to_go_back(error: str) -> None:
-    assert "Nothing is wrong with what serves" in message.advice("Failed", error, "Clean up")
-    assert "writes them all" in message.advice("Failed", error, "Write parameter")
+    assert "Nothing is wrong with what serves" in advice.advice("Failed", error, "Clean up")
+    assert "writes them all" in advice.advice("Failed", error, "Write parameter")
 
 
 @pytest.mark.parametrize("state", ["Export configuration", "Write parameter"])
 @pytest.mark.parametrize("status", ["Failed", "Aborted", "TimedOut"])
 def test_a_run_that_ends_while_it_exports_is_not_to_be_taken_back(status: str, state: str) -> None:
     """Some of the names may be the new model's: a configuration that they name is not to be gone back to."""
-    assert "writes them all" in message.advice(status, "", state)
-    assert "update the endpoint" not in message.advice(status, "", state)
+    assert "writes them all" in advice.advice(status, "", state)
+    assert "update the endpoint" not in advice.advice(status, "", state)
 
 
 def test_every_state_that_is_told_apart_is_one_of_the_state_machine() -> None:
     machine = (Path(__file__).parents[2] / "statemachines" / "train_model.asl.json").read_text()
-    named = [*message._DEPLOYING, *message._ADVICE_FIRST_BY_STATE, *message._ADVICE_BY_STATE]
+    named = [*advice._DEPLOYING, *advice._FIRST_BY_STATE, *advice._BY_STATE]
     assert [name for name in named if f'"{name}": {{' not in machine] == []

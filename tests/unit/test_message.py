@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from perennial import cause, message
+from perennial import advice, cause, message
 
+PART = {"rows": 0, "candidate": None, "champion": None, "difference": None}
+COMPARED = {
+    "rows": 161,
+    "unseen": {"rows": 150, "candidate": 2300.0, "champion": 2400.0, "difference": [-180.0, 12.0]},
+    "known": {"rows": 120, "candidate": 2310.0, "champion": 2320.0, "difference": [-90.0, 60.0]},
+    "new": {"rows": 30, "candidate": 2250.0, "champion": 2900.0, "difference": None},
+    "unfair": "",
+}
 RECORD = {
     "run_id": "20261120093440-1a2b",
     "stack": "perennial-used-cars",
@@ -38,7 +46,12 @@ RECORD = {
         "champion": 2400.0,
         "reason": "rmse 2,345.68 meets the threshold (at most 3,500) and is no worse than the model in service (2,400)",
     },
-    "metrics": {"candidate_interval": [2000.0, 2700.0], "champion_interval": [2100.0, 2800.0]},
+    "metrics": {
+        "test_rows": 161,
+        "candidate_interval": [2000.0, 2700.0],
+        "champion_interval": [2100.0, 2800.0],
+        "comparison": COMPARED,
+    },
     "failure": None,
     "deployed": {"endpoint": "perennial-used-cars", "model": "cars-20261120093440-1a2b"},
 }
@@ -64,9 +77,14 @@ def test_a_success_reads_as_one():
         "Started by    DataDrop (raw/cars.csv)\n"
         "Ended         2026-11-20T10:36:02.000Z, after 1 h 1 min 22 s\n"
         "Data          3 files under 'raw/', 1 ignored\n"
-        "rmse          2,345.68 USD (95 % interval 2,000 to 2,700)\n"
+        "rmse          2,345.68 USD on all 161 test rows (95 % interval 2,000 to 2,700)\n"
         "Threshold     at most 3,500 USD\n"
-        "Previous best 2,400 USD (95 % interval 2,100 to 2,800)\n"
+        "Test rows     161, of which the model in service has not seen 150 (120 known, 30 new)\n"
+        "Unseen rows   2,300 USD, model in service 2,400 USD; "
+        "difference -180 to 12 USD (95 % interval): within chance\n"
+        "Known rows    2,310 USD, model in service 2,320 USD; "
+        "difference -90 to 60 USD (95 % interval): within chance\n"
+        "New rows      2,250 USD, model in service 2,900 USD\n"
         "Endpoint      perennial-used-cars serves cars-20261120093440-1a2b\n"
         "\n"
         "Execution  https://eu-west-1.console.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/"
@@ -98,14 +116,6 @@ def test_a_rejection_has_metric_threshold_previous_best_and_what_still_serves():
         assert expected in body
 
 
-PART = {"rows": 0, "candidate": None, "champion": None, "difference": None}
-COMPARED = {
-    "rows": 161,
-    "unseen": {"rows": 150, "candidate": 2300.0, "champion": 2400.0, "difference": [-180.0, 12.0]},
-    "known": {"rows": 120, "candidate": 2310.0, "champion": 2320.0, "difference": [-90.0, 60.0]},
-    "new": {"rows": 30, "candidate": 2250.0, "champion": 2900.0, "difference": None},
-    "unfair": "",
-}
 MOVED = {"column": "mileage", "distance": 0.314, "chance": 0.1, "before": "median 19,800", "after": "median 31,000"}
 
 
@@ -118,18 +128,14 @@ def test_columns_that_are_not_compared_are_told():
 
 
 def test_the_rows_and_both_models_on_both_parts_of_the_test_set_are_told():
-    metrics = {**RECORD["metrics"], "comparison": COMPARED, "champion_when_accepted": 2183.5}
+    metrics = {**RECORD["metrics"], "champion_when_accepted": 2183.5}
     rows = {"used": 804, "quarantined": 3, "repeated": 1200}
     body = compose(metrics=metrics, rows=rows, drift={**DRIFT, "moved": [MOVED] * 5}).body
     moved = "mileage by 0.31 (median 19,800 -> median 31,000)"
     for line in (
         "Rows          804 used, 3 quarantined, 1,200 repeat others\n",
         f"Drift         against the data of the model in service: {moved}; {moved}; {moved}; 2 more\n",
-        "Test rows     161, of which the model in service has not seen 150 (120 known, 30 new)\n",
-        "Difference    -180 to 12 USD (95 % interval, candidate less previous best): chance\n",
-        "On known rows 2,310 USD, previous best 2,320 USD\n",
-        "On new rows   2,250 USD, previous best 2,900 USD\n",
-        "When accepted previous best 2,183.5 USD, on its own test rows\n",
+        "When accepted model in service 2,183.5 USD, on its own test rows\n",
     ):
         assert line in body
 
@@ -137,8 +143,8 @@ def test_the_rows_and_both_models_on_both_parts_of_the_test_set_are_told():
 def test_a_difference_that_is_no_chance_and_parts_without_rows():
     compared = {**COMPARED, "unseen": {**COMPARED["unseen"], "difference": [-180.0, -12.0]}, "new": PART}
     body = compose(metrics={"comparison": compared}, drift=DRIFT).body
-    assert "(95 % interval, candidate less previous best): more than chance\n" in body
-    assert "On new rows" not in body
+    assert "; difference -180 to -12 USD (95 % interval): more than chance\n" in body
+    assert "New rows" not in body
     assert "no column has moved\n" in body
 
 
@@ -459,7 +465,7 @@ def test_the_link_leads_to_the_console_of_the_partition(partition, domain):
     ],
 )
 def test_a_missing_permission_is_advised_on_whoever_asked(error: str, state: str, cause: str) -> None:
-    assert "lacks the permission" in message.advice("Failed", error, state, cause)
+    assert "lacks the permission" in advice.advice("Failed", error, state, cause)
 
 
 @pytest.mark.parametrize(
@@ -472,16 +478,16 @@ def test_a_missing_permission_is_advised_on_whoever_asked(error: str, state: str
 )
 def test_a_deployment_that_may_have_begun_may_serve_either_model(state: str, cause: str) -> None:
     """A call whose answer was lost is made again, and refused because it has worked."""
-    assert "it may serve the new model" in message.advice("Failed", "SageMaker.X", state, cause)
+    assert "it may serve the new model" in advice.advice("Failed", "SageMaker.X", state, cause)
 
 
 def test_an_endpoint_that_was_refused_serves_as_before() -> None:
     refused = 'State "Update endpoint" failed: Could not find endpoint'
-    assert "may serve" not in message.advice("Failed", "SageMaker.X", "Update endpoint", refused)
+    assert "may serve" not in advice.advice("Failed", "SageMaker.X", "Update endpoint", refused)
 
 
 @pytest.mark.parametrize("state", ["Update endpoint", "Wait for deployment", "Verify endpoint"])
 def test_a_failure_that_no_state_has_caught_may_serve_either_model(state: str) -> None:
     """The state machine names the state of every error that it catches; of others it takes nothing back."""
-    assert "it may serve the new model" in message.advice("Failed", "States.Runtime", state, "the output is too large")
-    assert "may serve" not in message.advice("Failed", "States.Runtime", "Train", "the output is too large")
+    assert "it may serve the new model" in advice.advice("Failed", "States.Runtime", state, "the output is too large")
+    assert "may serve" not in advice.advice("Failed", "States.Runtime", "Train", "the output is too large")

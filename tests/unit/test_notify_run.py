@@ -232,7 +232,7 @@ def test_a_success_is_told_with_the_numbers(aws, worked, ended, notify, mails):
     assert first == "Model in service: rmse 2,345.6 meets the threshold (at most 3,500)"
     for expected in (
         RUN,
-        "2,345.6 USD (95 % interval 2,000 to 2,700)",
+        "2,345.6 USD on all 160 test rows (95 % interval 2,000 to 2,700)",
         "at most 3,500 USD",
         "1 min 23 s",
         EXECUTION_ARN,

@@ -1,0 +1,187 @@
+"""What people can do about a run that ended: by its error, the state that failed, its cause, or what the gate found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from perennial.cause import failed_job, failed_state
+from perennial.job_end import JobEnd
+
+# What to do, by error name; and by the state that failed when the name says nothing.
+_ADVICE = {
+    "ModelAccuracyTooLow": "Look at the data that came last and at report/ in the run's folder. If the numbers are "
+    "right, lower the bar in model.yaml (gate) or improve the model; then start a run.",
+    "SupersededByNewerData": "Nothing: the newer model serves. To have this run's data judged again, start a run.",
+    "DeploymentBusy": "Look at the run that is named above: while it deploys, no other run does. Stop it if it is "
+    "stuck, then start a run.",
+    "EmptyFileError": "Upload the file again. The other data are as they were, and the next run trains on them.",
+    "FileNotListedError": "Upload the file under another name, without control characters, and delete this one. The "
+    "other data are as they were, and the next run trains on them.",
+    "ConfigurationError": "Correct what is named above (model.yaml, a stack parameter or the run's input) and start "
+    "again.",
+    "DataVersionRefusedError": "Do what is said above for each object; the other data are as they were. Where it says "
+    "only that S3 refuses, a role lacks the permission that is named (where it says only 403: the one for that "
+    "operation), or a policy of the bucket or the key forbids it. Then start a run.",
+    "DataVersionUnavailableError": "Start a run. If it comes again, see the health of Amazon S3 in the region.",
+    "DataVersionMissingError": "A file was deleted for good while the run began. Drop it again, or start a run "
+    "without it.",
+    "MetricMissingError": "The training job did not report what was asked for. See its log, and eval_metric in "
+    "model.yaml.",
+    "PredictionsError": "The batch predictions do not fit the test rows. See the log of the predict job.",
+    "BaselinesMissing": "See the log of the job that is named above, in CloudWatch Logs, "
+    "/aws/sagemaker/ProcessingJobs: it ended without an error, and without these files. The model in service is as it "
+    "was; when the cause is mended, start a run.",
+    "EndpointVerificationError": "The endpoint answered, but not as tested; what serves now is said above. Compare its "
+    "log with the predict job's, then start a run. The names in Parameter Store are still those of the previous model.",
+    "DeploymentFailed": "See the endpoint's log and events. If an update was rolled back, the previous model serves.",
+    "Sandbox.Timedout": "The function was over its time. Start a run; if it comes again, see the function's log.",
+    "Lambda.TooManyRequests": "The account's functions were at their limit for minutes. Start a run; if it comes "
+    "again, ask for a higher limit of concurrent executions.",
+    "ExecutionTimedOut": "Look in the execution for the state that took long, and at its job.",
+    "ResourceLimitExceeded": "The account's quota was used up all the time. Ask for a higher one, or take other "
+    "instances (model.yaml, instances).",
+    "ExecutionAborted": "Before the endpoint is updated nothing of the model in service changes. Start a run when you "
+    "are ready; the data are still there.",
+}
+# Of a rejected candidate, by what it has failed at (perennial.gate.Obstacle).
+_BY_OBSTACLE = {
+    "chance": "Nothing, if the model in service is good enough: the test rows do not tell the two apart. More data, or "
+    "a better model, will. To have such candidates serve (for corrected data, say), allow them to be a little worse: "
+    "gate.minimum_improvement: -0.02 in model.yaml.",
+    "known": "Look at the files that came last (New rows above, report/ in the run's folder): the model has become "
+    "worse on the rows that were there before. If the new files are wrong, take them away; if the world has changed "
+    "so, raise gate.maximum_regression in model.yaml. Then start a run.",
+}
+_UNFAIR = "Drop more data, of which a part tests, or let the threshold decide: "
+_BY_DEFINITION = "set gate.without_comparison: threshold in model.yaml, deploy, and start a run."
+_BY_RUN = (
+    'once, with a run that is started with {"Overrides": {"GateWithoutComparison": "threshold"}}; or always, '
+    "gate.without_comparison in model.yaml."
+)
+_BY_STATE = {
+    "Preprocess": "Correct the data that are named above and drop them again, under the same names, or take them away "
+    "(aws s3 rm). Rows that were put aside, with reasons, are under quarantine/ in the run's folder.",
+    "Train": "See the training job's log in CloudWatch Logs, /aws/sagemaker/TrainingJobs, and start a run.",
+}
+_EXPORTING = (
+    "The endpoint serves the new model, which is verified, but not all of its names are in Parameter Store. When the "
+    "cause is mended, start a run: it writes them all."
+)
+# What a run has already changed when it ends here is more important than how it ended.
+_FIRST_BY_STATE = {
+    "Export configuration": _EXPORTING,
+    "Write parameter": _EXPORTING,
+    "Clean up": "Nothing is wrong with what serves. The next run deletes what this one has left; see the function's "
+    "log if it comes again.",
+}
+# From here on the endpoint may serve the new model, which readers of Parameter Store do not know yet.
+_DEPLOYING = (
+    "Create endpoint",
+    "Update endpoint",
+    "Wait for deployment",
+    "Check deployment",
+    "Is the new model in service?",
+    "Verify endpoint",
+    "Check what serves",
+    "Is there a model to go back to?",
+    "Restore previous model",
+    "Wait for restoration",
+    "Check restoration",
+    "Is the restoration over?",
+)
+_WHILE_DEPLOYING = (
+    "The endpoint was being updated: it may serve the new model, while the names in Parameter Store are those of the "
+    "previous one. Start a run, which verifies and exports what it deploys, or update the endpoint to the "
+    "configuration that Parameter Store names."
+)
+# An AWS service says so in the cause, whoever has called it. A HEAD request has no body for more than its status.
+_REFUSED = re.compile(
+    r"AccessDenied|is not authorized to perform|\(403\) when calling|Could not assume role|cannot be assumed by"
+)
+_GIVE_BACK = (
+    "A role lacks the permission that is named above (where it says only 403: the one for that operation), or the "
+    "service's trust. Give it back (template.yaml has what the application needs; look for what was changed besides "
+    "it, such as a boundary or an organisation's policy), and start a run."
+)
+_FEATURES = re.compile(r"features\.py[,:]")
+_MEND_FEATURES = (
+    "Correct features.py in the model's folder (make check tries it on a small table), deploy, and start a run. The "
+    "traceback is in the job's log; the data are as they were."
+)
+_THROTTLED = "Error Code: ThrottlingException;"
+_TOO_OFTEN = (
+    "AWS refused this for minutes because the account asked too often. Start a run; if it comes again, see what else "
+    "calls this API."
+)
+_BY_STATUS = {
+    "Rejected": "ModelAccuracyTooLow",
+    "Superseded": "SupersededByNewerData",
+    "TimedOut": "ExecutionTimedOut",
+    "Aborted": "ExecutionAborted",
+}
+_DEFAULT = (
+    "Open the execution: the failed state is marked there, with its input and a link to its log. When the cause is "
+    "mended, start a run; the data are still there."
+)
+
+
+def of_run(record: Mapping[str, Any]) -> str:
+    """Return what a person can do about a closed run record; empty where there is nothing to do."""
+    if record["status"] == "Succeeded":
+        return ""
+    failure = record.get("failure") or {}
+    error, state, cause = (str(failure.get(name) or "") for name in ("error", "state", "cause"))
+    obstacle = str((record.get("gate") or {}).get("obstacle")) if record["status"] == "Rejected" else ""
+    if obstacle == "unfair":
+        overridable = record["configuration"]["definition"].get("overridable", ())
+        return _UNFAIR + (_BY_RUN if "gate.without_comparison" in overridable else _BY_DEFINITION)
+    return _BY_OBSTACLE.get(obstacle) or advice(record["status"], error, state, cause)
+
+
+def advice(status: str, error: str, state: str, cause: str = "") -> str:
+    """Return what a person can do about a run that ended in a status, by an error, in a state, for a cause."""
+    if state in _FIRST_BY_STATE:
+        return _FIRST_BY_STATE[state]
+    if (state in _DEPLOYING and _was_cut_short(status, cause)) or _may_have_been_asked(state, cause):
+        return _WHILE_DEPLOYING
+    if status == "Failed" and _REFUSED.search(cause) and error != "DataVersionRefusedError":
+        return _GIVE_BACK
+    job = failed_job(cause)
+    if job and _FEATURES.match(job.own_words):
+        return _MEND_FEATURES
+    if job and status == "Failed" and not (job.own_words and state in _BY_STATE):
+        return _job_advice(job)
+    name = error.removeprefix("SageMaker.").removesuffix("Exception")
+    name = "ConfigurationError" if name in ("DefinitionError", "StackNameError") else name
+    name = _BY_STATUS.get(status, name)
+    by_text = _TOO_OFTEN if _THROTTLED in cause else None
+    by_job = job or name == "States.TaskFailed"  # any other error of the state is not about the data
+    return _ADVICE.get(name) or by_text or (_BY_STATE.get(state) if by_job else None) or _DEFAULT
+
+
+def _was_cut_short(status: str, cause: str) -> bool:
+    """Say whether the run ended outside its own error path, which names the state and takes back what it can."""
+    return status in ("Aborted", "TimedOut") or failed_state(cause) is None
+
+
+def _may_have_been_asked(state: str, cause: str) -> bool:
+    """Say whether an update may be under way although the run failed: it was not followed, or its answer was lost."""
+    again = "already existing" in cause or "in-progress" in cause
+    return state == "Check deployment" or (state in ("Create endpoint", "Update endpoint") and again)
+
+
+def _job_advice(job: JobEnd) -> str:
+    if job.limit_seconds is not None:
+        return (
+            "Give the job more time (model.yaml, instances, max_runtime_seconds) or a larger instance, and start a run."
+        )
+    if job.status == "Stopped":
+        return "Somebody stopped the job. The data are still there: start a run when you are ready."
+    if job.was_killed:
+        return (
+            "The job was killed, mostly because its memory ran out: take a larger instance (model.yaml, instances) and "
+            f"start a run. Its log: {job.log}"
+        )
+    return f"See the job's log in CloudWatch Logs, {job.log}. When the cause is mended, start a run."
