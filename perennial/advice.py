@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from perennial import news
 from perennial.cause import failed_job, failed_state
 from perennial.job_end import JobEnd
 
@@ -50,11 +51,18 @@ _BY_OBSTACLE = {
     "chance": "Nothing, if the model in service is good enough: the test rows do not tell the two apart. More data, or "
     "a better model, will. To have such candidates serve (for corrected data, say), allow them to be a little worse: "
     "gate.minimum_improvement: -0.02 in model.yaml.",
-    "known": "Look at the files that came last (New rows above, report/ in the run's folder): the model has become "
-    "worse on the rows that were there before. If the new files are wrong, take them away; if the world has changed "
-    "so, raise gate.maximum_regression in model.yaml. Then start a run.",
 }
-_UNFAIR = "Drop more data, of which a part tests, or let the threshold decide: "
+# Instead, where the data are in doubt (perennial.news.cautions): a gate that is lowered then lets wrong data in.
+_DOUBTFUL = {
+    "Rejected": "Look at the files that came last before anything else (New files, Drift, Known rows above; report/ in "
+    "the run's folder). If they are wrong, take them away (aws s3 rm) and start a run. If the world has changed so, "
+    "docs/operate.md says how such a model comes into service.",
+    "Succeeded": "Look at the files that came last (New files, Drift, Known rows above; report/ in the run's folder). "
+    "If they are wrong, take them away (aws s3 rm) and go back to the previous model (docs/operate.md). If the world "
+    "has changed so: nothing.",
+}
+_MORE_DATA = "Drop more data, of which a part tests, or let the threshold decide: "
+_NO_MORE_DATA = "More data cannot help; the threshold can decide: "
 _BY_DEFINITION = "set gate.without_comparison: threshold in model.yaml, deploy, and start a run."
 _BY_RUN = (
     'once, with a run that is started with {"Overrides": {"GateWithoutComparison": "threshold"}}; or always, '
@@ -129,15 +137,22 @@ _DEFAULT = (
 
 def of_run(record: Mapping[str, Any]) -> str:
     """Return what a person can do about a closed run record; empty where there is nothing to do."""
-    if record["status"] == "Succeeded":
-        return ""
-    failure = record.get("failure") or {}
-    error, state, cause = (str(failure.get(name) or "") for name in ("error", "state", "cause"))
-    obstacle = str((record.get("gate") or {}).get("obstacle")) if record["status"] == "Rejected" else ""
+    status, failure, gate = record["status"], record.get("failure") or {}, record.get("gate") or {}
+    obstacle = str(gate.get("obstacle")) if status == "Rejected" else ""
     if obstacle == "unfair":
-        overridable = record["configuration"]["definition"].get("overridable", ())
-        return _UNFAIR + (_BY_RUN if "gate.without_comparison" in overridable else _BY_DEFINITION)
-    return _BY_OBSTACLE.get(obstacle) or advice(record["status"], error, state, cause)
+        return _without_comparison(record)
+    if status in _DOUBTFUL and any(news.cautions(record)):
+        return _DOUBTFUL[status]
+    if status == "Succeeded":
+        return ""
+    error, state, cause = (str(failure.get(name) or "") for name in ("error", "state", "cause"))
+    return _BY_OBSTACLE.get(obstacle) or advice(status, error, state, cause)
+
+
+def _without_comparison(record: Mapping[str, Any]) -> str:
+    overridable = record["configuration"]["definition"].get("overridable", ())
+    helps = _NO_MORE_DATA if record["metrics"]["comparison"]["unfair"] else _MORE_DATA
+    return helps + (_BY_RUN if "gate.without_comparison" in overridable else _BY_DEFINITION)
 
 
 def advice(status: str, error: str, state: str, cause: str = "") -> str:

@@ -40,6 +40,11 @@ def explained(cause: str | None) -> str:
     return (f"{before}{said}" if said else _text(cause))[:MAX_CAUSE].strip()
 
 
+def problems(failure: Mapping[str, Any]) -> list[str]:
+    """Return what went wrong with a failed run, one problem a line; the first says the most."""
+    return [str(line) for line in failure.get("problems") or explained(failure.get("cause")).splitlines()]
+
+
 def failed_job(cause: str | None) -> JobEnd | None:
     """Return how the job ended that a cause describes, or None when it describes none."""
     return job_end.of(_parts(cause)[1])

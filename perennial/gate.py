@@ -131,6 +131,12 @@ class _Answer:
     text: str
     obstacle: Obstacle | None = None
     brief: str = ""
+    is_doubtful: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Where it stands in the reason: what failed, what is doubtful, the others."""
+        return 0 if self.obstacle else 1 if self.is_doubtful else 2
 
 
 def judge(gate: Gate, candidate: float | None, comparison: Comparison | None) -> Verdict:
@@ -144,7 +150,7 @@ def judge(gate: Gate, candidate: float | None, comparison: Comparison | None) ->
         reason = f"{brief} (it is {shown(candidate)})"
         return Verdict(False, reason, False, beats_champion=None, obstacle="unmeasured", brief=brief)
     meets, (beats, keeps, unfair, against) = gate.reaches(candidate, gate.threshold), _against(gate, comparison)
-    answers = sorted([_threshold(gate, candidate, comparison, meets), *against], key=lambda one: one.obstacle is None)
+    answers = sorted([_threshold(gate, candidate, comparison, meets), *against], key=lambda answer: answer.rank)
     first = answers[0]
     return Verdict(
         accepted=first.obstacle is None,
@@ -205,10 +211,9 @@ def _beats(gate: Gate, comparison: Comparison, beats: bool) -> _Answer:
         text += f", where {asked} is {wanted} (gate.minimum_improvement)"
     if beats:
         return _Answer(text)
-    chance = ", within chance" if unseen.is_chance else ""
-    few = f"is {_how(gate, unseen)} the {shown(unseen.champion)} in service{chance}"
-    few = f"misses what is asked ({asked})" if gate.minimum_improvement > 0 else few
-    brief = f"{gate.metric} {shown(unseen.candidate)} {few}"
+    brief = _both(gate, unseen, "worse within chance" if unseen.is_chance else "worse")
+    if gate.minimum_improvement > 0:
+        brief = f"{gate.metric} {shown(unseen.candidate)} misses what is asked ({asked})"
     return _Answer(text, "chance" if unseen.is_chance else "champion", brief)
 
 
@@ -217,8 +222,13 @@ def _keeps_known(gate: Gate, known: Compared, keeps: bool | None) -> _Answer:
     if gate.maximum_regression is not None:
         allowed = _limit(gate, gate.worst_allowed(known.champion or 0.0))
         text += f", where {allowed} is allowed (gate.maximum_regression)"
-    few = f"{gate.metric} {shown(known.candidate)}, in service {shown(known.champion)}"
-    return _Answer(text) if keeps is not False else _Answer(text, "known", f"worse on known rows: {few}")
+    if keeps is not False:
+        return _Answer(text, is_doubtful=True)
+    return _Answer(text, "known", _both(gate, known, "worse on known rows"))
+
+
+def _both(gate: Gate, compared: Compared, what: str) -> str:
+    return f"{what} ({gate.metric} {shown(compared.candidate)}, in service {shown(compared.champion)})"
 
 
 def _versus(gate: Gate, compared: Compared, rows: str) -> str:

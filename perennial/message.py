@@ -11,19 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perennial import advice, facts
+from perennial import advice, facts, news
 from perennial.broken import problem
-from perennial.cause import explained, safe
-from perennial.gate import shown
+from perennial.cause import explained, problems, safe
 from perennial.strays import removal
 
 MAX_SUBJECT = 99  # Amazon SNS API Reference, Publish: "must be less than 100 characters long", ASCII
 MAX_CAUSE_LINES = 20
+MAX_FIRST = 600
 MAX_LINE = 300
 MAX_CAUSE_LINE = 380  # longer ones go on in the next line
 MAX_PROBLEM = 4000
 ASIDE_SHOWN = 5
-NEWS = 60  # characters that tell one reason from another
 MAX_REMOVAL = 380
 MAX_STATE = 90  # a state's name has at most 80 characters (Amazon States Language)
 RULES_SHOWN = 3
@@ -48,25 +47,20 @@ class Message:
 
 def compose(record: Mapping[str, Any], *, region: str, partition: str = "aws") -> Message:
     """Return the message about a closed run record."""
-    first = first_line(record)
     about_data = (_facts(record), _quarantined(record), _aside(record))
-    blocks = [first, *about_data, _cause(record), _advice(record), _links(record, region, partition)]
-    return Message(_subject(record, _news(record) or first), "\n\n".join(block for block in blocks if block) + "\n")
+    blocks = [_head(record), *about_data, _cause(record), _advice(record), _links(record, region, partition)]
+    return Message(_subject(record), "\n\n".join(block for block in blocks if block) + "\n")
 
 
-def first_line(record: Mapping[str, Any]) -> str:
-    """What happened and why, in one line."""
-    headline = HEADLINES.get(record["status"], record["status"])
-    return safe(f"{headline}: {_reason(record)}", MAX_LINE)
+def _head(record: Mapping[str, Any]) -> str:
+    """What happened and why, in one line; then what makes that doubtful."""
+    first = ". ".join([*(item.line for item in news.missing(record)), f"{_headline(record)}: {_reason(record)}"])
+    lines = textwrap.wrap(safe(first, MAX_FIRST), MAX_LINE, subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join([*lines, *(safe(item.line, MAX_LINE) for item in news.cautions(record) if item.line)])
 
 
-def _news(record: Mapping[str, Any]) -> str:
-    """What a subject says of a model that has come into service: its metric, and that of the one before."""
-    gate = record.get("gate")
-    if record["status"] != "Succeeded" or not gate:
-        return ""
-    before = "" if gate.get("champion") is None else f", before {shown(gate['champion'])}"
-    return f"{HEADLINES['Succeeded']}: {gate['metric']} {shown(gate['candidate'])}{facts.unit_of(record)}{before}"
+def _headline(record: Mapping[str, Any]) -> str:
+    return HEADLINES.get(record["status"], str(record["status"]))
 
 
 def _reason(record: Mapping[str, Any]) -> str:
@@ -81,19 +75,15 @@ def _reason(record: Mapping[str, Any]) -> str:
         return f"a person or a deployment stopped it {where}"
     if status == "TimedOut":
         return f"it was over its time {where}"
-    said = next(iter(_problems(failure)), None)
+    said = next(iter(problems(failure)), None)
     return f"{where}: {said or failure.get('error') or 'no cause was given'}"
 
 
-def _problems(failure: Mapping[str, Any]) -> list[str]:
-    """What went wrong, one problem a line; the first says the most."""
-    return [str(line) for line in failure.get("problems") or explained(failure.get("cause")).splitlines()]
-
-
-def _subject(record: Mapping[str, Any], first: str) -> str:
+def _subject(record: Mapping[str, Any]) -> str:
     """The news first, the stack last: a list of mails shows the beginning."""
-    stack = f" [{record['stack']}]"
-    text, room = unicodedata.normalize("NFKD", first).encode("ascii", "ignore").decode(), MAX_SUBJECT - len(stack)
+    stack, outcome = f" [{record['stack']}]", f"{_headline(record)}: {news.outcome(record) or _reason(record)}"
+    text = safe(". ".join([*(item.brief for item in news.missing(record)), outcome]), MAX_LINE)
+    text, room = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode(), MAX_SUBJECT - len(stack)
     return (text if len(text) <= room else text[: room - 3].rstrip() + "...") + stack
 
 
@@ -123,8 +113,7 @@ def _aside(record: Mapping[str, Any]) -> str:
     count = "1 file is" if len(new) == 1 else f"{len(new):,} files are"
     lines = [f"{count} put aside: not readable as this table, not trained on, and left alone until replaced"]
     for stray in new[:ASIDE_SHOWN]:
-        is_told = any(stray["Reason"][:NEWS] in line for line in _problems(record.get("failure") or {}))
-        said = "" if is_told else f": {safe(stray['Reason'], MAX_LINE)}"
+        said = "" if news.is_told(stray, record) else f": {safe(stray['Reason'], MAX_LINE)}"
         lines.append(f"  {safe(stray['Key'], MAX_LINE)}{said}")
         lines.append(f"    to take it away: {safe(removal(record['bucket'], stray['Key']), MAX_REMOVAL)}")
     where = f"s3://{record['bucket']}/runs/{record['run_id']}/run.json (data, aside)"
@@ -136,7 +125,7 @@ def _cause(record: Mapping[str, Any]) -> str:
     failure = record.get("failure") or {}
     if record["status"] not in ("Failed", "TimedOut", "Aborted") or not (failure.get("cause") or failure.get("error")):
         return ""
-    lines = _problems(failure) or ["(none was given)"]
+    lines = problems(failure) or ["(none was given)"]
     state = f", state {safe(repr(failure['state']), MAX_STATE)}" if failure.get("state") else ""
     some, left_out = _fitting(lines)
     more = [f"  ... and {left_out:,} more; all of them: {_all_problems(record)}"] if left_out else []

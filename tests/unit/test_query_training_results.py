@@ -318,7 +318,7 @@ def test_new_rows_do_not_outvote_those_that_the_model_in_service_was_tested_on(a
     assert (result["BeatsChampion"], result["Accepted"]) == (True, False)
     assert result["Reason"].startswith("rmse 1 is worse than the 0 of the model in service on the 4 test rows that it")
     gate = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["gate"]
-    assert (gate["brief"], gate["worse_on_known"]) == ("worse on known rows: rmse 1, in service 0", True)
+    assert (gate["brief"], gate["worse_on_known"]) == ("worse on known rows (rmse 1, in service 0)", True)
     comparison = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["comparison"]
     assert (comparison["known"]["rows"], comparison["new"]["rows"]) == (4, 6)
 
