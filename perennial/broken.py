@@ -18,10 +18,12 @@ class Broken:
         self.rows = 0
         self._rows_of_rule: Counter[Rule] = Counter()
         self._examples: dict[Rule, list[str]] = {}
+        self._expected: dict[Rule, str] = {}
 
-    def count(self, rule: Rule, rows: int) -> int:
-        """Count rows that break a rule; return how many more examples of it are wanted."""
+    def count(self, rule: Rule, rows: int, expected: str = "") -> int:
+        """Count rows that break a rule, which expects something; return how many more examples of it are wanted."""
         self._rows_of_rule[rule] += rows
+        self._expected[rule] = expected
         return MAX_EXAMPLES - len(self._examples.setdefault(rule, []))
 
     def show(self, rule: Rule, example: str) -> None:
@@ -32,14 +34,20 @@ class Broken:
         """Take in what has been counted elsewhere."""
         self.rows += other.rows
         for rule, rows in other._rows_of_rule.items():
-            wanted = self.count(rule, rows)
+            wanted = self.count(rule, rows, other._expected[rule])
             self._examples[rule] += other._examples[rule][:wanted]
 
     def rules(self) -> list[dict[str, Any]]:
-        """The rules that were broken, most often first, with how often and a few examples."""
+        """The rules that were broken, most often first, with how often, what they expect and a few examples."""
         return [
-            {"column": column, "rule": rule, "rows": rows, "examples": self._examples[column, rule]}
-            for (column, rule), rows in sorted(self._rows_of_rule.items(), key=lambda item: (-item[1], item[0]))
+            {
+                "column": rule[0],
+                "rule": rule[1],
+                "rows": rows,
+                "expected": self._expected[rule],
+                "examples": self._examples[rule],
+            }
+            for rule, rows in sorted(self._rows_of_rule.items(), key=lambda item: (-item[1], item[0]))
         ]
 
     def problems(self) -> list[str]:
@@ -50,8 +58,8 @@ class Broken:
 
 
 def problem(rule: Mapping[str, Any], examples: int = MAX_EXAMPLES) -> str:
-    """Return what broke how often, in words, with at most so many examples."""
-    return (
-        f"{rule['column'] or 'row'} breaks the rule '{rule['rule']}' in {rule['rows']:,} "
-        f"{'row' if rule['rows'] == 1 else 'rows'} ({'; '.join(rule['examples'][:examples])})"
-    )
+    """Return what broke how often, in words, with what was expected and at most so many examples."""
+    rows = "1 row" if rule["rows"] == 1 else f"{rule['rows']:,} rows"
+    expected = f": expected {rule['expected']}" if rule.get("expected") else ""
+    named = f"{rule['column'] or 'row'} breaks the rule '{rule['rule']}' in {rows}"
+    return f"{named}{expected} ({'; '.join(rule['examples'][:examples])})"

@@ -25,7 +25,7 @@ MAX_PROBLEM = 4000
 ASIDE_SHOWN = 5
 MAX_REMOVAL = 380
 MAX_STATE = 90  # a state's name has at most 80 characters (Amazon States Language)
-RULES_SHOWN = 3
+RULES_SHOWN = 12
 
 HEADLINES = {
     "Succeeded": "Model in service",
@@ -101,7 +101,8 @@ def _quarantined(record: Mapping[str, Any]) -> str:
     lines = [f"{of} that break the data contract, not trained on; with their reasons: {where}"]
     lines += [f"  {safe(problem(rule, examples=1), MAX_LINE)}" for rule in rules[:RULES_SHOWN]]
     more = len(rules) - RULES_SHOWN
-    return "\n".join([*lines, *([f"  ... and {more:,} more rules (report/report.json)"] if more > 0 else [])])
+    at = f"s3://{record['bucket']}/runs/{record['run_id']}/report/report.json (new_files, rules)"
+    return "\n".join([*lines, *([f"  ... and {more:,} more rules; all of them: {at}"] if more > 0 else [])])
 
 
 def _aside(record: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.broken import Broken
-from perennial.contract import Checked, Contract, Violation
+from perennial.contract import Checked, Contract, Violation, expected_by
 from perennial.csvfile import Batch, UnreadableRow
 from perennial.parts import PartWriter
 from perennial.values import shown
@@ -66,7 +66,8 @@ class Quarantine:
 
     def _count(self, file: str, batch: Batch, violation: Violation) -> None:
         rule = (violation.column.name, violation.rule)
-        some = violation.rows[: self.file.count(rule, len(violation.rows))]
+        wanted = self.file.count(rule, len(violation.rows), expected_by(violation.column, violation.rule))
+        some = violation.rows[:wanted]
         values = _values(batch.table, violation.column.name, some)
         for number, value in zip(batch.row_numbers(some).tolist(), values, strict=True):
             what = "" if violation.rule == "missing" else f": {shown(value)}"
@@ -99,8 +100,8 @@ class Quarantine:
 
     def _write(self, file: str, row: int, reasons: list[str], record: dict[str, Any]) -> None:
         short = {name: _shortened(value) for name, value in record.items()}
-        line = json.dumps({"file": file, "row": row, "reasons": reasons, "record": short}, default=str) + "\n"
-        self._writer.write(1, line.encode())
+        told = {"file": file, "row": row, "reasons": reasons, "record": short}
+        self._writer.write(1, f"{_readable(json.dumps(told, default=str, ensure_ascii=False))}\n".encode())
         self.written += 1
 
 
@@ -112,6 +113,11 @@ def _values(table: pa.RecordBatch, column: str, positions: Any) -> list[Any]:
     except (ValueError, OverflowError):  # a time that Python's calendar does not hold
         as_python = pc.cast(values, pa.string()).to_pylist()
     return as_python
+
+
+def _readable(line: str) -> str:
+    """Return a line of JSON with escapes for what is no print, such as other line ends and marks of direction."""
+    return line if line.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 def _shortened(value: Any) -> Any:

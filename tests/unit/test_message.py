@@ -276,8 +276,14 @@ def test_more_data_are_not_asked_for_where_they_cannot_help():
 
 
 RULES = [
-    {"column": "price", "rule": "type", "rows": 7, "examples": ["raw/b.csv row 3: '$4'", "raw/b.csv row 5: '$5'"]},
-    *({"column": f"c{number}", "rule": "missing", "rows": 1, "examples": ["raw/b.csv row 9"]} for number in range(4)),
+    {
+        "column": "price",
+        "rule": "type",
+        "rows": 7,
+        "expected": "a number",
+        "examples": ["raw/b.csv row 3: '$4'", "raw/b.csv row 5: '$5'"],
+    },
+    *({"column": f"c{number}", "rule": "missing", "rows": 1, "examples": ["raw/b.csv row 9"]} for number in range(14)),
 ]
 NEW = {
     "files": 1, "rows": 1500, "quarantined": 8, "repeated": 1492, "rules": RULES,
@@ -292,10 +298,13 @@ def test_the_broken_rows_of_new_files_are_told_by_rule_with_an_example_and_where
     assert (
         "\nRows of new files that break the data contract, not trained on; with their reasons: "
         "s3://cars/runs/20261120093440-1a2b/quarantine/\n"
-        "  price breaks the rule 'type' in 7 rows (raw/b.csv row 3: '$4')\n"
+        "  price breaks the rule 'type' in 7 rows: expected a number (raw/b.csv row 3: '$4')\n"
         "  c0 breaks the rule 'missing' in 1 row (raw/b.csv row 9)\n"
-        "  c1 breaks the rule 'missing' in 1 row (raw/b.csv row 9)\n"
-        "  ... and 2 more rules (report/report.json)\n"
+    ) in body
+    assert (
+        "  c10 breaks the rule 'missing' in 1 row (raw/b.csv row 9)\n"
+        "  ... and 3 more rules; all of them: "
+        "s3://cars/runs/20261120093440-1a2b/report/report.json (new_files, rules)\n"
     ) in body
     assert body.count("Note          raw/b.csv: note ") == 3
 

@@ -857,9 +857,10 @@ def test_too_many_broken_rows_fail_with_rule_count_and_examples(job: Job) -> Non
     rows = [f"20000,{number}.5 kmpl\x1b,6,4,1,0,1,Buick,sedan" for number in range(30)] + [",1,6,4,1,0,1,Buick,sedan"]
     message = job.fails(CARS, cars(500), with_rows(cars(100, seed=2), *rows))
     assert message.startswith("31 of 631 rows (4.91%) break the data contract; allowed are 1.00%")
-    assert "mileage breaks the rule 'type' in 30 rows (00001-cars.csv row 102: '0.5 kmpl\\u001b'; " in message
+    expected = "mileage breaks the rule 'type' in 30 rows: expected a finite number"
+    assert f"{expected} (00001-cars.csv row 102: '0.5 kmpl\\u001b'; " in message
     assert message.count("kmpl") == 3
-    assert "price breaks the rule 'missing' in 1 row (00001-cars.csv row 132)" in message
+    assert "price breaks the rule 'missing' in 1 row: expected a value (00001-cars.csv row 132)" in message
     assert len(job.records("quarantine")) == 31
     assert job.report["rows"]["quarantined"] == 31
 
@@ -877,7 +878,7 @@ def test_a_file_without_a_valid_row_is_put_aside_with_the_rule_and_an_example(jo
     assert job.run(CARS, cars(5000), (HEADER.decode() + f"{BROKEN}\n" * 3).encode()) == 0
     (aside,) = job.report["aside"]
     assert aside["reason"] == (
-        "each of its 3 rows breaks the data contract; price breaks the rule 'missing' in 3 rows "
+        "each of its 3 rows breaks the data contract; price breaks the rule 'missing' in 3 rows: expected a value "
         "(00001-cars.csv row 2; 00001-cars.csv row 3; 00001-cars.csv row 4)"
     )
     assert job.report["rows"]["quarantined"] == 0
@@ -888,9 +889,9 @@ def test_a_file_without_a_valid_row_is_put_aside_with_the_rule_and_an_example(jo
 def test_the_only_file_without_a_valid_row_fails_with_every_rule(job: Job) -> None:
     rows = "$4,2,6,4,1,0,1,Buick,sedan\n" * 2 + f"{BROKEN}\n"
     assert job.fails(CARS, (HEADER.decode() + rows).encode()).splitlines() == [
-        "00000-cars.csv: each of its 3 rows breaks the data contract; price breaks the rule 'type' in 2 rows "
-        "(00000-cars.csv row 2: '$4'; 00000-cars.csv row 3: '$4')",
-        "price breaks the rule 'missing' in 1 row (00000-cars.csv row 4)",
+        "00000-cars.csv: each of its 3 rows breaks the data contract; price breaks the rule 'type' in 2 rows: "
+        "expected a finite number (00000-cars.csv row 2: '$4'; 00000-cars.csv row 3: '$4')",
+        "price breaks the rule 'missing' in 1 row: expected a value (00000-cars.csv row 4)",
         "units, marks, and words for missing values are told by columns.<name>.parse of model.yaml",
     ]
 

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perennial.column import Column
-from perennial.contract import Contract, check
+from perennial.contract import Contract, check, expected_by
 from perennial.csvfile import Batch
 from perennial.header import FileError
+from perennial.parsing import Parsing
 from perennial.quarantine import Quarantine
 from perennial.tabular import read
 
@@ -115,10 +116,11 @@ def test_rules_are_counted_most_often_first_with_three_examples(tmp_path: Path) 
     ]
     assert quarantine.all.rules()[0]["examples"] == [f"a.csv row {row + 2}: '{row} USD'" for row in range(3)]
     assert quarantine.all.problems() == [
-        "price breaks the rule 'type' in 5 rows (a.csv row 2: '0 USD'; a.csv row 3: '1 USD'; a.csv row 4: '2 USD')",
-        "doors breaks the rule 'minimum' in 2 rows (a.csv row 7: '1'; a.csv row 8: '1')",
-        "cruise breaks the rule 'missing' in 1 row (a.csv row 9)",
-        "make breaks the rule 'category' in 1 row (a.csv row 9: 'Lada')",
+        "price breaks the rule 'type' in 5 rows: expected a finite number "
+        "(a.csv row 2: '0 USD'; a.csv row 3: '1 USD'; a.csv row 4: '2 USD')",
+        "doors breaks the rule 'minimum' in 2 rows: expected at least 2 (a.csv row 7: '1'; a.csv row 8: '1')",
+        "cruise breaks the rule 'missing' in 1 row: expected a value (a.csv row 9)",
+        "make breaks the rule 'category' in 1 row: expected 'Saab' (a.csv row 9: 'Lada')",
         ADVICE,
     ]
     assert (quarantine.all.rows, quarantine.new.rows, quarantine.file.rows) == (8, 0, 0)
@@ -139,11 +141,12 @@ def test_what_is_counted_of_a_file_can_be_taken_back(tmp_path: Path) -> None:
     assert quarantine.all.rows == 4
     assert quarantine.written - quarantine.written_of_strays == 4
     assert quarantine.all.problems() == [
-        "price breaks the rule 'type' in 4 rows (a.csv row 2: 'x'; a.csv row 3: 'x'; b.csv row 2: 'x')",
+        "price breaks the rule 'type' in 4 rows: expected a finite number "
+        "(a.csv row 2: 'x'; a.csv row 3: 'x'; b.csv row 2: 'x')",
         ADVICE,
     ]
     assert quarantine.new.problems() == [
-        "price breaks the rule 'type' in 2 rows (b.csv row 2: 'x'; b.csv row 3: 'x')",
+        "price breaks the rule 'type' in 2 rows: expected a finite number (b.csv row 2: 'x'; b.csv row 3: 'x')",
         ADVICE,
     ]
 
@@ -176,3 +179,32 @@ def test_a_record_holds_the_columns_of_its_own_contract_and_json_values_as_texts
     (row,) = quarantined(tmp_path / "out")
     assert row["record"] == {"price": "500", "doors": "2", "cruise": "true", "make": "Saab", "sold_on": "a list"}
     assert row["reasons"] == ["price: '500' is above the maximum 100", "sold_on: 'a list' is not an ISO 8601 time"]
+
+
+def test_a_rule_says_what_it_expects() -> None:
+    column = Column("x", "float", minimum=-0.5, maximum=1234567.25, logarithm=True)
+    words = Column("ok", "boolean", parsing=Parsing(true=("ja",), false=("nein",)))
+    kinds = Column("kind", "string", categories=("a", "b"))
+    many = Column("kind", "string", categories=tuple("abcdefgh"))
+    assert [expected_by(column, rule) for rule in ("type", "missing", "minimum", "maximum")] == [
+        "a finite number",
+        "a value",
+        "at least -0.5",
+        "at most 1234567.25",
+    ]
+    assert expected_by(column, "logarithm").startswith("more than 0, because the model learns the logarithm")
+    assert expected_by(words, "type") == "'ja' or 'nein'"
+    assert expected_by(kinds, "category") == "'a' or 'b'"
+    assert expected_by(many, "category") == "'a', 'b', 'c', 'd', 'e' or 3 more"
+
+
+def test_the_quarantine_holds_characters_as_they_are(tmp_path: Path) -> None:
+    fields = {"price": "2.525,92 €", "doors": "2", "cruise": "1", "make": "Škoda\u2028\u202e", "sold_on": "2024-05-01"}
+    table = pa.RecordBatch.from_pylist([fields])
+    quarantine = Quarantine(CONTRACT, tmp_path, 10)
+    quarantine.add("März.csv", Batch(table, lambda positions: positions + 2), check(CONTRACT, table))
+    quarantine.close()
+    (part,) = tmp_path.glob("part-*.jsonl")
+    text = part.read_text(encoding="utf-8")
+    assert all(word in text for word in ("März.csv", "2.525,92 €", "Škoda\\u2028\\u202e"))
+    assert json.loads(text)["record"]["make"] == fields["make"]
