@@ -9,6 +9,7 @@ from typing import Any
 from perennial import news
 from perennial.cause import failed_job, failed_state
 from perennial.job_end import JobEnd
+from perennial.since import READS
 
 # What to do, by error name; and by the state that failed when the name says nothing.
 _ADVICE = {
@@ -73,6 +74,17 @@ _BY_STATE = {
     "(aws s3 rm). Rows that were put aside, with reasons, are under quarantine/ in the run's folder.",
     "Train": "See the training job's log in CloudWatch Logs, /aws/sagemaker/TrainingJobs, and start a run.",
 }
+# Instead of the data's correction, where they were read before.
+_UNREADABLE = (
+    "Where model.yaml was changed since the model in service was trained (Changed since, above), put back what reads "
+    "these files; where a file was replaced, drop it again as it was. To train without its rows on purpose, take it "
+    "away (aws s3 rm). Then start a run."
+)
+_CHANGED = (
+    "model.yaml has changed since the model in service was trained (Changed since, above). If the data could be used "
+    "before, put back or correct what changed, deploy, and start a run. If they are new, correct them and drop them "
+    "again, under the same names, or take them away (aws s3 rm)."
+)
 _EXPORTING = (
     "The endpoint serves the new model, which is verified, but not all of its names are in Parameter Store. When the "
     "cause is mended, start a run: it writes them all."
@@ -146,7 +158,16 @@ def of_run(record: Mapping[str, Any]) -> str:
     if status == "Succeeded":
         return ""
     error, state, cause = (str(failure.get(name) or "") for name in ("error", "state", "cause"))
-    return _BY_OBSTACLE.get(obstacle) or advice(status, error, state, cause)
+    text = _BY_OBSTACLE.get(obstacle) or advice(status, error, state, cause)
+    return _since_then(record.get("since") or {}) or text if text == _BY_STATE["Preprocess"] else text
+
+
+def _since_then(since: Mapping[str, Any]) -> str:
+    """What to do about data that the model in service could use."""
+    if since.get("unreadable"):
+        return _UNREADABLE
+    reads = any(path.partition(".")[0] in READS for path in since.get("definition", []))
+    return _CHANGED if reads else ""
 
 
 def _without_comparison(record: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from perennial.strays import PUT_ASIDE
 NAMES_SHOWN = 3
 MOVED_SHOWN = 3
 NOTES_SHOWN = 3
+KEYS_SHOWN = 10
 _UNIT_METRICS = ("rmse", "mae")
 
 
@@ -24,9 +25,8 @@ def lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Ended", f"{execution['ended_at']}, after {_spell(execution['duration_seconds'])}"
     if data:
         ignored = f", {len(data['ignored'])} ignored" if data.get("ignored") else ""
-        files = "1 file" if data["file_count"] == 1 else f"{data['file_count']} files"
         aside = f", {len(data['aside'])} put aside" if data.get("aside") else ""
-        yield "Data", f"{files} under {data['prefix']!r}{ignored}{aside}"
+        yield "Data", f"{counted(data['file_count'])} under {data['prefix']!r}{ignored}{aside}"
         yield from _left_out(data)
     yield from _rows(record)
     yield from _numbers(record)
@@ -58,10 +58,10 @@ def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     rows, drift, new = record.get("rows"), record.get("drift"), record.get("new_files")
     if rows:
         yield "Rows", f"{rows['used']:,} used, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
+    yield from _since(record.get("since") or {})
     if new and new["files"] and record.get("champion"):
-        files = "1 file" if new["files"] == 1 else f"{new['files']:,} files"
         counts = f"{new['quarantined']:,} quarantined, {new.get('repeated', 0):,} repeat rows of known files"
-        yield "New files", f"{files}, {new['rows']:,} rows, of which {counts}"
+        yield "New files", f"{counted(new['files'])}, {new['rows']:,} rows, of which {counts}"
     if drift:
         moved = [
             f"{one['column']} by {one['distance']:.2f} ({one['before']} -> {one['after']})" for one in drift["moved"]
@@ -73,6 +73,30 @@ def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Drift", f"against the data of the model in service: {columns}{but}"
     for note in (new or {}).get("notes", [])[:NOTES_SHOWN]:
         yield "Note", note
+
+
+def _since(since: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The rows of the model in service that a run has not, and what its definition says otherwise."""
+    if since.get("rows"):
+        gone, lost = since["gone"], unreadable(since)
+        parts = [("not among this run's data", gone["files"], gone["rows"]), ("cannot be read now", *lost)]
+        told = [f"{what}: {counted(files)}, {rows:,} rows" for what, files, rows in parts if files]
+        yield "Rows before", "; ".join([f"{since['rows']:,} used by the model in service", *told])
+    if since.get("definition"):
+        keys = since["definition"]
+        more = f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
+        yield "Changed since", f"{', '.join(keys[:KEYS_SHOWN])}{more} of model.yaml, since the model in service"
+
+
+def unreadable(since: Mapping[str, Any]) -> tuple[int, int]:
+    """Return (files, rows) that the model in service was trained on and that cannot be read now."""
+    files = since.get("unreadable", [])
+    return len(files) + since.get("unreadable_left_out", 0), sum(file["rows"] for file in files)
+
+
+def counted(files: int) -> str:
+    """Return a number of files in words."""
+    return "1 file" if files == 1 else f"{files:,} files"
 
 
 def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -26,6 +26,7 @@ from perennial.report import Report
 from perennial.row_hasher import RowHasher
 from perennial.rows import CHAMPION, CONTENT, IDENTITY, OF_VALUES, UNKNOWN, combined, identity_columns, specification
 from perennial.sets import rows_of_sets, spill_writer
+from perennial.since import Trained, changed
 from perennial.split import REPEATED, Sets, splitter
 from perennial.tabular import read
 from perennial.values import Parsed
@@ -39,12 +40,14 @@ class Champion:
     new_files   positions of the files that it was not trained on
     statistics  the statistics.json of the rows that it was trained on, if its run left one
     widest_row  bytes of its widest encoded row
+    trained     what became of the files that it was trained on; None when its run left no word of them
     """
 
     definition: Mapping[str, Any] | None = None
     new_files: frozenset[int] = frozenset()
     statistics: Mapping[str, Any] | None = None
     widest_row: int = 0
+    trained: Trained | None = None
 
     def finds_new(self, number: int) -> bool:
         """Whether the model in service was not trained on a file; without one all are new."""
@@ -72,12 +75,18 @@ class Champion:
             and not (split["method"] == "group" and name == split["column"])
         ]  # fmt: skip
 
+    def since(self, definition: Mapping[str, Any], aside: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return what has become of definition and data since it was trained, when a run has put files aside."""
+        told = {"definition": changed(self.definition, definition)} if self.definition else {}
+        return {**told, **(self.trained.told(aside) if self.trained else {})}
+
     @classmethod
     def read(cls, folder: Path) -> Champion:
         """Read champion.json, which the run leaves before it starts the job, and statistics.json if it is there."""
         about, statistics = (_document(folder / name) for name in ("champion.json", "statistics.json"))
         new_files = frozenset(about.get("new_files", ()))
-        return cls(about.get("definition"), new_files, statistics or None, about.get("widest_row", 0))
+        trained = Trained.from_json(about.get("trained"))
+        return cls(about.get("definition"), new_files, statistics or None, about.get("widest_row", 0), trained)
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -111,10 +111,10 @@ def _aside(record: Mapping[str, Any]) -> str:
     new = [stray for stray in aside if not stray.get("KnownSince")]
     if not new:
         return ""
-    count = "1 file is" if len(new) == 1 else f"{len(new):,} files are"
+    count = f"{facts.counted(len(new))} {'is' if len(new) == 1 else 'are'}"
     lines = [f"{count} put aside: not readable as this table, not trained on, and left alone until replaced"]
     for stray in new[:ASIDE_SHOWN]:
-        said = "" if news.is_told(stray, record) else f": {safe(stray['Reason'], MAX_LINE)}"
+        said = "" if news.is_told(stray["Reason"], record) else f": {safe(stray['Reason'], MAX_LINE)}"
         lines.append(f"  {safe(stray['Key'], MAX_LINE)}{said}")
         lines.append(f"    to take it away: {safe(removal(record['bucket'], stray['Key']), MAX_REMOVAL)}")
     where = f"s3://{record['bucket']}/runs/{record['run_id']}/run.json (data, aside)"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perennial.cause import problems
-from perennial.facts import MOVED_SHOWN, unit_of
+from perennial.facts import MOVED_SHOWN, counted, unit_of, unreadable
 from perennial.gate import shown
 from perennial.strays import PUT_ASIDE
 
@@ -28,9 +28,15 @@ class Item:
 
 def missing(record: Mapping[str, Any]) -> Iterator[Item]:
     """Yield what is new and was not used, or is used no more: the outcome is of other data than people think."""
-    keys = _put_aside(record)
+    since, keys = record.get("since") or {}, _put_aside(record)
+    lost = [file for file in since.get("unreadable", []) if not is_told(file["reason"], record)]
+    if lost:
+        count, rows = unreadable(since)
+        of = f"{rows:,} of {since['rows']:,} rows"
+        which = f"{counted(count)} that the model in service was trained on cannot be read now"
+        yield Item(f"{of} unreadable: {_end(lost[0]['name'])}", f"{which}: {of} are missing ({lost[0]['name']})")
     if keys:
-        files, more = ("1 file", "") if len(keys) == 1 else (f"{len(keys):,} files", f" and {len(keys) - 1:,} more")
+        files, more = counted(len(keys)), f" and {len(keys) - 1:,} more" if len(keys) > 1 else ""
         yield Item(f"{files} put aside: {_end(keys[0])}{more}", f"{files} put aside: {keys[0]}{more}")
 
 
@@ -61,9 +67,9 @@ def outcome(record: Mapping[str, Any]) -> str:
     return "; ".join([gate["brief"], *told]) if gate.get("brief") else ""
 
 
-def is_told(stray: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+def is_told(reason: str, record: Mapping[str, Any]) -> bool:
     """Say whether a failure has the reason for which a file was put aside."""
-    return any(stray["Reason"][:NEWS] in line for line in problems(record.get("failure") or {}))
+    return any(reason[:NEWS] in line for line in problems(record.get("failure") or {}))
 
 
 def _accepted(record: Mapping[str, Any], gate: Mapping[str, Any]) -> str:
@@ -79,9 +85,10 @@ def _put_aside(record: Mapping[str, Any]) -> list[str]:
     """The keys of new files that were put aside and that nothing else tells of, what started the run first."""
     data, dropped = record.get("data") or {}, ((record.get("trigger") or {}).get("Object") or {}).get("key")
     fresh = [stray for stray in data.get("aside", []) if stray["Key"] == dropped or not stray.get("KnownSince")]
-    aside = [stray["Key"] for stray in fresh if not is_told(stray, record)]
+    aside = [stray["Key"] for stray in fresh if not is_told(stray["Reason"], record)]
     earlier = [item["Key"] for item in data.get("ignored", []) if str(item.get("Reason")).startswith(PUT_ASIDE)]
-    return sorted({*aside, *({dropped} & {*earlier})}, key=lambda key: (key != dropped, key))
+    lost = {file["name"] for file in (record.get("since") or {}).get("unreadable", [])}
+    return sorted({*aside, *({dropped} & {*earlier})} - lost, key=lambda key: (key != dropped, key))
 
 
 def _end(key: str) -> str:

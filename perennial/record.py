@@ -29,6 +29,8 @@ ROOM_IN_ITEM = {
     ("failure", "problems"): 10_000,
     ("drift", "moved"): 10_000,
     ("new_files", "notes"): 10_000,
+    ("since", "definition"): 10_000,
+    ("since", "unreadable"): 10_000,
     ("new_files", "rules"): 10_000,
 }
 LISTED_IN_MANIFEST = {"files": "Files", "ignored": "Ignored"}
@@ -119,6 +121,7 @@ def closed(
         "rows": _rows(report) if report else None,
         "drift": (report or {}).get("drift"),
         "new_files": (report or {}).get("new_files"),
+        "since": (report or {}).get("since"),
         **({"data": {**record["data"], "aside": [dict(item) for item in aside]}} if aside else {}),
         "artifacts": _artifacts(prefix, listed) if succeeded else None,
         "baselines": {name: f"{prefix}/baselines/{name.replace('_', '-')}" for name in BASELINES}

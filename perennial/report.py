@@ -45,6 +45,7 @@ class Report:
     new_files          rows, quarantined and rules of the files that the model in service was not trained on, and how
                        many of their rows repeat one of a known file (of many rows, an estimate)
     noted              what a person should know of them, and of which
+    since              what has become of definition and data since the model in service was trained (perennial.since)
     aside              files that cannot be read as this table: no row of theirs is used or counted
     problems           why the job failed, if it did: the first line says the most
     rows_repeated      rows that repeat an earlier one, whatever their set; of many rows, an estimate
@@ -60,6 +61,7 @@ class Report:
     files: list[dict[str, Any]] = field(default_factory=list)
     new_files: dict[str, Any] = field(default_factory=lambda: {"files": 0, "rows": 0, "quarantined": 0})
     noted: dict[str, list[str]] = field(default_factory=dict)
+    since: dict[str, Any] = field(default_factory=dict)
     rules: list[dict[str, Any]] = field(default_factory=list)
     rows_read: int = 0
     rows_used: int = 0
@@ -139,6 +141,7 @@ class Report:
             "champion_identity": self.champion_identity,
             "champion_target": self.champion_target,
             "drift": self.drift,
+            "since": self.since,
             "rules": self.rules,
             "new_files": {**self.new_files, "notes": [_noted(text, names) for text, names in self.noted.items()]},
             "files": self.files,
@@ -180,6 +183,21 @@ def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any
     if report.rows_used < quality["min_rows"]:
         raise DataError(
             f"{report.rows_used:,} rows can be used; expected at least {quality['min_rows']:,} (quality.min_rows)"
+        )
+
+
+def judge_trained(since: Mapping[str, Any], quality: Mapping[str, Any]) -> None:
+    """Raise DataError when too many rows that the model in service was trained on cannot be read any more.
+
+    Keys of `quality`: max_invalid_share (itself allowed, of the rows that it was trained on).
+    """
+    unreadable, allowed = since.get("unreadable", []), quality["max_invalid_share"]
+    lost = sum(file["rows"] for file in unreadable)
+    if lost and lost / since["rows"] > allowed:
+        raise DataError(
+            f"{lost:,} of the {since['rows']:,} rows that the model in service was trained on cannot be read any more "
+            f"({lost / since['rows']:.2%}); allowed are {allowed:.2%} (quality.max_invalid_share)",
+            *(f"{file['name']} ({file['rows']:,} rows): {file['reason']}" for file in unreadable),
         )
 
 

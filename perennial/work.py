@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -123,10 +123,10 @@ def recorded(manifest: Mapping[str, Any], listed_at: datetime) -> Listing:
     return Listing(tuple(DataFile.from_manifest(entry) for entry in manifest["Files"]), (), listed_at)
 
 
-def recorded_contents(manifest: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """Return (key, content) of each file of an earlier run."""
-    files = (DataFile.from_manifest(entry) for entry in manifest.get("Files", ()))
-    return {(file.key, file.content) for file in files}
+def recorded_contents(manifest: Mapping[str, Any], aside: Container[int] = ()) -> set[tuple[str, str]]:
+    """Return (key, content) of each file of an earlier run, but for those at some positions, which it has put aside."""
+    files = [DataFile.from_manifest(entry) for entry in manifest.get("Files", ())]
+    return {(file.key, file.content) for position, file in enumerate(files) if position not in aside}
 
 
 CHECKSUMS = ("CRC64NVME", "SHA256", "SHA1", "CRC32C", "CRC32")  # S3 keeps one of them with an object

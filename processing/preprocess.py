@@ -52,7 +52,7 @@ from perennial.ingest import Champion, ingest
 from perennial.payload import shortest_line
 from perennial.quarantine import Quarantine
 from perennial.record_checks import KnownTexts, RecordChecks, Rules
-from perennial.report import Report, judge_news, judge_rows, judge_sets
+from perennial.report import Report, judge_news, judge_rows, judge_sets, judge_trained
 from perennial.sets import SetWriter
 from perennial.tabular import find_files
 from perennial.values import DataError
@@ -115,6 +115,7 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
         try:
             files = named(find_files(data), config)
             sets = ingest(files, contract, definition, champion, spill, quarantine, report)
+            judge_trained(champion.since(definition, report.aside), quality)
             judge_rows(report, quarantine, quality)
             if config.get("trigger") != "Manual":
                 judge_news(report, champion.new_files)
@@ -136,6 +137,7 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
             raise
         finally:
             quarantine.close()
+            report.since = champion.since(definition, report.aside)
             report.write(output / "report")
     checks = record_checks(contract, known, encoder, definition.get("serving", {}))
     pack_preprocessor(model, contract, encoder, checks, hook, output / "preprocessor")

@@ -1,8 +1,9 @@
 """What a run has to know of the model in service, left in its folder for preprocessing: `champion/`.
 
-champion.json    {"run_id", "definition", "new_files", "widest_row"}: the definition of the model in service, the
-                 positions of the files that it was not trained on, and how wide its encoded rows are
-                 (perennial.payload); {} when there is none. There is always one: a job's input needs files
+champion.json    {"run_id", "definition", "new_files", "widest_row", "trained"}: the definition of the model in service,
+                 the positions of the files that it was not trained on, how wide its encoded rows are
+                 (perennial.payload), and what became of the files that it was trained on (perennial.since); {} when
+                 there is none. There is always one: a job's input needs files
 statistics.json  of the data that the model in service was trained on; missing when its run left none
 """
 
@@ -10,20 +11,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from perennial import naming
 from perennial.comparison import reads_alike
 from perennial.payload import widest_row
-from perennial.work import DataFile, recorded_contents
+from perennial.since import Trained, rows_by_key
+from perennial.work import Listing, recorded_contents
 from perennial_aws import objects
 from perennial_aws.clients import client
 
 
-def leave(
-    prefix: str, serving: Mapping[str, str] | None, files: Sequence[DataFile], definition: Mapping[str, Any]
-) -> bool:
+def leave(prefix: str, serving: Mapping[str, str] | None, data: Listing, definition: Mapping[str, Any]) -> bool:
     """Write the files; return whether the model in service reads records otherwise than a definition says."""
     about: dict[str, Any] = {}
     if serving:
@@ -31,10 +31,13 @@ def leave(
         config, manifest, report = (
             _document(f"runs/{run_id}/{name}.json") for name in ("config", "manifest", "report/report")
         )
-        known = recorded_contents(manifest or {})
-        new = [position for position, file in enumerate(files) if (file.key, file.content) not in known]
+        aside = {item["position"] for item in (report or {}).get("aside", [])}
+        known = recorded_contents(manifest or {}, aside)
+        new = [position for position, file in enumerate(data.files) if (file.key, file.content) not in known]
         about = {"run_id": run_id, "definition": (config or {}).get("definition"), "new_files": new}
         about["widest_row"] = widest_row(report or {})
+        keys, ignored = [file.key for file in data.files], {item.key: item.reason for item in data.ignored}
+        about["trained"] = Trained.found(rows_by_key(manifest or {}, report or {}), keys, ignored).as_json()
         statistics = _document(f"runs/{run_id}/baselines/data-quality/statistics.json")
         if statistics:
             objects.write_json(f"{prefix}/champion/statistics.json", statistics)

@@ -104,7 +104,7 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
         return _nothing(run_id, *refused)
     opened = _open(event, run_id, given.Trigger, resolved, data, fingerprint, configuration_key, reader)
     prefix = f"s3://{os.environ['BUCKET']}/runs/{run_id}"
-    other = champion_files.leave(prefix, opened["champion"], data.files, resolved.definition.as_json())
+    other = champion_files.leave(prefix, opened["champion"], data, resolved.definition.as_json())
     return _work(run_id, resolved, opened["champion"], len(data.files), CHAMPION_TEST if other else "test")
 
 

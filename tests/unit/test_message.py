@@ -233,26 +233,26 @@ def test_a_failure_whose_reason_is_the_file_says_so_once():
     assert mail.subject.startswith("Run failed: in state 'Preprocess': raw/utf16.txt: column")
 
 
-DRIFT = {"drift": {"rows": 350, "moved": [MOVED], "distances": {}}}
+DRIFTED = {"drift": {"rows": 350, "moved": [MOVED], "distances": {}}}
 WORSE = {"gate": {**RECORD["gate"], "worse_on_known": True}}
 DIFFERS = "The new files are not like the data of the model in service: mileage (Drift, below)."
 
 
 def test_a_model_in_service_that_is_worse_on_known_rows_or_learned_unlike_files_does_not_read_as_an_improvement():
-    mail = compose(**DRIFT, **WORSE)
+    mail = compose(**DRIFTED, **WORSE)
     assert mail.subject == (
         "Model in service: worse on known rows (2,310, before 2,320); new files dif... [perennial-used-cars]"
     )
     assert mail.body.splitlines()[1] == DIFFERS
     assert "What to do\n  Look at the files that came last" in mail.body
     assert "go back to the previous model" in mail.body
-    assert compose(**DRIFT).subject == (
+    assert compose(**DRIFTED).subject == (
         "Model in service: new files differ: mileage; rmse 2,300 USD, before 2,400 [perennial-used-cars]"
     )
 
 
 @pytest.mark.parametrize("obstacle", ["threshold", "champion", "chance", "known"])
-@pytest.mark.parametrize("doubt", [DRIFT, WORSE, {**DRIFT, **WORSE}], ids=["drift", "known rows", "both"])
+@pytest.mark.parametrize("doubt", [DRIFTED, WORSE, {**DRIFTED, **WORSE}], ids=["drift", "known rows", "both"])
 def test_data_in_doubt_are_looked_at_before_a_gate_is_lowered(obstacle, doubt):
     body = rejected(obstacle, **doubt).body
     assert "What to do\n  Look at the files that came last before anything else" in body
@@ -262,10 +262,71 @@ def test_data_in_doubt_are_looked_at_before_a_gate_is_lowered(obstacle, doubt):
 
 
 def test_a_known_obstacle_is_told_once_and_the_doubt_with_it():
-    mail = rejected("known", "worse on known rows (rmse 192, in service 138)", **DRIFT, gate={"worse_on_known": True})
+    mail = rejected("known", "worse on known rows (rmse 192, in service 138)", **DRIFTED, gate={"worse_on_known": True})
     assert mail.subject == (
         "Candidate rejected: worse on known rows (rmse 192, in service 138); new fi... [perennial-used-cars]"
     )
+
+
+# Since the model in service was trained
+
+LOST = {"name": "raw/a.csv", "rows": 3361, "reason": "not UTF-8: byte b'\\xeb' (line 2)"}
+SINCE = {"rows": 4861, "gone": {"files": 2, "rows": 500}, "unreadable": [LOST], "definition": ["files.encoding"]}
+
+
+def test_rows_of_the_model_in_service_that_cannot_be_read_now_come_first():
+    mail = compose(since=SINCE, **dropped(*aside("raw/a.csv")))
+    assert mail.subject == (
+        "3,361 of 4,861 rows unreadable: raw/a.csv. Model in service: rmse 2,300 US... [perennial-used-cars]"
+    )
+    assert mail.body.startswith(
+        "1 file that the model in service was trained on cannot be read now: 3,361 of 4,861 rows are missing "
+        "(raw/a.csv). Model in service: rmse"
+    )
+
+
+def test_the_rows_before_and_what_changed_in_the_definition_have_a_line():
+    body = compose(since={**SINCE, "definition": [f"columns.c{number}" for number in range(12)]}).body
+    assert (
+        "\nRows before   4,861 used by the model in service; not among this run's data: 2 files, 500 rows; "
+        "cannot be read now: 1 file, 3,361 rows\n"
+    ) in body
+    assert "\nChanged since columns.c0, columns.c1, " in body
+    assert "columns.c9 and 2 more of model.yaml, since the model in service\n" in body
+    quiet = compose(since={"rows": 9, "gone": {"files": 0, "rows": 0}, "unreadable": [], "definition": []}).body
+    assert "Rows before   9 used by the model in service\n" in quiet
+    assert "Changed since" not in quiet
+
+
+def refused(problem, **since):
+    job = {"ProcessingJobName": "p", "ProcessingJobStatus": "Failed", "ExitMessage": problem}
+    told = {"cause": f'State "Preprocess" failed: {json.dumps(job)}', "state": "Preprocess", "problems": [problem]}
+    return compose(
+        status="Failed", failure={"error": "States.TaskFailed", **told}, deployed=None, gate=None, since=since
+    )
+
+
+def test_a_run_that_stopped_for_them_says_so_once_and_what_to_do():
+    mail = refused(f"3,361 of the 4,861 rows cannot be read any more; raw/a.csv: {LOST['reason']}", **SINCE)
+    assert mail.subject.startswith("Run failed: in state 'Preprocess': 3,361 of the 4,861 rows")
+    assert "What to do\n  Where model.yaml was changed since the model in service was trained" in mail.body
+    assert "Correct the data" not in mail.body
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        (["split.seed"], "model.yaml has changed since"),
+        (["columns.x.max"], "model.yaml has changed since"),
+        (["gate.threshold"], "Correct the data"),
+        ([], "Correct the data"),
+    ],
+)
+def test_data_are_not_blamed_for_a_definition_that_has_changed(changed, says):
+    body = refused(
+        "too many rows break the data contract", rows=9, gone={"files": 0, "rows": 0}, definition=changed
+    ).body
+    assert f"What to do\n  {says}" in body
 
 
 def test_more_data_are_not_asked_for_where_they_cannot_help():

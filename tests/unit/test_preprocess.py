@@ -956,6 +956,58 @@ def test_notes_of_new_files_are_kept_apart(tmp_path: Path) -> None:
     assert note.startswith("00001-new: ")
 
 
+# Files that the model in service was trained on
+
+
+def trained_on(tmp_path: Path, definition: dict[str, Any], *files: tuple[bytes, int], **about: Any) -> tuple[int, Job]:
+    """A job beside a model that was trained on the first files: how many rows of each it has used (0: a new file)."""
+    there = {str(number): rows for number, (_, rows) in enumerate(files) if rows}
+    gone = about.pop("gone", {"files": 0, "rows": 0})
+    unreadable = about.pop("unreadable", [])
+    rows = sum(there.values()) + gone["rows"] + sum(file["rows"] for file in unreadable)
+    trained = {"rows": rows, "there": there, "unreadable": unreadable, "gone": gone}
+    new = [number for number, (_, rows) in enumerate(files) if not rows]
+    job = champion(Job(tmp_path), definition=CARS, new_files=new, trained=trained)
+    return job.run(definition, *(content for content, _ in files)), job
+
+
+NOT_UTF_8 = cars(300, seed=4).replace(b"Buick", b"Bu\xefck")
+
+
+def test_rows_of_the_model_in_service_that_cannot_be_read_any_more_stop_the_run(tmp_path: Path) -> None:
+    definition = changed(CARS, split={"seed": 43})
+    code, job = trained_on(tmp_path, definition, (NOT_UTF_8, 300), (cars(600), 600), (cars(300, seed=5), 0))
+    assert code == 1
+    lines = (job.folder / "message").read_text().splitlines()
+    assert lines[0] == (
+        "300 of the 900 rows that the model in service was trained on cannot be read any more (33.33%); allowed are "
+        "1.00% (quality.max_invalid_share)"
+    )
+    assert lines[1].startswith("00000-cars.csv (300 rows): not UTF-8")
+    assert job.report["since"]["definition"] == ["split.seed"]
+    assert [file["rows"] for file in job.report["since"]["unreadable"]] == [300]
+
+
+def test_rows_that_an_earlier_run_could_not_read_stop_the_run_as_well(tmp_path: Path) -> None:
+    unreadable = [{"name": "raw/a.csv", "rows": 500, "reason": "put aside by run 20261101000000-aaaa: not UTF-8"}]
+    code, job = trained_on(tmp_path, CARS, (cars(600), 600), (cars(300, seed=5), 0), unreadable=unreadable)
+    assert code == 1
+    assert "500 of the 1,100 rows that the model in service was trained on" in (job.folder / "message").read_text()
+
+
+def test_few_rows_that_cannot_be_read_any_more_and_files_that_people_took_away_are_told(tmp_path: Path) -> None:
+    gone = {"files": 2, "rows": 900}
+    code, job = trained_on(tmp_path, CARS, (NOT_UTF_8, 6), (cars(600), 600), (cars(300, seed=5), 0), gone=gone)
+    assert code == 0
+    since = job.report["since"]
+    assert (since["rows"], since["gone"], since["definition"]) == (1506, gone, [])
+    assert [(file["name"], file["rows"]) for file in since["unreadable"]] == [("00000-cars.csv", 6)]
+
+
+def test_a_first_run_has_nothing_to_say_of_a_model_before(healthy: Job) -> None:
+    assert healthy.report["since"] == {}
+
+
 def test_quarantine_is_bounded_and_still_counts_all(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("perennial.quarantine.MAX_WRITTEN", 5)
     job.fails(CARS, with_rows(cars(100), *[",1,6,4,1,0,1,Buick,sedan"] * 10, *["1,2"] * 10))

@@ -202,10 +202,11 @@ def test_a_closed_record_says_what_preprocessing_found():
         "sets": {"train": 7, "validation": 1, "test": 1},
         "duplicates": {"rows": 3, "left_out": 1},
         "drift": {"rows": 4, "moved": [], "distances": {}, "uncounted": []},
+        "since": {"rows": 12, "gone": {"files": 0, "rows": 0}, "unreadable": [], "definition": ["split.seed"]},
     }
     document = closed("Rejected", report=report)
     assert document["rows"] == {
         "read": 12, "used": 10, "quarantined": 2, "repeated": 3, "train": 7, "validation": 1, "test": 1,
     }  # fmt: skip
-    assert document["drift"] == report["drift"]
+    assert (document["drift"], document["since"]) == (report["drift"], report["since"])
     assert (closed()["rows"], closed()["drift"]) == (None, None)

@@ -517,5 +517,23 @@ def test_a_file_that_cannot_be_read_is_put_aside_with_one_mail_and_stops_nothing
     assert unusual.run.run_id in end.run.output["Reason"]
 
 
+@matrix("Data", "a file of the model in service is replaced by one that cannot be read", ends="Failed")
+def test_rows_that_the_model_in_service_was_trained_on_are_not_left_out_quietly(app: App, unusual: End) -> None:
+    with situation.unchanged(app, dropped=1):
+        end = situation.dropped(app, "raw/cars.csv", TORN)
+    assert (end.run.status, end.run.error) == ("FAILED", "States.TaskFailed")
+    assert_told(
+        end,
+        "rows that the model in service was trained on cannot be read any more",
+        "raw/cars.csv (400 rows): the gzip data are damaged or cut off",
+        "To train without its rows on purpose, take it away",
+    )
+    before = situation.executions(app)
+    situation.put(app, "raw/cars.csv", FEW)
+    (arn,) = situation.started_since(app, before)
+    again = situation.ends(app, {"again": arn}, silent=True)["again"]
+    assert (again.run.status, again.run.output["Decision"]) == ("SUCCEEDED", "AlreadyTrained")
+
+
 def test_no_mail_has_come_that_tells_of_no_run(app: App, unusual: End) -> None:
     assert situation.strays(app) == []
