@@ -85,7 +85,10 @@ def _since(since: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if since.get("definition"):
         keys = since["definition"]
         more = f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
-        yield "Changed since", f"{', '.join(keys[:KEYS_SHOWN])}{more} of model.yaml, since the model in service"
+        yield (
+            "Changed since",
+            f"{', '.join(keys[:KEYS_SHOWN])}{more} (model.yaml, since the model in service was trained)",
+        )
 
 
 def unreadable(since: Mapping[str, Any]) -> tuple[int, int]:

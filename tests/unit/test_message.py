@@ -292,7 +292,7 @@ def test_the_rows_before_and_what_changed_in_the_definition_have_a_line():
         "cannot be read now: 1 file, 3,361 rows\n"
     ) in body
     assert "\nChanged since columns.c0, columns.c1, " in body
-    assert "columns.c9 and 2 more of model.yaml, since the model in service\n" in body
+    assert "columns.c9 and 2 more (model.yaml, since the model in service was trained)\n" in body
     quiet = compose(since={"rows": 9, "gone": {"files": 0, "rows": 0}, "unreadable": [], "definition": []}).body
     assert "Rows before   9 used by the model in service\n" in quiet
     assert "Changed since" not in quiet
