@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perennial import news
-from perennial.cause import failed_job, failed_state
+from perennial.cause import failed_job, failed_state, safe
+from perennial.facts import some
 from perennial.job_end import JobEnd
 from perennial.since import READS
+
+MAX_NAMES = 400
 
 # What to do, by error name; and by the state that failed when the name says nothing.
 _ADVICE = {
@@ -74,12 +77,7 @@ _BY_STATE = {
     "(aws s3 rm). Rows that were put aside, with reasons, are under quarantine/ in the run's folder.",
     "Train": "See the training job's log in CloudWatch Logs, /aws/sagemaker/TrainingJobs, and start a run.",
 }
-# Instead of the data's correction, where they were read before.
-_UNREADABLE = (
-    "Where model.yaml was changed since the model in service was trained (Changed since, above), put back what reads "
-    "these files; where a file was replaced, drop it again as it was. To train without its rows on purpose, take it "
-    "away (aws s3 rm). Then start a run."
-)
+# Instead of the data's correction.
 _CHANGED = (
     "model.yaml has changed since the model in service was trained (Changed since, above). If the data could be used "
     "before, put back or correct what changed, deploy, and start a run. If they are new, correct them and drop them "
@@ -149,6 +147,29 @@ _DEFAULT = (
 
 def of_run(record: Mapping[str, Any]) -> str:
     """Return what a person can do about a closed run record; empty where there is nothing to do."""
+    since, text = record.get("since") or {}, _of_outcome(record)
+    lost, reads = (
+        since.get("unreadable", []),
+        [key for key in since.get("definition", []) if key.split(".")[0] in READS],
+    )
+    if text == _BY_STATE["Preprocess"] and (lost or reads):
+        text = "" if lost else _CHANGED
+    return "\n  ".join(part for part in (_unreadable(lost, reads), text) if part)
+
+
+def _unreadable(lost: Sequence[Mapping[str, Any]], reads: Sequence[str]) -> str:
+    """What to do about files that the model in service could be trained on."""
+    if not lost:
+        return ""
+    names, changed = safe(some([file["name"] for file in lost]), MAX_NAMES), some(reads)
+    mend = f"model.yaml has changed since ({changed}), which is the likely cause: put that back, or " if reads else ""
+    return (
+        f"{names} could be read when the model in service was trained. {mend or 'The file was replaced, or the code: '}"
+        "drop it again as it was. To train without its rows on purpose, take it away (aws s3 rm). Then start a run."
+    )
+
+
+def _of_outcome(record: Mapping[str, Any]) -> str:
     status, failure, gate = record["status"], record.get("failure") or {}, record.get("gate") or {}
     obstacle = str(gate.get("obstacle")) if status == "Rejected" else ""
     if obstacle == "unfair":
@@ -158,16 +179,7 @@ def of_run(record: Mapping[str, Any]) -> str:
     if status == "Succeeded":
         return ""
     error, state, cause = (str(failure.get(name) or "") for name in ("error", "state", "cause"))
-    text = _BY_OBSTACLE.get(obstacle) or advice(status, error, state, cause)
-    return _since_then(record.get("since") or {}) or text if text == _BY_STATE["Preprocess"] else text
-
-
-def _since_then(since: Mapping[str, Any]) -> str:
-    """What to do about data that the model in service could use."""
-    if since.get("unreadable"):
-        return _UNREADABLE
-    reads = any(path.partition(".")[0] in READS for path in since.get("definition", []))
-    return _CHANGED if reads else ""
+    return _BY_OBSTACLE.get(obstacle) or advice(status, error, state, cause)
 
 
 def _without_comparison(record: Mapping[str, Any]) -> str:

@@ -42,14 +42,15 @@ def _left_out(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     ignored = data.get("ignored", [])
     empty = [item["Key"] for item in ignored if item.get("Reason") == no_data.EMPTY]
     if empty:
-        yield "Empty", f"{_some(empty)}: 0 bytes, ignored"
+        yield "Empty", f"{some(empty)}: 0 bytes, ignored"
     aside = [item["Key"] for item in ignored if str(item.get("Reason")).startswith(PUT_ASIDE)]
     aside += [stray["Key"] for stray in data.get("aside", []) if stray.get("KnownSince")]
     if aside:
-        yield "Put aside", f"{_some(aside)}: before this run, not trained on"
+        yield "Put aside", f"{some(aside)}: before this run, not trained on"
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
     more = f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
     return f"{', '.join(names[:NAMES_SHOWN])}{more}"
 
@@ -69,7 +70,7 @@ def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         more = [f"{len(moved) - MOVED_SHOWN} more"] if len(moved) > MOVED_SHOWN else []
         columns = "; ".join(moved[:MOVED_SHOWN] + more) or "no column has moved"
         uncounted = drift.get("uncounted")
-        but = f" ({_some(uncounted)}: too many different texts to be compared)" if uncounted else ""
+        but = f" ({some(uncounted)}: too many different texts to be compared)" if uncounted else ""
         yield "Drift", f"against the data of the model in service: {columns}{but}"
     for note in (new or {}).get("notes", [])[:NOTES_SHOWN]:
         yield "Note", note

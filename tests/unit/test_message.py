@@ -309,8 +309,18 @@ def refused(problem, **since):
 def test_a_run_that_stopped_for_them_says_so_once_and_what_to_do():
     mail = refused(f"3,361 of the 4,861 rows cannot be read any more; raw/a.csv: {LOST['reason']}", **SINCE)
     assert mail.subject.startswith("Run failed: in state 'Preprocess': 3,361 of the 4,861 rows")
-    assert "What to do\n  Where model.yaml was changed since the model in service was trained" in mail.body
+    assert (
+        "What to do\n  raw/a.csv could be read when the model in service was trained. model.yaml has changed since "
+        "(files.encoding), which is the likely cause: put that back, or drop it again as it was. To train without its"
+    ) in mail.body
     assert "Correct the data" not in mail.body
+    replaced = refused(f"cannot be read any more; raw/a.csv: {LOST['reason']}", **{**SINCE, "definition": []})
+    assert "trained. The file was replaced, or the code: drop it again as it was. To train" in replaced.body
+
+
+def test_few_lost_rows_are_advised_on_whatever_became_of_the_run():
+    assert "What to do\n  raw/a.csv could be read when" in compose(since=SINCE).body
+    assert "rm). Then start a run.\n  Look at the data that came last" in rejected("threshold", since=SINCE).body
 
 
 @pytest.mark.parametrize(
