@@ -61,6 +61,10 @@ up: install ## Start the local cloud in the background, if it is not up
 stop: ## Stop the local cloud; its data stay for the next start
 	@[ ! -x $(BIN)/python ] || $(BIN)/python -m localcloud down
 
+.PHONY: check-model
+check-model: .venvs/dev/.installed ## Look at a model as a deployment does, and try its features.py: make check-model MODEL=name
+	@$(BIN)/python -m tools.check_models models/$(MODEL)
+
 .PHONY: deploy-local
 deploy-local: up ## Build and deploy a stack to the local cloud: make deploy-local MODEL=name (used-cars)
 	@LAYER_PLATFORM= MODEL=$(MODEL) $(LOCAL) tools/deploy_local
@@ -111,11 +115,11 @@ TARGETS ?= request-csv request-json-lines request-json container dropped-csv dro
   run-input mail control-api archive
 
 .PHONY: check
-check: install ## What CI runs besides the tests; edits nothing
+check: install ## What CI runs besides the tests, the models first; edits nothing
+	@$(BIN)/python -m tools.check_models
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m tools.check_models
 	@$(BIN)/python -m tools.lint_state_machines
 	@$(BIN)/python -m tools.lint_policies
 	@$(BIN)/python -m tools.draw_flow --check

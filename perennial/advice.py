@@ -125,8 +125,8 @@ _GIVE_BACK = (
 )
 _FEATURES = re.compile(r"features\.py[,:]")
 _MEND_FEATURES = (
-    "Correct features.py in the model's folder (make check tries it on a small table), deploy, and start a run. The "
-    "traceback is in the job's log; the data are as they were."
+    "Correct features.py in the model's folder (make check-model tries it on a small table), deploy, and start a run. "
+    "The traceback is in the job's log; the data are as they were."
 )
 _THROTTLED = "Error Code: ThrottlingException;"
 _TOO_OFTEN = (

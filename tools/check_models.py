@@ -1,9 +1,10 @@
-"""Check every models/<name>/ as a deployment does, and try its features.py: `python -m tools.check_models [folder]`.
+"""Check models as a deployment does, and try their features.py: `python -m tools.check_models [models/<name> ...]`.
 
-features.py is tried on a small table that is made from the definition: values from ranges and categories, nulls where
-they are allowed; all rows at once, each alone, and none, because serving calls it with requests of any size. Texts
-without categories are invented, and features.py may expect others (dates in a form of its own): an exception that
-changes with them is a note, and the next ones are tried. One that is the same for all of them is a mistake.
+Without a name: every folder of models/. features.py is tried on a small table that is made from the definition: values
+from ranges and categories, nulls where they are allowed; all rows at once, each alone, and none, because serving calls
+it with requests of any size. Texts without categories are invented, and features.py may expect others (dates in a form
+of its own): an exception that changes with them is a note, and the next ones are tried. One that is the same for all of
+them is a mistake.
 """
 
 from __future__ import annotations
@@ -40,32 +41,38 @@ WHATEVER = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print what is wrong with every model, and what is not quite what it seems; return how many are wrong."""
-    (folder,) = [Path(given) for given in (sys.argv[1:] if argv is None else argv)] or [MODELS]
-    files = sorted(folder.glob("*/model.yaml"))
-    if not files:
-        print(f"{folder} holds no <name>/model.yaml", file=sys.stderr)
-        return 1
-    return sum(_is_wrong(path) for path in files)
+    """Print of each model that it is sound, with notes, or what is wrong with it; return 1 when one is wrong."""
+    given = [Path(name) for name in (sys.argv[1:] if argv is None else argv)]
+    sound = [_is_sound(folder) for folder in given or _all_models()]
+    return int(not all(sound))
 
 
-def _is_wrong(path: Path) -> bool:
+def _all_models() -> list[Path]:
+    return sorted(path for path in MODELS.iterdir() if path.is_dir() and path.name[0] not in "._")
+
+
+def _is_sound(folder: Path) -> bool:
     try:
-        defined = definition.load(path)
+        defined = definition.load(folder / "model.yaml")
     except (ConfigurationError, OSError) as error:
         print(error, file=sys.stderr)
-        return True
+        if not folder.is_dir():
+            print(f"  models are: {', '.join(path.name for path in _all_models())}", file=sys.stderr)
+        return False
     for where, text in definition.notes(defined):
-        print(f"{path}: note, {where}: {text}")
+        print(f"{folder}/model.yaml: note, {where}: {text}")
+    tried = ""
     try:
-        hook = load_hook(path.with_name("features.py"))
-        if hook and (exception := try_features(hook, defined)):
-            said = "it comes of a text that was invented; a file or a request with such a text would fail alike"
-            print(f"{path.parent}: note, {exception} ({said})")
+        if hook := load_hook(folder / "features.py"):
+            if exception := try_features(hook, defined):
+                said = "it comes of a text that was invented; a file or a request with such a text would fail alike"
+                print(f"{folder}: note, {exception} ({said})")
+            tried = f", features.py tried on {ROWS} rows"
     except HookError as error:
-        print(f"{path.parent}/{error}", file=sys.stderr)
-        return True
-    return False
+        print(f"{folder}/{error}", file=sys.stderr)
+        return False
+    print(f"{folder.name}: ok, {len(defined.columns)} columns{tried}")
+    return True
 
 
 def try_features(hook: Hook, defined: Definition) -> HookError | None:

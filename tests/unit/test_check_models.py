@@ -1,6 +1,7 @@
 """`make check` looks at the definitions as a deployment does."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,31 +10,52 @@ from perennial import definition
 from tools import check_models
 
 
-def test_the_models_of_the_project_are_sound() -> None:
+def test_the_models_of_the_project_are_sound_and_each_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert check_models.main([]) == 0
+    assert capsys.readouterr().out == "mammography: ok, 6 columns\nused-cars: ok, 9 columns\n"
 
 
-def test_a_wrong_definition_is_told_by_file_and_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_definition_is_told_by_file_and_field_and_the_others_are_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     sound = (check_models.MODELS / "used-cars/model.yaml").read_text()
+    monkeypatch.setattr(check_models, "MODELS", tmp_path)
+    (tmp_path / "__pycache__").mkdir()
     for name, text in {"sound": sound, "wrong": sound.replace("metric: rmse", "metric: speed")}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.yaml").write_text(text)
-    assert check_models.main([str(tmp_path)]) == 1
-    told = capsys.readouterr().err
-    assert "wrong/model.yaml" in told
-    assert "gate.metric" in told
+    (tmp_path / "empty").mkdir()
+    assert check_models.main([]) == 1
+    told = capsys.readouterr()
+    assert told.out == "sound: ok, 9 columns\n"
+    assert "wrong/model.yaml" in told.err
+    assert "gate.metric" in told.err
+    assert "empty/model.yaml: there is no such file" in told.err
 
 
 def test_what_is_sound_and_not_what_it_seems_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sound = (check_models.MODELS / "mammography/model.yaml").read_text()
     (tmp_path / "m").mkdir()
     (tmp_path / "m/model.yaml").write_text(sound.replace("minimum_improvement: 0.0", "minimum_improvement: 0.1"))
-    assert check_models.main([str(tmp_path)]) == 0
+    assert check_models.main([str(tmp_path / "m")]) == 0
     assert "model.yaml: note, gate.minimum_improvement: of a model in service" in capsys.readouterr().out
 
 
-def test_a_folder_without_definitions_is_no_success(tmp_path: Path) -> None:
-    assert check_models.main([str(tmp_path)]) == 1
+def test_a_model_that_there_is_not_is_told_with_those_that_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check_models.main([str(tmp_path / "mieten")]) == 1
+    told = capsys.readouterr().err
+    assert "mieten/model.yaml: there is no such file; a model is a folder with a model.yaml" in told
+    assert told.endswith("models are: mammography, used-cars\n")
+
+
+def test_how_features_are_written_is_no_fault() -> None:
+    root, text = check_models.MODELS.parent, b"import pyarrow,os\ndef transform( t ) :\n  import sys; return t\n"
+    for command in (["check"], ["format", "--check"]):
+        ruff = [root / ".venvs/dev/bin/ruff", *command, "--stdin-filename", "models/mieten/features.py", "-"]
+        ended = subprocess.run(ruff, input=text, cwd=root, capture_output=True, check=False)
+        assert ended.returncode == 0, ended.stdout.decode()
 
 
 SOUND = """
@@ -70,7 +92,7 @@ def test_a_mistake_in_features_is_told_by_file_and_line(
     model: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
 ) -> None:
     (model / "features.py").write_text(text)
-    assert check_models.main([str(model.parent)]) == 1
+    assert check_models.main([str(model)]) == 1
     assert told in capsys.readouterr().err
 
 
@@ -83,13 +105,13 @@ def test_what_the_docs_show_passes(model: Path, capsys: pytest.CaptureFixture[st
     columns = "columns:\n  year: {type: integer, min: 1990}\n  listed: {type: string}\n"
     (model / "model.yaml").write_text(definition.replace("columns:\n", columns))
     (model / "features.py").write_text(text)
-    assert check_models.main([str(model.parent)]) == 0
-    assert capsys.readouterr() == ("", "")
+    assert check_models.main([str(model)]) == 0
+    assert capsys.readouterr() == ("cars: ok, 11 columns, features.py tried on 8 rows\n", "")
 
 
 def test_features_that_keep_their_promise_pass(model: Path) -> None:
     (model / "features.py").write_text(SOUND)
-    assert check_models.main([str(model.parent)]) == 0
+    assert check_models.main([str(model)]) == 0
 
 
 DATES = """
@@ -123,7 +145,7 @@ def test_an_exception_that_only_invented_texts_cause_is_a_note(
     model: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
 ) -> None:
     (model / "features.py").write_text(text)
-    assert check_models.main([str(model.parent)]) == 0
+    assert check_models.main([str(model)]) == 0
     said = capsys.readouterr()
     assert told in said.out
     assert said.err == ""
@@ -141,21 +163,21 @@ def test_texts_that_are_refused_alike_need_categories_and_only_those_are_tried(
     model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (model / "features.py").write_text(PARTICULAR)
-    assert check_models.main([str(model.parent)]) == 1
+    assert check_models.main([str(model)]) == 1
     assert "another make (the same for every text that was tried." in (told := capsys.readouterr().err)
     assert "declare the column's categories in model.yaml, and only those are tried" in told
     text = (model / "model.yaml").read_text()
     (model / "model.yaml").write_text(
         text.replace("make: {type: string", "make: {type: string, categories: [Saab, Buick]")
     )
-    assert check_models.main([str(model.parent)]) == 0
-    assert capsys.readouterr() == ("", "")
+    assert check_models.main([str(model)]) == 0
+    assert capsys.readouterr() == ("cars: ok, 9 columns, features.py tried on 8 rows\n", "")
 
 
 def test_what_invented_texts_cause_hides_no_other_mistake(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for mistake, told in {"slice(1)": "with 8 rows", "sort_by('doors')": "a row must not depend on other rows"}.items():
         (model / "features.py").write_text(f"{DATES % '%Y-%m-%d'}".replace(", made)", f", made).{mistake}"))
-        assert check_models.main([str(model.parent)]) == 1
+        assert check_models.main([str(model)]) == 1
         assert told in capsys.readouterr().err
 
 
@@ -164,7 +186,7 @@ def test_an_exception_of_numbers_is_a_mistake_beside_texts_as_well(
 ) -> None:
     text = "def transform(table):\n    [1 / value for value in table['mileage'].to_pylist()]\n    return table\n"
     (model / "features.py").write_text(text)
-    assert check_models.main([str(model.parent)]) == 1
+    assert check_models.main([str(model)]) == 1
     assert "features.py, line 2: ZeroDivisionError" in capsys.readouterr().err
 
 
