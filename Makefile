@@ -67,7 +67,7 @@ check-model: .venvs/dev/.installed ## Look at a model as a deployment does, and 
 
 .PHONY: deploy-local
 deploy-local: up ## Build and deploy a stack to the local cloud: make deploy-local MODEL=name (used-cars)
-	@LAYER_PLATFORM= MODEL=$(MODEL) $(LOCAL) tools/deploy_local
+	@LAYER_PLATFORM= MODEL=$(MODEL) STACK=$(STACK) $(LOCAL) tools/deploy_local
 MODEL ?= used-cars
 
 .PHONY: demo
