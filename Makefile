@@ -50,12 +50,12 @@ lock: $(UV) ## Resolve the dependency groups of pyproject.toml into requirements
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" - -o requirements/uv.txt
 
 # What points every AWS tool at the local cloud, and nowhere else.
-LOCAL = $(BIN)/python -m localcloud env --port $(PORT) --
-PORT ?= 4566
+LOCAL = $(BIN)/python -m localcloud env $(AT) --
+AT = $(if $(PORT),--port $(PORT))
 
 .PHONY: up
-up: install ## Start the local cloud in the background, if it is not up
-	@$(BIN)/python -m localcloud up --port $(PORT)
+up: install ## Start the local cloud in the background, if it is not up: make up PORT=4710 (4566); other targets find it
+	@$(BIN)/python -m localcloud up $(AT)
 
 .PHONY: stop
 stop: ## Stop the local cloud; its data stay for the next start
@@ -76,7 +76,7 @@ demo: deploy-local ## Drop data, follow the run, see the model answer: everythin
 	@$(LOCAL) $(BIN)/python -m tools.demo
 
 .PHONY: explain
-explain: ## From the endpoint that serves back to the data versions (local cloud; AWS: make explain LOCAL= STACK=name)
+explain: install ## From the endpoint that serves back to the data versions (local cloud; AWS: make explain LOCAL= STACK=name)
 	@$(LOCAL) $(BIN)/python -m tools.explain $(STACK)
 
 .PHONY: delete

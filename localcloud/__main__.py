@@ -147,7 +147,12 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def _running(arguments: argparse.Namespace) -> Settings:
     running = process.describe(arguments.state)
     if not running:
-        raise process.ProcessError(f"No local cloud runs from {arguments.state}; {_PROGRAM} up starts it.")
+        raise process.ProcessError(f"No local cloud runs from {arguments.state}. Start it: make up, or {_PROGRAM} up")
+    if arguments.port not in (None, running["port"]):
+        raise process.ProcessError(
+            f"The local cloud of {arguments.state} runs on port {running['port']}, not {arguments.port}. Without a "
+            "port it is found by itself."
+        )
     return Settings(running["port"], arguments.state, running["region"])
 
 
@@ -201,9 +206,9 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _env(arguments: argparse.Namespace) -> int:
-    wanted = environment(_settings(arguments))
     if arguments.run:
-        return _replace_by(arguments.run, wanted)
+        return _replace_by(arguments.run, environment(_running(arguments)))
+    wanted = environment(_settings(arguments))
     for name in sorted(set(os.environ) - set(wanted)):
         print(f"unset {name}")
     for name, value in wanted.items():

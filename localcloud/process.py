@@ -153,7 +153,7 @@ def _port_taken(settings: Settings) -> ProcessError:
     else:
         owner = "another program"
         remedy = f"See which one: lsof -nP -iTCP:{port} -sTCP:LISTEN"
-    return ProcessError(f"Port {port} is in use by {owner}. {remedy}; or choose another port with --port.")
+    return ProcessError(f"Port {port} is in use by {owner}. {remedy}; or choose another port: --port, or make up PORT=")
 
 
 def _spawn(settings: Settings) -> subprocess.Popen[bytes]:

@@ -116,6 +116,20 @@ def test_env_runs_a_command_against_the_running_one(cloud: Cloud) -> None:
     assert (asked.returncode, asked.stdout) == (0, "000000000000\n"), asked.stderr
 
 
+def test_a_command_against_another_port_than_the_running_one_is_refused(cloud: Cloud) -> None:
+    refused = run("env", "--port", "4999", "--state", str(cloud.state), "--", "true")
+
+    assert refused.returncode == 1
+    assert f"runs on port {cloud.settings.port}, not 4999." in refused.stderr
+
+
+def test_a_command_is_not_run_where_no_local_cloud_runs(state: Path) -> None:
+    refused = run("env", "--state", str(state), "--", "echo", "ran")
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"error: No local cloud runs from {state}. Start it: make up, or" in refused.stderr
+
+
 def test_env_prints_what_a_shell_can_evaluate(cloud: Cloud) -> None:
     script = (
         f'eval "$({sys.executable} -m localcloud env --state {cloud.state})"; echo "$AWS_ENDPOINT_URL/$AWS_PROFILE"'

@@ -1,0 +1,34 @@
+"""What make would run, and what it says of itself."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def make(*arguments: str) -> str:
+    environ = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "PORT", "LOCAL", "STACK")}
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("target", ["up", "deploy-local", "demo", "explain", "delete"])
+def test_the_local_cloud_is_found_unless_a_port_is_given(target: str) -> None:
+    assert "--port" not in make("-n", target)
+    calls = [line for line in make("-n", target, "PORT=4710").splitlines() if "-m localcloud" in line]
+    assert calls
+    assert all(re.search(r"-m localcloud (up|env) --port 4710\b", line) for line in calls)
+
+
+@pytest.mark.parametrize("target", ["explain", "delete"])
+def test_on_aws_no_local_cloud_is_asked_for(target: str) -> None:
+    assert "localcloud" not in make("-n", target, "LOCAL=", "STACK=cars")
+
+
+@pytest.mark.parametrize("text", ["make up PORT=", "make check-model MODEL=", "make delete STACK="])
+def test_help_names_what_people_give(text: str) -> None:
+    assert text in make("help")
