@@ -80,8 +80,8 @@ explain: install ## From the endpoint that serves back to the data versions (loc
 	@$(LOCAL) $(BIN)/python -m tools.explain $(STACK)
 
 .PHONY: delete
-delete: install ## Delete a stack and what its runs made: make delete STACK=name (AWS: LOCAL= in front of it)
-	@$(LOCAL) $(BIN)/python -m tools.delete_stack $(STACK)
+delete: install ## Delete a stack and what its runs made: make delete STACK=name (YES=1 does not ask; AWS: LOCAL= in front of it)
+	@$(LOCAL) $(BIN)/python -m tools.delete_stack $(STACK) $(if $(filter 1,$(YES)),--yes)
 
 .PHONY: deploy
 deploy: install ## Build and deploy to AWS: make deploy ENV=dev (staging, prod), with your credentials

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from perennial import naming
 
@@ -118,6 +118,19 @@ def everything(stack: str, found: dict[str, str]) -> Iterator[str]:
     yield from delete_stack(stack)
 
 
+def _confirmed(stack: str) -> bool:
+    """Ask the person at the terminal. Raises DeletionError where there is none."""
+    if not sys.stdin.isatty():
+        raise DeletionError(
+            f"nothing was deleted: there is no terminal to ask for the stack's name. To delete {stack} all the same: "
+            f"make delete STACK={stack} YES=1, or --yes"
+        )
+    try:
+        return input(f"Delete {stack} and what serves with it? Type its name: ") == stack
+    except EOFError:  # Ctrl-D
+        return False
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.delete_stack", description=__doc__.partition("\n")[0])
     parser.add_argument("stack", help="name of the stack")
@@ -125,14 +138,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         found = outputs(arguments.stack)
-        if not arguments.yes and input(f"Delete {arguments.stack} and what serves with it? Type its name: ") != (
-            arguments.stack
-        ):
+        if not arguments.yes and not _confirmed(arguments.stack):
             print("nothing was deleted")
             return 1
         for deleted in everything(arguments.stack, found):
             print(f"deleted {deleted}", flush=True)
-    except (DeletionError, ClientError) as error:
+    except (DeletionError, ClientError, BotoCoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"kept: bucket {found['BucketName']}, table {found['RunTableName']} and the key that encrypts them")

@@ -29,6 +29,11 @@ def test_on_aws_no_local_cloud_is_asked_for(target: str) -> None:
     assert "localcloud" not in make("-n", target, "LOCAL=", "STACK=cars")
 
 
+def test_a_deletion_is_confirmed_by_1_only() -> None:
+    told = [make("-n", "delete", "STACK=cars", f"YES={given}").rstrip() for given in ("1", "no", "")]
+    assert [line.endswith("delete_stack cars --yes") for line in told] == [True, False, False]
+
+
 @pytest.mark.parametrize("text", ["make up PORT=", "make check-model MODEL=", "make delete STACK="])
 def test_help_names_what_people_give(text: str) -> None:
     assert text in make("help")
