@@ -18,6 +18,7 @@ from localcloud.engine.permissions import enforced
 from localcloud.engine.permissions.services import assume_role
 from localcloud.engine.permissions.tasks import refusal_to_stop
 from localcloud.engine.sdk_results import output_shape, sdk_output
+from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
@@ -128,11 +129,22 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
 
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."], "host_patterns": [r"sagemaker\."]}
     app.SERVICE_HANDLERS["sagemaker"] = handler
+    replace("app", "fix_success_content_type", _except_for_sagemaker)
     stepfunctions._SERVICE_DISPATCH[_OPTIMISED] = lambda resource, arguments: _run_task(sagemaker, resource, arguments)
     stepfunctions._SERVICE_DISPATCH[_SDK] = lambda resource, arguments: _run_sdk_task(sagemaker, resource, arguments)
     stepfunctions._SERVICE_DISPATCH[_SDK_RUNTIME] = lambda resource, arguments: _run_runtime_task(
         client, resource, arguments
     )
+
+
+def _except_for_sagemaker(fix: Callable[[str, int, JsonObject], None]) -> Callable[[str, int, JsonObject], None]:
+    """MiniStack gives all JSON the type of the service's protocol; what a model answers has the model's own."""
+
+    def fixed(service: str, status: int, headers: JsonObject) -> None:
+        if service != "sagemaker":
+            fix(service, status, headers)
+
+    return fixed
 
 
 def _fail(name: str, cause: str) -> Exception:

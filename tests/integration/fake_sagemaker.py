@@ -16,7 +16,10 @@ JsonObject = dict[str, Any]
 
 
 class FakeSageMaker:
-    """Tasks last until they are told to stop; `DescribeEndpoint` raises the error that the name asks for."""
+    """Tasks last until they are told to stop; `DescribeEndpoint` raises the error that the name asks for.
+
+    Endpoints answer the type that a request accepts, else CSV.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._notes = settings.state / "fake.jsonl"
@@ -41,7 +44,8 @@ class FakeSageMaker:
         time.sleep(float(headers.get("x-fake-seconds", 0)))  # blocks on purpose: the engine must stand it
         await asyncio.sleep(0)
         if path.startswith("/endpoints/"):
-            return 200, {"Content-Type": "text/csv", "x-Amzn-Invoked-Production-Variant": "All"}, body.upper()
+            kind = headers.get("accept", "text/csv")
+            return 200, {"Content-Type": kind, "x-Amzn-Invoked-Production-Variant": "All"}, body.upper()
         answer = json.dumps({"ModelArn": f"arn:{headers['x-amz-target']}"}).encode()
         return 200, {"Content-Type": "application/x-amz-json-1.1"}, answer
 

@@ -167,6 +167,13 @@ def test_a_request_passes_through_the_pipeline(lab: Lab, endpoint: str) -> None:
     assert answer["InvokedProductionVariant"] == "AllTraffic"
 
 
+def test_json_is_answered_as_json(lab: Lab, endpoint: str) -> None:
+    answer = lab.ask(endpoint, "1,2\n3,4", accept="application/json")
+
+    assert json.load(answer["Body"]) == {"predictions": [{"score": 16.0}, {"score": 24.0}]}
+    assert answer["ContentType"] == "application/json"
+
+
 def test_describe_has_the_variants_as_on_aws(lab: Lab, endpoint: str) -> None:
     found = lab.sagemaker.describe_endpoint(EndpointName=endpoint)
 

@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
-from localcloud import process
+from localcloud import access, process
 from localcloud.engine import PROJECT, Settings
 from tests.integration.conftest import Cloud, end_of, run_machine, start_machine, with_role
 from tests.ports import free_port
@@ -54,6 +58,29 @@ def test_boto3_reaches_the_control_operations_and_the_endpoints(fake: Cloud) -> 
     assert created["ModelArn"] == "arn:SageMaker.CreateModel"
     assert reply["Body"].read() == b"A,B"
     assert reply["InvokedProductionVariant"] == "All"
+
+
+KINDS = [
+    "text/csv; charset=utf-8", "application/json", "application/jsonlines", "application/xml", "text/xml", "text/plain",
+    "application/octet-stream", "application/x-npy", "application/x-amz-json-1.1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_has_the_type_that_the_model_gave_it(fake: Cloud, kind: str) -> None:
+    runtime = fake.client("sagemaker-runtime")
+    assert runtime.invoke_endpoint(EndpointName="cars", Body=b"a", Accept=kind)["ContentType"] == kind
+
+    keys = access.keys(fake.state)
+    signed = AWSRequest("POST", f"{fake.endpoint_url}/endpoints/cars/invocations", data=b"a", headers={"Accept": kind})
+    SigV4Auth(Credentials(keys.access_key, keys.secret_key), "sagemaker", fake.region).add_auth(signed)
+    with urlopen(Request(str(signed.url), b"a", dict(signed.headers)), timeout=30) as reply:  # noqa: S310
+        assert (reply.headers.get_all("Content-Type"), reply.read()) == ([kind], b"A")
+
+
+def test_the_control_api_answers_in_its_own_protocol(fake: Cloud) -> None:
+    created = fake.client("sagemaker").create_model(ModelName="m", ExecutionRoleArn="arn:aws:iam::000000000000:role/r")
+    assert created["ResponseMetadata"]["HTTPHeaders"]["content-type"] == "application/x-amz-json-1.1"
 
 
 def test_a_bucket_named_endpoints_is_still_a_bucket(fake: Cloud) -> None:
