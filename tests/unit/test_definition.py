@@ -1,6 +1,7 @@
 """model.yaml: what is accepted, and that every mistake is named with its field and what is allowed."""
 
 import re
+import sys
 from pathlib import Path
 
 import botocore.session
@@ -412,6 +413,15 @@ def test_a_list_of_problems_that_no_cause_could_hold_is_shortened_and_says_so():
     assert message.endswith(f"  ... and {800 - told} more")
 
 
+@pytest.fixture
+def usual_recursion():
+    """The limit of a new process: jsonata, which other tests use, raises it for good."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
+
+
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
@@ -432,7 +442,7 @@ LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("a: !!python/object/apply:os.system [touch /tmp/x]", "could not determine a constructor"),
     ],
 )
-def test_hostile_yaml_is_refused_with_its_reason(text, reason):
+def test_hostile_yaml_is_refused_with_its_reason(usual_recursion, text, reason):
     with pytest.raises(DefinitionError, match=f"(?s)^m: not readable as YAML: .*{re.escape(reason)}") as refused:
         definition.parse(text, "m")
     assert len(str(refused.value)) < 1100
