@@ -148,10 +148,8 @@ _DEFAULT = (
 def of_run(record: Mapping[str, Any]) -> str:
     """Return what a person can do about a closed run record; empty where there is nothing to do."""
     since, text = record.get("since") or {}, _of_outcome(record)
-    lost, reads = (
-        since.get("unreadable", []),
-        [key for key in since.get("definition", []) if key.split(".")[0] in READS],
-    )
+    lost = since.get("unreadable", [])
+    reads = [key for key in since.get("definition", []) if key.partition(".")[0] in READS]
     if text == _BY_STATE["Preprocess"] and (lost or reads):
         text = "" if lost else _CHANGED
     return "\n  ".join(part for part in (_unreadable(lost, reads), text) if part)
