@@ -413,6 +413,39 @@ def test_jobs_may_make_network_interfaces_only_in_a_vpc(role: str) -> None:
     assert condition("HasVpc", parameter_values(VpcSubnetIds="subnet-1"))
 
 
+def statements_of(name: str) -> list[dict[str, Any]]:
+    """The statements of a role's own policy, or of a managed policy."""
+    found = properties(name)
+    document = found.get("PolicyDocument") or found["Policies"][0]["PolicyDocument"]
+    return list(document["Statement"])
+
+
+def test_interfaces_may_be_made_in_subnets_that_another_account_shares() -> None:
+    (create,) = (s for s in statements_of("JobsVpcPolicy") if s["Sid"] == "CreateInterfaces")
+    owners = dict(reversed(arn["Fn::Sub"].rsplit(":", 2)[1:]) for arn in create["Resource"])
+    assert owners == {"network-interface/*": "AccountId}", "security-group/*": "*", "subnet/*": "*"}
+
+
+def test_jobs_and_models_may_encrypt_their_outputs() -> None:
+    """SageMaker Developer Guide, "How to use SageMaker AI execution roles", per API."""
+    (key,) = (s for s in statements_of("JobBasicsPolicy") if s["Sid"] == "Key")
+    assert "kms:Encrypt" in key["Action"]
+    assert all({"Ref": "JobBasicsPolicy"} in ROLES[role]["ManagedPolicyArns"] for role in JOB_ROLES)
+
+
+# NotifyRun asks the list before it reads.
+LISTS_ITS_PART_ONLY = {"NotifyRunRole"}
+
+
+@pytest.mark.parametrize("role", sorted(set(ROLES) - LISTS_ITS_PART_ONLY))
+def test_who_reads_objects_is_told_when_one_is_missing(role: str) -> None:
+    """S3 API Reference, GetObject: 404 with s3:ListBucket on the bucket, else 403. The request has no prefix."""
+    statements = statements_of(role)
+    reads = any(action.startswith("s3:GetObject") for s in statements for action in listed(s["Action"]))
+    listings = [s for s in statements if "s3:ListBucket" in listed(s["Action"])]
+    assert not reads or [s for s in listings if "Condition" not in s]
+
+
 PEOPLE_MAY = {
     *("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject"),
     *("kms:Decrypt", "kms:GenerateDataKey"),

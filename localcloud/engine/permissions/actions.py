@@ -146,7 +146,7 @@ def for_s3(action: str, method: str, path: str, headers: Mapping[str, str], quer
 
     S3 User Guide, "Using server-side encryption with AWS KMS keys", Permissions: GenerateDataKey to write, Decrypt to
     read, and Decrypt for the parts of a multipart upload. HeadObject reads no data. API Reference, GetObject: without
-    s3:ListBucket a missing object is a 403.
+    s3:ListBucket a missing object is a 403. Such a request has no prefix, so that a condition on s3:prefix is not met.
     """
     bucket, _, key = path.lstrip("/").partition("/")
     if not key:
@@ -155,10 +155,9 @@ def for_s3(action: str, method: str, path: str, headers: Mapping[str, str], quer
         return _for_writing(bucket, headers, "uploadId" in query) + _for_copying(bucket, headers)
     if action not in ("s3:GetObject", "s3:GetObjectVersion"):
         return []
-    version = _first(query.get("versionId"))
-    found = _object(bucket, key, version)
+    found = _object(bucket, key, _first(query.get("versionId")))
     if found is None:
-        return [] if version else [Needs("s3:ListBucket", f"arn:aws:s3:::{bucket}")]
+        return [_to_be_told_that_it_is_missing(bucket)]
     return [] if method == "HEAD" else _key_needs(_key_of(found, bucket), "s3", "kms:Decrypt")
 
 
@@ -178,7 +177,13 @@ def _for_copying(bucket: str, headers: Mapping[str, str]) -> list[Needs]:
         return []
     from_bucket, _, key = source[0].removeprefix("arn:aws:s3:::").partition("/")
     found = _object(from_bucket, key, source[1])
-    return _key_needs(_key_of(found, from_bucket), "s3", "kms:Decrypt") if found else []
+    if found is None:
+        return [_to_be_told_that_it_is_missing(from_bucket)]
+    return _key_needs(_key_of(found, from_bucket), "s3", "kms:Decrypt")
+
+
+def _to_be_told_that_it_is_missing(bucket: str) -> Needs:
+    return Needs("s3:ListBucket", f"arn:aws:s3:::{bucket}")
 
 
 def _object(bucket: str, key: str, version: str) -> JsonObject | None:

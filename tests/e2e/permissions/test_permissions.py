@@ -246,6 +246,7 @@ def exercised(
     for job in ("preprocess", "train", "predict"):
         stop_during(app, job, updated)
     notify_of_an_execution_that_is_gone(app)
+    tell_of_a_drop_that_is_gone(app)
     return policy_replay.requests(app)
 
 
@@ -267,6 +268,13 @@ def stop_during(app: App, job: str, other: Run) -> None:
             app.client("lambda").invoke(FunctionName=f"{STACK}-reserve-deployment", Payload=json.dumps(ask))
         states.stop_execution(executionArn=arn, cause="by hand")
     wait_for(lambda: states.describe_execution(executionArn=arn)["status"] == "ABORTED", "the end of the run")
+
+
+def tell_of_a_drop_that_is_gone(app: App) -> None:
+    """The event of a version that is not in the bucket any more: S3 says so to who may list it."""
+    given = {"Trigger": {"Type": "DataDrop", "Id": "late", "Object": {"key": "raw/gone.csv", "version-id": "gone"}}}
+    app.client("stepfunctions").start_execution(stateMachineArn=app.outputs["StateMachineArn"], input=json.dumps(given))
+    assert app.wait(given.__eq__).output["Decision"] == "AlreadyTrained"
 
 
 def notify_of_an_execution_that_is_gone(app: App) -> None:
