@@ -38,10 +38,10 @@ STATES_ERRORS = {
         *("ExceedToleratedFailureThreshold", "ItemReaderFailed", "ResultWriterFailed"),
     )
 }
-# Developer Guide, "Handle transient Lambda service exceptions".
-LAMBDA_ERRORS = {
+# Developer Guide, "Handle transient Lambda service exceptions"; a function that is over its time is Sandbox.Timedout.
+LAMBDA_ERRORS = {"Lambda.Unknown", "Sandbox.Timedout"} | {
     f"Lambda.{name}Exception"
-    for name in ("Service", "AWSLambda", "SdkClient", "TooManyRequests", "ClientExecutionTimeout", "Unknown")
+    for name in ("Service", "AWSLambda", "SdkClient", "TooManyRequests", "ClientExecutionTimeout")
 }
 WILDCARDS = {"States.ALL", "States.TaskFailed"}
 RETRY_FIELDS = ("IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy")

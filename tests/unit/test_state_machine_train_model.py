@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import heapq
 import json
+import random
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -397,6 +399,61 @@ def test_a_quota_that_never_frees_up_ends_the_run() -> None:
 @pytest.mark.parametrize("error", ["States.TaskFailed", "States.Timeout", "DataError"])
 def test_what_fails_again_is_not_tried_again(error: str) -> None:
     assert len(walk({"Preprocess": failing(error)(job)}).called("Preprocess")) == 1
+
+
+FUNCTIONS = [name for name, body in asl.states(DEFINITION) if body.get("Resource", "").endswith("lambda:invoke")]
+OVER_TIME = ["Sandbox.Timedout", "Lambda.Unknown", "Lambda.ClientExecutionTimeoutException", "States.Timeout"]
+
+
+def retrier(state: str, error: str) -> dict[str, Any]:
+    body = dict(asl.states(DEFINITION))[state]
+    return next(dict(found) for found in body["Retry"] if error in found["ErrorEquals"])
+
+
+@pytest.mark.parametrize("state", FUNCTIONS)
+def test_a_function_without_room_does_not_use_up_the_attempts_of_other_errors(state: str) -> None:
+    assert retrier(state, "Lambda.TooManyRequestsException")["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
+
+
+@pytest.mark.parametrize("seconds", [2, 5, 10, 20])
+def test_a_thousand_drops_at_once_all_get_through_ten_functions(seconds: float) -> None:
+    """Each call takes so long; what finds no room waits a random part of the pause (JitterStrategy FULL).
+
+    A thousand calls of 10 seconds keep ten functions busy for 1,000 seconds. Forty attempts take 84 minutes on average:
+    pauses of up to 2, 4, ... 256 seconds, half of it 255, and 32 of up to 300 seconds, half of it 4,800.
+    """
+    retries = retrier("Resolve configuration", "Lambda.TooManyRequestsException")
+    chance = random.Random(1)
+    asking = [(chance.uniform(0, 2), drop, 0) for drop in range(1000)]
+    heapq.heapify(asking)
+    ends: list[float] = []
+    while asking:
+        now, drop, attempt = heapq.heappop(asking)
+        ends = [end for end in ends if end > now]
+        if len(ends) < 10:
+            ends.append(now + seconds)
+            continue
+        assert attempt < retries["MaxAttempts"], f"drop {drop} is lost after {now:.0f} s"
+        pause = retries["IntervalSeconds"] * retries["BackoffRate"] ** attempt
+        heapq.heappush(asking, (now + chance.uniform(0, min(pause, retries["MaxDelaySeconds"])), drop, attempt + 1))
+
+
+@pytest.mark.parametrize("error", OVER_TIME)
+@pytest.mark.parametrize("state", FUNCTIONS)
+def test_a_function_that_was_cut_short_is_asked_again_because_it_goes_on(state: str, error: str) -> None:
+    assert retrier(state, error)["MaxAttempts"] == 2
+
+
+@pytest.mark.parametrize("state", ["List baselines", "Write parameter"])
+def test_what_can_be_asked_twice_is_asked_again_after_its_time(state: str) -> None:
+    done = walk({state: failing("States.Timeout", times=1)(fakes()[state])})
+    assert done.error is None, done.cause
+
+
+def test_what_would_be_made_twice_is_not_asked_again_after_its_time() -> None:
+    for state in (*JOBS, "Predict with new champion", "Save model", "Create endpoint configuration"):
+        retries = dict(asl.states(DEFINITION))[state]["Retry"]
+        assert not [found for found in retries if "States.Timeout" in found["ErrorEquals"]], state
 
 
 def test_a_claim_that_changes_hands_is_asked_for_again() -> None:

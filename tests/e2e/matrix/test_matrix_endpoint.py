@@ -97,11 +97,13 @@ def what_the_person_chose(outcome: Outcome) -> None:
     assert outcome.after["Parameters"] == outcome.before["Parameters"]
 
 
-def throttle_the_way_back(trip: Trip) -> None:
-    """Lambda is busy exactly when it is asked what serves, and again when it is asked whether the way back is done."""
+def disturb_the_way_back(trip: Trip) -> None:
+    """Lambda is busy, fails and is late exactly when it is asked what serves, and whether the way back is done."""
     for state in ("Verify endpoint", "Restore previous model"):
         trip.until_in(state)
         trip.app.faults.add("function:check_endpoint", "throttle")
+        trip.app.faults.add("function:check_endpoint", "error", error="Lambda.ServiceException")
+        trip.app.faults.add("function:check_endpoint", "timeout")
 
 
 def break_check_after(state: str) -> Callable[[Trip], None]:
@@ -147,7 +149,7 @@ CASES = [
          (WRONG, SLOW_VERIFICATION,
           fault("sagemaker:UpdateEndpoint", "error", error="ThrottlingException", skip=1, times=1),
           fault("sagemaker:UpdateEndpoint", "error", error="ResourceLimitExceeded", skip=1, times=1)),
-         error="EndpointVerificationError", person=throttle_the_way_back,
+         error="EndpointVerificationError", person=disturb_the_way_back,
          says=("in state 'Verify endpoint'", "again. Nothing was exported.", "for test record"), advises="start a run"),
     Case("Endpoint", "it answers wrongly, and the way back is refused", "Restore previous model",
          (WRONG, fault("sagemaker:UpdateEndpoint", "error", skip=1, **DENIED)),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.matrix.trips import Case, Outcomes, fault, new_model_serves, parameters, prove
+from tests.e2e.matrix.trips import Case, Fault, Outcomes, fault, new_model_serves, parameters, prove
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
@@ -15,6 +15,10 @@ STATES = {
     "verify_endpoint": "Verify endpoint",
     "clean_up": "Clean up",
 }
+
+
+def lost(function: str, **more: int) -> Fault:
+    return fault(f"function:{function}", "error", error="Lambda.ServiceException", after=True, times=1, **more)
 
 
 def case(function: str, what: str, effect: str, error: str, text: str) -> Case:
@@ -56,6 +60,17 @@ CASES = [
     ),
     Case(
         "Functions",
+        "it is over its time, then not",
+        "every state",
+        (
+            *(fault(f"function:{name}", "timeout", times=1) for name in STATES),
+            fault("function:check_endpoint", "timeout", skip=1, times=1),  # the state "Check deployment"
+        ),
+        status="SUCCEEDED",
+        says=("Model in service",),
+    ),
+    Case(
+        "Functions",
         "it throws, and once its answer is lost",
         "notify_run",
         (
@@ -71,8 +86,9 @@ CASES = [
         "Functions",
         "its answers are lost, and it is asked again",
         "every state",
-        tuple(
-            fault(f"function:{name}", "error", error="Lambda.ServiceException", after=True, times=1) for name in STATES
+        (
+            *(lost(name) for name in STATES),
+            lost("check_endpoint", skip=1),  # the state "Check deployment"
         ),
         status="SUCCEEDED",
         says=("Model in service",),
