@@ -380,6 +380,19 @@ def test_a_job_that_was_stopped_or_met_its_time_limit_is_a_failure(state: str) -
     assert exported(done) == []
 
 
+@pytest.mark.parametrize("state", [*JOBS, "Predict with new champion"])
+def test_a_job_whose_status_is_not_told_has_not_failed(state: str) -> None:
+    """What of a description a `.sync` task answers is not documented; a job that failed is an error of the task."""
+
+    def answer(call: Call) -> dict[str, Any]:
+        return {name: value for name, value in job(call).items() if not name.endswith("JobStatus")}
+
+    way = {"Reserve deployment": functions(turn("Compare", NEW_CHAMPION), turn("Deploy", NEW_CHAMPION))}
+    done = walk({**(way if state == "Predict with new champion" else {}), state: answer})
+    assert done.error is None, done.cause
+    assert done.called(state)
+
+
 @pytest.mark.parametrize(("state", "step"), JOBS.items())
 def test_a_job_that_is_tried_again_has_a_new_name_that_fits(state: str, step: str) -> None:
     waits = failing("SageMaker.ResourceLimitExceededException", times=80)
