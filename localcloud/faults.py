@@ -33,7 +33,10 @@ EFFECTS = {
     "task": ("error", "delay"),
     "function": ("error", "timeout", "throttle", "delay"),
     "event": ("error", "throttle"),
-    "job": ("raise", "exit", "kill", "hang", "overrun", "lose-output", "lose-metrics", "answer", "delay"),
+    "job": (
+        *("raise", "exit", "kill", "hang", "overrun", "no-capacity"),
+        *("lose-output", "lose-metrics", "answer", "delay"),
+    ),
     "endpoint": ("creation-fails", "update-rolls-back", "answers-wrongly", "delay"),
 }
 _HOLD_SECONDS = 0.05

@@ -225,16 +225,23 @@ def safety_nets(machine: Machine) -> Iterator[str]:
 
 
 def failures(machine: Machine) -> Iterator[str]:
-    """Ways from an error to a success."""
+    """Ways from an error to a success, other than a decision to try the state again."""
     for flow in asl.flows(machine.definition):
         for name, body in flow.states.items():
             for edge in asl.edges(body):
                 if edge.kind != "catch":
                     continue
-                for end in flow.reachable(edge.target):
+                for end in flow.reachable(_when_given_up(flow, name, edge.target)):
                     body_at_end = flow.states.get(end, {})
                     if body_at_end.get("Type") == "Succeed" or body_at_end.get("End"):
                         yield f"{_at(name)}an error caught here can reach {end!r}, which is no Fail"
+
+
+def _when_given_up(flow: asl.Flow, name: str, target: str) -> str:
+    """Where an error leads that is not tried again: the Default of a Choice whose rules all lead back to the state."""
+    body = flow.states.get(target, {})
+    back = [name in flow.reachable(choice.get("Next", "")) for choice in body.get("Choices", [])]
+    return str(body.get("Default", target)) if back and all(back) else target
 
 
 def retries(machine: Machine) -> Iterator[str]:

@@ -23,6 +23,9 @@ from .process import kill_orphan
 from .store import Document
 
 INTERNAL_ERROR = "InternalServerError: We encountered an internal error.  Please try again."
+NO_CAPACITY = (
+    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
+)
 TERMINAL = ("Completed", "Failed", "Stopped")
 MAX_FAILURE_REASON = 1024
 _logger = logging.getLogger(__name__)
@@ -30,7 +33,7 @@ _logger = logging.getLogger(__name__)
 
 def internal_error(error: Exception, root: Path) -> str:
     """The reason of a job that failed for none of its own: AWS's text, unless there was no room for its files."""
-    return f"InternalServerError: {disk.full(root)}" if disk.is_full(error) else INTERNAL_ERROR
+    return f"ClientError: {disk.full(root)}" if disk.is_full(error) else INTERNAL_ERROR
 
 
 class Jobs(ABC):
@@ -202,6 +205,8 @@ class Jobs(ABC):
     def _outcome(self, run: JobRun) -> tuple[str, str | None]:
         try:
             run.fault = faults.take(f"job:{run.name}", run.name)
+            if run.has_fault("no-capacity"):
+                return "Failed", NO_CAPACITY
             began = now() - run.overrun()
             self.set_members(run.name, **{f"{self.noun.removesuffix('Job')}StartTime": began})
             run.raise_if_stopped()

@@ -326,7 +326,7 @@ def test_a_job_whose_input_finds_no_room_fails_and_says_so(laptop: Laptop, bucke
 
     failed = job(laptop, name)
     assert failed["ProcessingJobStatus"] == "Failed"
-    assert failed["FailureReason"].startswith(f"InternalServerError: {FULL}")
+    assert failed["FailureReason"].startswith(f"ClientError: {FULL}")
 
 
 @pytest.mark.parametrize("bucket", [""], indirect=True)

@@ -100,7 +100,9 @@ class Walk:
     def _choice(self, body: dict[str, Any], scope: _Scope) -> str:
         for choice in body["Choices"]:
             if scope.value(choice["Condition"]) is True:
+                scope.assign(choice)
                 return str(choice["Next"])
+        scope.assign(body)
         return str(body["Default"])
 
     def _work(self, body: dict[str, Any], scope: _Scope) -> Any:
@@ -118,8 +120,7 @@ class Walk:
                 self.taken.add(flow_elements.retry(scope.name, body["Retry"][number]))
                 continue
             output = scope.value(body["Output"]) if "Output" in body else scope.result
-            assigned = {key: scope.value(value) for key, value in body.get("Assign", {}).items()}
-            scope.variables.update(assigned)
+            scope.assign(body)
             return output
 
     def _once(self, body: dict[str, Any], scope: _Scope) -> Any:
@@ -140,7 +141,7 @@ class Walk:
                 scope.error = {"Error": failed.error, "Cause": failed.cause}
                 self.taken.add(flow_elements.catch(scope.name, catcher))
                 output = scope.value(catcher.get("Output", scope.error))
-                scope.variables.update({key: scope.value(value) for key, value in catcher.get("Assign", {}).items()})
+                scope.assign(catcher)
                 return catcher["Next"], output
         raise failed
 
@@ -160,6 +161,10 @@ class _Scope:
     result: Any = None
     error: Any = None
     retry_count: int = 0
+
+    def assign(self, body: Mapping[str, Any]) -> None:
+        """Assign what a state, a rule of a Choice or a Catch assigns: all at once, from the values of before."""
+        self.variables.update({key: self.value(value) for key, value in body.get("Assign", {}).items()})
 
     def value(self, template: Any) -> Any:
         if isinstance(template, dict):

@@ -98,6 +98,16 @@ def test_a_state_machine_without_a_mistake_has_no_problem() -> None:
     assert found(GOOD) == ""
 
 
+def test_a_state_may_be_tried_again_by_a_decision_that_else_ends_in_a_failure() -> None:
+    definition = copy.deepcopy(GOOD)
+    again = {"Type": "Choice", "Choices": [{"Condition": "{% $score > 1 %}", "Next": "Train"}], "Default": "Failed"}
+    definition["States"]["Again?"] = again
+    change("Train/Catch/0/Next", "Again?")(definition)
+    assert found(definition) == ""
+    change("Again?/Default", "Done")(definition)
+    assert "can reach 'Done', which is no Fail" in found(definition)
+
+
 def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     """Return a mistake: sets what is at State/key/key... to a value, or removes it if that is None."""
 
@@ -165,6 +175,7 @@ MISTAKES = [
     ("Train/Catch/0/Next", "Done", "can reach 'Done', which is no Fail"),
     ("Train/Catch/0/Next", "Pause", "can reach 'Done', which is no Fail"),
     (f"{WRITE}/Catch/0/Next", "Write", "can reach 'Write', which is no Fail"),
+    ("Train/Catch/0/Next", "Good?", "can reach 'Done', which is no Fail"),
     # retries
     ("Train/Retry/0/ErrorEquals", ["States.ALL"], "Retry names States.ALL"),
     ("Train/Retry/0/JitterStrategy", None, "has no JitterStrategy"),

@@ -16,6 +16,7 @@ from .state_machine_walk import Fake, Walk
 from .test_state_machine_train_model import (
     CHAMPION,
     DEFINITION,
+    JOBS,
     NAME,
     NEW_CHAMPION,
     RESULT,
@@ -25,6 +26,7 @@ from .test_state_machine_train_model import (
     functions,
     job,
     listed,
+    lost_by_the_platform,
     seen,
     turn,
     walk,
@@ -38,8 +40,11 @@ def scenarios() -> list[Walk]:
     """The ways through the flow, without and with errors of every task."""
     new = {"Check endpoint": function(seen("Create", None, "NotFound"))}
     again = {"Reserve deployment": functions(turn("Wait", None), turn("Compare", NEW_CHAMPION), turn("Deploy", None))}
+    capacity = {state: lost_by_the_platform()(job) for state in JOBS}
     ways = [
         walk(),
+        walk(capacity),
+        walk({**again, "Predict with new champion": lost_by_the_platform()(job)}),
         walk(new, work={"Champion": None}),
         *(walk(work={"Decision": decision}) for decision in ("NoData", "Surprise")),
         walk({"Query training results": function({**RESULT, "MeetsThreshold": False, "Accepted": False})}),
@@ -98,20 +103,20 @@ def test_what_a_history_shows_is_read_along_each_branch() -> None:
     failed = {"taskFailedEventDetails": {"error": "SageMaker.AmazonSageMakerException"}}
     events = [
         {"id": 1, "type": "ExecutionStarted", "previousEventId": 0},
-        entered(2, 1, "Train"),
+        entered(2, 1, "Save model"),
         {"id": 3, "type": "TaskScheduled", "previousEventId": 2},
         {"id": 4, "type": "TaskFailed", "previousEventId": 3, **failed},
         entered(5, 1, "Preprocess"),  # of another branch, in between
         {"id": 6, "type": "TaskScheduled", "previousEventId": 4},
-        {"id": 7, "type": "TaskStateExited", "previousEventId": 6, "stateExitedEventDetails": {"name": "Train"}},
+        {"id": 7, "type": "TaskStateExited", "previousEventId": 6, "stateExitedEventDetails": {"name": "Save model"}},
         entered(8, 7, "Run failed"),
     ]
     assert flow_elements.taken(DEFINITION, events) == {
-        "state Train",
+        "state Save model",
         "state Preprocess",
         "state Run failed",
-        "retry Train [SageMaker.AmazonSageMakerException]",
-        "catch Train [States.ALL] -> Run failed",
+        "retry Save model [SageMaker.AmazonSageMakerException]",
+        "catch Save model [States.ALL] -> Run failed",
     }
 
 

@@ -148,6 +148,32 @@ def failing(error: str, why: str = "why", times: int = 1000) -> Callable[[Fake],
     return around
 
 
+NO_CAPACITY = (
+    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
+)
+
+
+def lost_by_the_platform(reason: str = NO_CAPACITY, times: int = 1, **said: str) -> Callable[[Fake], Fake]:
+    """SageMaker loses so many jobs: the task fails with the job's description. A name is used once, as it says."""
+    left, names = iter(range(times)), set()
+
+    def around(fake: Fake) -> Fake:
+        def call_it(call: Call) -> Any:
+            name = next(value for key, value in call.arguments.items() if key.endswith("JobName"))
+            if name in names:
+                raise StateError("SageMaker.ResourceInUseException", f"a job with this name already exists ({name})")
+            names.add(name)
+            if next(left, None) is not None:
+                raise StateError(
+                    "States.TaskFailed", json.dumps({**job(call, "Failed"), "FailureReason": reason, **said})
+                )
+            return fake(call)
+
+        return call_it
+
+    return around
+
+
 def seen(action: str, serving: str | None = None, status: str = "InService") -> dict[str, Any]:
     return {"Action": action, "Status": status, "ServingConfigName": serving, "Reason": f"because {action}"}
 
@@ -401,6 +427,54 @@ def test_a_job_that_is_tried_again_has_a_new_name_that_fits(state: str, step: st
     names = [value for call in done.called(state) for key, value in call.items() if key.endswith("JobName")]
     assert names == [naming.job_name(STACK, RUN, step, retry) for retry in range(81)]
     assert all(len(name) <= naming.MAX_NAME and re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", name) for name in names)
+
+
+@pytest.mark.parametrize("reason", [NO_CAPACITY, "InternalServerError: We encountered an internal error."])
+@pytest.mark.parametrize(("state", "step"), JOBS.items())
+def test_a_job_that_the_platform_lost_is_tried_again_under_a_new_name(state: str, step: str, reason: str) -> None:
+    done = walk({state: lost_by_the_platform(reason, times=3)(job)})
+    assert done.error is None, done.cause
+    names = [value for call in done.called(state) for key, value in call.items() if key.endswith("JobName")]
+    assert [int(name.rpartition("-")[2]) for name in names] == [0, 0, 1, 0, 1, 2, 0, 1, 2, 3]
+    assert names[-1] == naming.job_name(STACK, RUN, step, 3)
+    assert exported(done) == EXPORTED
+
+
+def test_a_platform_that_stays_out_of_machines_ends_the_run_with_its_words() -> None:
+    done = walk({"Train": lost_by_the_platform(times=1000)(job)})
+    assert done.error == "States.TaskFailed"
+    assert cause.failed_state(done.cause) == "Train"
+    assert NO_CAPACITY in cause.explained(done.cause)
+    assert naming.job_name(STACK, RUN, "train", 10) in cause.explained(done.cause)
+    assert done.states.count("Train") == 11
+
+
+def test_a_new_comparison_that_the_platform_lost_is_made_again() -> None:
+    done = walk(
+        {
+            "Reserve deployment": functions(turn("Compare", NEW_CHAMPION), turn("Deploy", NEW_CHAMPION)),
+            "Predict with new champion": lost_by_the_platform()(job),
+        }
+    )
+    assert done.error is None, done.cause
+    names = [call["TransformJobName"] for call in done.called("Predict with new champion")]
+    assert names == [naming.job_name(STACK, RUN, "again", retry) for retry in (0, 0, 1)]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"FailureReason": "AlgorithmError: , exit code: 1"},
+        {"FailureReason": "ClientError: Data download failed"},
+        {"FailureReason": "AlgorithmError: InternalServerError: no"},
+        {"FailureReason": "AlgorithmError: , exit code: 1", "ExitMessage": '"FailureReason": "CapacityError: "'},
+    ],
+)
+@pytest.mark.parametrize("state", JOBS)
+def test_a_job_that_failed_itself_is_not_tried_again(state: str, said: dict[str, str]) -> None:
+    done = walk({state: lost_by_the_platform("", times=1000, **said)(job)})
+    assert done.error == "States.TaskFailed"
+    assert len(done.called(state)) == 1
 
 
 def test_a_quota_that_never_frees_up_ends_the_run() -> None:

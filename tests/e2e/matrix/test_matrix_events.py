@@ -304,6 +304,7 @@ TRANSFORM = {"error": "States.TaskFailed", "says": (WHERE, "-again-", "/aws/sage
 # the matrix, the fault, how the run ends, what its message says. The first may come into service, so it begins first.
 AGAIN: dict[str, dict[str, Any]] = {
     "the metric is NaN": {
+        "first": {"operation": "job:again", "effect": "no-capacity"},  # the comparison is made once more
         "fault": {"operation": "job:again", "effect": "answer", "answer": "nan"},
         "status": "SUCCEEDED",
         "says": ("Model in service", "the model in service could not be measured (its rmse is nan)"),
@@ -348,7 +349,9 @@ def compared_again(app: App, together: Race) -> dict[str, End]:
         arns = {name: situation.start(app, GateThreshold=40001 + number) for number, name in enumerate(AGAIN)}
         for name, arn in arns.items():
             wait_for(lambda arn=arn: "Wait for turn" in states_of(app, arn), f"the run of {name!r} that waits", 300)
-            _inject(app, arn, **AGAIN[name]["fault"])
+            for part in ("first", "fault"):
+                if part in AGAIN[name]:
+                    _inject(app, arn, **AGAIN[name][part])
     by_hand = {arns["a person stops it"]: _stop_comparison, arns["the execution is aborted"]: _abort}
     while by_hand:
         arn = wait_for(lambda: next((a for a in by_hand if COMPARISON in states_of(app, a)), ""), "the comparison", 300)

@@ -148,6 +148,10 @@ CASES = [
                 times=2),
           fault("task:ssm:putParameter", "error", error="Ssm.TooManyUpdatesException", times=2)),
          status="SUCCEEDED", says=("Model in service",)),
+    Case("Jobs", "the platform has no machine for it, then has", "every state",
+         tuple(fault(f"job:{step}", "no-capacity", times=1)
+               for step in ("preprocess", "train", "predict", "champion", "data-quality", "model-quality")),
+         status="SUCCEEDED", says=("Model in service",)),
     Case("Jobs", "out of quota for a while, then recovers", "every state",
          (*(refused(operation, step, error="ResourceLimitExceeded", times=3)
             for operation, step in [
