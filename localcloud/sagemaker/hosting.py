@@ -128,7 +128,8 @@ class Endpoints:
 
     def update(self, request: Document) -> Document:
         """UpdateEndpoint: the old configuration serves until the new one is ready."""
-        requests.only(request, ("EndpointName", "EndpointConfigName", "DeploymentConfig"))
+        retained = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties")
+        requests.only(request, ("EndpointName", "EndpointConfigName", "DeploymentConfig", *retained))
         name, deployment = request["EndpointName"], request.get("DeploymentConfig", {})
         with self._lock:
             document = self._idle(name)
@@ -143,6 +144,8 @@ class Endpoints:
                     f'Cannot update endpoint "{arn}" to the endpoint configuration that it has '
                     f'("{plan["EndpointConfigName"]}"); configurations do not change, create a new one.'
                 )
+            if request.get("RetainAllVariantProperties"):
+                plan = _retaining(plan, document, request.get("ExcludeRetainedVariantProperties", []))
             members: Document = {"PendingDeploymentSummary": _pending(plan, "Creating", "Launching")}
             if deployment:
                 members["LastDeploymentConfig"] = deployment
@@ -522,6 +525,20 @@ def _exchange(request: Document, content_type: str, reply: Reply, moment: Any, r
         request.get("InferenceId"),
         request.get("CustomAttributes"),
     )
+
+
+def _retaining(plan: Document, document: Document, excluded: list[Document]) -> Document:
+    """The plan with the instance counts and weights that variants of the same names have now."""
+    properties = {"DesiredInstanceCount": "InitialInstanceCount", "DesiredWeight": "InitialVariantWeight"}
+    for item in excluded:
+        properties.pop(item["VariantPropertyType"], None)
+    there = {variant["VariantName"]: variant for variant in document["ProductionVariants"]}
+
+    def kept(variant: Document) -> Document:
+        before = there.get(variant["VariantName"], {})
+        return variant | {initial: before[desired] for desired, initial in properties.items() if desired in before}
+
+    return plan | {"Variants": [item | {"Variant": kept(item["Variant"])} for item in plan["Variants"]]}
 
 
 def _described(plan: Document, status: str | None = None) -> Document:

@@ -92,13 +92,13 @@ class Lab:
         self.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
         return name
 
-    def config(self, *models: str, weights: tuple[float, ...] = (1.0, 1.0), **more: Any) -> str:
+    def config(self, *models: str, weights: tuple[float, ...] = (1.0, 1.0), count: int = 1, **more: Any) -> str:
         name = unique("config")
         variants = [
             {
                 "VariantName": "AllTraffic" if len(models) == 1 else f"Variant{number}",
                 "ModelName": model,
-                "InitialInstanceCount": 1,
+                "InitialInstanceCount": count,
                 "InstanceType": "ml.m5.large",
                 "InitialVariantWeight": weight,
             }
@@ -371,6 +371,21 @@ def test_an_update_under_load_loses_no_request(lab: Lab) -> None:
     for mine in scores:
         assert mine == sorted(mine)  # once the switch is made, nobody sees the old model again
         assert set(mine) == {6.0, 7.0, 8.0, 9.0}
+    lab.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_an_update_keeps_the_number_of_instances_where_it_is_asked_to(lab: Lab) -> None:
+    """API Reference, UpdateEndpoint, RetainAllVariantProperties and ExcludeRetainedVariantProperties."""
+    model, count = lab.model(0), [{"VariantPropertyType": "DesiredInstanceCount"}]
+    name = lab.create(lab.config(model, count=2))
+
+    def updated(**more: Any) -> int:
+        lab.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=lab.config(model), **more)
+        return int(lab.settled(name)["ProductionVariants"][0]["DesiredInstanceCount"])
+
+    assert updated(RetainAllVariantProperties=True) == 2
+    assert updated(RetainAllVariantProperties=True, ExcludeRetainedVariantProperties=count) == 1
+    assert updated() == 1
     lab.sagemaker.delete_endpoint(EndpointName=name)
 
 

@@ -14,6 +14,7 @@ from tools import asl
 
 from .state_machine_walk import Fake, Walk
 from .test_state_machine_train_model import (
+    BUSY,
     CHAMPION,
     DEFINITION,
     JOBS,
@@ -59,6 +60,8 @@ def scenarios() -> list[Walk]:
         walk({"Check deployment": function(seen("RolledBack", CHAMPION))}),
         walk(REFUSED),
         walk(REFUSED, work={"Champion": None}),
+        walk({"Update endpoint": failing("SageMaker.SageMakerException", BUSY, times=5)(function({}))}),
+        walk({**REFUSED, "Restore previous model": failing("SageMaker.SageMakerException", BUSY)(function({}))}),
     ]
     return ways + [broken for name, body in STATES.items() for broken in _broken(name, body)]
 

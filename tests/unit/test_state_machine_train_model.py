@@ -225,6 +225,11 @@ def walk(
     return Walk(DEFINITION, world, {} if given is None else given, limit=limit).run()
 
 
+def update_to(config: str) -> dict[str, Any]:
+    """As many instances as there are: scaling is not undone."""
+    return {"EndpointName": STACK, "EndpointConfigName": config, "RetainAllVariantProperties": True}
+
+
 def exported(done: Walk) -> list[str]:
     return [arguments["Name"].removeprefix(f"/{STACK}/") for arguments in done.called("Write parameter")]
 
@@ -249,7 +254,7 @@ def test_a_run_against_a_model_in_service_scores_both_on_the_same_test_set_and_u
     assert candidate["TransformInput"] == champion["TransformInput"]
     assert (candidate["ModelName"], champion["ModelName"]) == (NAME, CHAMPION)
     assert candidate["TransformOutput"]["S3OutputPath"] != champion["TransformOutput"]["S3OutputPath"]
-    assert done.called("Update endpoint") == [{"EndpointName": STACK, "EndpointConfigName": NAME}]
+    assert done.called("Update endpoint") == [update_to(NAME)]
 
 
 def test_names_are_exported_after_the_verification_and_the_run_last() -> None:
@@ -687,6 +692,58 @@ def test_a_failed_endpoint_is_deleted_and_made_again() -> None:
     assert order == ["Delete failed endpoint", "Create endpoint"]
 
 
+BUSY = 'Cannot update in-progress endpoint "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/x".'
+TAKEN = 'Cannot create already existing endpoint "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/x".'
+CHANGED_MEANWHILE = [
+    ("Create endpoint", TAKEN, seen("Create", None, "NotFound")),
+    ("Update endpoint", BUSY, seen("Update", CHAMPION)),
+    ("Delete failed endpoint", BUSY, seen("Recreate", None, "Failed")),
+]
+
+
+def refusing(state: str) -> str:
+    """The name of any refusal by SageMaker."""
+    sdk = ":aws-sdk:" in dict(asl.states(DEFINITION))[state]["Resource"]
+    return f"SageMaker.{'SageMaker' if sdk else 'AmazonSageMaker'}Exception"
+
+
+@pytest.mark.parametrize("after", [seen("Done", NAME), seen("Update", "another")], ids=["our own", "another's"])
+@pytest.mark.parametrize(("state", "text", "before"), CHANGED_MEANWHILE)
+def test_an_endpoint_that_has_changed_meanwhile_is_looked_at_again(
+    state: str, text: str, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    looks = functions(before, seen("Wait", None, "Updating"), after)
+    done = walk({state: failing(refusing(state), text)(fakes()[state]), "Check endpoint": looks, **still(state)})
+    assert done.error is None, done.cause
+    assert done.states.count("Wait for endpoint") == 2
+    assert exported(done) == EXPORTED
+
+
+def still(state: str) -> dict[str, Fake]:
+    """An update is refused five times, its retries included, and then works."""
+    busy = failing(refusing(state), BUSY, times=5)
+    return {state: busy(fakes()[state])} if state == "Update endpoint" else {}
+
+
+@pytest.mark.parametrize(("state", "text", "before"), CHANGED_MEANWHILE)
+def test_an_endpoint_that_changes_for_ever_ends_the_run_after_two_hours(
+    state: str, text: str, before: dict[str, Any]
+) -> None:
+    done = walk({state: failing(refusing(state), text)(fakes()[state]), "Check endpoint": function(before)})
+    assert (done.error, cause.failed_state(done.cause)) == (refusing(state), state)
+    assert text in (done.cause or "")
+    assert 2 < done.states.count(state) < 120
+
+
+def test_a_way_back_that_is_under_way_already_is_waited_for() -> None:
+    refused = failing("EndpointVerificationError", '{"errorMessage": "answers differ"}')(function({}))
+    busy = failing(refusing("Restore previous model"), BUSY)(function({}))
+    done = walk({"Verify endpoint": refused, "Restore previous model": busy})
+    assert done.error == "EndpointVerificationError"
+    assert f"serves {CHAMPION} again" in cause.explained(done.cause)
+    assert done.states.count("Check restoration") == 2
+
+
 @pytest.mark.parametrize("action", ["RolledBack", "Failed", "Surprise"])
 def test_a_deployment_that_was_rolled_back_is_a_failure_that_says_what_serves(action: str) -> None:
     done = walk({"Check deployment": function(seen(action, CHAMPION))})
@@ -704,7 +761,7 @@ def test_a_deployment_that_is_already_there_is_verified_and_not_repeated() -> No
 def test_a_model_that_answers_otherwise_than_tested_is_taken_back() -> None:
     refused = failing("EndpointVerificationError", '{"errorMessage": "answers differ"}')(function({}))
     done = walk({"Verify endpoint": refused})
-    assert done.called("Restore previous model") == [{"EndpointName": STACK, "EndpointConfigName": CHAMPION}]
+    assert done.called("Restore previous model") == [update_to(CHAMPION)]
     assert done.error == "EndpointVerificationError"
     assert cause.failed_state(done.cause) == "Verify endpoint"
     said = cause.explained(done.cause)

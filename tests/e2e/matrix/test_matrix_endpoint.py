@@ -127,6 +127,8 @@ def new_model_without_names(outcome: Outcome) -> None:
 
 
 DENIED = {"error": "AccessDeniedException"}
+BUSY = 'Cannot update in-progress endpoint "arn:aws:sagemaker:us-east-1:000000000000:endpoint/x".'
+TAKEN = 'Cannot create already existing endpoint "arn:aws:sagemaker:us-east-1:000000000000:endpoint/x".'
 WRONG = fault("endpoint", "answers-wrongly")
 SLOW_VERIFICATION = fault("function:verify_endpoint", "delay", seconds=1.5)
 CASES = [
@@ -137,6 +139,17 @@ CASES = [
           fault("sagemaker:CreateEndpoint", "error", error="ThrottlingException", times=1),
           fault("sagemaker:CreateEndpoint", "error", error="ResourceLimitExceeded", times=1)),
          status="SUCCEEDED", before=break_creation, says=("Model in service",)),
+    Case("Endpoint", "it is in a failed state, and the answers are lost", "Delete failed endpoint",
+         (fault("sagemaker:DeleteEndpoint", "error", error="ValidationException", message=BUSY, times=5),
+          fault("sagemaker:CreateEndpoint", "error", error="ValidationException", message=TAKEN, times=5)),
+         status="SUCCEEDED", before=break_creation, says=("Model in service",)),
+    Case("Endpoint", "an update has begun meanwhile", "Update endpoint",
+         (fault("sagemaker:UpdateEndpoint", "error", error="ValidationException", message=BUSY, times=5),),
+         status="SUCCEEDED", says=("Model in service",)),
+    Case("Endpoint", "it answers wrongly, and an update has begun meanwhile", "Restore previous model",
+         (WRONG, fault("sagemaker:UpdateEndpoint", "error", error="ValidationException", message=BUSY, skip=1)),
+         error="EndpointVerificationError", serves=new_model_without_names,
+         says=("in state 'Verify endpoint'", "could not be set back to"), advises="start a run"),
     Case("Endpoint", "its creation fails", "Create endpoint", (fault("endpoint", "creation-fails"),),
          error="DeploymentFailed", before=delete, serves=only_endpoint("Failed"),
          says=("is Failed", "did not pass the ping health check"), advises="endpoint's log"),
@@ -172,7 +185,7 @@ CASES = [
          says=("in state 'Verify endpoint'", "Nothing was exported", BY_HAND), advises="start a run"),
     Case("Endpoint", "a person deletes it between check and update", "Update endpoint",
          (fault("sagemaker:UpdateEndpoint", "delay", seconds=60.0, times=1),),
-         error="SageMaker.AmazonSageMakerException", person=delete_before_update, serves=only_endpoint("gone"),
+         error="SageMaker.SageMakerException", person=delete_before_update, serves=only_endpoint("gone"),
          says=("in state 'Update endpoint'", "Could not find endpoint"), advises="start a run"),
     Case("Endpoint", "its configuration is refused", "Create endpoint configuration",
          (fault("sagemaker:CreateEndpointConfig", "error", **DENIED),), error="SageMaker.SageMakerException",
