@@ -42,7 +42,7 @@ _ADVICE = {
     "log with the predict job's, then start a run. The names in Parameter Store are still those of the previous model.",
     "DeploymentFailed": "See the endpoint's log and events. If an update was rolled back, the previous model serves.",
     "Sandbox.Timedout": "The function was over its time. Start a run; if it comes again, see the function's log.",
-    "Lambda.TooManyRequests": "The account's functions were at their limit for minutes. Start a run; if it comes "
+    "Lambda.TooManyRequests": "The account's functions were at their limit for an hour. Start a run; if it comes "
     "again, ask for a higher limit of concurrent executions.",
     "ExecutionTimedOut": "Look in the execution for the state that took long, and at its job.",
     "ResourceLimitExceeded": "The account's quota was used up all the time. Ask for a higher one, or take other "
@@ -128,7 +128,8 @@ _MEND_FEATURES = (
     "Correct features.py in the model's folder (make check-model tries it on a small table), deploy, and start a run. "
     "The traceback is in the job's log; the data are as they were."
 )
-_THROTTLED = "Error Code: ThrottlingException;"
+# As the optimised integration says it, and the one by the AWS SDK.
+_THROTTLED = re.compile(r"Error Code: ThrottlingException;|Rate exceeded \(Service: ")
 _TOO_OFTEN = (
     "AWS refused this for minutes because the account asked too often. Start a run; if it comes again, see what else "
     "calls this API."
@@ -202,7 +203,7 @@ def advice(status: str, error: str, state: str, cause: str = "") -> str:
     name = error.removeprefix("SageMaker.").removesuffix("Exception")
     name = "ConfigurationError" if name in ("DefinitionError", "StackNameError") else name
     name = _BY_STATUS.get(status, name)
-    by_text = _TOO_OFTEN if _THROTTLED in cause else None
+    by_text = _TOO_OFTEN if _THROTTLED.search(cause) else None
     by_job = job or name == "States.TaskFailed"  # any other error of the state is not about the data
     return _ADVICE.get(name) or by_text or (_BY_STATE.get(state) if by_job else None) or _DEFAULT
 
@@ -222,6 +223,11 @@ def _job_advice(job: JobEnd) -> str:
     if job.limit_seconds is not None:
         return (
             "Give the job more time (model.yaml, instances, max_runtime_seconds) or a larger instance, and start a run."
+        )
+    if job.reason.startswith("CapacityError"):
+        return (
+            "AWS had no machine of this type, though it was asked again and again for hours. Take another one "
+            "(model.yaml, instances), or start a run later."
         )
     if job.status == "Stopped":
         return "Somebody stopped the job. The data are still there: start a run when you are ready."

@@ -85,6 +85,16 @@ def test_a_service_that_refuses_has_advice_by_its_code(code: str, text: str) -> 
     assert text in advice.advice("Failed", "SageMaker.AmazonSageMakerException", "Train", refused)
 
 
+def test_a_call_by_the_aws_sdk_that_is_throttled_has_the_same_advice() -> None:
+    cause = "Rate exceeded (Service: SageMaker, Status Code: 400, Request ID: 1)"
+    assert "too often" in advice.advice("Failed", "SageMaker.SageMakerException", "Delete failed endpoint", cause)
+
+
+def test_a_job_for_which_there_was_no_machine_has_another_machine_for_advice() -> None:
+    reason = "CapacityError: Unable to provision requested ML compute capacity."
+    assert "no machine of this type" in advised(processing(FailureReason=reason))
+
+
 @pytest.mark.parametrize("status", ["Aborted", "TimedOut"])
 def test_a_run_that_ends_while_it_deploys_says_that_the_endpoint_may_have_changed(status: str) -> None:
     assert "may serve the new model" in advice.advice(status, "", "Check deployment")

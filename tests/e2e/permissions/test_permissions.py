@@ -243,10 +243,10 @@ def exercised(
     app: App, updated: Run, idle: Run, results: dict[str, bytes], seen: dict[str, str]
 ) -> list[policy_replay.Request]:
     """What the roles of the stack were allowed while everything that they are for happened once."""
+    tell_of_a_drop_that_is_gone(app)
     for job in ("preprocess", "train", "predict"):
         stop_during(app, job, updated)
     notify_of_an_execution_that_is_gone(app)
-    tell_of_a_drop_that_is_gone(app)
     return policy_replay.requests(app)
 
 
