@@ -110,7 +110,8 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion 
         (output / name).mkdir(parents=True, exist_ok=True)
     report = Report(logarithm=contract.target.logarithm)
     quarantine = Quarantine(contract, output / "quarantine", ROWS_PER_PART)
-    with tempfile.TemporaryDirectory(prefix="spill-", dir=output.parent) as folder:
+    # Below a LocalPath of the request: only what is mounted there is sure to be on the volume that volume_gb sizes.
+    with tempfile.TemporaryDirectory(prefix="spill-", dir=output / "rows") as folder:
         spill = Path(folder) / "rows.arrow"
         try:
             files = named(find_files(data), config)

@@ -26,6 +26,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
 from localcloud.sagemaker.transform import payloads
+from perennial import ingest
 from perennial.naming import snapshot_name
 from perennial.parts import PartWriter
 from perennial.statistics import NumericColumn, StringColumn, statistics
@@ -1132,6 +1133,25 @@ def test_drift_is_that_of_the_files_that_can_be_read(tmp_path: Path, healthy: Jo
     assert found["with"]["rows"] == 300
 
 
+def test_the_spill_file_is_on_the_volume_of_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The paths of inputs and outputs are mounted (API Reference, ProcessingS3Output); /tmp is the container's own."""
+    flow = json.loads((preprocess.CODE / "statemachines" / "train_model.asl.json").read_text())
+    outputs = flow["States"]["Preprocess"]["Arguments"]["ProcessingOutputConfig"]["Outputs"]
+    mounted = {output["S3Output"]["LocalPath"] for output in outputs}
+    spills: list[Path] = []
+
+    def spy(*given: Any) -> Any:
+        spills.extend(path for path in given if isinstance(path, Path))
+        return ingest.ingest(*given)
+
+    monkeypatch.setattr(preprocess, "ingest", spy)
+    job = Job(tmp_path)
+    assert job.run(CARS, cars(300)) == 0
+    (spill,) = spills
+    folder = "/opt/ml/processing/output" / spill.relative_to(job.output)
+    assert any(Path(path) in folder.parents for path in mounted)
+
+
 def parquet_without_rows() -> bytes:
     file = io.BytesIO()
     pd.read_csv(io.BytesIO(cars(2))).head(0).to_parquet(file)
@@ -1189,7 +1209,7 @@ def test_set_without_rows_is_explained(job: Job) -> None:
 def test_message_is_cut_between_characters(job: Job) -> None:
     names = ",".join("ä" * 60 + str(number) for number in range(50))
     assert job.fails(CARS, f"{names}\n1\n".encode())
-    assert list(job.folder.glob("spill-*")) == []
+    assert list(job.folder.rglob("spill-*")) == []
 
 
 def test_bug_is_not_taken_for_bad_data(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1200,7 +1220,7 @@ def test_bug_is_not_taken_for_bad_data(job: Job, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ZeroDivisionError):
         job.run(CARS, cars(300))
     assert not (job.folder / "message").exists()
-    assert list(job.folder.glob("spill-*")) == []
+    assert list(job.folder.rglob("spill-*")) == []
 
 
 def test_text_with_commas_quotes_and_line_breaks_survives_every_output(job: Job) -> None:
