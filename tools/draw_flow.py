@@ -4,8 +4,9 @@
     python -m tools.draw_flow --check   exit with 1 if a picture is not what would be written
 
 The layout is layered, top down: a state stands below all that lead to it, the longest way to a success is the straight
-line, and where a single line leads on, the picture may go on in the next column. Errors that end in a Fail at once are
-not drawn: every task has that. The colours read on white and on black.
+line, and where a single line leads on, the picture may go on in the next column. Errors that end in a Fail at once, and
+those that a Choice leads back to the same state or to a Fail, are not drawn: every task has the one, every job the
+other. The colours read on white and on black.
 """
 
 from __future__ import annotations
@@ -144,10 +145,21 @@ def arrows_of(flow: asl.Flow) -> list[Arrow]:
     for name, body in flow.states.items():
         for edge in asl.edges(body):
             error = edge.kind == "catch"
-            if error and flow.states[edge.target]["Type"] == "Fail":
+            if error and _fails_or_tries_again(flow, name, edge.target):
                 continue
             found.setdefault((name, edge.target), Arrow(name, edge.target, _label(edge, body), error))
-    return list(found.values())
+    arrows = list(found.values())
+    names = _drawn(flow, arrows)
+    return [arrow for arrow in arrows if arrow.source in names]
+
+
+def _fails_or_tries_again(flow: asl.Flow, name: str, target: str) -> bool:
+    """Whether a caught error goes nowhere else than to a Fail, or by a Choice back to its own state."""
+    ways = [edge.target for edge in asl.edges(flow.states[target])]
+    ends = [way for way in ways if way != name]
+    return flow.states[target]["Type"] == "Fail" or (
+        name in ways and all(flow.states[way]["Type"] == "Fail" for way in ends)
+    )
 
 
 def _label(edge: asl.Edge, body: dict[str, Any]) -> str:

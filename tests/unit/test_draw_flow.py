@@ -45,8 +45,9 @@ def test_every_state_but_those_that_only_report_an_error_is_in_the_picture(file:
     definition = asl.parse(file.read_text())
     shown = texts(draw_flow.svg("name", definition))
     caught = {edge.target for _, body in asl.states(definition) for edge in asl.edges(body) if edge.kind == "catch"}
+    again = {f"{name} again?" for name, _ in asl.states(definition)} | {"Predict again?"}
     for name, body in asl.states(definition):
-        if not (body["Type"] == "Fail" and name in caught):
+        if not ((body["Type"] == "Fail" or name in again) and name in caught):
             assert name in shown
 
 
@@ -134,6 +135,19 @@ def test_an_error_that_leads_to_more_than_a_failure_is_drawn_dashed() -> None:
     )
     assert [line.label for line in drawing.lines if line.error] == ["error"]
     assert len(drawing.lines) == 3
+
+
+def test_an_error_that_only_leads_back_to_its_state_is_not_drawn() -> None:
+    again = {"Type": "Choice", "Choices": [{"Condition": "{% true %}", "Next": "Train"}], "Default": "Failed"}
+    states = {
+        "Train": task(Next="End", Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Again?"}]),
+        "Again?": again,
+        "End": {"Type": "Succeed"},
+        "Failed": {"Type": "Fail"},
+    }
+    assert {box.name for box in boxes(drawn(states))} == {"Train", "End"}
+    states["Again?"] = {**again, "Default": "End"}
+    assert {box.name for box in boxes(drawn(states))} == {"Train", "Again?", "End"}
 
 
 def test_a_long_flow_is_broken_into_columns_where_one_line_leads_on() -> None:
