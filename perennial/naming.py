@@ -18,6 +18,7 @@ MAX_NAME = 63
 RUN_ID = re.compile(r"\d{14}-[0-9a-f]{4}")
 STEPS = ("preprocess", "train", "predict", "champion", "again", "data-quality", "model-quality")
 _STACK_NAME = re.compile(r"[a-z](-?[a-z0-9])*")
+_RESERVED = ("aws", "ssm")  # Systems Manager User Guide, "Requirements and constraints for parameter names"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_BASENAME = 80
 
@@ -27,12 +28,18 @@ class StackNameError(ConfigurationError):
 
 
 def check_stack_name(name: str) -> str:
-    """Return the name, or raise StackNameError when names made from it would be refused by SageMaker."""
+    """Return the name, or raise StackNameError when SageMaker or Parameter Store would refuse names made from it."""
     if len(name) > MAX_STACK_NAME or not _STACK_NAME.fullmatch(name):
         raise StackNameError(
             f"the stack name {name!r} has {len(name)} characters; expected at most {MAX_STACK_NAME}, lower-case "
             "letters, digits and single hyphens, starting with a letter: names of jobs start with it, and end at 63 "
             "characters; SageMaker writes ARNs in lower case, so that permissions for other names would not match"
+        )
+    if name.startswith(_RESERVED):
+        raise StackNameError(
+            f"the stack name {name!r} begins with {name[:3]!r}; expected another beginning than "
+            f"{' or '.join(_RESERVED)}: Parameter Store reserves both, and refuses the names of what serves. Delete "
+            "this stack and deploy with another --stack-name"
         )
     return name
 

@@ -59,7 +59,13 @@ def test_a_stack_name_that_names_cannot_start_with_is_refused(name):
         naming.check_stack_name(name)
 
 
-@pytest.mark.parametrize("name", ["perennial-used-cars", "a", "a1-b2"])
+@pytest.mark.parametrize("name", ["aws-cars", "awscars", "ssm", "ssm-cars"])
+def test_a_stack_name_that_parameter_store_reserves_is_refused_with_what_to_do(name):
+    with pytest.raises(StackNameError, match=f"begins with {name[:3]!r}.*Delete this stack and deploy with another"):
+        naming.check_stack_name(name)
+
+
+@pytest.mark.parametrize("name", ["perennial-used-cars", "a", "a1-b2", "laws", "my-aws-cars", "aw", "ss-m"])
 def test_other_stack_names_are_fine(name):
     assert naming.check_stack_name(name) == name
 

@@ -167,6 +167,12 @@ def test_a_stack_name_that_is_too_long_fails(publish, monkeypatch):
     assert "at most 26" in publish()["Reason"]
 
 
+def test_a_stack_name_that_parameter_store_reserves_fails_before_anything_is_published(aws, publish, monkeypatch):
+    monkeypatch.setenv("STACK_NAME", "aws-cars")
+    assert "begins with 'aws'" in publish()["Reason"]
+    assert aws.keys("code/") == []
+
+
 def test_wrong_stack_parameters_fail(publish):
     overrides = '{"Algorithm": "xgbost", "GateThreshold": "", "HyperParameters": {}, "Instances": {}}'
     answer = publish(ResourceProperties={"StackOverrides": overrides})
