@@ -333,6 +333,16 @@ def test_every_function_has_a_role_a_log_and_a_name_of_its_own(name: str) -> Non
     assert RESOURCES[name]["Metadata"] == {"SkipBuild": True}
 
 
+def test_the_recorded_commit_is_dirty_when_anything_that_is_deployed_has_changed() -> None:
+    makefile = (ROOT / "functions" / "Makefile").read_text()
+    watched = set(re.findall(r"(?m)^DEPLOYED = (.*)$", makefile)[0].split())
+    assert 'git -C "$(ROOT)" status --porcelain -- $(DEPLOYED)' in makefile
+    in_the_layer = re.findall(r"\"\$\(ROOT\)/(\w+)", makefile)
+    referred_to = re.findall(r"(?m)^ +(?:CodeUri|ContentUri|DefinitionUri): (\w+)", TEXT)
+    assert set(in_the_layer) == {"perennial", "processing", "models", "functions", "requirements"}
+    assert watched == {"template.yaml", *in_the_layer, *referred_to}
+
+
 def test_functions_run_on_the_runtime_that_the_layer_is_built_for() -> None:
     layer = properties("SharedLayer")
     assert layer["CompatibleRuntimes"] == [GLOBALS["Runtime"]] == ["python3.13"]
