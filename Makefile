@@ -84,10 +84,10 @@ delete: install ## Delete a stack and what its runs made: make delete STACK=name
 	@$(LOCAL) $(BIN)/python -m tools.delete_stack $(STACK) $(if $(filter 1,$(YES)),--yes)
 
 .PHONY: deploy
-deploy: install ## Build and deploy to AWS: make deploy ENV=dev (staging, prod), with your credentials
+deploy: install ## Build and deploy to AWS, with your credentials: dev, or make deploy ENV=staging (prod)
 	@.venvs/sam/bin/sam build
 	@.venvs/sam/bin/sam deploy --config-env $(ENV)
-ENV ?= dev
+ENV ?= default
 
 .PHONY: bench
 bench: install ## Time and memory, against the floor and pandas (ten million rows: ARGS="--rows 10000000 --rounds 1 --no-pandas")
