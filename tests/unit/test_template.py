@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import tomllib
 from collections.abc import Mapping
@@ -361,6 +362,16 @@ def test_every_variable_that_a_function_reads_is_set(name: str) -> None:
         read |= set(re.findall(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"", path.read_text()))
     own = FUNCTIONS[name].get("Environment", {}).get("Variables", {})
     assert read <= set(GLOBALS["Environment"]["Variables"]) | set(own)
+
+
+def test_the_log_level_is_that_of_lambda_and_of_the_logger() -> None:
+    """Lambda Developer Guide, "Log-level filtering": INFO in JSON unless the configuration says another."""
+    assert GLOBALS["LoggingConfig"] == {"LogFormat": "JSON", "ApplicationLogLevel": {"Ref": "LogLevel"}}
+    assert GLOBALS["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == {"Ref": "LogLevel"}
+    levels = PARAMETERS["LogLevel"]["AllowedValues"]
+    lambdas = botocore.session.get_session().get_service_model("lambda").shape_for("ApplicationLogLevel")
+    assert set(levels) <= set(lambdas.enum)
+    assert set(levels) <= set(logging.getLevelNamesMapping())
 
 
 @pytest.mark.parametrize(
