@@ -62,7 +62,7 @@ def if_there_is(name: str, value: Any) -> Any:
 
 
 def rendered(value: Any, given: Mapping[str, str]) -> Any:
-    """Evaluate Ref, Sub, Join, Select and If over parameters, as CloudFormation would."""
+    """Evaluate Ref, Sub, Join, Select, FindInMap and If over parameters, as CloudFormation would."""
     if isinstance(value, list):
         return [item for item in (rendered(v, given) for v in value) if item is not None]
     if not isinstance(value, dict) or len(value) != 1:
@@ -74,6 +74,9 @@ def rendered(value: Any, given: Mapping[str, str]) -> Any:
         return argument[0].join(rendered(argument[1], given))
     if name == "Fn::Select":
         return rendered(argument[1], given).split(",")[argument[0]]
+    if name == "Fn::FindInMap":
+        mapping, first, second = rendered(argument, given)
+        return TEMPLATE["Mappings"][mapping][first][second]
     if name == "Fn::If":
         return rendered(argument[1 if condition(argument[0], given) else 2], given)
     if name == "Fn::Sub":
@@ -558,6 +561,26 @@ def test_an_account_of_images_belongs_to_one_region(owner: str) -> None:
 def test_images_come_from_the_accounts_that_aws_documents(region: str, frameworks: str, linear_learner: str) -> None:
     accounts = TEMPLATE["Mappings"]["ImageAccounts"][region]
     assert accounts == {"Frameworks": frameworks, "LinearLearner": linear_learner}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "tags"),
+    [
+        ({}, ["3.2-0", "1", "1.9-0-cpu-py3"]),
+        ({"XGBoostTag": "3.0-5", "SklearnTag": "1.4-2-py312-cpu-py3"}, ["3.0-5", "1", "1.4-2-py312-cpu-py3"]),
+        ({"LinearLearnerTag": "latest"}, ["3.2-0", "latest", "1.9-0-cpu-py3"]),
+    ],
+)
+def test_an_image_is_the_one_that_is_asked_for_or_else_the_one_that_this_version_ships(
+    parameters: dict[str, str], tags: list[str]
+) -> None:
+    """`sam deploy` gives a stack its previous values: a tag that was a default would stay for ever."""
+    given = {**parameter_values(**parameters), "AWS::Region": "eu-west-1", "AWS::URLSuffix": "amazonaws.com"}
+    variables = GLOBALS["Environment"]["Variables"]
+    images = [variables[name] for name in ("XGBOOST_IMAGE", "LINEAR_LEARNER_IMAGE", "SKLEARN_IMAGE")]
+    assert [rendered(image, given).rpartition(":")[2] for image in images] == tags
+    assert rendered(images[0], given).startswith("141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:")
+    assert properties("TrainModel")["DefinitionSubstitutions"]["SklearnImage"] == images[2]
 
 
 def holds(assertion: Any, given: Mapping[str, list[str]]) -> bool:
