@@ -206,6 +206,12 @@ def test_an_undelivered_event_raises_an_alarm_that_people_are_told_of() -> None:
     assert alarm["AlarmActions"] == [{"Ref": "AlertTopic"}]
 
 
+def test_a_stack_that_was_deleted_can_be_deployed_again_at_once() -> None:
+    """SQS, CreateQueue: QueueDeletedRecently; SNS, CreateTopic: StaleTag. And what is kept has its name."""
+    for name in ("UndeliveredEvents", "AlertTopic", "Bucket", "RunTable"):
+        assert not {key for key in properties(name) if key.endswith("Name")} - {"DisplayName"}
+
+
 def test_an_end_that_could_not_be_told_is_kept_as_well() -> None:
     config = FUNCTIONS["NotifyRunFunction"]["EventInvokeConfig"]
     assert config["DestinationConfig"]["OnFailure"] == {"Type": "SQS", "Destination": arn_of("UndeliveredEvents")}

@@ -40,7 +40,7 @@ def test_drop_that_may_not_start_a_run_is_kept_with_the_reason(app: App, undeliv
 
 def test_alarm_of_the_undelivered_event_reaches_people(app: App, undelivered: dict[str, Any]) -> None:
     (mail,) = wait_for(lambda: situation.alarms(app), "the alarm's mail")
-    assert f"in the queue {STACK}-undelivered-events" in mail.body
+    assert f"in the queue {STACK}-UndeliveredEvents-" in mail.body
 
 
 REFUSED = [
