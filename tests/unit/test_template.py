@@ -70,8 +70,11 @@ def rendered(value: Any, given: Mapping[str, str]) -> Any:
     name, argument = next(iter(value.items()))
     if name == "Ref":
         return None if argument == "AWS::NoValue" else given[argument]
+    if name == "Fn::GetAtt":
+        return given[".".join(argument)]
     if name == "Fn::Join":
-        return argument[0].join(rendered(argument[1], given))
+        parts = rendered(argument[1], given)
+        return parts if isinstance(parts, str) else argument[0].join(parts)
     if name == "Fn::Select":
         return rendered(argument[1], given).split(",")[argument[0]]
     if name == "Fn::FindInMap":
@@ -630,7 +633,68 @@ def allowed(name: str, value: Any) -> bool:
         return value in [*parameter["AllowedValues"], *map(str, parameter["AllowedValues"])]
     if parameter["Type"] == "Number":
         return bool(parameter["MinValue"] <= float(value) <= parameter.get("MaxValue", float("inf")))
-    return bool(re.fullmatch(parameter.get("AllowedPattern", ".*"), value))
+    values = value.split(",") if parameter["Type"] == "CommaDelimitedList" else [value]
+    assert len(value) <= LONGEST
+    return len(value) <= parameter.get("MaxLength", LONGEST) and all(
+        re.fullmatch(parameter.get("AllowedPattern", ".*"), item) for item in values
+    )
+
+
+LONGEST = 4096  # CloudFormation, "Quotas": a parameter's value
+
+
+# As long as each may be. What is not here is a number, or one of a list.
+AS_LONG_AS_ALLOWED = {
+    "ModelName": "m" * 32,
+    "Algorithm": "linear-learner",
+    "CostCenter": "c" * 128,
+    "GateThreshold": f"-{'9' * 15}.{'9' * 15}",
+    "HyperParameters": "{" + "h" * 1198 + "}",
+    "DataPrefix": "d" * 200 + "/",
+    **dict.fromkeys(
+        ("PreprocessInstanceType", "TrainInstanceType", "PredictInstanceType", "BaselineInstanceType"),
+        f"ml.{'i' * 20}.{'s' * 12}",
+    ),
+    "EndpointInstanceType": f"ml.{'i' * 20}.{'s' * 12}",
+    "VpcSubnetIds": ",".join(["subnet-" + "0" * 17] * 16),
+    "VpcSecurityGroupIds": ",".join(["sg-" + "0" * 17] * 5),
+    "XGBoostTag": "3.200-200-cpu-py3",
+    "LinearLearnerTag": "l" * 32,
+    "SklearnTag": "1.4-2-py312-cpu-py3",
+    "LogLevel": "DEBUG",
+}
+# The region with the longest name of a registry; names that CloudFormation makes: <stack>-<logical id>-<12 characters>.
+OF_THE_STACK = {
+    "AWS::StackName": "s" * naming.MAX_STACK_NAME,
+    "AWS::Region": "us-isof-south-1",
+    "AWS::URLSuffix": "csp.hci.ic.gov",
+    "Bucket": "b" * 63,
+    "RunTable": f"{'s' * naming.MAX_STACK_NAME}-RunTable-{'0' * 12}",
+    "AlertTopic": f"arn:aws-iso-f:sns:us-isof-south-1:{'0' * 12}:{'s' * naming.MAX_STACK_NAME}-AlertTopic-{'0' * 12}",
+    "Key.Arn": f"arn:aws-iso-f:kms:us-isof-south-1:{'0' * 12}:key/{'0' * 36}",
+    "JobCode.CodeUri": f"s3://{'b' * 63}/code/{'0' * 16}",
+}
+
+
+def test_parameters_are_refused_before_they_are_too_long_for_the_environment_of_a_function() -> None:
+    """Lambda, "Quotas": 4 KB for all environment variables of a function, in total."""
+    for name, value in AS_LONG_AS_ALLOWED.items():
+        assert allowed(name, value), name
+        longer = f"{value[:-1]}h{value[-1]}"
+        assert not allowed(name, longer) or "Vpc" in name, name
+    given = {**parameter_values(**AS_LONG_AS_ALLOWED), **OF_THE_STACK}
+    own = FUNCTIONS["ResolveConfigurationFunction"]["Environment"]["Variables"]
+    variables = {**GLOBALS["Environment"]["Variables"], **own}
+    bytes_of_all = sum(len(name) + len(str(rendered(value, given)).encode()) for name, value in variables.items())
+    assert bytes_of_all <= 4096
+
+
+def test_lists_of_the_network_are_as_long_as_sagemaker_takes_them() -> None:
+    service = botocore.session.get_session().get_service_model("sagemaker")
+    for name, shape in (("VpcSubnetIds", "Subnets"), ("VpcSecurityGroupIds", "VpcSecurityGroupIds")):
+        most = service.shape_for(shape).metadata["max"]
+        assert f"{most} at most" in PARAMETERS[name]["Description"]
+        assert len(AS_LONG_AS_ALLOWED[name].split(",")) == most
 
 
 @pytest.mark.parametrize(
@@ -664,6 +728,11 @@ def allowed(name: str, value: Any) -> bool:
         ("RetrainSchedule", "cron(0 3 ? * ? *)"),
         ("RetrainSchedule", "0 3 * * *"),
         ("RetrainSchedule", "rate(1 day) "),
+        ("RetrainSchedule", f"cron({'0,' * 130}0 3 ? * MON *)"),
+        ("GateThreshold", "1" * 16),
+        ("HyperParameters", '{"name": "größe"}'),
+        ("VpcSubnetIds", "vpc-0a1b2c3d"),
+        ("VpcSecurityGroupIds", "subnet-0a1b2c3d"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_before_anything_is_deployed(name: str, value: str) -> None:
@@ -680,6 +749,8 @@ def test_a_value_that_cannot_work_is_refused_before_anything_is_deployed(name: s
         ("DataPrefix", "data/cars/2026/"),
         ("TrainInstanceType", "ml.g4dn.xlarge"),
         ("CostCenter", "R+D 42"),
+        ("VpcSubnetIds", "subnet-0a1b2c3d,subnet-0a1b2c3d4e5f60718"),
+        ("VpcSecurityGroupIds", "sg-0a1b2c3d"),
         ("RetrainSchedule", "rate(1 day)"),
         ("RetrainSchedule", "rate(12 hours)"),
         ("RetrainSchedule", "cron(0 3 ? * MON-FRI *)"),
