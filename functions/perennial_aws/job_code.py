@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ HASH_LENGTH = 16
 
 
 def publish(properties: Mapping[str, Any]) -> dict[str, str]:
-    """Publish and return {"CodeHash", "CodeUri", "Commit"}; `properties` may hold StackOverrides (JSON text).
+    """Publish and return {"CodeHash", "CodeUri", "Commit"}; `properties` are those of the custom resource.
 
     Raises:
         ConfigurationError: what is deployed would fail every run; nothing is published.
@@ -41,6 +42,7 @@ def publish(properties: Mapping[str, Any]) -> dict[str, str]:
 def _check(properties: Mapping[str, Any]) -> None:
     """Raise ConfigurationError for what every run would trip over."""
     naming.check_stack_name(os.environ["STACK_NAME"])
+    _check_addresses(properties.get("AlertEmails", []))
     model, models = os.environ["MODEL_NAME"], sorted(path.parent for path in SHIPPED.glob("models/*/model.yaml"))
     mine = SHIPPED / "models" / model
     if mine not in models:
@@ -55,6 +57,20 @@ def _check(properties: Mapping[str, Any]) -> None:
     for folder in models:
         if folder != mine:
             _look_at_other(folder)
+
+
+def _check_addresses(addresses: Sequence[str]) -> None:
+    """Raise ConfigurationError when two are one subscription: the template names each by its letters and digits."""
+    known: dict[str, str] = {}
+    for address in addresses:
+        name = re.sub(r"[^0-9A-Za-z]", "", address)
+        if name in known:
+            raise ConfigurationError(
+                f"AlertEmails: {known[name]} and {address} are alike but for punctuation; expected addresses that "
+                "differ in letters or digits, because one subscription would stand for both. Leave one of them out; "
+                "once the stack is deployed, it can be subscribed to the topic by hand (aws sns subscribe)"
+            )
+        known[name] = address
 
 
 def _check_features(path: Path) -> None:

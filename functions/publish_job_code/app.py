@@ -1,8 +1,8 @@
 """Check what is deployed and publish the job code to the bucket, as a part of the deployment itself.
 
 Called by  CloudFormation, custom resource JobCode: on create, on update and on delete of the stack.
-Input      the request of a custom resource; ResourceProperties may hold StackOverrides (JSON text) and anything
-           that changes when there is something new to publish or to check, such as the layer's ARN
+Input      the request of a custom resource; ResourceProperties may hold StackOverrides (JSON text), AlertEmails (list
+           of texts) and anything that changes when there is something to publish or to check, such as the layer's ARN
 Output     Data {"CodeHash": str, "CodeUri": "s3://bucket/code/<hash>", "Commit": str}
 
 Definitions, stack parameters and the stack's name are checked first: what is wrong fails the deployment, with the

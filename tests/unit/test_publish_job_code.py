@@ -162,6 +162,19 @@ def test_a_model_without_a_folder_fails_naming_those_there_are(publish, monkeypa
     assert "models/boats/model.yaml; there are: mammography, used-cars" in publish()["Reason"]
 
 
+@pytest.mark.parametrize("second", ["ab@example.com", "a.b@exam-ple.com", "a.b@example.com"])
+def test_addresses_that_would_be_one_subscription_fail_with_what_to_do(aws, publish, second):
+    answer = publish(ResourceProperties={"AlertEmails": ["x@example.com", "a.b@example.com", second]})
+    assert f"AlertEmails: a.b@example.com and {second} are alike but for punctuation" in answer["Reason"]
+    assert "Leave one of them out" in answer["Reason"]
+    assert aws.keys("code/") == []
+
+
+@pytest.mark.parametrize("addresses", [[""], ["a.b@example.com", "A.B@example.com", "ab@example.org"]])
+def test_addresses_that_differ_are_fine(publish, addresses):
+    assert publish(ResourceProperties={"AlertEmails": addresses})["Status"] == "SUCCESS"
+
+
 def test_a_stack_name_that_is_too_long_fails(publish, monkeypatch):
     monkeypatch.setenv("STACK_NAME", "perennial-used-cars-of-europe")
     assert "at most 26" in publish()["Reason"]

@@ -418,6 +418,7 @@ def test_the_job_code_is_published_again_when_code_or_what_is_checked_with_it_ch
     assert given["LayerVersion"] == {"Ref": "SharedLayer"}
     assert given["StackOverrides"] == GLOBALS["Environment"]["Variables"]["STACK_OVERRIDES"]
     assert given["ModelName"] == {"Ref": "ModelName"}
+    assert given["AlertEmails"] == {"Ref": "AlertEmails"}
 
 
 # ---- Permissions (their details are tools/lint_policies.py's)
@@ -732,6 +733,8 @@ def test_lists_of_the_network_are_as_long_as_sagemaker_takes_them() -> None:
         ("GateThreshold", "1" * 16),
         ("HyperParameters", '{"name": "größe"}'),
         ("VpcSubnetIds", "vpc-0a1b2c3d"),
+        ("AlertEmails", "team"),
+        ("AlertEmails", "a@example.com;b@example.com"),
         ("VpcSecurityGroupIds", "subnet-0a1b2c3d"),
     ],
 )
@@ -751,6 +754,7 @@ def test_a_value_that_cannot_work_is_refused_before_anything_is_deployed(name: s
         ("CostCenter", "R+D 42"),
         ("VpcSubnetIds", "subnet-0a1b2c3d,subnet-0a1b2c3d4e5f60718"),
         ("VpcSecurityGroupIds", "sg-0a1b2c3d"),
+        ("AlertEmails", "first.last+perennial@example.com,o'neill@sub.example.org"),
         ("RetrainSchedule", "rate(1 day)"),
         ("RetrainSchedule", "rate(12 hours)"),
         ("RetrainSchedule", "cron(0 3 ? * MON-FRI *)"),
