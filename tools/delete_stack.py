@@ -1,121 +1,60 @@
-"""Delete a stack and everything that its runs created: endpoint, endpoint configurations, models, parameters.
+"""Delete a stack and everything that its runs made: endpoint, endpoint configurations, models, exported names.
 
     python -m tools.delete_stack STACK [--yes]
 
-CloudFormation does not know what the state machine made, and an endpoint costs money every hour. What holds data (the
-bucket, the run table, their key) stays, and is named at the end.
+The stack does that itself (functions/publish_job_code), so that it may as well be deleted with CloudFormation. What
+holds data (the bucket, the run table, their key) stays, and is named at the end.
 """
 
 import argparse
 import sys
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-from perennial import naming
-
-WAIT_SECONDS = 900
-POLL_SECONDS = 2.0
+WAIT_SECONDS = 1800
+POLL_SECONDS = 2
+KEPT = {"Bucket": "bucket", "RunTable": "table", "Key": "key"}
 
 
 class DeletionError(Exception):
     """Something could not be deleted; the text says what is left."""
 
 
-def outputs(stack: str) -> dict[str, str]:
-    """The outputs of the stack."""
+def described(stack: str) -> tuple[str, dict[str, str]]:
+    """The stack's id, and the names of what it has that outlives it, by what they are.
+
+    What a failed creation has left has no outputs.
+    """
+    cloudformation = boto3.client("cloudformation")
     try:
-        described = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+        stack_id = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackId"]
     except ClientError as error:
         raise DeletionError(f"there is no stack {stack}: {error.response['Error']['Message']}") from error
-    return {item["OutputKey"]: item["OutputValue"] for item in described.get("Outputs", [])}
+    there = {item["LogicalResourceId"]: item for item in resources(stack_id)}
+    left = [name for name in KEPT if name in there and there[name]["ResourceStatus"] != "DELETE_COMPLETE"]
+    return stack_id, {KEPT[name]: there[name].get("PhysicalResourceId", "") for name in left}
 
 
-def stop_executions(state_machine_arn: str) -> Iterator[str]:
-    """Stop what runs, so that nothing is created behind our back."""
-    states = boto3.client("stepfunctions")
-    pages = states.get_paginator("list_executions").paginate(stateMachineArn=state_machine_arn, statusFilter="RUNNING")
-    for execution in [item for page in pages for item in page["executions"]]:
-        states.stop_execution(executionArn=execution["executionArn"], cause="the stack is being deleted")
-        yield f"execution {execution['name']}"
+def resources(stack_id: str) -> list[Any]:
+    """What the stack has, as CloudFormation tells it."""
+    pages = boto3.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack_id)
+    return [item for page in pages for item in page["StackResourceSummaries"]]
 
 
-def delete_endpoint(name: str) -> Iterator[str]:
-    """Delete the endpoint and wait until it is gone."""
-    sagemaker = boto3.client("sagemaker")
-    if not _exists(sagemaker, name):
-        return
-    deadline = time.monotonic() + WAIT_SECONDS
-    _when_idle(sagemaker, name, deadline)
-    yield f"endpoint {name}"
-    while _exists(sagemaker, name):
-        if time.monotonic() > deadline:
-            raise DeletionError(f"endpoint {name} is still there after {WAIT_SECONDS} s, and costs money: look at it")
-        time.sleep(POLL_SECONDS)
-
-
-def _when_idle(sagemaker: Any, name: str, deadline: float) -> None:
-    """An endpoint that is being created or updated refuses to be deleted."""
-    while True:
-        try:
-            sagemaker.delete_endpoint(EndpointName=name)
-        except ClientError as error:
-            if "in-progress" not in error.response["Error"]["Message"] or time.monotonic() > deadline:
-                raise DeletionError(f"endpoint {name} is not deleted: {error.response['Error']['Message']}") from error
-            time.sleep(POLL_SECONDS)
-        else:
-            return
-
-
-def _exists(sagemaker: Any, name: str) -> bool:
-    pages = sagemaker.get_paginator("list_endpoints").paginate(NameContains=name)
-    return any(item["EndpointName"] == name for page in pages for item in page["Endpoints"])
-
-
-def delete_of_runs(stack: str) -> Iterator[str]:
-    """Delete endpoint configurations and models that are named after a run of this stack, and no others."""
-    sagemaker = boto3.client("sagemaker")
-    for kind, listed in (("endpoint_config", "EndpointConfigs"), ("model", "Models")):
-        key = "EndpointConfigName" if kind == "endpoint_config" else "ModelName"
-        pages = sagemaker.get_paginator(f"list_{kind}s").paginate(NameContains=f"{stack}-")  # type: ignore[call-overload]
-        for name in [item[key] for page in pages for item in page[listed]]:
-            if naming.run_of(stack, name):
-                getattr(sagemaker, f"delete_{kind}")(**{key: name})
-                yield f"{kind.replace('_', ' ')} {name}"
-
-
-def delete_parameters(prefix: str) -> Iterator[str]:
-    """Delete everything below the stack's prefix in Parameter Store."""
-    ssm = boto3.client("ssm")
-    pages = ssm.get_paginator("get_parameters_by_path").paginate(Path=prefix, Recursive=True)
-    for name in [item["Name"] for page in pages for item in page["Parameters"]]:
-        ssm.delete_parameter(Name=name)
-        yield f"parameter {name}"
-
-
-def delete_stack(stack: str) -> Iterator[str]:
+def delete(stack_id: str) -> None:
     """Delete the stack and wait until CloudFormation has done it."""
     cloudformation = boto3.client("cloudformation")
-    cloudformation.delete_stack(StackName=stack)
+    cloudformation.delete_stack(StackName=stack_id)
+    waiting = {"Delay": POLL_SECONDS, "MaxAttempts": WAIT_SECONDS // POLL_SECONDS}
     try:
-        cloudformation.get_waiter("stack_delete_complete").wait(
-            StackName=stack, WaiterConfig={"Delay": int(POLL_SECONDS), "MaxAttempts": int(WAIT_SECONDS / POLL_SECONDS)}
-        )
-    except Exception as error:
-        raise DeletionError(f"stack {stack} is not deleted: {error}; see its events in CloudFormation") from error
-    yield f"stack {stack}"
-
-
-def everything(stack: str, found: dict[str, str]) -> Iterator[str]:
-    """Delete in the order in which nothing is left that could create something again."""
-    yield from stop_executions(found["StateMachineArn"])
-    yield from delete_endpoint(found["EndpointName"])
-    yield from delete_of_runs(stack)
-    yield from delete_parameters(found["ParameterPrefix"])
-    yield from delete_stack(stack)
+        cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack_id, WaiterConfig=waiting)
+    except WaiterError as error:
+        failed = [item for item in resources(stack_id) if item["ResourceStatus"] == "DELETE_FAILED"]
+        reasons = [f"{item['LogicalResourceId']}: {item.get('ResourceStatusReason', '')}" for item in failed]
+        said = "\n  ".join(reasons or [str(error)])
+        raise DeletionError(f"the stack is not deleted; delete it again:\n  {said}") from error
 
 
 def _confirmed(stack: str) -> bool:
@@ -137,16 +76,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--yes", action="store_true", help="do not ask")
     arguments = parser.parse_args(argv)
     try:
-        found = outputs(arguments.stack)
+        stack_id, kept = described(arguments.stack)
         if not arguments.yes and not _confirmed(arguments.stack):
             print("nothing was deleted")
             return 1
-        for deleted in everything(arguments.stack, found):
-            print(f"deleted {deleted}", flush=True)
+        delete(stack_id)
     except (DeletionError, ClientError, BotoCoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"kept: bucket {found['BucketName']}, table {found['RunTableName']} and the key that encrypts them")
+    print(f"deleted stack {arguments.stack}")
+    print("kept: " + (", ".join(f"{name} {physical}" for name, physical in kept.items()) or "nothing"))
     return 0
 
 

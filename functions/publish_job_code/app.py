@@ -1,12 +1,14 @@
-"""Check what is deployed and publish the job code to the bucket, as a part of the deployment itself.
+"""Check what is deployed and publish the job code to the bucket; when the stack is deleted, end what runs made.
 
-Called by  CloudFormation, custom resource JobCode: on create, on update and on delete of the stack.
+Called by  CloudFormation, custom resources JobCode and RunsMade: on create, on update and on delete of the stack.
 Input      the request of a custom resource; ResourceProperties may hold StackOverrides (JSON text), AlertEmails (list
            of texts) and anything that changes when there is something to publish or to check, such as the layer's ARN
 Output     Data {"CodeHash": str, "CodeUri": "s3://bucket/code/<hash>", "Commit": str}
 
 Definitions, stack parameters and the stack's name are checked first: what is wrong fails the deployment, with the
-reason. Code that is published is never deleted here: executions that are under way, and records, refer to it.
+reason. Code that is published is kept, because records refer to it, unless the stack could not be created: then the
+bucket is deleted as well, which has to be empty. What runs made (take_down) ends only with the stack itself, not when
+CloudFormation takes RunsMade back with an update.
 CloudFormation always gets an answer, without which a stack hangs until ServiceTimeout: also when this fails, when it is
 about to run out of time, and when the layer cannot be loaded, of which this module therefore imports nothing at first.
 """
@@ -27,7 +29,7 @@ logger = logging.getLogger(__name__)
 SECONDS_TO_ANSWER = 5
 MAX_ANSWER_BYTES = 4096  # CloudFormation User Guide, "Custom resource response objects", Note
 ANSWER_ATTEMPTS = 4
-TOO_SLOW = "publishing the job code took longer than the function may run; deploy again"
+TOO_SLOW = "it took longer than the function may run; deploy again, or delete the stack again"
 
 
 def handler(event: dict[str, Any], context: Any) -> None:
@@ -48,27 +50,55 @@ def _outcome(event: dict[str, Any], seconds: float) -> tuple[str, str, dict[str,
     if error := work.exception():
         logger.error("publishing failed", exc_info=error)
         return "FAILED", f"{type(error).__name__}: {error}", {}
-    return "SUCCESS", "published", work.result()
+    return "SUCCESS", "done", work.result()
 
 
 def _work(event: dict[str, Any]) -> dict[str, str]:
+    properties = event.get("ResourceProperties", {})
+    is_job_code = event.get("ResourceType") != "Custom::RunsMade"
     if event["RequestType"] == "Delete":
-        return {}
-    from perennial_aws import job_code
+        status = _stack_status(event["StackId"])
+        if is_job_code and status == "ROLLBACK_IN_PROGRESS":
+            _delete_code()
+        if not is_job_code and status == "DELETE_IN_PROGRESS":
+            from perennial_aws import take_down
 
-    return job_code.publish(event.get("ResourceProperties", {}))
+            take_down.take_down(properties["StateMachineArn"])
+    elif is_job_code:
+        from perennial_aws import job_code
+
+        return job_code.publish(properties)
+    return {}
+
+
+def _stack_status(stack_id: str) -> str:
+    import boto3
+
+    described = boto3.client("cloudformation").describe_stacks(StackName=stack_id)
+    return str(described["Stacks"][0]["StackStatus"])
+
+
+def _delete_code() -> None:
+    """Delete all versions: nothing else was put into a bucket whose stack could not be created."""
+    import boto3
+
+    s3, bucket = boto3.client("s3"), os.environ["BUCKET"]
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix="code/"):
+        for version in page.get("Versions", []):
+            s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
 
 
 def _answer(event: dict[str, Any], status: str, reason: str, data: dict[str, str]) -> bytes:
     """The answer as CloudFormation takes it; a reason that is too long for it loses its end."""
+    logical_id = event["LogicalResourceId"]
     body = {
         "Status": status,
         "Reason": reason,
         # The same for ever: CloudFormation deletes the old resource when this changes.
-        "PhysicalResourceId": event.get("PhysicalResourceId") or f"{os.environ['STACK_NAME']}-job-code",
+        "PhysicalResourceId": event.get("PhysicalResourceId") or f"{os.environ['STACK_NAME']}-{logical_id}",
         "StackId": event["StackId"],
         "RequestId": event["RequestId"],
-        "LogicalResourceId": event["LogicalResourceId"],
+        "LogicalResourceId": logical_id,
         "Data": data,
     }
     while len(content := json.dumps(body).encode()) > MAX_ANSWER_BYTES and reason:

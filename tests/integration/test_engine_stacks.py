@@ -1,6 +1,7 @@
 """Stacks whose template or deletion AWS refuses."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from botocore.exceptions import ClientError
 from localcloud.engine import resources
 from tests.integration.conftest import ROLE, Cloud, unique
 from tests.waiting import wait_for
+from tools import delete_stack
 
 ENDED = ("COMPLETE", "FAILED")
 
@@ -100,6 +102,65 @@ def test_an_empty_bucket_goes_with_its_stack(cloud: Cloud) -> None:
     assert status_after(cloud, stack) == "DELETE_COMPLETE"
     with pytest.raises(ClientError, match="404"):
         cloud.client("s3").head_bucket(Bucket=name)
+
+
+WRONG = {"Type": "AWS::SNS::Topic", "DependsOn": "Bucket", "Properties": {"KmsKeyId": "x"}}
+
+
+@pytest.mark.parametrize(("policy", "stays"), [("Retain", True), ("RetainExceptOnCreate", False)])
+def test_a_bucket_of_a_failed_creation_is_kept_or_not_as_its_policy_says(
+    cloud: Cloud, policy: str, *, stays: bool
+) -> None:
+    name = unique("bucket")
+    _, status = create(cloud, Bucket=bucket(name, policy), Topic=WRONG)
+    assert status == "ROLLBACK_COMPLETE"
+    assert (name in [item["Name"] for item in cloud.client("s3").list_buckets()["Buckets"]]) == stays
+
+
+def test_a_bucket_that_is_kept_but_for_a_failed_creation_outlives_its_stack(cloud: Cloud) -> None:
+    name = unique("bucket")
+    stack, _ = create(cloud, Bucket=bucket(name, "RetainExceptOnCreate"))
+    cloud.client("cloudformation").delete_stack(StackName=stack)
+    assert status_after(cloud, stack) == "DELETE_COMPLETE"
+    cloud.client("s3").head_bucket(Bucket=name)
+
+
+@pytest.fixture
+def delete(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
+    """What `make delete` does."""
+    for name, value in cloud.environment().items():
+        monkeypatch.setenv(name, value)
+    return lambda stack: delete_stack.main([stack, "--yes"])
+
+
+def test_a_stack_whose_creation_failed_can_be_deleted(
+    cloud: Cloud, delete: Callable[[str], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack, _ = create(cloud, Bucket=bucket(unique("bucket"), "RetainExceptOnCreate"), Topic=WRONG)
+    name = stack.split("/")[1]
+    assert delete(name) == 0
+    assert capsys.readouterr().out == f"deleted stack {name}\nkept: nothing\n"
+    assert delete(name) == 1
+    assert f"error: there is no stack {name}: " in capsys.readouterr().err
+
+
+def test_a_stack_without_outputs_can_be_deleted_and_what_stays_is_named(
+    cloud: Cloud, delete: Callable[[str], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = unique("bucket")
+    stack, _ = create(cloud, Bucket=bucket(name, "Retain"))
+    assert delete(stack) == 0
+    assert f"kept: bucket {name}\n" in capsys.readouterr().out
+
+
+def test_what_could_not_be_deleted_is_told_with_its_reason(
+    cloud: Cloud, delete: Callable[[str], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = unique("bucket")
+    stack, _ = create(cloud, Bucket=bucket(name))
+    cloud.client("s3").put_object(Bucket=name, Key="model", Body=b"1")
+    assert delete(stack) == 1
+    assert "Bucket: The bucket you tried to delete is not empty" in capsys.readouterr().err
 
 
 def test_a_state_machine_that_leads_nowhere_fails_the_stack(cloud: Cloud) -> None:

@@ -6,8 +6,6 @@ import pytest
 
 from tools import delete_stack
 
-FOUND = {"BucketName": "b", "RunTableName": "t"}
-
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
@@ -18,8 +16,8 @@ class Terminal(io.StringIO):
 def deleted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The stacks that were deleted."""
     names: list[str] = []
-    monkeypatch.setattr(delete_stack, "outputs", lambda _: FOUND)
-    monkeypatch.setattr(delete_stack, "everything", lambda stack, _: names.append(stack) or [])
+    monkeypatch.setattr(delete_stack, "described", lambda stack: (f"id of {stack}", {"bucket": "b"}))
+    monkeypatch.setattr(delete_stack, "delete", names.append)
     return names
 
 
@@ -30,7 +28,7 @@ def test_without_a_terminal_it_says_how_to_confirm(deleted: list[str], capsys: p
     assert deleted == []
 
 
-@pytest.mark.parametrize(("typed", "expected"), [("cars\n", ["cars"]), ("\n", []), ("yes\n", []), ("", [])])
+@pytest.mark.parametrize(("typed", "expected"), [("cars\n", ["id of cars"]), ("\n", []), ("yes\n", []), ("", [])])
 def test_at_a_terminal_it_asks_for_the_name(
     deleted: list[str], monkeypatch: pytest.MonkeyPatch, typed: str, expected: list[str]
 ) -> None:
@@ -41,7 +39,7 @@ def test_at_a_terminal_it_asks_for_the_name(
 
 def test_what_was_confirmed_is_not_asked(deleted: list[str]) -> None:
     assert delete_stack.main(["cars", "--yes"]) == 0
-    assert deleted == ["cars"]
+    assert deleted == ["id of cars"]
 
 
 def test_an_aws_that_does_not_answer_is_told(

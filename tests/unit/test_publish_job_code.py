@@ -111,11 +111,79 @@ def test_an_update_keeps_the_resource_and_the_code_of_before(aws, publish, shipp
     assert hashes == {created["Data"]["CodeHash"], updated["Data"]["CodeHash"]}
 
 
-def test_deleting_the_stack_leaves_the_code(aws, publish):
+@pytest.fixture
+def stack_is(answers):
+    def be(status):
+        stack = f"<StackName>x</StackName><StackStatus>{status}</StackStatus>"
+        result = f"<DescribeStacksResult><Stacks><member>{stack}</member></Stacks></DescribeStacksResult>"
+        answers("cloudformation", "DescribeStacks", (200, f"<DescribeStacksResponse>{result}</DescribeStacksResponse>"))
+
+    return be
+
+
+@pytest.fixture
+def taken_down(app, monkeypatch):
+    """The state machines whose runs were taken down."""
+    from perennial_aws import take_down
+
+    machines = []
+    monkeypatch.setattr(take_down, "take_down", machines.append)
+    return machines
+
+
+RUNS_MADE = {
+    "ResourceType": "Custom::RunsMade",
+    "LogicalResourceId": "RunsMade",
+    "ResourceProperties": {"StateMachineArn": "arn:machine"},
+}
+
+
+@pytest.mark.parametrize("status", ["DELETE_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"])
+def test_deleting_the_stack_leaves_the_code(aws, publish, stack_is, taken_down, status):
     created = publish()
+    stack_is(status)
     answer = publish(RequestType="Delete", PhysicalResourceId=created["PhysicalResourceId"])
     assert answer["Status"] == "SUCCESS"
     assert aws.keys("code/")
+    assert taken_down == []
+
+
+def test_a_stack_that_could_not_be_created_leaves_an_empty_bucket(aws, publish, stack_is, shipped):
+    publish()
+    publish(RequestType="Update")  # each file has two versions
+    stack_is("ROLLBACK_IN_PROGRESS")
+    assert publish(RequestType="Delete")["Status"] == "SUCCESS"
+    assert "Versions" not in aws.client("s3").list_object_versions(Bucket=BUCKET)
+    aws.client("s3").delete_bucket(Bucket=BUCKET)
+
+
+def test_deleting_the_stack_takes_down_what_runs_made(publish, stack_is, taken_down):
+    stack_is("DELETE_IN_PROGRESS")
+    assert publish(RequestType="Delete", **RUNS_MADE)["Status"] == "SUCCESS"
+    assert taken_down == ["arn:machine"]
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        "ROLLBACK_IN_PROGRESS",
+        "UPDATE_IN_PROGRESS",
+        "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+        "UPDATE_ROLLBACK_IN_PROGRESS",
+        "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
+    ],
+)
+def test_what_serves_stays_when_cloudformation_takes_back_its_own_work(publish, stack_is, taken_down, status):
+    stack_is(status)
+    assert publish(RequestType="Delete", **RUNS_MADE)["Status"] == "SUCCESS"
+    assert taken_down == []
+
+
+@pytest.mark.parametrize("request_type", ["Create", "Update"])
+def test_a_stack_that_is_deployed_takes_nothing_down_and_publishes_once(aws, publish, taken_down, request_type):
+    answer = publish(RequestType=request_type, **RUNS_MADE)
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", f"{STACK}-RunsMade")
+    assert taken_down == aws.keys("code/") == []
 
 
 def test_a_wrong_definition_fails_the_deployment_with_its_reason(aws, publish, shipped):
@@ -278,9 +346,10 @@ def test_the_function_that_answers_needs_nothing_of_the_layer():
     assert ended.returncode == 0, ended.stderr
 
 
-def test_a_stack_whose_layer_cannot_be_loaded_can_be_deleted(without_layer):
+def test_a_stack_whose_layer_cannot_be_loaded_can_be_deleted(without_layer, stack_is):
+    stack_is("ROLLBACK_IN_PROGRESS")
     assert without_layer(RequestType="Delete")["Status"] == "SUCCESS"
 
 
 def test_the_physical_id_is_made_from_the_stack_name(publish):
-    assert publish()["PhysicalResourceId"] == f"{STACK}-job-code"
+    assert publish()["PhysicalResourceId"] == f"{STACK}-JobCode"

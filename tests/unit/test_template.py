@@ -32,7 +32,7 @@ TAGS = {"Project", "Stack", "Model", "Component", "CostCenter"}
 UNTAGGED = {
     *("AWS::IAM::ManagedPolicy", "AWS::KMS::Alias", "AWS::Lambda::Permission", "AWS::S3::BucketPolicy"),
     *("AWS::SNS::Subscription", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy", "AWS::Serverless::LayerVersion"),
-    "Custom::JobCode",
+    *("Custom::JobCode", "Custom::RunsMade"),
 }
 JOB_ROLES = ["PreprocessRole", "TrainRole", "BaselineRole", "ModelRole"]
 
@@ -104,7 +104,24 @@ def parameter_values(**overrides: str) -> dict[str, str]:
 
 def test_what_cannot_be_made_again_outlives_the_stack() -> None:
     for name in ("Key", "Bucket", "RunTable"):
-        assert RESOURCES[name]["DeletionPolicy"] == RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
+        assert RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
+        # As Retain, unless the deployment that creates it fails (CloudFormation, "DeletionPolicy attribute").
+        assert RESOURCES[name]["DeletionPolicy"] == "RetainExceptOnCreate"
+
+
+def test_what_runs_made_ends_after_what_starts_runs_and_before_what_it_needs() -> None:
+    """CloudFormation deletes in the reverse of the order in which it creates."""
+    made = properties("RunsMade")
+    assert made["StateMachineArn"] == {"Ref": "TrainModel"}  # and so before the machine and the roles that it passes
+    assert made["ServiceToken"] == arn_of("PublishJobCodeFunction")
+    starts = [name for name in RULES if RULES[name]["Targets"][0]["Arn"] == arn_of("TrainModel")]
+    assert starts == ["DataDropRule", "RetrainScheduleRule"]
+    assert [RESOURCES[name]["DependsOn"] for name in starts] == ["RunsMade", "RunsMade"]
+
+
+@pytest.mark.parametrize("name", ["JobCode", "RunsMade"])
+def test_cloudformation_waits_for_the_function_as_long_as_it_may_run(name: str) -> None:
+    assert properties(name)["ServiceTimeout"] > FUNCTIONS["PublishJobCodeFunction"]["Timeout"]
 
 
 def test_the_bucket_is_encrypted_with_the_key_of_the_stack() -> None:

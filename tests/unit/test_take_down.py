@@ -1,0 +1,93 @@
+"""What runs made ends with their stack, and nothing of another stack."""
+
+import json
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.unit.conftest import ROOT, STACK, refusal
+
+RUN = "20261120093440-1a2b"
+OTHER = f"{STACK}-eu-{RUN}"  # of the stack perennial-used-cars-eu
+
+
+@pytest.fixture
+def machine(aws):
+    definition = {"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}
+    made = aws.client("stepfunctions").create_state_machine(
+        name=f"{STACK}-train-model", definition=json.dumps(definition), roleArn="arn:aws:iam::123456789012:role/x"
+    )
+    return made["stateMachineArn"]
+
+
+@pytest.fixture
+def take_down(aws, machine, monkeypatch):
+    from perennial_aws import take_down
+
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    return lambda: take_down.take_down(machine)
+
+
+@pytest.fixture
+def serving(aws):
+    aws.create_model(OTHER)
+    for name in (aws.serve(RUN), OTHER):
+        aws.create_config(name)
+    for name, config in ((STACK, f"{STACK}-{RUN}"), (f"{STACK}-eu", OTHER)):
+        aws.client("sagemaker").create_endpoint(EndpointName=name, EndpointConfigName=config)
+    aws.client("ssm").put_parameter(Name=f"/{STACK}-eu/model", Value=OTHER, Type="String")
+    return aws
+
+
+def names(aws):
+    sagemaker = aws.client("sagemaker")
+    return {
+        *(item["EndpointName"] for item in sagemaker.list_endpoints()["Endpoints"]),
+        *(item["EndpointConfigName"] for item in sagemaker.list_endpoint_configs()["EndpointConfigs"]),
+        *(item["ModelName"] for item in sagemaker.list_models()["Models"]),
+        *(item["Name"] for item in aws.client("ssm").describe_parameters()["Parameters"]),
+    }
+
+
+def test_endpoint_configurations_models_and_names_of_this_stack_are_deleted(serving, take_down):
+    take_down()
+    assert names(serving) == {f"{STACK}-eu", OTHER, f"/{STACK}-eu/model"}
+
+
+def test_a_stack_that_never_trained_has_nothing_to_take_down_and_a_second_time_does_no_harm(aws, take_down):
+    take_down()
+    take_down()
+    assert names(aws) == set()
+
+
+def test_what_runs_is_stopped_before_anything_is_deleted(serving, machine, take_down, answers):
+    states = serving.client("stepfunctions")
+    arn = states.start_execution(stateMachineArn=machine)["executionArn"]
+    answers("sagemaker", "DescribeEndpoint", refusal("AccessDeniedException"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        take_down()
+    assert states.describe_execution(executionArn=arn)["status"] == "ABORTED"
+    assert f"{STACK}-{RUN}" in names(serving)
+
+
+def test_a_state_machine_that_is_gone_runs_nothing(serving, machine, take_down):
+    serving.client("stepfunctions").delete_state_machine(stateMachineArn=machine)
+    take_down()
+    assert STACK not in names(serving)
+
+
+@pytest.mark.parametrize("busy", ["Creating", "Updating", "SystemUpdating", "RollingBack"])
+def test_an_endpoint_that_cannot_be_deleted_yet_is_waited_for_and_so_is_its_end(take_down, answers, busy):
+    statuses = [(200, {"EndpointStatus": status}) for status in (busy, busy, "InService", "Deleting")]
+    answers("sagemaker", "DescribeEndpoint", *statuses, refusal("ValidationException", "Could not find endpoint"))
+    deleted = answers("sagemaker", "DeleteEndpoint", (200, {}))
+    take_down()
+    assert len(deleted) == 1
+
+
+def test_the_names_are_those_that_a_run_exports():
+    from perennial_aws import take_down
+
+    flow = (ROOT / "statemachines" / "train_model.asl.json").read_text()
+    exported = [part.partition('"')[0] for part in flow.split('{"Name": "${ParameterPrefix}/')[1:]]
+    assert list(take_down.NAMES) == exported
