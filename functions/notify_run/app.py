@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.idempotency import (
     DynamoDBPersistenceLayer,
@@ -26,6 +26,7 @@ from aws_lambda_powertools.utilities.idempotency import (
     idempotent_function,
 )
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
 from perennial_aws import objects, runs
 from perennial_aws.clients import client
 
@@ -68,6 +69,7 @@ def _tell(*, end: dict[str, Any], detail: dict[str, Any]) -> dict[str, Any]:
         logger.info("nothing to tell", run_id=run_id, decision=told["Decision"], reason=told["Reason"])
         return {"RunId": run_id, "Status": told["Decision"], "MessageId": None}
     closed = _close(run_id, status, execution)
+    _count_readers()
     message_id = _publish(closed)
     published.add_dimension("Status", status)
     published.add_metric("RunsEnded", MetricUnit.Count, 1)
@@ -190,6 +192,20 @@ def _jobs(name: str) -> Iterator[dict[str, Any]]:
 
 
 # Telling
+
+
+def _count_readers() -> None:
+    """Let operators see whether anybody reads the alerts. A message goes out also when that cannot be found out."""
+    topic = os.environ["TOPIC_ARN"]
+    try:
+        readers = int(client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["SubscriptionsConfirmed"])
+    except ClientError as error:
+        logger.warning("who reads the alerts is not known", problem=str(error))
+        return
+    if not readers:
+        logger.warning("nobody is told: no subscription of the topic is confirmed", topic=topic)
+    with single_metric(name="AlertReaders", unit=MetricUnit.Count, value=readers) as metric:
+        metric.add_dimension("service", os.environ["STACK_NAME"])
 
 
 def _publish(closed: record.Document) -> str:

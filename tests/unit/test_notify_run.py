@@ -303,6 +303,33 @@ def test_an_abort_names_the_state_that_was_never_left(aws, worked, ended, notify
     assert "in state 'Train'" in mails()[0][1].splitlines()[0]
 
 
+def readers(text):
+    """What the metric of readers in a log says."""
+    counted = [json.loads(line) for line in text.splitlines() if '"AlertReaders"' in line]
+    assert all(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]] for line in counted)
+    assert {line["service"] for line in counted} == {STACK}
+    return [line["AlertReaders"] for line in counted]
+
+
+@pytest.mark.parametrize(("confirmed", "logged"), [(2, False), (0, True)])
+def test_how_many_read_the_alerts_is_counted_and_that_nobody_does_is_logged(
+    worked, ended, notify, answers, capsys, caplog, confirmed, logged
+):
+    there = {"SubscriptionsConfirmed": confirmed, "SubscriptionsPending": 1, "SubscriptionsDeleted": 1}
+    entries = "".join(f"<entry><key>{name}</key><value>{value}</value></entry>" for name, value in there.items())
+    result = f"<GetTopicAttributesResult><Attributes>{entries}</Attributes></GetTopicAttributesResult>"
+    answers("sns", "GetTopicAttributes", (200, f"<GetTopicAttributesResponse>{result}</GetTopicAttributesResponse>"))
+    notify(ended())
+    assert readers(capsys.readouterr().out) == [[confirmed]]
+    assert ("nobody is told: no subscription of the topic is confirmed" in caplog.messages) == logged
+
+
+def test_the_message_goes_out_when_nobody_can_say_who_reads_it(aws, worked, ended, notify, mails, answers):
+    answers("sns", "GetTopicAttributes", xml_refusal(403, "AuthorizationError"))
+    notify(ended())
+    assert len(mails()) == 1
+
+
 def test_the_same_event_twice_is_told_once(aws, worked, ended, notify, mails):
     event = ended()
     assert notify(event) == notify(event)

@@ -191,6 +191,12 @@ def test_every_address_gets_a_subscription_and_no_address_gets_none() -> None:
     assert condition("HasAlertEmails", {"AlertEmails": "a@example.com"})
 
 
+def test_a_deployment_says_who_is_told() -> None:
+    told = TEMPLATE["Outputs"]["AlertsTo"]["Value"]
+    assert rendered(told, {"AlertEmails": "a@example.com,b@example.com"}) == "a@example.com,b@example.com"
+    assert rendered(told, {"AlertEmails": ""}).startswith("nobody: add AlertEmails=")
+
+
 def test_the_topic_is_encrypted_with_the_key_of_the_stack_and_alarms_may_use_both() -> None:
     assert properties("AlertTopic")["KmsMasterKeyId"] == arn_of("Key")
     for document in (properties("AlertTopicPolicy")["PolicyDocument"], properties("Key")["KeyPolicy"]):

@@ -285,6 +285,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     "CleanUpRole": cleaning_up,
     "NotifyRunRole": an_untold_end,
     ("NotifyRunRole", "Manifest"): an_untold_end_of_many_files,
+    ("NotifyRunRole", "Readers"): seen_by_the_operator(a_run_that_cannot_be),
     ("NotifyRunRole", "Undelivered"): seen_by_the_operator(an_unkept_end),
     "PublishJobCodeRole": a_deployment,
     "TrainModelRole": a_run,
