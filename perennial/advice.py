@@ -11,6 +11,7 @@ from perennial.cause import failed_job, failed_state, safe
 from perennial.facts import some
 from perennial.job_end import JobEnd
 from perennial.since import READS
+from perennial.work import TRAINED_ONLY
 
 MAX_NAMES = 400
 
@@ -71,6 +72,11 @@ _BY_DEFINITION = "set gate.without_comparison: threshold in model.yaml, deploy, 
 _BY_RUN = (
     'once, with a run that is started with {"Overrides": {"GateWithoutComparison": "threshold"}}; or always, '
     "gate.without_comparison in model.yaml."
+)
+_TRAINED_ONLY = (
+    "Nothing, if it was for the numbers. To have such a model serve, drop its data under the stack's own prefix, or "
+    "set in model.yaml or the stack's parameters what the input has set, and start a run without it. To let such runs "
+    "deploy, list what is named above under deployable_overrides in model.yaml."
 )
 _BY_STATE = {
     "Preprocess": "Correct the data that are named above and drop them again, under the same names, or take them away "
@@ -177,14 +183,16 @@ def _of_outcome(record: Mapping[str, Any]) -> str:
         return _DOUBTFUL[status]
     if status == "Succeeded":
         return ""
+    if status == TRAINED_ONLY:
+        return _TRAINED_ONLY
     error, state, cause = (str(failure.get(name) or "") for name in ("error", "state", "cause"))
     return _BY_OBSTACLE.get(obstacle) or advice(status, error, state, cause)
 
 
 def _without_comparison(record: Mapping[str, Any]) -> str:
-    overridable = record["configuration"]["definition"].get("overridable", ())
+    deployable = record["configuration"]["definition"].get("deployable_overrides", ())
     helps = _NO_MORE_DATA if record["metrics"]["comparison"]["unfair"] else _MORE_DATA
-    return helps + (_BY_RUN if "gate.without_comparison" in overridable else _BY_DEFINITION)
+    return helps + (_BY_RUN if "gate.without_comparison" in deployable else _BY_DEFINITION)
 
 
 def advice(status: str, error: str, state: str, cause: str = "") -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from perennial import hyperparameters as hyper
 from perennial import naming, problems
-from perennial.definition import Definition, JobInstance, validated
+from perennial.definition import DEPLOYABLE, STEPS, Definition, Instances, JobInstance, validated
 from perennial.gate import Gate
 from perennial.metrics import METRICS
 from perennial.problems import ConfigurationError, Strict
@@ -44,7 +45,10 @@ _LINEAR_LEARNER_SELECTS = {"accuracy": "accuracy", "f1": "f_beta"}
 
 
 class TriggerSection(BaseModel):
-    """What started the run. `Object` is the S3 event's own, for a DataDrop."""
+    """What started the run, as its input says: whoever may start one can say anything, and it decides no service.
+
+    `Object` is the S3 event's own, for a DataDrop.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -99,6 +103,8 @@ class Configuration:
     definition       the model's definition with the overrides in it
     hyperparameters  of the chosen algorithm, all strings, with what follows from the problem filled in
     sources          for each overridden field who set it
+    withheld         what the run's input decides and the definition does not let into service; empty for a run that
+                     deploys what passes the gate
     """
 
     model: str
@@ -106,12 +112,20 @@ class Configuration:
     data_prefix: str
     hyperparameters: Mapping[str, str]
     sources: Mapping[str, str]
+    withheld: tuple[str, ...] = ()
 
     @property
     def gate(self) -> Gate:
         """The gate with the direction that follows from its metric."""
-        given = self.definition.gate
-        return Gate(direction=METRICS[given.metric].direction, **given.model_dump())
+        return _gate(self.definition)
+
+    @property
+    def withheld_because(self) -> str | None:
+        """Why the run deploys nothing; None when it may."""
+        if not self.withheld:
+            return None
+        listed = ", ".join(self.withheld)
+        return f"its input decides {listed}, which deployable_overrides in the model.yaml of {self.model} does not list"
 
     @property
     def training_metrics(self) -> tuple[str, ...]:
@@ -144,6 +158,7 @@ class Configuration:
             "algorithm": {"name": self.definition.algorithm, "hyperparameters": dict(self.hyperparameters)},
             "training_metrics": list(self.training_metrics),
             "gate": asdict(self.gate),
+            "withheld": list(self.withheld),
         }
 
 
@@ -208,26 +223,60 @@ def resolve(
     stack: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
     data_prefix: str = "raw/",
+    replayed: Mapping[str, str] | None = None,
 ) -> Configuration:
     """Merge the layers, each checked on its own, and fill in what follows.
 
     stack        overrides by stack parameters; an empty text means not set (CloudFormation has no other way)
     run          overrides by the run's input; only what the definition marks as overridable
     data_prefix  the stack's own
+    replayed     the sources of the run whose data are trained on again; None for a run that is no replay
 
     Raises ConfigurationError: names the layer, the field and what is allowed.
     """
     sources: dict[str, str] = {}
+    machines, of_stack = definition.instances, definition
     for layer, given in ((STACK, _set_parameters(stack or {})), (RUN, dict(run or {}))):
         overrides = _overrides(given, layer)
         if layer == RUN:
             _refuse_fixed(overrides, definition)
+            of_stack = definition
         paths = dict(_paths(overrides, definition))
+        if paths.get("data_prefix") == data_prefix:
+            del paths["data_prefix"]
+        sources |= dict.fromkeys(paths, layer)
         data_prefix = paths.pop("data_prefix", data_prefix)
         definition = _applied(definition, paths, f"models/{model}/model.yaml with {layer}") if paths else definition
-        sources |= dict.fromkeys(dict(_paths(overrides, definition)), layer)
+        _refuse_machines(paths, machines, layer)
     _check_data_prefix(data_prefix, sources.get("data_prefix", STACK))
-    return Configuration(model, definition, data_prefix, _complete(definition), sources)
+    if replayed is not None:
+        again = {"data_prefix": replayed["data_prefix"]} if "data_prefix" in replayed else {}
+        sources |= {"replay": "the run's input, Replay", **again}
+    decided = _decides_service(of_stack, definition, sources)
+    withheld = tuple(path for path in decided if path not in definition.deployable_overrides)
+    return Configuration(model, definition, data_prefix, _complete(definition), sources, withheld)
+
+
+def _gate(definition: Definition) -> Gate:
+    given = definition.gate
+    return Gate(direction=METRICS[given.metric].direction, **given.model_dump())
+
+
+def _decides_service(of_stack: Definition, of_run: Definition, sources: Mapping[str, str]) -> list[str]:
+    """What a run decides about service: other data, a gate that asks less, or other machines that serve.
+
+    The gate of the stack judges algorithm and hyperparameters as it judges data that are dropped.
+    """
+    asked, gate = _gate(of_stack), _gate(of_run)
+    found = {
+        "gate.threshold": not asked.reaches(gate.threshold, asked.threshold),
+        "gate.minimum_improvement": gate.minimum_improvement < asked.minimum_improvement,
+        "gate.without_comparison": gate.without_comparison not in (asked.without_comparison, "reject"),
+        "instances.endpoint": of_run.instances.endpoint != of_stack.instances.endpoint,
+        "data_prefix": "data_prefix" in sources,
+        "replay": "replay" in sources,
+    }
+    return [path for path in DEPLOYABLE if found[path]]
 
 
 def _set_parameters(stack: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,6 +311,26 @@ def _refuse_fixed(overrides: Overrides, definition: Definition) -> None:
         listed = ", ".join(allowed) or "nothing"
         found = [(path, f"may not be overridden by a run; allowed: {listed}") for path in fixed]
         raise ConfigurationError(problems.message(f"{RUN}: not allowed by the model's overridable list", found))
+
+
+_LIMITS = {"count": "max_count", "volume_gb": "max_volume_gb", "max_runtime_seconds": "max_runtime_seconds"}
+
+
+def _refuse_machines(paths: Mapping[str, Any], machines: Instances, layer: str) -> None:
+    """Raise ConfigurationError for machines beyond what the definition's own steps name and what it allows besides."""
+    steps = [getattr(machines, name) for name in STEPS]
+    types = sorted({step.type for step in steps} | set(machines.allowed.types))
+    found = []
+    asked = [(path, path.rsplit(".", 1)[-1], value) for path, value in paths.items() if path.startswith("instances.")]
+    for path, field, value in asked:
+        if field == "type" and not any(fnmatchcase(value, known) for known in types):
+            found.append((path, f"got {problems.shown(value)}; allowed: {', '.join(types)} (instances.allowed.types)"))
+        if limit := _LIMITS.get(field):
+            most = max(getattr(machines.allowed, limit) or 0, *(getattr(step, field, 0) for step in steps))
+            if value > most:
+                found.append((path, f"got {value}; allowed: at most {most} (instances.allowed.{limit})"))
+    if found:
+        raise ConfigurationError(problems.message(f"{layer}: more than the model's instances allow", found))
 
 
 def _is_allowed(path: str, allowed: tuple[str, ...]) -> bool:

@@ -30,9 +30,15 @@ Transform = Literal["none", "log"]
 
 COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what Model Monitor's file formats allow
 INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9][a-z0-9-]*\.[a-z0-9]+")
+INSTANCE_TYPES = re.compile(r"ml\.[a-z0-9][a-z0-9-]*\.([a-z0-9]+|\*)")
 OVERRIDABLE = (
     "algorithm", "hyperparameters", "gate.threshold", "gate.minimum_improvement", "gate.without_comparison",
     "instances", "data_prefix",
+)  # fmt: skip
+# What of a run's input decides what serves without that the gate of the definition could tell (docs/permissions.md).
+DEPLOYABLE = (
+    "gate.threshold", "gate.minimum_improvement", "gate.without_comparison", "instances.endpoint", "data_prefix",
+    "replay",
 )  # fmt: skip
 NUMBERS = ("float", "integer")
 SPLIT_COLUMN_TYPES: dict[str, tuple[str, ...]] = {
@@ -244,14 +250,24 @@ class EndpointInstance(Strict):
     count: int = Field(default=1, ge=1, le=100)
 
 
+class AllowedMachines(Strict):
+    """What stack parameters and runs may ask for, besides what the steps of the definition name themselves."""
+
+    types: Annotated[tuple[str, ...], Field(strict=False, max_length=100)] = ()
+    max_count: int | None = Field(default=None, ge=1, le=100)
+    max_volume_gb: int | None = Field(default=None, ge=1, le=16384)
+    max_runtime_seconds: int | None = Field(default=None, ge=60, le=432000)
+
+
 class Instances(Strict):
-    """The machines of each step."""
+    """The machines of each step, and what else may be asked for."""
 
     preprocess: JobInstance = JobInstance()
     train: JobInstance = JobInstance()
     predict: PredictInstance = PredictInstance()
     baseline: JobInstance = JobInstance()
     endpoint: EndpointInstance = EndpointInstance()
+    allowed: AllowedMachines = AllowedMachines()
 
 
 class Definition(Strict):
@@ -273,6 +289,7 @@ class Definition(Strict):
     serving: Serving = Serving()
     instances: Instances = Instances()
     overridable: Annotated[tuple[str, ...], Field(strict=False, max_length=MAX_OVERRIDABLE)] = ()
+    deployable_overrides: Annotated[tuple[str, ...], Field(strict=False, max_length=MAX_OVERRIDABLE)] = ()
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -712,8 +729,11 @@ def _check_hyperparameters_of_problem(problem: str, hyperparameters: dict[str, d
             yield path, f"got {', '.join(wrong)!r}; allowed for {problem}: {', '.join(allowed)}"
 
 
+STEPS = tuple(name for name in Instances.model_fields if name != "allowed")
+
+
 def _check_instances(instances: Instances) -> Found:
-    for step in Instances.model_fields:
+    for step in STEPS:
         given = getattr(instances, step).type
         if not INSTANCE_TYPE.fullmatch(given):
             yield f"instances.{step}.type", f"got {given!r}; expected a SageMaker instance type such as 'ml.m5.large'"
@@ -722,6 +742,10 @@ def _check_instances(instances: Instances) -> Found:
         if count != 1:
             text = f"got {count}; allowed: 1, this step runs on one machine (take a larger type)"
             yield f"instances.{step}.count", text
+    for position, given in enumerate(instances.allowed.types):
+        if not INSTANCE_TYPES.fullmatch(given):
+            text = f"got {given!r}; expected a SageMaker instance type or a family, such as 'ml.m5.xlarge' or 'ml.m5.*'"
+            yield f"instances.allowed.types[{position}]", text
 
 
 def _check_overridable(overridable: tuple[str, ...]) -> Found:
@@ -731,6 +755,21 @@ def _check_overridable(overridable: tuple[str, ...]) -> Found:
             yield f"overridable[{position}]", text
     for path in sorted({path for path in overridable if overridable.count(path) > 1}):
         yield "overridable", f"{path!r} stands more than once"
+
+
+def _check_deployable_overrides(overridable: tuple[str, ...], deployable_overrides: tuple[str, ...]) -> Found:
+    for position, path in enumerate(deployable_overrides):
+        at = f"deployable_overrides[{position}]"
+        if path not in DEPLOYABLE:
+            always = any(path == known or path.startswith(f"{known}.") for known in OVERRIDABLE)
+            yield (
+                at,
+                f"{path!r} keeps no model out of service; leave it out"
+                if always
+                else (f"{path!r} is unknown{suggestion(path, DEPLOYABLE)}"),
+            )
+        elif path != "replay" and not any(f"{path}.".startswith(f"{known}.") for known in overridable):
+            yield at, f"{path!r} is not overridable; list it under overridable as well, or leave it out"
 
 
 _CHECKS: tuple[Callable[..., Found], ...] = (
@@ -749,4 +788,5 @@ _CHECKS: tuple[Callable[..., Found], ...] = (
     _check_hyperparameters_of_problem,
     _check_instances,
     _check_overridable,
+    _check_deployable_overrides,
 )

@@ -8,6 +8,7 @@ from typing import Any
 from perennial import no_data
 from perennial.gate import between, shown
 from perennial.strays import PUT_ASIDE
+from perennial.work import TRAINED_ONLY
 
 NAMES_SHOWN = 3
 MOVED_SHOWN = 3
@@ -21,7 +22,7 @@ def lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     execution, data = record["execution"], record.get("data")
     yield "Run", record["run_id"]
     yield "Model", f"{record['model']} (stack {record['stack']})"
-    yield "Started by", _trigger(record.get("trigger") or {})
+    yield "Input says", f"{said_trigger(record)}; who started it: CloudTrail, event StartExecution"
     yield "Ended", f"{execution['ended_at']}, after {_spell(execution['duration_seconds'])}"
     if data:
         ignored = f", {len(data['ignored'])} ignored" if data.get("ignored") else ""
@@ -33,7 +34,7 @@ def lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if record.get("deployed"):
         yield "Endpoint", f"{record['deployed']['endpoint']} serves {record['deployed']['model']}"
     elif record.get("champion"):
-        since = "as before" if record["status"] in ("Rejected", "Superseded") else "when the run began"
+        since = "as before" if record["status"] in ("Rejected", "Superseded", TRAINED_ONLY) else "when the run began"
         yield "In service", f"{record['champion']['ModelName']} ({since})"
 
 
@@ -151,10 +152,24 @@ def unit_of(record: Mapping[str, Any]) -> str:
     return f" {unit}" if unit and definition["gate"]["metric"] in _UNIT_METRICS else ""
 
 
-def _trigger(trigger: Mapping[str, Any]) -> str:
-    kind = trigger.get("Type", "Manual")
-    detail = (trigger.get("Object") or {}).get("key") or trigger.get("By") or trigger.get("Id")
-    return f"{kind} ({detail})" if detail else str(kind)
+def said_trigger(record: Mapping[str, Any]) -> str:
+    """Return what a run's input says started it, which anybody may say who may start one."""
+    said = _trigger(record)
+    by = f"by {said['By']}" if said.get("By") else None
+    detail = said_object(record) or by or said.get("Id")
+    return f"{said.get('Type', 'Manual')} ({detail})" if detail else str(said.get("Type", "Manual"))
+
+
+def said_object(record: Mapping[str, Any]) -> str | None:
+    """Return the key of the object that a run's input says was dropped; None when it names none."""
+    dropped = _trigger(record).get("Object")
+    return str(dropped["key"]) if isinstance(dropped, Mapping) and dropped.get("key") else None
+
+
+def _trigger(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an input that was refused says may be of any form."""
+    said = (record.get("input") or {}).get("Trigger")
+    return said if isinstance(said, Mapping) else {}
 
 
 def _spell(seconds: float) -> str:

@@ -15,6 +15,7 @@ from perennial import advice, facts, news
 from perennial.broken import problem
 from perennial.cause import explained, problems, safe
 from perennial.strays import removal
+from perennial.work import TRAINED_ONLY
 
 MAX_SUBJECT = 99  # Amazon SNS API Reference, Publish: "must be less than 100 characters long", ASCII
 MAX_CAUSE_LINES = 20
@@ -29,6 +30,7 @@ RULES_SHOWN = 12
 
 HEADLINES = {
     "Succeeded": "Model in service",
+    TRAINED_ONLY: "Trained only",
     "Rejected": "Candidate rejected",
     "Superseded": "Candidate superseded",
     "Failed": "Run failed",
@@ -65,6 +67,8 @@ def _headline(record: Mapping[str, Any]) -> str:
 
 def _reason(record: Mapping[str, Any]) -> str:
     status, failure = record["status"], record.get("failure") or {}
+    if status == TRAINED_ONLY:
+        return f"{record['withheld']}. It passed the gate: {(record.get('gate') or {}).get('reason')}"
     if status in ("Succeeded", "Rejected"):
         recorded = (record.get("gate") or {}).get("reason")
         return str(recorded or explained(failure.get("cause")) or "no reason was recorded")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perennial.cause import problems
-from perennial.facts import MOVED_SHOWN, counted, unit_of, unreadable
+from perennial.facts import MOVED_SHOWN, counted, said_object, unit_of, unreadable
 from perennial.gate import shown
 from perennial.strays import PUT_ASIDE
 
@@ -83,7 +83,7 @@ def _accepted(record: Mapping[str, Any], gate: Mapping[str, Any]) -> str:
 
 def _put_aside(record: Mapping[str, Any]) -> list[str]:
     """The keys of new files that were put aside and that nothing else tells of, what started the run first."""
-    data, dropped = record.get("data") or {}, ((record.get("trigger") or {}).get("Object") or {}).get("key")
+    data, dropped = record.get("data") or {}, said_object(record)
     fresh = [stray for stray in data.get("aside", []) if stray["Key"] == dropped or not stray.get("KnownSince")]
     aside = [stray["Key"] for stray in fresh if not is_told(stray["Reason"], record)]
     earlier = [item["Key"] for item in data.get("ignored", []) if str(item.get("Reason")).startswith(PUT_ASIDE)]

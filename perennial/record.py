@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from perennial.configuration import Configuration, TriggerSection
-from perennial.work import RUNNING, Listing
+from perennial.configuration import Configuration, ExecutionInput
+from perennial.work import RUNNING, TRAINED_ONLY, Listing
 
 Document = dict[str, Any]
 
@@ -44,7 +44,7 @@ def opened(
     bucket: str,
     execution_arn: str,
     started_at: datetime,
-    trigger: TriggerSection,
+    given: ExecutionInput,
     configuration: Configuration,
     images: Mapping[str, str],
     data: Listing,
@@ -56,7 +56,7 @@ def opened(
     commit: str,
     champion: Mapping[str, Any] | None,
 ) -> Document:
-    """Return the record of a run that begins to work."""
+    """Return the record of a run that begins to work. `given` is what whoever started it has said."""
     return {
         "run_id": run_id,
         "stack": stack,
@@ -64,7 +64,7 @@ def opened(
         "bucket": bucket,
         "status": RUNNING,
         "execution": {"arn": execution_arn, "started_at": timestamp(started_at)},
-        "trigger": trigger.model_dump(exclude_none=True),
+        "input": given.model_dump(exclude_none=True),
         "work_key": work_key,
         "configuration_key": configuration_key,
         "reader": reader,
@@ -80,6 +80,7 @@ def opened(
             "ignored": data.as_manifest()["Ignored"],
         },
         "configuration": configuration.as_json(),
+        "withheld": configuration.withheld_because,
         "images": dict(images),
         "champion": dict(champion) if champion else None,
     }
@@ -98,12 +99,12 @@ def closed(
     endpoint: str,
     name: str,
 ) -> Document:
-    """Return the record of a run that ended. What it deployed stands in it only when it succeeded.
+    """Return the record of a run that ended. What it made stands in it when it succeeded; what it deployed, if it did.
 
     report  what preprocessing found (report.json), if it came so far
     aside   the files that it put aside: Key, VersionId, Reason; and KnownSince, the run that had put one aside before
     """
-    succeeded = status == "Succeeded"
+    deployed = status == "Succeeded"
     started_at = datetime.fromisoformat(record["execution"]["started_at"])
     prefix = f"s3://{record['bucket']}/runs/{record['run_id']}"
     listed = [dict(job) for job in jobs]
@@ -123,11 +124,9 @@ def closed(
         "new_files": (report or {}).get("new_files"),
         "since": (report or {}).get("since"),
         **({"data": {**record["data"], "aside": [dict(item) for item in aside]}} if aside else {}),
-        "artifacts": _artifacts(prefix, listed) if succeeded else None,
-        "baselines": {name: f"{prefix}/baselines/{name.replace('_', '-')}" for name in BASELINES}
-        if succeeded
-        else None,
-        "deployed": {"endpoint": endpoint, "endpoint_config": name, "model": name} if succeeded else None,
+        "artifacts": _artifacts(prefix, listed) if deployed or status == TRAINED_ONLY else None,
+        "baselines": {name: f"{prefix}/baselines/{name.replace('_', '-')}" for name in BASELINES} if deployed else None,
+        "deployed": {"endpoint": endpoint, "endpoint_config": name, "model": name} if deployed else None,
     }
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # What of a definition changes neither the data nor the model nor the decision.
-PASSED_OVER = ("description", "instances", "overridable", "serving")
+PASSED_OVER = ("description", "instances", "overridable", "deployable_overrides", "serving")
 # Where people choose the keys: one that is new there is a change; elsewhere it is one that older code did not have.
 OPEN = re.compile(r"columns\.|columns\.\w+\.parse\.units\.|hyperparameters\.(\S+\.)?")
 # What of a definition says which rows can be used.

@@ -19,8 +19,9 @@ Decision = Literal["Train", "Duplicate", "Superseded", "AlreadyTrained", "NoData
 Claim = Literal["Take", "Own", "TakeOver", "Duplicate", "AlreadyTrained"]
 
 RUNNING = "Running"
+TRAINED_ONLY = "TrainedOnly"
 # Statuses of runs that have judged their data: the same work again would end the same way.
-JUDGED = ("Succeeded", "Rejected")
+JUDGED = ("Succeeded", "Rejected", TRAINED_ONLY)
 # Errors of the state machine that are no failures.
 JUDGEMENTS = {"ModelAccuracyTooLow": "Rejected", "SupersededByNewerData": "Superseded"}
 

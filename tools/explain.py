@@ -18,6 +18,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from perennial.cause import safe
+from perennial.facts import said_trigger
 from perennial.gate import between, shown
 from perennial.naming import run_of
 
@@ -101,9 +102,12 @@ def tree(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _branches(run: Mapping[str, Any]) -> Iterator[str]:
-    trigger, gate, algorithm = run["trigger"], run.get("gate") or {}, run["configuration"]["algorithm"]
-    dropped = (trigger.get("Object") or {}).get("key") or trigger.get("By") or ""
-    yield f"├ started  {run['execution']['started_at']} by {trigger.get('Type')} {safe(dropped, 120)}".rstrip()
+    gate, algorithm = run.get("gate") or {}, run["configuration"]["algorithm"]
+    yield f"├ started  {run['execution']['started_at']}; its input says: {safe(said_trigger(run), 120)}"
+    for path, source in sorted(run["configuration"].get("sources", {}).items()):
+        yield f"├ set      {safe(path, 80)} by {safe(source, 80)}"
+    if run.get("withheld"):
+        yield f"├ withheld {safe(run['withheld'], 200)}"
     yield f"├ gate     {safe(gate.get('reason', 'not judged'), 500)}"
     yield from (f"├ {line}" for line in _measured_on(run))
     settings = ", ".join(f"{name}={value}" for name, value in sorted(algorithm["hyperparameters"].items()))

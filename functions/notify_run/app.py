@@ -65,6 +65,8 @@ def _tell(*, end: dict[str, Any], detail: dict[str, Any]) -> dict[str, Any]:
     told = runs.answer(end["execution_arn"])
     run_id = told["RunId"] if told else naming.run_id(end["execution_arn"], execution["startDate"])
     status = work.status_of(detail["status"], execution.get("error"))
+    if status == "Succeeded" and told and told.get("Withheld"):
+        status = work.TRAINED_ONLY
     if told and told["Decision"] != "Train" and status == "Succeeded":
         logger.info("nothing to tell", run_id=run_id, decision=told["Decision"], reason=told["Reason"])
         return {"RunId": run_id, "Status": told["Decision"], "MessageId": None}
@@ -108,9 +110,9 @@ def _close(run_id: str, status: str, execution: dict[str, Any]) -> record.Docume
 def _unopened(run_id: str, execution: dict[str, Any]) -> record.Document:
     """What is known of a run that ended before it had claimed its work."""
     try:
-        trigger = json.loads(execution.get("input") or "{}").get("Trigger") or {}
-    except (ValueError, AttributeError, RecursionError):
-        trigger = {}
+        given = json.loads(execution.get("input") or "{}")
+    except (ValueError, RecursionError):
+        given = {}
     return {
         "run_id": run_id,
         "stack": os.environ["STACK_NAME"],
@@ -120,12 +122,12 @@ def _unopened(run_id: str, execution: dict[str, Any]) -> record.Document:
             "arn": execution["executionArn"],
             "started_at": record.timestamp(execution["startDate"]),
         },
-        "trigger": trigger if isinstance(trigger, dict) and _is_bounded(trigger) else {},
+        "input": given if isinstance(given, dict) and _is_bounded(given) else {},
     }
 
 
-def _is_bounded(trigger: dict[str, Any]) -> bool:
-    return not problems.is_deep(trigger) and problems.size(trigger) <= problems.MAX_INPUT_BYTES
+def _is_bounded(given: dict[str, Any]) -> bool:
+    return not problems.is_deep(given) and problems.size(given) <= problems.MAX_INPUT_BYTES
 
 
 def _with_all_files(known: record.Document) -> record.Document:

@@ -32,7 +32,7 @@ from perennial_aws.clients import client
 
 import perennial
 from perennial import configuration, definition, naming, no_data, record, strays, work
-from perennial.configuration import Configuration, TriggerSection
+from perennial.configuration import Configuration, ExecutionInput
 from perennial.problems import ConfigurationError
 from perennial.rows import CHAMPION_TEST
 
@@ -79,7 +79,7 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
     left = no_data.reason(dropped["key"], os.environ["DATA_PREFIX"]) if dropped else None
     if left:
         return _nothing(run_id, "NoData", f"{(dropped or {})['key']!r} is no data: {left}")
-    resolved = _configuration(given.Overrides)
+    resolved = _configuration(given.Overrides, _sources(given.Replay) if given.Replay else None)
     listed_at = datetime.now(UTC)
     data = _recorded(given.Replay, listed_at) if given.Replay else _listing(resolved.data_prefix, listed_at)
     reader = strays.reader(resolved.definition.as_json(), _code_hash())
@@ -102,7 +102,7 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
     refused = _claim(work_key, run_id, event["ExecutionArn"], by_person=given.Trigger.Type == "Manual")
     if refused:
         return _nothing(run_id, *refused)
-    opened = _open(event, run_id, given.Trigger, resolved, data, fingerprint, configuration_key, reader)
+    opened = _open(event, run_id, given, resolved, data, fingerprint, configuration_key, reader)
     prefix = f"s3://{os.environ['BUCKET']}/runs/{run_id}"
     other = champion_files.leave(prefix, opened["champion"], data, resolved.definition.as_json())
     return _work(run_id, resolved, opened["champion"], len(data.files), CHAMPION_TEST if other else "test")
@@ -119,7 +119,7 @@ def _told_of_empty_file(dropped: dict[str, Any] | None, data: work.Listing, now:
     raise EmptyFileError(f"the dropped file {(dropped or {})['key']!r} is empty{more}: it has 0 bytes; expected rows")
 
 
-def _configuration(overrides: dict[str, Any]) -> Configuration:
+def _configuration(overrides: dict[str, Any], replayed: dict[str, str] | None) -> Configuration:
     model = os.environ["MODEL_NAME"]
     return configuration.resolve(
         model,
@@ -127,7 +127,14 @@ def _configuration(overrides: dict[str, Any]) -> Configuration:
         stack=configuration.stack_overrides(os.environ.get("STACK_OVERRIDES")),
         run=overrides,
         data_prefix=os.environ["DATA_PREFIX"],
+        replayed=replayed,
     )
+
+
+def _sources(run_id: str) -> dict[str, str]:
+    """Who has set what in an earlier run. One without a record may have worked on any data."""
+    known = runs.get(run_id)
+    return dict(known["configuration"]["sources"]) if known else {"data_prefix": configuration.RUN}
 
 
 def _listing(prefix: str, listed_at: datetime) -> work.Listing:
@@ -240,7 +247,7 @@ def _claim(work_key: str, run_id: str, execution_arn: str, *, by_person: bool) -
 def _open(
     event: dict[str, Any],
     run_id: str,
-    trigger: TriggerSection,
+    given: ExecutionInput,
     resolved: Configuration,
     data: work.Listing,
     fingerprint: str,
@@ -255,7 +262,7 @@ def _open(
         bucket=bucket,
         execution_arn=event["ExecutionArn"],
         started_at=_start(event),
-        trigger=trigger,
+        given=given,
         configuration=resolved,
         images=_images(resolved),
         data=data,
@@ -269,7 +276,7 @@ def _open(
     )
     prefix = f"s3://{bucket}/runs/{run_id}"
     objects.write_json(f"{prefix}/manifest.json", data.as_manifest())
-    about = {"run_id": run_id, "trigger": trigger.Type, "data": opened["data"]}
+    about = {"run_id": run_id, "trigger": given.Trigger.Type, "data": opened["data"]}
     objects.write_json(f"{prefix}/config.json", {**resolved.as_json(), **about})
     runs.put(opened)
     return opened
@@ -312,6 +319,7 @@ def _work(
             "MinimumUnseenRows": gate.minimum_unseen_rows,
             "WithoutComparison": gate.without_comparison,
         },
+        "Withheld": resolved.withheld_because,
         "Champion": serving,
         "ChampionTest": f"s3://{bucket}/runs/{run_id}/{champion_test}/",
     }

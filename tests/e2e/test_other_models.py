@@ -92,6 +92,8 @@ def test_replay_trains_on_the_recorded_versions_and_gets_the_same_metric(lesions
     before, after = lesions.record(lesions_run), lesions.record(run)
     assert after["metrics"]["candidate"] == before["metrics"]["candidate"]
     assert after["data"]["files"] == before["data"]["files"]
+    assert (run.status, after["status"], after["deployed"]) == ("SUCCEEDED", "TrainedOnly", None)
+    assert run.output["Withheld"].startswith("its input decides replay")
 
 
 def test_deletion_leaves_nothing_that_costs_and_everything_that_holds_data(

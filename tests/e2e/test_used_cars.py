@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.e2e.conftest import App, Run
+from tests.e2e.conftest import App, Run, worthless_cars
 from tests.e2e.resumed import Resumable
 from tests.waiting import wait_for
 from tools import demo, demo_data
@@ -120,7 +120,7 @@ def test_record_leads_from_the_model_back_to_the_data(app: App, first: Run) -> N
     used = {(item["Key"], item["VersionId"]) for item in record["data"]["files"]}
     assert used <= {(item["Key"], item["VersionId"]) for item in versions}
     assert {"fingerprint"} <= set(record["data"])
-    assert record["trigger"]["Type"] == "DataDrop"
+    assert record["input"]["Trigger"]["Type"] == "DataDrop"
     assert record["code"]["uri"] == app.outputs["CodeUri"]
     assert record["code"]["commit"]
     assert {job["status"] for job in record["jobs"]} == {"Completed"}
@@ -185,6 +185,17 @@ def test_model_worse_than_the_one_in_service_is_rejected(app: App, update: tuple
     assert (run.status, run.error) == ("FAILED", "ModelAccuracyTooLow")
     assert "in service" in str(run.cause) or "previous best" in str(run.cause)
     assert app.in_service() == before
+
+
+def test_model_of_other_data_is_better_on_them_and_does_not_serve(app: App, update: tuple[Run, list[str]]) -> None:
+    before = app.in_service()
+    app.client("s3").put_object(Bucket=app.bucket, Key="mine/cars.csv", Body=worthless_cars())
+    run = app.start(DataPrefix="mine/")
+    assert (run.status, run.cause) == ("SUCCEEDED", None)
+    assert run.output["Candidate"] < 1 < 5000 < run.output["Champion"]
+    assert run.output["Withheld"].startswith("its input decides data_prefix")
+    assert app.in_service() == before
+    assert all(mail.subject.startswith("Trained only: ") for mail in app.mails(run, expected=2))
 
 
 # Of runs whose clock has run out, or whose functions are of another commit: the state that they go on from, and what

@@ -234,7 +234,7 @@ def mail(content: bytes) -> None:
         "bucket": "cars",
         "status": "Failed",
         "execution": {"arn": "arn:aws:states:r:1:execution:m:e", "ended_at": "2026-11-20", "duration_seconds": 1.0},
-        "trigger": {"Type": "DataDrop", "Object": {"key": text}},
+        "input": {"Trigger": {"Type": "DataDrop", "Object": {"key": text}}},
         "failure": {"error": text, "cause": text, "state": text[:80]},
     }
     composed = message.compose(record, region="eu-west-1")

@@ -16,6 +16,7 @@ gate: {metric: rmse, threshold: 3000, minimum_improvement: 0.02}
 hyperparameters:
   xgboost: {num_round: 50, eta: 0.3}
   linear-learner: {epochs: 5}
+instances: {allowed: {types: [ml.c5.*], max_count: 3, max_volume_gb: 99}}
 overridable: [algorithm, hyperparameters, gate.threshold, instances, data_prefix]
 """
 MODEL = definition.parse(TEXT, "model.yaml")
@@ -117,6 +118,110 @@ def test_transform_jobs_and_the_endpoint_may_have_several_machines():
     machines = resolve(run={"Instances": given}).instances()
     assert machines["Predict"] == {"InstanceType": "ml.m5.large", "InstanceCount": 3}
     assert machines["Endpoint"]["InitialInstanceCount"] == 2
+
+
+# Machines that may be asked for
+
+
+@pytest.mark.parametrize("layer", ["stack", "run"])
+@pytest.mark.parametrize(
+    ("step", "asked", "refused"),
+    [
+        ("Train", {"InstanceType": "ml.p3.2xlarge"}, "train.type: got 'ml.p3.2xlarge'; allowed: ml.c5.*, ml.m5.large "),
+        (
+            "Endpoint",
+            {"InitialInstanceCount": 100},
+            "endpoint.count: got 100; allowed: at most 3 (instances.allowed.max_",
+        ),
+        ("Predict", {"InstanceCount": 4}, "predict.count: got 4; allowed: at most 3 (instances.allowed.max_count)"),
+        ("Train", {"VolumeSizeInGB": 100}, "train.volume_gb: got 100; allowed: at most 99 (instances.allowed.max_vol"),
+        ("Train", {"MaxRuntimeInSeconds": 3601}, "train.max_runtime_seconds: got 3601; allowed: at most 3600 (instan"),
+    ],
+)
+def test_machines_beyond_what_the_definition_allows_are_refused_to_stack_and_run(layer, step, asked, refused):
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(**{layer: {"Instances": {step: asked}}})
+    source = {"stack": configuration.STACK, "run": configuration.RUN}[layer]
+    assert str(caught.value).startswith(f"{source}: more than the model's instances allow (1 problem)")
+    assert f"instances.{refused}" in str(caught.value)
+
+
+def test_a_definition_that_allows_nothing_more_allows_the_machines_of_its_own_steps():
+    text = TEXT.replace("{allowed: {types: [ml.c5.*], max_count: 3, max_volume_gb: 99}}", "{predict: {count: 2}}")
+    model = definition.parse(text, "model.yaml")
+    resolve(model, run={"Instances": {"Endpoint": {"InstanceType": "ml.m5.large", "InitialInstanceCount": 2}}})
+    for asked in ({"InstanceType": "ml.c5.large"}, {"InitialInstanceCount": 3}):
+        with pytest.raises(ConfigurationError, match=r"allowed: (ml\.m5\.large|at most 2) "):
+            resolve(model, run={"Instances": {"Endpoint": asked}})
+
+
+# What keeps a run's model out of service
+
+GATED = ("gate.threshold", "gate.minimum_improvement", "gate.without_comparison")
+FREE = overridable("algorithm", "hyperparameters", "instances", "data_prefix", *GATED)
+WITHHOLDS = {
+    "gate.threshold": {"GateThreshold": 3001},
+    "gate.minimum_improvement": {"GateMinimumImprovement": 0.01},
+    "gate.without_comparison": {"GateWithoutComparison": "threshold"},
+    "instances.endpoint": {"Instances": {"Endpoint": {"InitialInstanceCount": 2}}},
+    "data_prefix": {"DataPrefix": "raw/mine/"},
+}
+
+
+@pytest.mark.parametrize("path", WITHHOLDS)
+def test_a_run_that_decides_what_serves_deploys_only_where_the_definition_lists_exactly_that(path):
+    assert resolve(FREE, run=WITHHOLDS[path]).withheld == (path,)
+    assert resolve(FREE, run=WITHHOLDS[path]).decisive() != resolve(FREE).decisive()
+    others = tuple(known for known in definition.DEPLOYABLE if known != path)
+    for listed, expected in (((path,), ()), (others, (path,))):
+        model = FREE.model_copy(update={"deployable_overrides": listed})
+        assert resolve(model, run=WITHHOLDS[path]).withheld == expected
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {},
+        {"Algorithm": "linear-learner"},
+        {"HyperParameters": {"eta": 0.9}},
+        {"GateThreshold": 2999},
+        {"GateThreshold": 3000, "GateMinimumImprovement": 0.02, "GateWithoutComparison": "reject"},
+        {"GateMinimumImprovement": 0.1},
+        {"Instances": {"Train": {"InstanceType": "ml.c5.large"}, "Endpoint": {"InitialInstanceCount": 1}}},
+        {"DataPrefix": "raw/"},
+    ],
+)
+def test_what_the_gate_judges_and_what_asks_for_more_keeps_no_model_out_of_service(run):
+    resolved = resolve(FREE, run=run)
+    assert (resolved.withheld, resolved.withheld_because) == ((), None)
+
+
+@pytest.mark.parametrize(("threshold", "withheld"), [(0.79, ("gate.threshold",)), (0.81, ())])
+def test_a_threshold_that_is_to_be_exceeded_is_weakened_by_a_lower_one(threshold, withheld):
+    assert resolve(BINARY, run={"GateThreshold": threshold}).withheld == withheld
+
+
+def test_a_run_is_held_against_the_gate_of_the_stack_and_the_stack_against_nothing():
+    assert resolve(stack={"GateThreshold": "9000"}).withheld == ()
+    assert resolve(stack={"GateThreshold": "2000"}, run={"GateThreshold": 2500}).withheld == ("gate.threshold",)
+    assert resolve(stack={"GateThreshold": "9000"}, run={"GateThreshold": 8000}).withheld == ()
+
+
+def test_what_keeps_a_model_out_of_service_is_said():
+    said = resolve(FREE, run={**WITHHOLDS["data_prefix"], **WITHHOLDS["gate.threshold"]}).withheld_because
+    assert said.startswith(
+        "its input decides gate.threshold, data_prefix, which deployable_overrides in the model.yaml"
+    )
+
+
+def test_a_replay_deploys_only_where_the_definition_lists_it_and_where_the_run_could_whose_data_it_has():
+    listed = FREE.model_copy(update={"deployable_overrides": ("replay",)})
+    other = resolve(FREE, run=WITHHOLDS["data_prefix"]).sources
+    assert resolve(FREE, replayed={}).withheld == ("replay",)
+    assert resolve(listed, replayed={}).withheld == ()
+    assert resolve(listed, replayed=other).withheld == ("data_prefix",)
+    again = resolve(listed, replayed=other).sources
+    assert resolve(listed, replayed=again).withheld == ("data_prefix",)
 
 
 # Overrides that are refused

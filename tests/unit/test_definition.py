@@ -254,6 +254,27 @@ def test_a_definition_cannot_be_changed():
             "overridable[0]: 'instance' cannot be overridden; did you mean 'instances'?",
         ),
         ("gate:", "overridable: [instances, instances]\ngate:", "overridable: 'instances' stands more than once"),
+        (
+            "gate:",
+            "overridable: [data_prefix]\ndeployable_overrides: [data_prefx]\ngate:",
+            "deployable_overrides[0]: 'data_prefx' is unknown; did you mean 'data_prefix'?",
+        ),
+        (
+            "gate:",
+            "overridable: [gate.threshold]\ndeployable_overrides: [replay, data_prefix]\ngate:",
+            "deployable_overrides[1]: 'data_prefix' is not overridable; list it under overridable as well",
+        ),
+        (
+            "gate:",
+            "overridable: [algorithm]\ndeployable_overrides: [algorithm]\ngate:",
+            "deployable_overrides[0]: 'algorithm' keeps no model out of service; leave it out",
+        ),
+        (
+            "gate:",
+            "instances: {allowed: {types: ['*']}}\ngate:",
+            "instances.allowed.types[0]: got '*'; expected a SageMaker instance type or a family, such as",
+        ),
+        ("gate:", "instances: {allowed: {max_count: 0}}\ngate:", "instances.allowed.max_count: got 0; expected at"),
         ("gate:", "algorithm: xgbost\ngate:", "algorithm: got 'xgbost'; allowed: 'xgboost', 'linear-learner'"),
         ("gate:", "quality: {min_rows: 1}\ngate:", "quality.min_rows: got 1; expected at least 10"),
         ("gate:", "quality: {max_categories: 1001}\ngate:", "quality.max_categories: got 1001; expected at most 1000"),

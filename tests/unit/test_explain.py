@@ -15,8 +15,11 @@ RECORD = {
     "status": "Succeeded",
     "bucket": BUCKET,
     "execution": {"started_at": "2026-11-20T09:34:40.000Z"},
-    "trigger": {"Type": "DataDrop", "Object": {"key": "raw/cars.csv"}},
-    "configuration": {"algorithm": {"name": "xgboost", "hyperparameters": {"num_round": "300", "eta": "0.1"}}},
+    "input": {"Trigger": {"Type": "DataDrop", "Object": {"key": "raw/cars.csv"}}},
+    "configuration": {
+        "sources": {"data_prefix": "the run's input, Overrides"},
+        "algorithm": {"name": "xgboost", "hyperparameters": {"num_round": "300", "eta": "0.1"}},
+    },
     "gate": {"reason": "rmse 2,345.6 meets the threshold (at most 3,500)"},
     "metrics": {
         "candidate": {"rmse": 2345.6, "r2": None},
@@ -54,7 +57,8 @@ def test_the_chain_goes_from_the_endpoint_to_the_data_versions(served, capsys):
         f"model      {NAME}",
         "artifact",
         f"run      {RUN}",
-        "DataDrop raw/cars.csv",
+        "its input says: DataDrop (raw/cars.csv)",
+        "data_prefix by the run's input, Overrides",
         "rmse 2,345.6",
         "804 used, 3 quarantined, 1,200 repeat others",
         "150 of 161 test rows unseen by cars-before: difference -180 to 12 (95 % interval)",

@@ -28,7 +28,7 @@ RECORD = {
         "ended_at": "2026-11-20T10:36:02.000Z",
         "duration_seconds": 3682.0,
     },
-    "trigger": {"Type": "DataDrop", "Object": {"key": "raw/cars.csv"}},
+    "input": {"Trigger": {"Type": "DataDrop", "Object": {"key": "raw/cars.csv"}}},
     "data": {"file_count": 3, "prefix": "raw/", "ignored": [{"Key": "raw/"}]},
     "configuration": {
         "definition": {
@@ -74,7 +74,7 @@ def test_a_success_reads_as_one():
         "\n"
         "Run           20261120093440-1a2b\n"
         "Model         used-cars (stack perennial-used-cars)\n"
-        "Started by    DataDrop (raw/cars.csv)\n"
+        "Input says    DataDrop (raw/cars.csv); who started it: CloudTrail, event StartExecution\n"
         "Ended         2026-11-20T10:36:02.000Z, after 1 h 1 min 22 s\n"
         "Data          3 files under 'raw/', 1 ignored\n"
         "rmse          2,345.68 USD on all 161 test rows (95 % interval 2,000 to 2,700)\n"
@@ -163,10 +163,38 @@ def test_a_rejection_says_what_helps_against_what_it_failed_at(obstacle, says):
 
 
 def test_a_run_may_let_the_threshold_decide_where_the_definition_lets_it():
-    definition = {**RECORD["configuration"]["definition"], "overridable": ["gate.without_comparison"]}
+    definition = {**RECORD["configuration"]["definition"], "deployable_overrides": ["gate.without_comparison"]}
     gate, configuration = {**RECORD["gate"], "obstacle": "unfair"}, {"definition": definition}
     body = failed("ModelAccuracyTooLow", "no", status="Rejected", gate=gate, configuration=configuration).body
     assert '{"Overrides": {"GateWithoutComparison": "threshold"}}' in body
+
+
+WITHHELD = "its input decides data_prefix, which deployable_overrides in the model.yaml of used-cars does not list"
+
+
+def test_a_run_that_only_trained_says_why_with_its_numbers_and_what_serves():
+    told = compose(status="TrainedOnly", withheld=WITHHELD, deployed=None)
+    assert told.subject.startswith("Trained only: its input decides data_prefix")
+    first, *rest = told.body.splitlines()
+    assert first.startswith(f"Trained only: {WITHHELD}. It passed the gate: rmse 2,345.68 meets")
+    for line in ("rmse          2,345.68 USD", "In service    cars-20261101000000-aaaa (as before)"):
+        assert any(found.startswith(line) for found in rest)
+    assert "under the stack's own prefix" in told.body.partition("What to do")[2]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "says"),
+    [
+        ({"Type": "Schedule", "By": "ada"}, "Schedule (by ada)"),
+        ({"Type": "DataDrop", "Object": {"key": "raw/a.csv"}}, "DataDrop (raw/a.csv)"),
+        ({"Object": "raw/a.csv", "Id": 7}, "Manual (7)"),
+        (5, "Manual"),
+    ],
+)
+def test_what_an_input_says_started_it_is_told_as_that(trigger, says):
+    assert (
+        f"Input says    {says}; who started it: CloudTrail, event StartEx" in compose(input={"Trigger": trigger}).body
+    )
 
 
 def test_a_subject_of_a_model_in_service_has_its_metric_and_that_of_the_one_before():
@@ -189,7 +217,10 @@ def rejected(obstacle, brief="worse (rmse 132.4, in service 130.2)", **changes):
 
 
 def dropped(*aside, **data):
-    return {"data": {**RECORD["data"], "aside": [*aside], **data}, "trigger": {"Object": {"key": "raw/utf16.txt"}}}
+    return {
+        "data": {**RECORD["data"], "aside": [*aside], **data},
+        "input": {"Trigger": {"Object": {"key": "raw/utf16.txt"}}},
+    }
 
 
 def test_a_rejection_has_its_cause_in_the_subject():
@@ -209,7 +240,7 @@ def test_a_dropped_file_that_was_put_aside_comes_first_in_subject_and_first_line
 def test_of_several_files_that_were_put_aside_the_dropped_one_is_named_and_a_long_key_keeps_its_end():
     key = f"raw/{'folder/' * 20}cars.csv"
     strays = [*aside("raw/a.csv", key), *aside("raw/old.csv", KnownSince="20261101000000-aaaa")]
-    mail = compose(**{**dropped(*strays), "trigger": {"Object": {"key": key}}})
+    mail = compose(**{**dropped(*strays), "input": {"Trigger": {"Object": {"key": key}}}})
     assert mail.subject.startswith("2 files put aside: ...lder/folder/folder/cars.csv and 1 more. Model in ser")
     assert mail.body.startswith(f"2 files put aside: {key} and 1 more. Model in service: ")
 

@@ -204,6 +204,18 @@ def test_a_stray_is_tried_again_by_other_code(put_aside, resolve, monkeypatch):
     assert (decision, len(manifest["Files"])) == ("Train", 2)
 
 
+def test_a_run_that_could_not_deploy_is_told_and_closed_as_that(aws, ended, notify, mails, resolve):
+    aws.put("raw/mine/a.csv", "price\n1\n")
+    resolve(EXECUTION_ARN, Overrides={"DataPrefix": "raw/mine/"})
+    assert notify(ended())["Status"] == "TrainedOnly"
+    record = aws.get_json(f"runs/{RUN}/run.json")
+    assert (record["status"], record["deployed"]) == ("TrainedOnly", None)
+    assert record["withheld"].startswith("its input decides data_prefix")
+    assert record["input"]["Overrides"] == {"DataPrefix": "raw/mine/"}
+    ((subject, _),) = mails()
+    assert subject.startswith("Trained only: its input decides data_prefix")
+
+
 def test_strays_of_runs_that_end_at_the_same_time_are_all_known(aws, monkeypatch):
     from perennial_aws import runs
 
@@ -251,7 +263,7 @@ def test_the_record_of_a_success_goes_from_data_to_endpoint(aws, worked, ended, 
     assert record["execution"]["duration_seconds"] == 83
     assert record["jobs"][0]["name"] == f"{NAME}-train-0"
     assert record["code"]["hash"] == "0123456789abcdef"
-    assert record["trigger"]["Type"] == "DataDrop"
+    assert record["input"]["Trigger"]["Type"] == "DataDrop"
     assert record["metrics"]["test_rows"] == 160
 
 
@@ -390,7 +402,7 @@ def test_a_run_whose_configuration_was_refused_is_told_and_recorded(aws, app, en
     assert "Schedule" in body
     assert "Correct what is named above" in body
     record = aws.get_json(f"runs/{RUN}/run.json")
-    assert (record["status"], record["trigger"]) == ("Failed", {"Type": "Schedule"})
+    assert (record["status"], record["input"]) == ("Failed", trigger)
 
 
 NESTED = [f'{{"Trigger": {{"By": {"[" * levels}{"]" * levels}}}}}' for levels in (20, 500, 10_000)]
@@ -400,7 +412,8 @@ NESTED = [f'{{"Trigger": {{"By": {"[" * levels}{"]" * levels}}}}}' for levels in
 def test_an_input_that_nobody_can_read_does_not_keep_the_message_back(aws, app, ended, notify, mails, execution_input):
     notify(ended("FAILED", "ConfigurationError", "x", execution_input))
     assert len(mails()) == 1
-    assert aws.get_json(f"runs/{RUN}/run.json")["trigger"] == {}
+    kept = {"Trigger": 5} if "5" in execution_input else {}
+    assert aws.get_json(f"runs/{RUN}/run.json")["input"] == kept
 
 
 def test_what_a_data_file_brought_does_not_reach_the_mail_as_it_is(aws, worked, ended, notify, mails):

@@ -66,6 +66,12 @@ def test_a_deployed_model_names_its_artifacts():
     }
 
 
+def test_a_run_that_only_trained_names_its_artifacts_and_nothing_that_serves():
+    document = closed("TrainedOnly")
+    assert document["artifacts"]["preprocessor"].endswith("/preprocessor/model.tar.gz")
+    assert (document["deployed"], document["baselines"]) == (None, None)
+
+
 def test_what_was_put_aside_stands_with_the_data():
     aside = [{"Key": "raw/readme.txt", "VersionId": "v", "Reason": "no table"}]
     assert closed(aside=aside)["data"] == {**OPENED["data"], "aside": aside}
@@ -148,7 +154,8 @@ def test_the_largest_record_fits_into_an_item():
     job = {"kind": "Training", "name": "n" * 63, "status": "Failed", "reason": "r" * 1024}
     written = "d" * (definition.MAX_BYTES + 20_000)  # the hyperparameters stand there twice
     largest = {
-        **OPENED, "data": data, "configuration": {"definition": written}, "trigger": {"By": "b" * MAX_INPUT_BYTES},
+        **OPENED, "data": data, "configuration": {"definition": written},
+        "input": {"Trigger": {"By": "b" * MAX_INPUT_BYTES}},
         "failure": {"cause": "c" * 32_768, "problems": ["p" * 1000] * 5000}, "jobs": [job] * 30,
         "drift": {"moved": [moved] * 500, "distances": dict.fromkeys(columns, 0.1234)},
     }  # fmt: skip

@@ -405,6 +405,44 @@ def test_a_replay_of_a_run_whose_manifest_is_damaged_is_refused(aws, resolve, ma
         resolve(OTHER_ARN, Replay=key.split("/")[1])
 
 
+def test_a_run_of_the_stacks_own_data_may_deploy(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    assert resolve(Overrides={"HyperParameters": {"eta": 0.2}})["Withheld"] is None
+
+
+@pytest.mark.parametrize("kind", ["DataDrop", "Manual", "Schedule", "Drift", "Alarm"])
+def test_other_data_do_not_deploy_whatever_the_input_says_started_the_run(aws, resolve, kind):
+    version = aws.put("raw/mine/a.csv", "a")
+    given = drop("raw/mine/a.csv", version) if kind == "DataDrop" else {"Type": kind}
+    run = resolve(Trigger=given, Overrides={"DataPrefix": "raw/mine/"})
+    assert run["Withheld"].startswith("its input decides data_prefix, which deployable_overrides in the model.yaml of")
+    assert aws.get_json(f"runs/{run['RunId']}/config.json")["withheld"] == ["data_prefix"]
+
+
+def test_a_replay_of_other_data_is_no_way_around(aws, resolve, monkeypatch):
+    aws.put("raw/mine/a.csv", "a")
+    other = resolve(Overrides={"DataPrefix": "raw/mine/"})
+    assert "decides data_prefix, replay" in resolve(OTHER_ARN, Replay=other["RunId"])["Withheld"]
+
+
+def test_a_replay_of_a_run_without_a_record_is_taken_for_other_data(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    first = resolve()
+    aws.client("dynamodb").delete_item(TableName="runs", Key={"id": {"S": f"run#{first['RunId']}"}})
+    assert "decides data_prefix, replay" in resolve(OTHER_ARN, Replay=first["RunId"])["Withheld"]
+
+
+def test_a_run_that_deploys_nothing_is_other_work_so_that_its_claim_stops_no_drop_of_the_same_data(aws, resolve):
+    from perennial_aws import runs
+
+    aws.put("raw/a.csv", "a")
+    first = resolve()
+    again = resolve(OTHER_ARN, Replay=first["RunId"])
+    work, same = (runs.get(run["RunId"]) for run in (first, again))
+    assert work["data"]["fingerprint"] == same["data"]["fingerprint"]
+    assert work["work_key"] != same["work_key"]
+
+
 def test_a_replay_of_an_unknown_run_is_refused(aws, resolve):
     with pytest.raises(ConfigurationError, match="Replay: got '20200101000000-abcd', which has no manifest"):
         resolve(Replay="20200101000000-abcd")
@@ -546,7 +584,7 @@ def test_the_record_holds_what_the_run_is_made_of(aws, resolve):
     assert record["data"]["files"][0]["VersionId"] == version
     assert len(record["data"]["fingerprint"]) == 64
     assert record["code"]["hash"] == "0123456789abcdef"
-    assert record["trigger"]["Id"] == "event-1"
+    assert record["input"]["Trigger"]["Id"] == "event-1"
     assert record["execution"] == {"arn": EXECUTION_ARN, "started_at": "2026-11-20T09:34:40.123Z"}
     assert record["configuration"]["definition"]["target"] == "price"
     assert record["images"]["algorithm"].endswith("sagemaker-xgboost:3.2-0")

@@ -50,6 +50,7 @@ def scenarios() -> list[Walk]:
         *(walk(work={"Decision": decision}) for decision in ("NoData", "Surprise")),
         walk({"Query training results": function({**RESULT, "MeetsThreshold": False, "Accepted": False})}),
         walk({"Query training results": function({**RESULT, "Accepted": False})}),
+        walk(work={"Withheld": "its input decides data_prefix"}),
         walk(again),
         walk({"Reserve deployment": function(turn("Superseded", NEW_CHAMPION))}),
         walk({"Reserve deployment": function(turn("Wait", None))}, limit=20_000),

@@ -72,6 +72,7 @@ WORK: dict[str, Any] = {
         "MinimumUnseenRows": 30,
         "WithoutComparison": "reject",
     },
+    "Withheld": None,
     "ChampionTest": f"s3://cars/runs/{RUN}/test/",
     "Champion": {"ModelName": CHAMPION, "EndpointConfigName": CHAMPION, "RunId": "20261119100000-0a1b"},
 }
@@ -386,6 +387,24 @@ def test_a_model_that_is_not_good_enough_changes_nothing(verdict: dict[str, Any]
     assert (done.error, done.cause) == ("ModelAccuracyTooLow", "too bad")
     assert not {call.state for call in done.calls} & {"Create endpoint configuration", "Update endpoint"}
     assert exported(done) == []
+
+
+def test_a_model_that_its_run_may_not_deploy_is_measured_and_changes_nothing() -> None:
+    done = walk(work={"Withheld": "its input decides data_prefix"})
+    assert (done.error, done.states[-1], done.states[-3]) == (None, "Trained only", "Better than previous best?")
+    assert done.output["Withheld"] == "its input decides data_prefix"
+    assert (done.output["Candidate"], done.output["Champion"]) == (2000.0, 2500.0)
+    on_the_way = {call.state for call in walk().calls}
+    assert on_the_way - {call.state for call in done.calls} == {
+        "Reserve deployment", "Baseline data drift", "Baseline model quality", "List baselines",
+        "Create endpoint configuration", "Check endpoint", "Update endpoint", "Check deployment", "Verify endpoint",
+        "Write parameter", "Clean up",
+    }  # fmt: skip
+
+
+def test_a_model_that_its_run_may_not_deploy_is_rejected_like_any_other() -> None:
+    bad = {"Query training results": function({**RESULT, "Accepted": False})}
+    assert walk(bad, work={"Withheld": "why"}).error == "ModelAccuracyTooLow"
 
 
 def tasks() -> list[str]:

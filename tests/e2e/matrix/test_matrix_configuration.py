@@ -47,6 +47,17 @@ RUNS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"Overrides": {"Instances": {"Train": {"InstanceType": "m5.large"}}}},
         ("instances.train.type", "'m5.large'", "ml.m5.large"),
     ),
+    "machines that the model does not allow": (
+        {
+            "Overrides": {
+                "Instances": {"Train": {"InstanceType": "ml.p3.2xlarge"}, "Endpoint": {"InitialInstanceCount": 100}}
+            }
+        },
+        (
+            "instances.train.type: got 'ml.p3.2xlarge'; allowed: ml.m5.2xlarge, ml.m5.4xlarge",
+            "instances.endpoint.count: got 100; allowed: at most 2 (instances.allowed.max_count)",
+        ),
+    ),
     "an unknown algorithm": ({"Overrides": {"Algorithm": "catboost"}}, ("algorithm", "'catboost'", "linear-learner")),
     "a threshold for the wrong direction": (
         {"Overrides": {"GateThreshold": -3000}},
@@ -57,7 +68,7 @@ RUNS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         (
             "gate.minimum_improvement",
             "may not be overridden by a run",
-            "gate.threshold, gate.without_comparison, instances, data_prefix",
+            "gate.threshold, instances, data_prefix",
         ),
     ),
     "a data prefix that holds results": (
@@ -79,6 +90,10 @@ PARAMETERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "a value of another type": (
         {"HyperParameters": '{"eta": "much"}'},
         ("the stack's parameters", "hyperparameters.xgboost.eta", "got 'much'", "expected a number"),
+    ),
+    "machines that the model does not allow": (
+        {"TrainInstanceType": "ml.p3.2xlarge"},
+        ("the stack's parameters", "instances.train.type: got 'ml.p3.2xlarge'; allowed: ml.m5.2xlarge"),
     ),
     "a model that does not exist": (
         {"ModelName": "used-car"},

@@ -280,9 +280,13 @@ def test_a_key_that_cannot_be_printed_is_told_readably_and_recorded_exactly(app:
     app.client("s3").delete_object(Bucket=app.bucket, Key=key)
 
 
-@matrix("Data", "a file is overwritten while the run works", ends="Succeeded")
-@matrix("Data", "a file is deleted while the run works", ends="Succeeded")
-def test_the_recorded_versions_are_what_trains(app: App, first: End) -> None:
+@matrix("Data", "a file is overwritten while the run works", ends="Trained only")
+@matrix("Data", "a file is deleted while the run works", ends="Trained only")
+@matrix("People", "a run on other data than the stack's own", ends="Trained only")
+def test_the_recorded_versions_are_what_trains_and_other_data_than_the_stacks_own_do_not_deploy(
+    app: App, first: End
+) -> None:
+    serving = app.in_service()
     files = {"cases/changing/a.csv": FEW, "cases/changing/b.csv": table([HEADER])}
     recorded = {key: situation.put(app, key, content) for key, content in files.items()}
     with app.faults.injected("function:snapshot_data", "delay", seconds=1.0):
@@ -293,8 +297,10 @@ def test_the_recorded_versions_are_what_trains(app: App, first: End) -> None:
         app.client("s3").delete_object(Bucket=app.bucket, Key="cases/changing/b.csv")
         end = situation.end(app, arn)
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
-    assert_told(end, "Model in service", "2 files under 'cases/changing/'")
-    assert app.in_service()["Parameters"]["run"] == end.run.run_id
+    assert end.mail.body.startswith("Trained only: its input decides data_prefix, which deployable_overrides in the")
+    assert_told(end, "2 files under 'cases/changing/'", "(as before)", "under the stack's own prefix")
+    assert app.in_service() == serving
+    assert app.record(end.run)["deployed"] is None
     assert situation.report(app, end.run)["rows"]["read"] == 400
     assert {file["Key"]: file["VersionId"] for file in app.record(end.run)["data"]["files"]} == recorded
     copies = [situation.read(app, f"runs/{run}/input/{number:05d}-{name}.csv") for number, name in enumerate("ab")]
@@ -346,7 +352,11 @@ COMPARED = {
     "too few rows that the model in service has not seen": (
         {"a.csv": table(cars()[:120])},
         {},
-        ("no fair comparison", "and 30 are needed (gate.minimum_unseen_rows)", "GateWithoutComparison"),
+        (
+            "no fair comparison",
+            "and 30 are needed (gate.minimum_unseen_rows)",
+            "set gate.without_comparison: threshold",
+        ),
     ),
 }
 

@@ -258,7 +258,7 @@ def together(app: App, overtaken: Race) -> Race:
         situation.put(app, "raw/meanwhile.csv", listings(4000, 12))
         (newer,) = situation.started_since(app, before)
         wait_for(lambda: "Wait for turn" in states_of(app, newer), "the second deployment", 300)
-        third = situation.start(app, GateThreshold=40000)
+        third = situation.start(app, GateThreshold=3499)
         wait_for(lambda: "Wait for turn" in states_of(app, third), "the third deployment", 300)
         app.client("stepfunctions").stop_execution(executionArn=third, cause="by a test")
     ends = situation.ends(app, {"older": older, "newer": newer, "third": third})
@@ -346,7 +346,7 @@ def compared_again(app: App, together: Race) -> dict[str, End]:
     with app.faults.injected(**DEPLOYING):
         deploying = situation.start(app)
         wait_for(lambda: "Check deployment" in states_of(app, deploying), "the deployment", 300)
-        arns = {name: situation.start(app, GateThreshold=40001 + number) for number, name in enumerate(AGAIN)}
+        arns = {name: situation.start(app, GateThreshold=3498 - number) for number, name in enumerate(AGAIN)}
         for name, arn in arns.items():
             wait_for(lambda arn=arn: "Wait for turn" in states_of(app, arn), f"the run of {name!r} that waits", 300)
             for part in ("first", "fault"):

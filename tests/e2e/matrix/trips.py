@@ -34,7 +34,6 @@ from tools import demo_data
 
 LIMIT_SECONDS = 300
 ROWS = demo_data.new_listings(150, seed=1)
-FIRST_FOLDER = "first/"
 Fault = Mapping[str, Any]
 
 
@@ -181,11 +180,13 @@ class Stack:
     strays: list[str] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Put a first, weak model into service, so that every later candidate is better."""
-        app = self.app
-        app.client("s3").put_object(Bucket=app.bucket, Key=f"{FIRST_FOLDER}cars.csv", Body=ROWS)
-        run = app.start(DataPrefix=FIRST_FOLDER, HyperParameters={"num_round": 1}, GateThreshold=1_000_000)
-        assert run.status == "SUCCEEDED", run
+        """Put a first, weak model into service, so that every later candidate is better; its file starts no run."""
+        events, rule = self.app.client("events"), f"{self.app.stack}-data-drop"
+        events.disable_rule(Name=rule)
+        situation.put(self.app, "raw/cars.csv", ROWS)
+        run = self.app.start(HyperParameters={"num_round": 1})
+        assert (run.status, run.cause) == ("SUCCEEDED", None)
+        events.enable_rule(Name=rule)
 
     def drop(self) -> Trip:
         """The same rows in other bytes."""

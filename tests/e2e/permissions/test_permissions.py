@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from perennial.naming import run_id
-from tests.e2e.conftest import App, Run, dropped_version
+from tests.e2e.conftest import App, Run, dropped_version, worthless_cars
 from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
 from tests.e2e.permissions.conftest import SCHEDULE, SCIENTIST, STACK, Ask, Without
@@ -69,8 +70,9 @@ def caught(app: App, many: str, undelivered: dict[str, Any]) -> Run:
     """The clock's run on the drop whose event was lost. It meets an endpoint whose creation has failed."""
     if endpoints := app.client("sagemaker").list_endpoints(NameContains=STACK)["Endpoints"]:
         app.client("sagemaker").delete_endpoint(EndpointName=endpoints[0]["EndpointName"])
+    assert "data_prefix" in app.start(DataPrefix=many).output["Withheld"]
     with app.faults.injected("endpoint", "creation-fails"):
-        assert app.start(DataPrefix=many).status == "FAILED"
+        assert app.start().status == "FAILED"
     return started_by_the_clock(app)
 
 
@@ -108,7 +110,7 @@ def started_by_the_clock(app: App) -> Run:
 def test_schedule_trains_on_the_drop_whose_event_was_lost(app: App, caught: Run) -> None:
     assert (caught.status, caught.cause) == ("SUCCEEDED", None)
     record = app.record(caught)
-    assert record["trigger"]["Type"] == "Schedule"
+    assert record["input"]["Trigger"]["Type"] == "Schedule"
     assert [file["Key"] for file in record["data"]["files"]] == ["raw/cars.csv"]
 
 
@@ -168,6 +170,58 @@ def seen(app: App, scientist: Ask, updated: Run, idle: Run) -> dict[str, str]:
 def test_data_scientist_follows_runs_and_sees_what_serves(updated: Run, seen: dict[str, str]) -> None:
     assert seen["first state"] == "Quiet period"
     assert seen["model"] == f"{STACK}-{updated.run_id}"
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What a data scientist tries to put into service, by what each run asks for; and what serves before and after."""
+
+    runs: dict[str, Run]
+    served: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def attack(app: App, scientist: Ask, updated: Run, idle: Run) -> Attack:
+    """Rows of their own, which make a model that answers 1.54 dollars, and runs whose input asks for it."""
+    key, before, machine = "raw/mine/cars.csv", app.in_service(), app.outputs["StateMachineArn"]
+    put = scientist("s3").put_object(Bucket=app.bucket, Key=key, Body=worthless_cars())
+    dropped = {"key": key, "version-id": put["VersionId"]}
+    runs = {"the drop": app.wait(lambda given: dropped_version(given) == put["VersionId"] and "Overrides" not in given)}
+    machines = {"Train": {"InstanceType": "ml.p3.2xlarge"}, "Endpoint": {"InitialInstanceCount": 100}}
+
+    def ask(name: str, **given: Any) -> None:
+        wanted = {"Trigger": {"Type": "DataDrop", "By": "the clock", "Object": dropped}, **given}
+        scientist("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(wanted))
+        runs[name] = app.wait(wanted.__eq__)
+
+    ask("other data", Overrides={"DataPrefix": "raw/mine/"})
+    ask("the same again", Replay=runs["other data"].run_id)
+    ask("machines", Overrides={"DataPrefix": "raw/mine/", "Instances": machines})
+    ask("a lower bar", Overrides={"GateThreshold": 500_000})
+    scientist("s3").delete_object(Bucket=app.bucket, Key=key)
+    return Attack(runs, [before, app.in_service()])
+
+
+ATTACKS = {
+    "the drop": ("FAILED", "ModelAccuracyTooLow", ""),
+    "other data": ("SUCCEEDED", None, "its input decides data_prefix,"),
+    "the same again": ("SUCCEEDED", None, "its input decides data_prefix, replay,"),
+    "machines": ("FAILED", "ConfigurationError", "instances.train.type: got 'ml.p3.2xlarge'; allowed: ml.m5.2xlarge"),
+    "a lower bar": ("FAILED", "ModelAccuracyTooLow", ""),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_data_scientist_puts_nothing_into_service_by_what_an_input_says(app: App, attack: Attack, name: str) -> None:
+    run, (status, error, says) = attack.runs[name], ATTACKS[name]
+    assert (run.status, run.error) == (status, error)
+    assert says in run.output.get("Withheld", "") + str(run.cause)
+    assert attack.served[0] == attack.served[1]
+
+
+def test_mail_says_what_an_input_says_as_what_it_says(app: App, attack: Attack) -> None:
+    (mail,) = app.mails(attack.runs["other data"])
+    assert "Input says    DataDrop (raw/mine/cars.csv); who started it: CloudTrail, event StartExecution" in mail.body
 
 
 def version(app: App, key: str) -> str:
@@ -240,7 +294,7 @@ def test_data_scientist_cannot_change_what_serves_nor_read_models(
 
 @pytest.fixture(scope="module")
 def exercised(
-    app: App, updated: Run, idle: Run, results: dict[str, bytes], seen: dict[str, str]
+    app: App, updated: Run, idle: Run, results: dict[str, bytes], seen: dict[str, str], attack: Attack
 ) -> list[policy_replay.Request]:
     """What the roles of the stack were allowed while everything that they are for happened once."""
     tell_of_a_drop_that_is_gone(app)
