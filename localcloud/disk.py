@@ -71,6 +71,39 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def append(path: Path, content: bytes) -> None:
+    """Add to a file: all of it, or nothing when there is no room. One thread at a time writes to a path.
+
+    It outlives the process as soon as this returns. It is not forced to the device: a power cut may take the last
+    seconds, so whoever reads must bear a last line that is torn.
+    """
+    file = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        before = os.fstat(file).st_size
+        written = 0
+        try:
+            written = os.write(file, content)
+        finally:
+            if written < len(content):
+                os.ftruncate(file, before)
+        if written < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(file)
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines that were written to their ends; what follows the last of them is cut off. None, without the file."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+    return content[: whole - 1].split(b"\n") if whole else []
+
+
 def _problem(state: Path, size: int) -> str:
     return "" if shutil.disk_usage(state).free - size >= _reserve() else full(state)
 

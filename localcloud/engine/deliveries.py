@@ -9,7 +9,10 @@
   one that EventBridge has no permission to deliver (`permissions/services.py`).
 
 Services of one process do not fail by themselves, so that what is retried has been asked for (docs/faults.md). A retry
-is for the target as it was at the first try. It is a timer of this process: the end of the process forgets it.
+is for the target as it was at the first try.
+
+What is to be delivered is in the journal from the moment that its event is put, and until its target has it on the
+disk. The next start goes on with it, so that a target may get an event twice, as on AWS.
 
 Source: EventBridge User Guide, "eb-rule-retry-policy" and "eb-rule-dlq"; AWS re:Post,
 "eventbridge-resolve-failedinvocation-errors" (4xx).
@@ -24,10 +27,12 @@ import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from localcloud import faults
 from localcloud.engine import retry_scale, scopes
+from localcloud.engine.journal import Entry, Journal
 from localcloud.engine.permissions import enforced
 from localcloud.engine.permissions.services import dead_letter_refusal, delivery_refusal
 
@@ -40,6 +45,9 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 600.0
 _NOT_RETRIED = frozenset(
     {"ERROR_FROM_TARGET", "FAILED_TO_ASSUME_ROLE", "INVALID_JSON", "INVALID_PARAMETER", "NO_PERMISSIONS", "NO_RESOURCE"}
 )
+_IN_MEMORY = {"sns", "sqs"}  # what they take is on the disk when they are settled; other targets see to that
+origin: ContextVar[str] = ContextVar("origin", default="")
+"""The entry of the journal that the event of this context was, before its deliveries were."""
 _failure: ContextVar[Failure | None] = ContextVar("failure", default=None)
 
 
@@ -47,19 +55,17 @@ _failure: ContextVar[Failure | None] = ContextVar("failure", default=None)
 class Delivery:
     """One event on its way to one target of a rule.
 
-    send         hands it over once; calls `fail` if that does not work
-    changed      called before every try, which may change any service without a request to it
     retries      how often it has been tried again
     age_seconds  the pauses so far, as long as they are on AWS
+    due          when it is tried next (seconds since 1970)
     """
 
     target: JsonObject
     event: JsonObject
     rule: JsonObject
-    send: Callable[[], None]
-    changed: Callable[[], None]
     retries: int = 0
     age_seconds: float = 0.0
+    due: float = 0.0
 
     def exhausted(self) -> str | None:
         """The limit of the target's RetryPolicy that has been reached, if one has."""
@@ -81,21 +87,78 @@ def fail(code: str, message: str) -> None:
     _failure.set((code, message))
 
 
-def deliver(delivery: Delivery) -> None:
-    """Try once; if that fails, leave the rest to a timer or to the dead-letter queue. Never waits."""
-    if not (failure := _try(delivery)):
-        return
-    if failure[0] in _NOT_RETRIED:
-        _dead_letter(delivery, failure)
-    elif condition := delivery.exhausted():
-        _dead_letter(delivery, failure, condition)
-    else:
-        _try_later(delivery, failure)
+class Deliveries:
+    """All deliveries.
+
+    `send` hands one over once (its name and itself), and calls `fail` if that does not work. `changed` is called before
+    every try, which may change any service without a request to it; `settle` writes the services that it names.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        send: Callable[[str, Delivery], None],
+        changed: Callable[[], None],
+        settle: Callable[..., None],
+    ) -> None:
+        self._journal, self._send, self._changed, self._settle = journal, send, changed, settle
+
+    def take(self, *deliveries: Delivery) -> None:
+        """Write them down together, then try each of them once. Never waits."""
+        names = self._journal.note(*map(_entry, deliveries), instead_of=origin.get())
+        origin.set("")  # what follows from these is no longer its
+        for name, delivery in zip(names, deliveries, strict=True):
+            self._deliver(name, delivery)
+
+    def resume(self, name: str, entry: Entry) -> None:
+        """Go on with what an earlier process has left."""
+        delivery = Delivery(**entry["delivery"])
+        self._wait(name, delivery) if delivery.due > time.time() else self._deliver(name, delivery)
+
+    def _deliver(self, name: str, delivery: Delivery) -> None:
+        """Try once; if that fails, leave the rest to a timer or to the dead-letter queue."""
+        self._changed()
+        if failure := _try(delivery, partial(self._send, name)):
+            condition = delivery.exhausted()
+            if failure[0] not in _NOT_RETRIED and not condition:
+                self._try_later(name, delivery, failure)
+                return
+            _dead_letter(delivery, failure, None if failure[0] in _NOT_RETRIED else condition)
+            self._settle("sqs")
+        self._settle(*_IN_MEMORY & {*delivery.target.get("Arn", "").split(":")[2:3]})
+        self._journal.strike(name)
+
+    def _try_later(self, name: str, delivery: Delivery, failure: Failure) -> None:
+        following = delivery.again()
+        pause = (following.age_seconds - delivery.age_seconds) * retry_scale()
+        arn, retry = delivery.target.get("Arn"), following.retries
+        log.warning("event for %s was not delivered: %s; retry %d in %.2f s", arn, ": ".join(failure), retry, pause)
+        following = replace(following, due=time.time() + pause)
+        self._journal.replace(name, _entry(following))
+        self._wait(name, following)
+
+    def _wait(self, name: str, delivery: Delivery) -> None:
+        from ministack.core.responses import get_account_id, get_region, request_scope
+
+        def retry(scope: tuple[str, str]) -> None:
+            if not scopes.shutting_down():  # what it would do now might not be saved any more
+                with request_scope(*scope):
+                    self._deliver(name, delivery)
+
+        pause = max(0.0, delivery.due - time.time())
+        timer = threading.Timer(pause, retry, args=((get_account_id(), get_region()),))
+        timer.daemon = True
+        timer.start()
 
 
-def _try(delivery: Delivery) -> Failure | None:
+def _entry(delivery: Delivery) -> Entry:
+    from ministack.core.responses import get_account_id, get_region
+
+    return {"kind": "delivery", "scope": (get_account_id(), get_region()), "delivery": vars(delivery)}
+
+
+def _try(delivery: Delivery, send: Callable[[Delivery], None]) -> Failure | None:
     """Hand the event over as the rule may, unless somebody has asked for a failure; returns why it did not arrive."""
-    delivery.changed()
     token = _failure.set(None)
     try:
         if enforced() and (refusal := delivery_refusal(delivery.target, delivery.rule)):
@@ -104,31 +167,10 @@ def _try(delivery: Delivery) -> Failure | None:
         if fault := faults.take(f"event:{resource}", delivery.rule.get("Name", "")):
             code = "THROTTLING" if fault.effect == "throttle" else fault.error
             return code, fault.message or faults.TEXTS.get(code, fault.text)
-        delivery.send()
+        send(delivery)
         return _failure.get()
     finally:
         _failure.reset(token)
-
-
-def _try_later(delivery: Delivery, failure: Failure) -> None:
-    from ministack.core.responses import get_account_id, get_region
-
-    following = delivery.again()
-    pause = (following.age_seconds - delivery.age_seconds) * retry_scale()
-    arn, retry = delivery.target.get("Arn"), following.retries
-    log.warning("event for %s was not delivered: %s; retry %d in %.2f s", arn, ": ".join(failure), retry, pause)
-    timer = threading.Timer(pause, _retry, args=(following, get_account_id(), get_region()))
-    timer.daemon = True
-    timer.start()
-
-
-def _retry(delivery: Delivery, account_id: str, region: str) -> None:
-    from ministack.core.responses import request_scope
-
-    if scopes.shutting_down():  # what it would do now might not be saved any more
-        return
-    with request_scope(account_id, region):
-        deliver(delivery)
 
 
 def _dead_letter(delivery: Delivery, failure: Failure, condition: str | None = None) -> None:

@@ -3,7 +3,8 @@
 * Events of a versioned bucket carry `detail.object.version-id` (contracts: S3 User Guide, "ev-events").
 * An event that cannot be delivered is tried again, or goes to the target's dead-letter queue (`deliveries.py`). Here
   it is said which cannot: the target does not exist, or a state machine refuses its input.
-* Lambda targets are invoked asynchronously with Lambda's own retries and failure destinations.
+* Lambda targets are invoked asynchronously with Lambda's own retries and failure destinations (`functions.py`).
+* The name of an execution that an event starts is that of the delivery, which starts it once only when it is repeated.
 * Alarms send 'CloudWatch Alarm State Change' (CloudWatch User Guide, "cloudwatch-and-eventbridge").
 """
 
@@ -15,28 +16,45 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from localcloud.engine.deliveries import Delivery, deliver, fail
+from localcloud.engine.deliveries import Deliveries, Delivery, fail
+from localcloud.engine.journal import Journal
 from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
 log = logging.getLogger("localcloud.events")
 
 _version_id: ContextVar[str | None] = ContextVar("version_id", default=None)
+_delivered: ContextVar[tuple[str, Delivery] | None] = ContextVar("delivered", default=None)
+_found: ContextVar[list[Delivery] | None] = ContextVar("found", default=None)
 
 
-def register(changed: Callable[[], None]) -> None:
-    """Replace the seams. MiniStack must be importable (the environment is set).
+def register(journal: Journal, changed: Callable[[], None], settle: Callable[..., None]) -> Deliveries:
+    """Replace the seams. MiniStack must be importable (the environment is set). Returns how events are delivered.
 
-    `changed` is called for every event, which may change any service without a request to it.
+    `changed` is called for every event, which may change any service without a request to it, `settle` writes the
+    services that a delivery has changed.
     """
+    from ministack.services import eventbridge
+
+    invoke_target = eventbridge._invoke_target
+
+    def send(name: str, delivery: Delivery) -> None:
+        token = _delivered.set((name, delivery))
+        try:
+            invoke_target(delivery.target, delivery.event, delivery.rule)
+        finally:
+            _delivered.reset(token)
+
+    deliveries = Deliveries(journal, send, changed, settle)
     replace("services.s3", "_fire_s3_event", _make_fire_s3_event)
-    replace("services.eventbridge", "_dispatch_event", lambda original: _make_dispatch_event(original, changed))
-    replace("services.eventbridge", "_invoke_target", lambda original: _make_invoke_target(original, changed))
+    replace("services.eventbridge", "_dispatch_event", lambda original: _make_dispatch_event(original, deliveries))
+    replace("services.eventbridge", "_invoke_target", lambda _: _make_invoke_target(deliveries))
     replace("services.eventbridge", "_dispatch_to_lambda", lambda _: _dispatch_to_lambda)
     replace("services.eventbridge", "_dispatch_to_sqs", _make_dispatch_to_sqs)
     replace("services.eventbridge", "_dispatch_to_sns", _make_dispatch_to_sns)
     replace("services.eventbridge", "_dispatch_to_stepfunctions", lambda _: _dispatch_to_stepfunctions)
     replace("services.cloudwatch", "_dispatch_alarm_actions", _make_dispatch_alarm_actions)
+    return deliveries
 
 
 def put_entry(entry: JsonObject, account_id: str, region: str) -> None:
@@ -59,23 +77,31 @@ def _make_fire_s3_event(original: Any) -> Any:
     return fire_s3_event
 
 
-def _make_dispatch_event(original: Any, changed: Callable[[], None]) -> Any:
+def _make_dispatch_event(original: Any, deliveries: Deliveries) -> Any:
     def dispatch_event(event: JsonObject, view: Any = None) -> None:
-        changed()
+        """Find all targets of an event, and only then deliver it: so they are written down together."""
         version = _version_id.get()
         if version and event.get("Source") == "aws.s3":
             detail = json.loads(event["Detail"])
             detail["object"]["version-id"] = version
             event, view = {**event, "Detail": json.dumps(detail)}, None
-        original(event, view)
+        found: list[Delivery] = []
+        token = _found.set(found)
+        try:
+            original(event, view)
+        finally:
+            _found.reset(token)
+        deliveries.take(*found)
 
     return dispatch_event
 
 
-def _make_invoke_target(original: Any, changed: Callable[[], None]) -> Any:
+def _make_invoke_target(deliveries: Deliveries) -> Any:
     def invoke_target(target: JsonObject, event: JsonObject, rule: JsonObject, view: Any = None) -> None:
         """Deliver an event; a schedule comes here without a dispatch."""
-        deliver(Delivery(target, event, rule, lambda: original(target, event, rule, view), changed))
+        delivery = Delivery(target, event, rule)
+        found = _found.get()
+        deliveries.take(delivery) if found is None else found.append(delivery)
 
     return invoke_target
 
@@ -124,9 +150,13 @@ def _dispatch_to_stepfunctions(arn: str, payload: str) -> None:
     if stepfunctions._resolve_state_machine_arn(arn) is None:
         fail("NO_RESOURCE", f"State Machine Does Not Exist: '{arn}'")
         return
-    status, _, body = stepfunctions._start_execution({"stateMachineArn": arn, "input": payload})
-    if status >= 400:
-        fail("ERROR_FROM_TARGET", json.loads(body)["message"])
+    request = {"stateMachineArn": arn, "input": payload}
+    if delivered := _delivered.get():
+        request["name"] = f"{delivered[1].event['EventId']}_{delivered[0]}"  # AWS's form: two UUIDs
+    status, _, body = stepfunctions._start_execution(request)
+    answer = json.loads(body)
+    if status >= 400 and not answer.get("__type", "").endswith("ExecutionAlreadyExists"):
+        fail("ERROR_FROM_TARGET", answer["message"])
 
 
 def _make_dispatch_alarm_actions(original: Any) -> Any:

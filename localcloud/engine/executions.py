@@ -10,7 +10,8 @@ What changes, each with its test in tests/integration/test_engine_executions.py:
 * `States.Runtime` and `States.DataLimitExceeded` cannot be caught. What is too large is in `payloads.py`.
 * The Condition of a Choice is a boolean; any other value is a `States.QueryEvaluationError`.
 * A state machine with a logging configuration writes its log (`execution_logs.py`).
-* Executions that a restart interrupts say so in an event (`announce_interrupted`).
+* Executions are on the disk as far as they are told (`execution_files.py`). Those that a restart interrupts say so in
+  an event (`announce_interrupted`).
 
 Source: Step Functions Developer Guide, "Handling errors", "Passing data between states with variables".
 """
@@ -27,6 +28,8 @@ from typing import Any
 
 from localcloud import faults
 from localcloud.engine import execution_logs, payloads, retry_scale, scopes
+from localcloud.engine.execution_files import ExecutionFiles, is_over
+from localcloud.engine.persistence import rebound
 from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
@@ -34,6 +37,8 @@ Handler = Callable[..., Any]
 
 _MODULE = "services.stepfunctions"
 _UNCATCHABLE = frozenset({"States.Runtime", "States.DataLimitExceeded"})
+_SAVED_ELSEWHERE = ("lambda", "s3", "sagemaker", "sagemakerruntime", "sfn", "states")  # by what they do themselves
+_READS = ("batchGet", "describe", "get", "list", "query", "scan")
 _MAXIMUM_TIMEOUT_SECONDS = 99_999_999
 _INTERRUPTED = (
     "The local cloud ended while this execution worked, and has been started again. What the execution had begun was "
@@ -42,21 +47,25 @@ _INTERRUPTED = (
 _history = threading.RLock()
 _in_wait_state: ContextVar[bool] = ContextVar("in_wait_state", default=False)
 _previous_event: ContextVar[int] = ContextVar("previous_event", default=0)
-_interrupted: list[tuple[str, str, str]] = []
+_earlier: list[JsonObject] = []  # executions of an earlier process
+_interrupted: set[str] = set()
 log = logging.getLogger("localcloud.executions")
 
 
-def register(changed: Callable[[], None]) -> None:
-    """Replace the seams. MiniStack must be importable (the environment is set).
+def register(files: ExecutionFiles, changed: Callable[[], None], settle: Callable[..., None]) -> None:
+    """Replace the seams and restore the executions. MiniStack must be importable (the environment is set).
 
-    `changed` is called whenever an execution goes on, which it does without any request.
+    `changed` is called whenever an execution goes on, which it does without any request. `settle` writes what a task
+    has changed in services (their names), before the execution says that the task is done.
     """
-    for name, make in {
+    makers: dict[str, Any] = {
+        "get_state": lambda original: rebound(original, _executions={}),
         "_run_execution": lambda _: _run_execution,
         "_fail_execution": _make_fail_execution,
-        "_add_event": lambda original: _make_add_event(original, changed),
+        "_add_event": lambda original: _make_add_event(original, files, changed),
+        "_emit_execution_status_event": lambda original: _make_emit(original, files),
         "_execute_task": _make_execute_task,
-        "_invoke_resource": _make_invoke_resource,
+        "_invoke_resource": lambda original: _make_invoke_resource(original, settle),
         "_invoke_resource_with_timeout": _make_invoke_resource_with_timeout,
         "_run_parallel_branches": lambda _: _run_parallel_branches,
         "_run_map_items": _make_run_map_items,
@@ -65,9 +74,12 @@ def register(changed: Callable[[], None]) -> None:
         "_execute_wait": _make_execute_wait,
         "_evaluate_jsonata_choice_rule": lambda _: _holds,
         "_error_matches": _make_error_matches,
-        "_restore_state": _make_restore_state,
-    }.items():
+        "_restore_state": lambda original: _make_restore_state(original, files),
+    }
+    for name, make in makers.items():
         replace(_MODULE, name, make)
+    for execution in files.load():
+        _take(execution)
 
 
 def _sfn() -> Any:
@@ -185,7 +197,7 @@ def _make_fail_execution(original: Handler) -> Handler:
     return fail_execution
 
 
-def _make_add_event(original: Handler, changed: Callable[[], None]) -> Handler:
+def _make_add_event(original: Handler, files: ExecutionFiles, changed: Callable[[], None]) -> Handler:
     def add_event(execution: JsonObject, event_type: str, details: JsonObject | None = None) -> Any:
         """Number events under a lock (branches write at once); after the end, only the end itself is recorded.
 
@@ -198,10 +210,22 @@ def _make_add_event(original: Handler, changed: Callable[[], None]) -> Handler:
             whole = {**(details or {}), "previousEventId": _previous_event.get()}  # nobody may see it without
             event = original(execution, event_type, whole)
             _previous_event.set(event["id"])
+            if _sfn()._executions.get(execution.get("executionArn")) is execution:  # none of TestState
+                files.add(execution, event)
         _log(execution, event)
         return event
 
     return add_event
+
+
+def _make_emit(original: Handler, files: ExecutionFiles) -> Handler:
+    def emit_execution_status_event(execution: JsonObject) -> None:
+        """Announce a status; the first thing that MiniStack does with an execution when it has started."""
+        files.begin(execution)
+        original(execution)
+        files.tell(execution)
+
+    return emit_execution_status_event
 
 
 def _log(execution: JsonObject, event: JsonObject) -> None:
@@ -222,7 +246,7 @@ def _make_execute_task(original: Handler) -> Handler:
     return execute_task
 
 
-def _make_invoke_resource(original: Handler) -> Handler:
+def _make_invoke_resource(original: Handler, settle: Callable[..., None]) -> Handler:
     def invoke_resource(resource: str, input_data: Any) -> Any:
         scopes.leave_if_ended()
         _strike(resource)
@@ -230,6 +254,9 @@ def _make_invoke_resource(original: Handler) -> Handler:
             result = original(resource, input_data)
         except _sfn()._ExecutionError as error:
             raise _as_invocation_error(error) from error
+        service, _, action = resource.partition(":states:::")[2].removeprefix("aws-sdk:").partition(":")
+        if service not in _SAVED_ELSEWHERE and not action.startswith(_READS):
+            settle(service)
         scopes.leave_if_ended()
         payloads.limited(resource, result)
         return result
@@ -425,28 +452,62 @@ def _make_error_matches(original: Handler) -> Handler:
     return error_matches
 
 
-def _make_restore_state(original: Handler) -> Handler:
+def _make_restore_state(original: Handler, files: ExecutionFiles) -> Handler:
     def restore_state(data: JsonObject) -> None:
-        """Remember which executions ran when the process ended; MiniStack marks them FAILED."""
-        stored = getattr((data or {}).get("executions"), "_data", {})
-        _interrupted.extend(key for key, record in stored.items() if record.get("status") == "RUNNING")
-        original(data)
+        """Take over what a version before this one has saved: executions in the file of the service."""
+        for key, execution in getattr((data or {}).get("executions"), "_data", {}).items():
+            if key not in _sfn()._executions._data and not is_over(execution):
+                files.begin(execution, told=execution["status"])
+                _take(execution)
+        original({**data, "executions": {}} if data else data)
 
     return restore_state
 
 
-def announce_interrupted() -> None:
-    """Close the history of executions that the last shutdown interrupted, and send their status-change events."""
+def _take(execution: JsonObject) -> None:
+    """Have an execution of an earlier process; one that ran then has failed."""
+    sfn, arn = _sfn(), execution["executionArn"]
+    if execution["status"] == "RUNNING":
+        _interrupted.add(arn)
+        execution.update(status="FAILED", stopDate=sfn.now_iso(), error="States.ServiceRestart", cause=_INTERRUPTED)
+    sfn._executions.set_scoped(*_scope_of(arn), arn, execution)
+    _earlier.append(execution)
+
+
+def _scope_of(arn: str) -> tuple[str, str]:
+    """The account and the region."""
+    _, _, _, region, account_id, _ = arn.split(":", 5)
+    return account_id, region
+
+
+def announce_interrupted(files: ExecutionFiles) -> None:
+    """Close the history of executions that the end of the last process interrupted; send every event that is due."""
     from ministack.core.responses import request_scope
 
     sfn = _sfn()
-    while _interrupted:
-        account_id, region, arn = _interrupted.pop()
-        with request_scope(account_id, region):
-            execution = sfn._executions.get(arn)
-            if execution and execution["status"] == "FAILED":
-                execution["cause"] = _INTERRUPTED
+    while _earlier:
+        arn = (execution := _earlier.pop())["executionArn"]
+        with request_scope(*_scope_of(arn)):
+            if arn not in sfn._executions or execution.get("mapRunArn") or files.told(execution) == execution["status"]:
+                continue
+            if files.told(execution) is None:
+                sfn._emit_execution_status_event({**execution, "status": "RUNNING", "stopDate": None})
+            if arn in _interrupted:
                 failure = {"error": execution["error"], "cause": execution["cause"]}
                 sfn._add_event(execution, "ExecutionFailed", {"executionFailedEventDetails": failure})
-                sfn._emit_execution_status_event(execution)
-                log.warning("execution %s was interrupted by the last shutdown and has failed", arn)
+                log.warning("execution %s was interrupted by the end of the last process and has failed", arn)
+            sfn._emit_execution_status_event(execution)
+
+
+def forget_old() -> None:
+    """Forget the executions that ended so long ago that Step Functions forgets them."""
+    executions = _sfn()._executions
+    for key, execution in executions.all_items():
+        if is_over(execution):
+            executions.pop_scoped(*key, None)
+
+
+def all_executions() -> list[JsonObject]:
+    """Every execution of every account and region."""
+    found: list[JsonObject] = _sfn()._executions.all_values()
+    return found

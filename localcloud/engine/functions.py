@@ -6,21 +6,30 @@ ever matches. Here the worker sends the class name and the stack with its answer
 `Runtime.HandlerNotFound`. Source: aws-lambda-python-runtime-interface-client, `bootstrap.py`.
 
 A call that works while its function is updated or deleted goes on to its end; MiniStack would kill it.
+
+What is invoked asynchronously is in the journal until it has ended, and is begun again by the next start if it has not.
 """
 
+import contextvars
 import json
+import logging
 import os
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from localcloud import faults
-from localcloud.engine import workers
+from localcloud.engine import scopes, workers
+from localcloud.engine.journal import Entry, Journal
 from localcloud.engine.seams import SeamError, replace
 
 JsonObject = dict[str, Any]
+log = logging.getLogger("localcloud.functions")
 
 _MARK = "localcloud-error:"
 _EXCEPTION_LINE = 'json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'
@@ -45,6 +54,63 @@ SIDE_BY_SIDE = 2 * max(2, os.cpu_count() or 2)
 _turns: defaultdict[str, threading.BoundedSemaphore] = defaultdict(lambda: threading.BoundedSemaphore(SIDE_BY_SIDE))
 _gently: ContextVar[bool] = ContextVar("gently", default=False)
 _last_error: ContextVar[JsonObject | None] = ContextVar("last_error", default=None)
+
+
+class _Inline:
+    """A thread that is none: it does its work when it is started."""
+
+    def __init__(self, target: Callable[..., None], args: tuple[Any, ...], **_: Any) -> None:
+        self.start = partial(target, *args)
+
+
+_INLINE = SimpleNamespace(Thread=_Inline)
+
+
+class Invocations:
+    """Asynchronous invocations. `settle` writes the services that it names."""
+
+    def __init__(self, journal: Journal, settle: Callable[..., None]) -> None:
+        self._journal, self._settle = journal, settle
+
+    def register(self) -> None:
+        """Replace the seam. MiniStack must be importable (the environment is set)."""
+        replace("services.lambda_svc", "invoke_async_with_retry", self._make)
+
+    def _make(self, original: FunctionType) -> Any:
+        self._original = original
+
+        def invoke_async_with_retry(func: JsonObject, event: Any) -> None:
+            from ministack.core.responses import get_account_id, get_region
+
+            arn = (func.get("config") or func)["FunctionArn"]
+            scope = (get_account_id(), get_region())
+            entry = {"kind": "invocation", "scope": scope, "function": arn, "event": event}
+            (name,) = self._journal.note(entry)
+            self._begin(name, func, event)
+
+        return invoke_async_with_retry
+
+    def resume(self, name: str, entry: Entry) -> None:
+        """Invoke again what an earlier process has not seen to its end."""
+        from ministack.services import lambda_svc
+
+        func, config, _ = lambda_svc._get_func_record_for_ref(entry["function"])
+        if func and config:
+            self._begin(name, lambda_svc._execution_record_for_config(func, config), entry["event"])
+        else:
+            log.warning("function %s is there no more; what it was invoked with is dropped", entry["function"])
+            self._journal.strike(name)
+
+    def _begin(self, name: str, func: JsonObject, event: Any) -> None:
+        run = contextvars.copy_context().run
+        threading.Thread(target=run, args=(self._work, name, func, event), daemon=True).start()
+
+    def _work(self, name: str, func: JsonObject, event: Any) -> None:
+        """Invoke with Lambda's retries, here instead of in MiniStack's own thread, whose end nobody learns of."""
+        FunctionType(self._original.__code__, {**self._original.__globals__, "threading": _INLINE})(func, event)
+        if not scopes.shutting_down():  # the function may have been ended
+            self._settle("sqs")  # where a failure may have gone
+            self._journal.strike(name)
 
 
 def register() -> None:

@@ -5,6 +5,8 @@
   "Using the PutLogEvents API to send manually-created embedded metric format logs" (no header is needed).
 * How many messages of a queue are visible, and how many were sent to it, are metrics, so that the alarm of a
   dead-letter queue works. Source: SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS".
+* Points are kept as on AWS: for 3 hours as they came, by the minute for 15 days, by 5 minutes for 63 days, by the hour
+  for 455 days. They are saved apart from the rest of CloudWatch. Source: CloudWatch User Guide, "Metrics retention".
 * An alarm looks at its own dimensions only, and treats missing data as it says. Alarms are evaluated at every tick,
   not only when someone puts a metric.
 """
@@ -16,11 +18,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from localcloud.engine.persistence import METRICS, rebound
 from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
 _DEPTH_PERIOD_SECONDS = 30
 _EVICTION_SECONDS = 60
+_DAY_SECONDS = 86_400
+_RESOLUTIONS = ((3 * 3600, 0), (15 * _DAY_SECONDS, 60), (63 * _DAY_SECONDS, 300), (455 * _DAY_SECONDS, 3600))
+"""Up to which age points are kept, and of how many seconds each of them is."""
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": operator.ge,
     "GreaterThanThreshold": operator.gt,
@@ -40,10 +46,34 @@ def register() -> None:
     replace("services.cloudwatch_logs", "_put_log_events", _make_put_log_events)
     replace("services.cloudwatch", "_evaluate_alarm", lambda _: _evaluate_alarm)
     replace("services.cloudwatch", "_evict_old_metrics", lambda _: _evict_old_metrics)
+    replace("services.cloudwatch", "get_state", lambda original: rebound(original, _metrics={}))
+    replace("services.cloudwatch", "_restore_state", _make_restore_state)
+    replace("app", "_build_persistence_save_dict", _make_save_dict)
+
+
+def _make_save_dict(original: Any) -> Any:
+    def build_persistence_save_dict() -> JsonObject:
+        from ministack.services import cloudwatch
+
+        return {**original(), METRICS: lambda: {"metrics": cloudwatch._metrics}}
+
+    return build_persistence_save_dict
+
+
+def _make_restore_state(original: Any) -> Any:
+    def restore_state(data: JsonObject) -> None:
+        """Take the points from their own file; a version before this one has saved them with the rest."""
+        from ministack.core import persistence
+        from ministack.services import cloudwatch
+
+        original(data)
+        cloudwatch._metrics.update((persistence.load_state(METRICS) or {}).get("metrics", {}))
+
+    return restore_state
 
 
 def _evict_old_metrics() -> None:
-    """Forget points of more than two weeks, once a minute; MiniStack looks at every point for each request."""
+    """Summarize and forget points as AWS does, once a minute; MiniStack looks at every point for each request."""
     from ministack.services import cloudwatch
 
     global _evicted
@@ -52,11 +82,30 @@ def _evict_old_metrics() -> None:
         return
     _evicted = now
     for key, points in list(cloudwatch._metrics.items()):
-        young = [point for point in points if point["Timestamp"] >= now - cloudwatch.TWO_WEEKS_SECONDS]
-        if not young:
+        kept = summarized(points, now)
+        if not kept:
             cloudwatch._metrics.pop(key, None)
-        elif len(young) < len(points):
-            cloudwatch._metrics[key] = young
+        elif len(kept) < len(points):
+            cloudwatch._metrics[key] = kept
+
+
+def summarized(points: list[JsonObject], now: float) -> list[JsonObject]:
+    """The points of a metric that there are at a time; several may have become one, with their statistics."""
+    from ministack.services import cloudwatch
+
+    spans: dict[tuple[float, int, str], list[JsonObject]] = {}
+    for point in points:
+        at = point["Timestamp"]
+        seconds = next((seconds for age, seconds in _RESOLUTIONS if now - at < age), None)
+        if seconds is not None:
+            spans.setdefault((at - at % seconds if seconds else at, seconds, point["Unit"]), []).append(point)
+    kept: list[JsonObject] = []
+    for (begin, seconds, _), some in spans.items():
+        if seconds == 0 or len(some) == 1:
+            kept += some
+        elif statistics := cloudwatch._calc_stats(some):
+            kept.append({**some[0], "Timestamp": begin, "Value": statistics["Average"], "_stat": statistics})
+    return kept
 
 
 def _make_emit_lambda_logs(original: Any) -> Any:

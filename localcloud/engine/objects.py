@@ -2,7 +2,9 @@
 
 MiniStack changes its memory, announces the event and writes the files last; what it could not write it only logs. So
 the answer is a success, a version that was replaced may be lost, and the next start misses the object. Here the files
-of a request take their places together, the event follows them, and a write that found no room is undone.
+of a request take their places together, the event follows them, and a write that found no room is undone. The event is
+in the journal before that, and so is which files those are: the next start puts the rest of them in their places, and
+tells the event if the object is there.
 
 The content of each version, which MiniStack keeps in memory until a restart, is on the disk only.
 
@@ -10,19 +12,23 @@ ListObjectVersions encodes keys when it is asked to, as MiniStack's other lists 
 line feed and cannot hold most control characters (API reference, ListObjectVersions, EncodingType).
 """
 
+import contextvars
 import copy
+import inspect
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import unescape
 
 from localcloud import disk
+from localcloud.engine.deliveries import origin
+from localcloud.engine.journal import Entry, Journal
 from localcloud.engine.seams import replace
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -38,15 +44,22 @@ class _Request:
     """What one request has written, and what is announced when it has succeeded."""
 
     drafts: list[tuple[Path, str]] = field(default_factory=list)
-    events: list[Callable[[], None]] = field(default_factory=list)
+    events: dict[str, dict[str, Any]] = field(default_factory=dict)  # by their names in the journal
     error: OSError | None = None
 
-    def keep(self) -> None:
-        """Put the drafts in their places."""
-        while self.drafts:
+    def keep(self, journal: Journal) -> None:
+        """Put the drafts in their places, in one step: a start does the rest of it (`finish`)."""
+        if not self.drafts:
+            return
+        files = [(str(draft), path) for draft, path in self.drafts]
+        (name,) = journal.note({"kind": "files", "files": files})
+        if journal.error:
+            self.error = journal.error
+        while self.drafts and not self.error:
             draft, path = self.drafts[0]
             draft.replace(path)
             del self.drafts[0]
+        journal.strike(name)
 
     def discard(self) -> None:
         for draft, _ in self.drafts:
@@ -67,16 +80,25 @@ class _Noticing(logging.LoggerAdapter[logging.Logger]):
         super().warning(msg, *args, **options)
 
 
-def register(state: Path) -> None:
+def finish(journal: Journal) -> None:
+    """Put the files in their places that an earlier process was about to; MiniStack reads them when it is imported."""
+    for name, entry in journal.earlier("files").items():
+        for draft, path in entry["files"]:
+            if Path(draft).exists():
+                Path(draft).replace(path)
+        journal.strike(name)
+
+
+def register(state: Path, journal: Journal) -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
     replace("services.s3", "logger", lambda original: _Noticing(original, {}))
-    replace("services.s3", "_atomic_write", _make_atomic_write)
-    replace("services.s3", "_fire_s3_event_async", _make_fire_later)
+    replace("services.s3", "_atomic_write", lambda original: _make_atomic_write(original, journal))
+    replace("services.s3", "_fire_s3_event_async", lambda original: _make_fire_later(original, journal))
     replace("services.s3", "_list_object_versions", _make_list_object_versions)
-    replace("services.s3", "_dispatch", lambda original: _make_dispatch(original, state))
+    replace("services.s3", "_dispatch", lambda original: _make_dispatch(original, state, journal))
 
 
-def _make_atomic_write(original: Any) -> Any:
+def _make_atomic_write(original: Any, journal: Journal) -> Any:
     def atomic_write(path: str, data: Any, *, text: bool = False) -> None:
         request = _current.get()
         if request is None:
@@ -87,20 +109,59 @@ def _make_atomic_write(original: Any) -> Any:
         original(path + _DRAFT, data, text=text)
         request.drafts.append((Path(path + _DRAFT), path))
         if path.endswith(_SIDECAR):
-            request.keep()
+            request.keep(journal)
 
     return atomic_write
 
 
-def _make_fire_later(original: Any) -> Any:
-    def fire(*arguments: Any, **options: Any) -> None:
-        request = _current.get()
-        if request is None:
-            original(*arguments, **options)
+def _make_fire_later(original: Any, journal: Journal) -> Any:
+    def fire(bucket_name: str, key: str, event_name: str, *arguments: Any, **options: Any) -> None:
+        from ministack.core.responses import get_account_id, get_region
+        from ministack.services import s3
+
+        if bucket_name not in s3._bucket_notifications:
+            return
+        given = inspect.signature(original).bind(bucket_name, key, event_name, *arguments, **options).arguments
+        given["sequencer"] = s3._next_event_sequencer(event_name)
+        (name,) = journal.note({"kind": "object", "scope": (get_account_id(), get_region()), "object": given})
+        if (request := _current.get()) is None:
+            _announce(journal, name, given)
         else:
-            request.events.append(partial(original, *arguments, **options))
+            request.events[name] = given
+            request.error = request.error or journal.error
 
     return fire
+
+
+def _announce(journal: Journal, name: str, given: dict[str, Any]) -> None:
+    """Send the event of an entry, on a thread of its own; it is done when its deliveries are in the journal."""
+    from ministack.services import s3
+
+    def fire() -> None:
+        origin.set(name)
+        s3._fire_s3_event(**given)
+        journal.strike(name)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(fire,), daemon=True).start()
+
+
+def resume(journal: Journal, name: str, entry: Entry) -> None:
+    """Send what an earlier process has not, unless it ended before it had done what the event tells."""
+    given = entry["object"]
+    kind, there = given["event_name"].removeprefix("s3:"), _is_there(**given)
+    if (kind.startswith("ObjectCreated:") and not there) or (kind == "ObjectRemoved:Delete" and there):
+        journal.strike(name)
+    else:
+        _announce(journal, name, given)
+
+
+def _is_there(bucket_name: str, key: str, etag: str = "", version_id: str | None = None, **_: Any) -> bool:
+    from ministack.services import s3
+
+    if version_id:
+        return any(version["version_id"] == version_id for version in s3._object_versions.get((bucket_name, key), []))
+    current = (s3._ensure_bucket(bucket_name) or {"objects": {}})["objects"].get(key)
+    return current is not None and etag in ("", current["etag"])
 
 
 def _make_list_object_versions(original: Any) -> Any:
@@ -119,7 +180,7 @@ def _make_list_object_versions(original: Any) -> Any:
     return list_object_versions
 
 
-def _make_dispatch(original: Any, state: Path) -> Any:
+def _make_dispatch(original: Any, state: Path, journal: Journal) -> Any:
     def dispatch(
         method: str, bucket: str, key: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
     ) -> Answer:
@@ -127,14 +188,15 @@ def _make_dispatch(original: Any, state: Path) -> Any:
             done: Answer = original(method, bucket, key, headers, body, query)
             return done
         undo = _remembered(bucket, key, query)
-        with _request() as request:
+        with _request(journal) as request:
             done = original(method, bucket, key, headers, body, query)
         if request.error is None:
             _forget_contents(bucket, key)
-            for fire in request.events:
-                fire()
+            for name, given in request.events.items():
+                _announce(journal, name, given)
             return done
         undo()
+        journal.strike(*request.events)
         why = disk.full(state)
         log.warning("refused %s /%s/%s: %s", method, bucket, key, why)
         return disk.STATUS, {"Content-Type": "application/xml"}, disk.answer(why)
@@ -143,13 +205,16 @@ def _make_dispatch(original: Any, state: Path) -> Any:
 
 
 @contextmanager
-def _request() -> Iterator[_Request]:
+def _request(journal: Journal) -> Iterator[_Request]:
     request = _Request()
     token = _current.set(request)
     try:
         yield request
         if request.error is None:
-            request.keep()
+            request.keep(journal)
+    except BaseException:
+        journal.strike(*request.events)
+        raise
     finally:
         _current.reset(token)
         request.discard()

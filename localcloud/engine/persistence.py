@@ -1,7 +1,9 @@
 """State that survives: not only an orderly end (MiniStack saves then) but also a kill or a crash.
 
-A background thread writes what changed every few seconds. A service's file is written only when its content differs,
-and replaced in one step. Large bytes (layers, code) go to files named by their hash, once, so that a save stays cheap.
+What a request has changed is on the disk before it is answered (`settle`). What grows with time is added to files of
+its own (`execution_files.py`, `tables.py`, `log_files.py`); a service's own file has the rest, is written only when
+its content differs, and replaced in one step. A background thread writes what else has changed. Large bytes (layers,
+code) go to files named by their hash, once, so that a save stays cheap.
 """
 
 import hashlib
@@ -9,7 +11,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
@@ -19,11 +22,13 @@ from localcloud.engine.seams import replace
 
 _BLOB_KEY = "__localcloud_blob__"
 _BLOB_BYTES = 64 * 1024
-_INTERVAL_SECONDS = 2.0
-_PAUSE_FACTOR = 30  # a state that takes long to write is written less often: a thirtieth of the time at most
-_ATTEMPTS = 3
-_COPYING = frozenset({"cloudformation", "cloudwatch", "cloudwatch_logs", "dynamodb", "stepfunctions"})
-"""Services whose get_state only copies what they have, which is much, and takes longer than to write it."""
+_INTERVAL_SECONDS = 0.5
+_PAUSE_FACTOR = 30  # a service that takes long to write is written less often: a thirtieth of the time at most
+_ATTEMPTS = 20
+_COPYING = frozenset({"cloudformation", "cloudwatch", "eventbridge", "iam", "sns", "sqs", "ssm"})
+"""Services whose get_state only copies what they have, which takes longer than to write it."""
+METRICS = "cloudwatch_metrics"
+"""What is saved as if it were a service: the points, of which there are many, are written less often than the rest."""
 _NO_COPY = SimpleNamespace(deepcopy=lambda value: value)
 log = logging.getLogger("localcloud.persistence")
 
@@ -61,17 +66,22 @@ class Blobs:
 
 
 class Saver:
-    """Writes changed services; `touch` says that something may have changed, `attempt` writes now.
+    """Writes what services hold.
 
-    `problem` says why the newest state is not on the disk; empty when it is. `also` writes what is saved besides.
+    `settle` writes some of them now; `touch` says that any may have changed, for the background thread. `problem` says
+    why the newest state is not on the disk; empty when it is. `besides` is what a service writes beside its file, by
+    its name; under no name, what is saved besides all of them.
     """
 
-    def __init__(self, also: Callable[[], None]) -> None:
+    def __init__(self, besides: Mapping[str, Callable[[], None]]) -> None:
         self.problem = ""
-        self._also = also
+        self._besides = besides
         self._dirty = threading.Event()
         self._stopped = threading.Event()
-        self._saving = threading.Lock()
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._asked: Counter[str] = Counter()
+        self._answered: Counter[str] = Counter()
+        self._due: dict[str, float] = {}
         self._digests: dict[str, str] = {}
 
     def touch(self) -> None:
@@ -81,48 +91,87 @@ class Saver:
         threading.Thread(target=self._run, name="localcloud-saver", daemon=True).start()
 
     def stop(self) -> None:
-        """No write begins after this returns; MiniStack's own save at shutdown has the folder to itself."""
+        """Save everything for the last time; no write begins after this returns."""
+        self.attempt()
         self._stopped.set()
-        with self._saving:
-            pass
+        for turn in list(self._turns.values()):
+            with turn:
+                pass
 
-    def _run(self) -> None:
-        pause = _INTERVAL_SECONDS
-        while not self._stopped.wait(pause):
-            if self._dirty.is_set():
-                self._dirty.clear()
-                began = time.monotonic()
-                self.attempt()
-                pause = max(_INTERVAL_SECONDS, _PAUSE_FACTOR * (time.monotonic() - began))
+    def settle(self, *names: str) -> None:
+        """Have on the disk what these services (by their names in signatures) hold now, before anybody is told.
+
+        What finds no room is written later, and `problem` says so.
+        """
+        states = _states()
+        try:
+            for service in _files_of(*names):
+                if service in states:
+                    self._settle(service, states[service])
+        except Exception as error:  # whatever it is, the server goes on
+            self._failed(error)
+
+    def settle_all(self) -> None:
+        """Have everything on the disk but the points of metrics."""
+        self._each(_states(), lambda service: service != METRICS)
 
     def attempt(self) -> None:
-        """Save; what fails is tried again, and said once."""
-        try:
-            self._save()
-            self._also()
-        except Exception as error:  # whatever it is, the server goes on
-            if not self.problem:
-                log.exception("the state was not saved; trying again until it is")
-            self.problem = f"the state was not saved: {error}"
-            self.touch()
-            return
-        if self.problem:
+        """Save everything; what fails is tried again, and said once."""
+        if self._each(_states(), lambda _: True) and self.problem:
             log.info("the state is saved again")
-        self.problem = ""
+            self.problem = ""
 
-    def _save(self) -> None:
-        from ministack import app
+    def _run(self) -> None:
+        while not self._stopped.wait(_INTERVAL_SECONDS):
+            if self._dirty.is_set():
+                self._dirty.clear()
+                if self.problem:
+                    self.attempt()
+                else:
+                    self._each(_states(), self._is_due)
 
-        with self._saving:
-            if self._stopped.is_set():
+    def _is_due(self, service: str) -> bool:
+        due = time.monotonic() >= self._due.get(service, 0)
+        if not due:
+            self.touch()  # it is looked at again
+        return due
+
+    def _each(self, states: Mapping[str, FunctionType], wanted: Callable[[str], bool]) -> bool:
+        """Save what is wanted; whether that went well."""
+        try:
+            for service in [*filter(wanted, states)]:
+                self._settle(service, states[service])
+            self._besides.get("", lambda: None)()
+        except Exception as error:  # whatever it is, the server goes on
+            self._failed(error)
+            return False
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        if not self.problem:
+            log.exception("the state was not saved; trying again until it is")
+        self.problem = f"the state was not saved: {error}"
+        self.touch()
+
+    def _settle(self, service: str, get_state: FunctionType) -> None:
+        """Save a service, unless somebody else has begun to after this was called, and is done."""
+        self._asked[service] += 1
+        mine = self._asked[service]
+        with self._turns[service]:
+            if self._answered[service] >= mine or self._stopped.is_set():
                 return
-            for service, get_state in app._build_persistence_save_dict().items():
-                self._save_service(service, _without_copies(get_state) if service in _COPYING else get_state)
+            asked, began = self._asked[service], time.monotonic()
+            self._besides.get(service, lambda: None)()
+            self._save_service(service, get_state)
+            self._answered[service] = asked
+            self._due[service] = time.monotonic() + _PAUSE_FACTOR * (time.monotonic() - began)
 
-    def _save_service(self, service: str, get_state: Any) -> None:
+    def _save_service(self, service: str, get_state: FunctionType) -> None:
         """Write one service. Another thread may change it meanwhile; then the snapshot is taken again."""
         from ministack.core import persistence
 
+        if service in _COPYING:
+            get_state = rebound(get_state)
         for attempt in range(_ATTEMPTS):
             try:
                 state = get_state()
@@ -135,16 +184,37 @@ class Saver:
                 if attempt == _ATTEMPTS - 1:
                     self.touch()
                     return
-        digest = hashlib.sha256(text.encode()).hexdigest()
+        path, content = Path(persistence.STATE_DIR) / f"{service}.json", text.encode()
+        digest = hashlib.sha256(content).hexdigest()
+        if service not in self._digests and path.exists():
+            self._digests[service] = hashlib.sha256(path.read_bytes()).hexdigest()
         if self._digests.get(service) != digest:
-            path = Path(persistence.STATE_DIR) / f"{service}.json"
-            write_whole(path, text.encode())
+            write_whole(path, content)
             self._digests[service] = digest
 
 
-def _without_copies(get_state: FunctionType) -> FunctionType:
-    """The same function, but its `copy.deepcopy` gives the thing itself, because it is written at once."""
-    return FunctionType(get_state.__code__, {**get_state.__globals__, "copy": _NO_COPY})
+def _states() -> dict[str, FunctionType]:
+    """How the state of each service is got that is in use, by the name of its file."""
+    from ministack import app
+
+    found: dict[str, FunctionType] = app._build_persistence_save_dict()
+    return found
+
+
+def _files_of(*names: str) -> Iterator[str]:
+    """The files of services; what a topic gets may be in a queue at once."""
+    from ministack import app
+
+    for name in (*names, "sqs") if "sns" in names else names:
+        registered = app.SERVICE_REGISTRY.get(app.SERVICE_NAME_ALIASES.get(name, name))
+        if registered:
+            yield registered.get("state_key", registered["module"])
+            yield from registered.get("sub_modules", ())
+
+
+def rebound(function: FunctionType, **names: Any) -> FunctionType:
+    """The same function with other values for some global names. Its `copy.deepcopy` gives the thing itself."""
+    return FunctionType(function.__code__, {**function.__globals__, "copy": _NO_COPY, **names})
 
 
 def register(folder: Path) -> None:

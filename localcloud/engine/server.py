@@ -10,17 +10,20 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from localcloud import access, disk, faults
-from localcloud.engine import HOST, Settings, inside, leftovers, process_environment, scopes, seams
+from localcloud.engine import HOST, Settings, inside, leftovers, objects, process_environment, scopes, seams
 from localcloud.engine.asgi import Receive, Scope, Send, answer, answer_json, body_of
-from localcloud.engine.guard import Guard
+from localcloud.engine.guard import Guard, Request
+from localcloud.engine.journal import Journal
 from localcloud.engine.permissions.decisions import ledger
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
 
 LEDGER_PATH = "/_localcloud/permissions"
 _TICK_SECONDS = 5.0
+_PRUNE_SECONDS = 24 * 3600.0
 _OWNER_SECONDS = 1.0
 _GRACE_SECONDS = 2.0
 _LAST_RESORT_SECONDS = 8.0
@@ -45,8 +48,10 @@ def run(settings: Settings, make_sagemaker: Callable[[Settings], SageMaker] = Lo
     leftovers.end(settings.state)
     leftovers.watch(settings.state)
     _end_with_owner()
+    journal = Journal(settings.state / "engine" / "journal.jsonl")
+    objects.finish(journal)
     seams.check()
-    server = _Server(settings, make_sagemaker(settings))
+    server = _Server(settings, make_sagemaker(settings), journal)
     server.register()
     asyncio.run(server.serve())
     logging.shutdown()
@@ -89,16 +94,35 @@ def _lives(process: int) -> bool:
 
 
 class _Server:
-    def __init__(self, settings: Settings, sagemaker: SageMaker) -> None:
+    def __init__(self, settings: Settings, sagemaker: SageMaker, journal: Journal) -> None:
+        from localcloud.engine.execution_files import ExecutionFiles
+        from localcloud.engine.executions import all_executions
+        from localcloud.engine.functions import Invocations
+        from localcloud.engine.log_files import LogFiles
         from localcloud.engine.mail import Outbox
         from localcloud.engine.persistence import Saver
+        from localcloud.engine.tables import Tables
 
         self._settings = settings
         self._guard = Guard(settings, self._answer)
         self._sagemaker = sagemaker
+        engine = settings.state / "engine"
         self._outbox = Outbox(settings.state, lambda: self._saver.touch())
-        self._saver = Saver(self._outbox.flush)
+        self._journal = journal
+        journal.waits = lambda: self._saver.touch()
+        self._executions = ExecutionFiles(engine / "executions", lambda: self._saver.touch())
+        self._tables, self._logs = Tables(engine / "tables"), LogFiles(engine / "logs")
+        self._saver = Saver(
+            {
+                "": self._save_besides,
+                "stepfunctions": lambda: self._executions.save(all_executions),
+                "dynamodb": self._tables.save,
+                "cloudwatch_logs": self._logs.save,
+            }
+        )
+        self._invocations = Invocations(self._journal, self._saver.settle)
         self._started = datetime.now(UTC)
+        self._stacks: dict[str, str] = {}
         self._ready = False
         self._problem = ""
         self._stopping = threading.Event()
@@ -117,7 +141,6 @@ class _Server:
             layers,
             mail,
             metrics,
-            objects,
             parameters,
             payloads,
             permissions,
@@ -134,11 +157,14 @@ class _Server:
         persistence.register(blobs)
         definitions.register()
         payloads.register()
-        executions.register(self._saver.touch)
+        executions.register(self._executions, self._saver.touch, self._saver.settle)
+        self._tables.register()
+        self._logs.register()
         functions.register()
-        objects.register(self._settings.state)
+        self._invocations.register()
+        objects.register(self._settings.state, self._journal)
         layers.register(self._settings.state / "tmp" / "layers")
-        events.register(self._saver.touch)
+        self._deliveries = events.register(self._journal, self._saver.touch, self._saver.settle)
         metrics.register()
         templates.register()
         keys.register()
@@ -152,6 +178,10 @@ class _Server:
         sagemaker.register(self._sagemaker, self._client)
         guard.register(self._settings)
         permissions.register()  # last: it decides before anything else acts
+
+    def _save_besides(self) -> None:
+        self._journal.save()
+        self._outbox.flush()
 
     def _client(self, service: str) -> Any:
         import boto3
@@ -211,9 +241,23 @@ class _Server:
         elif scope["path"] == LEDGER_PATH:
             await answer_json(send, 200, {"Requests": ledger.entries()})
         else:
-            await app(scope, receive, send)
+            await app(scope, receive, self._when_saved(scope, send))
             if _may_change_state(scope):
                 self._saver.touch()
+
+    def _when_saved(self, scope: Scope, send: Send) -> Send:
+        """Answer when what the request has changed is on the disk."""
+
+        async def send_when_saved(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                if service := _service_to_save(scope):
+                    await asyncio.to_thread(self._saver.settle, service)
+                if service == "cloudformation" and (stacks := _stack_statuses()) != self._stacks:
+                    await asyncio.to_thread(self._saver.settle_all)
+                    self._stacks = stacks
+            await send(message)
+
+        return send_when_saved
 
     def _around_lifespan(self, send: Send) -> Send:
         async def send_around(message: dict[str, Any]) -> None:
@@ -227,26 +271,41 @@ class _Server:
 
     def _start(self) -> None:
         """Start what calls back into the server, once it listens."""
+        from ministack.core.responses import request_scope
+
         from localcloud.engine import executions
 
         while not _listens(self._settings.port):
             time.sleep(0.02)
         try:
             self._sagemaker.start()
-            executions.announce_interrupted()
+            self._journal.resume(
+                {
+                    "delivery": self._deliveries.resume,
+                    "invocation": self._invocations.resume,
+                    "object": partial(objects.resume, self._journal),
+                },
+                request_scope,
+            )
+            executions.announce_interrupted(self._executions)
         except Exception as error:  # the control services work without it; status says what does not
             log.exception("SageMaker did not start")
             self._problem = f"SageMaker did not start: {error}"
         self._ready = True
+        self._saver.touch()  # what a version before this one has left is written as this one does
         self._saver.start()
         log.info("local cloud at %s, state in %s", self._settings.endpoint_url, self._settings.state)
         self._tick()
 
     def _tick(self) -> None:
-        from localcloud.engine import functions, metrics
+        from localcloud.engine import executions, functions, metrics
 
+        pruned = time.monotonic()
         while not self._stopping.wait(_TICK_SECONDS):
-            for act in (metrics.tick, functions.end_idle_workers):
+            acts: list[Callable[[], None]] = [metrics.tick, functions.end_idle_workers]
+            if time.monotonic() - pruned > _PRUNE_SECONDS:
+                acts, pruned = [*acts, executions.forget_old, self._logs.prune, self._saver.touch], time.monotonic()
+            for act in acts:
                 try:
                     act()
                 except Exception:  # one bad alarm must not end the ticking
@@ -294,6 +353,24 @@ class _Server:
             for operation, kind in _RUNNING_JOBS
             for job in self._sagemaker.handle(operation, {"StatusEquals": "InProgress"}).get(f"{kind}JobSummaries", [])
         ]
+
+
+def _service_to_save(scope: Scope) -> str:
+    """The service whose state a request may have changed; empty if none, or if what it changes is saved already."""
+    from ministack.core import router
+
+    if not _may_change_state(scope):
+        return ""
+    request = Request.of(scope)
+    service = str(router.detect_service(request.method, request.path, request.headers, request.query))
+    of_an_object = service == "s3" and "/" in request.path.strip("/")
+    return "" if of_an_object or request.path.endswith("/invocations") else service
+
+
+def _stack_statuses() -> dict[str, str]:
+    from ministack.services import cloudformation
+
+    return {str(key): stack["StackStatus"] for key, stack in cloudformation._stacks.all_items()}
 
 
 def _may_change_state(scope: Scope) -> bool:

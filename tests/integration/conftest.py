@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -79,6 +81,14 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         process.start(settings)
     yield with_role(Cloud(settings))
     process.stop(settings.state)
+
+
+def kill(cloud: Cloud) -> None:
+    """End a cloud as `kill -9` does."""
+    running = process.describe(cloud.state)
+    assert running
+    os.kill(running["pid"], signal.SIGKILL)
+    wait_for(lambda: process.describe(cloud.state) is None, "the process to be gone", pause=0.02)
 
 
 def with_role(cloud: Cloud) -> Cloud:

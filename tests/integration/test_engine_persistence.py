@@ -3,20 +3,24 @@
 import io
 import json
 import os
-import signal
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from localcloud import mailbox, process
-from localcloud.engine import Settings
+from localcloud.engine import Settings, process_environment
 from localcloud.faults import Client
 from tests.integration.conftest import (
     ROLE,
     Cloud,
+    history,
+    kill,
     make_function,
     open_to,
     start_machine,
@@ -93,20 +97,6 @@ def check(cloud: Cloud, known: dict[str, Any]) -> None:
     assert json.loads(answer["Payload"].read()) == {"size": 200_000, "bytes": 200_000}
 
 
-def until_saved(cloud: Cloud, service: str, newest: str) -> None:
-    """Until the file of the service that changed last has its newest resource; then the others are written too."""
-    path = cloud.state / "engine" / f"{service}.json"
-    wait_for(lambda: path.exists() and newest in path.read_text(), f"{newest} in {path.name}")
-    time.sleep(0.5)
-
-
-def kill(cloud: Cloud) -> None:
-    running = process.describe(cloud.state)
-    assert running
-    os.kill(running["pid"], signal.SIGKILL)
-    wait_for(lambda: process.describe(cloud.state) is None, "the process to be gone")
-
-
 def test_everything_is_there_after_an_orderly_end(own: Cloud) -> None:
     known = fill(own)
 
@@ -118,12 +108,67 @@ def test_everything_is_there_after_an_orderly_end(own: Cloud) -> None:
 
 def test_everything_is_there_after_a_kill(own: Cloud) -> None:
     known = fill(own)
-    until_saved(own, "lambda", known["function"])
 
     kill(own)
     assert process.start(own.settings)
 
     check(own, known)
+
+
+BEFORE = (
+    "import json, time\n"
+    "from ministack import app\n"
+    "from ministack.core import persistence\n"
+    "from ministack.services import cloudwatch, cloudwatch_logs, dynamodb, iam, stepfunctions\n"
+    'iam._create_role({"RoleName": ["test"], "AssumeRolePolicyDocument": ["{}"]})\n'
+    "dynamodb._create_table(TABLE)\n"
+    'dynamodb._put_item({"TableName": "runs", "Item": {"id": {"S": "run#1"}}})\n'
+    'cloudwatch_logs._create_log_group({"logGroupName": "group"})\n'
+    'cloudwatch_logs._create_log_stream({"logGroupName": "group", "logStreamName": "stream"})\n'
+    'events = [{"timestamp": int(time.time() * 1000), "message": "kept"}]\n'
+    'cloudwatch_logs._put_log_events({"logGroupName": "group", "logStreamName": "stream", "logEvents": events})\n'
+    'cloudwatch.record_metric("Own", "Rows", 7.0, "Count", {})\n'
+    'states = {"Pass": {"Type": "Pass", "End": True}, "Wait": {"Type": "Wait", "Seconds": 60, "End": True}}\n'
+    "for first in states:\n"
+    '    definition = json.dumps({"StartAt": first, "States": {first: states[first]}})\n'
+    '    answer = stepfunctions._create_state_machine({"name": first, "definition": definition, "roleArn": ROLE})\n'
+    "    assert answer[0] == 200, answer\n"
+    '    arn = f"arn:aws:states:us-east-1:000000000000:stateMachine:{first}"\n'
+    '    stepfunctions._start_execution({"stateMachineArn": arn, "name": first, "input": "[1]"})\n'
+    "time.sleep(1)\n"
+    "persistence.save_all(app._build_persistence_save_dict())\n"
+)
+
+
+def test_a_folder_that_an_earlier_version_has_left_is_taken_over(tmp_path: Path) -> None:
+    """MiniStack's own files, in which everything was."""
+    settings = Settings(free_port(), tmp_path)
+    (tmp_path / "engine").mkdir()
+    script = BEFORE.replace("(TABLE)", f"({TABLE!r})").replace("ROLE", repr(ROLE))
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], env=process_environment(settings), check=True)
+    assert "kept" in (tmp_path / "engine/cloudwatch_logs.json").read_text()
+    cloud, prefix = Cloud(settings), "arn:aws:states:us-east-1:000000000000:execution"
+    process.start(settings)
+    try:
+        for _ in range(2):
+            states = cloud.client("stepfunctions")
+            described = states.describe_execution(executionArn=f"{prefix}:Pass:Pass")
+            assert (described["status"], described["output"]) == ("SUCCEEDED", "[1]")
+            types = [event["type"] for event in history(cloud, f"{prefix}:Wait:Wait")]
+            assert types == ["ExecutionStarted", "WaitStateEntered", "ExecutionFailed"]
+            assert "Item" in cloud.client("dynamodb").get_item(TableName="runs", Key={"id": {"S": "run#1"}})
+            (event,) = cloud.client("logs").get_log_events(logGroupName="group", logStreamName="stream")["events"]
+            assert event["message"] == "kept"
+            (metric,) = cloud.client("cloudwatch").list_metrics(Namespace="Own")["Metrics"]
+            assert metric["MetricName"] == "Rows"
+            kill(cloud)
+            process.start(settings)
+        files = [tmp_path / f"engine/{name}.json" for name in ("cloudwatch", "cloudwatch_logs", "dynamodb")]
+        files.append(tmp_path / "engine/stepfunctions.json")
+        grown = ("kept", "Rows", "run#1", "WaitStateEntered")
+        wait_for(lambda: not any(text in file.read_text() for file in files for text in grown), "files without these")
+    finally:
+        process.stop(tmp_path)
 
 
 @pytest.fixture
@@ -132,24 +177,40 @@ def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCALCLOUD_RETRY_SCALE", "120")
 
 
-@pytest.mark.usefixtures("long_pauses")
-def test_an_end_does_not_wait_for_the_retry_of_an_event(own: Cloud) -> None:
-    events, queue = own.client("events"), f"arn:aws:sqs:{own.region}:000000000000:letters"
-    url = own.client("sqs").create_queue(
+def throttled(cloud: Cloud) -> str:
+    """A queue to which an event is on its way, and did not come at the first try; returns its address."""
+    events, queue = cloud.client("events"), f"arn:aws:sqs:{cloud.region}:000000000000:letters"
+    url = cloud.client("sqs").create_queue(
         QueueName="letters", Attributes={"Policy": open_to("events.amazonaws.com", "sqs:SendMessage", queue)}
     )["QueueUrl"]
     events.put_rule(Name="late", EventPattern='{"source": ["late"]}')
     events.put_targets(Rule="late", Targets=[{"Id": "queue", "Arn": queue}])
-    Client(own.environment()).add("event:letters", "throttle")
+    Client(cloud.environment()).add("event:letters", "throttle")
     events.put_events(Entries=[{"Source": "late", "DetailType": "Test", "Detail": "{}"}])
-    log = own.state / "server.log"
-    wait_for(lambda: "retry 1 in" in log.read_text(), "the pause")
+    assert "retry 1 in" in (cloud.state / "server.log").read_text()
+    return str(url)
+
+
+@pytest.mark.usefixtures("long_pauses")
+def test_an_end_does_not_wait_for_the_retry_of_an_event_and_the_next_start_keeps_its_pause(own: Cloud) -> None:
+    url = throttled(own)
 
     assert process.stop(own.state)
     assert process.start(own.settings)
 
-    assert "the shutdown was held up" not in log.read_text()
+    assert "the shutdown was held up" not in (own.state / "server.log").read_text()
     assert "Messages" not in own.client("sqs").receive_message(QueueUrl=url)
+
+
+def test_a_retry_that_was_due_while_nothing_ran_comes_after_the_start(own: Cloud) -> None:
+    url = throttled(own)
+
+    kill(own)
+    time.sleep(1)
+    assert process.start(own.settings)
+
+    messages = own.client("sqs").receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"]
+    assert [json.loads(message["Body"])["source"] for message in messages] == ["late"]
 
 
 def test_a_layer_is_stored_once_and_deleted_with_its_last_use(own: Cloud) -> None:
@@ -183,7 +244,6 @@ def test_an_execution_that_was_interrupted_has_failed_and_says_so_once(own: Clou
     slow = make_function(own, "import time\ndef handler(event, context):\n    time.sleep(19)\n")
     call = {"Type": "Task", "Resource": slow, "Catch": catch, "End": True}
     arn = start_machine(own, {"StartAt": "Call", "States": {"Call": call, "Caught": {"Type": "Succeed"}}})
-    until_saved(own, "stepfunctions", arn)
 
     if orderly:
         process.stop(own.state)

@@ -107,9 +107,11 @@ def test_an_event_of_an_execution_is_whole_as_soon_as_others_can_see_it(tmp_path
     """Who read the history just then met a dictionary that changed size; here the list looks when it gets the event."""
     succeeds(
         tmp_path,
+        "from pathlib import Path\n"
         "from ministack.services import stepfunctions\n"
         "from localcloud.engine import executions\n"
-        "executions.register(lambda: None)\n"
+        "from localcloud.engine.execution_files import ExecutionFiles\n"
+        f"executions.register(ExecutionFiles(Path({str(tmp_path / 'executions')!r})), print, print)\n"
         "class Seen(list):\n"
         "    def append(self, event):\n"
         "        super().append(dict(event))\n"
@@ -170,28 +172,109 @@ def test_large_services_are_saved_as_they_are_without_a_copy(tmp_path: Path) -> 
     succeeds(
         tmp_path,
         "from ministack import app\n"
-        "from ministack.services import cloudformation, cloudwatch, cloudwatch_logs, dynamodb, stepfunctions\n"
+        "from ministack.services import cloudformation, cloudwatch, eventbridge, iam, sns, sqs, ssm\n"
         "from localcloud.engine import persistence\n"
         "save = app._build_persistence_save_dict()\n"
         "assert persistence._COPYING <= set(save), save\n"
         "for name in sorted(persistence._COPYING):\n"
-        "    copied, state = save[name](), persistence._without_copies(save[name])()\n"
+        "    copied, state = save[name](), persistence.rebound(save[name])()\n"
         "    stores = [*vars(globals()[name]).values()]\n"
         "    kept = [key for key, value in state.items() if any(value is store for store in stores)]\n"
-        "    assert state.keys() == copied.keys() and kept, (name, kept)\n"
-        "    assert set(state) - set(kept) <= {'tables'}, (name, kept)\n",
+        "    assert state.keys() == copied.keys() and set(kept) == set(state), (name, kept)\n",
     )
 
 
-def test_metrics_of_more_than_two_weeks_are_forgotten_and_others_are_not(tmp_path: Path) -> None:
+WITHOUT = (
+    "from pathlib import Path\n"
+    "from ministack import app\n"
+    "from ministack.core import persistence\n"
+    "from ministack.services import cloudwatch, cloudwatch_logs, dynamodb, stepfunctions\n"
+    "from localcloud.engine import executions, log_files, metrics, tables\n"
+    "from localcloud.engine.execution_files import ExecutionFiles\n"
+    "folder = Path(FOLDER)\n"
+    'executions.register(ExecutionFiles(folder / "executions"), print, print)\n'
+    "metrics.register()\n"
+    'log_files.LogFiles(folder / "logs").register()\n'
+    'tables.Tables(folder / "tables").register()\n'
+    'stepfunctions._executions["arn"] = {"status": "RUNNING", "events": ["large"]}\n'
+    'cloudwatch._metrics["metric"] = [{"Timestamp": 1, "Value": 1.0, "Unit": "large"}]\n'
+    'cloudwatch_logs._log_groups["group"] = {"streams": {"empty": {"events": []}, "full": {"events": ["large"]}}}\n'
+    'dynamodb._tables["table"] = {"items": {"a": {"b": "large"}}, "TableName": "table"}\n'
+    "state = app._build_persistence_save_dict()\n"
+)
+
+
+def test_what_grows_is_not_in_the_file_of_its_service(tmp_path: Path) -> None:
     succeeds(
         tmp_path,
-        "import time\n"
-        "from ministack.services import cloudwatch\n"
+        WITHOUT.replace("FOLDER", repr(str(tmp_path))) + "import json\n"
+        "for name in ('stepfunctions', 'cloudwatch', 'cloudwatch_logs', 'dynamodb'):\n"
+        "    text = json.dumps(state[name](), default=persistence._json_default)\n"
+        "    assert 'large' not in text, text\n"
+        "assert list(state['cloudwatch_logs']()['log_groups']['group']['streams']) == ['empty']\n"
+        "assert state['dynamodb']()['tables']['table']['TableName'] == 'table'\n"
+        "assert 'large' in json.dumps(state['cloudwatch_metrics'](), default=persistence._json_default)\n",
+    )
+
+
+def test_points_of_metrics_become_fewer_with_their_age_as_on_aws(tmp_path: Path) -> None:
+    succeeds(
+        tmp_path,
         "from localcloud.engine import metrics\n"
-        "metrics.register()\n"
-        "old, young = {'Timestamp': time.time() - 15 * 86400}, {'Timestamp': time.time() - 13 * 86400}\n"
-        "cloudwatch._metrics.update({'gone': [old], 'some': [old, young], 'all': [young]})\n"
-        "cloudwatch._evict_old_metrics()\n"
-        "assert dict(cloudwatch._metrics.items()) == {'some': [young], 'all': [young]}\n",
+        "now, hour, day = 1_800_000_000.0, 3600, 86_400\n"
+        "def two(age, apart):\n"
+        "    at = now - age - (now - age) % 3600\n"
+        "    point = {'Unit': 'Count', 'Dimensions': {'Queue': 'q'}}\n"
+        "    return [{**point, 'Timestamp': at, 'Value': 1.0}, {**point, 'Timestamp': at + apart, 'Value': 3.0}]\n"
+        "young = two(2 * hour, 59)\n"
+        "assert metrics.summarized(young, now) == young\n"
+        "for age, seconds in ((4 * hour, 60), (16 * day, 300), (64 * day, 3600), (454 * day, 3600)):\n"
+        "    first, second = two(age, seconds - 1)\n"
+        "    statistics = {'SampleCount': 2, 'Sum': 4, 'Average': 2, 'Minimum': 1, 'Maximum': 3}\n"
+        "    expected = [{**first, 'Value': 2.0, '_stat': statistics}]\n"
+        "    once = metrics.summarized([first, second], now)\n"
+        "    assert once == expected, (age, once)\n"
+        "    assert metrics.summarized(once, now) == once\n"
+        "    assert metrics.summarized([*once, second], now)[0]['_stat']['SampleCount'] == 3\n"
+        "    apart = two(age, seconds)\n"
+        "    assert metrics.summarized(apart, now) == apart or seconds == 3600, age\n"
+        "assert metrics.summarized(two(456 * day, 1), now) == []\n",
+    )
+
+
+def test_log_events_are_kept_for_as_long_as_their_group_says(tmp_path: Path) -> None:
+    succeeds(
+        tmp_path,
+        "import json, time\n"
+        "from pathlib import Path\n"
+        "from ministack.services import cloudwatch_logs\n"
+        "from localcloud.engine.log_files import LogFiles\n"
+        f"files = LogFiles(Path({str(tmp_path / 'logs')!r}))\n"
+        "files.register()\n"
+        "now = int(time.time() * 1000)\n"
+        "old, young = now - 8 * 86_400_000, now - 6 * 86_400_000\n"
+        "def stream(*times):\n"
+        "    made = {'events': [], 'creationTime': 1, 'firstEventTimestamp': None, 'lastEventTimestamp': None}\n"
+        "    events = [{'timestamp': t, 'ingestionTime': now, 'message': str(t)} for t in times]\n"
+        "    return made, events\n"
+        "for name, days in (('week', 7), ('ever', None)):\n"
+        "    given = {'old': stream(old), 'mixed': stream(old, young), 'young': stream(young)}\n"
+        "    streams = {name: made for name, (made, _) in given.items()}\n"
+        "    cloudwatch_logs._log_groups[name] = {'retentionInDays': days, 'streams': streams}\n"
+        "    for made, events in given.values():\n"
+        "        cloudwatch_logs._append_log_events(made, events)\n"
+        "    files.save()\n"
+        "files.prune()\n"
+        "files.save()\n"
+        "def kept(name):\n"
+        "    streams = cloudwatch_logs._log_groups[name]['streams']\n"
+        "    return {name: [e['timestamp'] for e in made['events']] for name, made in streams.items()}\n"
+        "expected = {'week': {'mixed': [young], 'young': [young]},\n"
+        "            'ever': {'old': [old], 'mixed': [old, young], 'young': [young]}}\n"
+        "assert {name: kept(name) for name in expected} == expected\n"
+        "state = cloudwatch_logs.get_state()\n"
+        "cloudwatch_logs._log_groups.clear()\n"
+        f"LogFiles(Path({str(tmp_path / 'logs')!r})).register()\n"
+        "cloudwatch_logs._restore_state(state)\n"
+        "assert {name: kept(name) for name in expected} == expected\n",
     )

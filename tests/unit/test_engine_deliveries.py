@@ -11,7 +11,7 @@ from localcloud.engine.deliveries import Delivery
 def ages(**policy: int) -> tuple[list[float], str | None]:
     """How old an event is at each try that its target refuses, and the limit that ends them."""
     target: dict[str, Any] = {"Arn": "arn:aws:sqs:us-east-1:000000000000:queue"}
-    delivery = Delivery({**target, "RetryPolicy": policy} if policy else target, {}, {}, print, print)
+    delivery = Delivery({**target, "RetryPolicy": policy} if policy else target, {}, {})
     tries = [delivery.age_seconds]
     while not delivery.exhausted():
         delivery = delivery.again()

@@ -220,26 +220,38 @@ def kill_in(laptop: Laptop, app: App, arn: str, kill: Kill, names: dict[str, str
 
 def is_saved(laptop: Laptop, arn: str, state: str) -> bool:
     """Whether the disk knows that an execution has entered a state, and not that it has left it."""
-    known = [item for item in saved(laptop, "stepfunctions", "executions") if item["executionArn"] == arn]
+    written = [path.read_text() for path in (laptop.state / "engine/executions").iterdir()]
+    lines = [json.loads(line) for content in written if f'"{arn}"' in content for line in content.splitlines()]
     passed = [
-        (kind, event[f"state{kind}EventDetails"]["name"])
-        for event in (known[0]["events"] if known else [])
+        (kind, line["event"][f"state{kind}EventDetails"]["name"])
+        for line in lines
         for kind in ("Entered", "Exited")
-        if f"state{kind}EventDetails" in event
+        if f"state{kind}EventDetails" in line.get("event", {})
     ]
     return passed[-1:] == [("Entered", state)]
 
 
 def saved_names(laptop: Laptop, app: App) -> dict[str, str]:
     prefix = f"{app.outputs['ParameterPrefix']}/"
-    names = {item["Name"]: item["Value"] for item in saved(laptop, "ssm", "parameters")}
+    saved = json.loads((laptop.state / "engine/ssm.json").read_text())["payload"]["parameters"]["data"].values()
+    names = {item["Name"]: item["Value"] for item in saved}
     return {name.removeprefix(prefix): value for name, value in names.items() if name.startswith(prefix)}
 
 
-def saved(laptop: Laptop, service: str, kind: str) -> list[dict[str, Any]]:
-    """What the disk holds of a service; nothing, if it was not saved yet."""
-    path = laptop.state / f"engine/{service}.json"
-    return list(json.loads(path.read_text())["payload"][kind]["data"].values()) if path.exists() else []
+@matrix("The laptop", "it is killed while a drop's event waits for its retry, and started again", ends="Succeeded")
+def test_a_drop_that_no_run_knows_yet_is_trained_after_a_kill(laptop: Laptop, app: App, first: End) -> None:
+    before = situation.executions(app)
+    number = app.faults.add("event:train-model", "throttle")
+    situation.put(app, "raw/cars.csv", situation.same_rows(demo_data.used_cars(), len(KILLS) + 1))
+    wait_for(lambda: app.faults.fired(number), "the try that was throttled")
+    os.kill((process.describe(laptop.state) or {})["pid"], signal.SIGKILL)
+    wait_for(lambda: process.describe(laptop.state) is None, "the end of the process")
+    laptop.up()
+    (arn,) = situation.started_since(app, before)
+    end = situation.end(app, arn)
+    assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
+    assert app.parameters()["run"] == end.run.run_id
+    assert situation.executions(app) == [arn, *before]
 
 
 @matrix("The laptop", "its disk is full", ends="Failed")

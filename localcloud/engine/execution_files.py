@@ -1,0 +1,155 @@
+"""Executions of state machines on the disk: a file for each, to which everything is added when it happens.
+
+A file has a line for the record as it was at the start, one for each event of the history, one with what the end has
+changed, and one for each status that EventBridge has been told. What an execution costs does not depend on how many
+there are. Histories are read when somebody asks for them.
+
+Executions are kept for 90 days after their end (Step Functions Developer Guide, "Quotas", execution history retention).
+"""
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from localcloud import disk
+
+JsonObject = dict[str, Any]
+RETENTION = timedelta(days=90)
+_EVENT_LINE = b'{"event": '
+log = logging.getLogger("localcloud.executions")
+
+
+class _Stored(dict[str, Any]):
+    """An execution from its file. Its events are read when they are needed."""
+
+    def __init__(self, record: JsonObject, path: Path) -> None:
+        super().__init__(record)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        if name != "events":
+            raise KeyError(name)
+        events = [line["event"] for line in _documents(disk.whole_lines(self._path)) if "event" in line]
+        return self.setdefault("events", events)
+
+
+class ExecutionFiles:
+    """The folder. One that finds no room for a line has the whole file written by `save`; `waits` is told then."""
+
+    def __init__(self, folder: Path, waits: Callable[[], None] = lambda: None) -> None:
+        self._folder, self._waits = folder, waits
+        self._lock = threading.RLock()
+        self._known: dict[str, tuple[str, str | None]] = {}  # the status that is written, and the one that was told
+        self._behind: dict[str, JsonObject] = {}
+
+    def load(self) -> Iterator[JsonObject]:
+        """Every execution as it was written last, but for those that ended long ago, which are deleted."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for path in self._folder.glob("*.jsonl"):
+            record: JsonObject = {}
+            told = None
+            for line in _documents(line for line in disk.whole_lines(path) if not line.startswith(_EVENT_LINE)):
+                record.update(line.get("record", {}))
+                told = line.get("told", told)
+            if "executionArn" not in record or is_over(record):
+                path.unlink()
+                continue
+            self._known[record["executionArn"]] = record["status"], told
+            yield _Stored(record, path)
+
+    def begin(self, execution: JsonObject, told: str | None = None) -> None:
+        """Write an execution that has no file yet."""
+        arn = execution["executionArn"]
+        with self._lock:
+            if arn not in self._known:
+                self._known[arn] = execution["status"], told
+                self._add(execution, _whole(execution, told))
+
+    def add(self, execution: JsonObject, event: JsonObject) -> None:
+        """Write an event that the history has now, and what has changed with it when it is the end."""
+        arn, status = execution["executionArn"], execution["status"]
+        with self._lock:
+            if arn not in self._known:
+                self.begin(execution)
+                return
+            ended = {} if status == "RUNNING" else {"record": _record(execution)}
+            self._known[arn] = status, self._known[arn][1]
+            self._add(execution, _line({**ended, "event": event}))
+
+    def tell(self, execution: JsonObject) -> None:
+        """Write that EventBridge knows the status."""
+        arn, status = execution["executionArn"], execution["status"]
+        with self._lock:
+            self._known[arn] = self._known[arn][0], status
+            self._add(execution, _line({"told": status}))
+
+    def told(self, execution: JsonObject) -> str | None:
+        """The last status that EventBridge has been told."""
+        return self._known[execution["executionArn"]][1]
+
+    def save(self, all_executions: Callable[[], Iterable[JsonObject]]) -> None:
+        """Write what waits for room or has ended without an event, and delete what there is no more.
+
+        Raises OSError: there still is no room.
+        """
+        with self._lock:
+            executions = {execution["executionArn"]: execution for execution in all_executions()}
+            for arn in [arn for arn in self._known if arn not in executions]:
+                self._path(arn).unlink(missing_ok=True)
+                del self._known[arn]
+                self._behind.pop(arn, None)
+            for arn, (status, told) in list(self._known.items()):
+                if status == "RUNNING" != executions[arn]["status"]:  # a child of a distributed map
+                    self._known[arn] = executions[arn]["status"], told
+                    self._add(executions[arn], _line({"record": _record(executions[arn])}))
+            for arn, execution in list(self._behind.items()):
+                disk.write_whole(self._path(arn), _whole(execution, self._known[arn][1]))
+                del self._behind[arn]
+
+    def _add(self, execution: JsonObject, content: bytes) -> None:
+        arn = execution["executionArn"]
+        if arn in self._behind:
+            return
+        try:
+            disk.append(self._path(arn), content)
+        except OSError:
+            log.exception("execution %s is not saved; it goes on", arn)
+            self._behind[arn] = execution
+            self._waits()
+
+    def _path(self, arn: str) -> Path:
+        return self._folder / f"{hashlib.sha256(arn.encode()).hexdigest()[:32]}.jsonl"
+
+
+def is_over(execution: JsonObject) -> bool:
+    """Whether an execution ended so long ago that Step Functions forgets it."""
+    stopped = execution.get("stopDate")
+    if not stopped:
+        return False
+    return datetime.fromisoformat(stopped.replace("Z", "+00:00")) < datetime.now(UTC) - RETENTION
+
+
+def _record(execution: JsonObject) -> JsonObject:
+    return {name: value for name, value in execution.items() if name != "events"}
+
+
+def _whole(execution: JsonObject, told: str | None) -> bytes:
+    lines = [{"record": _record(execution), "told": told}, *({"event": event} for event in execution["events"])]
+    return b"".join(map(_line, lines))
+
+
+def _line(document: JsonObject) -> bytes:
+    return json.dumps(document).encode() + b"\n"
+
+
+def _documents(lines: Iterable[bytes]) -> Iterator[JsonObject]:
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:  # a power cut may leave anything where it was not written yet
+            log.warning("a line of an execution cannot be read; it is left out")

@@ -1,0 +1,177 @@
+"""Log events on the disk: a file for each log group, to which they are added.
+
+What a line costs does not depend on how many there are. Events are kept for as long as their group says
+(retentionInDays); a stream goes with its last one, where AWS would keep an empty stream.
+"""
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from localcloud import disk
+from localcloud.engine.persistence import rebound
+from localcloud.engine.seams import replace
+
+JsonObject = dict[str, Any]
+Key = tuple[str, str, str]  # account, region, name of the group
+_MODULE = "services.cloudwatch_logs"
+_DAY_MILLISECONDS = 86_400_000
+log = logging.getLogger("localcloud.logs")
+
+
+class LogFiles:
+    """The folder. What finds no room waits for the next `save`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._new: list[tuple[JsonObject, list[JsonObject]]] = []
+        self._written: dict[Key, set[str]] = {}  # the streams in the file of each group; none: write it anew
+
+    def register(self) -> None:
+        """Replace the seams. MiniStack must be importable (the environment is set)."""
+        replace(_MODULE, "_append_log_events", self._make_append)
+        replace(_MODULE, "_restore_state", self._make_restore_state)
+        replace(_MODULE, "get_state", _make_get_state)
+
+    def _make_append(self, original: Any) -> Any:
+        def append_log_events(stream: JsonObject, events: list[JsonObject]) -> None:
+            with self._lock:
+                original(stream, events)
+                self._new.append((stream, events))
+
+        return append_log_events
+
+    def _make_restore_state(self, original: Any) -> Any:
+        def restore_state(data: JsonObject) -> None:
+            """Take the events from the files; a version before this one has saved them with their group."""
+            original(data)
+            for key, group in _groups().items():
+                if (path := self._path(key)).exists():
+                    group["streams"].update(_streams(path))
+                    self._written[key] = set(group["streams"])
+            self.prune()
+
+        return restore_state
+
+    def save(self) -> None:
+        """Write what is new. Raises OSError: there is no room for it."""
+        with self._lock:
+            new, self._new = self._new, []
+            groups = _groups()
+            for key in [key for key in self._written if key not in groups]:
+                self._path(key).unlink(missing_ok=True)
+                del self._written[key]
+            lines = _lines_by_group(groups, new)
+            try:
+                for key, group in groups.items():
+                    self._save_group(key, group["streams"], lines.pop(key, {}))
+            except OSError:
+                for key in lines:
+                    self._written.pop(key, None)
+                raise
+
+    def _save_group(self, key: Key, streams: JsonObject, lines: dict[str, list[bytes]]) -> None:
+        written = self._written.pop(key, None)
+        if written is None or not written <= streams.keys():
+            filled = {name: stream for name, stream in list(streams.items()) if stream["events"]}
+            content = [_line(name, stream, stream["events"]) for name, stream in filled.items()]
+            disk.write_whole(self._path(key), b"".join(content))
+            written = set(filled)
+        elif lines:
+            disk.append(self._path(key), b"".join(line for some in lines.values() for line in some))
+            written |= lines.keys()
+        self._written[key] = written
+
+    def prune(self) -> None:
+        """Drop the events that are older than their group keeps them."""
+        from ministack.services import cloudwatch_logs
+
+        with self._lock, cloudwatch_logs._log_events_lock:
+            for key, group in _groups().items():
+                oldest = int(time.time() * 1000) - int(group.get("retentionInDays") or 0) * _DAY_MILLISECONDS
+                if group.get("retentionInDays") and _drop_before(group["streams"], oldest):
+                    self._written.pop(key, None)
+
+    def _path(self, key: Key) -> Path:
+        return self._folder / f"{hashlib.sha256('/'.join(key).encode()).hexdigest()[:32]}.jsonl"
+
+
+def _groups() -> dict[Key, JsonObject]:
+    from ministack.services import cloudwatch_logs
+
+    return dict(cloudwatch_logs._log_groups.all_items())
+
+
+def _make_get_state(original: Any) -> Any:
+    def get_state() -> JsonObject:
+        """What MiniStack saves of the logs, without the events: streams that are empty only."""
+        from ministack.core.responses import AccountRegionScopedDict
+
+        groups = AccountRegionScopedDict()
+        for key, group in _groups().items():
+            empty = {name: stream for name, stream in list(group["streams"].items()) if not stream["events"]}
+            groups.set_scoped(*key, {**group, "streams": empty})
+        state: JsonObject = rebound(original, _log_groups=groups)()
+        return state
+
+    return get_state
+
+
+def _drop_before(streams: JsonObject, oldest: int) -> bool:
+    """Whether there were events before a time (milliseconds since 1970), which are gone now."""
+    dropped = False
+    for name, stream in list(streams.items()):
+        if stream["events"] and stream["events"][0]["timestamp"] < oldest:
+            stream["events"] = [event for event in stream["events"] if event["timestamp"] >= oldest]
+            dropped = True
+            if not stream["events"]:
+                del streams[name]
+    return dropped
+
+
+def _lines_by_group(
+    groups: dict[Key, JsonObject], new: list[tuple[JsonObject, list[JsonObject]]]
+) -> dict[Key, dict[str, list[bytes]]]:
+    """The lines to add, by group and stream; those of a stream that was deleted are dropped."""
+    lines: dict[Key, dict[str, list[bytes]]] = {}
+    wanted = {id(stream) for stream, _ in new}
+    places = {
+        id(stream): (key, name)
+        for key, group in groups.items()
+        for name, stream in list(group["streams"].items())
+        if id(stream) in wanted
+    }
+    for stream, events in new:
+        if place := places.get(id(stream)):
+            key, name = place
+            lines.setdefault(key, {}).setdefault(name, []).append(_line(name, stream, events))
+    return lines
+
+
+def _line(name: str, stream: JsonObject, events: list[JsonObject]) -> bytes:
+    return json.dumps({"stream": name, "created": stream["creationTime"], "events": events}).encode() + b"\n"
+
+
+def _streams(path: Path) -> dict[str, JsonObject]:
+    """The streams of a file, as MiniStack has them."""
+    streams: dict[str, JsonObject] = {}
+    for line in disk.whole_lines(path):
+        try:
+            document = json.loads(line)
+        except ValueError:
+            log.warning("%s has a line that cannot be read; it is left out", path)
+            continue
+        new = {"events": [], "uploadSequenceToken": "1", "creationTime": document["created"]}
+        streams.setdefault(document["stream"], new)["events"].extend(document["events"])
+    for stream in streams.values():
+        events = stream["events"]
+        events.sort(key=lambda event: event["timestamp"])
+        stream["firstEventTimestamp"] = events[0]["timestamp"] if events else None
+        stream["lastEventTimestamp"] = events[-1]["timestamp"] if events else None
+        stream["lastIngestionTime"] = max((event["ingestionTime"] for event in events), default=None)
+    return streams
