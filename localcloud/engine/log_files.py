@@ -109,14 +109,17 @@ def _groups() -> dict[Key, JsonObject]:
 
 def _make_get_state(original: Any) -> Any:
     def get_state() -> JsonObject:
-        """What MiniStack saves of the logs, without the events: streams that are empty only."""
+        """What MiniStack saves of the logs, without the events: streams that are empty only.
+
+        Nor with the records by which GetLogRecord finds an event of a query: each event is one of them, with its text.
+        """
         from ministack.core.responses import AccountRegionScopedDict
 
         groups = AccountRegionScopedDict()
         for key, group in _groups().items():
             empty = {name: stream for name, stream in list(group["streams"].items()) if not stream["events"]}
             groups.set_scoped(*key, {**group, "streams": empty})
-        state: JsonObject = rebound(original, _log_groups=groups)()
+        state: JsonObject = rebound(original, _log_groups=groups, _log_records={})()
         return state
 
     return get_state

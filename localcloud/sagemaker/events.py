@@ -10,12 +10,14 @@ import logging
 import queue
 import re
 import threading
+import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 from . import requests
 from .aws import Aws
-from .store import Document
+from .store import Document, Store
 
 DETAIL_TYPES = {
     "TrainingJob": "SageMaker Training Job State Change",
@@ -24,6 +26,7 @@ DETAIL_TYPES = {
     "Endpoint": "SageMaker Endpoint State Change",
     "Model": "SageMaker Model State Change",
 }
+_KIND = "Event"
 _NOT_IN_EVENTS = ("Environment", "FinalMetricDataList", "TrainingTimeInSeconds", "BillableTimeInSeconds")
 _UPPER_CASE = ("S3DataType", "S3InputMode", "S3DataDistributionType", "S3CompressionType", "S3UploadMode")
 _ONE_WORD = ("S3DataDistributionType",)
@@ -33,24 +36,33 @@ _logger = logging.getLogger(__name__)
 class Outbox:
     """Delivers events in order from a thread of its own, so that a slow target never holds a job up.
 
-    An event that the bus refuses is logged; it cannot change what happened to the job.
+    Until the bus has it, an event is in the store, and `start` sends what an earlier process has left. One that the bus
+    refuses is logged; it cannot change what happened to the job.
     """
 
-    def __init__(self, aws: Aws) -> None:
-        self._aws = aws
-        self._waiting: queue.SimpleQueue[tuple[str, list[str], Document]] = queue.SimpleQueue()
+    def __init__(self, aws: Aws, store: Store) -> None:
+        self._aws, self._store = aws, store
+        self._waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="sagemaker events", daemon=True).start()
 
+    def start(self) -> None:
+        for left in sorted(self._store.all(_KIND), key=lambda event: float(event["At"])):
+            self._waiting.put(left["Name"])
+
     def send(self, detail_type: str, resources: list[str], detail: Document) -> None:
-        self._waiting.put((detail_type, resources, detail))
+        name = str(uuid.uuid4())
+        self._store.put(_KIND, name, {"Name": name, "At": time.time(), "Event": [detail_type, resources, detail]})
+        self._waiting.put(name)
 
     def _run(self) -> None:
         while True:
-            detail_type, resources, detail = self._waiting.get()
+            name = self._waiting.get()
+            detail_type, resources, detail = (self._store.get(_KIND, name) or {})["Event"]
             try:
                 self._aws.emit_event(detail_type, resources, detail)
             except Exception:
                 _logger.exception("%s of %s was not delivered", detail_type, resources)
+            self._store.delete(_KIND, name)
 
 
 def job_detail(noun: str, document: Document, tags: dict[str, str]) -> Document:

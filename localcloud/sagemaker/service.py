@@ -80,7 +80,7 @@ class SageMakerService:
         )
         self.store = Store(root / "store")
         image = ImagePython(image_python.absolute(), root)
-        self.context = Context(self.store, self.aws, root, image, stop_grace_seconds, Outbox(self.aws))
+        self.context = Context(self.store, self.aws, root, image, stop_grace_seconds, Outbox(self.aws, self.store))
         models = Models(self.context)
         configs = EndpointConfigs(self.context, models)
         queue = JobQueue(max_jobs)
@@ -100,6 +100,7 @@ class SageMakerService:
     def start(self) -> None:
         """Restore what was there: jobs that were running have failed, endpoints serve again."""
         threading.Thread(target=self._warm_up, name="sagemaker warm-up", daemon=True).start()
+        self.context.outbox.start()
         for family in self.jobs:
             family.recover()
         self.endpoints.restore()
