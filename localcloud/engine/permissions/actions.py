@@ -145,8 +145,9 @@ def for_s3(action: str, method: str, path: str, headers: Mapping[str, str], quer
     """What S3 asks besides the action itself: the key, and s3:ListBucket of who asks for an object that is not there.
 
     S3 User Guide, "Using server-side encryption with AWS KMS keys", Permissions: GenerateDataKey to write, Decrypt to
-    read, and Decrypt for the parts of a multipart upload. HeadObject reads no data. API Reference, GetObject: without
-    s3:ListBucket a missing object is a 403. Such a request has no prefix, so that a condition on s3:prefix is not met.
+    read, and Decrypt for the parts of a multipart upload. API Reference, HeadObject: no data, so that only a checksum
+    (x-amz-checksum-mode) needs Decrypt; GetObject: without s3:ListBucket a missing object is a 403. Such a request has
+    no prefix, so that a condition on s3:prefix is not met.
     """
     bucket, _, key = path.lstrip("/").partition("/")
     if not key:
@@ -158,7 +159,9 @@ def for_s3(action: str, method: str, path: str, headers: Mapping[str, str], quer
     found = _object(bucket, key, _first(query.get("versionId")))
     if found is None:
         return [_to_be_told_that_it_is_missing(bucket)]
-    return [] if method == "HEAD" else _key_needs(_key_of(found, bucket), "s3", "kms:Decrypt")
+    if method == "HEAD" and "x-amz-checksum-mode" not in headers:
+        return []
+    return _key_needs(_key_of(found, bucket), "s3", "kms:Decrypt")
 
 
 def _for_writing(bucket: str, headers: Mapping[str, str], part: bool) -> list[Needs]:

@@ -119,6 +119,25 @@ SAID = {
 }
 
 
+KM_A_MILE = 1.609
+# What a later definition says otherwise.
+REDEFINED = {
+    "mileage: {type: float, unit: miles": "mileage: {type: float, source: odometer, unit: km",
+    "  sound: {type: boolean, description: upgraded speakers}\n": "",
+    "split: {method: random, seed: 42": "other_columns: ignore\nsplit: {method: random, seed: 43",
+}
+
+
+def rewrite(template: Path, changes: dict[str, str]) -> None:
+    """Change model.yaml in the layer of a copy of the build."""
+    path = template.parent / "SharedLayer/python/models/used-cars/model.yaml"
+    text = path.read_text()
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after, 1)
+    path.write_text(text)
+
+
 @pytest.fixture(scope="module")
 def app(deploy: Callable[..., App]) -> App:
     return deploy(STACK, QuietPeriodSeconds="0")
@@ -248,12 +267,7 @@ def sam_deploy(app: App, template: Path, **parameters: str) -> subprocess.Comple
 def wrong_model(app: App, first: End, built: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What `sam deploy` says of a layer whose model.yaml has mistakes."""
     template = situation.changed(built, tmp_path_factory.mktemp("wrong"))
-    path = template.parent / "SharedLayer/python/models/used-cars/model.yaml"
-    text = path.read_text()
-    for right, wrong in MISTAKES.items():
-        assert right in text
-        text = text.replace(right, wrong, 1)
-    path.write_text(text)
+    rewrite(template, MISTAKES)
     with nothing_changes(app):
         ended = sam_deploy(app, template)
     assert ended.returncode == 1, ended.stdout
@@ -392,20 +406,26 @@ def test_a_function_that_is_throttled_publishes_when_it_is_not(app: App, first: 
     assert update(app, GateThreshold="") == "UPDATE_COMPLETE"
 
 
-@matrix("People", "the stack is updated while a run works", ends="Succeeded")
-def test_a_run_that_works_while_the_stack_is_updated_ends_as_it_began(
+@pytest.fixture(scope="module")
+def updated(
     app: App, first: End, wrong_model: str, built: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """New job code, a new layer below every function, and other parameters come in while the run waits to train."""
+) -> tuple[str, End]:
+    """The code that a run began with, and its end: another definition, a new layer below every function and other
+    parameters came in while it waited to train.
+    """
     template = situation.changed(built, tmp_path_factory.mktemp("update"))
-    with (template.parent / "SharedLayer/python/processing/preprocess.py").open("a") as script:
-        script.write("# updated\n")
+    rewrite(template, REDEFINED)
     code = functions_environment(app)["CODE_URI"]
     with app.faults.injected("job:train", "delay", seconds=600.0):
         arn = situation.start(app)
         wait_for(lambda: situation.versions(app, f"runs/{situation.run_of(app, arn)}/report/"), "the run's report", 300)
         assert sam_deploy(app, template, LogLevel="DEBUG", PollSeconds="2").returncode == 0
-    end = situation.end(app, arn)
+    return code, situation.end(app, arn)
+
+
+@matrix("People", "the stack is updated while a run works", ends="Succeeded")
+def test_a_run_that_works_while_the_stack_is_updated_ends_as_it_began(app: App, updated: tuple[str, End]) -> None:
+    code, end = updated
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
     assert_told(end, "Model in service")
     assert app.parameters()["run"] == end.run.run_id
@@ -430,9 +450,38 @@ def test_an_end_that_cannot_be_told_is_kept_and_the_alarm_mails(app: App, refuse
         assert text in mail.body
 
 
-def test_a_healthy_drop_works_after_all_refusals(app: App, wrong_model: str) -> None:
-    end = situation.dropped(app, "raw/more.csv", demo_data.new_listings(3000, seed=2))
+def with_odometers(*files: bytes) -> bytes:
+    """The rows of files in one table, with what each car has driven in kilometres as well."""
+    header, *_ = files[0].decode().splitlines()
+    rows = [row for file in files for row in file.decode().splitlines()[1:]]
+    return situation.table(
+        [f"{header},odometer", *(f"{row},{float(row.split(',')[1]) * KM_A_MILE:.1f}" for row in rows)]
+    )
+
+
+@matrix("Configuration", "a column is read from another source, under a model in service", ends="Succeeded")
+@matrix("Configuration", "a column is gone, under a model in service", ends="Succeeded")
+@matrix("Configuration", "rows are dealt by another seed, under a model in service", ends="Succeeded")
+def test_a_changed_definition_is_compared_by_the_rows_as_the_model_in_service_reads_them(
+    app: App, updated: tuple[str, End]
+) -> None:
+    """It is the healthy drop after all refusals, too. By their new features all rows would be new to the old model."""
+    cars = with_odometers(demo_data.used_cars(), demo_data.new_listings(3000, seed=2))
+    end = situation.dropped(app, "raw/cars.csv", cars)
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
     assert app.parameters()["run"] == end.run.run_id
+    assert_told(
+        end,
+        "Model in service",
+        "on the 645 of 766 test rows that it has not seen",
+        "(21 known, 624 new)",
+        "columns ignored: 'mileage', 'sound'",
+    )
+    asked, of_champion = (
+        json.loads(situation.read(app, f"runs/{end.run.run_id}/{folder}/part-00000.jsonl").splitlines()[0])
+        for folder in ("test", "rows/champion-test")
+    )
+    assert asked["mileage"] == pytest.approx(of_champion["mileage"] * KM_A_MILE, abs=0.1)
+    assert of_champion.keys() - asked.keys() == {"sound"}
     (alarm,) = situation.strays(app)
     assert alarm.startswith(f'ALARM: "{STACK}-undelivered-events"')

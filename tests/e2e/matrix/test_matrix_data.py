@@ -155,6 +155,20 @@ BROKEN = {
         with_column("doors", some(HOSTILE.replace(",", ""))), "doors breaks the rule 'type' in 81 rows"
     ),
 }
+# An object that S3 does not hand out: how it is uploaded (members of PutObject), what the message says.
+CLOSED: dict[str, tuple[Callable[[App], dict[str, str]], tuple[str, ...]]] = {
+    "an archived object": (
+        lambda app: {"StorageClass": "GLACIER"},
+        ("is archived (GLACIER) and cannot be read before it is restored", "aws s3api restore-object"),
+    ),
+    "an object under a key that the stack may not use": (
+        lambda app: {
+            "ServerSideEncryption": "aws:kms",
+            "SSEKMSKeyId": app.client("kms").create_key()["KeyMetadata"]["Arn"],
+        },
+        ("is encrypted with the KMS key arn:aws:kms:", "which this function may not use", "Upload it again"),
+    ),
+}
 # Nothing to train on is no failure of the data: the run says so, and sends no mail.
 SILENT = ("an empty file by hand",)
 
@@ -187,12 +201,15 @@ class Tried:
 
 @pytest.fixture(scope="module")
 def tried(app: App, first: End) -> Tried:
-    """All broken files, each below its own prefix, and all their runs side by side."""
+    """All broken files and closed objects, each below its own prefix, and all their runs side by side."""
     for name, case in BROKEN.items():
         for file, content in case.files.items():
             situation.put(app, prefix(name) + file, content)
+    for name, (uploaded, _) in CLOSED.items():
+        situation.put(app, prefix(name) + "good.csv", FEW)
+        app.client("s3").put_object(Bucket=app.bucket, Key=prefix(name) + "closed.csv", Body=FEW, **uploaded(app))
     serving, data = app.in_service(), situation.versions(app, "cases/")
-    arns = {name: situation.start(app, DataPrefix=prefix(name)) for name in BROKEN}
+    arns = {name: situation.start(app, DataPrefix=prefix(name)) for name in (*BROKEN, *CLOSED)}
     silent = situation.ends(app, {name: arns.pop(name) for name in SILENT}, silent=True)
     return Tried(serving, data, {**silent, **situation.ends(app, arns)})
 
@@ -204,6 +221,17 @@ def test_data_that_cannot_be_used_end_the_run_with_one_message_that_says_why(tri
     end = tried.ends[case]
     assert (end.run.status, end.run.error) == ("FAILED", "States.TaskFailed")
     assert_told(end, "Run failed: in state 'Preprocess'", prefix(case), ADVICE, *BROKEN[case].says)
+
+
+@pytest.mark.parametrize("case", [pytest.param(name, marks=matrix("Data", name, ends="Failed")) for name in CLOSED])
+def test_an_object_that_s3_does_not_hand_out_fails_the_run_before_anything_is_spent(
+    app: App, tried: Tried, case: str
+) -> None:
+    end, key = tried.ends[case], prefix(case) + "closed.csv"
+    assert (end.run.status, end.run.error) == ("FAILED", "DataVersionRefusedError")
+    where, take_away = f"s3://{app.bucket}/{key}", "take it away: aws s3 rm"  # a long line goes on in the next one
+    assert_told(end, "Run failed: in state 'Resolve configuration'", repr(key), take_away, where, *CLOSED[case][1])
+    assert "good.csv" not in end.mail.body
 
 
 @matrix("Data", "nothing but empty files", ends="Succeeded, without work")

@@ -5,6 +5,7 @@ have moved, lets the threshold decide where no comparison is fair, and refuses u
 """
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,21 @@ def test_a_logarithm_is_learned_and_everything_is_in_the_unit_of_the_target(app:
 def test_a_category_that_no_training_row_had_is_refused_where_the_definition_says_so(app: App, first: End) -> None:
     with pytest.raises(ClientError, match=r"make.*'Tesla'"):
         app.invoke(CADILLAC.replace("Cadillac", "Tesla"))
+
+
+@matrix("Endpoint", "a request is too wide once it is encoded, between its containers", ends="no run, a refusal")
+def test_a_request_that_is_too_wide_once_encoded_is_told_how_many_records_fit(app: App, first: End) -> None:
+    with pytest.raises(ClientError) as refused:
+        app.invoke(",,,,,,,\n" * 300_000)  # short lines, each of which becomes a car of usual values
+    assert refused.value.response["OriginalStatusCode"] == 413
+    told = re.fullmatch(
+        r"the request holds 300,000 records; expected at most ([0-9,]+): each becomes up to [0-9]+ bytes of features, "
+        "and the model takes 6,291,456 bytes",
+        refused.value.response["OriginalMessage"],
+    )
+    assert told, refused.value.response
+    fitting = int(told[1].replace(",", ""))
+    assert app.invoke(",,,,,,,\n" * fitting).count("score") == fitting
 
 
 def moved() -> bytes:
