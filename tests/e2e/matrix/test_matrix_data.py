@@ -325,7 +325,7 @@ def test_the_recorded_versions_are_what_trains_and_other_data_than_the_stacks_ow
         app.client("s3").delete_object(Bucket=app.bucket, Key="cases/changing/b.csv")
         end = situation.end(app, arn)
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
-    assert end.mail.body.startswith("Trained only: its input decides data_prefix, which deployable_overrides in the")
+    assert "Trained only: its input decides data_prefix, which deployable_overrides" in end.mail.body.splitlines()[0]
     assert_told(end, "2 files under 'cases/changing/'", "(as before)", "under the stack's own prefix")
     assert app.in_service() == serving
     assert app.record(end.run)["deployed"] is None
