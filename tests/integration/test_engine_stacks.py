@@ -130,6 +130,7 @@ def delete(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int
     """What `make delete` does."""
     for name, value in cloud.environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it keeps the credentials of another local cloud
     return lambda stack: delete_stack.main([stack, "--yes"])
 
 
