@@ -51,10 +51,19 @@ def delete(stack_id: str) -> None:
     try:
         cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack_id, WaiterConfig=waiting)
     except WaiterError as error:
-        failed = [item for item in resources(stack_id) if item["ResourceStatus"] == "DELETE_FAILED"]
-        reasons = [f"{item['LogicalResourceId']}: {item.get('ResourceStatusReason', '')}" for item in failed]
-        said = "\n  ".join(reasons or [str(error)])
+        said = "\n  ".join(reasons(stack_id) or [str(error)])
         raise DeletionError(f"the stack is not deleted; delete it again:\n  {said}") from error
+
+
+def reasons(stack_id: str) -> list[str]:
+    """Why each resource that is still there could not be deleted."""
+    failed = {item["LogicalResourceId"] for item in resources(stack_id) if item["ResourceStatus"] == "DELETE_FAILED"}
+    pages = boto3.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=stack_id)
+    said: dict[str, str] = {}
+    for event in (event for page in pages for event in page["StackEvents"]):  # the newest first
+        if event["LogicalResourceId"] in failed and event["ResourceStatus"] == "DELETE_FAILED":
+            said.setdefault(event["LogicalResourceId"], event.get("ResourceStatusReason", ""))
+    return [f"{name}: {reason}" for name, reason in said.items()]
 
 
 def _confirmed(stack: str) -> bool:
