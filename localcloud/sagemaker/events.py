@@ -57,7 +57,9 @@ class Outbox:
     def _run(self) -> None:
         while True:
             name = self._waiting.get()
-            detail_type, resources, detail = (self._store.get(_KIND, name) or {})["Event"]
+            if (kept := self._store.get(_KIND, name)) is None:  # the store has been emptied meanwhile
+                continue
+            detail_type, resources, detail = kept["Event"]
             try:
                 self._aws.emit_event(detail_type, resources, detail)
             except Exception:
