@@ -62,12 +62,18 @@ def _make_save_dict(original: Any) -> Any:
 
 def _make_restore_state(original: Any) -> Any:
     def restore_state(data: JsonObject) -> None:
-        """Take the points from their own file; a version before this one has saved them with the rest."""
+        """Take the points from their own file; a version before this one has saved them with the rest.
+
+        Then they get their file now, because the next save of the rest leaves them out.
+        """
         from ministack.core import persistence
         from ministack.services import cloudwatch
 
         original(data)
-        cloudwatch._metrics.update((persistence.load_state(METRICS) or {}).get("metrics", {}))
+        if saved := persistence.load_state(METRICS):
+            cloudwatch._metrics.update(saved["metrics"])
+        else:
+            persistence.save_state(METRICS, {"metrics": cloudwatch._metrics})
 
     return restore_state
 

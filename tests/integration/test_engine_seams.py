@@ -217,6 +217,28 @@ def test_what_grows_is_not_in_the_file_of_its_service(tmp_path: Path) -> None:
     )
 
 
+def test_points_that_an_earlier_version_has_saved_with_the_rest_have_their_own_file_before_that_is_saved(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "engine").mkdir()
+    succeeds(
+        tmp_path,
+        "from ministack.core import persistence\n"
+        "from ministack.core.responses import AccountRegionScopedDict\n"
+        "from ministack.services import cloudwatch\n"
+        "from localcloud.engine import metrics\n"
+        "metrics.register()\n"
+        "saved = AccountRegionScopedDict()\n"
+        "saved['metric'] = [{'Timestamp': 1, 'Value': 1.0, 'Unit': 'Count'}]\n"
+        "cloudwatch._restore_state({'metrics': saved})\n"
+        "kept = persistence.load_state('cloudwatch_metrics')['metrics']\n"
+        "assert dict(kept.items()) == dict(saved.items())\n"
+        "cloudwatch._metrics.clear()\n"
+        "cloudwatch._restore_state(cloudwatch.get_state())\n"
+        "assert dict(cloudwatch._metrics.items()) == dict(saved.items())\n",
+    )
+
+
 def test_points_of_metrics_become_fewer_with_their_age_as_on_aws(tmp_path: Path) -> None:
     succeeds(
         tmp_path,
