@@ -6,8 +6,12 @@ until a write finds no room. AWS has no such error; clients do not repeat a 507 
 """
 
 import errno
+import hashlib
+import json
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ _SMALL_BYTES = 64 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Scope = dict[str, Any]
+log = logging.getLogger("localcloud.disk")
 
 
 def problem(state: Path) -> str:
@@ -92,7 +97,29 @@ def append(path: Path, content: bytes) -> None:
         os.close(file)
 
 
-def whole_lines(path: Path) -> list[bytes]:
+def lines_of(folder: Path, *key: str) -> Path:
+    """The file of JSON lines, in a folder of them, of what has a key of any characters."""
+    return folder / f"{hashlib.sha256('/'.join(key).encode()).hexdigest()[:32]}.jsonl"
+
+
+def line(document: Any) -> bytes:
+    """A document as a line of such a file."""
+    return json.dumps(document).encode() + b"\n"
+
+
+def documents(path: Path, *, but: bytes | None = None) -> Iterator[Any]:
+    """The documents of a file's lines, but for those that begin so; what a power cut has left of one is passed over."""
+    for text in _whole_lines(path):
+        if but is None or not text.startswith(but):
+            try:
+                document = json.loads(text)
+            except ValueError:
+                log.warning("%s has a line that cannot be read; it is left out", path)
+            else:
+                yield document
+
+
+def _whole_lines(path: Path) -> list[bytes]:
     """The lines that were written to their ends; what follows the last of them is cut off. None, without the file."""
     try:
         content = path.read_bytes()

@@ -14,6 +14,8 @@ Phase = Literal["Before", "After"]
 Action = Literal["Create", "Update", "Wait", "Recreate", "Done", "RolledBack", "Failed"]
 
 BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
+UNCHANGEABLE = (*BUSY, "Deleting")
+"""While it is in one of these it can be neither updated nor deleted."""
 GONE = "NotFound"
 
 
@@ -42,7 +44,7 @@ def decide(description: Mapping[str, Any] | None, wanted_config: str, phase: Pha
 def _before(status: str, serving: str | None, wanted: str, _: Mapping[str, Any]) -> tuple[Action, str]:
     if status == GONE:
         return "Create", "there is no endpoint yet"
-    if status in (*BUSY, "Deleting"):
+    if status in UNCHANGEABLE:
         return "Wait", f"the endpoint is {status}; it takes no update now"
     if status == "InService" and serving == wanted:
         return "Done", f"{wanted} already serves"

@@ -14,8 +14,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
-from perennial_aws.clients import client, is_missing
+from perennial_aws.clients import client, if_there
 
 from perennial import endpoint
 
@@ -25,7 +24,8 @@ logger = Logger()
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Describe the endpoint and decide."""
-    decision = endpoint.decide(_describe(event["EndpointName"]), event["WantedConfigName"], event["Phase"])
+    description = if_there(client("sagemaker").describe_endpoint, EndpointName=event["EndpointName"])
+    decision = endpoint.decide(description, event["WantedConfigName"], event["Phase"])
     logger.info("decided", endpoint=event["EndpointName"], action=decision.action, status=decision.status)
     return {
         "Action": decision.action,
@@ -33,12 +33,3 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         "ServingConfigName": decision.serving_config,
         "Reason": decision.reason,
     }
-
-
-def _describe(name: str) -> dict[str, Any] | None:
-    try:
-        return dict(client("sagemaker").describe_endpoint(EndpointName=name))
-    except ClientError as error:
-        if is_missing(error):
-            return None
-        raise

@@ -18,7 +18,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 from perennial_aws import runs
-from perennial_aws.clients import client, is_missing
+from perennial_aws.clients import client, if_there, is_missing
 
 from perennial import naming, work
 
@@ -29,7 +29,7 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Delete configurations first, so that no configuration is left without its model."""
     stack, run_id = os.environ["STACK_NAME"], event["RunId"]
-    configs, models = _own(stack, "list_endpoint_configs", "EndpointConfig"), _own(stack, "list_models", "Model")
+    configs, models = runs.with_config(stack), runs.with_model(stack)
     used_configs, used_models = _in_use()
     deployed = sorted(configs, reverse=True)[: int(os.environ["MODELS_TO_KEEP"])]
     earlier = {run for run in configs | models if run < run_id and run not in deployed and not _works(run)}
@@ -42,13 +42,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {**gone, "Kept": kept}
 
 
-def _own(stack: str, operation: str, kind: str) -> set[str]:
-    """The run ids whose model or configuration exists. Names of other stacks may start alike; they do not count."""
-    pages = client("sagemaker").get_paginator(operation).paginate(NameContains=stack)
-    names = (item[f"{kind}Name"] for page in pages for item in page[f"{kind}s"])
-    return {run for name in names if (run := naming.run_of(stack, name))}
-
-
 def _in_use() -> tuple[set[str], set[str]]:
     """(configurations, models) that an endpoint serves or is being updated to."""
     configs = set(_configs_of_endpoints())
@@ -58,27 +51,18 @@ def _in_use() -> tuple[set[str], set[str]]:
 def _configs_of_endpoints() -> Iterator[str]:
     for page in client("sagemaker").get_paginator("list_endpoints").paginate():
         for item in page["Endpoints"]:
-            description = _if_there(client("sagemaker").describe_endpoint, EndpointName=item["EndpointName"])
+            # What exists may be deleted between listing and describing.
+            description = if_there(client("sagemaker").describe_endpoint, EndpointName=item["EndpointName"]) or {}
             for part in (description, description.get("PendingDeploymentSummary", {})):
                 if part.get("EndpointConfigName"):
                     yield part["EndpointConfigName"]
 
 
 def _models_of(config: str) -> Iterator[str]:
-    description = _if_there(client("sagemaker").describe_endpoint_config, EndpointConfigName=config)
+    description = if_there(client("sagemaker").describe_endpoint_config, EndpointConfigName=config) or {}
     for variant in [*description.get("ProductionVariants", []), *description.get("ShadowProductionVariants", [])]:
         if variant.get("ModelName"):
             yield variant["ModelName"]
-
-
-def _if_there(describe: Callable[..., Any], **name: str) -> dict[str, Any]:
-    """What exists may be deleted between listing and describing."""
-    try:
-        return dict(describe(**name))
-    except ClientError as error:
-        if is_missing(error):
-            return {}
-        raise
 
 
 def _works(run_id: str) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import ClientError
 
-from perennial_aws.clients import client, is_missing
+from perennial_aws.clients import client, if_there
 
 logger = Logger(child=True)
 
@@ -24,11 +23,7 @@ def current() -> dict[str, str] | None:
     champion = {fields[item["Name"]]: item["Value"] for item in found}
     if len(champion) < len(fields):
         return None
-    try:
-        client("sagemaker").describe_model(ModelName=champion["ModelName"])
-    except ClientError as error:
-        if is_missing(error):
-            logger.warning("the model named in Parameter Store is gone", model=champion["ModelName"])
-            return None
-        raise
+    if if_there(client("sagemaker").describe_model, ModelName=champion["ModelName"]) is None:
+        logger.warning("the model named in Parameter Store is gone", model=champion["ModelName"])
+        return None
     return champion

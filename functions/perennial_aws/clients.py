@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -25,6 +26,16 @@ def client(service: str) -> Any:
 def code_of(error: ClientError) -> str:
     """Return the error code that AWS gave."""
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def if_there(describe: Callable[..., Any], **name: str) -> dict[str, Any] | None:
+    """Return what SageMaker describes, or None when there is nothing of this name."""
+    try:
+        return dict(describe(**name))
+    except ClientError as error:
+        if is_missing(error):
+            return None
+        raise
 
 
 def is_missing(error: ClientError) -> bool:

@@ -1,4 +1,4 @@
-"""The run table: who claimed which work, what each execution was told, and the record of each run.
+"""The run table: who claimed which work, what each execution was told, and the record of each run; what they left.
 
 Items by `id`: `work#<work key>` the claim, `execution#<arn>` the answer to an execution, `run#<run id>` the record,
 `deployment` the run whose turn it is to deploy, `strays` the files that were put aside (perennial.strays).
@@ -15,7 +15,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from perennial import record, work
+from perennial import naming, record, work
 from perennial import strays as rules
 from perennial_aws.clients import client, code_of
 
@@ -28,6 +28,23 @@ _ATTEMPTS = 8
 
 class StraysContestedError(Exception):
     """The list of files that are put aside changed again and again. Transient."""
+
+
+def with_model(stack: str) -> set[str]:
+    """Return the ids of the stack's runs whose model exists."""
+    return _with(stack, "list_models", "Model")
+
+
+def with_config(stack: str) -> set[str]:
+    """Return the ids of the stack's runs whose endpoint configuration exists."""
+    return _with(stack, "list_endpoint_configs", "EndpointConfig")
+
+
+def _with(stack: str, operation: str, kind: str) -> set[str]:
+    """Names of other stacks may start alike; they do not count."""
+    pages = client("sagemaker").get_paginator(operation).paginate(NameContains=stack)
+    names = (item[f"{kind}Name"] for page in pages for item in page[f"{kind}s"])
+    return {run for name in names if (run := naming.run_of(stack, name))}
 
 
 def _table() -> str:

@@ -7,16 +7,14 @@ import time
 from contextlib import suppress
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import ClientError
 
-from perennial import naming
-from perennial_aws.clients import client, is_missing
+from perennial import endpoint, naming
+from perennial_aws import runs
+from perennial_aws.clients import client, if_there
 
 logger = Logger(child=True)
 
 NAMES = ("model", "endpoint", "endpoint-config", "data-quality-baseline", "model-quality-baseline", "run")
-# SageMaker, DescribeEndpoint: while it is in one of these it can be neither updated nor deleted.
-BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 POLL_SECONDS = 2.0
 
 
@@ -28,11 +26,10 @@ def take_down(state_machine_arn: str) -> None:
     stack = os.environ["STACK_NAME"]
     _stop_runs(state_machine_arn)
     _delete_endpoint(os.environ["ENDPOINT_NAME"])
-    for kind, listed, member in (
-        ("endpoint_config", "EndpointConfigs", "EndpointConfigName"),
-        ("model", "Models", "ModelName"),
-    ):
-        _delete_of_runs(stack, kind, listed, member)
+    for run in runs.with_config(stack):
+        client("sagemaker").delete_endpoint_config(EndpointConfigName=naming.stem(stack, run))
+    for run in runs.with_model(stack):
+        client("sagemaker").delete_model(ModelName=naming.stem(stack, run))
     client("ssm").delete_parameters(Names=[f"{os.environ['PARAMETER_PREFIX']}/{name}" for name in NAMES])
     logger.info("taken down", stack=stack)
 
@@ -47,25 +44,7 @@ def _stop_runs(state_machine_arn: str) -> None:
 
 def _delete_endpoint(name: str) -> None:
     """Delete it once it lets itself be deleted, and wait until it is gone."""
-    while status := _status(name):
-        if status not in BUSY:
+    while description := if_there(client("sagemaker").describe_endpoint, EndpointName=name):
+        if description["EndpointStatus"] not in endpoint.UNCHANGEABLE:
             client("sagemaker").delete_endpoint(EndpointName=name)
         time.sleep(POLL_SECONDS)
-
-
-def _status(endpoint: str) -> str | None:
-    try:
-        return str(client("sagemaker").describe_endpoint(EndpointName=endpoint)["EndpointStatus"])
-    except ClientError as error:
-        if is_missing(error):
-            return None
-        raise
-
-
-def _delete_of_runs(stack: str, kind: str, listed: str, member: str) -> None:
-    """Delete what is named after a run of this stack, and nothing of a stack whose name begins alike."""
-    sagemaker = client("sagemaker")
-    pages = sagemaker.get_paginator(f"list_{kind}s").paginate(NameContains=f"{stack}-")
-    for name in [item[member] for page in pages for item in page[listed]]:
-        if naming.run_of(stack, name):
-            getattr(sagemaker, f"delete_{kind}")(**{member: name})

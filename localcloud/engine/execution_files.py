@@ -7,8 +7,6 @@ there are. Histories are read when somebody asks for them.
 Executions are kept for 90 days after their end (Step Functions Developer Guide, "Quotas", execution history retention).
 """
 
-import hashlib
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +32,7 @@ class _Stored(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         if name != "events":
             raise KeyError(name)
-        events = [line["event"] for line in _documents(disk.whole_lines(self._path)) if "event" in line]
+        events = [line["event"] for line in disk.documents(self._path) if "event" in line]
         return self.setdefault("events", events)
 
 
@@ -53,7 +51,7 @@ class ExecutionFiles:
         for path in self._folder.glob("*.jsonl"):
             record: JsonObject = {}
             told = None
-            for line in _documents(line for line in disk.whole_lines(path) if not line.startswith(_EVENT_LINE)):
+            for line in disk.documents(path, but=_EVENT_LINE):
                 record.update(line.get("record", {}))
                 told = line.get("told", told)
             if "executionArn" not in record or is_over(record):
@@ -79,14 +77,14 @@ class ExecutionFiles:
                 return
             ended = {} if status == "RUNNING" else {"record": _record(execution)}
             self._known[arn] = status, self._known[arn][1]
-            self._add(execution, _line({**ended, "event": event}))
+            self._add(execution, disk.line({**ended, "event": event}))
 
     def tell(self, execution: JsonObject) -> None:
         """Write that EventBridge knows the status."""
         arn, status = execution["executionArn"], execution["status"]
         with self._lock:
             self._known[arn] = self._known[arn][0], status
-            self._add(execution, _line({"told": status}))
+            self._add(execution, disk.line({"told": status}))
 
     def told(self, execution: JsonObject) -> str | None:
         """The last status that EventBridge has been told."""
@@ -106,7 +104,7 @@ class ExecutionFiles:
             for arn, (status, told) in list(self._known.items()):
                 if status == "RUNNING" != executions[arn]["status"]:  # a child of a distributed map
                     self._known[arn] = executions[arn]["status"], told
-                    self._add(executions[arn], _line({"record": _record(executions[arn])}))
+                    self._add(executions[arn], disk.line({"record": _record(executions[arn])}))
             for arn, execution in list(self._behind.items()):
                 disk.write_whole(self._path(arn), _whole(execution, self._known[arn][1]))
                 del self._behind[arn]
@@ -123,7 +121,7 @@ class ExecutionFiles:
             self._waits()
 
     def _path(self, arn: str) -> Path:
-        return self._folder / f"{hashlib.sha256(arn.encode()).hexdigest()[:32]}.jsonl"
+        return disk.lines_of(self._folder, arn)
 
 
 def is_over(execution: JsonObject) -> bool:
@@ -140,16 +138,4 @@ def _record(execution: JsonObject) -> JsonObject:
 
 def _whole(execution: JsonObject, told: str | None) -> bytes:
     lines = [{"record": _record(execution), "told": told}, *({"event": event} for event in execution["events"])]
-    return b"".join(map(_line, lines))
-
-
-def _line(document: JsonObject) -> bytes:
-    return json.dumps(document).encode() + b"\n"
-
-
-def _documents(lines: Iterable[bytes]) -> Iterator[JsonObject]:
-    for line in lines:
-        try:
-            yield json.loads(line)
-        except ValueError:  # a power cut may leave anything where it was not written yet
-            log.warning("a line of an execution cannot be read; it is left out")
+    return b"".join(map(disk.line, lines))

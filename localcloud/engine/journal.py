@@ -4,7 +4,6 @@ What a process that was killed has left here is done at the next start, so every
 AWS, where EventBridge and Lambda promise that it happens at least once.
 """
 
-import json
 import logging
 import threading
 import uuid
@@ -34,11 +33,8 @@ class Journal:
         self._left: dict[str, Entry] = {}
         self._size = self._needed = 0
         self.error: OSError | None = None
-        for line in disk.whole_lines(path):
-            try:
-                self._change(json.loads(line))
-            except ValueError:
-                log.warning("%s has a line that cannot be read; it is left out", path)
+        for change in disk.documents(path):
+            self._change(change)
         self._earlier = dict(self._left)
         if path.exists():
             self._rewrite()
@@ -90,7 +86,7 @@ class Journal:
     def _write(self, change: Mapping[str, Entry | None]) -> None:
         if not change:
             return
-        line = json.dumps(change).encode() + b"\n"
+        line = disk.line(change)
         with self._lock:
             self._change(change)
             try:
@@ -113,7 +109,7 @@ class Journal:
                 self._left[name] = entry
 
     def _rewrite(self) -> None:
-        content = b"".join(json.dumps({name: entry}).encode() + b"\n" for name, entry in self._left.items())
+        content = b"".join(disk.line({name: entry}) for name, entry in self._left.items())
         disk.write_whole(self._path, content)
         self._size = self._needed = len(content)
         self.error = None

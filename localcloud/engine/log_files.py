@@ -4,9 +4,6 @@ What a line costs does not depend on how many there are. Events are kept for as 
 (retentionInDays); a stream goes with its last one, where AWS would keep an empty stream.
 """
 
-import hashlib
-import json
-import logging
 import threading
 import time
 from pathlib import Path
@@ -20,7 +17,6 @@ JsonObject = dict[str, Any]
 Key = tuple[str, str, str]  # account, region, name of the group
 _MODULE = "services.cloudwatch_logs"
 _DAY_MILLISECONDS = 86_400_000
-log = logging.getLogger("localcloud.logs")
 
 
 class LogFiles:
@@ -98,7 +94,7 @@ class LogFiles:
                     self._written.pop(key, None)
 
     def _path(self, key: Key) -> Path:
-        return self._folder / f"{hashlib.sha256('/'.join(key).encode()).hexdigest()[:32]}.jsonl"
+        return disk.lines_of(self._folder, *key)
 
 
 def _groups() -> dict[Key, JsonObject]:
@@ -157,18 +153,13 @@ def _lines_by_group(
 
 
 def _line(name: str, stream: JsonObject, events: list[JsonObject]) -> bytes:
-    return json.dumps({"stream": name, "created": stream["creationTime"], "events": events}).encode() + b"\n"
+    return disk.line({"stream": name, "created": stream["creationTime"], "events": events})
 
 
 def _streams(path: Path) -> dict[str, JsonObject]:
     """The streams of a file, as MiniStack has them."""
     streams: dict[str, JsonObject] = {}
-    for line in disk.whole_lines(path):
-        try:
-            document = json.loads(line)
-        except ValueError:
-            log.warning("%s has a line that cannot be read; it is left out", path)
-            continue
+    for document in disk.documents(path):
         new = {"events": [], "uploadSequenceToken": "1", "creationTime": document["created"]}
         streams.setdefault(document["stream"], new)["events"].extend(document["events"])
     for stream in streams.values():

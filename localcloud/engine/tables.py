@@ -4,9 +4,6 @@ What a change costs does not depend on how large the table is. MiniStack puts a 
 changes, so that those that have changed are found by their identity.
 """
 
-import hashlib
-import json
-import logging
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,6 @@ JsonObject = dict[str, Any]
 Key = tuple[str, str]
 _MODULE = "services.dynamodb"
 _SLACK = 1000  # lines that a file may have beside twice the lines that it needs
-log = logging.getLogger("localcloud.tables")
 
 
 class TableFile:
@@ -32,12 +28,7 @@ class TableFile:
 
     def load(self) -> dict[Key, JsonObject]:
         self._lines = 0
-        for line in disk.whole_lines(self._path):
-            try:
-                hash_key, range_key, item = json.loads(line)
-            except ValueError:
-                log.warning("%s has a line that cannot be read; it is left out", self._path)
-                continue
+        for hash_key, range_key, item in disk.documents(self._path):
             self._lines += 1
             if item is None:
                 self._written.pop((hash_key, range_key), None)
@@ -59,7 +50,7 @@ class TableFile:
 
 
 def _lines(items: Any) -> bytes:
-    return b"".join(json.dumps([*key, item]).encode() + b"\n" for key, item in items.items())
+    return b"".join(disk.line([*key, item]) for key, item in items.items())
 
 
 class Tables:
@@ -104,7 +95,7 @@ class Tables:
         return self._files.setdefault(key, TableFile(self._path(key)))
 
     def _path(self, key: tuple[str, str, str]) -> Path:
-        return self._folder / f"{hashlib.sha256('/'.join(key).encode()).hexdigest()[:32]}.jsonl"
+        return disk.lines_of(self._folder, *key)
 
 
 def _items(table: JsonObject) -> dict[Key, JsonObject]:

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from localcloud.fork_server import LOADS
 from localcloud.forks import POSSIBLE, ForkedProcess, ForkServer, has_module_of, read_at_start
 
 # Names that a program's own modules may have: those of Python, and of what the fork server loads.
-_LOADED = sys.stdlib_module_names | {"numpy", "pyarrow", "scipy", "sitecustomize", "usercustomize"}
+_PRELOADED = {name.partition(".")[0] for name in LOADS["image"].packages}
+_LOADED = sys.stdlib_module_names | _PRELOADED | {"sitecustomize", "usercustomize"}
 # The same in every program; OpenMP's threads sleep while they wait, or they take the processors from other jobs.
 _LIBRARIES = {"OMP_WAIT_POLICY": "passive", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 

@@ -35,6 +35,10 @@ def case(function: str, what: str, effect: str, error: str, text: str) -> Case:
     )
 
 
+def survived(what: str, *faults: Fault) -> Case:
+    return Case("Functions", what, "every state", faults, status="SUCCEEDED", says=("Model in service",))
+
+
 CASES = [
     *(case(name, "it throws", "error", "KeyError", "'no such key'") for name in STATES),
     *(case(name, "it is over its time", "timeout", "Sandbox.Timedout", "Task timed out after") for name in STATES),
@@ -47,27 +51,15 @@ CASES = [
         says=("in state 'Snapshot data'", "Rate Exceeded."),
         advises="tart a run",
     ),
-    Case(
-        "Functions",
+    survived(
         "it is throttled, then not",
-        "every state",
-        (
-            *(fault(f"function:{name}", "throttle", times=2) for name in [*STATES, "notify_run"]),
-            fault("function:check_endpoint", "throttle", skip=1, times=1),  # the state "Check deployment"
-        ),
-        status="SUCCEEDED",
-        says=("Model in service",),
+        *(fault(f"function:{name}", "throttle", times=2) for name in [*STATES, "notify_run"]),
+        fault("function:check_endpoint", "throttle", skip=1, times=1),  # the state "Check deployment"
     ),
-    Case(
-        "Functions",
+    survived(
         "it is over its time, then not",
-        "every state",
-        (
-            *(fault(f"function:{name}", "timeout", times=1) for name in STATES),
-            fault("function:check_endpoint", "timeout", skip=1, times=1),  # the state "Check deployment"
-        ),
-        status="SUCCEEDED",
-        says=("Model in service",),
+        *(fault(f"function:{name}", "timeout", times=1) for name in STATES),
+        fault("function:check_endpoint", "timeout", skip=1, times=1),  # the state "Check deployment"
     ),
     Case(
         "Functions",
@@ -82,16 +74,10 @@ CASES = [
         says=("in state 'Resolve configuration'",),
         advises="start a run",
     ),
-    Case(
-        "Functions",
+    survived(
         "its answers are lost, and it is asked again",
-        "every state",
-        (
-            *(lost(name) for name in STATES),
-            lost("check_endpoint", skip=1),  # the state "Check deployment"
-        ),
-        status="SUCCEEDED",
-        says=("Model in service",),
+        *(lost(name) for name in STATES),
+        lost("check_endpoint", skip=1),  # the state "Check deployment"
     ),
 ]
 
