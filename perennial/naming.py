@@ -16,8 +16,11 @@ from perennial.problems import ConfigurationError
 MAX_STACK_NAME = 26
 MAX_NAME = 63
 RUN_ID = re.compile(r"\d{14}-[0-9a-f]{4}")
+# How the policies of template.yaml tell a run from the rest of another stack's name.
+RUN_PATTERN = "20????????????-????"
 STEPS = ("preprocess", "train", "predict", "champion", "again", "data-quality", "model-quality")
 _STACK_NAME = re.compile(r"[a-z](-?[a-z0-9])*")
+_LIKE_A_RUN = re.compile(rf"-{RUN_PATTERN.replace('?', '.')}(-|$)")
 _RESERVED = ("aws", "ssm")  # Systems Manager User Guide, "Requirements and constraints for parameter names"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_BASENAME = 80
@@ -40,6 +43,12 @@ def check_stack_name(name: str) -> str:
             f"the stack name {name!r} begins with {name[:3]!r}; expected another beginning than "
             f"{' or '.join(_RESERVED)}: Parameter Store reserves both, and refuses the names of what serves. Delete "
             "this stack and deploy with another --stack-name"
+        )
+    if _LIKE_A_RUN.search(name):
+        raise StackNameError(
+            f"the stack name {name!r} goes on like the id of a run (-{RUN_PATTERN}, ? being anything); expected one "
+            "that does not: a stack with the beginning of this name might touch this one's jobs. Delete this stack "
+            "and deploy with another --stack-name"
         )
     return name
 

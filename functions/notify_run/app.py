@@ -183,6 +183,8 @@ def _jobs(name: str) -> Iterator[dict[str, Any]]:
     for kind in ("Processing", "Training", "Transform"):
         pages = client("sagemaker").get_paginator(f"list_{kind.lower()}_jobs").paginate(NameContains=name)
         for job in (job for page in pages for job in page[f"{kind}JobSummaries"]):
+            if not job[f"{kind}JobName"].startswith(f"{name}-"):
+                continue  # of a stack whose name ends with this one's
             yield {
                 "kind": kind,
                 "name": job[f"{kind}JobName"],

@@ -65,7 +65,16 @@ def test_a_stack_name_that_parameter_store_reserves_is_refused_with_what_to_do(n
         naming.check_stack_name(name)
 
 
-@pytest.mark.parametrize("name", ["perennial-used-cars", "a", "a1-b2", "laws", "my-aws-cars", "aw", "ss-m"])
+@pytest.mark.parametrize("name", ["c-20261120093440-1a2b", "c-20-a-b-c-d-e-f-gh-h", "c-20aaaaaaaaaaaa-bbbb-c"])
+def test_a_stack_name_that_goes_on_as_the_names_of_anothers_runs_is_refused(name):
+    with pytest.raises(StackNameError, match=r"goes on like the id of a run.*deploy with another"):
+        naming.check_stack_name(name)
+
+
+FINE = ["perennial-used-cars", "a", "a1-b2", "laws", "my-aws-cars", "aw", "ss-m", "cars-2026", "c-20261120093440"]
+
+
+@pytest.mark.parametrize("name", FINE)
 def test_other_stack_names_are_fine(name):
     assert naming.check_stack_name(name) == name
 

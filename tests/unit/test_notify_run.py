@@ -64,7 +64,8 @@ def ended(answers):
             "CreationTime": STARTED.timestamp(),
             "TrainingEndTime": ENDED.timestamp(),
         }
-        answers("sagemaker", "ListTrainingJobs", (200, {"TrainingJobSummaries": [job]}))
+        of_another_stack = {**job, "TrainingJobName": f"my-{NAME}-train-0"}
+        answers("sagemaker", "ListTrainingJobs", (200, {"TrainingJobSummaries": [of_another_stack, job]}))
         detail = {"executionArn": EXECUTION_ARN, "status": status, "stopDate": int(ENDED.timestamp() * 1000)}
         return {"detail-type": "Step Functions Execution Status Change", "source": "aws.states", "detail": detail}
 
@@ -261,7 +262,7 @@ def test_the_record_of_a_success_goes_from_data_to_endpoint(aws, worked, ended, 
     assert record["baselines"]["data_quality"] == f"s3://{BUCKET}/runs/{RUN}/baselines/data-quality"
     assert record["durations_seconds"] == {"Train": 7.5, "Clean up": 7.5}
     assert record["execution"]["duration_seconds"] == 83
-    assert record["jobs"][0]["name"] == f"{NAME}-train-0"
+    assert [job["name"] for job in record["jobs"]] == [f"{NAME}-train-0"]
     assert record["code"]["hash"] == "0123456789abcdef"
     assert record["input"]["Trigger"]["Type"] == "DataDrop"
     assert record["metrics"]["test_rows"] == 160

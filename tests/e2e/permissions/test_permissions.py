@@ -268,6 +268,12 @@ FORBIDDEN: list[tuple[str, Callable[[Ask, App, Run], Any]]] = [
     ),
     ("s3:GetObject", lambda ask, app, run: ask("s3").get_object(Bucket=app.bucket, Key="raw/cars.csv")),
     (
+        "logs:GetLogEvents",  # of a stack whose name goes on from this one's
+        lambda ask, app, run: ask("logs").get_log_events(
+            logGroupName="/aws/sagemaker/TrainingJobs", logStreamName=f"{STACK}-eu-{run.run_id}-train-0/algo-1-1"
+        ),
+    ),
+    (
         "kms:GenerateDataKey",
         lambda ask, app, run: ask("kms").generate_data_key(KeyId=f"alias/{STACK}", KeySpec="AES_256"),
     ),
