@@ -83,6 +83,11 @@ explain: install ## From the endpoint that serves back to the data versions (loc
 delete: install ## Delete a stack and what its runs made: make delete STACK=name (YES=1 does not ask; AWS: LOCAL= in front of it)
 	@$(LOCAL) $(BIN)/python -m tools.delete_stack $(STACK) $(if $(filter 1,$(YES)),--yes)
 
+.PHONY: erase
+erase: install ## Show where rows of somebody are, and erase them: make erase STACK=name ROWS=column=value (YES=1 does it; AWS: LOCAL=)
+	@$(LOCAL) $(BIN)/python -m tools.erase $(STACK) "$$ROWS" $(if $(filter 1,$(YES)),--yes)
+export ROWS
+
 .PHONY: deploy
 deploy: install ## Build and deploy to AWS, with your credentials: dev, or make deploy ENV=staging (prod)
 	@.venvs/sam/bin/sam build

@@ -36,7 +36,7 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
             found = _found(name, file.schema_arrow, columns, form, notes)
             wanted = list(dict.fromkeys(found.values()))
             texts = [column for column in wanted if is_text(file.schema_arrow.field(column).type)]
-            rows = _rows_at_once(file.metadata, wanted)
+            rows = rows_at_once(file.metadata, wanted)
         with pa.parquet.ParquetFile(path, read_dictionary=texts) as file:
             first, left = 1, max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
             for read in file.iter_batches(rows, columns=wanted, use_threads=False):
@@ -99,7 +99,7 @@ def _under_names(batch: pa.RecordBatch, columns: Sequence[Column], found: Mappin
     )
 
 
-def _rows_at_once(metadata: pa.parquet.FileMetaData, wanted: Sequence[str]) -> int:
+def rows_at_once(metadata: pa.parquet.FileMetaData, wanted: Sequence[str]) -> int:
     """How many rows of the widest row group hold BATCH_BYTES, by what the file says about itself."""
     widest = 1
     for number in range(metadata.num_row_groups):

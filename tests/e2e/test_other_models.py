@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.e2e.conftest import App, Run
-from tools import delete_stack, demo_data
+from tests.waiting import wait_for
+from tools import delete_stack, demo_data, erase
 
 pytestmark = pytest.mark.xdist_group("e2e-models")
 
@@ -94,6 +95,38 @@ def test_replay_trains_on_the_recorded_versions_and_gets_the_same_metric(lesions
     assert after["data"]["files"] == before["data"]["files"]
     assert (run.status, after["status"], after["deployed"]) == ("SUCCEEDED", "TrainedOnly", None)
     assert run.output["Withheld"].startswith("its input decides replay")
+
+
+def test_somebodys_rows_are_erased_from_data_captures_and_runs_and_the_model_serves_on(
+    lesions: App, lesions_run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ages = [line.split(",")[1] for line in demo_data.mammography().decode().splitlines()[1:]]
+    age = next(age for age in ages[:400] if age not in ages[400:])  # of the first file, which was replaced meanwhile
+    lesions.invoke(f"4,{age},1,1,3")
+    asked = f'"4,{age},1,1,3"'
+    wait_for(lambda: any(asked.encode() in body for body in bodies(lesions, "capture/")), "the captured request", 20)
+    command = [lesions.stack, f"age={age}"]
+    assert erase.main(command) == 0
+    assert f"input/00000-1.csv.gz: {ages[:400].count(age)} of 400 rows erased" in capsys.readouterr().out
+    assert erase.main([*command, "--yes"]) == 0
+    assert f"the model of run {lesions_run.run_id}" in capsys.readouterr().out
+    assert not any(asked.encode() in body for body in bodies(lesions, "capture/"))
+    (copy,) = bodies(lesions, f"runs/{lesions_run.run_id}/input/00000")
+    left = [line.split(",")[1] for line in gzip.decompress(copy).decode().splitlines()[1:]]
+    assert left == [one for one in ages[:400] if one != age]
+    assert not bodies(lesions, f"runs/{lesions_run.run_id}/train/")
+    assert bodies(lesions, "raw/1.csv.gz") == [b"not what it was"]
+    assert erase.main(command) == 0
+    assert "\n  none\n" in capsys.readouterr().out
+    assert 0 <= json.loads(lesions.invoke("5,75,4,5,3"))["score"] <= 1
+
+
+def bodies(app: App, prefix: str) -> list[bytes]:
+    """What each version of each object under a prefix holds."""
+    s3 = app.client("s3")
+    listed = s3.list_object_versions(Bucket=app.bucket, Prefix=prefix).get("Versions", [])
+    read = (s3.get_object(Bucket=app.bucket, Key=item["Key"], VersionId=item["VersionId"]) for item in listed)
+    return [bytes(one["Body"].read()) for one in read]
 
 
 def test_deletion_leaves_nothing_that_costs_and_everything_that_holds_data(

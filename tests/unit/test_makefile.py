@@ -24,7 +24,7 @@ def test_the_local_cloud_is_found_unless_a_port_is_given(target: str) -> None:
     assert all(re.search(r"-m localcloud (up|env) --port 4710\b", line) for line in calls)
 
 
-@pytest.mark.parametrize("target", ["explain", "delete"])
+@pytest.mark.parametrize("target", ["explain", "delete", "erase"])
 def test_on_aws_no_local_cloud_is_asked_for(target: str) -> None:
     assert "localcloud" not in make("-n", target, "LOCAL=", "STACK=cars")
 
@@ -34,6 +34,14 @@ def test_a_deletion_is_confirmed_by_1_only() -> None:
     assert [line.endswith("delete_stack cars --yes") for line in told] == [True, False, False]
 
 
-@pytest.mark.parametrize("text", ["make up PORT=", "make check-model MODEL=", "make delete STACK="])
+def test_an_erasure_is_confirmed_by_1_only_and_takes_any_value() -> None:
+    told = [make("-n", "erase", "STACK=cars", f"YES={given}").rstrip() for given in ("1", "no", "")]
+    assert [line.endswith('erase cars "$ROWS" --yes') for line in told] == [True, False, False]
+    assert make("-n", "erase", "STACK=cars", "ROWS=name=Pat O'Brien").rstrip().endswith('erase cars "$ROWS"')
+
+
+@pytest.mark.parametrize(
+    "text", ["make up PORT=", "make erase STACK=name ROWS=", "make check-model MODEL=", "make delete STACK="]
+)
 def test_help_names_what_people_give(text: str) -> None:
     assert text in make("help")

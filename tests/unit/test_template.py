@@ -158,6 +158,14 @@ def test_no_lifecycle_rule_deletes_what_may_still_serve() -> None:
     assert expiring == {"capture/"}
 
 
+def test_captured_traffic_ends_when_it_is_said_to_end() -> None:
+    """In a bucket with versions an expiration only hides an object: the bytes stay as an old version."""
+    rules = {rule["Id"]: rule for rule in properties("Bucket")["LifecycleConfiguration"]["Rules"]}
+    assert rules["captured-traffic"]["ExpirationInDays"] == {"Ref": "CaptureDays"}
+    assert rules["captured-traffic"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    assert rules["old-versions"]["ExpiredObjectDeleteMarker"] is True
+
+
 def test_the_run_table_is_on_demand_encrypted_recoverable_and_forgets_what_has_expired() -> None:
     table = properties("RunTable")
     assert table["BillingMode"] == "PAY_PER_REQUEST"

@@ -1,0 +1,241 @@
+"""`make erase`: rows of somebody go from data, captures and runs, in all versions; what stays is told."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, FakeAws
+from tools import erase
+
+OLD, SERVING = "20261101000000-aaaa", "20261120000000-bbbb"  # runs; the model of the first is gone
+MODEL = (Path(__file__).parents[2] / "models/used-cars/model.yaml").read_text()
+CODE = "code/0123456789abcdef"
+HEADER, MINE, OTHER = b"price,customer_id\n", b"1,17\n", b"2,18\n"
+OF_RUN = (*erase.DERIVED, *erase.LEARNED)
+
+
+@pytest.fixture
+def stack(aws: FakeAws, answers: Callable[..., list[Any]]) -> Iterator[FakeAws]:
+    """A stack whose second run serves; both have trained on the rows."""
+    answers("cloudformation", "DescribeStacks", described())
+    answers("stepfunctions", "ListExecutions", (200, {"executions": []}))
+    aws.put(f"{CODE}/models/used-cars/model.yaml", MODEL)
+    aws.put(f"{CODE}/perennial/naming.py", b"customer_id\n17\n")
+    aws.serve(SERVING)
+    for run in (OLD, SERVING):
+        for part in OF_RUN:
+            aws.put(f"runs/{run}/{part}" + ("part-00000" if part.endswith("/") else ""), "made of it")
+        aws.put(f"runs/{run}/config.json", "{}")
+        aws.put(f"runs/{run}/input/00000-cars.csv", HEADER + MINE + OTHER)
+    return aws
+
+
+def described(**parameters: str) -> tuple[int, str]:
+    outputs = {
+        "BucketName": BUCKET,
+        "CodeUri": f"s3://{BUCKET}/{CODE}",
+        "StateMachineArn": f"arn:aws:states:{REGION}:123456789012:stateMachine:{STACK}-train-model",
+    }
+    given = {
+        "ModelName": "used-cars",
+        "DataPrefix": "raw/",
+        "ModelsToKeep": "5",
+        "LogRetentionDays": "90",
+        **parameters,
+    }
+
+    def members(key: str, value: str, pairs: dict[str, str]) -> str:
+        listed = (f"<member><{key}>{one}</{key}><{value}>{two}</{value}></member>" for one, two in pairs.items())
+        return "".join(listed)
+
+    return 200, (
+        '<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><DescribeStacksResult>'
+        f"<Stacks><member><StackName>{STACK}</StackName><CreationTime>2026-11-20T00:00:00Z</CreationTime>"
+        f"<StackStatus>CREATE_COMPLETE</StackStatus><Outputs>{members('OutputKey', 'OutputValue', outputs)}</Outputs>"
+        f"<Parameters>{members('ParameterKey', 'ParameterValue', given)}</Parameters></member></Stacks>"
+        "</DescribeStacksResult></DescribeStacksResponse>"
+    )
+
+
+def erased(*options: str) -> int:
+    return erase.main([STACK, "customer_id=17", "--yes", *options])
+
+
+def everything(aws: FakeAws) -> dict[str, list[bytes]]:
+    """Each version of each object, the newest first."""
+    found: dict[str, list[bytes]] = {}
+    for version in aws.client("s3").list_object_versions(Bucket=BUCKET)["Versions"]:
+        read = aws.client("s3").get_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
+        found.setdefault(version["Key"], []).append(read["Body"].read())
+    return found
+
+
+def of_run(objects: dict[str, list[bytes]], run: str) -> set[str]:
+    return {key.removeprefix(f"runs/{run}/") for key in objects if key.startswith(f"runs/{run}/")}
+
+
+def test_without_yes_it_shows_what_it_would_change_and_changes_nothing(stack, capsys):
+    stack.put("raw/cars.csv", HEADER + MINE)
+    stack.put("raw/cars.csv", HEADER + MINE + OTHER)
+    before = everything(stack)
+    assert erase.main([STACK, "customer_id=17"]) == 0
+    assert everything(stack) == before
+    told = capsys.readouterr().out
+    assert "raw/cars.csv: 1 of 2 rows erased; 1 older version(s) that hold such rows deleted for good\n" in told
+    assert f"runs/{OLD}/input/00000-cars.csv: 1 of 2 rows erased\n" in told
+    assert f"runs/{SERVING}/: its sets and predictions (10 object versions) deleted\n" in told
+    assert f"runs/{OLD}/: its sets and predictions, and all that was learned, as its model is gone (15" in told
+    assert told.endswith("Nothing was changed. To change it: --yes (make: YES=1)\n")
+
+
+def test_a_file_is_replaced_and_its_versions_with_such_rows_are_gone(stack, capsys):
+    for body in (HEADER + OTHER, HEADER + MINE, HEADER + OTHER + MINE):
+        stack.put("raw/cars.csv", body)
+    stack.client("s3").put_object(
+        Bucket=BUCKET, Key="raw/typed.csv", Body=HEADER + MINE + OTHER, ContentType="text/csv"
+    )
+    assert erased() == 0
+    now = everything(stack)
+    assert now["raw/cars.csv"] == [HEADER + OTHER, HEADER + OTHER]
+    assert now["raw/typed.csv"] == [HEADER + OTHER]
+    assert stack.client("s3").head_object(Bucket=BUCKET, Key="raw/typed.csv")["ContentType"] == "text/csv"
+    assert now[f"{CODE}/perennial/naming.py"] == [b"customer_id\n17\n"]
+    assert (
+        "What was replaced starts a run, as any drop does: its model has not seen the rows" in capsys.readouterr().out
+    )
+
+
+def test_a_file_of_nobody_else_is_deleted_and_no_older_version_comes_back(stack):
+    stack.put("raw/mine.csv", HEADER + OTHER)
+    stack.put("raw/mine.csv", HEADER + MINE)
+    assert erased() == 0
+    assert stack.keys("raw/") == []
+    assert everything(stack)["raw/mine.csv"] == [HEADER + OTHER]
+
+
+def test_rows_that_were_taken_away_before_are_erased_too(stack):
+    stack.put("other-folder/mine.csv", HEADER + MINE)
+    stack.client("s3").delete_object(Bucket=BUCKET, Key="other-folder/mine.csv")
+    assert erased() == 0
+    assert "other-folder/mine.csv" not in everything(stack)
+    assert erased() == 0
+
+
+def test_of_a_run_everything_that_was_made_of_the_rows_goes_and_what_serves_stays(stack, capsys):
+    stack.put(f"runs/{SERVING}/train/part-00000", "another version")
+    assert erased() == 0
+    now = everything(stack)
+    learned = {f"{part}part-00000" for part in erase.LEARNED}
+    assert of_run(now, SERVING) == {*learned, "config.json", "erased.json", "input/00000-cars.csv"}
+    assert of_run(now, OLD) == {"config.json", "input/00000-cars.csv"}
+    assert now[f"runs/{SERVING}/input/00000-cars.csv"] == [HEADER + OTHER]
+    told = capsys.readouterr().out
+    assert f"the model of run {SERVING}, its preprocessor, its baselines and hashes of its rows: until a later" in told
+    assert "deletes the model, as the newest 5 are kept" in told
+    assert "in logs 90 days" in told
+
+
+def test_what_was_learned_goes_once_the_model_is_gone(stack, capsys):
+    assert erased() == 0
+    stack.client("sagemaker").delete_model(ModelName=f"{STACK}-{SERVING}")
+    assert erase.main([STACK, "customer_id=17"]) == 0
+    assert f"runs/{SERVING}/: its sets and predictions, and all that was learned" in capsys.readouterr().out
+    assert erased() == 0
+    assert of_run(everything(stack), SERVING) == {"config.json", "input/00000-cars.csv"}
+    capsys.readouterr()
+    assert erased() == 0
+    assert "\n  none\n" in capsys.readouterr().out
+
+
+def test_captured_requests_that_hold_the_row_go(stack):
+    def request(data: str) -> bytes:
+        return json.dumps({"captureData": {"endpointInput": {"data": data, "encoding": "CSV"}}}).encode() + b"\n"
+
+    first, second = request("12000,8,2,true,true,true,Opel,wagon"), request("9,8,2,true,true,true,Ford,wagon")
+    key = f"capture/{STACK}/AllTraffic/2026/11/20/10/00-00-000-a.jsonl"
+    stack.put(key, first + second)
+    assert erase.main([STACK, "mileage=12000", "--yes"]) == 0
+    assert everything(stack)[key] == [second]
+
+
+def test_what_was_interrupted_is_finished_by_doing_it_again(stack, answers):
+    stack.put("raw/1.csv", HEADER + MINE + OTHER)
+    stack.put("raw/2.csv", HEADER + OTHER + MINE)
+    attempts = 0
+    while True:
+        answers("s3", "DeleteObject", *[None] * 4, ConnectionError("lost"))
+        try:
+            assert erased() == 0
+            break
+        except ConnectionError:
+            attempts += 1
+    assert attempts > 5
+    now = everything(stack)
+    assert not [key for key, bodies in now.items() if any(MINE in body for body in bodies)]
+    assert now["raw/1.csv"] == now["raw/2.csv"] == [HEADER + OTHER]
+    assert erased() == 0
+
+
+def test_what_cannot_be_looked_into_is_named_and_is_no_success(stack, answers, capsys):
+    version = stack.put("raw/torn.parquet", b"PAR1 and nothing")
+    stack.put("raw/readme.txt", "hello")
+    assert erased() == 1
+    told = capsys.readouterr().out
+    assert f"s3://{BUCKET}/raw/torn.parquet (version {version}): " in told
+    assert "Without the column: 1 objects; nobody can tell whose rows they hold\n  raw/readme.txt\n" in told
+    assert everything(stack)[f"runs/{SERVING}/input/00000-cars.csv"] == [HEADER + OTHER]  # the rest is done
+
+
+def test_nothing_is_erased_while_a_run_works(stack, answers, capsys):
+    running = {
+        "executionArn": EXECUTION_ARN,
+        "stateMachineArn": "a",
+        "name": "one",
+        "status": "RUNNING",
+        "startDate": 1,
+    }
+    answers("stepfunctions", "ListExecutions", (200, {"executions": [running]}))
+    before = everything(stack)
+    assert erased() == 1
+    assert f"1 run(s) of {STACK} are working, such as {EXECUTION_ARN}" in capsys.readouterr().err
+    assert everything(stack) == before
+
+
+def test_a_file_that_was_replaced_meanwhile_is_not_overwritten(stack, answers, capsys):
+    stack.put("raw/cars.csv", HEADER + MINE + OTHER)
+    refused = 412, "<Error><Code>PreconditionFailed</Code><Message>no</Message></Error>"
+    asked = answers("s3", "PutObject", None, None, refused)
+    assert erased() == 1
+    assert asked[-1].headers["If-Match"]
+    assert "was replaced meanwhile; start again" in capsys.readouterr().err
+
+
+def test_other_refusals_of_aws_are_told(stack, answers, capsys):
+    answers("s3", "DeleteObject", (403, "<Error><Code>AccessDenied</Code><Message>not you</Message></Error>"))
+    assert erased() == 1
+    assert "error: An error occurred (AccessDenied)" in capsys.readouterr().err
+    answers("cloudformation", "DescribeStacks", ClientError({"Error": {"Message": "not there"}}, "DescribeStacks"))
+    assert erased() == 1
+    assert f"error: there is no stack {STACK}: not there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rows", ["17", "=17", "customer_id=", "customer_id= "])
+def test_what_is_no_column_and_value_is_refused(rows, capsys):
+    with pytest.raises(SystemExit):
+        erase.main([STACK, rows])
+    assert "expected COLUMN=VALUE, such as customer_id=17" in capsys.readouterr().err
+
+
+def test_a_column_of_the_definition_is_found_by_all_of_its_names():
+    from perennial import definition
+    from perennial.contract import Contract
+
+    text = MODEL.replace("make: {type: string}", "make: {type: string, source: [Hersteller, Brand]}")
+    contract = Contract.from_definition(definition.parse(text, "model.yaml").as_json())
+    stack = erase.Stack(STACK, BUCKET, "", {}, contract)
+    assert set(stack.wanted("brand", "Opel").names) == {"brand", "Hersteller", "Brand", "make"}
+    assert stack.wanted("customer", "17").names == ("customer",)

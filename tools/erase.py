@@ -1,0 +1,340 @@
+"""Erase the rows of somebody from a stack's bucket: data, captured traffic and runs, in all versions.
+
+    python -m tools.erase STACK COLUMN=VALUE [--yes]
+
+Shows what it would change, and changes it with --yes. Then it says what stays, and until when. It may be interrupted
+and started again; when it finds nothing any more, nothing is left.
+
+data      an object that holds such rows is replaced by one without them, and each version that holds some is deleted
+          for good; an object of which no row is left is deleted. Older versions without such rows stay
+captures  the same, request by request
+runs      the copy of the data as above. What was made of it row by row (DERIVED) is deleted whole. What was learned
+          from it (LEARNED) is deleted once the run's model is gone; until then `erased.json` in its folder remembers it
+
+Where rows stand is decided by tools.without_rows. The credentials are the caller's: the stack's roles cannot do this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from perennial import definition, naming
+from perennial.contract import Contract
+from tools.without_rows import Found, UnreadableError, Wanted, copy_captures, copy_table
+
+DERIVED = (
+    "train/", "validation/", "test/", "labels/", "baseline/", "predictions/", "evaluation/predictions.csv",
+    "quarantine/", "rows/champion-test/", "report/problems.txt",
+)  # fmt: skip
+LEARNED = ("model/", "preprocessor/", "baselines/", "champion/", "rows/")
+MARK = "erased.json"
+LARGEST = 5 << 30  # Amazon S3 API Reference, PutObject: "you can upload an object up to 5 GB"
+SHOWN = 20
+
+
+class ErasureError(Exception):
+    """It cannot be begun, or not be ended; the text says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What has to be known of a stack: its bucket, how its files are read, and what its settings keep for how long."""
+
+    name: str
+    bucket: str
+    state_machine_arn: str
+    parameters: dict[str, str]
+    contract: Contract
+
+    def wanted(self, column: str, value: str) -> Wanted:
+        """Return whose rows these are: a column of the definition has all of its names, any other its own."""
+        named = Wanted((column,), value)
+        mine = [known for known in self.contract.columns if named.among(known.names_in_files)]
+        return Wanted((column, *(name for known in mine for name in known.names_in_files)), value)
+
+
+@dataclass
+class Hit:
+    """An object that holds rows: each version that does, and the newest as it is now, if that does too."""
+
+    key: str
+    versions: list[str] = field(default_factory=list)
+    current: dict[str, Any] | None = None
+    found: Found = field(default_factory=Found)
+
+
+@dataclass
+class Looked:
+    """What a look at the whole bucket has found."""
+
+    hits: list[Hit] = field(default_factory=list)
+    marked: set[str] = field(default_factory=set)
+    objects: int = 0
+    nameless: list[str] = field(default_factory=list)  # that do not name the column
+    unread: dict[str, str] = field(default_factory=dict)  # that could not be looked into, and why
+
+    @property
+    def runs(self) -> set[str]:
+        """The runs that have worked on such rows."""
+        return self.marked | {hit.key.split("/")[1] for hit in self.hits if hit.key.startswith("runs/")}
+
+
+class Eraser:
+    """Looks for rows in a bucket, and erases them."""
+
+    def __init__(self, stack: Stack, wanted: Wanted) -> None:
+        self.stack, self._wanted = stack, wanted
+        self._s3 = boto3.client("s3")
+
+    def look(self) -> Looked:
+        """Look into every version of every object that may hold rows."""
+        looked = Looked()
+        for key, versions in groupby(self._versions(""), itemgetter("Key")):
+            run_id, _, inside = key.removeprefix("runs/").partition("/")
+            in_run = key.startswith("runs/")
+            if in_run and inside == MARK:
+                looked.marked.add(run_id)
+            if not (key.startswith("code/") or (in_run and not inside.startswith("input/"))):
+                self._look_into(key, list(versions), looked)
+        return looked
+
+    def left_of(self, run_id: str, *, with_learned: bool) -> list[dict[str, Any]]:
+        """Return what of a run goes whole: each version of each object that was made of its rows."""
+        folder, parts = f"runs/{run_id}/", (*DERIVED, *(LEARNED if with_learned else ()))
+        return [version for version in self._versions(folder) if version["Key"].removeprefix(folder).startswith(parts)]
+
+    def delete_of_run(self, run_id: str, *, with_learned: bool) -> None:
+        """Delete what was made of a run's rows, and remember that, as long as something learned from them is left."""
+        mark = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "what": "rows of this run's data were erased"}
+        self._s3.put_object(Bucket=self.stack.bucket, Key=f"runs/{run_id}/{MARK}", Body=json.dumps(mark).encode())
+        for version in self.left_of(run_id, with_learned=with_learned):
+            self._delete(version["Key"], version["VersionId"])
+
+    def erase(self, hit: Hit) -> None:
+        """Put what is left of an object in its place, then delete each version that holds rows.
+
+        In this order, because the version before a deleted one would become the newest. Raises ErasureError.
+        """
+        if hit.current:
+            self._replace(hit.key, hit.current)
+        for version in hit.versions:
+            self._delete(hit.key, version)
+
+    def forget(self, run_id: str) -> None:
+        """Take the mark of a run away, of which nothing is left that was learned from the rows."""
+        for version in [*self._versions(f"runs/{run_id}/{MARK}")]:
+            self._delete(version["Key"], version["VersionId"])
+
+    def _look_into(self, key: str, versions: Sequence[dict[str, Any]], looked: Looked) -> None:
+        looked.objects += 1
+        hit, unsearched = Hit(key), False
+        for version in versions:
+            if not version["Size"]:
+                continue
+            try:
+                with tempfile.TemporaryDirectory(prefix="erase-") as folder:
+                    found = self._copied(key, version["VersionId"], Path(folder))
+            except (UnreadableError, ClientError) as error:
+                looked.unread[f"s3://{self.stack.bucket}/{key} (version {version['VersionId']})"] = str(error)
+                continue
+            unsearched = unsearched or not found.has_column
+            if found.erased:
+                hit.versions.append(version["VersionId"])
+                hit.found = found if version["IsLatest"] or not hit.found.erased else hit.found
+                hit.current = version if version["IsLatest"] else hit.current
+        if hit.versions:
+            looked.hits.append(hit)
+        elif unsearched:
+            looked.nameless.append(key)
+
+    def _copied(self, key: str, version_id: str, folder: Path) -> Found:
+        """Leave a version without the rows as `target` in a folder."""
+        source, target = folder / "source", folder / "target"
+        with source.open("wb") as file:
+            read = self._s3.get_object(Bucket=self.stack.bucket, Key=key, VersionId=version_id)
+            shutil.copyfileobj(read["Body"], file, 1 << 20)
+        contract = self.stack.contract
+        if key.startswith("capture/"):
+            return copy_captures(source, target, self._wanted, [column.name for column in contract.features])
+        return copy_table(source, target, self._wanted, contract.form.encoding, contract.form.delimiter or "")
+
+    def _replace(self, key: str, version: dict[str, Any]) -> None:
+        bucket = self.stack.bucket
+        with tempfile.TemporaryDirectory(prefix="erase-") as folder:
+            found = self._copied(key, version["VersionId"], Path(folder))
+            if found.rows == found.erased:
+                self._s3.delete_object(Bucket=bucket, Key=key)
+                return
+            if (size := (Path(folder) / "target").stat().st_size) > LARGEST:
+                raise ErasureError(
+                    f"s3://{bucket}/{key} has {size:,} bytes without the rows; expected at most {LARGEST:,}, which is "
+                    "what S3 takes at once. Drop it in parts, delete it, and start again"
+                )
+            head = self._s3.head_object(Bucket=bucket, Key=key, VersionId=version["VersionId"])
+            kept: Any = {name: head.get(name) for name in ("ContentType", "ContentEncoding", "Metadata")}
+            kept = {name: value for name, value in kept.items() if value}
+            try:
+                with (Path(folder) / "target").open("rb") as body:
+                    self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfMatch=version["ETag"], **kept)
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in ("PreconditionFailed", "412"):
+                    raise
+                raise ErasureError(f"s3://{bucket}/{key} was replaced meanwhile; start again") from error
+
+    def _delete(self, key: str, version_id: str) -> None:
+        self._s3.delete_object(Bucket=self.stack.bucket, Key=key, VersionId=version_id)
+
+    def _versions(self, prefix: str) -> Iterator[dict[str, Any]]:
+        pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self.stack.bucket, Prefix=prefix)
+        for page in pages:
+            yield from (dict(version) for version in page.get("Versions", []))
+
+
+def find_stack(name: str) -> Stack:
+    """Return what has to be known of a stack. Raises ErasureError."""
+    try:
+        described = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        raise ErasureError(f"there is no stack {name}: {error.response['Error']['Message']}") from error
+    outputs = {item["OutputKey"]: item["OutputValue"] for item in described.get("Outputs", [])}
+    parameters = {item["ParameterKey"]: item["ParameterValue"] for item in described.get("Parameters", [])}
+    if "CodeUri" not in outputs:
+        raise ErasureError(
+            f"the stack {name} has no output CodeUri: it is no stack of Perennial, or not deployed whole"
+        )
+    bucket, key = outputs["BucketName"], f"models/{parameters['ModelName']}/model.yaml"
+    code = outputs["CodeUri"].removeprefix(f"s3://{bucket}/")
+    text = boto3.client("s3").get_object(Bucket=bucket, Key=f"{code}/{key}")["Body"].read().decode()
+    contract = Contract.from_definition(definition.parse(text, key).as_json())
+    return Stack(name, bucket, outputs["StateMachineArn"], parameters, contract)
+
+
+def require_rest(stack: Stack) -> None:
+    """Raise ErasureError while a run works: it may copy the rows after they have been looked for."""
+    states = boto3.client("stepfunctions")
+    running = states.list_executions(stateMachineArn=stack.state_machine_arn, statusFilter="RUNNING")["executions"]
+    if running:
+        raise ErasureError(
+            f"{len(running)} run(s) of {stack.name} are working, such as {running[0]['executionArn']}, and may copy "
+            "the rows meanwhile. Wait until they have ended, or stop them; then start again"
+        )
+
+
+def runs_with_model(stack: str) -> set[str]:
+    """Return the ids of the stack's runs whose model exists."""
+    pages = boto3.client("sagemaker").get_paginator("list_models").paginate(NameContains=stack)
+    return {run for page in pages for item in page["Models"] if (run := naming.run_of(stack, item["ModelName"]))}
+
+
+def changes(looked: Looked, in_use: set[str], eraser: Eraser) -> Iterator[str]:
+    """Yield what would be changed."""
+    for run_id in sorted(looked.runs):
+        versions = eraser.left_of(run_id, with_learned=run_id not in in_use)
+        if versions:
+            learned = "" if run_id in in_use else ", and all that was learned, as its model is gone"
+            yield f"  runs/{run_id}/: its sets and predictions{learned} ({len(versions)} object versions) deleted"
+    for hit in looked.hits:
+        unit = "requests" if hit.key.startswith("capture/") else "rows"
+        yield f"  {hit.key}: {hit.found.erased:,} of {hit.found.rows:,} {unit} erased{_versions_told(hit)}"
+
+
+def doubts(looked: Looked) -> Iterator[str]:
+    """Yield what was not searched."""
+    if looked.nameless:
+        yield f"Without the column: {len(looked.nameless)} objects; nobody can tell whose rows they hold"
+        yield from _some(looked.nameless)
+    if looked.unread:
+        yield f"Not looked into: {len(looked.unread)} object versions; correct or delete them, and start again"
+        yield from _some([f"{name}: {why}" for name, why in looked.unread.items()])
+
+
+def _versions_told(hit: Hit) -> str:
+    older = len(hit.versions) - bool(hit.current)
+    return f"; {older} older version(s) that hold such rows deleted for good" if older else ""
+
+
+def _some(lines: Sequence[str]) -> Iterator[str]:
+    yield from (f"  {line}" for line in lines[:SHOWN])
+    if len(lines) > SHOWN:
+        yield f"  ... and {len(lines) - SHOWN:,} more"
+
+
+def staying(stack: Stack, trained: Sequence[str]) -> Iterator[str]:
+    """Yield what the command does not take away, and until when it stays."""
+    days = stack.parameters
+    yield "What stays, and until when:"
+    for run_id in trained:
+        yield f"  the model of run {run_id}, its preprocessor, its baselines and hashes of its rows: until a later run"
+        yield f"    deletes the model, as the newest {days['ModelsToKeep']} are kept; start this command again then"
+    yield "  single values, shortened, of rows that broke the data contract: in runs/*/run.json and report.json, run"
+    yield "    table (its backups: 35 days) and mails until somebody deletes them; in histories of executions 90 days;"
+    yield f"    in logs {days['LogRetentionDays']} days, in those of jobs (/aws/sagemaker/*) as the account has set"
+    yield "  what is not in this bucket: copies that people have, and where the files came from"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.erase", description=__doc__.partition("\n")[0])
+    parser.add_argument("stack", help="name of the stack")
+    parser.add_argument("rows", metavar="COLUMN=VALUE", help="whose rows: a column of the files, and its value in them")
+    parser.add_argument("--yes", action="store_true", help="change it; otherwise only show what would be changed")
+    arguments = parser.parse_args(argv)
+    column, given, value = arguments.rows.partition("=")
+    if not (column and given and value.strip()):
+        parser.error(f"rows: got {arguments.rows!r}; expected COLUMN=VALUE, such as customer_id=17")
+    try:
+        return _erase(find_stack(arguments.stack), column, value, yes=arguments.yes)
+    except (ErasureError, ClientError, BotoCoreError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _erase(stack: Stack, column: str, value: str, *, yes: bool) -> int:
+    """Show and, if so asked, do it; return 1 when not everything could be looked into."""
+    if yes:
+        require_rest(stack)
+    eraser, in_use = Eraser(stack, stack.wanted(column, value)), runs_with_model(stack.name)
+    looked = eraser.look()
+    print(f"Rows with {column} = {value} in s3://{stack.bucket}, looked for in {looked.objects:,} objects:")
+    changed = list(changes(looked, in_use, eraser))
+    print("\n".join([*(changed or ["  none"]), *doubts(looked)]))
+    if yes:
+        _do(eraser, looked, in_use)
+    print("\n".join(staying(stack, sorted(looked.runs & in_use))))
+    if changed:
+        print(_next(stack, looked) if yes else "Nothing was changed. To change it: --yes (make: YES=1)")
+    return 1 if looked.unread else 0
+
+
+def _do(eraser: Eraser, looked: Looked, in_use: set[str]) -> None:
+    """Runs first, the dropped files last, because those start a run."""
+    for run_id in sorted(looked.runs):
+        eraser.delete_of_run(run_id, with_learned=run_id not in in_use)
+    for hit in sorted(looked.hits, key=lambda hit: not hit.key.startswith(("runs/", "capture/"))):
+        eraser.erase(hit)
+        print(f"erased: {hit.key}", flush=True)
+    for run_id in looked.runs - in_use:
+        eraser.forget(run_id)
+
+
+def _next(stack: Stack, looked: Looked) -> str:
+    replaced = [hit for hit in looked.hits if hit.current and hit.key.startswith(stack.parameters["DataPrefix"])]
+    run = "What was replaced starts a run, as any drop does: its model has not seen the rows. " if replaced else ""
+    return f"Erased. {run}Start this command once more when no run works: it has to find none"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

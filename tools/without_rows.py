@@ -1,0 +1,277 @@
+"""Copies of data files without the rows of somebody. All that is left is the same: byte for byte, in Parquet by value.
+
+A row is somebody's when a column of it has a value: the same text, but for blanks around it, or the same whole number
+(`17`, 17, 17.0; not `017`). Files are told by their content, as `perennial.tabular` tells them. Nothing is understood
+beyond that: a file that is no table of the model is searched as well, if it names the column. Memory does not grow
+with the rows. Needs no AWS.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import csv
+import gzip
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from perennial.column_names import spelling
+from perennial.csvfile import DELIMITERS
+from perennial.header import reason
+from perennial.parquetfile import rows_at_once
+from perennial.tabular import GZIP
+from perennial.textfile import BLOCK_BYTES, DAMAGED_GZIP, MARKS, OTHER_FORMATS, PARQUET, BinaryFile
+
+_WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))(?:\.0+)?")
+_SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)  # of spreadsheets, before the header
+csv.field_size_limit(BLOCK_BYTES)
+
+Write = Callable[[bytes], object]
+Lines = Iterator[tuple[bytes, str]]
+
+
+class UnreadableError(Exception):
+    """Nobody can say which rows a file holds; the text says why."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Whose rows are looked for: `names` is what a column may be called in files, in any spelling."""
+
+    names: tuple[str, ...]
+    value: str
+
+    def among(self, header: Sequence[str]) -> list[int]:
+        """Return where the column stands in a header."""
+        return _among(self.names, tuple(header))
+
+    def is_in(self, record: Any) -> bool:
+        """Whether a JSON object has the value."""
+        return isinstance(record, dict) and any(self.has(record[list(record)[at]]) for at in self.among(list(record)))
+
+    def has(self, value: Any) -> bool:
+        """Whether a value of a file is the one that is looked for."""
+        return value is not None and _plain(value) == self._value
+
+    @cached_property
+    def _value(self) -> str:
+        return _plain(self.value)
+
+
+@lru_cache(maxsize=1000)
+def _among(names: tuple[str, ...], header: tuple[str, ...]) -> list[int]:
+    known = {spelling(name) for name in names}
+    return [position for position, name in enumerate(header) if spelling(name) in known]
+
+
+@dataclass
+class Found:
+    """What a file holds: its rows, how many of them are somebody's, and whether it names the column at all."""
+
+    rows: int = 0
+    erased: int = 0
+    has_column: bool = False
+
+
+def copy_table(source: Path, target: Path, wanted: Wanted, encoding: str = "utf-8", delimiter: str = "") -> Found:
+    """Copy a data file without the rows that are looked for. Raises UnreadableError."""
+
+    def table(file: BinaryFile, write: Write) -> Found:
+        start = file.read(4096)
+        file.seek(0)
+        mark = next((mark for mark in MARKS if start.startswith(mark)), b"")
+        first = start[len(mark) :].decode(MARKS.get(mark, encoding), "ignore").lstrip()
+        is_json = first.startswith("{")
+        if not mark and encoding == "utf-16":
+            raise UnreadableError("there is no byte order mark; name utf-16-le or utf-16-be in model.yaml (files)")
+        write(file.read(len(mark)))
+        lines = _lines(file, MARKS.get(mark, "utf-8" if is_json else encoding), only_lf=is_json)
+        if is_json:
+            return _records(lines, write, lambda line: (wanted.is_in(line), bool(wanted.among(list(line)))))
+        return _csv(lines, write, wanted, delimiter)
+
+    return _copied(source, target, table, wanted)
+
+
+def copy_captures(source: Path, target: Path, wanted: Wanted, features: Sequence[str]) -> Found:
+    """Copy captured traffic without the requests that hold a row; a request is kept or left out as a whole.
+
+    `features` are the names of the columns of a CSV request without a header. Raises UnreadableError.
+    """
+
+    def captures(file: BinaryFile, write: Write) -> Found:
+        lines = _lines(file, "utf-8", only_lf=True)
+        return _records(lines, write, lambda line: (_is_asked_for(line, wanted, features), True))
+
+    return _copied(source, target, captures, wanted)
+
+
+def _copied(source: Path, target: Path, copy: Callable[[BinaryFile, Write], Found], wanted: Wanted) -> Found:
+    with source.open("rb") as file:
+        magic = file.read(8)
+    other = next((what for start, what in OTHER_FORMATS.items() if magic.startswith(start)), None)
+    if other:
+        raise UnreadableError(f"this is {other}")
+    try:
+        if magic.startswith(PARQUET):
+            return _parquet(source, target, wanted)
+        if magic.startswith(GZIP):
+            with gzip.open(source) as packed, gzip.GzipFile(target, "wb", mtime=0) as out:
+                return copy(packed, out.write)
+        with source.open("rb") as plain, target.open("wb") as out:
+            return copy(plain, out.write)
+    except (*DAMAGED_GZIP, pa.ArrowException, UnicodeError, csv.Error) as error:
+        raise UnreadableError(reason(error)) from error
+
+
+def _lines(file: BinaryFile, encoding: str, *, only_lf: bool = False) -> Lines:
+    """Yield each line with its end, as it stands in the file and as a text."""
+    wide = encoding.startswith("utf-16")  # a byte of a line feed may be half of a character
+    decoder = codecs.getincrementaldecoder(encoding)()
+    text_encoding = "utf-8" if wide else encoding
+    rest, at_end = b"", False
+    while not at_end:
+        block = file.read(BLOCK_BYTES)
+        at_end = not block
+        rest += decoder.decode(block, at_end).encode() if wide else block
+        lines = re.findall(rb"[^\n]*\n|[^\n]+\Z", rest) if only_lf else rest.splitlines(keepends=True)
+        rest = b"" if at_end or not lines else lines.pop()  # the last one may go on
+        if len(rest) > 2 * BLOCK_BYTES:
+            raise UnreadableError(f"a line is longer than {BLOCK_BYTES >> 20} MiB")
+        for line in lines:
+            text = line.decode(text_encoding)
+            yield (text.encode(encoding) if wide else line), text
+
+
+def _csv(lines: Lines, write: Write, wanted: Wanted, delimiter: str) -> Found:
+    found, taken = Found(), list[tuple[bytes, str]]()
+
+    def texts() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line[1]
+
+    first = next(texts(), "")
+    while taken and (not first.strip() or _SEPARATOR_LINE.fullmatch(first)):
+        separator = _SEPARATOR_LINE.fullmatch(first)
+        delimiter = separator[1] if separator else delimiter
+        write(taken.pop()[0])
+        first = next(texts(), "")
+    marks = delimiter or DELIMITERS
+    delimiter = next((mark for mark in marks if wanted.among(next(csv.reader([first], delimiter=mark), []))), "")
+    if not delimiter:
+        return found
+    header = next(csv.reader([first], delimiter=delimiter))
+    positions, found.has_column = wanted.among(header), True
+    write(taken.pop()[0])
+    for fields in csv.reader(texts(), delimiter=delimiter):
+        if len(taken) > 1:
+            _require_one_row(found.rows + 2, fields, [text for _, text in taken], header, delimiter)
+        found.rows += bool(fields)
+        if any(at < len(fields) and wanted.has(fields[at]) for at in positions):
+            found.erased += 1
+        else:
+            write(b"".join(line for line, _ in taken))
+        taken.clear()
+    return found
+
+
+def _require_one_row(row: int, fields: Sequence[str], lines: Sequence[str], header: Sequence[str], mark: str) -> None:
+    """Raise UnreadableError when lines that quotation marks hold together may be several rows."""
+    inside = [line for line in lines[1:] if '"' not in line]
+    if len(fields) != len(header) or any(line.count(mark) == len(header) - 1 > 0 for line in inside):
+        raise UnreadableError(f"row {row}: a quotation mark is not closed in its place, so that rows are inside it")
+
+
+def _records(lines: Lines, write: Write, judge: Callable[[dict[str, Any]], tuple[bool, bool]]) -> Found:
+    """Leave out the lines of JSON that are judged to be wanted; what is no object is no row and stays."""
+    found = Found()
+    for line, text in lines:
+        record = _json(text)
+        is_row = isinstance(record, dict)
+        is_wanted, has_column = judge(record) if is_row else (False, False)
+        found.rows, found.erased = found.rows + is_row, found.erased + is_wanted
+        found.has_column = found.has_column or has_column
+        if not is_wanted:
+            write(line)
+    return found
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_asked_for(line: dict[str, Any], wanted: Wanted, features: Sequence[str]) -> bool:
+    """Whether a captured request holds a row (SageMaker Developer Guide, "Capture data from real-time endpoint")."""
+    given = (line.get("captureData") or {}).get("endpointInput") or {}
+    data = given.get("data")
+    if not isinstance(data, str):
+        return wanted.is_in(data)
+    if given.get("encoding") == "BASE64":
+        try:
+            data = base64.b64decode(data).decode("utf-8", "replace")
+        except binascii.Error as error:
+            raise UnreadableError("a captured request is not in base 64, as its line says") from error
+    if data.lstrip().startswith(("{", "[")):
+        whole = _json(data)
+        parts = [whole] if whole is not None else [_json(part) for part in data.splitlines()]
+        records = [record for part in parts for record in _instances(part)]
+        return any(wanted.is_in(record) for record in records)
+    rows = list(csv.reader(data.splitlines(keepends=True)))
+    positions = wanted.among(rows[0]) if rows else []
+    positions = positions or wanted.among(features)
+    return any(at < len(row) and wanted.has(row[at]) for row in rows for at in positions)
+
+
+def _instances(part: Any) -> list[Any]:
+    if isinstance(part, dict) and isinstance(part.get("instances"), list):
+        return list(part["instances"])
+    return part if isinstance(part, list) else [part]
+
+
+def _parquet(source: Path, target: Path, wanted: Wanted) -> Found:
+    with pq.ParquetFile(source) as file:
+        schema, names = file.schema_arrow, file.schema_arrow.names
+        positions = wanted.among(names)
+        found = Found(file.metadata.num_rows, has_column=bool(positions))
+        if not positions:
+            return found
+        leaves = file.metadata.schema
+        at_once = rows_at_once(file.metadata, [leaves.column(at).path for at in range(len(leaves))])
+        packing = file.metadata.row_group(0).column(0).compression if file.metadata.num_row_groups else "SNAPPY"
+        with pq.ParquetWriter(target, schema, compression="NONE" if packing == "UNCOMPRESSED" else packing) as writer:
+            for batch in file.iter_batches(at_once, use_threads=False):
+                left_out = pa.array([False] * batch.num_rows)
+                for position in positions:
+                    left_out = pc.or_(left_out, _has(batch.column(position), wanted))
+                found.erased += pc.sum(left_out).as_py() or 0
+                writer.write_batch(batch.filter(pc.invert(left_out)))
+    return found
+
+
+def _has(values: pa.Array, wanted: Wanted) -> pa.BooleanArray:
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    distinct = pc.unique(values)
+    alike = pa.array([wanted.has(value.as_py()) for value in distinct], pa.bool_())
+    return pc.is_in(values, value_set=distinct.filter(alike))
+
+
+def _plain(value: Any) -> str:
+    """Return a value as what all forms of files write alike."""
+    text = (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip()
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else text
