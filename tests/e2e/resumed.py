@@ -52,7 +52,8 @@ class Resumable:
             definition=json.dumps(_beginning_at(state, self._definition, before, variables or {})),
             roleArn=self._machine["roleArn"],
         )
-        name = f"{self._run.output['Model']}-{number}" if again else self._run.output["Model"]
+        model = self._run.output["Model"]
+        name = f"{model[:-4]}{number:04x}" if again else model  # as of another execution of the same second
         changes = {
             "Resolve configuration": {"Champion": None, "Name": name},
             "Reserve deployment": {"Champion": None},

@@ -529,7 +529,7 @@ def test_data_scientists_may_write_below_the_data_prefix_only_and_read_results_o
     for sid in ("DropData", "TakeDataAway"):
         assert statements[sid]["Resource"] == {"Fn::Sub": "${Bucket.Arn}/${DataPrefix}*"}
     results = statements["ReadResults"]["Resource"]
-    read = {resource["Fn::Sub"].removeprefix("${Bucket.Arn}/runs/*/") for resource in results}
+    read = {resource["Fn::Sub"].removeprefix(f"${{Bucket.Arn}}/runs/{naming.RUN_PATTERN}/") for resource in results}
     folders = {"baselines/*", "evaluation/*", "predictions/*", "quarantine/*", "report/*"}
     assert read == {"config.json", "manifest.json", "run.json", *folders}
     through = statements["Key"]["Condition"]["StringEquals"]["kms:ViaService"]

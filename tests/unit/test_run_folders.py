@@ -1,0 +1,123 @@
+"""Each role writes its own part of a run's folder, and reads of it what its jobs are given."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcloud.engine.permissions.decisions import decide, request, statements
+from tools import asl, lint_policies
+
+ROOT = Path(__file__).parents[2]
+RUN = "arn:aws:s3:::stack/runs/20261120093440-1a2b/"
+FLOW = dict(asl.states(asl.parse((ROOT / "statemachines" / "train_model.asl.json").read_text())))
+OF_FUNCTIONS = {
+    "ResolveConfigurationRole": ["manifest.json", "config.json", "champion/champion.json", "champion/statistics.json"],
+    "SnapshotDataRole": ["input/00000-cars.csv"],
+    "QueryTrainingResultsRole": ["evaluation/evaluation.json", "evaluation/predictions.csv"],
+    "NotifyRunRole": ["run.json"],
+}
+
+
+def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
+    """(role, request) of each job of the flow; a transform job has its model's."""
+    yield "TrainRole", FLOW["Preprocess"]["Assign"]["trainingJob"]
+    for body in FLOW.values():
+        if body.get("Resource", "").endswith("createProcessingJob.sync"):
+            yield body["Arguments"]["RoleArn"].removeprefix("${").removesuffix("Arn}"), body["Arguments"]
+        elif body.get("Resource", "").endswith("createTransformJob.sync"):
+            yield "ModelRole", body["Arguments"]
+
+
+def places(value: Any, member: str) -> Iterator[str]:
+    """What a request names below the run's folder under a member, wherever it stands."""
+    if isinstance(value, dict):
+        found = re.search(r"\$run\.Prefix & '/([^']+)'", str(value.get(member)))
+        yield from [found[1]] if found else []
+        for item in value.values():
+            yield from places(item, member)
+    elif isinstance(value, list):
+        for item in value:
+            yield from places(item, member)
+
+
+def written() -> dict[str, list[str]]:
+    """Keys below the run's folder by the role that writes them."""
+    keys: dict[str, list[str]] = {**OF_FUNCTIONS}
+    for role, given in jobs():
+        outputs = [given.get(name, {}) for name in ("ProcessingOutputConfig", "OutputDataConfig", "TransformOutput")]
+        found = [place for member in ("S3Uri", "S3OutputPath") for place in places(outputs, member)]
+        assert found
+        keys[role] = [*keys.get(role, []), *(f"{place.rstrip('/')}/part-0" for place in found)]
+    return keys
+
+
+def read() -> Iterator[tuple[str, str]]:
+    """(role, key) of what jobs read of the run's folder; what is added is what states pass on by a variable."""
+    yield from [("ModelRole", "model/job/output/model.tar.gz"), ("ModelRole", "preprocessor/model.tar.gz")]
+    yield "ModelRole", "rows/champion-test/part-00000.jsonl"
+    for role, given in jobs():
+        inputs = [given.get(name, {}) for name in ("ProcessingInputs", "InputDataConfig", "TransformInput")]
+        yield from ((role, f"{place}part-0" if place.endswith("/") else place) for place in places(inputs, "S3Uri"))
+
+
+WRITTEN = written()
+KEYS = [(role, key) for role, keys in WRITTEN.items() for key in keys]
+
+
+def policies() -> dict[str, str]:
+    """The allowing statements of each role and managed policy, as IAM would have them; conditions are taken as met."""
+    found: dict[str, list[Any]] = {}
+    for statement in lint_policies.statements((ROOT / "template.yaml").read_text()):
+        if statement.identity and statement.body["Effect"] == "Allow":
+            body = {"Effect": "Allow", "Action": statement.actions, "Resource": statement.resources}
+            found.setdefault(statement.where.partition(",")[0], []).append(body)
+    return {name: json.dumps({"Version": "2012-10-17", "Statement": bodies}) for name, bodies in found.items()}
+
+
+POLICIES = policies()
+
+
+def who_may(action: str, key: str) -> set[str]:
+    """The roles and managed policies that allow an action on an object of a run."""
+    asked = request("arn:aws:sts::123456789012:assumed-role/any/one", action, f"{RUN}{key}")
+    return {name for name, document in POLICIES.items() if decide(asked, [statements(document)], None) is None}
+
+
+@pytest.mark.parametrize(("role", "key"), KEYS)
+def test_what_a_run_leaves_is_written_by_one_role_only(role: str, key: str) -> None:
+    assert who_may("s3:PutObject", key) == {role}
+
+
+def test_nobody_writes_what_no_part_of_a_run_writes() -> None:
+    assert who_may("s3:PutObject", "other.json") | who_may("s3:PutObject", "other/model.tar.gz") == set()
+
+
+def test_no_folder_in_a_folder_is_taken_for_anothers() -> None:
+    """A star matches slashes too: runs/*/model/* would be runs/<run>/input/model/cars.csv as well."""
+    folders = {(role, key.partition("/")[0]) for role, key in KEYS if "/" in key}
+    for role, folder in folders:
+        for _, key in KEYS:
+            assert who_may("s3:PutObject", f"{folder}/{key}") == {role}
+
+
+@pytest.mark.parametrize(("role", "key"), sorted(set(read())))
+def test_a_job_may_read_what_it_is_given(role: str, key: str) -> None:
+    assert role in who_may("s3:GetObject", key)
+
+
+@pytest.mark.parametrize(
+    ("role", "key"), [("TrainRole", "preprocessor/model.tar.gz"), ("ModelRole", "input/0-cars.csv")]
+)
+def test_a_job_may_not_read_the_rest(role: str, key: str) -> None:
+    assert role not in who_may("s3:GetObject", key)
+
+
+def test_no_job_deletes_what_a_run_left() -> None:
+    for action in ("s3:DeleteObject", "s3:DeleteObjectVersion"):
+        assert {name for _, key in KEYS for name in who_may(action, key)} & {role for role, _ in jobs()} == set()
