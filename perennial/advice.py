@@ -33,6 +33,12 @@ _ADVICE = {
     "DataVersionUnavailableError": "Start a run. If it comes again, see the health of Amazon S3 in the region.",
     "DataVersionMissingError": "A file was deleted for good while the run began. Drop it again, or start a run "
     "without it.",
+    "ArtifactChangedError": "Somebody has written where only a job of the run writes; what serves is as it was. Find "
+    "out who has (CloudTrail data events of S3, if the account records them) and take the permission away. If it is "
+    "the model in service, put its file back: delete the versions that are newer than the recorded one (aws s3api "
+    "list-object-versions, delete-object --version-id). Then start a run.",
+    "ArtifactMissingError": "The job ended without an error, and without the file that is named above: see its log in "
+    "CloudWatch Logs, /aws/sagemaker/ProcessingJobs or TrainingJobs. When the cause is mended, start a run.",
     "MetricMissingError": "The training job did not report what was asked for. See its log, and eval_metric in "
     "model.yaml.",
     "PredictionsError": "The batch predictions do not fit the test rows. See the log of the predict job.",

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from perennial.configuration import Configuration, ExecutionInput
-from perennial.work import RUNNING, TRAINED_ONLY, Listing
+from perennial.work import RUNNING, Listing
 
 Document = dict[str, Any]
 
@@ -83,6 +83,7 @@ def opened(
         "withheld": configuration.withheld_because,
         "images": dict(images),
         "champion": dict(champion) if champion else None,
+        "artifacts": {},
     }
 
 
@@ -107,7 +108,6 @@ def closed(
     deployed = status == "Succeeded"
     started_at = datetime.fromisoformat(record["execution"]["started_at"])
     prefix = f"s3://{record['bucket']}/runs/{record['run_id']}"
-    listed = [dict(job) for job in jobs]
     return {
         **record,
         "status": status,
@@ -118,13 +118,12 @@ def closed(
         },
         "failure": dict(failure) if failure else None,
         "durations_seconds": dict(durations_seconds),
-        "jobs": listed,
+        "jobs": [dict(job) for job in jobs],
         "rows": _rows(report) if report else None,
         "drift": (report or {}).get("drift"),
         "new_files": (report or {}).get("new_files"),
         "since": (report or {}).get("since"),
         **({"data": {**record["data"], "aside": [dict(item) for item in aside]}} if aside else {}),
-        "artifacts": _artifacts(prefix, listed) if deployed or status == TRAINED_ONLY else None,
         "baselines": {name: f"{prefix}/baselines/{name.replace('_', '-')}" for name in BASELINES} if deployed else None,
         "deployed": {"endpoint": endpoint, "endpoint_config": name, "model": name} if deployed else None,
     }
@@ -133,13 +132,6 @@ def closed(
 def _rows(report: Mapping[str, Any]) -> dict[str, int]:
     """How many rows were read, used and quarantined, how many repeat others, and how many are in each set."""
     return {**report["rows"], "repeated": report["duplicates"]["rows"], **report["sets"]}
-
-
-def _artifacts(prefix: str, jobs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Where the two containers of the model have theirs from."""
-    trained = [job["name"] for job in jobs if job["kind"] == "Training" and job["status"] == "Completed"]
-    model = {"model": f"{prefix}/model/{trained[-1]}/output/model.tar.gz"} if trained else {}
-    return {"preprocessor": f"{prefix}/preprocessor/model.tar.gz", **model}
 
 
 def timestamp(time: datetime) -> str:

@@ -40,7 +40,7 @@ DERIVED = (
     "train/", "validation/", "test/", "labels/", "baseline/", "predictions/", "evaluation/predictions.csv",
     "quarantine/", "rows/champion-test/", "report/problems.txt",
 )  # fmt: skip
-LEARNED = ("model/", "preprocessor/", "baselines/", "champion/", "rows/")
+LEARNED = ("model/", "preprocessor/", "serving/", "baselines/", "champion/", "rows/")
 MARK = "erased.json"
 LARGEST = 5 << 30  # Amazon S3 API Reference, PutObject: "you can upload an object up to 5 GB"
 SHOWN = 20

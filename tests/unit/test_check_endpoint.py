@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.unit.conftest import STACK, load_function, refusal
+from tests.unit.conftest import BUCKET, STACK, load_function, refusal
 
 WANTED = f"{STACK}-20261120093440-1a2b"
 
@@ -11,8 +11,8 @@ WANTED = f"{STACK}-20261120093440-1a2b"
 @pytest.fixture
 def check(aws, lambda_context):
     app = load_function("check_endpoint")
-    return lambda phase="Before": app.handler(
-        {"EndpointName": STACK, "WantedConfigName": WANTED, "Phase": phase}, lambda_context
+    return lambda phase="Before", **more: app.handler(
+        {"EndpointName": STACK, "WantedConfigName": WANTED, "Phase": phase, **more}, lambda_context
     )
 
 
@@ -62,3 +62,20 @@ def test_a_rolled_back_update_is_told_apart_from_a_success(check, answers):
     rolled_back, done = check("After"), check("After")
     assert (rolled_back["Action"], done["Action"]) == ("RolledBack", "Done")
     assert "alarm x" in rolled_back["Reason"]
+
+
+def test_a_model_whose_sealed_file_was_replaced_is_neither_deployed_nor_gone_back_to(aws, check, answers):
+    from perennial_aws import artifacts, runs
+
+    answers("sagemaker", "DescribeEndpoint", described("InService"))
+    run = WANTED.removeprefix(f"{STACK}-")
+    runs.put({"run_id": run})
+    for name in artifacts.NAMES:
+        aws.put(f"runs/{run}/{name}/model.tar.gz", name)
+        artifacts.seal(run, name, f"s3://{BUCKET}/runs/{run}/{name}/model.tar.gz")
+    champion = {"ModelName": WANTED, "RunId": "another"}
+    assert check(RunId=run)["Action"] == check(Champion=champion)["Action"] == "Update"
+    aws.put(f"runs/{run}/serving/preprocessor.tar.gz", "something else")
+    for given in ({"RunId": run}, {"Champion": champion}):
+        with pytest.raises(artifacts.ArtifactChangedError, match="the preprocessor of run"):
+            check(**given)

@@ -455,6 +455,8 @@ def test_only_metrics_in_the_targets_unit_have_a_unit(metric):
         ("Something.New", "Preprocess", "Open the execution"),
         ("SupersededByNewerData", None, "Nothing: the newer model serves"),
         ("BaselinesMissing", "Create baselines", "without these files"),
+        ("ArtifactMissingError", "Seal model", "without the file that is named above"),
+        ("ArtifactChangedError", "Seal model", "Somebody has written where only a job of the run writes"),
         ("DeploymentBusy", "Reserve deployment", "Stop it if it is stuck"),
         ("EmptyFileError", "Resolve configuration", "Upload the file again"),
         ("FileNotListedError", "Resolve configuration", "Upload the file under another name"),

@@ -55,20 +55,8 @@ def test_a_closed_record_keeps_what_was_there_and_adds_the_end():
     }
 
 
-def test_a_deployed_model_names_its_artifacts():
-    jobs = [
-        {"kind": "Training", "name": "cars-1-train-0", "status": "Failed"},
-        {"kind": "Training", "name": "cars-1-train-1", "status": "Completed"},
-    ]
-    assert closed(jobs=jobs)["artifacts"] == {
-        "preprocessor": f"s3://{OPENED['bucket']}/runs/{OPENED['run_id']}/preprocessor/model.tar.gz",
-        "model": f"s3://{OPENED['bucket']}/runs/{OPENED['run_id']}/model/cars-1-train-1/output/model.tar.gz",
-    }
-
-
-def test_a_run_that_only_trained_names_its_artifacts_and_nothing_that_serves():
+def test_a_run_that_only_trained_names_nothing_that_serves():
     document = closed("TrainedOnly")
-    assert document["artifacts"]["preprocessor"].endswith("/preprocessor/model.tar.gz")
     assert (document["deployed"], document["baselines"]) == (None, None)
 
 

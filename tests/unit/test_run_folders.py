@@ -19,6 +19,7 @@ FLOW = dict(asl.states(asl.parse((ROOT / "statemachines" / "train_model.asl.json
 OF_FUNCTIONS = {
     "ResolveConfigurationRole": ["manifest.json", "config.json", "champion/champion.json", "champion/statistics.json"],
     "SnapshotDataRole": ["input/00000-cars.csv"],
+    "SealArtifactRole": ["serving/preprocessor.tar.gz", "serving/model.tar.gz"],
     "QueryTrainingResultsRole": ["evaluation/evaluation.json", "evaluation/predictions.csv"],
     "NotifyRunRole": ["run.json"],
 }
@@ -60,6 +61,7 @@ def written() -> dict[str, list[str]]:
 def read() -> Iterator[tuple[str, str]]:
     """(role, key) of what jobs read of the run's folder; what is added is what states pass on by a variable."""
     yield from [("ModelRole", "model/job/output/model.tar.gz"), ("ModelRole", "preprocessor/model.tar.gz")]
+    yield from [("ModelRole", key) for key in OF_FUNCTIONS["SealArtifactRole"]]
     yield "ModelRole", "rows/champion-test/part-00000.jsonl"
     for role, given in jobs():
         inputs = [given.get(name, {}) for name in ("ProcessingInputs", "InputDataConfig", "TransformInput")]

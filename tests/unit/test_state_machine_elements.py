@@ -62,6 +62,7 @@ def scenarios() -> list[Walk]:
         walk(REFUSED),
         walk(REFUSED, work={"Champion": None}),
         walk({"Update endpoint": failing("SageMaker.SageMakerException", BUSY, times=5)(function({}))}),
+        walk({**REFUSED, "Check what serves": failing("ArtifactChangedError")(function({}))}),
         walk({**REFUSED, "Restore previous model": failing("SageMaker.SageMakerException", BUSY)(function({}))}),
     ]
     return ways + [broken for name, body in STATES.items() for broken in _broken(name, body)]

@@ -119,6 +119,12 @@ def job(call: Call, status: str = "Completed") -> dict[str, Any]:
     return {f"{kind}JobName": call.arguments[f"{kind}JobName"], f"{kind}JobStatus": status, **artefact}
 
 
+def sealed(call: Call) -> dict[str, Any]:
+    given = call.arguments["Payload"]
+    assert given["Uri"].startswith("s3://cars/")
+    return {"StatusCode": 200, "Payload": {"Uri": f"s3://cars/runs/{RUN}/serving/{given['Name']}.tar.gz"}}
+
+
 def stopped(call: Call) -> dict[str, Any]:
     return job(call, "Stopped")
 
@@ -194,6 +200,8 @@ def fakes(**work: Any) -> dict[str, Fake]:
         "Resolve configuration": function({**WORK, **work}),
         "Snapshot data": function({"Files": 1}),
         **dict.fromkeys(JOBS, job),
+        "Seal preprocessor": sealed,
+        "Seal model": sealed,
         "Save model": lambda call: {"ModelArn": "arn"},
         "Query training results": function(RESULT),
         "Reserve deployment": reserved,
@@ -319,9 +327,28 @@ def test_a_network_is_given_to_jobs_and_model_only_when_there_is_one() -> None:
 
 def test_the_model_is_the_preprocessor_and_then_the_algorithm() -> None:
     first, second = walk().called("Save model")[0]["Containers"]
-    assert first["ModelDataUrl"] == f"s3://cars/runs/{RUN}/preprocessor/model.tar.gz"
+    assert first["ModelDataUrl"] == f"s3://cars/runs/{RUN}/serving/preprocessor.tar.gz"
     assert first["Environment"]["SAGEMAKER_PROGRAM"] == "inference.py"
-    assert second == {"Image": WORK["Algorithm"]["Image"], "ModelDataUrl": "s3://cars/model.tar.gz"}
+    assert second == {"Image": WORK["Algorithm"]["Image"], "ModelDataUrl": f"s3://cars/runs/{RUN}/serving/model.tar.gz"}
+
+
+def test_what_jobs_wrote_is_sealed_when_each_has_ended_and_looked_at_before_it_serves() -> None:
+    done = walk()
+    preprocessor, model = (done.called(f"Seal {what}")[0]["Payload"] for what in ("preprocessor", "model"))
+    assert done.states.index("Seal preprocessor") == done.states.index("Preprocess") + 1
+    assert done.states.index("Seal model") == done.states.index("Train") + 1
+    assert preprocessor["Uri"] == f"s3://cars/runs/{RUN}/preprocessor/model.tar.gz"
+    assert model["Uri"] == "s3://cars/model.tar.gz"
+    assert model["Champion"] == WORK["Champion"]
+    assert done.called("Check endpoint")[0]["Payload"]["RunId"] == RUN
+
+
+def test_a_model_whose_files_were_replaced_is_not_gone_back_to() -> None:
+    refused = failing("EndpointVerificationError", '{"errorMessage": "answers differ"}')(function({}))
+    done = walk({"Verify endpoint": refused, "Check what serves": failing("ArtifactChangedError")(function({}))})
+    assert not done.called("Restore previous model")
+    assert f"not set back to {CHAMPION}, because files below s3://cars/runs/20261119100000-0a1b/serving/" in done.cause
+    assert cause.explained(done.cause).endswith("answers differ")
 
 
 @pytest.mark.parametrize("state", ["Predict with candidate", "Predict with champion"])

@@ -9,6 +9,7 @@ pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 STATES = {
     "resolve_configuration": "Resolve configuration",
     "snapshot_data": "Snapshot data",
+    "seal_artifact": "Seal preprocessor",
     "query_training_results": "Query training results",
     "reserve_deployment": "Reserve deployment",
     "check_endpoint": "Check endpoint",
@@ -55,11 +56,13 @@ CASES = [
         "it is throttled, then not",
         *(fault(f"function:{name}", "throttle", times=2) for name in [*STATES, "notify_run"]),
         fault("function:check_endpoint", "throttle", skip=1, times=1),  # the state "Check deployment"
+        fault("function:seal_artifact", "throttle", skip=1, times=1),  # the state "Seal model"
     ),
     survived(
         "it is over its time, then not",
         *(fault(f"function:{name}", "timeout", times=1) for name in STATES),
         fault("function:check_endpoint", "timeout", skip=1, times=1),  # the state "Check deployment"
+        fault("function:seal_artifact", "timeout", skip=1, times=1),  # the state "Seal model"
     ),
     Case(
         "Functions",
@@ -78,6 +81,7 @@ CASES = [
         "its answers are lost, and it is asked again",
         *(lost(name) for name in STATES),
         lost("check_endpoint", skip=1),  # the state "Check deployment"
+        lost("seal_artifact", skip=1),  # the state "Seal model"
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""The matrix, line People: an execution is aborted in each state that takes time."""
+"""The matrix, line People: an execution is aborted in each state that takes time; and what serves is tampered with."""
 
 import time
 from collections.abc import Callable
@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import App
+from tests.e2e.matrix import situation
 from tests.e2e.matrix.situation import machine_states
 from tests.e2e.matrix.test_matrix_endpoint import (
     SLOW_VERIFICATION,
     WRONG,
     break_creation,
     delete,
+    new_model_without_names,
     updating_by_hand,
     what_the_person_chose,
 )
@@ -107,6 +109,8 @@ CASES = [
     aborted("Snapshot data", slow("function:snapshot_data")),
     aborted("Preprocess", fault("job:preprocess", "hang")),
     aborted("Train", fault("job:train", "hang")),
+    aborted("Seal preprocessor", slow("function:seal_artifact")),
+    aborted("Seal model", slow("function:seal_artifact", skip=1)),
     aborted("Save model", slow("sagemaker:CreateModel")),
     # Two branches are under way: the one that was entered last is named.
     aborted("Predict with candidate", fault("job:predict", "hang"), says=("Run aborted", "in state 'Predict with ")),
@@ -137,6 +141,46 @@ CASES = [
     while_deploying("Check restoration", WRONG,
                     person=abort_in_slow("Check restoration", after="Restore previous model")),
 ]  # fmt: skip
+
+
+def replace_the_preprocessor(trip: Trip) -> None:
+    trip.until_held_in("Train")
+    situation.put(trip.app, f"runs/{trip.run_id}/preprocessor/model.tar.gz", b"somebody else's code")
+
+
+def sealed(app: App) -> str:
+    """What the model that Parameter Store names is made of."""
+    return f"runs/{app.parameters()['run']}/serving/preprocessor.tar.gz"
+
+
+def replace_what_serves(trip: Trip) -> None:
+    trip.until_in("Verify endpoint")
+    situation.put(trip.app, sealed(trip.app), b"somebody else's code")
+
+
+def put_back_what_serves(app: App) -> None:
+    """As the mail says."""
+    newest = app.client("s3").head_object(Bucket=app.bucket, Key=sealed(app))["VersionId"]
+    app.client("s3").delete_object(Bucket=app.bucket, Key=sealed(app), VersionId=newest)
+
+
+TAMPERED = [
+    Case("People", "somebody replaces what preprocessing has packed", "Train",
+         (fault("job:train", "delay", seconds=SLOW_SECONDS),), error="ArtifactChangedError",
+         person=replace_the_preprocessor,
+         says=("in state 'Seal model'", "the preprocessor of run", "and its newest version is"),
+         advises="Somebody has written where only a job of the run writes"),
+    Case("People", "somebody replaces what the model to go back to is made of", "Check what serves",
+         (WRONG, SLOW_VERIFICATION), error="EndpointVerificationError",
+         person=replace_what_serves, undo=put_back_what_serves, serves=new_model_without_names,
+         says=("in state 'Verify endpoint'", "was not set back to", "/serving/ are not those that were recorded"),
+         advises="start a run"),
+]  # fmt: skip
+
+
+@parameters(TAMPERED)
+def test_what_somebody_has_replaced_does_not_serve(case: Case, outcomes: Outcomes) -> None:
+    prove(outcomes[case])
 
 
 @parameters(CASES)

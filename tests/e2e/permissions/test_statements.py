@@ -274,6 +274,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     "ModelRole": going_on_from("Save model"),
     ("ModelRole", "LogGroups"): a_job_that_is_stopped("Save model", "logs:CreateLogGroup"),
     ("ModelRole", "Logs"): a_job_that_is_stopped("Save model", "logs:CreateLogStream"),
+    "SealArtifactRole": asking_again("Seal preprocessor"),
     "QueryTrainingResultsRole": asking_again("Query training results"),
     "ReserveDeploymentRole": asking_again("Reserve deployment"),
     ("ReserveDeploymentRole", "OtherRuns"): meeting_another_run(asking_again("Reserve deployment")),
@@ -335,6 +336,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
 }
 FUNCTIONS = {
     "ResolveConfigurationRole": "resolve-configuration", "SnapshotDataRole": "snapshot-data",
+    "SealArtifactRole": "seal-artifact",
     "QueryTrainingResultsRole": "query-training-results", "ReserveDeploymentRole": "reserve-deployment",
     "CheckEndpointRole": "check-endpoint", "VerifyEndpointRole": "verify-endpoint", "CleanUpRole": "clean-up",
     "NotifyRunRole": "notify-run", "PublishJobCodeRole": "publish-job-code",
