@@ -3,7 +3,8 @@
 Called by  train_model, states "Check endpoint" (Phase "Before"), "Check deployment", "Check what serves" and "Check
            restoration" (Phase "After").
 Input      {"EndpointName": str, "WantedConfigName": str, "Phase": "Before" | "After"}; "Before" also "RunId": str,
-           whose model is about to serve; before a restoration "Champion": {"ModelName", "RunId", ...} | None
+           whose model is about to serve; "Before", and before a restoration, "Champion": {"ModelName", "RunId", ...} |
+           None, with which it was compared
 Output     {"Action": "Create" | "Update" | "Wait" | "Recreate" | "Done" | "RolledBack" | "Failed", "Status": str,
            "ServingConfigName": str | None, "Reason": str}
 Raises     ArtifactChangedError: what is about to serve is not what its jobs have written. Permanent.
