@@ -11,6 +11,8 @@ from typing import Any
 
 from tools import asl
 
+_FAILURES = ("taskFailedEventDetails", "taskTimedOutEventDetails", "evaluationFailedEventDetails")
+
 
 def elements(definition: dict[str, Any]) -> set[str]:
     """Everything in a state machine that can be taken."""
@@ -74,9 +76,9 @@ def _left_by(states: Mapping[str, Any], entered: str, previous: Mapping[str, Any
 
 
 def _retried(states: Mapping[str, Any], event: Mapping[str, Any], by_id: Mapping[int, Any]) -> set[str]:
-    """A task that is scheduled again right after it has failed."""
+    """A task that is scheduled again right after it has failed, timed out, or met an expression that failed."""
     failure = by_id.get(event.get("previousEventId", 0), {})
-    error = failure.get("taskFailedEventDetails", {}).get("error")
+    error = next((details["error"] for name, details in failure.items() if name in _FAILURES), None)
     if error is None:
         return set()
     name, current = "", failure

@@ -1,17 +1,18 @@
-"""Tasks that wait for a token: their heartbeat, and their end when what they belong to ends.
+"""Tasks that wait for a token: their call, their heartbeat, and their end when what they belong to ends.
 
-MiniStack takes heartbeats and never misses one, and a stopped execution goes on waiting. Here a watcher looks after
-each waiting task: without SendTaskHeartbeat for HeartbeatSeconds it fails with States.HeartbeatTimeout.
+MiniStack takes heartbeats and never misses one, and a stopped execution goes on waiting. Here a task looks up from its
+waiting: without SendTaskHeartbeat for HeartbeatSeconds it fails with States.HeartbeatTimeout. A call that fails (an
+exception of the function that was to take the token) fails the task at once.
 Source: Amazon States Language, "HeartbeatSeconds"; Step Functions Developer Guide, "Wait for a Callback with Task
 Token", "Configure a Heartbeat Timeout".
 """
 
-import contextvars
+import json
 import threading
 import time
 from typing import Any
 
-from localcloud.engine import scopes
+from localcloud.engine import scopes, tasks
 from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
@@ -20,38 +21,38 @@ _POLL_SECONDS = 0.1
 
 def register() -> None:
     """Replace the seam. MiniStack must be importable (the environment is set)."""
-    replace("services.stepfunctions", "_invoke_with_callback", _make_invoke_with_callback)
+    replace("services.stepfunctions", "_invoke_with_callback", lambda _: _invoke_with_callback)
 
 
-def _make_invoke_with_callback(original: Any) -> Any:
-    def invoke_with_callback(resource: str, input_data: Any, token: str, state: JsonObject) -> Any:
-        scopes.leave_if_ended()
-        over = threading.Event()
-        watch = contextvars.copy_context().run
-        threading.Thread(target=watch, args=(_watch, token, state.get("HeartbeatSeconds"), over), daemon=True).start()
-        try:
-            return original(resource, input_data, token, state)
-        finally:
-            over.set()
-            scopes.leave_if_ended()
-
-    return invoke_with_callback
-
-
-def _watch(token: str, heartbeat_seconds: float | None, over: threading.Event) -> None:
-    """Wake the waiting task when its heartbeat is missed or its scope has ended."""
+def _invoke_with_callback(resource: str, input_data: Any, token: str, state_def: JsonObject) -> Any:
+    """Call what the token is for, and wait for the answer that somebody gives with it."""
     from ministack.services import stepfunctions
 
+    began = time.monotonic()
+    waiting: JsonObject = {"event": threading.Event(), "result": None, "error": None, "heartbeat": None}
+    stepfunctions._task_tokens[token] = waiting
+    try:
+        tasks.submitted(stepfunctions._invoke_resource(resource.removesuffix(".waitForTaskToken"), input_data))
+        late = _wait(waiting, state_def.get("TimeoutSeconds"), state_def.get("HeartbeatSeconds"), began)
+    finally:
+        stepfunctions._task_tokens.pop(token, None)
+    scopes.leave_if_ended()
+    if late or waiting["error"]:
+        error = waiting["error"] or {"Error": late}
+        raise stepfunctions._ExecutionError(error.get("Error", ""), error.get("Cause", ""))
+    return json.loads(waiting["result"])
+
+
+def _wait(waiting: JsonObject, seconds: float | None, heartbeat_seconds: float | None, began: float) -> str:
+    """Wait for an answer, or for the end of the scope. Returns the error if neither comes in time."""
     last, heard = time.monotonic(), None
-    scope = scopes.current()
-    while not over.wait(_POLL_SECONDS):
-        waiting = stepfunctions._task_tokens.get(token)
-        if waiting is None:
-            continue
+    while not waiting["event"].wait(_POLL_SECONDS):
+        scopes.leave_if_ended()
+        now = time.monotonic()
         if waiting["heartbeat"] != heard:
-            last, heard = time.monotonic(), waiting["heartbeat"]
-        missed = heartbeat_seconds is not None and time.monotonic() - last > heartbeat_seconds
-        if missed or (scope and scope.ended()):
-            waiting["error"] = {"Error": "States.HeartbeatTimeout", "Cause": ""}
-            waiting["event"].set()
-            return
+            last, heard = now, waiting["heartbeat"]
+        if seconds is not None and now - began > seconds:
+            return "States.Timeout"
+        if heartbeat_seconds is not None and now - last > heartbeat_seconds:
+            return "States.HeartbeatTimeout"
+    return ""

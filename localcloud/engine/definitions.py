@@ -1,24 +1,59 @@
-"""State machines whose transitions lead nowhere are refused when they are made or changed, as on AWS.
+"""State machines that cannot work are refused when they are made or changed, as on AWS.
 
-MiniStack takes them, and an execution fails when it comes there. CloudFormation's way to make a state machine does not
-go through CreateStateMachine, so it is asked here, too. A state that nothing leads to passes here.
-Source: AWS's answers, as quoted in github.com/localstack/localstack/pull/12487 and github.com/aws/aws-cdk (25798).
+MiniStack takes what is no JSON, states of unknown types, states that lead nowhere and machines without an end, and
+ValidateStateMachineDefinition finds nothing. CloudFormation's way to make a state machine does not go through
+CreateStateMachine, so it is asked here, too. A state that nothing leads to passes here.
+
+Source: Step Functions API Reference, "ValidateStateMachineDefinitionDiagnostic"; AWS's answers, as recorded in
+github.com/localstack/localstack (tests/aws/services/stepfunctions/v2/test_sfn_api_validation, pull request 12487),
+github.com/floci-io/floci (pull request 2786) and github.com/aws/aws-cdk (25798). How AWS says that a state has neither
+Next nor End is not known; the words are ours.
 """
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
+_MODULE = "services.stepfunctions"
+_SCHEMA = "SCHEMA_VALIDATION_FAILED"
+_REQUIRED = {
+    "Task": ["Resource"],
+    "Wait": [],
+    "Pass": [],
+    "Succeed": [],
+    "Fail": [],
+    "Choice": ["Choices"],
+    "Parallel": ["Branches"],
+    "Map": [],
+}
+"""The types of states, in AWS's order, and the fields that each of them must have."""
+_ENDS = ("Succeed", "Fail")
+_MACHINE_TYPES = ("STANDARD", "EXPRESS")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, as ValidateStateMachineDefinition tells it; `place` is a path into the definition."""
+
+    code: str
+    message: str
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}" + (f" at {self.place}" if self.place else "")
 
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
     from ministack.services.cloudformation import provisioners
 
-    replace("services.stepfunctions", "_validate_definition_jsonata", _make_validate)
+    replace(_MODULE, "_validate_definition_jsonata", _make_validate)
+    replace(_MODULE, "_validate_state_machine_definition", lambda _: _validate_state_machine_definition)
+    replace(_MODULE, "_create_state_machine", _make_create_state_machine)
     made = provisioners._RESOURCE_HANDLERS["AWS::StepFunctions::StateMachine"]
     made["create"] = _make_create(made["create"])
 
@@ -26,16 +61,44 @@ def register() -> None:
 def _make_validate(original: Any) -> Any:
     def validate(definition: Any) -> str | None:
         """Why AWS refuses a definition (InvalidDefinition), if it does."""
-        if invalid := original(definition):
-            return str(invalid)
-        try:
-            machine = json.loads(definition)
-        except (ValueError, TypeError, RecursionError):
-            return None  # that is MiniStack's to say
-        found = list(missing_targets(machine)) if isinstance(machine, dict) else []
-        return f"Invalid State Machine Definition: '{', '.join(found)}'" if found else None
+        if found := problems(definition):
+            return f"Invalid State Machine Definition: '{', '.join(map(str, found))}'"
+        invalid: str | None = original(definition)
+        return invalid
 
     return validate
+
+
+def _validate_state_machine_definition(data: JsonObject) -> Any:
+    from ministack.core.responses import json_response
+    from ministack.services import stepfunctions
+
+    found = problems(data.get("definition"))
+    if not found and (invalid := stepfunctions._validate_definition_jsonata(data.get("definition"))):
+        code, _, message = invalid.partition(": ")
+        found = [Problem(code, message)]
+    diagnostics = [
+        {"severity": "ERROR", "code": each.code, "message": each.message}
+        | ({"location": each.place} if each.place else {})
+        for each in found
+    ]
+    return json_response({"result": "FAIL" if found else "OK", "diagnostics": diagnostics, "truncated": False})
+
+
+def _make_create_state_machine(original: Any) -> Any:
+    def create_state_machine(data: JsonObject) -> Any:
+        from ministack.core.responses import error_response_json
+
+        if (kind := data.get("type", "STANDARD")) not in _MACHINE_TYPES:
+            return error_response_json(
+                "ValidationException",
+                f"1 validation error detected: Value '{kind}' at 'type' failed to satisfy constraint: Member must "
+                f"satisfy enum value set: [{', '.join(_MACHINE_TYPES)}]",
+                400,
+            )
+        return original(data)
+
+    return create_state_machine
 
 
 def _make_create(original: Any) -> Any:
@@ -53,21 +116,60 @@ def _make_create(original: Any) -> Any:
     return create
 
 
-def missing_targets(machine: JsonObject, path: str = "") -> Iterator[str]:
-    """What AWS says of each transition to a state that does not exist; branches have states of their own."""
-    states: JsonObject = next((found for _, found in _parts(machine, "States")), {})
-    steps = [(f"{path}/StartAt", machine.get("StartAt"))]
-    for at, state in _parts(states, *states):
-        here = f"{path}/States{at}"
+def problems(definition: Any) -> list[Problem]:
+    """What AWS finds wrong with a definition (a text), other than in its expressions."""
+    try:
+        machine = json.loads(definition) if definition else None
+    except (ValueError, TypeError, RecursionError) as error:
+        return [Problem("INVALID_JSON_DESCRIPTION", str(error))]
+    if not isinstance(machine, dict):
+        return [Problem(_SCHEMA, "Definition must be a valid JSON object")]
+    if malformed := list(_malformed(machine, "")):
+        return malformed
+    missing = list(_missing_targets(machine, ""))
+    ends = any(state["Type"] in _ENDS or state.get("End") is True for state in machine["States"].values())
+    return missing if ends else [*missing, Problem("MISSING_END_STATE", "Workflow has no terminal state")]
+
+
+def _malformed(machine: JsonObject, path: str) -> Iterator[Problem]:
+    """What is not as a machine, or a branch, must be; branches have states of their own."""
+    if missing := [name for name in ("States", "StartAt") if name not in machine]:
+        yield Problem(_SCHEMA, f"These fields are required: [{', '.join(missing)}]", path or "/")
+        return
+    states = machine["States"]
+    if not isinstance(states, dict) or not states:
+        yield Problem(_SCHEMA, "Value cannot be empty", f"{path}/States")
+        return
+    for name, state in states.items():
+        here = f"{path}/States/{name}"
+        kind = state.get("Type") if isinstance(state, dict) else None
+        if not isinstance(kind, str) or kind not in _REQUIRED:
+            types = ", ".join(_REQUIRED)
+            yield Problem(_SCHEMA, f"The field 'Type' should have one of these values: [{types}]", f"{here}/Type")
+            continue
+        if absent := [field for field in _REQUIRED[kind] if field not in state]:
+            yield Problem(_SCHEMA, f"These fields are required: [{', '.join(absent)}]", here)
+        if kind not in ("Choice", *_ENDS) and ("Next" in state) is (state.get("End") is True):
+            yield Problem(_SCHEMA, "Exactly one of these fields is required: [Next, End]", here)
+        for inner_at, inner in _parts(state, "Branches", "ItemProcessor", "Iterator"):
+            yield from _malformed(inner, here + inner_at)
+
+
+def _missing_targets(machine: JsonObject, path: str) -> Iterator[Problem]:
+    """Each transition to a state that does not exist."""
+    states = machine["States"]
+    steps = [(f"{path}/StartAt", machine["StartAt"])]
+    for name, state in states.items():
+        here = f"{path}/States/{name}"
         rules = [("", state), *_parts(state, "Choices", "Catch")]
         steps += [
             (f"{here}{rule_at}/{word}", rule.get(word)) for rule_at, rule in rules for word in ("Next", "Default")
         ]
         for inner_at, inner in _parts(state, "Branches", "ItemProcessor", "Iterator"):
-            yield from missing_targets(inner, here + inner_at)
+            yield from _missing_targets(inner, here + inner_at)
     for where, target in steps:
         if isinstance(target, str) and target not in states:
-            yield f"MISSING_TRANSITION_TARGET: Missing 'Next' target: {target} at {where}"
+            yield Problem("MISSING_TRANSITION_TARGET", f"Missing 'Next' target: {target}", where)
 
 
 def _parts(owner: JsonObject, *names: str) -> Iterator[tuple[str, JsonObject]]:

@@ -5,6 +5,8 @@
   it is said which cannot: the target does not exist, or a state machine refuses its input.
 * Lambda targets are invoked asynchronously with Lambda's own retries and failure destinations (`functions.py`).
 * The name of an execution that an event starts is that of the delivery, which starts it once only when it is repeated.
+* An event whose detail is no JSON object is refused (AWS's answer is recorded in github.com/localstack/localstack,
+  tests/aws/services/events/test_events.snapshot.json).
 * Alarms send 'CloudWatch Alarm State Change' (CloudWatch User Guide, "cloudwatch-and-eventbridge").
 """
 
@@ -23,6 +25,7 @@ from localcloud.engine.seams import replace
 JsonObject = dict[str, Any]
 log = logging.getLogger("localcloud.events")
 
+_MALFORMED = {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
 _version_id: ContextVar[str | None] = ContextVar("version_id", default=None)
 _delivered: ContextVar[tuple[str, Delivery] | None] = ContextVar("delivered", default=None)
 _found: ContextVar[list[Delivery] | None] = ContextVar("found", default=None)
@@ -47,6 +50,7 @@ def register(journal: Journal, changed: Callable[[], None], settle: Callable[...
 
     deliveries = Deliveries(journal, send, changed, settle)
     replace("services.s3", "_fire_s3_event", _make_fire_s3_event)
+    replace("services.eventbridge", "_put_events", _make_put_events)
     replace("services.eventbridge", "_dispatch_event", lambda original: _make_dispatch_event(original, deliveries))
     replace("services.eventbridge", "_invoke_target", lambda _: _make_invoke_target(deliveries))
     replace("services.eventbridge", "_dispatch_to_lambda", lambda _: _dispatch_to_lambda)
@@ -55,6 +59,32 @@ def register(journal: Journal, changed: Callable[[], None], settle: Callable[...
     replace("services.eventbridge", "_dispatch_to_stepfunctions", lambda _: _dispatch_to_stepfunctions)
     replace("services.cloudwatch", "_dispatch_alarm_actions", _make_dispatch_alarm_actions)
     return deliveries
+
+
+def _make_put_events(original: Any) -> Any:
+    def put_events(data: JsonObject, allow_aws_source: bool = False) -> Any:
+        """Refuse the entries whose detail is no JSON object, each for itself, and send the others."""
+        from ministack.core.responses import json_response
+
+        entries = data.get("Entries", [])
+        good = [entry for entry in entries if _is_object(entry.get("Detail", "{}"))]
+        status, headers, body = original({**data, "Entries": good}, allow_aws_source)
+        if len(good) == len(entries) or status >= 400:
+            return status, headers, body
+        answer = json.loads(body)
+        results = iter(answer["Entries"])
+        told = [next(results) if _is_object(entry.get("Detail", "{}")) else _MALFORMED for entry in entries]
+        failed = answer["FailedEntryCount"] + len(entries) - len(good)
+        return json_response({"FailedEntryCount": failed, "Entries": told})
+
+    return put_events
+
+
+def _is_object(detail: str) -> bool:
+    try:
+        return isinstance(json.loads(detail), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def put_entry(entry: JsonObject, account_id: str, region: str) -> None:

@@ -9,10 +9,32 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from localcloud.engine.seams import replace
+
 JsonObject = dict[str, Any]
 _FATAL = frozenset({"ExecutionFailed", "ExecutionTimedOut", "ExecutionAborted"})
 _ERROR_ENDINGS = ("Failed", "TimedOut", "Aborted")
-_DATA_FIELDS = frozenset({"input", "output", "cause"})
+_DATA_FIELDS = frozenset({"input", "inputDetails", "output", "outputDetails", "parameters"})
+
+
+def register() -> None:
+    """Replace the seams. MiniStack must be importable (the environment is set)."""
+    for name in ("_describe_state_machine", "_describe_state_machine_for_execution"):
+        replace("services.stepfunctions", name, _make_describe)
+
+
+def _make_describe(original: Any) -> Any:
+    def describe(data: JsonObject) -> Any:
+        """Show the logging configuration in the API's spelling, so that `sam logs` finds the log group."""
+        from ministack.core.responses import json_response
+
+        status, headers, body = original(data)
+        answer = json.loads(body)
+        if "loggingConfiguration" not in answer:
+            return status, headers, body
+        return json_response({**answer, "loggingConfiguration": _camel(answer["loggingConfiguration"])})
+
+    return describe
 
 
 def write(execution: JsonObject, machine: JsonObject, event: JsonObject) -> None:
@@ -33,14 +55,14 @@ def is_logged(level: str, event_type: str) -> bool:
 
 
 def log_record(execution: JsonObject, event: JsonObject, *, with_data: bool) -> JsonObject:
-    """The line of an event: its details, without input, output and cause unless data are wanted."""
+    """The line of an event: its details, without input, output and parameters unless data are wanted."""
     details: JsonObject = next((value for name, value in event.items() if name.endswith("EventDetails")), {})
     moment = datetime.fromisoformat(event["timestamp"].replace("Z", "+00:00"))
     return {
         "id": str(event["id"]),
         "type": event["type"],
         "details": {name: value for name, value in details.items() if with_data or name not in _DATA_FIELDS},
-        "previous_event_id": str(event["id"] - 1),
+        "previous_event_id": str(event.get("previousEventId", 0)),
         "event_timestamp": str(int(moment.timestamp() * 1000)),
         "execution_arn": execution["executionArn"],
         "redrive_count": "0",

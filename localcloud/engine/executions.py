@@ -27,7 +27,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from localcloud import faults
-from localcloud.engine import execution_logs, payloads, retry_scale, scopes
+from localcloud.engine import execution_logs, metrics, payloads, retry_scale, scopes, tasks
 from localcloud.engine.execution_files import ExecutionFiles, is_over
 from localcloud.engine.persistence import rebound
 from localcloud.engine.seams import replace
@@ -46,7 +46,7 @@ _INTERRUPTED = (
 )
 _history = threading.RLock()
 _in_wait_state: ContextVar[bool] = ContextVar("in_wait_state", default=False)
-_previous_event: ContextVar[int] = ContextVar("previous_event", default=0)
+_previous_event: ContextVar[list[int]] = ContextVar("previous_event")  # the last one of this branch, on all its threads
 _earlier: list[JsonObject] = []  # executions of an earlier process
 _interrupted: set[str] = set()
 log = logging.getLogger("localcloud.executions")
@@ -64,7 +64,8 @@ def register(files: ExecutionFiles, changed: Callable[[], None], settle: Callabl
         "_fail_execution": _make_fail_execution,
         "_add_event": lambda original: _make_add_event(original, files, changed),
         "_emit_execution_status_event": lambda original: _make_emit(original, files),
-        "_execute_task": _make_execute_task,
+        "_start_sync_execution": _make_start_sync_execution,
+        "_nested_execution_failure": lambda _: _nested_execution_failure,
         "_invoke_resource": lambda original: _make_invoke_resource(original, settle),
         "_invoke_resource_with_timeout": _make_invoke_resource_with_timeout,
         "_run_parallel_branches": lambda _: _run_parallel_branches,
@@ -95,7 +96,7 @@ def _run_execution(exec_arn: str) -> None:
         return
     with scopes.enter(execution):
         clock = _start_clock(execution)
-        _previous_event.set(len(execution["events"]))
+        before = _previous_event.set([0])  # that of the first state is 0, as on AWS
         try:
             _log(execution, execution["events"][0])
             _succeed(execution, _walk(execution))
@@ -107,6 +108,7 @@ def _run_execution(exec_arn: str) -> None:
             log.exception("execution %s met a bug of the local cloud", exec_arn)
             _sfn()._fail_execution(execution, "States.Runtime", str(error))
         finally:
+            _previous_event.reset(before)
             if clock:
                 clock.cancel()
 
@@ -193,6 +195,7 @@ def _make_fail_execution(original: Handler) -> Handler:
         with _history:
             if execution["status"] == "RUNNING" and not scopes.shutting_down():
                 original(execution, error, cause)
+                execution["output"] = None
 
     return fail_execution
 
@@ -207,9 +210,12 @@ def _make_add_event(original: Handler, files: ExecutionFiles, changed: Callable[
             if execution.get("status", "RUNNING") != "RUNNING" and not event_type.startswith("Execution"):
                 return {}
             changed()
-            whole = {**(details or {}), "previousEventId": _previous_event.get()}  # nobody may see it without
-            event = original(execution, event_type, whole)
-            _previous_event.set(event["id"])
+            if (previous := _previous_event.get(None)) is None:
+                _previous_event.set(previous := [0])
+            for about in (details or {}).values():
+                about.update({f"{name}Details": {"truncated": False} for name in ("input", "output") if name in about})
+            event = original(execution, event_type, {**(details or {}), "previousEventId": previous[0]})  # at once
+            previous[0] = event["id"]
             if _sfn()._executions.get(execution.get("executionArn")) is execution:  # none of TestState
                 files.add(execution, event)
         _log(execution, event)
@@ -221,29 +227,40 @@ def _make_add_event(original: Handler, files: ExecutionFiles, changed: Callable[
 def _make_emit(original: Handler, files: ExecutionFiles) -> Handler:
     def emit_execution_status_event(execution: JsonObject) -> None:
         """Announce a status; the first thing that MiniStack does with an execution when it has started."""
+        first = execution["events"][0]
+        first.setdefault("previousEventId", 0)
+        first["executionStartedEventDetails"].setdefault("inputDetails", {"truncated": False})
         files.begin(execution)
+        metrics.record_execution(execution)
         original(execution)
         files.tell(execution)
 
     return emit_execution_status_event
 
 
+def _make_start_sync_execution(original: Handler) -> Handler:
+    def start_sync_execution(data: JsonObject) -> Any:
+        """Run an execution to its end; one that has failed has no output."""
+        from ministack.core.responses import json_response
+
+        status, headers, body = original(data)
+        answer = json.loads(body)
+        if status >= 400 or answer["status"] == "SUCCEEDED":
+            return status, headers, body
+        return json_response({name: value for name, value in answer.items() if name != "output"})
+
+    return start_sync_execution
+
+
+def _nested_execution_failure(payload: JsonObject) -> tuple[str, str]:
+    """Error and cause of a task whose execution has failed: the cause describes that execution."""
+    return "States.TaskFailed", payloads.text_of({name[:1].upper() + name[1:]: payload[name] for name in payload})
+
+
 def _log(execution: JsonObject, event: JsonObject) -> None:
     machine = _sfn()._state_machines.get(execution.get("stateMachineArn"))
     if machine:
         execution_logs.write(execution, machine, event)
-
-
-def _make_execute_task(original: Handler) -> Handler:
-    def execute_task(state: JsonObject, raw_input: Any, execution: JsonObject, ctx: JsonObject) -> Any:
-        """Evaluate TimeoutSeconds and HeartbeatSeconds that are JSONata expressions."""
-        sfn = _sfn()
-        for field in ("TimeoutSeconds", "HeartbeatSeconds"):
-            if isinstance(state.get(field), str) and sfn._state_query_language(state, ctx) == "JSONata":
-                state = {**state, field: sfn._jsonata_state_field(state, field, "number", raw_input, ctx)}
-        return original(state, raw_input, execution, ctx)
-
-    return execute_task
 
 
 def _make_invoke_resource(original: Handler, settle: Callable[..., None]) -> Handler:
@@ -258,6 +275,7 @@ def _make_invoke_resource(original: Handler, settle: Callable[..., None]) -> Han
         if service not in _SAVED_ELSEWHERE and not action.startswith(_READS):
             settle(service)
         scopes.leave_if_ended()
+        result = tasks.with_metadata(resource, input_data, result)
         payloads.limited(resource, result)
         return result
 
@@ -372,6 +390,7 @@ def _run_branch(
     """Run the states of one branch (or Map item) to its end; a failure ends its siblings."""
     own = {**ctx, "variables": dict(ctx.get("variables", {}))}
     scope = scopes.current()
+    _previous_event.set(list(_previous_event.get([0])))
     name, value = start_at, copy.deepcopy(input_data)
     try:
         while name:

@@ -5,6 +5,8 @@ ever matches. Here the worker sends the class name and the stack with its answer
 `{"errorMessage", "errorType", "requestId", "stackTrace"}`; import problems are `Runtime.ImportModuleError` and
 `Runtime.HandlerNotFound`. Source: aws-lambda-python-runtime-interface-client, `bootstrap.py`.
 
+Every invocation is counted, and a payload that is no JSON refused.
+
 A call that works while its function is updated or deleted goes on to its end; MiniStack would kill it.
 
 What is invoked asynchronously is in the journal until it has ended, and is begun again by the next start if it has not.
@@ -24,7 +26,7 @@ from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from localcloud import faults
-from localcloud.engine import scopes, workers
+from localcloud.engine import metrics, scopes, workers
 from localcloud.engine.journal import Entry, Journal
 from localcloud.engine.seams import SeamError, replace
 
@@ -48,6 +50,7 @@ def _lc_report(e, request_id, module_name, handler_name=None, at_import=False):
     return "{_MARK}" + json.dumps(details) if at_import else details
 '''
 _IDLE_SECONDS = 300.0
+_INVOKES = ("/invocations", "/response-streaming-invocations", "/invoke-async")
 # Calls of one function that run side by side; more wait. Each takes a process of some 60 MB and a second to start, so
 # that a drop of fifty files would bring this machine to its knees, and all of them would be slower than in turn.
 SIDE_BY_SIDE = 2 * max(2, os.cpu_count() or 2)
@@ -118,9 +121,47 @@ def register() -> None:
     workers.register()
     replace("core.lambda_runtime", "_PYTHON_WORKER_SCRIPT", _reporting)
     replace("core.lambda_runtime", "Worker.invoke", _make_invoke)
+    replace("services.lambda_svc", "_execute_function", _make_execute_function)
     replace("services.lambda_svc", "_execute_function_warm", _make_execute_function_warm)
+    replace("services.lambda_svc", "_emit_lambda_metrics", lambda _: _emit_lambda_metrics)
+    replace("services.lambda_svc", "handle_request", _make_handle_request)
     replace("services.lambda_svc", "invalidate_worker", _make_invalidate_worker)
     replace("core.lambda_runtime", "kill_workers", _make_kill_workers)
+
+
+def _emit_lambda_metrics(function_name: str, duration_ms: float, error: bool, throttle: bool) -> None:
+    """Record nothing: MiniStack counts what comes by Invoke only, and some of it twice."""
+
+
+def _make_execute_function(original: Any) -> Any:
+    def execute_function(func: JsonObject, event: Any) -> JsonObject:
+        """Count each invocation, whoever makes it: a caller, an event, a state machine, a retry."""
+        from ministack.services import lambda_svc
+
+        config = func.get("config") or func
+        began = time.monotonic()
+        result: JsonObject = original(func, event)
+        if not lambda_svc._function_config_scope_mismatch(config):  # else it has come here again, in its own scope
+            metrics.record_invocation(config, result, time.monotonic() - began)
+        return result
+
+    return execute_function
+
+
+def _make_handle_request(original: Any) -> Any:
+    async def handle_request(method: str, path: str, headers: JsonObject, body: bytes, query_params: JsonObject) -> Any:
+        """Refuse a payload that is no JSON; MiniStack takes it for an empty one."""
+        from ministack.core.responses import error_response_json
+
+        if method == "POST" and path.rstrip("/").endswith(_INVOKES) and body:
+            try:
+                json.loads(body)
+            except (ValueError, RecursionError) as error:
+                said = f"Could not parse request body into json: Could not parse payload into json: {error}"
+                return error_response_json("InvalidRequestContentException", said, 400)
+        return await original(method, path, headers, body, query_params)
+
+    return handle_request
 
 
 def _make_invalidate_worker(original: Any) -> Any:

@@ -7,6 +7,10 @@
   dead-letter queue works. Source: SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS".
 * Points are kept as on AWS: for 3 hours as they came, by the minute for 15 days, by 5 minutes for 63 days, by the hour
   for 455 days. They are saved apart from the rest of CloudWatch. Source: CloudWatch User Guide, "Metrics retention".
+* Each invocation of a function is counted once, whoever makes it; MiniStack counts those of Invoke only, and what was
+  throttled as invoked. Each status of an execution is counted. Source: Lambda Developer Guide, "Types of metrics for
+  Lambda functions"; Step Functions Developer Guide, "Monitoring Step Functions metrics using CloudWatch".
+* A metric without dimensions is one of its own, where MiniStack gives the points of all dimensions together.
 * An alarm looks at its own dimensions only, and treats missing data as it says. Alarms are evaluated at every tick,
   not only when someone puts a metric.
 """
@@ -16,6 +20,7 @@ import logging
 import operator
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 from localcloud.engine.persistence import METRICS, rebound
@@ -33,6 +38,13 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "LessThanThreshold": operator.lt,
     "LessThanOrEqualToThreshold": operator.le,
 }
+_BECOME = {
+    "RUNNING": "ExecutionsStarted",
+    "SUCCEEDED": "ExecutionsSucceeded",
+    "FAILED": "ExecutionsFailed",
+    "TIMED_OUT": "ExecutionsTimedOut",
+    "ABORTED": "ExecutionsAborted",
+}
 _depths: dict[str, tuple[int, float]] = {}
 _counted_until: dict[str, float] = {}
 _begun = time.time()
@@ -45,6 +57,7 @@ def register() -> None:
     replace("services.lambda_svc", "_emit_lambda_logs", _make_emit_lambda_logs)
     replace("services.cloudwatch_logs", "_put_log_events", _make_put_log_events)
     replace("services.cloudwatch", "_evaluate_alarm", lambda _: _evaluate_alarm)
+    replace("services.cloudwatch", "_dims_from_list", lambda original: lambda dimensions: _Wanted(original(dimensions)))
     replace("services.cloudwatch", "_evict_old_metrics", lambda _: _evict_old_metrics)
     replace("services.cloudwatch", "get_state", lambda original: rebound(original, _metrics={}))
     replace("services.cloudwatch", "_restore_state", _make_restore_state)
@@ -112,6 +125,50 @@ def summarized(points: list[JsonObject], now: float) -> list[JsonObject]:
         elif statistics := cloudwatch._calc_stats(some):
             kept.append({**some[0], "Timestamp": begin, "Value": statistics["Average"], "_stat": statistics})
     return kept
+
+
+class _Wanted(dict[str, str]):
+    """The dimensions that a request asks for, which count also where there are none of them."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def record_invocation(config: JsonObject, result: JsonObject, seconds: float) -> None:
+    """Count an invocation that has ended: of its function, of its version or alias, and of all functions together."""
+    refused = result["body"].get("__type") if result.get("error") and isinstance(result.get("body"), dict) else None
+    if refused == "TooManyRequestsException":
+        points = [("Throttles", 1.0, "Count")]
+    elif refused:
+        return  # Lambda itself has failed, no function
+    else:
+        points = [
+            ("Invocations", 1.0, "Count"),
+            ("Errors", float(bool(result.get("error"))), "Count"),
+            ("Throttles", 0.0, "Count"),
+            ("Duration", seconds * 1000, "Milliseconds"),
+        ]
+    _, _, resource = config["FunctionArn"].partition(":function:")
+    name = config["FunctionName"]
+    for dimensions in ({}, {"FunctionName": name}, {"FunctionName": name, "Resource": resource}):
+        _record("AWS/Lambda", points, dimensions)
+
+
+def record_execution(execution: JsonObject) -> None:
+    """Count what an execution has just become; at its end, how long it took as well."""
+    name = _BECOME[execution["status"]]
+    points = [(name, 1.0, "Count")]
+    if stopped := execution.get("stopDate"):
+        begin, end = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (execution["startDate"], stopped))
+        points.append(("ExecutionTime", (end - begin).total_seconds() * 1000, "Milliseconds"))
+    _record("AWS/States", points, {"StateMachineArn": execution["stateMachineArn"]})
+
+
+def _record(namespace: str, points: list[tuple[str, float, str]], dimensions: dict[str, str]) -> None:
+    from ministack.services import cloudwatch
+
+    for name, value, unit in points:
+        cloudwatch.record_metric(namespace, name, value, unit, dimensions)
 
 
 def _make_emit_lambda_logs(original: Any) -> Any:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from localcloud import access
-from localcloud.engine import Settings, image_python, inside, scopes
+from localcloud.engine import Settings, image_python, inside, scopes, tasks
 from localcloud.engine.events import put_entry
 from localcloud.engine.permissions import enforced
 from localcloud.engine.permissions.services import assume_role
@@ -49,7 +49,13 @@ class SageMaker(Protocol):
 
     async def http(self, method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> Response: ...
 
-    def task(self, resource: str, arguments: JsonObject, should_stop: Callable[[], bool]) -> JsonObject: ...
+    def task(
+        self,
+        resource: str,
+        arguments: JsonObject,
+        should_stop: Callable[[], bool],
+        submitted: Callable[[JsonObject], None],
+    ) -> JsonObject: ...
 
     def start(self) -> None: ...
 
@@ -83,10 +89,16 @@ class LocalSageMaker:
         response: Response = await handle_http(self._service, method, path, headers, body, query)
         return response
 
-    def task(self, resource: str, arguments: JsonObject, should_stop: Callable[[], bool]) -> JsonObject:
+    def task(
+        self,
+        resource: str,
+        arguments: JsonObject,
+        should_stop: Callable[[], bool],
+        submitted: Callable[[JsonObject], None],
+    ) -> JsonObject:
         from localcloud.sagemaker.stepfunctions import run_task
 
-        output: JsonObject = run_task(self._service, resource, arguments, should_stop)
+        output: JsonObject = run_task(self._service, resource, arguments, should_stop, submitted)
         return output
 
 
@@ -170,8 +182,11 @@ def _run_task(sagemaker: SageMaker, resource: str, arguments: JsonObject) -> Jso
             raise TaskError("SageMaker.AmazonSageMakerException", denial.text)
         return True
 
+    def submitted(answer: JsonObject) -> None:
+        tasks.submitted(tasks.with_metadata(resource.removesuffix(".sync"), arguments, answer))
+
     try:
-        return sagemaker.task(resource, arguments, should_stop)
+        return sagemaker.task(resource, arguments, should_stop, submitted)
     except TaskError as error:
         raise _fail(error.name, error.cause) from error
 

@@ -134,11 +134,15 @@ class _Server:
             custom_resources,
             definitions,
             events,
+            execution_logs,
             executions,
+            extended_statistics,
             functions,
             guard,
             keys,
             layers,
+            log_patterns,
+            log_queries,
             mail,
             metrics,
             parameters,
@@ -149,6 +153,7 @@ class _Server:
             resources,
             sagemaker,
             sdk_results,
+            tasks,
             templates,
         )
 
@@ -157,7 +162,9 @@ class _Server:
         persistence.register(blobs)
         definitions.register()
         payloads.register()
+        tasks.register()
         executions.register(self._executions, self._saver.touch, self._saver.settle)
+        execution_logs.register()
         self._tables.register()
         self._logs.register()
         functions.register()
@@ -166,6 +173,9 @@ class _Server:
         layers.register(self._settings.state / "tmp" / "layers")
         self._deliveries = events.register(self._journal, self._saver.touch, self._saver.settle)
         metrics.register()
+        extended_statistics.register()
+        log_patterns.register()
+        log_queries.register()
         templates.register()
         keys.register()
         parameters.register()

@@ -48,9 +48,13 @@ class TaskError(Exception):
 
 
 def run_task(
-    service: SageMakerService, resource: str, arguments: Document, should_stop: Callable[[], bool] = lambda: False
+    service: SageMakerService,
+    resource: str,
+    arguments: Document,
+    should_stop: Callable[[], bool] = lambda: False,
+    submitted: Callable[[Document], None] = lambda _: None,
 ) -> Document:
-    """Carry out one task; blocks until the job has ended for `.sync`.
+    """Carry out one task; blocks until the job has ended for `.sync`, and gives the API's answer to `submitted` before.
 
     Returns the API's answer, or for `.sync` the job's description (times are epoch milliseconds, Tags is a map).
     When `should_stop` turns true the job is stopped and the task fails. Raises TaskError.
@@ -65,7 +69,10 @@ def run_task(
         answer = service.handle(operation, arguments)
     except AwsError as error:
         raise map_error(error) from error
-    return _wait(service, _JOBS[action], arguments, should_stop) if sync else answer
+    if not sync:
+        return answer
+    submitted(answer)
+    return _wait(service, _JOBS[action], arguments, should_stop)
 
 
 def map_error(error: AwsError, integration: str = "optimised") -> TaskError:

@@ -49,7 +49,13 @@ class FakeSageMaker:
         answer = json.dumps({"ModelArn": f"arn:{headers['x-amz-target']}"}).encode()
         return 200, {"Content-Type": "application/x-amz-json-1.1"}, answer
 
-    def task(self, resource: str, arguments: JsonObject, should_stop: Callable[[], bool]) -> JsonObject:
+    def task(
+        self,
+        resource: str,
+        arguments: JsonObject,
+        should_stop: Callable[[], bool],
+        submitted: Callable[[JsonObject], None],
+    ) -> JsonObject:
         self._note("task", resource=resource, arguments=arguments)
         until = time.monotonic() + arguments.get("Seconds", 0)
         while time.monotonic() < until:

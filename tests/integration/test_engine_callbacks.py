@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Cloud, end_of, start_machine, unique
+from tests.integration.conftest import Cloud, end_of, history, make_function, start_machine, unique
 from tests.waiting import wait_for
 
 
@@ -53,6 +53,21 @@ def test_heartbeats_keep_a_task_waiting_until_it_is_done(cloud: Cloud) -> None:
     client.send_task_success(taskToken=token, output='"approved"')
     ended = end_of(cloud, execution)
     assert (ended["status"], json.loads(ended["output"])) == ("SUCCEEDED", "approved")
+    events = {event["type"]: event for event in history(cloud, execution)}
+    submitted = events["TaskSubmitted"]["taskSubmittedEventDetails"]
+    assert (submitted["resourceType"], submitted["resource"]) == ("sqs", "sendMessage.waitForTaskToken")
+    answer = json.loads(submitted["output"])
+    assert {"MessageId", "MD5OfMessageBody", "SdkHttpMetadata", "SdkResponseMetadata"} <= answer.keys()
+    assert events["TaskScheduled"]["taskScheduledEventDetails"]["heartbeatInSeconds"] == 1
+    assert events["TaskSucceeded"]["previousEventId"] == events["TaskSubmitted"]["id"]
+
+
+def test_a_function_that_does_not_take_the_token_fails_the_task(cloud: Cloud) -> None:
+    function = make_function(cloud, "def handler(event, context):\n    raise ValueError(event['token'])\n")
+    arguments = {"FunctionName": function, "Payload": {"token": "{% $states.context.Task.Token %}"}}
+    resource = "arn:aws:states:::lambda:invoke.waitForTaskToken"
+    ended = end_of(cloud, start_machine(cloud, waiting_task("", Resource=resource, Arguments=arguments)))
+    assert (ended["status"], ended["error"]) == ("FAILED", "ValueError")
 
 
 def test_an_answer_that_nobody_can_read_is_refused_and_the_task_waits_on(cloud: Cloud) -> None:

@@ -257,7 +257,9 @@ def test_a_drop_starts_the_deployed_state_machine_with_the_object(cloud: Cloud, 
     assert json.loads(ended["output"]) == {"key": 'raw/ä "1" %+.csv', "image": "683313688378"}
 
 
-def test_the_deployed_state_machine_writes_its_log(cloud: Cloud, outputs: dict[str, str]) -> None:
+def test_the_deployed_state_machine_writes_its_log_and_sam_logs_shows_it(
+    cloud: Cloud, outputs: dict[str, str], tmp_path: Path
+) -> None:
     states = cloud.client("stepfunctions")
     given = json.dumps({"Object": {"key": "by hand"}})
     arn = states.start_execution(stateMachineArn=outputs["Machine"], input=given)["executionArn"]
@@ -273,6 +275,9 @@ def test_the_deployed_state_machine_writes_its_log(cloud: Cloud, outputs: dict[s
         "ExecutionSucceeded",
     ]
     assert records[1]["details"] == {"name": "Only"}  # the template does not ask for the data
+    logging = states.describe_state_machine(stateMachineArn=outputs["Machine"])["loggingConfiguration"]
+    assert logging["level"] == "ALL"
+    assert arn in sam(cloud, tmp_path, "logs", "--stack-name", STACK, "--name", "Machine")
 
 
 def test_the_bucket_has_the_properties_of_the_template(cloud: Cloud, outputs: dict[str, str]) -> None:

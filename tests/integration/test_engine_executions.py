@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import (
+    ROLE,
     Cloud,
     end_of,
     history,
@@ -75,6 +76,66 @@ def test_a_function_is_retried_only_for_the_class_names_listed(cloud: Cloud) -> 
 
     assert (ended["status"], ended["error"]) == ("FAILED", "QuotaError")
     assert [event["type"] for event in history(cloud, ended["executionArn"])].count("TaskScheduled") == 1
+
+
+def of_task(events: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Type and details of the events of tasks; what is JSON in them is read."""
+    found = []
+    for event in events:
+        details = next((value for name, value in event.items() if name.endswith("EventDetails")), {})
+        if event["type"].startswith(("Task", "Lambda", "Evaluation")) and "State" not in event["type"]:
+            texts = {name: json.loads(details[name]) for name in ("parameters", "input", "output") if name in details}
+            found.append((event["type"], {**details, **texts}))
+    return found
+
+
+def test_the_history_of_a_task_names_its_service_its_parameters_and_its_limits(cloud: Cloud) -> None:
+    function = make_function(cloud, "def handler(event, context):\n    return {'hello': event['who']}\n")
+    ended = run_machine(cloud, {"StartAt": "Call", "States": {"Call": invoke(function, TimeoutSeconds=9, End=True)}})
+
+    events = history(cloud, ended["executionArn"])
+    (scheduled, plan), (started, begin), (succeeded, end) = of_task(events)
+    assert (scheduled, started, succeeded) == ("TaskScheduled", "TaskStarted", "TaskSucceeded")
+    of_service = {"resourceType": "lambda", "resource": "invoke"}
+    parameters = {"FunctionName": function, "Payload": {"who": "Ada"}}
+    assert plan == {**of_service, "region": cloud.region, "parameters": parameters, "timeoutInSeconds": 9}
+    assert begin == of_service
+    assert end == {**of_service, "output": json.loads(ended["output"]), "outputDetails": {"truncated": False}}
+    assert events[0]["executionStartedEventDetails"]["inputDetails"] == {"truncated": False}
+    assert [event["previousEventId"] for event in events] == [0, 0, 2, 3, 4, 5, 6]
+
+
+def test_the_result_of_an_optimised_call_says_how_it_was_answered(cloud: Cloud) -> None:
+    function = make_function(cloud, "def handler(event, context):\n    return {'hello': event['who']}\n")
+
+    result = json.loads(run_machine(cloud, branch(invoke(function, End=True)))["output"])
+
+    http, metadata = result.pop("SdkHttpMetadata"), result.pop("SdkResponseMetadata")
+    assert result == {"ExecutedVersion": "$LATEST", "Payload": {"hello": "Ada"}, "StatusCode": 200}
+    assert http["HttpStatusCode"] == 200
+    headers = {"Content-Length": "15", "Content-Type": "application/json", "X-Amz-Executed-Version": "$LATEST"}
+    assert headers.items() <= http["HttpHeaders"].items()
+    assert http["AllHttpHeaders"] == {name: [value] for name, value in http["HttpHeaders"].items()}
+    assert metadata == {"RequestId": http["HttpHeaders"]["x-amzn-RequestId"]}
+
+
+def test_a_function_by_its_arn_has_events_of_its_own(cloud: Cloud) -> None:
+    function = make_function(cloud, "def handler(event, context):\n    return 7\n")
+    ended = run_machine(cloud, branch({"Type": "Task", "Resource": function, "End": True}), {"n": 1})
+
+    told = {"input": {"n": 1}, "inputDetails": {"truncated": False}, "resource": function}
+    assert of_task(history(cloud, ended["executionArn"])) == [
+        ("LambdaFunctionScheduled", told),
+        ("LambdaFunctionStarted", {}),
+        ("LambdaFunctionSucceeded", {"output": 7, "outputDetails": {"truncated": False}}),
+    ]
+
+
+def test_a_failed_execution_has_an_error_and_no_output(cloud: Cloud) -> None:
+    ended = run_machine(cloud, branch({"Type": "Fail", "Error": "Broken", "Cause": "on purpose"}))
+
+    assert (ended["status"], ended["error"], ended["cause"]) == ("FAILED", "Broken", "on purpose")
+    assert "output" not in ended
 
 
 def test_succeed_and_parallel_have_jsonata_output_and_assign(cloud: Cloud) -> None:
@@ -200,6 +261,8 @@ def test_a_state_timeout_may_be_an_expression(cloud: Cloud) -> None:
     ended = run_machine(cloud, {"StartAt": "Call", "States": {"Call": call}}, {"limit": 1})
 
     assert (ended["status"], ended["error"]) == ("FAILED", "States.Timeout")
+    timed_out = {"resourceType": "lambda", "resource": "invoke", "error": "States.Timeout"}
+    assert of_task(history(cloud, ended["executionArn"]))[-1] == ("TaskTimedOut", timed_out)
 
 
 @pytest.mark.parametrize(
@@ -269,9 +332,13 @@ def item_of_a_map(cloud: Cloud, size: int) -> dict[str, Any]:
 
 
 def result_of_a_task(cloud: Cloud, size: int) -> dict[str, Any]:
-    rest = len('{"StatusCode":200,"Payload":""}')
-    function = make_function(cloud, f"def handler(event, context):\n    return 'x' * {size - rest}\n")
-    return {"Fill": invoke(function, Output=1, Next="Done", **CAUGHT)}
+    """What the service says of its answer counts as well; how much that is shows in a result of as many digits."""
+    function = make_function(cloud, "import json\ndef handler(event, context):\n    return 'x' * event['size']\n")
+    call = invoke(function, Arguments={"FunctionName": function, "Payload": {"size": 200_000}}, End=True)
+    probe = run_machine(cloud, {"StartAt": "Probe", "States": {"Probe": call}})
+    rest = len(probe["output"]) - 200_000
+    arguments = {"FunctionName": function, "Payload": {"size": size - rest}}
+    return {"Fill": invoke(function, Arguments=arguments, Output=1, Next="Done", **CAUGHT)}
 
 
 def variable(cloud: Cloud, size: int) -> dict[str, Any]:
@@ -457,6 +524,47 @@ def test_a_transition_to_a_state_that_does_not_exist_is_refused(
         states.update_state_machine(stateMachineArn=machine, definition=json.dumps(definition))
 
     assert [caught.value.response["Error"]["Message"] for caught in (made, changed)] == [message, message]
+
+
+TYPES = "The field 'Type' should have one of these values: [Task, Wait, Pass, Succeed, Fail, Choice, Parallel, Map]"
+
+
+@pytest.mark.parametrize(
+    ("definition", "code", "message", "place"),
+    [
+        ("[]", "SCHEMA_VALIDATION_FAILED", "Definition must be a valid JSON object", None),
+        ("not a definition", "INVALID_JSON_DESCRIPTION", "Expecting value: line 1 column 1 (char 0)", None),
+        ("{}", "SCHEMA_VALIDATION_FAILED", "These fields are required: [States, StartAt]", "/"),
+        (branch({"Type": "Tsak", "End": True}), "SCHEMA_VALIDATION_FAILED", TYPES, "/States/Only/Type"),
+        (branch({"Type": "Task", "End": True}), "SCHEMA_VALIDATION_FAILED", "These fields are required: [Resource]",
+         "/States/Only"),
+        (branch({"Type": "Pass"}), "SCHEMA_VALIDATION_FAILED", "Exactly one of these fields is required: [Next, End]",
+         "/States/Only"),
+        (branch({"Type": "Pass", "Next": "Only"}), "MISSING_END_STATE", "Workflow has no terminal state", None),
+        (branch({"Type": "Pass", "Output": "{% 1 + %}", "End": True}), "INVALID_JSONATA_EXPRESSION", None, None),
+    ],
+)  # fmt: skip
+def test_a_state_machine_that_cannot_work_is_refused_and_its_validation_says_why(
+    cloud: Cloud, definition: Any, code: str, message: str | None, place: str | None
+) -> None:
+    states, text = cloud.client("stepfunctions"), definition if isinstance(definition, str) else json.dumps(definition)
+
+    found = states.validate_state_machine_definition(definition=text)
+
+    (problem,) = found["diagnostics"]
+    assert (found["result"], problem["severity"], problem["code"]) == ("FAIL", "ERROR", code)
+    assert message in (None, problem["message"])
+    assert problem.get("location") == place
+    with pytest.raises(states.exceptions.InvalidDefinition, match=code):
+        states.create_state_machine(name=unique("machine"), definition=text, roleArn=ROLE)
+
+
+def test_a_state_machine_that_can_work_is_valid(cloud: Cloud) -> None:
+    states, text = cloud.client("stepfunctions"), json.dumps(branch({"Type": "Succeed"}))
+    found = states.validate_state_machine_definition(definition=text)
+    assert (found["result"], found["diagnostics"]) == ("OK", [])
+    with pytest.raises(states.exceptions.ClientError, match=r"enum value set: \[STANDARD, EXPRESS\]"):
+        states.create_state_machine(name=unique("machine"), definition=text, roleArn=ROLE, type="FAST")
 
 
 def test_what_a_state_passes_on_is_no_transition(cloud: Cloud) -> None:

@@ -43,13 +43,22 @@ def test_a_sync_task_returns_the_description_with_milliseconds_and_a_map_of_tags
         "MANAGED_BY_AWS": "STARTED_BY_STEP_FUNCTIONS",
         "AWS_STEP_FUNCTIONS_EXECUTION_ARN": ended["executionArn"],
     }
+    assert "SdkHttpMetadata" not in output
+    (event,) = (each for each in history(cloud, ended["executionArn"]) if each["type"] == "TaskSubmitted")
+    submitted = event["taskSubmittedEventDetails"]
+    assert (submitted["resourceType"], submitted["resource"]) == ("sagemaker", "createTrainingJob.sync")
+    answer = json.loads(submitted["output"])
+    assert answer["TrainingJobArn"] == output["TrainingJobArn"]
+    assert answer["SdkHttpMetadata"]["HttpStatusCode"] == 200
 
 
 def test_a_task_without_sync_returns_at_once(cloud: Cloud) -> None:
     name = unique("once")
     ended = run_machine(cloud, task("createProcessingJob", processing(name, "import time; time.sleep(60)")))
     arn = f"arn:aws:sagemaker:us-east-1:000000000000:processing-job/{name}"
-    assert json.loads(ended["output"]) == {"ProcessingJobArn": arn}
+    output = json.loads(ended["output"])
+    assert output.keys() == {"ProcessingJobArn", "SdkHttpMetadata", "SdkResponseMetadata"}
+    assert output["ProcessingJobArn"] == arn
     cloud.client("sagemaker").stop_processing_job(ProcessingJobName=name)
 
 

@@ -44,7 +44,6 @@ def register() -> None:
     from ministack.services.cloudformation import provisioners
 
     replace(_MODULE, "_invoke_resource", _make_invoke_resource)
-    replace(_MODULE, "_invoke_with_callback", _make_invoke_with_callback)
     replace(_MODULE, "_create_state_machine", _make_create_state_machine)
     replace(_MODULE, "_update_state_machine", _make_update_state_machine)
     made = provisioners._RESOURCE_HANDLERS["AWS::StepFunctions::StateMachine"]
@@ -66,15 +65,6 @@ def _make_invoke_resource(original: Any) -> Any:
         return original(resource, input_data)
 
     return invoke_resource
-
-
-def _make_invoke_with_callback(original: Any) -> Any:
-    def invoke_with_callback(resource: str, input_data: Any, token: str, state_def: JsonObject) -> Any:
-        if caller := _caller():
-            _begin(caller, resource, input_data if isinstance(input_data, dict) else {})
-        return original(resource, input_data, token, state_def)
-
-    return invoke_with_callback
 
 
 def _caller() -> str:

@@ -483,5 +483,6 @@ def test_a_changed_definition_is_compared_by_the_rows_as_the_model_in_service_re
     )
     assert asked["mileage"] == pytest.approx(of_champion["mileage"] * KM_A_MILE, abs=0.1)
     assert of_champion.keys() - asked.keys() == {"sound"}
-    (alarm,) = situation.strays(app)
-    assert alarm.startswith(f'ALARM: "{STACK}-undelivered-events"')
+    alarms = [mail.subject for mail in situation.alarms(app)]  # the one of the test before, if it has run
+    assert situation.strays(app) == alarms
+    assert len(alarms) <= 1

@@ -1,0 +1,105 @@
+"""CloudWatch's extended statistics: percentiles, trimmed and winsorized means, trimmed counts and sums, ranks.
+
+MiniStack knows percentiles, and gives the average for every other name. A name that CloudWatch does not know is
+refused. Of points that have been summarized with others, for their age, only a single repeated value is known, so older
+periods may have none.
+Source: CloudWatch User Guide, "CloudWatch statistics definitions".
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from localcloud.engine.seams import replace
+
+JsonObject = dict[str, Any]
+Samples = list[tuple[float, float]]
+"""Each value, and how often it came."""
+_MODULE = "services.cloudwatch"
+_NUMBER = r"\d+(?:\.\d+)?"
+_SHORT = re.compile(rf"(p|tm|wm|tc|ts)({_NUMBER})", re.IGNORECASE)
+_RANGE = re.compile(rf"(TM|WM|TC|TS|PR)\(({_NUMBER}%?)?:({_NUMBER}%?)?\)", re.IGNORECASE)
+_BASIC = ("SampleCount", "Sum", "Average", "Minimum", "Maximum")
+
+
+def register() -> None:
+    """Replace the seams. MiniStack must be importable (the environment is set)."""
+    replace(_MODULE, "_stat_value", lambda _: _stat_value)
+    replace(_MODULE, "_is_percentile_stat", lambda _: is_extended)
+    for name in ("_get_metric_statistics", "_get_metric_data"):
+        replace(_MODULE, name, _make_refusing)
+
+
+def is_extended(stat_name: str) -> bool:
+    """Whether CloudWatch has an extended statistic of this name."""
+    return stat_name.upper() == "IQM" or bool(_SHORT.fullmatch(stat_name) or _RANGE.fullmatch(stat_name))
+
+
+def _stat_value(stats: dict[str, float], stat_name: str, points: list[JsonObject] | None = None) -> float | None:
+    """A statistic of points, of which the basic ones are known; None if it has no value."""
+    from ministack.services import cloudwatch
+
+    if stat_name in _BASIC:
+        return stats.get(stat_name)
+    samples = cloudwatch._percentile_samples(points or [])
+    return extended(sorted(samples), stat_name) if samples else None
+
+
+def extended(samples: Samples, name: str) -> float | None:
+    """An extended statistic of samples in their order; None if it leaves out all of them."""
+    if short := _SHORT.fullmatch(name):
+        kind, low, high = short[1].upper(), None, f"{short[2]}%"
+    elif found := _RANGE.fullmatch("TM(25%:75%)" if name.upper() == "IQM" else name):
+        kind, low, high = found[1].upper(), found[2], found[3]
+    else:
+        return None
+    if kind == "P":
+        return _percentile(samples, high)
+    lowest, highest = _bound(samples, low, -math.inf), _bound(samples, high, math.inf)
+    if kind == "WM":
+        kept = [(min(max(value, lowest), highest), count) for value, count in samples]
+    else:
+        kept = [(value, count) for value, count in samples if lowest < value <= highest]
+    count, total = sum(count for _, count in kept), sum(value * count for value, count in kept)
+    if kind == "PR":
+        return 100 * count / sum(count for _, count in samples)
+    if kind in ("TC", "TS"):
+        return count if kind == "TC" else total
+    return total / count if count else None
+
+
+def _bound(samples: Samples, text: str | None, unbounded: float) -> float:
+    """The value of a bound: a value, or a percentage of the samples; 0% and 100% leave nothing out."""
+    if text in (None, "0%", "100%"):
+        return unbounded
+    return _percentile(samples, text) if text.endswith("%") else float(text)
+
+
+def _percentile(samples: Samples, percentage: str) -> float:
+    from ministack.services import cloudwatch
+
+    return float(cloudwatch._percentile(samples, float(percentage.rstrip("%"))))
+
+
+def _make_refusing(original: Any) -> Any:
+    def refusing(params: JsonObject, cbor_data: JsonObject, is_cbor: bool, is_json: bool = False) -> Any:
+        """Refuse a statistic that CloudWatch does not have."""
+        from ministack.services import cloudwatch
+
+        for name in _asked(params, cbor_data or {}):
+            if name not in _BASIC and not is_extended(name):
+                said = f"The value {name} for parameter Stat is not supported."
+                return cloudwatch._error("InvalidParameterValue", said, 400, is_json, is_cbor)
+        return original(params, cbor_data, is_cbor, is_json)
+
+    return refusing
+
+
+def _asked(params: JsonObject, data: JsonObject) -> Iterator[str]:
+    """The statistics that a request asks for, in whichever protocol."""
+    yield from data.get("ExtendedStatistics") or []
+    yield from (query["MetricStat"]["Stat"] for query in data.get("MetricDataQueries") or [] if "MetricStat" in query)
+    for name, values in (params or {}).items():
+        if name.startswith("ExtendedStatistics.") or name.endswith(".MetricStat.Stat"):
+            yield from values if isinstance(values, list) else [values]
