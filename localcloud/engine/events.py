@@ -83,7 +83,7 @@ def _make_put_events(original: Any) -> Any:
 def _is_object(detail: str) -> bool:
     try:
         return isinstance(json.loads(detail), dict)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return False
 
 
