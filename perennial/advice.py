@@ -31,8 +31,8 @@ _ADVICE = {
     "only that S3 refuses, a role lacks the permission that is named (where it says only 403: the one for that "
     "operation), or a policy of the bucket or the key forbids it. Then start a run.",
     "DataVersionUnavailableError": "Start a run. If it comes again, see the health of Amazon S3 in the region.",
-    "DataVersionMissingError": "A file was deleted for good while the run began. Drop it again, or start a run "
-    "without it.",
+    "DataVersionMissingError": "A file was deleted for good, or overwritten where no versions are kept, while the run "
+    "began. Drop it again, or start a run without it.",
     "ArtifactChangedError": "Somebody has written where only a job of the run writes; what serves is as it was. Find "
     "out who has (CloudTrail data events of S3, if the account records them) and take the permission away. If it is "
     "the model in service, put its file back: delete the versions that are newer than the recorded one (aws s3api "

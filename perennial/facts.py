@@ -160,6 +160,11 @@ def said_trigger(record: Mapping[str, Any]) -> str:
     return f"{said.get('Type', 'Manual')} ({detail})" if detail else str(said.get("Type", "Manual"))
 
 
+def data_bucket(record: Mapping[str, Any]) -> str:
+    """Return the bucket that a run's data were dropped into."""
+    return str((record.get("data") or {}).get("bucket", record["bucket"]))
+
+
 def said_object(record: Mapping[str, Any]) -> str | None:
     """Return the key of the object that a run's input says was dropped; None when it names none."""
     dropped = _trigger(record).get("Object")

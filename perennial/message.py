@@ -120,7 +120,7 @@ def _aside(record: Mapping[str, Any]) -> str:
     for stray in new[:ASIDE_SHOWN]:
         said = "" if news.is_told(stray["Reason"], record) else f": {safe(stray['Reason'], MAX_LINE)}"
         lines.append(f"  {safe(stray['Key'], MAX_LINE)}{said}")
-        lines.append(f"    to take it away: {safe(removal(record['bucket'], stray['Key']), MAX_REMOVAL)}")
+        lines.append(f"    to take it away: {safe(removal(facts.data_bucket(record), stray['Key']), MAX_REMOVAL)}")
     where = f"s3://{record['bucket']}/runs/{record['run_id']}/run.json (data, aside)"
     more = len(new) - ASIDE_SHOWN
     return "\n".join([*lines, *([f"  ... and {more:,} more; all of them: {where}"] if more > 0 else [])])

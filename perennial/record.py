@@ -42,6 +42,7 @@ def opened(
     run_id: str,
     stack: str,
     bucket: str,
+    data_bucket: str,
     execution_arn: str,
     started_at: datetime,
     given: ExecutionInput,
@@ -70,6 +71,7 @@ def opened(
         "reader": reader,
         "code": {"uri": code_uri, "hash": code_uri.rsplit("/", 1)[-1], "commit": commit},
         "data": {
+            "bucket": data_bucket,
             "prefix": configuration.data_prefix,
             "fingerprint": fingerprint,
             "listed_at": timestamp(data.listed_at),

@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from perennial.work import Ignored, Listing
+from perennial.work import NO_VERSIONS, Ignored, Listing
 
 MAX_BYTES = 300_000  # an item of DynamoDB holds 400 KB
 MAX_REASON = 200
@@ -29,10 +29,15 @@ def reader(definition: Mapping[str, Any], code_hash: str) -> str:
     return hashlib.sha256(json.dumps([code_hash, read], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def mark(key: str, version_id: str, reader: str) -> str:
-    """Return what stands for an object version that a reader cannot read (hex)."""
-    text = f"{reader}\n{version_id}\n{key}"
+def mark(key: str, version: str, reader: str) -> str:
+    """Return what stands for an object version (`DataFile.version`) that a reader cannot read (hex)."""
+    text = f"{reader}\n{version}\n{key}"
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:24]
+
+
+def _mark(stray: Mapping[str, str], reader: str) -> str:
+    version = stray["ETag"] if stray["VersionId"] == NO_VERSIONS else stray["VersionId"]
+    return mark(stray["Key"], version, reader)
 
 
 def without(data: Listing, known: Iterable[Mapping[str, str]], reader: str) -> Listing:
@@ -40,7 +45,7 @@ def without(data: Listing, known: Iterable[Mapping[str, str]], reader: str) -> L
     marks = {stray["mark"]: stray for stray in known}
     if not marks:
         return data
-    told = [(file, marks.get(mark(file.key, file.version_id, reader))) for file in data.files]
+    told = [(file, marks.get(mark(file.key, file.version, reader))) for file in data.files]
     strays = tuple(
         Ignored(file.key, file.version_id, f"{PUT_ASIDE} {stray['run_id']}: {stray['reason']}", file.last_modified)
         for file, stray in told
@@ -51,14 +56,10 @@ def without(data: Listing, known: Iterable[Mapping[str, str]], reader: str) -> L
 
 
 def found(report: Mapping[str, Any] | None, files: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return {"Key", "VersionId", "Reason"} of what a run put aside, from its report and its manifest's files."""
+    """Return {"Key", "VersionId", "ETag", "Reason"} of what a run put aside, from its report and manifest's files."""
     aside = [item for item in (report or {}).get("aside", []) if item["position"] < len(files)]
     return [
-        {
-            "Key": files[item["position"]]["Key"],
-            "VersionId": files[item["position"]]["VersionId"],
-            "Reason": item["reason"],
-        }
+        {**{name: files[item["position"]][name] for name in ("Key", "VersionId", "ETag")}, "Reason": item["reason"]}
         for item in aside
     ]
 
@@ -71,7 +72,7 @@ def remembered(
     fresh = [
         {"mark": name, "run_id": run_id, "reason": stray["Reason"][:MAX_REASON]}
         for stray in strays
-        if (name := mark(stray["Key"], stray["VersionId"], reader)) not in marks
+        if (name := _mark(stray, reader)) not in marks
     ]
     kept, room = [], MAX_BYTES
     for stray in reversed([*map(dict, known), *fresh]):
@@ -84,7 +85,7 @@ def remembered(
 
 def told(stray: Mapping[str, str], since: Mapping[str, str], reader: str, run_id: str) -> dict[str, str]:
     """Return a stray of a run, with KnownSince when another run has put it aside before; `since` is by mark."""
-    first = since.get(mark(stray["Key"], stray["VersionId"], reader), run_id)
+    first = since.get(_mark(stray, reader), run_id)
     return {**stray, **({"KnownSince": first} if first != run_id else {})}
 
 

@@ -18,6 +18,7 @@ from perennial import no_data
 Decision = Literal["Train", "Duplicate", "Superseded", "AlreadyTrained", "NoData"]
 Claim = Literal["Take", "Own", "TakeOver", "Duplicate", "AlreadyTrained"]
 
+NO_VERSIONS = "null"  # what a bucket without versions has for one
 RUNNING = "Running"
 TRAINED_ONLY = "TrainedOnly"
 # Statuses of runs that have judged their data: the same work again would end the same way.
@@ -46,6 +47,11 @@ class DataFile:
         modified = datetime.fromisoformat(entry["LastModified"])
         known = (entry["Key"], entry["VersionId"], entry["ETag"], int(entry["Size"]))
         return cls(*known, modified, entry.get("Checksum", ""))
+
+    @property
+    def version(self) -> str:
+        """What tells this version of its key from others; where a bucket keeps none, the ETag does."""
+        return self.etag if self.version_id == NO_VERSIONS else self.version_id
 
     @property
     def content(self) -> str:

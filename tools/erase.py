@@ -56,6 +56,7 @@ class Stack:
 
     name: str
     bucket: str
+    data_bucket: str
     state_machine_arn: str
     parameters: dict[str, str]
     contract: Contract
@@ -82,6 +83,7 @@ class Looked:
     """What a look at the whole bucket has found."""
 
     hits: list[Hit] = field(default_factory=list)
+    elsewhere: list[Hit] = field(default_factory=list)  # in a bucket that is not the stack's
     marked: set[str] = field(default_factory=set)
     objects: int = 0
     nameless: list[str] = field(default_factory=list)  # that do not name the column
@@ -103,13 +105,17 @@ class Eraser:
     def look(self) -> Looked:
         """Look into every version of every object that may hold rows."""
         looked = Looked()
+        own, data = self.stack.bucket, self.stack.data_bucket
         for key, versions in groupby(self._versions(""), itemgetter("Key")):
             run_id, _, inside = key.removeprefix("runs/").partition("/")
             in_run = key.startswith("runs/")
             if in_run and inside == MARK:
                 looked.marked.add(run_id)
             if not (key.startswith("code/") or (in_run and not inside.startswith("input/"))):
-                self._look_into(key, list(versions), looked)
+                self._look_into(own, key, list(versions), looked, looked.hits)
+        dropped = self._versions(self.stack.parameters["DataPrefix"], data) if data != own else ()
+        for key, versions in groupby(dropped, itemgetter("Key")):
+            self._look_into(data, key, list(versions), looked, looked.elsewhere)
         return looked
 
     def left_of(self, run_id: str, *, with_learned: bool) -> list[dict[str, Any]]:
@@ -139,7 +145,9 @@ class Eraser:
         for version in [*self._versions(f"runs/{run_id}/{MARK}")]:
             self._delete(version["Key"], version["VersionId"])
 
-    def _look_into(self, key: str, versions: Sequence[dict[str, Any]], looked: Looked) -> None:
+    def _look_into(
+        self, bucket: str, key: str, versions: Sequence[dict[str, Any]], looked: Looked, hits: list[Hit]
+    ) -> None:
         looked.objects += 1
         hit, unsearched = Hit(key), False
         for version in versions:
@@ -147,9 +155,9 @@ class Eraser:
                 continue
             try:
                 with tempfile.TemporaryDirectory(prefix="erase-") as folder:
-                    found = self._copied(key, version["VersionId"], Path(folder))
+                    found = self._copied(bucket, key, version["VersionId"], Path(folder))
             except (UnreadableError, ClientError) as error:
-                looked.unread[f"s3://{self.stack.bucket}/{key} (version {version['VersionId']})"] = str(error)
+                looked.unread[f"s3://{bucket}/{key} (version {version['VersionId']})"] = str(error)
                 continue
             unsearched = unsearched or not found.has_column
             if found.erased:
@@ -157,25 +165,25 @@ class Eraser:
                 hit.found = found if version["IsLatest"] or not hit.found.erased else hit.found
                 hit.current = version if version["IsLatest"] else hit.current
         if hit.versions:
-            looked.hits.append(hit)
+            hits.append(hit)
         elif unsearched:
-            looked.nameless.append(key)
+            looked.nameless.append(f"s3://{bucket}/{key}")
 
-    def _copied(self, key: str, version_id: str, folder: Path) -> Found:
+    def _copied(self, bucket: str, key: str, version_id: str, folder: Path) -> Found:
         """Leave a version without the rows as `target` in a folder."""
         source, target = folder / "source", folder / "target"
         with source.open("wb") as file:
-            read = self._s3.get_object(Bucket=self.stack.bucket, Key=key, VersionId=version_id)
+            read = self._s3.get_object(Bucket=bucket, Key=key, VersionId=version_id)
             shutil.copyfileobj(read["Body"], file, 1 << 20)
         contract = self.stack.contract
-        if key.startswith("capture/"):
+        if bucket == self.stack.bucket and key.startswith("capture/"):
             return copy_captures(source, target, self._wanted, [column.name for column in contract.features])
         return copy_table(source, target, self._wanted, contract.form.encoding, contract.form.delimiter or "")
 
     def _replace(self, key: str, version: dict[str, Any]) -> None:
         bucket = self.stack.bucket
         with tempfile.TemporaryDirectory(prefix="erase-") as folder:
-            found = self._copied(key, version["VersionId"], Path(folder))
+            found = self._copied(bucket, key, version["VersionId"], Path(folder))
             if found.rows == found.erased:
                 self._s3.delete_object(Bucket=bucket, Key=key)
                 return
@@ -198,8 +206,10 @@ class Eraser:
     def _delete(self, key: str, version_id: str) -> None:
         self._s3.delete_object(Bucket=self.stack.bucket, Key=key, VersionId=version_id)
 
-    def _versions(self, prefix: str) -> Iterator[dict[str, Any]]:
-        pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self.stack.bucket, Prefix=prefix)
+    def _versions(self, prefix: str, bucket: str = "") -> Iterator[dict[str, Any]]:
+        pages = self._s3.get_paginator("list_object_versions").paginate(
+            Bucket=bucket or self.stack.bucket, Prefix=prefix
+        )
         for page in pages:
             yield from (dict(version) for version in page.get("Versions", []))
 
@@ -220,7 +230,7 @@ def find_stack(name: str) -> Stack:
     code = outputs["CodeUri"].removeprefix(f"s3://{bucket}/")
     text = boto3.client("s3").get_object(Bucket=bucket, Key=f"{code}/{key}")["Body"].read().decode()
     contract = Contract.from_definition(definition.parse(text, key).as_json())
-    return Stack(name, bucket, outputs["StateMachineArn"], parameters, contract)
+    return Stack(name, bucket, outputs["DataBucketName"], outputs["StateMachineArn"], parameters, contract)
 
 
 def require_rest(stack: Stack) -> None:
@@ -253,7 +263,10 @@ def changes(looked: Looked, in_use: set[str], eraser: Eraser) -> Iterator[str]:
 
 
 def doubts(looked: Looked) -> Iterator[str]:
-    """Yield what was not searched."""
+    """Yield what the command cannot erase, and what was not searched."""
+    if looked.elsewhere:
+        yield "In a bucket that the stack only reads; take the rows out there first, or a run takes them in again:"
+        yield from _some([f"{hit.key}: {hit.found.erased:,} of {hit.found.rows:,} rows" for hit in looked.elsewhere])
     if looked.nameless:
         yield f"Without the column: {len(looked.nameless)} objects; nobody can tell whose rows they hold"
         yield from _some(looked.nameless)
@@ -303,7 +316,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _erase(stack: Stack, column: str, value: str, *, yes: bool) -> int:
-    """Show and, if so asked, do it; return 1 when not everything could be looked into."""
+    """Show and, if so asked, do it; return 1 when some of it is for others to do."""
     if yes:
         require_rest(stack)
     eraser, in_use = Eraser(stack, stack.wanted(column, value)), runs_with_model(stack.name)
@@ -316,7 +329,7 @@ def _erase(stack: Stack, column: str, value: str, *, yes: bool) -> int:
     print("\n".join(staying(stack, sorted(looked.runs & in_use))))
     if changed:
         print(_next(stack, looked) if yes else "Nothing was changed. To change it: --yes (make: YES=1)")
-    return 1 if looked.unread else 0
+    return 1 if looked.unread or looked.elsewhere else 0
 
 
 def _do(eraser: Eraser, looked: Looked, in_use: set[str]) -> None:

@@ -18,7 +18,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from perennial.cause import safe
-from perennial.facts import said_trigger
+from perennial.facts import data_bucket, said_trigger
 from perennial.gate import between, shown
 from perennial.naming import run_of
 
@@ -119,7 +119,7 @@ def _branches(run: Mapping[str, Any]) -> Iterator[str]:
     size = f"{data['file_count']} file(s), {data['size_bytes']:,} bytes"
     yield f"└ data     {data['fingerprint'][:16]}: {size}, {data['manifest']}"
     for file in data["files"][:FILES_SHOWN]:
-        yield f"  - s3://{run['bucket']}/{safe(file['Key'], 200)}  version {file['VersionId']}"
+        yield f"  - s3://{data_bucket(run)}/{safe(file['Key'], 200)}  version {file['VersionId']}"
     if len(data["files"]) > FILES_SHOWN:
         yield f"  - and {len(data['files']) - FILES_SHOWN} more (--json lists them all)"
 

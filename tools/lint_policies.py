@@ -33,6 +33,9 @@ PSEUDO = {
     "AWS::AccountId": ACCOUNT,
     "AWS::StackName": STACK,
     "AWS::URLSuffix": "amazonaws.com",
+    # Parameters that are empty by default.
+    "DataBucket": "bucket",
+    "DataBucketKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
 }
 # What stands for a resource of the template when its ARN is asked for.
 ARNS = {

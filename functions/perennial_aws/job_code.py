@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
 
 import perennial
 from perennial import configuration, definition, naming
@@ -43,6 +44,8 @@ def _check(properties: Mapping[str, Any]) -> None:
     """Raise ConfigurationError for what every run would trip over."""
     naming.check_stack_name(os.environ["STACK_NAME"])
     _check_addresses(properties.get("AlertEmails", []))
+    if properties.get("DataBucket"):
+        _check_data_bucket(str(properties["DataBucket"]))
     model, models = os.environ["MODEL_NAME"], sorted(path.parent for path in SHIPPED.glob("models/*/model.yaml"))
     mine = SHIPPED / "models" / model
     if mine not in models:
@@ -71,6 +74,27 @@ def _check_addresses(addresses: Sequence[str]) -> None:
                 "once the stack is deployed, it can be subscribed to the topic by hand (aws sns subscribe)"
             )
         known[name] = address
+
+
+def _check_data_bucket(name: str) -> None:
+    """Raise ConfigurationError when the bucket that data are dropped into cannot be read, or tells nobody of drops."""
+    where = f"DataBucket: s3://{name}"
+    try:
+        found = client("s3").head_bucket(Bucket=name)
+        told = client("s3").get_bucket_notification_configuration(Bucket=name)
+    except ClientError as error:
+        raise ConfigurationError(
+            f"{where} cannot be looked at ({error}); expected a bucket of this account that exists, with a policy that "
+            "does not refuse the roles of this stack"
+        ) from error
+    here, region = client("s3").meta.region_name, found["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    if region and region != here:
+        raise ConfigurationError(f"{where} is in {region}; expected one in {here}: its events do not leave its region")
+    if "EventBridgeConfiguration" not in told:
+        raise ConfigurationError(
+            f"{where} does not send its events to EventBridge, so that no drop would start a run. Switch that on: S3 "
+            'console, Properties, "Amazon EventBridge"; or EventBridgeConfiguration in its notification configuration'
+        )
 
 
 def _check_features(path: Path) -> None:

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from perennial.strays import removal
+from perennial.work import NO_VERSIONS
 from perennial_aws.clients import client, code_of
 
 # HEAD has no body for a code, so its errors are the status.
@@ -51,12 +52,22 @@ def head(key: str, version_id: str) -> dict[str, Any] | None:
     return answer
 
 
+def named(version_id: str) -> dict[str, str]:
+    """Return how a request names a version: not at all where a bucket keeps none."""
+    return {} if version_id == NO_VERSIONS else {"VersionId": version_id}
+
+
 def failure(error: Exception, key: str, version_id: str) -> Exception:
     """Return one of FAILURES of a request for a version as an error that names the version and says what to do."""
     what = f"{key!r} (version {version_id})"
     if not isinstance(error, ClientError) or _is_busy(error):
         return DataVersionUnavailableError(f"S3 had no time for {what}, asked again and again for a minute: {error}")
     code = code_of(error)
+    if code in GONE and version_id == NO_VERSIONS:
+        return DataVersionMissingError(
+            f"{key!r} was overwritten or deleted after the run had begun, and s3://{os.environ['DATA_BUCKET']} keeps "
+            "no versions. If it was overwritten, its own event starts a run; otherwise start one"
+        )
     if code in GONE:
         return DataVersionMissingError(
             f"version {version_id} of {key!r}, recorded when the run began, is not in the bucket any more: it was "
@@ -68,13 +79,14 @@ def failure(error: Exception, key: str, version_id: str) -> Exception:
     if closed_by:
         return DataVersionRefusedError(
             f"{what} is encrypted with the KMS key {closed_by}, which this function may not use. Upload it again "
-            f"without a key of its own, or take it away: {removal(os.environ['BUCKET'], key)}\nS3 said: {error}"
+            f"without a key of its own, or take it away: {removal(os.environ['DATA_BUCKET'], key)}\n"
+            f"(The key of a DataBucket is a parameter: DataBucketKeyArn.) S3 said: {error}"
         )
     return DataVersionRefusedError(f"S3 refuses {what}: {error}")
 
 
 def _head(key: str, version_id: str, **more: str) -> dict[str, Any]:
-    return dict(client("s3").head_object(Bucket=os.environ["BUCKET"], Key=key, VersionId=version_id, **more))
+    return dict(client("s3").head_object(Bucket=os.environ["DATA_BUCKET"], Key=key, **named(version_id), **more))
 
 
 def _is_busy(error: ClientError) -> bool:
@@ -90,7 +102,7 @@ def _is_archived(answer: Mapping[str, Any]) -> bool:
 def _archived(key: str, version_id: str, storage: str) -> str:
     return (
         f"{key!r} (version {version_id}) is archived ({storage}) and cannot be read before it is restored. Restore it "
-        f"(aws s3api restore-object), or take it away: {removal(os.environ['BUCKET'], key)}"
+        f"(aws s3api restore-object), or take it away: {removal(os.environ['DATA_BUCKET'], key)}"
     )
 
 

@@ -90,7 +90,7 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
     if left_to:
         return _nothing(run_id, "NoData", left_to)
     if not data.files:
-        where = f"s3://{os.environ['BUCKET']}/{resolved.data_prefix}"
+        where = f"s3://{os.environ['DATA_BUCKET']}/{resolved.data_prefix}"
         return _nothing(run_id, "NoData", f"there are no data under {where} ({len(data.ignored)} objects ignored)")
     newer = work.superseded(dropped, came, data.files, now, quiet_seconds)
     if newer:
@@ -152,12 +152,19 @@ def _recorded(run_id: str, listed_at: datetime) -> work.Listing:
         )
     read = client("s3").get_object(Bucket=bucket, Key=key, VersionId=version)
     try:
-        return work.recorded(json.loads(read["Body"].read()), listed_at)
+        manifest = json.loads(read["Body"].read())
+        data, where = work.recorded(manifest, listed_at), manifest.get("Bucket", bucket)
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ConfigurationError(
             f"the execution's input, Replay: s3://{bucket}/{key} is no manifest of a run "
             f"({type(error).__name__}: {error}); put its first version back, or replay another run"
         ) from error
+    if where != os.environ["DATA_BUCKET"]:
+        raise ConfigurationError(
+            f"the execution's input, Replay: the data of run {run_id} are in s3://{where}; expected a run on data in "
+            f"s3://{os.environ['DATA_BUCKET']}, which the stack reads (parameter DataBucket)"
+        )
+    return data
 
 
 def _came(dropped: dict[str, Any]) -> datetime | None:
@@ -165,7 +172,7 @@ def _came(dropped: dict[str, Any]) -> datetime | None:
 
     What is in a bucket is listed at once (S3 User Guide, "Amazon S3 data consistency model").
     """
-    key, version = dropped["key"], dropped.get("version-id") or "null"  # what a bucket without versions has
+    key, version = dropped["key"], dropped.get("version-id") or work.NO_VERSIONS
     listed = work.came_at(dropped, _versions(key))
     if listed is None and versions.head(key, version):
         raise FileNotListedError(
@@ -185,7 +192,7 @@ def _images(resolved: Configuration) -> dict[str, str]:
 
 
 def _versions(prefix: str) -> Iterator[dict[str, Any]]:
-    pages = client("s3").get_paginator("list_object_versions").paginate(Bucket=os.environ["BUCKET"], Prefix=prefix)
+    pages = client("s3").get_paginator("list_object_versions").paginate(Bucket=os.environ["DATA_BUCKET"], Prefix=prefix)
     for page in pages:
         yield from page.get("Versions", [])
 
@@ -260,6 +267,7 @@ def _open(
         run_id=run_id,
         stack=os.environ["STACK_NAME"],
         bucket=bucket,
+        data_bucket=os.environ["DATA_BUCKET"],
         execution_arn=event["ExecutionArn"],
         started_at=_start(event),
         given=given,
@@ -275,7 +283,7 @@ def _open(
         champion=champion.current(),
     )
     prefix = f"s3://{bucket}/runs/{run_id}"
-    objects.write_json(f"{prefix}/manifest.json", data.as_manifest())
+    objects.write_json(f"{prefix}/manifest.json", {"Bucket": os.environ["DATA_BUCKET"], **data.as_manifest()})
     about = {"run_id": run_id, "trigger": given.Trigger.Type, "data": opened["data"]}
     objects.write_json(f"{prefix}/config.json", {**resolved.as_json(), **about})
     runs.put(opened)

@@ -12,6 +12,7 @@ Copies are made by S3 itself, in parts when an object is larger than 5 GB. A ret
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ LOG_EVERY = 500
 
 @dataclass(frozen=True)
 class Copy:
-    """One version to copy."""
+    """One version to copy from the bucket of the data into that of the runs."""
 
     bucket: str
     key: str
@@ -74,8 +75,8 @@ def _sizes(uri: str) -> dict[str, int]:
 
 
 def _copy(copy: Copy) -> None:
-    source = {"Bucket": copy.bucket, "Key": copy.key, "VersionId": copy.version_id}
-    # A bucket without versions has only the version "null": the ETag tells when it was overwritten.
+    source = {"Bucket": os.environ["DATA_BUCKET"], "Key": copy.key, **versions.named(copy.version_id)}
+    # In a bucket without versions only the ETag tells that an object was overwritten.
     arguments = {"TaggingDirective": "REPLACE", "CopySourceIfMatch": f'"{copy.etag}"'}
     try:
         if copy.size <= TRANSFER.multipart_threshold:

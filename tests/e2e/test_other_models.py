@@ -14,16 +14,27 @@ from tests.waiting import wait_for
 from tools import delete_stack, demo_data, erase
 
 pytestmark = pytest.mark.xdist_group("e2e-models")
+THEIRS = "bucket-of-somebody"
 
 
 @pytest.fixture(scope="module")
 def linear(deploy: Callable[..., App]) -> App:
-    return deploy("perennial-linear", ModelName="used-cars", Algorithm="linear-learner")
+    """A stack whose data are dropped into a bucket that was there before, without versions, under a key of its own."""
+    s3, on = App.client("s3"), {"EventBridgeConfiguration": {}}
+    s3.create_bucket(Bucket=THEIRS)
+    s3.put_bucket_notification_configuration(Bucket=THEIRS, NotificationConfiguration=on)
+    key = App.client("kms").create_key()["KeyMetadata"]["Arn"]
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
+    s3.put_bucket_encryption(Bucket=THEIRS, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    data = {"DataBucket": THEIRS, "DataBucketKeyArn": key, "DataPrefix": "listings/"}
+    return deploy("perennial-linear", ModelName="used-cars", Algorithm="linear-learner", **data)
 
 
 @pytest.fixture(scope="module")
 def linear_run(linear: App) -> Run:
-    return linear.drop("raw/cars.csv", demo_data.used_cars())
+    linear.client("s3").put_object(Bucket=THEIRS, Key="elsewhere/cars.csv", Body=b"no data")
+    linear.client("s3").put_object(Bucket=THEIRS, Key="listings/cars.csv", Body=demo_data.used_cars())
+    return linear.wait(lambda given: given["Trigger"].get("Bucket") == THEIRS)
 
 
 def test_linear_learner_passes_by_switching_one_key(linear: App, linear_run: Run) -> None:
@@ -32,6 +43,19 @@ def test_linear_learner_passes_by_switching_one_key(linear: App, linear_run: Run
     assert record["configuration"]["algorithm"]["name"] == "linear-learner"
     serving = linear.client("sagemaker").describe_model(ModelName=linear.parameters()["model"])
     assert "linear-learner" in serving["Containers"][1]["Image"]
+
+
+def test_a_bucket_that_exists_is_read_and_never_written(linear: App, linear_run: Run) -> None:
+    assert linear.outputs["DataBucketName"] == THEIRS
+    record = linear.record(linear_run)
+    assert (record["bucket"], record["data"]["bucket"], record["data"]["prefix"]) == (
+        linear.bucket,
+        THEIRS,
+        "listings/",
+    )
+    assert [(file["Key"], file["VersionId"]) for file in record["data"]["files"]] == [("listings/cars.csv", "null")]
+    listed = linear.client("s3").list_objects_v2(Bucket=THEIRS)["Contents"]
+    assert {item["Key"] for item in listed} == {"elsewhere/cars.csv", "listings/cars.csv"}
 
 
 def test_linear_learner_answers_in_dollars(linear: App, linear_run: Run) -> None:

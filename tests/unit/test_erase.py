@@ -34,9 +34,10 @@ def stack(aws: FakeAws, answers: Callable[..., list[Any]]) -> Iterator[FakeAws]:
     return aws
 
 
-def described(**parameters: str) -> tuple[int, str]:
+def described(data_bucket: str = BUCKET) -> tuple[int, str]:
     outputs = {
         "BucketName": BUCKET,
+        "DataBucketName": data_bucket,
         "CodeUri": f"s3://{BUCKET}/{CODE}",
         "StateMachineArn": f"arn:aws:states:{REGION}:123456789012:stateMachine:{STACK}-train-model",
     }
@@ -45,7 +46,6 @@ def described(**parameters: str) -> tuple[int, str]:
         "DataPrefix": "raw/",
         "ModelsToKeep": "5",
         "LogRetentionDays": "90",
-        **parameters,
     }
 
     def members(key: str, value: str, pairs: dict[str, str]) -> str:
@@ -186,8 +186,27 @@ def test_what_cannot_be_looked_into_is_named_and_is_no_success(stack, answers, c
     assert erased() == 1
     told = capsys.readouterr().out
     assert f"s3://{BUCKET}/raw/torn.parquet (version {version}): " in told
-    assert "Without the column: 1 objects; nobody can tell whose rows they hold\n  raw/readme.txt\n" in told
+    assert (
+        f"Without the column: 1 objects; nobody can tell whose rows they hold\n  s3://{BUCKET}/raw/readme.txt\n" in told
+    )
     assert everything(stack)[f"runs/{SERVING}/input/00000-cars.csv"] == [HEADER + OTHER]  # the rest is done
+
+
+def test_a_bucket_that_is_not_the_stacks_is_searched_and_left_to_its_owner(stack, answers, capsys):
+    s3, name = stack.client("s3"), "their-bucket"
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_object(Bucket=name, Key="raw/cars.csv", Body=HEADER + MINE + OTHER)
+    s3.put_object(Bucket=name, Key="elsewhere/cars.csv", Body=HEADER + MINE)
+    answers("cloudformation", "DescribeStacks", described(name))
+    assert erased() == 1
+    told = capsys.readouterr().out
+    assert (
+        "In a bucket that the stack only reads; take the rows out there first, or a run takes them in again:\n" in told
+    )
+    assert "\n  raw/cars.csv: 1 of 2 rows\n" in told
+    assert "elsewhere/" not in told
+    assert s3.get_object(Bucket=name, Key="raw/cars.csv")["Body"].read() == HEADER + MINE + OTHER
+    assert everything(stack)[f"runs/{SERVING}/input/00000-cars.csv"] == [HEADER + OTHER]
 
 
 def test_nothing_is_erased_while_a_run_works(stack, answers, capsys):
@@ -236,6 +255,6 @@ def test_a_column_of_the_definition_is_found_by_all_of_its_names():
 
     text = MODEL.replace("make: {type: string}", "make: {type: string, source: [Hersteller, Brand]}")
     contract = Contract.from_definition(definition.parse(text, "model.yaml").as_json())
-    stack = erase.Stack(STACK, BUCKET, "", {}, contract)
+    stack = erase.Stack(STACK, BUCKET, BUCKET, "", {}, contract)
     assert set(stack.wanted("brand", "Opel").names) == {"brand", "Hersteller", "Brand", "make"}
     assert stack.wanted("customer", "17").names == ("customer",)

@@ -549,6 +549,11 @@ def test_a_file_that_is_put_aside_is_named_once_with_the_reason_and_how_to_take_
     assert body.count("raw/old.txt") == 1
 
 
+def test_a_file_in_another_bucket_than_the_stacks_is_taken_away_there():
+    body = compose(data={**RECORD["data"], "bucket": "theirs", "aside": aside("raw/a.txt")}).body
+    assert "    to take it away: aws s3 rm s3://theirs/raw/a.txt\n" in body
+
+
 def test_what_earlier_runs_have_put_aside_is_named_until_it_is_mended():
     ignored = [{"Key": f"raw/{n}.csv", "Reason": "put aside by run 20261101000000-aaaa: no"} for n in range(5)]
     body = compose(data={**RECORD["data"], "ignored": ignored}).body

@@ -9,9 +9,10 @@ import time
 from http.client import RemoteDisconnected
 from urllib.error import URLError
 
+import boto3
 import pytest
 
-from tests.unit.conftest import BUCKET, FUNCTIONS, ROOT, STACK, load_function
+from tests.unit.conftest import BUCKET, FUNCTIONS, REGION, ROOT, STACK, load_function
 
 REQUEST = {
     "RequestType": "Create",
@@ -91,6 +92,37 @@ def test_the_hash_depends_on_contents_and_names_alone(publish, shipped):
     assert publish()["Data"]["CodeHash"] == first
     (shipped / "processing" / "preprocess.py").rename(shipped / "processing" / "prepare.py")
     assert publish()["Data"]["CodeHash"] != first
+
+
+@pytest.fixture
+def their_bucket(aws):
+    name = "their-bucket"
+    aws.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    return name
+
+
+def with_bucket(publish, name):
+    return publish(ResourceProperties={**REQUEST["ResourceProperties"], "DataBucket": name})
+
+
+def test_a_data_bucket_whose_events_reach_nobody_fails_the_deployment(aws, publish, their_bucket, answers):
+    answer = with_bucket(publish, their_bucket)
+    assert answer["Status"] == "FAILED"
+    assert f"DataBucket: s3://{their_bucket} does not send its events to EventBridge" in answer["Reason"]
+    assert "Switch that on" in answer["Reason"]
+    assert aws.keys("code/") == []
+    on = "<NotificationConfiguration><EventBridgeConfiguration/></NotificationConfiguration>"
+    answers("s3", "GetBucketNotificationConfiguration", (200, on))
+    assert with_bucket(publish, their_bucket)["Status"] == "SUCCESS"
+
+
+def test_a_data_bucket_that_is_not_there_or_elsewhere_fails_the_deployment(aws, publish):
+    answer = with_bucket(publish, "no-such-bucket")
+    assert "DataBucket: s3://no-such-bucket cannot be looked at (An error occurred (404)" in answer["Reason"]
+    there = boto3.client("s3", region_name="us-west-2")
+    there.create_bucket(Bucket="far-bucket", CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
+    answer = with_bucket(publish, "far-bucket")
+    assert f"DataBucket: s3://far-bucket is in us-west-2; expected one in {REGION}" in answer["Reason"]
 
 
 def test_the_answer_goes_to_the_signed_address(publish, sent):

@@ -393,6 +393,36 @@ def test_a_replay_takes_the_versions_of_the_run_that_it_names(aws, resolve):
     assert len(manifests[1]) == 2
 
 
+@pytest.fixture
+def their_bucket(aws, monkeypatch):
+    """A bucket without versions that is not the stack's; returns its name."""
+    name = "their-bucket"
+    aws.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    monkeypatch.setenv("DATA_BUCKET", name)
+    return name
+
+
+def test_the_data_may_be_dropped_into_another_bucket_that_keeps_no_versions(aws, resolve, their_bucket):
+    aws.put("raw/own.csv", "not asked for")
+    etag = aws.client("s3").put_object(Bucket=their_bucket, Key="raw/a.csv", Body=b"a")["ETag"]
+    run = resolve(Trigger={"Type": "DataDrop", "Object": {"key": "raw/a.csv", "etag": etag.strip('"')}})
+    manifest = aws.get_json(f"runs/{run['RunId']}/manifest.json")
+    assert manifest["Bucket"] == their_bucket
+    assert [(file["Key"], file["VersionId"]) for file in manifest["Files"]] == [("raw/a.csv", "null")]
+    assert aws.get_json(f"runs/{run['RunId']}/config.json")["data"]["bucket"] == their_bucket
+    aws.client("s3").delete_object(Bucket=their_bucket, Key="raw/a.csv")
+    assert resolve(OTHER_ARN)["Reason"] == f"there are no data under s3://{their_bucket}/raw/ (0 objects ignored)"
+
+
+def test_a_replay_of_data_in_another_bucket_than_the_stacks_is_refused(aws, resolve, their_bucket, monkeypatch):
+    aws.client("s3").put_object(Bucket=their_bucket, Key="raw/a.csv", Body=b"a")
+    first = resolve()["RunId"]
+    monkeypatch.setenv("DATA_BUCKET", BUCKET)
+    said = f"Replay: the data of run {first} are in s3://{their_bucket}; expected a run on data in s3://{BUCKET}"
+    with pytest.raises(ConfigurationError, match=said):
+        resolve(OTHER_ARN, Replay=first)
+
+
 @pytest.mark.parametrize(
     "manifest", ["", "[]", "{}", '{"Files": [{"Key": "raw/a.csv"}]}', '{"Files": 5}', "[" * 10_000, '{"a":' * 10_000],
     ids=lambda text: text[:20],

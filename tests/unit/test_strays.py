@@ -30,6 +30,13 @@ def test_a_known_stray_is_ignored_with_its_reason_until_it_is_replaced():
     assert strays.without(replaced, known, READER) == replaced
 
 
+def test_in_a_bucket_without_versions_a_stray_is_known_by_its_content():
+    known = strays.remembered([], [README | {"VersionId": "null", "ETag": "e"}], READER, "run-1")
+    assert strays.without(listing(("raw/readme.txt", "null")), known, READER).files == ()
+    replaced = Listing((DataFile("raw/readme.txt", "null", "other", 1, NOW),), (), NOW)
+    assert strays.without(replaced, known, READER) == replaced
+
+
 @pytest.mark.parametrize("code", ["other code", "code"])
 def test_a_stray_is_tried_again_when_what_reads_it_has_changed(code):
     known = strays.remembered([], [README], READER, "run-1")
@@ -58,9 +65,9 @@ def test_the_newest_strays_are_remembered_and_they_fit_into_an_item():
 
 
 def test_what_a_report_names_by_position_is_found_by_key_and_version():
-    files = [{"Key": "raw/a.csv", "VersionId": "va"}, {"Key": "raw/b\x01.csv", "VersionId": "vb"}]
+    files = [{"Key": f"raw/{name}.csv", "VersionId": f"v{name}", "ETag": "e"} for name in ("a", "b\x01")]
     report = {"aside": [{"position": 1, "name": "raw/b?.csv", "reason": "torn"}]}
-    assert strays.found(report, files) == [{"Key": "raw/b\x01.csv", "VersionId": "vb", "Reason": "torn"}]
+    assert strays.found(report, files) == [{**files[1], "Reason": "torn"}]
     assert strays.found(None, files) == strays.found({"rows": {}}, files) == []
 
 

@@ -252,7 +252,10 @@ def test_an_end_that_could_not_be_told_is_kept_as_well() -> None:
 
 
 def test_a_drop_below_the_data_prefix_starts_a_run_with_the_input_of_every_trigger() -> None:
-    rule = RULES["DataDropRule"]
+    rule, mine = RULES["DataDropRule"], {"Bucket": "own"}
+    for given, bucket in (({"DataBucket": ""}, "own"), ({"DataBucket": "theirs"}, "theirs")):
+        assert rendered(rule["EventPattern"]["detail"]["bucket"]["name"], given | mine) == [bucket]
+        assert rendered(GLOBALS["Environment"]["Variables"]["DATA_BUCKET"], given | mine) == bucket
     assert rule["EventPattern"]["detail"]["object"]["key"] == [{"prefix": {"Ref": "DataPrefix"}}]
     dropped = {"key": 'raw/"a".csv', "size": 5}
     given = input_of_a_run("DataDropRule", {**EVENT, "detail": {"bucket": {"name": "b"}, "object": dropped}})
@@ -511,6 +514,34 @@ def test_who_reads_objects_is_told_when_one_is_missing(role: str) -> None:
     assert not reads or [s for s in listings if "Condition" not in s]
 
 
+def test_a_data_bucket_that_exists_is_only_read_and_only_below_the_prefix() -> None:
+    policies = [name for name in RESOURCES if re.fullmatch(r"DataBucket\w*Policy", name)]
+    statements = {s["Sid"]: s for name in policies for s in statements_of(name)}
+    actions = {action for s in statements.values() for action in listed(s["Action"])}
+    reading = {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions"}
+    assert actions == {*reading, "s3:GetBucketNotification", "kms:Decrypt"}
+    below = "arn:${AWS::Partition}:s3:::${DataBucket}/${DataPrefix}*"
+    assert statements["Read"]["Resource"] == {"Fn::Sub": below}
+    mine = {"aws:ResourceAccount": {"Ref": "AWS::AccountId"}}
+    assert all(s["Condition"]["StringEquals"] == mine for sid, s in statements.items() if sid != "Key")
+    assert statements["Key"]["Resource"] == {"Ref": "DataBucketKeyArn"}
+    assert "DataBucket" not in json.dumps([role["Policies"] for role in ROLES.values() if "Policies" in role])
+
+
+@pytest.mark.parametrize(
+    ("policy", "condition", "roles"),
+    [
+        ("DataBucketPolicy", "HasDataBucket", ["ResolveConfigurationRole", "SnapshotDataRole"]),
+        ("DataBucketKeyPolicy", "HasDataBucketKey", ["ResolveConfigurationRole", "SnapshotDataRole"]),
+        ("DataBucketCheckPolicy", "HasDataBucket", ["PublishJobCodeRole"]),
+    ],
+)
+def test_only_who_needs_it_sees_the_data_bucket(policy: str, condition: str, roles: list[str]) -> None:
+    attached = {"Fn::If": [condition, {"Ref": policy}, {"Ref": "AWS::NoValue"}]}
+    assert RESOURCES[policy]["Condition"] == condition
+    assert [name for name, role in ROLES.items() if attached in role.get("ManagedPolicyArns", [])] == roles
+
+
 PEOPLE_MAY = {
     *("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject"),
     *("kms:Decrypt", "kms:GenerateDataKey"),
@@ -682,6 +713,7 @@ AS_LONG_AS_ALLOWED = {
     "CostCenter": "c" * 128,
     "GateThreshold": f"-{'9' * 15}.{'9' * 15}",
     "HyperParameters": "{" + "h" * 1198 + "}",
+    "DataBucket": "b" * 63,
     "DataPrefix": "d" * 200 + "/",
     **dict.fromkeys(
         ("PreprocessInstanceType", "TrainInstanceType", "PredictInstanceType", "BaselineInstanceType"),
