@@ -24,7 +24,7 @@ from perennial.header import FileError, NoRowsError
 from perennial.quarantine import Quarantine
 from perennial.report import Report
 from perennial.row_hasher import RowHasher
-from perennial.rows import CHAMPION, CONTENT, IDENTITY, OF_VALUES, UNKNOWN, combined, identity_columns, specification
+from perennial.rows import CHAMPION, CONTENT, IDENTITY, READ, UNKNOWN, combined, identity_columns, specification
 from perennial.sets import rows_of_sets, spill_writer
 from perennial.since import Trained, changed
 from perennial.split import REPEATED, Sets, splitter
@@ -63,7 +63,8 @@ class Champion:
         )
 
     def compares(self, names: Sequence[str], definition: Mapping[str, Any]) -> list[str]:
-        """Return which columns of a definition have values that mean what those in its statistics mean.
+        """Return which columns of a definition have values that mean what those in its statistics mean: of the same
+        field, read alike, in the same unit.
 
         Its statistics are of training rows: of the groups that rows were split by they hold some, and no others.
         """
@@ -71,7 +72,7 @@ class Champion:
         ours, theirs, split = definition["columns"], before["columns"], before["split"]
         return [
             name for name in names
-            if name in theirs and all(ours[name].get(key) == theirs[name].get(key) for key in OF_VALUES)
+            if name in theirs and all(ours[name].get(key) == theirs[name].get(key) for key in (*READ, "unit"))
             and not (split["method"] == "group" and name == split["column"])
         ]  # fmt: skip
 

@@ -5,9 +5,10 @@ Nothing that a data file may have brought is passed on as it is; see `perennial.
 
 from __future__ import annotations
 
+import re
 import textwrap
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +25,13 @@ MAX_LINE = 300
 MAX_CAUSE_LINE = 380  # longer ones go on in the next line
 MAX_PROBLEM = 4000
 ASIDE_SHOWN = 5
-MAX_REMOVAL = 380
+MAX_COMMAND = 8000  # a key has at most 1,024 bytes; quoted they are more
+NO_COMMAND = "its name cannot be copied from a mail; run.json has it (data, aside)"
 MAX_STATE = 90  # a state's name has at most 80 characters (Amazon States Language)
 RULES_SHOWN = 12
+
+# Of perennial.strays.removal: an address with or without quotes, in the way of shlex.
+_COMMAND = re.compile(r"""aws s3 rm ('[^']*'("'"'[^']*')*|\S+)""")
 
 HEADLINES = {
     "Succeeded": "Model in service",
@@ -57,6 +62,7 @@ def compose(record: Mapping[str, Any], *, region: str, partition: str = "aws") -
 def _head(record: Mapping[str, Any]) -> str:
     """What happened and why, in one line; then what makes that doubtful."""
     first = ". ".join([*(item.line for item in news.missing(record)), f"{_headline(record)}: {_reason(record)}"])
+    first = _COMMAND.sub("the command is below", first)
     lines = textwrap.wrap(safe(first, MAX_FIRST), MAX_LINE, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join([*lines, *(safe(item.line, MAX_LINE) for item in news.cautions(record) if item.line)])
 
@@ -120,7 +126,8 @@ def _aside(record: Mapping[str, Any]) -> str:
     for stray in new[:ASIDE_SHOWN]:
         said = "" if news.is_told(stray["Reason"], record) else f": {safe(stray['Reason'], MAX_LINE)}"
         lines.append(f"  {safe(stray['Key'], MAX_LINE)}{said}")
-        lines.append(f"    to take it away: {safe(removal(facts.data_bucket(record), stray['Key']), MAX_REMOVAL)}")
+        command = removal(facts.data_bucket(record), stray["Key"])
+        lines.append(f"    to take it away: {command if _can_be_copied(command) else NO_COMMAND}")
     where = f"s3://{record['bucket']}/runs/{record['run_id']}/run.json (data, aside)"
     more = len(new) - ASIDE_SHOWN
     return "\n".join([*lines, *([f"  ... and {more:,} more; all of them: {where}"] if more > 0 else [])])
@@ -141,11 +148,32 @@ def _fitting(problems: list[str]) -> tuple[list[str], int]:
     """(the lines of the first problems, how many problems are left out): one problem a line, a long one on several."""
     lines: list[str] = []
     for number, text in enumerate(problems):
-        parts = textwrap.wrap(safe(text, MAX_PROBLEM), MAX_CAUSE_LINE, break_on_hyphens=False) or [""]
+        parts = list(_wrapped(text)) or [""]
         if lines and len(lines) + len(parts) > MAX_CAUSE_LINES:
             return lines, len(problems) - number
         lines += [f"  {parts[0]}", *(f"    {part}" for part in parts[1:])]
     return lines, 0
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    """Yield a problem in lines. A long line goes on in the next; a command has one of its own, so that it is copied
+    whole.
+    """
+    rest = 0
+    for command in (found for found in _COMMAND.finditer(text[:MAX_PROBLEM]) if _can_be_copied(found[0])):
+        yield from _plain(text[rest : command.start()])
+        yield command[0]
+        rest = command.end()
+    yield from _plain(text[rest:])
+
+
+def _plain(text: str) -> list[str]:
+    return textwrap.wrap(safe(text, MAX_PROBLEM), MAX_CAUSE_LINE, break_on_hyphens=False)
+
+
+def _can_be_copied(command: str) -> bool:
+    """Whether a mail may show it as it is: it would name another object otherwise."""
+    return safe(command, MAX_COMMAND) == command
 
 
 def _all_problems(record: Mapping[str, Any]) -> str:

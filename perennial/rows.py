@@ -29,8 +29,7 @@ CHAMPION_TEST = "rows/champion-test"  # the test set as the model in service rea
 IDENTITY, CONTENT, CHAMPION = "#identity", "#content", "#champion"  # columns beside those of a definition
 UNKNOWN = np.uint64(0)  # no hash: the columns that would tell the row are not in its file
 
-OF_VALUES = ("type", "parse")  # the keys of a column that decide what a field of a file means
-READ = ("source", *OF_VALUES)  # and those that decide which field it is, too
+READ = ("source", "type", "parse")  # the keys of a column that decide which field of a file it is, and what that means
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

@@ -23,6 +23,7 @@ logger = Logger()
 SHIPPED = Path(perennial.__file__).parent.parent
 FOLDERS = ("processing", "perennial", "models")
 HASH_LENGTH = 16
+MOST_OF_NETWORK = {"VpcSubnetIds": 16, "VpcSecurityGroupIds": 5}  # SageMaker API Reference, VpcConfig
 
 
 def publish(properties: Mapping[str, Any]) -> dict[str, str]:
@@ -44,6 +45,11 @@ def _check(properties: Mapping[str, Any]) -> None:
     """Raise ConfigurationError for what every run would trip over."""
     naming.check_stack_name(os.environ["STACK_NAME"])
     _check_addresses(properties.get("AlertEmails", []))
+    for name, most in MOST_OF_NETWORK.items():
+        if len(given := properties.get(name, [])) > most:
+            raise ConfigurationError(
+                f"{name}: got {len(given)}; expected at most {most}, which is what SageMaker takes for jobs and models"
+            )
     if properties.get("DataBucket"):
         _check_data_bucket(str(properties["DataBucket"]))
     model, models = os.environ["MODEL_NAME"], sorted(path.parent for path in SHIPPED.glob("models/*/model.yaml"))

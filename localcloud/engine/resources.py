@@ -1,8 +1,11 @@
-"""CloudFormation resources, where MiniStack takes what AWS refuses.
+"""CloudFormation stacks and their resources, where MiniStack takes what AWS refuses.
 
 * A property that a resource type does not have, at any depth, fails the resource, in the words of the CloudFormation
   registry (all types here are in it). The names are in resource_properties.json, for the types that our templates use
   (tools/list_resource_properties.py writes it from cfn-lint's copy of AWS's schemas).
+* A stack whose creation was rolled back can only be deleted (CloudFormation User Guide, "View stack information",
+  ROLLBACK_COMPLETE). The words are AWS's: answers to CreateChangeSet, as issues of the SAM CLI, the AWS CLI and ECS
+  Compose-X quote them.
 * A bucket that holds objects or versions is not deleted with its stack, which then is DELETE_FAILED.
 """
 
@@ -15,6 +18,8 @@ from localcloud.engine.seams import replace
 
 JsonObject = dict[str, Any]
 PROPERTIES = Path(__file__).with_name("resource_properties.json")
+_CHANGES = ("CreateStack", "UpdateStack", "CreateChangeSet")
+_ONLY_DELETED = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
 _MODULES = ("services.cloudformation.provisioners", "services.cloudformation.stacks")
 
 
@@ -25,6 +30,32 @@ def register() -> None:
         replace(module, "_provision_resource", lambda original: _make_provision(original, known))
         replace(module, "_update_resource", lambda original: _make_update(original, known))
     replace("services.cloudformation.provisioners", "_RESOURCE_HANDLERS", _with_full_buckets_kept)
+    replace("services.cloudformation", "_ACTION_HANDLERS", _with_failed_stacks_left)
+
+
+def _with_failed_stacks_left(handlers: Mapping[str, Callable[..., Any]]) -> JsonObject:
+    """The operations that make or change a stack, which leave one alone that could not be created."""
+    return {**handlers, **{name: _make_unless_failed(name, handlers[name]) for name in _CHANGES}}
+
+
+def _make_unless_failed(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    def change(params: JsonObject) -> Any:
+        from ministack.services.cloudformation import handlers
+
+        name = handlers._p(params, "StackName")
+        stack = handlers._resolve_stack(name) if name else None
+        if not stack or stack.get("StackStatus") not in _ONLY_DELETED:
+            return original(params)
+        if operation == "CreateStack":
+            return handlers._error("AlreadyExistsException", f"Stack [{name}] already exists")
+        if handlers._p(params, "ChangeSetType") == "CREATE":
+            change_set = handlers._p(params, "ChangeSetName")
+            said = f"Stack [{name}] already exists and cannot be created again with the changeSet [{change_set}]."
+        else:
+            said = f"Stack:{stack['StackId']} is in {stack['StackStatus']} state and can not be updated."
+        return handlers._error("ValidationError", said)
+
+    return change
 
 
 def _make_provision(original: Callable[..., Any], known: Mapping[str, JsonObject]) -> Callable[..., Any]:

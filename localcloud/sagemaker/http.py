@@ -1,4 +1,8 @@
-"""SageMaker over HTTP: the API (JSON 1.1, `X-Amz-Target: SageMaker.<Operation>`) and the runtime's InvokeEndpoint."""
+"""SageMaker over HTTP: the API (JSON 1.1, `X-Amz-Target: SageMaker.<Operation>`) and the runtime's InvokeEndpoint.
+
+The runtime speaks restJson1 (botocore, sagemaker-runtime, metadata.protocol "rest-json"), whose errors are
+`application/json` (Smithy, "AWS restJson1 protocol", "Content-Type" and "Operation error serialization").
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 Response = tuple[int, dict[str, str], bytes]
 
 _INVOCATION = re.compile(r"/endpoints/(?P<name>[^/]+)/invocations")
+_JSON_1_1, _REST_JSON = "application/x-amz-json-1.1", "application/json"
 _MODELLED = ("ConflictException", "ResourceInUse", "ResourceLimitExceeded", "ResourceNotFound")
 _logger = logging.getLogger(__name__)
 
@@ -33,18 +38,20 @@ async def handle_http(
 
 
 def _answer(service: SageMakerService, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
+    invocation = _INVOCATION.fullmatch(path) if method == "POST" else None
+    content_type = _REST_JSON if invocation else _JSON_1_1
     try:
-        invocation = _INVOCATION.fullmatch(path)
-        if invocation and method == "POST":
+        if invocation:
             name = unquote(invocation["name"])
             strike("InvokeEndpoint", {"EndpointName": name})
             return service.endpoints.invoke_http(name, body, headers)
-        return _json(200, service.handle(_operation(method, path, headers), _document(body)))
+        return _json(200, service.handle(_operation(method, path, headers), _document(body)), content_type)
     except AwsError as error:
-        return _refusal(error)
+        return _refusal(error, content_type)
     except Exception:
         _logger.exception("%s %s failed", method, path)
-        return _refusal(AwsError("InternalFailure", "The local SageMaker failed; its log has the traceback.", 500))
+        failure = AwsError("InternalFailure", "The local SageMaker failed; its log has the traceback.", 500)
+        return _refusal(failure, content_type)
 
 
 def _operation(method: str, path: str, headers: dict[str, str]) -> str:
@@ -64,13 +71,13 @@ def _document(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _json(status: int, document: dict[str, Any], **headers: str) -> Response:
-    common = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": str(uuid.uuid4())}
+def _json(status: int, document: dict[str, Any], content_type: str, **headers: str) -> Response:
+    common = {"Content-Type": content_type, "x-amzn-RequestId": str(uuid.uuid4())}
     return status, common | headers, json.dumps(document).encode()
 
 
-def _refusal(error: AwsError) -> Response:
+def _refusal(error: AwsError, content_type: str) -> Response:
     """Errors that the model names have `Message`, the others `message`; the runtime reads the type from a header."""
     text = {"Message": error.message} if error.code in _MODELLED or error.fields else {"message": error.message}
     document = {"__type": error.code, **text, **error.fields}
-    return _json(error.status, document, **{"x-amzn-ErrorType": error.code})
+    return _json(error.status, document, content_type, **{"x-amzn-ErrorType": error.code})

@@ -205,6 +205,7 @@ def test_a_scripts_refusal_reaches_the_caller_with_its_status_and_text(lab: Lab,
     response = model_error(lab, endpoint, "bad")
 
     assert response["OriginalStatusCode"] == 400
+    assert response["ResponseMetadata"]["HTTPHeaders"]["content-type"] == "application/json"
     assert response["OriginalMessage"] == "record 1: price is missing"
     refused = 'Received client error (400) from container-1 with message "record 1: price is missing". See https://'
     assert response["Error"]["Message"].startswith(refused)

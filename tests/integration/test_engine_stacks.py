@@ -52,6 +52,29 @@ def test_a_property_that_a_resource_does_not_have_fails_the_stack(cloud: Cloud) 
     assert said in reasons(cloud, stack)
 
 
+def test_a_stack_that_could_not_be_created_can_only_be_deleted(cloud: Cloud) -> None:
+    """As `sam deploy` meets it, which updates what is there, and in AWS's words."""
+    cloudformation, name = cloud.client("cloudformation"), unique("stack")
+    template = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"KmsKeyId": "x"}}}})
+    given = {"StackName": name, "TemplateBody": template}
+    stack = cloudformation.create_stack(**given)["StackId"]
+    assert status_after(cloud, stack) == "ROLLBACK_COMPLETE"
+    no_update = f"Stack:{stack} is in ROLLBACK_COMPLETE state and can not be updated."
+    no_creation = f"Stack [{name}] already exists and cannot be created again with the changeSet [one]."
+    for call, said in (
+        (lambda: cloudformation.create_change_set(**given, ChangeSetName="one", ChangeSetType="UPDATE"), no_update),
+        (lambda: cloudformation.create_change_set(**given, ChangeSetName="one", ChangeSetType="CREATE"), no_creation),
+        (lambda: cloudformation.update_stack(**given), no_update),
+        (lambda: cloudformation.create_stack(**given), f"Stack [{name}] already exists"),
+    ):
+        with pytest.raises(ClientError) as refused:
+            call()
+        assert refused.value.response["Error"]["Message"] == said
+    cloudformation.delete_stack(StackName=name)
+    assert status_after(cloud, stack) == "DELETE_COMPLETE"
+    assert cloudformation.create_stack(**given)["StackId"] != stack
+
+
 def test_a_property_inside_another_that_does_not_exist_fails_the_stack(cloud: Cloud) -> None:
     rules = [{"Id": "runs", "Status": "Enabled", "ExpirationInDays": 9}, {"Status": "Enabled", "ExpiresInDays": 9}]
     stack, status = create(cloud, Bucket=bucket(unique("bucket"), LifecycleConfiguration={"Rules": rules}))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from perennial import advice, cause, message
+from perennial import advice, cause, message, strays
 
 PART = {"rows": 0, "candidate": None, "champion": None, "difference": None}
 COMPARED = {
@@ -519,6 +519,29 @@ def test_a_long_problem_goes_on_in_the_next_line():
     assert " ".join(line.strip() for line in found) == words
     assert [line[:5].count(" ") for line in found] == [2, 4, 4]
     assert all(len(line) <= 400 for line in found)
+
+
+@pytest.mark.parametrize("key", ["raw/a.csv", "raw/a b's.csv", "raw/" + "long-name " * 90 + ".csv"])
+def test_a_command_has_a_line_of_its_own_however_long_it_is(key):
+    command = strays.removal("cars", key)
+    text = f"{key!r} (version v) is archived and cannot be read. Restore it, or take it away: {command}\nS3 said: no"
+    lines = failed("DataVersionRefusedError", text, "Resolve configuration").body.splitlines()
+    assert f"    {command}" in lines
+    assert lines[lines.index(f"    {command}") + 1] == "  S3 said: no"
+    assert "aws s3 rm" not in lines[0]
+
+
+def test_a_file_with_a_long_name_is_taken_away_by_a_whole_command():
+    key = "raw/" + "long name " * 90
+    body = compose(data={**RECORD["data"], "aside": aside(key)}).body
+    assert f"    to take it away: {strays.removal('cars', key)}\n" in body
+
+
+@pytest.mark.parametrize("key", ["raw/a  b.csv", "raw/www.x.csv", "raw/a\u202eb.csv"])
+def test_a_command_that_a_mail_cannot_show_as_it_is_is_not_shown(key):
+    body = compose(data={**RECORD["data"], "aside": aside(key)}).body
+    assert "    to take it away: its name cannot be copied from a mail; run.json has it (data, aside)\n" in body
+    assert "aws s3 rm" not in body
 
 
 def test_a_mail_of_many_problems_names_the_file_that_has_them_all():

@@ -592,11 +592,17 @@ def test_another_reading_of_the_target_is_compared_by_its_values(
     assert fresh.report["champion_target"] == {"rows": 600, "other": other}
 
 
-def test_drift_passes_over_a_column_that_is_read_in_another_unit(tmp_path: Path) -> None:
-    statistics = described(cars(600))
-    now = changed(CARS, columns={"mileage": {"type": "float", "parse": {"units": {"km": 0.62}}}})
-    fresh = champion(Job(tmp_path / "fresh"), definition=CARS, new_files=[1], statistics=statistics)
-    assert fresh.run(now, cars(600), cars(200, seed=2)) == 0
+@pytest.mark.parametrize("change", [{"parse": {"units": {"km": 0.62}}}, {"unit": "km"}, {"source": ["way"]}])
+def test_drift_passes_over_a_column_whose_values_mean_something_else_now(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    now = defined(mileage={"type": "float", **change})
+    now = changed(now, quality={"max_drift": 0.3})
+    fresh = champion(Job(tmp_path / "fresh"), definition=CARS, new_files=[1], statistics=described(cars(600)))
+    new = pd.read_csv(io.BytesIO(cars(200, seed=2)))
+    new = new.assign(mileage=new["mileage"] * 3, way=new["mileage"] * 3)
+    files = (with_columns(cars(600), way=str), new.to_csv(index=False).encode())
+    assert fresh.run(now, *files) == 0
     assert set(fresh.report["drift"]["distances"]) == {"make"}
 
 

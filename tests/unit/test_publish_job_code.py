@@ -125,6 +125,14 @@ def test_a_data_bucket_that_is_not_there_or_elsewhere_fails_the_deployment(aws, 
     assert f"DataBucket: s3://far-bucket is in us-west-2; expected one in {REGION}" in answer["Reason"]
 
 
+@pytest.mark.parametrize(("name", "most"), [("VpcSubnetIds", 16), ("VpcSecurityGroupIds", 5)])
+def test_more_of_the_network_than_sagemaker_takes_fails_the_deployment(publish, name, most):
+    given = [f"id-{number}" for number in range(most)]
+    assert publish(ResourceProperties={**REQUEST["ResourceProperties"], name: given})["Status"] == "SUCCESS"
+    answer = publish(ResourceProperties={**REQUEST["ResourceProperties"], name: [*given, "id"]})
+    assert f"{name}: got {most + 1}; expected at most {most}" in answer["Reason"]
+
+
 def test_the_answer_goes_to_the_signed_address(publish, sent):
     answer = publish()
     method, address, content_type, _ = sent[-1]

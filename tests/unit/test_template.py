@@ -759,6 +759,7 @@ def test_lists_of_the_network_are_as_long_as_sagemaker_takes_them() -> None:
         most = service.shape_for(shape).metadata["max"]
         assert f"{most} at most" in PARAMETERS[name]["Description"]
         assert len(AS_LONG_AS_ALLOWED[name].split(",")) == most
+        assert properties("JobCode")[name] == {"Ref": name}  # where more are refused
 
 
 @pytest.mark.parametrize(

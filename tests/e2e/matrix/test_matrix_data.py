@@ -16,6 +16,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
+from perennial import strays
 from tests.e2e.conftest import App
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
@@ -229,8 +230,8 @@ def test_an_object_that_s3_does_not_hand_out_fails_the_run_before_anything_is_sp
 ) -> None:
     end, key = tried.ends[case], prefix(case) + "closed.csv"
     assert (end.run.status, end.run.error) == ("FAILED", "DataVersionRefusedError")
-    where, take_away = f"s3://{app.bucket}/{key}", "take it away: aws s3 rm"  # a long line goes on in the next one
-    assert_told(end, "Run failed: in state 'Resolve configuration'", repr(key), take_away, where, *CLOSED[case][1])
+    take_away = f"\n    {strays.removal(app.bucket, key)}\n"
+    assert_told(end, "Run failed: in state 'Resolve configuration'", repr(key), take_away, *CLOSED[case][1])
     assert "good.csv" not in end.mail.body
 
 
