@@ -96,7 +96,7 @@ def _add_faults(parser: argparse.ArgumentParser) -> None:
     for flag in ("creation-fails", "update-rolls-back", "answers-wrongly"):
         effects.add_argument(f"--{flag}", dest="effect", action="store_const", const=flag, help="endpoint")
     parser.add_argument("--message", default="", help="the error's text, or what the job says about itself")
-    parser.add_argument("--after", action="store_true", help="function: it works, and its answer is lost")
+    parser.add_argument("--after", action="store_true", help="function, sagemaker: it works, and the answer is lost")
     parser.add_argument("--name", default="*", metavar="GLOB", help="only what has this name (default: any)")
     parser.add_argument("--skip", type=int, default=0, metavar="N", help="let the first N pass (default: none)")
     parser.add_argument("--times", default="1", metavar="N", help="how often, or 'always' (default: 1)")

@@ -73,7 +73,7 @@ class Fault:
                of the event's rule, of the job, of the endpoint
     times      how often it strikes; ALWAYS, which is 0, is without end
     skip       how many matching calls pass before it strikes
-    after      functions only: the function does its work, and its answer is lost
+    after      functions and operations of SageMaker: the work is done, and the answer is lost
     """
 
     operation: str

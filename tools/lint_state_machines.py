@@ -225,7 +225,7 @@ def safety_nets(machine: Machine) -> Iterator[str]:
 
 
 def failures(machine: Machine) -> Iterator[str]:
-    """Ways from an error to a success, other than a decision to try the state again."""
+    """Ways from an error to a success, other than to try the state again, or to find that it has worked after all."""
     for flow in asl.flows(machine.definition):
         for name, body in flow.states.items():
             for edge in asl.edges(body):
@@ -238,8 +238,12 @@ def failures(machine: Machine) -> Iterator[str]:
 
 
 def _when_given_up(flow: asl.Flow, name: str, target: str) -> str:
-    """Where an error leads that is not tried again: the Default of a Choice whose rules all lead back to the state."""
+    """Where an error leads that is not tried again: the Default of a Choice whose rules all lead back to the state; of
+    a description of what the state may have made, the last of its own Catch.
+    """
     body = flow.states.get(target, {})
+    if ":describe" in str(body.get("Resource")):
+        return str(body["Catch"][-1]["Next"])
     back = [name in flow.reachable(choice.get("Next", "")) for choice in body.get("Choices", [])]
     return str(body.get("Default", target)) if back and all(back) else target
 

@@ -32,17 +32,23 @@ Operation = Callable[[Document], Document]
 _VERB = re.compile(r"^(Create|Describe|Update|Stop|Delete|Invoke)")
 
 
-def strike(operation: str, request: Document) -> None:
-    """Fail or be slow as somebody has asked (docs/faults.md). A call goes by the name of the resource it is about."""
+def strike(operation: str, request: Document) -> AwsError | None:
+    """Fail or be slow as somebody has asked (docs/faults.md). A call goes by the name of the resource it is about.
+
+    Returns the error that comes instead of the answer, where the operation is done first.
+    """
     noun = _VERB.sub("", operation)
     name = request.get(f"{noun}Name") or request.get("EndpointName") or ""
     fault = faults.take(f"sagemaker:{operation}", str(name))
     if fault is None:
-        return
+        return None
     if fault.effect == "delay":
         faults.wait_out(fault)
-    else:
-        raise AwsError(fault.error, fault.text, fault.status)
+        return None
+    error = AwsError(fault.error, fault.text, fault.status)
+    if fault.after:
+        return error
+    raise error
 
 
 class SageMakerService:
@@ -115,8 +121,11 @@ class SageMakerService:
 
     def handle(self, operation: str, request: Document) -> Document:
         """Answer one operation; raises AwsError when it is refused, or when a fault strikes."""
-        strike(operation, request)
-        return self.answer(operation, request)
+        lost = strike(operation, request)
+        answer = self.answer(operation, request)
+        if lost:
+            raise lost
+        return answer
 
     def answer(self, operation: str, request: Document) -> Document:
         """Answer one operation without faults: what the local cloud asks itself."""

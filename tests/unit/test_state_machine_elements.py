@@ -114,14 +114,14 @@ def test_what_a_history_shows_is_read_along_each_branch() -> None:
         entered(5, 1, "Preprocess"),  # of another branch, in between
         {"id": 6, "type": "TaskScheduled", "previousEventId": 4},
         {"id": 7, "type": "TaskStateExited", "previousEventId": 6, "stateExitedEventDetails": {"name": "Save model"}},
-        entered(8, 7, "Run failed"),
+        entered(8, 7, "Look for model"),
     ]
     assert flow_elements.taken(DEFINITION, events) == {
         "state Save model",
         "state Preprocess",
-        "state Run failed",
+        "state Look for model",
         "retry Save model [SageMaker.AmazonSageMakerException]",
-        "catch Save model [States.ALL] -> Run failed",
+        "catch Save model [States.ALL] -> Look for model",
     }
 
 

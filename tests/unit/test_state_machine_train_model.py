@@ -203,11 +203,13 @@ def fakes(**work: Any) -> dict[str, Fake]:
         "Seal preprocessor": sealed,
         "Seal model": sealed,
         "Save model": lambda call: {"ModelArn": "arn"},
+        "Look for model": failing("SageMaker.SageMakerException", "Could not find", times=99)(job),
         "Query training results": function(RESULT),
         "Reserve deployment": reserved,
         "Predict with new champion": job,
         "List baselines": listed(*BASELINES),
         "Create endpoint configuration": lambda call: {"EndpointConfigArn": "arn"},
+        "Look for configuration": failing("SageMaker.SageMakerException", "Could not find", times=99)(job),
         "Check endpoint": function(seen("Update", CHAMPION)),
         "Create endpoint": lambda call: {"EndpointArn": "arn"},
         "Update endpoint": lambda call: {"EndpointArn": "arn"},
@@ -450,6 +452,45 @@ def test_an_error_of_any_task_ends_the_run_as_failed_and_names_the_state(state: 
     assert cause.failed_state(done.cause)
     assert "Model in service" not in done.states
     assert exported(done) == {"Write parameter": ["model"], "Clean up": EXPORTED}.get(state, [])
+
+
+LOOKS = [("Save model", "Look for model"), ("Create endpoint configuration", "Look for configuration")]
+LOST = 'Cannot create already existing model "arn:aws:sagemaker:eu-west-1:123456789012:model/x".'
+
+
+def after_a_lost_answer(state: str, look: str, target_transform: str = "none", **other: Any) -> Walk:
+    """What comes of a creation whose answer was lost, when what is there is as asked for but for some members."""
+    asked: dict[str, Any] = {}
+
+    def created(call: Call) -> Any:
+        asked.update(call.arguments)
+        raise StateError(refusing(state), LOST)
+
+    return walk({state: created, look: lambda call: {**asked, **other}}, work={"TargetTransform": target_transform})
+
+
+@pytest.mark.parametrize(("state", "look"), LOOKS)
+@pytest.mark.parametrize("target_transform", ["none", "log"])
+def test_what_was_made_though_the_answer_was_lost_is_gone_on_with(state: str, look: str, target_transform: str) -> None:
+    done = after_a_lost_answer(state, look, target_transform)
+    assert (done.error, done.states.count(look)) == (None, 1)
+    assert exported(done) == EXPORTED
+
+
+OTHERS = [
+    (0, {"ExecutionRoleArn": "another"}),
+    (0, {"Containers": [{"Image": "another"}]}),
+    (1, {"ProductionVariants": [{"ModelName": "another"}]}),
+    (1, {"ProductionVariants": []}),
+]
+
+
+@pytest.mark.parametrize(("which", "other"), OTHERS)
+def test_what_is_there_but_is_another_fails_as_the_creation_did(which: int, other: dict[str, Any]) -> None:
+    state, look = LOOKS[which]
+    done = after_a_lost_answer(state, look, **other)
+    assert (done.error, done.cause) == (refusing(state), f'State "{state}" failed: {LOST}')
+    assert exported(done) == []
 
 
 @pytest.mark.parametrize("state", JOBS)
