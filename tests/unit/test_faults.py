@@ -13,6 +13,8 @@ import pytest
 from localcloud import faults
 from localcloud.__main__ import _asked, _parser
 from localcloud.faults import Fault, FaultError, Faults
+from localcloud.sagemaker.errors import AwsError
+from localcloud.sagemaker.service import strike
 
 REFUSED = {"effect": "error", "error": "ThrottlingException"}
 
@@ -30,6 +32,18 @@ def test_calls_may_pass_before_a_fault_strikes() -> None:
     known.add(Fault("endpoint", "update-rolls-back", skip=2, times=1))
     struck = [known.take("endpoint", "cars", "update-rolls-back") is not None for _ in range(5)]
     assert struck == [False, False, True, False, False]
+
+
+def test_an_answer_of_sagemaker_may_be_lost_after_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "take", (known := Faults()).take)
+    for after in (True, False):
+        known.add(Fault("sagemaker:CreateModel", "error", error="InternalFailure", after=after))
+    lost = strike("CreateModel", {"ModelName": "cars"})
+    assert lost is not None
+    assert (lost.code, lost.status) == ("InternalFailure", 500)
+    with pytest.raises(AwsError, match="InternalFailure"):
+        strike("CreateModel", {"ModelName": "cars"})
+    assert strike("CreateModel", {"ModelName": "cars"}) is None
 
 
 def test_what_is_delayed_goes_on_when_the_fault_is_cleared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,18 @@ def test_a_state_machine_without_a_mistake_has_no_problem() -> None:
     assert found(GOOD) == ""
 
 
+def test_a_state_may_be_found_to_have_worked_by_a_look_that_else_ends_in_a_failure() -> None:
+    definition = copy.deepcopy(GOOD)
+    look = copy.deepcopy(GOOD["States"]["Train"])
+    look |= {"Resource": "arn:${Partition}:states:::aws-sdk:sagemaker:describeModel", "Arguments": {"ModelName": "a"}}
+    look.pop("Assign", None)
+    definition["States"]["Look"] = look
+    change("Train/Catch/0/Next", "Look")(definition)
+    assert "is no Fail" not in found(definition)
+    change("Look/Catch/0/Next", "Done")(definition)
+    assert "can reach 'Done', which is no Fail" in found(definition)
+
+
 def test_a_state_may_be_tried_again_by_a_decision_that_else_ends_in_a_failure() -> None:
     definition = copy.deepcopy(GOOD)
     again = {"Type": "Choice", "Choices": [{"Condition": "{% $score > 1 %}", "Next": "Train"}], "Default": "Failed"}
