@@ -22,6 +22,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
@@ -43,6 +44,7 @@ DERIVED = (
 LEARNED = ("model/", "preprocessor/", "serving/", "baselines/", "champion/", "rows/")
 MARK = "erased.json"
 LARGEST = 5 << 30  # Amazon S3 API Reference, PutObject: "you can upload an object up to 5 GB"
+REPLACED = ("PreconditionFailed", "ConditionalRequestConflict")  # of a PutObject with If-Match
 SHOWN = 20
 
 
@@ -93,6 +95,16 @@ class Looked:
     def runs(self) -> set[str]:
         """The runs that have worked on such rows."""
         return self.marked | {hit.key.split("/")[1] for hit in self.hits if hit.key.startswith("runs/")}
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Raise ErasureError with the name of an object when S3 refuses a change of it."""
+    try:
+        yield
+    except ClientError as error:
+        why = "it was replaced meanwhile" if error.response["Error"]["Code"] in REPLACED else str(error)
+        raise ErasureError(f"{what}: {why}. What was erased until now is erased; start again to go on") from error
 
 
 class Eraser:
@@ -195,16 +207,12 @@ class Eraser:
             head = self._s3.head_object(Bucket=bucket, Key=key, VersionId=version["VersionId"])
             kept: Any = {name: head.get(name) for name in ("ContentType", "ContentEncoding", "Metadata")}
             kept = {name: value for name, value in kept.items() if value}
-            try:
-                with (Path(folder) / "target").open("rb") as body:
-                    self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfMatch=version["ETag"], **kept)
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in ("PreconditionFailed", "412"):
-                    raise
-                raise ErasureError(f"s3://{bucket}/{key} was replaced meanwhile; start again") from error
+            with _naming(f"s3://{bucket}/{key}"), (Path(folder) / "target").open("rb") as body:
+                self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfMatch=version["ETag"], **kept)
 
     def _delete(self, key: str, version_id: str) -> None:
-        self._s3.delete_object(Bucket=self.stack.bucket, Key=key, VersionId=version_id)
+        with _naming(f"s3://{self.stack.bucket}/{key} (version {version_id})"):
+            self._s3.delete_object(Bucket=self.stack.bucket, Key=key, VersionId=version_id)
 
     def _versions(self, prefix: str, bucket: str = "") -> Iterator[dict[str, Any]]:
         pages = self._s3.get_paginator("list_object_versions").paginate(

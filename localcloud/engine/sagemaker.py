@@ -141,7 +141,8 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
 
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."], "host_patterns": [r"sagemaker\."]}
     app.SERVICE_HANDLERS["sagemaker"] = handler
-    replace("app", "fix_success_content_type", _except_for_sagemaker)
+    for outcome in ("success", "error"):
+        replace("app", f"fix_{outcome}_content_type", _except_for_sagemaker)
     stepfunctions._SERVICE_DISPATCH[_OPTIMISED] = lambda resource, arguments: _run_task(sagemaker, resource, arguments)
     stepfunctions._SERVICE_DISPATCH[_SDK] = lambda resource, arguments: _run_sdk_task(sagemaker, resource, arguments)
     stepfunctions._SERVICE_DISPATCH[_SDK_RUNTIME] = lambda resource, arguments: _run_runtime_task(
@@ -150,7 +151,7 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
 
 
 def _except_for_sagemaker(fix: Callable[[str, int, JsonObject], None]) -> Callable[[str, int, JsonObject], None]:
-    """MiniStack gives all JSON the type of the service's protocol; what a model answers has the model's own."""
+    """MiniStack gives JSON the type of the service's protocol; SageMaker has two, and models answer in their own."""
 
     def fixed(service: str, status: int, headers: JsonObject) -> None:
         if service != "sagemaker":

@@ -65,6 +65,7 @@ SEAMS = (
     Seam("app", "SERVICE_REGISTRY", "dict"),
     Seam("app", "_build_persistence_save_dict", "()"),
     Seam("app", "_credential_failure", "(service, iam_action, request_id, denied, headers)"),
+    Seam("app", "fix_error_content_type", "(service, status, headers)"),
     Seam("app", "fix_success_content_type", "(service, status, headers)"),
     Seam("app", "pin_request_origin", "(source_ip, secure_transport)"),
     Seam("core.concurrency", "run_reentrant", "(fn, args, thread_name)"),

@@ -227,16 +227,19 @@ def test_nothing_is_erased_while_a_run_works(stack, answers, capsys):
 def test_a_file_that_was_replaced_meanwhile_is_not_overwritten(stack, answers, capsys):
     stack.put("raw/cars.csv", HEADER + MINE + OTHER)
     refused = 412, "<Error><Code>PreconditionFailed</Code><Message>no</Message></Error>"
-    asked = answers("s3", "PutObject", None, None, refused)
+    asked = answers("s3", "PutObject", None, None, refused)  # after the marks of two runs
     assert erased() == 1
     assert asked[-1].headers["If-Match"]
-    assert "was replaced meanwhile; start again" in capsys.readouterr().err
+    told = f"error: s3://{BUCKET}/runs/{OLD}/input/00000-cars.csv: it was replaced meanwhile. What was"
+    assert told in capsys.readouterr().err
 
 
 def test_other_refusals_of_aws_are_told(stack, answers, capsys):
     answers("s3", "DeleteObject", (403, "<Error><Code>AccessDenied</Code><Message>not you</Message></Error>"))
     assert erased() == 1
-    assert "error: An error occurred (AccessDenied)" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"error: s3://{BUCKET}/runs/{OLD}/" in told
+    assert "An error occurred (AccessDenied)" in told
     answers("cloudformation", "DescribeStacks", ClientError({"Error": {"Message": "not there"}}, "DescribeStacks"))
     assert erased() == 1
     assert f"error: there is no stack {STACK}: not there" in capsys.readouterr().err
