@@ -137,16 +137,24 @@ class Aws:
             credentials=credentials,
         )
 
-    def environment(self) -> dict[str, str]:
-        """What a container gets so that boto3 inside it finds this endpoint, with these credentials."""
-        token = {"AWS_SESSION_TOKEN": self.credentials.token} if self.credentials.token else {}
-        return {
-            "AWS_ACCESS_KEY_ID": self.credentials.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.credentials.secret_key,
+    def environment(self, *, isolated: bool = False) -> dict[str, str]:
+        """What a container gets so that boto3 inside it finds this endpoint, with these credentials.
+
+        One that is isolated from the network gets neither (SageMaker Developer Guide, "Run Training and Inference
+        Containers in Internet-Free Mode"): what it reads and writes in S3, the platform fetches and stores.
+        """
+        environment = {
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
-            "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        if isolated:
+            return environment
+        token = {"AWS_SESSION_TOKEN": self.credentials.token} if self.credentials.token else {}
+        return environment | {
+            "AWS_ACCESS_KEY_ID": self.credentials.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.credentials.secret_key,
+            "AWS_ENDPOINT_URL": self.endpoint_url,
             **token,
         }
 

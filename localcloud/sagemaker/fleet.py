@@ -47,7 +47,8 @@ class Fleet:
     """Servers, capture, metrics and logs of an endpoint under one configuration.
 
     `plan` holds what is needed to start it again, whatever has been deleted since: {"EndpointConfigName",
-    "DataCaptureConfig"?, "Variants": [{"Variant": ProductionVariant, "Containers", "ExecutionRoleArn"}]}.
+    "DataCaptureConfig"?, "Variants": [{"Variant": ProductionVariant, "Containers", "ExecutionRoleArn",
+    "EnableNetworkIsolation"?}]}.
     """
 
     def __init__(
@@ -145,7 +146,15 @@ class Fleet:
             name,
             given.get("InitialVariantWeight", 1.0),
             given.get("InitialInstanceCount", 1),
-            ModelServer(item["Containers"], directory, aws, _discard, self._image, log_of=log_of),
+            ModelServer(
+                item["Containers"],
+                directory,
+                aws,
+                _discard,
+                self._image,
+                log_of=log_of,
+                isolated=item.get("EnableNetworkIsolation", False),
+            ),
             item["ExecutionRoleArn"],
             config.get("KmsKeyId") if config else None,
             Capture(config, self._endpoint, name, partial(_put, aws, config), sampling()) if config else None,

@@ -438,8 +438,8 @@ class Endpoints:
             model = self._store.get(models.MODEL, variant["ModelName"])
             if model is None:
                 raise invalid(f'Could not find model "{self._aws.arn(models.MODEL, variant["ModelName"])}".')
-            containers, role = models.containers(model), model["ExecutionRoleArn"]
-            variants.append({"Variant": variant, "Containers": containers, "ExecutionRoleArn": role})
+            of_model = {name: model[name] for name in ("ExecutionRoleArn", "EnableNetworkIsolation")}
+            variants.append({"Variant": variant, "Containers": models.containers(model), **of_model})
         plan: Document = {"EndpointConfigName": config["EndpointConfigName"], "Variants": variants}
         return plan | {name: config[name] for name in ("DataCaptureConfig",) if name in config}
 

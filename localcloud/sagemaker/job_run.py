@@ -160,4 +160,6 @@ class JobRun:
     def _base_environment(self) -> dict[str, str]:
         for folder in ("tmp", "home"):
             (self.directory / folder).mkdir(exist_ok=True)
-        return self.context.image.environment(self.directory) | self.aws.environment()
+        network = self.description.get("NetworkConfig", self.description)  # a processing job's, a training job's
+        isolated = network.get("EnableNetworkIsolation", False)
+        return self.context.image.environment(self.directory) | self.aws.environment(isolated=isolated)

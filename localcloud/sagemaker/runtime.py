@@ -273,7 +273,8 @@ class ModelServer:
     """The running containers of one model; a request passes through them in order.
 
     `containers` are ContainerDefinitions (1 to 15), `aws` acts under the model's role, `log` takes lines of output;
-    `log_of(container name)` gives one log for each container instead. Everything is kept below `workdir`.
+    `log_of(container name)` gives one log for each container instead. Everything is kept below `workdir`. `isolated`
+    is the model's EnableNetworkIsolation.
     """
 
     def __init__(
@@ -286,8 +287,10 @@ class ModelServer:
         *,
         log_of: Callable[[str], Log] | None = None,
         environment: Mapping[str, str] | None = None,
+        isolated: bool = False,
     ) -> None:
         self._aws = aws
+        self._isolated = isolated
         self._image = image
         self._platform = dict(environment or {})
         self._stopped = threading.Event()
@@ -375,7 +378,7 @@ class ModelServer:
         }
         environment = {
             **self._image.environment(directory),
-            **self._aws.environment(),
+            **self._aws.environment(isolated=self._isolated),
             **self._platform,
             **given,
         }

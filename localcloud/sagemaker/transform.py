@@ -84,7 +84,11 @@ class TransformJobs(Jobs):
             "TransformInput": {"CompressionType": "None", "SplitType": "None"} | request["TransformInput"],
             "TransformOutput": {"AssembleWith": "None"} | request["TransformOutput"],
             "DataProcessing": _NO_PROCESSING | request.get("DataProcessing", {}),
-            "Model": {"Containers": models.containers(model), "ExecutionRoleArn": role_arn},
+            "Model": {
+                "Containers": models.containers(model),
+                "ExecutionRoleArn": role_arn,
+                "EnableNetworkIsolation": model["EnableNetworkIsolation"],
+            },
         }
 
     def role(self, description: Document) -> str:
@@ -242,7 +246,9 @@ def assembled(answer: bytes, assemble_with: str) -> bytes:
 
 
 def _model_server(containers: list[Document], run: JobRun) -> ModelServer:
-    return ModelServer(containers, run.directory / "containers", run.aws, run.write_log, run.context.image)
+    isolated = run.description["Model"].get("EnableNetworkIsolation", False)
+    directory, image = run.directory / "containers", run.context.image
+    return ModelServer(containers, directory, run.aws, run.write_log, image, isolated=isolated)
 
 
 def _check_resources(resources: Document) -> None:

@@ -164,6 +164,19 @@ def test_a_job_sees_the_container_and_its_work_reaches_s3_logs_and_events(
     assert not list((cloud.state / "sagemaker" / "jobs").rglob(name))
 
 
+@pytest.mark.parametrize("isolated", [True, False])
+def test_a_job_that_is_isolated_has_neither_credentials_nor_endpoint(cloud: Cloud, isolated: bool) -> None:
+    code = """
+import os
+names = [name for name in ("AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL") if name in os.environ]
+open("/opt/ml/output/message", "w").write(" ".join(names))
+"""
+    job = processing(unique("isolated"), code, NetworkConfig={"EnableNetworkIsolation": isolated})
+    described = run(cloud, job)
+    assert described["NetworkConfig"]["EnableNetworkIsolation"] is isolated
+    assert described["ExitMessage"] == "AWS_REGION" + ("" if isolated else " AWS_ACCESS_KEY_ID AWS_ENDPOINT_URL")
+
+
 def test_files_arrive_whatever_their_names_are(
     cloud: Cloud, bucket: str, put: Callable[[str, bytes], None], tmp_path: Path
 ) -> None:

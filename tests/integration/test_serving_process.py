@@ -62,8 +62,8 @@ class FakeAws:
     def download(self, url: str, path: Path) -> None:
         shutil.copy(self.folder / url.rsplit("/", 1)[-1], path)
 
-    def environment(self) -> dict[str, str]:
-        return {"AWS_REGION": "eu-west-1"}
+    def environment(self, *, isolated: bool) -> dict[str, str]:
+        return {"AWS_REGION": "isolated" if isolated else "eu-west-1"}
 
     def archive(self, name: str, script: str) -> str:
         source = self.folder / "inference.py"
@@ -282,6 +282,17 @@ def test_a_third_container_answers_in_the_unit_of_a_target_that_was_learned_as_i
     assert replies[0].body == f"{math.exp(2)}\n1.0\n".encode()
     assert replies[1].body == f'{{"score": {math.exp(2)}}}\n{{"score": 1.0}}\n'.encode()
     assert (refused.status, refused.container) == (400, "container-1")
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_containers_are_isolated_as_their_model_is(aws: FakeAws, isolated: bool) -> None:
+    script = REFUSAL.format("return os.environ['AWS_REGION'], 'text/csv'")
+    containers = [definition(aws.archive("where.tar.gz", f"import os\n{script}"))]
+    running = ModelServer(containers, aws.folder / "work", aws, [].append, aws.image, isolated=isolated)  # type: ignore[arg-type]
+    running.start(30)
+    where = answer(running, "?")
+    running.stop()
+    assert where == ("isolated" if isolated else "eu-west-1")
 
 
 def test_a_script_that_cannot_load_its_model_is_quoted(aws: FakeAws) -> None:

@@ -61,7 +61,7 @@ WORK: dict[str, Any] = {
         **dict.fromkeys(("Preprocess", "Train", "Predict", "Baseline"), JOB),
         "Endpoint": {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1},
     },
-    "NetworkConfig": {"EnableNetworkIsolation": False},
+    "NetworkConfig": {"EnableNetworkIsolation": True},
     "Vpc": {},
     "Gate": {
         "Metric": "rmse",
@@ -320,11 +320,19 @@ def test_everything_that_is_created_has_the_tags_of_the_costs(call: Call) -> Non
 def test_a_network_is_given_to_jobs_and_model_only_when_there_is_one() -> None:
     vpc = {"VpcConfig": {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}
     without = walk()
-    inside = walk(work={"Vpc": vpc, "NetworkConfig": {"EnableNetworkIsolation": False, **vpc}})
+    inside = walk(work={"Vpc": vpc, "NetworkConfig": {"EnableNetworkIsolation": True, **vpc}})
     for state in ("Train", "Save model"):
         assert "VpcConfig" not in without.called(state)[0]
         assert inside.called(state)[0]["VpcConfig"] == vpc["VpcConfig"]
     assert inside.called("Preprocess")[0]["NetworkConfig"]["VpcConfig"] == vpc["VpcConfig"]
+
+
+def test_jobs_and_model_have_no_network() -> None:
+    walked = walk()
+    for state in ("Train", "Save model"):
+        assert walked.called(state)[0]["EnableNetworkIsolation"] is True
+    for state in ("Preprocess", "Baseline data drift", "Baseline model quality"):
+        assert walked.called(state)[0]["NetworkConfig"] == {"EnableNetworkIsolation": True}
 
 
 def test_the_model_is_the_preprocessor_and_then_the_algorithm() -> None:
