@@ -316,7 +316,7 @@ def _work(
             "HyperParameters": dict(resolved.hyperparameters),
         },
         "Instances": resolved.instances(),
-        "NetworkConfig": {"EnableNetworkIsolation": True, **vpc},
+        "NetworkConfig": {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True, **vpc},
         "Vpc": vpc,
         "Gate": {
             "Metric": gate.metric,

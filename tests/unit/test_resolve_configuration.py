@@ -640,7 +640,8 @@ def test_a_vpc_reaches_jobs_and_models(aws, resolve, monkeypatch):
     run = resolve()
     vpc = {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
     assert run["Vpc"] == {"VpcConfig": vpc}
-    assert run["NetworkConfig"] == {"EnableNetworkIsolation": True, "VpcConfig": vpc}
+    closed = {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True}
+    assert run["NetworkConfig"] == {**closed, "VpcConfig": vpc}
 
 
 def test_the_answer_is_plain_json(aws, resolve):

@@ -61,7 +61,7 @@ WORK: dict[str, Any] = {
         **dict.fromkeys(("Preprocess", "Train", "Predict", "Baseline"), JOB),
         "Endpoint": {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1},
     },
-    "NetworkConfig": {"EnableNetworkIsolation": True},
+    "NetworkConfig": {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True},
     "Vpc": {},
     "Gate": {
         "Metric": "rmse",
@@ -332,7 +332,8 @@ def test_jobs_and_model_have_no_network() -> None:
     for state in ("Train", "Save model"):
         assert walked.called(state)[0]["EnableNetworkIsolation"] is True
     for state in ("Preprocess", "Baseline data drift", "Baseline model quality"):
-        assert walked.called(state)[0]["NetworkConfig"] == {"EnableNetworkIsolation": True}
+        assert walked.called(state)[0]["NetworkConfig"] == WORK["NetworkConfig"]
+    assert walked.called("Train")[0]["EnableInterContainerTrafficEncryption"] is True
 
 
 def test_the_model_is_the_preprocessor_and_then_the_algorithm() -> None:
