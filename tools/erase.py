@@ -17,10 +17,12 @@ Where rows stand is decided by tools.without_rows. The credentials are the calle
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -236,7 +238,8 @@ def find_stack(name: str) -> Stack:
         )
     bucket, key = outputs["BucketName"], f"models/{parameters['ModelName']}/model.yaml"
     code = outputs["CodeUri"].removeprefix(f"s3://{bucket}/")
-    text = boto3.client("s3").get_object(Bucket=bucket, Key=f"{code}/{key}")["Body"].read().decode()
+    archive = io.BytesIO(boto3.client("s3").get_object(Bucket=bucket, Key=f"{code}/code.zip")["Body"].read())
+    text = zipfile.ZipFile(archive).read(key).decode()
     contract = Contract.from_definition(definition.parse(text, key).as_json())
     return Stack(name, bucket, outputs["DataBucketName"], outputs["StateMachineArn"], parameters, contract)
 

@@ -1,10 +1,15 @@
-"""Check what is deployed; publish the job code that the layer carries to the bucket, under a hash of its content."""
+"""Check what is deployed; publish the job code that the layer carries to the bucket, under a hash of its content.
+
+Under code/<hash>/ are code.zip, with all of it, and unpack.py, by which a job starts one of its scripts.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,8 +40,9 @@ def publish(properties: Mapping[str, Any]) -> dict[str, str]:
     _check(properties)
     files = dict(_files())
     code_hash = _hash(files)
-    for name, path in files.items():
-        client("s3").put_object(Bucket=os.environ["BUCKET"], Key=f"code/{code_hash}/{name}", Body=path.read_bytes())
+    published = {"code.zip": _archive(files), "unpack.py": (SHIPPED / "processing/unpack.py").read_bytes()}
+    for name, content in published.items():
+        client("s3").put_object(Bucket=os.environ["BUCKET"], Key=f"code/{code_hash}/{name}", Body=content)
     logger.info("published", code_hash=code_hash, files=len(files))
     return {"CodeHash": code_hash, "CodeUri": f"s3://{os.environ['BUCKET']}/code/{code_hash}", "Commit": _commit()}
 
@@ -127,6 +133,15 @@ def _files() -> Iterator[tuple[str, Path]]:
         for path in sorted((SHIPPED / folder).rglob("*")):
             if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts:
                 yield path.relative_to(SHIPPED).as_posix(), path
+
+
+def _archive(files: Mapping[str, Path]) -> bytes:
+    """A zip of the files that says nothing of when and where it was made."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in files.items():
+            archive.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return content.getvalue()
 
 
 def _hash(files: dict[str, Path]) -> str:

@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -230,6 +231,7 @@ def foreign(headers: dict[str, str]) -> str:
     return ""
 
 
+@lru_cache(maxsize=256)
 def _is_loopback(host: str) -> bool:
     name = re.sub(r":\d+\Z", "", host).lower()
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761: nobody else's

@@ -1,6 +1,6 @@
 """Requests that this server makes to itself, without a socket: the same application answers, on the same loop.
 
-A job's folder of code is some sixty objects. Over HTTP each costs four milliseconds of processor time, most of it for
+A job's inputs may be many objects. Over HTTP each costs four milliseconds of processor time, most of it for
 the connection and for boto3; so it costs one. Signature, permissions, faults and S3 itself are those of any request.
 """
 

@@ -84,6 +84,7 @@ SEAMS = (
     ),
     Seam("core.iam_actions", "request_tag_context", "(service, iam_action, body, params)"),
     Seam("core.iam_evaluator", "_fnmatch_compile", "(pattern, ignore_case)"),
+    Seam("core.iam_evaluator", "parse_policy_document", "(doc)"),
     Seam("core.iam_evaluator", "_gather_role_policies", "(role_name, account_id)"),
     Seam("core.iam_evaluator", "_resource_policy", "(service, resource_arn)"),
     Seam(

@@ -91,7 +91,10 @@ class FakeAws:
         return str(self.client("s3").put_object(Bucket=BUCKET, Key=key, Body=data)["VersionId"])
 
     def get(self, key: str) -> str:
-        return str(self.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read().decode())
+        return self.body(key).decode()
+
+    def body(self, key: str) -> bytes:
+        return bytes(self.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())
 
     def get_json(self, key: str) -> Any:
         return json.loads(self.get(key))

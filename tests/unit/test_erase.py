@@ -1,6 +1,8 @@
 """`make erase`: rows of somebody go from data, captures and runs, in all versions; what stays is told."""
 
+import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,8 @@ def stack(aws: FakeAws, answers: Callable[..., list[Any]]) -> Iterator[FakeAws]:
     """A stack whose second run serves; both have trained on the rows."""
     answers("cloudformation", "DescribeStacks", described())
     answers("stepfunctions", "ListExecutions", (200, {"executions": []}))
-    aws.put(f"{CODE}/models/used-cars/model.yaml", MODEL)
-    aws.put(f"{CODE}/perennial/naming.py", b"customer_id\n17\n")
+    aws.put(f"{CODE}/code.zip", zipped(MODEL))
+    aws.put(f"{CODE}/unpack.py", b"customer_id\n17\n")
     aws.serve(SERVING)
     for run in (OLD, SERVING):
         for part in OF_RUN:
@@ -32,6 +34,14 @@ def stack(aws: FakeAws, answers: Callable[..., list[Any]]) -> Iterator[FakeAws]:
         aws.put(f"runs/{run}/config.json", "{}")
         aws.put(f"runs/{run}/input/00000-cars.csv", HEADER + MINE + OTHER)
     return aws
+
+
+def zipped(model: str) -> bytes:
+    """Job code with the definition of the stack's model."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("models/used-cars/model.yaml", model)
+    return content.getvalue()
 
 
 def described(data_bucket: str = BUCKET) -> tuple[int, str]:
@@ -103,7 +113,7 @@ def test_a_file_is_replaced_and_its_versions_with_such_rows_are_gone(stack, caps
     assert now["raw/cars.csv"] == [HEADER + OTHER, HEADER + OTHER]
     assert now["raw/typed.csv"] == [HEADER + OTHER]
     assert stack.client("s3").head_object(Bucket=BUCKET, Key="raw/typed.csv")["ContentType"] == "text/csv"
-    assert now[f"{CODE}/perennial/naming.py"] == [b"customer_id\n17\n"]
+    assert now[f"{CODE}/unpack.py"] == [b"customer_id\n17\n"]
     assert (
         "What was replaced starts a run, as any drop does: its model has not seen the rows" in capsys.readouterr().out
     )

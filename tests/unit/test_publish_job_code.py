@@ -1,11 +1,13 @@
 """The function "Publish job code": checks and publishes what is deployed, and always answers CloudFormation."""
 
+import io
 import json
 import shutil
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 from http.client import RemoteDisconnected
 from urllib.error import URLError
 
@@ -30,6 +32,7 @@ def shipped(tmp_path):
     for folder in ("models", "processing", "perennial"):
         (tmp_path / folder).mkdir()
     shutil.copytree(ROOT / "models", tmp_path / "models", dirs_exist_ok=True)
+    shutil.copy(ROOT / "processing" / "unpack.py", tmp_path / "processing")
     (tmp_path / "processing" / "preprocess.py").write_text("print('hello')\n")
     (tmp_path / "perennial" / "__init__.py").write_text("")
     (tmp_path / "commit.txt").write_text("abc123\n")
@@ -79,9 +82,28 @@ def test_job_code_is_published_under_the_hash_of_its_content(aws, publish):
     assert data["CodeUri"] == f"s3://{BUCKET}/code/{data['CodeHash']}"
     assert data["Commit"] == "abc123"
     assert len(data["CodeHash"]) == 16
-    published = {key.removeprefix(f"code/{data['CodeHash']}/") for key in aws.keys("code/")}
+    assert aws.keys("code/") == [f"code/{data['CodeHash']}/{name}" for name in ("code.zip", "unpack.py")]
+    published = set(zipfile.ZipFile(io.BytesIO(aws.body(f"code/{data['CodeHash']}/code.zip"))).namelist())
     assert {"processing/preprocess.py", "perennial/__init__.py", "models/used-cars/model.yaml"} <= published
     assert "commit.txt" not in published
+
+
+def test_what_is_published_runs_one_of_its_scripts_with_its_arguments(aws, publish, shipped, tmp_path_factory):
+    (shipped / "processing" / "preprocess.py").write_text(
+        "import sys\nimport perennial\n"
+        "print(__name__, sys.argv[1:], perennial.__file__.startswith(sys.path[0]), sys.modules['__main__'].__file__)\n"
+        "sys.exit(3)\n"
+    )
+    publish()
+    mounted = tmp_path_factory.mktemp("mounted")
+    for key in aws.keys("code/"):
+        (mounted / key.rpartition("/")[2]).write_bytes(aws.body(key))
+    ended = subprocess.run(
+        [sys.executable, str(mounted / "unpack.py"), "preprocess", "--config", "x"], capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (3, "")
+    assert ended.stdout.startswith("__main__ ['--config', 'x'] True ")
+    assert ended.stdout.endswith("/processing/preprocess.py\n")
 
 
 def test_the_hash_depends_on_contents_and_names_alone(publish, shipped):

@@ -41,6 +41,7 @@ def register() -> None:
     replace(_ACTIONS, "access_denied_response", _make_access_denied_response)
     replace(_EVALUATOR, "enforce", _make_enforce)
     replace(_EVALUATOR, "_fnmatch_compile", lambda _: _wildcards)
+    replace(_EVALUATOR, "parse_policy_document", _make_parse_policy_document)
     replace("app", "pin_request_origin", _make_pin_request_origin)
 
 
@@ -194,6 +195,16 @@ def _refuse(denial: Denial | None) -> Any:
         return None
     _denial.set(denial)
     return EvalResult("ImplicitDeny", principal_arn=denial.request.caller)
+
+
+def _make_parse_policy_document(original: Any) -> Any:
+    parsed = lru_cache(maxsize=4096)(original)
+
+    def parse_policy_document(doc: str | JsonObject) -> Any:
+        """The statements of a document; those of a text are parsed once, not with every request."""
+        return parsed(doc) if isinstance(doc, str) else original(doc)
+
+    return parse_policy_document
 
 
 @lru_cache(maxsize=4096)

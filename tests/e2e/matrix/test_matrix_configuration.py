@@ -322,7 +322,7 @@ def assert_refused(app: App, ended: subprocess.CompletedProcess[str], before: di
     (stack,) = app.client("cloudformation").describe_stacks(StackName=app.stack)["Stacks"]
     assert stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
     assert stays(app) == before
-    assert published(app, before["code of runs"]) >= {"processing/preprocess.py", "models/used-cars/model.yaml"}
+    assert published(app, before["code of runs"]) == {"code.zip", "unpack.py"}
 
 
 def published(app: App, code_uri: str) -> set[str]:
@@ -364,15 +364,16 @@ def test_code_that_is_half_published_is_never_taken(
     with (layer / "processing/preprocess.py").open("a") as script:
         script.write("# changed\n")
     publisher = layer / "perennial_aws/job_code.py"
-    right, loop = publisher.read_text(), "    for name, path in files.items():\n"
+    right, loop = publisher.read_text(), "    for name, content in published.items():\n"
     assert loop in right
-    publisher.write_text(right.replace(loop, f"{loop}        if name.startswith('models/'): raise KeyError(name)\n"))
+    publisher.write_text(right.replace(loop, f"{loop}        if name == 'unpack.py': raise KeyError(name)\n"))
     before, known = stays(app), code_prefixes(app)
 
-    assert_refused(app, sam_deploy(app, template), before, "from custom resource. Message returned: KeyError: 'models/")
+    assert_refused(
+        app, sam_deploy(app, template), before, "from custom resource. Message returned: KeyError: 'unpack.py"
+    )
     (half,) = code_prefixes(app) - known
-    assert "processing/preprocess.py" in published(app, half)
-    assert not [name for name in published(app, half) if name.startswith("models/")]
+    assert published(app, half) == {"code.zip"}
 
     publisher.write_text(right)
     assert sam_deploy(app, template).returncode == 0
