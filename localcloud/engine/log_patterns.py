@@ -10,6 +10,7 @@ it may.
 """
 
 import json
+import math
 import operator
 import re
 from collections import deque
@@ -26,6 +27,7 @@ ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
 }  # fmt: skip
 _MODULE = "services.cloudwatch_logs"
+_PAGE = 10_000
 _TERM = re.compile(r'([-?]?)("(?:\\.|[^"\\])*"|[^\s"]+)')
 _TOKEN = re.compile(
     r"""\$(?:\.[\w@#:-]+|\[\d+\]|\['[^']*'\])*|"(?:\\.|[^"\\])*"|%[^%]*%|&&|\|\||!=|>=|<=|[=<>()]|[^\s=<>!()&|"]+"""
@@ -41,7 +43,8 @@ def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
     replace(_MODULE, "_compile_filter_pattern", lambda _: lambda raw: matcher(raw))
     replace(_MODULE, "_subscription_pattern_matches", lambda _: lambda pattern, message: matcher(pattern)(message))
-    for name in ("_filter_log_events", "_put_subscription_filter", "_put_metric_filter"):
+    replace(_MODULE, "_filter_log_events", lambda _: _make_refusing(_filter_log_events))
+    for name in ("_put_subscription_filter", "_put_metric_filter"):
         replace(_MODULE, name, _make_refusing)
 
 
@@ -53,20 +56,41 @@ def _make_refusing(original: Any) -> Any:
             matcher(data.get("filterPattern"))
         except UnsupportedError as error:
             return error_response_json("InvalidParameterException", f"Invalid filter pattern: {error}", 400)
-        return original(_with_streams(data))
+        return original(data)
 
     return refusing
 
 
-def _with_streams(data: JsonObject) -> JsonObject:
-    """A request of FilterLogEvents with the names of the streams that begin as it asks; MiniStack searches all."""
+def _filter_log_events(data: JsonObject) -> Any:
+    """A page of the events that match, the oldest first; MiniStack has one page, and knows no prefix of streams."""
+    from ministack.core.responses import error_response_json, json_response
     from ministack.services import cloudwatch_logs
 
-    if not (prefix := data.get("logStreamNamePrefix")):
-        return data
-    group = cloudwatch_logs._log_groups.get(cloudwatch_logs._resolve_log_group_name(data)) or {"streams": {}}
-    names = [name for name in list(group["streams"]) if name.startswith(prefix)]
-    return {**data, "logStreamNames": names or [prefix]}  # no names would mean all
+    name = cloudwatch_logs._resolve_log_group_name(data)
+    if not (group := cloudwatch_logs._log_groups.get(name)):
+        said = f"The specified log group does not exist: {name}"
+        return error_response_json("ResourceNotFoundException", said, 400)
+    begin = data.get("nextToken", "0")
+    if not begin.isdecimal():
+        return error_response_json("InvalidParameterException", "The specified nextToken is invalid.", 400)
+    wanted, prefix = data.get("logStreamNames"), data.get("logStreamNamePrefix", "")
+    with cloudwatch_logs._log_events_lock:
+        streams = {
+            stream: list(held["events"])
+            for stream, held in list(group["streams"].items())
+            if (not wanted or stream in wanted) and stream.startswith(prefix)
+        }
+    first, last, matches = data.get("startTime", 0), data.get("endTime", math.inf), matcher(data.get("filterPattern"))
+    found = [
+        {**event, "logStreamName": stream}
+        for stream, events in streams.items()
+        for event in events
+        if first <= event["timestamp"] <= last and matches(event.get("message", ""))
+    ]
+    found.sort(key=lambda event: (event["timestamp"], event.get("ingestionTime", 0)))
+    end = int(begin) + min(data.get("limit", _PAGE), _PAGE)
+    more = {"nextToken": str(end)} if end < len(found) else {}
+    return json_response({"events": found[int(begin) : end], "searchedLogStreams": [], **more})
 
 
 def matcher(raw: str | None) -> Check:

@@ -42,6 +42,16 @@ def test_events_are_filtered_by_pattern_and_by_how_their_stream_begins(cloud: Cl
     assert found(logStreamNamePrefix="three/") == []
 
 
+def test_events_come_in_pages(cloud: Cloud, group: str) -> None:
+    logs = cloud.client("logs")
+    pages = list(logs.get_paginator("filter_log_events").paginate(logGroupName=group, limit=3))
+    assert [len(page["events"]) for page in pages] == [3, 1]
+    messages = [event["message"] for page in pages for event in page["events"]]
+    assert len(set(messages)) == 4
+    with pytest.raises(logs.exceptions.InvalidParameterException, match="nextToken is invalid"):
+        logs.filter_log_events(logGroupName=group, nextToken="other")
+
+
 def test_a_pattern_that_is_not_evaluated_is_refused_where_it_is_used_and_where_it_is_kept(
     cloud: Cloud, group: str
 ) -> None:

@@ -103,14 +103,28 @@ JOBS = {
 }
 
 
+METADATA = {
+    "SdkHttpMetadata": {
+        "AllHttpHeaders": {"x-amzn-RequestId": ["1"]}, "HttpHeaders": {"x-amzn-RequestId": "1"}, "HttpStatusCode": 200
+    },
+    "SdkResponseMetadata": {"RequestId": "1"},
+}  # fmt: skip
+"""What the answer of an optimised call says of itself."""
+
+
+def answered(payload: Any) -> dict[str, Any]:
+    """The result of `lambda:invoke`."""
+    return {"ExecutedVersion": "$LATEST", "Payload": payload, **METADATA, "StatusCode": 200}
+
+
 def function(payload: Any) -> Fake:
-    return lambda call: {"StatusCode": 200, "Payload": copy.deepcopy(payload)}
+    return lambda call: answered(copy.deepcopy(payload))
 
 
 def functions(*payloads: Any) -> Fake:
     """Answers one after another, the last for ever."""
     waiting = list(payloads)
-    return lambda call: {"StatusCode": 200, "Payload": waiting.pop(0) if len(waiting) > 1 else waiting[0]}
+    return lambda call: answered(waiting.pop(0) if len(waiting) > 1 else waiting[0])
 
 
 def job(call: Call, status: str = "Completed") -> dict[str, Any]:
@@ -122,7 +136,7 @@ def job(call: Call, status: str = "Completed") -> dict[str, Any]:
 def sealed(call: Call) -> dict[str, Any]:
     given = call.arguments["Payload"]
     assert given["Uri"].startswith("s3://cars/")
-    return {"StatusCode": 200, "Payload": {"Uri": f"s3://cars/runs/{RUN}/serving/{given['Name']}.tar.gz"}}
+    return answered({"Uri": f"s3://cars/runs/{RUN}/serving/{given['Name']}.tar.gz"})
 
 
 def stopped(call: Call) -> dict[str, Any]:
@@ -191,7 +205,7 @@ def turn(kind: str, champion: Any = WORK["Champion"]) -> dict[str, Any]:
 
 def reserved(call: Call) -> dict[str, Any]:
     """The turn is free, and the model in service is the one that was compared with."""
-    return {"StatusCode": 200, "Payload": turn("Deploy", call.arguments["Payload"]["Champion"])}
+    return answered(turn("Deploy", call.arguments["Payload"]["Champion"]))
 
 
 def fakes(**work: Any) -> dict[str, Fake]:
@@ -202,7 +216,7 @@ def fakes(**work: Any) -> dict[str, Fake]:
         **dict.fromkeys(JOBS, job),
         "Seal preprocessor": sealed,
         "Seal model": sealed,
-        "Save model": lambda call: {"ModelArn": "arn"},
+        "Save model": lambda call: {"ModelArn": "arn", **METADATA},
         "Look for model": failing("SageMaker.SageMakerException", "Could not find", times=99)(job),
         "Query training results": function(RESULT),
         "Reserve deployment": reserved,
@@ -211,7 +225,7 @@ def fakes(**work: Any) -> dict[str, Fake]:
         "Create endpoint configuration": lambda call: {"EndpointConfigArn": "arn"},
         "Look for configuration": failing("SageMaker.SageMakerException", "Could not find", times=99)(job),
         "Check endpoint": function(seen("Update", CHAMPION)),
-        "Create endpoint": lambda call: {"EndpointArn": "arn"},
+        "Create endpoint": lambda call: {"EndpointArn": "arn", **METADATA},
         "Update endpoint": lambda call: {"EndpointArn": "arn"},
         "Delete failed endpoint": lambda call: {},
         "Check deployment": functions(seen("Wait", CHAMPION, "Updating"), seen("Done", NAME)),
