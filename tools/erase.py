@@ -74,10 +74,14 @@ class Stack:
 
 @dataclass
 class Hit:
-    """An object that holds rows: each version that does, and the newest as it is now, if that does too."""
+    """An object that holds rows: each version that does, and the newest as it is now, if that does too.
+
+    others  how many versions stay
+    """
 
     key: str
     versions: list[str] = field(default_factory=list)
+    others: int = 0
     current: dict[str, Any] | None = None
     found: Found = field(default_factory=Found)
 
@@ -147,11 +151,12 @@ class Eraser:
     def erase(self, hit: Hit) -> None:
         """Put what is left of an object in its place, then delete each version that holds rows.
 
-        In this order, because the version before a deleted one would become the newest. Raises ErasureError.
+        In this order, and the oldest version first, because the one before a deleted one would become the newest.
+        Raises ErasureError.
         """
         if hit.current:
-            self._replace(hit.key, hit.current)
-        for version in hit.versions:
+            self._replace(hit.key, hit.current, with_mark=bool(hit.others))
+        for version in reversed(hit.versions):
             self._delete(hit.key, version)
 
     def forget(self, run_id: str) -> None:
@@ -178,6 +183,7 @@ class Eraser:
                 hit.versions.append(version["VersionId"])
                 hit.found = found if version["IsLatest"] or not hit.found.erased else hit.found
                 hit.current = version if version["IsLatest"] else hit.current
+        hit.others = len(versions) - len(hit.versions)
         if hit.versions:
             hits.append(hit)
         elif unsearched:
@@ -194,12 +200,14 @@ class Eraser:
             return copy_captures(source, target, self._wanted, [column.name for column in contract.features])
         return copy_table(source, target, self._wanted, contract.form.encoding, contract.form.delimiter or "")
 
-    def _replace(self, key: str, version: dict[str, Any]) -> None:
+    def _replace(self, key: str, version: dict[str, Any], *, with_mark: bool) -> None:
+        """Put what is left in the place of a version; where nothing is, a delete marker, if it has to hide others."""
         bucket = self.stack.bucket
         with tempfile.TemporaryDirectory(prefix="erase-") as folder:
             found = self._copied(bucket, key, version["VersionId"], Path(folder))
             if found.rows == found.erased:
-                self._s3.delete_object(Bucket=bucket, Key=key)
+                if with_mark:
+                    self._s3.delete_object(Bucket=bucket, Key=key)
                 return
             if (size := (Path(folder) / "target").stat().st_size) > LARGEST:
                 raise ErasureError(

@@ -127,6 +127,14 @@ def test_a_file_of_nobody_else_is_deleted_and_no_older_version_comes_back(stack)
     assert everything(stack)["raw/mine.csv"] == [HEADER + OTHER]
 
 
+def test_of_a_file_of_nobody_else_nothing_is_left(stack):
+    stack.put("raw/mine.csv", HEADER + MINE)
+    stack.put("raw/mine.csv", HEADER + MINE + MINE)
+    assert erased() == 0
+    listed = stack.client("s3").list_object_versions(Bucket=BUCKET, Prefix="raw/")
+    assert (listed.get("Versions"), listed.get("DeleteMarkers")) == (None, None)
+
+
 def test_rows_that_were_taken_away_before_are_erased_too(stack):
     stack.put("other-folder/mine.csv", HEADER + MINE)
     stack.client("s3").delete_object(Bucket=BUCKET, Key="other-folder/mine.csv")
