@@ -1,4 +1,7 @@
-"""`python -m localcloud up | down | status | env | mail | logs`."""
+"""`python -m localcloud up | down | status | env | mail | logs`.
+
+From any folder: `<python> <project>/localcloud <command>`.
+"""
 
 import argparse
 import os
@@ -12,11 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from localcloud import faults, mailbox, process
-from localcloud.engine import DEFAULT_PORT, Settings, environment, variables
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-DEFAULT_STATE = ".local"
-_PROGRAM = "python -m localcloud"
+from localcloud import faults, mailbox, process
+from localcloud.engine import DEFAULT_PORT, PROJECT, Settings, environment, variables
+
+DEFAULT_STATE = PROJECT / ".local"
+_PROGRAM = f"{shlex.quote(sys.executable)} {shlex.quote(str(PROJECT / 'localcloud'))}"
 _POLL_SECONDS = 0.5
 _SAYS = {
     "raise": "the program raises an exception",
@@ -48,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m localcloud", description="AWS on this machine, in one process.")
-    _add_place(parser, Path(DEFAULT_STATE), None)
+    _add_place(parser, DEFAULT_STATE, None)
     common = argparse.ArgumentParser(add_help=False)
     _add_place(common, argparse.SUPPRESS, argparse.SUPPRESS)
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -64,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     add("down", _down, "stop it; what it holds stays in the state folder")
     add("status", _status, "say whether it is up (exit code 0) or down (1), and what it runs")
     env = add("env", _env, 'run a command against it, or print what to set: eval "$(python -m localcloud env)"')
+    env.add_argument(
+        "--role", metavar="NAME", help="be a session of this role, as a notebook is, and not the account's root"
+    )
     env.add_argument("run", nargs="*", metavar="-- command", help="the command to run, after --")
     mail = add("mail", _mail, "list the mails that topics have sent, or show one")
     mail.add_argument("number", nargs="?", type=int, help="show this mail")
@@ -104,7 +113,7 @@ def _add_faults(parser: argparse.ArgumentParser) -> None:
 
 def _add_place(parser: argparse.ArgumentParser, state: Any, port: Any) -> None:
     """--state and --port, before or after the command."""
-    parser.add_argument("--state", type=Path, default=state, help=f"state folder (default: {DEFAULT_STATE})")
+    parser.add_argument("--state", type=Path, default=state, help="state folder (default: .local of the project)")
     parser.add_argument(
         "--port", type=_port, default=port, help=f"port on 127.0.0.1 (default: the running one's, else {DEFAULT_PORT})"
     )
@@ -133,7 +142,7 @@ def _up(arguments: argparse.Namespace) -> int:
         f"The local cloud {'is' if started else 'was already'} up at {settings.endpoint_url} (state: {settings.state})"
     )
     print("To use it from this shell, which sets its address, its keys and its region:")
-    place = "" if arguments.state == Path(DEFAULT_STATE).resolve() else f"--state {shlex.quote(str(arguments.state))} "
+    place = "" if arguments.state == DEFAULT_STATE else f"--state {shlex.quote(str(arguments.state))} "
     print(f'  eval "$({_PROGRAM} {place}env)"')
     return 0
 
@@ -207,15 +216,39 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _env(arguments: argparse.Namespace) -> int:
+    wanted = environment(_running(arguments) if arguments.run or arguments.role else _settings(arguments))
+    if arguments.role:
+        wanted |= _session_of(arguments.role, wanted)
     if arguments.run:
-        return _replace_by(arguments.run, environment(_running(arguments)))
-    wanted = environment(_settings(arguments))
+        return _replace_by(arguments.run, wanted)
     for name in sorted(set(os.environ) - set(wanted)):
         print(f"unset {name}")
     for name, value in wanted.items():
         if os.environ.get(name) != value or name.startswith("AWS_"):
             print(f"export {name}={shlex.quote(value)}")
     return 0
+
+
+def _session_of(role_name: str, account: dict[str, str]) -> dict[str, str]:
+    """The keys of a role's session, for as long as the role allows. The account's root may assume each of its roles."""
+    os.environ.update(account)
+    import boto3
+    from botocore.exceptions import ClientError
+
+    try:
+        role = boto3.client("iam").get_role(RoleName=role_name)["Role"]
+        session = boto3.client("sts").assume_role(
+            RoleArn=role["Arn"], RoleSessionName="localcloud", DurationSeconds=role["MaxSessionDuration"]
+        )["Credentials"]
+    except ClientError as error:
+        raise process.ProcessError(
+            f"The role {role_name} cannot be assumed: {error.response['Error']['Message']}"
+        ) from error
+    return {
+        "AWS_ACCESS_KEY_ID": session["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": session["SessionToken"],
+    }
 
 
 def _replace_by(command: list[str], variables: dict[str, str]) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from localcloud import access
+from localcloud import access, sdks
 from localcloud.engine.permissions import enforced
 
 DEFAULT_PORT = 4566
@@ -25,7 +25,7 @@ class Settings:
     """Where one local cloud listens and keeps its files.
 
     `state` holds keys.json, server.json, server.log, lock, engine/ (MiniStack's services), s3/ (objects), sagemaker/,
-    mail/ and tmp/ (unpacked functions; emptied at every start).
+    mail/, sagemaker-sdk.yaml and tmp/ (unpacked functions; emptied at every start).
     """
 
     port: int
@@ -56,6 +56,7 @@ def variables(settings: Settings) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_PAGER": "",
         "SAM_CLI_TELEMETRY": "0",
+        **sdks.variables(settings.state),
     }
 
 
@@ -98,13 +99,15 @@ def process_environment(settings: Settings) -> dict[str, str]:
     (tokens, proxies, another MiniStack's settings) is no function's business. DOCKER_HOST names a socket that does not
     exist: MiniStack must not find, start or clean up containers of the person's own Docker.
     """
+    for_people = sdks.variables(settings.state)
     inherited = {
         name: value
         for name, value in os.environ.items()
         if name in _INHERITED or name.startswith(("LC_", "LOCALCLOUD_"))
     }
+    own = {name: value for name, value in environment(settings, inherited).items() if name not in for_people}
     return {
-        **environment(settings, inherited),
+        **own,
         "BIND_HOST": HOST,
         "GATEWAY_PORT": str(settings.port),
         "MINISTACK_REGION": settings.region,

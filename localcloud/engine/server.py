@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from localcloud import access, disk, faults
+from localcloud import access, disk, faults, sdks
 from localcloud.engine import HOST, Settings, inside, leftovers, objects, process_environment, scopes, seams
 from localcloud.engine.asgi import Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.guard import Guard, Request
@@ -67,6 +67,7 @@ def _prepare(settings: Settings) -> None:
     variables = process_environment(settings)
     os.environ.clear()
     os.environ.update(variables)
+    sdks.write_defaults(settings.state, settings.region, settings.account_id)
 
 
 def _end_with_owner() -> None:

@@ -43,7 +43,7 @@ def test_up_status_and_down_of_one_server(state: Path) -> None:
 
     assert up.returncode == 0, up.stderr
     assert f"up at http://127.0.0.1:{port}" in up.stdout
-    assert f'eval "$(python -m localcloud --state {state} env)"' in up.stdout
+    assert f'eval "$({sys.executable} {PROJECT}/localcloud --state {state} env)"' in up.stdout
     assert "AWS_SECRET" not in up.stdout
     again = run("up", *place)
     assert (again.returncode, "already up" in again.stdout) == (0, True)
@@ -141,6 +141,30 @@ def test_env_prints_what_a_shell_can_evaluate(cloud: Cloud) -> None:
     )
 
     assert shell.stdout == f"{cloud.endpoint_url}/\n"
+
+
+def test_it_works_from_any_folder(cloud: Cloud, tmp_path: Path) -> None:
+    command = [sys.executable, str(PROJECT / "localcloud"), "status", "--state", str(cloud.state)]
+
+    status = subprocess.run(command, cwd=tmp_path, env=SHELL, capture_output=True, text=True, check=False, timeout=30)
+
+    assert (status.returncode, cloud.endpoint_url in status.stdout) == (0, True), status.stderr
+
+
+def test_env_gives_the_session_of_a_role(cloud: Cloud) -> None:
+    ask = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
+
+    asked = run("env", "--role", "test", "--state", str(cloud.state), "--", sys.executable, "-c", ask)
+
+    arn = "arn:aws:sts::000000000000:assumed-role/test/localcloud"
+    assert (asked.returncode, asked.stdout) == (0, f"{arn}\n"), asked.stderr
+
+
+def test_env_says_why_a_role_cannot_be_assumed(cloud: Cloud) -> None:
+    refused = run("env", "--role", "Nobody", "--state", str(cloud.state), "--", "true")
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "error: The role Nobody cannot be assumed: Role Nobody not found.\n"
 
 
 def test_mail_lists_and_shows(cloud: Cloud) -> None:

@@ -1,10 +1,13 @@
 """What leads AWS clients to the local cloud, and nowhere else."""
 
 import os
+import ssl
 from pathlib import Path
 
 import pytest
+import yaml
 
+from localcloud import sdks
 from localcloud.engine import Settings, environment, image_python, process_environment, variables
 
 HOST = {
@@ -40,6 +43,23 @@ def test_an_environment_made_from_one_is_the_same(tmp_path: Path) -> None:
     once = environment(Settings(4610, tmp_path), base=HOST)
 
     assert environment(Settings(4610, tmp_path), base=once) == once
+
+
+def test_sdks_that_ask_beside_the_address_are_kept_on_this_machine(tmp_path: Path) -> None:
+    settings = Settings(4610, tmp_path)
+    sdks.write_defaults(tmp_path, settings.region, settings.account_id)
+    made = environment(settings, base={**HOST, "SAGEMAKER_USER_CONFIG_OVERRIDE": "s3://company/defaults.yaml"})
+
+    defaults = yaml.safe_load(Path(made["SAGEMAKER_USER_CONFIG_OVERRIDE"]).read_text())
+    assert made["SAGEMAKER_ADMIN_CONFIG_OVERRIDE"] == made["SAGEMAKER_USER_CONFIG_OVERRIDE"]
+    assert defaults["SageMaker"]["PythonSDK"]["Modules"] == {
+        "Session": {"DefaultS3Bucket": "sagemaker-us-east-1-000000000000"},
+        "TelemetryOptOut": True,
+    }
+    assert made["AWS_DISABLE_HOST_PREFIX_INJECTION"] == "true"
+    authorities = ssl.create_default_context(cafile=made["AWS_CA_BUNDLE"]).get_ca_certs()
+    assert [dict(*authority["subject"])["commonName"] for authority in authorities] == ["localcloud trusts nobody"]
+    assert not set(sdks.variables(tmp_path)) & set(process_environment(settings))  # functions are as on AWS
 
 
 def test_the_server_and_its_functions_have_nothing_of_the_shell_but_what_programs_need(
