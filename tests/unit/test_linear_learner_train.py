@@ -214,10 +214,10 @@ def test_missing_values_are_refused(tmp_path: Path, cars: dict[str, Rows]) -> No
     assert "missing or infinite values. Linear Learner takes none" in failure(tmp_path)
 
 
-def test_recordio_is_refused_and_is_what_no_content_type_means(tmp_path: Path, cars: dict[str, Rows]) -> None:
+def test_recordio_is_what_no_content_type_means(tmp_path: Path, cars: dict[str, Rows]) -> None:
     run_job(tmp_path, cars, predictor_type="regressor")
     config = tmp_path / "input/config/inputdataconfig.json"
     config.write_text(json.dumps({"train": {"TrainingInputMode": "File"}}))
 
     assert run(linear_learner_train.train, ["--root", str(tmp_path)]) == 1
-    assert "application/x-recordio-protobuf is not supported by the local Linear Learner" in failure(tmp_path)
+    assert "Failed to load recordio-protobuf data: it is not RecordIO" in failure(tmp_path)

@@ -93,13 +93,15 @@ def _read_channel(environment: Environment, name: str, configuration: Mapping[st
     content_type = configuration.get("ContentType") or "application/x-recordio-protobuf"
     if configuration.get("TrainingInputMode", "File") not in ("File", "FastFile"):
         raise CustomerError(f"Channel {name}: Pipe mode is not supported by the local Linear Learner; use File.")
-    if data.parse_content_type(content_type)[0] != data.CSV:
+    kind = data.parse_content_type(content_type)[0]
+    if kind not in (data.CSV, data.RECORDIO):
         raise CustomerError(
-            f"Channel {name}: ContentType {content_type} is not supported by the local Linear Learner; use text/csv "
-            "(without a ContentType, Linear Learner expects application/x-recordio-protobuf)."
+            f"Channel {name}: ContentType {content_type} is not accepted; Linear Learner takes text/csv and (also "
+            "without a ContentType) application/x-recordio-protobuf."
         )
     files = data.data_files(environment.channel_dir(name))
-    rows = data.Spool(data.read_csv(files, ",")).rows if files else None
+    blocks = data.read_csv(files, ",") if kind == data.CSV else data.read_recordio(files)
+    rows = data.Spool(blocks).rows if files else None
     if rows is None or len(rows) == 0:
         raise CustomerError(f"No data in {name} channel path {environment.channel_dir(name)}")
     return rows

@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from localcloud.sagemaker.algorithms import recordio
 from localcloud.sagemaker.algorithms.training_container import CustomerError, log
 
 Block = npt.NDArray[np.float32]
@@ -113,6 +114,23 @@ def read_parquet(files: Sequence[Path]) -> Iterator[Block]:
                 yield _to_block(batch)
         except (pa.ArrowInvalid, ValueError) as error:
             raise CustomerError(f"Failed to load parquet data with exception:\n{error} (file {path.name})") from error
+
+
+def read_recordio(files: Sequence[Path]) -> Iterator[Block]:
+    """Rows of RecordIO-protobuf files, whose records all have a label and as many features."""
+    for path in files:
+        try:
+            records = list(recordio.read(path.read_bytes()))
+        except recordio.RecordError as error:
+            raise CustomerError(f"Failed to load recordio-protobuf data: {error} (file {path.name})") from error
+        features = records[0].features.size
+        for number, record in enumerate(records):
+            if record.label is None or record.features.size != features:
+                raise CustomerError(
+                    f"Failed to load recordio-protobuf data: record {number} of {path.name} has {record.features.size} "
+                    f"features and the label {record.label}, expected {features} features and a label."
+                )
+        yield np.array([(record.label, *record.features) for record in records], dtype=np.float32)
 
 
 def _to_block(batch: Any) -> Block:

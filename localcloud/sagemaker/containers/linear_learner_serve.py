@@ -1,8 +1,9 @@
 """A stand-in for Linear Learner's serving container.
 
 Loads   <root>/model/model_algo-1, as `linear_learner_train` writes it
-Takes   text/csv (features, no header), application/json, application/jsonlines
-Gives   application/json (default), application/jsonlines: {"score": ...} and, for a classifier, "predicted_label"
+Takes   text/csv (features, no header), application/json, application/jsonlines, application/x-recordio-protobuf
+Gives   application/json (default), application/jsonlines, application/x-recordio-protobuf: {"score": ...} and, for a
+        classifier, "predicted_label"
 Status  204 empty body, 400 unreadable or wrong features, 406 unknown Accept, 415 unknown Content-Type
 Source  SageMaker Developer Guide, "Linear learner response formats" and "Common Data Formats for Inference".
 """
@@ -20,11 +21,13 @@ import numpy as np
 if not __package__:  # started by its path, as a container starts its entrypoint
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
+from localcloud.sagemaker.algorithms import recordio
 from localcloud.sagemaker.algorithms.linear_model import BINARY, Array, LinearModel
 from localcloud.sagemaker.containers.serving_container import (
     CSV,
     JSON,
     JSON_LINES,
+    RECORDIO,
     Request,
     Response,
     base_type,
@@ -51,15 +54,17 @@ class LinearLearnerApplication:
             return Response(204)
         kind = base_type(request.content_type or CSV)
         accept = base_type(request.accept or self._default_accept)
-        if kind not in (CSV, JSON, JSON_LINES):
-            return refused(415, f"Content-type {kind} is not supported locally; use {CSV}, {JSON} or {JSON_LINES}.")
-        if accept not in (JSON, JSON_LINES):
-            return refused(406, f"Accept type {accept} is not supported; use {JSON} or {JSON_LINES}.")
+        if kind not in (CSV, JSON, JSON_LINES, RECORDIO):
+            return refused(415, f"Content-type {kind} is not supported; use {CSV}, {JSON}, {JSON_LINES} or {RECORDIO}.")
+        if accept not in (JSON, JSON_LINES, RECORDIO):
+            return refused(406, f"Accept type {accept} is not supported; use {JSON}, {JSON_LINES} or {RECORDIO}.")
         try:
-            rows = self._rows(parse(request.body.decode("utf-8"), kind))
+            rows = self._rows(parse(request.body, kind))
         except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
             return refused(400, f"unable to evaluate payload provided: {error}")
         predictions = self._predict(rows)
+        if accept == RECORDIO:
+            return Response(200, recordio.write(predictions), RECORDIO)
         if accept == JSON:
             return Response(200, json.dumps({"predictions": predictions}).encode(), JSON)
         return Response(200, "".join(f"{json.dumps(entry)}\n" for entry in predictions).encode(), JSON_LINES)
@@ -83,8 +88,11 @@ class LinearLearnerApplication:
         return [{"score": score, "predicted_label": int(score >= self._model.threshold)} for score in scores]
 
 
-def parse(text: str, kind: str) -> list[list[float]]:
+def parse(body: bytes, kind: str) -> list[list[float]]:
     """Records of a request as lists of features."""
+    if kind == RECORDIO:
+        return [record.features.tolist() for record in recordio.read(body)]
+    text = body.decode("utf-8")
     if kind == CSV:
         return [[float(cell) for cell in line.split(",")] for line in text.strip("\r\n").splitlines()]
     if kind == JSON:
