@@ -8,6 +8,9 @@ tells the event if the object is there.
 
 The content of each version, which MiniStack keeps in memory until a restart, is on the disk only.
 
+Who asks for SSE-KMS and names no key gets the key that AWS manages (S3 User Guide, "Specifying server-side encryption
+with AWS KMS"), which lets its whole account use it; MiniStack refuses. Its ARN has the alias, where AWS shows an id.
+
 ListObjectVersions encodes keys when it is asked to, as MiniStack's other lists do: XML takes a carriage return for a
 line feed and cannot hold most control characters (API reference, ListObjectVersions, EncodingType).
 """
@@ -35,6 +38,7 @@ Answer = tuple[int, dict[str, str], bytes]
 _READS = ("GET", "HEAD", "OPTIONS")
 _SIDECAR = ".meta.json"  # MiniStack writes it last, and reads the object's versions from it
 _DRAFT = ".new.tmp"  # MiniStack takes no file that ends in .tmp for an object
+_KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 _KEYS = re.compile(r"<(Delimiter|Key|KeyMarker|NextKeyMarker|Prefix)>([^<]*)</")
 log = logging.getLogger("localcloud.objects")
 
@@ -95,6 +99,7 @@ def register(state: Path, journal: Journal) -> None:
     replace("services.s3", "_atomic_write", lambda original: _make_atomic_write(original, journal))
     replace("services.s3", "_fire_s3_event_async", lambda original: _make_fire_later(original, journal))
     replace("services.s3", "_list_object_versions", _make_list_object_versions)
+    replace("services.s3", "_resolve_sse_write_headers", _make_resolve_sse_write_headers)
     replace("services.s3", "_dispatch", lambda original: _make_dispatch(original, state, journal))
 
 
@@ -178,6 +183,19 @@ def _make_list_object_versions(original: Any) -> Any:
         return status, headers, body
 
     return list_object_versions
+
+
+def _make_resolve_sse_write_headers(original: Any) -> Any:
+    from ministack.core.responses import get_account_id, get_region
+
+    def resolve_sse_write_headers(headers: dict[str, str], bucket_name: str) -> tuple[dict[str, str] | None, Any]:
+        given = {**headers}
+        if given.get("x-amz-server-side-encryption") == "aws:kms" and not given.get(_KMS_KEY):
+            given[_KMS_KEY] = f"arn:aws:kms:{get_region()}:{get_account_id()}:alias/aws/s3"
+        resolved: tuple[dict[str, str] | None, Any] = original(given, bucket_name)
+        return resolved
+
+    return resolve_sse_write_headers
 
 
 def _make_dispatch(original: Any, state: Path, journal: Journal) -> Any:

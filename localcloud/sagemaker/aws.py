@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import boto3
 from boto3.exceptions import S3UploadFailedError
@@ -58,6 +59,22 @@ class S3Object:
 PutEvent = Callable[[dict[str, Any]], None]
 AssumeRole = Callable[[str, str], Credentials]
 ReadObject = Callable[[Credentials, str, str], bytes | None]
+
+
+_HTTPS = re.compile(
+    r"https://(?:(?P<bucket>[a-z0-9][a-z0-9.-]+)\.)?s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?/(?P<rest>.+)"
+)
+
+
+def s3_uri(url: str) -> str:
+    """An https address of an object, with the bucket in its host or in its path, as an S3 URI; others stay.
+
+    Source: S3 User Guide, "Methods for accessing a bucket"; CreateModel takes both as ModelDataUrl.
+    """
+    found = _HTTPS.fullmatch(url)
+    if not found:
+        return url
+    return f"s3://{found['bucket']}/{unquote(found['rest'])}" if found["bucket"] else f"s3://{unquote(found['rest'])}"
 
 
 def split_uri(uri: str) -> tuple[str, str]:

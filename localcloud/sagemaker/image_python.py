@@ -15,6 +15,7 @@ from localcloud.forks import POSSIBLE, ForkedProcess, ForkServer, has_module_of,
 # Names that a program's own modules may have: those of Python, and of what the fork server loads.
 _PRELOADED = {name.partition(".")[0] for name in LOADS["image"].packages}
 _LOADED = sys.stdlib_module_names | _PRELOADED | {"sitecustomize", "usercustomize"}
+_NO_INSTALLERS = Path(__file__).parent / "containers" / "bin"  # pip of this machine would change what others run in
 # The same in every program; OpenMP's threads sleep while they wait, or they take the processors from other jobs.
 _LIBRARIES = {"OMP_WAIT_POLICY": "passive", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
@@ -48,7 +49,7 @@ class ImagePython:
     def environment(self, directory: Path) -> dict[str, str]:
         """What every program gets: nothing of this machine's environment but the search path."""
         return {
-            "PATH": f"{self.path.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": f"{_NO_INSTALLERS}:{self.path.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(directory / "home"),
             "TMPDIR": str(directory / "tmp"),
             "LANG": "C.UTF-8",

@@ -91,6 +91,12 @@ def download(aws: Aws, item: S3Object, path: Path) -> None:
         aws.download_object(item, path)
 
 
+def download_uri(aws: Aws, uri: str, path: Path) -> None:
+    """Copy the object of a URI to a file, with AWS's text when that fails."""
+    with _as_job_failure("Data download failed"):
+        aws.download(uri, path)
+
+
 @contextmanager
 def uploading() -> Iterator[None]:
     """Turn what S3 refuses into the job's failure."""

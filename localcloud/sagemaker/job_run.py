@@ -14,10 +14,12 @@ from localcloud.faults import Fault, wait_out
 from .aws import Aws, LogStream
 from .context import Context
 from .errors import JobFailedError, JobStoppedError
+from .files import regular_files
 from .process import ContainerProcess, Exit
 from .store import Document
 
 _OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
+_SCRIPTS = (".py", ".sh")
 _CLOCK = time.monotonic
 _PROGRAMS = {
     "raise": "raise RuntimeError({message!r})",
@@ -63,6 +65,14 @@ class JobRun:
     def path(self, opt_ml_path: str) -> Path:
         return Path(self.local(opt_ml_path))
 
+    def localize_scripts(self, folder: Path) -> None:
+        """Replace /opt/ml in the scripts below a folder, as far as it is written in them in one piece."""
+        for path in regular_files(folder):
+            if path.suffix in _SCRIPTS:
+                text = path.read_bytes().decode("utf-8", "surrogateescape")
+                if (local := self.local(text)) != text:
+                    path.write_bytes(local.encode("utf-8", "surrogateescape"))
+
     def write_log(self, line: str) -> None:
         self.log.write(self.shown(line).replace("\t", "#011"))
 
@@ -103,12 +113,16 @@ class JobRun:
         return max(0.0, limit - (_CLOCK() - self.started))
 
     def run_container(
-        self, argv: list[str], environment: dict[str, str], on_line: Callable[[str], None] | None = None
+        self,
+        argv: list[str],
+        environment: dict[str, str],
+        on_line: Callable[[str], None] | None = None,
+        cwd: Path | None = None,
     ) -> Exit:
         """Run a program with the container's environment until it ends, is stopped, or its time is up."""
         program, variables = self._faulty_program() or argv, self._base_environment() | environment
         image, grace_seconds = self.context.image, self.context.stop_grace_seconds
-        process = ContainerProcess(image, program, self.directory, variables, grace_seconds)
+        process = ContainerProcess(image, program, cwd or self.directory, variables, grace_seconds)
         self.on_stop(process.stop, process.kill)
         return process.run(on_line or self.write_log, self.seconds_left(), self._note_process)
 

@@ -33,6 +33,8 @@ def page(operation: str, noun: str, documents: list[Document], request: Document
 def _matches(document: Document, noun: str, request: Document) -> bool:
     if request.get("NameContains", "").lower() not in document[f"{noun}Name"].lower():
         return False
+    if "WarmPoolStatusEquals" in request or "TrainingPlanArnEquals" in request:
+        return False  # both are refused when a job is made, so no job has any
     if request.get("StatusEquals", document.get(f"{noun}Status")) != document.get(f"{noun}Status"):
         return False
     return all(_in_time(document.get(name), request, name) for name in _TIMES)

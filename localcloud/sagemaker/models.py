@@ -5,7 +5,7 @@ from __future__ import annotations
 from botocore.exceptions import ClientError
 
 from . import events, images, listing, requests, tags
-from .aws import Aws, split_uri
+from .aws import Aws, s3_uri, split_uri
 from .context import Context, now
 from .errors import JobFailedError, invalid, unsupported
 from .store import Document
@@ -178,7 +178,7 @@ def _check_container(container: Document, aws: Aws, role_arn: str) -> None:
 def _check_model_data(aws: Aws, url: str, role_arn: str) -> None:
     """The archive must be there and readable when the model is made."""
     try:
-        bucket, key = split_uri(url)
+        bucket, key = split_uri(s3_uri(url))
         aws.client("s3").head_object(Bucket=bucket, Key=key)
     except JobFailedError as error:
         raise invalid(str(error).removeprefix("ClientError: ")) from error

@@ -198,7 +198,9 @@ def _fetch_inputs(run: JobRun) -> None:
     for item in run.description.get("ProcessingInputs", []):
         source = item["S3Input"]
         objects = list_source(run.aws, source["S3Uri"], source["S3DataType"], run.description["RoleArn"])
-        fetch(run.aws, objects, run.path(source["LocalPath"]), checkpoint=run.raise_if_stopped)
+        folder = run.path(source["LocalPath"])
+        fetch(run.aws, objects, folder, checkpoint=run.raise_if_stopped)
+        run.localize_scripts(folder)
 
 
 def _prepare_outputs(run: JobRun, mirrors: ExitStack) -> None:

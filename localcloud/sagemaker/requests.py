@@ -83,8 +83,13 @@ def only(members: dict[str, Any], supported: Iterable[str], where: str = "") -> 
     """Refuse members that the local cloud does not carry out; empty and false ones ask for nothing and pass."""
     known = set(supported)
     for name, value in members.items():
-        if name not in known and value not in (None, False, "", [], {}):
+        if name not in known and _asks(value):
             raise unsupported(f"{where}{name}")
+
+
+def _asks(value: Any) -> bool:
+    """Whether a member asks for anything: `{"EnableInfraCheck": false}` does not."""
+    return any(map(_asks, value.values())) if isinstance(value, dict) else value not in (None, False, "", [])
 
 
 def project(shape: Any, document: dict[str, Any]) -> dict[str, Any]:

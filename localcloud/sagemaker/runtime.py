@@ -29,7 +29,7 @@ from typing import IO
 from botocore.exceptions import BotoCoreError, ClientError
 
 from . import images
-from .aws import Aws, extract_tar
+from .aws import Aws, extract_tar, s3_uri
 from .containers.serving_container import KEY_HEADER, KEY_VARIABLE
 from .errors import JobFailedError
 from .image_python import ImagePython, Process
@@ -42,6 +42,7 @@ _PROGRAMS = {
     images.LINEAR_LEARNER: "linear_learner_serve.py",
     images.SKLEARN: "sklearn_serve.py",
 }
+_SUBMIT_DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
 _OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 _BACKLOG = 128
@@ -353,21 +354,29 @@ class ModelServer:
         directory, container = self._directories[number], self._containers[number]
         for folder in ("ml/model", "tmp", "home"):
             (directory / folder).mkdir(parents=True, exist_ok=True)
-        self._fetch(container.name, self._definitions[number]["ModelDataUrl"], directory)
+        definition = self._definitions[number]
+        self._fetch(container.name, definition["ModelDataUrl"], directory / "ml" / "model")
+        if source := _submitted(definition):
+            if self._isolated:
+                raise JobFailedError(
+                    f"ClientError: the model is isolated from the network, so its container cannot fetch {source}. "
+                    "Put the source below code/ of model.tar.gz."
+                )
+            self._fetch(container.name, source, directory / "ml" / "code")
         if not self._stopped.is_set():
             container.start(timeout)
 
-    def _fetch(self, name: str, url: str, directory: Path) -> None:
-        archive = directory / "model.tar.gz"
+    def _fetch(self, name: str, url: str, folder: Path) -> None:
+        archive = folder.with_suffix(".tar.gz")
         try:
-            self._aws.download(url, archive)
+            self._aws.download(s3_uri(url), archive)
         except (ClientError, BotoCoreError) as error:
             raise JobFailedError(
                 f'ClientError: Failed to download model data for container "{name}" from URL: "{url}". Please ensure '
                 "that there is an object located at the URL and that the role passed to CreateModel has permissions "
                 f"to download the object. ({error})"
             ) from error
-        extract_tar(archive, directory / "ml" / "model")
+        extract_tar(archive, folder)
         archive.unlink()
 
     def _container(self, definition: Document, directory: Path, log: Log) -> Container:
@@ -376,6 +385,8 @@ class ModelServer:
         given = {
             name: _OPT_ML.sub(lambda _: str(root), value) for name, value in definition.get("Environment", {}).items()
         }
+        if _submitted(definition):
+            given[_SUBMIT_DIRECTORY] = str(root / "code")
         environment = {
             **self._image.environment(directory),
             **self._aws.environment(isolated=self._isolated),
@@ -385,6 +396,12 @@ class ModelServer:
         command = [str(self._image.path), str(program), "--root", str(root)]
         shown = partial(_shown, root=root)
         return Container(directory.name, command, directory, environment, log, self._image, shown)
+
+
+def _submitted(definition: Document) -> str:
+    """Where in S3 a container's script is, if it is there and not in the model's archive."""
+    place: str = definition.get("Environment", {}).get(_SUBMIT_DIRECTORY, "")
+    return place if place.startswith("s3://") else ""
 
 
 def _shown(line: str, root: Path) -> str:

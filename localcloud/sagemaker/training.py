@@ -1,4 +1,4 @@
-"""Training jobs: XGBoost and Linear Learner by our stand-ins, with the container's files, log and results.
+"""Training jobs: XGBoost and Linear Learner by our stand-ins, scripts and programs of the caller's in their images.
 
 Files as in the Developer Guide, "How Amazon SageMaker Provides Training Information".
 """
@@ -6,10 +6,11 @@ Files as in the Developer Guide, "How Amazon SageMaker Provides Training Informa
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 
-from . import images, requests
+from . import images, requests, script_mode
 from .algorithms.default_metrics import DEFAULT_METRICS
 from .context import now
 from .errors import JobFailedError, JobStoppedError, invalid, unsupported
@@ -38,8 +39,13 @@ _SUPPORTED = {
     "EnableInterContainerTrafficEncryption",
     "EnableManagedSpotTraining",
     "CheckpointConfig",
+    "DebugHookConfig",
+    "ProfilerConfig",
     "Environment",
 }
+_UNOBSERVED = (
+    "The local SageMaker saves no tensors and no profile, so DebugHookConfig and ProfilerConfig have no effect."
+)
 _MESSAGES = {
     "Starting": "Preparing the instances for training",
     "Downloading": "Downloading input data",
@@ -62,10 +68,14 @@ class TrainingJobs(Jobs):
 
     def prepare(self, request: Document) -> Document:
         requests.only(request, _SUPPORTED)
-        requests.require(request, "AlgorithmSpecification", "ResourceConfig", "StoppingCondition", "InputDataConfig")
+        requests.require(request, "AlgorithmSpecification", "ResourceConfig", "StoppingCondition")
         _check_algorithm(request["AlgorithmSpecification"])
+        if not _has_program(request):
+            requests.require(request, "InputDataConfig")
+            _check_has_algorithm(request["AlgorithmSpecification"])
         _check_resources(request["ResourceConfig"])
-        channels = [_channel(item) for item in request["InputDataConfig"]]
+        _check_observers(request)
+        channels = [_channel(item) for item in request.get("InputDataConfig", [])]
         names = [channel["ChannelName"] for channel in channels]
         if len(set(names)) < len(names):
             raise invalid(f"Channel names must be unique, got: {', '.join(names)}.")
@@ -97,6 +107,8 @@ class TrainingJobs(Jobs):
 
     def execute(self, run: JobRun) -> None:
         self._enter(run, "Downloading")
+        if _is_observed(run.description):
+            run.write_log(_UNOBSERVED)
         _write_configuration(run)
         _fetch_channels(run)
         run.raise_if_stopped()
@@ -116,15 +128,13 @@ class TrainingJobs(Jobs):
             require_objects(aws, source["S3Uri"], source["S3DataType"], role_arn)
 
     def _train(self, run: JobRun) -> Exit:
-        script = Path(__file__).parent / "algorithms" / _PROGRAMS[_repository(run.description)]
         metrics = MetricLog(run.aws, run.name, _metric_definitions(run.description["AlgorithmSpecification"]))
 
         def on_line(line: str) -> None:
             run.write_log(line)
             metrics.read(line.replace("\t", "#011"))
 
-        command = [str(self.context.image.path), str(script), "--root", str(run.root)]
-        exit_ = run.run_container(command, _environment(run), on_line)
+        exit_ = _run_program(run, on_line)
         metrics.publish()
         lost = "validation:" if run.has_fault("lose-metrics") else None
         if final := [item for item in metrics.final if not (lost and item["MetricName"].startswith(lost))]:
@@ -154,6 +164,22 @@ class TrainingJobs(Jobs):
         self._announce(self.context.store.update(self.kind, run.name, change))
 
 
+def _run_program(run: JobRun, on_line: Callable[[str], None]) -> Exit:
+    """The program that the request names, else its script, else the algorithm."""
+    repository, environment = _repository(run.description), _environment(run)
+    algorithm = run.description["AlgorithmSpecification"]
+    python = str(run.context.image.path)
+    if entrypoint := algorithm.get("ContainerEntrypoint"):
+        command = [run.local(part) for part in [*entrypoint, *algorithm.get("ContainerArguments", [])]]
+        if command[0] in ("python", "python3"):
+            command[0] = python
+        return run.run_container(command, environment, on_line)
+    if repository in images.SCRIPTS and script_mode.program(run.description):
+        return script_mode.run_script(run, environment, repository, on_line)
+    script = Path(__file__).parent / "algorithms" / _PROGRAMS[repository]
+    return run.run_container([python, str(script), "--root", str(run.root)], environment, on_line)
+
+
 def _transition(document: Document, secondary: str) -> None:
     moment = now()
     transitions = document.setdefault("SecondaryStatusTransitions", [])
@@ -166,17 +192,56 @@ def _transition(document: Document, secondary: str) -> None:
 def _check_algorithm(algorithm: Document) -> None:
     requests.only(
         algorithm,
-        ("TrainingImage", "TrainingInputMode", "MetricDefinitions", "EnableSageMakerMetricsTimeSeries"),
+        (
+            "TrainingImage",
+            "TrainingInputMode",
+            "MetricDefinitions",
+            "EnableSageMakerMetricsTimeSeries",
+            "ContainerEntrypoint",
+            "ContainerArguments",
+        ),
         "AlgorithmSpecification.",
     )
     requests.require({"AlgorithmSpecification": algorithm}, "AlgorithmSpecification.TrainingImage")
     repository = images.known(algorithm["TrainingImage"], images.TRAINING, "training")
     _check_mode(algorithm["TrainingInputMode"], "AlgorithmSpecification")
+    if algorithm.get("ContainerArguments") and not algorithm.get("ContainerEntrypoint"):
+        raise unsupported("AlgorithmSpecification.ContainerArguments without ContainerEntrypoint", "Name the program.")
+    if repository == images.LINEAR_LEARNER and algorithm.get("ContainerEntrypoint"):
+        raise unsupported(f"ContainerEntrypoint with {repository}", "Its image is an algorithm; it runs nothing else.")
     if repository == images.LINEAR_LEARNER and algorithm.get("MetricDefinitions"):
         raise invalid(
             "You can't override the metric definitions for Amazon SageMaker algorithms. "
             "Please retry the request without specifying metric definitions."
         )
+
+
+def _has_program(request: Document) -> bool:
+    """Whether a job runs something of the caller's, and no algorithm."""
+    in_image = images.repository(request["AlgorithmSpecification"]["TrainingImage"]) in images.SCRIPTS
+    named = request["AlgorithmSpecification"].get("ContainerEntrypoint") or script_mode.program(request)
+    return bool(in_image and named)
+
+
+def _check_has_algorithm(algorithm: Document) -> None:
+    if images.repository(algorithm["TrainingImage"]) not in _PROGRAMS:
+        raise unsupported(
+            f"The image {algorithm['TrainingImage']} without a script",
+            "Name one in the hyperparameter sagemaker_program, or a ContainerEntrypoint.",
+        )
+
+
+def _check_observers(request: Document) -> None:
+    """Debugger and profiler as SDKs ask for them by default, which is for nothing in particular."""
+    requests.only(request.get("DebugHookConfig", {}), ("LocalPath", "S3OutputPath"), "DebugHookConfig.")
+    profiler = request.get("ProfilerConfig", {})
+    if not profiler.get("DisableProfiler"):
+        requests.only(profiler, ("S3OutputPath", "DisableProfiler"), "ProfilerConfig.")
+
+
+def _is_observed(job: Document) -> bool:
+    profiler = job.get("ProfilerConfig", {"DisableProfiler": True})
+    return "DebugHookConfig" in job or not profiler.get("DisableProfiler", False)
 
 
 def _check_mode(mode: str, where: str) -> None:
@@ -236,7 +301,7 @@ def _with_metrics(algorithm: Document) -> Document:
 
 def _metric_definitions(algorithm: Document) -> list[dict[str, str]]:
     """The request's definitions, else all of the algorithm's own."""
-    own = DEFAULT_METRICS[images.repository(algorithm["TrainingImage"])]
+    own = DEFAULT_METRICS.get(images.repository(algorithm["TrainingImage"]), [])
     given = algorithm.get("MetricDefinitions") or own
     return own if given == own[:_MAX_METRIC_DEFINITIONS] else given
 
@@ -289,6 +354,7 @@ def _fetch_channels(run: JobRun) -> None:
         folder = run.root / "input" / "data" / channel["ChannelName"]
         gunzip = channel["CompressionType"] == "Gzip"
         fetch(run.aws, objects, folder, gunzip=gunzip, checkpoint=run.raise_if_stopped)
+        run.localize_scripts(folder)
 
 
 def _checkpoints(run: JobRun) -> AbstractContextManager[object]:

@@ -1,4 +1,4 @@
-"""RecordIO-protobuf. The records are what the SageMaker SDK has written (`write_numpy_to_dense_tensor` and its like)."""
+"""RecordIO-protobuf. The records are what the SDK has written (`write_numpy_to_dense_tensor` and its like)."""
 
 import struct
 from pathlib import Path

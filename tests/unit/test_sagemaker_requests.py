@@ -149,6 +149,6 @@ def _patterns(shape: object, seen: set[str]) -> set[str]:
 
 
 def test_only_refuses_what_asks_for_something() -> None:
-    requests.only({"A": 1, "B": False, "C": {}, "D": None}, ["A"])
+    requests.only({"A": 1, "B": False, "C": {}, "D": None, "E": {"On": False, "More": {"Off": ""}}}, ["A"])
     with pytest.raises(AwsError, match=r"where\.B is not supported by the local SageMaker"):
         requests.only({"A": 1, "B": True}, ["A"], "where.")

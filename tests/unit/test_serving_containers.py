@@ -10,6 +10,7 @@ import sklearn  # noqa: F401 - loaded first, because the stand-in keeps xgboost 
 import xgboost
 from werkzeug.exceptions import InternalServerError
 
+from localcloud.sagemaker.algorithms import recordio
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.containers import linear_learner_serve, script_mode, sklearn_serve, xgboost_serve
 from localcloud.sagemaker.containers.serving_container import Request, Response
@@ -154,13 +155,23 @@ class TestXGBoost:
             xgboost.DMatrix(np.array([[1, 2, 3]]))
         )
 
-    def test_script_mode_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("SAGEMAKER_PROGRAM", "inference.py")
+    @pytest.mark.parametrize(
+        ("content_type", "body", "rows"),
+        [
+            ("text/csv", "1,2\n3,", [[1, 2], [3, np.nan]]),
+            ("text/x-libsvm", b"0 1:5\n1 2:6", [[5, 0], [0, 6]]),  # indices from 1 are the usual ones
+            ("text/libsvm", b"0 0:5\n1 1:6", [[5, 0], [0, 6]]),
+        ],
+    )
+    def test_a_script_without_input_fn_gets_a_matrix(self, content_type: str, body: Any, rows: Any) -> None:
+        matrix = xgboost_serve.decode(body, content_type)
 
-        with pytest.raises(
-            RuntimeError, match="SAGEMAKER_PROGRAM is set: the local XGBoost serves in algorithm mode only"
-        ):
-            xgboost_serve.load(tmp_path)
+        given = matrix.get_data().toarray()  # what is missing is not stored
+        np.testing.assert_array_equal(given, np.nan_to_num(rows))
+
+    def test_a_script_without_input_fn_refuses_other_types(self) -> None:
+        with pytest.raises(script_mode.UnsupportedFormatError, match="application/json"):
+            xgboost_serve.decode("[1]", "application/json")
 
     def test_a_file_that_is_no_model_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "model").mkdir()
@@ -219,7 +230,7 @@ class TestLinearLearner:
                 400,
                 "too large",
             ),
-            (b"x", "application/x-recordio-protobuf", None, 415, "not supported locally"),
+            (b"x", "application/x-recordio-protobuf", None, 400, "it ends within a record's header"),
             (b"record 1: no", "text/plain; charset=utf-8", None, 415, "text/plain"),
             (b"1,2,3", "text/csv", "text/csv", 406, "Accept type text/csv is not supported"),
         ],
@@ -231,6 +242,17 @@ class TestLinearLearner:
 
         assert answer.status == status
         assert text in answer.body.decode()
+
+    def test_recordio_is_read_and_answered(self) -> None:
+        """A request that the SDK's RecordSerializer has written."""
+        request = bytes.fromhex("0a23d7ce1c0000000a1a0a0676616c7565731210120e0a0c0000803f0000004000004040")
+        recordio_type = "application/x-recordio-protobuf"
+
+        answer = ask(linear_application(), request, recordio_type, recordio_type)
+
+        assert (answer.status, answer.content_type) == (200, recordio_type)
+        (score,) = json.loads(ask(linear_application(), b"1,2,3").body)["predictions"]
+        assert answer.body == recordio.write([score])
 
     def test_the_artefact_is_read_back(self, tmp_path: Path) -> None:
         (tmp_path / "model").mkdir()

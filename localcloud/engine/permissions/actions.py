@@ -216,7 +216,7 @@ def _first(value: Any) -> str:
 
 def _key_needs(key: str | None, service: str, *actions: str) -> list[Needs]:
     """Permissions for a customer managed key; the keys that AWS manages (`alias/aws/...`) allow their whole account."""
-    if not key or key.startswith("alias/aws/"):
+    if not key or key.rpartition(":")[2].startswith("alias/aws/"):
         return []
     place = here()
     context = {"kms:ViaService": f"{service}.{place.region}.amazonaws.com"}

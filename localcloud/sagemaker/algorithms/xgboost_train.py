@@ -65,8 +65,6 @@ def import_xgboost() -> Any:
 
 def train(environment: Environment) -> None:
     """The whole run: validate, load, boost, save."""
-    if "sagemaker_program" in environment.hyperparameters:
-        raise CustomerError("Hyperparameter sagemaker_program: script mode is not supported by the local XGBoost.")
     log("Running XGBoost Sagemaker in algorithm mode")
     values = xgboost_hyperparameters.read(environment.hyperparameters)
     channels = check_channels(environment)

@@ -1,6 +1,7 @@
 """The scikit-learn serving container in script mode.
 
-Imports the script that SAGEMAKER_PROGRAM names from SAGEMAKER_SUBMIT_DIRECTORY (default <root>/code), calls
+Imports the script that SAGEMAKER_PROGRAM names from SAGEMAKER_SUBMIT_DIRECTORY (default <root>/code, where the service
+has brought an archive that is in S3), calls
 `model_fn(<root>/model)` once, then for each request `input_fn(body, content_type)`, `predict_fn(data, model)`,
 `output_fn(prediction, accept)`, or `transform_fn(model, body, content_type, accept)` instead of the three.
 
@@ -21,7 +22,6 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,8 +30,8 @@ if not __package__:  # started by its path, as a container starts its entrypoint
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 from localcloud.sagemaker.containers import script_mode
+from localcloud.sagemaker.containers.requirements import check_requirements
 from localcloud.sagemaker.containers.serving_container import JSON, Request, Response, log, main
-from localcloud.sagemaker.errors import one_line
 from localcloud.sagemaker.without_pandas import leave_out_pandas
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -50,7 +50,14 @@ USES_PANDAS = re.compile(r"import pandas|from pandas|_pandas\b|\bpd\.")
 class ScriptApplication:
     """The functions of one script, and its model."""
 
-    def __init__(self, script: ModuleType, model_dir: Path, default_accept: str) -> None:
+    def __init__(
+        self,
+        script: ModuleType,
+        model_dir: Path,
+        default_accept: str,
+        default_input: Callable[[Any, str], Any] | None = None,
+        default_predict: Callable[[Any, Any], Any] | None = None,
+    ) -> None:
         def function(name: str, default: Callable[..., Any]) -> Callable[..., Any]:
             found: Callable[..., Any] = getattr(script, name, default)
             return found
@@ -59,8 +66,8 @@ class ScriptApplication:
         self._transform: Callable[..., Any] | None = getattr(script, "transform_fn", None)
         if self._transform and parts:
             raise ValueError("Cannot use transform_fn implementation with input_fn, predict_fn, and/or output_fn")
-        self._input = function("input_fn", _default_input)
-        self._predict = function("predict_fn", lambda data, model: model.predict(data))
+        self._input = function("input_fn", default_input or _default_input)
+        self._predict = function("predict_fn", default_predict or (lambda data, model: model.predict(data)))
         self._output = function("output_fn", _default_output)
         self._execution_parameters = getattr(script, "execution_parameters_fn", None)
         self._default_accept = default_accept
@@ -139,30 +146,13 @@ def import_script(root: Path) -> ModuleType:
         )
     if not Path(folder, program).is_file():
         raise RuntimeError(f"No script {program} in SAGEMAKER_SUBMIT_DIRECTORY {folder}.")
-    _check_requirements(Path(folder, "requirements.txt"))
+    check_requirements(Path(folder, "requirements.txt"))
     # The script sees its own folder and the image, not the project that this stand-in belongs to.
     sys.path[:] = [folder, *(entry for entry in sys.path if Path(entry).resolve() != PROJECT)]
     script_mode.install()
     if not any(USES_PANDAS.search(path.read_text("utf-8", "replace")) for path in Path(folder).rglob("*.py")):
         leave_out_pandas()
     return importlib.import_module(program.removesuffix(".py").replace("/", "."))
-
-
-def _check_requirements(path: Path) -> None:
-    """AWS installs the script's requirements when the container starts; here they must be there already."""
-    if not path.is_file():
-        return
-    lines = (line.split("#")[0].strip() for line in path.read_text("utf-8").splitlines())
-    for line in filter(None, lines):
-        name, _, wanted = line.partition("==")
-        try:
-            found = version(name.strip())
-        except PackageNotFoundError:
-            found = ""
-        if line.startswith("-") or not found or (wanted and wanted.strip() != found):
-            raise RuntimeError(
-                f"{path.name} asks for {one_line(line)}, which the local image does not have; nothing is installed."
-            )
 
 
 def load(root: Path) -> ScriptApplication:

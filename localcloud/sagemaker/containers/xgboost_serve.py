@@ -1,4 +1,4 @@
-"""XGBoost's serving container in algorithm mode.
+"""XGBoost's serving container: algorithm mode, or a script (SAGEMAKER_PROGRAM), served as scikit-learn's serves it.
 
 Loads   every file of <root>/model whose name starts with no dot; several models are averaged (unless
         SAGEMAKER_INFERENCE_ENSEMBLE=false: the first)
@@ -26,6 +26,7 @@ import numpy.typing as npt
 if not __package__:  # started by its path, as a container starts its entrypoint
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
+from localcloud.sagemaker.containers import script_mode
 from localcloud.sagemaker.containers.selectable_output import select
 from localcloud.sagemaker.containers.serving_container import (
     CSV,
@@ -40,6 +41,7 @@ from localcloud.sagemaker.containers.serving_container import (
     main,
     refused,
 )
+from localcloud.sagemaker.containers.sklearn_serve import ScriptApplication, import_script
 
 Array = npt.NDArray[Any]
 
@@ -199,13 +201,38 @@ def load_booster(path: Path) -> Any:
     return booster
 
 
-def load(root: Path) -> XGBoostApplication:
+def decode(body: Any, content_type: str) -> Any:
+    """A DMatrix from CSV or LIBSVM: what a script without an `input_fn` gets."""
+    import xgboost
+
+    kind = base_type(content_type)
+    text = body.encode() if isinstance(body, str) else body
+    if kind == CSV:
+        return xgboost.DMatrix(parse_csv(text))
+    if kind in LIBSVM:
+        indices = [int(pair.partition(":")[0]) for pair in text.decode().split() if ":" in pair]
+        shift = 1 if indices and min(indices) >= 1 else 0
+        rows = parse_libsvm(text, max(indices, default=-1) + 1)[:, shift:]
+        return xgboost.DMatrix(np.nan_to_num(rows))  # what is not named is 0 here, unlike in algorithm mode
+    raise script_mode.UnsupportedFormatError(content_type)
+
+
+def _script(root: Path) -> ScriptApplication:
+    """Script mode; source: the container's `serving.py` and `encoder.py`."""
+    accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", JSON)
+
+    def predict(data: Any, model: Any) -> Any:
+        return model.predict(data, validate_features=False)
+
+    return ScriptApplication(import_script(root), root / "model", accept, decode, predict)
+
+
+def load(root: Path) -> XGBoostApplication | ScriptApplication:
     """The application for `<root>/model`."""
-    for name in ("SAGEMAKER_PROGRAM", "SAGEMAKER_MULTI_MODEL"):
-        if os.environ.get(name):
-            raise RuntimeError(
-                f"{name} is set: the local XGBoost serves in algorithm mode only, one model a container."
-            )
+    if os.environ.get("SAGEMAKER_PROGRAM"):
+        return _script(root)
+    if os.environ.get("SAGEMAKER_MULTI_MODEL"):
+        raise RuntimeError("SAGEMAKER_MULTI_MODEL is set: the local XGBoost serves one model a container.")
     # The library without its scikit-learn interface, which takes two of its two and a half seconds to import, and with
     # OpenMP threads that sleep, rather than spin, while they wait.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
