@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from . import models, requests
+from . import data_processing, models, requests
 from .aws import LogStream, S3Object
 from .context import Context
 from .errors import JobFailedError, invalid, one_line, unsupported
@@ -45,7 +45,6 @@ _SUPPORTED = {
     "TransformResources",
     "DataProcessing",
 }
-_NO_PROCESSING = {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
 _STRATEGIES = {"MultiRecord": "MULTI_RECORD", "SingleRecord": "SINGLE_RECORD"}
 
 
@@ -72,18 +71,14 @@ class TransformJobs(Jobs):
         _check_resources(request["TransformResources"])
         _check_limits(request)
         source = _check_input(request["TransformInput"])
-        for name, value in request.get("DataProcessing", {}).items():
-            if _NO_PROCESSING[name] != value:
-                raise unsupported(
-                    f"DataProcessing.{name} {value!r}", f"Leave it out, or use {_NO_PROCESSING.get(name)!r}."
-                )
+        data_processing.of_request(request)
         role_arn = model["ExecutionRoleArn"]
         aws = self.context.aws.for_role(role_arn)
         require_objects(aws, source["S3Uri"], source["S3DataType"], role_arn)
         return request | {
             "TransformInput": {"CompressionType": "None", "SplitType": "None"} | request["TransformInput"],
             "TransformOutput": {"AssembleWith": "None"} | request["TransformOutput"],
-            "DataProcessing": _NO_PROCESSING | request.get("DataProcessing", {}),
+            "DataProcessing": data_processing.DEFAULTS | request.get("DataProcessing", {}),
             "Model": {
                 "Containers": models.containers(model),
                 "ExecutionRoleArn": role_arn,
@@ -126,6 +121,7 @@ class _Scorer:
         self._job = run.description
         self._input = self._job["TransformInput"]
         self._output = self._job["TransformOutput"]
+        self._processing = data_processing.of_request(self._job)
         client = self._job.get("ModelClientConfig", {})
         self._retries = client.get("InvocationsMaxRetries", 3)
         self._timeout = client.get("InvocationsTimeoutInSeconds", 600)
@@ -154,7 +150,7 @@ class _Scorer:
         with pool, damaged, _opened(source, self._input) as file:
             try:
                 for payload in payloads(file, self._input["SplitType"], self._strategy, self._max_bytes):
-                    waiting.append(pool.submit(self._invoke, payload, name))
+                    waiting.append(pool.submit(self._answer, payload, name))
                     if len(waiting) >= workers:
                         yield waiting.popleft().result()
                 while waiting:
@@ -165,6 +161,16 @@ class _Scorer:
             finally:
                 for future in waiting:
                     future.cancel()
+
+    def _answer(self, payload: bytes, name: str) -> bytes:
+        """What is written of the model's answer: filtered, and joined with its records, where that is asked for."""
+        if self._processing is None:
+            return self._invoke(payload, name)
+        try:
+            return self._processing.after(payload, self._invoke(self._processing.before(payload), name))
+        except data_processing.RecordError as error:
+            self._log.write(f"{name}: {error}")
+            raise JobFailedError(f"ClientError: {_SEE_LOGS}") from error
 
     def _invoke(self, payload: bytes, name: str) -> bytes:
         """The model's answer; refusals of the model (5xx, no answer in time) are tried again."""

@@ -334,6 +334,28 @@ def test_a_transform_job_needs_a_model_and_an_input(cloud: Cloud, bucket: str, m
     assert error == {"Code": "ValidationException", "Message": f'Could not find model "{arn}".'}
     error = refused(create, transform(unique("t"), model, f"s3://{bucket}/none/", f"s3://{bucket}/scores"))
     assert error["Message"].startswith("No S3 objects found under S3 URL")
-    processing = {"InputFilter": "$[1:]"}
+    processing = {"InputFilter": "$[:2]"}
     request = transform(unique("t"), model, f"s3://{bucket}/train/", f"s3://{bucket}/scores", DataProcessing=processing)
-    assert "DataProcessing.InputFilter '$[1:]' is not supported" in refused(create, request)["Message"]
+    request["TransformOutput"]["Accept"] = "text/csv"
+    assert "DataProcessing.InputFilter '$[:2]': a slice with an end" in refused(create, request)["Message"]
+
+
+def test_records_are_filtered_and_joined_with_their_scores(cloud: Cloud, bucket: str, model: str) -> None:
+    s3, name = cloud.client("s3"), unique("joined")
+    s3.put_object(Bucket=bucket, Key="named/a.csv", Body=b"one,1,2\ntwo,3,4\n")
+    s3.put_object(Bucket=bucket, Key="wrong/a.csv", Body=b"one\n")
+    processing = {"InputFilter": "$[1:]", "JoinSource": "Input", "OutputFilter": "$[0,-1]"}
+    request = transform(name, model, f"s3://{bucket}/named/", f"s3://{bucket}/scores/{name}", DataProcessing=processing)
+    request["TransformOutput"]["Accept"] = "text/csv"
+    job = score(cloud, request)
+    assert job["TransformJobStatus"] == "Completed", job.get("FailureReason")
+    assert job["DataProcessing"] == processing
+    rows = [line.split(",") for line in body(cloud, bucket, f"scores/{name}/a.csv.out").decode().splitlines()]
+    assert [row[0] for row in rows] == ["one", "two"]
+    assert all(float(row[1]) for row in rows)
+    wrong = unique("wrong")
+    request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"] = f"s3://{bucket}/wrong/"
+    job = score(cloud, request | {"TransformJobName": wrong, "DataProcessing": {"InputFilter": "$[2]"}})
+    assert job["FailureReason"] == "ClientError: See job logs for more information"
+    lines = log_lines(cloud, "/aws/sagemaker/TransformJobs", f"{wrong}/i-")
+    assert f"{bucket}/wrong/a.csv: a record has no element 2" in lines
