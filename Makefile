@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := $(CURDIR)/.venvs/dev/bin
 UV := $(CURDIR)/.venvs/uv/bin/uv
-GROUPS := layer dev image data sam cli fuzz
+GROUPS := layer dev image data sam cli fuzz clients2 clients3
 # What the SAM CLI notes for itself.
 export __SAM_CLI_APP_DIR := $(CURDIR)/.aws-sam/cli
 
@@ -20,7 +20,7 @@ $(UV): requirements/uv.txt
 	@$(dir $@)pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-# dev, image, sam, cli and fuzz are environments; each is exactly its lock file. Compiled here, as pip does, because
+# dev, image, sam, cli, fuzz and the clients are environments; each is exactly its lock file. Compiled here, as pip does, because
 # jobs write nothing outside their folder: without it each of them would compile what it imports.
 .venvs/%/.installed: requirements/%.txt $(UV)
 	@echo "installing $* environment"
@@ -109,6 +109,10 @@ test: install ## Run every test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 # One more than cores: some tests wait while others work.
 WORKERS ?= 3
+
+.PHONY: test-clients
+test-clients: install .venvs/clients2/.installed .venvs/clients3/.installed ## Try the clients of docs/clients.md that take much room (1 GB)
+	@$(BIN)/python -m pytest tests/clients
 
 .PHONY: fuzz
 fuzz: .venvs/fuzz/.installed ## Fuzz each kind of input, guided by coverage, FUZZ_SECONDS each; findings stay in .fuzz/

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 _FILE = "sagemaker-sdk.yaml"
-# One authority, whose key was thrown away: it has signed nothing. (Some clients load the file also when they need none.)
+# One authority, whose key was thrown away: it has signed nothing. (Some clients load the file without need for it.)
 _NO_AUTHORITY = Path(__file__).with_name("no-authority.pem")
 
 
