@@ -101,8 +101,9 @@ def check(content: bytes) -> None:
         operation, _, body = line.partition(b" ")
         answered(service, "/", {"x-amz-target": f"SageMaker.{operation.decode('latin-1')}"}, body)
     assert {path.name for path in folder.glob("*")} <= {"state"}
-    service.store._kinds.clear()
-    shutil.rmtree(folder, ignore_errors=True)
+    with service.store._lock:  # the thread that sends events reads it, too
+        service.store._kinds.clear()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
