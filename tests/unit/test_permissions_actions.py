@@ -78,6 +78,14 @@ def test_a_listing_is_allowed_by_its_prefix() -> None:
     assert needs == ("s3:ListBucket", "arn:aws:s3:::b", {"s3:prefix": "runs/r/", "s3:max-keys": "10"})
 
 
+def test_an_upload_is_allowed_by_the_encryption_that_it_names() -> None:
+    headers = {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": "k", "a": "b"}
+    assert actions.s3_encryption(headers) == {
+        "s3:x-amz-server-side-encryption": "aws:kms",
+        "s3:x-amz-server-side-encryption-aws-kms-key-id": "k",
+    }
+
+
 def test_a_task_that_nobody_has_mapped_is_refused_by_name() -> None:
     with pytest.raises(NotMappedError, match="the task arn:aws:states:::aws-sdk:ec2:runInstances needs"):
         actions.task("arn:aws:states:::aws-sdk:ec2:runInstances", {}, HERE)

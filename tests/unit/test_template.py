@@ -149,6 +149,18 @@ def test_only_tls_is_accepted(policy: str) -> None:
     assert denied["Condition"] == {"Bool": {"aws:SecureTransport": False}}
 
 
+def test_an_upload_that_names_another_key_is_refused() -> None:
+    statements = {each["Sid"]: each for each in properties("BucketPolicy")["PolicyDocument"]["Statement"]}
+    encryption = "s3:x-amz-server-side-encryption"
+    assert statements["OnlyOwnKey"]["Condition"] == {
+        "Null": {encryption: False},
+        "StringNotEquals": {f"{encryption}-aws-kms-key-id": arn_of("Key")},
+    }
+    assert statements["NoKeyOfTheCaller"]["Condition"] == {"Null": {f"{encryption}-customer-algorithm": False}}
+    for sid in ("OnlyOwnKey", "NoKeyOfTheCaller"):
+        assert (statements[sid]["Effect"], statements[sid]["Action"]) == ("Deny", "s3:PutObject")
+
+
 def test_no_lifecycle_rule_deletes_what_may_still_serve() -> None:
     rules = {rule["Id"]: rule for rule in properties("Bucket")["LifecycleConfiguration"]["Rules"]}
     assert set(rules) == {"run-artefacts", "captured-traffic", "old-versions", "unfinished-uploads"}

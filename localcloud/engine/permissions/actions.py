@@ -127,6 +127,11 @@ def for_sqs(action: str, queue_arn: str) -> list[Needs]:
     return _key_needs(key, "sqs", "kms:Decrypt") if action == "sqs:ReceiveMessage" else []
 
 
+_ENCRYPTION_HEADERS = (
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-customer-algorithm",
+)
 _ITEM_ACTIONS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan", "BatchGetItem", "BatchWriteItem")
 
 
@@ -162,6 +167,14 @@ def for_s3(action: str, method: str, path: str, headers: Mapping[str, str], quer
     if method == "HEAD" and "x-amz-checksum-mode" not in headers:
         return []
     return _key_needs(_key_of(found, bucket), "s3", "kms:Decrypt")
+
+
+def s3_encryption(headers: Mapping[str, str]) -> dict[str, str]:
+    """The condition keys of an upload's encryption, as the request names it (not as the bucket's default fills it in).
+
+    Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3", PutObject.
+    """
+    return {f"s3:{name}": headers[name] for name in _ENCRYPTION_HEADERS if name in headers}
 
 
 def _for_writing(bucket: str, headers: Mapping[str, str], part: bool) -> list[Needs]:

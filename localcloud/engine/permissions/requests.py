@@ -28,6 +28,7 @@ _CODES = {"sns": "KMSAccessDenied", "sqs": "KMS.AccessDeniedException"}
 """What a service answers when the key refuses; the others answer as for their own actions."""
 
 _action: ContextVar[str] = ContextVar("action", default="")
+_encryption: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("encryption", default=())
 _further: ContextVar[tuple[Needs, ...]] = ContextVar("further", default=())
 _denial: ContextVar[Denial | None] = ContextVar("denial", default=None)
 _unmapped: ContextVar[str] = ContextVar("unmapped", default="")
@@ -53,6 +54,7 @@ def _make_extract_iam_action(original: Any) -> Any:
         _further.set(())
         _denial.set(None)
         _unmapped.set("")
+        _encryption.set(tuple(actions.s3_encryption(headers).items()))
         if service == "sagemaker":
             action = f"sagemaker:{_operation(path, headers)}"
         else:
@@ -138,6 +140,8 @@ def _make_request_tag_context(original: Any) -> Any:
         context: JsonObject = original(service, iam_action, body, params)
         if iam_action == "cloudwatch:PutMetricData":
             context = {**context, **actions.metrics_context(body)}
+        if iam_action == "s3:PutObject":
+            context = {**context, **dict(_encryption.get())}
         return context
 
     return request_tag_context

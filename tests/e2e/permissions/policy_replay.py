@@ -21,6 +21,12 @@ from tools import cfn
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = ROOT / "docs" / "permissions.md"
 Document = dict[str, Any]
+REFUSALS = {
+    "OnlyTls": {"aws:SecureTransport": "false"},
+    "OnlyOwnKey": {"s3:x-amz-server-side-encryption": "AES256"},
+    "NoKeyOfTheCaller": {"s3:x-amz-server-side-encryption-customer-algorithm": "AES256"},
+}
+"""What a statement that denies is good for: the same request is refused when it comes with this."""
 
 
 class Part(NamedTuple):
@@ -250,10 +256,8 @@ def superfluous(asked: list[Request], stack: list[Policy]) -> set[Part]:
 def _changes(asked: Request, stack: list[Policy], policy: Policy, without: Document, part: Part) -> bool:
     if part.action not in (asked.action, f"{asked.action.partition(':')[0]}:*"):
         return False
-    if part.sid == "OnlyTls":  # a refusal: the same request over plain HTTP
-        asked = request(
-            asked.caller, asked.action, asked.resource, {**dict(asked.context), "aws:SecureTransport": "false"}
-        )
+    if part.sid in REFUSALS:
+        asked = request(asked.caller, asked.action, asked.resource, {**dict(asked.context), **REFUSALS[part.sid]})
         return bool(answer(asked, stack)) and not answer(asked, stack, policy, without)
     return bool(answer(asked, stack, policy, without))
 

@@ -298,6 +298,25 @@ def test_data_scientist_cannot_change_what_serves_nor_read_models(
     assert app.in_service() == before
 
 
+OTHER_KEYS = [
+    pytest.param({"ServerSideEncryption": "AES256"}, id="of S3"),
+    pytest.param({"ServerSideEncryption": "aws:kms"}, id="S3's own of KMS"),
+    pytest.param(
+        {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": f"arn:aws:kms:us-east-1:1:key/{'0' * 8}"}, id="KMS"
+    ),
+    pytest.param({"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}, id="the caller's"),
+]
+
+
+@pytest.mark.parametrize("encryption", OTHER_KEYS)
+def test_data_under_another_key_are_refused(app: App, scientist: Ask, encryption: dict[str, str]) -> None:
+    with pytest.raises(ClientError) as refused:
+        scientist("s3").put_object(Bucket=app.bucket, Key="raw/kept-from-you.csv", Body=b"", **encryption)
+    error = refused.value.response["Error"]
+    assert error["Code"] == "AccessDenied"
+    assert error["Message"].endswith("with an explicit deny in a resource-based policy")
+
+
 @pytest.fixture(scope="module")
 def exercised(
     app: App, updated: Run, idle: Run, results: dict[str, bytes], seen: dict[str, str], attack: Attack

@@ -1,8 +1,8 @@
 """Each statement of each policy is taken out of the working stack: what needs it then fails, and says so as AWS does.
 
 Most of what needs a statement is a run; it begins at the state in question (../resumed.py). What is no run is an event,
-an alarm, a log, a deployment, a data scientist. Left out is what docs/permissions.md lists as not exercised, and the
-refusals of plain HTTP, because the loopback has no TLS: test_permissions.py asks the same without them.
+an alarm, a log, a deployment, a data scientist. Left out is what docs/permissions.md lists as not exercised, and
+refusals (of plain HTTP, of other keys): test_permissions.py asks what real runs asked in the way that is refused.
 """
 
 from __future__ import annotations
@@ -354,7 +354,6 @@ UNNAMED = {
     ("ResolveConfigurationRole", "Checksums"): "(403) when calling the HeadObject operation: Forbidden",
     ("TrainModelRole", "JobEvents"): "is not authorized to create managed-rule",
 }
-TLS = "OnlyTls"
 
 
 def _exercised() -> dict[tuple[str, str], set[str]]:
@@ -362,7 +361,7 @@ def _exercised() -> dict[tuple[str, str], set[str]]:
     found: dict[tuple[str, str], set[str]] = {}
     documented = policy_replay.documented()
     for part in policy_replay.template_parts():
-        if part not in documented and part.sid != TLS:
+        if part not in documented and part.sid not in policy_replay.REFUSALS:
             found.setdefault((part.policy, part.sid), set()).add(part.action)
     return found
 
