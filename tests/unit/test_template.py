@@ -161,6 +161,39 @@ def test_an_upload_that_names_another_key_is_refused() -> None:
         assert (statements[sid]["Effect"], statements[sid]["Action"]) == ("Deny", "s3:PutObject")
 
 
+ALARMS = cfn.resources(TEMPLATE, "AWS::CloudWatch::Alarm")
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_tells_people_what_to_do(name: str) -> None:
+    alarm = properties(name)
+    assert alarm["AlarmActions"] == [{"Ref": "AlertTopic"}]
+    assert "What to do: " in alarm["AlarmDescription"]["Fn::Sub"]
+    assert alarm["TreatMissingData"] == ("ignore" if name == "NobodyToldAlarm" else "notBreaching")
+
+
+def test_alarms_watch_the_metrics_of_this_stacks_runs_readers_and_endpoint() -> None:
+    watched = {
+        (alarm["Properties"]["MetricName"], tuple(each["Name"] for each in alarm["Properties"]["Dimensions"]))
+        for alarm in ALARMS.values()
+    }
+    assert watched == {
+        ("NumberOfMessagesSent", ("QueueName",)),
+        ("ExecutionsFailed", ("StateMachineArn",)),
+        ("AlertReaders", ("service",)),
+        ("Invocation5XXErrors", ("EndpointName", "VariantName")),
+        ("ModelLatency", ("EndpointName", "VariantName")),
+    }
+
+
+def test_the_alarms_of_the_endpoint_are_of_the_variant_that_is_deployed() -> None:
+    flow = (ROOT / "statemachines" / "train_model.asl.json").read_text()
+    variants = re.findall(r'"VariantName": "(\w+)"', flow)
+    for name in ("EndpointErrorsAlarm", "EndpointLatencyAlarm"):
+        endpoint, variant = properties(name)["Dimensions"]
+        assert (endpoint["Value"], [variant["Value"]]) == ({"Ref": "AWS::StackName"}, sorted(set(variants)))
+
+
 def test_no_lifecycle_rule_deletes_what_may_still_serve() -> None:
     rules = {rule["Id"]: rule for rule in properties("Bucket")["LifecycleConfiguration"]["Rules"]}
     assert set(rules) == {"run-artefacts", "captured-traffic", "old-versions", "unfinished-uploads"}

@@ -106,10 +106,15 @@ def is_about(message: mailbox.Message, run: str) -> bool:
 
 
 def strays(app: App) -> list[str]:
-    """The subjects of the stack's messages that tell of none of its runs."""
+    """The subjects of messages that tell of none of the runs, but for alarms beside what runs and endpoint do."""
     runs = [run_of(app, arn) for arn in executions(app)]
     own = [message for message in mailbox.messages(app.state) if app.stack in message.subject]
-    return [message.subject for message in own if not any(is_about(message, run) for run in runs)]
+    beside = tuple(f'ALARM: "{app.stack}-{name}"' for name in ("failed-runs", "endpoint-errors", "endpoint-latency"))
+    return [
+        message.subject
+        for message in own
+        if not message.subject.startswith(beside) and not any(is_about(message, run) for run in runs)
+    ]
 
 
 def letters(app: App) -> list[dict[str, Any]]:
