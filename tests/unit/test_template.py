@@ -438,7 +438,8 @@ def test_the_recorded_commit_is_dirty_when_anything_that_is_deployed_has_changed
 def test_functions_run_on_the_runtime_that_the_layer_is_built_for() -> None:
     layer = properties("SharedLayer")
     assert layer["CompatibleRuntimes"] == [GLOBALS["Runtime"]] == ["python3.13"]
-    assert layer["CompatibleArchitectures"] == GLOBALS["Architectures"] == ["arm64"]
+    assert layer["CompatibleArchitectures"] == GLOBALS["Architectures"] == [{"Ref": "FunctionArchitecture"}]
+    assert PARAMETERS["FunctionArchitecture"]["Default"] == "arm64"
     assert GLOBALS["Layers"] == [{"Ref": "SharedLayer"}]
     makefile = (ROOT / "functions" / "Makefile").read_text()
     assert "LAYER_PYTHON ?= 3.13" in makefile
