@@ -131,6 +131,7 @@ check: install ## What CI runs besides the tests, the models first; edits nothin
 	@$(BIN)/mypy
 	@$(BIN)/python -m tools.lint_state_machines
 	@$(BIN)/python -m tools.lint_policies
+	@$(BIN)/python -m tools.audit_packages
 	@$(BIN)/python -m tools.draw_flow --check
 	@$(BIN)/python -m tools.draw_matrix --check
 	@.venvs/sam/bin/python tools/list_resource_properties.py --check
