@@ -161,6 +161,13 @@ def test_an_upload_that_names_another_key_is_refused() -> None:
         assert (statements[sid]["Effect"], statements[sid]["Action"]) == ("Deny", "s3:PutObject")
 
 
+def test_accesses_to_the_bucket_are_logged_where_there_is_a_bucket_for_it() -> None:
+    assert PARAMETERS["AccessLogBucket"]["Default"] == ""
+    condition, logging, otherwise = properties("Bucket")["LoggingConfiguration"]["Fn::If"]
+    assert (condition, otherwise) == ("HasAccessLogBucket", {"Ref": "AWS::NoValue"})
+    assert logging["DestinationBucketName"] == {"Ref": "AccessLogBucket"}
+
+
 ALARMS = cfn.resources(TEMPLATE, "AWS::CloudWatch::Alarm")
 
 
