@@ -4,8 +4,8 @@
   registry (all types here are in it). The names are in resource_properties.json, for the types that our templates use
   (tools/list_resource_properties.py writes it from cfn-lint's copy of AWS's schemas).
 * A stack whose creation was rolled back can only be deleted (CloudFormation User Guide, "View stack information",
-  ROLLBACK_COMPLETE). The words are AWS's: answers to CreateChangeSet, as issues of the SAM CLI, the AWS CLI and ECS
-  Compose-X quote them.
+  ROLLBACK_COMPLETE). The words are AWS's: answers to CreateChangeSet, as bug reports of the SAM CLI, the AWS CLI and
+  ECS Compose-X quote them.
 * A bucket that holds objects or versions is not deleted with its stack, which then is DELETE_FAILED.
 """
 
