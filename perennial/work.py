@@ -23,6 +23,8 @@ RUNNING = "Running"
 TRAINED_ONLY = "TrainedOnly"
 # Statuses of runs that have judged their data: the same work again would end the same way.
 JUDGED = ("Succeeded", "Rejected", TRAINED_ONLY)
+# Statuses of runs that somebody has to look at; one that was stopped, somebody stopped.
+FAILURES = ("Failed", "TimedOut")
 # Errors of the state machine that are no failures.
 JUDGEMENTS = {"ModelAccuracyTooLow": "Rejected", "SupersededByNewerData": "Superseded"}
 

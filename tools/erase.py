@@ -312,8 +312,10 @@ def staying(stack: Stack, trained: Sequence[str]) -> Iterator[str]:
     for run_id in trained:
         yield f"  the model of run {run_id}, its preprocessor, its baselines and hashes of its rows: until a later run"
         yield f"    deletes the model, as the newest {days['ModelsToKeep']} are kept; start this command again then"
-    yield "  single values, shortened, of rows that broke the data contract: in runs/*/run.json and report.json, run"
-    yield "    table (its backups: 35 days) and mails until somebody deletes them; in histories of executions 90 days;"
+    yield f"  captured requests that do not have the column: until {days['CaptureDays']} days after they were made"
+    yield "  single values, shortened, that broke the data contract, were new to the model or moved: in run.json and"
+    yield "    report.json of runs/*/, run table (its backups: 35 days) and mails until somebody deletes them; in"
+    yield "    histories of executions 90 days;"
     yield f"    in logs {days['LogRetentionDays']} days, in those of jobs (/aws/sagemaker/*) as the account has set"
     yield "  what is not in this bucket: copies that people have, and where the files came from"
 

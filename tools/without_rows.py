@@ -111,7 +111,7 @@ def copy_captures(source: Path, target: Path, wanted: Wanted, features: Sequence
 
     def captures(file: BinaryFile, write: Write) -> Found:
         lines = _lines(file, "utf-8", only_lf=True)
-        return _records(lines, write, lambda line: (_is_asked_for(line, wanted, features), True))
+        return _records(lines, write, lambda line: _asked_for(line, wanted, features))
 
     return _copied(source, target, captures, wanted)
 
@@ -214,12 +214,15 @@ def _json(text: str) -> Any:
         return None
 
 
-def _is_asked_for(line: dict[str, Any], wanted: Wanted, features: Sequence[str]) -> bool:
-    """Whether a captured request holds a row (SageMaker Developer Guide, "Capture data from real-time endpoint")."""
+def _asked_for(line: dict[str, Any], wanted: Wanted, features: Sequence[str]) -> tuple[bool, bool]:
+    """Whether a captured request holds a row, and whether it has the column at all.
+
+    Source: SageMaker Developer Guide, "Capture data from real-time endpoint".
+    """
     given = (line.get("captureData") or {}).get("endpointInput") or {}
     data = given.get("data")
     if not isinstance(data, str):
-        return wanted.is_in(data)
+        return _in_records([data], wanted)
     if given.get("encoding") == "BASE64":
         try:
             data = base64.b64decode(data).decode("utf-8", "replace")
@@ -228,12 +231,16 @@ def _is_asked_for(line: dict[str, Any], wanted: Wanted, features: Sequence[str])
     if data.lstrip().startswith(("{", "[")):
         whole = _json(data)
         parts = [whole] if whole is not None else [_json(part) for part in data.splitlines()]
-        records = [record for part in parts for record in _instances(part)]
-        return any(wanted.is_in(record) for record in records)
+        return _in_records([record for part in parts for record in _instances(part)], wanted)
     rows = list(csv.reader(data.splitlines(keepends=True)))
     positions = wanted.among(rows[0]) if rows else []
     positions = positions or wanted.among(features)
-    return any(at < len(row) and wanted.has(row[at]) for row in rows for at in positions)
+    return any(at < len(row) and wanted.has(row[at]) for row in rows for at in positions), bool(positions)
+
+
+def _in_records(records: Sequence[Any], wanted: Wanted) -> tuple[bool, bool]:
+    named = any(isinstance(record, dict) and wanted.among(list(record)) for record in records)
+    return any(wanted.is_in(record) for record in records), named
 
 
 def _instances(part: Any) -> list[Any]:

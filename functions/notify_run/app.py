@@ -72,6 +72,7 @@ def _tell(*, end: dict[str, Any], detail: dict[str, Any]) -> dict[str, Any]:
         return {"RunId": run_id, "Status": told["Decision"], "MessageId": None}
     closed = _close(run_id, status, execution)
     _count_readers()
+    _count("RunsFailed", int(status in work.FAILURES))
     message_id = _publish(closed)
     published.add_dimension("Status", status)
     published.add_metric("RunsEnded", MetricUnit.Count, 1)
@@ -208,7 +209,12 @@ def _count_readers() -> None:
         return
     if not readers:
         logger.warning("nobody is told: no subscription of the topic is confirmed", topic=topic)
-    with single_metric(name="AlertReaders", unit=MetricUnit.Count, value=readers) as metric:
+    _count("AlertReaders", readers)
+
+
+def _count(name: str, value: int) -> None:
+    """Give an alarm of the stack its number: by the stack alone, as an alarm watches one set of dimensions."""
+    with single_metric(name=name, unit=MetricUnit.Count, value=value) as metric:
         metric.add_dimension("service", os.environ["STACK_NAME"])
 
 

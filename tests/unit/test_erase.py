@@ -55,6 +55,7 @@ def described(data_bucket: str = BUCKET) -> tuple[int, str]:
         "ModelName": "used-cars",
         "DataPrefix": "raw/",
         "ModelsToKeep": "5",
+        "CaptureDays": "365",
         "LogRetentionDays": "90",
     }
 
@@ -178,6 +179,15 @@ def test_captured_requests_that_hold_the_row_go(stack):
     stack.put(key, first + second)
     assert erase.main([STACK, "mileage=12000", "--yes"]) == 0
     assert everything(stack)[key] == [second]
+
+
+def test_captured_requests_without_the_column_are_named(stack, capsys):
+    line = {"captureData": {"endpointInput": {"data": "12000,8,2,true,true,true,Opel,wagon", "encoding": "CSV"}}}
+    stack.put(key := f"capture/{STACK}/AllTraffic/2026/11/20/10/00-00-000-a.jsonl", json.dumps(line).encode())
+    assert erase.main([STACK, "customer_id=17"]) == 0
+    said = capsys.readouterr().out
+    assert f"s3://{BUCKET}/{key}" in said
+    assert "captured requests that do not have the column: until 365 days after they were made" in said
 
 
 def test_what_was_interrupted_is_finished_by_doing_it_again(stack, answers):

@@ -316,12 +316,28 @@ def test_an_abort_names_the_state_that_was_never_left(aws, worked, ended, notify
     assert "in state 'Train'" in mails()[0][1].splitlines()[0]
 
 
-def readers(text):
-    """What the metric of readers in a log says."""
-    counted = [json.loads(line) for line in text.splitlines() if '"AlertReaders"' in line]
+@pytest.mark.parametrize(
+    ("status", "error", "failed"),
+    [
+        ("SUCCEEDED", None, 0),
+        ("FAILED", "ModelAccuracyTooLow", 0),
+        ("FAILED", "SupersededByNewerData", 0),
+        ("ABORTED", None, 0),
+        ("FAILED", "States.TaskFailed", 1),
+        ("TIMED_OUT", None, 1),
+    ],
+)
+def test_runs_that_somebody_has_to_look_at_are_counted(worked, ended, notify, capsys, status, error, failed):
+    notify(ended(status, error, "a cause" if error else None))
+    assert counts("RunsFailed", capsys.readouterr().out) == [[failed]]
+
+
+def counts(name, text):
+    """What a metric of the stack says in a log."""
+    counted = [json.loads(line) for line in text.splitlines() if f'"{name}"' in line]
     assert all(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]] for line in counted)
     assert {line["service"] for line in counted} == {STACK}
-    return [line["AlertReaders"] for line in counted]
+    return [line[name] for line in counted]
 
 
 @pytest.mark.parametrize(("confirmed", "logged"), [(2, False), (0, True)])
@@ -333,7 +349,7 @@ def test_how_many_read_the_alerts_is_counted_and_that_nobody_does_is_logged(
     result = f"<GetTopicAttributesResult><Attributes>{entries}</Attributes></GetTopicAttributesResult>"
     answers("sns", "GetTopicAttributes", (200, f"<GetTopicAttributesResponse>{result}</GetTopicAttributesResponse>"))
     notify(ended())
-    assert readers(capsys.readouterr().out) == [[confirmed]]
+    assert counts("AlertReaders", capsys.readouterr().out) == [[confirmed]]
     assert ("nobody is told: no subscription of the topic is confirmed" in caplog.messages) == logged
 
 

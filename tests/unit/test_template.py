@@ -186,7 +186,7 @@ def test_alarms_watch_the_metrics_of_this_stacks_runs_readers_and_endpoint() -> 
     }
     assert watched == {
         ("NumberOfMessagesSent", ("QueueName",)),
-        ("ExecutionsFailed", ("StateMachineArn",)),
+        ("RunsFailed", ("service",)),
         ("AlertReaders", ("service",)),
         ("Invocation5XXErrors", ("EndpointName", "VariantName")),
         ("ModelLatency", ("EndpointName", "VariantName")),
