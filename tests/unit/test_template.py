@@ -233,6 +233,30 @@ def test_every_log_group_forgets_after_the_days_of_the_parameter() -> None:
     assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
 
 
+def test_logs_are_encrypted_with_the_key_of_the_stack_which_lets_cloudwatch_use_it_for_these_groups_only() -> None:
+    """CloudWatch Logs User Guide, "Encrypt log data in CloudWatch Logs using AWS Key Management Service"."""
+    groups = of_type("AWS::Logs::LogGroup").values()
+    assert all(group["KmsKeyId"] == arn_of("Key") for group in groups)
+    (logs,) = (body for body in properties("Key")["KeyPolicy"]["Statement"] if body["Sid"] == "LogsEncrypt")
+    assert logs["Principal"] == {"Service": {"Fn::Sub": "logs.${AWS::Region}.amazonaws.com"}}
+    place = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:"
+    named = [{"Fn::Sub": place + group["LogGroupName"]["Fn::Sub"]} for group in groups]
+    assert sorted(map(str, logs["Condition"]["ArnEquals"]["kms:EncryptionContext:aws:logs:arn"])) == sorted(
+        map(str, named)
+    )
+
+
+def test_the_environment_of_functions_is_encrypted_with_the_key_of_the_stack_and_opened_for_them_only() -> None:
+    assert GLOBALS["KmsKeyArn"] == arn_of("Key")
+    (opened,) = (body for body in statements_of("FunctionBasicsPolicy") if body["Sid"] == "Environment")
+    assert (opened["Action"], opened["Resource"]) == ("kms:Decrypt", arn_of("Key"))
+    place = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
+    named = [{"Fn::Sub": place + function["FunctionName"]["Fn::Sub"]} for function in FUNCTIONS.values()]
+    assert sorted(map(str, opened["Condition"]["StringEquals"]["kms:EncryptionContext:aws:lambda:FunctionArn"])) == (
+        sorted(map(str, named))
+    )
+
+
 # ---- Notification
 
 
