@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -42,6 +43,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
 # What the algorithm itself watches on the validation set, as near as it can to the gate's metric.
 _XGBOOST_WATCHES = {"mae": "mae", "mape": "mape", "auc": "auc", "accuracy": "error", "f1": "logloss"}
 _LINEAR_LEARNER_SELECTS = {"accuracy": "accuracy", "f1": "f_beta"}
+# Types whose only storage is a volume, which takes a key. The others have disks, which their hardware encrypts, and
+# SageMaker refuses a key for them (API Reference, "ResourceConfig"); a family that is not known here may have some. A
+# "d" behind the generation says so (EC2 Instance Types Guide, "Naming conventions"), accelerated types may do without.
+_EBS_ONLY = re.compile(r"ml\.([cmrt]\d+(?!\w*d)[\w-]*|p[23]|inf[12])\.")
 
 
 class TriggerSection(BaseModel):
@@ -134,15 +139,23 @@ class Configuration:
             return ("validation:objective_loss",)
         return tuple(f"validation:{name}" for name in self.hyperparameters["eval_metric"].split(","))
 
-    def instances(self) -> dict[str, dict[str, Any]]:
-        """The machines of each step with SageMaker's own field names."""
+    def instances(self, key: str) -> dict[str, dict[str, Any]]:
+        """The machines of each step with SageMaker's own field names, and the key where their volumes take one."""
         given = self.definition.instances
         return {
-            "Preprocess": _resources(given.preprocess),
-            "Train": _resources(given.train),
-            "Predict": {"InstanceType": given.predict.type, "InstanceCount": given.predict.count},
-            "Baseline": _resources(given.baseline),
-            "Endpoint": {"InstanceType": given.endpoint.type, "InitialInstanceCount": given.endpoint.count},
+            "Preprocess": _resources(given.preprocess, key),
+            "Train": _resources(given.train, key),
+            "Predict": {
+                "InstanceType": given.predict.type,
+                "InstanceCount": given.predict.count,
+                **_volume_key(given.predict.type, VolumeKmsKeyId=key),
+            },
+            "Baseline": _resources(given.baseline, key),
+            "Endpoint": {
+                "InstanceType": given.endpoint.type,
+                "InitialInstanceCount": given.endpoint.count,
+                **_volume_key(given.endpoint.type, KmsKeyId=key),
+            },
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -162,13 +175,19 @@ class Configuration:
         }
 
 
-def _resources(instance: JobInstance) -> dict[str, Any]:
+def _resources(instance: JobInstance, key: str) -> dict[str, Any]:
     return {
         "InstanceType": instance.type,
         "InstanceCount": instance.count,
         "VolumeSizeInGB": instance.volume_gb,
         "MaxRuntimeInSeconds": instance.max_runtime_seconds,
+        **_volume_key(instance.type, VolumeKmsKeyId=key),
     }
+
+
+def _volume_key(instance_type: str, **member: str) -> dict[str, str]:
+    """The member of a request that names the key; nothing for a type that may have disks of its own."""
+    return member if _EBS_ONLY.match(instance_type) else {}
 
 
 def stack_overrides(text: str | None) -> dict[str, Any]:

@@ -315,7 +315,7 @@ def _work(
             "Image": _images(resolved)["algorithm"],
             "HyperParameters": dict(resolved.hyperparameters),
         },
-        "Instances": resolved.instances(),
+        "Instances": resolved.instances(os.environ["KMS_KEY_ARN"]),
         "NetworkConfig": {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True, **vpc},
         "Vpc": vpc,
         "Gate": {

@@ -39,6 +39,7 @@ ENVIRONMENT = {
     "PARAMETER_PREFIX": f"/{STACK}",
     "CODE_URI": f"s3://{BUCKET}/code/0123456789abcdef",
     "TOPIC_ARN": f"arn:aws:sns:{REGION}:123456789012:alerts",
+    "KMS_KEY_ARN": f"arn:aws:kms:{REGION}:123456789012:key/1",
     "XGBOOST_IMAGE": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0",
     "LINEAR_LEARNER_IMAGE": "2.dkr.ecr.eu-west-1.amazonaws.com/linear-learner:1",
     "SKLEARN_IMAGE": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3",

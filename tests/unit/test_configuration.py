@@ -104,20 +104,44 @@ def test_machines_are_overridden_field_by_field():
         stack={"Instances": {"Train": {"InstanceType": "ml.c5.xlarge"}}},
         run={"Instances": {"Train": {"VolumeSizeInGB": 99}, "Endpoint": {"InitialInstanceCount": 2}}},
     )
-    assert resolved.instances()["Train"] == {
+    machines = resolved.instances("key")
+    assert machines["Train"] == {
         "InstanceType": "ml.c5.xlarge",
         "InstanceCount": 1,
         "VolumeSizeInGB": 99,
         "MaxRuntimeInSeconds": 3600,
+        "VolumeKmsKeyId": "key",
     }
-    assert resolved.instances()["Endpoint"] == {"InstanceType": "ml.m5.large", "InitialInstanceCount": 2}
+    assert machines["Endpoint"] == {"InstanceType": "ml.m5.large", "InitialInstanceCount": 2, "KmsKeyId": "key"}
 
 
 def test_transform_jobs_and_the_endpoint_may_have_several_machines():
     given = {"Predict": {"InstanceCount": 3}, "Endpoint": {"InitialInstanceCount": 2}}
-    machines = resolve(run={"Instances": given}).instances()
-    assert machines["Predict"] == {"InstanceType": "ml.m5.large", "InstanceCount": 3}
+    machines = resolve(run={"Instances": given}).instances("key")
+    assert machines["Predict"] == {"InstanceType": "ml.m5.large", "InstanceCount": 3, "VolumeKmsKeyId": "key"}
     assert machines["Endpoint"]["InitialInstanceCount"] == 2
+
+
+# Families that SageMaker has for jobs and endpoints (botocore's service model), by whether EC2 gives them disks.
+WITHOUT_DISKS = (
+    "c4 c5 c5n c6g c6gn c6i c6in c7g c7i c7i-flex c8g c8i c8i-flex inf1 inf2 m4 m5 m6g m6i m7i m7i-flex m8g m8i "
+    "m8i-flex p2 p3 r5 r6g r6i r7i r8g r8i r8i-flex t2 t3"
+)
+WITH_DISKS = (
+    "c5d c6gd dl1 g4dn g5 g6 g6e g7 g7e m5d m6gd p3dn p4d p4de p5 p5e p5en p6-b200 p6-b300 p6e-gb200 r5d r6gd r7gd "
+    "trn1 trn1n trn2 m5dn m6id r6idn i3 i3en z1d x1 d3"
+)
+
+
+@pytest.mark.parametrize(("families", "taken"), [(WITHOUT_DISKS, True), (WITH_DISKS, False)])
+def test_a_key_is_asked_for_where_the_only_storage_is_a_volume(families: str, taken: bool):
+    for family in families.split():
+        steps = ", ".join(f"{step}: {{type: ml.{family}.2xlarge}}" for step in ("preprocess", "predict", "endpoint"))
+        model = definition.parse(TEXT.replace("instances: {", f"instances: {{{steps}, "), "model.yaml")
+        machines = resolve(model).instances("key")
+        asked = [machines["Preprocess"], machines["Predict"], machines["Endpoint"]]
+        found = [bool({"VolumeKmsKeyId", "KmsKeyId"} & set(machine)) for machine in asked]
+        assert found == [taken] * 3, family
 
 
 # Machines that may be asked for

@@ -66,7 +66,9 @@ def test_the_first_drop_is_trained_with_all_that_the_run_needs(aws, resolve):
         "Metric": "rmse", "Direction": "minimize", "Threshold": 3500.0, "MinimumImprovement": 0.0,
         "MaximumRegression": 0.25, "MinimumUnseenRows": 30, "WithoutComparison": "reject",
     }  # fmt: skip
-    assert run["Instances"]["Endpoint"] == {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    key = f"arn:aws:kms:{REGION}:123456789012:key/1"
+    assert run["Instances"]["Endpoint"] == {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1, "KmsKeyId": key}
+    assert run["Instances"]["Train"]["VolumeKmsKeyId"] == key
     assert run["Champion"] is None
     assert run["Vpc"] == {}
 

@@ -23,12 +23,13 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "statemachines" / "train_model.asl.json").read_text()
 STACK, RUN = "a" * naming.MAX_STACK_NAME, "20261120100000-0a1b"
 NAME, CHAMPION = f"{STACK}-{RUN}", f"{STACK}-20261119100000-0a1b"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/1"
 VALUES = {
     "Partition": "aws",
     "StackName": STACK,
     "CostCenter": "research",
     "Bucket": "cars",
-    "KmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1",
+    "KmsKeyArn": KEY,
     "EndpointName": STACK,
     "ParameterPrefix": f"/{STACK}",
     "QuietPeriodSeconds": "60",
@@ -41,7 +42,8 @@ VALUES = {
     },
 }
 DEFINITION = asl.parse(asl.substituted(TEXT, VALUES))
-JOB = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 20, "MaxRuntimeInSeconds": 3600}
+MACHINE = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeKmsKeyId": KEY}
+JOB = {**MACHINE, "VolumeSizeInGB": 20, "MaxRuntimeInSeconds": 3600}
 WORK: dict[str, Any] = {
     "Decision": "Train",
     "Reason": "1 file",
@@ -58,8 +60,9 @@ WORK: dict[str, Any] = {
         "HyperParameters": {"num_round": "200"},
     },
     "Instances": {
-        **dict.fromkeys(("Preprocess", "Train", "Predict", "Baseline"), JOB),
-        "Endpoint": {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1},
+        **dict.fromkeys(("Preprocess", "Train", "Baseline"), JOB),
+        "Predict": MACHINE,
+        "Endpoint": {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1, "KmsKeyId": KEY},
     },
     "NetworkConfig": {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True},
     "Vpc": {},
@@ -339,6 +342,29 @@ def test_a_network_is_given_to_jobs_and_model_only_when_there_is_one() -> None:
         assert "VpcConfig" not in without.called(state)[0]
         assert inside.called(state)[0]["VpcConfig"] == vpc["VpcConfig"]
     assert inside.called("Preprocess")[0]["NetworkConfig"]["VpcConfig"] == vpc["VpcConfig"]
+
+
+def test_volumes_have_the_key_where_the_machine_takes_one() -> None:
+    resources = {
+        "Preprocess": lambda job: job["ProcessingResources"]["ClusterConfig"],
+        "Train": lambda job: job["ResourceConfig"],
+        "Predict with candidate": lambda job: job["TransformResources"],
+        "Predict with champion": lambda job: job["TransformResources"],
+        "Baseline data drift": lambda job: job["ProcessingResources"]["ClusterConfig"],
+        "Baseline model quality": lambda job: job["ProcessingResources"]["ClusterConfig"],
+    }
+    keys = ("VolumeKmsKeyId", "KmsKeyId")
+    instances = {
+        step: {name: value for name, value in machine.items() if name not in keys}
+        for step, machine in WORK["Instances"].items()
+    }
+    with_key, without = walk(), walk(work={"Instances": instances})
+    for state, of in resources.items():
+        assert of(with_key.called(state)[0])["VolumeKmsKeyId"] == KEY
+        assert {"InstanceType", "InstanceCount"} <= set(of(without.called(state)[0])) <= {*MACHINE, "VolumeSizeInGB"}
+        assert "VolumeKmsKeyId" not in of(without.called(state)[0])
+    assert with_key.called("Create endpoint configuration")[0]["KmsKeyId"] == KEY
+    assert "KmsKeyId" not in without.called("Create endpoint configuration")[0]
 
 
 def test_jobs_and_model_have_no_network() -> None:

@@ -578,6 +578,16 @@ def test_jobs_and_models_may_encrypt_their_outputs() -> None:
     assert all({"Ref": "JobBasicsPolicy"} in ROLES[role]["ManagedPolicyArns"] for role in JOB_ROLES)
 
 
+def test_volumes_get_their_key_by_grants_to_aws_only() -> None:
+    """SageMaker Developer Guide, "API Permissions", CreateEndpoint, and "How to use SageMaker AI execution roles"."""
+    (jobs,) = (s for s in statements_of("JobBasicsPolicy") if s["Sid"] == "Volumes")
+    of_flow = ROLES["TrainModelRole"]["Policies"][0]["PolicyDocument"]["Statement"]
+    (endpoint,) = (s for s in of_flow if s["Sid"] == "EndpointVolumes")
+    for statement in (jobs, endpoint):
+        assert (statement["Action"], statement["Resource"]) == ("kms:CreateGrant", arn_of("Key"))
+        assert statement["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": True}}
+
+
 # NotifyRun asks the list before it reads.
 LISTS_ITS_PART_ONLY = {"NotifyRunRole"}
 
