@@ -3,7 +3,7 @@
     python -m tools.lint_state_machines [FILE ...]
 
 Prints one line for each problem and exits with 1 if there is any. sam validate and cfn-lint do not look into the state
-machines of AWS::Serverless::StateMachine, and CreateStateMachine accepts most of these mistakes.
+machines of AWS::StepFunctions::StateMachine, and CreateStateMachine accepts most of these mistakes.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def partition(machine: Machine) -> Iterator[str]:
 def substitution(machine: Machine) -> Iterator[str]:
     """${Names} that the template does not define, and those it defines for nobody."""
     if machine.substitutions is None:
-        yield "no AWS::Serverless::StateMachine in template.yaml has this file as its DefinitionUri"
+        yield "no AWS::StepFunctions::StateMachine in template.yaml has this file as its DefinitionS3Location"
         return
     used = asl.substitutions(machine.text)
     for name in sorted(used - machine.substitutions):
@@ -331,13 +331,13 @@ def problems(machine: Machine) -> list[str]:
 def machine_of(path: Path, template: dict[str, Any], own_errors: frozenset[str]) -> Machine:
     """Return the state machine in a file of the project."""
     uri = path.resolve().relative_to(ROOT).as_posix() if path.resolve().is_relative_to(ROOT) else path.as_posix()
-    resources = cfn.resources(template, "AWS::Serverless::StateMachine").values()
+    resources = cfn.resources(template, "AWS::StepFunctions::StateMachine").values()
     defined = [set(r["Properties"].get("DefinitionSubstitutions", {})) for r in resources if _definition(r) == uri]
     return Machine(uri, path.read_text(), frozenset(defined[0]) if defined else None, own_errors)
 
 
 def _definition(resource: dict[str, Any]) -> Any:
-    return resource["Properties"].get("DefinitionUri")
+    return resource["Properties"].get("DefinitionS3Location")
 
 
 def own_errors(root: Path) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Close the record of a run that has ended and send the one message about it.
 
 Called by  EventBridge, "Step Functions Execution Status Change" of train_model: SUCCEEDED, FAILED, TIMED_OUT, ABORTED.
-Input      the event; only detail.executionArn, status, startDate, stopDate, name and input are read
+Input      the event; only detail.executionArn, status and stopDate are read: it has no data of an encrypted execution
 Output     {"RunId": str, "Status": str, "MessageId": str | None}; None when there was nothing to tell
 Writes     runs/<run id>/run.json, the record in the run table, one message to the topic
 

@@ -232,10 +232,21 @@ def _make_emit(original: Handler, files: ExecutionFiles) -> Handler:
         first["executionStartedEventDetails"].setdefault("inputDetails", {"truncated": False})
         files.begin(execution)
         metrics.record_execution(execution)
-        original(execution)
+        original(_as_told(execution))
         files.tell(execution)
 
     return emit_execution_status_event
+
+
+def _as_told(execution: JsonObject) -> JsonObject:
+    """Without data if they are encrypted with a customer's key.
+
+    Step Functions Developer Guide, "Data at rest encryption in Step Functions": "Execution Input, Output, Error, and
+    Cause will not be included".
+    """
+    if (execution.get("encryptionConfiguration") or {}).get("type") != "CUSTOMER_MANAGED_KMS_KEY":
+        return execution
+    return {**execution, **dict.fromkeys(("input", "output", "error", "cause"))}
 
 
 def _make_start_sync_execution(original: Handler) -> Handler:

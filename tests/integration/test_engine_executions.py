@@ -243,6 +243,24 @@ def test_a_stopped_execution_stays_aborted_and_sends_one_event(cloud: Cloud) -> 
     assert history(cloud, arn)[-1]["type"] == "ExecutionAborted"
 
 
+def test_the_end_of_an_execution_under_a_customers_key_is_told_without_its_data(cloud: Cloud) -> None:
+    """Step Functions Developer Guide, "Data at rest encryption in Step Functions"."""
+    states, key = cloud.client("stepfunctions"), cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
+    arn = states.create_state_machine(
+        name=unique("machine"),
+        definition=json.dumps(branch({"Type": "Fail", "Error": "Broken", "Cause": "on purpose"})),
+        roleArn=ROLE,
+        encryptionConfiguration={"type": "CUSTOMER_MANAGED_KMS_KEY", "kmsKeyId": key},
+    )["stateMachineArn"]
+    seen = watch_events(cloud, {"source": ["aws.states"], "detail": {"stateMachineArn": [arn], "status": ["FAILED"]}})
+
+    ended = end_of(cloud, states.start_execution(stateMachineArn=arn, input='{"a": 1}')["executionArn"])
+
+    detail = wait_for(seen, "the event")[0]["detail"]
+    assert {detail[name] for name in ("input", "output", "error", "cause")} == {None}
+    assert (ended["input"], ended["error"], ended["cause"]) == ('{"a": 1}', "Broken", "on purpose")
+
+
 def test_a_state_machine_that_takes_too_long_is_timed_out(cloud: Cloud) -> None:
     seen = watch_events(cloud, {"source": ["aws.states"], "detail": {"status": ["TIMED_OUT"]}})
     waiting = {"StartAt": "Long", "TimeoutSeconds": 1, "States": {"Long": {"Type": "Wait", "Seconds": 60, "End": True}}}

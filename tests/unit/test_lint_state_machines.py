@@ -253,7 +253,7 @@ def test_a_state_machine_without_a_time_limit_is_found() -> None:
 
 
 def test_a_file_that_the_template_does_not_deploy_is_found() -> None:
-    assert "no AWS::Serverless::StateMachine" in found(GOOD, substitutions=None)
+    assert "no AWS::StepFunctions::StateMachine" in found(GOOD, substitutions=None)
 
 
 def test_the_state_machines_of_the_project_have_no_problem() -> None:

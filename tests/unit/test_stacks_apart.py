@@ -32,6 +32,7 @@ OF_THE_ACCOUNT = {
     r"arn:aws:iam::123456789012:root": "whom the key's policy names",
     r"arn:aws:events:.*:rule/StepFunctionsGetEventsForSageMaker\w+JobsRule": "rules that Step Functions makes",
     r"arn:aws:sagemaker:.*:endpoint(-config)?/\*": "to look at: what another endpoint uses is not deleted",
+    r"arn:aws:logs:[\w-]+:\d+:\*": "what log delivery says of itself, word for word, to a key of the stack",
     r"arn:aws:logs:.*:log-group:/aws/sagemaker/\w+Jobs:\*": "SageMaker's groups and the names in them",
 }
 
@@ -75,7 +76,8 @@ NAMES = {
     "LogGroupName": ["logs:R:A:log-group:"],
     "AlarmName": ["cloudwatch:R:A:alarm:"],
     "AliasName": ["kms:R:A:"],
-    "Name": ["events:R:A:rule/", "states:R:A:stateMachine:", "states:R:A:execution:"],
+    "Name": ["events:R:A:rule/"],
+    "StateMachineName": ["states:R:A:stateMachine:", "states:R:A:execution:"],
 }
 NAMED = [
     (place.replace("R", REGION).replace("A", ACCOUNT), body["Properties"][name]["Fn::Sub"])

@@ -388,9 +388,30 @@ def test_every_way_a_run_can_end_is_told() -> None:
 
 def test_the_state_machine_logs_its_steps_without_their_data_and_is_traced() -> None:
     machine = properties("TrainModel")
-    assert machine["Type"] == "STANDARD"
-    assert (machine["Logging"]["Level"], machine["Logging"]["IncludeExecutionData"]) == ("ALL", False)
-    assert machine["Tracing"] == {"Enabled": True}
+    assert machine["StateMachineType"] == "STANDARD"
+    logging = machine["LoggingConfiguration"]
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ALL", False)
+    assert machine["TracingConfiguration"] == {"Enabled": True}
+
+
+def test_definition_and_executions_are_encrypted_with_the_key_of_the_stack() -> None:
+    """Step Functions Developer Guide, "Data at rest encryption in Step Functions"."""
+    machine = properties("TrainModel")
+    assert machine["EncryptionConfiguration"] == {"Type": "CUSTOMER_MANAGED_KMS_KEY", "KmsKeyId": arn_of("Key")}
+    here = "${AWS::Region}:${AWS::AccountId}"
+    arn = f"arn:${{AWS::Partition}}:states:{here}:stateMachine:{machine['StateMachineName']['Fn::Sub']}"
+    only = {"kms:EncryptionContext:aws:states:stateMachineArn": {"Fn::Sub": arn}}
+    of_flow = {s["Sid"]: s for s in ROLES["TrainModelRole"]["Policies"][0]["PolicyDocument"]["Statement"]}
+    assert of_flow["Executions"]["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    assert of_flow["Executions"]["Condition"] == {"StringEquals": only}
+    logs = {"Fn::Sub": f"arn:${{AWS::Partition}}:logs:{here}:*"}
+    of_log = {"StringEquals": {"kms:EncryptionContext:SourceArn": logs}}
+    (delivery,) = (s for s in properties("Key")["KeyPolicy"]["Statement"] if s["Sid"] == "LogsDeliver")
+    assert (delivery["Principal"], delivery["Action"]) == ({"Service": "delivery.logs.amazonaws.com"}, "kms:Decrypt")
+    assert of_flow["EncryptedLog"]["Condition"] == delivery["Condition"] == of_log
+    (reading,) = (s for s in statements_of("DataScientistPolicy") if s["Sid"] == "ReadRuns")
+    through = {"kms:ViaService": {"Fn::Sub": "states.${AWS::Region}.${AWS::URLSuffix}"}}
+    assert (reading["Action"], reading["Condition"]) == ("kms:Decrypt", {"StringEquals": only | through})
 
 
 def test_a_state_waits_at_least_as_long_as_its_function_may_run() -> None:
@@ -410,9 +431,8 @@ def test_the_state_machine_may_pass_the_job_roles_and_no_other() -> None:
 
 def test_the_state_machine_may_do_what_its_states_do_and_no_more() -> None:
     statements = ROLES["TrainModelRole"]["Policies"][0]["PolicyDocument"]["Statement"]
-    actions = [
-        action for s in statements for action in (s["Action"] if isinstance(s["Action"], list) else [s["Action"]])
-    ]
+    pairs = [(action, str(s.get("Condition"))) for s in statements for action in listed(s["Action"])]
+    actions = [action for action, _ in pairs]
     needed = {"sagemaker:AddTags", "lambda:InvokeFunction"}  # everything that is created is tagged
     named_otherwise = {"ListObjectsV2": "ListBucket"}
     for _, body in asl.states(
@@ -426,7 +446,8 @@ def test_the_state_machine_may_do_what_its_states_do_and_no_more() -> None:
             needed |= {f"sagemaker:{call.operation.replace('Create', verb)}" for verb in ("Describe", "Stop")}
             needed.add("sagemaker:ListTags")
     assert {a for a in actions if a.split(":")[0] in ("sagemaker", "ssm", "lambda", "s3")} == needed
-    assert len(actions) == len(set(actions))
+    assert len(pairs) == len(set(pairs))
+    assert {a for a in actions if actions.count(a) > 1} == {"kms:GenerateDataKey"}  # of executions, and of their log
 
 
 def test_the_state_machine_may_call_the_functions_that_it_names_and_no_other() -> None:
@@ -461,7 +482,7 @@ def test_the_recorded_commit_is_dirty_when_anything_that_is_deployed_has_changed
     watched = set(re.findall(r"(?m)^DEPLOYED = (.*)$", makefile)[0].split())
     assert 'git -C "$(ROOT)" status --porcelain -- $(DEPLOYED)' in makefile
     in_the_layer = re.findall(r"\"\$\(ROOT\)/(\w+)", makefile)
-    referred_to = re.findall(r"(?m)^ +(?:CodeUri|ContentUri|DefinitionUri): (\w+)", TEXT)
+    referred_to = re.findall(r"(?m)^ +(?:CodeUri|ContentUri|DefinitionS3Location): (\w+)", TEXT)
     assert set(in_the_layer) == {"perennial", "processing", "models", "functions", "requirements"}
     assert watched == {"template.yaml", *in_the_layer, *referred_to}
 

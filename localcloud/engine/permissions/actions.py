@@ -127,6 +127,26 @@ def for_sqs(action: str, queue_arn: str) -> list[Needs]:
     return _key_needs(key, "sqs", "kms:Decrypt") if action == "sqs:ReceiveMessage" else []
 
 
+def for_states(action: str, given: JsonObject) -> list[Needs]:
+    """Step Functions Developer Guide, "Data at rest encryption in Step Functions", permissions for API callers.
+
+    Who starts or stops an execution needs nothing; what executions themselves need of the key is asked of nobody.
+    """
+    from ministack.services import stepfunctions
+
+    if action.partition(":")[2] not in _READS_OF_STATES:
+        return []
+    execution = stepfunctions._executions.get(given.get("executionArn", ""), {})
+    arn = execution.get("stateMachineArn") or given.get("stateMachineArn", "")
+    machine = stepfunctions._state_machines.get(arn, {})
+    key = machine.get("encryptionConfiguration", {}).get("kmsKeyId")
+    context = {"kms:EncryptionContext:aws:states:stateMachineArn": arn}
+    return [needs._replace(context=needs.context | context) for needs in _key_needs(key, "states", "kms:Decrypt")]
+
+
+_READS_OF_STATES = (
+    "DescribeExecution", "DescribeStateMachine", "DescribeStateMachineForExecution", "GetExecutionHistory"
+)  # fmt: skip
 _ENCRYPTION_HEADERS = (
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",

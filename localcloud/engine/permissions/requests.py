@@ -24,7 +24,7 @@ log = logging.getLogger("localcloud.permissions")
 
 _ACTIONS, _EVALUATOR = "core.iam_actions", "core.iam_evaluator"
 _UNMAPPED = ":NotMapped"
-_CODES = {"sns": "KMSAccessDenied", "sqs": "KMS.AccessDeniedException"}
+_CODES = {"sns": "KMSAccessDenied", "sqs": "KMS.AccessDeniedException", "states": "KmsAccessDeniedException"}
 """What a service answers when the key refuses; the others answer as for their own actions."""
 
 _action: ContextVar[str] = ContextVar("action", default="")
@@ -104,6 +104,8 @@ def _needs(service: str, arn: str, parts: tuple[str, str, JsonObject, bytes, Jso
         return arn, actions.for_s3(action, method, path, headers, query)
     if service == "logs" and "Tag" not in action:
         return actions.logs_resource(action, _json(body), place), []
+    if service == "states":
+        return arn, actions.for_states(action, _json(body))
     if service == "ssm":
         return _parameters(action, _json(body), arn, place)
     further_of = {"sns": _for_sns, "sqs": actions.for_sqs, "dynamodb": actions.for_dynamodb}.get(service)

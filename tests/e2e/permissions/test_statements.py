@@ -323,6 +323,9 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("DataScientistPolicy", "WatchRuns"): a_person(
         lambda ask, it: ask("stepfunctions").describe_execution(executionArn=it.run.execution_arn)
     ),
+    ("DataScientistPolicy", "ReadRuns"): a_person(
+        lambda ask, it: ask("stepfunctions").get_execution_history(executionArn=it.run.execution_arn)
+    ),
     ("DataScientistPolicy", "ReadNames"): a_person(lambda ask, it: ask("ssm").get_parameter(Name=f"/{STACK}/model")),
     ("DataScientistPolicy", "FindJobLogs"): a_person(lambda ask, it: ask("logs").describe_log_streams(**LOGS)),
     ("DataScientistPolicy", "ReadJobLogs"): a_person(
