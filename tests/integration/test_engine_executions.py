@@ -561,6 +561,7 @@ TYPES = "The field 'Type' should have one of these values: [Task, Wait, Pass, Su
         (branch({"Type": "Pass", "Next": "Only"}), "MISSING_END_STATE", "Workflow has no terminal state", None),
         (branch({"Type": "Pass", "Output": "{% 1 + %}", "End": True}), "INVALID_JSONATA_EXPRESSION", None, None),
     ],
+    ids=["an array", "no JSON", "nothing", "a type", "a resource", "an end", "a last state", "an expression"],
 )  # fmt: skip
 def test_a_state_machine_that_cannot_work_is_refused_and_its_validation_says_why(
     cloud: Cloud, definition: Any, code: str, message: str | None, place: str | None

@@ -35,6 +35,10 @@ pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
 SLOW_SECONDS = 60.0
 CHECK, UPDATE = "function:check_endpoint", "sagemaker:UpdateEndpoint"
+LOST_MODEL, LOST_CONFIGURATION = (
+    fault(f"sagemaker:{operation}", "error", error="InternalFailure", after=True)
+    for operation in ("CreateModel", "CreateEndpointConfig")
+)
 ELSEWHERE = {"Quiet period", "Wait for turn", "Predict with new champion"}
 """Of runs that meet others, in test_matrix_events.py."""
 
@@ -112,6 +116,7 @@ CASES = [
     aborted("Seal preprocessor", slow("function:seal_artifact")),
     aborted("Seal model", slow("function:seal_artifact", skip=1)),
     aborted("Save model", slow("sagemaker:CreateModel")),
+    aborted("Look for model", LOST_MODEL, slow("task:sagemaker:describeModel")),
     # Two branches are under way: the one that was entered last is named.
     aborted("Predict with candidate", fault("job:predict", "hang"), says=("Run aborted", "in state 'Predict with ")),
     aborted("Predict with champion", fault("job:champion", "hang")),
@@ -121,6 +126,7 @@ CASES = [
     aborted("Baseline model quality", fault("job:model-quality", "hang")),
     aborted("List baselines", slow("task:s3:listObjectsV2")),
     aborted("Create endpoint configuration", slow("sagemaker:CreateEndpointConfig")),
+    aborted("Look for configuration", LOST_CONFIGURATION, slow("task:sagemaker:describeEndpointConfig")),
     aborted("Check endpoint", slow(CHECK)),
     aborted("Wait for endpoint", person=update_and_abort, serves=what_the_person_chose),
     aborted("Delete failed endpoint", slow("sagemaker:DeleteEndpoint"), before=break_creation,
