@@ -409,9 +409,15 @@ def test_definition_and_executions_are_encrypted_with_the_key_of_the_stack() -> 
     (delivery,) = (s for s in properties("Key")["KeyPolicy"]["Statement"] if s["Sid"] == "LogsDeliver")
     assert (delivery["Principal"], delivery["Action"]) == ({"Service": "delivery.logs.amazonaws.com"}, "kms:Decrypt")
     assert of_flow["EncryptedLog"]["Condition"] == delivery["Condition"] == of_log
-    (reading,) = (s for s in statements_of("DataScientistPolicy") if s["Sid"] == "ReadRuns")
     through = {"kms:ViaService": {"Fn::Sub": "states.${AWS::Region}.${AWS::URLSuffix}"}}
-    assert (reading["Action"], reading["Condition"]) == ("kms:Decrypt", {"StringEquals": only | through})
+    for who, sid in (
+        ("DataScientistPolicy", "ReadRuns"),
+        ("DataDropRole", "Executions"),
+        ("RetrainScheduleRole", "Executions"),
+    ):
+        (using,) = (s for s in statements_of(who) if s["Sid"] == sid)
+        assert using["Action"] == of_flow["Executions"]["Action"]
+        assert using["Condition"] == {"StringEquals": only | through}
 
 
 def test_a_state_waits_at_least_as_long_as_its_function_may_run() -> None:
