@@ -315,8 +315,8 @@ def staying(stack: Stack, trained: Sequence[str]) -> Iterator[str]:
     yield f"  captured requests that do not have the column: until {days['CaptureDays']} days after they were made"
     yield "  single values, shortened, that broke the data contract, were new to the model or moved: in run.json and"
     yield "    report.json of runs/*/, run table (its backups: 35 days) and mails until somebody deletes them; in"
-    yield "    histories of executions 90 days;"
-    yield f"    in logs {days['LogRetentionDays']} days, in those of jobs (/aws/sagemaker/*) as the account has set"
+    yield f"    histories of executions 90 days; in logs {days['LogRetentionDays']} days, in those of jobs"
+    yield "    (/aws/sagemaker/*) as the account has set"
     yield "  what is not in this bucket: copies that people have, and where the files came from"
 
 

@@ -169,6 +169,15 @@ def aws(_moto: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
 
 
 @pytest.fixture
+def their_bucket(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A bucket without versions that is not the stack's, into which data are dropped; its name."""
+    name = "their-bucket"
+    aws.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    monkeypatch.setenv("DATA_BUCKET", name)
+    return name
+
+
+@pytest.fixture
 def lambda_context() -> Context:
     return Context()
 

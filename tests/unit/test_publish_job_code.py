@@ -116,13 +116,6 @@ def test_the_hash_depends_on_contents_and_names_alone(publish, shipped):
     assert publish()["Data"]["CodeHash"] != first
 
 
-@pytest.fixture
-def their_bucket(aws):
-    name = "their-bucket"
-    aws.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
-    return name
-
-
 def with_bucket(publish, name):
     return publish(ResourceProperties={**REQUEST["ResourceProperties"], "DataBucket": name})
 

@@ -395,15 +395,6 @@ def test_a_replay_takes_the_versions_of_the_run_that_it_names(aws, resolve):
     assert len(manifests[1]) == 2
 
 
-@pytest.fixture
-def their_bucket(aws, monkeypatch):
-    """A bucket without versions that is not the stack's; returns its name."""
-    name = "their-bucket"
-    aws.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
-    monkeypatch.setenv("DATA_BUCKET", name)
-    return name
-
-
 def test_the_data_may_be_dropped_into_another_bucket_that_keeps_no_versions(aws, resolve, their_bucket):
     aws.put("raw/own.csv", "not asked for")
     etag = aws.client("s3").put_object(Bucket=their_bucket, Key="raw/a.csv", Body=b"a")["ETag"]

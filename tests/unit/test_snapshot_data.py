@@ -6,7 +6,7 @@ import re
 import pytest
 from botocore.exceptions import ConnectTimeoutError
 
-from tests.unit.conftest import BUCKET, REGION, ROOT, load_function
+from tests.unit.conftest import BUCKET, ROOT, load_function
 
 RUN = "20261120093440-1a2b"
 PREFIX = f"s3://{BUCKET}/runs/{RUN}"
@@ -87,45 +87,36 @@ def test_an_object_larger_than_one_copy_call_is_copied_in_parts(aws, app, snapsh
     assert head["ETag"].endswith('-3"')
 
 
-@pytest.fixture
-def unversioned(aws, monkeypatch):
-    """A bucket without versions that is not the stack's; returns its name."""
-    name = "their-bucket"
-    aws.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
-    monkeypatch.setenv("DATA_BUCKET", name)
-    return name
-
-
 def record_unversioned(aws, bucket, key, body):
     etag = aws.client("s3").put_object(Bucket=bucket, Key=key, Body=body)["ETag"].strip('"')
     listed = {"Key": key, "VersionId": "null", "ETag": etag, "Size": len(body)}
     aws.put(f"runs/{RUN}/manifest.json", json.dumps({"Bucket": bucket, "Files": [listed], "Ignored": []}))
 
 
-def test_the_data_may_be_in_another_bucket_and_without_versions(aws, snapshot, unversioned):
-    record_unversioned(aws, unversioned, "raw/a.csv", b"recorded")
+def test_the_data_may_be_in_another_bucket_and_without_versions(aws, snapshot, their_bucket):
+    record_unversioned(aws, their_bucket, "raw/a.csv", b"recorded")
     snapshot()
     assert aws.get(f"runs/{RUN}/input/00000-a.csv") == "recorded"
 
 
-def test_what_cannot_be_read_is_taken_away_where_it_is(aws, app, snapshot, unversioned, answers):
-    record_unversioned(aws, unversioned, "raw/a.csv", b"recorded")
+def test_what_cannot_be_read_is_taken_away_where_it_is(aws, app, snapshot, their_bucket, answers):
+    record_unversioned(aws, their_bucket, "raw/a.csv", b"recorded")
     answers("s3", "CopyObject", (403, "<Error><Code>InvalidObjectState</Code></Error>"))
-    with pytest.raises(app.versions.DataVersionRefusedError, match=f"aws s3 rm s3://{unversioned}/raw/a.csv"):
+    with pytest.raises(app.versions.DataVersionRefusedError, match=f"aws s3 rm s3://{their_bucket}/raw/a.csv"):
         snapshot()
 
 
 def test_without_versions_a_file_that_was_overwritten_is_not_taken_for_the_recorded_one(
-    aws, app, snapshot, unversioned, answers
+    aws, app, snapshot, their_bucket, answers
 ):
-    record_unversioned(aws, unversioned, "raw/a.csv", b"recorded")
+    record_unversioned(aws, their_bucket, "raw/a.csv", b"recorded")
     etag = aws.get_json(f"runs/{RUN}/manifest.json")["Files"][0]["ETag"]
     asked = answers("s3", "CopyObject", (412, "<Error><Code>PreconditionFailed</Code></Error>"))
-    said = f"'raw/a.csv' was overwritten or deleted after the run had begun, and s3://{unversioned} keeps no versions"
+    said = f"'raw/a.csv' was overwritten or deleted after the run had begun, and s3://{their_bucket} keeps no versions"
     with pytest.raises(app.versions.DataVersionMissingError, match=re.escape(said)):
         snapshot()
     assert asked[0].headers["x-amz-copy-source-if-match"].decode() == f'"{etag}"'
-    assert asked[0].headers["x-amz-copy-source"].decode() == f"{unversioned}/raw/a.csv"
+    assert asked[0].headers["x-amz-copy-source"].decode() == f"{their_bucket}/raw/a.csv"
 
 
 def test_a_retried_call_copies_only_what_is_missing(aws, snapshot, answers):
