@@ -101,6 +101,8 @@ class Statement:
             return re.sub(r"\$\{([\w:.]+)\}", lambda match: self._part(match[1], given), text)
         if name == "Fn::FindInMap":
             return ACCOUNT  # the accounts of images
+        if name == "Fn::If":
+            return self._text(argument[1])
         raise ValueError(f"{self.where}: this lint does not understand {name} in a Resource; teach it")
 
     def _part(self, name: str, given: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
-"""CloudFormation: the KMS key of a table and of a topic, which MiniStack's provisioner leaves out.
+"""CloudFormation: the KMS key of a table, a topic and a function, which MiniStack's provisioner leaves out.
 
-Without it nobody would be asked for the key's permission. Source: CloudFormation template reference,
-"AWS::DynamoDB::Table SSESpecification" (its SSEEnabled is the API's Enabled) and "AWS::SNS::Topic".
+Without it nobody would be asked for the key's permission, or see which it is. Source: CloudFormation template
+reference, "AWS::DynamoDB::Table SSESpecification" (its SSEEnabled is the API's Enabled), "AWS::SNS::Topic" and
+"AWS::Lambda::Function".
 """
 
 import functools
@@ -12,10 +13,15 @@ JsonObject = dict[str, Any]
 
 
 def register() -> None:
-    """Wrap the handlers of both kinds of resources. MiniStack must be importable (the environment is set)."""
+    """Wrap the handlers of these kinds of resources. MiniStack must be importable (the environment is set)."""
     from ministack.services.cloudformation import provisioners
 
-    for kind, keep in {"AWS::DynamoDB::Table": _keep_of_table, "AWS::SNS::Topic": _keep_of_topic}.items():
+    kinds = {
+        "AWS::DynamoDB::Table": _keep_of_table,
+        "AWS::SNS::Topic": _keep_of_topic,
+        "AWS::Lambda::Function": _keep_of_function,
+    }
+    for kind, keep in kinds.items():
         handlers = provisioners._RESOURCE_HANDLERS[kind]
         handlers["create"] = _after_create(handlers["create"], keep)
         handlers["update"] = _after_update(handlers["update"], keep)
@@ -56,3 +62,10 @@ def _keep_of_topic(arn: str, props: JsonObject) -> None:
     topic = sns._topic_by_arn_any_scope(arn)
     if topic is not None and props.get("KmsMasterKeyId"):
         topic["attributes"]["KmsMasterKeyId"] = props["KmsMasterKeyId"]
+
+
+def _keep_of_function(name: str, props: JsonObject) -> None:
+    from ministack.services import lambda_svc
+
+    if function := lambda_svc._functions.get(name):
+        function["config"]["KMSKeyArn"] = props.get("KmsKeyArn", "")

@@ -3,7 +3,9 @@
 import gzip
 import io
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -15,18 +17,43 @@ from tools import delete_stack, demo_data, erase
 
 pytestmark = pytest.mark.xdist_group("e2e-models")
 THEIRS = "bucket-of-somebody"
+KEY_DOCUMENT = Path(__file__).parents[2] / "docs" / "kms-key.md"
+
+
+def company_key(stack: str) -> str:
+    """The ARN of a key that allows what docs/kms-key.md tells to paste, and administrators to administer it."""
+    (pasted, *_) = re.findall(r"```json\n(.*?)```", KEY_DOCUMENT.read_text(), re.DOTALL)
+    mine = App.client("sts").get_caller_identity()["Account"]
+    for example, here in (("used-cars-prod", stack), ("123456789012", mine), ("eu-west-1", "us-east-1")):
+        pasted = pasted.replace(example, here)
+    administrators = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{mine}:root"},
+        "Action": ["kms:DescribeKey", "kms:DisableKey", "kms:EnableKey", "kms:GetKeyPolicy", "kms:PutKeyPolicy"],
+        "Resource": "*",
+    }
+    policy = {"Version": "2012-10-17", "Statement": [administrators, *json.loads(pasted)]}
+    return str(App.client("kms").create_key(Policy=json.dumps(policy))["KeyMetadata"]["Arn"])
 
 
 @pytest.fixture(scope="module")
-def linear(deploy: Callable[..., App]) -> App:
-    """A stack whose data are dropped into a bucket that was there before, without versions, under a key of its own."""
+def key_of_company() -> str:
+    return company_key("perennial-linear")
+
+
+@pytest.fixture(scope="module")
+def linear(deploy: Callable[..., App], key_of_company: str) -> App:
+    """A stack that makes neither a bucket for its data nor a key: both are somebody else's, and were there before.
+
+    The bucket has no versions, and a key of its own.
+    """
     s3, on = App.client("s3"), {"EventBridgeConfiguration": {}}
     s3.create_bucket(Bucket=THEIRS)
     s3.put_bucket_notification_configuration(Bucket=THEIRS, NotificationConfiguration=on)
     key = App.client("kms").create_key()["KeyMetadata"]["Arn"]
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
     s3.put_bucket_encryption(Bucket=THEIRS, ServerSideEncryptionConfiguration={"Rules": [rule]})
-    data = {"DataBucket": THEIRS, "DataBucketKeyArn": key, "DataPrefix": "listings/"}
+    data = {"DataBucket": THEIRS, "DataBucketKeyArn": key, "DataPrefix": "listings/", "KmsKeyArn": key_of_company}
     return deploy("perennial-linear", ModelName="used-cars", Algorithm="linear-learner", **data)
 
 
@@ -56,6 +83,36 @@ def test_a_bucket_that_exists_is_read_and_never_written(linear: App, linear_run:
     assert [(file["Key"], file["VersionId"]) for file in record["data"]["files"]] == [("listings/cars.csv", "null")]
     listed = linear.client("s3").list_objects_v2(Bucket=THEIRS)["Contents"]
     assert {item["Key"] for item in listed} == {"elsewhere/cars.csv", "listings/cars.csv"}
+
+
+def test_a_key_that_exists_encrypts_everything_and_the_stack_makes_none(
+    linear: App, linear_run: Run, key_of_company: str
+) -> None:
+    s3, sagemaker = linear.client("s3"), linear.client("sagemaker")
+    resources = linear.client("cloudformation").describe_stack_resources(StackName=linear.stack)["StackResources"]
+    named = {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in resources}
+    assert not {"Key", "KeyAlias"} & set(named)
+    listed = s3.list_objects_v2(Bucket=linear.bucket)["Contents"]
+    heads = (s3.head_object(Bucket=linear.bucket, Key=item["Key"]) for item in listed)
+    configuration = sagemaker.describe_endpoint_config(EndpointConfigName=linear_run.output["Model"])
+    functions = linear.client("lambda").list_functions()["Functions"]
+    groups = linear.client("logs").describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{linear.stack}-")["logGroups"]
+    described = linear.client("dynamodb").describe_table(TableName=named["RunTable"])["Table"]
+    topic = linear.client("sns").get_topic_attributes(TopicArn=linear.outputs["TopicArn"])["Attributes"]
+    machine = linear.client("stepfunctions").describe_state_machine(stateMachineArn=linear.outputs["StateMachineArn"])
+    job = sagemaker.describe_training_job(TrainingJobName=f"{linear_run.output['Model']}-train-0")
+    assert {
+        *(head["SSEKMSKeyId"] for head in heads),
+        *(function["KMSKeyArn"] for function in functions if function["FunctionName"].startswith(linear.stack)),
+        *(group["kmsKeyId"] for group in groups),
+        configuration["KmsKeyId"],
+        configuration["DataCaptureConfig"]["KmsKeyId"],
+        described["SSEDescription"]["KMSMasterKeyArn"],
+        topic["KmsMasterKeyId"],
+        machine["encryptionConfiguration"]["kmsKeyId"],
+        job["OutputDataConfig"]["KmsKeyId"],
+        job["ResourceConfig"]["VolumeKmsKeyId"],
+    } == {key_of_company}
 
 
 def test_linear_learner_answers_in_dollars(linear: App, linear_run: Run) -> None:

@@ -55,6 +55,10 @@ def arn_of(name: str) -> dict[str, Any]:
     return {"Fn::GetAtt": [name, "Arn"]}
 
 
+# The key that encrypts: that of the stack, or the one that it is given.
+KEY = {"Fn::If": ["MakesKey", arn_of("Key"), {"Ref": "KmsKeyArn"}]}
+
+
 def if_there_is(name: str, value: Any) -> Any:
     """The value, left out when the resource's condition leaves the resource out."""
     condition = RESOURCES[name].get("Condition")
@@ -90,9 +94,10 @@ def rendered(value: Any, given: Mapping[str, str]) -> Any:
 
 
 def condition(name: str, given: Mapping[str, str]) -> bool:
-    (equals,) = TEMPLATE["Conditions"][name]["Fn::Not"]
+    said = TEMPLATE["Conditions"][name]
+    equals = said["Fn::Not"][0] if "Fn::Not" in said else said
     left, right = (rendered(side, given) for side in equals["Fn::Equals"])
-    return bool(left != right)
+    return bool((left == right) == (equals is said))
 
 
 def parameter_values(**overrides: str) -> dict[str, str]:
@@ -127,7 +132,7 @@ def test_cloudformation_waits_for_the_function_as_long_as_it_may_run(name: str) 
 def test_the_bucket_is_encrypted_with_the_key_of_the_stack() -> None:
     (rule,) = properties("Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["BucketKeyEnabled"] is True
-    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": arn_of("Key")}
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
     assert properties("Key")["EnableKeyRotation"] is True
 
 
@@ -154,7 +159,7 @@ def test_an_upload_that_names_another_key_is_refused() -> None:
     encryption = "s3:x-amz-server-side-encryption"
     assert statements["OnlyOwnKey"]["Condition"] == {
         "Null": {encryption: False},
-        "StringNotEquals": {f"{encryption}-aws-kms-key-id": arn_of("Key")},
+        "StringNotEquals": {f"{encryption}-aws-kms-key-id": KEY},
     }
     assert statements["NoKeyOfTheCaller"]["Condition"] == {"Null": {f"{encryption}-customer-algorithm": False}}
     for sid in ("OnlyOwnKey", "NoKeyOfTheCaller"):
@@ -221,7 +226,7 @@ def test_captured_traffic_ends_when_it_is_said_to_end() -> None:
 def test_the_run_table_is_on_demand_encrypted_recoverable_and_forgets_what_has_expired() -> None:
     table = properties("RunTable")
     assert table["BillingMode"] == "PAY_PER_REQUEST"
-    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": arn_of("Key")}
+    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
     assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
@@ -236,7 +241,7 @@ def test_every_log_group_forgets_after_the_days_of_the_parameter() -> None:
 def test_logs_are_encrypted_with_the_key_of_the_stack_which_lets_cloudwatch_use_it_for_these_groups_only() -> None:
     """CloudWatch Logs User Guide, "Encrypt log data in CloudWatch Logs using AWS Key Management Service"."""
     groups = of_type("AWS::Logs::LogGroup").values()
-    assert all(group["KmsKeyId"] == arn_of("Key") for group in groups)
+    assert all(group["KmsKeyId"] == KEY for group in groups)
     (logs,) = (body for body in properties("Key")["KeyPolicy"]["Statement"] if body["Sid"] == "LogsEncrypt")
     assert logs["Principal"] == {"Service": {"Fn::Sub": "logs.${AWS::Region}.amazonaws.com"}}
     place = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:"
@@ -246,10 +251,33 @@ def test_logs_are_encrypted_with_the_key_of_the_stack_which_lets_cloudwatch_use_
     )
 
 
+def test_the_statements_to_paste_into_a_key_of_ones_own_are_those_of_the_stacks_key() -> None:
+    (pasted, *_) = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "kms-key.md").read_text(), re.DOTALL)
+    example = {
+        "AWS::Partition": "aws",
+        "AWS::Region": "eu-west-1",
+        "AWS::AccountId": "123456789012",
+        "AWS::StackName": "used-cars-prod",
+    }
+    own = properties("Key")["KeyPolicy"]["Statement"]
+    wanted = [with_examples(statement, example) for statement in own if statement["Sid"] != "AccountAdministers"]
+    assert json.loads(pasted) == wanted
+
+
+def with_examples(value: Any, example: Mapping[str, str]) -> Any:
+    """A part of the template with a deployment's values for Ref and Sub."""
+    if isinstance(value, list):
+        return [with_examples(item, example) for item in value]
+    if isinstance(value, dict):
+        plain = set(value) <= {"Ref", "Fn::Sub"}
+        return rendered(value, example) if plain else {k: with_examples(v, example) for k, v in value.items()}
+    return value
+
+
 def test_the_environment_of_functions_is_encrypted_with_the_key_of_the_stack_and_opened_for_them_only() -> None:
-    assert GLOBALS["KmsKeyArn"] == arn_of("Key")
+    assert GLOBALS["KmsKeyArn"] == KEY
     (opened,) = (body for body in statements_of("FunctionBasicsPolicy") if body["Sid"] == "Environment")
-    assert (opened["Action"], opened["Resource"]) == ("kms:Decrypt", arn_of("Key"))
+    assert (opened["Action"], opened["Resource"]) == ("kms:Decrypt", KEY)
     place = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
     named = [{"Fn::Sub": place + function["FunctionName"]["Fn::Sub"]} for function in FUNCTIONS.values()]
     assert sorted(map(str, opened["Condition"]["StringEquals"]["kms:EncryptionContext:aws:lambda:FunctionArn"])) == (
@@ -282,7 +310,7 @@ def test_a_deployment_says_who_is_told() -> None:
 
 
 def test_the_topic_is_encrypted_with_the_key_of_the_stack_and_alarms_may_use_both() -> None:
-    assert properties("AlertTopic")["KmsMasterKeyId"] == arn_of("Key")
+    assert properties("AlertTopic")["KmsMasterKeyId"] == KEY
     for document in (properties("AlertTopicPolicy")["PolicyDocument"], properties("Key")["KeyPolicy"]):
         alarms = next(statement for statement in document["Statement"] if statement["Sid"] == "AlarmsPublish")
         assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
@@ -397,7 +425,7 @@ def test_the_state_machine_logs_its_steps_without_their_data_and_is_traced() -> 
 def test_definition_and_executions_are_encrypted_with_the_key_of_the_stack() -> None:
     """Step Functions Developer Guide, "Data at rest encryption in Step Functions"."""
     machine = properties("TrainModel")
-    assert machine["EncryptionConfiguration"] == {"Type": "CUSTOMER_MANAGED_KMS_KEY", "KmsKeyId": arn_of("Key")}
+    assert machine["EncryptionConfiguration"] == {"Type": "CUSTOMER_MANAGED_KMS_KEY", "KmsKeyId": KEY}
     here = "${AWS::Region}:${AWS::AccountId}"
     arn = f"arn:${{AWS::Partition}}:states:{here}:stateMachine:{machine['StateMachineName']['Fn::Sub']}"
     only = {"kms:EncryptionContext:aws:states:stateMachineArn": {"Fn::Sub": arn}}
@@ -611,7 +639,7 @@ def test_volumes_get_their_key_by_grants_to_aws_only() -> None:
     of_flow = ROLES["TrainModelRole"]["Policies"][0]["PolicyDocument"]["Statement"]
     (endpoint,) = (s for s in of_flow if s["Sid"] == "EndpointVolumes")
     for statement in (jobs, endpoint):
-        assert (statement["Action"], statement["Resource"]) == ("kms:CreateGrant", arn_of("Key"))
+        assert (statement["Action"], statement["Resource"]) == ("kms:CreateGrant", KEY)
         assert statement["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": True}}
 
 
@@ -914,6 +942,10 @@ def test_lists_of_the_network_are_as_long_as_sagemaker_takes_them() -> None:
         ("AlertEmails", "team"),
         ("AlertEmails", "a@example.com;b@example.com"),
         ("VpcSecurityGroupIds", "subnet-0a1b2c3d"),
+        ("KmsKeyArn", "alias/company"),
+        ("KmsKeyArn", "arn:aws:kms:eu-west-1:123456789012:alias/company"),
+        ("KmsKeyArn", "11111111-2222-3333-4444-555555555555"),
+        ("KmsKeyArn", "arn:aws:kms:eu-west-1:123456789012:key/company"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_before_anything_is_deployed(name: str, value: str) -> None:
@@ -939,6 +971,8 @@ def test_a_value_that_cannot_work_is_refused_before_anything_is_deployed(name: s
         ("RetrainSchedule", "cron(0/15 8-17 ? * 2#1 *)"),
         ("RetrainSchedule", "cron(30 4 L JAN,JUL ? 2027-2030)"),
         ("RetrainSchedule", "cron(0 3 * * ? *)"),
+        ("KmsKeyArn", "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"),
+        ("KmsKeyArn", "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"),
     ],
 )
 def test_a_value_that_works_is_allowed(name: str, value: str) -> None:
