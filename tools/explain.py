@@ -112,6 +112,8 @@ def _branches(run: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"├ {line}" for line in _measured_on(run))
     settings = ", ".join(f"{name}={value}" for name, value in sorted(algorithm["hyperparameters"].items()))
     yield f"├ trained  {algorithm['name']} ({settings})"
+    for image in run.get("serving_images", ()):
+        yield f"├ image    {image['specified']}, which is {(image['resolved'] or 'unknown').rpartition('@')[2]}"
     metrics = (run.get("metrics") or {}).get("candidate") or {}
     yield "├ metrics  " + ", ".join(f"{name} {shown(value)}" for name, value in metrics.items())
     yield f"├ code     {run['code']['hash']} (commit {run['code']['commit']})"

@@ -3,6 +3,7 @@
 Called by  train_model, state "Verify endpoint".
 Input      {"RunId": str, "Prefix": "s3://bucket/runs/<run id>", "EndpointName": str, "WantedConfigName": str}
 Output     {"Verified": int}: how many records were answered as the batch predictions did
+Writes     the images that serve, with the digests that their tags led to, into the run's record (`serving_images`)
 Raises     EndpointVerificationError: another configuration serves, an answer differs or does not come. Permanent.
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
-from perennial_aws import objects
+from perennial_aws import objects, runs
 from perennial_aws.clients import client, code_of
 
 from perennial import predictions
@@ -43,7 +44,7 @@ class RecordRefusedError(EndpointVerificationError):
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Compare the endpoint with the batch predictions."""
     endpoint, run_id = event["EndpointName"], event["RunId"]
-    _require_configuration(endpoint, event["WantedConfigName"])
+    description = _require_configuration(endpoint, event["WantedConfigName"])
     verified, refused = 0, None
     for position, (request, expected) in enumerate(islice(_known(event["Prefix"]), RECORDS + MOST_REFUSED)):
         try:
@@ -64,6 +65,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if not verified:
         nothing = f"{event['Prefix']}/test/ holds no record to ask endpoint {endpoint} about"
         raise refused or EndpointVerificationError(nothing)
+    runs.update(run_id, serving_images=_images(description))
     logger.info("verified", run_id=run_id, endpoint=endpoint, records=verified)
     return {"Verified": verified}
 
@@ -73,11 +75,18 @@ def _may_refuse(prefix: str) -> bool:
     return "refuse" in objects.read_json(f"{prefix}/config.json")["definition"].get("serving", {}).values()
 
 
-def _require_configuration(endpoint: str, wanted: str) -> None:
-    description = client("sagemaker").describe_endpoint(EndpointName=endpoint)
+def _require_configuration(endpoint: str, wanted: str) -> dict[str, Any]:
+    description = dict(client("sagemaker").describe_endpoint(EndpointName=endpoint))
     serving, status = description["EndpointConfigName"], description["EndpointStatus"]
     if (serving, status) != (wanted, "InService"):
         raise EndpointVerificationError(f"endpoint {endpoint} is {status} and serves {serving}; expected {wanted}")
+    return description
+
+
+def _images(description: dict[str, Any]) -> list[dict[str, Any]]:
+    """The images that serve, by container: as the model names one, and what that led to, if SageMaker says it."""
+    deployed = (image for variant in description["ProductionVariants"] for image in variant.get("DeployedImages", ()))
+    return [{"specified": image["SpecifiedImage"], "resolved": image.get("ResolvedImage")} for image in deployed]
 
 
 def _known(prefix: str) -> Iterator[tuple[str, float]]:

@@ -23,7 +23,7 @@ from typing import Any
 
 from localcloud import disk, faults
 
-from . import capture, events, listing, models, requests, tags, undelivered
+from . import capture, events, images, listing, models, requests, tags, undelivered
 from .aws import Aws
 from .context import now
 from .errors import AwsError, JobFailedError, invalid, unsupported
@@ -439,7 +439,11 @@ class Endpoints:
             if model is None:
                 raise invalid(f'Could not find model "{self._aws.arn(models.MODEL, variant["ModelName"])}".')
             of_model = {name: model[name] for name in ("ExecutionRoleArn", "EnableNetworkIsolation")}
-            variants.append({"Variant": variant, "Containers": models.containers(model), **of_model})
+            containers = [
+                container | {"ResolvedImage": images.resolved(container["Image"], self._image.path)}
+                for container in models.containers(model)
+            ]
+            variants.append({"Variant": variant, "Containers": containers, **of_model})
         plan: Document = {"EndpointConfigName": config["EndpointConfigName"], "Variants": variants}
         return plan | {name: config[name] for name in ("DataCaptureConfig",) if name in config}
 
@@ -556,7 +560,10 @@ def _summary(item: Document, status: str | None, message: str | None = None) -> 
     summary: Document = {
         "VariantName": variant["VariantName"],
         "DeployedImages": [
-            {"SpecifiedImage": container["Image"], "ResolutionTime": now()} for container in item["Containers"]
+            # A plan of an earlier version of the local cloud does not know what its images led to.
+            {"SpecifiedImage": container["Image"], "ResolutionTime": now()}
+            | {name: container[name] for name in ("ResolvedImage",) if name in container}
+            for container in item["Containers"]
         ],
         "CurrentWeight": weight,
         "DesiredWeight": weight,

@@ -17,6 +17,7 @@ from tools import delete_stack, demo_data, erase
 
 pytestmark = pytest.mark.xdist_group("e2e-models")
 THEIRS = "bucket-of-somebody"
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 KEY_DOCUMENT = Path(__file__).parents[2] / "docs" / "kms-key.md"
 
 
@@ -54,7 +55,8 @@ def linear(deploy: Callable[..., App], key_of_company: str) -> App:
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
     s3.put_bucket_encryption(Bucket=THEIRS, ServerSideEncryptionConfiguration={"Rules": [rule]})
     data = {"DataBucket": THEIRS, "DataBucketKeyArn": key, "DataPrefix": "listings/", "KmsKeyArn": key_of_company}
-    return deploy("perennial-linear", ModelName="used-cars", Algorithm="linear-learner", **data)
+    model = {"ModelName": "used-cars", "Algorithm": "linear-learner", "LinearLearnerTag": DIGEST}
+    return deploy("perennial-linear", **model, **data)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,15 @@ def test_linear_learner_passes_by_switching_one_key(linear: App, linear_run: Run
     assert record["configuration"]["algorithm"]["name"] == "linear-learner"
     serving = linear.client("sagemaker").describe_model(ModelName=linear.parameters()["model"])
     assert "linear-learner" in serving["Containers"][1]["Image"]
+
+
+def test_the_record_has_the_images_that_serve_as_named_and_by_digest(linear: App, linear_run: Run) -> None:
+    record = linear.record(linear_run)
+    preprocessor, algorithm = record["serving_images"]
+    assert record["images"] == {"preprocessor": preprocessor["specified"], "algorithm": algorithm["specified"]}
+    assert re.fullmatch(r".*/sagemaker-scikit-learn@sha256:[0-9a-f]{64}", preprocessor["resolved"])
+    assert algorithm["specified"] == algorithm["resolved"]
+    assert algorithm["resolved"].endswith(f"/linear-learner@{DIGEST}")
 
 
 def test_a_bucket_that_exists_is_read_and_never_written(linear: App, linear_run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tarfile
 import threading
 import time
@@ -178,8 +179,12 @@ def test_describe_has_the_variants_as_on_aws(lab: Lab, endpoint: str) -> None:
     found = lab.sagemaker.describe_endpoint(EndpointName=endpoint)
 
     (variant,) = found["ProductionVariants"]
-    images = [image["SpecifiedImage"] for image in variant.pop("DeployedImages")]
-    assert images == [SKLEARN_IMAGE, LINEAR_LEARNER_IMAGE]
+    images = variant.pop("DeployedImages")
+    assert [image["SpecifiedImage"] for image in images] == [SKLEARN_IMAGE, LINEAR_LEARNER_IMAGE]
+    for image in images:
+        assert re.fullmatch(
+            re.escape(image["SpecifiedImage"].partition(":")[0]) + "@sha256:[0-9a-f]{64}", image["ResolvedImage"]
+        )
     assert variant == {
         "VariantName": "AllTraffic",
         "CurrentWeight": 1.0,

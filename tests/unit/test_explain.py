@@ -27,6 +27,10 @@ RECORD = {
     },
     "champion": {"ModelName": "cars-before"},
     "rows": {"used": 804, "quarantined": 3, "repeated": 1200},
+    "serving_images": [
+        {"specified": "1.example/sklearn:1.9-0", "resolved": f"1.example/sklearn@sha256:{'5' * 64}"},
+        {"specified": "1.example/xgboost:3.2-0", "resolved": None},
+    ],
     "code": {"hash": "0123456789abcdef", "commit": "abc123"},
     "data": {
         "fingerprint": "f" * 64,
@@ -63,7 +67,8 @@ def test_the_chain_goes_from_the_endpoint_to_the_data_versions(served, capsys):
         "804 used, 3 quarantined, 1,200 repeat others",
         "150 of 161 test rows unseen by cars-before: difference -180 to 12 (95 % interval)",
     ]
-    order += ["eta=0.1, num_round=300", "commit abc123", f"s3://{BUCKET}/raw/00.csv  version v0", "and 5 more"]
+    order += ["eta=0.1, num_round=300", f"sklearn:1.9-0, which is sha256:{'5' * 64}", "xgboost:3.2-0, which is unknown"]
+    order += ["commit abc123", f"s3://{BUCKET}/raw/00.csv  version v0", "and 5 more"]
     positions = [text.index(expected) for expected in order]
     assert positions == sorted(positions)
 

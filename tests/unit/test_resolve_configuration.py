@@ -376,10 +376,18 @@ def test_another_configuration_is_other_work(aws, resolve):
     assert resolve(OTHER_ARN, Trigger=schedule, Overrides={"GateThreshold": 3000})["Decision"] == "Train"
 
 
-def test_another_image_is_other_work(aws, resolve, monkeypatch):
+@pytest.mark.parametrize(
+    ("variable", "image"),
+    [
+        ("XGBOOST_IMAGE", "sagemaker-xgboost:3.3-0"),
+        ("XGBOOST_IMAGE", f"sagemaker-xgboost@sha256:{'1' * 64}"),
+        ("SKLEARN_IMAGE", f"sagemaker-scikit-learn@sha256:{'1' * 64}"),
+    ],
+)
+def test_another_tag_or_digest_of_an_image_is_other_work(aws, resolve, monkeypatch, variable, image):
     aws.put("raw/a.csv", "a")
     resolve(Trigger=drop("raw/a.csv"))
-    monkeypatch.setenv("XGBOOST_IMAGE", "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.3-0")
+    monkeypatch.setenv(variable, f"1.dkr.ecr.eu-west-1.amazonaws.com/{image}")
     assert resolve(OTHER_ARN, Trigger={"Type": "Schedule"})["Decision"] == "Train"
 
 

@@ -1,6 +1,7 @@
 """The paths of a job, and what an earlier service left behind."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -11,8 +12,8 @@ from typing import Any, cast
 import pytest
 
 from localcloud import faults
-from localcloud.sagemaker.errors import JobStoppedError
-from localcloud.sagemaker.images import repository
+from localcloud.sagemaker.errors import AwsError, JobStoppedError
+from localcloud.sagemaker.images import SERVING, known, repository, resolved
 from localcloud.sagemaker.job_run import JobRun
 from localcloud.sagemaker.process import kill_orphan
 
@@ -92,3 +93,33 @@ def test_a_program_that_a_killed_service_left_is_killed_and_a_stranger_is_not(tm
 )
 def test_images_are_known_by_their_repository(uri: str, name: str) -> None:
     assert repository(uri) == name
+
+
+@pytest.mark.parametrize("digest", ["sha256:abc", f"sha256:{'A' * 64}", f"md5:{'0' * 32}", ""])
+def test_an_image_with_a_malformed_digest_is_refused(digest: str) -> None:
+    with pytest.raises(AwsError, match="has no digest behind its @"):
+        known(f"1.example/linear-learner@{digest}", SERVING, "serving")
+
+
+def test_an_image_by_tag_resolves_to_the_digest_of_what_stands_in_for_it(tmp_path: Path) -> None:
+    def image(folder: str, *packages: str) -> Path:
+        for package in packages:
+            (tmp_path / folder / f"lib/python3.12/site-packages/{package}.dist-info").mkdir(parents=True)
+        return tmp_path / folder / "bin/python"
+
+    tag, short = "1.example/linear-learner:1", "1.example/linear-learner"
+    here, same = image("here", "numpy-2.1", "pyarrow-20.0"), image("there", "pyarrow-20.0", "numpy-2.1")
+    found = resolved(tag, here)
+    assert re.fullmatch(r"1\.example/linear-learner@sha256:[0-9a-f]{64}", found)
+    assert resolved(tag, same) == resolved(short, here) == resolved(found, same) == found
+    others = {
+        resolved(tag, image("newer", "numpy-2.2", "pyarrow-20.0")),
+        resolved("1.example/sagemaker-xgboost:1", here),
+    }
+    assert len({text.partition("@")[2] for text in (found, *others)}) == 3
+
+
+def test_an_image_by_digest_resolves_to_itself(tmp_path: Path) -> None:
+    pinned = f"1.example/linear-learner@sha256:{'7' * 64}"
+    assert known(pinned, SERVING, "serving") == "linear-learner"
+    assert resolved(pinned, tmp_path / "bin/python") == pinned

@@ -55,6 +55,7 @@ def arn_of(name: str) -> dict[str, Any]:
     return {"Fn::GetAtt": [name, "Arn"]}
 
 
+DIGEST = "sha256:" + "0123456789abcdef" * 4
 # The key that encrypts: that of the stack, or the one that it is given.
 KEY = {"Fn::If": ["MakesKey", arn_of("Key"), {"Ref": "KmsKeyArn"}]}
 
@@ -66,7 +67,7 @@ def if_there_is(name: str, value: Any) -> Any:
 
 
 def rendered(value: Any, given: Mapping[str, str]) -> Any:
-    """Evaluate Ref, Sub, Join, Select, FindInMap and If over parameters, as CloudFormation would."""
+    """Evaluate Ref, Sub, Join, Split, Select, FindInMap and If over parameters, as CloudFormation would."""
     if isinstance(value, list):
         return [item for item in (rendered(v, given) for v in value) if item is not None]
     if not isinstance(value, dict) or len(value) != 1:
@@ -79,6 +80,8 @@ def rendered(value: Any, given: Mapping[str, str]) -> Any:
     if name == "Fn::Join":
         parts = rendered(argument[1], given)
         return parts if isinstance(parts, str) else argument[0].join(parts)
+    if name == "Fn::Split":
+        return rendered(argument[1], given).split(argument[0])
     if name == "Fn::Select":
         return rendered(argument[1], given).split(",")[argument[0]]
     if name == "Fn::FindInMap":
@@ -780,9 +783,10 @@ def test_images_come_from_the_accounts_that_aws_documents(region: str, framework
 @pytest.mark.parametrize(
     ("parameters", "tags"),
     [
-        ({}, ["3.2-0", "1", "1.9-0-cpu-py3"]),
-        ({"XGBoostTag": "3.0-5", "SklearnTag": "1.4-2-py312-cpu-py3"}, ["3.0-5", "1", "1.4-2-py312-cpu-py3"]),
-        ({"LinearLearnerTag": "latest"}, ["3.2-0", "latest", "1.9-0-cpu-py3"]),
+        ({}, [":3.2-0", ":1", ":1.9-0-cpu-py3"]),
+        ({"XGBoostTag": "3.0-5", "SklearnTag": "1.4-2-py312-cpu-py3"}, [":3.0-5", ":1", ":1.4-2-py312-cpu-py3"]),
+        ({"LinearLearnerTag": "1.7"}, [":3.2-0", ":1.7", ":1.9-0-cpu-py3"]),
+        (dict.fromkeys(("XGBoostTag", "LinearLearnerTag", "SklearnTag"), DIGEST), [f"@{DIGEST}"] * 3),
     ],
 )
 def test_an_image_is_the_one_that_is_asked_for_or_else_the_one_that_this_version_ships(
@@ -792,8 +796,11 @@ def test_an_image_is_the_one_that_is_asked_for_or_else_the_one_that_this_version
     given = {**parameter_values(**parameters), "AWS::Region": "eu-west-1", "AWS::URLSuffix": "amazonaws.com"}
     variables = GLOBALS["Environment"]["Variables"]
     images = [variables[name] for name in ("XGBOOST_IMAGE", "LINEAR_LEARNER_IMAGE", "SKLEARN_IMAGE")]
-    assert [rendered(image, given).rpartition(":")[2] for image in images] == tags
-    assert rendered(images[0], given).startswith("141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:")
+    repositories = ("sagemaker-xgboost", "linear-learner", "sagemaker-scikit-learn")
+    assert [rendered(image, given).rpartition("amazonaws.com/")[2] for image in images] == [
+        f"{repository}{tag}" for repository, tag in zip(repositories, tags, strict=True)
+    ]
+    assert rendered(images[0], given).startswith("141502667606.dkr.ecr.eu-west-1.amazonaws.com/")
     assert properties("TrainModel")["DefinitionSubstitutions"]["SklearnImage"] == images[2]
 
 
@@ -864,9 +871,7 @@ AS_LONG_AS_ALLOWED = {
     "EndpointInstanceType": f"ml.{'i' * 20}.{'s' * 12}",
     "VpcSubnetIds": ",".join(["subnet-" + "0" * 17] * 16),
     "VpcSecurityGroupIds": ",".join(["sg-" + "0" * 17] * 5),
-    "XGBoostTag": "3.200-200-cpu-py3",
-    "LinearLearnerTag": "l" * 32,
-    "SklearnTag": "1.4-2-py312-cpu-py3",
+    **dict.fromkeys(("XGBoostTag", "LinearLearnerTag", "SklearnTag"), DIGEST),
     "LogLevel": "DEBUG",
 }
 # The region with the longest name of a registry; names that CloudFormation makes: <stack>-<logical id>-<12 characters>.
@@ -921,6 +926,12 @@ def test_lists_of_the_network_are_as_long_as_sagemaker_takes_them() -> None:
         ("EndpointInstanceType", "ml.m5"),
         ("SklearnTag", "1.2-1-cpu-py3"),
         ("XGBoostTag", "latest"),
+        ("XGBoostTag", f"3.2-0@{DIGEST}"),
+        ("XGBoostTag", DIGEST[:-1]),
+        ("LinearLearnerTag", "latest"),
+        ("LinearLearnerTag", DIGEST.upper()),
+        ("SklearnTag", "latest"),
+        ("SklearnTag", f"@{DIGEST}"),
         ("DataCapturePercentage", "101"),
         ("ModelsToKeep", "0"),
         ("LogRetentionDays", "2"),

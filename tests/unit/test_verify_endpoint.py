@@ -10,6 +10,22 @@ from tests.unit.conftest import BUCKET, STACK, load_function, refusal
 RUN = "20261120093440-1a2b"
 PREFIX = f"s3://{BUCKET}/runs/{RUN}"
 NAME = f"{STACK}-{RUN}"
+REGISTRY = "1.dkr.ecr.eu-west-1.amazonaws.com"
+PINNED = f"{REGISTRY}/sagemaker-xgboost@sha256:{'1' * 64}"
+VARIANTS = {
+    "ProductionVariants": [
+        {
+            "VariantName": "AllTraffic",
+            "DeployedImages": [
+                {
+                    "SpecifiedImage": f"{REGISTRY}/sklearn:1.9-0",
+                    "ResolvedImage": f"{REGISTRY}/sklearn@sha256:{'0' * 64}",
+                },
+                {"SpecifiedImage": PINNED, "ResolvedImage": PINNED},
+            ],
+        }
+    ]
+}
 
 
 @pytest.fixture
@@ -31,7 +47,7 @@ def serves(answers):
         answers(
             "sagemaker",
             "DescribeEndpoint",
-            (200, {"EndpointName": STACK, "EndpointStatus": status, "EndpointConfigName": config}),
+            (200, {"EndpointName": STACK, "EndpointStatus": status, "EndpointConfigName": config, **VARIANTS}),
         )
         return answers("sagemaker-runtime", "InvokeEndpoint", *replies)
 
@@ -50,6 +66,23 @@ def test_equal_answers_verify_the_endpoint(aws, verify, serves):
     requests = serves((200, {"score": 1000.0}), (200, {"score": 2000.0}))
     assert verify() == {"Verified": 2}
     assert [json.loads(request.body) for request in requests] == [{"mileage": 0}, {"mileage": 1}]
+
+
+def test_the_record_gets_the_digests_that_the_tags_of_the_images_led_to(aws, verify, serves):
+    from perennial_aws import runs
+
+    known(aws, 1.0)
+    serves((200, {"score": 1.0}))
+    runs.put({"run_id": RUN, "images": "as they were"})
+    verify()
+    assert runs.get(RUN) == {
+        "run_id": RUN,
+        "images": "as they were",
+        "serving_images": [
+            {"specified": f"{REGISTRY}/sklearn:1.9-0", "resolved": f"{REGISTRY}/sklearn@sha256:{'0' * 64}"},
+            {"specified": PINNED, "resolved": PINNED},
+        ],
+    }
 
 
 def test_requests_carry_an_inference_id_that_tells_them_from_customers(aws, verify, serves):
