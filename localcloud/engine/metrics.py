@@ -154,6 +154,12 @@ def record_invocation(config: JsonObject, result: JsonObject, seconds: float) ->
         _record("AWS/Lambda", points, dimensions)
 
 
+def record_lost_event(config: JsonObject) -> None:
+    """Count an event that a function has failed on and whose destination does not take it."""
+    for dimensions in ({}, {"FunctionName": config["FunctionName"]}):
+        _record("AWS/Lambda", [("DestinationDeliveryFailures", 1.0, "Count")], dimensions)
+
+
 def record_execution(execution: JsonObject) -> None:
     """Count what an execution has just become; at its end, how long it took as well."""
     name = _BECOME[execution["status"]]

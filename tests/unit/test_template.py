@@ -196,9 +196,22 @@ def test_alarms_watch_the_metrics_of_this_stacks_runs_readers_and_endpoint() -> 
         ("NumberOfMessagesSent", ("QueueName",)),
         ("RunsFailed", ("service",)),
         ("AlertReaders", ("service",)),
+        ("Throttles", ("FunctionName",)),
+        ("DestinationDeliveryFailures", ("FunctionName",)),
         ("Invocation5XXErrors", ("EndpointName", "VariantName")),
         ("ModelLatency", ("EndpointName", "VariantName")),
     }
+
+
+def test_only_the_function_that_nobody_else_would_tell_of_has_alarms_of_its_own() -> None:
+    """A rule calls it; the flow calls all others, or CloudFormation does."""
+    for name in ("EndsLateAlarm", "EndsLostAlarm"):
+        assert properties(name)["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "NotifyRunFunction"}}]
+    (by_rules,) = (target["Arn"] for rule in RULES.values() for target in rule["Targets"] if "RoleArn" not in target)
+    assert by_rules == arn_of("NotifyRunFunction")
+    (functions,) = (s for s in statements_of("TrainModelRole") if s["Sid"] == "Functions")
+    called = [reference["Fn::GetAtt"][0] for reference in functions["Resource"]]
+    assert sorted([*called, "NotifyRunFunction", "PublishJobCodeFunction"]) == sorted(FUNCTIONS)
 
 
 def test_the_alarms_of_the_endpoint_are_of_the_variant_that_is_deployed() -> None:

@@ -7,6 +7,7 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
+from localcloud.engine import metrics
 from localcloud.engine.permissions import actions, enforced
 from localcloud.engine.permissions.actions import Needs
 from localcloud.engine.permissions.decisions import Denial, check, session_arn
@@ -169,6 +170,8 @@ def _make_route_async_failure(original: Any) -> Any:
         config = (lambda_svc._functions.get(func_name) or {}).get("config") or {}
         if not config or not _destination_denial(config, target_arn):
             original(target_arn, func_name, event, result)
+        else:
+            metrics.record_lost_event(config)
 
     return route_async_failure
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from localcloud import mailbox
 from perennial import naming
 from tests.e2e.conftest import App, Run
 from tests.e2e.matrix import situation
@@ -194,6 +195,8 @@ def an_unkept_end(deployed: Deployed) -> None:
     with deployed.app.faults.injected("function:notify_run", "error", error="KeyError", times="always") as fault:
         a_run_that_cannot_be(deployed)
         wait_for(lambda: deployed.app.faults.fired(fault) >= 3, "the last attempt")
+    raised, state = f'ALARM: "{STACK}-ends-lost"', deployed.app.state
+    wait_for(lambda: any(mail.subject.startswith(raised) for mail in mailbox.messages(state)), "the alarm's mail", 90)
 
 
 def a_run_that_cannot_be(deployed: Deployed) -> Run:
