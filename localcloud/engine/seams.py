@@ -86,6 +86,7 @@ SEAMS = (
     Seam("core.iam_evaluator", "_fnmatch_compile", "(pattern, ignore_case)"),
     Seam("core.iam_evaluator", "parse_policy_document", "(doc)"),
     Seam("core.iam_evaluator", "_gather_role_policies", "(role_name, account_id)"),
+    Seam("core.iam_evaluator", "_resolve_condition_key", "(key, ctx)"),
     Seam("core.iam_evaluator", "_resource_policy", "(service, resource_arn)"),
     Seam(
         "core.iam_evaluator",

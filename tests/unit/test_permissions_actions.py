@@ -1,12 +1,16 @@
 """Which permissions an operation needs, as the Service Authorization Reference has it."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from localcloud.engine.permissions import actions, enforced
+from localcloud.engine.permissions import actions, enforced, requests
 from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
-from localcloud.engine.permissions.decisions import Denial, request, session_arn
+from localcloud.engine.permissions.decisions import Denial, decide, request, session_arn
+from localcloud.engine.seams import SEAMS
 
 HERE = Place("us-east-1", "123456789012")
 SAGEMAKER = "arn:aws:sagemaker:us-east-1:123456789012"
@@ -123,3 +127,25 @@ def test_the_setting_that_switches_permissions_off_knows_two_words(monkeypatch: 
     monkeypatch.setenv("LOCALCLOUD_PERMISSIONS", "no")
     with pytest.raises(ValueError, match="expected on or off"):
         enforced()
+
+
+@pytest.mark.parametrize(
+    ("role", "action", "denied"),
+    [
+        ("used-cars-prod-SnapshotDataRole-1A2B3C4D5E6F", "kms:Decrypt", False),
+        ("used-cars-prod-SnapshotDataRole-1A2B3C4D5E6F", "kms:GenerateDataKey", True),
+        ("used-cars-prod-PreprocessRole-1A2B3C4D5E6F", "kms:Decrypt", False),
+        ("used-cars-prod-TrainRole-1A2B3C4D5E6F", "kms:Decrypt", True),
+        ("used-cars-prod-eu-SnapshotDataRole-1A2B3C4D5E6F", "kms:Decrypt", True),
+    ],
+)
+def test_a_former_key_is_opened_by_what_the_docs_say_for_the_roles_that_need_it(
+    role: str, action: str, denied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "kms-key.md").read_text()
+    statements = json.loads(re.findall(r"```json\n(.*?)```", text, re.DOTALL)[1])
+    (seam,) = (each for each in SEAMS if each.name == "_resolve_condition_key")
+    monkeypatch.setattr(str(seam), requests._make_resolve_condition_key(seam.find()))
+    session = session_arn(f"arn:aws:iam::123456789012:role/{role}", "a-session")
+    asked = request(session, action, "arn:aws:kms:eu-west-1:123456789012:key/former")
+    assert bool(decide(asked, [], {"Version": "2012-10-17", "Statement": statements})) == denied

@@ -43,6 +43,7 @@ def register() -> None:
     replace(_EVALUATOR, "enforce", _make_enforce)
     replace(_EVALUATOR, "_fnmatch_compile", lambda _: _wildcards)
     replace(_EVALUATOR, "parse_policy_document", _make_parse_policy_document)
+    replace(_EVALUATOR, "_resolve_condition_key", _make_resolve_condition_key)
     replace("app", "pin_request_origin", _make_pin_request_origin)
 
 
@@ -211,6 +212,17 @@ def _make_parse_policy_document(original: Any) -> Any:
         return parsed(doc) if isinstance(doc, str) else original(doc)
 
     return parse_policy_document
+
+
+def _make_resolve_condition_key(original: Any) -> Any:
+    def resolve_condition_key(key: str, ctx: Any) -> Any:
+        """A session's aws:PrincipalArn is its role's (IAM User Guide, "AWS global condition context keys")."""
+        value = original(key, ctx)
+        if key.lower() != "aws:principalarn":
+            return value
+        return re.sub(r":sts::(\d+):assumed-role/([^/]+)/.*", r":iam::\1:role/\2", value or "") or None
+
+    return resolve_condition_key
 
 
 @lru_cache(maxsize=4096)
