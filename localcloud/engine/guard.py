@@ -96,10 +96,6 @@ class Guard:
         self._keys = access.keys(settings.state)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
-            return
         request, send = Request.of(scope), _unreadable_for_web_pages(send)
         if why := foreign(request.headers):
             log.warning("refused %s %s: %s", request.method, request.path, why)

@@ -1,4 +1,4 @@
-"""The server process: MiniStack's ASGI application with everything of this package registered, behind hypercorn."""
+"""The server process: MiniStack's ASGI application with everything of this package registered, behind uvicorn."""
 
 import asyncio
 import logging
@@ -11,7 +11,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from types import FrameType
 from typing import Any
+
+import uvloop
 
 from localcloud import access, disk, faults, sdks
 from localcloud.engine import HOST, Settings, inside, leftovers, objects, process_environment, scopes, seams
@@ -25,7 +28,7 @@ LEDGER_PATH = "/_localcloud/permissions"
 _TICK_SECONDS = 5.0
 _PRUNE_SECONDS = 24 * 3600.0
 _OWNER_SECONDS = 1.0
-_GRACE_SECONDS = 2.0
+_GRACE_SECONDS = 2
 _LAST_RESORT_SECONDS = 8.0
 _READ_ACTIONS = ("Describe", "Get", "List", "Filter", "BatchGet", "Query", "Scan", "Lookup")
 _RUNNING_JOBS = (
@@ -53,7 +56,10 @@ def run(settings: Settings, make_sagemaker: Callable[[Settings], SageMaker] = Lo
     seams.check()
     server = _Server(settings, make_sagemaker(settings), journal)
     server.register()
-    asyncio.run(server.serve())
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, settings.port))
+        uvloop.run(server.serve(listener))
     logging.shutdown()
     os._exit(0)  # at once: threads of MiniStack may be waiting for something, and the state is saved
 
@@ -200,25 +206,39 @@ class _Server:
         make: Any = boto3.client  # its stubs know services by literal names only
         return make(service, endpoint_url=self._settings.endpoint_url)
 
-    async def serve(self) -> None:
-        from hypercorn.asyncio import serve
-        from hypercorn.config import Config
+    async def serve(self, listener: socket.socket) -> None:
+        """Answer what comes in at a socket that is bound, until a signal ends it."""
+        import uvicorn
 
-        config = Config()
-        config.bind = [f"{HOST}:{self._settings.port}"]
-        config.keep_alive_timeout = 75
-        config.graceful_timeout = _GRACE_SECONDS
-        config.loglevel = "WARNING"
-        shutdown = asyncio.Event()
-        loop = asyncio.get_running_loop()
+        begin = partial(asyncio.get_running_loop().call_soon_threadsafe, self._begin_shutdown)
+
+        class Http(uvicorn.Server):
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+                """Uvicorn's own would also end this process by the signal, before it has ended in order."""
+                self.should_exit = True
+                begin()
+
         inside.serve(self.app)
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signal_number, self._begin_shutdown, shutdown)
-        await serve(self.app, config, shutdown_trigger=shutdown.wait)  # type: ignore[arg-type]
+        config = uvicorn.Config(
+            self.app,
+            interface="asgi3",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,  # who asks is who has connected, whatever the request says
+            server_header=False,
+            date_header=False,  # MiniStack's
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            reset_contextvars=True,  # else what one request has set is there for the next of its connection
+        )
+        await Http(config).serve([listener])
 
-    def _begin_shutdown(self, shutdown: asyncio.Event) -> None:
+    def _begin_shutdown(self) -> None:
         """Shut down in order; if something holds that up (a custom resource that waits), save and leave anyway."""
-        shutdown.set()
         self._stopping.set()
         scopes.end_all()
         _later(_LAST_RESORT_SECONDS, self._leave)
