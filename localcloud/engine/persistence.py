@@ -1,4 +1,4 @@
-"""State that survives: not only an orderly end (MiniStack saves then) but also a kill or a crash.
+"""State that survives: an orderly end, a kill or a crash.
 
 What a request has changed is on the disk before it is answered (`settle`). What grows with time is added to files of
 its own (`execution_files.py`, `tables.py`, `log_files.py`); a service's own file has the rest, is written only when
@@ -218,8 +218,9 @@ def rebound(function: FunctionType, **names: Any) -> FunctionType:
 
 
 def register(folder: Path) -> None:
-    """Let MiniStack's state files refer to large bytes instead of holding them."""
+    """Let MiniStack's state files refer to large bytes instead of holding them; they are the Saver's to write."""
     blobs = Blobs(folder)
+    replace("app", "save_all", lambda _: lambda services: None)  # at the end, all of them, changed or not
     replace("core.persistence", "_json_default", lambda original: _make_encoder(original, blobs))
     replace("core.persistence", "_json_object_hook", lambda original: _make_decoder(original, blobs))
 

@@ -68,6 +68,7 @@ SEAMS = (
     Seam("app", "fix_error_content_type", "(service, status, headers)"),
     Seam("app", "fix_success_content_type", "(service, status, headers)"),
     Seam("app", "pin_request_origin", "(source_ip, secure_transport)"),
+    Seam("app", "save_all", "(services)"),
     Seam("core.concurrency", "run_reentrant", "(fn, args, thread_name)"),
     Seam("core.iam_actions", "_s3_source_object", "(headers)"),
     Seam(

@@ -343,7 +343,7 @@ class _Server:
                     log.exception("%s failed", act.__qualname__)
 
     def _stop(self) -> None:
-        """After MiniStack has saved: end jobs, endpoints and function workers, then the process itself."""
+        """Save, end jobs, endpoints and function workers, then the process itself."""
         from ministack.core import lambda_runtime
 
         self._saver.stop()
