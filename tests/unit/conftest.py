@@ -137,23 +137,27 @@ class FakeAws:
 
 
 @pytest.fixture(scope="session")
-def _moto() -> Any:
-    """Imported once, and only by those who need it: it takes a second."""
+def _moto() -> tuple[Any, Any]:
+    """Imported once, and only by those who need it: it takes a second. With the session that has read AWS's models."""
     os.environ.update(ENVIRONMENT)
+    import boto3
     from moto import mock_aws
 
-    return mock_aws
+    return mock_aws, boto3.Session()
 
 
 @pytest.fixture
-def aws(_moto: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
+def aws(_moto: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     monkeypatch.syspath_prepend(str(FUNCTIONS))
-    with _moto():
+    mock_aws, session = _moto
+    with mock_aws():
         from perennial_aws.clients import client
+
+        monkeypatch.setattr("boto3.DEFAULT_SESSION", session)
 
         s3 = client("s3")
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
