@@ -34,6 +34,21 @@ def _client(name: str, endpoint_url: str, access_key: str) -> Any:
     return boto3.client(name, endpoint_url=endpoint_url)
 
 
+@cache
+def given_to(execution_arn: str) -> str:
+    """The input of an execution, which stays what it is."""
+    return str(App.client("stepfunctions").describe_execution(executionArn=execution_arn)["input"])
+
+
+_read_mail = cache(mailbox._parse)
+
+
+def mails(state: Path) -> list[mailbox.Message]:
+    """As `mailbox.messages`; each mail is read once, however often it is asked for."""
+    paths = sorted(mailbox.folder(state).glob("*.eml"))
+    return [_read_mail(number, path) for number, path in enumerate(paths, start=1)]
+
+
 @contextmanager
 def pointed_at(variables: Mapping[str, str]) -> Iterator[None]:
     """Point this process at a local cloud: its environment, and boto3's own session, which remembers the keys."""
@@ -121,11 +136,8 @@ class App:
         """One of the newest executions, by its input."""
         states = self.client("stepfunctions")
         listed = states.list_executions(stateMachineArn=self.outputs["StateMachineArn"], maxResults=newest)
-        for item in listed["executions"]:
-            described = states.describe_execution(executionArn=item["executionArn"])
-            if is_mine(json.loads(described["input"])):
-                return str(item["executionArn"])
-        return None
+        arns = (str(item["executionArn"]) for item in listed["executions"])
+        return next((arn for arn in arns if is_mine(json.loads(given_to(arn)))), None)
 
     def mails(self, run: Run, *, expected: int = 1) -> list[mailbox.Message]:
         """The messages about a run, once as many as expected are there and no more have come for a second."""
@@ -133,9 +145,9 @@ class App:
         found: list[mailbox.Message] = []
         while time.monotonic() < deadline and len(found) < expected:
             time.sleep(0.1)
-            found = [message for message in mailbox.messages(self.state) if run.run_id in message.body]
+            found = [message for message in mails(self.state) if run.run_id in message.body]
         time.sleep(1)
-        return [message for message in mailbox.messages(self.state) if run.run_id in message.body]
+        return [message for message in mails(self.state) if run.run_id in message.body]
 
     def record(self, run: Run) -> dict[str, Any]:
         """The run's own document in the bucket; it is there once the notification has gone out."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from localcloud import mailbox
 from perennial.naming import run_id, stem
-from tests.e2e.conftest import App, Run
+from tests.e2e.conftest import App, Run, mails
 from tests.waiting import wait_for
 from tools import asl, demo_data
 
@@ -23,6 +23,7 @@ MACHINE = Path(__file__).resolve().parents[3] / "statemachines/train_model.asl.j
 LIMIT_SECONDS = 240
 # So long after the last of several runs has ended, a second message about any of them would have come.
 SETTLE_SECONDS = 1.5
+ENDS = ("ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut")
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def run_of(app: App, execution_arn: str) -> str:
 
 def end_of(app: App, execution_arn: str, seconds: float = LIMIT_SECONDS) -> Run:
     """Wait until an execution has ended."""
-    return wait_for(lambda: Run.ended(execution_arn), f"the end of {execution_arn}", seconds, pause=0.2)
+    return wait_for(lambda: Run.ended(execution_arn), f"the end of {execution_arn}", seconds)
 
 
 def executions(app: App) -> list[str]:
@@ -86,12 +87,21 @@ def started_since(app: App, before: list[str], at_least: int = 1) -> list[str]:
     return wait_for(enough, f"{at_least} new executions", 60)
 
 
+def has_entered(execution_arn: str, state: str) -> bool:
+    """Whether one of an execution's hundred newest events is that it enters a state; fails if it ended without."""
+    history = App.client("stepfunctions").get_execution_history(executionArn=execution_arn, reverseOrder=True)
+    found = any(event.get("stateEnteredEventDetails", {}).get("name") == state for event in history["events"])
+    ended = [event for event in history["events"] if event["type"] in ENDS]
+    assert found or not ended, f"{execution_arn} ended before {state!r}: {ended}"
+    return found
+
+
 def ends(app: App, arns: Mapping[str, str], *, silent: bool = False) -> dict[str, End]:
     """Wait for executions and for their messages (silent: none is expected), and for one too many."""
     runs = {name: end_of(app, arn) for name, arn in arns.items()}
 
     def about(run: Run) -> tuple[mailbox.Message, ...]:
-        return tuple(message for message in mailbox.messages(app.state) if is_about(message, run.run_id))
+        return tuple(message for message in mails(app.state) if is_about(message, run.run_id))
 
     if not silent:
         for run in runs.values():
@@ -108,7 +118,7 @@ def is_about(message: mailbox.Message, run: str) -> bool:
 def strays(app: App) -> list[str]:
     """The subjects of messages that tell of none of the runs, but for alarms beside what runs and endpoint do."""
     runs = [run_of(app, arn) for arn in executions(app)]
-    own = [message for message in mailbox.messages(app.state) if app.stack in message.subject]
+    own = [message for message in mails(app.state) if app.stack in message.subject]
     beside = tuple(f'ALARM: "{app.stack}-{name}"' for name in ("failed-runs", "endpoint-errors", "endpoint-latency"))
     return [
         message.subject
@@ -129,7 +139,7 @@ def letters(app: App) -> list[dict[str, Any]]:
 def alarms(app: App) -> list[mailbox.Message]:
     """The mails of the dead-letter queue's alarm, each time that it was raised."""
     name = f'ALARM: "{app.stack}-undelivered-events"'
-    return [message for message in mailbox.messages(app.state) if message.subject.startswith(name)]
+    return [message for message in mails(app.state) if message.subject.startswith(name)]
 
 
 @contextmanager

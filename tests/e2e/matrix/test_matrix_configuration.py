@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from localcloud import mailbox
-from tests.e2e.conftest import ROOT, App
+from tests.e2e.conftest import ROOT, App, mails
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import End, assert_told
@@ -299,7 +298,7 @@ def nothing_changes(app: App) -> Iterator[None]:
 
 def mails_of(app: App) -> list[str]:
     """The subjects of all mails that the stack has sent."""
-    return [mail.subject for mail in mailbox.messages(app.state) if f"[{app.stack}]" in mail.subject]
+    return [mail.subject for mail in mails(app.state) if f"[{app.stack}]" in mail.subject]
 
 
 def stays(app: App) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from tests.e2e.conftest import App
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
-from tests.e2e.matrix.situation import End, assert_told
+from tests.e2e.matrix.situation import End, assert_told, has_entered
 from tests.waiting import wait_for
 from tools import demo_data, synthetic
 
@@ -253,13 +253,13 @@ def together(app: App, overtaken: Race) -> Race:
     ]
     with app.faults.injected(**DEPLOYING):
         older = situation.start(app)
-        wait_for(lambda: "Check deployment" in states_of(app, older), "the deployment", 300)
+        wait_for(lambda: has_entered(older, "Check deployment"), "the deployment", 300)
         before = situation.executions(app)
         situation.put(app, "raw/meanwhile.csv", listings(4000, 12))
         (newer,) = situation.started_since(app, before)
-        wait_for(lambda: "Wait for turn" in states_of(app, newer), "the second deployment", 300)
+        wait_for(lambda: has_entered(newer, "Wait for turn"), "the second deployment", 300)
         third = situation.start(app, GateThreshold=3499)
-        wait_for(lambda: "Wait for turn" in states_of(app, third), "the third deployment", 300)
+        wait_for(lambda: has_entered(third, "Wait for turn"), "the third deployment", 300)
         app.client("stepfunctions").stop_execution(executionArn=third, cause="by a test")
     ends = situation.ends(app, {"older": older, "newer": newer, "third": third})
     assert [app.faults.fired(number) for number in refused] == [2, 3]
@@ -345,16 +345,16 @@ def compared_again(app: App, together: Race) -> dict[str, End]:
     """A run comes into service while others wait for it, each of which then fails to compare itself with it."""
     with app.faults.injected(**DEPLOYING):
         deploying = situation.start(app)
-        wait_for(lambda: "Check deployment" in states_of(app, deploying), "the deployment", 300)
+        wait_for(lambda: has_entered(deploying, "Check deployment"), "the deployment", 300)
         arns = {name: situation.start(app, GateThreshold=3498 - number) for number, name in enumerate(AGAIN)}
         for name, arn in arns.items():
-            wait_for(lambda arn=arn: "Wait for turn" in states_of(app, arn), f"the run of {name!r} that waits", 300)
+            wait_for(lambda arn=arn: has_entered(arn, "Wait for turn"), f"the run of {name!r} that waits", 300)
             for part in ("first", "fault"):
                 if part in AGAIN[name]:
                     _inject(app, arn, **AGAIN[name][part])
     by_hand = {arns["a person stops it"]: _stop_comparison, arns["the execution is aborted"]: _abort}
     while by_hand:
-        arn = wait_for(lambda: next((a for a in by_hand if COMPARISON in states_of(app, a)), ""), "the comparison", 300)
+        arn = wait_for(lambda: next((a for a in by_hand if has_entered(a, COMPARISON)), ""), "the comparison", 300)
         by_hand.pop(arn)(app, arn)
     ends = situation.ends(app, {"deploying": deploying, **arns})
     assert (ends["deploying"].run.status, ends["deploying"].run.cause) == ("SUCCEEDED", None)

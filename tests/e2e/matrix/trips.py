@@ -26,7 +26,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import mailbox
 from perennial.naming import run_id
-from tests.e2e.conftest import App, Run, dropped_version
+from tests.e2e.conftest import App, Run, dropped_version, mails
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.waiting import wait_for
@@ -101,17 +101,9 @@ class Trip:
         return dict(self.app.client("stepfunctions").describe_execution(executionArn=self.arn))
 
     def until_in(self, state: str) -> None:
-        """Wait until a state has been entered."""
-        states = self.app.client("stepfunctions")
-
-        def entered() -> bool:
-            described = self.described()  # before the history: what has ended enters nothing more
-            events = states.get_execution_history(executionArn=self.arn, maxResults=1000)["events"]
-            found = any(event.get("stateEnteredEventDetails", {}).get("name") == state for event in events)
-            assert found or described["status"] == "RUNNING", f"the run ended before {state!r}: {described}"
-            return found
-
-        wait_for(entered, f"state {state!r} of {self.arn}", LIMIT_SECONDS)
+        """Wait until a state has been entered; what is then done must come before the next one."""
+        what = f"state {state!r} of {self.arn}"
+        wait_for(lambda: situation.has_entered(self.arn, state), what, LIMIT_SECONDS, pause=0.1)
 
     def until_held_in(self, state: str) -> None:
         """Wait until a state has been entered, and until everything that was to be delayed is."""
@@ -194,7 +186,7 @@ class Stack:
         version = situation.put(self.app, "raw/cars.csv", situation.same_rows(ROWS, self.drops))
         arn = wait_for(
             lambda: self.app.find(lambda given: dropped_version(given) == version, newest=3),
-            f"the execution of a drop into {self.app.bucket}", LIMIT_SECONDS, pause=0.2,
+            f"the execution of a drop into {self.app.bucket}", LIMIT_SECONDS,
         )  # fmt: skip
         return Trip(self.app, arn)
 
@@ -345,11 +337,11 @@ def _collect_mails(outcomes: list[Outcome]) -> None:
     state, deadline = outcomes[0].stack.app.state, time.monotonic() + 20
     missing = {outcome.run.run_id for outcome in outcomes}
     while missing and time.monotonic() < deadline:
-        messages = mailbox.messages(state)
+        messages = mails(state)
         missing = {run for run in missing if not any(situation.is_about(message, run) for message in messages)}
         time.sleep(0.1)
     time.sleep(1)
-    messages = mailbox.messages(state)
+    messages = mails(state)
     for outcome in outcomes:
         outcome.mails = [message for message in messages if situation.is_about(message, outcome.run.run_id)]
 
