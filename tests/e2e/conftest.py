@@ -190,8 +190,11 @@ def worthless_cars() -> bytes:
     return "\n".join([header, *priced, ""]).encode()
 
 
-FIRST = ("e2e-used-cars", "matrix-laptop", "e2e-roles")
-"""Groups that begin before all others: the longest, and beside it those that wait most, for the clock and the disk."""
+GROUPS = (
+    "e2e-used-cars", "matrix-configuration", "e2e-roles", "matrix-laptop", "matrix-data", "e2e-models", "full-disk",
+    "layer",
+)  # fmt: skip
+"""Groups of tests that stay on one worker, the longest first. Single tests come after them, so that none waits long."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -201,7 +204,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _turn(item: pytest.Item) -> tuple[int, int]:
     mark = item.get_closest_marker("xdist_group")
-    group = FIRST.index(mark.args[0]) if mark and mark.args[0] in FIRST else len(FIRST)
+    if mark is None or mark.args[0] not in GROUPS:
+        return len(GROUPS), int("unit" in item.path.parts)
+    group = GROUPS.index(mark.args[0])
     if item.path.name == "test_flow_taken.py":  # all executions of its group's local cloud
         return group, 2
     return group, int("outcomes" in getattr(item, "fixturenames", ()))
