@@ -48,6 +48,8 @@ MARK = "erased.json"
 LARGEST = 5 << 30  # Amazon S3 API Reference, PutObject: "you can upload an object up to 5 GB"
 REPLACED = ("PreconditionFailed", "ConditionalRequestConflict")  # of a PutObject with If-Match
 SHOWN = 20
+OUTPUTS = ("BucketName", "DataBucketName", "StateMachineArn")
+PARAMETERS = ("ModelName", "DataPrefix", "ModelsToKeep", "CaptureDays", "LogRetentionDays")
 
 
 class ErasureError(Exception):
@@ -244,12 +246,25 @@ def find_stack(name: str) -> Stack:
         raise ErasureError(
             f"the stack {name} has no output CodeUri: it is no stack of Perennial, or not deployed whole"
         )
+    missing = [needed for needed in (*OUTPUTS, *PARAMETERS) if needed not in {**outputs, **parameters}]
+    if missing:
+        raise _older(name, f"it has no {', '.join(missing)}")
     bucket, key = outputs["BucketName"], f"models/{parameters['ModelName']}/model.yaml"
-    code = outputs["CodeUri"].removeprefix(f"s3://{bucket}/")
-    archive = io.BytesIO(boto3.client("s3").get_object(Bucket=bucket, Key=f"{code}/code.zip")["Body"].read())
-    text = zipfile.ZipFile(archive).read(key).decode()
+    s3, code = boto3.client("s3"), f"{outputs['CodeUri']}/code.zip"
+    try:
+        archive = s3.get_object(Bucket=bucket, Key=code.removeprefix(f"s3://{bucket}/"))["Body"].read()
+    except s3.exceptions.NoSuchKey as error:
+        raise _older(name, f"{code}, which says how its data are read, is not there") from error
+    text = zipfile.ZipFile(io.BytesIO(archive)).read(key).decode()
     contract = Contract.from_definition(definition.parse(text, key).as_json())
     return Stack(name, bucket, outputs["DataBucketName"], outputs["StateMachineArn"], parameters, contract)
+
+
+def _older(stack: str, why: str) -> ErasureError:
+    return ErasureError(
+        f"the stack {stack} was deployed by an earlier version: {why}. Nothing was erased. Deploy it first (AWS: make "
+        f"deploy, with its ENV; the laptop: make deploy-local, with its MODEL and STACK={stack}); then start again"
+    )
 
 
 def require_rest(stack: Stack) -> None:

@@ -273,6 +273,21 @@ def test_other_refusals_of_aws_are_told(stack, answers, capsys):
     assert f"error: there is no stack {STACK}: not there" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("lacks", "why"), [("code.zip", f"{CODE}/code.zip, which says how"), ("CaptureDays", "it has no CaptureDays")]
+)
+def test_a_stack_of_an_earlier_version_is_to_be_deployed_first(stack, answers, capsys, lacks, why):
+    if lacks == "code.zip":
+        stack.client("s3").delete_object(Bucket=BUCKET, Key=f"{CODE}/code.zip")
+    status, text = described()
+    answers("cloudformation", "DescribeStacks", (status, text.replace(f">{lacks}<", ">Unknown<")))
+    assert erased("--yes") == 1
+    told = capsys.readouterr().err
+    assert f"error: the stack {STACK} was deployed by an earlier version: " in told
+    assert why in told
+    assert "Deploy it first (AWS: make deploy, with its ENV; " in told
+
+
 @pytest.mark.parametrize("rows", ["17", "=17", "customer_id=", "customer_id= "])
 def test_what_is_no_column_and_value_is_refused(rows, capsys):
     with pytest.raises(SystemExit):
