@@ -115,11 +115,9 @@ _DEPLOYING = (
     "Is the new model in service?",
     "Verify endpoint",
     "Check what serves",
-    "Is there a model to go back to?",
+    "Set the endpoint back?",
     "Restore previous model",
     "Wait for restoration",
-    "Check restoration",
-    "Is the restoration over?",
 )
 _WHILE_DEPLOYING = (
     "The endpoint was being updated: it may serve the new model, while the names in Parameter Store are those of the "

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Phase = Literal["Before", "After"]
+Phase = Literal["Before", "After", "Back"]
 Action = Literal["Create", "Update", "Wait", "Recreate", "Done", "RolledBack", "Failed"]
 
 BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
@@ -29,15 +29,21 @@ class Decision:
     reason: str
 
 
-def decide(description: Mapping[str, Any] | None, wanted_config: str, phase: Phase) -> Decision:
+def decide(
+    description: Mapping[str, Any] | None, wanted_config: str, phase: Phase, previous_config: str | None = None
+) -> Decision:
     """Decide the next step of a deployment; None is an endpoint that does not exist.
 
     Before the deployment: Create, Update, Wait, Recreate (delete the failed one first), Done or Failed.
     After it was asked for: Wait, Done, RolledBack or Failed.
+    Back to the previous configuration, if there is one, from the wanted one: Update, Wait, Done or Failed.
     """
     status = GONE if description is None else str(description["EndpointStatus"])
-    serving = None if description is None else description.get("EndpointConfigName")
-    action, reason = (_before if phase == "Before" else _after)(status, serving, wanted_config, description or {})
+    serving, known = None if description is None else description.get("EndpointConfigName"), description or {}
+    if phase == "Back":
+        action, reason = _back(status, serving, wanted_config, previous_config, known)
+    else:
+        action, reason = (_before if phase == "Before" else _after)(status, serving, wanted_config, known)
     return Decision(action, status, serving, reason)
 
 
@@ -57,7 +63,7 @@ def _before(status: str, serving: str | None, wanted: str, _: Mapping[str, Any])
 
 def _after(status: str, serving: str | None, wanted: str, description: Mapping[str, Any]) -> tuple[Action, str]:
     why = f": {description['FailureReason']}" if description.get("FailureReason") else ""
-    if status in BUSY or (status == "InService" and description.get("PendingDeploymentSummary")):
+    if _is_busy(status, description):
         return "Wait", f"the endpoint is {status}"
     if status == "InService" and serving == wanted:
         return "Done", f"{wanted} serves"
@@ -66,3 +72,27 @@ def _after(status: str, serving: str | None, wanted: str, description: Mapping[s
     if status in (GONE, "Deleting"):
         return "Failed", "the endpoint was deleted during its deployment"
     return "Failed", f"the endpoint is {status}{why}"
+
+
+def _back(
+    status: str, serving: str | None, wanted: str, previous: str | None, description: Mapping[str, Any]
+) -> tuple[Action, str]:
+    """What somebody else has put into service is left in service."""
+    why = f" ({description['FailureReason']})" if description.get("FailureReason") else ""
+    if status in (GONE, "Deleting"):
+        return "Failed", "The endpoint was deleted"
+    if previous is None:
+        return "Failed", f"The endpoint is {status}, and there is no model to go back to"
+    if _is_busy(status, description):
+        return "Wait", f"The endpoint is {status}"
+    if serving == wanted and status in ("InService", "UpdateRollbackFailed"):
+        return "Update", f"The endpoint serves {wanted}{why}"
+    if status != "InService":
+        return "Failed", f"The endpoint is {status}{why}"
+    if serving == previous:
+        return "Done", f"The endpoint serves {previous} again"
+    return "Failed", f"The endpoint serves {serving}, which somebody else has deployed and which is left in service"
+
+
+def _is_busy(status: str, description: Mapping[str, Any]) -> bool:
+    return status in BUSY or (status == "InService" and "PendingDeploymentSummary" in description)

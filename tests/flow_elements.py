@@ -57,20 +57,21 @@ def taken(definition: dict[str, Any], events: Iterable[Mapping[str, Any]]) -> se
         name = event.get("stateEnteredEventDetails", {}).get("name")
         if name in states:
             found.add(state(name))
-            found |= _left_by(states, name, by_id.get(event.get("previousEventId", 0)))
+            found |= _left_by(states, name, by_id.get(event.get("previousEventId", 0), {}), by_id)
         if event["type"] == "TaskScheduled":
             found |= _retried(states, event, by_id)
     return found
 
 
-def _left_by(states: Mapping[str, Any], entered: str, previous: Mapping[str, Any] | None) -> set[str]:
-    """A state is entered after another was left: by its Next, by a Choice, or by a Catch."""
-    left = (previous or {}).get("stateExitedEventDetails", {}).get("name")
+def _left_by(states: Mapping[str, Any], entered: str, leaving: Mapping[str, Any], by_id: Mapping[int, Any]) -> set[str]:
+    """A state is entered after another was left: by its Next, by a Choice, or by a Catch, even to the same state."""
+    left = leaving.get("stateExitedEventDetails", {}).get("name")
     if left not in states:
         return set()
     body = states[left]
     found = {choice(left, entered)} if entered in _targets(body) else set()
-    if body.get("Next") != entered:
+    before = by_id.get(leaving.get("previousEventId", 0), {})
+    if body.get("Next") != entered or any(name in before for name in _FAILURES):
         found |= {catch(left, catcher) for catcher in body.get("Catch", []) if catcher["Next"] == entered}
     return found
 

@@ -1,10 +1,10 @@
 """Say what the endpoint needs: before a deployment, and while one is under way.
 
-Called by  train_model, states "Check endpoint" (Phase "Before"), "Check deployment", "Check what serves" and "Check
-           restoration" (Phase "After").
-Input      {"EndpointName": str, "WantedConfigName": str, "Phase": "Before" | "After"}; "Before" also "RunId": str,
-           whose model is about to serve; "Before", and before a restoration, "Champion": {"ModelName", "RunId", ...} |
-           None, with which it was compared
+Called by  train_model, states "Check endpoint" (Phase "Before"), "Check deployment" ("After") and "Check what serves"
+           ("Back").
+Input      {"EndpointName": str, "WantedConfigName": str, "Phase": "Before" | "After" | "Back"}; "Before" also "RunId":
+           str, whose model is about to serve; "Before" and "Back" also "Champion": {"ModelName", "EndpointConfigName",
+           "RunId"} | None, with which it was compared and which comes back
 Output     {"Action": "Create" | "Update" | "Wait" | "Recreate" | "Done" | "RolledBack" | "Failed", "Status": str,
            "ServingConfigName": str | None, "Reason": str}
 Raises     ArtifactChangedError: what is about to serve is not what its jobs have written. Permanent.
@@ -28,12 +28,15 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Describe the endpoint and decide; first look whether what may serve next is untouched."""
+    """Describe the endpoint and decide; look whether what may serve next is untouched."""
+    phase, champion = event["Phase"], event.get("Champion")
+    description = if_there(client("sagemaker").describe_endpoint, EndpointName=event["EndpointName"])
+    previous = champion["EndpointConfigName"] if champion else None
+    decision = endpoint.decide(description, event["WantedConfigName"], phase, previous)
     if "RunId" in event:
         artifacts.require_sealed(event["RunId"])
-    artifacts.require_sealed_champion(event.get("Champion"))
-    description = if_there(client("sagemaker").describe_endpoint, EndpointName=event["EndpointName"])
-    decision = endpoint.decide(description, event["WantedConfigName"], event["Phase"])
+    if phase == "Before" or decision.action == "Update":
+        artifacts.require_sealed_champion(champion)
     logger.info("decided", endpoint=event["EndpointName"], action=decision.action, status=decision.status)
     return {
         "Action": decision.action,

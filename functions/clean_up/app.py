@@ -16,9 +16,8 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
 from perennial_aws import runs
-from perennial_aws.clients import client, if_there, is_missing
+from perennial_aws.clients import client, if_there
 
 from perennial import naming, work
 
@@ -73,17 +72,13 @@ def _delete(stack: str, run_ids: set[str], used: set[str], delete: Callable[[str
     names = [naming.stem(stack, run) for run in sorted(run_ids)]
     deleted = [name for name in names if name not in used]
     for name in deleted:
-        try:
-            delete(name)
-        except ClientError as error:
-            if not is_missing(error):
-                raise
+        delete(name)
     return deleted
 
 
 def _delete_config(name: str) -> None:
-    client("sagemaker").delete_endpoint_config(EndpointConfigName=name)
+    if_there(client("sagemaker").delete_endpoint_config, EndpointConfigName=name)
 
 
 def _delete_model(name: str) -> None:
-    client("sagemaker").delete_model(ModelName=name)
+    if_there(client("sagemaker").delete_model, ModelName=name)

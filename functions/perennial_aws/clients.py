@@ -28,10 +28,10 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def if_there(describe: Callable[..., Any], **name: str) -> dict[str, Any] | None:
-    """Return what SageMaker describes, or None when there is nothing of this name."""
+def if_there(operation: Callable[..., Any], **name: str) -> dict[str, Any] | None:
+    """Return what SageMaker answers, or None when there is nothing of this name (any more, where it was listed)."""
     try:
-        return dict(describe(**name))
+        return dict(operation(**name))
     except ClientError as error:
         if is_missing(error):
             return None

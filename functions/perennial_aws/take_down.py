@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
 
 from perennial import endpoint, naming
 from perennial_aws import runs
@@ -27,9 +28,9 @@ def take_down(state_machine_arn: str) -> None:
     _stop_runs(state_machine_arn)
     _delete_endpoint(os.environ["ENDPOINT_NAME"])
     for run in runs.with_config(stack):
-        client("sagemaker").delete_endpoint_config(EndpointConfigName=naming.stem(stack, run))
+        if_there(client("sagemaker").delete_endpoint_config, EndpointConfigName=naming.stem(stack, run))
     for run in runs.with_model(stack):
-        client("sagemaker").delete_model(ModelName=naming.stem(stack, run))
+        if_there(client("sagemaker").delete_model, ModelName=naming.stem(stack, run))
     client("ssm").delete_parameters(Names=[f"{os.environ['PARAMETER_PREFIX']}/{name}" for name in NAMES])
     logger.info("taken down", stack=stack)
 
@@ -46,5 +47,9 @@ def _delete_endpoint(name: str) -> None:
     """Delete it once it lets itself be deleted, and wait until it is gone."""
     while description := if_there(client("sagemaker").describe_endpoint, EndpointName=name):
         if description["EndpointStatus"] not in endpoint.UNCHANGEABLE:
-            client("sagemaker").delete_endpoint(EndpointName=name)
+            try:
+                if_there(client("sagemaker").delete_endpoint, EndpointName=name)
+            except ClientError as error:
+                if "Cannot update in-progress endpoint" not in str(error):
+                    raise
         time.sleep(POLL_SECONDS)

@@ -21,6 +21,7 @@ from perennial_aws import objects, runs
 from perennial_aws.clients import client, code_of
 
 from perennial import predictions
+from perennial.endpoint import BUSY
 
 logger = Logger()
 
@@ -76,9 +77,11 @@ def _may_refuse(prefix: str) -> bool:
 
 
 def _require_configuration(endpoint: str, wanted: str) -> dict[str, Any]:
+    """Scaling and maintenance, which change only the status, are no reason to take a model back."""
     description = dict(client("sagemaker").describe_endpoint(EndpointName=endpoint))
     serving, status = description["EndpointConfigName"], description["EndpointStatus"]
-    if (serving, status) != (wanted, "InService"):
+    coming = description.get("PendingDeploymentSummary", {}).get("EndpointConfigName", wanted)
+    if (serving, coming) != (wanted, wanted) or status not in ("InService", *BUSY):
         raise EndpointVerificationError(f"endpoint {endpoint} is {status} and serves {serving}; expected {wanted}")
     return description
 

@@ -73,9 +73,20 @@ def test_a_model_whose_sealed_file_was_replaced_is_neither_deployed_nor_gone_bac
     for name in artifacts.NAMES:
         aws.put(f"runs/{run}/{name}/model.tar.gz", name)
         artifacts.seal(run, name, f"s3://{BUCKET}/runs/{run}/{name}/model.tar.gz")
-    champion = {"ModelName": WANTED, "RunId": "another"}
+    champion = {"ModelName": WANTED, "EndpointConfigName": "before", "RunId": "another"}
+    back = {"phase": "Back", "Champion": champion}
     assert check(RunId=run)["Action"] == check(Champion=champion)["Action"] == "Update"
     aws.put(f"runs/{run}/serving/preprocessor.tar.gz", "something else")
-    for given in ({"RunId": run}, {"Champion": champion}):
+    answers("sagemaker", "DescribeEndpoint", described("InService", WANTED))
+    for given in ({"RunId": run}, {"Champion": champion}, back):
         with pytest.raises(artifacts.ArtifactChangedError, match="the preprocessor of run"):
             check(**given)
+    answers("sagemaker", "DescribeEndpoint", described("InService", "before"))
+    assert check(**back)["Action"] == "Done"  # nothing is to serve that does not serve already
+
+
+def test_the_way_back_leads_to_the_configuration_of_the_champion(check, answers):
+    champion = {"ModelName": "old", "EndpointConfigName": "old", "RunId": "earlier"}
+    answers("sagemaker", "DescribeEndpoint", described("InService", WANTED), described("InService", "old"))
+    assert [check("Back", Champion=champion)["Action"] for _ in range(2)] == ["Update", "Done"]
+    assert check("Back", Champion=None)["Action"] == "Failed"

@@ -73,3 +73,39 @@ def test_an_endpoint_that_a_person_deleted_meanwhile_is_a_failure_with_that_reas
     decision = decide(None, WANTED, "After")
     assert (decision.status, decision.serving_config) == ("NotFound", None)
     assert "deleted" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("description", "action", "reason"),
+    [
+        (described("InService", WANTED), "Update", f"The endpoint serves {WANTED}"),
+        (
+            described("UpdateRollbackFailed", WANTED, FailureReason="why"),
+            "Update",
+            f"The endpoint serves {WANTED} (why)",
+        ),
+        (described("InService", "old"), "Done", "The endpoint serves old again"),
+        (
+            described("InService", "theirs"),
+            "Failed",
+            "serves theirs, which somebody else has deployed and which is left",
+        ),
+        (described("Updating", WANTED), "Wait", "The endpoint is Updating"),
+        (described("SystemUpdating", WANTED), "Wait", "The endpoint is SystemUpdating"),
+        (described("InService", WANTED, PendingDeploymentSummary={}), "Wait", "The endpoint is InService"),
+        (described("UpdateRollbackFailed", "old"), "Failed", "The endpoint is UpdateRollbackFailed"),
+        (described("Failed", WANTED, FailureReason="why"), "Failed", "The endpoint is Failed (why)"),
+        (described("Deleting", WANTED), "Failed", "was deleted"),
+        (None, "Failed", "was deleted"),
+    ],
+)
+def test_on_the_way_back_to_the_previous_model(description, action, reason):
+    decision = decide(description, WANTED, "Back", "old")
+    assert decision.action == action
+    assert reason in decision.reason
+
+
+@pytest.mark.parametrize("status", ["InService", "Updating"])
+def test_without_a_previous_model_there_is_no_way_back_to_wait_for(status):
+    decision = decide(described(status, WANTED), WANTED, "Back", None)
+    assert (decision.action, "no model to go back to" in decision.reason) == ("Failed", True)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.validate import ParamValidator
 
-from perennial import cause, naming
+from perennial import cause, endpoint, naming
 from tools import asl, aws_api
 
 from .state_machine_walk import Call, Fake, StateError, Walk
@@ -126,8 +126,12 @@ def function(payload: Any) -> Fake:
 
 def functions(*payloads: Any) -> Fake:
     """Answers one after another, the last for ever."""
-    waiting = list(payloads)
-    return lambda call: answered(waiting.pop(0) if len(waiting) > 1 else waiting[0])
+    return in_turn(*map(function, payloads))
+
+
+def in_turn(*one_by_one: Fake) -> Fake:
+    waiting = list(one_by_one)
+    return lambda call: (waiting.pop(0) if len(waiting) > 1 else waiting[0])(call)
 
 
 def job(call: Call, status: str = "Completed") -> dict[str, Any]:
@@ -202,6 +206,13 @@ def seen(action: str, serving: str | None = None, status: str = "InService") -> 
     return {"Action": action, "Status": status, "ServingConfigName": serving, "Reason": f"because {action}"}
 
 
+def seen_going_back(status: str, serving: str = NAME) -> dict[str, Any]:
+    """What the function says in these words when a model is taken back."""
+    known = {"EndpointStatus": status, "EndpointConfigName": serving}
+    found = endpoint.decide(known, NAME, "Back", CHAMPION)
+    return {"Action": found.action, "Status": status, "ServingConfigName": serving, "Reason": found.reason}
+
+
 def turn(kind: str, champion: Any = WORK["Champion"]) -> dict[str, Any]:
     return {"Turn": kind, "Reason": f"because {kind}", "Champion": champion}
 
@@ -233,9 +244,8 @@ def fakes(**work: Any) -> dict[str, Fake]:
         "Delete failed endpoint": lambda call: {},
         "Check deployment": functions(seen("Wait", CHAMPION, "Updating"), seen("Done", NAME)),
         "Verify endpoint": function({"Verified": 5}),
-        "Check what serves": function(seen("Done", NAME)),
+        "Check what serves": functions(seen("Update", NAME), seen("Wait", NAME, "Updating"), seen("Done", CHAMPION)),
         "Restore previous model": lambda call: {"EndpointArn": "arn"},
-        "Check restoration": functions(seen("Wait", NAME, "Updating"), seen("Done", CHAMPION)),
         "Write parameter": lambda call: {"Version": 1},
         "Clean up": function({"DeletedModels": []}),
     }
@@ -251,6 +261,11 @@ def walk(
     """Walk the flow; some states may behave otherwise, and the work that is resolved may differ."""
     world = {**fakes(**(work or {})), **(otherwise or {})}
     return Walk(DEFINITION, world, {} if given is None else given, limit=limit).run()
+
+
+DIFFERENT = {
+    "Verify endpoint": failing("EndpointVerificationError", '{"errorMessage": "answers differ"}')(function({}))
+}
 
 
 def update_to(config: str) -> dict[str, Any]:
@@ -398,8 +413,7 @@ def test_what_jobs_wrote_is_sealed_when_each_has_ended_and_looked_at_before_it_s
 
 
 def test_a_model_whose_files_were_replaced_is_not_gone_back_to() -> None:
-    refused = failing("EndpointVerificationError", '{"errorMessage": "answers differ"}')(function({}))
-    done = walk({"Verify endpoint": refused, "Check what serves": failing("ArtifactChangedError")(function({}))})
+    done = walk({**DIFFERENT, "Check what serves": failing("ArtifactChangedError")(function({}))})
     assert not done.called("Restore previous model")
     assert f"not set back to {CHAMPION}, because files below s3://cars/runs/20261119100000-0a1b/serving/" in done.cause
     assert cause.explained(done.cause).endswith("answers differ")
@@ -833,10 +847,13 @@ def test_a_failed_endpoint_is_deleted_and_made_again() -> None:
 
 BUSY = 'Cannot update in-progress endpoint "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/x".'
 TAKEN = 'Cannot create already existing endpoint "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/x".'
+ABSENT = 'Could not find endpoint "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/x".'
 CHANGED_MEANWHILE = [
     ("Create endpoint", TAKEN, seen("Create", None, "NotFound")),
     ("Update endpoint", BUSY, seen("Update", CHAMPION)),
+    ("Update endpoint", ABSENT, seen("Update", CHAMPION)),
     ("Delete failed endpoint", BUSY, seen("Recreate", None, "Failed")),
+    ("Delete failed endpoint", ABSENT, seen("Recreate", None, "Failed")),
 ]
 
 
@@ -874,13 +891,20 @@ def test_an_endpoint_that_changes_for_ever_ends_the_run_after_two_hours(
     assert 2 < done.states.count(state) < 120
 
 
-def test_a_way_back_that_is_under_way_already_is_waited_for() -> None:
-    refused = failing("EndpointVerificationError", '{"errorMessage": "answers differ"}')(function({}))
-    busy = failing(refusing("Restore previous model"), BUSY)(function({}))
-    done = walk({"Verify endpoint": refused, "Restore previous model": busy})
-    assert done.error == "EndpointVerificationError"
-    assert f"serves {CHAMPION} again" in cause.explained(done.cause)
-    assert done.states.count("Check restoration") == 2
+def test_an_endpoint_that_was_deleted_between_look_and_update_is_created() -> None:
+    looks = functions(seen("Update", CHAMPION), seen("Create", None, "NotFound"))
+    done = walk(
+        {"Check endpoint": looks, "Update endpoint": failing(refusing("Update endpoint"), ABSENT)(function({}))}
+    )
+    assert done.error is None, done.cause
+    assert done.called("Create endpoint")
+    assert exported(done) == EXPORTED
+
+
+def test_a_configuration_that_is_gone_is_not_looked_for_in_the_endpoint() -> None:
+    text = 'Could not find endpoint configuration "arn:aws:sagemaker:eu-west-1:123456789012:endpoint-config/x".'
+    done = walk({"Update endpoint": failing(refusing("Update endpoint"), text)(function({}))})
+    assert (done.error, done.states.count("Check endpoint")) == (refusing("Update endpoint"), 1)
 
 
 @pytest.mark.parametrize("action", ["RolledBack", "Failed", "Surprise"])
@@ -898,50 +922,115 @@ def test_a_deployment_that_is_already_there_is_verified_and_not_repeated() -> No
 
 
 def test_a_model_that_answers_otherwise_than_tested_is_taken_back() -> None:
-    refused = failing("EndpointVerificationError", '{"errorMessage": "answers differ"}')(function({}))
-    done = walk({"Verify endpoint": refused})
+    looks = [seen_going_back("InService"), seen_going_back("Updating"), seen_going_back("InService", CHAMPION)]
+    done = walk({**DIFFERENT, "Check what serves": functions(*looks)})
     assert done.called("Restore previous model") == [update_to(CHAMPION)]
     assert done.error == "EndpointVerificationError"
     assert cause.failed_state(done.cause) == "Verify endpoint"
-    said = cause.explained(done.cause)
-    assert f"serves {CHAMPION} again" in said
-    assert said.endswith("answers differ")
+    assert cause.explained(done.cause) == f"The endpoint serves {CHAMPION} again. Nothing was exported. answers differ"
     assert exported(done) == []
-    assert done.states.count("Check restoration") == 2
 
 
 @pytest.mark.parametrize(
-    ("state", "fake", "text"),
+    ("settled", "asked", "told"),
     [
-        ("Check what serves", failing("Broken")(function({})), "not known (Broken)"),
-        ("Restore previous model", failing("Refused")(function({})), f"not be set back to {CHAMPION} (Refused)"),
-        ("Check restoration", failing("Broken")(function({})), f"goes back to {CHAMPION}; whether it has done so"),
-        ("Check restoration", function(seen("RolledBack", NAME)), "not be set back to"),
-        ("Check restoration", function(seen("Wait", NAME, "Updating")), "not be set back to"),
+        (seen_going_back("InService"), 2, f"The endpoint serves {CHAMPION} again."),
+        (seen_going_back("InService", CHAMPION), 1, f"The endpoint serves {CHAMPION} again."),
+        (seen_going_back("InService", "theirs"), 1, "The endpoint serves theirs, which somebody else has deployed and"),
+    ],
+    ids=["ours", "the previous one", "theirs"],
+)
+def test_a_change_that_is_in_the_way_of_the_way_back_is_waited_out_and_then_what_serves_decides(
+    settled: dict[str, Any], asked: int, told: str
+) -> None:
+    busy = failing(refusing("Restore previous model"), BUSY, times=5)(function({}))  # its retries included
+    looks = [seen_going_back("InService"), seen_going_back("Updating"), settled]
+    looks += [seen_going_back("InService", CHAMPION)] if asked == 2 else []
+    done = walk({**DIFFERENT, "Restore previous model": busy, "Check what serves": functions(*looks)})
+    assert done.states.count("Restore previous model") == asked
+    assert done.error == "EndpointVerificationError"
+    assert cause.explained(done.cause).startswith(told)
+
+
+def test_a_change_that_has_begun_before_the_first_look_is_waited_out_too() -> None:
+    looks = [seen_going_back(status) for status in ("Updating", "Updating", "InService", "Updating")]
+    looks.append(seen_going_back("InService", CHAMPION))
+    done = walk({**DIFFERENT, "Check what serves": functions(*looks)})
+    assert done.called("Restore previous model") == [update_to(CHAMPION)]
+    assert f"serves {CHAMPION} again" in (done.cause or "")
+
+
+def test_a_way_back_that_was_rolled_back_is_not_asked_for_again() -> None:
+    looks = functions(seen_going_back("InService"), seen_going_back("Updating"), seen_going_back("InService"))
+    done = walk({**DIFFERENT, "Check what serves": looks})
+    assert done.states.count("Restore previous model") == 1
+    assert cause.explained(done.cause).startswith(
+        f"The endpoint serves {NAME}; it could not be set back to {CHAMPION}. Nothing was exported."
+    )
+
+
+@pytest.mark.parametrize(("status", "text"), [("InService", BUSY), ("Updating", "")], ids=["refuses", "changes"])
+def test_an_endpoint_that_lets_itself_not_be_set_back_ends_the_run_after_two_hours(status: str, text: str) -> None:
+    refuses = (
+        {"Restore previous model": failing(refusing("Restore previous model"), text)(function({}))} if text else {}
+    )
+    start = walk(DIFFERENT).now
+    done = walk({**DIFFERENT, **refuses, "Check what serves": function(seen_going_back(status))})
+    assert done.error == "EndpointVerificationError"
+    assert f"; it could not be set back to {CHAMPION}" in (done.cause or "")
+    assert 7_000_000 < done.now - start < 7_200_000 + (30 + 120) * 1000
+    assert done.states.count("Check what serves") < 120
+
+
+BROKEN = failing("Broken")(function({}))
+OURS = function(seen_going_back("InService"))
+
+
+@pytest.mark.parametrize(
+    ("looks", "refusal", "told"),
+    [
+        ([BROKEN], None, "What serves now is not known (Broken)."),
+        ([OURS], "Refused", f"The endpoint serves {NAME}; it could not be set back to {CHAMPION} (Refused)."),
+        ([OURS, BROKEN], None, f"The endpoint goes back to {CHAMPION}; whether it has done so is not known (Broken)."),
+        ([OURS, BROKEN], "Refused", "What serves now is not known (Broken)."),
     ],
 )
 def test_a_model_that_cannot_be_taken_back_is_told_with_the_reason_of_the_failure(
-    state: str, fake: Fake, text: str
+    looks: list[Fake], refusal: str | None, told: str
 ) -> None:
-    refused = failing("EndpointVerificationError", '{"errorMessage": "answers differ"}')(function({}))
-    done = walk({"Verify endpoint": refused, state: fake})
+    refuses = {"Restore previous model": failing(refusal)(function({}))} if refusal else {}
+    done = walk({**DIFFERENT, **refuses, "Check what serves": in_turn(*looks)})
     assert done.error == "EndpointVerificationError"
-    assert text in (done.cause or "")
-    assert cause.explained(done.cause).endswith("answers differ")
+    assert cause.explained(done.cause) == f"{told} Nothing was exported. answers differ"
     assert exported(done) == []
 
 
+def test_a_refusal_without_a_cause_is_told_as_any_other() -> None:
+    """Whether a time-out of Step Functions always has one is not written."""
+    late = failing("States.Timeout", None)(function({}))  # type: ignore[arg-type]
+    done = walk({**DIFFERENT, "Restore previous model": late, "Check what serves": in_turn(OURS)})
+    assert cause.explained(done.cause).startswith(
+        f"The endpoint serves {NAME}; it could not be set back to {CHAMPION} (States.Timeout)."
+    )
+
+
 @pytest.mark.parametrize(
-    ("champion", "serves"),
-    [(None, seen("Done", NAME)), (WORK["Champion"], seen("RolledBack", "another"))],
-    ids=["no previous model", "another run was faster"],
+    ("champion", "serves", "told"),
+    [
+        (None, "InService", "The endpoint is InService, and there is no model to go back to. Nothing was exported."),
+        (WORK["Champion"], "another", "The endpoint serves another, which somebody else has deployed"),
+    ],
+    ids=["no previous model", "somebody was faster"],
 )
-def test_only_what_this_run_deployed_over_a_model_is_taken_back(champion: Any, serves: dict[str, Any]) -> None:
-    refused = failing("EndpointVerificationError")(function({}))
-    done = walk({"Verify endpoint": refused, "Check what serves": function(serves)}, work={"Champion": champion})
+def test_only_what_this_run_deployed_over_a_model_is_taken_back(champion: Any, serves: str, told: str) -> None:
+    if champion:
+        found = seen_going_back("InService", serves)
+    else:
+        found = seen("Failed", NAME) | {"Reason": endpoint.decide({"EndpointStatus": serves}, NAME, "Back").reason}
+    done = walk({**DIFFERENT, "Check what serves": function(found)}, work={"Champion": champion})
     assert not done.called("Restore previous model")
     assert done.error == "EndpointVerificationError"
-    assert "Nothing was exported" in (done.cause or "")
+    assert cause.explained(done.cause).startswith(told)
 
 
 def test_the_cause_of_a_failure_is_cut_to_what_step_functions_takes() -> None:

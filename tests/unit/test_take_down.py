@@ -85,6 +85,27 @@ def test_an_endpoint_that_cannot_be_deleted_yet_is_waited_for_and_so_is_its_end(
     assert len(deleted) == 1
 
 
+BUSY = refusal("ValidationException", 'Cannot update in-progress endpoint "arn".')
+GONE = refusal("ValidationException", 'Could not find endpoint "arn".')
+
+
+def test_an_endpoint_that_begins_to_change_when_it_is_to_be_deleted_is_waited_for(take_down, answers):
+    answers("sagemaker", "DescribeEndpoint", *[(200, {"EndpointStatus": "InService"})] * 2, GONE)
+    asked = answers("sagemaker", "DeleteEndpoint", BUSY, (200, {}))
+    take_down()
+    assert len(asked) == 2
+
+
+def test_what_somebody_else_deletes_at_the_same_time_is_no_error(serving, take_down, answers):
+    answers("sagemaker", "DescribeEndpoint", (200, {"EndpointStatus": "InService"}), GONE)
+    kinds = ("Endpoint", "EndpointConfig", "Model")
+    asked = [
+        answers("sagemaker", f"Delete{kind}", refusal("ValidationException", "Could not find it")) for kind in kinds
+    ]
+    take_down()
+    assert [len(requests) for requests in asked] == [1, 1, 1]
+
+
 def test_the_names_are_those_that_a_run_exports():
     from perennial_aws import take_down
 

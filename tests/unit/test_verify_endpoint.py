@@ -43,11 +43,11 @@ def verify(app, lambda_context):
 def serves(answers):
     """Let the endpoint serve a configuration and answer these scores; returns the requests."""
 
-    def serve(*replies, config=NAME, status="InService"):
+    def serve(*replies, config=NAME, status="InService", **more):
         answers(
             "sagemaker",
             "DescribeEndpoint",
-            (200, {"EndpointName": STACK, "EndpointStatus": status, "EndpointConfigName": config, **VARIANTS}),
+            (200, {"EndpointName": STACK, "EndpointStatus": status, "EndpointConfigName": config, **VARIANTS, **more}),
         )
         return answers("sagemaker-runtime", "InvokeEndpoint", *replies)
 
@@ -121,10 +121,24 @@ def test_another_answer_is_refused_with_both_numbers(aws, app, verify, serves, a
         verify()
 
 
-@pytest.mark.parametrize(("config", "status"), [("old", "InService"), (NAME, "Updating")])
-def test_another_configuration_or_status_is_refused(aws, app, verify, serves, config, status):
+@pytest.mark.parametrize("status", ["Updating", "SystemUpdating", "RollingBack"])
+def test_an_endpoint_that_scales_or_is_maintained_meanwhile_is_verified_all_the_same(aws, verify, serves, status):
     known(aws, 1.0)
-    serves((200, {"score": 1.0}), config=config, status=status)
+    serves((200, {"score": 1.0}), status=status)
+    assert verify() == {"Verified": 1}
+
+
+@pytest.mark.parametrize(
+    ("config", "status", "more"),
+    [
+        ("old", "InService", {}),
+        (NAME, "OutOfService", {}),
+        (NAME, "Updating", {"PendingDeploymentSummary": {"EndpointConfigName": "somebody-elses"}}),
+    ],
+)
+def test_another_configuration_or_status_is_refused(aws, app, verify, serves, config, status, more):
+    known(aws, 1.0)
+    serves((200, {"score": 1.0}), config=config, status=status, **more)
     with pytest.raises(app.EndpointVerificationError, match=f"is {status} and serves {config}; expected {NAME}"):
         verify()
 

@@ -144,8 +144,6 @@ CASES = [
                     person=abort_in_slow("Check what serves", after="Verify endpoint")),
     while_deploying("Restore previous model", WRONG, slow(UPDATE, skip=1), undo=let_the_call_through),
     while_deploying("Wait for restoration", WRONG, fault("endpoint", "delay", seconds=SLOW_SECONDS, skip=1)),
-    while_deploying("Check restoration", WRONG,
-                    person=abort_in_slow("Check restoration", after="Restore previous model")),
 ]  # fmt: skip
 
 
