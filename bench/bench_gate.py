@@ -4,7 +4,7 @@
 
 Generated used cars (tools.synthetic). A model is trained and serves; then something happens to the files or to the
 definition, and a candidate is trained and judged, once as a gate does that deals rows by their position and compares on
-all test rows (before), and once by perennial.split, perennial.comparison and perennial.gate (after). Printed are the
+all test rows (before), and once by data.split, evaluation.comparison and evaluation.gate (after). Printed are the
 share of the candidate's test rows that the model in service has trained or validated on, and how often the candidate is
 accepted; then how often a bound on known rows rejects an honest candidate, and how often a wrong one.
 """
@@ -21,11 +21,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import xgboost
 
-from perennial.comparison import compare, found_in, other_groups
-from perennial.gate import Compared, Comparison, Gate, judge
-from perennial.row_hasher import RowHasher
-from perennial.rows import CONTENT, IDENTITY, combined
-from perennial.split import TEST, TRAIN, VALIDATION, Sets, splitter
+from perennial.data.row_hasher import RowHasher
+from perennial.data.rows import CONTENT, IDENTITY, combined
+from perennial.data.split import TEST, TRAIN, VALIDATION, Sets, splitter
+from perennial.evaluation.comparison import compare, found_in, other_groups
+from perennial.evaluation.gate import Compared, Comparison, Gate, judge
 from tools import synthetic
 
 Floats = npt.NDArray[np.float64]

@@ -39,11 +39,13 @@ from bench import made_up_names
 from localcloud.sagemaker.algorithms import xgboost_train
 from localcloud.sagemaker.algorithms.training_container import Environment
 from localcloud.sagemaker.containers import xgboost_serve
-from perennial import configuration, definition, sets
-from perennial.coverage import Coverage
-from perennial.definition import Definition
-from perennial.encoding import Encoder
-from perennial.split import SETS, TEST, TRAIN, VALIDATION
+from perennial.data import sets
+from perennial.data.coverage import Coverage
+from perennial.data.split import SETS, TEST, TRAIN, VALIDATION
+from perennial.features.encoding import Encoder
+from perennial.model import definition
+from perennial.model.definition import Definition
+from perennial.runs import configuration
 from processing import inference, postprocess, preprocess
 from tools import demo_data
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from perennial.statistics import NumericColumn, StatisticsError, StringColumn, constraints, statistics
+from perennial.data.column_statistics import NumericColumn, StatisticsError, StringColumn, constraints, statistics
 from processing import job_script
 
 INFERRED_TYPES = {

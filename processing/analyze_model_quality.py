@@ -22,8 +22,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
-from perennial import model_quality
-from perennial.metrics import MetricError, MetricInputError
+from perennial.evaluation import model_quality
+from perennial.evaluation.metrics import MetricError, MetricInputError
 from processing import job_script
 
 COLUMNS = ("prediction", "label", "probability")

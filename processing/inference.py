@@ -17,12 +17,12 @@ Lines      in text/csv and application/jsonlines every line is a record, so that
 Output     text/csv, one line a record, shape (n_records, n_encoded_features), whatever the request accepts.
 Refuses    with status 400, text/plain: what is wrong, what was expected, in which record. Missing values are imputed
            and unknown categories are zeros, as in training.
-Checks     unknown categories, values out of range and values that may not be missing (perennial.record_checks): the
+Checks     unknown categories, values out of range and values that may not be missing (features.record_checks): the
            answer's header X-Amzn-SageMaker-Custom-Attributes names kinds and columns, lines in the embedded metric
            format count them, and what `serving` of the definition says is refused with 400.
 Bounds     an answer of more than LARGEST_ANSWER bytes is refused with 413 and how many records fit: the next container
            would refuse it (XGBoost: MAX_CONTENT_LENGTH). Nothing above it is made, and no more than ROWS_AT_ONCE rows
-           at a time. The test set of a batch transform fits by its lines (perennial.payload).
+           at a time. The test set of a batch transform fits by its lines (data.payload).
 In batch   names that this model does not know are passed over, and nothing is checked: it may be older than the
            definition of the test set that it is compared on.
 Why        nothing is raised for a bad record: the container makes of any exception a 500 without its text
@@ -48,13 +48,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from perennial.column import Column
-from perennial.column_names import Named, RequestNames
-from perennial.encoding import FORMAT_VERSION, Encoder, load_hook
-from perennial.json_values import ValueRefusedError, decode, from_python
-from perennial.record_checks import RecordChecks, attributes, metric_lines
-from perennial.text_values import from_text
-from perennial.values import printable, shown
+from perennial.features.column import Column
+from perennial.features.column_names import Named, RequestNames
+from perennial.features.encoding import FORMAT_VERSION, Encoder, load_hook
+from perennial.features.from_json import ValueRefusedError, decode, from_python
+from perennial.features.from_text import from_text
+from perennial.features.record_checks import RecordChecks, attributes, metric_lines
+from perennial.words import printable, quoted
 
 CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
@@ -178,7 +178,7 @@ def read(request: Request, model: Preprocessor) -> pa.Table:
     """Return the records as typed columns of raw features. Raises RecordError."""
     media_type = (request.content_type or "").partition(";")[0].strip().lower()
     if media_type not in _READERS:
-        raise RecordError(f"content type {shown(request.content_type)}; expected {', '.join(_READERS)}")
+        raise RecordError(f"content type {quoted(request.content_type)}; expected {', '.join(_READERS)}")
     try:
         text = request.body if isinstance(request.body, str) else bytes(request.body).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -207,7 +207,7 @@ def _read_csv(text: str, model: Preprocessor) -> pa.Table:
         typed[name], invalid = from_text(column.type, values, column.parsing)
         position = -1 if invalid is None else pc.index(invalid, True).as_py()
         if position >= 0:
-            raise _refused(position, name, f"got {shown(values[position])}, expected {column.expected}")
+            raise _refused(position, name, f"got {quoted(values[position])}, expected {column.expected}")
     return pa.table(typed)
 
 
@@ -234,7 +234,7 @@ def _header(text: str, model: Preprocessor) -> list[str] | None:
 def _other_header(named: Named, missing: Sequence[str], model: Preprocessor) -> RecordError:
     problems = [f"{_listed(missing)} missing"] if missing else []
     problems += [_unknown(named.unknown, "column")] if named.unknown else []
-    problems += [f"{shown(one)} and {shown(other)} are both {column}" for one, other, column in named.twice[:1]]
+    problems += [f"{quoted(one)} and {quoted(other)} are both {column}" for one, other, column in named.twice[:1]]
     what = f"the first line is a header with other columns{': ' if problems else ''}{', '.join(problems)}"
     order = "in this order, which a batch transform needs" if model.in_batch else "in any order"
     return RecordError(f"{what}; expected {','.join(model.columns)} {order}")
@@ -284,7 +284,7 @@ def _table_of(text: str, names: list[str], skipped: int = 0, *, blank_lines: boo
             ),
         )
     except pa.ArrowInvalid as error:
-        raise RecordError(f"the request is not readable as CSV: {shown(error, 200)}") from error
+        raise RecordError(f"the request is not readable as CSV: {quoted(error, 200)}") from error
     if ragged:
         row = ragged[0]
         raise RecordError(
@@ -362,7 +362,7 @@ def _named(
 ) -> Mapping[str, Any]:
     """Return the features of a record under the columns' own names."""
     if not isinstance(record, dict):
-        raise RecordError(f"{where}: got {shown(record)}, expected an object with {', '.join(model.columns)}")
+        raise RecordError(f"{where}: got {quoted(record)}, expected an object with {', '.join(model.columns)}")
     if record.keys() <= model.columns.keys():
         return record
     names = tuple(record)
@@ -376,7 +376,7 @@ def _fields_of(names: Sequence[str], where: str, model: Preprocessor) -> Mapping
     named, expected = model.names.of(names), ", ".join(model.columns)
     for one, other, column in named.twice:
         raise RecordError(
-            f"{where}: the fields {shown(one)} and {shown(other)} are both {column}; expected one of them"
+            f"{where}: the fields {quoted(one)} and {quoted(other)} are both {column}; expected one of them"
         )
     if named.unknown and not model.in_batch:
         raise RecordError(f"{where}: {_unknown(named.unknown, 'field')}; expected {expected}")
@@ -389,7 +389,7 @@ def _unknown(names: Sequence[str], what: str) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     """Return names for a refusal, as many as LONGEST_LIST has room for."""
-    listed = [shown(name) for name in names]
+    listed = [quoted(name) for name in names]
     ends = itertools.accumulate(len(name) + 2 for name in listed)
     fitting = sum(end <= LONGEST_LIST for end in ends)
     return ", ".join(listed[:fitting]) + (f" and {len(listed) - fitting} more" if fitting < len(listed) else "")

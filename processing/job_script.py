@@ -13,7 +13,7 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
-from perennial.values import printable
+from perennial.words import printable
 
 MOUNTED = Path("/opt/ml/processing")
 MESSAGE = Path("/opt/ml/output/message")

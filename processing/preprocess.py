@@ -9,11 +9,11 @@ Reads      --config config.json: "model", "definition", "trigger" and the keys o
 Writes     below --output, in parts of at most ROWS_PER_PART rows:
     train/, validation/   part-*.csv    label first, then the encoded features; no header
     test/                 part-*.jsonl  raw feature records by name, no target; a missing value is null; with blanks
-                                        where a line is short for what it becomes (perennial.payload)
+                                        where a line is short for what it becomes (data.payload)
     labels/               part-*.csv    the label of the test rows: line n belongs to line n of the same part of test/
     baseline/             part-*.csv    raw training rows with header: target, then the features; booleans are 1 and 0
     preprocessor/         model.tar.gz  the fitted preprocessor with its serving script
-    rows/v1/              part-*.u64    hashes that tell rows (perennial.rows): seen/ of those that train and validate,
+    rows/v1/              part-*.u64    hashes that tell rows (data.rows): seen/ of those that train and validate,
                                         test/ of line n of the same part of test/, champion/ the same by the columns of
                                         the model in service, where those are others
     rows/champion-test/   part-*.jsonl  test/ as the model in service reads the same rows, where it does so otherwise
@@ -42,20 +42,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perennial import drift
-from perennial.column import Column
-from perennial.contract import Contract
-from perennial.coverage import Coverage
-from perennial.encoder_fit import EncoderFit
-from perennial.encoding import FORMAT_VERSION, Encoder, HookError, load_hook
-from perennial.ingest import Champion, ingest
-from perennial.payload import shortest_line
-from perennial.quarantine import Quarantine
-from perennial.record_checks import KnownTexts, RecordChecks, Rules
-from perennial.report import Report, judge_news, judge_rows, judge_sets, judge_trained
-from perennial.sets import SetWriter
-from perennial.tabular import find_files
-from perennial.values import DataError
+from perennial.data import drift
+from perennial.data.contract import Contract
+from perennial.data.coverage import Coverage
+from perennial.data.encoder_fit import EncoderFit
+from perennial.data.files import find_files
+from perennial.data.ingest import Champion, ingest
+from perennial.data.payload import shortest_line
+from perennial.data.quarantine import Quarantine
+from perennial.data.report import Report, judge_news, judge_rows, judge_sets, judge_trained
+from perennial.data.sets import SetWriter
+from perennial.features.column import Column
+from perennial.features.encoding import FORMAT_VERSION, Encoder, HookError, load_hook
+from perennial.features.record_checks import KnownTexts, RecordChecks, Rules
+from perennial.features.values import DataError
 from processing import job_script
 
 ROWS_PER_PART = 200_000
@@ -64,11 +64,6 @@ COPY = re.compile(r"(\d{5,})-")
 OUTPUTS = ("train", "validation", "test", "labels", "baseline", "rows", "preprocessor", "quarantine", "report")
 NO_CHAMPION = Champion()
 CODE = Path(__file__).resolve().parents[1]
-# What the serving script imports, so what travels with it.
-SERVING_MODULES = (
-    "__init__", "column", "column_names", "encoding", "json_values", "lines", "parsing", "record_checks",
-    "target_encoding", "text_values", "values",
-)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -182,6 +177,12 @@ def record_checks(contract: Contract, known: KnownTexts, encoder: Encoder, servi
     return RecordChecks(rules, frozenset(kind for kind, then in serving.items() if then == "refuse"))
 
 
+def _serving_modules() -> list[Path]:
+    """What the serving script imports: the features room, and how values are written for people."""
+    domain = CODE / "perennial"
+    return [domain / "__init__.py", domain / "words.py", *sorted((domain / "features").glob("*.py"))]
+
+
 def pack_preprocessor(
     model: str, contract: Contract, encoder: Encoder, checks: RecordChecks, hook: Path, folder: Path
 ) -> None:
@@ -202,7 +203,7 @@ def pack_preprocessor(
     members = {
         "preprocessor.json": (json.dumps(document, indent=2) + "\n").encode(),
         "code/inference.py": (CODE / "processing" / "inference.py").read_bytes(),
-        **{f"code/perennial/{name}.py": (CODE / "perennial" / f"{name}.py").read_bytes() for name in SERVING_MODULES},
+        **{f"code/{path.relative_to(CODE)}": path.read_bytes() for path in _serving_modules()},
     }
     if contract.target.logarithm:
         members["code/postprocess.py"] = (CODE / "processing" / "postprocess.py").read_bytes()

@@ -1,7 +1,7 @@
 """Unpack the job code beside this file, and run one of its scripts.
 
 Called by  the processing container: python3 unpack.py preprocess
-Input      code.zip beside this file, as functions/perennial_aws/job_code.py publishes it
+Input      code.zip beside this file, as perennial_aws/job_code.py publishes it
 
 One object instead of sixty is one request for each job, and is there whole or not at all.
 """

@@ -16,11 +16,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from perennial import definition
-from perennial.definition import Column, Definition
-from perennial.encoding import Hook, HookError, load_hook, prepared
-from perennial.problems import ConfigurationError
-from perennial.values import ARROW_TYPES
+from perennial.features.encoding import Hook, HookError, load_hook, prepared
+from perennial.features.values import ARROW_TYPES
+from perennial.model import definition
+from perennial.model.complaints import ConfigurationError
+from perennial.model.definition import Column, Definition
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 ROWS = 8

@@ -26,8 +26,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from localcloud import mailbox
-from perennial import predictions
-from perennial.naming import run_id
+from perennial.evaluation import predictions
+from perennial.runs.naming import run_id
 from tools import demo_data
 
 RUN_LIMIT_SECONDS = 300

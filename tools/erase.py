@@ -35,8 +35,9 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from perennial import definition, naming
-from perennial.contract import Contract
+from perennial.data.contract import Contract
+from perennial.model import definition
+from perennial.runs import naming
 from tools.without_rows import Found, UnreadableError, Wanted, copy_captures, copy_table
 
 DERIVED = (

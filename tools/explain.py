@@ -17,10 +17,10 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from perennial.cause import safe
-from perennial.facts import data_bucket, said_trigger
-from perennial.gate import between, shown
-from perennial.naming import run_of
+from perennial.runs.cause import safe
+from perennial.runs.facts import data_bucket, said_trigger
+from perennial.runs.naming import run_of
+from perennial.words import between, number
 
 DEFAULT_STACK = "perennial-used-cars"
 FILES_SHOWN = 20
@@ -115,7 +115,7 @@ def _branches(run: Mapping[str, Any]) -> Iterator[str]:
     for image in run.get("serving_images", ()):
         yield f"├ image    {image['specified']}, which is {(image['resolved'] or 'unknown').rpartition('@')[2]}"
     metrics = (run.get("metrics") or {}).get("candidate") or {}
-    yield "├ metrics  " + ", ".join(f"{name} {shown(value)}" for name, value in metrics.items())
+    yield "├ metrics  " + ", ".join(f"{name} {number(value)}" for name, value in metrics.items())
     yield f"├ code     {run['code']['hash']} (commit {run['code']['commit']})"
     data = run["data"]
     size = f"{data['file_count']} file(s), {data['size_bytes']:,} bytes"

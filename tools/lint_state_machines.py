@@ -342,7 +342,7 @@ def _definition(resource: dict[str, Any]) -> Any:
 
 def own_errors(root: Path) -> frozenset[str]:
     """Return the names of the exceptions that the functions can raise: classes whose name ends in Error."""
-    files = [*root.glob("functions/*/*.py"), *root.glob("perennial/*.py")]
+    files = [path for folder in ("functions", "perennial", "perennial_aws") for path in root.glob(f"{folder}/**/*.py")]
     nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text())))
     return frozenset(n.name for n in nodes if isinstance(n, ast.ClassDef) and n.name.endswith("Error"))
 

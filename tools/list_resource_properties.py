@@ -1,4 +1,4 @@
-"""Write localcloud/engine/resource_properties.json: the properties that a template may set, by resource type.
+"""Write resource_properties.json of the local CloudFormation: the properties that a template may set, by resource type.
 
     .venvs/sam/bin/python tools/list_resource_properties.py [--check]
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-FILE = Path(__file__).parents[1] / "localcloud" / "engine" / "resource_properties.json"
+FILE = Path(__file__).parents[1] / "localcloud" / "engine" / "cloudformation" / "resource_properties.json"
 Schema = dict[str, Any]
 Names = dict[str, Any]
 

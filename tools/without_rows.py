@@ -1,7 +1,7 @@
 """Copies of data files without the rows of somebody. All that is left is the same: byte for byte, in Parquet by value.
 
 A row is somebody's when a column of it has a value: the same text, but for blanks around it, or the same whole number
-(`17`, 17, 17.0; not `017`). Files are told by their content, as `perennial.tabular` tells them. Nothing is understood
+(`17`, 17, 17.0; not `017`). Files are told by their content, as `data.files` tells them. Nothing is understood
 beyond that: a file that is no table of the model is searched as well, if it names the column. Memory does not grow
 with the rows. Needs no AWS.
 """
@@ -25,12 +25,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from perennial.column_names import spelling
-from perennial.csvfile import DELIMITERS
-from perennial.header import reason
-from perennial.parquetfile import rows_at_once
-from perennial.tabular import GZIP
-from perennial.textfile import BLOCK_BYTES, DAMAGED_GZIP, MARKS, OTHER_FORMATS, PARQUET, BinaryFile
+from perennial.data.csv_files import DELIMITERS
+from perennial.data.files import GZIP
+from perennial.data.header import reason
+from perennial.data.parquet_files import rows_at_once
+from perennial.data.text_files import BLOCK_BYTES, DAMAGED_GZIP, MARKS, OTHER_FORMATS, PARQUET, BinaryFile
+from perennial.features.column_names import spelling
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))(?:\.0+)?")
 _SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)  # of spreadsheets, before the header

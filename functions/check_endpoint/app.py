@@ -18,10 +18,10 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from perennial.runs import endpoint
 from perennial_aws import artifacts
 from perennial_aws.clients import client, if_there
-
-from perennial import endpoint
 
 logger = Logger()
 

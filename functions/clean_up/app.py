@@ -16,10 +16,10 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from perennial.runs import naming, work
 from perennial_aws import runs
 from perennial_aws.clients import client, if_there
-
-from perennial import naming, work
 
 logger = Logger()
 

@@ -27,10 +27,11 @@ from aws_lambda_powertools.utilities.idempotency import (
 )
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
+
+from perennial.model import complaints
+from perennial.runs import cause, message, naming, record, strays, work
 from perennial_aws import objects, runs
 from perennial_aws.clients import client
-
-from perennial import cause, message, naming, problems, record, strays, work
 
 logger = Logger()
 published = Metrics()
@@ -128,7 +129,7 @@ def _unopened(run_id: str, execution: dict[str, Any]) -> record.Document:
 
 
 def _is_bounded(given: dict[str, Any]) -> bool:
-    return not problems.is_deep(given) and problems.size(given) <= problems.MAX_INPUT_BYTES
+    return not complaints.is_deep(given) and complaints.size(given) <= complaints.MAX_INPUT_BYTES
 
 
 def _with_all_files(known: record.Document) -> record.Document:

@@ -28,13 +28,15 @@ import numpy as np
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from perennial.data import rows
+from perennial.data.rows import FOLDER, Hashes
+from perennial.evaluation import comparison, gate, metrics, predictions
+from perennial.evaluation.predictions import Floats
+from perennial.runs import naming
+from perennial.runs.record import json_safe
 from perennial_aws import objects, runs
 from perennial_aws.clients import client
-
-from perennial import comparison, gate, metrics, naming, predictions
-from perennial.predictions import Floats
-from perennial.record import json_safe
-from perennial.rows import FOLDER, Hashes
 
 logger = Logger()
 published = Metrics()
@@ -198,7 +200,7 @@ def _how_told(prefix: str, of_champion: str, reports: list[dict[str, Any]], aske
     ours, theirs = (config["definition"] for config in configs)
     target = reports[0].get("champion_target")
     other = comparison.other_target(ours, theirs, target) or comparison.other_groups(ours["split"], theirs["split"])
-    if asked.rstrip("/") == f"{prefix}/test" and not comparison.reads_alike(ours, theirs):
+    if asked.rstrip("/") == f"{prefix}/test" and not rows.reads_alike(ours, theirs):
         other = (
             other or "it came into service while this run worked, and reads other columns than the run's test records"
         )

@@ -17,9 +17,9 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from perennial_aws import champion, runs
 
-from perennial import deployment, naming, work
+from perennial.runs import naming, turn, work
+from perennial_aws import champion, runs
 
 logger = Logger()
 
@@ -30,11 +30,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     run_id, serving = event["RunId"], event.get("Champion")
     holder = _take_turn(run_id, event["ExecutionArn"])
     if holder:
-        decision = deployment.wait_for(holder)
+        decision = turn.wait_for(holder)
     else:
         serving = champion.current()
         served = _listed(_run_of(serving)) if serving else None
-        decision = deployment.decide(_listed(run_id), event.get("Champion"), serving, served)
+        decision = turn.decide(_listed(run_id), event.get("Champion"), serving, served)
         if serving != event.get("Champion"):
             runs.update(run_id, champion=serving)
     logger.info("decided", run_id=run_id, turn=decision.turn, reason=decision.reason)
@@ -45,7 +45,7 @@ def _take_turn(run_id: str, execution_arn: str) -> work.Holder | None:
     """Take the turn and return None, or return the run that has it."""
     held = runs.turn()
     holder = work.Holder(held["run_id"], runs.status_of(held)) if held else None
-    if not deployment.is_free(holder, run_id):
+    if not turn.is_free(holder, run_id):
         return holder
     if runs.take_turn(run_id, execution_arn, holder.run_id if holder else None):
         return None
@@ -58,6 +58,6 @@ def _run_of(serving: dict[str, str]) -> str:
     return naming.run_of(os.environ["STACK_NAME"], serving["ModelName"]) or serving["RunId"]
 
 
-def _listed(run_id: str) -> deployment.Listed:
+def _listed(run_id: str) -> turn.Listed:
     data = (runs.get(run_id) or {}).get("data") or {}
-    return deployment.Listed(run_id, data.get("listed_at") or "")
+    return turn.Listed(run_id, data.get("listed_at") or "")

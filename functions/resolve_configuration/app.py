@@ -27,14 +27,16 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from perennial_aws import champion, champion_files, objects, runs, versions
-from perennial_aws.clients import client
 
 import perennial
-from perennial import configuration, definition, naming, no_data, record, strays, work
-from perennial.configuration import Configuration, ExecutionInput
-from perennial.problems import ConfigurationError
-from perennial.rows import CHAMPION_TEST
+from perennial.data.rows import CHAMPION_TEST
+from perennial.model import definition
+from perennial.model.complaints import ConfigurationError
+from perennial.runs import configuration, naming, no_data, record, run_input, strays, work
+from perennial.runs.configuration import Configuration
+from perennial.runs.run_input import ExecutionInput
+from perennial_aws import champion, champion_files, objects, runs, versions
+from perennial_aws.clients import client
 
 logger = Logger()
 
@@ -74,7 +76,7 @@ def _start(event: dict[str, Any]) -> datetime:
 
 
 def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
-    given = configuration.execution_input(event["Input"])
+    given = run_input.execution_input(event["Input"])
     dropped = given.Trigger.Object if given.Trigger.Type == "DataDrop" else None
     left = no_data.reason(dropped["key"], os.environ["DATA_PREFIX"]) if dropped else None
     if left:

@@ -21,10 +21,10 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from boto3.s3.transfer import TransferConfig
+
+from perennial.runs import naming
 from perennial_aws import objects, versions
 from perennial_aws.clients import client
-
-from perennial import naming
 
 logger = Logger()
 

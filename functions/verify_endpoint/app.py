@@ -17,11 +17,11 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+
+from perennial.evaluation import predictions
+from perennial.runs.endpoint import BUSY
 from perennial_aws import objects, runs
 from perennial_aws.clients import client, code_of
-
-from perennial import predictions
-from perennial.endpoint import BUSY
 
 logger = Logger()
 

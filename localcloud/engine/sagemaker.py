@@ -12,13 +12,14 @@ from functools import partial
 from typing import Any, Protocol
 
 from localcloud import access
-from localcloud.engine import Settings, image_python, inside, scopes, tasks
-from localcloud.engine.events import put_entry
-from localcloud.engine.permissions import enforced
+from localcloud.engine import inside
+from localcloud.engine.eventbridge.events import put_entry
 from localcloud.engine.permissions.services import assume_role
 from localcloud.engine.permissions.tasks import refusal_to_stop
-from localcloud.engine.sdk_results import output_shape, sdk_output
 from localcloud.engine.seams import replace
+from localcloud.engine.settings import Settings, enforced, image_python
+from localcloud.engine.stepfunctions import scopes, tasks
+from localcloud.engine.stepfunctions.sdk_results import output_shape, sdk_output
 
 JsonObject = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
@@ -66,7 +67,7 @@ class LocalSageMaker:
     """`localcloud.sagemaker` as the engine needs it. Imports it when made, not before."""
 
     def __init__(self, settings: Settings) -> None:
-        from localcloud.sagemaker.aws import Credentials
+        from localcloud.sagemaker.platform.aws import Credentials
         from localcloud.sagemaker.service import SageMakerService
 
         keys = access.keys(settings.state)
@@ -109,8 +110,8 @@ def _read_object(settings: Settings, credentials: Any, bucket: str, key: str) ->
 
 def _role_of(settings: Settings) -> Callable[[str, str], Any]:
     """How SageMaker gets the credentials of a job's or a model's role."""
-    from localcloud.sagemaker.aws import Credentials
     from localcloud.sagemaker.errors import invalid
+    from localcloud.sagemaker.platform.aws import Credentials
 
     def assume(role_arn: str, session: str) -> Credentials:
         try:

@@ -17,12 +17,14 @@ from typing import Any
 import uvloop
 
 from localcloud import access, disk, faults, sdks
-from localcloud.engine import HOST, Settings, inside, leftovers, objects, process_environment, scopes, seams
+from localcloud.engine import inside, leftovers, s3, seams
 from localcloud.engine.asgi import Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.guard import Guard, Request
 from localcloud.engine.journal import Journal
 from localcloud.engine.permissions.decisions import ledger
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
+from localcloud.engine.settings import HOST, Settings, process_environment
+from localcloud.engine.stepfunctions import scopes
 
 LEDGER_PATH = "/_localcloud/permissions"
 _TICK_SECONDS = 5.0
@@ -52,7 +54,7 @@ def run(settings: Settings, make_sagemaker: Callable[[Settings], SageMaker] = Lo
     leftovers.watch(settings.state)
     _end_with_owner()
     journal = Journal(settings.state / "engine" / "journal.jsonl")
-    objects.finish(journal)
+    s3.finish(journal)
     seams.check()
     server = _Server(settings, make_sagemaker(settings), journal)
     server.register()
@@ -102,13 +104,13 @@ def _lives(process: int) -> bool:
 
 class _Server:
     def __init__(self, settings: Settings, sagemaker: SageMaker, journal: Journal) -> None:
-        from localcloud.engine.execution_files import ExecutionFiles
-        from localcloud.engine.executions import all_executions
-        from localcloud.engine.functions import Invocations
-        from localcloud.engine.log_files import LogFiles
-        from localcloud.engine.mail import Outbox
+        from localcloud.engine.dynamodb import Tables
+        from localcloud.engine.lambda_.functions import Invocations
+        from localcloud.engine.logs.files import LogFiles
         from localcloud.engine.persistence import Saver
-        from localcloud.engine.tables import Tables
+        from localcloud.engine.sns_mail import Outbox
+        from localcloud.engine.stepfunctions.executions import all_executions
+        from localcloud.engine.stepfunctions.files import ExecutionFiles
 
         self._settings = settings
         self._guard = Guard(settings, self._answer)
@@ -136,32 +138,25 @@ class _Server:
 
     def register(self) -> None:
         """Put this package's parts into MiniStack."""
-        from localcloud.engine import (
-            callbacks,
+        from localcloud.engine import guard, permissions, persistence, readers, sagemaker, sns_mail, ssm
+        from localcloud.engine.cloudformation import (
+            bucket_properties,
             custom_resources,
+            kms_properties,
+            unknown_properties,
+        )
+        from localcloud.engine.cloudwatch import extended_statistics, metrics
+        from localcloud.engine.eventbridge import events
+        from localcloud.engine.lambda_ import functions, layers
+        from localcloud.engine.logs import patterns, queries
+        from localcloud.engine.stepfunctions import (
+            callbacks,
             definitions,
-            events,
-            execution_logs,
             executions,
-            extended_statistics,
-            functions,
-            guard,
-            keys,
-            layers,
-            log_patterns,
-            log_queries,
-            mail,
-            metrics,
-            parameters,
+            logs,
             payloads,
-            permissions,
-            persistence,
-            readers,
-            resources,
-            sagemaker,
             sdk_results,
             tasks,
-            templates,
         )
 
         blobs = self._settings.state / "engine" / "blobs"
@@ -171,27 +166,27 @@ class _Server:
         payloads.register()
         tasks.register()
         executions.register(self._executions, self._saver.touch, self._saver.settle)
-        execution_logs.register()
+        logs.register()
         self._tables.register()
         self._logs.register()
         functions.register()
         self._invocations.register()
-        objects.register(self._settings.state, self._journal)
+        s3.register(self._settings.state, self._journal)
         layers.register(self._settings.state / "tmp" / "layers")
         self._deliveries = events.register(self._journal, self._saver.touch, self._saver.settle)
         metrics.register()
         extended_statistics.register()
-        log_patterns.register()
-        log_queries.register()
-        templates.register()
-        keys.register()
-        parameters.register()
+        patterns.register()
+        queries.register()
+        bucket_properties.register()
+        kms_properties.register()
+        ssm.register()
         readers.register()
-        resources.register()
+        unknown_properties.register()
         custom_resources.register()
         callbacks.register()
         sdk_results.register()
-        mail.register(self._outbox, self._settings.endpoint_url)
+        sns_mail.register(self._outbox, self._settings.endpoint_url)
         sagemaker.register(self._sagemaker, self._client)
         guard.register(self._settings)
         permissions.register()  # last: it decides before anything else acts
@@ -304,7 +299,7 @@ class _Server:
         """Start what calls back into the server, once it listens."""
         from ministack.core.responses import request_scope
 
-        from localcloud.engine import executions
+        from localcloud.engine.stepfunctions import executions
 
         while not _listens(self._settings.port):
             time.sleep(0.02)
@@ -314,7 +309,7 @@ class _Server:
                 {
                     "delivery": self._deliveries.resume,
                     "invocation": self._invocations.resume,
-                    "object": partial(objects.resume, self._journal),
+                    "object": partial(s3.resume, self._journal),
                 },
                 request_scope,
             )
@@ -329,7 +324,9 @@ class _Server:
         self._tick()
 
     def _tick(self) -> None:
-        from localcloud.engine import executions, functions, metrics
+        from localcloud.engine.cloudwatch import metrics
+        from localcloud.engine.lambda_ import functions
+        from localcloud.engine.stepfunctions import executions
 
         pruned = time.monotonic()
         while not self._stopping.wait(_TICK_SECONDS):

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from .errors import AwsError
-from .service import strike
+from localcloud.sagemaker.errors import AwsError
+from localcloud.sagemaker.service import strike
 
 if TYPE_CHECKING:
-    from .service import SageMakerService
+    from localcloud.sagemaker.service import SageMakerService
 
 Response = tuple[int, dict[str, str], bytes]
 

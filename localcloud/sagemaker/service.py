@@ -12,21 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from localcloud import disk, faults
-
-from . import requests
-from .aws import AssumeRole, Aws, Credentials, PutEvent, ReadObject
-from .context import Context
-from .errors import AwsError
-from .events import Outbox
-from .hosting import Endpoints
-from .image_python import ImagePython
-from .job_queue import JobQueue
-from .models import EndpointConfigs, Models
-from .processing import ProcessingJobs
-from .store import Document, Store
-from .tags import TagOperations
-from .training import TrainingJobs
-from .transform import TransformJobs
+from localcloud.sagemaker.api import requests
+from localcloud.sagemaker.api.events import Outbox
+from localcloud.sagemaker.api.tags import TagOperations
+from localcloud.sagemaker.endpoints.hosting import Endpoints
+from localcloud.sagemaker.endpoints.models import EndpointConfigs, Models
+from localcloud.sagemaker.errors import AwsError
+from localcloud.sagemaker.jobs.processing import ProcessingJobs
+from localcloud.sagemaker.jobs.queue import JobQueue
+from localcloud.sagemaker.jobs.training import TrainingJobs
+from localcloud.sagemaker.jobs.transform import TransformJobs
+from localcloud.sagemaker.platform.aws import AssumeRole, Aws, Credentials, PutEvent, ReadObject
+from localcloud.sagemaker.platform.context import Context
+from localcloud.sagemaker.platform.image_python import ImagePython
+from localcloud.sagemaker.platform.store import Document, Store
 
 Operation = Callable[[Document], Document]
 _VERB = re.compile(r"^(Create|Describe|Update|Stop|Delete|Invoke)")

@@ -11,13 +11,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import requests, tags
-from .errors import AwsError
-from .jobs import TERMINAL
-from .store import Document
+from localcloud.sagemaker.api import requests, tags
+from localcloud.sagemaker.errors import AwsError
+from localcloud.sagemaker.jobs.family import TERMINAL
+from localcloud.sagemaker.platform.store import Document
 
 if TYPE_CHECKING:
-    from .service import SageMakerService
+    from localcloud.sagemaker.service import SageMakerService
 
 PREFIX = "arn:aws:states:::sagemaker:"
 _WAIT_SECONDS = 0.05

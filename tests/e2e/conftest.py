@@ -18,8 +18,8 @@ import boto3
 import pytest
 
 from localcloud import faults, mailbox
-from localcloud.engine import Settings, environment
-from perennial.naming import run_id
+from localcloud.engine.settings import Settings, environment
+from perennial.runs.naming import run_id
 from tests.ports import free_port
 from tests.waiting import wait_for
 from tools import demo_data

@@ -16,8 +16,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from localcloud.sagemaker import http, requests
-from localcloud.sagemaker.aws import Credentials
+from localcloud.sagemaker import http
+from localcloud.sagemaker.api import requests
+from localcloud.sagemaker.platform.aws import Credentials
 from localcloud.sagemaker.service import SageMakerService
 
 MAX_REQUESTS = 20

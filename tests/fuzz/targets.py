@@ -27,9 +27,11 @@ from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.containers import linear_learner_serve, script_mode, xgboost_serve
 from localcloud.sagemaker.containers.serving_container import Request
 from localcloud.sagemaker.errors import JobFailedError
-from localcloud.sagemaker.files import extract_tar
-from perennial import cause, configuration, definition, message
-from perennial.problems import ConfigurationError
+from localcloud.sagemaker.platform.files import extract_tar
+from perennial.model import definition
+from perennial.model.complaints import ConfigurationError
+from perennial.runs import cause, configuration, message
+from perennial.runs.run_input import execution_input
 from processing import inference, preprocess
 from tests.fuzz import control_api
 
@@ -213,7 +215,7 @@ def run_input(content: bytes) -> None:
     except (ValueError, RecursionError):
         document = content.decode("utf-8", "replace")
     try:
-        given = configuration.execution_input(document)
+        given = execution_input(document)
         configuration.resolve("used-cars", _definition(), run=given.Overrides).as_json()
     except ConfigurationError as refused:
         assert len(str(refused)) < MAX_MESSAGE

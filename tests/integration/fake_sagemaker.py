@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from localcloud.engine import Settings
 from localcloud.engine.server import run
+from localcloud.engine.settings import Settings
 from localcloud.sagemaker.errors import AwsError
 
 JsonObject = dict[str, Any]

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from localcloud.engine import Settings
 from localcloud.engine.server import run
+from localcloud.engine.settings import Settings
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from localcloud.engine import functions
+from localcloud.engine.lambda_ import functions
 from tests.integration.conftest import Cloud, make_function, unique
 from tests.waiting import wait_for
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from localcloud import mailbox, process
-from localcloud.engine import Settings, process_environment
+from localcloud.engine.settings import Settings, process_environment
 from localcloud.faults import Client
 from tests.integration.conftest import (
     ROLE,

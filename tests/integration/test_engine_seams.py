@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from localcloud.engine import PROJECT, Settings, process_environment
 from localcloud.engine.seams import PINNED_VERSION
+from localcloud.engine.settings import PROJECT, Settings, process_environment
 
 PREPARE = "from localcloud.engine import seams\n"
 
@@ -63,7 +63,7 @@ def test_an_older_worker_script_is_noticed(tmp_path: Path) -> None:
         tmp_path,
         "from ministack.core import lambda_runtime\n"
         "lambda_runtime._PYTHON_WORKER_SCRIPT = 'print(1)'\n"
-        "from localcloud.engine import functions\n"
+        "from localcloud.engine.lambda_ import functions\n"
         "functions.register()",
     )
 
@@ -109,8 +109,8 @@ def test_an_event_of_an_execution_is_whole_as_soon_as_others_can_see_it(tmp_path
         tmp_path,
         "from pathlib import Path\n"
         "from ministack.services import stepfunctions\n"
-        "from localcloud.engine import executions\n"
-        "from localcloud.engine.execution_files import ExecutionFiles\n"
+        "from localcloud.engine.stepfunctions import executions\n"
+        "from localcloud.engine.stepfunctions.files import ExecutionFiles\n"
         f"executions.register(ExecutionFiles(Path({str(tmp_path / 'executions')!r})), print, print)\n"
         "class Seen(list):\n"
         "    def append(self, event):\n"
@@ -189,13 +189,16 @@ WITHOUT = (
     "from ministack import app\n"
     "from ministack.core import persistence\n"
     "from ministack.services import cloudwatch, cloudwatch_logs, dynamodb, stepfunctions\n"
-    "from localcloud.engine import executions, log_files, metrics, tables\n"
-    "from localcloud.engine.execution_files import ExecutionFiles\n"
+    "from localcloud.engine import dynamodb\n"
+    "from localcloud.engine.cloudwatch import metrics\n"
+    "from localcloud.engine.logs.files import LogFiles\n"
+    "from localcloud.engine.stepfunctions import executions\n"
+    "from localcloud.engine.stepfunctions.files import ExecutionFiles\n"
     "folder = Path(FOLDER)\n"
     'executions.register(ExecutionFiles(folder / "executions"), print, print)\n'
     "metrics.register()\n"
-    'log_files.LogFiles(folder / "logs").register()\n'
-    'tables.Tables(folder / "tables").register()\n'
+    'LogFiles(folder / "logs").register()\n'
+    'dynamodb.Tables(folder / "tables").register()\n'
     'stepfunctions._executions["arn"] = {"status": "RUNNING", "events": ["large"]}\n'
     'cloudwatch._metrics["metric"] = [{"Timestamp": 1, "Value": 1.0, "Unit": "large"}]\n'
     'cloudwatch_logs._log_groups["group"] = {"streams": {"empty": {"events": []}, "full": {"events": ["large"]}}}\n'
@@ -226,7 +229,7 @@ def test_points_that_an_earlier_version_has_saved_with_the_rest_have_their_own_f
         "from ministack.core import persistence\n"
         "from ministack.core.responses import AccountRegionScopedDict\n"
         "from ministack.services import cloudwatch\n"
-        "from localcloud.engine import metrics\n"
+        "from localcloud.engine.cloudwatch import metrics\n"
         "metrics.register()\n"
         "saved = AccountRegionScopedDict()\n"
         "saved['metric'] = [{'Timestamp': 1, 'Value': 1.0, 'Unit': 'Count'}]\n"
@@ -242,7 +245,7 @@ def test_points_that_an_earlier_version_has_saved_with_the_rest_have_their_own_f
 def test_points_of_metrics_become_fewer_with_their_age_as_on_aws(tmp_path: Path) -> None:
     succeeds(
         tmp_path,
-        "from localcloud.engine import metrics\n"
+        "from localcloud.engine.cloudwatch import metrics\n"
         "now, hour, day = 1_800_000_000.0, 3600, 86_400\n"
         "def two(age, apart):\n"
         "    at = now - age - (now - age) % 3600\n"
@@ -270,7 +273,7 @@ def test_log_events_are_kept_for_as_long_as_their_group_says(tmp_path: Path) -> 
         "import json, time\n"
         "from pathlib import Path\n"
         "from ministack.services import cloudwatch_logs\n"
-        "from localcloud.engine.log_files import LogFiles\n"
+        "from localcloud.engine.logs.files import LogFiles\n"
         f"files = LogFiles(Path({str(tmp_path / 'logs')!r}))\n"
         "files.register()\n"
         "now = int(time.time() * 1000)\n"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from localcloud.engine import resources
+from localcloud.engine.cloudformation import unknown_properties
 from tests.integration.conftest import ROLE, Cloud, unique
 from tests.waiting import wait_for
 from tools import delete_stack
@@ -223,12 +223,12 @@ def test_every_name_that_does_not_exist_is_told_with_its_place(given: Any, said:
     known = {
         "Name": None, "Policy": None, "Tags": {"Key": None, "Value": None}, "Set": {"Inner": {"Deep": {"Right": None}}},
     }  # fmt: skip
-    found = list(resources.extraneous(given, known))
+    found = list(unknown_properties.extraneous(given, known))
     assert found == [f"{path}: extraneous key [{name}] is not permitted" for path, name in said]
 
 
 def test_free_documents_have_any_names() -> None:
-    known = json.loads(resources.PROPERTIES.read_text())
+    known = json.loads(unknown_properties.PROPERTIES.read_text())
     free = {
         "AWS::Events::Rule": ["EventPattern"],
         "AWS::IAM::Role": ["AssumeRolePolicyDocument", "Policies.PolicyDocument"],

@@ -31,8 +31,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from localcloud import access
-from localcloud.engine import Settings
 from localcloud.engine.guard import Guard
+from localcloud.engine.settings import Settings
 from tests.integration.conftest import ROLE, Cloud, make_function, policy, unique
 
 STATUS = access.STATUS_PATH

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 from botocore.validate import ParamValidator
 
-from localcloud.sagemaker import requests
+from localcloud.sagemaker.api import requests
 from localcloud.sagemaker.service import SageMakerService
 from tests.integration.conftest import Cloud, unique, watch_events
 from tests.integration.sagemaker_requests import (

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from localcloud.sagemaker.aws import Aws
+from localcloud.sagemaker.platform.aws import Aws
 from localcloud.sagemaker.service import SageMakerService
 from tests.integration.conftest import Cloud, unique, watch_events
 from tests.integration.sagemaker_requests import SKLEARN, Document, end, processing, processing_input, processing_output

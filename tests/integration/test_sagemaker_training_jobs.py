@@ -227,7 +227,7 @@ def test_what_cannot_be_carried_out_is_refused(cloud: Cloud, bucket: str, member
 
 def test_checkpoints_come_back_and_are_kept_in_s3(cloud: Cloud, bucket: str, tmp_path: Path) -> None:
     """With a stand-in program, because neither algorithm writes checkpoints here."""
-    from localcloud.sagemaker.mirror import Mirror
+    from localcloud.sagemaker.jobs.mirror import Mirror
 
     folder = tmp_path / "checkpoints"
     folder.mkdir()

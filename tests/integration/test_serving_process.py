@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from localcloud.engine import image_python
+from localcloud.engine.settings import image_python
+from localcloud.sagemaker.endpoints.model_server import ContainerStartError, InvocationTimeoutError, ModelServer
 from localcloud.sagemaker.errors import JobFailedError
-from localcloud.sagemaker.image_python import ImagePython
-from localcloud.sagemaker.runtime import ContainerStartError, InvocationTimeoutError, ModelServer
-from perennial.contract import Contract
-from perennial.encoding import Encoder
-from perennial.record_checks import RecordChecks
+from localcloud.sagemaker.platform.image_python import ImagePython
+from perennial.data.contract import Contract
+from perennial.features.encoding import Encoder
+from perennial.features.record_checks import RecordChecks
 from processing import preprocess
 from tests.waiting import wait_for
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from localcloud.sagemaker.capture import Capture, Exchange, summary
+from localcloud.sagemaker.endpoints.capture import Capture, Exchange, summary
 
 CONFIG: dict[str, Any] = {
     "EnableCapture": True,

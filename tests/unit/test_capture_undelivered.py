@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from localcloud.sagemaker import undelivered
-from localcloud.sagemaker.endpoint_metrics import InvocationMetrics
-from localcloud.sagemaker.undelivered import Waiting
+from localcloud.sagemaker.endpoints import undelivered
+from localcloud.sagemaker.endpoints.metrics import InvocationMetrics
+from localcloud.sagemaker.endpoints.undelivered import Waiting
 
 
 class FakeAws:
@@ -55,7 +55,7 @@ def test_what_is_kept_is_delivered_under_its_role_and_key_and_forgotten(tmp_path
 
 
 def test_delivery_waits_for_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localcloud.sagemaker.undelivered.time.sleep", lambda _: None)
+    monkeypatch.setattr("localcloud.sagemaker.endpoints.undelivered.time.sleep", lambda _: None)
     undelivered.keep(tmp_path, WAITING)
     aws = FakeAws(refusals=3)
     undelivered.deliver(tmp_path, aws)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from perennial import definition
+from perennial.model import definition
 from tools import check_models
 
 

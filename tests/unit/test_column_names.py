@@ -1,7 +1,7 @@
 """Names in files and requests, and the columns that they mean."""
 
-from perennial.column import Column
-from perennial.column_names import RequestNames, is_index, match, spelling
+from perennial.features.column import Column
+from perennial.features.column_names import RequestNames, is_index, match, spelling
 
 PRICE, KILOMETRES, FUEL = (
     Column("price", "float"),

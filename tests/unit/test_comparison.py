@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial.comparison import compare, found_in, other_groups, other_target, reads_alike, untold
+from perennial.data.rows import reads_alike
+from perennial.evaluation.comparison import compare, found_in, other_groups, other_target, untold
 
 small = st.lists(st.integers(1, 20), max_size=30)
 

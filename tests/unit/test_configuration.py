@@ -2,8 +2,9 @@
 
 import pytest
 
-from perennial import configuration, definition, hyperparameters
-from perennial.configuration import ConfigurationError
+from perennial.model import definition, hyperparameters
+from perennial.runs import configuration, run_input
+from perennial.runs.configuration import ConfigurationError
 
 TEXT = """
 problem: regression
@@ -317,18 +318,18 @@ def test_a_wrong_override_names_its_layer_and_what_is_allowed(layers, expected):
 
 
 def test_an_empty_input_is_a_person_who_starts_a_run():
-    assert configuration.execution_input({}).Trigger.Type == "Manual"
+    assert run_input.execution_input({}).Trigger.Type == "Manual"
 
 
 def test_what_the_console_adds_is_ignored():
     given = {"Comment": "Insert your JSON here", "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": "arn"}
-    assert configuration.execution_input(given).Overrides == {}
+    assert run_input.execution_input(given).Overrides == {}
 
 
 def test_the_input_of_a_data_drop_is_kept_whole():
     dropped = {"key": "raw/a b.csv", "version-id": "v", "etag": "e", "size": 5, "sequencer": "0A"}
     trigger = {"Type": "DataDrop", "Id": "1", "Time": "2026-11-20T09:34:40Z", "Bucket": "b", "Object": dropped}
-    assert configuration.execution_input({"Trigger": trigger}).Trigger.model_dump(exclude_none=True) == trigger
+    assert run_input.execution_input({"Trigger": trigger}).Trigger.model_dump(exclude_none=True) == trigger
 
 
 @pytest.mark.parametrize(
@@ -342,7 +343,7 @@ def test_the_input_of_a_data_drop_is_kept_whole():
 )
 def test_a_wrong_input_is_refused(given, expected):
     with pytest.raises(ConfigurationError) as caught:
-        configuration.execution_input(given)
+        run_input.execution_input(given)
     assert expected in str(caught.value)
 
 
@@ -356,7 +357,7 @@ def test_an_input_that_is_nested_without_end_is_refused(levels, around):
         given = {"Overrides": {around: given}} if around == "HyperParameters" else {around: given}
         given = {"Trigger": {"Type": "DataDrop", **given}} if around == "Object" else given
         with pytest.raises(ConfigurationError, match="nested on more than 16 levels; expected an object with Trigger,"):
-            configuration.execution_input(given)
+            run_input.execution_input(given)
 
 
 @pytest.mark.parametrize(
@@ -364,13 +365,13 @@ def test_an_input_that_is_nested_without_end_is_refused(levels, around):
 )
 def test_an_input_larger_than_a_record_can_hold_is_refused(given):
     with pytest.raises(ConfigurationError, match=r"input has 20,0\d\d bytes; expected at most 20,000"):
-        configuration.execution_input(given)
+        run_input.execution_input(given)
 
 
 @pytest.mark.parametrize("dropped", [{}, {"key": None}, {"key": ["raw/a"]}])
 def test_a_dropped_object_without_a_key_is_refused(dropped):
     with pytest.raises(ConfigurationError, match=r"Trigger\.Object\.key: got .*; expected the key of the object"):
-        configuration.execution_input({"Trigger": {"Type": "DataDrop", "Object": dropped}})
+        run_input.execution_input({"Trigger": {"Type": "DataDrop", "Object": dropped}})
 
 
 @pytest.mark.parametrize("levels", [20, 500, 10_000])

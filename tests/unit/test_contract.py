@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perennial.contract import Contract, check
-from perennial.values import STRING
+from perennial.data.contract import Contract, check
+from perennial.features.values import STRING
 
 DEFINITION: dict[str, Any] = {
     "problem": "regression",

@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from perennial import coverage
-from perennial.coverage import MAX_TEXT, NAMED, Coverage
-from perennial.encoder_fit import EncoderFit
+from perennial.data import coverage
+from perennial.data.coverage import MAX_TEXT, NAMED, Coverage
+from perennial.data.encoder_fit import EncoderFit
 
 
 def cars(makes: list[str | None]) -> pa.Table:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from localcloud.sagemaker import data_processing
-from localcloud.sagemaker.data_processing import DataProcessing, RecordError
 from localcloud.sagemaker.errors import AwsError
+from localcloud.sagemaker.jobs import data_processing
+from localcloud.sagemaker.jobs.data_processing import DataProcessing, RecordError
 
 CSV, LINES, JSON = "text/csv", "application/jsonlines", "application/json"
 

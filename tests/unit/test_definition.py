@@ -7,8 +7,8 @@ from pathlib import Path
 import botocore.session
 import pytest
 
-from perennial import definition, hyperparameters
-from perennial.definition import DefinitionError
+from perennial.model import definition, hyperparameters
+from perennial.model.definition import DefinitionError
 
 MODELS = Path(__file__).parents[2] / "models"
 

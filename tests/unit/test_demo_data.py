@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from perennial import definition
+from perennial.model import definition
 from processing import preprocess
 from tools import demo_data
 

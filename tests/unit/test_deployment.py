@@ -2,8 +2,8 @@
 
 import pytest
 
-from perennial.deployment import Listed, decide, is_free
-from perennial.work import Holder
+from perennial.runs.turn import Listed, decide, is_free
+from perennial.runs.work import Holder
 
 OLD = {"ModelName": "cars-1", "EndpointConfigName": "cars-1", "RunId": "1"}
 NEW = {"ModelName": "cars-2", "EndpointConfigName": "cars-2", "RunId": "2"}

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from scipy.stats import ks_2samp
 
-from perennial.drift import DropDrift, Moved, judge, summary
-from perennial.statistics import NumericColumn, StringColumn, statistics
-from perennial.values import STRING, DataError
+from perennial.data.column_statistics import NumericColumn, StringColumn, statistics
+from perennial.data.drift import DropDrift, Moved, judge, summary
+from perennial.features.values import STRING, DataError
 
 RANDOM = np.random.default_rng(5)
 MILES = RANDOM.normal(20_000, 8_000, 1_500)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial import duplicates
-from perennial.duplicates import DuplicateCounter
-from perennial.row_hasher import RowHasher
-from perennial.split import LEFT_OUT, TRAIN
-from perennial.values import STRING
+from perennial.data import duplicates
+from perennial.data.duplicates import DuplicateCounter
+from perennial.data.row_hasher import RowHasher
+from perennial.data.split import LEFT_OUT, TRAIN
+from perennial.features.values import STRING
 
 rows = st.lists(
     st.tuples(

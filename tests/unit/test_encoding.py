@@ -16,10 +16,10 @@ import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from perennial import encoder_fit
-from perennial.encoder_fit import EncoderFit, TrainingRows
-from perennial.encoding import Encoder, HookError, load_hook, prepared
-from perennial.values import STRING, DataError
+from perennial.data import encoder_fit
+from perennial.data.encoder_fit import EncoderFit, TrainingRows
+from perennial.features.encoding import Encoder, HookError, load_hook, prepared
+from perennial.features.values import STRING, DataError
 
 
 def cars(count: int, seed: int, makes: str = "abcdef") -> pa.Table:

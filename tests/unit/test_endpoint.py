@@ -2,7 +2,7 @@
 
 import pytest
 
-from perennial.endpoint import decide
+from perennial.runs.endpoint import decide
 
 WANTED = "cars-20261120093440-1a2b"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from localcloud.engine.deliveries import Delivery
+from localcloud.engine.eventbridge.deliveries import Delivery
 
 
 def ages(**policy: int) -> tuple[list[float], str | None]:

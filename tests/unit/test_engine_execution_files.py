@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from localcloud import disk
-from localcloud.engine.execution_files import RETENTION, ExecutionFiles, is_over
+from localcloud.engine.stepfunctions.files import RETENTION, ExecutionFiles, is_over
 
 ARN = "arn:aws:states:us-east-1:000000000000:execution:machine:name"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from localcloud import disk
-from localcloud.engine import objects
+from localcloud.engine import s3
 from localcloud.engine.journal import Entry, Journal
 
 
@@ -134,7 +134,7 @@ def test_files_of_which_a_kill_left_some_out_of_place_are_all_put_there(tmp_path
             draft.replace(path)
     Journal(tmp_path / "journal").note({"kind": "files", "files": [(str(draft), str(path)) for draft, path in pairs]})
 
-    objects.finish(Journal(tmp_path / "journal"))
+    s3.finish(Journal(tmp_path / "journal"))
 
     assert [path.read_text() for _, path in pairs] == ["new", "new"]
     assert [path.name for path in tmp_path.glob("*.tmp")] == []

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from localcloud.engine.metrics import embedded_metrics, judge
+from localcloud.engine.cloudwatch.metrics import embedded_metrics, judge
 
 ALARM = {"Threshold": 10, "ComparisonOperator": "GreaterThanThreshold"}
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from localcloud.engine.tables import TableFile
+from localcloud.engine.dynamodb import TableFile
 
 Items = dict[tuple[str, str], dict[str, Any]]
 

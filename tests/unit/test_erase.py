@@ -296,8 +296,8 @@ def test_what_is_no_column_and_value_is_refused(rows, capsys):
 
 
 def test_a_column_of_the_definition_is_found_by_all_of_its_names():
-    from perennial import definition
-    from perennial.contract import Contract
+    from perennial.data.contract import Contract
+    from perennial.model import definition
 
     text = MODEL.replace("make: {type: string}", "make: {type: string, source: [Hersteller, Brand]}")
     contract = Contract.from_definition(definition.parse(text, "model.yaml").as_json())

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from localcloud.engine import image_python
-from localcloud.sagemaker.image_python import ImagePython, Process, Program
-from localcloud.sagemaker.process import kill_orphan
+from localcloud.engine.settings import image_python
+from localcloud.sagemaker.jobs.process import kill_orphan
+from localcloud.sagemaker.platform.image_python import ImagePython, Process, Program
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are forks on Linux only")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from perennial.gate import Compared, Comparison, Gate, Verdict
-from perennial.gate import judge as judge_compared
+from perennial.evaluation.gate import Compared, Comparison, Gate, Verdict
+from perennial.evaluation.gate import judge as judge_compared
 
 RMSE = Gate("rmse", "minimize", 3500.0)
 AUC = Gate("auc", "maximize", 0.8)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perennial import ingest
+from perennial.data import ingest
 from processing import inference
 from tests.fuzz.targets import TARGETS, Target
 from tests.memory import bounded

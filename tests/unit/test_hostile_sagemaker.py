@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localcloud.sagemaker import http, requests
+from localcloud.sagemaker import http
+from localcloud.sagemaker.api import requests
 from localcloud.sagemaker.service import SageMakerService
 from tests.fuzz.control_api import NoBuckets, answered, service_in, value
 from tests.memory import bounded

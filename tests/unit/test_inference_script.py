@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from localcloud.engine.metrics import embedded_metrics
+from localcloud.engine.cloudwatch.metrics import embedded_metrics
 from localcloud.sagemaker.containers import script_mode
 from processing import inference
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perennial import advice, cause, job_end
+from perennial.runs import advice, cause, job_end
 
 LIMIT = {"StoppingCondition": {"MaxRuntimeInSeconds": 3600}}
 

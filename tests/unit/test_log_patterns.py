@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from localcloud.engine.log_patterns import UnsupportedError, matcher
+from localcloud.engine.logs.patterns import UnsupportedError, matcher
 
 LINES = [
     "[ERROR 400] BAD REQUEST",

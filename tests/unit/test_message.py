@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from perennial import advice, cause, message, strays
+from perennial.runs import advice, cause, message, strays
 
 PART = {"rows": 0, "candidate": None, "champion": None, "difference": None}
 COMPARED = {

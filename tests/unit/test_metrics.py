@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics as reference
 
-from perennial import metrics
+from perennial.evaluation import metrics
 
 Floats = NDArray[np.float64]
 Score = Callable[[Floats, Floats], float]

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as reference
 
-from perennial.metrics import MetricInputError
-from perennial.model_quality import MAX_CURVE_POINTS, constraints, statistics
+from perennial.evaluation.metrics import MetricInputError
+from perennial.evaluation.model_quality import MAX_CURVE_POINTS, constraints, statistics
 
 Floats = NDArray[np.float64]
 

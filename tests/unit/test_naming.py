@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from perennial import naming
-from perennial.naming import StackNameError
+from perennial.runs import naming
+from perennial.runs.naming import StackNameError
 
 # Amazon SageMaker API Reference, CreateTrainingJob, TrainingJobName.
 SAGEMAKER_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from perennial import no_data
+from perennial.runs import no_data
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.exceptions import ClientError
 
-from perennial.naming import run_id
+from perennial.runs.naming import run_id
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal, xml_refusal
 
 STARTED = datetime(2026, 11, 20, 9, 34, 40, tzinfo=UTC)
@@ -445,7 +445,7 @@ def test_what_a_data_file_brought_does_not_reach_the_mail_as_it_is(aws, worked, 
 
 
 def test_all_files_of_a_large_drop_are_in_the_document(aws, app, ended, notify, lambda_context):
-    from perennial import record
+    from perennial.runs import record
 
     for number in range(record.FILES_IN_ITEM + 1):
         aws.put(f"raw/{number:04}.csv", "x")

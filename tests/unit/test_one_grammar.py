@@ -15,15 +15,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from localcloud.sagemaker.containers import script_mode
-from perennial.arrow_values import accepts, from_arrow
-from perennial.column import Column
-from perennial.column_names import RequestNames
-from perennial.contract import Contract, check
-from perennial.encoding import Encoder
-from perennial.json_values import decode, from_json
-from perennial.parsing import Parsing
-from perennial.tabular import read
-from perennial.text_values import from_text
+from perennial.data.contract import Contract, check
+from perennial.data.files import read
+from perennial.features.column import Column
+from perennial.features.column_names import RequestNames
+from perennial.features.encoding import Encoder
+from perennial.features.from_arrow import accepts, from_arrow
+from perennial.features.from_json import decode, from_json
+from perennial.features.from_text import from_text
+from perennial.features.parsing import Parsing
 from processing import inference
 
 script_mode.install()  # the container's modules are there before the script

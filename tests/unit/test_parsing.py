@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from perennial.arrow_values import from_arrow
-from perennial.json_values import from_json
-from perennial.parsing import Parsing
-from perennial.text_values import from_text
+from perennial.features.from_arrow import from_arrow
+from perennial.features.from_json import from_json
+from perennial.features.from_text import from_text
+from perennial.features.parsing import Parsing
 
 INVALID = "invalid"
 

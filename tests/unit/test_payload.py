@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial.payload import LARGEST_LINE, WIDENING, shortest_line, widest_row
-from perennial.record_lines import lengths, record_lines
-from perennial.values import DataError
+from perennial.data.payload import LARGEST_LINE, WIDENING, shortest_line, widest_row
+from perennial.data.record_lines import lengths, record_lines
+from perennial.features.values import DataError
 
 texts = st.lists(st.none() | st.text(max_size=30), min_size=1, max_size=20)
 

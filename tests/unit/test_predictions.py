@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from perennial.predictions import PredictionsError, labels, scores
+from perennial.evaluation.predictions import PredictionsError, labels, scores
 
 
 def test_scores_are_json_objects_or_bare_numbers() -> None:

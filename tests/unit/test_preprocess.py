@@ -25,13 +25,13 @@ import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from localcloud.sagemaker.transform import payloads
-from perennial import ingest
-from perennial.naming import snapshot_name
-from perennial.parts import PartWriter
-from perennial.statistics import NumericColumn, StringColumn, statistics
-from perennial.target_encoding import FOLDS
-from perennial.values import DataError
+from localcloud.sagemaker.jobs.transform import payloads
+from perennial.data import ingest
+from perennial.data.column_statistics import NumericColumn, StringColumn, statistics
+from perennial.data.parts import PartWriter
+from perennial.features.target_encoding import FOLDS
+from perennial.features.values import DataError
+from perennial.runs.naming import snapshot_name
 from processing import analyze_data_quality, inference, preprocess
 from tools import synthetic
 
@@ -1016,7 +1016,7 @@ def test_a_first_run_has_nothing_to_say_of_a_model_before(healthy: Job) -> None:
 
 
 def test_quarantine_is_bounded_and_still_counts_all(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perennial.quarantine.MAX_WRITTEN", 5)
+    monkeypatch.setattr("perennial.data.quarantine.MAX_WRITTEN", 5)
     job.fails(CARS, with_rows(cars(100), *[",1,6,4,1,0,1,Buick,sedan"] * 10, *["1,2"] * 10))
     assert len(job.records("quarantine")) == 5
     assert job.report["rows"] == {"read": 120, "used": 100, "quarantined": 20, "written_to_quarantine": 5}
@@ -1065,7 +1065,7 @@ STRAYS = {
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows come in many batches, so that much of a file has been taken in when its end turns out to be broken."""
-    monkeypatch.setattr("perennial.csvfile.BLOCK_BYTES", 8192)
+    monkeypatch.setattr("perennial.data.csv_files.BLOCK_BYTES", 8192)
 
 
 @pytest.mark.usefixtures("small_blocks")

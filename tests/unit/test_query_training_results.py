@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from perennial.predictions import PredictionsError
+from perennial.evaluation.predictions import PredictionsError
 from tests.unit.conftest import BUCKET, STACK, load_function
 
 RUN, CHAMPION = "20261120093440-1a2b", "20261101000000-aaaa"

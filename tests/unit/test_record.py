@@ -9,8 +9,9 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as some
 
-from perennial import definition, record
-from perennial.problems import MAX_INPUT_BYTES
+from perennial.model import definition
+from perennial.model.complaints import MAX_INPUT_BYTES
+from perennial.runs import record
 
 START = datetime(2026, 11, 20, 9, 34, 40, tzinfo=UTC)
 OPENED = {

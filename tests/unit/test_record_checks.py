@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from localcloud.engine.metrics import embedded_metrics
-from perennial.record_checks import (
+from localcloud.engine.cloudwatch.metrics import embedded_metrics
+from perennial.features.record_checks import (
     MAX_KNOWN,
     Finding,
     KnownTexts,
@@ -16,7 +16,7 @@ from perennial.record_checks import (
     attributes,
     metric_lines,
 )
-from perennial.values import STRING
+from perennial.features.values import STRING
 
 RULES = {
     "mileage": Rules(minimum=0, maximum=1000, nullable=False),

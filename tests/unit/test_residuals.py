@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from sklearn.linear_model import Ridge
 
-from perennial import residuals
-from perennial.residuals import RIDGE, Sample, fitted
+from perennial.data import residuals
+from perennial.data.residuals import RIDGE, Sample, fitted
 
 
 def cars(count: int, seed: int) -> tuple[pa.Table, Any, Any]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from perennial import definition
-from perennial.naming import run_id
-from perennial.problems import ConfigurationError
+from perennial.model import definition
+from perennial.model.complaints import ConfigurationError
+from perennial.runs.naming import run_id
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal
 
 MODELS = Path(__file__).parents[2] / "models"

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from perennial import row_hasher
-from perennial.row_hasher import RowHasher
-from perennial.rows import UNKNOWN, combined, identity_columns, mixed, shares, specification
-from perennial.values import ARROW_TYPES, STRING
+from perennial.data import row_hasher
+from perennial.data.row_hasher import RowHasher
+from perennial.data.rows import UNKNOWN, combined, identity_columns, mixed, shares, specification
+from perennial.features.values import ARROW_TYPES, STRING
 
 COLUMNS = {
     "price": {"type": "float"},

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from localcloud.sagemaker import events
+from localcloud.sagemaker.api import events
 
 PROCESSING: dict[str, Any] = {
     "ProcessingJobName": "p",

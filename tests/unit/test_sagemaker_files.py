@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localcloud.sagemaker import files
 from localcloud.sagemaker.errors import JobFailedError
-from localcloud.sagemaker.files import (
+from localcloud.sagemaker.platform import files
+from localcloud.sagemaker.platform.files import (
     ArchiveTooLargeError,
     UnsafePathError,
     extract_tar,

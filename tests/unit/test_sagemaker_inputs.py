@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from localcloud.sagemaker import inputs
-from localcloud.sagemaker.aws import Aws, S3Object
 from localcloud.sagemaker.errors import JobFailedError
+from localcloud.sagemaker.jobs import inputs
+from localcloud.sagemaker.platform.aws import Aws, S3Object
 
 URI = "s3://cars/manifest"
 

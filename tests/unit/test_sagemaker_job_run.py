@@ -13,9 +13,9 @@ import pytest
 
 from localcloud import faults
 from localcloud.sagemaker.errors import AwsError, JobStoppedError
-from localcloud.sagemaker.images import SERVING, known, repository, resolved
-from localcloud.sagemaker.job_run import JobRun
-from localcloud.sagemaker.process import kill_orphan
+from localcloud.sagemaker.jobs.process import kill_orphan
+from localcloud.sagemaker.jobs.run import JobRun
+from localcloud.sagemaker.platform.images import SERVING, known, repository, resolved
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from localcloud.sagemaker.algorithms.default_metrics import DEFAULT_METRICS
 from localcloud.sagemaker.errors import AwsError
-from localcloud.sagemaker.metrics import MetricLog, compile_definitions
+from localcloud.sagemaker.jobs.training_metrics import MetricLog, compile_definitions
 
 
 class Cloud:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.sagemaker.image_python import ImagePython
-from localcloud.sagemaker.process import ContainerProcess, Exit
+from localcloud.sagemaker.jobs.process import ContainerProcess, Exit
+from localcloud.sagemaker.platform.image_python import ImagePython
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["alone", "forked"])

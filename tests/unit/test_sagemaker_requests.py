@@ -2,7 +2,7 @@
 
 import pytest
 
-from localcloud.sagemaker import requests
+from localcloud.sagemaker.api import requests
 from localcloud.sagemaker.errors import AwsError
 
 PROCESSING = {

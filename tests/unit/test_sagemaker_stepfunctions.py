@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from localcloud.sagemaker.errors import AwsError
+from localcloud.sagemaker.platform.store import Store
 from localcloud.sagemaker.stepfunctions import TaskError, map_error, run_task
-from localcloud.sagemaker.store import Store
 
 SYNC = "arn:aws:states:::sagemaker:createTransformJob.sync"
 REQUEST = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from localcloud import disk
-from localcloud.sagemaker.store import Document, Store
+from localcloud.sagemaker.platform.store import Document, Store
 
 
 def test_a_document_survives_a_restart(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from localcloud.sagemaker.transform import PayloadTooLargeError, assembled, payloads
+from localcloud.sagemaker.jobs.transform import PayloadTooLargeError, assembled, payloads
 
 
 def cut(data: bytes, split: str = "Line", strategy: str = "MultiRecord", limit: int = 100) -> list[bytes]:

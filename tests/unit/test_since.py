@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from perennial.since import Trained, changed, rows_by_key
+from perennial.data.since import Trained, changed, rows_by_key
 
 MANIFEST = {"Files": [{"Key": "raw/a.csv"}, {"Key": "raw/read me.txt"}, {"Key": "raw/b.csv"}]}
 REPORT: dict[str, Any] = {

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perennial.row_hasher import RowHasher
-from perennial.rows import CONTENT, IDENTITY
-from perennial.split import LEFT_OUT, REPEATED, TEST, TRAIN, VALIDATION, Sets, splitter
-from perennial.values import DataError
+from perennial.data.row_hasher import RowHasher
+from perennial.data.rows import CONTENT, IDENTITY
+from perennial.data.split import LEFT_OUT, REPEATED, TEST, TRAIN, VALIDATION, Sets, splitter
+from perennial.features.values import DataError
 
 RANDOM = {"method": "random", "seed": 42, "column": None, "key": None, "validation": 0.15, "test": 0.2}
 

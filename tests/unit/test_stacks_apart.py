@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as some
 
-from perennial import naming
-from perennial.naming import StackNameError
+from perennial.runs import naming
+from perennial.runs.naming import StackNameError
 from tools import cfn
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.validate import ParamValidator
 
-from perennial import cause, endpoint, naming
+from perennial.runs import cause, endpoint, naming
 from tools import asl, aws_api
 
 from .state_machine_walk import Call, Fake, StateError, Walk
@@ -421,7 +421,7 @@ def test_a_model_whose_files_were_replaced_is_not_gone_back_to() -> None:
 
 @pytest.mark.parametrize("state", ["Predict with candidate", "Predict with champion"])
 def test_requests_of_a_transform_hold_what_the_lines_of_the_test_set_are_made_for(state: str) -> None:
-    """perennial.payload; with room to spare where a model is wider that came into service meanwhile."""
+    """perennial.data.payload; with room to spare where a model is wider that came into service meanwhile."""
     (job,) = walk().called(state)
     assert (job["BatchStrategy"], job["MaxPayloadInMB"]) == ("MultiRecord", 1)
     assert int(job["Environment"]["MAX_CONTENT_LENGTH"]) == 20 * 2**20

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from perennial.statistics import (
+from perennial.data.column_statistics import (
     MAX_DISTINCT,
     Column,
     NumericColumn,

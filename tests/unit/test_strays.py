@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from perennial import definition, strays
-from perennial.work import DataFile, Listing
+from perennial.model import definition
+from perennial.runs import strays
+from perennial.runs.work import DataFile, Listing
 from tests.unit.conftest import ROOT
 
 NOW = datetime(2026, 11, 20, 9, 34, 40, tzinfo=UTC)

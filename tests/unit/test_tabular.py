@@ -17,14 +17,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perennial import csvfile, jsonlinesfile, parquetfile, textfile
-from perennial.column import Column
-from perennial.csvfile import Batch
-from perennial.file_form import FileForm
-from perennial.header import FileError
-from perennial.parsing import Parsing
-from perennial.parts import PartWriter
-from perennial.tabular import find_files, read
+from perennial.data import csv_files, json_lines_files, parquet_files, text_files
+from perennial.data.csv_files import Batch
+from perennial.data.file_form import FileForm
+from perennial.data.files import find_files, read
+from perennial.data.header import FileError
+from perennial.data.parts import PartWriter
+from perennial.features.column import Column
+from perennial.features.parsing import Parsing
 
 COLUMNS = [Column("price", "float"), Column("make", "string"), Column("doors", "integer")]
 SOUND = b"price,make,doors\n1.5,Saab,4\n2,Buick,2\n"
@@ -121,7 +121,7 @@ def test_encoding_is_declared(file: Path, encoding: str, pack: Callable[[bytes],
 def test_a_character_may_straddle_two_blocks_anywhere(
     file: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, pack: Callable[[bytes], bytes]
 ) -> None:
-    monkeypatch.setattr(csvfile, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(csv_files, "BLOCK_BYTES", 4096)
     make = "Citroën" if encoding == "cp1252" else "京都"
     for offset in range(12):
         content = f"price,make,doors\n1.5,{'x' * offset},4\n" + f"1.5,{make},4\n" * 2_000
@@ -364,7 +364,7 @@ def test_json_lines_with_other_names_are_refused_with_the_line(file: Path) -> No
 def test_large_json_lines_pass_in_batches_and_rows_keep_their_numbers(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jsonlinesfile, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(json_lines_files, "BLOCK_BYTES", 4096)
     found = batches(file, b"".join(b'{"price": %d, "make": "a"}\n\n' % number for number in range(1000)))
     assert len(found) > 5
     prices = [price for batch in found for price in batch.table["price"].field("value").to_pylist()]
@@ -400,7 +400,7 @@ def test_files_come_in_the_order_of_their_names(tmp_path: Path) -> None:
 
 
 def test_large_file_passes_in_batches_and_rows_keep_their_numbers(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csvfile, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(csv_files, "BLOCK_BYTES", 4096)
     lines = [b"price,make,doors"]
     expected = {}
     for number in range(2, 5000):
@@ -428,7 +428,7 @@ def test_ragged_rows_are_handed_on_with_their_number_and_text(file: Path) -> Non
 
 
 def test_ragged_rows_after_the_last_sound_one_are_handed_on(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csvfile, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(csv_files, "BLOCK_BYTES", 64)
     found = batches(file, b"price,make,doors\n" + b"1,a,2\n" * 10 + b"1,2\n" * 100)
     assert sum(len(batch.unreadable) for batch in found) == 100
     assert sum(batch.table.num_rows for batch in found) == 10
@@ -539,7 +539,7 @@ def test_a_file_that_ends_inside_quotes_is_torn(file: Path, content: str, pack: 
 def test_a_file_is_torn_wherever_it_is_cut_inside_quotes(
     file: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(csvfile, "BLOCK_BYTES", block)
+    monkeypatch.setattr(csv_files, "BLOCK_BYTES", block)
     whole = '"make","note"\n"a","b ""c"" d"\n"""",""\n5"6,"x\ny""z"\n"e, f",""\n" g","h ""i"""\n'
     columns = [Column("make", "string", nullable=True), Column("note", "string", nullable=True)]
     for end in range(whole.index("\n") + 1, len(whole) + 1):
@@ -564,7 +564,7 @@ def test_text_with_lines_and_commas_is_no_hidden_row(file: Path) -> None:
 
 
 def test_too_many_ragged_rows_are_no_table(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csvfile, "MAX_RAGGED_ROWS", 5)
+    monkeypatch.setattr(csv_files, "MAX_RAGGED_ROWS", 5)
     message = refusal(file, b"price,make,doors\n1,a,2\n" + b"1,2\n" * 6)
     assert "more than 5 rows have another number of fields than the header (3), the first is row 3" in message
 
@@ -574,9 +574,9 @@ def test_too_many_ragged_rows_are_no_table(file: Path, monkeypatch: pytest.Monke
     "row", [b"1,Sa\0ab,2\n", b"1,Saab\n\0", b"1,Saab,2\0"], ids=["text", "ragged row", "last byte"]
 )
 def test_a_zero_byte_is_no_text_wherever_it_stands(file: Path, row: bytes, pack: Callable[[bytes], bytes]) -> None:
-    before = b"price,make,doors\n" + b"1,Saab,2\n" * (csvfile.BLOCK_BYTES // 4)
+    before = b"price,make,doors\n" + b"1,Saab,2\n" * (csv_files.BLOCK_BYTES // 4)
     assert "this is no text (it holds zero bytes); expected CSV" in refusal(file, pack(before + row))
-    assert sum(batch.table.num_rows for batch in batches(file, pack(before))) == csvfile.BLOCK_BYTES // 4
+    assert sum(batch.table.num_rows for batch in batches(file, pack(before))) == csv_files.BLOCK_BYTES // 4
 
 
 def test_bad_byte_in_a_ragged_row_is_bad_encoding(file: Path) -> None:
@@ -611,7 +611,7 @@ def parquet(table: pa.Table, **options: Any) -> bytes:
 
 
 def test_parquet_is_read_in_batches_with_its_row_numbers(file: Path) -> None:
-    count = parquetfile.BATCH_ROWS + 10
+    count = parquet_files.BATCH_ROWS + 10
     table = pa.table({"doors": np.arange(count), "price": np.arange(count) / 2, "make": ["Saab"] * count})
     first, second = batches(file, parquet(table))
     assert first.table.schema.names == ["price", "make", "doors"]
@@ -700,7 +700,7 @@ def test_what_arrow_says_about_a_damaged_file_is_one_short_line(file: Path) -> N
 def test_gzip_that_expands_beyond_measure_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed = gzip.compress(b"price,make,doors\n" + b"1,a,1\n" * 1_000_000)
     assert len(batches(file, packed)) > 1
-    monkeypatch.setattr(textfile, "EXPANDED_BYTES", 1 << 20)
+    monkeypatch.setattr(text_files, "EXPANDED_BYTES", 1 << 20)
     assert "the gzip data expand to more than 200 times their size" in refusal(file, packed)
 
 
@@ -713,7 +713,7 @@ def test_parquet_that_expands_beyond_measure_is_refused(file: Path) -> None:
 
 
 def test_parquet_with_long_texts_comes_in_small_batches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquetfile, "BATCH_BYTES", 10_000)
+    monkeypatch.setattr(parquet_files, "BATCH_BYTES", 10_000)
     table = pa.table({"price": np.arange(100.0), "make": ["a" * 1000] * 100, "doors": np.arange(100)})
     read_batches = batches(file, parquet(table))
     assert max(batch.table.num_rows for batch in read_batches) == 9

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from sklearn.preprocessing import TargetEncoder
 
-from perennial.target_encoding import FOLDS, TargetEncoding
-from perennial.text_sums import DIGITS, LOWEST_WEIGHT, TextSums, rounded
+from perennial.data.text_sums import DIGITS, LOWEST_WEIGHT, TextSums, rounded
+from perennial.features.target_encoding import FOLDS, TargetEncoding
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from typing import Any
 import botocore.session
 import pytest
 
-from perennial import configuration, naming
+from perennial.runs import configuration, naming, run_input
 from tools import asl, aws_api, cfn
 
 ROOT = Path(__file__).parents[2]
@@ -379,7 +379,7 @@ def test_a_drop_below_the_data_prefix_starts_a_run_with_the_input_of_every_trigg
     assert rule["EventPattern"]["detail"]["object"]["key"] == [{"prefix": {"Ref": "DataPrefix"}}]
     dropped = {"key": 'raw/"a".csv', "size": 5}
     given = input_of_a_run("DataDropRule", {**EVENT, "detail": {"bucket": {"name": "b"}, "object": dropped}})
-    trigger = configuration.execution_input(given).Trigger
+    trigger = run_input.execution_input(given).Trigger
     assert (trigger.Type, trigger.Id, trigger.Time) == ("DataDrop", EVENT["id"], EVENT["time"])
     assert (trigger.Bucket, trigger.Object) == ("b", dropped)
 
@@ -403,7 +403,7 @@ def input_of_a_run(rule: str, event: dict[str, Any]) -> Any:
 
 def test_the_clock_starts_a_run_with_the_input_of_every_trigger_and_only_if_it_is_asked_to() -> None:
     assert RULES["RetrainScheduleRule"]["ScheduleExpression"] == {"Ref": "RetrainSchedule"}
-    trigger = configuration.execution_input(input_of_a_run("RetrainScheduleRule", EVENT)).Trigger
+    trigger = run_input.execution_input(input_of_a_run("RetrainScheduleRule", EVENT)).Trigger
     assert (trigger.Type, trigger.Id, trigger.Time) == ("Schedule", EVENT["id"], EVENT["time"])
     for name in ("RetrainScheduleRule", "RetrainScheduleRole"):
         assert RESOURCES[name]["Condition"] == "HasRetrainSchedule"
@@ -552,7 +552,7 @@ def test_functions_run_on_the_runtime_that_the_layer_is_built_for() -> None:
 def test_every_variable_that_a_function_reads_is_set(name: str) -> None:
     folder = ROOT / FUNCTIONS[name]["CodeUri"]
     read: set[str] = set()
-    for path in [*folder.glob("*.py"), *(ROOT / "functions" / "perennial_aws").glob("*.py")]:
+    for path in [*folder.glob("*.py"), *(ROOT / "perennial_aws").glob("*.py")]:
         read |= set(re.findall(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"", path.read_text()))
     own = FUNCTIONS[name].get("Environment", {}).get("Variables", {})
     assert read <= set(GLOBALS["Environment"]["Variables"]) | set(own)

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perennial import values
-from perennial.arrow_values import accepts, from_arrow
-from perennial.json_values import ValueRefusedError, from_python
-from perennial.text_values import from_text
-from perennial.values import ARROW_TYPES, to_text
+from perennial import words
+from perennial.features.from_arrow import accepts, from_arrow
+from perennial.features.from_json import ValueRefusedError, from_python
+from perennial.features.from_text import from_text
+from perennial.features.values import ARROW_TYPES, to_text
 
 SINGLE = float(np.finfo(np.float32).max)
 
@@ -114,10 +114,10 @@ def test_any_value_is_shown_short_and_printable() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    assert values.shown(deep) == "'a list that has no text'"
-    assert values.shown(10**5000) == "'a int that has no text'"
-    assert values.shown("a\n\x1b[31m\u202e") == r"'a\u000a\u001b[31m\u202e'"
-    assert values.shown("a" * 1000) == "'" + "a" * 37 + "...'"
+    assert words.quoted(deep) == "'a list that has no text'"
+    assert words.quoted(10**5000) == "'a int that has no text'"
+    assert words.quoted("a\n\x1b[31m\u202e") == r"'a\u000a\u001b[31m\u202e'"
+    assert words.quoted("a" * 1000) == "'" + "a" * 37 + "...'"
 
 
 # Every way in gives the same value
@@ -323,7 +323,7 @@ def test_any_json_value_is_taken_or_refused(value: Any) -> None:
 
 
 def test_shown_values_are_short_and_have_no_control_characters() -> None:
-    text = values.shown("a\n\x1b[31m\u202e" + "x" * 1000)
+    text = words.quoted("a\n\x1b[31m\u202e" + "x" * 1000)
     assert len(text) < 80
     assert text.startswith("'a\\u000a\\u001b[31m\\u202e")
     assert json.dumps(text)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from perennial.work import (
+from perennial.runs.work import (
     DataFile,
     Holder,
     came_at,

@@ -13,15 +13,7 @@ they may do everything, as on AWS. What is not imitated is listed in docs/permis
 LOCALCLOUD_PERMISSIONS=off switches all of it off, to find out whether a permission is what stands in the way.
 """
 
-import os
-
-
-def enforced() -> bool:
-    """Whether permissions are enforced; they are unless LOCALCLOUD_PERMISSIONS=off."""
-    value = os.environ.get("LOCALCLOUD_PERMISSIONS", "on").lower()
-    if value not in ("on", "off"):
-        raise ValueError(f"LOCALCLOUD_PERMISSIONS is {value!r}; expected on or off")
-    return value == "on"
+from localcloud.engine.settings import enforced
 
 
 def register() -> None:

@@ -7,11 +7,12 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
-from localcloud.engine import metrics
-from localcloud.engine.permissions import actions, enforced
+from localcloud.engine.cloudwatch import metrics
+from localcloud.engine.permissions import actions
 from localcloud.engine.permissions.actions import Needs
 from localcloud.engine.permissions.decisions import Denial, check, session_arn
 from localcloud.engine.seams import replace
+from localcloud.engine.settings import enforced
 
 JsonObject = dict[str, Any]
 log = logging.getLogger("localcloud.permissions")

@@ -6,11 +6,11 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from localcloud.engine import scopes
 from localcloud.engine.permissions import actions
 from localcloud.engine.permissions.actions import Needs, NotMappedError
 from localcloud.engine.permissions.decisions import Denial, check, session_arn
 from localcloud.engine.seams import replace
+from localcloud.engine.stepfunctions import scopes
 
 JsonObject = dict[str, Any]
 log = logging.getLogger("localcloud.permissions")

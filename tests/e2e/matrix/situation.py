@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from localcloud import mailbox
-from perennial.naming import run_id, stem
+from perennial.runs.naming import run_id, stem
 from tests.e2e.conftest import App, Run, mails
 from tests.waiting import wait_for
 from tools import asl, demo_data

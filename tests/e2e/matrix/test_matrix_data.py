@@ -16,7 +16,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from perennial import strays
+from perennial.runs import strays
 from tests.e2e.conftest import App
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix

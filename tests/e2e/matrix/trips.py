@@ -25,7 +25,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud import mailbox
-from perennial.naming import run_id
+from perennial.runs.naming import run_id
 from tests.e2e.conftest import App, Run, dropped_version, mails
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix

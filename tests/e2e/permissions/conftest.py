@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
-from perennial.record import FILES_IN_ITEM
+from perennial.runs.record import FILES_IN_ITEM
 from tests.e2e.conftest import App
 from tests.e2e.permissions import policy_replay
 from tools import demo_data

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from perennial.naming import run_id
+from perennial.runs.naming import run_id
 from tests.e2e.conftest import App, Run, dropped_version, worthless_cars
 from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay

@@ -19,7 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud import mailbox
-from perennial import naming
+from perennial.runs import naming
 from tests.e2e.conftest import App, Run
 from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay

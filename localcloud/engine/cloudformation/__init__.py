@@ -1,0 +1,1 @@
+"""CloudFormation: what MiniStack passes over in a template is applied or refused."""

@@ -1,0 +1,1 @@
+"""EventBridge: patterns, targets, retries and dead letters."""

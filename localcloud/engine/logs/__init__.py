@@ -1,0 +1,1 @@
+"""CloudWatch Logs: streams in files, filter patterns and queries."""

@@ -1,0 +1,279 @@
+"""S3: an object that the disk does not take is refused, and what was there before stays; lists tell every key.
+
+MiniStack changes its memory, announces the event and writes the files last; what it could not write it only logs. So
+the answer is a success, a version that was replaced may be lost, and the next start misses the object. Here the files
+of a request take their places together, the event follows them, and a write that found no room is undone. The event is
+in the journal before that, and so is which files those are: the next start puts the rest of them in their places, and
+tells the event if the object is there.
+
+The content of each version, which MiniStack keeps in memory until a restart, is on the disk only.
+
+Who asks for SSE-KMS and names no key gets the key that AWS manages (S3 User Guide, "Specifying server-side encryption
+with AWS KMS"), which lets its whole account use it; MiniStack refuses. Its ARN has the alias, where AWS shows an id.
+
+ListObjectVersions encodes keys when it is asked to, as MiniStack's other lists do: XML takes a carriage return for a
+line feed and cannot hold most control characters (API reference, ListObjectVersions, EncodingType).
+"""
+
+import contextvars
+import copy
+import inspect
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import unescape
+
+from localcloud import disk
+from localcloud.engine.eventbridge.deliveries import origin
+from localcloud.engine.journal import Entry, Journal
+from localcloud.engine.seams import replace
+
+Answer = tuple[int, dict[str, str], bytes]
+_READS = ("GET", "HEAD", "OPTIONS")
+_SIDECAR = ".meta.json"  # MiniStack writes it last, and reads the object's versions from it
+_DRAFT = ".new.tmp"  # MiniStack takes no file that ends in .tmp for an object
+_KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
+_KEYS = re.compile(r"<(Delimiter|Key|KeyMarker|NextKeyMarker|Prefix)>([^<]*)</")
+log = logging.getLogger("localcloud.objects")
+
+
+@dataclass
+class _Request:
+    """What one request has written, and what is announced when it has succeeded."""
+
+    drafts: list[tuple[Path, str]] = field(default_factory=list)
+    events: dict[str, dict[str, Any]] = field(default_factory=dict)  # by their names in the journal
+    error: OSError | None = None
+
+    def keep(self, journal: Journal) -> None:
+        """Put the drafts in their places, in one step: a start does the rest of it (`finish`)."""
+        if not self.drafts:
+            return
+        files = [(str(draft), path) for draft, path in self.drafts]
+        (name,) = journal.note({"kind": "files", "files": files})
+        if journal.error:
+            self.error = journal.error
+        while self.drafts and not self.error:
+            draft, path = self.drafts[0]
+            draft.replace(path)
+            del self.drafts[0]
+        journal.strike(name)
+
+    def discard(self) -> None:
+        for draft, _ in self.drafts:
+            draft.unlink(missing_ok=True)
+
+
+_current: ContextVar[_Request | None] = ContextVar("request", default=None)
+
+
+class _Noticing(logging.LoggerAdapter[logging.Logger]):
+    """The log of MiniStack's S3: the only place where a failed write comes out."""
+
+    def warning(self, msg: object, *args: object, **options: Any) -> None:
+        request = _current.get()
+        for argument in args:
+            if request and isinstance(argument, OSError) and disk.is_full(argument):
+                request.error = argument
+        super().warning(msg, *args, **options)
+
+
+def finish(journal: Journal) -> None:
+    """Put the files in their places that an earlier process was about to; MiniStack reads them when it is imported."""
+    for name, entry in journal.earlier("files").items():
+        for draft, path in entry["files"]:
+            if Path(draft).exists():
+                Path(draft).replace(path)
+        journal.strike(name)
+
+
+def register(state: Path, journal: Journal) -> None:
+    """Replace the seams. MiniStack must be importable (the environment is set)."""
+    replace("services.s3", "logger", lambda original: _Noticing(original, {}))
+    replace("services.s3", "_atomic_write", lambda original: _make_atomic_write(original, journal))
+    replace("services.s3", "_fire_s3_event_async", lambda original: _make_fire_later(original, journal))
+    replace("services.s3", "_list_object_versions", _make_list_object_versions)
+    replace("services.s3", "_resolve_sse_write_headers", _make_resolve_sse_write_headers)
+    replace("services.s3", "_dispatch", lambda original: _make_dispatch(original, state, journal))
+
+
+def _make_atomic_write(original: Any, journal: Journal) -> Any:
+    def atomic_write(path: str, data: Any, *, text: bool = False) -> None:
+        request = _current.get()
+        if request is None:
+            original(path, data, text=text)
+            return
+        if request.error:
+            raise request.error
+        original(path + _DRAFT, data, text=text)
+        request.drafts.append((Path(path + _DRAFT), path))
+        if path.endswith(_SIDECAR):
+            request.keep(journal)
+
+    return atomic_write
+
+
+def _make_fire_later(original: Any, journal: Journal) -> Any:
+    def fire(bucket_name: str, key: str, event_name: str, *arguments: Any, **options: Any) -> None:
+        from ministack.core.responses import get_account_id, get_region
+        from ministack.services import s3
+
+        if bucket_name not in s3._bucket_notifications:
+            return
+        given = inspect.signature(original).bind(bucket_name, key, event_name, *arguments, **options).arguments
+        given["sequencer"] = s3._next_event_sequencer(event_name)
+        (name,) = journal.note({"kind": "object", "scope": (get_account_id(), get_region()), "object": given})
+        if (request := _current.get()) is None:
+            _announce(journal, name, given)
+        else:
+            request.events[name] = given
+            request.error = request.error or journal.error
+
+    return fire
+
+
+def _announce(journal: Journal, name: str, given: dict[str, Any]) -> None:
+    """Send the event of an entry, on a thread of its own; it is done when its deliveries are in the journal."""
+    from ministack.services import s3
+
+    def fire() -> None:
+        origin.set(name)
+        s3._fire_s3_event(**given)
+        journal.strike(name)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(fire,), daemon=True).start()
+
+
+def resume(journal: Journal, name: str, entry: Entry) -> None:
+    """Send what an earlier process has not, unless it ended before it had done what the event tells."""
+    given = entry["object"]
+    kind, there = given["event_name"].removeprefix("s3:"), _is_there(**given)
+    if (kind.startswith("ObjectCreated:") and not there) or (kind == "ObjectRemoved:Delete" and there):
+        journal.strike(name)
+    else:
+        _announce(journal, name, given)
+
+
+def _is_there(bucket_name: str, key: str, etag: str = "", version_id: str | None = None, **_: Any) -> bool:
+    from ministack.services import s3
+
+    if version_id:
+        return any(version["version_id"] == version_id for version in s3._object_versions.get((bucket_name, key), []))
+    current = (s3._ensure_bucket(bucket_name) or {"objects": {}})["objects"].get(key)
+    return current is not None and etag in ("", current["etag"])
+
+
+def _make_list_object_versions(original: Any) -> Any:
+    from ministack.services import s3
+
+    def encoded(found: re.Match[str]) -> str:
+        return f"<{found[1]}>{s3._url_encode(unescape(found[2]))}</"
+
+    def list_object_versions(bucket_name: str, query_params: dict[str, Any]) -> Answer:
+        status, headers, body = original(bucket_name, query_params)
+        if status == 200 and s3._qp(query_params, "encoding-type") == "url":
+            told = "<EncodingType>url</EncodingType><IsTruncated>"
+            body = _KEYS.sub(encoded, body.decode()).replace("<IsTruncated>", told, 1).encode()
+        return status, headers, body
+
+    return list_object_versions
+
+
+def _make_resolve_sse_write_headers(original: Any) -> Any:
+    from ministack.core.responses import get_account_id, get_region
+
+    def resolve_sse_write_headers(headers: dict[str, str], bucket_name: str) -> tuple[dict[str, str] | None, Any]:
+        given = {**headers}
+        if given.get("x-amz-server-side-encryption") == "aws:kms" and not given.get(_KMS_KEY):
+            given[_KMS_KEY] = f"arn:aws:kms:{get_region()}:{get_account_id()}:alias/aws/s3"
+        resolved: tuple[dict[str, str] | None, Any] = original(given, bucket_name)
+        return resolved
+
+    return resolve_sse_write_headers
+
+
+def _make_dispatch(original: Any, state: Path, journal: Journal) -> Any:
+    def dispatch(
+        method: str, bucket: str, key: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    ) -> Answer:
+        if method in _READS:
+            done: Answer = original(method, bucket, key, headers, body, query)
+            return done
+        undo = _remembered(bucket, key, query)
+        with _request(journal) as request:
+            done = original(method, bucket, key, headers, body, query)
+        if request.error is None:
+            _forget_contents(bucket, key)
+            for name, given in request.events.items():
+                _announce(journal, name, given)
+            return done
+        undo()
+        journal.strike(*request.events)
+        why = disk.full(state)
+        log.warning("refused %s /%s/%s: %s", method, bucket, key, why)
+        return disk.STATUS, {"Content-Type": "application/xml"}, disk.answer(why)
+
+    return dispatch
+
+
+@contextmanager
+def _request(journal: Journal) -> Iterator[_Request]:
+    request = _Request()
+    token = _current.set(request)
+    try:
+        yield request
+        if request.error is None:
+            request.keep(journal)
+    except BaseException:
+        journal.strike(*request.events)
+        raise
+    finally:
+        _current.reset(token)
+        request.discard()
+
+
+def _forget_contents(bucket: str, key: str) -> None:
+    """Let go of the contents of a key's versions that have files: they are read from there, as after a restart."""
+    from ministack.services import s3
+
+    current = (s3._ensure_bucket(bucket) or {"objects": {}})["objects"].get(key) or {"body": b""}
+    for version in s3._object_versions.get((bucket, key), []):
+        is_current = current["body"] is None and (current.get("version_id") or "null") == version["version_id"]
+        if is_current or s3._version_file_exists(bucket, key, version["version_id"]):
+            version["data"] = None
+
+
+def _remembered(bucket: str, key: str, query: dict[str, Any]) -> Callable[[], None]:
+    """How the memory of a key is made what it is now: its record, versions and marks, and an upload in parts.
+
+    Nothing is undone of what concerns many keys, or a version whose file is gone: done again, it ends well.
+    """
+    from ministack.services import s3
+
+    if not key or "versionId" in query:
+        return lambda: None
+    objects = (s3._ensure_bucket(bucket) or {"objects": {}})["objects"]
+    current = (objects.get(key) or {}).get("version_id")
+    marks = (s3._object_tags, s3._object_acl, s3._object_annotations, s3._object_retention, s3._object_legal_hold)
+    places = [
+        (objects, key),
+        (s3._object_versions, (bucket, key)),
+        *((uploads, s3._qp(query, "uploadId")) for uploads in (s3._multipart_uploads, s3._completed_multipart_uploads)),
+        *((mark, (bucket, key, version)) for mark in marks for version in {None, current}),
+    ]
+    before = [(store, name, copy.deepcopy(store.get(name))) for store, name in places]
+
+    def undo() -> None:
+        for store, name, value in before:
+            if value is None:
+                store.pop(name, None)
+            else:
+                store[name] = value
+
+    return undo

@@ -1,0 +1,1 @@
+"""Step Functions: executions that are kept, and what their states ask of services."""

@@ -1,0 +1,1 @@
+"""What every operation of the API shares: checked requests, paged lists, tags, and events of changes."""

@@ -1,0 +1,63 @@
+"""List operations: filters, order and pages, the same for every kind of resource."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from localcloud.sagemaker.api import requests
+from localcloud.sagemaker.errors import invalid
+from localcloud.sagemaker.platform.store import Document
+
+_DEFAULT_PAGE = 10
+_ASCENDING_BY_DEFAULT = ("ListTrainingJobs", "ListProcessingJobs")
+_TIMES = {"CreationTime": "CreationTime", "LastModifiedTime": "LastModifiedTime"}
+
+
+def page(operation: str, noun: str, documents: list[Document], request: Document, member: str) -> Document:
+    """Answer a List operation; `member` is the answer's list (`TrainingJobSummaries`), `noun` the names' word."""
+    found = [document for document in documents if _matches(document, noun, request)]
+    key = request.get("SortBy", "CreationTime")
+    sort_by = key if key.endswith("Time") else f"{noun}{key}"
+    order = request.get("SortOrder") or ("Ascending" if operation in _ASCENDING_BY_DEFAULT else "Descending")
+    found.sort(key=lambda document: (document[sort_by], document[f"{noun}Name"]), reverse=order == "Descending")
+    start, size = _start(request), request.get("MaxResults", _DEFAULT_PAGE)
+    summary = requests.output_shape(operation).members[member].member
+    answer: Document = {member: [requests.project(summary, document) for document in found[start : start + size]]}
+    if start + size < len(found):
+        answer["NextToken"] = base64.urlsafe_b64encode(json.dumps(start + size).encode()).decode()
+    return answer
+
+
+def _matches(document: Document, noun: str, request: Document) -> bool:
+    if request.get("NameContains", "").lower() not in document[f"{noun}Name"].lower():
+        return False
+    if "WarmPoolStatusEquals" in request or "TrainingPlanArnEquals" in request:
+        return False  # both are refused when a job is made, so no job has any
+    if request.get("StatusEquals", document.get(f"{noun}Status")) != document.get(f"{noun}Status"):
+        return False
+    return all(_in_time(document.get(name), request, name) for name in _TIMES)
+
+
+def _in_time(moment: float | None, request: Document, name: str) -> bool:
+    after, before = request.get(f"{name}After"), request.get(f"{name}Before")
+    if moment is None:
+        return after is None and before is None
+    return (after is None or moment >= _epoch(after)) and (before is None or moment <= _epoch(before))
+
+
+def _epoch(value: Any) -> float:
+    if isinstance(value, str):
+        raise invalid(f"Timestamps are epoch seconds, got {value!r}.")
+    return float(value)
+
+
+def _start(request: Document) -> int:
+    token = request.get("NextToken")
+    if token is None:
+        return 0
+    try:
+        return int(json.loads(base64.urlsafe_b64decode(token)))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise invalid(f"The NextToken {token!r} is not valid; use the one of the previous answer.") from error

@@ -1,0 +1,1 @@
+"""Models and endpoints: their fleets of model servers, invocations, captures and metrics."""

@@ -1,0 +1,416 @@
+"""Run the serving containers of a model and speak to them: processes, sockets, restarts.
+
+A container is a program of `containers/` with a listening socket of ours. Requests wait in the socket's queue until
+the model is loaded, so that readiness is known the moment it is reached, without polling. The container holds our end
+of its stdin open: when this process dies, even by SIGKILL, its containers end too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from localcloud.sagemaker.containers.serving_container import KEY_HEADER, KEY_VARIABLE
+from localcloud.sagemaker.errors import JobFailedError
+from localcloud.sagemaker.platform import images
+from localcloud.sagemaker.platform.aws import Aws, extract_tar, s3_uri
+from localcloud.sagemaker.platform.image_python import ImagePython, Process
+from localcloud.sagemaker.platform.store import Document
+
+Log = Callable[[str], None]
+
+_PROGRAMS = {
+    images.XGBOOST: "xgboost_serve.py",
+    images.LINEAR_LEARNER: "linear_learner_serve.py",
+    images.SKLEARN: "sklearn_serve.py",
+}
+_SUBMIT_DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
+_OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
+CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+_BACKLOG = 128
+_LAST_LINES = 12
+_TAIL_CHARACTERS = 600
+_LINE_BYTES = 64 * 1024
+STOP_GRACE_SECONDS = 30.0
+INVOCATION_TIMEOUT_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
+_UNDECODED = (OSError, http.client.HTTPException)
+
+
+class ContainerStartError(JobFailedError):
+    """A container that never became ready; `container` is its name, `detail` why, with its last lines."""
+
+    def __init__(self, container: str, detail: str) -> None:
+        super().__init__(f"AlgorithmError: The {container} container did not pass the ping health check. {detail}")
+        self.container = container
+        self.detail = detail
+
+
+class InvocationTimeoutError(Exception):
+    """No answer in time; `container` is the name of the one that was waited for."""
+
+    def __init__(self, container: str) -> None:
+        super().__init__(
+            f"Your invocation timed out while waiting for a response from container {container}. Review the latency "
+            "metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
+        )
+        self.container = container
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a container answered; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    container: str = "primary"
+    """The container that gave the answer: the last one, or the first that did not succeed."""
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "application/octet-stream")
+
+    @property
+    def succeeded(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class Container:
+    """One running container. `request` may be called from any number of threads.
+
+    One that dies is started again, after pauses that double; until it is ready, requests are answered with 503.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        directory: Path,
+        environment: dict[str, str],
+        log: Log,
+        image: ImagePython,
+        shown: Callable[[str], str] = str,
+    ) -> None:
+        self.name, self._image = name, image
+        self._key = secrets.token_urlsafe()
+        self._command, self._directory = command, directory
+        self._environment = environment | {KEY_VARIABLE: self._key}
+        self._log, self._shown = log, shown
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._process: Process | None = None
+        self._port = 0
+        self._ready = False
+        self._idle: deque[http.client.HTTPConnection] = deque()
+        self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+
+    def start(self, timeout: float) -> None:
+        """Start and wait until `/ping` answers 200. Raises ContainerStartError."""
+        process = self._spawn()
+        if process is None:
+            raise ContainerStartError(self.name, "It was stopped before it started.")
+        try:
+            self._wait_until_ready(process, timeout)
+        except ContainerStartError:
+            self.stop(0)
+            raise
+        threading.Thread(target=self._supervise, args=(process,), name=f"supervise {self.name}", daemon=True).start()
+
+    def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
+        """One HTTP exchange. Raises InvocationTimeoutError."""
+        if not self._ready:
+            return Reply(503, {}, b"The container is not running.", self.name)
+        connection = self._idle.pop() if self._idle else None
+        if connection is not None:
+            with contextlib.suppress(*_UNDECODED):  # an idle connection may be a dead container's
+                return self._exchange(connection, method, path, body, headers, timeout)
+        try:
+            return self._exchange(self._connection(timeout), method, path, body, headers, timeout)
+        except _UNDECODED as error:
+            return Reply(
+                503, {}, f"The container ended during the request ({type(error).__name__}).".encode(), self.name
+            )
+
+    def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
+        """SIGTERM, and SIGKILL to the group when it has not ended after the grace time."""
+        self._stopping.set()
+        with self._lock:
+            process, self._ready = self._process, False
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace_seconds)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self._release(process)
+
+    def _spawn(self) -> Process | None:
+        """A new process with a new socket; None once the container is to stop."""
+        listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+        with listener, self._lock:
+            if self._stopping.is_set():
+                return None
+            self._port = listener.getsockname()[1]
+            self._process = self._image.start(
+                [*self._command, "--fd", str(listener.fileno())],
+                self._directory,
+                self._environment,
+                holds_stdin=True,
+                pass_fds=[listener.fileno()],
+            )
+        threading.Thread(target=self._read, args=(self._process.stdout,), name=f"log {self.name}", daemon=True).start()
+        return self._process
+
+    def _wait_until_ready(self, process: Process, timeout: float) -> None:
+        """The one ping waits in the queue until the model is loaded, or is reset when the process ends."""
+        try:
+            reply = self._exchange(self._connection(timeout), "GET", "/ping", b"", {}, timeout)
+        except InvocationTimeoutError:
+            raise ContainerStartError(self.name, f"No answer within {timeout:g} seconds. {self._tail()}") from None
+        except _UNDECODED as error:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(2)
+            time.sleep(0.05)  # the reader thread gets the last lines
+            raise ContainerStartError(self.name, f"It ended with exit code {process.poll()}. {self._tail()}") from error
+        if reply.status != 200:
+            raise ContainerStartError(self.name, f"/ping answered {reply.status}. {self._tail()}")
+        self._ready = True
+
+    def _supervise(self, process: Process) -> None:
+        """Start the container again whenever it ends by itself."""
+        pause = _FIRST_PAUSE_SECONDS
+        current: Process | None = process
+        while current is not None:
+            began = time.monotonic()
+            code = current.wait()
+            self._ready = False
+            self._release(current)
+            if self._stopping.is_set():
+                return
+            if time.monotonic() - began > _LONGEST_PAUSE_SECONDS:
+                pause = _FIRST_PAUSE_SECONDS
+            self._log(f"The {self.name} container ended with exit code {code}; starting it again.")
+            self._stopping.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            current = self._spawn()
+            if current is not None:
+                with contextlib.suppress(ContainerStartError):
+                    self._wait_until_ready(current, INVOCATION_TIMEOUT_SECONDS)
+
+    def _exchange(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout: float,
+    ) -> Reply:
+        try:
+            if connection.sock is not None:
+                connection.sock.settimeout(timeout)
+            connection.request(method, path, body if method == "POST" else None, {**headers, KEY_HEADER: self._key})
+            response = connection.getresponse()
+            content = response.read()
+        except TimeoutError:
+            connection.close()
+            raise InvocationTimeoutError(self.name) from None
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        received = {name.lower(): value for name, value in response.getheaders()}
+        return Reply(response.status, received, content, self.name)
+
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout)
+
+    def _release(self, ended: Process) -> None:
+        """Close what belonged to a process that has ended: its stdin, and the connections to it."""
+        if ended.stdin is not None:
+            ended.stdin.close()
+        while self._idle:
+            with contextlib.suppress(IndexError):
+                self._idle.pop().close()
+
+    def _read(self, pipe: IO[bytes] | None) -> None:
+        if pipe is None:
+            return
+        with pipe:
+            while line := pipe.readline(_LINE_BYTES):
+                text = self._shown(line.decode("utf-8", "replace").rstrip("\r\n"))
+                self._last_lines.append(text)
+                self._log(text)
+
+    def _tail(self) -> str:
+        """The last lines of output; of long ones the end, because that is where Python says what went wrong."""
+        text = " | ".join(line.strip() for line in self._last_lines if line.strip(" ^"))
+        return f"Its last lines: {text[-_TAIL_CHARACTERS:] or '(none)'}"
+
+
+class ModelServer:
+    """The running containers of one model; a request passes through them in order.
+
+    `containers` are ContainerDefinitions (1 to 15), `aws` acts under the model's role, `log` takes lines of output;
+    `log_of(container name)` gives one log for each container instead. Everything is kept below `workdir`. `isolated`
+    is the model's EnableNetworkIsolation.
+    """
+
+    def __init__(
+        self,
+        containers: list[Document],
+        workdir: Path,
+        aws: Aws,
+        log: Log,
+        image: ImagePython,
+        *,
+        log_of: Callable[[str], Log] | None = None,
+        environment: Mapping[str, str] | None = None,
+        isolated: bool = False,
+    ) -> None:
+        self._aws = aws
+        self._isolated = isolated
+        self._image = image
+        self._platform = dict(environment or {})
+        self._stopped = threading.Event()
+        self._definitions = containers
+        self._directories = [workdir / name for name in container_names(containers)]
+        self._containers = [
+            self._container(definition, directory, log_of(directory.name) if log_of else log)
+            for definition, directory in zip(containers, self._directories, strict=True)
+        ]
+
+    def start(self, timeout: float = 240.0) -> None:
+        """Fetch the models and start all containers at once. Raises JobFailedError with the first reason."""
+        with ThreadPoolExecutor(len(self._containers), thread_name_prefix="start container") as pool:
+            futures = [pool.submit(self._start, number, timeout) for number in range(len(self._containers))]
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            failed = next((error for future in done if (error := future.exception())), None)
+            if failed is not None:
+                self.stop(0)
+        if failed is not None:
+            self.stop(0)
+            raise failed
+
+    def invoke(
+        self,
+        body: bytes,
+        content_type: str,
+        accept: str | None,
+        headers: Mapping[str, str],
+        timeout: float = INVOCATION_TIMEOUT_SECONDS,
+    ) -> Reply:
+        """The last container's answer, or the first that is not 2xx. Raises InvocationTimeoutError.
+
+        Custom attributes that a container sets go with its answer: to the next container in place of the caller's, and
+        in the end to the caller. What AWS does with those of a container that is not the last is not documented.
+        """
+        until = time.monotonic() + timeout
+        wanted = {"Accept": accept} if accept else {}
+        reply = Reply(500)
+        attributes: dict[str, str] = {}
+        for container in self._containers:
+            sent = {**headers, **attributes, **wanted, **({"Content-Type": content_type} if content_type else {})}
+            left = max(0.001, until - time.monotonic())
+            reply = container.request("POST", "/invocations", body, sent, left)
+            if not reply.succeeded:
+                return reply
+            body, content_type = reply.body, reply.content_type
+            if returned := reply.headers.get(CUSTOM_ATTRIBUTES.lower()):
+                attributes = {CUSTOM_ATTRIBUTES: returned}
+        return replace(reply, headers={**reply.headers, **{name.lower(): value for name, value in attributes.items()}})
+
+    def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
+        """End all containers at once and remove what they had on disk."""
+        self._stopped.set()
+        with ThreadPoolExecutor(len(self._containers), thread_name_prefix="stop container") as pool:
+            list(pool.map(lambda container: container.stop(grace_seconds), self._containers))
+        for directory in self._directories:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _start(self, number: int, timeout: float) -> None:
+        directory, container = self._directories[number], self._containers[number]
+        for folder in ("ml/model", "tmp", "home"):
+            (directory / folder).mkdir(parents=True, exist_ok=True)
+        definition = self._definitions[number]
+        self._fetch(container.name, definition["ModelDataUrl"], directory / "ml" / "model")
+        if source := _submitted(definition):
+            if self._isolated:
+                raise JobFailedError(
+                    f"ClientError: the model is isolated from the network, so its container cannot fetch {source}. "
+                    "Put the source below code/ of model.tar.gz."
+                )
+            self._fetch(container.name, source, directory / "ml" / "code")
+        if not self._stopped.is_set():
+            container.start(timeout)
+
+    def _fetch(self, name: str, url: str, folder: Path) -> None:
+        archive = folder.with_suffix(".tar.gz")
+        try:
+            self._aws.download(s3_uri(url), archive)
+        except (ClientError, BotoCoreError) as error:
+            raise JobFailedError(
+                f'ClientError: Failed to download model data for container "{name}" from URL: "{url}". Please ensure '
+                "that there is an object located at the URL and that the role passed to CreateModel has permissions "
+                f"to download the object. ({error})"
+            ) from error
+        extract_tar(archive, folder)
+        archive.unlink()
+
+    def _container(self, definition: Document, directory: Path, log: Log) -> Container:
+        root = directory / "ml"
+        program = Path(__file__).parents[1] / "containers" / _PROGRAMS[images.repository(definition["Image"])]
+        given = {
+            name: _OPT_ML.sub(lambda _: str(root), value) for name, value in definition.get("Environment", {}).items()
+        }
+        if _submitted(definition):
+            given[_SUBMIT_DIRECTORY] = str(root / "code")
+        environment = {
+            **self._image.environment(directory),
+            **self._aws.environment(isolated=self._isolated),
+            **self._platform,
+            **given,
+        }
+        command = [str(self._image.path), str(program), "--root", str(root)]
+        shown = partial(_shown, root=root)
+        return Container(directory.name, command, directory, environment, log, self._image, shown)
+
+
+def _submitted(definition: Document) -> str:
+    """Where in S3 a container's script is, if it is there and not in the model's archive."""
+    place: str = definition.get("Environment", {}).get(_SUBMIT_DIRECTORY, "")
+    return place if place.startswith("s3://") else ""
+
+
+def _shown(line: str, root: Path) -> str:
+    """A line of output as CloudWatch has it on AWS."""
+    return line.replace(str(root), "/opt/ml").replace("\t", "#011")
+
+
+def container_names(containers: list[Document]) -> list[str]:
+    """What AWS calls them: `primary` alone, `container-1`... in a pipeline, or their own ContainerHostname."""
+    if len(containers) == 1:
+        return [containers[0].get("ContainerHostname") or "primary"]
+    return [item.get("ContainerHostname") or f"container-{number}" for number, item in enumerate(containers, 1)]

@@ -1,0 +1,1 @@
+"""Training, processing and transform jobs: subprocesses with SageMaker's folders, limits and messages."""

@@ -1,0 +1,409 @@
+"""Training jobs: XGBoost and Linear Learner by our stand-ins, scripts and programs of the caller's in their images.
+
+Files as in the Developer Guide, "How Amazon SageMaker Provides Training Information".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path, PurePosixPath
+
+from localcloud.sagemaker.algorithms.default_metrics import DEFAULT_METRICS
+from localcloud.sagemaker.api import requests
+from localcloud.sagemaker.errors import JobFailedError, JobStoppedError, invalid, unsupported
+from localcloud.sagemaker.jobs import script_mode
+from localcloud.sagemaker.jobs.family import MAX_FAILURE_REASON, Jobs
+from localcloud.sagemaker.jobs.inputs import check_source, fetch, list_prefix, list_source, require_objects, uploading
+from localcloud.sagemaker.jobs.mirror import Mirror
+from localcloud.sagemaker.jobs.process import Exit
+from localcloud.sagemaker.jobs.run import JobRun
+from localcloud.sagemaker.jobs.training_metrics import MetricLog, compile_definitions
+from localcloud.sagemaker.platform import images
+from localcloud.sagemaker.platform.context import now
+from localcloud.sagemaker.platform.files import make_tar, regular_files
+from localcloud.sagemaker.platform.store import Document
+
+_MAX_METRIC_DEFINITIONS = 40
+_PROGRAMS = {images.XGBOOST: "xgboost_train.py", images.LINEAR_LEARNER: "linear_learner_train.py"}
+_SUPPORTED = {
+    "TrainingJobName",
+    "HyperParameters",
+    "AlgorithmSpecification",
+    "RoleArn",
+    "InputDataConfig",
+    "OutputDataConfig",
+    "ResourceConfig",
+    "VpcConfig",
+    "StoppingCondition",
+    "EnableNetworkIsolation",
+    "EnableInterContainerTrafficEncryption",
+    "EnableManagedSpotTraining",
+    "CheckpointConfig",
+    "DebugHookConfig",
+    "ProfilerConfig",
+    "Environment",
+}
+_UNOBSERVED = (
+    "The local SageMaker saves no tensors and no profile, so DebugHookConfig and ProfilerConfig have no effect."
+)
+_MESSAGES = {
+    "Starting": "Preparing the instances for training",
+    "Downloading": "Downloading input data",
+    "Training": "Training image download completed. Training in progress.",
+    "Uploading": "Uploading generated training model",
+    "Completed": "Training job completed",
+    "Failed": "Training job failed",
+    "Stopping": "Stopping the training job",
+    "Stopped": "Training job stopped",
+    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+}
+
+
+class TrainingJobs(Jobs):
+    noun = "TrainingJob"
+    kind = "training-job"
+    folder = "training"
+    log_group = "/aws/sagemaker/TrainingJobs"
+    not_found = "Requested resource not found."
+
+    def prepare(self, request: Document) -> Document:
+        requests.only(request, _SUPPORTED)
+        requests.require(request, "AlgorithmSpecification", "ResourceConfig", "StoppingCondition")
+        _check_algorithm(request["AlgorithmSpecification"])
+        if not _has_program(request):
+            requests.require(request, "InputDataConfig")
+            _check_has_algorithm(request["AlgorithmSpecification"])
+        _check_resources(request["ResourceConfig"])
+        _check_observers(request)
+        channels = [_channel(item) for item in request.get("InputDataConfig", [])]
+        names = [channel["ChannelName"] for channel in channels]
+        if len(set(names)) < len(names):
+            raise invalid(f"Channel names must be unique, got: {', '.join(names)}.")
+        self._check_sources(channels, request["RoleArn"], request["TrainingJobName"])
+        _check_checkpoints(request.get("CheckpointConfig", {}))
+        return request | {
+            "AlgorithmSpecification": _with_metrics(request["AlgorithmSpecification"]),
+            "InputDataConfig": channels,
+            "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP"} | request["OutputDataConfig"],
+            "StoppingCondition": {"MaxRuntimeInSeconds": 86_400} | request["StoppingCondition"],
+            "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
+            "EnableInterContainerTrafficEncryption": request.get("EnableInterContainerTrafficEncryption", False),
+            "EnableManagedSpotTraining": request.get("EnableManagedSpotTraining", False),
+        }
+
+    def role(self, description: Document) -> str:
+        role: str = description["RoleArn"]
+        return role
+
+    def on_status(self, document: Document, status: str) -> None:
+        """The status is a secondary status too, unless the time limit has already said why the job stopped."""
+        secondary = "Starting" if status == "InProgress" else status
+        if not (status == "Stopped" and document.get("SecondaryStatus") == "MaxRuntimeExceeded"):
+            _transition(document, secondary)
+        if status in ("Completed", "Failed", "Stopped"):
+            document["SecondaryStatusTransitions"][-1]["EndTime"] = now()
+            seconds = max(1, round(now() - document.get("TrainingStartTime", now())))
+            document.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
+
+    def execute(self, run: JobRun) -> None:
+        self._enter(run, "Downloading")
+        if _is_observed(run.description):
+            run.write_log(_UNOBSERVED)
+        _write_configuration(run)
+        _fetch_channels(run)
+        run.raise_if_stopped()
+        with _checkpoints(run):
+            self._enter(run, "Training")
+            exit_ = self._train(run)
+        self._publish(run, exit_)
+        if exit_.timed_out:
+            self._enter(run, "MaxRuntimeExceeded")
+        _conclude(run, exit_)
+
+    def _check_sources(self, channels: list[Document], role_arn: str, name: str) -> None:
+        """An empty prefix is refused when the job is created."""
+        aws = self.context.aws.for_role(role_arn)
+        for channel in channels:
+            source = channel["DataSource"]["S3DataSource"]
+            require_objects(aws, source["S3Uri"], source["S3DataType"], role_arn)
+
+    def _train(self, run: JobRun) -> Exit:
+        metrics = MetricLog(run.aws, run.name, _metric_definitions(run.description["AlgorithmSpecification"]))
+
+        def on_line(line: str) -> None:
+            run.write_log(line)
+            metrics.read(line.replace("\t", "#011"))
+
+        exit_ = _run_program(run, on_line)
+        metrics.publish()
+        lost = "validation:" if run.has_fault("lose-metrics") else None
+        if final := [item for item in metrics.final if not (lost and item["MetricName"].startswith(lost))]:
+            self.set_members(run.name, FinalMetricDataList=final)
+        return exit_
+
+    def _publish(self, run: JobRun, exit_: Exit) -> None:
+        """The model of a job that succeeded or was stopped; the output data of every job."""
+        prefix = f"{run.description['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{run.name}/output"
+        has_model = exit_.code == 0 or ((exit_.stopped or exit_.timed_out) and regular_files(run.root / "model"))
+        if has_model:
+            self._enter(run, "Uploading")
+        with uploading():
+            if has_model:
+                uri = _upload(run, run.root / "model", prefix, "model")
+                self.set_members(run.name, ModelArtifacts={"S3ModelArtifacts": uri})
+            if regular_files(run.root / "output" / "data"):
+                _upload(run, run.root / "output" / "data", prefix, "output")
+
+    def _enter(self, run: JobRun, secondary: str) -> None:
+        """The next secondary status of a job in progress; one that is stopping stays so."""
+
+        def change(document: Document) -> None:
+            if document["TrainingJobStatus"] == "InProgress":
+                _transition(document, secondary)
+
+        self._announce(self.context.store.update(self.kind, run.name, change))
+
+
+def _run_program(run: JobRun, on_line: Callable[[str], None]) -> Exit:
+    """The program that the request names, else its script, else the algorithm."""
+    repository, environment = _repository(run.description), _environment(run)
+    algorithm = run.description["AlgorithmSpecification"]
+    python = str(run.context.image.path)
+    if entrypoint := algorithm.get("ContainerEntrypoint"):
+        command = [run.local(part) for part in [*entrypoint, *algorithm.get("ContainerArguments", [])]]
+        if command[0] in ("python", "python3"):
+            command[0] = python
+        return run.run_container(command, environment, on_line)
+    if repository in images.SCRIPTS and script_mode.program(run.description):
+        return script_mode.run_script(run, environment, repository, on_line)
+    script = Path(__file__).parents[1] / "algorithms" / _PROGRAMS[repository]
+    return run.run_container([python, str(script), "--root", str(run.root)], environment, on_line)
+
+
+def _transition(document: Document, secondary: str) -> None:
+    moment = now()
+    transitions = document.setdefault("SecondaryStatusTransitions", [])
+    if transitions:
+        transitions[-1].setdefault("EndTime", moment)
+    transitions.append({"Status": secondary, "StartTime": moment, "StatusMessage": _MESSAGES[secondary]})
+    document.update(SecondaryStatus=secondary, LastModifiedTime=moment)
+
+
+def _check_algorithm(algorithm: Document) -> None:
+    requests.only(
+        algorithm,
+        (
+            "TrainingImage",
+            "TrainingInputMode",
+            "MetricDefinitions",
+            "EnableSageMakerMetricsTimeSeries",
+            "ContainerEntrypoint",
+            "ContainerArguments",
+        ),
+        "AlgorithmSpecification.",
+    )
+    requests.require({"AlgorithmSpecification": algorithm}, "AlgorithmSpecification.TrainingImage")
+    repository = images.known(algorithm["TrainingImage"], images.TRAINING, "training")
+    _check_mode(algorithm["TrainingInputMode"], "AlgorithmSpecification")
+    if algorithm.get("ContainerArguments") and not algorithm.get("ContainerEntrypoint"):
+        raise unsupported("AlgorithmSpecification.ContainerArguments without ContainerEntrypoint", "Name the program.")
+    if repository == images.LINEAR_LEARNER and algorithm.get("ContainerEntrypoint"):
+        raise unsupported(f"ContainerEntrypoint with {repository}", "Its image is an algorithm; it runs nothing else.")
+    if repository == images.LINEAR_LEARNER and algorithm.get("MetricDefinitions"):
+        raise invalid(
+            "You can't override the metric definitions for Amazon SageMaker algorithms. "
+            "Please retry the request without specifying metric definitions."
+        )
+
+
+def _has_program(request: Document) -> bool:
+    """Whether a job runs something of the caller's, and no algorithm."""
+    in_image = images.repository(request["AlgorithmSpecification"]["TrainingImage"]) in images.SCRIPTS
+    named = request["AlgorithmSpecification"].get("ContainerEntrypoint") or script_mode.program(request)
+    return bool(in_image and named)
+
+
+def _check_has_algorithm(algorithm: Document) -> None:
+    if images.repository(algorithm["TrainingImage"]) not in _PROGRAMS:
+        raise unsupported(
+            f"The image {algorithm['TrainingImage']} without a script",
+            "Name one in the hyperparameter sagemaker_program, or a ContainerEntrypoint.",
+        )
+
+
+def _check_observers(request: Document) -> None:
+    """Debugger and profiler as SDKs ask for them by default, which is for nothing in particular."""
+    requests.only(request.get("DebugHookConfig", {}), ("LocalPath", "S3OutputPath"), "DebugHookConfig.")
+    profiler = request.get("ProfilerConfig", {})
+    if not profiler.get("DisableProfiler"):
+        requests.only(profiler, ("S3OutputPath", "DisableProfiler"), "ProfilerConfig.")
+
+
+def _is_observed(job: Document) -> bool:
+    profiler = job.get("ProfilerConfig", {"DisableProfiler": True})
+    return "DebugHookConfig" in job or not profiler.get("DisableProfiler", False)
+
+
+def _check_mode(mode: str, where: str) -> None:
+    if mode == "Pipe":
+        raise unsupported(f"{where}: the input mode Pipe", "Use File or FastFile (served as a copy).")
+
+
+def _check_resources(resources: Document) -> None:
+    requests.only(
+        resources, ("InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsKeyId"), where="ResourceConfig."
+    )
+    requests.require(
+        {"ResourceConfig": resources},
+        "ResourceConfig.InstanceType",
+        "ResourceConfig.InstanceCount",
+        "ResourceConfig.VolumeSizeInGB",
+    )
+    if resources["InstanceCount"] > 1:
+        raise unsupported(f"InstanceCount {resources['InstanceCount']}", "Jobs run on one instance here; use 1.")
+
+
+def _check_checkpoints(config: Document) -> None:
+    path = PurePosixPath(config.get("LocalPath", "/opt/ml/checkpoints"))
+    if PurePosixPath("/opt/ml") not in path.parents or ".." in path.parts:
+        raise invalid(f"CheckpointConfig.LocalPath must be a folder below /opt/ml/, got {str(path)!r}.")
+
+
+def _channel(item: Document) -> Document:
+    where = f"channel {item['ChannelName']!r}"
+    requests.only(
+        item,
+        ("ChannelName", "DataSource", "ContentType", "CompressionType", "RecordWrapperType", "InputMode"),
+        f"{where}: ",
+    )
+    if item["ChannelName"] in (".", ".."):
+        raise invalid(f"{where}: this name is no folder name.")
+    if item.get("RecordWrapperType", "None") != "None":
+        raise unsupported(f"{where}: RecordWrapperType {item['RecordWrapperType']}", "Use None.")
+    _check_mode(item.get("InputMode", "File"), where)
+    requests.only(item["DataSource"], ("S3DataSource",), f"{where}: DataSource.")
+    source = item["DataSource"].get("S3DataSource")
+    if source is None:
+        raise invalid(f"{where}: DataSource.S3DataSource is required.")
+    check_source(source["S3DataType"], where)
+    requests.only(source, ("S3DataType", "S3Uri", "S3DataDistributionType"), f"{where}: S3DataSource.")
+    source = {"S3DataDistributionType": "FullyReplicated"} | source
+    return {"CompressionType": "None", "RecordWrapperType": "None"} | item | {"DataSource": {"S3DataSource": source}}
+
+
+def _with_metrics(algorithm: Document) -> Document:
+    """The algorithm with its metric definitions, at most as many as the API lists."""
+    definitions = _metric_definitions(algorithm)
+    compile_definitions(definitions)
+    shown = definitions[:_MAX_METRIC_DEFINITIONS]
+    return {"EnableSageMakerMetricsTimeSeries": False} | algorithm | {"MetricDefinitions": shown}
+
+
+def _metric_definitions(algorithm: Document) -> list[dict[str, str]]:
+    """The request's definitions, else all of the algorithm's own."""
+    own = DEFAULT_METRICS.get(images.repository(algorithm["TrainingImage"]), [])
+    given = algorithm.get("MetricDefinitions") or own
+    return own if given == own[:_MAX_METRIC_DEFINITIONS] else given
+
+
+def _repository(description: Document) -> str:
+    return images.repository(description["AlgorithmSpecification"]["TrainingImage"])
+
+
+def _write_configuration(run: JobRun) -> None:
+    for folder in ("input/config", "input/data", "model", "output/data", "code"):
+        (run.root / folder).mkdir(parents=True, exist_ok=True)
+    job = run.description
+    mode = job["AlgorithmSpecification"]["TrainingInputMode"]
+    documents = {
+        "hyperparameters.json": job.get("HyperParameters", {}),
+        "inputdataconfig.json": {item["ChannelName"]: _channel_config(item, mode) for item in job["InputDataConfig"]},
+        "resourceconfig.json": _resource_config(job["ResourceConfig"]["InstanceType"]),
+    }
+    if "CheckpointConfig" in job:
+        documents["checkpointconfig.json"] = {"LocalPath": "/opt/ml/checkpoints"} | job["CheckpointConfig"]
+    for name, document in documents.items():
+        (run.root / "input" / "config" / name).write_text(json.dumps(document), "utf-8")
+
+
+def _channel_config(channel: Document, mode: str) -> Document:
+    content_type = {"ContentType": channel["ContentType"]} if "ContentType" in channel else {}
+    return content_type | {
+        "TrainingInputMode": channel.get("InputMode", mode),
+        "S3DistributionType": channel["DataSource"]["S3DataSource"]["S3DataDistributionType"],
+        "RecordWrapperType": channel["RecordWrapperType"],
+    }
+
+
+def _resource_config(instance_type: str) -> Document:
+    group = {"instance_group_name": "homogeneousCluster", "instance_type": instance_type, "hosts": ["algo-1"]}
+    return {
+        "current_host": "algo-1",
+        "current_instance_type": instance_type,
+        "current_group_name": "homogeneousCluster",
+        "hosts": ["algo-1"],
+        "instance_groups": [group],
+        "network_interface_name": "eth0",
+    }
+
+
+def _fetch_channels(run: JobRun) -> None:
+    for channel in run.description["InputDataConfig"]:
+        source = channel["DataSource"]["S3DataSource"]
+        objects = list_source(run.aws, source["S3Uri"], source["S3DataType"], run.description["RoleArn"])
+        folder = run.root / "input" / "data" / channel["ChannelName"]
+        gunzip = channel["CompressionType"] == "Gzip"
+        fetch(run.aws, objects, folder, gunzip=gunzip, checkpoint=run.raise_if_stopped)
+        run.localize_scripts(folder)
+
+
+def _checkpoints(run: JobRun) -> AbstractContextManager[object]:
+    """Bring earlier checkpoints, and keep their prefix the same as the folder until the context is left."""
+    config = run.description.get("CheckpointConfig")
+    if config is None:
+        return nullcontext()
+    folder = run.path(config.get("LocalPath", "/opt/ml/checkpoints"))
+    folder.mkdir(parents=True, exist_ok=True)
+    fetch(run.aws, list_prefix(run.aws, config["S3Uri"]), folder, checkpoint=run.raise_if_stopped)
+    return Mirror(run.aws, folder, config["S3Uri"], kms_key_id=_kms_key_id(run), deletes=True)
+
+
+def _upload(run: JobRun, folder: Path, prefix: str, name: str) -> str:
+    """The folder as `<name>.tar.gz`, or as it is when CompressionType is NONE; returns its URI."""
+    if run.description["OutputDataConfig"]["CompressionType"] == "NONE":
+        run.aws.upload_dir(folder, f"{prefix}/{name}", _kms_key_id(run))
+        return f"{prefix}/{name}/"
+    archive = run.directory / f"{name}.tar.gz"
+    make_tar(folder, archive)
+    if not run.has_fault("lose-output"):
+        run.aws.upload(archive, f"{prefix}/{name}.tar.gz", _kms_key_id(run))
+    return f"{prefix}/{name}.tar.gz"
+
+
+def _kms_key_id(run: JobRun) -> str | None:
+    return run.description["OutputDataConfig"]["KmsKeyId"] or None
+
+
+def _environment(run: JobRun) -> dict[str, str]:
+    given = {name: run.local(value) for name, value in run.description.get("Environment", {}).items()}
+    return {"TRAINING_JOB_NAME": run.name, "TRAINING_JOB_ARN": run.arn, **given}
+
+
+def _conclude(run: JobRun, exit_: Exit) -> None:
+    if exit_.stopped or exit_.timed_out:
+        raise JobStoppedError
+    if exit_.code != 0:
+        raise JobFailedError(_failure_reason(run.root / "output" / "failure", exit_.code))
+
+
+def _failure_reason(path: Path, code: int) -> str:
+    """`AlgorithmError: <failure file>, exit code: <n>`; a text that says whose error it is keeps its prefix."""
+    text = ""
+    if path.is_file() and not path.is_symlink():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(MAX_FAILURE_REASON).strip()
+    prefix = "" if text.startswith(("ClientError:", "AlgorithmError:", "InternalServerError:")) else "AlgorithmError: "
+    suffix = f", exit code: {code}"
+    return f"{prefix}{text}"[: MAX_FAILURE_REASON - len(suffix)] + suffix

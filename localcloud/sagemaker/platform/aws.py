@@ -1,0 +1,272 @@
+"""The rest of AWS, seen from SageMaker: S3, CloudWatch, logs and events of the same local endpoint."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import boto3
+from boto3.exceptions import S3UploadFailedError
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+
+from localcloud.sagemaker.errors import JobFailedError, one_line
+from localcloud.sagemaker.platform.files import extract_tar, regular_files, safe_path
+from localcloud.sagemaker.platform.log_stream import LogStream
+
+__all__ = ["Aws", "Credentials", "LogStream", "S3Object", "extract_tar", "safe_path", "split_uri"]
+
+_CHUNK_BYTES = 1024 * 1024
+_SESSION = "SageMaker"
+_ROLES = 16  # whose clients are kept
+_TRANSFER = TransferConfig(use_threads=False)
+_CONFIG = Config(
+    s3={"addressing_style": "path"},
+    retries={"mode": "standard", "total_max_attempts": 3},
+    max_pool_connections=32,
+    proxies={},
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Keys of an account or of an assumed role; `token` is empty for an account's own keys."""
+
+    access_key: str
+    secret_key: str
+    token: str = ""
+
+
+@dataclass(frozen=True)
+class S3Object:
+    bucket: str
+    key: str
+    relative: str
+    """Path below the folder that the object is copied to."""
+    size: int
+
+
+PutEvent = Callable[[dict[str, Any]], None]
+AssumeRole = Callable[[str, str], Credentials]
+ReadObject = Callable[[Credentials, str, str], bytes | None]
+
+
+_HTTPS = re.compile(
+    r"https://(?:(?P<bucket>[a-z0-9][a-z0-9.-]+)\.)?s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?/(?P<rest>.+)"
+)
+
+
+def s3_uri(url: str) -> str:
+    """An https address of an object, with the bucket in its host or in its path, as an S3 URI; others stay.
+
+    Source: S3 User Guide, "Methods for accessing a bucket"; CreateModel takes both as ModelDataUrl.
+    """
+    found = _HTTPS.fullmatch(url)
+    if not found:
+        return url
+    return f"s3://{found['bucket']}/{unquote(found['rest'])}" if found["bucket"] else f"s3://{unquote(found['rest'])}"
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """`s3://bucket/key` -> (bucket, key)."""
+    parts = urlsplit(uri, allow_fragments=False)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise JobFailedError(f"ClientError: {uri!r} is not an S3 URI; expected s3://bucket/key.")
+    return parts.netloc, uri.split(parts.netloc, 1)[1].lstrip("/")
+
+
+class Aws:
+    """Clients for the local endpoint under one set of credentials.
+
+    `put_event` takes one PutEvents entry (the engine's own way in, because PutEvents refuses `aws.*` sources);
+    `assume_role(role_arn, session_name)` gives the credentials of a role, and raises AwsError when SageMaker may not.
+    Without it everything runs under `credentials`, the account's own. `read_object(credentials, bucket, key)` gives an
+    object without a socket between, or None when it must be asked for over HTTP.
+    """
+
+    def __init__(
+        self,
+        endpoint_url: str,
+        region: str,
+        account_id: str,
+        *,
+        credentials: Credentials,
+        put_event: PutEvent | None = None,
+        assume_role: AssumeRole | None = None,
+        read_object: ReadObject | None = None,
+    ) -> None:
+        self.endpoint_url = endpoint_url
+        self.region = region
+        self.account_id = account_id
+        self.credentials = credentials
+        self._put_event = put_event
+        self._assume_role = assume_role
+        self._read_object = read_object
+        self._clients: dict[str, Any] = {}
+        self._under = lru_cache(_ROLES)(self._with)
+
+    def arn(self, kind: str, name: str) -> str:
+        """`kind` is ARN's word (`training-job`, `endpoint-config`); SageMaker lower-cases names in ARNs."""
+        return f"arn:aws:sagemaker:{self.region}:{self.account_id}:{kind}/{name.lower()}"
+
+    def client(self, service: str) -> Any:
+        with _making_clients:
+            if service not in self._clients:
+                # The stubs of boto3 know services by literal names only.
+                make: Any = _session().client
+                self._clients[service] = make(
+                    service,
+                    region_name=self.region,
+                    endpoint_url=self.endpoint_url,
+                    config=_CONFIG,
+                    aws_access_key_id=self.credentials.access_key,
+                    aws_secret_access_key=self.credentials.secret_key,
+                    aws_session_token=self.credentials.token or None,
+                )
+            return self._clients[service]
+
+    def for_role(self, role_arn: str) -> Aws:
+        """The same endpoint under a role's credentials, as the platform uses a job's or a model's role.
+
+        All sessions have one name, so that the clients of a role serve job after job: making them was a sixth of what
+        the local cloud itself does in a run.
+        """
+        return self._under(self._assume_role(role_arn, _SESSION)) if self._assume_role else self
+
+    def _with(self, credentials: Credentials) -> Aws:
+        return Aws(
+            self.endpoint_url,
+            self.region,
+            self.account_id,
+            put_event=self._put_event,
+            assume_role=self._assume_role,
+            read_object=self._read_object,
+            credentials=credentials,
+        )
+
+    def environment(self, *, isolated: bool = False) -> dict[str, str]:
+        """What a container gets so that boto3 inside it finds this endpoint, with these credentials.
+
+        One that is isolated from the network gets neither (SageMaker Developer Guide, "Run Training and Inference
+        Containers in Internet-Free Mode"): what it reads and writes in S3, the platform fetches and stores.
+        """
+        environment = {
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        if isolated:
+            return environment
+        token = {"AWS_SESSION_TOKEN": self.credentials.token} if self.credentials.token else {}
+        return environment | {
+            "AWS_ACCESS_KEY_ID": self.credentials.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.credentials.secret_key,
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            **token,
+        }
+
+    def emit_event(self, detail_type: str, resources: list[str], detail: dict[str, Any]) -> None:
+        """Put one event of source `aws.sagemaker` on the default bus."""
+        entry = {
+            "Source": "aws.sagemaker",
+            "DetailType": detail_type,
+            "Resources": resources,
+            "Detail": json.dumps(detail),
+        }
+        if self._put_event is not None:
+            self._put_event(entry)
+            return
+        failed = self.client("events").put_events(Entries=[entry])
+        if failed["FailedEntryCount"]:
+            raise RuntimeError(f"the event bus refused {detail_type!r}: {failed['Entries'][0]}")
+
+    # S3 -------------------------------------------------------------------------------------------------------------
+
+    def list_objects(self, uri: str, at_most: int | None = None) -> list[S3Object]:
+        """Every object whose key starts with the URI's key, with its path relative to it, sorted by key.
+
+        A prefix that is cut inside a name keeps that name's whole text (`data/part` finds `part-0.csv`), so an exact
+        key gives its basename. Folder markers (keys that end in `/`) are left out.
+        """
+        bucket, prefix = split_uri(uri)
+        paginator = self.client("s3").get_paginator("list_objects_v2")
+        pages = paginator.paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": at_most})
+        return [
+            S3Object(bucket, item["Key"], _relative(prefix, item["Key"]), item["Size"])
+            for page in pages
+            for item in page.get("Contents", [])
+            if not item["Key"].endswith("/")
+        ]
+
+    def download_prefix(self, uri: str, destination: Path) -> int:
+        """Copy every object of the prefix below `destination`; returns how many there were."""
+        objects = self.list_objects(uri)
+        for item in objects:
+            self.download_object(item, safe_path(destination, item.relative))
+        return len(objects)
+
+    def download_object(self, item: S3Object, path: Path) -> None:
+        try:
+            self._copy(item.bucket, item.key, path)
+        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+            raise JobFailedError(
+                "ClientError: Data download failed:Failed to download data. Please check your s3 objects and ensure "
+                f"that there is no object that is both a folder as well as a file ({one_line(item.key)})."
+            ) from error
+
+    def download(self, uri: str, path: Path) -> None:
+        """Copy one object to a file."""
+        self._copy(*split_uri(uri), path)
+
+    def upload(self, path: Path, uri: str, kms_key_id: str | None = None, content_type: str | None = None) -> None:
+        """Copy one file to an object; with a key id it is encrypted by SSE-KMS."""
+        bucket, key = split_uri(uri)
+        extra: dict[str, str] = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
+        if content_type:
+            extra["ContentType"] = content_type
+        try:
+            self.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra, Config=_TRANSFER)
+        except S3UploadFailedError as error:  # boto3's own, around what S3 answered
+            raise error.__context__ or error from None
+
+    def upload_dir(self, directory: Path, uri: str, kms_key_id: str | None = None) -> int:
+        """Copy every regular file of a folder below the prefix, links left out; returns how many there were."""
+        files = regular_files(directory)
+        for file in files:
+            self.upload(file, f"{uri.rstrip('/')}/{file.relative_to(directory).as_posix()}", kms_key_id)
+        return len(files)
+
+    def _copy(self, bucket: str, key: str, path: Path) -> None:
+        """One request an object (boto3's download_file makes two), in pieces, so that any size fits into memory."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self._read_object and (content := self._read_object(self.credentials, bucket, key)) is not None:
+            path.write_bytes(content)
+            return
+        with self.client("s3").get_object(Bucket=bucket, Key=key)["Body"] as source, path.open("wb") as sink:
+            shutil.copyfileobj(source, sink, _CHUNK_BYTES)
+
+
+def _relative(prefix: str, key: str) -> str:
+    rest = key[len(prefix) :]
+    if prefix.endswith("/") or rest.startswith("/") or not prefix:
+        return rest[1:] if rest.startswith("/") else rest
+    return prefix.rsplit("/", 1)[-1] + rest
+
+
+_making_clients = threading.Lock()  # clients are safe for threads, a session that makes them is not
+
+
+@cache
+def _session() -> boto3.Session:
+    """One for all credentials: the first client of a session takes 45 ms of processor time, each further one 2 ms."""
+    return boto3.Session()

@@ -1,0 +1,1 @@
+"""Files in, rows out: read, checked, told from one another, dealt to sets, encoded and reported."""

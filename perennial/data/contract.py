@@ -1,0 +1,209 @@
+"""The data contract of a model: what every row must be like, and which rows are not.
+
+Rules, each for one column: `type` (not readable as the column's type), `missing` (empty, and not nullable),
+`minimum` and `maximum`, `logarithm` (a target that is not above 0, of a model that learns its logarithm), `category`
+(not one of those allowed). A row with another number of fields than the header breaks the rule `fields`. The target,
+the column that the split uses and the key are never nullable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.data.file_form import USUAL, FileForm
+from perennial.features.column import Column
+from perennial.features.from_arrow import from_arrow
+from perennial.features.from_text import from_text
+from perennial.features.values import Parsed
+from perennial.words import quoted
+
+CATEGORIES_NAMED = 5  # in a message
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The columns of a model's data in the order of the definition."""
+
+    columns: tuple[Column, ...]
+    target: Column
+    problem: str
+    split_column: str | None
+    form: FileForm = USUAL
+    key: tuple[str, ...] = ()
+
+    @classmethod
+    def from_definition(cls, definition: Mapping[str, Any]) -> Contract:
+        """Read a resolved definition (config.json).
+
+        Keys: columns, files, other_columns, problem, split, target, target_transform.
+        """
+        target, split_column = definition["target"], definition["split"].get("column")
+        key = tuple(definition["split"].get("key") or ())
+        columns = tuple(
+            Column.from_definition(
+                name,
+                column,
+                required=name in (target, split_column, *key),
+                feature=column.get("feature", True) and name != target,
+                logarithm=name == target and definition.get("target_transform") == "log",
+            )
+            for name, column in definition["columns"].items()
+        )
+        by_name = {column.name: column for column in columns}
+        form = FileForm.from_definition(definition)
+        return cls(columns, by_name[target], definition["problem"], split_column, form, key)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """The feature columns, in the order of the CSV records that callers send."""
+        return tuple(column for column in self.columns if column.feature)
+
+    @property
+    def baseline(self) -> tuple[str, ...]:
+        """The columns of the data baseline: the target, then the features."""
+        return (self.target.name, *(column.name for column in self.features))
+
+    @property
+    def kept(self) -> tuple[Column, ...]:
+        """What later steps need: the features, the target, the column that splits and the key."""
+        needed = (self.target.name, self.split_column, *self.key)
+        return tuple(column for column in self.columns if column.feature or column.name in needed)
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Rows of a batch that break one rule; `rows` are positions in the batch, ascending."""
+
+    column: Column
+    rule: str
+    rows: npt.NDArray[np.int64]
+
+    def reason(self, value: object) -> str:
+        """Why a row with this value breaks the rule, for people."""
+        return f"{self.column.name}: {broken_rule(self.column, self.rule, value)}"
+
+
+def broken_rule(column: Column, rule: str, value: object) -> str:
+    """Return what is wrong with a value of a column."""
+    expected = {
+        "type": f"is not {column.expected}",
+        "minimum": f"is below the minimum {_number(column.minimum)}",
+        "maximum": f"is above the maximum {_number(column.maximum)}",
+        "logarithm": "is not above 0, and the model learns the logarithm (target.transform: log)",
+        "category": "is not one of the allowed categories",
+    }
+    return "is missing" if rule == "missing" else f"{quoted(value)} {expected[rule]}"
+
+
+def expected_by(column: Column, rule: str) -> str:
+    """Return what a rule expects of a column."""
+    expected = {
+        "type": column.expected,
+        "missing": "a value",
+        "minimum": f"at least {_number(column.minimum)}",
+        "maximum": f"at most {_number(column.maximum)}",
+        "logarithm": "more than 0, because the model learns the logarithm (target.transform: log)",
+        "category": _one_of(column.categories or ()),
+    }
+    return expected[rule]
+
+
+def _number(limit: float | None) -> str:
+    return "" if limit is None else f"{limit:.12g}"
+
+
+def _one_of(categories: Sequence[str]) -> str:
+    named = [quoted(category) for category in categories[:CATEGORIES_NAMED]]
+    more = len(categories) - len(named)
+    named += [f"{more:,} more"] if more else []
+    return " or ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A batch after the check: typed columns of all its rows (`Contract.kept`), and what breaks the contract."""
+
+    table: pa.Table
+    violations: tuple[Violation, ...]
+
+    def invalid_rows(self) -> npt.NDArray[np.int64]:
+        """Positions of the rows that break a rule, ascending, each once."""
+        if not self.violations:
+            return np.empty(0, np.int64)
+        return np.unique(np.concatenate([violation.rows for violation in self.violations]))
+
+    def valid(self) -> pa.Table:
+        """The rows that keep the contract."""
+        if not self.violations:
+            return self.table
+        keep = np.ones(self.table.num_rows, bool)
+        keep[self.invalid_rows()] = False
+        return self.table.filter(pa.array(keep))
+
+
+def check(contract: Contract, source: pa.RecordBatch) -> Checked:
+    """Check a batch with the contract's columns: texts of a CSV file, Parquet values or values that are read."""
+    violations: list[Violation] = []
+    typed: dict[str, pa.Array] = {}
+    for column in contract.columns:
+        values, invalid = parsed(column, source.column(column.name))
+        typed[column.name] = values
+        violations += _violations(column, values, invalid)
+    return Checked(pa.table({column.name: typed[column.name] for column in contract.kept}), tuple(violations))
+
+
+def parsed(column: Column, array: pa.Array) -> Parsed:
+    """Return the values of a column of a batch, as the column reads them."""
+    if pa.types.is_struct(array.type):
+        return Parsed(array.field("value"), array.field("invalid"))
+    if array.type == pa.string():
+        return from_text(column.type, array, column.parsing)
+    return from_arrow(column.type, array, column.parsing)
+
+
+def _violations(column: Column, values: pa.Array, invalid: pa.BooleanArray | None) -> Iterator[Violation]:
+    """Yield what one column breaks. The healthy path looks at extremes and counts only."""
+    if invalid is not None and pc.any(invalid).as_py():
+        yield Violation(column, "type", _positions(invalid))
+    if values.null_count and not column.nullable:
+        missing = pc.is_null(values) if invalid is None else pc.and_not(pc.is_null(values), invalid)
+        if pc.any(missing).as_py():
+            yield Violation(column, "missing", _positions(missing))
+    if column.minimum is not None or column.maximum is not None or column.logarithm:
+        yield from _out_of_range(column, values)
+    if column.categories is not None:
+        yield from _not_a_category(column, column.categories, values)
+
+
+def _out_of_range(column: Column, values: pa.Array) -> Iterator[Violation]:
+    extremes = pc.min_max(values)
+    lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
+    if lowest is None:
+        return
+    if column.minimum is not None and lowest < column.minimum:
+        yield Violation(column, "minimum", _positions(pc.less(values, column.minimum)))
+    if column.maximum is not None and highest > column.maximum:
+        yield Violation(column, "maximum", _positions(pc.greater(values, column.maximum)))
+    if column.logarithm and lowest <= 0:
+        yield Violation(column, "logarithm", _positions(pc.less_equal(values, 0)))
+
+
+def _not_a_category(column: Column, categories: Sequence[str], values: pa.DictionaryArray) -> Iterator[Violation]:
+    allowed = pc.is_in(values.dictionary, value_set=pa.array(categories, pa.string()))
+    if not pc.all(allowed, min_count=0).as_py():
+        yield Violation(column, "category", _positions(pc.invert(allowed.take(values.indices))))
+
+
+def _positions(mask: pa.BooleanArray) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(pc.fill_null(mask, False).to_numpy(zero_copy_only=False))

@@ -1,0 +1,56 @@
+"""How many rows repeat an earlier one: a file dropped again under another name doubles its rows.
+
+Beyond MAX_COUNTED rows the count is an estimate from a sample of the hashes: all rows that are alike have one hash, so
+they are in the sample together or not at all. Memory stays bounded: 16 bytes for each of MAX_COUNTED rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from perennial.data.rows import Hashes, mixed
+from perennial.data.split import LEFT_OUT, Sets
+
+MAX_COUNTED = 2_000_000  # rows that are compared one by one
+MAX_HALVINGS = 60
+
+
+class DuplicateCounter:
+    """Sees the contents of the valid rows in order (data.rows)."""
+
+    def __init__(self) -> None:
+        self._hashes: Hashes = np.empty(0, np.uint64)
+        self._rows: npt.NDArray[np.int64] = np.empty(0, np.int64)  # the row of each hash
+        self._seen, self._halvings = 0, 0
+
+    def observe(self, contents: Hashes) -> None:
+        """Take in the next rows."""
+        rows = np.arange(self._seen, self._seen + len(contents))
+        self._seen += len(contents)
+        hashes = mixed(contents)  # a sample by their bits must be one by chance
+        if self._halvings:
+            chosen = self._sampled(hashes)
+            hashes, rows = hashes[chosen], rows[chosen]
+        self._hashes = np.concatenate([self._hashes, hashes])
+        self._rows = np.concatenate([self._rows, rows])
+        while len(self._hashes) > MAX_COUNTED and self._halvings < MAX_HALVINGS:
+            self._halvings += 1
+            chosen = self._sampled(self._hashes)
+            self._hashes, self._rows = self._hashes[chosen], self._rows[chosen]
+
+    def count(self, sets: Sets) -> int:
+        """Return how many rows repeat an earlier one, given the set of each row; those left out do not count."""
+        used = int(np.count_nonzero(sets != LEFT_OUT))
+        distinct = len(np.unique(self._hashes[sets[self._rows] != LEFT_OUT])) << self._halvings
+        return max(0, used - distinct)
+
+    def count_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> int:
+        """Return how many of the new rows are like one that is not new; those left out do not count."""
+        used, new = sets[self._rows] != LEFT_OUT, is_new[self._rows]
+        unlike = ~np.isin(self._hashes[used & new], self._hashes[used & ~new])
+        return max(0, int(np.count_nonzero(is_new & (sets != LEFT_OUT))) - (int(unlike.sum()) << self._halvings))
+
+    def _sampled(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
+        sampled: npt.NDArray[np.bool_] = (hashes & np.uint64((1 << self._halvings) - 1)) == 0
+        return sampled

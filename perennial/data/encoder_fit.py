@@ -1,0 +1,120 @@
+"""Fitting the encodings (features.encoding) on training rows.
+
+A first pass takes means of numbers and the values of texts. Only where a text has more than a few values the rows are
+read twice more: for a sample, and to sum for each value what the other columns leave of the target
+(data.residuals).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.data import residuals
+from perennial.data.text_sums import TextSums
+from perennial.features.encoding import (
+    CategoryEncoding,
+    Encoder,
+    Encoding,
+    Hook,
+    HookError,
+    NumberEncoding,
+    prepared,
+    whole_column,
+)
+from perennial.features.target_encoding import Floats, folds_of
+from perennial.features.values import DataError
+
+MAX_DISTINCT = 100_000  # a text column with more distinct values is no category, and counting it would eat the memory
+
+MOST_WITHOUT_MEANS = 6  # categories
+
+# Raw features, the target in its own unit, and the hash of each row.
+TrainingRows = tuple[pa.Table, Floats, npt.NDArray[np.uint64]]
+
+
+class EncoderFit:
+    """Fits an encoder on batches of training rows; memory grows with distinct texts, not with rows."""
+
+    def __init__(self, nullable: frozenset[str], max_categories: int, hook: Hook | None = None) -> None:
+        self._nullable, self._max_categories, self._hook = nullable, max_categories, hook
+        self._fits: dict[str, _NumberFit | set[str]] = {}
+
+    def update(self, table: pa.Table) -> None:
+        """Take in a batch of raw training rows."""
+        table = prepared(table, self._hook)
+        if self._fits and table.column_names != list(self._fits):
+            raise HookError(f"features.py: transform returned the columns {table.column_names}, then {[*self._fits]}")
+        for name in table.column_names:
+            self._take_in(name, whole_column(table, name))
+
+    def _take_in(self, name: str, values: pa.Array) -> None:
+        fit = self._fits.setdefault(name, set() if pa.types.is_dictionary(values.type) else _NumberFit())
+        if isinstance(fit, _NumberFit):
+            fit.update(values)
+            return
+        fit.update(values.dictionary.take(pc.unique(values.indices).drop_null()).to_pylist())
+        if len(fit) > MAX_DISTINCT:
+            raise DataError(
+                f"column {name!r} has more than {MAX_DISTINCT:,} different texts, which is no category. "
+                "Set feature: false for it in model.yaml, or derive a feature from it in features.py"
+            )
+
+    def finish(self, again: Callable[[], Iterable[TrainingRows]]) -> Encoder:
+        """Return the encoder; `again` gives the same training rows, and is called where a text becomes means."""
+        sums = self._sums(again)
+        encoder = Encoder(tuple(item for name in self._fits for item in self._encodings(name, sums)), self._hook)
+        if not encoder.feature_names:
+            raise DataError("no feature has a value in any training row; there is nothing to learn from")
+        return encoder
+
+    def _sums(self, again: Callable[[], Iterable[TrainingRows]]) -> dict[str, TextSums]:
+        texts = {name: sorted(fit) for name, fit in self._fits.items() if isinstance(fit, set)}
+        few = {name: values for name, values in texts.items() if len(values) <= self._max_categories}
+        sums = {
+            name: TextSums()
+            for name, values in texts.items()
+            if len(values) > min(MOST_WITHOUT_MEANS, self._max_categories)
+        }
+        if not sums:
+            return {}
+        sample, lowest = residuals.Sample(), np.inf
+        for rows, target, identity in again():
+            sample.update(prepared(rows, self._hook), target, identity)
+            lowest = min(lowest, target.min())
+        # What multiplies a price adds to its logarithm.
+        signal: Callable[[Floats], Floats] = np.log if lowest > 0 else np.asarray
+        columns, target = sample.rows()
+        explained = {name: residuals.fitted(columns, signal(target), name, few) for name in sums}
+        for rows, target, identity in again():
+            table = prepared(rows, self._hook)
+            for name, of_column in sums.items():
+                left = signal(target) - explained[name].of(table)
+                of_column.update(whole_column(table, name), left, folds_of(identity))
+        return sums
+
+    def _encodings(self, name: str, sums: dict[str, TextSums]) -> Iterator[Encoding]:
+        fit, indicator = self._fits[name], name in self._nullable
+        if isinstance(fit, _NumberFit):
+            yield NumberEncoding(name, fit.mean, indicator)
+            return
+        if few := len(fit) <= self._max_categories:
+            yield CategoryEncoding(name, tuple(sorted(fit)), indicator)
+        if name in sums:
+            yield sums[name].encoding(name, indicator and not few)
+
+
+class _NumberFit:
+    def __init__(self) -> None:
+        self._count, self.mean = 0, 0.0
+
+    def update(self, values: pa.Array) -> None:
+        known = len(values) - values.null_count
+        if known:
+            self._count += known
+            mean = pc.mean(values if pa.types.is_floating(values.type) else pc.cast(values, pa.float64(), safe=False))
+            self.mean += (mean.as_py() - self.mean) * (known / self._count)

@@ -1,0 +1,76 @@
+"""Reading dropped files in batches; memory does not grow with the number of rows.
+
+A file is told by its content, not by its name: gzip and Parquet by their first bytes, JSON lines by a first character
+`{`, anything else is CSV. A file that cannot be read as a whole raises FileError, which names it.
+
+Row numbers are those a spreadsheet shows: the header of a CSV file is row 1 (blank lines are not counted, nor is a
+line `sep=;`); the first row of a Parquet file is row 1. Of a JSON lines file they are the numbers of the lines.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from perennial.data.csv_files import Batch, read_csv
+from perennial.data.file_form import USUAL, FileForm
+from perennial.data.header import FileError
+from perennial.data.json_lines_files import read_json_lines
+from perennial.data.parquet_files import read_parquet
+from perennial.data.text_files import DAMAGED_GZIP, PARQUET, Opener, TextFile, damaged
+from perennial.features.column import Column
+
+GZIP = b"\x1f\x8b"
+FIRST_BYTES = 4096
+_EMPTY_LIST = re.compile(rb"\s*\[\s*\]\s*")
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Return the files below a folder in the order of their names, which is the order of the run's manifest."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def read(
+    path: Path,
+    columns: Sequence[Column],
+    name: str | None = None,
+    form: FileForm = USUAL,
+    notes: list[str] | None = None,
+) -> Iterator[Batch]:
+    """Yield the rows of a file in batches. An empty file has no batches.
+
+    Adds to the notes what a person should know of a file that can be read: columns that are absent, or passed over.
+    Raises FileError, whose text begins with `name`: what people call the file (default: its own name).
+    """
+    name, notes = name or path.name, [] if notes is None else notes
+    with path.open("rb") as file:
+        magic = file.read(8)
+    if magic.startswith(PARQUET):
+        return read_parquet(name, path, columns, form, notes)
+    return _read_text(name, partial(_open, path, magic.startswith(GZIP)), columns, form, notes)
+
+
+def _open(path: Path, is_gzip: bool) -> gzip.GzipFile | IO[bytes]:
+    return gzip.open(path, "rb") if is_gzip else path.open("rb")
+
+
+def _read_text(
+    name: str, open_file: Opener, columns: Sequence[Column], form: FileForm, notes: list[str]
+) -> Iterator[Batch]:
+    try:
+        with open_file() as file:
+            start = TextFile(name, file, form).read(FIRST_BYTES)
+        if _EMPTY_LIST.fullmatch(start):
+            return
+        if start.lstrip().startswith(b"["):
+            problem = "this begins as a JSON list; expected one JSON object a line (JSON lines), CSV or Parquet"
+            raise FileError(f"{name}: {problem}")
+        if start:
+            reader = read_json_lines if start.lstrip().startswith(b"{") else read_csv
+            yield from reader(name, open_file, columns, form, notes)
+    except DAMAGED_GZIP as error:
+        raise damaged(name, error) from error

@@ -1,0 +1,130 @@
+"""Whether the columns of a dropped file are those of the definition, and what to say when they are not."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+
+from perennial.data.file_form import FileForm
+from perennial.features.column import Column
+from perennial.features.column_names import Matched, is_index, match
+from perennial.features.values import DataError
+from perennial.words import printable, quoted
+
+MAX_CANDIDATES = 200  # looked at for a column that may have been renamed
+MAX_REASON = 200
+SHOWN = 5
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", ":": "colons"}
+
+
+class FileError(DataError):
+    """A whole file cannot be used; the text begins with its name."""
+
+
+class NoRowsError(FileError):
+    """A file is empty, though it has bytes."""
+
+
+def reason(error: Exception) -> str:
+    """Return what a library says about a file, short and on one line: it may quote the file."""
+    return printable(" ".join(str(error).split()), MAX_REASON)
+
+
+def positions(
+    name: str, header: Sequence[str], columns: Sequence[Column], form: FileForm, notes: list[str]
+) -> Mapping[str, int]:
+    """Return where each column stands in a header; one that may be null may be absent. Adds what a person should know
+    of it to the notes. Raises FileError when the header does not fit the definition.
+    """
+    found = match(header, columns)
+    others = _others(header, found, columns)
+    missing = [column for column in found.absent if not (column.nullable or column.optional)]
+    problems = _header_problem(header, columns, missing, others)
+    if not problems:
+        problems = [*_column_problems(found, missing, others, form), *found.collisions[:SHOWN]]
+    if problems:
+        raise FileError(f"{name}: {'; '.join(problems)}. Expected the columns {expected(columns)}")
+    notes += absence([column.name for column in found.absent])
+    free = [position for position in range(len(header)) if position not in _taken(found)]
+    nameless = sum(not header[position].strip() for position in free if position)  # R puts its row numbers first
+    numbering = sum(is_index(header[position]) for position in free) - nameless
+    notes += [f"{numbering} column{'s' if numbering > 1 else ''} of row numbers passed over"] if numbering else []
+    if nameless:
+        columns_without = f"{nameless} column{'s' if nameless > 1 else ''} without a name passed over"
+        notes.append(f"{columns_without} (a delimiter at the end of each line makes one)")
+    notes += [f"columns ignored: {_some(others)}"] if others else []
+    return found.positions
+
+
+def absence(names: Sequence[str]) -> list[str]:
+    """What the report says of columns that a file does not have."""
+    return [f"columns that are absent, so missing in every row: {', '.join(names)}"] if names else []
+
+
+def expected(columns: Sequence[Column]) -> str:
+    """Return the names that a file has to have, for a message."""
+    return ", ".join(" or ".join(column.names_in_files) for column in columns if not column.optional)
+
+
+def _taken(found: Matched) -> set[int]:
+    return set(found.positions.values())
+
+
+def _others(header: Sequence[str], found: Matched, columns: Sequence[Column]) -> list[str]:
+    """Return the names that are no column of the definition, and no numbering."""
+    own = {column.name for column in columns if not column.optional}
+    taken = {header[position] for name, position in found.positions.items() if name in own}
+    return [name for name in dict.fromkeys(header) if name not in taken and not is_index(name)]
+
+
+def _header_problem(
+    header: Sequence[str], columns: Sequence[Column], missing: Sequence[Column], others: Sequence[str]
+) -> list[str]:
+    """What is wrong with the line as a whole."""
+    if not missing:
+        return []
+    line = ",".join(header)
+    for separator, spoken in SEPARATORS.items():
+        parts = [part.strip(' "') for part in line.split(separator)]
+        if separator != "," and len(match(parts, columns).positions) > max(1, len(columns) // 2):
+            return [f"the fields are separated by {spoken}; set files.delimiter in model.yaml, or leave it out"]
+    needed = [column for column in columns if not column.optional]
+    if not match(header, needed).positions and not any(_alike(column, others) for column in missing):
+        return ["no column name of the definition stands in the first line: a header line is needed"]
+    return []
+
+
+def _column_problems(found: Matched, missing: Sequence[Column], others: Sequence[str], form: FileForm) -> list[str]:
+    problems = []
+    collided = " ".join(found.collisions)
+    renamed = {column.name: close for column in found.absent if (close := _alike(column, others)) is not None}
+    for column in missing:
+        close = renamed.get(column.name)
+        hint = f" (is it {quoted(close)}, renamed? columns.{column.name}.source names it)" if close is not None else ""
+        problems.append(f"column '{column.name}' is missing{hint}")
+    closes = [renamed[column.name] for column in missing if column.name in renamed]
+    unexpected = [name for name in others if name not in closes and quoted(name) not in collided]
+    if unexpected and form.other_columns == "refuse":
+        plural = "s" if len(unexpected) > 1 else ""
+        problems.append(f"unexpected column{plural} {_some(unexpected)} (other_columns: ignore passes over such)")
+    return problems
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(quoted(name) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
+def _alike(column: Column, candidates: Sequence[str]) -> str | None:
+    """Return the candidate that looks like a column under another spelling."""
+    spelled = {_spelling(candidate): candidate for candidate in candidates[:MAX_CANDIDATES]}
+    for name in column.names_in_files:
+        close = difflib.get_close_matches(_spelling(name), list(spelled), n=1, cutoff=0.75)
+        prefixed = [spelling for spelling in spelled if spelling.startswith(_spelling(name) + " ")]
+        if close or prefixed:
+            return spelled[(close or prefixed)[0]]
+    return None
+
+
+def _spelling(name: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", name.lower()))

@@ -1,0 +1,288 @@
+"""Taking the files of a run in: each row checked, told from all others, dealt to a set, and kept in a spill file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.data import drift
+from perennial.data.contract import Checked, Contract, check, parsed
+from perennial.data.csv_files import Batch
+from perennial.data.duplicates import DuplicateCounter
+from perennial.data.files import read
+from perennial.data.header import FileError, NoRowsError
+from perennial.data.quarantine import Quarantine
+from perennial.data.report import Report
+from perennial.data.row_hasher import RowHasher
+from perennial.data.rows import (
+    CHAMPION,
+    CONTENT,
+    IDENTITY,
+    READ,
+    UNKNOWN,
+    combined,
+    identity_columns,
+    reads_alike,
+    reads_target_alike,
+    specification,
+)
+from perennial.data.sets import rows_of_sets, spill_writer
+from perennial.data.since import Trained, changed
+from perennial.data.split import REPEATED, Sets, splitter
+from perennial.features.column import Column
+from perennial.features.values import Parsed
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What a run has to know of the model in service.
+
+    definition  its model.yaml, resolved; None when there is no model in service
+    new_files   positions of the files that it was not trained on
+    statistics  the statistics.json of the rows that it was trained on, if its run left one
+    widest_row  bytes of its widest encoded row
+    trained     what became of the files that it was trained on; None when its run left no word of them
+    """
+
+    definition: Mapping[str, Any] | None = None
+    new_files: frozenset[int] = frozenset()
+    statistics: Mapping[str, Any] | None = None
+    widest_row: int = 0
+    trained: Trained | None = None
+
+    def finds_new(self, number: int) -> bool:
+        """Whether the model in service was not trained on a file; without one all are new."""
+        return self.definition is None or number in self.new_files
+
+    def reads_otherwise_than(self, definition: Mapping[str, Any]) -> bool:
+        """Whether it takes records, tells rows or reads its target by other columns than a definition, or otherwise."""
+        champion = self.definition
+        return champion is not None and not (
+            reads_alike(definition, champion)
+            and specification(definition) == specification(champion)
+            and reads_target_alike(definition, champion)
+        )
+
+    def compares(self, names: Sequence[str], definition: Mapping[str, Any]) -> list[str]:
+        """Return which columns of a definition have values that mean what those in its statistics mean: of the same
+        field, read alike, in the same unit.
+
+        Its statistics are of training rows: of the groups that rows were split by they hold some, and no others.
+        """
+        before = self.definition or definition
+        ours, theirs, split = definition["columns"], before["columns"], before["split"]
+        return [
+            name for name in names
+            if name in theirs and all(ours[name].get(key) == theirs[name].get(key) for key in (*READ, "unit"))
+            and not (split["method"] == "group" and name == split["column"])
+        ]  # fmt: skip
+
+    def since(self, definition: Mapping[str, Any], aside: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return what has become of definition and data since it was trained, when a run has put files aside."""
+        told = {"definition": changed(self.definition, definition)} if self.definition else {}
+        return {**told, **(self.trained.told(aside) if self.trained else {})}
+
+    @classmethod
+    def read(cls, folder: Path) -> Champion:
+        """Read champion.json, which the run leaves before it starts the job, and statistics.json if it is there."""
+        about, statistics = (_document(folder / name) for name in ("champion.json", "statistics.json"))
+        new_files = frozenset(about.get("new_files", ()))
+        trained = Trained.from_json(about.get("trained"))
+        return cls(about.get("definition"), new_files, statistics or None, about.get("widest_row", 0), trained)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def ingest(
+    files: Sequence[tuple[str, Path]],
+    contract: Contract,
+    definition: Mapping[str, Any],
+    champion: Champion,
+    spill: Path,
+    quarantine: Quarantine,
+    report: Report,
+) -> Sets:
+    """Write the valid rows of the files, each with its name, to the spill file; return the set of each.
+
+    A file that cannot be read is put aside, also when that shows at its end: its rows are in no set. Raises FileError
+    where the definition says so (quality.stray_files), but for empty files.
+    """
+    splitting, duplicates = splitter(definition["split"]), DuplicateCounter()
+    telling = _Telling(contract, definition)
+    by_champion = _ByChampion(champion.definition, contract) if champion.reads_otherwise_than(definition) else None
+    columns = (*contract.columns, *(by_champion.columns if by_champion else ()))
+    allowed = definition["quality"]["max_invalid_share"]
+    new: list[slice] = []  # where the rows of new files stand
+    rows = 0
+    with spill_writer(spill) as write:
+        for number, (name, path) in enumerate(files):
+            first, is_new, notes = rows, champion.finds_new(number), list[str]()
+            try:
+                for batch in read(path, columns, name, contract.form, notes):
+                    checked = telling.told(check(contract, batch.table))
+                    if by_champion:
+                        checked = by_champion.told(checked, batch)
+                    quarantine.add(name, batch, checked)
+                    valid = checked.valid()
+                    rows += valid.num_rows
+                    splitting.observe(number, valid)
+                    duplicates.observe(valid[CONTENT].to_numpy())
+                    write(valid)
+                require_valid_rows(name, rows - first, quarantine, allowed if number in champion.new_files else None)
+            except FileError as error:
+                if definition["quality"].get("stray_files") == "fail" and not isinstance(error, NoRowsError):
+                    raise
+                splitting.leave_out(number)
+                quarantine.take_back()
+                report.put_aside(number, name, error)
+                print(f"{name}: put aside, {rows - first} rows had been read", flush=True)
+                continue
+            new += [slice(first, rows)] if number in champion.new_files else []
+            used, broken = rows - first, quarantine.file.rows
+            report.add_file(name, path.stat().st_size, used, broken, notes, is_new=is_new)
+            quarantine.keep(is_new=is_new)
+            print(f"{name}: {used} rows used, {broken} quarantined", flush=True)
+    report.add_quarantine(quarantine)
+    sets = splitting.finish()
+    is_of_new_file = np.zeros(rows, np.bool_)
+    for place in new:
+        is_of_new_file[place] = True
+    report.rows_repeated, report.rows_left_out = duplicates.count(sets), int((sets == REPEATED).sum())
+    report.new_files["repeated"] = duplicates.count_known(sets, is_of_new_file)
+    print(f"{report.rows_repeated} rows repeat an earlier row", flush=True)
+    report.identity = specification(definition)
+    if by_champion and champion.definition:
+        report.champion_identity, report.champion_target = specification(champion.definition), by_champion.target
+    if champion.statistics and is_of_new_file.any():
+        moving = drift.DropDrift(champion.statistics, champion.compares(contract.baseline, definition))
+        for _, found in rows_of_sets(spill, is_of_new_file.view(np.uint8), (1,)):
+            moving.observe(found)
+        report.moved = moving.found()
+        report.drift = drift.summary(report.moved, int(is_of_new_file.sum()), moving.uncounted)
+    return sets
+
+
+def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: float | None) -> None:
+    """Raise FileError when no row of a file keeps the contract, or too few for a share of broken ones that is allowed.
+
+    NoRowsError where there is no row at all.
+
+    More than the share is allowed as far as chance goes, because a file may be small: three standard deviations of a
+    binomial count. None allows all, as long as a row is left.
+    """
+    wrong = quarantine.file.rows
+    rows = used + wrong
+    if not rows:
+        raise NoRowsError(f"{name}: the file is empty: it holds no rows; expected at least one")
+    if not used:
+        which = "its only row breaks" if wrong == 1 else f"each of its {wrong:,} rows breaks"
+        raise FileError(f"{name}: {which} the data contract", *quarantine.file.problems())
+    if allowed is not None and wrong > allowed * rows + 3 * math.sqrt(rows * allowed * (1 - allowed)):
+        which = f"{wrong:,} of {rows:,} rows break the data contract ({wrong / rows:.2%})"
+        limit = f"allowed are {allowed:.2%} (quality.max_invalid_share)"
+        raise FileError(f"{name}: {which}; {limit}", *quarantine.file.problems())
+
+
+class _Telling:
+    """Adds the hashes that tell rows apart."""
+
+    def __init__(self, contract: Contract, definition: Mapping[str, Any]) -> None:
+        self._target = contract.target.name
+        self._identity = RowHasher(identity_columns(definition))
+        self._with_target = None if contract.key else RowHasher([self._target])
+
+    def told(self, checked: Checked) -> Checked:
+        """Return a batch with the columns IDENTITY and CONTENT."""
+        identity = self._identity.hashes(checked.table)
+        content = identity
+        if self._with_target:
+            content = combined(identity, self._with_target.hashes(checked.table))
+        table = checked.table.append_column(IDENTITY, pa.array(identity)).append_column(CONTENT, pa.array(content))
+        return replace(checked, table=table)
+
+
+class _ByChampion:
+    """Reads the same rows as the model in service does, by its own definition: its features, and what tells its rows.
+
+    A file need not have these columns. Where it has none of a column's names, the run's own column of that name is
+    taken, if both read alike: it was renamed in the files. Rows that lack what told them before, or hold what the model
+    in service cannot read, have no hash. `target` counts the rows of which both know the target, and those where it is
+    another.
+    """
+
+    def __init__(self, definition: Mapping[str, Any] | None, contract: Contract) -> None:
+        definition = definition or {}
+        own = Contract.from_definition(definition)
+        telling = identity_columns(definition)
+        features = [column.name for column in own.features]
+        wanted = [column for column in own.columns if column.name in {*telling, *features, own.target.name}]
+        self._own = {column.name: as_champions(column) for column in wanted}
+        self._ours = {column.name: column for column in contract.columns}
+        self._features, self._telling, self._hasher = features, telling, RowHasher(telling)
+        self._their_target, self._our_target = own.target.name, contract.target.name
+        self.target = {"rows": 0, "other": 0}
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What to read of a file beside the columns of the run's own definition."""
+        return tuple(self._own.values())
+
+    def told(self, checked: Checked, batch: Batch) -> Checked:
+        """Return a batch with the column CHAMPION and the features as the model in service reads them."""
+        read = {name: self._read(name, batch) for name in self._own}
+        hashes = self._hasher.hashes(pa.table({name: read[name].values for name in self._telling}))
+        for name in {*self._telling, *self._features}:
+            hashes = np.where(self._unknown(name, read[name], batch), UNKNOWN, hashes)
+        self._compare_targets(checked, read[self._their_target].values)
+        table = checked.table.append_column(CHAMPION, pa.array(hashes))
+        for name in self._features:
+            table = table.append_column(self._own[name].name, read[name].values)
+        return replace(checked, table=table)
+
+    def _read(self, name: str, batch: Batch) -> Parsed:
+        """Return a column as the model in service reads it."""
+        own = self._own[name]
+        return parsed(own, batch.table.column(name if self._is_renamed(name, batch) else own.name))
+
+    def _is_renamed(self, name: str, batch: Batch) -> bool:
+        own, ours = self._own[name], self._ours.get(name)
+        return (
+            own.name in batch.absent
+            and ours is not None
+            and name not in batch.absent
+            and (ours.type, ours.parsing) == (own.type, own.parsing)
+        )
+
+    def _unknown(self, name: str, values: Parsed, batch: Batch) -> npt.NDArray[np.bool_]:
+        """Where a column does not say what it said to the model in service `(n_rows,)`."""
+        if self._own[name].name in batch.absent and not self._is_renamed(name, batch):
+            return np.ones(batch.table.num_rows, bool)
+        unknown = np.zeros(batch.table.num_rows, bool)
+        if values.invalid is not None:
+            unknown |= pc.fill_null(values.invalid, False).to_numpy(zero_copy_only=False)
+        if not self._own[name].nullable:
+            unknown |= values.values.is_null().to_numpy(zero_copy_only=False)
+        return unknown
+
+    def _compare_targets(self, checked: Checked, theirs: pa.Array) -> None:
+        ours = checked.table[self._our_target].combine_chunks()
+        both = pc.and_(ours.is_valid(), theirs.is_valid())
+        one, other = (pc.cast(target.filter(both), pa.float64(), safe=False).to_numpy() for target in (ours, theirs))
+        self.target["rows"] += len(one)
+        self.target["other"] += int((~np.isclose(one, other, rtol=1e-6, atol=0)).sum())
+
+
+def as_champions(column: Column) -> Column:
+    """Return a column of the model in service under a name of its own, which is optional in files."""
+    return replace(column, name=f"{CHAMPION}.{column.name}", own_name=column.name, optional=True)

@@ -1,0 +1,133 @@
+"""Reading a JSON lines file in batches: one object a line. A name that a line does not have is a missing value.
+
+Values mean what they mean in requests (json_values.py). Lines that are no JSON object are handed on, for the
+quarantine; blank lines are passed over. Row numbers are line numbers. A file whose first line is none is another kind
+of document, such as one object on many lines: it is refused whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from perennial.data.csv_files import Batch, UnreadableRow
+from perennial.data.file_form import FileForm
+from perennial.data.header import FileError, absence, positions
+from perennial.data.text_files import BLOCK_BYTES, Opener, TextFile
+from perennial.features.column import Column
+from perennial.features.from_json import RepeatedNameError, decode, from_json
+
+MAX_SHAPES = 1000  # different sets of names that are remembered
+Names = tuple[str, ...]
+
+
+def read_json_lines(
+    name: str, open_file: Opener, columns: Sequence[Column], form: FileForm, notes: list[str]
+) -> Iterator[Batch]:
+    """Yield the rows of a file in batches. Raises FileError, which begins with `name`."""
+    shapes = _Shapes(name, columns, form)
+    with open_file() as file:
+        for first, lines in _lines(TextFile(name, file, form)):
+            yield shapes.batch(first, lines)
+    notes += shapes.notes()
+
+
+def _lines(file: TextFile) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield (number of the first one, some lines). Raises FileError when one is too long."""
+    first, rest = 1, b""
+    while block := file.read(BLOCK_BYTES):
+        *lines, rest = (rest + block).split(b"\n")
+        if len(rest) > BLOCK_BYTES:
+            raise FileError(f"{file.name}: line {first + len(lines)} is longer than {BLOCK_BYTES >> 20} MiB")
+        if lines:
+            yield first, lines
+        first += len(lines)
+    if rest:
+        yield first, [rest]
+
+
+class _Shapes:
+    """Which name is which column, for each set of names that a line has."""
+
+    def __init__(self, name: str, columns: Sequence[Column], form: FileForm) -> None:
+        self._name, self._columns, self._form = name, columns, form
+        self._lenient = [replace(column, nullable=True) for column in columns]
+        self._known: dict[Names, Mapping[str, str]] = {}
+        self._seen: set[str] = set()
+        self._notes: dict[str, None] = {}
+
+    def notes(self) -> list[str]:
+        """What a person should know of the file, when it was read."""
+        absent = [column.name for column in self._columns if column.name not in self._seen and not column.optional]
+        return [*self._notes, *absence(absent)]
+
+    def batch(self, first: int, lines: Sequence[bytes]) -> Batch:
+        records: list[dict[str, Any]] = []
+        numbers: list[int] = []
+        unreadable: list[UnreadableRow] = []
+        for number, line in enumerate(lines, first):
+            if not line.strip():
+                continue
+            try:
+                records.append(self._by_column(number, _record(line)))
+                numbers.append(number)
+            except (ValueError, RecursionError) as error:
+                repeated = isinstance(error, RepeatedNameError)
+                if not (repeated or records or unreadable or self._known):
+                    problem = f"line {number} is no whole JSON object; expected one object a line (JSON lines)"
+                    raise FileError(f"{self._name}: {problem}") from error
+                problem = str(error) if repeated else "the line is no JSON object"
+                unreadable.append(UnreadableRow(number, "json", problem, line[:200].decode("utf-8", "replace")))
+        arrays = {column.name: _column(column, records) for column in self._columns}
+        rows = np.array(numbers, np.int64)
+        absent = arrays.keys() - {name for record in records for name in record}
+        return Batch(pa.RecordBatch.from_pydict(arrays), partial(_at, rows), tuple(unreadable), frozenset(absent))
+
+    def _by_column(self, number: int, record: Mapping[str, Any]) -> dict[str, Any]:
+        names = tuple(record)
+        if names not in self._known:
+            if len(self._known) >= MAX_SHAPES:
+                self._known.clear()
+            self._known[names] = self._columns_of(number, names)
+        return {column: record[name] for column, name in self._known[names].items()}
+
+    def _columns_of(self, number: int, names: Names) -> Mapping[str, str]:
+        notes: list[str] = []
+        found = positions(f"{self._name}: line {number}", names, self._lenient, self._form, notes)
+        self._notes |= dict.fromkeys(note for note in notes if "are absent" not in note)
+        self._seen |= found.keys()
+        return {column: names[position] for column, position in found.items()}
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    """Return the object of a line. Raises ValueError or RecursionError."""
+    record = decode(line.decode())
+    if not isinstance(record, dict):
+        raise ValueError("no object")  # noqa: TRY004 - as any other line that is none
+    return record
+
+
+def _column(column: Column, records: Sequence[Mapping[str, Any]]) -> pa.StructArray:
+    values = [record.get(column.name) for record in records]
+    parsed = from_json(column.type, values, column.parsing)
+    invalid = pa.array(np.zeros(len(values), bool)) if parsed.invalid is None else parsed.invalid
+    shown = pa.array([_shown(value) for value in values], pa.string())
+    return pa.StructArray.from_arrays([shown, parsed.values, invalid], ["shown", "value", "invalid"])
+
+
+def _shown(value: Any) -> str | None:
+    """Return a value as a text for people."""
+    if value is None or isinstance(value, str):
+        return value and value.encode("utf-8", "replace").decode()
+    return json.dumps(value) if isinstance(value, int | float) else f"a {type(value).__name__}"
+
+
+def _at(numbers: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return numbers[positions]

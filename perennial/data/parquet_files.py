@@ -1,0 +1,131 @@
+"""Reading a Parquet file in batches of bounded memory, whatever a few bytes of it expand to.
+
+Texts are read as dictionaries: a page of some bytes may stand for a long text in each of a million rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from perennial.data.csv_files import Batch
+from perennial.data.file_form import FileForm
+from perennial.data.header import FileError, positions, reason
+from perennial.data.text_files import BLOCK_BYTES
+from perennial.features.column import Column
+from perennial.features.from_arrow import accepts, is_bytes, is_text
+from perennial.words import printable, quoted
+
+BATCH_ROWS = 32_768
+BATCH_BYTES = 64 << 20  # of the texts of a batch, and of what its pages hold
+LONGEST_TEXT = BLOCK_BYTES  # as in a CSV file, where no row may be longer
+MAX_KIND = 60  # characters of a Parquet type in messages
+MAX_EXPANSION, EXPANDED_BYTES = 1000, 256 << 20  # beyond both a file is no table that somebody wrote
+
+
+def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileForm, notes: list[str]) -> Iterator[Batch]:
+    """Yield the rows of a file in batches. Raises FileError, which begins with `name`."""
+    try:
+        with pa.parquet.ParquetFile(path) as file:
+            found = _found(name, file.schema_arrow, columns, form, notes)
+            wanted = list(dict.fromkeys(found.values()))
+            texts = [column for column in wanted if is_text(file.schema_arrow.field(column).type)]
+            rows = rows_at_once(file.metadata, wanted)
+        with pa.parquet.ParquetFile(path, read_dictionary=texts) as file:
+            first, left = 1, max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
+            for read in file.iter_batches(rows, columns=wanted, use_threads=False):
+                ordered = _with_texts(name, read.select(wanted))
+                ordered.validate(full=True)  # texts are UTF-8
+                left -= _expanded(ordered)
+                if left < 0:
+                    expanded = f"the Parquet data expand to more than {MAX_EXPANSION:,} times their size"
+                    raise FileError(f"{name}: {expanded}; upload the file as CSV")
+                absent = frozenset(column.name for column in columns) - found.keys()
+                for batch in _slices(name, ordered):
+                    yield Batch(_under_names(batch, columns, found), partial(np.add, first), absent=absent)
+                    first += batch.num_rows
+    except MemoryError as error:
+        raise FileError(
+            f"{name}: a part of the Parquet data does not fit into memory. Write it with smaller row groups, or take "
+            "a larger instance for this step (instances.preprocess)"
+        ) from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise FileError(
+            f"{name}: the Parquet data are damaged or cut off ({reason(error)}); upload it again"
+        ) from error
+
+
+def _found(
+    name: str, schema: pa.Schema, columns: Sequence[Column], form: FileForm, notes: list[str]
+) -> Mapping[str, str]:
+    """Return the name in the file of each column that is there."""
+    found = {column: schema.names[at] for column, at in positions(name, schema.names, columns, form, notes).items()}
+    for column in columns:
+        kind = schema.field(found[column.name]).type if column.name in found else pa.null()
+        if accepts(column.type, kind, column.parsing):
+            continue
+        if column.optional:
+            del found[column.name]
+        else:
+            got = printable(str(kind), MAX_KIND)  # a structure's fields have names of the file's own
+            raise FileError(f"{name}: column '{column.name}' has the Parquet type {got}; expected {column.type}")
+    return found
+
+
+def _with_texts(name: str, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch with bytes as the texts that they are."""
+    for position, (column, values) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
+        if pa.types.is_dictionary(values.type) and is_bytes(values.type.value_type):
+            try:
+                texts = values.dictionary.cast(pa.string())
+            except pa.ArrowInvalid as error:
+                problem = f"column {quoted(column)} holds bytes that are no text in UTF-8; write it as texts"
+                raise FileError(f"{name}: {problem}") from error
+            batch = batch.set_column(position, column, pa.DictionaryArray.from_arrays(values.indices, texts))
+    return batch
+
+
+def _under_names(batch: pa.RecordBatch, columns: Sequence[Column], found: Mapping[str, str]) -> pa.RecordBatch:
+    """Return each column under its name; one that is absent is null."""
+    absent = pa.nulls(batch.num_rows)
+    return pa.RecordBatch.from_pydict(
+        {column.name: batch.column(found[column.name]) if column.name in found else absent for column in columns}
+    )
+
+
+def rows_at_once(metadata: pa.parquet.FileMetaData, wanted: Sequence[str]) -> int:
+    """How many rows of the widest row group hold BATCH_BYTES, by what the file says about itself."""
+    widest = 1
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        chunks = (group.column(index) for index in range(group.num_columns))
+        size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in wanted)
+        widest = max(widest, size // max(1, group.num_rows))
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // widest))
+
+
+def _expanded(batch: pa.RecordBatch) -> int:
+    """The bytes of a batch with its texts written out."""
+    texts = [column for column in batch.columns if pa.types.is_dictionary(column.type)]
+    lengths = (pc.sum(pc.binary_length(text.dictionary).take(text.indices)).as_py() or 0 for text in texts)
+    return int(8 * batch.num_rows * batch.num_columns + sum(lengths))
+
+
+def _slices(name: str, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Cut a batch where its texts, each written out, would be more than BATCH_BYTES."""
+    widest = 1
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type):
+            longest = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+            if longest > LONGEST_TEXT:
+                raise FileError(f"{name}: holds a text of {longest:,} bytes; at most {LONGEST_TEXT >> 20} MiB are read")
+            widest += longest
+    rows = max(1, BATCH_BYTES // widest)
+    for start in range(0, batch.num_rows, rows):
+        yield batch.slice(start, rows)

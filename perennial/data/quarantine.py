@@ -1,0 +1,126 @@
+"""Rows that break the contract: kept aside with their reasons, counted by rule and by file.
+
+Each line of a quarantine part is `{"file", "row", "reasons": [...], "record": {...}}`; values are shortened, and at
+most MAX_WRITTEN rows are written (all are counted, and the dropped files still hold all of them).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.data.broken import Broken
+from perennial.data.contract import Checked, Contract, Violation, expected_by
+from perennial.data.csv_files import Batch, UnreadableRow
+from perennial.data.parts import PartWriter
+from perennial.words import quoted
+
+MAX_WRITTEN = 100_000
+VALUE_CHARACTERS = 80
+
+
+class Quarantine:
+    """Takes in what the check found, file by file and batch by batch.
+
+    all   the broken rows of the files that were kept
+    new   of those, the ones of new files
+    file  those of the file that is being read
+    """
+
+    def __init__(self, contract: Contract, folder: Path, rows_per_part: int) -> None:
+        self._names = contract.names
+        self._writer = PartWriter(folder, ".jsonl", rows_per_part)
+        self._written_before = self.written = self.written_of_strays = 0
+        self.all, self.new, self.file = Broken(), Broken(), Broken()
+
+    def add(self, file: str, batch: Batch, checked: Checked) -> None:
+        """Take in the broken rows of a batch."""
+        for row in batch.unreadable:
+            self._add_unreadable(file, row)
+        for violation in checked.violations:
+            self._count(file, batch, violation)
+        self._add_rows(file, batch, checked)
+
+    def keep(self, *, is_new: bool) -> None:
+        """End a file whose rows count."""
+        self.all.add(self.file)
+        if is_new:
+            self.new.add(self.file)
+        self._begin()
+
+    def take_back(self) -> None:
+        """End a file that is put aside: none of its rows counts; what is written of it stays where it is."""
+        self.written_of_strays += self.written - self._written_before
+        self._begin()
+
+    def close(self) -> None:
+        """Finish the last part."""
+        self._writer.close()
+
+    def _begin(self) -> None:
+        self.file, self._written_before = Broken(), self.written
+
+    def _count(self, file: str, batch: Batch, violation: Violation) -> None:
+        rule = (violation.column.name, violation.rule)
+        wanted = self.file.count(rule, len(violation.rows), expected_by(violation.column, violation.rule))
+        some = violation.rows[:wanted]
+        values = _values(batch.table, violation.column.name, some)
+        for number, value in zip(batch.row_numbers(some).tolist(), values, strict=True):
+            what = "" if violation.rule == "missing" else f": {quoted(value)}"
+            self.file.show(rule, f"{file} row {number}{what}")
+
+    def _add_rows(self, file: str, batch: Batch, checked: Checked) -> None:
+        invalid = checked.invalid_rows()
+        self.file.rows += len(invalid)
+        positions = invalid[: MAX_WRITTEN - self.written]
+        if not len(positions):
+            return
+        reasons: dict[int, list[str]] = {position: [] for position in positions.tolist()}
+        for violation in checked.violations:
+            rows = violation.rows[violation.rows <= positions[-1]]
+            values = _values(batch.table, violation.column.name, rows)
+            for position, value in zip(rows.tolist(), values, strict=True):
+                reasons[position].append(violation.reason(value))
+        names = self._names
+        records = zip(*(_values(batch.table, name, positions) for name in names), strict=True)
+        for number, why, record in zip(batch.row_numbers(positions).tolist(), reasons.values(), records, strict=True):
+            self._write(file, number, why, dict(zip(names, record, strict=True)))
+
+    def _add_unreadable(self, file: str, row: UnreadableRow) -> None:
+        self.file.rows += 1
+        if self.file.count(rule := ("", row.rule), 1) > 0:
+            self.file.show(rule, f"{file} row {row.row}: {row.problem}")
+        if self.written < MAX_WRITTEN:
+            reason = f"the row has {row.problem}" if row.rule == "fields" else row.problem
+            self._write(file, row.row, [reason], {"text": row.text})
+
+    def _write(self, file: str, row: int, reasons: list[str], record: dict[str, Any]) -> None:
+        short = {name: _shortened(value) for name, value in record.items()}
+        told = {"file": file, "row": row, "reasons": reasons, "record": short}
+        self._writer.write(1, f"{_readable(json.dumps(told, default=str, ensure_ascii=False))}\n".encode())
+        self.written += 1
+
+
+def _values(table: pa.RecordBatch, column: str, positions: Any) -> list[Any]:
+    values = table.column(column)
+    values = (values.field("shown") if pa.types.is_struct(values.type) else values).take(pa.array(positions))
+    try:
+        as_python: list[Any] = values.to_pylist()
+    except (ValueError, OverflowError):  # a time that Python's calendar does not hold
+        as_python = pc.cast(values, pa.string()).to_pylist()
+    return as_python
+
+
+def _readable(line: str) -> str:
+    """Return a line of JSON with escapes for what is no print, such as other line ends and marks of direction."""
+    return line if line.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > VALUE_CHARACTERS:
+        return value[: VALUE_CHARACTERS - 3] + "..."
+    return value

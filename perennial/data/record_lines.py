@@ -1,0 +1,47 @@
+"""Raw rows as lines of a test set, long enough for what they become (data.payload)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.data.payload import LARGEST_LINE, WIDENING
+from perennial.features.lines import json_lines, json_value
+from perennial.features.values import DataError
+
+Lengths = npt.NDArray[np.int64]
+
+
+def lengths(lines: memoryview) -> Lengths:
+    """Return the bytes of each line, each ended by the only line feed in it."""
+    return np.diff(np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n")), prepend=-1)
+
+
+def record_lines(rows: pa.Table, encoded: Lengths | None, shortest: int) -> memoryview:
+    """Return rows as JSON lines of at least `shortest` bytes each, and a WIDENING-th of their encoded lengths if known.
+
+    Raises DataError: a line is longer than a request may be.
+    """
+    values = [json_value(column.combine_chunks()) for column in rows.columns]
+    lines = json_lines(rows.column_names, values)
+    bare = lengths(lines)
+    encoded = np.zeros_like(bare) if encoded is None else encoded
+    wanted = np.maximum(-(-encoded // WIDENING), shortest)
+    _require_short(np.maximum(bare, wanted), encoded)
+    if (bare >= wanted).all():
+        return lines
+    blanks = pc.binary_repeat(pa.scalar(" "), pa.array(np.maximum(wanted - bare, 0)))
+    return json_lines(rows.column_names, [*values[:-1], pc.binary_join_element_wise(values[-1], blanks, "")])
+
+
+def _require_short(line: Lengths, encoded: Lengths) -> None:
+    if line.max(initial=0) <= LARGEST_LINE:
+        return
+    longest = int(line.argmax())
+    raise DataError(
+        f"a row of the test set takes {line[longest]:,} bytes as a record and {encoded[longest]:,} as features; "
+        f"expected at most {LARGEST_LINE:,} and {WIDENING * LARGEST_LINE:,}, because a request to the model holds no "
+        "more. Leave out texts that are no features, lower quality.max_categories, or have features.py return less"
+    )

@@ -1,0 +1,233 @@
+"""What preprocessing found: counts for the run record, and the checks on the data as a whole."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.data.contract import Contract
+from perennial.data.drift import Moved
+from perennial.data.quarantine import Quarantine
+from perennial.data.split import SETS
+from perennial.features.values import DataError
+from perennial.words import printable
+
+MAX_REASON = 1000
+WIDE_RANGE = 100  # the largest training target over the smallest, from which on a logarithm may help
+
+
+@dataclass
+class TargetRange:
+    """Extremes of the target in one set; None until there is a row."""
+
+    min: float | None = None
+    max: float | None = None
+
+    def update(self, target: pa.Array) -> None:
+        """Take in the target of some rows, of which none is missing."""
+        if len(target):
+            extremes = pc.min_max(pc.cast(target, pa.float64(), safe=False))
+            lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
+            self.min = lowest if self.min is None else min(self.min, lowest)
+            self.max = highest if self.max is None else max(self.max, highest)
+
+
+@dataclass
+class Report:
+    """Counts of rows by file, rule and set.
+
+    new_files          rows, quarantined and rules of the files that the model in service was not trained on, and how
+                       many of their rows repeat one of a known file (of many rows, an estimate)
+    noted              what a person should know of them, and of which
+    since              what has become of definition and data since the model in service was trained (data.since)
+    aside              files that cannot be read as this table: no row of theirs is used or counted
+    problems           why the job failed, if it did: the first line says the most
+    rows_repeated      rows that repeat an earlier one, whatever their set; of many rows, an estimate
+    rows_left_out      of those: that count nowhere, because a copy is measured or a later row has their key
+    identity           what the hashes of rows depend on (data.rows.specification), and those under `champion/`
+    champion_target    of how many rows both definitions read the target, and of how many as another, where they differ
+    moved, drift       how far the new files lie from the baseline of the model in service (data.drift), and what
+                       of it is written
+    texts              how text columns were encoded (data.coverage)
+    logarithm          whether the algorithm learns the logarithm of the target
+    """
+
+    files: list[dict[str, Any]] = field(default_factory=list)
+    new_files: dict[str, Any] = field(default_factory=lambda: {"files": 0, "rows": 0, "quarantined": 0})
+    noted: dict[str, list[str]] = field(default_factory=dict)
+    since: dict[str, Any] = field(default_factory=dict)
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    rows_read: int = 0
+    rows_used: int = 0
+    rows_written_to_quarantine: int = 0
+    rows_by_set: dict[str, int] = field(default_factory=dict)
+    targets: dict[str, TargetRange] = field(default_factory=lambda: {name: TargetRange() for name in SETS})
+    rows_repeated: int = 0
+    rows_left_out: int = 0
+    identity: str = ""
+    champion_identity: str = ""
+    champion_target: dict[str, int] | None = None
+    moved: list[Moved] = field(default_factory=list)
+    drift: dict[str, Any] | None = None
+    feature_names: list[str] = field(default_factory=list)
+    texts: dict[str, Any] = field(default_factory=dict)
+    logarithm: bool = False
+    aside: list[dict[str, Any]] = field(default_factory=list)
+    problems: Sequence[str] = ()
+    widest_row: int | None = None
+
+    def put_aside(self, position: int, name: str, error: DataError) -> None:
+        """Name a file that cannot be read as a table, by its position in the manifest."""
+        first, *others = error.lines
+        reason = "; ".join([first.removeprefix(f"{name}: "), *others[:1]])[:MAX_REASON]
+        self.aside.append({"position": position, "name": name, "reason": reason, "problems": others[1:]})
+
+    def add_file(
+        self, name: str, size: int, used: int, quarantined: int, notes: Sequence[str] = (), *, is_new: bool = True
+    ) -> None:
+        """Count a file of so many bytes that was read to its end, with what a person should know of it."""
+        rows = used + quarantined
+        noted = {"notes": [*notes]} if notes else {}
+        self.files.append({"name": name, "bytes": size, "rows": rows, "quarantined": quarantined, **noted})
+        self.rows_read += rows
+        self.rows_used += used
+        if is_new:
+            new = self.new_files
+            new["files"] += 1
+            new["rows"] += rows
+            new["quarantined"] += quarantined
+            for text in notes:
+                self.noted.setdefault(text, []).append(name)
+
+    def add_to_set(self, name: str, target: pa.Array) -> None:
+        """Count some rows of a set."""
+        self.rows_by_set[name] = self.rows_by_set.get(name, 0) + len(target)
+        self.targets[name].update(target)
+
+    def add_quarantine(self, quarantine: Quarantine) -> None:
+        """Take over what broke the contract."""
+        self.rules, self.new_files["rules"] = quarantine.all.rules(), quarantine.new.rules()
+        self.rows_written_to_quarantine = quarantine.written - quarantine.written_of_strays
+
+    def notes(self) -> list[str]:
+        """What may make the model better."""
+        lowest, highest = self.targets["train"].min, self.targets["train"].max
+        if self.logarithm or not lowest or not highest or lowest < 0 or highest < WIDE_RANGE * lowest:
+            return []
+        return [
+            f"the target of the training rows goes from {lowest:g} to {highest:g}; where it spans orders of magnitude, "
+            "target: {column: ..., transform: log} in model.yaml often makes a better model"
+        ]
+
+    def write(self, folder: Path) -> None:
+        """Write report.json, and problems.txt if there are any."""
+        document: dict[str, Any] = {
+            "rows": {
+                "read": self.rows_read,
+                "used": self.rows_used,
+                "quarantined": self.rows_read - self.rows_used,
+                "written_to_quarantine": self.rows_written_to_quarantine,
+            },
+            "sets": self.rows_by_set,
+            "target": {name: asdict(extremes) for name, extremes in self.targets.items()},
+            "duplicates": {"rows": self.rows_repeated, "left_out": self.rows_left_out},
+            "identity": self.identity,
+            "champion_identity": self.champion_identity,
+            "champion_target": self.champion_target,
+            "drift": self.drift,
+            "since": self.since,
+            "rules": self.rules,
+            "new_files": {**self.new_files, "notes": [_noted(text, names) for text, names in self.noted.items()]},
+            "files": self.files,
+            "aside": self.aside,
+            "problems": [printable(line, MAX_REASON) for line in self.problems],
+            "features": self.feature_names,
+            "widest_row": self.widest_row,
+            "texts": self.texts,
+            "notes": self.notes(),
+        }
+        (folder / "report.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        if self.problems:
+            text = "".join(f"{line}\n" for line in document["problems"])
+            (folder / "problems.txt").write_text(text, encoding="utf-8")
+
+
+def _noted(text: str, names: Sequence[str]) -> str:
+    """Say a note once, however many files it is about."""
+    return f"{names[0]}: {text}" if len(names) == 1 else f"in {len(names):,} files, such as {names[0]}: {text}"
+
+
+def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any]) -> None:
+    """Raise DataError when too many rows break the contract, or too few are left.
+
+    Keys of `quality`: max_invalid_share (itself allowed, of the rows read), min_rows.
+    """
+    if not report.rows_read and report.aside:
+        raise DataError(*_aside(report, "no file can be read as this table"))
+    if not report.rows_read:
+        raise DataError("no data: there is no file. Upload a CSV or Parquet file with rows")
+    allowed, broken = quality["max_invalid_share"], quarantine.all.rows
+    if broken / report.rows_read > allowed:
+        raise DataError(
+            f"{broken:,} of {report.rows_read:,} rows ({broken / report.rows_read:.2%}) break the data contract; "
+            f"allowed are {allowed:.2%} (quality.max_invalid_share). "
+            f"{report.rows_written_to_quarantine:,} of them are in the quarantine folder of the run",
+            *quarantine.all.problems(),
+        )
+    if report.rows_used < quality["min_rows"]:
+        raise DataError(
+            f"{report.rows_used:,} rows can be used; expected at least {quality['min_rows']:,} (quality.min_rows)"
+        )
+
+
+def judge_trained(since: Mapping[str, Any], quality: Mapping[str, Any]) -> None:
+    """Raise DataError when too many rows that the model in service was trained on cannot be read any more.
+
+    Keys of `quality`: max_invalid_share (itself allowed, of the rows that it was trained on).
+    """
+    unreadable, allowed = since.get("unreadable", []), quality["max_invalid_share"]
+    lost = sum(file["rows"] for file in unreadable)
+    if lost and lost / since["rows"] > allowed:
+        raise DataError(
+            f"{lost:,} of the {since['rows']:,} rows that the model in service was trained on cannot be read any more "
+            f"({lost / since['rows']:.2%}); allowed are {allowed:.2%} (quality.max_invalid_share)",
+            *(f"{file['name']} ({file['rows']:,} rows): {file['reason']}" for file in unreadable),
+        )
+
+
+def judge_news(report: Report, new_files: frozenset[int]) -> None:
+    """Raise DataError when all that is new since the model in service was put aside: there is nothing to learn."""
+    if new_files and new_files <= {item["position"] for item in report.aside}:
+        raise DataError(*_aside(report, "nothing that is new can be read as this table"))
+
+
+def _aside(report: Report, headline: str) -> list[str]:
+    """The reason of one file, or a headline and a line for each."""
+    reasons = [[f"{item['name']}: {item['reason']}", *item["problems"]] for item in report.aside]
+    return reasons[0] if len(reasons) == 1 else [f"{headline} ({len(reasons)} files)", *itertools.chain(*reasons)]
+
+
+def judge_sets(report: Report, contract: Contract) -> None:
+    """Raise DataError when a set is empty, or its target says nothing."""
+    name, binary = contract.target.name, contract.problem == "binary_classification"
+    for set_name, target in report.targets.items():
+        if target.min is None or target.max is None:
+            raise DataError(
+                f"the {set_name} set is empty: too few rows (or groups, or times) for the shares in split, or too many "
+                "that are alike; where rows of the same features are not the same thing, name what tells them apart "
+                "in split.key"
+            )
+        if binary and not {target.min, target.max} <= {0.0, 1.0}:
+            raise DataError(f"{name}: the target of a binary classification is 0 or 1; got {target.max:g}")
+        if target.min == target.max and (binary or set_name == "train"):
+            raise DataError(
+                f"{name}: the target is {target.min:g} in every row of the {set_name} set; "
+                "a model cannot learn from a constant. Check how the column is filled"
+            )

@@ -1,0 +1,87 @@
+"""What tells a row from every other, whatever file it came in and wherever it stands there: hashes of what it says.
+
+identity  of the key, where the definition names one (`split.key`); else of the features, and of the column that a split
+          by time or group uses. It decides the set of a row, and whether a model in service has seen it.
+content   of identity and target: rows of one content are copies of each other. With a key it is the identity, so that a
+          row which comes again under its key is the same row, corrected.
+
+The target is no part of the identity: a row whose target was corrected is the row that a model has seen. Neither are
+names: the columns are taken in their order, which is that of their names. Hashes have 64 bits: among ten million rows
+one false match in 370,000 runs. They are a format: runs compare theirs with those of earlier runs (VERSION).
+Needs numpy alone; data.row_hasher makes the hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Hashes = npt.NDArray[np.uint64]
+
+VERSION = 1
+FOLDER = f"rows/v{VERSION}"  # in a run's folder; below it seen/, test/ and champion/, 8 bytes a row, little-endian
+CHAMPION_TEST = "rows/champion-test"  # the test set as the model in service reads it, where it does so otherwise
+IDENTITY, CONTENT, CHAMPION = "#identity", "#content", "#champion"  # columns beside those of a definition
+UNKNOWN = np.uint64(0)  # no hash: the columns that would tell the row are not in its file
+
+READ = ("source", "type", "parse")  # the keys of a column that decide which field of a file it is, and what that means
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+
+def identity_columns(definition: Mapping[str, Any]) -> list[str]:
+    """Return the columns that tell rows apart, in the order of their names."""
+    split, target = definition["split"], definition["target"]
+    if split.get("key"):
+        return sorted(split["key"])
+    features = {name for name, column in definition["columns"].items() if column.get("feature", True)} - {target}
+    return sorted(features | ({split["column"]} if split.get("column") else set()))
+
+
+def specification(definition: Mapping[str, Any]) -> str:
+    """Return what identities of a definition depend on (16 hex digits): only those of the same can be compared."""
+    columns = {name: definition["columns"][name] for name in identity_columns(definition)}
+    decisive = [[name, {key: column.get(key) for key in READ}] for name, column in columns.items()]
+    return hashlib.sha256(json.dumps([VERSION, decisive], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def combined(one: Hashes, other: Hashes) -> Hashes:
+    """Return one hash of two, which depends on their order."""
+    return mixed(mixed(one) ^ other)
+
+
+def shares(hashes: Hashes, seed: int) -> npt.NDArray[np.float64]:
+    """Return a number from 0 up to 1 for each hash, drawn by the seed: the same for the same hash."""
+    salt = mixed(np.array([seed], np.uint64) + GOLDEN)
+    return np.asarray(mixed(hashes ^ salt) / 2.0**64, np.float64)
+
+
+def mixed(hashes: Hashes) -> Hashes:
+    """Return hashes whose bits each depend on all bits (the finalizer of SplitMix64, Steele, Lea and Flood, 2014)."""
+    hashes = hashes + GOLDEN
+    hashes = (hashes ^ (hashes >> np.uint64(30))) * _FIRST
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * _SECOND
+    return hashes ^ (hashes >> np.uint64(31))
+
+
+def reads_alike(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> bool:
+    """Whether a record of the features of one definition means the same to a model of the other."""
+    return _features(definition) == _features(champion)
+
+
+def reads_target_alike(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> bool:
+    """Whether both definitions take the target from the same field, and read it in the same way."""
+    one, other = (given["columns"][given["target"]] for given in (definition, champion))
+    return all(one.get(key) == other.get(key) for key in READ)
+
+
+def _features(definition: Mapping[str, Any]) -> dict[str, list[Any]]:
+    target, every = definition["target"], definition["columns"]
+    columns = {name: column for name, column in every.items() if column.get("feature", True) and name != target}
+    return {name: [column.get(key) for key in READ] for name, column in columns.items()}

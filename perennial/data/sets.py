@@ -1,0 +1,168 @@
+"""Writing train, validation, test, labels, baseline and row hashes from a spill file of valid rows and their sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.data.contract import Contract
+from perennial.data.coverage import Coverage
+from perennial.data.encoder_fit import EncoderFit, TrainingRows
+from perennial.data.parts import PartWriter
+from perennial.data.record_lines import lengths, record_lines
+from perennial.data.report import Report
+from perennial.data.rows import CHAMPION, CHAMPION_TEST, FOLDER, IDENTITY
+from perennial.data.split import SETS, TEST, TRAIN, VALIDATION, Sets
+from perennial.features.encoding import Encoder
+from perennial.features.lines import csv_field, csv_lines
+from perennial.features.record_checks import KnownTexts
+from perennial.features.target_encoding import folds_of
+from perennial.features.values import to_text
+
+FEATURES_AT_ONCE = 8_000_000  # bounds the memory of encoding where there are many categories
+
+
+@contextmanager
+def spill_writer(path: Path) -> Iterator[Callable[[pa.Table], None]]:
+    """Yield a function that appends rows to an Arrow file. Texts keep the dictionary of their batch."""
+    writer: pa.RecordBatchStreamWriter | None = None
+
+    def write(rows: pa.Table) -> None:
+        nonlocal writer
+        writer = writer or pa.ipc.new_stream(file, rows.schema)
+        writer.write_table(rows)
+
+    with pa.OSFile(str(path), "wb") as file:
+        yield write
+        if writer:
+            writer.close()
+
+
+def rows_of_sets(spill: Path, sets: Sets, wanted: Sequence[int]) -> Iterator[tuple[int, pa.Table]]:
+    """Yield (set, rows) for each batch of the spill file and each wanted set that has rows in it."""
+    start = 0
+    with pa.OSFile(str(spill)) as file, pa.ipc.open_stream(file) as reader:
+        for batch in reader:
+            set_of_row = sets[start : start + batch.num_rows]
+            start += batch.num_rows
+            for number in wanted:
+                rows = batch.filter(pa.array(set_of_row == number))
+                if rows.num_rows:
+                    yield number, pa.Table.from_batches([rows])
+
+
+class SetWriter:
+    """Writes the sets of one run below a folder, in parts of at most `rows_per_part` rows."""
+
+    def __init__(self, contract: Contract, spill: Path, sets: Sets, folder: Path, rows_per_part: int) -> None:
+        self._target, self._logarithm = contract.target.name, contract.target.logarithm
+        self._features, self._baseline = [column.name for column in contract.features], contract.baseline
+        self._spill, self._sets = spill, sets
+        self._folder, self._rows_per_part = folder, rows_per_part
+
+    def write_raw_sets(self, fit: EncoderFit, known: KnownTexts, report: Report) -> None:
+        """Write baseline, labels and hashes; count the sets and show the training rows to the fit."""
+        target = self._target
+        header = ",".join(self._baseline) + "\n"
+        baseline = self._parts("baseline", ".csv", header.encode())
+        labels = self._parts("labels", ".csv")
+        seen, tested, by_champion = (self._parts(f"{FOLDER}/{name}", ".u64") for name in ("seen", "test", "champion"))
+        for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
+            report.add_to_set(SETS[number], rows[target])
+            if number == TRAIN:
+                fit.update(rows.select(self._features))
+                known.update(rows)
+                _write(baseline, rows.select(self._baseline), _csv)
+            if number == TEST:
+                _write(labels, rows.select([target]), _csv)
+                _write(tested, rows.select([IDENTITY]), _hashes)
+                if CHAMPION in rows.column_names:
+                    _write(by_champion, rows.select([CHAMPION]), _hashes)
+            else:
+                _write(seen, rows.select([IDENTITY]), _hashes)
+        for writer in (baseline, labels, seen, tested, by_champion):
+            writer.close()
+
+    def training_rows(self) -> Iterator[TrainingRows]:
+        """Yield what a fit wants to know of the training rows, in batches."""
+        for _, rows in rows_of_sets(self._spill, self._sets, (TRAIN,)):
+            target = pc.cast(rows[self._target], pa.float64()).to_numpy()
+            yield rows.select(self._features), target, rows[IDENTITY].to_numpy()
+
+    def write_encoded_sets(self, encoder: Encoder, coverage: Coverage) -> None:
+        """Write train and validation, label first, without header; training rows are encoded out of fold.
+
+        `coverage` is shown the features of all sets.
+        """
+        writers = {number: self._parts(SETS[number], ".csv") for number in (TRAIN, VALIDATION)}
+
+        def encoded(rows: pa.Table, in_training: bool) -> memoryview:
+            folds = folds_of(rows[IDENTITY].to_numpy()) if in_training else None
+            return csv_lines([to_text(self._learned(rows)), *encoder.fields(rows.select(self._features), folds)])
+
+        for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
+            coverage.update(SETS[number], rows.select(self._features))
+            if number == TEST:
+                continue
+            render = partial(encoded, in_training=number == TRAIN)
+            _write(writers[number], rows, render, max(1, FEATURES_AT_ONCE // len(encoder.feature_names)))
+        for writer in writers.values():
+            writer.close()
+
+    def write_test_set(self, encoder: Encoder, shortest: int) -> int:
+        """Write the raw records, in lines of at least `shortest` bytes; return the bytes of the widest encoded row."""
+        test, of_champion, widest = self._parts("test", ".jsonl"), self._parts(CHAMPION_TEST, ".jsonl"), 0
+
+        def records(rows: pa.Table) -> memoryview:
+            nonlocal widest
+            encoded = lengths(encoder.encode(rows))
+            widest = max(widest, int(encoded.max(initial=0)))
+            return record_lines(rows, encoded, shortest)
+
+        at_once = max(1, FEATURES_AT_ONCE // (len(encoder.feature_names) + shortest))
+        for _, rows in rows_of_sets(self._spill, self._sets, (TEST,)):
+            _write(test, rows.select(self._features), records, at_once)
+            if CHAMPION in rows.column_names:
+                _write(of_champion, _of_champion(rows), partial(record_lines, encoded=None, shortest=shortest), at_once)
+        for writer in (test, of_champion):
+            writer.close()
+        return widest
+
+    def _learned(self, rows: pa.Table) -> pa.Array:
+        """What the algorithm learns of each row: its target, or the logarithm of it."""
+        target = rows[self._target].combine_chunks()
+        return pc.ln(pc.cast(target, pa.float64())) if self._logarithm else target
+
+    def _parts(self, name: str, suffix: str, header: bytes = b"") -> PartWriter:
+        return PartWriter(self._folder / name, suffix, self._rows_per_part, header)
+
+
+def _write(
+    writer: PartWriter, rows: pa.Table, render: Callable[[pa.Table], memoryview], at_once: int = 1 << 20
+) -> None:
+    """Write rows, each in the part where there is room for it."""
+    start = 0
+    while start < rows.num_rows:
+        part = rows.slice(start, min(writer.room, at_once))
+        writer.write(part.num_rows, render(part))
+        start += part.num_rows
+
+
+def _csv(rows: pa.Table) -> memoryview:
+    return csv_lines([csv_field(column.combine_chunks()) for column in rows.columns])
+
+
+def _of_champion(rows: pa.Table) -> pa.Table:
+    """The features as the model in service reads them, under the names that it knows."""
+    prefix = f"{CHAMPION}."
+    own = [name for name in rows.column_names if name.startswith(prefix)]
+    return rows.select(own).rename_columns([name.removeprefix(prefix) for name in own])
+
+
+def _hashes(rows: pa.Table) -> memoryview:
+    return memoryview(rows.column(0).to_numpy().astype("<u8").tobytes())

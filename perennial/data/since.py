@@ -1,0 +1,89 @@
+"""What has become of data and definition since the model in service was trained.
+
+Its rows are known to be rows of this table. Where they cannot be read any more, mostly because the definition reads
+files otherwise now, a candidate of the rest would be tested on few rows that both models know, or on none: that is
+told, and more than `quality.max_invalid_share` of them stop the run (data.report). Files that people have taken
+away are told only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+# What of a definition changes neither the data nor the model nor the decision.
+PASSED_OVER = ("description", "instances", "overridable", "deployable_overrides", "serving")
+# Where people choose the keys: one that is new there is a change; elsewhere it is one that older code did not have.
+OPEN = re.compile(r"columns\.|columns\.\w+\.parse\.units\.|hyperparameters\.(\S+\.)?")
+# What of a definition says which rows can be used.
+READS = ("columns", "target", "other_columns", "files", "quality", "split")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The files that the model in service was trained on, as a run finds them.
+
+    rows        that it has used
+    there       the rows of those that the run will read under the same keys, by their positions
+    unreadable  {"name", "rows", "reason"} of those that are not read: put aside by an earlier run, or empty now
+    gone        {"files", "rows"} of those that are not among the run's data
+    """
+
+    rows: int = 0
+    there: Mapping[int, int] = field(default_factory=dict)
+    unreadable: Sequence[Mapping[str, Any]] = ()
+    gone: Mapping[str, int] = field(default_factory=lambda: {"files": 0, "rows": 0})
+
+    @classmethod
+    def found(cls, rows_by_key: Mapping[str, int], keys: Sequence[str], ignored: Mapping[str, str]) -> Trained:
+        """Look for the files of a model in a later run's data: keys in their order, and why others are ignored."""
+        there = {position: rows_by_key[key] for position, key in enumerate(keys) if key in rows_by_key}
+        left = {key: rows for key, rows in rows_by_key.items() if key not in set(keys)}
+        unreadable = [{"name": key, "rows": left[key], "reason": ignored[key]} for key in left if key in ignored]
+        gone = [rows for key, rows in left.items() if key not in ignored]
+        return cls(sum(rows_by_key.values()), there, unreadable, {"files": len(gone), "rows": sum(gone)})
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any] | None) -> Trained | None:
+        """Read what `as_json` wrote."""
+        if not document:
+            return None
+        there = {int(position): rows for position, rows in document["there"].items()}
+        return cls(document["rows"], there, document["unreadable"], document["gone"])
+
+    def as_json(self) -> dict[str, Any]:
+        """The files as champion.json has them."""
+        return {"rows": self.rows, "there": self.there, "unreadable": self.unreadable, "gone": self.gone}
+
+    def told(self, aside: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return what a report says when a run has put these files aside (`Report.aside`)."""
+        now = [
+            {"name": item["name"], "rows": self.there[item["position"]], "reason": item["reason"]}
+            for item in aside
+            if item["position"] in self.there
+        ]
+        return {"rows": self.rows, "gone": dict(self.gone), "unreadable": [*now, *self.unreadable]}
+
+
+def rows_by_key(manifest: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many rows of each file a run has used; files that it has put aside are none of them."""
+    aside = {item["position"] for item in report.get("aside", [])}
+    keys = [file["Key"] for position, file in enumerate(manifest.get("Files", [])) if position not in aside]
+    rows = [file["rows"] - file["quarantined"] for file in report.get("files", [])]
+    return dict(zip(keys, rows, strict=True)) if len(keys) == len(rows) else {}
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a definition (dotted) that say otherwise than those of another."""
+    return [path for path in _changed(before, after) if path.partition(".")[0] not in PASSED_OVER]
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for name in [*after, *(name for name in before if name not in after)]:
+        path, one, other = f"{above}{name}", before.get(name), after.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from _changed(one, other, f"{path}.")
+        elif one != other and (OPEN.fullmatch(above) or (name in before and name in after)):
+            yield path

@@ -1,0 +1,210 @@
+"""Which rows train, validate and test: by what a row says and the seed, never by where it stands.
+
+The gate compares a candidate with the model in service on test rows that neither has trained on. A row therefore keeps
+its set whatever happens to files: packed otherwise, dropped again, corrected, in another order, more of them.
+
+random  The hash of a row's identity (data.rows) and the seed decide. Shares are met as far as chance goes: of n
+        rows a set is within two times sqrt(share * (1 - share) * n) rows of its share in 19 of 20 tables.
+group   A hash of seed and group decides, so that all rows of a group are in one set. The shares are of the groups.
+time    The latest rows test, those before validate. Rows of the same time stay together, so that shares are met up to
+        the size of a tie. Later data push older rows towards training, never training rows into a test set; older data
+        that come later push rows the other way, which the comparison of models takes into account.
+
+Copies never help: rows of one content are in one set, and one of them counts where a model is measured (REPEATED is the
+set of the others; a training set keeps them). With a key the last row of each key counts, earlier ones are in no set.
+
+Memory: a byte a row, and eight for each row of a held-out set; with a key or by time eight for each row at all, and
+eight more for its time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.data.row_hasher import RowHasher
+from perennial.data.rows import CONTENT, IDENTITY, Hashes, shares
+from perennial.features.values import DataError
+
+SETS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST, REPEATED, LEFT_OUT = range(5)
+
+Sets = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of validation and test, 0 to 1; the rest trains."""
+
+    validation: float
+    test: float
+
+
+class Splitter:
+    """Sees the valid rows once, in order, and then knows the set of each.
+
+    Tables of rows hold IDENTITY and CONTENT beside the columns; rows without them are told by all of their columns.
+    """
+
+    deals_late = False  # whether the sets are only known when all rows are there
+
+    def __init__(self, shares: Shares, *, keyed: bool = False) -> None:
+        self._shares, self._keyed = shares, keyed
+        self._sets: list[Sets] = [np.empty(0, np.uint8)]
+        self._contents: list[Hashes] = [np.empty(0, np.uint64)]
+        self._first_row: dict[int, int] = {}
+        self._rows = 0
+        self._left_out: list[slice] = []
+
+    def observe(self, file: int, rows: pa.Table) -> None:
+        """Take in the next valid rows; `file` counts the files from 0 and never decreases."""
+        self._first_row.setdefault(file, self._rows)
+        identity, content = _hashes(rows)
+        sets = self._dealt(identity, rows)
+        self._sets.append(sets)
+        self._contents.append(content if self._keyed or self.deals_late else content[sets != TRAIN])
+        self._rows += rows.num_rows
+
+    def leave_out(self, file: int) -> None:
+        """Take back the rows of a file, the last one observed: they are in no set."""
+        self._left_out.append(slice(self._first_row.get(file, self._rows), self._rows))
+
+    def finish(self) -> Sets:
+        """Return the set of each row in order: a position in SETS, REPEATED or LEFT_OUT."""
+        sets, contents = np.concatenate(self._sets), np.concatenate(self._contents)
+        self._sets.clear()
+        self._contents.clear()
+        places = np.arange(len(sets)) if len(contents) == len(sets) else np.flatnonzero(sets != TRAIN)
+        for rows in self._left_out:
+            sets[rows] = LEFT_OUT
+        used = sets[places] != LEFT_OUT
+        places, contents = places[used], contents[used]
+        if self._keyed:
+            newest = _first_of_each(contents[::-1])
+            replaced = np.ones(len(contents), bool)
+            replaced[len(contents) - 1 - newest] = False
+            sets[places[replaced]] = REPEATED
+            places, contents = places[~replaced], contents[~replaced]
+        self._cut(sets)
+        held_out = sets[places] != TRAIN
+        places, contents = places[held_out], contents[held_out]
+        repeats = np.ones(len(places), bool)
+        repeats[_first_of_each(contents)] = False
+        sets[places[repeats]] = REPEATED
+        return sets
+
+    def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
+        """Return the sets of the next rows, as far as they can be told by now."""
+        raise NotImplementedError
+
+    def _cut(self, sets: Sets) -> None:
+        """Set what could not be told before all rows were there."""
+
+    def _of_shares(self, drawn: npt.NDArray[np.float64]) -> Sets:
+        held_out = drawn < self._shares.test + self._shares.validation
+        return np.where(drawn < self._shares.test, TEST, np.where(held_out, VALIDATION, TRAIN)).astype(np.uint8)
+
+
+def splitter(split: Mapping[str, Any]) -> Splitter:
+    """Return the splitter for the split section of a definition."""
+    wanted, keyed = Shares(split["validation"], split["test"]), bool(split.get("key"))
+    if split["method"] == "time":
+        return TimeSplitter(split["column"], wanted, keyed=keyed)
+    if split["method"] == "group":
+        return GroupSplitter(split["column"], split["seed"], wanted, keyed=keyed)
+    return RandomSplitter(split["seed"], wanted, keyed=keyed)
+
+
+class RandomSplitter(Splitter):
+    """By a hash of the row's identity: all copies of a row draw the same lot."""
+
+    def __init__(self, seed: int, shares: Shares, *, keyed: bool = False) -> None:
+        super().__init__(shares, keyed=keyed)
+        self._seed = seed
+
+    def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
+        return self._of_shares(shares(identity, self._seed))
+
+
+class GroupSplitter(Splitter):
+    """By a hash of the group."""
+
+    def __init__(self, column: str, seed: int, shares: Shares, *, keyed: bool = False) -> None:
+        super().__init__(shares, keyed=keyed)
+        self._column, self._seed = column, seed
+
+    def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
+        groups = rows[self._column].combine_chunks()
+        groups = groups if pa.types.is_dictionary(groups.type) else groups.dictionary_encode()
+        drawn = np.array([self._drawn(str(group)) for group in groups.dictionary.to_pylist()], np.float64)
+        of_groups = self._of_shares(drawn)
+        return of_groups[np.asarray(groups.indices.to_numpy(), np.int64)]
+
+    def _drawn(self, group: str) -> float:
+        digest = hashlib.blake2b(f"{self._seed}\n{group}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") / 2**64
+
+
+class TimeSplitter(Splitter):
+    """By time: the latest rows test."""
+
+    deals_late = True
+
+    def __init__(self, column: str, shares: Shares, *, keyed: bool = False) -> None:
+        super().__init__(shares, keyed=keyed)
+        self._column = column
+        self._times: list[npt.NDArray[Any]] = []
+
+    def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
+        times = rows[self._column].combine_chunks()
+        times = pc.cast(times, pa.int64()) if pa.types.is_timestamp(times.type) else times
+        self._times.append(times.to_numpy())
+        return np.full(rows.num_rows, TRAIN, np.uint8)
+
+    def _cut(self, sets: Sets) -> None:
+        dealt = np.flatnonzero(sets == TRAIN)
+        if not dealt.size:
+            return
+        times = np.concatenate(self._times)[dealt]
+        self._times.clear()
+        ordered = np.sort(times)
+        test_from = _cut_at(ordered, self._shares.test)
+        before = ordered[: np.searchsorted(ordered, test_from)]
+        validation_from = _cut_at(before, self._shares.validation, len(ordered))
+        sets[dealt[times >= validation_from]] = VALIDATION
+        sets[dealt[times >= test_from]] = TEST
+
+
+def _hashes(rows: pa.Table) -> tuple[Hashes, Hashes]:
+    """(identity, content) of rows."""
+    if IDENTITY in rows.column_names:
+        return rows[IDENTITY].to_numpy(), rows[CONTENT].to_numpy()
+    hashes = RowHasher(rows.column_names).hashes(rows)
+    return hashes, hashes
+
+
+def _first_of_each(contents: Hashes) -> npt.NDArray[np.int64]:
+    """The place of the first row of each content."""
+    return np.unique(contents, return_index=True)[1]
+
+
+def _cut_at(ordered: npt.NDArray[Any], share: float, of_rows: int | None = None) -> Any:
+    """Return the time from which on rows are held out: of the two ends of a tie, the one closer to the share."""
+    wanted = round(share * (of_rows or len(ordered)))
+    if not 0 < wanted < len(ordered):
+        raise DataError(
+            "the split by time leaves a set empty: too many rows have the same time. "
+            "Use more data, or split.method random or group"
+        )
+    time = ordered[-wanted]
+    starts, ends = np.searchsorted(ordered, time, "left"), np.searchsorted(ordered, time, "right")
+    exact = len(ordered) - wanted
+    holds_tie = ends == len(ordered) or (starts > 0 and exact - starts <= ends - exact)
+    return time if holds_tie else ordered[ends]

@@ -1,0 +1,1 @@
+"""What models are worth: metrics, the comparison with the model in service, and the gate."""

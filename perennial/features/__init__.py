@@ -1,0 +1,1 @@
+"""Values and encodings: all that travels with a model to where it serves."""

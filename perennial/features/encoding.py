@@ -1,0 +1,228 @@
+"""From raw features to the numbers that an algorithm learns from (data.encoder_fit fits this on training rows).
+
+    column                  features
+    float, integer          the number; a missing one becomes the mean of the training rows
+    boolean                 1 or 0; a missing one becomes the share of true
+    string, few values      one 0/1 feature for each category of the training rows, in the order of their names. Others,
+                            and missing ones, are all zeros. Few are at most `max_categories`
+    string, more than six   what it says of the target beyond other columns, and how often the value was seen
+                            (features.target_encoding): at most five features, however many values. An order of
+                            categories that the target knows (grades, sizes) is then one feature, not a split for each
+    any nullable column     one more 0/1 feature that says whether the value was missing
+
+The features stand in the order of the columns. Nothing is scaled: trees do not need it and Linear Learner does it
+itself. A model folder may hold `features.py` with `transform(table: pyarrow.Table) -> pyarrow.Table`: raw feature
+columns in, the columns to encode out, row by row (it sees batches in training and requests in serving). Strings are
+then plain strings, not dictionaries.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.features.lines import csv_lines
+from perennial.features.target_encoding import Rows, TargetEncoding
+from perennial.features.values import plain_decimal, to_text
+
+T = TypeVar("T")
+Hook = Callable[[pa.Table], pa.Table]
+FORMAT_VERSION = 2
+
+
+class HookError(Exception):
+    """The model's features.py does not keep its promise."""
+
+
+@dataclass(frozen=True)
+class NumberEncoding:
+    """One number; `fill` stands for a missing value."""
+
+    name: str
+    fill: float
+    indicator: bool
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [self.name, f"{self.name}=missing"] if self.indicator else [self.name]
+
+    def fields(self, values: pa.Array, folds: Rows | None = None) -> list[pa.StringArray]:
+        text = to_text(values)
+        if values.null_count:
+            text = pc.fill_null(text, plain_decimal(self.fill))
+        return [text, to_text(pc.is_null(values))] if self.indicator else [text]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "kind": "number", "fill": self.fill, "indicator": self.indicator}
+
+
+@dataclass(frozen=True)
+class CategoryEncoding:
+    """One 0/1 feature for each category."""
+
+    name: str
+    categories: tuple[str, ...]
+    indicator: bool
+    _fields: pa.StringArray = field(init=False, repr=False, compare=False)
+    _positions: Mapping[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.categories)
+        one_hot = [["0"] * position + ["1"] + ["0"] * (count - position - 1) for position in range(count)]
+        nothing = ["0"] * count
+        rows = [*one_hot, nothing, nothing]
+        if self.indicator:
+            rows = [[*row, "1" if position == count + 1 else "0"] for position, row in enumerate(rows)]
+        object.__setattr__(self, "_fields", pa.array([",".join(row) for row in rows], pa.string()))
+        object.__setattr__(self, "_positions", {name: position for position, name in enumerate(self.categories)})
+
+    @property
+    def feature_names(self) -> list[str]:
+        names = [f"{self.name}={category}" for category in self.categories]
+        return [*names, f"{self.name}=missing"] if self.indicator else names
+
+    def knows(self, text: str) -> bool:
+        """Whether a value is encoded by itself."""
+        return text in self._positions
+
+    def fields(self, values: pa.DictionaryArray, folds: Rows | None = None) -> list[pa.StringArray]:
+        """The one-hot fields of a row as one text, `0,1,0`: there are only as many different ones as categories."""
+        if not self.categories and not self.indicator:
+            return []
+        unknown, missing = len(self.categories), len(self.categories) + 1
+        positions = [self._positions.get(value, unknown) for value in values.dictionary.to_pylist()]
+        rows = pa.array(positions, pa.int32()).take(values.indices)
+        return [self._fields.take(pc.fill_null(rows, missing))]
+
+    def as_json(self) -> dict[str, Any]:
+        categories = list(self.categories)
+        return {"name": self.name, "kind": "category", "categories": categories, "indicator": self.indicator}
+
+
+Encoding = NumberEncoding | CategoryEncoding | TargetEncoding
+
+
+def _encoding(item: Mapping[str, Any]) -> Encoding:
+    if item["kind"] == "number":
+        return NumberEncoding(item["name"], item["fill"], item["indicator"])
+    if item["kind"] == "target":
+        return TargetEncoding.from_json(item)
+    return CategoryEncoding(item["name"], tuple(item["categories"]), item["indicator"])
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The fitted encodings of a model, in the order of their features."""
+
+    encodings: tuple[Encoding, ...]
+    hook: Hook | None = None
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [name for encoding in self.encodings for name in encoding.feature_names]
+
+    def fields(self, table: pa.Table, folds: Rows | None = None) -> list[pa.StringArray]:
+        """Return the features of raw rows as CSV fields; one array may hold several comma-separated fields.
+
+        `folds` are those of training rows, which are encoded out of fold; serving and all other rows have none.
+        """
+        table, expected = prepared(table, self.hook), list(dict.fromkeys(encoding.name for encoding in self.encodings))
+        if table.column_names != expected:
+            raise HookError(f"features.py: transform returned the columns {table.column_names}, in training {expected}")
+        return [
+            text for encoding in self.encodings for text in encoding.fields(whole_column(table, encoding.name), folds)
+        ]
+
+    def encode(self, table: pa.Table) -> memoryview:
+        """Return the features of raw rows as CSV bytes without header, shape (n_rows, len(feature_names))."""
+        return csv_lines(self.fields(table))
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The encodings as a JSON document, which `from_json` reads."""
+        return [encoding.as_json() for encoding in self.encodings]
+
+    @classmethod
+    def from_json(cls, document: Sequence[Mapping[str, Any]], hook: Hook | None = None) -> Encoder:
+        """Return the encoder that a document describes."""
+        return cls(tuple(_encoding(item) for item in document), hook)
+
+
+# The model's own features
+
+
+def load_hook(path: Path) -> Hook | None:
+    """Return `transform` of a model's features.py, or None where there is no such file.
+
+    What goes wrong in it, now or when it is called, is a HookError that says line and exception.
+    """
+    if not path.is_file():
+        return None
+    spec = importlib.util.spec_from_file_location("perennial_model_features", path)
+    if spec is None or spec.loader is None:
+        raise HookError(f"{path}: cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    load = spec.loader.exec_module
+    _guarded(lambda: load(module), path)
+    hook: Hook | None = getattr(module, "transform", None)
+    if not callable(hook):
+        raise HookError("features.py: has no function transform(table: pyarrow.Table) -> pyarrow.Table")
+    return lambda table: _guarded(lambda: hook(table), path)
+
+
+def _guarded(call: Callable[[], T], path: Path) -> T:
+    try:
+        return call()
+    except MemoryError:  # the machine is too small
+        raise
+    except (Exception, SystemExit) as error:
+        raise HookError(f"features.py{_line(error, str(path))}: {type(error).__name__}: {error}") from error
+
+
+def _line(error: BaseException, file: str) -> str:
+    """`, line 7`: where in a file an error came from; empty when it did not."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f", line {error.lineno}"
+    lines = [number for frame, number in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def prepared(table: pa.Table, hook: Hook | None) -> pa.Table:
+    """Return the columns to encode: the raw ones, or what the hook makes of them. Texts are dictionaries."""
+    if hook is None:
+        return table
+    plain = pa.table({name: _decoded(whole_column(table, name)) for name in table.column_names})
+    made = hook(plain)
+    if not isinstance(made, pa.Table) or made.num_rows != table.num_rows or made.num_columns == 0:
+        got = f"{made.num_rows} rows, {made.num_columns} columns" if isinstance(made, pa.Table) else type(made).__name__
+        raise HookError(f"features.py: transform returned {got}; expected a pyarrow.Table with {table.num_rows} rows")
+    return pa.table({name: _encodable(name, whole_column(made, name)) for name in made.column_names})
+
+
+def whole_column(table: pa.Table, name: str) -> pa.Array:
+    """Return a column in one piece, without a copy where it is one already."""
+    column = table[name]
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _decoded(values: pa.Array) -> pa.Array:
+    return values.dictionary.take(values.indices) if pa.types.is_dictionary(values.type) else values
+
+
+def _encodable(name: str, values: pa.Array) -> pa.Array:
+    """Return a column of the hook as it is encoded; infinities and NaN become missing."""
+    kind = values.type
+    if pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pc.cast(values, pa.string()).dictionary_encode()
+    if pa.types.is_boolean(kind):
+        return values
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        numbers = pc.cast(values, pa.float64(), safe=False)
+        return pc.if_else(pc.is_finite(numbers), numbers, None)
+    raise HookError(f"features.py: column {name!r} has type {kind}; expected numbers, booleans or strings")

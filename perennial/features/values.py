@@ -1,0 +1,109 @@
+"""Values of one column: the types of a definition as Arrow columns, and their plain text.
+
+    type       Arrow type                     in CSV (text_values.py)
+    float      float64                        -1.5, 2, .5, 1e3; finite in single precision (up to 3.4e38)
+    integer    int64                          5, -3, 5.0
+    boolean    bool                           true false yes no t f y n 1 0 1.0 0.0, in any case
+    string     dictionary<int32, string>      anything; an empty text is a missing value
+    timestamp  timestamp[us], UTC             ISO 8601: 2024-05-01, 2024-05-01T10:00:00, ...+02:00
+
+Missing values are null. A value means the same in a file (text_values, arrow_values), in a request (text_values,
+json_values) and in the test set (lines).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+STRING = pa.dictionary(pa.int32(), pa.string())
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "float": pa.float64(),
+    "integer": pa.int64(),
+    "boolean": pa.bool_(),
+    "string": STRING,
+    "timestamp": pa.timestamp("us"),
+}
+EXPECTED = {
+    "float": "a finite number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "string": "a text",
+    "timestamp": "an ISO 8601 time",
+}
+LARGEST_FLOAT = float(np.finfo(np.float32).max)  # the algorithms compute in single precision; beyond it is infinity
+LARGEST_EXACT_FLOAT = 2**53 - 1  # beyond it a float may be a neighbouring integer, rounded
+
+
+class DataError(Exception):
+    """The data are wrong, not the program. The text says what, where and what to do; it is shown to people.
+
+    Of several arguments each is a line: the first says the most, the others are the problems one by one.
+    """
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return tuple(str(line) for line in self.args)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+
+class Parsed(NamedTuple):
+    """Typed values, null where a value is missing or invalid, and a mask of the invalid ones (None: there are none)."""
+
+    values: pa.Array
+    invalid: pa.BooleanArray | None
+
+
+def integers_from_floats(values: pa.Array, invalid: pa.BooleanArray | None) -> Parsed:
+    """Accept floats that are whole, as pandas writes an integer column that has missing values."""
+    exact = pc.less_equal(pc.abs(values), float(LARGEST_EXACT_FLOAT))
+    broken = pc.fill_null(pc.invert(pc.and_(exact, pc.equal(pc.floor(values), values))), False)
+    integers = pc.cast(pc.if_else(broken, None, values), pa.int64())
+    return Parsed(integers, union(invalid, broken))
+
+
+def finite(values: pa.Array, invalid: pa.BooleanArray | None) -> Parsed:
+    """Turn NaN into a missing value, and what no algorithm can hold into an invalid one."""
+    sound = pc.less_equal(pc.abs(values), LARGEST_FLOAT)  # false for NaN
+    if pc.all(sound, min_count=0).as_py():
+        return Parsed(values, invalid)
+    too_large = pc.fill_null(pc.greater(pc.abs(values), LARGEST_FLOAT), False)
+    values = pc.if_else(sound, values, None)
+    return Parsed(values, union(invalid, too_large) if pc.any(too_large).as_py() else invalid)
+
+
+def union(one: pa.BooleanArray | None, other: pa.BooleanArray) -> pa.BooleanArray:
+    """Return the mask of what is in either of two masks; None is an empty one."""
+    return other if one is None else pc.or_(one, other)
+
+
+def to_text(array: pa.Array) -> pa.StringArray:
+    """Return numbers as plain decimals that read back as the same value, booleans as 1 and 0, strings as they are.
+
+    Never scientific notation: Model Monitor's file formats do not take it.
+    """
+    if pa.types.is_dictionary(array.type):
+        return array.dictionary.take(array.indices)
+    if pa.types.is_boolean(array.type):
+        return pc.cast(pc.cast(array, pa.int8()), pa.string())
+    text = pc.cast(array, pa.string())
+    if not pa.types.is_floating(array.type):
+        return text
+    exponent = pc.match_substring(text, "e")
+    return _without_exponents(array, text, exponent) if pc.any(exponent).as_py() else text
+
+
+def _without_exponents(array: pa.Array, text: pa.StringArray, exponent: pa.BooleanArray) -> pa.StringArray:
+    numbers = array.filter(exponent, null_selection_behavior="drop")
+    plain = pa.array([plain_decimal(value) for value in numbers.to_pylist()], pa.string())
+    return pc.replace_with_mask(text, pc.fill_null(exponent, False), plain)
+
+
+def plain_decimal(value: float) -> str:
+    """Return the shortest decimal without exponent that reads back as the same float."""
+    return np.format_float_positional(value, unique=True, trim="-")

@@ -1,0 +1,1 @@
+"""What a model.yaml says: read, checked whole, with what the algorithms accept."""

@@ -1,0 +1,794 @@
+"""A model's definition: `models/<name>/model.yaml`, checked whole.
+
+`load` and `parse` return a frozen `Definition` or raise `DefinitionError`, whose text names the file and, for each
+problem, the field (dotted path), what stands there and what is allowed. All problems are in one message.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast, get_args
+
+import yaml
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
+
+from perennial.evaluation.metrics import METRICS, Problem
+from perennial.model import complaints
+from perennial.model import hyperparameters as hyper
+from perennial.model.complaints import ConfigurationError, Strict, suggestion
+from perennial.model.hyperparameters import Algorithm
+
+ColumnType = Literal["float", "integer", "boolean", "string", "timestamp"]
+SplitMethod = Literal["random", "time", "group"]
+Transform = Literal["none", "log"]
+
+COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what Model Monitor's file formats allow
+INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9][a-z0-9-]*\.[a-z0-9]+")
+INSTANCE_TYPES = re.compile(r"ml\.[a-z0-9][a-z0-9-]*\.([a-z0-9]+|\*)")
+OVERRIDABLE = (
+    "algorithm", "hyperparameters", "gate.threshold", "gate.minimum_improvement", "gate.without_comparison",
+    "instances", "data_prefix",
+)  # fmt: skip
+# What of a run's input decides what serves without that the gate of the definition could tell (docs/permissions.md).
+DEPLOYABLE = (
+    "gate.threshold", "gate.minimum_improvement", "gate.without_comparison", "instances.endpoint", "data_prefix",
+    "replay",
+)  # fmt: skip
+NUMBERS = ("float", "integer")
+SPLIT_COLUMN_TYPES: dict[str, tuple[str, ...]] = {
+    "time": ("timestamp", "integer", "float"),
+    "group": ("string", "integer"),
+}
+# Thresholds that could ever be met and could ever fail: (low, high, low is allowed itself, what it means).
+THRESHOLDS: dict[str, tuple[float, float, bool, str]] = {
+    "r2": (0.0, 1.0, True, "0 is a mean predictor, 1 is perfect"),
+    "auc": (0.5, 1.0, True, "0.5 is chance, 1 is perfect"),
+    "accuracy": (0.0, 1.0, False, "1 is perfect"),
+    "f1": (0.0, 1.0, False, "1 is perfect"),
+    "precision": (0.0, 1.0, False, "1 is perfect"),
+    "recall": (0.0, 1.0, False, "1 is perfect"),
+}
+MAX_VALUES = 100_000  # in a model.yaml, each alias counted as all that it stands for
+# A definition travels whole: in the record of each run (an item of DynamoDB holds 400 KB) and in its configuration.
+MAX_BYTES = 150_000
+MAX_COLUMNS = 500
+MAX_CATEGORIES = 5_000
+MAX_CATEGORY = 256  # characters
+# One-hot fields cost the square of the categories: 1,000 take 18 MiB of memory for a column and 2 KB for a row, 5,000
+# took 330 MiB and 8,000 956 MiB. Columns of more have means instead (decision 0009).
+MAX_ONE_HOT = 1_000
+MAX_OVERRIDABLE = 100
+LONGEST_INTEGER = 64  # bits
+# What PyYAML raises besides its own errors: for values that do not fit their tag, and for deep nesting.
+_UNREADABLE = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
+
+
+class DefinitionError(ConfigurationError):
+    """A model.yaml is wrong."""
+
+
+Category = Annotated[str, Field(max_length=MAX_CATEGORY)]
+Categories = Annotated[tuple[Category, ...], Field(strict=False, min_length=1, max_length=MAX_CATEGORIES)]
+
+
+def _one_or_more(given: Any) -> Any:
+    """A list may be written as its only item."""
+    return given if isinstance(given, list | tuple | dict) or given is None else [given]
+
+
+def _factors(given: Any) -> Any:
+    """Units without factors are other names of the column's own: each stands for 1."""
+    listed = _one_or_more(given)
+    return (
+        dict.fromkeys(listed, 1.0)
+        if isinstance(listed, list) and all(isinstance(one, str) for one in listed)
+        else listed
+    )
+
+
+def _text(given: Any) -> Any:
+    """A number stands for its text."""
+    return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
+
+
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+Texts = Annotated[
+    tuple[Annotated[Text, BeforeValidator(_text)], ...],
+    BeforeValidator(_one_or_more),
+    Field(strict=False, min_length=1, max_length=100),
+]
+Factor = Annotated[float, Field(gt=0)]
+Units = Annotated[dict[Text, Factor], BeforeValidator(_factors), Field(min_length=1, max_length=100)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), Field(strict=False, min_length=1, max_length=100)]
+
+
+def _keys_as_texts(given: Any) -> Any:
+    """YAML reads the keys true and false as truth."""
+    names = {True: "true", False: "false"}
+    return (
+        {names.get(key, key) if isinstance(key, bool) else key: value for key, value in given.items()}
+        if isinstance(given, dict)
+        else given
+    )
+
+
+class Parse(Strict):
+    """How the texts of a column are read (features.parsing says what each key does)."""
+
+    _keys = model_validator(mode="before")(_keys_as_texts)
+
+    strip: bool = True
+    missing: Texts | None = None
+    units: Units | None = None
+    thousands: Literal[",", ".", "'", " ", "_"] | None = None
+    decimal: Literal[".", ","] | None = None
+    number: Literal["whole", "first"] = "whole"
+    true: Texts | None = None
+    false: Texts | None = None
+    formats: Texts | None = None
+
+
+class Column(Strict):
+    """One column of the data. `feature: false` keeps it out of the model (an id, a time, a group)."""
+
+    _keys = model_validator(mode="before")(_keys_as_texts)
+
+    type: ColumnType
+    source: Names | None = None
+    parse: Parse | None = None
+    unit: str | None = None
+    min: float | None = None
+    max: float | None = None
+    categories: Categories | None = None
+    nullable: bool = False
+    feature: bool = True
+    description: str | None = None
+
+
+Encoding = Literal[
+    "utf-8", "latin-1", "iso-8859-15", "cp1252", "cp1250", "cp1251", "utf-16", "utf-16-le", "utf-16-be", "shift_jis",
+    "gb18030", "euc_kr",
+]  # fmt: skip
+_ENCODINGS = {codecs.lookup(name).name: name for name in get_args(Encoding)} | {"utf-8-sig": "utf-8"}
+
+
+def _encoding(given: Any) -> Any:
+    """Return our name of an encoding, for any that Python knows it by: windows-1252, latin1, utf8."""
+    try:
+        return _ENCODINGS.get(codecs.lookup(given).name, given) if isinstance(given, str) else given
+    except (LookupError, ValueError):
+        return given
+
+
+class Files(Strict):
+    """The form of files, where looking at one does not tell."""
+
+    encoding: Annotated[Encoding, BeforeValidator(_encoding)] = "utf-8"
+    delimiter: Literal[",", ";", "\t", "|", ":", " ", "^", "~"] | None = None
+    decimal: Literal[".", ","] = "."
+
+
+class Target(Strict):
+    """What is predicted, in the long form; `target: price` is short for `target: {column: price}`."""
+
+    column: str
+    transform: Transform = "none"
+
+
+class Split(Strict):
+    """Which rows train, validate and test. Shares of the rows; the rest trains.
+
+    `key` names the columns that tell a row from all others; without it all features together do.
+    """
+
+    method: SplitMethod
+    column: str | None = None
+    key: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=16)] | None = None
+    seed: int = Field(default=42, ge=0, lt=2**31)
+    validation: float = Field(default=0.15, gt=0, lt=1)
+    test: float = Field(default=0.2, gt=0, lt=1)
+
+
+class Quality(Strict):
+    """What the data must be like for a run to use them."""
+
+    max_invalid_share: float = Field(default=0.01, ge=0, lt=1)
+    min_rows: int = Field(default=100, ge=10)
+    max_categories: int = Field(default=100, ge=2, le=MAX_ONE_HOT)
+    stray_files: Literal["put_aside", "fail"] = "put_aside"
+    max_drift: float | None = Field(default=None, gt=0, lt=1)
+
+
+class Gate(Strict):
+    """What a candidate must reach; evaluation.gate says how each key decides."""
+
+    metric: str
+    threshold: float
+    minimum_improvement: float = Field(default=0.0, gt=-1, lt=1)
+    maximum_regression: float | None = Field(default=0.25, ge=0, lt=1)
+    minimum_unseen_rows: int = Field(default=30, ge=2)
+    without_comparison: Literal["reject", "threshold"] = "reject"
+
+
+class Serving(Strict):
+    """What the endpoint does with a request that holds such a value. Answered or refused, it is counted."""
+
+    unknown_category: Literal["answer", "refuse"] = "answer"
+    out_of_range: Literal["answer", "refuse"] = "answer"
+    missing: Literal["answer", "refuse"] = "answer"
+
+
+class JobInstance(Strict):
+    """The machine of one job. `count` is 1: nothing divides what these jobs read among machines."""
+
+    type: str = "ml.m5.large"
+    count: int = Field(default=1, ge=1, le=100)
+    volume_gb: int = Field(default=20, ge=1, le=16384)
+    max_runtime_seconds: int = Field(default=3600, ge=60, le=432000)
+
+
+class PredictInstance(Strict):
+    """The machines of the transform jobs; they share out the parts of the test set.
+
+    Transform jobs have neither a volume nor a time limit (SageMaker API Reference, CreateTransformJob).
+    """
+
+    type: str = "ml.m5.large"
+    count: int = Field(default=1, ge=1, le=100)
+
+
+class EndpointInstance(Strict):
+    """The machines that serve."""
+
+    type: str = "ml.m5.large"
+    count: int = Field(default=1, ge=1, le=100)
+
+
+class AllowedMachines(Strict):
+    """What stack parameters and runs may ask for, besides what the steps of the definition name themselves."""
+
+    types: Annotated[tuple[str, ...], Field(strict=False, max_length=100)] = ()
+    max_count: int | None = Field(default=None, ge=1, le=100)
+    max_volume_gb: int | None = Field(default=None, ge=1, le=16384)
+    max_runtime_seconds: int | None = Field(default=None, ge=60, le=432000)
+
+
+class Instances(Strict):
+    """The machines of each step, and what else may be asked for."""
+
+    preprocess: JobInstance = JobInstance()
+    train: JobInstance = JobInstance()
+    predict: PredictInstance = PredictInstance()
+    baseline: JobInstance = JobInstance()
+    endpoint: EndpointInstance = EndpointInstance()
+    allowed: AllowedMachines = AllowedMachines()
+
+
+class Definition(Strict):
+    """A whole model.yaml, with every default filled in."""
+
+    description: str | None = None
+    problem: Problem
+    target: str
+    # In model.yaml: target.transform. The algorithm learns from the transformed target, everybody else sees its unit.
+    target_transform: Transform = "none"
+    columns: Annotated[dict[str, Column], Field(min_length=2, max_length=MAX_COLUMNS)]
+    other_columns: Literal["refuse", "ignore"] = "refuse"
+    files: Files = Files()
+    split: Split
+    quality: Quality = Quality()
+    algorithm: Algorithm = "xgboost"
+    hyperparameters: dict[Algorithm, dict[str, Any]] = Field(default_factory=dict)
+    gate: Gate
+    serving: Serving = Serving()
+    instances: Instances = Instances()
+    overridable: Annotated[tuple[str, ...], Field(strict=False, max_length=MAX_OVERRIDABLE)] = ()
+    deployable_overrides: Annotated[tuple[str, ...], Field(strict=False, max_length=MAX_OVERRIDABLE)] = ()
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The feature columns in the order of a CSV record: the definition's order, without target and the rest."""
+        return tuple(name for name, column in self.columns.items() if column.feature and name != self.target)
+
+    def as_json(self) -> dict[str, Any]:
+        """The definition as plain JSON with all defaults filled in, as job scripts read it."""
+        return self.model_dump(mode="json")
+
+
+def load(path: Path) -> Definition:
+    """Return the definition in a file. Raises DefinitionError, also when there is no such file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DefinitionError(f"{path}: there is no such file; a model is a folder with a model.yaml") from error
+    except UnicodeDecodeError as error:
+        raise DefinitionError(f"{path}: not UTF-8 text: {error}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str) -> Definition:
+    """Return the definition in a YAML text; `source` is what error messages call it. Raises DefinitionError."""
+    try:
+        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with duplicate keys refused
+    except _UNREADABLE as error:
+        known = isinstance(error, (yaml.YAMLError, RecursionError))
+        said = str(error) if known else f"a value is not of its type ({error})"
+        some = complaints.shortened(said, complaints.MAX_LINE)
+        reason = "\n".join(complaints.one_line(line, complaints.MAX_LINE) for line in some.split("\n"))
+        raise DefinitionError(f"{source}: not readable as YAML: {reason}") from error
+    if not isinstance(raw, dict):
+        raise DefinitionError(
+            f"{source}: expected keys such as problem, target and columns, got {complaints.excerpt(raw)}"
+        )
+    return validated(raw, source)
+
+
+def validated(raw: Mapping[str, Any], source: str) -> Definition:
+    """Return the definition in a plain document. Raises DefinitionError with every problem found."""
+    raw, found = _with_flat_target(raw)
+    definition: Definition | None = None
+    try:
+        definition = Definition.model_validate(raw)
+        sections: dict[str, Any] = {name: getattr(definition, name) for name in Definition.model_fields}
+    except ValidationError as error:
+        found += complaints.of(error, Definition)
+        sections = dict(_sound_sections(raw, broken={str(item["loc"][0]) for item in error.errors()}))
+    found += [item for check in _CHECKS for item in _applied(check, sections)]
+    if definition is not None and not found:
+        found += _check_size(definition)
+    if found or definition is None:
+        raise DefinitionError(complaints.message(f"{source}: not a valid model definition", found))
+    return _with_decimal_marks(_target_is_no_feature(definition))
+
+
+def _with_decimal_marks(definition: Definition) -> Definition:
+    """The decimal mark of files is that of every column of numbers that names none."""
+    columns = {
+        name: column.model_copy(update={"parse": _with_decimal_mark(column.parse or Parse(), definition.files.decimal)})
+        if column.type in NUMBERS and definition.files.decimal != "."
+        else column
+        for name, column in definition.columns.items()
+    }
+    return definition.model_copy(update={"columns": columns})
+
+
+def _with_decimal_mark(parse: Parse, mark: str) -> Parse:
+    return parse if parse.decimal else parse.model_copy(update={"decimal": mark})
+
+
+def notes(definition: Definition) -> list[tuple[str, str]]:
+    """Return (path, text) for what a definition asks that is sound, and not quite what it seems."""
+    gate, found = definition.gate, []
+    if gate.minimum_improvement > 0 and METRICS[gate.metric].direction == "maximize":
+        highest = 1 / (1 + 2 * gate.minimum_improvement)
+        text = (
+            f"of a model in service with an {gate.metric} above {highest:.3g}, {gate.minimum_improvement:.3g} more "
+            "would come near 1 or go beyond it; half of what is left to 1 is asked there"
+        )
+        found.append(("gate.minimum_improvement", text))
+    return found
+
+
+def _with_flat_target(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the document with the long form of `target` as two fields, and what is wrong with it."""
+    given = raw.get("target")
+    if not isinstance(given, Mapping):
+        return dict(raw), []
+    try:
+        target = Target.model_validate(dict(given))
+    except ValidationError as error:
+        found = [(f"target.{path}", text) for path, text in complaints.of(error, Target)]
+        return {**raw, "target": str(given.get("column", ""))}, found
+    return {**raw, "target": target.column, "target_transform": target.transform}, []
+
+
+def _target_is_no_feature(definition: Definition) -> Definition:
+    target = definition.columns[definition.target].model_copy(update={"feature": False})
+    return definition.model_copy(update={"columns": {**definition.columns, definition.target: target}})
+
+
+# Reading YAML
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people expect it: a key stands once, and 1e6 is a number. Aliases may not blow a document up."""
+
+    def get_single_data(self) -> Any:
+        node = self.get_single_node()
+        if node is not None and _values(node, {}) > MAX_VALUES:
+            raise yaml.YAMLError(f"more than {MAX_VALUES:,} values, aliases expanded; write them out or leave them out")
+        return None if node is None else self.construct_document(node)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = int(super().construct_yaml_int(node))
+        if value.bit_length() > LONGEST_INTEGER:  # Python cannot even print some of them
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a whole number of more than 64 bits")
+        return value
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[Any] = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(
+                    f"line {line}: the key {complaints.excerpt(key)} stands more than once; keep one of them"
+                )
+            seen.append(key)
+        return super().construct_mapping(node, deep)
+
+
+def _values(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node holds with every alias expanded; infinitely many when it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        items = node.value if isinstance(node, yaml.SequenceNode) else [item for pair in pairs for item in pair]
+        known[id(node)] = 1 + sum(_values(item, known) for item in items)
+    return known[id(node)]
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
+)
+
+
+# Problems of form: pydantic's, in our words (model.complaints)
+
+
+def _sound_sections(raw: Mapping[str, Any], broken: set[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the top-level sections that are well formed, so that their meaning is checked in the same pass."""
+    for name, field in Definition.model_fields.items():
+        if name in broken:
+            continue
+        if name in raw:
+            yield name, TypeAdapter(field.rebuild_annotation()).validate_python(raw[name])
+        elif not field.is_required():
+            yield name, field.get_default(call_default_factory=True, validated_data={})
+
+
+def _check_size(definition: Definition) -> Found:
+    size = complaints.size(definition.as_json())
+    if size > MAX_BYTES:
+        text = f"got {size:,} bytes as JSON with all defaults; expected at most {MAX_BYTES:,}"
+        yield "(the whole)", f"{text}: take fewer or shorter categories and texts"
+
+
+# Problems of meaning: each check takes the sections that it names and yields (path, text)
+
+Found = Iterator[tuple[str, str]]
+
+
+def _applied(check: Callable[..., Found], sections: Mapping[str, Any]) -> Found:
+    names = check.__code__.co_varnames[: check.__code__.co_argcount]
+    if all(name in sections for name in names):
+        yield from check(**{name: sections[name] for name in names})
+
+
+def _check_columns(columns: dict[str, Column]) -> Found:
+    for name, column in columns.items():
+        path = f"columns.{name}"
+        if not COLUMN_NAME.fullmatch(name):
+            yield path, "expected a lower-case name of letters, digits and underscores, such as 'price_usd'"
+        yield from _check_range(path, column)
+        yield from _check_categories(path, column)
+        yield from _check_parse(f"{path}.parse", column)
+        if column.type == "timestamp" and column.feature:
+            yield f"{path}.feature", "a timestamp cannot be a feature; set feature: false (it may order a time split)"
+
+
+def _check_range(path: str, column: Column) -> Found:
+    bounds = {"min": column.min, "max": column.max}
+    given = {key: bound for key, bound in bounds.items() if bound is not None}
+    if given and column.type not in NUMBERS:
+        yield f"{path}.{next(iter(given))}", f"only float and integer columns have a range; this one is {column.type}"
+    if column.min is not None and column.max is not None and column.min > column.max:
+        yield f"{path}.min", f"got {column.min:g}, which is more than max {column.max:g}"
+    for key, bound in given.items():
+        if column.type == "integer" and bound != int(bound):
+            yield f"{path}.{key}", f"got {bound!r}; expected a whole number for an integer column"
+
+
+def _check_categories(path: str, column: Column) -> Found:
+    if column.categories is None:
+        return
+    if column.type != "string":
+        yield f"{path}.categories", f"only string columns have categories; this one is {column.type}"
+    repeated = sorted(name for name, times in Counter(column.categories).items() if times > 1)
+    if repeated:
+        yield f"{path}.categories", f"given more than once: {', '.join(repeated)}"
+    if "" in column.categories:
+        yield f"{path}.categories", "an empty text means a missing value; set nullable: true instead"
+    parse = column.parse or Parse()
+    if blanks := [name for name in column.categories if parse.strip and name != name.strip() and name]:
+        text = "has blanks around it, which are no part of a value; leave them out, or set parse.strip: false"
+        yield f"{path}.categories", f"{complaints.excerpt(blanks[0])} {text}"
+    markers = {word.strip().lower() for word in parse.missing or ()}
+    if both := [name for name in column.categories if name.strip().lower() in markers]:
+        yield (
+            f"{path}.categories",
+            f"{complaints.excerpt(both[0])} means a missing value (parse.missing); leave it out of one",
+        )
+
+
+_PARSE_TYPES: dict[str, tuple[str, ...]] = {
+    "strip": ("string",),
+    **dict.fromkeys(("units", "thousands", "decimal", "number"), NUMBERS),
+    **dict.fromkeys(("true", "false"), ("boolean",)),
+    "formats": ("timestamp",),
+}
+_ANY_TIME = datetime(2003, 2, 1, 16, 5, 6, tzinfo=UTC)
+
+
+def _check_marks(columns: dict[str, Column], files: Files) -> Found:
+    for name, column in columns.items():
+        parse = column.parse
+        if parse and parse.thousands and parse.thousands == (parse.decimal or files.decimal):
+            path = f"columns.{name}.parse.thousands"
+            yield path, f"{parse.thousands!r} is also the decimal mark; set decimal to the other one"
+        if parse and column.type in NUMBERS and (parse.decimal or files.decimal) == ",":
+            yield from _check_markers(f"columns.{name}.parse.missing", parse)
+
+
+def _check_markers(path: str, parse: Parse) -> Found:
+    """Numbers that mean a missing value are written as the column writes them."""
+    for marker in map(str.strip, parse.missing or ()):
+        grouped = parse.thousands == "." and re.fullmatch(r"[+-]?[0-9]{1,3}\.[0-9]{3}", marker)
+        if re.fullmatch(r"[+-]?[0-9]*\.[0-9]+", marker) and not grouped:
+            yield (
+                path,
+                f"{marker!r} is no number of this column; expected its decimal mark: {marker.replace('.', ',')!r}",
+            )
+
+
+def _check_parse(path: str, column: Column) -> Found:
+    parse = column.parse
+    if parse is None:
+        return
+    for key in sorted(parse.model_fields_set & _PARSE_TYPES.keys()):
+        if column.type not in _PARSE_TYPES[key]:
+            yield (
+                f"{path}.{key}",
+                f"only for columns of type {' and '.join(_PARSE_TYPES[key])}; this one is {column.type}",
+            )
+    for unit in parse.units or ():
+        if unit != unit.strip() or unit[0] in "0123456789+-.,":
+            yield f"{path}.units", f"{unit!r} begins like a number or has blanks around it; expected a sign or a word"
+    yield from _check_words(path, parse)
+    for position, one in enumerate(parse.formats or ()):
+        if not _is_time_format(one):
+            yield (
+                f"{path}.formats[{position}]",
+                f"{one!r} tells no date; expected day, month and year, such as '%d.%m.%Y'",
+            )
+
+
+def _check_words(path: str, parse: Parse) -> Found:
+    words = {key: {word.strip().lower() for word in getattr(parse, key) or ()} for key in ("true", "false", "missing")}
+    if bool(words["true"]) != bool(words["false"]):
+        yield path, "true and false go together: name the words of both"
+    for one, other in (("true", "false"), ("true", "missing"), ("false", "missing")):
+        if both := sorted(words[one] & words[other]):
+            yield f"{path}.{other}", f"{', '.join(map(repr, both))} stands in {one} as well"
+
+
+def _is_time_format(text: str) -> bool:
+    """Whether a time that is written in this form can be read back with its day."""
+    try:
+        return datetime.strptime(_ANY_TIME.strftime(text), text).date() == _ANY_TIME.date()  # noqa: DTZ007
+    except ValueError:
+        return False
+
+
+def _check_sources(columns: dict[str, Column]) -> Found:
+    owners: dict[str, str] = {}
+    for name, column in columns.items():
+        for wanted in dict.fromkeys((name, *(column.source or ()))):
+            if wanted in owners:
+                text = (
+                    f"{wanted!r} is also a name of column {owners[wanted]!r}; rename the column, or name another source"
+                )
+                yield f"columns.{name}.source" if column.source else f"columns.{name}", text
+            owners.setdefault(wanted, name)
+
+
+def _check_features(columns: dict[str, Column], target: str) -> Found:
+    if target not in columns:
+        yield "target", f"{target!r} is not one of the columns{suggestion(target, columns)}"
+    elif not any(column.feature for name, column in columns.items() if name != target):
+        yield "columns", "no column is a feature; expected at least one besides the target"
+
+
+def _check_target(columns: dict[str, Column], target: str, problem: str) -> Found:
+    column = columns.get(target)
+    if column is None:
+        return
+    path = f"columns.{target}"
+    if column.nullable:
+        yield f"{path}.nullable", "this is the target, and a row without one cannot train; leave it out"
+    if column.feature and "feature" in column.model_fields_set:
+        yield f"{path}.feature", "this is the target; a model that is told the answer learns nothing; leave it out"
+    if problem == "regression" and column.type not in NUMBERS:
+        yield f"{path}.type", f"got {column.type!r}; the target of a regression is float or integer"
+    if problem == "binary_classification" and not _is_binary(column):
+        yield f"{path}.type", "the target of a binary classification is boolean, or integer with min: 0 and max: 1"
+
+
+def _check_target_transform(
+    problem: str, target_transform: Transform, columns: dict[str, Column], target: str
+) -> Found:
+    if target_transform == "none":
+        return
+    if problem != "regression":
+        yield "target.transform", f"got {target_transform!r}; only the target of a regression is transformed"
+    column = columns.get(target)
+    if column is not None and column.max is not None and column.max <= 0:
+        yield "target.transform", f"a logarithm needs a target above 0, and columns.{target}.max is {column.max:g}"
+
+
+def _is_binary(column: Column) -> bool:
+    return column.type == "boolean" or (column.type == "integer" and (column.min, column.max) == (0, 1))
+
+
+def _check_shares(split: Split) -> Found:
+    if split.validation + split.test >= 1:
+        total = split.validation + split.test
+        yield "split", f"validation and test add up to {total:g}; expected less than 1, the rest trains"
+    if split.method == "random" and split.column is not None:
+        yield "split.column", "only the methods time and group have a column; leave it out"
+    if split.method != "random" and split.column is None:
+        yield "split.column", f"is missing; the method {split.method} needs one"
+    if split.method == "time" and "seed" in split.model_fields_set:
+        yield "split.seed", "a split by time has no chance in it; leave it out"
+
+
+def _check_split_column(columns: dict[str, Column], split: Split, target: str) -> Found:
+    if split.method == "random" or split.column is None:
+        return
+    column, types = columns.get(split.column), SPLIT_COLUMN_TYPES[split.method]
+    if column is None:
+        yield "split.column", f"{split.column!r} is not one of the columns{suggestion(split.column, columns)}"
+    elif split.column == target:
+        yield "split.column", "this is the target; the split must not depend on the answer"
+    elif column.type not in types:
+        yield "split.column", f"{split.column!r} is {column.type}; the method {split.method} needs {' or '.join(types)}"
+    elif column.nullable:
+        yield "split.column", f"{split.column!r} is nullable; a row without a value belongs to no set"
+
+
+def _check_split_key(columns: dict[str, Column], split: Split, target: str) -> Found:
+    for position, name in enumerate(split.key or ()):
+        path, column = f"split.key[{position}]", columns.get(name)
+        if column is None:
+            yield path, f"{name!r} is not one of the columns{suggestion(name, columns)}"
+        elif name == target:
+            yield path, "this is the target; a row whose target is corrected must stay the same row"
+        elif column.nullable:
+            yield path, f"{name!r} is nullable; a row without its key cannot be told from others"
+        elif (split.key or ()).index(name) < position:
+            yield path, f"{name!r} stands more than once"
+
+
+def _check_gate_metric(problem: str, gate: Gate) -> Found:
+    known = [name for name, metric in METRICS.items() if metric.problem == problem]
+    if gate.metric not in known:
+        allowed = f"allowed: {', '.join(known)}"
+        close = suggestion(gate.metric, known)
+        hint = close if "did you mean" in close else ""
+        yield "gate.metric", f"{gate.metric!r} is not a metric of {problem}; {allowed}{hint}"
+
+
+def _check_gate_threshold(gate: Gate) -> Found:
+    metric = METRICS.get(gate.metric)
+    if metric is None:
+        return
+    if gate.metric in THRESHOLDS:
+        low, high, low_allowed, meaning = THRESHOLDS[gate.metric]
+        sound = low <= gate.threshold <= high and (low_allowed or gate.threshold > low)
+        between = f"a number {'from' if low_allowed else 'above'} {low:g} up to {high:g}: {meaning}; higher is better"
+    else:
+        sound, between = gate.threshold > 0, "a number above 0: lower is better, and 0 would be perfect"
+    if not sound:
+        yield "gate.threshold", f"got {gate.threshold:g}; expected for {gate.metric} {between}"
+
+
+def _check_hyperparameters(hyperparameters: dict[str, dict[str, Any]]) -> Found:
+    for algorithm, given in hyperparameters.items():
+        for name, text in hyper.problems(algorithm, given):
+            yield f"hyperparameters.{algorithm}.{name}", text
+
+
+_OF_PROBLEM: dict[str, dict[tuple[str, str], tuple[str, ...]]] = {
+    "regression": {
+        ("xgboost", "objective"): hyper.REGRESSION_OBJECTIVES,
+        ("xgboost", "eval_metric"): hyper.REGRESSION_EVAL_METRICS,
+        ("linear-learner", "predictor_type"): ("regressor",),
+    },
+    "binary_classification": {
+        ("xgboost", "objective"): hyper.BINARY_OBJECTIVES,
+        ("xgboost", "eval_metric"): hyper.BINARY_EVAL_METRICS,
+        ("linear-learner", "predictor_type"): ("binary_classifier",),
+    },
+}
+
+
+def _check_hyperparameters_of_problem(problem: str, hyperparameters: dict[str, dict[str, Any]]) -> Found:
+    for (algorithm, name), allowed in _OF_PROBLEM[problem].items():
+        value = hyperparameters.get(cast(Algorithm, algorithm), {}).get(name)
+        given = str(value).split(",") if value is not None else []
+        wrong = [item for item in given if item.split("@")[0] not in allowed]
+        if wrong:
+            path = f"hyperparameters.{algorithm}.{name}"
+            yield path, f"got {', '.join(wrong)!r}; allowed for {problem}: {', '.join(allowed)}"
+
+
+STEPS = tuple(name for name in Instances.model_fields if name != "allowed")
+
+
+def _check_instances(instances: Instances) -> Found:
+    for step in STEPS:
+        given = getattr(instances, step).type
+        if not INSTANCE_TYPE.fullmatch(given):
+            yield f"instances.{step}.type", f"got {given!r}; expected a SageMaker instance type such as 'ml.m5.large'"
+    for step in ("preprocess", "train", "baseline"):
+        count = getattr(instances, step).count
+        if count != 1:
+            text = f"got {count}; allowed: 1, this step runs on one machine (take a larger type)"
+            yield f"instances.{step}.count", text
+    for position, given in enumerate(instances.allowed.types):
+        if not INSTANCE_TYPES.fullmatch(given):
+            text = f"got {given!r}; expected a SageMaker instance type or a family, such as 'ml.m5.xlarge' or 'ml.m5.*'"
+            yield f"instances.allowed.types[{position}]", text
+
+
+def _check_overridable(overridable: tuple[str, ...]) -> Found:
+    for position, path in enumerate(overridable):
+        if not any(path == known or path.startswith(f"{known}.") for known in OVERRIDABLE):
+            text = f"{path!r} cannot be overridden{suggestion(path, OVERRIDABLE)}"
+            yield f"overridable[{position}]", text
+    for path in sorted({path for path in overridable if overridable.count(path) > 1}):
+        yield "overridable", f"{path!r} stands more than once"
+
+
+def _check_deployable_overrides(overridable: tuple[str, ...], deployable_overrides: tuple[str, ...]) -> Found:
+    for position, path in enumerate(deployable_overrides):
+        at = f"deployable_overrides[{position}]"
+        if path not in DEPLOYABLE:
+            always = any(path == known or path.startswith(f"{known}.") for known in OVERRIDABLE)
+            yield (
+                at,
+                f"{path!r} keeps no model out of service; leave it out"
+                if always
+                else (f"{path!r} is unknown{suggestion(path, DEPLOYABLE)}"),
+            )
+        elif path != "replay" and not any(f"{path}.".startswith(f"{known}.") for known in overridable):
+            yield at, f"{path!r} is not overridable; list it under overridable as well, or leave it out"
+
+
+_CHECKS: tuple[Callable[..., Found], ...] = (
+    _check_columns,
+    _check_marks,
+    _check_sources,
+    _check_features,
+    _check_target,
+    _check_target_transform,
+    _check_shares,
+    _check_split_column,
+    _check_split_key,
+    _check_gate_metric,
+    _check_gate_threshold,
+    _check_hyperparameters,
+    _check_hyperparameters_of_problem,
+    _check_instances,
+    _check_overridable,
+    _check_deployable_overrides,
+)

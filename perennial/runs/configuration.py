@@ -1,0 +1,378 @@
+"""The configuration of one run: built-in defaults < model.yaml < stack parameters < the run's input.
+
+`resolve` returns a frozen `Configuration` or raises `ConfigurationError`, which names the field and what is allowed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from perennial.evaluation.gate import Gate
+from perennial.evaluation.metrics import METRICS
+from perennial.model import complaints
+from perennial.model import hyperparameters as hyper
+from perennial.model.complaints import ConfigurationError, Strict
+from perennial.model.definition import DEPLOYABLE, STEPS, Definition, Instances, JobInstance, validated
+
+RESERVED_PREFIXES = ("runs/", "code/", "capture/")
+STACK = "the stack's parameters"
+RUN = "the run's input, Overrides"
+
+# Chosen by bench/bench_quality.py: enough rounds of small steps, ended by the validation set. Linear Learner ends by
+# itself when the validation loss no longer falls, and refuses a mini-batch that is larger than the data.
+BUILT_IN: dict[str, dict[str, str]] = {
+    "xgboost": {
+        "num_round": "2000",
+        "early_stopping_rounds": "50",
+        "eta": "0.05",
+        "max_depth": "6",
+        "min_child_weight": "3",
+        "subsample": "0.8",
+        "colsample_bytree": "0.8",
+    },
+    "linear-learner": {"epochs": "50", "mini_batch_size": "32"},
+}
+# What the algorithm itself watches on the validation set, as near as it can to the gate's metric.
+_XGBOOST_WATCHES = {"mae": "mae", "mape": "mape", "auc": "auc", "accuracy": "error", "f1": "logloss"}
+_LINEAR_LEARNER_SELECTS = {"accuracy": "accuracy", "f1": "f_beta"}
+# Types whose only storage is a volume, which takes a key. The others have disks, which their hardware encrypts, and
+# SageMaker refuses a key for them (API Reference, "ResourceConfig"); a family that is not known here may have some. A
+# "d" behind the generation says so (EC2 Instance Types Guide, "Naming conventions"), accelerated types may do without.
+_EBS_ONLY = re.compile(r"ml\.([cmrt]\d+(?!\w*d)[\w-]*|p[23]|inf[12])\.")
+
+
+class StepInstance(Strict):
+    """Machines that a run asks for, with SageMaker's own names; what is left out stays."""
+
+    InstanceType: str | None = None
+    InstanceCount: int | None = None
+    InitialInstanceCount: int | None = None
+    VolumeSizeInGB: int | None = None
+    MaxRuntimeInSeconds: int | None = None
+
+
+class Overrides(Strict):
+    """What a layer sets over the one below. None is not set."""
+
+    Algorithm: str | None = None
+    HyperParameters: dict[str, Any] | None = None
+    GateThreshold: float | None = None
+    GateMinimumImprovement: float | None = None
+    GateWithoutComparison: str | None = None
+    Instances: dict[Literal["Preprocess", "Train", "Predict", "Baseline", "Endpoint"], StepInstance] | None = None
+    DataPrefix: str | None = None
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything that decides what a run does, apart from its data and its code.
+
+    definition       the model's definition with the overrides in it
+    hyperparameters  of the chosen algorithm, all strings, with what follows from the problem filled in
+    sources          for each overridden field who set it
+    withheld         what the run's input decides and the definition does not let into service; empty for a run that
+                     deploys what passes the gate
+    """
+
+    model: str
+    definition: Definition
+    data_prefix: str
+    hyperparameters: Mapping[str, str]
+    sources: Mapping[str, str]
+    withheld: tuple[str, ...] = ()
+
+    @property
+    def gate(self) -> Gate:
+        """The gate with the direction that follows from its metric."""
+        return _gate(self.definition)
+
+    @property
+    def withheld_because(self) -> str | None:
+        """Why the run deploys nothing; None when it may."""
+        if not self.withheld:
+            return None
+        listed = ", ".join(self.withheld)
+        return f"its input decides {listed}, which deployable_overrides in the model.yaml of {self.model} does not list"
+
+    @property
+    def training_metrics(self) -> tuple[str, ...]:
+        """The names of the metrics that the training job must report."""
+        if self.definition.algorithm == "linear-learner":
+            return ("validation:objective_loss",)
+        return tuple(f"validation:{name}" for name in self.hyperparameters["eval_metric"].split(","))
+
+    def instances(self, key: str) -> dict[str, dict[str, Any]]:
+        """The machines of each step with SageMaker's own field names, and the key where their volumes take one."""
+        given = self.definition.instances
+        return {
+            "Preprocess": _resources(given.preprocess, key),
+            "Train": _resources(given.train, key),
+            "Predict": {
+                "InstanceType": given.predict.type,
+                "InstanceCount": given.predict.count,
+                **_volume_key(given.predict.type, VolumeKmsKeyId=key),
+            },
+            "Baseline": _resources(given.baseline, key),
+            "Endpoint": {
+                "InstanceType": given.endpoint.type,
+                "InitialInstanceCount": given.endpoint.count,
+                **_volume_key(given.endpoint.type, KmsKeyId=key),
+            },
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """The configuration as plain JSON."""
+        return {**self.decisive(), "sources": dict(self.sources)}
+
+    def decisive(self) -> dict[str, Any]:
+        """What makes the same data end in another model or another decision: a part of the work key."""
+        return {
+            "model": self.model,
+            "definition": self.definition.as_json(),
+            "data_prefix": self.data_prefix,
+            "algorithm": {"name": self.definition.algorithm, "hyperparameters": dict(self.hyperparameters)},
+            "training_metrics": list(self.training_metrics),
+            "gate": asdict(self.gate),
+            "withheld": list(self.withheld),
+        }
+
+
+def _resources(instance: JobInstance, key: str) -> dict[str, Any]:
+    return {
+        "InstanceType": instance.type,
+        "InstanceCount": instance.count,
+        "VolumeSizeInGB": instance.volume_gb,
+        "MaxRuntimeInSeconds": instance.max_runtime_seconds,
+        **_volume_key(instance.type, VolumeKmsKeyId=key),
+    }
+
+
+def _volume_key(instance_type: str, **member: str) -> dict[str, str]:
+    """The member of a request that names the key; nothing for a type that may have disks of its own."""
+    return member if _EBS_ONLY.match(instance_type) else {}
+
+
+def stack_overrides(text: str | None) -> dict[str, Any]:
+    """Return the stack's overrides from their JSON text; the template puts parameters into it as they are.
+
+    Raises ConfigurationError: a parameter that should be JSON is not.
+    """
+    try:
+        given = json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        position = error.pos if isinstance(error, json.JSONDecodeError) else 0
+        near = complaints.excerpt((text or "")[max(position - 20, 0) : position + 20])
+        raise ConfigurationError(
+            f"{STACK}: not readable as JSON near {near}; HyperParameters must be a JSON object such as "
+            '{"eta": 0.2}, and no parameter may hold a double quote'
+        ) from error
+    if not isinstance(given, dict):
+        raise ConfigurationError(f"{STACK}: got {complaints.excerpt(given)}; expected a JSON object")
+    return given
+
+
+def resolve(
+    model: str,
+    definition: Definition,
+    *,
+    stack: Mapping[str, Any] | None = None,
+    run: Mapping[str, Any] | None = None,
+    data_prefix: str = "raw/",
+    replayed: Mapping[str, str] | None = None,
+) -> Configuration:
+    """Merge the layers, each checked on its own, and fill in what follows.
+
+    stack        overrides by stack parameters; an empty text means not set (CloudFormation has no other way)
+    run          overrides by the run's input; only what the definition marks as overridable
+    data_prefix  the stack's own
+    replayed     the sources of the run whose data are trained on again; None for a run that is no replay
+
+    Raises ConfigurationError: names the layer, the field and what is allowed.
+    """
+    sources: dict[str, str] = {}
+    machines, of_stack = definition.instances, definition
+    for layer, given in ((STACK, _set_parameters(stack or {})), (RUN, dict(run or {}))):
+        overrides = _overrides(given, layer)
+        if layer == RUN:
+            _refuse_fixed(overrides, definition)
+            of_stack = definition
+        paths = dict(_paths(overrides, definition))
+        if paths.get("data_prefix") == data_prefix:
+            del paths["data_prefix"]
+        sources |= dict.fromkeys(paths, layer)
+        data_prefix = paths.pop("data_prefix", data_prefix)
+        definition = _applied(definition, paths, f"models/{model}/model.yaml with {layer}") if paths else definition
+        _refuse_machines(paths, machines, layer)
+    _check_data_prefix(data_prefix, sources.get("data_prefix", STACK))
+    if replayed is not None:
+        again = {"data_prefix": replayed["data_prefix"]} if "data_prefix" in replayed else {}
+        sources |= {"replay": "the run's input, Replay", **again}
+    decided = _decides_service(of_stack, definition, sources)
+    withheld = tuple(path for path in decided if path not in definition.deployable_overrides)
+    return Configuration(model, definition, data_prefix, _complete(definition), sources, withheld)
+
+
+def _gate(definition: Definition) -> Gate:
+    given = definition.gate
+    return Gate(direction=METRICS[given.metric].direction, **given.model_dump())
+
+
+def _decides_service(of_stack: Definition, of_run: Definition, sources: Mapping[str, str]) -> list[str]:
+    """What a run decides about service: other data, a gate that asks less, or other machines that serve.
+
+    The gate of the stack judges algorithm and hyperparameters as it judges data that are dropped.
+    """
+    asked, gate = _gate(of_stack), _gate(of_run)
+    found = {
+        "gate.threshold": not asked.reaches(gate.threshold, asked.threshold),
+        "gate.minimum_improvement": gate.minimum_improvement < asked.minimum_improvement,
+        "gate.without_comparison": gate.without_comparison not in (asked.without_comparison, "reject"),
+        "instances.endpoint": of_run.instances.endpoint != of_stack.instances.endpoint,
+        "data_prefix": "data_prefix" in sources,
+        "replay": "replay" in sources,
+    }
+    return [path for path in DEPLOYABLE if found[path]]
+
+
+def _set_parameters(stack: Mapping[str, Any]) -> dict[str, Any]:
+    """Stack parameters are texts: drop the empty ones, read numbers and JSON."""
+    given = {name: value for name, value in stack.items() if value not in ("", None, {}, [])}
+    for name in ("GateThreshold", "GateMinimumImprovement", "HyperParameters", "Instances"):
+        if isinstance(given.get(name), str):
+            given[name] = _read(name, given[name])
+    return given
+
+
+def _read(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        expected = "a number" if name.startswith("Gate") else 'JSON such as {"eta": 0.1}'
+        raise ConfigurationError(f"{STACK}, {name}: got {complaints.excerpt(text)}; expected {expected}") from error
+
+
+def _overrides(given: Mapping[str, Any], layer: str) -> Overrides:
+    try:
+        return Overrides.model_validate(given)
+    except ValidationError as error:
+        raise ConfigurationError(complaints.message(f"{layer}: not valid", complaints.of(error, Overrides))) from error
+
+
+def _refuse_fixed(overrides: Overrides, definition: Definition) -> None:
+    """Raise ConfigurationError for what the definition does not mark as overridable."""
+    allowed = definition.overridable
+    fixed = [path for path in dict(_paths(overrides, definition)) if not _is_allowed(path, allowed)]
+    if fixed:
+        listed = ", ".join(allowed) or "nothing"
+        found = [(path, f"may not be overridden by a run; allowed: {listed}") for path in fixed]
+        raise ConfigurationError(complaints.message(f"{RUN}: not allowed by the model's overridable list", found))
+
+
+_LIMITS = {"count": "max_count", "volume_gb": "max_volume_gb", "max_runtime_seconds": "max_runtime_seconds"}
+
+
+def _refuse_machines(paths: Mapping[str, Any], machines: Instances, layer: str) -> None:
+    """Raise ConfigurationError for machines beyond what the definition's own steps name and what it allows besides."""
+    steps = [getattr(machines, name) for name in STEPS]
+    types = sorted({step.type for step in steps} | set(machines.allowed.types))
+    found = []
+    asked = [(path, path.rsplit(".", 1)[-1], value) for path, value in paths.items() if path.startswith("instances.")]
+    for path, field, value in asked:
+        if field == "type" and not any(fnmatchcase(value, known) for known in types):
+            found.append(
+                (path, f"got {complaints.excerpt(value)}; allowed: {', '.join(types)} (instances.allowed.types)")
+            )
+        if limit := _LIMITS.get(field):
+            most = max(getattr(machines.allowed, limit) or 0, *(getattr(step, field, 0) for step in steps))
+            if value > most:
+                found.append((path, f"got {value}; allowed: at most {most} (instances.allowed.{limit})"))
+    if found:
+        raise ConfigurationError(complaints.message(f"{layer}: more than the model's instances allow", found))
+
+
+def _is_allowed(path: str, allowed: tuple[str, ...]) -> bool:
+    """A path is allowed with any of its parents; of hyperparameters the algorithm does not stand in the list."""
+    parts = path.split(".")
+    if parts[0] == "hyperparameters":
+        parts = [parts[0], *parts[2:]]
+    return any(".".join(parts[:length]) in allowed for length in range(1, len(parts) + 1))
+
+
+_FIELDS = {
+    "InstanceType": "type",
+    "InstanceCount": "count",
+    "InitialInstanceCount": "count",
+    "VolumeSizeInGB": "volume_gb",
+    "MaxRuntimeInSeconds": "max_runtime_seconds",
+}
+
+
+def _paths(overrides: Overrides, definition: Definition) -> Iterator[tuple[str, Any]]:
+    """Yield (path in model.yaml, value) for each thing that is set."""
+    simple = {
+        "algorithm": overrides.Algorithm,
+        "gate.threshold": overrides.GateThreshold,
+        "gate.minimum_improvement": overrides.GateMinimumImprovement,
+        "gate.without_comparison": overrides.GateWithoutComparison,
+        "data_prefix": overrides.DataPrefix,
+    }
+    yield from ((path, value) for path, value in simple.items() if value is not None)
+    algorithm = overrides.Algorithm or definition.algorithm
+    for name, value in (overrides.HyperParameters or {}).items():
+        yield f"hyperparameters.{algorithm}.{name}", value
+    for step, instance in (overrides.Instances or {}).items():
+        for name in sorted(instance.model_fields_set):
+            yield f"instances.{step.lower()}.{_FIELDS[name]}", getattr(instance, name)
+
+
+def _applied(definition: Definition, paths: Mapping[str, Any], source: str) -> Definition:
+    document = definition.model_dump(mode="json", exclude_unset=True)
+    for path, value in paths.items():
+        # A hyperparameter's own name may hold anything; the sections above it never hold a dot.
+        depth = 2 if path.startswith(("hyperparameters.", "instances.")) else 1
+        *sections, name = path.split(".", depth)
+        section = document
+        for key in sections:
+            section = section.setdefault(key, {})
+        section[name] = value
+    return validated(document, source)
+
+
+def _check_data_prefix(prefix: str, layer: str) -> None:
+    """Raise ConfigurationError when the prefix of the data would not keep data and results apart."""
+    is_folder = prefix.endswith("/") and not prefix.startswith("/") and "//" not in prefix
+    if is_folder and not prefix.startswith(RESERVED_PREFIXES):
+        return
+    what = f"{', '.join(RESERVED_PREFIXES)} hold results of runs; " if is_folder else ""
+    raise ConfigurationError(
+        f"{layer}, data_prefix: got {complaints.excerpt(prefix)}; {what}expected a folder of its own such as 'raw/'"
+    )
+
+
+def _complete(definition: Definition) -> dict[str, str]:
+    """The hyperparameters of the chosen algorithm: built-in, derived from the problem, then the definition's own."""
+    algorithm = definition.algorithm
+    derived = (_xgboost if algorithm == "xgboost" else _linear_learner)(definition)
+    given = {name: hyper.as_text(value) for name, value in definition.hyperparameters.get(algorithm, {}).items()}
+    return {**BUILT_IN[algorithm], **derived, **given}
+
+
+def _xgboost(definition: Definition) -> dict[str, str]:
+    binary = definition.problem == "binary_classification"
+    objective = "binary:logistic" if binary else "reg:squarederror"
+    watched = _XGBOOST_WATCHES.get(definition.gate.metric, "logloss" if binary else "rmse")
+    return {"objective": objective, "eval_metric": watched, "seed": str(definition.split.seed)}
+
+
+def _linear_learner(definition: Definition) -> dict[str, str]:
+    if definition.problem == "regression":
+        return {"predictor_type": "regressor"}
+    selects = _LINEAR_LEARNER_SELECTS.get(definition.gate.metric, "loss_function")
+    return {"predictor_type": "binary_classifier", "binary_classifier_model_selection_criteria": selects}

@@ -1,0 +1,184 @@
+"""The lines of a mail that say what a run worked on and what it measured: a name, and what there is to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from perennial.runs import no_data
+from perennial.runs.strays import PUT_ASIDE
+from perennial.runs.work import TRAINED_ONLY
+from perennial.words import between, number
+
+NAMES_SHOWN = 3
+MOVED_SHOWN = 3
+NOTES_SHOWN = 3
+KEYS_SHOWN = 10
+_UNIT_METRICS = ("rmse", "mae")
+
+
+def lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the lines about a closed run record."""
+    execution, data = record["execution"], record.get("data")
+    yield "Run", record["run_id"]
+    yield "Model", f"{record['model']} (stack {record['stack']})"
+    yield "Input says", f"{said_trigger(record)}; who started it: CloudTrail, event StartExecution"
+    yield "Ended", f"{execution['ended_at']}, after {_spell(execution['duration_seconds'])}"
+    if data:
+        ignored = f", {len(data['ignored'])} ignored" if data.get("ignored") else ""
+        aside = f", {len(data['aside'])} put aside" if data.get("aside") else ""
+        yield "Data", f"{counted(data['file_count'])} under {data['prefix']!r}{ignored}{aside}"
+        yield from _left_out(data)
+    yield from _rows(record)
+    yield from _numbers(record)
+    if record.get("deployed"):
+        yield "Endpoint", f"{record['deployed']['endpoint']} serves {record['deployed']['model']}"
+    elif record.get("champion"):
+        since = "as before" if record["status"] in ("Rejected", "Superseded", TRAINED_ONLY) else "when the run began"
+        yield "In service", f"{record['champion']['ModelName']} ({since})"
+
+
+def _left_out(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What came without its bytes, and what earlier runs have put aside; what is no data is in the manifest only."""
+    ignored = data.get("ignored", [])
+    empty = [item["Key"] for item in ignored if item.get("Reason") == no_data.EMPTY]
+    if empty:
+        yield "Empty", f"{some(empty)}: 0 bytes, ignored"
+    aside = [item["Key"] for item in ignored if str(item.get("Reason")).startswith(PUT_ASIDE)]
+    aside += [stray["Key"] for stray in data.get("aside", []) if stray.get("KnownSince")]
+    if aside:
+        yield "Put aside", f"{some(aside)}: before this run, not trained on"
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
+    return f"{', '.join(names[:NAMES_SHOWN])}{more}"
+
+
+def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    rows, drift, new = record.get("rows"), record.get("drift"), record.get("new_files")
+    if rows:
+        yield "Rows", f"{rows['used']:,} used, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
+    yield from _since(record.get("since") or {})
+    if new and new["files"] and record.get("champion"):
+        counts = f"{new['quarantined']:,} quarantined, {new.get('repeated', 0):,} repeat rows of known files"
+        yield "New files", f"{counted(new['files'])}, {new['rows']:,} rows, of which {counts}"
+    if drift:
+        moved = [
+            f"{one['column']} by {one['distance']:.2f} ({one['before']} -> {one['after']})" for one in drift["moved"]
+        ]
+        more = [f"{len(moved) - MOVED_SHOWN} more"] if len(moved) > MOVED_SHOWN else []
+        columns = "; ".join(moved[:MOVED_SHOWN] + more) or "no column has moved"
+        uncounted = drift.get("uncounted")
+        but = f" ({some(uncounted)}: too many different texts to be compared)" if uncounted else ""
+        yield "Drift", f"against the data of the model in service: {columns}{but}"
+    for note in (new or {}).get("notes", [])[:NOTES_SHOWN]:
+        yield "Note", note
+
+
+def _since(since: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The rows of the model in service that a run has not, and what its definition says otherwise."""
+    if since.get("rows"):
+        gone, lost = since["gone"], unreadable(since)
+        parts = [("not among this run's data", gone["files"], gone["rows"]), ("cannot be read now", *lost)]
+        told = [f"{what}: {counted(files)}, {rows:,} rows" for what, files, rows in parts if files]
+        yield "Rows before", "; ".join([f"{since['rows']:,} used by the model in service", *told])
+    if since.get("definition"):
+        keys = since["definition"]
+        more = f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
+        yield (
+            "Changed since",
+            f"{', '.join(keys[:KEYS_SHOWN])}{more} (model.yaml, since the model in service was trained)",
+        )
+
+
+def unreadable(since: Mapping[str, Any]) -> tuple[int, int]:
+    """Return (files, rows) that the model in service was trained on and that cannot be read now."""
+    files = since.get("unreadable", [])
+    return len(files) + since.get("unreadable_left_out", 0), sum(file["rows"] for file in files)
+
+
+def counted(files: int) -> str:
+    """Return a number of files in words."""
+    return "1 file" if files == 1 else f"{files:,} files"
+
+
+def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    gate, metrics = record.get("gate"), record.get("metrics") or {}
+    if not gate:
+        return
+    unit, side = unit_of(record), "at most" if gate["direction"] == "minimize" else "at least"
+    interval, rows = metrics.get("candidate_interval"), metrics.get("test_rows")
+    tested = f" on all {rows:,} test rows" if rows else ""
+    known = f" (95 % interval {between(interval)})" if interval else ""
+    yield gate["metric"], f"{number(gate.get('candidate'))}{unit}{tested}{known}"
+    yield "Threshold", f"{side} {number(gate['threshold'])}{unit}"
+    if record.get("champion") is None:
+        yield "Previous best", "none; this is the first model"
+    yield from _comparison(metrics, unit)
+
+
+def _comparison(metrics: Mapping[str, Any], unit: str) -> Iterator[tuple[str, str]]:
+    """Both models on the test rows that compare fairly: the candidate, then the model in service."""
+    compared = metrics.get("comparison")
+    if not compared:
+        return
+    unseen, known, new = (compared[part] for part in ("unseen", "known", "new"))
+    tested = f"{compared['rows']:,}, of which the model in service has not seen {unseen['rows']:,}"
+    yield "Test rows", f"{tested} ({known['rows']:,} known, {new['rows']:,} new)"
+    for name, part in (("Unseen rows", unseen), ("Known rows", known), ("New rows", new)):
+        if part["candidate"] is not None and part["champion"] is not None:
+            both = f"{number(part['candidate'])}{unit}, model in service {number(part['champion'])}{unit}"
+            yield name, f"{both}{_difference(part['difference'], unit)}"
+    if metrics.get("champion_when_accepted") is not None:
+        yield (
+            "When accepted",
+            f"model in service {number(metrics['champion_when_accepted'])}{unit}, on its own test rows",
+        )
+
+
+def _difference(interval: Sequence[float] | None, unit: str) -> str:
+    if not interval:
+        return ""
+    verdict = "within chance" if interval[0] <= 0 <= interval[1] else "more than chance"
+    return f"; difference {between(interval)}{unit} (95 % interval): {verdict}"
+
+
+def unit_of(record: Mapping[str, Any]) -> str:
+    """Return the unit of the gate's metric with a blank before it; empty where it has none."""
+    definition = record["configuration"]["definition"]
+    unit = definition["columns"][definition["target"]].get("unit")
+    return f" {unit}" if unit and definition["gate"]["metric"] in _UNIT_METRICS else ""
+
+
+def said_trigger(record: Mapping[str, Any]) -> str:
+    """Return what a run's input says started it, which anybody may say who may start one."""
+    said = _trigger(record)
+    by = f"by {said['By']}" if said.get("By") else None
+    detail = said_object(record) or by or said.get("Id")
+    return f"{said.get('Type', 'Manual')} ({detail})" if detail else str(said.get("Type", "Manual"))
+
+
+def data_bucket(record: Mapping[str, Any]) -> str:
+    """Return the bucket that a run's data were dropped into."""
+    return str((record.get("data") or {}).get("bucket", record["bucket"]))
+
+
+def said_object(record: Mapping[str, Any]) -> str | None:
+    """Return the key of the object that a run's input says was dropped; None when it names none."""
+    dropped = _trigger(record).get("Object")
+    return str(dropped["key"]) if isinstance(dropped, Mapping) and dropped.get("key") else None
+
+
+def _trigger(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an input that was refused says may be of any form."""
+    said = (record.get("input") or {}).get("Trigger")
+    return said if isinstance(said, Mapping) else {}
+
+
+def _spell(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
+    return " ".join(f"{value} {unit}" for value, unit in parts if value) or "0 s"

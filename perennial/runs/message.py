@@ -1,0 +1,203 @@
+"""The message that a run leaves when it ends: the reason first, then the numbers, the cause, what to do, and links.
+
+Nothing that a data file may have brought is passed on as it is; see `runs.cause.safe`.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perennial.data.broken import problem
+from perennial.runs import advice, facts, news
+from perennial.runs.cause import explained, problems, safe
+from perennial.runs.strays import removal
+from perennial.runs.work import TRAINED_ONLY
+
+MAX_SUBJECT = 99  # Amazon SNS API Reference, Publish: "must be less than 100 characters long", ASCII
+MAX_CAUSE_LINES = 20
+MAX_FIRST = 600
+MAX_LINE = 300
+MAX_CAUSE_LINE = 380  # longer ones go on in the next line
+MAX_PROBLEM = 4000
+ASIDE_SHOWN = 5
+MAX_COMMAND = 8000  # a key has at most 1,024 bytes; quoted they are more
+NO_COMMAND = "its name cannot be copied from a mail; run.json has it (data, aside)"
+MAX_STATE = 90  # a state's name has at most 80 characters (Amazon States Language)
+RULES_SHOWN = 12
+
+# Of runs.strays.removal: an address with or without quotes, in the way of shlex.
+_COMMAND = re.compile(r"""aws s3 rm ('[^']*'("'"'[^']*')*|\S+)""")
+
+HEADLINES = {
+    "Succeeded": "Model in service",
+    TRAINED_ONLY: "Trained only",
+    "Rejected": "Candidate rejected",
+    "Superseded": "Candidate superseded",
+    "Failed": "Run failed",
+    "TimedOut": "Run timed out",
+    "Aborted": "Run aborted",
+}
+
+
+@dataclass(frozen=True)
+class Message:
+    """A mail: `subject` in ASCII, shorter than 100 characters; `body` is plain text whose first line says it all."""
+
+    subject: str
+    body: str
+
+
+def compose(record: Mapping[str, Any], *, region: str, partition: str = "aws") -> Message:
+    """Return the message about a closed run record."""
+    about_data = (_facts(record), _quarantined(record), _aside(record))
+    blocks = [_head(record), *about_data, _cause(record), _advice(record), _links(record, region, partition)]
+    return Message(_subject(record), "\n\n".join(block for block in blocks if block) + "\n")
+
+
+def _head(record: Mapping[str, Any]) -> str:
+    """What happened and why, in one line; then what makes that doubtful."""
+    first = ". ".join([*(item.line for item in news.missing(record)), f"{_headline(record)}: {_reason(record)}"])
+    first = _COMMAND.sub("the command is below", first)
+    lines = textwrap.wrap(safe(first, MAX_FIRST), MAX_LINE, subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join([*lines, *(safe(item.line, MAX_LINE) for item in news.cautions(record) if item.line)])
+
+
+def _headline(record: Mapping[str, Any]) -> str:
+    return HEADLINES.get(record["status"], str(record["status"]))
+
+
+def _reason(record: Mapping[str, Any]) -> str:
+    status, failure = record["status"], record.get("failure") or {}
+    if status == TRAINED_ONLY:
+        return f"{record['withheld']}. It passed the gate: {(record.get('gate') or {}).get('reason')}"
+    if status in ("Succeeded", "Rejected"):
+        recorded = (record.get("gate") or {}).get("reason")
+        return str(recorded or explained(failure.get("cause")) or "no reason was recorded")
+    if status == "Superseded":
+        return explained(failure.get("cause"))
+    where = f"in state {failure['state']!r}" if failure.get("state") else "before its first state"
+    if status == "Aborted":
+        return f"a person or a deployment stopped it {where}"
+    if status == "TimedOut":
+        return f"it was over its time {where}"
+    said = next(iter(problems(failure)), None)
+    return f"{where}: {said or failure.get('error') or 'no cause was given'}"
+
+
+def _subject(record: Mapping[str, Any]) -> str:
+    """The news first, the stack last: a list of mails shows the beginning."""
+    stack, outcome = f" [{record['stack']}]", f"{_headline(record)}: {news.outcome(record) or _reason(record)}"
+    text = safe(". ".join([*(item.brief for item in news.missing(record)), outcome]), MAX_LINE)
+    text, room = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode(), MAX_SUBJECT - len(stack)
+    return (text if len(text) <= room else text[: room - 3].rstrip() + "...") + stack
+
+
+def _facts(record: Mapping[str, Any]) -> str:
+    return "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in facts.lines(record))
+
+
+def _quarantined(record: Mapping[str, Any]) -> str:
+    """The rows of new files that break the contract, by rule; a failure for their number has said all that."""
+    rules, failure = (record.get("new_files") or {}).get("rules", []), record.get("failure") or {}
+    if not rules or failure.get("problems"):
+        return ""
+    where = f"s3://{record['bucket']}/runs/{record['run_id']}/quarantine/"
+    of = "Rows of new files" if record.get("champion") else "Rows"
+    lines = [f"{of} that break the data contract, not trained on; with their reasons: {where}"]
+    lines += [f"  {safe(problem(rule, examples=1), MAX_LINE)}" for rule in rules[:RULES_SHOWN]]
+    more = len(rules) - RULES_SHOWN
+    at = f"s3://{record['bucket']}/runs/{record['run_id']}/report/report.json (new_files, rules)"
+    return "\n".join([*lines, *([f"  ... and {more:,} more rules; all of them: {at}"] if more > 0 else [])])
+
+
+def _aside(record: Mapping[str, Any]) -> str:
+    """The files that this run was the first to put aside; later ones only name them."""
+    aside = (record.get("data") or {}).get("aside", [])
+    new = [stray for stray in aside if not stray.get("KnownSince")]
+    if not new:
+        return ""
+    count = f"{facts.counted(len(new))} {'is' if len(new) == 1 else 'are'}"
+    lines = [f"{count} put aside: not readable as this table, not trained on, and left alone until replaced"]
+    for stray in new[:ASIDE_SHOWN]:
+        said = "" if news.is_told(stray["Reason"], record) else f": {safe(stray['Reason'], MAX_LINE)}"
+        lines.append(f"  {safe(stray['Key'], MAX_LINE)}{said}")
+        command = removal(facts.data_bucket(record), stray["Key"])
+        lines.append(f"    to take it away: {command if _can_be_copied(command) else NO_COMMAND}")
+    where = f"s3://{record['bucket']}/runs/{record['run_id']}/run.json (data, aside)"
+    more = len(new) - ASIDE_SHOWN
+    return "\n".join([*lines, *([f"  ... and {more:,} more; all of them: {where}"] if more > 0 else [])])
+
+
+def _cause(record: Mapping[str, Any]) -> str:
+    failure = record.get("failure") or {}
+    if record["status"] not in ("Failed", "TimedOut", "Aborted") or not (failure.get("cause") or failure.get("error")):
+        return ""
+    lines = problems(failure) or ["(none was given)"]
+    state = f", state {safe(repr(failure['state']), MAX_STATE)}" if failure.get("state") else ""
+    some, left_out = _fitting(lines)
+    more = [f"  ... and {left_out:,} more; all of them: {_all_problems(record)}"] if left_out else []
+    return "\n".join([f"Cause ({safe(failure.get('error') or 'unknown error', 80)}{state})", *some, *more])
+
+
+def _fitting(problems: list[str]) -> tuple[list[str], int]:
+    """(the lines of the first problems, how many problems are left out): one problem a line, a long one on several."""
+    lines: list[str] = []
+    for number, text in enumerate(problems):
+        parts = list(_wrapped(text)) or [""]
+        if lines and len(lines) + len(parts) > MAX_CAUSE_LINES:
+            return lines, len(problems) - number
+        lines += [f"  {parts[0]}", *(f"    {part}" for part in parts[1:])]
+    return lines, 0
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    """Yield a problem in lines. A long line goes on in the next; a command has one of its own, so that it is copied
+    whole.
+    """
+    rest = 0
+    for command in (found for found in _COMMAND.finditer(text[:MAX_PROBLEM]) if _can_be_copied(found[0])):
+        yield from _plain(text[rest : command.start()])
+        yield command[0]
+        rest = command.end()
+    yield from _plain(text[rest:])
+
+
+def _plain(text: str) -> list[str]:
+    return textwrap.wrap(safe(text, MAX_PROBLEM), MAX_CAUSE_LINE, break_on_hyphens=False)
+
+
+def _can_be_copied(command: str) -> bool:
+    """Whether a mail may show it as it is: it would name another object otherwise."""
+    return safe(command, MAX_COMMAND) == command
+
+
+def _all_problems(record: Mapping[str, Any]) -> str:
+    at = (record.get("failure") or {}).get("problems_at")
+    return str(at or f"s3://{record['bucket']}/runs/{record['run_id']}/run.json (failure, cause)")
+
+
+def _advice(record: Mapping[str, Any]) -> str:
+    text = advice.of_run(record)
+    return f"What to do\n  {text}" if text else ""
+
+
+def _links(record: Mapping[str, Any], region: str, partition: str) -> str:
+    arn = record["execution"]["arn"]
+    return "\n".join(
+        [
+            f"Execution  {console_link(arn, region, partition)}",
+            f"Record     s3://{record['bucket']}/runs/{record['run_id']}/run.json",
+        ]
+    )
+
+
+def console_link(execution_arn: str, region: str, partition: str = "aws") -> str:
+    """Return the address of an execution in the AWS console."""
+    domains = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+    domain = domains.get(partition, f"{region}.console.aws.amazon.com")
+    return f"https://{domain}/states/home?region={region}#/v2/executions/details/{execution_arn}"

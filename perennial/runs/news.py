@@ -1,0 +1,95 @@
+"""What of a run is news: for the subject and the first lines of its mail, the most important first.
+
+Each item is told in few words, which a subject has room for, and in a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perennial.runs.cause import problems
+from perennial.runs.facts import MOVED_SHOWN, counted, said_object, unit_of, unreadable
+from perennial.runs.strays import PUT_ASIDE
+from perennial.words import number
+
+MAX_KEY = 30  # characters of a key in a subject; its end says the most
+NEWS = 60  # characters that tell one reason from another
+
+
+@dataclass(frozen=True)
+class Item:
+    """A piece of news. `line` is empty where the mail's first line says it anyway."""
+
+    brief: str
+    line: str = ""
+
+
+def missing(record: Mapping[str, Any]) -> Iterator[Item]:
+    """Yield what is new and was not used, or is used no more: the outcome is of other data than people think."""
+    since, keys = record.get("since") or {}, _put_aside(record)
+    lost = [file for file in since.get("unreadable", []) if not is_told(file["reason"], record)]
+    if lost:
+        count, rows = unreadable(since)
+        of = f"{rows:,} of {since['rows']:,} rows"
+        which = f"{counted(count)} that the model in service was trained on cannot be read now"
+        yield Item(f"{of} unreadable: {_end(lost[0]['name'])}", f"{which}: {of} are missing ({lost[0]['name']})")
+    if keys:
+        files, more = counted(len(keys)), f" and {len(keys) - 1:,} more" if len(keys) > 1 else ""
+        yield Item(f"{files} put aside: {_end(keys[0])}{more}", f"{files} put aside: {keys[0]}{more}")
+
+
+def cautions(record: Mapping[str, Any]) -> Iterator[Item]:
+    """Yield what makes the gate's answer doubtful: it may be about data that are wrong."""
+    gate, comparison = record.get("gate") or {}, (record.get("metrics") or {}).get("comparison") or {}
+    if gate.get("worse_on_known"):
+        known = comparison["known"]
+        yield Item(f"worse on known rows ({number(known['candidate'])}, before {number(known['champion'])})")
+    moved = (record.get("drift") or {}).get("moved", [])
+    if moved and gate:
+        some = ", ".join(one["column"] for one in moved[:MOVED_SHOWN])
+        more = f" and {len(moved) - MOVED_SHOWN} more" if len(moved) > MOVED_SHOWN else ""
+        line = f"The new files are not like the data of the model in service: {some}{more} (Drift, below)."
+        yield Item(f"new files differ: {some}{more}", line)
+
+
+def outcome(record: Mapping[str, Any]) -> str:
+    """Return in few words what the gate found; empty where it was not asked."""
+    gate = record.get("gate")
+    if not gate or record["status"] not in ("Succeeded", "Rejected"):
+        return ""
+    told = [item.brief for item in cautions(record)]
+    if record["status"] == "Succeeded":
+        return "; ".join([*told, _accepted(record, gate)])
+    if gate.get("obstacle") == "known":  # which says the first of them
+        told = told[1:]
+    return "; ".join([gate["brief"], *told]) if gate.get("brief") else ""
+
+
+def is_told(reason: str, record: Mapping[str, Any]) -> bool:
+    """Say whether a failure has the reason for which a file was put aside."""
+    return any(reason[:NEWS] in line for line in problems(record.get("failure") or {}))
+
+
+def _accepted(record: Mapping[str, Any], gate: Mapping[str, Any]) -> str:
+    """The metric of a model that has come into service, and that of the one before, on the same rows."""
+    unseen = ((record.get("metrics") or {}).get("comparison") or {}).get("unseen") or {}
+    if gate.get("champion") is not None and unseen.get("candidate") is not None:
+        return f"{gate['metric']} {number(unseen['candidate'])}{unit_of(record)}, before {number(gate['champion'])}"
+    alone = ", not compared" if record.get("champion") else ""
+    return f"{gate['metric']} {number(gate['candidate'])}{unit_of(record)}{alone}"
+
+
+def _put_aside(record: Mapping[str, Any]) -> list[str]:
+    """The keys of new files that were put aside and that nothing else tells of, what started the run first."""
+    data, dropped = record.get("data") or {}, said_object(record)
+    fresh = [stray for stray in data.get("aside", []) if stray["Key"] == dropped or not stray.get("KnownSince")]
+    aside = [stray["Key"] for stray in fresh if not is_told(stray["Reason"], record)]
+    earlier = [item["Key"] for item in data.get("ignored", []) if str(item.get("Reason")).startswith(PUT_ASIDE)]
+    lost = {file["name"] for file in (record.get("since") or {}).get("unreadable", [])}
+    return sorted({*aside, *({dropped} & {*earlier})} - lost, key=lambda key: (key != dropped, key))
+
+
+def _end(key: str) -> str:
+    return key if len(key) <= MAX_KEY else f"...{key[3 - MAX_KEY :]}"

@@ -1,0 +1,284 @@
+"""What a run works on, and whether there is work to do: pure decisions.
+
+Events come more than once and in bursts. A drop of many files is one run: after the quiet period the newest file's
+event works and the others are superseded. A run is claimed by its work key: the data, the configuration, the code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from perennial.runs import no_data
+
+Decision = Literal["Train", "Duplicate", "Superseded", "AlreadyTrained", "NoData"]
+Claim = Literal["Take", "Own", "TakeOver", "Duplicate", "AlreadyTrained"]
+
+NO_VERSIONS = "null"  # what a bucket without versions has for one
+RUNNING = "Running"
+TRAINED_ONLY = "TrainedOnly"
+# Statuses of runs that have judged their data: the same work again would end the same way.
+JUDGED = ("Succeeded", "Rejected", TRAINED_ONLY)
+# Statuses of runs that somebody has to look at; one that was stopped, somebody stopped.
+FAILURES = ("Failed", "TimedOut")
+# Errors of the state machine that are no failures.
+JUDGEMENTS = {"ModelAccuracyTooLow": "Rejected", "SupersededByNewerData": "Superseded"}
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One object version. `etag` is without quotes, `size` in bytes, `last_modified` aware.
+
+    `checksum` is what S3 keeps of the content, "CRC64NVME:<base64>"; empty when it keeps none.
+    """
+
+    key: str
+    version_id: str
+    etag: str
+    size: int
+    last_modified: datetime
+    checksum: str = ""
+
+    @classmethod
+    def from_manifest(cls, entry: Mapping[str, Any]) -> DataFile:
+        """The file that a manifest lists."""
+        modified = datetime.fromisoformat(entry["LastModified"])
+        known = (entry["Key"], entry["VersionId"], entry["ETag"], int(entry["Size"]))
+        return cls(*known, modified, entry.get("Checksum", ""))
+
+    @property
+    def version(self) -> str:
+        """What tells this version of its key from others; where a bucket keeps none, the ETag does."""
+        return self.etag if self.version_id == NO_VERSIONS else self.version_id
+
+    @property
+    def content(self) -> str:
+        """What stands for the content: the checksum, or the ETag, which SSE-KMS makes new for the same bytes."""
+        return self.checksum or self.etag
+
+    def as_manifest(self) -> dict[str, Any]:
+        """The file as the manifest lists it."""
+        return {
+            "Key": self.key,
+            "VersionId": self.version_id,
+            "ETag": self.etag,
+            "Size": self.size,
+            "LastModified": self.last_modified.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            **({"Checksum": self.checksum} if self.checksum else {}),
+        }
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """An object version that is not used, and why."""
+
+    key: str
+    version_id: str
+    reason: str
+    last_modified: datetime
+
+    def as_manifest(self) -> dict[str, str]:
+        """The object as the manifest lists it."""
+        return {"Key": self.key, "VersionId": self.version_id, "Reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The data under a prefix: what is used, in manifest order, and what is not, by key."""
+
+    files: tuple[DataFile, ...]
+    ignored: tuple[Ignored, ...]
+    listed_at: datetime
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of all files together."""
+        return sum(file.size for file in self.files)
+
+    def as_manifest(self) -> dict[str, Any]:
+        """The listing as `manifest.json`."""
+        return {
+            "Files": [file.as_manifest() for file in self.files],
+            "Ignored": [item.as_manifest() for item in self.ignored],
+        }
+
+
+def listing(versions: Iterable[Mapping[str, Any]], prefix: str, listed_at: datetime) -> Listing:
+    """Return the data below a prefix among the `Versions` of ListObjectVersions, asked at a time: the latest of a key.
+
+    What is no data by its name (runs.no_data), and what has no bytes, is ignored and reported.
+    """
+    files: list[DataFile] = []
+    ignored: list[Ignored] = []
+    for version in versions:
+        key, size, modified = str(version["Key"]), int(version["Size"]), version["LastModified"]
+        if not version.get("IsLatest", True):
+            continue
+        reason = no_data.reason(key, prefix) or (None if size else no_data.EMPTY)
+        if reason:
+            ignored.append(Ignored(key, str(version["VersionId"]), reason, modified))
+        else:
+            etag = str(version["ETag"]).strip('"')
+            files.append(DataFile(key, str(version["VersionId"]), etag, size, modified))
+    return Listing(tuple(sorted(files, key=_age)), tuple(sorted(ignored, key=lambda item: item.key)), listed_at)
+
+
+def recorded(manifest: Mapping[str, Any], listed_at: datetime) -> Listing:
+    """Return the data of an earlier run from its manifest, in the order in which that run had them."""
+    return Listing(tuple(DataFile.from_manifest(entry) for entry in manifest["Files"]), (), listed_at)
+
+
+def recorded_contents(manifest: Mapping[str, Any], aside: Container[int] = ()) -> set[tuple[str, str]]:
+    """Return (key, content) of each file of an earlier run, but for those at some positions, which it has put aside."""
+    files = [DataFile.from_manifest(entry) for entry in manifest.get("Files", ())]
+    return {(file.key, file.content) for position, file in enumerate(files) if position not in aside}
+
+
+CHECKSUMS = ("CRC64NVME", "SHA256", "SHA1", "CRC32C", "CRC32")  # S3 keeps one of them with an object
+
+
+def checksum(head: Mapping[str, Any]) -> str:
+    """Return the checksum in the answer of HeadObject (ChecksumMode), "CRC64NVME:<base64>"; empty if it has none."""
+    found = ((name, head.get(f"Checksum{name}")) for name in CHECKSUMS)
+    return next((f"{name}:{value}" for name, value in found if value), "")
+
+
+@dataclass(frozen=True)
+class EmptyDrop:
+    """What was dropped has no bytes. `told_by` says which other run tells people of it; None: its own has to."""
+
+    others: int
+    told_by: str | None
+
+
+def empty_drop(dropped: Mapping[str, Any] | None, data: Listing, now: datetime, quiet_seconds: int) -> EmptyDrop | None:
+    """Return what there is to say of an empty file that was dropped, or None when none was, or it has been replaced.
+
+    Writers of many files, such as Spark, leave empty ones beside full ones: the run of those names them. Of several
+    empty files that come together the newest tells of all.
+    """
+    empty = [item for item in data.ignored if item.reason == no_data.EMPTY]
+    mine = next((item for item in empty if dropped and item.key == dropped.get("key")), None)
+    if mine is None:
+        return None
+    quiet = timedelta(seconds=quiet_seconds)
+    together = [item for item in empty if abs(item.last_modified - mine.last_modified) <= quiet]
+    newest = max(together, key=_age)
+    told_by = None
+    if any(abs(file.last_modified - mine.last_modified) <= quiet for file in data.files):
+        told_by = f"{mine.key!r} is {no_data.EMPTY} that came together with data, whose run tells of it"
+    elif newest is not mine and now - newest.last_modified <= _own_run_is_sure(quiet_seconds):
+        told_by = f"{mine.key!r} is {no_data.EMPTY}; so is {newest.key!r}, which came after it: its run tells of both"
+    return EmptyDrop(len(together) - 1, told_by)
+
+
+def _own_run_is_sure(quiet_seconds: int) -> timedelta:
+    """How long after a drop its own event is waiting or working for sure; after that it may have been lost."""
+    return timedelta(seconds=2 * quiet_seconds + 60)
+
+
+def _age(file: DataFile | Ignored) -> tuple[datetime, str]:
+    return file.last_modified, file.key
+
+
+def fingerprint(files: Iterable[DataFile]) -> str:
+    """Return the SHA-256 of the data: which keys hold which contents (hex). When they came does not matter."""
+    lines = sorted((file.key, file.content, file.size) for file in files)
+    return _digest(lines)
+
+
+def configuration_key(configuration: Mapping[str, Any]) -> str:
+    """Return what stands for a configuration in the key of some work (hex)."""
+    return _digest(configuration)
+
+
+def work_key(data_fingerprint: str, configuration_key: str, code_hash: str) -> str:
+    """Return what claims a run (hex): the same data, configuration and code are the same work."""
+    return _digest([data_fingerprint, configuration_key, code_hash])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def came_at(dropped: Mapping[str, Any], versions: Iterable[Mapping[str, Any]]) -> datetime | None:
+    """Return when a drop came, from the `Versions` of ListObjectVersions; None if they do not name it."""
+    known = dropped.get("version-id")
+    named = (version for version in versions if version["Key"] == dropped["key"])
+    return next((version["LastModified"] for version in named if not known or version["VersionId"] == known), None)
+
+
+def superseded(
+    dropped: Mapping[str, Any] | None,
+    came: datetime | None,
+    files: Sequence[DataFile],
+    now: datetime,
+    quiet_seconds: int,
+) -> str | None:
+    """Return why a drop leaves the work to a newer one, or None when it has to work itself.
+
+    dropped  the `object` of the S3 event: key, and if known version-id and etag; None for other triggers
+    came     when it came; None for other triggers, and when it was deleted for good
+
+    A drop that was deleted leaves the work to newer files only: the runs of older ones may have left theirs to it.
+
+    A newer file's own event is waiting or working for sure only while the file is young. After that its event may have
+    been lost, and the drop works itself.
+    """
+    if dropped is None or came is None or not files:
+        return None
+    newest = max(files, key=_age)
+    if _is_version(newest, dropped) or _age(newest) < (came, dropped["key"]):
+        return None
+    if now - newest.last_modified > _own_run_is_sure(quiet_seconds):
+        return None
+    return f"a newer object came after {dropped['key']!r}: {newest.key!r}; its own run takes all data under the prefix"
+
+
+def _is_version(file: DataFile, dropped: Mapping[str, Any]) -> bool:
+    version, etag = dropped.get("version-id"), str(dropped.get("etag") or "").strip('"')
+    if file.key != dropped.get("key"):
+        return False
+    if version:
+        return bool(file.version_id == version)
+    return not etag or file.etag == etag
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The run that holds a claim, and its status as far as anyone knows: Running, Succeeded, Rejected or another."""
+
+    run_id: str
+    status: str
+
+
+def claim(holder: Holder | None, run_id: str, *, by_person: bool) -> Claim:
+    """Decide who works: Take a free claim, go on with one's Own, TakeOver a failed run's, or leave it.
+
+    A person who starts a run by hand always gets it.
+    """
+    if holder is None:
+        return "Take"
+    if holder.run_id == run_id:
+        return "Own"
+    if by_person:
+        return "TakeOver"
+    if holder.status == RUNNING:
+        return "Duplicate"
+    return "AlreadyTrained" if holder.status in JUDGED else "TakeOver"
+
+
+def status_of(execution_status: str, error: str | None = None) -> str:
+    """Return a run's status from its execution's: Running, Succeeded, Rejected, Superseded, Failed, TimedOut, Aborted.
+
+    Rejected is a run that worked and whose candidate did not pass the gate; Superseded one whose candidate passed, but
+    newer data were in service by then.
+    """
+    if execution_status == "FAILED" and error in JUDGEMENTS:
+        return JUDGEMENTS[error]
+    names = {"RUNNING": RUNNING, "SUCCEEDED": "Succeeded", "TIMED_OUT": "TimedOut", "ABORTED": "Aborted"}
+    return names.get(execution_status, "Failed")

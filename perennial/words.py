@@ -1,0 +1,33 @@
+"""How values are written for people: in mails, reports, logs and errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def quoted(value: object, limit: int = 40) -> str:
+    """Return a value as a short quoted text without control characters, safe for logs and mails. Never raises."""
+    try:
+        text = str(value)
+    except (RecursionError, ValueError, OverflowError):  # too deep, too many digits, no year of the calendar
+        text = f"a {type(value).__name__} that has no text"
+    return f"'{printable(text, limit)}'"
+
+
+def printable(text: str, limit: int) -> str:
+    """Return text on one line, of at most `limit` characters before those that are no print become escapes."""
+    text = text if len(text) <= limit else text[: limit - 3] + "..."
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
+def number(value: float | None) -> str:
+    """Return a metric as people read it: six significant digits, thousands separated."""
+    if value is None:
+        return "missing"
+    return f"{value:,.6g}" if math.isfinite(value) else str(value)
+
+
+def between(bounds: Sequence[float] | None) -> str:
+    """Return an interval as people read it."""
+    return f"{number(bounds[0])} to {number(bounds[1])}" if bounds else "not known"

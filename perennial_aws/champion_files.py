@@ -1,0 +1,54 @@
+"""What a run has to know of the model in service, left in its folder for preprocessing: `champion/`.
+
+champion.json    {"run_id", "definition", "new_files", "widest_row", "trained"}: the definition of the model in service,
+                 the positions of the files that it was not trained on, how wide its encoded rows are
+                 (data.payload), and what became of the files that it was trained on (data.since); {} when
+                 there is none. There is always one: a job's input needs files
+statistics.json  of the data that the model in service was trained on; missing when its run left none
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from perennial.data.payload import widest_row
+from perennial.data.rows import reads_alike
+from perennial.data.since import Trained, rows_by_key
+from perennial.runs import naming
+from perennial.runs.work import Listing, recorded_contents
+from perennial_aws import objects
+from perennial_aws.clients import client
+
+
+def leave(prefix: str, serving: Mapping[str, str] | None, data: Listing, definition: Mapping[str, Any]) -> bool:
+    """Write the files; return whether the model in service reads records otherwise than a definition says."""
+    about: dict[str, Any] = {}
+    if serving:
+        run_id = naming.run_of(os.environ["STACK_NAME"], serving["ModelName"]) or serving["RunId"]
+        config, manifest, report = (
+            _document(f"runs/{run_id}/{name}.json") for name in ("config", "manifest", "report/report")
+        )
+        aside = {item["position"] for item in (report or {}).get("aside", [])}
+        known = recorded_contents(manifest or {}, aside)
+        new = [position for position, file in enumerate(data.files) if (file.key, file.content) not in known]
+        about = {"run_id": run_id, "definition": (config or {}).get("definition"), "new_files": new}
+        about["widest_row"] = widest_row(report or {})
+        keys, ignored = [file.key for file in data.files], {item.key: item.reason for item in data.ignored}
+        about["trained"] = Trained.found(rows_by_key(manifest or {}, report or {}), keys, ignored).as_json()
+        statistics = _document(f"runs/{run_id}/baselines/data-quality/statistics.json")
+        if statistics:
+            objects.write_json(f"{prefix}/champion/statistics.json", statistics)
+    objects.write_json(f"{prefix}/champion/champion.json", about)
+    return bool(about.get("definition")) and not reads_alike(definition, about["definition"])
+
+
+def _document(key: str) -> Any:
+    """The newest version of a JSON document, or None."""
+    version = objects.newest_version(os.environ["BUCKET"], key)
+    if version is None:
+        return None
+    read = client("s3").get_object(Bucket=os.environ["BUCKET"], Key=key, VersionId=version)
+    return json.loads(read["Body"].read())

@@ -1,0 +1,158 @@
+"""Check what is deployed; publish the job code that the layer carries to the bucket, under a hash of its content.
+
+Under code/<hash>/ are code.zip, with all of it, and unpack.py, by which a job starts one of its scripts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+import perennial
+from perennial.model import definition
+from perennial.model.complaints import ConfigurationError
+from perennial.runs import configuration, naming
+from perennial_aws.clients import client
+
+logger = Logger()
+
+# The layer carries the job scripts and the model definitions beside the package.
+SHIPPED = Path(perennial.__file__).parent.parent
+FOLDERS = ("processing", "perennial", "models")
+HASH_LENGTH = 16
+MOST_OF_NETWORK = {"VpcSubnetIds": 16, "VpcSecurityGroupIds": 5}  # SageMaker API Reference, VpcConfig
+
+
+def publish(properties: Mapping[str, Any]) -> dict[str, str]:
+    """Publish and return {"CodeHash", "CodeUri", "Commit"}; `properties` are those of the custom resource.
+
+    Raises:
+        ConfigurationError: what is deployed would fail every run; nothing is published.
+    """
+    _check(properties)
+    files = dict(_files())
+    code_hash = _hash(files)
+    published = {"code.zip": _archive(files), "unpack.py": (SHIPPED / "processing/unpack.py").read_bytes()}
+    for name, content in published.items():
+        client("s3").put_object(Bucket=os.environ["BUCKET"], Key=f"code/{code_hash}/{name}", Body=content)
+    logger.info("published", code_hash=code_hash, files=len(files))
+    return {"CodeHash": code_hash, "CodeUri": f"s3://{os.environ['BUCKET']}/code/{code_hash}", "Commit": _commit()}
+
+
+def _check(properties: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError for what every run would trip over."""
+    naming.check_stack_name(os.environ["STACK_NAME"])
+    _check_addresses(properties.get("AlertEmails", []))
+    for name, most in MOST_OF_NETWORK.items():
+        if len(given := properties.get(name, [])) > most:
+            raise ConfigurationError(
+                f"{name}: got {len(given)}; expected at most {most}, which is what SageMaker takes for jobs and models"
+            )
+    if properties.get("DataBucket"):
+        _check_data_bucket(str(properties["DataBucket"]))
+    model, models = os.environ["MODEL_NAME"], sorted(path.parent for path in SHIPPED.glob("models/*/model.yaml"))
+    mine = SHIPPED / "models" / model
+    if mine not in models:
+        known = ", ".join(path.name for path in models) or "none"
+        raise ConfigurationError(f"ModelName: there is no models/{model}/model.yaml; there are: {known}")
+    defined = definition.load(mine / "model.yaml")
+    _check_features(mine / "features.py")
+    for path, text in definition.notes(defined):
+        logger.warning("note", path=path, text=text)
+    stack = configuration.stack_overrides(properties.get("StackOverrides") or os.environ.get("STACK_OVERRIDES"))
+    configuration.resolve(model, defined, stack=stack, data_prefix=os.environ["DATA_PREFIX"])
+    for folder in models:
+        if folder != mine:
+            _look_at_other(folder)
+
+
+def _check_addresses(addresses: Sequence[str]) -> None:
+    """Raise ConfigurationError when two are one subscription: the template names each by its letters and digits."""
+    known: dict[str, str] = {}
+    for address in addresses:
+        name = re.sub(r"[^0-9A-Za-z]", "", address)
+        if name in known:
+            raise ConfigurationError(
+                f"AlertEmails: {known[name]} and {address} are alike but for punctuation; expected addresses that "
+                "differ in letters or digits, because one subscription would stand for both. Leave one of them out; "
+                "once the stack is deployed, it can be subscribed to the topic by hand (aws sns subscribe)"
+            )
+        known[name] = address
+
+
+def _check_data_bucket(name: str) -> None:
+    """Raise ConfigurationError when the bucket that data are dropped into cannot be read, or tells nobody of drops."""
+    where = f"DataBucket: s3://{name}"
+    try:
+        found = client("s3").head_bucket(Bucket=name)
+        told = client("s3").get_bucket_notification_configuration(Bucket=name)
+    except ClientError as error:
+        raise ConfigurationError(
+            f"{where} cannot be looked at ({error}); expected a bucket of this account that exists, with a policy that "
+            "does not refuse the roles of this stack"
+        ) from error
+    here, region = client("s3").meta.region_name, found["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    if region and region != here:
+        raise ConfigurationError(f"{where} is in {region}; expected one in {here}: its events do not leave its region")
+    if "EventBridgeConfiguration" not in told:
+        raise ConfigurationError(
+            f"{where} does not send its events to EventBridge, so that no drop would start a run. Switch that on: S3 "
+            'console, Properties, "Amazon EventBridge"; or EventBridgeConfiguration in its notification configuration'
+        )
+
+
+def _check_features(path: Path) -> None:
+    """Raise ConfigurationError when a model's features.py is no Python. What it does is for `make check` to try."""
+    try:
+        compile(path.read_bytes() if path.is_file() else b"", str(path), "exec")
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise ConfigurationError(f"{path}{line}: {type(error).__name__}: {error}") from error
+
+
+def _look_at_other(folder: Path) -> None:
+    """Log what is wrong with a model that another stack deploys: it is not this stack's business."""
+    try:
+        definition.load(folder / "model.yaml")
+        _check_features(folder / "features.py")
+    except (ConfigurationError, OSError) as error:
+        logger.warning("another model's folder is broken", model=folder.name, problem=str(error))
+
+
+def _files() -> Iterator[tuple[str, Path]]:
+    """(name under the prefix, file) of what the jobs need, sorted."""
+    for folder in FOLDERS:
+        for path in sorted((SHIPPED / folder).rglob("*")):
+            if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts:
+                yield path.relative_to(SHIPPED).as_posix(), path
+
+
+def _archive(files: Mapping[str, Path]) -> bytes:
+    """A zip of the files that says nothing of when and where it was made."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in files.items():
+            archive.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return content.getvalue()
+
+
+def _hash(files: dict[str, Path]) -> str:
+    """A hash of names and contents: the same code has the same hash wherever it is built."""
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:HASH_LENGTH]
+
+
+def _commit() -> str:
+    file = SHIPPED / "commit.txt"
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else "unknown"

@@ -1,0 +1,66 @@
+"""Objects in the bucket: JSON documents, lines of text, listings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from perennial.data.rows import Hashes
+from perennial.runs.record import json_safe
+from perennial_aws.clients import client
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return (bucket, key) of an `s3://bucket/key`."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def read_json(uri: str) -> Any:
+    """Return the JSON document at an address."""
+    bucket, key = split_uri(uri)
+    return json.loads(client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
+def read_json_if_there(uri: str) -> Any:
+    """Return the JSON document at an address, or None when there is none.
+
+    The list tells: to a role that may list only some prefixes S3 answers 403 for a key that is not there.
+    """
+    return read_json(uri) if split_uri(uri)[1] in keys(uri) else None
+
+
+def newest_version(bucket: str, key: str) -> str | None:
+    """Return the id of the newest version of an object, or None when there is none, or it was deleted."""
+    listed = client("s3").list_object_versions(Bucket=bucket, Prefix=key).get("Versions", [])
+    return next((item["VersionId"] for item in listed if item["Key"] == key and item["IsLatest"]), None)
+
+
+def read_hashes(prefix_uri: str) -> Iterator[Hashes]:
+    """Yield the row hashes under an address, part by part: 8 bytes each, little-endian."""
+    bucket, _ = split_uri(prefix_uri)
+    for key in keys(prefix_uri):
+        yield np.frombuffer(client("s3").get_object(Bucket=bucket, Key=key)["Body"].read(), "<u8")
+
+
+def write_json(uri: str, document: Any) -> None:
+    """Write a document as strict JSON: what is not finite becomes null."""
+    bucket, key = split_uri(uri)
+    body = json.dumps(json_safe(document), indent=1, allow_nan=False, ensure_ascii=False).encode()
+    client("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+
+
+def keys(prefix_uri: str) -> list[str]:
+    """Return the keys under an address, sorted."""
+    bucket, prefix = split_uri(prefix_uri)
+    pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return sorted(item["Key"] for page in pages for item in page.get("Contents", []))
+
+
+def lines(bucket: str, key: str) -> Iterator[str]:
+    """Yield the lines of a text object, read as they are asked for."""
+    body = client("s3").get_object(Bucket=bucket, Key=key)["Body"]
+    yield from (line.decode("utf-8") for line in body.iter_lines(chunk_size=1 << 20))

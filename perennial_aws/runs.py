@@ -1,0 +1,185 @@
+"""The run table: who claimed which work, what each execution was told, and the record of each run; what they left.
+
+Items by `id`: `work#<work key>` the claim, `execution#<arn>` the answer to an execution, `run#<run id>` the record,
+`deployment` the run whose turn it is to deploy, `strays` the files that were put aside (runs.strays).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from perennial.runs import naming, record, work
+from perennial.runs import strays as rules
+from perennial_aws.clients import client, code_of
+
+# Step Functions keeps the history of an execution for 90 days.
+_ANSWER_DAYS = 90
+
+
+_ATTEMPTS = 8
+
+
+class StraysContestedError(Exception):
+    """The list of files that are put aside changed again and again. Transient."""
+
+
+def with_model(stack: str) -> set[str]:
+    """Return the ids of the stack's runs whose model exists."""
+    return _with(stack, "list_models", "Model")
+
+
+def with_config(stack: str) -> set[str]:
+    """Return the ids of the stack's runs whose endpoint configuration exists."""
+    return _with(stack, "list_endpoint_configs", "EndpointConfig")
+
+
+def _with(stack: str, operation: str, kind: str) -> set[str]:
+    """Names of other stacks may start alike; they do not count."""
+    pages = client("sagemaker").get_paginator(operation).paginate(NameContains=stack)
+    names = (item[f"{kind}Name"] for page in pages for item in page[f"{kind}s"])
+    return {run for name in names if (run := naming.run_of(stack, name))}
+
+
+def _table() -> str:
+    return os.environ["RUN_TABLE"]
+
+
+def _get(item_id: str) -> dict[str, Any] | None:
+    item = client("dynamodb").get_item(TableName=_table(), Key={"id": {"S": item_id}}, ConsistentRead=True).get("Item")
+    return None if item is None else record.from_dynamodb(_plain(item))
+
+
+def _put(item: Mapping[str, Any], **condition: Any) -> bool:
+    """Write an item and return True, or False when the condition does not hold."""
+    try:
+        client("dynamodb").put_item(TableName=_table(), Item=_typed(item), **condition)
+    except ClientError as error:
+        if code_of(error) == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def _typed(item: Mapping[str, Any]) -> dict[str, Any]:
+    serializer = TypeSerializer()
+    return {name: serializer.serialize(value) for name, value in item.items()}
+
+
+def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
+    deserializer = TypeDeserializer()
+    return {name: deserializer.deserialize(value) for name, value in item.items()}
+
+
+def claimed(work_key: str) -> dict[str, Any] | None:
+    """Return the claim of some work, {"run_id", "execution_arn"}, or None when nobody has it."""
+    return _get(f"work#{work_key}")
+
+
+def claim(work_key: str, run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:
+    """Take a claim that nobody holds, or that this other run holds; False when someone was faster."""
+    return _take(f"work#{work_key}", run_id, execution_arn, previous_run_id)
+
+
+def turn() -> dict[str, Any] | None:
+    """Return who deploys, {"run_id", "execution_arn"}, or None when nobody ever has."""
+    return _get("deployment")
+
+
+def take_turn(run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:
+    """Take the turn that nobody has, or that this other run has; False when someone was faster."""
+    return _take("deployment", run_id, execution_arn, previous_run_id)
+
+
+def _take(item_id: str, run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:
+    item = {"id": item_id, "run_id": run_id, "execution_arn": execution_arn}
+    if previous_run_id is None:
+        return _put(item, ConditionExpression="attribute_not_exists(id)")
+    return _put(
+        item,
+        ConditionExpression="run_id = :previous",
+        ExpressionAttributeValues={":previous": {"S": previous_run_id}},
+    )
+
+
+def strays() -> list[dict[str, Any]]:
+    """Return the files that are known to be put aside, oldest first."""
+    return list((_get("strays") or {}).get("strays", []))
+
+
+def remember_strays(found: Sequence[Mapping[str, str]], reader: str, run_id: str) -> list[dict[str, Any]]:
+    """Add what a run put aside; return what is known afterwards. Runs that end at the same time do not lose any."""
+    for _ in range(_ATTEMPTS):
+        held = _get("strays") or {}
+        known = rules.remembered(held.get("strays", []), found, reader, run_id)
+        revision = held.get("revision", 0)
+        item = record.to_dynamodb({"id": "strays", "strays": known, "revision": revision + 1})
+        condition = {
+            "ConditionExpression": "attribute_not_exists(id) OR revision = :known",
+            "ExpressionAttributeValues": {":known": {"N": str(revision)}},
+        }
+        if _put(item, **condition):
+            return known
+    raise StraysContestedError(f"the list of strays changed {_ATTEMPTS} times while run {run_id} added to it")
+
+
+def status_of(held: Mapping[str, Any]) -> str:
+    """The status of the run that holds a claim; Step Functions knows better than a record that was not closed."""
+    known = (get(held["run_id"]) or {}).get("status", work.RUNNING)
+    if known != work.RUNNING:
+        return str(known)
+    try:
+        execution = client("stepfunctions").describe_execution(executionArn=held["execution_arn"])
+    except ClientError as error:
+        if code_of(error) == "ExecutionDoesNotExist":
+            return "Lost"
+        raise
+    return work.status_of(execution["status"], execution.get("error"))
+
+
+def answer(execution_arn: str) -> dict[str, Any] | None:
+    """Return what an execution was told to do, or None when it was not told yet."""
+    item = _get(f"execution#{execution_arn}")
+    return None if item is None else dict(json.loads(item["answer"]))
+
+
+def remember(execution_arn: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what an execution is told; return what was told first, if it was told before."""
+    item = {
+        "id": f"execution#{execution_arn}",
+        "answer": json.dumps(told),
+        "expires_at": int(time.time()) + _ANSWER_DAYS * 86400,
+    }
+    if _put(item, ConditionExpression="attribute_not_exists(id)"):
+        return dict(told)
+    return answer(execution_arn) or dict(told)
+
+
+def get(run_id: str) -> record.Document | None:
+    """Return the record of a run, as far as the table holds it."""
+    item = _get(f"run#{run_id}")
+    return None if item is None else {name: value for name, value in item.items() if name != "id"}
+
+
+def put(document: Mapping[str, Any]) -> None:
+    """Write the record of a run."""
+    _put(record.as_item(document))
+
+
+def update(run_id: str, **fields: Any) -> None:
+    """Set fields of a run's record and leave the rest as it is."""
+    names = {f"#{name}": name for name in fields}
+    values = _typed({f":{name}": record.to_dynamodb(value) for name, value in fields.items()})
+    client("dynamodb").update_item(
+        TableName=_table(),
+        Key={"id": {"S": f"run#{run_id}"}},
+        UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in fields),
+        ExpressionAttributeNames=names,
+        ExpressionAttributeValues=values,
+    )

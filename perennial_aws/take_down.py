@@ -1,0 +1,55 @@
+"""Stop the runs of a stack and delete what they made: endpoint, endpoint configurations, models, exported names."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+from perennial.runs import endpoint, naming
+from perennial_aws import runs
+from perennial_aws.clients import client, if_there
+
+logger = Logger(child=True)
+
+NAMES = ("model", "endpoint", "endpoint-config", "data-quality-baseline", "model-quality-baseline", "run")
+POLL_SECONDS = 2.0
+
+
+def take_down(state_machine_arn: str) -> None:
+    """Stop first what could create something again; the endpoint is waited for, whose role ends with the stack.
+
+    SageMaker, DeleteEndpoint: without the permissions of its role, its resources cannot be deleted.
+    """
+    stack = os.environ["STACK_NAME"]
+    _stop_runs(state_machine_arn)
+    _delete_endpoint(os.environ["ENDPOINT_NAME"])
+    for run in runs.with_config(stack):
+        if_there(client("sagemaker").delete_endpoint_config, EndpointConfigName=naming.stem(stack, run))
+    for run in runs.with_model(stack):
+        if_there(client("sagemaker").delete_model, ModelName=naming.stem(stack, run))
+    client("ssm").delete_parameters(Names=[f"{os.environ['PARAMETER_PREFIX']}/{name}" for name in NAMES])
+    logger.info("taken down", stack=stack)
+
+
+def _stop_runs(state_machine_arn: str) -> None:
+    states = client("stepfunctions")
+    pages = states.get_paginator("list_executions").paginate(stateMachineArn=state_machine_arn, statusFilter="RUNNING")
+    with suppress(states.exceptions.StateMachineDoesNotExist):
+        for execution in [item for page in pages for item in page["executions"]]:
+            states.stop_execution(executionArn=execution["executionArn"], cause="the stack is being deleted")
+
+
+def _delete_endpoint(name: str) -> None:
+    """Delete it once it lets itself be deleted, and wait until it is gone."""
+    while description := if_there(client("sagemaker").describe_endpoint, EndpointName=name):
+        if description["EndpointStatus"] not in endpoint.UNCHANGEABLE:
+            try:
+                if_there(client("sagemaker").delete_endpoint, EndpointName=name)
+            except ClientError as error:
+                if "Cannot update in-progress endpoint" not in str(error):
+                    raise
+        time.sleep(POLL_SECONDS)
