@@ -25,9 +25,9 @@ from itertools import product
 from pathlib import Path
 
 from bench.bench_preprocess import DEFINITION
-from localcloud.engine.settings import image_python
 from localcloud.sagemaker.endpoints.model_server import Container
 from localcloud.sagemaker.platform.image_python import ImagePython
+from localcloud.settings import image_python
 from tools import synthetic
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,7 +19,7 @@ if not __package__:  # started by its path
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from localcloud import faults, mailbox, process
-from localcloud.engine.settings import DEFAULT_PORT, PROJECT, Settings, environment, variables
+from localcloud.settings import DEFAULT_PORT, PROJECT, Settings, environment, variables
 
 DEFAULT_STATE = PROJECT / ".local"
 _PROGRAM = f"{shlex.quote(sys.executable)} {shlex.quote(str(PROJECT / 'localcloud'))}"

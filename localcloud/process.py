@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from localcloud import access, disk
-from localcloud.engine.settings import HOST, Settings, variables
+from localcloud.settings import HOST, Settings, variables
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 25.0

@@ -28,7 +28,7 @@ from urllib.parse import parse_qs
 from localcloud import access
 from localcloud.engine.asgi import App, Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.seams import replace
-from localcloud.engine.settings import Settings
+from localcloud.settings import Settings
 
 Failure = tuple[str, str]
 """AWS's code (as MiniStack maps it to each service's own) and text."""

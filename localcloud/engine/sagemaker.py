@@ -17,9 +17,9 @@ from localcloud.engine.eventbridge.events import put_entry
 from localcloud.engine.permissions.services import assume_role
 from localcloud.engine.permissions.tasks import refusal_to_stop
 from localcloud.engine.seams import replace
-from localcloud.engine.settings import Settings, enforced, image_python
 from localcloud.engine.stepfunctions import scopes, tasks
 from localcloud.engine.stepfunctions.sdk_results import output_shape, sdk_output
+from localcloud.settings import Settings, enforced, image_python
 
 JsonObject = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]

@@ -23,8 +23,8 @@ from localcloud.engine.guard import Guard, Request
 from localcloud.engine.journal import Journal
 from localcloud.engine.permissions.decisions import ledger
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
-from localcloud.engine.settings import HOST, Settings, process_environment
 from localcloud.engine.stepfunctions import scopes
+from localcloud.settings import HOST, Settings, process_environment
 
 LEDGER_PATH = "/_localcloud/permissions"
 _TICK_SECONDS = 5.0

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from localcloud import disk, faults
 from localcloud.sagemaker.api import requests
+from localcloud.sagemaker.api.context import Context
 from localcloud.sagemaker.api.events import Outbox
 from localcloud.sagemaker.api.tags import TagOperations
 from localcloud.sagemaker.endpoints.hosting import Endpoints
@@ -23,7 +24,6 @@ from localcloud.sagemaker.jobs.queue import JobQueue
 from localcloud.sagemaker.jobs.training import TrainingJobs
 from localcloud.sagemaker.jobs.transform import TransformJobs
 from localcloud.sagemaker.platform.aws import AssumeRole, Aws, Credentials, PutEvent, ReadObject
-from localcloud.sagemaker.platform.context import Context
 from localcloud.sagemaker.platform.image_python import ImagePython
 from localcloud.sagemaker.platform.store import Document, Store
 

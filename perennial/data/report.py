@@ -17,6 +17,7 @@ from perennial.data.drift import Moved
 from perennial.data.quarantine import Quarantine
 from perennial.data.split import SETS
 from perennial.features.values import DataError
+from perennial.model.problem_types import PROBLEM_TYPES
 from perennial.words import printable
 
 MAX_REASON = 1000
@@ -216,7 +217,7 @@ def _aside(report: Report, headline: str) -> list[str]:
 
 def judge_sets(report: Report, contract: Contract) -> None:
     """Raise DataError when a set is empty, or its target says nothing."""
-    name, binary = contract.target.name, contract.problem == "binary_classification"
+    name, binary = contract.target.name, PROBLEM_TYPES[contract.problem].target_is_binary
     for set_name, target in report.targets.items():
         if target.min is None or target.max is None:
             raise DataError(

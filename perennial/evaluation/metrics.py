@@ -14,20 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from perennial.model.problem_types import PROBLEM_TYPES, Direction
+
 Floats = NDArray[np.float64]
-Problem = Literal["regression", "binary_classification"]
-Direction = Literal["minimize", "maximize"]
 
 # A row is of class 1 when its probability is larger than this, as in XGBoost's own metric `error`.
 PROBABILITY_THRESHOLD = 0.5
 
 # Standard deviations on both sides that hold 95 % of a normal distribution.
 DEVIATIONS = 1.959964
+_TOO_LARGE = "numbers too large to square"
 
 
 class MetricError(ValueError):
@@ -56,11 +56,11 @@ class Metric:
     """
 
     name: str
-    problem: Problem
+    problem: str
     direction: Direction
     terms: Callable[[Floats, Floats], Floats]
     finish: Callable[[Floats], Floats]
-    undefined: str = "numbers too large to square"
+    undefined: str
 
     def compute(self, labels: ArrayLike, scores: ArrayLike) -> float:
         """Return the metric over all rows.
@@ -72,8 +72,8 @@ class Metric:
 
 def checked(problem: str, labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
     """Return labels and scores as float arrays that every metric of the problem accepts, or raise MetricInputError."""
-    if problem not in ("regression", "binary_classification"):
-        raise MetricInputError(f"problem is {problem!r}; expected 'regression' or 'binary_classification'")
+    if problem not in PROBLEM_TYPES:
+        raise MetricInputError(f"problem is {problem!r}; expected {' or '.join(map(repr, PROBLEM_TYPES))}")
     y, s = _vector("labels", labels), _vector("scores", scores)
     if y.size != s.size:
         raise MetricInputError(f"{y.size} labels but {s.size} scores; expected one score for each label, in order")
@@ -81,7 +81,7 @@ def checked(problem: str, labels: ArrayLike, scores: ArrayLike) -> tuple[Floats,
         raise MetricInputError("no rows: expected at least one label and one score")
     _require("labels", y, np.isfinite(y), "finite numbers")
     _require("scores", s, np.isfinite(s), "finite numbers")
-    if problem == "binary_classification":
+    if PROBLEM_TYPES[problem].target_is_binary:
         _require("labels", y, (y == 0) | (y == 1), "0 or 1")
         _require("scores", s, (s >= 0) & (s <= 1), "probabilities of class 1, from 0 to 1")
     return y, s
@@ -293,20 +293,22 @@ def _f1(sums: Floats) -> Floats:
     return _or_zero(2 * sums[..., 0], 2 * sums[..., 0] + sums[..., 1] + sums[..., 2])
 
 
-def _by_name(*metrics: Any) -> dict[str, Metric]:
-    return {metric.name: metric for metric in metrics}
-
-
-METRICS: dict[str, Metric] = _by_name(
-    Metric("rmse", "regression", "minimize", _squared_error, _root_mean),
-    Metric("mae", "regression", "minimize", _absolute_error, _mean),
-    Metric("mse", "regression", "minimize", _squared_error, _mean),
-    Metric("r2", "regression", "maximize", _explained, _r2, "it needs labels that differ"),
-    Metric("mape", "regression", "minimize", _relative_error, _mean, "it needs labels other than zero"),
-    Metric("auc", "binary_classification", "maximize", _placements, _auc, "it needs labels of both classes"),
-    Metric("accuracy", "binary_classification", "maximize", _outcomes, _accuracy),
-    Metric("f1", "binary_classification", "maximize", _outcomes, _f1),
-    Metric("precision", "binary_classification", "maximize", _outcomes, _precision),
-    Metric("recall", "binary_classification", "maximize", _outcomes, _recall),
-    Metric("logloss", "binary_classification", "minimize", _log_loss, _mean),
-)
+# By name: terms, finish, and when there is no value.
+_COMPUTED: dict[str, tuple[Callable[[Floats, Floats], Floats], Callable[[Floats], Floats], str]] = {
+    "rmse": (_squared_error, _root_mean, _TOO_LARGE),
+    "mae": (_absolute_error, _mean, _TOO_LARGE),
+    "mse": (_squared_error, _mean, _TOO_LARGE),
+    "r2": (_explained, _r2, "it needs labels that differ"),
+    "mape": (_relative_error, _mean, "it needs labels other than zero"),
+    "auc": (_placements, _auc, "it needs labels of both classes"),
+    "accuracy": (_outcomes, _accuracy, _TOO_LARGE),
+    "f1": (_outcomes, _f1, _TOO_LARGE),
+    "precision": (_outcomes, _precision, _TOO_LARGE),
+    "recall": (_outcomes, _recall, _TOO_LARGE),
+    "logloss": (_log_loss, _mean, _TOO_LARGE),
+}
+METRICS: dict[str, Metric] = {
+    name: Metric(name, problem, score.direction, *_COMPUTED[name])
+    for problem, kind in PROBLEM_TYPES.items()
+    for name, score in kind.metrics.items()
+}

@@ -12,8 +12,9 @@ from difflib import get_close_matches
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 Problem = tuple[str, str]
 MAX_MESSAGE = 20_000  # characters; the cause of an execution has at most 32,768 (Step Functions API Reference)
@@ -31,6 +32,19 @@ class Strict(BaseModel):
     """A frozen section: unknown keys, NaN and values of another type are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def one_of(names: Iterable[str]) -> BeforeValidator:
+    """Return what makes of a text one of some names: the error is that of a Literal, for names that are data."""
+    known = tuple(names)
+
+    def check(given: Any) -> Any:
+        if given not in known:
+            expected = " or ".join(map(repr, known))
+            raise PydanticCustomError("literal_error", "one of {expected}", {"expected": expected})
+        return given
+
+    return BeforeValidator(check)
 
 
 def message(headline: str, found: Sequence[Problem]) -> str:

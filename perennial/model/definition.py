@@ -13,20 +13,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
-from perennial.evaluation.metrics import METRICS, Problem
 from perennial.model import complaints
-from perennial.model import hyperparameters as hyper
+from perennial.model.algorithms import ALGORITHMS
 from perennial.model.complaints import ConfigurationError, Strict, suggestion
-from perennial.model.hyperparameters import Algorithm
+from perennial.model.problem_types import PROBLEM_TYPES, SCORES
 
 ColumnType = Literal["float", "integer", "boolean", "string", "timestamp"]
 SplitMethod = Literal["random", "time", "group"]
 Transform = Literal["none", "log"]
+ProblemName = Annotated[str, complaints.one_of(PROBLEM_TYPES)]
+AlgorithmName = Annotated[str, complaints.one_of(ALGORITHMS)]
 
 COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what Model Monitor's file formats allow
 INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9][a-z0-9-]*\.[a-z0-9]+")
@@ -44,15 +45,6 @@ NUMBERS = ("float", "integer")
 SPLIT_COLUMN_TYPES: dict[str, tuple[str, ...]] = {
     "time": ("timestamp", "integer", "float"),
     "group": ("string", "integer"),
-}
-# Thresholds that could ever be met and could ever fail: (low, high, low is allowed itself, what it means).
-THRESHOLDS: dict[str, tuple[float, float, bool, str]] = {
-    "r2": (0.0, 1.0, True, "0 is a mean predictor, 1 is perfect"),
-    "auc": (0.5, 1.0, True, "0.5 is chance, 1 is perfect"),
-    "accuracy": (0.0, 1.0, False, "1 is perfect"),
-    "f1": (0.0, 1.0, False, "1 is perfect"),
-    "precision": (0.0, 1.0, False, "1 is perfect"),
-    "recall": (0.0, 1.0, False, "1 is perfect"),
 }
 MAX_VALUES = 100_000  # in a model.yaml, each alias counted as all that it stands for
 # A definition travels whole: in the record of each run (an item of DynamoDB holds 400 KB) and in its configuration.
@@ -274,7 +266,7 @@ class Definition(Strict):
     """A whole model.yaml, with every default filled in."""
 
     description: str | None = None
-    problem: Problem
+    problem: ProblemName
     target: str
     # In model.yaml: target.transform. The algorithm learns from the transformed target, everybody else sees its unit.
     target_transform: Transform = "none"
@@ -283,8 +275,8 @@ class Definition(Strict):
     files: Files = Files()
     split: Split
     quality: Quality = Quality()
-    algorithm: Algorithm = "xgboost"
-    hyperparameters: dict[Algorithm, dict[str, Any]] = Field(default_factory=dict)
+    algorithm: AlgorithmName = "xgboost"
+    hyperparameters: dict[AlgorithmName, dict[str, Any]] = Field(default_factory=dict)
     gate: Gate
     serving: Serving = Serving()
     instances: Instances = Instances()
@@ -365,7 +357,7 @@ def _with_decimal_mark(parse: Parse, mark: str) -> Parse:
 def notes(definition: Definition) -> list[tuple[str, str]]:
     """Return (path, text) for what a definition asks that is sound, and not quite what it seems."""
     gate, found = definition.gate, []
-    if gate.minimum_improvement > 0 and METRICS[gate.metric].direction == "maximize":
+    if gate.minimum_improvement > 0 and SCORES[gate.metric].direction == "maximize":
         highest = 1 / (1 + 2 * gate.minimum_improvement)
         text = (
             f"of a model in service with an {gate.metric} above {highest:.3g}, {gate.minimum_improvement:.3g} more "
@@ -617,10 +609,9 @@ def _check_target(columns: dict[str, Column], target: str, problem: str) -> Foun
         yield f"{path}.nullable", "this is the target, and a row without one cannot train; leave it out"
     if column.feature and "feature" in column.model_fields_set:
         yield f"{path}.feature", "this is the target; a model that is told the answer learns nothing; leave it out"
-    if problem == "regression" and column.type not in NUMBERS:
-        yield f"{path}.type", f"got {column.type!r}; the target of a regression is float or integer"
-    if problem == "binary_classification" and not _is_binary(column):
-        yield f"{path}.type", "the target of a binary classification is boolean, or integer with min: 0 and max: 1"
+    problem_type = PROBLEM_TYPES[problem]
+    if not (_is_binary(column) if problem_type.target_is_binary else column.type in NUMBERS):
+        yield f"{path}.type", f"got {column.type!r}; {problem_type.target}"
 
 
 def _check_target_transform(
@@ -628,7 +619,7 @@ def _check_target_transform(
 ) -> Found:
     if target_transform == "none":
         return
-    if problem != "regression":
+    if PROBLEM_TYPES[problem].target_is_binary:
         yield "target.transform", f"got {target_transform!r}; only the target of a regression is transformed"
     column = columns.get(target)
     if column is not None and column.max is not None and column.max <= 0:
@@ -679,7 +670,7 @@ def _check_split_key(columns: dict[str, Column], split: Split, target: str) -> F
 
 
 def _check_gate_metric(problem: str, gate: Gate) -> Found:
-    known = [name for name, metric in METRICS.items() if metric.problem == problem]
+    known = PROBLEM_TYPES[problem].metrics
     if gate.metric not in known:
         allowed = f"allowed: {', '.join(known)}"
         close = suggestion(gate.metric, known)
@@ -688,47 +679,21 @@ def _check_gate_metric(problem: str, gate: Gate) -> Found:
 
 
 def _check_gate_threshold(gate: Gate) -> Found:
-    metric = METRICS.get(gate.metric)
-    if metric is None:
-        return
-    if gate.metric in THRESHOLDS:
-        low, high, low_allowed, meaning = THRESHOLDS[gate.metric]
-        sound = low <= gate.threshold <= high and (low_allowed or gate.threshold > low)
-        between = f"a number {'from' if low_allowed else 'above'} {low:g} up to {high:g}: {meaning}; higher is better"
-    else:
-        sound, between = gate.threshold > 0, "a number above 0: lower is better, and 0 would be perfect"
-    if not sound:
-        yield "gate.threshold", f"got {gate.threshold:g}; expected for {gate.metric} {between}"
+    score = SCORES.get(gate.metric)
+    if score is not None and not score.is_sound(gate.threshold):
+        yield "gate.threshold", f"got {gate.threshold:g}; expected for {gate.metric} {score.expected()}"
 
 
 def _check_hyperparameters(hyperparameters: dict[str, dict[str, Any]]) -> Found:
     for algorithm, given in hyperparameters.items():
-        for name, text in hyper.problems(algorithm, given):
+        for name, text in ALGORITHMS[algorithm].problems(given):
             yield f"hyperparameters.{algorithm}.{name}", text
 
 
-_OF_PROBLEM: dict[str, dict[tuple[str, str], tuple[str, ...]]] = {
-    "regression": {
-        ("xgboost", "objective"): hyper.REGRESSION_OBJECTIVES,
-        ("xgboost", "eval_metric"): hyper.REGRESSION_EVAL_METRICS,
-        ("linear-learner", "predictor_type"): ("regressor",),
-    },
-    "binary_classification": {
-        ("xgboost", "objective"): hyper.BINARY_OBJECTIVES,
-        ("xgboost", "eval_metric"): hyper.BINARY_EVAL_METRICS,
-        ("linear-learner", "predictor_type"): ("binary_classifier",),
-    },
-}
-
-
 def _check_hyperparameters_of_problem(problem: str, hyperparameters: dict[str, dict[str, Any]]) -> Found:
-    for (algorithm, name), allowed in _OF_PROBLEM[problem].items():
-        value = hyperparameters.get(cast(Algorithm, algorithm), {}).get(name)
-        given = str(value).split(",") if value is not None else []
-        wrong = [item for item in given if item.split("@")[0] not in allowed]
-        if wrong:
-            path = f"hyperparameters.{algorithm}.{name}"
-            yield path, f"got {', '.join(wrong)!r}; allowed for {problem}: {', '.join(allowed)}"
+    for algorithm, given in hyperparameters.items():
+        for name, text in ALGORITHMS[algorithm].problems_of(problem, given):
+            yield f"hyperparameters.{algorithm}.{name}", text
 
 
 STEPS = tuple(name for name in Instances.model_fields if name != "allowed")

@@ -15,33 +15,17 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from perennial.evaluation.gate import Gate
-from perennial.evaluation.metrics import METRICS
 from perennial.model import complaints
-from perennial.model import hyperparameters as hyper
+from perennial.model.algorithms import ALGORITHMS
+from perennial.model.algorithms.hyperparameter import as_text
 from perennial.model.complaints import ConfigurationError, Strict
 from perennial.model.definition import DEPLOYABLE, STEPS, Definition, Instances, JobInstance, validated
+from perennial.model.problem_types import SCORES
 
 RESERVED_PREFIXES = ("runs/", "code/", "capture/")
 STACK = "the stack's parameters"
 RUN = "the run's input, Overrides"
 
-# Chosen by bench/bench_quality.py: enough rounds of small steps, ended by the validation set. Linear Learner ends by
-# itself when the validation loss no longer falls, and refuses a mini-batch that is larger than the data.
-BUILT_IN: dict[str, dict[str, str]] = {
-    "xgboost": {
-        "num_round": "2000",
-        "early_stopping_rounds": "50",
-        "eta": "0.05",
-        "max_depth": "6",
-        "min_child_weight": "3",
-        "subsample": "0.8",
-        "colsample_bytree": "0.8",
-    },
-    "linear-learner": {"epochs": "50", "mini_batch_size": "32"},
-}
-# What the algorithm itself watches on the validation set, as near as it can to the gate's metric.
-_XGBOOST_WATCHES = {"mae": "mae", "mape": "mape", "auc": "auc", "accuracy": "error", "f1": "logloss"}
-_LINEAR_LEARNER_SELECTS = {"accuracy": "accuracy", "f1": "f_beta"}
 # Types whose only storage is a volume, which takes a key. The others have disks, which their hardware encrypts, and
 # SageMaker refuses a key for them (API Reference, "ResourceConfig"); a family that is not known here may have some. A
 # "d" behind the generation says so (EC2 Instance Types Guide, "Naming conventions"), accelerated types may do without.
@@ -104,9 +88,7 @@ class Configuration:
     @property
     def training_metrics(self) -> tuple[str, ...]:
         """The names of the metrics that the training job must report."""
-        if self.definition.algorithm == "linear-learner":
-            return ("validation:objective_loss",)
-        return tuple(f"validation:{name}" for name in self.hyperparameters["eval_metric"].split(","))
+        return ALGORITHMS[self.definition.algorithm].training_metrics(self.hyperparameters)
 
     def instances(self, key: str) -> dict[str, dict[str, Any]]:
         """The machines of each step with SageMaker's own field names, and the key where their volumes take one."""
@@ -221,7 +203,7 @@ def resolve(
 
 def _gate(definition: Definition) -> Gate:
     given = definition.gate
-    return Gate(direction=METRICS[given.metric].direction, **given.model_dump())
+    return Gate(direction=SCORES[given.metric].direction, **given.model_dump())
 
 
 def _decides_service(of_stack: Definition, of_run: Definition, sources: Mapping[str, str]) -> list[str]:
@@ -358,21 +340,7 @@ def _check_data_prefix(prefix: str, layer: str) -> None:
 
 def _complete(definition: Definition) -> dict[str, str]:
     """The hyperparameters of the chosen algorithm: built-in, derived from the problem, then the definition's own."""
-    algorithm = definition.algorithm
-    derived = (_xgboost if algorithm == "xgboost" else _linear_learner)(definition)
-    given = {name: hyper.as_text(value) for name, value in definition.hyperparameters.get(algorithm, {}).items()}
-    return {**BUILT_IN[algorithm], **derived, **given}
-
-
-def _xgboost(definition: Definition) -> dict[str, str]:
-    binary = definition.problem == "binary_classification"
-    objective = "binary:logistic" if binary else "reg:squarederror"
-    watched = _XGBOOST_WATCHES.get(definition.gate.metric, "logloss" if binary else "rmse")
-    return {"objective": objective, "eval_metric": watched, "seed": str(definition.split.seed)}
-
-
-def _linear_learner(definition: Definition) -> dict[str, str]:
-    if definition.problem == "regression":
-        return {"predictor_type": "regressor"}
-    selects = _LINEAR_LEARNER_SELECTS.get(definition.gate.metric, "loss_function")
-    return {"predictor_type": "binary_classifier", "binary_classifier_model_selection_criteria": selects}
+    algorithm = ALGORITHMS[definition.algorithm]
+    derived = algorithm.derived(definition.problem, definition.gate.metric, definition.split.seed)
+    given = definition.hyperparameters.get(definition.algorithm, {})
+    return {**algorithm.defaults, **derived, **{name: as_text(value) for name, value in given.items()}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from perennial.model.problem_types import SCORES
 from perennial.runs import no_data
 from perennial.runs.strays import PUT_ASIDE
 from perennial.runs.work import TRAINED_ONLY
@@ -14,7 +15,6 @@ NAMES_SHOWN = 3
 MOVED_SHOWN = 3
 NOTES_SHOWN = 3
 KEYS_SHOWN = 10
-_UNIT_METRICS = ("rmse", "mae")
 
 
 def lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -149,7 +149,7 @@ def unit_of(record: Mapping[str, Any]) -> str:
     """Return the unit of the gate's metric with a blank before it; empty where it has none."""
     definition = record["configuration"]["definition"]
     unit = definition["columns"][definition["target"]].get("unit")
-    return f" {unit}" if unit and definition["gate"]["metric"] in _UNIT_METRICS else ""
+    return f" {unit}" if unit and SCORES[definition["gate"]["metric"]].in_unit else ""
 
 
 def said_trigger(record: Mapping[str, Any]) -> str:

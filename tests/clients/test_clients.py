@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.engine.settings import PROJECT
+from localcloud.settings import PROJECT
 from tests.integration.conftest import Cloud, cloud
 
 __all__ = ["cloud"]

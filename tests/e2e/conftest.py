@@ -18,7 +18,7 @@ import boto3
 import pytest
 
 from localcloud import faults, mailbox
-from localcloud.engine.settings import Settings, environment
+from localcloud.settings import Settings, environment
 from perennial.runs.naming import run_id
 from tests.ports import free_port
 from tests.waiting import wait_for

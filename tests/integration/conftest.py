@@ -16,8 +16,8 @@ import pytest
 from botocore.config import Config
 
 from localcloud import access, process
-from localcloud.engine.settings import Settings, environment, image_python
 from localcloud.sagemaker.platform.aws import Credentials
+from localcloud.settings import Settings, environment, image_python
 from tests.ports import free_port
 from tests.waiting import wait_for
 

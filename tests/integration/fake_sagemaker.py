@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from localcloud.engine.server import run
-from localcloud.engine.settings import Settings
 from localcloud.sagemaker.errors import AwsError
+from localcloud.settings import Settings
 
 JsonObject = dict[str, Any]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from localcloud.engine.server import run
-from localcloud.engine.settings import Settings
+from localcloud.settings import Settings
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from localcloud.engine.settings import PROJECT
+from localcloud.settings import PROJECT
 from tests.integration.conftest import ROLE, Cloud, end_of, history, make_machine, unique
 
 AWS = PROJECT / ".venvs" / "cli" / "bin" / "aws"

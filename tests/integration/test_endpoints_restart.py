@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from localcloud import process
-from localcloud.engine.settings import Settings
+from localcloud.settings import Settings
 from tests.integration.conftest import Cloud, with_role
 from tests.integration.test_endpoints import Lab
 from tests.ports import free_port

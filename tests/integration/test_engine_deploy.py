@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from localcloud.engine.settings import PROJECT
+from localcloud.settings import PROJECT
 from tests.integration.conftest import Cloud, end_of
 from tests.waiting import wait_for
 

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import mailbox, process
 from localcloud.disk import RESERVE_VARIABLE
-from localcloud.engine.settings import PROJECT, Settings
+from localcloud.settings import PROJECT, Settings
 from tests.integration.conftest import ROLE, Cloud, unique, watch_events, with_role
 from tests.integration.sagemaker_requests import SKLEARN, Document, end, processing, processing_input, processing_output
 from tests.ports import free_port

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from localcloud import mailbox, process
-from localcloud.engine.settings import Settings, process_environment
 from localcloud.faults import Client
+from localcloud.settings import Settings, process_environment
 from tests.integration.conftest import (
     ROLE,
     Cloud,

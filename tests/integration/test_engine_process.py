@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from localcloud import faults, process
-from localcloud.engine.settings import PROJECT, Settings
+from localcloud.settings import PROJECT, Settings
 from tests.integration.conftest import Cloud, make_function, with_role
 from tests.integration.sagemaker_requests import processing
 from tests.ports import free_port

@@ -16,7 +16,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from localcloud import access, process
-from localcloud.engine.settings import PROJECT, Settings
+from localcloud.settings import PROJECT, Settings
 from tests.integration.conftest import Cloud, end_of, run_machine, start_machine, with_role
 from tests.ports import free_port
 from tests.waiting import wait_for

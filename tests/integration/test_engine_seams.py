@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from localcloud.engine.seams import PINNED_VERSION
-from localcloud.engine.settings import PROJECT, Settings, process_environment
+from localcloud.settings import PROJECT, Settings, process_environment
 
 PREPARE = "from localcloud.engine import seams\n"
 

@@ -32,7 +32,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import access
 from localcloud.engine.guard import Guard
-from localcloud.engine.settings import Settings
+from localcloud.settings import Settings
 from tests.integration.conftest import ROLE, Cloud, make_function, policy, unique
 
 STATUS = access.STATUS_PATH

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.engine.settings import PROJECT, image_python
+from localcloud.settings import PROJECT, image_python
 
 SCRIPT = "def model_fn(folder): pass\ndef transform_fn(model, body, content_type, accept): return body, 'text/csv'\n"
 POST = b"POST /invocations HTTP/1.1\r\n"

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from localcloud.engine.settings import image_python
 from localcloud.sagemaker.endpoints.model_server import ContainerStartError, InvocationTimeoutError, ModelServer
 from localcloud.sagemaker.errors import JobFailedError
 from localcloud.sagemaker.platform.image_python import ImagePython
+from localcloud.settings import image_python
 from perennial.data.contract import Contract
 from perennial.features.encoding import Encoder
 from perennial.features.record_checks import RecordChecks

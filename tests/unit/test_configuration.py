@@ -2,7 +2,8 @@
 
 import pytest
 
-from perennial.model import definition, hyperparameters
+from perennial.model import definition
+from perennial.model.algorithms import ALGORITHMS
 from perennial.runs import configuration, run_input
 from perennial.runs.configuration import ConfigurationError
 
@@ -48,7 +49,7 @@ def test_a_built_in_default_is_the_lowest_layer():
 
 @pytest.mark.parametrize("algorithm", ["xgboost", "linear-learner"])
 def test_built_in_defaults_are_what_the_containers_accept(algorithm):
-    assert list(hyperparameters.problems(algorithm, configuration.BUILT_IN[algorithm])) == []
+    assert list(ALGORITHMS[algorithm].problems(ALGORITHMS[algorithm].defaults)) == []
 
 
 def test_training_ends_by_the_validation_set_also_where_a_definition_sets_its_own_rounds():
@@ -401,7 +402,7 @@ def test_overrides_of_the_stack_that_are_no_json_object_are_refused(text):
 def test_hyperparameters_are_strings():
     given = {"HyperParameters": {"eta": 0.00001, "max_depth": 3, "deterministic_histogram": True}}
     assert resolve(run=given).hyperparameters == {
-        **configuration.BUILT_IN["xgboost"],
+        **ALGORITHMS["xgboost"].defaults,
         "num_round": "50",
         "objective": "reg:squarederror",
         "eval_metric": "rmse",

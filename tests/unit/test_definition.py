@@ -7,7 +7,9 @@ from pathlib import Path
 import botocore.session
 import pytest
 
-from perennial.model import definition, hyperparameters
+from perennial.model import definition
+from perennial.model.algorithms import ALGORITHMS
+from perennial.model.algorithms.hyperparameter import MAX_TEXT
 from perennial.model.definition import DefinitionError
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -541,8 +543,8 @@ def test_what_is_more_than_a_run_can_carry_is_refused_with_its_limit(text, expec
 def test_limits_of_hyperparameters_are_those_of_sagemaker():
     model = botocore.session.get_session().get_service_model("sagemaker")
     most, longest = (model.shape_for(name).metadata["max"] for name in ("HyperParameters", "HyperParameterValue"))
-    assert all(len(table) <= most for table in hyperparameters.TABLES.values())
-    assert longest == hyperparameters.MAX_TEXT
+    assert all(len(one.hyperparameters) <= most for one in ALGORITHMS.values())
+    assert longest == MAX_TEXT
 
 
 # The key of a row, and what the gate compares

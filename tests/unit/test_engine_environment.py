@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from localcloud import sdks
-from localcloud.engine.settings import Settings, environment, image_python, process_environment, variables
+from localcloud.settings import Settings, environment, image_python, process_environment, variables
 
 HOST = {
     "PATH": "/bin",

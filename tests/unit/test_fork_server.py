@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from localcloud.engine.settings import image_python
 from localcloud.sagemaker.jobs.process import kill_orphan
 from localcloud.sagemaker.platform.image_python import ImagePython, Process, Program
+from localcloud.settings import image_python
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are forks on Linux only")
@@ -264,7 +264,7 @@ def test_a_program_that_cannot_be_a_fork_starts_by_itself(image: ImagePython, tm
 def test_everything_ends_when_the_service_is_killed(tmp_path: Path) -> None:
     service = f"""
 import pathlib, time
-from localcloud.sagemaker.image_python import ImagePython
+from localcloud.sagemaker.platform.image_python import ImagePython
 image = ImagePython(pathlib.Path({str(image_python())!r}), pathlib.Path({str(tmp_path)!r}))
 program = image.start([str(image.path), "-c", "import os, time; print(os.getppid(), flush=True); time.sleep(60)"],
                       image.root, image.environment(image.root))

@@ -11,7 +11,7 @@ from localcloud.engine.permissions import actions, requests
 from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
 from localcloud.engine.permissions.decisions import Denial, decide, request, session_arn
 from localcloud.engine.seams import SEAMS
-from localcloud.engine.settings import enforced
+from localcloud.settings import enforced
 
 HERE = Place("us-east-1", "123456789012")
 SAGEMAKER = "arn:aws:sagemaker:us-east-1:123456789012"

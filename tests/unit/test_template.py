@@ -533,7 +533,7 @@ def test_the_recorded_commit_is_dirty_when_anything_that_is_deployed_has_changed
     assert 'git -C "$(ROOT)" status --porcelain -- $(DEPLOYED)' in makefile
     in_the_layer = re.findall(r"\"\$\(ROOT\)/(\w+)", makefile)
     referred_to = re.findall(r"(?m)^ +(?:CodeUri|ContentUri|DefinitionS3Location): (\w+)", TEXT)
-    assert set(in_the_layer) == {"perennial", "processing", "models", "functions", "requirements"}
+    assert set(in_the_layer) == {"perennial", "perennial_aws", "processing", "models", "requirements"}
     assert watched == {"template.yaml", *in_the_layer, *referred_to}
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from localcloud.engine.seams import replace
-from localcloud.engine.settings import retry_scale
+from localcloud.settings import retry_scale
 
 JsonObject = dict[str, Any]
 Execute = Callable[[JsonObject, JsonObject], JsonObject]

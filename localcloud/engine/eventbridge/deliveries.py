@@ -33,8 +33,8 @@ from typing import Any
 from localcloud import faults
 from localcloud.engine.journal import Entry, Journal
 from localcloud.engine.permissions.services import dead_letter_refusal, delivery_refusal
-from localcloud.engine.settings import enforced, retry_scale
 from localcloud.engine.stepfunctions import scopes
+from localcloud.settings import enforced, retry_scale
 
 JsonObject = dict[str, Any]
 Failure = tuple[str, str]  # ERROR_CODE, ERROR_MESSAGE

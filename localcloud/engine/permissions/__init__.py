@@ -13,7 +13,7 @@ they may do everything, as on AWS. What is not imitated is listed in docs/permis
 LOCALCLOUD_PERMISSIONS=off switches all of it off, to find out whether a permission is what stands in the way.
 """
 
-from localcloud.engine.settings import enforced
+from localcloud.settings import enforced
 
 
 def register() -> None:

@@ -12,7 +12,7 @@ from localcloud.engine.permissions import actions
 from localcloud.engine.permissions.actions import Needs
 from localcloud.engine.permissions.decisions import Denial, check, session_arn
 from localcloud.engine.seams import replace
-from localcloud.engine.settings import enforced
+from localcloud.settings import enforced
 
 JsonObject = dict[str, Any]
 log = logging.getLogger("localcloud.permissions")

@@ -30,9 +30,9 @@ from localcloud import faults
 from localcloud.engine.cloudwatch import metrics
 from localcloud.engine.persistence import rebound
 from localcloud.engine.seams import replace
-from localcloud.engine.settings import retry_scale
 from localcloud.engine.stepfunctions import logs, payloads, scopes, tasks
 from localcloud.engine.stepfunctions.files import ExecutionFiles, is_over
+from localcloud.settings import retry_scale
 
 JsonObject = dict[str, Any]
 Handler = Callable[..., Any]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from localcloud.sagemaker.api.context import Context
 from localcloud.sagemaker.errors import invalid
-from localcloud.sagemaker.platform.context import Context
 from localcloud.sagemaker.platform.store import Document, Store
 
 Tags = list[dict[str, str]]

@@ -23,6 +23,7 @@ from typing import Any
 
 from localcloud import disk, faults
 from localcloud.sagemaker.api import events, listing, requests, tags
+from localcloud.sagemaker.api.context import now
 from localcloud.sagemaker.endpoints import capture, models, undelivered
 from localcloud.sagemaker.endpoints.fleet import LOG_GROUP, Fleet, Variant
 from localcloud.sagemaker.endpoints.model_server import (
@@ -35,7 +36,6 @@ from localcloud.sagemaker.endpoints.model_server import (
 from localcloud.sagemaker.errors import AwsError, JobFailedError, invalid, unsupported
 from localcloud.sagemaker.platform import images
 from localcloud.sagemaker.platform.aws import Aws
-from localcloud.sagemaker.platform.context import now
 from localcloud.sagemaker.platform.image_python import ImagePython
 from localcloud.sagemaker.platform.store import Document, Store
 

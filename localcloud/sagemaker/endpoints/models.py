@@ -5,10 +5,10 @@ from __future__ import annotations
 from botocore.exceptions import ClientError
 
 from localcloud.sagemaker.api import events, listing, requests, tags
+from localcloud.sagemaker.api.context import Context, now
 from localcloud.sagemaker.errors import JobFailedError, invalid, unsupported
 from localcloud.sagemaker.platform import images
 from localcloud.sagemaker.platform.aws import Aws, s3_uri, split_uri
-from localcloud.sagemaker.platform.context import Context, now
 from localcloud.sagemaker.platform.store import Document
 
 MODEL = "model"

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 
 from localcloud import disk, faults
 from localcloud.sagemaker.api import events, listing, requests, tags
+from localcloud.sagemaker.api.context import Context, now
 from localcloud.sagemaker.errors import AwsError, JobFailedError, JobStoppedError, invalid
 from localcloud.sagemaker.jobs.process import kill_orphan
 from localcloud.sagemaker.jobs.queue import JobQueue
 from localcloud.sagemaker.jobs.run import JobRun
 from localcloud.sagemaker.platform.aws import LogStream
-from localcloud.sagemaker.platform.context import Context, now
 from localcloud.sagemaker.platform.store import Document
 
 INTERNAL_ERROR = "InternalServerError: We encountered an internal error.  Please try again."

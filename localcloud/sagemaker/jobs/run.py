@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from localcloud.faults import Fault, wait_out
+from localcloud.sagemaker.api.context import Context
 from localcloud.sagemaker.errors import JobFailedError, JobStoppedError
 from localcloud.sagemaker.jobs.process import ContainerProcess, Exit
 from localcloud.sagemaker.platform.aws import Aws, LogStream
-from localcloud.sagemaker.platform.context import Context
 from localcloud.sagemaker.platform.files import regular_files
 from localcloud.sagemaker.platform.store import Document
 

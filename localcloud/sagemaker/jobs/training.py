@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from localcloud.sagemaker.algorithms.default_metrics import DEFAULT_METRICS
 from localcloud.sagemaker.api import requests
+from localcloud.sagemaker.api.context import now
 from localcloud.sagemaker.errors import JobFailedError, JobStoppedError, invalid, unsupported
 from localcloud.sagemaker.jobs import script_mode
 from localcloud.sagemaker.jobs.family import MAX_FAILURE_REASON, Jobs
@@ -21,7 +22,6 @@ from localcloud.sagemaker.jobs.process import Exit
 from localcloud.sagemaker.jobs.run import JobRun
 from localcloud.sagemaker.jobs.training_metrics import MetricLog, compile_definitions
 from localcloud.sagemaker.platform import images
-from localcloud.sagemaker.platform.context import now
 from localcloud.sagemaker.platform.files import make_tar, regular_files
 from localcloud.sagemaker.platform.store import Document
 

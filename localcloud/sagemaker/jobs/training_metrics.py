@@ -10,9 +10,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from localcloud.sagemaker.api.context import now
 from localcloud.sagemaker.errors import invalid
 from localcloud.sagemaker.platform.aws import Aws
-from localcloud.sagemaker.platform.context import now
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
 _DATA_PER_REQUEST = 500

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from localcloud.sagemaker.api import requests
+from localcloud.sagemaker.api.context import Context
 from localcloud.sagemaker.endpoints import models
 from localcloud.sagemaker.endpoints.model_server import InvocationTimeoutError, ModelServer, Reply
 from localcloud.sagemaker.errors import JobFailedError, invalid, one_line, unsupported
@@ -25,7 +26,6 @@ from localcloud.sagemaker.jobs.inputs import check_source, download, list_source
 from localcloud.sagemaker.jobs.queue import JobQueue
 from localcloud.sagemaker.jobs.run import JobRun
 from localcloud.sagemaker.platform.aws import LogStream, S3Object
-from localcloud.sagemaker.platform.context import Context
 from localcloud.sagemaker.platform.files import decompressing, safe_path
 from localcloud.sagemaker.platform.store import Document
 

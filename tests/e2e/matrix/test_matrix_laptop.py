@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import process
 from localcloud.disk import RESERVE_VARIABLE
-from localcloud.engine.settings import Settings, environment
+from localcloud.settings import Settings, environment
 from tests.e2e.conftest import ROOT, App, Run, pointed_at
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix

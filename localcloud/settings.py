@@ -10,7 +10,7 @@ from localcloud import access, sdks
 
 DEFAULT_PORT = 4566
 HOST = "127.0.0.1"
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[1]
 _INHERITED = frozenset({"PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"})
 
 

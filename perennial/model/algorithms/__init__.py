@@ -1,0 +1,7 @@
+"""The algorithms that a model can be trained with. A new one is a file here, an entry of ALGORITHMS, and its image."""
+
+from perennial.model.algorithms.algorithm import Algorithm
+from perennial.model.algorithms.linear_learner import LINEAR_LEARNER
+from perennial.model.algorithms.xgboost import XGBOOST
+
+ALGORITHMS: dict[str, Algorithm] = {one.name: one for one in (XGBOOST, LINEAR_LEARNER)}

@@ -1,0 +1,53 @@
+"""What the pipeline has to know of an algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perennial.model.algorithms.hyperparameter import Allowed
+from perennial.model.complaints import Problem, suggestion
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A built-in algorithm of SageMaker.
+
+    name              in model.yaml; NAME_IMAGE is the variable that holds its image (`image_variable`)
+    hyperparameters   what it accepts
+    refused           hyperparameters of the container that cannot work with the files that a run writes, and why
+    defaults          what a run sets where nobody else does
+    of_problem        for each problem type that it learns: the hyperparameters that must be one of some values
+    derived           (problem type, metric of the gate, seed) -> the hyperparameters that follow from them
+    training_metrics  all hyperparameters -> the metrics that its training job must report
+    """
+
+    name: str
+    hyperparameters: Mapping[str, Allowed]
+    refused: Mapping[str, str]
+    defaults: Mapping[str, str]
+    of_problem: Mapping[str, Mapping[str, tuple[str, ...]]]
+    derived: Callable[[str, str, int], dict[str, str]]
+    training_metrics: Callable[[Mapping[str, str]], tuple[str, ...]]
+
+    def problems(self, given: Mapping[str, Any]) -> Iterable[Problem]:
+        """Yield (name, what is wrong and what is allowed) for each hyperparameter that the algorithm would refuse."""
+        for name, value in given.items():
+            allowed = self.hyperparameters.get(name)
+            if name in self.refused:
+                yield name, self.refused[name]
+            elif allowed is None:
+                yield name, f"is not a hyperparameter of {self.name}{suggestion(name, self.hyperparameters)}"
+            elif not isinstance(value, bool | int | float | str):
+                yield name, f"got {value!r}; expected {allowed.expected()}"
+            elif (problem := allowed.problem(value)) is not None:
+                yield name, problem
+
+    def problems_of(self, problem_type: str, given: Mapping[str, Any]) -> Iterable[Problem]:
+        """Yield (name, what is wrong and what is allowed) for each hyperparameter that is of another problem type."""
+        for name, allowed in self.of_problem[problem_type].items():
+            values = str(given[name]).split(",") if name in given else []
+            wrong = [value for value in values if value.split("@")[0] not in allowed]
+            if wrong:
+                yield name, f"got {', '.join(wrong)!r}; allowed for {problem_type}: {', '.join(allowed)}"

@@ -1,0 +1,85 @@
+"""Linear Learner.
+
+Source: Amazon SageMaker Developer Guide, "Linear learner hyperparameters".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from perennial.model.algorithms.algorithm import Algorithm
+from perennial.model.algorithms.hyperparameter import AUTO, FLAG, POSITIVE, Allowed, integer, number, words
+
+_HYPERPARAMETERS: dict[str, Allowed] = {
+    "predictor_type": words("regressor", "binary_classifier"),
+    "feature_dim": integer(1, words=AUTO),
+    "epochs": integer(1),
+    "mini_batch_size": integer(1),
+    "learning_rate": Allowed("number", above=0, words=AUTO),
+    "wd": number(0, words=AUTO),
+    "l1": number(0, words=AUTO),
+    "optimizer": words("auto", "sgd", "adam", "rmsprop"),
+    "beta_1": Allowed("number", low=0, below=1, words=AUTO),
+    "beta_2": Allowed("number", low=0, below=1, words=AUTO),
+    "momentum": Allowed("number", low=0, below=1, words=AUTO),
+    "loss": words(
+        "auto", "squared_loss", "absolute_loss", "eps_insensitive_squared_loss", "eps_insensitive_absolute_loss",
+        "quantile_loss", "huber_loss", "logistic", "hinge_loss",
+    ),
+    "loss_insensitivity": POSITIVE,
+    "huber_delta": number(0),
+    "quantile": Allowed("number", above=0, below=1),
+    "margin": POSITIVE,
+    "num_models": integer(1, words=AUTO),
+    "normalize_data": Allowed(words=("auto", "true", "false")),
+    "normalize_label": Allowed(words=("auto", "true", "false")),
+    "unbias_data": Allowed(words=("auto", "true", "false")),
+    "unbias_label": Allowed(words=("auto", "true", "false")),
+    "use_bias": FLAG,
+    "bias_lr_mult": Allowed("number", above=0, words=AUTO),
+    "bias_wd_mult": number(0, words=AUTO),
+    "init_method": words("uniform", "normal"),
+    "init_scale": POSITIVE,
+    "init_sigma": POSITIVE,
+    "init_bias": number(),
+    "early_stopping_patience": integer(1),
+    "early_stopping_tolerance": POSITIVE,
+    "use_lr_scheduler": FLAG,
+    "lr_scheduler_step": integer(1, words=AUTO),
+    "lr_scheduler_factor": Allowed("number", above=0, below=1, words=AUTO),
+    "lr_scheduler_minimum_lr": Allowed("number", above=0, words=AUTO),
+    "num_calibration_samples": integer(1, words=AUTO),
+    "num_point_for_scaler": integer(1),
+    "f_beta": POSITIVE,
+    "target_precision": Allowed("number", above=0, high=1),
+    "target_recall": Allowed("number", above=0, high=1),
+    "positive_example_weight_mult": Allowed("number", above=0, words=("balanced", "auto")),
+    "binary_classifier_model_selection_criteria": words(
+        "accuracy", "f_beta", "precision_at_target_recall", "recall_at_target_precision", "loss_function",
+    ),
+}  # fmt: skip
+
+_REFUSED = {"num_classes": "only for multi-class problems; leave it out"}
+# Chosen by bench/bench_quality.py. It ends by itself when the validation loss no longer falls, and refuses a mini-batch
+# that is larger than the data.
+_DEFAULTS = {"epochs": "50", "mini_batch_size": "32"}
+_PREDICTOR_TYPE = {"regression": "regressor", "binary_classification": "binary_classifier"}
+_OF_PROBLEM = {problem: {"predictor_type": (kind,)} for problem, kind in _PREDICTOR_TYPE.items()}
+# By what it selects among the models that it trains side by side: as near as it can to the metric of the gate.
+_SELECTS = {"accuracy": "accuracy", "f1": "f_beta"}
+
+
+def _derived(problem_type: str, metric: str, _seed: int) -> dict[str, str]:
+    derived = {"predictor_type": _PREDICTOR_TYPE[problem_type]}
+    if problem_type == "binary_classification":
+        derived["binary_classifier_model_selection_criteria"] = _SELECTS.get(metric, "loss_function")
+    return derived
+
+
+def _training_metrics(_hyperparameters: Mapping[str, str]) -> tuple[str, ...]:
+    return ("validation:objective_loss",)
+
+
+LINEAR_LEARNER = Algorithm(
+    "linear-learner", _HYPERPARAMETERS, _REFUSED, _DEFAULTS, _OF_PROBLEM, _derived, _training_metrics
+)

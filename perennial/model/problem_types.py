@@ -1,0 +1,93 @@
+"""The problem types: what is predicted, and the metrics that say how well. A new one is an entry of PROBLEM_TYPES.
+
+perennial.evaluation.metrics computes the metrics; the algorithms say how they learn a problem
+(perennial.model.algorithms).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["minimize", "maximize"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a metric's values mean.
+
+    direction     minimize: smaller is better
+    low, high     thresholds that could ever be met and could ever fail; None is unbounded
+    includes_low  `low` itself is such a threshold
+    meaning       what the bounds stand for, in words
+    in_unit       it is in the unit of the target
+    """
+
+    direction: Direction
+    low: float = 0.0
+    high: float | None = None
+    includes_low: bool = False
+    meaning: str = "lower is better, and 0 would be perfect"
+    in_unit: bool = False
+
+    def is_sound(self, threshold: float) -> bool:
+        """Whether a threshold could ever be met, and could ever fail."""
+        above = threshold >= self.low if self.includes_low else threshold > self.low
+        return above and (self.high is None or threshold <= self.high)
+
+    def expected(self) -> str:
+        """Return which thresholds are sound, in words."""
+        upper = "" if self.high is None else f" up to {self.high:g}"
+        return f"a number {'from' if self.includes_low else 'above'} {self.low:g}{upper}: {self.meaning}"
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """One problem type.
+
+    target         what the target column must be, in words for the person who has another
+    metrics        its metrics by name
+    target_is_binary  the target is one of two classes, and the score the probability of class 1
+    """
+
+    name: str
+    target: str
+    metrics: Mapping[str, Score]
+    target_is_binary: bool = False
+
+
+_ERROR = Score("minimize")
+_ERROR_IN_UNIT = Score("minimize", in_unit=True)
+
+
+def _share(meaning: str = "1 is perfect", *, low: float = 0.0, includes_low: bool = False) -> Score:
+    return Score("maximize", low, 1.0, includes_low, f"{meaning}; higher is better")
+
+
+REGRESSION = ProblemType(
+    "regression",
+    "the target of a regression is float or integer",
+    {
+        "rmse": _ERROR_IN_UNIT,
+        "mae": _ERROR_IN_UNIT,
+        "mse": _ERROR,
+        "r2": _share("0 is a mean predictor, 1 is perfect", includes_low=True),
+        "mape": _ERROR,
+    },
+)
+BINARY_CLASSIFICATION = ProblemType(
+    "binary_classification",
+    "the target of a binary classification is boolean, or integer with min: 0 and max: 1",
+    {
+        "auc": _share("0.5 is chance, 1 is perfect", low=0.5, includes_low=True),
+        "accuracy": _share(),
+        "f1": _share(),
+        "precision": _share(),
+        "recall": _share(),
+        "logloss": _ERROR,
+    },
+    target_is_binary=True,
+)
+PROBLEM_TYPES: dict[str, ProblemType] = {one.name: one for one in (REGRESSION, BINARY_CLASSIFICATION)}
+SCORES: dict[str, Score] = {name: score for one in PROBLEM_TYPES.values() for name, score in one.metrics.items()}

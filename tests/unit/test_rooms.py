@@ -1,0 +1,125 @@
+"""Who may import what: the rooms of the domain, what is around it, and the parts of the local cloud."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+# For each part, the other parts (`.*`: with all parts in them) and the libraries (of LIBRARIES) that it may import.
+# A part may import only what stands above it here, so there is no circle.
+PARTS: dict[str, set[str]] = {
+    # the domain
+    "perennial": set(),
+    "perennial.words": set(),
+    "perennial.model": {"pydantic", "yaml"},
+    "perennial.features": {"perennial.words", "numpy", "pyarrow"},
+    "perennial.data": {"perennial.features", "perennial.model", "perennial.words", "numpy", "pyarrow"},
+    "perennial.evaluation": {"perennial.data", "perennial.model", "perennial.words", "numpy"},
+    "perennial.runs": {"perennial.data", "perennial.evaluation", "perennial.model", "perennial.words", "pydantic"},
+    # what runs on AWS
+    "processing": {"perennial.*", "numpy", "pyarrow"},
+    "perennial_aws": {"perennial.*", "boto3", "numpy"},
+    "functions": {"perennial.*", "perennial_aws", "boto3", "numpy"},
+    # the local cloud
+    "localcloud": {"boto3"},
+    "localcloud.sagemaker.errors": set(),
+    "localcloud.sagemaker.without_pandas": set(),
+    "localcloud.sagemaker.platform": {"localcloud", "localcloud.sagemaker.errors", "boto3"},
+    "localcloud.sagemaker.api": {"localcloud.sagemaker.errors", "localcloud.sagemaker.platform"},
+    "localcloud.sagemaker.algorithms": {
+        "localcloud.sagemaker.errors", "localcloud.sagemaker.without_pandas", "numpy", "pyarrow", "xgboost",
+    },
+    "localcloud.sagemaker.containers": {
+        "localcloud.sagemaker.algorithms", "localcloud.sagemaker.errors", "localcloud.sagemaker.without_pandas",
+        "numpy", "xgboost",
+    },
+    "localcloud.sagemaker.endpoints": {
+        "localcloud", "localcloud.sagemaker.api", "localcloud.sagemaker.containers", "localcloud.sagemaker.errors",
+        "localcloud.sagemaker.platform",
+    },
+    "localcloud.sagemaker.jobs": {
+        "localcloud", "localcloud.sagemaker.algorithms", "localcloud.sagemaker.api", "localcloud.sagemaker.endpoints",
+        "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",
+    },
+    "localcloud.sagemaker": {
+        "localcloud", "localcloud.sagemaker.api", "localcloud.sagemaker.endpoints", "localcloud.sagemaker.errors",
+        "localcloud.sagemaker.jobs", "localcloud.sagemaker.platform",
+    },
+    "localcloud.engine": {
+        "localcloud", "localcloud.sagemaker", "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",
+        "boto3", "ministack",
+    },
+    "localcloud.__main__": {"localcloud", "localcloud.engine", "boto3"},
+}  # fmt: skip
+LIBRARIES = {"boto3", "ministack", "numpy", "pandas", "pyarrow", "pydantic", "sklearn", "xgboost", "yaml"}
+
+
+def modules(folder: Path) -> dict[str, Path]:
+    """Every module of the parts, by its name."""
+    roots = {part.split(".")[0] for part in PARTS}
+    files = [path for root in sorted(roots) for path in (folder / root).rglob("*.py")]
+    return {".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+
+
+def part_of(module: str) -> str:
+    """The most specific part that holds a module."""
+    return max((part for part in PARTS if f"{module}.".startswith(f"{part}.")), key=len)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Whatever a file imports, wherever in it: modules, and the names that it takes from them."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import; write the whole name"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def wrong_imports(folder: Path) -> list[str]:
+    """`module imports thing (part -> part)` for all that PARTS does not allow."""
+    known, wrong = modules(folder), []
+    for module, path in known.items():
+        part = part_of(module)
+        for name in imports(path):
+            root = name.split(".")[0]
+            if root in LIBRARIES:
+                needed = root
+            elif root in {one.split(".")[0] for one in known}:
+                needed = part_of(name)
+            else:
+                continue
+            if needed != part and not PARTS[part] & {needed, f"{root}.*"}:
+                wrong.append(f"{module} imports {name} ({part} -> {needed})")
+    return sorted(wrong)
+
+
+def test_every_part_imports_what_it_may() -> None:
+    assert wrong_imports(ROOT) == []
+
+
+def test_no_part_may_import_what_stands_below_it() -> None:
+    order = list(PARTS)
+    parts = [(part, other) for part, others in PARTS.items() for other in others if other in PARTS]
+    assert [(part, other) for part, other in parts if order.index(other) > order.index(part)] == []
+
+
+def test_a_wrong_import_is_named(tmp_path: Path) -> None:
+    for part in ("perennial/runs", "perennial/features", "functions/clean_up"):
+        (tmp_path / part).mkdir(parents=True)
+    (tmp_path / "perennial/features/values.py").write_text("def f():\n    import boto3\n    import json\n")
+    (tmp_path / "perennial/runs/record.py").write_text("from perennial.words import quoted\n")
+    (tmp_path / "perennial/features/encoding.py").write_text("from perennial.runs import record\n")
+    (tmp_path / "functions/clean_up/app.py").write_text("from perennial.runs.record import opened\n")
+
+    assert wrong_imports(tmp_path) == [
+        "perennial.features.encoding imports perennial.runs.record (perennial.features -> perennial.runs)",
+        "perennial.features.values imports boto3 (perennial.features -> boto3)",
+    ]
+
+
+def test_the_domain_reads_no_clock_and_no_environment() -> None:
+    """Times and settings are given to it, so that the same input has the same answer."""
+    asks = ("datetime.now", "datetime.utcnow", "date.today", "time.time", "os.environ", "os.getenv")
+    sources = {path: path.read_text() for path in (ROOT / "perennial").rglob("*.py")}
+    assert [f"{path}: {one}" for path, text in sources.items() for one in asks if one in text] == []
