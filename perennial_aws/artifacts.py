@@ -9,14 +9,12 @@ itself, so that the address must not change what it holds. The record of the run
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from boto3.s3.transfer import TransferConfig
 
-from perennial.runs import naming
-from perennial_aws import objects, runs
+from perennial_aws import champion, objects, runs
 from perennial_aws.clients import client
 
 NAMES = ("preprocessor", "model")
@@ -76,10 +74,10 @@ def require_sealed(run_id: str) -> None:
         _require(run_id, name, known[name], "sealed")
 
 
-def require_sealed_champion(serving: Mapping[str, str] | None) -> None:
+def require_sealed_champion(serving: champion.Champion | None) -> None:
     """The same of the model in service, if there is one; of a version that recorded nothing there is nothing to say."""
     if serving:
-        run_id = naming.run_of(os.environ["STACK_NAME"], serving["ModelName"]) or serving["RunId"]
+        run_id = champion.run_of(serving)
         if _recorded(run_id):
             require_sealed(run_id)
 

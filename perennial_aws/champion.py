@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import os
+from typing import TypedDict, cast
 
 from aws_lambda_powertools import Logger
 
+from perennial.runs import naming
 from perennial_aws.clients import client, if_there
 
 logger = Logger(child=True)
 
 
-def current() -> dict[str, str] | None:
-    """Return {"ModelName", "EndpointConfigName", "RunId"}, or None before the first model or when it is gone."""
+class Champion(TypedDict):
+    """The model in service, what the endpoint is configured with, and the run that made both."""
+
+    ModelName: str
+    EndpointConfigName: str
+    RunId: str
+
+
+def run_of(serving: Champion) -> str:
+    """Return the run that made a model: the model's name says it, also when the export of the names was cut short."""
+    return naming.run_of(os.environ["STACK_NAME"], serving["ModelName"]) or serving["RunId"]
+
+
+def current() -> Champion | None:
+    """Return the model in service, or None before the first model or when it is gone."""
     prefix = os.environ["PARAMETER_PREFIX"]
     fields = {
         f"{prefix}/model": "ModelName",
@@ -26,4 +41,4 @@ def current() -> dict[str, str] | None:
     if if_there(client("sagemaker").describe_model, ModelName=champion["ModelName"]) is None:
         logger.warning("the model named in Parameter Store is gone", model=champion["ModelName"])
         return None
-    return champion
+    return cast(Champion, champion)

@@ -17,17 +17,16 @@ from typing import Any
 from perennial.data.payload import widest_row
 from perennial.data.rows import reads_alike
 from perennial.data.since import Trained, rows_by_key
-from perennial.runs import naming
 from perennial.runs.work import Listing, recorded_contents
-from perennial_aws import objects
+from perennial_aws import champion, objects
 from perennial_aws.clients import client
 
 
-def leave(prefix: str, serving: Mapping[str, str] | None, data: Listing, definition: Mapping[str, Any]) -> bool:
+def leave(prefix: str, serving: champion.Champion | None, data: Listing, definition: Mapping[str, Any]) -> bool:
     """Write the files; return whether the model in service reads records otherwise than a definition says."""
     about: dict[str, Any] = {}
     if serving:
-        run_id = naming.run_of(os.environ["STACK_NAME"], serving["ModelName"]) or serving["RunId"]
+        run_id = champion.run_of(serving)
         config, manifest, report = (
             _document(f"runs/{run_id}/{name}.json") for name in ("config", "manifest", "report/report")
         )

@@ -2,11 +2,6 @@
 
 Called by  train_model, states "Check endpoint" (Phase "Before"), "Check deployment" ("After") and "Check what serves"
            ("Back").
-Input      {"EndpointName": str, "WantedConfigName": str, "Phase": "Before" | "After" | "Back"}; "Before" also "RunId":
-           str, whose model is about to serve; "Before" and "Back" also "Champion": {"ModelName", "EndpointConfigName",
-           "RunId"} | None, with which it was compared and which comes back
-Output     {"Action": "Create" | "Update" | "Wait" | "Recreate" | "Done" | "RolledBack" | "Failed", "Status": str,
-           "ServingConfigName": str | None, "Reason": str}
 Raises     ArtifactChangedError: what is about to serve is not what its jobs have written. Permanent.
 
 Only SageMaker's own "Could not find endpoint" counts as absent: any other error is raised.
@@ -14,33 +9,55 @@ Only SageMaker's own "Could not find endpoint" counts as absent: any other error
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from perennial.runs import endpoint
-from perennial_aws import artifacts
+from perennial_aws import artifacts, champion, payloads
 from perennial_aws.clients import client, if_there
 
 logger = Logger()
 
 
+@dataclass(frozen=True)
+class Request:
+    """What the endpoint is to serve.
+
+    Phase     Before: nothing has been asked of the endpoint yet; After: it has; Back: the champion is to serve again
+    RunId     the run whose model is about to serve; with the phase Before
+    Champion  with which the candidate was compared, and which comes back; not with the phase After
+    """
+
+    EndpointName: str
+    WantedConfigName: str
+    Phase: endpoint.Phase
+    RunId: str | None = None
+    Champion: champion.Champion | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to do next, and why."""
+
+    Action: endpoint.Action
+    Status: str
+    ServingConfigName: str | None
+    Reason: str
+
+
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Describe the endpoint and decide; look whether what may serve next is untouched."""
-    phase, champion = event["Phase"], event.get("Champion")
-    description = if_there(client("sagemaker").describe_endpoint, EndpointName=event["EndpointName"])
-    previous = champion["EndpointConfigName"] if champion else None
-    decision = endpoint.decide(description, event["WantedConfigName"], phase, previous)
-    if "RunId" in event:
-        artifacts.require_sealed(event["RunId"])
-    if phase == "Before" or decision.action == "Update":
-        artifacts.require_sealed_champion(champion)
-    logger.info("decided", endpoint=event["EndpointName"], action=decision.action, status=decision.status)
-    return {
-        "Action": decision.action,
-        "Status": decision.status,
-        "ServingConfigName": decision.serving_config,
-        "Reason": decision.reason,
-    }
+    request = payloads.read(Request, event)
+    description = if_there(client("sagemaker").describe_endpoint, EndpointName=request.EndpointName)
+    previous = request.Champion["EndpointConfigName"] if request.Champion else None
+    decision = endpoint.decide(description, request.WantedConfigName, request.Phase, previous)
+    if request.RunId:
+        artifacts.require_sealed(request.RunId)
+    if request.Phase == "Before" or decision.action == "Update":
+        artifacts.require_sealed_champion(request.Champion)
+    logger.info("decided", endpoint=request.EndpointName, action=decision.action, status=decision.status)
+    return asdict(Answer(decision.action, decision.status, decision.serving_config, decision.reason))

@@ -1,8 +1,6 @@
 """Delete models and endpoint configurations of earlier runs, beyond the number to keep.
 
 Called by  train_model, state "Clean up".
-Input      {"RunId": str, "Name": the model and configuration that now serve}
-Output     {"DeletedModels": [str], "DeletedEndpointConfigs": [str], "Kept": [str]}
 
 Kept are: what any endpoint of the account uses or is about to use, the newest MODELS_TO_KEEP models that were ever
 deployed (so that one can go back), and all that belongs to a run that is newer or still works.
@@ -12,33 +10,48 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from perennial.runs import naming, work
-from perennial_aws import runs
+from perennial_aws import payloads, runs
 from perennial_aws.clients import client, if_there
 
 logger = Logger()
 
 
+@dataclass(frozen=True)
+class Request:
+    """The run that has deployed."""
+
+    RunId: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Names of models and endpoint configurations."""
+
+    DeletedModels: list[str]
+    DeletedEndpointConfigs: list[str]
+    Kept: list[str]
+
+
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Delete configurations first, so that no configuration is left without its model."""
-    stack, run_id = os.environ["STACK_NAME"], event["RunId"]
+    stack, run_id = os.environ["STACK_NAME"], payloads.read(Request, event).RunId
     configs, models = runs.with_config(stack), runs.with_model(stack)
     used_configs, used_models = _in_use()
     deployed = sorted(configs, reverse=True)[: int(os.environ["MODELS_TO_KEEP"])]
     earlier = {run for run in configs | models if run < run_id and run not in deployed and not _works(run)}
-    gone = {
-        "DeletedEndpointConfigs": _delete(stack, earlier & configs, used_configs, _delete_config),
-        "DeletedModels": _delete(stack, earlier & models, used_models, _delete_model),
-    }
-    kept = sorted({naming.stem(stack, run) for run in models} - set(gone["DeletedModels"]))
-    logger.info("cleaned up", run_id=run_id, deleted_models=len(gone["DeletedModels"]), kept=len(kept))
-    return {**gone, "Kept": kept}
+    deleted_configs = _delete(stack, earlier & configs, used_configs, _delete_config)
+    deleted_models = _delete(stack, earlier & models, used_models, _delete_model)
+    kept = sorted({naming.stem(stack, run) for run in models} - set(deleted_models))
+    logger.info("cleaned up", run_id=run_id, deleted_models=len(deleted_models), kept=len(kept))
+    return asdict(Answer(deleted_models, deleted_configs, kept))
 
 
 def _in_use() -> tuple[set[str], set[str]]:

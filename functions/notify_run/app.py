@@ -1,8 +1,6 @@
 """Close the record of a run that has ended and send the one message about it.
 
 Called by  EventBridge, "Step Functions Execution Status Change" of train_model: SUCCEEDED, FAILED, TIMED_OUT, ABORTED.
-Input      the event; only detail.executionArn, status and stopDate are read: it has no data of an encrypted execution
-Output     {"RunId": str, "Status": str, "MessageId": str | None}; None when there was nothing to tell
 Writes     runs/<run id>/run.json, the record in the run table, one message to the topic
 
 Events come more than once: the end of an execution is told once. An execution that found no work to do is logged, not
@@ -14,9 +12,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
@@ -30,7 +29,7 @@ from botocore.exceptions import ClientError
 
 from perennial.model import complaints
 from perennial.runs import cause, message, naming, record, strays, work
-from perennial_aws import objects, runs
+from perennial_aws import objects, payloads, runs
 from perennial_aws.clients import client
 
 logger = Logger()
@@ -40,10 +39,34 @@ published = Metrics()
 REMEMBER_SECONDS = 7 * 24 * 3600
 
 
+class Detail(TypedDict):
+    """What is read of the event's detail: of an execution whose data are encrypted it says no more."""
+
+    executionArn: str
+    status: str
+    stopDate: int | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """The event."""
+
+    detail: Detail
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was told of which run; no message where there was nothing to tell."""
+
+    RunId: str
+    Status: str
+    MessageId: str | None
+
+
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Tell the end of an execution once."""
-    detail = event["detail"]
+    detail = payloads.read(Request, event).detail
     end = {"execution_arn": detail["executionArn"], "stop_date": detail.get("stopDate")}
     configured = IdempotencyConfig(expires_after_seconds=REMEMBER_SECONDS)
     configured.register_lambda_context(context)
@@ -61,7 +84,7 @@ def _store() -> DynamoDBPersistenceLayer:
     )
 
 
-def _tell(*, end: dict[str, Any], detail: dict[str, Any]) -> dict[str, Any]:
+def _tell(*, end: dict[str, Any], detail: Detail) -> dict[str, Any]:
     execution = client("stepfunctions").describe_execution(executionArn=end["execution_arn"])
     told = runs.answer(end["execution_arn"])
     run_id = told["RunId"] if told else naming.run_id(end["execution_arn"], execution["startDate"])
@@ -70,7 +93,7 @@ def _tell(*, end: dict[str, Any], detail: dict[str, Any]) -> dict[str, Any]:
         status = work.TRAINED_ONLY
     if told and told["Decision"] != "Train" and status == "Succeeded":
         logger.info("nothing to tell", run_id=run_id, decision=told["Decision"], reason=told["Reason"])
-        return {"RunId": run_id, "Status": told["Decision"], "MessageId": None}
+        return asdict(Answer(run_id, told["Decision"], None))
     closed = _close(run_id, status, execution)
     _count_readers()
     _count("RunsFailed", int(status in work.FAILURES))
@@ -79,7 +102,7 @@ def _tell(*, end: dict[str, Any], detail: dict[str, Any]) -> dict[str, Any]:
     published.add_metric("RunsEnded", MetricUnit.Count, 1)
     published.flush_metrics()
     logger.info("told", run_id=run_id, status=status, message_id=message_id)
-    return {"RunId": run_id, "Status": status, "MessageId": message_id}
+    return asdict(Answer(run_id, status, message_id))
 
 
 # Closing the record

@@ -1,9 +1,6 @@
 """Check what is deployed and publish the job code to the bucket; when the stack is deleted, end what runs made.
 
 Called by  CloudFormation, custom resources JobCode and RunsMade: on create, on update and on delete of the stack.
-Input      the request of a custom resource; ResourceProperties may hold StackOverrides (JSON text), AlertEmails (list
-           of texts) and anything that changes when there is something to publish or to check, such as the layer's ARN
-Output     Data {"CodeHash": str, "CodeUri": "s3://bucket/code/<hash>", "Commit": str}
 
 Definitions, stack parameters and the stack's name are checked first: what is wrong fails the deployment, with the
 reason. Code that is published is kept, because records refer to it, unless the stack could not be created: then the
@@ -22,7 +19,7 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor, wait
 from http.client import HTTPException
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +29,49 @@ ANSWER_ATTEMPTS = 4
 TOO_SLOW = "it took longer than the function may run; deploy again, or delete the stack again"
 
 
-def handler(event: dict[str, Any], context: Any) -> None:
+class Request(TypedDict):
+    """The request of a custom resource (CloudFormation User Guide, "Custom resource request objects").
+
+    ResourceProperties may hold StackOverrides (JSON text), AlertEmails (list of texts) and anything that changes when
+    there is something to publish or to check, such as the layer's ARN.
+    """
+
+    RequestType: Literal["Create", "Update", "Delete"]
+    ResponseURL: str
+    StackId: str
+    RequestId: str
+    ResourceType: str
+    LogicalResourceId: str
+    PhysicalResourceId: NotRequired[str]
+    ResourceProperties: NotRequired[dict[str, Any]]
+
+
+class Answer(TypedDict):
+    """The answer to it ("Custom resource response objects").
+
+    Data  of what was published: CodeHash, CodeUri (s3://bucket/code/<hash>), Commit
+    """
+
+    Status: Literal["SUCCESS", "FAILED"]
+    Reason: str
+    PhysicalResourceId: str
+    StackId: str
+    RequestId: str
+    LogicalResourceId: str
+    Data: dict[str, str]
+
+
+Outcome = tuple[Literal["SUCCESS", "FAILED"], str, dict[str, str]]
+
+
+def handler(event: Request, context: Any) -> None:
     """Do what is asked within the time there is, and answer."""
     seconds = context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_ANSWER
     status, reason, data = _outcome(event, max(seconds, 1))
     _send(event["ResponseURL"], _answer(event, status, reason, data))
 
 
-def _outcome(event: dict[str, Any], seconds: float) -> tuple[str, str, dict[str, str]]:
+def _outcome(event: Request, seconds: float) -> Outcome:
     """(status, reason, data) of the work; what is not done in time goes on while the function lives."""
     pool = ThreadPoolExecutor(1)
     work = pool.submit(_work, event)
@@ -53,7 +85,7 @@ def _outcome(event: dict[str, Any], seconds: float) -> tuple[str, str, dict[str,
     return "SUCCESS", "done", work.result()
 
 
-def _work(event: dict[str, Any]) -> dict[str, str]:
+def _work(event: Request) -> dict[str, str]:
     properties = event.get("ResourceProperties", {})
     is_job_code = event.get("ResourceType") != "Custom::RunsMade"
     if event["RequestType"] == "Delete":
@@ -88,10 +120,10 @@ def _delete_code() -> None:
             s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
 
 
-def _answer(event: dict[str, Any], status: str, reason: str, data: dict[str, str]) -> bytes:
+def _answer(event: Request, status: Literal["SUCCESS", "FAILED"], reason: str, data: dict[str, str]) -> bytes:
     """The answer as CloudFormation takes it; a reason that is too long for it loses its end."""
     logical_id = event["LogicalResourceId"]
-    body = {
+    body: Answer = {
         "Status": status,
         "Reason": reason,
         # The same for ever: CloudFormation deletes the old resource when this changes.

@@ -1,14 +1,6 @@
 """Measure the candidate and the model in service on the same test set, and judge.
 
 Called by  train_model, state "Query training results".
-Input      {"RunId": str, "Prefix": "s3://bucket/runs/<run id>", "Problem": str, "Gate": {"Metric", "Direction",
-           "Threshold", "MinimumImprovement", "MaximumRegression", "MinimumUnseenRows", "WithoutComparison"},
-           "TrainingJobName": str, "CandidatePredictions": "s3://...", "ChampionPredictions": "s3://..." | None,
-           "Champion": {"ModelName", "RunId", ...} | None, "ChampionTest": "s3://...", the records that it answered}
-Output     {"Metric": str, "Candidate": float | None, "Champion": float | None, "CandidateInterval": [low, high] | None,
-           "ChampionInterval": ..., "MeetsThreshold": bool, "BeatsChampion": bool | None, "Accepted": bool,
-           "Reason": str, "TrainingMetrics": {name: float}}; metrics are in the target's unit or without one.
-           The candidate's are of all test rows, the champion's of those that it has not seen.
 Reads      what both runs left in the bucket: labels, predictions, definitions, and the hashes that tell rows
 Writes     evaluation/evaluation.json, evaluation/predictions.csv (for the model-quality baseline), the run record
 Raises     MetricMissingError: the training job did not report a metric that it was told to. PredictionsError: the
@@ -18,7 +10,6 @@ Raises     MetricMissingError: the training job did not report a metric that it 
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -33,9 +24,8 @@ from perennial.data import rows
 from perennial.data.rows import FOLDER, Hashes
 from perennial.evaluation import comparison, gate, metrics, predictions
 from perennial.evaluation.predictions import Floats
-from perennial.runs import naming
 from perennial.runs.record import json_safe
-from perennial_aws import objects, runs
+from perennial_aws import champion, objects, payloads, runs
 from perennial_aws.clients import client
 
 logger = Logger()
@@ -44,6 +34,44 @@ published = Metrics()
 
 class MetricMissingError(Exception):
     """A training job has no metric of the name that it was told to report."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run with its folder (s3://bucket/runs/<run id>), what its candidate must reach, and where the predictions are.
+
+    ChampionPredictions  None when there is no model in service to compare with
+    ChampionTest         the records that it answered
+    """
+
+    RunId: str
+    Prefix: str
+    Problem: str
+    Gate: payloads.Gate
+    TrainingJobName: str
+    CandidatePredictions: str
+    ChampionPredictions: str | None
+    ChampionTest: str
+    Champion: champion.Champion | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The verdict. Metrics are in the target's unit or without one; intervals hold 95 %.
+
+    The candidate's metric is of all test rows, the champion's of those that it has not seen.
+    """
+
+    Metric: str
+    Candidate: float | None
+    Champion: float | None
+    CandidateInterval: tuple[float, float] | None
+    ChampionInterval: tuple[float, float] | None
+    MeetsThreshold: bool
+    BeatsChampion: bool | None
+    Accepted: bool
+    Reason: str
+    TrainingMetrics: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -59,55 +87,54 @@ class Measured:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Read, measure, judge, and leave the evaluation where people and baselines find it."""
-    wanted = _gate(event["Gate"])
-    training = _training_metrics(event)
-    truth, candidate_scores = _test_set(event["Prefix"], event["CandidatePredictions"])
-    candidate = _measure(event["Problem"], wanted.metric, truth, candidate_scores)
-    champion, compared, accepted_with = None, None, None
-    if event.get("ChampionPredictions"):
-        _, champion_scores = _test_set(event["Prefix"], event["ChampionPredictions"])
-        rows = _Rows.told(event, truth.size)
+    request = payloads.read(Request, event)
+    wanted = payloads.gate_in(request.Gate)
+    training = _training_metrics(request)
+    truth, candidate_scores = _test_set(request.Prefix, request.CandidatePredictions)
+    candidate = _measure(request.Problem, wanted.metric, truth, candidate_scores)
+    measured, compared, accepted_with = None, None, None
+    if request.ChampionPredictions and request.Champion:
+        _, champion_scores = _test_set(request.Prefix, request.ChampionPredictions)
+        rows = _Rows.told(request.Prefix, request.Champion, request.ChampionTest, truth.size)
         unseen = ~rows.seen
-        champion = _measure(event["Problem"], wanted.metric, truth[unseen], champion_scores[unseen])
+        measured = _measure(request.Problem, wanted.metric, truth[unseen], champion_scores[unseen])
         compared = rows.compared(wanted.metric, truth, candidate_scores, champion_scores)
         accepted_with = _accepted_with(rows.champion_prefix, wanted.metric)
     verdict = gate.judge(wanted, candidate.value, compared)
-    whys = [measured.why for measured in (candidate, champion) if measured and measured.why and not verdict.unfair]
-    reason = ": ".join([verdict.reason, *whys])
-    result = _result(wanted.metric, candidate, champion, verdict, reason, training)
-    _write_predictions(event["Prefix"], event["Problem"], truth, candidate_scores)
-    _record(event, wanted, verdict, result, candidate, champion, compared, accepted_with, truth.size)
-    _publish(result)
-    return result
-
-
-def _gate(given: dict[str, Any]) -> gate.Gate:
-    return gate.Gate(
-        metric=given["Metric"],
-        direction=given["Direction"],
-        threshold=given["Threshold"],
-        minimum_improvement=given["MinimumImprovement"],
-        maximum_regression=given["MaximumRegression"],
-        minimum_unseen_rows=given["MinimumUnseenRows"],
-        without_comparison=given["WithoutComparison"],
+    whys = [one.why for one in (candidate, measured) if one and one.why and not verdict.unfair]
+    answer = Answer(
+        Metric=wanted.metric,
+        Candidate=candidate.value,
+        Champion=measured.value if measured else None,
+        CandidateInterval=candidate.interval,
+        ChampionInterval=measured.interval if measured else None,
+        MeetsThreshold=verdict.meets_threshold,
+        BeatsChampion=verdict.beats_champion,
+        Accepted=verdict.accepted,
+        Reason=": ".join([verdict.reason, *whys]),
+        TrainingMetrics=training,
     )
+    _write_predictions(request.Prefix, request.Problem, truth, candidate_scores)
+    _record(request, wanted, verdict, answer, candidate, measured, compared, accepted_with, truth.size)
+    _publish(answer)
+    return dict(json_safe(asdict(answer)))
 
 
 # Reading
 
 
-def _training_metrics(event: dict[str, Any]) -> dict[str, float]:
+def _training_metrics(request: Request) -> dict[str, float]:
     """The last value of each metric that the training job reported, by name."""
-    job = client("sagemaker").describe_training_job(TrainingJobName=event["TrainingJobName"])
+    job = client("sagemaker").describe_training_job(TrainingJobName=request.TrainingJobName)
     reported = {item["MetricName"]: float(item["Value"]) for item in job.get("FinalMetricDataList", [])}
     if not reported:  # whether the service collects metrics of every version of its images is not certain
-        logger.warning("the training job's metrics were not collected", job=event["TrainingJobName"])
+        logger.warning("the training job's metrics were not collected", job=request.TrainingJobName)
         return {}
-    expected = objects.read_json(f"{event['Prefix']}/config.json")["training_metrics"]
+    expected = objects.read_json(f"{request.Prefix}/config.json")["training_metrics"]
     missing = [name for name in expected if not math.isfinite(reported.get(name, math.nan))]
     if missing:
         raise MetricMissingError(
-            f"training job {event['TrainingJobName']} reported no metric {', '.join(missing)}; "
+            f"training job {request.TrainingJobName} reported no metric {', '.join(missing)}; "
             f"it reported {', '.join(f'{name} {value:g}' for name, value in sorted(reported.items()))}"
         )
     return reported
@@ -161,13 +188,11 @@ class _Rows:
     champion_prefix: str
 
     @classmethod
-    def told(cls, event: dict[str, Any], count: int) -> _Rows:
+    def told(cls, prefix: str, serving: champion.Champion, champion_test: str, count: int) -> _Rows:
         """Ask the hashes that both runs left. What cannot be told counts as seen."""
-        prefix, serving = event["Prefix"], event["Champion"]
-        run_id = naming.run_of(os.environ["STACK_NAME"], serving["ModelName"]) or serving["RunId"]
-        of_champion = f"{prefix.rsplit('/', 1)[0]}/{run_id}"
+        of_champion = f"{prefix.rsplit('/', 1)[0]}/{champion.run_of(serving)}"
         reports = [objects.read_json_if_there(f"{run}/report/report.json") or {} for run in (prefix, of_champion)]
-        unfair, folder = _how_told(prefix, of_champion, reports, event["ChampionTest"])
+        unfair, folder = _how_told(prefix, of_champion, reports, champion_test)
         if unfair:
             return cls(np.ones(count, bool), np.zeros(count, bool), unfair, of_champion)
         rows = np.concatenate([*objects.read_hashes(f"{prefix}/{FOLDER}/{folder}/"), np.empty(0, np.uint64)])
@@ -232,29 +257,6 @@ def _measure(problem: str, name: str, truth: Floats, scores: Floats) -> Measured
     return Measured(values, values[name], interval)
 
 
-def _result(
-    name: str,
-    candidate: Measured,
-    champion: Measured | None,
-    verdict: gate.Verdict,
-    reason: str,
-    training: dict[str, float],
-) -> dict[str, Any]:
-    result = {
-        "Metric": name,
-        "Candidate": candidate.value,
-        "Champion": champion.value if champion else None,
-        "CandidateInterval": candidate.interval,
-        "ChampionInterval": champion.interval if champion else None,
-        "MeetsThreshold": verdict.meets_threshold,
-        "BeatsChampion": verdict.beats_champion,
-        "Accepted": verdict.accepted,
-        "Reason": reason,
-        "TrainingMetrics": training,
-    }
-    return dict(json_safe(result))
-
-
 # Leaving it behind
 
 
@@ -279,10 +281,10 @@ def _binary(file: IO[bytes], truth: Floats, scores: Floats) -> None:
 
 
 def _record(
-    event: dict[str, Any],
+    request: Request,
     wanted: gate.Gate,
     verdict: gate.Verdict,
-    result: dict[str, Any],
+    answer: Answer,
     candidate: Measured,
     champion: Measured | None,
     compared: gate.Comparison | None,
@@ -298,31 +300,31 @@ def _record(
         "difference_interval": compared.unseen.difference if compared else None,
         "comparison": asdict(compared) if compared else None,
         "champion_when_accepted": accepted_with,
-        "training": result["TrainingMetrics"],
+        "training": answer.TrainingMetrics,
     }
     judged = {
         **asdict(wanted),
-        "candidate": result["Candidate"],
-        "champion": result["Champion"],
-        "meets_threshold": result["MeetsThreshold"],
-        "beats_champion": result["BeatsChampion"],
-        "accepted": result["Accepted"],
-        "reason": result["Reason"],
+        "candidate": answer.Candidate,
+        "champion": answer.Champion,
+        "meets_threshold": answer.MeetsThreshold,
+        "beats_champion": answer.BeatsChampion,
+        "accepted": answer.Accepted,
+        "reason": answer.Reason,
         "obstacle": verdict.obstacle,
         "brief": verdict.brief,
         "worse_on_known": verdict.worse_on_known,
     }
-    document = {"run_id": event["RunId"], "problem": event["Problem"], "metrics": measured, "gate": judged}
-    objects.write_json(f"{event['Prefix']}/evaluation/evaluation.json", document)
-    runs.update(event["RunId"], metrics=measured, gate=judged)
+    document = {"run_id": request.RunId, "problem": request.Problem, "metrics": measured, "gate": judged}
+    objects.write_json(f"{request.Prefix}/evaluation/evaluation.json", document)
+    runs.update(request.RunId, metrics=measured, gate=judged)
 
 
-def _publish(result: dict[str, Any]) -> None:
+def _publish(answer: Answer) -> None:
     """CloudWatch takes no null: what could not be measured is not published."""
-    published.add_dimension("Metric", result["Metric"])
-    for name in ("Candidate", "Champion"):
-        if result[name] is not None:
-            published.add_metric(f"{name}Metric", MetricUnit.NoUnit, result[name])
-    published.add_metric("CandidateAccepted", MetricUnit.Count, int(result["Accepted"]))
+    published.add_dimension("Metric", answer.Metric)
+    for name, value in (("CandidateMetric", answer.Candidate), ("ChampionMetric", answer.Champion)):
+        if value is not None:
+            published.add_metric(name, MetricUnit.NoUnit, value)
+    published.add_metric("CandidateAccepted", MetricUnit.Count, int(answer.Accepted))
     published.flush_metrics()
-    logger.info("judged", accepted=result["Accepted"], reason=result["Reason"])
+    logger.info("judged", accepted=answer.Accepted, reason=answer.Reason)

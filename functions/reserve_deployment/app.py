@@ -1,9 +1,6 @@
 """Let one run at a time deploy, and newer data before older.
 
 Called by  train_model, state "Reserve deployment", again and again while it answers "Wait".
-Input      {"RunId": str, "ExecutionArn": str, "Champion": {"ModelName", "EndpointConfigName", "RunId"} | None}: the
-           model in service that the candidate was compared with
-Output     {"Turn": "Deploy" | "Wait" | "Compare" | "Superseded", "Reason": str, "Champion": the model in service now}
 Writes     the item `deployment` of the run table: who has the turn. It is free again when its execution has ended.
            The run's record, when the model in service has changed.
 
@@ -12,33 +9,52 @@ After "Compare" the run keeps its turn, so that the model in service cannot chan
 
 from __future__ import annotations
 
-import os
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from perennial.runs import naming, turn, work
-from perennial_aws import champion, runs
+from perennial.runs import turn, work
+from perennial_aws import champion, payloads, runs
 
 logger = Logger()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run that wants to deploy, and the model in service that its candidate was compared with."""
+
+    RunId: str
+    ExecutionArn: str
+    Champion: champion.Champion | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the run does now, and the model in service as far as the run knows it now."""
+
+    Turn: turn.Turn
+    Reason: str
+    Champion: champion.Champion | None
 
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Take the turn, or say who has it; then decide."""
-    run_id, serving = event["RunId"], event.get("Champion")
-    holder = _take_turn(run_id, event["ExecutionArn"])
+    request = payloads.read(Request, event)
+    run_id, serving = request.RunId, request.Champion
+    holder = _take_turn(run_id, request.ExecutionArn)
     if holder:
         decision = turn.wait_for(holder)
     else:
         serving = champion.current()
-        served = _listed(_run_of(serving)) if serving else None
-        decision = turn.decide(_listed(run_id), event.get("Champion"), serving, served)
-        if serving != event.get("Champion"):
+        served = _listed(champion.run_of(serving)) if serving else None
+        decision = turn.decide(_listed(run_id), request.Champion, serving, served)
+        if serving != request.Champion:
             runs.update(run_id, champion=serving)
     logger.info("decided", run_id=run_id, turn=decision.turn, reason=decision.reason)
-    return {"Turn": decision.turn, "Reason": decision.reason, "Champion": serving}
+    return asdict(Answer(decision.turn, decision.reason, serving))
 
 
 def _take_turn(run_id: str, execution_arn: str) -> work.Holder | None:
@@ -51,11 +67,6 @@ def _take_turn(run_id: str, execution_arn: str) -> work.Holder | None:
         return None
     taken = runs.turn() or {"run_id": "unknown"}  # another run was faster
     return None if taken["run_id"] == run_id else work.Holder(taken["run_id"], work.RUNNING)
-
-
-def _run_of(serving: dict[str, str]) -> str:
-    """The run that made a champion: the model's name knows it, also when the export of the names was cut short."""
-    return naming.run_of(os.environ["STACK_NAME"], serving["ModelName"]) or serving["RunId"]
 
 
 def _listed(run_id: str) -> turn.Listed:

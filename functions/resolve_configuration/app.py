@@ -1,9 +1,6 @@
 """Decide what a run works on, with what, and under which names; or that there is nothing to do.
 
 Called by  train_model, state "Resolve configuration".
-Input      {"Input": the execution's input, "ExecutionArn": str, "ExecutionName": str, "StartTime": ISO 8601}
-Output     {"Decision": "Train", ...everything the run needs} or {"Decision": "Duplicate" | "Superseded" |
-           "AlreadyTrained" | "NoData", "Reason": str, "RunId": str, "Name": str}
 Writes     runs/<run id>/manifest.json, config.json and champion/ (perennial_aws.champion_files); the claim, the record
            and the answer in the run table.
            The same execution always gets the same answer.
@@ -21,9 +18,10 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -35,7 +33,7 @@ from perennial.model.complaints import ConfigurationError
 from perennial.runs import configuration, naming, no_data, record, run_input, strays, work
 from perennial.runs.configuration import Configuration
 from perennial.runs.run_input import ExecutionInput
-from perennial_aws import champion, champion_files, objects, runs, versions
+from perennial_aws import champion, champion_files, objects, payloads, runs, versions
 from perennial_aws.clients import client
 
 logger = Logger()
@@ -45,6 +43,63 @@ SHIPPED = Path(perennial.__file__).parent.parent
 CLAIM_ATTEMPTS = 5
 THREADS = 32
 REFUSED_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Request:
+    """An execution, of which Input is what whoever started it has said."""
+
+    Input: Any
+    ExecutionArn: str
+    ExecutionName: str
+    StartTime: str
+
+    @property
+    def started_at(self) -> datetime:
+        return datetime.fromisoformat(self.StartTime)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """The answer to an execution that has no work to do, and why."""
+
+    Decision: work.NoWork
+    Reason: str
+    RunId: str
+    Name: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """The answer to an execution that works: all that the flow needs to know of the run.
+
+    Name          the model's, the endpoint configuration's, and how the names of all jobs begin
+    Prefix        the run's folder: s3://bucket/runs/<run id>
+    Withheld      why nothing is deployed; None for a run that deploys what passes the gate
+    Champion      the model in service, with which the candidate is compared
+    ChampionTest  the test records as the model in service reads them
+    """
+
+    Decision: Literal["Train"]
+    Reason: str
+    RunId: str
+    Name: str
+    Prefix: str
+    CodeUri: str
+    Model: str
+    Problem: str
+    TargetTransform: str
+    Algorithm: payloads.Algorithm
+    Instances: payloads.Instances
+    NetworkConfig: dict[str, Any]
+    Vpc: dict[str, Any]
+    Gate: payloads.Gate
+    Withheld: str | None
+    Champion: champion.Champion | None
+    ChampionTest: str
+
+
+Answer = Work | Nothing
 
 
 class EmptyFileError(Exception):
@@ -62,21 +117,17 @@ class ClaimContestedError(Exception):
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer an execution, once and for all."""
-    execution_arn = event["ExecutionArn"]
-    told = runs.answer(execution_arn)
+    request = payloads.read(Request, event)
+    told = runs.answer(request.ExecutionArn)
     if told is None:
-        run_id = naming.run_id(execution_arn, _start(event))
-        told = runs.remember(execution_arn, _decide(event, run_id))
+        run_id = naming.run_id(request.ExecutionArn, request.started_at)
+        told = runs.remember(request.ExecutionArn, asdict(_decide(request, run_id)))
     logger.info("decided", run_id=told["RunId"], decision=told["Decision"], reason=told["Reason"])
     return told
 
 
-def _start(event: dict[str, Any]) -> datetime:
-    return datetime.fromisoformat(event["StartTime"])
-
-
-def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
-    given = run_input.execution_input(event["Input"])
+def _decide(request: Request, run_id: str) -> Answer:
+    given = run_input.execution_input(request.Input)
     dropped = given.Trigger.Object if given.Trigger.Type == "DataDrop" else None
     left = no_data.reason(dropped["key"], os.environ["DATA_PREFIX"]) if dropped else None
     if left:
@@ -101,10 +152,10 @@ def _decide(event: dict[str, Any], run_id: str) -> dict[str, Any]:
     fingerprint = work.fingerprint(data.files)
     configuration_key = work.configuration_key({**resolved.decisive(), "images": _images(resolved)})
     work_key = work.work_key(fingerprint, configuration_key, _code_hash())
-    refused = _claim(work_key, run_id, event["ExecutionArn"], by_person=given.Trigger.Type == "Manual")
+    refused = _claim(work_key, run_id, request.ExecutionArn, by_person=given.Trigger.Type == "Manual")
     if refused:
         return _nothing(run_id, *refused)
-    opened = _open(event, run_id, given, resolved, data, fingerprint, configuration_key, reader)
+    opened = _open(request, run_id, given, resolved, data, fingerprint, configuration_key, reader)
     prefix = f"s3://{os.environ['BUCKET']}/runs/{run_id}"
     other = champion_files.leave(prefix, opened["champion"], data, resolved.definition.as_json())
     return _work(run_id, resolved, opened["champion"], len(data.files), CHAMPION_TEST if other else "test")
@@ -224,15 +275,14 @@ def _code_hash() -> str:
     return os.environ["CODE_URI"].rstrip("/").rsplit("/", 1)[-1]
 
 
-def _nothing(run_id: str, decision: work.Decision, reason: str) -> dict[str, Any]:
-    name = naming.stem(os.environ["STACK_NAME"], run_id)
-    return {"Decision": decision, "Reason": reason, "RunId": run_id, "Name": name}
+def _nothing(run_id: str, decision: work.NoWork, reason: str) -> Nothing:
+    return Nothing(decision, reason, run_id, naming.stem(os.environ["STACK_NAME"], run_id))
 
 
 # Claiming the work
 
 
-def _claim(work_key: str, run_id: str, execution_arn: str, *, by_person: bool) -> tuple[work.Decision, str] | None:
+def _claim(work_key: str, run_id: str, execution_arn: str, *, by_person: bool) -> tuple[work.NoWork, str] | None:
     """Take the work and return None, or return why it is another run's."""
     for _ in range(CLAIM_ATTEMPTS):
         held = runs.claimed(work_key)
@@ -254,7 +304,7 @@ def _claim(work_key: str, run_id: str, execution_arn: str, *, by_person: bool) -
 
 
 def _open(
-    event: dict[str, Any],
+    request: Request,
     run_id: str,
     given: ExecutionInput,
     resolved: Configuration,
@@ -270,8 +320,8 @@ def _open(
         stack=os.environ["STACK_NAME"],
         bucket=bucket,
         data_bucket=os.environ["DATA_BUCKET"],
-        execution_arn=event["ExecutionArn"],
-        started_at=_start(event),
+        execution_arn=request.ExecutionArn,
+        started_at=request.started_at,
         given=given,
         configuration=resolved,
         images=_images(resolved),
@@ -298,41 +348,32 @@ def _commit() -> str:
 
 
 def _work(
-    run_id: str, resolved: Configuration, serving: dict[str, str] | None, files: int, champion_test: str
-) -> dict[str, Any]:
-    bucket, gate = os.environ["BUCKET"], resolved.gate
-    vpc = _vpc()
-    return {
-        "Decision": "Train",
-        "Reason": f"data under {resolved.data_prefix!r}: {files} file(s)",
-        "RunId": run_id,
-        "Name": naming.stem(os.environ["STACK_NAME"], run_id),
-        "Prefix": f"s3://{bucket}/runs/{run_id}",
-        "CodeUri": os.environ["CODE_URI"].rstrip("/"),
-        "Model": resolved.model,
-        "Problem": resolved.definition.problem,
-        "TargetTransform": resolved.definition.target_transform,
-        "Algorithm": {
+    run_id: str, resolved: Configuration, serving: champion.Champion | None, files: int, champion_test: str
+) -> Work:
+    prefix, vpc = f"s3://{os.environ['BUCKET']}/runs/{run_id}", _vpc()
+    return Work(
+        Decision="Train",
+        Reason=f"data under {resolved.data_prefix!r}: {files} file(s)",
+        RunId=run_id,
+        Name=naming.stem(os.environ["STACK_NAME"], run_id),
+        Prefix=prefix,
+        CodeUri=os.environ["CODE_URI"].rstrip("/"),
+        Model=resolved.model,
+        Problem=resolved.definition.problem,
+        TargetTransform=resolved.definition.target_transform,
+        Algorithm={
             "Name": resolved.definition.algorithm,
             "Image": _images(resolved)["algorithm"],
             "HyperParameters": dict(resolved.hyperparameters),
         },
-        "Instances": resolved.instances(os.environ["KMS_KEY_ARN"]),
-        "NetworkConfig": {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True, **vpc},
-        "Vpc": vpc,
-        "Gate": {
-            "Metric": gate.metric,
-            "Direction": gate.direction,
-            "Threshold": gate.threshold,
-            "MinimumImprovement": gate.minimum_improvement,
-            "MaximumRegression": gate.maximum_regression,
-            "MinimumUnseenRows": gate.minimum_unseen_rows,
-            "WithoutComparison": gate.without_comparison,
-        },
-        "Withheld": resolved.withheld_because,
-        "Champion": serving,
-        "ChampionTest": f"s3://{bucket}/runs/{run_id}/{champion_test}/",
-    }
+        Instances=cast(payloads.Instances, resolved.instances(os.environ["KMS_KEY_ARN"])),
+        NetworkConfig={"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True, **vpc},
+        Vpc=vpc,
+        Gate=payloads.gate_out(resolved.gate),
+        Withheld=resolved.withheld_because,
+        Champion=serving,
+        ChampionTest=f"{prefix}/{champion_test}/",
+    )
 
 
 def _vpc() -> dict[str, Any]:

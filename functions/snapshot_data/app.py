@@ -1,8 +1,6 @@
 """Copy the recorded data versions into the run's folder, so that exactly they are trained on.
 
 Called by  train_model, state "Snapshot data".
-Input      {"RunId": str, "Prefix": "s3://bucket/runs/<run id>"}
-Output     {"Files": int, "SizeBytes": int, "InputUri": "s3://bucket/runs/<run id>/input/"}
 Raises     DataVersionMissingError: a recorded version was deleted for good. Permanent; do not retry.
            DataVersionRefusedError: S3 does not hand out a version. Permanent; do not retry.
            DataVersionUnavailableError: S3 had no time for a version; transient. All three name the object.
@@ -15,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -23,7 +21,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from boto3.s3.transfer import TransferConfig
 
 from perennial.runs import naming
-from perennial_aws import objects, versions
+from perennial_aws import objects, payloads, versions
 from perennial_aws.clients import client
 
 logger = Logger()
@@ -32,6 +30,23 @@ THREADS = 16
 # One copy call up to 1 GiB, parts of 256 MiB beyond; parts of one object are copied side by side.
 TRANSFER = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=1 << 28, max_concurrency=4)
 LOG_EVERY = 500
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run, and its folder: s3://bucket/runs/<run id>."""
+
+    RunId: str
+    Prefix: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was copied, and where to: s3://bucket/runs/<run id>/input/."""
+
+    Files: int
+    SizeBytes: int
+    InputUri: str
 
 
 @dataclass(frozen=True)
@@ -49,16 +64,17 @@ class Copy:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Copy what is not copied yet."""
-    prefix = event["Prefix"]
+    request = payloads.read(Request, event)
+    prefix = request.Prefix
     copies = list(_copies(prefix, objects.read_json(f"{prefix}/manifest.json")["Files"]))
     there = _sizes(f"{prefix}/input/")
     missing = [copy for copy in copies if there.get(copy.target) != copy.size]
-    logger.info("copying", run_id=event["RunId"], files=len(copies), already_there=len(copies) - len(missing))
+    logger.info("copying", run_id=request.RunId, files=len(copies), already_there=len(copies) - len(missing))
     with ThreadPoolExecutor(THREADS) as pool:
         for number, _ in enumerate(pool.map(_copy, missing), start=1):
             if number % LOG_EVERY == 0:
-                logger.info("copied", run_id=event["RunId"], files=number, of=len(missing))
-    return {"Files": len(copies), "SizeBytes": sum(copy.size for copy in copies), "InputUri": f"{prefix}/input/"}
+                logger.info("copied", run_id=request.RunId, files=number, of=len(missing))
+    return asdict(Answer(len(copies), sum(copy.size for copy in copies), f"{prefix}/input/"))
 
 
 def _copies(prefix: str, files: list[dict[str, Any]]) -> Iterator[Copy]:

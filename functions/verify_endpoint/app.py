@@ -1,8 +1,6 @@
 """Prove that the endpoint serves the new model: its configuration, and its answers to known records.
 
 Called by  train_model, state "Verify endpoint".
-Input      {"RunId": str, "Prefix": "s3://bucket/runs/<run id>", "EndpointName": str, "WantedConfigName": str}
-Output     {"Verified": int}: how many records were answered as the batch predictions did
 Writes     the images that serve, with the digests that their tags led to, into the run's record (`serving_images`)
 Raises     EndpointVerificationError: another configuration serves, an answer differs or does not come. Permanent.
 """
@@ -11,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
@@ -20,7 +19,7 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 from perennial.evaluation import predictions
 from perennial.runs.endpoint import BUSY
-from perennial_aws import objects, runs
+from perennial_aws import objects, payloads, runs
 from perennial_aws.clients import client, code_of
 
 logger = Logger()
@@ -41,17 +40,35 @@ class RecordRefusedError(EndpointVerificationError):
     """The endpoint answers a record with 400."""
 
 
+@dataclass(frozen=True)
+class Request:
+    """A run with its folder (s3://bucket/runs/<run id>), and what the endpoint must serve."""
+
+    RunId: str
+    Prefix: str
+    EndpointName: str
+    WantedConfigName: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How many records were answered as the batch predictions did."""
+
+    Verified: int
+
+
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Compare the endpoint with the batch predictions."""
-    endpoint, run_id = event["EndpointName"], event["RunId"]
-    description = _require_configuration(endpoint, event["WantedConfigName"])
+    request = payloads.read(Request, event)
+    endpoint, run_id, prefix = request.EndpointName, request.RunId, request.Prefix
+    description = _require_configuration(endpoint, request.WantedConfigName)
     verified, refused = 0, None
-    for position, (request, expected) in enumerate(islice(_known(event["Prefix"]), RECORDS + MOST_REFUSED)):
+    for position, (known, expected) in enumerate(islice(_known(prefix), RECORDS + MOST_REFUSED)):
         try:
-            answer = _ask(endpoint, request, f"verify-{run_id}-{position}")
+            answer = _ask(endpoint, known, f"verify-{run_id}-{position}")
         except RecordRefusedError as error:
-            if refused is None and not _may_refuse(event["Prefix"]):
+            if refused is None and not _may_refuse(prefix):
                 raise
             refused = error
             continue
@@ -64,11 +81,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         if verified == RECORDS:
             break
     if not verified:
-        nothing = f"{event['Prefix']}/test/ holds no record to ask endpoint {endpoint} about"
+        nothing = f"{prefix}/test/ holds no record to ask endpoint {endpoint} about"
         raise refused or EndpointVerificationError(nothing)
     runs.update(run_id, serving_images=_images(description))
     logger.info("verified", run_id=run_id, endpoint=endpoint, records=verified)
-    return {"Verified": verified}
+    return asdict(Answer(verified))
 
 
 def _may_refuse(prefix: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from perennial.runs import no_data
 
-Decision = Literal["Train", "Duplicate", "Superseded", "AlreadyTrained", "NoData"]
+NoWork = Literal["Duplicate", "Superseded", "AlreadyTrained", "NoData"]
 Claim = Literal["Take", "Own", "TakeOver", "Duplicate", "AlreadyTrained"]
 
 NO_VERSIONS = "null"  # what a bucket without versions has for one

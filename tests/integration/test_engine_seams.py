@@ -189,7 +189,7 @@ WITHOUT = (
     "from ministack import app\n"
     "from ministack.core import persistence\n"
     "from ministack.services import cloudwatch, cloudwatch_logs, dynamodb, stepfunctions\n"
-    "from localcloud.engine import dynamodb\n"
+    "from localcloud.engine.dynamodb import Tables\n"
     "from localcloud.engine.cloudwatch import metrics\n"
     "from localcloud.engine.logs.files import LogFiles\n"
     "from localcloud.engine.stepfunctions import executions\n"
@@ -198,7 +198,7 @@ WITHOUT = (
     'executions.register(ExecutionFiles(folder / "executions"), print, print)\n'
     "metrics.register()\n"
     'LogFiles(folder / "logs").register()\n'
-    'dynamodb.Tables(folder / "tables").register()\n'
+    'Tables(folder / "tables").register()\n'
     'stepfunctions._executions["arn"] = {"status": "RUNNING", "events": ["large"]}\n'
     'cloudwatch._metrics["metric"] = [{"Timestamp": 1, "Value": 1.0, "Unit": "large"}]\n'
     'cloudwatch_logs._log_groups["group"] = {"streams": {"empty": {"events": []}, "full": {"events": ["large"]}}}\n'

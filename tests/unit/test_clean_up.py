@@ -12,7 +12,7 @@ EARLIER = [f"2026110{day}000000-aaa{day}" for day in range(1, 6)]
 @pytest.fixture
 def clean_up(aws, lambda_context):
     app = load_function("clean_up")
-    return lambda: app.handler({"RunId": NOW, "Name": f"{STACK}-{NOW}"}, lambda_context)
+    return lambda: app.handler({"RunId": NOW}, lambda_context)
 
 
 def deployed(aws, *runs, stack=STACK):
