@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TypedDict, cast
 
 from aws_lambda_powertools import Logger
 
 from perennial.runs import naming
 from perennial_aws.clients import client, if_there
+from perennial_aws.settings import settings
 
 logger = Logger(child=True)
 
@@ -23,12 +23,12 @@ class Champion(TypedDict):
 
 def run_of(serving: Champion) -> str:
     """Return the run that made a model: the model's name says it, also when the export of the names was cut short."""
-    return naming.run_of(os.environ["STACK_NAME"], serving["ModelName"]) or serving["RunId"]
+    return naming.run_of(settings.stack_name, serving["ModelName"]) or serving["RunId"]
 
 
 def current() -> Champion | None:
     """Return the model in service, or None before the first model or when it is gone."""
-    prefix = os.environ["PARAMETER_PREFIX"]
+    prefix = settings.parameter_prefix
     fields = {
         f"{prefix}/model": "ModelName",
         f"{prefix}/endpoint-config": "EndpointConfigName",

@@ -10,7 +10,6 @@ statistics.json  of the data that the model in service was trained on; missing w
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from perennial.data.since import Trained, rows_by_key
 from perennial.runs.work import Listing, recorded_contents
 from perennial_aws import champion, objects
 from perennial_aws.clients import client
+from perennial_aws.settings import settings
 
 
 def leave(prefix: str, serving: champion.Champion | None, data: Listing, definition: Mapping[str, Any]) -> bool:
@@ -46,8 +46,8 @@ def leave(prefix: str, serving: champion.Champion | None, data: Listing, definit
 
 def _document(key: str) -> Any:
     """The newest version of a JSON document, or None."""
-    version = objects.newest_version(os.environ["BUCKET"], key)
+    version = objects.newest_version(settings.bucket, key)
     if version is None:
         return None
-    read = client("s3").get_object(Bucket=os.environ["BUCKET"], Key=key, VersionId=version)
+    read = client("s3").get_object(Bucket=settings.bucket, Key=key, VersionId=version)
     return json.loads(read["Body"].read())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
 from perennial.runs import configuration, naming
 from perennial_aws.clients import client
+from perennial_aws.settings import settings
 
 logger = Logger()
 
@@ -43,14 +43,14 @@ def publish(properties: Mapping[str, Any]) -> dict[str, str]:
     code_hash = _hash(files)
     published = {"code.zip": _archive(files), "unpack.py": (SHIPPED / "processing/unpack.py").read_bytes()}
     for name, content in published.items():
-        client("s3").put_object(Bucket=os.environ["BUCKET"], Key=f"code/{code_hash}/{name}", Body=content)
+        client("s3").put_object(Bucket=settings.bucket, Key=f"code/{code_hash}/{name}", Body=content)
     logger.info("published", code_hash=code_hash, files=len(files))
-    return {"CodeHash": code_hash, "CodeUri": f"s3://{os.environ['BUCKET']}/code/{code_hash}", "Commit": _commit()}
+    return {"CodeHash": code_hash, "CodeUri": f"s3://{settings.bucket}/code/{code_hash}", "Commit": _commit()}
 
 
 def _check(properties: Mapping[str, Any]) -> None:
     """Raise ConfigurationError for what every run would trip over."""
-    naming.check_stack_name(os.environ["STACK_NAME"])
+    naming.check_stack_name(settings.stack_name)
     _check_addresses(properties.get("AlertEmails", []))
     for name, most in MOST_OF_NETWORK.items():
         if len(given := properties.get(name, [])) > most:
@@ -59,7 +59,7 @@ def _check(properties: Mapping[str, Any]) -> None:
             )
     if properties.get("DataBucket"):
         _check_data_bucket(str(properties["DataBucket"]))
-    model, models = os.environ["MODEL_NAME"], sorted(path.parent for path in SHIPPED.glob("models/*/model.yaml"))
+    model, models = settings.model_name, sorted(path.parent for path in SHIPPED.glob("models/*/model.yaml"))
     mine = SHIPPED / "models" / model
     if mine not in models:
         known = ", ".join(path.name for path in models) or "none"
@@ -68,8 +68,8 @@ def _check(properties: Mapping[str, Any]) -> None:
     _check_features(mine / "features.py")
     for path, text in definition.notes(defined):
         logger.warning("note", path=path, text=text)
-    stack = configuration.stack_overrides(properties.get("StackOverrides") or os.environ.get("STACK_OVERRIDES"))
-    configuration.resolve(model, defined, stack=stack, data_prefix=os.environ["DATA_PREFIX"])
+    stack = configuration.stack_overrides(properties.get("StackOverrides") or settings.stack_overrides)
+    configuration.resolve(model, defined, stack=stack, data_prefix=settings.data_prefix)
     for folder in models:
         if folder != mine:
             _look_at_other(folder)

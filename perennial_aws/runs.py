@@ -7,7 +7,6 @@ Items by `id`: `work#<work key>` the claim, `execution#<arn>` the answer to an e
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from botocore.exceptions import ClientError
 from perennial.runs import naming, record, work
 from perennial.runs import strays as rules
 from perennial_aws.clients import client, code_of
+from perennial_aws.settings import settings
 
 # Step Functions keeps the history of an execution for 90 days.
 _ANSWER_DAYS = 90
@@ -48,7 +48,7 @@ def _with(stack: str, operation: str, kind: str) -> set[str]:
 
 
 def _table() -> str:
-    return os.environ["RUN_TABLE"]
+    return settings.run_table
 
 
 def _get(item_id: str) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import suppress
 
@@ -12,6 +11,7 @@ from botocore.exceptions import ClientError
 from perennial.runs import endpoint, naming
 from perennial_aws import runs
 from perennial_aws.clients import client, if_there
+from perennial_aws.settings import settings
 
 logger = Logger(child=True)
 
@@ -24,14 +24,14 @@ def take_down(state_machine_arn: str) -> None:
 
     SageMaker, DeleteEndpoint: without the permissions of its role, its resources cannot be deleted.
     """
-    stack = os.environ["STACK_NAME"]
+    stack = settings.stack_name
     _stop_runs(state_machine_arn)
-    _delete_endpoint(os.environ["ENDPOINT_NAME"])
+    _delete_endpoint(settings.endpoint_name)
     for run in runs.with_config(stack):
         if_there(client("sagemaker").delete_endpoint_config, EndpointConfigName=naming.stem(stack, run))
     for run in runs.with_model(stack):
         if_there(client("sagemaker").delete_model, ModelName=naming.stem(stack, run))
-    client("ssm").delete_parameters(Names=[f"{os.environ['PARAMETER_PREFIX']}/{name}" for name in NAMES])
+    client("ssm").delete_parameters(Names=[f"{settings.parameter_prefix}/{name}" for name in NAMES])
     logger.info("taken down", stack=stack)
 
 

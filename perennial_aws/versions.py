@@ -6,7 +6,6 @@ kms:Decrypt, a HEAD without it does not), "Error responses"; S3 User Guide, "Wor
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 from perennial.runs.strays import removal
 from perennial.runs.work import NO_VERSIONS
 from perennial_aws.clients import client, code_of
+from perennial_aws.settings import settings
 
 # HEAD has no body for a code, so its errors are the status.
 GONE = ("404", "NoSuchKey", "NoSuchVersion", "412", "PreconditionFailed")
@@ -65,7 +65,7 @@ def failure(error: Exception, key: str, version_id: str) -> Exception:
     code = code_of(error)
     if code in GONE and version_id == NO_VERSIONS:
         return DataVersionMissingError(
-            f"{key!r} was overwritten or deleted after the run had begun, and s3://{os.environ['DATA_BUCKET']} keeps "
+            f"{key!r} was overwritten or deleted after the run had begun, and s3://{settings.data_bucket} keeps "
             "no versions. If it was overwritten, its own event starts a run; otherwise start one"
         )
     if code in GONE:
@@ -79,14 +79,14 @@ def failure(error: Exception, key: str, version_id: str) -> Exception:
     if closed_by:
         return DataVersionRefusedError(
             f"{what} is encrypted with the KMS key {closed_by}, which this function may not use. Upload it again "
-            f"without a key of its own, or take it away: {removal(os.environ['DATA_BUCKET'], key)}\n"
+            f"without a key of its own, or take it away: {removal(settings.data_bucket, key)}\n"
             f"(The key of a DataBucket is a parameter: DataBucketKeyArn.) S3 said: {error}"
         )
     return DataVersionRefusedError(f"S3 refuses {what}: {error}")
 
 
 def _head(key: str, version_id: str, **more: str) -> dict[str, Any]:
-    return dict(client("s3").head_object(Bucket=os.environ["DATA_BUCKET"], Key=key, **named(version_id), **more))
+    return dict(client("s3").head_object(Bucket=settings.data_bucket, Key=key, **named(version_id), **more))
 
 
 def _is_busy(error: ClientError) -> bool:
@@ -102,7 +102,7 @@ def _is_archived(answer: Mapping[str, Any]) -> bool:
 def _archived(key: str, version_id: str, storage: str) -> str:
     return (
         f"{key!r} (version {version_id}) is archived ({storage}) and cannot be read before it is restored. Restore it "
-        f"(aws s3api restore-object), or take it away: {removal(os.environ['DATA_BUCKET'], key)}"
+        f"(aws s3api restore-object), or take it away: {removal(settings.data_bucket, key)}"
     )
 
 

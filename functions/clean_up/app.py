@@ -8,7 +8,6 @@ deployed (so that one can go back), and all that belongs to a run that is newer 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from perennial.runs import naming, work
 from perennial_aws import payloads, runs
 from perennial_aws.clients import client, if_there
+from perennial_aws.settings import settings
 
 logger = Logger()
 
@@ -42,10 +42,10 @@ class Answer:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Delete configurations first, so that no configuration is left without its model."""
-    stack, run_id = os.environ["STACK_NAME"], payloads.read(Request, event).RunId
+    stack, run_id = settings.stack_name, payloads.read(Request, event).RunId
     configs, models = runs.with_config(stack), runs.with_model(stack)
     used_configs, used_models = _in_use()
-    deployed = sorted(configs, reverse=True)[: int(os.environ["MODELS_TO_KEEP"])]
+    deployed = sorted(configs, reverse=True)[: settings.models_to_keep]
     earlier = {run for run in configs | models if run < run_id and run not in deployed and not _works(run)}
     deleted_configs = _delete(stack, earlier & configs, used_configs, _delete_config)
     deleted_models = _delete(stack, earlier & models, used_models, _delete_model)

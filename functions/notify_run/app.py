@@ -10,7 +10,6 @@ mailed. What fails here is raised, so that Lambda tries again and then keeps the
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from perennial.model import complaints
 from perennial.runs import cause, message, naming, record, strays, work
 from perennial_aws import objects, payloads, runs
 from perennial_aws.clients import client
+from perennial_aws.settings import settings
 
 logger = Logger()
 published = Metrics()
@@ -77,7 +77,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 @cache
 def _store() -> DynamoDBPersistenceLayer:
     return DynamoDBPersistenceLayer(
-        table_name=os.environ["RUN_TABLE"],
+        table_name=settings.run_table,
         key_attr="id",
         expiry_attr="expires_at",
         boto3_client=client("dynamodb"),
@@ -124,7 +124,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any]) -> record.Docume
         report=report,
         aside=_put_aside(known, report, execution["executionArn"]),
         jobs=list(_jobs(name)),
-        endpoint=os.environ["ENDPOINT_NAME"],
+        endpoint=settings.endpoint_name,
         name=name,
     )
     objects.write_json(f"s3://{closed['bucket']}/runs/{run_id}/run.json", closed)
@@ -140,9 +140,9 @@ def _unopened(run_id: str, execution: dict[str, Any]) -> record.Document:
         given = {}
     return {
         "run_id": run_id,
-        "stack": os.environ["STACK_NAME"],
-        "model": os.environ["MODEL_NAME"],
-        "bucket": os.environ["BUCKET"],
+        "stack": settings.stack_name,
+        "model": settings.model_name,
+        "bucket": settings.bucket,
         "execution": {
             "arn": execution["executionArn"],
             "started_at": record.timestamp(execution["startDate"]),
@@ -225,7 +225,7 @@ def _jobs(name: str) -> Iterator[dict[str, Any]]:
 
 def _count_readers() -> None:
     """Let operators see whether anybody reads the alerts. A message goes out also when that cannot be found out."""
-    topic = os.environ["TOPIC_ARN"]
+    topic = settings.topic_arn
     try:
         readers = int(client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["SubscriptionsConfirmed"])
     except ClientError as error:
@@ -239,14 +239,14 @@ def _count_readers() -> None:
 def _count(name: str, value: int) -> None:
     """Give an alarm of the stack its number: by the stack alone, as an alarm watches one set of dimensions."""
     with single_metric(name=name, unit=MetricUnit.Count, value=value) as metric:
-        metric.add_dimension("service", os.environ["STACK_NAME"])
+        metric.add_dimension("service", settings.stack_name)
 
 
 def _publish(closed: record.Document) -> str:
     arn = closed["execution"]["arn"].split(":")
     text = message.compose(closed, region=arn[3], partition=arn[1])
     reply = client("sns").publish(
-        TopicArn=os.environ["TOPIC_ARN"],
+        TopicArn=settings.topic_arn,
         Subject=text.subject,
         Message=text.body,
         MessageAttributes={

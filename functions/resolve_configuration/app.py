@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -35,6 +34,7 @@ from perennial.runs.configuration import Configuration
 from perennial.runs.run_input import ExecutionInput
 from perennial_aws import champion, champion_files, objects, payloads, runs, versions
 from perennial_aws.clients import client
+from perennial_aws.settings import settings
 
 logger = Logger()
 
@@ -129,7 +129,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def _decide(request: Request, run_id: str) -> Answer:
     given = run_input.execution_input(request.Input)
     dropped = given.Trigger.Object if given.Trigger.Type == "DataDrop" else None
-    left = no_data.reason(dropped["key"], os.environ["DATA_PREFIX"]) if dropped else None
+    left = no_data.reason(dropped["key"], settings.data_prefix) if dropped else None
     if left:
         return _nothing(run_id, "NoData", f"{(dropped or {})['key']!r} is no data: {left}")
     resolved = _configuration(given.Overrides, _sources(given.Replay) if given.Replay else None)
@@ -138,12 +138,12 @@ def _decide(request: Request, run_id: str) -> Answer:
     reader = strays.reader(resolved.definition.as_json(), _code_hash())
     data = strays.without(data, runs.strays(), reader)
     came = _came(dropped) if dropped else None
-    quiet_seconds, now = int(os.environ["QUIET_PERIOD_SECONDS"]), datetime.now(UTC)
+    quiet_seconds, now = settings.quiet_period_seconds, datetime.now(UTC)
     left_to = _told_of_empty_file(dropped, data, now, quiet_seconds)
     if left_to:
         return _nothing(run_id, "NoData", left_to)
     if not data.files:
-        where = f"s3://{os.environ['DATA_BUCKET']}/{resolved.data_prefix}"
+        where = f"s3://{settings.data_bucket}/{resolved.data_prefix}"
         return _nothing(run_id, "NoData", f"there are no data under {where} ({len(data.ignored)} objects ignored)")
     newer = work.superseded(dropped, came, data.files, now, quiet_seconds)
     if newer:
@@ -156,7 +156,7 @@ def _decide(request: Request, run_id: str) -> Answer:
     if refused:
         return _nothing(run_id, *refused)
     opened = _open(request, run_id, given, resolved, data, fingerprint, configuration_key, reader)
-    prefix = f"s3://{os.environ['BUCKET']}/runs/{run_id}"
+    prefix = f"s3://{settings.bucket}/runs/{run_id}"
     other = champion_files.leave(prefix, opened["champion"], data, resolved.definition.as_json())
     return _work(run_id, resolved, opened["champion"], len(data.files), CHAMPION_TEST if other else "test")
 
@@ -173,13 +173,13 @@ def _told_of_empty_file(dropped: dict[str, Any] | None, data: work.Listing, now:
 
 
 def _configuration(overrides: dict[str, Any], replayed: dict[str, str] | None) -> Configuration:
-    model = os.environ["MODEL_NAME"]
+    model = settings.model_name
     return configuration.resolve(
         model,
         definition.load(SHIPPED / "models" / model / "model.yaml"),
-        stack=configuration.stack_overrides(os.environ.get("STACK_OVERRIDES")),
+        stack=configuration.stack_overrides(settings.stack_overrides),
         run=overrides,
-        data_prefix=os.environ["DATA_PREFIX"],
+        data_prefix=settings.data_prefix,
         replayed=replayed,
     )
 
@@ -196,7 +196,7 @@ def _listing(prefix: str, listed_at: datetime) -> work.Listing:
 
 def _recorded(run_id: str, listed_at: datetime) -> work.Listing:
     """The data of an earlier run, to the version."""
-    bucket, key = os.environ["BUCKET"], f"runs/{run_id}/manifest.json"
+    bucket, key = settings.bucket, f"runs/{run_id}/manifest.json"
     version = objects.newest_version(bucket, key)
     if version is None:
         raise ConfigurationError(
@@ -212,10 +212,10 @@ def _recorded(run_id: str, listed_at: datetime) -> work.Listing:
             f"the execution's input, Replay: s3://{bucket}/{key} is no manifest of a run "
             f"({type(error).__name__}: {error}); put its first version back, or replay another run"
         ) from error
-    if where != os.environ["DATA_BUCKET"]:
+    if where != settings.data_bucket:
         raise ConfigurationError(
             f"the execution's input, Replay: the data of run {run_id} are in s3://{where}; expected a run on data in "
-            f"s3://{os.environ['DATA_BUCKET']}, which the stack reads (parameter DataBucket)"
+            f"s3://{settings.data_bucket}, which the stack reads (parameter DataBucket)"
         )
     return data
 
@@ -239,13 +239,13 @@ def _images(resolved: Configuration) -> dict[str, str]:
     """What the jobs and the containers of the model run on."""
     algorithm = resolved.definition.algorithm
     return {
-        "preprocessor": os.environ["SKLEARN_IMAGE"],
-        "algorithm": os.environ[f"{algorithm.upper().replace('-', '_')}_IMAGE"],
+        "preprocessor": settings.sklearn_image,
+        "algorithm": settings.algorithm_image(algorithm),
     }
 
 
 def _versions(prefix: str) -> Iterator[dict[str, Any]]:
-    pages = client("s3").get_paginator("list_object_versions").paginate(Bucket=os.environ["DATA_BUCKET"], Prefix=prefix)
+    pages = client("s3").get_paginator("list_object_versions").paginate(Bucket=settings.data_bucket, Prefix=prefix)
     for page in pages:
         yield from page.get("Versions", [])
 
@@ -272,11 +272,11 @@ def _with_checksum(file: work.DataFile) -> work.DataFile | versions.DataVersionR
 
 
 def _code_hash() -> str:
-    return os.environ["CODE_URI"].rstrip("/").rsplit("/", 1)[-1]
+    return settings.code_uri.rsplit("/", 1)[-1]
 
 
 def _nothing(run_id: str, decision: work.NoWork, reason: str) -> Nothing:
-    return Nothing(decision, reason, run_id, naming.stem(os.environ["STACK_NAME"], run_id))
+    return Nothing(decision, reason, run_id, naming.stem(settings.stack_name, run_id))
 
 
 # Claiming the work
@@ -314,12 +314,12 @@ def _open(
     reader: str,
 ) -> record.Document:
     """Write the manifest, the configuration and the record of a run that begins."""
-    bucket = os.environ["BUCKET"]
+    bucket = settings.bucket
     opened = record.opened(
         run_id=run_id,
-        stack=os.environ["STACK_NAME"],
+        stack=settings.stack_name,
         bucket=bucket,
-        data_bucket=os.environ["DATA_BUCKET"],
+        data_bucket=settings.data_bucket,
         execution_arn=request.ExecutionArn,
         started_at=request.started_at,
         given=given,
@@ -330,12 +330,12 @@ def _open(
         work_key=work.work_key(fingerprint, configuration_key, _code_hash()),
         configuration_key=configuration_key,
         reader=reader,
-        code_uri=os.environ["CODE_URI"].rstrip("/"),
+        code_uri=settings.code_uri,
         commit=_commit(),
         champion=champion.current(),
     )
     prefix = f"s3://{bucket}/runs/{run_id}"
-    objects.write_json(f"{prefix}/manifest.json", {"Bucket": os.environ["DATA_BUCKET"], **data.as_manifest()})
+    objects.write_json(f"{prefix}/manifest.json", {"Bucket": settings.data_bucket, **data.as_manifest()})
     about = {"run_id": run_id, "trigger": given.Trigger.Type, "data": opened["data"]}
     objects.write_json(f"{prefix}/config.json", {**resolved.as_json(), **about})
     runs.put(opened)
@@ -350,14 +350,14 @@ def _commit() -> str:
 def _work(
     run_id: str, resolved: Configuration, serving: champion.Champion | None, files: int, champion_test: str
 ) -> Work:
-    prefix, vpc = f"s3://{os.environ['BUCKET']}/runs/{run_id}", _vpc()
+    prefix, vpc = f"s3://{settings.bucket}/runs/{run_id}", _vpc()
     return Work(
         Decision="Train",
         Reason=f"data under {resolved.data_prefix!r}: {files} file(s)",
         RunId=run_id,
-        Name=naming.stem(os.environ["STACK_NAME"], run_id),
+        Name=naming.stem(settings.stack_name, run_id),
         Prefix=prefix,
-        CodeUri=os.environ["CODE_URI"].rstrip("/"),
+        CodeUri=settings.code_uri,
         Model=resolved.model,
         Problem=resolved.definition.problem,
         TargetTransform=resolved.definition.target_transform,
@@ -366,7 +366,7 @@ def _work(
             "Image": _images(resolved)["algorithm"],
             "HyperParameters": dict(resolved.hyperparameters),
         },
-        Instances=cast(payloads.Instances, resolved.instances(os.environ["KMS_KEY_ARN"])),
+        Instances=cast(payloads.Instances, resolved.instances(settings.kms_key_arn)),
         NetworkConfig={"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True, **vpc},
         Vpc=vpc,
         Gate=payloads.gate_out(resolved.gate),
@@ -377,9 +377,6 @@ def _work(
 
 
 def _vpc() -> dict[str, Any]:
-    subnets, groups = (_listed(os.environ.get(name, "")) for name in ("VPC_SUBNETS", "VPC_SECURITY_GROUPS"))
-    return {"VpcConfig": {"Subnets": subnets, "SecurityGroupIds": groups}} if subnets else {}
-
-
-def _listed(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
+    if not settings.vpc_subnets:
+        return {}
+    return {"VpcConfig": {"Subnets": settings.vpc_subnets, "SecurityGroupIds": settings.vpc_security_groups}}

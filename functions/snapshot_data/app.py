@@ -10,7 +10,6 @@ Copies are made by S3 itself, in parts when an object is larger than 5 GB. A ret
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from boto3.s3.transfer import TransferConfig
 from perennial.runs import naming
 from perennial_aws import objects, payloads, versions
 from perennial_aws.clients import client
+from perennial_aws.settings import settings
 
 logger = Logger()
 
@@ -91,7 +91,7 @@ def _sizes(uri: str) -> dict[str, int]:
 
 
 def _copy(copy: Copy) -> None:
-    source = {"Bucket": os.environ["DATA_BUCKET"], "Key": copy.key, **versions.named(copy.version_id)}
+    source = {"Bucket": settings.data_bucket, "Key": copy.key, **versions.named(copy.version_id)}
     # In a bucket without versions only the ETag tells that an object was overwritten.
     arguments = {"TaggingDirective": "REPLACE", "CopySourceIfMatch": f'"{copy.etag}"'}
     try:

@@ -13,6 +13,7 @@ from typing import Any
 import botocore.session
 import pytest
 
+from perennial.model.algorithms import ALGORITHMS
 from perennial.runs import configuration, naming, run_input
 from tools import asl, aws_api, cfn
 
@@ -553,7 +554,13 @@ def test_every_variable_that_a_function_reads_is_set(name: str) -> None:
     folder = ROOT / FUNCTIONS[name]["CodeUri"]
     read: set[str] = set()
     for path in [*folder.glob("*.py"), *(ROOT / "perennial_aws").glob("*.py")]:
-        read |= set(re.findall(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"", path.read_text()))
+        text = path.read_text()
+        read |= set(re.findall(r"environ(?:\.get\(|\[)[\"']([A-Z_]+)[\"']", text))
+        if path.name != "settings.py":
+            read |= {variable.upper() for variable in re.findall(r"\bsettings\.(\w+)(?!\()\b", text)}
+        if "settings.algorithm_image" in text:
+            read |= {f"{algorithm.upper().replace('-', '_')}_IMAGE" for algorithm in ALGORITHMS}
+    assert read, "every function reads something"
     own = FUNCTIONS[name].get("Environment", {}).get("Variables", {})
     assert read <= set(GLOBALS["Environment"]["Variables"]) | set(own)
 

@@ -1,0 +1,76 @@
+"""The environment of the functions, as the template sets it, read in one place.
+
+Each variable is read when it is asked for: a function has only those that its work needs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class _Variable(Generic[T]):
+    """A variable of the attribute's name in capitals. Without a default it has to be set: else KeyError."""
+
+    def __init__(self, read: Callable[[str], T], default: str | None = None) -> None:
+        self._read, self._default = read, default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name.upper()
+
+    def __get__(self, instance: object, owner: type) -> T:
+        given = os.environ.get(self._name, self._default)
+        if given is None:
+            raise KeyError(self._name)
+        return self._read(given)
+
+
+def _listed(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _without_slash(uri: str) -> str:
+    return uri.rstrip("/")
+
+
+class Settings:
+    """What a function knows of its stack.
+
+    bucket, data_bucket   of the runs, and of the data; they may be the same
+    data_prefix           the folder of the data, with a slash at its end
+    code_uri              s3://bucket/code/<hash>, where the job code is
+    stack_overrides       JSON: what stack parameters set over model.yaml (runs.configuration.stack_overrides)
+    quiet_period_seconds  how long a drop waits for others
+    models_to_keep        models besides the one in service that one can go back to
+    vpc_subnets, vpc_security_groups  empty without a VPC
+    """
+
+    stack_name = _Variable(str)
+    model_name = _Variable(str)
+    endpoint_name = _Variable(str)
+    bucket = _Variable(str)
+    data_bucket = _Variable(str)
+    data_prefix = _Variable(str)
+    run_table = _Variable(str)
+    parameter_prefix = _Variable(str)
+    topic_arn = _Variable(str)
+    kms_key_arn = _Variable(str)
+    code_uri = _Variable(_without_slash)
+    sklearn_image = _Variable(str)
+    xgboost_image = _Variable(str)
+    linear_learner_image = _Variable(str)
+    stack_overrides = _Variable(str, "{}")
+    quiet_period_seconds = _Variable(int)
+    models_to_keep = _Variable(int)
+    vpc_subnets = _Variable(_listed, "")
+    vpc_security_groups = _Variable(_listed, "")
+
+    def algorithm_image(self, algorithm: str) -> str:
+        """Return the image of an algorithm by its name in model.yaml: linear-learner is in LINEAR_LEARNER_IMAGE."""
+        return str(getattr(self, f"{algorithm.replace('-', '_')}_image"))
+
+
+settings = Settings()
