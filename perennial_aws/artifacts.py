@@ -14,6 +14,7 @@ from typing import Any
 
 from boto3.s3.transfer import TransferConfig
 
+from perennial.runs import run_record
 from perennial_aws import champion, objects, runs
 from perennial_aws.clients import client
 
@@ -74,7 +75,7 @@ def require_sealed(run_id: str) -> None:
         _require(run_id, name, known[name], "sealed")
 
 
-def require_sealed_champion(serving: champion.Champion | None) -> None:
+def require_sealed_champion(serving: run_record.Champion | None) -> None:
     """The same of the model in service, if there is one; of a version that recorded nothing there is nothing to say."""
     if serving:
         run_id = champion.run_of(serving)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypedDict, cast
+from typing import cast
 
 from aws_lambda_powertools import Logger
 
 from perennial.runs import naming
+from perennial.runs.run_record import Champion
 from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
 
 logger = Logger(child=True)
-
-
-class Champion(TypedDict):
-    """The model in service, what the endpoint is configured with, and the run that made both."""
-
-    ModelName: str
-    EndpointConfigName: str
-    RunId: str
 
 
 def run_of(serving: Champion) -> str:

@@ -16,13 +16,14 @@ from typing import Any
 from perennial.data.payload import widest_row
 from perennial.data.rows import reads_alike
 from perennial.data.since import Trained, rows_by_key
+from perennial.runs import run_record
 from perennial.runs.work import Listing, recorded_contents
 from perennial_aws import champion, objects
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
 
 
-def leave(prefix: str, serving: champion.Champion | None, data: Listing, definition: Mapping[str, Any]) -> bool:
+def leave(prefix: str, serving: run_record.Champion | None, data: Listing, definition: Mapping[str, Any]) -> bool:
     """Write the files; return whether the model in service reads records otherwise than a definition says."""
     about: dict[str, Any] = {}
     if serving:

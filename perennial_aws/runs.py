@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from perennial.runs import naming, record, work
 from perennial.runs import strays as rules
+from perennial.runs.run_record import RunRecord
 from perennial_aws.clients import client, code_of
 from perennial_aws.settings import settings
 
@@ -161,13 +162,14 @@ def remember(execution_arn: str, told: Mapping[str, Any]) -> dict[str, Any]:
     return answer(execution_arn) or dict(told)
 
 
-def get(run_id: str) -> record.Document | None:
+def get(run_id: str) -> RunRecord | None:
     """Return the record of a run, as far as the table holds it."""
     item = _get(f"run#{run_id}")
-    return None if item is None else {name: value for name, value in item.items() if name != "id"}
+    known = {name: value for name, value in (item or {}).items() if name != "id"}
+    return cast(RunRecord, known) if item else None
 
 
-def put(document: Mapping[str, Any]) -> None:
+def put(document: RunRecord) -> None:
     """Write the record of a run."""
     _put(record.as_item(document))
 

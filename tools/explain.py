@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from perennial.runs.cause import safe
 from perennial.runs.facts import data_bucket, said_trigger
 from perennial.runs.naming import run_of
+from perennial.runs.run_record import RunRecord
 from perennial.words import between, number
 
 DEFAULT_STACK = "perennial-used-cars"
@@ -101,7 +102,7 @@ def tree(found: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"      {branch}" for branch in _branches(run))
 
 
-def _branches(run: Mapping[str, Any]) -> Iterator[str]:
+def _branches(run: RunRecord) -> Iterator[str]:
     gate, algorithm = run.get("gate") or {}, run["configuration"]["algorithm"]
     yield f"├ started  {run['execution']['started_at']}; its input says: {safe(said_trigger(run), 120)}"
     for path, source in sorted(run["configuration"].get("sources", {}).items()):
@@ -126,7 +127,7 @@ def _branches(run: Mapping[str, Any]) -> Iterator[str]:
         yield f"  - and {len(data['files']) - FILES_SHOWN} more (--json lists them all)"
 
 
-def _measured_on(run: Mapping[str, Any]) -> Iterator[str]:
+def _measured_on(run: RunRecord) -> Iterator[str]:
     """Which rows the decision rests on, and how far the two models were apart on them."""
     rows, compared = run.get("rows"), (run.get("metrics") or {}).get("comparison")
     if rows:

@@ -15,8 +15,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from perennial.runs import endpoint
-from perennial_aws import artifacts, champion, payloads
+from perennial.runs import endpoint, run_record
+from perennial_aws import artifacts, payloads
 from perennial_aws.clients import client, if_there
 
 logger = Logger()
@@ -35,7 +35,7 @@ class Request:
     WantedConfigName: str
     Phase: endpoint.Phase
     RunId: str | None = None
-    Champion: champion.Champion | None = None
+    Champion: run_record.Champion | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
@@ -28,6 +28,7 @@ from botocore.exceptions import ClientError
 
 from perennial.model import complaints
 from perennial.runs import cause, message, naming, record, strays, work
+from perennial.runs.run_record import Aside, Data, Failure, RunRecord
 from perennial_aws import objects, payloads, runs
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
@@ -108,7 +109,7 @@ def _tell(*, end: dict[str, Any], detail: Detail) -> dict[str, Any]:
 # Closing the record
 
 
-def _close(run_id: str, status: str, execution: dict[str, Any]) -> record.Document:
+def _close(run_id: str, status: str, execution: dict[str, Any]) -> RunRecord:
     ended_at = execution.get("stopDate") or datetime.now(UTC)
     known = runs.get(run_id) or _unopened(run_id, execution)
     seconds, unfinished = record.durations(_history(execution["executionArn"]), ended_at)
@@ -132,7 +133,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any]) -> record.Docume
     return closed
 
 
-def _unopened(run_id: str, execution: dict[str, Any]) -> record.Document:
+def _unopened(run_id: str, execution: dict[str, Any]) -> RunRecord:
     """What is known of a run that ended before it had claimed its work."""
     try:
         given = json.loads(execution.get("input") or "{}")
@@ -155,7 +156,7 @@ def _is_bounded(given: dict[str, Any]) -> bool:
     return not complaints.is_deep(given) and complaints.size(given) <= complaints.MAX_INPUT_BYTES
 
 
-def _with_all_files(known: record.Document) -> record.Document:
+def _with_all_files(known: RunRecord) -> RunRecord:
     """The item of the table holds only some of many files; the manifest has them all."""
     data = known.get("data", {})
     lists = {name: title for name, title in record.LISTED_IN_MANIFEST.items() if data.get(f"{name}_left_out")}
@@ -163,10 +164,11 @@ def _with_all_files(known: record.Document) -> record.Document:
         return known
     manifest = objects.read_json(data["manifest"])
     kept = {name: value for name, value in data.items() if not name.endswith("_left_out")}
-    return {**known, "data": {**kept, **{name: manifest[title] for name, title in lists.items()}}}
+    whole = {**kept, **{name: manifest[title] for name, title in lists.items()}}
+    return {**known, "data": cast(Data, whole)}
 
 
-def _put_aside(known: record.Document, report: dict[str, Any] | None, execution_arn: str) -> list[dict[str, str]]:
+def _put_aside(known: RunRecord, report: dict[str, Any] | None, execution_arn: str) -> list[Aside]:
     """Make known what preprocessing put aside, and claim the work without it, which is what the run has done."""
     files = known.get("data", {}).get("files", [])
     found = strays.found(report, files)
@@ -183,14 +185,14 @@ def _put_aside(known: record.Document, report: dict[str, Any] | None, execution_
 
 def _failure(
     status: str, execution: dict[str, Any], unfinished: list[str], said_in_report: list[str] | None, at: str
-) -> dict[str, Any] | None:
+) -> Failure | None:
     """The error, its cause, the state; and all problems of the data, of which the cause has only the first kilobyte."""
     if status == "Succeeded":
         return None
     said = execution.get("cause")
     state = cause.failed_state(said) or (unfinished[-1] if unfinished else None)
-    problems = {"problems": said_in_report, "problems_at": at} if said_in_report else {}
-    return {"error": execution.get("error"), "cause": said, "state": state, **problems}
+    failure: Failure = {"error": execution.get("error"), "cause": said, "state": state}
+    return {**failure, "problems": said_in_report, "problems_at": at} if said_in_report else failure
 
 
 def _history(execution_arn: str) -> Iterator[dict[str, Any]]:
@@ -242,7 +244,7 @@ def _count(name: str, value: int) -> None:
         metric.add_dimension("service", settings.stack_name)
 
 
-def _publish(closed: record.Document) -> str:
+def _publish(closed: RunRecord) -> str:
     arn = closed["execution"]["arn"].split(":")
     text = message.compose(closed, region=arn[3], partition=arn[1])
     reply = client("sns").publish(

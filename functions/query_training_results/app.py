@@ -24,6 +24,7 @@ from perennial.data import rows
 from perennial.data.rows import FOLDER, Hashes
 from perennial.evaluation import comparison, gate, metrics, predictions
 from perennial.evaluation.predictions import Floats
+from perennial.runs import run_record
 from perennial.runs.record import json_safe
 from perennial_aws import champion, objects, payloads, runs
 from perennial_aws.clients import client
@@ -52,7 +53,7 @@ class Request:
     CandidatePredictions: str
     ChampionPredictions: str | None
     ChampionTest: str
-    Champion: champion.Champion | None
+    Champion: run_record.Champion | None
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ class _Rows:
     champion_prefix: str
 
     @classmethod
-    def told(cls, prefix: str, serving: champion.Champion, champion_test: str, count: int) -> _Rows:
+    def told(cls, prefix: str, serving: run_record.Champion, champion_test: str, count: int) -> _Rows:
         """Ask the hashes that both runs left. What cannot be told counts as seen."""
         of_champion = f"{prefix.rsplit('/', 1)[0]}/{champion.run_of(serving)}"
         reports = [objects.read_json_if_there(f"{run}/report/report.json") or {} for run in (prefix, of_champion)]

@@ -15,7 +15,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from perennial.runs import turn, work
+from perennial.runs import run_record, turn, work
 from perennial_aws import champion, payloads, runs
 
 logger = Logger()
@@ -27,7 +27,7 @@ class Request:
 
     RunId: str
     ExecutionArn: str
-    Champion: champion.Champion | None
+    Champion: run_record.Champion | None
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Answer:
 
     Turn: turn.Turn
     Reason: str
-    Champion: champion.Champion | None
+    Champion: run_record.Champion | None
 
 
 @logger.inject_lambda_context

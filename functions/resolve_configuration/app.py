@@ -29,9 +29,10 @@ import perennial
 from perennial.data.rows import CHAMPION_TEST
 from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
-from perennial.runs import configuration, naming, no_data, record, run_input, strays, work
+from perennial.runs import configuration, naming, no_data, record, run_input, run_record, strays, work
 from perennial.runs.configuration import Configuration
 from perennial.runs.run_input import ExecutionInput
+from perennial.runs.run_record import RunRecord
 from perennial_aws import champion, champion_files, objects, payloads, runs, versions
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
@@ -95,7 +96,7 @@ class Work:
     Vpc: dict[str, Any]
     Gate: payloads.Gate
     Withheld: str | None
-    Champion: champion.Champion | None
+    Champion: run_record.Champion | None
     ChampionTest: str
 
 
@@ -312,7 +313,7 @@ def _open(
     fingerprint: str,
     configuration_key: str,
     reader: str,
-) -> record.Document:
+) -> RunRecord:
     """Write the manifest, the configuration and the record of a run that begins."""
     bucket = settings.bucket
     opened = record.opened(
@@ -348,7 +349,7 @@ def _commit() -> str:
 
 
 def _work(
-    run_id: str, resolved: Configuration, serving: champion.Champion | None, files: int, champion_test: str
+    run_id: str, resolved: Configuration, serving: run_record.Champion | None, files: int, champion_test: str
 ) -> Work:
     prefix, vpc = f"s3://{settings.bucket}/runs/{run_id}", _vpc()
     return Work(

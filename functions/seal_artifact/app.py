@@ -14,7 +14,8 @@ from typing import Any, Literal
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from perennial_aws import artifacts, champion, payloads
+from perennial.runs import run_record
+from perennial_aws import artifacts, payloads
 
 logger = Logger()
 
@@ -26,7 +27,7 @@ class Request:
     RunId: str
     Name: Literal["preprocessor", "model"]
     Uri: str
-    Champion: champion.Champion | None
+    Champion: run_record.Champion | None
 
 
 @dataclass(frozen=True)

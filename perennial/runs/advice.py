@@ -11,6 +11,7 @@ from perennial.runs import news
 from perennial.runs.cause import failed_job, failed_state, safe
 from perennial.runs.facts import some
 from perennial.runs.job_end import JobEnd
+from perennial.runs.run_record import RunRecord
 from perennial.runs.work import TRAINED_ONLY
 
 MAX_NAMES = 400
@@ -156,7 +157,7 @@ _DEFAULT = (
 )
 
 
-def of_run(record: Mapping[str, Any]) -> str:
+def of_run(record: RunRecord) -> str:
     """Return what a person can do about a closed run record; empty where there is nothing to do."""
     since, text = record.get("since") or {}, _of_outcome(record)
     lost = since.get("unreadable", [])
@@ -178,7 +179,7 @@ def _unreadable(lost: Sequence[Mapping[str, Any]], reads: Sequence[str]) -> str:
     )
 
 
-def _of_outcome(record: Mapping[str, Any]) -> str:
+def _of_outcome(record: RunRecord) -> str:
     status, failure, gate = record["status"], record.get("failure") or {}, record.get("gate") or {}
     obstacle = str(gate.get("obstacle")) if status == "Rejected" else ""
     if obstacle == "unfair":
@@ -193,9 +194,10 @@ def _of_outcome(record: Mapping[str, Any]) -> str:
     return _BY_OBSTACLE.get(obstacle) or advice(status, error, state, cause)
 
 
-def _without_comparison(record: Mapping[str, Any]) -> str:
+def _without_comparison(record: RunRecord) -> str:
     deployable = record["configuration"]["definition"].get("deployable_overrides", ())
-    helps = _NO_MORE_DATA if record["metrics"]["comparison"]["unfair"] else _MORE_DATA
+    compared = record["metrics"]["comparison"] or {}
+    helps = _NO_MORE_DATA if compared["unfair"] else _MORE_DATA
     return helps + (_BY_RUN if "gate.without_comparison" in deployable else _BY_DEFINITION)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from perennial.model.problem_types import SCORES
 from perennial.runs import no_data
+from perennial.runs.run_record import RunRecord
 from perennial.runs.strays import PUT_ASIDE
 from perennial.runs.work import TRAINED_ONLY
 from perennial.words import between, number
@@ -17,7 +18,7 @@ NOTES_SHOWN = 3
 KEYS_SHOWN = 10
 
 
-def lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
     """Yield the lines about a closed run record."""
     execution, data = record["execution"], record.get("data")
     yield "Run", record["run_id"]
@@ -31,11 +32,11 @@ def lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _left_out(data)
     yield from _rows(record)
     yield from _numbers(record)
-    if record.get("deployed"):
-        yield "Endpoint", f"{record['deployed']['endpoint']} serves {record['deployed']['model']}"
-    elif record.get("champion"):
+    if deployed := record.get("deployed"):
+        yield "Endpoint", f"{deployed['endpoint']} serves {deployed['model']}"
+    elif champion := record.get("champion"):
         since = "as before" if record["status"] in ("Rejected", "Superseded", TRAINED_ONLY) else "when the run began"
-        yield "In service", f"{record['champion']['ModelName']} ({since})"
+        yield "In service", f"{champion['ModelName']} ({since})"
 
 
 def _left_out(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -56,7 +57,7 @@ def some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:NAMES_SHOWN])}{more}"
 
 
-def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _rows(record: RunRecord) -> Iterator[tuple[str, str]]:
     rows, drift, new = record.get("rows"), record.get("drift"), record.get("new_files")
     if rows:
         yield "Rows", f"{rows['used']:,} used, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
@@ -104,7 +105,7 @@ def counted(files: int) -> str:
     return "1 file" if files == 1 else f"{files:,} files"
 
 
-def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _numbers(record: RunRecord) -> Iterator[tuple[str, str]]:
     gate, metrics = record.get("gate"), record.get("metrics") or {}
     if not gate:
         return
@@ -145,14 +146,14 @@ def _difference(interval: Sequence[float] | None, unit: str) -> str:
     return f"; difference {between(interval)}{unit} (95 % interval): {verdict}"
 
 
-def unit_of(record: Mapping[str, Any]) -> str:
+def unit_of(record: RunRecord) -> str:
     """Return the unit of the gate's metric with a blank before it; empty where it has none."""
     definition = record["configuration"]["definition"]
     unit = definition["columns"][definition["target"]].get("unit")
     return f" {unit}" if unit and SCORES[definition["gate"]["metric"]].in_unit else ""
 
 
-def said_trigger(record: Mapping[str, Any]) -> str:
+def said_trigger(record: RunRecord) -> str:
     """Return what a run's input says started it, which anybody may say who may start one."""
     said = _trigger(record)
     by = f"by {said['By']}" if said.get("By") else None
@@ -160,18 +161,18 @@ def said_trigger(record: Mapping[str, Any]) -> str:
     return f"{said.get('Type', 'Manual')} ({detail})" if detail else str(said.get("Type", "Manual"))
 
 
-def data_bucket(record: Mapping[str, Any]) -> str:
+def data_bucket(record: RunRecord) -> str:
     """Return the bucket that a run's data were dropped into."""
     return str((record.get("data") or {}).get("bucket", record["bucket"]))
 
 
-def said_object(record: Mapping[str, Any]) -> str | None:
+def said_object(record: RunRecord) -> str | None:
     """Return the key of the object that a run's input says was dropped; None when it names none."""
     dropped = _trigger(record).get("Object")
     return str(dropped["key"]) if isinstance(dropped, Mapping) and dropped.get("key") else None
 
 
-def _trigger(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def _trigger(record: RunRecord) -> Mapping[str, Any]:
     """What an input that was refused says may be of any form."""
     said = (record.get("input") or {}).get("Trigger")
     return said if isinstance(said, Mapping) else {}

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from perennial.data.broken import problem
 from perennial.runs import advice, facts, news
 from perennial.runs.cause import explained, problems, safe
+from perennial.runs.run_record import RunRecord
 from perennial.runs.strays import removal
 from perennial.runs.work import TRAINED_ONLY
 
@@ -52,14 +52,14 @@ class Message:
     body: str
 
 
-def compose(record: Mapping[str, Any], *, region: str, partition: str = "aws") -> Message:
+def compose(record: RunRecord, *, region: str, partition: str = "aws") -> Message:
     """Return the message about a closed run record."""
     about_data = (_facts(record), _quarantined(record), _aside(record))
     blocks = [_head(record), *about_data, _cause(record), _advice(record), _links(record, region, partition)]
     return Message(_subject(record), "\n\n".join(block for block in blocks if block) + "\n")
 
 
-def _head(record: Mapping[str, Any]) -> str:
+def _head(record: RunRecord) -> str:
     """What happened and why, in one line; then what makes that doubtful."""
     first = ". ".join([*(item.line for item in news.missing(record)), f"{_headline(record)}: {_reason(record)}"])
     first = _COMMAND.sub("the command is below", first)
@@ -67,11 +67,11 @@ def _head(record: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *(safe(item.line, MAX_LINE) for item in news.cautions(record) if item.line)])
 
 
-def _headline(record: Mapping[str, Any]) -> str:
+def _headline(record: RunRecord) -> str:
     return HEADLINES.get(record["status"], str(record["status"]))
 
 
-def _reason(record: Mapping[str, Any]) -> str:
+def _reason(record: RunRecord) -> str:
     status, failure = record["status"], record.get("failure") or {}
     if status == TRAINED_ONLY:
         return f"{record['withheld']}. It passed the gate: {(record.get('gate') or {}).get('reason')}"
@@ -89,7 +89,7 @@ def _reason(record: Mapping[str, Any]) -> str:
     return f"{where}: {said or failure.get('error') or 'no cause was given'}"
 
 
-def _subject(record: Mapping[str, Any]) -> str:
+def _subject(record: RunRecord) -> str:
     """The news first, the stack last: a list of mails shows the beginning."""
     stack, outcome = f" [{record['stack']}]", f"{_headline(record)}: {news.outcome(record) or _reason(record)}"
     text = safe(". ".join([*(item.brief for item in news.missing(record)), outcome]), MAX_LINE)
@@ -97,11 +97,11 @@ def _subject(record: Mapping[str, Any]) -> str:
     return (text if len(text) <= room else text[: room - 3].rstrip() + "...") + stack
 
 
-def _facts(record: Mapping[str, Any]) -> str:
+def _facts(record: RunRecord) -> str:
     return "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in facts.lines(record))
 
 
-def _quarantined(record: Mapping[str, Any]) -> str:
+def _quarantined(record: RunRecord) -> str:
     """The rows of new files that break the contract, by rule; a failure for their number has said all that."""
     rules, failure = (record.get("new_files") or {}).get("rules", []), record.get("failure") or {}
     if not rules or failure.get("problems"):
@@ -115,7 +115,7 @@ def _quarantined(record: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *([f"  ... and {more:,} more rules; all of them: {at}"] if more > 0 else [])])
 
 
-def _aside(record: Mapping[str, Any]) -> str:
+def _aside(record: RunRecord) -> str:
     """The files that this run was the first to put aside; later ones only name them."""
     aside = (record.get("data") or {}).get("aside", [])
     new = [stray for stray in aside if not stray.get("KnownSince")]
@@ -133,7 +133,7 @@ def _aside(record: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *([f"  ... and {more:,} more; all of them: {where}"] if more > 0 else [])])
 
 
-def _cause(record: Mapping[str, Any]) -> str:
+def _cause(record: RunRecord) -> str:
     failure = record.get("failure") or {}
     if record["status"] not in ("Failed", "TimedOut", "Aborted") or not (failure.get("cause") or failure.get("error")):
         return ""
@@ -176,17 +176,17 @@ def _can_be_copied(command: str) -> bool:
     return safe(command, MAX_COMMAND) == command
 
 
-def _all_problems(record: Mapping[str, Any]) -> str:
+def _all_problems(record: RunRecord) -> str:
     at = (record.get("failure") or {}).get("problems_at")
     return str(at or f"s3://{record['bucket']}/runs/{record['run_id']}/run.json (failure, cause)")
 
 
-def _advice(record: Mapping[str, Any]) -> str:
+def _advice(record: RunRecord) -> str:
     text = advice.of_run(record)
     return f"What to do\n  {text}" if text else ""
 
 
-def _links(record: Mapping[str, Any], region: str, partition: str) -> str:
+def _links(record: RunRecord, region: str, partition: str) -> str:
     arn = record["execution"]["arn"]
     return "\n".join(
         [

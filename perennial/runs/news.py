@@ -11,6 +11,7 @@ from typing import Any
 
 from perennial.runs.cause import problems
 from perennial.runs.facts import MOVED_SHOWN, counted, said_object, unit_of, unreadable
+from perennial.runs.run_record import RunRecord
 from perennial.runs.strays import PUT_ASIDE
 from perennial.words import number
 
@@ -26,7 +27,7 @@ class Item:
     line: str = ""
 
 
-def missing(record: Mapping[str, Any]) -> Iterator[Item]:
+def missing(record: RunRecord) -> Iterator[Item]:
     """Yield what is new and was not used, or is used no more: the outcome is of other data than people think."""
     since, keys = record.get("since") or {}, _put_aside(record)
     lost = [file for file in since.get("unreadable", []) if not is_told(file["reason"], record)]
@@ -40,7 +41,7 @@ def missing(record: Mapping[str, Any]) -> Iterator[Item]:
         yield Item(f"{files} put aside: {_end(keys[0])}{more}", f"{files} put aside: {keys[0]}{more}")
 
 
-def cautions(record: Mapping[str, Any]) -> Iterator[Item]:
+def cautions(record: RunRecord) -> Iterator[Item]:
     """Yield what makes the gate's answer doubtful: it may be about data that are wrong."""
     gate, comparison = record.get("gate") or {}, (record.get("metrics") or {}).get("comparison") or {}
     if gate.get("worse_on_known"):
@@ -54,7 +55,7 @@ def cautions(record: Mapping[str, Any]) -> Iterator[Item]:
         yield Item(f"new files differ: {some}{more}", line)
 
 
-def outcome(record: Mapping[str, Any]) -> str:
+def outcome(record: RunRecord) -> str:
     """Return in few words what the gate found; empty where it was not asked."""
     gate = record.get("gate")
     if not gate or record["status"] not in ("Succeeded", "Rejected"):
@@ -67,12 +68,12 @@ def outcome(record: Mapping[str, Any]) -> str:
     return "; ".join([gate["brief"], *told]) if gate.get("brief") else ""
 
 
-def is_told(reason: str, record: Mapping[str, Any]) -> bool:
+def is_told(reason: str, record: RunRecord) -> bool:
     """Say whether a failure has the reason for which a file was put aside."""
     return any(reason[:NEWS] in line for line in problems(record.get("failure") or {}))
 
 
-def _accepted(record: Mapping[str, Any], gate: Mapping[str, Any]) -> str:
+def _accepted(record: RunRecord, gate: Mapping[str, Any]) -> str:
     """The metric of a model that has come into service, and that of the one before, on the same rows."""
     unseen = ((record.get("metrics") or {}).get("comparison") or {}).get("unseen") or {}
     if gate.get("champion") is not None and unseen.get("candidate") is not None:
@@ -81,14 +82,15 @@ def _accepted(record: Mapping[str, Any], gate: Mapping[str, Any]) -> str:
     return f"{gate['metric']} {number(gate['candidate'])}{unit_of(record)}{alone}"
 
 
-def _put_aside(record: Mapping[str, Any]) -> list[str]:
+def _put_aside(record: RunRecord) -> list[str]:
     """The keys of new files that were put aside and that nothing else tells of, what started the run first."""
     data, dropped = record.get("data") or {}, said_object(record)
     fresh = [stray for stray in data.get("aside", []) if stray["Key"] == dropped or not stray.get("KnownSince")]
     aside = [stray["Key"] for stray in fresh if not is_told(stray["Reason"], record)]
     earlier = [item["Key"] for item in data.get("ignored", []) if str(item.get("Reason")).startswith(PUT_ASIDE)]
     lost = {file["name"] for file in (record.get("since") or {}).get("unreadable", [])}
-    return sorted({*aside, *({dropped} & {*earlier})} - lost, key=lambda key: (key != dropped, key))
+    told = {*aside, *(key for key in earlier if key == dropped)} - lost
+    return sorted(told, key=lambda key: (key != dropped, key))
 
 
 def _end(key: str) -> str:

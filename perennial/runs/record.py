@@ -12,13 +12,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from perennial.runs.configuration import Configuration
 from perennial.runs.run_input import ExecutionInput
+from perennial.runs.run_record import Aside, Champion, Failure, Rows, RunRecord
 from perennial.runs.work import RUNNING, Listing
-
-Document = dict[str, Any]
 
 FILES_IN_ITEM = 100
 # Bytes for each list that people can lengthen, by its section: an item of DynamoDB holds 400 KB, of which definition,
@@ -56,8 +55,8 @@ def opened(
     reader: str,
     code_uri: str,
     commit: str,
-    champion: Mapping[str, Any] | None,
-) -> Document:
+    champion: Champion | None,
+) -> RunRecord:
     """Return the record of a run that begins to work. `given` is what whoever started it has said."""
     return {
         "run_id": run_id,
@@ -85,24 +84,24 @@ def opened(
         "configuration": configuration.as_json(),
         "withheld": configuration.withheld_because,
         "images": dict(images),
-        "champion": dict(champion) if champion else None,
+        "champion": champion,
         "artifacts": {},
     }
 
 
 def closed(
-    record: Mapping[str, Any],
+    record: RunRecord,
     *,
     status: str,
     ended_at: datetime,
-    failure: Mapping[str, Any] | None,
+    failure: Failure | None,
     durations_seconds: Mapping[str, float],
     report: Mapping[str, Any] | None,
-    aside: Sequence[Mapping[str, Any]],
+    aside: Sequence[Aside],
     jobs: Iterable[Mapping[str, Any]],
     endpoint: str,
     name: str,
-) -> Document:
+) -> RunRecord:
     """Return the record of a run that ended. What it made stands in it when it succeeded; what it deployed, if it did.
 
     report  what preprocessing found (report.json), if it came so far
@@ -119,22 +118,23 @@ def closed(
             "ended_at": timestamp(ended_at),
             "duration_seconds": round((ended_at - started_at).total_seconds(), 3),
         },
-        "failure": dict(failure) if failure else None,
+        "failure": failure,
         "durations_seconds": dict(durations_seconds),
         "jobs": [dict(job) for job in jobs],
         "rows": _rows(report) if report else None,
         "drift": (report or {}).get("drift"),
         "new_files": (report or {}).get("new_files"),
         "since": (report or {}).get("since"),
-        **({"data": {**record["data"], "aside": [dict(item) for item in aside]}} if aside else {}),
+        **({"data": {**record["data"], "aside": [*aside]}} if aside else {}),
         "baselines": {name: f"{prefix}/baselines/{name.replace('_', '-')}" for name in BASELINES} if deployed else None,
         "deployed": {"endpoint": endpoint, "endpoint_config": name, "model": name} if deployed else None,
     }
 
 
-def _rows(report: Mapping[str, Any]) -> dict[str, int]:
+def _rows(report: Mapping[str, Any]) -> Rows:
     """How many rows were read, used and quarantined, how many repeat others, and how many are in each set."""
-    return {**report["rows"], "repeated": report["duplicates"]["rows"], **report["sets"]}
+    rows: dict[str, int] = {**report["rows"], "repeated": report["duplicates"]["rows"], **report["sets"]}
+    return cast(Rows, rows)
 
 
 def timestamp(time: datetime) -> str:
@@ -163,9 +163,9 @@ def durations(events: Iterable[Mapping[str, Any]], ended_at: datetime) -> tuple[
     return {name: round(value, 3) for name, value in seconds.items()}, [name for name in entered if entered[name]]
 
 
-def as_item(record: Mapping[str, Any]) -> Document:
+def as_item(record: RunRecord) -> dict[str, Any]:
     """Return the record as an item of the run table: numbers are Decimal, what is not finite is null."""
-    document = dict(record)
+    document: dict[str, Any] = {**record}
     for (section, name), room in ROOM_IN_ITEM.items():
         entries = (document.get(section) or {}).get(name) or []
         kept = list(_fitting(entries, room))

@@ -12,8 +12,9 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
+from perennial.runs.run_record import Aside
 from perennial.runs.work import NO_VERSIONS, Ignored, Listing
 
 MAX_BYTES = 300_000  # an item of DynamoDB holds 400 KB
@@ -83,10 +84,10 @@ def remembered(
     return kept[::-1]
 
 
-def told(stray: Mapping[str, str], since: Mapping[str, str], reader: str, run_id: str) -> dict[str, str]:
+def told(stray: Mapping[str, str], since: Mapping[str, str], reader: str, run_id: str) -> Aside:
     """Return a stray of a run, with KnownSince when another run has put it aside before; `since` is by mark."""
     first = since.get(_mark(stray, reader), run_id)
-    return {**stray, **({"KnownSince": first} if first != run_id else {})}
+    return cast(Aside, {**stray, **({"KnownSince": first} if first != run_id else {})})
 
 
 def removal(bucket: str, key: str) -> str:

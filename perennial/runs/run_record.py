@@ -1,0 +1,258 @@
+"""The run record as a type: what run.json and the item of the run table hold.
+
+Of a run that ended before it had claimed its work only the first keys are known; what a run has not come to is missing,
+or null where the record is closed. Times are ISO 8601 in UTC. Lists that are too long for an item of the run table are
+cut there, and `<name>_left_out` counts the rest (runs.record.ROOM_IN_ITEM).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from perennial.evaluation.gate import Interval, Obstacle
+from perennial.model.problem_types import Direction
+
+
+class Execution(TypedDict, total=False):
+    """The execution of the state machine."""
+
+    arn: str
+    started_at: str
+    ended_at: str
+    duration_seconds: float
+
+
+class Code(TypedDict, total=False):
+    """The code of the jobs: where it was published, its hash, and the commit that was deployed."""
+
+    uri: str
+    hash: str
+    commit: str
+
+
+class File(TypedDict, total=False):
+    """A version of a data file (runs.work.DataFile)."""
+
+    Key: str
+    VersionId: str
+    ETag: str
+    Size: int
+    LastModified: str
+    Checksum: str
+
+
+class Ignored(TypedDict, total=False):
+    """An object that is no data, or was put aside by an earlier run."""
+
+    Key: str
+    VersionId: str
+    Reason: str
+
+
+class Aside(TypedDict, total=False):
+    """A file that the run has put aside. KnownSince is the run that did so first, if it was another."""
+
+    Key: str
+    VersionId: str
+    ETag: str
+    Reason: str
+    KnownSince: str
+
+
+class Data(TypedDict, total=False):
+    """The data that the run works on; `manifest` lists all of them."""
+
+    bucket: str
+    prefix: str
+    fingerprint: str
+    listed_at: str
+    manifest: str
+    file_count: int
+    size_bytes: int
+    files: list[File]
+    ignored: list[Ignored]
+    aside: list[Aside]
+
+
+class Champion(TypedDict, total=False):
+    """The model in service when the run began, or when it was compared again."""
+
+    ModelName: str
+    EndpointConfigName: str
+    RunId: str
+
+
+class Failure(TypedDict, total=False):
+    """Why the run has not succeeded. `problems` are those of the data, of which the cause holds only the first."""
+
+    error: str | None
+    cause: str | None
+    state: str | None
+    problems: list[str]
+    problems_at: str
+
+
+class Rows(TypedDict, total=False):
+    """How many rows there were, and in which set."""
+
+    read: int
+    used: int
+    quarantined: int
+    repeated: int
+    written_to_quarantine: int
+    train: int
+    validation: int
+    test: int
+
+
+class Moved(TypedDict, total=False):
+    """A column of the new files that is not as in the data of the model in service (data.drift)."""
+
+    column: str
+    distance: float
+    chance: float
+    before: str
+    after: str
+
+
+class Drift(TypedDict, total=False):
+    """How far the new files lie from the data of the model in service."""
+
+    rows: int
+    moved: list[Moved]
+    distances: dict[str, float]
+    uncounted: list[str]
+
+
+class NewFiles(TypedDict, total=False):
+    """What the model in service was not trained on; all files without one. `rules` were broken (data.broken)."""
+
+    files: int
+    rows: int
+    quarantined: int
+    repeated: int
+    rules: list[dict[str, Any]]
+    notes: list[str]
+
+
+class Unreadable(TypedDict, total=False):
+    """A file that the model in service was trained on, and that cannot be read now."""
+
+    name: str
+    rows: int
+    reason: str
+
+
+class Since(TypedDict, total=False):
+    """What has become of definition and data since the model in service was trained (data.since)."""
+
+    definition: list[str]
+    rows: int
+    gone: dict[str, int]
+    unreadable: list[Unreadable]
+    unreadable_left_out: int
+
+
+class Compared(TypedDict, total=False):
+    """Both models on some test rows (evaluation.gate.Compared)."""
+
+    rows: int
+    candidate: float | None
+    champion: float | None
+    difference: Interval | None
+
+
+class Comparison(TypedDict, total=False):
+    """Both models on the same test rows (evaluation.gate.Comparison)."""
+
+    rows: int
+    unseen: Compared
+    known: Compared
+    new: Compared
+    unfair: str
+
+
+class Metrics(TypedDict, total=False):
+    """What was measured: every metric of the problem by name, and the gate's with its 95 % intervals."""
+
+    test_rows: int
+    candidate: dict[str, float]
+    champion: dict[str, float] | None
+    candidate_interval: Interval | None
+    champion_interval: Interval | None
+    difference_interval: Interval | None
+    comparison: Comparison | None
+    champion_when_accepted: float | None
+    training: dict[str, float]
+
+
+class Judged(TypedDict, total=False):
+    """What the gate asked, and what it found (evaluation.gate.Gate and Verdict)."""
+
+    metric: str
+    direction: Direction
+    threshold: float
+    minimum_improvement: float
+    maximum_regression: float | None
+    minimum_unseen_rows: int
+    without_comparison: str
+    candidate: float | None
+    champion: float | None
+    meets_threshold: bool
+    beats_champion: bool | None
+    accepted: bool
+    reason: str
+    obstacle: Obstacle | None
+    brief: str
+    worse_on_known: bool
+
+
+class Deployed(TypedDict, total=False):
+    """What serves since the run."""
+
+    endpoint: str
+    endpoint_config: str
+    model: str
+
+
+class RunRecord(TypedDict, total=False):
+    """A run: what it was made of, what it decided, and what it left.
+
+    status         Running, Succeeded, Rejected, Superseded, TrainedOnly, Failed, TimedOut or Aborted
+    input          what whoever started it has said: of any form where it was refused
+    reader         stands for all that decides whether a file can be read (runs.strays)
+    configuration  all that decides what the run does (runs.configuration.Configuration.as_json)
+    withheld       why it deploys nothing; None for a run that deploys what passes the gate
+    images         of the containers: preprocessor, algorithm
+    artifacts      what serves, by name: where, which version, which SHA-256
+    """
+
+    run_id: str
+    stack: str
+    model: str
+    bucket: str
+    execution: Execution
+    input: Mapping[str, Any]
+    status: str
+    work_key: str
+    configuration_key: str
+    reader: str
+    code: Code
+    data: Data
+    configuration: dict[str, Any]
+    withheld: str | None
+    images: dict[str, str]
+    champion: Champion | None
+    artifacts: dict[str, Any]
+    metrics: Metrics
+    gate: Judged
+    failure: Failure | None
+    durations_seconds: dict[str, float]
+    jobs: list[dict[str, Any]]
+    rows: Rows | None
+    drift: Drift | None
+    new_files: NewFiles | None
+    since: Since | None
+    baselines: dict[str, str] | None
+    deployed: Deployed | None
