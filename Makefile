@@ -123,20 +123,27 @@ FUZZ_SECONDS ?= 60
 TARGETS ?= request-csv request-json-lines request-json container dropped-csv dropped-gzip dropped-parquet model-yaml \
   run-input mail control-api archive
 
-.PHONY: check
-check: install ## What CI runs besides the tests, the models first; edits nothing
+.PHONY: check-fast
+check-fast: .venvs/dev/.installed ## The part of check that takes half a minute, and no network; what pre-commit runs
 	@$(BIN)/python -m tools.check_models
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m tools.lint_state_machines
 	@$(BIN)/python -m tools.lint_policies
-	@$(BIN)/python -m tools.audit_packages
 	@$(BIN)/python -m tools.draw_flow --check
 	@$(BIN)/python -m tools.draw_matrix --check
+
+.PHONY: check
+check: install check-fast ## What CI runs besides the tests, the models first; edits nothing
+	@$(BIN)/python -m tools.audit_packages
 	@.venvs/sam/bin/python tools/list_resource_properties.py --check
 	@.venvs/sam/bin/cfn-lint template.yaml
 	@AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venvs/sam/bin/sam validate --lint
+
+.PHONY: hooks
+hooks: .venvs/dev/.installed ## Let git run check-fast before each commit, by pre-commit
+	@$(BIN)/pre-commit install
 
 .PHONY: format
 format: install ## Format and mend what ruff can
