@@ -110,6 +110,10 @@ test: install ## Run every test
 # One more than cores: some tests wait while others work.
 WORKERS ?= 3
 
+.PHONY: test-state
+test-state: install ## Run the tests about a state of the flow: make test-state STATE="Verify endpoint" (TESTS=tests/unit: not those on stacks)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --state "$(STATE)" $(TESTS)
+
 .PHONY: test-clients
 test-clients: install .venvs/clients2/.installed .venvs/clients3/.installed ## Try the clients of docs/clients.md that take much room (1 GB)
 	@$(BIN)/python -m pytest tests/clients

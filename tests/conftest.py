@@ -5,8 +5,26 @@ from typing import Any
 
 import pytest
 
+from tests import about_states
+
 LONGEST_ID = 40  # characters of one parameter
 os.environ["LOCALCLOUD_OWNER"] = str(os.getpid())  # a local cloud that a test starts ends with the tests' own process
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--state", help="run only the tests that are about this state of a state machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.state is not None:
+        config.option.state = about_states.state(config.option.state)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.state is not None:
+        chosen = [item for item in items if config.option.state in about_states.states_of(item)]
+        config.hook.pytest_deselected(items=list(set(items) - set(chosen)))
+        items[:] = chosen
 
 
 def pytest_make_parametrize_id(val: Any) -> str | None:

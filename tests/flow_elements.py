@@ -6,7 +6,7 @@ An element is a text: `state Train`, `choice Meets threshold? -> Model accuracy 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tools import asl
@@ -16,14 +16,17 @@ _FAILURES = ("taskFailedEventDetails", "taskTimedOutEventDetails", "evaluationFa
 
 def elements(definition: dict[str, Any]) -> set[str]:
     """Everything in a state machine that can be taken."""
-    return {element for name, body in asl.states(definition) for element in _of_state(name, body)}
+    return {element for name, body in asl.states(definition) for element in of_state(name, body)}
 
 
-def _of_state(name: str, body: Mapping[str, Any]) -> Iterator[str]:
-    yield state(name)
-    yield from (choice(name, target) for target in _targets(body))
-    yield from (retry(name, retrier) for retrier in body.get("Retry", []))
-    yield from (catch(name, catcher) for catcher in body.get("Catch", []))
+def of_state(name: str, body: Mapping[str, Any]) -> set[str]:
+    """Everything that a state can do."""
+    return {
+        state(name),
+        *(choice(name, target) for target in _targets(body)),
+        *(retry(name, retrier) for retrier in body.get("Retry", [])),
+        *(catch(name, catcher) for catcher in body.get("Catch", [])),
+    }
 
 
 def _targets(body: Mapping[str, Any]) -> list[str]:

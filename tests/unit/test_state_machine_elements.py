@@ -33,6 +33,7 @@ from .test_state_machine_train_model import (
     walk,
 )
 
+pytestmark = pytest.mark.xdist_group("walks")  # they are walked once
 STATES = dict(asl.states(DEFINITION))
 REFUSED = {"Verify endpoint": failing("EndpointVerificationError")(function({}))}
 
@@ -94,8 +95,9 @@ def walked() -> set[str]:
     return {element for way in scenarios() for element in way.taken}
 
 
-def test_every_element_of_the_flow_is_taken_by_a_walk(walked: set[str]) -> None:
-    assert sorted(flow_elements.elements(DEFINITION) - walked) == []
+@pytest.mark.parametrize("state", STATES)
+def test_every_element_of_the_flow_is_taken_by_a_walk(walked: set[str], state: str) -> None:
+    assert sorted(flow_elements.of_state(state, STATES[state]) - walked) == []
 
 
 def test_a_walk_takes_nothing_that_the_flow_does_not_have(walked: set[str]) -> None:
