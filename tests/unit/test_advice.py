@@ -1,0 +1,76 @@
+"""The table of advice, row by row: an end of a run that each is for, and states that the state machine has."""
+
+import json
+
+import pytest
+
+from perennial.runs.advice import TRAIN_MODEL, Ended, Row, advice
+from perennial.runs.work import TRAINED_ONLY
+from tests.unit.conftest import ROOT
+from tools import asl
+
+STATES = {name for name, _ in asl.states(asl.parse((ROOT / "statemachines/train_model.asl.json").read_text()))}
+
+
+def job(**words: str) -> str:
+    """The cause of a state whose processing job failed, as Step Functions gives it."""
+    described = {"ProcessingJobName": "run-preprocess", "ProcessingJobStatus": "Failed", **words}
+    return f'State "Preprocess" failed: {json.dumps(described)}'
+
+
+BUSY = 'State "Update endpoint" failed: Cannot update in-progress endpoint "arn:aws:sagemaker:::endpoint/x".'
+DENIED = 'State "Train" failed: User: x is not authorized to perform: sagemaker:CreateTrainingJob'
+THROTTLED = 'State "Train" failed: No (Service: AmazonSageMaker; Error Code: ThrottlingException; Request ID: 1)'
+# For each row of the table an end that it is for, in the table's order.
+ENDS = [
+    Ended("Rejected", "ModelAccuracyTooLow", obstacle="unfair"),
+    Ended("Rejected", "ModelAccuracyTooLow", obstacle="threshold", is_doubtful=True),
+    Ended("Succeeded", is_doubtful=True),
+    Ended("Succeeded"),
+    Ended(TRAINED_ONLY),
+    Ended("Rejected", "ModelAccuracyTooLow", obstacle="chance"),
+    Ended("Failed", "Ssm.SsmException", "Write parameter", 'State "Write parameter" failed: no'),
+    Ended("Failed", "KeyError", "Clean up", 'State "Clean up" failed: no'),
+    Ended("Aborted", state="Verify endpoint"),
+    Ended("Failed", "KeyError", "Check deployment", 'State "Check deployment" failed: no'),
+    Ended("Failed", "SageMaker.SageMakerException", "Update endpoint", BUSY),
+    Ended("Failed", "SageMaker.AmazonSageMakerException", "Train", DENIED),
+    Ended("Failed", "States.TaskFailed", "Preprocess", job(ExitMessage="features.py, line 3: no")),
+    Ended("Failed", "States.TaskFailed", "Baseline data drift", job(FailureReason="InternalServerError: no")),
+]
+
+
+def row_of(ended: Ended) -> Row:
+    return next(row for row in TRAIN_MODEL if row.fits(ended))
+
+
+def ends() -> list[Ended]:
+    by_error = [
+        Ended("Failed", name, "Save model", 'State "x" failed: no') for row in TRAIN_MODEL for name in row.errors
+    ]
+    return [
+        *ENDS,
+        *by_error,
+        Ended("Failed", "SageMaker.AmazonSageMakerException", "Train", THROTTLED),
+        Ended("Failed", "States.TaskFailed", "Preprocess", job(ExitMessage="cars.csv: no column price")),
+        Ended("Failed", "States.TaskFailed", "Train", job(ExitMessage="eta is negative")),
+        Ended("Failed", "Surprise", "Save model", 'State "Save model" failed: ?'),
+    ]
+
+
+def test_each_row_is_there_for_an_end_that_no_row_above_it_is_for() -> None:
+    reached = list(dict.fromkeys(map(row_of, ends())))
+    assert sorted(reached, key=TRAIN_MODEL.index) == list(TRAIN_MODEL)
+
+
+@pytest.mark.parametrize("name", sorted({name for row in TRAIN_MODEL for name in row.errors}))
+def test_an_error_that_has_advice_of_its_own_gets_it(name: str) -> None:
+    assert name in row_of(Ended("Failed", name, "Save model", 'State "Save model" failed: no')).errors
+
+
+def test_states_of_the_table_are_states_of_the_state_machine() -> None:
+    assert [state for row in TRAIN_MODEL for state in row.states if state not in STATES] == []
+
+
+def test_whatever_ended_a_run_there_is_something_to_say_unless_it_succeeded() -> None:
+    assert [ended for ended in ends() if not advice(ended)] == [Ended("Succeeded")]
