@@ -136,6 +136,8 @@ check-fast: .venvs/dev/.installed ## The part of check that takes half a minute,
 	@$(BIN)/python -m tools.lint_state_machines
 	@$(BIN)/python -m tools.lint_policies
 	@$(BIN)/python -m tools.draw_flow --check
+	@$(BIN)/python -m tools.draw_rooms --check
+	@$(BIN)/python -m tools.draw_errors --check
 	@$(BIN)/python -m tools.draw_matrix --check
 
 .PHONY: check

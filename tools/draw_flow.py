@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
@@ -38,6 +38,7 @@ FILLS = {
     "job": "#ddf4e4",
     "choice": "#fff3c4",
     "wait": "#eceef1",
+    "room": "#fff3c4",
     "succeed": "#b6e3c1",
     "fail": "#ffd7d5",
 }
@@ -46,6 +47,7 @@ STROKES = {
     "job": "#3a9a5b",
     "choice": "#b98a06",
     "wait": "#8b949e",
+    "room": "#b98a06",
     "succeed": "#1a7f37",
     "fail": "#cf222e",
     "group": "#8b949e",
@@ -55,7 +57,7 @@ LEGEND = (("job", "SageMaker"), ("task", "function or AWS call"), ("choice", "de
 
 @dataclass
 class Box:
-    """A state, or a place where a long line passes a rank. x and y are its centre."""
+    """A state, or a place where a long line passes a rank. x and y are its centre; the first lines may be a heading."""
 
     name: str
     kind: str
@@ -63,6 +65,7 @@ class Box:
     height: float
     lines: list[str] = field(default_factory=list)
     inner: list[Drawing] = field(default_factory=list)
+    headings: int = 0
     x: float = 0
     y: float = 0
     row_top: float = 0
@@ -272,7 +275,7 @@ def _columns(
     gutters: list[float] = []
     for first, last in pairwise(bounds):
         inside = {name for name, rank in ranks.items() if first < rank <= last}
-        part = _column(
+        part = column(
             {name: boxes[name] for name in boxes if name in inside},
             {name: ranks[name] - first - 1 for name in inside},
             [a for a in forward if a.source in inside and a.target in inside],
@@ -307,7 +310,7 @@ def _shift(drawing: Drawing, dx: float, dy: float = 0) -> None:
         line.points = [(x + dx, y + dy) for x, y in line.points]
 
 
-def _column(
+def column(
     boxes: dict[str, Box], ranks: dict[str, int], forward: list[Arrow], loops: list[Arrow], spine: set[str]
 ) -> Drawing:
     """Lay one column out: rows of boxes, with places for the lines that pass."""
@@ -392,17 +395,22 @@ def _route(way: list[Box]) -> list[tuple[float, float]]:
 
 def svg(name: str, definition: dict[str, Any]) -> str:
     """Return the picture of a state machine."""
-    drawing = draw(next(asl.flows(definition)), ASPECT)
+    note = "Every step retries what is transient; any other error ends the run as failed."
+    return page(draw(next(asl.flows(definition)), ASPECT), name, definition.get("Comment", name), LEGEND, note)
+
+
+def page(drawing: Drawing, name: str, title: str, legend: Sequence[tuple[str, str]], note: str) -> str:
+    """Return a drawing as a file, with a legend (kind of box, what it stands for) and a note under it."""
     width, height = drawing.width + 2 * PADDING, drawing.height + 2 * PADDING + TITLE
     body = "\n".join(_drawing(drawing, PADDING, PADDING))
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" \
 width="{width:.0f}" height="{height:.0f}" role="img" aria-label="{escape(name)}" \
 font-family="-apple-system, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="{FONT}" text-anchor="middle">
-<title>{escape(definition.get("Comment", name))}</title>
+<title>{escape(title)}</title>
 <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">\
 <path d="M0,0 L8,4 L0,8 z" fill="#768390"/></marker></defs>
 {body}
-{_legend(PADDING, height - PADDING - 8)}
+{_legend(PADDING, height - PADDING - 8, legend, note)}
 </svg>
 """
 
@@ -447,7 +455,8 @@ def _box(box: Box, dx: float, dy: float) -> Iterator[str]:
         )
     first = y - (len(box.lines) - 1) * LINE / 2 + FONT * 0.35
     for number, text in enumerate(box.lines):
-        yield f'<text x="{x:.1f}" y="{first + number * LINE:.1f}" fill="#1f2328">{escape(text)}</text>'
+        weight = ' font-weight="600"' if number < box.headings else ""
+        yield f'<text x="{x:.1f}" y="{first + number * LINE:.1f}" fill="#1f2328"{weight}>{escape(text)}</text>'
 
 
 def _group_box(box: Box, dx: float, dy: float) -> Iterator[str]:
@@ -467,19 +476,16 @@ def _group_box(box: Box, dx: float, dy: float) -> Iterator[str]:
         x += drawing.width + GAP_X
 
 
-def _legend(x: float, y: float) -> str:
+def _legend(x: float, y: float, legend: Sequence[tuple[str, str]], note: str) -> str:
     parts = []
-    for kind, text in LEGEND:
+    for kind, text in legend:
         parts.append(
             f'<rect x="{x:.0f}" y="{y - 10:.0f}" width="14" height="11" rx="3" fill="{FILLS[kind]}"'
             f' stroke="{STROKES[kind]}"/><text x="{x + 19:.0f}" y="{y:.0f}" font-size="11" fill="#768390"'
             f' text-anchor="start">{text}</text>'
         )
         x += 40 + len(text) * 6
-    parts.append(
-        f'<text x="{x:.0f}" y="{y:.0f}" font-size="11" fill="#768390" text-anchor="start">'
-        "Every step retries what is transient; any other error ends the run as failed.</text>"
-    )
+    parts.append(f'<text x="{x:.0f}" y="{y:.0f}" font-size="11" fill="#768390" text-anchor="start">{note}</text>')
     return "\n".join(parts)
 
 
@@ -493,17 +499,22 @@ def pictures(root: Path) -> dict[Path, str]:
     }
 
 
-def main(argv: list[str], root: Path = ROOT) -> int:
-    """Write the pictures, or with --check compare them. Return the exit code."""
-    stale = [path for path, text in pictures(root).items() if not path.is_file() or path.read_text() != text]
+def keep(argv: list[str], files: dict[Path, str], tool: str) -> int:
+    """Write files, or with --check compare them with what is there. Return the exit code."""
+    stale = [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
     if argv == ["--check"]:
         for path in stale:
-            sys.stderr.write(f"{path} is not the picture of its state machine; run: python -m tools.draw_flow\n")
+            sys.stderr.write(f"{path} is not the picture of what it shows; run: python -m tools.{tool}\n")
         return 1 if stale else 0
-    for path, text in pictures(root).items():
+    for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(files[path])
     return 0
+
+
+def main(argv: list[str], root: Path = ROOT) -> int:
+    """Write the pictures, or with --check compare them. Return the exit code."""
+    return keep(argv, pictures(root), "draw_flow")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 Called by  EventBridge, "Step Functions Execution Status Change" of train_model: SUCCEEDED, FAILED, TIMED_OUT, ABORTED.
 Writes     runs/<run id>/run.json, the record in the run table, one message to the topic
+Raises     StraysContestedError: other runs changed the list of files that are put aside over and over. Transient.
 
 Events come more than once: the end of an execution is told once. An execution that found no work to do is logged, not
 mailed. What fails here is raised, so that Lambda tries again and then keeps the event in the dead-letter queue.

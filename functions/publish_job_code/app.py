@@ -1,6 +1,8 @@
 """Check what is deployed and publish the job code to the bucket; when the stack is deleted, end what runs made.
 
 Called by  CloudFormation, custom resources JobCode and RunsMade: on create, on update and on delete of the stack.
+Raises     nothing: the answer to CloudFormation names the error, such as ConfigurationError, DefinitionError or
+           StackNameError, and the deployment fails.
 
 Definitions, stack parameters and the stack's name are checked first: what is wrong fails the deployment, with the
 reason. Code that is published is kept, because records refer to it, unless the stack could not be created: then the
