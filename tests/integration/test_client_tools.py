@@ -1,10 +1,13 @@
-"""What command line tools and the Step Functions Data Science SDK do, against the local cloud (docs/clients.md).
+"""What command line tools and the Step Functions Data Science SDK do, in the local cloud (README, docs/clients.md).
 
 The AWS CLI is the real one. The SDK is too large to install for a test: here is what its definitions are, in JSONPath.
 """
 
 import json
+import os
+import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,6 +77,28 @@ def test_the_aws_cli_shows_how_often_executions_have_failed_and_how_long_they_to
     assert [point["Sum"] for point in points("ExecutionsFailed", "--statistics", "Sum")] == [1]
     (took,) = points("ExecutionTime", "--extended-statistics", "p90")
     assert took["ExtendedStatistics"]["p90"] >= 0
+
+
+def test_commands_of_the_readme_work_as_they_are_written(cloud: Cloud, tmp_path: Path) -> None:
+    """But for the folder of the local cloud, and for what make runs (tests/unit/test_docs.py)."""
+    blocks = re.findall(r"```bash\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if not line.startswith("make ")]
+    script = "\n".join(lines).replace("-m localcloud env", f"-m localcloud env --state {cloud.state}")
+    for name in (".venvs", "localcloud"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    (tmp_path / "cars.csv").write_text("price\n1\n")
+    bucket = unique("readme")
+    cloud.client("s3").create_bucket(Bucket=bucket)
+
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=tmp_path, env={"PATH": os.environ["PATH"], "BUCKET": bucket},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert '"TrainingJobSummaries": [' in done.stdout
+    assert "upload: ./cars.csv to s3://" in done.stdout
+    assert cloud.client("s3").get_object(Bucket=bucket, Key="raw/cars.csv")["Body"].read() == b"price\n1\n"
 
 
 def passing(**fields: Any) -> dict[str, Any]:

@@ -1,0 +1,131 @@
+"""What README and the docs name is there: files, headings, targets of make, commands and their options."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+from botocore import xform_name
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+
+from localcloud.__main__ import _parser
+
+from .test_makefile import ROOT, make
+
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+PLACEHOLDER = re.compile(r"[<>*{}…$]|house-prices")  # a model that nobody has
+AWS_S3 = {"cp", "sync", "rm"}  # of the AWS CLI alone
+MAKEFILE = (ROOT / "Makefile").read_text()
+EVERYWHERE = {"--query", "--output", "--region"}
+
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of each command in the shell blocks of a page."""
+    found = []
+    for block in re.findall(r"^ *```bash\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE):
+        if name := re.search(r'^L="(.+)"$', block, re.MULTILINE):
+            block = block.replace("$L ", f"{name[1]} ")
+        text = re.sub(r"(?m)(?<!\S)#.*$", "", block).replace("\\\n", " ")
+        for part in [*re.findall(r"\$\(([^()]+)\)", text), re.sub(r"\$\([^()]+\)", "x", text)]:
+            lexer = shlex.shlex(part, posix=True, punctuation_chars="\n;&|")
+            lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, ""
+            found += [list(words) for end, words in groupby(lexer, lambda word: word.strip("\n;&|") == "") if not end]
+    return found
+
+
+def mentions(page: Path) -> list[list[str]]:
+    """The words of each text in a page that begins as a command."""
+    found = re.findall(r"`((?:make|python -m|aws [\w-]+) [^`]+)`", page.read_text())
+    return [re.findall(r'[^\s"]*"[^"]*"|\S+', text) for text in found]
+
+
+def calls(found: list[list[str]], *program: str) -> list[list[str]]:
+    """The arguments with which a program is called, wherever Python is."""
+    named = [[word.removeprefix(".venvs/dev/bin/") for word in words] for words in found]
+    return [words[len(program) :] for words in named if words[: len(program)] == list(program)]
+
+
+# ---- Files
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@each_page
+def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in map(slug, re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)), target
+
+
+@each_page
+def test_files_that_are_named_are_there(page: Path) -> None:
+    """Whatever begins with a folder of the repository: `perennial/runs/record.py`, `docs/operate.md`."""
+    folders = [path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    named = re.findall(rf"(?<![\w/.-])((?:{'|'.join(folders)})/[^\s`,;:()\[\]\"'#]*)", page.read_text())
+    paths = [name.rstrip(".") for name in named if not PLACEHOLDER.search(name)]
+    assert [name for name in paths if not (ROOT / name).exists() and not (ROOT / f"{name}.py").exists()] == []
+
+
+# ---- Commands
+
+
+@each_page
+def test_make_has_the_targets_and_the_settings(page: Path) -> None:
+    for words in calls(commands(page) + mentions(page), "make"):
+        targets = [word for word in words if "=" not in word]
+        for setting in (word.partition("=")[0] for word in words if "=" in word):
+            assert re.search(rf"\$\(?{setting}\b", MAKEFILE), words
+        for target in targets:
+            assert re.search(rf"^  {target} ", make("help"), re.MULTILINE), words
+
+
+@each_page
+def test_the_local_cloud_takes_the_arguments(page: Path) -> None:
+    for words in calls(commands(page), "python", "-m", "localcloud"):
+        _parser().parse_args(words)
+
+
+@each_page
+def test_modules_that_are_run_are_there(page: Path) -> None:
+    for module, *_ in calls(commands(page) + mentions(page), "python", "-m"):
+        path = ROOT / module.replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").is_file() or module == "pytest", module
+
+
+@each_page
+def test_aws_has_the_operations_and_their_options(page: Path) -> None:
+    for service, operation, *words in calls(commands(page) + mentions(page), "aws"):
+        if service == "s3":
+            assert operation in AWS_S3
+            continue
+        model = ServiceModel(Loader().load_service_model(service.removesuffix("api"), "service-2"), service)
+        names = {xform_name(name, "-"): name for name in model.operation_names}
+        members = model.operation_model(names[operation]).input_shape.members
+        known = EVERYWHERE | {f"--{xform_name(member, '-')}" for member in members}
+        given = {word for word in words if word.startswith("--")}
+        assert given <= known, (service, operation)
+
+
+def test_what_the_readme_has_make_run_is_run_by_tests() -> None:
+    """The other commands of the README: tests/integration/test_client_tools.py."""
+    sources = "".join(path.read_text() for path in ROOT.glob("tests/**/test_*.py"))
+    targets = {words[0] for words in calls(commands(ROOT / "README.md"), "make")}
+    assert {"demo", "test", "explain", "stop", "deploy"} <= targets
+    for target in targets:
+        for module in re.findall(r"-m tools\.(\w+)", make("-n", target)):
+            assert re.search(rf"from tools import .*\b{module}\b", sources), module
