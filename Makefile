@@ -142,6 +142,7 @@ check-fast: .venvs/dev/.installed ## The part of check that takes half a minute,
 
 .PHONY: check
 check: install check-fast ## What CI runs besides the tests, the models first; edits nothing
+	@$(BIN)/python -m tools.compare_seams
 	@$(BIN)/python -m tools.audit_packages
 	@.venvs/sam/bin/python tools/list_resource_properties.py --check
 	@.venvs/sam/bin/cfn-lint template.yaml
@@ -150,6 +151,10 @@ check: install check-fast ## What CI runs besides the tests, the models first; e
 .PHONY: hooks
 hooks: .venvs/dev/.installed ## Let git run check-fast before each commit, by pre-commit
 	@$(BIN)/pre-commit install
+
+.PHONY: seams
+seams: install ## Say what another MiniStack has changed that the engine relies on: make seams MINISTACK=folder (WRITE=1: new hashes)
+	@$(BIN)/python -m tools.compare_seams $(MINISTACK) $(if $(filter 1,$(WRITE)),--write)
 
 .PHONY: format
 format: install ## Format and mend what ruff can

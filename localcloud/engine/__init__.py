@@ -2,5 +2,5 @@
 
 Importing this package is cheap and touches nothing: MiniStack reads its environment when it is imported, so
 `server.run` sets the environment first. Everything that depends on MiniStack's internals is in this package, and
-`seams.py` lists what it depends on.
+each module declares with `Seams` what it uses of them (`seams.py`).
 """

@@ -10,11 +10,15 @@ from typing import Any
 
 from localcloud import disk
 from localcloud.engine.persistence import rebound
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+responses = Seams("core.responses", AccountRegionScopedDict="bf2a9ac0")
+dynamodb = Seams(
+    "services.dynamodb", _items_replaced="9ceca301", _restore_state="8786e83a", _tables="ddecc1c0", get_state="7bcacd9a"
+)
 
 JsonObject = dict[str, Any]
 Key = tuple[str, str]
-_MODULE = "services.dynamodb"
 _SLACK = 1000  # lines that a file may have beside twice the lines that it needs
 
 
@@ -62,14 +66,12 @@ class Tables:
 
     def register(self) -> None:
         """Replace the seams. MiniStack must be importable (the environment is set)."""
-        replace(_MODULE, "get_state", _make_get_state)
-        replace(_MODULE, "_restore_state", self._make_restore_state)
+        dynamodb.replace("get_state", _make_get_state)
+        dynamodb.replace("_restore_state", self._make_restore_state)
 
     def _make_restore_state(self, original: Any) -> Any:
         def restore_state(data: JsonObject) -> None:
             """Take the items from the files; a version before this one has saved them with their table."""
-            from ministack.services import dynamodb
-
             original(data)
             for key, table in dynamodb._tables.all_items():
                 if self._path(key).exists():
@@ -82,8 +84,6 @@ class Tables:
 
     def save(self) -> None:
         """Write what has changed. Raises OSError: there is no room for it."""
-        from ministack.services import dynamodb
-
         tables = dict(dynamodb._tables.all_items())
         for key in [key for key in self._files if key not in tables]:
             self._path(key).unlink(missing_ok=True)
@@ -108,10 +108,7 @@ def _items(table: JsonObject) -> dict[Key, JsonObject]:
 def _make_get_state(original: Any) -> Any:
     def get_state() -> JsonObject:
         """What MiniStack saves of DynamoDB, without the items and their number."""
-        from ministack.core.responses import AccountRegionScopedDict
-        from ministack.services import dynamodb
-
-        tables = AccountRegionScopedDict()
+        tables = responses.AccountRegionScopedDict()
         for key, table in dynamodb._tables.all_items():
             tables.set_scoped(*key, {**table, "items": {}, "ItemCount": 0, "TableSizeBytes": 0})
         state: JsonObject = rebound(original, _tables=tables)()

@@ -27,8 +27,37 @@ from urllib.parse import parse_qs
 
 from localcloud import access
 from localcloud.engine.asgi import App, Receive, Scope, Send, answer, answer_json, body_of
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
 from localcloud.settings import Settings
+
+ministack_app = Seams("app", _credential_failure="179c3d03")
+iam_evaluator = Seams(
+    "core.iam_evaluator",
+    AuthError="7b582688",
+    CredentialResolutionError="b48be60f",
+    SignedRequest="999634ee",
+    _sigv2_check="12c92a4c",
+    find_iam_access_key_account="dea7a3ab",
+    is_root_access_key="68ab8ee2",
+    resolve_credential="f0617c27",
+)
+responses = Seams("core.responses", _account_from_sts_session="80f9566f")
+router = Seams("core.router", detect_service="e264c9da", extract_access_key_id="73d8c373")
+sigv4 = Seams(
+    "core.sigv4",
+    decode_header_value="d7afe4fb",
+    header_signature_failure="a33d1e86",
+    parse_header_signature="d70000ed",
+    parse_query_signature="1ebe72a5",
+    presigned_request_is_expired="c0b5bb88",
+    request_time_failure="f26f5032",
+)
+custom_resource = Seams("services.cloudformation.custom_resource", _pending="5e629b86")
+lambda_svc = Seams(
+    "services.lambda_svc",
+    _layer_content_url="e328d00d",
+    _presigned_code_url="c9a9a73c",
+)
 
 Failure = tuple[str, str]
 """AWS's code (as MiniStack maps it to each service's own) and text."""
@@ -65,11 +94,9 @@ class Request:
 
     @classmethod
     def of(cls, scope: Scope) -> "Request":
-        from ministack.core.sigv4 import decode_header_value
-
         headers: dict[str, str] = {}
         for raw_name, raw in scope["headers"]:
-            name, value = raw_name.decode("latin-1").lower(), decode_header_value(raw)
+            name, value = raw_name.decode("latin-1").lower(), sigv4.decode_header_value(raw)
             headers[name] = f"{headers[name]},{value}" if name in headers else value  # as several are signed
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="replace")
         return cls(scope["method"], scope["path"], scope["raw_path"].decode("latin-1"), headers, query)
@@ -134,8 +161,6 @@ class Guard:
 
     def _signer(self, mechanism: str, request: Request, body: bytes) -> str:
         """The access key of a request with Signature Version 4. Raises _RefusedError."""
-        from ministack.core import router, sigv4
-
         in_query = mechanism == "query"
         named = request.parameter("X-Amz-Algorithm") if in_query else request.headers["authorization"].split(" ")[0]
         if named != _ALGORITHM:
@@ -162,8 +187,6 @@ class Guard:
 
     def _signer_by_v2(self, request: Request) -> str:
         """The access key of an address with Signature Version 2, which boto3 makes for S3. Raises _RefusedError."""
-        from ministack.core import iam_evaluator
-
         key = request.parameter("AWSAccessKeyId")
         self._secret(key, request.parameter("x-amz-security-token"))
         expires, path = request.parameter("Expires"), request.raw_path
@@ -181,14 +204,11 @@ class Guard:
 
     def _secret(self, key: str, token: str) -> str:
         """The secret of an access key. Raises _RefusedError: there is none, or it is over."""
-        from ministack.core import iam_evaluator
-        from ministack.core.responses import _account_from_sts_session
-
         if key == self._keys.access_key and not token:
             return self._keys.secret_key
         if iam_evaluator.is_root_access_key(key):  # MiniStack takes any account's number for its root
             raise _RefusedError("UnrecognizedClientException", "The security token included in the request is invalid.")
-        account = _account_from_sts_session(key) or iam_evaluator.find_iam_access_key_account(key)
+        account = responses._account_from_sts_session(key) or iam_evaluator.find_iam_access_key_account(key)
         found = iam_evaluator.resolve_credential(key, account or self._settings.account_id, token)
         if isinstance(found, iam_evaluator.CredentialResolutionError):
             raise _RefusedError(found.code, found.message)
@@ -196,9 +216,6 @@ class Guard:
 
     async def _refuse(self, request: Request, failure: Failure, send: Send) -> None:
         """In the form of the service that was asked, so that its clients can read it."""
-        from ministack.app import _credential_failure
-        from ministack.core import iam_evaluator, router
-
         code, text = failure
         log.warning("refused %s %s: %s: %s", request.method, request.path, code, text)
         if request.path.startswith("/_"):
@@ -209,7 +226,7 @@ class Guard:
             await answer_json(send, 403, {"message": remedy, **known})
             return
         service = router.detect_service(request.method, request.path, request.headers, request.query)
-        status, headers, body = _credential_failure(
+        status, headers, body = ministack_app._credential_failure(
             service, "", str(uuid.uuid4()), iam_evaluator.AuthError(code, text), request.headers
         )
         await answer(send, status, headers, body)
@@ -245,8 +262,6 @@ def _is_loopback(host: str) -> bool:
 
 def _is_open_link(request: Request) -> bool:
     """Whether a request is one of the links that have a secret in them, and nothing but that."""
-    from ministack.services.cloudformation import custom_resource
-
     if request.mechanisms or "x-amz-target" in request.headers:
         return False
     if request.method == "PUT" and request.path.startswith(_CUSTOM_RESOURCE):
@@ -264,8 +279,6 @@ def _only(mechanisms: list[str]) -> str:
 
 def _late(request: Request, parsed: Any) -> Failure | None:
     """Why an address that was signed is not valid now: it has been for X-Amz-Expires seconds, a week at most."""
-    from ministack.core import sigv4
-
     given = request.parameter("X-Amz-Expires")
     if not given:
         failure: Failure | None = sigv4.request_time_failure(parsed)
@@ -330,8 +343,8 @@ def register(settings: Settings) -> None:
         return signed
 
     for name in ("_presigned_code_url", "_layer_content_url"):
-        replace("services.lambda_svc", name, make)
-    replace("core.sigv4", "header_signature_failure", _make_header_signature_failure)
+        lambda_svc.replace(name, make)
+    sigv4.replace("header_signature_failure", _make_header_signature_failure)
 
 
 def _make_header_signature_failure(original: Any) -> Any:

@@ -18,7 +18,22 @@ from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from localcloud.disk import write_whole
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+ministack_app = Seams(
+    "app",
+    SERVICE_NAME_ALIASES="96ac349a",
+    SERVICE_REGISTRY="52f43b1c",
+    _build_persistence_save_dict="494db532",
+    save_all="18f3a296",
+)
+persistence = Seams(
+    "core.persistence",
+    STATE_DIR="77654dc6",
+    _json_default="8f143eae",
+    _json_object_hook="7ea8a5ae",
+    _state_format_version="23378b1d",
+)
 
 _BLOB_KEY = "__localcloud_blob__"
 _BLOB_BYTES = 64 * 1024
@@ -168,8 +183,6 @@ class Saver:
 
     def _save_service(self, service: str, get_state: FunctionType) -> None:
         """Write one service. Another thread may change it meanwhile; then the snapshot is taken again."""
-        from ministack.core import persistence
-
         if service in _COPYING:
             get_state = rebound(get_state)
         for attempt in range(_ATTEMPTS):
@@ -195,18 +208,14 @@ class Saver:
 
 def _states() -> dict[str, FunctionType]:
     """How the state of each service is got that is in use, by the name of its file."""
-    from ministack import app
-
-    found: dict[str, FunctionType] = app._build_persistence_save_dict()
+    found: dict[str, FunctionType] = ministack_app._build_persistence_save_dict()
     return found
 
 
 def _files_of(*names: str) -> Iterator[str]:
     """The files of services; what a topic gets may be in a queue at once."""
-    from ministack import app
-
     for name in (*names, "sqs") if "sns" in names else names:
-        registered = app.SERVICE_REGISTRY.get(app.SERVICE_NAME_ALIASES.get(name, name))
+        registered = ministack_app.SERVICE_REGISTRY.get(ministack_app.SERVICE_NAME_ALIASES.get(name, name))
         if registered:
             yield registered.get("state_key", registered["module"])
             yield from registered.get("sub_modules", ())
@@ -220,9 +229,9 @@ def rebound(function: FunctionType, **names: Any) -> FunctionType:
 def register(folder: Path) -> None:
     """Let MiniStack's state files refer to large bytes instead of holding them; they are the Saver's to write."""
     blobs = Blobs(folder)
-    replace("app", "save_all", lambda _: lambda services: None)  # at the end, all of them, changed or not
-    replace("core.persistence", "_json_default", lambda original: _make_encoder(original, blobs))
-    replace("core.persistence", "_json_object_hook", lambda original: _make_decoder(original, blobs))
+    ministack_app.replace("save_all", lambda _: lambda services: None)  # at the end, all of them, changed or not
+    persistence.replace("_json_default", lambda original: _make_encoder(original, blobs))
+    persistence.replace("_json_object_hook", lambda original: _make_decoder(original, blobs))
 
 
 def prune_blobs(state_folder: Path, blob_folder: Path) -> None:

@@ -9,20 +9,19 @@ a dictionary that grows with a RuntimeError, which would be a 500. Nearly all of
 
 from typing import Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+iam_evaluator = Seams("core.iam_evaluator", _gather_role_policies="2eb1e960")
+cloudwatch_logs = Seams("services.cloudwatch_logs", _collect_query_records="c375ced9", _describe_log_groups="bd2cbd6e")
 
 _ATTEMPTS = 10
-_READERS = (
-    ("core.iam_evaluator", "_gather_role_policies"),
-    ("services.cloudwatch_logs", "_collect_query_records"),
-    ("services.cloudwatch_logs", "_describe_log_groups"),
-)
 
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
-    for module, name in _READERS:
-        replace(module, name, _make_patient)
+    iam_evaluator.replace("_gather_role_policies", _make_patient)
+    cloudwatch_logs.replace("_collect_query_records", _make_patient)
+    cloudwatch_logs.replace("_describe_log_groups", _make_patient)
 
 
 def _make_patient(original: Any) -> Any:

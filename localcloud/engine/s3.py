@@ -32,7 +32,33 @@ from xml.sax.saxutils import unescape
 from localcloud import disk
 from localcloud.engine.eventbridge.deliveries import origin
 from localcloud.engine.journal import Entry, Journal
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+responses = Seams("core.responses", get_account_id="270e1115", get_region="5f4ea734")
+s3 = Seams(
+    "services.s3",
+    _atomic_write="487dc3f8",
+    _bucket_notifications="f0aa97cc",
+    _completed_multipart_uploads="7eb1bd88",
+    _dispatch="f0be6d21",
+    _ensure_bucket="d2d983a9",
+    _fire_s3_event="a5e2222d",
+    _fire_s3_event_async="7ff3355f",
+    _list_object_versions="9eef5d49",
+    _multipart_uploads="31750c2d",
+    _next_event_sequencer="a49e9454",
+    _object_acl="fbb93995",
+    _object_annotations="d98b26fa",
+    _object_legal_hold="6f31e2e8",
+    _object_retention="0e370f11",
+    _object_tags="14ff1c10",
+    _object_versions="aed03739",
+    _qp="9568d6e5",
+    _resolve_sse_write_headers="b721990d",
+    _url_encode="065da612",
+    _version_file_exists="510c02ed",
+    logger="e757af81",
+)
 
 Answer = tuple[int, dict[str, str], bytes]
 _READS = ("GET", "HEAD", "OPTIONS")
@@ -95,12 +121,12 @@ def finish(journal: Journal) -> None:
 
 def register(state: Path, journal: Journal) -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
-    replace("services.s3", "logger", lambda original: _Noticing(original, {}))
-    replace("services.s3", "_atomic_write", lambda original: _make_atomic_write(original, journal))
-    replace("services.s3", "_fire_s3_event_async", lambda original: _make_fire_later(original, journal))
-    replace("services.s3", "_list_object_versions", _make_list_object_versions)
-    replace("services.s3", "_resolve_sse_write_headers", _make_resolve_sse_write_headers)
-    replace("services.s3", "_dispatch", lambda original: _make_dispatch(original, state, journal))
+    s3.replace("logger", lambda original: _Noticing(original, {}))
+    s3.replace("_atomic_write", lambda original: _make_atomic_write(original, journal))
+    s3.replace("_fire_s3_event_async", lambda original: _make_fire_later(original, journal))
+    s3.replace("_list_object_versions", _make_list_object_versions)
+    s3.replace("_resolve_sse_write_headers", _make_resolve_sse_write_headers)
+    s3.replace("_dispatch", lambda original: _make_dispatch(original, state, journal))
 
 
 def _make_atomic_write(original: Any, journal: Journal) -> Any:
@@ -121,14 +147,13 @@ def _make_atomic_write(original: Any, journal: Journal) -> Any:
 
 def _make_fire_later(original: Any, journal: Journal) -> Any:
     def fire(bucket_name: str, key: str, event_name: str, *arguments: Any, **options: Any) -> None:
-        from ministack.core.responses import get_account_id, get_region
-        from ministack.services import s3
-
         if bucket_name not in s3._bucket_notifications:
             return
         given = inspect.signature(original).bind(bucket_name, key, event_name, *arguments, **options).arguments
         given["sequencer"] = s3._next_event_sequencer(event_name)
-        (name,) = journal.note({"kind": "object", "scope": (get_account_id(), get_region()), "object": given})
+        (name,) = journal.note(
+            {"kind": "object", "scope": (responses.get_account_id(), responses.get_region()), "object": given}
+        )
         if (request := _current.get()) is None:
             _announce(journal, name, given)
         else:
@@ -140,7 +165,6 @@ def _make_fire_later(original: Any, journal: Journal) -> Any:
 
 def _announce(journal: Journal, name: str, given: dict[str, Any]) -> None:
     """Send the event of an entry, on a thread of its own; it is done when its deliveries are in the journal."""
-    from ministack.services import s3
 
     def fire() -> None:
         origin.set(name)
@@ -161,8 +185,6 @@ def resume(journal: Journal, name: str, entry: Entry) -> None:
 
 
 def _is_there(bucket_name: str, key: str, etag: str = "", version_id: str | None = None, **_: Any) -> bool:
-    from ministack.services import s3
-
     if version_id:
         return any(version["version_id"] == version_id for version in s3._object_versions.get((bucket_name, key), []))
     current = (s3._ensure_bucket(bucket_name) or {"objects": {}})["objects"].get(key)
@@ -170,8 +192,6 @@ def _is_there(bucket_name: str, key: str, etag: str = "", version_id: str | None
 
 
 def _make_list_object_versions(original: Any) -> Any:
-    from ministack.services import s3
-
     def encoded(found: re.Match[str]) -> str:
         return f"<{found[1]}>{s3._url_encode(unescape(found[2]))}</"
 
@@ -186,12 +206,10 @@ def _make_list_object_versions(original: Any) -> Any:
 
 
 def _make_resolve_sse_write_headers(original: Any) -> Any:
-    from ministack.core.responses import get_account_id, get_region
-
     def resolve_sse_write_headers(headers: dict[str, str], bucket_name: str) -> tuple[dict[str, str] | None, Any]:
         given = {**headers}
         if given.get("x-amz-server-side-encryption") == "aws:kms" and not given.get(_KMS_KEY):
-            given[_KMS_KEY] = f"arn:aws:kms:{get_region()}:{get_account_id()}:alias/aws/s3"
+            given[_KMS_KEY] = f"arn:aws:kms:{responses.get_region()}:{responses.get_account_id()}:alias/aws/s3"
         resolved: tuple[dict[str, str] | None, Any] = original(given, bucket_name)
         return resolved
 
@@ -240,8 +258,6 @@ def _request(journal: Journal) -> Iterator[_Request]:
 
 def _forget_contents(bucket: str, key: str) -> None:
     """Let go of the contents of a key's versions that have files: they are read from there, as after a restart."""
-    from ministack.services import s3
-
     current = (s3._ensure_bucket(bucket) or {"objects": {}})["objects"].get(key) or {"body": b""}
     for version in s3._object_versions.get((bucket, key), []):
         is_current = current["body"] is None and (current.get("version_id") or "null") == version["version_id"]
@@ -254,8 +270,6 @@ def _remembered(bucket: str, key: str, query: dict[str, Any]) -> Callable[[], No
 
     Nothing is undone of what concerns many keys, or a version whose file is gone: done again, it ends well.
     """
-    from ministack.services import s3
-
     if not key or "versionId" in query:
         return lambda: None
     objects = (s3._ensure_bucket(bucket) or {"objects": {}})["objects"]

@@ -16,10 +16,17 @@ from localcloud.engine import inside
 from localcloud.engine.eventbridge.events import put_entry
 from localcloud.engine.permissions.services import assume_role
 from localcloud.engine.permissions.tasks import refusal_to_stop
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
 from localcloud.engine.stepfunctions import scopes, tasks
 from localcloud.engine.stepfunctions.sdk_results import output_shape, sdk_output
 from localcloud.settings import Settings, enforced, image_python
+
+ministack_app = Seams(
+    "app", fix_error_content_type="77ba44b4", fix_success_content_type="ab8045c4", SERVICE_HANDLERS="cdc0e379"
+)
+concurrency = Seams("core.concurrency", run_reentrant="093cde40")
+router = Seams("core.router", SERVICE_PATTERNS="f2191250")
+stepfunctions = Seams("services.stepfunctions", _ExecutionError="65fcaf17", _SERVICE_DISPATCH="0f380e9a")
 
 JsonObject = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
@@ -128,9 +135,6 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
     `client` makes a boto3 client of this local cloud. InvokeEndpoint is `POST /endpoints/<name>/invocations`, which
     looks like an object in a bucket named `endpoints`; the signature's service name tells them apart.
     """
-    from ministack import app
-    from ministack.core import concurrency, router
-    from ministack.services import stepfunctions
 
     async def handler(method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> Response:
         # A thread and a loop of its own: whatever the service does, it holds up no other, and it may call back.
@@ -141,9 +145,9 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
         return asyncio.run(sagemaker.http(*request))
 
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."], "host_patterns": [r"sagemaker\."]}
-    app.SERVICE_HANDLERS["sagemaker"] = handler
-    for outcome in ("success", "error"):
-        replace("app", f"fix_{outcome}_content_type", _except_for_sagemaker)
+    ministack_app.SERVICE_HANDLERS["sagemaker"] = handler
+    for fix in ("fix_success_content_type", "fix_error_content_type"):
+        ministack_app.replace(fix, _except_for_sagemaker)
     stepfunctions._SERVICE_DISPATCH[_OPTIMISED] = lambda resource, arguments: _run_task(sagemaker, resource, arguments)
     stepfunctions._SERVICE_DISPATCH[_SDK] = lambda resource, arguments: _run_sdk_task(sagemaker, resource, arguments)
     stepfunctions._SERVICE_DISPATCH[_SDK_RUNTIME] = lambda resource, arguments: _run_runtime_task(
@@ -162,8 +166,6 @@ def _except_for_sagemaker(fix: Callable[[str, int, JsonObject], None]) -> Callab
 
 
 def _fail(name: str, cause: str) -> Exception:
-    from ministack.services import stepfunctions
-
     failure: Exception = stepfunctions._ExecutionError(name, cause)
     return failure
 

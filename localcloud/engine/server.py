@@ -23,8 +23,15 @@ from localcloud.engine.guard import Guard, Request
 from localcloud.engine.journal import Journal
 from localcloud.engine.permissions.decisions import ledger
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
+from localcloud.engine.seams import Seams
 from localcloud.engine.stepfunctions import scopes
 from localcloud.settings import HOST, Settings, process_environment
+
+ministack_app = Seams("app", SERVICE_HANDLERS="cdc0e379", app="62a47cb3")
+lambda_runtime = Seams("core.lambda_runtime", reset="363adcca")
+responses = Seams("core.responses", request_scope="1136c5e3")
+router = Seams("core.router", detect_service="e264c9da")
+cloudformation = Seams("services.cloudformation", _stacks="af85ddc4")
 
 LEDGER_PATH = "/_localcloud/permissions"
 _TICK_SECONDS = 5.0
@@ -245,17 +252,13 @@ class _Server:
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """MiniStack's application behind the guard, with start and stop of what is ours."""
-        from ministack.app import app
-
         if scope["type"] == "lifespan":
-            await app(scope, receive, self._around_lifespan(send))
+            await ministack_app.app(scope, receive, self._around_lifespan(send))
         else:
             await self._guard(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that the guard has let in: the pages of the local cloud itself, or MiniStack."""
-        from ministack.app import app
-
         if scope["path"] == access.STATUS_PATH:
             await answer_json(send, 200, await asyncio.to_thread(self._status))
         elif why := disk.refusal(scope, self._settings.state):
@@ -267,7 +270,7 @@ class _Server:
         elif scope["path"] == LEDGER_PATH:
             await answer_json(send, 200, {"Requests": ledger.entries()})
         else:
-            await app(scope, receive, self._when_saved(scope, send))
+            await ministack_app.app(scope, receive, self._when_saved(scope, send))
             if _may_change_state(scope):
                 self._saver.touch()
 
@@ -297,8 +300,6 @@ class _Server:
 
     def _start(self) -> None:
         """Start what calls back into the server, once it listens."""
-        from ministack.core.responses import request_scope
-
         from localcloud.engine.stepfunctions import executions
 
         while not _listens(self._settings.port):
@@ -311,7 +312,7 @@ class _Server:
                     "invocation": self._invocations.resume,
                     "object": partial(s3.resume, self._journal),
                 },
-                request_scope,
+                responses.request_scope,
             )
             executions.announce_interrupted(self._executions)
         except Exception as error:  # the control services work without it; status says what does not
@@ -341,8 +342,6 @@ class _Server:
 
     def _stop(self) -> None:
         """Save, end jobs, endpoints and function workers, then the process itself."""
-        from ministack.core import lambda_runtime
-
         self._saver.stop()
         try:
             self._sagemaker.stop()
@@ -352,8 +351,6 @@ class _Server:
         _later(_GRACE_SECONDS, lambda: os._exit(0))  # closing the event loop waits for threads; they may wait for us
 
     def _status(self) -> dict[str, Any]:
-        from ministack.app import SERVICE_HANDLERS
-
         status = {
             "pid": os.getpid(),
             "port": self._settings.port,
@@ -362,7 +359,7 @@ class _Server:
             "ready": self._ready,
             "problem": self._problem or disk.problem(self._settings.state) or self._saver.problem,
             "engine": f"MiniStack {seams.PINNED_VERSION}",
-            "services": sorted(SERVICE_HANDLERS),
+            "services": sorted(ministack_app.SERVICE_HANDLERS),
         }
         if not self._ready:
             return status
@@ -385,8 +382,6 @@ class _Server:
 
 def _service_to_save(scope: Scope) -> str:
     """The service whose state a request may have changed; empty if none, or if what it changes is saved already."""
-    from ministack.core import router
-
     if not _may_change_state(scope):
         return ""
     request = Request.of(scope)
@@ -396,8 +391,6 @@ def _service_to_save(scope: Scope) -> str:
 
 
 def _stack_statuses() -> dict[str, str]:
-    from ministack.services import cloudformation
-
     return {str(key): stack["StackStatus"] for key, stack in cloudformation._stacks.all_items()}
 
 

@@ -9,7 +9,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 from localcloud import mailbox
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+sns = Seams(
+    "services.sns",
+    _build_envelope="a0891249",
+    _fanout="19fcc6ad",
+    _matches_filter_policy="bc81fb71",
+    _resolve_message_for_protocol="893b4209",
+    _topic_by_arn_any_scope="b274fbbc",
+)
 
 JsonObject = dict[str, Any]
 _PROTOCOLS = ("email", "email-json")
@@ -65,7 +74,7 @@ def register(outbox: Outbox, endpoint_url: str) -> None:
 
         return fanout
 
-    replace("services.sns", "_fanout", make)
+    sns.replace("_fanout", make)
 
 
 def _deliver(
@@ -78,8 +87,6 @@ def _deliver(
     structure: str,
     attributes: JsonObject,
 ) -> None:
-    from ministack.services import sns
-
     topic = sns._topic_by_arn_any_scope(topic_arn) or {}
     for subscription in topic.get("subscriptions", []):
         protocol = subscription.get("protocol")

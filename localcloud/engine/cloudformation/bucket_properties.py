@@ -7,22 +7,33 @@ botocore writes their documents. Source: CloudFormation template reference, "AWS
 from functools import lru_cache
 from typing import Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+provisioners = Seams("services.cloudformation.provisioners", _S3_BUCKET_CONFIGURATIONS="ac739b6b")
+s3 = Seams(
+    "services.s3",
+    _delete_bucket_encryption="68288cd9",
+    _delete_bucket_lifecycle="798694c2",
+    _delete_bucket_ownership_controls="9b1a3f5a",
+    _delete_bucket_tagging="503f1e27",
+    _put_bucket_encryption="f8f6ba25",
+    _put_bucket_lifecycle="a914576a",
+    _put_bucket_ownership_controls="bbe5329d",
+    _put_bucket_tagging="14214bbc",
+)
 
 JsonObject = dict[str, Any]
 
 
 def register() -> None:
     """Extend the table of bucket properties. MiniStack must be importable (the environment is set)."""
-    from ministack.services import s3
-
     added = (
         ("BucketEncryption", encryption_xml, s3._put_bucket_encryption, s3._delete_bucket_encryption),
         ("LifecycleConfiguration", lifecycle_xml, s3._put_bucket_lifecycle, s3._delete_bucket_lifecycle),
         ("OwnershipControls", ownership_xml, s3._put_bucket_ownership_controls, s3._delete_bucket_ownership_controls),
         ("Tags", tags_xml, s3._put_bucket_tagging, s3._delete_bucket_tagging),
     )
-    replace("services.cloudformation.provisioners", "_S3_BUCKET_CONFIGURATIONS", lambda known: (*known, *added))
+    provisioners.replace("_S3_BUCKET_CONFIGURATIONS", lambda known: (*known, *added))
 
 
 def encryption_xml(value: JsonObject) -> bytes:

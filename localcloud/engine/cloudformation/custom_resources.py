@@ -15,8 +15,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
 from localcloud.settings import retry_scale
+
+custom_resource = Seams(
+    "services.cloudformation.custom_resource",
+    _pending="5e629b86",
+    deliver_response="8c916803",
+    invoke_custom_resource="e703f1d7",
+)
+lambda_svc = Seams("services.lambda_svc", _execute_function_with_config_scope="fda59857")
 
 JsonObject = dict[str, Any]
 Execute = Callable[[JsonObject, JsonObject], JsonObject]
@@ -51,8 +59,8 @@ _request: ContextVar[_Request | None] = ContextVar("custom_resource_request", de
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
-    replace("services.cloudformation.custom_resource", "invoke_custom_resource", _make_invoke_custom_resource)
-    replace("services.lambda_svc", "_execute_function_with_config_scope", _make_execute)
+    custom_resource.replace("invoke_custom_resource", _make_invoke_custom_resource)
+    lambda_svc.replace("_execute_function_with_config_scope", _make_execute)
 
 
 def _make_invoke_custom_resource(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,13 +145,9 @@ def _token(event: JsonObject) -> str:
 
 
 def _is_answered(event: JsonObject) -> bool:
-    from ministack.services.cloudformation import custom_resource
-
     waiting = custom_resource._pending.get(_token(event))
     return waiting is None or waiting["event"].is_set()
 
 
 def _deliver(event: JsonObject, answer: JsonObject) -> None:
-    from ministack.services.cloudformation import custom_resource
-
     custom_resource.deliver_response(_token(event), answer)

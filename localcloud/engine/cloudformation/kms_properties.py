@@ -9,13 +9,18 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from localcloud.engine.seams import Seams
+
+provisioners = Seams("services.cloudformation.provisioners", _RESOURCE_HANDLERS="70ecdfd3")
+dynamodb = Seams("services.dynamodb", _sse_description_from_spec="295cb8aa", _tables="ddecc1c0")
+lambda_svc = Seams("services.lambda_svc", _functions="cdeb4246")
+sns = Seams("services.sns", _topic_by_arn_any_scope="b274fbbc")
+
 JsonObject = dict[str, Any]
 
 
 def register() -> None:
     """Wrap the handlers of these kinds of resources. MiniStack must be importable (the environment is set)."""
-    from ministack.services.cloudformation import provisioners
-
     kinds = {
         "AWS::DynamoDB::Table": _keep_of_table,
         "AWS::SNS::Topic": _keep_of_topic,
@@ -48,8 +53,6 @@ def _after_update(original: Any, keep: Callable[[str, JsonObject], None]) -> Any
 
 
 def _keep_of_table(name: str, props: JsonObject) -> None:
-    from ministack.services import dynamodb
-
     given, table = props.get("SSESpecification") or {}, dynamodb._tables.get(name)
     if table is None or str(given.get("SSEEnabled", "false")).lower() != "true":
         return
@@ -57,15 +60,11 @@ def _keep_of_table(name: str, props: JsonObject) -> None:
 
 
 def _keep_of_topic(arn: str, props: JsonObject) -> None:
-    from ministack.services import sns
-
     topic = sns._topic_by_arn_any_scope(arn)
     if topic is not None and props.get("KmsMasterKeyId"):
         topic["attributes"]["KmsMasterKeyId"] = props["KmsMasterKeyId"]
 
 
 def _keep_of_function(name: str, props: JsonObject) -> None:
-    from ministack.services import lambda_svc
-
     if function := lambda_svc._functions.get(name):
         function["config"]["KMSKeyArn"] = props.get("KmsKeyArn", "")

@@ -14,23 +14,33 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+cloudformation = Seams("services.cloudformation", _ACTION_HANDLERS="1e9377ac")
+handlers = Seams("services.cloudformation.handlers", _error="d9074d61", _p="78178f5f", _resolve_stack="3df9dcd7")
+provisioners = Seams(
+    "services.cloudformation.provisioners",
+    _RESOURCE_HANDLERS="70ecdfd3",
+    _provision_resource="8a290cd7",
+    _update_resource="3473c3d3",
+)
+stacks = Seams("services.cloudformation.stacks", _provision_resource="8a290cd7", _update_resource="3473c3d3")
+s3 = Seams("services.s3", _bucket_has_versions="0353e244", _ensure_bucket="d2d983a9")
 
 JsonObject = dict[str, Any]
 PROPERTIES = Path(__file__).with_name("resource_properties.json")
 _CHANGES = ("CreateStack", "UpdateStack", "CreateChangeSet")
 _ONLY_DELETED = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
-_MODULES = ("services.cloudformation.provisioners", "services.cloudformation.stacks")
 
 
 def register() -> None:
     """Put checks before MiniStack's provisioners. MiniStack must be importable (the environment is set)."""
     known: dict[str, JsonObject] = json.loads(PROPERTIES.read_text(encoding="utf-8"))
-    for module in _MODULES:  # the second has names of its own for the first's functions
-        replace(module, "_provision_resource", lambda original: _make_provision(original, known))
-        replace(module, "_update_resource", lambda original: _make_update(original, known))
-    replace("services.cloudformation.provisioners", "_RESOURCE_HANDLERS", _with_full_buckets_kept)
-    replace("services.cloudformation", "_ACTION_HANDLERS", _with_failed_stacks_left)
+    for module in (provisioners, stacks):  # the second has names of its own for the first's functions
+        module.replace("_provision_resource", lambda original: _make_provision(original, known))
+        module.replace("_update_resource", lambda original: _make_update(original, known))
+    provisioners.replace("_RESOURCE_HANDLERS", _with_full_buckets_kept)
+    cloudformation.replace("_ACTION_HANDLERS", _with_failed_stacks_left)
 
 
 def _with_failed_stacks_left(handlers: Mapping[str, Callable[..., Any]]) -> JsonObject:
@@ -40,8 +50,6 @@ def _with_failed_stacks_left(handlers: Mapping[str, Callable[..., Any]]) -> Json
 
 def _make_unless_failed(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
     def change(params: JsonObject) -> Any:
-        from ministack.services.cloudformation import handlers
-
         name = handlers._p(params, "StackName")
         stack = handlers._resolve_stack(name) if name else None
         if not stack or stack.get("StackStatus") not in _ONLY_DELETED:
@@ -111,8 +119,6 @@ def _with_full_buckets_kept(handlers: dict[str, JsonObject]) -> dict[str, JsonOb
 
 def _make_delete_bucket(original: Callable[..., Any]) -> Callable[..., Any]:
     def delete_bucket(name: str, properties: JsonObject) -> None:
-        from ministack.services import s3
-
         bucket = s3._ensure_bucket(name)
         if bucket and (bucket["objects"] or s3._bucket_has_versions(name)):
             raise ValueError(

@@ -11,12 +11,22 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+cloudwatch = Seams(
+    "services.cloudwatch",
+    _get_metric_statistics="ee71ef6b",
+    _get_metric_data="299a33b0",
+    _error="9c8dd993",
+    _is_percentile_stat="341e74d9",
+    _percentile="75ce3d07",
+    _percentile_samples="b91f94a9",
+    _stat_value="3b24b7c6",
+)
 
 JsonObject = dict[str, Any]
 Samples = list[tuple[float, float]]
 """Each value, and how often it came."""
-_MODULE = "services.cloudwatch"
 _NUMBER = r"\d+(?:\.\d+)?"
 _SHORT = re.compile(rf"(p|tm|wm|tc|ts)({_NUMBER})", re.IGNORECASE)
 _RANGE = re.compile(rf"(TM|WM|TC|TS|PR)\(({_NUMBER}%?)?:({_NUMBER}%?)?\)", re.IGNORECASE)
@@ -25,10 +35,10 @@ _BASIC = ("SampleCount", "Sum", "Average", "Minimum", "Maximum")
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
-    replace(_MODULE, "_stat_value", lambda _: _stat_value)
-    replace(_MODULE, "_is_percentile_stat", lambda _: is_extended)
+    cloudwatch.replace("_stat_value", lambda _: _stat_value)
+    cloudwatch.replace("_is_percentile_stat", lambda _: is_extended)
     for name in ("_get_metric_statistics", "_get_metric_data"):
-        replace(_MODULE, name, _make_refusing)
+        cloudwatch.replace(name, _make_refusing)
 
 
 def is_extended(stat_name: str) -> bool:
@@ -38,8 +48,6 @@ def is_extended(stat_name: str) -> bool:
 
 def _stat_value(stats: dict[str, float], stat_name: str, points: list[JsonObject] | None = None) -> float | None:
     """A statistic of points, of which the basic ones are known; None if it has no value."""
-    from ministack.services import cloudwatch
-
     if stat_name in _BASIC:
         return stats.get(stat_name)
     samples = cloudwatch._percentile_samples(points or [])
@@ -77,16 +85,12 @@ def _bound(samples: Samples, text: str | None, unbounded: float) -> float:
 
 
 def _percentile(samples: Samples, percentage: str) -> float:
-    from ministack.services import cloudwatch
-
     return float(cloudwatch._percentile(samples, float(percentage.rstrip("%"))))
 
 
 def _make_refusing(original: Any) -> Any:
     def refusing(params: JsonObject, cbor_data: JsonObject, is_cbor: bool, is_json: bool = False) -> Any:
         """Refuse a statistic that CloudWatch does not have."""
-        from ministack.services import cloudwatch
-
         for name in _asked(params, cbor_data or {}):
             if name not in _BASIC and not is_extended(name):
                 said = f"The value {name} for parameter Stat is not supported."

@@ -24,7 +24,31 @@ from datetime import datetime
 from typing import Any
 
 from localcloud.engine.persistence import METRICS, rebound
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+ministack_app = Seams("app", _build_persistence_save_dict="494db532")
+persistence = Seams("core.persistence", load_state="6d1ea010", save_state="6e1d42f7")
+responses = Seams("core.responses", request_scope="1136c5e3")
+cloudwatch = Seams(
+    "services.cloudwatch",
+    _alarms="2d2fb88f",
+    _calc_stats="f200a155",
+    _dims_from_list="02b52b3b",
+    _dispatch_alarm_actions="84dc6d68",
+    _evaluate_alarm="3d935839",
+    _evaluate_all_alarms="e17e78f6",
+    _evaluate_parent_alarms="eae17b69",
+    _evict_old_metrics="7ec79f1b",
+    _metrics="64a577a2",
+    _record_history="dea404ca",
+    _stat_value="3b24b7c6",
+    _restore_state="674b537f",
+    get_state="4ca130c5",
+    record_metric="650fa29d",
+)
+cloudwatch_logs = Seams("services.cloudwatch_logs", _put_log_events="8429f856")
+lambda_svc = Seams("services.lambda_svc", _emit_lambda_logs="744516da")
+sqs = Seams("services.sqs", _queues="5d5f7ea3")
 
 JsonObject = dict[str, Any]
 _DEPTH_PERIOD_SECONDS = 30
@@ -54,20 +78,18 @@ log = logging.getLogger("localcloud.metrics")
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
-    replace("services.lambda_svc", "_emit_lambda_logs", _make_emit_lambda_logs)
-    replace("services.cloudwatch_logs", "_put_log_events", _make_put_log_events)
-    replace("services.cloudwatch", "_evaluate_alarm", lambda _: _evaluate_alarm)
-    replace("services.cloudwatch", "_dims_from_list", lambda original: lambda dimensions: _Wanted(original(dimensions)))
-    replace("services.cloudwatch", "_evict_old_metrics", lambda _: _evict_old_metrics)
-    replace("services.cloudwatch", "get_state", lambda original: rebound(original, _metrics={}))
-    replace("services.cloudwatch", "_restore_state", _make_restore_state)
-    replace("app", "_build_persistence_save_dict", _make_save_dict)
+    lambda_svc.replace("_emit_lambda_logs", _make_emit_lambda_logs)
+    cloudwatch_logs.replace("_put_log_events", _make_put_log_events)
+    cloudwatch.replace("_evaluate_alarm", lambda _: _evaluate_alarm)
+    cloudwatch.replace("_dims_from_list", lambda original: lambda dimensions: _Wanted(original(dimensions)))
+    cloudwatch.replace("_evict_old_metrics", lambda _: _evict_old_metrics)
+    cloudwatch.replace("get_state", lambda original: rebound(original, _metrics={}))
+    cloudwatch.replace("_restore_state", _make_restore_state)
+    ministack_app.replace("_build_persistence_save_dict", _make_save_dict)
 
 
 def _make_save_dict(original: Any) -> Any:
     def build_persistence_save_dict() -> JsonObject:
-        from ministack.services import cloudwatch
-
         return {**original(), METRICS: lambda: {"metrics": cloudwatch._metrics}}
 
     return build_persistence_save_dict
@@ -79,9 +101,6 @@ def _make_restore_state(original: Any) -> Any:
 
         Then they get their file now, because the next save of the rest leaves them out.
         """
-        from ministack.core import persistence
-        from ministack.services import cloudwatch
-
         original(data)
         if saved := persistence.load_state(METRICS):
             cloudwatch._metrics.update(saved["metrics"])
@@ -93,8 +112,6 @@ def _make_restore_state(original: Any) -> Any:
 
 def _evict_old_metrics() -> None:
     """Summarize and forget points as AWS does, once a minute; MiniStack looks at every point for each request."""
-    from ministack.services import cloudwatch
-
     global _evicted
     now = time.time()
     if now - _evicted < _EVICTION_SECONDS:
@@ -110,8 +127,6 @@ def _evict_old_metrics() -> None:
 
 def summarized(points: list[JsonObject], now: float) -> list[JsonObject]:
     """The points of a metric that there are at a time; several may have become one, with their statistics."""
-    from ministack.services import cloudwatch
-
     spans: dict[tuple[float, int, str], list[JsonObject]] = {}
     for point in points:
         at = point["Timestamp"]
@@ -171,8 +186,6 @@ def record_execution(execution: JsonObject) -> None:
 
 
 def _record(namespace: str, points: list[tuple[str, float, str]], dimensions: dict[str, str]) -> None:
-    from ministack.services import cloudwatch
-
     for name, value, unit in points:
         cloudwatch.record_metric(namespace, name, value, unit, dimensions)
 
@@ -197,8 +210,6 @@ def _make_put_log_events(original: Any) -> Any:
 
 def _record_embedded(log_text: str) -> None:
     """Record the metrics that are in the lines of a log."""
-    from ministack.services import cloudwatch
-
     found = list(embedded_metrics(log_text))
     for namespace, name, value, unit, dimensions in found:
         cloudwatch.record_metric(namespace, name, value, unit, dimensions)
@@ -235,11 +246,9 @@ def _values(
 
 def _evaluate_alarm(alarm: JsonObject) -> None:
     """Move one alarm of the current account and region to the state that its metric gives it."""
-    from ministack.services import cloudwatch
-
     if not alarm.get("Namespace") or not alarm.get("MetricName"):
         return
-    values = _datapoints(cloudwatch, alarm, time.time())
+    values = _datapoints(alarm, time.time())
     verdict = judge(alarm, values)
     if verdict is None or verdict == alarm["StateValue"]:
         return
@@ -250,7 +259,7 @@ def _evaluate_alarm(alarm: JsonObject) -> None:
     cloudwatch._evaluate_parent_alarms(alarm)
 
 
-def _datapoints(cloudwatch: Any, alarm: JsonObject, now: float) -> list[float | None]:
+def _datapoints(alarm: JsonObject, now: float) -> list[float | None]:
     """The statistic of each evaluation period, the newest first; None where a period has no data."""
     wanted = {entry["Name"]: entry["Value"] for entry in alarm.get("Dimensions") or []}
     points = [
@@ -305,18 +314,15 @@ def _treatment(alarm: JsonObject) -> str:
 
 def tick() -> None:
     """Record the queues' depths and evaluate all alarms of every account and region that has any."""
-    from ministack.core.responses import request_scope
-    from ministack.services import cloudwatch, sqs
-
     for account_id, region in {key[:2] for key in list(cloudwatch._alarms._data)}:
-        with request_scope(account_id, region):
+        with responses.request_scope(account_id, region):
             for queue in list(sqs._queues.values()):
-                _record_depth(cloudwatch, queue)
-                _record_sent(cloudwatch, queue)
+                _record_depth(queue)
+                _record_sent(queue)
             cloudwatch._evaluate_all_alarms()
 
 
-def _record_depth(cloudwatch: Any, queue: JsonObject) -> None:
+def _record_depth(queue: JsonObject) -> None:
     """Record a queue's visible messages when their number changes, and once a period while it does not."""
     now = time.time()
     depth = sum(1 for message in list(queue.get("messages", [])) if message.get("visible_at", 0) <= now)
@@ -328,7 +334,7 @@ def _record_depth(cloudwatch: Any, queue: JsonObject) -> None:
     cloudwatch.record_metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", depth, "Count", dimensions)
 
 
-def _record_sent(cloudwatch: Any, queue: JsonObject) -> None:
+def _record_sent(queue: JsonObject) -> None:
     """Record how many messages were sent since the last tick. What a redrive policy moves does not count, as on AWS."""
     since, now = _counted_until.get(queue["name"], _begun), time.time()
     _counted_until[queue["name"]] = now

@@ -33,8 +33,13 @@ from typing import Any
 from localcloud import faults
 from localcloud.engine.journal import Entry, Journal
 from localcloud.engine.permissions.services import dead_letter_refusal, delivery_refusal
+from localcloud.engine.seams import Seams
 from localcloud.engine.stepfunctions import scopes
 from localcloud.settings import enforced, retry_scale
+
+responses = Seams("core.responses", get_account_id="270e1115", get_region="5f4ea734", request_scope="1136c5e3")
+eventbridge = Seams("services.eventbridge", _pattern_event_view="5b0214f9")
+sqs = Seams("services.sqs", _ensure_msg_fields="66389d58", _queue_by_arn="941c4539")
 
 JsonObject = dict[str, Any]
 Failure = tuple[str, str]  # ERROR_CODE, ERROR_MESSAGE
@@ -138,23 +143,23 @@ class Deliveries:
         self._wait(name, following)
 
     def _wait(self, name: str, delivery: Delivery) -> None:
-        from ministack.core.responses import get_account_id, get_region, request_scope
-
         def retry(scope: tuple[str, str]) -> None:
             if not scopes.shutting_down():  # what it would do now might not be saved any more
-                with request_scope(*scope):
+                with responses.request_scope(*scope):
                     self._deliver(name, delivery)
 
         pause = max(0.0, delivery.due - time.time())
-        timer = threading.Timer(pause, retry, args=((get_account_id(), get_region()),))
+        timer = threading.Timer(pause, retry, args=((responses.get_account_id(), responses.get_region()),))
         timer.daemon = True
         timer.start()
 
 
 def _entry(delivery: Delivery) -> Entry:
-    from ministack.core.responses import get_account_id, get_region
-
-    return {"kind": "delivery", "scope": (get_account_id(), get_region()), "delivery": vars(delivery)}
+    return {
+        "kind": "delivery",
+        "scope": (responses.get_account_id(), responses.get_region()),
+        "delivery": vars(delivery),
+    }
 
 
 def _try(delivery: Delivery, send: Callable[[Delivery], None]) -> Failure | None:
@@ -175,8 +180,6 @@ def _try(delivery: Delivery, send: Callable[[Delivery], None]) -> Failure | None
 
 def _dead_letter(delivery: Delivery, failure: Failure, condition: str | None = None) -> None:
     """Put the event as it was received into the target's dead-letter queue, if it has one."""
-    from ministack.services import eventbridge, sqs
-
     target, rule, (code, message) = delivery.target, delivery.rule, failure
     queue_arn = (target.get("DeadLetterConfig") or {}).get("Arn")
     log.warning("event for %s was not delivered: %s; dead-letter queue: %s", target.get("Arn"), message, queue_arn)
@@ -199,8 +202,6 @@ def _dead_letter(delivery: Delivery, failure: Failure, condition: str | None = N
 
 
 def _send(queue: JsonObject, body: str, attributes: dict[str, dict[str, str]]) -> None:
-    from ministack.services import sqs
-
     now = time.time()
     message = {
         "id": str(uuid.uuid4()),

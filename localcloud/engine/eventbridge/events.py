@@ -20,7 +20,36 @@ from typing import Any
 
 from localcloud.engine.eventbridge.deliveries import Deliveries, Delivery, fail
 from localcloud.engine.journal import Journal
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+responses = Seams(
+    "core.responses",
+    get_account_id="270e1115",
+    get_region="5f4ea734",
+    json_response="4036e9b5",
+    request_scope="1136c5e3",
+)
+cloudwatch = Seams("services.cloudwatch", _dispatch_alarm_actions="84dc6d68")
+eventbridge = Seams(
+    "services.eventbridge",
+    _dispatch_event="62c46f8b",
+    _dispatch_to_lambda="c85a227d",
+    _dispatch_to_sns="b9adfff1",
+    _dispatch_to_sqs="7da17941",
+    _dispatch_to_stepfunctions="52b7fc40",
+    _invoke_target="20155d64",
+    _put_events="5806f9e2",
+)
+lambda_svc = Seams(
+    "services.lambda_svc",
+    _execution_record_for_config="bc713c95",
+    _get_func_record_for_ref="ab104970",
+    invoke_async_with_retry="a59c5982",
+)
+s3 = Seams("services.s3", _fire_s3_event="a5e2222d")
+sns = Seams("services.sns", _topic_by_arn_any_scope="b274fbbc")
+sqs = Seams("services.sqs", _queue_by_arn="941c4539")
+stepfunctions = Seams("services.stepfunctions", _resolve_state_machine_arn="5e2f33a6", _start_execution="157b243b")
 
 JsonObject = dict[str, Any]
 log = logging.getLogger("localcloud.events")
@@ -37,8 +66,6 @@ def register(journal: Journal, changed: Callable[[], None], settle: Callable[...
     `changed` is called for every event, which may change any service without a request to it, `settle` writes the
     services that a delivery has changed.
     """
-    from ministack.services import eventbridge
-
     invoke_target = eventbridge._invoke_target
 
     def send(name: str, delivery: Delivery) -> None:
@@ -49,23 +76,21 @@ def register(journal: Journal, changed: Callable[[], None], settle: Callable[...
             _delivered.reset(token)
 
     deliveries = Deliveries(journal, send, changed, settle)
-    replace("services.s3", "_fire_s3_event", _make_fire_s3_event)
-    replace("services.eventbridge", "_put_events", _make_put_events)
-    replace("services.eventbridge", "_dispatch_event", lambda original: _make_dispatch_event(original, deliveries))
-    replace("services.eventbridge", "_invoke_target", lambda _: _make_invoke_target(deliveries))
-    replace("services.eventbridge", "_dispatch_to_lambda", lambda _: _dispatch_to_lambda)
-    replace("services.eventbridge", "_dispatch_to_sqs", _make_dispatch_to_sqs)
-    replace("services.eventbridge", "_dispatch_to_sns", _make_dispatch_to_sns)
-    replace("services.eventbridge", "_dispatch_to_stepfunctions", lambda _: _dispatch_to_stepfunctions)
-    replace("services.cloudwatch", "_dispatch_alarm_actions", _make_dispatch_alarm_actions)
+    s3.replace("_fire_s3_event", _make_fire_s3_event)
+    eventbridge.replace("_put_events", _make_put_events)
+    eventbridge.replace("_dispatch_event", lambda original: _make_dispatch_event(original, deliveries))
+    eventbridge.replace("_invoke_target", lambda _: _make_invoke_target(deliveries))
+    eventbridge.replace("_dispatch_to_lambda", lambda _: _dispatch_to_lambda)
+    eventbridge.replace("_dispatch_to_sqs", _make_dispatch_to_sqs)
+    eventbridge.replace("_dispatch_to_sns", _make_dispatch_to_sns)
+    eventbridge.replace("_dispatch_to_stepfunctions", lambda _: _dispatch_to_stepfunctions)
+    cloudwatch.replace("_dispatch_alarm_actions", _make_dispatch_alarm_actions)
     return deliveries
 
 
 def _make_put_events(original: Any) -> Any:
     def put_events(data: JsonObject, allow_aws_source: bool = False) -> Any:
         """Refuse the entries whose detail is no JSON object, each for itself, and send the others."""
-        from ministack.core.responses import json_response
-
         entries = data.get("Entries", [])
         good = [entry for entry in entries if _is_object(entry.get("Detail", "{}"))]
         status, headers, body = original({**data, "Entries": good}, allow_aws_source)
@@ -75,7 +100,7 @@ def _make_put_events(original: Any) -> Any:
         results = iter(answer["Entries"])
         told = [next(results) if _is_object(entry.get("Detail", "{}")) else _MALFORMED for entry in entries]
         failed = answer["FailedEntryCount"] + len(entries) - len(good)
-        return json_response({"FailedEntryCount": failed, "Entries": told})
+        return responses.json_response({"FailedEntryCount": failed, "Entries": told})
 
     return put_events
 
@@ -89,10 +114,7 @@ def _is_object(detail: str) -> bool:
 
 def put_entry(entry: JsonObject, account_id: str, region: str) -> None:
     """Send an event as an AWS service does (PutEvents refuses sources that begin with `aws.`)."""
-    from ministack.core.responses import request_scope
-    from ministack.services import eventbridge
-
-    with request_scope(account_id, region):
+    with responses.request_scope(account_id, region):
         eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
 
 
@@ -137,8 +159,6 @@ def _make_invoke_target(deliveries: Deliveries) -> Any:
 
 
 def _dispatch_to_lambda(arn: str, payload: str) -> None:
-    from ministack.services import lambda_svc
-
     func, config, _ = lambda_svc._get_func_record_for_ref(arn)
     if not func or not config:
         fail("NO_RESOURCE", f"Function not found: {arn}")
@@ -152,8 +172,6 @@ def _dispatch_to_lambda(arn: str, payload: str) -> None:
 
 def _make_dispatch_to_sqs(original: Any) -> Any:
     def dispatch_to_sqs(spec: Any, payload: str, sqs_parameters: JsonObject | None = None) -> None:
-        from ministack.services import sqs
-
         if not sqs._queue_by_arn(str(spec)):
             fail("NO_RESOURCE", f"The specified queue does not exist: {spec}")
             return
@@ -164,8 +182,6 @@ def _make_dispatch_to_sqs(original: Any) -> Any:
 
 def _make_dispatch_to_sns(original: Any) -> Any:
     def dispatch_to_sns(arn: str, payload: str) -> None:
-        from ministack.services import sns
-
         if not sns._topic_by_arn_any_scope(arn):
             fail("NO_RESOURCE", f"Topic does not exist: {arn}")
             return
@@ -175,8 +191,6 @@ def _make_dispatch_to_sns(original: Any) -> Any:
 
 
 def _dispatch_to_stepfunctions(arn: str, payload: str) -> None:
-    from ministack.services import stepfunctions
-
     if stepfunctions._resolve_state_machine_arn(arn) is None:
         fail("NO_RESOURCE", f"State Machine Does Not Exist: '{arn}'")
         return
@@ -201,8 +215,6 @@ def _make_dispatch_alarm_actions(original: Any) -> Any:
 
 
 def _announce_alarm(alarm: JsonObject, old_state: str, new_state: str, reason: str) -> None:
-    from ministack.core.responses import get_account_id, get_region
-
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
     metric = {"namespace": alarm.get("Namespace"), "name": alarm.get("MetricName"), "dimensions": _dimensions(alarm)}
     statistic = {"metric": metric, "period": alarm.get("Period"), "stat": alarm.get("Statistic")}
@@ -221,7 +233,7 @@ def _announce_alarm(alarm: JsonObject, old_state: str, new_state: str, reason: s
         "Resources": [alarm["AlarmArn"]],
         "Detail": json.dumps(detail),
     }
-    put_entry(entry, get_account_id(), get_region())
+    put_entry(entry, responses.get_account_id(), responses.get_region())
 
 
 def _dimensions(alarm: JsonObject) -> dict[str, str]:

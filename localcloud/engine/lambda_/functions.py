@@ -29,8 +29,30 @@ from localcloud import faults
 from localcloud.engine.cloudwatch import metrics
 from localcloud.engine.journal import Entry, Journal
 from localcloud.engine.lambda_ import workers
-from localcloud.engine.seams import SeamError, replace
+from localcloud.engine.seams import SeamError, Seams
 from localcloud.engine.stepfunctions import scopes
+
+lambda_runtime = Seams(
+    "core.lambda_runtime",
+    _PYTHON_WORKER_SCRIPT="32439e2e",
+    _lock="08c10608",
+    _workers="f4b9da4f",
+    kill_workers="aa91a493",
+)
+Worker = Seams("core.lambda_runtime.Worker", invoke="a6a851a4")
+responses = Seams("core.responses", error_response_json="8a1cabf9", get_account_id="270e1115", get_region="5f4ea734")
+lambda_svc = Seams(
+    "services.lambda_svc",
+    _emit_lambda_metrics="27789860",
+    _execute_function="cf780fc5",
+    _execute_function_warm="28d57bc7",
+    _execution_record_for_config="bc713c95",
+    _function_config_scope_mismatch="49d36ed3",
+    _get_func_record_for_ref="ab104970",
+    handle_request="07c3f071",
+    invalidate_worker="01867107",
+    invoke_async_with_retry="a59c5982",
+)
 
 JsonObject = dict[str, Any]
 log = logging.getLogger("localcloud.functions")
@@ -79,16 +101,14 @@ class Invocations:
 
     def register(self) -> None:
         """Replace the seam. MiniStack must be importable (the environment is set)."""
-        replace("services.lambda_svc", "invoke_async_with_retry", self._make)
+        lambda_svc.replace("invoke_async_with_retry", self._make)
 
     def _make(self, original: FunctionType) -> Any:
         self._original = original
 
         def invoke_async_with_retry(func: JsonObject, event: Any) -> None:
-            from ministack.core.responses import get_account_id, get_region
-
             arn = (func.get("config") or func)["FunctionArn"]
-            scope = (get_account_id(), get_region())
+            scope = (responses.get_account_id(), responses.get_region())
             entry = {"kind": "invocation", "scope": scope, "function": arn, "event": event}
             (name,) = self._journal.note(entry)
             self._begin(name, func, event)
@@ -97,8 +117,6 @@ class Invocations:
 
     def resume(self, name: str, entry: Entry) -> None:
         """Invoke again what an earlier process has not seen to its end."""
-        from ministack.services import lambda_svc
-
         func, config, _ = lambda_svc._get_func_record_for_ref(entry["function"])
         if func and config:
             self._begin(name, lambda_svc._execution_record_for_config(func, config), entry["event"])
@@ -121,14 +139,14 @@ class Invocations:
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
     workers.register()
-    replace("core.lambda_runtime", "_PYTHON_WORKER_SCRIPT", _reporting)
-    replace("core.lambda_runtime", "Worker.invoke", _make_invoke)
-    replace("services.lambda_svc", "_execute_function", _make_execute_function)
-    replace("services.lambda_svc", "_execute_function_warm", _make_execute_function_warm)
-    replace("services.lambda_svc", "_emit_lambda_metrics", lambda _: _emit_lambda_metrics)
-    replace("services.lambda_svc", "handle_request", _make_handle_request)
-    replace("services.lambda_svc", "invalidate_worker", _make_invalidate_worker)
-    replace("core.lambda_runtime", "kill_workers", _make_kill_workers)
+    lambda_runtime.replace("_PYTHON_WORKER_SCRIPT", _reporting)
+    Worker.replace("invoke", _make_invoke)
+    lambda_svc.replace("_execute_function", _make_execute_function)
+    lambda_svc.replace("_execute_function_warm", _make_execute_function_warm)
+    lambda_svc.replace("_emit_lambda_metrics", lambda _: _emit_lambda_metrics)
+    lambda_svc.replace("handle_request", _make_handle_request)
+    lambda_svc.replace("invalidate_worker", _make_invalidate_worker)
+    lambda_runtime.replace("kill_workers", _make_kill_workers)
 
 
 def _emit_lambda_metrics(function_name: str, duration_ms: float, error: bool, throttle: bool) -> None:
@@ -138,8 +156,6 @@ def _emit_lambda_metrics(function_name: str, duration_ms: float, error: bool, th
 def _make_execute_function(original: Any) -> Any:
     def execute_function(func: JsonObject, event: Any) -> JsonObject:
         """Count each invocation, whoever makes it: a caller, an event, a state machine, a retry."""
-        from ministack.services import lambda_svc
-
         config = func.get("config") or func
         began = time.monotonic()
         result: JsonObject = original(func, event)
@@ -153,14 +169,12 @@ def _make_execute_function(original: Any) -> Any:
 def _make_handle_request(original: Any) -> Any:
     async def handle_request(method: str, path: str, headers: JsonObject, body: bytes, query_params: JsonObject) -> Any:
         """Refuse a payload that is no JSON; MiniStack takes it for an empty one."""
-        from ministack.core.responses import error_response_json
-
         if method == "POST" and path.rstrip("/").endswith(_INVOKES) and body:
             try:
                 json.loads(body)
             except (ValueError, RecursionError) as error:
                 said = f"Could not parse request body into json: Could not parse payload into json: {error}"
-                return error_response_json("InvalidRequestContentException", said, 400)
+                return responses.error_response_json("InvalidRequestContentException", said, 400)
         return await original(method, path, headers, body, query_params)
 
     return handle_request
@@ -261,8 +275,6 @@ def _init_error(body: Any) -> Any:
 
 def end_idle_workers(now: float | None = None) -> None:
     """End every worker that has been idle for long, and what it is a fork of; MiniStack keeps one of each for good."""
-    from ministack.core import lambda_runtime
-
     oldest = (time.time() if now is None else now) - _IDLE_SECONDS
     idle = []
     with lambda_runtime._lock:

@@ -14,7 +14,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+Worker = Seams("core.lambda_runtime.Worker", _spawn="b2c42ad0")
+lambda_svc = Seams("services.lambda_svc", _resolve_layer_zip="98ba7507")
 
 JsonObject = dict[str, Any]
 _unpacking = threading.Lock()
@@ -22,7 +25,7 @@ _unpacking = threading.Lock()
 
 def register(folder: Path) -> None:
     """Replace the seam. MiniStack must be importable (the environment is set)."""
-    replace("core.lambda_runtime", "Worker._spawn", lambda original: _make_spawn(original, folder))
+    Worker.replace("_spawn", lambda original: _make_spawn(original, folder))
 
 
 def _make_spawn(original: Any, folder: Path) -> Any:
@@ -45,8 +48,6 @@ def _make_spawn(original: Any, folder: Path) -> Any:
 
 
 def _unpacked(layers: list[JsonObject | str], folder: Path) -> list[Path]:
-    from ministack.services import lambda_svc
-
     paths = []
     for layer in layers:
         content = lambda_svc._resolve_layer_zip(layer)

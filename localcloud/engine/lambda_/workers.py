@@ -17,8 +17,10 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
 from localcloud.forks import POSSIBLE, ForkedProcess, ForkServer, has_module_of, read_at_start
+
+lambda_runtime = Seams("core.lambda_runtime", subprocess="20da1ca6")
 
 
 class Worker(ForkedProcess):
@@ -46,7 +48,7 @@ _lock = threading.Lock()
 def register() -> None:
     """Replace the seam. MiniStack must be importable (the environment is set)."""
     if POSSIBLE:
-        replace("core.lambda_runtime", "subprocess", lambda _: _Subprocess())
+        lambda_runtime.replace("subprocess", lambda _: _Subprocess())
 
 
 def end_idle(oldest: float) -> None:

@@ -11,11 +11,20 @@ from typing import Any
 
 from localcloud import disk
 from localcloud.engine.persistence import rebound
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+responses = Seams("core.responses", AccountRegionScopedDict="bf2a9ac0")
+cloudwatch_logs = Seams(
+    "services.cloudwatch_logs",
+    _append_log_events="9e5ca828",
+    _log_events_lock="983543b2",
+    _log_groups="efb237e9",
+    _restore_state="e3968ced",
+    get_state="2541e62b",
+)
 
 JsonObject = dict[str, Any]
 Key = tuple[str, str, str]  # account, region, name of the group
-_MODULE = "services.cloudwatch_logs"
 _DAY_MILLISECONDS = 86_400_000
 
 
@@ -30,9 +39,9 @@ class LogFiles:
 
     def register(self) -> None:
         """Replace the seams. MiniStack must be importable (the environment is set)."""
-        replace(_MODULE, "_append_log_events", self._make_append)
-        replace(_MODULE, "_restore_state", self._make_restore_state)
-        replace(_MODULE, "get_state", _make_get_state)
+        cloudwatch_logs.replace("_append_log_events", self._make_append)
+        cloudwatch_logs.replace("_restore_state", self._make_restore_state)
+        cloudwatch_logs.replace("get_state", _make_get_state)
 
     def _make_append(self, original: Any) -> Any:
         def append_log_events(stream: JsonObject, events: list[JsonObject]) -> None:
@@ -85,8 +94,6 @@ class LogFiles:
 
     def prune(self) -> None:
         """Drop the events that are older than their group keeps them."""
-        from ministack.services import cloudwatch_logs
-
         with self._lock, cloudwatch_logs._log_events_lock:
             for key, group in _groups().items():
                 oldest = int(time.time() * 1000) - int(group.get("retentionInDays") or 0) * _DAY_MILLISECONDS
@@ -98,8 +105,6 @@ class LogFiles:
 
 
 def _groups() -> dict[Key, JsonObject]:
-    from ministack.services import cloudwatch_logs
-
     return dict(cloudwatch_logs._log_groups.all_items())
 
 
@@ -109,9 +114,7 @@ def _make_get_state(original: Any) -> Any:
 
         Nor with the records by which GetLogRecord finds an event of a query: each event is one of them, with its text.
         """
-        from ministack.core.responses import AccountRegionScopedDict
-
-        groups = AccountRegionScopedDict()
+        groups = responses.AccountRegionScopedDict()
         for key, group in _groups().items():
             empty = {name: stream for name, stream in list(group["streams"].items()) if not stream["events"]}
             groups.set_scoped(*key, {**group, "streams": empty})

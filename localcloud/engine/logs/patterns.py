@@ -17,7 +17,20 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+responses = Seams("core.responses", error_response_json="8a1cabf9", json_response="4036e9b5")
+cloudwatch_logs = Seams(
+    "services.cloudwatch_logs",
+    _put_subscription_filter="4818d760",
+    _put_metric_filter="412e12ff",
+    _compile_filter_pattern="f7d5c9f6",
+    _filter_log_events="a890491f",
+    _log_events_lock="983543b2",
+    _log_groups="efb237e9",
+    _resolve_log_group_name="51e544bf",
+    _subscription_pattern_matches="a4162eb5",
+)
 
 JsonObject = dict[str, Any]
 Check = Callable[[Any], bool]
@@ -26,7 +39,6 @@ NOTHING = object()
 ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
 }  # fmt: skip
-_MODULE = "services.cloudwatch_logs"
 _PAGE = 10_000
 _TERM = re.compile(r'([-?]?)("(?:\\.|[^"\\])*"|[^\s"]+)')
 _TOKEN = re.compile(
@@ -41,21 +53,21 @@ class UnsupportedError(ValueError):
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
-    replace(_MODULE, "_compile_filter_pattern", lambda _: lambda raw: matcher(raw))
-    replace(_MODULE, "_subscription_pattern_matches", lambda _: lambda pattern, message: matcher(pattern)(message))
-    replace(_MODULE, "_filter_log_events", lambda _: _make_refusing(_filter_log_events))
+    cloudwatch_logs.replace("_compile_filter_pattern", lambda _: lambda raw: matcher(raw))
+    cloudwatch_logs.replace(
+        "_subscription_pattern_matches", lambda _: lambda pattern, message: matcher(pattern)(message)
+    )
+    cloudwatch_logs.replace("_filter_log_events", lambda _: _make_refusing(_filter_log_events))
     for name in ("_put_subscription_filter", "_put_metric_filter"):
-        replace(_MODULE, name, _make_refusing)
+        cloudwatch_logs.replace(name, _make_refusing)
 
 
 def _make_refusing(original: Any) -> Any:
     def refusing(data: JsonObject) -> Any:
-        from ministack.core.responses import error_response_json
-
         try:
             matcher(data.get("filterPattern"))
         except UnsupportedError as error:
-            return error_response_json("InvalidParameterException", f"Invalid filter pattern: {error}", 400)
+            return responses.error_response_json("InvalidParameterException", f"Invalid filter pattern: {error}", 400)
         return original(data)
 
     return refusing
@@ -63,16 +75,13 @@ def _make_refusing(original: Any) -> Any:
 
 def _filter_log_events(data: JsonObject) -> Any:
     """A page of the events that match, the oldest first; MiniStack has one page, and knows no prefix of streams."""
-    from ministack.core.responses import error_response_json, json_response
-    from ministack.services import cloudwatch_logs
-
     name = cloudwatch_logs._resolve_log_group_name(data)
     if not (group := cloudwatch_logs._log_groups.get(name)):
         said = f"The specified log group does not exist: {name}"
-        return error_response_json("ResourceNotFoundException", said, 400)
+        return responses.error_response_json("ResourceNotFoundException", said, 400)
     begin = data.get("nextToken", "0")
     if not begin.isdecimal():
-        return error_response_json("InvalidParameterException", "The specified nextToken is invalid.", 400)
+        return responses.error_response_json("InvalidParameterException", "The specified nextToken is invalid.", 400)
     wanted, prefix = data.get("logStreamNames"), data.get("logStreamNamePrefix", "")
     with cloudwatch_logs._log_events_lock:
         streams = {
@@ -90,7 +99,7 @@ def _filter_log_events(data: JsonObject) -> Any:
     found.sort(key=lambda event: (event["timestamp"], event.get("ingestionTime", 0)))
     end = int(begin) + min(data.get("limit", _PAGE), _PAGE)
     more = {"nextToken": str(end)} if end < len(found) else {}
-    return json_response({"events": found[int(begin) : end], "searchedLogStreams": [], **more})
+    return responses.json_response({"events": found[int(begin) : end], "searchedLogStreams": [], **more})
 
 
 def matcher(raw: str | None) -> Check:

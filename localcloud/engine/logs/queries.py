@@ -23,10 +23,20 @@ from localcloud.engine.logs.patterns import (
     tokens,
     value_at,
 )
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+responses = Seams("core.responses", error_response_json="8a1cabf9")
+cloudwatch_logs = Seams(
+    "services.cloudwatch_logs",
+    _apply_insights_sort="3ecbd5be",
+    _insights_filter_predicates="c6da18f4",
+    _parse_insights_fields="f14f5334",
+    _row_from_record="1f3d2e70",
+    _split_insights_pipes="6818c9a1",
+    _start_query="433cb680",
+)
 
 JsonObject = dict[str, Any]
-_MODULE = "services.cloudwatch_logs"
 _TOKEN = re.compile(
     r"""toMillis\(@timestamp\)|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|/(?:\\.|[^/\\])+/i?|!=|>=|<=|[=<>(),\[\]]|[\w@.`-]+"""
 )
@@ -36,21 +46,21 @@ _SORT = re.compile(r"([\w@.]+)(?:\s+(asc|desc))?", re.IGNORECASE)
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
-    replace(_MODULE, "_start_query", _make_start_query)
-    replace(_MODULE, "_parse_insights_fields", lambda _: lambda query_string: [*compiled(query_string)[0], "@ptr"])
-    replace(_MODULE, "_insights_filter_predicates", lambda _: lambda query_string: compiled(query_string)[1])
-    replace(_MODULE, "_apply_insights_sort", lambda _: ordered)
-    replace(_MODULE, "_row_from_record", lambda _: row)
+    cloudwatch_logs.replace("_start_query", _make_start_query)
+    cloudwatch_logs.replace(
+        "_parse_insights_fields", lambda _: lambda query_string: [*compiled(query_string)[0], "@ptr"]
+    )
+    cloudwatch_logs.replace("_insights_filter_predicates", lambda _: lambda query_string: compiled(query_string)[1])
+    cloudwatch_logs.replace("_apply_insights_sort", lambda _: ordered)
+    cloudwatch_logs.replace("_row_from_record", lambda _: row)
 
 
 def _make_start_query(original: Any) -> Any:
     def start_query(data: JsonObject) -> Any:
-        from ministack.core.responses import error_response_json
-
         try:
             compiled(data.get("queryString", ""))
         except UnsupportedError as error:
-            return error_response_json("MalformedQueryException", str(error), 400)
+            return responses.error_response_json("MalformedQueryException", str(error), 400)
         return original(data)
 
     return start_query
@@ -62,8 +72,6 @@ def compiled(query: str) -> tuple[list[str], list[Check], tuple[str, bool]]:
     Raises:
         UnsupportedError: the query is not evaluated here.
     """
-    from ministack.services import cloudwatch_logs
-
     shown, checks, order = ["@timestamp", "@message"], [], ("@timestamp", True)
     for stage in cloudwatch_logs._split_insights_pipes(re.sub(r"(?m)^\s*#.*$", "", query)):
         command, _, rest = stage.partition(" ")

@@ -9,6 +9,24 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+from localcloud.engine.seams import Seams
+
+iam_actions = Seams("core.iam_actions", _s3_source_object="b0dce96a")
+responses = Seams("core.responses", get_account_id="270e1115", get_region="5f4ea734")
+dynamodb = Seams("services.dynamodb", _tables="ddecc1c0")
+kms = Seams("services.kms", _resolve_key="fb184b47")
+s3 = Seams(
+    "services.s3",
+    _bucket_default_sse_headers="b3e3c404",
+    _buckets="feba7881",
+    _object_versions="aed03739",
+    _resolve_sse_write_headers="b721990d",
+    _stored_sse_headers="4dc567bc",
+)
+sns = Seams("services.sns", _topic_by_arn_any_scope="b274fbbc")
+sqs = Seams("services.sqs", _queue_by_arn="941c4539")
+stepfunctions = Seams("services.stepfunctions", _executions="4ed433bf", _state_machines="79f3cc64")
+
 JsonObject = dict[str, Any]
 
 
@@ -42,9 +60,7 @@ class NotMappedError(Exception):
 
 def here() -> Place:
     """The account and region that the current request or execution belongs to."""
-    from ministack.core.responses import get_account_id, get_region
-
-    return Place(get_region(), get_account_id())
+    return Place(responses.get_region(), responses.get_account_id())
 
 
 # SageMaker ------------------------------------------------------------------------------------------------------------
@@ -109,8 +125,6 @@ def tag_context(tags: list[Mapping[str, str]] | None) -> dict[str, Any]:
 
 def for_sns_publish(topic_arn: str) -> list[Needs]:
     """SNS Developer Guide, "Securing Amazon SNS data with server-side encryption": GenerateDataKey* and Decrypt."""
-    from ministack.services import sns
-
     topic = sns._topic_by_arn_any_scope(topic_arn)
     key = topic["attributes"].get("KmsMasterKeyId") if topic else None
     return _key_needs(key, "sns", "kms:GenerateDataKey", "kms:Decrypt")
@@ -118,8 +132,6 @@ def for_sns_publish(topic_arn: str) -> list[Needs]:
 
 def for_sqs(action: str, queue_arn: str) -> list[Needs]:
     """SQS Developer Guide, "Key management": producers need GenerateDataKey and Decrypt, consumers Decrypt."""
-    from ministack.services import sqs
-
     queue = sqs._queue_by_arn(queue_arn)
     key = queue["attributes"].get("KmsMasterKeyId") if queue else None
     if action == "sqs:SendMessage":
@@ -132,8 +144,6 @@ def for_states(action: str, given: JsonObject) -> list[Needs]:
 
     Who starts or stops an execution needs nothing; what executions themselves need of the key is asked of nobody.
     """
-    from ministack.services import stepfunctions
-
     if action.partition(":")[2] not in _READS_OF_STATES:
         return []
     execution = stepfunctions._executions.get(given.get("executionArn", ""), {})
@@ -157,8 +167,6 @@ _ITEM_ACTIONS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Sca
 
 def for_dynamodb(action: str, table_arn: str) -> list[Needs]:
     """DynamoDB Developer Guide, "Encryption at rest: how it works": the table key is decrypted for each principal."""
-    from ministack.services import dynamodb
-
     if action.removeprefix("dynamodb:") not in _ITEM_ACTIONS:
         return []
     table = dynamodb._tables.get(table_arn.rpartition(":table/")[2].split("/")[0])
@@ -198,16 +206,12 @@ def s3_encryption(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _for_writing(bucket: str, headers: Mapping[str, str], part: bool) -> list[Needs]:
-    from ministack.services import s3
-
     encryption, _ = s3._resolve_sse_write_headers(dict(headers), bucket)
     key = (encryption or {}).get("x-amz-server-side-encryption-aws-kms-key-id")
     return _key_needs(key, "s3", *(["kms:Decrypt"] if part else []), "kms:GenerateDataKey")
 
 
 def _for_copying(bucket: str, headers: Mapping[str, str]) -> list[Needs]:
-    from ministack.core import iam_actions
-
     source = iam_actions._s3_source_object(dict(headers))
     if source is None:
         return []
@@ -223,8 +227,6 @@ def _to_be_told_that_it_is_missing(bucket: str) -> Needs:
 
 
 def _object(bucket: str, key: str, version: str) -> JsonObject | None:
-    from ministack.services import s3
-
     record = s3._buckets.get(bucket)
     if record is None:
         return {}  # there is no such bucket, and S3 says so itself
@@ -236,8 +238,6 @@ def _object(bucket: str, key: str, version: str) -> JsonObject | None:
 
 
 def _key_of(found: JsonObject, bucket: str) -> str | None:
-    from ministack.services import s3
-
     stored = s3._stored_sse_headers(found) or (s3._bucket_default_sse_headers(bucket) if found else {})
     key: str | None = stored.get("x-amz-server-side-encryption-aws-kms-key-id")
     return key
@@ -258,8 +258,6 @@ def _key_needs(key: str | None, service: str, *actions: str) -> list[Needs]:
 
 def key_arn(key: str, place: Place) -> str:
     """The ARN of a key that is given by id, alias or ARN."""
-    from ministack.services import kms
-
     found = kms._resolve_key(key)
     if found:
         return str(found["Arn"])

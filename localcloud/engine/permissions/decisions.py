@@ -10,6 +10,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from localcloud.engine.seams import Seams
+
+iam_evaluator = Seams(
+    "core.iam_evaluator",
+    EvalContext="9efc6ac6",
+    _gather_role_policies="2eb1e960",
+    _resource_policy="881ce6ea",
+    combine_resource_policy="c58f543a",
+    evaluate="91998ec6",
+    evaluate_resource_policy="32ba312e",
+    parse_policy_document="9d72ae04",
+)
+iam = Seams("services.iam", _roles="190f3297")
+
 JsonObject = dict[str, Any]
 Statements = list[Any]
 """MiniStack's parsed statements of one policy document."""
@@ -85,9 +99,7 @@ def decide(asked: Request, identity: Iterable[Statements], resource_policy: Json
     A service has no policies of its own: the resource's policy (a role's trust policy included) must allow it. A KMS
     key's policy must allow everybody, also by naming the account, which leaves the rest to identity policies.
     """
-    from ministack.core import iam_evaluator as iam
-
-    context = iam.EvalContext(
+    context = iam_evaluator.EvalContext(
         principal_arn=asked.caller,
         principal_type="AssumedRole" if asked.role else "Service",
         principal_account=asked.account,
@@ -99,13 +111,13 @@ def decide(asked: Request, identity: Iterable[Statements], resource_policy: Json
         service_context={"aws:tagkeys": None, **dict(asked.context)},
     )
     if not asked.role:
-        found = iam.evaluate_resource_policy(resource_policy, context, service=asked.caller)
+        found = iam_evaluator.evaluate_resource_policy(resource_policy, context, service=asked.caller)
         return None if found.decision == "Allow" else Denial(asked, _because(asked, found.decision, "resource"))
-    own = iam.evaluate(context, list(identity))
+    own = iam_evaluator.evaluate(context, list(identity))
     if resource_policy is None:
         return None if own.decision == "Allow" else Denial(asked, _because(asked, own.decision, "identity"))
     is_key = asked.service == "kms"
-    both = iam.combine_resource_policy(own, context, resource_policy, asked.account, required=is_key)
+    both = iam_evaluator.combine_resource_policy(own, context, resource_policy, asked.account, required=is_key)
     if both.decision == "Allow":
         return None
     by_resource = both.resource_policy_arn or (is_key and own.decision == "Allow")
@@ -121,9 +133,7 @@ def _because(asked: Request, decision: str, kind: str) -> str:
 @lru_cache(maxsize=4096)
 def statements(document: str) -> Statements:
     """The statements of a policy document, for `decide`."""
-    from ministack.core.iam_evaluator import parse_policy_document
-
-    found: Statements = parse_policy_document(document)
+    found: Statements = iam_evaluator.parse_policy_document(document)
     return found
 
 
@@ -136,16 +146,12 @@ def check(caller: str, action: str, resource: str, context: Mapping[str, Any] | 
 
 
 def _identity(asked: Request) -> list[Statements]:
-    from ministack.core import iam_evaluator
-
     found: list[Statements] = iam_evaluator._gather_role_policies(asked.role, asked.account) if asked.role else []
     return found
 
 
 def _resource_policy(asked: Request) -> JsonObject | str | None:
     """The resource's own policy; None if it has none, or its service keeps none."""
-    from ministack.core import iam_evaluator
-
     if asked.action == "sts:AssumeRole":
         return trust_policy(asked.resource)
     found = iam_evaluator._resource_policy(asked.service, asked.resource)
@@ -155,8 +161,6 @@ def _resource_policy(asked: Request) -> JsonObject | str | None:
 
 def trust_policy(role_arn: str) -> JsonObject | str | None:
     """Who may assume the role; None if there is no such role."""
-    from ministack.services import iam
-
     _, _, _, _, account, resource = role_arn.split(":", 5)
     role = iam._roles.get_scoped(account, None, resource.rsplit("/", 1)[-1])
     policy: JsonObject | str | None = role["AssumeRolePolicyDocument"] if role else None

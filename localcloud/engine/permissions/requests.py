@@ -17,12 +17,30 @@ from typing import Any
 from localcloud.engine.permissions import actions
 from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
 from localcloud.engine.permissions.decisions import Denial, check, ledger, request
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+ministack_app = Seams("app", pin_request_origin="8883e72a")
+iam_actions = Seams(
+    "core.iam_actions",
+    access_denied_response="89ad5588",
+    extract_iam_action="016f42aa",
+    extract_resource_arn="ed1944a5",
+    request_tag_context="4a11338b",
+)
+iam_evaluator = Seams(
+    "core.iam_evaluator",
+    AuthError="7b582688",
+    EvalResult="287ee31c",
+    _fnmatch_compile="83529dd8",
+    _resolve_condition_key="805e8af9",
+    enforce="e234934f",
+    parse_policy_document="9d72ae04",
+)
+sts = Seams("services.sts", _sessions="c712c346")
 
 JsonObject = dict[str, Any]
 log = logging.getLogger("localcloud.permissions")
 
-_ACTIONS, _EVALUATOR = "core.iam_actions", "core.iam_evaluator"
 _UNMAPPED = ":NotMapped"
 _CODES = {"sns": "KMSAccessDenied", "sqs": "KMS.AccessDeniedException", "states": "KmsAccessDeniedException"}
 """What a service answers when the key refuses; the others answer as for their own actions."""
@@ -36,15 +54,15 @@ _unmapped: ContextVar[str] = ContextVar("unmapped", default="")
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set, AUTH with it)."""
-    replace(_ACTIONS, "extract_iam_action", _make_extract_iam_action)
-    replace(_ACTIONS, "extract_resource_arn", _make_extract_resource_arn)
-    replace(_ACTIONS, "request_tag_context", _make_request_tag_context)
-    replace(_ACTIONS, "access_denied_response", _make_access_denied_response)
-    replace(_EVALUATOR, "enforce", _make_enforce)
-    replace(_EVALUATOR, "_fnmatch_compile", lambda _: _wildcards)
-    replace(_EVALUATOR, "parse_policy_document", _make_parse_policy_document)
-    replace(_EVALUATOR, "_resolve_condition_key", _make_resolve_condition_key)
-    replace("app", "pin_request_origin", _make_pin_request_origin)
+    iam_actions.replace("extract_iam_action", _make_extract_iam_action)
+    iam_actions.replace("extract_resource_arn", _make_extract_resource_arn)
+    iam_actions.replace("request_tag_context", _make_request_tag_context)
+    iam_actions.replace("access_denied_response", _make_access_denied_response)
+    iam_evaluator.replace("enforce", _make_enforce)
+    iam_evaluator.replace("_fnmatch_compile", lambda _: _wildcards)
+    iam_evaluator.replace("_resolve_condition_key", _make_resolve_condition_key)
+    iam_evaluator.replace("parse_policy_document", _make_parse_policy_document)
+    ministack_app.replace("pin_request_origin", _make_pin_request_origin)
 
 
 def _make_extract_iam_action(original: Any) -> Any:
@@ -160,11 +178,9 @@ def _make_enforce(original: Any) -> Any:
         service_context: JsonObject | None = None,
     ) -> Any:
         """None if the request is allowed, MiniStack's AuthError or EvalResult if it is not."""
-        from ministack.core.iam_evaluator import AuthError
-
         refused = original(access_key_id, iam_action, service, region, resource_arn, service_context)
         caller = _session(access_key_id)
-        if isinstance(refused, AuthError) or not caller:
+        if isinstance(refused, iam_evaluator.AuthError) or not caller:
             return refused
         asked = request(caller, iam_action, resource_arn, service_context)
         denial = Denial(asked, _reason(refused, iam_action)) if refused else None
@@ -177,8 +193,6 @@ def _make_enforce(original: Any) -> Any:
 
 def _session(access_key_id: str) -> str:
     """The ARN of the role's session that a key belongs to; empty for root and for users."""
-    from ministack.services import sts
-
     arn = str((sts._sessions.get(access_key_id) or {}).get("Arn", ""))
     return arn if ":assumed-role/" in arn else ""
 
@@ -196,12 +210,10 @@ def _first_denial(caller: str, waiting: tuple[Needs, ...]) -> Denial | None:
 
 
 def _refuse(denial: Denial | None) -> Any:
-    from ministack.core.iam_evaluator import EvalResult
-
     if denial is None:
         return None
     _denial.set(denial)
-    return EvalResult("ImplicitDeny", principal_arn=denial.request.caller)
+    return iam_evaluator.EvalResult("ImplicitDeny", principal_arn=denial.request.caller)
 
 
 def _make_parse_policy_document(original: Any) -> Any:

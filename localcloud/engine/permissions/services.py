@@ -11,8 +11,24 @@ from localcloud.engine.cloudwatch import metrics
 from localcloud.engine.permissions import actions
 from localcloud.engine.permissions.actions import Needs
 from localcloud.engine.permissions.decisions import Denial, check, session_arn
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
 from localcloud.settings import enforced
+
+iam_evaluator = Seams("core.iam_evaluator", _resource_policy="881ce6ea")
+lambda_runtime = Seams("core.lambda_runtime", execution_credentials="84d9fdeb")
+responses = Seams("core.responses", request_scope="1136c5e3")
+cloudwatch = Seams("services.cloudwatch", _dispatch_alarm_actions="84dc6d68")
+cloudwatch_logs = Seams("services.cloudwatch_logs", _log_groups="efb237e9")
+lambda_svc = Seams(
+    "services.lambda_svc", _emit_lambda_logs="744516da", _functions="cdeb4246", _route_async_failure="59646370"
+)
+sts = Seams(
+    "services.sts",
+    _evict_expired_sessions="d28d3d3b",
+    _session_expired="20122a5b",
+    _sessions="c712c346",
+    register_session="97189b42",
+)
 
 JsonObject = dict[str, Any]
 log = logging.getLogger("localcloud.permissions")
@@ -27,13 +43,13 @@ _ROLE_TARGETS = {"states": "states:StartExecution", "events": "events:PutEvents"
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
-    replace("core.lambda_runtime", "execution_credentials", lambda _: _execution_credentials)
+    lambda_runtime.replace("execution_credentials", lambda _: _execution_credentials)
     if not enforced():
         return
-    replace("services.sts", "_evict_expired_sessions", lambda _: _evict_expired_sessions)
-    replace("services.lambda_svc", "_emit_lambda_logs", _make_emit_lambda_logs)
-    replace("services.lambda_svc", "_route_async_failure", _make_route_async_failure)
-    replace("services.cloudwatch", "_dispatch_alarm_actions", _make_dispatch_alarm_actions)
+    sts.replace("_evict_expired_sessions", lambda _: _evict_expired_sessions)
+    lambda_svc.replace("_emit_lambda_logs", _make_emit_lambda_logs)
+    lambda_svc.replace("_route_async_failure", _make_route_async_failure)
+    cloudwatch.replace("_dispatch_alarm_actions", _make_dispatch_alarm_actions)
 
 
 # EventBridge ----------------------------------------------------------------------------------------------------------
@@ -55,8 +71,6 @@ def delivery_refusal(target: JsonObject, rule: JsonObject) -> str:
 
 def _exists(service: str, arn: str) -> bool:
     """Whether there is such a function, queue or topic."""
-    from ministack.core import iam_evaluator
-
     return iam_evaluator._resource_policy(service, arn) is not None
 
 
@@ -149,8 +163,6 @@ def _make_emit_lambda_logs(original: Any) -> Any:
 
 def _log_denial(config: JsonObject) -> Denial | None:
     """The first refusal of what a function's log needs."""
-    from ministack.services import cloudwatch_logs
-
     group = (config.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{config['FunctionName']}"
     place = actions.here()
     stream = f"{datetime.now(UTC):%Y/%m/%d}/[{config.get('Version', '$LATEST')}]"
@@ -166,8 +178,6 @@ def _log_denial(config: JsonObject) -> Denial | None:
 def _make_route_async_failure(original: Any) -> Any:
     def route_async_failure(target_arn: str, func_name: str, event: JsonObject, result: JsonObject) -> None:
         """Send a failed event to its destination if the function's role may."""
-        from ministack.services import lambda_svc
-
         config = (lambda_svc._functions.get(func_name) or {}).get("config") or {}
         if not config or not _destination_denial(config, target_arn):
             original(target_arn, func_name, event, result)
@@ -193,8 +203,6 @@ def _destination_denial(config: JsonObject, target_arn: str) -> Denial | None:
 
 def _begin_session(arn: str, user_id: str) -> tuple[str, str, str]:
     """Keys and token of a session: the same each time, and not to be guessed without the account's secret."""
-    from ministack.services import sts
-
     account = os.environ["AWS_SECRET_ACCESS_KEY"].encode()
 
     def made(part: str) -> str:
@@ -207,8 +215,6 @@ def _begin_session(arn: str, user_id: str) -> tuple[str, str, str]:
 
 def _evict_expired_sessions() -> None:
     """Forget expired sessions; MiniStack fails here when another thread begins one at the same time."""
-    from ministack.services import sts
-
     for key, session in list(sts._sessions.items()):
         if sts._session_expired(session):
             sts._sessions.pop(key, None)
@@ -223,9 +229,7 @@ def assume_role(role_arn: str, session: str, account_id: str, region: str) -> tu
     Raises:
         PermissionError: AWS's text, when the role is not there or does not trust SageMaker.
     """
-    from ministack.core.responses import request_scope
-
-    with request_scope(account_id, region):
+    with responses.request_scope(account_id, region):
         if _may_not_assume(_SAGEMAKER, role_arn):
             raise PermissionError(
                 f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "

@@ -9,13 +9,23 @@ from typing import Any
 from localcloud.engine.permissions import actions
 from localcloud.engine.permissions.actions import Needs, NotMappedError
 from localcloud.engine.permissions.decisions import Denial, check, session_arn
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
 from localcloud.engine.stepfunctions import scopes
+
+responses = Seams("core.responses", error_response_json="8a1cabf9")
+provisioners = Seams("services.cloudformation.provisioners", _RESOURCE_HANDLERS="70ecdfd3", _sfn_definition="6e3f0922")
+stepfunctions = Seams(
+    "services.stepfunctions",
+    _ExecutionError="65fcaf17",
+    _create_state_machine="9e50830c",
+    _invoke_resource="f3153007",
+    _state_machines="79f3cc64",
+    _update_state_machine="f615188d",
+)
 
 JsonObject = dict[str, Any]
 log = logging.getLogger("localcloud.permissions")
 
-_MODULE = "services.stepfunctions"
 _SERVICE = "states.amazonaws.com"
 _ERRORS = {
     "lambda": ("Lambda.AWSLambdaException", "AWSLambda", 403),
@@ -41,11 +51,9 @@ _SDK_PREFIXES = {
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
-    from ministack.services.cloudformation import provisioners
-
-    replace(_MODULE, "_invoke_resource", _make_invoke_resource)
-    replace(_MODULE, "_create_state_machine", _make_create_state_machine)
-    replace(_MODULE, "_update_state_machine", _make_update_state_machine)
+    stepfunctions.replace("_invoke_resource", _make_invoke_resource)
+    stepfunctions.replace("_create_state_machine", _make_create_state_machine)
+    stepfunctions.replace("_update_state_machine", _make_update_state_machine)
     made = provisioners._RESOURCE_HANDLERS["AWS::StepFunctions::StateMachine"]
     made["create"] = _make_provision(made["create"])
 
@@ -69,8 +77,6 @@ def _make_invoke_resource(original: Any) -> Any:
 
 def _caller() -> str:
     """The session of the current execution's role; empty outside of executions."""
-    from ministack.services import stepfunctions
-
     scope = scopes.current()
     execution = scope.execution if scope else None
     machine = stepfunctions._state_machines.get(execution["stateMachineArn"]) if execution else None
@@ -134,8 +140,6 @@ def _as_error(resource: str, text: str) -> tuple[str, str]:
 
 
 def _error(name: str, cause: str) -> Exception:
-    from ministack.services import stepfunctions
-
     error: Exception = stepfunctions._ExecutionError(name, cause)
     return error
 
@@ -152,8 +156,6 @@ def _make_create_state_machine(original: Any) -> Any:
 
 def _make_update_state_machine(original: Any) -> Any:
     def update_state_machine(data: JsonObject) -> Any:
-        from ministack.services import stepfunctions
-
         machine = stepfunctions._state_machines.get(data.get("stateMachineArn")) or {}
         role, definition = data.get("roleArn") or machine.get("roleArn"), data.get("definition")
         return _refused(role, definition or machine.get("definition")) or original(data)
@@ -164,8 +166,6 @@ def _make_update_state_machine(original: Any) -> Any:
 def _make_provision(original: Any) -> Any:
     def create(logical_id: str, props: JsonObject, stack_name: str) -> Any:
         """CloudFormation's way to make a state machine, which does not go through CreateStateMachine."""
-        from ministack.services.cloudformation import provisioners
-
         if problem := _problem(props.get("RoleArn"), provisioners._sfn_definition(props)):
             raise ValueError(
                 f'Resource handler returned message: "{problem} (Service: AWSStepFunctions; Status Code: 400; '
@@ -177,10 +177,8 @@ def _make_provision(original: Any) -> Any:
 
 
 def _refused(role_arn: str | None, definition: str | None) -> Any:
-    from ministack.core.responses import error_response_json
-
     problem = _problem(role_arn, definition)
-    return error_response_json("AccessDeniedException", problem, 400) if problem else None
+    return responses.error_response_json("AccessDeniedException", problem, 400) if problem else None
 
 
 def _problem(role_arn: str | None, definition: str | None) -> str:

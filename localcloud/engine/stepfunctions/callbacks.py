@@ -12,8 +12,16 @@ import threading
 import time
 from typing import Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
 from localcloud.engine.stepfunctions import scopes, tasks
+
+stepfunctions = Seams(
+    "services.stepfunctions",
+    _ExecutionError="65fcaf17",
+    _invoke_resource="f3153007",
+    _invoke_with_callback="6130097b",
+    _task_tokens="376e8d3f",
+)
 
 JsonObject = dict[str, Any]
 _POLL_SECONDS = 0.1
@@ -21,13 +29,11 @@ _POLL_SECONDS = 0.1
 
 def register() -> None:
     """Replace the seam. MiniStack must be importable (the environment is set)."""
-    replace("services.stepfunctions", "_invoke_with_callback", lambda _: _invoke_with_callback)
+    stepfunctions.replace("_invoke_with_callback", lambda _: _invoke_with_callback)
 
 
 def _invoke_with_callback(resource: str, input_data: Any, token: str, state_def: JsonObject) -> Any:
     """Call what the token is for, and wait for the answer that somebody gives with it."""
-    from ministack.services import stepfunctions
-
     began = time.monotonic()
     waiting: JsonObject = {"event": threading.Event(), "result": None, "error": None, "heartbeat": None}
     stepfunctions._task_tokens[token] = waiting

@@ -15,10 +15,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+responses = Seams("core.responses", error_response_json="8a1cabf9", json_response="4036e9b5")
+provisioners = Seams("services.cloudformation.provisioners", _RESOURCE_HANDLERS="70ecdfd3", _sfn_definition="6e3f0922")
+stepfunctions = Seams(
+    "services.stepfunctions",
+    _create_state_machine="9e50830c",
+    _validate_definition_jsonata="11d0b6be",
+    _validate_state_machine_definition="f11ca86c",
+)
 
 JsonObject = dict[str, Any]
-_MODULE = "services.stepfunctions"
 _SCHEMA = "SCHEMA_VALIDATION_FAILED"
 _REQUIRED = {
     "Task": ["Resource"],
@@ -49,11 +57,9 @@ class Problem:
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
-    from ministack.services.cloudformation import provisioners
-
-    replace(_MODULE, "_validate_definition_jsonata", _make_validate)
-    replace(_MODULE, "_validate_state_machine_definition", lambda _: _validate_state_machine_definition)
-    replace(_MODULE, "_create_state_machine", _make_create_state_machine)
+    stepfunctions.replace("_validate_definition_jsonata", _make_validate)
+    stepfunctions.replace("_validate_state_machine_definition", lambda _: _validate_state_machine_definition)
+    stepfunctions.replace("_create_state_machine", _make_create_state_machine)
     made = provisioners._RESOURCE_HANDLERS["AWS::StepFunctions::StateMachine"]
     made["create"] = _make_create(made["create"])
 
@@ -70,9 +76,6 @@ def _make_validate(original: Any) -> Any:
 
 
 def _validate_state_machine_definition(data: JsonObject) -> Any:
-    from ministack.core.responses import json_response
-    from ministack.services import stepfunctions
-
     found = problems(data.get("definition"))
     if not found and (invalid := stepfunctions._validate_definition_jsonata(data.get("definition"))):
         code, _, message = invalid.partition(": ")
@@ -82,15 +85,15 @@ def _validate_state_machine_definition(data: JsonObject) -> Any:
         | ({"location": each.place} if each.place else {})
         for each in found
     ]
-    return json_response({"result": "FAIL" if found else "OK", "diagnostics": diagnostics, "truncated": False})
+    return responses.json_response(
+        {"result": "FAIL" if found else "OK", "diagnostics": diagnostics, "truncated": False}
+    )
 
 
 def _make_create_state_machine(original: Any) -> Any:
     def create_state_machine(data: JsonObject) -> Any:
-        from ministack.core.responses import error_response_json
-
         if (kind := data.get("type", "STANDARD")) not in _MACHINE_TYPES:
-            return error_response_json(
+            return responses.error_response_json(
                 "ValidationException",
                 f"1 validation error detected: Value '{kind}' at 'type' failed to satisfy constraint: Member must "
                 f"satisfy enum value set: [{', '.join(_MACHINE_TYPES)}]",
@@ -103,9 +106,6 @@ def _make_create_state_machine(original: Any) -> Any:
 
 def _make_create(original: Any) -> Any:
     def create(logical_id: str, props: JsonObject, stack_name: str) -> Any:
-        from ministack.services import stepfunctions
-        from ministack.services.cloudformation import provisioners
-
         if problem := stepfunctions._validate_definition_jsonata(provisioners._sfn_definition(props)):
             raise ValueError(
                 f'Resource handler returned message: "{problem} (Service: AWSStepFunctions; Status Code: 400; '

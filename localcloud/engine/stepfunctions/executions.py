@@ -29,15 +29,58 @@ from typing import Any
 from localcloud import faults
 from localcloud.engine.cloudwatch import metrics
 from localcloud.engine.persistence import rebound
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
 from localcloud.engine.stepfunctions import logs, payloads, scopes, tasks
 from localcloud.engine.stepfunctions.files import ExecutionFiles, is_over
 from localcloud.settings import retry_scale
 
+responses = Seams("core.responses", json_response="4036e9b5", request_scope="1136c5e3")
+sfn = Seams(
+    "services.stepfunctions",
+    _ExecutionError="65fcaf17",
+    _SFN_WAIT_SCALE="58cce9c7",
+    _add_event="22045b13",
+    _apply_input_path="d24996eb",
+    _apply_jsonata_arguments="d87b70aa",
+    _apply_jsonata_output="70ee92b2",
+    _apply_output_path="0699e96a",
+    _apply_parameters="5c948900",
+    _apply_result_path="0db2dd65",
+    _apply_result_selector="5c20eee2",
+    _apply_state_assign="c56fff1b",
+    _emit_execution_status_event="8f17f4bb",
+    _error_matches="e5604053",
+    _evaluate_jsonata_choice_rule="9060edd2",
+    _execute_choice="2a243840",
+    _execute_map="576221f9",
+    _execute_parallel="864265fc",
+    _execute_pass="2cda261a",  # noqa: S106
+    _execute_task="a8ee9d5a",
+    _execute_wait="ad0a2cfe",
+    _executions="4ed433bf",
+    _fail_execution="19a93e83",
+    _fail_state_error="819d459c",
+    _invoke_resource="f3153007",
+    _invoke_resource_with_timeout="70d7625c",
+    _jsonata_state_field="9ba63520",
+    _nested_execution_failure="84e024b0",
+    _next_or_end="903f6f8f",
+    _restore_state="82bbb206",
+    _run_execution="3698f1a5",
+    _run_map_items="a33957e7",
+    _run_parallel_branches="a7120060",
+    _run_sub_machine="e19c5d1c",
+    _scaled_sleep="a5ebb09d",
+    _start_sync_execution="7912efb7",
+    _state_machines="79f3cc64",
+    _state_query_language="dd205417",
+    get_state="5a16115c",
+    now_iso="09aeb8a7",
+)
+
 JsonObject = dict[str, Any]
 Handler = Callable[..., Any]
 
-_MODULE = "services.stepfunctions"
 _UNCATCHABLE = frozenset({"States.Runtime", "States.DataLimitExceeded"})
 _SAVED_ELSEWHERE = ("lambda", "s3", "sagemaker", "sagemakerruntime", "sfn", "states")  # by what they do themselves
 _READS = ("batchGet", "describe", "get", "list", "query", "scan")
@@ -80,20 +123,14 @@ def register(files: ExecutionFiles, changed: Callable[[], None], settle: Callabl
         "_restore_state": lambda original: _make_restore_state(original, files),
     }
     for name, make in makers.items():
-        replace(_MODULE, name, make)
+        sfn.replace(name, make)
     for execution in files.load():
         _take(execution)
 
 
-def _sfn() -> Any:
-    from ministack.services import stepfunctions
-
-    return stepfunctions
-
-
 def _run_execution(exec_arn: str) -> None:
     """Walk a started execution to its end, on the thread that StartExecution made for it."""
-    execution = _sfn()._executions.get(exec_arn)
+    execution = sfn._executions.get(exec_arn)
     if execution is None:
         return
     with scopes.enter(execution):
@@ -104,11 +141,11 @@ def _run_execution(exec_arn: str) -> None:
             _succeed(execution, _walk(execution))
         except scopes.Ended:
             log.info("execution %s ended as %s", exec_arn, execution["status"])
-        except _sfn()._ExecutionError as error:
-            _sfn()._fail_execution(execution, error.error, error.cause)
+        except sfn._ExecutionError as error:
+            sfn._fail_execution(execution, error.error, error.cause)
         except Exception as error:
             log.exception("execution %s met a bug of the local cloud", exec_arn)
-            _sfn()._fail_execution(execution, "States.Runtime", str(error))
+            sfn._fail_execution(execution, "States.Runtime", str(error))
         finally:
             _previous_event.reset(before)
             if clock:
@@ -117,7 +154,6 @@ def _run_execution(exec_arn: str) -> None:
 
 def _walk(execution: JsonObject) -> Any:
     """The output of the execution's last state."""
-    sfn = _sfn()
     machine = sfn._state_machines.get(execution["stateMachineArn"])
     if not machine:
         raise sfn._ExecutionError("StateMachineDeleted", "State machine no longer exists")
@@ -153,7 +189,6 @@ def _context(execution: JsonObject, machine: JsonObject, definition: JsonObject,
 
 
 def _succeed(execution: JsonObject, value: Any) -> None:
-    sfn = _sfn()
     output = payloads.text_of(value)
     with _history:
         scopes.leave_if_ended()
@@ -164,7 +199,7 @@ def _succeed(execution: JsonObject, value: Any) -> None:
 
 def _start_clock(execution: JsonObject) -> threading.Timer | None:
     """End the execution as TIMED_OUT after the state machine's own TimeoutSeconds."""
-    machine = _sfn()._state_machines.get(execution["stateMachineArn"]) or {}
+    machine = sfn._state_machines.get(execution["stateMachineArn"]) or {}
     try:
         seconds = json.loads(machine.get("definition", "{}")).get("TimeoutSeconds")
     except ValueError:
@@ -179,7 +214,6 @@ def _start_clock(execution: JsonObject) -> threading.Timer | None:
 
 
 def _time_out(execution: JsonObject) -> None:
-    sfn = _sfn()
     with _history:
         if execution["status"] != "RUNNING":
             return
@@ -218,7 +252,7 @@ def _make_add_event(original: Handler, files: ExecutionFiles, changed: Callable[
                 about.update({f"{name}Details": {"truncated": False} for name in ("input", "output") if name in about})
             event = original(execution, event_type, {**(details or {}), "previousEventId": previous[0]})  # at once
             previous[0] = event["id"]
-            if _sfn()._executions.get(execution.get("executionArn")) is execution:  # none of TestState
+            if sfn._executions.get(execution.get("executionArn")) is execution:  # none of TestState
                 files.add(execution, event)
         _log(execution, event)
         return event
@@ -254,13 +288,11 @@ def _as_told(execution: JsonObject) -> JsonObject:
 def _make_start_sync_execution(original: Handler) -> Handler:
     def start_sync_execution(data: JsonObject) -> Any:
         """Run an execution to its end; one that has failed has no output."""
-        from ministack.core.responses import json_response
-
         status, headers, body = original(data)
         answer = json.loads(body)
         if status >= 400 or answer["status"] == "SUCCEEDED":
             return status, headers, body
-        return json_response({name: value for name, value in answer.items() if name != "output"})
+        return responses.json_response({name: value for name, value in answer.items() if name != "output"})
 
     return start_sync_execution
 
@@ -271,7 +303,7 @@ def _nested_execution_failure(payload: JsonObject) -> tuple[str, str]:
 
 
 def _log(execution: JsonObject, event: JsonObject) -> None:
-    machine = _sfn()._state_machines.get(execution.get("stateMachineArn"))
+    machine = sfn._state_machines.get(execution.get("stateMachineArn"))
     if machine:
         logs.write(execution, machine, event)
 
@@ -282,7 +314,7 @@ def _make_invoke_resource(original: Handler, settle: Callable[..., None]) -> Han
         _strike(resource)
         try:
             result = original(resource, input_data)
-        except _sfn()._ExecutionError as error:
+        except sfn._ExecutionError as error:
             raise _as_invocation_error(error) from error
         service, _, action = resource.partition(":states:::")[2].removeprefix("aws-sdk:").partition(":")
         if service not in _SAVED_ELSEWHERE and not action.startswith(_READS):
@@ -304,7 +336,7 @@ def _strike(resource: str) -> None:
     if fault and fault.effect == "delay":
         faults.wait_out(fault, scopes.sleep)
     elif fault:
-        raise _sfn()._ExecutionError(fault.error, fault.text)
+        raise sfn._ExecutionError(fault.error, fault.text)
 
 
 def _as_invocation_error(error: Any) -> Exception:
@@ -312,7 +344,6 @@ def _as_invocation_error(error: Any) -> Exception:
 
     Source: Step Functions Developer Guide, "Handle transient Lambda service exceptions".
     """
-    sfn = _sfn()
     try:
         said = json.loads(error.cause)
     except (ValueError, RecursionError):
@@ -338,7 +369,6 @@ def _make_invoke_resource_with_timeout(original: Handler) -> Handler:
 
 
 def _run_parallel_branches(state: JsonObject, raw_input: Any, execution: JsonObject, ctx: JsonObject) -> Any:
-    sfn = _sfn()
     jsonata = sfn._state_query_language(state, ctx) == "JSONata"
     if jsonata:
         effective = sfn._apply_jsonata_arguments(state, raw_input, ctx)
@@ -365,7 +395,7 @@ def _run_together(branches: list[JsonObject], effective: Any, execution: JsonObj
         except scopes.Ended:
             return
         except Exception as error:  # whatever it was, it is the Parallel state's error now
-            if not isinstance(error, _sfn()._ExecutionError):
+            if not isinstance(error, sfn._ExecutionError):
                 log.exception("a branch of %s met a bug of the local cloud", execution["executionArn"])
             errors.append(error)
 
@@ -385,7 +415,7 @@ def _run_together(branches: list[JsonObject], effective: Any, execution: JsonObj
 
 
 def _as_execution_error(error: Exception) -> Exception:
-    known: type[Exception] = _sfn()._ExecutionError
+    known: type[Exception] = sfn._ExecutionError
     return error if isinstance(error, known) else known("States.BranchFailed", str(error))
 
 
@@ -419,7 +449,6 @@ def _run_branch(
 def _run_state(
     states: JsonObject, name: str, value: Any, execution: JsonObject, ctx: JsonObject
 ) -> tuple[Any, str | None]:
-    sfn = _sfn()
     state = states.get(name)
     if not state:
         raise sfn._ExecutionError("States.Runtime", f"State '{name}' not found")
@@ -438,25 +467,25 @@ def _run_state(
 def _perform(
     kind: str, state: JsonObject, value: Any, execution: JsonObject, ctx: JsonObject
 ) -> tuple[Any, str | None]:
-    sfn = _sfn()
     if kind == "Succeed":
         if sfn._state_query_language(state, ctx) == "JSONata":
             return sfn._apply_jsonata_output(state, value, ctx, default=value), None
         return sfn._apply_output_path(state, sfn._apply_input_path(state, value, ctx), ctx), None
-    handlers = {kind: (f"_execute_{kind.lower()}", True) for kind in ("Task", "Parallel", "Map")}
-    handlers |= {kind: (f"_execute_{kind.lower()}", False) for kind in ("Pass", "Choice", "Wait")}
-    if kind not in handlers:
+    handlers = {"Pass": sfn._execute_pass, "Choice": sfn._execute_choice, "Wait": sfn._execute_wait}
+    compound = {"Task": sfn._execute_task, "Parallel": sfn._execute_parallel, "Map": sfn._execute_map}
+    result: tuple[Any, str | None]
+    if kind in handlers:
+        result = handlers[kind](state, value, ctx)
+    elif kind in compound:
+        result = compound[kind](state, value, execution, ctx)
+    else:
         raise sfn._ExecutionError("States.Runtime", f"Unknown state type: {kind}")
-    handler, takes_execution = handlers[kind]
-    result: tuple[Any, str | None] = getattr(sfn, handler)(
-        state, value, *((execution, ctx) if takes_execution else (ctx,))
-    )
     return result
 
 
 def _scaled_sleep(seconds: float) -> None:
     """The pause of a Wait state, or the one before a retry, which LOCALCLOUD_RETRY_SCALE shortens."""
-    scale = _sfn()._SFN_WAIT_SCALE if _in_wait_state.get() else retry_scale()
+    scale = sfn._SFN_WAIT_SCALE if _in_wait_state.get() else retry_scale()
     scopes.sleep(seconds * scale)
 
 
@@ -473,7 +502,7 @@ def _make_execute_wait(original: Handler) -> Handler:
 
 def _holds(rule: JsonObject, raw_input: Any, ctx: JsonObject) -> bool:
     """Whether a rule of a Choice in JSONata applies."""
-    return "Condition" in rule and bool(_sfn()._jsonata_state_field(rule, "Condition", "boolean", raw_input, ctx))
+    return "Condition" in rule and bool(sfn._jsonata_state_field(rule, "Condition", "boolean", raw_input, ctx))
 
 
 def _make_error_matches(original: Handler) -> Handler:
@@ -488,7 +517,7 @@ def _make_restore_state(original: Handler, files: ExecutionFiles) -> Handler:
     def restore_state(data: JsonObject) -> None:
         """Take over what a version before this one has saved: executions in the file of the service."""
         for key, execution in getattr((data or {}).get("executions"), "_data", {}).items():
-            if key not in _sfn()._executions._data and not is_over(execution):
+            if key not in sfn._executions._data and not is_over(execution):
                 files.begin(execution, told=execution["status"])
                 _take(execution)
         original({**data, "executions": {}} if data else data)
@@ -498,7 +527,7 @@ def _make_restore_state(original: Handler, files: ExecutionFiles) -> Handler:
 
 def _take(execution: JsonObject) -> None:
     """Have an execution of an earlier process; one that ran then has failed."""
-    sfn, arn = _sfn(), execution["executionArn"]
+    arn = execution["executionArn"]
     if execution["status"] == "RUNNING":
         _interrupted.add(arn)
         execution.update(status="FAILED", stopDate=sfn.now_iso(), error="States.ServiceRestart", cause=_INTERRUPTED)
@@ -514,12 +543,9 @@ def _scope_of(arn: str) -> tuple[str, str]:
 
 def announce_interrupted(files: ExecutionFiles) -> None:
     """Close the history of executions that the end of the last process interrupted; send every event that is due."""
-    from ministack.core.responses import request_scope
-
-    sfn = _sfn()
     while _earlier:
         arn = (execution := _earlier.pop())["executionArn"]
-        with request_scope(*_scope_of(arn)):
+        with responses.request_scope(*_scope_of(arn)):
             if arn not in sfn._executions or execution.get("mapRunArn") or files.told(execution) == execution["status"]:
                 continue
             if files.told(execution) is None:
@@ -533,7 +559,7 @@ def announce_interrupted(files: ExecutionFiles) -> None:
 
 def forget_old() -> None:
     """Forget the executions that ended so long ago that Step Functions forgets them."""
-    executions = _sfn()._executions
+    executions = sfn._executions
     for key, execution in executions.all_items():
         if is_over(execution):
             executions.pop_scoped(*key, None)
@@ -541,5 +567,5 @@ def forget_old() -> None:
 
 def all_executions() -> list[JsonObject]:
     """Every execution of every account and region."""
-    found: list[JsonObject] = _sfn()._executions.all_values()
+    found: list[JsonObject] = sfn._executions.all_values()
     return found

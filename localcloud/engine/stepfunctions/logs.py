@@ -9,7 +9,15 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+responses = Seams("core.responses", json_response="4036e9b5")
+cloudwatch_logs = Seams("services.cloudwatch_logs", _append_log_events="9e5ca828", _log_groups="efb237e9")
+stepfunctions = Seams(
+    "services.stepfunctions",
+    _describe_state_machine="ab276763",
+    _describe_state_machine_for_execution="b98ac216",
+)
 
 JsonObject = dict[str, Any]
 _FATAL = frozenset({"ExecutionFailed", "ExecutionTimedOut", "ExecutionAborted"})
@@ -20,19 +28,17 @@ _DATA_FIELDS = frozenset({"input", "inputDetails", "output", "outputDetails", "p
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
     for name in ("_describe_state_machine", "_describe_state_machine_for_execution"):
-        replace("services.stepfunctions", name, _make_describe)
+        stepfunctions.replace(name, _make_describe)
 
 
 def _make_describe(original: Any) -> Any:
     def describe(data: JsonObject) -> Any:
         """Show the logging configuration in the API's spelling, so that `sam logs` finds the log group."""
-        from ministack.core.responses import json_response
-
         status, headers, body = original(data)
         answer = json.loads(body)
         if "loggingConfiguration" not in answer:
             return status, headers, body
-        return json_response({**answer, "loggingConfiguration": _camel(answer["loggingConfiguration"])})
+        return responses.json_response({**answer, "loggingConfiguration": _camel(answer["loggingConfiguration"])})
 
     return describe
 
@@ -76,8 +82,6 @@ def _stream(execution: JsonObject) -> str:
 
 def _append(group_name: str, stream_name: str, line: str) -> None:
     """Add a line to a log group; like Step Functions, go on when the group does not exist."""
-    from ministack.services import cloudwatch_logs
-
     group = cloudwatch_logs._log_groups.get(group_name)
     if group is None:
         return

@@ -12,10 +12,22 @@ Source: Step Functions Developer Guide, "Quotas", "Handling errors", "Passing da
 import json
 from typing import Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+responses = Seams("core.responses", error_response_json="8a1cabf9")
+sfn = Seams(
+    "services.stepfunctions",
+    _apply_jsonata_arguments="d87b70aa",
+    _apply_parameters="5c948900",
+    _ExecutionError="65fcaf17",
+    _apply_jsonata_template="b5ddf47c",
+    _apply_state_assign="c56fff1b",
+    _send_task_success="ce640188",
+    _start_execution="157b243b",
+    _state_query_language="dd205417",
+)
 
 JsonObject = dict[str, Any]
-_MODULE = "services.stepfunctions"
 _LIMIT_BYTES = 256 * 1024
 _VARIABLES_LIMIT_BYTES = 10 * 1024 * 1024
 _SIZES = "variable_sizes"  # in the context object, beside MiniStack's own `variables`
@@ -25,11 +37,11 @@ def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set)."""
     said_of_input = ("input", "InvalidExecutionInput", "Invalid State Machine Execution Input")
     said_of_output = ("output", "InvalidOutput", "Invalid Output")
-    replace(_MODULE, "_start_execution", lambda original: _make_refusing(original, *said_of_input))
-    replace(_MODULE, "_send_task_success", lambda original: _make_refusing(original, *said_of_output))
+    sfn.replace("_start_execution", lambda original: _make_refusing(original, *said_of_input))
+    sfn.replace("_send_task_success", lambda original: _make_refusing(original, *said_of_output))
     for name in ("_apply_jsonata_arguments", "_apply_parameters"):
-        replace(_MODULE, name, _make_apply)
-    replace(_MODULE, "_apply_state_assign", lambda _: _apply_state_assign)
+        sfn.replace(name, _make_apply)
+    sfn.replace("_apply_state_assign", lambda _: _apply_state_assign)
 
 
 def text_of(value: Any) -> str:
@@ -54,9 +66,7 @@ def _size(text: str) -> int:
 
 
 def _limit_exceeded(what: str) -> Exception:
-    from ministack.services import stepfunctions
-
-    too_large: Exception = stepfunctions._ExecutionError(
+    too_large: Exception = sfn._ExecutionError(
         "States.DataLimitExceeded",
         f"The state/task '{what}' returned a result with a size exceeding the maximum number of bytes service limit.",
     )
@@ -65,10 +75,8 @@ def _limit_exceeded(what: str) -> Exception:
 
 def _make_refusing(original: Any, member: str, code: str, title: str) -> Any:
     def refusing(data: JsonObject) -> Any:
-        from ministack.core.responses import error_response_json
-
         refused = _refusal(data.get(member, "{}"), member, code, title)
-        return error_response_json(*refused) if refused else original(data)
+        return responses.error_response_json(*refused) if refused else original(data)
 
     return refusing
 
@@ -106,8 +114,6 @@ def _apply_state_assign(
     state: JsonObject, raw_input: Any, ctx: JsonObject | None, result: Any = None, error_output: Any = None
 ) -> None:
     """Assign variables. The sizes are kept for the sum, in a new dictionary, because branches inherit them."""
-    from ministack.services import stepfunctions as sfn
-
     assign = state.get("Assign")
     if ctx is None or not isinstance(assign, dict) or sfn._state_query_language(state, ctx) != "JSONata":
         return

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
+
+stepfunctions = Seams("services.stepfunctions", _dispatch_aws_sdk_rest_xml="94cbb4f9")
 
 
 def register() -> None:
     """Replace the seam. MiniStack must be importable (the environment is set)."""
-    replace("services.stepfunctions", "_dispatch_aws_sdk_rest_xml", _make_dispatch)
+    stepfunctions.replace("_dispatch_aws_sdk_rest_xml", _make_dispatch)
 
 
 def _make_dispatch(original: Any) -> Any:

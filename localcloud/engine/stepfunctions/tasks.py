@@ -19,8 +19,35 @@ from contextvars import ContextVar
 from email.utils import formatdate
 from typing import Any
 
-from localcloud.engine.seams import replace
+from localcloud.engine.seams import Seams
 from localcloud.engine.stepfunctions import payloads
+
+responses = Seams("core.responses", get_region="5f4ea734")
+lambda_svc = Seams("services.lambda_svc", _get_func_record_for_ref="ab104970")
+sfn = Seams(
+    "services.stepfunctions",
+    _ExecutionError="65fcaf17",
+    _add_event="22045b13",
+    _apply_catcher="4472b1df",
+    _apply_input_path="d24996eb",
+    _apply_jsonata_arguments="d87b70aa",
+    _apply_jsonata_output="70ee92b2",
+    _apply_output_path="0699e96a",
+    _apply_parameters="5c948900",
+    _apply_result_path="0db2dd65",
+    _apply_result_selector="5c20eee2",
+    _apply_state_assign="c56fff1b",
+    _execute_task="a8ee9d5a",
+    _find_matching_catcher="8164ed47",
+    _find_matching_retrier="d9c96be7",
+    _invoke_resource="f3153007",
+    _invoke_resource_with_timeout="70d7625c",
+    _invoke_with_callback="6130097b",
+    _jsonata_state_field="9ba63520",
+    _next_or_end="903f6f8f",
+    _scaled_sleep="a5ebb09d",
+    _state_query_language="dd205417",
+)
 
 JsonObject = dict[str, Any]
 _LONGEST_PAUSE_SECONDS = 60
@@ -40,7 +67,7 @@ _submitted: ContextVar[Callable[[Any], None] | None] = ContextVar("submitted", d
 
 def register() -> None:
     """Replace the seam. MiniStack must be importable (the environment is set)."""
-    replace("services.stepfunctions", "_execute_task", lambda _: _execute_task)
+    sfn.replace("_execute_task", lambda _: _execute_task)
 
 
 def submitted(answer: Any) -> None:
@@ -85,15 +112,12 @@ def with_metadata(resource: str, arguments: Any, result: Any) -> Any:
 
 
 def _version(arguments: JsonObject) -> str:
-    from ministack.services import lambda_svc
-
     _, config, _ = lambda_svc._get_func_record_for_ref(arguments.get("FunctionName", ""))
     return str((config or {}).get("Version", "$LATEST"))
 
 
 def _execute_task(state: JsonObject, raw_input: Any, execution: JsonObject, ctx: JsonObject) -> tuple[Any, str | None]:
     """Attempt a task until it succeeds, or no Retry applies; then it goes where its Catch says, or fails."""
-    sfn = _sfn()
     language = sfn._state_query_language(state, ctx)
     for field in ("TimeoutSeconds", "HeartbeatSeconds"):
         if isinstance(state.get(field), str) and language == "JSONata":
@@ -122,7 +146,6 @@ def _execute_task(state: JsonObject, raw_input: Any, execution: JsonObject, ctx:
 
 def _attempt(state: JsonObject, raw_input: Any, execution: JsonObject, ctx: JsonObject) -> Any:
     """The output of a task that has been done once."""
-    sfn = _sfn()
     if ".waitForTaskToken" in state["Resource"]:
         ctx["Task"] = {"Token": str(uuid.uuid4())}
     if sfn._state_query_language(state, ctx) == "JSONata":
@@ -137,9 +160,7 @@ def _attempt(state: JsonObject, raw_input: Any, execution: JsonObject, ctx: Json
 
 def _call(state: JsonObject, arguments: Any, execution: JsonObject, ctx: JsonObject) -> Any:
     """Do what the task is for, and say so in the history."""
-    from ministack.core.responses import get_region
-
-    sfn, resource = _sfn(), state["Resource"]
+    resource = state["Resource"]
     kind = "Activity" if ":activity:" in resource else "Task" if ":states:::" in resource else "LambdaFunction"
     service, action = integration(resource)
     ids = {"resource": action, "resourceType": service} if kind == "Task" else {}
@@ -155,7 +176,7 @@ def _call(state: JsonObject, arguments: Any, execution: JsonObject, ctx: JsonObj
     }
     given = payloads.text_of(arguments)
     if kind == "Task":
-        say("Scheduled", region=get_region(), parameters=given, **limits)
+        say("Scheduled", region=responses.get_region(), parameters=given, **limits)
         say("Started")
     else:
         say("Scheduled", resource=resource, input=given, **limits)
@@ -179,9 +200,3 @@ def _call(state: JsonObject, arguments: Any, execution: JsonObject, ctx: JsonObj
         _submitted.reset(token)
     say("Succeeded", output=payloads.text_of(result))
     return result
-
-
-def _sfn() -> Any:
-    from ministack.services import stepfunctions
-
-    return stepfunctions
