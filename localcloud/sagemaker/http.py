@@ -44,7 +44,7 @@ def _answer(service: SageMakerService, method: str, path: str, headers: dict[str
         if invocation:
             name = unquote(invocation["name"])
             lost = strike("InvokeEndpoint", {"EndpointName": name})
-            answer = service.endpoints.invoke_http(name, body, headers)
+            answer = service.invocations.invoke_http(name, body, headers)
             return _refusal(lost, content_type) if lost else answer
         return _json(200, service.handle(_operation(method, path, headers), _document(body)), content_type)
     except AwsError as error:

@@ -17,6 +17,7 @@ from localcloud.sagemaker.api.context import Context
 from localcloud.sagemaker.api.events import Outbox
 from localcloud.sagemaker.api.tags import TagOperations
 from localcloud.sagemaker.endpoints.hosting import Endpoints
+from localcloud.sagemaker.endpoints.invocation import Invocations
 from localcloud.sagemaker.endpoints.models import EndpointConfigs, Models
 from localcloud.sagemaker.errors import AwsError
 from localcloud.sagemaker.jobs.processing import ProcessingJobs
@@ -94,7 +95,8 @@ class SageMakerService:
             TrainingJobs(self.context, queue),
             TransformJobs(self.context, queue, models),
         )
-        self.endpoints = Endpoints(self.store, self.aws, image, root, self.context.outbox.send)
+        self.invocations = Invocations(self.aws)
+        self.endpoints = Endpoints(self.store, self.aws, image, root, self.context.outbox.send, self.invocations)
         self._operations = self._table(models, configs, TagOperations(self.context))
 
     @property

@@ -208,6 +208,13 @@ class Judged(TypedDict, total=False):
     worse_on_known: bool
 
 
+class ServingImage(TypedDict, total=False):
+    """The image of a container that serves: as the model names it, and what that led to, if SageMaker says it."""
+
+    specified: str
+    resolved: str | None
+
+
 class Deployed(TypedDict, total=False):
     """What serves since the run."""
 
@@ -245,6 +252,7 @@ class RunRecord(TypedDict, total=False):
     images: dict[str, str]
     champion: Champion | None
     artifacts: dict[str, Any]
+    serving_images: list[ServingImage]
     metrics: Metrics
     gate: Judged
     failure: Failure | None

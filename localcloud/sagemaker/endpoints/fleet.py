@@ -20,8 +20,9 @@ from localcloud.sagemaker.endpoints.metrics import NAMESPACE, InvocationMetrics
 from localcloud.sagemaker.endpoints.model_server import STOP_GRACE_SECONDS, ContainerStartError, Log, ModelServer
 from localcloud.sagemaker.endpoints.undelivered import is_reachable, put_object
 from localcloud.sagemaker.errors import AwsError, JobFailedError
-from localcloud.sagemaker.platform.aws import Aws, LogStream
+from localcloud.sagemaker.platform.aws import Aws
 from localcloud.sagemaker.platform.image_python import ImagePython
+from localcloud.sagemaker.platform.log_stream import LogStream
 from localcloud.sagemaker.platform.store import Document
 
 LOG_GROUP = "/aws/sagemaker/Endpoints"

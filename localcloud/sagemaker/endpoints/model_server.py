@@ -31,7 +31,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from localcloud.sagemaker.containers.serving_container import KEY_HEADER, KEY_VARIABLE
 from localcloud.sagemaker.errors import JobFailedError
 from localcloud.sagemaker.platform import images
-from localcloud.sagemaker.platform.aws import Aws, extract_tar, s3_uri
+from localcloud.sagemaker.platform.aws import Aws, s3_uri
+from localcloud.sagemaker.platform.files import extract_tar
 from localcloud.sagemaker.platform.image_python import ImagePython, Process
 from localcloud.sagemaker.platform.store import Document
 

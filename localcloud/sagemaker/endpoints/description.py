@@ -1,0 +1,60 @@
+"""What DescribeEndpoint says of an endpoint's variants, which follows from its plan (see `fleet.Fleet`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from localcloud.sagemaker.api.context import now
+from localcloud.sagemaker.endpoints import capture
+from localcloud.sagemaker.platform.store import Document
+
+
+def described(plan: Document, status: str | None = None) -> Document:
+    """DescribeEndpoint's members that follow from the configuration."""
+    described: Document = {"ProductionVariants": [_summary(item, status) for item in plan["Variants"]]}
+    if captured := capture.summary(plan.get("DataCaptureConfig")):
+        described["DataCaptureConfig"] = captured
+    return described
+
+
+def _summary(item: Document, status: str | None, message: str | None = None) -> Document:
+    """A ProductionVariantSummary; `status` says what is being done with the variant."""
+    variant = item["Variant"]
+    weight, count = variant.get("InitialVariantWeight", 1.0), variant.get("InitialInstanceCount", 1)
+    summary: Document = {
+        "VariantName": variant["VariantName"],
+        "DeployedImages": [
+            # A plan of an earlier version of the local cloud does not know what its images led to.
+            {"SpecifiedImage": container["Image"], "ResolutionTime": now()}
+            | {name: container[name] for name in ("ResolvedImage",) if name in container}
+            for container in item["Containers"]
+        ],
+        "CurrentWeight": weight,
+        "DesiredWeight": weight,
+        "CurrentInstanceCount": 0 if status == "Creating" else count,
+        "DesiredInstanceCount": count,
+    }
+    if status:
+        text = {"StatusMessage": message} if message else {}
+        summary["VariantStatus"] = [{"Status": status, "StartTime": now(), **text}]
+    return summary
+
+
+def pending(plan: Document, status: str, action: str) -> Document:
+    """PendingDeploymentSummary of an update in this stage."""
+    variants = []
+    for item in plan["Variants"]:
+        count = item["Variant"].get("InitialInstanceCount", 1)
+        ending = "." if status == "Creating" else f" with traffic enabled on full capacity of {count} instance(s)."
+        message = f"{action} {count} instance(s)." if status == "Creating" else f"{action}{ending}"
+        variants.append(_summary(item, status, message) | {"InstanceType": item["Variant"]["InstanceType"]})
+    return {"EndpointConfigName": plan["EndpointConfigName"], "StartTime": now(), "ProductionVariants": variants}
+
+
+def milliseconds(value: Any, name: str = "") -> Any:
+    """A document's times as events have them."""
+    if isinstance(value, dict):
+        return {key: milliseconds(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [milliseconds(item) for item in value]
+    return round(value * 1000) if name.endswith("Time") else value
