@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +104,15 @@ def test_no_part_may_import_what_stands_below_it() -> None:
     order = list(PARTS)
     parts = [(part, other) for part, others in PARTS.items() for other in others if other in PARTS]
     assert [(part, other) for part, other in parts if order.index(other) > order.index(part)] == []
+
+
+def test_no_modules_import_each_other() -> None:
+    known = modules(ROOT)
+    graph = {
+        module: {name if name in known else name.rpartition(".")[0] for name in imports(path)} & known.keys() - {module}
+        for module, path in known.items()
+    }
+    TopologicalSorter(graph).prepare()  # its error names the circle
 
 
 def test_a_wrong_import_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from localcloud.sagemaker.errors import AwsError, JobFailedError, JobStoppedErro
 from localcloud.sagemaker.jobs.process import kill_orphan
 from localcloud.sagemaker.jobs.queue import JobQueue
 from localcloud.sagemaker.jobs.run import JobRun
-from localcloud.sagemaker.platform.aws import LogStream
+from localcloud.sagemaker.platform.log_stream import LogStream
 from localcloud.sagemaker.platform.store import Document
 
 INTERNAL_ERROR = "InternalServerError: We encountered an internal error.  Please try again."

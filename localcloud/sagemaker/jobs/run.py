@@ -13,8 +13,9 @@ from localcloud.faults import Fault, wait_out
 from localcloud.sagemaker.api.context import Context
 from localcloud.sagemaker.errors import JobFailedError, JobStoppedError
 from localcloud.sagemaker.jobs.process import ContainerProcess, Exit
-from localcloud.sagemaker.platform.aws import Aws, LogStream
+from localcloud.sagemaker.platform.aws import Aws
 from localcloud.sagemaker.platform.files import regular_files
+from localcloud.sagemaker.platform.log_stream import LogStream
 from localcloud.sagemaker.platform.store import Document
 
 _OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")

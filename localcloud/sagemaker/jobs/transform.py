@@ -25,8 +25,9 @@ from localcloud.sagemaker.jobs.family import Jobs
 from localcloud.sagemaker.jobs.inputs import check_source, download, list_source, require_objects, uploading
 from localcloud.sagemaker.jobs.queue import JobQueue
 from localcloud.sagemaker.jobs.run import JobRun
-from localcloud.sagemaker.platform.aws import LogStream, S3Object
+from localcloud.sagemaker.platform.aws import S3Object
 from localcloud.sagemaker.platform.files import decompressing, safe_path
+from localcloud.sagemaker.platform.log_stream import LogStream
 from localcloud.sagemaker.platform.store import Document
 
 _MEBIBYTE = 1024 * 1024

@@ -19,10 +19,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
 from localcloud.sagemaker.errors import JobFailedError, one_line
-from localcloud.sagemaker.platform.files import extract_tar, regular_files, safe_path
-from localcloud.sagemaker.platform.log_stream import LogStream
-
-__all__ = ["Aws", "Credentials", "LogStream", "S3Object", "extract_tar", "safe_path", "split_uri"]
+from localcloud.sagemaker.platform.files import regular_files, safe_path
 
 _CHUNK_BYTES = 1024 * 1024
 _SESSION = "SageMaker"

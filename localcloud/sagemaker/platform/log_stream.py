@@ -6,12 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-if TYPE_CHECKING:
-    from localcloud.sagemaker.platform.aws import Aws
+from localcloud.sagemaker.platform.aws import Aws
 
 _LOG_FLUSH_SECONDS = 0.2
 _LOG_BATCH = 1000
