@@ -10,7 +10,6 @@ import pytest
 from localcloud.engine.permissions import actions, requests
 from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
 from localcloud.engine.permissions.decisions import Denial, decide, request, session_arn
-from localcloud.engine.seams import SEAMS
 from localcloud.settings import enforced
 
 HERE = Place("us-east-1", "123456789012")
@@ -145,8 +144,9 @@ def test_a_former_key_is_opened_by_what_the_docs_say_for_the_roles_that_need_it(
 ) -> None:
     text = (Path(__file__).parents[2] / "docs" / "kms-key.md").read_text()
     statements = json.loads(re.findall(r"```json\n(.*?)```", text, re.DOTALL)[1])
-    (seam,) = (each for each in SEAMS if each.name == "_resolve_condition_key")
-    monkeypatch.setattr(str(seam), requests._make_resolve_condition_key(seam.find()))
+    original = requests.iam_evaluator._resolve_condition_key
+    replaced = requests._make_resolve_condition_key(original)
+    monkeypatch.setattr("ministack.core.iam_evaluator._resolve_condition_key", replaced)
     session = session_arn(f"arn:aws:iam::123456789012:role/{role}", "a-session")
     asked = request(session, action, "arn:aws:kms:eu-west-1:123456789012:key/former")
     assert bool(decide(asked, [], {"Version": "2012-10-17", "Statement": statements})) == denied
