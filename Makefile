@@ -133,6 +133,7 @@ check-fast: .venvs/dev/.installed ## The part of check that takes half a minute,
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m tools.stamp_state_machines --check
 	@$(BIN)/python -m tools.lint_state_machines
 	@$(BIN)/python -m tools.lint_policies
 	@$(BIN)/python -m tools.draw_flow --check
@@ -157,9 +158,10 @@ seams: install ## Say what another MiniStack has changed that the engine relies 
 	@$(BIN)/python -m tools.compare_seams $(MINISTACK) $(if $(filter 1,$(WRITE)),--write)
 
 .PHONY: format
-format: install ## Format and mend what ruff can
+format: install ## Format, mend what ruff can, and write time limits and retries into the state machines
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@$(BIN)/python -m tools.stamp_state_machines
 
 .PHONY: clean
 clean: stop ## Remove everything that make has made

@@ -1,0 +1,175 @@
+"""Write TimeoutSeconds and Retry of every Task into statemachines/*.asl.json, from the table below.
+
+    python -m tools.stamp_state_machines           write what differs; part of `make format`
+    python -m tools.stamp_state_machines --check   exit with 1, and name the states, if something differs
+
+The files stay plain JSON that deploys as it is. A Task names its Resource and a TimeoutSeconds of any value; the rest
+comes from here. Each Retry names transient errors, and its pauses are random (JitterStrategy FULL), so that many runs
+do not ask again at once. Why: docs/decisions/0022-a-state-machine-says-each-thing-once.md.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools import asl, cfn
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """How often something is tried again, and how pauses grow: each is random, up to the one before times `rate`."""
+
+    first_seconds: int
+    attempts: int
+    rate: float
+    longest_seconds: int
+
+
+# ---- Pauses
+
+MOMENT = Pauses(2, 6, 2, 60)  # a service that stumbles
+REFUSAL = Pauses(5, 4, 2, 60)  # the name stands for any refusal, and most of them stay
+TWICE = Pauses(5, 2, 2, 60)  # what went on when it was cut short, or is likely to be answered the same way
+NO_ROOM = Pauses(2, 40, 2, 300)  # a thousand calls at once all get through ten functions
+QUOTA = Pauses(60, 80, 1.5, 900)  # until other jobs have ended: most of a day
+NAME_TAKEN = Pauses(300, 10, 1, 300)  # by the job that the platform lost: the next attempt has the next name
+
+# ---- Errors
+# Developer Guide, "Handle transient Lambda service exceptions" and "Integrate with SageMaker"; an error of an SDK call
+# that has no name of its own is <Service>.<Service>Exception.
+
+STUMBLES = ("Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException")
+FULL = ("Lambda.TooManyRequestsException",)
+CUT_SHORT = ("Sandbox.Timedout", "Lambda.Unknown", "Lambda.ClientExecutionTimeoutException", "States.Timeout")
+LIMIT = ("SageMaker.ResourceLimitExceededException",)
+IN_USE = ("SageMaker.ResourceInUseException",)
+OPTIMISED = ("SageMaker.AmazonSageMakerException",)
+SDK = ("SageMaker.SageMakerException",)
+S3 = ("S3.S3Exception",)
+SSM = ("Ssm.SsmException", "Ssm.InternalServerErrorException", "Ssm.TooManyUpdatesException")
+# Where the same request, made twice, does no harm; what would be made twice fails when its time is over.
+TIMEOUT = ("States.Timeout",)
+# What a function itself raises and calls transient; its docstring says the same.
+OWN = {
+    "ResolveConfigurationFunction": ("ClaimContestedError", "DataVersionUnavailableError"),
+    "SnapshotDataFunction": ("DataVersionUnavailableError",),
+}
+
+# ---- The table: resource, TimeoutSeconds, what is tried again. Of functions the template has the Timeout.
+
+JOB_SECONDS = 435_600  # five days, the most that model.yaml lets a job run, and an hour around it
+CALL_SECONDS = 300
+Retried = tuple[tuple[tuple[str, ...], Pauses], ...]
+TABLE: tuple[tuple[str, int, Retried], ...] = (
+    ("sagemaker:create*Job.sync", JOB_SECONDS, ((LIMIT, QUOTA), (OPTIMISED, REFUSAL), (IN_USE, NAME_TAKEN))),
+    ("sagemaker:createModel", CALL_SECONDS, ((LIMIT, QUOTA), (OPTIMISED, REFUSAL))),
+    ("sagemaker:createEndpoint", CALL_SECONDS, ((LIMIT, QUOTA), (OPTIMISED + TIMEOUT, REFUSAL))),
+    ("aws-sdk:sagemaker:createEndpointConfig", CALL_SECONDS, ((LIMIT, QUOTA), (SDK, REFUSAL))),
+    ("aws-sdk:sagemaker:updateEndpoint", CALL_SECONDS, ((LIMIT, QUOTA), (SDK + TIMEOUT, REFUSAL))),
+    ("aws-sdk:sagemaker:deleteEndpoint", CALL_SECONDS, ((SDK + TIMEOUT, REFUSAL),)),
+    ("aws-sdk:sagemaker:describe*", CALL_SECONDS, ((SDK + TIMEOUT, TWICE),)),
+    ("aws-sdk:s3:list*", CALL_SECONDS, ((S3 + TIMEOUT, MOMENT),)),
+    ("aws-sdk:ssm:putParameter", CALL_SECONDS, ((SSM + TIMEOUT, MOMENT),)),
+)
+
+
+class NotInTableError(Exception):
+    """A Task calls what no row of the table is about."""
+
+
+def nets(body: dict[str, Any], functions: dict[str, int]) -> tuple[int, Retried]:
+    """Return how long a Task may take and what it tries again. Raises NotInTableError.
+
+    functions  seconds that the template gives to each function, by its name there
+    """
+    call = body["Resource"].partition(":states:::")[2]
+    if call == "lambda:invoke":
+        name = body["Arguments"]["FunctionName"].removeprefix("${").removesuffix("Arn}")
+        own = OWN.get(name, ())
+        return functions[name], ((own + STUMBLES, MOMENT), (FULL, NO_ROOM), (CUT_SHORT, TWICE))
+    for pattern, seconds, retried in TABLE:
+        if fnmatch.fnmatchcase(call, pattern):
+            return seconds, retried
+    raise NotInTableError(f"{call!r} is in no row of TABLE in tools/stamp_state_machines.py; add one")
+
+
+def timeouts(template: dict[str, Any]) -> dict[str, int]:
+    """Return the Timeout of each function of the template."""
+    usual = template["Globals"]["Function"]["Timeout"]
+    functions = cfn.resources(template, "AWS::Serverless::Function")
+    return {name: function["Properties"].get("Timeout", usual) for name, function in functions.items()}
+
+
+# ---- Writing
+
+
+def stamped(text: str, functions: dict[str, int]) -> str:
+    """Return the text of a state machine with the nets of every Task. Raises NotInTableError."""
+    for name, body in asl.states(asl.parse(text)):
+        if body["Type"] == "Task":
+            text = _with(text, name, *nets(body, functions))
+    return text
+
+
+def _with(text: str, name: str, seconds: int, retried: Retried) -> str:
+    """The state's own keys are two spaces further in than its name."""
+    found = re.search(rf"^( *){re.escape(json.dumps(name))}: {{\n(?:\1 .*\n)+?\1}}", text, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"state {name!r} does not stand in lines of its own, with its keys two spaces further in")
+    indent = found[1] + "  "
+    body = re.sub(rf'^{indent}"Retry": \[\n(?:{indent} .*\n)*{indent}\],\n', "", found[0], flags=re.MULTILINE)
+    lines = "".join(f"{line}\n" for line in _lines(seconds, retried, indent))
+    body = re.sub(rf'^{indent}"TimeoutSeconds": .*\n', lambda _: lines, body, flags=re.MULTILINE)
+    return text[: found.start()] + body + text[found.end() :]
+
+
+def _lines(seconds: int, retried: Retried, indent: str) -> Iterator[str]:
+    yield f'{indent}"TimeoutSeconds": {seconds},'
+    yield f'{indent}"Retry": ['
+    for number, (errors, pauses) in enumerate(retried, 1):
+        retrier = {
+            "ErrorEquals": errors,
+            "IntervalSeconds": pauses.first_seconds,
+            "MaxAttempts": pauses.attempts,
+            "BackoffRate": pauses.rate,
+            "MaxDelaySeconds": pauses.longest_seconds,
+            "JitterStrategy": "FULL",
+        }
+        yield f"{indent}  {json.dumps(retrier)}{',' if number < len(retried) else ''}"
+    yield f"{indent}],"
+
+
+def main(argv: list[str], root: Path = ROOT) -> int:
+    """Write the files, or with --check compare them. Return the exit code."""
+    functions, stale = timeouts(cfn.load(root / "template.yaml")), 0
+    for path in sorted(root.glob("statemachines/*.asl.json")):
+        text = path.read_text()
+        wanted = stamped(text, functions)
+        if wanted == text:
+            continue
+        if argv != ["--check"]:
+            path.write_text(wanted)
+            continue
+        stale = 1
+        names = ", ".join(repr(name) for name in _different(text, wanted))
+        sys.stderr.write(f"{path}: TimeoutSeconds and Retry of {names} are not the table's; run: make format\n")
+    return stale
+
+
+def _different(text: str, wanted: str) -> list[str]:
+    now = dict(asl.states(asl.parse(text)))
+    tasks = ((name, body) for name, body in asl.states(asl.parse(wanted)) if body["Type"] == "Task")
+    return [name for name, body in tasks if body != now[name]]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
