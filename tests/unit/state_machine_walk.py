@@ -90,6 +90,7 @@ class Walk:
             raise StateError(str(scope.value(body.get("Error", ""))), str(scope.value(body.get("Cause", ""))))
         if body["Type"] == "Wait":
             self.now += 1000 * int(scope.value(body["Seconds"]))
+            scope.assign(body)
             return body.get("Next"), given
         try:
             result = self._work(body, scope)
