@@ -43,6 +43,11 @@ LAMBDA_ERRORS = {"Lambda.Unknown", "Sandbox.Timedout"} | {
     f"Lambda.{name}Exception"
     for name in ("Service", "AWSLambda", "SdkClient", "TooManyRequests", "ClientExecutionTimeout")
 }
+# What a Catch hands on that adds nothing to the error but the state's name.
+UNCHANGED = (
+    *(None, "{% $states.errorOutput %}"),
+    "{% $merge([$states.errorOutput, {'State': $states.context.State.Name}]) %}",
+)
 WILDCARDS = {"States.ALL", "States.TaskFailed"}
 RETRY_FIELDS = ("IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy")
 # Job names end with the retry count, and their 63 characters have room for two digits.
@@ -208,7 +213,7 @@ def substitution(machine: Machine) -> Iterator[str]:
 
 
 def safety_nets(machine: Machine) -> Iterator[str]:
-    """Tasks without time limit, retry or catch; Parallel and Map without catch; Choice without Default."""
+    """Tasks without time limit or retry; a Catch that leaves errors out; Choice without Default."""
     if "TimeoutSeconds" not in machine.definition:
         yield "the state machine has no TimeoutSeconds: a loop could run, and cost, for a year"
     for name, body in asl.states(machine.definition):
@@ -216,12 +221,32 @@ def safety_nets(machine: Machine) -> Iterator[str]:
         for field in ("TimeoutSeconds", "Retry") if kind == "Task" else ():
             if not body.get(field):
                 yield f"{_at(name)}a Task needs {field}"
-        if kind in ("Task", "Parallel", "Map"):
-            catchers = body.get("Catch") or [{}]
-            if catchers[-1].get("ErrorEquals") != ["States.ALL"]:
-                yield f'{_at(name)}a {kind} needs a Catch whose last entry is for ["States.ALL"]'
+        if "Catch" in body and (body["Catch"] or [{}])[-1].get("ErrorEquals") != ["States.ALL"]:
+            yield f'{_at(name)}the last entry of a Catch is for ["States.ALL"], or it leaves errors out'
         if kind == "Choice" and "Default" not in body:
             yield f"{_at(name)}a Choice needs a Default, or what no rule expects ends as States.NoChoiceMatched"
+
+
+def true_states(machine: Machine) -> Iterator[str]:
+    """A Catch that only hands the error on, so that another state is the failed one; and a state that has to have one.
+
+    Where states run beside each other, the error of the state around them does not say which has failed.
+    """
+    bodies = dict(asl.states(machine.definition))
+    for flow in asl.flows(machine.definition):
+        around = bodies.get(flow.owner or "", {"MaxConcurrency": 1})
+        side_by_side = around.get("MaxConcurrency") != 1
+        for name, body in flow.states.items():
+            if body.get("Type") in ("Task", "Parallel", "Map") and side_by_side and not body.get("Catch"):
+                yield f"{_at(name)}a state of a branch needs a Catch that names it: others run beside it"
+            for catcher in body.get("Catch", []) if not side_by_side else ():
+                if _only_hands_on(catcher, flow.states.get(catcher.get("Next", ""), {})):
+                    yield f"{_at(name)}this Catch only hands the error on: without it the state itself fails"
+
+
+def _only_hands_on(catcher: dict[str, Any], following: dict[str, Any]) -> bool:
+    is_handed_on = following.get("Type") == "Fail" and following.get("Error") == "{% $states.input.Error %}"
+    return is_handed_on and not catcher.get("Assign") and catcher.get("Output") in UNCHANGED
 
 
 def failures(machine: Machine) -> Iterator[str]:
@@ -314,7 +339,7 @@ def _at(name: str) -> str:
 
 RULES: tuple[Rule, ...] = (
     *(structure, expressions, variables, calls, partition, substitution),
-    *(safety_nets, failures, retries, error_names, key_order),
+    *(safety_nets, true_states, failures, retries, error_names, key_order),
 )
 
 

@@ -43,7 +43,6 @@ _DEPLOYING = (
     "Create endpoint",
     "Update endpoint",
     "Wait for deployment",
-    "Check deployment",
     "Is the new model in service?",
     "Verify endpoint",
     "Check what serves",

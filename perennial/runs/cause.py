@@ -33,7 +33,7 @@ def explained(cause: str | None) -> str:
     """Return what a cause says to a person.
 
     Step Functions wraps it: the cause of a failed job is its whole description as JSON, that of a function is JSON
-    with errorMessage and stackTrace; the state machine puts the state's name before it.
+    with errorMessage and stackTrace. Where the state machine has looked at an error, the state's name is before it.
     """
     before, document = _parts(cause)
     said = _said(document)

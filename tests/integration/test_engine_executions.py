@@ -138,6 +138,22 @@ def test_a_failed_execution_has_an_error_and_no_output(cloud: Cloud) -> None:
     assert "output" not in ended
 
 
+def test_an_error_that_nothing_catches_is_the_executions_own_and_its_states_are_never_left(cloud: Cloud) -> None:
+    """As recorded on AWS: localstack/localstack, tests/aws/services/stepfunctions/v2, error_handling and timeouts."""
+    inner = {"ProcessorConfig": {"Mode": "INLINE"}, **branch(invoke(make_function(cloud, RAISE), End=True))}
+    each = {"Type": "Map", "Items": [1, 2], "MaxConcurrency": 1, "ItemProcessor": inner, "End": True}
+    ended = run_machine(cloud, {"StartAt": "Each", "States": {"Each": each}})
+
+    events = history(cloud, ended["executionArn"])
+    entered = [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
+    assert entered == ["Each", "Only"]
+    assert not [event for event in events if event["type"].endswith("StateExited")]
+    (said,) = [event["taskFailedEventDetails"] for event in events if event["type"] == "TaskFailed"]
+    assert json.loads(said["cause"])["errorMessage"] == "no room for Ada"
+    assert (ended["status"], ended["error"], ended["cause"]) == ("FAILED", "QuotaError", said["cause"])
+    assert events[-1]["executionFailedEventDetails"] == {"error": "QuotaError", "cause": said["cause"]}
+
+
 def test_succeed_and_parallel_have_jsonata_output_and_assign(cloud: Cloud) -> None:
     states = {
         "Both": {

@@ -32,7 +32,7 @@ ENDS = [
     Ended("Failed", "Ssm.SsmException", "Write parameter", 'State "Write parameter" failed: no'),
     Ended("Failed", "KeyError", "Clean up", 'State "Clean up" failed: no'),
     Ended("Aborted", state="Verify endpoint"),
-    Ended("Failed", "KeyError", "Check deployment", 'State "Check deployment" failed: no'),
+    Ended("Failed", "KeyError", "Check deployment", "no"),
     Ended("Failed", "SageMaker.SageMakerException", "Update endpoint", BUSY),
     Ended("Failed", "SageMaker.AmazonSageMakerException", "Train", DENIED),
     Ended("Failed", "States.TaskFailed", "Preprocess", job(ExitMessage="features.py, line 3: no")),

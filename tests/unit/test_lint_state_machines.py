@@ -21,7 +21,8 @@ RETRY = {
     "MaxDelaySeconds": 60,
     "JitterStrategy": "FULL",
 }
-CATCH = {"ErrorEquals": ["States.ALL"], "Output": "{% $states.errorOutput %}", "Next": "Failed"}
+SAID = "{% $merge([$states.errorOutput, {'Cause': 'Nothing was trained. ' & $states.errorOutput.Cause}]) %}"
+CATCH = {"ErrorEquals": ["States.ALL"], "Output": SAID, "Next": "Failed"}
 TRAIN = {
     "Type": "Task",
     "Resource": "arn:${Partition}:states:::sagemaker:createTrainingJob.sync",
@@ -179,10 +180,12 @@ MISTAKES = [
     # safety nets
     ("Train/TimeoutSeconds", None, "a Task needs TimeoutSeconds"),
     ("Train/Retry", None, "a Task needs Retry"),
-    ("Train/Catch", None, "a Task needs a Catch"),
-    ("Train/Catch/0/ErrorEquals", ["States.Timeout"], "a Task needs a Catch"),
-    ("Export/Catch", None, "a Map needs a Catch"),
+    ("Train/Catch/0/ErrorEquals", ["States.Timeout"], 'the last entry of a Catch is for ["States.ALL"]'),
     ("Good?/Default", None, "a Choice needs a Default"),
+    # true states
+    ("Train/Catch/0/Output", None, "this Catch only hands the error on"),
+    ("Train/Catch/0/Output", "{% $states.errorOutput %}", "this Catch only hands the error on"),
+    ("Train/Catch/0/Output", lint_state_machines.UNCHANGED[-1], "this Catch only hands the error on"),
     # failures
     ("Train/Catch/0/Next", "Done", "can reach 'Done', which is no Fail"),
     ("Train/Catch/0/Next", "Pause", "can reach 'Done', which is no Fail"),
@@ -209,6 +212,17 @@ def test_a_seeded_mistake_is_found(path: str, value: Any, expected: str) -> None
     definition = copy.deepcopy(GOOD)
     change(path, value)(definition)
     assert expected in found(definition)
+
+
+def test_what_catches_nothing_fails_itself_unless_others_run_beside_it() -> None:
+    definition = copy.deepcopy(GOOD)
+    for path in ("Train/Catch", "Export/Catch", f"{WRITE}/Catch"):
+        change(path, None)(definition)
+    for unused in ("Failed", "Export/ItemProcessor/States/Not written"):
+        change(unused, None)(definition)
+    assert found(definition) == ""
+    change("Export/MaxConcurrency", 2)(definition)
+    assert found(definition) == '"Write": a state of a branch needs a Catch that names it: others run beside it'
 
 
 def test_a_variable_assigned_on_one_path_only_is_found() -> None:

@@ -311,6 +311,22 @@ def test_a_failure_names_the_state_and_the_jobs_own_words(aws, worked, ended, no
     assert "12 rows out of range" in subject
 
 
+@pytest.mark.parametrize("states", [("Train", "Snapshot data"), ("Export configuration", "Write parameter")])
+def test_a_state_that_failed_itself_is_named_though_its_cause_does_not(aws, worked, ended, notify, mails, states):
+    said = json.dumps({"errorType": "KeyError", "errorMessage": "'no such key'", "stackTrace": []})
+    notify(ended("FAILED", "KeyError", said, states=states))
+    [(_, body)] = mails()
+    assert body.splitlines()[0] == f"Run failed: in state {states[-1]!r}: 'no such key'"
+    failure = aws.get_json(f"runs/{RUN}/run.json")["failure"]
+    assert (failure["error"], failure["cause"], failure["state"]) == ("KeyError", said, states[-1])
+
+
+def test_a_state_that_was_over_its_time_is_named_though_there_is_no_cause(aws, worked, ended, notify, mails):
+    notify(ended("FAILED", "States.Timeout", states=("Snapshot data",)))
+    [(_, body)] = mails()
+    assert body.splitlines()[0] == "Run failed: in state 'Snapshot data': States.Timeout"
+
+
 def test_an_abort_names_the_state_that_was_never_left(aws, worked, ended, notify, mails):
     notify(ended("ABORTED", states=("Train",)))
     assert "in state 'Train'" in mails()[0][1].splitlines()[0]
