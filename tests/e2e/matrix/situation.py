@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from localcloud import mailbox
 from perennial.runs.naming import run_id, stem
-from tests.e2e.conftest import App, Run, mails
+from tests.e2e.conftest import App, Run, mails, pack
 from tests.waiting import wait_for
 from tools import asl, demo_data
 
@@ -238,10 +238,19 @@ def table(lines: list[str], newline: str = "\n") -> bytes:
     return (newline.join(lines) + newline).encode()
 
 
-def changed(built: Path, folder: Path) -> Path:
-    """A copy of the build whose layer may be changed; returns its template."""
-    shutil.copytree(built.parent, folder, dirs_exist_ok=True)  # as deep as the build, whose paths are relative
-    return folder / "template.yaml"
+def copied_layer(built: Path, folder: Path) -> Path:
+    """A copy of the build's layer, to be changed."""
+    return Path(shutil.copytree(built.parent / "SharedLayer", folder / "layer"))
+
+
+def with_layer(packaged: Path, layer: Path) -> Path:
+    """The packaged template with another layer."""
+    template = json.loads(packaged.read_text())
+    file = pack(layer, layer.with_suffix(".zip"))
+    template["Resources"]["SharedLayer"]["Properties"]["ContentUri"] = str(file)
+    path = layer.with_name("template.json")
+    path.write_text(json.dumps(template))
+    return path
 
 
 def assert_told(end: End, *texts: str) -> None:

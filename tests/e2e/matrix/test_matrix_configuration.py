@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.e2e.conftest import ROOT, App, mails
+from tests.e2e.conftest import ROOT, SAM, App, mails
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import End, assert_told
@@ -127,9 +127,9 @@ REDEFINED = {
 }
 
 
-def rewrite(template: Path, changes: dict[str, str]) -> None:
-    """Change model.yaml in the layer of a copy of the build."""
-    path = template.parent / "SharedLayer/python/models/used-cars/model.yaml"
+def rewrite(layer: Path, changes: dict[str, str]) -> None:
+    """Change model.yaml in a copy of the layer."""
+    path = layer / "python/models/used-cars/model.yaml"
     text = path.read_text()
     for before, after in changes.items():
         assert before in text
@@ -258,17 +258,17 @@ def sam_deploy(app: App, template: Path, **parameters: str) -> subprocess.Comple
         [str(ROOT / ".venvs/sam/bin/sam"), "deploy", "--config-file", str(ROOT / "samconfig.toml"),
          "--config-env", "local", "--template-file", str(template), "--stack-name", app.stack,
          "--parameter-overrides", *(f"{name}={value}" for name, value in values.items())],
-        cwd=ROOT, env={**os.environ, "COLUMNS": "20000"}, capture_output=True, text=True, timeout=300,
+        cwd=ROOT, env={**os.environ, **SAM, "COLUMNS": "20000"}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def wrong_model(app: App, first: End, built: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def wrong_model(app: App, first: End, built: Path, packaged: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What `sam deploy` says of a layer whose model.yaml has mistakes."""
-    template = situation.changed(built, tmp_path_factory.mktemp("wrong"))
-    rewrite(template, MISTAKES)
+    layer = situation.copied_layer(built, tmp_path_factory.mktemp("wrong"))
+    rewrite(layer, MISTAKES)
     with nothing_changes(app):
-        ended = sam_deploy(app, template)
+        ended = sam_deploy(app, situation.with_layer(packaged, layer))
     assert ended.returncode == 1, ended.stdout
     said = reasons(app)
     assert "definition" in said, ended.stdout + ended.stderr
@@ -344,38 +344,36 @@ def publishing(case: str, ends: str = "no run, the stack stays") -> pytest.MarkD
 
 @pytest.mark.parametrize("case", [pytest.param(name, marks=publishing(name)) for name in SILENT])
 def test_a_function_that_cannot_answer_fails_the_deployment_and_the_stack_stays(
-    app: App, first: End, built: Path, case: str
+    app: App, first: End, packaged: Path, case: str
 ) -> None:
     effect, more, says = SILENT[case]
     before = stays(app)
     with app.faults.injected("function:publish_job_code", effect, times=3, **more) as number:
-        ended = sam_deploy(app, built, GateThreshold="2999")
+        ended = sam_deploy(app, packaged, GateThreshold="2999")
         assert app.faults.fired(number) == 3
     assert_refused(app, ended, before, NO_ANSWER, says)
 
 
 @publishing("it throws half-way")
 def test_code_that_is_half_published_is_never_taken(
-    app: App, first: End, built: Path, tmp_path_factory: pytest.TempPathFactory
+    app: App, first: End, built: Path, packaged: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    template = situation.changed(built, tmp_path_factory.mktemp("half"))
-    layer = template.parent / "SharedLayer/python"
-    with (layer / "processing/preprocess.py").open("a") as script:
+    layer = situation.copied_layer(built, tmp_path_factory.mktemp("half"))
+    with (layer / "python/processing/preprocess.py").open("a") as script:
         script.write("# changed\n")
-    publisher = layer / "perennial_aws/job_code.py"
+    publisher = layer / "python/perennial_aws/job_code.py"
     right, loop = publisher.read_text(), "    for name, content in published.items():\n"
     assert loop in right
     publisher.write_text(right.replace(loop, f"{loop}        if name == 'unpack.py': raise KeyError(name)\n"))
     before, known = stays(app), code_prefixes(app)
 
-    assert_refused(
-        app, sam_deploy(app, template), before, "from custom resource. Message returned: KeyError: 'unpack.py"
-    )
+    ended = sam_deploy(app, situation.with_layer(packaged, layer))
+    assert_refused(app, ended, before, "from custom resource. Message returned: KeyError: 'unpack.py")
     (half,) = code_prefixes(app) - known
     assert published(app, half) == {"code.zip"}
 
     publisher.write_text(right)
-    assert sam_deploy(app, template).returncode == 0
+    assert sam_deploy(app, situation.with_layer(packaged, layer)).returncode == 0
     assert functions_environment(app)["CODE_URI"] == half
     assert published(app, half) == published(app, before["code of runs"])
 
@@ -387,13 +385,13 @@ def code_prefixes(app: App) -> set[str]:
 
 @publishing("its layer cannot be loaded")
 def test_a_layer_that_cannot_be_loaded_fails_the_deployment_and_the_stack_stays(
-    app: App, first: End, built: Path, tmp_path_factory: pytest.TempPathFactory
+    app: App, first: End, built: Path, packaged: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    template = situation.changed(built, tmp_path_factory.mktemp("other"))
-    for library in (template.parent / "SharedLayer/python/pydantic_core").glob("*.so"):
+    layer = situation.copied_layer(built, tmp_path_factory.mktemp("other"))
+    for library in (layer / "python/pydantic_core").glob("*.so"):
         library.unlink()  # as in a layer that was built for another machine
     before = stays(app)
-    ended = sam_deploy(app, template)
+    ended = sam_deploy(app, situation.with_layer(packaged, layer))
     assert_refused(app, ended, before, "Message returned: ModuleNotFoundError: No module named 'pydantic_core.")
 
 
@@ -408,13 +406,14 @@ def test_a_function_that_is_throttled_publishes_when_it_is_not(app: App, first: 
 
 @pytest.fixture(scope="module")
 def updated(
-    app: App, first: End, wrong_model: str, built: Path, tmp_path_factory: pytest.TempPathFactory
+    app: App, first: End, wrong_model: str, built: Path, packaged: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, End]:
     """The code that a run began with, and its end: another definition, a new layer below every function and other
     parameters came in while it waited to train.
     """
-    template = situation.changed(built, tmp_path_factory.mktemp("update"))
-    rewrite(template, REDEFINED)
+    layer = situation.copied_layer(built, tmp_path_factory.mktemp("update"))
+    rewrite(layer, REDEFINED)
+    template = situation.with_layer(packaged, layer)
     code = functions_environment(app)["CODE_URI"]
     with app.faults.injected("job:train", "delay", seconds=600.0):
         arn = situation.start(app)

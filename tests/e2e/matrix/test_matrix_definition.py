@@ -39,9 +39,9 @@ CADILLAC = "12000,8,2,true,true,true,Cadillac,convertible"
 
 
 @pytest.fixture(scope="module")
-def app(deploy: Callable[..., App], built: Path, tmp_path_factory: pytest.TempPathFactory) -> App:
-    template = situation.changed(built, tmp_path_factory.mktemp("strict"))
-    models = template.parent / "SharedLayer/python/models"
+def app(deploy: Callable[..., App], built: Path, packaged: Path, tmp_path_factory: pytest.TempPathFactory) -> App:
+    layer = situation.copied_layer(built, tmp_path_factory.mktemp("strict"))
+    models = layer / "python/models"
     text = (models / "used-cars/model.yaml").read_text()
     for before, after in CHANGES.items():
         assert before in text
@@ -49,6 +49,7 @@ def app(deploy: Callable[..., App], built: Path, tmp_path_factory: pytest.TempPa
     (models / MODEL).mkdir()
     (models / MODEL / "model.yaml").write_text(text)
     (models / MODEL / "features.py").write_text(FEATURES)
+    template = situation.with_layer(packaged, layer)
     return deploy("perennial-mx-strict", template, ModelName=MODEL, QuietPeriodSeconds="0")
 
 

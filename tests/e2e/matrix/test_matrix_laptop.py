@@ -282,7 +282,7 @@ def test_a_healthy_drop_works_after_all_this(app: App, first: End) -> None:
 
 @matrix("People", "the stack is deleted and deployed again beside its kept bucket", ends="Succeeded")
 def test_a_stack_that_was_deleted_is_deployed_again_and_takes_its_old_data(
-    app: App, first: End, deploy: Callable[..., App], built: Path
+    app: App, first: End, deploy: Callable[..., App], packed: Path
 ) -> None:
     s3, data = app.client("s3"), situation.versions(app, "raw/")
     app.client("cloudformation").delete_stack(StackName=app.stack)
@@ -293,7 +293,7 @@ def test_a_stack_that_was_deleted_is_deployed_again_and_takes_its_old_data(
     assert app.client("dynamodb").describe_table(TableName=app.outputs["RunTableName"])["Table"]["ItemCount"] > 0
     assert app.client("sagemaker").list_endpoints()["Endpoints"] == []
     assert app.parameters() == {}
-    again = dataclasses.replace(deploy(STACK, built, QuietPeriodSeconds="2"), state=app.state)
+    again = dataclasses.replace(deploy(STACK, packed, QuietPeriodSeconds="2"), state=app.state)
     assert again.bucket != app.bucket
     before = situation.executions(again)
     keys = sorted({key for key, _, _ in data})
