@@ -151,6 +151,7 @@ class _Server:
             custom_resources,
             kms_properties,
             unknown_properties,
+            yaml_templates,
         )
         from localcloud.engine.cloudwatch import extended_statistics, metrics
         from localcloud.engine.eventbridge import events
@@ -190,6 +191,7 @@ class _Server:
         ssm.register()
         readers.register()
         unknown_properties.register()
+        yaml_templates.register()
         custom_resources.register()
         callbacks.register()
         sdk_results.register()

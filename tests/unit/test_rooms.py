@@ -48,7 +48,7 @@ PARTS: dict[str, set[str]] = {
     },
     "localcloud.engine": {
         "localcloud", "localcloud.sagemaker", "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",
-        "boto3", "ministack",
+        "boto3", "ministack", "yaml",
     },
     "localcloud.__main__": {"localcloud", "localcloud.engine", "boto3"},
 }  # fmt: skip
