@@ -364,6 +364,14 @@ def notes(definition: Definition) -> list[tuple[str, str]]:
             "would come near 1 or go beyond it; half of what is left to 1 is asked there"
         )
         found.append(("gate.minimum_improvement", text))
+    target = definition.columns[definition.target]
+    lowest, highest = (bound if bound is not None else 0.0 for bound in (target.min, target.max))
+    if gate.metric == "mape" and lowest <= 0 <= highest:
+        text = (
+            f"mape has no value, and a candidate is rejected, as soon as {definition.target} is 0 in one test row. If "
+            f"it may be 0, take mae; if not, give columns.{definition.target} a min above 0"
+        )
+        found.append(("gate.metric", text))
     return found
 
 

@@ -608,6 +608,17 @@ def test_an_improvement_that_would_lead_beyond_a_perfect_metric_is_noted():
     assert definition.notes(parse(**{"threshold: 3000": "threshold: 3000, minimum_improvement: 0.05"})) == []
 
 
+@pytest.mark.parametrize(
+    ("bounds", "noted"),
+    [("min: 0", True), ("unit: USD", True), ("min: -5, max: 5", True), ("min: 0.01", False), ("max: -1", False)],
+)
+def test_a_relative_error_of_a_target_that_may_be_zero_is_noted(bounds, noted):
+    asked = {"price: {type: float, unit: USD, min: 0, max: 500000}": f"price: {{type: float, {bounds}}}"}
+    found = definition.notes(parse(**asked, **{"metric: rmse, threshold: 3000": "metric: mape, threshold: 0.2"}))
+    assert [path for path, _ in found] == ["gate.metric"] * noted
+    assert all("as soon as price is 0 in one test row" in text for _, text in found)
+
+
 # How files and values are read
 
 
