@@ -1,12 +1,13 @@
 """What the gate decides when files change, and how often it is wrong: the simulation behind decision 0002.
 
-    python -m bench.bench_gate [--seeds 20]
+    python -m bench.bench_gate [--seeds 20] [--bounds | --targets]
 
 Generated used cars (tools.synthetic). A model is trained and serves; then something happens to the files or to the
 definition, and a candidate is trained and judged, once as a gate does that deals rows by their position and compares on
 all test rows (before), and once by data.split, evaluation.comparison and evaluation.gate (after). Printed are the
 share of the candidate's test rows that the model in service has trained or validated on, and how often the candidate is
-accepted; then how often a bound on known rows rejects an honest candidate, and how often a wrong one.
+accepted; then how often a bound on known rows rejects an honest candidate, and how often a wrong one; then what becomes
+of rows that come again with other targets, where known rows are told without their targets and with them.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def by_content(split: dict[str, Any], features: Names, files: Files, seed: int) 
     splitting = splitter({**split, "seed": seed})
     for number, file in enumerate(files):
         identity = identities(file, features)
-        content = combined(identity, RowHasher(["price"]).hashes(table(file)))
+        content = identity if split["key"] else with_targets(file, features)
         columns = {IDENTITY: pa.array(identity), CONTENT: pa.array(content)}
         splitting.observe(number, pa.table({**dict(zip(NAMES, table(file).columns, strict=True)), **columns}))
     return splitting.finish()
@@ -165,9 +166,15 @@ def compared(candidate: Model, champion: Model, features: Names) -> Comparison:
     test = candidate.of(TEST)
     hashes = identities(test, features)
     seen = found_in(hashes, [identities(champion.of(TRAIN, VALIDATION), features)])
-    known = found_in(hashes, [identities(champion.of(TEST), features)])
+    theirs = champion.of(TEST)
+    tested = found_in(hashes, [identities(theirs, features)])
+    changed = ~found_in(with_targets(test, features), [with_targets(theirs, features)])
     predicted = candidate.predict(test), champion.predict(test)
-    return compare("rmse", test[:, 0], *predicted, seen=seen, known=known)
+    return compare("rmse", test[:, 0], *predicted, seen=seen, tested=tested, changed=changed)
+
+
+def with_targets(rows: Floats, features: Names) -> npt.NDArray[np.uint64]:
+    return combined(identities(rows, features), RowHasher(["price"]).hashes(table(rows)))
 
 
 def leaked(rows: Floats, champion: Model) -> float:
@@ -262,7 +269,7 @@ def judged(change: Change, seed: int) -> tuple[float, bool, float, bool]:
     before = error(old[1], test) <= error(old[0], test)
     fresh, comparison = new[1].of(TEST), compared(new[1], new[0], FEATURES)
     unseen = ~found_in(identities(fresh, FEATURES), [identities(new[0].of(TRAIN, VALIDATION), FEATURES)])
-    unfair = other_groups(stages[1][1], stages[0][1])
+    unfair = other_groups({"split": stages[1][1], "columns": {}}, {"split": stages[0][1], "columns": {}})
     after = judge(GATE, error(new[1], fresh), replace(comparison, unfair=unfair)).accepted
     return leaked(test, old[0]), before, leaked(fresh[unseen], new[0]) if unseen.any() else 0.0, after
 
@@ -288,6 +295,68 @@ def bounds(rows: int, seeds: int) -> None:
         print(f"{bound:>8.0%}" + "".join(f"{alone:>12.0%} {both:>9.0%}" for alone, both in shares), flush=True)
 
 
+def times(files: Files, factor: float, share: float = 1.0) -> Files:
+    """Return the files, and a share of their rows once more with their prices times a factor."""
+    again = files[0][: round(share * len(files[0]))].copy()
+    again[:, 0] = (again[:, 0] * factor).round(2)
+    return [*files, again]
+
+
+def mixed_up(files: Files) -> Files:
+    """Return the files, and their rows once more, each with the price of another."""
+    again = files[0].copy()
+    again[:, 0] = again[::-1, 0]
+    return [*files, again]
+
+
+KEYED = {**SPLIT, "key": ["day"]}
+# Name, what comes, and how rows are told: of one key the last row counts.
+OTHER_TARGETS = (
+    ("all rows again, prices times 1.2", lambda files: times(files, 1.2), SPLIT),
+    ("all rows again under their keys, prices times 1.2", lambda files: times(files, 1.2), KEYED),
+    ("all rows again under their keys, prices mixed up", mixed_up, KEYED),
+    ("all rows again under their keys, prices times 1.02", lambda files: times(files, 1.02), KEYED),
+    ("5 % of the rows under their keys, prices times 1.02", lambda files: times(files, 1.02, 0.05), KEYED),
+)
+
+
+def other_targets(seeds: int) -> None:
+    """Print how many rows count as known where targets tell them or not, and how often the candidate is accepted."""
+    gate = replace(GATE, threshold=1e9)
+    print(
+        f"{'what comes':<52} {'tested':>8} {'known without':>14} {'accepted':>10} {'known with':>12} {'accepted':>10}"
+    )
+    for name, make, split in OTHER_TARGETS:
+        features = FEATURES if split is SPLIT else ("day",)
+        found = []
+        for seed in range(seeds):
+            first = [cars(6000, 7 * seed)]
+            champion = Model.trained(first, by_content(split, features, first, 42), seed)
+            files = make(first)
+            candidate = Model.trained(files, by_content(split, features, files, 42), seed + 1)
+            told = compared(candidate, champion, features)
+            accepted = error(champion, champion.of(TEST))
+            blind = without_targets(candidate, champion, features)
+            value = error(candidate, candidate.of(TEST))
+            before, after = judge(gate, value, blind), judge(gate, value, told, accepted)
+            found.append((len(champion.of(TEST)), blind.known.rows, before.accepted, told.known.rows, after.accepted))
+        tested, blind_known, before_share, known, after_share = np.array(found, np.float64).mean(axis=0)
+        print(
+            f"{name:<52} {tested:>8,.0f} {blind_known:>14,.0f} {before_share:>10.0%} {known:>12,.0f} "
+            f"{after_share:>10.0%}",
+            flush=True,
+        )
+
+
+def without_targets(candidate: Model, champion: Model, features: Names) -> Comparison:
+    """Compare as if every row that the model in service was tested on were known, whatever its target is now."""
+    test = candidate.of(TEST)
+    told = [identities(rows, features) for rows in (test, champion.of(TRAIN, VALIDATION), champion.of(TEST))]
+    seen, tested = (found_in(told[0], [one]) for one in told[1:])
+    predicted = candidate.predict(test), champion.predict(test)
+    return compare("rmse", test[:, 0], *predicted, seen=seen, tested=tested, changed=np.zeros(len(test), bool))
+
+
 def _alone(bound: float, parts: Sequence[Compared]) -> float:
     gate = Gate("rmse", "minimize", 1e9, maximum_regression=bound)
     return float(
@@ -301,16 +370,18 @@ def _rejected(bound: float, parts: Sequence[Compared]) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the two tables."""
+    """Print the three tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--bounds", action="store_true", help="the bounds only")
+    parser.add_argument("--targets", action="store_true", help="other targets only")
     given = parser.parse_args(argv)
-    seeds = given.seeds
+    if not given.bounds and not given.targets:
+        _print_changes(given.seeds)
+    for rows in () if given.targets else (800, 6000):
+        bounds(rows, given.seeds)
     if not given.bounds:
-        _print_changes(seeds)
-    for rows in (800, 6000):
-        bounds(rows, seeds)
+        other_targets(given.seeds)
     return 0
 
 

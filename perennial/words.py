@@ -21,11 +21,21 @@ def printable(text: str, limit: int) -> str:
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
-def number(value: float | None) -> str:
+def number(value: float | None, digits: int = 6) -> str:
     """Return a metric as people read it: six significant digits, thousands separated."""
     if value is None:
         return "missing"
-    return f"{value:,.6g}" if math.isfinite(value) else str(value)
+    return f"{value:,.{digits}g}" if math.isfinite(value) else str(value)
+
+
+def apart(*values: float | None) -> list[str]:
+    """Return metrics as people read them, with as many digits as tell those apart that differ."""
+    told: list[str] = []
+    for digits in (6, 9, 12, 17):
+        told = [number(value, digits) for value in values]
+        if len(set(told)) == len(set(values)):
+            break
+    return told
 
 
 def between(bounds: Sequence[float] | None) -> str:

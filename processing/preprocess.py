@@ -14,8 +14,8 @@ Writes     below --output, in parts of at most ROWS_PER_PART rows:
     baseline/             part-*.csv    raw training rows with header: target, then the features; booleans are 1 and 0
     preprocessor/         model.tar.gz  the fitted preprocessor with its serving script
     rows/v1/              part-*.u64    hashes that tell rows (data.rows): seen/ of those that train and validate,
-                                        test/ of line n of the same part of test/, champion/ the same by the columns of
-                                        the model in service, where those are others
+                                        test/ of line n of the same part of test/, target/ of its target, champion/ as
+                                        test/ by the columns of the model in service, where those are others
     rows/champion-test/   part-*.jsonl  test/ as the model in service reads the same rows, where it does so otherwise
     quarantine/           part-*.jsonl  rows that break the contract, with their reasons
     report/               report.json   counts of rows by file, rule and set; the files that are put aside

@@ -21,7 +21,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from perennial.data import rows
-from perennial.data.rows import FOLDER, Hashes
+from perennial.data.rows import FOLDER, Hashes, combined
 from perennial.evaluation import comparison, gate, metrics, predictions
 from perennial.evaluation.predictions import Floats
 from perennial.runs import run_record
@@ -91,17 +91,19 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = payloads.read(Request, event)
     wanted = payloads.gate_in(request.Gate)
     training = _training_metrics(request)
-    truth, candidate_scores = _test_set(request.Prefix, request.CandidatePredictions)
+    tested = _test_set(request.Prefix, request.CandidatePredictions)
+    truth, candidate_scores = tested.truth, tested.scores
     candidate = _measure(request.Problem, wanted.metric, truth, candidate_scores)
+    candidate = replace(candidate, why=tested.not_finite() or candidate.why)
     measured, compared, accepted_with = None, None, None
     if request.ChampionPredictions and request.Champion:
-        _, champion_scores = _test_set(request.Prefix, request.ChampionPredictions)
+        champion_scores = _test_set(request.Prefix, request.ChampionPredictions).scores
         rows = _Rows.told(request.Prefix, request.Champion, request.ChampionTest, truth.size)
-        unseen = ~rows.seen
-        measured = _measure(request.Problem, wanted.metric, truth[unseen], champion_scores[unseen])
         compared = rows.compared(wanted.metric, truth, candidate_scores, champion_scores)
+        on = ~rows.seen & metrics.can_be_measured(wanted.metric, champion_scores)
+        measured = _measure(request.Problem, wanted.metric, truth[on], champion_scores[on]) if on.any() else Measured()
         accepted_with = _accepted_with(rows.champion_prefix, wanted.metric)
-    verdict = gate.judge(wanted, candidate.value, compared)
+    verdict = gate.judge(wanted, candidate.value, compared, accepted_with)
     whys = [one.why for one in (candidate, measured) if one and one.why and not verdict.unfair]
     answer = Answer(
         Metric=wanted.metric,
@@ -141,16 +143,37 @@ def _training_metrics(request: Request) -> dict[str, float]:
     return reported
 
 
-def _test_set(prefix: str, predicted: str) -> tuple[Floats, Floats]:
-    """(labels, scores) of all parts, `(n_rows,)` each; every part of the test set must have its predictions."""
+@dataclass(frozen=True)
+class _Tested:
+    """What a model said about each test row `(n_rows,)`, and how many of them each part of the test set holds."""
+
+    truth: Floats
+    scores: Floats
+    parts: dict[str, int]
+
+    def not_finite(self) -> str:
+        """Say how many scores are no finite numbers, and which record got the first of them; empty for none."""
+        bad = np.flatnonzero(~np.isfinite(self.scores))
+        if not bad.size:
+            return ""
+        ends = np.cumsum(list(self.parts.values()))
+        part = int(np.searchsorted(ends, bad[0], "right"))
+        name, line = list(self.parts)[part], bad[0] - (ends[part - 1] if part else 0) + 1
+        which = f"the first is {self.scores[bad[0]]}, for the record in line {line} of test/{name}.jsonl"
+        return f"{bad.size:,} of {self.scores.size:,} scores are not finite numbers; {which} in the run's folder"
+
+
+def _test_set(prefix: str, predicted: str) -> _Tested:
+    """Read all parts; every part of the test set must have its predictions."""
     parts = list(_parts(prefix, predicted))
     if not parts:
         raise predictions.PredictionsError(f"{prefix}/labels/ holds no part; expected the labels of the test rows")
-    truth, scores = zip(*parts, strict=True)
-    return np.concatenate(truth), np.concatenate(scores)
+    names, truth, scores = zip(*parts, strict=True)
+    sizes = dict(zip(names, (part.size for part in truth), strict=True))
+    return _Tested(np.concatenate(truth), np.concatenate(scores), sizes)
 
 
-def _parts(prefix: str, predicted: str) -> Iterator[tuple[Floats, Floats]]:
+def _parts(prefix: str, predicted: str) -> Iterator[tuple[str, Floats, Floats]]:
     bucket, folder = objects.split_uri(f"{predicted.rstrip('/')}/")
     there = {key.removeprefix(folder) for key in objects.keys(f"s3://{bucket}/{folder}")}
     for key in objects.keys(f"{prefix}/labels/"):
@@ -161,7 +184,7 @@ def _parts(prefix: str, predicted: str) -> Iterator[tuple[Floats, Floats]]:
         truth = predictions.labels(objects.lines(bucket, key), key)
         scores = predictions.scores(objects.lines(bucket, folder + name), folder + name)
         predictions.require_same_length(truth, scores, folder + name)
-        yield truth, scores
+        yield part, truth, scores
 
 
 # Which rows compare fairly
@@ -181,10 +204,13 @@ class _Counted:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Which test rows `(n_rows,)` the model in service has seen, which its own run tested, and why none may compare."""
+    """Which test rows `(n_rows,)` the model in service has seen, which its own run tested, which of those have another
+    target now, and why none may compare.
+    """
 
     seen: comparison.Mask
-    known: comparison.Mask
+    tested: comparison.Mask
+    changed: comparison.Mask
     unfair: str
     champion_prefix: str
 
@@ -195,22 +221,42 @@ class _Rows:
         reports = [objects.read_json_if_there(f"{run}/report/report.json") or {} for run in (prefix, of_champion)]
         unfair, folder = _how_told(prefix, of_champion, reports, champion_test)
         if unfair:
-            return cls(np.ones(count, bool), np.zeros(count, bool), unfair, of_champion)
-        rows = np.concatenate([*objects.read_hashes(f"{prefix}/{FOLDER}/{folder}/"), np.empty(0, np.uint64)])
+            return cls.none(count, unfair, of_champion)
+        rows = _hashes(prefix, folder)
         if rows.size != count:
             raise predictions.PredictionsError(f"{prefix}/{FOLDER}/{folder}/: {rows.size} hashes for {count} test rows")
         sets, pieces = reports[1]["sets"], _Counted(of_champion)
         seen = comparison.found_in(rows, pieces)
         if pieces.rows != (expected := sets["train"] + sets["validation"]):
             left = f"its run left {pieces.rows:,} of the {expected:,} hashes of the rows that it has seen"
-            return cls(np.ones(count, bool), np.zeros(count, bool), left, of_champion)
-        known = comparison.found_in(rows, objects.read_hashes(f"{of_champion}/{FOLDER}/test/"))
-        return cls(seen | comparison.untold(rows), known, "", of_champion)
+            return cls.none(count, left, of_champion)
+        theirs = _hashes(of_champion, "test")
+        tested = comparison.found_in(rows, [theirs])
+        ours, before = _with_targets(prefix, rows), _with_targets(of_champion, theirs)
+        changed = np.zeros(count, bool)
+        if ours is not None and before is not None:
+            changed = ~comparison.found_in(ours, [before])
+        return cls(seen | comparison.untold(rows), tested, changed, "", of_champion)
+
+    @classmethod
+    def none(cls, count: int, unfair: str, of_champion: str) -> _Rows:
+        nothing = np.zeros(count, bool)
+        return cls(~nothing, nothing, nothing, unfair, of_champion)
 
     def compared(self, name: str, truth: Floats, candidate: Floats, champion: Floats) -> gate.Comparison:
-        masks = {"seen": self.seen, "known": self.known}
+        masks = {"seen": self.seen, "tested": self.tested, "changed": self.changed}
         found = comparison.compare(name, truth, candidate, champion, **masks)
         return replace(found, unfair=self.unfair)
+
+
+def _hashes(run: str, folder: str) -> Hashes:
+    return np.concatenate([*objects.read_hashes(f"{run}/{FOLDER}/{folder}/"), np.empty(0, np.uint64)])
+
+
+def _with_targets(run: str, rows: Hashes) -> Hashes | None:
+    """Return hashes of a run's test rows that tell their targets, too; None where an earlier version has left none."""
+    targets = _hashes(run, "target")
+    return combined(rows, targets) if targets.size == rows.size else None
 
 
 def _how_told(prefix: str, of_champion: str, reports: list[dict[str, Any]], asked: str) -> tuple[str, str]:
@@ -225,7 +271,7 @@ def _how_told(prefix: str, of_champion: str, reports: list[dict[str, Any]], aske
         return "its run left no list of the rows that it has seen", ""
     ours, theirs = (config["definition"] for config in configs)
     target = reports[0].get("champion_target")
-    other = comparison.other_target(ours, theirs, target) or comparison.other_groups(ours["split"], theirs["split"])
+    other = comparison.other_target(ours, theirs, target) or comparison.other_groups(ours, theirs)
     if asked.rstrip("/") == f"{prefix}/test" and not rows.reads_alike(ours, theirs):
         other = (
             other or "it came into service while this run worked, and reads other columns than the run's test records"
@@ -314,6 +360,7 @@ def _record(
         "obstacle": verdict.obstacle,
         "brief": verdict.brief,
         "worse_on_known": verdict.worse_on_known,
+        "targets_changed": verdict.targets_changed,
     }
     document = {"run_id": request.RunId, "problem": request.Problem, "metrics": measured, "gate": judged}
     objects.write_json(f"{request.Prefix}/evaluation/evaluation.json", document)

@@ -5,9 +5,10 @@ identity  of the key, where the definition names one (`split.key`); else of the 
 content   of identity and target: rows of one content are copies of each other. With a key it is the identity, so that a
           row which comes again under its key is the same row, corrected.
 
-The target is no part of the identity: a row whose target was corrected is the row that a model has seen. Neither are
-names: the columns are taken in their order, which is that of their names. Hashes have 64 bits: among ten million rows
-one false match in 370,000 runs. They are a format: runs compare theirs with those of earlier runs (VERSION).
+The target is no part of the identity: a row whose target was corrected is the row that a model has seen. Where rows
+test it has a hash of its own, so that a row with another target than before is told. Names are no part either: the
+columns are taken in their order, which is that of their names. Hashes have 64 bits: among ten million rows one false
+match in 370,000 runs. They are a format: runs compare theirs with those of earlier runs (VERSION).
 Needs numpy alone; data.row_hasher makes the hashes.
 """
 
@@ -24,7 +25,9 @@ import numpy.typing as npt
 Hashes = npt.NDArray[np.uint64]
 
 VERSION = 1
-FOLDER = f"rows/v{VERSION}"  # in a run's folder; below it seen/, test/ and champion/, 8 bytes a row, little-endian
+FOLDER = (
+    f"rows/v{VERSION}"  # in a run's folder; below it seen/, test/, target/ and champion/, 8 bytes a row, little-endian
+)
 CHAMPION_TEST = "rows/champion-test"  # the test set as the model in service reads it, where it does so otherwise
 IDENTITY, CONTENT, CHAMPION = "#identity", "#content", "#champion"  # columns beside those of a definition
 UNKNOWN = np.uint64(0)  # no hash: the columns that would tell the row are not in its file

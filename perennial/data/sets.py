@@ -16,7 +16,8 @@ from perennial.data.encoder_fit import EncoderFit, TrainingRows
 from perennial.data.parts import PartWriter
 from perennial.data.record_lines import lengths, record_lines
 from perennial.data.report import Report
-from perennial.data.rows import CHAMPION, CHAMPION_TEST, FOLDER, IDENTITY
+from perennial.data.row_hasher import RowHasher
+from perennial.data.rows import CHAMPION, CHAMPION_TEST, FOLDER, IDENTITY, Hashes
 from perennial.data.split import SETS, TEST, TRAIN, VALIDATION, Sets
 from perennial.features.encoding import Encoder
 from perennial.features.lines import csv_field, csv_lines
@@ -71,7 +72,8 @@ class SetWriter:
         header = ",".join(self._baseline) + "\n"
         baseline = self._parts("baseline", ".csv", header.encode())
         labels = self._parts("labels", ".csv")
-        seen, tested, by_champion = (self._parts(f"{FOLDER}/{name}", ".u64") for name in ("seen", "test", "champion"))
+        folders = ("seen", "test", "target", "champion")
+        seen, tested, targets, by_champion = (self._parts(f"{FOLDER}/{name}", ".u64") for name in folders)
         for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
             report.add_to_set(SETS[number], rows[target])
             if number == TRAIN:
@@ -81,11 +83,12 @@ class SetWriter:
             if number == TEST:
                 _write(labels, rows.select([target]), _csv)
                 _write(tested, rows.select([IDENTITY]), _hashes)
+                _write(targets, rows.select([target]), self._target_hashes)
                 if CHAMPION in rows.column_names:
                     _write(by_champion, rows.select([CHAMPION]), _hashes)
             else:
                 _write(seen, rows.select([IDENTITY]), _hashes)
-        for writer in (baseline, labels, seen, tested, by_champion):
+        for writer in (baseline, labels, seen, tested, targets, by_champion):
             writer.close()
 
     def training_rows(self) -> Iterator[TrainingRows]:
@@ -138,6 +141,9 @@ class SetWriter:
         target = rows[self._target].combine_chunks()
         return pc.ln(pc.cast(target, pa.float64())) if self._logarithm else target
 
+    def _target_hashes(self, rows: pa.Table) -> memoryview:
+        return _bytes(RowHasher([self._target]).hashes(rows))
+
     def _parts(self, name: str, suffix: str, header: bytes = b"") -> PartWriter:
         return PartWriter(self._folder / name, suffix, self._rows_per_part, header)
 
@@ -165,4 +171,8 @@ def _of_champion(rows: pa.Table) -> pa.Table:
 
 
 def _hashes(rows: pa.Table) -> memoryview:
-    return memoryview(rows.column(0).to_numpy().astype("<u8").tobytes())
+    return _bytes(rows.column(0).to_numpy())
+
+
+def _bytes(hashes: Hashes) -> memoryview:
+    return memoryview(hashes.astype("<u8").tobytes())

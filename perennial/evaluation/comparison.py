@@ -1,18 +1,21 @@
 """Comparing a candidate with the model in service on test rows: which of them compare fairly, and what both are worth.
 
 Rows are told by their hashes (data.rows): a run leaves those of the rows that its model has seen, and of the rows
-that it tested on. Needs numpy alone; memory grows with the test rows, not with the rows that a model has seen.
+that it tested on and of their targets. Needs numpy alone; memory grows with the test rows, not with the rows that a
+model has seen.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from perennial.data.rows import UNKNOWN, Hashes, reads_target_alike
+from perennial.data.rows import READ, UNKNOWN, Hashes, reads_target_alike
 from perennial.evaluation import metrics
 from perennial.evaluation.gate import Compared, Comparison, Interval
 from perennial.evaluation.predictions import Floats
@@ -20,6 +23,7 @@ from perennial.evaluation.predictions import Floats
 Mask = npt.NDArray[np.bool_]
 _DECIDES_TARGET = ("type", "unit")
 _DECIDES_GROUPS = ("method", "column", "seed", "validation", "test")
+_ROUNDING = 1e-12  # of two sums of the same numbers in another order
 
 
 def found_in(rows: Hashes, others: Iterable[Hashes]) -> Mask:
@@ -45,11 +49,16 @@ def other_target(
     return "" if one == other and alike else "it predicts another target, or the same one in another unit"
 
 
-def other_groups(split: Mapping[str, Any], champion: Mapping[str, Any]) -> str:
+def other_groups(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> str:
     """Return why a test set of whole groups tells nothing about a model that was split otherwise: it may have trained
-    on other rows of each group. Empty where the groups are dealt alike, and where rows are not split by group.
+    on other rows of each group. Empty where the groups are read and dealt alike, and where rows are not split by group.
     """
-    if split["method"] != "group" or all(split.get(key) == champion.get(key) for key in _DECIDES_GROUPS):
+    split, before = definition["split"], champion["split"]
+    if split["method"] != "group":
+        return ""
+    ours, theirs = (given["columns"].get(split["column"], {}) for given in (definition, champion))
+    read_alike = all(ours.get(key) == theirs.get(key) for key in READ)
+    if read_alike and all(split.get(key) == before.get(key) for key in _DECIDES_GROUPS):
         return ""
     return f"it was not split by the same groups ({split['column']}), so it may have trained on rows of each of them"
 
@@ -59,22 +68,37 @@ def _what_is_predicted(definition: Mapping[str, Any]) -> list[Any]:
     return [definition["problem"], definition["target"], *(column.get(key) for key in _DECIDES_TARGET)]
 
 
-def compare(name: str, labels: Floats, candidate: Floats, champion: Floats, *, seen: Mask, known: Mask) -> Comparison:
-    """Compare by a metric of evaluation.metrics, given which test rows `(n_rows,)` the model in service has seen, and
-    which its own run tested it on.
+def compare(
+    name: str, labels: Floats, candidate: Floats, champion: Floats, *, seen: Mask, tested: Mask, changed: Mask
+) -> Comparison:
+    """Compare by a metric of evaluation.metrics, given which test rows `(n_rows,)` the model in service has seen, which
+    its own run tested it on, and which of those have another target now. Rows that it cannot score are left out.
     """
+    scored = metrics.can_be_measured(name, champion)
+    unseen = ~seen & scored
 
     def on(rows: Mask) -> Compared:
         return _compared(name, labels[rows], candidate[rows], champion[rows])
 
-    return Comparison(rows=len(labels), unseen=on(~seen), known=on(~seen & known), new=on(~seen & ~known))
+    other = unseen & tested & changed
+    return Comparison(
+        rows=len(labels),
+        unseen=on(unseen),
+        known=on(unseen & tested & ~changed),
+        changed=replace(on(other), champion_interval=_interval(name, labels[other], champion[other])),
+        new=on(unseen & ~tested),
+        unscored=int((~seen & ~scored).sum()),
+    )
 
 
 def _compared(name: str, labels: Floats, candidate: Floats, champion: Floats) -> Compared:
+    ours, theirs = _value(name, labels, candidate), _value(name, labels, champion)
+    if ours is not None and theirs is not None and math.isclose(ours, theirs, rel_tol=_ROUNDING):
+        ours = theirs
     return Compared(
         rows=len(labels),
-        candidate=_value(name, labels, candidate),
-        champion=_value(name, labels, champion),
+        candidate=ours,
+        champion=theirs,
         difference=_difference(name, labels, candidate, champion),
     )
 
@@ -82,6 +106,13 @@ def _compared(name: str, labels: Floats, candidate: Floats, champion: Floats) ->
 def _value(name: str, labels: Floats, scores: Floats) -> float | None:
     try:
         return metrics.metric_named(name).compute(labels, scores)
+    except metrics.MetricError:
+        return None
+
+
+def _interval(name: str, labels: Floats, scores: Floats) -> Interval | None:
+    try:
+        return metrics.interval(name, labels, scores)
     except metrics.MetricError:
         return None
 

@@ -6,6 +6,9 @@ threshold    Does the candidate's metric on all test rows reach an absolute valu
 comparison   Is it as good as asked on the test rows that the model in service has not seen? No others compare fairly.
 known rows   Of those, on the rows that the model in service was tested on itself: is it no worse there than allowed?
              New rows cannot outvote old ones. Worse means by more than the bound, and by more than chance.
+
+Known is a row only with the target that it was tested with. Where the others are too many, the model in service is
+measured by targets which it was not accepted for: if it is worse by them than it was, nothing compares fairly.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from perennial.words import between, number
+from perennial.words import apart, between, number
 
 PERFECT = 1.0  # the best value of every metric that is maximized
 Interval = tuple[float, float]
-Obstacle = Literal["unmeasured", "threshold", "unfair", "champion", "chance", "known"]
+Obstacle = Literal["unmeasured", "threshold", "unfair", "changed", "champion", "chance", "known"]
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,15 @@ class Gate:
 class Compared:
     """Both models on some test rows; None where the metric has no value for these rows.
 
-    difference  95 % interval of candidate minus champion, row by row (evaluation.metrics)
+    difference         95 % interval of candidate minus champion, row by row (evaluation.metrics)
+    champion_interval  that of the champion's metric, where it is asked for
     """
 
     rows: int = 0
     candidate: float | None = None
     champion: float | None = None
     difference: Interval | None = None
+    champion_interval: Interval | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -90,17 +95,21 @@ class Compared:
 class Comparison:
     """What candidate and model in service are worth on the same test rows.
 
-    rows    all test rows
-    unseen  those that the model in service has neither trained nor validated on
-    known   of those, the ones that its own run tested it on
-    new     of those, the others
-    unfair  why the two cannot be compared at all; empty when they can
+    rows      all test rows
+    unseen    those that the model in service has neither trained nor validated on, and has a score for
+    known     of those, the ones that its own run tested it on
+    changed   those that it did, and that have another target now
+    new       the others
+    unscored  how many it has not seen, and no score for that can be measured
+    unfair    why the two cannot be compared at all; empty when they can
     """
 
     rows: int
     unseen: Compared
     known: Compared = Compared()
+    changed: Compared = Compared()
     new: Compared = Compared()
+    unscored: int = 0
     unfair: str = ""
 
 
@@ -112,6 +121,7 @@ class Verdict:
     brief           what the candidate has failed at, in few words; empty when it is accepted
     obstacle        what it has failed at first; chance: it is worse, and by no more than chance
     worse_on_known  it is worse on known rows by more than chance, be that allowed or not
+    targets_changed  no comparison is fair because the rows that the model in service was tested on have other targets
     """
 
     accepted: bool
@@ -123,6 +133,7 @@ class Verdict:
     obstacle: Obstacle | None = None
     brief: str = ""
     worse_on_known: bool = False
+    targets_changed: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,26 +143,26 @@ class _Answer:
     text: str
     obstacle: Obstacle | None = None
     brief: str = ""
-    is_doubtful: bool = False
-
-    @property
-    def rank(self) -> int:
-        """Where it stands in the reason: what failed, what is doubtful, the others."""
-        return 0 if self.obstacle else 1 if self.is_doubtful else 2
 
 
-def judge(gate: Gate, candidate: float | None, comparison: Comparison | None) -> Verdict:
+def judge(
+    gate: Gate, candidate: float | None, comparison: Comparison | None, when_accepted: float | None = None
+) -> Verdict:
     """Decide about a candidate whose metric on all test rows this is; no comparison: there is no model in service.
 
-    None or NaN is no measurement: a candidate without one is rejected. Where the model in service has none the
-    threshold alone decides: it answers, but not with numbers.
+    when_accepted  the metric of the model in service when it was the candidate; None where nobody knows
+
+    None or NaN is no measurement: a candidate without one is rejected. Where the model in service has none for any row
+    the threshold alone decides: it answers, but not with numbers.
     """
     if candidate is None or not math.isfinite(candidate):
         brief = f"{gate.metric} of the candidate could not be measured"
         reason = f"{brief} (it is {number(candidate)})"
         return Verdict(False, reason, False, beats_champion=None, obstacle="unmeasured", brief=brief)
-    meets, (beats, keeps, unfair, against) = gate.reaches(candidate, gate.threshold), _against(gate, comparison)
-    answers = sorted([_threshold(gate, candidate, comparison, meets), *against], key=lambda answer: answer.rank)
+    meets = gate.reaches(candidate, gate.threshold)
+    beats, keeps, unfair, against = _against(gate, comparison, when_accepted)
+    answers = [_threshold(gate, candidate, comparison, meets), *against]
+    answers.sort(key=lambda answer: answer.obstacle is None)  # what failed stands first
     first = answers[0]
     return Verdict(
         accepted=first.obstacle is None,
@@ -163,81 +174,103 @@ def judge(gate: Gate, candidate: float | None, comparison: Comparison | None) ->
         obstacle=first.obstacle,
         brief=first.brief,
         worse_on_known=bool(comparison and not unfair and _is_worse(gate, comparison.known)),
+        targets_changed=bool(
+            comparison and not _unfair(gate, comparison) and _other_targets(gate, comparison, when_accepted)
+        ),
     )
 
 
 def _threshold(gate: Gate, candidate: float, comparison: Comparison | None, meets: bool) -> _Answer:
-    limit = f"the threshold ({_limit(gate, gate.threshold)})"
+    value, threshold = apart(candidate, gate.threshold)
+    limit = f"the threshold ({_limit(gate, threshold)})"
     rows = f" on all {comparison.rows:,} test rows" if comparison else ""
     if meets:
-        return _Answer(f"{gate.metric} {number(candidate)}{rows} meets {limit}")
-    return _Answer(
-        f"{gate.metric} {number(candidate)}{rows} misses {limit}",
-        "threshold",
-        f"{gate.metric} {number(candidate)} misses {limit}",
-    )
+        return _Answer(f"{gate.metric} {value}{rows} meets {limit}")
+    return _Answer(f"{gate.metric} {value}{rows} misses {limit}", "threshold", f"{gate.metric} {value} misses {limit}")
 
 
 _Against = tuple[bool | None, bool | None, str, list[_Answer]]
 
 
-def _against(gate: Gate, comparison: Comparison | None) -> _Against:
+def _against(gate: Gate, comparison: Comparison | None, when_accepted: float | None) -> _Against:
     """(whether it beats the model in service, whether it keeps what that knew, why nothing was compared, answers)."""
     if comparison is None:
         return None, None, "", [_Answer("there is no model in service to compare with")]
-    unfair = _unfair(gate, comparison)
+    unfair = _unfair(gate, comparison) or _other_targets(gate, comparison, when_accepted)
     if unfair:
         alone = gate.without_comparison == "threshold"
         decides = "the threshold alone decides" if alone else "so it stays in service"
-        brief = "no fair comparison with the model in service"
-        text = f"{brief} is possible: {unfair}; {decides} (gate.without_comparison)"
-        return None, None, unfair, [_Answer(text) if alone else _Answer(text, "unfair", brief)]
+        text = (
+            f"no fair comparison with the model in service is possible: {unfair}; {decides} (gate.without_comparison)"
+        )
+        return None, None, unfair, [_Answer(text) if alone else _not_compared(gate, comparison, when_accepted, text)]
     unseen, known = comparison.unseen, comparison.known
     if unseen.candidate is None or unseen.champion is None or not unseen.is_measured:
         value = number(unseen.champion if unseen.champion is not None else math.nan)
         return None, None, "", [_Answer(f"the model in service could not be measured (its {gate.metric} is {value})")]
     beats, keeps = gate.reaches(unseen.candidate, gate.to_beat(unseen.champion)), _keeps(gate, known)
     told = [_keeps_known(gate, known, keeps)] if keeps is False or _is_worse(gate, known) else []
-    return beats, keeps, "", [*told, _beats(gate, comparison, beats)]
+    return beats, keeps, "", [*told, _beats(gate, comparison, beats), *_left_out(comparison)]
+
+
+def _not_compared(gate: Gate, comparison: Comparison, when_accepted: float | None, text: str) -> _Answer:
+    if _unfair(gate, comparison):
+        return _Answer(text, "unfair", "no fair comparison with the model in service")
+    now, before = apart(comparison.changed.champion, when_accepted)
+    return _Answer(text, "changed", f"targets of tested rows changed ({gate.metric} {now}, was {before})")
+
+
+def _left_out(comparison: Comparison) -> list[_Answer]:
+    """What the model in service could not score."""
+    rows = f"{comparison.unscored:,} of the {comparison.unseen.rows + comparison.unscored:,} test rows"
+    text = f"the model in service has no score that can be measured for {rows} that it has not seen: they are left out"
+    return [_Answer(text)] if comparison.unscored else []
 
 
 def _beats(gate: Gate, comparison: Comparison, beats: bool) -> _Answer:
     unseen = comparison.unseen
     all_rows = unseen.rows == comparison.rows
     rows = f"all {unseen.rows:,} test rows" if all_rows else f"the {unseen.rows:,} test rows that it has not seen"
-    asked = _limit(gate, gate.to_beat(unseen.champion or 0.0))
     text = _versus(gate, unseen, rows)
-    if gate.minimum_improvement:
-        wanted = "asked" if gate.minimum_improvement > 0 else "allowed"
-        text += f", where {asked} is {wanted} (gate.minimum_improvement)"
+    candidate, limit = apart(unseen.candidate, gate.to_beat(unseen.champion or 0.0))
+    asked = _limit(gate, limit)
+    if gate.minimum_improvement > 0:
+        text += f", where {asked} is asked (gate.minimum_improvement)"
+    elif gate.minimum_improvement < 0 and _how(gate, unseen) == "worse than":
+        text += _allowed(asked, "gate.minimum_improvement", is_within=beats)
     if beats:
         return _Answer(text)
     brief = _both(gate, unseen, "worse within chance" if unseen.is_chance else "worse")
     if gate.minimum_improvement > 0:
-        brief = f"{gate.metric} {number(unseen.candidate)} misses what is asked ({asked})"
+        brief = f"{gate.metric} {candidate} misses what is asked ({asked})"
     return _Answer(text, "chance" if unseen.is_chance else "champion", brief)
 
 
 def _keeps_known(gate: Gate, known: Compared, keeps: bool | None) -> _Answer:
     text = _versus(gate, known, f"the {known.rows:,} test rows that it was tested on")
     if gate.maximum_regression is not None:
-        allowed = _limit(gate, gate.worst_allowed(known.champion or 0.0))
-        text += f", where {allowed} is allowed (gate.maximum_regression)"
+        _, limit = apart(known.candidate, gate.worst_allowed(known.champion or 0.0))
+        text += _allowed(_limit(gate, limit), "gate.maximum_regression", is_within=keeps is not False)
     if keeps is not False:
-        return _Answer(text, is_doubtful=True)
+        return _Answer(text)
     return _Answer(text, "known", _both(gate, known, "worse on known rows"))
 
 
+def _allowed(limit: str, key: str, *, is_within: bool) -> str:
+    return f", which is allowed ({limit}, {key})" if is_within else f", where {limit} is allowed ({key})"
+
+
 def _both(gate: Gate, compared: Compared, what: str) -> str:
-    return f"{what} ({gate.metric} {number(compared.candidate)}, in service {number(compared.champion)})"
+    candidate, champion = apart(compared.candidate, compared.champion)
+    return f"{what} ({gate.metric} {candidate}, in service {champion})"
 
 
 def _versus(gate: Gate, compared: Compared, rows: str) -> str:
     """Both models on some rows: the candidate, then the model in service."""
     chance = {True: ", within chance", False: ", by more than chance", None: ""}[compared.is_chance]
     chance += f" ({between(compared.difference)})" if chance else ""
-    ours, theirs = f"{gate.metric} {number(compared.candidate)}", f"the {number(compared.champion)} of the model"
-    return f"{ours} is {_how(gate, compared)} {theirs} in service on {rows}{chance}"
+    ours, theirs = apart(compared.candidate, compared.champion)
+    return f"{gate.metric} {ours} is {_how(gate, compared)} the {theirs} of the model in service on {rows}{chance}"
 
 
 def _how(gate: Gate, compared: Compared) -> str:
@@ -253,23 +286,42 @@ def _is_worse(gate: Gate, known: Compared) -> bool:
     return enough and known.is_chance is False and _how(gate, known) == "worse than"
 
 
-def _limit(gate: Gate, value: float) -> str:
-    return f"{'at most' if gate.direction == 'minimize' else 'at least'} {number(value)}"
+def _limit(gate: Gate, value: str) -> str:
+    return f"{'at most' if gate.direction == 'minimize' else 'at least'} {value}"
 
 
 def _unfair(gate: Gate, comparison: Comparison) -> str:
     """Why the two models cannot be compared; empty when they can."""
     if comparison.unfair:
         return comparison.unfair
-    rows, unseen = comparison.rows, comparison.unseen
+    rows, unseen, unscored = comparison.rows, comparison.unseen, comparison.unscored
+    there, needed = unseen.rows + unscored, f"{gate.minimum_unseen_rows:,} are needed (gate.minimum_unseen_rows)"
+    if there < gate.minimum_unseen_rows:
+        return f"it has not seen {there:,} of the {rows:,} test rows, and {needed}"
+    if unscored and not unseen.rows:
+        return ""
     if unseen.rows < gate.minimum_unseen_rows:
-        return (
-            f"it has not seen {unseen.rows:,} of the {rows:,} test rows, and {gate.minimum_unseen_rows:,} are needed "
-            "(gate.minimum_unseen_rows)"
-        )
+        return f"it has a score for {unseen.rows:,} of the {there:,} test rows that it has not seen, and {needed}"
     if not _is_finite(unseen.candidate):
         return f"{gate.metric} has no value for the {unseen.rows:,} of {rows:,} test rows that it has not seen"
     return ""
+
+
+def _other_targets(gate: Gate, comparison: Comparison, when_accepted: float | None) -> str:
+    """Why the model in service is not measured as it was accepted: by other targets, on the rows that it was tested on.
+    Empty where enough of them say what they said, or where it is as good by the others, but for the bound or chance.
+    """
+    known, changed, needed = comparison.known, comparison.changed, gate.minimum_unseen_rows
+    if when_accepted is None or known.rows >= needed or changed.rows < needed:
+        return ""
+    if changed.champion is None or changed.champion_interval is None:
+        return ""
+    low, high = changed.champion_interval
+    if gate.reaches(changed.champion, gate.worst_allowed(when_accepted)) or low <= when_accepted <= high:
+        return ""
+    now, before = apart(changed.champion, when_accepted)
+    which = f"{changed.rows:,} of the {known.rows + changed.rows:,} test rows that it was tested on"
+    return f"{which} have other targets now: its {gate.metric} is {now} there, when accepted {before}"
 
 
 def _keeps(gate: Gate, known: Compared) -> bool | None:

@@ -25,6 +25,9 @@ Floats = NDArray[np.float64]
 # A row is of class 1 when its probability is larger than this, as in XGBoost's own metric `error`.
 PROBABILITY_THRESHOLD = 0.5
 
+# The square of a larger score is no number any more, or the sum of such squares is not.
+LARGEST_SCORE = 1e150
+
 # Standard deviations on both sides that hold 95 % of a normal distribution.
 DEVIATIONS = 1.959964
 _TOO_LARGE = "numbers too large to square"
@@ -143,6 +146,14 @@ def metric_named(name: str) -> Metric:
     if name not in METRICS:
         raise UnknownMetricError(f"no metric is called {name!r}; expected one of {', '.join(METRICS)}")
     return METRICS[name]
+
+
+def can_be_measured(metric: str, scores: ArrayLike) -> NDArray[np.bool_]:
+    """Return which scores `(n_rows,)` a metric can be computed of: finite and not too large; probabilities, 0 to 1."""
+    s = np.asarray(scores, dtype=np.float64)
+    if PROBLEM_TYPES[metric_named(metric).problem].target_is_binary:
+        return (s >= 0) & (s <= 1)
+    return np.abs(s) <= LARGEST_SCORE
 
 
 def predicted_labels(scores: ArrayLike) -> Floats:

@@ -14,7 +14,7 @@ from typing import Any
 from perennial.data.since import READS
 from perennial.runs import news
 from perennial.runs.cause import failed_job, failed_state, safe
-from perennial.runs.facts import some
+from perennial.runs.facts import counted, some
 from perennial.runs.job_end import JobEnd
 from perennial.runs.run_record import RunRecord
 from perennial.runs.work import TRAINED_ONLY
@@ -30,6 +30,11 @@ _CHANGED = (
     "model.yaml has changed since the model in service was trained (Changed since, above). If the data could be used "
     "before, put back or correct what changed, deploy, and start a run. If they are new, correct them and drop them "
     "again, under the same names, or take them away (aws s3 rm)."
+)
+_OTHER_TARGETS = (
+    "Look at the files that came last before anything else: rows that the model in service was tested on have other "
+    "targets there (Changed rows, above). If they are wrong, take them away (aws s3 rm), or drop again what they have "
+    "replaced, and start a run. If they are corrected, the threshold can decide: "
 )
 _MORE_DATA = "Drop more data, of which a part tests, or let the threshold decide: "
 _NO_MORE_DATA = "More data cannot help; the threshold can decide: "
@@ -85,6 +90,8 @@ class Ended:
     obstacle        what a rejected candidate has failed at; empty of other runs
     is_doubtful     whether the gate's answer may be about data that are wrong (runs.news.cautions)
     is_unfair       whether the two models cannot be compared at all
+    has_new_files   whether the run had files that the model in service was not trained on
+    changed, gone   what of the definition is otherwise than when that was trained, how many of its files are not there
     may_ask_by_run  whether a run's input may let the threshold decide alone (deployable_overrides)
     """
 
@@ -95,6 +102,9 @@ class Ended:
     obstacle: str = ""
     is_doubtful: bool = False
     is_unfair: bool = False
+    has_new_files: bool = True
+    changed: str = ""
+    gone: int = 0
     may_ask_by_run: bool = False
 
     @property
@@ -135,7 +145,7 @@ class Row:
 def _ended(record: RunRecord) -> Ended:
     status, failure, gate = record["status"], record.get("failure") or {}, record.get("gate") or {}
     definition = (record.get("configuration") or {}).get("definition", {})
-    compared = (record.get("metrics") or {}).get("comparison") or {}
+    compared, since = (record.get("metrics") or {}).get("comparison") or {}, record.get("since") or {}
     return Ended(
         status=status,
         error=failure.get("error") or "",
@@ -144,6 +154,9 @@ def _ended(record: RunRecord) -> Ended:
         obstacle=str(gate.get("obstacle") or "") if status == "Rejected" else "",
         is_doubtful=any(news.cautions(record)),
         is_unfair=bool(compared.get("unfair")),
+        has_new_files=(record.get("new_files") or {}).get("files") != 0,
+        changed=some(since.get("definition", [])),
+        gone=since.get("gone", {}).get("files", 0),
         may_ask_by_run="gate.without_comparison" in definition.get("deployable_overrides", ()),
     )
 
@@ -181,7 +194,21 @@ def _unreadable(lost: Sequence[Mapping[str, Any]], reads: Sequence[str]) -> str:
 
 def _without_comparison(ended: Ended) -> str:
     helps = _NO_MORE_DATA if ended.is_unfair else _MORE_DATA
+    helps = _OTHER_TARGETS if ended.obstacle == "changed" else helps
     return helps + (_BY_RUN if ended.may_ask_by_run else _BY_DEFINITION)
+
+
+def _of_known_data(ended: Ended) -> str:
+    """What to do about a model of the data that the one in service was trained on."""
+    what = [f"model.yaml has changed ({ended.changed})"] if ended.changed else []
+    what += [f"{counted(ended.gone)} of that model {'is' if ended.gone == 1 else 'are'} gone"] if ended.gone else []
+    told = (
+        f"No file is new since the model in service was trained; {' and '.join(what) or 'nor has model.yaml changed'}."
+    )
+    if ended.status == "Succeeded":
+        return f"{told} If the model should not be worse on known rows, go back to the previous one (docs/operate.md)."
+    back = "Put that back, improve the model," if what else "Improve the model"
+    return f"{told} {back} or lower the bar in model.yaml (gate); then deploy, and start a run."
 
 
 def _was_cut_short(ended: Ended) -> bool:
@@ -229,20 +256,22 @@ def _of_job(ended: Ended) -> str:
 TRAIN_MODEL = (
     # What the gate found.
     Row(_without_comparison, obstacle="unfair"),
+    Row(_without_comparison, obstacle="changed"),
     Row(
         "Look at the files that came last before anything else (New files, Drift, Known rows above; report/ in the "
         "run's folder). If they are wrong, take them away (aws s3 rm) and start a run. If the world has changed so, "
         "docs/operate.md says how such a model comes into service.",
         status=("Rejected",),
-        when=lambda ended: ended.is_doubtful,
+        when=lambda ended: ended.is_doubtful and ended.has_new_files,
     ),
     Row(
         "Look at the files that came last (New files, Drift, Known rows above; report/ in the run's folder). If they "
         "are wrong, take them away (aws s3 rm) and go back to the previous model (docs/operate.md). If the world has "
         "changed so: nothing.",
         status=("Succeeded",),
-        when=lambda ended: ended.is_doubtful,
+        when=lambda ended: ended.is_doubtful and ended.has_new_files,
     ),
+    Row(_of_known_data, status=("Succeeded",), when=lambda ended: ended.is_doubtful),
     Row("", status=("Succeeded",)),
     Row(
         "Nothing, if it was for the numbers. To have such a model serve, drop its data under the stack's own prefix, "
@@ -285,6 +314,7 @@ TRAIN_MODEL = (
         when=_is_of_features,
     ),
     Row(_of_job, status=("Failed",), when=_is_of_the_job),
+    Row(_of_known_data, errors=("ModelAccuracyTooLow",), when=lambda ended: not ended.has_new_files),
     Row(
         "Look at the data that came last and at report/ in the run's folder. If the numbers are right, lower the bar "
         "in model.yaml (gate) or improve the model; then start a run.",

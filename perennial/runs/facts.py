@@ -126,9 +126,13 @@ def _comparison(metrics: Mapping[str, Any], unit: str) -> Iterator[tuple[str, st
     if not compared:
         return
     unseen, known, new = (compared[part] for part in ("unseen", "known", "new"))
+    changed, unscored = compared.get("changed") or {"rows": 0, "candidate": None}, compared.get("unscored", 0)
+    others = f"{changed['rows']:,} with another target now, " if changed["rows"] else ""
     tested = f"{compared['rows']:,}, of which the model in service has not seen {unseen['rows']:,}"
-    yield "Test rows", f"{tested} ({known['rows']:,} known, {new['rows']:,} new)"
-    for name, part in (("Unseen rows", unseen), ("Known rows", known), ("New rows", new)):
+    left_out = f"; for {unscored:,} more it has no score that can be measured" if unscored else ""
+    yield "Test rows", f"{tested} ({known['rows']:,} known, {others}{new['rows']:,} new){left_out}"
+    parts = (("Unseen rows", unseen), ("Known rows", known), ("Changed rows", changed), ("New rows", new))
+    for name, part in parts:
         if part["candidate"] is not None and part["champion"] is not None:
             both = f"{number(part['candidate'])}{unit}, model in service {number(part['champion'])}{unit}"
             yield name, f"{both}{_difference(part['difference'], unit)}"

@@ -44,6 +44,8 @@ def missing(record: RunRecord) -> Iterator[Item]:
 def cautions(record: RunRecord) -> Iterator[Item]:
     """Yield what makes the gate's answer doubtful: it may be about data that are wrong."""
     gate, comparison = record.get("gate") or {}, (record.get("metrics") or {}).get("comparison") or {}
+    if gate.get("targets_changed"):
+        yield Item(f"{comparison['changed']['rows']:,} tested rows have other targets now")
     if gate.get("worse_on_known"):
         known = comparison["known"]
         yield Item(f"worse on known rows ({number(known['candidate'])}, before {number(known['champion'])})")
@@ -63,7 +65,7 @@ def outcome(record: RunRecord) -> str:
     told = [item.brief for item in cautions(record)]
     if record["status"] == "Succeeded":
         return "; ".join([*told, _accepted(record, gate)])
-    if gate.get("obstacle") == "known":  # which says the first of them
+    if gate.get("obstacle") in ("known", "changed"):  # which says the first of them
         told = told[1:]
     return "; ".join([gate["brief"], *told]) if gate.get("brief") else ""
 
@@ -76,7 +78,8 @@ def is_told(reason: str, record: RunRecord) -> bool:
 def _accepted(record: RunRecord, gate: Mapping[str, Any]) -> str:
     """The metric of a model that has come into service, and that of the one before, on the same rows."""
     unseen = ((record.get("metrics") or {}).get("comparison") or {}).get("unseen") or {}
-    if gate.get("champion") is not None and unseen.get("candidate") is not None:
+    is_compared = gate.get("champion") is not None and not gate.get("targets_changed")
+    if is_compared and unseen.get("candidate") is not None:
         return f"{gate['metric']} {number(unseen['candidate'])}{unit_of(record)}, before {number(gate['champion'])}"
     alone = ", not compared" if record.get("champion") else ""
     return f"{gate['metric']} {number(gate['candidate'])}{unit_of(record)}{alone}"

@@ -161,6 +161,7 @@ class Compared(TypedDict, total=False):
     candidate: float | None
     champion: float | None
     difference: Interval | None
+    champion_interval: Interval | None
 
 
 class Comparison(TypedDict, total=False):
@@ -169,7 +170,9 @@ class Comparison(TypedDict, total=False):
     rows: int
     unseen: Compared
     known: Compared
+    changed: Compared
     new: Compared
+    unscored: int
     unfair: str
 
 
@@ -206,6 +209,7 @@ class Judged(TypedDict, total=False):
     obstacle: Obstacle | None
     brief: str
     worse_on_known: bool
+    targets_changed: bool
 
 
 class ServingImage(TypedDict, total=False):

@@ -24,8 +24,10 @@ THROTTLED = 'State "Train" failed: No (Service: AmazonSageMaker; Error Code: Thr
 # For each row of the table an end that it is for, in the table's order.
 ENDS = [
     Ended("Rejected", "ModelAccuracyTooLow", obstacle="unfair"),
+    Ended("Rejected", "ModelAccuracyTooLow", obstacle="changed"),
     Ended("Rejected", "ModelAccuracyTooLow", obstacle="threshold", is_doubtful=True),
     Ended("Succeeded", is_doubtful=True),
+    Ended("Succeeded", is_doubtful=True, has_new_files=False),
     Ended("Succeeded"),
     Ended(TRAINED_ONLY),
     Ended("Rejected", "ModelAccuracyTooLow", obstacle="chance"),
@@ -37,6 +39,7 @@ ENDS = [
     Ended("Failed", "SageMaker.AmazonSageMakerException", "Train", DENIED),
     Ended("Failed", "States.TaskFailed", "Preprocess", job(ExitMessage="features.py, line 3: no")),
     Ended("Failed", "States.TaskFailed", "Baseline data drift", job(FailureReason="InternalServerError: no")),
+    Ended("Rejected", "ModelAccuracyTooLow", obstacle="known", is_doubtful=True, has_new_files=False),
 ]
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perennial.data.rows import reads_alike
+from perennial.evaluation import metrics
 from perennial.evaluation.comparison import compare, found_in, other_groups, other_target, untold
 
 small = st.lists(st.integers(1, 20), max_size=30)
@@ -32,8 +33,8 @@ def test_both_models_are_measured_on_each_part() -> None:
     labels = np.zeros(6)
     candidate, champion = np.array([1.0, 1, 2, 2, 9, 9]), np.array([3.0, 3, 1, 1, 0, 0])
     seen = np.array([False] * 4 + [True] * 2)
-    known = np.array([True, True, False, False, True, True])
-    found = compare("rmse", labels, candidate, champion, seen=seen, known=known)
+    tested = np.array([True, True, False, False, True, True])
+    found = compare("rmse", labels, candidate, champion, seen=seen, tested=tested, changed=np.zeros(6, bool))
     assert (found.rows, found.unseen.rows, found.known.rows, found.new.rows) == (6, 4, 2, 2)
     assert (found.known.candidate, found.known.champion) == (1.0, 3.0)
     assert (found.new.candidate, found.new.champion) == (2.0, 1.0)
@@ -44,9 +45,39 @@ def test_both_models_are_measured_on_each_part() -> None:
 def test_parts_without_rows_or_without_a_value_have_none() -> None:
     ones, scores = np.ones(3), np.array([0.2, 0.5, 0.7])
     none = np.zeros(3, bool)
-    found = compare("auc", ones, scores, scores, seen=none, known=none)
+    found = compare("auc", ones, scores, scores, seen=none, tested=none, changed=none)
     assert (found.unseen.candidate, found.unseen.champion, found.unseen.difference) == (None, None, None)
     assert (found.known.rows, found.known.candidate) == (0, None)
+
+
+def test_a_row_with_another_target_than_it_was_tested_with_is_a_part_of_its_own_and_not_known() -> None:
+    labels, candidate = np.arange(6.0), np.arange(6.0) + 1
+    champion = np.array([0.0, 1, 2, 9, 10, 5])
+    tested, changed = np.array([True] * 5 + [False]), np.array([False] * 3 + [True] * 3)
+    found = compare("rmse", labels, candidate, champion, seen=np.zeros(6, bool), tested=tested, changed=changed)
+    assert (found.unseen.rows, found.known.rows, found.changed.rows, found.new.rows) == (6, 3, 2, 1)
+    assert (found.known.champion, found.changed.champion) == (0.0, 6.0)
+    assert found.changed.champion_interval == (6.0, 6.0)
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf, 1e200])
+def test_rows_that_the_model_in_service_cannot_score_are_left_out_for_both(score: float) -> None:
+    labels, candidate = np.zeros(5), np.array([1.0, 1, 1, 7, 7])
+    champion = np.array([2.0, 2, 2, score, score])
+    seen, tested = np.array([False] * 4 + [True]), np.ones(5, bool)
+    found = compare("rmse", labels, candidate, champion, seen=seen, tested=tested, changed=~tested)
+    assert (found.rows, found.unscored) == (5, 1)
+    assert (found.unseen.rows, found.unseen.candidate, found.unseen.champion) == (3, 1.0, 2.0)
+    assert (found.known.rows, found.known.difference) == (3, (-1.0, -1.0))
+
+
+def test_two_models_that_differ_by_the_rounding_of_sums_are_as_good() -> None:
+    labels, none = np.array([1.0, 0, 1, 0, 1, 0, 0]), np.zeros(7, bool)
+    one, other = np.array([0.1, 0.1, 0.7, 0.7, 0.3, 0.3, 0.3]), np.full(7, 0.5)
+    values = metrics.METRICS["rmse"].compute(labels, one), metrics.METRICS["rmse"].compute(labels, other)
+    found = compare("rmse", labels, other * (1 + 1e-15), other, seen=none, tested=none, changed=none)
+    assert found.unseen.candidate == found.unseen.champion == values[1]
+    assert values[0] != values[1]
 
 
 DEFINITION: dict[str, Any] = {
@@ -82,6 +113,10 @@ def test_rules_of_the_target_do_not_make_it_another() -> None:
     assert other_target(changed("price", min=0, max=10), DEFINITION) == ""
 
 
+def by_group(split: dict[str, Any], **seller: Any) -> dict[str, Any]:
+    return {"split": split, "columns": {"seller": {"type": "string", "feature": False, **seller}}}
+
+
 BY_GROUP = {"method": "group", "column": "seller", "seed": 1, "validation": 0.15, "test": 0.2}
 
 
@@ -97,12 +132,17 @@ BY_GROUP = {"method": "group", "column": "seller", "seed": 1, "validation": 0.15
 def test_a_model_that_may_have_trained_on_rows_of_each_group_is_not_compared_on_whole_groups(
     champion: dict[str, Any],
 ) -> None:
-    assert "not split by the same groups (seller)" in other_groups(BY_GROUP, champion)
+    assert "not split by the same groups (seller)" in other_groups(by_group(BY_GROUP), by_group(champion))
 
 
 def test_groups_that_are_dealt_alike_and_rows_that_are_not_split_by_group_compare() -> None:
-    assert other_groups(BY_GROUP, dict(BY_GROUP)) == ""
-    assert other_groups({**BY_GROUP, "method": "random"}, BY_GROUP) == ""
+    assert other_groups(by_group(BY_GROUP), by_group(dict(BY_GROUP), nullable=True)) == ""
+    assert other_groups(by_group({**BY_GROUP, "method": "random"}), by_group(BY_GROUP)) == ""
+
+
+@pytest.mark.parametrize("reading", [{"source": ["city"]}, {"type": "integer"}, {"parse": {"strip": False}}])
+def test_groups_that_are_read_otherwise_are_other_groups(reading: dict[str, Any]) -> None:
+    assert "the same groups (seller)" in other_groups(by_group(BY_GROUP, **reading), by_group(BY_GROUP))
 
 
 @pytest.mark.parametrize(

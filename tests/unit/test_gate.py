@@ -1,6 +1,7 @@
 """The gate: thresholds are inclusive, direction follows the metric, and no measurement is no admission."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -176,7 +177,101 @@ def test_known_rows_that_are_worse_by_more_than_chance_are_told_where_that_is_al
     known = Compared(100, 2090.0, 2000.0, (50.0, 150.0))
     verdict = judge_compared(BOUND, 2000.0, compared(Compared(200, 2000.0, 2100.0), known))
     assert (verdict.accepted, verdict.worse_on_known) == (True, True)
-    assert verdict.reason.startswith("rmse 2,090 is worse than the 2,000 of the model in service on the 100 test rows")
+    threshold, known_rows, _ = verdict.reason.split("; ")
+    assert threshold == "rmse 2,000 on all 200 test rows meets the threshold (at most 3,500)"
+    assert known_rows == (
+        "rmse 2,090 is worse than the 2,000 of the model in service on the 100 test rows that it was tested on, by "
+        "more than chance (50 to 150), which is allowed (at most 2,100, gate.maximum_regression)"
+    )
+
+
+def test_what_a_candidate_failed_at_stands_before_what_is_allowed():
+    known = Compared(100, 2090.0, 2000.0, (50.0, 150.0))
+    verdict = judge_compared(BOUND, 2000.0, compared(Compared(200, 2200.0, 2100.0, (50.0, 150.0)), known))
+    assert verdict.obstacle == "champion"
+    assert verdict.reason.startswith("rmse 2,200 is worse than the 2,100 of the model in service on all 200 test rows")
+    assert ", which is allowed (at most 2,100, gate.maximum_regression); rmse 2,200" not in verdict.reason
+
+
+def test_numbers_that_differ_are_told_with_as_many_digits_as_tell_them_apart():
+    verdict = judge(Gate("auc", "maximize", 0.4), 0.49999999, 0.5)
+    assert verdict.reason.startswith("auc 0.49999999 is worse than the 0.5 of the model in service")
+    assert "(auc 0.49999999, in service 0.5)" in verdict.brief
+    assert judge(Gate("auc", "maximize", 0.5), 0.49999999, None).brief == (
+        "auc 0.49999999 misses the threshold (at least 0.5)"
+    )
+
+
+# Rows that have another target than the model in service was tested with
+
+OTHER = Compared(570, 0.83, 0.155, (0.6, 0.75), champion_interval=(0.12, 0.19))
+FLIPPED = Gate("auc", "maximize", 0.8, maximum_regression=0.25, minimum_unseen_rows=30)
+
+
+def of_targets(known=None, changed=OTHER):
+    return Comparison(600, Compared(600, 0.83, 0.155, (0.6, 0.75)), known or Compared(), changed)
+
+
+@pytest.mark.parametrize(("without", "accepted"), [("reject", False), ("threshold", True)])
+def test_other_targets_than_the_model_in_service_was_accepted_for_are_no_fair_comparison(without, accepted):
+    verdict = judge_compared(replace(FLIPPED, without_comparison=without), 0.83, of_targets(), 0.845)
+    assert (verdict.accepted, verdict.beats_champion, verdict.targets_changed) == (accepted, None, True)
+    assert (
+        "570 of the 570 test rows that it was tested on have other targets now: its auc is 0.155 there, when accepted "
+        "0.845; " in verdict.reason
+    )
+    assert verdict.obstacle == (None if accepted else "changed")
+    assert verdict.brief == ("" if accepted else "targets of tested rows changed (auc 0.155, was 0.845)")
+    assert len(verdict.brief) <= 61
+
+
+@pytest.mark.parametrize(
+    ("comparison", "when_accepted"),
+    [
+        (of_targets(known=Compared(30, 0.9, 0.85, (0.0, 0.1))), 0.845),
+        (of_targets(changed=replace(OTHER, rows=29)), 0.845),
+        (of_targets(changed=replace(OTHER, champion=0.82, champion_interval=(0.81, 0.83))), 0.845),
+        (of_targets(changed=replace(OTHER, champion=0.7, champion_interval=(0.5, 0.9))), 0.845),
+        (of_targets(changed=replace(OTHER, champion_interval=None)), 0.845),
+        (of_targets(), None),
+    ],
+    ids=["enough are known", "few are changed", "within the bound", "chance", "nobody knows", "not recorded"],
+)
+def test_a_small_correction_changes_nothing(comparison, when_accepted):
+    verdict = judge_compared(FLIPPED, 0.83, comparison, when_accepted)
+    assert (verdict.accepted, verdict.targets_changed) == (True, False)
+
+
+# Rows that the model in service cannot score
+
+
+def test_rows_that_the_model_in_service_cannot_score_are_counted_in_the_reason():
+    comparison = replace(compared(Compared(197, 2500.0, 2000.0, (300.0, 700.0))), unscored=3)
+    verdict = judge_compared(BOUND, 2500.0, comparison)
+    assert (verdict.accepted, verdict.obstacle) == (False, "champion")
+    assert verdict.reason.endswith(
+        "the model in service has no score that can be measured for 3 of the 200 test rows that it has not seen: "
+        "they are left out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("scored", "unscored", "says"),
+    [
+        (29, 171, "it has a score for 29 of the 200 test rows that it has not seen, and 30 are needed"),
+        (9, 1, "it has not seen 10 of the 200 test rows, and 30 are needed"),
+    ],
+)
+def test_too_few_rows_that_it_can_score_are_no_fair_comparison(scored, unscored, says):
+    verdict = judge_compared(BOUND, 2500.0, replace(compared(Compared(scored, 1.0, 9.0)), unscored=unscored))
+    assert (verdict.accepted, verdict.obstacle) == (False, "unfair")
+    assert says in verdict.reason
+
+
+def test_a_model_in_service_that_can_score_no_row_leaves_the_threshold():
+    verdict = judge_compared(BOUND, 2500.0, replace(compared(Compared(0)), unscored=200))
+    assert (verdict.accepted, verdict.beats_champion) == (True, None)
+    assert "the model in service could not be measured (its rmse is nan)" in verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -301,3 +396,5 @@ def test_a_candidate_may_be_allowed_to_be_a_little_worse(gate, good, bad):
     assert verdict.beats_champion is False
     assert "worse than the 3,000 of the model in service on all 200 test rows, where at " in verdict.reason
     assert "is allowed (gate.minimum_improvement)" in verdict.reason
+    assert ", which is allowed (at " in judge(gate, good, 3000.0).reason
+    assert "allowed" not in judge(gate, 3000.0, 3000.0).reason

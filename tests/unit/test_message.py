@@ -293,6 +293,64 @@ def test_data_in_doubt_are_looked_at_before_a_gate_is_lowered(obstacle, doubt):
     assert (DIFFERS in body) == ("drift" in doubt)
 
 
+KNOWN_DATA = {"new_files": {"files": 0, "rows": 0, "quarantined": 0}}
+
+
+@pytest.mark.parametrize(
+    ("since", "says"),
+    [
+        (
+            {"definition": ["algorithm"]},
+            "; model.yaml has changed (algorithm). Put that back, improve the model, or lower",
+        ),
+        ({"gone": {"files": 2, "rows": 500}, "rows": 9}, "; 2 files of that model are gone. Put that back"),
+        ({}, "; nor has model.yaml changed. Improve the model or lower the bar in model.yaml (gate)"),
+    ],
+)
+@pytest.mark.parametrize("obstacle", ["threshold", "champion", "known"])
+def test_without_new_files_nobody_is_sent_to_look_at_them(obstacle, since, says):
+    body = rejected(obstacle, **KNOWN_DATA, since=since, gate={"worse_on_known": True}).body
+    assert f"What to do\n  No file is new since the model in service was trained{says}" in body
+    assert "files that came last" not in body
+    assert "data that came last" not in body
+
+
+def test_a_model_that_came_into_service_worse_on_known_rows_without_new_files_says_what_changed():
+    body = compose(**WORSE, **KNOWN_DATA, since={"definition": ["algorithm"]}).body
+    assert "model.yaml has changed (algorithm). If the model should not be worse on known rows, go back" in body
+
+
+OTHER_TARGETS = {
+    "rows": 161,
+    "unseen": COMPARED["unseen"],
+    "known": PART,
+    "changed": {"rows": 120, "candidate": 0.83, "champion": 0.155, "difference": [0.6, 0.7]},
+    "new": COMPARED["new"],
+    "unscored": 3,
+    "unfair": "",
+}
+
+
+def test_rows_with_other_targets_are_told_with_both_models_and_looked_at_first():
+    told = {"metrics": {**RECORD["metrics"], "comparison": OTHER_TARGETS}}
+    mail = rejected(
+        "changed", "targets of tested rows changed (auc 0.155, was 0.845)", gate={"targets_changed": True}, **told
+    )
+    assert mail.subject == (
+        "Candidate rejected: targets of tested rows changed (auc 0.155, was 0.845) [perennial-used-cars]"
+    )
+    assert (
+        "Test rows     161, of which the model in service has not seen 150 (0 known, 120 with another target now, 30 "
+        "new); for 3 more it has no score that can be measured\n" in mail.body
+    )
+    assert "Changed rows  0.83 USD, model in service 0.155 USD; difference 0.6 to 0.7 USD" in mail.body
+    assert "What to do\n  Look at the files that came last before anything else: rows that the model in" in mail.body
+    assert "the threshold can decide: set gate.without_comparison" in mail.body
+    served = compose(gate={**RECORD["gate"], "targets_changed": True}, **told)
+    assert served.subject.startswith("Model in service: 120 tested rows have other targets now; rmse 2,345.68 US")
+    assert "go back to the previous model" in served.body
+
+
 def test_a_known_obstacle_is_told_once_and_the_doubt_with_it():
     mail = rejected("known", "worse on known rows (rmse 192, in service 138)", **DRIFTED, gate={"worse_on_known": True})
     assert mail.subject == (

@@ -473,8 +473,11 @@ def test_copies_in_another_kind_of_file_and_width_of_number_are_copies(job: Job)
 
 
 def test_hashes_tell_the_rows_that_a_model_has_seen_line_by_line(healthy: Job) -> None:
-    seen, tested = (hashes(healthy, name) for name in ("seen", "test"))
-    assert [len(part) for part in tested] == [part.count(b"\n") for part in healthy.parts("labels")]
+    seen, tested, targets = (hashes(healthy, name) for name in ("seen", "test", "target"))
+    labels = [part.split() for part in healthy.parts("labels")]
+    assert [len(part) for part in tested] == [len(part) for part in targets] == [len(part) for part in labels]
+    told = set(zip(np.concatenate(targets).tolist(), [text for part in labels for text in part], strict=True))
+    assert len(told) == len({target for target, _ in told}) == len({text for _, text in told}) > 1
     sets = healthy.report["sets"]
     assert sum(map(len, seen)) == sets["train"] + sets["validation"]
     assert not np.isin(np.concatenate(tested), np.concatenate(seen)).any()

@@ -151,7 +151,21 @@ def test_a_score_that_is_no_number_rejects_the_candidate_and_says_so(aws, query,
     predicted(aws, 10, score, 30, 40)
     result = query()
     assert (result["Accepted"], result["Candidate"]) == (False, None)
-    assert "1 of 4 scores are not finite" in result["Reason"]
+    assert "1 of 4 scores are not finite numbers; the first is " in result["Reason"]
+    assert result["Reason"].endswith(", for the record in line 2 of test/part-00000.jsonl in the run's folder")
+
+
+def test_where_no_model_has_a_score_it_is_said_once_and_by_part(aws, query):
+    labels(aws, *LABELS)
+    labels(aws, *LABELS, part=1)
+    for model in ("candidate", "champion"):
+        predicted(aws, *LABELS, model=model)
+        predicted(aws, 10, 20, float("inf"), None, model=model, part=1)
+    reason = query(champion=True)["Reason"]
+    assert (
+        "2 of 8 scores are not finite numbers; the first is inf, for the record in line 3 of test/part-00001" in reason
+    )
+    assert reason.count("not finite") == 1
 
 
 def test_an_auc_of_one_class_is_no_measurement(aws, query):
@@ -165,10 +179,24 @@ def test_an_auc_of_one_class_is_no_measurement(aws, query):
 def test_a_champion_that_cannot_be_measured_leaves_the_threshold(aws, query):
     labels(aws, *LABELS)
     predicted(aws, *LABELS)
-    predicted(aws, 10, None, 30, 40, model="champion")
+    predicted(aws, None, None, None, None, model="champion")
     result = query(champion=True)
     assert (result["Accepted"], result["BeatsChampion"], result["Champion"]) == (True, None, None)
-    assert "the model in service could not be measured (its rmse is nan)" in result["Reason"]
+    assert result["Reason"].endswith("the model in service could not be measured (its rmse is nan)")
+
+
+@pytest.mark.parametrize("score", [None, float("inf"), 1e200])
+def test_one_row_that_the_model_in_service_cannot_score_does_not_switch_the_comparison_off(aws, query, score):
+    labels(aws, *range(10))
+    told(aws, "test", *range(1, 11), run=CHAMPION)
+    predicted(aws, *[label + 2 for label in range(10)])
+    predicted(aws, *[label + 1 for label in range(9)], score, model="champion")
+    result = query(champion=True)
+    assert (result["Accepted"], result["BeatsChampion"], result["Champion"]) == (False, False, pytest.approx(1.0))
+    assert result["Reason"].startswith(
+        "rmse 2 is worse than the 1 of the model in service on the 9 test rows that it was"
+    )
+    assert "no score that can be measured for 1 of the 10 test rows that it has not seen" in result["Reason"]
 
 
 def test_a_missing_training_metric_fails_naming_it_and_those_that_came(aws, app, query, reported):
@@ -321,6 +349,54 @@ def test_new_rows_do_not_outvote_those_that_the_model_in_service_was_tested_on(a
     assert (gate["brief"], gate["worse_on_known"]) == ("worse on known rows (rmse 1, in service 0)", True)
     comparison = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["comparison"]
     assert (comparison["known"]["rows"], comparison["new"]["rows"]) == (4, 6)
+
+
+def test_a_row_with_another_target_is_not_known(aws, query, two_models):
+    """The same rows again in another file, with other targets: only those that say what they said are known."""
+    told(aws, "test", *range(1, 6), run=CHAMPION)
+    told(aws, "target", *range(101, 106), run=CHAMPION)
+    told(aws, "test", *range(1, 6), *range(1, 6))
+    told(aws, "target", *range(101, 106), *range(201, 206))
+    predicted(aws, *[label if label < 5 else label + 9 for label in range(10)], model="champion")
+    result = query(champion=True)
+    assert result["Reason"].startswith("rmse 1 is worse than the 0 of the model in service on the 5 test rows that it")
+    comparison = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["comparison"]
+    assert (comparison["known"]["rows"], comparison["changed"]["rows"], comparison["new"]["rows"]) == (5, 5, 0)
+    assert (comparison["changed"]["candidate"], comparison["changed"]["champion"]) == (
+        pytest.approx(1),
+        pytest.approx(9),
+    )
+
+
+@pytest.fixture
+def other_targets(aws, two_models):
+    """Each test row came again under its key with another target, by which the model in service is off by 9."""
+    told(aws, "test", *range(1, 11), run=CHAMPION)
+    told(aws, "target", *range(101, 111), run=CHAMPION)
+    told(aws, "target", *range(201, 211))
+    predicted(aws, *[label + 9 for label in range(10)], model="champion")
+    evaluation = {"metrics": {"candidate": {"rmse": 1.75}}}
+    aws.put(f"runs/{CHAMPION}/evaluation/evaluation.json", json.dumps(evaluation))
+
+
+def test_a_model_in_service_is_not_measured_by_targets_that_it_was_not_accepted_for(aws, query, other_targets):
+    result = query(champion=True)
+    assert (result["Accepted"], result["BeatsChampion"]) == (False, None)
+    assert (
+        "no fair comparison with the model in service is possible: 10 of the 10 test rows that it was tested on have "
+        "other targets now: its rmse is 9 there, when accepted 1.75; so it stays in service" in result["Reason"]
+    )
+    gate = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["gate"]
+    assert (gate["obstacle"], gate["targets_changed"]) == ("changed", True)
+    assert gate["brief"] == "targets of tested rows changed (rmse 9, was 1.75)"
+
+
+@pytest.mark.parametrize("run", [RUN, CHAMPION])
+def test_a_run_of_an_earlier_version_has_told_no_targets(aws, query, other_targets, run):
+    aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{run}/rows/v1/target/part-00000.u64")
+    assert query(champion=True)["Accepted"] is True
+    comparison = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["comparison"]
+    assert (comparison["known"]["rows"], comparison["changed"]["rows"]) == (10, 0)
 
 
 def test_rows_are_told_by_the_columns_of_the_model_in_service_where_those_are_others(aws, query, two_models):

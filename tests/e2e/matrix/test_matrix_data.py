@@ -355,6 +355,12 @@ def test_a_version_that_is_gone_for_good_ends_the_run_and_is_named(app: App, fir
 # What the gate compares: nothing of this comes into service.
 
 
+def dearer(rows: list[str]) -> list[str]:
+    """The same cars, each for a fifth more."""
+    fields = [row.split(",") for row in rows]
+    return [",".join([f"{float(price) * 1.2:.2f}", *rest]) for price, *rest in fields]
+
+
 def wrong(rows: list[str]) -> list[str]:
     """Cars of one make whose prices are in another currency and whose mileages are in kilometres."""
     fields = [row.split(",") for row in rows if ",Chevy," in row]
@@ -377,6 +383,16 @@ COMPARED = {
         {"a.csv": table(cars()), "b.csv": table([HEADER, *wrong(ROWS)])},
         {"GateThreshold": 50_000.0},
         ("of the model in service on the 90 test rows that it was tested on, by more than chance", "mileage by 0."),
+    ),
+    "the same rows with other targets": (
+        {"a.csv": table([HEADER, *dearer(ROWS)])},
+        {"GateThreshold": 50_000.0},
+        (
+            "targets of tested rows changed (rmse ",
+            "90 of the 90 test rows that it was tested on have other targets now",
+            "has not seen 179 (0 known, 90 with another target now, 89 new)",
+            "If they are corrected, the threshold can decide: set gate.without_comparison: threshold",
+        ),
     ),
     "too few rows that the model in service has not seen": (
         {"a.csv": table(cars()[:120])},
