@@ -38,7 +38,9 @@ persistence = Seams(
 _BLOB_KEY = "__localcloud_blob__"
 _BLOB_BYTES = 64 * 1024
 _INTERVAL_SECONDS = 0.5
-_PAUSE_FACTOR = 30  # a service that takes long to write is written less often: a thirtieth of the time at most
+# A service that takes long to write is written less often: a thirtieth of the time at most, and less while it is found
+# to be as it was.
+_PAUSE_FACTOR, _PAUSE_FACTOR_UNCHANGED = 30, 100
 _ATTEMPTS = 20
 _COPYING = frozenset({"cloudformation", "cloudwatch", "eventbridge", "iam", "sns", "sqs", "ssm"})
 """Services whose get_state only copies what they have, which takes longer than to write it."""
@@ -177,33 +179,38 @@ class Saver:
                 return
             asked, began = self._asked[service], time.monotonic()
             self._besides.get(service, lambda: None)()
-            self._save_service(service, get_state)
+            pause = _PAUSE_FACTOR if self._save_service(service, get_state) else _PAUSE_FACTOR_UNCHANGED
             self._answered[service] = asked
-            self._due[service] = time.monotonic() + _PAUSE_FACTOR * (time.monotonic() - began)
+            self._due[service] = time.monotonic() + pause * (time.monotonic() - began)
 
-    def _save_service(self, service: str, get_state: FunctionType) -> None:
-        """Write one service. Another thread may change it meanwhile; then the snapshot is taken again."""
+    def _save_service(self, service: str, get_state: FunctionType) -> bool:
+        """Write one service, and return whether it had changed.
+
+        Another thread may change it meanwhile; then the snapshot is taken again.
+        """
         if service in _COPYING:
             get_state = rebound(get_state)
         for attempt in range(_ATTEMPTS):
             try:
                 state = get_state()
                 if state is None:
-                    return
+                    return False
                 document = {"__ministack_format__": persistence._state_format_version(service), "payload": state}
                 text = json.dumps(document, default=persistence._json_default)
                 break
             except RuntimeError:  # "dictionary changed size during iteration"
                 if attempt == _ATTEMPTS - 1:
                     self.touch()
-                    return
+                    return True
         path, content = Path(persistence.STATE_DIR) / f"{service}.json", text.encode()
         digest = hashlib.sha256(content).hexdigest()
         if service not in self._digests and path.exists():
             self._digests[service] = hashlib.sha256(path.read_bytes()).hexdigest()
-        if self._digests.get(service) != digest:
-            write_whole(path, content)
-            self._digests[service] = digest
+        if self._digests.get(service) == digest:
+            return False
+        write_whole(path, content)
+        self._digests[service] = digest
+        return True
 
 
 def _states() -> dict[str, FunctionType]:
