@@ -19,6 +19,7 @@ if not __package__:  # started by its path
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from localcloud import faults, mailbox, process
+from localcloud.sagemaker.errors import few_lines, one_line
 from localcloud.settings import DEFAULT_PORT, PROJECT, Settings, environment, variables
 
 DEFAULT_STATE = PROJECT / ".local"
@@ -264,7 +265,8 @@ def _mail(arguments: argparse.Namespace) -> int:
     mails = mailbox.messages(arguments.state)
     if arguments.number is None and not arguments.latest:
         for mail in mails:
-            print(f"{mail.number:>4}  {mail.received.astimezone():%Y-%m-%d %H:%M:%S}  {mail.recipient}  {mail.subject}")
+            told = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}  {mail.recipient}  {mail.subject}"
+            print(f"{mail.number:>4}  {one_line(told)}")
         print(f"{len(mails)} mails in {arguments.state / 'mail'}", file=sys.stderr)
         return 0
     number = len(mails) if arguments.latest else arguments.number
@@ -274,7 +276,8 @@ def _mail(arguments: argparse.Namespace) -> int:
     mail = mails[number - 1]
     received = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}"
     print(
-        f"To:      {mail.recipient}\nDate:    {received}\nSubject: {mail.subject}\nFile:    {mail.path}\n\n{mail.body}"
+        f"To:      {one_line(mail.recipient)}\nDate:    {received}\nSubject: {one_line(mail.subject)}\n"
+        f"File:    {mail.path}\n\n{_shown(mail.body)}"
     )
     return 0
 
@@ -289,7 +292,7 @@ def _logs(arguments: argparse.Namespace) -> int:
     pages = client.get_paginator("describe_log_groups").paginate()
     groups = sorted(group["logGroupName"] for page in pages for group in page["logGroups"])
     if not arguments.group:
-        print("\n".join(groups) if groups else "no log groups yet")
+        print(_shown("\n".join(groups)) if groups else "no log groups yet")
         return 0
     found = [group for group in groups if group == arguments.group or group.endswith(f"/{arguments.group}")]
     if len(found) != 1:
@@ -311,7 +314,7 @@ def _log_group(client: Any, group: str, follow: bool) -> int:
         printed = Counter({stream: len(events) for stream, events in streams.items()})
         for event in sorted(new, key=lambda event: int(event["timestamp"])):
             moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).astimezone()
-            print(f"{moment:%H:%M:%S.%f}"[:-3], event["message"].rstrip(), flush=True)
+            print(f"{moment:%H:%M:%S.%f}"[:-3], _shown(event["message"].rstrip()), flush=True)
         if not follow:
             return 0
         time.sleep(_POLL_SECONDS)
@@ -368,13 +371,22 @@ def _told(fault: dict[str, Any]) -> str:
 def _server_log(path: Path, follow: bool) -> int:
     if not path.exists():
         raise process.ProcessError(f"There is no {path}; the local cloud has not been started in the background yet.")
-    with path.open(errors="replace") as log:
-        while True:
-            sys.stdout.write(log.read())
-            sys.stdout.flush()
-            if not follow:
-                return 0
-            time.sleep(_POLL_SECONDS)
+    while True:
+        with path.open(errors="replace", newline="\n") as log:
+            while True:
+                sys.stdout.write(_shown(log.read()))
+                sys.stdout.flush()
+                if not follow:
+                    return 0
+                time.sleep(_POLL_SECONDS)
+                if path.exists() and not os.path.samestat(os.fstat(log.fileno()), path.stat()):  # it was put aside
+                    sys.stdout.write(_shown(log.read()))
+                    break
+
+
+def _shown(text: str) -> str:
+    """What others have written, for a terminal: without what it would obey."""
+    return few_lines(text, len(text) + 1)
 
 
 if __name__ == "__main__":

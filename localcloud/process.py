@@ -158,8 +158,7 @@ def _port_taken(settings: Settings) -> ProcessError:
 
 def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
     log_path = settings.state / "server.log"
-    if log_path.exists() and log_path.stat().st_size > _LOG_BYTES:
-        log_path.replace(log_path.with_suffix(".log.1"))
+    _put_aside(log_path)
     command = [sys.executable, "-m", "localcloud", "up", "--foreground"]
     command += ["--port", str(settings.port), "--state", str(settings.state), "--region", settings.region]
     project = str(Path(__file__).resolve().parents[1])
@@ -173,6 +172,23 @@ def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def _put_aside(log: Path) -> bool:
+    """Keep a log that has grown large as the one before; it takes the place of an earlier one."""
+    large = log.exists() and log.stat().st_size > _LOG_BYTES
+    if large:
+        log.replace(log.with_suffix(".log.1"))
+    return large
+
+
+def bound_log(state: Path) -> None:
+    """Begin a new server.log if this process writes to one that has grown large."""
+    path = state / "server.log"
+    if path.exists() and os.path.samestat(os.fstat(1), path.stat()) and _put_aside(path):
+        with path.open("ab") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
 
 
 def _wait_until_ready(

@@ -13,6 +13,9 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
+from perennial.words import printable
+
+SHOWN_CHARACTERS = 2_000
 WAIT_SECONDS = 1800
 POLL_SECONDS = 2
 KEPT = {"Bucket": "bucket", "RunTable": "table", "Key": "key"}
@@ -91,7 +94,8 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         delete(stack_id)
     except (DeletionError, ClientError, BotoCoreError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        lines = [printable(line, SHOWN_CHARACTERS) for line in str(error).split("\n")]
+        print("error: " + "\n".join(lines), file=sys.stderr)
         return 1
     print(f"deleted stack {arguments.stack}")
     print("kept: " + (", ".join(f"{name} {physical}" for name, physical in kept.items()) or "nothing"))

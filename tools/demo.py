@@ -28,6 +28,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from localcloud import mailbox
 from perennial.evaluation import predictions
 from perennial.runs.naming import run_id
+from perennial.words import printable
 from tools import demo_data
 
 RUN_LIMIT_SECONDS = 300
@@ -221,7 +222,7 @@ def show_mail(message: mailbox.Message) -> None:
     line("to", message.recipient)
     line("subject", message.subject)
     console.print()
-    console.print(textwrap.indent(message.body.partition(FOOTER)[0].strip(), "  "), markup=False)
+    show_text(textwrap.indent(message.body.partition(FOOTER)[0].strip(), "  "))
 
 
 def show_next_steps(stack: Stack) -> None:
@@ -246,7 +247,12 @@ def section(title: str) -> None:
 
 
 def line(name: str, value: str) -> None:
-    console.print(f"  {name:<24}{value}", markup=False)
+    show_text(f"  {name:<24}{value}")
+
+
+def show_text(text: str) -> None:
+    """Print what others may have chosen, without what a terminal would obey."""
+    console.print("\n".join(printable(each, len(each)) for each in text.split("\n")), markup=False)
 
 
 def run(stack: Stack, state: Path) -> None:
@@ -260,7 +266,7 @@ def run(stack: Stack, state: Path) -> None:
     identifier = run_id(execution["executionArn"], execution["startDate"])
     ended = time.monotonic()
     if execution["status"] != "SUCCEEDED" and execution.get("error") != "ModelAccuracyTooLow":
-        console.print(wait_for_mail(state, identifier).body, markup=False)
+        show_text(wait_for_mail(state, identifier).body)
         raise DemoError(f"the run ended as {execution['status']}: {execution.get('error')}; the mail above says why")
     price, seconds = predict(stack), time.monotonic() - dropped
     console.print(f"  the run ended after {ended - dropped:.1f} s as {execution['status']}")

@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -38,6 +38,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from perennial.data.contract import Contract
 from perennial.model import definition
 from perennial.runs import naming
+from perennial.words import printable
 from tools.without_rows import Found, UnreadableError, Wanted, copy_captures, copy_table
 
 DERIVED = (
@@ -49,6 +50,7 @@ MARK = "erased.json"
 LARGEST = 5 << 30  # Amazon S3 API Reference, PutObject: "you can upload an object up to 5 GB"
 REPLACED = ("PreconditionFailed", "ConditionalRequestConflict")  # of a PutObject with If-Match
 SHOWN = 20
+SHOWN_CHARACTERS = 2_000
 OUTPUTS = ("BucketName", "DataBucketName", "StateMachineArn")
 PARAMETERS = ("ModelName", "DataPrefix", "ModelsToKeep", "CaptureDays", "LogRetentionDays")
 
@@ -348,7 +350,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _erase(find_stack(arguments.stack), column, value, yes=arguments.yes)
     except (ErasureError, ClientError, BotoCoreError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _show(f"error: {error}", file=sys.stderr)
         return 1
 
 
@@ -358,15 +360,21 @@ def _erase(stack: Stack, column: str, value: str, *, yes: bool) -> int:
         require_rest(stack)
     eraser, in_use = Eraser(stack, stack.wanted(column, value)), runs_with_model(stack.name)
     looked = eraser.look()
-    print(f"Rows with {column} = {value} in s3://{stack.bucket}, looked for in {looked.objects:,} objects:")
+    _show(f"Rows with {column} = {value} in s3://{stack.bucket}, looked for in {looked.objects:,} objects:")
     changed = list(changes(looked, in_use, eraser))
-    print("\n".join([*(changed or ["  none"]), *doubts(looked)]))
+    _show(*(changed or ["  none"]), *doubts(looked))
     if yes:
         _do(eraser, looked, in_use)
-    print("\n".join(staying(stack, sorted(looked.runs & in_use))))
+    _show(*staying(stack, sorted(looked.runs & in_use)))
     if changed:
-        print(_next(stack, looked) if yes else "Nothing was changed. To change it: --yes (make: YES=1)")
+        _show(_next(stack, looked) if yes else "Nothing was changed. To change it: --yes (make: YES=1)")
     return 1 if looked.unread or looked.elsewhere else 0
+
+
+def _show(*lines: str, file: TextIO | None = None) -> None:
+    """Print lines; keys are chosen by whoever drops files, and a terminal obeys control characters."""
+    for line in lines:
+        print(printable(line, SHOWN_CHARACTERS), file=file, flush=True)
 
 
 def _do(eraser: Eraser, looked: Looked, in_use: set[str]) -> None:
@@ -375,7 +383,7 @@ def _do(eraser: Eraser, looked: Looked, in_use: set[str]) -> None:
         eraser.delete_of_run(run_id, with_learned=run_id not in in_use)
     for hit in sorted(looked.hits, key=lambda hit: not hit.key.startswith(("runs/", "capture/"))):
         eraser.erase(hit)
-        print(f"erased: {hit.key}", flush=True)
+        _show(f"erased: {hit.key}")
     for run_id in looked.runs - in_use:
         eraser.forget(run_id)
 

@@ -21,10 +21,11 @@ from perennial.runs.cause import safe
 from perennial.runs.facts import data_bucket, said_trigger
 from perennial.runs.naming import run_of
 from perennial.runs.run_record import RunRecord
-from perennial.words import between, number
+from perennial.words import between, number, printable
 
 DEFAULT_STACK = "perennial-used-cars"
 FILES_SHOWN = 20
+SHOWN_CHARACTERS = 2_000
 
 
 class LineageError(Exception):
@@ -40,9 +41,10 @@ def main(argv: list[str]) -> int:
     try:
         found = lineage(arguments.stack)
     except (LineageError, ClientError, BotoCoreError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error), SHOWN_CHARACTERS)}", file=sys.stderr)
         return 1
-    print(json.dumps(found, indent=2, ensure_ascii=False) if arguments.json else "\n".join(tree(found)))
+    for line in [json.dumps(found, indent=2)] if arguments.json else tree(found):
+        print(line if arguments.json else printable(line, SHOWN_CHARACTERS))
     return 0
 
 

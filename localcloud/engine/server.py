@@ -16,8 +16,8 @@ from typing import Any
 
 import uvloop
 
-from localcloud import access, disk, faults, sdks
-from localcloud.engine import inside, leftovers, s3, seams
+from localcloud import access, disk, faults, process, sdks
+from localcloud.engine import inside, leftovers, log_lines, s3, seams
 from localcloud.engine.asgi import Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.guard import Guard, Request
 from localcloud.engine.journal import Journal
@@ -198,6 +198,7 @@ class _Server:
         sns_mail.register(self._outbox, self._settings.endpoint_url)
         sagemaker.register(self._sagemaker, self._client)
         guard.register(self._settings)
+        log_lines.register()
         permissions.register()  # last: it decides before anything else acts
 
     def _save_besides(self) -> None:
@@ -333,7 +334,7 @@ class _Server:
 
         pruned = time.monotonic()
         while not self._stopping.wait(_TICK_SECONDS):
-            acts: list[Callable[[], None]] = [metrics.tick, functions.end_idle_workers]
+            acts: list[Callable[[], None]] = [metrics.tick, functions.end_idle_workers, self._bound_log]
             if time.monotonic() - pruned > _PRUNE_SECONDS:
                 acts, pruned = [*acts, executions.forget_old, self._logs.prune, self._saver.touch], time.monotonic()
             for act in acts:
@@ -341,6 +342,9 @@ class _Server:
                     act()
                 except Exception:  # one bad alarm must not end the ticking
                     log.exception("%s failed", act.__qualname__)
+
+    def _bound_log(self) -> None:
+        process.bound_log(self._settings.state)
 
     def _stop(self) -> None:
         """Save, end jobs, endpoints and function workers, then the process itself."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 def one_line(text: str, limit: int = 200) -> str:
     """What comes from a file or a request, for an error or a log: its beginning, what cannot be printed as escapes."""
     some = text if len(text) <= limit else text[: limit - 3] + "..."
+    if some.isprintable():
+        return some
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in some)
 
 

@@ -103,6 +103,15 @@ def test_without_yes_it_shows_what_it_would_change_and_changes_nothing(stack, ca
     assert told.endswith("Nothing was changed. To change it: --yes (make: YES=1)\n")
 
 
+def test_a_key_is_told_without_what_a_terminal_obeys(stack, capsys):
+    key = "raw/\x9b31m\u202eowned.csv"  # what XML can hold
+    stack.put(key, HEADER + MINE)
+    erased()
+    told = capsys.readouterr().out
+    assert r"erased: raw/\u009b31m\u202eowned.csv" in told
+    assert all(line.isprintable() for line in told.split("\n"))
+
+
 def test_a_file_is_replaced_and_its_versions_with_such_rows_are_gone(stack, capsys):
     for body in (HEADER + OTHER, HEADER + MINE, HEADER + OTHER + MINE):
         stack.put("raw/cars.csv", body)

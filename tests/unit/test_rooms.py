@@ -50,7 +50,7 @@ PARTS: dict[str, set[str]] = {
         "localcloud", "localcloud.sagemaker", "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",
         "boto3", "ministack", "yaml",
     },
-    "localcloud.__main__": {"localcloud", "localcloud.engine", "boto3"},
+    "localcloud.__main__": {"localcloud", "localcloud.engine", "localcloud.sagemaker.errors", "boto3"},
 }  # fmt: skip
 LIBRARIES = {"boto3", "ministack", "numpy", "pandas", "pyarrow", "pydantic", "sklearn", "xgboost", "yaml"}
 
