@@ -8,6 +8,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
+from xml.etree.ElementTree import ParseError
+
+from defusedxml.ElementTree import fromstring
 
 from localcloud.engine.seams import Seams
 
@@ -36,6 +39,11 @@ class Needs(NamedTuple):
     action: str
     resource: str
     context: dict[str, Any] = {}  # noqa: RUF012  (a NamedTuple's default; never changed)
+
+    @property
+    def service(self) -> str:
+        """The word before the action's colon."""
+        return self.action.partition(":")[0]
 
 
 class Place(NamedTuple):
@@ -162,6 +170,18 @@ _ENCRYPTION_HEADERS = (
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-customer-algorithm",
 )
+_OF_HEADERS = {
+    "x-amz-acl": "s3:PutObjectAcl",
+    "x-amz-grant-": "s3:PutObjectAcl",
+    "x-amz-object-lock-legal-hold": "s3:PutObjectLegalHold",
+    "x-amz-object-lock-mode": "s3:PutObjectRetention",
+    "x-amz-object-lock-retain-until-date": "s3:PutObjectRetention",
+    "x-amz-tagging": "s3:PutObjectTagging",
+}
+"""The beginning of an upload's header -> what it needs besides s3:PutObject.
+
+S3 User Guide, "Required permissions for Amazon S3 API operations": PutObject, CopyObject and CreateMultipartUpload.
+"""
 _ITEM_ACTIONS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan", "BatchGetItem", "BatchWriteItem")
 
 
@@ -186,7 +206,8 @@ def for_s3(action: str, method: str, path: str, headers: Mapping[str, str], quer
     if not key:
         return []
     if action == "s3:PutObject":
-        return _for_writing(bucket, headers, "uploadId" in query) + _for_copying(bucket, headers)
+        encrypted = _for_writing(bucket, headers, "uploadId" in query)
+        return encrypted + _for_headers(bucket, key, headers) + _for_copying(bucket, headers)
     if action not in ("s3:GetObject", "s3:GetObjectVersion"):
         return []
     found = _object(bucket, key, _first(query.get("versionId")))
@@ -195,6 +216,28 @@ def for_s3(action: str, method: str, path: str, headers: Mapping[str, str], quer
     if method == "HEAD" and "x-amz-checksum-mode" not in headers:
         return []
     return _key_needs(_key_of(found, bucket), "s3", "kms:Decrypt")
+
+
+def for_s3_deletions(path: str, body: bytes) -> list[Needs]:
+    """What DeleteObjects needs of each object that it names: s3:DeleteObjectVersion where it names a version.
+
+    S3 API Reference, DeleteObjects, permissions. Each name of an object that has several counts, whichever S3 takes.
+    """
+    try:
+        objects = [element for element in fromstring(body).iter() if _tag(element) == "Object"]
+    except (ParseError, ValueError):  # S3 refuses it
+        return []
+    bucket, needs = path.strip("/"), []
+    for element in objects:
+        versions = [each.text for each in element if _tag(each) == "VersionId"] or [None]
+        verbs = ["s3:DeleteObjectVersion" if version else "s3:DeleteObject" for version in versions]
+        keys = [each.text for each in element if _tag(each) == "Key" and each.text]
+        needs += [Needs(verb, f"arn:aws:s3:::{bucket}/{key}") for key in keys for verb in dict.fromkeys(verbs)]
+    return needs
+
+
+def _tag(element: Any) -> str:
+    return str(element.tag).rpartition("}")[2]
 
 
 def s3_encryption(headers: Mapping[str, str]) -> dict[str, str]:
@@ -209,6 +252,13 @@ def _for_writing(bucket: str, headers: Mapping[str, str], part: bool) -> list[Ne
     encryption, _ = s3._resolve_sse_write_headers(dict(headers), bucket)
     key = (encryption or {}).get("x-amz-server-side-encryption-aws-kms-key-id")
     return _key_needs(key, "s3", *(["kms:Decrypt"] if part else []), "kms:GenerateDataKey")
+
+
+def _for_headers(bucket: str, key: str, headers: Mapping[str, str]) -> list[Needs]:
+    needed = {verb for name in headers for beginning, verb in _OF_HEADERS.items() if name.startswith(beginning)}
+    if headers.get("x-amz-copy-source") and headers.get("x-amz-tagging-directive", "COPY").upper() != "REPLACE":
+        needed.discard("s3:PutObjectTagging")  # the header is ignored
+    return [Needs(verb, f"arn:aws:s3:::{bucket}/{key}") for verb in sorted(needed)]
 
 
 def _for_copying(bucket: str, headers: Mapping[str, str]) -> list[Needs]:

@@ -22,10 +22,12 @@ from localcloud.engine.seams import Seams
 ministack_app = Seams("app", pin_request_origin="8883e72a")
 iam_actions = Seams(
     "core.iam_actions",
+    _s3_action="7c7a7fb0",
     access_denied_response="89ad5588",
     extract_iam_action="016f42aa",
     extract_resource_arn="ed1944a5",
     request_tag_context="4a11338b",
+    s3_service_context="ef23581a",
 )
 iam_evaluator = Seams(
     "core.iam_evaluator",
@@ -36,6 +38,7 @@ iam_evaluator = Seams(
     enforce="e234934f",
     parse_policy_document="9d72ae04",
 )
+s3 = Seams("services.s3", _merge_hoisted_amz_headers="cfc80f69")
 sts = Seams("services.sts", _sessions="c712c346")
 
 JsonObject = dict[str, Any]
@@ -46,7 +49,8 @@ _CODES = {"sns": "KMSAccessDenied", "sqs": "KMS.AccessDeniedException", "states"
 """What a service answers when the key refuses; the others answer as for their own actions."""
 
 _action: ContextVar[str] = ContextVar("action", default="")
-_encryption: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("encryption", default=())
+_own: ContextVar[str] = ContextVar("own", default="")
+"""The action that the request needs instead of the one that MiniStack asks for; for the first question only."""
 _further: ContextVar[tuple[Needs, ...]] = ContextVar("further", default=())
 _denial: ContextVar[Denial | None] = ContextVar("denial", default=None)
 _unmapped: ContextVar[str] = ContextVar("unmapped", default="")
@@ -57,6 +61,7 @@ def register() -> None:
     iam_actions.replace("extract_iam_action", _make_extract_iam_action)
     iam_actions.replace("extract_resource_arn", _make_extract_resource_arn)
     iam_actions.replace("request_tag_context", _make_request_tag_context)
+    iam_actions.replace("s3_service_context", _make_s3_service_context)
     iam_actions.replace("access_denied_response", _make_access_denied_response)
     iam_evaluator.replace("enforce", _make_enforce)
     iam_evaluator.replace("_fnmatch_compile", lambda _: _wildcards)
@@ -70,10 +75,7 @@ def _make_extract_iam_action(original: Any) -> Any:
         service: str, method: str, path: str, headers: JsonObject, body: bytes, query_params: JsonObject
     ) -> str:
         """The action; one that no policy names when it is not known, so that only root may do it."""
-        _further.set(())
-        _denial.set(None)
         _unmapped.set("")
-        _encryption.set(tuple(actions.s3_encryption(headers).items()))
         if service == "sagemaker":
             action = f"sagemaker:{_operation(path, headers)}"
         else:
@@ -99,6 +101,9 @@ def _make_extract_resource_arn(original: Any) -> Any:
         region: str, account_id: str,
     ) -> str:  # fmt: skip
         """The resource of the request's own action; the further permissions wait for `enforce`."""
+        _own.set("")
+        _further.set(())
+        _denial.set(None)
         place = Place(region, account_id)
         arn: str = original(service, method, path, headers, body, query_params, region, account_id)
         try:
@@ -114,13 +119,13 @@ def _make_extract_resource_arn(original: Any) -> Any:
 
 def _needs(service: str, arn: str, parts: tuple[str, str, JsonObject, bytes, JsonObject], place: Place) -> Any:
     """The resource of a request's own action, and what it needs further."""
-    method, path, headers, body, query = parts
+    _, path, _, body, _ = parts
     action = _action.get()
     if service == "sagemaker":
         own, *further = actions.sagemaker(action.partition(":")[2], _sagemaker_request(path, body), place)
         return own.resource, further
     if service == "s3":
-        return arn, actions.for_s3(action, method, path, headers, query)
+        return _for_s3(arn, parts)
     if service == "logs" and "Tag" not in action:
         return actions.logs_resource(action, _json(body), place), []
     if service == "states":
@@ -129,6 +134,16 @@ def _needs(service: str, arn: str, parts: tuple[str, str, JsonObject, bytes, Jso
         return _parameters(action, _json(body), arn, place)
     further_of = {"sns": _for_sns, "sqs": actions.for_sqs, "dynamodb": actions.for_dynamodb}.get(service)
     return arn, further_of(action, arn) if further_of else []
+
+
+def _for_s3(arn: str, parts: tuple[str, str, JsonObject, bytes, JsonObject]) -> tuple[str, list[Needs]]:
+    """What an address presigns as its parameters counts as the headers that they stand for."""
+    method, path, headers, body, query = parts
+    action = f"s3:{iam_actions._s3_action(method, path, query)}"
+    if method == "POST" and action == "s3:DeleteObject" and (needs := actions.for_s3_deletions(path, body)):
+        _own.set(needs[0].action)
+        return needs[0].resource, needs[1:]
+    return arn, actions.for_s3(action, method, path, s3._merge_hoisted_amz_headers(headers, query), query)
 
 
 def _for_sns(action: str, arn: str) -> list[Needs]:
@@ -161,11 +176,17 @@ def _make_request_tag_context(original: Any) -> Any:
         context: JsonObject = original(service, iam_action, body, params)
         if iam_action == "cloudwatch:PutMetricData":
             context = {**context, **actions.metrics_context(body)}
-        if iam_action == "s3:PutObject":
-            context = {**context, **dict(_encryption.get())}
         return context
 
     return request_tag_context
+
+
+def _make_s3_service_context(original: Any) -> Any:
+    def s3_service_context(iam_action: str, query_params: JsonObject, path: str, headers: JsonObject) -> JsonObject:
+        context: JsonObject = original(iam_action, query_params, path, headers)
+        return {**context, **actions.s3_encryption(headers)} if iam_action == "s3:PutObject" else context
+
+    return s3_service_context
 
 
 def _make_enforce(original: Any) -> Any:
@@ -178,15 +199,23 @@ def _make_enforce(original: Any) -> Any:
         service_context: JsonObject | None = None,
     ) -> Any:
         """None if the request is allowed, MiniStack's AuthError or EvalResult if it is not."""
-        refused = original(access_key_id, iam_action, service, region, resource_arn, service_context)
-        caller = _session(access_key_id)
-        if isinstance(refused, iam_evaluator.AuthError) or not caller:
+        action, waiting = _own.get() or iam_action, _further.get()
+        _own.set("")
+        _further.set(())
+        refused = original(access_key_id, action, service, region, resource_arn, service_context)
+        if isinstance(refused, iam_evaluator.AuthError):
             return refused
-        asked = request(caller, iam_action, resource_arn, service_context)
-        denial = Denial(asked, _reason(refused, iam_action)) if refused else None
-        ledger.note(asked, denial)
-        waiting, _ = _further.get(), _further.set(())
-        return _refuse(denial or _first_denial(caller, waiting))
+        if caller := _session(access_key_id):
+            asked = request(caller, action, resource_arn, service_context)
+            denial = Denial(asked, _reason(refused, action)) if refused else None
+            ledger.note(asked, denial)
+            return _refuse(denial or _first_denial(caller, waiting))
+        if refused:
+            return _refuse(_denial_of(refused, Needs(action, resource_arn, service_context or {})))
+        for needs in waiting:
+            if refused := original(access_key_id, needs.action, needs.service, region, needs.resource, needs.context):
+                return _refuse(_denial_of(refused, needs))
+        return None
 
     return enforce
 
@@ -195,6 +224,10 @@ def _session(access_key_id: str) -> str:
     """The ARN of the role's session that a key belongs to; empty for root and for users."""
     arn = str((sts._sessions.get(access_key_id) or {}).get("Arn", ""))
     return arn if ":assumed-role/" in arn else ""
+
+
+def _denial_of(refused: Any, needs: Needs) -> Denial:
+    return Denial(request(refused.principal_arn, *needs), _reason(refused, needs.action))
 
 
 def _reason(refused: Any, action: str) -> str:

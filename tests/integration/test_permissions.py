@@ -1,0 +1,176 @@
+"""What an operation needs besides its own action, of IAM users as of roles' sessions.
+
+The requests are those that somebody with too little would send. Each has a twin that has enough.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+
+from tests.integration.conftest import Cloud, policy, unique
+from tests.integration.test_guard import client, send, session, signed
+
+KINDS = ("user", "session")
+
+
+@pytest.fixture(scope="module")
+def bucket(cloud: Cloud) -> str:
+    """A bucket that keeps versions."""
+    name, s3 = unique("permitted"), cloud.client("s3")
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return name
+
+
+def allowed(cloud: Cloud, kind: str, *actions: str, resource: str = "*") -> Credentials:
+    """The keys of somebody who may do these actions."""
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": resource}
+    if kind == "session":
+        return session(cloud, statement)
+    iam, name = cloud.client("iam"), unique("user")
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=policy(statement))
+    made = iam.create_access_key(UserName=name)["AccessKey"]
+    return Credentials(made["AccessKeyId"], made["SecretAccessKey"])
+
+
+@contextmanager
+def denied(action: str) -> Iterator[None]:
+    with pytest.raises(ClientError) as refused:
+        yield
+    error = refused.value.response["Error"]
+    assert error["Code"].startswith("AccessDenied"), error
+    assert f"is not authorized to perform: {action} on resource" in error["Message"], error
+
+
+def put(cloud: Cloud, bucket: str, key: str) -> str:
+    return str(cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=b"1")["VersionId"])
+
+
+def versions(cloud: Cloud, bucket: str, key: str) -> list[str]:
+    listed = cloud.client("s3").list_object_versions(Bucket=bucket, Prefix=key)
+    return [version["VersionId"] for version in listed.get("Versions", [])]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_deleting_versions_needs_its_own_permission_one_by_one_and_many_at_once(
+    cloud: Cloud, bucket: str, kind: str
+) -> None:
+    key = unique("raw/k")
+    old, new = put(cloud, bucket, key), put(cloud, bucket, key)
+    mine = client(cloud, "s3", allowed(cloud, kind, "s3:DeleteObject"))
+    both = [{"Key": key, "VersionId": old}, {"Key": key, "VersionId": new}]
+
+    with denied("s3:DeleteObjectVersion"):
+        mine.delete_object(Bucket=bucket, Key=key, VersionId=old)
+    for objects in (both[:1], both, [{"Key": "other"}, *both]):
+        with denied("s3:DeleteObjectVersion"):
+            mine.delete_objects(Bucket=bucket, Delete={"Objects": objects})
+    assert versions(cloud, bucket, key) == [new, old]
+    assert "Errors" not in mine.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "other"}]})
+
+    more = client(cloud, "s3", allowed(cloud, kind, "s3:DeleteObjectVersion"))
+    with denied("s3:DeleteObject"):
+        more.delete_objects(Bucket=bucket, Delete={"Objects": [*both, {"Key": key}]})
+    more.delete_objects(Bucket=bucket, Delete={"Objects": both})
+    assert versions(cloud, bucket, key) == []
+
+
+@pytest.mark.parametrize("host", ["path", "virtual"])
+def test_an_object_that_is_named_twice_in_a_deletion_is_asked_for_twice(cloud: Cloud, bucket: str, host: str) -> None:
+    """S3 of MiniStack takes the first name, what asks for permissions the last."""
+    key = unique("kept/k")
+    version = put(cloud, bucket, key)
+    keys = allowed(cloud, "session", "s3:DeleteObject", resource=f"arn:aws:s3:::{bucket}/mine/*")
+    place = {"Host": f"{bucket}.s3.localhost:{cloud.settings.port}"} if host == "virtual" else {}
+    path = "/?delete" if host == "virtual" else f"/{bucket}?delete"
+
+    def ask(inside: str) -> int:
+        body = f"<Delete><Object>{inside}</Object></Delete>".encode()
+        return send(
+            cloud, "POST", path, body, {**signed(cloud, "POST", path, body, "s3", keys, **place), **place}
+        ).status
+
+    mine = "<Key>mine/x</Key>"
+    assert ask(mine) == 200
+    assert ask(f"<Key>{key}</Key>{mine}") == 403
+    assert ask(f"{mine}<VersionId>{version}</VersionId><VersionId></VersionId>") == 403
+    assert versions(cloud, bucket, key) == [version]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("operation", ["get_parameters", "delete_parameters"])
+def test_each_of_several_parameters_is_asked_for(cloud: Cloud, kind: str, operation: str) -> None:
+    ssm, mine, other = cloud.client("ssm"), unique("/mine/p"), unique("/other/p")
+    for name in (mine, other):
+        ssm.put_parameter(Name=name, Value="v", Type="String")
+    action = f"ssm:{''.join(word.title() for word in operation.split('_'))}"
+    keys = allowed(cloud, kind, action, resource="arn:aws:ssm:us-east-1:000000000000:parameter/mine/*")
+    ask = getattr(client(cloud, "ssm", keys), operation)
+
+    for names in ([other], [mine, other], [other, mine], ["/mine/none", mine, other]):
+        with denied(action):
+            ask(Names=names)
+    assert [each["Name"] for each in ssm.get_parameters(Names=[mine, other])["Parameters"]] == [mine, other]
+    ask(Names=[mine, "/mine/none"])
+
+
+UPLOADS: list[tuple[dict[str, Any], str]] = [
+    ({"Tagging": "a=b"}, "s3:PutObjectTagging"),
+    ({"ACL": "private"}, "s3:PutObjectAcl"),
+    ({"GrantRead": "id=x"}, "s3:PutObjectAcl"),
+    ({"ObjectLockLegalHoldStatus": "ON"}, "s3:PutObjectLegalHold"),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("given", "action"), UPLOADS)
+def test_an_upload_with_more_than_content_needs_more(
+    cloud: Cloud, bucket: str, kind: str, given: dict[str, Any], action: str
+) -> None:
+    s3 = client(cloud, "s3", allowed(cloud, kind, "s3:PutObject", "s3:GetObject"))
+    source = {"Bucket": bucket, "Key": "source"}
+    put(cloud, bucket, "source")
+    copied = {"TaggingDirective": "REPLACE", **given} if "Tagging" in given else given
+
+    with denied(action):
+        s3.put_object(Bucket=bucket, Key="tagged", Body=b"1", **given)
+    with denied(action):
+        s3.create_multipart_upload(Bucket=bucket, Key="tagged", **given)
+    with denied(action):
+        s3.copy_object(Bucket=bucket, Key="tagged", CopySource=source, **copied)
+    assert versions(cloud, bucket, "tagged") == []
+    s3.put_object(Bucket=bucket, Key="plain", Body=b"1")
+    s3.copy_object(Bucket=bucket, Key="plain", CopySource=source)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tags_are_put_by_who_may(cloud: Cloud, bucket: str, kind: str) -> None:
+    s3 = client(cloud, "s3", allowed(cloud, kind, "s3:PutObject", "s3:PutObjectTagging"))
+    s3.put_object(Bucket=bucket, Key="mine", Body=b"1", Tagging="a=b")
+    tags = cloud.client("s3").get_object_tagging(Bucket=bucket, Key="mine")["TagSet"]
+    assert tags == [{"Key": "a", "Value": "b"}]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_object_under_a_key_needs_the_key(cloud: Cloud, bucket: str, kind: str) -> None:
+    """By the path, and by a host of the bucket's own."""
+    key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
+    encrypted = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+    cloud.client("s3").put_object(Bucket=bucket, Key="locked", Body=b"1", **encrypted)
+    less, enough = allowed(cloud, kind, "s3:*"), allowed(cloud, kind, "s3:*", "kms:*")
+    s3 = client(cloud, "s3", less)
+
+    with denied("kms:GenerateDataKey"):
+        s3.put_object(Bucket=bucket, Key="locked", Body=b"2", **encrypted)
+    with denied("kms:Decrypt"):
+        s3.get_object(Bucket=bucket, Key="locked")
+    assert client(cloud, "s3", enough).get_object(Bucket=bucket, Key="locked")["Body"].read() == b"1"
+    place = {"Host": f"{bucket}.s3.localhost:{cloud.settings.port}"}
+    for keys, status in ((less, 403), (enough, 200)):
+        headers = signed(cloud, "GET", "/locked", service="s3", keys=keys, **place)
+        assert send(cloud, "GET", "/locked", headers={**headers, **place}).status == status
