@@ -4,14 +4,22 @@
 * No web page has sent it: neither an Origin nor Sec-Fetch-Site says so.
 * It is signed, in a header or in its address, with the keys of the state folder (`access.py`), of an IAM user or of a
   role's session, and its time is not over. What is signed with its content has that content.
+* It is for the service that it was signed for, and each of its `x-amz-` headers is signed: whoever holds a link to an
+  object holds that, and no more.
 * Paths of the local cloud itself (`/_...`) take the account's own keys only.
+
+What the head of a request decides is decided before its body is read.
 
 Two kinds of links need no signature, as on AWS, because a secret is part of them: the answer of a custom resource, and
 ConfirmSubscription and Unsubscribe. No answer lets a web page read it. Unsigned requests to what an application may
 open to the public on AWS (public buckets, APIs, function URLs, browser uploads by POST, WebSockets) are refused.
+
+Sources: IAM User Guide, "Create a signed AWS API request"; Amazon S3 API Reference, "Authenticating Requests (AWS
+Signature Version 4)" and "Signing and authenticating REST requests" (Version 2).
 """
 
 import hashlib
+import hmac
 import ipaddress
 import logging
 import os
@@ -24,13 +32,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+from botocore.auth import HmacV1Auth
 
 from localcloud import access
 from localcloud.engine.asgi import App, Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.seams import Seams
-from localcloud.settings import Settings
+from localcloud.sagemaker.errors import one_line
+from localcloud.settings import HOST, Settings
 
-ministack_app = Seams("app", _credential_failure="179c3d03")
+ministack_app = Seams("app", _credential_failure="179c3d03", _routing_params="f998243d", detect_service="e264c9da")
 iam_evaluator = Seams(
     "core.iam_evaluator",
     AuthError="7b582688",
@@ -42,11 +54,13 @@ iam_evaluator = Seams(
     resolve_credential="f0617c27",
 )
 responses = Seams("core.responses", _account_from_sts_session="80f9566f")
-router = Seams("core.router", detect_service="e264c9da", extract_access_key_id="73d8c373")
+router = Seams("core.router", SERVICE_PATTERNS="f2191250", detect_service="e264c9da", extract_access_key_id="73d8c373")
 sigv4 = Seams(
     "core.sigv4",
+    calculate_signature="e6aa8112",
     decode_header_value="d7afe4fb",
     header_signature_failure="a33d1e86",
+    header_signing_documents="5d91b5fd",
     parse_header_signature="d70000ed",
     parse_query_signature="1ebe72a5",
     presigned_request_is_expired="c0b5bb88",
@@ -63,13 +77,29 @@ Failure = tuple[str, str]
 """AWS's code (as MiniStack maps it to each service's own) and text."""
 
 _CUSTOM_RESOURCE = "/_ministack/cfn-response/"
-_LINKS = ("ConfirmSubscription", "Unsubscribe")
+_LINKS = (
+    {"Action": "Unsubscribe", "Version": "2010-03-31", "SubscriptionArn": ""},  # sns_mail.py
+    {"Action": "ConfirmSubscription", "TopicArn": "", "Token": ""},  # MiniStack's, of subscriptions over HTTP
+)
+"""The parameters of the links, and the values of those that have always the same."""
 _V4, _V2 = frozenset({"x-amz-algorithm", "x-amz-credential", "x-amz-signature"}), frozenset({"awsaccesskeyid"})
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _SIGNED_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 _HEX = re.compile(r"[0-9a-f]{64}")
 _WEEK_SECONDS = 7 * 24 * 3600
 _LINK_SECONDS = 600
+_LARGEST_BODY = 128 << 20
+"""Of a request whose signature cannot be checked before its body is there: nothing takes a larger one.
+
+Lambda's CreateFunction takes 70,167,211 bytes, models 128 MB. S3's uploads say in their head what their content is.
+"""
+_LOGGED = 300
+_V2_QUERY = frozenset((
+    *HmacV1Auth.QSAOfInterest, "AWSAccessKeyId", "Signature", "Expires", "x-amz-security-token",
+    "continuation-token", "delimiter", "encoding-type", "fetch-owner", "key-marker", "list-type", "marker", "max-keys",
+    "max-parts", "max-uploads", "part-number-marker", "prefix", "start-after", "upload-id-marker", "version-id-marker",
+))  # fmt: skip
+"""What an address with Version 2 may have: what is signed, and which part of a listing is wanted, which is not."""
 _UNSIGNED = "MissingAuthenticationToken", "Request is missing Authentication Token"
 _EXPIRED = "RequestExpired", "Request has expired"
 _MISMATCH = (
@@ -80,6 +110,8 @@ _MISMATCH = (
 log = logging.getLogger("localcloud.guard")
 _right: ContextVar[str] = ContextVar("right", default="")
 """The signature of this request, once it was found to be right."""
+_scope: ContextVar[str] = ContextVar("scope", default="")
+"""The service that this request was signed for."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +146,19 @@ class Request:
         return self.query.get(name, self.query.get(name.lower(), [""]))[0]
 
 
+@dataclass(frozen=True)
+class _Claim:
+    """What the head of a request says about its signature, with the secret of the key that it names.
+
+    `content` is the header that says which content is signed; empty when the body has to be there to tell.
+    """
+
+    signature: Any
+    secret: str
+    in_query: bool
+    content: str
+
+
 class _ContentError(Exception):
     """The content of a request is not the one that was signed."""
 
@@ -128,40 +173,35 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, send = Request.of(scope), _unreadable_for_web_pages(send)
         if why := foreign(request.headers):
-            log.warning("refused %s %s: %s", request.method, request.path, why)
+            _log(request, why)
             await answer_json(send, 403, {"message": why})
-        elif _is_open_link(request):
+        elif _is_answer_of_custom_resource(request):
             await self._inner(scope, receive, send)
+        elif _is_link(request, self._settings.port):
+            await self._inner(scope, _again(b"", receive), send)
         else:
             await self._admit(request, scope, receive, send)
 
     async def _admit(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        content = request.headers.get("x-amz-content-sha256", "")
-        body = b""
         try:
             mechanism = _only(request.mechanisms)
-            if mechanism != "query-v2" and (not content or content.startswith(_SIGNED_CHUNKS)):
-                body = await body_of(receive)
-                receive = _again(body, receive)
-            elif mechanism == "header" and _HEX.fullmatch(content):
-                receive = _verified(receive, content)
-            self._check(mechanism, request, body)
+            if mechanism == "query-v2":
+                key, service = self._signer_by_v2(request), "s3"
+            else:
+                claim = self._claim(request, in_query=mechanism == "query")
+                receive = await self._proven(request, claim, receive)
+                key, service = claim.signature.access_key_id, claim.signature.service
+            self._require_owner(request, key)
+            _scope.set(service)
             await self._inner(scope, receive, send)
         except _RefusedError as refused:
-            await self._refuse(request, refused.failure, send)
+            await self._refuse(request, refused, send)
         except _ContentError:
             text = "The provided 'x-amz-content-sha256' header does not match what was computed."
-            await _send_xml(send, "XAmzContentSHA256Mismatch", text)
+            await _send_xml(send, 400, "XAmzContentSHA256Mismatch", text)
 
-    def _check(self, mechanism: str, request: Request, body: bytes) -> None:
-        """Raises _RefusedError."""
-        key = self._signer_by_v2(request) if mechanism == "query-v2" else self._signer(mechanism, request, body)
-        if request.path.startswith("/_") and key != self._keys.access_key:
-            raise _RefusedError("AccessDenied", f"{request.path} takes the keys of the account only.")
-
-    def _signer(self, mechanism: str, request: Request, body: bytes) -> str:
-        """The access key of a request with Signature Version 4. Raises _RefusedError."""
-        in_query = mechanism == "query"
+    def _claim(self, request: Request, *, in_query: bool) -> _Claim:
+        """What a request with Signature Version 4 says in its head. Raises _RefusedError."""
         named = request.parameter("X-Amz-Algorithm") if in_query else request.headers["authorization"].split(" ")[0]
         if named != _ALGORITHM:
             raise _RefusedError("IncompleteSignature", f"{named!r} is not {_ALGORITHM}.")
@@ -176,19 +216,58 @@ class Guard:
             raise _RefusedError(*late)
         given = request.parameter("X-Amz-Security-Token") if in_query else request.headers.get("x-amz-security-token")
         secret = self._secret(parsed.access_key_id, given or "")
+        if not request.path.startswith("/_"):
+            _require_scope(parsed.service, request.headers.get("x-amz-target", ""))
+        _require_signed(request, parsed)
+        content = request.headers.get("x-amz-content-sha256", "")
+        if in_query and parsed.service == "s3":
+            content = "UNSIGNED-PAYLOAD"  # S3 API Reference, "Authenticating Requests: Using Query Parameters"
+        return _Claim(parsed, secret, in_query, content)
+
+    async def _proven(self, request: Request, claim: _Claim, receive: Receive) -> Receive:
+        """What receives the body of a request, once its signature was found to be right. Raises _RefusedError."""
+        body = b""
+        if claim.content.startswith(_SIGNED_CHUNKS):
+            self._require_seed(request, claim)
+            body = await body_of(receive)
+        elif not claim.content:
+            body = await _bounded_body(request, receive)
+        self._require_right(request, claim, body)
+        if claim.content.startswith(_SIGNED_CHUNKS) or not claim.content:
+            return _again(body, receive)
+        return _verified(receive, claim.content) if _HEX.fullmatch(claim.content) else receive
+
+    def _require_owner(self, request: Request, key: str) -> None:
+        if request.path.startswith("/_") and key != self._keys.access_key:
+            raise _RefusedError("AccessDenied", f"{request.path} takes the keys of the account only.")
+
+    def _require_right(self, request: Request, claim: _Claim, body: bytes) -> None:
+        parsed = claim.signature
         _right.set("")
         failure = sigv4.header_signature_failure(
-            parsed, secret, request.method, request.raw_path, request.query, request.headers, body, presigned=in_query
+            parsed, claim.secret, request.method, request.raw_path, request.query, request.headers, body,
+            presigned=claim.in_query,
         ) if _HEX.fullmatch(parsed.signature) else _MISMATCH  # fmt: skip
         if failure:
             raise _RefusedError(*failure)
         _right.set(parsed.signature)
-        return str(parsed.access_key_id)
+
+    def _require_seed(self, request: Request, claim: _Claim) -> None:
+        """The signature of the head of an upload whose chunks are signed as well."""
+        parsed = claim.signature
+        _, text = sigv4.header_signing_documents(
+            parsed, request.method, request.raw_path, request.query, request.headers, b"", presigned=claim.in_query
+        )
+        seed = sigv4.calculate_signature(claim.secret, parsed.date_stamp, parsed.region, parsed.service, text)
+        if not hmac.compare_digest(seed.encode(), parsed.signature.encode()):
+            raise _RefusedError(*_MISMATCH)
 
     def _signer_by_v2(self, request: Request) -> str:
         """The access key of an address with Signature Version 2, which boto3 makes for S3. Raises _RefusedError."""
         key = request.parameter("AWSAccessKeyId")
         self._secret(key, request.parameter("x-amz-security-token"))
+        if unsigned := sorted(set(request.query) - _V2_QUERY):
+            raise _RefusedError("AccessDenied", f"The signature does not cover the parameter {unsigned[0]!r}.")
         expires, path = request.parameter("Expires"), request.raw_path
         if not re.fullmatch(r"[0-9]{1,12}", expires) or int(expires) < time.time():
             raise _RefusedError(*_EXPIRED)
@@ -214,27 +293,32 @@ class Guard:
             raise _RefusedError(found.code, found.message)
         return str(found.secret_access_key)
 
-    async def _refuse(self, request: Request, failure: Failure, send: Send) -> None:
+    async def _refuse(self, request: Request, refused: "_RefusedError", send: Send) -> None:
         """In the form of the service that was asked, so that its clients can read it."""
-        code, text = failure
-        log.warning("refused %s %s: %s: %s", request.method, request.path, code, text)
+        _log(request, f"{refused.code}: {refused.text}")
         if request.path.startswith("/_"):
-            remedy = f'{text} See eval "$(python -m localcloud --state {self._settings.state} env)".'
+            remedy = f'{refused.text} See eval "$(python -m localcloud --state {self._settings.state} env)".'
             known = (
                 {"state": str(self._settings.state), "pid": os.getpid()} if request.path == access.STATUS_PATH else {}
             )
             await answer_json(send, 403, {"message": remedy, **known})
             return
         service = router.detect_service(request.method, request.path, request.headers, request.query)
+        if service == "s3" and refused.fields:
+            await _send_xml(send, refused.status or 403, refused.code, refused.text, **refused.fields)
+            return
         status, headers, body = ministack_app._credential_failure(
-            service, "", str(uuid.uuid4()), iam_evaluator.AuthError(code, text), request.headers
+            service, "", str(uuid.uuid4()), iam_evaluator.AuthError(refused.code, refused.text), request.headers
         )
-        await answer(send, status, headers, body)
+        await answer(send, refused.status or status, headers, body)
 
 
 class _RefusedError(Exception):
-    def __init__(self, code: str, text: str) -> None:
-        self.failure: Failure = (code, text)
+    """AWS's code and text; `status` where it is not the code's own; `fields` are further elements of S3's answer."""
+
+    def __init__(self, code: str, text: str, status: int = 0, **fields: str) -> None:
+        super().__init__(text)
+        self.code, self.text, self.status, self.fields = code, text, status, fields
 
 
 def foreign(headers: dict[str, str]) -> str:
@@ -260,13 +344,81 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _is_open_link(request: Request) -> bool:
-    """Whether a request is one of the links that have a secret in them, and nothing but that."""
-    if request.mechanisms or "x-amz-target" in request.headers:
+def _is_answer_of_custom_resource(request: Request) -> bool:
+    """Whether a request is the answer that a custom resource waits for, and nothing but that."""
+    if request.method != "PUT" or not request.path.startswith(_CUSTOM_RESOURCE) or _says_more(request):
         return False
-    if request.method == "PUT" and request.path.startswith(_CUSTOM_RESOURCE):
-        return request.path.removeprefix(_CUSTOM_RESOURCE) in custom_resource._pending
-    return request.method == "GET" and request.path == "/" and request.query.get("Action", []) in [[a] for a in _LINKS]
+    return request.path.removeprefix(_CUSTOM_RESOURCE) in custom_resource._pending
+
+
+def _is_link(request: Request, port: int) -> bool:
+    """Whether a request is a link of a notification, to this local cloud's own SNS, and nothing but that."""
+    if (request.method, request.path) != ("GET", "/") or _says_more(request):
+        return False
+    if request.headers.get("host", "").lower() not in (f"{HOST}:{port}", f"localhost:{port}"):
+        return False
+    return any(_has_parameters(request.query, link) for link in _LINKS)
+
+
+def _says_more(request: Request) -> bool:
+    return bool(request.mechanisms) or any(name.startswith("x-amz-") for name in request.headers)
+
+
+def _has_parameters(query: dict[str, list[str]], link: dict[str, str]) -> bool:
+    once = {name: values[0] for name, values in query.items() if len(values) == 1}
+    return query.keys() == link.keys() == once.keys() and all(once[name] == link[name] for name in link if link[name])
+
+
+@lru_cache(maxsize=256)
+def _require_scope(scope: str, target: str) -> None:
+    """Raises _RefusedError: a request is for another service than that which it was signed for.
+
+    A JSON service is told by X-Amz-Target, before anything else; every other one by the scope itself.
+    """
+    headers = _as_signed({}, scope)
+    signed_for = router.detect_service("POST", "/", headers, {})
+    asked = router.detect_service("POST", "/", {**headers, "x-amz-target": target}, {})
+    known = signed_for != "s3" or scope == "s3"  # what it does not know is S3's
+    own_scope = router.SERVICE_PATTERNS.get(asked, {}).get("credential_scope")
+    if not known or (asked != signed_for and own_scope != scope):
+        raise _RefusedError("SignatureDoesNotMatch", f"Credential should be scoped to correct service: '{asked}'. ")
+
+
+def _as_signed(headers: dict[str, str], scope: str) -> dict[str, str]:
+    """The headers with an Authorization that names the scope, by which MiniStack tells the service."""
+    return {**headers, "authorization": f"{_ALGORITHM} Credential=-/-/-/{scope}/aws4_request"}
+
+
+def _require_signed(request: Request, parsed: Any) -> None:
+    """Raises _RefusedError: the signature leaves out the host, or a header that changes what is done."""
+    signed = parsed.signed_headers.split(";")
+    if "host" not in signed:
+        raise _RefusedError(
+            "SignatureDoesNotMatch", "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."
+        )
+    left_out = sorted(name for name in request.headers if name.startswith("x-amz-") and name not in signed)
+    if left_out and parsed.service == "s3":
+        text = "There were headers present in the request which were not signed"
+        raise _RefusedError("AccessDenied", text, HeadersNotSigned=", ".join(left_out))
+    if left_out:
+        text = f"'{left_out[0]}' must be a 'SignedHeader' in the AWS Authorization."
+        raise _RefusedError("SignatureDoesNotMatch", text)
+
+
+async def _bounded_body(request: Request, receive: Receive) -> bytes:
+    """The body of a request whose signature is not known to be right yet. Raises _RefusedError: it is too large."""
+    declared = request.headers.get("content-length", "")
+    size, more, chunks = int(declared) if declared.isdecimal() else 0, True, []
+    left = _LARGEST_BODY
+    while more:
+        if size > _LARGEST_BODY or left < 0:
+            text = f"Request must be smaller than {_LARGEST_BODY} bytes, or say in x-amz-content-sha256 what it sends"
+            raise _RefusedError("RequestEntityTooLargeException", text, 413)
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        left -= len(chunks[-1])
+        more = message.get("more_body", False)
+    return b"".join(chunks)
 
 
 def _only(mechanisms: list[str]) -> str:
@@ -325,13 +477,20 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-async def _send_xml(send: Send, code: str, text: str) -> None:
-    body = f"<Error><Code>{code}</Code><Message>{text}</Message></Error>".encode()
-    await answer(send, 400, {"content-type": "application/xml"}, body)
+async def _send_xml(send: Send, status: int, code: str, text: str, **fields: str) -> None:
+    told = {"Code": code, "Message": text, **fields}
+    body = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in told.items())
+    await answer(send, status, {"content-type": "application/xml"}, f"<Error>{body}</Error>".encode())
+
+
+def _log(request: Request, why: str) -> None:
+    """Tell a refusal in one line of bounded length: path and text are of somebody who may be anybody."""
+    said = f"{request.method} {request.path}"
+    log.warning("refused %s: %s", one_line(said, _LOGGED), one_line(why, _LOGGED))
 
 
 def register(settings: Settings) -> None:
-    """Sign the addresses from which Lambda gives out code, and compute no request's signature twice.
+    """Sign the addresses from which Lambda gives out code, let the signature tell the service, and compute it once.
 
     MiniStack must be importable (the environment is set).
     """
@@ -345,6 +504,8 @@ def register(settings: Settings) -> None:
     for name in ("_presigned_code_url", "_layer_content_url"):
         lambda_svc.replace(name, make)
     sigv4.replace("header_signature_failure", _make_header_signature_failure)
+    ministack_app.replace("detect_service", _make_detect_service)
+    ministack_app.replace("_routing_params", _make_routing_params)
 
 
 def _make_header_signature_failure(original: Any) -> Any:
@@ -356,3 +517,25 @@ def _make_header_signature_failure(original: Any) -> Any:
         return failure
 
     return header_signature_failure
+
+
+def _make_detect_service(original: Any) -> Any:
+    def detect_service(method: str, path: str, headers: dict[str, str], query: dict[str, Any]) -> str:
+        """A signature in the address tells the service as one in the header does, and not what else the request has."""
+        scope = _scope.get()
+        told = headers if "authorization" in headers or not scope else _as_signed(headers, scope)
+        service: str = original(method, path, told, query)
+        return service
+
+    return detect_service
+
+
+def _make_routing_params(original: Any) -> Any:
+    def routing_params(
+        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    ) -> dict[str, Any]:
+        """What S3 is asked stands in the address: a form may be an object, and no signature of a link covers it."""
+        params: dict[str, Any] = query if _scope.get() == "s3" else original(method, path, headers, body, query)
+        return params
+
+    return routing_params

@@ -9,6 +9,7 @@ import http.client
 import io
 import json
 import os
+import socket
 import time
 import zipfile
 from base64 import b64encode
@@ -24,6 +25,7 @@ from zlib import crc32
 
 import boto3
 import botocore.auth
+import botocore.session
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
@@ -31,7 +33,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from localcloud import access
-from localcloud.engine.guard import Guard
+from localcloud.engine.guard import Guard, _require_scope
 from localcloud.settings import Settings
 from tests.integration.conftest import ROLE, Cloud, make_function, policy, unique
 
@@ -464,6 +466,248 @@ def test_the_address_of_a_functions_code_is_signed(cloud: Cloud) -> None:
     assert zipfile.ZipFile(io.BytesIO(send(cloud, "GET", path, headers=host).body)).namelist() == ["app.py"]
     assert send(cloud, "GET", parts.path, headers=host).status == 403
     assert send(cloud, "GET", path.replace("function", "other"), headers=host).status == 403
+
+
+# What a link is for ---------------------------------------------------------------------------------------------------
+
+JSON_1_0, JSON_1_1 = "application/x-amz-json-1.0", "application/x-amz-json-1.1"
+OTHER_SERVICES = (
+    ("AmazonSSM.PutParameter", JSON_1_1, {"Name": "owned", "Value": "1", "Type": "String"}),
+    ("AmazonSSM.GetParametersByPath", JSON_1_1, {"Path": "/", "Recursive": True}),
+    ("DynamoDB_20120810.ListTables", JSON_1_0, {}),
+    ("AWSStepFunctions.ListStateMachines", JSON_1_0, {}),
+    ("SageMaker.ListEndpoints", JSON_1_1, {}),
+    ("AnyScaleFrontendService.Anything", JSON_1_1, {}),
+    ("Unheard.Of", JSON_1_1, {}),
+)
+
+
+def link(cloud: Cloud, bucket: str, version: str, operation: str = "get_object", **params: str) -> str:
+    """The path of a presigned address of one object."""
+    s3 = client(cloud, "s3", signature_version=version)
+    cloud.client("s3").put_object(Bucket=bucket, Key="linked", Body=b"of the link")
+    cloud.client("s3").put_object(Bucket=bucket, Key="secret", Body=b"of nobody")
+    url = s3.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": "linked", **params}, ExpiresIn=60)
+    return str(url).removeprefix(cloud.endpoint_url)
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+@pytest.mark.parametrize(("target", "form", "asked"), OTHER_SERVICES)
+def test_a_link_to_an_object_reaches_no_other_service(
+    cloud: Cloud, bucket: str, version: str, target: str, form: str, asked: dict[str, Any]
+) -> None:
+    for operation, method in (("get_object", "GET"), ("put_object", "PUT")):
+        path = link(cloud, bucket, version, operation)
+        answer = send(cloud, method, path, json.dumps(asked).encode(), {"X-Amz-Target": target, "Content-Type": form})
+        assert answer.status in (400, 403), answer.text
+
+    assert cloud.client("ssm").get_parameters(Names=["owned"])["Parameters"] == []
+    assert cloud.client("s3").get_object(Bucket=bucket, Key="linked")["Body"].read() == b"of the link"
+
+
+def test_the_refusal_says_for_which_service_it_would_have_to_be_signed(cloud: Cloud, bucket: str) -> None:
+    headers = {"X-Amz-Target": "AmazonSSM.PutParameter", "Content-Type": JSON_1_1}
+    told = json.loads(send(cloud, "GET", link(cloud, bucket, "s3v4"), b"{}", headers).body)
+
+    assert told["__type"] == "InvalidSignatureException"
+    assert told["message"] == "Credential should be scoped to correct service: 'ssm'. "
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_a_form_that_is_sent_to_a_link_asks_nobody_for_anything(cloud: Cloud, bucket: str, version: str) -> None:
+    form = urlencode({"Action": "ListUsers", "Version": "2010-05-08", "tagging": "", "versionId": "x"}).encode()
+
+    kind = FORM if version == "s3v4" else {}  # Version 2 signs that there is none
+    assert send(cloud, "GET", link(cloud, bucket, version), form, kind).body == b"of the link"
+    s3 = client(cloud, "s3", signature_version=version)
+    url = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "form"}, ExpiresIn=60)
+    assert send(cloud, "PUT", url.removeprefix(cloud.endpoint_url), form, kind).status == 200
+    assert cloud.client("s3").get_object(Bucket=bucket, Key="form")["Body"].read() == form
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("x-amz-copy-source", "/{bucket}/secret"),
+        ("x-amz-acl", "public-read"),
+        ("x-amz-tagging", "a=b"),
+        ("x-amz-meta-note", "mine"),
+        ("x-amz-server-side-encryption", "AES256"),
+    ],
+)
+def test_a_header_that_the_link_does_not_sign_is_refused(
+    cloud: Cloud, bucket: str, version: str, name: str, value: str
+) -> None:
+    path = link(cloud, bucket, version, "put_object")
+    refused = send(cloud, "PUT", path, b"", {name: value.format(bucket=bucket)})
+
+    assert refused.status == 403, refused.text
+    if version == "s3v4":
+        assert "There were headers present in the request which were not signed" in refused.text
+        assert f"<HeadersNotSigned>{name}</HeadersNotSigned>" in refused.text
+    assert cloud.client("s3").get_object(Bucket=bucket, Key="linked")["Body"].read() == b"of the link"
+    assert send(cloud, "PUT", path, b"new").status == 200
+
+
+@pytest.mark.parametrize(
+    "added", ["Action=ListUsers", "x-amz-copy-source={bucket}%2Fsecret", "retention", "attributes"]
+)
+def test_a_parameter_that_version_2_does_not_sign_is_refused(cloud: Cloud, bucket: str, added: str) -> None:
+    for operation, method in (("get_object", "GET"), ("put_object", "PUT")):
+        path = link(cloud, bucket, "s3", operation)
+        assert send(cloud, method, f"{path}&{added.format(bucket=bucket)}").status == 403
+    assert cloud.client("s3").get_object(Bucket=bucket, Key="linked")["Body"].read() == b"of the link"
+
+
+def test_a_signed_link_to_a_listing_or_with_headers_of_its_own_works(cloud: Cloud, bucket: str) -> None:
+    listing = client(cloud, "s3", signature_version="s3").generate_presigned_url(
+        "list_objects_v2", Params={"Bucket": bucket, "Prefix": "linked"}
+    )
+    assert send(cloud, "GET", listing.removeprefix(cloud.endpoint_url)).status == 200
+    path = link(cloud, bucket, "s3v4", "put_object", Tagging="a=b")
+    assert send(cloud, "PUT", path, b"new").status == 403  # the header is signed, and is not there
+    assert send(cloud, "PUT", path, b"new", {"x-amz-tagging": "a=b"}).status == 200
+
+
+def test_what_a_header_signs_includes_the_host_and_all_that_changes_what_is_done(cloud: Cloud) -> None:
+    body = json.dumps({"Name": "owned", "Value": "1", "Type": "String"}).encode()
+    target = {"X-Amz-Target": "AmazonSSM.PutParameter", "Content-Type": JSON_1_1}
+    unsigned = {**signed(cloud, "POST", "/", body, "ssm"), **target}
+    assert "'x-amz-target' must be a 'SignedHeader'" in send(cloud, "POST", "/", body, unsigned).text
+    elsewhere = signed(cloud, "POST", "/", body, "sts", **target)
+    assert "scoped to correct service: 'ssm'" in send(cloud, "POST", "/", body, elsewhere).text
+    unknown = signed(cloud, "GET", "/", service="no-such-service")
+    assert send(cloud, "GET", "/", headers=unknown).status == 403
+    with patch.object(botocore.auth.SigV4Auth, "headers_to_sign", lambda self, request: without_host(request)):
+        hostless = signed(cloud, "POST", "/", body, "ssm", **target)
+    assert "'Host'" in send(cloud, "POST", "/", body, hostless).text
+    assert cloud.client("ssm").get_parameters(Names=["owned"])["Parameters"] == []
+
+
+def without_host(request: AWSRequest) -> Any:
+    """All headers but the host."""
+    message = http.client.HTTPMessage()
+    for name, value in request.headers.items():
+        message[name.lower()] = value
+    return message
+
+
+def test_whatever_botocore_signs_is_for_the_service_that_it_asks() -> None:
+    """Of all services that MiniStack tells by X-Amz-Target."""
+    session, told = botocore.session.get_session(), 0
+    for name in session.get_available_services():
+        metadata = session.get_service_model(name).metadata
+        if prefix := metadata.get("targetPrefix"):
+            _require_scope(metadata.get("signingName", metadata["endpointPrefix"]), f"{prefix}.Anything")
+            told += 1
+    assert told > 80
+
+
+# Links of notifications -----------------------------------------------------------------------------------------------
+
+
+def subscription(cloud: Cloud) -> str:
+    """The ARN of an e-mail subscription."""
+    sns = cloud.client("sns")
+    topic = sns.create_topic(Name=unique("topic"))["TopicArn"]
+    subscribed = sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="ada@example.com", ReturnSubscriptionArn=True)
+    return str(subscribed["SubscriptionArn"])
+
+
+def unsubscribe(arn: str, **more: str) -> str:
+    return "/?" + urlencode({"Action": "Unsubscribe", "Version": "2010-03-31", "SubscriptionArn": arn, **more})
+
+
+def test_the_link_of_a_mail_unsubscribes(cloud: Cloud) -> None:
+    arn = subscription(cloud)
+    assert send(cloud, "GET", unsubscribe(arn)).status == 200
+    assert arn not in json.dumps(cloud.client("sns").list_subscriptions()["Subscriptions"])
+
+
+def test_a_link_opens_nothing_else(cloud: Cloud, bucket: str) -> None:
+    """Neither a bucket nor a function's address, nor SNS with more than the link says."""
+    arn = subscription(cloud)
+    function = make_function(cloud, "def handler(event, context):\n    return 'open'\n")
+    lambda_ = cloud.client("lambda")
+    url = lambda_.create_function_url_config(FunctionName=function, AuthType="NONE")["FunctionUrl"]
+    lambda_.add_permission(
+        FunctionName=function, StatementId="all", Action="lambda:InvokeFunctionUrl", Principal="*",
+        FunctionUrlAuthType="NONE",
+    )  # fmt: skip
+    s3, everybody = cloud.client("s3"), {"Effect": "Allow", "Principal": "*", "Action": "s3:*"}
+    s3.delete_public_access_block(Bucket=bucket)
+    public = policy({**everybody, "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]})
+    s3.put_bucket_policy(Bucket=bucket, Policy=public)
+    name, port = urlsplit(url).netloc.split(".")[0], cloud.settings.port
+    hosts = (
+        f"{bucket}.s3.localhost:{port}", f"{bucket}.localhost:{port}", f"{name}.lambda-url.us-east-1.localhost:{port}",
+        f"x.execute-api.localhost:{port}", f"iam.localhost:{port}",
+    )  # fmt: skip
+    for host in hosts:
+        for path in (unsubscribe(arn), "/?Action=Unsubscribe", "/?Action=ConfirmSubscription&TopicArn=x&Token=y"):
+            assert send(cloud, "GET", path, headers={"Host": host}).status == 403
+    for path in ("/?Action=Unsubscribe", unsubscribe(arn, list=""), unsubscribe(arn) + "&Action=ListTopics"):
+        assert send(cloud, "GET", path).status == 403
+    assert send(cloud, "GET", unsubscribe(arn), headers={"X-Amz-Meta": "1"}).status == 403
+    s3.delete_bucket_policy(Bucket=bucket)
+    assert send(cloud, "GET", unsubscribe(arn), b"Action=DeleteTopic", FORM).status == 200
+
+
+# Refusals -------------------------------------------------------------------------------------------------------------
+
+
+def refused_by_its_head(cloud: Cloud, method: str, path: str, headers: dict[str, str]) -> Answer:
+    """The answer to a request of which no more than the head has been sent; its body would have 10 GB."""
+    with socket.create_connection(("127.0.0.1", cloud.settings.port), timeout=10) as connection:
+        head = {"Host": f"127.0.0.1:{cloud.settings.port}", **headers, "Content-Length": str(10 << 30)}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+        connection.sendall(f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1"))
+        reply = http.client.HTTPResponse(connection)
+        reply.begin()
+        return Answer(reply.status, dict(reply.getheaders()), reply.read())
+
+
+def test_what_the_head_decides_is_decided_before_the_body_is_read(cloud: Cloud, bucket: str) -> None:
+    unknown, wrong = Credentials("AKIAIOSFODNN7EXAMPLE", "x"), Credentials(own(cloud).access_key, "x")
+    chunks = {"X-Amz-Content-SHA256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"}
+    requests = (
+        ("POST", "/", {}),
+        ("POST", "/", {"Authorization": "Bearer x"}),
+        ("POST", "/", {"Authorization": "AWS4-HMAC-SHA256 Credential=a/b/c/d/e, SignedHeaders=, Signature=0"}),
+        ("POST", "/", signed(cloud, "POST", "/", b"", keys=unknown, **FORM)),
+        ("POST", "/", {**signed(cloud, "POST", "/", b""), "X-Amz-Target": "AmazonSSM.PutParameter"}),
+        ("POST", "/", signed(cloud, "POST", "/", b"", **FORM)),  # it is larger than anything
+        ("PUT", f"/{bucket}/x", signed(cloud, "PUT", f"/{bucket}/x", b"", "s3", wrong, **chunks)),
+        ("PUT", f"/{bucket}/x?X-Amz-Algorithm=x&X-Amz-Credential=x&X-Amz-Signature=x", {}),
+        ("GET", unsubscribe("none"), {"Authorization": "x"}),
+    )
+    for method, path, headers in requests:
+        answer = refused_by_its_head(cloud, method, path, headers)
+        assert answer.status in (400, 403, 413), answer
+    refused_by_its_head(cloud, "GET", unsubscribe("arn:aws:sns:us-east-1:000000000000:x:y"), {})
+
+
+def test_a_body_without_a_length_is_read_as_far_as_any_operation_goes(cloud: Cloud) -> None:
+    headers = signed(cloud, "POST", "/", b"", **FORM)
+    connection = http.client.HTTPConnection("127.0.0.1", cloud.settings.port, timeout=60)
+    connection.request("POST", "/", iter([b"x" * (1 << 20)] * 140), headers, encode_chunked=True)
+    reply = connection.getresponse()
+    assert (reply.status, b"Request must be smaller than" in reply.read()) == (413, True)
+    connection.close()
+
+
+def test_a_refusal_is_one_short_printable_line_of_the_log(cloud: Cloud) -> None:
+    log = cloud.state / "server.log"
+    before = log.stat().st_size
+    for path in ("/%1b%5d0;owned%07", "/a%0a2026-01-01%20INFO%20forged", f"/{'x' * 20_000}"):
+        assert send(cloud, "GET", path).status == 403
+    assert send(cloud, "GET", "/", headers={"Authorization": "AWS4-HMAC-SHA256 Credential=\x1b[2J\x9b"}).status == 400
+    lines = log.read_bytes()[before:].decode().splitlines()
+
+    assert [line for line in lines if "/\\x1b]0;owned\\x07" in line]
+    assert not [line for line in lines if line.startswith("2026-01-01 INFO forged")]
+    assert all(line.isprintable() and len(line) < 1000 for line in lines)
 
 
 # Uploads --------------------------------------------------------------------------------------------------------------
