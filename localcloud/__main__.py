@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     env.add_argument("run", nargs="*", metavar="-- command", help="the command to run, after --")
     mail = add("mail", _mail, "list the mails that topics have sent, or show one")
     mail.add_argument("number", nargs="?", type=int, help="show this mail")
-    mail.add_argument("--latest", action="store_true", help="show the newest mail")
+    mail.add_argument(
+        "--latest", action="store_true", help="show the newest mail; of a run's, what alarms said after it too"
+    )
     logs = add("logs", _logs, "list the log groups, or show one")
     logs.add_argument("group", nargs="?", help="log group, or the end of its name")
     logs.add_argument("--follow", action="store_true", help="go on as lines arrive; Ctrl-C ends it")
@@ -269,16 +271,17 @@ def _mail(arguments: argparse.Namespace) -> int:
             print(f"{mail.number:>4}  {one_line(told)}")
         print(f"{len(mails)} mails in {arguments.state / 'mail'}", file=sys.stderr)
         return 0
-    number = len(mails) if arguments.latest else arguments.number
-    if not 0 < number <= len(mails):
+    shown = mailbox.latest(mails) if arguments.latest else [mail for mail in mails if mail.number == arguments.number]
+    if not shown:
         have = f"there are mails 1 to {len(mails)}" if mails else "there is no mail yet"
-        raise process.ProcessError(f"No mail {number}: {have} in {arguments.state / 'mail'}.")
-    mail = mails[number - 1]
-    received = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}"
-    print(
-        f"To:      {one_line(mail.recipient)}\nDate:    {received}\nSubject: {one_line(mail.subject)}\n"
-        f"File:    {mail.path}\n\n{_shown(mail.body)}"
-    )
+        which = "" if arguments.latest else f" {arguments.number}"
+        raise process.ProcessError(f"No mail{which}: {have} in {arguments.state / 'mail'}.")
+    for mail in shown:
+        received = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}"
+        print(
+            f"To:      {one_line(mail.recipient)}\nDate:    {received}\nSubject: {one_line(mail.subject)}\n"
+            f"File:    {mail.path}\n\n{_shown(mail.body)}"
+        )
     return 0
 
 

@@ -5,8 +5,10 @@ footer that Amazon SNS uses. Nothing leaves the machine. An e-mail subscription 
 AWS its owner has to follow the link in the confirmation mail first.
 """
 
+import json
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
@@ -21,6 +23,7 @@ _DEFAULT_SENDER = "AWS Notifications"
 _DEFAULT_SUBJECT = "AWS Notification Message"
 _SENDER_ADDRESS = "no-reply@sns.amazonaws.com"
 _ADDRESS = re.compile(r"[^@\s<>,;:\"]+@[^@\s<>,;:\"]+")
+_OF_ALARM = re.compile(r'(ALARM|OK|INSUFFICIENT_DATA): "')  # the subject that CloudWatch gives
 _naming = threading.Lock()
 
 
@@ -60,7 +63,7 @@ def compose(notification: Notification, now: datetime) -> EmailMessage:
     message["Date"] = format_datetime(now)
     message["Message-ID"] = f"<{uuid4()}@sns.localcloud>"
     message["X-Topic"] = notification.topic_arn
-    message.set_content(notification.text + _footer(notification))
+    message.set_content(_as_people_read_it(notification.text) + _footer(notification))
     return message
 
 
@@ -92,7 +95,14 @@ def messages(state: Path) -> list[Message]:
     return [_parse(number, path) for number, path in enumerate(sorted(folder(state).glob("*.eml")), start=1)]
 
 
+def latest(mails: Sequence[Message]) -> Sequence[Message]:
+    """Return the newest mail that is no alarm's, and those of alarms since: a run that fails is told by both."""
+    newest = next((mail for mail in reversed(mails) if not _OF_ALARM.match(mail.subject)), None)
+    return mails[newest.number - 1 :] if newest else mails[-1:]
+
+
 def _parse(number: int, path: Path) -> Message:
+    """Read a mail. A subject that is folded at its start has no blank there (RFC 5322, section 2.2.3)."""
     message = message_from_bytes(path.read_bytes(), policy=policy.default)
     part = message.get_body(("plain",))
     return Message(
@@ -100,9 +110,30 @@ def _parse(number: int, path: Path) -> Message:
         path=path,
         received=datetime.strptime(path.name.split("-")[0], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC),
         recipient=str(message["To"]),
-        subject=str(message["Subject"]),
+        subject=str(message["Subject"]).lstrip(),
         body=part.get_content().replace("\r\n", "\n") if part else "",
     )
+
+
+def _as_people_read_it(text: str) -> str:
+    """Return what an alarm tells in lines, and any other text as it is.
+
+    CloudWatch writes words to e-mail addresses and JSON to all others. Its words are not documented: these are our own.
+    """
+    try:
+        told = json.loads(text)
+        trigger = told["Trigger"]
+        lines = {
+            "Alarm": told["AlarmName"],
+            "State": f"{told['NewStateValue']} (before: {told['OldStateValue']})",
+            "Reason": told["NewStateReason"],
+            "Time": told["StateChangeTime"],
+            "Metric": f"{trigger['MetricName']} ({trigger['Namespace']})",
+        }
+        description = told.get("AlarmDescription") or ""
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return text
+    return "\n".join([*(f"{name:<8}{_one_line(str(value))}" for name, value in lines.items()), "", description])
 
 
 def _one_line(text: str | None) -> str:

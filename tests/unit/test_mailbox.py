@@ -1,5 +1,6 @@
 """The local mailbox: files that any mail program opens."""
 
+import json
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from localcloud import mailbox
+from localcloud.__main__ import main
 
 NOTIFICATION = mailbox.Notification(
     topic_arn="arn:aws:sns:us-east-1:000000000000:alerts",
@@ -58,6 +60,73 @@ def test_line_breaks_in_a_subject_cannot_add_headers(tmp_path: Path) -> None:
     message = message_from_bytes(path.read_bytes(), policy=policy.default)
     assert message["Subject"] == "All well Bcc: eve@example.com"
     assert message["Bcc"] is None
+
+
+# The header of a mail is folded from 78 characters on; of these two Python folds one at its start.
+@pytest.mark.parametrize("subject", ["Model in service: auc 0.841 [perennial-telco-churn]", f"{'drift ' * 12}ends"])
+def test_a_subject_is_told_as_it_was_given(tmp_path: Path, subject: str) -> None:
+    mailbox.deliver(tmp_path, changed(subject=subject))
+
+    assert mailbox.messages(tmp_path)[0].subject == subject
+
+
+# As MiniStack's CloudWatch tells a topic.
+ALARM = {
+    "AlarmName": "perennial-used-cars-failed-runs",
+    "AlarmDescription": "A run failed or was out of time. What to do: read that mail.",
+    "NewStateValue": "ALARM",
+    "NewStateReason": "Threshold crossed: 1 datapoint [1.0] was greater than the threshold (0.0).",
+    "StateChangeTime": "2026-11-28T20:00:00Z",
+    "OldStateValue": "OK",
+    "Trigger": {"MetricName": "RunsFailed", "Namespace": "Perennial", "Threshold": 0},
+}
+ALARM_SUBJECT = 'ALARM: "perennial-used-cars-failed-runs" in us-east-1'
+
+
+def test_an_alarm_is_told_in_lines_and_not_as_json(tmp_path: Path) -> None:
+    mailbox.deliver(tmp_path, changed(text=json.dumps(ALARM), subject=ALARM_SUBJECT))
+
+    assert mailbox.messages(tmp_path)[0].body.startswith(
+        "Alarm   perennial-used-cars-failed-runs\n"
+        "State   ALARM (before: OK)\n"
+        "Reason  Threshold crossed: 1 datapoint [1.0] was greater than the threshold (0.0).\n"
+        "Time    2026-11-28T20:00:00Z\n"
+        "Metric  RunsFailed (Perennial)\n"
+        "\nA run failed or was out of time. What to do: read that mail.\n"
+    )
+
+
+@pytest.mark.parametrize("text", ['{"AlarmName": "a"}', "[1]", "7", "{", "[" * 100_000])
+def test_what_is_no_alarm_is_told_as_it_is(tmp_path: Path, text: str) -> None:
+    mailbox.deliver(tmp_path, changed(text=text))
+
+    assert mailbox.messages(tmp_path)[0].body.startswith(f"{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("came", "shown"),
+    [
+        (["Model in service", "Run failed"], ["Run failed"]),
+        (["Model in service", "Run failed", ALARM_SUBJECT], ["Run failed", ALARM_SUBJECT]),
+        (["Model in service", ALARM_SUBJECT, "Run failed"], ["Run failed"]),
+        ([ALARM_SUBJECT, ALARM_SUBJECT], [ALARM_SUBJECT]),
+    ],
+)
+def test_the_latest_mail_is_the_runs_and_then_what_alarms_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], came: list[str], shown: list[str]
+) -> None:
+    for subject in came:
+        mailbox.deliver(tmp_path, changed(subject=subject))
+
+    assert main(["mail", "--latest", "--state", str(tmp_path)]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.removeprefix("Subject: ") for line in lines if line.startswith("Subject: ")] == shown
+
+
+def test_before_the_first_mail_there_is_no_latest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mail", "--latest", "--state", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: No mail: there is no mail yet in {tmp_path / 'mail'}.\n"
 
 
 def test_messages_are_numbered_in_the_order_of_arrival(tmp_path: Path) -> None:
