@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from tools.terminal import run
+
 ROOT = Path(__file__).parents[1]
 URL = "https://api.osv.dev/v1/querybatch"
 TIMEOUT_SECONDS = 5
@@ -71,4 +73,4 @@ def main(argv: list[str], ask: Ask = ask_osv) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, sys.argv[1:])

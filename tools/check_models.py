@@ -21,6 +21,7 @@ from perennial.features.values import ARROW_TYPES
 from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
 from perennial.model.definition import Column, Definition
+from tools.terminal import run
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 ROWS = 8
@@ -143,4 +144,4 @@ def _known(column: Column) -> list[Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

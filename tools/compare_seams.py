@@ -22,6 +22,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tools.terminal import run
+
 ROOT = Path(__file__).parents[1]
 ENGINE = ROOT / "localcloud" / "engine"
 HASH_LENGTH = 8
@@ -188,4 +190,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

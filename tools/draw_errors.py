@@ -20,6 +20,7 @@ from typing import Any
 from perennial.runs import work
 from tools import asl, draw_flow
 from tools.draw_flow import ROOT
+from tools.terminal import run
 
 FOLDERS = ("perennial", "perennial_aws", "functions", "processing")
 HEAD = """# Errors
@@ -182,4 +183,4 @@ def main(argv: list[str], root: Path = ROOT) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, sys.argv[1:])

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tools import asl
+from tools.terminal import run
 
 ROOT = Path(__file__).parents[1]
 FONT, CHARACTER, LINE = 13, 6.9, 16
@@ -518,4 +519,4 @@ def main(argv: list[str], root: Path = ROOT) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, sys.argv[1:])

@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from tools.terminal import run
+
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "failure-matrix.md"
 HEAD = """# What may go wrong, and what then happens
@@ -117,4 +119,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

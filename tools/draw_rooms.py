@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.unit.test_rooms import LIBRARIES, PARTS
 from tools import draw_flow
 from tools.draw_flow import CHARACTER, LINE, ROOT, Arrow, Box, Drawing
+from tools.terminal import run
 
 DOMAIN, LOCAL = "perennial", "localcloud"
 WITHOUT_DOCSTRING = {"functions": "Lambda functions: thin handlers", "processing": "Scripts of SageMaker jobs"}
@@ -91,4 +92,4 @@ def main(argv: list[str], root: Path = ROOT) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, sys.argv[1:])

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from tools import cfn
+from tools.terminal import run
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # parliament imports pkg_resources, which says that it is deprecated
@@ -226,4 +227,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, sys.argv[1:])

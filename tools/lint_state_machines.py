@@ -25,6 +25,7 @@ from statelint.linter import Linter
 from statelint.problem import ProblemType
 
 from tools import asl, aws_api, cfn
+from tools.terminal import run
 
 ROOT = Path(__file__).parents[1]
 KEY_ORDER = (
@@ -386,4 +387,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, sys.argv[1:])

@@ -14,12 +14,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import date, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from tools.terminal import run
 
 HEADER = "price,mileage,cylinder,doors,cruise,sound,leather,make,body"
 WIDE_HEADER = HEADER + ",sold_on,seller,vin"
@@ -146,11 +149,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="default: standard output")
     arguments = vars(parser.parse_args(argv))
     output, rows = arguments.pop("output"), arguments.pop("rows")
-    with output.open("wb") if output else sys.stdout.buffer as file:
+    with output.open("wb") if output else nullcontext(sys.stdout.buffer) as file:
         for piece in batches(rows, **arguments):
             file.write(piece)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -1,0 +1,22 @@
+"""How the programs of tools/ end."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+def run(main: Callable[..., int], *given: list[str], unread: int = 0) -> NoReturn:
+    """Exit with the code that a program's main returns; `unread` where whoever reads its output has had enough.
+
+    As `head` has: not a word then, and no traceback.
+    """
+    try:
+        try:
+            code = main(*given)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = unread
+    sys.exit(code)
