@@ -183,7 +183,7 @@ def resolve(
     for layer, given in ((STACK, _set_parameters(stack or {})), (RUN, dict(run or {}))):
         overrides = _overrides(given, layer)
         if layer == RUN:
-            _refuse_fixed(overrides, definition)
+            _refuse_fixed(overrides, definition, model)
             of_stack = definition
         paths = dict(_paths(overrides, definition))
         if paths.get("data_prefix") == data_prefix:
@@ -247,14 +247,17 @@ def _overrides(given: Mapping[str, Any], layer: str) -> Overrides:
         raise ConfigurationError(complaints.message(f"{layer}: not valid", complaints.of(error, Overrides))) from error
 
 
-def _refuse_fixed(overrides: Overrides, definition: Definition) -> None:
-    """Raise ConfigurationError for what the definition does not mark as overridable."""
+def _refuse_fixed(overrides: Overrides, definition: Definition, model: str) -> None:
+    """Raise ConfigurationError for what the definition does not mark as overridable, with the line that would."""
     allowed = definition.overridable
     fixed = [path for path in dict(_paths(overrides, definition)) if not _is_allowed(path, allowed)]
     if fixed:
         listed = ", ".join(allowed) or "nothing"
         found = [(path, f"may not be overridden by a run; allowed: {listed}") for path in fixed]
-        raise ConfigurationError(complaints.message(f"{RUN}: not allowed by the model's overridable list", found))
+        refused = complaints.message(f"{RUN}: not allowed by the model's overridable list", found)
+        line = ", ".join(dict.fromkeys([*allowed, *map(_listed, fixed)]))
+        where = f"models/{model}/model.yaml, and deploy"
+        raise ConfigurationError(f"{refused}\n  to allow it, write overridable: [{line}] in {where}")
 
 
 _LIMITS = {"count": "max_count", "volume_gb": "max_volume_gb", "max_runtime_seconds": "max_runtime_seconds"}
@@ -279,11 +282,15 @@ def _refuse_machines(paths: Mapping[str, Any], machines: Instances, layer: str) 
         raise ConfigurationError(complaints.message(f"{layer}: more than the model's instances allow", found))
 
 
+def _listed(path: str) -> str:
+    """How a path stands in the list: of hyperparameters without the algorithm."""
+    section, *rest = path.split(".", 2)
+    return f"{section}.{rest[1]}" if section == "hyperparameters" else path
+
+
 def _is_allowed(path: str, allowed: tuple[str, ...]) -> bool:
-    """A path is allowed with any of its parents; of hyperparameters the algorithm does not stand in the list."""
-    parts = path.split(".")
-    if parts[0] == "hyperparameters":
-        parts = [parts[0], *parts[2:]]
+    """A path is allowed with any of its parents."""
+    parts = _listed(path).split(".")
     return any(".".join(parts[:length]) in allowed for length in range(1, len(parts) + 1))
 
 

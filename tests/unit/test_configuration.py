@@ -270,6 +270,28 @@ def test_what_is_not_overridable_is_refused_naming_field_and_list(allowed, run, 
 
 
 @pytest.mark.parametrize(
+    ("allowed", "run", "line"),
+    [
+        ((), {"Algorithm": "linear-learner", "GateThreshold": 3000}, "algorithm, gate.threshold"),
+        (("algorithm",), {"HyperParameters": {"eta": 0.2}}, "algorithm, hyperparameters.eta"),
+        (
+            ("instances.train",),
+            {"Instances": {"Predict": {"InstanceType": "ml.c5.large"}}},
+            "instances.train, instances.predict.type",
+        ),
+    ],
+)
+def test_the_line_that_a_refusal_shows_allows_it(allowed, run, line):
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(overridable(*allowed), run=run)
+    assert str(caught.value).endswith(
+        f"\n  to allow it, write overridable: [{line}] in models/cars/model.yaml, and deploy"
+    )
+    written = MODEL.model_dump(mode="json", exclude_unset=True) | {"overridable": line.split(", ")}
+    assert resolve(definition.validated(written, "model.yaml"), run=run).sources
+
+
+@pytest.mark.parametrize(
     ("allowed", "run"),
     [
         (("instances.train",), {"Instances": {"Train": {"InstanceType": "ml.c5.large"}}}),

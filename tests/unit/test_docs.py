@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from itertools import groupby
@@ -13,6 +14,8 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
 from localcloud.__main__ import _parser
+from perennial.model import definition
+from perennial.runs import configuration, run_input
 
 from .test_makefile import ROOT, make
 
@@ -119,6 +122,16 @@ def test_aws_has_the_operations_and_their_options(page: Path) -> None:
         known = EVERYWHERE | {f"--{xform_name(member, '-')}" for member in members}
         given = {word for word in words if word.startswith("--")}
         assert given <= known, (service, operation)
+
+
+def test_the_run_that_is_shown_is_one_that_the_model_yaml_shown_allows() -> None:
+    page = (ROOT / "docs/add-a-model.md").read_text()
+    model = definition.parse(page.partition("## model.yaml\n\n```yaml\n")[2].partition("```")[0], "model.yaml")
+    given = run_input.execution_input(json.loads(re.findall(r"--input '(\{.*?\})'\n", page, re.DOTALL)[-1]))
+    resolved = configuration.resolve("house-prices", model, run=given.Overrides)
+    assert (resolved.definition.algorithm, resolved.withheld) == ("linear-learner", ())
+    elsewhere = configuration.resolve("house-prices", model, run={**given.Overrides, "DataPrefix": "raw/2026/"})
+    assert elsewhere.withheld == ("data_prefix",)
 
 
 def test_what_the_readme_has_make_run_is_run_by_tests() -> None:
