@@ -66,26 +66,29 @@ check-model: .venvs/dev/.installed ## Look at a model as a deployment does, and 
 	@$(BIN)/python -m tools.check_models models/$(MODEL)
 
 .PHONY: deploy-local
-deploy-local: up ## Build and deploy a stack to the local cloud: make deploy-local MODEL=name (used-cars)
+deploy-local: up ## Build and deploy a stack to the local cloud: make deploy-local MODEL=name (used-cars; STACK=perennial-name)
 	@LAYER_PLATFORM= MODEL=$(MODEL) STACK=$(STACK) $(LOCAL) tools/deploy_local
 MODEL ?= used-cars
+STACK ?= perennial-$(MODEL)
+# The stack if somebody has named it or its model: what deletes and erases takes no default.
+NAMED = $(if $(filter-out file,$(origin MODEL) $(origin STACK)),$(STACK))
 
 .PHONY: demo
-demo: MODEL = used-cars
+demo: override MODEL = used-cars
 demo: deploy-local ## Drop data, follow the run, see the model answer: everything on this machine
-	@$(LOCAL) $(BIN)/python -m tools.demo
+	@$(LOCAL) $(BIN)/python -m tools.demo --stack $(STACK)
 
 .PHONY: explain
-explain: install ## From the endpoint that serves back to the data versions (local cloud; AWS: make explain LOCAL= STACK=name)
+explain: install ## From the endpoint that serves back to the data versions: make explain MODEL=name, or STACK=name (AWS: LOCAL=)
 	@$(LOCAL) $(BIN)/python -m tools.explain $(STACK)
 
 .PHONY: delete
-delete: install ## Delete a stack and what its runs made: make delete STACK=name (YES=1 does not ask; AWS: LOCAL= in front of it)
-	@$(LOCAL) $(BIN)/python -m tools.delete_stack $(STACK) $(if $(filter 1,$(YES)),--yes)
+delete: install ## Delete a stack and what its runs made: make delete STACK=name, or MODEL=name (YES=1 does not ask; AWS: LOCAL=)
+	@$(LOCAL) $(BIN)/python -m tools.delete_stack $(NAMED) $(if $(filter 1,$(YES)),--yes)
 
 .PHONY: erase
-erase: install ## Show where rows of somebody are, and erase them: make erase STACK=name ROWS=column=value (YES=1 does it; AWS: LOCAL=)
-	@$(LOCAL) $(BIN)/python -m tools.erase $(STACK) "$$ROWS" $(if $(filter 1,$(YES)),--yes)
+erase: install ## Show where rows of somebody are, and erase them: make erase STACK=name ROWS=column=value, or MODEL=name (YES=1 does it; AWS: LOCAL=)
+	@$(LOCAL) $(BIN)/python -m tools.erase $(NAMED) "$$ROWS" $(if $(filter 1,$(YES)),--yes)
 export ROWS
 
 .PHONY: deploy

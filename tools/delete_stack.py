@@ -14,6 +14,8 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
 from perennial.words import printable
+from tools import stacks
+from tools.terminal import run
 
 SHOWN_CHARACTERS = 2_000
 WAIT_SECONDS = 1800
@@ -30,11 +32,7 @@ def described(stack: str) -> tuple[str, dict[str, str]]:
 
     What a failed creation has left has no outputs.
     """
-    cloudformation = boto3.client("cloudformation")
-    try:
-        stack_id = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackId"]
-    except ClientError as error:
-        raise DeletionError(f"there is no stack {stack}: {error.response['Error']['Message']}") from error
+    stack_id = stacks.find(stack)["StackId"]
     there = {item["LogicalResourceId"]: item for item in resources(stack_id)}
     left = [name for name in KEPT if name in there and there[name]["ResourceStatus"] != "DELETE_COMPLETE"]
     return stack_id, {KEPT[name]: there[name].get("PhysicalResourceId", "") for name in left}
@@ -93,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
             print("nothing was deleted")
             return 1
         delete(stack_id)
-    except (DeletionError, ClientError, BotoCoreError) as error:
+    except (DeletionError, stacks.NoStackError, ClientError, BotoCoreError) as error:
         lines = [printable(line, SHOWN_CHARACTERS) for line in str(error).split("\n")]
         print("error: " + "\n".join(lines), file=sys.stderr)
         return 1
@@ -103,4 +101,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

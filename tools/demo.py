@@ -11,7 +11,6 @@ import argparse
 import csv
 import io
 import json
-import sys
 import textwrap
 import time
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -29,7 +27,7 @@ from localcloud import mailbox
 from perennial.evaluation import predictions
 from perennial.runs.naming import run_id
 from perennial.words import printable
-from tools import demo_data
+from tools import demo_data, stacks, terminal
 
 RUN_LIMIT_SECONDS = 300
 NOTICE_LIMIT_SECONDS = 30
@@ -60,10 +58,10 @@ class Stack:
 
 def find_stack(name: str) -> Stack:
     try:
-        stacks = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-    except ClientError as error:
-        raise DemoError(f"there is no stack {name}; `make deploy-local` deploys it") from error
-    outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks[0].get("Outputs", [])}
+        found = stacks.find(name)
+    except stacks.NoStackError as error:
+        raise DemoError(f"{error}; `make deploy-local` deploys one") from error
+    outputs = {item["OutputKey"]: item["OutputValue"] for item in found.get("Outputs", [])}
     return Stack(
         bucket=outputs["BucketName"],
         state_machine_arn=outputs["StateMachineArn"],
@@ -290,4 +288,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.run(main)

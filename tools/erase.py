@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -37,8 +38,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from perennial.data.contract import Contract
 from perennial.model import definition
+from perennial.model.definition import Definition
 from perennial.runs import naming
 from perennial.words import printable
+from tools import stacks
+from tools.terminal import run
 from tools.without_rows import Found, UnreadableError, Wanted, copy_captures, copy_table
 
 DERIVED = (
@@ -51,6 +55,7 @@ LARGEST = 5 << 30  # Amazon S3 API Reference, PutObject: "you can upload an obje
 REPLACED = ("PreconditionFailed", "ConditionalRequestConflict")  # of a PutObject with If-Match
 SHOWN = 20
 SHOWN_CHARACTERS = 2_000
+BY_RUN = "gate.minimum_improvement"  # under deployable_overrides: a run's input may ask for less, and deploy
 OUTPUTS = ("BucketName", "DataBucketName", "StateMachineArn")
 PARAMETERS = ("ModelName", "DataPrefix", "ModelsToKeep", "CaptureDays", "LogRetentionDays")
 
@@ -68,7 +73,12 @@ class Stack:
     data_bucket: str
     state_machine_arn: str
     parameters: dict[str, str]
-    contract: Contract
+    definition: Definition
+
+    @cached_property
+    def contract(self) -> Contract:
+        """How the definition reads files."""
+        return Contract.from_definition(self.definition.as_json())
 
     def wanted(self, column: str, value: str) -> Wanted:
         """Return whose rows these are: a column of the definition has all of its names, any other its own."""
@@ -238,11 +248,8 @@ class Eraser:
 
 
 def find_stack(name: str) -> Stack:
-    """Return what has to be known of a stack. Raises ErasureError."""
-    try:
-        described = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
-    except ClientError as error:
-        raise ErasureError(f"there is no stack {name}: {error.response['Error']['Message']}") from error
+    """Return what has to be known of a stack. Raises ErasureError, NoStackError."""
+    described = stacks.find(name)
     outputs = {item["OutputKey"]: item["OutputValue"] for item in described.get("Outputs", [])}
     parameters = {item["ParameterKey"]: item["ParameterValue"] for item in described.get("Parameters", [])}
     if "CodeUri" not in outputs:
@@ -259,8 +266,8 @@ def find_stack(name: str) -> Stack:
     except s3.exceptions.NoSuchKey as error:
         raise _older(name, f"{code}, which says how its data are read, is not there") from error
     text = zipfile.ZipFile(io.BytesIO(archive)).read(key).decode()
-    contract = Contract.from_definition(definition.parse(text, key).as_json())
-    return Stack(name, bucket, outputs["DataBucketName"], outputs["StateMachineArn"], parameters, contract)
+    arn = outputs["StateMachineArn"]
+    return Stack(name, bucket, outputs["DataBucketName"], arn, parameters, definition.parse(text, key))
 
 
 def _older(stack: str, why: str) -> ErasureError:
@@ -285,6 +292,15 @@ def runs_with_model(stack: str) -> set[str]:
     """Return the ids of the stack's runs whose model exists."""
     pages = boto3.client("sagemaker").get_paginator("list_models").paginate(NameContains=stack)
     return {run for page in pages for item in page["Models"] if (run := naming.run_of(stack, item["ModelName"]))}
+
+
+def run_in_service(stack: str) -> str | None:
+    """Return the id of the run whose model serves, as Parameter Store names it; None where none does."""
+    ssm = boto3.client("ssm")
+    try:
+        return str(ssm.get_parameter(Name=f"/{stack}/run")["Parameter"]["Value"])
+    except ssm.exceptions.ParameterNotFound:
+        return None
 
 
 def changes(looked: Looked, in_use: set[str], eraser: Eraser) -> Iterator[str]:
@@ -349,7 +365,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"rows: got {arguments.rows!r}; expected COLUMN=VALUE, such as customer_id=17")
     try:
         return _erase(find_stack(arguments.stack), column, value, yes=arguments.yes)
-    except (ErasureError, ClientError, BotoCoreError) as error:
+    except (ErasureError, stacks.NoStackError, ClientError, BotoCoreError) as error:
         _show(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -368,6 +384,8 @@ def _erase(stack: Stack, column: str, value: str, *, yes: bool) -> int:
     _show(*staying(stack, sorted(looked.runs & in_use)))
     if changed:
         _show(_next(stack, looked) if yes else "Nothing was changed. To change it: --yes (make: YES=1)")
+    if (yes or not changed) and (run_id := run_in_service(stack.name)) in looked.runs:
+        _show(*_how_it_is_replaced(stack, str(run_id)))
     return 1 if looked.unread or looked.elsewhere else 0
 
 
@@ -394,5 +412,19 @@ def _next(stack: Stack, looked: Looked) -> str:
     return f"Erased. {run}Start this command once more when no run works: it has to find none"
 
 
+def _how_it_is_replaced(stack: Stack, run_id: str) -> Iterator[str]:
+    """Yield how a model comes into service that has not seen the rows: it is as good as the other, and may lose."""
+    by_run = BY_RUN in stack.definition.deployable_overrides
+    given = '{"Overrides": {"GateMinimumImprovement": -0.02}}' if by_run else "{}"
+    yield f"The model in service (run {run_id}) was trained with these rows. It serves on until another is accepted;"
+    yield "of two that are equally good one wins by chance. If the mail of the run after this command says Candidate"
+    yield "rejected, allow one that is a little worse (here by 2 %; more, if the mail names more):"
+    if not by_run:
+        model = stack.parameters["ModelName"]
+        yield f"  in models/{model}/model.yaml, under gate: minimum_improvement: -0.02 (take it out again afterwards);"
+        yield f"  deploy (AWS: make deploy with its ENV; laptop: make deploy-local MODEL={model} STACK={stack.name});"
+    yield f"  aws stepfunctions start-execution --state-machine-arn {stack.state_machine_arn} --input '{given}'"
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, unread=1)  # nobody was told whether it is done

@@ -22,6 +22,8 @@ from perennial.runs.facts import data_bucket, said_trigger
 from perennial.runs.naming import run_of
 from perennial.runs.run_record import RunRecord
 from perennial.words import between, number, printable
+from tools import stacks
+from tools.terminal import run
 
 DEFAULT_STACK = "perennial-used-cars"
 FILES_SHOWN = 20
@@ -40,7 +42,7 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     try:
         found = lineage(arguments.stack)
-    except (LineageError, ClientError, BotoCoreError) as error:
+    except (LineageError, stacks.NoStackError, ClientError, BotoCoreError) as error:
         print(f"error: {printable(str(error), SHOWN_CHARACTERS)}", file=sys.stderr)
         return 1
     for line in [json.dumps(found, indent=2)] if arguments.json else tree(found):
@@ -51,7 +53,11 @@ def main(argv: list[str]) -> int:
 def lineage(stack: str) -> dict[str, Any]:
     """Return {"endpoint", "endpoint_config", "model", "artifacts", "run"} of what the stack's endpoint serves."""
     sagemaker = boto3.client("sagemaker")
-    endpoint = _described(sagemaker.describe_endpoint, "EndpointName", stack)
+    try:
+        endpoint = _described(sagemaker.describe_endpoint, "EndpointName", stack)
+    except LineageError as error:
+        stacks.find(stack)
+        raise LineageError(f"{error} No model of {stack} has come into service: its last mail says why") from error
     config = _described(sagemaker.describe_endpoint_config, "EndpointConfigName", endpoint["EndpointConfigName"])
     model = _described(sagemaker.describe_model, "ModelName", config["ProductionVariants"][0]["ModelName"])
     run_id = run_of(stack, model["ModelName"])
@@ -141,4 +147,4 @@ def _measured_on(run: RunRecord) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, sys.argv[1:])

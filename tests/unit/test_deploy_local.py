@@ -16,6 +16,8 @@ DELETE_COMPLETE        AWS::IAM::Role     PublishJobCodeRole      -
 
 Error: Failed to create/update the stack: perennial-rents, Waiter StackCreateComplete failed
 """
+# aws cloudformation describe-stacks --output text
+STACK_OUTPUTS = r"BucketName\tb-1\nDataBucketName\tb-2\nAlertsTo\tyou and me\nDataPrefix\traw/\n"
 
 
 @pytest.fixture
@@ -27,6 +29,10 @@ def project(tmp_path: Path) -> Path:
     sam = tmp_path / ".venvs/sam/bin/sam"
     sam.write_text('#!/bin/sh\necho "$COLUMNS $*" >>asked\n[ ! -f "$1-says" ] || { cat "$1-says"; exit 1; }\n')
     sam.chmod(0o700)
+    aws = tmp_path / ".venvs/cli/bin/aws"
+    aws.parent.mkdir(parents=True)
+    aws.write_text(f'#!/bin/sh\necho "$*" >>asked-aws\nprintf "{STACK_OUTPUTS}"\n')
+    aws.chmod(0o700)
     for name in ("tools", "perennial", "samconfig.toml", ".venvs/dev"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "models/rents/model.yaml").write_text((ROOT / "models/used-cars/model.yaml").read_text())
@@ -35,7 +41,7 @@ def project(tmp_path: Path) -> Path:
 
 def deploy(project: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     command = ["bash", "-c", (ROOT / "tools/deploy_local").read_text(), project / "tools/deploy_local"]
-    environ = {**os.environ, "MODEL": "rents", **environ}
+    environ = {**os.environ, "MODEL": "rents", "STACK": "perennial-rents", **environ}
     return subprocess.run(command, env=environ, cwd=project, capture_output=True, text=True, check=False)
 
 
@@ -46,6 +52,10 @@ def test_a_sound_model_is_deployed(project: Path) -> None:
     build, deployed = (project / "asked").read_text().splitlines()
     assert build == "4000 build"
     assert "--stack-name perennial-rents --parameter-overrides ModelName=rents " in deployed
+    assert "--stack-name perennial-rents" in (project / "asked-aws").read_text()
+    *_, says, command = ended.stdout.splitlines()
+    assert says == "Drop data, and a run starts:"
+    assert command.endswith('-m localcloud env -- .venvs/cli/bin/aws s3 cp FILE "s3://b-2/raw/"')
 
 
 def test_the_stack_may_have_another_name(project: Path) -> None:

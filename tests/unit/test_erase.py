@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,12 +12,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, FakeAws
+from tests.unit.test_stacks import MISSING, listed
 from tools import erase
 
 OLD, SERVING = "20261101000000-aaaa", "20261120000000-bbbb"  # runs; the model of the first is gone
 MODEL = (Path(__file__).parents[2] / "models/used-cars/model.yaml").read_text()
 CODE = "code/0123456789abcdef"
 HEADER, MINE, OTHER = b"price,customer_id\n", b"1,17\n", b"2,18\n"
+MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:{STACK}-train-model"
 OF_RUN = (*erase.DERIVED, *erase.LEARNED)
 
 
@@ -49,7 +52,7 @@ def described(data_bucket: str = BUCKET) -> tuple[int, str]:
         "BucketName": BUCKET,
         "DataBucketName": data_bucket,
         "CodeUri": f"s3://{BUCKET}/{CODE}",
-        "StateMachineArn": f"arn:aws:states:{REGION}:123456789012:stateMachine:{STACK}-train-model",
+        "StateMachineArn": MACHINE,
     }
     given = {
         "ModelName": "used-cars",
@@ -167,6 +170,23 @@ def test_of_a_run_everything_that_was_made_of_the_rows_goes_and_what_serves_stay
     assert "in logs 90 days" in told
 
 
+@pytest.mark.parametrize("lists", ["", "overridable: &o [gate.minimum_improvement]\ndeployable_overrides: *o\n"])
+def test_while_the_model_in_service_knows_the_rows_it_says_how_another_comes(stack, capsys, lists):
+    stack.put(f"{CODE}/code.zip", zipped(re.sub("(?m)^overridable:.*", "", MODEL) + lists))
+    assert erased() == 0
+    first = capsys.readouterr().out
+    assert erase.main([STACK, "customer_id=17"]) == 0
+    for told in (first, capsys.readouterr().out):
+        assert f"The model in service (run {SERVING}) was trained with these rows. It serves on until" in told
+        assert ("in models/used-cars/model.yaml, under gate: minimum_improvement: -0.02" in told) == (not lists)
+        given = '{"Overrides": {"GateMinimumImprovement": -0.02}}' if lists else "{}"
+        command = f"aws stepfunctions start-execution --state-machine-arn {MACHINE} --input '{given}'\n"
+        assert told.endswith(f"  {command}")
+    stack.serve("20261121000000-cccc")
+    assert erased() == 0
+    assert "The model in service" not in capsys.readouterr().out
+
+
 def test_what_was_learned_goes_once_the_model_is_gone(stack, capsys):
     assert erased() == 0
     stack.client("sagemaker").delete_model(ModelName=f"{STACK}-{SERVING}")
@@ -277,9 +297,16 @@ def test_other_refusals_of_aws_are_told(stack, answers, capsys):
     told = capsys.readouterr().err
     assert f"error: s3://{BUCKET}/runs/{OLD}/" in told
     assert "An error occurred (AccessDenied)" in told
-    answers("cloudformation", "DescribeStacks", ClientError({"Error": {"Message": "not there"}}, "DescribeStacks"))
+    error = ClientError({"Error": {"Code": "AccessDenied", "Message": "not you"}}, "DescribeStacks")
+    answers("cloudformation", "DescribeStacks", error)
     assert erased() == 1
-    assert f"error: there is no stack {STACK}: not there" in capsys.readouterr().err
+    assert "error: An error occurred (AccessDenied)" in capsys.readouterr().err
+
+
+def test_a_stack_that_is_not_there_is_told(answers, capsys):
+    answers("cloudformation", "DescribeStacks", MISSING, listed(STACK))
+    assert erased() == 1
+    assert f"error: there is no stack {STACK}: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -305,11 +332,9 @@ def test_what_is_no_column_and_value_is_refused(rows, capsys):
 
 
 def test_a_column_of_the_definition_is_found_by_all_of_its_names():
-    from perennial.data.contract import Contract
     from perennial.model import definition
 
     text = MODEL.replace("make: {type: string}", "make: {type: string, source: [Hersteller, Brand]}")
-    contract = Contract.from_definition(definition.parse(text, "model.yaml").as_json())
-    stack = erase.Stack(STACK, BUCKET, BUCKET, "", {}, contract)
+    stack = erase.Stack(STACK, BUCKET, BUCKET, "", {}, definition.parse(text, "model.yaml"))
     assert set(stack.wanted("brand", "Opel").names) == {"brand", "Hersteller", "Brand", "make"}
     assert stack.wanted("customer", "17").names == ("customer",)

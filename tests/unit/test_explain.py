@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.unit.conftest import BUCKET, STACK
+from tests.unit.test_stacks import MISSING, listed
 from tools import explain
 
 RUN = "20261120093440-1a2b"
@@ -80,9 +81,20 @@ def test_the_json_has_every_data_version(served, capsys):
     assert found["artifacts"] == [f"s3://{BUCKET}/model.tar.gz"]
 
 
-def test_a_stack_without_an_endpoint_is_told_so(aws, capsys):
+def test_a_stack_without_an_endpoint_is_told_so(aws, capsys, monkeypatch):
+    monkeypatch.setattr("tools.stacks.find", lambda name: {"StackName": name})
     assert explain.main([STACK]) == 1
-    assert re.search(r"error: .*Could not find endpoint", capsys.readouterr().err)
+    told = capsys.readouterr().err
+    assert re.search(r"error: .*Could not find endpoint", told)
+    assert f"No model of {STACK} has come into service: its last mail says why" in told
+
+
+def test_a_stack_that_is_not_there_is_told_so(answers, capsys):
+    answers("cloudformation", "DescribeStacks", MISSING, listed(STACK))
+    assert explain.main(["perennial-telco"]) == 1
+    told = capsys.readouterr().err
+    assert "error: there is no stack perennial-telco: " in told
+    assert told.endswith(f"There are: {STACK}\n")
 
 
 def test_a_model_that_no_run_made_is_named(aws, capsys):

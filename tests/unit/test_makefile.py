@@ -11,7 +11,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def make(*arguments: str) -> str:
-    environ = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "PORT", "LOCAL", "STACK")}
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MAKEFLAGS", "PORT", "LOCAL", "STACK", "MODEL")
+    }
     command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout
 
@@ -29,6 +33,25 @@ def test_on_aws_no_local_cloud_is_asked_for(target: str) -> None:
     assert "localcloud" not in make("-n", target, "LOCAL=", "STACK=cars")
 
 
+def test_a_stack_is_named_after_its_model() -> None:
+    stacks = [
+        make("-n", target, *given).split() for target in ("explain", "deploy-local") for given in ((), ("MODEL=x",))
+    ]
+    assert [line[-1] for line in stacks[:2]] == ["perennial-used-cars", "perennial-x"]
+    assert "STACK=perennial-used-cars" in stacks[2]
+    assert "STACK=perennial-x" in stacks[3]
+    assert make("-n", "explain", "MODEL=x", "STACK=y").rstrip().endswith("tools.explain y")
+    assert make("-n", "demo", "MODEL=x").rstrip().endswith("tools.demo --stack perennial-used-cars")
+
+
+@pytest.mark.parametrize(("target", "tool"), [("delete", "delete_stack"), ("erase", "erase")])
+def test_nothing_is_deleted_or_erased_that_nobody_named(target: str, tool: str) -> None:
+    named = [make("-n", target, *given).partition(f"tools.{tool}")[2] for given in ((), ("MODEL=x",), ("STACK=y",))]
+    assert ["perennial" in line for line in named] == [False, True, False]
+    assert named[1].split()[0] == "perennial-x"
+    assert named[2].split()[0] == "y"
+
+
 def test_a_deletion_is_confirmed_by_1_only() -> None:
     told = [make("-n", "delete", "STACK=cars", f"YES={given}").rstrip() for given in ("1", "no", "")]
     assert [line.endswith("delete_stack cars --yes") for line in told] == [True, False, False]
@@ -41,7 +64,11 @@ def test_an_erasure_is_confirmed_by_1_only_and_takes_any_value() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["make up PORT=", "make erase STACK=name ROWS=", "make check-model MODEL=", "make delete STACK="]
-)
+    "text",
+    [
+        "make up PORT=", "make erase STACK=name ROWS=", "make check-model MODEL=", "make delete STACK=",
+        "make explain MODEL=",
+    ],
+)  # fmt: skip
 def test_help_names_what_people_give(text: str) -> None:
     assert text in make("help")

@@ -1,0 +1,51 @@
+"""A stack that is not there is told with those that are."""
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tools import stacks
+
+SAID = "Stack with id perennial-telco does not exist"
+MISSING = (
+    400,
+    (
+        '<ErrorResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><Error><Type>Sender</Type>'
+        f"<Code>ValidationError</Code><Message>{SAID}</Message></Error></ErrorResponse>"
+    ),
+)
+
+
+def listed(*names: str, parameter: str = "ModelName") -> tuple[int, str]:
+    """The answer of DescribeStacks without a name."""
+    members = "".join(
+        f"<member><StackName>{name}</StackName><CreationTime>2026-11-20T00:00:00Z</CreationTime>"
+        f"<StackStatus>ROLLBACK_COMPLETE</StackStatus><Parameters><member><ParameterKey>{parameter}</ParameterKey>"
+        "<ParameterValue>x</ParameterValue></member></Parameters></member>"
+        for name in names
+    )
+    return 200, (
+        '<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><DescribeStacksResult>'
+        f"<Stacks>{members}</Stacks></DescribeStacksResult></DescribeStacksResponse>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        (listed("app-ratings", "perennial-telco-churn"), "There are: perennial-telco-churn, app-ratings"),
+        (listed(*(f"s{n:02}" for n in range(12))), f"There are: {', '.join(f's{n:02}' for n in range(10))} and 2 more"),
+        (listed("somebody-elses", parameter="Vpc"), "There is no stack of Perennial here"),
+        (listed(), "There is no stack of Perennial here"),
+    ],
+)
+def test_a_missing_stack_is_told_with_those_that_are_there(answers, others, told):
+    answers("cloudformation", "DescribeStacks", MISSING, others)
+    with pytest.raises(stacks.NoStackError) as caught:
+        stacks.find("perennial-telco")
+    assert str(caught.value) == f"there is no stack perennial-telco: {SAID}. {told}"
+
+
+def test_what_aws_refuses_is_not_a_missing_stack(answers):
+    answers("cloudformation", "DescribeStacks", (MISSING[0], MISSING[1].replace("ValidationError", "AccessDenied")))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        stacks.find("perennial-telco")

@@ -1,0 +1,38 @@
+"""Find a stack by its name; where there is none, say which there are."""
+
+from difflib import get_close_matches
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+SHOWN = 10
+
+
+class NoStackError(Exception):
+    """There is no such stack; the text says which there are."""
+
+
+def find(name: str) -> dict[str, Any]:
+    """Return a stack as CloudFormation describes it. Raises NoStackError."""
+    try:
+        return dict(boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0])
+    except ClientError as error:
+        said = error.response["Error"]
+        if said["Code"] != "ValidationError":
+            raise
+        raise NoStackError(f"there is no stack {name}: {said['Message']}. {_others(name)}") from error
+
+
+def _others(name: str) -> str:
+    """The stacks of Perennial, whose parameters name a model: what is spelt much the same first."""
+    pages = boto3.client("cloudformation").get_paginator("describe_stacks").paginate()
+    names = sorted(stack["StackName"] for page in pages for stack in page["Stacks"] if _is_ours(stack))
+    near = get_close_matches(name, names, n=SHOWN)
+    shown = [*near, *(other for other in names if other not in near)]
+    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+    return f"There are: {', '.join(shown[:SHOWN])}{more}" if shown else "There is no stack of Perennial here"
+
+
+def _is_ours(stack: Any) -> bool:
+    return any(parameter["ParameterKey"] == "ModelName" for parameter in stack.get("Parameters", []))
