@@ -45,6 +45,12 @@ def leave(prefix: str, serving: run_record.Champion | None, data: Listing, defin
     return bool(about.get("definition")) and not reads_alike(definition, about["definition"])
 
 
+def trained_on(run_id: str) -> set[tuple[str, str]]:
+    """Return (key, content) of each file that a run has trained on."""
+    manifest, report = (_document(f"runs/{run_id}/{name}.json") or {} for name in ("manifest", "report/report"))
+    return recorded_contents(manifest, {item["position"] for item in report.get("aside", [])})
+
+
 def _document(key: str) -> Any:
     """The newest version of a JSON document, or None."""
     version = objects.newest_version(settings.bucket, key)

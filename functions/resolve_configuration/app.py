@@ -315,7 +315,7 @@ def _open(
     reader: str,
 ) -> RunRecord:
     """Write the manifest, the configuration and the record of a run that begins."""
-    bucket = settings.bucket
+    bucket, serving = settings.bucket, champion.current()
     opened = record.opened(
         run_id=run_id,
         stack=settings.stack_name,
@@ -333,7 +333,8 @@ def _open(
         reader=reader,
         code_uri=settings.code_uri,
         commit=_commit(),
-        champion=champion.current(),
+        champion=serving,
+        gone_back_from=_gone_back_from(serving, data),
     )
     prefix = f"s3://{bucket}/runs/{run_id}"
     objects.write_json(f"{prefix}/manifest.json", {"Bucket": settings.data_bucket, **data.as_manifest()})
@@ -341,6 +342,18 @@ def _open(
     objects.write_json(f"{prefix}/config.json", {**resolved.as_json(), **about})
     runs.put(opened)
     return opened
+
+
+def _gone_back_from(serving: run_record.Champion | None, data: work.Listing) -> str | None:
+    """Return the run that deployed last, where a person has put an older model back since and all of its data are here.
+
+    A run that deploys has the turn, and keeps it until the next one does.
+    """
+    last = runs.turn()
+    if not (serving and last) or last["run_id"] == champion.run_of(serving) or runs.status_of(last) != "Succeeded":
+        return None
+    here = {(file.key, file.content) for file in data.files}
+    return str(last["run_id"]) if champion_files.trained_on(last["run_id"]) <= here else None
 
 
 def _commit() -> str:

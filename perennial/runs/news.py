@@ -49,6 +49,9 @@ def cautions(record: RunRecord) -> Iterator[Item]:
     if gate.get("worse_on_known"):
         known = comparison["known"]
         yield Item(f"worse on known rows ({number(known['candidate'])}, before {number(known['champion'])})")
+    if (left := record.get("gone_back_from")) and gate:
+        line = f"Somebody has gone back from the model of run {left}, and all files of that run are here again."
+        yield Item("data of a model that was gone back from", line)
     moved = (record.get("drift") or {}).get("moved", [])
     if moved and gate:
         some = ", ".join(one["column"] for one in moved[:MOVED_SHOWN])

@@ -56,6 +56,7 @@ def opened(
     code_uri: str,
     commit: str,
     champion: Champion | None,
+    gone_back_from: str | None = None,
 ) -> RunRecord:
     """Return the record of a run that begins to work. `given` is what whoever started it has said."""
     return {
@@ -85,6 +86,7 @@ def opened(
         "withheld": configuration.withheld_because,
         "images": dict(images),
         "champion": champion,
+        "gone_back_from": gone_back_from,
         "artifacts": {},
     }
 

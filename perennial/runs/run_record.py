@@ -236,6 +236,7 @@ class RunRecord(TypedDict, total=False):
     configuration  all that decides what the run does (runs.configuration.Configuration.as_json)
     withheld       why it deploys nothing; None for a run that deploys what passes the gate
     images         of the containers: preprocessor, algorithm
+    gone_back_from the run whose model a person has replaced by the older champion, if its data are all here again
     artifacts      what serves, by name: where, which version, which SHA-256
     """
 
@@ -255,6 +256,7 @@ class RunRecord(TypedDict, total=False):
     withheld: str | None
     images: dict[str, str]
     champion: Champion | None
+    gone_back_from: str | None
     artifacts: dict[str, Any]
     serving_images: list[ServingImage]
     metrics: Metrics

@@ -283,6 +283,18 @@ def test_a_model_in_service_that_is_worse_on_known_rows_or_learned_unlike_files_
     )
 
 
+AGAIN = {"gone_back_from": "20261101000000-aaaa"}
+
+
+def test_data_of_a_model_that_was_gone_back_from_are_news():
+    mail = compose(**AGAIN)
+    assert mail.subject.startswith("Model in service: data of a model that was gone back from; rmse 2,300")
+    assert mail.body.splitlines()[1] == (
+        "Somebody has gone back from the model of run 20261101000000-aaaa, and all files of that run are here again."
+    )
+    assert "go back to the previous model" in mail.body
+
+
 @pytest.mark.parametrize("obstacle", ["threshold", "champion", "chance", "known"])
 @pytest.mark.parametrize("doubt", [DRIFTED, WORSE, {**DRIFTED, **WORSE}], ids=["drift", "known rows", "both"])
 def test_data_in_doubt_are_looked_at_before_a_gate_is_lowered(obstacle, doubt):

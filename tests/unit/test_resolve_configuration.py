@@ -579,6 +579,55 @@ def test_the_champion_is_the_model_that_parameter_store_names(aws, resolve):
     }
 
 
+@pytest.fixture
+def last(aws, answers, resolve):
+    """The run that was the last to deploy; it has put a file aside."""
+    for key in ("raw/a.csv", "raw/b.csv", "raw/readme.txt"):
+        aws.put(key, key)
+    run = resolve(OTHER_ARN)["RunId"]
+    aws.put(f"runs/{run}/report/report.json", json.dumps({"aside": [{"position": 2}]}))
+    item = {"id": {"S": "deployment"}, "run_id": {"S": run}, "execution_arn": {"S": OTHER_ARN}}
+    aws.client("dynamodb").put_item(TableName="runs", Item=item)
+    answers("stepfunctions", "DescribeExecution", execution_ended("SUCCEEDED"))
+    return run
+
+
+def gone_back_from(run):
+    from perennial_aws import runs
+
+    return runs.get(run["RunId"])["gone_back_from"]
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "is_told"),
+    [
+        ("raw/more.csv", "c", True),
+        ("raw/readme.txt", "", True),
+        ("raw/b.csv", "corrected", False),
+        ("raw/b.csv", "", False),  # taken away
+    ],
+)
+def test_a_run_on_the_data_of_a_model_that_was_gone_back_from_knows_that(aws, resolve, last, key, body, is_told):
+    aws.serve("20261101000000-aaaa")
+    aws.put(key, body)
+    assert gone_back_from(resolve()) == (last if is_told else None)
+
+
+def test_a_model_that_serves_was_not_gone_back_from(aws, resolve, last):
+    aws.serve(last)
+    assert gone_back_from(resolve()) is None
+
+
+def test_where_nothing_serves_nobody_has_gone_back(resolve, last):
+    assert gone_back_from(resolve()) is None
+
+
+def test_a_run_that_was_the_last_to_deploy_and_failed_was_not_gone_back_from(aws, resolve, last, answers):
+    answers("stepfunctions", "DescribeExecution", execution_ended("FAILED", "EndpointVerificationError"))
+    aws.serve("20261101000000-aaaa")
+    assert gone_back_from(resolve()) is None
+
+
 def test_parameters_without_their_model_are_no_champion(aws, resolve):
     aws.put("raw/a.csv", "a")
     name = aws.serve("20261101000000-aaaa")
