@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.state = arguments.state.resolve()
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
-        return command(arguments)
+        code = command(arguments)
+        sys.stdout.flush()
+        return code
     except (process.ProcessError, faults.FaultError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
