@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tools import asl, cfn
+from tools.terminal import run
 
 ROOT = Path(__file__).parents[1]
 
@@ -172,4 +173,4 @@ def _different(text: str, wanted: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, sys.argv[1:])

@@ -41,4 +41,5 @@ def test_what_main_returns_is_the_exit_code() -> None:
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
 def test_every_program_ends_so(program: Path) -> None:
     last = program.read_text().partition('if __name__ == "__main__":\n')[2]
-    assert re.fullmatch(r"    (terminal\.)?run\(main.*\n", last) or program.name == SILENT
+    is_so = re.fullmatch(r"    (terminal\.)?run\(main.*\n", last) or program.name == SILENT
+    assert is_so, f"{program.name} ends with {last!r}; expected run(main), of tools.terminal"
