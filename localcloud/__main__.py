@@ -44,7 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = command(arguments)
         sys.stdout.flush()
-        return code
     except (process.ProcessError, faults.FaultError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -53,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output, `head` for example, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -352,8 +352,8 @@ def _gone_back_from(serving: run_record.Champion | None, data: work.Listing) -> 
     last = runs.turn()
     if not (serving and last) or last["run_id"] == champion.run_of(serving) or runs.status_of(last) != "Succeeded":
         return None
-    here = {(file.key, file.content) for file in data.files}
-    return str(last["run_id"]) if champion_files.trained_on(last["run_id"]) <= here else None
+    known, here = champion_files.trained_on(last["run_id"]), {(file.key, file.content) for file in data.files}
+    return str(last["run_id"]) if known and known <= here else None
 
 
 def _commit() -> str:

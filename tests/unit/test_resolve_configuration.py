@@ -618,6 +618,12 @@ def test_a_model_that_serves_was_not_gone_back_from(aws, resolve, last):
     assert gone_back_from(resolve()) is None
 
 
+def test_of_a_run_whose_manifest_is_gone_nothing_is_said(aws, resolve, last):
+    aws.put(f"runs/{last}/manifest.json", "{}")
+    aws.serve("20261101000000-aaaa")
+    assert gone_back_from(resolve()) is None
+
+
 def test_where_nothing_serves_nobody_has_gone_back(resolve, last):
     assert gone_back_from(resolve()) is None
 
