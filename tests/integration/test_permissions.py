@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
@@ -146,6 +148,15 @@ def test_an_upload_with_more_than_content_needs_more(
     assert versions(cloud, bucket, "tagged") == []
     s3.put_object(Bucket=bucket, Key="plain", Body=b"1")
     s3.copy_object(Bucket=bucket, Key="plain", CopySource=source)
+
+
+def test_what_an_address_presigns_as_parameters_needs_what_headers_need(cloud: Cloud, bucket: str) -> None:
+    less = allowed(cloud, "session", "s3:PutObject")
+    enough = allowed(cloud, "session", "s3:PutObject", "s3:PutObjectTagging")
+    for keys, status in ((less, 403), (enough, 200)):
+        request = AWSRequest("PUT", f"{cloud.endpoint_url}/{bucket}/presigned?x-amz-tagging=a%3Db")
+        S3SigV4QueryAuth(keys, "s3", cloud.region, 60).add_auth(request)
+        assert send(cloud, "PUT", str(request.url).removeprefix(cloud.endpoint_url), b"1").status == status
 
 
 @pytest.mark.parametrize("kind", KINDS)
