@@ -673,6 +673,9 @@ def _check_split_key(columns: dict[str, Column], split: Split, target: str) -> F
             yield path, "this is the target; a row whose target is corrected must stay the same row"
         elif column.nullable:
             yield path, f"{name!r} is nullable; a row without its key cannot be told from others"
+        elif column.type == "float":
+            why = "rows are told by numbers in single precision, in which 100000000 and 100000001 are one"
+            yield path, f"{name!r} is float; {why}: make it type: integer or string"
         elif (split.key or ()).index(name) < position:
             yield path, f"{name!r} stands more than once"
 

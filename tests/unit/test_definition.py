@@ -564,6 +564,7 @@ def test_a_key_of_rows_is_one_or_more_columns():
         ("[price]", "split.key[0]: this is the target"),
         ("[sellr]", "split.key[0]: 'sellr' is not one of the columns; did you mean 'seller'?"),
         ("[seller, seller]", "split.key[1]: 'seller' stands more than once"),
+        ("[mileage]", "split.key[0]: 'mileage' is float; rows are told by numbers in single precision"),
         ("[]", "split.key: got []; expected at least 1 of them"),
     ],
 )
