@@ -1,9 +1,17 @@
-"""How values are written for people: in mails, reports, logs and errors."""
+"""How values are written for people: in mails, reports, logs and errors; and which spellings of a name are alike."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+
+_PASSED_OVER = re.compile(r"[\s_-]+")
+
+
+def spelling(name: str) -> str:
+    """Return what two spellings of a name have in common: all but case, blanks, hyphens and underscores."""
+    return _PASSED_OVER.sub("", name.casefold())
 
 
 def quoted(value: object, limit: int = 40) -> str:

@@ -30,7 +30,7 @@ from perennial.data.files import GZIP
 from perennial.data.header import reason
 from perennial.data.parquet_files import rows_at_once
 from perennial.data.text_files import BLOCK_BYTES, DAMAGED_GZIP, MARKS, OTHER_FORMATS, PARQUET, BinaryFile
-from perennial.features.column_names import spelling
+from perennial.words import spelling
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))(?:\.0+)?")
 _SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)  # of spreadsheets, before the header

@@ -12,15 +12,9 @@ from operator import itemgetter
 from types import MappingProxyType
 
 from perennial.features.column import Column
-from perennial.words import quoted
+from perennial.words import quoted, spelling
 
 _INDEX = re.compile(r"Unnamed: \d+((\.\d+)+|_level_\d+)?|__index_level_\d+__")
-_PASSED_OVER = re.compile(r"[\s_-]+")
-
-
-def spelling(name: str) -> str:
-    """Return what two spellings of a name have in common."""
-    return _PASSED_OVER.sub("", name.casefold())
 
 
 def is_index(name: str) -> bool:

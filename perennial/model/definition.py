@@ -22,6 +22,7 @@ from perennial.model import complaints
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.complaints import ConfigurationError, Strict, suggestion
 from perennial.model.problem_types import PROBLEM_TYPES, SCORES
+from perennial.words import spelling
 
 ColumnType = Literal["float", "integer", "boolean", "string", "timestamp"]
 SplitMethod = Literal["random", "time", "group"]
@@ -526,6 +527,7 @@ _PARSE_TYPES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("true", "false"), ("boolean",)),
     "formats": ("timestamp",),
 }
+_REST = "(what else stands around a number, as the + of 10,000+, number: first passes over)"
 _ANY_TIME = datetime(2003, 2, 1, 16, 5, 6, tzinfo=UTC)
 
 
@@ -562,7 +564,8 @@ def _check_parse(path: str, column: Column) -> Found:
             )
     for unit in parse.units or ():
         if unit != unit.strip() or unit[0] in "0123456789+-.,":
-            yield f"{path}.units", f"{unit!r} begins like a number or has blanks around it; expected a sign or a word"
+            text = f"{unit!r} begins like a number or has blanks around it; expected a sign or a word {_REST}"
+            yield f"{path}.units", text
     yield from _check_words(path, parse)
     for position, one in enumerate(parse.formats or ()):
         if not _is_time_format(one):
@@ -599,6 +602,15 @@ def _check_sources(columns: dict[str, Column]) -> Found:
                 )
                 yield f"columns.{name}.source" if column.source else f"columns.{name}", text
             owners.setdefault(wanted, name)
+    claimed = {spelling(wanted): (name, wanted) for name, column in columns.items() for wanted in column.source or ()}
+    for name, column in columns.items():
+        other, wanted = claimed.get(spelling(name), ("", name))
+        if not column.source and wanted != name:
+            text = f"the field {wanted!r} of files, which is column {other!r}, is this column in another spelling"
+            yield (
+                f"columns.{name}",
+                f"{text}; name the field that is meant here as its source, or leave one out",
+            )
 
 
 def _check_features(columns: dict[str, Column], target: str) -> Found:

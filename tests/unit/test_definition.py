@@ -654,6 +654,7 @@ def test_decimal_mark_of_files_is_that_of_every_number_that_names_none():
         ("mileage: {type: float, parse: {unit: km}}", "columns.mileage.parse.unit: unknown key; did you mean 'units'?"),
         ("mileage: {type: float, parse: {units: {km: -1}}}", "parse.units.km: got -1; expected more than 0"),
         ("mileage: {type: float, parse: {units: {'5 km': 1}}}", "parse.units: '5 km' begins like a number"),
+        ("mileage: {type: float, parse: {units: ['+']}}", "the + of 10,000+, number: first passes over)"),
         ("mileage: {type: float, parse: {thousands: .}}", "parse.thousands: '.' is also the decimal mark"),
         ("mileage: {type: float, parse: {thousands: x}}", "parse.thousands: got 'x'; allowed: ',', '.'"),
         ("mileage: {type: float, parse: {strip: false}}", "parse.strip: only for columns of type string; this one is"),
@@ -671,12 +672,18 @@ def test_decimal_mark_of_files_is_that_of_every_number_that_names_none():
         ("mileage: {type: float, parse: {nullable: true}}", "it belongs one level higher, beside parse"),
         ("mileage: {type: float, parse: {source: km}}", "parse.source: unknown key; it belongs one level higher"),
         ("mileage: {type: float, source: make}", "'make' is also a name of column 'mileage'; rename the column"),
+        ("mileage: {type: float, source: MAKE}", "columns.make: the field 'MAKE' of files, which is column 'mileage'"),
         ("mileage: {type: timestamp, feature: false, parse: {formats: ['%d.%m.']}}", "'%d.%m.' tells no date"),
         ("mileage: {type: timestamp, feature: false, parse: {formats: '%Q'}}", "parse.formats[0]: '%Q' tells no date"),
     ],
 )  # fmt: skip
 def test_mistakes_in_how_values_are_read_are_named(column, problem):
     assert problem in refused("mileage: {type: float}", column)
+
+
+def test_columns_whose_fields_differ_in_spelling_alone_name_both():
+    both = {"mileage: {type: float}": "mileage: {type: float, source: MAKE}", "make: {": "make: {source: make, "}
+    assert parse(**both).columns["make"].source == ("make",)
 
 
 @pytest.mark.parametrize(

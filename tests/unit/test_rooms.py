@@ -12,7 +12,7 @@ PARTS: dict[str, set[str]] = {
     # the domain
     "perennial": set(),
     "perennial.words": set(),
-    "perennial.model": {"pydantic", "yaml"},
+    "perennial.model": {"perennial.words", "pydantic", "yaml"},
     "perennial.features": {"perennial.words", "numpy", "pyarrow"},
     "perennial.data": {"perennial.features", "perennial.model", "perennial.words", "numpy", "pyarrow"},
     "perennial.evaluation": {"perennial.data", "perennial.model", "perennial.words", "numpy"},
