@@ -24,7 +24,10 @@ from perennial.data.text_files import BLOCK_BYTES, Opener, TextFile
 from perennial.features.column import Column
 from perennial.features.from_json import RepeatedNameError, decode, from_json
 
-MAX_SHAPES = 1000  # different sets of names that are remembered
+# What is remembered of sets of names and of notes: a line may have 150,000 names, others in each line.
+MAX_SHAPES, MAX_NAME_BYTES = 1000, 4 << 20
+NAME_BYTES = 80  # of a name beside its text, about
+MAX_NOTES = 20
 Names = tuple[str, ...]
 
 
@@ -60,6 +63,7 @@ class _Shapes:
         self._name, self._columns, self._form = name, columns, form
         self._lenient = [replace(column, nullable=True) for column in columns]
         self._known: dict[Names, Mapping[str, str]] = {}
+        self._known_bytes, self._has_begun = 0, False
         self._seen: set[str] = set()
         self._notes: dict[str, None] = {}
 
@@ -80,7 +84,7 @@ class _Shapes:
                 numbers.append(number)
             except (ValueError, RecursionError) as error:
                 repeated = isinstance(error, RepeatedNameError)
-                if not (repeated or records or unreadable or self._known):
+                if not (repeated or unreadable or self._has_begun):
                     problem = f"line {number} is no whole JSON object; expected one object a line (JSON lines)"
                     raise FileError(f"{self._name}: {problem}") from error
                 problem = str(error) if repeated else "the line is no JSON object"
@@ -91,17 +95,26 @@ class _Shapes:
         return Batch(pa.RecordBatch.from_pydict(arrays), partial(_at, rows), tuple(unreadable), frozenset(absent))
 
     def _by_column(self, number: int, record: Mapping[str, Any]) -> dict[str, Any]:
-        names = tuple(record)
-        if names not in self._known:
-            if len(self._known) >= MAX_SHAPES:
-                self._known.clear()
-            self._known[names] = self._columns_of(number, names)
-        return {column: record[name] for column, name in self._known[names].items()}
+        names, self._has_begun = tuple(record), True
+        found = self._known.get(names)
+        if found is None:
+            found = self._columns_of(number, names)
+            self._remember(names, found)
+        return {column: record[name] for column, name in found.items()}
+
+    def _remember(self, names: Names, found: Mapping[str, str]) -> None:
+        size = sum(map(len, names)) + NAME_BYTES * len(names)
+        if len(self._known) >= MAX_SHAPES or self._known_bytes + size > MAX_NAME_BYTES:
+            self._known, self._known_bytes = {}, 0
+        if size <= MAX_NAME_BYTES:
+            self._known[names] = found
+            self._known_bytes += size
 
     def _columns_of(self, number: int, names: Names) -> Mapping[str, str]:
         notes: list[str] = []
         found = positions(f"{self._name}: line {number}", names, self._lenient, self._form, notes)
-        self._notes |= dict.fromkeys(note for note in notes if "are absent" not in note)
+        if len(self._notes) < MAX_NOTES:
+            self._notes |= dict.fromkeys(note for note in notes if "are absent" not in note)
         self._seen |= found.keys()
         return {column: names[position] for column, position in found.items()}
 

@@ -373,6 +373,17 @@ def test_large_json_lines_pass_in_batches_and_rows_keep_their_numbers(
     assert "line 2 is longer than" in refusal(file, b'{"price": 1}\n{"make": "' + b"a" * 10_000 + b'"}')
 
 
+def test_names_that_are_others_in_each_json_line_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_lines_files, "MAX_NAME_BYTES", 500_000)
+    shapes = json_lines_files._Shapes("a.jsonl", COLUMNS, FileForm(other_columns="ignore"))
+    for line, names in enumerate([2_000] * 30 + [10_000, 2_000], 1):
+        others = ",".join(f'"{line}-{number}": 0' for number in range(names))
+        found = shapes.batch(line, [b'{"price": 1, %s}' % others.encode(), b"no object"])
+        assert (found.table.num_rows, len(found.unreadable)) == (1, 1)
+        assert sum(map(len, shapes._known)) <= 500_000 / 80
+    assert len(shapes.notes()) == json_lines_files.MAX_NOTES + 1
+
+
 def test_quoted_fields_may_hold_line_breaks_commas_and_quotes(file: Path) -> None:
     content = b'price,make,doors\n1,"a\nb, ""c""",2\n2,6" wheels,3\n'
     assert rows(file, content) == [("1", 'a\nb, "c"', "2"), ("2", '6" wheels', "3")]
