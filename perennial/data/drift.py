@@ -1,5 +1,7 @@
 """How far the new files of a run lie from the data that the model in service was trained on, column by column.
 
+Only rows that no file had that it was trained on: in a file of old and new rows the old ones would thin out the new.
+
 distance   numbers: the largest difference of the two cumulative distributions (Kolmogorov-Smirnov). Texts: which share
            of the rows would need another value (total variation: half the sum of all differences of shares); where
            that may be chance, because there are many values and few rows, the largest difference of one share, in which

@@ -47,9 +47,27 @@ class DuplicateCounter:
 
     def count_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> int:
         """Return how many of the new rows are like one that is not new; those left out do not count."""
+        used, unlike = int(np.count_nonzero(is_new & (sets != LEFT_OUT))), self._unlike_known(sets, is_new)
+        return max(0, used - (len(unlike) << self._halvings))
+
+    def unlike_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return which rows `(n_rows,)` are new, in use, and like none that is not new.
+
+        Of more than MAX_COUNTED rows, those of the sample; all new ones where none of the sample repeats a known one.
+        """
+        new: npt.NDArray[np.bool_] = is_new & (sets != LEFT_OUT)
+        unlike = self._unlike_known(sets, is_new)
+        if self._halvings and len(unlike) == np.count_nonzero(new[self._rows]):
+            return new
+        found = np.zeros(len(sets), np.bool_)
+        found[unlike] = True
+        return found
+
+    def _unlike_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """The new rows of the sample that are like none that is not new."""
         used, new = sets[self._rows] != LEFT_OUT, is_new[self._rows]
         unlike = ~np.isin(self._hashes[used & new], self._hashes[used & ~new])
-        return max(0, int(np.count_nonzero(is_new & (sets != LEFT_OUT))) - (int(unlike.sum()) << self._halvings))
+        return np.asarray(self._rows[used & new][unlike], np.int64)
 
     def _sampled(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         sampled: npt.NDArray[np.bool_] = (hashes & np.uint64((1 << self._halvings) - 1)) == 0

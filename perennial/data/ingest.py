@@ -29,6 +29,7 @@ from perennial.data.rows import (
     IDENTITY,
     READ,
     UNKNOWN,
+    WHOLE,
     combined,
     identity_columns,
     reads_alike,
@@ -119,6 +120,7 @@ def ingest(
     where the definition says so (quality.stray_files), but for empty files.
     """
     splitting, duplicates = splitter(definition["split"]), DuplicateCounter()
+    copies = DuplicateCounter() if contract.key else duplicates  # told by all that they say
     telling = _Telling(contract, definition)
     by_champion = _ByChampion(champion.definition, contract) if champion.reads_otherwise_than(definition) else None
     columns = (*contract.columns, *(by_champion.columns if by_champion else ()))
@@ -138,6 +140,8 @@ def ingest(
                     rows += valid.num_rows
                     splitting.observe(number, valid)
                     duplicates.observe(valid[CONTENT].to_numpy())
+                    if contract.key:
+                        copies.observe(valid[WHOLE].to_numpy())
                     write(valid)
                 require_valid_rows(name, rows - first, quarantine, allowed if number in champion.new_files else None)
             except FileError as error:
@@ -159,17 +163,20 @@ def ingest(
     for place in new:
         is_of_new_file[place] = True
     report.rows_repeated, report.rows_left_out = duplicates.count(sets), int((sets == REPEATED).sum())
-    report.new_files["repeated"] = duplicates.count_known(sets, is_of_new_file)
+    report.new_files["repeated"] = copies.count_known(sets, is_of_new_file)
+    if contract.key:
+        known_keys = duplicates.count_known(sets, is_of_new_file)
+        report.new_files["replaced"] = max(0, known_keys - report.new_files["repeated"])
     print(f"{report.rows_repeated} rows repeat an earlier row", flush=True)
     report.identity = specification(definition)
     if by_champion and champion.definition:
         report.champion_identity, report.champion_target = specification(champion.definition), by_champion.target
-    if champion.statistics and is_of_new_file.any():
+    if champion.statistics and (fresh := copies.unlike_known(sets, is_of_new_file)).any():
         moving = drift.DropDrift(champion.statistics, champion.compares(contract.baseline, definition))
-        for _, found in rows_of_sets(spill, is_of_new_file.view(np.uint8), (1,)):
+        for _, found in rows_of_sets(spill, fresh.view(np.uint8), (1,)):
             moving.observe(found)
         report.moved = moving.found()
-        report.drift = drift.summary(report.moved, int(is_of_new_file.sum()), moving.uncounted)
+        report.drift = drift.summary(report.moved, int(fresh.sum()), moving.uncounted)
     return sets
 
 
@@ -198,17 +205,19 @@ class _Telling:
     """Adds the hashes that tell rows apart."""
 
     def __init__(self, contract: Contract, definition: Mapping[str, Any]) -> None:
-        self._target = contract.target.name
+        self._is_keyed = bool(contract.key)
         self._identity = RowHasher(identity_columns(definition))
-        self._with_target = None if contract.key else RowHasher([self._target])
+        self._rest = RowHasher([column.name for column in contract.kept] if contract.key else [contract.target.name])
 
     def told(self, checked: Checked) -> Checked:
-        """Return a batch with the columns IDENTITY and CONTENT."""
+        """Return a batch with the columns IDENTITY and CONTENT, and with a key WHOLE."""
         identity = self._identity.hashes(checked.table)
-        content = identity
-        if self._with_target:
-            content = combined(identity, self._with_target.hashes(checked.table))
-        table = checked.table.append_column(IDENTITY, pa.array(identity)).append_column(CONTENT, pa.array(content))
+        whole = combined(identity, self._rest.hashes(checked.table))
+        hashes = {IDENTITY: identity, CONTENT: identity if self._is_keyed else whole}
+        hashes |= {WHOLE: whole} if self._is_keyed else {}
+        table = checked.table
+        for name, values in hashes.items():
+            table = table.append_column(name, pa.array(values))
         return replace(checked, table=table)
 
 

@@ -29,7 +29,8 @@ FOLDER = (
     f"rows/v{VERSION}"  # in a run's folder; below it seen/, test/, target/ and champion/, 8 bytes a row, little-endian
 )
 CHAMPION_TEST = "rows/champion-test"  # the test set as the model in service reads it, where it does so otherwise
-IDENTITY, CONTENT, CHAMPION = "#identity", "#content", "#champion"  # columns beside those of a definition
+# Columns beside those of a definition. WHOLE is there with a key only; without one it is CONTENT.
+IDENTITY, CONTENT, CHAMPION, WHOLE = "#identity", "#content", "#champion", "#whole"
 UNKNOWN = np.uint64(0)  # no hash: the columns that would tell the row are not in its file
 
 READ = ("source", "type", "parse")  # the keys of a column that decide which field of a file it is, and what that means

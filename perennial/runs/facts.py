@@ -73,7 +73,8 @@ def _rows(record: RunRecord) -> Iterator[tuple[str, str]]:
         columns = "; ".join(moved[:MOVED_SHOWN] + more) or "no column has moved"
         uncounted = drift.get("uncounted")
         but = f" ({some(uncounted)}: too many different texts to be compared)" if uncounted else ""
-        yield "Drift", f"against the data of the model in service: {columns}{but}"
+        new_rows = f"{drift['rows']:,} rows that no known file has"
+        yield "Drift", f"{new_rows}, against the data of the model in service: {columns}{but}"
     for note in (new or {}).get("notes", [])[:NOTES_SHOWN]:
         yield "Note", note
 

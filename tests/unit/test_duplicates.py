@@ -54,6 +54,11 @@ def test_new_rows_are_counted_that_are_like_one_that_is_known(records: list[Any]
     used = [(record, new) for record, number, new in zip(records, sets, is_new, strict=True) if number == TRAIN]
     known = {record for record, new in used if not new}
     assert counter.count_known(sets, is_new) == sum(new and record in known for record, new in used)
+    expected = [
+        new and number == TRAIN and record not in known
+        for record, number, new in zip(records, sets, is_new, strict=True)
+    ]
+    assert counter.unlike_known(sets, is_new).tolist() == expected
 
 
 def test_no_rows_repeat_nothing() -> None:
@@ -73,6 +78,19 @@ def test_many_rows_are_estimated_from_a_bounded_sample(monkeypatch: pytest.Monke
     is_new = np.arange(len(values)) >= 2.5 * distinct
     known = counter.count_known(np.full(len(values), TRAIN, np.uint8), is_new)
     assert known == pytest.approx(0.5 * distinct, rel=0.1)
+    assert not counter.unlike_known(np.full(len(values), TRAIN, np.uint8), is_new).any()
+
+
+def test_of_many_rows_those_that_are_like_no_known_one_are_told_in_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "MAX_COUNTED", 1_000)
+    known, new = np.split(np.random.default_rng(7).integers(1, 2**63, 12_000).astype(np.uint64), [10_000])
+    for repeated in (0, 5_000):
+        counter = DuplicateCounter()
+        counter.observe(np.concatenate([known, known[:repeated], new]))
+        is_new = np.arange(12_000 + repeated) >= 10_000
+        unlike = counter.unlike_known(np.full(len(is_new), TRAIN, np.uint8), is_new)
+        assert not unlike[: 10_000 + repeated].any()
+        assert 50 < unlike.sum() < 500 if repeated else unlike.sum() == 2_000
 
 
 def test_many_rows_that_are_all_alike_are_seen_as_such(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,8 @@ def test_the_rows_and_both_models_on_both_parts_of_the_test_set_are_told():
     moved = "mileage by 0.31 (median 19,800 -> median 31,000)"
     for line in (
         "Rows          804 used, 3 quarantined, 1,200 repeat others\n",
-        f"Drift         against the data of the model in service: {moved}; {moved}; {moved}; 2 more\n",
+        "Drift         200 rows that no known file has, against the data of the model in service: "
+        f"{moved}; {moved}; {moved}; 2 more\n",
         "When accepted model in service 2,183.5 USD, on its own test rows\n",
     ):
         assert line in body

@@ -673,7 +673,8 @@ def test_texts_of_any_characters_are_known_by_their_baseline(tmp_path: Path) -> 
     (note,) = [feature["string_statistics"] for feature in baseline["features"] if feature["name"] == "note"]
     assert {bucket["value"] for bucket in note["distribution"]["categorical"]["buckets"]} == set(words)
     fresh = champion(Job(tmp_path / "fresh"), definition=defined(note=kept), new_files=[1], statistics=baseline)
-    assert fresh.run(defined(note=kept), noted, noted) == 0
+    others = with_columns(cars(600, seed=2), note=lambda row: '"{}"'.format(words[row % len(words)].replace('"', '""')))
+    assert fresh.run(defined(note=kept), noted, others) == 0
     assert fresh.report["drift"]["distances"]["note"] < 0.05
 
 
@@ -686,9 +687,27 @@ def test_the_groups_that_rows_were_split_by_are_not_compared(tmp_path: Path) -> 
         assert ("make" in fresh.report["drift"]["distances"]) == (name == "random")
 
 
-def test_without_new_files_nothing_is_compared(job: Job) -> None:
-    champion(job, definition=CARS, new_files=[], statistics=described(cars(1000)))
-    assert job.run(CARS, cars(1000)) == 0
+@pytest.mark.parametrize("key", [None, ["vin"]])
+def test_old_rows_in_a_new_file_do_not_thin_out_what_has_moved(tmp_path: Path, key: list[str] | None) -> None:
+    """60 rows of another mileage alone, and in an export of all rows; by a key, they may have those of old rows."""
+    definition = changed({**WIDE, "columns": {**CARS["columns"], "vin": WIDE["columns"]["vin"]}}, split={"key": key})
+    old = with_columns(cars(600), vin=lambda row: f"v{row}")
+    header, *wrong = with_columns(cars(60, seed=2, years=2), vin=lambda row: f"v{row}").splitlines(keepends=True)
+    found = []
+    for number, new in enumerate((header + b"".join(wrong), old + b"".join(wrong))):
+        about = {"definition": definition, "new_files": [1], "statistics": described(cars(600))}
+        fresh = champion(Job(tmp_path / str(number)), **about)
+        assert fresh.run(definition, old, new) == 0
+        found.append(fresh.report["drift"])
+    assert found[0] == found[1]
+    assert found[0]["rows"] == 60
+    assert found[0]["distances"]["mileage"] > 0.5
+
+
+@pytest.mark.parametrize(("files", "new"), [(1, []), (2, [1])], ids=["no new file", "a copy of a known file"])
+def test_without_new_rows_nothing_is_compared(job: Job, files: int, new: list[int]) -> None:
+    champion(job, definition=CARS, new_files=new, statistics=described(cars(1000)))
+    assert job.run(CARS, *[cars(1000)] * files) == 0
     assert job.report["drift"] is None
 
 
