@@ -18,7 +18,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from perennial.runs.cause import safe
-from perennial.runs.facts import data_bucket, said_trigger
+from perennial.runs.facts import counted_rows, data_bucket, said_trigger
 from perennial.runs.naming import run_of
 from perennial.runs.run_record import RunRecord
 from perennial.words import between, number, printable
@@ -139,7 +139,7 @@ def _measured_on(run: RunRecord) -> Iterator[str]:
     """Which rows the decision rests on, and how far the two models were apart on them."""
     rows, compared = run.get("rows"), (run.get("metrics") or {}).get("comparison")
     if rows:
-        yield f"rows     {rows['used']:,} used, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
+        yield f"rows     {counted_rows(rows)}"
     if compared:
         unseen, before = compared["unseen"], (run.get("champion") or {}).get("ModelName", "the model in service")
         told = f"{unseen['rows']:,} of {compared['rows']:,} test rows unseen by {before}"

@@ -45,7 +45,8 @@ class Report:
     """Counts of rows by file, rule and set.
 
     new_files          rows, quarantined and rules of the files that the model in service was not trained on, and how
-                       many of their rows repeat one of a known file (of many rows, an estimate)
+                       many of their rows repeat one of a known file, or, with a key, have the key of one and say something
+                       else (of many rows, estimates)
     noted              what a person should know of them, and of which
     since              what has become of definition and data since the model in service was trained (data.since)
     aside              files that cannot be read as this table: no row of theirs is used or counted

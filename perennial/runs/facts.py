@@ -7,7 +7,7 @@ from typing import Any
 
 from perennial.model.problem_types import SCORES
 from perennial.runs import no_data
-from perennial.runs.run_record import RunRecord
+from perennial.runs.run_record import Rows, RunRecord
 from perennial.runs.strays import PUT_ASIDE
 from perennial.runs.work import TRAINED_ONLY
 from perennial.words import between, number
@@ -60,10 +60,12 @@ def some(names: Sequence[str]) -> str:
 def _rows(record: RunRecord) -> Iterator[tuple[str, str]]:
     rows, drift, new = record.get("rows"), record.get("drift"), record.get("new_files")
     if rows:
-        yield "Rows", f"{rows['used']:,} used, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
+        yield "Rows", counted_rows(rows)
     yield from _since(record.get("since") or {})
     if new and new["files"] and record.get("champion"):
         counts = f"{new['quarantined']:,} quarantined, {new.get('repeated', 0):,} repeat rows of known files"
+        if "replaced" in new:
+            counts += f", {new['replaced']:,} replace one of the same key (split.key)"
         yield "New files", f"{counted(new['files'])}, {new['rows']:,} rows, of which {counts}"
     if drift:
         moved = [
@@ -77,6 +79,12 @@ def _rows(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "Drift", f"{new_rows}, against the data of the model in service: {columns}{but}"
     for note in (new or {}).get("notes", [])[:NOTES_SHOWN]:
         yield "Note", note
+
+
+def counted_rows(rows: Rows) -> str:
+    """Return how many rows there are, and what has become of those that were read."""
+    read = f"{rows['read']:,} read, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
+    return f"{rows['used'] - rows['repeated']:,} different ones in the sets: {read}"
 
 
 def _since(since: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

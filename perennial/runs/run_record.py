@@ -132,6 +132,7 @@ class NewFiles(TypedDict, total=False):
     rows: int
     quarantined: int
     repeated: int
+    replaced: int
     rules: list[dict[str, Any]]
     notes: list[str]
 

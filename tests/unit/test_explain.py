@@ -27,7 +27,7 @@ RECORD = {
         "comparison": {"rows": 161, "unseen": {"rows": 150, "difference": [-180.0, 12.0]}},
     },
     "champion": {"ModelName": "cars-before"},
-    "rows": {"used": 804, "quarantined": 3, "repeated": 1200},
+    "rows": {"read": 2007, "used": 2004, "quarantined": 3, "repeated": 1200},
     "serving_images": [
         {"specified": "1.example/sklearn:1.9-0", "resolved": f"1.example/sklearn@sha256:{'5' * 64}"},
         {"specified": "1.example/xgboost:3.2-0", "resolved": None},
@@ -65,7 +65,7 @@ def test_the_chain_goes_from_the_endpoint_to_the_data_versions(served, capsys):
         "its input says: DataDrop (raw/cars.csv)",
         "data_prefix by the run's input, Overrides",
         "rmse 2,345.6",
-        "804 used, 3 quarantined, 1,200 repeat others",
+        "804 different ones in the sets: 2,007 read, 3 quarantined, 1,200 repeat others",
         "150 of 161 test rows unseen by cars-before: difference -180 to 12 (95 % interval)",
     ]
     order += ["eta=0.1, num_round=300", f"sklearn:1.9-0, which is sha256:{'5' * 64}", "xgboost:3.2-0, which is unknown"]

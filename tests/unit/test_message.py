@@ -130,11 +130,11 @@ def test_columns_that_are_not_compared_are_told():
 
 def test_the_rows_and_both_models_on_both_parts_of_the_test_set_are_told():
     metrics = {**RECORD["metrics"], "champion_when_accepted": 2183.5}
-    rows = {"used": 804, "quarantined": 3, "repeated": 1200}
+    rows = {"read": 2007, "used": 2004, "quarantined": 3, "repeated": 1200}
     body = compose(metrics=metrics, rows=rows, drift={**DRIFT, "moved": [MOVED] * 5}).body
     moved = "mileage by 0.31 (median 19,800 -> median 31,000)"
     for line in (
-        "Rows          804 used, 3 quarantined, 1,200 repeat others\n",
+        "Rows          804 different ones in the sets: 2,007 read, 3 quarantined, 1,200 repeat others\n",
         "Drift         200 rows that no known file has, against the data of the model in service: "
         f"{moved}; {moved}; {moved}; 2 more\n",
         "When accepted model in service 2,183.5 USD, on its own test rows\n",
@@ -469,6 +469,8 @@ def test_the_broken_rows_of_new_files_are_told_by_rule_with_an_example_and_where
     body = compose(new_files=NEW).body
     counts = "1,500 rows, of which 8 quarantined, 1,492 repeat rows of known files"
     assert f"New files     1 file, {counts}\n" in body
+    keyed = compose(new_files={**NEW, "repeated": 1400, "replaced": 92}).body
+    assert "1,400 repeat rows of known files, 92 replace one of the same key (split.key)\n" in keyed
     assert (
         "\nRows of new files that break the data contract, not trained on; with their reasons: "
         "s3://cars/runs/20261120093440-1a2b/quarantine/\n"

@@ -127,10 +127,10 @@ def test_what_preprocessing_found_is_recorded_and_told(aws, worked, ended, notif
     notify(ended())
     assert aws.get_json(f"runs/{RUN}/run.json")["rows"]["repeated"] == 3
     ((_, body),) = mails()
-    assert "Rows          804 used, 3 quarantined, 3 repeat others" in body
+    assert "Rows          801 different ones in the sets: 807 read, 3 quarantined, 3 repeat others" in body
 
 
-REPORT = {"rows": {"used": 1, "quarantined": 0}, "sets": {}, "duplicates": {"rows": 0}, "drift": None}
+REPORT = {"rows": {"read": 1, "used": 1, "quarantined": 0}, "sets": {}, "duplicates": {"rows": 0}, "drift": None}
 
 
 def test_all_problems_of_the_data_come_from_the_report(aws, worked, ended, notify, mails):

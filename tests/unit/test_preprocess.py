@@ -925,14 +925,16 @@ def test_the_only_file_without_a_valid_row_fails_with_every_rule(job: Job) -> No
     ]
 
 
-def after_a_model(folder: Path, old: bytes, *new: bytes) -> dict[str, Any]:
+def after_a_model(
+    folder: Path, old: bytes, *new: bytes, definition: dict[str, Any] = CARS
+) -> dict[str, Any]:
     """The report of a run whose model in service has been trained on the first of some files."""
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "00000-old").write_bytes(old)
     for number, content in enumerate(new, 1):
         (folder / "data" / f"{number:05d}-new").write_bytes(content)
-    config = {"model": "used-cars", "definition": CARS, "trigger": "DataDrop"}
-    champion = preprocess.Champion(definition=CARS, new_files=frozenset(range(1, len(new) + 1)))
+    config = {"model": "used-cars", "definition": definition, "trigger": "DataDrop"}
+    champion = preprocess.Champion(definition=definition, new_files=frozenset(range(1, len(new) + 1)))
     preprocess.run(config, folder / "data", folder / "output", champion)
     report: dict[str, Any] = json.loads((folder / "output/report/report.json").read_text())
     return report
@@ -967,6 +969,22 @@ def test_new_rows_that_repeat_known_ones_are_counted(tmp_path: Path) -> None:
     both = after_a_model(tmp_path / "both", old, fresh, fresh, with_rows(old, *fresh.decode().splitlines()[1:]))
     assert (both["new_files"]["rows"], both["new_files"]["repeated"]) == (800, 500)
     assert both["duplicates"]["rows"] == 700
+
+
+def test_new_rows_under_a_known_key_repeat_or_replace_the_known_row(tmp_path: Path) -> None:
+    """The same rows as Parquet, and with later ones and corrected ones: each row is counted once in the sets."""
+    definition = changed(
+        {**WIDE, "columns": {**CARS["columns"], "vin": WIDE["columns"]["vin"]}}, split={"key": ["vin"]}
+    )
+    whole = with_columns(cars(700), vin=lambda row: f"v{row}")
+    old, frame = b"".join(whole.splitlines(keepends=True)[:501]), pd.read_csv(io.BytesIO(whole))
+    frame.loc[:39, "price"] += 1
+    sink = io.BytesIO()
+    pq.write_table(pa.csv.read_csv(io.BytesIO(old)), sink)
+    report = after_a_model(tmp_path, old, sink.getvalue(), frame.to_csv(index=False).encode(), definition=definition)
+    new = report["new_files"]
+    assert (new["rows"], new["repeated"], new["replaced"]) == (1200, 960, 40)
+    assert (report["rows"]["used"], report["duplicates"]["rows"], sum(report["sets"].values())) == (1700, 1000, 700)
 
 
 def test_a_note_about_several_new_files_is_said_once(tmp_path: Path) -> None:
