@@ -37,7 +37,7 @@ def leave(prefix: str, serving: run_record.Champion | None, data: Listing, defin
         about = {"run_id": run_id, "definition": (config or {}).get("definition"), "new_files": new}
         about["widest_row"] = widest_row(report or {})
         keys, ignored = [file.key for file in data.files], {item.key: item.reason for item in data.ignored}
-        about["trained"] = Trained.found(rows_by_key(manifest or {}, report or {}), keys, ignored).as_json()
+        about["trained"] = Trained.found(rows_by_key(manifest or {}, report or {}), keys, new, ignored).as_json()
         statistics = _document(f"runs/{run_id}/baselines/data-quality/statistics.json")
         if statistics:
             objects.write_json(f"{prefix}/champion/statistics.json", statistics)

@@ -9,8 +9,8 @@ away are told only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 # What of a definition changes neither the data nor the model nor the decision.
@@ -27,23 +27,30 @@ class Trained:
 
     rows        that it has used
     there       the rows of those that the run will read under the same keys, by their positions
+    replaced    which of those positions hold other bytes now: the files were overwritten
     unreadable  {"name", "rows", "reason"} of those that are not read: put aside by an earlier run, or empty now
     gone        {"files", "rows"} of those that are not among the run's data
     """
 
     rows: int = 0
     there: Mapping[int, int] = field(default_factory=dict)
+    replaced: Sequence[int] = ()
     unreadable: Sequence[Mapping[str, Any]] = ()
     gone: Mapping[str, int] = field(default_factory=lambda: {"files": 0, "rows": 0})
 
     @classmethod
-    def found(cls, rows_by_key: Mapping[str, int], keys: Sequence[str], ignored: Mapping[str, str]) -> Trained:
-        """Look for the files of a model in a later run's data: keys in their order, and why others are ignored."""
+    def found(
+        cls, rows_by_key: Mapping[str, int], keys: Sequence[str], new: Container[int], ignored: Mapping[str, str]
+    ) -> Trained:
+        """Look for the files of a model in a later run's data: keys in their order, which of them hold what it was not
+        trained on, and why others are ignored.
+        """
         there = {position: rows_by_key[key] for position, key in enumerate(keys) if key in rows_by_key}
         left = {key: rows for key, rows in rows_by_key.items() if key not in set(keys)}
         unreadable = [{"name": key, "rows": left[key], "reason": ignored[key]} for key in left if key in ignored]
         gone = [rows for key, rows in left.items() if key not in ignored]
-        return cls(sum(rows_by_key.values()), there, unreadable, {"files": len(gone), "rows": sum(gone)})
+        replaced = [position for position in there if position in new]
+        return cls(sum(rows_by_key.values()), there, replaced, unreadable, _counted(gone))
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any] | None) -> Trained | None:
@@ -51,11 +58,11 @@ class Trained:
         if not document:
             return None
         there = {int(position): rows for position, rows in document["there"].items()}
-        return cls(document["rows"], there, document["unreadable"], document["gone"])
+        return cls(document["rows"], there, document["replaced"], document["unreadable"], document["gone"])
 
     def as_json(self) -> dict[str, Any]:
         """The files as champion.json has them."""
-        return {"rows": self.rows, "there": self.there, "unreadable": self.unreadable, "gone": self.gone}
+        return asdict(self)
 
     def told(self, aside: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return what a report says when a run has put these files aside (`Report.aside`)."""
@@ -64,7 +71,15 @@ class Trained:
             for item in aside
             if item["position"] in self.there
         ]
-        return {"rows": self.rows, "gone": dict(self.gone), "unreadable": [*now, *self.unreadable]}
+        positions = {item["position"] for item in aside}
+        replaced = _counted([self.there[position] for position in self.replaced if position not in positions])
+        unreadable = [*now, *self.unreadable]
+        return {"rows": self.rows, "gone": dict(self.gone), "replaced": replaced, "unreadable": unreadable}
+
+
+def _counted(rows: Sequence[int]) -> dict[str, int]:
+    """How many files, given the rows of each, and how many rows."""
+    return {"files": len(rows), "rows": sum(rows)}
 
 
 def rows_by_key(manifest: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, int]:

@@ -90,8 +90,11 @@ def counted_rows(rows: Rows) -> str:
 def _since(since: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The rows of the model in service that a run has not, and what its definition says otherwise."""
     if since.get("rows"):
-        gone, lost = since["gone"], unreadable(since)
-        parts = [("not among this run's data", gone["files"], gone["rows"]), ("cannot be read now", *lost)]
+        parts = [
+            ("not among this run's data", *_files_and_rows(since["gone"])),
+            ("replaced by other content", *_files_and_rows(since.get("replaced", {}))),
+            ("cannot be read now", *unreadable(since)),
+        ]
         told = [f"{what}: {counted(files)}, {rows:,} rows" for what, files, rows in parts if files]
         yield "Rows before", "; ".join([f"{since['rows']:,} used by the model in service", *told])
     if since.get("definition"):
@@ -101,6 +104,10 @@ def _since(since: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "Changed since",
             f"{', '.join(keys[:KEYS_SHOWN])}{more} (model.yaml, since the model in service was trained)",
         )
+
+
+def _files_and_rows(counted: Mapping[str, int]) -> tuple[int, int]:
+    return counted.get("files", 0), counted.get("rows", 0)
 
 
 def unreadable(since: Mapping[str, Any]) -> tuple[int, int]:

@@ -151,6 +151,7 @@ class Since(TypedDict, total=False):
     definition: list[str]
     rows: int
     gone: dict[str, int]
+    replaced: dict[str, int]
     unreadable: list[Unreadable]
     unreadable_left_out: int
 

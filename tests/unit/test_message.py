@@ -389,10 +389,11 @@ def test_rows_of_the_model_in_service_that_cannot_be_read_now_come_first():
 
 
 def test_the_rows_before_and_what_changed_in_the_definition_have_a_line():
-    body = compose(since={**SINCE, "definition": [f"columns.c{number}" for number in range(12)]}).body
+    keys, replaced = [f"columns.c{number}" for number in range(12)], {"files": 1, "rows": 1000}
+    body = compose(since={**SINCE, "definition": keys, "replaced": replaced}).body
     assert (
         "\nRows before   4,861 used by the model in service; not among this run's data: 2 files, 500 rows; "
-        "cannot be read now: 1 file, 3,361 rows\n"
+        "replaced by other content: 1 file, 1,000 rows; cannot be read now: 1 file, 3,361 rows\n"
     ) in body
     assert "\nChanged since columns.c0, columns.c1, " in body
     assert "columns.c9 and 2 more (model.yaml, since the model in service was trained)\n" in body

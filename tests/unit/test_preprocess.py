@@ -1012,7 +1012,7 @@ def trained_on(tmp_path: Path, definition: dict[str, Any], *files: tuple[bytes, 
     gone = about.pop("gone", {"files": 0, "rows": 0})
     unreadable = about.pop("unreadable", [])
     rows = sum(there.values()) + gone["rows"] + sum(file["rows"] for file in unreadable)
-    trained = {"rows": rows, "there": there, "unreadable": unreadable, "gone": gone}
+    trained = {"rows": rows, "there": there, "replaced": [], "unreadable": unreadable, "gone": gone}
     new = [number for number, (_, rows) in enumerate(files) if not rows]
     job = champion(Job(tmp_path), definition=CARS, new_files=new, trained=trained)
     return job.run(definition, *(content for content, _ in files)), job

@@ -766,21 +766,23 @@ def test_a_model_in_service_whose_run_left_nothing_is_no_failure(aws, resolve):
 
 
 def test_preprocessing_is_told_what_became_of_the_files_that_the_model_in_service_was_trained_on(aws, resolve):
-    for name in "abcd":
+    for name in "abcde":
         aws.put(f"raw/{name}.csv", name)
     before = aws.get_json(f"runs/{resolve(OTHER_ARN)['RunId']}/manifest.json")["Files"]
     served(aws, own_definition(), before)
-    files = [{"name": f"raw/{name}.csv", "rows": 10, "quarantined": 1} for name in "abc"]
+    files = [{"name": f"raw/{name}.csv", "rows": 10, "quarantined": 1} for name in "abce"]
     report = {"files": files, "aside": [{"position": 3, "name": "raw/d.csv", "reason": "no table"}]}
     aws.put("runs/20261101000000-aaaa/report/report.json", json.dumps(report))
     aws.client("s3").delete_object(Bucket=BUCKET, Key="raw/a.csv")
     aws.put("raw/b.csv", "")
+    aws.put("raw/e.csv", "other rows")
     run = resolve()
     about = aws.get_json(f"runs/{run['RunId']}/champion/champion.json")
     assert about["trained"] == {
-        "rows": 27,
-        "there": {"0": 9},
+        "rows": 36,
+        "there": {"0": 9, "2": 9},
+        "replaced": [2],
         "unreadable": [{"name": "raw/b.csv", "rows": 9, "reason": "an empty object"}],
         "gone": {"files": 1, "rows": 9},
     }
-    assert about["new_files"] == [1]  # it has put it aside, so it was not trained on it
+    assert about["new_files"] == [1, 2]  # it has put it aside, so it was not trained on it

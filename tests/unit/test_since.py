@@ -26,7 +26,8 @@ def test_a_run_that_left_no_whole_report_has_no_rows() -> None:
 
 def test_a_file_is_there_put_aside_or_gone() -> None:
     rows = {"raw/a.csv": 1, "raw/b.csv": 20, "raw/c.csv": 300}
-    found = Trained.found(rows, ["raw/new.csv", "raw/a.csv"], {"raw/b.csv": "an empty object", "raw/x": "hidden"})
+    ignored = {"raw/b.csv": "an empty object", "raw/x": "hidden"}
+    found = Trained.found(rows, ["raw/new.csv", "raw/a.csv"], [0], ignored)
     assert found.there == {1: 1}
     assert found.unreadable == [{"name": "raw/b.csv", "rows": 20, "reason": "an empty object"}]
     assert (found.rows, found.gone) == (321, {"files": 1, "rows": 300})
@@ -34,10 +35,19 @@ def test_a_file_is_there_put_aside_or_gone() -> None:
 
 
 def test_what_a_run_puts_aside_is_unreadable_if_the_model_in_service_was_trained_on_it() -> None:
-    found = Trained.found({"raw/a.csv": 1}, ["raw/new.csv", "raw/a.csv"], {})
+    found = Trained.found({"raw/a.csv": 1}, ["raw/new.csv", "raw/a.csv"], [0], {})
     aside = [{"position": number, "name": name, "reason": "no"} for number, name in enumerate(["raw/new", "raw/a"])]
     assert found.told(aside)["unreadable"] == [{"name": "raw/a", "rows": 1, "reason": "no"}]
-    assert found.told([]) == {"rows": 1, "gone": {"files": 0, "rows": 0}, "unreadable": []}
+    none = {"files": 0, "rows": 0}
+    assert found.told([]) == {"rows": 1, "gone": none, "replaced": none, "unreadable": []}
+
+
+def test_a_file_that_was_overwritten_is_replaced_unless_it_cannot_be_read() -> None:
+    found = Trained.found({"raw/a.csv": 1, "raw/b.csv": 20, "raw/c.csv": 300}, ["raw/a.csv", "raw/b.csv"], [0, 1], {})
+    assert Trained.from_json(found.as_json()) == found
+    assert found.told([])["replaced"] == {"files": 2, "rows": 21}
+    told = found.told([{"position": 1, "name": "raw/b.csv", "reason": "no"}])
+    assert (told["replaced"], told["unreadable"][0]["rows"]) == ({"files": 1, "rows": 1}, 20)
 
 
 BEFORE: dict[str, Any] = {
