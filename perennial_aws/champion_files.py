@@ -1,9 +1,9 @@
 """What a run has to know of the model in service, left in its folder for preprocessing: `champion/`.
 
-champion.json    {"run_id", "definition", "new_files", "widest_row", "trained"}: the definition of the model in service,
-                 the positions of the files that it was not trained on, how wide its encoded rows are
-                 (data.payload), and what became of the files that it was trained on (data.since); {} when
-                 there is none. There is always one: a job's input needs files
+champion.json    {"run_id", "definition", "new_files", "absent", "widest_row", "trained"}: the definition of the model
+                 in service, the positions of the files that it was not trained on, its columns that none of its files
+                 had, how wide its encoded rows are (data.payload), and what became of the files that it was trained on
+                 (data.since); {} when there is none. There is always one: a job's input needs files
 statistics.json  of the data that the model in service was trained on; missing when its run left none
 """
 
@@ -36,6 +36,7 @@ def leave(prefix: str, serving: run_record.Champion | None, data: Listing, defin
         new = [position for position, file in enumerate(data.files) if (file.key, file.content) not in known]
         about = {"run_id": run_id, "definition": (config or {}).get("definition"), "new_files": new}
         about["widest_row"] = widest_row(report or {})
+        about["absent"] = (report or {}).get("absent", [])
         keys, ignored = [file.key for file in data.files], {item.key: item.reason for item in data.ignored}
         about["trained"] = Trained.found(rows_by_key(manifest or {}, report or {}), keys, new, ignored).as_json()
         statistics = _document(f"runs/{run_id}/baselines/data-quality/statistics.json")

@@ -206,6 +206,8 @@ class _Counted:
 class _Rows:
     """Which test rows `(n_rows,)` the model in service has seen, which its own run tested, which of those have another
     target now, and why none may compare.
+
+    untold  how many of them cannot be told, and why
     """
 
     seen: comparison.Mask
@@ -213,6 +215,7 @@ class _Rows:
     changed: comparison.Mask
     unfair: str
     champion_prefix: str
+    untold: str = ""
 
     @classmethod
     def told(cls, prefix: str, serving: run_record.Champion, champion_test: str, count: int) -> _Rows:
@@ -236,7 +239,9 @@ class _Rows:
         changed = np.zeros(count, bool)
         if ours is not None and before is not None:
             changed = ~comparison.found_in(ours, [before])
-        return cls(seen | comparison.untold(rows), tested, changed, "", of_champion)
+        untold = comparison.untold(rows)
+        why = comparison.why_untold(int(untold.sum()), reports[0].get("champion_untold", {}))
+        return cls(seen | untold, tested, changed, "", of_champion, why)
 
     @classmethod
     def none(cls, count: int, unfair: str, of_champion: str) -> _Rows:
@@ -246,7 +251,7 @@ class _Rows:
     def compared(self, name: str, truth: Floats, candidate: Floats, champion: Floats) -> gate.Comparison:
         masks = {"seen": self.seen, "tested": self.tested, "changed": self.changed}
         found = comparison.compare(name, truth, candidate, champion, **masks)
-        return replace(found, unfair=self.unfair)
+        return replace(found, unfair=self.unfair, untold=self.untold)
 
 
 def _hashes(run: str, folder: str) -> Hashes:

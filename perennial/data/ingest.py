@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ from perennial.data.rows import (
     UNKNOWN,
     WHOLE,
     combined,
+    encoding_of,
     identity_columns,
+    is_text,
     reads_alike,
     reads_target_alike,
     specification,
@@ -42,6 +45,8 @@ from perennial.data.split import REPEATED, Sets, splitter
 from perennial.features.column import Column
 from perennial.features.values import Parsed
 
+REASONS = 10  # in the report, why rows cannot be told
+
 
 @dataclass(frozen=True)
 class Champion:
@@ -49,6 +54,7 @@ class Champion:
 
     definition  its model.yaml, resolved; None when there is no model in service
     new_files   positions of the files that it was not trained on
+    absent      its columns that none of its files had, so that they were null in every row
     statistics  the statistics.json of the rows that it was trained on, if its run left one
     widest_row  bytes of its widest encoded row
     trained     what became of the files that it was trained on; None when its run left no word of them
@@ -56,6 +62,7 @@ class Champion:
 
     definition: Mapping[str, Any] | None = None
     new_files: frozenset[int] = frozenset()
+    absent: frozenset[str] = frozenset()
     statistics: Mapping[str, Any] | None = None
     widest_row: int = 0
     trained: Trained | None = None
@@ -73,6 +80,10 @@ class Champion:
             and reads_target_alike(definition, champion)
         )
 
+    def decodes_otherwise_than(self, definition: Mapping[str, Any]) -> bool:
+        """Whether bytes of files may have been other texts to it than a definition reads."""
+        return self.definition is not None and encoding_of(self.definition) != encoding_of(definition)
+
     def compares(self, names: Sequence[str], definition: Mapping[str, Any]) -> list[str]:
         """Return which columns of a definition have values that mean what those in its statistics mean: of the same
         field, read alike, in the same unit.
@@ -81,10 +92,12 @@ class Champion:
         """
         before = self.definition or definition
         ours, theirs, split = definition["columns"], before["columns"], before["split"]
+        re_encoded = self.decodes_otherwise_than(definition)
         return [
             name for name in names
             if name in theirs and all(ours[name].get(key) == theirs[name].get(key) for key in (*READ, "unit"))
             and not (split["method"] == "group" and name == split["column"])
+            and not (re_encoded and is_text(ours[name]))
         ]  # fmt: skip
 
     def since(self, definition: Mapping[str, Any], aside: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -98,7 +111,8 @@ class Champion:
         about, statistics = (_document(folder / name) for name in ("champion.json", "statistics.json"))
         new_files = frozenset(about.get("new_files", ()))
         trained = Trained.from_json(about.get("trained"))
-        return cls(about.get("definition"), new_files, statistics or None, about.get("widest_row", 0), trained)
+        absent = frozenset(about.get("absent", ()))
+        return cls(about.get("definition"), new_files, absent, statistics or None, about.get("widest_row", 0), trained)
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -122,22 +136,24 @@ def ingest(
     splitting, duplicates = splitter(definition["split"]), DuplicateCounter()
     copies = DuplicateCounter() if contract.key else duplicates  # told by all that they say
     telling = _Telling(contract, definition)
-    by_champion = _ByChampion(champion.definition, contract) if champion.reads_otherwise_than(definition) else None
+    by_champion = _ByChampion(champion, contract, definition) if champion.reads_otherwise_than(definition) else None
     columns = (*contract.columns, *(by_champion.columns if by_champion else ()))
     allowed = definition["quality"]["max_invalid_share"]
     new: list[slice] = []  # where the rows of new files stand
+    present = set[str]()  # columns that a file has
     rows = 0
     with spill_writer(spill) as write:
         for number, (name, path) in enumerate(files):
-            first, is_new, notes = rows, champion.finds_new(number), list[str]()
+            first, is_new, notes, has = rows, champion.finds_new(number), list[str](), set[str]()
             try:
                 for batch in read(path, columns, name, contract.form, notes):
                     checked = telling.told(check(contract, batch.table))
                     if by_champion:
-                        checked = by_champion.told(checked, batch)
+                        checked = by_champion.told(checked, batch, is_new=is_new)
                     quarantine.add(name, batch, checked)
                     valid = checked.valid()
                     rows += valid.num_rows
+                    has |= {*contract.names} - batch.absent if batch.table.num_rows else set()
                     splitting.observe(number, valid)
                     duplicates.observe(valid[CONTENT].to_numpy())
                     if contract.key:
@@ -153,6 +169,7 @@ def ingest(
                 print(f"{name}: put aside, {rows - first} rows had been read", flush=True)
                 continue
             new += [slice(first, rows)] if number in champion.new_files else []
+            present |= has
             used, broken = rows - first, quarantine.file.rows
             report.add_file(name, path.stat().st_size, used, broken, notes, is_new=is_new)
             quarantine.keep(is_new=is_new)
@@ -169,8 +186,10 @@ def ingest(
         report.new_files["replaced"] = max(0, known_keys - report.new_files["repeated"])
     print(f"{report.rows_repeated} rows repeat an earlier row", flush=True)
     report.identity = specification(definition)
+    report.absent = [name for name in contract.names if name not in present]
     if by_champion and champion.definition:
         report.champion_identity, report.champion_target = specification(champion.definition), by_champion.target
+        report.champion_untold = dict(by_champion.untold.most_common(REASONS))
     if champion.statistics and (fresh := copies.unlike_known(sets, is_of_new_file)).any():
         moving = drift.DropDrift(champion.statistics, champion.compares(contract.baseline, definition))
         for _, found in rows_of_sets(spill, fresh.view(np.uint8), (1,)):
@@ -226,63 +245,85 @@ class _ByChampion:
 
     A file need not have these columns. Where it has none of a column's names, the run's own column of that name is
     taken, if both read alike: it was renamed in the files. Rows that lack what told them before, or hold what the model
-    in service cannot read, have no hash. `target` counts the rows of which both know the target, and those where it is
-    another.
+    in service cannot read, have no hash: `untold` counts them by the reason. `target` counts the rows of which both
+    know the target, and those where it is another.
+
+    A column that may be null, and is absent, is null to both where it was absent then: in a file that the model in
+    service was trained on, and in any file if none of its files had it.
     """
 
-    def __init__(self, definition: Mapping[str, Any] | None, contract: Contract) -> None:
-        definition = definition or {}
-        own = Contract.from_definition(definition)
-        telling = identity_columns(definition)
+    def __init__(self, champion: Champion, contract: Contract, definition: Mapping[str, Any]) -> None:
+        before = champion.definition or {}
+        own = Contract.from_definition(before)
+        telling = identity_columns(before)
         features = [column.name for column in own.features]
         wanted = [column for column in own.columns if column.name in {*telling, *features, own.target.name}]
         self._own = {column.name: as_champions(column) for column in wanted}
         self._ours = {column.name: column for column in contract.columns}
         self._features, self._telling, self._hasher = features, telling, RowHasher(telling)
         self._their_target, self._our_target = own.target.name, contract.target.name
+        self._never_had, self._re_encoded = champion.absent, champion.decodes_otherwise_than(definition)
         self.target = {"rows": 0, "other": 0}
+        self.untold = Counter[str]()
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """What to read of a file beside the columns of the run's own definition."""
         return tuple(self._own.values())
 
-    def told(self, checked: Checked, batch: Batch) -> Checked:
-        """Return a batch with the column CHAMPION and the features as the model in service reads them."""
-        read = {name: self._read(name, batch) for name in self._own}
+    def told(self, checked: Checked, batch: Batch, *, is_new: bool) -> Checked:
+        """Return a batch with the column CHAMPION and the features as the model in service reads them.
+
+        is_new  the model in service was not trained on the file
+        """
+        read = {name: self._read(name, batch, is_new=is_new) for name in self._own}
         hashes = self._hasher.hashes(pa.table({name: read[name].values for name in self._telling}))
-        for name in {*self._telling, *self._features}:
-            hashes = np.where(self._unknown(name, read[name], batch), UNKNOWN, hashes)
+        for name in dict.fromkeys([*self._telling, *self._features]):
+            for why, unknown in self._unknown(name, read[name], batch, is_new=is_new):
+                if rows := int(np.count_nonzero(unknown & (hashes != UNKNOWN))):
+                    self.untold[f"{name} {why}"] += rows
+                hashes[unknown] = UNKNOWN
         self._compare_targets(checked, read[self._their_target].values)
         table = checked.table.append_column(CHAMPION, pa.array(hashes))
         for name in self._features:
             table = table.append_column(self._own[name].name, read[name].values)
         return replace(checked, table=table)
 
-    def _read(self, name: str, batch: Batch) -> Parsed:
+    def _read(self, name: str, batch: Batch, *, is_new: bool) -> Parsed:
         """Return a column as the model in service reads it."""
         own = self._own[name]
-        return parsed(own, batch.table.column(name if self._is_renamed(name, batch) else own.name))
+        return parsed(own, batch.table.column(name if self._is_renamed(name, batch, is_new=is_new) else own.name))
 
-    def _is_renamed(self, name: str, batch: Batch) -> bool:
+    def _was_absent(self, name: str, *, is_new: bool) -> bool:
+        """Whether a column that a file does not have was null to the model in service as well."""
+        return self._own[name].nullable and (name in self._never_had or not (is_new or self._re_encoded))
+
+    def _is_renamed(self, name: str, batch: Batch, *, is_new: bool) -> bool:
         own, ours = self._own[name], self._ours.get(name)
         return (
             own.name in batch.absent
+            and not self._was_absent(name, is_new=is_new)
             and ours is not None
             and name not in batch.absent
             and (ours.type, ours.parsing) == (own.type, own.parsing)
         )
 
-    def _unknown(self, name: str, values: Parsed, batch: Batch) -> npt.NDArray[np.bool_]:
-        """Where a column does not say what it said to the model in service `(n_rows,)`."""
-        if self._own[name].name in batch.absent and not self._is_renamed(name, batch):
-            return np.ones(batch.table.num_rows, bool)
-        unknown = np.zeros(batch.table.num_rows, bool)
+    def _unknown(
+        self, name: str, values: Parsed, batch: Batch, *, is_new: bool
+    ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+        """Yield why and where a column does not say what it said to the model in service `(n_rows,)`."""
+        own = self._own[name]
+        if own.name in batch.absent and not self._is_renamed(name, batch, is_new=is_new):
+            if not self._was_absent(name, is_new=is_new):
+                yield "is absent from their files", np.ones(batch.table.num_rows, bool)
+            return
         if values.invalid is not None:
-            unknown |= pc.fill_null(values.invalid, False).to_numpy(zero_copy_only=False)
-        if not self._own[name].nullable:
-            unknown |= values.values.is_null().to_numpy(zero_copy_only=False)
-        return unknown
+            yield "holds what it cannot read", _mask(values.invalid)
+        if not own.nullable:
+            yield "is missing", _mask(values.values.is_null())
+        if self._re_encoded and own.type == "string" and name in self._telling:
+            others = pc.invert(pc.string_is_ascii(values.values.dictionary))
+            yield "has characters that were others in its files.encoding", _mask(others.take(values.values.indices))
 
     def _compare_targets(self, checked: Checked, theirs: pa.Array) -> None:
         ours = checked.table[self._our_target].combine_chunks()
@@ -290,6 +331,10 @@ class _ByChampion:
         one, other = (pc.cast(target.filter(both), pa.float64(), safe=False).to_numpy() for target in (ours, theirs))
         self.target["rows"] += len(one)
         self.target["other"] += int((~np.isclose(one, other, rtol=1e-6, atol=0)).sum())
+
+
+def _mask(mask: pa.BooleanArray) -> npt.NDArray[np.bool_]:
+    return np.asarray(pc.fill_null(mask, False).to_numpy(zero_copy_only=False), bool)
 
 
 def as_champions(column: Column) -> Column:

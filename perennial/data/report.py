@@ -45,8 +45,8 @@ class Report:
     """Counts of rows by file, rule and set.
 
     new_files          rows, quarantined and rules of the files that the model in service was not trained on, and how
-                       many of their rows repeat one of a known file, or, with a key, have the key of one and say something
-                       else (of many rows, estimates)
+                       many of their rows repeat one of a known file, or, with a key, have the key of one and say
+                       something else (of many rows, estimates)
     noted              what a person should know of them, and of which
     since              what has become of definition and data since the model in service was trained (data.since)
     aside              files that cannot be read as this table: no row of theirs is used or counted
@@ -54,6 +54,8 @@ class Report:
     rows_repeated      rows that repeat an earlier one, whatever their set; of many rows, an estimate
     rows_left_out      of those: that count nowhere, because a copy is measured or a later row has their key
     identity           what the hashes of rows depend on (data.rows.specification), and those under `champion/`
+    absent             columns that no file has
+    champion_untold    how many rows cannot be told by the columns of the model in service, by the reason
     champion_target    of how many rows both definitions read the target, and of how many as another, where they differ
     moved, drift       how far the new files lie from the baseline of the model in service (data.drift), and what
                        of it is written
@@ -75,7 +77,9 @@ class Report:
     rows_left_out: int = 0
     identity: str = ""
     champion_identity: str = ""
+    absent: list[str] = field(default_factory=list)
     champion_target: dict[str, int] | None = None
+    champion_untold: dict[str, int] = field(default_factory=dict)
     moved: list[Moved] = field(default_factory=list)
     drift: dict[str, Any] | None = None
     feature_names: list[str] = field(default_factory=list)
@@ -143,6 +147,8 @@ class Report:
             "identity": self.identity,
             "champion_identity": self.champion_identity,
             "champion_target": self.champion_target,
+            "champion_untold": self.champion_untold,
+            "absent": self.absent,
             "drift": self.drift,
             "since": self.since,
             "rules": self.rules,

@@ -7,7 +7,8 @@ content   of identity and target: rows of one content are copies of each other. 
 
 The target is no part of the identity: a row whose target was corrected is the row that a model has seen. Where rows
 test it has a hash of its own, so that a row with another target than before is told. Names are no part either: the
-columns are taken in their order, which is that of their names. Hashes have 64 bits: among ten million rows one false
+columns are taken in their order, which is that of their names. In another encoding of files (files.encoding) the same
+bytes are other texts, but for those of ASCII. Hashes have 64 bits: among ten million rows one false
 match in 370,000 runs. They are a format: runs compare theirs with those of earlier runs (VERSION).
 Needs numpy alone; data.row_hasher makes the hashes.
 """
@@ -21,6 +22,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from perennial.data.file_form import USUAL, FileForm
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -52,7 +55,19 @@ def specification(definition: Mapping[str, Any]) -> str:
     """Return what identities of a definition depend on (16 hex digits): only those of the same can be compared."""
     columns = {name: definition["columns"][name] for name in identity_columns(definition)}
     decisive = [[name, {key: column.get(key) for key in READ}] for name, column in columns.items()]
+    if (encoding := encoding_of(definition)) != USUAL.encoding and any(map(is_text, columns.values())):
+        decisive.append(["files", {"encoding": encoding}])
     return hashlib.sha256(json.dumps([VERSION, decisive], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def encoding_of(definition: Mapping[str, Any]) -> str:
+    """Return what files without a byte order mark are read in."""
+    return FileForm.from_definition(definition).encoding
+
+
+def is_text(column: Mapping[str, Any]) -> bool:
+    """Whether the values of a column are what an encoding makes of bytes."""
+    return bool(column["type"] == "string")
 
 
 def combined(one: Hashes, other: Hashes) -> Hashes:

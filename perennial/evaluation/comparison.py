@@ -21,6 +21,7 @@ from perennial.evaluation.gate import Compared, Comparison, Interval
 from perennial.evaluation.predictions import Floats
 
 Mask = npt.NDArray[np.bool_]
+REASONS_NAMED = 3
 _DECIDES_TARGET = ("type", "unit")
 _DECIDES_GROUPS = ("method", "column", "seed", "validation", "test")
 _ROUNDING = 1e-12  # of two sums of the same numbers in another order
@@ -122,6 +123,15 @@ def _difference(name: str, labels: Floats, candidate: Floats, champion: Floats) 
         return metrics.interval_of_difference(name, labels, candidate, champion)
     except metrics.MetricError:
         return None
+
+
+def why_untold(rows: int, reasons: Mapping[str, int]) -> str:
+    """Return how many test rows cannot be told, and why; empty where there are none.
+
+    reasons  of rows of the run, the most first (`champion_untold` of the candidate's report)
+    """
+    because = f" ({'; '.join(list(reasons)[:REASONS_NAMED])})" if reasons else ""
+    return f"{rows:,} cannot be told from rows that it has seen{because}" if rows else ""
 
 
 def untold(rows: Hashes) -> Mask:

@@ -102,6 +102,7 @@ class Comparison:
     new       the others
     unscored  how many it has not seen, and no score for that can be measured
     unfair    why the two cannot be compared at all; empty when they can
+    untold    how many rows count as seen because they cannot be told, and why; empty when all can
     """
 
     rows: int
@@ -111,6 +112,7 @@ class Comparison:
     new: Compared = Compared()
     unscored: int = 0
     unfair: str = ""
+    untold: str = ""
 
 
 @dataclass(frozen=True)
@@ -297,6 +299,8 @@ def _unfair(gate: Gate, comparison: Comparison) -> str:
     rows, unseen, unscored = comparison.rows, comparison.unseen, comparison.unscored
     there, needed = unseen.rows + unscored, f"{gate.minimum_unseen_rows:,} are needed (gate.minimum_unseen_rows)"
     if there < gate.minimum_unseen_rows:
+        if comparison.untold:
+            return f"it is sure not to have seen {there:,} of the {rows:,} test rows, and {needed}: {comparison.untold}"
         return f"it has not seen {there:,} of the {rows:,} test rows, and {needed}"
     if unscored and not unseen.rows:
         return ""

@@ -146,7 +146,8 @@ def _comparison(metrics: Mapping[str, Any], unit: str) -> Iterator[tuple[str, st
     others = f"{changed['rows']:,} with another target now, " if changed["rows"] else ""
     tested = f"{compared['rows']:,}, of which the model in service has not seen {unseen['rows']:,}"
     left_out = f"; for {unscored:,} more it has no score that can be measured" if unscored else ""
-    yield "Test rows", f"{tested} ({known['rows']:,} known, {others}{new['rows']:,} new){left_out}"
+    untold = f"; {compared['untold']}" if compared.get("untold") else ""
+    yield "Test rows", f"{tested} ({known['rows']:,} known, {others}{new['rows']:,} new){left_out}{untold}"
     parts = (("Unseen rows", unseen), ("Known rows", known), ("Changed rows", changed), ("New rows", new))
     for name, part in parts:
         if part["candidate"] is not None and part["champion"] is not None:

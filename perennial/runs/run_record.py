@@ -176,6 +176,7 @@ class Comparison(TypedDict, total=False):
     new: Compared
     unscored: int
     unfair: str
+    untold: str
 
 
 class Metrics(TypedDict, total=False):

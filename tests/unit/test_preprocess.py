@@ -573,12 +573,65 @@ def test_rows_whose_nullable_column_is_gone_from_the_files_cannot_be_told(tmp_pa
     assert not np.concatenate(hashes(fresh, "champion")).any()
 
 
+@pytest.mark.parametrize(
+    ("new", "absent", "is_told"), [([], [], True), ([0], ["trim"], True), ([0], [], False)],
+    ids=["a file that it was trained on", "none of its files had it", "some may have had it"],
+)  # fmt: skip
+def test_a_nullable_column_that_is_absent_and_was_is_null_to_both(
+    tmp_path: Path, new: list[int], absent: list[str], is_told: bool
+) -> None:
+    trim = {"type": "string", "nullable": True}
+    before, now = defined(trim=trim), defined(trim=trim, z={"type": "float"})
+    data = with_columns(cars(600), z=lambda n: str(n % 7))
+    served = Job(tmp_path / "served")
+    assert served.run(before, data) == 0
+    assert served.report["absent"] == ["trim"]
+    fresh = champion(Job(tmp_path / "fresh"), definition=before, new_files=new, absent=absent)
+    assert fresh.run(now, data) == 0
+    known = np.concatenate([*hashes(served, "seen"), *hashes(served, "test")])
+    assert np.isin(np.concatenate(hashes(fresh, "champion")), known).all() == is_told
+    assert fresh.report["champion_untold"] == ({} if is_told else {"trim is absent from their files": 600})
+
+
+def test_a_column_that_was_absent_and_is_now_read_from_another_field_does_not_hide_what_was_seen(
+    tmp_path: Path,
+) -> None:
+    before, now = (defined(trim={"type": "string", "nullable": True, **more}) for more in ({}, {"source": "line"}))
+    data = with_columns(cars(600), line=lambda n: f"line {n % 7}")
+    served, fresh = Job(tmp_path / "served"), champion(Job(tmp_path / "fresh"), definition=before, new_files=[])
+    assert served.run(before, data) == 0
+    assert fresh.run(now, data) == 0
+    known = np.concatenate([*hashes(served, "seen"), *hashes(served, "test")])
+    assert np.isin(np.concatenate(hashes(fresh, "champion")), known).all()
+
+
+@pytest.mark.parametrize(("was", "is_now"), [("cp1252", "cp1250"), ("cp1250", "cp1252")])
+def test_texts_that_were_others_in_another_encoding_make_rows_that_cannot_be_told(
+    tmp_path: Path, was: str, is_now: str
+) -> None:
+    city = {"type": "string"}
+    before, now = ({**defined(city=city), "files": {"encoding": encoding}} for encoding in (was, is_now))
+    data = with_columns(cars(600), city=lambda n: ("Łódź", "Radom")[n % 2]).decode().encode("cp1250")
+    served = Job(tmp_path / "served")
+    assert served.run(before, data) == 0
+    fresh = champion(Job(tmp_path / "fresh"), definition=before, new_files=[])
+    assert fresh.run(now, data) == 0
+    assert fresh.report["champion_identity"] == served.report["identity"] != fresh.report["identity"]
+    told, cities = np.concatenate(hashes(fresh, "champion")), [row["city"] for row in fresh.records("test")]
+    assert (told == 0).tolist() == [name != "Radom" for name in cities]
+    known = np.concatenate([*hashes(served, "seen"), *hashes(served, "test")])
+    assert np.isin(told[told != 0], known).all()
+    untold = {"city has characters that were others in its files.encoding": 300}
+    assert fresh.report["champion_untold"] == untold
+
+
 def test_values_that_the_model_in_service_cannot_read_make_rows_that_cannot_be_told(tmp_path: Path) -> None:
     before = defined(trip={"type": "float", "nullable": True})
     now = defined(trip={"type": "float", "nullable": True, "parse": {"units": {"km": 1}}})
     fresh = champion(Job(tmp_path / "fresh"), definition=before, new_files=[0])
     assert fresh.run(now, with_columns(cars(600), trip=lambda n: "12 km" if n % 2 else "12")) == 0
     assert 0.4 < (np.concatenate(hashes(fresh, "champion")) == 0).mean() < 0.6
+    assert fresh.report["champion_untold"] == {"trip holds what it cannot read": 300}
 
 
 @pytest.mark.parametrize(
@@ -925,9 +978,7 @@ def test_the_only_file_without_a_valid_row_fails_with_every_rule(job: Job) -> No
     ]
 
 
-def after_a_model(
-    folder: Path, old: bytes, *new: bytes, definition: dict[str, Any] = CARS
-) -> dict[str, Any]:
+def after_a_model(folder: Path, old: bytes, *new: bytes, definition: dict[str, Any] = CARS) -> dict[str, Any]:
     """The report of a run whose model in service has been trained on the first of some files."""
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "00000-old").write_bytes(old)

@@ -408,6 +408,18 @@ def test_rows_are_told_by_the_columns_of_the_model_in_service_where_those_are_ot
     assert comparison["unseen"]["rows"] == 5
 
 
+def test_rows_that_cannot_be_told_are_no_rows_that_it_has_seen_and_the_reason_says_why(aws, query, two_models):
+    why = {"trim is absent from their files": 800, "city is missing": 7}
+    reported_rows(aws, RUN, identity="two", champion_identity="one", champion_untold=why)
+    told(aws, "champion", 51, 52, *[0] * 8)
+    assert (
+        "it is sure not to have seen 2 of the 10 test rows, and 3 are needed (gate.minimum_unseen_rows): 8 cannot be "
+        "told from rows that it has seen (trim is absent from their files; city is missing)"
+    ) in query(champion=True, minimum=3)["Reason"]
+    comparison = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["comparison"]
+    assert comparison["untold"].startswith("8 cannot be told")
+
+
 def test_rows_that_nothing_tells_apart_are_not_compared(aws, query, two_models):
     reported_rows(aws, RUN, identity="two", champion_identity="three")
     result = query(champion=True)

@@ -52,6 +52,16 @@ def test_another_reading_of_a_column_is_another_identity(mileage: dict[str, Any]
     assert specification(definition()) != specification(definition(mileage=mileage))
 
 
+def test_another_encoding_of_files_is_another_identity_where_texts_tell_rows() -> None:
+    def encoded(encoding: str, split: dict[str, Any] | None = None, **columns: Any) -> str:
+        return specification({**definition(split, **columns), "files": {"encoding": encoding}})
+
+    assert encoded("utf-8") == specification(definition()) == "9f2da560ab43d478"  # as earlier versions have it
+    assert len({encoded(one) for one in ("utf-8", "cp1252", "cp1250")}) == 3
+    number, by_number = {"type": "integer", "feature": False}, {"key": ["number"]}
+    assert encoded("cp1252", by_number, number=number) == encoded("utf-8", by_number, number=number)
+
+
 def test_equal_rows_have_equal_hashes_in_any_batch_and_dictionary() -> None:
     hasher = RowHasher(["make", "mileage"])
     one = hasher.hashes(pa.table({"make": texts("a", "b", None), "mileage": [1.0, 2.0, None]}))
