@@ -150,3 +150,16 @@ def test_a_former_key_is_opened_by_what_the_docs_say_for_the_roles_that_need_it(
     session = session_arn(f"arn:aws:iam::123456789012:role/{role}", "a-session")
     asked = request(session, action, "arn:aws:kms:eu-west-1:123456789012:key/former")
     assert bool(decide(asked, [], {"Version": "2012-10-17", "Statement": statements})) == denied
+
+
+@pytest.mark.parametrize(
+    ("headers", "needed"),
+    [({"x-amz-tagging-directive": "REPLACE"}, []), ({"x-amz-tagging": "a=b"}, [("s3:PutObjectTagging", "b/k")])],
+)
+def test_an_upload_that_sets_tags_needs_a_permission_and_one_that_sets_none_does_not(
+    headers: dict[str, str], needed: list[tuple[str, str]]
+) -> None:
+    told = actions._for_headers(
+        "b", "k", {"x-amz-copy-source": "b/other", "x-amz-tagging-directive": "REPLACE", **headers}
+    )
+    assert [(one.action, one.resource.removeprefix("arn:aws:s3:::")) for one in told] == needed

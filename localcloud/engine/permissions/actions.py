@@ -255,7 +255,8 @@ def _for_writing(bucket: str, headers: Mapping[str, str], part: bool) -> list[Ne
 
 
 def _for_headers(bucket: str, key: str, headers: Mapping[str, str]) -> list[Needs]:
-    needed = {verb for name in headers for beginning, verb in _OF_HEADERS.items() if name.startswith(beginning)}
+    given = [name for name in headers if name != "x-amz-tagging-directive"]  # which sets no tags by itself
+    needed = {verb for name in given for beginning, verb in _OF_HEADERS.items() if name.startswith(beginning)}
     if headers.get("x-amz-copy-source") and headers.get("x-amz-tagging-directive", "COPY").upper() != "REPLACE":
         needed.discard("s3:PutObjectTagging")  # the header is ignored
     return [Needs(verb, f"arn:aws:s3:::{bucket}/{key}") for verb in sorted(needed)]
