@@ -14,7 +14,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from tests.integration.conftest import Cloud, policy, unique
-from tests.integration.test_guard import client, send, session, signed
+from tests.integration.localcloud.engine.test_guard import client, send, session, signed
 
 KINDS = ("user", "session")
 

@@ -35,7 +35,8 @@ def test_every_state_of_every_machine_has_a_test() -> None:
 
 
 def test_tests_of_a_state_are_those_that_name_it_and_those_of_what_it_runs() -> None:
-    files = [f"tests/unit/test_{name}.py" for name in ("state_machine_elements", "verify_endpoint", "gate")]
+    names = ("test_state_machine_elements", "functions/test_verify_endpoint", "perennial/evaluation/test_gate")
+    files = [f"tests/unit/{name}.py" for name in names]
     chosen = run("-m", "pytest", "--collect-only", "-q", *files, "--state", "verify endpoint").stdout.splitlines()
     walks, verify, gate = ([line for line in chosen if line.startswith(file)] for file in files)
     assert [line.partition("::")[2] for line in walks] == [

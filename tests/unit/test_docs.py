@@ -135,7 +135,7 @@ def test_the_run_that_is_shown_is_one_that_the_model_yaml_shown_allows() -> None
 
 
 def test_what_the_readme_has_make_run_is_run_by_tests() -> None:
-    """The other commands of the README: tests/integration/test_client_tools.py."""
+    """The other commands of the README: tests/integration/localcloud/engine/test_client_tools.py."""
     sources = "".join(path.read_text() for path in ROOT.glob("tests/**/test_*.py"))
     targets = {words[0] for words in calls(commands(ROOT / "README.md"), "make")}
     assert {"demo", "test", "explain", "stop", "deploy"} <= targets

@@ -1,6 +1,6 @@
 """Step Functions as on AWS, where MiniStack's interpreter differs in what our state machines rely on.
 
-What changes, each with its test in tests/integration/test_engine_executions.py:
+What changes, each with its test in tests/integration/localcloud/engine/test_executions.py:
 
 * Stopping an execution, a state's or an execution's TimeoutSeconds, and a failing branch end what runs below them.
   A stopped execution stays ABORTED. An execution that times out ends TIMED_OUT.

@@ -13,7 +13,7 @@ import pytest
 from localcloud import process
 from localcloud.settings import Settings
 from tests.integration.conftest import Cloud, with_role
-from tests.integration.test_endpoints import Lab
+from tests.integration.localcloud.sagemaker.test_endpoints import Lab
 from tests.ports import free_port
 from tests.waiting import wait_for
 

@@ -371,7 +371,7 @@ def test_tags_are_gone_with_their_resource(cloud: Cloud, bucket: str) -> None:
 
 
 def test_the_aws_cli_works(cloud: Cloud) -> None:
-    cli = Path(__file__).parents[2] / ".venvs" / "cli" / "bin" / "aws"
+    cli = Path(__file__).parents[4] / ".venvs" / "cli" / "bin" / "aws"
     if not cli.exists():
         pytest.skip("the AWS CLI is not installed; make install does it")
     name = unique("cli")

@@ -864,7 +864,7 @@ def test_hook_of_the_model_is_applied_and_packed(job: Job, monkeypatch: pytest.M
 
 def test_a_date_is_learned_from_as_the_docs_say(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """A day that training rows did not have is no unknown category then."""
-    docs = (Path(__file__).parents[2] / "docs" / "add-a-model.md").read_text()
+    docs = (Path(__file__).parents[3] / "docs" / "add-a-model.md").read_text()
     (text,) = [code for code in re.findall(r"```python\n(.*?)```", docs, re.DOTALL) if "listed" in code]
     features_of(job, monkeypatch, text)
     frame = pd.read_csv(io.BytesIO(cars(300)))

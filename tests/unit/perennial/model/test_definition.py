@@ -12,7 +12,7 @@ from perennial.model.algorithms import ALGORITHMS
 from perennial.model.algorithms.hyperparameter import MAX_TEXT
 from perennial.model.definition import DefinitionError
 
-MODELS = Path(__file__).parents[2] / "models"
+MODELS = Path(__file__).parents[4] / "models"
 
 GOOD = """
 problem: regression
@@ -323,7 +323,7 @@ def test_a_definition_cannot_be_changed():
         ),
     ],
 )
-def test_a_mistake_names_its_field_and_what_is_allowed(old, new, expected):
+def test_a_mistake_names_field_and_what_is_allowed(old, new, expected):
     message = refused(old, new)
     assert message.startswith("models/x/model.yaml: not a valid model definition (")
     assert expected in message

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.test_rooms import PARTS
+from tests.unit.tools.test_draw_flow import boxes, texts
 from tools import draw_rooms
 from tools.draw_flow import Box, Drawing, Line
-
-from .test_draw_flow import boxes, texts
 
 
 def drawn(table: dict[str, set[str]]) -> Drawing:

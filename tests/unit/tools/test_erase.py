@@ -16,7 +16,7 @@ from tests.unit.test_stacks import MISSING, listed
 from tools import erase
 
 OLD, SERVING = "20261101000000-aaaa", "20261120000000-bbbb"  # runs; the model of the first is gone
-MODEL = (Path(__file__).parents[2] / "models/used-cars/model.yaml").read_text()
+MODEL = (Path(__file__).parents[3] / "models/used-cars/model.yaml").read_text()
 CODE = "code/0123456789abcdef"
 HEADER, MINE, OTHER = b"price,customer_id\n", b"1,17\n", b"2,18\n"
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:{STACK}-train-model"

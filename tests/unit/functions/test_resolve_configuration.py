@@ -12,7 +12,7 @@ from perennial.model.complaints import ConfigurationError
 from perennial.runs.naming import run_id
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal
 
-MODELS = Path(__file__).parents[2] / "models"
+MODELS = Path(__file__).parents[3] / "models"
 START = "2026-11-20T09:34:40.123Z"
 OTHER_ARN = EXECUTION_ARN.replace(":one", ":two")
 

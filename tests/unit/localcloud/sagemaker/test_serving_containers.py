@@ -107,7 +107,7 @@ class TestXGBoost:
             (b"1,2,3", "text/csv", "application/x-recordio-protobuf", 406, "is not supported by the local XGBoost"),
         ],
     )
-    def test_what_cannot_be_answered_has_the_containers_status(
+    def test_a_refusal_has_its_status(
         self, body: bytes, content_type: str, accept: str | None, status: int, text: str
     ) -> None:
         answer = ask(xgboost_application(), body, content_type, accept)

@@ -22,7 +22,7 @@ from localcloud.engine.lambda_.functions import SIDE_BY_SIDE
 from localcloud.engine.stepfunctions.files import ExecutionFiles
 from localcloud.settings import Settings
 from tests.integration.conftest import ROLE, Cloud, history, kill, make_function, make_machine, open_to, with_role
-from tests.integration.test_engine_persistence import TABLE
+from tests.integration.localcloud.engine.test_persistence import TABLE
 from tests.ports import free_port
 from tests.waiting import wait_for
 

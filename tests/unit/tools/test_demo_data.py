@@ -11,7 +11,7 @@ from perennial.model import definition
 from processing import preprocess
 from tools import demo_data
 
-MODELS = Path(__file__).resolve().parents[2] / "models"
+MODELS = Path(__file__).resolve().parents[3] / "models"
 
 
 def test_used_cars_have_one_make_and_one_body_again() -> None:
