@@ -31,7 +31,7 @@ class Keys:
 
 
 def keys(state: Path) -> Keys:
-    """The keys of a state folder; made, with the folder, when there are none yet."""
+    """Return the keys of a state folder; made, with the folder, when there are none yet."""
     path = private(state) / _FILE
     if not path.exists():
         made = Keys("LOCAL" + "".join(secrets.choice(_ALPHABET) for _ in range(15)), secrets.token_urlsafe(30))
@@ -48,14 +48,14 @@ def keys(state: Path) -> Keys:
 
 
 def private(folder: Path) -> Path:
-    """The folder, made if it is not there, and nobody else's to look into."""
+    """Return the folder, made if it is not there, and nobody else's to look into."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     return folder
 
 
 def call(variables: Mapping[str, str], method: str, path: str, body: bytes = b"", timeout_seconds: float = 30) -> Any:
-    """The JSON that the local cloud answers to one signed request; `variables` are those of `localcloud env`.
+    """Return the JSON that the local cloud answers to one signed request; `variables` are those of `localcloud env`.
 
     Raises:
         urllib.error.HTTPError: it has refused.
@@ -76,7 +76,7 @@ def call(variables: Mapping[str, str], method: str, path: str, body: bytes = b""
 
 
 def presigned(keys: Keys, url: str, seconds: int) -> str:
-    """The address with a signature that makes it a link for whoever has it, for some time."""
+    """Return the address with a signature that makes it a link for whoever has it, for some time."""
     from botocore.auth import SigV4QueryAuth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials

@@ -26,12 +26,12 @@ log = logging.getLogger("localcloud.disk")
 
 
 def problem(state: Path) -> str:
-    """What is wrong with the disk of the state folder; empty when there is room."""
+    """Return what is wrong with the disk of the state folder; empty when there is room."""
     return _problem(state, 0)
 
 
 def refusal(scope: Scope, state: Path) -> str:
-    """Why a request is refused; empty when it is not."""
+    """Return why a request is refused; empty when it is not."""
     if scope["type"] != "http" or scope["method"] != "PUT":
         return ""
     headers = dict(scope["headers"])
@@ -42,12 +42,12 @@ def refusal(scope: Scope, state: Path) -> str:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a write found no room."""
+    """Return whether a write found no room."""
     return isinstance(error, OSError) and error.errno in _FULL
 
 
 def full(folder: Path) -> str:
-    """What is wrong, where, and what to do."""
+    """Return what is wrong, where, and what to do."""
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     return (
         f"the disk of the local cloud is full: {free >> 20:,} MB are free at {folder}, and {_reserve() >> 20:,} MB of "
@@ -56,7 +56,7 @@ def full(folder: Path) -> str:
 
 
 def answer(why: str) -> bytes:
-    """The body of the refusal, as S3 writes errors."""
+    """Return the body of the refusal, as S3 writes errors."""
     text = why.replace("&", "&amp;").replace("<", "&lt;")
     return f"<Error><Code>{CODE}</Code><Message>{text}</Message></Error>".encode()
 
@@ -98,17 +98,19 @@ def append(path: Path, content: bytes) -> None:
 
 
 def lines_of(folder: Path, *key: str) -> Path:
-    """The file of JSON lines, in a folder of them, of what has a key of any characters."""
+    """Return the file of JSON lines, in a folder of them, of what has a key of any characters."""
     return folder / f"{hashlib.sha256('/'.join(key).encode()).hexdigest()[:32]}.jsonl"
 
 
 def line(document: Any) -> bytes:
-    """A document as a line of such a file."""
+    """Return a document as a line of such a file."""
     return json.dumps(document).encode() + b"\n"
 
 
 def documents(path: Path, *, but: bytes | None = None) -> Iterator[Any]:
-    """The documents of a file's lines, but for those that begin so; what a power cut has left of one is passed over."""
+    """Yield the documents of a file's lines, but for those that begin so; what a power cut has left of one is passed
+    over.
+    """
     for text in _whole_lines(path):
         if but is None or not text.startswith(but):
             try:

@@ -107,7 +107,7 @@ class Fault:
         return STATUSES.get(self.error, 400)
 
     def matches(self, operation: str, name: str) -> bool:
-        """Whether this fault is meant; functions, jobs and targets of events are known by a part of their names."""
+        """Return whether this fault is meant; functions, jobs and targets of events go by a part of their names."""
         if self.times != ALWAYS and self.fired >= self.times:
             return False
         if self.kind != operation.partition(":")[0] or not fnmatchcase(name, self.name):
@@ -118,7 +118,7 @@ class Fault:
         return fnmatchcase(asked, wanted)
 
     def as_json(self) -> dict[str, Any]:
-        """What is set, and how often it fired."""
+        """Return what is set, and how often it fired."""
         shown = {name: value for name, value in asdict(self).items() if value not in ("", None, False, 0)}
         if self.exit_code is not None:
             shown["exit_code"] = self.exit_code
@@ -225,12 +225,12 @@ class Faults:
         return gone
 
     def is_there(self, fault: Fault) -> bool:
-        """Whether nobody has cleared it."""
+        """Return whether nobody has cleared it."""
         with self._lock:
             return any(other is fault for other in self._all)
 
     def take(self, operation: str, name: str, *effects: str) -> Fault | None:
-        """The fault that strikes now, counted; None when there is none. `effects` are those the caller can have."""
+        """Return the fault that strikes now, counted, or None. `effects` are those the caller can have."""
         if not self._all:  # the usual case costs nothing
             return None
         with self._lock:
@@ -259,7 +259,7 @@ def wait_out(fault: Fault, sleep: Callable[[float], None] = time.sleep) -> None:
 
 
 def answer_http(method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
-    """`GET` lists, `POST` adds one, `DELETE` (with /<id>, or without for all) forgets."""
+    """Answer `GET` (lists), `POST` (adds one) and `DELETE` (forgets one by /<id>, or all)."""
     number = path.removeprefix(PATH).strip("/")
     if method == "GET":
         return 200, {"faults": injected.listed()}
@@ -295,7 +295,7 @@ class Client:
         return list(self._call("GET")["faults"])
 
     def fired(self, number: int) -> int:
-        """How often a fault has struck."""
+        """Return how often a fault has struck."""
         return next(int(fault["fired"]) for fault in self.listed() if fault["id"] == number)
 
     def clear(self, number: int | None = None) -> int:

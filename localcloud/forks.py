@@ -28,14 +28,14 @@ _READ_AT_START = (
 
 
 def read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that must be the same in a program and in the process that it is forked from."""
+    """Return the variables that must be the same in a program and in the process that it is forked from."""
     return {
         name: value for name, value in environment.items() if name.startswith(_READ_AT_START) and name != "PYTHONPATH"
     }
 
 
 def has_module_of(names: Iterable[str], folder: Path) -> bool:
-    """Whether a module or a package in the folder has one of the names."""
+    """Return whether a module or a package in the folder has one of the names."""
     modules = (path.name.partition(".")[0] for path in folder.glob("*.*") if path.suffix in (".py", ".so"))
     packages = (path.parent.name for path in folder.glob("*/__init__.py"))
     return not set(names).isdisjoint((*modules, *packages))
@@ -54,7 +54,7 @@ class ForkedProcess:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code, -n after signal n. Raises subprocess.TimeoutExpired."""
+        """Return the exit code, -n after signal n. Raises subprocess.TimeoutExpired."""
         if not self._ended.wait(timeout) or self.returncode is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
         return self.returncode

@@ -55,7 +55,7 @@ class Message:
 
 
 def compose(notification: Notification, now: datetime) -> EmailMessage:
-    """The message as Amazon SNS would send it."""
+    """Return the message as Amazon SNS would send it."""
     message = EmailMessage(policy=policy.SMTP)
     message["From"] = formataddr((_one_line(notification.sender) or _DEFAULT_SENDER, _SENDER_ADDRESS))
     message["To"] = notification.recipient
@@ -68,7 +68,7 @@ def compose(notification: Notification, now: datetime) -> EmailMessage:
 
 
 def folder(state: Path) -> Path:
-    """The mailbox of a state folder."""
+    """Return the mailbox of a state folder."""
     return state / "mail"
 
 
@@ -91,7 +91,7 @@ def deliver(state: Path, notification: Notification) -> Path:
 
 
 def messages(state: Path) -> list[Message]:
-    """All messages in the order of their arrival; none if there is no mailbox yet."""
+    """Return all messages in the order of their arrival; none if there is no mailbox yet."""
     return [_parse(number, path) for number, path in enumerate(sorted(folder(state).glob("*.eml")), start=1)]
 
 

@@ -57,7 +57,7 @@ def hold(settings: Settings) -> Iterator[None]:
 
 
 def describe(state: Path) -> dict[str, Any] | None:
-    """`{"pid", "port", "region"}` of the server that owns the state folder; None when none runs."""
+    """Return `{"pid", "port", "region"}` of the server that owns the state folder; None when none runs."""
     try:
         with (state / "lock").open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -81,7 +81,8 @@ def _description(state: Path) -> dict[str, Any]:
 
 
 def status(settings: Settings, timeout_seconds: float = 5.0) -> Status | None:
-    """What the local cloud of this state folder says of itself; None when nothing or something else listens there.
+    """Return what the local cloud of this state folder says of itself; None when nothing or something else listens
+    there.
 
     One of another folder says which it is, and is not `ready` for us.
     """

@@ -17,7 +17,7 @@ _NO_AUTHORITY = Path(__file__).with_name("no-authority.pem")
 
 
 def variables(state: Path) -> dict[str, str]:
-    """The variables for a person's SDKs; the file is there from the first start on."""
+    """Return the variables for a person's SDKs; the file is there from the first start on."""
     return {
         "AWS_CA_BUNDLE": str(_NO_AUTHORITY),
         "AWS_DEFAULTS_MODE": "in-region",

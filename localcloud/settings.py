@@ -33,7 +33,7 @@ class Settings:
 
 
 def variables(settings: Settings) -> dict[str, str]:
-    """The variables that make any AWS client speak to the local cloud, and to nothing else.
+    """Return the variables that make any AWS client speak to the local cloud, and to nothing else.
 
     The address is an IP, so that clients address buckets by path and need no name resolution. The configuration
     files are switched off, so that a profile, an SSO session or a service endpoint in ~/.aws has no say.
@@ -55,7 +55,7 @@ def variables(settings: Settings) -> dict[str, str]:
 
 
 def environment(settings: Settings, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """A whole environment for a subprocess (`subprocess.run(..., env=environment(settings))`).
+    """Return a whole environment for a subprocess (`subprocess.run(..., env=environment(settings))`).
 
     It is `base` (default: this process's environment) without any AWS_* variable (AWS_PROFILE, AWS_CA_BUNDLE,
     AWS_SESSION_TOKEN, AWS_ENDPOINT_URL_S3, ...), with `variables(settings)`, and with the loopback exempt from proxies.
@@ -67,7 +67,7 @@ def environment(settings: Settings, base: Mapping[str, str] | None = None) -> di
 
 
 def image_python() -> Path:
-    """The interpreter that stands in for the SageMaker images' Python.
+    """Return the interpreter that stands in for the SageMaker images' Python.
 
     LOCALCLOUD_IMAGE_PYTHON if set, else the project's image environment if it is installed, else this interpreter.
     """
@@ -78,7 +78,7 @@ def image_python() -> Path:
 
 
 def retry_scale() -> float:
-    """What the pauses before retries are multiplied by: LOCALCLOUD_RETRY_SCALE, else 1.
+    """Return what the pauses before retries are multiplied by: LOCALCLOUD_RETRY_SCALE, else 1.
 
     They are those of states, events and asynchronous calls. With 0.01 a minute is 0.6 seconds, so that what AWS would
     wait out for hours can be tried here.
@@ -87,7 +87,7 @@ def retry_scale() -> float:
 
 
 def process_environment(settings: Settings) -> dict[str, str]:
-    """The server's own environment, which Lambda functions inherit.
+    """Return the server's own environment, which Lambda functions inherit.
 
     Of the shell's it has what programs need to run, and the local cloud's own settings: what else a shell holds
     (tokens, proxies, another MiniStack's settings) is no function's business. DOCKER_HOST names a socket that does not
@@ -126,7 +126,7 @@ def process_environment(settings: Settings) -> dict[str, str]:
 
 
 def enforced() -> bool:
-    """Whether permissions are enforced; they are unless LOCALCLOUD_PERMISSIONS=off."""
+    """Return whether permissions are enforced; they are unless LOCALCLOUD_PERMISSIONS=off."""
     value = os.environ.get("LOCALCLOUD_PERMISSIONS", "on").lower()
     if value not in ("on", "off"):
         raise ValueError(f"LOCALCLOUD_PERMISSIONS is {value!r}; expected on or off")

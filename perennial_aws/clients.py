@@ -39,7 +39,7 @@ def if_there(operation: Callable[..., Any], **name: str) -> dict[str, Any] | Non
 
 
 def is_missing(error: ClientError) -> bool:
-    """Whether SageMaker says that a model, endpoint or configuration does not exist.
+    """Return whether SageMaker says that a model, endpoint or configuration does not exist.
 
     It has no code of its own for that: ValidationException stands for every refusal, and only its text tells.
     """

@@ -131,7 +131,7 @@ def remember_strays(found: Sequence[Mapping[str, str]], reader: str, run_id: str
 
 
 def status_of(held: Mapping[str, Any]) -> str:
-    """The status of the run that holds a claim; Step Functions knows better than a record that was not closed."""
+    """Return the status of a claim's run; Step Functions knows better than a record that was not closed."""
     known = (get(held["run_id"]) or {}).get("status", work.RUNNING)
     if known != work.RUNNING:
         return str(known)

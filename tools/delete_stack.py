@@ -28,7 +28,7 @@ class DeletionError(Exception):
 
 
 def described(stack: str) -> tuple[str, dict[str, str]]:
-    """The stack's id, and the names of what it has that outlives it, by what they are.
+    """Return the stack's id, and the names of what it has that outlives it, by what they are.
 
     What a failed creation has left has no outputs.
     """
@@ -39,7 +39,7 @@ def described(stack: str) -> tuple[str, dict[str, str]]:
 
 
 def resources(stack_id: str) -> list[Any]:
-    """What the stack has, as CloudFormation tells it."""
+    """Return what the stack has, as CloudFormation tells it."""
     pages = boto3.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack_id)
     return [item for page in pages for item in page["StackResourceSummaries"]]
 
@@ -57,7 +57,7 @@ def delete(stack_id: str) -> None:
 
 
 def reasons(stack_id: str) -> list[str]:
-    """Why each resource that is still there could not be deleted."""
+    """Return why each resource that is still there could not be deleted."""
     failed = {item["LogicalResourceId"] for item in resources(stack_id) if item["ResourceStatus"] == "DELETE_FAILED"}
     pages = boto3.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=stack_id)
     said: dict[str, str] = {}

@@ -84,7 +84,7 @@ def drop(stack: Stack) -> tuple[str, float]:
 
 
 def execution_for(stack: Stack, version: str) -> str:
-    """The execution that the S3 event of this object version started."""
+    """Return the execution that the S3 event of this object version started."""
     states = boto3.client("stepfunctions")
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -105,7 +105,7 @@ def history(execution_arn: str) -> list[dict[str, Any]]:
 
 
 def state_spans(events: list[dict[str, Any]]) -> Iterator[tuple[str, float | None]]:
-    """(state name, seconds or None while it runs) in the order the states were entered."""
+    """Yield (state name, seconds or None while it runs) in the order the states were entered."""
     entered: dict[str, list[Any]] = {}
     for event in events:
         if event["type"].endswith("StateEntered"):
@@ -144,7 +144,7 @@ def follow(execution_arn: str) -> dict[str, Any]:
 
 
 def run_record(stack: Stack, identifier: str) -> dict[str, Any]:
-    """The run's own document, once the notification has closed it."""
+    """Return the run's own document, once the notification has closed it."""
     s3 = boto3.client("s3")
     key = f"runs/{identifier}/run.json"
     deadline = time.monotonic() + NOTICE_LIMIT_SECONDS
@@ -157,7 +157,7 @@ def run_record(stack: Stack, identifier: str) -> dict[str, Any]:
 
 
 def predict(stack: Stack) -> float:
-    """The price in dollars that the endpoint answers for the sample car."""
+    """Return the price in dollars that the endpoint answers for the sample car."""
     reply = boto3.client("sagemaker-runtime").invoke_endpoint(
         EndpointName=stack.endpoint,
         ContentType="application/jsonlines",
@@ -168,14 +168,14 @@ def predict(stack: Stack) -> float:
 
 
 def parameters(stack: Stack) -> dict[str, str]:
-    """Everything in Parameter Store below the stack's prefix."""
+    """Return everything in Parameter Store below the stack's prefix."""
     pages = boto3.client("ssm").get_paginator("get_parameters_by_path")
     found = pages.paginate(Path=stack.parameter_prefix, Recursive=True)
     return {item["Name"]: item["Value"] for page in found for item in page["Parameters"]}
 
 
 def wait_for_mail(state: Path, identifier: str) -> mailbox.Message:
-    """The mail about a run."""
+    """Return the mail about a run."""
     deadline = time.monotonic() + NOTICE_LIMIT_SECONDS
     while time.monotonic() < deadline:
         for message in mailbox.messages(state):

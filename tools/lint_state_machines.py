@@ -84,7 +84,7 @@ Rule = Callable[[Machine], Iterator[str]]
 
 
 def structure(machine: Machine) -> Iterator[str]:
-    """The Amazon States Language itself, by statelint."""
+    """Yield the Amazon States Language itself, by statelint."""
     # FLOAT: statelint refuses "BackoffRate": 2, which the language allows.
     config = Config(ignored_problem_types={ProblemType.FLOAT})
     definition = copy.deepcopy(machine.definition)
@@ -229,7 +229,8 @@ def safety_nets(machine: Machine) -> Iterator[str]:
 
 
 def true_states(machine: Machine) -> Iterator[str]:
-    """A Catch that only hands the error on, so that another state is the failed one; and a state that has to have one.
+    """Yield a Catch that only hands the error on, so that another state is the failed one; and a state that has to have
+    one.
 
     Where states run beside each other, the error of the state around them does not say which has failed.
     """
@@ -299,7 +300,7 @@ def _job_name_problems(name: str, body: dict[str, Any]) -> Iterator[str]:
 
 
 def error_names(machine: Machine) -> Iterator[str]:
-    """Names in Retry and Catch under which no error will ever come."""
+    """Yield names in Retry and Catch under which no error will ever come."""
     known = STATES_ERRORS | LAMBDA_ERRORS | machine.own_errors
     known |= {body["Error"] for _, body in asl.states(machine.definition) if body.get("Type") == "Fail"}
     for name, body in asl.states(machine.definition):

@@ -20,7 +20,7 @@ Names = dict[str, Any]
 
 
 def settable(resource_type: str) -> Names:
-    """The properties of a type, without those that only AWS sets."""
+    """Return the properties of a type, without those that only AWS sets."""
     schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", resource_type).schema
     return _inside(schema, schema, frozenset(schema.get("readOnlyProperties", [])), "/properties") or {}
 

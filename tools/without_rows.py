@@ -56,11 +56,11 @@ class Wanted:
         return _among(self.names, tuple(header))
 
     def is_in(self, record: Any) -> bool:
-        """Whether a JSON object has the value."""
+        """Return whether a JSON object has the value."""
         return isinstance(record, dict) and any(self.has(record[list(record)[at]]) for at in self.among(list(record)))
 
     def has(self, value: Any) -> bool:
-        """Whether a value of a file is the one that is looked for."""
+        """Return whether a value of a file is the one that is looked for."""
         return value is not None and _plain(value) == self._value
 
     @cached_property

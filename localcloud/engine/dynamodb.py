@@ -107,7 +107,7 @@ def _items(table: JsonObject) -> dict[Key, JsonObject]:
 
 def _make_get_state(original: Any) -> Any:
     def get_state() -> JsonObject:
-        """What MiniStack saves of DynamoDB, without the items and their number."""
+        """Return what MiniStack saves of DynamoDB, without the items and their number."""
         tables = responses.AccountRegionScopedDict()
         for key, table in dynamodb._tables.all_items():
             tables.set_scoped(*key, {**table, "items": {}, "ItemCount": 0, "TableSizeBytes": 0})

@@ -322,7 +322,7 @@ class _RefusedError(Exception):
 
 
 def foreign(headers: dict[str, str]) -> str:
-    """Why the head of a request is not that of a program on this machine; empty when it is."""
+    """Return why the head of a request is not that of a program on this machine; empty when it is."""
     host, origin, site = (headers.get(name) for name in ("host", "origin", "sec-fetch-site"))
     if not _is_loopback(host or ""):
         return f"The request is for the host {host!r}; the local cloud answers to 127.0.0.1 and localhost only."
@@ -521,7 +521,9 @@ def _make_header_signature_failure(original: Any) -> Any:
 
 def _make_detect_service(original: Any) -> Any:
     def detect_service(method: str, path: str, headers: dict[str, str], query: dict[str, Any]) -> str:
-        """A signature in the address tells the service as one in the header does, and not what else the request has."""
+        """Return a signature in the address tells the service as one in the header does, and not what else the request
+        has.
+        """
         scope = _scope.get()
         told = headers if "authorization" in headers or not scope else _as_signed(headers, scope)
         service: str = original(method, path, told, query)

@@ -28,7 +28,7 @@ def serve(app: App) -> None:
 def read_object(
     endpoint_url: str, region: str, keys: tuple[str, str, str | None], bucket: str, key: str
 ) -> bytes | None:
-    """An object's content; None when S3 does not hand it out (ask again over HTTP, for its error).
+    """Return an object's content; None when S3 does not hand it out (ask again over HTTP, for its error).
 
     `keys` are access key, secret key and session token.
     """

@@ -229,7 +229,7 @@ def _files_of(*names: str) -> Iterator[str]:
 
 
 def rebound(function: FunctionType, **names: Any) -> FunctionType:
-    """The same function with other values for some global names. Its `copy.deepcopy` gives the thing itself."""
+    """Return the same function with other values for some global names. Its `copy.deepcopy` gives the thing itself."""
     return FunctionType(function.__code__, {**function.__globals__, "copy": _NO_COPY, **names})
 
 

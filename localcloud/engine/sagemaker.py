@@ -179,7 +179,7 @@ def _run_task(sagemaker: SageMaker, resource: str, arguments: JsonObject) -> Jso
         arguments = {**arguments, "Tags": [*arguments.get("Tags", []), *_managed_tags(scope)]}
 
     def should_stop() -> bool:
-        """Whether the job is to be stopped; a role that may not stop it leaves it running, as on AWS."""
+        """Return whether the job is to be stopped; a role that may not stop it leaves it running, as on AWS."""
         if scope is None or not scope.ended():
             return False
         if enforced() and (denial := refusal_to_stop(resource, arguments)):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """What comes from a file or a request, for an error or a log: its beginning, what cannot be printed as escapes."""
+    """Return what comes from a file or a request, for an error or a log: its beginning, what cannot be printed as
+    escapes.
+    """
     some = text if len(text) <= limit else text[: limit - 3] + "..."
     if some.isprintable():
         return some
@@ -12,7 +14,7 @@ def one_line(text: str, limit: int = 200) -> str:
 
 
 def few_lines(text: str, limit: int = 10_000) -> str:
-    """The same of a text of several lines."""
+    """Return the same of a text of several lines."""
     return "\n".join(one_line(line, limit) for line in text[:limit].split("\n"))
 
 
@@ -32,7 +34,7 @@ class AwsError(Exception):
 
 
 def invalid(message: str) -> AwsError:
-    """A ValidationException with AWS's text, or ours where AWS's is not known."""
+    """Return a ValidationException with AWS's text, or ours where AWS's is not known."""
     return AwsError("ValidationException", message)
 
 

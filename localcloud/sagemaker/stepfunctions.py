@@ -76,7 +76,7 @@ def run_task(
 
 
 def map_error(error: AwsError, integration: str = "optimised") -> TaskError:
-    """What a state sees of an API error; `integration` is `optimised` or `aws-sdk`.
+    """Return what a state sees of an API error; `integration` is `optimised` or `aws-sdk`.
 
     Errors that the API's model names keep their name; all others, ValidationException and throttling included, share
     one: `SageMaker.AmazonSageMakerException` (optimised) or `SageMaker.SageMakerException` (aws-sdk).
@@ -123,7 +123,7 @@ def _stop(service: SageMakerService, noun: str, name: Document) -> None:
 
 
 def sync_output(noun: str, description: Document, tag_map: dict[str, str]) -> Document:
-    """A description as `.sync` tasks return it."""
+    """Return a description as `.sync` tasks return it."""
     output: Document = _milliseconds(requests.output_shape(f"Describe{noun}"), description)
     return output | {"Tags": tag_map}
 

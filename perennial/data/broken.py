@@ -38,7 +38,7 @@ class Broken:
             self._examples[rule] += other._examples[rule][:wanted]
 
     def rules(self) -> list[dict[str, Any]]:
-        """The rules that were broken, most often first, with how often, what they expect and a few examples."""
+        """Return the rules that were broken, most often first, with how often, what they expect and a few examples."""
         return [
             {
                 "column": rule[0],
@@ -51,7 +51,7 @@ class Broken:
         ]
 
     def problems(self) -> list[str]:
-        """What broke how often, with examples: a line for each rule; and what helps, if the definition can."""
+        """Return what broke how often, with examples: a line for each rule; and what helps, if the definition can."""
         rules = self.rules()
         advice = ["units, marks, and words for missing values are told by columns.<name>.parse of model.yaml"]
         return [*map(problem, rules), *(advice if any(rule["rule"] == "type" for rule in rules) else [])]

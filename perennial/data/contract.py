@@ -90,7 +90,7 @@ class Violation:
     rows: npt.NDArray[np.int64]
 
     def reason(self, value: object) -> str:
-        """Why a row with this value breaks the rule, for people."""
+        """Return why a row with this value breaks the rule, for people."""
         return f"{self.column.name}: {broken_rule(self.column, self.rule, value)}"
 
 
@@ -138,13 +138,13 @@ class Checked:
     violations: tuple[Violation, ...]
 
     def invalid_rows(self) -> npt.NDArray[np.int64]:
-        """Positions of the rows that break a rule, ascending, each once."""
+        """Return positions of the rows that break a rule, ascending, each once."""
         if not self.violations:
             return np.empty(0, np.int64)
         return np.unique(np.concatenate([violation.rows for violation in self.violations]))
 
     def valid(self) -> pa.Table:
-        """The rows that keep the contract."""
+        """Return the rows that keep the contract."""
         if not self.violations:
             return self.table
         keep = np.ones(self.table.num_rows, bool)

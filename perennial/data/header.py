@@ -58,7 +58,7 @@ def positions(
 
 
 def absence(names: Sequence[str]) -> list[str]:
-    """What the report says of columns that a file does not have."""
+    """Return what the report says of columns that a file does not have."""
     return [f"columns that are absent, so missing in every row: {', '.join(names)}"] if names else []
 
 

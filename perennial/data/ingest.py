@@ -68,11 +68,13 @@ class Champion:
     trained: Trained | None = None
 
     def finds_new(self, number: int) -> bool:
-        """Whether the model in service was not trained on a file; without one all are new."""
+        """Return whether the model in service was not trained on a file; without one all are new."""
         return self.definition is None or number in self.new_files
 
     def reads_otherwise_than(self, definition: Mapping[str, Any]) -> bool:
-        """Whether it takes records, tells rows or reads its target by other columns than a definition, or otherwise."""
+        """Return whether it takes records, tells rows or reads its target by other columns than a definition, or
+        otherwise.
+        """
         champion = self.definition
         return champion is not None and not (
             reads_alike(definition, champion)
@@ -81,7 +83,7 @@ class Champion:
         )
 
     def decodes_otherwise_than(self, definition: Mapping[str, Any]) -> bool:
-        """Whether bytes of files may have been other texts to it than a definition reads."""
+        """Return whether bytes of files may have been other texts to it than a definition reads."""
         return self.definition is not None and encoding_of(self.definition) != encoding_of(definition)
 
     def compares(self, names: Sequence[str], definition: Mapping[str, Any]) -> list[str]:

@@ -68,7 +68,7 @@ class _Shapes:
         self._notes: dict[str, None] = {}
 
     def notes(self) -> list[str]:
-        """What a person should know of the file, when it was read."""
+        """Return what a person should know of the file, when it was read."""
         absent = [column.name for column in self._columns if column.name not in self._seen and not column.optional]
         return [*self._notes, *absence(absent)]
 

@@ -100,7 +100,7 @@ def _under_names(batch: pa.RecordBatch, columns: Sequence[Column], found: Mappin
 
 
 def rows_at_once(metadata: pa.parquet.FileMetaData, wanted: Sequence[str]) -> int:
-    """How many rows of the widest row group hold BATCH_BYTES, by what the file says about itself."""
+    """Return how many rows of the widest row group hold BATCH_BYTES, by what the file says about itself."""
     widest = 1
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)

@@ -123,7 +123,7 @@ class Report:
         self.rows_written_to_quarantine = quarantine.written - quarantine.written_of_strays
 
     def notes(self) -> list[str]:
-        """What may make the model better."""
+        """Return what may make the model better."""
         lowest, highest = self.targets["train"].min, self.targets["train"].max
         if self.logarithm or not lowest or not highest or lowest < 0 or highest < WIDE_RANGE * lowest:
             return []

@@ -66,7 +66,7 @@ def encoding_of(definition: Mapping[str, Any]) -> str:
 
 
 def is_text(column: Mapping[str, Any]) -> bool:
-    """Whether the values of a column are what an encoding makes of bytes."""
+    """Return whether the values of a column are what an encoding makes of bytes."""
     return bool(column["type"] == "string")
 
 
@@ -90,12 +90,12 @@ def mixed(hashes: Hashes) -> Hashes:
 
 
 def reads_alike(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> bool:
-    """Whether a record of the features of one definition means the same to a model of the other."""
+    """Return whether a record of the features of one definition means the same to a model of the other."""
     return _features(definition) == _features(champion)
 
 
 def reads_target_alike(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> bool:
-    """Whether both definitions take the target from the same field, and read it in the same way."""
+    """Return whether both definitions take the target from the same field, and read it in the same way."""
     one, other = (given["columns"][given["target"]] for given in (definition, champion))
     return all(one.get(key) == other.get(key) for key in READ)
 

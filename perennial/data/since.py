@@ -61,7 +61,7 @@ class Trained:
         return cls(document["rows"], there, document["replaced"], document["unreadable"], document["gone"])
 
     def as_json(self) -> dict[str, Any]:
-        """The files as champion.json has them."""
+        """Return the files as champion.json has them."""
         return asdict(self)
 
     def told(self, aside: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

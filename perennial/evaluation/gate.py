@@ -48,18 +48,18 @@ class Gate:
     without_comparison: Literal["reject", "threshold"] = "reject"
 
     def reaches(self, value: float, limit: float) -> bool:
-        """Whether the value is at the limit or on its good side."""
+        """Return whether the value is at the limit or on its good side."""
         return value <= limit if self.direction == "minimize" else value >= limit
 
     def to_beat(self, champion: float) -> float:
-        """The value that a candidate must reach against a model in service with this one."""
+        """Return the value that a candidate must reach against a model in service with this one."""
         step = self.minimum_improvement * abs(champion)
         if self.direction == "minimize":
             return champion - step
         return champion + min(step, max(0.0, (PERFECT - champion) / 2))
 
     def worst_allowed(self, champion: float) -> float:
-        """The value that a candidate must reach on known rows against a model in service with this one there."""
+        """Return the value that a candidate must reach on known rows against a model in service with this one there."""
         if self.maximum_regression is None:
             return math.inf if self.direction == "minimize" else -math.inf
         if self.direction == "minimize":

@@ -64,7 +64,7 @@ class Column:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The column as serving needs it."""
+        """Return the column as serving needs it."""
         return {
             "name": self.name,
             "type": self.type,

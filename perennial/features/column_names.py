@@ -18,7 +18,7 @@ _INDEX = re.compile(r"Unnamed: \d+((\.\d+)+|_level_\d+)?|__index_level_\d+__")
 
 
 def is_index(name: str) -> bool:
-    """Whether a name is that of a numbering, which programs write beside the data (R, pandas)."""
+    """Return whether a name is that of a numbering, which programs write beside the data (R, pandas)."""
     return not name.strip() or _INDEX.fullmatch(name) is not None
 
 

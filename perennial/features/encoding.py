@@ -89,11 +89,11 @@ class CategoryEncoding:
         return [*names, f"{self.name}=missing"] if self.indicator else names
 
     def knows(self, text: str) -> bool:
-        """Whether a value is encoded by itself."""
+        """Return whether a value is encoded by itself."""
         return text in self._positions
 
     def fields(self, values: pa.DictionaryArray, folds: Rows | None = None) -> list[pa.StringArray]:
-        """The one-hot fields of a row as one text, `0,1,0`: there are only as many different ones as categories."""
+        """Return the one-hot fields of a row as one text, `0,1,0`: there are only as many as categories."""
         if not self.categories and not self.indicator:
             return []
         unknown, missing = len(self.categories), len(self.categories) + 1
@@ -145,7 +145,7 @@ class Encoder:
         return csv_lines(self.fields(table))
 
     def as_json(self) -> list[dict[str, Any]]:
-        """The encodings as a JSON document, which `from_json` reads."""
+        """Return the encodings as a JSON document, which `from_json` reads."""
         return [encoding.as_json() for encoding in self.encodings]
 
     @classmethod

@@ -14,7 +14,7 @@ FIRST_DAY, LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, counted 
 
 
 def accepts(kind: str, arrow_type: pa.DataType, parsing: Parsing = PLAIN) -> bool:
-    """Whether a Parquet column of this type can hold a column of the definition's type."""
+    """Return whether a Parquet column of this type can hold a column of the definition's type."""
     is_type = pa.types
     if is_type.is_null(arrow_type) or is_text(arrow_type):
         return True
@@ -31,7 +31,7 @@ def accepts(kind: str, arrow_type: pa.DataType, parsing: Parsing = PLAIN) -> boo
 
 
 def is_text(arrow_type: pa.DataType) -> bool:
-    """Whether values of this type are texts, as they are or by a dictionary; some programs write them as bytes."""
+    """Return whether values of this type are texts, plain or by a dictionary; some programs write them as bytes."""
     value_type = arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
     return value_type in (pa.string(), pa.large_string(), pa.string_view()) or is_bytes(value_type)
 

@@ -67,7 +67,7 @@ class Parsing:
         return {**asdict(self), "units": dict(self.units)}
 
     def expected(self, kind: str) -> str:
-        """What a value of the column may be, where that is other than usual; else an empty text."""
+        """Return what a value of the column may be, where that is other than usual; else an empty text."""
         if self.true:
             return " or ".join(f"'{word}'" for word in (*self.true, *self.false))
         if self.formats:

@@ -73,7 +73,7 @@ class Rules:
         return pc.or_(below, above)
 
     def expected(self, kind: str) -> str:
-        """What was expected instead of a value of this kind."""
+        """Return what was expected instead of a value of this kind."""
         if kind == MISSING:
             return "a value (the field may not be absent, null or empty)"
         if kind == UNKNOWN_CATEGORY:
@@ -114,7 +114,7 @@ class RecordChecks:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The checks as a JSON document, which `from_json` reads."""
+        """Return the checks as a JSON document, which `from_json` reads."""
         return {
             "rules": {
                 name: {
@@ -160,7 +160,7 @@ class KnownTexts:
                 self._texts[name] = None
 
     def of(self, name: str) -> frozenset[str] | None:
-        """The texts of a column; None where they are too many, or were not taken in."""
+        """Return the texts of a column; None where they are too many, or were not taken in."""
         texts = self._texts.get(name)
         return None if texts is None else frozenset(texts)
 

@@ -71,11 +71,11 @@ class TargetEncoding:
         return [*names, f"{self.name}=missing"] if self.indicator else names
 
     def knows(self, text: str) -> bool:
-        """Whether a value is encoded by itself."""
+        """Return whether a value is encoded by itself."""
         return text in self.counts
 
     def fields(self, values: pa.DictionaryArray, folds: Rows | None = None) -> list[pa.StringArray]:
-        """The features of a row, one array each; `folds` are those of training rows, encoded out of fold."""
+        """Return the features of a row, one array each; `folds` are those of training rows, encoded out of fold."""
         texts = values.dictionary.to_pylist()
         keys = [*([beginning(text, words) for text in texts] for words in self.levels), texts]
         codes = pc.fill_null(values.indices, len(texts)).to_numpy(zero_copy_only=False)

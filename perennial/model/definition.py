@@ -290,7 +290,7 @@ class Definition(Strict):
         return tuple(name for name, column in self.columns.items() if column.feature and name != self.target)
 
     def as_json(self) -> dict[str, Any]:
-        """The definition as plain JSON with all defaults filled in, as job scripts read it."""
+        """Return the definition as plain JSON with all defaults filled in, as job scripts read it."""
         return self.model_dump(mode="json")
 
 

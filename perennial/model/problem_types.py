@@ -32,7 +32,7 @@ class Score:
     in_unit: bool = False
 
     def is_sound(self, threshold: float) -> bool:
-        """Whether a threshold could ever be met, and could ever fail."""
+        """Return whether a threshold could ever be met, and could ever fail."""
         above = threshold >= self.low if self.includes_low else threshold > self.low
         return above and (self.high is None or threshold <= self.high)
 

@@ -131,7 +131,7 @@ class Row:
     when: Callable[[Ended], bool] = lambda ended: True
 
     def fits(self, ended: Ended) -> bool:
-        """Whether the row is about such an end."""
+        """Return whether the row is about such an end."""
         return (
             (not self.status or ended.status in self.status)
             and self.obstacle in ("", ended.obstacle)

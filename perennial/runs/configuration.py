@@ -91,7 +91,7 @@ class Configuration:
         return ALGORITHMS[self.definition.algorithm].training_metrics(self.hyperparameters)
 
     def instances(self, key: str) -> dict[str, dict[str, Any]]:
-        """The machines of each step with SageMaker's own field names, and the key where their volumes take one."""
+        """Return the machines of each step by SageMaker's own names, and the key where their volumes take one."""
         given = self.definition.instances
         return {
             "Preprocess": _resources(given.preprocess, key),
@@ -110,11 +110,11 @@ class Configuration:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """The configuration as plain JSON."""
+        """Return the configuration as plain JSON."""
         return {**self.decisive(), "sources": dict(self.sources)}
 
     def decisive(self) -> dict[str, Any]:
-        """What makes the same data end in another model or another decision: a part of the work key."""
+        """Return what makes the same data end in another model or another decision: a part of the work key."""
         return {
             "model": self.model,
             "definition": self.definition.as_json(),

@@ -32,17 +32,17 @@ class Listed:
     at: str
 
     def newer_than(self, other: Listed) -> bool:
-        """Whether this run has seen the later state of the data; the run id decides between equals."""
+        """Return whether this run has seen the later state of the data; the run id decides between equals."""
         return (self.at, self.run_id) > (other.at, other.run_id)
 
 
 def is_free(holder: Holder | None, run_id: str) -> bool:
-    """Whether a run may take the turn: nobody has it, it is its own, or its holder has ended."""
+    """Return whether a run may take the turn: nobody has it, it is its own, or its holder has ended."""
     return holder is None or holder.run_id == run_id or holder.status != RUNNING
 
 
 def wait_for(holder: Holder) -> Decision:
-    """The answer to a run while another one deploys."""
+    """Return the answer to a run while another one deploys."""
     return Decision("Wait", f"run {holder.run_id} is deploying")
 
 

@@ -45,7 +45,7 @@ class DataFile:
 
     @classmethod
     def from_manifest(cls, entry: Mapping[str, Any]) -> DataFile:
-        """The file that a manifest lists."""
+        """Return the file that a manifest lists."""
         modified = datetime.fromisoformat(entry["LastModified"])
         known = (entry["Key"], entry["VersionId"], entry["ETag"], int(entry["Size"]))
         return cls(*known, modified, entry.get("Checksum", ""))
@@ -61,7 +61,7 @@ class DataFile:
         return self.checksum or self.etag
 
     def as_manifest(self) -> dict[str, Any]:
-        """The file as the manifest lists it."""
+        """Return the file as the manifest lists it."""
         return {
             "Key": self.key,
             "VersionId": self.version_id,
@@ -82,7 +82,7 @@ class Ignored:
     last_modified: datetime
 
     def as_manifest(self) -> dict[str, str]:
-        """The object as the manifest lists it."""
+        """Return the object as the manifest lists it."""
         return {"Key": self.key, "VersionId": self.version_id, "Reason": self.reason}
 
 
@@ -100,7 +100,7 @@ class Listing:
         return sum(file.size for file in self.files)
 
     def as_manifest(self) -> dict[str, Any]:
-        """The listing as `manifest.json`."""
+        """Return the listing as `manifest.json`."""
         return {
             "Files": [file.as_manifest() for file in self.files],
             "Ignored": [item.as_manifest() for item in self.ignored],

@@ -42,7 +42,7 @@ def register() -> None:
 
 
 def is_extended(stat_name: str) -> bool:
-    """Whether CloudWatch has an extended statistic of this name."""
+    """Return whether CloudWatch has an extended statistic of this name."""
     return stat_name.upper() == "IQM" or bool(_SHORT.fullmatch(stat_name) or _RANGE.fullmatch(stat_name))
 
 
@@ -55,7 +55,7 @@ def _stat_value(stats: dict[str, float], stat_name: str, points: list[JsonObject
 
 
 def extended(samples: Samples, name: str) -> float | None:
-    """An extended statistic of samples in their order; None if it leaves out all of them."""
+    """Return an extended statistic of samples in their order; None if it leaves out all of them."""
     if short := _SHORT.fullmatch(name):
         kind, low, high = short[1].upper(), None, f"{short[2]}%"
     elif found := _RANGE.fullmatch("TM(25%:75%)" if name.upper() == "IQM" else name):

@@ -126,7 +126,7 @@ def _evict_old_metrics() -> None:
 
 
 def summarized(points: list[JsonObject], now: float) -> list[JsonObject]:
-    """The points of a metric that there are at a time; several may have become one, with their statistics."""
+    """Return the points of a metric that there are at a time; several may have become one, with their statistics."""
     spans: dict[tuple[float, int, str], list[JsonObject]] = {}
     for point in points:
         at = point["Timestamp"]
@@ -218,7 +218,7 @@ def _record_embedded(log_text: str) -> None:
 
 
 def embedded_metrics(log_text: str) -> Iterator[tuple[str, str, float, str, dict[str, str]]]:
-    """(namespace, name, value, unit, dimensions) of each value in the embedded metric format lines of a log.
+    """Yield (namespace, name, value, unit, dimensions) of each value in the embedded metric format lines of a log.
 
     A line that is not valid in that format yields nothing, as on AWS.
     """
@@ -280,7 +280,7 @@ def _datapoints(alarm: JsonObject, now: float) -> list[float | None]:
 
 
 def judge(alarm: JsonObject, values: list[float | None]) -> str | None:
-    """The state for these datapoints; None keeps the present one.
+    """Return the state for these datapoints; None keeps the present one.
 
     Source: CloudWatch User Guide, "Configuring how CloudWatch alarms treat missing data".
     """

@@ -73,12 +73,12 @@ class Delivery:
     due: float = 0.0
 
     def exhausted(self) -> str | None:
-        """The limit of the target's RetryPolicy that has been reached, if one has."""
+        """Return the limit of the target's RetryPolicy that has been reached, if one has."""
         reached = {"MaximumRetryAttempts": self.retries, "MaximumEventAgeInSeconds": self.age_seconds}
         return next((name for name, value in reached.items() if value >= self._limit(name)), None)
 
     def again(self) -> "Delivery":
-        """The next try; how much older it is than this one is the pause before it."""
+        """Return the next try; how much older it is than this one is the pause before it."""
         longest = min(_FIRST_PAUSE_SECONDS * 2.0**self.retries, _LONGEST_PAUSE_SECONDS)
         age = self.age_seconds + longest * random.uniform(0.5, 1)
         return replace(self, retries=self.retries + 1, age_seconds=min(age, self._limit("MaximumEventAgeInSeconds")))

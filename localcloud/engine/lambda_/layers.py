@@ -59,7 +59,7 @@ def _unpacked(layers: list[JsonObject | str], folder: Path) -> list[Path]:
 
 
 def unpack(content: bytes, folder: Path) -> Path:
-    """The folder with the content of a zip file, made whole or not at all."""
+    """Return the folder with the content of a zip file, made whole or not at all."""
     path = folder / hashlib.sha256(content).hexdigest()
     with _unpacking:
         if not path.exists():

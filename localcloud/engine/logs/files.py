@@ -110,7 +110,7 @@ def _groups() -> dict[Key, JsonObject]:
 
 def _make_get_state(original: Any) -> Any:
     def get_state() -> JsonObject:
-        """What MiniStack saves of the logs, without the events: streams that are empty only.
+        """Return what MiniStack saves of the logs, without the events: streams that are empty only.
 
         Nor with the records by which GetLogRecord finds an event of a query: each event is one of them, with its text.
         """

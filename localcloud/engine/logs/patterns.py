@@ -103,7 +103,7 @@ def _filter_log_events(data: JsonObject) -> Any:
 
 
 def matcher(raw: str | None) -> Check:
-    """Whether a line matches a filter pattern.
+    """Return whether a line matches a filter pattern.
 
     Raises:
         UnsupportedError: the pattern is not evaluated here.
@@ -134,7 +134,7 @@ class Conditions:
         self._tokens, self._one, self._and, self._or = given, one, and_, or_
 
     def whole(self) -> Check:
-        """The condition that all tokens are. Raises UnsupportedError: they are none."""
+        """Return the condition that all tokens are. Raises UnsupportedError: they are none."""
         try:
             check = self._any()
         except IndexError as error:
@@ -171,19 +171,19 @@ class Conditions:
 
 
 def tokens(kinds: re.Pattern[str], text: str) -> deque[str]:
-    """The tokens of a text. Raises UnsupportedError: some of it is none."""
+    """Return the tokens of a text. Raises UnsupportedError: some of it is none."""
     if rest := kinds.sub("", text).strip():
         raise UnsupportedError(f"'{rest}' was not expected")
     return deque(kinds.findall(text))
 
 
 def text_of(token: str) -> str:
-    """A token without its quotation marks."""
+    """Return a token without its quotation marks."""
     return re.sub(r"\\(.)", r"\1", token[1:-1]) if token[:1] in ("'", '"') else token
 
 
 def document_of(line: str) -> Any:
-    """The JSON of a line, `NOTHING` if it is none."""
+    """Return the JSON of a line, `NOTHING` if it is none."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
@@ -191,7 +191,7 @@ def document_of(line: str) -> Any:
 
 
 def value_at(document: Any, path: list[str]) -> Any:
-    """The value at a path into JSON, `NOTHING` if there is none."""
+    """Return the value at a path into JSON, `NOTHING` if there is none."""
     for step in path:
         if isinstance(document, list) and step.isdigit() and int(step) < len(document):
             document = document[int(step)]
@@ -203,7 +203,7 @@ def value_at(document: Any, path: list[str]) -> Any:
 
 
 def compares(found: Any, order: str, token: str) -> bool:
-    """Whether a value is as a token of a pattern says (`*` in it is anything); what is not there is not."""
+    """Return whether a value is as a token of a pattern says (`*` in it is anything); what is not there is not."""
     if isinstance(found, int | float) and not isinstance(found, bool):
         try:
             return ORDERS[order](found, float(token))

@@ -67,7 +67,7 @@ def _make_start_query(original: Any) -> Any:
 
 
 def compiled(query: str) -> tuple[list[str], list[Check], tuple[str, bool]]:
-    """The fields of a query, its filters, and what it sorts by, descending or not.
+    """Return the fields of a query, its filters, and what it sorts by, descending or not.
 
     Raises:
         UnsupportedError: the query is not evaluated here.
@@ -91,7 +91,7 @@ def compiled(query: str) -> tuple[list[str], list[Check], tuple[str, bool]]:
 
 
 def ordered(records: list[JsonObject], query_string: str) -> list[JsonObject]:
-    """The records as a query sorts them; those without the field come last."""
+    """Return the records as a query sorts them; those without the field come last."""
     name, descending = compiled(query_string)[2]
     values = [(value, record) for record in records if (value := field(record, name)) is not NOTHING]
     numbers = all(isinstance(value, int | float) for value, _ in values)
@@ -100,13 +100,13 @@ def ordered(records: list[JsonObject], query_string: str) -> list[JsonObject]:
 
 
 def row(record: JsonObject, fields: list[str]) -> list[JsonObject]:
-    """A record as a row of results: those of the fields that it has, as texts."""
+    """Return a record as a row of results: those of the fields that it has, as texts."""
     shown = [(name, record[name] if name in record else field(record, name)) for name in fields]
     return [{"field": name, "value": _shown(value)} for name, value in shown if value is not NOTHING]
 
 
 def field(record: JsonObject, name: str) -> Any:
-    """A field of a record: its time in milliseconds, its others, or one of its message if that is JSON."""
+    """Return a field of a record: its time in milliseconds, its others, or one of its message if that is JSON."""
     if name in ("@timestamp", "toMillis(@timestamp)"):
         return record["_timestamp_ms"]
     return record[name] if name in record else value_at(document_of(record["@message"]), name.strip("`").split("."))

@@ -67,7 +67,7 @@ class NotMappedError(Exception):
 
 
 def here() -> Place:
-    """The account and region that the current request or execution belongs to."""
+    """Return the account and region that the current request or execution belongs to."""
     return Place(responses.get_region(), responses.get_account_id())
 
 
@@ -90,7 +90,7 @@ _OF_CONFIGURATION = ("CreateEndpoint", "UpdateEndpoint")
 
 
 def sagemaker(operation: str, given: JsonObject, place: Place) -> list[Needs]:
-    """An operation's permissions, its own first.
+    """Return an operation's permissions, its own first.
 
     A role that is handed over needs iam:PassRole (SageMaker Developer Guide, "How to use SageMaker AI execution roles",
     "Passing roles"), tags in a request that creates need sagemaker:AddTags (Developer Guide, "Provide permissions for
@@ -122,7 +122,7 @@ def sagemaker(operation: str, given: JsonObject, place: Place) -> list[Needs]:
 
 
 def tag_context(tags: list[Mapping[str, str]] | None) -> dict[str, Any]:
-    """The condition keys of the tags in a request."""
+    """Return the condition keys of the tags in a request."""
     if not tags:
         return {}
     return {f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in tags} | {"aws:TagKeys": [t["Key"] for t in tags]}
@@ -195,7 +195,8 @@ def for_dynamodb(action: str, table_arn: str) -> list[Needs]:
 
 
 def for_s3(action: str, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, Any]) -> list[Needs]:
-    """What S3 asks besides the action itself: the key, and s3:ListBucket of who asks for an object that is not there.
+    """Return what S3 asks besides the action itself: the key, and s3:ListBucket of who asks for an object that is not
+    there.
 
     S3 User Guide, "Using server-side encryption with AWS KMS keys", Permissions: GenerateDataKey to write, Decrypt to
     read, and Decrypt for the parts of a multipart upload. API Reference, HeadObject: no data, so that only a checksum
@@ -219,7 +220,7 @@ def for_s3(action: str, method: str, path: str, headers: Mapping[str, str], quer
 
 
 def for_s3_deletions(path: str, body: bytes) -> list[Needs]:
-    """What DeleteObjects needs of each object that it names: s3:DeleteObjectVersion where it names a version.
+    """Return what DeleteObjects needs of each object that it names: s3:DeleteObjectVersion where it names a version.
 
     S3 API Reference, DeleteObjects, permissions. Each name of an object that has several counts, whichever S3 takes.
     """
@@ -241,7 +242,8 @@ def _tag(element: Any) -> str:
 
 
 def s3_encryption(headers: Mapping[str, str]) -> dict[str, str]:
-    """The condition keys of an upload's encryption, as the request names it (not as the bucket's default fills it in).
+    """Return the condition keys of an upload's encryption, as the request names it (not as the bucket's default fills
+    it in).
 
     Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3", PutObject.
     """
@@ -308,7 +310,7 @@ def _key_needs(key: str | None, service: str, *actions: str) -> list[Needs]:
 
 
 def key_arn(key: str, place: Place) -> str:
-    """The ARN of a key that is given by id, alias or ARN."""
+    """Return the ARN of a key that is given by id, alias or ARN."""
     found = kms._resolve_key(key)
     if found:
         return str(found["Arn"])
@@ -319,7 +321,8 @@ def key_arn(key: str, place: Place) -> str:
 
 
 def logs_resource(action: str, given: JsonObject, place: Place) -> str:
-    """The ARN that a policy has to match: `log-group:<name>:log-stream:<name>`, of the whole group without a stream.
+    """Return the ARN that a policy has to match: `log-group:<name>:log-stream:<name>`, of the whole group without a
+    stream.
 
     CloudWatch Logs User Guide, "Log group ARN": in policies the ARN with the trailing `:*`, except for tagging.
     """
@@ -422,7 +425,7 @@ Step Functions Developer Guide, "IAM policies for integrated services"; an SDK i
 
 
 def task(resource: str, given: JsonObject, place: Place) -> list[Needs]:
-    """The permissions of a Task state when it begins.
+    """Return the permissions of a Task state when it begins.
 
     Raises:
         NotMappedError: a resource that is not known here.
@@ -440,7 +443,7 @@ def task(resource: str, given: JsonObject, place: Place) -> list[Needs]:
 
 
 def task_name(resource: str) -> str:
-    """`arn:aws:states:::sagemaker:createTrainingJob.sync` -> `sagemaker:createTrainingJob`."""
+    """Convert `arn:aws:states:::sagemaker:createTrainingJob.sync` -> `sagemaker:createTrainingJob`."""
     return resource.removeprefix("arn:aws:states:::").split(".")[0]
 
 
@@ -453,7 +456,8 @@ _MANAGED_RULES = {
 
 
 def managed_rules(resources: list[str], place: Place) -> list[Needs]:
-    """What `.sync` tasks need of the role when the state machine is made: a rule that tells when a job has ended.
+    """Return what `.sync` tasks need of the role when the state machine is made: a rule that tells when a job has
+    ended.
 
     Step Functions Developer Guide, "IAM policies for SageMaker AI" and "... for Step Functions".
     """

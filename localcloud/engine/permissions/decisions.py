@@ -78,7 +78,7 @@ class Denial:
 
 
 def request(caller: str, action: str, resource: str, context: Mapping[str, Any] | None = None) -> Request:
-    """A request with its context in the form that compares: lower-case keys, sorted, values as texts."""
+    """Return a request with its context in the form that compares: lower-case keys, sorted, values as texts."""
     pairs = {key.lower(): value for key, value in (context or {}).items() if value is not None}
     return Request(caller, action, resource, tuple(sorted((key, _text(value)) for key, value in pairs.items())))
 
@@ -88,7 +88,7 @@ def _text(value: Any) -> str:
 
 
 def session_arn(role_arn: str, session: str) -> str:
-    """The ARN of a session: it has the role's name, without its path."""
+    """Return the ARN of a session: it has the role's name, without its path."""
     _, _, _, _, account, resource = role_arn.split(":", 5)
     return f"arn:aws:sts::{account}:assumed-role/{resource.rsplit('/', 1)[-1]}/{session[:64]}"
 
@@ -132,7 +132,7 @@ def _because(asked: Request, decision: str, kind: str) -> str:
 
 @lru_cache(maxsize=4096)
 def statements(document: str) -> Statements:
-    """The statements of a policy document, for `decide`."""
+    """Return the statements of a policy document, for `decide`."""
     found: Statements = iam_evaluator.parse_policy_document(document)
     return found
 
@@ -160,7 +160,7 @@ def _resource_policy(asked: Request) -> JsonObject | str | None:
 
 
 def trust_policy(role_arn: str) -> JsonObject | str | None:
-    """Who may assume the role; None if there is no such role."""
+    """Return who may assume the role; None if there is no such role."""
     _, _, _, _, account, resource = role_arn.split(":", 5)
     role = iam._roles.get_scoped(account, None, resource.rsplit("/", 1)[-1])
     policy: JsonObject | str | None = role["AssumeRolePolicyDocument"] if role else None
@@ -184,7 +184,7 @@ class Ledger:
             log.warning("denied: %s", denial.text)
 
     def entries(self) -> list[JsonObject]:
-        """What is kept, as JSON."""
+        """Return what is kept, as JSON."""
         with self._lock:
             answers = list(self._answers.items())
         return [

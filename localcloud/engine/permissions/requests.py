@@ -74,7 +74,7 @@ def _make_extract_iam_action(original: Any) -> Any:
     def extract_iam_action(
         service: str, method: str, path: str, headers: JsonObject, body: bytes, query_params: JsonObject
     ) -> str:
-        """The action; one that no policy names when it is not known, so that only root may do it."""
+        """Return the action; one that no policy names when it is not known, so that only root may do it."""
         _unmapped.set("")
         if service == "sagemaker":
             action = f"sagemaker:{_operation(path, headers)}"
@@ -100,7 +100,7 @@ def _make_extract_resource_arn(original: Any) -> Any:
         service: str, method: str, path: str, headers: JsonObject, body: bytes, query_params: JsonObject,
         region: str, account_id: str,
     ) -> str:  # fmt: skip
-        """The resource of the request's own action; the further permissions wait for `enforce`."""
+        """Return the resource of the request's own action; the further permissions wait for `enforce`."""
         _own.set("")
         _further.set(())
         _denial.set(None)
@@ -253,7 +253,7 @@ def _make_parse_policy_document(original: Any) -> Any:
     parsed = lru_cache(maxsize=4096)(original)
 
     def parse_policy_document(doc: str | JsonObject) -> Any:
-        """The statements of a document; those of a text are parsed once, not with every request."""
+        """Return the statements of a document; those of a text are parsed once, not with every request."""
         return parsed(doc) if isinstance(doc, str) else original(doc)
 
     return parse_policy_document
@@ -261,7 +261,7 @@ def _make_parse_policy_document(original: Any) -> Any:
 
 def _make_resolve_condition_key(original: Any) -> Any:
     def resolve_condition_key(key: str, ctx: Any) -> Any:
-        """A session's aws:PrincipalArn is its role's (IAM User Guide, "AWS global condition context keys")."""
+        """Return a session's aws:PrincipalArn is its role's (IAM User Guide, "AWS global condition context keys")."""
         value = original(key, ctx)
         if key.lower() != "aws:principalarn":
             return value
@@ -283,7 +283,7 @@ def _make_access_denied_response(original: Any) -> Any:
         headers: JsonObject | None = None, resource_arn: str = "*", explicit_deny: bool = False,
         resource_policy_arn: str = "",
     ) -> Any:  # fmt: skip
-        """The service's own form of a refusal, with AWS's whole sentence."""
+        """Return the service's own form of a refusal, with AWS's whole sentence."""
         denial = _denial.get()
         if denial and not error_code:
             message = _told(denial, service)

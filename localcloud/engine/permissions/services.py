@@ -56,7 +56,7 @@ def register() -> None:
 
 
 def delivery_refusal(target: JsonObject, rule: JsonObject) -> str:
-    """Why EventBridge may not deliver to a target; empty if it may."""
+    """Return why EventBridge may not deliver to a target; empty if it may."""
     arn, source = target.get("Arn", ""), rule.get("Arn", "")
     service = arn.split(":")[2] if arn.count(":") >= 5 else ""
     if service in _ROLE_TARGETS:
@@ -84,7 +84,7 @@ def _refusal_by_role(action: str, arn: str, role: str | None, source: str) -> st
 
 
 def dead_letter_refusal(queue_arn: str, rule: JsonObject) -> str:
-    """Why EventBridge may not put an event into a dead-letter queue; empty if it may."""
+    """Return why EventBridge may not put an event into a dead-letter queue; empty if it may."""
     denial = _first_denial(_EVENTS, Needs("sqs:SendMessage", queue_arn), rule.get("Arn", ""))
     return denial.text if denial else ""
 
@@ -224,7 +224,7 @@ def _evict_expired_sessions() -> None:
 
 
 def assume_role(role_arn: str, session: str, account_id: str, region: str) -> tuple[str, str, str]:
-    """Keys and token of a session in which SageMaker acts under a role.
+    """Return keys and token of a session in which SageMaker acts under a role.
 
     Raises:
         PermissionError: AWS's text, when the role is not there or does not trust SageMaker.

@@ -106,7 +106,7 @@ def _end(caller: str, resource: str, given: JsonObject) -> None:
 
 
 def job_needs(verb: str, resource: str, given: JsonObject) -> Needs | None:
-    """The permission to describe or to stop the job of a `.sync` task of SageMaker; None for other tasks."""
+    """Return the permission to describe or to stop the job of a `.sync` task of SageMaker; None for other tasks."""
     name = actions.task_name(resource)
     if ".sync" not in resource or not name.startswith("sagemaker:create"):
         return None
@@ -114,7 +114,7 @@ def job_needs(verb: str, resource: str, given: JsonObject) -> Needs | None:
 
 
 def refusal_to_stop(resource: str, given: JsonObject) -> Denial | None:
-    """Whether the execution's role may not stop the job of its `.sync` task."""
+    """Return whether the execution's role may not stop the job of its `.sync` task."""
     caller, needs = _caller(), job_needs("Stop", resource, given)
     return check(caller, needs.action, needs.resource) if caller and needs else None
 
@@ -165,7 +165,7 @@ def _make_update_state_machine(original: Any) -> Any:
 
 def _make_provision(original: Any) -> Any:
     def create(logical_id: str, props: JsonObject, stack_name: str) -> Any:
-        """CloudFormation's way to make a state machine, which does not go through CreateStateMachine."""
+        """Make a state machine in CloudFormation's way, which does not go through CreateStateMachine."""
         if problem := _problem(props.get("RoleArn"), provisioners._sfn_definition(props)):
             raise ValueError(
                 f'Resource handler returned message: "{problem} (Service: AWSStepFunctions; Status Code: 400; '

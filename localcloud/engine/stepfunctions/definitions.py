@@ -66,7 +66,7 @@ def register() -> None:
 
 def _make_validate(original: Any) -> Any:
     def validate(definition: Any) -> str | None:
-        """Why AWS refuses a definition (InvalidDefinition), if it does."""
+        """Return why AWS refuses a definition (InvalidDefinition), if it does."""
         if found := problems(definition):
             return f"Invalid State Machine Definition: '{', '.join(map(str, found))}'"
         invalid: str | None = original(definition)
@@ -117,7 +117,7 @@ def _make_create(original: Any) -> Any:
 
 
 def problems(definition: Any) -> list[Problem]:
-    """What AWS finds wrong with a definition (a text), other than in its expressions."""
+    """Return what AWS finds wrong with a definition (a text), other than in its expressions."""
     try:
         machine = json.loads(definition) if definition else None
     except (ValueError, TypeError, RecursionError) as error:

@@ -566,6 +566,6 @@ def forget_old() -> None:
 
 
 def all_executions() -> list[JsonObject]:
-    """Every execution of every account and region."""
+    """Return every execution of every account and region."""
     found: list[JsonObject] = sfn._executions.all_values()
     return found

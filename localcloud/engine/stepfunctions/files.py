@@ -46,7 +46,7 @@ class ExecutionFiles:
         self._behind: dict[str, JsonObject] = {}
 
     def load(self) -> Iterator[JsonObject]:
-        """Every execution as it was written last, but for those that ended long ago, which are deleted."""
+        """Yield every execution as it was written last, but for those that ended long ago, which are deleted."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for path in self._folder.glob("*.jsonl"):
             record: JsonObject = {}
@@ -87,7 +87,7 @@ class ExecutionFiles:
             self._add(execution, disk.line({"told": status}))
 
     def told(self, execution: JsonObject) -> str | None:
-        """The last status that EventBridge has been told."""
+        """Return the last status that EventBridge has been told."""
         return self._known[execution["executionArn"]][1]
 
     def save(self, all_executions: Callable[[], Iterable[JsonObject]]) -> None:
@@ -125,7 +125,7 @@ class ExecutionFiles:
 
 
 def is_over(execution: JsonObject) -> bool:
-    """Whether an execution ended so long ago that Step Functions forgets it."""
+    """Return whether an execution ended so long ago that Step Functions forgets it."""
     stopped = execution.get("stopDate")
     if not stopped:
         return False

@@ -61,7 +61,7 @@ def is_logged(level: str, event_type: str) -> bool:
 
 
 def log_record(execution: JsonObject, event: JsonObject, *, with_data: bool) -> JsonObject:
-    """The line of an event: its details, without input, output and parameters unless data are wanted."""
+    """Return the line of an event: its details, without input, output and parameters unless data are wanted."""
     details: JsonObject = next((value for name, value in event.items() if name.endswith("EventDetails")), {})
     moment = datetime.fromisoformat(event["timestamp"].replace("Z", "+00:00"))
     return {

@@ -50,7 +50,7 @@ def text_of(value: Any) -> str:
 
 
 def limited(what: str, value: Any) -> str:
-    """The JSON of a value of a state or task.
+    """Return the JSON of a value of a state or task.
 
     Raises:
         _ExecutionError: it is too large.

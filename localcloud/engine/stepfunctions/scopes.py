@@ -49,7 +49,7 @@ _current: ContextVar[Scope | None] = ContextVar("scope", default=None)
 
 
 def current() -> Scope | None:
-    """The innermost scope of this thread; None outside executions (TestState, for example)."""
+    """Return the innermost scope of this thread; None outside executions (TestState, for example)."""
     return _current.get()
 
 

@@ -29,14 +29,14 @@ def _make_dispatch(original: Any) -> Any:
 
 @lru_cache(maxsize=64)
 def output_shape(service: str, operation: str) -> Any:
-    """botocore's model of what an operation answers; None when it answers nothing."""
+    """Return botocore's model of what an operation answers; None when it answers nothing."""
     import botocore.session
 
     return botocore.session.get_session().get_service_model(service).operation_model(operation).output_shape
 
 
 def sdk_output(value: Any, shape: Any) -> Any:
-    """A response as SDK tasks return it: timestamps as ISO strings in UTC, numbers as numbers."""
+    """Return a response as SDK tasks return it: timestamps as ISO strings in UTC, numbers as numbers."""
     if shape is None or value is None:
         return value
     if shape.type_name == "timestamp" and not isinstance(value, str):

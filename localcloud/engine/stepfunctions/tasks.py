@@ -77,13 +77,13 @@ def submitted(answer: Any) -> None:
 
 
 def integration(resource: str) -> tuple[str, str]:
-    """`resourceType` and `resource` of a task: ("aws-sdk:ssm", "putParameter"), ("sagemaker", "createModel")."""
+    """Return `resourceType` and `resource` of a task: ("aws-sdk:ssm", "putParameter"), ("sagemaker", "createModel")."""
     found = re.fullmatch(r"((?:aws-sdk:)?[^:]+):(.+)", resource.partition(":states:::")[2])
     return (found[1], found[2]) if found else ("", resource)
 
 
 def with_metadata(resource: str, arguments: Any, result: Any) -> Any:
-    """What an optimised call has answered, with what the SDK for Java says of the answer."""
+    """Return what an optimised call has answered, with what the SDK for Java says of the answer."""
     service, action = integration(resource)
     if service not in _CONTENT_TYPES or ".sync" in action or not isinstance(result, dict):
         return result

@@ -49,7 +49,7 @@ class Hyperparameter:
     alias: str | None = None
 
     def read(self, text: str) -> Any:
-        """The value; CustomerError when it cannot be read or is out of range."""
+        """Return the value; CustomerError when it cannot be read or is out of range."""
         try:
             value = self.parse(text)
         except (ValueError, SyntaxError, TypeError) as error:
@@ -109,7 +109,7 @@ def comma_list(name: str, allowed: Range) -> Hyperparameter:
 
 
 def literal(name: str, kind: type, allowed: Range) -> Hyperparameter:
-    """A Python tuple or list of numbers, such as `(1,-1,0)` or `[[1,2],[3,4]]`."""
+    """Return a Python tuple or list of numbers, such as `(1,-1,0)` or `[[1,2],[3,4]]`."""
 
     def parse(text: str) -> Any:
         value = ast.literal_eval(text)

@@ -144,7 +144,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def read(given: Mapping[str, str]) -> dict[str, Any]:
-    """Every hyperparameter with its default filled in; None is `auto`. CustomerError for what is wrong."""
+    """Return every hyperparameter with its default filled in; None is `auto`. CustomerError for what is wrong."""
     values = {**DEFAULTS, **validate(TABLE, given)}
     kind = values["predictor_type"]
     if kind == "multiclass_classifier":

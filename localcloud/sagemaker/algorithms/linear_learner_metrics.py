@@ -50,7 +50,7 @@ def roc_auc(labels: Array, scores: Array) -> float:
 
 
 def with_threshold(model: LinearModel, features: Array, labels: Array, values: Mapping[str, Any]) -> LinearModel:
-    """The model with the threshold that is best on these rows by the model selection criterion."""
+    """Return the model with the threshold that is best on these rows by the model selection criterion."""
     criterion = values["binary_classifier_model_selection_criteria"]
     if criterion == "loss_function" or len(np.unique(labels)) < 2:
         return model

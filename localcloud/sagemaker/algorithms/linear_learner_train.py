@@ -126,7 +126,7 @@ def _chunks(table: Array) -> list[Array]:
 
 
 def make_settings(values: Mapping[str, Any], training: Array) -> Settings:
-    """What `auto` means here, and everything else as given."""
+    """Return what `auto` means here, and everything else as given."""
 
     def given(name: str, default: Any) -> Any:
         return default if values[name] is None else values[name]
@@ -209,7 +209,7 @@ def fit_with_log(settings: Settings, kind: str, training: Array, validation: Arr
 
 
 def scores(model: LinearModel, loss: Loss, rows: Array, f_beta: float) -> dict[str, float]:
-    """The metrics of one channel, in the label's own unit."""
+    """Return the metrics of one channel, in the label's own unit."""
     labels = np.asarray(rows[:, 0], dtype=float)
     raw = model.raw(rows[:, 1:])
     objective = {f"{loss.name}_objective <loss>": float(np.mean(loss.value(raw, labels)))}

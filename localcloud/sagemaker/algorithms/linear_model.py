@@ -40,11 +40,11 @@ class LinearModel:
     is_probability: bool = False
 
     def score(self, features: Array) -> Array:
-        """(n_rows, n_features) -> (n_rows,): the prediction, the probability of class 1, or the margin."""
+        """Predict (n_rows, n_features) -> (n_rows,): the prediction, the probability of class 1, or the margin."""
         return self.as_score(self.raw(features))
 
     def raw(self, features: Array) -> Array:
-        """The linear part, computed in chunks: converting millions of float32 rows at once would double them."""
+        """Return the linear part, computed in chunks: converting millions of float32 rows at once would double them."""
         chunks = (features[start : start + CHUNK_ROWS] for start in range(0, max(len(features), 1), CHUNK_ROWS))
         return np.concatenate([np.asarray(chunk, dtype=float) @ self.weights + self.bias for chunk in chunks])
 
@@ -94,7 +94,7 @@ class Loss:
 
 
 def make_loss(name: str, *, insensitivity: float, delta: float, quantile: float, margin: float) -> Loss:
-    """The losses of Linear Learner by the hyperparameter's word; the Loss bears the name that the log uses."""
+    """Return the losses of Linear Learner by the hyperparameter's word; the Loss bears the name that the log uses."""
     losses = {
         "squared_loss": Loss("mse", lambda s, y: (s - y) ** 2, lambda s, y: 2 * (s - y)),
         "absolute_loss": Loss("absolute_loss", lambda s, y: np.abs(s - y), lambda s, y: np.sign(s - y)),
@@ -228,7 +228,7 @@ class Bank:
         self._averaged = 0
 
     def step(self, features: Array, labels: Array, rate_factor: float) -> Array:
-        """One mini-batch. Returns each model's mean loss on it, before the step."""
+        """Learn one mini-batch. Return each model's mean loss on it, before the step."""
         settings, loss = self._settings, self._settings.loss
         scores = features @ self.weights + self.bias
         weight = np.where(labels > 0, settings.positive_weight, 1.0)[:, None] if settings.positive_weight != 1 else 1.0

@@ -40,7 +40,7 @@ class Record(NamedTuple):
 
 
 def read(data: bytes) -> Iterator[Record]:
-    """The records of a file or a request. Raises RecordError."""
+    """Yield the records of a file or a request. Raises RecordError."""
     for number, content in enumerate(_contents(memoryview(data))):
         try:
             yield _record(content)

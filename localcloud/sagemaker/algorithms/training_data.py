@@ -39,7 +39,7 @@ NULLS = ["", "nan", "NaN", "NAN", "NA", "null", "NULL"]
 
 
 def parse_content_type(text: str) -> tuple[str, dict[str, str]]:
-    """`text/csv; label_size=1` -> ("csv", {"label_size": "1"}). CustomerError in the container's words."""
+    """Parse `text/csv; label_size=1` -> ("csv", {"label_size": "1"}). CustomerError in the container's words."""
     header = Message()
     header["content-type"] = text.lower()
     kind = CONTENT_TYPES.get(header.get_content_type() if "/" in text else text.lower().split(";")[0].strip())
@@ -54,7 +54,7 @@ def parse_content_type(text: str) -> tuple[str, dict[str, str]]:
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The files of a channel, sorted; names that start with `.` or `_` and empty files do not count."""
+    """Return the files of a channel, sorted; names that start with `.` or `_` and empty files do not count."""
     if not folder.is_dir():
         return []
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith((".", "_")))
@@ -62,7 +62,7 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def sniff_delimiter(path: Path) -> str:
-    """The delimiter of the file's first line. One column alone has none, which the container refuses too."""
+    """Return the delimiter of the file's first line. One column alone has none, which the container refuses too."""
     with path.open(encoding="utf-8", errors="ignore") as file:
         line = file.readline()
     try:
@@ -74,7 +74,7 @@ def sniff_delimiter(path: Path) -> str:
 
 
 def read_csv(files: Sequence[Path], delimiter: str | None = None) -> Iterator[Block]:
-    """Rows of files without header; empty cells are NaN. Without a delimiter the first line tells it."""
+    """Yield rows of files without header; empty cells are NaN. Without a delimiter the first line tells it."""
     delimiter = delimiter or sniff_delimiter(files[0])
     for path in files:
         yield from _read_csv_file(path, delimiter)
@@ -104,7 +104,7 @@ def _read_csv_file(path: Path, delimiter: str) -> Iterator[Block]:
 
 
 def read_parquet(files: Sequence[Path]) -> Iterator[Block]:
-    """Rows of Parquet files whose columns are all numbers, label first."""
+    """Yield rows of Parquet files whose columns are all numbers, label first."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -117,7 +117,7 @@ def read_parquet(files: Sequence[Path]) -> Iterator[Block]:
 
 
 def read_recordio(files: Sequence[Path]) -> Iterator[Block]:
-    """Rows of RecordIO-protobuf files, whose records all have a label and as many features."""
+    """Yield rows of RecordIO-protobuf files, whose records all have a label and as many features."""
     for path in files:
         try:
             records = list(recordio.read(path.read_bytes()))

@@ -122,7 +122,7 @@ CUSTOM = {*OF_CLASSES, *OF_NUMBERS}
 
 
 def evaluator(names: Sequence[str], objective: str) -> Callable[[Array, Any], list[tuple[str, float]]]:
-    """A `custom_metric` for `xgboost.train` that reports the named metrics in this order."""
+    """Return a `custom_metric` for `xgboost.train` that reports the named metrics in this order."""
 
     def evaluate(preds: Array, matrix: Any) -> list[tuple[str, float]]:
         labels = matrix.get_label()

@@ -51,7 +51,7 @@ CUSTOMER_ERRORS = (
 
 
 def import_xgboost() -> Any:
-    """The library without its scikit-learn interface, which takes two of its two and a half seconds to import.
+    """Return the library without its scikit-learn interface, which takes two of its two and a half seconds to import.
 
     OpenMP's threads sleep while they wait: by default they spin, and where other jobs want the same two processors
     that made ten rounds over a million rows take 4.3 s instead of 0.5 s.
@@ -118,7 +118,7 @@ def _warn_of_the_same_files(environment: Environment, channels: Mapping[str, str
 
 
 def load(xgb: Any, environment: Environment, channels: Mapping[str, str], values: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The training matrix and the validation matrix (None without such a channel)."""
+    """Return the training matrix and the validation matrix (None without such a channel)."""
     training = _matrix(xgb, environment.channel_dir("train"), channels["train"], values, None)
     if training is None:
         raise CustomerError(f"No data in training channel path {environment.channel_dir('train')}")
@@ -193,7 +193,7 @@ def _libsvm_matrix(xgb: Any, files: Sequence[Path]) -> Any:
 
 
 def boost(xgb: Any, environment: Environment, values: Mapping[str, Any], training: Any, validation: Any) -> Any:
-    """The trained booster; with early stopping, the booster of the best round."""
+    """Return the trained booster; with early stopping, the booster of the best round."""
     parameters = {**values, "nthread": values.get("nthread", cores())}
     rounds = parameters.pop("num_round")
     stopping_rounds = parameters.pop("early_stopping_rounds", None)

@@ -68,18 +68,18 @@ class Outbox:
 
 
 def job_detail(noun: str, document: Document, tags: dict[str, str]) -> Document:
-    """The `detail` of a job's event; `noun` is the API's word (`TrainingJob`)."""
+    """Return the `detail` of a job's event; `noun` is the API's word (`TrainingJob`)."""
     detail = {"TrainingJob": _training, "ProcessingJob": _processing, "TransformJob": _transform}[noun](document)
     return detail if noun == "ProcessingJob" else detail | {"Tags": tags}
 
 
 def model_detail(document: Document, tags: dict[str, str]) -> Document:
-    """A model's event; AWS does not document its detail, so it holds what DescribeModel does."""
+    """Return a model's event; AWS does not document its detail, so it holds what DescribeModel does."""
     return _milliseconds(document, int) | {"Tags": tags}
 
 
 def endpoint_detail(description: Document, tags: dict[str, str]) -> Document:
-    """The `detail` of an endpoint's event from what DescribeEndpoint answers (wire form)."""
+    """Return the `detail` of an endpoint's event from what DescribeEndpoint answers (wire form)."""
     members = ("EndpointName", "EndpointArn", "EndpointConfigName", "ProductionVariants", "EndpointStatus")
     times = ("CreationTime", "LastModifiedTime")
     detail = {name: description[name] for name in (*members, "FailureReason", *times) if name in description}
@@ -88,7 +88,7 @@ def endpoint_detail(description: Document, tags: dict[str, str]) -> Document:
 
 
 def snake(word: str) -> str:
-    """`InService` -> `IN_SERVICE`, `S3Prefix` -> `S3_PREFIX`."""
+    """Convert `InService` -> `IN_SERVICE`, `S3Prefix` -> `S3_PREFIX`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word).upper()
 
 

@@ -38,22 +38,22 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 @cache
 def service_model(service: str = "sagemaker") -> ServiceModel:
-    """botocore's description of the API (0.3 s the first time)."""
+    """Return botocore's description of the API (0.3 s the first time)."""
     return botocore.session.get_session().get_service_model(service)
 
 
 def input_shape(operation: str) -> Any:
-    """The operation's StructureShape (Any: botocore's types leave out what its shapes have)."""
+    """Return the operation's StructureShape (Any: botocore's types leave out what its shapes have)."""
     return service_model().operation_model(operation).input_shape
 
 
 def output_shape(operation: str) -> Any:
-    """The answer's StructureShape; None when the operation answers nothing."""
+    """Return the answer's StructureShape; None when the operation answers nothing."""
     return service_model().operation_model(operation).output_shape
 
 
 def check(operation: str, request: dict[str, Any]) -> dict[str, Any]:
-    """The request without its null members; raises SerializationException or ValidationException."""
+    """Return the request without its null members; raises SerializationException or ValidationException."""
     shape = input_shape(operation)
     for problem in _type_problems(shape, without_nulls(request), ""):
         raise AwsError("SerializationException", problem)
@@ -93,7 +93,7 @@ def _asks(value: Any) -> bool:
 
 
 def project(shape: Any, document: dict[str, Any]) -> dict[str, Any]:
-    """The members of the document that the shape has, in the shape's order."""
+    """Return the members of the document that the shape has, in the shape's order."""
     return {name: document[name] for name in shape.members if document.get(name) is not None}
 
 
@@ -136,7 +136,7 @@ def _type_problems(shape: Any, value: Any, path: str) -> Iterator[str]:
 
 
 def has_type(shape: Shape, value: Any) -> bool:
-    """Whether the JSON value has the shape's own type; members are not looked at."""
+    """Return whether the JSON value has the shape's own type; members are not looked at."""
     accepted = _TYPES.get(shape.type_name, (object,))
     if isinstance(value, bool):
         return accepted == (bool,)
@@ -236,7 +236,7 @@ def _lookup(request: dict[str, Any], path: str) -> Any:
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Whether the whole value matches a pattern of the model, which is written for Java."""
+    """Return whether the whole value matches a pattern of the model, which is written for Java."""
     return _compiled(pattern, value.isascii()).fullmatch(value) is not None
 
 

@@ -107,7 +107,7 @@ def _features(instance: Any) -> list[float]:
 
 
 def load(root: Path) -> LinearLearnerApplication:
-    """The application for `<root>/model`."""
+    """Return the application for `<root>/model`."""
     path = root / "model" / "model_algo-1"
     if not path.is_file():
         raise RuntimeError(f"No model at {path}: expected model_algo-1 at the root of model.tar.gz.")

@@ -52,7 +52,7 @@ class WorkerResponse:
 
 
 def decode(data: Any, content_type: str) -> Any:
-    """A numpy array from JSON, CSV or NPY."""
+    """Return a numpy array from JSON, CSV or NPY."""
     import numpy as np
 
     if content_type == NPY:

@@ -35,7 +35,7 @@ VALID_KEYS = {
 
 
 def select(predictions: Array, keys: Sequence[str], objective: str, classes: int, accept: str) -> bytes:
-    """The predictions' selected content in the accepted type. ValueError for an objective without any."""
+    """Return the predictions' selected content in the accepted type. ValueError for an objective without any."""
     if objective not in VALID_KEYS:
         raise ValueError(f"Objective `{objective}` unsupported for selectable inference predictions.")
     if invalid := sorted(set(keys) - set(VALID_KEYS[objective])):

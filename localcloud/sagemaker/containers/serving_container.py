@@ -67,7 +67,7 @@ class Response:
 
 
 def refused(status: int, message: str) -> Response:
-    """An error whose text is the body, as the containers answer."""
+    """Return an error whose text is the body, as the containers answer."""
     said = few_lines(message, 1000)
     log(said, "ERROR")
     return Response(status, said.encode())
@@ -86,7 +86,7 @@ def log(message: str, level: str = "INFO") -> None:
 
 
 def base_type(content_type: str) -> str:
-    """`text/csv; charset=utf-8` -> `text/csv`."""
+    """Convert `text/csv; charset=utf-8` -> `text/csv`."""
     return content_type.split(";")[0].strip().lower()
 
 

@@ -134,7 +134,7 @@ def _mimetype(value: str) -> str:
 
 
 def import_script(root: Path) -> ModuleType:
-    """The module that SAGEMAKER_PROGRAM names. RuntimeError says what is missing."""
+    """Return the module that SAGEMAKER_PROGRAM names. RuntimeError says what is missing."""
     program = os.environ.get("SAGEMAKER_PROGRAM")
     folder = os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", str(root / "code"))
     if not program:
@@ -156,7 +156,7 @@ def import_script(root: Path) -> ModuleType:
 
 
 def load(root: Path) -> ScriptApplication:
-    """The application for `<root>/model`."""
+    """Return the application for `<root>/model`."""
     accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", JSON)
     return ScriptApplication(import_script(root), root / "model", accept)
 

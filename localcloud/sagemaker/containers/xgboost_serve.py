@@ -96,7 +96,7 @@ class XGBoostApplication:
         return self._encode(predictions, accept)
 
     def predict(self, rows: Array) -> Array:
-        """(n_rows, n_features) -> (n_rows,) or (n_rows, n_classes), averaged over the ensemble."""
+        """Predict (n_rows, n_features) -> (n_rows,) or (n_rows, n_classes), averaged over the ensemble."""
         if rows.shape[1] != self._features:
             raise ValueError(f"Feature shape mismatch, expected: {self._features}, got {rows.shape[1]}")
         each = [booster.inplace_predict(rows, validate_features=False) for booster in self._boosters]
@@ -128,7 +128,7 @@ def _with_charset(accept: str) -> str:
 
 
 def parse(body: bytes, kind: str, n_features: int) -> Array:
-    """The rows of a request as float32, missing values as NaN. ValueError says what cannot be read, and where."""
+    """Return the rows of a request as float32, missing values as NaN. ValueError: what cannot be read, and where."""
     if kind in (CSV, "csv"):
         return parse_csv(body)
     if kind in LIBSVM:
@@ -139,7 +139,7 @@ def parse(body: bytes, kind: str, n_features: int) -> Array:
 
 
 def parse_csv(body: bytes) -> Array:
-    """Rows by newline, cells by comma (or the semicolon or tab of the first line)."""
+    """Parse rows by newline, cells by comma (or the semicolon or tab of the first line)."""
     lines = body.decode("utf-8").strip("\r\n").splitlines()
     if not lines:
         raise ValueError("Loading csv data failed with Exception, please ensure data is in csv format:\n no row")
@@ -162,7 +162,7 @@ def parse_csv(body: bytes) -> Array:
 
 
 def parse_libsvm(body: bytes, n_features: int) -> Array:
-    """`<label> <index>:<value> ...` a row, label optional, indices from 0; what is not named is missing."""
+    """Parse `<label> <index>:<value> ...` a row, label optional, indices from 0; what is not named is missing."""
     lines = body.decode("utf-8").strip().splitlines()
     if not lines:
         raise ValueError("Loading libsvm data failed with Exception, please ensure data is in libsvm format:\n no row")
@@ -182,7 +182,7 @@ def parse_libsvm(body: bytes, n_features: int) -> Array:
 
 
 def load_booster(path: Path) -> Any:
-    """A pickled booster or one that the library saved; pickles first, as in the container."""
+    """Return a pickled booster or one that the library saved; pickles first, as in the container."""
     import xgboost
 
     log(f"Loading the model from {path}")
@@ -202,7 +202,7 @@ def load_booster(path: Path) -> Any:
 
 
 def decode(body: Any, content_type: str) -> Any:
-    """A DMatrix from CSV or LIBSVM: what a script without an `input_fn` gets."""
+    """Return a DMatrix from CSV or LIBSVM: what a script without an `input_fn` gets."""
     import xgboost
 
     kind = base_type(content_type)
@@ -228,7 +228,7 @@ def _script(root: Path) -> ScriptApplication:
 
 
 def load(root: Path) -> XGBoostApplication | ScriptApplication:
-    """The application for `<root>/model`."""
+    """Return the application for `<root>/model`."""
     if os.environ.get("SAGEMAKER_PROGRAM"):
         return _script(root)
     if os.environ.get("SAGEMAKER_MULTI_MODEL"):

@@ -93,7 +93,7 @@ class Capture:
                 self._give_back(taken[written:])
 
     def take(self) -> list[tuple[str, bytes]]:
-        """Everything that waits, as objects (URI, content) that somebody else writes."""
+        """Return everything that waits, as objects (URI, content) that somebody else writes."""
         with self._writing, self._lock:
             taken, self._waiting, self._bytes = list(self._waiting), deque(), 0
         return [(self._key(records[0][0]), b"".join(line for _, line in records)) for records in _files(taken)]
@@ -143,7 +143,9 @@ class Capture:
 
 
 def base_type(content_type: str) -> str:
-    """`text/csv; charset=utf-8` -> `text/csv`: parameters do not matter for the lists of a CaptureContentTypeHeader."""
+    """Convert `text/csv; charset=utf-8` -> `text/csv`: parameters do not matter for the lists of a
+    CaptureContentTypeHeader.
+    """
     return content_type.split(";")[0].strip().lower()
 
 
@@ -162,7 +164,7 @@ def _files(records: list[tuple[datetime, bytes]]) -> Iterator[list[tuple[datetim
 
 
 def summary(config: Document | None) -> dict[str, Any] | None:
-    """DescribeEndpoint's DataCaptureConfig."""
+    """Return DescribeEndpoint's DataCaptureConfig."""
     if config is None:
         return None
     enabled = config.get("EnableCapture", True)
@@ -176,7 +178,7 @@ def summary(config: Document | None) -> dict[str, Any] | None:
 
 
 def sampling() -> Callable[[], float]:
-    """A source of numbers from 0 to 1, not shared with anything that seeds its own."""
+    """Return a source of numbers from 0 to 1, not shared with anything that seeds its own."""
     return random.Random().random
 
 

@@ -10,7 +10,7 @@ from localcloud.sagemaker.platform.store import Document
 
 
 def described(plan: Document, status: str | None = None) -> Document:
-    """DescribeEndpoint's members that follow from the configuration."""
+    """Return DescribeEndpoint's members that follow from the configuration."""
     described: Document = {"ProductionVariants": [_summary(item, status) for item in plan["Variants"]]}
     if captured := capture.summary(plan.get("DataCaptureConfig")):
         described["DataCaptureConfig"] = captured
@@ -52,7 +52,7 @@ def pending(plan: Document, status: str, action: str) -> Document:
 
 
 def milliseconds(value: Any, name: str = "") -> Any:
-    """A document's times as events have them."""
+    """Return a document's times as events have them."""
     if isinstance(value, dict):
         return {key: milliseconds(item, key) for key, item in value.items()}
     if isinstance(value, list):

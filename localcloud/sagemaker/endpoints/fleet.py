@@ -120,7 +120,7 @@ class Fleet:
                 self._idle.notify_all()
 
     def choose(self, target: str | None, chance: Callable[[], float] = random.random) -> Variant | None:
-        """The target variant (None when there is no such), or one by the weights; weight 0 gets no traffic."""
+        """Return the target variant (None when there is no such), or one by the weights; weight 0 gets no traffic."""
         if target is not None:
             return self._variants.get(target)
         variants = list(self._variants.values())

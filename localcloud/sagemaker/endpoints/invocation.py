@@ -116,7 +116,7 @@ class Invocations:
     # Requests ---------------------------------------------------------------------------------------------------------
 
     def invoke_http(self, name: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
-        """`POST /endpoints/<name>/invocations`; header names are lower case. Raises AwsError."""
+        """Answer `POST /endpoints/<name>/invocations`; header names are lower case. Raises AwsError."""
         given = {member: headers[header] for member, header in _REQUEST_HEADERS.items() if header in headers}
         answer = self.invoke({"EndpointName": name, "Body": body, **given})
         found = {header: answer[member] for member, header in _RESPONSE_HEADERS.items() if member in answer}

@@ -40,7 +40,7 @@ class InvocationMetrics:
                 self._values.setdefault(name, []).append(value)
 
     def drain(self) -> list[dict[str, Any]]:
-        """PutMetricData's MetricData of everything since the last call."""
+        """Return PutMetricData's MetricData of everything since the last call."""
         with self._lock:
             values, self._values = self._values, {}
         moment = datetime.now(UTC)

@@ -137,7 +137,7 @@ class Container:
         threading.Thread(target=self._supervise, args=(process,), name=f"supervise {self.name}", daemon=True).start()
 
     def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
-        """One HTTP exchange. Raises InvocationTimeoutError."""
+        """Make one HTTP exchange. Raises InvocationTimeoutError."""
         if not self._ready:
             return Reply(503, {}, b"The container is not running.", self.name)
         connection = self._idle.pop() if self._idle else None
@@ -323,7 +323,7 @@ class ModelServer:
         headers: Mapping[str, str],
         timeout: float = INVOCATION_TIMEOUT_SECONDS,
     ) -> Reply:
-        """The last container's answer, or the first that is not 2xx. Raises InvocationTimeoutError.
+        """Return the last container's answer, or the first that is not 2xx. Raises InvocationTimeoutError.
 
         Custom attributes that a container sets go with its answer: to the next container in place of the caller's, and
         in the end to the caller. What AWS does with those of a container that is not the last is not documented.
@@ -411,7 +411,7 @@ def _shown(line: str, root: Path) -> str:
 
 
 def container_names(containers: list[Document]) -> list[str]:
-    """What AWS calls them: `primary` alone, `container-1`... in a pipeline, or their own ContainerHostname."""
+    """Return what AWS calls them: `primary` alone, `container-1`... in a pipeline, or their own ContainerHostname."""
     if len(containers) == 1:
         return [containers[0].get("ContainerHostname") or "primary"]
     return [item.get("ContainerHostname") or f"container-{number}" for number, item in enumerate(containers, 1)]

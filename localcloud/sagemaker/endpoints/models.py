@@ -159,7 +159,7 @@ class EndpointConfigs:
 
 
 def containers(model: Document) -> list[Document]:
-    """The containers of a model, in the order in which a request passes them."""
+    """Return the containers of a model, in the order in which a request passes them."""
     several: list[Document] | None = model.get("Containers")
     return several or [model["PrimaryContainer"]]
 

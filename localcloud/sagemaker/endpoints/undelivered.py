@@ -33,7 +33,7 @@ class Waiting:
 
 
 def is_reachable(endpoint_url: str) -> bool:
-    """Whether anybody listens at the URL; asking S3 itself would take seconds of retries when nobody does."""
+    """Return whether anybody listens at the URL; asking S3 itself would take seconds of retries when nobody does."""
     parts = urlsplit(endpoint_url)
     try:
         with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 80), timeout=1.0):

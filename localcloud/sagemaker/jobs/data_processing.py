@@ -46,11 +46,11 @@ class DataProcessing:
     by_lines: bool
 
     def before(self, payload: bytes) -> bytes:
-        """The request's records with what the input filter keeps of them."""
+        """Return the request's records with what the input filter keeps of them."""
         return self._written([_select(self.input_filter, record) for record in self._read(payload)])
 
     def after(self, payload: bytes, answer: bytes) -> bytes:
-        """The answers, joined with the records where that is asked for, with what the output filter keeps."""
+        """Return the answers, joined with the records where that is asked for, with what the output filter keeps."""
         answers = self._read(answer)
         if self.joins:
             records = self._read(payload)
@@ -84,7 +84,7 @@ class DataProcessing:
 
 
 def of_request(request: Document) -> DataProcessing | None:
-    """What a request asks for; None when records and answers stay as they are. Refuses what cannot be done."""
+    """Return what a request asks for; None when records and answers stay as they are. Refuses what cannot be done."""
     given = DEFAULTS | request.get("DataProcessing", {})
     if given == DEFAULTS:
         return None

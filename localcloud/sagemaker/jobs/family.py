@@ -31,7 +31,7 @@ _logger = logging.getLogger(__name__)
 
 
 def internal_error(error: Exception, root: Path) -> str:
-    """The reason of a job that failed for none of its own: AWS's text, unless there was no room for its files."""
+    """Return the reason of a job that failed for none of its own: AWS's text, unless its files had no room."""
     return f"ClientError: {disk.full(root)}" if disk.is_full(error) else INTERNAL_ERROR
 
 
@@ -72,7 +72,7 @@ class Jobs(ABC):
 
     @abstractmethod
     def role(self, description: Document) -> str:
-        """The ARN of the role under which the job works."""
+        """Return the ARN of the role under which the job works."""
 
     def log_stream(self, name: str) -> str:
         return f"{name}/algo-1-{int(time.time())}"

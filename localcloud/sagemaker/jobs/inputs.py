@@ -27,7 +27,9 @@ def check_source(data_type: str, where: str) -> None:
 
 
 def list_source(aws: Aws, uri: str, data_type: str, role_arn: str) -> list[S3Object]:
-    """The objects of an S3Prefix or ManifestFile source. Raises JobFailedError with AWS's text when there are none."""
+    """Return the objects of an S3Prefix or ManifestFile source. Raises JobFailedError with AWS's text when there are
+    none.
+    """
     if data_type == "ManifestFile":
         with _as_job_failure("Data download failed"):
             objects = _manifest(aws, uri)
@@ -48,7 +50,7 @@ def require_objects(aws: Aws, uri: str, data_type: str, role_arn: str) -> None:
 
 
 def list_prefix(aws: Aws, uri: str, at_most: int | None = None) -> list[S3Object]:
-    """The objects of a prefix; none when the bucket does not exist."""
+    """Return the objects of a prefix; none when the bucket does not exist."""
     with _as_job_failure("Data download failed"):
         try:
             return aws.list_objects(uri, at_most)
@@ -59,7 +61,7 @@ def list_prefix(aws: Aws, uri: str, at_most: int | None = None) -> list[S3Object
 
 
 def no_objects(aws: Aws, uri: str, role_arn: str) -> str:
-    """AWS's text for a source that is empty (seen in CreateTrainingJob and CreateTransformJob, 2021)."""
+    """Return AWS's text for a source that is empty (seen in CreateTrainingJob and CreateTransformJob, 2021)."""
     return (
         f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket exists '
         f"in the selected region ({aws.region}), that objects exist under that S3 prefix, and that the role "

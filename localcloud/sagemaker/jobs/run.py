@@ -55,11 +55,11 @@ class JobRun:
         return self.directory / "ml"
 
     def local(self, text: str) -> str:
-        """The text with /opt/ml replaced by the folder that stands for it."""
+        """Return the text with /opt/ml replaced by the folder that stands for it."""
         return _OPT_ML.sub(lambda _: str(self.root), text)
 
     def shown(self, text: str) -> str:
-        """The text as it reads on AWS: with /opt/ml instead of the folder."""
+        """Return the text as it reads on AWS: with /opt/ml instead of the folder."""
         return text.replace(str(self.root), "/opt/ml")
 
     def path(self, opt_ml_path: str) -> Path:
@@ -127,11 +127,11 @@ class JobRun:
         return process.run(on_line or self.write_log, self.seconds_left(), self._note_process)
 
     def has_fault(self, *effects: str) -> Fault | None:
-        """The job's fault, if it is one of these."""
+        """Return the job's fault, if it is one of these."""
         return self.fault if self.fault and self.fault.effect in effects else None
 
     def overrun(self) -> float:
-        """The seconds of its time limit that the job is to have used up before it starts."""
+        """Return the seconds of its time limit that the job is to have used up before it starts."""
         limit = self.description.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
         if limit is None or not self.has_fault("overrun"):
             return 0.0

@@ -44,7 +44,7 @@ _CODE = "/opt/ml/code"
 
 
 def program(description: Document) -> str | None:
-    """The script that a training job names, in a hyperparameter or a variable; None in algorithm mode."""
+    """Return the script that a training job names, in a hyperparameter or a variable; None in algorithm mode."""
     hyperparameters = _read(description.get("HyperParameters", {}))
     named = hyperparameters.get(_PROGRAM) or description.get("Environment", {}).get("SAGEMAKER_PROGRAM")
     return str(named) if named else None

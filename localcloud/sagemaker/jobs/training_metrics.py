@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 
 def compile_definitions(definitions: list[dict[str, str]]) -> list[tuple[str, re.Pattern[str]]]:
-    """(name, expression) of each definition; refused when an expression is none or captures nothing."""
+    """Return (name, expression) of each definition; refused when an expression is none or captures nothing."""
     compiled = []
     for definition in definitions:
         name, text = definition["Name"], definition["Regex"]

@@ -248,7 +248,7 @@ def _lines(file: IO[bytes], max_bytes: int) -> Iterator[bytes]:
 
 
 def assembled(answer: bytes, assemble_with: str) -> bytes:
-    """An answer as it is written to the output: with `Line`, ending with exactly one newline (none when empty)."""
+    """Return an answer as it is written to the output: with `Line`, it ends with one newline (none when empty)."""
     if assemble_with == "None" or not answer:
         return answer
     return answer.rstrip(b"\r\n") + b"\n"

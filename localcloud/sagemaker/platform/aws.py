@@ -64,7 +64,7 @@ _HTTPS = re.compile(
 
 
 def s3_uri(url: str) -> str:
-    """An https address of an object, with the bucket in its host or in its path, as an S3 URI; others stay.
+    """Return an https address of an object, with the bucket in its host or in its path, as an S3 URI; others stay.
 
     Source: S3 User Guide, "Methods for accessing a bucket"; CreateModel takes both as ModelDataUrl.
     """
@@ -75,7 +75,7 @@ def s3_uri(url: str) -> str:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """`s3://bucket/key` -> (bucket, key)."""
+    """Split `s3://bucket/key` -> (bucket, key)."""
     parts = urlsplit(uri, allow_fragments=False)
     if parts.scheme != "s3" or not parts.netloc:
         raise JobFailedError(f"ClientError: {uri!r} is not an S3 URI; expected s3://bucket/key.")
@@ -113,7 +113,7 @@ class Aws:
         self._under = lru_cache(_ROLES)(self._with)
 
     def arn(self, kind: str, name: str) -> str:
-        """`kind` is ARN's word (`training-job`, `endpoint-config`); SageMaker lower-cases names in ARNs."""
+        """Return the ARN of a resource of a kind (`training-job`); SageMaker lower-cases names in ARNs."""
         return f"arn:aws:sagemaker:{self.region}:{self.account_id}:{kind}/{name.lower()}"
 
     def client(self, service: str) -> Any:
@@ -133,7 +133,7 @@ class Aws:
             return self._clients[service]
 
     def for_role(self, role_arn: str) -> Aws:
-        """The same endpoint under a role's credentials, as the platform uses a job's or a model's role.
+        """Return the same endpoint under a role's credentials, as the platform uses a job's or a model's role.
 
         All sessions have one name, so that the clients of a role serve job after job: making them was a sixth of what
         the local cloud itself does in a run.
@@ -152,7 +152,7 @@ class Aws:
         )
 
     def environment(self, *, isolated: bool = False) -> dict[str, str]:
-        """What a container gets so that boto3 inside it finds this endpoint, with these credentials.
+        """Return what a container gets so that boto3 inside it finds this endpoint, with these credentials.
 
         One that is isolated from the network gets neither (SageMaker Developer Guide, "Run Training and Inference
         Containers in Internet-Free Mode"): what it reads and writes in S3, the platform fetches and stores.
@@ -190,7 +190,7 @@ class Aws:
     # S3 -------------------------------------------------------------------------------------------------------------
 
     def list_objects(self, uri: str, at_most: int | None = None) -> list[S3Object]:
-        """Every object whose key starts with the URI's key, with its path relative to it, sorted by key.
+        """Return every object whose key starts with the URI's key, with its path relative to it, sorted by key.
 
         A prefix that is cut inside a name keeps that name's whole text (`data/part` finds `part-0.csv`), so an exact
         key gives its basename. Folder markers (keys that end in `/`) are left out.

@@ -35,7 +35,9 @@ class UnsafePathError(JobFailedError):
 
 
 def safe_path(root: Path, relative: str) -> Path:
-    """`root / relative`, or UnsafePathError when that leaves `root` (`..`, absolute, NUL, empty) or is long or deep."""
+    """Return `root / relative`, or UnsafePathError when that leaves `root` (`..`, absolute, NUL, empty) or is long or
+    deep.
+    """
     parts = PurePosixPath(relative).parts
     name = f"'{one_line(relative)}'"
     if not parts or ".." in parts or relative.startswith("/") or "\0" in relative or "\\" in relative:
@@ -121,7 +123,7 @@ def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path)
 
 
 def regular_files(root: Path) -> list[Path]:
-    """Every regular file below `root`, sorted; symbolic links are neither listed nor followed."""
+    """Return every regular file below `root`, sorted; symbolic links are neither listed nor followed."""
     found: list[Path] = []
     for folder, _, names in os.walk(root):
         paths = (Path(folder, name) for name in names)

@@ -47,7 +47,7 @@ class ImagePython:
         return self._server.pid
 
     def environment(self, directory: Path) -> dict[str, str]:
-        """What every program gets: nothing of this machine's environment but the search path."""
+        """Return what every program gets: nothing of this machine's environment but the search path."""
         return {
             "PATH": f"{_NO_INSTALLERS}:{self.path.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(directory / "home"),

@@ -20,12 +20,12 @@ _PROGRAMS = [Path(__file__).parent / name for name in ("algorithms", "containers
 
 
 def repository(image_uri: str) -> str:
-    """`<account>.dkr.ecr.<region>.amazonaws.com/<repository>:<tag>` -> repository."""
+    """Convert `<account>.dkr.ecr.<region>.amazonaws.com/<repository>:<tag>` -> repository."""
     return image_uri.rsplit("/", 1)[-1].split("@", 1)[0].split(":", 1)[0]
 
 
 def known(image_uri: str, repositories: tuple[str, ...], purpose: str) -> str:
-    """The repository, when the local cloud has a stand-in for this purpose; refused by name otherwise."""
+    """Return the repository, when the local cloud has a stand-in for this purpose; refused by name otherwise."""
     name = repository(image_uri)
     if not re.fullmatch(r"[^@]*(@sha256:[0-9a-f]{64})?", image_uri):
         raise invalid(f"The image {image_uri} has no digest behind its @; expected sha256: and 64 hexadecimal digits.")
@@ -37,7 +37,7 @@ def known(image_uri: str, repositories: tuple[str, ...], purpose: str) -> str:
 
 
 def resolved(image_uri: str, python: Path) -> str:
-    """The path by digest that an image path by tag leads to; a path by digest leads to itself.
+    """Return the path by digest that an image path by tag leads to; a path by digest leads to itself.
 
     Source: SageMaker API Reference, "DeployedImage". `python` is the interpreter that stands in for the images'.
     """

@@ -67,7 +67,7 @@ class Store:
             return True
 
     def all(self, kind: str) -> list[Document]:
-        """Every document of the kind, in no particular order."""
+        """Return every document of the kind, in no particular order."""
         with self._lock:
             return copy.deepcopy(list(self._load(kind).values()))
 

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, FakeAws
-from tests.unit.test_stacks import MISSING, listed
+from tests.unit.tools.test_stacks import MISSING, listed
 from tools import erase
 
 OLD, SERVING = "20261101000000-aaaa", "20261120000000-bbbb"  # runs; the model of the first is gone

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.unit.conftest import BUCKET, STACK
-from tests.unit.test_stacks import MISSING, listed
+from tests.unit.tools.test_stacks import MISSING, listed
 from tools import explain
 
 RUN = "20261120093440-1a2b"

@@ -48,7 +48,7 @@ def test_a_log_that_has_grown_large_is_put_aside_while_the_server_writes(tmp_pat
     )
     with log.open("ab") as output:
         command = [sys.executable, "-c", source, str(tmp_path)]
-        subprocess.run(command, stdout=output, stderr=output, check=True, cwd=Path(__file__).parents[2])
+        subprocess.run(command, stdout=output, stderr=output, check=True, cwd=Path(__file__).parents[4])
 
     assert log.read_text() == "last\n"
     assert log.with_suffix(".log.1").read_text() == "third" * 50 + "\n"

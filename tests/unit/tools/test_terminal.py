@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PROGRAMS = [path for path in sorted(ROOT.glob("tools/*.py")) if "__main__" in path.read_text()]
 SILENT = "list_resource_properties.py"  # it writes a file, by an environment that has not what others import
 
