@@ -549,7 +549,8 @@ def announce_interrupted(files: ExecutionFiles) -> None:
             if arn not in sfn._executions or execution.get("mapRunArn") or files.told(execution) == execution["status"]:
                 continue
             if files.told(execution) is None:
-                sfn._emit_execution_status_event({**execution, "status": "RUNNING", "stopDate": None})
+                began = {**execution, "events": execution["events"], "status": "RUNNING", "stopDate": None}
+                sfn._emit_execution_status_event(began)
             if arn in _interrupted:
                 failure = {"error": execution["error"], "cause": execution["cause"]}
                 sfn._add_event(execution, "ExecutionFailed", {"executionFailedEventDetails": failure})

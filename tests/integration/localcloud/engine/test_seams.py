@@ -270,3 +270,33 @@ def test_log_events_are_kept_for_as_long_as_their_group_says(tmp_path: Path) -> 
         "cloudwatch_logs._restore_state(state)\n"
         "assert {name: kept(name) for name in expected} == expected\n",
     )
+
+
+def test_an_execution_that_was_killed_before_anybody_was_told_of_it_is_told_and_closed(tmp_path: Path) -> None:
+    """Its events are read when they are needed. One such execution kept all others from their end."""
+    succeeds(
+        tmp_path,
+        "from pathlib import Path\n"
+        "from ministack.services import stepfunctions\n"
+        "from localcloud.engine.stepfunctions import executions\n"
+        "from localcloud.engine.stepfunctions.files import ExecutionFiles\n"
+        f"folder = Path({str(tmp_path)!r}) / 'executions'\n"
+        "folder.mkdir()\n"
+        "arns = [f'arn:aws:states:us-east-1:000000000000:execution:machine:{name}' for name in 'ab']\n"
+        "for arn in arns:\n"
+        "    started = {'id': 1, 'type': 'ExecutionStarted', 'executionStartedEventDetails': {'input': '{}'}}\n"
+        "    execution = {'executionArn': arn, 'name': arn[-1], 'status': 'RUNNING'}\n"
+        "    machine = arn.rpartition(':')[0].replace('execution', 'stateMachine')\n"
+        "    execution |= {'stateMachineArn': machine, 'startDate': '2026-01-01T00:00:00Z', 'events': [started]}\n"
+        "    ExecutionFiles(folder).begin(execution)\n"
+        "files, told = ExecutionFiles(folder), []\n"
+        "def tell(execution):\n"
+        "    told.append((execution['name'], execution['status']))\n"
+        "stepfunctions._emit_execution_status_event = tell\n"
+        "executions.register(files, lambda: None, lambda *names: None)\n"
+        "executions.announce_interrupted(files)\n"
+        "assert sorted(told) == [(name, status) for name in 'ab' for status in ('FAILED', 'RUNNING')], told\n"
+        "ends = [stepfunctions._executions.get_scoped('000000000000', 'us-east-1', arn)['events'] for arn in arns]\n"
+        "types = [[event['type'] for event in events] for events in ends]\n"
+        "assert types == [['ExecutionStarted', 'ExecutionFailed']] * 2, types\n",
+    )
