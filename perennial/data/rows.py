@@ -28,9 +28,8 @@ from perennial.data.file_form import USUAL, FileForm
 Hashes = npt.NDArray[np.uint64]
 
 VERSION = 1
-FOLDER = (
-    f"rows/v{VERSION}"  # in a run's folder; below it seen/, test/, target/ and champion/, 8 bytes a row, little-endian
-)
+# In a run's folder; below it seen/, test/, target/ and champion/, 8 bytes a row, little-endian.
+FOLDER = f"rows/v{VERSION}"
 CHAMPION_TEST = "rows/champion-test"  # the test set as the model in service reads it, where it does so otherwise
 # Columns beside those of a definition. WHOLE is there with a key only; without one it is CONTENT.
 IDENTITY, CONTENT, CHAMPION, WHOLE = "#identity", "#content", "#champion", "#whole"

@@ -46,7 +46,8 @@ class Trained:
         trained on, and why others are ignored.
         """
         there = {position: rows_by_key[key] for position, key in enumerate(keys) if key in rows_by_key}
-        left = {key: rows for key, rows in rows_by_key.items() if key not in set(keys)}
+        now = set(keys)
+        left = {key: rows for key, rows in rows_by_key.items() if key not in now}
         unreadable = [{"name": key, "rows": left[key], "reason": ignored[key]} for key in left if key in ignored]
         gone = [rows for key, rows in left.items() if key not in ignored]
         replaced = [position for position in there if position in new]
