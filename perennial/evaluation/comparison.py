@@ -8,18 +8,19 @@ model has seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from perennial.data.rows import READ, UNKNOWN, Hashes, reads_target_alike
 from perennial.evaluation import metrics
-from perennial.evaluation.gate import Compared, Comparison, Interval
+from perennial.evaluation.gate import Compared, Comparison
 from perennial.evaluation.predictions import Floats
 
+T = TypeVar("T")
 Mask = npt.NDArray[np.bool_]
 REASONS_NAMED = 3
 _DECIDES_TARGET = ("type", "unit")
@@ -86,43 +87,34 @@ def compare(
         rows=len(labels),
         unseen=on(unseen),
         known=on(unseen & tested & ~changed),
-        changed=replace(on(other), champion_interval=_interval(name, labels[other], champion[other])),
+        changed=replace(on(other), champion_interval=_or_none(metrics.interval, name, labels[other], champion[other])),
         new=on(unseen & ~tested),
         unscored=int((~seen & ~scored).sum()),
     )
 
 
 def _compared(name: str, labels: Floats, candidate: Floats, champion: Floats) -> Compared:
-    ours, theirs = _value(name, labels, candidate), _value(name, labels, champion)
+    ours, theirs = (_or_none(_value, name, labels, scores) for scores in (candidate, champion))
     if ours is not None and theirs is not None and math.isclose(ours, theirs, rel_tol=_ROUNDING):
         ours = theirs
     return Compared(
         rows=len(labels),
         candidate=ours,
         champion=theirs,
-        difference=_difference(name, labels, candidate, champion),
+        difference=_or_none(metrics.interval_of_difference, name, labels, candidate, champion),
     )
 
 
-def _value(name: str, labels: Floats, scores: Floats) -> float | None:
+def _or_none(measure: Callable[..., T], name: str, *rows: Floats) -> T | None:
+    """What a measure of perennial.evaluation.metrics says of some rows; None where it has no value for them."""
     try:
-        return metrics.metric_named(name).compute(labels, scores)
+        return measure(name, *rows)
     except metrics.MetricError:
         return None
 
 
-def _interval(name: str, labels: Floats, scores: Floats) -> Interval | None:
-    try:
-        return metrics.interval(name, labels, scores)
-    except metrics.MetricError:
-        return None
-
-
-def _difference(name: str, labels: Floats, candidate: Floats, champion: Floats) -> Interval | None:
-    try:
-        return metrics.interval_of_difference(name, labels, candidate, champion)
-    except metrics.MetricError:
-        return None
+def _value(name: str, labels: Floats, scores: Floats) -> float:
+    return metrics.metric_named(name).compute(labels, scores)
 
 
 def why_untold(rows: int, reasons: Mapping[str, int]) -> str:
