@@ -39,8 +39,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from perennial.data.contract import Contract
 from perennial.model import definition
 from perennial.model.definition import Definition
+from perennial.runs import naming
 from perennial.words import printable
-from perennial_aws import runs
 from tools import stacks
 from tools.terminal import run
 from tools.without_rows import Found, UnreadableError, Wanted, copy_captures, copy_table
@@ -288,6 +288,12 @@ def require_rest(stack: Stack) -> None:
         )
 
 
+def runs_with_model(stack: str) -> set[str]:
+    """Return the ids of the stack's runs whose model exists."""
+    pages = boto3.client("sagemaker").get_paginator("list_models").paginate(NameContains=stack)
+    return {run for page in pages for item in page["Models"] if (run := naming.run_of(stack, item["ModelName"]))}
+
+
 def run_in_service(stack: str) -> str | None:
     """Return the id of the run whose model serves, as Parameter Store names it; None where none does."""
     ssm = boto3.client("ssm")
@@ -368,7 +374,7 @@ def _erase(stack: Stack, column: str, value: str, *, yes: bool) -> int:
     """Show and, if so asked, do it; return 1 when some of it is for others to do."""
     if yes:
         require_rest(stack)
-    eraser, in_use = Eraser(stack, stack.wanted(column, value)), runs.with_model(stack.name)
+    eraser, in_use = Eraser(stack, stack.wanted(column, value)), runs_with_model(stack.name)
     looked = eraser.look()
     _show(f"Rows with {column} = {value} in s3://{stack.bucket}, looked for in {looked.objects:,} objects:")
     changed = list(changes(looked, in_use, eraser))
