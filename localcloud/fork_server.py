@@ -14,10 +14,12 @@ runs in this process, so none can leave anything to the next. It has one thread:
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import fcntl
 import gc
 import importlib
+import io
 import json
 import os
 import select
@@ -26,8 +28,8 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader
@@ -233,7 +235,52 @@ def run(argv: Sequence[str]) -> None:
         raise
 
 
+class Ending:
+    """The end of a program, which is Python's own up to what was registered with `atexit`.
+
+    After that only what the program itself has made is taken apart: to do so with what was loaded before the fork would
+    copy every page of it.
+    """
+
+    def __init__(self) -> None:
+        self.code: Any = None
+        """The exit code; None while there is none, and where only Python itself knows how to end."""
+        atexit.register(self._leave)  # before anything else is, so that it comes last
+
+    @contextmanager
+    def known(self) -> Iterator[None]:
+        """Note with which exit code Python will end a program."""
+        try:
+            yield
+            self.code = 0
+        except SystemExit as error:
+            code = error.code or 0
+            self.code = code if type(code) is int and 0 <= code <= 255 else None
+            raise
+        except Exception:
+            self.code = 1
+            raise
+
+    def _leave(self) -> None:
+        if self.code is None:
+            return
+        sys.last_type = sys.last_value = sys.last_traceback = None
+        vars(sys.modules["__main__"]).clear()
+        gc.collect()
+        with suppress(Exception):  # Python says what it could not write
+            for file in (sys.stdout, sys.stderr, *filter(_is_open_file, gc.get_objects())):
+                file.flush()
+            ctypes.CDLL(None).fflush(None)
+            os._exit(self.code)
+
+
+def _is_open_file(thing: Any) -> bool:
+    return type(thing) in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom) and not thing.closed
+
+
 if __name__ == "__main__":
+    ending = Ending()
     preload(LOADS[sys.argv[3]], sys.argv[4:])
     if arguments := Server(socket.socket(fileno=int(sys.argv[1]))).serve():
-        run(arguments)
+        with ending.known():
+            run(arguments)

@@ -81,6 +81,39 @@ f()
     "a hook": "import sys; sys.excepthook = lambda *error: print('hook', error[:2]); 1 / 0",
     "a group": "raise ExceptionGroup('several', [ValueError('one'), TypeError('two')])",
     "output without an end": "print('a', end='')",
+    "a number": "import sys; sys.exit(3)",
+    "a large number": "import sys; sys.exit(256 + 4)",
+    "a number below zero": "import sys; sys.exit(-1)",
+    "true": "raise SystemExit(True)",
+    "an end without words": "import sys; sys.exit()",
+    "an end of its own": "import os; os._exit(5)",
+    "a file that is not closed": "file = open('left.txt', 'w'); file.write('text')",
+    "a file that something else holds": "import json; json.file = open('left.txt', 'wb'); json.file.write(b'bytes')",
+    "what stands in C's own buffer": "import ctypes; ctypes.CDLL(None).printf(b'text')",
+    "the last of an object": """
+class Ended:
+    def __del__(self): print("ended")
+ended, itself = Ended(), Ended()
+itself.again = itself
+""",
+    "work that is under way": """
+import atexit, time
+from concurrent.futures import ThreadPoolExecutor
+atexit.register(print, "last")
+ThreadPoolExecutor(2).submit(lambda: (time.sleep(0.1), print("done")))
+""",
+    "an error of what is registered": "import atexit; atexit.register(divmod, 1, 0)",
+    "no output": "import sys; sys.stdout = None",
+    "an output that is closed": "import sys; sys.stdout.close()",
+    "an output that nobody reads": """
+import os, sys
+read, write = os.pipe()
+os.dup2(write, 1)
+os.close(read)
+os.close(write)
+print("text")
+""",
+    "a signal": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
     "what is __main__": """
 import __main__, inspect, pickle
 class C: pass
@@ -120,11 +153,12 @@ def sleeping(image: ImagePython, folder: Path) -> Program:
 @pytest.mark.parametrize("script", [True, False], ids=["script", "code"])
 @pytest.mark.parametrize("code", LAST_WORDS.values(), ids=LAST_WORDS)
 def test_a_fork_ends_as_a_process_of_its_own(image: ImagePython, code: str, script: bool, tmp_path: Path) -> None:
-    ended = []
+    ended, left = [], tmp_path / "left.txt"
     for forks in (True, False):
         program = start(image if forks else ImagePython(image.path, image.root, False), code, tmp_path, script=script)
         assert isinstance(program, Program) is forks
-        ended.append((said(program), program.returncode))
+        ended.append((said(program), program.returncode, left.read_text() if left.exists() else ""))
+        left.unlink(missing_ok=True)
     assert ended[0] == ended[1]
 
 
