@@ -121,6 +121,7 @@ def test_a_run_that_is_aborted_in_its_quiet_period_leaves_its_data_to_the_next(a
     with situation.unchanged(app, dropped=1):
         situation.put(app, "raw/aborted.csv", listings(100, 1, seed=9))
         (arn,) = situation.started_since(app, before)
+        wait_for(lambda: states_of(app, arn), "the first state")
         app.client("stepfunctions").stop_execution(executionArn=arn, cause="by a test")
         end = situation.end(app, arn)
     assert (end.run.status, states_of(app, arn)) == ("ABORTED", ["Quiet period"])
