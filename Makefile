@@ -9,6 +9,8 @@ UV := $(CURDIR)/.venvs/uv/bin/uv
 GROUPS := layer dev image data sam cli fuzz clients2 clients3
 # What the SAM CLI notes for itself.
 export __SAM_CLI_APP_DIR := $(CURDIR)/.aws-sam/cli
+# Some machines say so, and then each worker of pytest compiles every test anew: half a minute of a run.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## List the targets
@@ -112,6 +114,11 @@ test: install ## Run every test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 # One more than cores: some tests wait while others work.
 WORKERS ?= 3
+
+.PHONY: test-changed
+test-changed: install ## Run the quick tests of what differs from a commit, in under a minute: make test-changed BASE=HEAD (main)
+	@$(BIN)/python -m tests.changed $(BASE) -n $(WORKERS) --dist loadgroup
+BASE ?= main
 
 .PHONY: test-state
 test-state: install ## Run the tests about a state of the flow: make test-state STATE="Verify endpoint" (TESTS=tests/unit: not those on stacks)
