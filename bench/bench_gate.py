@@ -27,6 +27,7 @@ from perennial.data.rows import CONTENT, IDENTITY, combined
 from perennial.data.split import TEST, TRAIN, VALIDATION, Sets, splitter
 from perennial.evaluation.comparison import compare, found_in, other_groups
 from perennial.evaluation.gate import Compared, Comparison, Gate, judge
+from perennial.evaluation.metrics import metric_named
 from tools import synthetic
 
 Floats = npt.NDArray[np.float64]
@@ -38,6 +39,7 @@ BY_GROUP = {**SPLIT, "method": "group", "column": "kind"}
 FEATURES = ("day", "kind", "mileage", "options")
 NAMES = ("price", "mileage", "kind", "options", "day")
 PARAMETERS = {"eta": 0.1, "max_depth": 4, "subsample": 0.9, "objective": "reg:squarederror", "nthread": 1}
+RMSE = metric_named("regression", "rmse")
 BOUNDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 
 
@@ -170,7 +172,7 @@ def compared(candidate: Model, champion: Model, features: Names) -> Comparison:
     tested = found_in(hashes, [identities(theirs, features)])
     changed = ~found_in(with_targets(test, features), [with_targets(theirs, features)])
     predicted = candidate.predict(test), champion.predict(test)
-    return compare("rmse", test[:, 0], *predicted, seen=seen, tested=tested, changed=changed)
+    return compare(RMSE, test[:, 0], *predicted, seen=seen, tested=tested, changed=changed)
 
 
 def with_targets(rows: Floats, features: Names) -> npt.NDArray[np.uint64]:
@@ -354,7 +356,7 @@ def without_targets(candidate: Model, champion: Model, features: Names) -> Compa
     told = [identities(rows, features) for rows in (test, champion.of(TRAIN, VALIDATION), champion.of(TEST))]
     seen, tested = (found_in(told[0], [one]) for one in told[1:])
     predicted = candidate.predict(test), champion.predict(test)
-    return compare("rmse", test[:, 0], *predicted, seen=seen, tested=tested, changed=np.zeros(len(test), bool))
+    return compare(RMSE, test[:, 0], *predicted, seen=seen, tested=tested, changed=np.zeros(len(test), bool))
 
 
 def _alone(bound: float, parts: Sequence[Compared]) -> float:

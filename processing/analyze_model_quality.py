@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
 from perennial.evaluation import model_quality
-from perennial.evaluation.metrics import MetricError, MetricInputError
+from perennial.evaluation.problem_types.measures import MetricError, MetricInputError
 from processing import job_script
 
 COLUMNS = ("prediction", "label", "probability")

@@ -13,7 +13,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from aws_lambda_powertools import Logger, Metrics
@@ -23,7 +23,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from perennial.data import rows
 from perennial.data.rows import FOLDER, Hashes, combined
 from perennial.evaluation import comparison, gate, metrics, predictions
-from perennial.evaluation.predictions import Floats
+from perennial.evaluation.problem_types.measures import Floats, MetricInputError
 from perennial.runs import run_record
 from perennial.runs.record import json_safe
 from perennial_aws import champion, objects, payloads, runs
@@ -99,8 +99,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if request.ChampionPredictions and request.Champion:
         champion_scores = _test_set(request.Prefix, request.ChampionPredictions).scores
         rows = _Rows.told(request.Prefix, request.Champion, request.ChampionTest, truth.size)
-        compared = rows.compared(wanted.metric, truth, candidate_scores, champion_scores)
-        on = ~rows.seen & metrics.can_be_measured(wanted.metric, champion_scores)
+        metric = metrics.metric_named(request.Problem, wanted.metric)
+        compared = rows.compared(metric, truth, candidate_scores, champion_scores)
+        on = ~rows.seen & metrics.can_be_measured(request.Problem, champion_scores)
         measured = _measure(request.Problem, wanted.metric, truth[on], champion_scores[on]) if on.any() else Measured()
         accepted_with = _accepted_with(rows.champion_prefix, wanted.metric)
     verdict = gate.judge(wanted, candidate.value, compared, accepted_with)
@@ -248,9 +249,9 @@ class _Rows:
         nothing = np.zeros(count, bool)
         return cls(~nothing, nothing, nothing, unfair, of_champion)
 
-    def compared(self, name: str, truth: Floats, candidate: Floats, champion: Floats) -> gate.Comparison:
+    def compared(self, metric: metrics.Metric, truth: Floats, candidate: Floats, champion: Floats) -> gate.Comparison:
         masks = {"seen": self.seen, "tested": self.tested, "changed": self.changed}
-        found = comparison.compare(name, truth, candidate, champion, **masks)
+        found = comparison.compare(metric, truth, candidate, champion, **masks)
         return replace(found, unfair=self.unfair, untold=self.untold)
 
 
@@ -300,10 +301,10 @@ def _accepted_with(of_champion: str, name: str) -> float | None:
 def _measure(problem: str, name: str, truth: Floats, scores: Floats) -> Measured:
     try:
         values = metrics.evaluate(problem, truth, scores)
-    except metrics.MetricInputError as error:
+    except MetricInputError as error:
         return Measured(why=str(error))
     try:
-        interval = metrics.interval(name, truth, scores)
+        interval = metrics.interval(metrics.metric_named(problem, name), truth, scores)
     except metrics.UndefinedMetricError as error:
         return Measured(values, values[name], None, str(error))
     return Measured(values, values[name], interval)
@@ -315,21 +316,9 @@ def _measure(problem: str, name: str, truth: Floats, scores: Floats) -> Measured
 def _write_predictions(prefix: str, problem: str, truth: Floats, scores: Floats) -> None:
     bucket, key = objects.split_uri(f"{prefix}/evaluation/predictions.csv")
     with tempfile.TemporaryFile("w+b") as file:
-        (_binary if problem == "binary_classification" else _regression)(file, truth, scores)
+        file.writelines(predictions.table(metrics.measures_of(problem).columns(truth, scores)))
         file.seek(0)
         client("s3").upload_fileobj(file, bucket, key, ExtraArgs={"ContentType": "text/csv"})
-
-
-def _regression(file: IO[bytes], truth: Floats, scores: Floats) -> None:
-    file.write(b"prediction,label\n")
-    for score, label in zip(scores, truth, strict=True):
-        file.write(f"{predictions.decimal(score)},{predictions.decimal(label)}\n".encode())
-
-
-def _binary(file: IO[bytes], truth: Floats, scores: Floats) -> None:
-    file.write(b"prediction,label,probability\n")
-    for predicted, label, score in zip(metrics.predicted_labels(scores), truth, scores, strict=True):
-        file.write(f"{int(predicted)},{int(label)},{predictions.decimal(score)}\n".encode())
 
 
 def _record(

@@ -224,7 +224,7 @@ def _aside(report: Report, headline: str) -> list[str]:
 
 def judge_sets(report: Report, contract: Contract) -> None:
     """Raise DataError when a set is empty, or its target says nothing."""
-    name, binary = contract.target.name, PROBLEM_TYPES[contract.problem].target_is_binary
+    name, problem_type = contract.target.name, PROBLEM_TYPES[contract.problem]
     for set_name, target in report.targets.items():
         if target.min is None or target.max is None:
             raise DataError(
@@ -232,9 +232,12 @@ def judge_sets(report: Report, contract: Contract) -> None:
                 "that are alike; where rows of the same features are not the same thing, name what tells them apart "
                 "in split.key"
             )
-        if binary and not {target.min, target.max} <= {0.0, 1.0}:
-            raise DataError(f"{name}: the target of a binary classification is 0 or 1; got {target.max:g}")
-        if target.min == target.max and (binary or set_name == "train"):
+        strange = {target.min, target.max} - set(problem_type.values or (target.min, target.max))
+        if strange:
+            expected = " or ".join(f"{value:g}" for value in problem_type.values)
+            what = contract.problem.replace("_", " ")
+            raise DataError(f"{name}: the target of a {what} is {expected}; got {max(strange):g}")
+        if target.min == target.max and (problem_type.is_classes or set_name == "train"):
             raise DataError(
                 f"{name}: the target is {target.min:g} in every row of the {set_name} set; "
                 "a model cannot learn from a constant. Check how the column is filled"

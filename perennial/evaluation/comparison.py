@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from perennial.data.rows import READ, UNKNOWN, Hashes, reads_target_alike
-from perennial.evaluation import metrics
 from perennial.evaluation.gate import Compared, Comparison
-from perennial.evaluation.predictions import Floats
+from perennial.evaluation.metrics import Metric, can_be_measured, interval, interval_of_difference
+from perennial.evaluation.problem_types.measures import Floats, MetricError
 
 T = TypeVar("T")
 Mask = npt.NDArray[np.bool_]
@@ -71,50 +71,53 @@ def _what_is_predicted(definition: Mapping[str, Any]) -> list[Any]:
 
 
 def compare(
-    name: str, labels: Floats, candidate: Floats, champion: Floats, *, seen: Mask, tested: Mask, changed: Mask
+    metric: Metric,
+    labels: Floats,
+    candidate: Floats,
+    champion: Floats,
+    *,
+    seen: Mask,
+    tested: Mask,
+    changed: Mask,
 ) -> Comparison:
-    """Compare by a metric of evaluation.metrics, given which test rows `(n_rows,)` the model in service has seen, which
+    """Compare by a metric, given which test rows `(n_rows,)` the model in service has seen, which
     its own run tested it on, and which of those have another target now. Rows that it cannot score are left out.
     """
-    scored = metrics.can_be_measured(name, champion)
+    scored = can_be_measured(metric.problem, champion)
     unseen = ~seen & scored
 
     def on(rows: Mask) -> Compared:
-        return _compared(name, labels[rows], candidate[rows], champion[rows])
+        return _compared(metric, labels[rows], candidate[rows], champion[rows])
 
     other = unseen & tested & changed
     return Comparison(
         rows=len(labels),
         unseen=on(unseen),
         known=on(unseen & tested & ~changed),
-        changed=replace(on(other), champion_interval=_or_none(metrics.interval, name, labels[other], champion[other])),
+        changed=replace(on(other), champion_interval=_or_none(interval, metric, labels[other], champion[other])),
         new=on(unseen & ~tested),
         unscored=int((~seen & ~scored).sum()),
     )
 
 
-def _compared(name: str, labels: Floats, candidate: Floats, champion: Floats) -> Compared:
-    ours, theirs = (_or_none(_value, name, labels, scores) for scores in (candidate, champion))
+def _compared(metric: Metric, labels: Floats, candidate: Floats, champion: Floats) -> Compared:
+    ours, theirs = (_or_none(Metric.compute, metric, labels, scores) for scores in (candidate, champion))
     if ours is not None and theirs is not None and math.isclose(ours, theirs, rel_tol=_ROUNDING):
         ours = theirs
     return Compared(
         rows=len(labels),
         candidate=ours,
         champion=theirs,
-        difference=_or_none(metrics.interval_of_difference, name, labels, candidate, champion),
+        difference=_or_none(interval_of_difference, metric, labels, candidate, champion),
     )
 
 
-def _or_none(measure: Callable[..., T], name: str, *rows: Floats) -> T | None:
+def _or_none(measure: Callable[..., T], metric: Metric, *rows: Floats) -> T | None:
     """What a measure of perennial.evaluation.metrics says of some rows; None where it has no value for them."""
     try:
-        return measure(name, *rows)
-    except metrics.MetricError:
+        return measure(metric, *rows)
+    except MetricError:
         return None
-
-
-def _value(name: str, labels: Floats, scores: Floats) -> float:
-    return metrics.metric_named(name).compute(labels, scores)
 
 
 def why_untold(rows: int, reasons: Mapping[str, int]) -> str:

@@ -1,7 +1,7 @@
 """How good a model is: metrics, and how sure one can be of them.
 
-labels   `(n_rows,)`, what happened: a number in the target's unit (regression), 0 or 1 (binary classification)
-scores   `(n_rows,)`, what the model said: a number in the target's unit, or the probability of class 1
+labels   `(n_rows,)`, what happened, and
+scores   `(n_rows,)`, the model's answers: numbers, of which perennial.evaluation.problem_types says what they mean
 
 Every metric is a function of sums over rows: `terms` gives what each row adds, `finish` turns the sums into the
 value. What a metric would be without one row is then a subtraction, so that an interval over a million rows costs well
@@ -12,33 +12,25 @@ Needs numpy alone; it runs in Lambda functions and in jobs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from perennial.evaluation.problem_types.measures import (
+    Finish,
+    Floats,
+    Measures,
+    MetricError,
+    MetricInputError,
+    Terms,
+    require,
+)
 from perennial.model.problem_types import PROBLEM_TYPES, Direction
-
-Floats = NDArray[np.float64]
-
-# A row is of class 1 when its probability is larger than this, as in XGBoost's own metric `error`.
-PROBABILITY_THRESHOLD = 0.5
-
-# The square of a larger score is no number any more, or the sum of such squares is not.
-LARGEST_SCORE = 1e150
 
 # Standard deviations on both sides that hold 95 % of a normal distribution.
 DEVIATIONS = 1.959964
-_TOO_LARGE = "numbers too large to square"
-
-
-class MetricError(ValueError):
-    """The base of what this module raises."""
-
-
-class MetricInputError(MetricError):
-    """Labels, scores or settings cannot be measured at all: empty, of different lengths, not finite, out of range."""
 
 
 class UndefinedMetricError(MetricError):
@@ -46,7 +38,7 @@ class UndefinedMetricError(MetricError):
 
 
 class UnknownMetricError(MetricError):
-    """There is no metric of that name (for that problem)."""
+    """There is no metric of that name for that problem."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +53,8 @@ class Metric:
     name: str
     problem: str
     direction: Direction
-    terms: Callable[[Floats, Floats], Floats]
-    finish: Callable[[Floats], Floats]
+    terms: Terms
+    finish: Finish
     undefined: str
 
     def compute(self, labels: ArrayLike, scores: ArrayLike) -> float:
@@ -73,20 +65,42 @@ class Metric:
         return _value(self, *checked(self.problem, labels, scores))
 
 
-def checked(problem: str, labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
-    """Return labels and scores as float arrays that every metric of the problem accepts, or raise MetricInputError."""
+def measures_of(problem: str) -> Measures:
+    """Return how a problem type is measured. Raises MetricInputError: there is no such problem type."""
     if problem not in PROBLEM_TYPES:
         raise MetricInputError(f"problem is {problem!r}; expected {' or '.join(map(repr, PROBLEM_TYPES))}")
+    measures: Measures = import_module(f"perennial.evaluation.problem_types.{problem}").MEASURES
+    return measures
+
+
+def metrics_of(problem: str) -> dict[str, Metric]:
+    """Return the metrics of a problem type by name."""
+    computed = measures_of(problem).metrics
+    return {
+        name: Metric(name, problem, score.direction, *computed[name])
+        for name, score in PROBLEM_TYPES[problem].metrics.items()
+    }
+
+
+def metric_named(problem: str, name: str) -> Metric:
+    """Return the metric of that name, or raise UnknownMetricError, which lists the names there are."""
+    known = metrics_of(problem)
+    if name not in known:
+        raise UnknownMetricError(f"no metric of {problem} is called {name!r}; expected one of {', '.join(known)}")
+    return known[name]
+
+
+def checked(problem: str, labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
+    """Return labels and scores as float arrays that every metric of the problem accepts, or raise MetricInputError."""
+    measures = measures_of(problem)
     y, s = _vector("labels", labels), _vector("scores", scores)
     if y.size != s.size:
         raise MetricInputError(f"{y.size} labels but {s.size} scores; expected one score for each label, in order")
     if y.size == 0:
         raise MetricInputError("no rows: expected at least one label and one score")
-    _require("labels", y, np.isfinite(y), "finite numbers")
-    _require("scores", s, np.isfinite(s), "finite numbers")
-    if PROBLEM_TYPES[problem].target_is_binary:
-        _require("labels", y, (y == 0) | (y == 1), "0 or 1")
-        _require("scores", s, (s >= 0) & (s <= 1), "probabilities of class 1, from 0 to 1")
+    require("labels", y, np.isfinite(y), "finite numbers")
+    require("scores", s, np.isfinite(s), "finite numbers")
+    measures.check(y, s)
     return y, s
 
 
@@ -97,16 +111,15 @@ def evaluate(problem: str, labels: ArrayLike, scores: ArrayLike) -> dict[str, fl
     """
     y, s = checked(problem, labels, scores)
     values: dict[str, float] = {}
-    for metric in METRICS.values():
-        if metric.problem == problem:
-            try:
-                values[metric.name] = _value(metric, y, s)
-            except UndefinedMetricError:
-                values[metric.name] = float("nan")
+    for name, metric in metrics_of(problem).items():
+        try:
+            values[name] = _value(metric, y, s)
+        except UndefinedMetricError:
+            values[name] = float("nan")
     return values
 
 
-def interval(metric: str, labels: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
+def interval(metric: Metric, labels: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
     """Return the 95 % interval of a metric: where it would lie for other test rows like these.
 
     It is the metric and 1.96 standard errors of the jackknife (Efron and Stein, Annals of Statistics 9, 1981) on both
@@ -114,18 +127,15 @@ def interval(metric: str, labels: ArrayLike, scores: ArrayLike) -> tuple[float, 
     is measured by its placement values, the linear part of the statistic (DeLong, DeLong and Clarke-Pearson, Biometrics
     44, 1988).
 
-    Raises MetricInputError, UndefinedMetricError (also when it has no value without one of the rows),
-    UnknownMetricError.
+    Raises MetricInputError, UndefinedMetricError (also when it has no value without one of the rows).
     """
-    chosen = metric_named(metric)
-    y, s = checked(chosen.problem, labels, scores)
-    value = _value(chosen, y, s)
-    low, high = _around(chosen, value, _without_each(chosen, y, s))
-    return (max(0.0, low), high) if chosen.direction == "minimize" else (low, min(1.0, high))
+    y, s = checked(metric.problem, labels, scores)
+    low, high = _around(metric, _value(metric, y, s), _without_each(metric, y, s))
+    return (max(0.0, low), high) if metric.direction == "minimize" else (low, min(1.0, high))
 
 
 def interval_of_difference(
-    metric: str, labels: ArrayLike, candidate: ArrayLike, champion: ArrayLike
+    metric: Metric, labels: ArrayLike, candidate: ArrayLike, champion: ArrayLike
 ) -> tuple[float, float]:
     """Return the 95 % interval of metric(candidate) - metric(champion), in the metric's unit.
 
@@ -134,31 +144,15 @@ def interval_of_difference(
 
     Raises as `interval` does.
     """
-    chosen = metric_named(metric)
-    y, first = checked(chosen.problem, labels, candidate)
-    _, second = checked(chosen.problem, labels, champion)
-    value = _value(chosen, y, first) - _value(chosen, y, second)
-    return _around(chosen, value, _without_each(chosen, y, first) - _without_each(chosen, y, second))
+    y, first = checked(metric.problem, labels, candidate)
+    _, second = checked(metric.problem, labels, champion)
+    value = _value(metric, y, first) - _value(metric, y, second)
+    return _around(metric, value, _without_each(metric, y, first) - _without_each(metric, y, second))
 
 
-def metric_named(name: str) -> Metric:
-    """Return the metric of that name, or raise UnknownMetricError, which lists the names there are."""
-    if name not in METRICS:
-        raise UnknownMetricError(f"no metric is called {name!r}; expected one of {', '.join(METRICS)}")
-    return METRICS[name]
-
-
-def can_be_measured(metric: str, scores: ArrayLike) -> NDArray[np.bool_]:
-    """Return which scores `(n_rows,)` a metric can be computed of: finite and not too large; probabilities, 0 to 1."""
-    s = np.asarray(scores, dtype=np.float64)
-    if PROBLEM_TYPES[metric_named(metric).problem].target_is_binary:
-        return (s >= 0) & (s <= 1)
-    return np.abs(s) <= LARGEST_SCORE
-
-
-def predicted_labels(scores: ArrayLike) -> Floats:
-    """Return the class that each probability stands for: 1.0 where it is larger than PROBABILITY_THRESHOLD."""
-    return (np.asarray(scores, dtype=np.float64) > PROBABILITY_THRESHOLD).astype(np.float64)
+def can_be_measured(problem: str, scores: ArrayLike) -> NDArray[np.bool_]:
+    """Return which scores `(n_rows,)` metrics can be computed of: finite and not too large; probabilities, 0 to 1."""
+    return measures_of(problem).measurable(np.asarray(scores, dtype=np.float64))
 
 
 def _vector(what: str, values: ArrayLike) -> Floats:
@@ -169,14 +163,6 @@ def _vector(what: str, values: ArrayLike) -> Floats:
     if array.ndim != 1:
         raise MetricInputError(f"{what} have the shape {array.shape}; expected one number a row: (n_rows,)")
     return array
-
-
-def _require(what: str, values: Floats, good: NDArray[np.bool_], expected: str) -> None:
-    bad = np.flatnonzero(~good)
-    if bad.size:
-        raise MetricInputError(
-            f"{bad.size} of {values.size} {what} are not {expected}; the first is {values[bad[0]]} in row {bad[0]}"
-        )
 
 
 def _value(metric: Metric, labels: Floats, scores: Floats) -> float:
@@ -200,126 +186,3 @@ def _around(metric: Metric, value: float, without_each: Floats) -> tuple[float, 
         raise UndefinedMetricError(f"{metric.name} of {rows} rows has no value without one of them: {metric.undefined}")
     error = DEVIATIONS * float(np.sqrt((rows - 1) * without_each.var()))
     return value - error, value + error
-
-
-# Terms: what a row adds. The first column counts rows unless said otherwise.
-
-
-def _squared_error(labels: Floats, scores: Floats) -> Floats:
-    return np.column_stack([np.ones_like(labels), (scores - labels) ** 2])
-
-
-def _absolute_error(labels: Floats, scores: Floats) -> Floats:
-    return np.column_stack([np.ones_like(labels), np.abs(scores - labels)])
-
-
-def _relative_error(labels: Floats, scores: Floats) -> Floats:
-    return np.column_stack([np.ones_like(labels), np.abs(scores - labels) / np.abs(labels)])
-
-
-def _explained(labels: Floats, scores: Floats) -> Floats:
-    """Columns: rows, centred label, its square, squared error. Centred, so that large labels do not cancel."""
-    centre = labels.mean() if labels.min() < labels.max() else labels[0]
-    centred = labels - centre
-    return np.column_stack([np.ones_like(labels), centred, centred**2, (scores - labels) ** 2])
-
-
-def _log_loss(labels: Floats, scores: Floats) -> Floats:
-    """Probabilities are kept from 0 and 1 by the smallest float64 step, as scikit-learn does."""
-    step = np.finfo(np.float64).eps
-    likely = np.clip(np.where(labels == 1, scores, 1 - scores), step, 1 - step)
-    return np.column_stack([np.ones_like(labels), -np.log(likely)])
-
-
-def _outcomes(labels: Floats, scores: Floats) -> Floats:
-    """Columns: true positives, false positives, false negatives, true negatives."""
-    actual, predicted = labels == 1, predicted_labels(scores) == 1
-    cells = [actual & predicted, ~actual & predicted, actual & ~predicted, ~actual & ~predicted]
-    return np.column_stack(cells).astype(np.float64)
-
-
-def _placements(labels: Floats, scores: Floats) -> Floats:
-    """Columns: positives, negatives, and the placement value of the row among the other class, in its class's column.
-
-    The placement value of a positive is the share of negatives that score lower, a tie counting half; of a negative,
-    the share of positives that score higher. The mean of either is the AUC; half of it is taken off each value so
-    that the two means add up to it.
-    """
-    positive = labels == 1
-    ups, downs = np.sort(scores[positive]), np.sort(scores[~positive])
-    terms = np.zeros((labels.size, 4))
-    terms[:, 0], terms[:, 1] = positive, ~positive
-    if ups.size and downs.size:
-        above = _share_below(downs, scores[positive])
-        half = above.mean() / 2
-        terms[positive, 2] = above - half
-        terms[~positive, 3] = 1 - _share_below(ups, scores[~positive]) - half
-    return terms
-
-
-def _share_below(ordered: Floats, values: Floats) -> Floats:
-    ranks = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
-    return np.asarray(ranks / (2 * ordered.size), dtype=np.float64)
-
-
-# Finish: from sums of terms to the value.
-
-
-def _mean(sums: Floats) -> Floats:
-    return np.asarray(sums[..., 1] / sums[..., 0])
-
-
-def _root_mean(sums: Floats) -> Floats:
-    return np.asarray(np.sqrt(_mean(sums)))
-
-
-def _r2(sums: Floats) -> Floats:
-    """Labels whose variation is lost in rounding count as constant."""
-    total = sums[..., 2] - sums[..., 1] ** 2 / sums[..., 0]
-    return np.where(total > 1e-12 * sums[..., 2], 1 - sums[..., 3] / total, np.nan)
-
-
-def _auc(sums: Floats) -> Floats:
-    return np.clip(sums[..., 2] / sums[..., 0] + sums[..., 3] / sums[..., 1], 0, 1)
-
-
-def _accuracy(sums: Floats) -> Floats:
-    return np.asarray((sums[..., 0] + sums[..., 3]) / sums.sum(axis=-1))
-
-
-def _or_zero(numerator: Floats, denominator: Floats) -> Floats:
-    """Nothing predicted, or nothing to find, counts as 0, as scikit-learn does by default."""
-    return np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1), 0.0)
-
-
-def _precision(sums: Floats) -> Floats:
-    return _or_zero(sums[..., 0], sums[..., 0] + sums[..., 1])
-
-
-def _recall(sums: Floats) -> Floats:
-    return _or_zero(sums[..., 0], sums[..., 0] + sums[..., 2])
-
-
-def _f1(sums: Floats) -> Floats:
-    return _or_zero(2 * sums[..., 0], 2 * sums[..., 0] + sums[..., 1] + sums[..., 2])
-
-
-# By name: terms, finish, and when there is no value.
-_COMPUTED: dict[str, tuple[Callable[[Floats, Floats], Floats], Callable[[Floats], Floats], str]] = {
-    "rmse": (_squared_error, _root_mean, _TOO_LARGE),
-    "mae": (_absolute_error, _mean, _TOO_LARGE),
-    "mse": (_squared_error, _mean, _TOO_LARGE),
-    "r2": (_explained, _r2, "it needs labels that differ"),
-    "mape": (_relative_error, _mean, "it needs labels other than zero"),
-    "auc": (_placements, _auc, "it needs labels of both classes"),
-    "accuracy": (_outcomes, _accuracy, _TOO_LARGE),
-    "f1": (_outcomes, _f1, _TOO_LARGE),
-    "precision": (_outcomes, _precision, _TOO_LARGE),
-    "recall": (_outcomes, _recall, _TOO_LARGE),
-    "logloss": (_log_loss, _mean, _TOO_LARGE),
-}
-METRICS: dict[str, Metric] = {
-    name: Metric(name, problem, score.direction, *_COMPUTED[name])
-    for problem, kind in PROBLEM_TYPES.items()
-    for name, score in kind.metrics.items()
-}

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from perennial.data.column_statistics import FORMAT_VERSION, json_number
 from perennial.evaluation import metrics
+from perennial.evaluation.problem_types.measures import MetricInputError
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -58,7 +59,7 @@ def statistics(
     Raises MetricInputError: the rows cannot be measured.
     """
     if problem not in PROBLEMS:
-        raise metrics.MetricInputError(f"problem is {problem!r}; expected one of {', '.join(PROBLEMS)}")
+        raise MetricInputError(f"problem is {problem!r}; expected one of {', '.join(PROBLEMS)}")
     describe = {"regression": _regression, "binary_classification": _binary, "multiclass_classification": _multiclass}
     rows, measured = describe[problem](labels, predictions, probabilities, seed)
     time = evaluation_time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{evaluation_time.microsecond // 1000:03d}Z"
@@ -90,7 +91,7 @@ def _regression(
     y, s = metrics.checked("regression", labels, predictions)
 
     def measure(rows: Rows) -> Values:
-        return {name: _or_nan(name, y[rows], s[rows]) for name in ("mae", "mse", "rmse", "r2")}
+        return {name: _or_nan("regression", name, y[rows], s[rows]) for name in ("mae", "mse", "rmse", "r2")}
 
     return y.size, _with_deviations(measure, y.size, seed)
 
@@ -100,14 +101,12 @@ def _binary(
 ) -> tuple[int, dict[str, Any]]:
     y, predicted = metrics.checked("binary_classification", labels, predictions)
     if not np.isin(predicted, (0, 1)).all():
-        raise metrics.MetricInputError(
-            "predictions are not all 0 or 1; expected classes, with probabilities beside them"
-        )
+        raise MetricInputError("predictions are not all 0 or 1; expected classes, with probabilities beside them")
     p = None if probabilities is None else metrics.checked("binary_classification", labels, probabilities)[1]
     actual, chosen = y.astype(np.int64), predicted.astype(np.int64)
 
     def measure(rows: Rows) -> Values:
-        area = {} if p is None else {"auc": _or_nan("auc", y[rows], p[rows])}
+        area = {} if p is None else {"auc": _or_nan("binary_classification", "auc", y[rows], p[rows])}
         return {**_binary_values(_cells(actual[rows], chosen[rows], 2)), **area}
 
     matrix = {"confusion_matrix": _named(_cells(actual, chosen, 2), ["0", "1"])}
@@ -143,7 +142,7 @@ def _multiclass(
 ) -> tuple[int, dict[str, Any]]:
     actual, predicted = np.asarray(labels).astype(np.str_), np.asarray(predictions).astype(np.str_)
     if actual.shape != predicted.shape or actual.ndim != 1 or actual.size == 0:
-        raise metrics.MetricInputError(
+        raise MetricInputError(
             f"labels have the shape {actual.shape}, predictions {predicted.shape}; "
             "expected one prediction for each label, and at least one row"
         )
@@ -235,9 +234,9 @@ def _with_deviations(measure: Callable[[Rows], Values], rows: int, seed: int) ->
     }
 
 
-def _or_nan(name: str, labels: Floats, scores: Floats) -> float:
+def _or_nan(problem: str, name: str, labels: Floats, scores: Floats) -> float:
     try:
-        return metrics.METRICS[name].compute(labels, scores)
+        return metrics.metric_named(problem, name).compute(labels, scores)
     except metrics.UndefinedMetricError:
         return math.nan
 

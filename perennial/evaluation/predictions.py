@@ -13,13 +13,14 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from perennial.evaluation.problem_types.measures import Floats
+
 _NO_FINITE_NUMBER = re.compile(r"(?<![\w.\"])[-+]?(nan|inf(inity)?)(?![\w.\"])", re.IGNORECASE)
 
 
@@ -96,3 +97,14 @@ def require_same_length(truth: Floats, answers: Floats, where: str) -> None:
 def decimal(value: float) -> str:
     """Return a number in plain decimals: Model Monitor's readers do not know scientific notation."""
     return np.format_float_positional(value, trim="-")
+
+
+def table(columns: Mapping[str, Floats | NDArray[np.int64]]) -> Iterator[bytes]:
+    """Yield the lines of a CSV file, the names first."""
+    yield f"{','.join(columns)}\n".encode()
+    for row in zip(*map(_texts, columns.values()), strict=True):
+        yield f"{','.join(row)}\n".encode()
+
+
+def _texts(values: Floats | NDArray[np.int64]) -> Iterable[str]:
+    return map(str, values.tolist()) if values.dtype.kind == "i" else map(decimal, values)

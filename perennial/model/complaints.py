@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -34,13 +34,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def one_of(names: Iterable[str]) -> BeforeValidator:
+def one_of(names: Collection[str]) -> BeforeValidator:
     """Return what makes of a text one of some names: the error is that of a Literal, for names that are data."""
-    known = tuple(names)
 
     def check(given: Any) -> Any:
-        if given not in known:
-            expected = " or ".join(map(repr, known))
+        if given not in names:
+            expected = " or ".join(map(repr, names))
             raise PydanticCustomError("literal_error", "one of {expected}", {"expected": expected})
         return given
 

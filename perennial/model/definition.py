@@ -21,7 +21,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model
 from perennial.model import complaints
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.complaints import ConfigurationError, Strict, suggestion
-from perennial.model.problem_types import PROBLEM_TYPES, SCORES
+from perennial.model.problem_types import PROBLEM_TYPES
 from perennial.words import spelling
 
 ColumnType = Literal["float", "integer", "boolean", "string", "timestamp"]
@@ -358,7 +358,7 @@ def _with_decimal_mark(parse: Parse, mark: str) -> Parse:
 def notes(definition: Definition) -> list[tuple[str, str]]:
     """Return (path, text) for what a definition asks that is sound, and not quite what it seems."""
     gate, found = definition.gate, []
-    if gate.minimum_improvement > 0 and SCORES[gate.metric].direction == "maximize":
+    if gate.minimum_improvement > 0 and PROBLEM_TYPES[definition.problem].metrics[gate.metric].direction == "maximize":
         highest = 1 / (1 + 2 * gate.minimum_improvement)
         text = (
             f"of a model in service with an {gate.metric} above {highest:.3g}, {gate.minimum_improvement:.3g} more "
@@ -630,7 +630,7 @@ def _check_target(columns: dict[str, Column], target: str, problem: str) -> Foun
     if column.feature and "feature" in column.model_fields_set:
         yield f"{path}.feature", "this is the target; a model that is told the answer learns nothing; leave it out"
     problem_type = PROBLEM_TYPES[problem]
-    if not (_is_binary(column) if problem_type.target_is_binary else column.type in NUMBERS):
+    if not problem_type.accepts(column.type, column.min, column.max):
         yield f"{path}.type", f"got {column.type!r}; {problem_type.target}"
 
 
@@ -639,15 +639,11 @@ def _check_target_transform(
 ) -> Found:
     if target_transform == "none":
         return
-    if PROBLEM_TYPES[problem].target_is_binary:
+    if PROBLEM_TYPES[problem].is_classes:
         yield "target.transform", f"got {target_transform!r}; only the target of a regression is transformed"
     column = columns.get(target)
     if column is not None and column.max is not None and column.max <= 0:
         yield "target.transform", f"a logarithm needs a target above 0, and columns.{target}.max is {column.max:g}"
-
-
-def _is_binary(column: Column) -> bool:
-    return column.type == "boolean" or (column.type == "integer" and (column.min, column.max) == (0, 1))
 
 
 def _check_shares(split: Split) -> Found:
@@ -701,10 +697,16 @@ def _check_gate_metric(problem: str, gate: Gate) -> Found:
         yield "gate.metric", f"{gate.metric!r} is not a metric of {problem}; {allowed}{hint}"
 
 
-def _check_gate_threshold(gate: Gate) -> Found:
-    score = SCORES.get(gate.metric)
+def _check_gate_threshold(problem: str, gate: Gate) -> Found:
+    score = PROBLEM_TYPES[problem].metrics.get(gate.metric)
     if score is not None and not score.is_sound(gate.threshold):
         yield "gate.threshold", f"got {gate.threshold:g}; expected for {gate.metric} {score.expected()}"
+
+
+def _check_algorithm(problem: str, algorithm: str) -> Found:
+    if problem not in ALGORITHMS[algorithm].of_problem:
+        learning = ", ".join(name for name, one in ALGORITHMS.items() if problem in one.of_problem)
+        yield "algorithm", f"{algorithm} does not learn {problem}; allowed: {learning or 'none, nothing learns it yet'}"
 
 
 def _check_hyperparameters(hyperparameters: dict[str, dict[str, Any]]) -> Found:
@@ -774,6 +776,7 @@ _CHECKS: tuple[Callable[..., Found], ...] = (
     _check_split_key,
     _check_gate_metric,
     _check_gate_threshold,
+    _check_algorithm,
     _check_hyperparameters,
     _check_hyperparameters_of_problem,
     _check_instances,

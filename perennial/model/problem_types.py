@@ -1,12 +1,12 @@
-"""The problem types: what is predicted, and the metrics that say how well. A new one is an entry of PROBLEM_TYPES.
+"""The problem types: what is predicted, and the metrics that say how well.
 
-perennial.evaluation.metrics computes the metrics; the algorithms say how they learn a problem
-(perennial.model.algorithms).
+A new one is an entry of PROBLEM_TYPES, and a file of its name in perennial/evaluation/problem_types/ that computes its
+metrics. An algorithm that learns it says so in its own file (perennial.model.algorithms).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,15 +46,19 @@ class Score:
 class ProblemType:
     """One problem type.
 
-    target         what the target column must be, in words for the person who has another
-    metrics        its metrics by name
-    target_is_binary  the target is one of two classes, and the score the probability of class 1
+    target      what the target column must be, in words for the person who has another
+    accepts     (type, min, max of a column) -> whether it can be the target
+    metrics     its metrics by name
+    is_classes  the target is a class: it has no logarithm, and every set needs rows of two classes at least
+    values      what the target must be, where that is a few numbers
     """
 
     name: str
     target: str
+    accepts: Callable[[str, float | None, float | None], bool]
     metrics: Mapping[str, Score]
-    target_is_binary: bool = False
+    is_classes: bool = False
+    values: tuple[float, ...] = ()
 
 
 _ERROR = Score("minimize")
@@ -68,6 +72,7 @@ def _share(meaning: str = "1 is perfect", *, low: float = 0.0, includes_low: boo
 REGRESSION = ProblemType(
     "regression",
     "the target of a regression is float or integer",
+    lambda kind, _low, _high: kind in ("float", "integer"),
     {
         "rmse": _ERROR_IN_UNIT,
         "mae": _ERROR_IN_UNIT,
@@ -79,6 +84,7 @@ REGRESSION = ProblemType(
 BINARY_CLASSIFICATION = ProblemType(
     "binary_classification",
     "the target of a binary classification is boolean, or integer with min: 0 and max: 1",
+    lambda kind, low, high: kind == "boolean" or (kind == "integer" and (low, high) == (0, 1)),
     {
         "auc": _share("0.5 is chance, 1 is perfect", low=0.5, includes_low=True),
         "accuracy": _share(),
@@ -87,7 +93,7 @@ BINARY_CLASSIFICATION = ProblemType(
         "recall": _share(),
         "logloss": _ERROR,
     },
-    target_is_binary=True,
+    is_classes=True,
+    values=(0.0, 1.0),
 )
 PROBLEM_TYPES: dict[str, ProblemType] = {one.name: one for one in (REGRESSION, BINARY_CLASSIFICATION)}
-SCORES: dict[str, Score] = {name: score for one in PROBLEM_TYPES.values() for name, score in one.metrics.items()}

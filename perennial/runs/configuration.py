@@ -20,7 +20,7 @@ from perennial.model.algorithms import ALGORITHMS
 from perennial.model.algorithms.hyperparameter import as_text
 from perennial.model.complaints import ConfigurationError, Strict
 from perennial.model.definition import DEPLOYABLE, STEPS, Definition, Instances, JobInstance, validated
-from perennial.model.problem_types import SCORES
+from perennial.model.problem_types import PROBLEM_TYPES
 
 RESERVED_PREFIXES = ("runs/", "code/", "capture/")
 STACK = "the stack's parameters"
@@ -203,7 +203,8 @@ def resolve(
 
 def _gate(definition: Definition) -> Gate:
     given = definition.gate
-    return Gate(direction=SCORES[given.metric].direction, **given.model_dump())
+    score = PROBLEM_TYPES[definition.problem].metrics[given.metric]
+    return Gate(direction=score.direction, **given.model_dump())
 
 
 def _decides_service(of_stack: Definition, of_run: Definition, sources: Mapping[str, str]) -> list[str]:

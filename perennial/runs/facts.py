@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from perennial.model.problem_types import SCORES
+from perennial.model.problem_types import PROBLEM_TYPES
 from perennial.runs import no_data
 from perennial.runs.run_record import Rows, RunRecord
 from perennial.runs.strays import PUT_ASIDE
@@ -171,7 +171,8 @@ def unit_of(record: RunRecord) -> str:
     """Return the unit of the gate's metric with a blank before it; empty where it has none."""
     definition = record["configuration"]["definition"]
     unit = definition["columns"][definition["target"]].get("unit")
-    return f" {unit}" if unit and SCORES[definition["gate"]["metric"]].in_unit else ""
+    score = PROBLEM_TYPES[definition["problem"]].metrics[definition["gate"]["metric"]]
+    return f" {unit}" if unit and score.in_unit else ""
 
 
 def said_trigger(record: RunRecord) -> str:

@@ -11,6 +11,8 @@ from perennial.data.rows import reads_alike
 from perennial.evaluation import metrics
 from perennial.evaluation.comparison import compare, found_in, other_groups, other_target, untold
 
+RMSE, AUC = metrics.metric_named("regression", "rmse"), metrics.metric_named("binary_classification", "auc")
+
 small = st.lists(st.integers(1, 20), max_size=30)
 
 
@@ -34,7 +36,7 @@ def test_both_models_are_measured_on_each_part() -> None:
     candidate, champion = np.array([1.0, 1, 2, 2, 9, 9]), np.array([3.0, 3, 1, 1, 0, 0])
     seen = np.array([False] * 4 + [True] * 2)
     tested = np.array([True, True, False, False, True, True])
-    found = compare("rmse", labels, candidate, champion, seen=seen, tested=tested, changed=np.zeros(6, bool))
+    found = compare(RMSE, labels, candidate, champion, seen=seen, tested=tested, changed=np.zeros(6, bool))
     assert (found.rows, found.unseen.rows, found.known.rows, found.new.rows) == (6, 4, 2, 2)
     assert (found.known.candidate, found.known.champion) == (1.0, 3.0)
     assert (found.new.candidate, found.new.champion) == (2.0, 1.0)
@@ -45,7 +47,7 @@ def test_both_models_are_measured_on_each_part() -> None:
 def test_parts_without_rows_or_without_a_value_have_none() -> None:
     ones, scores = np.ones(3), np.array([0.2, 0.5, 0.7])
     none = np.zeros(3, bool)
-    found = compare("auc", ones, scores, scores, seen=none, tested=none, changed=none)
+    found = compare(AUC, ones, scores, scores, seen=none, tested=none, changed=none)
     assert (found.unseen.candidate, found.unseen.champion, found.unseen.difference) == (None, None, None)
     assert (found.known.rows, found.known.candidate) == (0, None)
 
@@ -54,7 +56,7 @@ def test_a_row_with_another_target_than_it_was_tested_with_is_a_part_of_its_own_
     labels, candidate = np.arange(6.0), np.arange(6.0) + 1
     champion = np.array([0.0, 1, 2, 9, 10, 5])
     tested, changed = np.array([True] * 5 + [False]), np.array([False] * 3 + [True] * 3)
-    found = compare("rmse", labels, candidate, champion, seen=np.zeros(6, bool), tested=tested, changed=changed)
+    found = compare(RMSE, labels, candidate, champion, seen=np.zeros(6, bool), tested=tested, changed=changed)
     assert (found.unseen.rows, found.known.rows, found.changed.rows, found.new.rows) == (6, 3, 2, 1)
     assert (found.known.champion, found.changed.champion) == (0.0, 6.0)
     assert found.changed.champion_interval == (6.0, 6.0)
@@ -65,7 +67,7 @@ def test_rows_that_the_model_in_service_cannot_score_are_left_out_for_both(score
     labels, candidate = np.zeros(5), np.array([1.0, 1, 1, 7, 7])
     champion = np.array([2.0, 2, 2, score, score])
     seen, tested = np.array([False] * 4 + [True]), np.ones(5, bool)
-    found = compare("rmse", labels, candidate, champion, seen=seen, tested=tested, changed=~tested)
+    found = compare(RMSE, labels, candidate, champion, seen=seen, tested=tested, changed=~tested)
     assert (found.rows, found.unscored) == (5, 1)
     assert (found.unseen.rows, found.unseen.candidate, found.unseen.champion) == (3, 1.0, 2.0)
     assert (found.known.rows, found.known.difference) == (3, (-1.0, -1.0))
@@ -74,8 +76,8 @@ def test_rows_that_the_model_in_service_cannot_score_are_left_out_for_both(score
 def test_two_models_that_differ_by_the_rounding_of_sums_are_as_good() -> None:
     labels, none = np.array([1.0, 0, 1, 0, 1, 0, 0]), np.zeros(7, bool)
     one, other = np.array([0.1, 0.1, 0.7, 0.7, 0.3, 0.3, 0.3]), np.full(7, 0.5)
-    values = metrics.METRICS["rmse"].compute(labels, one), metrics.METRICS["rmse"].compute(labels, other)
-    found = compare("rmse", labels, other * (1 + 1e-15), other, seen=none, tested=none, changed=none)
+    values = RMSE.compute(labels, one), RMSE.compute(labels, other)
+    found = compare(RMSE, labels, other * (1 + 1e-15), other, seen=none, tested=none, changed=none)
     assert found.unseen.candidate == found.unseen.champion == values[1]
     assert values[0] != values[1]
 

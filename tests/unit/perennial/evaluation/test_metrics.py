@@ -12,9 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics as reference
 
 from perennial.evaluation import metrics
+from perennial.evaluation.problem_types.binary_classification import predicted_labels
+from perennial.model.problem_types import PROBLEM_TYPES
 
+METRICS = {name: metric for problem in PROBLEM_TYPES for name, metric in metrics.metrics_of(problem).items()}
 Floats = NDArray[np.float64]
 Score = Callable[[Floats, Floats], float]
+
+
+@pytest.mark.parametrize("problem", PROBLEM_TYPES)
+def test_each_problem_type_computes_the_metrics_that_it_names_and_no_other(problem: str) -> None:
+    assert set(metrics.measures_of(problem).metrics) == set(PROBLEM_TYPES[problem].metrics)
 
 
 def prices(rows: int = 500, seed: int = 1) -> tuple[Floats, Floats]:
@@ -42,7 +50,7 @@ def probabilities(rows: int = 500, seed: int = 1, decimals: int = 2) -> tuple[Fl
 )
 def test_a_regression_metric_equals_scikit_learns(name: str, expected: Score) -> None:
     labels, scores = prices()
-    assert metrics.METRICS[name].compute(labels, scores) == pytest.approx(expected(labels, scores), rel=1e-12)
+    assert METRICS[name].compute(labels, scores) == pytest.approx(expected(labels, scores), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +66,7 @@ def test_a_regression_metric_equals_scikit_learns(name: str, expected: Score) ->
 )
 def test_a_binary_metric_equals_scikit_learns_with_tied_scores(name: str, expected: Score) -> None:
     labels, scores = probabilities()
-    assert metrics.METRICS[name].compute(labels, scores) == pytest.approx(expected(labels, scores), rel=1e-12)
+    assert METRICS[name].compute(labels, scores) == pytest.approx(expected(labels, scores), rel=1e-12)
 
 
 @settings(deadline=None)
@@ -69,10 +77,10 @@ def test_auc_is_the_share_of_pairs_in_the_right_order_with_ties_counting_half(ro
     labels, scores = [float(positive) for positive, _ in rows], [score / 4 for _, score in rows]
     if not ups or not downs:
         with pytest.raises(metrics.UndefinedMetricError, match="both classes"):
-            metrics.METRICS["auc"].compute(labels, scores)
+            METRICS["auc"].compute(labels, scores)
         return
     right = sum(1.0 if up > down else 0.5 if up == down else 0.0 for up in ups for down in downs)
-    assert metrics.METRICS["auc"].compute(labels, scores) == pytest.approx(right / len(ups) / len(downs), abs=1e-12)
+    assert METRICS["auc"].compute(labels, scores) == pytest.approx(right / len(ups) / len(downs), abs=1e-12)
 
 
 @settings(deadline=None)
@@ -81,7 +89,7 @@ def test_r2_of_large_labels_loses_no_digits(data: st.DataObject) -> None:
     values = data.draw(st.lists(st.integers(-100, 100), min_size=3, max_size=30).filter(lambda v: len(set(v)) > 1))
     labels = np.array(values, dtype=np.float64)
     scores = labels + np.arange(labels.size)
-    near, far = (metrics.METRICS["r2"].compute(labels + offset, scores + offset) for offset in (0, 1e6))
+    near, far = (METRICS["r2"].compute(labels + offset, scores + offset) for offset in (0, 1e6))
     assert far == pytest.approx(near, rel=1e-8, abs=1e-8)
 
 
@@ -113,12 +121,12 @@ def test_evaluate_gives_nan_for_what_the_rows_leave_undefined_and_the_rest_all_t
 
 
 def test_only_errors_and_losses_are_minimized() -> None:
-    minimized = {name for name, metric in metrics.METRICS.items() if metric.direction == "minimize"}
+    minimized = {name for name, metric in METRICS.items() if metric.direction == "minimize"}
     assert minimized == {"rmse", "mae", "mse", "mape", "logloss"}
 
 
 def test_a_probability_at_the_threshold_is_class_0_as_in_xgboosts_error() -> None:
-    assert metrics.predicted_labels([0.0, 0.5, 0.5000001, 1.0]).tolist() == [0, 0, 1, 1]
+    assert predicted_labels([0.0, 0.5, 0.5000001, 1.0]).tolist() == [0, 0, 1, 1]
 
 
 def test_nothing_predicted_positive_counts_as_precision_0() -> None:
@@ -128,18 +136,18 @@ def test_nothing_predicted_positive_counts_as_precision_0() -> None:
 
 def test_a_certain_and_wrong_probability_has_a_finite_logloss() -> None:
     expected = reference.log_loss([1, 0], [0.0, 0.0])
-    assert metrics.METRICS["logloss"].compute([1, 0], [0.0, 0.0]) == pytest.approx(expected)
+    assert METRICS["logloss"].compute([1, 0], [0.0, 0.0]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", ["r2", "mape"])
 def test_a_metric_that_has_no_value_says_what_it_needs(name: str) -> None:
     with pytest.raises(metrics.UndefinedMetricError, match=rf"{name} has no value for these 3 rows: it needs labels"):
-        metrics.METRICS[name].compute([0, 0, 0], [1, 2, 3])
+        METRICS[name].compute([0, 0, 0], [1, 2, 3])
 
 
 def test_numbers_too_large_to_square_are_no_value_rather_than_infinity() -> None:
     with pytest.raises(metrics.UndefinedMetricError, match="too large"):
-        metrics.METRICS["rmse"].compute([0.0], [1e200])
+        METRICS["rmse"].compute([0.0], [1e200])
 
 
 @pytest.mark.parametrize(
@@ -179,7 +187,7 @@ def test_an_unknown_problem_or_metric_is_refused_with_the_known_ones() -> None:
     with pytest.raises(metrics.MetricInputError, match="expected 'regression' or 'binary_classification'"):
         metrics.evaluate("ranking", [1], [1])
     with pytest.raises(metrics.UnknownMetricError, match="'gini'; expected one of rmse, mae"):
-        metrics.interval("gini", [1], [1])
+        metrics.metric_named("regression", "gini")
 
 
 def test_every_error_of_the_module_is_a_value_error() -> None:
@@ -188,13 +196,13 @@ def test_every_error_of_the_module_is_a_value_error() -> None:
     assert issubclass(metrics.MetricError, ValueError)
 
 
-@pytest.mark.parametrize("name", list(metrics.METRICS))
+@pytest.mark.parametrize("name", list(METRICS))
 def test_an_interval_holds_the_metric_and_is_the_same_in_any_order_of_the_rows(name: str) -> None:
-    metric = metrics.METRICS[name]
+    metric = METRICS[name]
     labels, scores = prices() if metric.problem == "regression" else probabilities()
-    low, high = metrics.interval(name, labels, scores)
+    low, high = metrics.interval(METRICS[name], labels, scores)
     assert low < metric.compute(labels, scores) < high
-    assert metrics.interval(name, labels[::-1], scores[::-1]) == pytest.approx((low, high), rel=1e-9)
+    assert metrics.interval(METRICS[name], labels[::-1], scores[::-1]) == pytest.approx((low, high), rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -207,17 +215,17 @@ def test_an_interval_holds_the_metric_and_is_the_same_in_any_order_of_the_rows(n
     ],
 )
 def test_an_interval_is_as_wide_as_resampling_rows_makes_it(name: str, expected: Score) -> None:
-    labels, scores = prices(300) if metrics.METRICS[name].problem == "regression" else probabilities(300)
+    labels, scores = prices(300) if METRICS[name].problem == "regression" else probabilities(300)
     random = np.random.default_rng(7)
     draws = [random.integers(0, 300, 300) for _ in range(600)]
     spread = np.std([expected(labels[rows], scores[rows]) for rows in draws])
-    low, high = metrics.interval(name, labels, scores)
+    low, high = metrics.interval(METRICS[name], labels, scores)
     assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.1)
 
 
 def test_an_interval_of_many_rows_has_the_width_that_theory_gives() -> None:
     errors = np.random.default_rng(1).normal(0, 1, 400_000)
-    low, high = metrics.interval("rmse", np.zeros(errors.size), errors)
+    low, high = metrics.interval(METRICS["rmse"], np.zeros(errors.size), errors)
     assert high - low == pytest.approx(2 * 1.96 / np.sqrt(2 * errors.size), rel=0.01)
 
 
@@ -226,41 +234,41 @@ def test_the_interval_of_an_auc_is_delongs() -> None:
     up, down = scores[labels == 1], scores[labels == 0]
     wins = (up[:, None] > down) + 0.5 * (up[:, None] == down)
     error = np.sqrt(wins.mean(axis=1).var(ddof=1) / up.size + wins.mean(axis=0).var(ddof=1) / down.size)
-    low, high = metrics.interval("auc", labels, scores)
+    low, high = metrics.interval(METRICS["auc"], labels, scores)
     assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.02)
 
 
 def test_an_interval_does_not_go_beyond_the_best_value() -> None:
     labels, scores = np.array([0.0] * 20 + [1.0] * 20), np.array([0.1] * 19 + [0.95] + [0.9] * 20)
-    low, high = metrics.interval("auc", labels, scores)
+    low, high = metrics.interval(METRICS["auc"], labels, scores)
     assert low < 0.95 < high == 1.0
-    assert metrics.interval("mae", [1.0, 2.0, 3.0], [1.0, 2.0, 9.0])[0] == 0.0
+    assert metrics.interval(METRICS["mae"], [1.0, 2.0, 3.0], [1.0, 2.0, 9.0])[0] == 0.0
 
 
 @pytest.mark.parametrize(("labels", "says"), [([1, 1], "both classes"), ([0, 1], "without one of them")])
 def test_an_interval_needs_a_metric_that_has_a_value_also_without_a_row(labels: list[int], says: str) -> None:
     with pytest.raises(metrics.UndefinedMetricError, match=says):
-        metrics.interval("auc", labels, [0.2, 0.8])
+        metrics.interval(METRICS["auc"], labels, [0.2, 0.8])
 
 
 def test_the_difference_of_two_like_models_is_known_better_than_either_alone() -> None:
     labels, champion = prices()
     candidate = champion + 50
-    low, high = metrics.interval_of_difference("rmse", labels, candidate, champion)
-    alone = metrics.interval("rmse", labels, champion)
+    low, high = metrics.interval_of_difference(METRICS["rmse"], labels, candidate, champion)
+    alone = metrics.interval(METRICS["rmse"], labels, champion)
     assert (high - low) < 0.2 * (alone[1] - alone[0])
 
 
 def test_the_difference_of_a_model_and_itself_is_zero() -> None:
     labels, scores = probabilities()
-    assert metrics.interval_of_difference("auc", labels, scores, scores) == (0.0, 0.0)
+    assert metrics.interval_of_difference(METRICS["auc"], labels, scores, scores) == (0.0, 0.0)
 
 
 def test_the_difference_is_candidate_minus_champion() -> None:
     labels, champion = prices()
     candidate = labels + (champion - labels) / 2
-    value = metrics.METRICS["rmse"].compute(labels, candidate) - metrics.METRICS["rmse"].compute(labels, champion)
-    low, high = metrics.interval_of_difference("rmse", labels, candidate, champion)
+    value = METRICS["rmse"].compute(labels, candidate) - METRICS["rmse"].compute(labels, champion)
+    low, high = metrics.interval_of_difference(METRICS["rmse"], labels, candidate, champion)
     assert low < value < high < 0
 
 
@@ -269,7 +277,7 @@ def test_the_interval_of_a_difference_is_that_of_the_mean_of_paired_differences(
     candidate = champion + np.random.default_rng(2).normal(30, 500, labels.size)
     paired = (candidate - labels) ** 2 - (champion - labels) ** 2
     error = 1.959964 * paired.std(ddof=1) / np.sqrt(paired.size)
-    found = metrics.interval_of_difference("mse", labels, candidate, champion)
+    found = metrics.interval_of_difference(METRICS["mse"], labels, candidate, champion)
     assert found == pytest.approx((paired.mean() - error, paired.mean() + error))
 
 
@@ -278,6 +286,6 @@ def test_chance_is_called_more_than_chance_about_once_in_twenty_times() -> None:
     for _ in range(1_000):
         labels = random.lognormal(9, 1, 100)
         one, other = (labels * random.lognormal(0, 0.2, 100) for _ in range(2))
-        low, high = metrics.interval_of_difference("rmse", labels, one, other)
+        low, high = metrics.interval_of_difference(METRICS["rmse"], labels, one, other)
         wrong += not low <= 0 <= high
     assert wrong < 80

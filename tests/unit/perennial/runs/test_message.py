@@ -34,6 +34,7 @@ RECORD = {
     "configuration": {
         "definition": {
             "target": "price",
+            "problem": "regression",
             "columns": {"price": {"unit": "USD"}},
             "gate": {"metric": "rmse"},
         },
@@ -508,9 +509,9 @@ def test_the_first_model_has_no_previous_best():
     assert "Previous best none; this is the first model" in compose(gate=gate, champion=None).body
 
 
-@pytest.mark.parametrize("metric", ["r2", "auc"])
-def test_only_metrics_in_the_targets_unit_have_a_unit(metric):
-    definition = {**RECORD["configuration"]["definition"], "gate": {"metric": metric}}
+@pytest.mark.parametrize(("problem", "metric"), [("regression", "r2"), ("binary_classification", "auc")])
+def test_only_metrics_in_the_targets_unit_have_a_unit(problem, metric):
+    definition = {**RECORD["configuration"]["definition"], "problem": problem, "gate": {"metric": metric}}
     body = compose(configuration={"definition": definition}, gate={**RECORD["gate"], "metric": metric}).body
     assert "USD" not in body
 

@@ -1,0 +1,53 @@
+"""What the pipeline has to know of how a problem type is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Terms = Callable[[Floats, Floats], Floats]
+Finish = Callable[[Floats], Floats]
+
+TOO_LARGE = "numbers too large to square"
+
+
+class MetricError(ValueError):
+    """The base of what measuring raises."""
+
+
+class MetricInputError(MetricError):
+    """Labels, scores or settings cannot be measured at all: empty, of different lengths, not finite, out of range."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How a problem type is measured. Labels and scores are `(n_rows,)`.
+
+    metrics     by name: terms, finish, and when there is no value, in words (perennial.evaluation.metrics.Metric)
+    check       (labels, scores) -> None; raises MetricInputError for those of another problem type
+    measurable  scores -> which of them a metric can be computed of
+    columns     (labels, scores) -> the columns of predictions.csv, which the model-quality baseline reads
+    """
+
+    metrics: Mapping[str, tuple[Terms, Finish, str]]
+    check: Callable[[Floats, Floats], None]
+    measurable: Callable[[Floats], NDArray[np.bool_]]
+    columns: Callable[[Floats, Floats], Mapping[str, NDArray[np.float64] | NDArray[np.int64]]]
+
+
+def require(what: str, values: Floats, good: NDArray[np.bool_], expected: str) -> None:
+    """Raise MetricInputError, which names the first value that is not good."""
+    bad = np.flatnonzero(~good)
+    if bad.size:
+        raise MetricInputError(
+            f"{bad.size} of {values.size} {what} are not {expected}; the first is {values[bad[0]]} in row {bad[0]}"
+        )
+
+
+def mean(sums: Floats) -> Floats:
+    """Return the mean of the second term, where the first counts rows."""
+    return np.asarray(sums[..., 1] / sums[..., 0])
