@@ -144,6 +144,7 @@ check-fast: .venvs/dev/.installed ## The part of check that takes half a minute,
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m tools.stamp_state_machines --check
+	@$(BIN)/python -m tools.stamp_template --check
 	@$(BIN)/python -m tools.lint_state_machines
 	@$(BIN)/python -m tools.lint_policies
 	@$(BIN)/python -m tools.draw_flow --check
@@ -172,6 +173,7 @@ format: install ## Format, mend what ruff can, and write time limits and retries
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/python -m tools.stamp_state_machines
+	@$(BIN)/python -m tools.stamp_template
 
 .PHONY: clean
 clean: stop ## Remove everything that make has made

@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from perennial.model.algorithms import ALGORITHMS
+
 T = TypeVar("T")
 
 
@@ -60,8 +62,6 @@ class Settings:
     kms_key_arn = _Variable(str)
     code_uri = _Variable(_without_slash)
     sklearn_image = _Variable(str)
-    xgboost_image = _Variable(str)
-    linear_learner_image = _Variable(str)
     stack_overrides = _Variable(str, "{}")
     quiet_period_seconds = _Variable(int)
     models_to_keep = _Variable(int)
@@ -69,8 +69,8 @@ class Settings:
     vpc_security_groups = _Variable(_listed, "")
 
     def algorithm_image(self, algorithm: str) -> str:
-        """Return the image of an algorithm by its name in model.yaml: linear-learner is in LINEAR_LEARNER_IMAGE."""
-        return str(getattr(self, f"{algorithm.replace('-', '_')}_image"))
+        """Return the image of an algorithm by its name in model.yaml."""
+        return os.environ[ALGORITHMS[algorithm].image_variable]
 
 
 settings = Settings()

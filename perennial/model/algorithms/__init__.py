@@ -1,4 +1,7 @@
-"""The algorithms that a model can be trained with. A new one is a file here, an entry of ALGORITHMS, and its image."""
+"""The algorithms that a model can be trained with. A new one is a file here and an entry of ALGORITHMS.
+
+`make format` then writes its image into the template.
+"""
 
 from perennial.model.algorithms.algorithm import Algorithm
 from perennial.model.algorithms.linear_learner import LINEAR_LEARNER

@@ -8,13 +8,15 @@ from typing import Any
 
 from perennial.model.algorithms.hyperparameter import Allowed
 from perennial.model.complaints import Problem, suggestion
+from perennial.model.images import Image
 
 
 @dataclass(frozen=True)
 class Algorithm:
     """A built-in algorithm of SageMaker.
 
-    name              in model.yaml; NAME_IMAGE is the variable that holds its image (`image_variable`)
+    name              in model.yaml
+    image             what trains and serves; `image_variable` of the functions' environment holds its URI
     hyperparameters   what it accepts
     refused           hyperparameters of the container that cannot work with the files that a run writes, and why
     defaults          what a run sets where nobody else does
@@ -24,12 +26,18 @@ class Algorithm:
     """
 
     name: str
+    image: Image
     hyperparameters: Mapping[str, Allowed]
     refused: Mapping[str, str]
     defaults: Mapping[str, str]
     of_problem: Mapping[str, Mapping[str, tuple[str, ...]]]
     derived: Callable[[str, str, int], dict[str, str]]
     training_metrics: Callable[[Mapping[str, str]], tuple[str, ...]]
+
+    @property
+    def image_variable(self) -> str:
+        """The variable that holds the image's URI: LINEAR_LEARNER_IMAGE for linear-learner."""
+        return f"{self.name.replace('-', '_').upper()}_IMAGE"
 
     def problems(self, given: Mapping[str, Any]) -> Iterable[Problem]:
         """Yield (name, what is wrong and what is allowed) for each hyperparameter that the algorithm would refuse."""
@@ -46,7 +54,7 @@ class Algorithm:
 
     def problems_of(self, problem_type: str, given: Mapping[str, Any]) -> Iterable[Problem]:
         """Yield (name, what is wrong and what is allowed) for each hyperparameter that is of another problem type."""
-        for name, allowed in self.of_problem[problem_type].items():
+        for name, allowed in self.of_problem.get(problem_type, {}).items():
             values = str(given[name]).split(",") if name in given else []
             wrong = [value for value in values if value.split("@")[0] not in allowed]
             if wrong:

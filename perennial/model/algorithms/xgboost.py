@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from perennial.model.algorithms.algorithm import Algorithm
 from perennial.model.algorithms.hyperparameter import FLAG, POSITIVE, SHARE, Allowed, integer, number, words
+from perennial.model.images import FRAMEWORKS, ONE_FOR_BOTH, Image
 
 _REGRESSION_OBJECTIVES = (
     "reg:squarederror", "reg:absoluteerror", "reg:squaredlogerror", "reg:pseudohubererror", "reg:gamma",
@@ -117,4 +118,13 @@ def _training_metrics(hyperparameters: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"validation:{name}" for name in hyperparameters["eval_metric"].split(","))
 
 
-XGBOOST = Algorithm("xgboost", _HYPERPARAMETERS, _REFUSED, _DEFAULTS, _OF_PROBLEM, _derived, _training_metrics)
+IMAGE = Image(
+    name="XGBoost",
+    registry=FRAMEWORKS,
+    repository="sagemaker-xgboost",
+    tag="3.2-0",
+    tags=r"[1-9]\.[0-9]{1,3}-[0-9]{1,3}(-cpu-py3)?",
+    expected="a version such as 3.2-0, the long tag such as 3.2-0-cpu-py3",
+    description=f"Version of the XGBoost image, or its digest. {ONE_FOR_BOTH}",
+)
+XGBOOST = Algorithm("xgboost", IMAGE, _HYPERPARAMETERS, _REFUSED, _DEFAULTS, _OF_PROBLEM, _derived, _training_metrics)

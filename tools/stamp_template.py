@@ -1,0 +1,137 @@
+"""Write the images that a stack runs into template.yaml, from perennial/model/images.py and the algorithms' files.
+
+    python -m tools.stamp_template           write what differs; part of `make format`
+    python -m tools.stamp_template --check   exit with 1, and name the blocks, if something differs
+
+A block stands between the lines `# stamped: NAME` and `# end`. The template stays one that deploys as it is. An image
+has a parameter for its version, a variable of the functions, accounts that own it, and a repository that jobs may pull.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from perennial.model.algorithms import ALGORITHMS
+from perennial.model.images import SKLEARN, Image
+from tools.terminal import run
+
+ROOT = Path(__file__).parents[1]
+WIDTH = 120
+_BLOCK = re.compile(r"^( *)# stamped: (.*)\n((?:.*\n)*?)\1# end\n", re.MULTILINE)
+
+
+def images() -> dict[str, Image]:
+    """Return all images by the variable that holds their URI."""
+    return {**{one.image_variable: one.image for one in ALGORITHMS.values()}, "SKLEARN_IMAGE": SKLEARN}
+
+
+def regions() -> list[str]:
+    """Return the regions that have all images."""
+    return sorted(set.intersection(*(set(one.registry.accounts) for one in images().values())))
+
+
+def _parameter_group() -> Iterator[str]:
+    yield f"Parameters: [{', '.join(f'{one.name}Tag' for one in images().values())}]"
+
+
+def _algorithms() -> Iterator[str]:
+    yield f"AllowedValues: ['', {', '.join(ALGORITHMS)}]"
+
+
+def _parameters() -> Iterator[str]:
+    for one in images().values():
+        yield f"{one.name}Tag:"
+        yield "  Description: >-"
+        yield from textwrap.wrap(one.description, WIDTH - 2, initial_indent=" " * 4, subsequent_indent=" " * 4)
+        yield "  Type: String"
+        yield "  Default: ''"
+        yield f"  AllowedPattern: '({one.tags}|sha256:[0-9a-f]{{64}})?'"
+        yield f"  ConstraintDescription: {one.expected}, a digest (sha256:<64 hexadecimal digits>), or nothing"
+
+
+def _regions() -> Iterator[str]:
+    yield from textwrap.wrap(f"- [{', '.join(regions())}]", WIDTH - 10, subsequent_indent="   ", break_on_hyphens=False)
+
+
+def _mappings() -> Iterator[str]:
+    yield "ImageTags:"
+    yield f"  Shipped: {{{', '.join(f'{one.name}: {chr(39)}{one.tag}{chr(39)}' for one in images().values())}}}"
+    yield "# Accounts that own the images. A region that is absent has not all of them."
+    yield "ImageAccounts:"
+    registries = {one.registry.name: one.registry for one in images().values()}
+    for region in regions():
+        accounts = (f"{name}: '{registry.accounts[region]}'" for name, registry in registries.items())
+        yield f"  {region}: {{{', '.join(accounts)}}}"
+
+
+def _conditions() -> Iterator[str]:
+    for one in images().values():
+        yield f"Has{one.name}Tag: !Not [!Equals [!Ref {one.name}Tag, '']]"
+
+
+def _variables() -> Iterator[str]:
+    for variable, one in images().items():
+        yield f"{variable}: &{variable.lower().replace('_', '-')} !Join"
+        yield "  - '@sha256:'"
+        yield "  - !Split"
+        yield "    - ':sha256:'"
+        yield "    - !Sub"
+        yield f"      - ${{Account}}.dkr.ecr.${{AWS::Region}}.${{AWS::URLSuffix}}/{one.repository}:${{Tag}}"
+        yield f"      - Account: !FindInMap [ImageAccounts, !Ref AWS::Region, {one.registry.name}]"
+        yield f"        Tag: !If [Has{one.name}Tag, !Ref {one.name}Tag, !FindInMap [ImageTags, Shipped, {one.name}]]"
+
+
+def _repositories() -> Iterator[str]:
+    for one in images().values():
+        yield "- !Sub"
+        yield f"  - arn:${{AWS::Partition}}:ecr:${{AWS::Region}}:${{Account}}:repository/{one.repository}"
+        yield f"  - Account: !FindInMap [ImageAccounts, !Ref AWS::Region, {one.registry.name}]"
+
+
+BLOCKS = {
+    "images, their parameters": _parameter_group,
+    "algorithms": _algorithms,
+    "images, their versions": _parameters,
+    "images, their regions": _regions,
+    "images, their accounts": _mappings,
+    "images, which are asked for": _conditions,
+    "images, their URIs": _variables,
+    "images, their repositories": _repositories,
+}
+
+
+def stamped(text: str) -> str:
+    """Return a template with the blocks as the images say. Raises ValueError: a block has no place in it."""
+    there = sorted(found[2] for found in _BLOCK.finditer(text))
+    if there != sorted(BLOCKS):
+        raise ValueError(f"the template has the stamped blocks {there}; expected each of {sorted(BLOCKS)} once")
+    return _BLOCK.sub(_with_block, text)
+
+
+def _with_block(found: re.Match[str]) -> str:
+    lines = textwrap.indent("\n".join(BLOCKS[found[2]]()), found[1])
+    return f"{found[1]}# stamped: {found[2]}\n{lines}\n{found[1]}# end\n"
+
+
+def main(argv: list[str], root: Path = ROOT) -> int:
+    """Write the template, or with --check compare it. Return the exit code."""
+    path = root / "template.yaml"
+    text = path.read_text()
+    wanted = stamped(text)
+    if wanted == text:
+        return 0
+    if argv != ["--check"]:
+        path.write_text(wanted)
+        return 0
+    blocks = zip(_BLOCK.finditer(text), _BLOCK.finditer(wanted), strict=True)
+    names = ", ".join(repr(now[2]) for now, then in blocks if now[3] != then[3])
+    sys.stderr.write(f"{path}: {names} are not as perennial/model/images.py and algorithms/ say; run: make format\n")
+    return 1
+
+
+if __name__ == "__main__":
+    run(main, sys.argv[1:])
