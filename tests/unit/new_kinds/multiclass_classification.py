@@ -1,0 +1,31 @@
+"""A problem type for tests: what would be perennial/evaluation/problem_types/multiclass_classification.py.
+
+Labels and scores are classes, counted from 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.evaluation.problem_types.measures import TOO_LARGE, Floats, Measures, mean, require
+
+
+def _hits(labels: Floats, scores: Floats) -> Floats:
+    return np.column_stack([np.ones_like(labels), labels == scores])
+
+
+def _check(labels: Floats, scores: Floats) -> None:
+    require("labels", labels, _measurable(labels), "classes, counted from 0")
+    require("scores", scores, _measurable(scores), "classes, counted from 0")
+
+
+def _measurable(scores: Floats) -> NDArray[np.bool_]:
+    return (scores >= 0) & (scores == np.floor(scores))
+
+
+def _columns(labels: Floats, scores: Floats) -> dict[str, NDArray[np.int64]]:
+    return {"prediction": scores.astype(np.int64), "label": labels.astype(np.int64)}
+
+
+MEASURES = Measures({"accuracy": (_hits, mean, TOO_LARGE)}, _check, _measurable, _columns)

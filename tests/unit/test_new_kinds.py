@@ -1,0 +1,161 @@
+"""A new algorithm and a new problem type are an entry and a file each: nothing else knows their names.
+
+The files are those of tests/unit/new_kinds/, the entries the two lines of `kinds`.
+"""
+
+import json
+import sys
+from datetime import UTC, datetime
+
+import pytest
+import yaml
+
+from perennial.evaluation import model_quality
+from perennial.model.algorithms import ALGORITHMS
+from perennial.model.definition import DefinitionError, validated
+from perennial.model.problem_types import PROBLEM_TYPES, ProblemType, Score
+from perennial.runs import message
+from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function
+from tests.unit.new_kinds import multiclass_classification
+from tests.unit.new_kinds.mean import MEAN
+from tests.unit.test_state_machine_train_model import walk
+from tools import cfn, stamp_template
+
+MULTICLASS = ProblemType(
+    "multiclass_classification",
+    "the target of a multiclass classification is integer with min: 0",
+    lambda kind, low, _high: kind == "integer" and low == 0,
+    {"accuracy": Score("maximize", 0.0, 1.0)},
+    is_classes=True,
+)
+MODEL = {
+    "problem": "multiclass_classification",
+    "target": "species",
+    "columns": {"species": {"type": "integer", "min": 0, "max": 2}, "petal": {"type": "float", "unit": "mm"}},
+    "split": {"method": "random"},
+    "algorithm": "mean",
+    "hyperparameters": {"mean": {"window": 5}},
+    "gate": {"metric": "accuracy", "threshold": 0.6},
+}
+START = datetime(2026, 11, 20, 9, 34, 40, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def kinds(monkeypatch):
+    monkeypatch.setitem(ALGORITHMS, MEAN.name, MEAN)
+    monkeypatch.setitem(PROBLEM_TYPES, MULTICLASS.name, MULTICLASS)
+    file = f"perennial.evaluation.problem_types.{MULTICLASS.name}"
+    monkeypatch.setitem(sys.modules, file, multiclass_classification)
+
+
+def problems(**changed):
+    with pytest.raises(DefinitionError) as refused:
+        validated({**MODEL, **changed}, "model.yaml")
+    return str(refused.value)
+
+
+def test_a_definition_may_name_them_and_mistakes_are_told_with_what_is_allowed():
+    assert validated(MODEL, "model.yaml").problem == "multiclass_classification"
+    assert "window: got 0; expected a whole number of at least 1" in problems(hyperparameters={"mean": {"window": 0}})
+    assert "windw: is not a hyperparameter of mean; did you mean 'window'?" in problems(
+        hyperparameters={"mean": {"windw": 5}}
+    )
+    assert "answer: got 'median'; allowed for multiclass_classification: mode" in problems(
+        hyperparameters={"mean": {"answer": "median"}}
+    )
+    assert "gate.metric: 'auc' is not a metric of multiclass_classification; allowed: accuracy" in problems(
+        gate={"metric": "auc", "threshold": 0.6}
+    )
+    assert "the target of a multiclass classification is integer with min: 0" in problems(target="petal")
+    assert "allowed: 'xgboost', 'linear-learner', 'mean'" in problems(algorithm="median")
+
+
+def test_an_algorithm_that_does_not_learn_the_problem_is_refused():
+    assert "algorithm: xgboost does not learn multiclass_classification; allowed: mean" in problems(algorithm="xgboost")
+    assert "target.transform: got 'log'; only the target of a regression is transformed" in problems(
+        target={"column": "species", "transform": "log"}
+    )
+
+
+def test_the_template_has_what_the_image_of_a_new_algorithm_needs():
+    text = stamp_template.stamped((stamp_template.ROOT / "template.yaml").read_text())
+    template = cfn.parse(text)
+    assert template["Parameters"]["Algorithm"]["AllowedValues"] == ["", "xgboost", "linear-learner", "mean"]
+    assert template["Parameters"]["MeanTag"]["AllowedPattern"] == "(7[.]0-[0-9]|sha256:[0-9a-f]{64})?"
+    assert "HasMeanTag" in template["Conditions"]
+    assert template["Mappings"]["ImageTags"]["Shipped"]["Mean"] == "7.0-1"
+    assert "mean-learner:${Tag}" in json.dumps(
+        template["Globals"]["Function"]["Environment"]["Variables"]["MEAN_IMAGE"]
+    )
+    policy = template["Resources"]["JobBasicsPolicy"]["Properties"]["PolicyDocument"]
+    assert "repository/mean-learner" in json.dumps(policy)
+
+
+@pytest.fixture
+def resolved(aws, lambda_context, monkeypatch, tmp_path):
+    """What the first state answers for a drop."""
+    folder = tmp_path / "models" / "used-cars"
+    folder.mkdir(parents=True)
+    (folder / "model.yaml").write_text(yaml.safe_dump(MODEL))
+    app = load_function("resolve_configuration")
+    monkeypatch.setattr(app, "SHIPPED", tmp_path)
+    monkeypatch.setenv("MEAN_IMAGE", "1.dkr.ecr.eu-west-1.amazonaws.com/mean-learner:7.0-1")
+    version = aws.put("raw/flowers.csv", "species,petal\n1,2\n")
+    trigger = {"Type": "DataDrop", "Object": {"key": "raw/flowers.csv", "version-id": version}}
+    event = {
+        "Input": {"Trigger": trigger},
+        "ExecutionArn": EXECUTION_ARN,
+        "ExecutionName": "one",
+        "StartTime": START.isoformat(),
+    }
+    return app.handler(event, lambda_context)
+
+
+def test_a_run_trains_with_its_image_and_hyperparameters_and_judges_by_its_metric(resolved):
+    done = walk(work={name: resolved[name] for name in ("Algorithm", "Problem", "Gate")})
+    assert done.error is None, done.cause
+    (training,) = done.called("Train")
+    assert training["AlgorithmSpecification"]["TrainingImage"].endswith("mean-learner:7.0-1")
+    assert training["HyperParameters"] == {"window": "5", "answer": "mode", "seed": "42"}
+    (asked,) = done.called("Query training results")
+    assert (asked["Payload"]["Problem"], asked["Payload"]["Gate"]["Direction"]) == (MULTICLASS.name, "maximize")
+
+
+def test_a_run_is_measured_judged_recorded_and_reported_in_the_words_of_its_problem(
+    aws, resolved, lambda_context, answers
+):
+    from perennial_aws import runs
+
+    run, prefix = resolved["RunId"], resolved["Prefix"]
+    metrics = [{"MetricName": "validation:error", "Value": 0.25}]
+    answers("sagemaker", "DescribeTrainingJob", (200, {"TrainingJobName": "job", "FinalMetricDataList": metrics}))
+    aws.put(f"runs/{run}/labels/part-00000.csv", "0\n1\n2\n2\n")
+    aws.put(f"runs/{run}/predictions/candidate/part-00000.jsonl.out", "0\n1\n2\n1\n")
+    asked = {
+        "RunId": run,
+        "Prefix": prefix,
+        "Problem": resolved["Problem"],
+        "Gate": resolved["Gate"],
+        "TrainingJobName": "job",
+        "CandidatePredictions": f"{prefix}/predictions/candidate",
+        "ChampionPredictions": None,
+        "Champion": None,
+        "ChampionTest": f"{prefix}/test/",
+    }
+    answer = load_function("query_training_results").handler(asked, lambda_context)
+    assert (answer["Metric"], answer["Candidate"], answer["Accepted"]) == ("accuracy", 0.75, True)
+    assert answer["TrainingMetrics"] == {"validation:error": 0.25}
+    assert aws.get(f"runs/{run}/evaluation/predictions.csv") == "prediction,label\n0,0\n1,1\n2,2\n1,2\n"
+
+    statistics = model_quality.statistics(MULTICLASS.name, [0, 1, 2, 2], [0, 1, 2, 1], evaluation_time=START)
+    assert statistics["multiclass_classification_metrics"]["accuracy"]["value"] == 0.75
+
+    times = {
+        "started_at": "2026-11-20T09:34:40.000Z",
+        "ended_at": "2026-11-20T10:36:02.000Z",
+        "duration_seconds": 3682.0,
+    }
+    ended = {"status": "Succeeded", "execution": {"arn": EXECUTION_ARN, "status": "SUCCEEDED", **times}}
+    mail = message.compose({**runs.get(run), **ended}, region=REGION)
+    assert mail.subject == f"Model in service: accuracy 0.75 [{STACK}]"
+    assert f"s3://{BUCKET}/runs/{run}" in mail.body
