@@ -100,10 +100,10 @@ deploy: install ## Build and deploy to AWS, with your credentials: dev, or make 
 ENV ?= default
 
 .PHONY: bench
-bench: install ## Time and memory, against the floor and pandas (ten million rows: ARGS="--rows 10000000 --rounds 1 --no-pandas")
+bench: install ## Time and memory, against the floor and pandas (ten million rows: ARGS="--rows 10000000 --rounds 1 --no-pandas"; WRITE=1: tables into docs/benchmark.md)
 	@$(BIN)/python -m bench.bench_preprocess $(ARGS)
 	@.venvs/image/bin/python bench/bench_statistics.py
-	@$(BIN)/python -m bench.bench_jobs
+	@$(BIN)/python -m bench.bench_jobs $(if $(filter 1,$(WRITE)),--write)
 
 .PHONY: bench-quality
 bench-quality: install ## Test error of the defaults against a plain solution by hand (DATA=folder with the public files)

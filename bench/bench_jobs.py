@@ -1,11 +1,11 @@
 """How long the local cloud's programs take by themselves, and as forks of a process that has loaded their imports.
 
-    python -m bench.bench_jobs [--rounds 9]
+    python -m bench.bench_jobs [--rounds 9] [--write]
 
 Each program is started as a job or an endpoint starts it, on 804 used-car rows, in turn both ways. Prints medians of
 the time until it has ended (a server: until it is ready) and of the processor time that it takes; on Linux. The first
 round, in which the fork server starts, does not count. Exits with 1 when the forks take more than LIMIT of what the
-others take in processor time, over all programs.
+others take in processor time, over all programs. --write puts the table into docs/benchmark.md.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from itertools import product
 from pathlib import Path
 
 from bench.bench_preprocess import DEFINITION
+from bench.table import Row, finish
 from localcloud.sagemaker.endpoints.model_server import Container
 from localcloud.sagemaker.platform.image_python import ImagePython
 from localcloud.settings import image_python
@@ -43,12 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=9)
-    rounds = parser.parse_args(argv).rounds
+    parser.add_argument("--write", action="store_true", help="write the section of docs/benchmark.md")
+    given = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         programs = prepare(Path(folder))
         ways = {forks: ImagePython(image_python(), Path(folder), forks) for forks in (False, True)}
         took: dict[tuple[str, bool], list[tuple[float, float]]] = {}
-        for number in range(-1, rounds):
+        for number in range(-1, given.rounds):
             for (name, program), (forks, image) in product(programs.items(), ways.items()):
                 before = processor_seconds(image)
                 seconds = program(image=image)
@@ -57,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                     took.setdefault((name, forks), []).append((seconds, used))
         for image in ways.values():
             image.close()
-    return report(list(programs), took, rounds)
+    text = f"Programs on {ROWS} rows, medians of {given.rounds} rounds. Us: forks. Peer: the same program by itself."
+    return finish("jobs", text, rows(list(programs), took), given.write)
 
 
 def prepare(folder: Path) -> dict[str, Program]:
@@ -123,22 +126,15 @@ def processor_seconds(image: ImagePython) -> float:
     return total
 
 
-def report(names: Sequence[str], took: dict[tuple[str, bool], list[tuple[float, float]]], rounds: int) -> int:
-    """Print the table and return the exit code."""
-    print(f"{ROWS} rows; medians of {rounds} runs, {os.cpu_count()} cores; milliseconds alone, as a fork, ratio\n")
-    print(f"{'':16}{'until it has ended':>26}{'processor time':>26}")
-    sums = [0.0, 0.0]
+def rows(names: Sequence[str], took: dict[tuple[str, bool], list[tuple[float, float]]]) -> list[Row]:
+    """Return the table: forks beside what the same programs take by themselves."""
+    found, sums = [], {True: 0.0, False: 0.0}
     for name in names:
-        line = f"{name:16}"
-        for which in (0, 1):
-            alone, forked = (statistics.median(run[which] for run in took[name, forks]) for forks in (False, True))
-            line += f"{alone * 1000:10.0f}{forked * 1000:9.0f}{forked / alone:7.2f}"
-        sums[0] += alone
-        sums[1] += forked
-        print(line)
-    ratio = sums[1] / sums[0]
-    print(f"\nprocessor time of all: {ratio:.2f}; limit: {LIMIT}, {'met' if ratio <= LIMIT else 'missed'}")
-    return 0 if ratio <= LIMIT else 1
+        for which, what in enumerate(("until it has ended", "processor time")):
+            of = {forks: statistics.median(run[which] for run in took[name, forks]) for forks in sums}
+            found.append(Row(f"{name}, {what}", of[True] * 1000, "ms", peer=of[False] * 1000))
+        sums = {forks: sums[forks] + of[forks] for forks in sums}
+    return [*found, Row("processor time of all, times the peer's", sums[True] / sums[False], "", most=LIMIT)]
 
 
 if __name__ == "__main__":
