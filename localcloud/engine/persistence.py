@@ -9,13 +9,17 @@ code) go to files named by their hash, once, so that a save stays cheap.
 import hashlib
 import json
 import logging
+import re
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
+
+import orjson
 
 from localcloud.disk import write_whole
 from localcloud.engine.seams import Seams
@@ -36,6 +40,7 @@ persistence = Seams(
 )
 
 _BLOB_KEY = "__localcloud_blob__"
+_REFERENCE = re.compile(rf'"{_BLOB_KEY}": ?"([0-9a-f]{{64}})"')
 _BLOB_BYTES = 64 * 1024
 _INTERVAL_SECONDS = 0.5
 # A service that takes long to write is written less often: a thirtieth of the time at most, and less while it is found
@@ -196,13 +201,13 @@ class Saver:
                 if state is None:
                     return False
                 document = {"__ministack_format__": persistence._state_format_version(service), "payload": state}
-                text = json.dumps(document, default=persistence._json_default)
+                content = _encoded(document, persistence._json_default, service)
                 break
             except RuntimeError:  # "dictionary changed size during iteration"
                 if attempt == _ATTEMPTS - 1:
                     self.touch()
                     return True
-        path, content = Path(persistence.STATE_DIR) / f"{service}.json", text.encode()
+        path = Path(persistence.STATE_DIR) / f"{service}.json"
         digest = hashlib.sha256(content).hexdigest()
         if service not in self._digests and path.exists():
             self._digests[service] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -211,6 +216,14 @@ class Saver:
         write_whole(path, content)
         self._digests[service] = digest
         return True
+
+
+def _encoded(document: Any, default: Callable[[Any], Any], service: str) -> bytes:
+    """JSON of what a service has, by orjson, which takes a sixth of the time; what it cannot tell apart is json's."""
+    if service != METRICS:  # orjson writes NaN and infinity as null
+        with suppress(orjson.JSONEncodeError):  # a number of more than 64 bits, half of a surrogate pair
+            return orjson.dumps(document, default, orjson.OPT_NON_STR_KEYS)
+    return json.dumps(document, default=default).encode()
 
 
 def _states() -> dict[str, FunctionType]:
@@ -246,7 +259,7 @@ def prune_blobs(state_folder: Path, blob_folder: Path) -> None:
     referenced: set[str] = set()
     for path in state_folder.glob("*.json"):
         text = path.read_text()
-        referenced.update(part[:64] for part in text.split(f'"{_BLOB_KEY}": "')[1:])
+        referenced.update(_REFERENCE.findall(text))
     Blobs(blob_folder).prune(referenced)
 
 

@@ -260,6 +260,8 @@ def _forget_contents(bucket: str, key: str) -> None:
     """Let go of the contents of a key's versions that have files: they are read from there, as after a restart."""
     current = (s3._ensure_bucket(bucket) or {"objects": {}})["objects"].get(key) or {"body": b""}
     for version in s3._object_versions.get((bucket, key), []):
+        if version.get("data") is None:
+            continue
         is_current = current["body"] is None and (current.get("version_id") or "null") == version["version_id"]
         if is_current or s3._version_file_exists(bucket, key, version["version_id"]):
             version["data"] = None
@@ -281,7 +283,7 @@ def _remembered(bucket: str, key: str, query: dict[str, Any]) -> Callable[[], No
         *((uploads, s3._qp(query, "uploadId")) for uploads in (s3._multipart_uploads, s3._completed_multipart_uploads)),
         *((mark, (bucket, key, version)) for mark in marks for version in {None, current}),
     ]
-    before = [(store, name, copy.deepcopy(store.get(name))) for store, name in places]
+    before = [(store, name, _copied(store.get(name))) for store, name in places]
 
     def undo() -> None:
         for store, name, value in before:
@@ -291,3 +293,8 @@ def _remembered(bucket: str, key: str, query: dict[str, Any]) -> Callable[[], No
                 store[name] = value
 
     return undo
+
+
+def _copied(value: Any) -> Any:
+    """A copy that no later request changes; of versions, of which there may be many, only marks are changed."""
+    return [{**version} for version in value] if isinstance(value, list) else copy.deepcopy(value)

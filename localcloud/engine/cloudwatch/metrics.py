@@ -262,17 +262,18 @@ def _evaluate_alarm(alarm: JsonObject) -> None:
 def _datapoints(alarm: JsonObject, now: float) -> list[float | None]:
     """The statistic of each evaluation period, the newest first; None where a period has no data."""
     wanted = {entry["Name"]: entry["Value"] for entry in alarm.get("Dimensions") or []}
+    period, periods = alarm.get("Period") or 60, alarm.get("EvaluationPeriods") or 1
+    oldest = now - period * periods
     points = [
         point
         for (namespace, name, _), series in list(cloudwatch._metrics.items())
-        if (namespace, name) == (alarm["Namespace"], alarm["MetricName"])
+        if name == alarm["MetricName"] and namespace == alarm["Namespace"]
         for point in list(series)
-        if point.get("Dimensions", {}) == wanted
+        if point["Timestamp"] > oldest and point.get("Dimensions", {}) == wanted
     ]
     statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
-    period = alarm.get("Period") or 60
     values: list[float | None] = []
-    for index in range(alarm.get("EvaluationPeriods") or 1):
+    for index in range(periods):
         newest = now - index * period
         inside = [point for point in points if newest - period < point["Timestamp"] <= newest]
         values.append(cloudwatch._stat_value(cloudwatch._calc_stats(inside), statistic, inside) if inside else None)

@@ -123,7 +123,7 @@ class Endpoints:
         return requests.project(requests.output_shape("DescribeEndpoint"), self._find(request["EndpointName"]))
 
     def list(self, request: Document) -> Document:
-        return listing.page("ListEndpoints", "Endpoint", self._store.all(KIND), request, "Endpoints")
+        return listing.page("ListEndpoints", "Endpoint", self._store.view(KIND), request, "Endpoints")
 
     def delete(self, request: Document) -> Document:
         name = request["EndpointName"]

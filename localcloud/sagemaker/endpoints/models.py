@@ -54,7 +54,7 @@ class Models:
         return requests.project(requests.output_shape("DescribeModel"), self.find(request["ModelName"]))
 
     def list_all(self, request: Document) -> Document:
-        return listing.page("ListModels", "Model", self._context.store.all(MODEL), request, "Models")
+        return listing.page("ListModels", "Model", self._context.store.view(MODEL), request, "Models")
 
     def delete(self, request: Document) -> Document:
         document = self.find(request["ModelName"])
@@ -125,7 +125,7 @@ class EndpointConfigs:
         return requests.project(requests.output_shape("DescribeEndpointConfig"), found)
 
     def list_all(self, request: Document) -> Document:
-        documents = self._context.store.all(ENDPOINT_CONFIG)
+        documents = self._context.store.view(ENDPOINT_CONFIG)
         return listing.page("ListEndpointConfigs", "EndpointConfig", documents, request, "EndpointConfigs")
 
     def delete(self, request: Document) -> Document:

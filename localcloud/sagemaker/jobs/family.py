@@ -103,7 +103,7 @@ class Jobs(ABC):
         return requests.project(requests.output_shape(f"Describe{self.noun}"), self._find(request[f"{self.noun}Name"]))
 
     def list_all(self, request: Document) -> Document:
-        documents = self.context.store.all(self.kind)
+        documents = self.context.store.view(self.kind)
         return listing.page(f"List{self.noun}s", self.noun, documents, request, f"{self.noun}Summaries")
 
     def stop(self, request: Document) -> Document:

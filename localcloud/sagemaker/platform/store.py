@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Store:
-    """`<root>/<kind>/<name>.json`. Every value handed out or taken in is a copy."""
+    """`<root>/<kind>/<name>.json`. Every value handed out or taken in is a copy, but for those of `view`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -70,6 +70,11 @@ class Store:
         """Return every document of the kind, in no particular order."""
         with self._lock:
             return copy.deepcopy(list(self._load(kind).values()))
+
+    def view(self, kind: str) -> list[Document]:
+        """Return what `all` does without copying it: to be read only. A change of a document makes a new one."""
+        with self._lock:
+            return list(self._load(kind).values())
 
     def _load(self, kind: str) -> dict[str, Document]:
         if kind not in self._kinds:

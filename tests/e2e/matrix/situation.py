@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,9 +60,10 @@ def start_with(app: App, given: Any) -> str:
     return str(started["executionArn"])
 
 
-def run_of(app: App, execution_arn: str) -> str:
-    """The run id of an execution that has begun."""
-    described = app.client("stepfunctions").describe_execution(executionArn=execution_arn)
+@cache
+def run_of(execution_arn: str) -> str:
+    """The run id of an execution that has begun, which stays what it is."""
+    described = App.client("stepfunctions").describe_execution(executionArn=execution_arn)
     return run_id(execution_arn, described["startDate"])
 
 
@@ -117,7 +119,7 @@ def is_about(message: mailbox.Message, run: str) -> bool:
 
 def strays(app: App) -> list[str]:
     """The subjects of messages that tell of none of the runs, but for alarms beside what runs and endpoint do."""
-    runs = [run_of(app, arn) for arn in executions(app)]
+    runs = [run_of(arn) for arn in executions(app)]
     own = [message for message in mails(app.state) if app.stack in message.subject]
     beside = tuple(f'ALARM: "{app.stack}-{name}"' for name in ("failed-runs", "endpoint-errors", "endpoint-latency"))
     return [

@@ -417,7 +417,7 @@ def updated(
     code = functions_environment(app)["CODE_URI"]
     with app.faults.injected("job:train", "delay", seconds=600.0):
         arn = situation.start(app)
-        wait_for(lambda: situation.versions(app, f"runs/{situation.run_of(app, arn)}/report/"), "the run's report", 300)
+        wait_for(lambda: situation.versions(app, f"runs/{situation.run_of(arn)}/report/"), "the run's report", 300)
         assert sam_deploy(app, template, LogLevel="DEBUG", PollSeconds="2").returncode == 0
     return code, situation.end(app, arn)
 

@@ -320,7 +320,7 @@ def test_the_recorded_versions_are_what_trains_and_other_data_than_the_stacks_ow
     recorded = {key: situation.put(app, key, content) for key, content in files.items()}
     with app.faults.injected("function:snapshot_data", "delay", seconds=1.0):
         arn = situation.start(app, DataPrefix="cases/changing/")
-        run = situation.run_of(app, arn)
+        run = situation.run_of(arn)
         wait_for(lambda: situation.versions(app, f"runs/{run}/manifest.json"), "the manifest")
         situation.put(app, "cases/changing/a.csv", b"something else")
         app.client("s3").delete_object(Bucket=app.bucket, Key="cases/changing/b.csv")
@@ -344,7 +344,7 @@ def test_a_version_that_is_gone_for_good_ends_the_run_and_is_named(app: App, fir
     recorded = situation.put(app, key, demo_data.used_cars())
     with situation.unchanged(app), app.faults.injected("function:snapshot_data", "delay", seconds=1.0):
         arn = situation.start(app, DataPrefix="cases/gone/")
-        run = situation.run_of(app, arn)
+        run = situation.run_of(arn)
         wait_for(lambda: situation.versions(app, f"runs/{run}/manifest.json"), "the manifest")
         app.client("s3").delete_object(Bucket=app.bucket, Key=key, VersionId=recorded)
         end = situation.end(app, arn)

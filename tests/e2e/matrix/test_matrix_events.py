@@ -175,7 +175,7 @@ def burst(app: App, first: End) -> Burst:
 def _working(app: App, arns: list[str]) -> str | None:
     """The execution that has claimed its work: its manifest is in the bucket."""
     found = {key for key, _, _ in situation.versions(app, "runs/") if key.endswith("/manifest.json")}
-    return next((arn for arn in arns if f"runs/{situation.run_of(app, arn)}/manifest.json" in found), None)
+    return next((arn for arn in arns if f"runs/{situation.run_of(arn)}/manifest.json" in found), None)
 
 
 @matrix("Events", "fifty files in one second", ends="Succeeded, once")
@@ -223,7 +223,7 @@ def overtaken(app: App, burst: Burst) -> Race:
 
 
 def _name(app: App, arn: str) -> str:
-    return f"{app.stack}-{situation.run_of(app, arn)}"
+    return f"{app.stack}-{situation.run_of(arn)}"
 
 
 @matrix("Events", "a drop while a run trains", ends="Succeeded")

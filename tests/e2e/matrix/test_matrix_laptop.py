@@ -170,7 +170,7 @@ def test_a_kill_loses_the_run_and_nothing_else(laptop: Laptop, app: App, first: 
     before, answer, data = app.in_service(), app.invoke(CAR), situation.versions(app, "raw/")
     app.faults.add(**kill.held)
     arn = situation.start(app)
-    left = kill.left(app, situation.run_of(app, arn), before)
+    left = kill.left(app, situation.run_of(arn), before)
     kill_in(laptop, app, arn, kill, left["Parameters"])
     laptop.up()
     end = situation.end(app, arn)

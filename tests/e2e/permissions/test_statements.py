@@ -101,7 +101,7 @@ def meeting_another_run(act: Act) -> Act:
 
     def meet(deployed: Deployed) -> str:
         with _working(deployed) as arn:
-            ask = {"RunId": situation.run_of(deployed.app, arn), "ExecutionArn": arn, "Champion": None}
+            ask = {"RunId": situation.run_of(arn), "ExecutionArn": arn, "Champion": None}
             deployed.app.client("lambda").invoke(FunctionName=f"{STACK}-reserve-deployment", Payload=json.dumps(ask))
             return act(deployed)
 

@@ -33,6 +33,14 @@ def test_what_is_handed_out_is_a_copy(tmp_path: Path) -> None:
     assert store.get("model", "a") == {"list": [1]}
 
 
+def test_a_view_does_not_change_when_a_document_does(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put("model", "a", {"list": [1]})
+    seen = store.view("model")
+    store.update("model", "a", lambda document: document["list"].append(2))
+    assert (seen, store.view("model")) == ([{"list": [1]}], [{"list": [1, 2]}])
+
+
 def test_names_may_be_arns(tmp_path: Path) -> None:
     arn = "arn:aws:sagemaker:us-east-1:000000000000:model/a"
     Store(tmp_path).put("tags", arn, {"k": "v"})

@@ -1,0 +1,51 @@
+"""What a service has is written as json would write it, and large bytes that a file refers to stay."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcloud.engine import persistence
+
+
+def default(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"__bytes__": value.decode()}
+    raise TypeError(value)
+
+
+@pytest.mark.parametrize("service", ["ssm", persistence.METRICS])
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"text": "ä\n\u2028\x00", "list": [1, -2.5, 1e300, True, None], "tuple": (1, "a"), "bytes": b"x"},
+        {2: "number", None: "nothing", True: "true", "": {}},
+        {"large": 2**64, "half": "\ud800"},
+    ],
+    ids=["values", "names", "what orjson refuses"],
+)
+def test_what_is_written_is_read_as_what_json_writes(state: Any, service: str) -> None:
+    assert json.loads(persistence._encoded(state, default, service)) == json.loads(json.dumps(state, default=default))
+
+
+def test_what_cannot_be_written_is_an_error() -> None:
+    with pytest.raises(TypeError):
+        persistence._encoded({"set": {1}}, default, "ssm")
+
+
+def test_a_point_that_is_no_number_stays_one() -> None:
+    assert math.isnan(json.loads(persistence._encoded({"Value": math.nan}, default, persistence.METRICS))["Value"])
+
+
+def test_large_bytes_that_a_file_of_either_form_names_are_kept(tmp_path: Path) -> None:
+    named = {"a" * 64: json.dumps, "b" * 64: lambda value: persistence._encoded(value, default, "lambda").decode()}
+    for digest, write in named.items():
+        (tmp_path / f"{digest[0]}.json").write_text(write({"Code": {persistence._BLOB_KEY: digest}}))
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    for digest in (*named, "c" * 64):
+        (blobs / digest).write_bytes(b"")
+    persistence.prune_blobs(tmp_path, blobs)
+    assert {path.name for path in blobs.iterdir()} == set(named)
