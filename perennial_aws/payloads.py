@@ -25,7 +25,7 @@ def read(request: type[T], event: Mapping[str, Any]) -> T:
     return request(**{name: value for name, value in event.items() if name in declared})
 
 
-class Algorithm(TypedDict):
+class AlgorithmPayload(TypedDict):
     """What trains: the algorithm's name in model.yaml, its image, and all hyperparameters as SageMaker takes them."""
 
     Name: str
@@ -33,7 +33,7 @@ class Algorithm(TypedDict):
     HyperParameters: dict[str, str]
 
 
-class Instances(TypedDict):
+class InstancesPayload(TypedDict):
     """The machines of each step, with SageMaker's own names (runs.configuration.Configuration.instances)."""
 
     Preprocess: dict[str, Any]
@@ -43,7 +43,7 @@ class Instances(TypedDict):
     Endpoint: dict[str, Any]
 
 
-class Gate(TypedDict):
+class GatePayload(TypedDict):
     """What a candidate must reach: evaluation.gate.Gate."""
 
     Metric: str
@@ -55,7 +55,7 @@ class Gate(TypedDict):
     WithoutComparison: Literal["reject", "threshold"]
 
 
-def gate_out(given: gate.Gate) -> Gate:
+def gate_out(given: gate.Gate) -> GatePayload:
     """Return a gate as it travels."""
     return {
         "Metric": given.metric,
@@ -68,7 +68,7 @@ def gate_out(given: gate.Gate) -> Gate:
     }
 
 
-def gate_in(given: Gate) -> gate.Gate:
+def gate_in(given: GatePayload) -> gate.Gate:
     """Return a gate that has travelled."""
     return gate.Gate(
         metric=given["Metric"],

@@ -130,7 +130,7 @@ def remember_strays(found: Sequence[Mapping[str, str]], reader: str, run_id: str
     raise StraysContestedError(f"the list of strays changed {_ATTEMPTS} times while run {run_id} added to it")
 
 
-def status_of(held: Mapping[str, Any]) -> str:
+def status_of_holder(held: Mapping[str, Any]) -> str:
     """Return the status of a claim's run; Step Functions knows better than a record that was not closed."""
     known = (get(held["run_id"]) or {}).get("status", work.RUNNING)
     if known != work.RUNNING:
@@ -141,7 +141,7 @@ def status_of(held: Mapping[str, Any]) -> str:
         if code_of(error) == "ExecutionDoesNotExist":
             return "Lost"
         raise
-    return work.status_of(execution["status"], execution.get("error"))
+    return work.run_status(execution["status"], execution.get("error"))
 
 
 def answer(execution_arn: str) -> dict[str, Any] | None:

@@ -47,7 +47,7 @@ from perennial.data.contract import Contract
 from perennial.data.coverage import Coverage
 from perennial.data.encoder_fit import EncoderFit
 from perennial.data.files import find_files
-from perennial.data.ingest import Champion, ingest
+from perennial.data.ingest import ChampionData, ingest
 from perennial.data.payload import shortest_line
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report, judge_news, judge_rows, judge_sets, judge_trained
@@ -62,7 +62,7 @@ ROWS_PER_PART = 200_000
 MAX_NAME = 120  # of a file in messages
 COPY = re.compile(r"(\d{5,})-")
 OUTPUTS = ("train", "validation", "test", "labels", "baseline", "rows", "preprocessor", "quarantine", "report")
-NO_CHAMPION = Champion()
+NO_CHAMPION = ChampionData()
 CODE = Path(__file__).resolve().parents[1]
 
 
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = job_script.paths(argv, about, data="data", champion="champion")
     config = json.loads(arguments.config.read_text(encoding="utf-8"))
     try:
-        run(config, arguments.data, arguments.output, Champion.read(arguments.champion))
+        run(config, arguments.data, arguments.output, ChampionData.read(arguments.champion))
     except (DataError, HookError, MemoryError, OSError) as error:
         said = _said(error)
         if not said:
@@ -96,7 +96,7 @@ def _said(error: Exception) -> Sequence[str]:
     return []
 
 
-def run(config: Mapping[str, Any], data: Path, output: Path, champion: Champion = NO_CHAMPION) -> None:
+def run(config: Mapping[str, Any], data: Path, output: Path, champion: ChampionData = NO_CHAMPION) -> None:
     """Do the whole job. Raises DataError; report and quarantine are written in any case."""
     definition, model = config["definition"], config["model"]
     contract, quality = Contract.from_definition(definition), definition["quality"]

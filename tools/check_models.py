@@ -20,7 +20,7 @@ from perennial.features.encoding import Hook, HookError, load_hook, prepared
 from perennial.features.values import ARROW_TYPES
 from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
-from perennial.model.definition import Column, Definition
+from perennial.model.definition import ColumnDefinition, Definition
 from tools.terminal import run
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -119,11 +119,11 @@ def sample(defined: Definition, texts: Sequence[str | None] = INVENTED[0]) -> pa
     return pa.table({name: _values(column, texts) for name, column in columns.items()})
 
 
-def _is_open_text(column: Column) -> bool:
+def _is_open_text(column: ColumnDefinition) -> bool:
     return column.type == "string" and column.categories is None
 
 
-def _values(column: Column, texts: Sequence[str | None]) -> pa.Array:
+def _values(column: ColumnDefinition, texts: Sequence[str | None]) -> pa.Array:
     known = list(texts) if _is_open_text(column) else _known(column)
     values = [known[row % len(known)] for row in range(ROWS)]
     if column.nullable:
@@ -131,7 +131,7 @@ def _values(column: Column, texts: Sequence[str | None]) -> pa.Array:
     return pa.array(values, ARROW_TYPES[column.type])
 
 
-def _known(column: Column) -> list[Any]:
+def _known(column: ColumnDefinition) -> list[Any]:
     """Values that the column may have: the ends of its range among them."""
     if column.categories:
         return list(column.categories)

@@ -84,7 +84,7 @@ def page(root: Path) -> str:
     for name, body in states:
         error = body.get("Error", "")
         if body["Type"] == "Fail" and asl.expression(error) is None:
-            ends.setdefault(work.status_of("FAILED", error), []).append(Branch(f'state "{name}"', (Kind(error),)))
+            ends.setdefault(work.run_status("FAILED", error), []).append(Branch(f'state "{name}"', (Kind(error),)))
     ends["What ends no run"] = [
         *(branch for branch in branches if not branch.states),
         Branch("caught where they are raised", tuple(kind for kind in known.values() if kind not in claimed)),

@@ -90,7 +90,7 @@ def _tell(*, end: dict[str, Any], detail: Detail) -> dict[str, Any]:
     execution = client("stepfunctions").describe_execution(executionArn=end["execution_arn"])
     told = runs.answer(end["execution_arn"])
     run_id = told["RunId"] if told else naming.run_id(end["execution_arn"], execution["startDate"])
-    status = work.status_of(detail["status"], execution.get("error"))
+    status = work.run_status(detail["status"], execution.get("error"))
     if status == "Succeeded" and told and told.get("Withheld"):
         status = work.TRAINED_ONLY
     if told and told["Decision"] != "Train" and status == "Succeeded":

@@ -48,7 +48,7 @@ class Request:
     RunId: str
     Prefix: str
     Problem: str
-    Gate: payloads.Gate
+    Gate: payloads.GatePayload
     TrainingJobName: str
     CandidatePredictions: str
     ChampionPredictions: str | None

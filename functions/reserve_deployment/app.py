@@ -60,7 +60,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def _take_turn(run_id: str, execution_arn: str) -> work.Holder | None:
     """Take the turn and return None, or return the run that has it."""
     held = runs.turn()
-    holder = work.Holder(held["run_id"], runs.status_of(held)) if held else None
+    holder = work.Holder(held["run_id"], runs.status_of_holder(held)) if held else None
     if not turn.is_free(holder, run_id):
         return holder
     if runs.take_turn(run_id, execution_arn, holder.run_id if holder else None):

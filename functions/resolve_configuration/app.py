@@ -90,11 +90,11 @@ class Work:
     Model: str
     Problem: str
     TargetTransform: str
-    Algorithm: payloads.Algorithm
-    Instances: payloads.Instances
+    Algorithm: payloads.AlgorithmPayload
+    Instances: payloads.InstancesPayload
     NetworkConfig: dict[str, Any]
     Vpc: dict[str, Any]
-    Gate: payloads.Gate
+    Gate: payloads.GatePayload
     Withheld: str | None
     Champion: run_record.Champion | None
     ChampionTest: str
@@ -287,7 +287,7 @@ def _claim(work_key: str, run_id: str, execution_arn: str, *, by_person: bool) -
     """Take the work and return None, or return why it is another run's."""
     for _ in range(CLAIM_ATTEMPTS):
         held = runs.claimed(work_key)
-        holder = work.Holder(held["run_id"], runs.status_of(held)) if held else None
+        holder = work.Holder(held["run_id"], runs.status_of_holder(held)) if held else None
         outcome = work.claim(holder, run_id, by_person=by_person)
         if outcome == "Own":
             return None
@@ -350,7 +350,11 @@ def _gone_back_from(serving: run_record.Champion | None, data: work.Listing) -> 
     A run that deploys has the turn, and keeps it until the next one does.
     """
     last = runs.turn()
-    if not (serving and last) or last["run_id"] == champion.run_of(serving) or runs.status_of(last) != "Succeeded":
+    if (
+        not (serving and last)
+        or last["run_id"] == champion.run_of(serving)
+        or runs.status_of_holder(last) != "Succeeded"
+    ):
         return None
     known, here = champion_files.trained_on(last["run_id"]), {(file.key, file.content) for file in data.files}
     return str(last["run_id"]) if known and known <= here else None
@@ -380,7 +384,7 @@ def _work(
             "Image": _images(resolved)["algorithm"],
             "HyperParameters": dict(resolved.hyperparameters),
         },
-        Instances=cast(payloads.Instances, resolved.instances(settings.kms_key_arn)),
+        Instances=cast(payloads.InstancesPayload, resolved.instances(settings.kms_key_arn)),
         NetworkConfig={"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True, **vpc},
         Vpc=vpc,
         Gate=payloads.gate_out(resolved.gate),

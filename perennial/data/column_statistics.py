@@ -48,7 +48,7 @@ class StatisticsError(ValueError):
     """The values cannot be described: not finite, of the wrong shape, or none at all."""
 
 
-class Column(Protocol):
+class ColumnStatistics(Protocol):
     """A column that has seen its values; `num_present` and `num_missing` count them."""
 
     name: str
@@ -60,7 +60,7 @@ class Column(Protocol):
     def constraints(self) -> dict[str, Any]: ...
 
 
-def statistics(columns: Sequence[Column]) -> dict[str, Any]:
+def statistics(columns: Sequence[ColumnStatistics]) -> dict[str, Any]:
     """Return the document statistics.json, features in the order given.
 
     Raises StatisticsError: there are no columns, no rows, or columns of different lengths.
@@ -72,7 +72,7 @@ def statistics(columns: Sequence[Column]) -> dict[str, Any]:
     }
 
 
-def constraints(columns: Sequence[Column]) -> dict[str, Any]:
+def constraints(columns: Sequence[ColumnStatistics]) -> dict[str, Any]:
     """Return the document constraints.json: what these values suggest of later ones. Raises as `statistics` does."""
     _row_count(columns)
     return {
@@ -313,7 +313,7 @@ class Sketch:
         return np.asarray(np.take_along_axis(pairs, start[:, None, None], axis=2)).ravel()
 
 
-def _row_count(columns: Sequence[Column]) -> int:
+def _row_count(columns: Sequence[ColumnStatistics]) -> int:
     counts = {column.name: column.num_present + column.num_missing for column in columns}
     if len(set(counts.values())) > 1:
         raise StatisticsError(f"the columns have different numbers of rows: {counts}")
@@ -323,11 +323,11 @@ def _row_count(columns: Sequence[Column]) -> int:
     return rows
 
 
-def _common(column: Column) -> dict[str, int]:
+def _common(column: ColumnStatistics) -> dict[str, int]:
     return {"num_present": column.num_present, "num_missing": column.num_missing}
 
 
-def _unknown_statistics(column: Column) -> dict[str, Any]:
+def _unknown_statistics(column: ColumnStatistics) -> dict[str, Any]:
     """A column without a single value has no type; the block of texts can say so without inventing a number."""
     empty = {"distinct_count": 0.0, "distribution": {"categorical": {"buckets": []}}}
     return {
@@ -337,6 +337,6 @@ def _unknown_statistics(column: Column) -> dict[str, Any]:
     }
 
 
-def _feature_constraints(column: Column, inferred_type: str, **details: Any) -> dict[str, Any]:
+def _feature_constraints(column: ColumnStatistics, inferred_type: str, **details: Any) -> dict[str, Any]:
     completeness = column.num_present / (column.num_present + column.num_missing)
     return {"name": column.name, "inferred_type": inferred_type, "completeness": completeness, **details}

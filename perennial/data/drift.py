@@ -44,7 +44,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Moved:
+class ColumnDrift:
     """A column of the new files beside the baseline. `before` and `after` say it in words."""
 
     column: str
@@ -84,7 +84,7 @@ class DropDrift:
                 if isinstance(numbers, NumericColumn):
                     numbers.add(pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
 
-    def found(self) -> list[Moved]:
+    def found(self) -> list[ColumnDrift]:
         """Return the columns that could be compared, the farthest first."""
         compared = (self._compared(name, column) for name, column in self._seen.items())
         return sorted((one for one in compared if one), key=lambda one: (-one.distance, one.column))
@@ -94,7 +94,7 @@ class DropDrift:
         """The columns of texts of which the baseline does not have all values, so that they cannot be compared."""
         return [name for name, column in self._seen.items() if isinstance(column, _Texts) and not column.is_whole]
 
-    def _compared(self, name: str, new: NumericColumn | _Texts) -> Moved | None:
+    def _compared(self, name: str, new: NumericColumn | _Texts) -> ColumnDrift | None:
         """Compare a column with its description; None when they are of different kinds, or it holds no distribution.
 
         Values and the share of missing ones are compared; what has moved farther, beside chance, stands for the column.
@@ -107,7 +107,7 @@ class DropDrift:
         before = self._baseline[name][kind]
         counts = [(one["num_present"], one["num_missing"]) for one in (before["common"], vars(new))]
         present, rows = [one for one, _ in counts], [sum(one) for one in counts]
-        found: list[Moved] = []
+        found: list[ColumnDrift] = []
         if all(present):
             if isinstance(new, NumericColumn) != (kind == "numerical_statistics"):
                 return None
@@ -152,7 +152,7 @@ class _Texts:
             elif value in self._unseen or len(self._unseen) < MAX_DISTINCT:
                 self._unseen[value] += count
 
-    def compared(self, column: str) -> Iterator[Moved]:
+    def compared(self, column: str) -> Iterator[ColumnDrift]:
         """Yield how far all values together, one of them, and the unseen ones have moved."""
         if not self.is_whole:
             return
@@ -182,15 +182,15 @@ class _Texts:
         return (float(np.sqrt(shares * (1 - shares)).sum()) + others) / 2 * math.sqrt(1 / before + 1 / after)
 
 
-def _moved(column: str, distance: float, chance: float, before: str, after: str) -> Moved:
-    return Moved(column, round(distance, 4), round(chance, 4), before, after)
+def _moved(column: str, distance: float, chance: float, before: str, after: str) -> ColumnDrift:
+    return ColumnDrift(column, round(distance, 4), round(chance, 4), before, after)
 
 
 def _chance(before: float, after: float) -> float:
     return CHANCE * math.sqrt((before + after) / (before * after))
 
 
-def _numbers(name: str, before: Mapping[str, Any], new: NumericColumn) -> Iterator[Moved]:
+def _numbers(name: str, before: Mapping[str, Any], new: NumericColumn) -> Iterator[ColumnDrift]:
     one, other = _weighted(before), _weighted(new.statistics()["numerical_statistics"])
     at = np.union1d(one[0], other[0])
     distance = float(np.abs(_below(one, at) - _below(other, at)).max())
@@ -217,7 +217,7 @@ def _median(distribution: tuple[Floats, Floats]) -> float:
     return float(values[np.searchsorted(shares, 0.5)])
 
 
-def summary(found: Sequence[Moved], rows: int, uncounted: Sequence[str] = ()) -> dict[str, Any]:
+def summary(found: Sequence[ColumnDrift], rows: int, uncounted: Sequence[str] = ()) -> dict[str, Any]:
     """Return what the report says: the columns that moved, and how far each compared one lies."""
     return {
         "rows": rows,
@@ -227,7 +227,7 @@ def summary(found: Sequence[Moved], rows: int, uncounted: Sequence[str] = ()) ->
     }
 
 
-def judge(found: Sequence[Moved], most: float | None) -> None:
+def judge(found: Sequence[ColumnDrift], most: float | None) -> None:
     """Raise DataError when a column has moved farther than a definition allows (quality.max_drift); None allows all."""
     too_far = [] if most is None else [one for one in found if one.distance > max(most, one.chance)]
     if too_far:
@@ -238,11 +238,11 @@ def judge(found: Sequence[Moved], most: float | None) -> None:
         )
 
 
-def _listed(found: Sequence[Moved]) -> str:
+def _listed(found: Sequence[ColumnDrift]) -> str:
     return "; ".join(_named(found))
 
 
-def _named(found: Sequence[Moved]) -> Iterator[str]:
+def _named(found: Sequence[ColumnDrift]) -> Iterator[str]:
     yield from (str(one) for one in found[:NAMED])
     if len(found) > NAMED:
         yield f"{len(found) - NAMED} more"

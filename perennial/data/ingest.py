@@ -49,7 +49,7 @@ REASONS = 10  # in the report, why rows cannot be told
 
 
 @dataclass(frozen=True)
-class Champion:
+class ChampionData:
     """What a run has to know of the model in service.
 
     definition  its model.yaml, resolved; None when there is no model in service
@@ -108,7 +108,7 @@ class Champion:
         return {**told, **(self.trained.told(aside) if self.trained else {})}
 
     @classmethod
-    def read(cls, folder: Path) -> Champion:
+    def read(cls, folder: Path) -> ChampionData:
         """Read champion.json, which the run leaves before it starts the job, and statistics.json if it is there."""
         about, statistics = (_document(folder / name) for name in ("champion.json", "statistics.json"))
         new_files = frozenset(about.get("new_files", ()))
@@ -125,7 +125,7 @@ def ingest(
     files: Sequence[tuple[str, Path]],
     contract: Contract,
     definition: Mapping[str, Any],
-    champion: Champion,
+    champion: ChampionData,
     spill: Path,
     quarantine: Quarantine,
     report: Report,
@@ -254,7 +254,7 @@ class _ByChampion:
     service was trained on, and in any file if none of its files had it.
     """
 
-    def __init__(self, champion: Champion, contract: Contract, definition: Mapping[str, Any]) -> None:
+    def __init__(self, champion: ChampionData, contract: Contract, definition: Mapping[str, Any]) -> None:
         before = champion.definition or {}
         own = Contract.from_definition(before)
         telling = identity_columns(before)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.data.contract import Contract
-from perennial.data.drift import Moved
+from perennial.data.drift import ColumnDrift
 from perennial.data.quarantine import Quarantine
 from perennial.data.split import SETS
 from perennial.features.values import DataError
@@ -80,7 +80,7 @@ class Report:
     absent: list[str] = field(default_factory=list)
     champion_target: dict[str, int] | None = None
     champion_untold: dict[str, int] = field(default_factory=dict)
-    moved: list[Moved] = field(default_factory=list)
+    moved: list[ColumnDrift] = field(default_factory=list)
     drift: dict[str, Any] | None = None
     feature_names: list[str] = field(default_factory=list)
     texts: dict[str, Any] = field(default_factory=dict)

@@ -27,14 +27,14 @@ MAX_FEATURES = 200  # of the linear function; what does not fit is left out
 RIDGE = 1.0
 CUT = 5.0
 
-Column = npt.NDArray[Any]  # numbers with NaN, or texts with None
+Values = npt.NDArray[Any]  # numbers with NaN, or texts with None
 
 
 class Sample:
     """The training rows of the smallest hashes, at most SAMPLE: the same ones however files are packed."""
 
     def __init__(self) -> None:
-        self._columns: dict[str, list[Column]] = {}
+        self._columns: dict[str, list[Values]] = {}
         self._target: list[Floats] = []
         self._identity: list[npt.NDArray[np.uint64]] = []
         self._rows, self._below = 0, np.uint64(2**64 - 1)
@@ -59,13 +59,13 @@ class Sample:
         self._target, self._identity = [np.concatenate(self._target)[kept]], [identity[kept]]
         self._rows, self._below = len(kept), self._identity[0].max(initial=0)
 
-    def rows(self) -> tuple[dict[str, Column], Floats]:
+    def rows(self) -> tuple[dict[str, Values], Floats]:
         """Return the columns and the target."""
         self._cut()
         return {name: parts[0] for name, parts in self._columns.items()}, self._target[0]
 
 
-def _plain(values: pa.Array) -> Column:
+def _plain(values: pa.Array) -> Values:
     if pa.types.is_dictionary(values.type):
         return np.asarray(values.cast(pa.string()).to_numpy(zero_copy_only=False), object)
     return _numbers(values)
@@ -100,7 +100,7 @@ class Explained:
         return total
 
 
-def fitted(columns: Mapping[str, Column], target: Floats, group: str, texts: Mapping[str, Sequence[str]]) -> Explained:
+def fitted(columns: Mapping[str, Values], target: Floats, group: str, texts: Mapping[str, Sequence[str]]) -> Explained:
     """Return the function that explains differences of the target between rows with the same value of a column.
 
     group  the column

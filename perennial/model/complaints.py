@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-Problem = tuple[str, str]
+Complaint = tuple[str, str]
 MAX_MESSAGE = 20_000  # characters; the cause of an execution has at most 32,768 (Step Functions API Reference)
 MAX_LINE = 1000
 # What people write needs 4 levels. DynamoDB, which keeps a run's trigger, holds 32; Python's own limits are hundreds.
@@ -46,7 +46,7 @@ def one_of(names: Collection[str]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def message(headline: str, found: Sequence[Problem]) -> str:
+def message(headline: str, found: Sequence[Complaint]) -> str:
     """Return the headline with the number of problems, and a line for each."""
     count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
     lines = [f"  {one_line(f'{path}: {text}', MAX_LINE)}" for path, text in found]
@@ -106,7 +106,7 @@ def dotted(location: Iterable[str | int]) -> str:
     return text.removeprefix(".") or "(the whole)"
 
 
-def of(error: ValidationError, root: type[BaseModel]) -> list[Problem]:
+def of(error: ValidationError, root: type[BaseModel]) -> list[Complaint]:
     """Return what pydantic found, without what it says about a whole that only repeats what it says about its parts."""
     found = [_translated(item, root) for item in error.errors()]
     return [(path, text) for path, text in found if not any(other.startswith(f"{path}[") for other, _ in found)]
@@ -132,7 +132,7 @@ _EXPECTED = {
 }
 
 
-def _translated(error: Any, root: type[BaseModel]) -> Problem:
+def _translated(error: Any, root: type[BaseModel]) -> Complaint:
     location, kind, given = error["loc"], error["type"], error["input"]
     path = dotted(part for part in location if part != "[key]")
     if kind == "extra_forbidden":

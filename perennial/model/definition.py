@@ -127,7 +127,7 @@ class Parse(Strict):
     formats: Texts | None = None
 
 
-class Column(Strict):
+class ColumnDefinition(Strict):
     """One column of the data. `feature: false` keeps it out of the model (an id, a time, a group)."""
 
     _keys = model_validator(mode="before")(_keys_as_texts)
@@ -144,11 +144,11 @@ class Column(Strict):
     description: str | None = None
 
 
-Encoding = Literal[
+TextEncoding = Literal[
     "utf-8", "latin-1", "iso-8859-15", "cp1252", "cp1250", "cp1251", "utf-16", "utf-16-le", "utf-16-be", "shift_jis",
     "gb18030", "euc_kr",
 ]  # fmt: skip
-_ENCODINGS = {codecs.lookup(name).name: name for name in get_args(Encoding)} | {"utf-8-sig": "utf-8"}
+_ENCODINGS = {codecs.lookup(name).name: name for name in get_args(TextEncoding)} | {"utf-8-sig": "utf-8"}
 
 
 def _encoding(given: Any) -> Any:
@@ -162,7 +162,7 @@ def _encoding(given: Any) -> Any:
 class Files(Strict):
     """The form of files, where looking at one does not tell."""
 
-    encoding: Annotated[Encoding, BeforeValidator(_encoding)] = "utf-8"
+    encoding: Annotated[TextEncoding, BeforeValidator(_encoding)] = "utf-8"
     delimiter: Literal[",", ";", "\t", "|", ":", " ", "^", "~"] | None = None
     decimal: Literal[".", ","] = "."
 
@@ -198,7 +198,7 @@ class Quality(Strict):
     max_drift: float | None = Field(default=None, gt=0, lt=1)
 
 
-class Gate(Strict):
+class GateDefinition(Strict):
     """What a candidate must reach; evaluation.gate says how each key decides."""
 
     metric: str
@@ -271,14 +271,14 @@ class Definition(Strict):
     target: str
     # In model.yaml: target.transform. The algorithm learns from the transformed target, everybody else sees its unit.
     target_transform: Transform = "none"
-    columns: Annotated[dict[str, Column], Field(min_length=2, max_length=MAX_COLUMNS)]
+    columns: Annotated[dict[str, ColumnDefinition], Field(min_length=2, max_length=MAX_COLUMNS)]
     other_columns: Literal["refuse", "ignore"] = "refuse"
     files: Files = Files()
     split: Split
     quality: Quality = Quality()
     algorithm: AlgorithmName = "xgboost"
     hyperparameters: dict[AlgorithmName, dict[str, Any]] = Field(default_factory=dict)
-    gate: Gate
+    gate: GateDefinition
     serving: Serving = Serving()
     instances: Instances = Instances()
     overridable: Annotated[tuple[str, ...], Field(strict=False, max_length=MAX_OVERRIDABLE)] = ()
@@ -475,7 +475,7 @@ def _applied(check: Callable[..., Found], sections: Mapping[str, Any]) -> Found:
         yield from check(**{name: sections[name] for name in names})
 
 
-def _check_columns(columns: dict[str, Column]) -> Found:
+def _check_columns(columns: dict[str, ColumnDefinition]) -> Found:
     for name, column in columns.items():
         path = f"columns.{name}"
         if not COLUMN_NAME.fullmatch(name):
@@ -487,7 +487,7 @@ def _check_columns(columns: dict[str, Column]) -> Found:
             yield f"{path}.feature", "a timestamp cannot be a feature; set feature: false (it may order a time split)"
 
 
-def _check_range(path: str, column: Column) -> Found:
+def _check_range(path: str, column: ColumnDefinition) -> Found:
     bounds = {"min": column.min, "max": column.max}
     given = {key: bound for key, bound in bounds.items() if bound is not None}
     if given and column.type not in NUMBERS:
@@ -499,7 +499,7 @@ def _check_range(path: str, column: Column) -> Found:
             yield f"{path}.{key}", f"got {bound!r}; expected a whole number for an integer column"
 
 
-def _check_categories(path: str, column: Column) -> Found:
+def _check_categories(path: str, column: ColumnDefinition) -> Found:
     if column.categories is None:
         return
     if column.type != "string":
@@ -531,7 +531,7 @@ _REST = "(what else stands around a number, as the + of 10,000+, number: first p
 _ANY_TIME = datetime(2003, 2, 1, 16, 5, 6, tzinfo=UTC)
 
 
-def _check_marks(columns: dict[str, Column], files: Files) -> Found:
+def _check_marks(columns: dict[str, ColumnDefinition], files: Files) -> Found:
     for name, column in columns.items():
         parse = column.parse
         if parse and parse.thousands and parse.thousands == (parse.decimal or files.decimal):
@@ -552,7 +552,7 @@ def _check_markers(path: str, parse: Parse) -> Found:
             )
 
 
-def _check_parse(path: str, column: Column) -> Found:
+def _check_parse(path: str, column: ColumnDefinition) -> Found:
     parse = column.parse
     if parse is None:
         return
@@ -592,7 +592,7 @@ def _is_time_format(text: str) -> bool:
         return False
 
 
-def _check_sources(columns: dict[str, Column]) -> Found:
+def _check_sources(columns: dict[str, ColumnDefinition]) -> Found:
     owners: dict[str, str] = {}
     for name, column in columns.items():
         for wanted in dict.fromkeys((name, *(column.source or ()))):
@@ -613,14 +613,14 @@ def _check_sources(columns: dict[str, Column]) -> Found:
             )
 
 
-def _check_features(columns: dict[str, Column], target: str) -> Found:
+def _check_features(columns: dict[str, ColumnDefinition], target: str) -> Found:
     if target not in columns:
         yield "target", f"{target!r} is not one of the columns{suggestion(target, columns)}"
     elif not any(column.feature for name, column in columns.items() if name != target):
         yield "columns", "no column is a feature; expected at least one besides the target"
 
 
-def _check_target(columns: dict[str, Column], target: str, problem: str) -> Found:
+def _check_target(columns: dict[str, ColumnDefinition], target: str, problem: str) -> Found:
     column = columns.get(target)
     if column is None:
         return
@@ -635,7 +635,7 @@ def _check_target(columns: dict[str, Column], target: str, problem: str) -> Foun
 
 
 def _check_target_transform(
-    problem: str, target_transform: Transform, columns: dict[str, Column], target: str
+    problem: str, target_transform: Transform, columns: dict[str, ColumnDefinition], target: str
 ) -> Found:
     if target_transform == "none":
         return
@@ -658,7 +658,7 @@ def _check_shares(split: Split) -> Found:
         yield "split.seed", "a split by time has no chance in it; leave it out"
 
 
-def _check_split_column(columns: dict[str, Column], split: Split, target: str) -> Found:
+def _check_split_column(columns: dict[str, ColumnDefinition], split: Split, target: str) -> Found:
     if split.method == "random" or split.column is None:
         return
     column, types = columns.get(split.column), SPLIT_COLUMN_TYPES[split.method]
@@ -672,7 +672,7 @@ def _check_split_column(columns: dict[str, Column], split: Split, target: str) -
         yield "split.column", f"{split.column!r} is nullable; a row without a value belongs to no set"
 
 
-def _check_split_key(columns: dict[str, Column], split: Split, target: str) -> Found:
+def _check_split_key(columns: dict[str, ColumnDefinition], split: Split, target: str) -> Found:
     for position, name in enumerate(split.key or ()):
         path, column = f"split.key[{position}]", columns.get(name)
         if column is None:
@@ -688,7 +688,7 @@ def _check_split_key(columns: dict[str, Column], split: Split, target: str) -> F
             yield path, f"{name!r} stands more than once"
 
 
-def _check_gate_metric(problem: str, gate: Gate) -> Found:
+def _check_gate_metric(problem: str, gate: GateDefinition) -> Found:
     known = PROBLEM_TYPES[problem].metrics
     if gate.metric not in known:
         allowed = f"allowed: {', '.join(known)}"
@@ -697,7 +697,7 @@ def _check_gate_metric(problem: str, gate: Gate) -> Found:
         yield "gate.metric", f"{gate.metric!r} is not a metric of {problem}; {allowed}{hint}"
 
 
-def _check_gate_threshold(problem: str, gate: Gate) -> Found:
+def _check_gate_threshold(problem: str, gate: GateDefinition) -> Found:
     score = PROBLEM_TYPES[problem].metrics.get(gate.metric)
     if score is not None and not score.is_sound(gate.threshold):
         yield "gate.threshold", f"got {gate.threshold:g}; expected for {gate.metric} {score.expected()}"

@@ -84,7 +84,7 @@ _ERROR_OF_STATUS = {
 
 
 @dataclass(frozen=True)
-class Ended:
+class Outcome:
     """What a row looks at.
 
     obstacle        what a rejected candidate has failed at; empty of other runs
@@ -122,15 +122,15 @@ class Ended:
 class Row:
     """What to do, in words, where all that is given holds."""
 
-    text: str | Callable[[Ended], str]
+    text: str | Callable[[Outcome], str]
     status: tuple[str, ...] = ()
     obstacle: str = ""
     states: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     cause: re.Pattern[str] | None = None
-    when: Callable[[Ended], bool] = lambda ended: True
+    when: Callable[[Outcome], bool] = lambda ended: True
 
-    def fits(self, ended: Ended) -> bool:
+    def fits(self, ended: Outcome) -> bool:
         """Return whether the row is about such an end."""
         return (
             (not self.status or ended.status in self.status)
@@ -142,11 +142,11 @@ class Row:
         )
 
 
-def _ended(record: RunRecord) -> Ended:
+def _ended(record: RunRecord) -> Outcome:
     status, failure, gate = record["status"], record.get("failure") or {}, record.get("gate") or {}
     definition = (record.get("configuration") or {}).get("definition", {})
     compared, since = (record.get("metrics") or {}).get("comparison") or {}, record.get("since") or {}
-    return Ended(
+    return Outcome(
         status=status,
         error=failure.get("error") or "",
         state=failure.get("state") or "",
@@ -161,7 +161,7 @@ def _ended(record: RunRecord) -> Ended:
     )
 
 
-def advice(ended: Ended) -> str:
+def advice(ended: Outcome) -> str:
     """Return what a person can do about a run that ended so."""
     text = next(row.text for row in TRAIN_MODEL if row.fits(ended))
     return text if isinstance(text, str) else text(ended)
@@ -192,13 +192,13 @@ def _unreadable(lost: Sequence[Mapping[str, Any]], reads: Sequence[str]) -> str:
 # Of single rows
 
 
-def _without_comparison(ended: Ended) -> str:
+def _without_comparison(ended: Outcome) -> str:
     helps = _NO_MORE_DATA if ended.is_unfair else _MORE_DATA
     helps = _OTHER_TARGETS if ended.obstacle == "changed" else helps
     return helps + (_BY_RUN if ended.may_ask_by_run else _BY_DEFINITION)
 
 
-def _of_known_data(ended: Ended) -> str:
+def _of_known_data(ended: Outcome) -> str:
     """What to do about a model of the data that the one in service was trained on."""
     what = [f"model.yaml has changed ({ended.changed})"] if ended.changed else []
     what += [f"{counted(ended.gone)} of that model {'is' if ended.gone == 1 else 'are'} gone"] if ended.gone else []
@@ -211,25 +211,25 @@ def _of_known_data(ended: Ended) -> str:
     return f"{told} {back} or lower the bar in model.yaml (gate); then deploy, and start a run."
 
 
-def _was_cut_short(ended: Ended) -> bool:
+def _was_cut_short(ended: Outcome) -> bool:
     """Whether the run ended outside its own error path, which names the state and takes back what it can."""
     return ended.status in ("Aborted", "TimedOut") or failed_state(ended.cause) is None
 
 
-def _is_of_features(ended: Ended) -> bool:
+def _is_of_features(ended: Outcome) -> bool:
     return bool(ended.job and _FEATURES.match(ended.job.own_words))
 
 
-def _is_of_the_job(ended: Ended) -> bool:
+def _is_of_the_job(ended: Outcome) -> bool:
     """Whether the end of a job says what there is to know: of the data and the training its own words say more."""
     return bool(ended.job and not (ended.job.own_words and ended.state in ("Preprocess", "Train")))
 
 
-def _is_about_the_data(ended: Ended) -> bool:
+def _is_about_the_data(ended: Outcome) -> bool:
     return bool(ended.job) or ended.name == "States.TaskFailed"
 
 
-def _of_job(ended: Ended) -> str:
+def _of_job(ended: Outcome) -> str:
     """What to do about a job of which nothing else is known than how it ended."""
     job = ended.job
     if job is None:

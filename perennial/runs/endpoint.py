@@ -20,8 +20,8 @@ GONE = "NotFound"
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What to do, and what was seen. `serving_config` is None when nothing serves."""
+class Step:
+    """What a deployment does next, and the status of the endpoint. `serving_config` is None when nothing serves."""
 
     action: Action
     status: str
@@ -31,7 +31,7 @@ class Decision:
 
 def decide(
     description: Mapping[str, Any] | None, wanted_config: str, phase: Phase, previous_config: str | None = None
-) -> Decision:
+) -> Step:
     """Decide the next step of a deployment; None is an endpoint that does not exist.
 
     Before the deployment: Create, Update, Wait, Recreate (delete the failed one first), Done or Failed.
@@ -44,7 +44,7 @@ def decide(
         action, reason = _back(status, serving, wanted_config, previous_config, known)
     else:
         action, reason = (_before if phase == "Before" else _after)(status, serving, wanted_config, known)
-    return Decision(action, status, serving, reason)
+    return Step(action, status, serving, reason)
 
 
 def _before(status: str, serving: str | None, wanted: str, _: Mapping[str, Any]) -> tuple[Action, str]:

@@ -17,8 +17,8 @@ Turn = Literal["Deploy", "Wait", "Compare", "Superseded"]
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What a run does now, and why."""
+class Answer:
+    """What a run that asks for the turn does now, and why."""
 
     turn: Turn
     reason: str
@@ -41,14 +41,14 @@ def is_free(holder: Holder | None, run_id: str) -> bool:
     return holder is None or holder.run_id == run_id or holder.status != RUNNING
 
 
-def wait_for(holder: Holder) -> Decision:
+def wait_for(holder: Holder) -> Answer:
     """Return the answer to a run while another one deploys."""
-    return Decision("Wait", f"run {holder.run_id} is deploying")
+    return Answer("Wait", f"run {holder.run_id} is deploying")
 
 
 def decide(
     run: Listed, compared: Mapping[str, Any] | None, serving: Mapping[str, Any] | None, served: Listed | None
-) -> Decision:
+) -> Answer:
     """Decide what the run that has the turn does.
 
     compared  the champion that its candidate was compared with, or None
@@ -56,13 +56,13 @@ def decide(
     served    when the run of the champion of now listed its data, or None
     """
     if serving is None or (compared and compared["ModelName"] == serving["ModelName"]):
-        return Decision("Deploy", "the model in service is the one that the candidate was compared with")
+        return Answer("Deploy", "the model in service is the one that the candidate was compared with")
     if served and served.newer_than(run):
-        return Decision(
+        return Answer(
             "Superseded",
             f"{serving['ModelName']}, which was trained on newer data (run {served.run_id}, listed at {served.at}; "
             f"this run's data were listed at {run.at}), came into service while this run worked. "
             "It stays in service, and this run's model is not deployed",
         )
     before = compared["ModelName"] if compared else "no model"
-    return Decision("Compare", f"{serving['ModelName']} has come into service; the comparison was with {before}")
+    return Answer("Compare", f"{serving['ModelName']} has come into service; the comparison was with {before}")

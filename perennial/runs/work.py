@@ -272,7 +272,7 @@ def claim(holder: Holder | None, run_id: str, *, by_person: bool) -> Claim:
     return "AlreadyTrained" if holder.status in JUDGED else "TakeOver"
 
 
-def status_of(execution_status: str, error: str | None = None) -> str:
+def run_status(execution_status: str, error: str | None = None) -> str:
     """Return a run's status from its execution's: Running, Succeeded, Rejected, Superseded, Failed, TimedOut, Aborted.
 
     Rejected is a run that worked and whose candidate did not pass the gate; Superseded one whose candidate passed, but

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perennial.model.algorithms.hyperparameter import Allowed
-from perennial.model.complaints import Problem, suggestion
+from perennial.model.complaints import Complaint, suggestion
 from perennial.model.images import Image
 
 
@@ -39,7 +39,7 @@ class Algorithm:
         """The variable that holds the image's URI: LINEAR_LEARNER_IMAGE for linear-learner."""
         return f"{self.name.replace('-', '_').upper()}_IMAGE"
 
-    def problems(self, given: Mapping[str, Any]) -> Iterable[Problem]:
+    def problems(self, given: Mapping[str, Any]) -> Iterable[Complaint]:
         """Yield (name, what is wrong and what is allowed) for each hyperparameter that the algorithm would refuse."""
         for name, value in given.items():
             allowed = self.hyperparameters.get(name)
@@ -52,7 +52,7 @@ class Algorithm:
             elif (problem := allowed.problem(value)) is not None:
                 yield name, problem
 
-    def problems_of(self, problem_type: str, given: Mapping[str, Any]) -> Iterable[Problem]:
+    def problems_of(self, problem_type: str, given: Mapping[str, Any]) -> Iterable[Complaint]:
         """Yield (name, what is wrong and what is allowed) for each hyperparameter that is of another problem type."""
         for name, allowed in self.of_problem.get(problem_type, {}).items():
             values = str(given[name]).split(",") if name in given else []

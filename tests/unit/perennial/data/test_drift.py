@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from perennial.data.column_statistics import NumericColumn, StringColumn, statistics
-from perennial.data.drift import DropDrift, Moved, judge, summary
+from perennial.data.drift import ColumnDrift, DropDrift, judge, summary
 from perennial.features.values import STRING, DataError
 
 RANDOM = np.random.default_rng(5)
@@ -23,7 +23,7 @@ def baseline(miles: Any = MILES, makes: Any = MAKES) -> dict[str, Any]:
     return statistics([numbers, texts])
 
 
-def found(miles: Any, makes: Any, given: dict[str, Any] | None = None, batch: int = 300) -> dict[str, Moved]:
+def found(miles: Any, makes: Any, given: dict[str, Any] | None = None, batch: int = 300) -> dict[str, ColumnDrift]:
     rows = pa.table({"mileage": pa.array(miles, pa.float64()), "make": texts(makes)})
     drift = DropDrift(given or baseline(), ["mileage", "make", "colour"])
     for start in range(0, rows.num_rows, batch):
@@ -60,7 +60,7 @@ def test_of_two_and_three_texts_the_distance_is_the_largest_difference_of_a_shar
 DISTRICTS = [f"Stadtteil {number}" for number in range(80)]
 
 
-def districts(values: Any, before: Any = None) -> Moved:
+def districts(values: Any, before: Any = None) -> ColumnDrift:
     (one,) = seen(values, RANDOM.choice(DISTRICTS, 2_000) if before is None else before).found()
     return one
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from perennial.runs.advice import TRAIN_MODEL, Ended, Row, advice
+from perennial.runs.advice import TRAIN_MODEL, Outcome, Row, advice
 from perennial.runs.work import TRAINED_ONLY
 from tests.unit.conftest import ROOT
 from tools import asl
@@ -23,41 +23,41 @@ DENIED = 'State "Train" failed: User: x is not authorized to perform: sagemaker:
 THROTTLED = 'State "Train" failed: No (Service: AmazonSageMaker; Error Code: ThrottlingException; Request ID: 1)'
 # For each row of the table an end that it is for, in the table's order.
 ENDS = [
-    Ended("Rejected", "ModelAccuracyTooLow", obstacle="unfair"),
-    Ended("Rejected", "ModelAccuracyTooLow", obstacle="changed"),
-    Ended("Rejected", "ModelAccuracyTooLow", obstacle="threshold", is_doubtful=True),
-    Ended("Succeeded", is_doubtful=True),
-    Ended("Succeeded", is_doubtful=True, has_new_files=False),
-    Ended("Succeeded"),
-    Ended(TRAINED_ONLY),
-    Ended("Rejected", "ModelAccuracyTooLow", obstacle="chance"),
-    Ended("Failed", "Ssm.SsmException", "Write parameter", 'State "Write parameter" failed: no'),
-    Ended("Failed", "KeyError", "Clean up", 'State "Clean up" failed: no'),
-    Ended("Aborted", state="Verify endpoint"),
-    Ended("Failed", "KeyError", "Check deployment", "no"),
-    Ended("Failed", "SageMaker.SageMakerException", "Update endpoint", BUSY),
-    Ended("Failed", "SageMaker.AmazonSageMakerException", "Train", DENIED),
-    Ended("Failed", "States.TaskFailed", "Preprocess", job(ExitMessage="features.py, line 3: no")),
-    Ended("Failed", "States.TaskFailed", "Baseline data drift", job(FailureReason="InternalServerError: no")),
-    Ended("Rejected", "ModelAccuracyTooLow", obstacle="known", is_doubtful=True, has_new_files=False),
+    Outcome("Rejected", "ModelAccuracyTooLow", obstacle="unfair"),
+    Outcome("Rejected", "ModelAccuracyTooLow", obstacle="changed"),
+    Outcome("Rejected", "ModelAccuracyTooLow", obstacle="threshold", is_doubtful=True),
+    Outcome("Succeeded", is_doubtful=True),
+    Outcome("Succeeded", is_doubtful=True, has_new_files=False),
+    Outcome("Succeeded"),
+    Outcome(TRAINED_ONLY),
+    Outcome("Rejected", "ModelAccuracyTooLow", obstacle="chance"),
+    Outcome("Failed", "Ssm.SsmException", "Write parameter", 'State "Write parameter" failed: no'),
+    Outcome("Failed", "KeyError", "Clean up", 'State "Clean up" failed: no'),
+    Outcome("Aborted", state="Verify endpoint"),
+    Outcome("Failed", "KeyError", "Check deployment", "no"),
+    Outcome("Failed", "SageMaker.SageMakerException", "Update endpoint", BUSY),
+    Outcome("Failed", "SageMaker.AmazonSageMakerException", "Train", DENIED),
+    Outcome("Failed", "States.TaskFailed", "Preprocess", job(ExitMessage="features.py, line 3: no")),
+    Outcome("Failed", "States.TaskFailed", "Baseline data drift", job(FailureReason="InternalServerError: no")),
+    Outcome("Rejected", "ModelAccuracyTooLow", obstacle="known", is_doubtful=True, has_new_files=False),
 ]
 
 
-def row_of(ended: Ended) -> Row:
+def row_of(ended: Outcome) -> Row:
     return next(row for row in TRAIN_MODEL if row.fits(ended))
 
 
-def ends() -> list[Ended]:
+def ends() -> list[Outcome]:
     by_error = [
-        Ended("Failed", name, "Save model", 'State "x" failed: no') for row in TRAIN_MODEL for name in row.errors
+        Outcome("Failed", name, "Save model", 'State "x" failed: no') for row in TRAIN_MODEL for name in row.errors
     ]
     return [
         *ENDS,
         *by_error,
-        Ended("Failed", "SageMaker.AmazonSageMakerException", "Train", THROTTLED),
-        Ended("Failed", "States.TaskFailed", "Preprocess", job(ExitMessage="cars.csv: no column price")),
-        Ended("Failed", "States.TaskFailed", "Train", job(ExitMessage="eta is negative")),
-        Ended("Failed", "Surprise", "Save model", 'State "Save model" failed: ?'),
+        Outcome("Failed", "SageMaker.AmazonSageMakerException", "Train", THROTTLED),
+        Outcome("Failed", "States.TaskFailed", "Preprocess", job(ExitMessage="cars.csv: no column price")),
+        Outcome("Failed", "States.TaskFailed", "Train", job(ExitMessage="eta is negative")),
+        Outcome("Failed", "Surprise", "Save model", 'State "Save model" failed: ?'),
     ]
 
 
@@ -68,7 +68,7 @@ def test_each_row_is_there_for_an_end_that_no_row_above_it_is_for() -> None:
 
 @pytest.mark.parametrize("name", sorted({name for row in TRAIN_MODEL for name in row.errors}))
 def test_an_error_that_has_advice_of_its_own_gets_it(name: str) -> None:
-    assert name in row_of(Ended("Failed", name, "Save model", 'State "Save model" failed: no')).errors
+    assert name in row_of(Outcome("Failed", name, "Save model", 'State "Save model" failed: no')).errors
 
 
 def test_states_of_the_table_are_states_of_the_state_machine() -> None:
@@ -76,4 +76,4 @@ def test_states_of_the_table_are_states_of_the_state_machine() -> None:
 
 
 def test_whatever_ended_a_run_there_is_something_to_say_unless_it_succeeded() -> None:
-    assert [ended for ended in ends() if not advice(ended)] == [Ended("Succeeded")]
+    assert [ended for ended in ends() if not advice(ended)] == [Outcome("Succeeded")]

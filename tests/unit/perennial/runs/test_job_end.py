@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perennial.runs import advice, cause, job_end
-from perennial.runs.advice import Ended
+from perennial.runs.advice import Outcome
 
 LIMIT = {"StoppingCondition": {"MaxRuntimeInSeconds": 3600}}
 
@@ -23,7 +23,7 @@ def said(description: dict[str, Any]) -> str:
 
 def advised(description: dict[str, Any], state: str = "Preprocess") -> str:
     return advice.advice(
-        advice.Ended("Failed", "States.TaskFailed", state, f'State "{state}" failed: {json.dumps(description)}')
+        advice.Outcome("Failed", "States.TaskFailed", state, f'State "{state}" failed: {json.dumps(description)}')
     )
 
 
@@ -84,13 +84,13 @@ def test_what_describes_no_job_is_none() -> None:
 )
 def test_a_service_that_refuses_has_advice_by_its_code(code: str, text: str) -> None:
     refused = f"No (Service: AmazonSageMaker; Status Code: 400; Error Code: {code}; Request ID: 1; Proxy: null)"
-    assert text in advice.advice(Ended("Failed", "SageMaker.AmazonSageMakerException", "Train", refused))
+    assert text in advice.advice(Outcome("Failed", "SageMaker.AmazonSageMakerException", "Train", refused))
 
 
 def test_a_call_by_the_aws_sdk_that_is_throttled_has_the_same_advice() -> None:
     cause = "Rate exceeded (Service: SageMaker, Status Code: 400, Request ID: 1)"
     assert "too often" in advice.advice(
-        advice.Ended("Failed", "SageMaker.SageMakerException", "Delete failed endpoint", cause)
+        advice.Outcome("Failed", "SageMaker.SageMakerException", "Delete failed endpoint", cause)
     )
 
 
@@ -101,19 +101,19 @@ def test_a_job_for_which_there_was_no_machine_has_another_machine_for_advice() -
 
 @pytest.mark.parametrize("status", ["Aborted", "TimedOut"])
 def test_a_run_that_ends_while_it_deploys_says_that_the_endpoint_may_have_changed(status: str) -> None:
-    assert "may serve the new model" in advice.advice(Ended(status, "", "Check deployment"))
-    assert "may serve the new model" not in advice.advice(Ended(status, "", "Train"))
+    assert "may serve the new model" in advice.advice(Outcome(status, "", "Check deployment"))
+    assert "may serve the new model" not in advice.advice(Outcome(status, "", "Train"))
 
 
 @pytest.mark.parametrize("error", ["KeyError", "Sandbox.Timedout", "Ssm.SsmException"])
 def test_what_fails_after_the_verification_is_no_reason_to_go_back(error: str) -> None:
-    assert "Nothing is wrong with what serves" in advice.advice(Ended("Failed", error, "Clean up"))
-    assert "writes them all" in advice.advice(Ended("Failed", error, "Write parameter"))
+    assert "Nothing is wrong with what serves" in advice.advice(Outcome("Failed", error, "Clean up"))
+    assert "writes them all" in advice.advice(Outcome("Failed", error, "Write parameter"))
 
 
 @pytest.mark.parametrize("state", ["Export configuration", "Write parameter"])
 @pytest.mark.parametrize("status", ["Failed", "Aborted", "TimedOut"])
 def test_a_run_that_ends_while_it_exports_is_not_to_be_taken_back(status: str, state: str) -> None:
     """Some of the names may be the new model's: a configuration that they name is not to be gone back to."""
-    assert "writes them all" in advice.advice(Ended(status, "", state))
-    assert "update the endpoint" not in advice.advice(Ended(status, "", state))
+    assert "writes them all" in advice.advice(Outcome(status, "", state))
+    assert "update the endpoint" not in advice.advice(Outcome(status, "", state))

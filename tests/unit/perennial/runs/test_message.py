@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from perennial.runs import advice, cause, message, strays
-from perennial.runs.advice import Ended
+from perennial.runs.advice import Outcome
 
 PART = {"rows": 0, "candidate": None, "champion": None, "difference": None}
 COMPARED = {
@@ -777,7 +777,7 @@ def test_the_link_leads_to_the_console_of_the_partition(partition, domain):
     ],
 )
 def test_a_missing_permission_is_advised_on_whoever_asked(error: str, state: str, cause: str) -> None:
-    assert "lacks the permission" in advice.advice(Ended("Failed", error, state, cause))
+    assert "lacks the permission" in advice.advice(Outcome("Failed", error, state, cause))
 
 
 @pytest.mark.parametrize(
@@ -790,20 +790,20 @@ def test_a_missing_permission_is_advised_on_whoever_asked(error: str, state: str
 )
 def test_a_deployment_that_may_have_begun_may_serve_either_model(state: str, cause: str) -> None:
     """A call whose answer was lost is made again, and refused because it has worked."""
-    assert "it may serve the new model" in advice.advice(Ended("Failed", "SageMaker.X", state, cause))
+    assert "it may serve the new model" in advice.advice(Outcome("Failed", "SageMaker.X", state, cause))
 
 
 def test_an_endpoint_that_was_refused_serves_as_before() -> None:
     refused = 'State "Update endpoint" failed: Could not find endpoint'
-    assert "may serve" not in advice.advice(Ended("Failed", "SageMaker.X", "Update endpoint", refused))
+    assert "may serve" not in advice.advice(Outcome("Failed", "SageMaker.X", "Update endpoint", refused))
 
 
 @pytest.mark.parametrize("state", ["Update endpoint", "Wait for deployment", "Verify endpoint"])
 def test_a_failure_that_no_state_has_caught_may_serve_either_model(state: str) -> None:
     """The state machine names the state of every error that it catches; of others it takes nothing back."""
     assert "it may serve the new model" in advice.advice(
-        advice.Ended("Failed", "States.Runtime", state, "the output is too large")
+        advice.Outcome("Failed", "States.Runtime", state, "the output is too large")
     )
     assert "may serve" not in advice.advice(
-        advice.Ended("Failed", "States.Runtime", "Train", "the output is too large")
+        advice.Outcome("Failed", "States.Runtime", "Train", "the output is too large")
     )

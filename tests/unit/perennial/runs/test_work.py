@@ -16,7 +16,7 @@ from perennial.runs.work import (
     empty_drop,
     fingerprint,
     listing,
-    status_of,
+    run_status,
     superseded,
     work_key,
 )
@@ -271,4 +271,4 @@ def test_what_another_run_holds_depends_on_its_status(status, outcome):
     ],
 )
 def test_a_runs_status_follows_from_its_execution(execution, error, status):
-    assert status_of(execution, error) == status
+    assert run_status(execution, error) == status
