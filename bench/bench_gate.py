@@ -25,7 +25,7 @@ import xgboost
 from perennial.data.row_hasher import RowHasher
 from perennial.data.rows import CONTENT, IDENTITY, combined
 from perennial.data.split import TEST, TRAIN, VALIDATION, Sets, splitter
-from perennial.evaluation.comparison import compare, found_in, other_groups
+from perennial.evaluation.comparison import among, compare, other_groups
 from perennial.evaluation.gate import Compared, Comparison, Gate, judge
 from perennial.evaluation.metrics import metric_named
 from tools import synthetic
@@ -167,10 +167,10 @@ def compared(candidate: Model, champion: Model, features: Names) -> Comparison:
     """Compare two models as the product does: rows are told by the features of the model in service."""
     test = candidate.of(TEST)
     hashes = identities(test, features)
-    seen = found_in(hashes, [identities(champion.of(TRAIN, VALIDATION), features)])
+    seen = among(hashes, [identities(champion.of(TRAIN, VALIDATION), features)])
     theirs = champion.of(TEST)
-    tested = found_in(hashes, [identities(theirs, features)])
-    changed = ~found_in(with_targets(test, features), [with_targets(theirs, features)])
+    tested = among(hashes, [identities(theirs, features)])
+    changed = ~among(with_targets(test, features), [with_targets(theirs, features)])
     predicted = candidate.predict(test), champion.predict(test)
     return compare(RMSE, test[:, 0], *predicted, seen=seen, tested=tested, changed=changed)
 
@@ -270,7 +270,7 @@ def judged(change: Change, seed: int) -> tuple[float, bool, float, bool]:
     test = old[1].of(TEST)
     before = error(old[1], test) <= error(old[0], test)
     fresh, comparison = new[1].of(TEST), compared(new[1], new[0], FEATURES)
-    unseen = ~found_in(identities(fresh, FEATURES), [identities(new[0].of(TRAIN, VALIDATION), FEATURES)])
+    unseen = ~among(identities(fresh, FEATURES), [identities(new[0].of(TRAIN, VALIDATION), FEATURES)])
     unfair = other_groups({"split": stages[1][1], "columns": {}}, {"split": stages[0][1], "columns": {}})
     after = judge(GATE, error(new[1], fresh), replace(comparison, unfair=unfair)).accepted
     return leaked(test, old[0]), before, leaked(fresh[unseen], new[0]) if unseen.any() else 0.0, after
@@ -354,7 +354,7 @@ def without_targets(candidate: Model, champion: Model, features: Names) -> Compa
     """Compare as if every row that the model in service was tested on were known, whatever its target is now."""
     test = candidate.of(TEST)
     told = [identities(rows, features) for rows in (test, champion.of(TRAIN, VALIDATION), champion.of(TEST))]
-    seen, tested = (found_in(told[0], [one]) for one in told[1:])
+    seen, tested = (among(told[0], [one]) for one in told[1:])
     predicted = candidate.predict(test), champion.predict(test)
     return compare(RMSE, test[:, 0], *predicted, seen=seen, tested=tested, changed=np.zeros(len(test), bool))
 

@@ -1,4 +1,4 @@
-"""How values are written for people: in mails, reports, logs and errors; and which spellings of a name are alike."""
+"""Values as texts for people, in mails, reports, logs and errors; and names whatever their spelling."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def number(value: float | None, digits: int = 6) -> str:
 
 def apart(*values: float | None) -> list[str]:
     """Return metrics as people read them, with as many digits as tell those apart that differ."""
-    told: list[str] = []
+    texts: list[str] = []
     for digits in (6, 9, 12, 17):
-        told = [number(value, digits) for value in values]
-        if len(set(told)) == len(set(values)):
+        texts = [number(value, digits) for value in values]
+        if len(set(texts)) == len(set(values)):
             break
-    return told
+    return texts
 
 
 def between(bounds: Sequence[float] | None) -> str:

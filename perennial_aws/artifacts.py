@@ -1,4 +1,4 @@
-"""What training and preprocessing wrote, bound to what serves by version and SHA-256.
+"""The artefacts of training and preprocessing, and their copies that serve, bound by version and SHA-256.
 
 When a job has ended, its artefact is recorded and copied: runs/<run id>/serving/<name>.tar.gz is what the model is made
 of, and no job may write there. CreateModel binds by address only (docs/decisions/0016), and each instance downloads for
@@ -25,11 +25,11 @@ _CHUNK_BYTES = 1 << 20
 
 
 class ArtifactMissingError(Exception):
-    """A job completed without what it was to make."""
+    """A job completed without its artefact."""
 
 
 class ArtifactChangedError(Exception):
-    """What is to serve is not what was recorded when its job had ended."""
+    """An artefact is not the one that was recorded when its job had ended."""
 
 
 def seal(run_id: str, name: str, uri: str) -> str:
@@ -60,13 +60,13 @@ def seal(run_id: str, name: str, uri: str) -> str:
 
 
 def require_written(run_id: str) -> None:
-    """Raise ArtifactChangedError unless what jobs of a run wrote, as far as it is recorded, is as they wrote it."""
+    """Raise ArtifactChangedError when an artefact of a run is not as its job wrote it, as far as that is recorded."""
     for name, recorded in _recorded(run_id).items():
         _require(run_id, name, recorded, "written")
 
 
 def require_sealed(run_id: str) -> None:
-    """Raise ArtifactChangedError unless what serves of a run is what was recorded."""
+    """Raise ArtifactChangedError when the copies of a run's artefacts that serve are not those that were recorded."""
     known = _recorded(run_id)
     missing = [name for name in NAMES if name not in known]
     if missing:
@@ -91,9 +91,9 @@ def _recorded(run_id: str) -> dict[str, Any]:
 
 def _require(run_id: str, name: str, recorded: Mapping[str, Any], place: str) -> None:
     uri, wanted = recorded[place]["uri"], recorded[place]["version_id"]
-    found = objects.newest_version(*objects.split_uri(uri))
-    if found != wanted:
-        now = f"its newest version is {found}" if found else "it was deleted"
+    newest = objects.newest_version(*objects.split_uri(uri))
+    if newest != wanted:
+        now = f"its newest version is {newest}" if newest else "it was deleted"
         raise ArtifactChangedError(
             f"the {name} of run {run_id} is not the one that was recorded when its job had ended: {uri} had version "
             f"{wanted} (SHA-256 {recorded['sha256']}), and {now}"

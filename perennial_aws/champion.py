@@ -27,8 +27,8 @@ def current() -> Champion | None:
         f"{prefix}/endpoint-config": "EndpointConfigName",
         f"{prefix}/run": "RunId",
     }
-    found = client("ssm").get_parameters(Names=list(fields))["Parameters"]
-    champion = {fields[item["Name"]]: item["Value"] for item in found}
+    parameters = client("ssm").get_parameters(Names=list(fields))["Parameters"]
+    champion = {fields[item["Name"]]: item["Value"] for item in parameters}
     if len(champion) < len(fields):
         return None
     if if_there(client("sagemaker").describe_model, ModelName=champion["ModelName"]) is None:

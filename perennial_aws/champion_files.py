@@ -1,4 +1,4 @@
-"""What a run has to know of the model in service, left in its folder for preprocessing: `champion/`.
+"""The folder `champion/` of a run: what preprocessing has to know of the model in service.
 
 champion.json    {"run_id", "definition", "new_files", "absent", "widest_row", "trained"}: the definition of the model
                  in service, the positions of the files that it was not trained on, its columns that none of its files
@@ -15,7 +15,7 @@ from typing import Any
 
 from perennial.data.payload import widest_row
 from perennial.data.rows import reads_alike
-from perennial.data.since import Trained, rows_by_key
+from perennial.data.since import ChampionFiles, rows_by_key
 from perennial.runs import run_record
 from perennial.runs.work import Listing, recorded_contents
 from perennial_aws import champion, objects
@@ -38,7 +38,7 @@ def leave(prefix: str, serving: run_record.Champion | None, data: Listing, defin
         about["widest_row"] = widest_row(report or {})
         about["absent"] = (report or {}).get("absent", [])
         keys, ignored = [file.key for file in data.files], {item.key: item.reason for item in data.ignored}
-        about["trained"] = Trained.found(rows_by_key(manifest or {}, report or {}), keys, new, ignored).as_json()
+        about["trained"] = ChampionFiles.among(rows_by_key(manifest or {}, report or {}), keys, new, ignored).as_json()
         statistics = _document(f"runs/{run_id}/baselines/data-quality/statistics.json")
         if statistics:
             objects.write_json(f"{prefix}/champion/statistics.json", statistics)

@@ -29,7 +29,7 @@ def code_of(error: ClientError) -> str:
 
 
 def if_there(operation: Callable[..., Any], **name: str) -> dict[str, Any] | None:
-    """Return what SageMaker answers, or None when there is nothing of this name (any more, where it was listed)."""
+    """Return SageMaker's answer, or None when there is nothing of this name, or no more."""
     try:
         return dict(operation(**name))
     except ClientError as error:

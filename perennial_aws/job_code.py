@@ -49,13 +49,13 @@ def publish(properties: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _check(properties: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError for what every run would trip over."""
+    """Raise ConfigurationError for what would fail every run."""
     naming.check_stack_name(settings.stack_name)
     _check_addresses(properties.get("AlertEmails", []))
     for name, most in MOST_OF_NETWORK.items():
-        if len(given := properties.get(name, [])) > most:
+        if len(listed := properties.get(name, [])) > most:
             raise ConfigurationError(
-                f"{name}: got {len(given)}; expected at most {most}, which is what SageMaker takes for jobs and models"
+                f"{name}: got {len(listed)}; expected at most {most}, which is what SageMaker takes for jobs and models"
             )
     if properties.get("DataBucket"):
         _check_data_bucket(str(properties["DataBucket"]))
@@ -90,20 +90,20 @@ def _check_addresses(addresses: Sequence[str]) -> None:
 
 
 def _check_data_bucket(name: str) -> None:
-    """Raise ConfigurationError when the bucket that data are dropped into cannot be read, or tells nobody of drops."""
+    """Raise ConfigurationError when the bucket of the data cannot be read, or sends no events of drops."""
     where = f"DataBucket: s3://{name}"
     try:
-        found = client("s3").head_bucket(Bucket=name)
-        told = client("s3").get_bucket_notification_configuration(Bucket=name)
+        head = client("s3").head_bucket(Bucket=name)
+        notifications = client("s3").get_bucket_notification_configuration(Bucket=name)
     except ClientError as error:
         raise ConfigurationError(
             f"{where} cannot be looked at ({error}); expected a bucket of this account that exists, with a policy that "
             "does not refuse the roles of this stack"
         ) from error
-    here, region = client("s3").meta.region_name, found["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    here, region = client("s3").meta.region_name, head["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
     if region and region != here:
         raise ConfigurationError(f"{where} is in {region}; expected one in {here}: its events do not leave its region")
-    if "EventBridgeConfiguration" not in told:
+    if "EventBridgeConfiguration" not in notifications:
         raise ConfigurationError(
             f"{where} does not send its events to EventBridge, so that no drop would start a run. Switch that on: S3 "
             'console, Properties, "Amazon EventBridge"; or EventBridgeConfiguration in its notification configuration'

@@ -28,7 +28,7 @@ def read_json(uri: str) -> Any:
 def read_json_if_there(uri: str) -> Any:
     """Return the JSON document at an address, or None when there is none.
 
-    The list tells: to a role that may list only some prefixes S3 answers 403 for a key that is not there.
+    It looks in the list, because S3 answers 403 for a key that is not there to a role that may list only some prefixes.
     """
     return read_json(uri) if split_uri(uri)[1] in keys(uri) else None
 

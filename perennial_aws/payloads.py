@@ -1,6 +1,6 @@
-"""What states of the flow hand from one function to another: members of the functions' Request and Answer types.
+"""Types that several functions have in their Request or Answer.
 
-Keys are written as Step Functions writes its own, so that one glance at an execution tells whose is what.
+Keys are written as Step Functions writes its own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def read(request: type[T], event: Mapping[str, Any]) -> T:
 
 
 class AlgorithmPayload(TypedDict):
-    """What trains: the algorithm's name in model.yaml, its image, and all hyperparameters as SageMaker takes them."""
+    """An algorithm: its name in model.yaml, its image, and all hyperparameters as SageMaker takes them."""
 
     Name: str
     Image: str
@@ -55,27 +55,27 @@ class GatePayload(TypedDict):
     WithoutComparison: Literal["reject", "threshold"]
 
 
-def gate_out(given: gate.Gate) -> GatePayload:
-    """Return a gate as it travels."""
+def gate_out(wanted: gate.Gate) -> GatePayload:
+    """Return a gate as a payload."""
     return {
-        "Metric": given.metric,
-        "Direction": given.direction,
-        "Threshold": given.threshold,
-        "MinimumImprovement": given.minimum_improvement,
-        "MaximumRegression": given.maximum_regression,
-        "MinimumUnseenRows": given.minimum_unseen_rows,
-        "WithoutComparison": given.without_comparison,
+        "Metric": wanted.metric,
+        "Direction": wanted.direction,
+        "Threshold": wanted.threshold,
+        "MinimumImprovement": wanted.minimum_improvement,
+        "MaximumRegression": wanted.maximum_regression,
+        "MinimumUnseenRows": wanted.minimum_unseen_rows,
+        "WithoutComparison": wanted.without_comparison,
     }
 
 
-def gate_in(given: GatePayload) -> gate.Gate:
-    """Return a gate that has travelled."""
+def gate_in(payload: GatePayload) -> gate.Gate:
+    """Return the gate of a payload."""
     return gate.Gate(
-        metric=given["Metric"],
-        direction=given["Direction"],
-        threshold=given["Threshold"],
-        minimum_improvement=given["MinimumImprovement"],
-        maximum_regression=given["MaximumRegression"],
-        minimum_unseen_rows=given["MinimumUnseenRows"],
-        without_comparison=given["WithoutComparison"],
+        metric=payload["Metric"],
+        direction=payload["Direction"],
+        threshold=payload["Threshold"],
+        minimum_improvement=payload["MinimumImprovement"],
+        maximum_regression=payload["MaximumRegression"],
+        minimum_unseen_rows=payload["MinimumUnseenRows"],
+        without_comparison=payload["WithoutComparison"],
     )

@@ -1,4 +1,4 @@
-"""The run table: who claimed which work, what each execution was told, and the record of each run; what they left.
+"""The run table: claims of work, answers to executions, records of runs; and which models and configurations there are.
 
 Items by `id`: `work#<work key>` the claim, `execution#<arn>` the answer to an execution, `run#<run id>` the record,
 `deployment` the run whose turn it is to deploy, `strays` the files that were put aside (runs.strays).
@@ -89,7 +89,7 @@ def claim(work_key: str, run_id: str, execution_arn: str, previous_run_id: str |
 
 
 def turn() -> dict[str, Any] | None:
-    """Return who deploys, {"run_id", "execution_arn"}, or None when nobody ever has."""
+    """Return the run that has the turn to deploy, {"run_id", "execution_arn"}; None when none ever had."""
     return _get("deployment")
 
 
@@ -114,12 +114,12 @@ def strays() -> list[dict[str, Any]]:
     return list((_get("strays") or {}).get("strays", []))
 
 
-def remember_strays(found: Sequence[Mapping[str, str]], reader: str, run_id: str) -> list[dict[str, Any]]:
-    """Add what a run put aside; return what is known afterwards. Runs that end at the same time do not lose any."""
+def remember_strays(aside: Sequence[Mapping[str, str]], reader: str, run_id: str) -> list[dict[str, Any]]:
+    """Add the files that a run put aside; return all strays. Runs that end at the same time do not lose any."""
     for _ in range(_ATTEMPTS):
-        held = _get("strays") or {}
-        known = rules.remembered(held.get("strays", []), found, reader, run_id)
-        revision = held.get("revision", 0)
+        before = _get("strays") or {}
+        known = rules.remembered(before.get("strays", []), aside, reader, run_id)
+        revision = before.get("revision", 0)
         item = record.to_dynamodb({"id": "strays", "strays": known, "revision": revision + 1})
         condition = {
             "ConditionExpression": "attribute_not_exists(id) OR revision = :known",
@@ -145,21 +145,21 @@ def status_of_holder(held: Mapping[str, Any]) -> str:
 
 
 def answer(execution_arn: str) -> dict[str, Any] | None:
-    """Return what an execution was told to do, or None when it was not told yet."""
+    """Return the answer to an execution, or None when it has none yet."""
     item = _get(f"execution#{execution_arn}")
     return None if item is None else dict(json.loads(item["answer"]))
 
 
-def remember(execution_arn: str, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what an execution is told; return what was told first, if it was told before."""
+def remember(execution_arn: str, new: Mapping[str, Any]) -> dict[str, Any]:
+    """Store the answer to an execution and return it; where there is one already, return that."""
     item = {
         "id": f"execution#{execution_arn}",
-        "answer": json.dumps(told),
+        "answer": json.dumps(new),
         "expires_at": int(time.time()) + _ANSWER_DAYS * 86400,
     }
     if _put(item, ConditionExpression="attribute_not_exists(id)"):
-        return dict(told)
-    return answer(execution_arn) or dict(told)
+        return dict(new)
+    return answer(execution_arn) or dict(new)
 
 
 def get(run_id: str) -> RunRecord | None:

@@ -24,10 +24,10 @@ class _Variable(Generic[T]):
         self._name = name.upper()
 
     def __get__(self, instance: object, owner: type) -> T:
-        given = os.environ.get(self._name, self._default)
-        if given is None:
+        text = os.environ.get(self._name, self._default)
+        if text is None:
             raise KeyError(self._name)
-        return self._read(given)
+        return self._read(text)
 
 
 def _listed(text: str) -> list[str]:
@@ -39,7 +39,7 @@ def _without_slash(uri: str) -> str:
 
 
 class Settings:
-    """What a function knows of its stack.
+    """The settings of a stack, as its functions see them.
 
     bucket, data_bucket   of the runs, and of the data; they may be the same
     data_prefix           the folder of the data, with a slash at its end

@@ -20,7 +20,9 @@ POLL_SECONDS = 2.0
 
 
 def take_down(state_machine_arn: str) -> None:
-    """Stop first what could create something again; the endpoint is waited for, whose role ends with the stack.
+    """Stop runs, and delete the endpoint, configurations, models and names of the stack, in this order.
+
+    Runs first, which could create something again. It waits for the endpoint, whose role ends with the stack.
 
     SageMaker, DeleteEndpoint: without the permissions of its role, its resources cannot be deleted.
     """
@@ -44,7 +46,7 @@ def _stop_runs(state_machine_arn: str) -> None:
 
 
 def _delete_endpoint(name: str) -> None:
-    """Delete it once it lets itself be deleted, and wait until it is gone."""
+    """Delete the endpoint as soon as its status allows it, and wait until it does not exist any more."""
     while description := if_there(client("sagemaker").describe_endpoint, EndpointName=name):
         if description["EndpointStatus"] not in endpoint.UNCHANGEABLE:
             try:

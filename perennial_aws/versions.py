@@ -1,4 +1,4 @@
-"""Object versions of the data, and what there is to say when S3 does not hand one out.
+"""Object versions of the data, and the errors where S3 does not return one.
 
 Sources: Amazon S3 API Reference, HeadObject and CopyObject ("x-amz-checksum-mode" of an object under a KMS key needs
 kms:Decrypt, a HEAD without it does not), "Error responses"; S3 User Guide, "Working with archived objects".
@@ -18,33 +18,33 @@ from perennial_aws.clients import client, code_of
 from perennial_aws.settings import settings
 
 # HEAD has no body for a code, so its errors are the status.
-GONE = ("404", "NoSuchKey", "NoSuchVersion", "412", "PreconditionFailed")
+MISSING = ("404", "NoSuchKey", "NoSuchVersion", "412", "PreconditionFailed")
 BUSY = ("SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "429")
 FAILURES = (ClientError, HTTPClientError, NoConnectionError)  # S3 refused, or was not to be reached
 ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 
 
 class DataVersionMissingError(Exception):
-    """An object version that the run has recorded is gone."""
+    """An object version that the run has recorded does not exist any more."""
 
 
 class DataVersionRefusedError(Exception):
-    """S3 does not hand out an object version: it is archived, under a key of somebody else, or not permitted."""
+    """S3 refuses an object version: it is archived, under a key of somebody else, or not permitted."""
 
 
 class DataVersionUnavailableError(Exception):
-    """S3 had no time for an object version, though it was asked for about a minute. Transient."""
+    """S3 had no time for an object version, in a minute of attempts. Transient."""
 
 
 def head(key: str, version_id: str) -> dict[str, Any] | None:
-    """Return what S3 says of a version, with its checksum; None when there is none.
+    """Return the answer of HeadObject for a version, with its checksum; None when it does not exist.
 
     Raises DataVersionRefusedError, DataVersionUnavailableError: their text names the object.
     """
     try:
         answer = _head(key, version_id, ChecksumMode="ENABLED")
     except FAILURES as error:
-        if isinstance(error, ClientError) and code_of(error) in GONE:
+        if isinstance(error, ClientError) and code_of(error) in MISSING:
             return None
         raise failure(error, key, version_id) from error
     if _is_archived(answer):
@@ -53,7 +53,7 @@ def head(key: str, version_id: str) -> dict[str, Any] | None:
 
 
 def named(version_id: str) -> dict[str, str]:
-    """Return how a request names a version: not at all where a bucket keeps none."""
+    """Return the member of a request that names a version; empty where a bucket has no versions."""
     return {} if version_id == NO_VERSIONS else {"VersionId": version_id}
 
 
@@ -63,12 +63,12 @@ def failure(error: Exception, key: str, version_id: str) -> Exception:
     if not isinstance(error, ClientError) or _is_busy(error):
         return DataVersionUnavailableError(f"S3 had no time for {what}, asked again and again for a minute: {error}")
     code = code_of(error)
-    if code in GONE and version_id == NO_VERSIONS:
+    if code in MISSING and version_id == NO_VERSIONS:
         return DataVersionMissingError(
             f"{key!r} was overwritten or deleted after the run had begun, and s3://{settings.data_bucket} keeps "
             "no versions. If it was overwritten, its own event starts a run; otherwise start one"
         )
-    if code in GONE:
+    if code in MISSING:
         return DataVersionMissingError(
             f"version {version_id} of {key!r}, recorded when the run began, is not in the bucket any more: it was "
             "deleted for good. Drop the file again, or start a run without it"
@@ -107,12 +107,12 @@ def _archived(key: str, version_id: str, storage: str) -> str:
 
 
 def _may_be_a_key(error: ClientError) -> bool:
-    """Say whether it may be the key that a request failed of. HEAD has no text that would tell."""
+    """Say whether it may be the key that a request failed of. HEAD has no text that says so."""
     return code_of(error).startswith("KMS") or "kms:" in str(error) or error.operation_name == "HeadObject"
 
 
 def _key_of(key: str, version_id: str) -> str | None:
-    """Return the KMS key of a version, which S3 tells without opening it; None when it does not even tell."""
+    """Return the KMS key of a version, which S3 names without opening it; None when it does not."""
     try:
         return str(_head(key, version_id).get("SSEKMSKeyId") or "") or None
     except FAILURES:

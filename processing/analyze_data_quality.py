@@ -99,14 +99,14 @@ def check_header(header: list[str], definition: dict[str, Any]) -> None:
 
 def infer_type(parts: list[Path], name: str) -> str:
     """Return the narrowest type that all values of a column have; Unknown if it has none."""
-    candidates, seen = dict(PATTERNS), False
+    candidates, has_values = dict(PATTERNS), False
     for batch in batches(parts, {name: pa.string()}):
         values = batch.column(0).drop_null()
-        seen = seen or len(values) > 0
+        has_values = has_values or len(values) > 0
         for kind, pattern in list(candidates.items()):
             if not pc.all(pc.match_substring_regex(values, pattern), min_count=0).as_py():
                 del candidates[kind]
-    return next(iter(candidates), "String") if seen else "Unknown"
+    return next(iter(candidates), "String") if has_values else "Unknown"
 
 
 def arrow_type(kind: str | None, inferred: str) -> pa.DataType:

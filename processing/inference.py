@@ -162,16 +162,16 @@ def encode(records: pa.Table, model: Preprocessor) -> str:
 
 def check(records: pa.Table, checks: RecordChecks) -> str:
     """Return what is unusual about the records, and count it in the log. Raises RecordError: `serving` refuses it."""
-    found = checks.find(records)
-    if not found:
+    findings = checks.find(records)
+    if not findings:
         return ""
-    refusal = checks.refusal(records, found)
+    refusal = checks.refusal(records, findings)
     service, moment_ms = os.environ.get("STACK_NAME", "unknown"), time.time_ns() // 1_000_000
-    for line in metric_lines(found, service, moment_ms, refused=refusal is not None):
+    for line in metric_lines(findings, service, moment_ms, refused=refusal is not None):
         print(line, flush=True)
     if refusal:
         raise RecordError(refusal)
-    return attributes(found)
+    return attributes(findings)
 
 
 def read(request: Request, model: Preprocessor) -> pa.Table:
@@ -255,7 +255,7 @@ def _require_no_blank_line(text: str, names: list[str], records: int, model: Pre
     count = _table_of(text, names, blank_lines=True).num_rows - records
     ends = len(_LINE_END.findall(text, len(text.rstrip("\r\n"))))
     if count > (0 if model.in_batch else max(0, ends - bool(records))):
-        starts = [found.end() for found in _BLANK_LINE.finditer(text)]
+        starts = [line.end() for line in _BLANK_LINE.finditer(text)]
         first = next((start for start in starts if text.count('"', 0, start) % 2 == 0), starts[0])
         raise _blank(1 + len(_LINE_END.findall(text, 0, first)))
 

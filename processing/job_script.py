@@ -53,10 +53,10 @@ def refuse(lines: str | Sequence[str], message: Path) -> int:
     It may quote the data: in both each line is one that can be printed.
     """
     some = [lines] if isinstance(lines, str) else lines[:MAX_LINES]
-    said = "\n".join(printable(line, MAX_SAID) for line in some)
-    print(f"error: {said}", file=sys.stderr)
+    reason = "\n".join(printable(line, MAX_SAID) for line in some)
+    print(f"error: {reason}", file=sys.stderr)
     message.parent.mkdir(parents=True, exist_ok=True)
-    message.write_bytes(said.encode()[:MESSAGE_BYTES].decode(errors="ignore").encode())
+    message.write_bytes(reason.encode()[:MESSAGE_BYTES].decode(errors="ignore").encode())
     return 1
 
 

@@ -71,8 +71,8 @@ def output_fn(answer: Answer, accept: str | None) -> Any:
         return "".join(f"{score}\n" for score in answer.scores), CSV
     from sagemaker_containers.beta.framework import worker  # only the container has it
 
-    said = f"Accept {media_type}: expected {CSV}, {JSON_LINES} or {JSON}, where target.transform is not none"
-    return worker.Response(response=said, status=406, mimetype="text/plain")
+    reason = f"Accept {media_type}: expected {CSV}, {JSON_LINES} or {JSON}, where target.transform is not none"
+    return worker.Response(response=reason, status=406, mimetype="text/plain")
 
 
 def _score(item: Any) -> float | None:

@@ -74,16 +74,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(config, arguments.data, arguments.output, ChampionData.read(arguments.champion))
     except (DataError, HookError, MemoryError, OSError) as error:
-        said = _said(error)
-        if not said:
+        reasons = _reasons(error)
+        if not reasons:
             raise
         if isinstance(error, HookError):
             traceback.print_exception(error)
-        return job_script.refuse(said, arguments.message)
+        return job_script.refuse(reasons, arguments.message)
     return 0
 
 
-def _said(error: Exception) -> Sequence[str]:
+def _reasons(error: Exception) -> Sequence[str]:
     """What a person can do about an error, in lines; nothing when it is a bug."""
     if isinstance(error, DataError):
         return error.lines
@@ -129,7 +129,7 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: ChampionD
             report.texts = coverage.as_json()
             report.widest_row = writer.write_test_set(encoder, shortest_line(champion.widest_row))
         except (DataError, HookError) as error:
-            report.problems = _said(error)
+            report.problems = _reasons(error)
             raise
         finally:
             quarantine.close()

@@ -1,4 +1,4 @@
-"""What a Task's Resource calls, and whether its arguments are that call's, from botocore's own service models.
+"""Check the arguments of a Task against the operation that its Resource calls, by botocore's service models.
 
 Sources: Step Functions Developer Guide, "Integrating optimized services" and "Learning to use AWS service SDK
 integrations" (service names and error names there are those of the AWS SDK for Java 2).

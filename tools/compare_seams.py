@@ -1,11 +1,11 @@
-"""Compare what the local cloud uses of MiniStack with MiniStack's source.
+"""Compare the declared seams of the local cloud with MiniStack's source.
 
     python -m tools.compare_seams [FOLDER] [--write]
 
 FOLDER is where another version is: `pip install --no-deps --target FOLDER ministack==...`; without it, the installed
 one is meant. Every name is declared in the module that uses it (localcloud/engine/seams.py), with a hash of its source:
 a function, a class or the statements that assign it, without comments, docstrings and formatting. Prints each
-declaration whose original has changed or is gone, and each name that is used without one or declared without use.
+declaration whose original has changed or is missing, and each name that is used without one or declared without use.
 `--write` replaces the hashes of what has changed: read the changes first, and adapt what relies on them.
 """
 

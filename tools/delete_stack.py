@@ -39,7 +39,7 @@ def described(stack: str) -> tuple[str, dict[str, str]]:
 
 
 def resources(stack_id: str) -> list[Any]:
-    """Return what the stack has, as CloudFormation tells it."""
+    """Return what the stack has, as CloudFormation lists it."""
     pages = boto3.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack_id)
     return [item for page in pages for item in page["StackResourceSummaries"]]
 

@@ -158,7 +158,7 @@ def arrows_of(flow: asl.Flow) -> list[Arrow]:
 
 
 def _fails_or_tries_again(flow: asl.Flow, name: str, target: str) -> bool:
-    """Whether a caught error goes nowhere else than to a Fail, or by a Choice back to its own state."""
+    """Return whether a caught error leads to nothing but a Fail, or by a Choice back to its own state."""
     ways = [edge.target for edge in asl.edges(flow.states[target])]
     ends = [way for way in ways if way != name]
     return flow.states[target]["Type"] == "Fail" or (
@@ -187,7 +187,7 @@ def _drawn(flow: asl.Flow, arrows: list[Arrow]) -> list[str]:
 
 
 def _loops(flow: asl.Flow, arrows: list[Arrow]) -> list[Arrow]:
-    """Return the arrows that lead back to a state from which one came."""
+    """Return the arrows that lead back to an earlier state."""
     back: set[Arrow] = set()
     done: set[str] = set()
 

@@ -61,12 +61,12 @@ PARAMETERS = ("ModelName", "DataPrefix", "ModelsToKeep", "CaptureDays", "LogRete
 
 
 class ErasureError(Exception):
-    """It cannot be begun, or not be ended; the text says why, and what to do."""
+    """The rows cannot be erased, or not all of them; the text says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """What has to be known of a stack: its bucket, how its files are read, and what its settings keep for how long."""
+    """A stack: its bucket, the contract of its files, and how long its settings keep what."""
 
     name: str
     bucket: str
@@ -77,7 +77,7 @@ class Stack:
 
     @cached_property
     def contract(self) -> Contract:
-        """How the definition reads files."""
+        """The data contract of the definition."""
         return Contract.from_definition(self.definition.as_json())
 
     def wanted(self, column: str, value: str) -> Wanted:
@@ -102,8 +102,8 @@ class Hit:
 
 
 @dataclass
-class Looked:
-    """What a look at the whole bucket has found."""
+class Findings:
+    """All that the bucket holds of such rows."""
 
     hits: list[Hit] = field(default_factory=list)
     elsewhere: list[Hit] = field(default_factory=list)  # in a bucket that is not the stack's
@@ -135,9 +135,9 @@ class Eraser:
         self.stack, self._wanted = stack, wanted
         self._s3 = boto3.client("s3")
 
-    def look(self) -> Looked:
+    def look(self) -> Findings:
         """Look into every version of every object that may hold rows."""
-        looked = Looked()
+        looked = Findings()
         own, data = self.stack.bucket, self.stack.data_bucket
         for key, versions in groupby(self._versions(""), itemgetter("Key")):
             run_id, _, inside = key.removeprefix("runs/").partition("/")
@@ -180,7 +180,7 @@ class Eraser:
             self._delete(version["Key"], version["VersionId"])
 
     def _look_into(
-        self, bucket: str, key: str, versions: Sequence[dict[str, Any]], looked: Looked, hits: list[Hit]
+        self, bucket: str, key: str, versions: Sequence[dict[str, Any]], looked: Findings, hits: list[Hit]
     ) -> None:
         looked.objects += 1
         hit, unsearched = Hit(key), False
@@ -303,7 +303,7 @@ def run_in_service(stack: str) -> str | None:
         return None
 
 
-def changes(looked: Looked, in_use: set[str], eraser: Eraser) -> Iterator[str]:
+def changes(looked: Findings, in_use: set[str], eraser: Eraser) -> Iterator[str]:
     """Yield what would be changed."""
     for run_id in sorted(looked.runs):
         versions = eraser.left_of(run_id, with_learned=run_id not in in_use)
@@ -315,7 +315,7 @@ def changes(looked: Looked, in_use: set[str], eraser: Eraser) -> Iterator[str]:
         yield f"  {hit.key}: {hit.found.erased:,} of {hit.found.rows:,} {unit} erased{_versions_told(hit)}"
 
 
-def doubts(looked: Looked) -> Iterator[str]:
+def doubts(looked: Findings) -> Iterator[str]:
     """Yield what the command cannot erase, and what was not searched."""
     if looked.elsewhere:
         yield "In a bucket that the stack only reads; take the rows out there first, or a run takes them in again:"
@@ -395,7 +395,7 @@ def _show(*lines: str, file: TextIO | None = None) -> None:
         print(printable(line, SHOWN_CHARACTERS), file=file, flush=True)
 
 
-def _do(eraser: Eraser, looked: Looked, in_use: set[str]) -> None:
+def _do(eraser: Eraser, looked: Findings, in_use: set[str]) -> None:
     """Runs first, the dropped files last, because those start a run."""
     for run_id in sorted(looked.runs):
         eraser.delete_of_run(run_id, with_learned=run_id not in in_use)
@@ -406,7 +406,7 @@ def _do(eraser: Eraser, looked: Looked, in_use: set[str]) -> None:
         eraser.forget(run_id)
 
 
-def _next(stack: Stack, looked: Looked) -> str:
+def _next(stack: Stack, looked: Findings) -> str:
     replaced = [hit for hit in looked.hits if hit.current and hit.key.startswith(stack.parameters["DataPrefix"])]
     run = "What was replaced starts a run, as any drop does: its model has not seen the rows. " if replaced else ""
     return f"Erased. {run}Start this command once more when no run works: it has to find none"

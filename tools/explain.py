@@ -18,7 +18,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from perennial.runs.cause import safe
-from perennial.runs.facts import counted_rows, data_bucket, said_trigger
+from perennial.runs.facts import counted_rows, data_bucket, trigger_text
 from perennial.runs.naming import run_of
 from perennial.runs.run_record import RunRecord
 from perennial.words import between, number, printable
@@ -41,11 +41,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the whole record as JSON")
     arguments = parser.parse_args(argv)
     try:
-        found = lineage(arguments.stack)
+        chain = lineage(arguments.stack)
     except (LineageError, stacks.NoStackError, ClientError, BotoCoreError) as error:
         print(f"error: {printable(str(error), SHOWN_CHARACTERS)}", file=sys.stderr)
         return 1
-    for line in [json.dumps(found, indent=2)] if arguments.json else tree(found):
+    for line in [json.dumps(chain, indent=2)] if arguments.json else tree(chain):
         print(line if arguments.json else printable(line, SHOWN_CHARACTERS))
     return 0
 
@@ -99,20 +99,20 @@ def _run(artifacts: list[str], run_id: str) -> dict[str, Any]:
     )
 
 
-def tree(found: Mapping[str, Any]) -> Iterator[str]:
+def tree(chain: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a lineage as people read it."""
-    run = found["run"]
-    yield f"endpoint       {found['endpoint']['name']} ({found['endpoint']['status']})"
-    yield f"└ config       {found['endpoint_config']}"
-    yield f"  └ model      {found['model']}"
-    yield from (f"    │ artifact {uri}" for uri in found["artifacts"])
+    run = chain["run"]
+    yield f"endpoint       {chain['endpoint']['name']} ({chain['endpoint']['status']})"
+    yield f"└ config       {chain['endpoint_config']}"
+    yield f"  └ model      {chain['model']}"
+    yield from (f"    │ artifact {uri}" for uri in chain["artifacts"])
     yield f"    └ run      {run['run_id']} ({run['status']})"
     yield from (f"      {branch}" for branch in _branches(run))
 
 
 def _branches(run: RunRecord) -> Iterator[str]:
     gate, algorithm = run.get("gate") or {}, run["configuration"]["algorithm"]
-    yield f"├ started  {run['execution']['started_at']}; its input says: {safe(said_trigger(run), 120)}"
+    yield f"├ started  {run['execution']['started_at']}; its input says: {safe(trigger_text(run), 120)}"
     for path, source in sorted(run["configuration"].get("sources", {}).items()):
         yield f"├ set      {safe(path, 80)} by {safe(source, 80)}"
     if run.get("withheld"):
@@ -136,7 +136,7 @@ def _branches(run: RunRecord) -> Iterator[str]:
 
 
 def _measured_on(run: RunRecord) -> Iterator[str]:
-    """Which rows the decision rests on, and how far the two models were apart on them."""
+    """The rows that the decision rests on, and the difference of the two models on them."""
     rows, compared = run.get("rows"), (run.get("metrics") or {}).get("comparison")
     if rows:
         yield f"rows     {counted_rows(rows)}"

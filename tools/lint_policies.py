@@ -160,7 +160,7 @@ def _mapping_of(node: yaml.Node | None) -> dict[str, yaml.Node]:
 
 
 def _explained(statement: yaml.MappingNode, lines: list[str]) -> bool:
-    """Whether a comment stands on the line of the key Resource or on the line before it."""
+    """Return whether a comment stands on the line of the key Resource or on the line before it."""
     for key, _ in statement.value:
         if key.value == "Resource":
             line = key.start_mark.line
@@ -200,7 +200,7 @@ def _resource_problems(statement: Statement) -> Iterator[str]:
 
 
 def _unknown(statement: Statement) -> Iterator[str]:
-    """What parliament finds: unknown actions, actions that do not take such a resource, malformed ARNs."""
+    """Yield what parliament reports: unknown actions, actions that do not take such a resource, malformed ARNs."""
     body = {**statement.body, "Resource": statement.resources, "Action": statement.actions}
     # Conditions hold intrinsic functions; that they are there is checked above.
     document = {"Version": "2012-10-17", "Statement": [{k: v for k, v in body.items() if k != "Condition"}]}

@@ -1,4 +1,4 @@
-"""Check statemachines/*.asl.json: what nothing else finds before an execution meets it.
+"""Check statemachines/*.asl.json for mistakes that nothing else finds before an execution meets them.
 
     python -m tools.lint_state_machines [FILE ...]
 
@@ -265,8 +265,10 @@ def failures(machine: Machine) -> Iterator[str]:
 
 
 def _when_given_up(flow: asl.Flow, name: str, target: str) -> str:
-    """Where an error leads that is not tried again: the Default of a Choice whose rules all lead back to the state; of
-    a description of what the state may have made, the last of its own Catch.
+    """Return where an error leads that is not tried again.
+
+    That is the Default of a Choice whose rules all lead back to the state; of a description of what the state may have
+    made, the last of its own Catch.
     """
     body = flow.states.get(target, {})
     if ":describe" in str(body.get("Resource")):

@@ -1,4 +1,4 @@
-"""Find a stack by its name; where there is none, say which there are."""
+"""Finding a stack by its name; the error where there is none names those that exist."""
 
 from difflib import get_close_matches
 from typing import Any
@@ -10,7 +10,7 @@ SHOWN = 10
 
 
 class NoStackError(Exception):
-    """There is no such stack; the text says which there are."""
+    """There is no such stack; the text names those that exist."""
 
 
 def find(name: str) -> dict[str, Any]:

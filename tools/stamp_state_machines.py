@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Pauses:
-    """How often something is tried again, and how pauses grow: each is random, up to the one before times `rate`."""
+    """The number of retries and the pauses between them: each is random, up to the one before times `rate`."""
 
     first_seconds: int
     attempts: int
@@ -84,7 +84,7 @@ TABLE: tuple[tuple[str, int, Retried], ...] = (
 
 
 class NotInTableError(Exception):
-    """A Task calls what no row of the table is about."""
+    """A Task calls something that no row of the table covers."""
 
 
 def nets(body: dict[str, Any], functions: dict[str, int]) -> tuple[int, Retried]:

@@ -1,4 +1,4 @@
-"""How the programs of tools/ end."""
+"""The end of the programs in tools/."""
 
 import os
 import sys
@@ -7,9 +7,9 @@ from typing import NoReturn
 
 
 def run(main: Callable[..., int], *given: list[str], unread: int = 0) -> NoReturn:
-    """Exit with the code that a program's main returns; `unread` where whoever reads its output has had enough.
+    """Exit with the code that a program's main returns; `unread` where its reader has closed the pipe.
 
-    As `head` has: not a word then, and no traceback.
+    As `head` does: there is no message then, and no traceback.
     """
     try:
         try:

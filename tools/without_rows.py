@@ -1,7 +1,7 @@
 """Copies of data files without the rows of somebody. All that is left is the same: byte for byte, in Parquet by value.
 
 A row is somebody's when a column of it has a value: the same text, but for blanks around it, or the same whole number
-(`17`, 17, 17.0; not `017`). Files are told by their content, as `data.files` tells them. Nothing is understood
+(`17`, 17, 17.0; not `017`). The form of a file is found from its content, as in `data.files`. Nothing is understood
 beyond that: a file that is no table of the model is searched as well, if it names the column. Memory does not grow
 with the rows. Needs no AWS.
 """
@@ -76,7 +76,7 @@ def _among(names: tuple[str, ...], header: tuple[str, ...]) -> list[int]:
 
 @dataclass
 class Found:
-    """What a file holds: its rows, how many of them are somebody's, and whether it names the column at all."""
+    """The counts of a file: its rows, how many of them are somebody's, and whether it names the column at all."""
 
     rows: int = 0
     erased: int = 0
@@ -215,7 +215,7 @@ def _json(text: str) -> Any:
 
 
 def _asked_for(line: dict[str, Any], wanted: Wanted, features: Sequence[str]) -> tuple[bool, bool]:
-    """Whether a captured request holds a row, and whether it has the column at all.
+    """Return whether a captured request holds such a row, and whether it has the column at all.
 
     Source: SageMaker Developer Guide, "Capture data from real-time endpoint".
     """
@@ -278,7 +278,7 @@ def _has(values: pa.Array, wanted: Wanted) -> pa.BooleanArray:
 
 
 def _plain(value: Any) -> str:
-    """Return a value as what all forms of files write alike."""
+    """Return a value in the one form in which those of all kinds of files compare."""
     text = (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip()
     whole = _WHOLE.fullmatch(text)
     return whole[1] if whole else text

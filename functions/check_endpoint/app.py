@@ -1,4 +1,4 @@
-"""Say what the endpoint needs: before a deployment, and while one is under way.
+"""Decide what the endpoint needs: before a deployment, and while one is under way.
 
 Called by  train_model, states "Check endpoint" (Phase "Before"), "Check deployment" ("After") and "Check what serves"
            ("Back").
@@ -50,7 +50,7 @@ class Answer:
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Describe the endpoint and decide; look whether what may serve next is untouched."""
+    """Describe the endpoint and decide; check that the artefacts that may serve next are unchanged."""
     request = payloads.read(Request, event)
     description = if_there(client("sagemaker").describe_endpoint, EndpointName=request.EndpointName)
     previous = request.Champion["EndpointConfigName"] if request.Champion else None

@@ -49,9 +49,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     earlier = {run for run in configs | models if run < run_id and run not in deployed and not _works(run)}
     deleted_configs = _delete(stack, earlier & configs, used_configs, _delete_config)
     deleted_models = _delete(stack, earlier & models, used_models, _delete_model)
-    kept = sorted({naming.stem(stack, run) for run in models} - set(deleted_models))
-    logger.info("cleaned up", run_id=run_id, deleted_models=len(deleted_models), kept=len(kept))
-    return asdict(Answer(deleted_models, deleted_configs, kept))
+    kept_models = sorted({naming.stem(stack, run) for run in models} - set(deleted_models))
+    logger.info("cleaned up", run_id=run_id, deleted_models=len(deleted_models), kept=len(kept_models))
+    return asdict(Answer(deleted_models, deleted_configs, kept_models))
 
 
 def _in_use() -> tuple[set[str], set[str]]:

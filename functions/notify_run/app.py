@@ -4,8 +4,8 @@ Called by  EventBridge, "Step Functions Execution Status Change" of train_model:
 Writes     runs/<run id>/run.json, the record in the run table, one message to the topic
 Raises     StraysContestedError: other runs changed the list of files that are put aside over and over. Transient.
 
-Events come more than once: the end of an execution is told once. An execution that found no work to do is logged, not
-mailed. What fails here is raised, so that Lambda tries again and then keeps the event in the dead-letter queue.
+Events come more than once: the end of an execution is reported once. An execution that found no work to do is logged,
+not mailed. What fails here is raised, so that Lambda tries again and then keeps the event in the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ REMEMBER_SECONDS = 7 * 24 * 3600
 
 
 class Detail(TypedDict):
-    """What is read of the event's detail: of an execution whose data are encrypted it says no more."""
+    """The detail of the event, as far as it is read: that of an execution with encrypted data holds no more."""
 
     executionArn: str
     status: str
@@ -58,7 +58,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was told of which run; no message where there was nothing to tell."""
+    """The run and its message; no message where there was nothing to report."""
 
     RunId: str
     Status: str
@@ -67,7 +67,7 @@ class Answer:
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Tell the end of an execution once."""
+    """Report the end of an execution once."""
     detail = payloads.read(Request, event).detail
     end = {"execution_arn": detail["executionArn"], "stop_date": detail.get("stopDate")}
     configured = IdempotencyConfig(expires_after_seconds=REMEMBER_SECONDS)
@@ -88,14 +88,14 @@ def _store() -> DynamoDBPersistenceLayer:
 
 def _tell(*, end: dict[str, Any], detail: Detail) -> dict[str, Any]:
     execution = client("stepfunctions").describe_execution(executionArn=end["execution_arn"])
-    told = runs.answer(end["execution_arn"])
-    run_id = told["RunId"] if told else naming.run_id(end["execution_arn"], execution["startDate"])
+    answer = runs.answer(end["execution_arn"])
+    run_id = answer["RunId"] if answer else naming.run_id(end["execution_arn"], execution["startDate"])
     status = work.run_status(detail["status"], execution.get("error"))
-    if status == "Succeeded" and told and told.get("Withheld"):
+    if status == "Succeeded" and answer and answer.get("Withheld"):
         status = work.TRAINED_ONLY
-    if told and told["Decision"] != "Train" and status == "Succeeded":
-        logger.info("nothing to tell", run_id=run_id, decision=told["Decision"], reason=told["Reason"])
-        return asdict(Answer(run_id, told["Decision"], None))
+    if answer and answer["Decision"] != "Train" and status == "Succeeded":
+        logger.info("nothing to tell", run_id=run_id, decision=answer["Decision"], reason=answer["Reason"])
+        return asdict(Answer(run_id, answer["Decision"], None))
     closed = _close(run_id, status, execution)
     _count_readers()
     _count("RunsFailed", int(status in work.FAILURES))
@@ -135,11 +135,11 @@ def _close(run_id: str, status: str, execution: dict[str, Any]) -> RunRecord:
 
 
 def _unopened(run_id: str, execution: dict[str, Any]) -> RunRecord:
-    """What is known of a run that ended before it had claimed its work."""
+    """The record of a run that ended before it had claimed its work."""
     try:
-        given = json.loads(execution.get("input") or "{}")
+        document = json.loads(execution.get("input") or "{}")
     except (ValueError, RecursionError):
-        given = {}
+        document = {}
     return {
         "run_id": run_id,
         "stack": settings.stack_name,
@@ -149,12 +149,12 @@ def _unopened(run_id: str, execution: dict[str, Any]) -> RunRecord:
             "arn": execution["executionArn"],
             "started_at": record.timestamp(execution["startDate"]),
         },
-        "input": given if isinstance(given, dict) and _is_bounded(given) else {},
+        "input": document if isinstance(document, dict) and _is_bounded(document) else {},
     }
 
 
-def _is_bounded(given: dict[str, Any]) -> bool:
-    return not complaints.is_deep(given) and complaints.size(given) <= complaints.MAX_INPUT_BYTES
+def _is_bounded(document: dict[str, Any]) -> bool:
+    return not complaints.is_deep(document) and complaints.size(document) <= complaints.MAX_INPUT_BYTES
 
 
 def _with_all_files(known: RunRecord) -> RunRecord:
@@ -164,24 +164,24 @@ def _with_all_files(known: RunRecord) -> RunRecord:
     if not lists:
         return known
     manifest = objects.read_json(data["manifest"])
-    kept = {name: value for name, value in data.items() if not name.endswith("_left_out")}
-    whole = {**kept, **{name: manifest[title] for name, title in lists.items()}}
+    others = {name: value for name, value in data.items() if not name.endswith("_left_out")}
+    whole = {**others, **{name: manifest[title] for name, title in lists.items()}}
     return {**known, "data": cast(Data, whole)}
 
 
 def _put_aside(known: RunRecord, report: dict[str, Any] | None, execution_arn: str) -> list[Aside]:
-    """Make known what preprocessing put aside, and claim the work without it, which is what the run has done."""
+    """Store the files that preprocessing put aside, and claim the work without them, which is what the run has done."""
     files = known.get("data", {}).get("files", [])
-    found = strays.found(report, files)
-    if not found:
+    entries = strays.put_aside(report, files)
+    if not entries:
         return []
     run_id, reader = known["run_id"], known["reader"]
-    since = {stray["mark"]: stray["run_id"] for stray in runs.remember_strays(found, reader, run_id)}
-    aside = {(stray["Key"], stray["VersionId"]) for stray in found}
+    since = {stray["mark"]: stray["run_id"] for stray in runs.remember_strays(entries, reader, run_id)}
+    aside = {(stray["Key"], stray["VersionId"]) for stray in entries}
     rest = [work.DataFile.from_manifest(file) for file in files if (file["Key"], file["VersionId"]) not in aside]
     done = work.work_key(work.fingerprint(rest), known["configuration_key"], known["code"]["hash"])
     runs.claim(done, run_id, execution_arn, None)
-    return [strays.told(stray, since, reader, run_id) for stray in found]
+    return [strays.with_first_run(stray, since, reader, run_id) for stray in entries]
 
 
 def _failure(
@@ -190,9 +190,9 @@ def _failure(
     """The error, its cause, the state; and all problems of the data, of which the cause has only the first kilobyte."""
     if status == "Succeeded":
         return None
-    said = execution.get("cause")
-    state = cause.failed_state(said) or (unfinished[-1] if unfinished else None)
-    failure: Failure = {"error": execution.get("error"), "cause": said, "state": state}
+    cause_text = execution.get("cause")
+    state = cause.failed_state(cause_text) or (unfinished[-1] if unfinished else None)
+    failure: Failure = {"error": execution.get("error"), "cause": cause_text, "state": state}
     return {**failure, "problems": said_in_report, "problems_at": at} if said_in_report else failure
 
 

@@ -1,4 +1,4 @@
-"""Check what is deployed and publish the job code to the bucket; when the stack is deleted, end what runs made.
+"""Check a deployment and publish its job code to the bucket; when the stack is deleted, delete what its runs made.
 
 Called by  CloudFormation, custom resources JobCode and RunsMade: on create, on update and on delete of the stack.
 Raises     nothing: the answer to CloudFormation names the error, such as ConfigurationError, DefinitionError or

@@ -1,7 +1,7 @@
 """Measure the candidate and the model in service on the same test set, and judge.
 
 Called by  train_model, state "Query training results".
-Reads      what both runs left in the bucket: labels, predictions, definitions, and the hashes that tell rows
+Reads      what both runs left in the bucket: labels, predictions, definitions, and the hashes of rows
 Writes     evaluation/evaluation.json, evaluation/predictions.csv (for the model-quality baseline), the run record
 Raises     MetricMissingError: the training job did not report a metric that it was told to. PredictionsError: the
            predictions do not fit the test rows. Both permanent.
@@ -77,7 +77,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a model's predictions are worth. `why` says why the gate's metric has no value, when it has none."""
+    """The metrics of a model. `why` says why the gate's metric has no value, when it has none."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     value: float | None = None
@@ -87,7 +87,7 @@ class Measured:
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Read, measure, judge, and leave the evaluation where people and baselines find it."""
+    """Read, measure, judge, and write the evaluation for people and baselines."""
     request = payloads.read(Request, event)
     wanted = payloads.gate_in(request.Gate)
     training = _training_metrics(request)
@@ -98,7 +98,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     measured, compared, accepted_with = None, None, None
     if request.ChampionPredictions and request.Champion:
         champion_scores = _test_set(request.Prefix, request.ChampionPredictions).scores
-        rows = _Rows.told(request.Prefix, request.Champion, request.ChampionTest, truth.size)
+        rows = _Rows.read(request.Prefix, request.Champion, request.ChampionTest, truth.size)
         metric = metrics.metric_named(request.Problem, wanted.metric)
         compared = rows.compared(metric, truth, candidate_scores, champion_scores)
         on = ~rows.seen & metrics.can_be_measured(request.Problem, champion_scores)
@@ -146,7 +146,7 @@ def _training_metrics(request: Request) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Tested:
-    """What a model said about each test row `(n_rows,)`, and how many of them each part of the test set holds."""
+    """Labels and scores of the test rows `(n_rows,)`, and the number of rows of each part of the test set."""
 
     truth: Floats
     scores: Floats
@@ -208,7 +208,7 @@ class _Rows:
     """Which test rows `(n_rows,)` the model in service has seen, which its own run tested, which of those have another
     target now, and why none may compare.
 
-    untold  how many of them cannot be told, and why
+    untold  how many of them have no hash, and why
     """
 
     seen: comparison.Mask
@@ -219,8 +219,8 @@ class _Rows:
     untold: str = ""
 
     @classmethod
-    def told(cls, prefix: str, serving: run_record.Champion, champion_test: str, count: int) -> _Rows:
-        """Ask the hashes that both runs left. What cannot be told counts as seen."""
+    def read(cls, prefix: str, serving: run_record.Champion, champion_test: str, count: int) -> _Rows:
+        """Read the hashes that both runs left. Rows without one count as seen."""
         of_champion = f"{prefix.rsplit('/', 1)[0]}/{champion.run_of(serving)}"
         reports = [objects.read_json_if_there(f"{run}/report/report.json") or {} for run in (prefix, of_champion)]
         unfair, folder = _how_told(prefix, of_champion, reports, champion_test)
@@ -230,16 +230,16 @@ class _Rows:
         if rows.size != count:
             raise predictions.PredictionsError(f"{prefix}/{FOLDER}/{folder}/: {rows.size} hashes for {count} test rows")
         sets, pieces = reports[1]["sets"], _Counted(of_champion)
-        seen = comparison.found_in(rows, pieces)
+        seen = comparison.among(rows, pieces)
         if pieces.rows != (expected := sets["train"] + sets["validation"]):
             left = f"its run left {pieces.rows:,} of the {expected:,} hashes of the rows that it has seen"
             return cls.none(count, left, of_champion)
         theirs = _hashes(of_champion, "test")
-        tested = comparison.found_in(rows, [theirs])
+        tested = comparison.among(rows, [theirs])
         ours, before = _with_targets(prefix, rows), _with_targets(of_champion, theirs)
         changed = np.zeros(count, bool)
         if ours is not None and before is not None:
-            changed = ~comparison.found_in(ours, [before])
+            changed = ~comparison.among(ours, [before])
         untold = comparison.untold(rows)
         why = comparison.why_untold(int(untold.sum()), reports[0].get("champion_untold", {}))
         return cls(seen | untold, tested, changed, "", of_champion, why)
@@ -251,8 +251,8 @@ class _Rows:
 
     def compared(self, metric: metrics.Metric, truth: Floats, candidate: Floats, champion: Floats) -> gate.Comparison:
         masks = {"seen": self.seen, "tested": self.tested, "changed": self.changed}
-        found = comparison.compare(metric, truth, candidate, champion, **masks)
-        return replace(found, unfair=self.unfair, untold=self.untold)
+        compared = comparison.compare(metric, truth, candidate, champion, **masks)
+        return replace(compared, unfair=self.unfair, untold=self.untold)
 
 
 def _hashes(run: str, folder: str) -> Hashes:
@@ -260,20 +260,20 @@ def _hashes(run: str, folder: str) -> Hashes:
 
 
 def _with_targets(run: str, rows: Hashes) -> Hashes | None:
-    """Return hashes of a run's test rows that tell their targets, too; None where an earlier version has left none."""
+    """Return hashes of a run's test rows and their targets; None where an earlier version has left none."""
     targets = _hashes(run, "target")
     return combined(rows, targets) if targets.size == rows.size else None
 
 
 def _how_told(prefix: str, of_champion: str, reports: list[dict[str, Any]], asked: str) -> tuple[str, str]:
-    """(why rows cannot be told by what the champion's run left, else the folder of hashes that can be compared).
+    """(why the hashes of the champion's run cannot be compared, else the folder of those that they compare with).
 
-    reports  what preprocessing found in both runs
-    asked    where the records are that the champion was asked about
+    reports  of preprocessing in both runs
+    asked    the folder of the records that the champion answered
     """
     configs = [objects.read_json_if_there(f"{run}/config.json") for run in (prefix, of_champion)]
-    told_by = reports[1].get("identity")
-    if configs[1] is None or not told_by:
+    identity = reports[1].get("identity")
+    if configs[1] is None or not identity:
         return "its run left no list of the rows that it has seen", ""
     ours, theirs = (config["definition"] for config in configs)
     target = reports[0].get("champion_target")
@@ -283,8 +283,8 @@ def _how_told(prefix: str, of_champion: str, reports: list[dict[str, Any]], aske
             other or "it came into service while this run worked, and reads other columns than the run's test records"
         )
     folders = {reports[0].get("champion_identity"): "champion", reports[0].get("identity"): "test"}
-    if other or told_by in folders:
-        return other, folders.get(told_by, "")
+    if other or identity in folders:
+        return other, folders.get(identity, "")
     return "the columns that tell rows apart are others than when it was trained", ""
 
 
@@ -362,7 +362,7 @@ def _record(
 
 
 def _publish(answer: Answer) -> None:
-    """CloudWatch takes no null: what could not be measured is not published."""
+    """Publish what could be measured: CloudWatch takes no null."""
     published.add_dimension("Metric", answer.Metric)
     for name, value in (("CandidateMetric", answer.Candidate), ("ChampionMetric", answer.Champion)):
         if value is not None:

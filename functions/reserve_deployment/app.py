@@ -41,7 +41,7 @@ class Answer:
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Take the turn, or say who has it; then decide."""
+    """Take the turn, or answer who has it; then decide."""
     request = payloads.read(Request, event)
     run_id, serving = request.RunId, request.Champion
     holder = _take_turn(run_id, request.ExecutionArn)

@@ -1,12 +1,12 @@
-"""Decide what a run works on, with what, and under which names; or that there is nothing to do.
+"""Decide which data a run works on, with which configuration and under which names; or that there is nothing to do.
 
 Called by  train_model, state "Resolve configuration".
 Writes     runs/<run id>/manifest.json, config.json and champion/ (perennial_aws.champion_files); the claim, the record
            and the answer in the run table.
            The same execution always gets the same answer.
-Raises     ConfigurationError, DefinitionError: permanent, the text says what to correct. EmptyFileError: what was
-           dropped has no bytes; permanent. FileNotListedError: no run can find what was dropped; permanent.
-           DataVersionRefusedError: S3 does not hand out an object, which the text names; permanent.
+Raises     ConfigurationError, DefinitionError: permanent, the text says what to correct. EmptyFileError: an
+           empty file was dropped; permanent. FileNotListedError: no run can find the dropped file; permanent.
+           DataVersionRefusedError: S3 refuses an object, which the text names; permanent.
            DataVersionUnavailableError: S3 had no time for one; transient.
            ClaimContestedError: other runs took the same work over and over; transient.
 """
@@ -48,7 +48,7 @@ REFUSED_SHOWN = 10
 
 @dataclass(frozen=True)
 class Request:
-    """An execution, of which Input is what whoever started it has said."""
+    """An execution; Input is as whoever started it wrote it."""
 
     Input: Any
     ExecutionArn: str
@@ -104,7 +104,7 @@ Answer = Work | Nothing
 
 
 class EmptyFileError(Exception):
-    """A file without a byte was dropped. Nobody does that on purpose, so somebody has to know."""
+    """A file without a byte was dropped. Nobody does that on purpose, so a mail reports it."""
 
 
 class FileNotListedError(Exception):
@@ -119,56 +119,62 @@ class ClaimContestedError(Exception):
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer an execution, once and for all."""
     request = payloads.read(Request, event)
-    told = runs.answer(request.ExecutionArn)
-    if told is None:
+    answer = runs.answer(request.ExecutionArn)
+    if answer is None:
         run_id = naming.run_id(request.ExecutionArn, request.started_at)
-        told = runs.remember(request.ExecutionArn, asdict(_decide(request, run_id)))
-    logger.info("decided", run_id=told["RunId"], decision=told["Decision"], reason=told["Reason"])
-    return told
+        answer = runs.remember(request.ExecutionArn, asdict(_decide(request, run_id)))
+    logger.info("decided", run_id=answer["RunId"], decision=answer["Decision"], reason=answer["Reason"])
+    return answer
 
 
 def _decide(request: Request, run_id: str) -> Answer:
-    given = run_input.execution_input(request.Input)
-    dropped = given.Trigger.Object if given.Trigger.Type == "DataDrop" else None
+    execution_input = run_input.execution_input(request.Input)
+    dropped = execution_input.Trigger.Object if execution_input.Trigger.Type == "DataDrop" else None
     left = no_data.reason(dropped["key"], settings.data_prefix) if dropped else None
     if left:
         return _nothing(run_id, "NoData", f"{(dropped or {})['key']!r} is no data: {left}")
-    resolved = _configuration(given.Overrides, _sources(given.Replay) if given.Replay else None)
+    resolved = _configuration(
+        execution_input.Overrides, _sources(execution_input.Replay) if execution_input.Replay else None
+    )
     listed_at = datetime.now(UTC)
-    data = _recorded(given.Replay, listed_at) if given.Replay else _listing(resolved.data_prefix, listed_at)
+    data = (
+        _recorded(execution_input.Replay, listed_at)
+        if execution_input.Replay
+        else _listing(resolved.data_prefix, listed_at)
+    )
     reader = strays.reader(resolved.definition.as_json(), _code_hash())
     data = strays.without(data, runs.strays(), reader)
-    came = _came(dropped) if dropped else None
+    dropped_at = _dropped_at(dropped) if dropped else None
     quiet_seconds, now = settings.quiet_period_seconds, datetime.now(UTC)
-    left_to = _told_of_empty_file(dropped, data, now, quiet_seconds)
+    left_to = _reported_elsewhere(dropped, data, now, quiet_seconds)
     if left_to:
         return _nothing(run_id, "NoData", left_to)
     if not data.files:
         where = f"s3://{settings.data_bucket}/{resolved.data_prefix}"
         return _nothing(run_id, "NoData", f"there are no data under {where} ({len(data.ignored)} objects ignored)")
-    newer = work.superseded(dropped, came, data.files, now, quiet_seconds)
+    newer = work.superseded(dropped, dropped_at, data.files, now, quiet_seconds)
     if newer:
         return _nothing(run_id, "Superseded", newer)
     data = _with_checksums(data)
     fingerprint = work.fingerprint(data.files)
     configuration_key = work.configuration_key({**resolved.decisive(), "images": _images(resolved)})
     work_key = work.work_key(fingerprint, configuration_key, _code_hash())
-    refused = _claim(work_key, run_id, request.ExecutionArn, by_person=given.Trigger.Type == "Manual")
+    refused = _claim(work_key, run_id, request.ExecutionArn, by_person=execution_input.Trigger.Type == "Manual")
     if refused:
         return _nothing(run_id, *refused)
-    opened = _open(request, run_id, given, resolved, data, fingerprint, configuration_key, reader)
+    opened = _open(request, run_id, execution_input, resolved, data, fingerprint, configuration_key, reader)
     prefix = f"s3://{settings.bucket}/runs/{run_id}"
     other = champion_files.leave(prefix, opened["champion"], data, resolved.definition.as_json())
     return _work(run_id, resolved, opened["champion"], len(data.files), CHAMPION_TEST if other else "test")
 
 
-def _told_of_empty_file(dropped: dict[str, Any] | None, data: work.Listing, now: datetime, quiet: int) -> str | None:
-    """Say whose run tells people of the empty file that was dropped; None when none was. Raises EmptyFileError."""
+def _reported_elsewhere(dropped: dict[str, Any] | None, data: work.Listing, now: datetime, quiet: int) -> str | None:
+    """Return which run reports the empty file that was dropped; None when none was. Raises EmptyFileError."""
     empty = work.empty_drop(dropped, data, now, quiet)
     if empty is None:
         return None
-    if empty.told_by:
-        return empty.told_by
+    if empty.reported_by:
+        return empty.reported_by
     more = f" (like {empty.others} more that came with it)" if empty.others else ""
     raise EmptyFileError(f"the dropped file {(dropped or {})['key']!r} is empty{more}: it has 0 bytes; expected rows")
 
@@ -186,7 +192,7 @@ def _configuration(overrides: dict[str, Any], replayed: dict[str, str] | None) -
 
 
 def _sources(run_id: str) -> dict[str, str]:
-    """Who has set what in an earlier run. One without a record may have worked on any data."""
+    """The source of each overridden field of an earlier run. One without a record may have worked on any data."""
     known = runs.get(run_id)
     return dict(known["configuration"]["sources"]) if known else {"data_prefix": configuration.RUN}
 
@@ -221,13 +227,13 @@ def _recorded(run_id: str, listed_at: datetime) -> work.Listing:
     return data
 
 
-def _came(dropped: dict[str, Any]) -> datetime | None:
-    """When the drop came; None when it was deleted for good.
+def _dropped_at(dropped: dict[str, Any]) -> datetime | None:
+    """The time of the drop; None when it was deleted for good.
 
-    What is in a bucket is listed at once (S3 User Guide, "Amazon S3 data consistency model").
+    An object is listed at once (S3 User Guide, "Amazon S3 data consistency model").
     """
     key, version = dropped["key"], dropped.get("version-id") or work.NO_VERSIONS
-    listed = work.came_at(dropped, _versions(key))
+    listed = work.drop_time(dropped, _versions(key))
     if listed is None and versions.head(key, version):
         raise FileNotListedError(
             f"the dropped file {key!r} (version {version}) is in the bucket, but the bucket's list does not name it, "
@@ -237,7 +243,7 @@ def _came(dropped: dict[str, Any]) -> datetime | None:
 
 
 def _images(resolved: Configuration) -> dict[str, str]:
-    """What the jobs and the containers of the model run on."""
+    """The images of the jobs and of the model's containers."""
     algorithm = resolved.definition.algorithm
     return {
         "preprocessor": settings.sklearn_image,
@@ -252,7 +258,7 @@ def _versions(prefix: str) -> Iterator[dict[str, Any]]:
 
 
 def _with_checksums(data: work.Listing) -> work.Listing:
-    """Add what S3 keeps of each file's content; listings do not hold it. Raises DataVersionRefusedError, for all."""
+    """Add the checksum of each file, which listings do not have. Raises DataVersionRefusedError, for all files."""
     with ThreadPoolExecutor(THREADS) as pool:
         looked_at = list(pool.map(_with_checksum, data.files))
     files = tuple(file for file in looked_at if isinstance(file, work.DataFile))
@@ -307,7 +313,7 @@ def _claim(work_key: str, run_id: str, execution_arn: str, *, by_person: bool) -
 def _open(
     request: Request,
     run_id: str,
-    given: ExecutionInput,
+    execution_input: ExecutionInput,
     resolved: Configuration,
     data: work.Listing,
     fingerprint: str,
@@ -323,7 +329,7 @@ def _open(
         data_bucket=settings.data_bucket,
         execution_arn=request.ExecutionArn,
         started_at=request.started_at,
-        given=given,
+        execution_input=execution_input,
         configuration=resolved,
         images=_images(resolved),
         data=data,
@@ -338,7 +344,7 @@ def _open(
     )
     prefix = f"s3://{bucket}/runs/{run_id}"
     objects.write_json(f"{prefix}/manifest.json", {"Bucket": settings.data_bucket, **data.as_manifest()})
-    about = {"run_id": run_id, "trigger": given.Trigger.Type, "data": opened["data"]}
+    about = {"run_id": run_id, "trigger": execution_input.Trigger.Type, "data": opened["data"]}
     objects.write_json(f"{prefix}/config.json", {**resolved.as_json(), **about})
     runs.put(opened)
     return opened

@@ -1,9 +1,9 @@
-"""Bind what a job has just written to what will serve: record its version and SHA-256, and copy it out of jobs' reach.
+"""Bind the artefact of a job to what will serve: record its version and SHA-256, and copy it out of jobs' reach.
 
 Called by  train_model, states "Seal preprocessor" and "Seal model", each when the job has ended.
 Writes     the copy, and the run's record: artifacts
-Raises     ArtifactMissingError: the job has left nothing. ArtifactChangedError: what was recorded of this run has
-           been replaced since, or what the model in service is made of. Both permanent.
+Raises     ArtifactMissingError: the job has left no artefact. ArtifactChangedError: a recorded artefact of this run, or
+           of the model in service, has been replaced since. Both permanent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = Logger()
 
 @dataclass(frozen=True)
 class Request:
-    """An artifact as its job has left it, and the model in service, with which the run compares."""
+    """The artefact of a job, and the model in service, with which the run compares."""
 
     RunId: str
     Name: Literal["preprocessor", "model"]
@@ -39,7 +39,7 @@ class Answer:
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Seal one; then look whether what was sealed before is untouched."""
+    """Seal one artefact; then check that those sealed before are unchanged."""
     request = payloads.read(Request, event)
     uri = artifacts.seal(request.RunId, request.Name, request.Uri)
     artifacts.require_written(request.RunId)

@@ -52,7 +52,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """How many records were answered as the batch predictions did."""
+    """The number of records that were answered as in the batch predictions."""
 
     Verified: int
 
@@ -89,7 +89,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _may_refuse(prefix: str) -> bool:
-    """Whether the definition has the endpoint refuse sound records: a category that is new in the test set is one."""
+    """Return whether the endpoint may refuse sound records, such as one with a category that is new in the test set."""
     return "refuse" in objects.read_json(f"{prefix}/config.json")["definition"].get("serving", {}).values()
 
 
@@ -104,7 +104,7 @@ def _require_configuration(endpoint: str, wanted: str) -> dict[str, Any]:
 
 
 def _images(description: dict[str, Any]) -> list[dict[str, Any]]:
-    """The images that serve, by container: as the model names one, and what that led to, if SageMaker says it."""
+    """The images that serve, by container: the one that the model names, and its digest, if SageMaker says it."""
     deployed = (image for variant in description["ProductionVariants"] for image in variant.get("DeployedImages", ()))
     return [{"specified": image["SpecifiedImage"], "resolved": image.get("ResolvedImage")} for image in deployed]
 
@@ -145,6 +145,6 @@ def _ask(endpoint: str, request: str, inference_id: str) -> float:
 
 
 def _refusal(error: ClientError) -> str:
-    """What the model itself said, if it said something."""
-    said = error.response.get("OriginalMessage") or error.response["Error"].get("Message", "")
-    return f"{code_of(error)} {error.response.get('OriginalStatusCode', '')}: {str(said)[:300]}"
+    """The model's own words, if there are some."""
+    reason = error.response.get("OriginalMessage") or error.response["Error"].get("Message", "")
+    return f"{code_of(error)} {error.response.get('OriginalStatusCode', '')}: {str(reason)[:300]}"

@@ -248,9 +248,9 @@ class StringColumn:
             return list(self._domain)
         if self.distinct_count > self._max_categories:
             return None
-        seen = self._by_frequency()
-        once = sum(count == 1 for _, count in seen)
-        return [value for value, _ in seen] if once <= 0.1 * len(seen) else None
+        values = self._by_frequency()
+        once = sum(count == 1 for _, count in values)
+        return [value for value, _ in values] if once <= 0.1 * len(values) else None
 
 
 class Sketch:

@@ -75,7 +75,7 @@ class Contract:
         return (self.target.name, *(column.name for column in self.features))
 
     @property
-    def kept(self) -> tuple[Column, ...]:
+    def working_columns(self) -> tuple[Column, ...]:
         """What later steps need: the features, the target, the column that splits and the key."""
         needed = (self.target.name, self.split_column, *self.key)
         return tuple(column for column in self.columns if column.feature or column.name in needed)
@@ -132,7 +132,7 @@ def _one_of(categories: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Checked:
-    """A batch after the check: typed columns of all its rows (`Contract.kept`), and what breaks the contract."""
+    """A batch after the check: all its rows, typed (`Contract.working_columns`), and what breaks the contract."""
 
     table: pa.Table
     violations: tuple[Violation, ...]
@@ -160,7 +160,9 @@ def check(contract: Contract, source: pa.RecordBatch) -> Checked:
         values, invalid = parsed(column, source.column(column.name))
         typed[column.name] = values
         violations += _violations(column, values, invalid)
-    return Checked(pa.table({column.name: typed[column.name] for column in contract.kept}), tuple(violations))
+    return Checked(
+        pa.table({column.name: typed[column.name] for column in contract.working_columns}), tuple(violations)
+    )
 
 
 def parsed(column: Column, array: pa.Array) -> Parsed:

@@ -1,4 +1,4 @@
-"""Which texts an encoder knows one by one, and what share of the rows of each set it does not.
+"""The share of rows of each set whose texts an encoder does not know one by one.
 
 A value that no training row has is unseen: as a category it is all zeros, otherwise it is encoded by its beginning
 (features.target_encoding). A missing one is not meant.
@@ -43,14 +43,14 @@ class Coverage:
         self._rows[name] += rows.num_rows
         for item in self._texts:
             values = table[item.name].combine_chunks()
-            texts, found = values.dictionary.to_pylist(), self._values[item.name]
+            texts, unseen = values.dictionary.to_pylist(), self._values[item.name]
             counts = np.bincount(values.indices.drop_null().to_numpy(), minlength=len(texts)).tolist()
             for text, count in zip(texts, counts, strict=True):
                 if count and not item.knows(text):
                     self._unseen[item.name, name] += count
-                    shown = printable(text, MAX_TEXT)
-                    if shown in found or len(found) < MAX_COUNTED:
-                        found[shown] += count
+                    printed = printable(text, MAX_TEXT)
+                    if printed in unseen or len(unseen) < MAX_COUNTED:
+                        unseen[printed] += count
 
     def as_json(self) -> dict[str, Any]:
         """Return, by column: encoding, number of values, unseen share of rows by set, and what is unseen most often."""

@@ -1,4 +1,4 @@
-"""Reading a CSV file in batches of text fields: RFC 4180 with a header line; the delimiter is told by that line.
+"""Reading a CSV file in batches of text fields: RFC 4180 with a header line; the delimiter is found in that line.
 
 Rows of another length than the header are handed on, for the quarantine. What cannot be read as a whole raises
 FileError, and so does a quotation mark that hides rows inside a field: they would be lost without anyone noticing. A
@@ -32,7 +32,7 @@ END = "\0"  # what no text of a file holds
 
 @dataclass(frozen=True)
 class UnreadableRow:
-    """A row that is no row of the table: the rule that it breaks, and what is wrong with it."""
+    """A line that cannot be read as a row of the table: the rule that it breaks, and what is wrong with it."""
 
     row: int
     rule: str
@@ -44,8 +44,9 @@ class UnreadableRow:
 class Batch:
     """Some rows of a file: the definition's columns in its order, each under its name.
 
-    A column is an array of CSV texts, or as Parquet has it, or of structures of what JSON values are: `shown`, a text;
-    `value`, of the column's type; `invalid`. A column that the file does not have is `absent`, and null.
+    A column is an array of CSV texts; or as Parquet has it; or, of JSON, an array of structures: `text` for people,
+    `value` of the column's type, and whether it is `invalid`. A column that the file does not have is in `absent`, and
+    null.
     """
 
     table: pa.RecordBatch
@@ -131,13 +132,13 @@ def _table(name: str, head: str, separator: str, columns: Sequence[Column], form
 def _delimiter(head: str, columns: Sequence[Column]) -> str:
     """Return the delimiter with which most columns stand in the header; a comma if none is better."""
 
-    def found(delimiter: str) -> int:
+    def columns_with(delimiter: str) -> int:
         try:
             return len(match(_first_line(head, delimiter), columns).positions)
         except csv.Error:
             return 0
 
-    return max(DELIMITERS, key=found)
+    return max(DELIMITERS, key=columns_with)
 
 
 def _header(name: str, head: str, delimiter: str) -> list[str]:

@@ -84,7 +84,7 @@ class DropDrift:
                 if isinstance(numbers, NumericColumn):
                     numbers.add(pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
 
-    def found(self) -> list[ColumnDrift]:
+    def distances(self) -> list[ColumnDrift]:
         """Return the columns that could be compared, the farthest first."""
         compared = (self._compared(name, column) for name, column in self._seen.items())
         return sorted((one for one in compared if one), key=lambda one: (-one.distance, one.column))
@@ -107,18 +107,18 @@ class DropDrift:
         before = self._baseline[name][kind]
         counts = [(one["num_present"], one["num_missing"]) for one in (before["common"], vars(new))]
         present, rows = [one for one, _ in counts], [sum(one) for one in counts]
-        found: list[ColumnDrift] = []
+        distances: list[ColumnDrift] = []
         if all(present):
             if isinstance(new, NumericColumn) != (kind == "numerical_statistics"):
                 return None
-            found += _numbers(name, before, new) if isinstance(new, NumericColumn) else new.compared(name)
-        compares_values = bool(found) or not all(present)
+            distances += _numbers(name, before, new) if isinstance(new, NumericColumn) else new.compared(name)
+        compares_values = bool(distances) or not all(present)
         if all(rows):
             one, other = (missing / of for (_, missing), of in zip(counts, rows, strict=True))
-            found.append(_moved(name, abs(one - other), _chance(*rows), f"missing {one:.1%}", f"{other:.1%}"))
-        if not compares_values and not found[0].moved:
+            distances.append(_moved(name, abs(one - other), _chance(*rows), f"missing {one:.1%}", f"{other:.1%}"))
+        if not compares_values and not distances[0].moved:
             return None
-        return max(found, key=lambda one: one.distance - one.chance, default=None)
+        return max(distances, key=lambda one: one.distance - one.chance, default=None)
 
 
 _NO_TEXTS: dict[str, Any] = {"common": {"num_present": 0}, "distribution": {"categorical": {"buckets": []}}}
@@ -166,11 +166,11 @@ class _Texts:
         yield _moved(column, float(apart[at]), chance, *most)
         if unseen:
             example = max(sorted(self._unseen), key=self._unseen.__getitem__)
-            said = f"rows with a value never seen before, such as {quoted(example)}: 0.0%", f"{unseen / new:.1%}"
+            shares = f"rows with a value never seen before, such as {quoted(example)}: 0.0%", f"{unseen / new:.1%}"
             once, twice = float((before == 1).sum()), float((before == 2).sum())
             expected = (once + NORMAL * math.sqrt(once + 2 * twice)) / rows
-            yield _moved(column, unseen / new, chance + expected, *said)
-            most = said if unseen / new > apart[at] else most
+            yield _moved(column, unseen / new, chance + expected, *shares)
+            most = shares if unseen / new > apart[at] else most
         distance, mean = (float(apart.sum()) + unseen / new) / 2, self._mean_by_chance(before + after, rows, new)
         yield _moved(column, distance, chance + mean, f"{len(values):,} values, most of all {most[0]}", most[1])
 
@@ -217,19 +217,19 @@ def _median(distribution: tuple[Floats, Floats]) -> float:
     return float(values[np.searchsorted(shares, 0.5)])
 
 
-def summary(found: Sequence[ColumnDrift], rows: int, uncounted: Sequence[str] = ()) -> dict[str, Any]:
+def summary(columns: Sequence[ColumnDrift], rows: int, uncounted: Sequence[str] = ()) -> dict[str, Any]:
     """Return what the report says: the columns that moved, and how far each compared one lies."""
     return {
         "rows": rows,
-        "moved": [asdict(one) for one in found if one.moved],
-        "distances": {one.column: one.distance for one in found},
+        "moved": [asdict(one) for one in columns if one.moved],
+        "distances": {one.column: one.distance for one in columns},
         "uncounted": list(uncounted),
     }
 
 
-def judge(found: Sequence[ColumnDrift], most: float | None) -> None:
+def judge(columns: Sequence[ColumnDrift], most: float | None) -> None:
     """Raise DataError when a column has moved farther than a definition allows (quality.max_drift); None allows all."""
-    too_far = [] if most is None else [one for one in found if one.distance > max(most, one.chance)]
+    too_far = [] if most is None else [one for one in columns if one.distance > max(most, one.chance)]
     if too_far:
         raise DataError(
             f"the new files are not like the data that the model in service was trained on: {_listed(too_far)}; "
@@ -238,11 +238,11 @@ def judge(found: Sequence[ColumnDrift], most: float | None) -> None:
         )
 
 
-def _listed(found: Sequence[ColumnDrift]) -> str:
-    return "; ".join(_named(found))
+def _listed(columns: Sequence[ColumnDrift]) -> str:
+    return "; ".join(_named(columns))
 
 
-def _named(found: Sequence[ColumnDrift]) -> Iterator[str]:
-    yield from (str(one) for one in found[:NAMED])
-    if len(found) > NAMED:
-        yield f"{len(found) - NAMED} more"
+def _named(columns: Sequence[ColumnDrift]) -> Iterator[str]:
+    yield from (str(one) for one in columns[:NAMED])
+    if len(columns) > NAMED:
+        yield f"{len(columns) - NAMED} more"

@@ -59,9 +59,9 @@ class DuplicateCounter:
         unlike = self._unlike_known(sets, is_new)
         if self._halvings and len(unlike) == np.count_nonzero(new[self._rows]):
             return new
-        found = np.zeros(len(sets), np.bool_)
-        found[unlike] = True
-        return found
+        mask = np.zeros(len(sets), np.bool_)
+        mask[unlike] = True
+        return mask
 
     def _unlike_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         """The new rows of the sample that are like none that is not new."""

@@ -1,4 +1,4 @@
-"""Whether the columns of a dropped file are those of the definition, and what to say when they are not."""
+"""Finding the columns of the definition in a file's header, and the message where they are not all there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bar
 
 
 class FileError(DataError):
-    """A whole file cannot be used; the text begins with its name."""
+    """A file cannot be used at all; the text begins with its name."""
 
 
 class NoRowsError(FileError):
@@ -37,16 +37,16 @@ def positions(
     """Return where each column stands in a header; one that may be null may be absent. Adds what a person should know
     of it to the notes. Raises FileError when the header does not fit the definition.
     """
-    found = match(header, columns)
-    others = _others(header, found, columns)
-    missing = [column for column in found.absent if not (column.nullable or column.optional)]
+    matched = match(header, columns)
+    others = _others(header, matched, columns)
+    missing = [column for column in matched.absent if not (column.nullable or column.optional)]
     problems = _header_problem(header, columns, missing, others)
     if not problems:
-        problems = [*_column_problems(found, missing, others, form), *found.collisions[:SHOWN]]
+        problems = [*_column_problems(matched, missing, others, form), *matched.collisions[:SHOWN]]
     if problems:
         raise FileError(f"{name}: {'; '.join(problems)}. Expected the columns {expected(columns)}")
-    notes += absence([column.name for column in found.absent])
-    free = [position for position in range(len(header)) if position not in _taken(found)]
+    notes += absence([column.name for column in matched.absent])
+    free = [position for position in range(len(header)) if position not in _taken(matched)]
     nameless = sum(not header[position].strip() for position in free if position)  # R puts its row numbers first
     numbering = sum(is_index(header[position]) for position in free) - nameless
     notes += [f"{numbering} column{'s' if numbering > 1 else ''} of row numbers passed over"] if numbering else []
@@ -54,7 +54,7 @@ def positions(
         columns_without = f"{nameless} column{'s' if nameless > 1 else ''} without a name passed over"
         notes.append(f"{columns_without} (a delimiter at the end of each line makes one)")
     notes += [f"columns ignored: {_some(others)}"] if others else []
-    return found.positions
+    return matched.positions
 
 
 def absence(names: Sequence[str]) -> list[str]:
@@ -67,14 +67,14 @@ def expected(columns: Sequence[Column]) -> str:
     return ", ".join(" or ".join(column.names_in_files) for column in columns if not column.optional)
 
 
-def _taken(found: Matched) -> set[int]:
-    return set(found.positions.values())
+def _taken(matched: Matched) -> set[int]:
+    return set(matched.positions.values())
 
 
-def _others(header: Sequence[str], found: Matched, columns: Sequence[Column]) -> list[str]:
+def _others(header: Sequence[str], matched: Matched, columns: Sequence[Column]) -> list[str]:
     """Return the names that are no column of the definition, and no numbering."""
     own = {column.name for column in columns if not column.optional}
-    taken = {header[position] for name, position in found.positions.items() if name in own}
+    taken = {header[position] for name, position in matched.positions.items() if name in own}
     return [name for name in dict.fromkeys(header) if name not in taken and not is_index(name)]
 
 
@@ -95,10 +95,10 @@ def _header_problem(
     return []
 
 
-def _column_problems(found: Matched, missing: Sequence[Column], others: Sequence[str], form: FileForm) -> list[str]:
+def _column_problems(matched: Matched, missing: Sequence[Column], others: Sequence[str], form: FileForm) -> list[str]:
     problems = []
-    collided = " ".join(found.collisions)
-    renamed = {column.name: close for column in found.absent if (close := _alike(column, others)) is not None}
+    collided = " ".join(matched.collisions)
+    renamed = {column.name: close for column in matched.absent if (close := _alike(column, others)) is not None}
     for column in missing:
         close = renamed.get(column.name)
         hint = f" (is it {quoted(close)}, renamed? columns.{column.name}.source names it)" if close is not None else ""

@@ -1,4 +1,4 @@
-"""Taking the files of a run in: each row checked, told from all others, dealt to a set, and kept in a spill file."""
+"""Reading the files of a run: each row is checked, hashed, dealt to a set and written to a spill file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from perennial.data.rows import (
     specification,
 )
 from perennial.data.sets import rows_of_sets, spill_writer
-from perennial.data.since import Trained, changed
+from perennial.data.since import ChampionFiles, changed
 from perennial.data.split import REPEATED, Sets, splitter
 from perennial.features.column import Column
 from perennial.features.values import Parsed
@@ -57,7 +57,7 @@ class ChampionData:
     absent      its columns that none of its files had, so that they were null in every row
     statistics  the statistics.json of the rows that it was trained on, if its run left one
     widest_row  bytes of its widest encoded row
-    trained     what became of the files that it was trained on; None when its run left no word of them
+    trained     what has become of its training files; None where its run left no list of them
     """
 
     definition: Mapping[str, Any] | None = None
@@ -65,7 +65,7 @@ class ChampionData:
     absent: frozenset[str] = frozenset()
     statistics: Mapping[str, Any] | None = None
     widest_row: int = 0
-    trained: Trained | None = None
+    trained: ChampionFiles | None = None
 
     def finds_new(self, number: int) -> bool:
         """Return whether the model in service was not trained on a file; without one all are new."""
@@ -103,16 +103,16 @@ class ChampionData:
         ]  # fmt: skip
 
     def since(self, definition: Mapping[str, Any], aside: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return what has become of definition and data since it was trained, when a run has put files aside."""
-        told = {"definition": changed(self.definition, definition)} if self.definition else {}
-        return {**told, **(self.trained.told(aside) if self.trained else {})}
+        """Return what has become of its definition and its training files, given those that a run has put aside."""
+        since = {"definition": changed(self.definition, definition)} if self.definition else {}
+        return {**since, **(self.trained.as_report(aside) if self.trained else {})}
 
     @classmethod
     def read(cls, folder: Path) -> ChampionData:
         """Read champion.json, which the run leaves before it starts the job, and statistics.json if it is there."""
         about, statistics = (_document(folder / name) for name in ("champion.json", "statistics.json"))
         new_files = frozenset(about.get("new_files", ()))
-        trained = Trained.from_json(about.get("trained"))
+        trained = ChampionFiles.from_json(about.get("trained"))
         absent = frozenset(about.get("absent", ()))
         return cls(about.get("definition"), new_files, absent, statistics or None, about.get("widest_row", 0), trained)
 
@@ -149,9 +149,9 @@ def ingest(
             first, is_new, notes, has = rows, champion.finds_new(number), list[str](), set[str]()
             try:
                 for batch in read(path, columns, name, contract.form, notes):
-                    checked = telling.told(check(contract, batch.table))
+                    checked = telling.with_hashes(check(contract, batch.table))
                     if by_champion:
-                        checked = by_champion.told(checked, batch, is_new=is_new)
+                        checked = by_champion.with_hashes(checked, batch, is_new=is_new)
                     quarantine.add(name, batch, checked)
                     valid = checked.valid()
                     rows += valid.num_rows
@@ -196,7 +196,7 @@ def ingest(
         moving = drift.DropDrift(champion.statistics, champion.compares(contract.baseline, definition))
         for _, found in rows_of_sets(spill, fresh.view(np.uint8), (1,)):
             moving.observe(found)
-        report.moved = moving.found()
+        report.moved = moving.distances()
         report.drift = drift.summary(report.moved, int(fresh.sum()), moving.uncounted)
     return sets
 
@@ -223,14 +223,16 @@ def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: fl
 
 
 class _Telling:
-    """Adds the hashes that tell rows apart."""
+    """Adds the hashes that identify rows."""
 
     def __init__(self, contract: Contract, definition: Mapping[str, Any]) -> None:
         self._is_keyed = bool(contract.key)
         self._identity = RowHasher(identity_columns(definition))
-        self._rest = RowHasher([column.name for column in contract.kept] if contract.key else [contract.target.name])
+        self._rest = RowHasher(
+            [column.name for column in contract.working_columns] if contract.key else [contract.target.name]
+        )
 
-    def told(self, checked: Checked) -> Checked:
+    def with_hashes(self, checked: Checked) -> Checked:
         """Return a batch with the columns IDENTITY and CONTENT, and with a key WHOLE."""
         identity = self._identity.hashes(checked.table)
         whole = combined(identity, self._rest.hashes(checked.table))
@@ -243,7 +245,7 @@ class _Telling:
 
 
 class _ByChampion:
-    """Reads the same rows as the model in service does, by its own definition: its features, and what tells its rows.
+    """Reads the same rows by the definition of the model in service: its features, and what identifies its rows.
 
     A file need not have these columns. Where it has none of a column's names, the run's own column of that name is
     taken, if both read alike: it was renamed in the files. Rows that lack what told them before, or hold what the model
@@ -273,7 +275,7 @@ class _ByChampion:
         """What to read of a file beside the columns of the run's own definition."""
         return tuple(self._own.values())
 
-    def told(self, checked: Checked, batch: Batch, *, is_new: bool) -> Checked:
+    def with_hashes(self, checked: Checked, batch: Batch, *, is_new: bool) -> Checked:
         """Return a batch with the column CHAMPION and the features as the model in service reads them.
 
         is_new  the model in service was not trained on the file

@@ -1,6 +1,6 @@
 """Reading a JSON lines file in batches: one object a line. A name that a line does not have is a missing value.
 
-Values mean what they mean in requests (json_values.py). Lines that are no JSON object are handed on, for the
+Values mean what they mean in requests (features.from_json). Lines that are no JSON object are handed on, for the
 quarantine; blank lines are passed over. Row numbers are line numbers. A file whose first line is none is another kind
 of document, such as one object on many lines: it is refused whole.
 """
@@ -68,7 +68,7 @@ class _Shapes:
         self._notes: dict[str, None] = {}
 
     def notes(self) -> list[str]:
-        """Return what a person should know of the file, when it was read."""
+        """Return what a person should know of the file, once it has been read."""
         absent = [column.name for column in self._columns if column.name not in self._seen and not column.optional]
         return [*self._notes, *absence(absent)]
 
@@ -96,27 +96,27 @@ class _Shapes:
 
     def _by_column(self, number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         names, self._has_begun = tuple(record), True
-        found = self._known.get(names)
-        if found is None:
-            found = self._columns_of(number, names)
-            self._remember(names, found)
-        return {column: record[name] for column, name in found.items()}
+        name_of = self._known.get(names)
+        if name_of is None:
+            name_of = self._columns_of(number, names)
+            self._remember(names, name_of)
+        return {column: record[name] for column, name in name_of.items()}
 
-    def _remember(self, names: Names, found: Mapping[str, str]) -> None:
+    def _remember(self, names: Names, name_of: Mapping[str, str]) -> None:
         size = sum(map(len, names)) + NAME_BYTES * len(names)
         if len(self._known) >= MAX_SHAPES or self._known_bytes + size > MAX_NAME_BYTES:
             self._known, self._known_bytes = {}, 0
         if size <= MAX_NAME_BYTES:
-            self._known[names] = found
+            self._known[names] = name_of
             self._known_bytes += size
 
     def _columns_of(self, number: int, names: Names) -> Mapping[str, str]:
         notes: list[str] = []
-        found = positions(f"{self._name}: line {number}", names, self._lenient, self._form, notes)
+        position_of = positions(f"{self._name}: line {number}", names, self._lenient, self._form, notes)
         if len(self._notes) < MAX_NOTES:
             self._notes |= dict.fromkeys(note for note in notes if "are absent" not in note)
-        self._seen |= found.keys()
-        return {column: names[position] for column, position in found.items()}
+        self._seen |= position_of.keys()
+        return {column: names[position] for column, position in position_of.items()}
 
 
 def _record(line: bytes) -> dict[str, Any]:
@@ -131,11 +131,11 @@ def _column(column: Column, records: Sequence[Mapping[str, Any]]) -> pa.StructAr
     values = [record.get(column.name) for record in records]
     parsed = from_json(column.type, values, column.parsing)
     invalid = pa.array(np.zeros(len(values), bool)) if parsed.invalid is None else parsed.invalid
-    shown = pa.array([_shown(value) for value in values], pa.string())
-    return pa.StructArray.from_arrays([shown, parsed.values, invalid], ["shown", "value", "invalid"])
+    texts = pa.array([_as_text(value) for value in values], pa.string())
+    return pa.StructArray.from_arrays([texts, parsed.values, invalid], ["text", "value", "invalid"])
 
 
-def _shown(value: Any) -> str | None:
+def _as_text(value: Any) -> str | None:
     """Return a value as a text for people."""
     if value is None or isinstance(value, str):
         return value and value.encode("utf-8", "replace").decode()

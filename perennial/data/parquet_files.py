@@ -33,8 +33,8 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
     """Yield the rows of a file in batches. Raises FileError, which begins with `name`."""
     try:
         with pa.parquet.ParquetFile(path) as file:
-            found = _found(name, file.schema_arrow, columns, form, notes)
-            wanted = list(dict.fromkeys(found.values()))
+            name_of = _names_in_file(name, file.schema_arrow, columns, form, notes)
+            wanted = list(dict.fromkeys(name_of.values()))
             texts = [column for column in wanted if is_text(file.schema_arrow.field(column).type)]
             rows = rows_at_once(file.metadata, wanted)
         with pa.parquet.ParquetFile(path, read_dictionary=texts) as file:
@@ -46,9 +46,9 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
                 if left < 0:
                     expanded = f"the Parquet data expand to more than {MAX_EXPANSION:,} times their size"
                     raise FileError(f"{name}: {expanded}; upload the file as CSV")
-                absent = frozenset(column.name for column in columns) - found.keys()
+                absent = frozenset(column.name for column in columns) - name_of.keys()
                 for batch in _slices(name, ordered):
-                    yield Batch(_under_names(batch, columns, found), partial(np.add, first), absent=absent)
+                    yield Batch(_under_names(batch, columns, name_of), partial(np.add, first), absent=absent)
                     first += batch.num_rows
     except MemoryError as error:
         raise FileError(
@@ -61,21 +61,21 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
         ) from error
 
 
-def _found(
+def _names_in_file(
     name: str, schema: pa.Schema, columns: Sequence[Column], form: FileForm, notes: list[str]
 ) -> Mapping[str, str]:
     """Return the name in the file of each column that is there."""
-    found = {column: schema.names[at] for column, at in positions(name, schema.names, columns, form, notes).items()}
+    name_of = {column: schema.names[at] for column, at in positions(name, schema.names, columns, form, notes).items()}
     for column in columns:
-        kind = schema.field(found[column.name]).type if column.name in found else pa.null()
+        kind = schema.field(name_of[column.name]).type if column.name in name_of else pa.null()
         if accepts(column.type, kind, column.parsing):
             continue
         if column.optional:
-            del found[column.name]
+            del name_of[column.name]
         else:
             got = printable(str(kind), MAX_KIND)  # a structure's fields have names of the file's own
             raise FileError(f"{name}: column '{column.name}' has the Parquet type {got}; expected {column.type}")
-    return found
+    return name_of
 
 
 def _with_texts(name: str, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -91,11 +91,11 @@ def _with_texts(name: str, batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
 
 
-def _under_names(batch: pa.RecordBatch, columns: Sequence[Column], found: Mapping[str, str]) -> pa.RecordBatch:
+def _under_names(batch: pa.RecordBatch, columns: Sequence[Column], name_of: Mapping[str, str]) -> pa.RecordBatch:
     """Return each column under its name; one that is absent is null."""
     absent = pa.nulls(batch.num_rows)
     return pa.RecordBatch.from_pydict(
-        {column.name: batch.column(found[column.name]) if column.name in found else absent for column in columns}
+        {column.name: batch.column(name_of[column.name]) if column.name in name_of else absent for column in columns}
     )
 
 

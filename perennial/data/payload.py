@@ -1,4 +1,4 @@
-"""How long the lines of a test set are, so that what becomes of a request fits into the next container.
+"""How long the lines of a test set must be, so that a request still fits into the next container once it is encoded.
 
 A batch transform sends raw lines, as many as fit into MaxPayloadInMB (1 in train_model, the least there is). The
 preprocessor makes wider rows of them: a text column of 100 categories alone makes 200 bytes of 10. XGBoost's container

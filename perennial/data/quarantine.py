@@ -1,4 +1,4 @@
-"""Rows that break the contract: kept aside with their reasons, counted by rule and by file.
+"""Rows that break the contract: written with their reasons, and counted by rule and by file.
 
 Each line of a quarantine part is `{"file", "row", "reasons": [...], "record": {...}}`; values are shortened, and at
 most MAX_WRITTEN rows are written (all are counted, and the dropped files still hold all of them).
@@ -26,7 +26,7 @@ VALUE_CHARACTERS = 80
 class Quarantine:
     """Takes in what the check found, file by file and batch by batch.
 
-    all   the broken rows of the files that were kept
+    all   the broken rows of the files that count
     new   of those, the ones of new files
     file  those of the file that is being read
     """
@@ -100,14 +100,14 @@ class Quarantine:
 
     def _write(self, file: str, row: int, reasons: list[str], record: dict[str, Any]) -> None:
         short = {name: _shortened(value) for name, value in record.items()}
-        told = {"file": file, "row": row, "reasons": reasons, "record": short}
-        self._writer.write(1, f"{_readable(json.dumps(told, default=str, ensure_ascii=False))}\n".encode())
+        entry = {"file": file, "row": row, "reasons": reasons, "record": short}
+        self._writer.write(1, f"{_readable(json.dumps(entry, default=str, ensure_ascii=False))}\n".encode())
         self.written += 1
 
 
 def _values(table: pa.RecordBatch, column: str, positions: Any) -> list[Any]:
     values = table.column(column)
-    values = (values.field("shown") if pa.types.is_struct(values.type) else values).take(pa.array(positions))
+    values = (values.field("text") if pa.types.is_struct(values.type) else values).take(pa.array(positions))
     try:
         as_python: list[Any] = values.to_pylist()
     except (ValueError, OverflowError):  # a time that Python's calendar does not hold

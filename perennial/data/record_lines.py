@@ -1,4 +1,4 @@
-"""Raw rows as lines of a test set, long enough for what they become (data.payload)."""
+"""Raw rows as lines of a test set, padded so that their encoded form fits into a request (data.payload)."""
 
 from __future__ import annotations
 

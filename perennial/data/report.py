@@ -1,4 +1,4 @@
-"""What preprocessing found: counts for the run record, and the checks on the data as a whole."""
+"""The report of preprocessing: counts for the run record, and the checks on the data as a whole."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Report:
         self.targets[name].update(target)
 
     def add_quarantine(self, quarantine: Quarantine) -> None:
-        """Take over what broke the contract."""
+        """Add the counts of rows that break the contract."""
         self.rules, self.new_files["rules"] = quarantine.all.rules(), quarantine.new.rules()
         self.rows_written_to_quarantine = quarantine.written - quarantine.written_of_strays
 
@@ -168,7 +168,7 @@ class Report:
 
 
 def _noted(text: str, names: Sequence[str]) -> str:
-    """Say a note once, however many files it is about."""
+    """Return each note once, with the files that it is about."""
     return f"{names[0]}: {text}" if len(names) == 1 else f"in {len(names):,} files, such as {names[0]}: {text}"
 
 

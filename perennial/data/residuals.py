@@ -54,10 +54,10 @@ class Sample:
     def _cut(self) -> None:
         """Keep the rows of the smallest hashes, in their order."""
         identity = np.concatenate(self._identity)
-        kept = np.argsort(identity, kind="stable")[:SAMPLE]
-        self._columns = {name: [np.concatenate(parts)[kept]] for name, parts in self._columns.items()}
-        self._target, self._identity = [np.concatenate(self._target)[kept]], [identity[kept]]
-        self._rows, self._below = len(kept), self._identity[0].max(initial=0)
+        smallest = np.argsort(identity, kind="stable")[:SAMPLE]
+        self._columns = {name: [np.concatenate(parts)[smallest]] for name, parts in self._columns.items()}
+        self._target, self._identity = [np.concatenate(self._target)[smallest]], [identity[smallest]]
+        self._rows, self._below = len(smallest), self._identity[0].max(initial=0)
 
     def rows(self) -> tuple[dict[str, Values], Floats]:
         """Return the columns and the target."""
@@ -118,8 +118,8 @@ def fitted(columns: Mapping[str, Values], target: Floats, group: str, texts: Map
         elif name in texts and name != group and len(design) + len(texts[name]) <= MAX_FEATURES:
             known[name] = texts[name]
             design += [np.asarray(values == text, np.float64) for text in texts[name]]
-    found = iter(_ridge(_within([*design, target], group_of_row, len(groups))) if design else ())
-    by_column = {name: (next(found), next(found)) if name in moments else [next(found) for _ in known[name]]
+    weights = iter(_ridge(_within([*design, target], group_of_row, len(groups))) if design else ())
+    by_column = {name: (next(weights), next(weights)) if name in moments else [next(weights) for _ in known[name]]
                  for name in columns if name in moments or name in known}  # fmt: skip
     return Explained(
         {name: (*moments[name], *by_column[name]) for name in moments},

@@ -1,12 +1,12 @@
-"""What tells a row from every other, whatever file it came in and wherever it stands there: hashes of what it says.
+"""Hashes that identify a row by what it says, whatever file it stands in, and wherever in it.
 
 identity  of the key, where the definition names one (`split.key`); else of the features, and of the column that a split
           by time or group uses. It decides the set of a row, and whether a model in service has seen it.
 content   of identity and target: rows of one content are copies of each other. With a key it is the identity, so that a
           row which comes again under its key is the same row, corrected.
 
-The target is no part of the identity: a row whose target was corrected is the row that a model has seen. Where rows
-test it has a hash of its own, so that a row with another target than before is told. Names are no part either: the
+The target is no part of the identity: a row whose target was corrected is still the row that a model has seen. For test
+rows it has a hash of its own, which shows that a row has another target than before. Names are no part either: the
 columns are taken in their order, which is that of their names. In another encoding of files (files.encoding) the same
 bytes are other texts, but for those of ASCII. Hashes have 64 bits: among ten million rows one false
 match in 370,000 runs. They are a format: runs compare theirs with those of earlier runs (VERSION).
@@ -95,7 +95,7 @@ def reads_alike(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> b
 
 def reads_target_alike(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> bool:
     """Return whether both definitions take the target from the same field, and read it in the same way."""
-    one, other = (given["columns"][given["target"]] for given in (definition, champion))
+    one, other = (document["columns"][document["target"]] for document in (definition, champion))
     return all(one.get(key) == other.get(key) for key in READ)
 
 

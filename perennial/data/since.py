@@ -1,9 +1,9 @@
 """What has become of data and definition since the model in service was trained.
 
 Its rows are known to be rows of this table. Where they cannot be read any more, mostly because the definition reads
-files otherwise now, a candidate of the rest would be tested on few rows that both models know, or on none: that is
-told, and more than `quality.max_invalid_share` of them stop the run (data.report). Files that people have taken
-away are told only.
+files otherwise now, a candidate of the rest would be tested on few rows that both models know, or on none: they are
+reported, and more than `quality.max_invalid_share` of them stop the run (data.report). Files that people have removed
+are reported only.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ READS = ("columns", "target", "other_columns", "files", "quality", "split")
 
 
 @dataclass(frozen=True)
-class Trained:
-    """The files that the model in service was trained on, as a run finds them.
+class ChampionFiles:
+    """The training files of the model in service, among the data of a later run.
 
-    rows        that it has used
+    rows        that it was trained, validated and tested on
     there       the rows of those that the run will read under the same keys, by their positions
     replaced    which of those positions hold other bytes now: the files were overwritten
     unreadable  {"name", "rows", "reason"} of those that are not read: put aside by an earlier run, or empty now
@@ -39,11 +39,14 @@ class Trained:
     gone: Mapping[str, int] = field(default_factory=lambda: {"files": 0, "rows": 0})
 
     @classmethod
-    def found(
+    def among(
         cls, rows_by_key: Mapping[str, int], keys: Sequence[str], new: Container[int], ignored: Mapping[str, str]
-    ) -> Trained:
-        """Look for the files of a model in a later run's data: keys in their order, which of them hold what it was not
-        trained on, and why others are ignored.
+    ) -> ChampionFiles:
+        """Look for the training files of a model among a later run's data.
+
+        keys     of the run's files, in their order
+        new      positions of those whose content the model was not trained on
+        ignored  why other objects are not used, by key
         """
         there = {position: rows_by_key[key] for position, key in enumerate(keys) if key in rows_by_key}
         now = set(keys)
@@ -54,7 +57,7 @@ class Trained:
         return cls(sum(rows_by_key.values()), there, replaced, unreadable, _counted(gone))
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any] | None) -> Trained | None:
+    def from_json(cls, document: Mapping[str, Any] | None) -> ChampionFiles | None:
         """Read what `as_json` wrote."""
         if not document:
             return None
@@ -65,8 +68,8 @@ class Trained:
         """Return the files as champion.json has them."""
         return asdict(self)
 
-    def told(self, aside: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return what a report says when a run has put these files aside (`Report.aside`)."""
+    def as_report(self, aside: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the section `since` of a report; `aside` are the files that the run has put aside."""
         now = [
             {"name": item["name"], "rows": self.there[item["position"]], "reason": item["reason"]}
             for item in aside
@@ -79,7 +82,7 @@ class Trained:
 
 
 def _counted(rows: Sequence[int]) -> dict[str, int]:
-    """How many files, given the rows of each, and how many rows."""
+    """The number of files, of which the rows of each are given, and the sum of the rows."""
     return {"files": len(rows), "rows": sum(rows)}
 
 
@@ -92,7 +95,7 @@ def rows_by_key(manifest: Mapping[str, Any], report: Mapping[str, Any]) -> dict[
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return the keys of a definition (dotted) that say otherwise than those of another."""
+    """Return the keys (dotted) in which two definitions differ, but for those that change neither data nor decision."""
     return [path for path in _changed(before, after) if path.partition(".")[0] not in PASSED_OVER]
 
 

@@ -1,4 +1,4 @@
-"""Which rows train, validate and test: by what a row says and the seed, never by where it stands.
+"""Dealing rows to the training, validation and test set: by a row's content and the seed, never by its position.
 
 The gate compares a candidate with the model in service on test rows that neither has trained on. A row therefore keeps
 its set whatever happens to files: packed otherwise, dropped again, corrected, in another order, more of them.
@@ -50,7 +50,7 @@ class Shares:
 class Splitter:
     """Sees the valid rows once, in order, and then knows the set of each.
 
-    Tables of rows hold IDENTITY and CONTENT beside the columns; rows without them are told by all of their columns.
+    Tables of rows hold IDENTITY and CONTENT beside the columns; rows without them are identified by all their columns.
     """
 
     deals_late = False  # whether the sets are only known when all rows are there
@@ -101,11 +101,11 @@ class Splitter:
         return sets
 
     def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
-        """Return the sets of the next rows, as far as they can be told by now."""
+        """Return the sets of the next rows, as far as they are known by now."""
         raise NotImplementedError
 
     def _cut(self, sets: Sets) -> None:
-        """Set what could not be told before all rows were there."""
+        """Deal what could not be dealt before all rows were known."""
 
     def _of_shares(self, drawn: npt.NDArray[np.float64]) -> Sets:
         held_out = drawn < self._shares.test + self._shares.validation

@@ -125,16 +125,16 @@ class TextFile:
         return block
 
     def _read_as(self, encoding: str) -> None:
-        """Take the encoding that the file itself tells."""
+        """Use the encoding that the file's byte order mark names."""
         self._encoding, self._decoder = encoding, codecs.getincrementaldecoder(encoding)()
         self._as_utf_8 = None
 
     def _without_separator_line(self, text: bytes) -> bytes:
         """Return a text without a line `sep=;` and blank lines at its start."""
         text = _BLANK_LINES.sub(b"", text)
-        if found := _SEPARATOR_LINE.match(text):
-            self.separator = found[1].decode()
-            text = _BLANK_LINES.sub(b"", text[found.end() :])
+        if line := _SEPARATOR_LINE.match(text):
+            self.separator = line[1].decode()
+            text = _BLANK_LINES.sub(b"", text[line.end() :])
         return text
 
     def undeclared_utf_8(self) -> FileError | None:
@@ -159,10 +159,10 @@ class TextFile:
 
     def _look_for_controls(self, block: bytes) -> None:
         """Raise FileError for characters of Windows in a file that is declared to have none, unless it may be UTF-8."""
-        if self._encoding in WITH_CONTROLS and self._control is None and (found := _CONTROLS.search(block)):
-            meant = found[0].decode("cp1252", "replace")
-            line = self._lines + block.count(b"\n", 0, found.start()) + 1
-            what = f"byte {found[0]!r} at position {self._position - len(block) + found.start()} (line {line})"
+        if self._encoding in WITH_CONTROLS and self._control is None and (control := _CONTROLS.search(block)):
+            meant = control[0].decode("cp1252", "replace")
+            line = self._lines + block.count(b"\n", 0, control.start()) + 1
+            what = f"byte {control[0]!r} at position {self._position - len(block) + control.start()} (line {line})"
             advice = f"In cp1252 it is {quoted(meant)}: name cp1252 in model.yaml (files.encoding)"
             self._control = FileError(f"{self.name}: not {self._encoding}: {what}. {advice}")
         if self._control and self._as_utf_8 is None:
@@ -180,9 +180,9 @@ class TextFile:
             raise FileError(f"{self.name}: not {self._encoding.upper()}: {problem}") from error
         if self._encoding != "utf-8":
             return text.encode("utf-8", "replace")
-        kept = len(self._decoder.getstate()[0])
+        waiting = len(self._decoder.getstate()[0])
         whole = pending + block
-        return whole[: len(whole) - kept]
+        return whole[: len(whole) - waiting]
 
     def _refusal(self, error: UnicodeDecodeError, pending: int) -> FileError:
         if undeclared := self.undeclared_utf_8():

@@ -1,7 +1,7 @@
 """Comparing a candidate with the model in service on test rows: which of them compare fairly, and what both are worth.
 
-Rows are told by their hashes (data.rows): a run leaves those of the rows that its model has seen, and of the rows
-that it tested on and of their targets. Needs numpy alone; memory grows with the test rows, not with the rows that a
+Rows are identified by their hashes (data.rows). A run leaves those of the rows that its model has seen, of the rows
+it was tested on, and of their targets. Needs numpy alone; memory grows with the test rows, not with the rows that a
 model has seen.
 """
 
@@ -28,14 +28,14 @@ _DECIDES_GROUPS = ("method", "column", "seed", "validation", "test")
 _ROUNDING = 1e-12  # of two sums of the same numbers in another order
 
 
-def found_in(rows: Hashes, others: Iterable[Hashes]) -> Mask:
+def among(rows: Hashes, others: Iterable[Hashes]) -> Mask:
     """Return which rows `(n_rows,)` are among others, which come in pieces of any size and order."""
     distinct, places = np.unique(rows, return_inverse=True)
-    found = np.zeros(len(distinct), bool)
+    is_among = np.zeros(len(distinct), bool)
     for piece in others if len(distinct) else ():
         at = np.minimum(np.searchsorted(distinct, piece), len(distinct) - 1)
-        found[at[distinct[at] == piece]] = True
-    return np.asarray(found[places], bool)
+        is_among[at[distinct[at] == piece]] = True
+    return np.asarray(is_among[places], bool)
 
 
 def other_target(
@@ -46,7 +46,7 @@ def other_target(
     counted  where the definitions read the target otherwise, its values decide: of how many rows both know it, and of
              how many it is another (`champion_target` of the candidate's report)
     """
-    one, other = (_what_is_predicted(given) for given in (definition, champion))
+    one, other = (_what_is_predicted(document) for document in (definition, champion))
     alike = reads_target_alike(definition, champion) or bool(counted and counted["rows"] and not counted["other"])
     return "" if one == other and alike else "it predicts another target, or the same one in another unit"
 
@@ -58,7 +58,7 @@ def other_groups(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> 
     split, before = definition["split"], champion["split"]
     if split["method"] != "group":
         return ""
-    ours, theirs = (given["columns"].get(split["column"], {}) for given in (definition, champion))
+    ours, theirs = (document["columns"].get(split["column"], {}) for document in (definition, champion))
     read_alike = all(ours.get(key) == theirs.get(key) for key in READ)
     if read_alike and all(split.get(key) == before.get(key) for key in _DECIDES_GROUPS):
         return ""
@@ -113,7 +113,7 @@ def _compared(metric: Metric, labels: Floats, candidate: Floats, champion: Float
 
 
 def _or_none(measure: Callable[..., T], metric: Metric, *rows: Floats) -> T | None:
-    """What a measure of perennial.evaluation.metrics says of some rows; None where it has no value for them."""
+    """The value of a measure for some rows; None where it has none."""
     try:
         return measure(metric, *rows)
     except MetricError:
@@ -121,7 +121,7 @@ def _or_none(measure: Callable[..., T], metric: Metric, *rows: Floats) -> T | No
 
 
 def why_untold(rows: int, reasons: Mapping[str, int]) -> str:
-    """Return how many test rows cannot be told, and why; empty where there are none.
+    """Return how many test rows have no hash, and why, in words; empty where there are none.
 
     reasons  of rows of the run, the most first (`champion_untold` of the candidate's report)
     """
@@ -130,5 +130,5 @@ def why_untold(rows: int, reasons: Mapping[str, int]) -> str:
 
 
 def untold(rows: Hashes) -> Mask:
-    """Return which rows cannot be told: they count as seen."""
+    """Return which rows have no hash: they count as seen."""
     return np.asarray(rows == UNKNOWN, bool)

@@ -28,7 +28,7 @@ Obstacle = Literal["unmeasured", "threshold", "unfair", "changed", "champion", "
 class Gate:
     """What a candidate must reach.
 
-    metric               its name, for the reason only
+    metric               its name, for the words of the reason only
     direction            minimize: smaller is better
     threshold            absolute, in the metric's unit; reaching it exactly is enough
     minimum_improvement  relative to the model in service: 0.05 asks for a metric 5 % better; 0 for one no worse; -0.02
@@ -119,7 +119,7 @@ class Comparison:
 class Verdict:
     """The decision, and why. `beats_champion` and `keeps_known` are None where nothing was compared.
 
-    reason          what each question came to, the failed ones first; candidate first, then the model in service
+    reason          the answer to each question, the failed ones first; candidate first, then the model in service
     brief           what the candidate has failed at, in few words; empty when it is accepted
     obstacle        what it has failed at first; chance: it is worse, and by no more than chance
     worse_on_known  it is worse on known rows by more than chance, be that allowed or not
@@ -140,7 +140,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one question came to: a sentence; and where it failed, at what, and that in few words."""
+    """The answer to one question: a sentence; and where the candidate failed, at what, and that in few words."""
 
     text: str
     obstacle: Obstacle | None = None
@@ -211,8 +211,8 @@ def _against(gate: Gate, comparison: Comparison | None, when_accepted: float | N
         value = number(unseen.champion if unseen.champion is not None else math.nan)
         return None, None, "", [_Answer(f"the model in service could not be measured (its {gate.metric} is {value})")]
     beats, keeps = gate.reaches(unseen.candidate, gate.to_beat(unseen.champion)), _keeps(gate, known)
-    told = [_keeps_known(gate, known, keeps)] if keeps is False or _is_worse(gate, known) else []
-    return beats, keeps, "", [*told, _beats(gate, comparison, beats), *_left_out(comparison)]
+    about_known = [_keeps_known(gate, known, keeps)] if keeps is False or _is_worse(gate, known) else []
+    return beats, keeps, "", [*about_known, _beats(gate, comparison, beats), *_left_out(comparison)]
 
 
 def _not_compared(gate: Gate, comparison: Comparison, when_accepted: float | None, text: str) -> _Answer:

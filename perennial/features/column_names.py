@@ -1,4 +1,4 @@
-"""Which names of a file or a request are which columns of a definition.
+"""Matching the names in a file or a request with the columns of a definition.
 
 A name is taken as it is written, and where that finds nothing, without regard to case, blanks, hyphens and underscores.
 """
@@ -34,12 +34,12 @@ class Matched:
 def match(header: Sequence[str], columns: Iterable[Column]) -> Matched:
     """Find each column in a header by the names that it has in files."""
     columns = list(columns)
-    found = _match(header, [column for column in columns if not column.optional])
+    matched = _match(header, [column for column in columns if not column.optional])
     for column in columns:
         if column.optional:
             alone = _match(header, [column])
-            found.positions |= alone.positions if not alone.collisions else {}
-    return found
+            matched.positions |= alone.positions if not alone.collisions else {}
+    return matched
 
 
 def _match(header: Sequence[str], columns: Sequence[Column]) -> Matched:
@@ -138,15 +138,15 @@ class RequestNames:
     def of(self, names: Iterable[str]) -> Named:
         """Return what the names of a record mean."""
         result = Named()
-        found: dict[str, list[tuple[int, str]]] = {}
+        places: dict[str, list[tuple[int, str]]] = {}
         for name in names:
             meant = self._meaning(name)
             if meant:
-                found.setdefault(meant[0], []).append((meant[1], name))
+                places.setdefault(meant[0], []).append((meant[1], name))
             elif not is_index(name) and not (self._ignore and spelling(name) not in self._loose):
                 result.unknown.append(name)
-        for column in (column for column in found if column in self._features):
-            (rank, best), *others = sorted(found[column], key=itemgetter(0))
+        for column in (column for column in places if column in self._features):
+            (rank, best), *others = sorted(places[column], key=itemgetter(0))
             result.fields[column] = best
             if others and (others[0][0] == rank or not self._ignore):
                 result.twice.append((best, others[0][1], column))

@@ -37,11 +37,11 @@ class RepeatedNameError(ValueError):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         name = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         raise RepeatedNameError(f"the name {quoted(name)} stands more than once in one object")
-    return found
+    return members
 
 
 _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_constant, object_pairs_hook=_object)
@@ -85,7 +85,7 @@ def from_json(kind: str, values: Sequence[Any], parsing: Parsing = PLAIN) -> Par
 
 
 def _one_by_one(kind: str, values: Sequence[Any], parsing: Parsing) -> Parsed:
-    """Texts are read as texts, and what is no value of the column is told."""
+    """Read texts as texts; what is no value of the column is marked as invalid."""
     texts = [_text(kind, value, parsing) for value in values]
     others = [
         None if text is not None else _from_python(kind, value) for text, value in zip(texts, values, strict=True)

@@ -128,10 +128,10 @@ def utc_time(word: str) -> datetime | None:
 
     Not by `datetime.fromisoformat`, whose grammar differs between versions of Python.
     """
-    found = _TIME.fullmatch(word)
-    if found is None:
+    fields = _TIME.fullmatch(word)
+    if fields is None:
         return None
-    *parts, fraction, sign, hours, minutes = found.groups(default="0")
+    *parts, fraction, sign, hours, minutes = fields.groups(default="0")
     year, month, day, hour, minute, second = map(int, parts)
     microsecond = int(fraction.ljust(6, "0")[:6])
     away = timedelta(hours=int(hours), minutes=int(minutes)) * (-1 if sign == "-" else 1)

@@ -1,7 +1,7 @@
 """How the texts of one column are read: `parse` of model.yaml, for files and requests alike.
 
 A text is made plain first: units and signs are taken off, marks and words are replaced. What is left is read by the one
-grammar of all columns (text_values.py). A text that does not fit becomes NO_VALUE, which that grammar refuses.
+grammar of all columns (from_text). A text that does not fit becomes NO_VALUE, which that grammar refuses.
 
 Numbers that are numbers already (in JSON, in Parquet) are in the column's unit; only `missing` applies to them.
 """
@@ -56,12 +56,12 @@ class Parsing:
     @classmethod
     def from_json(cls, document: Mapping[str, Any] | None) -> Parsing:
         """Read `parse` of a resolved definition, or what `as_json` wrote."""
-        given = {key: value for key, value in (document or {}).items() if value is not None}
-        for key in {"missing", "true", "false", "formats"} & given.keys():
-            given[key] = tuple(given[key])
-        if "units" in given:
-            given["units"] = tuple(given["units"].items())
-        return cls(**given)
+        fields = {key: value for key, value in (document or {}).items() if value is not None}
+        for key in {"missing", "true", "false", "formats"} & fields.keys():
+            fields[key] = tuple(fields[key])
+        if "units" in fields:
+            fields["units"] = tuple(fields["units"].items())
+        return cls(**fields)
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "units": dict(self.units)}
@@ -93,12 +93,12 @@ class Parsing:
     def strings(self, words: pa.StringArray) -> pa.StringArray:
         """Return the texts of a column of strings, null where one is missing."""
         stripped = pc.utf8_trim_whitespace(words)
-        kept = stripped if self.strip else words
-        missing = pc.equal(kept, "")
+        texts = stripped if self.strip else words
+        missing = pc.equal(texts, "")
         if self.missing:
             markers = pc.utf8_lower(pa.array(self.missing, pa.string()))
             missing = pc.or_(missing, pc.is_in(pc.utf8_lower(stripped), value_set=markers))
-        return pc.if_else(missing, None, kept)
+        return pc.if_else(missing, None, texts)
 
     def known(self, values: pa.Array) -> pa.Array:
         """Return numbers without those that mean a missing value."""
@@ -123,15 +123,15 @@ class Parsing:
 
     def _number(self, text: str) -> str:
         if self.number == "first":
-            found, unit = _first_pattern(self).search(text), _unit_pattern(self)
+            match, unit = _first_pattern(self).search(text), _unit_pattern(self)
             named = unit.search(text) if unit else None
             names = [named[0]] if named else []
         else:
-            found = _whole_pattern(self).fullmatch(text)
-            names = [name for name in found.group("before", "after") if name] if found and self.units else []
-        if found is None or len(signs := [sign for sign in map(found.groupdict().get, ("sign", "inner")) if sign]) > 1:
+            match = _whole_pattern(self).fullmatch(text)
+            names = [name for name in match.group("before", "after") if name] if match and self.units else []
+        if match is None or len(signs := [sign for sign in map(match.groupdict().get, ("sign", "inner")) if sign]) > 1:
             return NO_VALUE
-        digits = re.sub(_mark(self.thousands), "", found["number"]) if self.thousands else found["number"]
+        digits = re.sub(_mark(self.thousands), "", match["number"]) if self.thousands else match["number"]
         number = "".join(signs) + digits.replace(self.decimal, ".")
         return _scaled(number, [_factor(self.units, name) for name in names])
 
@@ -176,9 +176,9 @@ def _time(text: str, formats: Sequence[str]) -> str:
 @cache
 def _words(parsing: Parsing, kind: str) -> Mapping[str, str | None]:
     """The texts that stand for a whole value, as `_word` has them."""
-    given: dict[str, str | None] = {_word(kind, word): None for word in parsing.missing}
-    given |= {_word(kind, word): "true" for word in parsing.true}
-    return given | {_word(kind, word): "false" for word in parsing.false}
+    meanings: dict[str, str | None] = {_word(kind, word): None for word in parsing.missing}
+    meanings |= {_word(kind, word): "true" for word in parsing.true}
+    return meanings | {_word(kind, word): "false" for word in parsing.false}
 
 
 def _word(kind: str, text: str) -> str:

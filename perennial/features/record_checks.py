@@ -1,4 +1,4 @@
-"""What is unusual about the records of a request: known when the preprocessor was fitted, looked at in serving.
+"""Checks of a request's records against what is usual, which is known since the preprocessor was fitted.
 
     kind               a value that                                                             metric
     unknown_category   `categories` of the definition does not list; where it lists none, that  UnknownCategories
@@ -6,7 +6,7 @@
     out_of_range       is below `min` or above `max` of the definition                          ValuesOutOfRange
     missing            is absent, null or empty where the definition says that none may be      MissingValues
 
-Each kind is answered or refused, as `serving` of the definition says. Counted and named are columns, never values.
+Each kind is answered or refused, as `serving` of the definition says. Columns are counted and named, values never.
 """
 
 from __future__ import annotations
@@ -93,16 +93,16 @@ class RecordChecks:
 
     def find(self, table: pa.Table) -> list[Finding]:
         """Return what is unusual about typed records, in the order of their columns."""
-        found = []
+        findings = []
         for name, rules in self.rules.items():
             for kind, mask in rules.masks(table[name].combine_chunks()):
                 if count := pc.sum(mask).as_py():
-                    found.append(Finding(kind, name, count, pc.index(mask, True).as_py()))
-        return found
+                    findings.append(Finding(kind, name, count, pc.index(mask, True).as_py()))
+        return findings
 
-    def refusal(self, table: pa.Table, found: Iterable[Finding]) -> str | None:
+    def refusal(self, table: pa.Table, findings: Iterable[Finding]) -> str | None:
         """Return why the request is refused: the first value of a kind that is; None when there is none."""
-        refused = [finding for finding in found if finding.kind in self.refused]
+        refused = [finding for finding in findings if finding.kind in self.refused]
         if not refused:
             return None
         first = min(refused, key=lambda finding: finding.first)
@@ -165,13 +165,13 @@ class KnownTexts:
         return None if texts is None else frozenset(texts)
 
 
-def attributes(found: Iterable[Finding]) -> str:
+def attributes(findings: Iterable[Finding]) -> str:
     """Return findings as a header's value, such as `unknown_category=make:2,body:1;missing=mileage:1`.
 
     The numbers count values. Column names are ASCII; what does not fit is cut at a column and ends with `...`.
     """
     by_kind: dict[str, list[str]] = {}
-    for finding in found:
+    for finding in findings:
         by_kind.setdefault(finding.kind, []).append(f"{finding.column}:{finding.count}")
     text = ";".join(f"{kind}={','.join(columns)}" for kind, columns in by_kind.items())
     if len(text) <= MAX_ATTRIBUTES:
@@ -179,7 +179,7 @@ def attributes(found: Iterable[Finding]) -> str:
     return text[: text.rindex(",", 0, MAX_ATTRIBUTES - 2)] + "..."
 
 
-def metric_lines(found: Iterable[Finding], service: str, moment_ms: int, *, refused: bool) -> list[str]:
+def metric_lines(findings: Iterable[Finding], service: str, moment_ms: int, *, refused: bool) -> list[str]:
     """Return findings in the embedded metric format, a line for each; no value of the data is in them.
 
     Source: CloudWatch User Guide, "Specification: Embedded metric format". One document has one value for each
@@ -187,7 +187,7 @@ def metric_lines(found: Iterable[Finding], service: str, moment_ms: int, *, refu
     """
     lines = [
         _metric_line(METRICS[finding.kind], finding.count, {"service": service, "column": finding.column}, moment_ms)
-        for finding in found
+        for finding in findings
     ]
     return [*lines, _metric_line(REFUSED_REQUESTS, 1, {"service": service}, moment_ms)] if refused else lines
 

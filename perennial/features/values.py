@@ -1,14 +1,14 @@
 """Values of one column: the types of a definition as Arrow columns, and their plain text.
 
-    type       Arrow type                     in CSV (text_values.py)
+    type       Arrow type                     in CSV (from_text)
     float      float64                        -1.5, 2, .5, 1e3; finite in single precision (up to 3.4e38)
     integer    int64                          5, -3, 5.0
     boolean    bool                           true false yes no t f y n 1 0 1.0 0.0, in any case
     string     dictionary<int32, string>      anything; an empty text is a missing value
     timestamp  timestamp[us], UTC             ISO 8601: 2024-05-01, 2024-05-01T10:00:00, ...+02:00
 
-Missing values are null. A value means the same in a file (text_values, arrow_values), in a request (text_values,
-json_values) and in the test set (lines).
+Missing values are null. A value means the same in a file (from_text, from_arrow), in a request (from_text,
+from_json) and in the test set (lines).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What is wrong with what a person wrote, in words that person can act on.
+"""Complaints about a configuration, in words that its author can act on.
 
-A problem is (dotted path, text): the field, what stands there and what is allowed.
+A complaint is (dotted path, text): the field, what stands there and what is allowed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_INPUT_BYTES = 20_000  # of an execution's input, which its record holds; the
 
 
 class ConfigurationError(ValueError):
-    """What a person configured is wrong; the text says what, where and what is allowed. Permanent: do not retry."""
+    """A configuration is wrong; the text says what, where and what is allowed. Permanent: do not retry."""
 
 
 class Strict(BaseModel):
@@ -35,24 +35,24 @@ class Strict(BaseModel):
 
 
 def one_of(names: Collection[str]) -> BeforeValidator:
-    """Return what makes of a text one of some names: the error is that of a Literal, for names that are data."""
+    """Return a validator that accepts some names only: with the error of a Literal, for names that are data."""
 
-    def check(given: Any) -> Any:
-        if given not in names:
+    def check(value: Any) -> Any:
+        if value not in names:
             expected = " or ".join(map(repr, names))
             raise PydanticCustomError("literal_error", "one of {expected}", {"expected": expected})
-        return given
+        return value
 
     return BeforeValidator(check)
 
 
-def message(headline: str, found: Sequence[Complaint]) -> str:
+def message(headline: str, complaints: Sequence[Complaint]) -> str:
     """Return the headline with the number of problems, and a line for each."""
-    count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-    lines = [f"  {one_line(f'{path}: {text}', MAX_LINE)}" for path, text in found]
+    count = "1 problem" if len(complaints) == 1 else f"{len(complaints)} problems"
+    lines = [f"  {one_line(f'{path}: {text}', MAX_LINE)}" for path, text in complaints]
     ends = itertools.accumulate(len(line) + 1 for line in lines)
     fitting = sum(end <= MAX_MESSAGE for end in ends)
-    more = [f"  ... and {len(found) - fitting} more"] if len(found) > fitting else []
+    more = [f"  ... and {len(complaints) - fitting} more"] if len(complaints) > fitting else []
     return "\n".join([f"{headline} ({count})", *lines[:fitting], *more])
 
 
@@ -107,9 +107,11 @@ def dotted(location: Iterable[str | int]) -> str:
 
 
 def of(error: ValidationError, root: type[BaseModel]) -> list[Complaint]:
-    """Return what pydantic found, without what it says about a whole that only repeats what it says about its parts."""
-    found = [_translated(item, root) for item in error.errors()]
-    return [(path, text) for path, text in found if not any(other.startswith(f"{path}[") for other, _ in found)]
+    """Return the complaints of pydantic, without those about a whole that repeat those about its parts."""
+    complaints = [_translated(item, root) for item in error.errors()]
+    return [
+        (path, text) for path, text in complaints if not any(other.startswith(f"{path}[") for other, _ in complaints)
+    ]
 
 
 _EXPECTED = {
@@ -133,29 +135,29 @@ _EXPECTED = {
 
 
 def _translated(error: Any, root: type[BaseModel]) -> Complaint:
-    location, kind, given = error["loc"], error["type"], error["input"]
+    location, kind, value = error["loc"], error["type"], error["input"]
     path = dotted(part for part in location if part != "[key]")
     if kind == "extra_forbidden":
-        return path, f"unknown key{_place(root, location, given)}"
+        return path, f"unknown key{_place(root, location, value)}"
     if kind == "missing":
         return path, "is missing"
     if kind == "literal_error":
-        return path, f"got {excerpt(given)}; allowed: {error['ctx']['expected'].replace(' or ', ', ')}"
+        return path, f"got {excerpt(value)}; allowed: {error['ctx']['expected'].replace(' or ', ', ')}"
     expected = _EXPECTED.get(kind)
     text = expected.format(**error.get("ctx", {})) if expected else error["msg"]
-    hint = " (YAML reads yes, no, on and off as true and false: put them in quotes)" if given in (True, False) else ""
-    return path, f"got {excerpt(given)}; expected {text}{hint if kind == 'string_type' else ''}"
+    hint = " (YAML reads yes, no, on and off as true and false: put them in quotes)" if value in (True, False) else ""
+    return path, f"got {excerpt(value)}; expected {text}{hint if kind == 'string_type' else ''}"
 
 
-def _place(root: type[BaseModel], location: Sequence[str | int], given: Any) -> str:
+def _place(root: type[BaseModel], location: Sequence[str | int], value: Any) -> str:
     """Return what an unknown key may have been meant to be, and the level where it is known: one below or above."""
     *above, key = map(str, location)
     fields = _fields_at(root, above)
     sections = {name: _without_none(field.annotation) for name, field in fields.items()}
     level = ""
     if inner := next((name for name, one in sections.items() if _is_model(one) and key in one.model_fields), None):
-        value = json.dumps(given, ensure_ascii=False) if isinstance(given, str | int | float) else "..."
-        level = f"write {inner}: {{{key}: {shortened(value, 60)}}}"
+        text = json.dumps(value, ensure_ascii=False) if isinstance(value, str | int | float) else "..."
+        level = f"write {inner}: {{{key}: {shortened(text, 60)}}}"
     elif above and key in _fields_at(root, above[:-1]):
         level = f"it belongs one level higher, beside {above[-1]}"
     meant = suggestion(key, fields)

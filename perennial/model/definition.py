@@ -70,14 +70,14 @@ Category = Annotated[str, Field(max_length=MAX_CATEGORY)]
 Categories = Annotated[tuple[Category, ...], Field(strict=False, min_length=1, max_length=MAX_CATEGORIES)]
 
 
-def _one_or_more(given: Any) -> Any:
+def _one_or_more(value: Any) -> Any:
     """A list may be written as its only item."""
-    return given if isinstance(given, list | tuple | dict) or given is None else [given]
+    return value if isinstance(value, list | tuple | dict) or value is None else [value]
 
 
-def _factors(given: Any) -> Any:
+def _factors(value: Any) -> Any:
     """Units without factors are other names of the column's own: each stands for 1."""
-    listed = _one_or_more(given)
+    listed = _one_or_more(value)
     return (
         dict.fromkeys(listed, 1.0)
         if isinstance(listed, list) and all(isinstance(one, str) for one in listed)
@@ -85,9 +85,9 @@ def _factors(given: Any) -> Any:
     )
 
 
-def _text(given: Any) -> Any:
+def _text(value: Any) -> Any:
     """A number stands for its text."""
-    return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 Text = Annotated[str, Field(min_length=1, max_length=200)]
@@ -101,13 +101,13 @@ Units = Annotated[dict[Text, Factor], BeforeValidator(_factors), Field(min_lengt
 Names = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), Field(strict=False, min_length=1, max_length=100)]
 
 
-def _keys_as_texts(given: Any) -> Any:
+def _keys_as_texts(document: Any) -> Any:
     """YAML reads the keys true and false as truth."""
     names = {True: "true", False: "false"}
     return (
-        {names.get(key, key) if isinstance(key, bool) else key: value for key, value in given.items()}
-        if isinstance(given, dict)
-        else given
+        {names.get(key, key) if isinstance(key, bool) else key: item for key, item in document.items()}
+        if isinstance(document, dict)
+        else document
     )
 
 
@@ -151,16 +151,16 @@ TextEncoding = Literal[
 _ENCODINGS = {codecs.lookup(name).name: name for name in get_args(TextEncoding)} | {"utf-8-sig": "utf-8"}
 
 
-def _encoding(given: Any) -> Any:
+def _encoding(name: Any) -> Any:
     """Return our name of an encoding, for any that Python knows it by: windows-1252, latin1, utf8."""
     try:
-        return _ENCODINGS.get(codecs.lookup(given).name, given) if isinstance(given, str) else given
+        return _ENCODINGS.get(codecs.lookup(name).name, name) if isinstance(name, str) else name
     except (LookupError, ValueError):
-        return given
+        return name
 
 
 class Files(Strict):
-    """The form of files, where looking at one does not tell."""
+    """The form of files, as far as it cannot be found by looking at one."""
 
     encoding: Annotated[TextEncoding, BeforeValidator(_encoding)] = "utf-8"
     delimiter: Literal[",", ";", "\t", "|", ":", " ", "^", "~"] | None = None
@@ -210,7 +210,7 @@ class GateDefinition(Strict):
 
 
 class Serving(Strict):
-    """What the endpoint does with a request that holds such a value. Answered or refused, it is counted."""
+    """What the endpoint does with a request that holds an unusual value: answer or refuse. Both are counted."""
 
     unknown_category: Literal["answer", "refuse"] = "answer"
     out_of_range: Literal["answer", "refuse"] = "answer"
@@ -311,8 +311,8 @@ def parse(text: str, source: str) -> Definition:
         raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with duplicate keys refused
     except _UNREADABLE as error:
         known = isinstance(error, (yaml.YAMLError, RecursionError))
-        said = str(error) if known else f"a value is not of its type ({error})"
-        some = complaints.shortened(said, complaints.MAX_LINE)
+        trouble = str(error) if known else f"a value is not of its type ({error})"
+        some = complaints.shortened(trouble, complaints.MAX_LINE)
         reason = "\n".join(complaints.one_line(line, complaints.MAX_LINE) for line in some.split("\n"))
         raise DefinitionError(f"{source}: not readable as YAML: {reason}") from error
     if not isinstance(raw, dict):
@@ -357,14 +357,14 @@ def _with_decimal_mark(parse: Parse, mark: str) -> Parse:
 
 def notes(definition: Definition) -> list[tuple[str, str]]:
     """Return (path, text) for what a definition asks that is sound, and not quite what it seems."""
-    gate, found = definition.gate, []
+    gate, listed = definition.gate, []
     if gate.minimum_improvement > 0 and PROBLEM_TYPES[definition.problem].metrics[gate.metric].direction == "maximize":
         highest = 1 / (1 + 2 * gate.minimum_improvement)
         text = (
             f"of a model in service with an {gate.metric} above {highest:.3g}, {gate.minimum_improvement:.3g} more "
             "would come near 1 or go beyond it; half of what is left to 1 is asked there"
         )
-        found.append(("gate.minimum_improvement", text))
+        listed.append(("gate.minimum_improvement", text))
     target = definition.columns[definition.target]
     lowest, highest = (bound if bound is not None else 0.0 for bound in (target.min, target.max))
     if gate.metric == "mape" and lowest <= 0 <= highest:
@@ -372,8 +372,8 @@ def notes(definition: Definition) -> list[tuple[str, str]]:
             f"mape has no value, and a candidate is rejected, as soon as {definition.target} is 0 in one test row. If "
             f"it may be 0, take mae; if not, give columns.{definition.target} a min above 0"
         )
-        found.append(("gate.metric", text))
-    return found
+        listed.append(("gate.metric", text))
+    return listed
 
 
 def _with_flat_target(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
@@ -710,14 +710,14 @@ def _check_algorithm(problem: str, algorithm: str) -> Found:
 
 
 def _check_hyperparameters(hyperparameters: dict[str, dict[str, Any]]) -> Found:
-    for algorithm, given in hyperparameters.items():
-        for name, text in ALGORITHMS[algorithm].problems(given):
+    for algorithm, values in hyperparameters.items():
+        for name, text in ALGORITHMS[algorithm].complaints(values):
             yield f"hyperparameters.{algorithm}.{name}", text
 
 
 def _check_hyperparameters_of_problem(problem: str, hyperparameters: dict[str, dict[str, Any]]) -> Found:
-    for algorithm, given in hyperparameters.items():
-        for name, text in ALGORITHMS[algorithm].problems_of(problem, given):
+    for algorithm, values in hyperparameters.items():
+        for name, text in ALGORITHMS[algorithm].complaints_for(problem, values):
             yield f"hyperparameters.{algorithm}.{name}", text
 
 
@@ -726,17 +726,19 @@ STEPS = tuple(name for name in Instances.model_fields if name != "allowed")
 
 def _check_instances(instances: Instances) -> Found:
     for step in STEPS:
-        given = getattr(instances, step).type
-        if not INSTANCE_TYPE.fullmatch(given):
-            yield f"instances.{step}.type", f"got {given!r}; expected a SageMaker instance type such as 'ml.m5.large'"
+        wanted = getattr(instances, step).type
+        if not INSTANCE_TYPE.fullmatch(wanted):
+            yield f"instances.{step}.type", f"got {wanted!r}; expected a SageMaker instance type such as 'ml.m5.large'"
     for step in ("preprocess", "train", "baseline"):
         count = getattr(instances, step).count
         if count != 1:
             text = f"got {count}; allowed: 1, this step runs on one machine (take a larger type)"
             yield f"instances.{step}.count", text
-    for position, given in enumerate(instances.allowed.types):
-        if not INSTANCE_TYPES.fullmatch(given):
-            text = f"got {given!r}; expected a SageMaker instance type or a family, such as 'ml.m5.xlarge' or 'ml.m5.*'"
+    for position, wanted in enumerate(instances.allowed.types):
+        if not INSTANCE_TYPES.fullmatch(wanted):
+            text = (
+                f"got {wanted!r}; expected a SageMaker instance type or a family, such as 'ml.m5.xlarge' or 'ml.m5.*'"
+            )
             yield f"instances.allowed.types[{position}]", text
 
 

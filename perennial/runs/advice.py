@@ -1,4 +1,4 @@
-"""What people can do about a run that ended: one ordered table, of which the first row that fits says it.
+"""What people can do about a run that ended: an ordered table, of which the first row that fits counts.
 
 A row fits by what the gate found, the state that failed, the error, the cause, or how the job ended. What a run has
 already changed when it ends is more important than how it ended, so those rows stand early.
@@ -85,7 +85,7 @@ _ERROR_OF_STATUS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a row looks at.
+    """The end of a run, as far as rows look at it.
 
     obstacle        what a rejected candidate has failed at; empty of other runs
     is_doubtful     whether the gate's answer may be about data that are wrong (runs.news.cautions)
@@ -120,7 +120,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Row:
-    """What to do, in words, where all that is given holds."""
+    """What to do, in words, and the conditions, all of which must hold."""
 
     text: str | Callable[[Outcome], str]
     status: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ class Row:
     when: Callable[[Outcome], bool] = lambda ended: True
 
     def fits(self, ended: Outcome) -> bool:
-        """Return whether the row is about such an end."""
+        """Return whether the row fits the end of a run."""
         return (
             (not self.status or ended.status in self.status)
             and self.obstacle in ("", ended.obstacle)
@@ -178,7 +178,7 @@ def of_run(record: RunRecord) -> str:
 
 
 def _unreadable(lost: Sequence[Mapping[str, Any]], reads: Sequence[str]) -> str:
-    """What to do about files that the model in service could be trained on."""
+    """What to do about training files of the model in service that cannot be read any more."""
     if not lost:
         return ""
     names, changed = safe(some([file["name"] for file in lost]), MAX_NAMES), some(reads)
@@ -202,13 +202,13 @@ def _of_known_data(ended: Outcome) -> str:
     """What to do about a model of the data that the one in service was trained on."""
     what = [f"model.yaml has changed ({ended.changed})"] if ended.changed else []
     what += [f"{counted(ended.gone)} of that model {'is' if ended.gone == 1 else 'are'} gone"] if ended.gone else []
-    told = (
+    lost = (
         f"No file is new since the model in service was trained; {' and '.join(what) or 'nor has model.yaml changed'}."
     )
     if ended.status == "Succeeded":
-        return f"{told} If the model should not be worse on known rows, go back to the previous one (docs/operate.md)."
+        return f"{lost} If the model should not be worse on known rows, go back to the previous one (docs/operate.md)."
     back = "Put that back, improve the model," if what else "Improve the model"
-    return f"{told} {back} or lower the bar in model.yaml (gate); then deploy, and start a run."
+    return f"{lost} {back} or lower the bar in model.yaml (gate); then deploy, and start a run."
 
 
 def _was_cut_short(ended: Outcome) -> bool:

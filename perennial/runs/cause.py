@@ -1,4 +1,4 @@
-"""What the cause of a failed execution says to a person.
+"""Reading the cause of a failed execution, for people.
 
 Causes may quote contents of data files, so `safe` stands between them and any mail or terminal.
 """
@@ -36,8 +36,8 @@ def explained(cause: str | None) -> str:
     with errorMessage and stackTrace. Where the state machine has looked at an error, the state's name is before it.
     """
     before, document = _parts(cause)
-    said = _said(document)
-    return (f"{before}{said}" if said else _text(cause))[:MAX_CAUSE].strip()
+    words = _words(document)
+    return (f"{before}{words}" if words else _text(cause))[:MAX_CAUSE].strip()
 
 
 def problems(failure: Mapping[str, Any]) -> list[str]:
@@ -65,7 +65,7 @@ def _parts(cause: str | None) -> tuple[str, dict[str, Any]]:
     return (text[:start], document) if isinstance(document, dict) else (text, {})
 
 
-def _said(document: Mapping[str, Any]) -> str | None:
+def _words(document: Mapping[str, Any]) -> str | None:
     """The words of a job or a function; None when the document is neither's."""
     ended = job_end.of(document)
     if ended is not None:
@@ -78,9 +78,9 @@ def _said(document: Mapping[str, Any]) -> str | None:
 
 def safe(text: Any, limit: int) -> str:
     """Return text on one line, of at most `limit` characters, without control characters and live links."""
-    kept = "".join(" " if char.isspace() else char for char in str(text) if char.isspace() or _printable(char))
-    kept = _LINK.sub(_broken, re.sub(r" {2,}", " ", kept)).strip()
-    return kept if len(kept) <= limit else kept[: limit - 3] + "..."
+    line = "".join(" " if char.isspace() else char for char in str(text) if char.isspace() or _printable(char))
+    line = _LINK.sub(_broken, re.sub(r" {2,}", " ", line)).strip()
+    return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 def _broken(link: re.Match[str]) -> str:

@@ -92,20 +92,20 @@ class Configuration:
 
     def instances(self, key: str) -> dict[str, dict[str, Any]]:
         """Return the machines of each step by SageMaker's own names, and the key where their volumes take one."""
-        given = self.definition.instances
+        steps = self.definition.instances
         return {
-            "Preprocess": _resources(given.preprocess, key),
-            "Train": _resources(given.train, key),
+            "Preprocess": _resources(steps.preprocess, key),
+            "Train": _resources(steps.train, key),
             "Predict": {
-                "InstanceType": given.predict.type,
-                "InstanceCount": given.predict.count,
-                **_volume_key(given.predict.type, VolumeKmsKeyId=key),
+                "InstanceType": steps.predict.type,
+                "InstanceCount": steps.predict.count,
+                **_volume_key(steps.predict.type, VolumeKmsKeyId=key),
             },
-            "Baseline": _resources(given.baseline, key),
+            "Baseline": _resources(steps.baseline, key),
             "Endpoint": {
-                "InstanceType": given.endpoint.type,
-                "InitialInstanceCount": given.endpoint.count,
-                **_volume_key(given.endpoint.type, KmsKeyId=key),
+                "InstanceType": steps.endpoint.type,
+                "InitialInstanceCount": steps.endpoint.count,
+                **_volume_key(steps.endpoint.type, KmsKeyId=key),
             },
         }
 
@@ -180,8 +180,8 @@ def resolve(
     """
     sources: dict[str, str] = {}
     machines, of_stack = definition.instances, definition
-    for layer, given in ((STACK, _set_parameters(stack or {})), (RUN, dict(run or {}))):
-        overrides = _overrides(given, layer)
+    for layer, values in ((STACK, _set_parameters(stack or {})), (RUN, dict(run or {}))):
+        overrides = _overrides(values, layer)
         if layer == RUN:
             _refuse_fixed(overrides, definition, model)
             of_stack = definition
@@ -202,9 +202,9 @@ def resolve(
 
 
 def _gate(definition: Definition) -> Gate:
-    given = definition.gate
-    score = PROBLEM_TYPES[definition.problem].metrics[given.metric]
-    return Gate(direction=score.direction, **given.model_dump())
+    asked = definition.gate
+    score = PROBLEM_TYPES[definition.problem].metrics[asked.metric]
+    return Gate(direction=score.direction, **asked.model_dump())
 
 
 def _decides_service(of_stack: Definition, of_run: Definition, sources: Mapping[str, str]) -> list[str]:
@@ -226,11 +226,11 @@ def _decides_service(of_stack: Definition, of_run: Definition, sources: Mapping[
 
 def _set_parameters(stack: Mapping[str, Any]) -> dict[str, Any]:
     """Stack parameters are texts: drop the empty ones, read numbers and JSON."""
-    given = {name: value for name, value in stack.items() if value not in ("", None, {}, [])}
+    values = {name: value for name, value in stack.items() if value not in ("", None, {}, [])}
     for name in ("GateThreshold", "GateMinimumImprovement", "HyperParameters", "Instances"):
-        if isinstance(given.get(name), str):
-            given[name] = _read(name, given[name])
-    return given
+        if isinstance(values.get(name), str):
+            values[name] = _read(name, values[name])
+    return values
 
 
 def _read(name: str, text: str) -> Any:
@@ -241,9 +241,9 @@ def _read(name: str, text: str) -> Any:
         raise ConfigurationError(f"{STACK}, {name}: got {complaints.excerpt(text)}; expected {expected}") from error
 
 
-def _overrides(given: Mapping[str, Any], layer: str) -> Overrides:
+def _overrides(document: Mapping[str, Any], layer: str) -> Overrides:
     try:
-        return Overrides.model_validate(given)
+        return Overrides.model_validate(document)
     except ValidationError as error:
         raise ConfigurationError(complaints.message(f"{layer}: not valid", complaints.of(error, Overrides))) from error
 
@@ -350,5 +350,5 @@ def _complete(definition: Definition) -> dict[str, str]:
     """The hyperparameters of the chosen algorithm: built-in, derived from the problem, then the definition's own."""
     algorithm = ALGORITHMS[definition.algorithm]
     derived = algorithm.derived(definition.problem, definition.gate.metric, definition.split.seed)
-    given = definition.hyperparameters.get(definition.algorithm, {})
-    return {**algorithm.defaults, **derived, **{name: as_text(value) for name, value in given.items()}}
+    own = definition.hyperparameters.get(definition.algorithm, {})
+    return {**algorithm.defaults, **derived, **{name: as_text(value) for name, value in own.items()}}

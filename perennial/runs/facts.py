@@ -1,4 +1,4 @@
-"""The lines of a mail that say what a run worked on and what it measured: a name, and what there is to say."""
+"""The lines of a mail about what a run worked on and what it measured: (name, text)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
     execution, data = record["execution"], record.get("data")
     yield "Run", record["run_id"]
     yield "Model", f"{record['model']} (stack {record['stack']})"
-    yield "Input says", f"{said_trigger(record)}; who started it: CloudTrail, event StartExecution"
+    yield "Input says", f"{trigger_text(record)}; who started it: CloudTrail, event StartExecution"
     yield "Ended", f"{execution['ended_at']}, after {_spell(execution['duration_seconds'])}"
     if data:
         ignored = f", {len(data['ignored'])} ignored" if data.get("ignored") else ""
@@ -40,7 +40,7 @@ def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def _left_out(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What came without its bytes, and what earlier runs have put aside; what is no data is in the manifest only."""
+    """Empty files, and files that earlier runs have put aside; what is no data is in the manifest only."""
     ignored = data.get("ignored", [])
     empty = [item["Key"] for item in ignored if item.get("Reason") == no_data.EMPTY]
     if empty:
@@ -95,8 +95,8 @@ def _since(since: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             ("replaced by other content", *_files_and_rows(since.get("replaced", {}))),
             ("cannot be read now", *unreadable(since)),
         ]
-        told = [f"{what}: {counted(files)}, {rows:,} rows" for what, files, rows in parts if files]
-        yield "Rows before", "; ".join([f"{since['rows']:,} used by the model in service", *told])
+        lost = [f"{what}: {counted(files)}, {rows:,} rows" for what, files, rows in parts if files]
+        yield "Rows before", "; ".join([f"{since['rows']:,} used by the model in service", *lost])
     if since.get("definition"):
         keys = since["definition"]
         more = f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
@@ -175,12 +175,12 @@ def unit_of(record: RunRecord) -> str:
     return f" {unit}" if unit and score.in_unit else ""
 
 
-def said_trigger(record: RunRecord) -> str:
-    """Return what a run's input says started it, which anybody may say who may start one."""
-    said = _trigger(record)
-    by = f"by {said['By']}" if said.get("By") else None
-    detail = said_object(record) or by or said.get("Id")
-    return f"{said.get('Type', 'Manual')} ({detail})" if detail else str(said.get("Type", "Manual"))
+def trigger_text(record: RunRecord) -> str:
+    """Return the trigger of a run, as its input names it: whoever may start a run may write anything there."""
+    trigger = _trigger(record)
+    by = f"by {trigger['By']}" if trigger.get("By") else None
+    detail = dropped_key(record) or by or trigger.get("Id")
+    return f"{trigger.get('Type', 'Manual')} ({detail})" if detail else str(trigger.get("Type", "Manual"))
 
 
 def data_bucket(record: RunRecord) -> str:
@@ -188,16 +188,16 @@ def data_bucket(record: RunRecord) -> str:
     return str((record.get("data") or {}).get("bucket", record["bucket"]))
 
 
-def said_object(record: RunRecord) -> str | None:
+def dropped_key(record: RunRecord) -> str | None:
     """Return the key of the object that a run's input says was dropped; None when it names none."""
     dropped = _trigger(record).get("Object")
     return str(dropped["key"]) if isinstance(dropped, Mapping) and dropped.get("key") else None
 
 
 def _trigger(record: RunRecord) -> Mapping[str, Any]:
-    """What an input that was refused says may be of any form."""
-    said = (record.get("input") or {}).get("Trigger")
-    return said if isinstance(said, Mapping) else {}
+    """The trigger in a run's input; empty where it has another form, as in an input that was refused."""
+    trigger = (record.get("input") or {}).get("Trigger")
+    return trigger if isinstance(trigger, Mapping) else {}
 
 
 def _spell(seconds: float) -> str:

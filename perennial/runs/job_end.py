@@ -18,7 +18,7 @@ _EXIT_CODE = re.compile(r"exit code: (\d+)")
 
 @dataclass(frozen=True)
 class JobEnd:
-    """A job that did not complete. `own_words` is what its script said, `reason` what the platform says."""
+    """The end of a job that did not complete: `own_words` are its script's, `reason` is the platform's."""
 
     kind: str
     name: str

@@ -85,8 +85,8 @@ def _reason(record: RunRecord) -> str:
         return f"a person or a deployment stopped it {where}"
     if status == "TimedOut":
         return f"it was over its time {where}"
-    said = next(iter(problems(failure)), None)
-    return f"{where}: {said or failure.get('error') or 'no cause was given'}"
+    problem_line = next(iter(problems(failure)), None)
+    return f"{where}: {problem_line or failure.get('error') or 'no cause was given'}"
 
 
 def _subject(record: RunRecord) -> str:
@@ -124,8 +124,8 @@ def _aside(record: RunRecord) -> str:
     count = f"{facts.counted(len(new))} {'is' if len(new) == 1 else 'are'}"
     lines = [f"{count} put aside: not readable as this table, not trained on, and left alone until replaced"]
     for stray in new[:ASIDE_SHOWN]:
-        said = "" if news.is_told(stray["Reason"], record) else f": {safe(stray['Reason'], MAX_LINE)}"
-        lines.append(f"  {safe(stray['Key'], MAX_LINE)}{said}")
+        why = "" if news.is_reported(stray["Reason"], record) else f": {safe(stray['Reason'], MAX_LINE)}"
+        lines.append(f"  {safe(stray['Key'], MAX_LINE)}{why}")
         command = removal(facts.data_bucket(record), stray["Key"])
         lines.append(f"    to take it away: {command if _can_be_copied(command) else NO_COMMAND}")
     where = f"s3://{record['bucket']}/runs/{record['run_id']}/run.json (data, aside)"

@@ -1,6 +1,6 @@
-"""What of a run is news: for the subject and the first lines of its mail, the most important first.
+"""The news of a run, for the subject and the first lines of its mail, the most important first.
 
-Each item is told in few words, which a subject has room for, and in a sentence.
+Each item is a few words, which a subject has room for, and a sentence.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perennial.runs.cause import problems
-from perennial.runs.facts import MOVED_SHOWN, counted, said_object, unit_of, unreadable
+from perennial.runs.facts import MOVED_SHOWN, counted, dropped_key, unit_of, unreadable
 from perennial.runs.run_record import RunRecord
 from perennial.runs.strays import PUT_ASIDE
 from perennial.words import number
@@ -30,7 +30,7 @@ class Item:
 def missing(record: RunRecord) -> Iterator[Item]:
     """Yield what is new and was not used, or is used no more: the outcome is of other data than people think."""
     since, keys = record.get("since") or {}, _put_aside(record)
-    lost = [file for file in since.get("unreadable", []) if not is_told(file["reason"], record)]
+    lost = [file for file in since.get("unreadable", []) if not is_reported(file["reason"], record)]
     if lost:
         count, rows = unreadable(since)
         of = f"{rows:,} of {since['rows']:,} rows"
@@ -65,16 +65,16 @@ def outcome(record: RunRecord) -> str:
     gate = record.get("gate")
     if not gate or record["status"] not in ("Succeeded", "Rejected"):
         return ""
-    told = [item.brief for item in cautions(record)]
+    notes = [item.brief for item in cautions(record)]
     if record["status"] == "Succeeded":
-        return "; ".join([*told, _accepted(record, gate)])
+        return "; ".join([*notes, _accepted(record, gate)])
     if gate.get("obstacle") in ("known", "changed"):  # which says the first of them
-        told = told[1:]
-    return "; ".join([gate["brief"], *told]) if gate.get("brief") else ""
+        notes = notes[1:]
+    return "; ".join([gate["brief"], *notes]) if gate.get("brief") else ""
 
 
-def is_told(reason: str, record: RunRecord) -> bool:
-    """Say whether a failure has the reason for which a file was put aside."""
+def is_reported(reason: str, record: RunRecord) -> bool:
+    """Return whether the cause of the failure already has the reason for which a file was put aside."""
     return any(reason[:NEWS] in line for line in problems(record.get("failure") or {}))
 
 
@@ -89,14 +89,14 @@ def _accepted(record: RunRecord, gate: Mapping[str, Any]) -> str:
 
 
 def _put_aside(record: RunRecord) -> list[str]:
-    """The keys of new files that were put aside and that nothing else tells of, what started the run first."""
-    data, dropped = record.get("data") or {}, said_object(record)
+    """The keys of new files that were put aside and that nothing else reports; the one that started the run first."""
+    data, dropped = record.get("data") or {}, dropped_key(record)
     fresh = [stray for stray in data.get("aside", []) if stray["Key"] == dropped or not stray.get("KnownSince")]
-    aside = [stray["Key"] for stray in fresh if not is_told(stray["Reason"], record)]
+    aside = [stray["Key"] for stray in fresh if not is_reported(stray["Reason"], record)]
     earlier = [item["Key"] for item in data.get("ignored", []) if str(item.get("Reason")).startswith(PUT_ASIDE)]
     lost = {file["name"] for file in (record.get("since") or {}).get("unreadable", [])}
-    told = {*aside, *(key for key in earlier if key == dropped)} - lost
-    return sorted(told, key=lambda key: (key != dropped, key))
+    reported = {*aside, *(key for key in earlier if key == dropped)} - lost
+    return sorted(reported, key=lambda key: (key != dropped, key))
 
 
 def _end(key: str) -> str:

@@ -23,7 +23,7 @@ _FOLDER_OF_HADOOP = "_$folder$"
 
 
 def reason(key: str, prefix: str = "") -> str | None:
-    """Return why the name of an object says that it is no data, or None when it may be; its content is not asked.
+    """Return why the name of an object says that it is no data, or None when it may be; its content does not count.
 
     Only what stands below the prefix counts.
     """

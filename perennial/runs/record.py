@@ -45,7 +45,7 @@ def opened(
     data_bucket: str,
     execution_arn: str,
     started_at: datetime,
-    given: ExecutionInput,
+    execution_input: ExecutionInput,
     configuration: Configuration,
     images: Mapping[str, str],
     data: Listing,
@@ -58,7 +58,7 @@ def opened(
     champion: Champion | None,
     gone_back_from: str | None = None,
 ) -> RunRecord:
-    """Return the record of a run that begins to work. `given` is what whoever started it has said."""
+    """Return the record of a run that begins to work. `execution_input` is as whoever started it wrote it."""
     return {
         "run_id": run_id,
         "stack": stack,
@@ -66,7 +66,7 @@ def opened(
         "bucket": bucket,
         "status": RUNNING,
         "execution": {"arn": execution_arn, "started_at": timestamp(started_at)},
-        "input": given.model_dump(exclude_none=True),
+        "input": execution_input.model_dump(exclude_none=True),
         "work_key": work_key,
         "configuration_key": configuration_key,
         "reader": reader,
@@ -106,7 +106,7 @@ def closed(
 ) -> RunRecord:
     """Return the record of a run that ended. What it made stands in it when it succeeded; what it deployed, if it did.
 
-    report  what preprocessing found (report.json), if it came so far
+    report  of preprocessing (report.json), if the run got that far
     aside   the files that it put aside: Key, VersionId, Reason; and KnownSince, the run that had put one aside before
     """
     deployed = status == "Succeeded"
@@ -170,9 +170,9 @@ def as_item(record: RunRecord) -> dict[str, Any]:
     document: dict[str, Any] = {**record}
     for (section, name), room in ROOM_IN_ITEM.items():
         entries = (document.get(section) or {}).get(name) or []
-        kept = list(_fitting(entries, room))
-        if len(kept) < len(entries):
-            left_out = {name: kept, f"{name}_left_out": len(entries) - len(kept)}
+        fitting = list(_fitting(entries, room))
+        if len(fitting) < len(entries):
+            left_out = {name: fitting, f"{name}_left_out": len(entries) - len(fitting)}
             document[section] = {**document[section], **left_out}
     return {"id": f"run#{record['run_id']}", **to_dynamodb(document)}
 

@@ -56,14 +56,14 @@ def execution_input(raw: Any) -> ExecutionInput:
             f"the execution's input has {size:,} bytes; expected at most {complaints.MAX_INPUT_BYTES:,}"
         )
     try:
-        given = ExecutionInput.model_validate(raw)
+        checked = ExecutionInput.model_validate(raw)
     except ValidationError as error:
         found = complaints.of(error, ExecutionInput)
         raise ConfigurationError(complaints.message("the execution's input is not valid", found)) from error
-    dropped = given.Trigger.Object
+    dropped = checked.Trigger.Object
     if dropped is not None and not isinstance(dropped.get("key"), str):
         raise ConfigurationError(
             f"the execution's input, Trigger.Object.key: got {complaints.excerpt(dropped.get('key'))}; expected the "
             "key of the object that was dropped"
         )
-    return given
+    return checked

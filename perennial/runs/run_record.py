@@ -1,7 +1,7 @@
 """The run record as a type: what run.json and the item of the run table hold.
 
-Of a run that ended before it had claimed its work only the first keys are known; what a run has not come to is missing,
-or null where the record is closed. Times are ISO 8601 in UTC. Lists that are too long for an item of the run table are
+Of a run that ended before it had claimed its work only the first keys are known; what a run has not reached is missing,
+or null once the record is closed. Times are ISO 8601 in UTC. Lists that are too long for an item of the run table are
 cut there, and `<name>_left_out` counts the rest (runs.record.ROOM_IN_ITEM).
 """
 
@@ -117,7 +117,7 @@ class Moved(TypedDict, total=False):
 
 
 class Drift(TypedDict, total=False):
-    """How far the new files lie from the data of the model in service."""
+    """The distance of the new files from the data of the model in service."""
 
     rows: int
     moved: list[Moved]
@@ -180,7 +180,7 @@ class Comparison(TypedDict, total=False):
 
 
 class Metrics(TypedDict, total=False):
-    """What was measured: every metric of the problem by name, and the gate's with its 95 % intervals."""
+    """The measurements: every metric of the problem by name, and that of the gate with its 95 % intervals."""
 
     test_rows: int
     candidate: dict[str, float]
@@ -194,7 +194,7 @@ class Metrics(TypedDict, total=False):
 
 
 class Judged(TypedDict, total=False):
-    """What the gate asked, and what it found (evaluation.gate.Gate and Verdict)."""
+    """The gate and its verdict (evaluation.gate.Gate and Verdict)."""
 
     metric: str
     direction: Direction
@@ -234,7 +234,7 @@ class RunRecord(TypedDict, total=False):
     """A run: what it was made of, what it decided, and what it left.
 
     status         Running, Succeeded, Rejected, Superseded, TrainedOnly, Failed, TimedOut or Aborted
-    input          what whoever started it has said: of any form where it was refused
+    input          as whoever started the run wrote it: of any form where it was refused
     reader         stands for all that decides whether a file can be read (runs.strays)
     configuration  all that decides what the run does (runs.configuration.Configuration.as_json)
     withheld       why it deploys nothing; None for a run that deploys what passes the gate

@@ -25,13 +25,13 @@ READS = ("columns", "target", "other_columns", "files", "quality")
 
 
 def reader(definition: Mapping[str, Any], code_hash: str) -> str:
-    """Return what stands for all that decides whether a file can be read (hex)."""
+    """Return a hash of all that decides whether a file can be read (hex)."""
     read = {name: definition.get(name) for name in READS}
     return hashlib.sha256(json.dumps([code_hash, read], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def mark(key: str, version: str, reader: str) -> str:
-    """Return what stands for an object version (`DataFile.version`) that a reader cannot read (hex)."""
+    """Return a hash of an object version (`DataFile.version`) and of the reader that cannot read it (hex)."""
     text = f"{reader}\n{version}\n{key}"
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:24]
 
@@ -46,17 +46,17 @@ def without(data: Listing, known: Iterable[Mapping[str, str]], reader: str) -> L
     marks = {stray["mark"]: stray for stray in known}
     if not marks:
         return data
-    told = [(file, marks.get(mark(file.key, file.version, reader))) for file in data.files]
+    marked = [(file, marks.get(mark(file.key, file.version, reader))) for file in data.files]
     strays = tuple(
         Ignored(file.key, file.version_id, f"{PUT_ASIDE} {stray['run_id']}: {stray['reason']}", file.last_modified)
-        for file, stray in told
+        for file, stray in marked
         if stray
     )
     ignored = tuple(sorted((*data.ignored, *strays), key=lambda item: item.key))
-    return dataclasses.replace(data, files=tuple(file for file, stray in told if not stray), ignored=ignored)
+    return dataclasses.replace(data, files=tuple(file for file, stray in marked if not stray), ignored=ignored)
 
 
-def found(report: Mapping[str, Any] | None, files: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def put_aside(report: Mapping[str, Any] | None, files: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return {"Key", "VersionId", "ETag", "Reason"} of what a run put aside, from its report and manifest's files."""
     aside = [item for item in (report or {}).get("aside", []) if item["position"] < len(files)]
     return [
@@ -75,16 +75,16 @@ def remembered(
         for stray in strays
         if (name := _mark(stray, reader)) not in marks
     ]
-    kept, room = [], MAX_BYTES
+    newest, room = [], MAX_BYTES
     for stray in reversed([*map(dict, known), *fresh]):
         room -= len(json.dumps(stray, ensure_ascii=False).encode(errors="surrogatepass"))
         if room < 0:
             break
-        kept.append(stray)
-    return kept[::-1]
+        newest.append(stray)
+    return newest[::-1]
 
 
-def told(stray: Mapping[str, str], since: Mapping[str, str], reader: str, run_id: str) -> Aside:
+def with_first_run(stray: Mapping[str, str], since: Mapping[str, str], reader: str, run_id: str) -> Aside:
     """Return a stray of a run, with KnownSince when another run has put it aside before; `since` is by mark."""
     first = since.get(_mark(stray, reader), run_id)
     return cast(Aside, {**stray, **({"KnownSince": first} if first != run_id else {})})

@@ -1,4 +1,4 @@
-"""Whose turn it is to deploy, and whether a comparison still holds: pure decisions.
+"""Deciding whose turn it is to deploy, and whether a comparison still holds.
 
 Runs train side by side, but one at a time deploys. The turn goes with the execution: a run that has ended, however it
 ended, holds nothing. What is in service is what Parameter Store names; it is newer than a run's data when its run has

@@ -1,4 +1,4 @@
-"""What a run works on, and whether there is work to do: pure decisions.
+"""Deciding what a run works on, and whether there is work to do.
 
 Events come more than once and in bursts. A drop of many files is one run: after the quiet period the newest file's
 event works and the others are superseded. A run is claimed by its work key: the data, the configuration, the code.
@@ -52,7 +52,7 @@ class DataFile:
 
     @property
     def version(self) -> str:
-        """What tells this version of its key from others; where a bucket keeps none, the ETag does."""
+        """What identifies this version of its key: the version id, or the ETag in a bucket without versions."""
         return self.etag if self.version_id == NO_VERSIONS else self.version_id
 
     @property
@@ -143,23 +143,23 @@ CHECKSUMS = ("CRC64NVME", "SHA256", "SHA1", "CRC32C", "CRC32")  # S3 keeps one o
 
 def checksum(head: Mapping[str, Any]) -> str:
     """Return the checksum in the answer of HeadObject (ChecksumMode), "CRC64NVME:<base64>"; empty if it has none."""
-    found = ((name, head.get(f"Checksum{name}")) for name in CHECKSUMS)
-    return next((f"{name}:{value}" for name, value in found if value), "")
+    values = ((name, head.get(f"Checksum{name}")) for name in CHECKSUMS)
+    return next((f"{name}:{value}" for name, value in values if value), "")
 
 
 @dataclass(frozen=True)
 class EmptyDrop:
-    """What was dropped has no bytes. `told_by` says which other run tells people of it; None: its own has to."""
+    """An empty file was dropped. `reported_by` says which other run reports it to people; None: its own has to."""
 
     others: int
-    told_by: str | None
+    reported_by: str | None
 
 
 def empty_drop(dropped: Mapping[str, Any] | None, data: Listing, now: datetime, quiet_seconds: int) -> EmptyDrop | None:
-    """Return what there is to say of an empty file that was dropped, or None when none was, or it has been replaced.
+    """Return the empty file that was dropped, and who reports it; None when none was, or it has been replaced.
 
     Writers of many files, such as Spark, leave empty ones beside full ones: the run of those names them. Of several
-    empty files that come together the newest tells of all.
+    empty files that come together the newest reports all.
     """
     empty = [item for item in data.ignored if item.reason == no_data.EMPTY]
     mine = next((item for item in empty if dropped and item.key == dropped.get("key")), None)
@@ -168,12 +168,14 @@ def empty_drop(dropped: Mapping[str, Any] | None, data: Listing, now: datetime, 
     quiet = timedelta(seconds=quiet_seconds)
     together = [item for item in empty if abs(item.last_modified - mine.last_modified) <= quiet]
     newest = max(together, key=_age)
-    told_by = None
+    reported_by = None
     if any(abs(file.last_modified - mine.last_modified) <= quiet for file in data.files):
-        told_by = f"{mine.key!r} is {no_data.EMPTY} that came together with data, whose run tells of it"
+        reported_by = f"{mine.key!r} is {no_data.EMPTY} that came together with data, whose run tells of it"
     elif newest is not mine and now - newest.last_modified <= _own_run_is_sure(quiet_seconds):
-        told_by = f"{mine.key!r} is {no_data.EMPTY}; so is {newest.key!r}, which came after it: its run tells of both"
-    return EmptyDrop(len(together) - 1, told_by)
+        reported_by = (
+            f"{mine.key!r} is {no_data.EMPTY}; so is {newest.key!r}, which came after it: its run tells of both"
+        )
+    return EmptyDrop(len(together) - 1, reported_by)
 
 
 def _own_run_is_sure(quiet_seconds: int) -> timedelta:
@@ -186,18 +188,18 @@ def _age(file: DataFile | Ignored) -> tuple[datetime, str]:
 
 
 def fingerprint(files: Iterable[DataFile]) -> str:
-    """Return the SHA-256 of the data: which keys hold which contents (hex). When they came does not matter."""
+    """Return the SHA-256 of the data: which keys hold which contents (hex). Their times do not matter."""
     lines = sorted((file.key, file.content, file.size) for file in files)
     return _digest(lines)
 
 
 def configuration_key(configuration: Mapping[str, Any]) -> str:
-    """Return what stands for a configuration in the key of some work (hex)."""
+    """Return the hash of a configuration, a part of the work key (hex)."""
     return _digest(configuration)
 
 
 def work_key(data_fingerprint: str, configuration_key: str, code_hash: str) -> str:
-    """Return what claims a run (hex): the same data, configuration and code are the same work."""
+    """Return the key under which work is claimed (hex): the same data, configuration and code are the same work."""
     return _digest([data_fingerprint, configuration_key, code_hash])
 
 
@@ -205,8 +207,8 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def came_at(dropped: Mapping[str, Any], versions: Iterable[Mapping[str, Any]]) -> datetime | None:
-    """Return when a drop came, from the `Versions` of ListObjectVersions; None if they do not name it."""
+def drop_time(dropped: Mapping[str, Any], versions: Iterable[Mapping[str, Any]]) -> datetime | None:
+    """Return the time of a drop, from the `Versions` of ListObjectVersions; None if they do not name it."""
     known = dropped.get("version-id")
     named = (version for version in versions if version["Key"] == dropped["key"])
     return next((version["LastModified"] for version in named if not known or version["VersionId"] == known), None)
@@ -214,25 +216,25 @@ def came_at(dropped: Mapping[str, Any], versions: Iterable[Mapping[str, Any]]) -
 
 def superseded(
     dropped: Mapping[str, Any] | None,
-    came: datetime | None,
+    dropped_at: datetime | None,
     files: Sequence[DataFile],
     now: datetime,
     quiet_seconds: int,
 ) -> str | None:
     """Return why a drop leaves the work to a newer one, or None when it has to work itself.
 
-    dropped  the `object` of the S3 event: key, and if known version-id and etag; None for other triggers
-    came     when it came; None for other triggers, and when it was deleted for good
+    dropped     the `object` of the S3 event: key, and if known version-id and etag; None for other triggers
+    dropped_at  its time; None for other triggers, and when it was deleted for good
 
     A drop that was deleted leaves the work to newer files only: the runs of older ones may have left theirs to it.
 
     A newer file's own event is waiting or working for sure only while the file is young. After that its event may have
     been lost, and the drop works itself.
     """
-    if dropped is None or came is None or not files:
+    if dropped is None or dropped_at is None or not files:
         return None
     newest = max(files, key=_age)
-    if _is_version(newest, dropped) or _age(newest) < (came, dropped["key"]):
+    if _is_version(newest, dropped) or _age(newest) < (dropped_at, dropped["key"]):
         return None
     if now - newest.last_modified > _own_run_is_sure(quiet_seconds):
         return None

@@ -39,9 +39,9 @@ class Algorithm:
         """The variable that holds the image's URI: LINEAR_LEARNER_IMAGE for linear-learner."""
         return f"{self.name.replace('-', '_').upper()}_IMAGE"
 
-    def problems(self, given: Mapping[str, Any]) -> Iterable[Complaint]:
+    def complaints(self, values: Mapping[str, Any]) -> Iterable[Complaint]:
         """Yield (name, what is wrong and what is allowed) for each hyperparameter that the algorithm would refuse."""
-        for name, value in given.items():
+        for name, value in values.items():
             allowed = self.hyperparameters.get(name)
             if name in self.refused:
                 yield name, self.refused[name]
@@ -49,13 +49,13 @@ class Algorithm:
                 yield name, f"is not a hyperparameter of {self.name}{suggestion(name, self.hyperparameters)}"
             elif not isinstance(value, bool | int | float | str):
                 yield name, f"got {value!r}; expected {allowed.expected()}"
-            elif (problem := allowed.problem(value)) is not None:
-                yield name, problem
+            elif (complaint := allowed.problem(value)) is not None:
+                yield name, complaint
 
-    def problems_of(self, problem_type: str, given: Mapping[str, Any]) -> Iterable[Complaint]:
+    def complaints_for(self, problem_type: str, values: Mapping[str, Any]) -> Iterable[Complaint]:
         """Yield (name, what is wrong and what is allowed) for each hyperparameter that is of another problem type."""
         for name, allowed in self.of_problem.get(problem_type, {}).items():
-            values = str(given[name]).split(",") if name in given else []
-            wrong = [value for value in values if value.split("@")[0] not in allowed]
+            parts = str(values[name]).split(",") if name in values else []
+            wrong = [value for value in parts if value.split("@")[0] not in allowed]
             if wrong:
                 yield name, f"got {', '.join(wrong)!r}; allowed for {problem_type}: {', '.join(allowed)}"

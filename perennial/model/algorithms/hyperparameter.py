@@ -70,8 +70,8 @@ class Allowed:
 
     def _bounds(self) -> list[str]:
         words = {"of at least": self.low, "above": self.above, "of at most": self.high, "below": self.below}
-        given = [f"{word} {bound:g}" for word, bound in words.items() if bound is not None]
-        return [" and ".join(given)] if given else []
+        parts = [f"{word} {bound:g}" for word, bound in words.items() if bound is not None]
+        return [" and ".join(parts)] if parts else []
 
 
 def as_text(value: Value) -> str:

@@ -985,7 +985,7 @@ def after_a_model(folder: Path, old: bytes, *new: bytes, definition: dict[str, A
     for number, content in enumerate(new, 1):
         (folder / "data" / f"{number:05d}-new").write_bytes(content)
     config = {"model": "used-cars", "definition": definition, "trigger": "DataDrop"}
-    champion = preprocess.Champion(definition=definition, new_files=frozenset(range(1, len(new) + 1)))
+    champion = preprocess.ChampionData(definition=definition, new_files=frozenset(range(1, len(new) + 1)))
     preprocess.run(config, folder / "data", folder / "output", champion)
     report: dict[str, Any] = json.loads((folder / "output/report/report.json").read_text())
     return report
@@ -1201,7 +1201,7 @@ def test_a_drop_of_nothing_but_files_that_cannot_be_read_trains_no_twin(
     (tmp_path / "data" / "00000-a").write_bytes(cars(300))
     (tmp_path / "data" / "00001-b").write_bytes(b"make\nSaab\n")
     config = {"model": "used-cars", "definition": CARS, "trigger": trigger}
-    champion = preprocess.Champion(new_files=frozenset(new))
+    champion = preprocess.ChampionData(new_files=frozenset(new))
     with nullcontext() if trains else pytest.raises(DataError, match="00001-b: column 'price' is missing"):
         preprocess.run(config, tmp_path / "data", tmp_path / "output", champion)
     assert (tmp_path / "output/preprocessor/model.tar.gz").exists() == trains
@@ -1222,7 +1222,7 @@ def test_drift_is_that_of_the_files_that_can_be_read(tmp_path: Path, healthy: Jo
         (folder / "data").mkdir(parents=True)
         (folder / "data" / "00000-a").write_bytes(cars(300, years=9))
         (folder / "data" / "00001-b").write_bytes(content)
-        champion = preprocess.Champion(new_files=frozenset({0, 1}), statistics=statistics)
+        champion = preprocess.ChampionData(new_files=frozenset({0, 1}), statistics=statistics)
         config = {"model": "used-cars", "definition": CARS, "trigger": "DataDrop"}
         preprocess.run(config, folder / "data", folder / "output", champion)
         found[name] = json.loads((folder / "output/report/report.json").read_text())["drift"]

@@ -1,4 +1,4 @@
-"""Column statistics against pandas and numpy, their shapes against the developer guide's examples."""
+"""ColumnStatistics statistics against pandas and numpy, their shapes against the developer guide's examples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from perennial.data.column_statistics import (
     MAX_DISTINCT,
-    Column,
+    ColumnStatistics,
     NumericColumn,
     Sketch,
     StatisticsError,
@@ -91,7 +91,7 @@ def rank(levels: list[Floats], points: Floats) -> Floats:
 
 
 def test_statistics_have_the_documented_shape_to_the_last_field() -> None:
-    columns: list[Column] = [
+    columns: list[ColumnStatistics] = [
         numbers([1, 2, 3, 4, 5], "price"),
         texts(["petrol", "diesel", "petrol", "petrol", "diesel"], "fuel"),
     ]
@@ -99,7 +99,7 @@ def test_statistics_have_the_documented_shape_to_the_last_field() -> None:
 
 
 def test_constraints_have_the_documented_shape_to_the_last_field() -> None:
-    columns: list[Column] = [
+    columns: list[ColumnStatistics] = [
         numbers([1, 2, 3, 4, 5], "price"),
         texts(["petrol", "diesel", "petrol", "petrol", "diesel"], "fuel"),
     ]

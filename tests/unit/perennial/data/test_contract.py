@@ -42,7 +42,14 @@ def broken(source: pa.RecordBatch) -> list[tuple[str, str, list[int]]]:
 
 def test_columns_have_their_roles() -> None:
     assert [column.name for column in CONTRACT.features] == ["mileage", "doors", "cruise", "make"]
-    assert [column.name for column in CONTRACT.kept] == ["price", "mileage", "doors", "cruise", "make", "seller"]
+    assert [column.name for column in CONTRACT.working_columns] == [
+        "price",
+        "mileage",
+        "doors",
+        "cruise",
+        "make",
+        "seller",
+    ]
     assert CONTRACT.target.name == "price"
 
 

@@ -28,7 +28,7 @@ def found(miles: Any, makes: Any, given: dict[str, Any] | None = None, batch: in
     drift = DropDrift(given or baseline(), ["mileage", "make", "colour"])
     for start in range(0, rows.num_rows, batch):
         drift.observe(rows.slice(start, batch))
-    return {one.column: one for one in drift.found()}
+    return {one.column: one for one in drift.distances()}
 
 
 def texts(values: Any) -> pa.Array:
@@ -61,7 +61,7 @@ DISTRICTS = [f"Stadtteil {number}" for number in range(80)]
 
 
 def districts(values: Any, before: Any = None) -> ColumnDrift:
-    (one,) = seen(values, RANDOM.choice(DISTRICTS, 2_000) if before is None else before).found()
+    (one,) = seen(values, RANDOM.choice(DISTRICTS, 2_000) if before is None else before).distances()
     return one
 
 
@@ -129,13 +129,13 @@ def test_texts_that_are_new_in_each_row_as_ever_have_not_moved() -> None:
 
 def test_values_are_not_compared_where_the_baseline_has_not_all_of_them_and_that_is_told() -> None:
     drift = seen(["other"] * 500, [f"car {number}" for number in range(10_001)])
-    assert (drift.uncounted, drift.found()) == (["make"], [])
+    assert (drift.uncounted, drift.distances()) == (["make"], [])
     assert summary([], 500, drift.uncounted)["uncounted"] == ["make"]
     cut = baseline([0] * 1_000, ["a"] * 900 + ["b"] * 100)
     del cut["features"][1]["string_statistics"]["distribution"]["categorical"]["buckets"][1]
     drift = DropDrift(cut, ["make"])
     drift.observe(pa.table({"make": texts(["b"] * 500)}))
-    assert (drift.uncounted, drift.found()) == (["make"], [])
+    assert (drift.uncounted, drift.distances()) == (["make"], [])
 
 
 def test_few_rows_that_differ_by_chance_have_not_moved() -> None:
@@ -177,7 +177,7 @@ def test_a_few_missing_values_more_are_chance() -> None:
 def test_a_column_of_another_kind_is_passed_over() -> None:
     drift = DropDrift(baseline(), ["mileage", "make"])
     drift.observe(pa.table({"mileage": texts(["a", "b"]), "make": pa.array([1.0, 2.0])}))
-    assert drift.found() == []
+    assert drift.distances() == []
 
 
 def test_a_large_baseline_is_compared_by_its_sketch() -> None:

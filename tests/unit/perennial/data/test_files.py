@@ -340,7 +340,7 @@ def test_json_lines_are_values_or_what_is_wrong_with_them(file: Path, pack: Call
                       "body": [None] * 4}  # fmt: skip
     for name in ("price", "make", "doors"):
         assert batch.table[name].field("invalid").to_pylist() == [False, False, True, False]
-    assert batch.table["price"].field("shown").to_pylist() == ["1.5", "2 USD", "true", None]
+    assert batch.table["price"].field("text").to_pylist() == ["1.5", "2 USD", "true", None]
     assert notes == ["columns that are absent, so missing in every row: body"]
 
 

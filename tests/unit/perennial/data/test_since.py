@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from perennial.data.since import Trained, changed, rows_by_key
+from perennial.data.since import ChampionFiles, changed, rows_by_key
 
 MANIFEST = {"Files": [{"Key": "raw/a.csv"}, {"Key": "raw/read me.txt"}, {"Key": "raw/b.csv"}]}
 REPORT: dict[str, Any] = {
@@ -27,26 +27,28 @@ def test_a_run_that_left_no_whole_report_has_no_rows() -> None:
 def test_a_file_is_there_put_aside_or_gone() -> None:
     rows = {"raw/a.csv": 1, "raw/b.csv": 20, "raw/c.csv": 300}
     ignored = {"raw/b.csv": "an empty object", "raw/x": "hidden"}
-    found = Trained.found(rows, ["raw/new.csv", "raw/a.csv"], [0], ignored)
+    found = ChampionFiles.among(rows, ["raw/new.csv", "raw/a.csv"], [0], ignored)
     assert found.there == {1: 1}
     assert found.unreadable == [{"name": "raw/b.csv", "rows": 20, "reason": "an empty object"}]
     assert (found.rows, found.gone) == (321, {"files": 1, "rows": 300})
-    assert Trained.from_json(found.as_json()) == found
+    assert ChampionFiles.from_json(found.as_json()) == found
 
 
 def test_what_a_run_puts_aside_is_unreadable_if_the_model_in_service_was_trained_on_it() -> None:
-    found = Trained.found({"raw/a.csv": 1}, ["raw/new.csv", "raw/a.csv"], [0], {})
+    found = ChampionFiles.among({"raw/a.csv": 1}, ["raw/new.csv", "raw/a.csv"], [0], {})
     aside = [{"position": number, "name": name, "reason": "no"} for number, name in enumerate(["raw/new", "raw/a"])]
-    assert found.told(aside)["unreadable"] == [{"name": "raw/a", "rows": 1, "reason": "no"}]
+    assert found.as_report(aside)["unreadable"] == [{"name": "raw/a", "rows": 1, "reason": "no"}]
     none = {"files": 0, "rows": 0}
-    assert found.told([]) == {"rows": 1, "gone": none, "replaced": none, "unreadable": []}
+    assert found.as_report([]) == {"rows": 1, "gone": none, "replaced": none, "unreadable": []}
 
 
 def test_a_file_that_was_overwritten_is_replaced_unless_it_cannot_be_read() -> None:
-    found = Trained.found({"raw/a.csv": 1, "raw/b.csv": 20, "raw/c.csv": 300}, ["raw/a.csv", "raw/b.csv"], [0, 1], {})
-    assert Trained.from_json(found.as_json()) == found
-    assert found.told([])["replaced"] == {"files": 2, "rows": 21}
-    told = found.told([{"position": 1, "name": "raw/b.csv", "reason": "no"}])
+    found = ChampionFiles.among(
+        {"raw/a.csv": 1, "raw/b.csv": 20, "raw/c.csv": 300}, ["raw/a.csv", "raw/b.csv"], [0, 1], {}
+    )
+    assert ChampionFiles.from_json(found.as_json()) == found
+    assert found.as_report([])["replaced"] == {"files": 2, "rows": 21}
+    told = found.as_report([{"position": 1, "name": "raw/b.csv", "reason": "no"}])
     assert (told["replaced"], told["unreadable"][0]["rows"]) == ({"files": 1, "rows": 1}, 20)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from perennial.data.rows import reads_alike
 from perennial.evaluation import metrics
-from perennial.evaluation.comparison import compare, found_in, other_groups, other_target, untold
+from perennial.evaluation.comparison import among, compare, other_groups, other_target, untold
 
 RMSE, AUC = metrics.metric_named("regression", "rmse"), metrics.metric_named("binary_classification", "auc")
 
@@ -22,7 +22,7 @@ def hashes(*values: int) -> Any:
 
 @given(small, st.lists(small, max_size=4))
 def test_rows_are_found_among_others_in_any_pieces(rows: list[int], pieces: list[list[int]]) -> None:
-    found = found_in(hashes(*rows), (hashes(*piece) for piece in pieces))
+    found = among(hashes(*rows), (hashes(*piece) for piece in pieces))
     everything = {value for piece in pieces for value in piece}
     assert found.tolist() == [row in everything for row in rows]
 

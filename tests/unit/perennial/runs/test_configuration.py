@@ -49,7 +49,7 @@ def test_a_built_in_default_is_the_lowest_layer():
 
 @pytest.mark.parametrize("algorithm", ["xgboost", "linear-learner"])
 def test_built_in_defaults_are_what_the_containers_accept(algorithm):
-    assert list(ALGORITHMS[algorithm].problems(ALGORITHMS[algorithm].defaults)) == []
+    assert list(ALGORITHMS[algorithm].complaints(ALGORITHMS[algorithm].defaults)) == []
 
 
 def test_training_ends_by_the_validation_set_also_where_a_definition_sets_its_own_rounds():

@@ -52,8 +52,8 @@ def test_a_stray_is_remembered_once_with_the_run_that_met_it_first():
     once = strays.remembered([], [README], READER, "run-1")
     assert strays.remembered(once, [README], READER, "run-2") == once
     since = {stray["mark"]: stray["run_id"] for stray in once}
-    assert strays.told(README, since, READER, "run-1") == README
-    assert strays.told(README, since, READER, "run-2") == {**README, "KnownSince": "run-1"}
+    assert strays.with_first_run(README, since, READER, "run-1") == README
+    assert strays.with_first_run(README, since, READER, "run-2") == {**README, "KnownSince": "run-1"}
 
 
 def test_the_newest_strays_are_remembered_and_they_fit_into_an_item():
@@ -68,8 +68,8 @@ def test_the_newest_strays_are_remembered_and_they_fit_into_an_item():
 def test_what_a_report_names_by_position_is_found_by_key_and_version():
     files = [{"Key": f"raw/{name}.csv", "VersionId": f"v{name}", "ETag": "e"} for name in ("a", "b\x01")]
     report = {"aside": [{"position": 1, "name": "raw/b?.csv", "reason": "torn"}]}
-    assert strays.found(report, files) == [{**files[1], "Reason": "torn"}]
-    assert strays.found(None, files) == strays.found({"rows": {}}, files) == []
+    assert strays.put_aside(report, files) == [{**files[1], "Reason": "torn"}]
+    assert strays.put_aside(None, files) == strays.put_aside({"rows": {}}, files) == []
 
 
 def test_the_command_that_takes_a_file_away_can_be_pasted():

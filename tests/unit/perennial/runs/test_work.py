@@ -9,10 +9,10 @@ from hypothesis import strategies as some
 from perennial.runs.work import (
     DataFile,
     Holder,
-    came_at,
     checksum,
     claim,
     configuration_key,
+    drop_time,
     empty_drop,
     fingerprint,
     listing,
@@ -84,7 +84,7 @@ def told(key, *versions, now=NOW):
 
 def test_an_empty_file_that_comes_alone_is_told_by_its_own_run():
     alone = told("raw/e", version("raw/a", **at(500)), version("raw/e", Size=0, **at(QUIET)))
-    assert (alone.others, alone.told_by) == (0, None)
+    assert (alone.others, alone.reported_by) == (0, None)
 
 
 def test_only_an_empty_file_that_is_still_there_is_one():
@@ -97,23 +97,23 @@ def test_only_an_empty_file_that_is_still_there_is_one():
 @pytest.mark.parametrize("seconds", [-QUIET, 0, QUIET])
 def test_an_empty_file_beside_data_of_the_same_drop_is_told_by_the_run_of_the_data(seconds):
     near = told("raw/e", version("raw/a", **at(60 + seconds)), version("raw/e", Size=0, **at(60)))
-    assert "came together with data" in near.told_by
+    assert "came together with data" in near.reported_by
     far = told("raw/e", version("raw/a", **at(60 + 2 * QUIET)), version("raw/e", Size=0, **at(60)))
-    assert far.told_by is None
+    assert far.reported_by is None
 
 
 def test_of_several_empty_files_that_come_together_the_newest_tells_of_all():
     versions = [version(f"raw/{number}", Size=0, **at(QUIET - number)) for number in range(5)]
     answers = {item["Key"]: told(item["Key"], *versions) for item in versions}
     newest = answers.pop("raw/4")
-    assert (newest.others, newest.told_by) == (4, None)
-    assert all("its run tells of both" in answer.told_by for answer in answers.values())
+    assert (newest.others, newest.reported_by) == (4, None)
+    assert all("its run tells of both" in answer.reported_by for answer in answers.values())
 
 
 def test_a_newer_empty_file_whose_event_may_have_been_lost_tells_of_nothing():
     versions = [version("raw/a", Size=0, **at(1)), version("raw/b", Size=0)]
-    assert told("raw/a", *versions, now=NOW + timedelta(seconds=2 * QUIET + 60)).told_by
-    assert told("raw/a", *versions, now=NOW + timedelta(seconds=2 * QUIET + 61)).told_by is None
+    assert told("raw/a", *versions, now=NOW + timedelta(seconds=2 * QUIET + 60)).reported_by
+    assert told("raw/a", *versions, now=NOW + timedelta(seconds=2 * QUIET + 61)).reported_by is None
 
 
 # The fingerprint
@@ -213,10 +213,10 @@ def test_a_file_deleted_meanwhile_leaves_the_work_to_newer_ones_only(came, leave
 
 def test_when_a_drop_came_is_when_its_version_came():
     listed = [version("a", VersionId="v3", LastModified=NOW), version("a", VersionId="v2", LastModified=ago(5))]
-    assert came_at({"key": "a", "version-id": "v2"}, listed) == ago(5)
-    assert came_at({"key": "a"}, listed) == NOW
-    assert came_at({"key": "a", "version-id": "v1"}, listed) is None
-    assert came_at({"key": "b", "version-id": "v2"}, listed) is None
+    assert drop_time({"key": "a", "version-id": "v2"}, listed) == ago(5)
+    assert drop_time({"key": "a"}, listed) == NOW
+    assert drop_time({"key": "a", "version-id": "v1"}, listed) is None
+    assert drop_time({"key": "b", "version-id": "v2"}, listed) is None
 
 
 @pytest.mark.parametrize(("age", "leaves"), [(2 * QUIET + 60, True), (2 * QUIET + 61, False)])
