@@ -153,7 +153,7 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    """Where the local cloud of the state folder is, or would be if it ran."""
+    """The address and state folder of the local cloud, whether it runs or not."""
     running = process.describe(arguments.state) or {}
     port = int(arguments.port or running.get("port", DEFAULT_PORT))
     return Settings(port, arguments.state, running.get("region", Settings.region))
@@ -282,7 +282,7 @@ def _mail(arguments: argparse.Namespace) -> int:
         received = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}"
         print(
             f"To:      {one_line(mail.recipient)}\nDate:    {received}\nSubject: {one_line(mail.subject)}\n"
-            f"File:    {mail.path}\n\n{_shown(mail.body)}"
+            f"File:    {mail.path}\n\n{_printable(mail.body)}"
         )
     return 0
 
@@ -297,7 +297,7 @@ def _logs(arguments: argparse.Namespace) -> int:
     pages = client.get_paginator("describe_log_groups").paginate()
     groups = sorted(group["logGroupName"] for page in pages for group in page["logGroups"])
     if not arguments.group:
-        print(_shown("\n".join(groups)) if groups else "no log groups yet")
+        print(_printable("\n".join(groups)) if groups else "no log groups yet")
         return 0
     found = [group for group in groups if group == arguments.group or group.endswith(f"/{arguments.group}")]
     if len(found) != 1:
@@ -319,7 +319,7 @@ def _log_group(client: Any, group: str, follow: bool) -> int:
         printed = Counter({stream: len(events) for stream, events in streams.items()})
         for event in sorted(new, key=lambda event: int(event["timestamp"])):
             moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).astimezone()
-            print(f"{moment:%H:%M:%S.%f}"[:-3], _shown(event["message"].rstrip()), flush=True)
+            print(f"{moment:%H:%M:%S.%f}"[:-3], _printable(event["message"].rstrip()), flush=True)
         if not follow:
             return 0
         time.sleep(_POLL_SECONDS)
@@ -328,20 +328,20 @@ def _log_group(client: Any, group: str, follow: bool) -> int:
 def _faults(arguments: argparse.Namespace) -> int:
     client = faults.Client(variables(_running(arguments)))
     if arguments.action == "add":
-        number = client.add(arguments.target or "", **_asked(arguments))
-        print(f"fault {number}: {_told(next(fault for fault in client.listed() if fault['id'] == number))}")
+        number = client.add(arguments.target or "", **_members(arguments))
+        print(f"fault {number}: {_fault_line(next(fault for fault in client.listed() if fault['id'] == number))}")
     elif arguments.action == "clear":
         if arguments.target and not arguments.target.isdecimal():
             raise faults.FaultError(f"{arguments.target!r} is no number of a fault; see faults list")
         print(f"{client.clear(int(arguments.target) if arguments.target else None)} cleared")
     else:
         for fault in client.listed():
-            print(f"{fault['id']:>4}  fired {fault['fired']} of {fault['times']:<7} {_told(fault)}")
+            print(f"{fault['id']:>4}  fired {fault['fired']} of {fault['times']:<7} {_fault_line(fault)}")
     return 0
 
 
-def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the flags say, as members of a fault."""
+def _members(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The flags as members of a fault."""
     given = {
         "error": arguments.error,
         "exit": arguments.exit_code,
@@ -365,7 +365,7 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"effect": effect, **common, **({member: value} if member else {})}
 
 
-def _told(fault: dict[str, Any]) -> str:
+def _fault_line(fault: dict[str, Any]) -> str:
     """A fault in one line."""
     details = {name: fault[name] for name in ("error", "exit_code", "seconds", "answer", "message") if name in fault}
     said = ", ".join(f"{name} {value!r}" for name, value in details.items())
@@ -379,18 +379,18 @@ def _server_log(path: Path, follow: bool) -> int:
     while True:
         with path.open(errors="replace", newline="\n") as log:
             while True:
-                sys.stdout.write(_shown(log.read()))
+                sys.stdout.write(_printable(log.read()))
                 sys.stdout.flush()
                 if not follow:
                     return 0
                 time.sleep(_POLL_SECONDS)
                 if path.exists() and not os.path.samestat(os.fstat(log.fileno()), path.stat()):  # it was put aside
-                    sys.stdout.write(_shown(log.read()))
+                    sys.stdout.write(_printable(log.read()))
                     break
 
 
-def _shown(text: str) -> str:
-    """What others have written, for a terminal: without what it would obey."""
+def _printable(text: str) -> str:
+    """A text of others for the terminal, without its control characters."""
     return few_lines(text, len(text) + 1)
 
 

@@ -1,7 +1,7 @@
-"""Who may speak to a local cloud: whoever has the keys that were made for its state folder, and signs with them.
+"""The keys of a local cloud, made for its state folder: whoever signs with them may speak to it.
 
-Only the folder's owner can read them (`keys.json`, 0600, in a folder of 0700), and `python -m localcloud env` gives
-them out. Without the file a start makes new ones. botocore is imported where it is needed: that takes its time.
+Only the folder's owner can read them (`keys.json`, 0600, in a folder of 0700), and `python -m localcloud env` prints
+them. Without the file a start makes new ones. botocore is imported where it is needed: that takes its time.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A disk that is nearly full, or full: what is refused, how that is said, and files that are whole or not there.
+"""A disk that is nearly full, or full: refusing uploads, their error, and files that are whole or not there.
 
 Large uploads are refused before the disk is full, so that there is room to say so and to save the state: an upload or
 a copy while less than the reserve is free, or would be. What is small (records, state, mails, logs) still goes through,

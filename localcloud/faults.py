@@ -58,7 +58,7 @@ STATUSES = {"InternalFailure": 500, "ServiceUnavailable": 503}
 
 
 class FaultError(ValueError):
-    """A fault that cannot be: the text says what is wrong and what is possible."""
+    """A fault that is not possible: the text says what is wrong and what is possible."""
 
 
 @dataclass
@@ -225,7 +225,7 @@ class Faults:
         return gone
 
     def is_there(self, fault: Fault) -> bool:
-        """Return whether nobody has cleared it."""
+        """Return whether a fault is still set."""
         with self._lock:
             return any(other is fault for other in self._all)
 
@@ -252,7 +252,7 @@ take = injected.take
 
 
 def wait_out(fault: Fault, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Take as much longer as a fault says; go on at once when it is cleared."""
+    """Wait for the seconds of a fault; go on at once when it is cleared."""
     until = time.monotonic() + (fault.seconds or 0)
     while (left := until - time.monotonic()) > 0 and injected.is_there(fault):
         sleep(min(left, _HOLD_SECONDS))

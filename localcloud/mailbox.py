@@ -96,7 +96,7 @@ def messages(state: Path) -> list[Message]:
 
 
 def latest(mails: Sequence[Message]) -> Sequence[Message]:
-    """Return the newest mail that is no alarm's, and those of alarms since: a run that fails is told by both."""
+    """Return the newest mail that is no alarm's, and those of alarms since: of a run that fails both tell."""
     newest = next((mail for mail in reversed(mails) if not _OF_ALARM.match(mail.subject)), None)
     return mails[newest.number - 1 :] if newest else mails[-1:]
 
@@ -116,7 +116,7 @@ def _parse(number: int, path: Path) -> Message:
 
 
 def _as_people_read_it(text: str) -> str:
-    """Return what an alarm tells in lines, and any other text as it is.
+    """Return an alarm in lines, and any other text as it is.
 
     CloudWatch writes words to e-mail addresses and JSON to all others. Its words are not documented: these are our own.
     """

@@ -81,7 +81,7 @@ def _description(state: Path) -> dict[str, Any]:
 
 
 def status(settings: Settings, timeout_seconds: float = 5.0) -> Status | None:
-    """Return what the local cloud of this state folder says of itself; None when nothing or something else listens
+    """Return the status of the local cloud of this state folder; None when nothing or something else listens
     there.
 
     One of another folder says which it is, and is not `ready` for us.

@@ -1,4 +1,4 @@
-"""What keeps AWS's SDKs on this machine where the address of the local cloud alone does not.
+"""Keeping AWS's SDKs on this machine where the address of the local cloud alone does not.
 
 Both SageMaker SDKs read defaults from a file: there they are told their bucket, or they would ask STS for the account,
 and to send no telemetry. They ask STS at its own address, whatever AWS_ENDPOINT_URL says, also for the role of a

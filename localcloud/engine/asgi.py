@@ -1,4 +1,4 @@
-"""What the server says and hears as an ASGI application: its types, a whole body, a whole answer."""
+"""ASGI: the types of messages, a whole body, a whole answer."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping

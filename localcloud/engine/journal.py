@@ -1,4 +1,4 @@
-"""What has begun and is to be done, in one file: noted before it is answered, struck out when it is done.
+"""Work that has begun, in one file: noted before its request is answered, struck out when it is done.
 
 What a process that was killed has left here is done at the next start, so everything in it may happen twice, as on
 AWS, where EventBridge and Lambda promise that it happens at least once.
@@ -21,9 +21,9 @@ log = logging.getLogger("localcloud.journal")
 
 
 class Journal:
-    """The file, and what of it is not done. An entry has the fields `kind` and `scope` (account, region).
+    """The file, and its entries that are not done. An entry has the fields `kind` and `scope` (account, region).
 
-    While the disk is full entries are in memory only, and `error` is why; `waits` is told, so that `save` is called.
+    While the disk is full entries are in memory only, and `error` is why; `waits` is called, so that `save` follows.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +54,7 @@ class Journal:
         self._write({name: entry})
 
     def strike(self, *names: str) -> None:
-        """Say what is done."""
+        """Strike out entries that are done."""
         self._write(dict.fromkeys(names))
 
     def earlier(self, kind: str) -> dict[str, Entry]:

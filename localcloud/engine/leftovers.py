@@ -1,4 +1,4 @@
-"""Whatever ends the server ends what it has started: functions, jobs and models.
+"""Ending the processes of a server that has ended, however: functions, jobs and models.
 
 A watcher holds the other end of a pipe, and learns of the server's end however that comes. The processes are known by
 their TMPDIR, which is inside the state folder and which what they start inherits. The next start looks again, should

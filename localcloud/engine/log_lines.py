@@ -1,4 +1,4 @@
-"""The lines of the server's log: printable, and of bounded length, whatever others have chosen of them.
+"""The lines of the server's log: printable, and of bounded length, whatever text of others they hold.
 
 Paths, keys, names and messages may be anybody's, and a log is read in a terminal, which obeys control characters.
 """

@@ -34,7 +34,7 @@ class Outbox:
         self._flushing = threading.Lock()
 
     def send(self, mail: mailbox.Notification) -> None:
-        """Write a mail, or have it wait; `waits` is told then."""
+        """Write a mail, or have it wait; `waits` is called then."""
         self._mails.append(mail)
         try:
             self.flush()

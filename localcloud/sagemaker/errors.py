@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """Return what comes from a file or a request, for an error or a log: its beginning, what cannot be printed as
-    escapes.
+    """Return a text from a file or a request for an error or a log: its beginning, with escapes for what cannot be
+    printed.
     """
     some = text if len(text) <= limit else text[: limit - 3] + "..."
     if some.isprintable():

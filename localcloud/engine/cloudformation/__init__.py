@@ -1,1 +1,1 @@
-"""CloudFormation: what MiniStack passes over in a template is applied or refused."""
+"""CloudFormation: properties that MiniStack ignores are applied or refused."""

@@ -1,4 +1,4 @@
-"""Custom resources: their function is called as CloudFormation calls it, and what it says is told in AWS's words.
+"""Custom resources: their function is called as CloudFormation calls it, and its answer is worded as AWS does.
 
 MiniStack calls the function once and then waits for the answer, also when the call has failed. CloudFormation calls it
 asynchronously: Lambda tries a call that failed twice more, and one that it throttled itself until time is up. Without
@@ -48,7 +48,7 @@ _LAMBDA_ITSELF = ("TooManyRequestsException", "ServiceException")
 
 @dataclass
 class _Request:
-    """One request to a custom resource: its id, and why nobody will answer it, once that is sure."""
+    """One request to a custom resource: its id, and why it gets no answer, once that is sure."""
 
     id: str = ""
     unanswered: str = ""
@@ -70,14 +70,14 @@ def _make_invoke_custom_resource(original: Callable[..., Any]) -> Callable[..., 
         try:
             return original(*arguments, **options)
         except (RuntimeError, TimeoutError) as error:
-            raise RuntimeError(_told(request, error)) from error
+            raise RuntimeError(_failure_reason(request, error)) from error
         finally:
             _request.reset(token)
 
     return invoke_custom_resource
 
 
-def _told(request: _Request, error: Exception) -> str:
+def _failure_reason(request: _Request, error: Exception) -> str:
     """The reason of the resource's failure."""
     if request.unanswered or isinstance(error, TimeoutError):
         return NO_ANSWER.format(request_id=request.id) + request.unanswered
@@ -122,7 +122,7 @@ def _tried(execute: Execute, func: JsonObject, event: JsonObject) -> tuple[JsonO
 
 
 def _is_refused(result: JsonObject) -> bool:
-    """Whether Lambda itself refused the call: the function did not run."""
+    """Return whether Lambda itself refused the call: the function did not run."""
     body = result.get("body")
     return bool(result.get("throttle")) or (isinstance(body, dict) and body.get("__type") in _LAMBDA_ITSELF)
 

@@ -98,7 +98,7 @@ def _check(resource_type: str, logical_id: str, properties: Any, known: Mapping[
 
 
 def extraneous(given: Any, known: JsonObject | None, path: str = "#") -> Iterator[str]:
-    """Yield what AWS says of each name that does not exist; `known` has the names inside each name, or None for any."""
+    """Yield AWS's words on each name that does not exist; `known` has the names inside each name, or None for any."""
     if known is None:
         return
     if isinstance(given, list):

@@ -1,4 +1,4 @@
-"""How EventBridge brings an event to a target: the first try, the retries, and the dead-letter queue.
+"""Deliveries of EventBridge: the first try of each target, the retries, and the dead-letter queue.
 
 * A delivery that fails is tried again with exponential backoff and jitter until one limit of the target's RetryPolicy
   is reached (185 times and 24 hours unless it says otherwise). AWS does not say how long the pauses are; here they
@@ -8,7 +8,7 @@
 * Then the event goes as it was received to the target's dead-letter queue, with AWS's attributes, or is lost. So does
   one that EventBridge has no permission to deliver (`permissions/services.py`).
 
-Services of one process do not fail by themselves, so that what is retried has been asked for (docs/faults.md). A retry
+Services of one process do not fail by themselves, so that retries come of faults on purpose (docs/faults.md). A retry
 is for the target as it was at the first try.
 
 What is to be delivered is in the journal from the moment that its event is put, and until its target has it on the

@@ -1,8 +1,8 @@
 """EventBridge as on AWS, where MiniStack's delivery differs.
 
 * Events of a versioned bucket carry `detail.object.version-id` (contracts: S3 User Guide, "ev-events").
-* An event that cannot be delivered is tried again, or goes to the target's dead-letter queue (`deliveries.py`). Here
-  it is said which cannot: the target does not exist, or a state machine refuses its input.
+* An event that cannot be delivered is tried again, or goes to the target's dead-letter queue (`deliveries.py`). Not
+  deliverable are: the target does not exist, or a state machine refuses its input.
 * Lambda targets are invoked asynchronously with Lambda's own retries and failure destinations (`functions.py`).
 * The name of an execution that an event starts is that of the delivery, which starts it once only when it is repeated.
 * An event whose detail is no JSON object is refused (AWS's answer is recorded in github.com/localstack/localstack,

@@ -125,7 +125,7 @@ def _make_get_state(original: Any) -> Any:
 
 
 def _drop_before(streams: JsonObject, oldest: int) -> bool:
-    """Whether there were events before a time (milliseconds since 1970), which are gone now."""
+    """Drop the events before a time (milliseconds since 1970); return whether there were any."""
     dropped = False
     for name, stream in list(streams.items()):
         if stream["events"] and stream["events"][0]["timestamp"] < oldest:

@@ -143,7 +143,7 @@ def _text(value: Any) -> str:
 
 
 def _is(found: Any, order: str, token: str) -> bool:
-    """Whether a field is as a token says: by number if both are numbers, else by text."""
+    """Return whether a field equals a token: as numbers if both are, else as texts."""
     if found is NOTHING:
         return False
     try:

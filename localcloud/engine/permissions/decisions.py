@@ -34,7 +34,7 @@ _LEDGER_LIMIT = 20_000
 
 @dataclass(frozen=True)
 class Request:
-    """Who wants to do what to which resource.
+    """A request: the caller, the action and the resource.
 
     `caller` is the ARN of a role's session (`arn:aws:sts::<account>:assumed-role/<role>/<session>`) or a service
     (`events.amazonaws.com`). `context` holds the condition keys of the request in lower case, sorted; keys that follow
@@ -175,7 +175,7 @@ class Ledger:
         self._lock = threading.Lock()
 
     def note(self, asked: Request, denial: Denial | None) -> None:
-        """Keep an answer. A denial is told in the server's log, too."""
+        """Keep an answer. A denial is logged as well."""
         with self._lock:
             self._answers[asked] = denial is None
             if len(self._answers) > _LEDGER_LIMIT:

@@ -272,7 +272,7 @@ def _make_resolve_condition_key(original: Any) -> Any:
 
 @lru_cache(maxsize=4096)
 def _wildcards(pattern: str, ignore_case: bool) -> re.Pattern[str]:
-    """What matches a policy's element: `*` is any characters, `?` is one (IAM User Guide, "Resource")."""
+    """The expression for a policy's element: `*` is any characters, `?` is one (IAM User Guide, "Resource")."""
     text = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     return re.compile(rf"{text}\Z", re.DOTALL | (re.IGNORECASE if ignore_case else 0))
 

@@ -70,7 +70,7 @@ def delivery_refusal(target: JsonObject, rule: JsonObject) -> str:
 
 
 def _exists(service: str, arn: str) -> bool:
-    """Whether there is such a function, queue or topic."""
+    """Return whether there is such a function, queue or topic."""
     return iam_evaluator._resource_policy(service, arn) is not None
 
 

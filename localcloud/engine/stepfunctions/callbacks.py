@@ -33,7 +33,7 @@ def register() -> None:
 
 
 def _invoke_with_callback(resource: str, input_data: Any, token: str, state_def: JsonObject) -> Any:
-    """Call what the token is for, and wait for the answer that somebody gives with it."""
+    """Make the call that takes the token, and wait for the answer that comes with it."""
     began = time.monotonic()
     waiting: JsonObject = {"event": threading.Event(), "result": None, "error": None, "heartbeat": None}
     stepfunctions._task_tokens[token] = waiting

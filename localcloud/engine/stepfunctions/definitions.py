@@ -44,8 +44,8 @@ _MACHINE_TYPES = ("STANDARD", "EXPRESS")
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong, as ValidateStateMachineDefinition tells it; `place` is a path into the definition."""
+class Diagnostic:
+    """A diagnostic of ValidateStateMachineDefinition; `place` is a path into the definition."""
 
     code: str
     message: str
@@ -79,7 +79,7 @@ def _validate_state_machine_definition(data: JsonObject) -> Any:
     found = problems(data.get("definition"))
     if not found and (invalid := stepfunctions._validate_definition_jsonata(data.get("definition"))):
         code, _, message = invalid.partition(": ")
-        found = [Problem(code, message)]
+        found = [Diagnostic(code, message)]
     diagnostics = [
         {"severity": "ERROR", "code": each.code, "message": each.message}
         | ({"location": each.place} if each.place else {})
@@ -116,46 +116,46 @@ def _make_create(original: Any) -> Any:
     return create
 
 
-def problems(definition: Any) -> list[Problem]:
+def problems(definition: Any) -> list[Diagnostic]:
     """Return what AWS finds wrong with a definition (a text), other than in its expressions."""
     try:
         machine = json.loads(definition) if definition else None
     except (ValueError, TypeError, RecursionError) as error:
-        return [Problem("INVALID_JSON_DESCRIPTION", str(error))]
+        return [Diagnostic("INVALID_JSON_DESCRIPTION", str(error))]
     if not isinstance(machine, dict):
-        return [Problem(_SCHEMA, "Definition must be a valid JSON object")]
+        return [Diagnostic(_SCHEMA, "Definition must be a valid JSON object")]
     if malformed := list(_malformed(machine, "")):
         return malformed
     missing = list(_missing_targets(machine, ""))
     ends = any(state["Type"] in _ENDS or state.get("End") is True for state in machine["States"].values())
-    return missing if ends else [*missing, Problem("MISSING_END_STATE", "Workflow has no terminal state")]
+    return missing if ends else [*missing, Diagnostic("MISSING_END_STATE", "Workflow has no terminal state")]
 
 
-def _malformed(machine: JsonObject, path: str) -> Iterator[Problem]:
-    """What is not as a machine, or a branch, must be; branches have states of their own."""
+def _malformed(machine: JsonObject, path: str) -> Iterator[Diagnostic]:
+    """The mistakes in the form of a machine or a branch; branches have states of their own."""
     if missing := [name for name in ("States", "StartAt") if name not in machine]:
-        yield Problem(_SCHEMA, f"These fields are required: [{', '.join(missing)}]", path or "/")
+        yield Diagnostic(_SCHEMA, f"These fields are required: [{', '.join(missing)}]", path or "/")
         return
     states = machine["States"]
     if not isinstance(states, dict) or not states:
-        yield Problem(_SCHEMA, "Value cannot be empty", f"{path}/States")
+        yield Diagnostic(_SCHEMA, "Value cannot be empty", f"{path}/States")
         return
     for name, state in states.items():
         here = f"{path}/States/{name}"
         kind = state.get("Type") if isinstance(state, dict) else None
         if not isinstance(kind, str) or kind not in _REQUIRED:
             types = ", ".join(_REQUIRED)
-            yield Problem(_SCHEMA, f"The field 'Type' should have one of these values: [{types}]", f"{here}/Type")
+            yield Diagnostic(_SCHEMA, f"The field 'Type' should have one of these values: [{types}]", f"{here}/Type")
             continue
         if absent := [field for field in _REQUIRED[kind] if field not in state]:
-            yield Problem(_SCHEMA, f"These fields are required: [{', '.join(absent)}]", here)
+            yield Diagnostic(_SCHEMA, f"These fields are required: [{', '.join(absent)}]", here)
         if kind not in ("Choice", *_ENDS) and ("Next" in state) is (state.get("End") is True):
-            yield Problem(_SCHEMA, "Exactly one of these fields is required: [Next, End]", here)
+            yield Diagnostic(_SCHEMA, "Exactly one of these fields is required: [Next, End]", here)
         for inner_at, inner in _parts(state, "Branches", "ItemProcessor", "Iterator"):
             yield from _malformed(inner, here + inner_at)
 
 
-def _missing_targets(machine: JsonObject, path: str) -> Iterator[Problem]:
+def _missing_targets(machine: JsonObject, path: str) -> Iterator[Diagnostic]:
     """Each transition to a state that does not exist."""
     states = machine["States"]
     steps = [(f"{path}/StartAt", machine["StartAt"])]
@@ -169,7 +169,7 @@ def _missing_targets(machine: JsonObject, path: str) -> Iterator[Problem]:
             yield from _missing_targets(inner, here + inner_at)
     for where, target in steps:
         if isinstance(target, str) and target not in states:
-            yield Problem("MISSING_TRANSITION_TARGET", f"Missing 'Next' target: {target}", where)
+            yield Diagnostic("MISSING_TRANSITION_TARGET", f"Missing 'Next' target: {target}", where)
 
 
 def _parts(owner: JsonObject, *names: str) -> Iterator[tuple[str, JsonObject]]:

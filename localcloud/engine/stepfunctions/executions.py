@@ -9,8 +9,8 @@ What changes, each with its test in tests/integration/localcloud/engine/test_exe
   their states are in the history.
 * `States.Runtime` and `States.DataLimitExceeded` cannot be caught. What is too large is in `payloads.py`.
 * The Condition of a Choice is a boolean; any other value is a `States.QueryEvaluationError`.
-* A state machine with a logging configuration writes its log (`execution_logs.py`).
-* Executions are on the disk as far as they are told (`execution_files.py`). Those that a restart interrupts say so in
+* A state machine with a logging configuration writes its log (`logs.py`).
+* Executions are on the disk as far as clients have seen them (`files.py`). Those that a restart interrupts say so in
   an event (`announce_interrupted`).
 
 Source: Step Functions Developer Guide, "Handling errors", "Passing data between states with variables".
@@ -275,7 +275,7 @@ def _make_emit(original: Handler, files: ExecutionFiles) -> Handler:
 
 
 def _as_told(execution: JsonObject) -> JsonObject:
-    """Without data if they are encrypted with a customer's key.
+    """The record without data if these are encrypted with a customer's key.
 
     Step Functions Developer Guide, "Data at rest encryption in Step Functions": "Execution Input, Output, Error, and
     Cause will not be included".
@@ -501,7 +501,7 @@ def _make_execute_wait(original: Handler) -> Handler:
 
 
 def _holds(rule: JsonObject, raw_input: Any, ctx: JsonObject) -> bool:
-    """Whether a rule of a Choice in JSONata applies."""
+    """Return whether a rule of a Choice in JSONata applies."""
     return "Condition" in rule and bool(sfn._jsonata_state_field(rule, "Condition", "boolean", raw_input, ctx))
 
 
@@ -526,7 +526,7 @@ def _make_restore_state(original: Handler, files: ExecutionFiles) -> Handler:
 
 
 def _take(execution: JsonObject) -> None:
-    """Have an execution of an earlier process; one that ran then has failed."""
+    """Take over an execution of an earlier process; one that ran then has failed."""
     arn = execution["executionArn"]
     if execution["status"] == "RUNNING":
         _interrupted.add(arn)

@@ -1,7 +1,7 @@
-"""Executions of state machines on the disk: a file for each, to which everything is added when it happens.
+"""Executions of state machines on the disk: a file for each, to which each event is added when it happens.
 
 A file has a line for the record as it was at the start, one for each event of the history, one with what the end has
-changed, and one for each status that EventBridge has been told. What an execution costs does not depend on how many
+changed, and one for each status that EventBridge knows. What an execution costs does not depend on how many
 there are. Histories are read when somebody asks for them.
 
 Executions are kept for 90 days after their end (Step Functions Developer Guide, "Quotas", execution history retention).
@@ -37,7 +37,7 @@ class _Stored(dict[str, Any]):
 
 
 class ExecutionFiles:
-    """The folder. One that finds no room for a line has the whole file written by `save`; `waits` is told then."""
+    """The folder. One that finds no room for a line has the whole file written by `save`; `waits` is called then."""
 
     def __init__(self, folder: Path, waits: Callable[[], None] = lambda: None) -> None:
         self._folder, self._waits = folder, waits
@@ -87,7 +87,7 @@ class ExecutionFiles:
             self._add(execution, disk.line({"told": status}))
 
     def told(self, execution: JsonObject) -> str | None:
-        """Return the last status that EventBridge has been told."""
+        """Return the last status that EventBridge knows."""
         return self._known[execution["executionArn"]][1]
 
     def save(self, all_executions: Callable[[], Iterable[JsonObject]]) -> None:

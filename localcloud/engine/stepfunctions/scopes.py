@@ -1,4 +1,4 @@
-"""Who has to stop when something ends early.
+"""Scopes: what has to stop when something ends early.
 
 AWS stops the job of a `.sync` task when its execution is stopped, when its state or the execution times out, and when
 a sibling branch fails. MiniStack's threads never learn of it. A `Scope` is one thing that may end early; scopes nest

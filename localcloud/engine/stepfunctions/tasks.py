@@ -1,4 +1,4 @@
-"""Task states as on AWS: their attempts, what the history says of each, and what an answer says of itself.
+"""Task states as on AWS: their attempts, their events in the history, and the metadata of answers.
 
 * A task of a service is TaskScheduled (with its parameters and time limits), TaskStarted, for `.sync` and
   `.waitForTaskToken` TaskSubmitted (with the service's answer), and then TaskSucceeded, TaskFailed or TaskTimedOut, all
@@ -71,7 +71,7 @@ def register() -> None:
 
 
 def submitted(answer: Any) -> None:
-    """Say in the history that the current task waits, and what the service has answered to its call."""
+    """Add to the history that the current task waits, with the service's answer to its call."""
     if tell := _submitted.get():
         tell(answer)
 
@@ -83,7 +83,7 @@ def integration(resource: str) -> tuple[str, str]:
 
 
 def with_metadata(resource: str, arguments: Any, result: Any) -> Any:
-    """Return what an optimised call has answered, with what the SDK for Java says of the answer."""
+    """Return the answer of an optimised call with the metadata of the SDK for Java."""
     service, action = integration(resource)
     if service not in _CONTENT_TYPES or ".sync" in action or not isinstance(result, dict):
         return result
@@ -159,7 +159,7 @@ def _attempt(state: JsonObject, raw_input: Any, execution: JsonObject, ctx: Json
 
 
 def _call(state: JsonObject, arguments: Any, execution: JsonObject, ctx: JsonObject) -> Any:
-    """Do what the task is for, and say so in the history."""
+    """Make the call of a task, and add it to the history."""
     resource = state["Resource"]
     kind = "Activity" if ":activity:" in resource else "Task" if ":states:::" in resource else "LambdaFunction"
     service, action = integration(resource)

@@ -1,4 +1,4 @@
-"""What every training container shares: the files below /opt/ml, the log, and how a run ends.
+"""Parts of every training container: the files below /opt/ml, the log, and the end of a run.
 
 Source: SageMaker Developer Guide, "How Amazon SageMaker Provides Training Information"; sagemaker-training-toolkit.
 """

@@ -1,4 +1,4 @@
-"""What every part of the local SageMaker shares."""
+"""The context that all parts of the local SageMaker share."""
 
 from __future__ import annotations
 

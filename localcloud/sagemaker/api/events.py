@@ -1,4 +1,4 @@
-"""What EventBridge hears of SageMaker: shapes as in "Automating Amazon SageMaker with Amazon EventBridge".
+"""SageMaker's events for EventBridge: shapes as in "Automating Amazon SageMaker with Amazon EventBridge".
 
 They differ from the API's: times are epoch milliseconds (text in training events), tags are a map, processing events
 write enumerations in capitals, endpoint events write `IN_SERVICE` for `InService`.

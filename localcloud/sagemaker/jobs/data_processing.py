@@ -1,4 +1,4 @@
-"""Filters and joins of transform jobs: what of a record a model gets, and what of record and answer is kept.
+"""Filters and joins of transform jobs: the part of a record that a model gets, and the parts that are written.
 
 CSV records are arrays of text, which only indexes select from; a JSON record may be anything. The answer is appended
 to a CSV record, is the member `SageMakerOutput` of a JSON object, and beside `SageMakerInput` of any other record.
@@ -37,7 +37,7 @@ class RecordError(Exception):
 
 @dataclass(frozen=True)
 class DataProcessing:
-    """What a job does to each record before and after the model has it."""
+    """The filters and the join of a job, before and after the model."""
 
     input_filter: list[Step]
     output_filter: list[Step]

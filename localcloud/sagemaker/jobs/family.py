@@ -1,4 +1,4 @@
-"""What processing, training and transform jobs have in common: names, status changes, events, the way they end."""
+"""Jobs of any family: names, status changes, events, and their end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _logger = logging.getLogger(__name__)
 
 
 def internal_error(error: Exception, root: Path) -> str:
-    """Return the reason of a job that failed for none of its own: AWS's text, unless its files had no room."""
+    """Return the reason of a job that failed by an error of the service: AWS's text, unless its files had no room."""
     return f"ClientError: {disk.full(root)}" if disk.is_full(error) else INTERNAL_ERROR
 
 

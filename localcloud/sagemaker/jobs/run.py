@@ -1,4 +1,4 @@
-"""One job while it runs: its folder, its log, its limits, and what happens when it is asked to stop."""
+"""One job while it runs: its folder, its log, its limits, and how it stops."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class JobRun:
             raise JobFailedError("AlgorithmError: See job logs for more information")
 
     def _faulty_program(self) -> list[str] | None:
-        """What runs instead of the job's program when that is to fail: a program that really does so."""
+        """Return the program that runs in place of the job's when that is to fail: it really does."""
         fault = self.has_fault(*_PROGRAMS)
         if fault is None:
             return None

@@ -98,7 +98,7 @@ class TrainingJobs(Jobs):
         return role
 
     def on_status(self, document: Document, status: str) -> None:
-        """The status is a secondary status too, unless the time limit has already said why the job stopped."""
+        """Set the secondary status as well, unless the time limit has already said why the job stopped."""
         secondary = "Starting" if status == "InProgress" else status
         if not (status == "Stopped" and document.get("SecondaryStatus") == "MaxRuntimeExceeded"):
             _transition(document, secondary)
@@ -219,7 +219,7 @@ def _check_algorithm(algorithm: Document) -> None:
 
 
 def _has_program(request: Document) -> bool:
-    """Whether a job runs something of the caller's, and no algorithm."""
+    """Return whether a job runs a program of the caller's, and no algorithm."""
     in_image = images.repository(request["AlgorithmSpecification"]["TrainingImage"]) in images.SCRIPTS
     named = request["AlgorithmSpecification"].get("ContainerEntrypoint") or script_mode.program(request)
     return bool(in_image and named)

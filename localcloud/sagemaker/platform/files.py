@@ -103,7 +103,7 @@ def _target(member: tarfile.TarInfo, destination: Path) -> Path:
 
 
 def _missing(folder: Path) -> int:
-    """How many folders are made so that there is this one."""
+    """Return the number of folders that do not exist yet on the way to one, itself included."""
     return sum(1 for _ in takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
 
 

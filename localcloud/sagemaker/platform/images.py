@@ -1,4 +1,4 @@
-"""Which container images the local cloud stands in for, by the name of their repository."""
+"""The container images that the local cloud stands in for, by the name of their repository."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class LogStream:
                 self._attempt(partial(self._client.put_log_events, logEvents=batch, **names))
 
     def _batches(self) -> Iterator[list[dict[str, Any]]]:
-        """What is pending, in batches below the API's 10,000 events and 1 MiB."""
+        """The pending lines in batches below the API's 10,000 events and 1 MiB."""
         with self._lock:
             pending, self._pending = self._pending, []
         batch: list[dict[str, Any]] = []
