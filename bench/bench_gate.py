@@ -73,7 +73,7 @@ def wrong(rows: int, seed: int) -> Floats:
     return made
 
 
-# Dealing rows, before and after
+# ---- Dealing rows, before and after
 
 
 def by_position(files: Files, seed: int) -> Sets:
@@ -125,7 +125,7 @@ def identities(rows: Floats, features: Names) -> npt.NDArray[np.uint64]:
     return RowHasher(features).hashes(table(rows))
 
 
-# Models
+# ---- Models
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def error(model: Model, rows: Floats) -> float:
     return float(np.sqrt(np.mean((model.predict(rows) - rows[:, 0]) ** 2)))
 
 
-# What happens
+# ---- What happens
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-# The product
+# ---- The product
 
 
 def preprocessed(config: dict[str, Any], root: Path, frames: Frames) -> None:
@@ -176,7 +176,7 @@ def scored(part: Path, preprocessor: inference.Preprocessor, booster: Any) -> Fl
     return np.asarray(booster.predict(xgboost.DMatrix(rows)), float)
 
 
-# The person
+# ---- The person
 
 
 def by_hand(model: Definition, frames: Frames) -> Floats:

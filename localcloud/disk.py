@@ -22,7 +22,7 @@ _SMALL_BYTES = 64 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Scope = dict[str, Any]
-log = logging.getLogger("localcloud.disk")
+log = logging.getLogger(__name__)
 
 
 def problem(state: Path) -> str:

@@ -188,7 +188,7 @@ def read(request: Request, model: Preprocessor) -> pa.Table:
     return _READERS[media_type](text.removeprefix("\ufeff"), model)
 
 
-# CSV
+# ---- CSV
 
 
 def _read_csv(text: str, model: Preprocessor) -> pa.Table:
@@ -311,7 +311,7 @@ def _is_torn(text: str, last: str) -> bool:
     return text == field or text.endswith(tuple(before + field for before in ",\r\n"))
 
 
-# JSON
+# ---- JSON
 
 
 def _read_json_lines(text: str, model: Preprocessor) -> pa.Table:

@@ -43,7 +43,7 @@ from perennial.runs import naming
 from perennial.words import printable
 from tools import stacks
 from tools.terminal import run
-from tools.without_rows import Found, UnreadableError, Wanted, copy_captures, copy_table
+from tools.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
 
 DERIVED = (
     "train/", "validation/", "test/", "labels/", "baseline/", "predictions/", "evaluation/predictions.csv",
@@ -98,7 +98,7 @@ class Hit:
     versions: list[str] = field(default_factory=list)
     others: int = 0
     current: dict[str, Any] | None = None
-    found: Found = field(default_factory=Found)
+    counts: Counts = field(default_factory=Counts)
 
 
 @dataclass
@@ -189,14 +189,14 @@ class Eraser:
                 continue
             try:
                 with tempfile.TemporaryDirectory(prefix="erase-") as folder:
-                    found = self._copied(bucket, key, version["VersionId"], Path(folder))
+                    counts = self._copied(bucket, key, version["VersionId"], Path(folder))
             except (UnreadableError, ClientError) as error:
                 looked.unread[f"s3://{bucket}/{key} (version {version['VersionId']})"] = str(error)
                 continue
-            unsearched = unsearched or not found.has_column
-            if found.erased:
+            unsearched = unsearched or not counts.has_column
+            if counts.erased:
                 hit.versions.append(version["VersionId"])
-                hit.found = found if version["IsLatest"] or not hit.found.erased else hit.found
+                hit.counts = counts if version["IsLatest"] or not hit.counts.erased else hit.counts
                 hit.current = version if version["IsLatest"] else hit.current
         hit.others = len(versions) - len(hit.versions)
         if hit.versions:
@@ -204,7 +204,7 @@ class Eraser:
         elif unsearched:
             looked.nameless.append(f"s3://{bucket}/{key}")
 
-    def _copied(self, bucket: str, key: str, version_id: str, folder: Path) -> Found:
+    def _copied(self, bucket: str, key: str, version_id: str, folder: Path) -> Counts:
         """Leave a version without the rows as `target` in a folder."""
         source, target = folder / "source", folder / "target"
         with source.open("wb") as file:
@@ -219,8 +219,8 @@ class Eraser:
         """Put what is left in the place of a version; where nothing is, a delete marker, if it has to hide others."""
         bucket = self.stack.bucket
         with tempfile.TemporaryDirectory(prefix="erase-") as folder:
-            found = self._copied(bucket, key, version["VersionId"], Path(folder))
-            if found.rows == found.erased:
+            counts = self._copied(bucket, key, version["VersionId"], Path(folder))
+            if counts.rows == counts.erased:
                 if with_mark:
                     self._s3.delete_object(Bucket=bucket, Key=key)
                 return
@@ -312,14 +312,14 @@ def changes(looked: Findings, in_use: set[str], eraser: Eraser) -> Iterator[str]
             yield f"  runs/{run_id}/: its sets and predictions{learned} ({len(versions)} object versions) deleted"
     for hit in looked.hits:
         unit = "requests" if hit.key.startswith("capture/") else "rows"
-        yield f"  {hit.key}: {hit.found.erased:,} of {hit.found.rows:,} {unit} erased{_versions_told(hit)}"
+        yield f"  {hit.key}: {hit.counts.erased:,} of {hit.counts.rows:,} {unit} erased{_versions_told(hit)}"
 
 
 def doubts(looked: Findings) -> Iterator[str]:
     """Yield what the command cannot erase, and what was not searched."""
     if looked.elsewhere:
         yield "In a bucket that the stack only reads; take the rows out there first, or a run takes them in again:"
-        yield from _some([f"{hit.key}: {hit.found.erased:,} of {hit.found.rows:,} rows" for hit in looked.elsewhere])
+        yield from _some([f"{hit.key}: {hit.counts.erased:,} of {hit.counts.rows:,} rows" for hit in looked.elsewhere])
     if looked.nameless:
         yield f"Without the column: {len(looked.nameless)} objects; nobody can tell whose rows they hold"
         yield from _some(looked.nameless)

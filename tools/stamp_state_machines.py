@@ -65,7 +65,7 @@ OWN = {
     "SnapshotDataFunction": ("DataVersionUnavailableError",),
 }
 
-# ---- The table: resource, TimeoutSeconds, what is tried again. Of functions the template has the Timeout.
+# ---- The table: resource, TimeoutSeconds, what is tried again (of functions the template has the Timeout)
 
 JOB_SECONDS = 435_600  # five days, the most that model.yaml lets a job run, and an hour around it
 CALL_SECONDS = 300

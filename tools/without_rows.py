@@ -75,7 +75,7 @@ def _among(names: tuple[str, ...], header: tuple[str, ...]) -> list[int]:
 
 
 @dataclass
-class Found:
+class Counts:
     """The counts of a file: its rows, how many of them are somebody's, and whether it names the column at all."""
 
     rows: int = 0
@@ -83,10 +83,10 @@ class Found:
     has_column: bool = False
 
 
-def copy_table(source: Path, target: Path, wanted: Wanted, encoding: str = "utf-8", delimiter: str = "") -> Found:
+def copy_table(source: Path, target: Path, wanted: Wanted, encoding: str = "utf-8", delimiter: str = "") -> Counts:
     """Copy a data file without the rows that are looked for. Raises UnreadableError."""
 
-    def table(file: BinaryFile, write: Write) -> Found:
+    def table(file: BinaryFile, write: Write) -> Counts:
         start = file.read(4096)
         file.seek(0)
         mark = next((mark for mark in MARKS if start.startswith(mark)), b"")
@@ -103,20 +103,20 @@ def copy_table(source: Path, target: Path, wanted: Wanted, encoding: str = "utf-
     return _copied(source, target, table, wanted)
 
 
-def copy_captures(source: Path, target: Path, wanted: Wanted, features: Sequence[str]) -> Found:
+def copy_captures(source: Path, target: Path, wanted: Wanted, features: Sequence[str]) -> Counts:
     """Copy captured traffic without the requests that hold a row; a request is kept or left out as a whole.
 
     `features` are the names of the columns of a CSV request without a header. Raises UnreadableError.
     """
 
-    def captures(file: BinaryFile, write: Write) -> Found:
+    def captures(file: BinaryFile, write: Write) -> Counts:
         lines = _lines(file, "utf-8", only_lf=True)
         return _records(lines, write, lambda line: _asked_for(line, wanted, features))
 
     return _copied(source, target, captures, wanted)
 
 
-def _copied(source: Path, target: Path, copy: Callable[[BinaryFile, Write], Found], wanted: Wanted) -> Found:
+def _copied(source: Path, target: Path, copy: Callable[[BinaryFile, Write], Counts], wanted: Wanted) -> Counts:
     with source.open("rb") as file:
         magic = file.read(8)
     other = next((what for start, what in OTHER_FORMATS.items() if magic.startswith(start)), None)
@@ -153,8 +153,8 @@ def _lines(file: BinaryFile, encoding: str, *, only_lf: bool = False) -> Lines:
             yield (text.encode(encoding) if wide else line), text
 
 
-def _csv(lines: Lines, write: Write, wanted: Wanted, delimiter: str) -> Found:
-    found, taken = Found(), list[tuple[bytes, str]]()
+def _csv(lines: Lines, write: Write, wanted: Wanted, delimiter: str) -> Counts:
+    counts, taken = Counts(), list[tuple[bytes, str]]()
 
     def texts() -> Iterator[str]:
         for line in lines:
@@ -170,20 +170,20 @@ def _csv(lines: Lines, write: Write, wanted: Wanted, delimiter: str) -> Found:
     marks = delimiter or DELIMITERS
     delimiter = next((mark for mark in marks if wanted.among(next(csv.reader([first], delimiter=mark), []))), "")
     if not delimiter:
-        return found
+        return counts
     header = next(csv.reader([first], delimiter=delimiter))
-    positions, found.has_column = wanted.among(header), True
+    positions, counts.has_column = wanted.among(header), True
     write(taken.pop()[0])
     for fields in csv.reader(texts(), delimiter=delimiter):
         if len(taken) > 1:
-            _require_one_row(found.rows + 2, fields, [text for _, text in taken], header, delimiter)
-        found.rows += bool(fields)
+            _require_one_row(counts.rows + 2, fields, [text for _, text in taken], header, delimiter)
+        counts.rows += bool(fields)
         if any(at < len(fields) and wanted.has(fields[at]) for at in positions):
-            found.erased += 1
+            counts.erased += 1
         else:
             write(b"".join(line for line, _ in taken))
         taken.clear()
-    return found
+    return counts
 
 
 def _require_one_row(row: int, fields: Sequence[str], lines: Sequence[str], header: Sequence[str], mark: str) -> None:
@@ -193,18 +193,18 @@ def _require_one_row(row: int, fields: Sequence[str], lines: Sequence[str], head
         raise UnreadableError(f"row {row}: a quotation mark is not closed in its place, so that rows are inside it")
 
 
-def _records(lines: Lines, write: Write, judge: Callable[[dict[str, Any]], tuple[bool, bool]]) -> Found:
+def _records(lines: Lines, write: Write, judge: Callable[[dict[str, Any]], tuple[bool, bool]]) -> Counts:
     """Leave out the lines of JSON that are judged to be wanted; what is no object is no row and stays."""
-    found = Found()
+    counts = Counts()
     for line, text in lines:
         record = _json(text)
         is_row = isinstance(record, dict)
         is_wanted, has_column = judge(record) if is_row else (False, False)
-        found.rows, found.erased = found.rows + is_row, found.erased + is_wanted
-        found.has_column = found.has_column or has_column
+        counts.rows, counts.erased = counts.rows + is_row, counts.erased + is_wanted
+        counts.has_column = counts.has_column or has_column
         if not is_wanted:
             write(line)
-    return found
+    return counts
 
 
 def _json(text: str) -> Any:
@@ -249,13 +249,13 @@ def _instances(part: Any) -> list[Any]:
     return part if isinstance(part, list) else [part]
 
 
-def _parquet(source: Path, target: Path, wanted: Wanted) -> Found:
+def _parquet(source: Path, target: Path, wanted: Wanted) -> Counts:
     with pq.ParquetFile(source) as file:
         schema, names = file.schema_arrow, file.schema_arrow.names
         positions = wanted.among(names)
-        found = Found(file.metadata.num_rows, has_column=bool(positions))
+        counts = Counts(file.metadata.num_rows, has_column=bool(positions))
         if not positions:
-            return found
+            return counts
         leaves = file.metadata.schema
         at_once = rows_at_once(file.metadata, [leaves.column(at).path for at in range(len(leaves))])
         packing = file.metadata.row_group(0).column(0).compression if file.metadata.num_row_groups else "SNAPPY"
@@ -264,9 +264,9 @@ def _parquet(source: Path, target: Path, wanted: Wanted) -> Found:
                 left_out = pa.array([False] * batch.num_rows)
                 for position in positions:
                     left_out = pc.or_(left_out, _has(batch.column(position), wanted))
-                found.erased += pc.sum(left_out).as_py() or 0
+                counts.erased += pc.sum(left_out).as_py() or 0
                 writer.write_batch(batch.filter(pc.invert(left_out)))
-    return found
+    return counts
 
 
 def _has(values: pa.Array, wanted: Wanted) -> pa.BooleanArray:

@@ -107,7 +107,7 @@ def _tell(*, end: dict[str, Any], detail: Detail) -> dict[str, Any]:
     return asdict(Answer(run_id, status, message_id))
 
 
-# Closing the record
+# ---- Closing the record
 
 
 def _close(run_id: str, status: str, execution: dict[str, Any]) -> RunRecord:
@@ -223,7 +223,7 @@ def _jobs(name: str) -> Iterator[dict[str, Any]]:
             }
 
 
-# Telling
+# ---- Telling
 
 
 def _count_readers() -> None:

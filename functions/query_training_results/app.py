@@ -124,7 +124,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return dict(json_safe(asdict(answer)))
 
 
-# Reading
+# ---- Reading
 
 
 def _training_metrics(request: Request) -> dict[str, float]:
@@ -188,7 +188,7 @@ def _parts(prefix: str, predicted: str) -> Iterator[tuple[str, Floats, Floats]]:
         yield part, truth, scores
 
 
-# Which rows compare fairly
+# ---- Which rows compare fairly
 
 
 class _Counted:
@@ -295,7 +295,7 @@ def _accepted_with(of_champion: str, name: str) -> float | None:
     return None if value is None else float(value)
 
 
-# Measuring
+# ---- Measuring
 
 
 def _measure(problem: str, name: str, truth: Floats, scores: Floats) -> Measured:
@@ -310,7 +310,7 @@ def _measure(problem: str, name: str, truth: Floats, scores: Floats) -> Measured
     return Measured(values, values[name], interval)
 
 
-# Leaving it behind
+# ---- Leaving it behind
 
 
 def _write_predictions(prefix: str, problem: str, truth: Floats, scores: Floats) -> None:

@@ -286,7 +286,7 @@ def _nothing(run_id: str, decision: work.NoWork, reason: str) -> Nothing:
     return Nothing(decision, reason, run_id, naming.stem(settings.stack_name, run_id))
 
 
-# Claiming the work
+# ---- Claiming the work
 
 
 def _claim(work_key: str, run_id: str, execution_arn: str, *, by_person: bool) -> tuple[work.NoWork, str] | None:
@@ -307,7 +307,7 @@ def _claim(work_key: str, run_id: str, execution_arn: str, *, by_person: bool) -
     raise ClaimContestedError(f"work {work_key} changed hands {CLAIM_ATTEMPTS} times while run {run_id} asked for it")
 
 
-# What the run is made of
+# ---- What the run is made of
 
 
 def _open(

@@ -107,7 +107,7 @@ _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key "
     "and signing method. Consult the service documentation for details.",
 )
-log = logging.getLogger("localcloud.guard")
+log = logging.getLogger(__name__)
 _right: ContextVar[str] = ContextVar("right", default="")
 """The signature of this request, once it was found to be right."""
 _scope: ContextVar[str] = ContextVar("scope", default="")

@@ -17,7 +17,7 @@ from localcloud import disk
 Entry = dict[str, Any]
 Resume = Callable[[str, Entry], None]
 _LARGEST_BYTES = 1 << 18
-log = logging.getLogger("localcloud.journal")
+log = logging.getLogger(__name__)
 
 
 class Journal:

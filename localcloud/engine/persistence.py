@@ -52,7 +52,7 @@ _COPYING = frozenset({"cloudformation", "cloudwatch", "eventbridge", "iam", "sns
 METRICS = "cloudwatch_metrics"
 """What is saved as if it were a service: the points, of which there are many, are written less often than the rest."""
 _NO_COPY = SimpleNamespace(deepcopy=lambda value: value)
-log = logging.getLogger("localcloud.persistence")
+log = logging.getLogger(__name__)
 
 
 class Blobs:

@@ -66,7 +66,7 @@ _SIDECAR = ".meta.json"  # MiniStack writes it last, and reads the object's vers
 _DRAFT = ".new.tmp"  # MiniStack takes no file that ends in .tmp for an object
 _KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 _KEYS = re.compile(r"<(Delimiter|Key|KeyMarker|NextKeyMarker|Prefix)>([^<]*)</")
-log = logging.getLogger("localcloud.objects")
+log = logging.getLogger(__name__)
 
 
 @dataclass

@@ -46,7 +46,7 @@ _RUNNING_JOBS = (
     ("ListTransformJobs", "Transform"),
 )
 
-log = logging.getLogger("localcloud")
+log = logging.getLogger(__name__)
 
 
 def run(settings: Settings, make_sagemaker: Callable[[Settings], SageMaker] = LocalSageMaker) -> None:

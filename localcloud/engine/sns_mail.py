@@ -22,7 +22,7 @@ sns = Seams(
 
 JsonObject = dict[str, Any]
 _PROTOCOLS = ("email", "email-json")
-log = logging.getLogger("localcloud.mail")
+log = logging.getLogger(__name__)
 
 
 class Outbox:

@@ -138,7 +138,7 @@ def _milliseconds(shape: Any, value: Any) -> Any:
     return value
 
 
-# What Step Functions checks before it calls the service ---------------------------------------------------------------
+# ---- What Step Functions checks before it calls the service
 
 
 def _check_fields(shape: Any, arguments: Document) -> None:

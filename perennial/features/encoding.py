@@ -154,7 +154,7 @@ class Encoder:
         return cls(tuple(_encoding(item) for item in document), hook)
 
 
-# The model's own features
+# ---- The model's own features
 
 
 def load_hook(path: Path) -> Hook | None:

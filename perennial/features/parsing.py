@@ -170,7 +170,7 @@ def _time(text: str, formats: Sequence[str]) -> str:
     return NO_VALUE
 
 
-# Patterns, each made once
+# ---- Patterns, each made once
 
 
 @cache

@@ -394,7 +394,7 @@ def _target_is_no_feature(definition: Definition) -> Definition:
     return definition.model_copy(update={"columns": {**definition.columns, definition.target: target}})
 
 
-# Reading YAML
+# ---- Reading YAML
 
 
 class _Loader(yaml.SafeLoader):
@@ -443,7 +443,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-# Problems of form: pydantic's, in our words (model.complaints)
+# ---- Problems of form: pydantic's, in our words (model.complaints)
 
 
 def _sound_sections(raw: Mapping[str, Any], broken: set[str]) -> Iterator[tuple[str, Any]]:
@@ -464,7 +464,7 @@ def _check_size(definition: Definition) -> Found:
         yield "(the whole)", f"{text}: take fewer or shorter categories and texts"
 
 
-# Problems of meaning: each check takes the sections that it names and yields (path, text)
+# ---- Problems of meaning: each check takes the sections that it names and yields (path, text)
 
 Found = Iterator[tuple[str, str]]
 

@@ -189,7 +189,7 @@ def _unreadable(lost: Sequence[Mapping[str, Any]], reads: Sequence[str]) -> str:
     )
 
 
-# Of single rows
+# ---- Of single rows
 
 
 def _without_comparison(ended: Outcome) -> str:

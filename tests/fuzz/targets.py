@@ -73,7 +73,7 @@ class Target:
     seeds: tuple[bytes, ...]
 
 
-# Requests of the endpoint
+# ---- Requests of the endpoint
 
 
 @cache
@@ -149,7 +149,7 @@ def container(data: bytes) -> None:
             assert answer.status < 500, answer
 
 
-# Dropped files
+# ---- Dropped files
 
 
 def dropped_file(content: bytes) -> None:
@@ -191,7 +191,7 @@ def _as_parquet(table: pa.Table, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-# Configuration
+# ---- Configuration
 
 
 def model_yaml(content: bytes) -> None:
@@ -223,7 +223,7 @@ def run_input(content: bytes) -> None:
         configuration.stack_overrides(content.decode("utf-8", "replace"))
 
 
-# Mails
+# ---- Mails
 
 
 def mail(content: bytes) -> None:
@@ -250,7 +250,7 @@ def mail(content: bytes) -> None:
     assert cause.safe(text, 100).isprintable()
 
 
-# Archives
+# ---- Archives
 
 
 def archive(content: bytes) -> None:

@@ -73,7 +73,7 @@ _depths: dict[str, tuple[int, float]] = {}
 _counted_until: dict[str, float] = {}
 _begun = time.time()
 _evicted = 0.0
-log = logging.getLogger("localcloud.metrics")
+log = logging.getLogger(__name__)
 
 
 def register() -> None:

@@ -43,7 +43,7 @@ sqs = Seams("services.sqs", _ensure_msg_fields="66389d58", _queue_by_arn="941c45
 
 JsonObject = dict[str, Any]
 Failure = tuple[str, str]  # ERROR_CODE, ERROR_MESSAGE
-log = logging.getLogger("localcloud.events")
+log = logging.getLogger(__name__)
 
 _LIMITS = {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 86_400}
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 600.0

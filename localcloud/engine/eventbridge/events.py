@@ -52,7 +52,7 @@ sqs = Seams("services.sqs", _queue_by_arn="941c4539")
 stepfunctions = Seams("services.stepfunctions", _resolve_state_machine_arn="5e2f33a6", _start_execution="157b243b")
 
 JsonObject = dict[str, Any]
-log = logging.getLogger("localcloud.events")
+log = logging.getLogger(__name__)
 
 _MALFORMED = {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
 _version_id: ContextVar[str | None] = ContextVar("version_id", default=None)

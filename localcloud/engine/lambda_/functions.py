@@ -55,7 +55,7 @@ lambda_svc = Seams(
 )
 
 JsonObject = dict[str, Any]
-log = logging.getLogger("localcloud.functions")
+log = logging.getLogger(__name__)
 
 _MARK = "localcloud-error:"
 _EXCEPTION_LINE = 'json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'

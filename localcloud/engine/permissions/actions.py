@@ -71,7 +71,7 @@ def here() -> Place:
     return Place(responses.get_region(), responses.get_account_id())
 
 
-# SageMaker ------------------------------------------------------------------------------------------------------------
+# ---- SageMaker
 
 _OWN = {
     "ProcessingJob": ("processing-job", "ProcessingJobName"),
@@ -128,7 +128,7 @@ def tag_context(tags: list[Mapping[str, str]] | None) -> dict[str, Any]:
     return {f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in tags} | {"aws:TagKeys": [t["Key"] for t in tags]}
 
 
-# KMS: what a service asks of its caller when the resource is encrypted with a customer managed key --------------------
+# ---- KMS: what a service asks of its caller when the resource is encrypted with a customer managed key
 
 
 def for_sns_publish(topic_arn: str) -> list[Needs]:
@@ -317,7 +317,7 @@ def key_arn(key: str, place: Place) -> str:
     return key if key.startswith("arn:") else place.arn("kms", f"key/{key}")
 
 
-# CloudWatch -----------------------------------------------------------------------------------------------------------
+# ---- CloudWatch
 
 
 def logs_resource(action: str, given: JsonObject, place: Place) -> str:
@@ -341,7 +341,7 @@ def metrics_context(body: bytes) -> dict[str, str]:
     return {"cloudwatch:namespace": str(namespace)} if namespace else {}
 
 
-# Tasks of state machines ----------------------------------------------------------------------------------------------
+# ---- Tasks of state machines
 
 
 def _lambda(given: JsonObject, place: Place) -> list[Needs]:

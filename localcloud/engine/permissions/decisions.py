@@ -28,7 +28,7 @@ JsonObject = dict[str, Any]
 Statements = list[Any]
 """MiniStack's parsed statements of one policy document."""
 
-log = logging.getLogger("localcloud.permissions")
+log = logging.getLogger(__name__)
 _LEDGER_LIMIT = 20_000
 
 

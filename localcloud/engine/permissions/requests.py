@@ -42,7 +42,7 @@ s3 = Seams("services.s3", _merge_hoisted_amz_headers="cfc80f69")
 sts = Seams("services.sts", _sessions="c712c346")
 
 JsonObject = dict[str, Any]
-log = logging.getLogger("localcloud.permissions")
+log = logging.getLogger(__name__)
 
 _UNMAPPED = ":NotMapped"
 _CODES = {"sns": "KMSAccessDenied", "sqs": "KMS.AccessDeniedException", "states": "KmsAccessDeniedException"}

@@ -31,7 +31,7 @@ sts = Seams(
 )
 
 JsonObject = dict[str, Any]
-log = logging.getLogger("localcloud.permissions")
+log = logging.getLogger(__name__)
 
 _EVENTS, _LAMBDA, _CLOUDWATCH = "events.amazonaws.com", "lambda.amazonaws.com", "cloudwatch.amazonaws.com"
 _SAGEMAKER = "sagemaker.amazonaws.com"
@@ -52,7 +52,7 @@ def register() -> None:
     cloudwatch.replace("_dispatch_alarm_actions", _make_dispatch_alarm_actions)
 
 
-# EventBridge ----------------------------------------------------------------------------------------------------------
+# ---- EventBridge
 
 
 def delivery_refusal(target: JsonObject, rule: JsonObject) -> str:
@@ -110,7 +110,7 @@ def _may_not_assume(service: str, role_arn: str, source: str = "") -> bool:
     return check(service, "sts:AssumeRole", role_arn, context) is not None
 
 
-# CloudWatch alarms ----------------------------------------------------------------------------------------------------
+# ---- CloudWatch alarms
 
 
 def _make_dispatch_alarm_actions(original: Any) -> Any:
@@ -129,7 +129,7 @@ def _may_publish(alarm: JsonObject, arn: str) -> bool:
     return _first_denial(_CLOUDWATCH, Needs("sns:Publish", arn), alarm["AlarmArn"]) is None
 
 
-# Lambda ---------------------------------------------------------------------------------------------------------------
+# ---- Lambda
 
 
 def _execution_credentials(config: JsonObject) -> dict[str, str]:
@@ -198,7 +198,7 @@ def _destination_denial(config: JsonObject, target_arn: str) -> Denial | None:
     return next((denial for denial in denials if denial), None)
 
 
-# Sessions of roles ----------------------------------------------------------------------------------------------------
+# ---- Sessions of roles
 
 
 def _begin_session(arn: str, user_id: str) -> tuple[str, str, str]:
@@ -220,7 +220,7 @@ def _evict_expired_sessions() -> None:
             sts._sessions.pop(key, None)
 
 
-# SageMaker ------------------------------------------------------------------------------------------------------------
+# ---- SageMaker
 
 
 def assume_role(role_arn: str, session: str, account_id: str, region: str) -> tuple[str, str, str]:

@@ -24,7 +24,7 @@ stepfunctions = Seams(
 )
 
 JsonObject = dict[str, Any]
-log = logging.getLogger("localcloud.permissions")
+log = logging.getLogger(__name__)
 
 _SERVICE = "states.amazonaws.com"
 _ERRORS = {
@@ -58,7 +58,7 @@ def register() -> None:
     made["create"] = _make_provision(made["create"])
 
 
-# Tasks ----------------------------------------------------------------------------------------------------------------
+# ---- Tasks
 
 
 def _make_invoke_resource(original: Any) -> Any:
@@ -144,7 +144,7 @@ def _error(name: str, cause: str) -> Exception:
     return error
 
 
-# Making and changing a state machine ----------------------------------------------------------------------------------
+# ---- Making and changing a state machine
 
 
 def _make_create_state_machine(original: Any) -> Any:

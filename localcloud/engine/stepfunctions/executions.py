@@ -94,7 +94,7 @@ _in_wait_state: ContextVar[bool] = ContextVar("in_wait_state", default=False)
 _previous_event: ContextVar[list[int]] = ContextVar("previous_event")  # the last one of this branch, on all its threads
 _earlier: list[JsonObject] = []  # executions of an earlier process
 _interrupted: set[str] = set()
-log = logging.getLogger("localcloud.executions")
+log = logging.getLogger(__name__)
 
 
 def register(files: ExecutionFiles, changed: Callable[[], None], settle: Callable[..., None]) -> None:

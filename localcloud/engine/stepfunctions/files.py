@@ -19,7 +19,7 @@ from localcloud import disk
 JsonObject = dict[str, Any]
 RETENTION = timedelta(days=90)
 _EVENT_LINE = b'{"event": '
-log = logging.getLogger("localcloud.executions")
+log = logging.getLogger(__name__)
 
 
 class _Stored(dict[str, Any]):

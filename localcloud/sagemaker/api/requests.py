@@ -115,7 +115,7 @@ def _integers(shape: Any, value: Any) -> Any:
     return int(value) if shape.type_name in ("integer", "long") else value
 
 
-# Types ------------------------------------------------------------------------------------------------------------
+# ---- Types
 
 
 def _type_problems(shape: Any, value: Any, path: str) -> Iterator[str]:
@@ -156,7 +156,7 @@ def _wrong_type(value: Any, expected: str, path: str) -> str:
     return f"{found}: {path or 'request'}"
 
 
-# Constraints ------------------------------------------------------------------------------------------------------
+# ---- Constraints
 
 
 def _violations(shape: Any, value: Any, path: str) -> Iterator[str]:
@@ -232,7 +232,7 @@ def _lookup(request: dict[str, Any], path: str) -> Any:
     return value
 
 
-# Patterns ---------------------------------------------------------------------------------------------------------
+# ---- Patterns
 
 
 def matches(pattern: str, value: str) -> bool:

@@ -18,7 +18,7 @@ def predicted_labels(scores: ArrayLike) -> Floats:
     return (np.asarray(scores, dtype=np.float64) > PROBABILITY_THRESHOLD).astype(np.float64)
 
 
-# Terms: what a row adds.
+# ---- Terms: what a row adds
 
 
 def _log_loss(labels: Floats, scores: Floats) -> Floats:
@@ -59,7 +59,7 @@ def _share_below(ordered: Floats, values: Floats) -> Floats:
     return np.asarray(ranks / (2 * ordered.size), dtype=np.float64)
 
 
-# Finish: from sums of terms to the value.
+# ---- Finish: from sums of terms to the value
 
 
 def _auc(sums: Floats) -> Floats:

@@ -10,7 +10,7 @@ from perennial.evaluation.problem_types.measures import TOO_LARGE, Floats, Measu
 # The square of a larger score is no number any more, or the sum of such squares is not.
 LARGEST_SCORE = 1e150
 
-# Terms: what a row adds. The first column counts rows.
+# ---- Terms: what a row adds. The first column counts rows
 
 
 def _squared_error(labels: Floats, scores: Floats) -> Floats:
@@ -32,7 +32,7 @@ def _explained(labels: Floats, scores: Floats) -> Floats:
     return np.column_stack([np.ones_like(labels), centred, centred**2, (scores - labels) ** 2])
 
 
-# Finish: from sums of terms to the value.
+# ---- Finish: from sums of terms to the value
 
 
 def _root_mean(sums: Floats) -> Floats:

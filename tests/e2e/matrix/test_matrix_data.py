@@ -352,7 +352,7 @@ def test_a_version_that_is_gone_for_good_ends_the_run_and_is_named(app: App, fir
     assert_told(end, recorded, key, "Drop it again")
 
 
-# What the gate compares: nothing of this comes into service.
+# ---- What the gate compares: nothing of this comes into service
 
 
 def dearer(rows: list[str]) -> list[str]:

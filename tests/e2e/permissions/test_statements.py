@@ -59,7 +59,7 @@ def deployed(app: App, without: Without, scientist: Ask, many: str) -> Deployed:
     return Deployed(app, run, Resumable(app, run), without, scientist, many)
 
 
-# What needs a statement ----------------------------------------------------------------------------------------------
+# ---- What needs a statement
 
 
 def a_run(deployed: Deployed) -> str:

@@ -148,7 +148,7 @@ def test_all_problems_of_the_data_come_from_the_report(aws, worked, ended, notif
     assert aws.get_json(f"runs/{RUN}/run.json")["failure"]["problems"] == problems
 
 
-# Files that are put aside
+# ---- Files that are put aside
 
 
 @pytest.fixture

@@ -311,7 +311,7 @@ def test_what_could_not_be_measured_is_null_in_strict_json(aws, query):
     assert json.loads(text)["metrics"]["candidate"]["r2"] is None
 
 
-# Which rows compare
+# ---- Which rows compare
 
 
 @pytest.fixture

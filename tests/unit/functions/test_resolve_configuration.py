@@ -243,7 +243,7 @@ def test_wrong_json_in_a_stack_parameter_is_named(aws, resolve, monkeypatch):
         resolve()
 
 
-# Objects that S3 does not hand out
+# ---- Objects that S3 does not hand out
 
 
 def test_archived_objects_are_named_all_at_once_before_anything_is_claimed(aws, app, resolve):
@@ -287,7 +287,7 @@ def test_an_s3_that_has_no_time_is_asked_again_later(aws, app, resolve, answers)
         resolve()
 
 
-# Claims
+# ---- Claims
 
 
 def test_the_same_execution_gets_the_same_answer_again(aws, resolve):
@@ -509,7 +509,7 @@ def test_of_two_who_claim_at_once_one_gets_it(aws, app, resolve, monkeypatch, an
     assert resolve(Trigger=drop("raw/a.csv"))["Decision"] == "Duplicate"
 
 
-# Bursts
+# ---- Bursts
 
 
 def test_of_many_files_only_the_newest_event_works(aws, resolve):
@@ -566,7 +566,7 @@ def test_a_deleted_drop_whose_version_nobody_knows_is_no_error(aws, resolve):
     assert resolve(Trigger=drop("raw/gone.csv"))["Decision"] == "Train"
 
 
-# The model in service
+# ---- The model in service
 
 
 def test_the_champion_is_the_model_that_parameter_store_names(aws, resolve):
@@ -656,7 +656,7 @@ def test_an_error_of_sagemaker_is_not_read_as_no_champion(aws, resolve, answers)
         resolve()
 
 
-# Records and networks
+# ---- Records and networks
 
 
 def test_the_record_holds_what_the_run_is_made_of(aws, resolve):
@@ -706,7 +706,7 @@ def test_the_answer_is_plain_json(aws, resolve):
     assert json.loads(json.dumps(run)) == run
 
 
-# The model in service, for preprocessing
+# ---- The model in service, for preprocessing
 
 
 def served(aws, definition, files=(), **more):

@@ -123,7 +123,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Job:
     return job
 
 
-# A healthy run
+# ---- A healthy run
 
 
 def raw_frame() -> pd.DataFrame:
@@ -488,7 +488,7 @@ def hashes(job: Job, name: str) -> list[Any]:
     return [np.frombuffer(part, "<u8") for part in job.parts(f"rows/v1/{name}")]
 
 
-# Beside a model in service
+# ---- Beside a model in service
 
 
 def champion(job: Job, **about: Any) -> Job:
@@ -764,7 +764,7 @@ def test_without_new_rows_nothing_is_compared(job: Job, files: int, new: list[in
     assert job.report["drift"] is None
 
 
-# Splits by time and by group
+# ---- Splits by time and by group
 
 
 WIDE = {
@@ -801,7 +801,7 @@ def test_split_by_group_keeps_sellers_apart(job: Job) -> None:
     assert len(set.union(*sellers)) == sum(map(len, sellers))
 
 
-# A binary target, nullable columns and a hook
+# ---- A binary target, nullable columns and a hook
 
 
 def lesions(rows: int, target: Callable[[int], str] = lambda row: str(row % 3 // 2)) -> bytes:
@@ -894,7 +894,7 @@ def test_a_mistake_in_features_is_the_message_of_the_job_and_its_traceback_is_in
     assert log.splitlines()[-1] == f"error: {said}"
 
 
-# Data that break the contract
+# ---- Data that break the contract
 
 
 def with_rows(text: bytes, *rows: str) -> bytes:
@@ -1054,7 +1054,7 @@ def test_notes_of_new_files_are_kept_apart(tmp_path: Path) -> None:
     assert note.startswith("00001-new: ")
 
 
-# Files that the model in service was trained on
+# ---- Files that the model in service was trained on
 
 
 def trained_on(tmp_path: Path, definition: dict[str, Any], *files: tuple[bytes, int], **about: Any) -> tuple[int, Job]:
@@ -1136,7 +1136,7 @@ def test_data_that_cannot_be_used_are_explained(job: Job, files: list[bytes], pr
     assert not (job.output / "preprocessor" / "model.tar.gz").exists()
 
 
-# Files that cannot be read
+# ---- Files that cannot be read
 
 
 def late(rows: int, seed: int) -> bytes:

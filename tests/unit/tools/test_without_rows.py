@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.memory import bounded
-from tools.without_rows import Found, UnreadableError, Wanted, copy_captures, copy_table
+from tools.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
 
 CUSTOMER = Wanted(("customer_id", "Kunde Nr"), "17")
 
@@ -112,7 +112,7 @@ def test_rows_of_parquet_go_and_types_values_and_packing_stay(tmp_path, values, 
     table = pa.table({"customer_id": values, "nested": [{"a": [1]}, {"a": [2]}, None, {"a": None}], "n": [1, 2, 3, 4]})
     source, target = tmp_path / "source", tmp_path / "target"
     pq.write_table(table.replace_schema_metadata({"who": "me"}), source, compression=packing, row_group_size=3)
-    assert copy_table(source, target, Wanted(("customer_id",), value)) == Found(4, 2, has_column=True)
+    assert copy_table(source, target, Wanted(("customer_id",), value)) == Counts(4, 2, has_column=True)
     left = pq.read_table(target)
     assert left.equals(pq.read_table(source).take([1, 2]), check_metadata=True)
     assert pq.ParquetFile(target).metadata.row_group(0).column(0).compression.lower() in (packing, "uncompressed")
@@ -203,4 +203,4 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
         for number in range(40):
             file.write((b"x" * 4000 + b",%d\n" % number) * 2_000)
     with bounded():  # of 320 MB
-        assert copy_table(tmp_path / "source", tmp_path / "target", CUSTOMER) == Found(80_000, 2_000, has_column=True)
+        assert copy_table(tmp_path / "source", tmp_path / "target", CUSTOMER) == Counts(80_000, 2_000, has_column=True)

@@ -107,7 +107,7 @@ def identity(cloud: Cloud, **headers: str) -> Answer:
     return send(cloud, "POST", "/", body, {**signed(cloud, "POST", "/", body, **FORM), **headers})
 
 
-# Web pages ------------------------------------------------------------------------------------------------------------
+# ---- Web pages
 
 THEIRS = (
     {"Host": "attacker.example"},
@@ -250,7 +250,7 @@ def test_a_status_that_is_refused_says_whose_it_is_and_what_to_do(cloud: Cloud) 
     assert f'eval "$(python -m localcloud --state {cloud.state} env)"' in told["message"]
 
 
-# Signatures -----------------------------------------------------------------------------------------------------------
+# ---- Signatures
 
 
 @pytest.fixture(scope="module")
@@ -414,7 +414,7 @@ def test_what_the_credentials_of_functions_and_jobs_are_cannot_be_told_from_thei
     assert access.keys(cloud.state).secret_key not in seen.values()
 
 
-# Presigned addresses --------------------------------------------------------------------------------------------------
+# ---- Presigned addresses
 
 
 @pytest.mark.parametrize("version", [None, "s3v4"])
@@ -468,7 +468,7 @@ def test_the_address_of_a_functions_code_is_signed(cloud: Cloud) -> None:
     assert send(cloud, "GET", path.replace("function", "other"), headers=host).status == 403
 
 
-# What a link is for ---------------------------------------------------------------------------------------------------
+# ---- What a link is for
 
 JSON_1_0, JSON_1_1 = "application/x-amz-json-1.0", "application/x-amz-json-1.1"
 OTHER_SERVICES = (
@@ -604,7 +604,7 @@ def test_whatever_botocore_signs_is_for_the_service_that_it_asks() -> None:
     assert told > 80
 
 
-# Links of notifications -----------------------------------------------------------------------------------------------
+# ---- Links of notifications
 
 
 def subscription(cloud: Cloud) -> str:
@@ -654,7 +654,7 @@ def test_a_link_opens_nothing_else(cloud: Cloud, bucket: str) -> None:
     assert send(cloud, "GET", unsubscribe(arn), b"Action=DeleteTopic", FORM).status == 200
 
 
-# Refusals -------------------------------------------------------------------------------------------------------------
+# ---- Refusals
 
 
 def refused_by_its_head(cloud: Cloud, method: str, path: str, headers: dict[str, str]) -> Answer:
@@ -710,7 +710,7 @@ def test_a_refusal_is_one_short_printable_line_of_the_log(cloud: Cloud) -> None:
     assert all(line.isprintable() and len(line) < 1000 for line in lines)
 
 
-# Uploads --------------------------------------------------------------------------------------------------------------
+# ---- Uploads
 
 UPLOADS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -754,7 +754,7 @@ def test_a_chunked_upload_with_an_unsigned_trailer_is_taken(cloud: Cloud, bucket
     assert send(cloud, "PUT", f"/{bucket}/streamed", body, other).status == 403
 
 
-# Files ----------------------------------------------------------------------------------------------------------------
+# ---- Files
 
 
 def test_the_state_folder_and_its_keys_are_their_owners_only(cloud: Cloud) -> None:
@@ -762,7 +762,7 @@ def test_the_state_folder_and_its_keys_are_their_owners_only(cloud: Cloud) -> No
     assert (cloud.state / "keys.json").stat().st_mode & 0o777 == 0o600
 
 
-# Cost -----------------------------------------------------------------------------------------------------------------
+# ---- Cost
 
 
 def test_the_guard_costs_little(cloud: Cloud) -> None:

@@ -243,7 +243,7 @@ def test_checkpoints_come_back_and_are_kept_in_s3(cloud: Cloud, bucket: str, tmp
     assert [item["Key"] for item in listed] == ["checkpoints/new"]
 
 
-# Transform --------------------------------------------------------------------------------------------------------
+# ---- Transform
 
 
 def test_every_object_below_the_prefix_is_scored(cloud: Cloud, bucket: str, model: str) -> None:

@@ -53,7 +53,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "00000-cars.csv"
 
 
-# Healthy files
+# ---- Healthy files
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_rows_keep_their_numbers_under_a_separator_line_and_a_header_of_two_line
     assert batch.row_numbers(np.array([0, 1])).tolist() == [2, 4]
 
 
-# Names
+# ---- Names
 
 
 def read_with_notes(path: Path, content: bytes, columns: list[Column], **form: Any) -> tuple[list[Any], list[str]]:
@@ -314,7 +314,7 @@ def test_parquet_names_are_told_like_others(file: Path) -> None:
     ]
 
 
-# JSON lines
+# ---- JSON lines
 
 
 LINES = b"""{"price": 1.5, "Make": "Saab", "doors": 4}
@@ -445,7 +445,7 @@ def test_ragged_rows_after_the_last_sound_one_are_handed_on(file: Path, monkeypa
     assert sum(batch.table.num_rows for batch in found) == 10
 
 
-# Broken CSV
+# ---- Broken CSV
 
 
 @pytest.mark.parametrize(
@@ -612,7 +612,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
     assert all(batch.table.schema.names == ["price", "make", "doors"] for batch in found)
 
 
-# Parquet
+# ---- Parquet
 
 
 def parquet(table: pa.Table, **options: Any) -> bytes:
@@ -705,7 +705,7 @@ def test_what_arrow_says_about_a_damaged_file_is_one_short_line(file: Path) -> N
     assert len(said) < 400
 
 
-# Bombs
+# ---- Bombs
 
 
 def test_gzip_that_expands_beyond_measure_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -741,7 +741,7 @@ def test_a_text_that_no_csv_row_could_hold_is_refused(file: Path) -> None:
     assert "holds a text of 3,145,728 bytes; at most 2 MiB" in refusal(file, parquet(table))
 
 
-# Parts
+# ---- Parts
 
 
 def test_parts_hold_a_bounded_number_of_rows_and_start_with_the_header(tmp_path: Path) -> None:

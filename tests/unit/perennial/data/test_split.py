@@ -94,7 +94,7 @@ def test_sets_are_those_of_today_so_that_a_new_version_moves_no_row() -> None:
     assert "".join("tvx"[number] for number in sets) == "vxvttxttttttttttvttxxvxxtttvtv"  # train, validation, x: test
 
 
-# Copies and keys
+# ---- Copies and keys
 
 
 @pytest.mark.parametrize("split", [RANDOM, {**RANDOM, "method": "time", "column": "x"}])
@@ -136,7 +136,7 @@ def test_rows_of_a_file_that_is_left_out_are_in_no_set_and_hide_no_copy(method: 
     assert np.array_equal(np.concatenate([sets[:300], sets[700:]]), split_rows(split, rows(300), rows(500)))
 
 
-# Groups and times
+# ---- Groups and times
 
 
 def test_group_is_always_in_one_set_and_stays_there() -> None:

@@ -105,7 +105,7 @@ def test_a_model_never_beats_itself_when_an_improvement_is_asked_and_always_othe
     assert verdict.accepted is (verdict.meets_threshold and verdict.beats_champion)
 
 
-# Relative to a metric that ends at 1
+# ---- Relative to a metric that ends at 1
 
 
 @pytest.mark.parametrize(("champion", "enough"), [(0.99, 0.995), (0.96, 0.98), (0.9, 0.945), (1.0, 1.0)])
@@ -116,7 +116,7 @@ def test_an_improvement_is_never_more_than_half_of_what_is_left_to_perfect(champ
     assert judge(asked, enough - 1e-9, champion).beats_champion is False
 
 
-# Which rows compare
+# ---- Which rows compare
 
 BOUND = Gate("rmse", "minimize", 3500.0, maximum_regression=0.05, minimum_unseen_rows=30)
 
@@ -202,7 +202,7 @@ def test_numbers_that_differ_are_told_with_as_many_digits_as_tell_them_apart():
     )
 
 
-# Rows that have another target than the model in service was tested with
+# ---- Rows that have another target than the model in service was tested with
 
 OTHER = Compared(570, 0.83, 0.155, (0.6, 0.75), champion_interval=(0.12, 0.19))
 FLIPPED = Gate("auc", "maximize", 0.8, maximum_regression=0.25, minimum_unseen_rows=30)
@@ -242,7 +242,7 @@ def test_a_small_correction_changes_nothing(comparison, when_accepted):
     assert (verdict.accepted, verdict.targets_changed) == (True, False)
 
 
-# Rows that the model in service cannot score
+# ---- Rows that the model in service cannot score
 
 
 def test_rows_that_the_model_in_service_cannot_score_are_counted_in_the_reason():

@@ -176,7 +176,7 @@ def test_text_with_too_many_values_is_no_category(monkeypatch: pytest.MonkeyPatc
         fitted(pa.table({"vin": names}))
 
 
-# features.py
+# ---- features.py
 
 
 def hook(table: pa.Table) -> pa.Table:

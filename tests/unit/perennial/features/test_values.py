@@ -120,7 +120,7 @@ def test_any_value_is_shown_short_and_printable() -> None:
     assert words.quoted("a" * 1000) == "'" + "a" * 37 + "...'"
 
 
-# Every way in gives the same value
+# ---- Every way in gives the same value
 
 
 @given(st.lists(st.floats(-SINGLE, SINGLE) | st.none(), min_size=1, max_size=20))
@@ -161,7 +161,7 @@ def test_plain_decimals_have_no_exponent_and_lose_nothing(value: float) -> None:
     assert math.copysign(1, float(text)) == math.copysign(1, value)
 
 
-# Parquet
+# ---- Parquet
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_parquet_type_that_cannot_hold_the_column_is_not_accepted(kind: str, arr
     assert not accepts(kind, arrow_type)
 
 
-# JSON
+# ---- JSON
 
 
 @pytest.mark.parametrize(

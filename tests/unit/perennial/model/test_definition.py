@@ -375,7 +375,7 @@ def test_rows_may_be_split_by_time_and_by_group(split):
     assert parse(**{"{method: random, seed: 7}": split}).split.column in ("sold_on", "seller")
 
 
-# YAML
+# ---- YAML
 
 
 def test_a_key_that_stands_twice_is_refused_with_its_line():
@@ -485,7 +485,7 @@ def test_a_problem_is_one_short_line_whatever_stands_in_the_file():
     assert all(line.isprintable() and len(line) <= 1002 for line in lines)
 
 
-# Limits: a definition stands whole in the record of each run
+# ---- Limits: a definition stands whole in the record of each run
 
 
 def test_a_marker_that_is_a_number_is_written_with_the_marks_of_its_column():
@@ -547,7 +547,7 @@ def test_limits_of_hyperparameters_are_those_of_sagemaker():
     assert longest == MAX_TEXT
 
 
-# The key of a row, and what the gate compares
+# ---- The key of a row, and what the gate compares
 
 
 KEYED = ("split: {method: random, seed: 7}", "split: {method: random, seed: 7, key: [seller]}")
@@ -620,7 +620,7 @@ def test_a_relative_error_of_a_target_that_may_be_zero_is_noted(bounds, noted):
     assert all("as soon as price is 0 in one test row" in text for _, text in found)
 
 
-# How files and values are read
+# ---- How files and values are read
 
 
 def test_what_stands_around_values_is_given_short_or_in_full():

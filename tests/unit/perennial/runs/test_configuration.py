@@ -39,7 +39,7 @@ def overridable(*paths):
     return MODEL.model_copy(update={"overridable": paths})
 
 
-# Precedence
+# ---- Precedence
 
 
 def test_a_built_in_default_is_the_lowest_layer():
@@ -146,7 +146,7 @@ def test_a_key_is_asked_for_where_the_only_storage_is_a_volume(families: str, ta
         assert found == [taken] * 3, family
 
 
-# Machines that may be asked for
+# ---- Machines that may be asked for
 
 
 @pytest.mark.parametrize("layer", ["stack", "run"])
@@ -181,7 +181,7 @@ def test_a_definition_that_allows_nothing_more_allows_the_machines_of_its_own_st
             resolve(model, run={"Instances": {"Endpoint": asked}})
 
 
-# What keeps a run's model out of service
+# ---- What keeps a run's model out of service
 
 GATED = ("gate.threshold", "gate.minimum_improvement", "gate.without_comparison")
 FREE = overridable("algorithm", "hyperparameters", "instances", "data_prefix", *GATED)
@@ -250,7 +250,7 @@ def test_a_replay_deploys_only_where_the_definition_lists_it_and_where_the_run_c
     assert resolve(listed, replayed=again).withheld == ("data_prefix",)
 
 
-# Overrides that are refused
+# ---- Overrides that are refused
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_a_wrong_override_names_its_layer_and_what_is_allowed(layers, expected):
     assert expected in str(caught.value)
 
 
-# The input of an execution
+# ---- The input of an execution
 
 
 def test_an_empty_input_is_a_person_who_starts_a_run():
@@ -418,7 +418,7 @@ def test_overrides_of_the_stack_that_are_no_json_object_are_refused(text):
         configuration.stack_overrides(text)
 
 
-# What follows
+# ---- What follows
 
 
 def test_hyperparameters_are_strings():

@@ -207,7 +207,7 @@ def test_a_subject_of_a_model_in_service_has_its_metric_and_that_of_the_one_befo
     assert compose(**alone).subject == "Model in service: rmse 2,345.68 USD, not compared [perennial-used-cars]"
 
 
-# What is news
+# ---- What is news
 
 
 def aside(*keys, **more):
@@ -372,7 +372,7 @@ def test_a_known_obstacle_is_told_once_and_the_doubt_with_it():
     )
 
 
-# Since the model in service was trained
+# ---- Since the model in service was trained
 
 LOST = {"name": "raw/a.csv", "rows": 3361, "reason": "not UTF-8: byte b'\\xeb' (line 2)"}
 SINCE = {"rows": 4861, "gone": {"files": 2, "rows": 500}, "unreadable": [LOST], "definition": ["files.encoding"]}
@@ -555,7 +555,7 @@ def test_a_run_that_never_reached_a_state_is_told_too():
     assert failed(None, None, None).body.startswith("Run failed: before its first state: no cause was given")
 
 
-# Subjects
+# ---- Subjects
 
 
 @pytest.mark.parametrize("reason", ["x" * 500, "größer als 5 €", "a\nb", "\u202eevil"])
@@ -632,7 +632,7 @@ def test_a_mail_of_many_problems_names_the_file_that_has_them_all():
     assert "  problem 19\n  ... and 30 more; all of them: s3://cars/p.txt\n" in body
 
 
-# Files that are put aside
+# ---- Files that are put aside
 
 
 def test_a_file_that_is_put_aside_is_named_once_with_the_reason_and_how_to_take_it_away():
@@ -674,7 +674,7 @@ def test_of_many_files_that_are_put_aside_some_are_named():
     assert "  ... and 1,229 more; all of them: s3://cars/runs/20261120093440-1a2b/run.json (data, aside)\n" in body
 
 
-# Causes
+# ---- Causes
 
 
 def test_a_failed_jobs_own_words_are_taken_out_of_its_description():

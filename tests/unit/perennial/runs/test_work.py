@@ -33,7 +33,7 @@ def version(key, **more):
     return {"Key": key, "VersionId": "v", "ETag": '"e"', "Size": 5, "LastModified": NOW, "IsLatest": True, **more}
 
 
-# The listing
+# ---- The listing
 
 
 def listed(*versions):
@@ -67,7 +67,7 @@ def test_the_manifest_is_as_the_jobs_know_it():
     }
 
 
-# Empty files
+# ---- Empty files
 
 
 def drop(key):
@@ -116,7 +116,7 @@ def test_a_newer_empty_file_whose_event_may_have_been_lost_tells_of_nothing():
     assert told("raw/a", *versions, now=NOW + timedelta(seconds=2 * QUIET + 61)).reported_by is None
 
 
-# The fingerprint
+# ---- The fingerprint
 
 
 def test_the_same_bytes_put_again_are_the_same_data_where_s3_keeps_a_checksum():
@@ -168,7 +168,7 @@ def test_the_work_key_depends_on_data_configuration_and_code():
     assert configuration_key({"a": 1, "b": 2}) == configuration_key({"b": 2, "a": 1})
 
 
-# Bursts
+# ---- Bursts
 
 
 def ago(seconds):
@@ -229,7 +229,7 @@ def test_other_triggers_are_never_superseded():
     assert superseded(None, None, [file("a")], NOW, QUIET) is None
 
 
-# Claims
+# ---- Claims
 
 
 def test_free_work_is_taken():

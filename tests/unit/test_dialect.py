@@ -1,0 +1,81 @@
+"""One dialect: names of loggers, rulers between sections, and words that are no names."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CODE = ("perennial", "perennial_aws", "functions", "processing", "tools", "localcloud", "bench", "tests")
+RULER = re.compile(r"# ---- \S.*[^-. ]")
+# Participles say what was done to a thing; a name says what the thing is.
+NO_NAMES = {"told", "said", "gone", "came", "shown", "seen", "given", "kept", "found"}
+# Keys of answers, records and files of runs; and a mask, which is an adjective.
+CONTRACTS = {"Answer.Kept", "ChampionFiles.gone", "Since.gone", "Outcome.gone", "_Rows.seen", "compare(seen)"}
+
+
+def modules(*roots: str) -> list[Path]:
+    return [path for root in roots for path in sorted((ROOT / root).rglob("*.py"))]
+
+
+def names(body: list[ast.stmt], above: str = "") -> Iterator[str]:
+    """Public functions, classes, fields and parameters, of classes and their methods too."""
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+            yield from names(node.body, f"{node.name}.")
+        elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield f"{above}{node.name}"
+            given = node.args
+            yield from (
+                f"{above}{node.name}({one.arg})" for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)
+            )
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and above:
+            yield f"{above}{node.target.id}"
+
+
+@pytest.mark.parametrize("root", CODE)
+def test_a_logger_has_the_name_of_its_module(root: str) -> None:
+    calls = (
+        (path, node)
+        for path in modules(root)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "getLogger"
+    )
+    other = [(path, ast.unparse(node)) for path, node in calls if node.args and ast.unparse(node.args[0]) != "__name__"]
+    assert other == []
+
+
+@pytest.mark.parametrize("root", CODE)
+def test_sections_of_a_module_have_one_kind_of_ruler(root: str) -> None:
+    """A comment of one line, alone between blank lines, is one: `# ---- Title`."""
+    rulers = (
+        (path, found[1])
+        for path in modules(root)
+        for found in re.finditer(r"(?<=\n\n)(# .*)\n(?=\n)", path.read_text())
+        if not found[1].startswith("# noqa")
+    )
+    assert [(path, ruler) for path, ruler in rulers if not RULER.fullmatch(ruler)] == []
+
+
+@pytest.mark.parametrize("root", ["perennial", "perennial_aws", "functions", "processing", "tools"])
+def test_names_say_what_a_thing_is(root: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules(root)
+        for name in names(ast.parse(path.read_text()).body)
+        if name not in CONTRACTS and re.split(r"[.(]", name.rstrip(")"))[-1].lower() in NO_NAMES
+    ]
+    assert wrong == []
+
+
+def test_a_class_of_the_domain_is_named_once() -> None:
+    """But for what stands in a record, which has the name of what it records."""
+    named: dict[str, Path] = {}
+    for path in modules("perennial", "perennial_aws"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and path.name != "run_record.py":
+                assert node.name not in named, f"{node.name} is in {named[node.name]} and in {path}"
+                named[node.name] = path
