@@ -269,16 +269,16 @@ def _mail(arguments: argparse.Namespace) -> int:
     mails = mailbox.messages(arguments.state)
     if arguments.number is None and not arguments.latest:
         for mail in mails:
-            told = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}  {mail.recipient}  {mail.subject}"
-            print(f"{mail.number:>4}  {one_line(told)}")
+            line = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}  {mail.recipient}  {mail.subject}"
+            print(f"{mail.number:>4}  {one_line(line)}")
         print(f"{len(mails)} mails in {arguments.state / 'mail'}", file=sys.stderr)
         return 0
-    shown = mailbox.latest(mails) if arguments.latest else [mail for mail in mails if mail.number == arguments.number]
-    if not shown:
+    listed = mailbox.latest(mails) if arguments.latest else [mail for mail in mails if mail.number == arguments.number]
+    if not listed:
         have = f"there are mails 1 to {len(mails)}" if mails else "there is no mail yet"
         which = "" if arguments.latest else f" {arguments.number}"
         raise process.ProcessError(f"No mail{which}: {have} in {arguments.state / 'mail'}.")
-    for mail in shown:
+    for mail in listed:
         received = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}"
         print(
             f"To:      {one_line(mail.recipient)}\nDate:    {received}\nSubject: {one_line(mail.subject)}\n"
@@ -299,11 +299,11 @@ def _logs(arguments: argparse.Namespace) -> int:
     if not arguments.group:
         print(_printable("\n".join(groups)) if groups else "no log groups yet")
         return 0
-    found = [group for group in groups if group == arguments.group or group.endswith(f"/{arguments.group}")]
-    if len(found) != 1:
+    matching = [group for group in groups if group == arguments.group or group.endswith(f"/{arguments.group}")]
+    if len(matching) != 1:
         known = "\n".join(f"  {group}" for group in groups) or "  none"
-        raise process.ProcessError(f"{len(found)} log groups are named {arguments.group!r}. There are:\n{known}")
-    return _log_group(client, found[0], arguments.follow)
+        raise process.ProcessError(f"{len(matching)} log groups are named {arguments.group!r}. There are:\n{known}")
+    return _log_group(client, matching[0], arguments.follow)
 
 
 def _log_group(client: Any, group: str, follow: bool) -> int:
@@ -342,14 +342,14 @@ def _faults(arguments: argparse.Namespace) -> int:
 
 def _members(arguments: argparse.Namespace) -> dict[str, Any]:
     """The flags as members of a fault."""
-    given = {
+    members = {
         "error": arguments.error,
         "exit": arguments.exit_code,
         "answer": arguments.answer,
         "delay": arguments.delay,
     }
     effect, value = next(
-        ((name, value) for name, value in given.items() if value is not None), (arguments.effect, None)
+        ((name, value) for name, value in members.items() if value is not None), (arguments.effect, None)
     )
     if effect is None:
         raise faults.FaultError("say what is to happen, for example --error ThrottlingException; see faults --help")
@@ -368,9 +368,9 @@ def _members(arguments: argparse.Namespace) -> dict[str, Any]:
 def _fault_line(fault: dict[str, Any]) -> str:
     """A fault in one line."""
     details = {name: fault[name] for name in ("error", "exit_code", "seconds", "answer", "message") if name in fault}
-    said = ", ".join(f"{name} {value!r}" for name, value in details.items())
+    text = ", ".join(f"{name} {value!r}" for name, value in details.items())
     where = "" if fault["name"] == "*" else f" ({fault['name']})"
-    return f"{fault['operation']}{where}: {fault['effect']}{f', {said}' if said else ''}"
+    return f"{fault['operation']}{where}: {fault['effect']}{f', {text}' if text else ''}"
 
 
 def _server_log(path: Path, follow: bool) -> int:

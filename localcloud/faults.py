@@ -119,10 +119,10 @@ class Fault:
 
     def as_json(self) -> dict[str, Any]:
         """Return what is set, and how often it fired."""
-        shown = {name: value for name, value in asdict(self).items() if value not in ("", None, False, 0)}
+        members = {name: value for name, value in asdict(self).items() if value not in ("", None, False, 0)}
         if self.exit_code is not None:
-            shown["exit_code"] = self.exit_code
-        return {**shown, "times": self.times or "always", "fired": self.fired}
+            members["exit_code"] = self.exit_code
+        return {**members, "times": self.times or "always", "fired": self.fired}
 
 
 def _has_part(name: str, part: str) -> bool:
@@ -162,19 +162,19 @@ def checked(document: Mapping[str, Any]) -> Fault:
     return fault
 
 
-def _times(given: Any) -> int:
-    if given == "always":
+def _times(value: Any) -> int:
+    if value == "always":
         return ALWAYS
-    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise FaultError(f"times must be a number from 1, or 'always'; got {given!r}")
-    return given
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise FaultError(f"times must be a number from 1, or 'always'; got {value!r}")
+    return value
 
 
-def _check_number(name: str, given: Any) -> None:
+def _check_number(name: str, value: Any) -> None:
     kind, least, most = RANGES[name]
-    if given is None or (isinstance(given, kind) and not isinstance(given, bool) and least <= given <= most):
+    if value is None or (isinstance(value, kind) and not isinstance(value, bool) and least <= value <= most):
         return
-    raise FaultError(f"{name} must be a number from {least} to {most}; got {given!r}")
+    raise FaultError(f"{name} must be a number from {least} to {most}; got {value!r}")
 
 
 def _check_operation(wanted: str) -> None:
@@ -220,9 +220,9 @@ class Faults:
     def clear(self, number: int | None = None) -> int:
         """Forget one fault, or all; returns how many there were."""
         with self._lock:
-            kept = [fault for fault in self._all if number is not None and fault.id != number]
-            gone, self._all = len(self._all) - len(kept), kept
-        return gone
+            others = [fault for fault in self._all if number is not None and fault.id != number]
+            cleared, self._all = len(self._all) - len(others), others
+        return cleared
 
     def is_there(self, fault: Fault) -> bool:
         """Return whether a fault is still set."""

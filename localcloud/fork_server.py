@@ -63,7 +63,7 @@ LOADS = {
 }
 
 
-class Kept(MetaPathFinder, Loader):
+class HiddenModules(MetaPathFinder, Loader):
     """Modules that are loaded, and not there until a program imports them.
 
     Without it a script that says `pyarrow.csv` and does not import it would work here and fail on AWS.
@@ -97,7 +97,7 @@ def preload(loads: Loads, folders: Sequence[str]) -> None:
     for name in loads.hidden:
         _load(name)
     packages = tuple(f"{name}." for name in loads.packages)
-    sys.meta_path.insert(0, Kept({name for name in set(sys.modules) - shown if name.startswith(packages)}))
+    sys.meta_path.insert(0, HiddenModules({name for name in set(sys.modules) - shown if name.startswith(packages)}))
     for entry in sys.path:
         for library in chain.from_iterable(map(Path(entry).glob, loads.libraries)):
             ctypes.CDLL(str(library))

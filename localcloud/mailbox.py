@@ -121,16 +121,16 @@ def _as_people_read_it(text: str) -> str:
     CloudWatch writes words to e-mail addresses and JSON to all others. Its words are not documented: these are our own.
     """
     try:
-        told = json.loads(text)
-        trigger = told["Trigger"]
+        alarm = json.loads(text)
+        trigger = alarm["Trigger"]
         lines = {
-            "Alarm": told["AlarmName"],
-            "State": f"{told['NewStateValue']} (before: {told['OldStateValue']})",
-            "Reason": told["NewStateReason"],
-            "Time": told["StateChangeTime"],
+            "Alarm": alarm["AlarmName"],
+            "State": f"{alarm['NewStateValue']} (before: {alarm['OldStateValue']})",
+            "Reason": alarm["NewStateReason"],
+            "Time": alarm["StateChangeTime"],
             "Metric": f"{trigger['MetricName']} ({trigger['Namespace']})",
         }
-        description = told.get("AlarmDescription") or ""
+        description = alarm.get("AlarmDescription") or ""
     except (ValueError, LookupError, TypeError, RecursionError):
         return text
     return "\n".join([*(f"{name:<8}{_one_line(str(value))}" for name, value in lines.items()), "", description])

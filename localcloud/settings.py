@@ -61,9 +61,9 @@ def environment(settings: Settings, base: Mapping[str, str] | None = None) -> di
     AWS_SESSION_TOKEN, AWS_ENDPOINT_URL_S3, ...), with `variables(settings)`, and with the loopback exempt from proxies.
     """
     source = os.environ if base is None else base
-    kept = {name: value for name, value in source.items() if not name.upper().startswith("AWS_")}
-    exempt = [entry for entry in (kept.pop("no_proxy", ""), kept.get("NO_PROXY", ""), HOST, "localhost") if entry]
-    return {**kept, **variables(settings), "NO_PROXY": ",".join(dict.fromkeys(",".join(exempt).split(",")))}
+    others = {name: value for name, value in source.items() if not name.upper().startswith("AWS_")}
+    exempt = [entry for entry in (others.pop("no_proxy", ""), others.get("NO_PROXY", ""), HOST, "localhost") if entry]
+    return {**others, **variables(settings), "NO_PROXY": ",".join(dict.fromkeys(",".join(exempt).split(",")))}
 
 
 def image_python() -> Path:

@@ -35,13 +35,13 @@ class Flow:
 
     def reachable(self, start: str) -> Iterator[str]:
         """Yield the states reachable from one without an error, itself first."""
-        seen, waiting = {start}, [start]
+        reached, waiting = {start}, [start]
         while waiting:
             name = waiting.pop(0)
             yield name
             targets = [e.target for e in edges(self.states.get(name, {})) if e.kind != "catch"]
-            fresh = [t for t in dict.fromkeys(targets) if t not in seen]
-            seen.update(fresh)
+            fresh = [t for t in dict.fromkeys(targets) if t not in reached]
+            reached.update(fresh)
             waiting.extend(fresh)
 
 

@@ -41,7 +41,7 @@ def pinned(locks: list[Path]) -> dict[Package, list[str]]:
 
 def ask_osv(packages: list[Package]) -> list[list[str]]:
     """Return the ids of the known vulnerabilities of each package. Raises OSError or ValueError without an answer."""
-    found: list[list[str]] = []
+    answers: list[list[str]] = []
     for start in range(0, len(packages), MOST):
         queries = [
             {"package": {"name": name, "ecosystem": "PyPI"}, "version": version}
@@ -51,8 +51,8 @@ def ask_osv(packages: list[Package]) -> list[list[str]]:
         request = Request(URL, body, {"Content-Type": "application/json"})
         with urlopen(request, timeout=TIMEOUT_SECONDS) as reply:  # noqa: S310  (https, above)
             results: list[dict[str, Any]] = json.load(reply)["results"]
-        found += [[vulnerability["id"] for vulnerability in result.get("vulns", [])] for result in results]
-    return found
+        answers += [[vulnerability["id"] for vulnerability in result.get("vulns", [])] for result in results]
+    return answers
 
 
 def main(argv: list[str], ask: Ask = ask_osv) -> int:

@@ -44,9 +44,9 @@ def parse(text: str) -> dict[str, Any]:
 
 def resources(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
     """Return the resources of one type by logical id, those of an Fn::ForEach under its name."""
-    found = {}
+    matching = {}
     for name, resource in template.get("Resources", {}).items():
         body = next(iter(resource[2].values())) if name.startswith("Fn::ForEach::") else resource
         if body.get("Type") == kind:
-            found[name] = body
-    return found
+            matching[name] = body
+    return matching

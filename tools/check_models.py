@@ -43,8 +43,8 @@ WHATEVER = (
 
 def main(argv: list[str] | None = None) -> int:
     """Print of each model that it is sound, with notes, or what is wrong with it; return 1 when one is wrong."""
-    given = [Path(name) for name in (sys.argv[1:] if argv is None else argv)]
-    sound = [_is_sound(folder) for folder in given or _all_models()]
+    folders = [Path(name) for name in (sys.argv[1:] if argv is None else argv)]
+    sound = [_is_sound(folder) for folder in folders or _all_models()]
     return int(not all(sound))
 
 

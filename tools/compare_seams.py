@@ -45,16 +45,16 @@ class Seam:
 
 def declared(path: Path) -> dict[str, list[Seam]]:
     """Return the seams of a module of ours, by the variable that has them."""
-    found: dict[str, list[Seam]] = {}
+    seams: dict[str, list[Seam]] = {}
     for node in ast.parse(path.read_text("utf-8")).body:
         match node:
             case ast.Assign([ast.Name(variable)], ast.Call(ast.Name("Seams"), [ast.Constant(str(owner))], keywords)):
-                found[variable] = [
+                seams[variable] = [
                     Seam(owner, str(word.arg), str(word.value.value), path, word.value.lineno)
                     for word in keywords
                     if isinstance(word.value, ast.Constant)
                 ]
-    return found
+    return seams
 
 
 def misused(path: Path) -> Iterator[str]:
@@ -158,19 +158,19 @@ def write(seam: Seam, new: str) -> None:
 
 def compare(modules: Sequence[Path], folder: Path, may_write: bool) -> list[str]:
     """Return what is not as declared; hashes that may be written are written and printed."""
-    found = [text for path in modules for text in misused(path)]
+    differences = [text for path in modules for text in misused(path)]
     for seam in (seam for path in modules for seams in declared(path).values() for seam in seams):
         new = original_hash(folder, seam.owner, seam.name)
         if new is None:
-            found.append(f"{seam} is gone")
+            differences.append(f"{seam} is gone")
         elif new != seam.hash:
             changed = f"{seam} has changed: it is {new}, declared is {seam.hash}"
             if may_write:
                 write(seam, new)
                 print(changed)
             else:
-                found.append(changed)
-    return found
+                differences.append(changed)
+    return differences
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -184,9 +184,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (folder / "ministack").is_dir():
         parser.error(f"there is no ministack/ in {folder}; pip install --no-deps --target {folder} ministack==...")
     modules = [Path(os.path.relpath(path)) for path in sorted(ENGINE.rglob("*.py"))]
-    found = compare(modules, folder, arguments.write)
-    print("\n".join(found), file=sys.stderr, end="\n" if found else "")
-    return 1 if found else 0
+    differences = compare(modules, folder, arguments.write)
+    print("\n".join(differences), file=sys.stderr, end="\n" if differences else "")
+    return 1 if differences else 0
 
 
 if __name__ == "__main__":

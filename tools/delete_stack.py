@@ -52,19 +52,19 @@ def delete(stack_id: str) -> None:
     try:
         cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack_id, WaiterConfig=waiting)
     except WaiterError as error:
-        said = "\n  ".join(reasons(stack_id) or [str(error)])
-        raise DeletionError(f"the stack is not deleted; delete it again:\n  {said}") from error
+        why = "\n  ".join(reasons(stack_id) or [str(error)])
+        raise DeletionError(f"the stack is not deleted; delete it again:\n  {why}") from error
 
 
 def reasons(stack_id: str) -> list[str]:
     """Return why each resource that is still there could not be deleted."""
     failed = {item["LogicalResourceId"] for item in resources(stack_id) if item["ResourceStatus"] == "DELETE_FAILED"}
     pages = boto3.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=stack_id)
-    said: dict[str, str] = {}
+    reason_of: dict[str, str] = {}
     for event in (event for page in pages for event in page["StackEvents"]):  # the newest first
         if event["LogicalResourceId"] in failed and event["ResourceStatus"] == "DELETE_FAILED":
-            said.setdefault(event["LogicalResourceId"], event.get("ResourceStatusReason", ""))
-    return [f"{name}: {reason}" for name, reason in said.items()]
+            reason_of.setdefault(event["LogicalResourceId"], event.get("ResourceStatusReason", ""))
+    return [f"{name}: {reason}" for name, reason in reason_of.items()]
 
 
 def _confirmed(stack: str) -> bool:
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--yes", action="store_true", help="do not ask")
     arguments = parser.parse_args(argv)
     try:
-        stack_id, kept = described(arguments.stack)
+        stack_id, outliving = described(arguments.stack)
         if not arguments.yes and not _confirmed(arguments.stack):
             print("nothing was deleted")
             return 1
@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
         print("error: " + "\n".join(lines), file=sys.stderr)
         return 1
     print(f"deleted stack {arguments.stack}")
-    print("kept: " + (", ".join(f"{name} {physical}" for name, physical in kept.items()) or "nothing"))
+    print("kept: " + (", ".join(f"{name} {physical}" for name, physical in outliving.items()) or "nothing"))
     return 0
 
 

@@ -58,10 +58,10 @@ class Stack:
 
 def find_stack(name: str) -> Stack:
     try:
-        found = stacks.find(name)
+        stack = stacks.find(name)
     except stacks.NoStackError as error:
         raise DemoError(f"{error}; `make deploy-local` deploys one") from error
-    outputs = {item["OutputKey"]: item["OutputValue"] for item in found.get("Outputs", [])}
+    outputs = {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
     return Stack(
         bucket=outputs["BucketName"],
         state_machine_arn=outputs["StateMachineArn"],
@@ -89,8 +89,8 @@ def execution_for(stack: Stack, version: str) -> str:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for item in states.list_executions(stateMachineArn=stack.state_machine_arn, maxResults=10)["executions"]:
-            given = json.loads(states.describe_execution(executionArn=item["executionArn"])["input"])
-            if given.get("Trigger", {}).get("Object", {}).get("version-id") == version:
+            document = json.loads(states.describe_execution(executionArn=item["executionArn"])["input"])
+            if document.get("Trigger", {}).get("Object", {}).get("version-id") == version:
                 return item["executionArn"]
         time.sleep(0.2)
     raise DemoError(
@@ -122,7 +122,7 @@ def state_spans(events: list[dict[str, Any]]) -> Iterator[tuple[str, float | Non
 def follow(execution_arn: str) -> dict[str, Any]:
     """Print a line for each state as it ends, with a progress display for what runs, until the execution ends."""
     states = boto3.client("stepfunctions")
-    shown: set[str] = set()
+    printed: set[str] = set()
     deadline = time.monotonic() + RUN_LIMIT_SECONDS
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(pulse_style="cyan"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -132,8 +132,8 @@ def follow(execution_arn: str) -> dict[str, Any]:
             for name, seconds in state_spans(history(execution_arn)):
                 if seconds is None and name not in running and execution["status"] == "RUNNING":
                     running[name] = progress.add_task(name, total=None)
-                elif seconds is not None and name not in shown:
-                    shown.add(name)
+                elif seconds is not None and name not in printed:
+                    printed.add(name)
                     if name in running:
                         progress.remove_task(running.pop(name))
                     progress.console.print(f"  [green]✓[/green] {name:<36} {seconds:6.1f} s")
@@ -170,8 +170,8 @@ def predict(stack: Stack) -> float:
 def parameters(stack: Stack) -> dict[str, str]:
     """Return everything in Parameter Store below the stack's prefix."""
     pages = boto3.client("ssm").get_paginator("get_parameters_by_path")
-    found = pages.paginate(Path=stack.parameter_prefix, Recursive=True)
-    return {item["Name"]: item["Value"] for page in found for item in page["Parameters"]}
+    names = pages.paginate(Path=stack.parameter_prefix, Recursive=True)
+    return {item["Name"]: item["Value"] for page in names for item in page["Parameters"]}
 
 
 def wait_for_mail(state: Path, identifier: str) -> mailbox.Message:

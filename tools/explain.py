@@ -142,8 +142,8 @@ def _measured_on(run: RunRecord) -> Iterator[str]:
         yield f"rows     {counted_rows(rows)}"
     if compared:
         unseen, before = compared["unseen"], (run.get("champion") or {}).get("ModelName", "the model in service")
-        told = f"{unseen['rows']:,} of {compared['rows']:,} test rows unseen by {before}"
-        yield f"against  {told}: difference {between(unseen['difference'])} (95 % interval)"
+        text = f"{unseen['rows']:,} of {compared['rows']:,} test rows unseen by {before}"
+        yield f"against  {text}: difference {between(unseen['difference'])} (95 % interval)"
 
 
 if __name__ == "__main__":

@@ -170,8 +170,8 @@ def _explained(statement: yaml.MappingNode, lines: list[str]) -> bool:
 
 def problems(text: str) -> list[str]:
     """Return what is wrong with the policies of a template; empty if nothing is."""
-    found = [f"{statement.where}: {problem}" for statement in statements(text) for problem in _problems(statement)]
-    return found + list(_managed_policies(cfn.parse(text)))
+    listed = [f"{statement.where}: {problem}" for statement in statements(text) for problem in _problems(statement)]
+    return listed + list(_managed_policies(cfn.parse(text)))
 
 
 def _problems(statement: Statement) -> Iterator[str]:
@@ -220,10 +220,10 @@ def _managed_policies(template: dict[str, Any]) -> Iterator[str]:
 def main(argv: list[str]) -> int:
     """Check a template. Return the exit code."""
     path = Path(argv[0]) if argv else ROOT / "template.yaml"
-    found = problems(path.read_text())
-    for problem in found:
+    listed = problems(path.read_text())
+    for problem in listed:
         sys.stderr.write(f"{path}: {problem}\n")
-    return 1 if found else 0
+    return 1 if listed else 0
 
 
 if __name__ == "__main__":

@@ -72,12 +72,12 @@ class Machine:
     @cached_property
     def assigned(self) -> dict[str, list[Any]]:
         """Everything that is assigned to each variable anywhere."""
-        found: dict[str, list[Any]] = {}
+        values: dict[str, list[Any]] = {}
         for _, body in asl.states(self.definition):
             for holder in (body, *body.get("Choices", []), *body.get("Catch", [])):
                 for name, value in holder.get("Assign", {}).items():
-                    found.setdefault(name, []).append(value)
-        return found
+                    values.setdefault(name, []).append(value)
+        return values
 
 
 Rule = Callable[[Machine], Iterator[str]]
@@ -383,10 +383,10 @@ def main(argv: list[str]) -> int:
         sys.stderr.write("no statemachines/*.asl.json\n")
         return 1
     template, errors = cfn.load(ROOT / "template.yaml"), own_errors(ROOT)
-    found = [(path, p) for path in paths for p in problems(machine_of(path, template, errors))]
-    for path, problem in found:
+    listed = [(path, p) for path in paths for p in problems(machine_of(path, template, errors))]
+    for path, problem in listed:
         sys.stderr.write(f"{path}: {problem}\n")
-    return 1 if found else 0
+    return 1 if listed else 0
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ def find(name: str) -> dict[str, Any]:
     try:
         return dict(boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0])
     except ClientError as error:
-        said = error.response["Error"]
-        if said["Code"] != "ValidationError":
+        answer = error.response["Error"]
+        if answer["Code"] != "ValidationError":
             raise
-        raise NoStackError(f"there is no stack {name}: {said['Message']}. {_others(name)}") from error
+        raise NoStackError(f"there is no stack {name}: {answer['Message']}. {_others(name)}") from error
 
 
 def _others(name: str) -> str:
@@ -29,9 +29,9 @@ def _others(name: str) -> str:
     pages = boto3.client("cloudformation").get_paginator("describe_stacks").paginate()
     names = sorted(stack["StackName"] for page in pages for stack in page["Stacks"] if _is_ours(stack))
     near = get_close_matches(name, names, n=SHOWN)
-    shown = [*near, *(other for other in names if other not in near)]
-    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
-    return f"There are: {', '.join(shown[:SHOWN])}{more}" if shown else "There is no stack of Perennial here"
+    ordered = [*near, *(other for other in names if other not in near)]
+    more = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
+    return f"There are: {', '.join(ordered[:SHOWN])}{more}" if ordered else "There is no stack of Perennial here"
 
 
 def _is_ours(stack: Any) -> bool:

@@ -106,15 +106,15 @@ BLOCKS = {
 
 def stamped(text: str) -> str:
     """Return a template with the blocks as the images say. Raises ValueError: a block has no place in it."""
-    there = sorted(found[2] for found in _BLOCK.finditer(text))
+    there = sorted(block[2] for block in _BLOCK.finditer(text))
     if there != sorted(BLOCKS):
         raise ValueError(f"the template has the stamped blocks {there}; expected each of {sorted(BLOCKS)} once")
     return _BLOCK.sub(_with_block, text)
 
 
-def _with_block(found: re.Match[str]) -> str:
-    lines = textwrap.indent("\n".join(BLOCKS[found[2]]()), found[1])
-    return f"{found[1]}# stamped: {found[2]}\n{lines}\n{found[1]}# end\n"
+def _with_block(block: re.Match[str]) -> str:
+    lines = textwrap.indent("\n".join(BLOCKS[block[2]]()), block[1])
+    return f"{block[1]}# stamped: {block[2]}\n{lines}\n{block[1]}# end\n"
 
 
 def main(argv: list[str], root: Path = ROOT) -> int:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import NoReturn
 
 
-def run(main: Callable[..., int], *given: list[str], unread: int = 0) -> NoReturn:
+def run(main: Callable[..., int], *arguments: list[str], unread: int = 0) -> NoReturn:
     """Exit with the code that a program's main returns; `unread` where its reader has closed the pipe.
 
     As `head` does: there is no message then, and no traceback.
     """
     try:
         try:
-            code = main(*given)
+            code = main(*arguments)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:

@@ -43,13 +43,13 @@ class TableFile:
     def save(self, items: dict[Key, JsonObject]) -> None:
         """Write what has changed. Raises OSError: there is no room, and the file is as it was."""
         changed = {key: item for key, item in items.items() if self._written.get(key) is not item}
-        gone = dict.fromkeys(key for key in self._written if key not in items)
+        deleted = dict.fromkeys(key for key in self._written if key not in items)
         if self._lines is None or self._lines + len(changed) > 2 * len(items) + _SLACK:
             disk.write_whole(self._path, _lines(items))
             self._lines = len(items)
-        elif changed or gone:
-            disk.append(self._path, _lines({**changed, **gone}))
-            self._lines += len(changed) + len(gone)
+        elif changed or deleted:
+            disk.append(self._path, _lines({**changed, **deleted}))
+            self._lines += len(changed) + len(deleted)
         self._written = items
 
 

@@ -59,9 +59,9 @@ class Journal:
 
     def earlier(self, kind: str) -> dict[str, Entry]:
         """Take out what an earlier process has left of a kind, by name; it is not resumed then."""
-        found = {name: entry for name, entry in self._earlier.items() if entry["kind"] == kind}
-        self._earlier = {name: entry for name, entry in self._earlier.items() if name not in found}
-        return found
+        entries = {name: entry for name, entry in self._earlier.items() if entry["kind"] == kind}
+        self._earlier = {name: entry for name, entry in self._earlier.items() if name not in entries}
+        return entries
 
     def save(self) -> None:
         """Write what waits for room. Raises OSError: it waits on."""

@@ -79,12 +79,12 @@ class Blobs:
     def get(self, digest: str) -> bytes:
         return (self._folder / digest).read_bytes()
 
-    def prune(self, kept: set[str]) -> None:
-        """Delete every file that `kept` does not name."""
+    def prune(self, names: set[str]) -> None:
+        """Delete every file that `names` does not hold."""
         for path in self._folder.glob("*"):
-            if path.name not in kept:
+            if path.name not in names:
                 path.unlink(missing_ok=True)
-        self._written = {key: entry for key, entry in self._written.items() if entry[1] in kept}
+        self._written = {key: entry for key, entry in self._written.items() if entry[1] in names}
 
 
 class Saver:

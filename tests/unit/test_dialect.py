@@ -60,7 +60,7 @@ def test_sections_of_a_module_have_one_kind_of_ruler(root: str) -> None:
     assert [(path, ruler) for path, ruler in rulers if not RULER.fullmatch(ruler)] == []
 
 
-@pytest.mark.parametrize("root", ["perennial", "perennial_aws", "functions", "processing", "tools"])
+@pytest.mark.parametrize("root", ["perennial", "perennial_aws", "functions", "processing", "tools", "localcloud"])
 def test_names_say_what_a_thing_is(root: str) -> None:
     wrong = [
         f"{path.relative_to(ROOT)}: {name}"

@@ -92,22 +92,26 @@ def _make_update(original: Callable[..., Any], known: Mapping[str, JsonObject]) 
 
 
 def _check(resource_type: str, logical_id: str, properties: Any, known: Mapping[str, JsonObject]) -> None:
-    found = list(extraneous(properties, known.get(resource_type)))
-    if found:
-        raise ValueError(f"Properties validation failed for resource {logical_id} with message: [{', '.join(found)}]")
+    problems = list(extraneous(properties, known.get(resource_type)))
+    if problems:
+        raise ValueError(
+            f"Properties validation failed for resource {logical_id} with message: [{', '.join(problems)}]"
+        )
 
 
-def extraneous(given: Any, known: JsonObject | None, path: str = "#") -> Iterator[str]:
+def extraneous(properties: Any, known: JsonObject | None, path: str = "#") -> Iterator[str]:
     """Yield AWS's words on each name that does not exist; `known` has the names inside each name, or None for any."""
     if known is None:
         return
-    if isinstance(given, list):
-        for number, item in enumerate(given):
+    if isinstance(properties, list):
+        for number, item in enumerate(properties):
             yield from extraneous(item, known, f"{path}/{number}")
-    elif isinstance(given, dict):
-        yield from (f"{path}: extraneous key [{name}] is not permitted" for name in sorted(given.keys() - known.keys()))
-        for name in sorted(given.keys() & known.keys()):
-            yield from extraneous(given[name], known[name], f"{path}/{name}")
+    elif isinstance(properties, dict):
+        yield from (
+            f"{path}: extraneous key [{name}] is not permitted" for name in sorted(properties.keys() - known.keys())
+        )
+        for name in sorted(properties.keys() & known.keys()):
+            yield from extraneous(properties[name], known[name], f"{path}/{name}")
 
 
 def _with_full_buckets_kept(handlers: dict[str, JsonObject]) -> dict[str, JsonObject]:

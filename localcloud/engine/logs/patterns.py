@@ -130,8 +130,8 @@ def matcher(raw: str | None) -> Check:
 class Conditions:
     """Conditions that are joined by and, or and parentheses. `one` takes the tokens of a single condition."""
 
-    def __init__(self, given: deque[str], one: Callable[[deque[str]], Check], and_: str, or_: str) -> None:
-        self._tokens, self._one, self._and, self._or = given, one, and_, or_
+    def __init__(self, waiting: deque[str], one: Callable[[deque[str]], Check], and_: str, or_: str) -> None:
+        self._tokens, self._one, self._and, self._or = waiting, one, and_, or_
 
     def whole(self) -> Check:
         """Return the condition that all tokens are. Raises UnsupportedError: they are none."""
@@ -202,23 +202,23 @@ def value_at(document: Any, path: list[str]) -> Any:
     return document
 
 
-def compares(found: Any, order: str, token: str) -> bool:
+def compares(value: Any, order: str, token: str) -> bool:
     """Return whether a value is as a token of a pattern says (`*` in it is anything); what is not there is not."""
-    if isinstance(found, int | float) and not isinstance(found, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         try:
-            return ORDERS[order](found, float(token))
+            return ORDERS[order](value, float(token))
         except ValueError:
             return False
-    if order not in ("=", "!=") or not isinstance(found, str):
+    if order not in ("=", "!=") or not isinstance(value, str):
         return False
-    like = re.fullmatch(".*".join(map(re.escape, text_of(token).split("*"))), found, re.DOTALL)
+    like = re.fullmatch(".*".join(map(re.escape, text_of(token).split("*"))), value, re.DOTALL)
     return bool(like) is (order == "=")
 
 
-def _of_selector(given: deque[str]) -> Check:
+def _of_selector(waiting: deque[str]) -> Check:
     """`$.a = 1`, `$.a != "b*"`, `$.a IS NULL`, `$.a NOT EXISTS`."""
-    selector, word = given.popleft(), given.popleft().upper()
-    value = given.popleft()
+    selector, word = waiting.popleft(), waiting.popleft().upper()
+    value = waiting.popleft()
     if not selector.startswith("$"):
         raise UnsupportedError(f"'{selector}' stands where a selector as $.name is expected")
     path = ["".join(found) for found in _STEP.findall(selector)]

@@ -72,22 +72,22 @@ def compiled(query: str) -> tuple[list[str], list[Check], tuple[str, bool]]:
     Raises:
         UnsupportedError: the query is not evaluated here.
     """
-    shown, checks, order = ["@timestamp", "@message"], [], ("@timestamp", True)
+    displayed, checks, order = ["@timestamp", "@message"], [], ("@timestamp", True)
     for stage in cloudwatch_logs._split_insights_pipes(re.sub(r"(?m)^\s*#.*$", "", query)):
         command, _, rest = stage.partition(" ")
         names, rest = [name.strip() for name in rest.split(",")], rest.strip()
         if command in ("fields", "display") and all(map(_NAME.fullmatch, names)):
-            shown = names
+            displayed = names
         elif command == "filter":
             checks.append(Conditions(tokens(_TOKEN, rest), _of_field, "and", "or").whole())
-        elif command == "sort" and (found := _SORT.fullmatch(rest)):
-            order = found[1], (found[2] or "").lower() == "desc"
+        elif command == "sort" and (match := _SORT.fullmatch(rest)):
+            order = match[1], (match[2] or "").lower() == "desc"
         elif command != "limit" or not rest.isdigit():
             raise UnsupportedError(
                 f"'{stage}' is not evaluated by the local cloud; fields, display, filter, sort and limit with names "
                 "of fields are"
             )
-    return shown, checks, order
+    return displayed, checks, order
 
 
 def ordered(records: list[JsonObject], query_string: str) -> list[JsonObject]:
@@ -101,8 +101,8 @@ def ordered(records: list[JsonObject], query_string: str) -> list[JsonObject]:
 
 def row(record: JsonObject, fields: list[str]) -> list[JsonObject]:
     """Return a record as a row of results: those of the fields that it has, as texts."""
-    shown = [(name, record[name] if name in record else field(record, name)) for name in fields]
-    return [{"field": name, "value": _shown(value)} for name, value in shown if value is not NOTHING]
+    values = [(name, record[name] if name in record else field(record, name)) for name in fields]
+    return [{"field": name, "value": _shown(value)} for name, value in values if value is not NOTHING]
 
 
 def field(record: JsonObject, name: str) -> Any:
@@ -116,18 +116,18 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _of_field(given: deque[str]) -> Check:
+def _of_field(waiting: deque[str]) -> Check:
     """`level = "ERROR"`, `n > 3`, `@message like /a.c/`, `level not in ["A", "B"]`, `ispresent(level)`."""
-    name, word = given.popleft(), given.popleft().lower()
+    name, word = waiting.popleft(), waiting.popleft().lower()
     if name.lower() == "ispresent" and word == "(":
-        name, _ = given.popleft(), given.popleft()
+        name, _ = waiting.popleft(), waiting.popleft()
         return lambda record: field(record, name) is not NOTHING
     wanted = word != "not"
-    word = word if wanted else given.popleft().lower()
-    value = given.popleft()
+    word = word if wanted else waiting.popleft().lower()
+    value = waiting.popleft()
     if word == "in" and value == "[":
         values: list[str] = []
-        while (each := given.popleft()) != "]":
+        while (each := waiting.popleft()) != "]":
             values.append(each)
         return lambda record: any(_is(field(record, name), "=", each) for each in values) is wanted
     if word == "like":
@@ -142,14 +142,14 @@ def _text(value: Any) -> str:
     return "" if value is NOTHING else _shown(value)
 
 
-def _is(found: Any, order: str, token: str) -> bool:
+def _is(value: Any, order: str, token: str) -> bool:
     """Return whether a field equals a token: as numbers if both are, else as texts."""
-    if found is NOTHING:
+    if value is NOTHING:
         return False
     try:
-        return ORDERS[order](float(found), float(text_of(token)))
+        return ORDERS[order](float(value), float(text_of(token)))
     except (TypeError, ValueError):
-        return ORDERS[order](_shown(found), text_of(token))
+        return ORDERS[order](_shown(value), text_of(token))
 
 
 def _expression(token: str) -> re.Pattern[str]:

@@ -89,7 +89,7 @@ _OF_CONFIGURATION = ("CreateEndpoint", "UpdateEndpoint")
 """Their resource types are endpoint and endpoint-config."""
 
 
-def sagemaker(operation: str, given: JsonObject, place: Place) -> list[Needs]:
+def sagemaker(operation: str, parameters: JsonObject, place: Place) -> list[Needs]:
     """Return an operation's permissions, its own first.
 
     A role that is handed over needs iam:PassRole (SageMaker Developer Guide, "How to use SageMaker AI execution roles",
@@ -100,7 +100,9 @@ def sagemaker(operation: str, given: JsonObject, place: Place) -> list[Needs]:
         NotMappedError: an operation that the local SageMaker does not have.
     """
     if operation in _TAGGING:
-        return [Needs(f"sagemaker:{operation}", given.get("ResourceArn", "*"), tag_context(given.get("Tags")))]
+        return [
+            Needs(f"sagemaker:{operation}", parameters.get("ResourceArn", "*"), tag_context(parameters.get("Tags")))
+        ]
     verb = next((verb for verb in _VERBS if operation.startswith(verb)), "")
     noun = operation.removeprefix(verb)
     if operation.startswith("List") and noun.removeprefix("List").removesuffix("s") in _OWN:
@@ -108,15 +110,15 @@ def sagemaker(operation: str, given: JsonObject, place: Place) -> list[Needs]:
     if not verb or noun not in _OWN:
         raise NotMappedError(f"sagemaker:{operation}")
     word, member = _OWN[noun]
-    own = place.arn("sagemaker", f"{word}/{str(given.get(member, '')).lower()}")
-    tags = tag_context(given.get("Tags"))
+    own = place.arn("sagemaker", f"{word}/{str(parameters.get(member, '')).lower()}")
+    tags = tag_context(parameters.get("Tags"))
     needs = [Needs(f"sagemaker:{operation}", own, tags)]
     if operation in _OF_CONFIGURATION:
-        name = str(given.get("EndpointConfigName", "")).lower()
+        name = str(parameters.get("EndpointConfigName", "")).lower()
         needs.append(Needs(f"sagemaker:{operation}", place.arn("sagemaker", f"endpoint-config/{name}"), tags))
-    if given.get("Tags"):
+    if parameters.get("Tags"):
         needs.append(Needs("sagemaker:AddTags", own, tags))
-    if role := given.get(_ROLES.get(operation, "")):
+    if role := parameters.get(_ROLES.get(operation, "")):
         needs.append(Needs("iam:PassRole", role, {"iam:PassedToService": "sagemaker.amazonaws.com"}))
     return needs
 
@@ -147,15 +149,15 @@ def for_sqs(action: str, queue_arn: str) -> list[Needs]:
     return _key_needs(key, "sqs", "kms:Decrypt") if action == "sqs:ReceiveMessage" else []
 
 
-def for_states(action: str, given: JsonObject) -> list[Needs]:
+def for_states(action: str, parameters: JsonObject) -> list[Needs]:
     """Step Functions Developer Guide, "Data at rest encryption in Step Functions", permissions for API callers.
 
     Who starts or stops an execution needs nothing; what executions themselves need of the key is asked of nobody.
     """
     if action.partition(":")[2] not in _READS_OF_STATES:
         return []
-    execution = stepfunctions._executions.get(given.get("executionArn", ""), {})
-    arn = execution.get("stateMachineArn") or given.get("stateMachineArn", "")
+    execution = stepfunctions._executions.get(parameters.get("executionArn", ""), {})
+    arn = execution.get("stateMachineArn") or parameters.get("stateMachineArn", "")
     machine = stepfunctions._state_machines.get(arn, {})
     key = machine.get("encryptionConfiguration", {}).get("kmsKeyId")
     context = {"kms:EncryptionContext:aws:states:stateMachineArn": arn}
@@ -211,12 +213,12 @@ def for_s3(action: str, method: str, path: str, headers: Mapping[str, str], quer
         return encrypted + _for_headers(bucket, key, headers) + _for_copying(bucket, headers)
     if action not in ("s3:GetObject", "s3:GetObjectVersion"):
         return []
-    found = _object(bucket, key, _first(query.get("versionId")))
-    if found is None:
+    record = _object(bucket, key, _first(query.get("versionId")))
+    if record is None:
         return [_to_be_told_that_it_is_missing(bucket)]
     if method == "HEAD" and "x-amz-checksum-mode" not in headers:
         return []
-    return _key_needs(_key_of(found, bucket), "s3", "kms:Decrypt")
+    return _key_needs(_key_of(record, bucket), "s3", "kms:Decrypt")
 
 
 def for_s3_deletions(path: str, body: bytes) -> list[Needs]:
@@ -257,8 +259,8 @@ def _for_writing(bucket: str, headers: Mapping[str, str], part: bool) -> list[Ne
 
 
 def _for_headers(bucket: str, key: str, headers: Mapping[str, str]) -> list[Needs]:
-    given = [name for name in headers if name != "x-amz-tagging-directive"]  # which sets no tags by itself
-    needed = {verb for name in given for beginning, verb in _OF_HEADERS.items() if name.startswith(beginning)}
+    names = [name for name in headers if name != "x-amz-tagging-directive"]  # which sets no tags by itself
+    needed = {verb for name in names for beginning, verb in _OF_HEADERS.items() if name.startswith(beginning)}
     if headers.get("x-amz-copy-source") and headers.get("x-amz-tagging-directive", "COPY").upper() != "REPLACE":
         needed.discard("s3:PutObjectTagging")  # the header is ignored
     return [Needs(verb, f"arn:aws:s3:::{bucket}/{key}") for verb in sorted(needed)]
@@ -269,10 +271,10 @@ def _for_copying(bucket: str, headers: Mapping[str, str]) -> list[Needs]:
     if source is None:
         return []
     from_bucket, _, key = source[0].removeprefix("arn:aws:s3:::").partition("/")
-    found = _object(from_bucket, key, source[1])
-    if found is None:
+    record = _object(from_bucket, key, source[1])
+    if record is None:
         return [_to_be_told_that_it_is_missing(from_bucket)]
-    return _key_needs(_key_of(found, from_bucket), "s3", "kms:Decrypt")
+    return _key_needs(_key_of(record, from_bucket), "s3", "kms:Decrypt")
 
 
 def _to_be_told_that_it_is_missing(bucket: str) -> Needs:
@@ -290,8 +292,8 @@ def _object(bucket: str, key: str, version: str) -> JsonObject | None:
     return found
 
 
-def _key_of(found: JsonObject, bucket: str) -> str | None:
-    stored = s3._stored_sse_headers(found) or (s3._bucket_default_sse_headers(bucket) if found else {})
+def _key_of(record: JsonObject, bucket: str) -> str | None:
+    stored = s3._stored_sse_headers(record) or (s3._bucket_default_sse_headers(bucket) if record else {})
     key: str | None = stored.get("x-amz-server-side-encryption-aws-kms-key-id")
     return key
 
@@ -311,25 +313,25 @@ def _key_needs(key: str | None, service: str, *actions: str) -> list[Needs]:
 
 def key_arn(key: str, place: Place) -> str:
     """Return the ARN of a key that is given by id, alias or ARN."""
-    found = kms._resolve_key(key)
-    if found:
-        return str(found["Arn"])
+    record = kms._resolve_key(key)
+    if record:
+        return str(record["Arn"])
     return key if key.startswith("arn:") else place.arn("kms", f"key/{key}")
 
 
 # ---- CloudWatch
 
 
-def logs_resource(action: str, given: JsonObject, place: Place) -> str:
+def logs_resource(action: str, parameters: JsonObject, place: Place) -> str:
     """Return the ARN that a policy has to match: `log-group:<name>:log-stream:<name>`, of the whole group without a
     stream.
 
     CloudWatch Logs User Guide, "Log group ARN": in policies the ARN with the trailing `:*`, except for tagging.
     """
-    group = given.get("logGroupName") or ""
+    group = parameters.get("logGroupName") or ""
     if not group:
         return "*"
-    return place.arn("logs", f"log-group:{group}:log-stream:{given.get('logStreamName', '')}")
+    return place.arn("logs", f"log-group:{group}:log-stream:{parameters.get('logStreamName', '')}")
 
 
 def metrics_context(body: bytes) -> dict[str, str]:
@@ -344,57 +346,57 @@ def metrics_context(body: bytes) -> dict[str, str]:
 # ---- Tasks of state machines
 
 
-def _lambda(given: JsonObject, place: Place) -> list[Needs]:
-    name = str(given.get("FunctionName", ""))
+def _lambda(parameters: JsonObject, place: Place) -> list[Needs]:
+    name = str(parameters.get("FunctionName", ""))
     arn = name if name.startswith("arn:") else place.arn("lambda", f"function:{name}")
     return [Needs("lambda:InvokeFunction", arn)]
 
 
 def _parameter(action: str) -> Callable[[JsonObject, Place], list[Needs]]:
-    def needs(given: JsonObject, place: Place) -> list[Needs]:
-        arn = place.arn("ssm", f"parameter/{str(given.get('Name', '')).lstrip('/')}")
-        tags = tag_context(given.get("Tags"))
+    def needs(parameters: JsonObject, place: Place) -> list[Needs]:
+        arn = place.arn("ssm", f"parameter/{str(parameters.get('Name', '')).lstrip('/')}")
+        tags = tag_context(parameters.get("Tags"))
         return [Needs(f"ssm:{action}", arn, tags), *([Needs("ssm:AddTagsToResource", arn, tags)] if tags else [])]
 
     return needs
 
 
 def _item(action: str) -> Callable[[JsonObject, Place], list[Needs]]:
-    def needs(given: JsonObject, place: Place) -> list[Needs]:
-        name = str(given.get("TableName", ""))
+    def needs(parameters: JsonObject, place: Place) -> list[Needs]:
+        name = str(parameters.get("TableName", ""))
         arn = name if name.startswith("arn:") else place.arn("dynamodb", f"table/{name}")
         return [Needs(f"dynamodb:{action}", arn), *for_dynamodb(f"dynamodb:{action}", arn)]
 
     return needs
 
 
-def _publish(given: JsonObject, place: Place) -> list[Needs]:
-    arn = given.get("TopicArn") or given.get("TargetArn") or "*"
+def _publish(parameters: JsonObject, place: Place) -> list[Needs]:
+    arn = parameters.get("TopicArn") or parameters.get("TargetArn") or "*"
     return [Needs("sns:Publish", arn), *for_sns_publish(arn)]
 
 
-def _send(given: JsonObject, place: Place) -> list[Needs]:
-    arn = place.arn("sqs", str(given.get("QueueUrl", "")).rstrip("/").rpartition("/")[2])
+def _send(parameters: JsonObject, place: Place) -> list[Needs]:
+    arn = place.arn("sqs", str(parameters.get("QueueUrl", "")).rstrip("/").rpartition("/")[2])
     return [Needs("sqs:SendMessage", arn), *for_sqs("sqs:SendMessage", arn)]
 
 
-def _put_events(given: JsonObject, place: Place) -> list[Needs]:
-    buses = {str(entry.get("EventBusName") or "default") for entry in given.get("Entries", [])}
+def _put_events(parameters: JsonObject, place: Place) -> list[Needs]:
+    buses = {str(entry.get("EventBusName") or "default") for entry in parameters.get("Entries", [])}
     return [
         Needs("events:PutEvents", bus if bus.startswith("arn:") else place.arn("events", f"event-bus/{bus}"))
         for bus in sorted(buses)
     ]
 
 
-def _list_objects(given: JsonObject, place: Place) -> list[Needs]:
+def _list_objects(parameters: JsonObject, place: Place) -> list[Needs]:
     """Service Authorization Reference, Amazon S3: ListBucket, with the condition keys of a listing."""
     keys = {"Prefix": "s3:prefix", "Delimiter": "s3:delimiter", "MaxKeys": "s3:max-keys"}
-    context = {key: str(given[name]) for name, key in keys.items() if name in given}
-    return [Needs("s3:ListBucket", f"arn:aws:s3:::{given.get('Bucket', '')}", context)]
+    context = {key: str(parameters[name]) for name, key in keys.items() if name in parameters}
+    return [Needs("s3:ListBucket", f"arn:aws:s3:::{parameters.get('Bucket', '')}", context)]
 
 
-def _start_execution(given: JsonObject, place: Place) -> list[Needs]:
-    return [Needs("states:StartExecution", str(given.get("StateMachineArn", "*")))]
+def _start_execution(parameters: JsonObject, place: Place) -> list[Needs]:
+    return [Needs("states:StartExecution", str(parameters.get("StateMachineArn", "*")))]
 
 
 _TASKS: dict[str, Callable[[JsonObject, Place], list[Needs]]] = {
@@ -424,7 +426,7 @@ Step Functions Developer Guide, "IAM policies for integrated services"; an SDK i
 """
 
 
-def task(resource: str, given: JsonObject, place: Place) -> list[Needs]:
+def task(resource: str, parameters: JsonObject, place: Place) -> list[Needs]:
     """Return the permissions of a Task state when it begins.
 
     Raises:
@@ -436,10 +438,10 @@ def task(resource: str, given: JsonObject, place: Place) -> list[Needs]:
     for prefix in ("sagemaker:", "aws-sdk:sagemaker:", "aws-sdk:sagemakerruntime:"):
         if name.startswith(prefix):
             action = name.removeprefix(prefix)
-            return sagemaker(action[:1].upper() + action[1:], given, place)
+            return sagemaker(action[:1].upper() + action[1:], parameters, place)
     if name not in _TASKS:
         raise NotMappedError(f"the task {resource}")
-    return _TASKS[name](given, place)
+    return _TASKS[name](parameters, place)
 
 
 def task_name(resource: str) -> str:

@@ -156,19 +156,19 @@ def _sagemaker_request(path: str, body: bytes) -> JsonObject:
     return _json(body)
 
 
-def _parameters(action: str, given: JsonObject, arn: str, place: Place) -> tuple[str, list[Needs]]:
+def _parameters(action: str, parameters: JsonObject, arn: str, place: Place) -> tuple[str, list[Needs]]:
     """Each parameter of a request for many is checked, and one that is refused refuses all."""
-    names = given.get("Names") or ([given["Path"]] if given.get("Path") else [])
+    names = parameters.get("Names") or ([parameters["Path"]] if parameters.get("Path") else [])
     arns = [place.arn("ssm", f"parameter/{str(name).strip('/')}") for name in names] or [arn]
     return arns[0], [Needs(action, other) for other in arns[1:]]
 
 
 def _json(body: bytes) -> JsonObject:
     try:
-        found = json.loads(body or b"{}")
+        document = json.loads(body or b"{}")
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def _make_request_tag_context(original: Any) -> Any:

@@ -65,10 +65,10 @@ def _make_invoke_resource(original: Any) -> Any:
     def invoke_resource(resource: str, input_data: Any) -> Any:
         caller = _caller()
         if caller:
-            given = input_data if isinstance(input_data, dict) else {}
-            _begin(caller, resource, given)
+            parameters = input_data if isinstance(input_data, dict) else {}
+            _begin(caller, resource, parameters)
             result = original(resource, input_data)
-            _end(caller, resource, given)
+            _end(caller, resource, parameters)
             return result
         return original(resource, input_data)
 
@@ -86,36 +86,36 @@ def _caller() -> str:
     return session_arn(machine["roleArn"], session)
 
 
-def _begin(caller: str, resource: str, given: JsonObject) -> None:
+def _begin(caller: str, resource: str, parameters: JsonObject) -> None:
     """Refuse a task whose role may not begin it."""
     if ":activity:" in resource:
         return  # a worker asks for it, with permissions of its own
     try:
-        needed = actions.task(resource, given, actions.here())
+        needed = actions.task(resource, parameters, actions.here())
     except NotMappedError as error:
         raise _error("States.Runtime", str(error)) from error
-    if ".sync" in resource and resource.startswith("arn:aws:states:::sagemaker:") and not given.get("Tags"):
+    if ".sync" in resource and resource.startswith("arn:aws:states:::sagemaker:") and not parameters.get("Tags"):
         needed.append(Needs("sagemaker:AddTags", needed[0].resource))  # the tags that Step Functions adds
     _require(caller, resource, needed)
 
 
-def _end(caller: str, resource: str, given: JsonObject) -> None:
+def _end(caller: str, resource: str, parameters: JsonObject) -> None:
     """A job's description is the output of a `.sync` task."""
-    if needs := job_needs("Describe", resource, given):
+    if needs := job_needs("Describe", resource, parameters):
         _require(caller, resource, [needs])
 
 
-def job_needs(verb: str, resource: str, given: JsonObject) -> Needs | None:
+def job_needs(verb: str, resource: str, parameters: JsonObject) -> Needs | None:
     """Return the permission to describe or to stop the job of a `.sync` task of SageMaker; None for other tasks."""
     name = actions.task_name(resource)
     if ".sync" not in resource or not name.startswith("sagemaker:create"):
         return None
-    return actions.sagemaker(name.replace("sagemaker:create", verb), {**given, "Tags": []}, actions.here())[0]
+    return actions.sagemaker(name.replace("sagemaker:create", verb), {**parameters, "Tags": []}, actions.here())[0]
 
 
-def refusal_to_stop(resource: str, given: JsonObject) -> Denial | None:
+def refusal_to_stop(resource: str, parameters: JsonObject) -> Denial | None:
     """Return whether the execution's role may not stop the job of its `.sync` task."""
-    caller, needs = _caller(), job_needs("Stop", resource, given)
+    caller, needs = _caller(), job_needs("Stop", resource, parameters)
     return check(caller, needs.action, needs.resource) if caller and needs else None
 
 

@@ -518,7 +518,7 @@ def _make_restore_state(original: Handler, files: ExecutionFiles) -> Handler:
         """Take over what a version before this one has saved: executions in the file of the service."""
         for key, execution in getattr((data or {}).get("executions"), "_data", {}).items():
             if key not in sfn._executions._data and not is_over(execution):
-                files.begin(execution, told=execution["status"])
+                files.begin(execution, known_status=execution["status"])
                 _take(execution)
         original({**data, "executions": {}} if data else data)
 
@@ -546,9 +546,13 @@ def announce_interrupted(files: ExecutionFiles) -> None:
     while _earlier:
         arn = (execution := _earlier.pop())["executionArn"]
         with responses.request_scope(*_scope_of(arn)):
-            if arn not in sfn._executions or execution.get("mapRunArn") or files.told(execution) == execution["status"]:
+            if (
+                arn not in sfn._executions
+                or execution.get("mapRunArn")
+                or files.known_status(execution) == execution["status"]
+            ):
                 continue
-            if files.told(execution) is None:
+            if files.known_status(execution) is None:
                 began = {**execution, "events": execution["events"], "status": "RUNNING", "stopDate": None}
                 sfn._emit_execution_status_event(began)
             if arn in _interrupted:
@@ -568,5 +572,5 @@ def forget_old() -> None:
 
 def all_executions() -> list[JsonObject]:
     """Return every execution of every account and region."""
-    found: list[JsonObject] = sfn._executions.all_values()
-    return found
+    executions: list[JsonObject] = sfn._executions.all_values()
+    return executions

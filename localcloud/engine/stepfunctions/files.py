@@ -50,23 +50,23 @@ class ExecutionFiles:
         self._folder.mkdir(parents=True, exist_ok=True)
         for path in self._folder.glob("*.jsonl"):
             record: JsonObject = {}
-            told = None
+            known_status = None
             for line in disk.documents(path, but=_EVENT_LINE):
                 record.update(line.get("record", {}))
-                told = line.get("told", told)
+                known_status = line.get("told", known_status)
             if "executionArn" not in record or is_over(record):
                 path.unlink()
                 continue
-            self._known[record["executionArn"]] = record["status"], told
+            self._known[record["executionArn"]] = record["status"], known_status
             yield _Stored(record, path)
 
-    def begin(self, execution: JsonObject, told: str | None = None) -> None:
+    def begin(self, execution: JsonObject, known_status: str | None = None) -> None:
         """Write an execution that has no file yet."""
         arn = execution["executionArn"]
         with self._lock:
             if arn not in self._known:
-                self._known[arn] = execution["status"], told
-                self._add(execution, _whole(execution, told))
+                self._known[arn] = execution["status"], known_status
+                self._add(execution, _whole(execution, known_status))
 
     def add(self, execution: JsonObject, event: JsonObject) -> None:
         """Write an event that the history has now, and what has changed with it when it is the end."""
@@ -86,7 +86,7 @@ class ExecutionFiles:
             self._known[arn] = self._known[arn][0], status
             self._add(execution, disk.line({"told": status}))
 
-    def told(self, execution: JsonObject) -> str | None:
+    def known_status(self, execution: JsonObject) -> str | None:
         """Return the last status that EventBridge knows."""
         return self._known[execution["executionArn"]][1]
 
@@ -101,9 +101,9 @@ class ExecutionFiles:
                 self._path(arn).unlink(missing_ok=True)
                 del self._known[arn]
                 self._behind.pop(arn, None)
-            for arn, (status, told) in list(self._known.items()):
+            for arn, (status, known_status) in list(self._known.items()):
                 if status == "RUNNING" != executions[arn]["status"]:  # a child of a distributed map
-                    self._known[arn] = executions[arn]["status"], told
+                    self._known[arn] = executions[arn]["status"], known_status
                     self._add(executions[arn], disk.line({"record": _record(executions[arn])}))
             for arn, execution in list(self._behind.items()):
                 disk.write_whole(self._path(arn), _whole(execution, self._known[arn][1]))
@@ -136,6 +136,6 @@ def _record(execution: JsonObject) -> JsonObject:
     return {name: value for name, value in execution.items() if name != "events"}
 
 
-def _whole(execution: JsonObject, told: str | None) -> bytes:
-    lines = [{"record": _record(execution), "told": told}, *({"event": event} for event in execution["events"])]
+def _whole(execution: JsonObject, known_status: str | None) -> bytes:
+    lines = [{"record": _record(execution), "told": known_status}, *({"event": event} for event in execution["events"])]
     return b"".join(map(disk.line, lines))

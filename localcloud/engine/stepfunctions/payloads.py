@@ -81,15 +81,15 @@ def _make_refusing(original: Any, member: str, code: str, title: str) -> Any:
     return refusing
 
 
-def _refusal(given: str, member: str, code: str, title: str) -> tuple[str, str] | None:
+def _refusal(text: str, member: str, code: str, title: str) -> tuple[str, str] | None:
     """Code and text with which the API refuses JSON that it is given, if it does (Step Functions API reference)."""
-    if _size(given) > _LIMIT_BYTES:
+    if _size(text) > _LIMIT_BYTES:
         return "ValidationException", (
             f"1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must have length "
             f"less than or equal to {_LIMIT_BYTES}"
         )
     try:
-        json.loads(given)
+        json.loads(text)
     except (ValueError, RecursionError) as error:
         return code, f"{title}: '{error}'"
     return None

@@ -78,8 +78,8 @@ def submitted(answer: Any) -> None:
 
 def integration(resource: str) -> tuple[str, str]:
     """Return `resourceType` and `resource` of a task: ("aws-sdk:ssm", "putParameter"), ("sagemaker", "createModel")."""
-    found = re.fullmatch(r"((?:aws-sdk:)?[^:]+):(.+)", resource.partition(":states:::")[2])
-    return (found[1], found[2]) if found else ("", resource)
+    match = re.fullmatch(r"((?:aws-sdk:)?[^:]+):(.+)", resource.partition(":states:::")[2])
+    return (match[1], match[2]) if match else ("", resource)
 
 
 def with_metadata(resource: str, arguments: Any, result: Any) -> Any:

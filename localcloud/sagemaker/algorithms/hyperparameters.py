@@ -73,12 +73,12 @@ class Hyperparameter:
         return f"{kind} in {self.allowed}" if self.allowed is not None else str(kind)
 
 
-def validate(table: Iterable[Hyperparameter], given: Mapping[str, str]) -> dict[str, Any]:
+def validate(table: Iterable[Hyperparameter], texts: Mapping[str, str]) -> dict[str, Any]:
     """Read every given value under its own name; aliases are resolved, unknown and missing names are refused."""
     by_name = {parameter.name: parameter for parameter in table}
     aliases = {parameter.alias: parameter.name for parameter in by_name.values() if parameter.alias}
     named: dict[str, str] = {}
-    for name, text in given.items():
+    for name, text in texts.items():
         target = aliases.get(name, name)
         if target in named:
             raise CustomerError(f"Hyperparameter {target} is given twice: {name} is another name for it.")

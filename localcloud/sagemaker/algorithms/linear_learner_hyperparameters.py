@@ -143,9 +143,9 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def read(given: Mapping[str, str]) -> dict[str, Any]:
+def read(texts: Mapping[str, str]) -> dict[str, Any]:
     """Return every hyperparameter with its default filled in; None is `auto`. CustomerError for what is wrong."""
-    values = {**DEFAULTS, **validate(TABLE, given)}
+    values = {**DEFAULTS, **validate(TABLE, texts)}
     kind = values["predictor_type"]
     if kind == "multiclass_classifier":
         raise CustomerError("predictor_type multiclass_classifier is not supported by the local Linear Learner.")

@@ -170,9 +170,9 @@ TABLE = (
 )
 
 
-def read(given: Mapping[str, str]) -> dict[str, Any]:
+def read(texts: Mapping[str, str]) -> dict[str, Any]:
     """Validated values by name; CustomerError in the container's words."""
-    values = validate(TABLE, given)
+    values = validate(TABLE, texts)
     _check_dependencies(values)
     _check_supported(values)
     return values

@@ -227,13 +227,13 @@ def boost(xgb: Any, environment: Environment, values: Mapping[str, Any], trainin
 
 def _metric_names(parameters: dict[str, Any]) -> list[str]:
     """The metrics to report; the tuning objective's joins them, and both lists are then sorted as one."""
-    given: list[str] = parameters.pop("eval_metric", [])
+    names: list[str] = parameters.pop("eval_metric", [])
     objective = parameters.pop("_tuning_objective_metric", None)
     if objective is None:
-        return given
+        return names
     tuned = objective.split(":")[1]
     log(f"Setting up HPO optimized metric to be : {tuned}")
-    return [*sorted(set(given) - {tuned}), tuned]
+    return [*sorted(set(names) - {tuned}), tuned]
 
 
 def _early_stopping(xgb: Any, rounds: int | None, metrics: Sequence[str], validation: Any) -> list[Any]:

@@ -17,15 +17,15 @@ _TIMES = {"CreationTime": "CreationTime", "LastModifiedTime": "LastModifiedTime"
 
 def page(operation: str, noun: str, documents: list[Document], request: Document, member: str) -> Document:
     """Answer a List operation; `member` is the answer's list (`TrainingJobSummaries`), `noun` the names' word."""
-    found = [document for document in documents if _matches(document, noun, request)]
+    matching = [document for document in documents if _matches(document, noun, request)]
     key = request.get("SortBy", "CreationTime")
     sort_by = key if key.endswith("Time") else f"{noun}{key}"
     order = request.get("SortOrder") or ("Ascending" if operation in _ASCENDING_BY_DEFAULT else "Descending")
-    found.sort(key=lambda document: (document[sort_by], document[f"{noun}Name"]), reverse=order == "Descending")
+    matching.sort(key=lambda document: (document[sort_by], document[f"{noun}Name"]), reverse=order == "Descending")
     start, size = _start(request), request.get("MaxResults", _DEFAULT_PAGE)
     summary = requests.output_shape(operation).members[member].member
-    answer: Document = {member: [requests.project(summary, document) for document in found[start : start + size]]}
-    if start + size < len(found):
+    answer: Document = {member: [requests.project(summary, document) for document in matching[start : start + size]]}
+    if start + size < len(matching):
         answer["NextToken"] = base64.urlsafe_b64encode(json.dumps(start + size).encode()).decode()
     return answer
 

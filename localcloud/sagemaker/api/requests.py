@@ -64,10 +64,10 @@ def check(operation: str, request: dict[str, Any]) -> dict[str, Any]:
 
 def raise_violations(violations: Iterable[str]) -> None:
     """Raise AWS's ValidationException over all violations at once; nothing when there are none."""
-    found = list(violations)
-    if found:
-        noun = "error" if len(found) == 1 else "errors"
-        raise invalid(f"{len(found)} validation {noun} detected: {'; '.join(found)}")
+    texts = list(violations)
+    if texts:
+        noun = "error" if len(texts) == 1 else "errors"
+        raise invalid(f"{len(texts)} validation {noun} detected: {'; '.join(texts)}")
 
 
 def missing(path: str) -> str:

@@ -53,15 +53,15 @@ class TagOperations:
     def delete(self, request: Document) -> Document:
         arn = request["ResourceArn"]
         self._must_exist(arn)
-        kept = {key: value for key, value in read(self._context.store, arn).items() if key not in request["TagKeys"]}
-        self._context.store.put(_KIND, arn, kept)
+        others = {key: value for key, value in read(self._context.store, arn).items() if key not in request["TagKeys"]}
+        self._context.store.put(_KIND, arn, others)
         return {}
 
     def _listed(self, arn: str) -> Tags:
         return [{"Key": key, "Value": value} for key, value in read(self._context.store, arn).items()]
 
     def _must_exist(self, arn: str) -> None:
-        found = _ARN.fullmatch(arn)
-        known = found is not None and found["kind"] in RESOURCE_KINDS
-        if found is None or not known or self._context.store.get(found["kind"], found["name"]) is None:
+        match = _ARN.fullmatch(arn)
+        known = match is not None and match["kind"] in RESOURCE_KINDS
+        if match is None or not known or self._context.store.get(match["kind"], match["name"]) is None:
             raise invalid(f"Could not find the resource {arn}.")

@@ -214,7 +214,7 @@ class Jobs(ABC):
         except JobStoppedError:
             return "Stopped", None
         except JobFailedError as error:
-            reason = run.shown(str(error))[:MAX_FAILURE_REASON]
+            reason = run.as_on_aws(str(error))[:MAX_FAILURE_REASON]
             return ("Stopped", None) if run.stop_requested else ("Failed", reason)
         except Exception as error:
             if run.stop_requested:  # whatever was cut short by the stop

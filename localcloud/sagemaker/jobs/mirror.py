@@ -57,12 +57,12 @@ class Mirror:
                 _logger.warning("could not copy %s to %s; trying again", self._directory, self._uri, exc_info=True)
 
     def _copy(self) -> None:
-        found = self._scan()
-        for relative, stamp in found.items():
+        files = self._scan()
+        for relative, stamp in files.items():
             if self._seen.get(relative) != stamp:
                 self._aws.upload(self._directory / relative, f"{self._uri}/{relative}", self._kms_key_id)
                 self._seen[relative] = stamp
-        for relative in set(self._seen) - set(found) if self._deletes else ():
+        for relative in set(self._seen) - set(files) if self._deletes else ():
             bucket, key = split_uri(f"{self._uri}/{relative}")
             self._aws.client("s3").delete_object(Bucket=bucket, Key=key)
             del self._seen[relative]

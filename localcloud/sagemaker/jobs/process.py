@@ -126,6 +126,8 @@ def kill_orphan(pid: int, mark: str) -> None:
 
     The check keeps us from killing a stranger that has got the same process id since.
     """
-    found = subprocess.run(["ps", "eww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    if mark in found.stdout:
+    listed = subprocess.run(
+        ["ps", "eww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    if mark in listed.stdout:
         _kill_group(pid)

@@ -91,7 +91,9 @@ class ProcessingJobs(Jobs):
             with path.open("rb") as file:
                 message = file.read(_EXIT_MESSAGE_BYTES)
         if message:
-            self.set_members(run.name, ExitMessage=run.shown(message.decode("utf-8", "ignore"))[:_EXIT_MESSAGE_BYTES])
+            self.set_members(
+                run.name, ExitMessage=run.as_on_aws(message.decode("utf-8", "ignore"))[:_EXIT_MESSAGE_BYTES]
+            )
         return message
 
 

@@ -58,7 +58,7 @@ class JobRun:
         """Return the text with /opt/ml replaced by the folder that stands for it."""
         return _OPT_ML.sub(lambda _: str(self.root), text)
 
-    def shown(self, text: str) -> str:
+    def as_on_aws(self, text: str) -> str:
         """Return the text as it reads on AWS: with /opt/ml instead of the folder."""
         return text.replace(str(self.root), "/opt/ml")
 
@@ -74,7 +74,7 @@ class JobRun:
                     path.write_bytes(local.encode("utf-8", "surrogateescape"))
 
     def write_log(self, line: str) -> None:
-        self.log.write(self.shown(line).replace("\t", "#011"))
+        self.log.write(self.as_on_aws(line).replace("\t", "#011"))
 
     def on_stop(self, stop: Callable[[], None], kill: Callable[[], None]) -> None:
         """Call `stop` when the job is asked to stop (at once when it has been), `kill` when everything must end."""

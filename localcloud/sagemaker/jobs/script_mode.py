@@ -75,9 +75,9 @@ def run_script(run: JobRun, environment: dict[str, str], repository: str, on_lin
     arguments = [run.local(argument) for argument in _arguments(own)]
     exit_ = run.run_container(_command(run, code, script, arguments), variables, on_line, code)
     if exit_.code and not failure.exists():
-        shown = shlex.join(["/miniconda3/bin/python", script, *arguments])
+        command_line = shlex.join(["/miniconda3/bin/python", script, *arguments])
         failure.write_text(
-            f'ExecuteUserScriptError:\nExitCode {exit_.code}\nErrorMessage ""\nCommand "{shown}"', "utf-8"
+            f'ExecuteUserScriptError:\nExitCode {exit_.code}\nErrorMessage ""\nCommand "{command_line}"', "utf-8"
         )
         return Exit(1, exit_.timed_out, exit_.stopped)  # the toolkit's own
     return exit_

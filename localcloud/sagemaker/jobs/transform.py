@@ -311,7 +311,7 @@ def _refusal(reply: Reply) -> list[str]:
     return [f"Bad HTTP status received from algorithm: {reply.status}", "Message:", *body]
 
 
-def _opened(path: Path, given: Document) -> IO[bytes]:
-    if given["CompressionType"] == "Gzip":
+def _opened(path: Path, source: Document) -> IO[bytes]:
+    if source["CompressionType"] == "Gzip":
         return gzip.open(path)  # type: ignore[return-value]  # a GzipFile reads bytes like any file
     return path.open("rb")

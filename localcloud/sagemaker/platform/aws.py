@@ -68,10 +68,10 @@ def s3_uri(url: str) -> str:
 
     Source: S3 User Guide, "Methods for accessing a bucket"; CreateModel takes both as ModelDataUrl.
     """
-    found = _HTTPS.fullmatch(url)
-    if not found:
+    match = _HTTPS.fullmatch(url)
+    if not match:
         return url
-    return f"s3://{found['bucket']}/{unquote(found['rest'])}" if found["bucket"] else f"s3://{unquote(found['rest'])}"
+    return f"s3://{match['bucket']}/{unquote(match['rest'])}" if match["bucket"] else f"s3://{unquote(match['rest'])}"
 
 
 def split_uri(uri: str) -> tuple[str, str]:

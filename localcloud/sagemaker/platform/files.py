@@ -124,11 +124,11 @@ def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path)
 
 def regular_files(root: Path) -> list[Path]:
     """Return every regular file below `root`, sorted; symbolic links are neither listed nor followed."""
-    found: list[Path] = []
+    files: list[Path] = []
     for folder, _, names in os.walk(root):
         paths = (Path(folder, name) for name in names)
-        found += [path for path in paths if path.is_file() and not path.is_symlink()]
-    return sorted(found)
+        files += [path for path in paths if path.is_file() and not path.is_symlink()]
+    return sorted(files)
 
 
 def make_tar(source: Path, archive: Path) -> None:

@@ -67,7 +67,7 @@ def old_execution(settings: Settings, number: int) -> None:
     }  # fmt: skip
     folder = settings.state / "engine" / "executions"
     folder.mkdir(parents=True, exist_ok=True)
-    ExecutionFiles(folder).begin(execution, told="SUCCEEDED")
+    ExecutionFiles(folder).begin(execution, known_status="SUCCEEDED")
 
 
 def set_up(cloud: Cloud) -> tuple[str, str, str]:

@@ -95,14 +95,14 @@ def test_a_file_of_which_not_even_the_first_line_is_whole_is_deleted(tmp_path: P
 def test_which_status_has_been_told_is_known(tmp_path: Path) -> None:
     files, execution = files_in(tmp_path), begun()
     files.begin(execution)
-    assert files.told(execution) is None
+    assert files.known_status(execution) is None
     files.tell(execution)
     add(files, execution, "ExecutionSucceeded", status="SUCCEEDED", stopDate=now())
 
     again = ExecutionFiles(tmp_path)
     (execution,) = again.load()
 
-    assert (execution["status"], again.told(execution)) == ("SUCCEEDED", "RUNNING")
+    assert (execution["status"], again.known_status(execution)) == ("SUCCEEDED", "RUNNING")
 
 
 def test_an_execution_is_forgotten_90_days_after_its_end(tmp_path: Path) -> None:

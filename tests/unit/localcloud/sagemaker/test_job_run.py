@@ -41,7 +41,7 @@ def test_only_opt_ml_itself_is_another_folder_here(job: JobRun, given: str, beco
 
 
 def test_texts_are_shown_with_the_paths_of_aws(job: JobRun) -> None:
-    assert job.shown(job.local("no file in /opt/ml/input/data")) == "no file in /opt/ml/input/data"
+    assert job.as_on_aws(job.local("no file in /opt/ml/input/data")) == "no file in /opt/ml/input/data"
 
 
 def test_a_stop_that_comes_first_is_not_forgotten(job: JobRun) -> None:
