@@ -27,7 +27,7 @@ TARGET = ROOT / "docs" / "failure-matrix.md"
 HEAD = """# What may go wrong, and what then happens
 
 Each line is done to a deployed stack on the local cloud by the end-to-end tests, which assert four things: how the run
-ends; that the model in service, its names in Parameter Store and the data are as they were; that exactly one mail tells
+ends; that the model in service, its names in Parameter Store and the data are as they were; that exactly one mail says
 what failed, where, and what to do (none where no run began or there was no work); and that a later healthy drop works.
 
 A run that ends while it deploys may leave something else: no endpoint, a failed one, another configuration than the

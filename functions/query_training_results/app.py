@@ -3,7 +3,7 @@
 Called by  train_model, state "Query training results".
 Reads      what both runs left in the bucket: labels, predictions, definitions, and the hashes of rows
 Writes     evaluation/evaluation.json, evaluation/predictions.csv (for the model-quality baseline), the run record
-Raises     MetricMissingError: the training job did not report a metric that it was told to. PredictionsError: the
+Raises     MetricMissingError: the training job did not report a metric that it must report. PredictionsError: the
            predictions do not fit the test rows. Both permanent.
 """
 
@@ -34,7 +34,7 @@ published = Metrics()
 
 
 class MetricMissingError(Exception):
-    """A training job has no metric of the name that it was told to report."""
+    """A training job has reported no metric of a name that it must report."""
 
 
 @dataclass(frozen=True)
