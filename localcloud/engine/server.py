@@ -401,7 +401,7 @@ def _stack_statuses() -> dict[str, str]:
 
 
 def _may_change_state(scope: Scope) -> bool:
-    """Whether a request may have changed something: everything but reads, and reads of the JSON services."""
+    """Return whether a request may have changed something: everything but reads, and reads of the JSON services."""
     if scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return False
     target = dict(scope["headers"]).get(b"x-amz-target", b"").decode("latin-1")

@@ -238,7 +238,7 @@ def _check_hidden_rows(name: str, batch: Batch, table: _Table) -> None:
 
 
 def _reads_as_row(line: str, table: _Table) -> bool:
-    """Whether a line has a field for each column, and a value where the column is no text."""
+    """Return whether a line has a field for each column, and a value where the column is no text."""
     fields = line.split(table.delimiter)
     if len(fields) != table.width:
         return False

@@ -299,7 +299,7 @@ class _ByChampion:
         return parsed(own, batch.table.column(name if self._is_renamed(name, batch, is_new=is_new) else own.name))
 
     def _was_absent(self, name: str, *, is_new: bool) -> bool:
-        """Whether a column that a file does not have was null to the model in service as well."""
+        """Return whether a column that a file does not have was null to the model in service as well."""
         return self._own[name].nullable and (name in self._never_had or not (is_new or self._re_encoded))
 
     def _is_renamed(self, name: str, batch: Batch, *, is_new: bool) -> bool:

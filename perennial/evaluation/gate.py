@@ -283,7 +283,7 @@ def _how(gate: Gate, compared: Compared) -> str:
 
 
 def _is_worse(gate: Gate, known: Compared) -> bool:
-    """Whether the candidate is worse on enough known rows, and by more than chance."""
+    """Return whether the candidate is worse on enough known rows, and by more than chance."""
     enough = known.rows >= gate.minimum_unseen_rows and known.is_measured
     return enough and known.is_chance is False and _how(gate, known) == "worse than"
 
@@ -329,7 +329,7 @@ def _other_targets(gate: Gate, comparison: Comparison, when_accepted: float | No
 
 
 def _keeps(gate: Gate, known: Compared) -> bool | None:
-    """Whether the candidate is no worse than allowed on known rows; None when there are too few, or no bound."""
+    """Return whether the candidate is no worse than allowed on known rows; None when there are too few, or no bound."""
     if gate.maximum_regression is None or known.rows < gate.minimum_unseen_rows:
         return None
     if known.candidate is None or known.champion is None or not known.is_measured:

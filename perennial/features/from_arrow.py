@@ -115,7 +115,7 @@ def _timestamp_from_arrow(array: pa.Array) -> Parsed:
 
 
 def _in_calendar(array: pa.Array) -> pa.BooleanArray:
-    """Whether dates or times are in the years 1 to 9999."""
+    """Return whether dates or times are in the years 1 to 9999."""
     is_time = pa.types.is_timestamp(array.type)
     a_day = UNITS_A_DAY[array.type.unit] if is_time else 1 if pa.types.is_date32(array.type) else UNITS_A_DAY["ms"]
     counts = pc.cast(pc.cast(array, pa.int32()) if pa.types.is_date32(array.type) else array, pa.int64())

@@ -585,7 +585,7 @@ def _check_words(path: str, parse: Parse) -> Found:
 
 
 def _is_time_format(text: str) -> bool:
-    """Whether a time that is written in this form can be read back with its day."""
+    """Return whether a time that is written in this form can be read back with its day."""
     try:
         return datetime.strptime(_ANY_TIME.strftime(text), text).date() == _ANY_TIME.date()  # noqa: DTZ007
     except ValueError:

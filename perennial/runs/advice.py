@@ -212,7 +212,7 @@ def _of_known_data(ended: Outcome) -> str:
 
 
 def _was_cut_short(ended: Outcome) -> bool:
-    """Whether the run ended outside its own error path, which names the state and takes back what it can."""
+    """Return whether the run ended outside its own error path, which names the state and takes back what it can."""
     return ended.status in ("Aborted", "TimedOut") or failed_state(ended.cause) is None
 
 
@@ -221,7 +221,7 @@ def _is_of_features(ended: Outcome) -> bool:
 
 
 def _is_of_the_job(ended: Outcome) -> bool:
-    """Whether the end of a job says what there is to know: of the data and the training its own words say more."""
+    """Return whether the end of a job says all: of the data and the training its own words say more."""
     return bool(ended.job and not (ended.job.own_words and ended.state in ("Preprocess", "Train")))
 
 

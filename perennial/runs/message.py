@@ -172,7 +172,7 @@ def _plain(text: str) -> list[str]:
 
 
 def _can_be_copied(command: str) -> bool:
-    """Whether a mail may show it as it is: it would name another object otherwise."""
+    """Return whether a mail may show it as it is: it would name another object otherwise."""
     return safe(command, MAX_COMMAND) == command
 
 

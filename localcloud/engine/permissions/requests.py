@@ -286,7 +286,7 @@ def _make_access_denied_response(original: Any) -> Any:
         """Return the service's own form of a refusal, with AWS's whole sentence."""
         denial = _denial.get()
         if denial and not error_code:
-            message = _told(denial, service)
+            message = _worded(denial, service)
             if denial.request.service == "kms":
                 error_code = _CODES.get(service, "")
         return original(
@@ -297,7 +297,7 @@ def _make_access_denied_response(original: Any) -> Any:
     return access_denied_response
 
 
-def _told(denial: Denial, service: str) -> str:
+def _worded(denial: Denial, service: str) -> str:
     if unmapped := _unmapped.get():
         text = unmapped if "localcloud/" in unmapped else str(NotMappedError(unmapped))
         log.warning(text)

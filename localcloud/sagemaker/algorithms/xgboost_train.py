@@ -152,7 +152,7 @@ def _matrix(xgb: Any, folder: Path, kind: str, values: Mapping[str, Any], refere
 
 
 def _is_histogram(values: Mapping[str, Any]) -> bool:
-    """Whether the 8-bit matrix can be used; it gives the same trees (test) with a quarter of the memory."""
+    """Return whether the 8-bit matrix can be used; it gives the same trees (test) with a quarter of the memory."""
     return (
         values.get("booster", "gbtree") != "gblinear"
         and values.get("tree_method", "auto") in ("auto", "hist")

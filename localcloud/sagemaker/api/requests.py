@@ -88,7 +88,7 @@ def only(members: dict[str, Any], supported: Iterable[str], where: str = "") -> 
 
 
 def _asks(value: Any) -> bool:
-    """Whether a member asks for anything: `{"EnableInfraCheck": false}` does not."""
+    """Return whether a member asks for anything: `{"EnableInfraCheck": false}` does not."""
     return any(map(_asks, value.values())) if isinstance(value, dict) else value not in (None, False, "", [])
 
 

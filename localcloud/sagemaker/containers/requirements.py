@@ -1,4 +1,4 @@
-"""Whether the image has what a requirements.txt asks for: `<image python> requirements.py <path>`.
+"""Checking that the image has what a requirements.txt asks for: `<image python> requirements.py <path>`.
 
 The containers install it before they run a script; here nothing is installed, and what is missing is named.
 """

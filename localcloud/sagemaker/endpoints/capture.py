@@ -1,4 +1,4 @@
-"""Data capture: what goes into and comes out of an endpoint, as JSON lines in S3.
+"""Data capture: requests and answers of an endpoint, as JSON lines in S3.
 
 Key and record as in the Developer Guide, "Capture data from real-time endpoint":
 `<DestinationS3Uri>/<endpoint>/<variant>/yyyy/mm/dd/hh/<MM>-<SS>-<mmm>-<uuid>.jsonl`, in UTC, by the time of the

@@ -1,4 +1,4 @@
-"""What DescribeEndpoint says of an endpoint's variants, which follows from its plan (see `fleet.Fleet`)."""
+"""The members of DescribeEndpoint that describe variants; they follow from the endpoint's plan (`fleet.Fleet`)."""
 
 from __future__ import annotations
 

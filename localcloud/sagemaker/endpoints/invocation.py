@@ -1,4 +1,4 @@
-"""InvokeEndpoint: which fleet of an endpoint answers, how it is asked, and what is kept of the answer."""
+"""InvokeEndpoint: choosing the fleet that answers, the exchange with it, and the capture of the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What CloudWatch learns of an endpoint's invocations: namespace AWS/SageMaker, by endpoint and variant.
+"""The metrics of an endpoint's invocations in CloudWatch: namespace AWS/SageMaker, by endpoint and variant.
 
 Source: SageMaker Developer Guide, "Monitor Amazon SageMaker with Amazon CloudWatch"; latencies are in microseconds.
 """

@@ -57,7 +57,7 @@ _UNDECODED = (OSError, http.client.HTTPException)
 
 
 class ContainerStartError(JobFailedError):
-    """A container that never became ready; `container` is its name, `detail` why, with its last lines."""
+    """A container that never became ready; `container` is its name, `detail` the reason with its last lines."""
 
     def __init__(self, container: str, detail: str) -> None:
         super().__init__(f"AlgorithmError: The {container} container did not pass the ping health check. {detail}")
@@ -109,13 +109,13 @@ class Container:
         environment: dict[str, str],
         log: Log,
         image: ImagePython,
-        shown: Callable[[str], str] = str,
+        as_logged: Callable[[str], str] = str,
     ) -> None:
         self.name, self._image = name, image
         self._key = secrets.token_urlsafe()
         self._command, self._directory = command, directory
         self._environment = environment | {KEY_VARIABLE: self._key}
-        self._log, self._shown = log, shown
+        self._log, self._as_logged = log, as_logged
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._process: Process | None = None
@@ -261,7 +261,7 @@ class Container:
             return
         with pipe:
             while line := pipe.readline(_LINE_BYTES):
-                text = self._shown(line.decode("utf-8", "replace").rstrip("\r\n"))
+                text = self._as_logged(line.decode("utf-8", "replace").rstrip("\r\n"))
                 self._last_lines.append(text)
                 self._log(text)
 
@@ -395,23 +395,23 @@ class ModelServer:
             **given,
         }
         command = [str(self._image.path), str(program), "--root", str(root)]
-        shown = partial(_shown, root=root)
-        return Container(directory.name, command, directory, environment, log, self._image, shown)
+        as_logged = partial(_as_logged, root=root)
+        return Container(directory.name, command, directory, environment, log, self._image, as_logged)
 
 
 def _submitted(definition: Document) -> str:
-    """Where in S3 a container's script is, if it is there and not in the model's archive."""
+    """The S3 URI of a container's script, if it is not in the model's archive."""
     place: str = definition.get("Environment", {}).get(_SUBMIT_DIRECTORY, "")
     return place if place.startswith("s3://") else ""
 
 
-def _shown(line: str, root: Path) -> str:
+def _as_logged(line: str, root: Path) -> str:
     """A line of output as CloudWatch has it on AWS."""
     return line.replace(str(root), "/opt/ml").replace("\t", "#011")
 
 
 def container_names(containers: list[Document]) -> list[str]:
-    """Return what AWS calls them: `primary` alone, `container-1`... in a pipeline, or their own ContainerHostname."""
+    """Return the names of a model's containers: ContainerHostname, else `primary`, or of several `container-1`..."""
     if len(containers) == 1:
         return [containers[0].get("ContainerHostname") or "primary"]
     return [item.get("ContainerHostname") or f"container-{number}" for number, item in enumerate(containers, 1)]
