@@ -16,7 +16,7 @@ PROCESSING = (SKLEARN, XGBOOST)
 TRAINING = (SKLEARN, XGBOOST, LINEAR_LEARNER)
 SCRIPTS = (SKLEARN, XGBOOST)
 SERVING = (SKLEARN, XGBOOST, LINEAR_LEARNER)
-_PROGRAMS = [Path(__file__).parent / name for name in ("algorithms", "containers")]
+_PROGRAMS = [Path(__file__).parents[1] / name for name in ("algorithms", "containers")]
 
 
 def repository(image_uri: str) -> str:

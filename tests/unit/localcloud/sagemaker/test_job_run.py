@@ -15,6 +15,7 @@ from localcloud import faults
 from localcloud.sagemaker.errors import AwsError, JobStoppedError
 from localcloud.sagemaker.jobs.process import kill_orphan
 from localcloud.sagemaker.jobs.run import JobRun
+from localcloud.sagemaker.platform import images
 from localcloud.sagemaker.platform.images import SERVING, known, repository, resolved
 
 
@@ -117,6 +118,24 @@ def test_an_image_by_tag_resolves_to_the_digest_of_what_stands_in_for_it(tmp_pat
         resolved("1.example/sagemaker-xgboost:1", here),
     }
     assert len({text.partition("@")[2] for text in (found, *others)}) == 3
+
+
+def test_the_digest_of_an_image_changes_with_the_programs_that_stand_in_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {path.name for folder in images._PROGRAMS for path in folder.glob("*_train.py")} == {
+        "linear_learner_train.py", "xgboost_train.py",
+    }  # fmt: skip
+    assert {path.name for folder in images._PROGRAMS for path in folder.glob("*_serve.py")} == {
+        "linear_learner_serve.py", "sklearn_serve.py", "xgboost_serve.py",
+    }  # fmt: skip
+    monkeypatch.setattr(images, "_PROGRAMS", [tmp_path / "algorithms"])
+    (tmp_path / "algorithms").mkdir()
+    digests = set()
+    for number, content in enumerate(("one", "other", "one")):
+        (tmp_path / "algorithms" / "train.py").write_text(content)
+        digests.add(resolved("1.example/linear-learner:1", tmp_path / f"{number}/bin/python"))
+    assert len(digests) == 2
 
 
 def test_an_image_by_digest_resolves_to_itself(tmp_path: Path) -> None:
