@@ -10,7 +10,11 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 
+from perennial.data.contract import Contract
+from perennial.data.report import Report, TargetRange, judge_sets
+from perennial.data.split import SETS
 from perennial.evaluation import model_quality
+from perennial.features.values import DataError
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.definition import DefinitionError, validated
 from perennial.model.problem_types import PROBLEM_TYPES, ProblemType, Score
@@ -75,6 +79,14 @@ def test_an_algorithm_that_does_not_learn_the_problem_is_refused():
     assert "target.transform: got 'log'; only the target of a regression is transformed" in problems(
         target={"column": "species", "transform": "log"}
     )
+
+
+def test_preprocessing_asks_of_the_sets_what_the_problem_type_needs():
+    contract = Contract.from_definition(validated(MODEL, "model.yaml").as_json())
+    three, one = TargetRange(0, 2), TargetRange(1, 1)
+    judge_sets(Report(targets=dict.fromkeys(SETS, three)), contract)
+    with pytest.raises(DataError, match="species: the target is 1 in every row of the test set"):
+        judge_sets(Report(targets={**dict.fromkeys(SETS, three), "test": one}), contract)
 
 
 def test_the_template_has_what_the_image_of_a_new_algorithm_needs():
