@@ -53,6 +53,7 @@ from perennial.features.column_names import Named, RequestNames
 from perennial.features.encoding import FORMAT_VERSION, Encoder, load_hook
 from perennial.features.from_json import ValueRefusedError, decode, from_python
 from perennial.features.from_text import from_text
+from perennial.features.plain_records import PlainRecords
 from perennial.features.record_checks import RecordChecks, attributes, metric_lines
 from perennial.words import printable, quoted
 
@@ -92,6 +93,10 @@ class Preprocessor:
     encoder: Encoder
     in_batch: bool = False
     checks: RecordChecks = field(default_factory=RecordChecks)
+    plain: PlainRecords = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plain", PlainRecords(self.columns, self.names, self.encoder, self.checks))
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,8 @@ def predict_fn(request: Request, model: Preprocessor) -> str | Unusual | RecordE
     """Return the encoded features of the records, one line each, or what is wrong with the request."""
     try:
         records = read(request, model)
+        if isinstance(records, str):
+            return records
         unusual = check(records, model.checks)
         lines = encode(records, model)
         return Unusual(lines, unusual) if unusual else lines
@@ -174,8 +181,11 @@ def check(records: pa.Table, checks: RecordChecks) -> str:
     return attributes(findings)
 
 
-def read(request: Request, model: Preprocessor) -> pa.Table:
-    """Return the records as typed columns of raw features. Raises RecordError."""
+def read(request: Request, model: Preprocessor) -> pa.Table | str:
+    """Return the records as typed columns of raw features, or a few plain ones as their encoded lines at once.
+
+    Raises RecordError.
+    """
     media_type = (request.content_type or "").partition(";")[0].strip().lower()
     if media_type not in _READERS:
         raise RecordError(f"content type {quoted(request.content_type)}; expected {', '.join(_READERS)}")
@@ -191,7 +201,9 @@ def read(request: Request, model: Preprocessor) -> pa.Table:
 # ---- CSV
 
 
-def _read_csv(text: str, model: Preprocessor) -> pa.Table:
+def _read_csv(text: str, model: Preprocessor) -> pa.Table | str:
+    if (lines := model.plain.from_csv(text)) is not None and _fits(lines, model):
+        return lines
     header = _header(text, model)
     names = header or list(model.columns)
     skipped = int(bool(header))  # the header is no record
@@ -314,7 +326,7 @@ def _is_torn(text: str, last: str) -> bool:
 # ---- JSON
 
 
-def _read_json_lines(text: str, model: Preprocessor) -> pa.Table:
+def _read_json_lines(text: str, model: Preprocessor) -> pa.Table | str:
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
@@ -329,7 +341,7 @@ def _json_line(line: str, number: int) -> Any:
     return _json(line, f"record {number}")
 
 
-def _read_json(text: str, model: Preprocessor) -> pa.Table:
+def _read_json(text: str, model: Preprocessor) -> pa.Table | str:
     document = _json(text, "the request")
     records = document.get("instances", [document]) if isinstance(document, dict) else document
     if not isinstance(records, list):
@@ -344,7 +356,9 @@ def _json(text: str, where: str) -> Any:
         raise RecordError(f"{where} is not readable as JSON: {error}") from error
 
 
-def _table(records: Sequence[Any], model: Preprocessor) -> pa.Table:
+def _table(records: Sequence[Any], model: Preprocessor) -> pa.Table | str:
+    if (lines := model.plain.from_json(records)) is not None and _fits(lines, model):
+        return lines
     _require_records(len(records), model)
     shapes: dict[tuple[str, ...], Mapping[str, str]] = {}
     named = [_named(record, f"record {number}", model, shapes) for number, record in enumerate(records, 1)]
@@ -383,6 +397,10 @@ def _fields_of(names: Sequence[str], where: str, model: Preprocessor) -> Mapping
     return named.fields
 
 
+def _fits(lines: str, model: Preprocessor) -> bool:
+    return model.in_batch or len(lines) <= LARGEST_ANSWER
+
+
 def _unknown(names: Sequence[str], what: str) -> str:
     return f"unknown {what}{'s' if len(names) > 1 else ''} {_listed(names)}"
 
@@ -410,7 +428,7 @@ def _refused(position: int, name: str, problem: str) -> RecordError:
     return RecordError(f"record {position + 1}, field '{name}': {problem}")
 
 
-_READERS: dict[str, Callable[[str, Preprocessor], pa.Table]] = {
+_READERS: dict[str, Callable[[str, Preprocessor], pa.Table | str]] = {
     CSV: _read_csv,
     JSON_LINES: _read_json_lines,
     JSON: _read_json,

@@ -135,6 +135,10 @@ class RequestNames:
         meant = self._meaning(name)
         return meant[0] if meant else None
 
+    def has_number(self) -> bool:
+        """Return whether a number may be one of the names."""
+        return any(spelling(name)[:1].isdigit() for name in self._exact)
+
     def of(self, names: Iterable[str]) -> Named:
         """Return what the names of a record mean."""
         result = Named()
