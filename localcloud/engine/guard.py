@@ -321,6 +321,11 @@ class _RefusedError(Exception):
         self.code, self.text, self.status, self.fields = code, text, status, fields
 
 
+def signed_for() -> str:
+    """Return the service that this request was signed for, as its signature says."""
+    return _scope.get()
+
+
 def foreign(headers: dict[str, str]) -> str:
     """Return why the head of a request is not that of a program on this machine; empty when it is."""
     host, origin, site = (headers.get(name) for name in ("host", "origin", "sec-fetch-site"))

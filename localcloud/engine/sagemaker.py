@@ -4,7 +4,6 @@
 ("Call SageMaker with Step Functions") and the AWS SDK for Java, whose exception names the SDK integrations carry.
 """
 
-import asyncio
 import json
 import uuid
 from collections.abc import Callable
@@ -55,7 +54,7 @@ class SageMaker(Protocol):
 
     def handle(self, operation: str, request: JsonObject) -> JsonObject: ...
 
-    async def http(self, method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> Response: ...
+    def http(self, method: str, path: str, headers: JsonObject, body: bytes) -> Response: ...
 
     def task(
         self,
@@ -91,10 +90,10 @@ class LocalSageMaker:
         )
         self.start, self.stop, self.handle = self._service.start, self._service.stop, self._service.handle
 
-    async def http(self, method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> Response:
+    def http(self, method: str, path: str, headers: JsonObject, body: bytes) -> Response:
         from localcloud.sagemaker.http import handle_http
 
-        response: Response = await handle_http(self._service, method, path, headers, body, query)
+        response: Response = handle_http(self._service, method, path, headers, body)
         return response
 
     def task(
@@ -137,12 +136,9 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
     """
 
     async def handler(method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> Response:
-        # A thread and a loop of its own: whatever the service does, it holds up no other, and it may call back.
-        response: Response = await concurrency.run_reentrant(answer, method, path, headers, body, query)
+        # A thread of its own: whatever the service does, it holds up no other request, and it may call back.
+        response: Response = await concurrency.run_reentrant(sagemaker.http, method, path, headers, body)
         return response
-
-    def answer(*request: Any) -> Response:
-        return asyncio.run(sagemaker.http(*request))
 
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."], "host_patterns": [r"sagemaker\."]}
     ministack_app.SERVICE_HANDLERS["sagemaker"] = handler

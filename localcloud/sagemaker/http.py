@@ -6,7 +6,6 @@ The runtime speaks restJson1 (botocore, sagemaker-runtime, metadata.protocol "re
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
@@ -29,15 +28,9 @@ _MODELLED = ("ConflictException", "ResourceInUse", "ResourceLimitExceeded", "Res
 _logger = logging.getLogger(__name__)
 
 
-async def handle_http(
-    service: SageMakerService, method: str, path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, Any]
-) -> Response:
-    """Answer one request; work is done in a thread, so that the server's loop goes on."""
-    plain = {name.lower(): value for name, value in headers.items()}
-    return await asyncio.to_thread(_answer, service, method, path, plain, body)
-
-
-def _answer(service: SageMakerService, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
+def handle_http(service: SageMakerService, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
+    """Answer one request."""
+    headers = {name.lower(): value for name, value in headers.items()}
     invocation = _INVOCATION.fullmatch(path) if method == "POST" else None
     content_type = _REST_JSON if invocation else _JSON_1_1
     try:

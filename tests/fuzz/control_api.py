@@ -89,7 +89,7 @@ def value(shape: Any, random: Random, depth: int = 0) -> Any:
 
 def answered(service: SageMakerService, path: str, headers: dict[str, str], body: bytes) -> int:
     """The status of an answer or of one of AWS's refusals; anything else is a failure of ours."""
-    status, names, content = http._answer(service, "POST", path, headers, body)
+    status, names, content = http.handle_http(service, "POST", path, headers, body)
     assert status < 500, (headers, body[:1000], content)
     assert all("\n" not in text and "\r" not in text for text in names.values())
     return status

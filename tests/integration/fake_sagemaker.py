@@ -1,6 +1,5 @@
 """A SageMaker that does nothing but remember: for tests of the seams around it. Run as a server process."""
 
-import asyncio
 import json
 import sys
 import time
@@ -38,11 +37,8 @@ class FakeSageMaker:
             return {"ModelName": request["ModelName"], "CreationTime": 1_700_000_000.25, "ExecutionRoleArn": None}
         return {}
 
-    async def http(
-        self, method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject
-    ) -> tuple[Any, ...]:
+    def http(self, method: str, path: str, headers: JsonObject, body: bytes) -> tuple[Any, ...]:
         time.sleep(float(headers.get("x-fake-seconds", 0)))  # blocks on purpose: the engine must stand it
-        await asyncio.sleep(0)
         if path.startswith("/endpoints/"):
             kind = headers.get("accept", "text/csv")
             return 200, {"Content-Type": kind, "x-Amzn-Invoked-Production-Variant": "All"}, body.upper()

@@ -29,6 +29,7 @@ from typing import IO
 from botocore.exceptions import BotoCoreError, ClientError
 
 from localcloud.sagemaker.containers.serving_container import KEY_HEADER, KEY_VARIABLE
+from localcloud.sagemaker.endpoints.connection import Connection
 from localcloud.sagemaker.errors import JobFailedError
 from localcloud.sagemaker.platform import images
 from localcloud.sagemaker.platform.aws import Aws, s3_uri
@@ -121,7 +122,7 @@ class Container:
         self._process: Process | None = None
         self._port = 0
         self._ready = False
-        self._idle: deque[http.client.HTTPConnection] = deque()
+        self._idle: deque[Connection] = deque()
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
 
     def start(self, timeout: float) -> None:
@@ -145,7 +146,7 @@ class Container:
             with contextlib.suppress(*_UNDECODED):  # an idle connection may be a dead container's
                 return self._exchange(connection, method, path, body, headers, timeout)
         try:
-            return self._exchange(self._connection(timeout), method, path, body, headers, timeout)
+            return self._exchange(Connection(self._port), method, path, body, headers, timeout)
         except _UNDECODED as error:
             return Reply(
                 503, {}, f"The container ended during the request ({type(error).__name__}).".encode(), self.name
@@ -187,7 +188,7 @@ class Container:
     def _wait_until_ready(self, process: Process, timeout: float) -> None:
         """The one ping waits in the queue until the model is loaded, or is reset when the process ends."""
         try:
-            reply = self._exchange(self._connection(timeout), "GET", "/ping", b"", {}, timeout)
+            reply = self._exchange(Connection(self._port), "GET", "/ping", b"", {}, timeout)
         except InvocationTimeoutError:
             raise ContainerStartError(self.name, f"No answer within {timeout:g} seconds. {self._tail()}") from None
         except _UNDECODED as error:
@@ -221,32 +222,24 @@ class Container:
                     self._wait_until_ready(current, INVOCATION_TIMEOUT_SECONDS)
 
     def _exchange(
-        self,
-        connection: http.client.HTTPConnection,
-        method: str,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        timeout: float,
+        self, connection: Connection, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout: float
     ) -> Reply:
+        sent = {**headers, KEY_HEADER: self._key}
         try:
-            if connection.sock is not None:
-                connection.sock.settimeout(timeout)
-            connection.request(method, path, body if method == "POST" else None, {**headers, KEY_HEADER: self._key})
-            response = connection.getresponse()
-            content = response.read()
+            status, received, content = connection.exchange(
+                method, path, body if method == "POST" else None, sent, timeout
+            )
         except TimeoutError:
             connection.close()
             raise InvocationTimeoutError(self.name) from None
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
-        received = {name.lower(): value for name, value in response.getheaders()}
-        return Reply(response.status, received, content, self.name)
-
-    def _connection(self, timeout: float) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout)
+        if connection.may_be_kept:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return Reply(status, received, content, self.name)
 
     def _release(self, ended: Process) -> None:
         """Close what belonged to a process that has ended: its stdin, and the connections to it."""
