@@ -26,6 +26,8 @@ def quoted(value: object, limit: int = 40) -> str:
 def printable(text: str, limit: int) -> str:
     """Return text on one line, of at most `limit` characters before those that are no print become escapes."""
     text = text if len(text) <= limit else text[: limit - 3] + "..."
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 

@@ -4,10 +4,12 @@ import io
 import json
 import os
 import signal
+import threading
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +20,28 @@ from botocore.config import Config
 from localcloud import access, process
 from localcloud.sagemaker.platform.aws import Credentials
 from localcloud.settings import Settings, environment, image_python
+from tests.integration import servers
 from tests.ports import free_port
 from tests.waiting import wait_for
 
 ROLE = "arn:aws:iam::000000000000:role/test"
 Execution = dict[str, Any]
 T = TypeVar("T")
+_making_clients = threading.Lock()
+
+
+@cache
+def _client(name: str, endpoint_url: str, region: str, access_key: str, secret_key: str) -> Any:
+    """Made once: to make one costs as much as twenty requests."""
+    make: Any = boto3.client  # its stubs know services by literal names only
+    return make(
+        name,
+        endpoint_url=endpoint_url,
+        region_name=region,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(retries={"total_max_attempts": 1}, proxies={}),
+    )
 
 
 @dataclass(frozen=True)
@@ -50,14 +68,8 @@ class Cloud:
 
     def client(self, name: str) -> Any:
         """A boto3 client of this cloud that reads neither the environment nor ~/.aws, and does not retry."""
-        make: Any = boto3.client  # its stubs know services by literal names only
-        return make(
-            name,
-            endpoint_url=self.endpoint_url,
-            region_name=self.region,
-            **self.keys(),
-            config=Config(retries={"total_max_attempts": 1}, proxies={}),
-        )
+        with _making_clients:  # clients are safe for threads, making them is not
+            return _client(name, self.endpoint_url, self.region, *self.keys().values())
 
     def keys(self) -> dict[str, str]:
         """The account's own keys, as boto3 takes them."""
@@ -71,6 +83,14 @@ class Cloud:
     def credentials(self) -> Credentials:
         """The account's own keys, as the local SageMaker takes them."""
         return Credentials(*self.keys().values())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_starts() -> Iterator[None]:
+    """What tests start in their own process is a fork; the commands of people start servers as ever."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(process, "_spawn", servers.spawn)
+        yield
 
 
 @pytest.fixture(scope="session")

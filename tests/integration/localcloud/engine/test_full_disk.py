@@ -19,7 +19,8 @@ from botocore.exceptions import ClientError
 
 from localcloud import mailbox, process
 from localcloud.disk import RESERVE_VARIABLE
-from localcloud.settings import PROJECT, Settings
+from localcloud.settings import Settings
+from tests.integration import full_disk, servers
 from tests.integration.conftest import ROLE, Cloud, unique, watch_events, with_role
 from tests.integration.sagemaker_requests import SKLEARN, Document, end, processing, processing_input, processing_output
 from tests.ports import free_port
@@ -67,11 +68,9 @@ class Laptop:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.integration.full_disk"]
-        command += [str(self.cloud.settings.port), str(self.state), str(self._flag)]
-        with (self._flag.parent / "server.log").open("ab") as log:
-            environment = {**os.environ, RESERVE_VARIABLE: "0"}
-            self._server = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log)
+        arguments = (str(self.cloud.settings.port), str(self.state), str(self._flag))
+        script, log = Path(full_disk.__file__), self._flag.parent / "server.log"
+        self._server = servers.start(script, *arguments, log=log, **{RESERVE_VARIABLE: "0"})
         wait_for(lambda: self.status().get("ready"), "the server")
 
     def status(self) -> process.Status:

@@ -4,6 +4,7 @@ Each request is what a browser or curl would send. A healthy twin of the attack 
 another reason.
 """
 
+import gzip
 import hashlib
 import http.client
 import io
@@ -25,7 +26,6 @@ from zlib import crc32
 
 import boto3
 import botocore.auth
-import botocore.session
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
@@ -595,9 +595,11 @@ def without_host(request: AWSRequest) -> Any:
 
 def test_whatever_botocore_signs_is_for_the_service_that_it_asks() -> None:
     """Of all services that MiniStack tells by X-Amz-Target."""
-    session, told = botocore.session.get_session(), 0
-    for name in session.get_available_services():
-        metadata = session.get_service_model(name).metadata
+    told = 0
+    for path in Path(botocore.__file__).parent.glob("data/*/*/service-2.json.gz"):
+        with gzip.open(path, "rt") as file:
+            text = file.read(3000)  # it begins with the metadata; to read all of it takes nine seconds
+        metadata, _ = json.JSONDecoder().raw_decode(text, text.index("{", text.index('"metadata"')))
         if prefix := metadata.get("targetPrefix"):
             _require_scope(metadata.get("signingName", metadata["endpointPrefix"]), f"{prefix}.Anything")
             told += 1

@@ -1,0 +1,72 @@
+"""Local clouds that start without most of their imports: forks of a process that has loaded them (localcloud/forks.py).
+
+That is half of what a start costs, and tests start many. MiniStack is imported by each server as ever: it reads the
+environment then. As a script this is that process; imported, it starts servers.
+"""
+
+import importlib
+import os
+import pkgutil
+import socket
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from unittest.mock import patch
+
+import localcloud
+from localcloud import fork_server, forks
+from localcloud.settings import PROJECT, Settings
+
+# What MiniStack and the server itself import when they start.
+LIBRARIES = (
+    *("boto3", "defusedxml.ElementTree", "docker", "hypercorn.protocol", "jsonata", "yaml", "uvicorn"),
+    *("cryptography.x509", "cryptography.hazmat.primitives.asymmetric.rsa", "uvicorn.lifespan.on"),
+    "uvicorn.protocols.http.httptools_impl",
+)
+ELSEWHERE = {"containers", "algorithms", "__main__", "fork_server"}  # what runs in other processes
+
+
+def load() -> None:
+    names = [module.name for module in pkgutil.walk_packages(localcloud.__path__, "localcloud.")]
+    for name in (*LIBRARIES, *(name for name in names if ELSEWHERE.isdisjoint(name.split(".")))):
+        importlib.import_module(name)
+    assert "ministack" not in sys.modules
+
+
+@cache
+def _origin() -> forks.ForkServer:
+    """One for all tests of a worker; it ends with the worker."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    origin = forks.ForkServer(Path(sys.executable), [], Path(mkdtemp()), environment)
+    with patch.object(forks, "SCRIPT", Path(__file__)):
+        origin.start()
+    return origin
+
+
+def start(script: Path, *given: str, log: Path, **more: str) -> "subprocess.Popen[bytes] | forks.ForkedProcess":
+    """Start a program of the project that becomes a server, in a session of its own."""
+    command, variables = [sys.executable, str(script), *given], {**os.environ, "PYTHONPATH": str(PROJECT), **more}
+    with log.open("ab") as out, Path(os.devnull).open() as nothing:
+        files = {0: nothing.fileno(), 1: out.fileno(), 2: out.fileno()}
+        if forks.POSSIBLE and (started := _origin().fork(command, log.parent, variables, files)):
+            return forks.ForkedProcess(*started)
+        return subprocess.Popen(
+            command, cwd=log.parent, env=variables, stdin=nothing, stdout=out, stderr=out, start_new_session=True
+        )
+
+
+def spawn(settings: Settings) -> "subprocess.Popen[bytes] | forks.ForkedProcess":
+    """In place of `localcloud.process._spawn`."""
+    given = ["up", "--foreground", "--port", str(settings.port), "--state", str(settings.state)]
+    script = PROJECT / "localcloud" / "__main__.py"
+    return start(script, *given, "--region", settings.region, log=settings.state / "server.log")
+
+
+if __name__ == "__main__":
+    ending = fork_server.Ending()
+    load()
+    if arguments := fork_server.Server(socket.socket(fileno=int(sys.argv[1]))).serve():
+        with ending.known():
+            fork_server.run(arguments)
