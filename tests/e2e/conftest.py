@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -28,6 +30,7 @@ from tools import demo_data
 ROOT = Path(__file__).resolve().parents[2]
 RUN_LIMIT_SECONDS = 300
 SAM = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "1"}  # the variables of the SAM CLI
+PARAMETERS = {"AlertEmails": "team@example.com", "QuietPeriodSeconds": "2", "PollSeconds": "1"}
 _MAKING_CLIENTS = threading.Lock()
 
 
@@ -230,9 +233,14 @@ def cloud_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def built(cloud_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `sam build` makes for this machine's Python."""
-    folder = tmp_path_factory.mktemp("build")
-    sam("build", "--build-dir", str(folder), LAYER_PLATFORM="")
+    """What `sam build` makes for this machine's Python: once for all workers."""
+    base, alone = tmp_path_factory.getbasetemp(), "PYTEST_XDIST_WORKER" not in os.environ
+    folder = (base if alone else base.parent) / "build"
+    with folder.with_suffix(".lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not (folder / "template.yaml").exists():
+            sam("build", "--build-dir", str(folder), LAYER_PLATFORM="")
+            pack(folder / "SharedLayer", folder / "layer.zip")
     return folder / "template.yaml"
 
 
@@ -249,8 +257,7 @@ def packed(built: Path) -> Path:
     """The build with its layer in one file."""
     text, folder = built.read_text(), "ContentUri: SharedLayer\n"
     assert folder in text
-    pack(built.parent / "SharedLayer", built.with_name("layer.zip"))
-    template = built.with_name("packed.yaml")
+    template = built.with_name(f"packed-{os.getpid()}.yaml")
     template.write_text(text.replace(folder, "ContentUri: layer.zip\n"))
     return template
 
@@ -258,7 +265,7 @@ def packed(built: Path) -> Path:
 @pytest.fixture(scope="session")
 def packaged(packed: Path) -> Path:
     """What `sam package` makes of it: all files are uploaded once for all stacks, and JSON is read quickly."""
-    template = packed.with_name("packaged.json")
+    template = packed.with_suffix(".json")
     sam(
         "package", "--region", "us-east-1", "--resolve-s3", "--language-extensions", "--use-json",
         "--template-file", str(packed), "--output-template-file", str(template),
@@ -269,18 +276,43 @@ def packaged(packed: Path) -> Path:
 @pytest.fixture(scope="session")
 def deploy(packaged: Path, cloud_state: Path) -> Callable[..., App]:
     def _deploy(stack: str, template: Path = packaged, **parameters: str) -> App:
-        values = {"AlertEmails": "team@example.com", "QuietPeriodSeconds": "2", "PollSeconds": "1", **parameters}
+        values = {**PARAMETERS, **parameters}
         given = [f'{name}="{value}"' if " " in value else f"{name}={value}" for name, value in values.items()]
         sam(
             "deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local",
             "--template-file", str(template), "--stack-name", stack,
             "--parameter-overrides", *given,
         )  # fmt: skip
-        described = App.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-        outputs = {item["OutputKey"]: item["OutputValue"] for item in described["Outputs"]}
-        return App(stack=stack, outputs=outputs, state=cloud_state)
+        return App(stack=stack, outputs=outputs_of(stack), state=cloud_state)
 
     return _deploy
+
+
+@pytest.fixture(scope="session")
+def deploy_packaged(packaged: Path, cloud_state: Path) -> Callable[..., App]:
+    """Create one more stack as `sam deploy` would, but for the seconds that the SAM CLI takes."""
+    template = packaged.read_text()
+    bucket = urlsplit(json.loads(template)["Resources"]["SharedLayer"]["Properties"]["ContentUri"]).netloc
+
+    def create(stack: str, **parameters: str) -> App:
+        client, values = App.client("cloudformation"), {**PARAMETERS, **parameters}
+        App.client("s3").put_object(Bucket=bucket, Key=f"{stack}.json", Body=template.encode())
+        client.create_stack(
+            StackName=stack,
+            TemplateURL=f"{os.environ['AWS_ENDPOINT_URL']}/{bucket}/{stack}.json",
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Tags=[{"Key": "Environment", "Value": "local"}],
+        )
+        client.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+        return App(stack=stack, outputs=outputs_of(stack), state=cloud_state)
+
+    return create
+
+
+def outputs_of(stack: str) -> dict[str, str]:
+    described = App.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return {item["OutputKey"]: item["OutputValue"] for item in described["Outputs"]}
 
 
 def sam(*arguments: str, **environ: str) -> None:
