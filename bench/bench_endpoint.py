@@ -241,7 +241,8 @@ def peer(model: Path) -> Iterator[int]:
     """Run gunicorn as sagemaker-containers does: gevent, a worker for each core. Yields its port."""
     port = _free_port()
     command = [str(image_python()), "-m", "gunicorn", "-k", "gevent", "-w", str(os.cpu_count()), "-b", f"{HOST}:{port}"]
-    variables = {"PYTHONPATH": str(ROOT / ".venvs" / "bench"), "MODEL": str(model), "PATH": os.environ["PATH"]}
+    own = {"PYTHONPATH": str(ROOT / ".venvs" / "bench"), "MODEL": str(model)}
+    variables = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", **own}  # or its workers' threads fight each other
     running = subprocess.Popen(
         [*command, "--log-level", "error", "flask_peer:app"],
         cwd=ROOT / "bench",
