@@ -182,7 +182,7 @@ class _Server:
         functions.register()
         self._invocations.register()
         s3.register(self._settings.state, self._journal)
-        layers.register(self._settings.state / "tmp" / "layers")
+        layers.register(blobs.with_name("layers"), blobs)
         self._deliveries = events.register(self._journal, self._saver.touch, self._saver.settle)
         metrics.register()
         extended_statistics.register()

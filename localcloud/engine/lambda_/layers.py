@@ -1,7 +1,8 @@
 """Layers are unpacked once, where MiniStack unpacks them again for every worker of every function.
 
 A layer with numpy takes about a second and 80 MB each time; here its workers share one folder, named by the content's
-hash, and so also the byte code that the first of them compiles. The folder lies in <state>/tmp, emptied at each start.
+hash, and so also the byte code that the first of them compiles. The folders stay for the next start, which deletes
+those of layers that are gone; what a power cut has left of one is found by its checksums, and unpacked again.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import shutil
 import tempfile
 import threading
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,17 @@ lambda_svc = Seams("services.lambda_svc", _resolve_layer_zip="98ba7507")
 
 JsonObject = dict[str, Any]
 _unpacking = threading.Lock()
+_whole: set[Path] = set()
 
 
-def register(folder: Path) -> None:
-    """Replace the seam. MiniStack must be importable (the environment is set)."""
+def register(folder: Path, contents: Path) -> None:
+    """Replace the seam, and delete what is unpacked of contents that are not in their folder (`persistence.Blobs`).
+
+    MiniStack must be importable (the environment is set).
+    """
+    for path in folder.glob("*"):
+        if not (contents / path.name).exists():
+            shutil.rmtree(path, ignore_errors=True)
     Worker.replace("_spawn", lambda original: _make_spawn(original, folder))
 
 
@@ -61,15 +70,29 @@ def _unpacked(layers: list[JsonObject | str], folder: Path) -> list[Path]:
 def unpack(content: bytes, folder: Path) -> Path:
     """Return the folder with the content of a zip file, made whole or not at all."""
     path = folder / hashlib.sha256(content).hexdigest()
-    with _unpacking:
-        if not path.exists():
+    with _unpacking, zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if path in _whole and path.exists():
+            return path
+        if not _is_whole(path, archive):
+            shutil.rmtree(path, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(dir=folder))
             try:
-                with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                    archive.extractall(draft)
+                archive.extractall(draft)
                 draft.rename(path)
             except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)
                 raise
+        _whole.add(path)
     return path
+
+
+def _is_whole(path: Path, archive: zipfile.ZipFile) -> bool:
+    try:
+        return path.exists() and all(
+            zlib.crc32((path / member.filename).read_bytes()) == member.CRC
+            for member in archive.infolist()
+            if not member.is_dir()
+        )
+    except OSError:
+        return False

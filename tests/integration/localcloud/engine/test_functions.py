@@ -150,7 +150,7 @@ def test_functions_share_one_unpacked_copy_of_a_layer(cloud: Cloud) -> None:
 
     assert answers[0] == answers[1]
     assert answers[0][0] is None
-    assert answers[0][1].startswith(str(cloud.state / "tmp" / "layers"))
+    assert answers[0][1].startswith(str(cloud.state / "engine" / "layers"))
 
 
 # What a function can reach of its interpreter and its process, and whether it is a fork; its handler changes all of it.

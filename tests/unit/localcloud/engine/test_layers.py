@@ -1,0 +1,38 @@
+"""Layers that stay unpacked between starts: what is not as it was packed is unpacked again."""
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from localcloud.engine.lambda_ import layers
+
+
+def _packed() -> bytes:
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("python/one.py", "ONE = 1\n")
+        archive.writestr("python/two.py", "TWO = 2\n")
+    return package.getvalue()
+
+
+def _tear(file: Path) -> None:
+    file.write_bytes(b"\0" * file.stat().st_size)
+
+
+@pytest.mark.parametrize("damage", [_tear, Path.unlink, lambda file: file.write_bytes(b"")])
+def test_what_a_power_cut_has_left_of_a_layer_is_unpacked_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    path = layers.unpack(_packed(), tmp_path)
+    compiled = path / "python/__pycache__/one.pyc"
+    compiled.parent.mkdir()
+    compiled.touch()
+    layers._whole.clear()  # another start
+    assert layers.unpack(_packed(), tmp_path) == path
+    assert compiled.exists()
+
+    damage(path / "python/two.py")
+    layers._whole.clear()
+    assert (layers.unpack(_packed(), tmp_path) / "python/two.py").read_text() == "TWO = 2\n"
+    assert [*tmp_path.iterdir()] == [path]
