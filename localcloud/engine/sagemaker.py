@@ -86,7 +86,7 @@ class LocalSageMaker:
             credentials=Credentials(keys.access_key, keys.secret_key),
             put_event=lambda entry: put_entry(entry, settings.account_id, settings.region),
             assume_role=_role_of(settings) if enforced() else None,
-            read_object=partial(_read_object, settings),
+            ask=partial(_ask, settings),
         )
         self.start, self.stop, self.handle = self._service.start, self._service.stop, self._service.handle
 
@@ -109,9 +109,9 @@ class LocalSageMaker:
         return output
 
 
-def _read_object(settings: Settings, credentials: Any, bucket: str, key: str) -> bytes | None:
+def _ask(settings: Settings, credentials: Any, *request: Any) -> tuple[int, bytes] | None:
     keys = (credentials.access_key, credentials.secret_key, credentials.token or None)
-    return inside.read_object(settings.endpoint_url, settings.region, keys, bucket, key)
+    return inside.ask(settings.endpoint_url, settings.region, keys, *request)
 
 
 def _role_of(settings: Settings) -> Callable[[str, str], Any]:

@@ -24,7 +24,7 @@ from localcloud.sagemaker.jobs.processing import ProcessingJobs
 from localcloud.sagemaker.jobs.queue import JobQueue
 from localcloud.sagemaker.jobs.training import TrainingJobs
 from localcloud.sagemaker.jobs.transform import TransformJobs
-from localcloud.sagemaker.platform.aws import AssumeRole, Aws, Credentials, PutEvent, ReadObject
+from localcloud.sagemaker.platform.aws import Ask, AssumeRole, Aws, Credentials, PutEvent
 from localcloud.sagemaker.platform.image_python import ImagePython
 from localcloud.sagemaker.platform.store import Document, Store
 
@@ -54,7 +54,7 @@ def strike(operation: str, request: Document) -> AwsError | None:
 class SageMakerService:
     """Jobs, models and endpoints of one account and region, persisted below `<state_dir>/sagemaker`.
 
-    `credentials` are the account's own; `put_event`, `assume_role` and `read_object` are the engine's seams (see
+    `credentials` are the account's own; `put_event`, `assume_role` and `ask` are the engine's seams (see
     `aws.Aws`). At most `max_jobs` jobs run at once (LOCALCLOUD_MAX_JOBS); the others wait as InProgress/Starting.
     `stop_grace_seconds` is the time between SIGTERM and SIGKILL (LOCALCLOUD_STOP_GRACE_SECONDS, 120 as on AWS).
     """
@@ -70,7 +70,7 @@ class SageMakerService:
         credentials: Credentials,
         put_event: PutEvent | None = None,
         assume_role: AssumeRole | None = None,
-        read_object: ReadObject | None = None,
+        ask: Ask | None = None,
         max_jobs: int = int(os.environ.get("LOCALCLOUD_MAX_JOBS", "2")),
         stop_grace_seconds: float = float(os.environ.get("LOCALCLOUD_STOP_GRACE_SECONDS", "120")),
     ) -> None:
@@ -82,7 +82,7 @@ class SageMakerService:
             credentials=credentials,
             put_event=put_event,
             assume_role=assume_role,
-            read_object=read_object,
+            ask=ask,
         )
         self.store = Store(root / "store")
         image = ImagePython(image_python.absolute(), root)

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -25,6 +25,11 @@ _CHUNK_BYTES = 1024 * 1024
 _SESSION = "SageMaker"
 _ROLES = 16  # whose clients are kept
 _TRANSFER = TransferConfig(use_threads=False)
+_HEADERS = {
+    "ContentType": "content-type",
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+}
 _CONFIG = Config(
     s3={"addressing_style": "path"},
     retries={"mode": "standard", "total_max_attempts": 3},
@@ -55,7 +60,8 @@ class S3Object:
 
 PutEvent = Callable[[dict[str, Any]], None]
 AssumeRole = Callable[[str, str], Credentials]
-ReadObject = Callable[[Credentials, str, str], bytes | None]
+Answer = tuple[int, bytes]
+Ask = Callable[[Credentials, str, str, str, Mapping[str, str], Mapping[str, str], bytes], Answer | None]
 
 
 _HTTPS = re.compile(
@@ -87,8 +93,8 @@ class Aws:
 
     `put_event` takes one PutEvents entry (the engine's own way in, because PutEvents refuses `aws.*` sources);
     `assume_role(role_arn, session_name)` gives the credentials of a role, and raises AwsError when SageMaker may not.
-    Without it everything runs under `credentials`, the account's own. `read_object(credentials, bucket, key)` gives an
-    object without a socket between, or None when it must be asked for over HTTP.
+    Without it everything runs under `credentials`, the account's own. `ask` makes a request without a socket between
+    (`request`).
     """
 
     def __init__(
@@ -100,7 +106,7 @@ class Aws:
         credentials: Credentials,
         put_event: PutEvent | None = None,
         assume_role: AssumeRole | None = None,
-        read_object: ReadObject | None = None,
+        ask: Ask | None = None,
     ) -> None:
         self.endpoint_url = endpoint_url
         self.region = region
@@ -108,7 +114,7 @@ class Aws:
         self.credentials = credentials
         self._put_event = put_event
         self._assume_role = assume_role
-        self._read_object = read_object
+        self._ask = ask
         self._clients: dict[str, Any] = {}
         self._under = lru_cache(_ROLES)(self._with)
 
@@ -132,6 +138,23 @@ class Aws:
                 )
             return self._clients[service]
 
+    def request(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Answer:
+        """Return the status and the body of an answer without a socket between; the status is 0 when that cannot be.
+
+        What is no success is to be asked again through a client, for its error.
+        """
+        asked = self._ask and self._ask(self.credentials, service, method, path, query or {}, headers or {}, body)
+        return asked or (0, b"")
+
     def for_role(self, role_arn: str) -> Aws:
         """Return the same endpoint under a role's credentials, as the platform uses a job's or a model's role.
 
@@ -147,7 +170,7 @@ class Aws:
             self.account_id,
             put_event=self._put_event,
             assume_role=self._assume_role,
-            read_object=self._read_object,
+            ask=self._ask,
             credentials=credentials,
         )
 
@@ -231,6 +254,11 @@ class Aws:
         extra: dict[str, str] = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
         if content_type:
             extra["ContentType"] = content_type
+        if path.stat().st_size < _TRANSFER.multipart_threshold:
+            headers = {_HEADERS[name]: value for name, value in extra.items()}
+            status, _ = self.request("s3", "PUT", f"/{bucket}/{key}", headers=headers, body=path.read_bytes())
+            if status == 200:
+                return
         try:
             self.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra, Config=_TRANSFER)
         except S3UploadFailedError as error:  # boto3's own, around what S3 answered
@@ -246,7 +274,8 @@ class Aws:
     def _copy(self, bucket: str, key: str, path: Path) -> None:
         """One request an object (boto3's download_file makes two), in pieces, so that any size fits into memory."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        if self._read_object and (content := self._read_object(self.credentials, bucket, key)) is not None:
+        status, content = self.request("s3", "GET", f"/{bucket}/{key}")
+        if status == 200:
             path.write_bytes(content)
             return
         with self.client("s3").get_object(Bucket=bucket, Key=key)["Body"] as source, path.open("wb") as sink:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
+from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
 from localcloud.sagemaker.platform.aws import Aws
@@ -25,13 +26,13 @@ class LogStream:
     """
 
     def __init__(self, aws: Aws, group: str, stream: str) -> None:
-        self._client = aws.client("logs")
+        self._aws = aws
         self._group, self._stream = group, stream
         self.failures = 0
         self._pending: list[dict[str, Any]] = []
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
-        self._closed = threading.Event()
+        self._written, self._closed = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"logs {stream}", daemon=True)
         self._thread.start()
 
@@ -42,35 +43,34 @@ class LogStream:
             with self._lock:
                 self._pending.append(event)
                 waiting = len(self._pending)
+            self._written.set()
             if waiting > _LOG_PENDING:
                 self._flush()
 
     def close(self) -> None:
         """Send what is left and end the thread."""
         self._closed.set()
+        self._written.set()
         self._thread.join(timeout=30)
 
     def _run(self) -> None:
-        self._attempt(self._create)
-        while not self._closed.wait(_LOG_FLUSH_SECONDS):
+        for operation, names in (
+            ("CreateLogGroup", {"logGroupName": self._group}),
+            ("CreateLogStream", {"logGroupName": self._group, "logStreamName": self._stream}),
+        ):
+            if not self._attempt(operation, **names):
+                break
+        while not self._closed.is_set():
+            self._written.wait()
+            self._closed.wait(_LOG_FLUSH_SECONDS)
+            self._written.clear()
             self._flush()
         self._flush()
-
-    def _create(self) -> None:
-        for create, names in (
-            (self._client.create_log_group, {"logGroupName": self._group}),
-            (self._client.create_log_stream, {"logGroupName": self._group, "logStreamName": self._stream}),
-        ):
-            try:
-                create(**names)
-            except self._client.exceptions.ResourceAlreadyExistsException:
-                continue
 
     def _flush(self) -> None:
         with self._flushing:
             for batch in self._batches():
-                names = {"logGroupName": self._group, "logStreamName": self._stream}
-                self._attempt(partial(self._client.put_log_events, logEvents=batch, **names))
+                self._attempt("PutLogEvents", logGroupName=self._group, logStreamName=self._stream, logEvents=batch)
 
     def _batches(self) -> Iterator[list[dict[str, Any]]]:
         """The pending lines in batches below the API's 10,000 events and 1 MiB."""
@@ -88,8 +88,17 @@ class LogStream:
         if batch:
             yield batch
 
-    def _attempt(self, action: Callable[[], Any]) -> None:
+    def _attempt(self, operation: str, **given: Any) -> bool:
+        headers = {"x-amz-target": f"Logs_20140328.{operation}", "content-type": "application/x-amz-json-1.1"}
+        status, answer = self._aws.request("logs", "POST", "/", headers=headers, body=json.dumps(given).encode())
+        if status == 200 or b"ResourceAlreadyExistsException" in answer:
+            return True
+        client = self._aws.client("logs")
         try:
-            action()
+            getattr(client, xform_name(operation))(**given)
+        except client.exceptions.ResourceAlreadyExistsException:
+            pass
         except (ClientError, BotoCoreError):
             self.failures += 1
+            return False
+        return True
