@@ -29,7 +29,7 @@ class Resumable:
     def go_on(self, state: str, **changes: Any) -> Run:
         """The end of a run that goes on from a state; see `start`."""
         arn = self.start(state, **changes)
-        return wait_for(lambda: Run.ended(arn), f"the end of {arn}", 60)
+        return wait_for(lambda: Run.ended(arn), f"the end of {arn}", 60, pause=0.1)
 
     def start(
         self,

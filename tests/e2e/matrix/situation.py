@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from localcloud import mailbox
 from perennial.runs.naming import run_id, stem
-from tests.e2e.conftest import App, Run, mails, pack
+from tests.e2e.conftest import ENDS, App, Run, is_noted, mails, pack
 from tests.waiting import wait_for
 from tools import asl, demo_data
 
@@ -24,7 +24,6 @@ MACHINE = Path(__file__).resolve().parents[3] / "statemachines/train_model.asl.j
 LIMIT_SECONDS = 240
 # So long after the last of several runs has ended, a second message about any of them would have come.
 SETTLE_SECONDS = 1.5
-ENDS = ("ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut")
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def run_of(execution_arn: str) -> str:
 
 def end_of(app: App, execution_arn: str, seconds: float = LIMIT_SECONDS) -> Run:
     """Wait until an execution has ended."""
-    return wait_for(lambda: Run.ended(execution_arn), f"the end of {execution_arn}", seconds)
+    return wait_for(lambda: Run.ended(execution_arn), f"the end of {execution_arn}", seconds, pause=0.1)
 
 
 def executions(app: App) -> list[str]:
@@ -91,6 +90,8 @@ def started_since(app: App, before: list[str], at_least: int = 1) -> list[str]:
 
 def has_entered(execution_arn: str, state: str) -> bool:
     """Whether one of an execution's hundred newest events is that it enters a state; fails if it ended without."""
+    if not is_noted(execution_arn, state, *ENDS):
+        return False
     history = App.client("stepfunctions").get_execution_history(executionArn=execution_arn, reverseOrder=True)
     found = any(event.get("stateEnteredEventDetails", {}).get("name") == state for event in history["events"])
     ended = [event for event in history["events"] if event["type"] in ENDS]

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import process
 from localcloud.disk import RESERVE_VARIABLE
-from localcloud.settings import Settings, environment
+from localcloud.settings import Settings
 from tests.e2e.conftest import ROOT, App, Run, pointed_at
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
@@ -65,7 +65,7 @@ def laptop(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
     """A local cloud beside the session's; the process environment points at it for as long as it is there."""
     own = Laptop(free_port(), tmp_path_factory.mktemp("laptop"))
     own.up()
-    with pointed_at(environment(Settings(own.port, own.state))):
+    with pointed_at(Settings(own.port, own.state)):
         yield own
     own.command("down")
 

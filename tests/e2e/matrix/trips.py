@@ -134,7 +134,7 @@ class Trip:
         return run_id(self.arn, self.described()["startDate"])
 
     def ended(self) -> Run:
-        return wait_for(lambda: Run.ended(self.arn), f"the end of {self.arn}", LIMIT_SECONDS, pause=0.5)
+        return wait_for(lambda: Run.ended(self.arn), f"the end of {self.arn}", LIMIT_SECONDS, pause=0.1)
 
 
 @dataclass
