@@ -6,12 +6,13 @@ import json
 import re
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
+from xml.etree import ElementTree
 
 import boto3
 from boto3.exceptions import S3UploadFailedError
@@ -219,14 +220,25 @@ class Aws:
         key gives its basename. Folder markers (keys that end in `/`) are left out.
         """
         bucket, prefix = split_uri(uri)
-        paginator = self.client("s3").get_paginator("list_objects_v2")
-        pages = paginator.paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": at_most})
-        return [
-            S3Object(bucket, item["Key"], _relative(prefix, item["Key"]), item["Size"])
-            for page in pages
-            for item in page.get("Contents", [])
-            if not item["Key"].endswith("/")
-        ]
+        objects: list[S3Object] = []
+        for keys in self._pages(bucket, prefix):
+            found = (S3Object(bucket, key, _relative(prefix, key), size) for key, size in keys)
+            objects += (item for item in found if not item.key.endswith("/"))
+            if at_most and len(objects) >= at_most:
+                break
+        return objects[:at_most]
+
+    def _pages(self, bucket: str, prefix: str) -> Iterator[list[tuple[str, int]]]:
+        """Yield the keys below a prefix and their sizes, page by page."""
+        query = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
+        status, body = self.request("s3", "GET", f"/{bucket}", query=query)
+        page = ElementTree.fromstring(body) if status == 200 else None  # noqa: S314  its own answer
+        if page is not None and page.findtext("{*}IsTruncated") == "false":
+            found = page.iterfind("{*}Contents")
+            yield [(unquote_plus(item.findtext("{*}Key", "")), int(item.findtext("{*}Size", "0"))) for item in found]
+            return
+        for answer in self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            yield [(item["Key"], item["Size"]) for item in answer.get("Contents", [])]
 
     def download_prefix(self, uri: str, destination: Path) -> int:
         """Copy every object of the prefix below `destination`; returns how many there were."""

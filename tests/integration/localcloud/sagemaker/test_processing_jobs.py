@@ -205,7 +205,7 @@ def test_files_arrive_whatever_their_names_are(
         ask=lambda _keys, _service, _method, path, *_: asked.append(path),
     )
     elsewhere.download_prefix(f"s3://{bucket}/odd/", tmp_path)
-    assert sorted(asked) == sorted(f"/{bucket}/odd/{key}" for key in names)
+    assert sorted(asked) == sorted([f"/{bucket}", *(f"/{bucket}/odd/{key}" for key in names)])
     assert [(tmp_path / key).stat().st_size for key in names] == [0, 2, 4, 6]
 
 
