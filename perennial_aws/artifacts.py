@@ -67,20 +67,23 @@ def require_written(run_id: str) -> None:
 
 def require_sealed(run_id: str) -> None:
     """Raise ArtifactChangedError when the copies of a run's artefacts that serve are not those that were recorded."""
-    known = _recorded(run_id)
-    missing = [name for name in NAMES if name not in known]
-    if missing:
-        raise ArtifactChangedError(f"the record of run {run_id} does not say what its {' and '.join(missing)} was")
-    for name in NAMES:
-        _require(run_id, name, known[name], "sealed")
+    _require_sealed(run_id, _recorded(run_id))
 
 
 def require_sealed_champion(serving: run_record.Champion | None) -> None:
     """The same of the model in service, if there is one; of a version that recorded nothing there is nothing to say."""
     if serving:
         run_id = champion.run_of(serving)
-        if _recorded(run_id):
-            require_sealed(run_id)
+        if known := _recorded(run_id):
+            _require_sealed(run_id, known)
+
+
+def _require_sealed(run_id: str, known: Mapping[str, Any]) -> None:
+    missing = [name for name in NAMES if name not in known]
+    if missing:
+        raise ArtifactChangedError(f"the record of run {run_id} does not say what its {' and '.join(missing)} was")
+    for name in NAMES:
+        _require(run_id, name, known[name], "sealed")
 
 
 def _recorded(run_id: str) -> dict[str, Any]:
