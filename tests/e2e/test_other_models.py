@@ -133,8 +133,8 @@ def test_linear_learner_answers_in_dollars(linear: App, linear_run: Run) -> None
 
 
 @pytest.fixture(scope="module")
-def lesions(deploy_packaged: Callable[..., App]) -> App:
-    return deploy_packaged("perennial-mammography", ModelName="mammography")
+def lesions(deploy: Callable[..., App]) -> App:
+    return deploy("perennial-mammography", ModelName="mammography")
 
 
 @pytest.fixture(scope="module")

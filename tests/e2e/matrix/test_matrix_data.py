@@ -179,8 +179,8 @@ def prefix(case: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def app(deploy_packaged: Callable[..., App]) -> App:
-    return deploy_packaged("perennial-mx-data", QuietPeriodSeconds="1")
+def app(deploy: Callable[..., App]) -> App:
+    return deploy("perennial-mx-data", QuietPeriodSeconds="1")
 
 
 @pytest.fixture(scope="module")

@@ -44,8 +44,8 @@ DEPLOYING = {"operation": "endpoint", "effect": "delay", "seconds": 3600.0}
 
 
 @pytest.fixture(scope="module")
-def app(deploy_packaged: Callable[..., App]) -> App:
-    return deploy_packaged("perennial-mx-events", QuietPeriodSeconds="2")
+def app(deploy: Callable[..., App]) -> App:
+    return deploy("perennial-mx-events", QuietPeriodSeconds="2")
 
 
 @pytest.fixture(scope="module")
