@@ -1,6 +1,6 @@
 """Start programs without their imports: what they load is loaded here once, and each program is a fork of this process.
 
-Runs as    <python> fork_server.py <number of the control socket> <mark> <image | functions> [folder ...]
+Runs as    <python> fork_server.py <number of the control socket> <mark> <image | layers | runtime> [folder ...]
            `ps` shows the mark for every program; what is loaded is looked for in the folders first
 Takes      from the control socket, for each program: the length of a JSON text, {"argv", "cwd", "environment", "fds"},
            with the descriptors: a status socket, and one for each number in "fds" (0, 1 and 2 first); then the text
@@ -15,6 +15,7 @@ runs in this process, so none can leave anything to the next. It has one thread:
 from __future__ import annotations
 
 import atexit
+import compileall
 import ctypes
 import fcntl
 import gc
@@ -33,22 +34,29 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+OWN = Path(__file__).resolve().parent
 LENGTH = struct.Struct("!I")
 _MOST_FDS = 8
 _STANDARD = ("argparse", "csv", "decimal", "gzip", "hashlib", "http.server", "tarfile", "unicodedata", "urllib.parse")
 
 
 class Loads(NamedTuple):
-    """`hidden` are loaded, and not there until a program imports them; `libraries` are no Python."""
+    """`hidden` are loaded, and not there until a program imports them; `libraries` are no Python.
+
+    `models` are what botocore reads for each process: names of services. Programs write no byte code: of the folders
+    `compiles` they find it.
+    """
 
     packages: tuple[str, ...]
     hidden: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    compiles: tuple[Path, ...] = ()
 
 
 LOADS = {
@@ -57,9 +65,15 @@ LOADS = {
         ("numpy", "pyarrow", "scipy.sparse", "scipy.special"),
         ("pyarrow.compute", "pyarrow.csv", "pyarrow.parquet"),
         ("xgboost/lib/libxgboost.so",),
+        compiles=(OWN / "sagemaker",),
     ),
     # What the Lambda runtime brings, and what layers often do: nothing that reads or changes the environment.
-    "functions": Loads(("boto3", "numpy", "pydantic", "yaml")),
+    "runtime": Loads(("boto3", "s3transfer"), ("boto3.s3.inject",), models=("s3",)),
+    "layers": Loads(
+        ("boto3", "numpy", "pydantic", "s3transfer", "yaml"),
+        ("boto3.s3.inject", "pydantic.json_schema", "pydantic.main", "pydantic.type_adapter", "pydantic.types"),
+        models=("dynamodb", "s3", "sagemaker", "ssm", "stepfunctions"),
+    ),
 }
 
 
@@ -87,6 +101,30 @@ class HiddenModules(MetaPathFinder, Loader):
         module.__spec__ = self._specs[module.__name__]
 
 
+def keep_models(services: Sequence[str]) -> None:
+    """Read botocore's data, for its loader to hand out once in each program, as if read from the file just then."""
+    botocore = importlib.import_module("botocore.loaders")
+    xform_name = importlib.import_module("botocore").xform_name  # remembers what it has worked out
+    files, kept = botocore.JSONFileLoader, {}
+    read = files._load_file
+
+    def note(self: Any, path: str, opens: Any) -> Any:
+        kept[path] = read(self, path, opens)
+        return kept[path]
+
+    def give(self: Any, path: str, opens: Any) -> Any:
+        return kept.pop(path, None) or read(self, path, opens)
+
+    files._load_file, loader = note, botocore.create_loader()
+    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        loader.load_data(name)
+    for service, kind in product(services, ("service-2", "endpoint-rule-set-1")):
+        data = loader.load_data(f"{service}/{loader.determine_latest_version(service, kind)}/{kind}")
+        for operation in data.get("operations", ()):
+            xform_name(operation)
+    files._load_file = give
+
+
 def preload(loads: Loads, folders: Sequence[str]) -> None:
     """Load what programs import; what is not installed is left out."""
     before = list(sys.path)
@@ -98,10 +136,14 @@ def preload(loads: Loads, folders: Sequence[str]) -> None:
         _load(name)
     packages = tuple(f"{name}." for name in loads.packages)
     sys.meta_path.insert(0, HiddenModules({name for name in set(sys.modules) - shown if name.startswith(packages)}))
+    if loads.models and not any((Path(folder) / "botocore").exists() for folder in folders):
+        keep_models(loads.models)
     for entry in sys.path:
         for library in chain.from_iterable(map(Path(entry).glob, loads.libraries)):
             ctypes.CDLL(str(library))
     sys.path[:] = before
+    for folder in loads.compiles:
+        compileall.compile_dir(folder, quiet=2)
     if os.fork() == 0:  # OpenBLAS ends its threads before a fork; each program starts its own when it needs them
         os._exit(0)
     os.wait()
@@ -206,6 +248,7 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> None:
 
 def run(argv: Sequence[str]) -> None:
     """Run `<python> <script> <arguments>` or `<python> -c <code> <arguments>` as Python would, up to its last words."""
+    code: Any  # or its source
     main = ModuleType("__main__")
     vars(main).update(__builtins__=sys.modules["builtins"], __annotations__={})
     sys.orig_argv, sys.modules["__main__"] = list(argv), main
@@ -218,11 +261,15 @@ def run(argv: Sequence[str]) -> None:
         main.__loader__ = BuiltinImporter
     else:
         sys.argv, name = list(argv[1:]), argv[1]
-        sys.path[0], code = str(Path(name).resolve().parent), Path(name).read_bytes()
-        main.__loader__ = SourceFileLoader("__main__", name)
+        path, main.__loader__ = Path(name).resolve(), SourceFileLoader("__main__", name)
+        sys.path[0] = str(path.parent)
+        # Of what is ours there is byte code.
+        code = main.__loader__.get_code("__main__") if path.is_relative_to(OWN) else path.read_bytes()
         vars(main).update(__file__=name, __cached__=None)
     try:
-        exec(compile(code, name, "exec", dont_inherit=True), vars(main))  # noqa: S102
+        if isinstance(code, bytes):
+            code = compile(code, name, "exec", dont_inherit=True)
+        exec(code, vars(main))  # noqa: S102
     except SystemExit:
         raise
     except BaseException as error:

@@ -1,6 +1,6 @@
 """CloudFormation: templates in YAML are read by libyaml, ten times as fast as by PyYAML's own parser.
 
-`sam deploy` uploads YAML, whatever it is given, and a deployment reads its template several times.
+`sam deploy` uploads YAML, whatever it is given, where `use_json` is not set; a deployment reads it several times.
 """
 
 from typing import Any

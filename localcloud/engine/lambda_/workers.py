@@ -92,7 +92,8 @@ def _origin(python: Path, folders: list[str], variables: dict[str, str]) -> _Ori
     key = (*folders, *sorted(variables.items()))
     if key not in _origins:
         own = {name: os.environ[name] for name in ("PATH", "TMPDIR")}  # by which what was left behind is known
-        _origins[key] = _Origin(ForkServer(python, ["functions", *folders], Path(own["TMPDIR"]), own | variables))
+        loads = ["layers", *folders] if folders else ["runtime"]
+        _origins[key] = _Origin(ForkServer(python, loads, Path(own["TMPDIR"]), own | variables))
     return _origins[key]
 
 

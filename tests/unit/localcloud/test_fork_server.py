@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from localcloud.forks import ForkedProcess, ForkServer
 from localcloud.sagemaker.jobs.process import kill_orphan
 from localcloud.sagemaker.platform.image_python import ImagePython, Process, Program
 from localcloud.settings import image_python
@@ -200,6 +201,54 @@ print(compute.sum(pyarrow.array([1, 2])), parquet.core.__spec__.name, pyarrow.cs
         "False False False",
         "3 pyarrow.parquet.core pyarrow/csv.py",
     ]
+
+
+# What a function finds that was read for it beforehand; it changes it, and looks again as another session would.
+READ = """
+import json, sys
+import boto3, botocore, pydantic, s3transfer
+print([hasattr(*each) for each in ((boto3, "s3"), (s3transfer, "subscribers"), (pydantic, "left_behind"))])
+from botocore import loaders, session
+def look():
+    found = session.Session(session_vars={"data_path": ("data_path", None, sys.argv[1], None)})
+    loader = found.get_component("data_loader")
+    names = ["endpoints", "partitions", "_retry"]
+    models = [loader.load_service_model(name, kind) for name in MODELS for kind in ("service-2", "endpoint-rule-set-1")]
+    return [*map(loader.load_data, names), *models]
+MODELS = ("dynamodb", "s3", "sagemaker", "ssm", "stepfunctions", "sqs")
+first = look()
+print(json.dumps(first))
+for data in first:
+    data.clear()
+botocore.left_behind = loaders.left_behind = True
+print(json.dumps(look()))
+from pydantic import BaseModel, TypeAdapter
+from pydantic.plugin import _loader
+print(_loader._plugins)
+class Model(BaseModel):
+    number: int
+print(_loader._plugins, Model(number="3"), TypeAdapter(list[Model]).json_schema())
+print(boto3.client("s3", region_name="eu-west-1").meta.method_to_api_mapping)
+"""
+
+
+def test_a_function_finds_data_and_models_as_if_it_had_read_them(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"]}
+    server = ForkServer(Path(sys.executable), ["layers"], tmp_path, environment)
+    model = tmp_path / "data" / "ssm" / "2014-11-06" / "service-2.json"
+    model.parent.mkdir(parents=True)
+    model.write_text('{"own": true}')
+    command = [sys.executable, "-c", READ, str(tmp_path / "data")]
+    alone = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
+    assert '{"own": true}' in alone
+    for number in range(2):
+        with (tmp_path / f"said-{number}").open("w+") as out:
+            started = server.fork(command, tmp_path, environment, {0: 0, 1: out.fileno(), 2: out.fileno()})
+            assert started
+            ForkedProcess(*started).wait(30)
+            out.seek(0)
+            assert out.read() == alone
+    server.close()
 
 
 def test_the_fork_server_has_one_thread_and_no_file_of_a_program(image: ImagePython, tmp_path: Path) -> None:
