@@ -108,10 +108,12 @@ ENV ?= default
 
 .PHONY: bench
 bench: install .venvs/bench/.installed ## Time and memory, against the floor and pandas (ten million rows: ARGS="--rows 10000000 --rounds 1 --no-pandas"; WRITE=1: tables into docs/benchmark.md)
-	@$(BIN)/python -m bench.bench_preprocess $(ARGS)
-	@.venvs/image/bin/python bench/bench_statistics.py
-	@$(BIN)/python -m bench.bench_jobs $(if $(filter 1,$(WRITE)),--write)
-	@$(BIN)/python -m bench.bench_endpoint $(if $(filter 1,$(WRITE)),--write)
+	@failed=0; $(BIN)/python -m bench.bench_preprocess $(ARGS) || failed=1; \
+	.venvs/image/bin/python bench/bench_statistics.py || failed=1; \
+	for name in $(TABLES); do $(BIN)/python -m bench.bench_$$name $(if $(filter 1,$(WRITE)),--write) || failed=1; done; \
+	exit $$failed
+# Benchmarks that print the floor, us and a peer in one form.
+TABLES := jobs run orchestration endpoint long_life
 
 .PHONY: bench-quality
 bench-quality: install ## Test error of the defaults against a plain solution by hand (DATA=folder with the public files)
