@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from perennial.model.algorithms import ALGORITHMS
+if TYPE_CHECKING:  # every function imports this module, and few know of algorithms
+    from perennial.model.algorithms.algorithm import Algorithm
 
 T = TypeVar("T")
 
@@ -68,9 +69,9 @@ class Settings:
     vpc_subnets = _Variable(_listed, "")
     vpc_security_groups = _Variable(_listed, "")
 
-    def algorithm_image(self, algorithm: str) -> str:
-        """Return the image of an algorithm by its name in model.yaml."""
-        return os.environ[ALGORITHMS[algorithm].image_variable]
+    def algorithm_image(self, algorithm: Algorithm) -> str:
+        """Return the URI of an algorithm's image."""
+        return os.environ[algorithm.image_variable]
 
 
 settings = Settings()

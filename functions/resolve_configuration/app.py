@@ -28,6 +28,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 import perennial
 from perennial.data.rows import CHAMPION_TEST
 from perennial.model import definition
+from perennial.model.algorithms import ALGORITHMS
 from perennial.model.complaints import ConfigurationError
 from perennial.runs import configuration, naming, no_data, record, run_input, run_record, strays, work
 from perennial.runs.configuration import Configuration
@@ -244,10 +245,9 @@ def _dropped_at(dropped: dict[str, Any]) -> datetime | None:
 
 def _images(resolved: Configuration) -> dict[str, str]:
     """The images of the jobs and of the model's containers."""
-    algorithm = resolved.definition.algorithm
     return {
         "preprocessor": settings.sklearn_image,
-        "algorithm": settings.algorithm_image(algorithm),
+        "algorithm": settings.algorithm_image(ALGORITHMS[resolved.definition.algorithm]),
     }
 
 
