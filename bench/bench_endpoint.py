@@ -38,7 +38,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from bench import bench_jobs, serving_script
+from bench import bench_jobs, local_stack, serving_script
 from bench.serving_script import CARS, CSV, body_of
 from bench.table import Row, finish
 from localcloud import access, process
@@ -150,7 +150,7 @@ class Cloud:
     """A local cloud with one endpoint, and the two who ask it: the account itself, and a role that may only ask."""
 
     def __init__(self, folder: Path, folder_of_models: Path) -> None:
-        self.settings = Settings(_free_port(), folder / "state")
+        self.settings = Settings(local_stack.free_port(), folder / "state")
         process.start(self.settings)
         own = access.keys(self.settings.state)
         self.root = Credentials(own.access_key, own.secret_key)
@@ -230,16 +230,10 @@ def _policy(*statements: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return int(listener.getsockname()[1])
-
-
 @contextmanager
 def peer(model: Path) -> Iterator[int]:
     """Run gunicorn as sagemaker-containers does: gevent, a worker for each core. Yields its port."""
-    port = _free_port()
+    port = local_stack.free_port()
     command = [str(image_python()), "-m", "gunicorn", "-k", "gevent", "-w", str(os.cpu_count()), "-b", f"{HOST}:{port}"]
     own = {"PYTHONPATH": str(ROOT / ".venvs" / "bench"), "MODEL": str(model)}
     variables = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", **own}  # or its workers' threads fight each other

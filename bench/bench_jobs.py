@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import shutil
 import statistics
@@ -24,6 +23,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+from bench import local_stack
 from bench.bench_preprocess import DEFINITION
 from bench.table import Row, finish
 from localcloud.sagemaker.endpoints.model_server import Container
@@ -121,8 +121,7 @@ def processor_seconds(image: ImagePython) -> float:
     own = resource.getrusage(resource.RUSAGE_CHILDREN)
     total = own.ru_utime + own.ru_stime
     if (server := image.server_pid) is not None:
-        fields = Path(f"/proc/{server}/stat").read_text().rsplit(")", 1)[1].split()
-        total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+        total += local_stack.processor_seconds(server)
     return total
 
 

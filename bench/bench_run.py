@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import time
@@ -126,7 +125,7 @@ def print_states(outputs: dict[str, str]) -> None:
 
 def processor_seconds(root: int) -> float:
     """What a process and all below it have taken, also those that have ended and were waited for."""
-    return sum(map(_processor_seconds, _with_children(root)))
+    return sum(map(local_stack.processor_seconds, _with_children(root)))
 
 
 def _with_children(root: int) -> Iterator[int]:
@@ -134,11 +133,6 @@ def _with_children(root: int) -> Iterator[int]:
     for path in Path(f"/proc/{root}/task").glob("*/children"):
         for child in path.read_text().split():
             yield from _with_children(int(child))
-
-
-def _processor_seconds(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

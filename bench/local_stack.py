@@ -27,6 +27,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def processor_seconds(process: int) -> float:
+    """Return what a process has taken, with those of its children that have ended and were waited for."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 def wait_for_port(port: int, seconds: float = 30) -> None:
     """Wait until somebody listens. Raises TimeoutError."""
     until = time.monotonic() + seconds
