@@ -147,7 +147,16 @@ class _Server:
 
     def register(self) -> None:
         """Put this package's parts into MiniStack."""
-        from localcloud.engine import guard, permissions, persistence, readers, sagemaker, sns_mail, ssm
+        from localcloud.engine import (
+            guard,
+            permissions,
+            persistence,
+            readers,
+            sagemaker,
+            service_names,
+            sns_mail,
+            ssm,
+        )
         from localcloud.engine.cloudformation import (
             bucket_properties,
             custom_resources,
@@ -199,6 +208,7 @@ class _Server:
         sdk_results.register()
         sns_mail.register(self._outbox, self._settings.endpoint_url)
         sagemaker.register(self._sagemaker, self._client)
+        service_names.register()
         guard.register(self._settings)
         log_lines.register()
         permissions.register()  # last: it decides before anything else acts

@@ -122,6 +122,7 @@ def test_nothing_to_test_is_an_error(repository: Path, base: str, text: str, say
 
 
 def test_make_takes_the_base_and_runs_as_many_workers_as_for_all() -> None:
-    assert "-m tests.changed main -n 3 --dist loadgroup" in make("-n", "test-changed")
-    assert "-m tests.changed HEAD -n 3" in make("-n", "test-changed", "BASE=HEAD")
+    assert "-m tests.changed main -n 7 --dist loadgroup" in make("-n", "test-changed", "WORKERS=7")
+    assert "-m tests.changed HEAD -n 7" in make("-n", "test-changed", "BASE=HEAD", "WORKERS=7")
+    assert "pytest -n 7 --dist loadgroup" in make("-n", "test", "WORKERS=7")
     assert "make test-changed BASE=" in make("help")
