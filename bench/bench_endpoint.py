@@ -283,8 +283,10 @@ def shares(cloud: Cloud, folder: Path, encoded: str, image: ImagePython) -> dict
         (folder / "home").mkdir(exist_ok=True)
         container = Container(name, command, folder, {**image.environment(folder), **environment}, _ignore, image)
         container.start(60)
-        asked = ("POST", "/invocations", body.encode(), {"Content-Type": CSV}, 60)
-        took[name] = serving_script.microseconds(partial(container.request, *asked))
+        asked = partial(container.request, "POST", "/invocations", body.encode(), {"Content-Type": CSV}, 60)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            loop = runner.get_loop()
+            took[name] = serving_script.microseconds(lambda ask=asked, loop=loop: loop.run_until_complete(ask()))  # type: ignore[misc]
         container.stop()
     return took
 

@@ -9,6 +9,7 @@ knows of the local cloud only how to ask it, so every part may import it.
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import json
 import re
@@ -256,6 +257,13 @@ def wait_out(fault: Fault, sleep: Callable[[float], None] = time.sleep) -> None:
     until = time.monotonic() + (fault.seconds or 0)
     while (left := until - time.monotonic()) > 0 and injected.is_there(fault):
         sleep(min(left, _HOLD_SECONDS))
+
+
+async def wait_out_on_loop(fault: Fault) -> None:
+    """As `wait_out`, while the event loop goes on."""
+    until = time.monotonic() + (fault.seconds or 0)
+    while (left := until - time.monotonic()) > 0 and injected.is_there(fault):
+        await asyncio.sleep(min(left, _HOLD_SECONDS))
 
 
 def answer_http(method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:

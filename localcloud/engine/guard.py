@@ -112,6 +112,8 @@ _right: ContextVar[str] = ContextVar("right", default="")
 """The signature of this request, once it was found to be right."""
 _scope: ContextVar[str] = ContextVar("scope", default="")
 """The service that this request was signed for."""
+_admitted: ContextVar["tuple[Request, str] | None"] = ContextVar("admitted", default=None)
+"""The request as it was let in, and the access key that has signed it."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,7 @@ class Guard:
                 key, service = claim.signature.access_key_id, claim.signature.service
             self._require_owner(request, key)
             _scope.set(service)
+            _admitted.set((request, key))
             await self._inner(scope, receive, send)
         except _RefusedError as refused:
             await self._refuse(request, refused, send)
@@ -324,6 +327,13 @@ class _RefusedError(Exception):
 def signed_for() -> str:
     """Return the service that this request was signed for, as its signature says."""
     return _scope.get()
+
+
+def admitted() -> tuple[Request, str]:
+    """Return this request and the access key that has signed it. Raises LookupError: no signature was asked for."""
+    if (found := _admitted.get()) is None:
+        raise LookupError("this request was let in without a signature")
+    return found
 
 
 def foreign(headers: dict[str, str]) -> str:

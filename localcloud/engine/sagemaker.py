@@ -5,8 +5,9 @@
 """
 
 import json
+import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -30,6 +31,7 @@ stepfunctions = Seams("services.stepfunctions", _ExecutionError="65fcaf17", _SER
 JsonObject = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
 
+INVOCATION = re.compile(r"/endpoints/[^/]+/invocations")
 _OPTIMISED = "arn:aws:states:::sagemaker:"
 _SDK = "arn:aws:states:::aws-sdk:sagemaker:"
 _SDK_RUNTIME = "arn:aws:states:::aws-sdk:sagemakerruntime:"
@@ -55,6 +57,8 @@ class SageMaker(Protocol):
     def handle(self, operation: str, request: JsonObject) -> JsonObject: ...
 
     def http(self, method: str, path: str, headers: JsonObject, body: bytes) -> Response: ...
+
+    async def invoke(self, path: str, headers: Mapping[str, str], body: bytes) -> Response: ...
 
     def task(
         self,
@@ -94,6 +98,12 @@ class LocalSageMaker:
         from localcloud.sagemaker.http import handle_http
 
         response: Response = handle_http(self._service, method, path, headers, body)
+        return response
+
+    async def invoke(self, path: str, headers: Mapping[str, str], body: bytes) -> Response:
+        from localcloud.sagemaker.http import handle_invocation
+
+        response: Response = await handle_invocation(self._service, path.split("/")[2], headers, body)
         return response
 
     def task(
@@ -136,6 +146,8 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
     """
 
     async def handler(method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> Response:
+        if method == "POST" and INVOCATION.fullmatch(path):
+            return await sagemaker.invoke(path, headers, body)
         # A thread of its own: whatever the service does, it holds up no other request, and it may call back.
         response: Response = await concurrency.run_reentrant(sagemaker.http, method, path, headers, body)
         return response

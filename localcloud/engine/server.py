@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import re
 import shutil
 import signal
 import socket
@@ -20,7 +19,8 @@ import uvloop
 from localcloud import access, disk, faults, process, sdks
 from localcloud.engine import inside, leftovers, log_lines, s3, seams
 from localcloud.engine.asgi import Receive, Scope, Send, answer, answer_json, body_of
-from localcloud.engine.guard import Guard, Request, signed_for
+from localcloud.engine.guard import Guard, Request
+from localcloud.engine.invocations import answer_invocation, is_invocation
 from localcloud.engine.journal import Journal
 from localcloud.engine.permissions.decisions import ledger
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
@@ -40,7 +40,6 @@ _PRUNE_SECONDS = 24 * 3600.0
 _OWNER_SECONDS = 1.0
 _GRACE_SECONDS = 2
 _LAST_RESORT_SECONDS = 8.0
-_INVOCATION = re.compile(r"/endpoints/[^/]+/invocations")
 _READ_ACTIONS = ("Describe", "Get", "List", "Filter", "BatchGet", "Query", "Scan", "Lookup")
 _RUNNING_JOBS = (
     ("ListProcessingJobs", "Processing"),
@@ -284,8 +283,8 @@ class _Server:
             await answer_json(send, status, document)
         elif scope["path"] == LEDGER_PATH:
             await answer_json(send, 200, {"Requests": ledger.entries()})
-        elif _is_invocation(scope, self._settings.port):
-            await ministack_app.app(scope, receive, send)  # nothing to save: its metrics come as a request of their own
+        elif is_invocation(scope, self._settings.port):
+            await answer_invocation(self._sagemaker, scope, receive, send)
         else:
             await ministack_app.app(scope, receive, self._when_saved(scope, send))
             if _may_change_state(scope):
@@ -408,14 +407,6 @@ def _service_to_save(scope: Scope) -> str:
     service = str(router.detect_service(request.method, request.path, request.headers, request.query))
     of_an_object = service == "s3" and "/" in request.path.strip("/")
     return "" if of_an_object or request.path.endswith("/invocations") else service
-
-
-def _is_invocation(scope: Scope, port: int) -> bool:
-    """Whether a request is InvokeEndpoint and nothing else, whatever its path or its host might mean to S3."""
-    if scope["method"] != "POST" or signed_for() != "sagemaker" or not _INVOCATION.fullmatch(scope["path"]):
-        return False
-    headers, hosts = dict(scope["headers"]), (f"{HOST}:{port}", f"localhost:{port}")
-    return b"x-amz-target" not in headers and headers.get(b"host", b"").decode("latin-1") in hosts
 
 
 def _stack_statuses() -> dict[str, str]:

@@ -8,44 +8,55 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
+from localcloud import faults
 from localcloud.sagemaker.errors import AwsError
-from localcloud.sagemaker.service import strike
+from localcloud.sagemaker.service import struck
 
 if TYPE_CHECKING:
     from localcloud.sagemaker.service import SageMakerService
 
 Response = tuple[int, dict[str, str], bytes]
 
-_INVOCATION = re.compile(r"/endpoints/(?P<name>[^/]+)/invocations")
 _JSON_1_1, _REST_JSON = "application/x-amz-json-1.1", "application/json"
 _MODELLED = ("ConflictException", "ResourceInUse", "ResourceLimitExceeded", "ResourceNotFound")
 _logger = logging.getLogger(__name__)
 
 
-def handle_http(service: SageMakerService, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
-    """Answer one request."""
-    headers = {name.lower(): value for name, value in headers.items()}
-    invocation = _INVOCATION.fullmatch(path) if method == "POST" else None
-    content_type = _REST_JSON if invocation else _JSON_1_1
+async def handle_invocation(service: SageMakerService, name: str, headers: Mapping[str, str], body: bytes) -> Response:
+    """Answer one InvokeEndpoint; header names are lower case."""
     try:
-        if invocation:
-            name = unquote(invocation["name"])
-            lost = strike("InvokeEndpoint", {"EndpointName": name})
-            answer = service.invocations.invoke_http(name, body, headers)
-            return _refusal(lost, content_type) if lost else answer
-        return _json(200, service.handle(_operation(method, path, headers), _document(body)), content_type)
+        lost, fault = None, faults.take("sagemaker:InvokeEndpoint", name)
+        if fault and fault.effect == "delay":
+            await faults.wait_out_on_loop(fault)
+        elif fault:
+            lost = struck(fault)
+        answer = await service.invocations.invoke_http(name, body, headers)
+        return _refusal(lost, _REST_JSON) if lost else answer
     except AwsError as error:
-        return _refusal(error, content_type)
+        return _refusal(error, _REST_JSON)
     except Exception:
-        _logger.exception("%s %s failed", method, path)
-        failure = AwsError("InternalFailure", "The local SageMaker failed; its log has the traceback.", 500)
-        return _refusal(failure, content_type)
+        return _failed("InvokeEndpoint", name, _REST_JSON)
+
+
+def handle_http(service: SageMakerService, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
+    """Answer one request of the API."""
+    headers = {name.lower(): value for name, value in headers.items()}
+    try:
+        return _json(200, service.handle(_operation(method, path, headers), _document(body)), _JSON_1_1)
+    except AwsError as error:
+        return _refusal(error, _JSON_1_1)
+    except Exception:
+        return _failed(method, path, _JSON_1_1)
+
+
+def _failed(method: str, path: str, content_type: str) -> Response:
+    _logger.exception("%s %s failed", method, path)
+    failure = AwsError("InternalFailure", "The local SageMaker failed; its log has the traceback.", 500)
+    return _refusal(failure, content_type)
 
 
 def _operation(method: str, path: str, headers: dict[str, str]) -> str:

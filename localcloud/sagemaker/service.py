@@ -45,6 +45,11 @@ def strike(operation: str, request: Document) -> AwsError | None:
     if fault.effect == "delay":
         faults.wait_out(fault)
         return None
+    return struck(fault)
+
+
+def struck(fault: faults.Fault) -> AwsError | None:
+    """Return the error that comes instead of the answer; raises it where the operation is not to be done at all."""
     error = AwsError(fault.error, fault.text, fault.status)
     if fault.after:
         return error

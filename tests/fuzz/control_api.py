@@ -5,6 +5,7 @@ A line of the bytes is a request, `<operation> <JSON>`, and later lines meet wha
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -89,7 +90,11 @@ def value(shape: Any, random: Random, depth: int = 0) -> Any:
 
 def answered(service: SageMakerService, path: str, headers: dict[str, str], body: bytes) -> int:
     """The status of an answer or of one of AWS's refusals; anything else is a failure of ours."""
-    status, names, content = http.handle_http(service, "POST", path, headers, body)
+    if path.endswith("/invocations"):
+        name = path.removeprefix("/endpoints/").removesuffix("/invocations")
+        status, names, content = asyncio.run(http.handle_invocation(service, name, headers, body))
+    else:
+        status, names, content = http.handle_http(service, "POST", path, headers, body)
     assert status < 500, (headers, body[:1000], content)
     assert all("\n" not in text and "\r" not in text for text in names.values())
     return status

@@ -1,9 +1,10 @@
 """A SageMaker that does nothing but remember: for tests of the seams around it. Run as a server process."""
 
+import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,13 @@ class FakeSageMaker:
 
     def http(self, method: str, path: str, headers: JsonObject, body: bytes) -> tuple[Any, ...]:
         time.sleep(float(headers.get("x-fake-seconds", 0)))  # blocks on purpose: the engine must stand it
-        if path.startswith("/endpoints/"):
-            kind = headers.get("accept", "text/csv")
-            return 200, {"Content-Type": kind, "x-Amzn-Invoked-Production-Variant": "All"}, body.upper()
         answer = json.dumps({"ModelArn": f"arn:{headers['x-amz-target']}"}).encode()
         return 200, {"Content-Type": "application/x-amz-json-1.1"}, answer
+
+    async def invoke(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[Any, ...]:
+        await asyncio.sleep(float(headers.get("x-fake-seconds", 0)))
+        kind = headers.get("accept", "text/csv")
+        return 200, {"Content-Type": kind, "x-Amzn-Invoked-Production-Variant": "All"}, body.upper()
 
     def task(
         self,

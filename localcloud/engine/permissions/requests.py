@@ -9,6 +9,7 @@ own context.
 import json
 import logging
 import re
+import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import lru_cache
@@ -19,7 +20,9 @@ from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
 from localcloud.engine.permissions.decisions import Denial, check, ledger, request
 from localcloud.engine.seams import Seams
 
-ministack_app = Seams("app", pin_request_origin="8883e72a")
+ministack_app = Seams(
+    "app", _credential_failure="179c3d03", _request_account_scope="ad076e15", pin_request_origin="8883e72a"
+)
 iam_actions = Seams(
     "core.iam_actions",
     _s3_action="7c7a7fb0",
@@ -38,6 +41,8 @@ iam_evaluator = Seams(
     enforce="e234934f",
     parse_policy_document="9d72ae04",
 )
+responses = Seams("core.responses", get_account_id="270e1115", set_request_account_id="3015b909")
+router = Seams("core.router", extract_region="a5a7a981")
 s3 = Seams("services.s3", _merge_hoisted_amz_headers="cfc80f69")
 sts = Seams("services.sts", _sessions="c712c346")
 
@@ -218,6 +223,26 @@ def _make_enforce(original: Any) -> Any:
         return None
 
     return enforce
+
+
+def refusal_to_invoke(endpoint: str, access_key_id: str, client: str, headers: Mapping[str, str]) -> Any:
+    """Return the answer to a caller who may not invoke an endpoint, None to one who may; MiniStack does not route it.
+
+    The signature is known to be right.
+    """
+    responses.set_request_account_id(ministack_app._request_account_scope(access_key_id))
+    ministack_app.pin_request_origin(client, True)
+    region, account = router.extract_region(headers), responses.get_account_id()
+    (needs,) = actions.sagemaker("InvokeEndpoint", {"EndpointName": endpoint}, Place(region, account))
+    denied = iam_evaluator.enforce(access_key_id, needs.action, needs.service, region, needs.resource, needs.context)
+    if denied is None:
+        return None
+    if isinstance(denied, iam_evaluator.AuthError):
+        return ministack_app._credential_failure(needs.service, needs.action, str(uuid.uuid4()), denied, headers)
+    return iam_actions.access_denied_response(
+        needs.service, needs.action, denied.principal_arn, str(uuid.uuid4()), headers=headers,
+        resource_arn=needs.resource, explicit_deny=denied.decision == "Deny",
+    )  # fmt: skip
 
 
 def _session(access_key_id: str) -> str:

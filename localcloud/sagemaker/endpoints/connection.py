@@ -1,86 +1,101 @@
-"""One kept connection to a serving container: requests go out in one piece, answers are read by httptools.
-
-`http.client` reads headers with the parser of mails, which takes longer than the rest of an exchange.
-"""
+"""One kept connection to a serving container, on an event loop; httptools reads the answers."""
 
 from __future__ import annotations
 
+import asyncio
 import http.client
-import socket
 from collections.abc import Mapping
+from typing import cast
 
 import httptools
 
-_CHUNK_BYTES = 1 << 16
 
+class Connection(asyncio.Protocol):
+    """A connection to a port of this machine. It takes one exchange after the other."""
 
-class Connection:
-    """A connection to a port of this machine, made with the first exchange."""
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._whole: asyncio.Future[None] | None = None
+        self._began = self._is_open = False
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._socket: socket.socket | None = None
-        self.may_be_kept = False
+    @classmethod
+    async def to(cls, port: int) -> Connection:
+        """Return a connection to the port. Raises OSError."""
+        _, connection = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
+        return connection
+
+    @property
+    def may_be_kept(self) -> bool:
         """Whether the last exchange has left it as it was before."""
+        return self._is_open and self._whole is None and self._headers.get("connection", "").lower() != "close"
 
-    def exchange(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout: float
+    async def exchange(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers (names in lower case) and body of the answer.
 
         Raises:
-            TimeoutError: for so long nothing has come.
-            OSError, http.client.HTTPException: there is no connection, or it has broken.
+            OSError, http.client.HTTPException: the connection has broken.
         """
-        self.may_be_kept = False
-        if self._socket is None:
-            self._socket = socket.create_connection(("127.0.0.1", self._port), timeout)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.settimeout(timeout)
-        self._socket.sendall(self._head(method, path, body, headers) + (body or b""))
-        answer = _Answer()
-        parser = httptools.HttpResponseParser(answer)
-        while not answer.is_whole:
-            data = self._socket.recv(_CHUNK_BYTES)
-            if not data and not answer.began:
-                raise http.client.RemoteDisconnected("Remote end closed connection without response")
-            if not data:
-                raise http.client.IncompleteRead(b"".join(answer.body))
-            answer.began = True
-            try:
-                parser.feed_data(data)
-            except httptools.HttpParserError as error:
-                raise http.client.BadStatusLine(str(error)) from error
-        self.may_be_kept = answer.headers.get("connection", "").lower() != "close"
-        return parser.get_status_code(), answer.headers, b"".join(answer.body)
+        head = _head(method, path, body, headers)
+        if not self._is_open:
+            raise http.client.RemoteDisconnected("Remote end closed connection without response")
+        self._headers, self._body, self._began = {}, [], False
+        self._whole = asyncio.get_running_loop().create_future()
+        self._transport.write(head + body if body else head)
+        await self._whole
+        self._whole = None
+        return self._parser.get_status_code(), self._headers, b"".join(self._body)
 
     def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
+        """Close it at once, whatever is under way."""
+        self._is_open = False
+        self._transport.abort()
 
-    def _head(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
-        length = {} if body is None else {"Content-Length": str(len(body))}
-        lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self._port}"]
-        for name, value in {**length, **headers}.items():
-            if "\r" in value or "\n" in value:
-                raise ValueError(f"Invalid header value {value.encode('latin-1')!r}")
-            lines.append(f"{name}: {value}")
-        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    # What the loop tells ----------------------------------------------------------------------------------------------
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport, self._is_open = cast(asyncio.Transport, transport), True
 
-class _Answer:
-    """What httptools tells of an answer."""
+    def data_received(self, data: bytes) -> None:
+        self._began = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(http.client.BadStatusLine(str(error)))
 
-    def __init__(self) -> None:
-        self.began = self.is_whole = False
-        self.headers: dict[str, str] = {}
-        self.body: list[bytes] = []
+    def connection_lost(self, error: Exception | None) -> None:
+        self._is_open = False
+        if self._began:
+            self._fail(error or http.client.IncompleteRead(b"".join(self._body)))
+        else:
+            self._fail(error or http.client.RemoteDisconnected("Remote end closed connection without response"))
+
+    def _fail(self, error: Exception) -> None:
+        if self._whole is not None and not self._whole.done():
+            self._whole.set_exception(error)
+
+    # What httptools tells ---------------------------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_body(self, data: bytes) -> None:
-        self.body.append(data)
+        self._body.append(data)
 
     def on_message_complete(self) -> None:
-        self.is_whole = True
+        if self._whole is not None and not self._whole.done():
+            self._whole.set_result(None)
+
+
+def _head(method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
+    lines = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    if body is not None:
+        lines += f"Content-Length: {len(body)}\r\n"
+    for name, value in headers.items():
+        if "\r" in value or "\n" in value:
+            raise ValueError(f"Invalid header value {value.encode('latin-1')!r}")
+        lines += f"{name}: {value}\r\n"
+    return f"{lines}\r\n".encode("latin-1")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +58,7 @@ class Invocations:
         )
         self._lock = threading.Lock()
         self._serving: dict[str, Fleet] = {}
-        self._expected: dict[str, threading.Event] = {}
+        self._expected: dict[str, Future[None]] = {}
         self._closed = False
 
     # Who serves -------------------------------------------------------------------------------------------------------
@@ -77,14 +78,14 @@ class Invocations:
 
     def expect(self, name: str) -> None:
         """Let requests wait until `settle`: a fleet that has served before is being started."""
-        self._expected[name.lower()] = threading.Event()
+        self._expected[name.lower()] = Future()
 
     def expects(self, name: str) -> bool:
         return name.lower() in self._expected
 
     def settle(self, name: str) -> None:
         """Answer the requests that wait, by the fleet that serves now or by saying that there is none."""
-        self._expected.pop(name.lower()).set()
+        self._expected.pop(name.lower()).set_result(None)
 
     def close(self) -> None:
         """Withdraw every endpoint for good."""
@@ -92,19 +93,15 @@ class Invocations:
             self._closed = True
             self._serving.clear()
 
-    @contextmanager
-    def _entered(self, name: str) -> Iterator[Fleet]:
-        """The fleet that serves, which is not stopped before the caller is done with it."""
+    async def _entered(self, name: str) -> Fleet:
+        """The fleet that serves, which is not stopped before the caller leaves it. Raises AwsError."""
         fleet = self._take(name)
         if fleet is None and (expected := self._expected.get(name.lower())) is not None:
-            expected.wait(self.timeout_seconds)
+            await asyncio.wait([asyncio.wrap_future(expected)], timeout=self.timeout_seconds)
             fleet = self._take(name)
         if fleet is None:
             raise AwsError("ValidationError", f"Endpoint {name} of account {self._aws.account_id} not found.")
-        try:
-            yield fleet
-        finally:
-            fleet.leave()
+        return fleet
 
     def _take(self, name: str) -> Fleet | None:
         with self._lock:
@@ -115,14 +112,16 @@ class Invocations:
 
     # Requests ---------------------------------------------------------------------------------------------------------
 
-    def invoke_http(self, name: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+    async def invoke_http(
+        self, name: str, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[int, dict[str, str], bytes]:
         """Answer `POST /endpoints/<name>/invocations`; header names are lower case. Raises AwsError."""
         given = {member: headers[header] for member, header in _REQUEST_HEADERS.items() if header in headers}
-        answer = self.invoke({"EndpointName": name, "Body": body, **given})
+        answer = await self.invoke({"EndpointName": name, "Body": body, **given})
         found = {header: answer[member] for member, header in _RESPONSE_HEADERS.items() if member in answer}
         return 200, {**found, "x-amzn-RequestId": answer["RequestId"]}, answer["Body"]
 
-    def invoke(self, request: Document) -> Document:
+    async def invoke(self, request: Document) -> Document:
         """InvokeEndpoint: {"Body", "ContentType", "InvokedProductionVariant", "CustomAttributes"?, "RequestId"}.
 
         Raises AwsError: ValidationError (no such endpoint or variant, body too large), ModelError (the model's answer
@@ -130,22 +129,25 @@ class Invocations:
         """
         _check_invocation(request)
         began = time.perf_counter()
-        with self._entered(request["EndpointName"]) as fleet:
+        fleet = await self._entered(request["EndpointName"])
+        try:
             variant = fleet.choose(request.get("TargetVariant"))
             if variant is None:
                 raise AwsError(
                     "ValidationError",
                     f"Could not find variant {request['TargetVariant']} of endpoint {request['EndpointName']}.",
                 )
-            return self._ask(variant, request, began)
+            return await self._ask(variant, request, began)
+        finally:
+            fleet.leave()
 
-    def _ask(self, variant: Variant, request: Document, began: float) -> Document:
+    async def _ask(self, variant: Variant, request: Document, began: float) -> Document:
         attributes = request.get("CustomAttributes")
         headers = {"X-Amzn-SageMaker-Custom-Attributes": attributes} if attributes else {}
         content_type = request.get("ContentType") or "application/octet-stream"
         moment, asked = capture.utc_now(), time.perf_counter()
         try:
-            reply = variant.server.invoke(
+            reply = await variant.server.invoke(
                 request.get("Body", b""), content_type, request.get("Accept"), headers, self.timeout_seconds
             )
         except InvocationTimeoutError as error:

@@ -7,6 +7,7 @@ of its stdin open: when this process dies, even by SIGKILL, its containers end t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import os
@@ -18,13 +19,13 @@ import socket
 import subprocess
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -54,7 +55,7 @@ _LINE_BYTES = 64 * 1024
 STOP_GRACE_SECONDS = 30.0
 INVOCATION_TIMEOUT_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
-_UNDECODED = (OSError, http.client.HTTPException)
+_BROKEN = (OSError, http.client.HTTPException)
 
 
 class ContainerStartError(JobFailedError):
@@ -82,7 +83,7 @@ class Reply:
     """What a container answered; header names are lower case."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     container: str = "primary"
     """The container that gave the answer: the last one, or the first that did not succeed."""
@@ -97,7 +98,7 @@ class Reply:
 
 
 class Container:
-    """One running container. `request` may be called from any number of threads.
+    """One running container. `request` may be called on any event loop, by any number of tasks.
 
     One that dies is started again, after pauses that double; until it is ready, requests are answered with 503.
     """
@@ -122,7 +123,7 @@ class Container:
         self._process: Process | None = None
         self._port = 0
         self._ready = False
-        self._idle: deque[Connection] = deque()
+        self._idle: defaultdict[asyncio.AbstractEventLoop, list[Connection]] = defaultdict(list)
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
 
     def start(self, timeout: float) -> None:
@@ -137,20 +138,27 @@ class Container:
             raise
         threading.Thread(target=self._supervise, args=(process,), name=f"supervise {self.name}", daemon=True).start()
 
-    def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
+    async def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
         """Make one HTTP exchange. Raises InvocationTimeoutError."""
         if not self._ready:
             return Reply(503, {}, b"The container is not running.", self.name)
-        connection = self._idle.pop() if self._idle else None
-        if connection is not None:
-            with contextlib.suppress(*_UNDECODED):  # an idle connection may be a dead container's
-                return self._exchange(connection, method, path, body, headers, timeout)
         try:
-            return self._exchange(Connection(self._port), method, path, body, headers, timeout)
-        except _UNDECODED as error:
+            async with asyncio.timeout(timeout):
+                if (connection := self._kept()) is not None:
+                    with contextlib.suppress(*_BROKEN):  # a kept connection may be a dead container's
+                        return await self._exchange(connection, method, path, body, headers)
+                return await self._exchange(await Connection.to(self._port), method, path, body, headers)
+        except TimeoutError:
+            raise InvocationTimeoutError(self.name) from None
+        except _BROKEN as error:
             return Reply(
                 503, {}, f"The container ended during the request ({type(error).__name__}).".encode(), self.name
             )
+
+    def disconnect(self) -> None:
+        """Close the connections of the loop that runs now."""
+        for connection in self._idle.pop(asyncio.get_running_loop(), ()):
+            connection.close()
 
     def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
         """SIGTERM, and SIGKILL to the group when it has not ended after the grace time."""
@@ -166,7 +174,7 @@ class Container:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        self._release(process)
+        _close_stdin(process)
 
     def _spawn(self) -> Process | None:
         """A new process with a new socket; None once the container is to stop."""
@@ -188,10 +196,10 @@ class Container:
     def _wait_until_ready(self, process: Process, timeout: float) -> None:
         """The one ping waits in the queue until the model is loaded, or is reset when the process ends."""
         try:
-            reply = self._exchange(Connection(self._port), "GET", "/ping", b"", {}, timeout)
-        except InvocationTimeoutError:
+            reply = asyncio.run(self._ping(timeout))
+        except TimeoutError:
             raise ContainerStartError(self.name, f"No answer within {timeout:g} seconds. {self._tail()}") from None
-        except _UNDECODED as error:
+        except _BROKEN as error:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(2)
             time.sleep(0.05)  # the reader thread gets the last lines
@@ -199,6 +207,13 @@ class Container:
         if reply.status != 200:
             raise ContainerStartError(self.name, f"/ping answered {reply.status}. {self._tail()}")
         self._ready = True
+
+    async def _ping(self, timeout: float) -> Reply:
+        async with asyncio.timeout(timeout):
+            try:
+                return await self._exchange(await Connection.to(self._port), "GET", "/ping", b"", {})
+            finally:
+                self.disconnect()
 
     def _supervise(self, process: Process) -> None:
         """Start the container again whenever it ends by itself."""
@@ -208,7 +223,7 @@ class Container:
             began = time.monotonic()
             code = current.wait()
             self._ready = False
-            self._release(current)
+            _close_stdin(current)
             if self._stopping.is_set():
                 return
             if time.monotonic() - began > _LONGEST_PAUSE_SECONDS:
@@ -221,33 +236,31 @@ class Container:
                 with contextlib.suppress(ContainerStartError):
                     self._wait_until_ready(current, INVOCATION_TIMEOUT_SECONDS)
 
-    def _exchange(
-        self, connection: Connection, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout: float
+    def _kept(self) -> Connection | None:
+        """A connection that the loop has had before; those of processes that have ended are passed over."""
+        kept = self._idle[asyncio.get_running_loop()]
+        while kept:
+            connection = kept.pop()
+            if connection.may_be_kept:
+                return connection
+        return None
+
+    async def _exchange(
+        self, connection: Connection, method: str, path: str, body: bytes, headers: Mapping[str, str]
     ) -> Reply:
         sent = {**headers, KEY_HEADER: self._key}
         try:
-            status, received, content = connection.exchange(
-                method, path, body if method == "POST" else None, sent, timeout
+            status, received, content = await connection.exchange(
+                method, path, body if method == "POST" else None, sent
             )
-        except TimeoutError:
-            connection.close()
-            raise InvocationTimeoutError(self.name) from None
         except BaseException:
             connection.close()
             raise
         if connection.may_be_kept:
-            self._idle.append(connection)
+            self._idle[asyncio.get_running_loop()].append(connection)
         else:
             connection.close()
         return Reply(status, received, content, self.name)
-
-    def _release(self, ended: Process) -> None:
-        """Close what belonged to a process that has ended: its stdin, and the connections to it."""
-        if ended.stdin is not None:
-            ended.stdin.close()
-        while self._idle:
-            with contextlib.suppress(IndexError):
-                self._idle.pop().close()
 
     def _read(self, pipe: IO[bytes] | None) -> None:
         if pipe is None:
@@ -308,7 +321,7 @@ class ModelServer:
             self.stop(0)
             raise failed
 
-    def invoke(
+    async def invoke(
         self,
         body: bytes,
         content_type: str,
@@ -328,13 +341,26 @@ class ModelServer:
         for container in self._containers:
             sent = {**headers, **attributes, **wanted, **({"Content-Type": content_type} if content_type else {})}
             left = max(0.001, until - time.monotonic())
-            reply = container.request("POST", "/invocations", body, sent, left)
+            reply = await container.request("POST", "/invocations", body, sent, left)
             if not reply.succeeded:
                 return reply
             body, content_type = reply.body, reply.content_type
             if returned := reply.headers.get(CUSTOM_ATTRIBUTES.lower()):
                 attributes = {CUSTOM_ATTRIBUTES: returned}
-        return replace(reply, headers={**reply.headers, **{name.lower(): value for name, value in attributes.items()}})
+        reply.headers.update((name.lower(), value) for name, value in attributes.items())
+        return reply
+
+    def ask(self, *request: Any, **options: Any) -> Reply:
+        """Invoke from a thread that has no event loop, over connections of its own; arguments as of `invoke`."""
+
+        async def asked() -> Reply:
+            try:
+                return await self.invoke(*request, **options)
+            finally:
+                for container in self._containers:
+                    container.disconnect()
+
+        return asyncio.run(asked())
 
     def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
         """End all containers at once and remove what they had on disk."""
@@ -390,6 +416,11 @@ class ModelServer:
         command = [str(self._image.path), str(program), "--root", str(root)]
         as_logged = partial(_as_logged, root=root)
         return Container(directory.name, command, directory, environment, log, self._image, as_logged)
+
+
+def _close_stdin(ended: Process) -> None:
+    if ended.stdin is not None:
+        ended.stdin.close()
 
 
 def _submitted(definition: Document) -> str:

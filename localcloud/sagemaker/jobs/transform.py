@@ -193,7 +193,7 @@ class _Scorer:
     def _exchange(self, payload: bytes) -> Reply:
         content_type, accept = self._input.get("ContentType") or "", self._output.get("Accept")
         try:
-            return self._server.invoke(payload, content_type, accept, {}, self._timeout)
+            return self._server.ask(payload, content_type, accept, {}, self._timeout)
         except InvocationTimeoutError:
             text = f"Model server did not respond to /invocations request within {self._timeout} seconds"
             return Reply(504, body=text.encode())

@@ -1,49 +1,76 @@
 """Connections to containers: what is no whole answer is told by its kind, and what cannot go on is not kept."""
 
+import asyncio
 import http.client
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import wraps
 
 import pytest
 
 from localcloud.sagemaker.endpoints.connection import Connection
 
 
-@contextmanager
-def answering(*replies: bytes) -> Iterator[Connection]:
+def on_a_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    @wraps(test)
+    def run(*arguments: object, **more: object) -> None:
+        async def within_seconds() -> None:
+            async with asyncio.timeout(10):
+                await test(*arguments, **more)
+
+        asyncio.run(within_seconds())
+
+    return run
+
+
+@asynccontextmanager
+async def answering(*replies: bytes) -> AsyncIterator[Connection]:
     """A connection to a server that answers each request so, and hangs up after the last one."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def serve() -> None:
-            peer, _ = listener.accept()
-            with peer:
-                for reply in replies:
-                    peer.recv(1 << 16)
-                    peer.sendall(reply)
+    ended = asyncio.Event()
 
-        server = threading.Thread(target=serve)
-        server.start()
-        connection = Connection(listener.getsockname()[1])
-        yield connection
-        connection.close()
-        server.join()
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for reply in replies:
+            await reader.read(1 << 16)
+            writer.write(reply)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    connection = await Connection.to(server.sockets[0].getsockname()[1])
+    yield connection
+    connection.close()
+    await ended.wait()
+    server.close()
 
 
-def test_a_connection_takes_one_request_after_the_other() -> None:
+@on_a_loop
+async def test_a_connection_takes_one_request_after_the_other() -> None:
     reply = b"HTTP/1.1 %d OK\r\nX-Name: v\r\nContent-Length: 3\r\n\r\na\r\n"
-    with answering(reply % 200, reply % 424) as connection:
+    async with answering(reply % 200, reply % 424, b"") as connection:
         for status in (200, 424):
-            got = connection.exchange("POST", "/invocations", b"1,2", {"Accept": "text/csv"}, 10)
+            got = await connection.exchange("POST", "/invocations", b"1,2", {"Accept": "text/csv"})
             assert got == (status, {"x-name": "v", "content-length": "3"}, b"a\r\n")
             assert connection.may_be_kept
 
 
-def test_a_connection_that_the_container_closes_is_not_kept() -> None:
-    with answering(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") as connection:
-        assert connection.exchange("GET", "/ping", None, {}, 10)[0] == 200
+@on_a_loop
+async def test_a_connection_that_the_container_closes_is_not_kept() -> None:
+    async with answering(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") as connection:
+        assert (await connection.exchange("GET", "/ping", None, {}))[0] == 200
         assert not connection.may_be_kept
+
+
+@on_a_loop
+async def test_a_connection_that_ends_while_nothing_is_asked_is_not_kept() -> None:
+    async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as connection:
+        await connection.exchange("GET", "/ping", None, {})
+        while connection.may_be_kept:
+            await asyncio.sleep(0.01)
+        with pytest.raises(http.client.RemoteDisconnected):
+            await connection.exchange("GET", "/ping", None, {})
 
 
 @pytest.mark.parametrize(
@@ -54,15 +81,17 @@ def test_a_connection_that_the_container_closes_is_not_kept() -> None:
         (b"nonsense\r\n\r\n", http.client.BadStatusLine),
     ],
 )
-def test_what_is_no_whole_answer_is_an_error(reply: bytes, error: type[Exception]) -> None:
-    with answering(reply) as connection:
+@on_a_loop
+async def test_what_is_no_whole_answer_is_an_error(reply: bytes, error: type[Exception]) -> None:
+    async with answering(reply) as connection:
         with pytest.raises(error):
-            connection.exchange("POST", "/invocations", b"1", {}, 10)
+            await connection.exchange("POST", "/invocations", b"1", {})
         assert not connection.may_be_kept
 
 
-def test_a_header_cannot_bring_others() -> None:
-    with answering(b"") as connection:
+@on_a_loop
+async def test_a_header_cannot_bring_others() -> None:
+    async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as connection:
         with pytest.raises(ValueError, match="Invalid header value"):
-            connection.exchange("POST", "/invocations", b"1", {"Accept": "text/csv\r\nx-localcloud-key: a"}, 10)
-        connection._socket.sendall(b"x") if connection._socket else None
+            await connection.exchange("POST", "/invocations", b"1", {"Accept": "text/csv\r\nx-localcloud-key: a"})
+        assert (await connection.exchange("GET", "/ping", None, {}))[0] == 200

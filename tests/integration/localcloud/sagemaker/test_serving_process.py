@@ -105,7 +105,7 @@ def echo(aws: FakeAws) -> Iterator[ModelServer]:
 
 
 def answer(running: ModelServer, body: str, timeout: float = 30.0) -> str:
-    return running.invoke(body.encode(), "text/csv", None, {}, timeout).body.decode()
+    return running.ask(body.encode(), "text/csv", None, {}, timeout).body.decode()
 
 
 NOSY = """
@@ -172,7 +172,7 @@ def test_attributes_that_a_container_sets_go_with_its_answer_to_the_caller(aws: 
     marks = """return worker.Response("1", headers={"X-Amzn-SageMaker-Custom-Attributes": body}, mimetype="text/csv")"""
     running = server(aws, aws.archive("marks.tar.gz", REFUSAL.format(marks)), aws.archive("passes.tar.gz", ECHO))
     running.start(30)
-    reply = running.invoke(b"missing=make:1", "text/csv", None, {"X-Amzn-SageMaker-Custom-Attributes": "trace=1"})
+    reply = running.ask(b"missing=make:1", "text/csv", None, {"X-Amzn-SageMaker-Custom-Attributes": "trace=1"})
     running.stop()
 
     assert reply.body.decode().split()[1:3] == ["1", "text/csv;"]
@@ -186,8 +186,8 @@ def test_a_container_that_dies_is_started_again(aws: FakeAws) -> None:
     pid = int(answer(running, "1").split()[0])
     os.kill(pid, signal.SIGKILL)
 
-    wait_for(lambda: running.invoke(b"1", "text/csv", None, {}).status == 503, "requests are refused meanwhile")
-    wait_for(lambda: running.invoke(b"1", "text/csv", None, {}).status == 200, "the container is back")
+    wait_for(lambda: running.ask(b"1", "text/csv", None, {}).status == 503, "requests are refused meanwhile")
+    wait_for(lambda: running.ask(b"1", "text/csv", None, {}).status == 200, "the container is back")
     assert int(answer(running, "1").split()[0]) != pid
     assert "The primary container ended with exit code -9; starting it again." in lines
     running.stop()
@@ -214,7 +214,7 @@ def test_a_pipeline_hands_body_and_type_on(aws: FakeAws) -> None:
     url = aws.archive("echo.tar.gz", ECHO)
     running = server(aws, url, url)
     running.start(30)
-    reply = running.invoke(b"1", "text/csv", "text/plain", {})
+    reply = running.ask(b"1", "text/csv", "text/plain", {})
     assert reply.container == "container-2"
     assert reply.body.decode().endswith(" 1 text/csv text/plain text/csv; charset=utf-8 text/plain")
     running.stop()
@@ -235,7 +235,7 @@ def test_a_pipeline_stops_at_the_first_answer_that_is_no_success(
     lines: list[str] = []
     running = server(aws, first, second, lines=lines)
     running.start(30)
-    reply = running.invoke(b"1", "text/csv", None, {})
+    reply = running.ask(b"1", "text/csv", None, {})
     running.stop()
 
     assert (reply.status, reply.container) == (status, "container-1")
@@ -252,8 +252,8 @@ def test_the_preprocessor_refuses_a_bad_record_with_400_and_what_is_wrong(aws: F
     running = server(aws, "s3://bucket/model.tar.gz")
     running.start(30)
 
-    answered = running.invoke(b"2\n4\n", "text/csv", "application/jsonlines", {})
-    refused = running.invoke(b"2\ntwo\n", "text/csv", "application/jsonlines", {})
+    answered = running.ask(b"2\n4\n", "text/csv", "application/jsonlines", {})
+    refused = running.ask(b"2\ntwo\n", "text/csv", "application/jsonlines", {})
     running.stop()
     assert (answered.status, answered.content_type, answered.body) == (200, "text/csv; charset=utf-8", b"2\n4\n")
     assert (refused.status, refused.content_type) == (400, "text/plain; charset=utf-8")
@@ -275,8 +275,8 @@ def test_a_third_container_answers_in_the_unit_of_a_target_that_was_learned_as_i
     running = ModelServer(containers, aws.folder / "work", aws, [].append, aws.image)  # type: ignore[arg-type]
     running.start(30)
 
-    replies = [running.invoke(b"2\n0\n", "text/csv", accept, {}) for accept in (None, "application/jsonlines")]
-    refused = running.invoke(b"two\n", "text/csv", None, {})
+    replies = [running.ask(b"2\n0\n", "text/csv", accept, {}) for accept in (None, "application/jsonlines")]
+    refused = running.ask(b"two\n", "text/csv", None, {})
     running.stop()
     assert [(reply.status, reply.container) for reply in replies] == [(200, "container-3")] * 2
     assert replies[0].body == f"{math.exp(2)}\n1.0\n".encode()
