@@ -1,15 +1,23 @@
 """A new algorithm and a new problem type are an entry and a file each: nothing else knows their names.
 
-The files are those of tests/unit/new_kinds/, the entries the two lines of `kinds`.
+The files are those of tests/unit/new_kinds/, the entries the lines of `kinds`.
 """
 
 import json
 import sys
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import pytest
 import yaml
 
+from localcloud.sagemaker.algorithms import STAND_INS
+from localcloud.sagemaker.endpoints import model_server
+from localcloud.sagemaker.errors import JobFailedError
+from localcloud.sagemaker.jobs.run import JobRun
+from localcloud.sagemaker.jobs.training import TrainingJobs
+from localcloud.sagemaker.platform.aws import S3Object
+from localcloud.sagemaker.platform.store import Store
 from perennial.data.contract import Contract
 from perennial.data.report import Report, TargetRange, judge_sets
 from perennial.data.split import SETS
@@ -22,6 +30,7 @@ from perennial.runs import message
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function
 from tests.unit.new_kinds import multiclass_classification
 from tests.unit.new_kinds.mean import MEAN
+from tests.unit.new_kinds.mean_stand_in import MEAN_STAND_IN
 from tests.unit.test_state_machine_train_model import walk
 from tools import cfn, stamp_template
 
@@ -50,6 +59,7 @@ def kinds(monkeypatch):
     monkeypatch.setitem(PROBLEM_TYPES, MULTICLASS.name, MULTICLASS)
     file = f"perennial.evaluation.problem_types.{MULTICLASS.name}"
     monkeypatch.setitem(sys.modules, file, multiclass_classification)
+    monkeypatch.setitem(STAND_INS, MEAN_STAND_IN.repository, MEAN_STAND_IN)
 
 
 def problems(**changed):
@@ -101,6 +111,59 @@ def test_the_template_has_what_the_image_of_a_new_algorithm_needs():
     )
     policy = template["Resources"]["JobBasicsPolicy"]["Properties"]["PolicyDocument"]
     assert "repository/mean-learner" in json.dumps(policy)
+
+
+class Programs:
+    """The images' Python, which remembers what is started and has none of it."""
+
+    path = "/image/bin/python"
+
+    def __init__(self):
+        self.started = []
+
+    def environment(self, _directory):
+        return {}
+
+    def start(self, argv, *_):
+        self.started.append(argv[1])
+        raise FileNotFoundError(2, "not here")
+
+
+def test_the_laptop_trains_with_its_program_and_reads_its_metrics(tmp_path):
+    aws = Mock(
+        arn=lambda kind, name: f"arn:{kind}/{name}",
+        environment=lambda **_: {},
+        list_objects=lambda *_: [S3Object("bucket", "train/part.csv", "part.csv", 2)],
+    )
+    context = Mock(aws=aws, store=Store(tmp_path / "store"), root=tmp_path, image=Programs(), stop_grace_seconds=1.0)
+    channel = {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/train/"}
+    request = {
+        "TrainingJobName": "one",
+        "AlgorithmSpecification": {"TrainingImage": "1.example/mean-learner:7.0-1", "TrainingInputMode": "File"},
+        "InputDataConfig": [{"ChannelName": "train", "DataSource": {"S3DataSource": channel}}],
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/model"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "RoleArn": "arn:aws:iam::1:role/jobs",
+    }
+    jobs = TrainingJobs(context, Mock())
+    jobs.create(request)
+    description = context.store.get("training-job", "one")
+    assert description["AlgorithmSpecification"]["MetricDefinitions"] == list(MEAN_STAND_IN.metrics)
+
+    run = JobRun("one", "arn:one", description, tmp_path / "job", aws, context, Mock())
+    with pytest.raises(JobFailedError):
+        jobs.execute(run)
+    assert context.image.started == [str(MEAN_STAND_IN.trains)]
+
+
+def test_the_laptop_serves_with_its_program(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(model_server, "Container", lambda _name, command, *_: commands.append(command))
+    container = {"Image": "1.example/mean-learner:7.0-1", "ModelDataUrl": "s3://bucket/model.tar.gz"}
+    aws = Mock(environment=lambda isolated: {})
+    model_server.ModelServer([container], tmp_path, aws, print, Programs())
+    assert commands[0][:2] == ["/image/bin/python", str(MEAN_STAND_IN.serves)]
 
 
 @pytest.fixture

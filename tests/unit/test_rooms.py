@@ -35,8 +35,8 @@ PARTS: dict[str, set[str]] = {
         "numpy", "xgboost",
     },
     "localcloud.sagemaker.endpoints": {
-        "localcloud", "localcloud.sagemaker.api", "localcloud.sagemaker.containers", "localcloud.sagemaker.errors",
-        "localcloud.sagemaker.platform",
+        "localcloud", "localcloud.sagemaker.algorithms", "localcloud.sagemaker.api", "localcloud.sagemaker.containers",
+        "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",
     },
     "localcloud.sagemaker.jobs": {
         "localcloud", "localcloud.sagemaker.algorithms", "localcloud.sagemaker.api", "localcloud.sagemaker.endpoints",

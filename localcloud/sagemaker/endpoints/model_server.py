@@ -29,6 +29,7 @@ from typing import IO, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from localcloud.sagemaker.algorithms import STAND_INS
 from localcloud.sagemaker.containers.serving_container import KEY_HEADER, KEY_VARIABLE
 from localcloud.sagemaker.endpoints.connection import Connection
 from localcloud.sagemaker.errors import JobFailedError
@@ -40,11 +41,6 @@ from localcloud.sagemaker.platform.store import Document
 
 Log = Callable[[str], None]
 
-_PROGRAMS = {
-    images.XGBOOST: "xgboost_serve.py",
-    images.LINEAR_LEARNER: "linear_learner_serve.py",
-    images.SKLEARN: "sklearn_serve.py",
-}
 _SUBMIT_DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
 _OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
@@ -401,7 +397,7 @@ class ModelServer:
 
     def _container(self, definition: Document, directory: Path, log: Log) -> Container:
         root = directory / "ml"
-        program = Path(__file__).parents[1] / "containers" / _PROGRAMS[images.repository(definition["Image"])]
+        program = STAND_INS[images.repository(definition["Image"])].serves
         given = {
             name: _OPT_ML.sub(lambda _: str(root), value) for name, value in definition.get("Environment", {}).items()
         }

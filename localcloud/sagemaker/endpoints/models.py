@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
+from localcloud.sagemaker.algorithms import STAND_INS
 from localcloud.sagemaker.api import events, listing, requests, tags
 from localcloud.sagemaker.api.context import Context, now
 from localcloud.sagemaker.errors import JobFailedError, invalid, unsupported
@@ -168,7 +169,7 @@ def _check_container(container: Document, aws: Aws, role_arn: str) -> None:
     requests.only(container, _CONTAINER_MEMBERS, "container: ")
     if "Image" not in container:
         raise invalid("container: Image is required.")
-    images.known(container["Image"], images.SERVING, "serving")
+    images.known(container["Image"], STAND_INS, "serving")
     if container.get("Mode", "SingleModel") != "SingleModel":
         raise unsupported("container: Mode MultiModel", "Use SingleModel.")
     if "ModelDataUrl" not in container:

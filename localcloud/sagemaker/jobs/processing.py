@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import PurePosixPath
 from typing import Any
 
+from localcloud.sagemaker.algorithms import STAND_INS
 from localcloud.sagemaker.api import requests
 from localcloud.sagemaker.errors import JobFailedError, JobStoppedError, invalid, unsupported
 from localcloud.sagemaker.jobs.family import Jobs
@@ -109,7 +110,8 @@ def _check_resources(cluster: Document) -> None:
 
 
 def _check_application(application: Document) -> None:
-    images.known(application["ImageUri"], images.PROCESSING, "processing")
+    frameworks = [name for name, image in STAND_INS.items() if image.framework]
+    images.known(application["ImageUri"], frameworks, "processing")
     if not application.get("ContainerEntrypoint"):
         raise unsupported(
             "A processing job without AppSpecification.ContainerEntrypoint",

@@ -20,14 +20,9 @@ from localcloud.sagemaker.errors import JobFailedError
 from localcloud.sagemaker.jobs.inputs import download_uri
 from localcloud.sagemaker.jobs.process import Exit
 from localcloud.sagemaker.jobs.run import JobRun
-from localcloud.sagemaker.platform import images
 from localcloud.sagemaker.platform.files import extract_tar, safe_path
 from localcloud.sagemaker.platform.store import Document
 
-_FRAMEWORKS = {
-    images.SKLEARN: "sagemaker_sklearn_container.training:main",
-    images.XGBOOST: "sagemaker_xgboost_container.training:main",
-}
 _PROGRAM, _SUBMIT_DIRECTORY = "sagemaker_program", "sagemaker_submit_directory"
 _OF_THE_TOOLKIT = (
     _PROGRAM,
@@ -50,7 +45,7 @@ def program(description: Document) -> str | None:
     return str(named) if named else None
 
 
-def run_script(run: JobRun, environment: dict[str, str], repository: str, on_line: Any) -> Exit:
+def run_script(run: JobRun, environment: dict[str, str], framework: str, on_line: Any) -> Exit:
     """Bring the source and run the script. A script that fails is the reason of the failure, in the toolkit's words."""
     script, code = program(run.description) or "", run.path(_CODE)
     every = _read(run.description.get("HyperParameters", {}))
@@ -64,7 +59,7 @@ def run_script(run: JobRun, environment: dict[str, str], repository: str, on_lin
             f"ClientError: {submitted} has a setup.py; the local SageMaker installs nothing. Leave it out."
         )
     own = {name: value for name, value in every.items() if name not in _OF_THE_TOOLKIT}
-    variables = environment | _variables(run, script, submitted, own, every, repository)
+    variables = environment | _variables(run, script, submitted, own, every, framework)
     failure = run.root / "output" / "failure"
     if (code / "requirements.txt").is_file():
         checker = Path(__file__).parents[1] / "containers" / "requirements.py"
@@ -139,7 +134,7 @@ def _arguments(hyperparameters: Mapping[str, Any]) -> list[str]:
 
 
 def _variables(
-    run: JobRun, script: str, submitted: str, own: dict[str, Any], every: dict[str, Any], repository: str
+    run: JobRun, script: str, submitted: str, own: dict[str, Any], every: dict[str, Any], framework: str
 ) -> dict[str, str]:
     """SM_* as the toolkit sets them, with the paths of this job."""
     config = run.root / "input" / "config"
@@ -159,7 +154,7 @@ def _variables(
         "current_instance_group": resources["current_group_name"],
         "module_name": script.removesuffix(".py"),
         "log_level": every.get("sagemaker_container_log_level", 20),
-        "framework_module": _FRAMEWORKS[repository],
+        "framework_module": framework,
         "input_dir": "/opt/ml/input",
         "input_config_dir": "/opt/ml/input/config",
         "output_dir": "/opt/ml/output",

@@ -1,4 +1,4 @@
-"""Training jobs: XGBoost and Linear Learner by our stand-ins, scripts and programs of the caller's in their images.
+"""Training jobs: algorithms by our stand-ins, scripts and programs of the caller's in the images that run them.
 
 Files as in the Developer Guide, "How Amazon SageMaker Provides Training Information".
 """
@@ -10,7 +10,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 
-from localcloud.sagemaker.algorithms.default_metrics import DEFAULT_METRICS
+from localcloud.sagemaker.algorithms import STAND_INS
+from localcloud.sagemaker.algorithms.stand_in import StandIn
 from localcloud.sagemaker.api import requests
 from localcloud.sagemaker.api.context import now
 from localcloud.sagemaker.errors import JobFailedError, JobStoppedError, invalid, unsupported
@@ -26,7 +27,6 @@ from localcloud.sagemaker.platform.files import make_tar, regular_files
 from localcloud.sagemaker.platform.store import Document
 
 _MAX_METRIC_DEFINITIONS = 40
-_PROGRAMS = {images.XGBOOST: "xgboost_train.py", images.LINEAR_LEARNER: "linear_learner_train.py"}
 _SUPPORTED = {
     "TrainingJobName",
     "HyperParameters",
@@ -168,18 +168,17 @@ class TrainingJobs(Jobs):
 
 def _run_program(run: JobRun, on_line: Callable[[str], None]) -> Exit:
     """The program that the request names, else its script, else the algorithm."""
-    repository, environment = _repository(run.description), _environment(run)
-    algorithm = run.description["AlgorithmSpecification"]
+    algorithm, environment = run.description["AlgorithmSpecification"], _environment(run)
     python = str(run.context.image.path)
     if entrypoint := algorithm.get("ContainerEntrypoint"):
         command = [run.local(part) for part in [*entrypoint, *algorithm.get("ContainerArguments", [])]]
         if command[0] in ("python", "python3"):
             command[0] = python
         return run.run_container(command, environment, on_line)
-    if repository in images.SCRIPTS and script_mode.program(run.description):
-        return script_mode.run_script(run, environment, repository, on_line)
-    script = Path(__file__).parents[1] / "algorithms" / _PROGRAMS[repository]
-    return run.run_container([python, str(script), "--root", str(run.root)], environment, on_line)
+    image = _stand_in(algorithm)
+    if image.framework and script_mode.program(run.description):
+        return script_mode.run_script(run, environment, image.framework, on_line)
+    return run.run_container([python, str(image.trains), "--root", str(run.root)], environment, on_line)
 
 
 def _transition(document: Document, secondary: str) -> None:
@@ -205,13 +204,14 @@ def _check_algorithm(algorithm: Document) -> None:
         "AlgorithmSpecification.",
     )
     requests.require({"AlgorithmSpecification": algorithm}, "AlgorithmSpecification.TrainingImage")
-    repository = images.known(algorithm["TrainingImage"], images.TRAINING, "training")
+    repository = images.known(algorithm["TrainingImage"], STAND_INS, "training")
+    runs_scripts = STAND_INS[repository].framework is not None
     _check_mode(algorithm["TrainingInputMode"], "AlgorithmSpecification")
     if algorithm.get("ContainerArguments") and not algorithm.get("ContainerEntrypoint"):
         raise unsupported("AlgorithmSpecification.ContainerArguments without ContainerEntrypoint", "Name the program.")
-    if repository == images.LINEAR_LEARNER and algorithm.get("ContainerEntrypoint"):
+    if algorithm.get("ContainerEntrypoint") and not runs_scripts:
         raise unsupported(f"ContainerEntrypoint with {repository}", "Its image is an algorithm; it runs nothing else.")
-    if repository == images.LINEAR_LEARNER and algorithm.get("MetricDefinitions"):
+    if algorithm.get("MetricDefinitions") and not runs_scripts:
         raise invalid(
             "You can't override the metric definitions for Amazon SageMaker algorithms. "
             "Please retry the request without specifying metric definitions."
@@ -220,13 +220,13 @@ def _check_algorithm(algorithm: Document) -> None:
 
 def _has_program(request: Document) -> bool:
     """Return whether a job runs a program of the caller's, and no algorithm."""
-    in_image = images.repository(request["AlgorithmSpecification"]["TrainingImage"]) in images.SCRIPTS
-    named = request["AlgorithmSpecification"].get("ContainerEntrypoint") or script_mode.program(request)
-    return bool(in_image and named)
+    algorithm = request["AlgorithmSpecification"]
+    program = algorithm.get("ContainerEntrypoint") or script_mode.program(request)
+    return bool(_stand_in(algorithm).framework and program)
 
 
 def _check_has_algorithm(algorithm: Document) -> None:
-    if images.repository(algorithm["TrainingImage"]) not in _PROGRAMS:
+    if _stand_in(algorithm).trains is None:
         raise unsupported(
             f"The image {algorithm['TrainingImage']} without a script",
             "Name one in the hyperparameter sagemaker_program, or a ContainerEntrypoint.",
@@ -303,13 +303,13 @@ def _with_metrics(algorithm: Document) -> Document:
 
 def _metric_definitions(algorithm: Document) -> list[dict[str, str]]:
     """The request's definitions, else all of the algorithm's own."""
-    own = DEFAULT_METRICS.get(images.repository(algorithm["TrainingImage"]), [])
+    own = list(_stand_in(algorithm).metrics)
     given = algorithm.get("MetricDefinitions") or own
     return own if given == own[:_MAX_METRIC_DEFINITIONS] else given
 
 
-def _repository(description: Document) -> str:
-    return images.repository(description["AlgorithmSpecification"]["TrainingImage"])
+def _stand_in(algorithm: Document) -> StandIn:
+    return STAND_INS[images.repository(algorithm["TrainingImage"])]
 
 
 def _write_configuration(run: JobRun) -> None:

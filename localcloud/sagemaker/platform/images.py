@@ -1,21 +1,15 @@
-"""The container images that the local cloud stands in for, by the name of their repository."""
+"""The URIs of container images: the repository that one names, and the digest that its tag leads to."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from localcloud.sagemaker.errors import invalid, unsupported
 
-SKLEARN = "sagemaker-scikit-learn"
-XGBOOST = "sagemaker-xgboost"
-LINEAR_LEARNER = "linear-learner"
-PROCESSING = (SKLEARN, XGBOOST)
-TRAINING = (SKLEARN, XGBOOST, LINEAR_LEARNER)
-SCRIPTS = (SKLEARN, XGBOOST)
-SERVING = (SKLEARN, XGBOOST, LINEAR_LEARNER)
 _PROGRAMS = [Path(__file__).parents[1] / name for name in ("algorithms", "containers")]
 
 
@@ -24,7 +18,7 @@ def repository(image_uri: str) -> str:
     return image_uri.rsplit("/", 1)[-1].split("@", 1)[0].split(":", 1)[0]
 
 
-def known(image_uri: str, repositories: tuple[str, ...], purpose: str) -> str:
+def known(image_uri: str, repositories: Iterable[str], purpose: str) -> str:
     """Return the repository, when the local cloud has a stand-in for this purpose; refused by name otherwise."""
     name = repository(image_uri)
     if not re.fullmatch(r"[^@]*(@sha256:[0-9a-f]{64})?", image_uri):

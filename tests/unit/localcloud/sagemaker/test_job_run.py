@@ -12,11 +12,12 @@ from typing import Any, cast
 import pytest
 
 from localcloud import faults
+from localcloud.sagemaker.algorithms import STAND_INS
 from localcloud.sagemaker.errors import AwsError, JobStoppedError
 from localcloud.sagemaker.jobs.process import kill_orphan
 from localcloud.sagemaker.jobs.run import JobRun
 from localcloud.sagemaker.platform import images
-from localcloud.sagemaker.platform.images import SERVING, known, repository, resolved
+from localcloud.sagemaker.platform.images import known, repository, resolved
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_images_are_known_by_their_repository(uri: str, name: str) -> None:
 @pytest.mark.parametrize("digest", ["sha256:abc", f"sha256:{'A' * 64}", f"md5:{'0' * 32}", ""])
 def test_an_image_with_a_malformed_digest_is_refused(digest: str) -> None:
     with pytest.raises(AwsError, match="has no digest behind its @"):
-        known(f"1.example/linear-learner@{digest}", SERVING, "serving")
+        known(f"1.example/linear-learner@{digest}", STAND_INS, "serving")
 
 
 def test_an_image_by_tag_resolves_to_the_digest_of_what_stands_in_for_it(tmp_path: Path) -> None:
@@ -140,5 +141,5 @@ def test_the_digest_of_an_image_changes_with_the_programs_that_stand_in_for_it(
 
 def test_an_image_by_digest_resolves_to_itself(tmp_path: Path) -> None:
     pinned = f"1.example/linear-learner@sha256:{'7' * 64}"
-    assert known(pinned, SERVING, "serving") == "linear-learner"
+    assert known(pinned, STAND_INS, "serving") == "linear-learner"
     assert resolved(pinned, tmp_path / "bin/python") == pinned

@@ -12,8 +12,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
-from localcloud.sagemaker.algorithms import linear_learner_metrics, linear_learner_train
-from localcloud.sagemaker.algorithms.default_metrics import DEFAULT_METRICS
+from localcloud.sagemaker.algorithms import STAND_INS, linear_learner_metrics, linear_learner_train
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.algorithms.training_container import run
 
@@ -95,7 +94,7 @@ def test_default_definitions_find_the_last_epoch_and_the_final_values(
     lines = capsys.readouterr().out.splitlines()
     found = {
         definition["Name"]
-        for definition in DEFAULT_METRICS["linear-learner"]
+        for definition in STAND_INS["linear-learner"].metrics
         for line in lines
         if re.search(definition["Regex"], line)
     }

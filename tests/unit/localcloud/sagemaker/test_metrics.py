@@ -1,8 +1,10 @@
 """Metrics found in log lines."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from localcloud.sagemaker.algorithms.default_metrics import DEFAULT_METRICS
+from localcloud.sagemaker.algorithms import STAND_INS
 from localcloud.sagemaker.errors import AwsError
 from localcloud.sagemaker.jobs.training_metrics import MetricLog, compile_definitions
 
@@ -22,7 +24,7 @@ class Cloud:
         self.data += MetricData
 
 
-def read(definitions: list[dict[str, str]], *lines: str) -> tuple[dict[str, float], list[dict[str, object]]]:
+def read(definitions: Sequence[dict[str, str]], *lines: str) -> tuple[dict[str, float], list[dict[str, object]]]:
     """(final values by name, what CloudWatch got) of these lines."""
     cloud = Cloud()
     log = MetricLog(cloud, "job", definitions)  # type: ignore[arg-type]
@@ -34,7 +36,7 @@ def read(definitions: list[dict[str, str]], *lines: str) -> tuple[dict[str, floa
 
 def test_the_last_value_of_each_metric_is_final_and_all_values_are_told() -> None:
     final, told = read(
-        DEFAULT_METRICS["sagemaker-xgboost"],
+        STAND_INS["sagemaker-xgboost"].metrics,
         "[0]#011train-rmse:2.5#011train-mae:1.5#011validation-rmse:3.5",
         "[1]#011train-rmse:1.25#011train-mae:0.75#011validation-rmse:3.0",
     )
@@ -45,7 +47,7 @@ def test_the_last_value_of_each_metric_is_final_and_all_values_are_told() -> Non
 
 def test_linear_learners_lines_are_read() -> None:
     final, _ = read(
-        DEFAULT_METRICS["linear-learner"],
+        STAND_INS["linear-learner"].metrics,
         "#quality_metric: host=algo-1, epoch=3, validation mse_objective <loss>=0.4012",
         "#quality_metric: host=algo-1, validation mse_objective <loss>=0.39",
     )
@@ -75,5 +77,5 @@ def test_expressions_that_cannot_work_are_refused(regex: str, what: str) -> None
 
 
 def test_a_long_line_does_not_take_long() -> None:
-    final, _ = read(DEFAULT_METRICS["sagemaker-xgboost"], "[1]" * 100_000)
+    final, _ = read(STAND_INS["sagemaker-xgboost"].metrics, "[1]" * 100_000)
     assert final == {}

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from localcloud.sagemaker.algorithms import xgboost_metrics
-from localcloud.sagemaker.algorithms.default_metrics import DEFAULT_METRICS
+from localcloud.sagemaker.algorithms import STAND_INS, xgboost_metrics
 from localcloud.sagemaker.algorithms.training_container import CustomerError
 
 LABELS = np.random.default_rng(0).integers(0, 2, 200)
@@ -85,7 +84,7 @@ def test_default_definitions_find_the_metrics_of_a_log_line() -> None:
     line = "[7]#011train-rmse:19.41010#011train-r2:0.9#011validation-rmse:19.45500#011validation-r2:0.8"
     found = {
         definition["Name"]: match[1]
-        for definition in DEFAULT_METRICS["sagemaker-xgboost"]
+        for definition in STAND_INS["sagemaker-xgboost"].metrics
         if (match := re.search(definition["Regex"], line))
     }
 

@@ -1,36 +1,19 @@
-"""The metric definitions that SageMaker adds to a training job of a built-in algorithm, by image repository.
+"""The Linear Learner image: an algorithm, and nothing else.
 
-The log's TAB reaches CloudWatch as the four characters `#011`, and XGBoost's expressions match those. They take
-numbers as DescribeTrainingJob shows them on AWS, and NaN and infinity too, so that a run that ends in NaN does not
-show an earlier, better value. Sources: sagemaker-xgboost-container, `algorithm_mode/metrics.py` (whose group for the
-value would take the rest of the line); the definitions of linear-learner are those that a real job described, and
-`rmse`, `r2`, `mae` and `roc_auc_score` come from the tuning page of the Developer Guide (2023).
+Sources: the metric definitions are those that a real job described; `rmse`, `r2`, `mae` and `roc_auc_score` come from
+the tuning page of the Developer Guide (2023).
 """
 
 from __future__ import annotations
 
-import re
-
-from localcloud.sagemaker.algorithms.xgboost_hyperparameters import METRICS
-
-Definition = dict[str, str]
-
-_NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[-+]?nan|[-+]?inf)"
+from localcloud.sagemaker.algorithms.stand_in import PROGRAMS, SERVING_PROGRAMS, MetricDefinition, StandIn
 
 
-def _xgboost() -> list[Definition]:
-    return [
-        {"Name": f"{part}:{metric}", "Regex": rf".*\[[0-9]+\].*#011{part}-{re.escape(metric)}:{_NUMBER}.*"}
-        for part in ("train", "validation")
-        for metric in METRICS
-    ]
-
-
-def _quality(name: str, pattern: str) -> Definition:
+def _quality(name: str, pattern: str) -> MetricDefinition:
     return {"Name": name, "Regex": rf"#quality_metric: host=\S+, {pattern}=(\S+)"}
 
 
-def _linear_learner() -> list[Definition]:
+def _metrics() -> list[MetricDefinition]:
     definitions = [
         {"Name": "train:progress", "Regex": r"#progress_metric: host=\S+, completed (\S+) %"},
         {
@@ -55,7 +38,9 @@ def _linear_learner() -> list[Definition]:
     return definitions
 
 
-DEFAULT_METRICS: dict[str, list[Definition]] = {
-    "sagemaker-xgboost": _xgboost(),
-    "linear-learner": _linear_learner(),
-}
+LINEAR_LEARNER = StandIn(
+    repository="linear-learner",
+    serves=SERVING_PROGRAMS / "linear_learner_serve.py",
+    trains=PROGRAMS / "linear_learner_train.py",
+    metrics=tuple(_metrics()),
+)
