@@ -28,19 +28,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from perennial.data.column_statistics import MAX_DISTINCT, MONITORING_CONFIG, NumericColumn
+from perennial.data.column_statistics import MAX_DISTINCT, MONITORING_CONFIG, Floats, NumericColumn
 from perennial.features.values import STRING, DataError
 from perennial.words import quoted
 
 MOVED: float = MONITORING_CONFIG["distribution_constraints"]["comparison_threshold"]
 CHANCE, NORMAL = 1.95, 3.09  # of 1,000 standard normal values one is above the second
 NAMED = 10  # columns in a message
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

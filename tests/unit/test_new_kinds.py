@@ -4,7 +4,6 @@ The files are those of tests/unit/new_kinds/, the entries the lines of `kinds`.
 """
 
 import json
-import sys
 from datetime import UTC, datetime
 from unittest.mock import Mock
 
@@ -25,22 +24,14 @@ from perennial.evaluation import model_quality
 from perennial.features.values import DataError
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.definition import DefinitionError, validated
-from perennial.model.problem_types import PROBLEM_TYPES, ProblemType, Score
 from perennial.runs import message
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function
-from tests.unit.new_kinds import multiclass_classification
+from tests.unit.new_kinds import MULTICLASS, add_multiclass
 from tests.unit.new_kinds.mean import MEAN
 from tests.unit.new_kinds.mean_stand_in import MEAN_STAND_IN
 from tests.unit.test_state_machine_train_model import walk
 from tools import cfn, stamp_template
 
-MULTICLASS = ProblemType(
-    "multiclass_classification",
-    "the target of a multiclass classification is integer with min: 0",
-    lambda kind, low, _high: kind == "integer" and low == 0,
-    {"accuracy": Score("maximize", 0.0, 1.0)},
-    is_classes=True,
-)
 MODEL = {
     "problem": "multiclass_classification",
     "target": "species",
@@ -56,9 +47,7 @@ START = datetime(2026, 11, 20, 9, 34, 40, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def kinds(monkeypatch):
     monkeypatch.setitem(ALGORITHMS, MEAN.name, MEAN)
-    monkeypatch.setitem(PROBLEM_TYPES, MULTICLASS.name, MULTICLASS)
-    file = f"perennial.evaluation.problem_types.{MULTICLASS.name}"
-    monkeypatch.setitem(sys.modules, file, multiclass_classification)
+    add_multiclass(monkeypatch)
     monkeypatch.setitem(STAND_INS, MEAN_STAND_IN.repository, MEAN_STAND_IN)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from perennial.evaluation.problem_types.measures import TOO_LARGE, Floats, Measures, mean, require
+from perennial.evaluation.problem_types.quality import of_two_classes
 
 # A row is of class 1 when its probability is larger than this, as in XGBoost's own metric `error`.
 PROBABILITY_THRESHOLD = 0.5
@@ -113,4 +114,5 @@ MEASURES = Measures(
     _check,
     _measurable,
     _columns,
+    of_two_classes,
 )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Terms = Callable[[Floats, Floats], Floats]
 Finish = Callable[[Floats], Floats]
+Quality = Callable[[str, ArrayLike, ArrayLike, ArrayLike | None, int], tuple[int, dict[str, Any]]]
 
 TOO_LARGE = "numbers too large to square"
 
@@ -31,12 +33,14 @@ class Measures:
     check       (labels, scores) -> None; raises MetricInputError for those of another problem type
     measurable  scores -> which of them a metric can be computed of
     columns     (labels, scores) -> the columns of predictions.csv, which the model-quality baseline reads
+    quality     which of perennial.evaluation.problem_types.quality the model-quality baseline is
     """
 
     metrics: Mapping[str, tuple[Terms, Finish, str]]
     check: Callable[[Floats, Floats], None]
     measurable: Callable[[Floats], NDArray[np.bool_]]
     columns: Callable[[Floats, Floats], Mapping[str, NDArray[np.float64] | NDArray[np.int64]]]
+    quality: Quality
 
 
 def require(what: str, values: Floats, good: NDArray[np.bool_], expected: str) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.evaluation.problem_types.measures import TOO_LARGE, Floats, Measures, mean
+from perennial.evaluation.problem_types.quality import of_numbers
 
 # The square of a larger score is no number any more, or the sum of such squares is not.
 LARGEST_SCORE = 1e150
@@ -68,4 +69,5 @@ MEASURES = Measures(
     _check,
     _measurable,
     _columns,
+    of_numbers,
 )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.evaluation.problem_types.measures import TOO_LARGE, Floats, Measures, mean, require
+from perennial.evaluation.problem_types.quality import of_classes
 
 
 def _hits(labels: Floats, scores: Floats) -> Floats:
@@ -28,4 +29,4 @@ def _columns(labels: Floats, scores: Floats) -> dict[str, NDArray[np.int64]]:
     return {"prediction": scores.astype(np.int64), "label": labels.astype(np.int64)}
 
 
-MEASURES = Measures({"accuracy": (_hits, mean, TOO_LARGE)}, _check, _measurable, _columns)
+MEASURES = Measures({"accuracy": (_hits, mean, TOO_LARGE)}, _check, _measurable, _columns, of_classes)

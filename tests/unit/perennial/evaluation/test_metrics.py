@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn import metrics as reference
 
 from perennial.evaluation import metrics
 from perennial.evaluation.problem_types.binary_classification import predicted_labels
+from perennial.evaluation.problem_types.measures import Floats
 from perennial.model.problem_types import PROBLEM_TYPES
 
 METRICS = {name: metric for problem in PROBLEM_TYPES for name, metric in metrics.metrics_of(problem).items()}
-Floats = NDArray[np.float64]
 Score = Callable[[Floats, Floats], float]
 
 

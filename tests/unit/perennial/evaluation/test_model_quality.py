@@ -8,15 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from sklearn import metrics as reference
 
 from perennial.evaluation.metrics import MetricInputError
-from perennial.evaluation.model_quality import MAX_CURVE_POINTS, constraints, statistics
-
-Floats = NDArray[np.float64]
+from perennial.evaluation.model_quality import constraints, statistics
+from perennial.evaluation.problem_types.measures import Floats
+from perennial.evaluation.problem_types.quality import MAX_CURVE_POINTS
+from tests.unit.new_kinds import add_multiclass
 
 NOW = datetime(2026, 11, 20, 23, 5, 0, 7_000, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def multiclass(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_multiclass(monkeypatch)
 
 
 def measured(problem: str, *rows: Any, **settings: Any) -> dict[str, Any]:
@@ -255,7 +260,7 @@ def test_classification_constraints_leave_out_matrix_curves_and_constant_classif
         ("binary_classification", ([0, 1], [0, 1], [0.2]), "2 labels but 1 scores"),
         ("multiclass_classification", (["a"], ["a", "b"]), "expected one prediction for each label"),
         ("multiclass_classification", ([], []), "at least one row"),
-        ("forecasting", ([1], [1]), "problem is 'forecasting'; expected one of regression"),
+        ("forecasting", ([1], [1]), "problem is 'forecasting'; expected 'regression' or"),
     ],
 )
 def test_rows_that_cannot_be_measured_are_refused(problem: str, columns: Any, message: str) -> None:
