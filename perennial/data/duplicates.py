@@ -39,11 +39,10 @@ class DuplicateCounter:
             chosen = self._sampled(self._hashes)
             self._hashes, self._rows = self._hashes[chosen], self._rows[chosen]
 
-    def count(self, sets: Sets) -> int:
-        """Return how many rows repeat an earlier one, given the set of each row; those left out do not count."""
-        used = int(np.count_nonzero(sets != LEFT_OUT))
-        distinct = len(np.unique(self._hashes[sets[self._rows] != LEFT_OUT])) << self._halvings
-        return max(0, used - distinct)
+    def count(self, used: npt.NDArray[np.bool_]) -> int:
+        """Return how many of the rows that a mask `(n_rows,)` holds repeat an earlier one of them."""
+        distinct = len(np.unique(self._hashes[used[self._rows]])) << self._halvings
+        return max(0, int(np.count_nonzero(used)) - distinct)
 
     def count_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> int:
         """Return how many of the new rows are like one that is not new; those left out do not count."""

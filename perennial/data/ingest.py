@@ -41,7 +41,7 @@ from perennial.data.rows import (
 )
 from perennial.data.sets import rows_of_sets, spill_writer
 from perennial.data.since import ChampionFiles, changed
-from perennial.data.split import REPEATED, Sets, splitter
+from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Sets, splitter
 from perennial.features.column import Column
 from perennial.features.values import Parsed
 
@@ -181,7 +181,8 @@ def ingest(
     is_of_new_file = np.zeros(rows, np.bool_)
     for place in new:
         is_of_new_file[place] = True
-    report.rows_repeated, report.rows_left_out = duplicates.count(sets), int((sets == REPEATED).sum())
+    report.rows_repeated, report.rows_left_out = duplicates.count(sets != LEFT_OUT), int((sets == REPEATED).sum())
+    report.rows_trained_again = duplicates.count(sets == TRAIN)
     report.new_files["repeated"] = copies.count_known(sets, is_of_new_file)
     if contract.key:
         known_keys = duplicates.count_known(sets, is_of_new_file)

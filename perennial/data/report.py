@@ -53,6 +53,7 @@ class Report:
     problems           why the job failed, if it did: the first line says the most
     rows_repeated      rows that repeat an earlier one, whatever their set; of many rows, an estimate
     rows_left_out      of those: that count nowhere, because a copy is measured or a later row has their key
+    rows_trained_again rows that train beside a copy; of many rows, an estimate
     identity           what the hashes of rows depend on (data.rows.specification), and those under `champion/`
     absent             columns that no file has
     champion_untold    how many rows cannot be told by the columns of the model in service, by the reason
@@ -75,6 +76,7 @@ class Report:
     targets: dict[str, TargetRange] = field(default_factory=lambda: {name: TargetRange() for name in SETS})
     rows_repeated: int = 0
     rows_left_out: int = 0
+    rows_trained_again: int = 0
     identity: str = ""
     champion_identity: str = ""
     absent: list[str] = field(default_factory=list)
@@ -143,7 +145,11 @@ class Report:
             },
             "sets": self.rows_by_set,
             "target": {name: asdict(extremes) for name, extremes in self.targets.items()},
-            "duplicates": {"rows": self.rows_repeated, "left_out": self.rows_left_out},
+            "duplicates": {
+                "rows": self.rows_repeated,
+                "left_out": self.rows_left_out,
+                "trained_again": self.rows_trained_again,
+            },
             "identity": self.identity,
             "champion_identity": self.champion_identity,
             "champion_target": self.champion_target,

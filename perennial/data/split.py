@@ -7,8 +7,9 @@ random  The hash of a row's identity (data.rows) and the seed decide. Shares are
         rows a set is within two times sqrt(share * (1 - share) * n) rows of its share in 19 of 20 tables.
 group   A hash of seed and group decides, so that all rows of a group are in one set. The shares are of the groups.
 time    The latest rows test, those before validate. Rows of the same time stay together, so that shares are met up to
-        the size of a tie. Later data push older rows towards training, never training rows into a test set; older data
-        that come later push rows the other way, which the comparison of models takes into account.
+        the size of a tie. Shares are of different rows, so that copies of old ones move none. Later data push older
+        rows towards training, never training rows into a test set; older data that come later push rows the other way,
+        which the comparison of models takes into account.
 
 Copies never help: rows of one content are in one set, and one of them counts where a model is measured (REPEATED is the
 set of the others; a training set keeps them). With a key the last row of each key counts, earlier ones are in no set.
@@ -92,7 +93,7 @@ class Splitter:
             replaced[len(contents) - 1 - newest] = False
             sets[places[replaced]] = REPEATED
             places, contents = places[~replaced], contents[~replaced]
-        self._cut(sets)
+        self._cut(sets, places, contents)
         held_out = sets[places] != TRAIN
         places, contents = places[held_out], contents[held_out]
         repeats = np.ones(len(places), bool)
@@ -104,8 +105,8 @@ class Splitter:
         """Return the sets of the next rows, as far as they are known by now."""
         raise NotImplementedError
 
-    def _cut(self, sets: Sets) -> None:
-        """Deal what could not be dealt before all rows were known."""
+    def _cut(self, sets: Sets, places: npt.NDArray[np.int64], contents: Hashes) -> None:
+        """Deal what could not be dealt before all rows were known: those at the places, with their contents."""
 
     def _of_shares(self, drawn: npt.NDArray[np.float64]) -> Sets:
         held_out = drawn < self._shares.test + self._shares.validation
@@ -168,18 +169,17 @@ class TimeSplitter(Splitter):
         self._times.append(times.to_numpy())
         return np.full(rows.num_rows, TRAIN, np.uint8)
 
-    def _cut(self, sets: Sets) -> None:
-        dealt = np.flatnonzero(sets == TRAIN)
-        if not dealt.size:
+    def _cut(self, sets: Sets, places: npt.NDArray[np.int64], contents: Hashes) -> None:
+        if not places.size:
             return
-        times = np.concatenate(self._times)[dealt]
+        times = np.concatenate(self._times)[places]
         self._times.clear()
-        ordered = np.sort(times)
+        ordered = np.sort(times[_first_of_each(contents)])
         test_from = _cut_at(ordered, self._shares.test)
         before = ordered[: np.searchsorted(ordered, test_from)]
         validation_from = _cut_at(before, self._shares.validation, len(ordered))
-        sets[dealt[times >= validation_from]] = VALIDATION
-        sets[dealt[times >= test_from]] = TEST
+        sets[places[times >= validation_from]] = VALIDATION
+        sets[places[times >= test_from]] = TEST
 
 
 def _hashes(rows: pa.Table) -> tuple[Hashes, Hashes]:

@@ -91,6 +91,7 @@ class Outcome:
     is_doubtful     whether the gate's answer may be about data that are wrong (runs.news.cautions)
     is_unfair       whether the two models cannot be compared at all
     has_new_files   whether the run had files that the model in service was not trained on
+    has_only_copies whether those hold nothing but rows of known files
     changed, gone   what of the definition is otherwise than when that was trained, how many of its files are not there
     may_ask_by_run  whether a run's input may let the threshold decide alone (deployable_overrides)
     """
@@ -103,6 +104,7 @@ class Outcome:
     is_doubtful: bool = False
     is_unfair: bool = False
     has_new_files: bool = True
+    has_only_copies: bool = False
     changed: str = ""
     gone: int = 0
     may_ask_by_run: bool = False
@@ -155,6 +157,7 @@ def _ended(record: RunRecord) -> Outcome:
         is_doubtful=any(news.cautions(record)),
         is_unfair=bool(compared.get("unfair")),
         has_new_files=(record.get("new_files") or {}).get("files") != 0,
+        has_only_copies=news.only_copies(record),
         changed=some(since.get("definition", [])),
         gone=since.get("gone", {}).get("files", 0),
         may_ask_by_run="gate.without_comparison" in definition.get("deployable_overrides", ()),
@@ -257,6 +260,12 @@ TRAIN_MODEL = (
     # What the gate found.
     Row(_without_comparison, obstacle="unfair"),
     Row(_without_comparison, obstacle="changed"),
+    Row(
+        "Take the new files away (aws s3 rm): their rows are in other files already, and without a key (split.key) "
+        "each of them that trains does so twice. Then drop what was meant, or start a run.",
+        status=("Succeeded", "Rejected"),
+        when=lambda ended: ended.has_only_copies,
+    ),
     Row(
         "Look at the files that came last before anything else (New files, Drift, Known rows above; report/ in the "
         "run's folder). If they are wrong, take them away (aws s3 rm) and start a run. If the world has changed so, "

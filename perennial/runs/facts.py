@@ -84,6 +84,7 @@ def _rows(record: RunRecord) -> Iterator[tuple[str, str]]:
 def counted_rows(rows: Rows) -> str:
     """Return how many rows there are, and what has become of those that were read."""
     read = f"{rows['read']:,} read, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
+    read += f" ({again:,} of them train again)" if (again := rows.get("trained_again", 0)) else ""
     return f"{rows['used'] - rows['repeated']:,} different ones in the sets: {read}"
 
 

@@ -52,12 +52,22 @@ def cautions(record: RunRecord) -> Iterator[Item]:
     if (left := record.get("gone_back_from")) and gate:
         line = f"Somebody has gone back from the model of run {left}, and all files of that run are here again."
         yield Item("data of a model that was gone back from", line)
+    if only_copies(record) and gate:
+        line = "All rows of the new files are rows of known files (New files, below)."
+        yield Item("new files only repeat known rows", line)
     moved = (record.get("drift") or {}).get("moved", [])
     if moved and gate:
         some = ", ".join(one["column"] for one in moved[:MOVED_SHOWN])
         more = f" and {len(moved) - MOVED_SHOWN} more" if len(moved) > MOVED_SHOWN else ""
         line = f"The new files are not like the data of the model in service: {some}{more} (Drift, below)."
         yield Item(f"new files differ: {some}{more}", line)
+
+
+def only_copies(record: RunRecord) -> bool:
+    """Return whether the new files hold nothing but rows that files of the model in service hold, too."""
+    new = record.get("new_files") or {}
+    fresh = new.get("rows", 0) - new.get("quarantined", 0)
+    return bool(record.get("champion") and fresh > 0 and new.get("repeated", 0) >= fresh)
 
 
 def outcome(record: RunRecord) -> str:

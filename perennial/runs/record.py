@@ -135,7 +135,8 @@ def closed(
 
 def _rows(report: Mapping[str, Any]) -> Rows:
     """How many rows were read, used and quarantined, how many repeat others, and how many are in each set."""
-    rows: dict[str, int] = {**report["rows"], "repeated": report["duplicates"]["rows"], **report["sets"]}
+    copies = {"repeated": report["duplicates"]["rows"], "trained_again": report["duplicates"].get("trained_again", 0)}
+    rows: dict[str, int] = {**report["rows"], **copies, **report["sets"]}
     return cast(Rows, rows)
 
 

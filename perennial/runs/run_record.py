@@ -100,6 +100,7 @@ class Rows(TypedDict, total=False):
     used: int
     quarantined: int
     repeated: int
+    trained_again: int
     written_to_quarantine: int
     train: int
     validation: int

@@ -180,7 +180,7 @@ def test_report_counts_by_file_and_set(healthy: Job) -> None:
     ]
     assert report["features"][:7] == ["mileage", "cylinder", "doors", "cruise", "sound", "leather", "make=Buick"]
     assert report["rules"] == []
-    assert report["duplicates"] == {"rows": 0, "left_out": 0}
+    assert report["duplicates"] == {"rows": 0, "left_out": 0, "trained_again": 0}
     assert healthy.parts("quarantine") == []
     assert not (healthy.folder / "message").exists()
 
@@ -434,7 +434,8 @@ def test_file_that_is_dropped_twice_shows_in_the_report_and_helps_no_test(tmp_pa
     assert once.run(CARS, cars(500)) == 0
     assert twice.run(CARS, cars(500), cars(500)) == 0
     held_out = once.report["sets"]["validation"] + once.report["sets"]["test"]
-    assert twice.report["duplicates"] == {"rows": 500, "left_out": held_out}
+    again = once.report["sets"]["train"]
+    assert twice.report["duplicates"] == {"rows": 500, "left_out": held_out, "trained_again": again}
     for name in ("test", "labels", "validation"):
         assert twice.parts(name) == once.parts(name)
     assert twice.report["sets"]["train"] == 2 * once.report["sets"]["train"]

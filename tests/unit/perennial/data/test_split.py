@@ -106,6 +106,15 @@ def test_copies_are_in_one_set_and_one_of_them_is_measured(split: dict[str, Any]
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("copies", [rows(500), rows(1_500), rows(2_000), rows(300, 1_700)])
+@pytest.mark.parametrize("split", [RANDOM, {**RANDOM, "method": "time", "column": "x"}])
+def test_copies_of_some_rows_move_no_row(split: dict[str, Any], copies: pa.Table) -> None:
+    """A share of all rows read would move the boundary of a split by time when old rows come a second time."""
+    once = split_rows(split, rows(2_000))
+    assert np.array_equal(once, split_rows(split, rows(2_000), copies)[:2_000])
+    assert np.array_equal(once, split_rows(split, rows(2_000), copies, copies)[:2_000])
+
+
 def keyed(ids: list[int], values: list[float]) -> pa.Table:
     identity = RowHasher(["id"]).hashes(pa.table({"id": ids}))
     return pa.table({"id": ids, "t": values, IDENTITY: identity, CONTENT: identity})

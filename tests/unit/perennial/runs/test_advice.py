@@ -25,6 +25,7 @@ THROTTLED = 'State "Train" failed: No (Service: AmazonSageMaker; Error Code: Thr
 ENDS = [
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="unfair"),
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="changed"),
+    Outcome("Rejected", "ModelAccuracyTooLow", obstacle="chance", is_doubtful=True, has_only_copies=True),
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="threshold", is_doubtful=True),
     Outcome("Succeeded", is_doubtful=True),
     Outcome("Succeeded", is_doubtful=True, has_new_files=False),

@@ -131,11 +131,12 @@ def test_columns_that_are_not_compared_are_told():
 
 def test_the_rows_and_both_models_on_both_parts_of_the_test_set_are_told():
     metrics = {**RECORD["metrics"], "champion_when_accepted": 2183.5}
-    rows = {"read": 2007, "used": 2004, "quarantined": 3, "repeated": 1200}
+    rows = {"read": 2007, "used": 2004, "quarantined": 3, "repeated": 1200, "trained_again": 780}
     body = compose(metrics=metrics, rows=rows, drift={**DRIFT, "moved": [MOVED] * 5}).body
     moved = "mileage by 0.31 (median 19,800 -> median 31,000)"
     for line in (
-        "Rows          804 different ones in the sets: 2,007 read, 3 quarantined, 1,200 repeat others\n",
+        "Rows          804 different ones in the sets: 2,007 read, 3 quarantined, 1,200 repeat others "
+        "(780 of them train again)\n",
         "Drift         200 rows that no known file has, against the data of the model in service: "
         f"{moved}; {moved}; {moved}; 2 more\n",
         "When accepted model in service 2,183.5 USD, on its own test rows\n",
@@ -485,6 +486,18 @@ def test_the_broken_rows_of_new_files_are_told_by_rule_with_an_example_and_where
         "s3://cars/runs/20261120093440-1a2b/report/report.json (new_files, rules)\n"
     ) in body
     assert body.count("Note          raw/b.csv: note ") == 3
+
+
+@pytest.mark.parametrize("status", ["Succeeded", "Rejected"])
+def test_new_files_that_only_repeat_known_rows_are_the_news_and_to_be_taken_away(status):
+    gate = {**RECORD["gate"], "brief": "worse within chance", "obstacle": "chance"}
+    mail = compose(status=status, new_files=NEW, gate=gate)
+    assert "new files only repeat known rows" in mail.subject
+    assert "\nAll rows of the new files are rows of known files (New files, below).\n" in mail.body
+    assert "Take the new files away (aws s3 rm)" in mail.body
+    assert "minimum_improvement" not in mail.body
+    for other in ({**NEW, "repeated": 1491}, {**NEW, "rows": 0, "quarantined": 0, "repeated": 0}):
+        assert "only repeat" not in compose(status=status, new_files=other, gate=gate).subject
 
 
 def test_a_failure_for_the_broken_rows_says_them_once():

@@ -196,13 +196,14 @@ def test_a_closed_record_says_what_preprocessing_found():
     report = {
         "rows": {"read": 12, "used": 10, "quarantined": 2},
         "sets": {"train": 7, "validation": 1, "test": 1},
-        "duplicates": {"rows": 3, "left_out": 1},
+        "duplicates": {"rows": 3, "left_out": 1, "trained_again": 2},
         "drift": {"rows": 4, "moved": [], "distances": {}, "uncounted": []},
         "since": {"rows": 12, "gone": {"files": 0, "rows": 0}, "unreadable": [], "definition": ["split.seed"]},
     }
     document = closed("Rejected", report=report)
     assert document["rows"] == {
-        "read": 12, "used": 10, "quarantined": 2, "repeated": 3, "train": 7, "validation": 1, "test": 1,
+        "read": 12, "used": 10, "quarantined": 2, "repeated": 3, "trained_again": 2, "train": 7, "validation": 1,
+        "test": 1,
     }  # fmt: skip
     assert (document["drift"], document["since"]) == (report["drift"], report["since"])
     assert (closed()["rows"], closed()["drift"]) == (None, None)
