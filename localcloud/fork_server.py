@@ -42,7 +42,18 @@ from typing import Any, NamedTuple
 OWN = Path(__file__).resolve().parent
 LENGTH = struct.Struct("!I")
 _MOST_FDS = 8
-_STANDARD = ("argparse", "csv", "decimal", "gzip", "hashlib", "http.server", "tarfile", "unicodedata", "urllib.parse")
+_STANDARD = (
+    "argparse",
+    "csv",
+    "decimal",
+    "gzip",
+    "hashlib",
+    "http.client",
+    "socketserver",
+    "tarfile",
+    "unicodedata",
+    "urllib.parse",
+)
 
 
 class Loads(NamedTuple):

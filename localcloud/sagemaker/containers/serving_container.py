@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import argparse
 import hmac
+import http.client
 import os
 import re
 import signal
 import socket
+import socketserver
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -37,6 +38,7 @@ LARGEST_BODY = 128 * 1024**2  # bytes; a batch transform sends at most 100 MB
 KEY_VARIABLE, KEY_HEADER = "LOCALCLOUD_CONTAINER_KEY", "x-localcloud-key"
 """Who may speak to a container is who started it: on AWS nobody else reaches it, here every program of the machine."""
 
+_LONGEST_LINE, _MOST_HEADERS = 65_536, 100
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
@@ -129,11 +131,13 @@ def _exit_with_owner() -> None:
     os._exit(0)
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(socketserver.ThreadingTCPServer):
+    """A thread for each connection, and the local cloud keeps its connections."""
+
     daemon_threads = True
 
     def __init__(self, listener: socket.socket, application: Application, key: str) -> None:
-        super().__init__(listener.getsockname(), _Handler, bind_and_activate=False)
+        super().__init__(listener.getsockname(), _Connection, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
         self.application, self.key = application, key
@@ -144,75 +148,101 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _RefusedError(Exception):
+    """A request that is not answered by the model, and after which the connection ends."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.response = Response(status, text.encode())
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    """One request after the other, in the part of HTTP/1.1 that the local cloud speaks; all else is refused."""
+
     disable_nagle_algorithm = True
-    wbufsize = 1 << 16
     server: _Server
 
-    def parse_request(self) -> bool:
-        """Refuse what does not have the key, before anything else is read."""
-        if not super().parse_request():
-            return False
-        given = self.headers.get(KEY_HEADER, "")
-        if hmac.compare_digest(given.encode(), self.server.key.encode()):
-            return True
-        self.close_connection = True
-        self._answer(Response(403, b"This container answers the local cloud only; use InvokeEndpoint"))
-        return False
-
-    def do_GET(self) -> None:
-        if self.path == "/ping":
-            self._answer(Response(200))
-        elif self.path == "/execution-parameters":
-            self._answer(self.server.application.execution_parameters())
-        else:
-            self._answer(Response(404, b"Not Found"))
-
-    def do_POST(self) -> None:
-        body = self._body()
-        if isinstance(body, Response):
-            self.close_connection = True  # where the next request starts is not known
-            self._answer(body)
-            return
-        if self.path != "/invocations":
-            self._answer(Response(404, b"Not Found"))
-            return
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        headers.pop(KEY_HEADER, None)
+    def handle(self) -> None:
+        self._asked = "a request"
         try:
-            response = self.server.application.invoke(Request(body, headers))
+            while self._answer_next():
+                continue
+        except _RefusedError as refused:
+            self._send(refused.response, close=True)
+
+    def _answer_next(self) -> bool:
+        """Answer a request; returns whether another may follow. Raises _RefusedError."""
+        if not (line := self._line(414)):
+            return False
+        words = line.split()
+        if len(words) != 3 or words[2] not in (b"HTTP/1.1", b"HTTP/1.0"):
+            raise _RefusedError(400, "Bad request line")
+        method, path = words[0].decode("latin-1"), words[1].decode("latin-1")
+        self._asked = f"{method} {path}"
+        headers = self._headers()
+        if not hmac.compare_digest(headers.pop(KEY_HEADER, "").encode(), self.server.key.encode()):
+            raise _RefusedError(403, "This container answers the local cloud only; use InvokeEndpoint")
+        close = words[2] == b"HTTP/1.0" or headers.get("connection", "").lower() == "close"
+        self._send(self._answer(method, path, headers), close)
+        return not close
+
+    def _line(self, too_long: int) -> bytes:
+        line = self.rfile.readline(_LONGEST_LINE + 1)
+        if len(line) > _LONGEST_LINE:
+            raise _RefusedError(too_long, f"A line of the head is longer than {_LONGEST_LINE} bytes")
+        return line
+
+    def _headers(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        for _ in range(_MOST_HEADERS + 1):
+            line = self._line(431)
+            if line in (b"\r\n", b"\n"):
+                return headers
+            name, colon, value = line.decode("latin-1").partition(":")
+            if not colon or not name or name != name.strip():
+                raise _RefusedError(400, "Bad header")
+            name, value = name.lower(), value.strip()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        raise _RefusedError(431, f"There are more than {_MOST_HEADERS} headers")
+
+    def _answer(self, method: str, path: str, headers: dict[str, str]) -> Response:
+        if method == "POST":
+            body = self._body(headers)
+            return self._invoke(Request(body, headers)) if path == "/invocations" else Response(404, b"Not Found")
+        if method != "GET":
+            raise _RefusedError(501, "Unsupported method")
+        if path == "/ping":
+            return Response(200)
+        if path == "/execution-parameters":
+            return self.server.application.execution_parameters()
+        return Response(404, b"Not Found")
+
+    def _invoke(self, request: Request) -> Response:
+        try:
+            return self.server.application.invoke(request)
         except Exception as error:  # a request must not end the container
             traceback.print_exc()
-            response = Response(500, few_lines(f"{type(error).__name__}: {error}").encode())
-        self._answer(response)
+            return Response(500, few_lines(f"{type(error).__name__}: {error}").encode())
 
-    def _body(self) -> bytes | Response:
-        """The request's body, or why there is none that can be read."""
-        lengths = self.headers.get_all("Content-Length", [])
-        if "Transfer-Encoding" in self.headers or not lengths:
-            return Response(411, b"Content-Length is required")
-        if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
-            return Response(400, b"Content-Length must be one number")
-        if int(lengths[0]) > LARGEST_BODY:
-            return Response(413, f"The body is larger than {LARGEST_BODY} bytes".encode())
-        body = self.rfile.read(int(lengths[0]))
-        if len(body) < int(lengths[0]):
-            return Response(400, b"The body is shorter than its Content-Length")
+    def _body(self, headers: Mapping[str, str]) -> bytes:
+        length = headers.get("content-length")
+        if "transfer-encoding" in headers or length is None:
+            raise _RefusedError(411, "Content-Length is required")
+        if not _LENGTH.fullmatch(length):
+            raise _RefusedError(400, "Content-Length must be one number")
+        if int(length) > LARGEST_BODY:
+            raise _RefusedError(413, f"The body is larger than {LARGEST_BODY} bytes")
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            raise _RefusedError(400, "The body is shorter than its Content-Length")
         return body
 
-    def _answer(self, response: Response) -> None:
-        self.send_response_only(response.status)
-        if response.status != 204:
-            self.send_header("Content-Type", response.content_type)
-        for name, value in response.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(response.body)))
-        self.end_headers()
-        self.wfile.write(response.body)
+    def _send(self, response: Response, close: bool) -> None:
+        kind = {} if response.status == 204 else {"Content-Type": response.content_type}
+        end = {"Connection": "close"} if close else {}
+        headers = {**kind, **response.headers, "Content-Length": str(len(response.body)), **end}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"HTTP/1.1 {response.status} {http.client.responses.get(response.status, '')}\r\n{lines}\r\n"
+        self.wfile.write(head.encode("latin-1") + response.body)
         if response.status >= 400:
-            log(f'"{self.command} {self.path}" {response.status}', "ERROR")
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """The handler's own notes (malformed requests); requests that succeed are not logged one by one."""
-        log(format % args, "ERROR")
+            log(f'"{self._asked}" {response.status}', "ERROR")

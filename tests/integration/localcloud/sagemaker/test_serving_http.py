@@ -65,6 +65,12 @@ def answer(port: int, request: bytes) -> bytes:
         (b"GET /ping HTTP/1.1\r\nx: " + b"a" * 70_000 + b"\r\n\r\n", b"431"),
         (b"GET /ping HTTP/1.1\r\n" + b"x: y\r\n" * 200 + b"\r\n", b"431"),
         (b"BREW /ping HTTP/1.1\r\n\r\n", b"501"),
+        (b"GET /ping\r\n\r\n", b"400"),
+        (b"GET /ping HTTP/2.0\r\n\r\n", b"400"),
+        (b"GET /ping HTTP/1.1\r\nx\r\n\r\n", b"400"),
+        (b"GET /ping HTTP/1.1\r\nx : y\r\n\r\n", b"400"),
+        (b"GET /ping HTTP/1.1\r\nx: y\r\n z: a\r\n\r\n", b"400"),
+        (b"GET /ping HTTP/1.1\r\nx: y", b"400"),
         (POST + b"\r\nabc", b"411"),
         (POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc", b"411"),
         (POST + b"Content-Length: 3\r\nContent-Length: 5\r\n\r\nabcde", b"400"),
@@ -78,6 +84,13 @@ def answer(port: int, request: bytes) -> bytes:
 def test_what_is_hardly_http_is_refused_with_a_status(port: int, request_bytes: bytes, status: bytes) -> None:
     assert answer(port, request_bytes).startswith(b"HTTP/1.1 " + status)
     assert answer(port, POST + b"Content-Length: 3\r\n\r\nabc").endswith(b"\r\n\r\nabc")
+
+
+def test_a_connection_is_kept_unless_the_caller_says_otherwise(port: int) -> None:
+    ping = b"GET /ping HTTP/1.1\r\n%s\r\n"
+    assert answer(port, 2 * (ping % b"")).count(b"HTTP/1.1 200") == 2
+    assert answer(port, 2 * (ping % b"Connection: close\r\n")).count(b"HTTP/1.1 200") == 1
+    assert answer(port, 2 * (ping % b"").replace(b"1.1", b"1.0")).count(b"HTTP/1.1 200") == 1
 
 
 def test_nothing_after_a_refused_body_is_taken_for_a_request(port: int) -> None:

@@ -90,6 +90,14 @@ class TestXGBoost:
         mean = np.mean([model.predict(xgboost.DMatrix(rows)) for model in models])
         assert float(ask(xgboost_application(*models), b"1,2,3").body) == pytest.approx(mean)
 
+    @pytest.mark.parametrize("objective", ["reg:squarederror", "binary:logistic", "multi:softprob", "multi:softmax"])
+    def test_predictions_are_those_of_the_library(self, objective: str) -> None:
+        model = booster(objective, **({"num_class": 3} if objective.startswith("multi") else {}))
+        rows = np.array([[1, 2, 3], [4, np.nan, 6], [np.inf, -1, 0]], dtype="f4")
+
+        for given in (rows, rows[:1], np.asfortranarray(rows)):
+            assert np.array_equal(xgboost_serve._predicted(model, given), model.inplace_predict(given))
+
     @pytest.mark.parametrize(
         ("body", "content_type", "accept", "status", "text"),
         [
