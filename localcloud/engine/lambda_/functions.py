@@ -16,10 +16,12 @@ import contextvars
 import json
 import logging
 import os
+import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from types import FunctionType, SimpleNamespace
@@ -36,10 +38,12 @@ lambda_runtime = Seams(
     "core.lambda_runtime",
     _PYTHON_WORKER_SCRIPT="32439e2e",
     _lock="08c10608",
+    _worker_key="04961202",
     _workers="f4b9da4f",
+    get_or_create_worker="6e44cf04",
     kill_workers="aa91a493",
 )
-Worker = Seams("core.lambda_runtime.Worker", invoke="a6a851a4")
+Worker = Seams("core.lambda_runtime.Worker", _drain_stderr_bounded="cd2752c0", invoke="a6a851a4")
 responses = Seams("core.responses", error_response_json="8a1cabf9", get_account_id="270e1115", get_region="5f4ea734")
 lambda_svc = Seams(
     "services.lambda_svc",
@@ -60,6 +64,9 @@ log = logging.getLogger(__name__)
 _MARK = "localcloud-error:"
 _EXCEPTION_LINE = 'json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'
 _INIT_LINE = 'json.dumps({"status": "error", "error": str(e)})'
+_END_LINE = "        _real_stdout.flush()\n\nrun()"
+_END = "\0localcloud-end:"
+_END_SECONDS = 0.25
 _REPORT = f'''
 def _lc_report(e, request_id, module_name, handler_name=None, at_import=False):
     import json, traceback
@@ -72,6 +79,17 @@ def _lc_report(e, request_id, module_name, handler_name=None, at_import=False):
         message = f"Handler '{{handler_name}}' missing on module '{{module_name}}'"
     details = {{"errorMessage": message, "errorType": kind, "requestId": request_id, "stackTrace": stack}}
     return "{_MARK}" + json.dumps(details) if at_import else details
+
+
+def _lc_end(request_id):
+    import os, sys
+    try:
+        sys.stderr.flush()
+        os.write(2, (chr(0) + "localcloud-end:" + request_id + chr(10)).encode())
+    except (AttributeError, OSError, ValueError):  # the function has closed it
+        pass
+
+
 '''
 _IDLE_SECONDS = 300.0
 _INVOKES = ("/invocations", "/response-streaming-invocations", "/invoke-async")
@@ -79,7 +97,9 @@ _INVOKES = ("/invocations", "/response-streaming-invocations", "/invoke-async")
 # that a drop of fifty files would bring this machine to its knees, and all of them would be slower than in turn.
 SIDE_BY_SIDE = 2 * max(2, os.cpu_count() or 2)
 _turns: defaultdict[str, threading.BoundedSemaphore] = defaultdict(lambda: threading.BoundedSemaphore(SIDE_BY_SIDE))
+_starting = threading.Lock()
 _gently: ContextVar[bool] = ContextVar("gently", default=False)
+_request: ContextVar[str] = ContextVar("request")
 _last_error: ContextVar[JsonObject | None] = ContextVar("last_error", default=None)
 
 
@@ -141,6 +161,7 @@ def register() -> None:
     workers.register()
     lambda_runtime.replace("_PYTHON_WORKER_SCRIPT", _reporting)
     Worker.replace("invoke", _make_invoke)
+    Worker.replace("_drain_stderr_bounded", _make_drain)
     lambda_svc.replace("_execute_function", _make_execute_function)
     lambda_svc.replace("_execute_function_warm", _make_execute_function_warm)
     lambda_svc.replace("_emit_lambda_metrics", lambda _: _emit_lambda_metrics)
@@ -164,6 +185,34 @@ def _make_execute_function(original: Any) -> Any:
         return result
 
     return execute_function
+
+
+def start_early(references: Iterable[str]) -> None:
+    """Start Python functions that have no process yet, one after the other, so that their first call finds it ready.
+
+    Lambda, too, may initialize a function before it is invoked. Source: Lambda Developer Guide, "Understanding the
+    Lambda execution environment lifecycle", Init phase.
+    """
+    for reference in references:
+        func, config, _ = lambda_svc._get_func_record_for_ref(reference)
+        if func and config and str(config.get("Runtime")).startswith("python"):
+            with _starting:
+                _start_first(lambda_svc._execution_record_for_config(func, config))
+
+
+def _start_first(record: JsonObject) -> None:
+    """Start a function's first process; a call that comes meanwhile waits for it rather than start another."""
+    config, code = record.get("config") or record, record.get("code_zip")
+    name, version = str(config["FunctionName"]), str(config.get("Version", "$LATEST"))
+    if code is None or lambda_runtime._workers.get(lambda_runtime._worker_key(name, config, version)):
+        return
+    worker = lambda_runtime.get_or_create_worker(name, config, code, version)
+    with worker._lock:  # for which a call waits
+        if worker._proc is None:
+            try:
+                worker._spawn()
+            except Exception:  # the call will meet it again, and say it
+                worker._proc = None
 
 
 def _make_handle_request(original: Any) -> Any:
@@ -208,9 +257,10 @@ def _kill_when_done(worker: Any, kill: Any) -> None:
 
 
 def _reporting(script: str) -> str:
-    """The worker's script with the details of an exception in its answers."""
-    if script.count(_EXCEPTION_LINE) != 1 or script.count(_INIT_LINE) != 1:
-        raise SeamError("ministack.core.lambda_runtime._PYTHON_WORKER_SCRIPT writes its errors in another way")
+    """The worker's script with the details of an exception in its answers, and the end of each call's log marked."""
+    if any(script.count(line) != 1 for line in (_EXCEPTION_LINE, _INIT_LINE, _END_LINE)):
+        raise SeamError("ministack.core.lambda_runtime._PYTHON_WORKER_SCRIPT writes its answers in another way")
+    script = script.replace(_END_LINE, f'        _lc_end(_ms_ctx.get("request_id", ""))\n{_END_LINE}')
     details = '_lc_report(e, _ms_ctx.get("request_id", ""), module_name)'
     script = script.replace(_EXCEPTION_LINE, _EXCEPTION_LINE.replace("})", f', "details": {details}' + "})"))
     at_import = '_lc_report(e, "", module_name, handler_name, at_import=True)'
@@ -218,12 +268,29 @@ def _reporting(script: str) -> str:
 
 
 def _make_invoke(original: Any) -> Any:
-    def invoke(self: Any, *arguments: Any, **options: Any) -> JsonObject:
-        response: JsonObject = original(self, *arguments, **options)
+    def invoke(self: Any, event: Any, request_id: str, **options: Any) -> JsonObject:
+        _request.set(request_id)
+        response: JsonObject = original(self, event, request_id, **options)
         _last_error.set(response.get("details"))
         return response
 
     return invoke
+
+
+def _make_drain(original: Any) -> Any:
+    def drain(self: Any, *arguments: Any, **options: Any) -> str:
+        """Take the log of a call up to its mark; MiniStack waits for 50 ms, or 5 after a line, whether more comes."""
+        if not str(self.config.get("Runtime")).startswith("python"):
+            return str(original(self, *arguments, **options))
+        lines, ended, until = [], "", time.monotonic() + _END_SECONDS
+        with suppress(queue.Empty):  # a process that has died writes no mark
+            while ended != _request.get():
+                line = self._stderr_queue.get(timeout=max(0.0, until - time.monotonic()))
+                text, mark, ended = line.partition(_END)
+                lines += [text] if text or not mark else []
+        return "\n".join(lines)
+
+    return drain
 
 
 def _make_execute_function_warm(original: Any) -> Any:

@@ -28,6 +28,7 @@ from typing import Any
 
 from localcloud import faults
 from localcloud.engine.cloudwatch import metrics
+from localcloud.engine.lambda_ import functions
 from localcloud.engine.persistence import rebound
 from localcloud.engine.seams import Seams
 from localcloud.engine.stepfunctions import logs, payloads, scopes, tasks
@@ -165,10 +166,21 @@ def _walk(execution: JsonObject) -> Any:
         ) from error
     ctx = _context(execution, machine, definition, value)
     name: str | None = definition.get("StartAt", "")
+    if definition.get("States", {}).get(name, {}).get("Type") == "Wait":
+        _start_functions(definition["States"])
     while name is not None:
         scopes.leave_if_ended()
         value, name = _run_state(definition.get("States", {}), name, value, execution, ctx)
     return value
+
+
+def _start_functions(states: JsonObject) -> None:
+    """Start the functions of an execution that begins by waiting, meanwhile."""
+    arguments = [state.get("Arguments") for state in states.values() if state.get("Type") == "Task"]
+    named = [given.get("FunctionName") for given in arguments if isinstance(given, dict)]
+    references = [name for name in dict.fromkeys(named) if isinstance(name, str) and not name.startswith("{%")]
+    run = contextvars.copy_context().run
+    threading.Thread(target=run, args=(functions.start_early, references), daemon=True).start()
 
 
 def _context(execution: JsonObject, machine: JsonObject, definition: JsonObject, value: Any) -> JsonObject:

@@ -90,3 +90,22 @@ def test_the_way_back_leads_to_the_configuration_of_the_champion(check, answers)
     answers("sagemaker", "DescribeEndpoint", described("InService", WANTED), described("InService", "old"))
     assert [check("Back", Champion=champion)["Action"] for _ in range(2)] == ["Update", "Done"]
     assert check("Back", Champion=None)["Action"] == "Failed"
+
+
+def test_an_endpoint_that_changes_is_looked_at_until_it_has_changed(check, answers, monkeypatch):
+    pauses = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    requests = answers(
+        "sagemaker", "DescribeEndpoint", described("Updating"), described("Updating"), described("InService", WANTED)
+    )
+    assert check("After")["Action"] == "Done"
+    assert len(requests) == 3
+    assert sum(pauses) == pytest.approx(0.1)
+
+
+def test_an_endpoint_that_goes_on_changing_is_looked_at_for_a_second(check, answers, monkeypatch):
+    pauses = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    answers("sagemaker", "DescribeEndpoint", described("Updating"))
+    assert check("After")["Action"] == "Wait"
+    assert sum(pauses) == pytest.approx(1)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,37 @@ def listing(bucket: str, prefix: str) -> dict[str, Any]:
         "End": True,
     }
     return {"StartAt": "List", "States": {"List": task}}
+
+
+@pytest.mark.parametrize("pause", [0, 1])
+def test_functions_start_once_and_while_an_execution_begins_by_waiting(
+    cloud: Cloud, pause: int, tmp_path: Path
+) -> None:
+    started = tmp_path / "started"
+    source = f"""
+import time
+with open({str(started)!r}, "a") as file:
+    print(time.time(), file=file)
+time.sleep(0.3)
+def handler(event, context):
+    pass
+"""
+    states = {
+        "Wait": {"Type": "Wait", "Seconds": pause, "Next": "Call"},
+        "Call": invoke(make_function(cloud, source), Next="Cannot start"),
+        "Cannot start": invoke(
+            make_function(cloud, "import nowhere"),
+            Catch=[{"ErrorEquals": ["Runtime.ImportModuleError"], "Next": "End"}],
+            End=True,
+        ),
+        "End": {"Type": "Succeed"},
+    }
+    execution = start_machine(cloud, {"StartAt": "Wait", "States": states})
+
+    assert end_of(cloud, execution)["status"] == "SUCCEEDED"
+    (start,) = started.read_text().split()
+    called = next(event["timestamp"] for event in history(cloud, execution) if event["type"] == "TaskScheduled")
+    assert pause == 0 or float(start) < called.timestamp(), "the function has started when it was called"
 
 
 def test_an_exception_of_a_function_is_caught_by_its_class_name(cloud: Cloud) -> None:

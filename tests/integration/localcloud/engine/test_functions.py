@@ -1,5 +1,6 @@
 """Lambda functions in the local cloud: errors, environment and metrics as on AWS."""
 
+import base64
 import io
 import json
 import sys
@@ -84,6 +85,21 @@ def test_output_and_errors_of_a_function_are_in_its_log_group(cloud: Cloud) -> N
     text = "\n".join(event["message"] for event in events)
     assert "before" in text
     assert "OSError: full" in text
+
+
+def test_the_log_of_a_call_has_its_own_lines_and_is_not_waited_for(cloud: Cloud) -> None:
+    source = "import sys\ndef handler(event, context):\n    sys.stdout.write(event['text'])\n"
+    function = make_function(cloud, source)
+    took = []
+    for text in ("first\n", "", "two\n\nlines\n", "a line without end", "", ""):
+        began = time.monotonic()
+        answer = cloud.client("lambda").invoke(
+            FunctionName=function, Payload=json.dumps({"text": text}), LogType="Tail"
+        )
+        took.append(time.monotonic() - began)
+        log = base64.b64decode(answer.get("LogResult", "")).decode().splitlines()
+        assert [line for line in log if not line.startswith(("START", "END", "REPORT"))] == text.splitlines()
+    assert min(took) < functions._END_SECONDS / 5, "a function that says nothing was waited for"
 
 
 def test_a_line_in_the_embedded_metric_format_becomes_a_metric(cloud: Cloud) -> None:

@@ -50,7 +50,7 @@ def test_an_older_worker_script_is_noticed(tmp_path: Path) -> None:
     )
 
     assert checked.returncode == 1
-    assert "_PYTHON_WORKER_SCRIPT writes its errors in another way" in checked.stderr
+    assert "_PYTHON_WORKER_SCRIPT writes its answers in another way" in checked.stderr
 
 
 def test_a_session_that_begins_while_old_ones_are_forgotten_disturbs_nobody(tmp_path: Path) -> None:
