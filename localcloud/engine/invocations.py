@@ -6,10 +6,11 @@ may be something else (S3 may have a bucket `endpoints`) goes MiniStack's way, w
 
 from email.utils import formatdate
 
+from localcloud.engine import operations
 from localcloud.engine.asgi import Receive, Scope, Send
 from localcloud.engine.guard import admitted, signed_for
 from localcloud.engine.permissions.requests import refusal_to_invoke
-from localcloud.engine.sagemaker import INVOCATION, SageMaker
+from localcloud.engine.sagemaker import SageMaker
 from localcloud.engine.seams import Seams
 from localcloud.settings import HOST, enforced
 
@@ -21,7 +22,7 @@ _OTHERWISE = {b"x-amz-target", b"content-encoding", b"x-amz-decoded-content-leng
 
 def is_invocation(scope: Scope, port: int) -> bool:
     """Return whether a request is InvokeEndpoint and nothing else, whatever its path or host might mean to S3."""
-    if scope["method"] != "POST" or signed_for() != "sagemaker" or not INVOCATION.fullmatch(scope["path"]):
+    if signed_for() != "sagemaker" or not operations.sagemaker(scope["method"], scope["path"], {})[1]:
         return False
     headers, hosts = dict(scope["headers"]), (f"{HOST}:{port}", f"localhost:{port}")
     return headers.keys().isdisjoint(_OTHERWISE) and headers.get(b"host", b"").decode("latin-1") in hosts
@@ -37,10 +38,11 @@ async def answer_invocation(sagemaker: SageMaker, scope: Scope, receive: Receive
             return  # before all of the body was here
         chunks.append(message.get("body", b""))
         more = message.get("more_body", False)
+    _, endpoint = operations.sagemaker(request.method, request.path, request.headers)
     response = None
     if enforced():
-        response = refusal_to_invoke(request.path.split("/")[2], key, scope["client"][0], request.headers)
+        response = refusal_to_invoke(endpoint, key, scope["client"][0], request.headers)
     if response is None:
-        response = await sagemaker.invoke(request.path, request.headers, b"".join(chunks))
+        response = await sagemaker.invoke(endpoint, request.headers, b"".join(chunks))
     status, headers, content = response
     await ministack_app._send_response(send, status, {**headers, "Date": formatdate(usegmt=True)}, content)

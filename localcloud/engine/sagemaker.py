@@ -5,14 +5,13 @@
 """
 
 import json
-import re
 import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
 from localcloud import access
-from localcloud.engine import inside
+from localcloud.engine import inside, operations
 from localcloud.engine.eventbridge.events import put_entry
 from localcloud.engine.permissions.services import assume_role
 from localcloud.engine.permissions.tasks import refusal_to_stop
@@ -31,7 +30,6 @@ stepfunctions = Seams("services.stepfunctions", _ExecutionError="65fcaf17", _SER
 JsonObject = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
 
-INVOCATION = re.compile(r"/endpoints/[^/]+/invocations")
 _OPTIMISED = "arn:aws:states:::sagemaker:"
 _SDK = "arn:aws:states:::aws-sdk:sagemaker:"
 _SDK_RUNTIME = "arn:aws:states:::aws-sdk:sagemakerruntime:"
@@ -56,9 +54,9 @@ class SageMaker(Protocol):
 
     def handle(self, operation: str, request: JsonObject) -> JsonObject: ...
 
-    def http(self, method: str, path: str, headers: JsonObject, body: bytes) -> Response: ...
+    def http(self, operation: str, body: bytes) -> Response: ...
 
-    async def invoke(self, path: str, headers: Mapping[str, str], body: bytes) -> Response: ...
+    async def invoke(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> Response: ...
 
     def task(
         self,
@@ -94,16 +92,16 @@ class LocalSageMaker:
         )
         self.start, self.stop, self.handle = self._service.start, self._service.stop, self._service.handle
 
-    def http(self, method: str, path: str, headers: JsonObject, body: bytes) -> Response:
+    def http(self, operation: str, body: bytes) -> Response:
         from localcloud.sagemaker.http import handle_http
 
-        response: Response = handle_http(self._service, method, path, headers, body)
+        response: Response = handle_http(self._service, operation, body)
         return response
 
-    async def invoke(self, path: str, headers: Mapping[str, str], body: bytes) -> Response:
+    async def invoke(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> Response:
         from localcloud.sagemaker.http import handle_invocation
 
-        response: Response = await handle_invocation(self._service, path.split("/")[2], headers, body)
+        response: Response = await handle_invocation(self._service, endpoint, headers, body)
         return response
 
     def task(
@@ -146,10 +144,11 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
     """
 
     async def handler(method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> Response:
-        if method == "POST" and INVOCATION.fullmatch(path):
-            return await sagemaker.invoke(path, headers, body)
+        operation, endpoint = operations.sagemaker(method, path, headers)
+        if endpoint:
+            return await sagemaker.invoke(endpoint, headers, body)
         # A thread of its own: whatever the service does, it holds up no other request, and it may call back.
-        response: Response = await concurrency.run_reentrant(sagemaker.http, method, path, headers, body)
+        response: Response = await concurrency.run_reentrant(sagemaker.http, operation, body)
         return response
 
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."], "host_patterns": [r"sagemaker\."]}

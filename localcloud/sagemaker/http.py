@@ -42,28 +42,20 @@ async def handle_invocation(service: SageMakerService, name: str, headers: Mappi
         return _failed("InvokeEndpoint", name, _REST_JSON)
 
 
-def handle_http(service: SageMakerService, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
+def handle_http(service: SageMakerService, operation: str, body: bytes) -> Response:
     """Answer one request of the API."""
-    headers = {name.lower(): value for name, value in headers.items()}
     try:
-        return _json(200, service.handle(_operation(method, path, headers), _document(body)), _JSON_1_1)
+        return _json(200, service.handle(operation, _document(body)), _JSON_1_1)
     except AwsError as error:
         return _refusal(error, _JSON_1_1)
     except Exception:
-        return _failed(method, path, _JSON_1_1)
+        return _failed(operation, "", _JSON_1_1)
 
 
-def _failed(method: str, path: str, content_type: str) -> Response:
-    _logger.exception("%s %s failed", method, path)
+def _failed(operation: str, name: str, content_type: str) -> Response:
+    _logger.exception("%s %s failed", operation, name)
     failure = AwsError("InternalFailure", "The local SageMaker failed; its log has the traceback.", 500)
     return _refusal(failure, content_type)
-
-
-def _operation(method: str, path: str, headers: dict[str, str]) -> str:
-    service, _, operation = headers.get("x-amz-target", "").rpartition(".")
-    if service != "SageMaker" or not operation:
-        raise AwsError("UnknownOperationException", f"{method} {path} is not an operation of SageMaker.", 404)
-    return operation
 
 
 def _document(body: bytes) -> dict[str, Any]:

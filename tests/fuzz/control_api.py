@@ -94,7 +94,7 @@ def answered(service: SageMakerService, path: str, headers: dict[str, str], body
         name = path.removeprefix("/endpoints/").removesuffix("/invocations")
         status, names, content = asyncio.run(http.handle_invocation(service, name, headers, body))
     else:
-        status, names, content = http.handle_http(service, "POST", path, headers, body)
+        status, names, content = http.handle_http(service, headers["x-amz-target"].rpartition(".")[2], body)
     assert status < 500, (headers, body[:1000], content)
     assert all("\n" not in text and "\r" not in text for text in names.values())
     return status

@@ -38,12 +38,11 @@ class FakeSageMaker:
             return {"ModelName": request["ModelName"], "CreationTime": 1_700_000_000.25, "ExecutionRoleArn": None}
         return {}
 
-    def http(self, method: str, path: str, headers: JsonObject, body: bytes) -> tuple[Any, ...]:
-        time.sleep(float(headers.get("x-fake-seconds", 0)))  # blocks on purpose: the engine must stand it
-        answer = json.dumps({"ModelArn": f"arn:{headers['x-amz-target']}"}).encode()
+    def http(self, operation: str, body: bytes) -> tuple[Any, ...]:
+        answer = json.dumps({"ModelArn": f"arn:SageMaker.{operation}"}).encode()
         return 200, {"Content-Type": "application/x-amz-json-1.1"}, answer
 
-    async def invoke(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[Any, ...]:
+    async def invoke(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> tuple[Any, ...]:
         await asyncio.sleep(float(headers.get("x-fake-seconds", 0)))
         kind = headers.get("accept", "text/csv")
         return 200, {"Content-Type": kind, "x-Amzn-Invoked-Production-Variant": "All"}, body.upper()

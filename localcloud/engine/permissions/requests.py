@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
+from localcloud.engine import operations
 from localcloud.engine.permissions import actions
 from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
 from localcloud.engine.permissions.decisions import Denial, check, ledger, request
@@ -82,7 +83,8 @@ def _make_extract_iam_action(original: Any) -> Any:
         """Return the action; one that no policy names when it is not known, so that only root may do it."""
         _unmapped.set("")
         if service == "sagemaker":
-            action = f"sagemaker:{_operation(path, headers)}"
+            operation, _ = operations.sagemaker(method, path, headers)
+            action = f"sagemaker:{operation}" if operation else None
         else:
             action = original(service, method, path, headers, body, query_params)
         if action is None:
@@ -92,12 +94,6 @@ def _make_extract_iam_action(original: Any) -> Any:
         return action
 
     return extract_iam_action
-
-
-def _operation(path: str, headers: Mapping[str, str]) -> str:
-    if path.endswith("/invocations"):
-        return "InvokeEndpoint"
-    return headers.get("x-amz-target", "").rpartition(".")[2] or "NotMapped"
 
 
 def _make_extract_resource_arn(original: Any) -> Any:
@@ -124,10 +120,12 @@ def _make_extract_resource_arn(original: Any) -> Any:
 
 def _needs(service: str, arn: str, parts: tuple[str, str, JsonObject, bytes, JsonObject], place: Place) -> Any:
     """The resource of a request's own action, and what it needs further."""
-    _, path, _, body, _ = parts
+    method, path, headers, body, _ = parts
     action = _action.get()
     if service == "sagemaker":
-        own, *further = actions.sagemaker(action.partition(":")[2], _sagemaker_request(path, body), place)
+        operation, endpoint = operations.sagemaker(method, path, headers)
+        named = {"EndpointName": endpoint} if endpoint else _json(body)
+        own, *further = actions.sagemaker(operation, named, place)
         return own.resource, further
     if service == "s3":
         return _for_s3(arn, parts)
@@ -153,12 +151,6 @@ def _for_s3(arn: str, parts: tuple[str, str, JsonObject, bytes, JsonObject]) -> 
 
 def _for_sns(action: str, arn: str) -> list[Needs]:
     return actions.for_sns_publish(arn) if action in ("sns:Publish", "sns:PublishBatch") else []
-
-
-def _sagemaker_request(path: str, body: bytes) -> JsonObject:
-    if path.endswith("/invocations"):
-        return {"EndpointName": path.split("/")[2]}
-    return _json(body)
 
 
 def _parameters(action: str, parameters: JsonObject, arn: str, place: Place) -> tuple[str, list[Needs]]:

@@ -14,8 +14,9 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from tests.integration.conftest import Cloud, policy, unique
-from tests.integration.localcloud.engine.test_guard import client, send, session, signed
+from tests.integration.localcloud.engine.test_guard import client, own, send, session, signed
 
+ACCOUNT = "000000000000"
 KINDS = ("user", "session")
 
 
@@ -185,3 +186,43 @@ def test_an_object_under_a_key_needs_the_key(cloud: Cloud, bucket: str, kind: st
     for keys, status in ((less, 403), (enough, 200)):
         headers = signed(cloud, "GET", "/locked", service="s3", keys=keys, **place)
         assert send(cloud, "GET", "/locked", headers={**headers, **place}).status == status
+
+
+# ---- What is asked for is what is done
+
+
+def aside(
+    cloud: Cloud, keys: Credentials, service: str, path: str, body: bytes, method: str = "POST", **headers: str
+) -> tuple[int, bytes]:
+    """The answer to a request that no client of AWS makes."""
+    answer = send(cloud, method, path, body, signed(cloud, method, path, body, service, keys, **headers))
+    return answer.status, answer.body
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/x/cars/invocations", "/endpoints/cars/invocations", "/endpoints/cars/invocations/", "/endpoints/cars", "/x"],
+)
+def test_who_may_invoke_an_endpoint_may_call_nothing_else_by_its_path(cloud: Cloud, path: str) -> None:
+    keys = allowed(
+        cloud, "user", "sagemaker:InvokeEndpoint", resource=f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/cars"
+    )
+    for operation in ("ListModels", "DeleteEndpoint", "CreateProcessingJob", "InvokeEndpoint"):
+        target = {"X-Amz-Target": f"SageMaker.{operation}", "Content-Type": "application/x-amz-json-1.1"}
+        status, body = aside(cloud, keys, "sagemaker", path, b'{"EndpointName": "cars"}', **target)
+        assert status == 403, body
+    owner = aside(cloud, own(cloud), "sagemaker", path, b"{}", **{"X-Amz-Target": "SageMaker.ListModels"})
+    assert b"UnknownOperationException" in owner[1], owner
+
+
+def test_an_endpoint_is_named_by_its_path_as_it_stands(cloud: Cloud) -> None:
+    allow = {"Effect": "Allow", "Action": "sagemaker:InvokeEndpoint", "Resource": "*"}
+    deny = {**allow, "Effect": "Deny", "Resource": f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/my-cars"}
+    keys = session(cloud, allow, deny)
+
+    def invoke(name: str) -> int:
+        return aside(cloud, keys, "sagemaker", f"/endpoints/{name}/invocations", b"1")[0]
+
+    assert (invoke("my-cars"), invoke("my%2Dcars"), invoke("MY-CARS")) == (403, 403, 403)
+    assert invoke("my%252Dcars") == 403
+    assert invoke("your-cars") == 400  # there is no such endpoint

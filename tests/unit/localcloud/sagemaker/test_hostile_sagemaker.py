@@ -63,7 +63,7 @@ def test_any_endpoint_name_and_header_is_answered_or_refused(
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"ModelName": ' * 100_000, b'{"MaxResults": ' + b"9" * 5000 + b"}"])
 def test_json_that_cannot_be_read_is_refused_as_such(service: SageMakerService, body: bytes) -> None:
     with bounded():
-        status, _, content = http.handle_http(service, "POST", "/", {"x-amz-target": "SageMaker.ListModels"}, body)
+        status, _, content = http.handle_http(service, "ListModels", body)
     assert (status, json.loads(content)["__type"]) == (400, "SerializationException")
 
 
