@@ -22,12 +22,16 @@ MAX_LINES = 100
 MESSAGE_BYTES = 1024  # what DescribeProcessingJob shows of the message
 
 
-def paths(argv: Sequence[str] | None, description: str, **folders: str) -> argparse.Namespace:
+def paths(
+    argv: Sequence[str] | None, description: str, needed: Sequence[str] = (), **folders: str
+) -> argparse.Namespace:
     """Return the paths of a script: config, its own inputs (each option with its folder), output and message.
 
-    The defaults are where SageMaker mounts them.
+    The defaults are where SageMaker mounts them. `needed` are options without a default: texts.
     """
     parser = argparse.ArgumentParser(description=description)
+    for option in needed:
+        parser.add_argument(f"--{option}", required=True)
     parser.add_argument("--config", type=Path, default=MOUNTED / "input/config/config.json")
     for option, folder in folders.items():
         parser.add_argument(f"--{option.replace('_', '-')}", type=Path, default=MOUNTED / "input" / folder)

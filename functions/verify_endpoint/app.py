@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 from perennial.evaluation import predictions
-from perennial.runs.endpoint import BUSY
+from perennial.runs.endpoint import BUSY, VERIFICATION
 from perennial_aws import objects, payloads, runs
 from perennial_aws.clients import client, code_of
 
@@ -66,7 +66,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     verified, refused = 0, None
     for position, (known, expected) in enumerate(islice(_known(prefix), RECORDS + MOST_REFUSED)):
         try:
-            answer = _ask(endpoint, known, f"verify-{run_id}-{position}")
+            answer = _ask(endpoint, known, f"{VERIFICATION}{run_id}-{position}")
         except RecordRefusedError as error:
             if refused is None and not _may_refuse(prefix):
                 raise

@@ -32,6 +32,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.data.column_statistics import MAX_DISTINCT, MONITORING_CONFIG, Floats, NumericColumn
+from perennial.data.distributions import distribution, kolmogorov_smirnov, quantile
 from perennial.features.values import STRING, DataError
 from perennial.words import quoted
 
@@ -188,30 +189,10 @@ def _chance(before: float, after: float) -> float:
 
 
 def _numbers(name: str, before: Mapping[str, Any], new: NumericColumn) -> Iterator[ColumnDrift]:
-    one, other = _weighted(before), _weighted(new.statistics()["numerical_statistics"])
-    at = np.union1d(one[0], other[0])
-    distance = float(np.abs(_below(one, at) - _below(other, at)).max())
+    one, other = distribution(before), distribution(new.statistics()["numerical_statistics"])
     chance = _chance(before["common"]["num_present"], new.num_present)
-    yield _moved(name, distance, chance, f"median {_median(one):,.6g}", f"median {_median(other):,.6g}")
-
-
-def _weighted(described: Mapping[str, Any]) -> tuple[Floats, Floats]:
-    """(values, share of rows up to and with each), of a sketch: a number in list i stands for 2**i rows."""
-    levels = described["distribution"]["kll"]["sketch"]["data"]
-    values = np.concatenate([np.asarray(level, np.float64) for level in levels])
-    weights = np.concatenate([np.full(len(level), 2.0**height) for height, level in enumerate(levels)])
-    order = np.argsort(values, kind="stable")
-    return values[order], np.cumsum(weights[order]) / weights.sum()
-
-
-def _below(distribution: tuple[Floats, Floats], at: Floats) -> Floats:
-    values, shares = distribution
-    return np.concatenate([[0.0], shares])[np.searchsorted(values, at, side="right")]
-
-
-def _median(distribution: tuple[Floats, Floats]) -> float:
-    values, shares = distribution
-    return float(values[np.searchsorted(shares, 0.5)])
+    medians = [f"median {quantile(each, 0.5):,.6g}" for each in (one, other)]
+    yield _moved(name, kolmogorov_smirnov(one, other), chance, *medians)
 
 
 def summary(columns: Sequence[ColumnDrift], rows: int, uncounted: Sequence[str] = ()) -> dict[str, Any]:

@@ -217,6 +217,34 @@ class Serving(Strict):
     missing: Literal["answer", "refuse"] = "answer"
 
 
+class DataQualityMonitoring(Strict):
+    """When a window's records count as unlike the baseline (monitoring.data_quality)."""
+
+    enabled: bool = True
+    distance: float = Field(default=0.1, gt=0, lt=1)
+    stability: float = Field(default=0.1, gt=0)
+    missing: float = Field(default=0.1, gt=0, lt=1)
+    leave_out: Annotated[tuple[str, ...], Field(strict=False, max_length=MAX_COLUMNS)] = ()
+
+
+class ModelQualityMonitoring(Strict):
+    """When a window's labelled records count as a model that has become worse (monitoring.model_quality)."""
+
+    enabled: bool = True
+    max_drop: float = Field(default=0.05, ge=0)
+    min_labels: int = Field(default=100, ge=10)
+    min_labelled_share: float = Field(default=0.0, ge=0, le=1)
+
+
+class Monitoring(Strict):
+    """What of a window is analysed, and what is large enough to matter."""
+
+    min_records: int = Field(default=100, ge=10)
+    false_alarm_rate: float = Field(default=0.01, gt=0, le=0.5)
+    data_quality: DataQualityMonitoring = DataQualityMonitoring()
+    model_quality: ModelQualityMonitoring = ModelQualityMonitoring()
+
+
 class JobInstance(Strict):
     """The machine of one job. `count` is 1: nothing divides what these jobs read among machines."""
 
@@ -280,6 +308,7 @@ class Definition(Strict):
     hyperparameters: dict[AlgorithmName, dict[str, Any]] = Field(default_factory=dict)
     gate: GateDefinition
     serving: Serving = Serving()
+    monitoring: Monitoring = Monitoring()
     instances: Instances = Instances()
     overridable: Annotated[tuple[str, ...], Field(strict=False, max_length=MAX_OVERRIDABLE)] = ()
     deployable_overrides: Annotated[tuple[str, ...], Field(strict=False, max_length=MAX_OVERRIDABLE)] = ()
@@ -724,6 +753,13 @@ def _check_hyperparameters_of_problem(problem: str, hyperparameters: dict[str, d
 STEPS = tuple(name for name in Instances.model_fields if name != "allowed")
 
 
+def _check_monitoring(columns: dict[str, ColumnDefinition], monitoring: Monitoring) -> Found:
+    for position, name in enumerate(monitoring.data_quality.leave_out):
+        if name not in columns:
+            text = f"{name!r} is not one of the columns{suggestion(name, columns)}"
+            yield f"monitoring.data_quality.leave_out[{position}]", text
+
+
 def _check_instances(instances: Instances) -> Found:
     for step in STEPS:
         wanted = getattr(instances, step).type
@@ -781,6 +817,7 @@ _CHECKS: tuple[Callable[..., Found], ...] = (
     _check_algorithm,
     _check_hyperparameters,
     _check_hyperparameters_of_problem,
+    _check_monitoring,
     _check_instances,
     _check_overridable,
     _check_deployable_overrides,

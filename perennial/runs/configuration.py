@@ -111,13 +111,16 @@ class Configuration:
 
     def as_json(self) -> dict[str, Any]:
         """Return the configuration as plain JSON."""
-        return {**self.decisive(), "sources": dict(self.sources)}
+        return {**self.decisive(), "definition": self.definition.as_json(), "sources": dict(self.sources)}
 
     def decisive(self) -> dict[str, Any]:
-        """Return what makes the same data end in another model or another decision: a part of the work key."""
+        """Return what makes the same data end in another model or another decision: a part of the work key.
+
+        How a model is watched changes neither.
+        """
         return {
             "model": self.model,
-            "definition": self.definition.as_json(),
+            "definition": {key: value for key, value in self.definition.as_json().items() if key != "monitoring"},
             "data_prefix": self.data_prefix,
             "algorithm": {"name": self.definition.algorithm, "hyperparameters": dict(self.hyperparameters)},
             "training_metrics": list(self.training_metrics),

@@ -17,6 +17,7 @@ BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 UNCHANGEABLE = (*BUSY, "Deleting")
 """While it is in one of these it can be neither updated nor deleted."""
 GONE = "NotFound"
+VERIFICATION = "verify-"  # how the inference ids of a run's own questions begin; they are no traffic
 
 
 @dataclass(frozen=True)

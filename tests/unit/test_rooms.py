@@ -17,6 +17,10 @@ PARTS: dict[str, set[str]] = {
     "perennial.data": {"perennial.features", "perennial.model", "perennial.words", "numpy", "pyarrow"},
     "perennial.evaluation": {"perennial.data", "perennial.model", "perennial.words", "numpy"},
     "perennial.runs": {"perennial.data", "perennial.evaluation", "perennial.model", "perennial.words", "pydantic"},
+    "perennial.monitoring": {
+        "perennial.data", "perennial.evaluation", "perennial.features", "perennial.runs", "perennial.words",
+        "numpy", "pyarrow",
+    },
     # what runs on AWS
     "processing": {"perennial.*", "numpy", "pyarrow"},
     "perennial_aws": {"perennial.*", "boto3", "numpy"},

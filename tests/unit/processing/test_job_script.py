@@ -7,16 +7,26 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from processing import analyze_data_quality, analyze_model_quality, job_script, preprocess
+from processing import analyze_data_quality, analyze_model_quality, job_script, monitor, preprocess
 
 MOUNTED = "/opt/ml/processing/input"
+WINDOW = {"endpoint": "cars", "start": "2026-11-29", "end": "2026-11-30"}
 OWN_INPUT = [
     (preprocess, {"data": f"{MOUNTED}/data", "champion": f"{MOUNTED}/champion"}),
     (analyze_data_quality, {"baseline_data": f"{MOUNTED}/baseline"}),
     (analyze_model_quality, {"predictions": f"{MOUNTED}/predictions"}),
+    (
+        monitor,
+        WINDOW
+        | {
+            name: f"{MOUNTED}/{name.replace('_', '-')}"
+            for name in ("capture", "ground_truth", "data_baseline", "model_baseline")
+        },
+    ),
 ]
 
 
@@ -30,13 +40,13 @@ def test_paths_default_to_where_sagemaker_mounts_them(
     found: dict[str, str] = {}
     paths = job_script.paths
 
-    def noted(*given: str, **folders: str) -> None:
+    def noted(*given: str, **folders: Any) -> None:
         found.update({key: str(path) for key, path in vars(paths(*given, **folders)).items()})  # type: ignore[arg-type]
         raise EnoughError
 
     monkeypatch.setattr(job_script, "paths", noted)
     with pytest.raises(EnoughError):
-        script.main([])
+        script.main([f"--{option}={value}" for option, value in own.items() if option in WINDOW])
     assert found == {
         "config": "/opt/ml/processing/input/config/config.json",
         **own,

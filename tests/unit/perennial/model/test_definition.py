@@ -57,6 +57,25 @@ def test_defaults_are_filled_in():
     assert model.as_json()["serving"] == {"unknown_category": "answer", "out_of_range": "answer", "missing": "answer"}
 
 
+def test_how_a_model_is_watched_has_defaults_and_bounds():
+    watched = parse().as_json()["monitoring"]
+    assert (watched["min_records"], watched["false_alarm_rate"]) == (100, 0.01)
+    assert watched["data_quality"] == {
+        "enabled": True,
+        "distance": 0.1,
+        "stability": 0.1,
+        "missing": 0.1,
+        "leave_out": [],
+    }
+    assert watched["model_quality"]["enabled"] is True
+    with pytest.raises(DefinitionError, match=r"monitoring\.data_quality\.distance"):
+        parse(GOOD + "monitoring: {data_quality: {distance: 0}}")
+    with pytest.raises(DefinitionError, match=r"monitoring\.model_qualty"):
+        parse(GOOD + "monitoring: {model_qualty: {enabled: false}}")
+    with pytest.raises(DefinitionError, match=r"leave_out\[0\]: 'mak' is not one of the columns.*make"):
+        parse(GOOD + "monitoring: {data_quality: {leave_out: [mak]}}")
+
+
 def test_features_stand_in_the_order_of_the_columns_without_target_and_the_rest():
     assert parse().features == ("mileage", "make")
 

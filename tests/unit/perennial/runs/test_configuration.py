@@ -487,6 +487,12 @@ def test_who_set_a_value_makes_no_other_work_but_the_value_does():
     assert resolve(stack={"GateThreshold": "2999"}).decisive() != resolve().decisive()
 
 
+def test_how_a_model_is_watched_makes_no_other_model():
+    watched = definition.parse(TEXT + "monitoring: {min_records: 500}\n", "model.yaml")
+    assert resolve(watched).decisive() == resolve().decisive()
+    assert resolve(watched).as_json()["definition"]["monitoring"]["min_records"] == 500
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"HyperParameters": ' + "9" * 5000 + "}"])
 def test_hostile_stack_parameters_are_refused(text):
     with pytest.raises(ConfigurationError, match="not readable as JSON near") as refused:

@@ -1,0 +1,1 @@
+"""A window of what serves: collected, labelled, compared with the baselines of its model, and judged."""

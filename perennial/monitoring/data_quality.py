@@ -1,0 +1,310 @@
+"""Whether the records of a window are like the rows that their model was trained on.
+
+Every column has three tests, and each is held against the false-alarm rate divided by their number, so that the rate is
+that of the whole window (Bonferroni). Nothing is found by chance alone: what is found is also larger than a limit.
+
+contract  values that `columns` of model.yaml does not allow: more than `quality.max_invalid_share` of the records.
+          Bad data. A record with other fields than the model's counts likewise
+missing   the share of missing values has grown by more than `missing`. Bad data
+values    the distance from the baseline is above `distance`, or the stability index above `stability`
+          (monitoring.distances); or values that the baseline never had are more than `quality.max_invalid_share`.
+          Drift, unless a changed unit explains it (monitoring.units), which is bad data
+
+Values of texts that are no categories (more than MAX_DISTINCT different ones) are not compared, and neither are those
+of columns that `leave_out` names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from perennial.data.distributions import distribution, quantile
+from perennial.monitoring import units
+from perennial.monitoring.distances import Distance, chance_of_share, chance_of_shares, of_numbers, of_texts
+from perennial.monitoring.findings import MonitorError, WindowFinding
+from perennial.words import number, quoted
+
+TESTS = 3  # a column
+_NORMAL = 3.09  # of 1,000 standard normal values one is above it
+_CHECKS = {
+    "type": "data_type_check",
+    "missing": "completeness_check",
+    "minimum": "range_check",
+    "maximum": "range_check",
+    "category": "categorical_values_check",
+}
+_NUMBERS, _TEXTS = "numerical_statistics", "string_statistics"
+
+
+@dataclass(frozen=True)
+class DataLimits:
+    """What is large enough to matter; see `monitoring.data_quality` of model.yaml."""
+
+    distance: float
+    stability: float
+    missing: float
+    invalid: float
+    false_alarms: float
+    leave_out: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class WindowRecords:
+    """What a window's records were like.
+
+    statistics  the document statistics.json of the window
+    records     all that were captured, also those that are not in the statistics because their fields are others
+    broken      (column, rule of the data contract) -> records that break it, and what the rule expects
+    unknown     names that no column has -> records with them
+    fields      other numbers of fields than fields_expected, the model's -> records with them
+    absent      column -> records that did not name it
+    """
+
+    statistics: Mapping[str, Any]
+    records: int
+    fields_expected: int
+    broken: Mapping[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    unknown: Mapping[str, int] = field(default_factory=dict)
+    fields: Mapping[int, int] = field(default_factory=dict)
+    absent: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ColumnResult:
+    """A column then and now. `distance` is None where there is nothing to compare, and `why` says why."""
+
+    name: str
+    before: str
+    after: str
+    missing_before: float
+    missing_after: float
+    distance: Distance | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class DataQuality:
+    """All columns, what is found, and the level that each test was held against."""
+
+    columns: Sequence[ColumnResult]
+    findings: Sequence[WindowFinding]
+    level: float
+
+    def as_json(self) -> dict[str, Any]:
+        return {"level": self.level, "columns": [asdict(one) for one in self.columns]}
+
+
+def judge(
+    baseline: Mapping[str, Any], constraints: Mapping[str, Any], window: WindowRecords, limits: DataLimits
+) -> DataQuality:
+    """Compare a window with the documents of its baseline. Raises MonitorError: it has none of the columns."""
+    before = {feature["name"]: feature for feature in baseline["features"]}
+    after = {feature["name"]: feature for feature in window.statistics["features"]}
+    if after and not before.keys() & after.keys():
+        raise MonitorError(
+            f"the baseline describes {_listed(before)}, and the records have {_listed(after)}; expected the baseline "
+            "of the model that answered"
+        )
+    level = limits.false_alarms / (TESTS * max(1, len(after)))
+    domains = {one["name"]: one.get("string_constraints", {}).get("domains") for one in constraints["features"]}
+    columns, findings = [], list(_schema(before, after, window, limits, level))
+    found = {one.subject for one in findings}
+    for name in after:
+        if name not in before:
+            continue
+        result, here = _column(before[name], after[name], domains.get(name), limits, level)
+        broken = list(_broken(name, window, limits, level))
+        checks = {one.check for one in broken}
+        columns.append(result)
+        if name not in found:
+            findings += [*broken, *(one for one in here if one.check not in checks)]
+    return DataQuality(columns, findings, level)
+
+
+def _schema(
+    before: Mapping[str, Any], after: Mapping[str, Any], window: WindowRecords, limits: DataLimits, level: float
+) -> Iterator[WindowFinding]:
+    for name in after.keys() - before.keys():
+        yield _bad("extra_column_check", name, f"the model reads {name}, which its baseline does not describe")
+    for count, records in sorted(window.fields.items()):
+        if _is_many(records, window.records, limits.invalid, level):
+            check = "missing_column_check" if count < window.fields_expected else "extra_column_check"
+            share = _share(records, window.records)
+            yield _bad(
+                check, "*", f"{share} of the records have {count} fields; the model reads {window.fields_expected}"
+            )
+    for name, records in sorted(window.unknown.items()):
+        if _is_many(records, window.records, limits.invalid, level):
+            text = (
+                f"{_share(records, window.records)} of the records name {quoted(name)}, which is no column of the model"
+            )
+            yield _bad("extra_column_check", name, text)
+    for name, records in sorted(window.absent.items()):
+        if records == window.records and before.get(name, {}).get("inferred_type") != "Unknown":
+            yield _bad("missing_column_check", name, f"no record has {name}")
+
+
+def _broken(name: str, window: WindowRecords, limits: DataLimits, level: float) -> Iterator[WindowFinding]:
+    """Yield the rules of the data contract that records break more often than is allowed."""
+    for (column, rule), (records, expected) in window.broken.items():
+        if column == name and _is_many(records, window.records, limits.invalid, level):
+            what = (
+                f"{_share(records, window.records)} of the records break the rule {rule} of {name}: expected {expected}"
+            )
+            yield _bad(_CHECKS.get(rule, "data_type_check"), name, what)
+
+
+def _column(
+    before: Mapping[str, Any], after: Mapping[str, Any], domain: Sequence[str] | None, limits: DataLimits, level: float
+) -> tuple[ColumnResult, list[WindowFinding]]:
+    name = before["name"]
+    kinds = [next(kind for kind in (_NUMBERS, _TEXTS) if kind in side) for side in (before, after)]
+    one, other = before[kinds[0]], after[kinds[1]]
+    missing = [(side["common"]["num_missing"], _rows(side)) for side in (one, other)]
+    shares = [count / rows for count, rows in missing]
+    findings = []
+    if shares[1] - shares[0] > limits.missing and chance_of_shares(*missing) < level:
+        text = f"{shares[1]:.1%} of the values are missing; {shares[0]:.1%} were when the model was trained"
+        findings.append(_bad("completeness_check", name, text))
+    present = [side["common"]["num_present"] for side in (one, other)]
+    why = _not_compared(before, kinds, one, other, present)
+    if name in limits.leave_out:
+        return ColumnResult(name, "", "", shares[0], shares[1], None, "model.yaml leaves it out"), findings
+    if why:
+        if all(present) and kinds[0] != kinds[1]:
+            findings.append(_bad("data_type_check", name, why))
+        elif domain is not None and not _is_counted(other):
+            text = f"{other['distinct_count']:,.0f} different values; known are {_listed(domain)}"
+            findings.append(WindowFinding("drift", "categorical_values_check", name, text))
+        return ColumnResult(name, "", "", shares[0], shares[1], None, why), findings
+    compare = _numbers if kinds[0] == _NUMBERS else _texts
+    distance, words, found = compare(name, one, other, domain, limits, level)
+    return ColumnResult(name, *words, shares[0], shares[1], distance), [*findings, *found]
+
+
+def _not_compared(
+    before: Mapping[str, Any],
+    kinds: Sequence[str],
+    one: Mapping[str, Any],
+    other: Mapping[str, Any],
+    present: Sequence[int],
+) -> str:
+    """Return why the values of a column cannot be compared; nothing when they can."""
+    if not present[0]:
+        return "the baseline has no value of it"
+    if not present[1]:
+        return "the window has no value of it"
+    if kinds[0] != kinds[1]:
+        return f"the baseline describes it as {before['inferred_type']}, and the model reads it otherwise"
+    if kinds[0] == _TEXTS and not (_is_counted(one) and _is_counted(other)):
+        return "it has too many different texts to count"
+    return ""
+
+
+def _is_counted(texts: Mapping[str, Any]) -> bool:
+    """Whether a description has all values: it has none of a column with more than MAX_DISTINCT."""
+    return "distinct_count" not in texts or sum(_counts(texts).values()) == texts["common"]["num_present"]
+
+
+_Compared = tuple[Distance, tuple[str, str], list[WindowFinding]]
+
+
+def _numbers(
+    name: str,
+    one: Mapping[str, Any],
+    other: Mapping[str, Any],
+    _domain: Sequence[str] | None,
+    limits: DataLimits,
+    level: float,
+) -> _Compared:
+    distance, then, now = of_numbers(one, other), distribution(one), distribution(other)
+    medians = quantile(then, 0.5), quantile(now, 0.5)
+    words = f"median {number(medians[0])}", f"median {number(medians[1])}"
+    if not _has_moved(distance, limits, level):
+        return distance, words, []
+    rows = one["common"]["num_present"], other["common"]["num_present"]
+    changed = units.change(then, now, rows, limits.distance)
+    if changed:
+        text = f"the values look as if in another unit, {changed}. {_drifted(distance, limits, words)}"
+        return distance, words, [_bad("baseline_drift_check", name, text)]
+    return distance, words, [WindowFinding("drift", "baseline_drift_check", name, _drifted(distance, limits, words))]
+
+
+def _texts(
+    name: str,
+    one: Mapping[str, Any],
+    other: Mapping[str, Any],
+    domain: Sequence[str] | None,
+    limits: DataLimits,
+    level: float,
+) -> _Compared:
+    before, after = _counts(one), _counts(other)
+    distance, rows = of_texts(before, after), (sum(before.values()), sum(after.values()))
+    moved = max(
+        sorted(before.keys() | after.keys()),
+        key=lambda value: abs(before.get(value, 0) / rows[0] - after.get(value, 0) / rows[1]),
+    )
+    words = (
+        f"{quoted(moved)} {before.get(moved, 0) / rows[0]:.1%}",
+        f"{quoted(moved)} {after.get(moved, 0) / rows[1]:.1%}",
+    )
+    findings = []
+    if _has_moved(distance, limits, level):
+        findings.append(WindowFinding("drift", "baseline_drift_check", name, _drifted(distance, limits, words)))
+    if domain is not None:
+        new = {value: count for value, count in after.items() if value not in set(domain) | before.keys()}
+        records = sum(new.values())
+        if _is_many(records, rows[1], max(limits.invalid, _new_by_chance(before)), level):
+            example = max(sorted(new), key=new.__getitem__)
+            share = _share(records, rows[1])
+            text = f"{share} of the values are new, such as {quoted(example)}; known are {_listed(domain)}"
+            findings.append(WindowFinding("drift", "categorical_values_check", name, text))
+    return distance, words, findings
+
+
+def _new_by_chance(before: Mapping[str, int]) -> float:
+    """Return the share of values that the baseline has not seen though nothing has changed: as many as it has seen once
+    (Good, 1953), with their standard error (Esty, 1983).
+    """
+    once, twice = (sum(count == times for count in before.values()) for times in (1, 2))
+    return (once + _NORMAL * math.sqrt(once + 2 * twice)) / sum(before.values())
+
+
+def _has_moved(distance: Distance, limits: DataLimits, level: float) -> bool:
+    matters = distance.largest > limits.distance or distance.psi > limits.stability
+    return matters and distance.chance < level
+
+
+def _drifted(distance: Distance, limits: DataLimits, words: tuple[str, str]) -> str:
+    """It ends as AWS's own samples read it, with `distance: (.+) exceeds threshold: (.+)`."""
+    by_distance = distance.largest / limits.distance >= distance.psi / limits.stability
+    value, limit = (distance.largest, limits.distance) if by_distance else (distance.psi, limits.stability)
+    return f"{words[0]} -> {words[1]}. Baseline drift distance: {value:.4g} exceeds threshold: {limit:g}"
+
+
+def _is_many(records: int, of: int, allowed: float, level: float) -> bool:
+    return records > of * allowed and chance_of_share(records, of, allowed) < level
+
+
+def _rows(side: Mapping[str, Any]) -> int:
+    return int(side["common"]["num_present"] + side["common"]["num_missing"])
+
+
+def _counts(side: Mapping[str, Any]) -> dict[str, int]:
+    return {bucket["value"]: bucket["count"] for bucket in side["distribution"]["categorical"]["buckets"]}
+
+
+def _bad(check: str, column: str, text: str) -> WindowFinding:
+    return WindowFinding("bad_data", check, column, text)
+
+
+def _share(records: int, of: int) -> str:
+    return f"{records / of:.1%}"
+
+
+def _listed(names: Any) -> str:
+    some = [quoted(name) for name in list(names)[:10]]
+    return ", ".join(some) + (f" and {len(list(names)) - 10} more" if len(list(names)) > 10 else "")

@@ -1,0 +1,193 @@
+"""Labels that came later, and the requests that they belong to.
+
+A label is found by its request's inference id, or where the caller sent none, its event id. Two forms of files, also
+compressed by gzip: Model Monitor's JSON lines (`.jsonl`; SageMaker Developer Guide, "Ingest Ground Truth labels and
+merge them with predictions"), below `yyyy/mm/dd/hh/`, the hour in which they were collected; and CSV (`.csv`) with the
+columns `inference_id` and `label`. Of several labels for one request the one that was collected last counts.
+
+Requests and labels are kept as numbers of 64 bits for their ids: 16 bytes for each request, 24 for each label.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.data.column_statistics import Floats
+from perennial.features.column import Column
+from perennial.features.from_text import from_text
+from perennial.monitoring.capture import Tally, UnreadableError, lines
+from perennial.words import quoted
+
+CSV_COLUMNS = ("inference_id", "label")
+BATCH = 8192
+_HOUR = re.compile(r"(?:^|/)(\d{4})/(\d{2})/(\d{2})/(\d{2})/[^/]+$")
+_NEVER = -1  # the hour of a file whose path has none
+
+
+def key_of(identifier: str) -> int:
+    """Return the number that stands for an id."""
+    return int.from_bytes(hashlib.blake2b(identifier.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+
+
+class Asked:
+    """Requests of one record with their scores."""
+
+    def __init__(self) -> None:
+        self._keys, self._scores = array("Q"), array("d")
+
+    def add(self, identifier: str, score: float) -> None:
+        self._keys.append(key_of(identifier))
+        self._scores.append(score)
+
+    @property
+    def keys(self) -> npt.NDArray[np.uint64]:
+        return np.frombuffer(memoryview(self._keys), np.uint64)
+
+    @property
+    def scores(self) -> Floats:
+        return np.frombuffer(memoryview(self._scores), np.float64)
+
+
+class Labels:
+    """Labels of the target's type, each with the hour in which it was collected."""
+
+    def __init__(self, target: Column, tally: Tally) -> None:
+        self._target, self._tally = target, tally
+        self._keys, self._hours, self._values = array("Q"), array("q"), array("d")
+        self._waiting: list[tuple[str, str, int, str]] = []
+
+    def read(self, folder: Path) -> None:
+        """Take in all files below a folder."""
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = path.relative_to(folder).as_posix()
+            hour = _hour(name)
+            read = _from_csv if name.removesuffix(".gz").endswith(".csv") else _from_json_lines
+            for identifier, text, where in read(path, name, self._tally):
+                self._waiting.append((identifier, text, hour, where))
+                if len(self._waiting) == BATCH:
+                    self._take()
+        self._take()
+
+    def _take(self) -> None:
+        texts = pa.array([text for _, text, _, _ in self._waiting], pa.string())
+        values = from_text(self._target.type, texts, self._target.parsing).values
+        numbers = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        for (identifier, text, hour, where), value in zip(self._waiting, numbers.tolist(), strict=True):
+            if value is None or np.isnan(value):
+                example = f"{where}: the label is {quoted(text)}; expected {self._target.expected}"
+                self._tally.refuse("unreadable_labels", example)
+                continue
+            self._keys.append(key_of(identifier))
+            self._hours.append(hour)
+            self._values.append(value)
+        self._waiting.clear()
+
+    def joined(self, asked: Asked, end: datetime) -> Joined:
+        """Return the requests that have a label; the tally counts all kinds of labels.
+
+        late: collected at or after `end` of the window, duplicate: there is a later one for the same request,
+        contradicting: duplicates that say another thing than it, unmatched: of no request of this window, missing:
+        requests without a label.
+        """
+        columns = [
+            np.frombuffer(memoryview(column), column.typecode) for column in (self._keys, self._hours, self._values)
+        ]
+        order = np.lexsort((np.arange(len(self._keys)), columns[1], columns[0]))
+        keys, hours, values = (column[order] for column in columns)
+        last = np.append(keys[1:] != keys[:-1], True)[: keys.size]
+        final = np.flatnonzero(last)[np.cumsum(last) - last] if keys.size else np.empty(0, np.int64)
+        contradicting = int((values != values[final]).sum())
+        duplicate = int(keys.size - last.sum())
+        keys, hours, values = keys[last], hours[last], values[last]
+        places = np.searchsorted(keys, asked.keys)
+        has = places < keys.size
+        has[has] = keys[places[has]] == asked.keys[has]
+        used = np.zeros(keys.size, bool)
+        used[places[has]] = True
+        self._tally.counts.update(
+            labels=len(self._keys),
+            duplicate=duplicate,
+            contradicting=contradicting,
+            unmatched=int((~used).sum()),
+            late=int((used & (hours >= _hours(end))).sum()),
+            missing=int((~has).sum()),
+            matched=int(has.sum()),
+        )
+        return Joined(values[places[has]], asked.scores[has])
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Labels and scores of the same requests, `(n_labelled,)` each."""
+
+    labels: Floats
+    scores: Floats
+
+
+def _hour(name: str) -> int:
+    found = _HOUR.search(name)
+    if not found:
+        return _NEVER
+    try:
+        return _hours(datetime(*map(int, found.groups())))  # type: ignore[arg-type]  # noqa: DTZ001 - UTC
+    except ValueError:
+        return _NEVER
+
+
+def _hours(time: datetime) -> int:
+    """Hours since the year 1, rounded up: a label of the hour in which a window ends is there when it is judged."""
+    seconds = (time - datetime(1, 1, 1)).total_seconds()  # noqa: DTZ001 - UTC
+    return int(-(-seconds // 3600))
+
+
+Found = Iterator[tuple[str, str, str]]  # id, label, where
+
+
+def _from_json_lines(path: Path, name: str, tally: Tally) -> Found:
+    for number, line in enumerate(lines(path, name, tally), 1):
+        where = f"{name}, line {number}"
+        try:
+            yield (*_labelled(json.loads(line)), where)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            tally.refuse("unreadable_labels", f"{where}: {quoted(f'{type(error).__name__} {error}', 200)}")
+
+
+def _labelled(document: Any) -> tuple[str, str]:
+    """Return id and label of a line of Model Monitor's ground truth."""
+    truth, identifier = document["groundTruthData"], document["eventMetadata"]["eventId"]
+    if truth["encoding"] != "CSV" or not isinstance(identifier, str):
+        raise UnreadableError(f"encoding {truth['encoding']!r} of {identifier!r}; expected CSV and an id")
+    return identifier, str(truth["data"]).strip()
+
+
+def _from_csv(path: Path, name: str, tally: Tally) -> Found:
+    texts = (line.decode("utf-8-sig", "replace") for line in lines(path, name, tally))
+    rows = csv.reader(texts)
+    header: Sequence[str] = next(rows, [])
+    if not set(CSV_COLUMNS) <= set(header):
+        expected = " and ".join(CSV_COLUMNS)
+        tally.refuse(
+            "unreadable_labels", f"{name}: the first line is {quoted(','.join(header), 80)}; expected {expected}"
+        )
+        return
+    places = [list(header).index(column) for column in CSV_COLUMNS]
+    for row in rows:
+        where = f"{name}, line {rows.line_num}"
+        if len(row) <= max(places):
+            tally.refuse("unreadable_labels", f"{where}: {len(row)} fields; expected those of the first line")
+            continue
+        yield row[places[0]], row[places[1]].strip(), where

@@ -1,0 +1,143 @@
+"""Whether the model is still as good as its run has measured it, on the labelled requests of a window.
+
+Each metric that both the problem type and the baseline's constraints have is held against the constraint. Chance is
+that of the bootstrap (Efron, 1979) of the window's rows, by its upper side because errors are skewed, and widened by
+sqrt(1 + rows of the window / rows of the baseline), because the baseline's rows are a sample as well. A metric is worse
+when what it has lost is more than chance at the level asked, and more than `max_drop` of what it was (of what was left
+to 1, where more is better). The metric that the gate judges by decides the verdict; the others are reported.
+
+Rows are drawn in up to MAX_BLOCKS blocks of neighbours: an hour of one bad caller is not many independent errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from perennial.data.column_statistics import Floats
+from perennial.evaluation import metrics, model_quality
+from perennial.evaluation.metrics import Metric, UndefinedMetricError
+from perennial.monitoring.findings import MonitorError, WindowFinding
+from perennial.words import between, number
+
+RESAMPLES = 2000
+MAX_BLOCKS = 500
+PERFECT = 1.0
+INTERVAL = (2.5, 97.5)  # percentiles
+
+
+@dataclass(frozen=True)
+class ModelLimits:
+    """What counts as worse; see `monitoring.model_quality` of model.yaml."""
+
+    max_drop: float
+    false_alarms: float
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """A metric of a window beside its constraint. `lost` is how much worse, in its unit, and the least that is sure."""
+
+    name: str
+    value: float
+    interval: tuple[float, float]
+    limit: float
+    operator: str
+    lost: float
+    lost_at_least: float
+    worse: bool
+
+
+@dataclass(frozen=True)
+class ModelQuality:
+    """All metrics, what is found, and the document statistics.json."""
+
+    metrics: Sequence[MetricResult]
+    findings: Sequence[WindowFinding]
+    statistics: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"metrics": [asdict(one) for one in self.metrics]}
+
+
+def judge(
+    definition: Mapping[str, Any],
+    baseline: Mapping[str, Any],
+    constraints: Mapping[str, Any],
+    labels: Floats,
+    scores: Floats,
+    limits: ModelLimits,
+    time: datetime,
+) -> ModelQuality:
+    """Measure a window and compare it with the documents of its baseline.
+
+    Raises MonitorError: the baseline is of another problem, MetricError: the labels cannot be measured.
+    """
+    problem, decisive = definition["problem"], definition["gate"]["metric"]
+    known = constraints.get(f"{problem}_constraints")
+    if known is None:
+        raise MonitorError(f"the baseline has no {problem}_constraints; expected that of the model that answered")
+    rows = baseline["dataset"]["item_count"]
+    columns = metrics.measures_of(problem).columns(*metrics.checked(problem, labels, scores))
+    statistics = model_quality.statistics(
+        problem, columns["label"], columns["prediction"], columns.get("probability"), evaluation_time=time
+    )
+    results = [
+        result
+        for name, metric in metrics.metrics_of(problem).items()
+        if name in known and (result := _compared(metric, known[name], rows, labels, scores, limits)) is not None
+    ]
+    findings = [_finding(one, labels.size, decisive) for one in results if one.worse]
+    return ModelQuality(results, findings, statistics)
+
+
+def _compared(
+    metric: Metric, constraint: Mapping[str, Any], rows: int, labels: Floats, scores: Floats, limits: ModelLimits
+) -> MetricResult | None:
+    """Return the metric beside its constraint; None where these rows leave it undefined."""
+    try:
+        value = metric.compute(labels, scores)
+    except UndefinedMetricError:
+        return None
+    drawn = bootstrap(metric, labels, scores)
+    limit = float(constraint["threshold"])
+    sign = 1.0 if metric.direction == "minimize" else -1.0
+    lost = sign * (value - limit)
+    chance = sign * (drawn - value) * np.sqrt(1 + labels.size / rows)
+    sure = lost - float(np.quantile(chance, 1 - limits.false_alarms))
+    reference = abs(limit) if metric.direction == "minimize" else max(0.0, PERFECT - limit)
+    low, high = (float(bound) for bound in np.percentile(drawn, INTERVAL))
+    worse = sure > 0 and lost > limits.max_drop * reference
+    return MetricResult(metric.name, value, (low, high), limit, constraint["comparison_operator"], lost, sure, worse)
+
+
+def bootstrap(metric: Metric, labels: Floats, scores: Floats) -> Floats:
+    """Return the metric of RESAMPLES draws of the rows, those that have a value. The same rows give the same draws."""
+    terms = metric.terms(labels, scores)
+    blocks = min(MAX_BLOCKS, labels.size)
+    starts = np.linspace(0, labels.size, blocks, endpoint=False).astype(np.int64)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        drawn = metric.finish(_draws(blocks) @ np.add.reduceat(terms, starts, axis=0))
+    return np.asarray(drawn[np.isfinite(drawn)])
+
+
+@lru_cache(maxsize=1)
+def _draws(blocks: int) -> Floats:
+    """Return how often each block is in each draw, `(RESAMPLES, blocks)`."""
+    chosen = np.random.default_rng(0).integers(0, blocks, size=(RESAMPLES, blocks))
+    chosen += np.arange(RESAMPLES)[:, None] * blocks
+    times = np.bincount(chosen.ravel(), minlength=RESAMPLES * blocks).reshape(RESAMPLES, blocks)
+    return times.astype(np.float64)
+
+
+def _finding(one: MetricResult, rows: int, decisive: str) -> WindowFinding:
+    text = (
+        f"Metric {one.name} with {number(one.value)} was {one.operator} {number(one.limit)} "
+        f"(95 % interval {between(one.interval)}, {rows:,} labelled records)"
+    )
+    return WindowFinding("drift" if one.name == decisive else "note", one.operator, one.name, text, "metric_name")

@@ -1,0 +1,152 @@
+"""What a window's requests add up to: statistics of columns, what breaks the data contract, scores to be labelled.
+
+Records pass in batches, so that memory grows with the number of requests by 16 bytes each, and not with their columns.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.data import column_statistics
+from perennial.data.column_statistics import NumericColumn, StringColumn
+from perennial.data.contract import Contract, check, expected_by
+from perennial.features.column import Column
+from perennial.features.column_names import RequestNames
+from perennial.features.from_json import from_json
+from perennial.monitoring.capture import Event, Tally, UnreadableError
+from perennial.monitoring.data_quality import WindowRecords
+from perennial.monitoring.ground_truth import Asked
+from perennial.monitoring.requests import FieldsError, RequestReader, Row, scores
+from perennial.words import quoted
+
+BATCH = 4096  # records
+_NO_CONSTRAINTS: dict[str, Any] = {"version": column_statistics.FORMAT_VERSION, "features": []}
+_NO_ROWS = {**_NO_CONSTRAINTS, "dataset": {"item_count": 0}}
+
+
+class Window:
+    """Takes in captured requests of one model, whose configuration has this definition."""
+
+    def __init__(self, definition: Mapping[str, Any], tally: Tally) -> None:
+        contract = Contract.from_definition(definition)
+        self.target = contract.target
+        self._contract = replace(contract, columns=contract.features, split_column=None, key=())
+        others = {column.name: column.sources for column in contract.columns if not column.feature}
+        names = RequestNames(contract.features, others, ignore=contract.form.other_columns == "ignore")
+        self._reader = RequestReader(self._contract.names, names)
+        self._columns = [_empty(column, definition) for column in contract.features]
+        self._tally = tally
+        self._waiting: dict[str, list[Row]] = {"text": [], "json": []}
+        self._broken: dict[tuple[str, str], int] = {}
+        self._unknown, self._absent, self._fields = Counter[str](), Counter[str](), Counter[int]()
+        self.asked = Asked()
+        self.records = 0
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Take in requests."""
+        for event in events:
+            try:
+                self._add(event)
+            except FieldsError as error:
+                self.records += 1
+                self._fields[error.count] += 1
+            except UnreadableError as error:
+                self._tally.refuse("unreadable_requests", f"{quoted(event.id)}: {error}")
+        for kind in self._waiting:
+            self._flush(kind)
+
+    def _add(self, event: Event) -> None:
+        rows = self._reader.rows(event.request)
+        self._unknown.update(dict.fromkeys(rows.unknown, len(rows.values)))
+        self._absent.update(dict.fromkeys(rows.absent, len(rows.values)))
+        self.records += len(rows.values)
+        kind = "text" if event.request.media_type == "text/csv" else "json"
+        self._waiting[kind] += rows.values
+        if len(self._waiting[kind]) >= BATCH:
+            self._flush(kind)
+        if event.answer is None:
+            self._tally.counts["without_answer"] += 1
+        elif len(rows.values) > 1:
+            self._tally.counts["requests_of_several_records"] += 1
+        else:
+            found = scores(event.answer)
+            if len(found) != 1:
+                raise UnreadableError(f"{len(found)} scores for one record")
+            self.asked.add(event.id, found[0])
+
+    def _flush(self, kind: str) -> None:
+        rows, self._waiting[kind] = self._waiting[kind], []
+        if not rows:
+            return
+        values = zip(*rows, strict=True)
+        batch = pa.record_batch(
+            {
+                column.name: _typed(column, list(each))
+                for column, each in zip(self._contract.columns, values, strict=True)
+            }
+        )
+        checked = check(self._contract, batch)
+        for violation in checked.violations:
+            key = violation.column.name, violation.rule
+            self._broken[key] = self._broken.get(key, 0) + violation.rows.size
+        for column in self._columns:
+            _observe(column, checked.table[column.name].combine_chunks())
+
+    @property
+    def unreadable(self) -> int:
+        """What was captured and could not be read: no record, or no request."""
+        return self._tally.counts["unreadable_records"] + self._tally.counts["unreadable_requests"]
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """The document statistics.json. Of no row it has no column."""
+        return column_statistics.statistics(self._columns) if self._has_rows else _NO_ROWS
+
+    @property
+    def constraints(self) -> dict[str, Any]:
+        """The document constraints.json that these records suggest."""
+        return column_statistics.constraints(self._columns) if self._has_rows else _NO_CONSTRAINTS
+
+    @property
+    def _has_rows(self) -> bool:
+        return any(column.num_present + column.num_missing for column in self._columns)
+
+    def described(self, labels: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]]) -> WindowRecords:
+        """Return what data quality is judged by; `labels` of the window are one more column, the target."""
+        statistics = self.statistics
+        if len(labels) and self._has_rows:
+            target = NumericColumn(self.target.name, integral=self.target.type != "float")
+            target.add(np.asarray(labels, np.float64))
+            statistics = {**statistics, "features": [*statistics["features"], target.statistics()]}
+        columns = {column.name: column for column in self._contract.columns}
+        broken = {(name, rule): (rows, expected_by(columns[name], rule)) for (name, rule), rows in self._broken.items()}
+        return WindowRecords(statistics, self.records, len(columns), broken, self._unknown, self._fields, self._absent)
+
+
+def _empty(column: Column, definition: Mapping[str, Any]) -> NumericColumn | StringColumn:
+    if column.type == "string":
+        most = definition["quality"]["max_categories"]
+        return StringColumn(column.name, domain=column.categories, max_categories=most)
+    return NumericColumn(column.name, integral=column.type != "float")
+
+
+def _typed(column: Column, values: Sequence[Any]) -> pa.StructArray:
+    """Return the values of a column of requests as data.contract.check takes values that are read."""
+    read, invalid = from_json(column.type, values, column.parsing)
+    invalid = pa.array(np.zeros(len(values), bool)) if invalid is None else pc.fill_null(invalid, False)
+    return pa.StructArray.from_arrays([read, invalid], ["value", "invalid"])
+
+
+def _observe(column: NumericColumn | StringColumn, values: pa.Array) -> None:
+    if isinstance(column, NumericColumn):
+        column.add(pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+        return
+    counts = pc.value_counts(values)
+    column.add(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))

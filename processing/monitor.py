@@ -1,0 +1,167 @@
+"""Judge a window of what an endpoint was asked: collect, label, compare with the baselines of its model.
+
+Called by  whoever wants a window judged (docs/monitoring.md); nothing in the stack starts it yet.
+Reads      --config         config.json of the run whose model answered: `definition`
+           --capture        what data capture has written, below <endpoint>/<variant>/yyyy/mm/dd/hh/; records of other
+                            times and endpoints are counted and left out
+           --ground-truth   labels: Model Monitor's .jsonl, or .csv with inference_id and label; may be empty
+           --data-baseline, --model-baseline    statistics.json and constraints.json of the same run
+           --endpoint, --start, --end           the window: times in UTC, 2026-11-29T10:00:00Z, the end is not in it
+Writes     below --output
+    verdict.json            Healthy, Drift, BadData, NotEnoughData or Failed, why, and all that was measured and counted
+    data-quality/           statistics.json, constraints.json and constraint_violations.json, as Model Monitor has them
+    model-quality/          statistics.json and constraint_violations.json
+Exits      0, whatever the verdict: each analysis fails for itself, and the verdict says which and why. 1 when the
+           window itself is none, or config.json is too old: --message says so.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from perennial.data.column_statistics import StatisticsError
+from perennial.evaluation.problem_types.measures import MetricError
+from perennial.features.from_text import utc_time
+from perennial.monitoring import data_quality, model_quality
+from perennial.monitoring.capture import Tally, events
+from perennial.monitoring.findings import FAILED, NOT_ENOUGH, MonitorError, verdict_of, violations
+from perennial.monitoring.ground_truth import Joined, Labels
+from perennial.monitoring.verdict import Analysis, document
+from perennial.monitoring.window import Window
+from processing import job_script
+
+FOLDERS = {name: name.replace("_", "-") for name in ("capture", "ground_truth", "data_baseline", "model_baseline")}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job and return its exit code."""
+    about = (__doc__ or "").split("\n", 1)[0]
+    arguments = job_script.paths(argv, about, needed=("endpoint", "start", "end"), **FOLDERS)
+    try:
+        start, end = _window(arguments.start, arguments.end)
+        definition = _definition(arguments.config)
+    except MonitorError as error:
+        return job_script.refuse(str(error), arguments.message)
+    collected, labelled = Tally(), Tally()
+    window = Window(definition, collected)
+    window.add(events(arguments.capture, arguments.endpoint, start, end, collected))
+    labels = Labels(window.target, labelled)
+    labels.read(arguments.ground_truth)
+    joined = labels.joined(window.asked, end)
+    verdict = document(
+        _analyses(definition, window, joined, arguments, end),
+        {
+            "endpoint": arguments.endpoint,
+            "window": {"start": arguments.start, "end": arguments.end},
+            "records": window.records,
+            "collected": collected.as_json(),
+            "ground_truth": labelled.as_json(),
+        },
+    )
+    job_script.write_documents({"verdict": verdict}, arguments.output, indent=2)
+    print(f"{verdict['verdict']}: {window.records:,} records, {joined.labels.size:,} labels", flush=True)
+    for reason in verdict["reasons"]:
+        print(reason, flush=True)
+    return 0
+
+
+def _window(start: str, end: str) -> tuple[datetime, datetime]:
+    first, last = utc_time(start), utc_time(end)
+    if first is None or last is None or first >= last:
+        raise MonitorError(f"the window is from {start!r} to {end!r}; expected two times, such as 2026-11-29T10:00:00Z")
+    return first, last
+
+
+def _definition(config: Path) -> Mapping[str, Any]:
+    definition: Mapping[str, Any] = json.loads(config.read_text(encoding="utf-8"))["definition"]
+    if "monitoring" not in definition:
+        raise MonitorError("config.json has no definition.monitoring: its run is older than it; start another run")
+    return definition
+
+
+def _analyses(
+    definition: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, time: datetime
+) -> dict[str, Analysis]:
+    """Return what each analysis says that model.yaml has not switched off."""
+    asked = definition["monitoring"]
+    known: dict[str, Callable[[float], Analysis]] = {
+        "data_quality": lambda rate: _data_quality(definition, window, joined, arguments, rate),
+        "model_quality": lambda rate: _model_quality(definition, window, joined, arguments, rate, time),
+    }
+    wanted = [name for name in known if asked[name]["enabled"]]
+    if window.unreadable > window.records:
+        reason = f"of {window.unreadable + window.records:,} captured records {window.unreadable:,} could not be read"
+        return dict.fromkeys(wanted, Analysis(FAILED, reason))
+    if window.records < asked["min_records"]:
+        reason = f"{window.records:,} records; expected at least {asked['min_records']:,} (monitoring.min_records)"
+        return dict.fromkeys(wanted, Analysis(NOT_ENOUGH, reason))
+    # Together they may be wrong as often as one of them would be alone.
+    rate = asked["false_alarm_rate"] / max(1, len(wanted))
+    return {name: _alone(known[name], rate) for name in wanted}
+
+
+def _alone(analysis: Callable[[float], Analysis], rate: float) -> Analysis:
+    """Return what an analysis says, or why it has failed: the others go on."""
+    try:
+        return analysis(rate)
+    except (MonitorError, StatisticsError, MetricError) as error:
+        return Analysis(FAILED, str(error))
+    except Exception as error:  # a bug in one of them
+        traceback.print_exception(error)
+        return Analysis(FAILED, f"{type(error).__name__}: {error}")
+
+
+def _data_quality(
+    definition: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float
+) -> Analysis:
+    asked = definition["monitoring"]["data_quality"]
+    invalid = definition["quality"]["max_invalid_share"]
+    limits = data_quality.DataLimits(
+        asked["distance"], asked["stability"], asked["missing"], invalid, rate, asked["leave_out"]
+    )
+    seen = window.described(joined.labels)
+    output = arguments.output / "data-quality"
+    job_script.write_documents({"statistics": seen.statistics, "constraints": window.constraints}, output)
+    judged = data_quality.judge(*_baseline(arguments.data_baseline, "data-quality"), seen, limits)
+    job_script.write_documents({"constraint_violations": violations(judged.findings)}, output)
+    return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
+
+
+def _model_quality(
+    definition: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float, time: datetime
+) -> Analysis:
+    asked, labels = definition["monitoring"]["model_quality"], joined.labels.size
+    if labels < asked["min_labels"] or labels < asked["min_labelled_share"] * window.records:
+        least = f"{asked['min_labels']:,} and {asked['min_labelled_share']:.0%} of the records"
+        return Analysis(NOT_ENOUGH, f"not enough labels: {labels:,} of {window.records:,} records; expected {least}")
+    limits = model_quality.ModelLimits(asked["max_drop"], rate)
+    baseline = _baseline(arguments.model_baseline, "model-quality")
+    judged = model_quality.judge(definition, *baseline, joined.labels, joined.scores, limits, time)
+    documents = {"statistics": judged.statistics, "constraint_violations": violations(judged.findings)}
+    job_script.write_documents(documents, arguments.output / "model-quality", indent=2)
+    return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
+
+
+def _baseline(folder: Path, name: str) -> tuple[Any, Any]:
+    """Return statistics and constraints. Raises MonitorError: one is not there or is no JSON."""
+    found = []
+    for path in (folder / "statistics.json", folder / "constraints.json"):
+        try:
+            found.append(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise MonitorError(
+                f"the baseline has no {path.name} that can be read ({type(error).__name__}); the run whose model "
+                f"answers writes it as baselines/{name}/{path.name}"
+            ) from error
+    return found[0], found[1]
+
+
+if __name__ == "__main__":
+    job_script.leave_out_pandas()
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""A used-car model in service, as far as its monitor sees it: baselines, captured requests, labels."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from localcloud.sagemaker.endpoints.capture import Capture, Exchange
+from perennial.model import definition
+from processing import analyze_data_quality, analyze_model_quality, monitor
+
+START = datetime(2026, 11, 29, 10, tzinfo=UTC)
+MODEL = """
+problem: regression
+target: price
+columns:
+  price: {type: float, min: 0}
+  mileage: {type: float, unit: miles, min: 0, max: 1000000}
+  doors: {type: integer}
+  leather: {type: boolean}
+  make: {type: string}
+  vin: {type: string, feature: false}
+split: {method: random}
+gate: {metric: rmse, threshold: 3500}
+"""
+COLUMNS = ("mileage", "doors", "leather", "make")
+CAPTURE: dict[str, Any] = {
+    "InitialSamplingPercentage": 100,
+    "DestinationS3Uri": "s3://bucket/capture",
+    "CaptureOptions": [{"CaptureMode": "InputAndOutput"}],
+    "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"]},
+}
+
+
+@dataclass(frozen=True)
+class Car:
+    """A request: its fields in the definition's order, what the model said, and what the car was sold for."""
+
+    fields: tuple[Any, ...]
+    answer: float
+    price: float
+
+
+def cars(rows: int, seed: int) -> list[Car]:
+    random, made = np.random.default_rng(seed), []
+    for _ in range(rows):
+        miles = round(max(10.0, random.normal(20_000, 8_000)), 1)
+        doors, leather = int(random.choice([2, 4])), int(random.random() < 0.7)
+        make = str(random.choice(["Buick", "Saab", "Pontiac"], p=[0.5, 0.3, 0.2]))
+        price = 20_000 - 0.2 * miles + 3_000 * (make == "Saab")
+        made.append(Car((miles, doors, leather, make), round(price, 2), round(price + random.normal(0, 500), 2)))
+    return made
+
+
+Change = Callable[[Car], Car]
+
+
+class World:
+    """A run's configuration and baselines, and the folders of one window's job."""
+
+    def __init__(self, folder: Path, model: str = MODEL) -> None:
+        self.folder = folder
+        self.definition = definition.parse(model, "model.yaml").as_json()
+        self.config = folder / "config.json"
+        self.config.write_text(json.dumps({"definition": self.definition}))
+        trained, tested = cars(1500, 0), cars(400, 1)
+        rows = [f"{car.price},{','.join(map(str, car.fields))}" for car in trained]
+        self._job(analyze_data_quality, "baseline-data", "data-baseline", [f"price,{','.join(COLUMNS)}", *rows])
+        rows = [f"{car.answer},{car.price}" for car in tested]
+        self._job(analyze_model_quality, "predictions", "model-baseline", ["prediction,label", *rows])
+        self.sent: list[tuple[str, Car]] = []
+
+    def _job(self, script: Any, option: str, output: str, lines: Sequence[str]) -> None:
+        given = self.folder / option
+        given.mkdir()
+        (given / "part-0.csv").write_text("\n".join(lines) + "\n")
+        assert script.main([f"--config={self.config}", f"--{option}={given}", f"--output={self.folder / output}"]) == 0
+
+    def send(self, sold: Sequence[Car], change: Change = lambda car: car, endpoint: str = "cars") -> None:
+        """Ask the endpoint, in turn as CSV and as JSON lines, which capture writes in base64."""
+        written: list[tuple[str, bytes]] = []
+        capture = Capture(CAPTURE, endpoint, "AllTraffic", lambda *_: None, lambda: 0.0)
+        for number, car in enumerate(map(change, sold)):
+            identifier = str(uuid.UUID(int=len(self.sent)))
+            as_json = json.dumps(dict(zip(COLUMNS, car.fields, strict=False)))
+            body, kind = (
+                (",".join(map(str, car.fields)), "text/csv") if number % 2 else (as_json, "application/jsonlines")
+            )
+            answer = json.dumps({"score": car.answer})
+            capture.offer(
+                Exchange(
+                    START + timedelta(seconds=number),
+                    body.encode(),
+                    kind,
+                    answer.encode(),
+                    "application/jsonlines",
+                    f"event-{identifier}",
+                    identifier,
+                )
+            )
+            self.sent.append((identifier, car))
+        written = capture.take()
+        for uri, content in written:
+            path = self.folder / uri.removeprefix("s3://bucket/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def label(self, rows: int | None = None) -> None:
+        path = self.folder / "ground-truth" / "2026/11/29/11" / "labels.csv"
+        path.parent.mkdir(parents=True)
+        lines = [f"{identifier},{car.price}" for identifier, car in self.sent[:rows]]
+        path.write_text("\n".join(["inference_id,label", *lines]) + "\n")
+
+    def arguments(self, **changes: str) -> list[str]:
+        given = {
+            "config": self.config, "capture": self.folder / "capture", "ground-truth": self.folder / "ground-truth",
+            "data-baseline": self.folder / "data-baseline", "model-baseline": self.folder / "model-baseline",
+            "output": self.folder / "output", "message": self.folder / "message", "endpoint": "cars",
+            "start": "2026-11-29T10:00:00Z", "end": "2026-11-29T12:00:00Z",
+        }  # fmt: skip
+        return [f"--{option}={value}" for option, value in {**given, **changes}.items()]
+
+    def judge(self, **changes: str) -> dict[str, Any]:
+        assert monitor.main(self.arguments(**changes)) == 0
+        return self.read("verdict.json")
+
+    def read(self, name: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.folder / "output" / name).read_text())
+        return document

@@ -1,0 +1,142 @@
+"""Captured records, as the endpoint's data capture writes them, and all that may be wrong with their files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcloud.sagemaker.endpoints.capture import Capture, Exchange
+from perennial.monitoring.capture import Event, Payload, Tally, events
+
+START, END = datetime(2026, 11, 29, 10), datetime(2026, 11, 29, 12)  # noqa: DTZ001 - UTC
+NOON = datetime(2026, 11, 29, 11, 59, 59, tzinfo=UTC)
+CONFIG: dict[str, Any] = {
+    "InitialSamplingPercentage": 100,
+    "DestinationS3Uri": "s3://bucket/capture",
+    "CaptureOptions": [{"CaptureMode": "InputAndOutput"}],
+    "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},
+}
+Write = Callable[..., Path]
+
+
+def captured(folder: Path, *exchanges: Exchange, endpoint: str = "cars", **config: Any) -> None:
+    """Write what the local endpoint would."""
+    capture = Capture(CONFIG | config, endpoint, "AllTraffic", lambda _uri, _content: None, lambda: 0.0)
+    for one in exchanges:
+        capture.offer(one)
+    for uri, content in capture.take():
+        path = folder / uri.removeprefix("s3://bucket/capture/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def exchange(**changes: Any) -> Exchange:
+    given: dict[str, Any] = {
+        "time": NOON, "request_body": b"1,2\n", "request_type": "text/csv", "response_body": b"3.5",
+        "response_type": "text/csv; charset=utf-8", "event_id": "event-1",
+    }  # fmt: skip
+    return Exchange(**given | changes)
+
+
+def collected(folder: Path, endpoint: str = "cars") -> tuple[list[Event], dict[str, Any]]:
+    tally = Tally()
+    return list(events(folder, endpoint, START, END, tally)), tally.as_json()
+
+
+def file(folder: Path, content: bytes, name: str = "00-00-000-x.jsonl", endpoint: str = "cars") -> None:
+    path = folder / endpoint / "AllTraffic" / "2026/11/29/11" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def line(**metadata: Any) -> bytes:
+    payload = {"observedContentType": "text/csv", "mode": "INPUT", "data": "1,2", "encoding": "CSV"}
+    about = {"eventId": "event-1", "inferenceTime": "2026-11-29T11:00:00Z", **metadata}
+    return json.dumps({"captureData": {"endpointInput": payload}, "eventMetadata": about, "eventVersion": "0"}).encode()
+
+
+@pytest.mark.parametrize("config", [{}, {"CaptureContentTypeHeader": {}}], ids=["text", "base64"])
+@pytest.mark.parametrize("kind", ["text/csv", "application/json", "application/jsonlines"])
+def test_requests_and_answers_are_read_in_every_encoding(tmp_path: Path, kind: str, config: dict[str, Any]) -> None:
+    body = {"text/csv": b"1,2\n", "application/json": b'{"a": "\xc3\xa9"}', "application/jsonlines": b'{"a": 1}\n'}[
+        kind
+    ]
+    captured(tmp_path, exchange(request_body=body, request_type=kind, inference_id="car-1"), **config)
+    (event,), counts = collected(tmp_path)
+    assert event == Event("car-1", NOON.replace(tzinfo=None), Payload(body.decode(), kind), Payload("3.5", "text/csv"))
+    assert counts == {"requests": 1, "examples": []}
+
+
+def test_a_label_is_looked_for_by_the_event_where_the_caller_sent_no_id(tmp_path: Path) -> None:
+    captured(tmp_path, exchange(event_id="event-7"))
+    assert [event.id for event in collected(tmp_path)[0]] == ["event-7"]
+
+
+def test_our_own_questions_shadows_and_other_times_are_no_traffic_of_the_window(tmp_path: Path) -> None:
+    before, after = NOON.replace(hour=9), NOON.replace(hour=12, minute=0, second=0)
+    captured(
+        tmp_path, exchange(), exchange(inference_id="verify-20261129000000-ab12-0"), exchange(time=before),
+        exchange(time=after),
+    )  # fmt: skip
+    file(tmp_path, line(invocationSource="ShadowExperiment"))
+    found, counts = collected(tmp_path)
+    assert len(found) == 1
+    assert counts == {"examples": [], "outside_window": 2, "requests": 1, "shadow": 1, "verification": 1}
+
+
+def test_files_of_another_endpoint_are_counted_and_named(tmp_path: Path) -> None:
+    captured(tmp_path, exchange(), endpoint="cars-eu")
+    found, counts = collected(tmp_path)
+    assert (found, counts["files_of_other_endpoints"]) == ([], 1)
+    assert counts["examples"][0].endswith("not below cars/")
+
+
+def test_gzip_is_read_and_of_a_torn_file_the_records_before_the_tear(tmp_path: Path) -> None:
+    file(tmp_path, gzip.compress(line() + b"\n"), "a.jsonl.gz")
+    many = b"".join(line(eventId=f"event-{number:06d}") + b"\n" for number in range(2000))
+    packed = gzip.compress(many)
+    file(tmp_path, packed[: len(packed) // 2], "b.jsonl.gz")
+    found, counts = collected(tmp_path)
+    assert 2 < len(found) < 2000
+    assert counts["torn_files"] == 1
+
+
+def test_a_file_that_is_still_written_ends_in_a_torn_line(tmp_path: Path) -> None:
+    file(tmp_path, line() + b"\n" + line()[:-20])
+    found, counts = collected(tmp_path)
+    assert (len(found), counts["unreadable_records"]) == (1, 1)
+    assert counts["examples"][0].startswith("cars/AllTraffic/2026/11/29/11/00-00-000-x.jsonl, line 2: ")
+
+
+def test_empty_files_are_counted(tmp_path: Path) -> None:
+    file(tmp_path, b"")
+    file(tmp_path, b"\n", "b.jsonl")
+    assert collected(tmp_path) == ([], {"empty_files": 2, "examples": []})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[]", b"3", b"null", b"{}", b"\xff\xfe", b"nonsense", b'{"eventMetadata": {}}', b"[" * 100_000,
+        line(inferenceTime="yesterday"), line(inferenceTime=None), line(eventId=None), line(eventId=3),
+        line().replace(b'"data": "1,2"', b'"data": 5'), line().replace(b"CSV", b"BASE64"),
+        line().replace(b'"1,2"', b'"/w=="').replace(b"CSV", b"BASE64"),
+    ],
+    ids=range(15),
+)  # fmt: skip
+def test_what_is_no_record_is_counted_with_an_example(tmp_path: Path, content: bytes) -> None:
+    file(tmp_path, content)
+    found, counts = collected(tmp_path)
+    assert (found, counts["unreadable_records"], len(counts["examples"])) == ([], 1, 1)
+
+
+def test_examples_are_few(tmp_path: Path) -> None:
+    file(tmp_path, b"nonsense\n" * 100)
+    _, counts = collected(tmp_path)
+    assert (counts["unreadable_records"], len(counts["examples"])) == (100, 5)

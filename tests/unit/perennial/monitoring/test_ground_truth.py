@@ -1,0 +1,108 @@
+"""Labels in both forms, and their merge with requests: every kind of label is counted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perennial.features.column import Column
+from perennial.monitoring.capture import Tally
+from perennial.monitoring.ground_truth import Asked, Labels
+
+END = datetime(2026, 11, 29, 12)  # noqa: DTZ001 - UTC
+PRICE, SOLD = Column("price", "float"), Column("sold", "boolean")
+
+
+def line(identifier: Any, data: Any, encoding: str = "CSV") -> str:
+    truth = {"groundTruthData": {"data": data, "encoding": encoding}, "eventMetadata": {"eventId": identifier}}
+    return json.dumps({**truth, "eventVersion": "0"})
+
+
+def write(folder: Path, name: str, *lines: str) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = "".join(f"{line}\n" for line in lines).encode()
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+
+
+def joined(folder: Path, ids: list[str], target: Column = PRICE) -> tuple[dict[float, float], dict[str, Any]]:
+    """Label by score, where the score of request n is n; and what was counted."""
+    tally, asked = Tally(), Asked()
+    for number, identifier in enumerate(ids):
+        asked.add(identifier, float(number))
+    labels = Labels(target, tally)
+    labels.read(folder)
+    found = labels.joined(asked, END)
+    return dict(zip(found.scores.tolist(), found.labels.tolist(), strict=True)), tally.as_json()
+
+
+NONE = dict.fromkeys(("contradicting", "duplicate", "labels", "late", "matched", "missing", "unmatched"), 0)
+
+
+def test_labels_of_both_forms_find_their_requests(tmp_path: Path) -> None:
+    write(tmp_path, "2026/11/29/11/a.jsonl", line("car-1", "100.5"))
+    write(tmp_path, "2026/11/29/11/b.jsonl.gz", line("car-2", " 200\n"))
+    write(tmp_path, "c.csv", "inference_id,label", "car-3,300", '"car-4","1e3"')
+    write(tmp_path, "d.csv", "\ufefflabel,note,inference_id", "500,x,car-5")
+    found, counts = joined(tmp_path, [f"car-{number}" for number in range(6)])
+    assert found == {1: 100.5, 2: 200, 3: 300, 4: 1000, 5: 500}
+    assert counts == {**NONE, "labels": 5, "matched": 5, "missing": 1, "examples": []}
+
+
+def test_of_several_labels_the_last_counts_and_contradictions_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, "2026/11/29/12/late.jsonl", line("car-0", "9"))
+    write(
+        tmp_path,
+        "2026/11/29/10/a.jsonl",
+        line("car-0", "1"),
+        line("car-0", "9"),
+        line("car-1", "5"),
+        line("car-1", "5"),
+    )
+    found, counts = joined(tmp_path, ["car-0", "car-1"])
+    assert found == {0: 9, 1: 5}
+    assert counts == {**NONE, "labels": 5, "matched": 2, "duplicate": 3, "contradicting": 1, "late": 1, "examples": []}
+
+
+def test_labels_of_unknown_requests_and_requests_without_labels_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", "inference_id,label", "other-1,3", "other-2,4", "car-0,5")
+    found, counts = joined(tmp_path, ["car-0", "car-1", "car-2"])
+    assert found == {0: 5}
+    assert counts == {**NONE, "labels": 3, "matched": 1, "unmatched": 2, "missing": 2, "examples": []}
+
+
+def test_one_label_serves_requests_that_were_sent_twice(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", "inference_id,label", "car-0,5")
+    assert joined(tmp_path, ["car-0", "car-0"])[0] == {0: 5, 1: 5}
+
+
+def test_labels_are_read_as_the_targets_values_are(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", "inference_id,label", "car-0,true", "car-1,No", "car-2,maybe", "car-3,")
+    found, counts = joined(tmp_path, [f"car-{number}" for number in range(4)], SOLD)
+    assert found == {0: 1, 1: 0}
+    assert counts["unreadable_labels"] == 2
+    assert counts["examples"][0] == "a.csv, line 4: the label is 'maybe'; expected true or false"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", "nonsense"), ("a.jsonl", "3"), ("a.jsonl", "{}"), ("a.jsonl", line(7, "1")),
+        ("a.jsonl", line("car-0", "MQ==", "BASE64")), ("a.csv", "id,value"), ("a.jsonl", line("car-0", "1,2")),
+    ],
+)  # fmt: skip
+def test_what_is_no_label_is_counted_with_an_example(tmp_path: Path, name: str, text: str) -> None:
+    write(tmp_path, name, text)
+    found, counts = joined(tmp_path, ["car-0"])
+    assert (found, counts["unreadable_labels"], len(counts["examples"])) == ({}, 1, 1)
+
+
+def test_without_labels_or_requests_there_is_nothing_to_join(tmp_path: Path) -> None:
+    assert joined(tmp_path, ["car-0"]) == ({}, {**NONE, "missing": 1, "examples": []})
+    write(tmp_path, "a.csv", "inference_id,label", "car-0,5")
+    assert joined(tmp_path, []) == ({}, {**NONE, "labels": 1, "unmatched": 1, "examples": []})

@@ -1,0 +1,181 @@
+"""The monitor's job on files: what data capture, people and the baseline jobs have written, and one verdict of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processing import monitor
+from tests.monitored import COLUMNS, MODEL, Change, World, cars
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def moved(mileage: Callable[[float], Any] = lambda miles: miles, price: float = 1.0) -> Change:
+    return lambda car: replace(car, fields=(mileage(car.fields[0]), *car.fields[1:]), price=car.price * price)
+
+
+def test_a_window_like_the_training_data_is_healthy_and_described_in_model_monitors_files(world: World) -> None:
+    world.send(cars(600, 2))
+    world.label()
+    verdict = world.judge()
+    assert (verdict["verdict"], verdict["reasons"], verdict["records"]) == ("Healthy", [], 600)
+    assert {name: one["verdict"] for name, one in verdict["analyses"].items()} == {
+        "data_quality": "Healthy", "model_quality": "Healthy",
+    }  # fmt: skip
+    assert verdict["collected"] == {"requests": 600, "examples": []}
+    assert verdict["ground_truth"]["matched"] == 600
+    statistics = world.read("data-quality/statistics.json")
+    assert statistics["dataset"]["item_count"] == 600
+    assert [(one["name"], one["inferred_type"]) for one in statistics["features"]] == [
+        ("mileage", "Fractional"), ("doors", "Integral"), ("leather", "Integral"), ("make", "String"),
+        ("price", "Fractional"),
+    ]  # fmt: skip
+    assert world.read("data-quality/constraint_violations.json") == {"violations": []}
+    assert [one["name"] for one in world.read("data-quality/constraints.json")["features"]] == list(COLUMNS)
+    assert set(world.read("model-quality/statistics.json")["regression_metrics"]) == {"mae", "mse", "rmse", "r2"}
+
+
+def test_a_world_that_has_drifted_is_told_by_its_columns(world: World) -> None:
+    world.send(cars(600, 2), moved(mileage=lambda miles: round(miles + 6000, 1)))
+    verdict = world.judge()
+    assert verdict["verdict"] == "Drift"
+    assert [one["feature_name"] for one in world.read("data-quality/constraint_violations.json")["violations"]] == [
+        "mileage"
+    ]
+    assert verdict["reasons"][0].startswith("mileage: median ")
+    assert verdict["reasons"][1] == (
+        "model_quality: not enough labels: 0 of 600 records; expected 100 and 0% of the records"
+    )
+
+
+def test_prices_that_have_moved_are_found_in_the_labels_and_in_the_models_error(world: World) -> None:
+    world.send(cars(600, 2), moved(price=1.3))
+    world.label()
+    verdict = world.judge()
+    assert verdict["verdict"] == "Drift"
+    assert [(one["subject"], one["check"]) for one in verdict["analyses"]["data_quality"]["findings"]] == [
+        ("price", "baseline_drift_check")
+    ]
+    (violation,) = (
+        one
+        for one in world.read("model-quality/constraint_violations.json")["violations"]
+        if one["metric_name"] == "rmse"
+    )
+    assert violation["constraint_check_type"] == "GreaterThanThreshold"
+
+
+def test_a_unit_that_changed_is_bad_data(world: World) -> None:
+    world.send(cars(600, 2), moved(mileage=lambda miles: round(miles * 1.609344, 1)))
+    verdict = world.judge()
+    assert verdict["verdict"] == "BadData"
+    assert "as miles in kilometres" in verdict["reasons"][0]
+
+
+def test_values_that_model_yaml_does_not_allow_are_bad_data(world: World) -> None:
+    world.send(cars(600, 2), moved(mileage=lambda miles: -1))
+    verdict = world.judge()
+    assert verdict["verdict"] == "BadData"
+    assert (
+        verdict["reasons"][0] == "mileage: 100.0% of the records break the rule minimum of mileage: expected at least 0"
+    )
+
+
+def test_a_schema_that_changed_since_the_baseline_is_bad_data(world: World) -> None:
+    world.send(cars(600, 2), lambda car: replace(car, fields=(*car.fields, "red")))
+    verdict = world.judge()
+    assert verdict["verdict"] == "BadData"
+    assert "*: 50.0% of the records have 5 fields; the model reads 4" in verdict["reasons"]
+
+
+def test_a_window_without_traffic_is_not_enough_data(world: World) -> None:
+    verdict = world.judge()
+    assert verdict["verdict"] == "NotEnoughData"
+    assert verdict["reasons"][0] == "data_quality: 0 records; expected at least 100 (monitoring.min_records)"
+
+
+def test_requests_of_another_endpoint_are_not_judged(world: World) -> None:
+    world.send(cars(200, 2), endpoint="cars-eu")
+    verdict = world.judge()
+    assert verdict["verdict"] == "NotEnoughData"
+    assert verdict["collected"]["files_of_other_endpoints"] == 1
+
+
+def test_requests_that_cannot_be_read_are_counted_with_examples(world: World) -> None:
+    world.send(cars(200, 2))
+    (path,) = (world.folder / "capture").rglob("*.jsonl")
+    event = json.loads(path.read_text().splitlines()[1])
+    event["captureData"]["endpointInput"]["observedContentType"] = "image/png"
+    path.write_text(path.read_text() + json.dumps(event) + "\n")
+    collected = world.judge()["collected"]
+    assert (collected["requests"], collected["unreadable_requests"]) == (201, 1)
+    assert "image/png" in collected["examples"][0]
+
+
+def test_records_of_which_most_cannot_be_read_are_a_failure_of_the_capture(world: World) -> None:
+    world.send(cars(200, 2))
+    for path in (world.folder / "capture").rglob("*.jsonl"):
+        path.write_text(path.read_text().replace('"captureData"', '"captured"'))
+    verdict = world.judge()
+    assert verdict["verdict"] == "Failed"
+    assert verdict["reasons"][0] == "data_quality: of 200 captured records 200 could not be read"
+
+
+def test_each_analysis_can_be_switched_off(tmp_path: Path) -> None:
+    off = MODEL + "monitoring: {data_quality: {enabled: false}}\n"
+    world = World(tmp_path, off)
+    world.send(cars(200, 2))
+    world.label()
+    verdict = world.judge()
+    assert list(verdict["analyses"]) == ["model_quality"]
+    assert not (tmp_path / "output" / "data-quality").exists()
+
+
+@pytest.mark.parametrize("broken", ["missing", "no JSON", "of another kind"])
+def test_an_analysis_fails_for_itself_and_says_what_is_missing(world: World, broken: str) -> None:
+    world.send(cars(200, 2))
+    world.label()
+    path = world.folder / "model-baseline" / "constraints.json"
+    path.unlink()
+    if broken != "missing":
+        path.write_text({"no JSON": "{", "of another kind": "[]"}[broken])
+    verdict = world.judge()
+    assert verdict["verdict"] == "Failed"
+    assert verdict["analyses"]["data_quality"]["verdict"] == "Healthy"
+    reason = verdict["analyses"]["model_quality"]["reason"]
+    expected = {"of another kind": "AttributeError"}.get(
+        broken, "writes it as baselines/model-quality/constraints.json"
+    )
+    assert expected in reason
+
+
+def test_too_few_labels_are_said(tmp_path: Path) -> None:
+    world = World(tmp_path, MODEL + "monitoring: {model_quality: {min_labels: 50, min_labelled_share: 0.5}}\n")
+    world.send(cars(200, 2))
+    world.label(60)
+    verdict = world.judge()
+    assert verdict["verdict"] == "Healthy"
+    assert verdict["analyses"]["model_quality"]["reason"].startswith(
+        "not enough labels: 60 of 200 records; expected 50"
+    )
+
+
+@pytest.mark.parametrize(("start", "end"), [("yesterday", "2026-11-29"), ("2026-11-29", "2026-11-29")])
+def test_a_window_that_is_none_is_refused(world: World, start: str, end: str) -> None:
+    assert monitor.main(world.arguments(start=start, end=end)) == 1
+    assert "expected two times" in (world.folder / "message").read_text()
+
+
+def test_a_configuration_from_before_monitoring_is_refused(world: World) -> None:
+    del world.definition["monitoring"]
+    world.config.write_text(json.dumps({"definition": world.definition}))
+    assert monitor.main(world.arguments()) == 1
+    assert "start another run" in (world.folder / "message").read_text()
