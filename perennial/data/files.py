@@ -10,7 +10,9 @@ line `sep=;`); the first row of a Parquet file is row 1. Of a JSON lines file th
 from __future__ import annotations
 
 import gzip
+import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,6 +34,20 @@ _EMPTY_LIST = re.compile(rb"\s*\[\s*\]\s*")
 def find_files(folder: Path) -> list[Path]:
     """Return the files below a folder in the order of their names, which is the order of the run's manifest."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def copies_among(paths: Sequence[Path]) -> dict[int, int]:
+    """Return which files have the bytes of an earlier one: its position by theirs. Only files of one size are read."""
+    by_size, first, copies = defaultdict[int, list[int]](list), dict[tuple[int, bytes], int](), dict[int, int]()
+    for position, path in enumerate(paths):
+        by_size[path.stat().st_size].append(position)
+    for size, positions in by_size.items():
+        for position in positions if len(positions) > 1 else ():
+            with paths[position].open("rb") as file:
+                digest = hashlib.file_digest(file, "blake2b").digest()
+            if (original := first.setdefault((size, digest), position)) != position:
+                copies[position] = original
+    return copies
 
 
 def read(

@@ -19,7 +19,7 @@ from perennial.data import drift
 from perennial.data.contract import Checked, Contract, check, parsed
 from perennial.data.csv_files import Batch
 from perennial.data.duplicates import DuplicateCounter
-from perennial.data.files import read
+from perennial.data.files import copies_among, read
 from perennial.data.header import FileError, NoRowsError
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report
@@ -45,6 +45,7 @@ from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Sets, splitter
 from perennial.features.column import Column
 from perennial.features.values import Parsed
 
+MIN_COPIED_ROWS = 20  # of a file that is not read again; a few rows may be the same by chance
 REASONS = 10  # in the report, why rows cannot be told
 
 
@@ -133,7 +134,8 @@ def ingest(
     """Write the valid rows of the files, each with its name, to the spill file; return the set of each.
 
     A file that cannot be read is put aside, also when that shows at its end: its rows are in no set. Raises FileError
-    where the definition says so (quality.stray_files), but for empty files.
+    where the definition says so (quality.stray_files), but for empty files. Without a key, of files of the same bytes
+    one is read: with a key the last row counts, and an old file that comes again puts its rows back.
     """
     splitting, duplicates = splitter(definition["split"]), DuplicateCounter()
     copies = DuplicateCounter() if contract.key else duplicates  # told by all that they say
@@ -143,9 +145,16 @@ def ingest(
     allowed = definition["quality"]["max_invalid_share"]
     new: list[slice] = []  # where the rows of new files stand
     present = set[str]()  # columns that a file has
+    originals = {} if contract.key else copies_among([path for _, path in files])
+    rows_of = dict[int, int]()
     rows = 0
     with spill_writer(spill) as write:
         for number, (name, path) in enumerate(files):
+            original = originals.get(number)
+            if original is not None and rows_of.get(original, 0) >= MIN_COPIED_ROWS:
+                report.add_copy(name, path.stat().st_size, files[original][0], is_new=champion.finds_new(number))
+                print(f"{name}: the same file as {files[original][0]}, not read", flush=True)
+                continue
             first, is_new, notes, has = rows, champion.finds_new(number), list[str](), set[str]()
             try:
                 for batch in read(path, columns, name, contract.form, notes):
@@ -172,7 +181,8 @@ def ingest(
                 continue
             new += [slice(first, rows)] if number in champion.new_files else []
             present |= has
-            used, broken = rows - first, quarantine.file.rows
+            rows_of[number] = used = rows - first
+            broken = quarantine.file.rows
             report.add_file(name, path.stat().st_size, used, broken, notes, is_new=is_new)
             quarantine.keep(is_new=is_new)
             print(f"{name}: {used} rows used, {broken} quarantined", flush=True)

@@ -46,7 +46,7 @@ class Report:
 
     new_files          rows, quarantined and rules of the files that the model in service was not trained on, and how
                        many of their rows repeat one of a known file, or, with a key, have the key of one and say
-                       something else (of many rows, estimates)
+                       something else (of many rows, estimates); how many of the files are copies of another
     noted              what a person should know of them, and of which
     since              what has become of definition and data since the model in service was trained (data.since)
     aside              files that cannot be read as this table: no row of theirs is used or counted
@@ -113,6 +113,12 @@ class Report:
             new["quarantined"] += quarantined
             for text in notes:
                 self.noted.setdefault(text, []).append(name)
+
+    def add_copy(self, name: str, size: int, original: str, *, is_new: bool) -> None:
+        """Count a file that was not read, because it has the bytes of another one."""
+        self.add_file(name, size, 0, 0, [f"the same file as {original}, which counts once"], is_new=is_new)
+        if is_new:
+            self.new_files["copies"] = self.new_files.get("copies", 0) + 1
 
     def add_to_set(self, name: str, target: pa.Array) -> None:
         """Count some rows of a set."""

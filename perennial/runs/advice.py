@@ -261,8 +261,8 @@ TRAIN_MODEL = (
     Row(_without_comparison, obstacle="unfair"),
     Row(_without_comparison, obstacle="changed"),
     Row(
-        "Take the new files away (aws s3 rm): their rows are in other files already, and without a key (split.key) "
-        "each of them that trains does so twice. Then drop what was meant, or start a run.",
+        "Take the new files away (aws s3 rm): their rows are in other files already. Then drop what was meant, or "
+        "start a run.",
         status=("Succeeded", "Rejected"),
         when=lambda ended: ended.has_only_copies,
     ),

@@ -67,7 +67,8 @@ def only_copies(record: RunRecord) -> bool:
     """Return whether the new files hold nothing but rows that files of the model in service hold, too."""
     new = record.get("new_files") or {}
     fresh = new.get("rows", 0) - new.get("quarantined", 0)
-    return bool(record.get("champion") and fresh > 0 and new.get("repeated", 0) >= fresh)
+    all_known = fresh > 0 and new.get("repeated", 0) >= fresh
+    return bool(record.get("champion")) and (all_known or 0 < new.get("files", 0) == new.get("copies"))
 
 
 def outcome(record: RunRecord) -> str:

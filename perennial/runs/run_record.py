@@ -134,6 +134,7 @@ class NewFiles(TypedDict, total=False):
     quarantined: int
     repeated: int
     replaced: int
+    copies: int
     rules: list[dict[str, Any]]
     notes: list[str]
 

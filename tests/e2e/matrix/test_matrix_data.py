@@ -374,10 +374,14 @@ COMPARED = {
         {"GateThreshold": 1.0},
         ("misses the threshold", "has not seen 179 (90 known, 89 new)"),
     ),
-    "a file dropped again under another name": (
-        {"a.csv": table(cars()), "b.csv": table(cars())},
+    "a file dropped again under another name, and its rows in another order": (
+        {"a.csv": table(cars()), "b.csv": table(cars()), "c.csv": table([HEADER, *reversed(ROWS)])},
         {"GateThreshold": 1.0},
-        ("804 repeat others", "has not seen 179 (90 known, 89 new)"),
+        (
+            "1,608 read, 0 quarantined, 804 repeat others",
+            "b.csv: the same file as ",
+            "has not seen 179 (90 known, 89 new)",
+        ),
     ),
     "wrong rows beside good ones": (
         {"a.csv": table(cars()), "b.csv": table([HEADER, *wrong(ROWS)])},

@@ -429,10 +429,40 @@ def test_forms_of_the_same_data_give_the_same_sets(tmp_path: Path, job: Job) -> 
         assert sets == expected
 
 
-def test_file_that_is_dropped_twice_shows_in_the_report_and_helps_no_test(tmp_path: Path) -> None:
+def in_reverse(table: bytes) -> bytes:
+    """The same rows in another file."""
+    header, *rows = table.splitlines(keepends=True)
+    return header + b"".join(reversed(rows))
+
+
+def test_a_file_that_comes_twice_is_read_once(tmp_path: Path) -> None:
     once, twice = Job(tmp_path / "once"), Job(tmp_path / "twice")
     assert once.run(CARS, cars(500)) == 0
-    assert twice.run(CARS, cars(500), cars(500)) == 0
+    assert twice.run(CARS, cars(500), ("00001-copy.csv", cars(500)), ("00002-copy.csv", cars(500))) == 0
+    assert twice.report["duplicates"] == {"rows": 0, "left_out": 0, "trained_again": 0}
+    for name in ("train", "test", "labels", "validation", "baseline"):
+        assert twice.parts(name) == once.parts(name)
+    assert [file["rows"] for file in twice.report["files"]] == [500, 0, 0]
+    assert twice.report["new_files"]["copies"] == 2
+    note = "in 2 files, such as 00001-copy.csv: the same file as 00000-cars.csv, which counts once"
+    assert note in twice.report["new_files"]["notes"]
+
+
+def test_a_copy_is_read_where_its_rows_may_say_something(tmp_path: Path) -> None:
+    """With a key an old file that comes again puts its rows back, and a few rows may be the same by chance."""
+    keyed, few = Job(tmp_path / "keyed"), Job(tmp_path / "few")
+    by_vin = changed({**WIDE, "columns": {**CARS["columns"], "vin": WIDE["columns"]["vin"]}}, split={"key": ["vin"]})
+    old, new = (with_columns(cars(500, seed=seed), vin=lambda row: f"v{row}") for seed in (1, 2))
+    assert keyed.run(by_vin, old, new, old) == 0
+    assert [file["rows"] for file in keyed.report["files"]] == [500, 500, 500]
+    assert few.run(CARS, cars(500), cars(19, seed=2), cars(19, seed=2)) == 0
+    assert [file["rows"] for file in few.report["files"]] == [500, 19, 19]
+
+
+def test_rows_that_are_dropped_twice_show_in_the_report_and_help_no_test(tmp_path: Path) -> None:
+    once, twice = Job(tmp_path / "once"), Job(tmp_path / "twice")
+    assert once.run(CARS, cars(500)) == 0
+    assert twice.run(CARS, cars(500), in_reverse(cars(500))) == 0
     held_out = once.report["sets"]["validation"] + once.report["sets"]["test"]
     again = once.report["sets"]["train"]
     assert twice.report["duplicates"] == {"rows": 500, "left_out": held_out, "trained_again": again}
@@ -1017,8 +1047,10 @@ def test_a_few_broken_rows_of_a_small_new_file_are_quarantined_and_told(tmp_path
 def test_new_rows_that_repeat_known_ones_are_counted(tmp_path: Path) -> None:
     """A file dropped again under another name is told as such; what it repeats of itself is not."""
     old, fresh = cars(500), cars(100, seed=2)
-    assert after_a_model(tmp_path / "copy", old, old)["new_files"]["repeated"] == 500
-    both = after_a_model(tmp_path / "both", old, fresh, fresh, with_rows(old, *fresh.decode().splitlines()[1:]))
+    assert after_a_model(tmp_path / "copy", old, in_reverse(old))["new_files"]["repeated"] == 500
+    both = after_a_model(
+        tmp_path / "both", old, fresh, in_reverse(fresh), with_rows(old, *fresh.decode().splitlines()[1:])
+    )
     assert (both["new_files"]["rows"], both["new_files"]["repeated"]) == (800, 500)
     assert both["duplicates"]["rows"] == 700
 

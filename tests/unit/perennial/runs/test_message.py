@@ -496,7 +496,9 @@ def test_new_files_that_only_repeat_known_rows_are_the_news_and_to_be_taken_away
     assert "\nAll rows of the new files are rows of known files (New files, below).\n" in mail.body
     assert "Take the new files away (aws s3 rm)" in mail.body
     assert "minimum_improvement" not in mail.body
-    for other in ({**NEW, "repeated": 1491}, {**NEW, "rows": 0, "quarantined": 0, "repeated": 0}):
+    copy = {"files": 1, "rows": 0, "quarantined": 0, "repeated": 0, "copies": 1}
+    assert "only repeat" in compose(status=status, new_files=copy, gate=gate).subject
+    for other in ({**copy, "files": 2}, {**NEW, "repeated": 1491}, {**NEW, "rows": 0, "quarantined": 0, "repeated": 0}):
         assert "only repeat" not in compose(status=status, new_files=other, gate=gate).subject
 
 
