@@ -53,6 +53,12 @@ def write_json(uri: str, document: Any) -> None:
     client("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
 
 
+def write_text(uri: str, text: str) -> None:
+    """Write a text in UTF-8."""
+    bucket, key = split_uri(uri)
+    client("s3").put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="text/plain; charset=utf-8")
+
+
 def keys(prefix_uri: str) -> list[str]:
     """Return the keys under an address, sorted."""
     bucket, prefix = split_uri(prefix_uri)

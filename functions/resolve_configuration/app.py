@@ -2,7 +2,7 @@
 
 Called by  train_model, state "Resolve configuration".
 Writes     runs/<run id>/manifest.json, config.json and champion/ (perennial_aws.champion_files); the claim, the record
-           and the answer in the run table.
+           and the answer in the run table; problems.txt, where S3 refuses many objects.
            The same execution always gets the same answer.
 Raises     ConfigurationError, DefinitionError: permanent, the text says what to correct. EmptyFileError: an
            empty file was dropped; permanent. FileNotListedError: no run can find the dropped file; permanent.
@@ -156,7 +156,7 @@ def _decide(request: Request, run_id: str) -> Answer:
     newer = work.superseded(dropped, dropped_at, data.files, now, quiet_seconds)
     if newer:
         return _nothing(run_id, "Superseded", newer)
-    data = _with_checksums(data)
+    data = _with_checksums(data, f"s3://{settings.bucket}/runs/{run_id}/problems.txt")
     fingerprint = work.fingerprint(data.files)
     configuration_key = work.configuration_key({**resolved.decisive(), "images": _images(resolved)})
     work_key = work.work_key(fingerprint, configuration_key, _code_hash())
@@ -257,15 +257,21 @@ def _versions(prefix: str) -> Iterator[dict[str, Any]]:
         yield from page.get("Versions", [])
 
 
-def _with_checksums(data: work.Listing) -> work.Listing:
-    """Add the checksum of each file, which listings do not have. Raises DataVersionRefusedError, for all files."""
+def _with_checksums(data: work.Listing, problems: str) -> work.Listing:
+    """Add the checksum of each file, which listings do not have. Raises DataVersionRefusedError, for all files.
+
+    What is refused of more than REFUSED_SHOWN stands in a text file, whose address `problems` is.
+    """
     with ThreadPoolExecutor(THREADS) as pool:
         looked_at = list(pool.map(_with_checksum, data.files))
     files = tuple(file for file in looked_at if isinstance(file, work.DataFile))
     refused = [str(error) for error in looked_at if isinstance(error, versions.DataVersionRefusedError)]
+    if len(refused) > REFUSED_SHOWN:
+        objects.write_text(problems, "".join(f"{text}\n" for text in refused))
+        headline = f"S3 does not hand out {len(refused):,} objects; all of them, and what to do: {problems}; the first:"
+        refused = [headline, *refused[:REFUSED_SHOWN]]
     if refused:
-        more = [f"and {len(refused) - REFUSED_SHOWN} more"] if len(refused) > REFUSED_SHOWN else []
-        raise versions.DataVersionRefusedError("\n".join([*refused[:REFUSED_SHOWN], *more]))
+        raise versions.DataVersionRefusedError("\n".join(refused))
     return dataclasses.replace(data, files=files)
 
 

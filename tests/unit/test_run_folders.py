@@ -17,7 +17,13 @@ ROOT = Path(__file__).parents[2]
 RUN = "arn:aws:s3:::stack/runs/20261120093440-1a2b/"
 FLOW = dict(asl.states(asl.parse((ROOT / "statemachines" / "train_model.asl.json").read_text())))
 OF_FUNCTIONS = {
-    "ResolveConfigurationRole": ["manifest.json", "config.json", "champion/champion.json", "champion/statistics.json"],
+    "ResolveConfigurationRole": [
+        "manifest.json",
+        "config.json",
+        "champion/champion.json",
+        "champion/statistics.json",
+        "problems.txt",
+    ],
     "SnapshotDataRole": ["input/00000-cars.csv"],
     "SealArtifactRole": ["serving/preprocessor.tar.gz", "serving/model.tar.gz"],
     "QueryTrainingResultsRole": ["evaluation/evaluation.json", "evaluation/predictions.csv"],

@@ -727,7 +727,7 @@ def test_data_scientists_may_write_below_the_data_prefix_only_and_read_results_o
     results = statements["ReadResults"]["Resource"]
     read = {resource["Fn::Sub"].removeprefix(f"${{Bucket.Arn}}/runs/{naming.RUN_PATTERN}/") for resource in results}
     folders = {"baselines/*", "evaluation/*", "predictions/*", "quarantine/*", "report/*"}
-    assert read == {"config.json", "manifest.json", "run.json", *folders}
+    assert read == {"config.json", "manifest.json", "problems.txt", "run.json", *folders}
     through = statements["Key"]["Condition"]["StringEquals"]["kms:ViaService"]
     assert through == {"Fn::Sub": "s3.${AWS::Region}.${AWS::URLSuffix}"}
 

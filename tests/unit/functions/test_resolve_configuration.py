@@ -262,12 +262,19 @@ def test_archived_objects_are_named_all_at_once_before_anything_is_claimed(aws, 
     assert aws.keys("runs/") == []
 
 
-def test_of_many_objects_that_are_refused_some_are_named(aws, app, resolve, answers):
+def test_of_many_objects_that_are_refused_some_are_named_and_a_file_has_all(aws, app, resolve):
     for number in range(12):
-        aws.put(f"raw/{number:02}.csv", "a")
-    answers("s3", "HeadObject", (403, {}))
-    with pytest.raises(app.versions.DataVersionRefusedError, match=r"(?s)raw/00\.csv.*\(403\).*\nand 2 more$"):
+        aws.client("s3").put_object(Bucket=BUCKET, Key=f"raw/{number:02}.csv", Body=b"a", StorageClass="GLACIER")
+    with pytest.raises(app.versions.DataVersionRefusedError) as refused:
         resolve()
+    (at,) = aws.keys("runs/")
+    first, *some = str(refused.value).splitlines()
+    assert first.startswith("S3 does not hand out 12 objects; ")
+    assert f"s3://{BUCKET}/{at};" in first
+    lines = aws.get(at).splitlines()
+    assert lines[:10] == some
+    assert [line.split(" ")[0] for line in lines] == [f"'raw/{number:02}.csv'" for number in range(12)]
+    assert all(f"take it away: aws s3 rm s3://{BUCKET}/raw/" in line for line in lines)
 
 
 def test_an_object_whose_checksum_is_under_a_key_of_somebody_else_is_named_with_the_key(aws, app, resolve, answers):
