@@ -23,13 +23,14 @@ FILES_IN_ITEM = 100
 # Bytes for each list that people can lengthen, by its section: an item of DynamoDB holds 400 KB, of which definition,
 # input, cause and jobs may take 300. The manifest, the report and run.json in the bucket hold all.
 ROOM_IN_ITEM = {
-    ("data", "files"): 30_000,
+    ("data", "files"): 20_000,
     ("data", "ignored"): 10_000,
     ("data", "aside"): 10_000,
     ("failure", "problems"): 10_000,
     ("drift", "moved"): 10_000,
-    ("new_files", "notes"): 10_000,
-    ("since", "definition"): 10_000,
+    ("drift", "uncounted"): 5_000,
+    ("new_files", "notes"): 5_000,
+    ("since", "definition"): 5_000,
     ("since", "unreadable"): 10_000,
     ("new_files", "rules"): 10_000,
 }

@@ -118,36 +118,38 @@ def size_in_dynamodb(value):
 
 def test_the_largest_record_fits_into_an_item():
     key, version = "é" * 512, "v" * 1024  # a key has at most 1,024 bytes, a version id as well
-    file = {
-        "Key": key,
-        "VersionId": version,
-        "ETag": "e" * 40,
-        "Size": 1,
-        "LastModified": "t" * 32,
-        "Checksum": "c" * 60,
-    }
-    data = {
-        "files": [file] * 5000,
-        "ignored": [{"Key": key, "VersionId": version, "Reason": f"hidden: {key} begins with '_'"}] * 5000,
-        "aside": [{"Key": key, "VersionId": version, "Reason": "r" * 1000}] * 5000,
-        "manifest": "s3://b/m",
-    }
     columns = [f"{number:064}" for number in range(definition.MAX_COLUMNS)]
-    moved = {
-        "column": columns[0],
-        "distance": 0.1234,
-        "chance": 0.1,
-        "before": "'" + "é" * 40 + "' 1.0 %",
-        "after": "é" * 50,
-    }
     job = {"kind": "Training", "name": "n" * 63, "status": "Failed", "reason": "r" * 1024}
     written = "d" * (definition.MAX_BYTES + 20_000)  # the hyperparameters stand there twice
     largest = {
-        **OPENED, "data": data, "configuration": {"definition": written},
-        "input": {"Trigger": {"By": "b" * MAX_INPUT_BYTES}},
-        "failure": {"cause": "c" * 32_768, "problems": ["p" * 1000] * 5000}, "jobs": [job] * 30,
-        "drift": {"moved": [moved] * 500, "distances": dict.fromkeys(columns, 0.1234)},
+        **OPENED, "configuration": {"definition": written}, "input": {"Trigger": {"By": "b" * MAX_INPUT_BYTES}},
+        "failure": {"cause": "c" * 32_768}, "jobs": [job] * 30,
+        "drift": {"distances": dict.fromkeys(columns, 0.1234)},
     }  # fmt: skip
+    entries = {
+        "files": {
+            "Key": key,
+            "VersionId": version,
+            "ETag": "e" * 40,
+            "Size": 1,
+            "LastModified": "t" * 32,
+            "Checksum": "c" * 60,
+        },
+        "ignored": {"Key": key, "VersionId": version, "Reason": f"hidden: {key} begins with '_'"},
+        "aside": {"Key": key, "VersionId": version, "Reason": "r" * 1000},
+        "moved": {
+            "column": columns[0],
+            "distance": 0.1234,
+            "chance": 0.1,
+            "before": "'" + "é" * 40 + "' 1.0 %",
+            "after": "é" * 50,
+        },
+        "rules": {"column": columns[0], "rule": "r" * 300, "rows": 12_345, "examples": ["é" * 60] * 5},
+        "unreadable": {"name": key, "rows": 12_345, "reason": "r" * 1000},
+    }
+    for (section, name), room in record.ROOM_IN_ITEM.items():
+        entry = entries.get(name, "é" * (room // 200 - 2))  # texts that fill the room to its end
+        largest[section] = {**largest.get(section, {}), name: [entry] * 5000}
     assert size_in_dynamodb(record.as_item(largest)) < 400_000
 
 
