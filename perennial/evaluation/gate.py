@@ -5,7 +5,7 @@ Three questions, all of which must be answered yes:
 threshold    Does the candidate's metric on all test rows reach an absolute value?
 comparison   Is it as good as asked on the test rows that the model in service has not seen? No others compare fairly.
 known rows   Of those, on the rows that the model in service was tested on itself: is it no worse there than allowed?
-             New rows cannot outvote old ones. Worse means by more than the bound, and by more than chance.
+             The new rows of a drop cannot outvote them. Worse means by more than the bound, and by more than chance.
 
 Known is a row only with the target that it was tested with. Where the others are too many, the model in service is
 measured by targets which it was not accepted for: if it is worse by them than it was, nothing compares fairly.
