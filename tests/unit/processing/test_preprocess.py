@@ -302,8 +302,10 @@ def raw_rows(count: int) -> list[dict[str, str]]:
     return [{name: word(int(random.integers(1, 9999))) for name, word in words.items()} for _ in range(count)]
 
 
-def test_raw_rows_mean_the_same_in_training_and_in_requests(tmp_path: Path) -> None:
-    """The rows of a German CSV file, of JSON lines and of Parquet, and what the archive answers to each of them."""
+def test_raw_rows_mean_the_same_in_training_and_in_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of a German CSV file, of JSON lines and of Parquet, what the archive answers to each of them, alone and in
+    batch, and what the baseline has of them.
+    """
     rows = raw_rows(600)
     frame = pd.DataFrame(rows)
     parquet = io.BytesIO()
@@ -338,6 +340,36 @@ def test_raw_rows_mean_the_same_in_training_and_in_requests(tmp_path: Path) -> N
     ):
         answered = inference.predict_fn(inference.input_fn(body, kind), model)
         assert str(answered).splitlines() == trained
+    monkeypatch.setenv("SAGEMAKER_BATCH", "true")
+    in_batch = inference.model_fn(str(tmp_path / "model"))
+    for body in (as_json, whole):
+        answered = inference.predict_fn(inference.input_fn(body, "application/jsonlines"), in_batch)
+        assert str(answered).splitlines() == trained
+    baseline = pd.read_csv(
+        io.BytesIO(b"".join(jobs[0].parts("baseline"))), keep_default_na=False, na_values={"mileage": "", "power": ""}
+    )
+    expected = pd.DataFrame([typed(rows[row]) for row in order])
+    pd.testing.assert_frame_equal(baseline[list(expected)], expected, check_dtype=False)
+    assert set(baseline) - set(expected) == {"age"}
+    assert set(baseline["age"]) == {""}
+
+
+def typed(row: dict[str, str]) -> dict[str, Any]:
+    """What one of `raw_rows` means, said once more by other means."""
+    number, mile = r"\d+(?:\.\d+)?", 1.609
+    miles = re.match(number, row["Mileage"])
+    power = re.search(number, row["PS"])
+    distance = float(miles[0]) * (mile if row["Mileage"].endswith("mi") else 1) if miles else 0
+    share = float(re.sub(r"[ %]", "", row["Sha-re"]).replace(",", "."))
+    return {
+        "price": int(re.sub(r"[. €]", "", row["Preis (€)"])),
+        "mileage": distance or None,
+        "power": int(power[0]) if power else None,
+        "sold": int(row["SOLD"] in ("V", "JA")),
+        "make": "" if row["make"] == "k.A." else row["make"].strip(),
+        "dealer": row["dealer"],
+        "share": share * (0.01 if "%" in row["Sha-re"] else 1),
+    }
 
 
 def test_a_logarithm_is_what_the_algorithm_learns_and_everything_else_keeps_the_unit(tmp_path: Path) -> None:
@@ -830,6 +862,44 @@ def test_split_by_group_keeps_sellers_apart(job: Job) -> None:
     sellers = [set(frame.loc[frame.index.intersection(prices), "seller"]) for prices in sets]
     assert min(map(len, sellers)) > 100
     assert len(set.union(*sellers)) == sum(map(len, sellers))
+
+
+def seen_by(served: Job, fresh: Job, name: str = "test") -> tuple[int, int]:
+    """(test rows of a run, how many of them the model of an earlier run has trained or validated on)."""
+    tested, seen = np.concatenate(hashes(fresh, name)), np.concatenate(hashes(served, "seen"))
+    return len(tested), int(np.isin(tested, seen).sum())
+
+
+def test_older_rows_that_come_later_leave_half_of_a_test_set_by_time_unseen(tmp_path: Path) -> None:
+    """They push rows that trained the model in service into the test set; the hashes of its run tell which."""
+    by_time = changed(WIDE, split={"method": "time", "column": "sold_on"})
+    header, *rows = cars(2000, wide=True).splitlines(keepends=True)
+    rows.sort(key=lambda row: row.split(b",")[header.split(b",").index(b"sold_on")])
+    older, newer = (header + b"".join(part) for part in (rows[:1000], rows[1000:]))
+    served, fresh = Job(tmp_path / "served"), Job(tmp_path / "fresh")
+    assert served.run(by_time, newer) == 0
+    assert fresh.run(by_time, newer, older) == 0
+    assert fresh.report["identity"] == served.report["identity"]
+    tested, seen = seen_by(served, fresh)
+    assert tested == pytest.approx(400, abs=10)
+    assert seen == tested - served.report["sets"]["test"] == pytest.approx(200, abs=10)
+
+
+@pytest.mark.parametrize("split", [{"method": "time", "column": "sold_on"}, {"method": "group", "column": "seller"}])
+def test_after_a_change_of_the_split_method_rows_are_told_as_the_model_in_service_told_them(
+    tmp_path: Path, split: dict[str, Any]
+) -> None:
+    text = cars(1000, wide=True)
+    served = Job(tmp_path / "served")
+    fresh = champion(Job(tmp_path / "fresh"), definition=WIDE, new_files=[])
+    assert served.run(WIDE, text) == 0
+    assert fresh.run(changed(WIDE, split=split), text) == 0
+    assert fresh.report["champion_identity"] == served.report["identity"] != fresh.report["identity"]
+    (tested, seen), sets = seen_by(served, fresh, "champion"), served.report["sets"]
+    assert 0.65 < seen / tested < 0.95  # of 80 % of the rows
+    known = np.isin(np.concatenate(hashes(fresh, "champion")), np.concatenate(hashes(served, "test"))).sum()
+    assert seen + known == tested
+    assert sets["train"] + sets["validation"] == sum(map(len, hashes(served, "seen")))
 
 
 # ---- A binary target, nullable columns and a hook
