@@ -25,6 +25,9 @@ import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
+from bench import made_up_names
+from localcloud.sagemaker.algorithms import linear_learner_train, training_container
+from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.jobs.transform import payloads
 from perennial.data import ingest
 from perennial.data.column_statistics import NumericColumn, StringColumn, statistics
@@ -303,7 +306,7 @@ def raw_rows(count: int) -> list[dict[str, str]]:
 
 
 def test_raw_rows_mean_the_same_in_training_and_in_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows of a German CSV file, of JSON lines and of Parquet, what the archive answers to each of them, alone and in
+    """The rows of a German CSV file, of JSON lines and of Parquet, what the archive answers to each of them, also in
     batch, and what the baseline has of them.
     """
     rows = raw_rows(600)
@@ -431,6 +434,44 @@ def test_many_values_are_encoded_out_of_fold_in_training_only(job: Job) -> None:
     train, validation = job.matrix("train"), job.matrix("validation")
     assert train[1 + means - 1].nunique() == FOLDS * rows["make"].str.split().str[0].nunique()
     assert validation[1 + means - 1].nunique() == rows["make"].str.split().str[0].nunique()
+
+
+def linear_learners_error(job: Job, root: Path) -> float:
+    """RMSE on the validation rows of a Linear Learner (the local cloud's) with default hyperparameters."""
+    sets = {name: job.matrix(name).to_numpy(float) for name in ("train", "validation")}
+    (root / "input/config").mkdir(parents=True)
+    for name, rows in sets.items():
+        (root / "input/data" / name).mkdir(parents=True)
+        np.savetxt(root / "input/data" / name / "part-00000.csv", rows, delimiter=",", fmt="%.9g")
+    channel = {"ContentType": "text/csv", "TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
+    for file, content in (
+        ("hyperparameters", {"predictor_type": "regressor"}),
+        ("inputdataconfig", dict.fromkeys(sets, channel)),
+    ):
+        (root / "input/config" / f"{file}.json").write_text(json.dumps(content))
+    assert training_container.run(linear_learner_train.train, ["--root", str(root)]) == 0
+    predicted = LinearModel.load(root / "model/model_algo-1").score(sets["validation"][:, 1:])
+    return float(np.sqrt(np.mean((sets["validation"][:, 0] - predicted) ** 2)))
+
+
+def test_a_linear_learner_profits_from_the_means_of_many_values(tmp_path: Path) -> None:
+    """Generated cars with 635 names, and the logarithm of the price: without the means nothing says what a name is."""
+    definition: dict[str, Any] = {
+        **CARS,
+        "target_transform": "log",
+        "columns": {
+            **{name: {"type": "integer"} for name in ("price", "year", "km", "engine")},
+            **{name: {"type": "string"} for name in ("fuel", "gearbox", "owner", "name")},
+        },
+    }
+    errors = []
+    for feature in (True, False):
+        columns = {**definition["columns"], "name": {"type": "string", "feature": feature}}
+        job = Job(tmp_path / f"job-{feature}")
+        assert job.run({**definition, "columns": columns}, made_up_names.cars()) == 0
+        assert ("name=mean" in job.report["features"]) == feature
+        errors.append(linear_learners_error(job, tmp_path / f"root-{feature}"))
+    assert errors[0] < 0.8 * errors[1], errors
 
 
 def test_rows_of_the_first_run_keep_their_set_in_the_second(tmp_path: Path) -> None:
