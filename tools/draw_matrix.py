@@ -23,6 +23,7 @@ import pytest
 from tools.terminal import run
 
 ROOT = Path(__file__).resolve().parents[1]
+REGISTRY = "from tests.e2e.matrix.registry import"  # what a file of unit tests with cases imports
 TARGET = ROOT / "docs" / "failure-matrix.md"
 HEAD = """# What may go wrong, and what then happens
 
@@ -34,7 +35,8 @@ A run that ends while it deploys may leave something else: no endpoint, a failed
 names say, names of two runs. The tests say which, and nobody puts it right: the next thing that happens there is a
 healthy drop, which has to put its model into service and to write all names.
 
-[Faults on purpose](faults.md) shows how to do the same to a stack of your own.
+[Faults on purpose](faults.md) shows how to do the same to a stack of your own. Where the test is one of `tests/unit`,
+only the part that decides was asked, not a stack.
 
 This file is written by `python -m tools.draw_matrix` from the tests.
 """
@@ -67,7 +69,9 @@ def collect() -> list[Case]:
     """Return the cases of all tests. Raises RuntimeError when pytest cannot collect them."""
     collector, output = _Collector(), io.StringIO()
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # xdist and others have nothing to do here
-    arguments = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "xdist", str(ROOT / "tests" / "e2e")]
+    of_parts = [path for path in sorted((ROOT / "tests" / "unit").rglob("test_*.py")) if REGISTRY in path.read_text()]
+    folders = map(str, [ROOT / "tests" / "e2e", *of_parts])
+    arguments = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "xdist", *folders]
     with contextlib.redirect_stdout(output):
         code = pytest.main(arguments, plugins=[collector])
     if code != 0:

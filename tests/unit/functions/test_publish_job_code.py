@@ -14,6 +14,7 @@ from urllib.error import URLError
 import boto3
 import pytest
 
+from tests.e2e.matrix.registry import matrix
 from tests.unit.conftest import BUCKET, FUNCTIONS, REGION, ROOT, STACK, load_function
 
 REQUEST = {
@@ -273,6 +274,7 @@ def a_folder_for_a_file(folder):
 
 
 @pytest.mark.parametrize("spoil", [broken_definition, features_that_are_no_python, a_folder_for_a_file])
+@matrix("Configuration", "another model's broken folder, at deploy", ends="the stack is deployed")
 def test_another_models_broken_folder_does_not_stop_this_stacks_deployment(publish, shipped, caplog, spoil):
     spoil(shipped / "models" / "mammography")
     assert publish()["Status"] == "SUCCESS"

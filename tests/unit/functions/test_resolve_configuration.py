@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
 from perennial.runs.naming import run_id
+from tests.e2e.matrix.registry import matrix
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -262,6 +263,7 @@ def test_archived_objects_are_named_all_at_once_before_anything_is_claimed(aws, 
     assert aws.keys("runs/") == []
 
 
+@matrix("Data", "more than ten archived objects", ends="Failed")
 def test_of_many_objects_that_are_refused_some_are_named_and_a_file_has_all(aws, app, resolve):
     for number in range(12):
         aws.client("s3").put_object(Bucket=BUCKET, Key=f"raw/{number:02}.csv", Body=b"a", StorageClass="GLACIER")

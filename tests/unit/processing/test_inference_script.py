@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from localcloud.engine.cloudwatch.metrics import embedded_metrics
 from localcloud.sagemaker.containers import script_mode
 from processing import inference
+from tests.e2e.matrix.registry import matrix
 
 script_mode.install()  # the container's modules are there before the script
 
@@ -108,6 +109,7 @@ QUOTED = '1,2,0,"Sa\n\nab"'
         (f"\n{OTHER}", LINES, 1),
     ],
 )
+@matrix("Endpoint", "a blank line before a record of a request", ends="status 400")
 def test_blank_line_before_a_record_is_refused_by_number(
     model: inference.Preprocessor, body: str, content_type: str, number: int
 ) -> None:
@@ -117,6 +119,7 @@ def test_blank_line_before_a_record_is_refused_by_number(
 
 @pytest.mark.parametrize("end", ["\n\n", "\n\n\n", "\r\n\r\n", "\r\r"])
 @pytest.mark.parametrize(("record", "content_type"), [(ONE, CSV), (QUOTED, CSV), (OTHER, LINES)])
+@matrix("Endpoint", "blank lines after the last record of a request", ends="answered")
 def test_blank_lines_after_the_last_record_are_harmless_outside_of_a_batch(
     model: inference.Preprocessor, record: str, content_type: str, end: str
 ) -> None:
@@ -334,6 +337,7 @@ def test_unusual_records_are_answered_counted_and_named_in_the_answers_headers(
     }  # fmt: skip
 
 
+@matrix("Endpoint", "a value that the definition refuses (serving: refuse)", ends="status 400")
 def test_kinds_that_the_definition_refuses_are_refused_and_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

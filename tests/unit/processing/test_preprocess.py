@@ -36,6 +36,7 @@ from perennial.features.target_encoding import FOLDS
 from perennial.features.values import DataError
 from perennial.runs.naming import snapshot_name
 from processing import analyze_data_quality, inference, preprocess
+from tests.e2e.matrix.registry import matrix
 from tools import synthetic
 
 SPLIT = {"method": "random", "column": None, "seed": 42, "validation": 0.15, "test": 0.2}
@@ -911,6 +912,7 @@ def seen_by(served: Job, fresh: Job, name: str = "test") -> tuple[int, int]:
     return len(tested), int(np.isin(tested, seen).sum())
 
 
+@matrix("Data", "older rows come later, split by time", ends="compared on what is unseen")
 def test_older_rows_that_come_later_leave_half_of_a_test_set_by_time_unseen(tmp_path: Path) -> None:
     """They push rows that trained the model in service into the test set; the hashes of its run tell which."""
     by_time = changed(WIDE, split={"method": "time", "column": "sold_on"})
@@ -927,6 +929,7 @@ def test_older_rows_that_come_later_leave_half_of_a_test_set_by_time_unseen(tmp_
 
 
 @pytest.mark.parametrize("split", [{"method": "time", "column": "sold_on"}, {"method": "group", "column": "seller"}])
+@matrix("Data", "another split method in model.yaml", ends="compared on what is unseen")
 def test_after_a_change_of_the_split_method_rows_are_told_as_the_model_in_service_told_them(
     tmp_path: Path, split: dict[str, Any]
 ) -> None:
