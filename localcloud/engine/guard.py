@@ -8,7 +8,8 @@
   object holds that, and no more.
 * Paths of the local cloud itself (`/_...`) take the account's own keys only.
 
-What the head of a request decides is decided before its body is read.
+What the head of a request decides is decided before its body is read; how large and slow a head may be, and how many
+connections there are, is bounded before that (`connections.py`).
 
 Two kinds of links need no signature, as on AWS, because a secret is part of them: the answer of a custom resource, and
 ConfirmSubscription and Unsubscribe. No answer lets a web page read it. Unsigned requests to what an application may
@@ -18,6 +19,7 @@ Sources: IAM User Guide, "Create a signed AWS API request"; Amazon S3 API Refere
 Signature Version 4)" and "Signing and authenticating REST requests" (Version 2).
 """
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
@@ -93,6 +95,8 @@ _LARGEST_BODY = 128 << 20
 
 Lambda's CreateFunction takes 70,167,211 bytes, models 128 MB. S3's uploads say in their head what their content is.
 """
+_BODY_SECONDS = 60.0
+"""For that body. The code and the status are S3's (API Reference, "Error responses")."""
 _LOGGED = 300
 _V2_QUERY = frozenset((
     *HmacV1Auth.QSAOfInterest, "AWSAccessKeyId", "Signature", "Expires", "x-amz-security-token",
@@ -421,7 +425,16 @@ def _require_signed(request: Request, parsed: Any) -> None:
 
 
 async def _bounded_body(request: Request, receive: Receive) -> bytes:
-    """The body of a request whose signature is not known to be right yet. Raises _RefusedError: it is too large."""
+    """The body of a request whose signature is not known to be right yet. Raises _RefusedError: too large, too slow."""
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await _small_body(request, receive)
+    except TimeoutError:
+        text = f"The body did not arrive within {_BODY_SECONDS:g} seconds; say in x-amz-content-sha256 what is sent"
+        raise _RefusedError("RequestTimeout", text, 400) from None
+
+
+async def _small_body(request: Request, receive: Receive) -> bytes:
     declared = request.headers.get("content-length", "")
     size, more, chunks = int(declared) if declared.isdecimal() else 0, True, []
     left = _LARGEST_BODY

@@ -19,6 +19,7 @@ import uvloop
 from localcloud import access, disk, faults, process, sdks
 from localcloud.engine import inside, leftovers, log_lines, s3, seams
 from localcloud.engine.asgi import Receive, Scope, Send, answer, answer_json, body_of
+from localcloud.engine.connections import BoundedHttp
 from localcloud.engine.guard import Guard, Request
 from localcloud.engine.invocations import answer_invocation, is_invocation
 from localcloud.engine.journal import Journal
@@ -238,7 +239,8 @@ class _Server:
         config = uvicorn.Config(
             self.app,
             interface="asgi3",
-            http="httptools",
+            http=BoundedHttp,
+            backlog=128,  # they are taken all at once, before one of them can be refused
             ws="none",
             lifespan="on",
             log_config=None,

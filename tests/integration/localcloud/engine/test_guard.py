@@ -4,6 +4,7 @@ Each request is what a browser or curl would send. A healthy twin of the attack 
 another reason.
 """
 
+import asyncio
 import gzip
 import hashlib
 import http.client
@@ -33,6 +34,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from localcloud import access
+from localcloud.engine import guard as guard_module
 from localcloud.engine.guard import Guard, _require_scope
 from localcloud.settings import Settings
 from tests.integration.conftest import ROLE, Cloud, make_function, policy, unique
@@ -767,9 +769,17 @@ def test_the_state_folder_and_its_keys_are_their_owners_only(cloud: Cloud) -> No
 # ---- Cost
 
 
+def _scope(cloud: Cloud) -> dict[str, Any]:
+    body = urlencode(IDENTITY).encode()
+    headers = signed(cloud, "POST", "/", body, **FORM, Host=f"127.0.0.1:{cloud.settings.port}")
+    return {
+        "type": "http", "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+
+
 def test_the_guard_costs_little(cloud: Cloud) -> None:
     """A small part of the millisecond or more that any request takes; generous, for machines that are busy."""
-    import asyncio
 
     async def inner(*_: Any) -> None:
         pass
@@ -778,11 +788,7 @@ def test_the_guard_costs_little(cloud: Cloud) -> None:
         return {"type": "http.request", "body": body}
 
     body = urlencode(IDENTITY).encode()
-    headers = signed(cloud, "POST", "/", body, **FORM, Host=f"127.0.0.1:{cloud.settings.port}")
-    scope = {
-        "type": "http", "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"",
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-    }  # fmt: skip
+    scope = _scope(cloud)
     guard = Guard(Settings(cloud.settings.port, cloud.state), inner)
 
     async def many() -> float:
@@ -793,3 +799,32 @@ def test_the_guard_costs_little(cloud: Cloud) -> None:
         return (time.process_time() - began) / 500
 
     assert asyncio.run(many()) < 0.001
+
+
+# ---- Size and time
+
+
+def test_a_head_is_bounded_before_anything_else(cloud: Cloud, bucket: str) -> None:
+    """What the bound is exactly: test_connections.py. A presigned address with long parameters is far below it."""
+    assert send(cloud, "GET", "/", headers={"X-A": "a" * 65_536}).status == 431
+    answer = send(cloud, "GET", link(cloud, bucket, "s3v4", ResponseContentDisposition="a" * 12_000))
+    assert (answer.status, len(answer.headers.get("content-disposition", ""))) == (200, 12_000), answer.text
+
+
+def test_a_body_that_tells_whether_a_signature_is_right_is_not_waited_for_without_end(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known is the access key of any presigned address."""
+    monkeypatch.setattr(guard_module, "_BODY_SECONDS", 0.05)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"a", "more_body": True}
+
+    async def keep(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(Guard(Settings(cloud.settings.port, cloud.state), keep)(_scope(cloud), receive, keep))
+    assert sent[0]["status"] == 400
+    assert b"RequestTimeout" in sent[1]["body"]
