@@ -16,7 +16,7 @@ from localcloud.engine.eventbridge.events import put_entry
 from localcloud.engine.permissions.services import assume_role
 from localcloud.engine.permissions.tasks import refusal_to_stop
 from localcloud.engine.seams import Seams
-from localcloud.engine.stepfunctions import scopes, tasks
+from localcloud.engine.stepfunctions import executions, scopes, tasks
 from localcloud.engine.stepfunctions.sdk_results import output_shape, sdk_output
 from localcloud.settings import Settings, enforced, image_python
 
@@ -66,6 +66,8 @@ class SageMaker(Protocol):
         submitted: Callable[[JsonObject], None],
     ) -> JsonObject: ...
 
+    def warm_up(self) -> None: ...
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -91,6 +93,7 @@ class LocalSageMaker:
             ask=partial(_ask, settings),
         )
         self.start, self.stop, self.handle = self._service.start, self._service.stop, self._service.handle
+        self.warm_up = self._service.context.image.warm_up
 
     def http(self, operation: str, body: bytes) -> Response:
         from localcloud.sagemaker.http import handle_http
@@ -156,10 +159,15 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
     for fix in ("fix_success_content_type", "fix_error_content_type"):
         ministack_app.replace(fix, _except_for_sagemaker)
     stepfunctions._SERVICE_DISPATCH[_OPTIMISED] = lambda resource, arguments: _run_task(sagemaker, resource, arguments)
+    executions.while_waiting(lambda given: sagemaker.warm_up() if any(map(_is_job, given)) else None)
     stepfunctions._SERVICE_DISPATCH[_SDK] = lambda resource, arguments: _run_sdk_task(sagemaker, resource, arguments)
     stepfunctions._SERVICE_DISPATCH[_SDK_RUNTIME] = lambda resource, arguments: _run_runtime_task(
         client, resource, arguments
     )
+
+
+def _is_job(state: JsonObject) -> bool:
+    return str(state.get("Resource")).startswith(f"{_OPTIMISED}create") and state["Resource"].endswith(".sync")
 
 
 def _except_for_sagemaker(fix: Callable[[str, int, JsonObject], None]) -> Callable[[str, int, JsonObject], None]:

@@ -30,6 +30,9 @@ class FakeSageMaker:
     def stop(self) -> None:
         self._note("stop")
 
+    def warm_up(self) -> None:
+        self._note("warm up")
+
     def handle(self, operation: str, request: JsonObject) -> JsonObject:
         if operation == "DescribeEndpoint":
             code, _, message = request["EndpointName"].partition(":")

@@ -167,20 +167,32 @@ def _walk(execution: JsonObject) -> Any:
     ctx = _context(execution, machine, definition, value)
     name: str | None = definition.get("StartAt", "")
     if definition.get("States", {}).get(name, {}).get("Type") == "Wait":
-        _start_functions(definition["States"])
+        _prepare(definition["States"])
     while name is not None:
         scopes.leave_if_ended()
         value, name = _run_state(definition.get("States", {}), name, value, execution, ctx)
     return value
 
 
-def _start_functions(states: JsonObject) -> None:
-    """Start the functions of an execution that begins by waiting, meanwhile."""
-    arguments = [state.get("Arguments") for state in states.values() if state.get("Type") == "Task"]
+def while_waiting(prepare: Callable[[list[JsonObject]], None]) -> None:
+    """Have something done with the tasks of each execution that begins by waiting, meanwhile."""
+    _preparations.append(prepare)
+
+
+def _prepare(states: JsonObject) -> None:
+    tasks = [state for state in states.values() if state.get("Type") == "Task"]
+    for prepare in _preparations:
+        run = contextvars.copy_context().run
+        threading.Thread(target=run, args=(prepare, tasks), daemon=True).start()
+
+
+def _start_functions(tasks: list[JsonObject]) -> None:
+    arguments = [state.get("Arguments") for state in tasks]
     named = [given.get("FunctionName") for given in arguments if isinstance(given, dict)]
-    references = [name for name in dict.fromkeys(named) if isinstance(name, str) and not name.startswith("{%")]
-    run = contextvars.copy_context().run
-    threading.Thread(target=run, args=(functions.start_early, references), daemon=True).start()
+    functions.start_early(name for name in dict.fromkeys(named) if isinstance(name, str) and not name.startswith("{%"))
+
+
+_preparations: list[Callable[[list[JsonObject]], None]] = [_start_functions]
 
 
 def _context(execution: JsonObject, machine: JsonObject, definition: JsonObject, value: Any) -> JsonObject:

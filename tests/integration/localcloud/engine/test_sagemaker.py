@@ -83,6 +83,16 @@ def test_the_control_api_answers_in_its_own_protocol(fake: Cloud) -> None:
     assert created["ResponseMetadata"]["HTTPHeaders"]["content-type"] == "application/x-amz-json-1.1"
 
 
+def test_the_image_is_warm_when_an_execution_that_begins_by_waiting_comes_to_its_job(fake: Cloud) -> None:
+    wait = {"Type": "Wait", "Seconds": 1, "Next": "Only"}
+    file = fake.state / "fake.jsonl"
+    for resource, expected in (("arn:aws:states:::sagemaker:createModel", ["task"]), (SYNC, ["warm up", "task"])):
+        before = len(file.read_text().splitlines())
+        states = {"Wait": wait, **task(resource, {"TrainingJobName": "job"})["States"]}
+        assert run_machine(fake, {"StartAt": "Wait", "States": states})["status"] == "SUCCEEDED"
+        assert [json.loads(line)["what"] for line in file.read_text().splitlines()[before:]] == expected
+
+
 def test_a_bucket_named_endpoints_is_still_a_bucket(fake: Cloud) -> None:
     s3 = fake.client("s3")
     s3.create_bucket(Bucket="endpoints")
