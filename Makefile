@@ -116,6 +116,10 @@ bench: install .venvs/bench/.installed ## Time and memory, against the floor and
 # Benchmarks that print the floor, us and a peer in one form.
 TABLES := jobs run orchestration endpoint long_life
 
+.PHONY: bench-drift
+bench-drift: install ## How often the monitor raises a window, by what has changed in it (WRITE=1: the table into docs/benchmark.md)
+	@$(BIN)/python -m bench.bench_drift $(if $(filter 1,$(WRITE)),--write) $(ARGS)
+
 .PHONY: bench-quality
 bench-quality: install ## Test error of the defaults against a plain solution by hand (DATA=folder with the public files)
 	@$(BIN)/python -m bench.bench_quality $(if $(DATA),--data $(DATA)) $(ARGS)

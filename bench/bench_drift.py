@@ -1,0 +1,180 @@
+"""How often the monitor raises a window, by what has changed in it: the measurement behind decision 0026.
+
+    python -m bench.bench_drift [--windows 200] [--write]
+
+Made-up records of 12 features: 8 of numbers (normal, skewed, heavy-tailed, whole, few values, yes or no), 4 of texts
+(two, five, 40 and 400 values, the last rare), and a target that follows from them. Each window has a baseline of its
+own, 2,000 rows drawn anew, so that a baseline that is unusual itself counts as often as it comes. A window is raised
+when its verdict is Drift or BadData, with the defaults of model.yaml. Beside it is Model Monitor's documented distance
+(method Robust, threshold 0.1) on the same features: it raises a window when one of them is above.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.table import Row, finish
+from perennial.data.column_statistics import NumericColumn, StringColumn, constraints, statistics
+from perennial.evaluation import model_quality as measured
+from perennial.model.definition import Monitoring, Quality
+from perennial.monitoring import data_quality, model_quality
+from perennial.monitoring.findings import WindowFinding, verdict_of
+
+Floats = npt.NDArray[np.float64]
+Columns = dict[str, npt.NDArray[Any]]
+
+BASELINE, TESTED = 2_000, 500
+SIZES = (100, 1_000, 10_000, 100_000)
+FEWER = {10_000: 4, 100_000: 20}  # windows of these sizes, so many times
+NOISE = 0.5
+TEXTS = {"two": 2, "five": 5, "forty": 40, "rare": 400}
+MONITORED, INVALID = Monitoring(), Quality().max_invalid_share
+DEFINITION = {"problem": "regression", "gate": {"metric": "rmse"}}
+TIME = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Records, what came true of them, and what the model had said."""
+
+    columns: Columns
+    labels: Floats
+    scores: Floats
+
+    def part(self, rows: npt.NDArray[Any]) -> Sample:
+        return Sample(
+            {name: values[rows] for name, values in self.columns.items()}, self.labels[rows], self.scores[rows]
+        )
+
+
+def drawn(rows: int, random: np.random.Generator) -> Sample:
+    """Return records of the world as it was when the model was trained."""
+    columns: Columns = {
+        "normal": random.normal(50, 10, rows),
+        "skewed": random.lognormal(3, 0.5, rows),
+        "heavy": 1000 * random.pareto(3, rows),
+        "even": random.uniform(0, 1, rows),
+        "gamma": random.gamma(2, 2, rows),
+        "whole": random.poisson(20, rows).astype(np.float64),
+        "few": random.choice([2.0, 4.0, 6.0, 8.0], rows, p=[0.1, 0.5, 0.3, 0.1]),
+        "yes": (random.random(rows) < 0.3).astype(np.float64),
+    }
+    for name, values in TEXTS.items():
+        shares = 1 / np.arange(1, values + 1)
+        columns[name] = np.array([f"{name}-{value}" for value in range(values)], object)[
+            random.choice(values, rows, p=shares / shares.sum())
+        ]
+    scores = _answers(columns)
+    return Sample(columns, scores + random.normal(0, NOISE, rows), scores)
+
+
+def _answers(columns: Columns) -> Floats:
+    """What the model has learned, which was all that there is to learn."""
+    return np.asarray(
+        (columns["normal"].astype(np.float64) - 50) / 10 + np.log(np.abs(columns["skewed"].astype(np.float64))) - 3
+        + (columns["five"] == "five-0") + 0.3 * (columns["few"].astype(np.float64) == 4), np.float64,
+    )  # fmt: skip
+
+
+def _with(sample: Sample, name: str, values: npt.NDArray[Any]) -> Sample:
+    columns = {**sample.columns, name: values}
+    return Sample(columns, sample.labels, sample.scores)
+
+
+def _some(values: npt.NDArray[Any], share: float, by: Any, random: np.random.Generator) -> npt.NDArray[Any]:
+    return np.where(random.random(values.size) < share, np.array([by], object), values)
+
+
+def _more_of_high(rows: int, random: np.random.Generator) -> Sample:
+    """Twice as many of the half with the higher labels: what people ask for has changed, not what it is worth."""
+    pool = drawn(3 * rows, random)
+    weights = np.where(pool.labels > np.median(pool.labels), 2.0, 1.0)
+    return pool.part(random.choice(pool.labels.size, rows, replace=False, p=weights / weights.sum()))
+
+
+Change = Callable[[Sample, np.random.Generator], Sample]
+CHANGES: dict[str, tuple[str, Change]] = {
+    "none": ("Healthy", lambda sample, _: sample),
+    "mean": ("Drift", lambda sample, _: _with(sample, "normal", sample.columns["normal"] + 5)),
+    "scale": ("Drift", lambda sample, _: _with(sample, "normal", (sample.columns["normal"] - 50) * 1.5 + 50)),
+    "new category": ("Drift", lambda sample, random: _with(
+        sample, "five", _some(sample.columns["five"], 0.05, "five-new", random))),
+    "missing values": ("BadData", lambda sample, random: _with(
+        sample, "gamma", _some(sample.columns["gamma"], 0.2, np.nan, random).astype(np.float64))),
+    "unit": ("BadData", lambda sample, _: _with(sample, "skewed", sample.columns["skewed"] * 1.609344)),
+    "label shift": ("Drift", lambda sample, random: _more_of_high(sample.labels.size, random)),
+    "concept change": ("Drift", lambda sample, random: Sample(
+        sample.columns, sample.labels + 0.5 * (sample.columns["five"] == "five-0"), sample.scores)),
+}  # fmt: skip
+
+
+def described(sample: Sample, *, with_labels: bool) -> list[Any]:
+    """Return the columns' statistics."""
+    found: list[Any] = []
+    for name, values in {**({"target": sample.labels} if with_labels else {}), **sample.columns}.items():
+        column: Any
+        if values.dtype == object:
+            column = StringColumn(name)
+            column.add(Counter(values.tolist()).items())
+        else:
+            column = NumericColumn(name, integral=False)
+            column.add(values.astype(np.float64))
+        found.append(column)
+    return found
+
+
+def judged(rows: int, change: Change, seed: int) -> tuple[str, bool]:
+    """Return the verdict on one window, and whether Model Monitor's distance would raise it."""
+    random = np.random.default_rng([rows, seed])
+    trained, tested = drawn(BASELINE, random), drawn(TESTED, random)
+    columns = described(trained, with_labels=True)
+    window = change(drawn(rows, random), random)
+    seen = data_quality.WindowRecords(statistics(described(window, with_labels=True)), rows, len(window.columns))
+    asked, rate = MONITORED.data_quality, MONITORED.false_alarm_rate / 2
+    limits = data_quality.DataLimits(asked.distance, asked.stability, asked.missing, INVALID, rate)
+    data = data_quality.judge(statistics(columns), constraints(columns), seen, limits)
+    before = measured.statistics("regression", tested.labels, tested.scores, evaluation_time=TIME)
+    model = model_quality.judge(
+        DEFINITION, before, measured.constraints("regression", before), window.labels, window.scores,
+        model_quality.ModelLimits(MONITORED.model_quality.max_drop, rate), TIME,
+    )  # fmt: skip
+    findings: list[WindowFinding] = [*data.findings, *model.findings]
+    robust = max(one.distance.robust for one in data.columns if one.distance)
+    return verdict_of(findings), robust > 0.1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the shares of windows that are raised; return 1 when a bound is missed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--windows", type=int, default=200, help="of each kind and size up to 10,000 rows")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmark.md")
+    arguments = parser.parse_args(argv)
+    rows = []
+    for what, (right, change) in CHANGES.items():
+        for size in SIZES:
+            windows = max(1, arguments.windows // FEWER.get(size, 1))
+            verdicts = [judged(size, change, seed) for seed in range(windows)]
+            raised = 100 * sum(verdict != "Healthy" for verdict, _ in verdicts) / windows
+            rightly = 100 * sum(verdict == right for verdict, _ in verdicts) / windows
+            peer = 100 * sum(robust for _, robust in verdicts) / windows
+            bound = {("none", 1_000): {"most": 1.0}, ("mean", 1_000): {"least": 95.0}}.get((what, size), {})
+            rows.append(Row(f"{what}, {size:,} records", raised, "%", peer=peer, **bound))
+            print(
+                f"{what:15} {size:7,}  raised {raised:5.1f} %  as {right} {rightly:5.1f} %  robust {peer:5.1f} %",
+                flush=True,
+            )
+    text = "Share of windows raised."
+    return finish("drift", text, rows, arguments.write)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
