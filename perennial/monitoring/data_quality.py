@@ -25,9 +25,10 @@ from perennial.data.distributions import distribution, quantile
 from perennial.monitoring import units
 from perennial.monitoring.distances import Distance, chance_of_share, chance_of_shares, of_numbers, of_texts
 from perennial.monitoring.findings import MonitorError, WindowFinding
-from perennial.words import number, quoted
+from perennial.words import number, printable, quoted
 
 TESTS = 3  # a column
+MAX_NAME = 64  # characters of a name that is no column's
 _NORMAL = 3.09  # of 1,000 standard normal values one is above it
 _CHECKS = {
     "type": "data_type_check",
@@ -141,7 +142,7 @@ def _schema(
             text = (
                 f"{_share(records, window.records)} of the records name {quoted(name)}, which is no column of the model"
             )
-            yield _bad("extra_column_check", name, text)
+            yield _bad("extra_column_check", printable(name, MAX_NAME), text)
     for name, records in sorted(window.absent.items()):
         if records == window.records and before.get(name, {}).get("inferred_type") != "Unknown":
             yield _bad("missing_column_check", name, f"no record has {name}")

@@ -67,6 +67,8 @@ class Labels:
 
     def __init__(self, target: Column, tally: Tally) -> None:
         self._target, self._tally = target, tally
+        bounds = (("at least", target.minimum), ("at most", target.maximum))
+        self._expected = ", ".join([target.expected, *(f"{word} {to:g}" for word, to in bounds if to is not None)])
         self._keys, self._hours, self._values = array("Q"), array("q"), array("d")
         self._waiting: list[tuple[str, str, int, str]] = []
 
@@ -85,10 +87,13 @@ class Labels:
     def _take(self) -> None:
         texts = pa.array([text for _, text, _, _ in self._waiting], pa.string())
         values = from_text(self._target.type, texts, self._target.parsing).values
-        numbers = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        for (identifier, text, hour, where), value in zip(self._waiting, numbers.tolist(), strict=True):
-            if value is None or np.isnan(value):
-                example = f"{where}: the label is {quoted(text)}; expected {self._target.expected}"
+        numbers = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)  # NaN where there is none
+        lowest, highest = self._target.minimum, self._target.maximum
+        sound = numbers >= (-np.inf if lowest is None else lowest)  # false for NaN
+        sound &= numbers <= (np.inf if highest is None else highest)
+        for (identifier, text, hour, where), value, is_sound in zip(self._waiting, numbers, sound, strict=True):
+            if not is_sound:
+                example = f"{where}: the label is {quoted(text)}; expected {self._expected}"
                 self._tally.refuse("unreadable_labels", example)
                 continue
             self._keys.append(key_of(identifier))
@@ -171,7 +176,9 @@ def _labelled(document: Any) -> tuple[str, str]:
     truth, identifier = document["groundTruthData"], document["eventMetadata"]["eventId"]
     if truth["encoding"] != "CSV" or not isinstance(identifier, str):
         raise UnreadableError(f"encoding {truth['encoding']!r} of {identifier!r}; expected CSV and an id")
-    return identifier, str(truth["data"]).strip()
+    text = str(truth["data"]).strip()
+    text.encode()  # half a surrogate is no text
+    return identifier, text
 
 
 def _from_csv(path: Path, name: str, tally: Tally) -> Found:

@@ -55,14 +55,15 @@ class MetricResult:
 
 @dataclass(frozen=True)
 class ModelQuality:
-    """All metrics, what is found, and the document statistics.json."""
+    """All metrics, what is found, and the document statistics.json; `left_out` counts scores that are no numbers."""
 
     metrics: Sequence[MetricResult]
     findings: Sequence[WindowFinding]
     statistics: Mapping[str, Any]
+    left_out: int
 
     def as_json(self) -> dict[str, Any]:
-        return {"metrics": [asdict(one) for one in self.metrics]}
+        return {"left_out": self.left_out, "metrics": [asdict(one) for one in self.metrics]}
 
 
 def judge(
@@ -83,6 +84,8 @@ def judge(
     if known is None:
         raise MonitorError(f"the baseline has no {problem}_constraints; expected that of the model that answered")
     rows = baseline["dataset"]["item_count"]
+    sound = metrics.can_be_measured(problem, scores)
+    left_out, labels, scores = int((~sound).sum()), labels[sound], scores[sound]
     columns = metrics.measures_of(problem).columns(*metrics.checked(problem, labels, scores))
     statistics = model_quality.statistics(
         problem, columns["label"], columns["prediction"], columns.get("probability"), evaluation_time=time
@@ -93,7 +96,7 @@ def judge(
         if name in known and (result := _compared(metric, known[name], rows, labels, scores, limits)) is not None
     ]
     findings = [_finding(one, labels.size, decisive) for one in results if one.worse]
-    return ModelQuality(results, findings, statistics)
+    return ModelQuality(results, findings, statistics, left_out)
 
 
 def _compared(

@@ -20,7 +20,7 @@ from perennial.data.contract import Contract, check, expected_by
 from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
 from perennial.features.from_json import from_json
-from perennial.monitoring.capture import Event, Tally, UnreadableError
+from perennial.monitoring.capture import Event, Payload, Tally, UnreadableError
 from perennial.monitoring.data_quality import WindowRecords
 from perennial.monitoring.ground_truth import Asked
 from perennial.monitoring.requests import FieldsError, RequestReader, Row, scores
@@ -76,10 +76,16 @@ class Window:
         elif len(rows.values) > 1:
             self._tally.counts["requests_of_several_records"] += 1
         else:
-            found = scores(event.answer)
-            if len(found) != 1:
-                raise UnreadableError(f"{len(found)} scores for one record")
-            self.asked.add(event.id, found[0])
+            self._take_score(event.id, event.answer)
+
+    def _take_score(self, identifier: str, answer: Payload) -> None:
+        """An answer that cannot be read does not take its record's fields away from data quality."""
+        try:
+            (score,) = scores(answer)
+        except ValueError as error:
+            self._tally.refuse("unreadable_answers", f"{quoted(identifier)}: {error}")
+        else:
+            self.asked.add(identifier, score)
 
     def _flush(self, kind: str) -> None:
         rows, self._waiting[kind] = self._waiting[kind], []

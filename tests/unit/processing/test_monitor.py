@@ -120,6 +120,19 @@ def test_requests_that_cannot_be_read_are_counted_with_examples(world: World) ->
     assert "image/png" in collected["examples"][0]
 
 
+def test_answers_that_cannot_be_read_are_counted_and_their_records_judged(world: World) -> None:
+    world.send(cars(200, 2))
+    (path,) = (world.folder / "capture").rglob("*.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines[:50]:
+        line["captureData"]["endpointOutput"] = {"observedContentType": "text/csv", "data": "1,2", "encoding": "CSV"}
+    del lines[60]["captureData"]["endpointOutput"]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    verdict = world.judge()
+    assert (verdict["verdict"], verdict["records"]) == ("Healthy", 200)
+    assert (verdict["collected"]["unreadable_answers"], verdict["collected"]["without_answer"]) == (50, 1)
+
+
 def test_records_of_which_most_cannot_be_read_are_a_failure_of_the_capture(world: World) -> None:
     world.send(cars(200, 2))
     for path in (world.folder / "capture").rglob("*.jsonl"):

@@ -110,6 +110,13 @@ def test_a_metric_that_the_window_leaves_undefined_is_left_out() -> None:
     assert "auc" not in {one.name for one in result.metrics}
 
 
+def test_scores_that_are_no_numbers_are_left_out_and_counted() -> None:
+    labels, scores = regression(1000, 1)
+    scores[:3] = np.nan, np.inf, 1e200
+    result = judged("regression", "rmse", regression(1000, 0), (labels, scores))
+    assert (result.left_out, result.findings) == (3, [])
+
+
 def test_a_baseline_of_another_problem_is_said() -> None:
     statistics, constraints = baseline_of("regression", *regression(100, 0))
     definition = {"problem": "binary_classification", "gate": {"metric": "auc"}}
