@@ -15,10 +15,15 @@ from botocore.exceptions import ClientError
 _ATTEMPTS = {"sagemaker-runtime": 3}
 
 
+def attempts(service: str) -> int:
+    """Return how often a service is asked at most, before its error is raised."""
+    return _ATTEMPTS.get(service, 8)
+
+
 @cache
 def client(service: str) -> Any:
     """Return the one client of this process for a service."""
-    retries: Any = {"mode": "standard", "total_max_attempts": _ATTEMPTS.get(service, 8)}
+    retries: Any = {"mode": "standard", "total_max_attempts": attempts(service)}
     config = Config(retries=retries, connect_timeout=5, read_timeout=65, max_pool_connections=32)
     return boto3.client(service, config=config)  # type: ignore[call-overload]
 

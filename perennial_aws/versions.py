@@ -14,7 +14,7 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 
 from perennial.runs.strays import removal
 from perennial.runs.work import NO_VERSIONS
-from perennial_aws.clients import client, code_of
+from perennial_aws.clients import attempts, client, code_of
 from perennial_aws.settings import settings
 
 # HEAD has no body for a code, so its errors are the status.
@@ -33,7 +33,10 @@ class DataVersionRefusedError(Exception):
 
 
 class DataVersionUnavailableError(Exception):
-    """S3 had no time for an object version, in a minute of attempts. Transient."""
+    """S3 gave no answer for an object version, in a minute of attempts. Transient, but it may last for one object.
+
+    Such an object is never put aside: while S3 is disturbed that would train without data that are there.
+    """
 
 
 def head(key: str, version_id: str) -> dict[str, Any] | None:
@@ -61,7 +64,10 @@ def failure(error: Exception, key: str, version_id: str) -> Exception:
     """Return one of FAILURES of a request for a version as an error that names the version and says what to do."""
     what = f"{key!r} (version {version_id})"
     if not isinstance(error, ClientError) or _is_busy(error):
-        return DataVersionUnavailableError(f"S3 had no time for {what}, asked again and again for a minute: {error}")
+        return DataVersionUnavailableError(
+            f"S3 did not give {what}, asked up to {attempts('s3')} times: {error}. To take it away, if it "
+            f"alone stays unreadable: {removal(settings.data_bucket, key)}"
+        )
     code = code_of(error)
     if code in MISSING and version_id == NO_VERSIONS:
         return DataVersionMissingError(

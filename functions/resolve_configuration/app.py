@@ -7,7 +7,7 @@ Writes     runs/<run id>/manifest.json, config.json and champion/ (perennial_aws
 Raises     ConfigurationError, DefinitionError: permanent, the text says what to correct. EmptyFileError: an
            empty file was dropped; permanent. FileNotListedError: no run can find the dropped file; permanent.
            DataVersionRefusedError: S3 refuses an object, which the text names; permanent.
-           DataVersionUnavailableError: S3 had no time for one; transient.
+           DataVersionUnavailableError: S3 did not give one; transient.
            ClaimContestedError: other runs took the same work over and over; transient.
 """
 
@@ -258,12 +258,21 @@ def _versions(prefix: str) -> Iterator[dict[str, Any]]:
 
 
 def _with_checksums(data: work.Listing, problems: str) -> work.Listing:
-    """Add the checksum of each file, which listings do not have. Raises DataVersionRefusedError, for all files.
+    """Add the checksum of each file, which listings do not have.
 
-    What is refused of more than REFUSED_SHOWN stands in a text file, whose address `problems` is.
+    Raises DataVersionRefusedError, for all files; what is refused of more than REFUSED_SHOWN stands in a text file,
+    whose address `problems` is. DataVersionUnavailableError, for some: an S3 that gives nothing is not asked for all.
     """
+    looked_at: list[work.DataFile | Exception] = []
+    unavailable: list[str] = []
     with ThreadPoolExecutor(THREADS) as pool:
-        looked_at = list(pool.map(_with_checksum, data.files))
+        for future in [pool.submit(_with_checksum, file) for file in data.files]:
+            looked_at.append(answer := future.result())
+            if isinstance(answer, versions.DataVersionUnavailableError):
+                unavailable.append(str(answer))
+            if len(unavailable) >= REFUSED_SHOWN:
+                pool.shutdown(cancel_futures=True)
+                break
     files = tuple(file for file in looked_at if isinstance(file, work.DataFile))
     refused = [str(error) for error in looked_at if isinstance(error, versions.DataVersionRefusedError)]
     if len(refused) > REFUSED_SHOWN:
@@ -272,13 +281,16 @@ def _with_checksums(data: work.Listing, problems: str) -> work.Listing:
         refused = [headline, *refused[:REFUSED_SHOWN]]
     if refused:
         raise versions.DataVersionRefusedError("\n".join(refused))
+    if unavailable:
+        meanwhile = f"Meanwhile S3 gave {len(files):,} other objects."
+        raise versions.DataVersionUnavailableError("\n".join([*unavailable, meanwhile]))
     return dataclasses.replace(data, files=files)
 
 
-def _with_checksum(file: work.DataFile) -> work.DataFile | versions.DataVersionRefusedError:
+def _with_checksum(file: work.DataFile) -> work.DataFile | Exception:
     try:
         head = versions.head(file.key, file.version_id)
-    except versions.DataVersionRefusedError as error:
+    except (versions.DataVersionRefusedError, versions.DataVersionUnavailableError) as error:
         return error
     # None: deleted for good since it was listed; the snapshot says so
     return dataclasses.replace(file, checksum=work.checksum(head)) if head else file

@@ -3,7 +3,7 @@
 Called by  train_model, state "Snapshot data".
 Raises     DataVersionMissingError: a recorded version was deleted for good. Permanent; do not retry.
            DataVersionRefusedError: S3 refuses a version. Permanent; do not retry.
-           DataVersionUnavailableError: S3 had no time for a version; transient. All three name the object.
+           DataVersionUnavailableError: S3 did not give a version; transient. All three name the object.
 
 Copies are made by S3 itself, in parts when an object is larger than 5 GB. A retried call goes on where it stopped.
 """

@@ -359,7 +359,9 @@ TRAIN_MODEL = (
         errors=("DataVersionRefusedError",),
     ),
     Row(
-        "Start a run. If it comes again, see the health of Amazon S3 in the region.",
+        "Start a run. If the same object is named again, it is that object: take it away (the command is above) or "
+        "write it again; the other data are as they were. If others are named, or all, see the health of Amazon S3 in "
+        "the region. No object is put aside for this: a run during an outage would train without data that are there.",
         errors=("DataVersionUnavailableError",),
     ),
     Row(

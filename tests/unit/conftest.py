@@ -191,7 +191,8 @@ Answer = tuple[int, dict[str, Any] | str] | Exception | None
 
 @pytest.fixture
 def answers(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
-    """Let AWS answer an operation with these, one after the other: (status, body), an error, or None for moto.
+    """Let AWS answer an operation with these, one after the other: (status, body), an error, None for moto, or a
+    function that says which of these, from the request.
 
     Returns the list of requests that came. The last answer is repeated; a new plan replaces the one before.
     """
@@ -205,7 +206,8 @@ def answers(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list
     def send(self: Any, event_name: str, request: Any, **given: Any) -> Any:
         requests, planned = plans.get(event_name, ([], (None,)))
         requests.append(request)
-        item = planned[min(len(requests), len(planned)) - 1]
+        item: Any = planned[min(len(requests), len(planned)) - 1]
+        item = item(request) if callable(item) else item
         if isinstance(item, Exception):
             raise item
         if item is None:

@@ -1,6 +1,7 @@
 """The function "Resolve configuration": what a run works on, claimed once, and why there may be nothing to do."""
 
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -292,8 +293,23 @@ def test_an_object_whose_checksum_is_under_a_key_of_somebody_else_is_named_with_
 def test_an_s3_that_has_no_time_is_asked_again_later(aws, app, resolve, answers):
     aws.put("raw/a.csv", "a")
     answers("s3", "HeadObject", (503, {}))
-    with pytest.raises(app.versions.DataVersionUnavailableError, match=r"S3 had no time for 'raw/a\.csv'"):
+    with pytest.raises(app.versions.DataVersionUnavailableError, match=r"S3 did not give 'raw/a\.csv'"):
         resolve()
+
+
+def test_an_object_that_stays_unreadable_while_others_are_read_is_named_with_what_to_do(aws, app, resolve, answers):
+    for name in "abc":
+        aws.put(f"raw/{name}.csv", name)
+    answers("s3", "HeadObject", lambda request: (503, {}) if "/raw/b.csv" in request.url else None)
+    with pytest.raises(app.versions.DataVersionUnavailableError) as unread:
+        resolve()
+    first, last = str(unread.value).splitlines()
+    assert re.fullmatch(
+        r"S3 did not give 'raw/b\.csv' \(version .+\), asked up to 8 times: .*\(503\).* HeadObject operation.*: "
+        r"Service Unavailable\. To take it away, if it alone stays unreadable: aws s3 rm s3://.*/raw/b\.csv",
+        first,
+    ), first
+    assert last == "Meanwhile S3 gave 2 other objects."
 
 
 # ---- Claims

@@ -188,7 +188,7 @@ def test_a_slow_service_is_tried_again(one_file, snapshot, answers):
 )
 def test_a_service_that_stays_slow_is_an_error_that_is_tried_again_later(one_file, app, snapshot, answers, answer):
     answers("s3", "CopyObject", answer)
-    with pytest.raises(app.versions.DataVersionUnavailableError, match=f"S3 had no time for {one_file}"):
+    with pytest.raises(app.versions.DataVersionUnavailableError, match=f"S3 did not give {one_file}"):
         snapshot()
 
 
