@@ -18,7 +18,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from perennial.runs.cause import safe
-from perennial.runs.facts import counted_rows, data_bucket, trigger_text
+from perennial.runs.facts import counted_rows, data_bucket, doubtful_rows, trigger_text
 from perennial.runs.naming import run_of
 from perennial.runs.run_record import RunRecord
 from perennial.words import between, number, printable
@@ -144,6 +144,7 @@ def _measured_on(run: RunRecord) -> Iterator[str]:
         unseen, before = compared["unseen"], (run.get("champion") or {}).get("ModelName", "the model in service")
         text = f"{unseen['rows']:,} of {compared['rows']:,} test rows unseen by {before}"
         yield f"against  {text}: difference {between(unseen['difference'])} (95 % interval)"
+        yield from (f"         {note}" for note in doubtful_rows(compared))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Raises     MetricMissingError: the training job did not report a metric that it 
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
 from collections.abc import Iterator
@@ -208,7 +209,8 @@ class _Rows:
     """Which test rows `(n_rows,)` the model in service has seen, which its own run tested, which of those have another
     target now, and why none may compare.
 
-    untold  how many of them have no hash, and why
+    untold  how many of them count as seen for another reason, and why
+    twins   how many say what a row says that one of the two models has trained on, under another key
     """
 
     seen: comparison.Mask
@@ -217,6 +219,7 @@ class _Rows:
     unfair: str
     champion_prefix: str
     untold: str = ""
+    twins: int = 0
 
     @classmethod
     def read(cls, prefix: str, serving: run_record.Champion, champion_test: str, count: int) -> _Rows:
@@ -242,7 +245,12 @@ class _Rows:
             changed = ~comparison.among(ours, [before])
         untold = comparison.untold(rows)
         why = comparison.why_untold(int(untold.sum()), reports[0].get("champion_untold", {}))
-        return cls(seen | untold, tested, changed, "", of_champion, why)
+        seen |= untold
+        twins = ~seen & _twins(prefix, of_champion, count)
+        if comparison.no_evidence(twins, ~seen, _share_of_twins(of_champion)):
+            seen |= twins
+            why = "; ".join([*([why] if why else []), f"{twins.sum():,} {gate.TWINS}, and count as seen"])
+        return cls(seen, tested, changed, "", of_champion, why, int(twins.sum()))
 
     @classmethod
     def none(cls, count: int, unfair: str, of_champion: str) -> _Rows:
@@ -252,11 +260,27 @@ class _Rows:
     def compared(self, metric: metrics.Metric, truth: Floats, candidate: Floats, champion: Floats) -> gate.Comparison:
         masks = {"seen": self.seen, "tested": self.tested, "changed": self.changed}
         compared = comparison.compare(metric, truth, candidate, champion, **masks)
-        return replace(compared, unfair=self.unfair, untold=self.untold)
+        return replace(compared, unfair=self.unfair, untold=self.untold, twins=self.twins)
 
 
 def _hashes(run: str, folder: str) -> Hashes:
     return np.concatenate([*objects.read_hashes(f"{run}/{FOLDER}/{folder}/"), np.empty(0, np.uint64)])
+
+
+def _twins(run: str, of_champion: str, count: int) -> comparison.Mask:
+    """Say which test rows `(n_rows,)` of a run say what rows say that one of the two models has seen; none without key.
+
+    One that the same key tells as well was seen itself.
+    """
+    rests = _hashes(run, "rest")
+    learned = (objects.read_hashes(f"{one}/{FOLDER}/seen-rest/") for one in {run, of_champion})
+    return comparison.among(rests, itertools.chain(*learned)) if rests.size == count else np.zeros(count, bool)
+
+
+def _share_of_twins(run: str) -> float | None:
+    """The share of a run's test rows that say what another row says which its model has seen; None if nobody knows."""
+    rests = _hashes(run, "rest")
+    return float(_twins(run, run, rests.size).mean()) if rests.size else None
 
 
 def _with_targets(run: str, rows: Hashes) -> Hashes | None:

@@ -29,6 +29,7 @@ from perennial.data.rows import (
     CONTENT,
     IDENTITY,
     READ,
+    REST,
     UNKNOWN,
     WHOLE,
     combined,
@@ -43,10 +44,11 @@ from perennial.data.sets import rows_of_sets, spill_writer
 from perennial.data.since import ChampionFiles, changed
 from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Sets, splitter
 from perennial.features.column import Column
-from perennial.features.values import Parsed
+from perennial.features.values import STRING, Parsed
 
 MIN_COPIED_ROWS = 20  # of a file that is not read again; a few rows may be the same by chance
 REASONS = 10  # in the report, why rows cannot be told
+WHOLE_NUMBER = r"^[+-]?[0-9]+\.0+$"  # as exports write it where a column of numbers has missing values
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def ingest(
                         checked = by_champion.with_hashes(checked, batch, is_new=is_new)
                     quarantine.add(name, batch, checked)
                     valid = checked.valid()
+                    notes += [note for note in _notes_of_keys(contract.key, valid) if note not in notes]
                     rows += valid.num_rows
                     has |= {*contract.names} - batch.absent if batch.table.num_rows else set()
                     splitting.observe(number, valid)
@@ -233,22 +236,32 @@ def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: fl
         raise FileError(f"{name}: {which}; {limit}", *quarantine.file.problems())
 
 
+def _notes_of_keys(key: Sequence[str], rows: pa.Table) -> Iterator[str]:
+    """Yield what a person should know of how keys are written that are texts."""
+    for name in key:
+        values = rows[name].combine_chunks()
+        if values.type == STRING and pc.any(pc.match_substring_regex(values.dictionary, WHOLE_NUMBER)).as_py():
+            yield (
+                f"{name}: some keys are whole numbers with a fraction (7.0), as spreadsheets and pandas write them, "
+                "and other keys than those without it (7), so that known rows may count as new (split.key)"
+            )
+
+
 class _Telling:
     """Adds the hashes that identify rows."""
 
     def __init__(self, contract: Contract, definition: Mapping[str, Any]) -> None:
         self._is_keyed = bool(contract.key)
         self._identity = RowHasher(identity_columns(definition))
-        self._rest = RowHasher(
-            [column.name for column in contract.working_columns] if contract.key else [contract.target.name]
-        )
+        others = [column.name for column in contract.working_columns if column.name not in contract.key]
+        self._rest = RowHasher(others if contract.key else [contract.target.name])
 
     def with_hashes(self, checked: Checked) -> Checked:
-        """Return a batch with the columns IDENTITY and CONTENT, and with a key WHOLE."""
-        identity = self._identity.hashes(checked.table)
-        whole = combined(identity, self._rest.hashes(checked.table))
+        """Return a batch with the columns IDENTITY and CONTENT, and with a key WHOLE and REST."""
+        identity, rest = self._identity.hashes(checked.table), self._rest.hashes(checked.table)
+        whole = combined(identity, rest)
         hashes = {IDENTITY: identity, CONTENT: identity if self._is_keyed else whole}
-        hashes |= {WHOLE: whole} if self._is_keyed else {}
+        hashes |= {WHOLE: whole, REST: rest} if self._is_keyed else {}
         table = checked.table
         for name, values in hashes.items():
             table = table.append_column(name, pa.array(values))

@@ -28,11 +28,13 @@ from perennial.data.file_form import USUAL, FileForm
 Hashes = npt.NDArray[np.uint64]
 
 VERSION = 1
-# In a run's folder; below it seen/, test/, target/ and champion/, 8 bytes a row, little-endian.
+# In a run's folder; below it seen/, test/, target/ and champion/, with a key rest/ and seen-rest/: 8 bytes a row,
+# little-endian.
 FOLDER = f"rows/v{VERSION}"
 CHAMPION_TEST = "rows/champion-test"  # the test set as the model in service reads it, where it does so otherwise
-# Columns beside those of a definition. WHOLE is there with a key only; without one it is CONTENT.
-IDENTITY, CONTENT, CHAMPION, WHOLE = "#identity", "#content", "#champion", "#whole"
+# Columns beside those of a definition. WHOLE is there with a key only; without one it is CONTENT. So is REST, what a
+# row says beside its key, target included: rows of one rest may be one thing whose key was written in two ways.
+IDENTITY, CONTENT, CHAMPION, WHOLE, REST = "#identity", "#content", "#champion", "#whole", "#rest"
 UNKNOWN = np.uint64(0)  # no hash: the columns that would tell the row are not in its file
 
 READ = ("source", "type", "parse")  # the keys of a column that decide which field of a file it is, and what that means

@@ -17,7 +17,7 @@ from perennial.data.parts import PartWriter
 from perennial.data.record_lines import lengths, record_lines
 from perennial.data.report import Report
 from perennial.data.row_hasher import RowHasher
-from perennial.data.rows import CHAMPION, CHAMPION_TEST, FOLDER, IDENTITY, Hashes
+from perennial.data.rows import CHAMPION, CHAMPION_TEST, FOLDER, IDENTITY, REST, Hashes
 from perennial.data.split import SETS, TEST, TRAIN, VALIDATION, Sets
 from perennial.features.encoding import Encoder
 from perennial.features.lines import csv_field, csv_lines
@@ -72,8 +72,9 @@ class SetWriter:
         header = ",".join(self._baseline) + "\n"
         baseline = self._parts("baseline", ".csv", header.encode())
         labels = self._parts("labels", ".csv")
-        folders = ("seen", "test", "target", "champion")
-        seen, tested, targets, by_champion = (self._parts(f"{FOLDER}/{name}", ".u64") for name in folders)
+        folders = ("seen", "test", "target", "champion", "rest", "seen-rest")
+        hashes = [self._parts(f"{FOLDER}/{name}", ".u64") for name in folders]
+        seen, tested, targets, by_champion, rest, seen_rest = hashes
         for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
             report.add_to_set(SETS[number], rows[target])
             if number == TRAIN:
@@ -88,7 +89,9 @@ class SetWriter:
                     _write(by_champion, rows.select([CHAMPION]), _hashes)
             else:
                 _write(seen, rows.select([IDENTITY]), _hashes)
-        for writer in (baseline, labels, seen, tested, targets, by_champion):
+            if REST in rows.column_names:
+                _write(rest if number == TEST else seen_rest, rows.select([REST]), _hashes)
+        for writer in (baseline, labels, *hashes):
             writer.close()
 
     def training_rows(self) -> Iterator[TrainingRows]:

@@ -120,6 +120,16 @@ def _or_none(measure: Callable[..., T], metric: Metric, *rows: Floats) -> T | No
         return None
 
 
+def no_evidence(twins: Mask, unseen: Mask, usual: float | None) -> bool:
+    """Return whether twins (`Comparison.twins`) are most of the rows that nobody has seen, as they were not before.
+
+    In a table of few different rows most rows have a twin, and are things of their own.
+
+    usual  the share of such rows in the test set of the model in service; None where nobody knows
+    """
+    return bool(usual is not None and usual <= 1 / 2 and twins.sum() > unseen.sum() / 2)
+
+
 def why_untold(rows: int, reasons: Mapping[str, int]) -> str:
     """Return how many test rows have no hash, and why, in words; empty where there are none.
 

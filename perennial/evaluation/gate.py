@@ -19,6 +19,7 @@ from typing import Literal
 
 from perennial.words import apart, between, number
 
+TWINS = "have the features and the target of rows that one of the two has trained on, under other keys"
 PERFECT = 1.0  # the best value of every metric that is maximized
 Interval = tuple[float, float]
 Obstacle = Literal["unmeasured", "threshold", "unfair", "changed", "champion", "chance", "known"]
@@ -103,6 +104,7 @@ class Comparison:
     unscored  how many it has not seen, and no score for that can be measured
     unfair    why the two cannot be compared at all; empty when they can
     untold    how many rows count as seen because they cannot be told, and why; empty when all can
+    twins     how many it has not seen say what a row says that one of the two has trained on, under another key
     """
 
     rows: int
@@ -113,6 +115,7 @@ class Comparison:
     unscored: int = 0
     unfair: str = ""
     untold: str = ""
+    twins: int = 0
 
 
 @dataclass(frozen=True)

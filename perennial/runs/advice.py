@@ -172,12 +172,23 @@ def advice(ended: Outcome) -> str:
 
 def of_run(record: RunRecord) -> str:
     """Return what a person can do about a closed run record; empty where there is nothing to do."""
-    since, text = record.get("since") or {}, advice(_ended(record))
+    since, ended = record.get("since") or {}, _ended(record)
+    text = advice(ended)
     lost = since.get("unreadable", [])
     reads = [key for key in since.get("definition", []) if key.partition(".")[0] in READS]
     if text == _CORRECT_THE_DATA and (lost or reads):
         text = "" if lost else _CHANGED
-    return "\n  ".join(part for part in (_unreadable(lost, reads), text) if part)
+    return "\n  ".join(part for part in (_unreadable(lost, reads), text, _gone(ended)) if part)
+
+
+def _gone(ended: Outcome) -> str:
+    """What to do where the model in service may know its test rows by data that were wrong and are taken away."""
+    if ended.obstacle != "known" or not ended.gone:
+        return ""
+    return (
+        "If wrong rows, or copies of others, were taken away so, the model in service has learned from them, and no "
+        "candidate of the right data may reach it: go back to the model before it (docs/operate.md), and start a run."
+    )
 
 
 def _unreadable(lost: Sequence[Mapping[str, Any]], reads: Sequence[str]) -> str:

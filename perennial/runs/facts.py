@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from perennial.evaluation.gate import TWINS
 from perennial.model.problem_types import PROBLEM_TYPES
 from perennial.runs import no_data
 from perennial.runs.run_record import Rows, RunRecord
@@ -147,7 +148,7 @@ def _comparison(metrics: Mapping[str, Any], unit: str) -> Iterator[tuple[str, st
     others = f"{changed['rows']:,} with another target now, " if changed["rows"] else ""
     tested = f"{compared['rows']:,}, of which the model in service has not seen {unseen['rows']:,}"
     left_out = f"; for {unscored:,} more it has no score that can be measured" if unscored else ""
-    untold = f"; {compared['untold']}" if compared.get("untold") else ""
+    untold = "".join(f"; {note}" for note in doubtful_rows(compared))
     yield "Test rows", f"{tested} ({known['rows']:,} known, {others}{new['rows']:,} new){left_out}{untold}"
     parts = (("Unseen rows", unseen), ("Known rows", known), ("Changed rows", changed), ("New rows", new))
     for name, part in parts:
@@ -159,6 +160,13 @@ def _comparison(metrics: Mapping[str, Any], unit: str) -> Iterator[tuple[str, st
             "When accepted",
             f"model in service {number(metrics['champion_when_accepted'])}{unit}, on its own test rows",
         )
+
+
+def doubtful_rows(compared: Mapping[str, Any]) -> list[str]:
+    """Return which test rows count as seen for another reason than that they were, and which may be copies."""
+    untold, twins = compared.get("untold") or "", compared.get("twins") or 0
+    also = f"{twins:,} that it has not seen {TWINS}" if twins and TWINS not in untold else ""
+    return [text for text in (untold, also) if text]
 
 
 def _difference(interval: Sequence[float] | None, unit: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perennial.evaluation.gate import TWINS
 from perennial.runs.cause import problems
 from perennial.runs.facts import MOVED_SHOWN, counted, dropped_key, unit_of, unreadable
 from perennial.runs.run_record import RunRecord
@@ -49,6 +50,11 @@ def cautions(record: RunRecord) -> Iterator[Item]:
     if gate.get("worse_on_known"):
         known = comparison["known"]
         yield Item(f"worse on known rows ({number(known['candidate'])}, before {number(known['champion'])})")
+    if TWINS in (comparison.get("untold") or ""):
+        line = (
+            "Most test rows that nobody has seen are known ones under other keys: look at how the new files write keys."
+        )
+        yield Item("known rows under other keys", line)
     if (left := record.get("gone_back_from")) and gate:
         line = f"Somebody has gone back from the model of run {left}, and all files of that run are here again."
         yield Item("data of a model that was gone back from", line)

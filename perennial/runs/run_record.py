@@ -179,6 +179,7 @@ class Comparison(TypedDict, total=False):
     unscored: int
     unfair: str
     untold: str
+    twins: int
 
 
 class Metrics(TypedDict, total=False):

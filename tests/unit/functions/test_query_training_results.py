@@ -420,6 +420,44 @@ def test_rows_that_cannot_be_told_are_no_rows_that_it_has_seen_and_the_reason_sa
     assert comparison["untold"].startswith("8 cannot be told")
 
 
+TWINS = "have the features and the target of rows that one of the two has trained on, under other keys"
+
+
+@pytest.mark.parametrize("trained_by", [RUN, CHAMPION])
+@pytest.mark.parametrize(
+    ("twins", "usual", "unseen"),
+    [
+        (6, [70, 71, 72], 4),  # most of them: the key is written otherwise
+        (5, [70, 71, 72], 10),  # half of them
+        (6, [501, 502, 70], 10),  # a table of few different rows: it was so when the model in service was tested
+        (6, [], 10),  # an earlier version left none
+    ],
+)
+def test_known_rows_under_other_keys_are_no_evidence_where_they_are_most_of_the_unseen(
+    aws, query, two_models, trained_by, twins, usual, unseen
+):
+    told(aws, "rest", *range(501, 511))
+    told(aws, "rest", *usual, run=CHAMPION)
+    told(aws, "seen-rest", 501, 502, 900, run=CHAMPION)
+    told(aws, "seen-rest", *range(501, 501 + twins), run=trained_by)
+    result = query(champion=True)
+    assert result["BeatsChampion"] is True
+    comparison = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["comparison"]
+    assert (comparison["twins"], comparison["unseen"]["rows"]) == (twins, unseen)
+    assert comparison["untold"] == (f"6 {TWINS}, and count as seen" if unseen == 4 else "")
+    assert f"6 {TWINS}, and count as seen" in query(champion=True, minimum=5)["Reason"] or unseen == 10
+
+
+def test_a_row_that_the_model_in_service_has_seen_under_its_key_is_no_twin(aws, query, two_models):
+    seen(aws, *range(1, 7))
+    told(aws, "rest", *range(501, 511))
+    told(aws, "rest", 70, run=CHAMPION)
+    told(aws, "seen-rest", *range(501, 507), run=CHAMPION)
+    query(champion=True)
+    comparison = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["comparison"]
+    assert (comparison["twins"], comparison["unseen"]["rows"]) == (0, 4)
+
+
 def test_rows_that_nothing_tells_apart_are_not_compared(aws, query, two_models):
     reported_rows(aws, RUN, identity="two", champion_identity="three")
     result = query(champion=True)

@@ -1185,6 +1185,29 @@ def test_new_rows_under_a_known_key_repeat_or_replace_the_known_row(tmp_path: Pa
     assert (report["rows"]["used"], report["duplicates"]["rows"], sum(report["sets"].values())) == (1700, 1000, 700)
 
 
+def test_rows_under_keys_that_are_written_otherwise_are_told_by_the_rest_of_them(tmp_path: Path) -> None:
+    """The same cars with `7.0` for `7`: other keys and the same rest, and a note."""
+    definition = changed(
+        {**WIDE, "columns": {**CARS["columns"], "vin": WIDE["columns"]["vin"]}}, split={"key": ["vin"]}
+    )
+    text = cars(600)
+    job = Job(tmp_path)
+    files = [with_columns(text, vin=lambda row, end=end: f"{row}{end}") for end in ("", ".0")]
+    assert job.run(definition, *files) == 0
+    rest, seen_rest = (np.concatenate(hashes(job, name)) for name in ("rest", "seen-rest"))
+    sets = job.report["sets"]
+    assert (len(rest), len(seen_rest)) == (sets["test"], sets["train"] + sets["validation"])
+    assert sum(sets.values()) == 1200
+    assert len(np.unique(np.concatenate([rest, seen_rest]))) == 600
+    assert 0.7 < np.isin(rest, seen_rest).mean() < 0.9
+    (note,) = job.report["new_files"]["notes"]
+    assert note.startswith("00001-cars.csv: vin: some keys are whole numbers with a fraction (7.0)")
+
+
+def test_without_a_key_no_rest_of_rows_is_left(healthy: Job) -> None:
+    assert hashes(healthy, "rest") == hashes(healthy, "seen-rest") == []
+
+
 def test_a_note_about_several_new_files_is_said_once(tmp_path: Path) -> None:
     first, second = (
         "\n".join(f",{line}" for line in cars(100, seed=seed).decode().splitlines()).encode() for seed in (2, 3)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from perennial.evaluation.gate import TWINS
 from perennial.runs import advice, cause, message, strays
 from perennial.runs.advice import Outcome
 
@@ -328,6 +329,25 @@ def test_without_new_files_nobody_is_sent_to_look_at_them(obstacle, since, says)
     assert f"What to do\n  No file is new since the model in service was trained{says}" in body
     assert "files that came last" not in body
     assert "data that came last" not in body
+
+
+@pytest.mark.parametrize("files", [0, 1])
+@pytest.mark.parametrize("obstacle", ["known", "champion"])
+def test_a_model_of_data_that_are_gone_may_be_gone_back_from(obstacle, files):
+    """It has learned what was wrong, so that no candidate of the right data reaches it."""
+    changes = {"new_files": {"files": files, "rows": 0, "quarantined": 0}, "gate": {"worse_on_known": True}}
+    gone = {"gone": {"files": 2, "rows": 500}, "rows": 900}
+    assert ("go back to the model before it" in rejected(obstacle, since=gone, **changes).body) == (obstacle == "known")
+    assert "go back to the model" not in rejected(obstacle, since={**gone, "gone": {"files": 0}}, **changes).body
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_known_rows_under_other_keys_are_told(counted):
+    text = f"40 {TWINS}, and count as seen" if counted else ""
+    body = compose(metrics={**RECORD["metrics"], "comparison": {**COMPARED, "twins": 40, "untold": text}}).body
+    assert (f"; {text}\n" if counted else f"; 40 that it has not seen {TWINS}\n") in body
+    assert body.count(TWINS) == 1
+    assert ("Most test rows that nobody has seen are known ones under other keys" in body) == counted
 
 
 def test_a_model_that_came_into_service_worse_on_known_rows_without_new_files_says_what_changed():
