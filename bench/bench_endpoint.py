@@ -283,7 +283,7 @@ def shares(cloud: Cloud, folder: Path, encoded: str, image: ImagePython) -> dict
         (folder / "home").mkdir(exist_ok=True)
         container = Container(name, command, folder, {**image.environment(folder), **environment}, _ignore, image)
         container.start(60)
-        asked = partial(container.request, "POST", "/invocations", body.encode(), {"Content-Type": CSV}, 60)
+        asked = partial(container.request, "POST", "/invocations", body.encode(), {"Content-Type": CSV})
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             loop = runner.get_loop()
             took[name] = serving_script.microseconds(lambda ask=asked, loop=loop: loop.run_until_complete(ask()))  # type: ignore[misc]

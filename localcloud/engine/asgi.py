@@ -22,7 +22,7 @@ async def body_of(receive: Receive) -> bytes:
 
 async def answer(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Send a whole answer."""
-    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})
 

@@ -116,8 +116,8 @@ _right: ContextVar[str] = ContextVar("right", default="")
 """The signature of this request, once it was found to be right."""
 _scope: ContextVar[str] = ContextVar("scope", default="")
 """The service that this request was signed for."""
-_admitted: ContextVar["tuple[Request, str] | None"] = ContextVar("admitted", default=None)
-"""The request as it was let in, and the access key that has signed it."""
+_admitted: ContextVar["tuple[Request, Signer] | None"] = ContextVar("admitted", default=None)
+"""The request as it was let in, and who has signed it."""
 
 
 @dataclass(frozen=True)
@@ -133,17 +133,21 @@ class Request:
     @classmethod
     def of(cls, scope: Scope) -> "Request":
         headers: dict[str, str] = {}
+        decoded = sigv4.decode_header_value
         for raw_name, raw in scope["headers"]:
-            name, value = raw_name.decode("latin-1").lower(), sigv4.decode_header_value(raw)
+            name, value = raw_name.decode("latin-1").lower(), decoded(raw)
             headers[name] = f"{headers[name]},{value}" if name in headers else value  # as several are signed
-        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="replace")
+        raw_query = scope["query_string"].decode("latin-1")
+        query = parse_qs(raw_query, keep_blank_values=True, errors="replace") if raw_query else {}
         return cls(scope["method"], scope["path"], scope["raw_path"].decode("latin-1"), headers, query)
 
     @property
     def mechanisms(self) -> list[str]:
         """How it is signed: `header`, `query`, `query-v2`; healthy requests name one, and each of its fields once."""
-        names = [name.lower() for name, values in self.query.items() for _ in values]
         found = ["header"] if "authorization" in self.headers else []
+        if not self.query:
+            return found
+        names = [name.lower() for name, values in self.query.items() for _ in values]
         for mechanism, fields in (("query", _V4), ("query-v2", _V2)):
             found += [mechanism] * max((names.count(field) for field in fields), default=0)
         return found
@@ -153,14 +157,22 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Signer:
+    """The access key that a request names. `credential` is MiniStack's, None for the account's own key."""
+
+    secret: str
+    credential: Any = None
+
+
+@dataclass(frozen=True)
 class _Claim:
-    """What the head of a request says about its signature, with the secret of the key that it names.
+    """What the head of a request says about its signature, and whose it is.
 
     `content` is the header that says which content is signed; empty when the body has to be there to tell.
     """
 
     signature: Any
-    secret: str
+    signer: Signer
     in_query: bool
     content: str
 
@@ -196,10 +208,10 @@ class Guard:
             else:
                 claim = self._claim(request, in_query=mechanism == "query")
                 receive = await self._proven(request, claim, receive)
+                _admitted.set((request, claim.signer))
                 key, service = claim.signature.access_key_id, claim.signature.service
             self._require_owner(request, key)
             _scope.set(service)
-            _admitted.set((request, key))
             await self._inner(scope, receive, send)
         except _RefusedError as refused:
             await self._refuse(request, refused, send)
@@ -222,14 +234,14 @@ class Guard:
         if late := _late(request, parsed) if in_query else sigv4.request_time_failure(parsed):
             raise _RefusedError(*late)
         given = request.parameter("X-Amz-Security-Token") if in_query else request.headers.get("x-amz-security-token")
-        secret = self._secret(parsed.access_key_id, given or "")
+        signer = self._signer(parsed.access_key_id, given or "")
         if not request.path.startswith("/_"):
             _require_scope(parsed.service, request.headers.get("x-amz-target", ""))
         _require_signed(request, parsed)
         content = request.headers.get("x-amz-content-sha256", "")
         if in_query and parsed.service == "s3":
             content = "UNSIGNED-PAYLOAD"  # S3 API Reference, "Authenticating Requests: Using Query Parameters"
-        return _Claim(parsed, secret, in_query, content)
+        return _Claim(parsed, signer, in_query, content)
 
     async def _proven(self, request: Request, claim: _Claim, receive: Receive) -> Receive:
         """What receives the body of a request, once its signature was found to be right. Raises _RefusedError."""
@@ -252,7 +264,7 @@ class Guard:
         parsed = claim.signature
         _right.set("")
         failure = sigv4.header_signature_failure(
-            parsed, claim.secret, request.method, request.raw_path, request.query, request.headers, body,
+            parsed, claim.signer.secret, request.method, request.raw_path, request.query, request.headers, body,
             presigned=claim.in_query,
         ) if _HEX.fullmatch(parsed.signature) else _MISMATCH  # fmt: skip
         if failure:
@@ -265,14 +277,14 @@ class Guard:
         _, text = sigv4.header_signing_documents(
             parsed, request.method, request.raw_path, request.query, request.headers, b"", presigned=claim.in_query
         )
-        seed = sigv4.calculate_signature(claim.secret, parsed.date_stamp, parsed.region, parsed.service, text)
+        seed = sigv4.calculate_signature(claim.signer.secret, parsed.date_stamp, parsed.region, parsed.service, text)
         if not hmac.compare_digest(seed.encode(), parsed.signature.encode()):
             raise _RefusedError(*_MISMATCH)
 
     def _signer_by_v2(self, request: Request) -> str:
         """The access key of an address with Signature Version 2, which boto3 makes for S3. Raises _RefusedError."""
         key = request.parameter("AWSAccessKeyId")
-        self._secret(key, request.parameter("x-amz-security-token"))
+        self._signer(key, request.parameter("x-amz-security-token"))
         if unsigned := sorted(set(request.query) - _V2_QUERY):
             raise _RefusedError("AccessDenied", f"The signature does not cover the parameter {unsigned[0]!r}.")
         expires, path = request.parameter("Expires"), request.raw_path
@@ -288,17 +300,17 @@ class Guard:
             raise _RefusedError(checked.code, checked.message)
         return key
 
-    def _secret(self, key: str, token: str) -> str:
-        """The secret of an access key. Raises _RefusedError: there is none, or it is over."""
+    def _signer(self, key: str, token: str) -> Signer:
+        """Whose an access key is. Raises _RefusedError: there is none, or it is over."""
         if key == self._keys.access_key and not token:
-            return self._keys.secret_key
+            return Signer(self._keys.secret_key)
         if iam_evaluator.is_root_access_key(key):  # MiniStack takes any account's number for its root
             raise _RefusedError("UnrecognizedClientException", "The security token included in the request is invalid.")
         account = responses._account_from_sts_session(key) or iam_evaluator.find_iam_access_key_account(key)
         found = iam_evaluator.resolve_credential(key, account or self._settings.account_id, token)
         if isinstance(found, iam_evaluator.CredentialResolutionError):
             raise _RefusedError(found.code, found.message)
-        return str(found.secret_access_key)
+        return Signer(found.secret_access_key, found)
 
     async def _refuse(self, request: Request, refused: "_RefusedError", send: Send) -> None:
         """In the form of the service that was asked, so that its clients can read it."""
@@ -333,10 +345,10 @@ def signed_for() -> str:
     return _scope.get()
 
 
-def admitted() -> tuple[Request, str]:
-    """Return this request and the access key that has signed it. Raises LookupError: no signature was asked for."""
+def admitted() -> tuple[Request, Signer]:
+    """Return this request and who has signed it. Raises LookupError: it has no signature of Version 4."""
     if (found := _admitted.get()) is None:
-        raise LookupError("this request was let in without a signature")
+        raise LookupError("this request was let in without a signature of Version 4")
     return found
 
 

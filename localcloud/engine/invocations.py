@@ -7,14 +7,11 @@ may be something else (S3 may have a bucket `endpoints`) goes MiniStack's way, w
 from email.utils import formatdate
 
 from localcloud.engine import operations
-from localcloud.engine.asgi import Receive, Scope, Send
+from localcloud.engine.asgi import Receive, Scope, Send, answer
 from localcloud.engine.guard import admitted, signed_for
 from localcloud.engine.permissions.requests import refusal_to_invoke
 from localcloud.engine.sagemaker import SageMaker
-from localcloud.engine.seams import Seams
 from localcloud.settings import HOST, enforced
-
-ministack_app = Seams("app", _send_response="ec949307")
 
 _OTHERWISE = {b"x-amz-target", b"content-encoding", b"x-amz-decoded-content-length"}
 """What names another operation, and what says that the body is not what it seems."""
@@ -30,7 +27,7 @@ def is_invocation(scope: Scope, port: int) -> bool:
 
 async def answer_invocation(sagemaker: SageMaker, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request that is an invocation."""
-    request, key = admitted()
+    request, signer = admitted()
     chunks, more = [], True
     while more:
         message = await receive()
@@ -40,9 +37,10 @@ async def answer_invocation(sagemaker: SageMaker, scope: Scope, receive: Receive
         more = message.get("more_body", False)
     _, endpoint = operations.sagemaker(request.method, request.path, request.headers)
     response = None
-    if enforced():
-        response = refusal_to_invoke(endpoint, key, scope["client"][0], request.headers)
+    if enforced() and signer.credential:
+        response = refusal_to_invoke(endpoint, signer.credential, scope["client"][0], request.headers)
     if response is None:
         response = await sagemaker.invoke(endpoint, request.headers, b"".join(chunks))
     status, headers, content = response
-    await ministack_app._send_response(send, status, {**headers, "Date": formatdate(usegmt=True)}, content)
+    own = {"Date": formatdate(usegmt=True), "Content-Length": str(len(content))}
+    await answer(send, status, {**headers, **own}, content)

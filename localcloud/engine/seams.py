@@ -11,7 +11,8 @@ import pkgutil
 from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any
+from types import FunctionType
+from typing import Any, ClassVar
 
 PINNED_VERSION = "1.5.33"
 
@@ -24,11 +25,15 @@ class Seams:
     """Names of one module (or class) of MiniStack, which is imported at the first use.
 
     After `sqs = Seams("services.sqs", _queue_by_arn="1f0c9a3e")`, `sqs._queue_by_arn` is what stands there at that
-    moment in ministack.services.sqs. A name that is not declared is an AttributeError.
+    moment in ministack.services.sqs. A name that is not declared is an AttributeError. Functions are looked up once:
+    nobody but `replace` puts another one in their place.
     """
+
+    _all: ClassVar[list["Seams"]] = []
 
     def __init__(self, owner: str, /, **hashes: str) -> None:
         self._path, self._hashes = f"ministack.{owner}", hashes
+        self._all.append(self)
 
     @cached_property
     def _owner(self) -> Any:
@@ -37,11 +42,16 @@ class Seams:
     def __getattr__(self, name: str) -> Any:
         if name not in self._hashes:
             raise AttributeError(f"{self._path}.{name} is used, but not declared as a seam")
-        return getattr(self._owner, name)
+        found = getattr(self._owner, name)
+        if isinstance(found, FunctionType):
+            self.__dict__[name] = found
+        return found
 
     def replace(self, name: str, make: Callable[[Any], Any]) -> None:
         """Put `make(original)` where the original stood; it takes the same arguments."""
         setattr(self._owner, name, make(getattr(self, name)))
+        for seams in self._all:
+            seams.__dict__.pop(name, None)
 
 
 def check(installed: str | None = None) -> None:

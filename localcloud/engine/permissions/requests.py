@@ -21,9 +21,7 @@ from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
 from localcloud.engine.permissions.decisions import Denial, check, ledger, request
 from localcloud.engine.seams import Seams
 
-ministack_app = Seams(
-    "app", _credential_failure="179c3d03", _request_account_scope="ad076e15", pin_request_origin="8883e72a"
-)
+ministack_app = Seams("app", _credential_failure="179c3d03", pin_request_origin="8883e72a")
 iam_actions = Seams(
     "core.iam_actions",
     _s3_action="7c7a7fb0",
@@ -36,13 +34,16 @@ iam_actions = Seams(
 iam_evaluator = Seams(
     "core.iam_evaluator",
     AuthError="7b582688",
+    EvalContext="9efc6ac6",
     EvalResult="287ee31c",
     _fnmatch_compile="83529dd8",
     _resolve_condition_key="805e8af9",
     enforce="e234934f",
+    evaluate="91998ec6",
     parse_policy_document="9d72ae04",
+    resolve_principal="8d0a9633",
 )
-responses = Seams("core.responses", get_account_id="270e1115", set_request_account_id="3015b909")
+responses = Seams("core.responses", set_request_account_id="3015b909")
 router = Seams("core.router", extract_region="a5a7a981")
 s3 = Seams("services.s3", _merge_hoisted_amz_headers="cfc80f69")
 sts = Seams("services.sts", _sessions="c712c346")
@@ -217,24 +218,41 @@ def _make_enforce(original: Any) -> Any:
     return enforce
 
 
-def refusal_to_invoke(endpoint: str, access_key_id: str, client: str, headers: Mapping[str, str]) -> Any:
-    """Return the answer to a caller who may not invoke an endpoint, None to one who may; MiniStack does not route it.
+def refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapping[str, str]) -> Any:
+    """Return the answer to a caller who may not invoke an endpoint, None to one who may.
 
-    The signature is known to be right.
+    `credential` is MiniStack's of a key whose signature is right. Decides as `enforce` does, for the one action that
+    has neither a resource's policy nor further permissions, and is asked thousands of times a second.
     """
-    responses.set_request_account_id(ministack_app._request_account_scope(access_key_id))
     ministack_app.pin_request_origin(client, True)
-    region, account = router.extract_region(headers), responses.get_account_id()
+    region, account = router.extract_region(headers), credential.account_id
+    responses.set_request_account_id(account)
     (needs,) = actions.sagemaker("InvokeEndpoint", {"EndpointName": endpoint}, Place(region, account))
-    denied = iam_evaluator.enforce(access_key_id, needs.action, needs.service, region, needs.resource, needs.context)
-    if denied is None:
+    principal = iam_evaluator.resolve_principal(credential.access_key_id, account, credential)
+    if isinstance(principal, iam_evaluator.AuthError):
+        return ministack_app._credential_failure(needs.service, needs.action, str(uuid.uuid4()), principal, headers)
+    if principal.policies is None:  # root
         return None
-    if isinstance(denied, iam_evaluator.AuthError):
-        return ministack_app._credential_failure(needs.service, needs.action, str(uuid.uuid4()), denied, headers)
+    context = iam_evaluator.EvalContext(
+        principal_arn=principal.arn,
+        principal_type=principal.type,
+        principal_account=principal.account,
+        action=needs.action,
+        resource_arn=needs.resource,
+        region=region,
+        service_context={"aws:tagkeys": None},
+        principal_keys=principal.keys,
+    )
+    found = iam_evaluator.evaluate(context, principal.policies, *principal.limits)
+    asked = request(principal.arn, needs.action, needs.resource)
+    denial = None if found.decision == "Allow" else Denial(asked, _reason(found, needs.action))
+    if ":assumed-role/" in principal.arn:
+        ledger.note(asked, denial)
+    if denial is None:
+        return None
     return iam_actions.access_denied_response(
-        needs.service, needs.action, denied.principal_arn, str(uuid.uuid4()), headers=headers,
-        resource_arn=needs.resource, explicit_deny=denied.decision == "Deny",
-    )  # fmt: skip
+        needs.service, needs.action, principal.arn, str(uuid.uuid4()), message=denial.text, headers=headers
+    )
 
 
 def _session(access_key_id: str) -> str:

@@ -25,6 +25,7 @@ from localcloud.sagemaker.platform.store import Document
 FLUSH_SECONDS = 1.0
 _LARGEST_BUFFER_BYTES = 256 * 1024 * 1024
 _LARGEST_FILE_BYTES = 16 * 1024 * 1024
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _logger = logging.getLogger(__name__)
 
 Put = Callable[[str, bytes], None]
@@ -72,7 +73,7 @@ class Capture:
         """Take the exchange into the buffer if the sampling says so."""
         if not self._enabled or self._chance() * 100 >= self._percentage:
             return
-        line = json.dumps(self._record(exchange), separators=(",", ":")).encode() + b"\n"
+        line = _encode(self._record(exchange)).encode() + b"\n"
         with self._lock:
             self._waiting.append((exchange.time, line))
             self._bytes += len(line)

@@ -134,18 +134,15 @@ class Container:
             raise
         threading.Thread(target=self._supervise, args=(process,), name=f"supervise {self.name}", daemon=True).start()
 
-    async def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
-        """Make one HTTP exchange. Raises InvocationTimeoutError."""
+    async def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """Make one HTTP exchange, however long it takes."""
         if not self._ready:
             return Reply(503, {}, b"The container is not running.", self.name)
         try:
-            async with asyncio.timeout(timeout):
-                if (connection := self._kept()) is not None:
-                    with contextlib.suppress(*_BROKEN):  # a kept connection may be a dead container's
-                        return await self._exchange(connection, method, path, body, headers)
-                return await self._exchange(await Connection.to(self._port), method, path, body, headers)
-        except TimeoutError:
-            raise InvocationTimeoutError(self.name) from None
+            if (connection := self._kept()) is not None:
+                with contextlib.suppress(*_BROKEN):  # a kept connection may be a dead container's
+                    return await self._exchange(connection, method, path, body, headers)
+            return await self._exchange(await Connection.to(self._port), method, path, body, headers)
         except _BROKEN as error:
             return Reply(
                 503, {}, f"The container ended during the request ({type(error).__name__}).".encode(), self.name
@@ -330,19 +327,23 @@ class ModelServer:
         Custom attributes that a container sets go with its answer: to the next container in place of the caller's, and
         in the end to the caller. What AWS does with those of a container that is not the last is not documented.
         """
-        until = time.monotonic() + timeout
         wanted = {"Accept": accept} if accept else {}
-        reply = Reply(500)
+        reply, serving = Reply(500), ""
         attributes: dict[str, str] = {}
-        for container in self._containers:
-            sent = {**headers, **attributes, **wanted, **({"Content-Type": content_type} if content_type else {})}
-            left = max(0.001, until - time.monotonic())
-            reply = await container.request("POST", "/invocations", body, sent, left)
-            if not reply.succeeded:
-                return reply
-            body, content_type = reply.body, reply.content_type
-            if returned := reply.headers.get(CUSTOM_ATTRIBUTES.lower()):
-                attributes = {CUSTOM_ATTRIBUTES: returned}
+        try:
+            async with asyncio.timeout(timeout):
+                for container in self._containers:
+                    serving = container.name
+                    kind = {"Content-Type": content_type} if content_type else {}
+                    sent = {**headers, **attributes, **wanted, **kind}
+                    reply = await container.request("POST", "/invocations", body, sent)
+                    if not reply.succeeded:
+                        return reply
+                    body, content_type = reply.body, reply.content_type
+                    if returned := reply.headers.get(CUSTOM_ATTRIBUTES.lower()):
+                        attributes = {CUSTOM_ATTRIBUTES: returned}
+        except TimeoutError:
+            raise InvocationTimeoutError(serving) from None
         reply.headers.update((name.lower(), value) for name, value in attributes.items())
         return reply
 

@@ -5,6 +5,7 @@ The requests are those that somebody with too little would send. Each has a twin
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from tests.integration.conftest import Cloud, policy, unique
 from tests.integration.localcloud.engine.test_guard import client, own, send, session, signed
+from tests.waiting import wait_for
 
 ACCOUNT = "000000000000"
 KINDS = ("user", "session")
@@ -226,3 +228,68 @@ def test_an_endpoint_is_named_by_its_path_as_it_stands(cloud: Cloud) -> None:
     assert (invoke("my-cars"), invoke("my%2Dcars"), invoke("MY-CARS")) == (403, 403, 403)
     assert invoke("my%252Dcars") == 403
     assert invoke("your-cars") == 400  # there is no such endpoint
+
+
+def may_invoke(cloud: Cloud, keys: Credentials, endpoint: str) -> bool:
+    """Whether a request has come as far as SageMaker, which has no such endpoint."""
+    with pytest.raises(ClientError) as refused:
+        client(cloud, "sagemaker-runtime", keys).invoke_endpoint(EndpointName=endpoint, Body=b"1")
+    code = refused.value.response["Error"]["Code"]
+    assert code in ("ValidationError", "AccessDeniedException")
+    return bool(code == "ValidationError")
+
+
+def test_every_invocation_is_decided_by_what_is_in_force_at_that_moment(cloud: Cloud) -> None:
+    iam, name = cloud.client("iam"), unique("cars")
+    invoke = {"Effect": "Allow", "Action": "sagemaker:InvokeEndpoint", "Resource": f"arn:*:endpoint/{name}"}
+    keys = session(cloud, invoke)
+    role = client(cloud, "sts", keys).get_caller_identity()["Arn"].split("/")[1]
+    soon = datetime.now(UTC) + timedelta(seconds=3)
+
+    def allowed_by(*statements: dict[str, Any]) -> bool:
+        iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=policy(*statements))
+        return may_invoke(cloud, keys, name)
+
+    def under(operator: str, key: str, value: str) -> bool:
+        return allowed_by(invoke | {"Condition": {operator: {key: value}}})
+
+    assert under("DateLessThan", "aws:CurrentTime", soon.isoformat())
+    wait_for(lambda: not may_invoke(cloud, keys, name), "the time is up")
+    assert under("IpAddress", "aws:SourceIp", "127.0.0.0/8")
+    assert not under("IpAddress", "aws:SourceIp", "10.0.0.0/8")
+    assert not under("StringEquals", "aws:PrincipalTag/team", "cars")
+    iam.tag_role(RoleName=role, Tags=[{"Key": "team", "Value": "cars"}])
+    assert may_invoke(cloud, keys, name)
+    assert allowed_by(invoke)
+    assert not may_invoke(cloud, keys, f"{name}-eu")
+    assert not allowed_by(invoke, {**invoke, "Effect": "Deny"})
+    assert allowed_by(invoke)
+    boundary = iam.create_policy(PolicyName=name, PolicyDocument=policy({**invoke, "Resource": "arn:*:endpoint/other"}))
+    iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=boundary["Policy"]["Arn"])
+    assert not may_invoke(cloud, keys, name)
+    iam.delete_role_permissions_boundary(RoleName=role)
+    assert may_invoke(cloud, keys, name)
+    iam.delete_role_policy(RoleName=role, PolicyName="all")
+    with denied("sagemaker:InvokeEndpoint"):
+        client(cloud, "sagemaker-runtime", keys).invoke_endpoint(EndpointName=name, Body=b"1")
+    assert allowed_by(invoke)
+    iam.delete_role_policy(RoleName=role, PolicyName="all")
+    iam.delete_role(RoleName=role)
+    assert not may_invoke(cloud, keys, name)
+
+
+def test_users_invoke_endpoints_by_their_own_policies_and_by_those_of_their_groups(cloud: Cloud) -> None:
+    iam, name = cloud.client("iam"), unique("cars")
+    keys = allowed(cloud, "user", "sagemaker:InvokeEndpoint", resource=f"arn:*:endpoint/{name}")
+    user = client(cloud, "sts", keys).get_caller_identity()["Arn"].rpartition("/")[2]
+
+    assert may_invoke(cloud, keys, name)
+    iam.delete_user_policy(UserName=user, PolicyName="all")
+    assert not may_invoke(cloud, keys, name)
+    iam.create_group(GroupName=name)
+    everything = policy({"Effect": "Allow", "Action": "*", "Resource": "*"})
+    iam.put_group_policy(GroupName=name, PolicyName="all", PolicyDocument=everything)
+    iam.add_user_to_group(GroupName=name, UserName=user)
+    assert may_invoke(cloud, keys, name)
+    iam.remove_user_from_group(GroupName=name, UserName=user)
+    assert not may_invoke(cloud, keys, name)

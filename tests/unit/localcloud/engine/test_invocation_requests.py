@@ -59,7 +59,7 @@ def test_a_body_that_ends_too_early_reaches_no_model() -> None:
         invoke = note
 
     async def answer() -> None:
-        guard._admitted.set((guard.Request("POST", PATH, PATH, {}, {}), "key"))
+        guard._admitted.set((guard.Request("POST", PATH, PATH, {}, {}), guard.Signer("secret")))
         await invocations.answer_invocation(SageMaker(), {"client": ("", 0)}, receive, note)  # type: ignore[arg-type]
 
     asyncio.run(answer())
