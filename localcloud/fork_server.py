@@ -1,6 +1,6 @@
 """Start programs without their imports: what they load is loaded here once, and each program is a fork of this process.
 
-Runs as    <python> fork_server.py <number of the control socket> <mark> <image | layers | runtime> [folder ...]
+Runs as    <python> fork_server.py <number of the control socket> <mark> <image | layers | runtime | sam> [folder ...]
            `ps` shows the mark for every program; what is loaded is looked for in the folders first
 Takes      from the control socket, for each program: the length of a JSON text, {"argv", "cwd", "environment", "fds"},
            with the descriptors: a status socket, and one for each number in "fds" (0, 1 and 2 first); then the text
@@ -84,6 +84,18 @@ LOADS = {
         ("boto3", "numpy", "pydantic", "s3transfer", "yaml"),
         ("boto3.s3.inject", "pydantic.json_schema", "pydantic.main", "pydantic.type_adapter", "pydantic.types"),
         models=("dynamodb", "s3", "sagemaker", "ssm", "stepfunctions"),
+    ),
+    # The SAM CLI, which tests start.
+    "sam": Loads(
+        (
+            "samcli.cli.main",
+            "samcli.commands.build.build_context",
+            "samcli.commands.build.command",
+            "samcli.commands.deploy.command",
+            "samcli.commands.deploy.deploy_context",
+            "samcli.commands.package.package_context",
+        ),
+        models=("cloudformation", "s3"),
     ),
 }
 

@@ -22,6 +22,7 @@ import pytest
 from localcloud import disk, faults, mailbox
 from localcloud.settings import Settings, environment
 from perennial.runs.naming import run_id
+from tests import sam_cli
 from tests.ports import free_port
 from tests.waiting import wait_for
 from tools import demo_data
@@ -308,12 +309,5 @@ def deploy(packaged: Path, cloud_state: Path) -> Callable[..., App]:
 
 def sam(*arguments: str, **environ: str) -> None:
     """Run the SAM CLI; its output is part of the failure."""
-    ended = subprocess.run(
-        [str(ROOT / ".venvs/sam/bin/sam"), *arguments],
-        cwd=ROOT,
-        env={**os.environ, **SAM, **environ},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    ended = sam_cli.sam(*arguments, cwd=ROOT, env={**os.environ, **SAM, **environ}, timeout_seconds=300)
     assert ended.returncode == 0, f"sam {' '.join(arguments)}\n{ended.stdout}\n{ended.stderr}"

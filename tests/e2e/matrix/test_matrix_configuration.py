@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests import sam_cli
 from tests.e2e.conftest import ROOT, SAM, App, mails
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
@@ -254,11 +255,11 @@ def test_parameters_that_need_each_other_are_refused_at_once_when_one_is_missing
 def sam_deploy(app: App, template: Path, **parameters: str) -> subprocess.CompletedProcess[str]:
     """`sam deploy` of a build to the stack; what it prints is not wrapped."""
     values = {"QuietPeriodSeconds": "0", "PollSeconds": "1", "AlertEmails": "team@example.com", **parameters}
-    return subprocess.run(
-        [str(ROOT / ".venvs/sam/bin/sam"), "deploy", "--config-file", str(ROOT / "samconfig.toml"),
-         "--config-env", "local", "--template-file", str(template), "--stack-name", app.stack,
-         "--parameter-overrides", *(f"{name}={value}" for name, value in values.items())],
-        cwd=ROOT, env={**os.environ, **SAM, "COLUMNS": "20000"}, capture_output=True, text=True, timeout=300,
+    return sam_cli.sam(
+        "deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local",
+        "--template-file", str(template), "--stack-name", app.stack,
+        "--parameter-overrides", *(f"{name}={value}" for name, value in values.items()),
+        cwd=ROOT, env={**os.environ, **SAM}, timeout_seconds=300,
     )  # fmt: skip
 
 

@@ -1,17 +1,15 @@
 """The real `sam build` and `sam deploy` against the local cloud, with every kind of resource that we use."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from localcloud.settings import PROJECT
+from tests import sam_cli
 from tests.integration.conftest import Cloud, end_of
 from tests.waiting import wait_for
 
-SAM = PROJECT / ".venvs" / "sam" / "bin" / "sam"
 STACK = "engine-deploy"
 TEMPLATE = """
 AWSTemplateFormatVersion: '2010-09-09'
@@ -225,15 +223,7 @@ def deploy_options() -> list[str]:
 
 
 def sam(cloud: Cloud, folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [str(SAM), *arguments],
-        cwd=folder,
-        env=cloud.environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = sam_cli.sam(*arguments, cwd=folder, env=cloud.environment(), timeout_seconds=120)
     assert done.returncode == 0, f"sam {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
