@@ -37,6 +37,7 @@ from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from botocore.auth import HmacV1Auth
+from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
 
 from localcloud import access
 from localcloud.engine.asgi import App, Receive, Scope, Send, answer, answer_json, body_of
@@ -189,7 +190,7 @@ class Guard:
         self._keys = access.keys(settings.state)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request, send = Request.of(scope), _unreadable_for_web_pages(send)
+        request, send = Request.of(scope), _unreadable_for_web_pages(_sayable(send))
         if why := foreign(request.headers):
             _log(request, why)
             await answer_json(send, 403, {"message": why})
@@ -490,6 +491,23 @@ def _unreadable_for_web_pages(send: Send) -> Send:
         await send(message)
 
     return send_without
+
+
+def _sayable(send: Send) -> Send:
+    """Answers 500 in place of headers that HTTP cannot say: uvicorn would hang up."""
+    ended = False
+
+    async def send_sayable(message: dict[str, Any]) -> None:
+        nonlocal ended
+        if message["type"] == "http.response.start":
+            ended = any(HEADER_RE.search(name) or HEADER_VALUE_RE.search(value) for name, value in message["headers"])
+            if ended:
+                log.error("answered 500: %s", one_line(repr(message["headers"]), _LOGGED))
+                await answer_json(send, 500, {"message": "The answer has a header that HTTP cannot say; see the log."})
+        if not ended:
+            await send(message)
+
+    return send_sayable
 
 
 def _verified(receive: Receive, expected: str) -> Receive:

@@ -11,6 +11,10 @@ The content of each version, which MiniStack keeps in memory until a restart, is
 Who asks for SSE-KMS and names no key gets the key that AWS manages (S3 User Guide, "Specifying server-side encryption
 with AWS KMS"), which lets its whole account use it; MiniStack refuses. Its ARN has the alias, where AWS shows an id.
 
+What a header cannot say is refused where it would be kept: MiniStack takes metadata out of a presigned address, where a
+line break may stand. S3 does not return unprintable metadata of other ways in, but counts them in x-amz-missing-meta,
+and encodes what is not ASCII as RFC 2047 says (User Guide, "Metadata", "Working with object metadata").
+
 ListObjectVersions encodes keys when it is asked to, as MiniStack's other lists do: XML takes a carriage return for a
 line feed and cannot hold most control characters (API reference, ListObjectVersions, EncodingType).
 """
@@ -21,13 +25,16 @@ import inspect
 import logging
 import re
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import unescape
+from xml.sax.saxutils import escape, unescape
+
+from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
 
 from localcloud import disk
 from localcloud.engine.eventbridge.deliveries import origin
@@ -66,6 +73,10 @@ _SIDECAR = ".meta.json"  # MiniStack writes it last, and reads the object's vers
 _DRAFT = ".new.tmp"  # MiniStack takes no file that ends in .tmp for an object
 _KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 _KEYS = re.compile(r"<(Delimiter|Key|KeyMarker|NextKeyMarker|Prefix)>([^<]*)</")
+_INVALID = (
+    "<Error><Code>InvalidArgument</Code><Message>A header cannot have the value that was given; expected no control "
+    "characters</Message><ArgumentName>{}</ArgumentName></Error>"
+)
 log = logging.getLogger(__name__)
 
 
@@ -220,12 +231,14 @@ def _make_dispatch(original: Any, state: Path, journal: Journal) -> Any:
     def dispatch(
         method: str, bucket: str, key: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
     ) -> Answer:
+        if unsayable := _unsayable(headers, query):
+            return 400, {"Content-Type": "application/xml"}, _INVALID.format(unsayable).encode()
         if method in _READS:
-            done: Answer = original(method, bucket, key, headers, body, query)
-            return done
+            status, answered, content = original(method, bucket, key, headers, body, query)
+            return status, _sayable(answered), content
         undo = _remembered(bucket, key, query)
         with _request(journal) as request:
-            done = original(method, bucket, key, headers, body, query)
+            done: Answer = original(method, bucket, key, headers, body, query)
         if request.error is None:
             _forget_contents(bucket, key)
             for name, given in request.events.items():
@@ -238,6 +251,26 @@ def _make_dispatch(original: Any, state: Path, journal: Journal) -> Any:
         return disk.STATUS, {"Content-Type": "application/xml"}, disk.answer(why)
 
     return dispatch
+
+
+def _unsayable(headers: dict[str, str], query: dict[str, Any]) -> str:
+    """The name of a header, or of one that is asked for, that no header can be; empty if there is none."""
+    asked = {name: s3._qp(query, name) for name in query if name.startswith("response-")}
+    for name, value in {**headers, **asked}.items():
+        if HEADER_RE.search(name.encode()) or HEADER_VALUE_RE.search(value.encode()):
+            return escape(repr(name))
+    return ""
+
+
+def _sayable(headers: dict[str, str]) -> dict[str, str]:
+    """The headers of an answer as S3 says metadata."""
+    told = {name: value for name, value in headers.items() if not name.lower().startswith("x-amz-meta-")}
+    metadata = {name: headers[name] for name in headers.keys() - told.keys()}
+    missing = {name for name, value in metadata.items() if _unsayable({name: value}, {}) or not name.isascii()}
+    for name in metadata.keys() - missing:
+        value = metadata[name]
+        told[name] = value if value.isascii() else f"=?UTF-8?B?{b64encode(value.encode()).decode()}?="
+    return told | ({"x-amz-missing-meta": str(len(missing))} if missing else {})
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Objects in the local cloud: whatever their keys are, lists tell them and policies speak about them, as on AWS."""
 
 import subprocess
+from email.header import decode_header, make_header
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import boto3
 import pytest
@@ -10,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import process
 from tests.integration.conftest import Cloud, policy, unique
+from tests.integration.localcloud.engine.test_guard import send, signed
 from tests.waiting import wait_for
 
 # XML takes a carriage return for a line feed, and knows no way to write the last two.
@@ -111,3 +114,38 @@ def test_the_versions_of_an_object_are_on_the_disk_and_not_in_memory(cloud: Clou
     assert s3.get_object(Bucket=bucket, Key="large")["Body"].read() == contents[-1]
     s3.delete_object(Bucket=bucket, Key="large", VersionId=versions[-1])
     assert s3.get_object(Bucket=bucket, Key="large")["Body"].read() == contents[-2]
+
+
+# ---- What a header cannot say
+
+
+@pytest.mark.parametrize(
+    ("operation", "more"),
+    [
+        ("PUT", {"x-amz-meta-a": "v\r\nInjected: yes"}),
+        ("PUT", {"x-amz-meta-a": "a\x00b"}),
+        ("PUT", {"x-amz-meta-a\r\nInjected": "yes"}),
+        ("PUT", {"x-amz-website-redirect-location": "/\n"}),
+        ("PUT", {"x-amz-copy-source": "COPY", "x-amz-metadata-directive": "REPLACE", "x-amz-meta-a": "v\r"}),
+        ("POST", {"uploads": "", "x-amz-meta-a": "v\n"}),
+        ("GET", {"response-content-type": "text/csv\r\nInjected: yes"}),
+    ],
+    ids=repr,
+)
+def test_what_a_header_cannot_say_is_refused(cloud: Cloud, bucket: str, operation: str, more: dict[str, str]) -> None:
+    """It comes in the query of an address, where it may be written."""
+    given = {name: f"{bucket}/{quote(AWKWARD)}" if value == "COPY" else value for name, value in more.items()}
+    path = f"/{bucket}/hostile?{urlencode(given, quote_via=quote)}"
+    answer = send(cloud, operation, path, headers=signed(cloud, operation, path, service="s3"))
+    assert (answer.status, "<Code>InvalidArgument</Code>" in answer.text) == (400, True), answer.text
+    healthy = f"/{bucket}/healthy?x-amz-meta-a=v"
+    assert send(cloud, "PUT", healthy, headers=signed(cloud, "PUT", healthy, service="s3")).status == 200
+    assert cloud.client("s3").head_object(Bucket=bucket, Key="healthy")["Metadata"] == {"a": "v"}
+
+
+def test_metadata_that_are_not_ascii_are_answered_encoded(cloud: Cloud, bucket: str) -> None:
+    path = f"/{bucket}/encoded?x-amz-meta-a={quote('Fahrzeuge für Ähnliches')}"
+    assert send(cloud, "PUT", path, headers=signed(cloud, "PUT", path, service="s3")).status == 200
+    told = cloud.client("s3").head_object(Bucket=bucket, Key="encoded")["Metadata"]["a"]
+    assert told.startswith("=?UTF-8?B?")
+    assert str(make_header(decode_header(told))) == "Fahrzeuge für Ähnliches"
