@@ -1,7 +1,8 @@
 """Check the data contract, split, fit and apply the encodings; write what every later step reads.
 
 Called by  train_model, state "Preprocess", in the scikit-learn image.
-Reads      --config config.json: "model", "definition", "trigger" and the keys of the files, data.files[].Key;
+Reads      --config config.json: "model", "definition", "trigger", data.listed_at and the keys of the files,
+           data.files[].Key;
            --data: the files of the run's snapshot, in the order of their names; --champion: champion.json, what this
            run has to know of the model in service ({} when there is none), and the statistics.json of its data, if it
            left one;
@@ -40,6 +41,7 @@ import tarfile
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +113,7 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: ChampionD
         spill = Path(folder) / "rows.arrow"
         try:
             files = named(find_files(data), config)
-            sets = ingest(files, contract, definition, champion, spill, quarantine, report)
+            sets = ingest(files, contract, definition, champion, spill, quarantine, report, _listed_at(config))
             judge_trained(champion.since(definition, report.aside), quality)
             judge_rows(report, quarantine, quality)
             if config.get("trigger") != "Manual":
@@ -139,6 +141,12 @@ def run(config: Mapping[str, Any], data: Path, output: Path, champion: ChampionD
     checks = record_checks(contract, known, encoder, definition.get("serving", {}))
     pack_preprocessor(model, contract, encoder, checks, hook, output / "preprocessor")
     print(f"{len(encoder.feature_names)} encoded features; rows: {report.rows_by_set}", flush=True)
+
+
+def _listed_at(config: Mapping[str, Any]) -> datetime | None:
+    """When the run listed its data; None where nobody has said so."""
+    listed_at = (config.get("data") or {}).get("listed_at")
+    return datetime.fromisoformat(listed_at) if listed_at else None
 
 
 def named(files: Sequence[Path], config: Mapping[str, Any]) -> list[tuple[str, Path]]:

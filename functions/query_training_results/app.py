@@ -210,7 +210,8 @@ class _Rows:
     target now, and why none may compare.
 
     untold  how many of them count as seen for another reason, and why
-    twins   how many say what a row says that one of the two models has trained on, under another key
+    twins   how many unseen ones say what a row says that one of the two models has trained on, under another key
+    tested_before  how many rows the model in service was tested on
     """
 
     seen: comparison.Mask
@@ -220,6 +221,7 @@ class _Rows:
     champion_prefix: str
     untold: str = ""
     twins: int = 0
+    tested_before: int = 0
 
     @classmethod
     def read(cls, prefix: str, serving: run_record.Champion, champion_test: str, count: int) -> _Rows:
@@ -250,7 +252,7 @@ class _Rows:
         if comparison.no_evidence(twins, ~seen, _share_of_twins(of_champion)):
             seen |= twins
             why = "; ".join([*([why] if why else []), f"{twins.sum():,} {gate.TWINS}, and count as seen"])
-        return cls(seen, tested, changed, "", of_champion, why, int(twins.sum()))
+        return cls(seen, tested, changed, "", of_champion, why, int(twins.sum()), theirs.size)
 
     @classmethod
     def none(cls, count: int, unfair: str, of_champion: str) -> _Rows:
@@ -260,7 +262,8 @@ class _Rows:
     def compared(self, metric: metrics.Metric, truth: Floats, candidate: Floats, champion: Floats) -> gate.Comparison:
         masks = {"seen": self.seen, "tested": self.tested, "changed": self.changed}
         compared = comparison.compare(metric, truth, candidate, champion, **masks)
-        return replace(compared, unfair=self.unfair, untold=self.untold, twins=self.twins)
+        told = replace(compared, unfair=self.unfair, untold=self.untold, twins=self.twins)
+        return replace(told, tested_before=self.tested_before)
 
 
 def _hashes(run: str, folder: str) -> Hashes:

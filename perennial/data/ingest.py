@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from perennial.data.sets import rows_of_sets, spill_writer
 from perennial.data.since import ChampionFiles, changed
 from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Sets, splitter
 from perennial.features.column import Column
-from perennial.features.values import STRING, Parsed
+from perennial.features.values import ARROW_TYPES, STRING, Parsed
 
 MIN_COPIED_ROWS = 20  # of a file that is not read again; a few rows may be the same by chance
 REASONS = 10  # in the report, why rows cannot be told
@@ -132,8 +133,11 @@ def ingest(
     spill: Path,
     quarantine: Quarantine,
     report: Report,
+    listed_at: datetime | None = None,
 ) -> Sets:
     """Write the valid rows of the files, each with its name, to the spill file; return the set of each.
+
+    listed_at  when the run began; rows that a split by time takes for later ones are told (report.late)
 
     A file that cannot be read is put aside, also when that shows at its end: its rows are in no set. Raises FileError
     where the definition says so (quality.stray_files), but for empty files. Without a key, of files of the same bytes
@@ -145,6 +149,7 @@ def ingest(
     by_champion = _ByChampion(champion, contract, definition) if champion.reads_otherwise_than(definition) else None
     columns = (*contract.columns, *(by_champion.columns if by_champion else ()))
     allowed = definition["quality"]["max_invalid_share"]
+    by_time = contract.split_column if definition["split"]["method"] == "time" else None
     new: list[slice] = []  # where the rows of new files stand
     present = set[str]()  # columns that a file has
     originals = {} if contract.key else copies_among([path for _, path in files])
@@ -158,6 +163,7 @@ def ingest(
                 print(f"{name}: the same file as {files[original][0]}, not read", flush=True)
                 continue
             first, is_new, notes, has = rows, champion.finds_new(number), list[str](), set[str]()
+            late = list[pa.Array]()
             try:
                 for batch in read(path, columns, name, contract.form, notes):
                     checked = telling.with_hashes(check(contract, batch.table))
@@ -167,6 +173,7 @@ def ingest(
                     valid = checked.valid()
                     notes += [note for note in _notes_of_keys(contract.key, valid) if note not in notes]
                     rows += valid.num_rows
+                    late += [_late(valid, by_time, listed_at)]
                     has |= {*contract.names} - batch.absent if batch.table.num_rows else set()
                     splitting.observe(number, valid)
                     duplicates.observe(valid[CONTENT].to_numpy())
@@ -187,6 +194,7 @@ def ingest(
             rows_of[number] = used = rows - first
             broken = quarantine.file.rows
             report.add_file(name, path.stat().st_size, used, broken, notes, is_new=is_new)
+            report.add_late(by_time, late)
             quarantine.keep(is_new=is_new)
             print(f"{name}: {used} rows used, {broken} quarantined", flush=True)
     report.add_quarantine(quarantine)
@@ -234,6 +242,15 @@ def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: fl
         which = f"{wrong:,} of {rows:,} rows break the data contract ({wrong / rows:.2%})"
         limit = f"allowed are {allowed:.2%} (quality.max_invalid_share)"
         raise FileError(f"{name}: {which}; {limit}", *quarantine.file.problems())
+
+
+def _late(rows: pa.Table, column: str | None, listed_at: datetime | None) -> pa.Array:
+    """Return the times of a split that are more than a day after the run began, so in the future in every time zone."""
+    if column is None or listed_at is None or rows[column].type != ARROW_TYPES["timestamp"]:
+        return pa.nulls(0)
+    limit = pa.scalar((listed_at + timedelta(days=1)).astimezone(UTC).replace(tzinfo=None), ARROW_TYPES["timestamp"])
+    times = rows[column].combine_chunks()
+    return times.filter(pc.greater(times, limit))
 
 
 def _notes_of_keys(key: Sequence[str], rows: pa.Table) -> Iterator[str]:

@@ -55,6 +55,7 @@ class Report:
     rows_left_out      of those: that count nowhere, because a copy is measured or a later row has their key
     rows_trained_again rows that train beside a copy; of many rows, an estimate
     identity           what the hashes of rows depend on (data.rows.specification), and those under `champion/`
+    late               how many rows a split by time takes for later ones than the run, and the latest of these times
     absent             columns that no file has
     champion_untold    how many rows cannot be told by the columns of the model in service, by the reason
     champion_target    of how many rows both definitions read the target, and of how many as another, where they differ
@@ -79,6 +80,7 @@ class Report:
     rows_trained_again: int = 0
     identity: str = ""
     champion_identity: str = ""
+    late: dict[str, Any] | None = None
     absent: list[str] = field(default_factory=list)
     champion_target: dict[str, int] | None = None
     champion_untold: dict[str, int] = field(default_factory=dict)
@@ -120,6 +122,14 @@ class Report:
         if is_new:
             self.new_files["copies"] = self.new_files.get("copies", 0) + 1
 
+    def add_late(self, column: str | None, times: Sequence[pa.Array]) -> None:
+        """Count rows of a file that was read to its end whose time is after the run; times are in UTC."""
+        count, last = sum(map(len, times)), [pc.max(part).as_py() for part in times if len(part)]
+        if count:
+            before = self.late or {"rows": 0, "latest": ""}
+            latest = max(before["latest"], *(time.isoformat() for time in last))
+            self.late = {"column": column, "rows": before["rows"] + count, "latest": latest}
+
     def add_to_set(self, name: str, target: pa.Array) -> None:
         """Count some rows of a set."""
         self.rows_by_set[name] = self.rows_by_set.get(name, 0) + len(target)
@@ -160,6 +170,7 @@ class Report:
             "champion_identity": self.champion_identity,
             "champion_target": self.champion_target,
             "champion_untold": self.champion_untold,
+            "late": self.late,
             "absent": self.absent,
             "drift": self.drift,
             "since": self.since,

@@ -105,6 +105,7 @@ class Comparison:
     unfair    why the two cannot be compared at all; empty when they can
     untold    how many rows count as seen because they cannot be told, and why; empty when all can
     twins     how many it has not seen say what a row says that one of the two has trained on, under another key
+    tested_before  how many rows the model in service was tested on
     """
 
     rows: int
@@ -116,6 +117,7 @@ class Comparison:
     unfair: str = ""
     untold: str = ""
     twins: int = 0
+    tested_before: int = 0
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,8 @@ def _head(record: RunRecord) -> str:
     first = ". ".join([*(item.line for item in news.missing(record)), f"{_headline(record)}: {_reason(record)}"])
     first = _COMMAND.sub("the command is below", first)
     lines = textwrap.wrap(safe(first, MAX_FIRST), MAX_LINE, subsequent_indent="  ", break_on_hyphens=False)
-    return "\n".join([*lines, *(safe(item.line, MAX_LINE) for item in news.cautions(record) if item.line)])
+    doubts = [*(item.line for item in news.cautions(record)), news.unbound(record)]
+    return "\n".join([*lines, *(safe(line, MAX_LINE) for line in doubts if line)])
 
 
 def _headline(record: RunRecord) -> str:

@@ -50,6 +50,13 @@ def cautions(record: RunRecord) -> Iterator[Item]:
     if gate.get("worse_on_known"):
         known = comparison["known"]
         yield Item(f"worse on known rows ({number(known['candidate'])}, before {number(known['champion'])})")
+    if late := record.get("late"):
+        rows = f"{late['rows']:,} rows"
+        line = (
+            f"{rows} are dated after this run ({late['column']}, the latest {late['latest']}): a split by time tests "
+            "on them before all others."
+        )
+        yield Item(f"{rows} dated after the run", line)
     if TWINS in (comparison.get("untold") or ""):
         line = (
             "Most test rows that nobody has seen are known ones under other keys: look at how the new files write keys."
@@ -67,6 +74,23 @@ def cautions(record: RunRecord) -> Iterator[Item]:
         more = f" and {len(moved) - MOVED_SHOWN} more" if len(moved) > MOVED_SHOWN else ""
         line = f"The new files are not like the data of the model in service: {some}{more} (Drift, below)."
         yield Item(f"new files differ: {some}{more}", line)
+
+
+def unbound(record: RunRecord) -> str:
+    """Say that too few known rows were left for gate.maximum_regression, and why; empty where it could bind."""
+    gate, compared = record.get("gate") or {}, (record.get("metrics") or {}).get("comparison") or {}
+    if compared.get("unfair") or gate.get("maximum_regression") is None:
+        return ""
+    known, before, needed = compared.get("known") or {}, compared.get("tested_before", 0), gate["minimum_unseen_rows"]
+    if known.get("rows", 0) >= needed or before < needed:
+        return ""
+    is_by_time = record["configuration"]["definition"]["split"]["method"] == "time"
+    is_pushed = is_by_time and not (compared.get("changed") or {}).get("rows")
+    why = ": newer ones have pushed them into training (split.method: time)" if is_pushed else ""
+    return (
+        f"The bound on known rows (gate.maximum_regression) did not bind: of the {before:,} rows that the model in "
+        f"service was tested on {known.get('rows', 0):,} test now{why}."
+    )
 
 
 def only_copies(record: RunRecord) -> bool:

@@ -128,6 +128,7 @@ def closed(
         "drift": (report or {}).get("drift"),
         "new_files": (report or {}).get("new_files"),
         "since": (report or {}).get("since"),
+        "late": (report or {}).get("late"),
         **({"data": {**record["data"], "aside": [*aside]}} if aside else {}),
         "baselines": {name: f"{prefix}/baselines/{name.replace('_', '-')}" for name in BASELINES} if deployed else None,
         "deployed": {"endpoint": endpoint, "endpoint_config": name, "model": name} if deployed else None,

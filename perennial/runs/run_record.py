@@ -180,6 +180,15 @@ class Comparison(TypedDict, total=False):
     unfair: str
     untold: str
     twins: int
+    tested_before: int
+
+
+class Late(TypedDict, total=False):
+    """Rows that a split by time takes for later ones than the run."""
+
+    column: str
+    rows: int
+    latest: str
 
 
 class Metrics(TypedDict, total=False):
@@ -274,5 +283,6 @@ class RunRecord(TypedDict, total=False):
     drift: Drift | None
     new_files: NewFiles | None
     since: Since | None
+    late: Late | None
     baselines: dict[str, str] | None
     deployed: Deployed | None

@@ -420,6 +420,12 @@ def test_rows_that_cannot_be_told_are_no_rows_that_it_has_seen_and_the_reason_sa
     assert comparison["untold"].startswith("8 cannot be told")
 
 
+def test_the_record_knows_how_many_rows_the_model_in_service_was_tested_on(aws, query, two_models):
+    told(aws, "test", *range(1, 31), run=CHAMPION)
+    query(champion=True)
+    assert aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["comparison"]["tested_before"] == 30
+
+
 TWINS = "have the features and the target of rows that one of the two has trained on, under other keys"
 
 

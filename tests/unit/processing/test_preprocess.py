@@ -73,15 +73,17 @@ def changed(definition: dict[str, Any], **changes: dict[str, Any]) -> dict[str, 
 class Job:
     """Files in a folder, one run of the job, and what it left."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, listed_at: str | None = None) -> None:
         self.folder, self.output = folder, folder / "output"
+        self._data = {"data": {"listed_at": listed_at}} if listed_at else {}
 
     def run(self, definition: dict[str, Any], *files: bytes | tuple[str, bytes]) -> int:
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
         for number, file in enumerate(files):
             name, content = file if isinstance(file, tuple) else (f"{number:05d}-cars.csv", file)
             (self.folder / "data" / name).write_bytes(content)
-        (self.folder / "config.json").write_text(json.dumps({"model": "used-cars", "definition": definition}))
+        config = {"model": "used-cars", "definition": definition, **self._data}
+        (self.folder / "config.json").write_text(json.dumps(config))
         paths = {name: str(self.folder / name) for name in ("data", "champion", "output", "message")}
         arguments = [f"--{name}={path}" for name, path in paths.items()]
         return preprocess.main([f"--config={self.folder / 'config.json'}", *arguments])
@@ -904,6 +906,30 @@ def test_split_by_group_keeps_sellers_apart(job: Job) -> None:
     sellers = [set(frame.loc[frame.index.intersection(prices), "seller"]) for prices in sets]
     assert min(map(len, sellers)) > 100
     assert len(set.union(*sellers)) == sum(map(len, sellers))
+
+
+@pytest.mark.parametrize("column", ["sold_on", None])
+def test_rows_that_are_dated_after_the_run_are_counted_where_rows_are_split_by_time(
+    tmp_path: Path, column: str | None
+) -> None:
+    """But for a day, which is what time zones may make of now; those of a file that is put aside are no rows."""
+    definition = changed(WIDE, split={"method": "time", "column": column}) if column else WIDE
+    header, *rows = cars(600, wide=True).decode().splitlines()
+    at = header.split(",").index("sold_on")
+    rows = [
+        ",".join([*row.split(",")[:at], day, *row.split(",")[at + 1 :]])
+        for row, day in zip(rows, ["2026-11-20 20:00:00", "2026-11-21 23:00:00", "2099-01-01", *days(597)], strict=True)
+    ]
+    job = Job(tmp_path, listed_at="2026-11-20T22:30:00.000Z")
+    stray = "\n".join([header, *(row.replace("2099", "2100") for row in rows[:40]), "a,b"])
+    assert job.run(definition, "\n".join([header, *rows]).encode(), (stray + '\n"').encode()) == 0
+    assert len(job.report["aside"]) == 1
+    late = {"column": "sold_on", "rows": 2, "latest": "2099-01-01T00:00:00"}
+    assert job.report["late"] == (late if column else None)
+
+
+def days(count: int) -> list[str]:
+    return [f"2025-{1 + day // 28 % 12:02}-{1 + day % 28:02}" for day in range(count)]
 
 
 def seen_by(served: Job, fresh: Job, name: str = "test") -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """The message of a run: short, safe, the reason first, and something to do."""
 
+import copy
 import json
 
 import pytest
@@ -339,6 +340,39 @@ def test_a_model_of_data_that_are_gone_may_be_gone_back_from(obstacle, files):
     gone = {"gone": {"files": 2, "rows": 500}, "rows": 900}
     assert ("go back to the model before it" in rejected(obstacle, since=gone, **changes).body) == (obstacle == "known")
     assert "go back to the model" not in rejected(obstacle, since={**gone, "gone": {"files": 0}}, **changes).body
+
+
+def test_rows_that_are_dated_after_the_run_are_the_news():
+    mail = compose(late={"column": "sold_on", "rows": 4824, "latest": "2099-01-01T00:00:00"})
+    assert mail.subject.startswith("Model in service: 4,824 rows dated after the run; ")
+    assert mail.body.splitlines()[1].startswith(
+        "4,824 rows are dated after this run (sold_on, the latest 2099-01-01T00:00:00): a split by time tests on them"
+    )
+    assert "What to do\n  Look at the files that came last" in mail.body
+
+
+@pytest.mark.parametrize("method", ["time", "random"])
+@pytest.mark.parametrize(
+    ("before", "known", "bound", "unfair", "is_told"),
+    [
+        (160, 0, 0.25, "", True),
+        (160, 20, 0.25, "", False),  # enough
+        (10, 0, 0.25, "", False),  # never enough
+        (160, 0, None, "", False),
+        (160, 0, 0.25, "why", False),
+    ],
+)
+def test_a_bound_on_known_rows_that_none_are_left_for_is_told(method, before, known, bound, unfair, is_told):
+    compared = {**COMPARED, "known": {**COMPARED["known"], "rows": known}, "tested_before": before, "unfair": unfair}
+    gate = {**RECORD["gate"], "maximum_regression": bound, "minimum_unseen_rows": 20}
+    configuration = copy.deepcopy(RECORD["configuration"])
+    configuration["definition"]["split"] = {"method": method}
+    body = compose(gate=gate, metrics={**RECORD["metrics"], "comparison": compared}, configuration=configuration).body
+    line = (
+        "The bound on known rows (gate.maximum_regression) did not bind: of the 160 rows that the model in service was "
+    )
+    assert (line in body) == is_told
+    assert ("pushed them into training (split.method: time)" in body) == (is_told and method == "time")
 
 
 @pytest.mark.parametrize("counted", [True, False])
