@@ -78,7 +78,7 @@ def _words(document: Mapping[str, Any]) -> str | None:
 
 def safe(text: Any, limit: int) -> str:
     """Return text on one line, of at most `limit` characters, without control characters and live links."""
-    line = "".join(" " if char.isspace() else char for char in str(text) if char.isspace() or _printable(char))
+    line = "".join(_shown(char) for char in str(text) if char.isspace() or _printable(char))
     line = _LINK.sub(_broken, re.sub(r" {2,}", " ", line)).strip()
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
@@ -88,6 +88,13 @@ def _broken(link: re.Match[str]) -> str:
     if link[0].endswith("."):
         return f"{link[0][:-1]}[.]"
     return re.sub("[tTiI]", lambda letter: "x" if letter[0].islower() else "X", link[0])
+
+
+def _shown(char: str) -> str:
+    """A blank for what separates words; the ends of lines that Unicode alone has, which look like one, are escaped."""
+    if char in "\u2028\u2029":
+        return f"\\u{ord(char):x}"
+    return " " if char.isspace() else char
 
 
 def _printable(char: str) -> bool:

@@ -64,7 +64,7 @@ def _head(record: RunRecord) -> str:
     first = ". ".join([*(item.line for item in news.missing(record)), f"{_headline(record)}: {_reason(record)}"])
     first = _COMMAND.sub("the command is below", first)
     lines = textwrap.wrap(safe(first, MAX_FIRST), MAX_LINE, subsequent_indent="  ", break_on_hyphens=False)
-    doubts = [*(item.line for item in news.cautions(record)), news.unbound(record)]
+    doubts = [*(item.line for item in news.cautions(record)), news.unbound(record), news.nothing_served(record)]
     return "\n".join([*lines, *(safe(line, MAX_LINE) for line in doubts if line)])
 
 

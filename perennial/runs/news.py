@@ -93,6 +93,16 @@ def unbound(record: RunRecord) -> str:
     )
 
 
+def nothing_served(record: RunRecord) -> str:
+    """Say that the model in service did not serve when the run deployed; empty where it did, or nobody knows."""
+    if not record.get("champion") or "Create endpoint" not in (record.get("durations_seconds") or {}):
+        return ""
+    return (
+        "There was no endpoint when this run deployed (somebody had deleted it, or its creation had failed): what is "
+        "called the model in service here is the last one that was."
+    )
+
+
 def only_copies(record: RunRecord) -> bool:
     """Return whether the new files hold nothing but rows that files of the model in service hold, too."""
     new = record.get("new_files") or {}

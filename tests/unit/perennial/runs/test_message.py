@@ -351,6 +351,18 @@ def test_rows_that_are_dated_after_the_run_are_the_news():
     assert "What to do\n  Look at the files that came last" in mail.body
 
 
+@pytest.mark.parametrize("champion", [RECORD["champion"], None])
+@pytest.mark.parametrize("state", ["Create endpoint", "Update endpoint"])
+def test_a_model_in_service_that_did_not_serve_is_told(champion, state):
+    body = compose(champion=champion, durations_seconds={state: 1.0}).body
+    assert ("There was no endpoint when this run deployed" in body) == (state.startswith("Create") and bool(champion))
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029"])
+def test_what_only_looks_like_a_blank_in_a_name_is_escaped(end):
+    assert cause.safe(f"cars{end}new.csv\n", 99) == f"cars\\u{ord(end):x}new.csv"
+
+
 @pytest.mark.parametrize("method", ["time", "random"])
 @pytest.mark.parametrize(
     ("before", "known", "bound", "unfair", "is_told"),
