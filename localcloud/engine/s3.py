@@ -49,6 +49,7 @@ s3 = Seams(
     _completed_multipart_uploads="7eb1bd88",
     _dispatch="f0be6d21",
     _ensure_bucket="d2d983a9",
+    _error="7dee2faa",
     _fire_s3_event="a5e2222d",
     _fire_s3_event_async="7ff3355f",
     _list_object_versions="9eef5d49",
@@ -71,6 +72,7 @@ Answer = tuple[int, dict[str, str], bytes]
 _READS = ("GET", "HEAD", "OPTIONS")
 _SIDECAR = ".meta.json"  # MiniStack writes it last, and reads the object's versions from it
 _DRAFT = ".new.tmp"  # MiniStack takes no file that ends in .tmp for an object
+_KEY_BYTES = 1024  # Amazon S3 API Reference, "Error responses", KeyTooLongError
 _KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 _KEYS = re.compile(r"<(Delimiter|Key|KeyMarker|NextKeyMarker|Prefix)>([^<]*)</")
 _INVALID = (
@@ -233,6 +235,10 @@ def _make_dispatch(original: Any, state: Path, journal: Journal) -> Any:
     ) -> Answer:
         if unsayable := _unsayable(headers, query):
             return 400, {"Content-Type": "application/xml"}, _INVALID.format(unsayable).encode()
+        if (size := len(key.encode("utf-8", "surrogatepass"))) > _KEY_BYTES:
+            extra = {"Size": str(size), "MaxSizeAllowed": str(_KEY_BYTES)}
+            refused: Answer = s3._error("KeyTooLongError", "Your key is too long", 400, extra=extra)
+            return refused
         if method in _READS:
             status, answered, content = original(method, bucket, key, headers, body, query)
             return status, _sayable(answered), content

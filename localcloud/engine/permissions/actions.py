@@ -62,7 +62,7 @@ class NotMappedError(Exception):
     def __init__(self, what: str) -> None:
         super().__init__(
             f"The local cloud does not know which permissions {what} needs, so it refuses it. "
-            "Add the operation to localcloud/engine/permissions/actions.py, with its source."
+            "Add the operation to localcloud/engine/permissions/resources.py, with its source."
         )
 
 
@@ -184,7 +184,10 @@ _OF_HEADERS = {
 
 S3 User Guide, "Required permissions for Amazon S3 API operations": PutObject, CopyObject and CreateMultipartUpload.
 """
-_ITEM_ACTIONS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan", "BatchGetItem", "BatchWriteItem")
+_ITEM_ACTIONS = (
+    "GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan", "BatchGetItem", "BatchWriteItem",
+    "TransactGetItems", "TransactWriteItems",
+)  # fmt: skip
 
 
 def for_dynamodb(action: str, table_arn: str) -> list[Needs]:

@@ -14,21 +14,32 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
+from xml.sax.saxutils import escape
 
 from localcloud.engine import operations
-from localcloud.engine.permissions import actions
+from localcloud.engine.permissions import actions, resources
 from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
 from localcloud.engine.permissions.decisions import Denial, check, ledger, request
 from localcloud.engine.seams import Seams
 
-ministack_app = Seams("app", _credential_failure="179c3d03", pin_request_origin="8883e72a")
+ministack_app = Seams(
+    "app",
+    _credential_failure="179c3d03",
+    _decompress_request_body="f9c0320b",
+    _dispatch_service_request="941ca11a",
+    _routing_params="f998243d",
+    detect_service="e264c9da",
+    pin_request_origin="8883e72a",
+)
 iam_actions = Seams(
     "core.iam_actions",
+    SERVICE_TO_IAM_NAMESPACE="e9b3d663",
     _s3_action="7c7a7fb0",
     access_denied_response="89ad5588",
     extract_iam_action="016f42aa",
     extract_resource_arn="ed1944a5",
     request_tag_context="4a11338b",
+    s3_additional_checks="54b96959",
     s3_service_context="ef23581a",
 )
 iam_evaluator = Seams(
@@ -38,14 +49,16 @@ iam_evaluator = Seams(
     EvalResult="287ee31c",
     _fnmatch_compile="83529dd8",
     _resolve_condition_key="805e8af9",
+    authenticate="22665084",
     enforce="e234934f",
     evaluate="91998ec6",
+    is_root_access_key="68ab8ee2",
     parse_policy_document="9d72ae04",
     resolve_principal="8d0a9633",
 )
-responses = Seams("core.responses", set_request_account_id="3015b909")
+responses = Seams("core.responses", get_account_id="270e1115", set_request_account_id="3015b909")
 router = Seams("core.router", extract_region="a5a7a981")
-s3 = Seams("services.s3", _merge_hoisted_amz_headers="cfc80f69")
+s3 = Seams("services.s3", _merge_hoisted_amz_headers="cfc80f69", _parse_bucket_key="7d747b7b")
 sts = Seams("services.sts", _sessions="c712c346")
 
 JsonObject = dict[str, Any]
@@ -55,6 +68,41 @@ _UNMAPPED = ":NotMapped"
 _CODES = {"sns": "KMSAccessDenied", "sqs": "KMS.AccessDeniedException", "states": "KmsAccessDeniedException"}
 """What a service answers when the key refuses; the others answer as for their own actions."""
 
+_GET_PUT, _ALL = "GET PUT", "GET PUT DELETE"
+_OF_OBJECT = {
+    "acl": _GET_PUT,
+    "annotation": _ALL,
+    "attributes": "GET",
+    "legal-hold": _GET_PUT,
+    "restore": "POST",
+    "retention": _GET_PUT,
+    "tagging": _ALL,
+    "uploadId": "GET PUT POST DELETE",
+    "uploads": "POST",
+}
+_OF_BUCKET = {
+    **dict.fromkeys(("accelerate", "acl", "logging", "notification", "object-lock", "versioning"), _GET_PUT),
+    **dict.fromkeys(
+        ("cors", "encryption", "lifecycle", "ownershipControls", "policy", "publicAccessBlock", "replication",
+         "tagging", "website"),
+        _ALL,
+    ),
+    "delete": "POST",
+    "location": "GET",
+    "requestPayment": "PUT",
+    "uploads": "GET",
+    "versions": "GET",
+}  # fmt: skip
+"""What of an object and of a bucket S3 of MiniStack has -> the methods by which. Without it, it does something else: it
+takes `DELETE /bucket?metrics` for the deletion of the bucket."""
+_SUBRESOURCES = {
+    *_OF_OBJECT, *_OF_BUCKET, "abac", "analytics", "encryption", "intelligent-tiering", "inventory",
+    "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics",
+    "policyStatus", "renameObject", "request-payment", "select", "session", "torrent", "updateObjectEncryption",
+}  # fmt: skip
+"""Amazon S3 API Reference, the request syntax of its operations."""
+
+_call: ContextVar[operations.Call | None] = ContextVar("call", default=None)
 _action: ContextVar[str] = ContextVar("action", default="")
 _own: ContextVar[str] = ContextVar("own", default="")
 """The action that the request needs instead of the one that MiniStack asks for; for the first question only."""
@@ -67,6 +115,8 @@ def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set, AUTH with it)."""
     iam_actions.replace("extract_iam_action", _make_extract_iam_action)
     iam_actions.replace("extract_resource_arn", _make_extract_resource_arn)
+    iam_actions.replace("_s3_action", _make_s3_action)
+    iam_actions.replace("s3_additional_checks", _make_s3_additional_checks)
     iam_actions.replace("request_tag_context", _make_request_tag_context)
     iam_actions.replace("s3_service_context", _make_s3_service_context)
     iam_actions.replace("access_denied_response", _make_access_denied_response)
@@ -75,26 +125,36 @@ def register() -> None:
     iam_evaluator.replace("_resolve_condition_key", _make_resolve_condition_key)
     iam_evaluator.replace("parse_policy_document", _make_parse_policy_document)
     ministack_app.replace("pin_request_origin", _make_pin_request_origin)
+    ministack_app.replace("_dispatch_service_request", _make_dispatch_service_request)
 
 
 def _make_extract_iam_action(original: Any) -> Any:
     def extract_iam_action(
         service: str, method: str, path: str, headers: JsonObject, body: bytes, query_params: JsonObject
     ) -> str:
-        """Return the action; one that no policy names when it is not known, so that only root may do it."""
+        """Return the action; what is not known, only root may do, whatever a policy says of all actions."""
         _unmapped.set("")
-        if service == "sagemaker":
-            operation, _ = operations.sagemaker(method, path, headers)
-            action = f"sagemaker:{operation}" if operation else None
-        else:
-            action = original(service, method, path, headers, body, query_params)
-        if action is None:
+        action = _action_of(service, method, path, headers, query_params)
+        if not action:
             _unmapped.set(f"{method} {path} of {service}")
             action = f"{service}{_UNMAPPED}"
         _action.set(action)
         return action
 
     return extract_iam_action
+
+
+def _action_of(service: str, method: str, path: str, headers: JsonObject, query: JsonObject) -> str:
+    """The action of a request, empty if nobody has mapped it; MiniStack would be told by a parameter of any request."""
+    if service == "s3":
+        action = iam_actions._s3_action(method, path, query)
+        return f"s3:{action}" if action else ""
+    if service == "sagemaker":
+        operation, _ = operations.sagemaker(method, path, headers)
+        return f"sagemaker:{operation}" if operation else ""
+    call = _call.get()
+    namespace = iam_actions.SERVICE_TO_IAM_NAMESPACE.get(service, service)
+    return resources.action_of(call, namespace) if call and call.service == service else ""
 
 
 def _make_extract_resource_arn(original: Any) -> Any:
@@ -107,58 +167,124 @@ def _make_extract_resource_arn(original: Any) -> Any:
         _further.set(())
         _denial.set(None)
         place = Place(region, account_id)
-        arn: str = original(service, method, path, headers, body, query_params, region, account_id)
         try:
-            arn, further = _needs(service, arn, (method, path, headers, body, query_params), place)
+            if service == "s3":
+                arn, further = _for_s3(method, path, headers, body, query_params)
+            else:
+                arn, further = _needs(service, (method, path, headers, body), place)
         except NotMappedError as error:
             _unmapped.set(str(error))
-            return arn
+            return "*"
         _further.set(tuple(further))
         return arn
 
     return extract_resource_arn
 
 
-def _needs(service: str, arn: str, parts: tuple[str, str, JsonObject, bytes, JsonObject], place: Place) -> Any:
+def _needs(service: str, parts: tuple[str, str, JsonObject, bytes], place: Place) -> tuple[str, list[Needs]]:
     """The resource of a request's own action, and what it needs further."""
-    method, path, headers, body, _ = parts
-    action = _action.get()
+    method, path, headers, body = parts
+    call, action = _call.get(), _action.get()
     if service == "sagemaker":
         operation, endpoint = operations.sagemaker(method, path, headers)
         named = {"EndpointName": endpoint} if endpoint else _json(body)
         own, *further = actions.sagemaker(operation, named, place)
         return own.resource, further
-    if service == "s3":
-        return _for_s3(arn, parts)
-    if service == "logs" and "Tag" not in action:
-        return actions.logs_resource(action, _json(body), place), []
+    if call is None or call.service != service:
+        return "*", []  # not mapped
+    arns = resources.resources_of(call, place)
+    further = [Needs(action, other) for other in arns[1:]]
+    for arn in [*arns, *resources.tables_of_transaction(call, place)]:
+        further += _keys_of(service, action, arn)
     if service == "states":
-        return arn, actions.for_states(action, _json(body))
-    if service == "ssm":
-        return _parameters(action, _json(body), arn, place)
+        further += actions.for_states(action, call.members)
+    return arns[0], further
+
+
+def _keys_of(service: str, action: str, arn: str) -> list[Needs]:
     further_of = {"sns": _for_sns, "sqs": actions.for_sqs, "dynamodb": actions.for_dynamodb}.get(service)
-    return arn, further_of(action, arn) if further_of else []
+    return further_of(action, arn) if further_of else []
 
 
-def _for_s3(arn: str, parts: tuple[str, str, JsonObject, bytes, JsonObject]) -> tuple[str, list[Needs]]:
+def _for_s3(method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> tuple[str, list[Needs]]:
     """What an address presigns as its parameters counts as the headers that they stand for."""
-    method, path, headers, body, query = parts
+    bucket, key = s3._parse_bucket_key(path, headers)
     action = f"s3:{iam_actions._s3_action(method, path, query)}"
     if method == "POST" and action == "s3:DeleteObject" and (needs := actions.for_s3_deletions(path, body)):
         _own.set(needs[0].action)
         return needs[0].resource, needs[1:]
+    arn = f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}" if bucket else "*"
     return arn, actions.for_s3(action, method, path, s3._merge_hoisted_amz_headers(headers, query), query)
 
 
 def _for_sns(action: str, arn: str) -> list[Needs]:
-    return actions.for_sns_publish(arn) if action in ("sns:Publish", "sns:PublishBatch") else []
+    return actions.for_sns_publish(arn) if action == "sns:Publish" else []
 
 
-def _parameters(action: str, parameters: JsonObject, arn: str, place: Place) -> tuple[str, list[Needs]]:
-    """Each parameter of a request for many is checked, and one that is refused refuses all."""
-    names = parameters.get("Names") or ([parameters["Path"]] if parameters.get("Path") else [])
-    arns = [place.arn("ssm", f"parameter/{str(name).strip('/')}") for name in names] or [arn]
-    return arns[0], [Needs(action, other) for other in arns[1:]]
+def _make_s3_action(original: Any) -> Any:
+    def s3_action(method: str, path: str, query_params: JsonObject) -> str | None:
+        """Return the action of what S3 does; None for a request that S3 of MiniStack takes for another one."""
+        bucket, key = s3._parse_bucket_key(path, {})
+        asked = _SUBRESOURCES & query_params.keys()
+        known = _OF_OBJECT if key else _OF_BUCKET
+        if len(asked) > 1 or any(method not in known.get(name, "").split() for name in asked):
+            return None
+        if any(len(values) > 1 for values in query_params.values()):
+            return None
+        if (method, bool(key), asked) in (("POST", True, set()), ("POST", False, set())):
+            return None  # no operation, or the form of a browser
+        if method == "PUT" and asked == {"uploadId"} and "partNumber" not in query_params:
+            return None
+        action: str | None = original(method, f"/{bucket}/-" if key else f"/{bucket}", query_params)
+        return action
+
+    return s3_action
+
+
+def _make_s3_additional_checks(original: Any) -> Any:
+    def s3_additional_checks(
+        method: str, path: str, headers: JsonObject, body: bytes, query_params: JsonObject
+    ) -> list[tuple[str, str]]:
+        """Return what is asked further, of the object that the path names, empty parts of the path included."""
+        bucket, key = s3._parse_bucket_key(path, headers)
+        shortened = f"arn:aws:s3:::{'/'.join(part for part in path.split('/') if part)}"
+        whole = f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"
+        found = original(method, path, headers, body, query_params)
+        return [(action, whole if arn == shortened else arn) for action, arn in found]
+
+    return s3_additional_checks
+
+
+def _make_dispatch_service_request(original: Any) -> Any:
+    async def dispatch_service_request(
+        method: str, path: str, headers: JsonObject, body: bytes, query_params: JsonObject, request_id: str
+    ) -> Any:
+        """Ask for the permission and do the work by one reading of the request."""
+        params = ministack_app._routing_params(method, path, headers, body, query_params)
+        service = ministack_app.detect_service(method, path, headers, params)
+        if service in operations.MODELS:
+            body = ministack_app._decompress_request_body(body, headers)
+        try:
+            call, parts = operations.one_meaning(service, (method, path, headers, body, query_params))
+        except operations.UnclearError as unclear:
+            return _unclear(service, headers, unclear, request_id)
+        _call.set(call)
+        return await original(*parts, request_id)
+
+    return dispatch_service_request
+
+
+def _unclear(service: str, headers: JsonObject, error: operations.UnclearError, request_id: str) -> Any:
+    """In the protocol of the request."""
+    if service != "lambda" and "x-amz-target" not in headers:
+        text = (
+            f"<ErrorResponse><Error><Type>Sender</Type><Code>{error.code}</Code><Message>{escape(error.text)}</Message>"
+            f"</Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+        )
+        return error.status, {"Content-Type": "text/xml"}, text.encode()
+    document = {"__type": error.code, "message": error.text}
+    kind = {"Content-Type": "application/x-amz-json-1.0", "x-amzn-ErrorType": error.code}
+    return error.status, {**kind, "x-amzn-RequestId": request_id}, json.dumps(document).encode()
 
 
 def _json(body: bytes) -> JsonObject:
@@ -197,10 +323,13 @@ def _make_enforce(original: Any) -> Any:
         service_context: JsonObject | None = None,
     ) -> Any:
         """None if the request is allowed, MiniStack's AuthError or EvalResult if it is not."""
-        action, waiting = _own.get() or iam_action, _further.get()
+        action = _own.get() or iam_action
+        waiting = tuple(_in_context(needs, action, service_context) for needs in _further.get())
         _own.set("")
         _further.set(())
         refused = original(access_key_id, action, service, region, resource_arn, service_context)
+        if refused is None and _unmapped.get() and not iam_evaluator.is_root_access_key(access_key_id):
+            refused = iam_evaluator.EvalResult("ImplicitDeny", principal_arn=_principal(access_key_id))
         if isinstance(refused, iam_evaluator.AuthError):
             return refused
         if caller := _session(access_key_id):
@@ -216,6 +345,11 @@ def _make_enforce(original: Any) -> Any:
         return None
 
     return enforce
+
+
+def _in_context(needs: Needs, action: str, context: JsonObject | None) -> Needs:
+    """The request's own keys count for each of its resources."""
+    return needs._replace(context={**(context or {}), **needs.context}) if needs.action == action else needs
 
 
 def refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapping[str, str]) -> Any:
@@ -259,6 +393,12 @@ def _session(access_key_id: str) -> str:
     """The ARN of the role's session that a key belongs to; empty for root and for users."""
     arn = str((sts._sessions.get(access_key_id) or {}).get("Arn", ""))
     return arn if ":assumed-role/" in arn else ""
+
+
+def _principal(access_key_id: str) -> str:
+    account = responses.get_account_id()
+    known = iam_evaluator.authenticate(access_key_id, account)
+    return str(iam_evaluator.resolve_principal(access_key_id, account, known).arn)
 
 
 def _denial_of(refused: Any, needs: Needs) -> Denial:

@@ -3,13 +3,15 @@
 The requests are those that somebody with too little would send. Each has a twin that has enough.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import unquote, urlencode, urlsplit
 
 import pytest
-from botocore.auth import S3SigV4QueryAuth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
@@ -197,7 +199,12 @@ def aside(
     cloud: Cloud, keys: Credentials, service: str, path: str, body: bytes, method: str = "POST", **headers: str
 ) -> tuple[int, bytes]:
     """The answer to a request that no client of AWS makes."""
-    answer = send(cloud, method, path, body, signed(cloud, method, path, body, service, keys, **headers))
+    if service == "s3":  # signs a path as it stands
+        request = AWSRequest(method, cloud.endpoint_url + path, data=body, headers=headers)
+        S3SigV4Auth(keys, service, cloud.region).add_auth(request)
+        answer = send(cloud, method, path, body, dict(request.headers))
+    else:
+        answer = send(cloud, method, path, body, signed(cloud, method, path, body, service, keys, **headers))
     return answer.status, answer.body
 
 
@@ -293,3 +300,197 @@ def test_users_invoke_endpoints_by_their_own_policies_and_by_those_of_their_grou
     assert may_invoke(cloud, keys, name)
     iam.remove_user_from_group(GroupName=name, UserName=user)
     assert not may_invoke(cloud, keys, name)
+
+
+def as_form(cloud: Cloud, keys: Credentials, service: str, body: dict[str, str], query: dict[str, str]) -> int:
+    path = f"/?{urlencode(query)}" if query else "/"
+    form = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+    return aside(cloud, keys, service, path, urlencode(body).encode(), **form)[0]
+
+
+def as_json(
+    cloud: Cloud, keys: Credentials, service: str, target: str, body: dict[str, Any], path: str = "/"
+) -> tuple[int, bytes]:
+    headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": target}
+    return aside(cloud, keys, service, path, json.dumps(body).encode(), **headers)
+
+
+def test_the_address_does_not_tell_the_permission_when_the_form_tells_the_work(cloud: Cloud) -> None:
+    name, iam = unique("reader"), cloud.client("iam")
+    iam.create_user(UserName=name)
+    mine = f"arn:aws:iam::{ACCOUNT}:user/{name}"
+    keys = allowed(cloud, "session", "iam:GetUser", resource=mine)
+    everything = policy({"Effect": "Allow", "Action": "*", "Resource": "*"})
+    get = {"Action": "GetUser", "UserName": name}
+    put = {"Action": "PutUserPolicy", "UserName": name, "PolicyName": "p", "PolicyDocument": everything}
+
+    for body, query in (
+        (put, get),
+        (get, put),
+        (put, {"Action": "GetUser"}),
+        ({**put, "RoleName": "x"}, {}),
+        (put, {}),
+    ):
+        assert as_form(cloud, keys, "iam", body, query) in (403, 404)
+    assert iam.list_user_policies(UserName=name)["PolicyNames"] == []
+    assert (as_form(cloud, keys, "iam", get, {}), as_form(cloud, keys, "iam", {}, get)) == (200, 200)
+
+
+def test_a_topic_is_told_by_one_parameter(cloud: Cloud) -> None:
+    sns = cloud.client("sns")
+    mine, other = (sns.create_topic(Name=unique(name))["TopicArn"] for name in ("mine", "other"))
+    keys = allowed(cloud, "session", "sns:DeleteTopic", "sns:Publish", resource=mine)
+    delete = {"Action": "DeleteTopic", "TopicArn": other}
+
+    assert as_form(cloud, keys, "sns", delete, {"TopicArn": mine}) == 404
+    assert as_form(cloud, keys, "sns", delete, {"Action": "GetTopicAttributes", "TopicArn": mine}) == 404
+    assert as_form(cloud, keys, "sns", {**delete, "TargetArn": mine}, {}) == 403
+    publish = {"Action": "Publish", "TopicArn": mine, "Message": "m"}
+    assert as_form(cloud, keys, "sns", {**publish, "TargetArn": other}, {}) == 403
+    assert as_form(cloud, keys, "sns", publish, {}) == 200
+    sns.get_topic_attributes(TopicArn=other)
+
+
+def test_a_member_that_an_operation_does_not_have_permits_nothing(cloud: Cloud) -> None:
+    ssm, dynamodb = cloud.client("ssm"), cloud.client("dynamodb")
+    mine, other = unique("/mine/p"), unique("/other/p")
+    for name in (mine, other):
+        ssm.put_parameter(Name=name, Value="before", Type="String")
+    tables = [unique(name) for name in ("mine", "other")]
+    for name in tables:
+        dynamodb.create_table(
+            TableName=name, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
+        )  # fmt: skip
+    everything = {"Effect": "Allow", "Action": ["ssm:*", "dynamodb:*"]}
+    keys = session(
+        cloud,
+        {**everything, "Resource": f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter{mine}"},
+        {**everything, "Resource": f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/{tables[0]}"},
+    )
+
+    def ask(service: str, operation: str, **members: Any) -> int:
+        prefix = {"ssm": "AmazonSSM", "dynamodb": "DynamoDB_20120810"}[service]
+        return as_json(cloud, keys, service, f"{prefix}.{operation}", members)[0]
+
+    key, select = {"k": {"S": "x"}}, "SELECT * FROM "
+    get, arn = {"Get": {"TableName": tables[1], "Key": key}}, f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/{tables[1]}"
+    put = {"Value": "after", "Type": "String", "Overwrite": True}
+    refused = [
+        ask("ssm", "GetParameter", Name=other, Names=[mine]),
+        ask("ssm", "PutParameter", Name=other, Names=[mine], Path=mine, **put),
+        ask("ssm", "GetParameter", Name=f"{other}:1"),
+        ask("dynamodb", "BatchGetItem", TableName=tables[0], RequestItems={tables[1]: {"Keys": [key]}}),
+        ask("dynamodb", "BatchGetItem", RequestItems={name: {"Keys": [key]} for name in tables}),
+        ask(
+            "dynamodb",
+            "TransactGetItems",
+            TableName=tables[0],
+            TransactItems=[get],
+        ),
+        ask("dynamodb", "ExecuteStatement", TableName=tables[0], Statement=select + tables[1]),
+        ask("dynamodb", "ExecuteStatement", Statement=select + tables[0]),
+        ask(
+            "dynamodb",
+            "GetItem",
+            TableName=f"{arn}/{tables[0]}",
+            Key=key,
+        ),
+    ]
+    assert set(refused) <= {400, 403}, refused
+    assert ssm.get_parameter(Name=other)["Parameter"]["Value"] == "before"
+    assert ask("ssm", "PutParameter", Name=mine, Names=[other], **put) == 200
+    assert ask("dynamodb", "BatchGetItem", TableName=tables[1], RequestItems={tables[0]: {"Keys": [key]}}) == 200
+
+
+def test_an_execution_is_told_by_its_own_arn(cloud: Cloud) -> None:
+    beginning = f"arn:aws:states:us-east-1:{ACCOUNT}:execution"
+    keys = allowed(cloud, "session", "states:DescribeExecution", "states:StopExecution", resource=f"{beginning}:mine:*")
+    for operation in ("DescribeExecution", "StopExecution"):
+        target = f"AWSStepFunctions.{operation}"
+        members = {"executionArn": f"{beginning}:other:x", "stateMachineArn": f"{beginning}:mine:x", "name": "mine"}
+        status, body = as_json(cloud, keys, "states", target, members)
+        assert (status, b"AccessDenied" in body) == (403, True), body
+        assert b"ExecutionDoesNotExist" in as_json(
+            cloud, keys, "states", target, {"executionArn": f"{beginning}:mine:x"}
+        )[1]  # fmt: skip
+
+
+def test_a_queue_is_told_by_the_address_as_it_is_read(cloud: Cloud) -> None:
+    sqs = cloud.client("sqs")
+    mine, other = (sqs.create_queue(QueueName=unique(name))["QueueUrl"] for name in ("mine", "other"))
+    sqs.send_message(QueueUrl=other, MessageBody="secret")
+    path, theirs = urlsplit(mine).path, urlsplit(other).path
+    keys = allowed(cloud, "session", "sqs:*", resource=f"arn:aws:sqs:us-east-1:{ACCOUNT}:{path.rpartition('/')[2]}")
+
+    def receive(url: str, path: str = "/") -> tuple[int, bytes]:
+        return as_json(cloud, keys, "sqs", "AmazonSQS.ReceiveMessage", {"QueueUrl": url}, path)
+
+    for url in (other, f"{other}?x={path}", f"{other}#{path}", f"{other}/..{path}", f"{mine}/..{theirs}"):
+        status, body = receive(url)
+        assert (status in (400, 403), b"secret" in body) == (True, False), (url, body)
+    assert b"secret" not in receive(mine, theirs)[1]
+    query = {"Action": "ReceiveMessage", "Version": "2012-11-05"}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert aside(cloud, keys, "sqs", theirs, urlencode(query).encode(), **form)[0] == 403
+    assert aside(cloud, keys, "sqs", path, urlencode(query).encode(), **form)[0] == 200
+    assert receive(mine)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/{}//raw/x", "/{}/raw//../x", "/{}//", "/{}/raw/%2Fx", "/{}/raw%252Fx"])
+def test_an_object_is_judged_by_the_key_that_is_stored(cloud: Cloud, bucket: str, path: str) -> None:
+    keys = allowed(cloud, "session", "s3:PutObject", resource=f"arn:aws:s3:::{bucket}/raw/*")
+    path = path.format(bucket)
+
+    status, body = aside(cloud, keys, "s3", path, b"x", "PUT")
+
+    key = unquote(path).removeprefix(f"/{bucket}/")
+    stored = [each["Key"] for each in cloud.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])]
+    assert (status == 200, key in stored) == (key.startswith("raw/"),) * 2, (status, body, key, stored)
+
+
+@pytest.mark.parametrize(("method", "query", "granted"), [
+    ("DELETE", "Action=GetObject", "s3:GetObject"),
+    ("GET", "location", "s3:GetBucketLocation"),
+    ("GET", "policy", "s3:GetBucketPolicy"),
+    ("DELETE", "versionId=null&versionId=", "s3:DeleteObjectVersion"),
+    ("PUT", "acl&tagging", "s3:PutObjectTagging"),
+    ("PUT", "uploadId=x", "s3:AbortMultipartUpload"),
+])  # fmt: skip
+def test_no_parameter_makes_one_operation_of_an_object_pass_for_another(
+    cloud: Cloud, bucket: str, method: str, query: str, granted: str
+) -> None:
+    key = unique("kept")
+    put(cloud, bucket, key)
+    keys = allowed(cloud, "session", granted)
+    assert aside(cloud, keys, "s3", f"/{bucket}/{key}?{query}", b"", method)[0] == 403
+    headers = {"X-Amz-Target": f"x.{granted.removeprefix('s3:')}"}
+    assert aside(cloud, keys, "s3", f"/{bucket}/{key}", b"", "DELETE", **headers)[0] == 403
+    assert len(versions(cloud, bucket, key)) == 1
+
+
+@pytest.mark.parametrize("query", ["metrics", "analytics", "inventory", "intelligent-tiering"])
+def test_no_parameter_makes_the_deletion_of_a_bucket_pass_for_another_operation(cloud: Cloud, query: str) -> None:
+    name = unique("kept")
+    cloud.client("s3").create_bucket(Bucket=name)
+    keys = allowed(cloud, "session", "s3:PutMetricsConfiguration", "s3:Put*Configuration")
+    assert aside(cloud, keys, "s3", f"/{name}?{query}", b"", "DELETE")[0] == 403
+    cloud.client("s3").head_bucket(Bucket=name)
+
+
+def test_a_key_is_as_long_as_s3_takes_it(cloud: Cloud, bucket: str) -> None:
+    s3 = cloud.client("s3")
+    s3.put_object(Bucket=bucket, Key="é" * 512, Body=b"1")
+    with pytest.raises(ClientError) as refused:
+        s3.put_object(Bucket=bucket, Key="é" * 512 + "x", Body=b"1")
+    assert refused.value.response["Error"]["Code"] == "KeyTooLongError"
+
+
+def test_what_nobody_has_mapped_is_root_s_alone(cloud: Cloud) -> None:
+    """A policy that allows everything but one operation would else allow it under another name."""
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    for service, operation in (("glue", "get_databases"), ("ec2", "describe_vpcs")):
+        with pytest.raises(ClientError) as refused:
+            getattr(client(cloud, service, session(cloud, everything)), operation)()
+        assert "The local cloud does not know which permissions" in str(refused.value)
+        getattr(cloud.client(service), operation)()
