@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 
@@ -17,6 +18,7 @@ logger = Logger(child=True)
 
 NAMES = ("model", "endpoint", "endpoint-config", "data-quality-baseline", "model-quality-baseline", "run")
 POLL_SECONDS = 2.0
+BUSY = re.compile(r'Cannot update (in-progress )?endpoint "')  # as the flow takes it
 
 
 def take_down(state_machine_arn: str) -> None:
@@ -52,6 +54,6 @@ def _delete_endpoint(name: str) -> None:
             try:
                 if_there(client("sagemaker").delete_endpoint, EndpointName=name)
             except ClientError as error:
-                if "Cannot update in-progress endpoint" not in str(error):
+                if not BUSY.search(str(error)):
                     raise
         time.sleep(POLL_SECONDS)

@@ -97,6 +97,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     print(f"deleted stack {arguments.stack}")
     print("kept: " + (", ".join(f"{name} {physical}" for name, physical in outliving.items()) or "nothing"))
+    if outliving:
+        print(f"also kept: SAM's bucket and, if it served, the log group /aws/sagemaker/Endpoints/{arguments.stack}")
     return 0
 
 

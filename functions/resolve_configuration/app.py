@@ -137,6 +137,7 @@ def _decide(request: Request, run_id: str) -> Answer:
     resolved = _configuration(
         execution_input.Overrides, _sources(execution_input.Replay) if execution_input.Replay else None
     )
+    logger.debug("configuration", run_id=run_id, configuration=resolved.as_json())
     listed_at = datetime.now(UTC)
     data = (
         _recorded(execution_input.Replay, listed_at)

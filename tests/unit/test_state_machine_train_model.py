@@ -396,10 +396,15 @@ def test_jobs_and_model_have_no_network() -> None:
     assert walked.called("Train")[0]["EnableInterContainerTrafficEncryption"] is True
 
 
+WITHOUT_AN_INDEX = {"SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code", "PIP_NO_BUILD_ISOLATION": "0"}
+"""The script is in the model, and pip (0: yes, as for any PIP_NO_) asks no index for what builds a package."""
+
+
 def test_the_model_is_the_preprocessor_and_then_the_algorithm() -> None:
     first, second = walk().called("Save model")[0]["Containers"]
     assert first["ModelDataUrl"] == f"s3://cars/runs/{RUN}/serving/preprocessor.tar.gz"
     assert first["Environment"]["SAGEMAKER_PROGRAM"] == "inference.py"
+    assert first["Environment"].items() >= WITHOUT_AN_INDEX.items()
     assert second == {"Image": WORK["Algorithm"]["Image"], "ModelDataUrl": f"s3://cars/runs/{RUN}/serving/model.tar.gz"}
 
 
@@ -438,6 +443,7 @@ def test_a_third_container_turns_answers_back_where_the_target_is_transformed() 
     (third,) = containers[2:]
     assert (third["Image"], third["ModelDataUrl"]) == (containers[0]["Image"], containers[0]["ModelDataUrl"])
     assert third["Environment"]["SAGEMAKER_PROGRAM"] == "postprocess.py"
+    assert third["Environment"].items() >= WITHOUT_AN_INDEX.items()
 
 
 def test_what_the_endpoint_is_asked_and_answers_is_captured_and_encrypted() -> None:

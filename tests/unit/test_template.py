@@ -175,6 +175,7 @@ def test_accesses_to_the_bucket_are_logged_where_there_is_a_bucket_for_it() -> N
     condition, logging, otherwise = properties("Bucket")["LoggingConfiguration"]["Fn::If"]
     assert (condition, otherwise) == ("HasAccessLogBucket", {"Ref": "AWS::NoValue"})
     assert logging["DestinationBucketName"] == {"Ref": "AccessLogBucket"}
+    assert logging["LogFilePrefix"] == {"Fn::Sub": "${AWS::StackName}/"}
 
 
 ALARMS = cfn.resources(TEMPLATE, "AWS::CloudWatch::Alarm")

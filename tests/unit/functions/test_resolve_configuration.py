@@ -1,5 +1,6 @@
 """The function "Resolve configuration": what a run works on, claimed once, and why there may be nothing to do."""
 
+import io
 import json
 import re
 from datetime import datetime
@@ -440,6 +441,15 @@ def test_the_data_may_be_dropped_into_another_bucket_that_keeps_no_versions(aws,
     assert resolve(OTHER_ARN)["Reason"] == f"there are no data under s3://{their_bucket}/raw/ (0 objects ignored)"
 
 
+def test_of_another_bucket_that_keeps_versions_the_version_is_recorded(aws, resolve, their_bucket):
+    s3 = aws.client("s3")
+    s3.put_bucket_versioning(Bucket=their_bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = s3.put_object(Bucket=their_bucket, Key="raw/a.csv", Body=b"a")["VersionId"]
+    run = resolve()
+    manifest = aws.get_json(f"runs/{run['RunId']}/manifest.json")
+    assert [(file["Key"], file["VersionId"]) for file in manifest["Files"]] == [("raw/a.csv", version)]
+
+
 def test_a_replay_of_data_in_another_bucket_than_the_stacks_is_refused(aws, resolve, their_bucket, monkeypatch):
     aws.client("s3").put_object(Bucket=their_bucket, Key="raw/a.csv", Body=b"a")
     first = resolve()["RunId"]
@@ -811,3 +821,19 @@ def test_preprocessing_is_told_what_became_of_the_files_that_the_model_in_servic
         "gone": {"files": 1, "rows": 9},
     }
     assert about["new_files"] == [1, 2]  # it has put it aside, so it was not trained on it
+
+
+@pytest.mark.parametrize(("level", "told"), [("DEBUG", True), ("INFO", False)])
+def test_the_log_has_the_merged_configuration_where_the_log_level_is_debug(aws, app, resolve, monkeypatch, level, told):
+    aws.put("raw/a.csv", "a")
+    stream = io.StringIO()
+    monkeypatch.setattr(app.logger.registered_handler, "stream", stream)
+    before = app.logger.log_level
+    app.logger.setLevel(level)
+    try:
+        resolve()
+    finally:
+        app.logger.setLevel(before)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert "decided" in [line["message"] for line in lines]
+    assert any(line.get("configuration", {}).get("data_prefix") == "raw/" for line in lines) == told

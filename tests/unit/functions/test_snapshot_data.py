@@ -87,20 +87,29 @@ def test_an_object_larger_than_one_copy_call_is_copied_in_parts(aws, app, snapsh
     assert head["ETag"].endswith('-3"')
 
 
-def record_unversioned(aws, bucket, key, body):
-    etag = aws.client("s3").put_object(Bucket=bucket, Key=key, Body=body)["ETag"].strip('"')
-    listed = {"Key": key, "VersionId": "null", "ETag": etag, "Size": len(body)}
+def record_in(aws, bucket, key, body):
+    put = aws.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
+    listed = {"Key": key, "VersionId": put.get("VersionId", "null"), "ETag": put["ETag"].strip('"'), "Size": len(body)}
     aws.put(f"runs/{RUN}/manifest.json", json.dumps({"Bucket": bucket, "Files": [listed], "Ignored": []}))
 
 
 def test_the_data_may_be_in_another_bucket_and_without_versions(aws, snapshot, their_bucket):
-    record_unversioned(aws, their_bucket, "raw/a.csv", b"recorded")
+    record_in(aws, their_bucket, "raw/a.csv", b"recorded")
+    snapshot()
+    assert aws.get(f"runs/{RUN}/input/00000-a.csv") == "recorded"
+
+
+def test_of_another_bucket_that_keeps_versions_the_recorded_one_is_copied(aws, snapshot, their_bucket):
+    s3 = aws.client("s3")
+    s3.put_bucket_versioning(Bucket=their_bucket, VersioningConfiguration={"Status": "Enabled"})
+    record_in(aws, their_bucket, "raw/a.csv", b"recorded")
+    s3.put_object(Bucket=their_bucket, Key="raw/a.csv", Body=b"overwritten")
     snapshot()
     assert aws.get(f"runs/{RUN}/input/00000-a.csv") == "recorded"
 
 
 def test_what_cannot_be_read_is_taken_away_where_it_is(aws, app, snapshot, their_bucket, answers):
-    record_unversioned(aws, their_bucket, "raw/a.csv", b"recorded")
+    record_in(aws, their_bucket, "raw/a.csv", b"recorded")
     answers("s3", "CopyObject", (403, "<Error><Code>InvalidObjectState</Code></Error>"))
     with pytest.raises(app.versions.DataVersionRefusedError, match=f"aws s3 rm s3://{their_bucket}/raw/a.csv"):
         snapshot()
@@ -109,7 +118,7 @@ def test_what_cannot_be_read_is_taken_away_where_it_is(aws, app, snapshot, their
 def test_without_versions_a_file_that_was_overwritten_is_not_taken_for_the_recorded_one(
     aws, app, snapshot, their_bucket, answers
 ):
-    record_unversioned(aws, their_bucket, "raw/a.csv", b"recorded")
+    record_in(aws, their_bucket, "raw/a.csv", b"recorded")
     etag = aws.get_json(f"runs/{RUN}/manifest.json")["Files"][0]["ETag"]
     asked = answers("s3", "CopyObject", (412, "<Error><Code>PreconditionFailed</Code></Error>"))
     said = f"'raw/a.csv' was overwritten or deleted after the run had begun, and s3://{their_bucket} keeps no versions"

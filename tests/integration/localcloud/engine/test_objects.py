@@ -116,6 +116,15 @@ def test_the_versions_of_an_object_are_on_the_disk_and_not_in_memory(cloud: Clou
     assert s3.get_object(Bucket=bucket, Key="large")["Body"].read() == contents[-2]
 
 
+def test_objects_of_many_keys_are_on_the_disk_and_not_in_memory(cloud: Cloud, bucket: str) -> None:
+    s3, size = cloud.client("s3"), 8 << 20
+    before = resident(cloud)
+    for number in range(24):
+        s3.put_object(Bucket=bucket, Key=f"large/{number}", Body=bytes([number]) * size)
+    wait_for(lambda: resident(cloud) - before < 5 * size >> 20, "the memory", 20)
+    assert s3.get_object(Bucket=bucket, Key="large/7")["Body"].read() == bytes([7]) * size
+
+
 # ---- What a header cannot say
 
 

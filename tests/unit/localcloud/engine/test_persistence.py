@@ -49,3 +49,24 @@ def test_large_bytes_that_a_file_of_either_form_names_are_kept(tmp_path: Path) -
         (blobs / digest).write_bytes(b"")
     persistence.prune_blobs(tmp_path, blobs)
     assert {path.name for path in blobs.iterdir()} == set(named)
+
+
+@pytest.mark.parametrize(("changes", "pause"), [(True, 30), (False, 300)])
+def test_a_service_that_takes_long_to_write_is_written_for_a_small_part_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, changes: bool, pause: int
+) -> None:
+    """That is what may be lost of a service whose requests are not written before they are answered."""
+    clock = [1000.0]
+    monkeypatch.setattr(persistence.time, "monotonic", lambda: clock[0])
+    saver = persistence.Saver({})
+
+    def save(service: str, _: Any) -> bool:
+        clock[0] += 0.25
+        return changes
+
+    monkeypatch.setattr(saver, "_save_service", save)
+    saver._each({"slow": lambda: None}, saver._is_due)  # type: ignore[dict-item]
+    clock[0] = 1000.25 + pause * 0.25 - 0.01
+    assert not saver._is_due("slow")
+    clock[0] += 0.02
+    assert saver._is_due("slow")
