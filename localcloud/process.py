@@ -7,12 +7,12 @@ lock, not the process id, says whether it runs: it goes with the process, howeve
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -81,26 +81,12 @@ def _description(state: Path) -> dict[str, Any]:
 
 
 def status(settings: Settings, timeout_seconds: float = 5.0) -> Status | None:
-    """Return the status of the local cloud of this state folder; None when nothing or something else listens
-    there.
-
-    One of another folder says which it is, and is not `ready` for us.
-    """
+    """Return the status of the local cloud of this state folder; None when nothing or something else listens there."""
     try:
         document = access.call(variables(settings), "GET", access.STATUS_PATH, timeout_seconds=timeout_seconds)
-    except urllib.error.HTTPError as error:
-        with error:
-            document = _json(error.read())
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) and "pid" in document else None
-
-
-def _json(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
 
 
 def start(settings: Settings, progress: Callable[[str], None] = lambda _: None) -> bool:
@@ -148,13 +134,26 @@ def require_free_port(settings: Settings) -> None:
 
 def _port_taken(settings: Settings) -> ProcessError:
     port = settings.port
-    if other := status(settings, timeout_seconds=1.0):
-        owner = f"the local cloud of {other['state']} (process {other['pid']})"
-        remedy = f"Stop it: python -m localcloud down --state {other['state']}"
+    if other := _server_on(port):
+        owner = f"the local cloud of {other[1]} (process {other[0]})"
+        remedy = f"Stop it: python -m localcloud down --state {other[1]}"
     else:
         owner = "another program"
         remedy = f"See which one: lsof -nP -iTCP:{port} -sTCP:LISTEN"
     return ProcessError(f"Port {port} is in use by {owner}. {remedy}; or choose another port: --port, or make up PORT=")
+
+
+def _server_on(port: int) -> tuple[int, str] | None:
+    """The process and the state folder of this user's local cloud on a port, found by the watcher that each one has.
+
+    The local cloud itself tells that to nobody who does not know its keys.
+    """
+    listed = subprocess.run(["ps", "axww", "-o", "command="], capture_output=True, text=True, check=False).stdout
+    for state in re.findall(r"/localcloud/engine/leftovers\.py (.+)$", listed, re.MULTILINE):
+        with suppress(OSError, ProcessError):  # another user's
+            if (running := describe(Path(state))) and running["port"] == port:
+                return running["pid"], state
+    return None
 
 
 def _spawn(settings: Settings) -> subprocess.Popen[bytes]:

@@ -24,7 +24,6 @@ import hashlib
 import hmac
 import ipaddress
 import logging
-import os
 import re
 import time
 import uuid
@@ -317,11 +316,8 @@ class Guard:
         """In the form of the service that was asked, so that its clients can read it."""
         _log(request, f"{refused.code}: {refused.text}")
         if request.path.startswith("/_"):
-            remedy = f'{refused.text} See eval "$(python -m localcloud --state {self._settings.state} env)".'
-            known = (
-                {"state": str(self._settings.state), "pid": os.getpid()} if request.path == access.STATUS_PATH else {}
-            )
-            await answer_json(send, 403, {"message": remedy, **known})
+            remedy = f'{refused.text} See eval "$(python -m localcloud env)".'
+            await answer_json(send, 403, {"message": remedy})
             return
         service = router.detect_service(request.method, request.path, request.headers, request.query)
         if service == "s3" and refused.fields:

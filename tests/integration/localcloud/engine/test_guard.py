@@ -245,11 +245,15 @@ def test_nothing_is_served_without_a_signature(cloud: Cloud, method: str, path: 
     cloud.client("s3").head_bucket(Bucket=bucket)
 
 
-def test_a_status_that_is_refused_says_whose_it_is_and_what_to_do(cloud: Cloud) -> None:
-    told = json.loads(send(cloud, "GET", STATUS).body)
+@pytest.mark.parametrize("keys", ["none", "role's"])
+def test_a_status_that_is_refused_says_what_to_do_and_neither_folder_nor_process(cloud: Cloud, keys: str) -> None:
+    headers = {} if keys == "none" else signed(cloud, "GET", STATUS, service="localcloud", keys=session(cloud))
+    answer = send(cloud, "GET", STATUS, headers=headers)
 
-    assert told["state"] == str(cloud.state)
-    assert f'eval "$(python -m localcloud --state {cloud.state} env)"' in told["message"]
+    told = json.loads(answer.body)
+    assert (answer.status, list(told)) == (403, ["message"])
+    assert 'eval "$(python -m localcloud env)"' in told["message"]
+    assert str(cloud.state) not in answer.text
 
 
 # ---- Signatures
