@@ -78,7 +78,7 @@ def drawn(rows: int, random: np.random.Generator) -> Sample:
 
 
 def _answers(columns: Columns) -> Floats:
-    """What the model has learned, which was all that there is to learn."""
+    """Return what the model has learned, which was all that there is to learn."""
     return np.asarray(
         (columns["normal"].astype(np.float64) - 50) / 10 + np.log(np.abs(columns["skewed"].astype(np.float64))) - 3
         + (columns["five"] == "five-0") + 0.3 * (columns["few"].astype(np.float64) == 4), np.float64,

@@ -292,7 +292,7 @@ def shares(cloud: Cloud, folder: Path, encoded: str, image: ImagePython) -> dict
 
 
 def _ignore(_line: str) -> None:
-    """A container's log."""
+    """Let a container's log go nowhere."""
 
 
 async def _guarded(cloud: Cloud, record: str) -> float:

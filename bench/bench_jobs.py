@@ -117,7 +117,7 @@ def serve(folder: Path, program: str, root: Path, *, image: ImagePython) -> floa
 
 
 def processor_seconds(image: ImagePython) -> float:
-    """What the programs that have ended took, and the fork server itself."""
+    """Return what the programs that have ended took, and the fork server itself."""
     own = resource.getrusage(resource.RUSAGE_CHILDREN)
     total = own.ru_utime + own.ru_stime
     if (server := image.server_pid) is not None:

@@ -92,7 +92,7 @@ def drop_to_answer(outputs: dict[str, str], key: str, body: bytes) -> float | No
 
 
 def configuration(sagemaker: Any, endpoint: str) -> str | None:
-    """What serves; None while nothing does, or it is about to change."""
+    """Return what serves; None while nothing does, or it is about to change."""
     try:
         described = sagemaker.describe_endpoint(EndpointName=endpoint)
     except sagemaker.exceptions.ClientError:
@@ -127,7 +127,7 @@ def print_states(outputs: dict[str, str]) -> None:
 
 
 def processor_seconds(root: int) -> float:
-    """What a process and all below it have taken, also those that have ended and were waited for."""
+    """Return what a process and all below it took, also those that have ended and were waited for."""
     return sum(map(local_stack.processor_seconds, _with_children(root)))
 
 

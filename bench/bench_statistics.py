@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv as arrow_csv
+import pyarrow.csv as pa_csv
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -59,8 +59,8 @@ def rows(count: int, random: np.random.Generator) -> pa.Table:
 def write(path: Path, count: int) -> None:
     """Write the rows as the preprocessing job does: a header, nothing for a missing value."""
     random = np.random.default_rng(1)
-    options = arrow_csv.WriteOptions(quoting_style="needed")
-    with arrow_csv.CSVWriter(path, rows(1, random).schema, write_options=options) as writer:
+    options = pa_csv.WriteOptions(quoting_style="needed")
+    with pa_csv.CSVWriter(path, rows(1, random).schema, write_options=options) as writer:
         for start in range(0, count, ROWS_AT_ONCE):
             writer.write_table(rows(min(ROWS_AT_ONCE, count - start), random))
 

@@ -153,7 +153,7 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    """The address and state folder of the local cloud, whether it runs or not."""
+    """Return the address and state folder of the local cloud, whether it runs or not."""
     running = process.describe(arguments.state) or {}
     port = int(arguments.port or running.get("port", DEFAULT_PORT))
     return Settings(port, arguments.state, running.get("region", Settings.region))
@@ -235,7 +235,10 @@ def _env(arguments: argparse.Namespace) -> int:
 
 
 def _session_of(role_name: str, account: dict[str, str]) -> dict[str, str]:
-    """The keys of a role's session, for as long as the role allows. The account's root may assume each of its roles."""
+    """Return the keys of a role's session, for as long as the role allows.
+
+    The account's root may assume each of its roles.
+    """
     os.environ.update(account)
     import boto3
     from botocore.exceptions import ClientError
@@ -341,7 +344,7 @@ def _faults(arguments: argparse.Namespace) -> int:
 
 
 def _members(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The flags as members of a fault."""
+    """Return the flags as members of a fault."""
     members = {
         "error": arguments.error,
         "exit": arguments.exit_code,
@@ -366,7 +369,7 @@ def _members(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _fault_line(fault: dict[str, Any]) -> str:
-    """A fault in one line."""
+    """Return a fault in one line."""
     details = {name: fault[name] for name in ("error", "exit_code", "seconds", "answer", "message") if name in fault}
     text = ", ".join(f"{name} {value!r}" for name, value in details.items())
     where = "" if fault["name"] == "*" else f" ({fault['name']})"
@@ -390,7 +393,7 @@ def _server_log(path: Path, follow: bool) -> int:
 
 
 def _printable(text: str) -> str:
-    """A text of others for the terminal, without its control characters."""
+    """Return a text of others for the terminal, without its control characters."""
     return few_lines(text, len(text) + 1)
 
 

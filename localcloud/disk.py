@@ -22,7 +22,7 @@ _SMALL_BYTES = 64 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Scope = dict[str, Any]
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def problem(state: Path) -> str:
@@ -108,21 +108,19 @@ def line(document: Any) -> bytes:
 
 
 def documents(path: Path, *, but: bytes | None = None) -> Iterator[Any]:
-    """Yield the documents of a file's lines, but for those that begin so; what a power cut has left of one is passed
-    over.
-    """
+    """Yield the documents of a file's lines that do not begin with `but`, without what a power cut has left of one."""
     for text in _whole_lines(path):
         if but is None or not text.startswith(but):
             try:
                 document = json.loads(text)
             except ValueError:
-                log.warning("%s has a line that cannot be read; it is left out", path)
+                logger.warning("%s has a line that cannot be read; it is left out", path)
             else:
                 yield document
 
 
 def _whole_lines(path: Path) -> list[bytes]:
-    """The lines that were written to their ends; what follows the last of them is cut off. None, without the file."""
+    """Return the lines that were written to their ends, without what follows the last; none without the file."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

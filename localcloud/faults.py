@@ -312,7 +312,7 @@ class Client:
 
     @contextmanager
     def injected(self, operation: str, effect: str, **more: Any) -> Iterator[int]:
-        """A fault for as long as the block lasts."""
+        """Inject a fault for as long as the block lasts."""
         number = self.add(operation, effect, **more)
         try:
             yield number

@@ -210,7 +210,7 @@ class Server:
         return None
 
     def _receive(self) -> tuple[dict[str, Any], list[int]] | None:
-        """The next request and its descriptors; None at the end."""
+        """Return the next request and its descriptors; None at the end."""
         head, descriptors, _, _ = socket.recv_fds(self.control, LENGTH.size, _MOST_FDS)
         if not head:
             return None

@@ -136,7 +136,7 @@ class ForkServer:
             control.sendall(request)
 
     def _running(self) -> socket.socket:
-        """The control socket of a process that runs."""
+        """Return the control socket of a process that runs."""
         if self._control is None or self._process is None or self._process.poll() is not None:
             self._end()
             self._control, theirs = socket.socketpair()

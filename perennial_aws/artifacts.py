@@ -71,7 +71,7 @@ def require_sealed(run_id: str) -> None:
 
 
 def require_sealed_champion(serving: run_record.Champion | None) -> None:
-    """The same of the model in service, if there is one; of a version that recorded nothing there is nothing to say."""
+    """Require the same of the model in service, if there is one; a version that recorded nothing has nothing to say."""
     if serving:
         run_id = champion.run_of(serving)
         if known := _recorded(run_id):

@@ -53,7 +53,7 @@ def trained_on(run_id: str) -> set[tuple[str, str]]:
 
 
 def _document(key: str) -> Any:
-    """The newest version of a JSON document, or None."""
+    """Return the newest version of a JSON document, or None."""
     version = objects.newest_version(settings.bucket, key)
     if version is None:
         return None

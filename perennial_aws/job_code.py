@@ -137,7 +137,7 @@ def _files() -> Iterator[tuple[str, Path]]:
 
 
 def _archive(files: Mapping[str, Path]) -> bytes:
-    """A zip of the files that says nothing of when and where it was made."""
+    """Return a zip of the files that says nothing of when and where it was made."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, path in files.items():
@@ -146,7 +146,7 @@ def _archive(files: Mapping[str, Path]) -> bytes:
 
 
 def _hash(files: dict[str, Path]) -> str:
-    """A hash of names and contents: the same code has the same hash wherever it is built."""
+    """Return a hash of names and contents: the same code has the same hash wherever it is built."""
     digest = hashlib.sha256()
     for name, path in sorted(files.items()):
         digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv as arrow_csv
+import pyarrow.csv as pa_csv
 
 from perennial.data.column_statistics import NumericColumn, StatisticsError, StringColumn, constraints, statistics
 from processing import job_script
@@ -118,9 +118,9 @@ def arrow_type(kind: str | None, inferred: str) -> pa.DataType:
 
 def batches(parts: list[Path], types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of all parts, only the columns of `types` and in their order."""
-    reading = arrow_csv.ReadOptions(block_size=BLOCK_BYTES)
-    parsing = arrow_csv.ParseOptions(newlines_in_values=True)
-    converting = arrow_csv.ConvertOptions(
+    reading = pa_csv.ReadOptions(block_size=BLOCK_BYTES)
+    parsing = pa_csv.ParseOptions(newlines_in_values=True)
+    converting = pa_csv.ConvertOptions(
         column_types=types,
         include_columns=list(types),
         null_values=[""],
@@ -130,7 +130,7 @@ def batches(parts: list[Path], types: dict[str, pa.DataType]) -> Iterator[pa.Rec
     )
     for path in parts:
         try:
-            with arrow_csv.open_csv(path, reading, parsing, converting) as reader:
+            with pa_csv.open_csv(path, reading, parsing, converting) as reader:
                 yield from reader
         except pa.ArrowInvalid as error:
             raise StatisticsError(f"{path.name}: {error}") from error

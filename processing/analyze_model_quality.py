@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-from numpy.typing import NDArray
-from pyarrow import csv as arrow_csv
+import pyarrow.csv as pa_csv
 
 from perennial.evaluation import model_quality
 from perennial.evaluation.problem_types.measures import MetricError, MetricInputError
@@ -56,7 +56,7 @@ def measure(definition: dict[str, Any], folder: Path) -> dict[str, dict[str, Any
     return {"statistics": statistics, "constraints": model_quality.constraints(problem, statistics)}
 
 
-def read(folder: Path) -> dict[str, NDArray[np.float64]]:
+def read(folder: Path) -> dict[str, npt.NDArray[np.float64]]:
     """Return the columns of all parts, `(n_rows,)` each."""
     parts = sorted(path for path in folder.rglob("*.csv") if path.is_file())
     if not parts:
@@ -68,11 +68,11 @@ def read(folder: Path) -> dict[str, NDArray[np.float64]]:
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
 
 
-def read_part(path: Path) -> dict[str, NDArray[np.float64]]:
+def read_part(path: Path) -> dict[str, npt.NDArray[np.float64]]:
     """Return the columns of one part that this job knows."""
-    converting = arrow_csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.float64()), null_values=[""])
+    converting = pa_csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.float64()), null_values=[""])
     try:
-        table = arrow_csv.read_csv(path, convert_options=converting)
+        table = pa_csv.read_csv(path, convert_options=converting)
     except pa.ArrowInvalid as error:
         raise MetricInputError(f"{path.name}: {error}") from error
     missing = [name for name in ("prediction", "label") if name not in table.column_names]

@@ -46,7 +46,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
+import pyarrow.csv as pa_csv
 
 from perennial.features.column import Column
 from perennial.features.column_names import Named, RequestNames
@@ -274,9 +274,9 @@ def _require_no_blank_line(text: str, names: list[str], records: int, model: Pre
 
 def _table_of(text: str, names: list[str], skipped: int = 0, *, blank_lines: bool = False) -> pa.Table:
     """Return the rows of a CSV text, and one of empty fields for each blank line if these are wanted."""
-    ragged: list[pa.csv.InvalidRow] = []
+    ragged: list[pa_csv.InvalidRow] = []
 
-    def skip(row: pa.csv.InvalidRow) -> str:
+    def skip(row: pa_csv.InvalidRow) -> str:
         if not ragged:
             ragged.append(row)
         return "skip"
@@ -285,13 +285,13 @@ def _table_of(text: str, names: list[str], skipped: int = 0, *, blank_lines: boo
     if not body.strip() and not blank_lines:
         return pa.table({name: pa.array([], pa.string()) for name in columns})
     try:
-        table = pa.csv.read_csv(
+        table = pa_csv.read_csv(
             pa.BufferReader(body),
-            read_options=pa.csv.ReadOptions(column_names=columns, use_threads=False, block_size=len(body) + 1),
-            parse_options=pa.csv.ParseOptions(
+            read_options=pa_csv.ReadOptions(column_names=columns, use_threads=False, block_size=len(body) + 1),
+            parse_options=pa_csv.ParseOptions(
                 newlines_in_values=True, invalid_row_handler=skip, ignore_empty_lines=not blank_lines
             ),
-            convert_options=pa.csv.ConvertOptions(
+            convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
             ),
         )
@@ -309,7 +309,7 @@ def _table_of(text: str, names: list[str], skipped: int = 0, *, blank_lines: boo
     return table.combine_chunks()
 
 
-def _delimiter_hint(row: pa.csv.InvalidRow, expected: int) -> str:
+def _delimiter_hint(row: pa_csv.InvalidRow, expected: int) -> str:
     """Say what another delimiter than commas would make of a row of too few fields; nothing when it makes no more."""
     for delimiter, spoken in OTHER_DELIMITERS.items():
         if row.text.count(delimiter) + 1 >= expected > row.actual_columns:

@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _reasons(error: Exception) -> Sequence[str]:
-    """What a person can do about an error, in lines; nothing when it is a bug."""
+    """Return what a person can do about an error, in lines; nothing when it is a bug."""
     if isinstance(error, DataError):
         return error.lines
     if isinstance(error, HookError):
@@ -187,7 +187,7 @@ def record_checks(contract: Contract, known: KnownTexts, encoder: Encoder, servi
 
 
 def _serving_modules() -> list[Path]:
-    """What the serving script imports: the features room, and how values are written for people."""
+    """Return what the serving script imports: the features room, and how values are written for people."""
     domain = CODE / "perennial"
     return [domain / "__init__.py", domain / "words.py", *sorted((domain / "features").glob("*.py"))]
 

@@ -83,8 +83,10 @@ class Project:
 
 
 def names(file: str, packages: Collection[str]) -> Iterator[str]:
-    """Yield by what a text means a file: its path; its name, unless that is a common word; its module; the folder of a
-    function; of what is no Python its kind, or the project's folder that it lies in if there is no Python in that.
+    """Yield by what a text means a file.
+
+    That is its path; its name, unless that is a common word; its module; the folder of a function; of what is no Python
+    its kind, or the project's folder that it lies in if there is no Python in that.
     """
     path = Path(file)
     yield file

@@ -95,7 +95,7 @@ def _path(folder: Path, module: str) -> Path:
 
 @cache
 def _names(folder: Path, owner: str) -> dict[str, list[ast.stmt]]:
-    """The statements of a module or class, by the names to which they give a value."""
+    """Return the statements of a module or class, by the names to which they give a value."""
     module, _, name = owner.rpartition(".")
     if (path := _path(folder, owner)).is_file():
         bodies = [ast.parse(path.read_text("utf-8")).body]
@@ -109,7 +109,7 @@ def _names(folder: Path, owner: str) -> dict[str, list[ast.stmt]]:
 
 
 def _flat(nodes: Iterable[ast.AST]) -> Iterator[ast.stmt]:
-    """The statements, those inside an `if` or `try` among them."""
+    """Yield the statements, those inside an `if` or `try` among them."""
     for node in nodes:
         if isinstance(node, ast.stmt):
             yield node
@@ -118,7 +118,7 @@ def _flat(nodes: Iterable[ast.AST]) -> Iterator[ast.stmt]:
 
 
 def _bound(node: ast.stmt) -> set[str]:
-    """The names that a statement gives a value."""
+    """Return the names that a statement gives a value."""
     match node:
         case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
             return {name}
@@ -136,7 +136,7 @@ def _name_of(imported: ast.alias) -> str:
 
 
 def _meaning(node: Any) -> Any:
-    """A tree without places and texts that do nothing, alike in all versions of Python (empty fields come and go)."""
+    """Return a tree without places, idle texts and empty fields: the same in all versions of Python."""
     if isinstance(node, list):
         return [_meaning(each) for each in node if not _is_text(each)]
     if not isinstance(node, ast.AST):

@@ -297,7 +297,7 @@ def _columns(
 
 
 def _over(source: Box, target: Box, gutter: float) -> Line:
-    """A line from the end of a column to the head of the next."""
+    """Return a line from the end of a column to the head of the next."""
     below, above = source.bottom + GAP_Y / 2, target.top - GAP_Y / 2
     points = [(source.x, source.bottom), (source.x, below), (gutter, below), (gutter, above), (target.x, above)]
     return Line([*points, (target.x, target.top)])

@@ -396,7 +396,7 @@ def _show(*lines: str, file: TextIO | None = None) -> None:
 
 
 def _do(eraser: Eraser, looked: Findings, in_use: set[str]) -> None:
-    """Runs first, the dropped files last, because those start a run."""
+    """Do the steps in their order: runs first, the dropped files last, because those start a run."""
     for run_id in sorted(looked.runs):
         eraser.delete_of_run(run_id, with_learned=run_id not in in_use)
     for hit in sorted(looked.hits, key=lambda hit: not hit.key.startswith(("runs/", "capture/"))):

@@ -85,7 +85,7 @@ def _described(describe: Any, kind: str, name: str) -> dict[str, Any]:
 
 
 def _run(artifacts: list[str], run_id: str) -> dict[str, Any]:
-    """The run record, from the bucket that holds the model's artifacts."""
+    """Return the run record, from the bucket that holds the model's artifacts."""
     buckets = {uri.removeprefix("s3://").split("/", 1)[0] for uri in artifacts}
     key = f"runs/{run_id}/run.json"
     s3 = boto3.client("s3")
@@ -136,7 +136,7 @@ def _branches(run: RunRecord) -> Iterator[str]:
 
 
 def _measured_on(run: RunRecord) -> Iterator[str]:
-    """The rows that the decision rests on, and the difference of the two models on them."""
+    """Yield the rows that the decision rests on, and the difference of the two models on them."""
     rows, compared = run.get("rows"), (run.get("metrics") or {}).get("comparison")
     if rows:
         yield f"rows     {counted_rows(rows)}"

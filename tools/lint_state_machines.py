@@ -229,10 +229,10 @@ def safety_nets(machine: Machine) -> Iterator[str]:
 
 
 def true_states(machine: Machine) -> Iterator[str]:
-    """Yield a Catch that only hands the error on, so that another state is the failed one; and a state that has to have
-    one.
+    """Yield each Catch that only hands the error on, and each state that has none and needs one.
 
-    Where states run beside each other, the error of the state around them does not say which has failed.
+    After a Catch that does, another state is the failed one. Where states run beside each other, the error of the state
+    around them does not say which has failed.
     """
     bodies = dict(asl.states(machine.definition))
     for flow in asl.flows(machine.definition):

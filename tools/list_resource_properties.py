@@ -26,7 +26,7 @@ def settable(resource_type: str) -> Names:
 
 
 def _inside(node: Schema, schema: Schema, hidden: frozenset[str], path: str) -> Names | None:
-    """The names inside a part of a schema, or None when AWS does not say which there may be."""
+    """Return the names inside a part of a schema, or None when AWS does not say which there may be."""
     node = _followed(node, schema)
     if "items" in node:
         return _inside(node["items"], schema, hidden, f"{path}/*")
@@ -41,7 +41,7 @@ def _inside(node: Schema, schema: Schema, hidden: frozenset[str], path: str) -> 
 
 
 def _followed(node: Schema, schema: Schema) -> Schema:
-    """A part of a schema, with what it refers to."""
+    """Return a part of a schema, with what it refers to."""
     if "$ref" not in node:
         return node
     found = schema

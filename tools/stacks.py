@@ -25,7 +25,7 @@ def find(name: str) -> dict[str, Any]:
 
 
 def _others(name: str) -> str:
-    """The stacks of Perennial, whose parameters name a model: what is spelt much the same first."""
+    """Return the stacks of Perennial, whose parameters name a model: what is spelt much the same first."""
     pages = boto3.client("cloudformation").get_paginator("describe_stacks").paginate()
     names = sorted(stack["StackName"] for page in pages for stack in page["Stacks"] if _is_ours(stack))
     near = get_close_matches(name, names, n=SHOWN)

@@ -122,7 +122,7 @@ def stamped(text: str, functions: dict[str, int]) -> str:
 
 
 def _with(text: str, name: str, seconds: int, retried: Retried) -> str:
-    """The state's own keys are two spaces further in than its name."""
+    """Return the state's own keys, two spaces further in than its name."""
     found = re.search(rf"^( *){re.escape(json.dumps(name))}: {{\n(?:\1 .*\n)+?\1}}", text, re.MULTILINE)
     if found is None:
         raise ValueError(f"state {name!r} does not stand in lines of its own, with its keys two spaces further in")

@@ -55,7 +55,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _in_use() -> tuple[set[str], set[str]]:
-    """(configurations, models) that an endpoint serves or is being updated to."""
+    """Return (configurations, models) that an endpoint serves or is being updated to."""
     configs = set(_configs_of_endpoints())
     return configs, {model for config in configs for model in _models_of(config)}
 

@@ -135,7 +135,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any]) -> RunRecord:
 
 
 def _unopened(run_id: str, execution: dict[str, Any]) -> RunRecord:
-    """The record of a run that ended before it had claimed its work."""
+    """Return the record of a run that ended before it had claimed its work."""
     try:
         document = json.loads(execution.get("input") or "{}")
     except (ValueError, RecursionError):
@@ -158,7 +158,7 @@ def _is_bounded(document: dict[str, Any]) -> bool:
 
 
 def _with_all_files(known: RunRecord) -> RunRecord:
-    """The item of the table holds only some of many files; the manifest has them all."""
+    """Return the record with all its files: the table's item holds but some of many, the manifest all."""
     data = known.get("data", {})
     lists = {name: title for name, title in record.LISTED_IN_MANIFEST.items() if data.get(f"{name}_left_out")}
     if not lists:
@@ -187,7 +187,7 @@ def _put_aside(known: RunRecord, report: dict[str, Any] | None, execution_arn: s
 def _failure(
     status: str, execution: dict[str, Any], unfinished: list[str], said_in_report: list[str] | None, at: str
 ) -> Failure | None:
-    """The error, its cause, the state; and all problems of the data, of which the cause has only the first kilobyte."""
+    """Return the error, its cause and state, and all problems of the data; the cause has the first kilobyte of them."""
     if status == "Succeeded":
         return None
     cause_text = execution.get("cause")

@@ -123,7 +123,7 @@ def _delete_code() -> None:
 
 
 def _answer(event: Request, status: Literal["SUCCESS", "FAILED"], reason: str, data: dict[str, str]) -> bytes:
-    """The answer as CloudFormation takes it; a reason that is too long for it loses its end."""
+    """Return the answer as CloudFormation takes it; a reason that is too long for it loses its end."""
     logical_id = event["LogicalResourceId"]
     body: Answer = {
         "Status": status,

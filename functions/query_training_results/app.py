@@ -129,7 +129,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _training_metrics(request: Request) -> dict[str, float]:
-    """The last value of each metric that the training job reported, by name."""
+    """Return the last value of each metric that the training job reported, by name."""
     job = client("sagemaker").describe_training_job(TrainingJobName=request.TrainingJobName)
     reported = {item["MetricName"]: float(item["Value"]) for item in job.get("FinalMetricDataList", [])}
     if not reported:  # whether the service collects metrics of every version of its images is not certain
@@ -206,9 +206,9 @@ class _Counted:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Which test rows `(n_rows,)` the model in service has seen, which its own run tested, which of those have another
-    target now, and why none may compare.
+    """What the model in service knows of the test rows `(n_rows,)`: seen, tested by its own run, of another target now.
 
+    unfair  why none of them may compare
     untold  how many of them count as seen for another reason, and why
     twins   how many unseen ones say what a row says that one of the two models has trained on, under another key
     tested_before  how many rows the model in service was tested on
@@ -281,7 +281,7 @@ def _twins(run: str, of_champion: str, count: int) -> comparison.Mask:
 
 
 def _share_of_twins(run: str) -> float | None:
-    """The share of a run's test rows that say what another row says which its model has seen; None if nobody knows."""
+    """Return the share of a run's test rows that say what another row says that its model has seen, or None."""
     rests = _hashes(run, "rest")
     return float(_twins(run, run, rests.size).mean()) if rests.size else None
 
@@ -316,7 +316,7 @@ def _how_told(prefix: str, of_champion: str, reports: list[dict[str, Any]], aske
 
 
 def _accepted_with(of_champion: str, name: str) -> float | None:
-    """The metric with which the model in service was accepted, on the test rows of then."""
+    """Return the metric with which the model in service was accepted, on the test rows of then."""
     evaluation = objects.read_json_if_there(f"{of_champion}/evaluation/evaluation.json") or {}
     value = ((evaluation.get("metrics") or {}).get("candidate") or {}).get(name)
     return None if value is None else float(value)

@@ -194,7 +194,10 @@ def _configuration(overrides: dict[str, Any], replayed: dict[str, str] | None) -
 
 
 def _sources(run_id: str) -> dict[str, str]:
-    """The source of each overridden field of an earlier run. One without a record may have worked on any data."""
+    """Return the source of each overridden field of an earlier run.
+
+    A run without a record may have worked on any data.
+    """
     known = runs.get(run_id)
     return dict(known["configuration"]["sources"]) if known else {"data_prefix": configuration.RUN}
 
@@ -204,7 +207,7 @@ def _listing(prefix: str, listed_at: datetime) -> work.Listing:
 
 
 def _recorded(run_id: str, listed_at: datetime) -> work.Listing:
-    """The data of an earlier run, to the version."""
+    """Return the data of an earlier run, to the version."""
     bucket, key = settings.bucket, f"runs/{run_id}/manifest.json"
     version = objects.newest_version(bucket, key)
     if version is None:
@@ -230,7 +233,7 @@ def _recorded(run_id: str, listed_at: datetime) -> work.Listing:
 
 
 def _dropped_at(dropped: dict[str, Any]) -> datetime | None:
-    """The time of the drop; None when it was deleted for good.
+    """Return the time of the drop; None when it was deleted for good.
 
     An object is listed at once (S3 User Guide, "Amazon S3 data consistency model").
     """
@@ -245,7 +248,7 @@ def _dropped_at(dropped: dict[str, Any]) -> datetime | None:
 
 
 def _images(resolved: Configuration) -> dict[str, str]:
-    """The images of the jobs and of the model's containers."""
+    """Return the images of the jobs and of the model's containers."""
     return {
         "preprocessor": settings.sklearn_image,
         "algorithm": settings.algorithm_image(ALGORITHMS[resolved.definition.algorithm]),

@@ -104,7 +104,7 @@ def _require_configuration(endpoint: str, wanted: str) -> dict[str, Any]:
 
 
 def _images(description: dict[str, Any]) -> list[dict[str, Any]]:
-    """The images that serve, by container: the one that the model names, and its digest, if SageMaker says it."""
+    """Return the images that serve, by container: what the model names, and its digest, if SageMaker says it."""
     deployed = (image for variant in description["ProductionVariants"] for image in variant.get("DeployedImages", ()))
     return [{"specified": image["SpecifiedImage"], "resolved": image.get("ResolvedImage")} for image in deployed]
 
@@ -145,6 +145,6 @@ def _ask(endpoint: str, request: str, inference_id: str) -> float:
 
 
 def _refusal(error: ClientError) -> str:
-    """The model's own words, if there are some."""
+    """Return the model's own words, if there are some."""
     reason = error.response.get("OriginalMessage") or error.response["Error"].get("Message", "")
     return f"{code_of(error)} {error.response.get('OriginalStatusCode', '')}: {str(reason)[:300]}"

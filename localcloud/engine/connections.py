@@ -39,7 +39,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        """What follows the last piece of a body is counted, to the accuracy of one read; a whole head is exactly."""
+        """Count what follows the last piece of a body, to the accuracy of one read, and a whole head exactly."""
         if self._refused:
             return
         self._unread += len(data)

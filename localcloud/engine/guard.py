@@ -111,7 +111,7 @@ _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key "
     "and signing method. Consult the service documentation for details.",
 )
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _right: ContextVar[str] = ContextVar("right", default="")
 """The signature of this request, once it was found to be right."""
 _scope: ContextVar[str] = ContextVar("scope", default="")
@@ -220,7 +220,7 @@ class Guard:
             await _send_xml(send, 400, "XAmzContentSHA256Mismatch", text)
 
     def _claim(self, request: Request, *, in_query: bool) -> _Claim:
-        """What a request with Signature Version 4 says in its head. Raises _RefusedError."""
+        """Return what a request with Signature Version 4 says in its head. Raises _RefusedError."""
         named = request.parameter("X-Amz-Algorithm") if in_query else request.headers["authorization"].split(" ")[0]
         if named != _ALGORITHM:
             raise _RefusedError("IncompleteSignature", f"{named!r} is not {_ALGORITHM}.")
@@ -244,7 +244,10 @@ class Guard:
         return _Claim(parsed, signer, in_query, content)
 
     async def _proven(self, request: Request, claim: _Claim, receive: Receive) -> Receive:
-        """What receives the body of a request, once its signature was found to be right. Raises _RefusedError."""
+        """Return what receives the body of a request whose signature is right.
+
+        Raises _RefusedError when it is not.
+        """
         body = b""
         if claim.content.startswith(_SIGNED_CHUNKS):
             self._require_seed(request, claim)
@@ -272,7 +275,7 @@ class Guard:
         _right.set(parsed.signature)
 
     def _require_seed(self, request: Request, claim: _Claim) -> None:
-        """The signature of the head of an upload whose chunks are signed as well."""
+        """Raise _RefusedError unless the head of an upload whose chunks are signed has the right signature."""
         parsed = claim.signature
         _, text = sigv4.header_signing_documents(
             parsed, request.method, request.raw_path, request.query, request.headers, b"", presigned=claim.in_query
@@ -282,7 +285,10 @@ class Guard:
             raise _RefusedError(*_MISMATCH)
 
     def _signer_by_v2(self, request: Request) -> str:
-        """The access key of an address with Signature Version 2, which boto3 makes for S3. Raises _RefusedError."""
+        """Return the access key of an address with Signature Version 2, which boto3 makes for S3.
+
+        Raises _RefusedError when the signature is not right.
+        """
         key = request.parameter("AWSAccessKeyId")
         self._signer(key, request.parameter("x-amz-security-token"))
         if unsigned := sorted(set(request.query) - _V2_QUERY):
@@ -301,7 +307,7 @@ class Guard:
         return key
 
     def _signer(self, key: str, token: str) -> Signer:
-        """Whose an access key is. Raises _RefusedError: there is none, or it is over."""
+        """Return whose an access key is. Raises _RefusedError: there is none, or it is over."""
         if key == self._keys.access_key and not token:
             return Signer(self._keys.secret_key)
         if iam_evaluator.is_root_access_key(key):  # MiniStack takes any account's number for its root
@@ -399,7 +405,7 @@ def _has_parameters(query: dict[str, list[str]], link: dict[str, str]) -> bool:
 
 @lru_cache(maxsize=256)
 def _require_scope(scope: str, target: str) -> None:
-    """Raises _RefusedError: a request is for another service than that which it was signed for.
+    """Raise _RefusedError when a request is for another service than that which it was signed for.
 
     A JSON service is told by X-Amz-Target, before anything else; every other one by the scope itself.
     """
@@ -413,12 +419,12 @@ def _require_scope(scope: str, target: str) -> None:
 
 
 def _as_signed(headers: dict[str, str], scope: str) -> dict[str, str]:
-    """The headers with an Authorization that names the scope, by which MiniStack tells the service."""
+    """Return the headers with an Authorization that names the scope, by which MiniStack tells the service."""
     return {**headers, "authorization": f"{_ALGORITHM} Credential=-/-/-/{scope}/aws4_request"}
 
 
 def _require_signed(request: Request, parsed: Any) -> None:
-    """Raises _RefusedError: the signature leaves out the host, or a header that changes what is done."""
+    """Raise _RefusedError when the signature leaves out the host, or a header that changes what is done."""
     signed = parsed.signed_headers.split(";")
     if "host" not in signed:
         raise _RefusedError(
@@ -434,7 +440,7 @@ def _require_signed(request: Request, parsed: Any) -> None:
 
 
 async def _bounded_body(request: Request, receive: Receive) -> bytes:
-    """The body of a request whose signature is not known to be right yet. Raises _RefusedError: too large, too slow."""
+    """Return the body of a request whose signature is not checked yet. Raises _RefusedError: too large, too slow."""
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             return await _small_body(request, receive)
@@ -490,7 +496,7 @@ def _unreadable_for_web_pages(send: Send) -> Send:
 
 
 def _sayable(send: Send) -> Send:
-    """Answers 500 in place of headers that HTTP cannot say: uvicorn would hang up."""
+    """Answer 500 in place of headers that HTTP cannot say: uvicorn would hang up."""
     ended = False
 
     async def send_sayable(message: dict[str, Any]) -> None:
@@ -498,7 +504,7 @@ def _sayable(send: Send) -> Send:
         if message["type"] == "http.response.start":
             ended = any(HEADER_RE.search(name) or HEADER_VALUE_RE.search(value) for name, value in message["headers"])
             if ended:
-                log.error("answered 500: %s", one_line(repr(message["headers"]), _LOGGED))
+                logger.error("answered 500: %s", one_line(repr(message["headers"]), _LOGGED))
                 await answer_json(send, 500, {"message": "The answer has a header that HTTP cannot say; see the log."})
         if not ended:
             await send(message)
@@ -507,7 +513,7 @@ def _sayable(send: Send) -> Send:
 
 
 def _verified(receive: Receive, expected: str) -> Receive:
-    """The content as it arrives; raises _ContentError at its end when it is not what was signed."""
+    """Return the content as it arrives; raises _ContentError at its end when it is not what was signed."""
     digest = hashlib.sha256()
 
     async def receive_verified() -> dict[str, Any]:
@@ -522,7 +528,7 @@ def _verified(receive: Receive, expected: str) -> Receive:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """What has been received, once more."""
+    """Return what gives once more what has been received."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> dict[str, Any]:
@@ -540,7 +546,7 @@ async def _send_xml(send: Send, status: int, code: str, text: str, **fields: str
 def _log(request: Request, why: str) -> None:
     """Tell a refusal in one line of bounded length: path and text are of somebody who may be anybody."""
     said = f"{request.method} {request.path}"
-    log.warning("refused %s: %s", one_line(said, _LOGGED), one_line(why, _LOGGED))
+    logger.warning("refused %s: %s", one_line(said, _LOGGED), one_line(why, _LOGGED))
 
 
 def register(settings: Settings) -> None:
@@ -575,9 +581,7 @@ def _make_header_signature_failure(original: Any) -> Any:
 
 def _make_detect_service(original: Any) -> Any:
     def detect_service(method: str, path: str, headers: dict[str, str], query: dict[str, Any]) -> str:
-        """Return a signature in the address tells the service as one in the header does, and not what else the request
-        has.
-        """
+        """Return the service that a signature names, in the address as well as in the header, whatever else is sent."""
         scope = _scope.get()
         told = headers if "authorization" in headers or not scope else _as_signed(headers, scope)
         service: str = original(method, path, told, query)
@@ -590,7 +594,7 @@ def _make_routing_params(original: Any) -> Any:
     def routing_params(
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
     ) -> dict[str, Any]:
-        """What S3 is asked stands in the address: a form may be an object, and no signature of a link covers it."""
+        """Return the parameters of the address alone: a form may be an object, and no signature of a link covers it."""
         params: dict[str, Any] = query if _scope.get() == "s3" else original(method, path, headers, body, query)
         return params
 

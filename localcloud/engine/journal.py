@@ -17,7 +17,7 @@ from localcloud import disk
 Entry = dict[str, Any]
 Resume = Callable[[str, Entry], None]
 _LARGEST_BYTES = 1 << 18
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Journal:
@@ -75,12 +75,12 @@ class Journal:
         `enter` makes an entry's scope that of the block.
         """
         for name, entry in self._earlier.items():
-            log.warning("what was not done when the local cloud ended is done now: %s %s", entry["kind"], name)
+            logger.warning("what was not done when the local cloud ended is done now: %s %s", entry["kind"], name)
             try:
                 with enter(*entry["scope"]):
                     kinds[entry["kind"]](name, entry)
             except Exception:
-                log.exception("an entry could not be done: %.500s", entry)
+                logger.exception("an entry could not be done: %.500s", entry)
                 self.strike(name)
 
     def _write(self, change: Mapping[str, Entry | None]) -> None:
@@ -97,7 +97,7 @@ class Journal:
                     self._size += len(line)
             except OSError as error:
                 if not self.error:
-                    log.exception("what is to be done is not written down")
+                    logger.exception("what is to be done is not written down")
                 self.error = error
                 self.waits()
 

@@ -52,7 +52,7 @@ _COPYING = frozenset({"cloudformation", "cloudwatch", "eventbridge", "iam", "sns
 METRICS = "cloudwatch_metrics"
 """What is saved as if it were a service: the points, of which there are many, are written less often than the rest."""
 _NO_COPY = SimpleNamespace(deepcopy=lambda value: value)
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Blobs:
@@ -140,7 +140,7 @@ class Saver:
     def attempt(self) -> None:
         """Save everything; what fails is tried again, and said once."""
         if self._each(_states(), lambda _: True) and self.problem:
-            log.info("the state is saved again")
+            logger.info("the state is saved again")
             self.problem = ""
 
     def _run(self) -> None:
@@ -171,7 +171,7 @@ class Saver:
 
     def _failed(self, error: Exception) -> None:
         if not self.problem:
-            log.exception("the state was not saved; trying again until it is")
+            logger.exception("the state was not saved; trying again until it is")
         self.problem = f"the state was not saved: {error}"
         self.touch()
 
@@ -233,7 +233,7 @@ def _states() -> dict[str, FunctionType]:
 
 
 def _files_of(*names: str) -> Iterator[str]:
-    """The files of services; what a topic gets may be in a queue at once."""
+    """Yield the files of services; what a topic gets may be in a queue at once."""
     for name in (*names, "sqs") if "sns" in names else names:
         registered = ministack_app.SERVICE_REGISTRY.get(ministack_app.SERVICE_NAME_ALIASES.get(name, name))
         if registered:

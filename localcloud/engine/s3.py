@@ -79,7 +79,7 @@ _INVALID = (
     "<Error><Code>InvalidArgument</Code><Message>A header cannot have the value that was given; expected no control "
     "characters</Message><ArgumentName>{}</ArgumentName></Error>"
 )
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -253,14 +253,14 @@ def _make_dispatch(original: Any, state: Path, journal: Journal) -> Any:
         undo()
         journal.strike(*request.events)
         why = disk.full(state)
-        log.warning("refused %s /%s/%s: %s", method, bucket, key, why)
+        logger.warning("refused %s /%s/%s: %s", method, bucket, key, why)
         return disk.STATUS, {"Content-Type": "application/xml"}, disk.answer(why)
 
     return dispatch
 
 
 def _unsayable(headers: dict[str, str], query: dict[str, Any]) -> str:
-    """The name of a header, or of one that is asked for, that no header can be; empty if there is none."""
+    """Return the name of a header, or of one that is asked for, that no header can be; empty if there is none."""
     asked = {name: s3._qp(query, name) for name in query if name.startswith("response-")}
     for name, value in {**headers, **asked}.items():
         if HEADER_RE.search(name.encode()) or HEADER_VALUE_RE.search(value.encode()):
@@ -269,7 +269,7 @@ def _unsayable(headers: dict[str, str], query: dict[str, Any]) -> str:
 
 
 def _sayable(headers: dict[str, str]) -> dict[str, str]:
-    """The headers of an answer as S3 says metadata."""
+    """Return the headers of an answer as S3 says metadata."""
     told = {name: value for name, value in headers.items() if not name.lower().startswith("x-amz-meta-")}
     metadata = {name: headers[name] for name in headers.keys() - told.keys()}
     missing = {name for name, value in metadata.items() if _unsayable({name: value}, {}) or not name.isascii()}
@@ -335,5 +335,5 @@ def _remembered(bucket: str, key: str, query: dict[str, Any]) -> Callable[[], No
 
 
 def _copied(value: Any) -> Any:
-    """A copy that no later request changes; of versions, of which there may be many, only marks are changed."""
+    """Return a copy that no later request changes; of versions, which may be many, only marks are changed."""
     return [{**version} for version in value] if isinstance(value, list) else copy.deepcopy(value)

@@ -186,7 +186,7 @@ def _fail(name: str, cause: str) -> Exception:
 
 
 def _run_task(sagemaker: SageMaker, resource: str, arguments: JsonObject) -> JsonObject:
-    """An optimised task: returns its output, or raises the error that a Retry or Catch sees."""
+    """Run an optimised task: return its output, or raise the error that a Retry or Catch sees."""
     from localcloud.sagemaker.stepfunctions import TaskError
 
     scope = scopes.current()
@@ -211,7 +211,7 @@ def _run_task(sagemaker: SageMaker, resource: str, arguments: JsonObject) -> Jso
 
 
 def _managed_tags(scope: scopes.Scope | None) -> list[dict[str, str]]:
-    """The tags that Step Functions puts on a job that it waits for."""
+    """Return the tags that Step Functions puts on a job that it waits for."""
     arn = (scope.execution or {}).get("executionArn", "") if scope else ""
     return [
         {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"},
@@ -220,7 +220,7 @@ def _managed_tags(scope: scopes.Scope | None) -> list[dict[str, str]]:
 
 
 def _run_sdk_task(sagemaker: SageMaker, resource: str, arguments: JsonObject) -> JsonObject:
-    """An SDK task of any SageMaker operation: timestamps in its output are ISO strings."""
+    """Run an SDK task of any SageMaker operation: timestamps in its output are ISO strings."""
     from localcloud.sagemaker.errors import AwsError
 
     action = resource.removeprefix(_SDK)

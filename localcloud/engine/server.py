@@ -48,7 +48,7 @@ _RUNNING_JOBS = (
     ("ListTransformJobs", "Transform"),
 )
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def run(settings: Settings, make_sagemaker: Callable[[Settings], SageMaker] = LocalSageMaker) -> None:
@@ -94,7 +94,7 @@ def _end_with_owner() -> None:
     def wait() -> None:
         while _lives(int(owner or 0)):
             time.sleep(_OWNER_SECONDS)
-        log.warning("process %s, which owns this local cloud, has ended", owner)
+        logger.warning("process %s, which owns this local cloud, has ended", owner)
         os.kill(os.getpid(), signal.SIGTERM)
 
     if owner:
@@ -262,7 +262,7 @@ class _Server:
         _later(_LAST_RESORT_SECONDS, self._leave)
 
     def _leave(self) -> None:
-        log.warning("the shutdown was held up; saving and leaving")
+        logger.warning("the shutdown was held up; saving and leaving")
         self._saver.attempt()
         os._exit(0)
 
@@ -278,7 +278,7 @@ class _Server:
         if scope["path"] == access.STATUS_PATH:
             await answer_json(send, 200, await asyncio.to_thread(self._status))
         elif why := disk.refusal(scope, self._settings.state):
-            log.warning("refused %s %s: %s", scope["method"], scope["path"], why)
+            logger.warning("refused %s %s: %s", scope["method"], scope["path"], why)
             await answer(send, disk.STATUS, {"content-type": "application/xml"}, disk.answer(why))
         elif scope["path"].startswith(faults.PATH):
             status, document = faults.answer_http(scope["method"], scope["path"], await body_of(receive))
@@ -334,12 +334,12 @@ class _Server:
             )
             executions.announce_interrupted(self._executions)
         except Exception as error:  # the control services work without it; status says what does not
-            log.exception("SageMaker did not start")
+            logger.exception("SageMaker did not start")
             self._problem = f"SageMaker did not start: {error}"
         self._ready = True
         self._saver.touch()  # what a version before this one has left is written as this one does
         self._saver.start()
-        log.info("local cloud at %s, state in %s", self._settings.endpoint_url, self._settings.state)
+        logger.info("local cloud at %s, state in %s", self._settings.endpoint_url, self._settings.state)
         self._tick()
 
     def _tick(self) -> None:
@@ -356,7 +356,7 @@ class _Server:
                 try:
                     act()
                 except Exception:  # one bad alarm must not end the ticking
-                    log.exception("%s failed", act.__qualname__)
+                    logger.exception("%s failed", act.__qualname__)
 
     def _bound_log(self) -> None:
         process.bound_log(self._settings.state)
@@ -368,7 +368,7 @@ class _Server:
             self._sagemaker.stop()
         finally:
             lambda_runtime.reset()
-        log.info("local cloud stopped")
+        logger.info("local cloud stopped")
         _later(_GRACE_SECONDS, lambda: os._exit(0))  # closing the event loop waits for threads; they may wait for us
 
     def _status(self) -> dict[str, Any]:
@@ -402,7 +402,7 @@ class _Server:
 
 
 def _service_to_save(scope: Scope) -> str:
-    """The service whose state a request may have changed; empty if none, or if what it changes is saved already."""
+    """Return the service whose state a request may have changed; empty if none, or if that is saved already."""
     if not _may_change_state(scope):
         return ""
     request = Request.of(scope)

@@ -22,7 +22,7 @@ sns = Seams(
 
 JsonObject = dict[str, Any]
 _PROTOCOLS = ("email", "email-json")
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Outbox:
@@ -39,7 +39,7 @@ class Outbox:
         try:
             self.flush()
         except OSError:
-            log.exception("the mail to %s waits", mail.recipient)
+            logger.exception("the mail to %s waits", mail.recipient)
             self._waits()
 
     def flush(self) -> None:
@@ -48,9 +48,9 @@ class Outbox:
             while self._mails:
                 mail = self._mails[0]
                 try:
-                    log.info("mail to %s: %s", mail.recipient, mailbox.deliver(self._state, mail))
+                    logger.info("mail to %s: %s", mail.recipient, mailbox.deliver(self._state, mail))
                 except ValueError:
-                    log.exception("no mail to %s", mail.recipient)
+                    logger.exception("no mail to %s", mail.recipient)
                 self._mails.popleft()
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """Return a text from a file or a request for an error or a log: its beginning, with escapes for what cannot be
-    printed.
-    """
+    """Return the beginning of a text of a file or a request, with escapes for what cannot be printed."""
     some = text if len(text) <= limit else text[: limit - 3] + "..."
     if some.isprintable():
         return some

@@ -23,7 +23,7 @@ Response = tuple[int, dict[str, str], bytes]
 
 _JSON_1_1, _REST_JSON = "application/x-amz-json-1.1", "application/json"
 _MODELLED = ("ConflictException", "ResourceInUse", "ResourceLimitExceeded", "ResourceNotFound")
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 async def handle_invocation(service: SageMakerService, name: str, headers: Mapping[str, str], body: bytes) -> Response:
@@ -53,7 +53,7 @@ def handle_http(service: SageMakerService, operation: str, body: bytes) -> Respo
 
 
 def _failed(operation: str, name: str, content_type: str) -> Response:
-    _logger.exception("%s %s failed", operation, name)
+    logger.exception("%s %s failed", operation, name)
     failure = AwsError("InternalFailure", "The local SageMaker failed; its log has the traceback.", 500)
     return _refusal(failure, content_type)
 

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
-Floats = NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
 
 FORMAT_VERSION = 0.0
 BUCKETS = 10
@@ -183,7 +183,7 @@ class StringColumn:
         self._domain = domain
         self._max_categories = max_categories
         self._counts: Counter[str] | None = Counter()
-        self._hashes: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+        self._hashes: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
 
     def add(self, counts: Iterable[tuple[str | None, int]]) -> None:
         """Take a batch as (value, number of rows); None is a missing value, the empty text is not."""
@@ -328,7 +328,7 @@ def _common(column: ColumnStatistics) -> dict[str, int]:
 
 
 def _unknown_statistics(column: ColumnStatistics) -> dict[str, Any]:
-    """A column without a single value has no type; the block of texts can say so without inventing a number."""
+    """Describe a column without a single value: it has no type, and the block of texts says so without a number."""
     empty = {"distinct_count": 0.0, "distribution": {"categorical": {"buckets": []}}}
     return {
         "name": column.name,

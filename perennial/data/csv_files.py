@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
+import pyarrow.csv as pa_csv
 
 from perennial.data.file_form import FileForm
 from perennial.data.header import FileError, positions, reason
@@ -80,7 +80,7 @@ class _Ragged:
     torn: bool = False  # whether it is the end of the file that it has swallowed
     at_end: bool = False  # whether END was a row
 
-    def skip(self, row: pa.csv.InvalidRow) -> str:
+    def skip(self, row: pa_csv.InvalidRow) -> str:
         if row.text.startswith(END):
             self.at_end = True
             return "skip"
@@ -159,19 +159,19 @@ def _batches(file: TextFile, table: _Table) -> Iterator[Batch]:
     ragged = _Ragged(table.width)
     first = 0  # ordinal of the batch's first sound row
     try:
-        reader = pa.csv.open_csv(
+        reader = pa_csv.open_csv(
             file,
             # Only the serial reader numbers the rows that it skips. The header line is a row as well.
-            read_options=pa.csv.ReadOptions(
+            read_options=pa_csv.ReadOptions(
                 column_names=[str(position) for position in range(table.width)],
                 skip_rows_after_names=1,
                 block_size=BLOCK_BYTES,
                 use_threads=False,
             ),
-            parse_options=pa.csv.ParseOptions(
+            parse_options=pa_csv.ParseOptions(
                 delimiter=table.delimiter, newlines_in_values=True, invalid_row_handler=ragged.skip
             ),
-            convert_options=pa.csv.ConvertOptions(
+            convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(read, pa.string()), include_columns=read, strings_can_be_null=False
             ),
         )

@@ -173,7 +173,10 @@ class _Texts:
         yield _moved(column, distance, chance + mean, f"{len(values):,} values, most of all {most[0]}", most[1])
 
     def _mean_by_chance(self, known: Floats, before: float, after: float) -> float:
-        """What the total variation is on average, or less, when nothing has changed; `known` counts rows of both."""
+        """Return what the total variation is on average, or less, when nothing has changed.
+
+        `known` counts rows of both.
+        """
         unseen = np.array(list(self._unseen.values()), np.float64)
         shares = np.concatenate([known, unseen]) / (before + after)
         others = (1 - float(shares.sum())) * math.sqrt(before + after)  # as if each were alone with its value

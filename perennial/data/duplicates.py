@@ -63,7 +63,7 @@ class DuplicateCounter:
         return mask
 
     def _unlike_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        """The new rows of the sample that are like none that is not new."""
+        """Return the new rows of the sample that are like none that is not new."""
         used, new = sets[self._rows] != LEFT_OUT, is_new[self._rows]
         unlike = ~np.isin(self._hashes[used & new], self._hashes[used & ~new])
         return np.asarray(self._rows[used & new][unlike], np.int64)

@@ -34,8 +34,9 @@ def reason(error: Exception) -> str:
 def positions(
     name: str, header: Sequence[str], columns: Sequence[Column], form: FileForm, notes: list[str]
 ) -> Mapping[str, int]:
-    """Return where each column stands in a header; one that may be null may be absent. Adds what a person should know
-    of it to the notes. Raises FileError when the header does not fit the definition.
+    """Return where each column stands in a header; one that may be null may be absent.
+
+    Adds what a person should know of it to the notes. Raises FileError when the header does not fit the definition.
     """
     matched = match(header, columns)
     others = _others(header, matched, columns)
@@ -81,7 +82,7 @@ def _others(header: Sequence[str], matched: Matched, columns: Sequence[Column]) 
 def _header_problem(
     header: Sequence[str], columns: Sequence[Column], missing: Sequence[Column], others: Sequence[str]
 ) -> list[str]:
-    """What is wrong with the line as a whole."""
+    """Return what is wrong with the line as a whole."""
     if not missing:
         return []
     line = ",".join(header)

@@ -76,9 +76,7 @@ class ChampionData:
         return self.definition is None or number in self.new_files
 
     def reads_otherwise_than(self, definition: Mapping[str, Any]) -> bool:
-        """Return whether it takes records, tells rows or reads its target by other columns than a definition, or
-        otherwise.
-        """
+        """Return whether a definition takes records, tells rows or reads its target otherwise, or by other columns."""
         champion = self.definition
         return champion is not None and not (
             reads_alike(definition, champion)
@@ -91,10 +89,10 @@ class ChampionData:
         return self.definition is not None and encoding_of(self.definition) != encoding_of(definition)
 
     def compares(self, names: Sequence[str], definition: Mapping[str, Any]) -> list[str]:
-        """Return which columns of a definition have values that mean what those in its statistics mean: of the same
-        field, read alike, in the same unit.
+        """Return the columns of a definition whose values mean what those in its statistics mean.
 
-        Its statistics are of training rows: of the groups that rows were split by they hold some, and no others.
+        They are of the same field, read alike, in the same unit. Its statistics are of training rows: of the groups
+        that rows were split by they hold some, and no others.
         """
         before = self.definition or definition
         ours, theirs, split = definition["columns"], before["columns"], before["split"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
+import pyarrow.parquet as pq
 
 from perennial.data.csv_files import Batch
 from perennial.data.file_form import FileForm
@@ -32,12 +32,12 @@ MAX_EXPANSION, EXPANDED_BYTES = 1000, 256 << 20  # beyond both a file is no tabl
 def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileForm, notes: list[str]) -> Iterator[Batch]:
     """Yield the rows of a file in batches. Raises FileError, which begins with `name`."""
     try:
-        with pa.parquet.ParquetFile(path) as file:
+        with pq.ParquetFile(path) as file:
             name_of = _names_in_file(name, file.schema_arrow, columns, form, notes)
             wanted = list(dict.fromkeys(name_of.values()))
             texts = [column for column in wanted if is_text(file.schema_arrow.field(column).type)]
             rows = rows_at_once(file.metadata, wanted)
-        with pa.parquet.ParquetFile(path, read_dictionary=texts) as file:
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
             first, left = 1, max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
             for read in file.iter_batches(rows, columns=wanted, use_threads=False):
                 ordered = _with_texts(name, read.select(wanted))
@@ -99,7 +99,7 @@ def _under_names(batch: pa.RecordBatch, columns: Sequence[Column], name_of: Mapp
     )
 
 
-def rows_at_once(metadata: pa.parquet.FileMetaData, wanted: Sequence[str]) -> int:
+def rows_at_once(metadata: pq.FileMetaData, wanted: Sequence[str]) -> int:
     """Return how many rows of the widest row group hold BATCH_BYTES, by what the file says about itself."""
     widest = 1
     for number in range(metadata.num_row_groups):
@@ -111,7 +111,7 @@ def rows_at_once(metadata: pa.parquet.FileMetaData, wanted: Sequence[str]) -> in
 
 
 def _expanded(batch: pa.RecordBatch) -> int:
-    """The bytes of a batch with its texts written out."""
+    """Return the bytes of a batch with its texts written out."""
     texts = [column for column in batch.columns if pa.types.is_dictionary(column.type)]
     lengths = (pc.sum(pc.binary_length(text.dictionary).take(text.indices)).as_py() or 0 for text in texts)
     return int(8 * batch.num_rows * batch.num_columns + sum(lengths))

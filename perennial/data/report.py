@@ -240,7 +240,7 @@ def judge_news(report: Report, new_files: frozenset[int]) -> None:
 
 
 def _aside(report: Report, headline: str) -> list[str]:
-    """The reason of one file, or a headline and a line for each."""
+    """Return the reason of one file, or a headline and a line for each."""
     reasons = [[f"{item['name']}: {item['reason']}", *item["problems"]] for item in report.aside]
     return reasons[0] if len(reasons) == 1 else [f"{headline} ({len(reasons)} files)", *itertools.chain(*reasons)]
 

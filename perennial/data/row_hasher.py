@@ -54,7 +54,7 @@ class RowHasher:
 
 
 def _bits(values: pa.Array) -> Hashes:
-    """The 64 bits of each number; of a missing one any.
+    """Return the 64 bits of each number; of a missing one any.
 
     Numbers count in single precision, in which the algorithms compute: a file may hold them so.
     """

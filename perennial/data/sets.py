@@ -140,7 +140,7 @@ class SetWriter:
         return widest
 
     def _learned(self, rows: pa.Table) -> pa.Array:
-        """What the algorithm learns of each row: its target, or the logarithm of it."""
+        """Return what the algorithm learns of each row: its target, or the logarithm of it."""
         target = rows[self._target].combine_chunks()
         return pc.ln(pc.cast(target, pa.float64())) if self._logarithm else target
 
@@ -167,7 +167,7 @@ def _csv(rows: pa.Table) -> memoryview:
 
 
 def _of_champion(rows: pa.Table) -> pa.Table:
-    """The features as the model in service reads them, under the names that it knows."""
+    """Return the features as the model in service reads them, under the names that it knows."""
     prefix = f"{CHAMPION}."
     own = [name for name in rows.column_names if name.startswith(prefix)]
     return rows.select(own).rename_columns([name.removeprefix(prefix) for name in own])

@@ -82,7 +82,7 @@ class ChampionFiles:
 
 
 def _counted(rows: Sequence[int]) -> dict[str, int]:
-    """The number of files, of which the rows of each are given, and the sum of the rows."""
+    """Return the number of files, of which the rows of each are given, and the sum of the rows."""
     return {"files": len(rows), "rows": sum(rows)}
 
 

@@ -191,7 +191,7 @@ def _hashes(rows: pa.Table) -> tuple[Hashes, Hashes]:
 
 
 def _first_of_each(contents: Hashes) -> npt.NDArray[np.int64]:
-    """The place of the first row of each content."""
+    """Return the place of the first row of each content."""
     return np.unique(contents, return_index=True)[1]
 
 

@@ -52,8 +52,10 @@ def other_target(
 
 
 def other_groups(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> str:
-    """Return why a test set of whole groups tells nothing about a model that was split otherwise: it may have trained
-    on other rows of each group. Empty where the groups are read and dealt alike, and where rows are not split by group.
+    """Return why a test set of whole groups tells nothing about a model that was split otherwise.
+
+    It may have trained on other rows of each group. Empty where the groups are read and dealt alike, and where rows are
+    not split by group.
     """
     split, before = definition["split"], champion["split"]
     if split["method"] != "group":
@@ -80,8 +82,10 @@ def compare(
     tested: Mask,
     changed: Mask,
 ) -> Comparison:
-    """Compare by a metric, given which test rows `(n_rows,)` the model in service has seen, which
-    its own run tested it on, and which of those have another target now. Rows that it cannot score are left out.
+    """Compare by a metric, without the rows that the model in service cannot score.
+
+    Of the test rows `(n_rows,)` it is given which that model has seen, which its own run tested it on, and which of
+    those have another target now.
     """
     scored = can_be_measured(metric.problem, champion)
     unseen = ~seen & scored
@@ -113,7 +117,7 @@ def _compared(metric: Metric, labels: Floats, candidate: Floats, champion: Float
 
 
 def _or_none(measure: Callable[..., T], metric: Metric, *rows: Floats) -> T | None:
-    """The value of a measure for some rows; None where it has none."""
+    """Return the value of a measure for some rows; None where it has none."""
     try:
         return measure(metric, *rows)
     except MetricError:

@@ -1,4 +1,4 @@
-"""The gate: may a candidate replace the model in service?
+"""Decide whether a candidate may replace the model in service.
 
 Three questions, all of which must be answered yes:
 
@@ -228,7 +228,7 @@ def _not_compared(gate: Gate, comparison: Comparison, when_accepted: float | Non
 
 
 def _left_out(comparison: Comparison) -> list[_Answer]:
-    """What the model in service could not score."""
+    """Return what the model in service could not score."""
     rows = f"{comparison.unscored:,} of the {comparison.unseen.rows + comparison.unscored:,} test rows"
     text = f"the model in service has no score that can be measured for {rows} that it has not seen: they are left out"
     return [_Answer(text)] if comparison.unscored else []
@@ -317,8 +317,10 @@ def _unfair(gate: Gate, comparison: Comparison) -> str:
 
 
 def _other_targets(gate: Gate, comparison: Comparison, when_accepted: float | None) -> str:
-    """Why the model in service is not measured as it was accepted: by other targets, on the rows that it was tested on.
-    Empty where enough of them say what they said, or where it is as good by the others, but for the bound or chance.
+    """Return why the model in service is not measured as when it was accepted, but by other targets.
+
+    They are those of the rows that it was tested on. Empty where enough of them say what they said, or where it is as
+    good by the others, but for the bound or chance.
     """
     known, changed, needed = comparison.known, comparison.changed, gate.minimum_unseen_rows
     if when_accepted is None or known.rows >= needed or changed.rows < needed:

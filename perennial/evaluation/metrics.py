@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import numpy.typing as npt
 
 from perennial.evaluation.problem_types.measures import (
     Finish,
@@ -57,7 +57,7 @@ class Metric:
     finish: Finish
     undefined: str
 
-    def compute(self, labels: ArrayLike, scores: ArrayLike) -> float:
+    def compute(self, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
         """Return the metric over all rows.
 
         Raises MetricInputError: the input cannot be measured. UndefinedMetricError: this metric has no value for it.
@@ -90,7 +90,7 @@ def metric_named(problem: str, name: str) -> Metric:
     return known[name]
 
 
-def checked(problem: str, labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
+def checked(problem: str, labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Return labels and scores as float arrays that every metric of the problem accepts, or raise MetricInputError."""
     measures = measures_of(problem)
     y, s = _vector("labels", labels), _vector("scores", scores)
@@ -104,7 +104,7 @@ def checked(problem: str, labels: ArrayLike, scores: ArrayLike) -> tuple[Floats,
     return y, s
 
 
-def evaluate(problem: str, labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
+def evaluate(problem: str, labels: npt.ArrayLike, scores: npt.ArrayLike) -> dict[str, float]:
     """Return every metric of the problem by name; NaN for a metric that these rows leave undefined.
 
     Raises MetricInputError: the input cannot be measured.
@@ -119,7 +119,7 @@ def evaluate(problem: str, labels: ArrayLike, scores: ArrayLike) -> dict[str, fl
     return values
 
 
-def interval(metric: Metric, labels: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
+def interval(metric: Metric, labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[float, float]:
     """Return the 95 % interval of a metric: where it would lie for other test rows like these.
 
     It is the metric and 1.96 standard errors of the jackknife (Efron and Stein, Annals of Statistics 9, 1981) on both
@@ -135,7 +135,7 @@ def interval(metric: Metric, labels: ArrayLike, scores: ArrayLike) -> tuple[floa
 
 
 def interval_of_difference(
-    metric: Metric, labels: ArrayLike, candidate: ArrayLike, champion: ArrayLike
+    metric: Metric, labels: npt.ArrayLike, candidate: npt.ArrayLike, champion: npt.ArrayLike
 ) -> tuple[float, float]:
     """Return the 95 % interval of metric(candidate) - metric(champion), in the metric's unit.
 
@@ -150,12 +150,12 @@ def interval_of_difference(
     return _around(metric, value, _without_each(metric, y, first) - _without_each(metric, y, second))
 
 
-def can_be_measured(problem: str, scores: ArrayLike) -> NDArray[np.bool_]:
+def can_be_measured(problem: str, scores: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Return which scores `(n_rows,)` metrics can be computed of: finite and not too large; probabilities, 0 to 1."""
     return measures_of(problem).measurable(np.asarray(scores, dtype=np.float64))
 
 
-def _vector(what: str, values: ArrayLike) -> Floats:
+def _vector(what: str, values: npt.ArrayLike) -> Floats:
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

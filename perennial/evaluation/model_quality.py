@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy.typing as npt
 
 from perennial.data.column_statistics import FORMAT_VERSION
 from perennial.evaluation.metrics import measures_of
@@ -24,9 +24,9 @@ _CURVES_AND_COUNTS = {"confusion_matrix", "receiver_operating_characteristic_cur
 
 def statistics(
     problem: str,
-    labels: ArrayLike,
-    predictions: ArrayLike,
-    probabilities: ArrayLike | None = None,
+    labels: npt.ArrayLike,
+    predictions: npt.ArrayLike,
+    probabilities: npt.ArrayLike | None = None,
     *,
     evaluation_time: datetime,
     seed: int = 0,

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from perennial.evaluation.problem_types.measures import Floats
 
@@ -61,7 +61,7 @@ def _answer(line: str) -> Any:
 
 
 def _as_json(spelling: re.Match[str]) -> str:
-    """The same value as Python's JSON reader knows it."""
+    """Return the same value as Python's JSON reader knows it."""
     if spelling[1].lower() == "nan":
         return "NaN"
     return "-Infinity" if spelling[0].startswith("-") else "Infinity"
@@ -99,12 +99,12 @@ def decimal(value: float) -> str:
     return np.format_float_positional(value, trim="-")
 
 
-def table(columns: Mapping[str, Floats | NDArray[np.int64]]) -> Iterator[bytes]:
+def table(columns: Mapping[str, Floats | npt.NDArray[np.int64]]) -> Iterator[bytes]:
     """Yield the lines of a CSV file, the names first."""
     yield f"{','.join(columns)}\n".encode()
     for row in zip(*map(_texts, columns.values()), strict=True):
         yield f"{','.join(row)}\n".encode()
 
 
-def _texts(values: Floats | NDArray[np.int64]) -> Iterable[str]:
+def _texts(values: Floats | npt.NDArray[np.int64]) -> Iterable[str]:
     return map(str, values.tolist()) if values.dtype.kind == "i" else map(decimal, values)

@@ -24,7 +24,7 @@ def _constant(name: str) -> None:
 
 
 def _number(literal: str) -> float:
-    """A whole number that a float would round is read by its digits, as in CSV: 9007199254740993.0."""
+    """Return a number; a whole one that a float would round is read by its digits, as in CSV: 9007199254740993.0."""
     value = float(literal)
     if abs(value) <= LARGEST_EXACT_FLOAT or math.isinf(value):
         return value

@@ -175,7 +175,7 @@ def _time(text: str, formats: Sequence[str]) -> str:
 
 @cache
 def _words(parsing: Parsing, kind: str) -> Mapping[str, str | None]:
-    """The texts that stand for a whole value, as `_word` has them."""
+    """Return the texts that stand for a whole value, as `_word` has them."""
     meanings: dict[str, str | None] = {_word(kind, word): None for word in parsing.missing}
     meanings |= {_word(kind, word): "true" for word in parsing.true}
     return meanings | {_word(kind, word): "false" for word in parsing.false}
@@ -189,7 +189,10 @@ def _word(kind: str, text: str) -> str:
 
 @cache
 def _markers(parsing: Parsing, *, whole: bool) -> Sequence[float]:
-    """The numbers, or whole numbers, that mean a missing value; each is a text as a whole, also with number: first."""
+    """Return the numbers, or whole numbers, that mean a missing value.
+
+    Each is a text as a whole, also with number: first.
+    """
     texts = (replace(parsing, number="whole")._number(text.strip()) for text in parsing.missing)
     numbers = [Decimal(text) for text in texts if text != NO_VALUE]
     if not whole:
@@ -203,7 +206,7 @@ def _mark(mark: str) -> str:
 
 
 def _digits(parsing: Parsing) -> str:
-    """The pattern of a number without sign. Groups have three digits, or two (12,34,567)."""
+    """Return the pattern of a number without sign. Groups have three digits, or two (12,34,567)."""
     mark, point = _mark(parsing.thousands), re.escape(parsing.decimal)
     grouped = rf"[0-9]{{1,3}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}(?![0-9])|" if parsing.thousands else ""
     return rf"(?P<number>(?:(?:{grouped}[0-9]+)(?:{point}[0-9]*)?|(?<!\w){point}[0-9]+)(?:[eE][+-]?[0-9]+)?)"
@@ -224,7 +227,7 @@ def _whole_pattern(parsing: Parsing) -> re.Pattern[str]:
 
 @cache
 def _first_pattern(parsing: Parsing) -> re.Pattern[str]:
-    """A sign counts where nothing but a blank or a bracket is before it: 1500-2500 begins with 1500."""
+    """Return the pattern in which a sign counts only behind a blank or a bracket: 1500-2500 begins with 1500."""
     return re.compile(rf"(?:(?<![^\s(\[])(?P<sign>[+-]))?{_digits(parsing)}")
 
 

@@ -107,8 +107,9 @@ def _fields(encoding: Encoding, kind: str, value: Any) -> str:
 
 
 class _FieldsOfTexts(dict[str | None, str | None]):
-    """The fields of texts that the encoding knows, each made when it is first seen, so that they are no more than it
-    knows; None for all others.
+    """The fields of texts that the encoding knows, each made when it is first seen; None for all others.
+
+    So they are no more than the encoding knows.
     """
 
     def __init__(

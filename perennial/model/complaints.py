@@ -167,7 +167,7 @@ def _place(root: type[BaseModel], location: Sequence[str | int], value: Any) -> 
 
 
 def _fields_at(root: type[BaseModel], location: Iterable[str]) -> dict[str, FieldInfo]:
-    """The keys that the section at a location knows; none when the location leaves the known sections."""
+    """Return the keys that the section at a location knows; none when the location leaves the known sections."""
     section: Any = root
     for part in location:
         if _is_model(section):

@@ -71,7 +71,7 @@ Categories = Annotated[tuple[Category, ...], Field(strict=False, min_length=1, m
 
 
 def _one_or_more(value: Any) -> Any:
-    """A list may be written as its only item."""
+    """Return a list, which may be written as its only item."""
     return value if isinstance(value, list | tuple | dict) or value is None else [value]
 
 
@@ -86,7 +86,7 @@ def _factors(value: Any) -> Any:
 
 
 def _text(value: Any) -> Any:
-    """A number stands for its text."""
+    """Return a text, for which a number may stand."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -370,7 +370,7 @@ def validated(raw: Mapping[str, Any], source: str) -> Definition:
 
 
 def _with_decimal_marks(definition: Definition) -> Definition:
-    """The decimal mark of files is that of every column of numbers that names none."""
+    """Give each column of numbers that names no decimal mark that of the files."""
     columns = {
         name: column.model_copy(update={"parse": _with_decimal_mark(column.parse or Parse(), definition.files.decimal)})
         if column.type in NUMBERS and definition.files.decimal != "."

@@ -267,8 +267,9 @@ def _texts(
 
 
 def _new_by_chance(before: Mapping[str, int]) -> float:
-    """Return the share of values that the baseline has not seen though nothing has changed: as many as it has seen once
-    (Good, 1953), with their standard error (Esty, 1983).
+    """Return the share of values that the baseline has not seen though nothing has changed.
+
+    As many as it has seen once (Good, 1953), with their standard error (Esty, 1983).
     """
     once, twice = (sum(count == times for count in before.values()) for times in (1, 2))
     return (once + _NORMAL * math.sqrt(once + 2 * twice)) / sum(before.values())
@@ -280,7 +281,7 @@ def _has_moved(distance: Distance, limits: DataLimits, level: float) -> bool:
 
 
 def _drifted(distance: Distance, limits: DataLimits, words: tuple[str, str]) -> str:
-    """It ends as AWS's own samples read it, with `distance: (.+) exceeds threshold: (.+)`."""
+    """Return a finding that ends as AWS's own samples read it, with `distance: (.+) exceeds threshold: (.+)`."""
     by_distance = distance.largest / limits.distance >= distance.psi / limits.stability
     value, limit = (distance.largest, limits.distance) if by_distance else (distance.psi, limits.stability)
     return f"{words[0]} -> {words[1]}. Baseline drift distance: {value:.4g} exceeds threshold: {limit:g}"

@@ -62,7 +62,7 @@ def between(one: Distribution, other: Distribution, before: int, after: int) -> 
 
 
 def _rank_error(rows: int) -> float:
-    """What a share of a sketch may be wrong by (data.column_statistics.Sketch)."""
+    """Return what a share of a sketch may be wrong by (data.column_statistics.Sketch)."""
     return (math.log2(rows / Sketch.SIZE) + 3) / Sketch.SIZE if rows > Sketch.SIZE else 0.0
 
 

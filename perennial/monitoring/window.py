@@ -79,7 +79,7 @@ class Window:
             self._take_score(event.id, event.answer)
 
     def _take_score(self, identifier: str, answer: Payload) -> None:
-        """An answer that cannot be read does not take its record's fields away from data quality."""
+        """Count an answer that cannot be read, without taking its record's fields away from data quality."""
         try:
             (score,) = scores(answer)
         except ValueError as error:

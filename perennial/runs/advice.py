@@ -182,7 +182,7 @@ def of_run(record: RunRecord) -> str:
 
 
 def _gone(ended: Outcome) -> str:
-    """What to do where the model in service may know its test rows by data that were wrong and are taken away."""
+    """Say what to do where the model in service may know its test rows by wrong data that are taken away."""
     if ended.obstacle != "known" or not ended.gone:
         return ""
     return (
@@ -192,7 +192,7 @@ def _gone(ended: Outcome) -> str:
 
 
 def _unreadable(lost: Sequence[Mapping[str, Any]], reads: Sequence[str]) -> str:
-    """What to do about training files of the model in service that cannot be read any more."""
+    """Return what to do about training files of the model in service that cannot be read any more."""
     if not lost:
         return ""
     names, changed = safe(some([file["name"] for file in lost]), MAX_NAMES), some(reads)
@@ -213,7 +213,7 @@ def _without_comparison(ended: Outcome) -> str:
 
 
 def _of_known_data(ended: Outcome) -> str:
-    """What to do about a model of the data that the one in service was trained on."""
+    """Return what to do about a model of the data that the one in service was trained on."""
     what = [f"model.yaml has changed ({ended.changed})"] if ended.changed else []
     what += [f"{counted(ended.gone)} of that model {'is' if ended.gone == 1 else 'are'} gone"] if ended.gone else []
     lost = (
@@ -244,7 +244,7 @@ def _is_about_the_data(ended: Outcome) -> bool:
 
 
 def _of_job(ended: Outcome) -> str:
-    """What to do about a job of which nothing else is known than how it ended."""
+    """Return what to do about a job of which nothing else is known than how it ended."""
     job = ended.job
     if job is None:
         return _DEFAULT

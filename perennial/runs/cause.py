@@ -55,7 +55,7 @@ def _text(cause: str | None) -> str:
 
 
 def _parts(cause: str | None) -> tuple[str, dict[str, Any]]:
-    """(what stands before the JSON document, the document); the document is empty when there is none."""
+    """Return (what stands before the JSON document, the document); the document is empty when there is none."""
     text = _text(cause)
     start = text.find("{")
     try:
@@ -66,7 +66,7 @@ def _parts(cause: str | None) -> tuple[str, dict[str, Any]]:
 
 
 def _words(document: Mapping[str, Any]) -> str | None:
-    """The words of a job or a function; None when the document is neither's."""
+    """Return the words of a job or a function; None when the document is neither's."""
     ended = job_end.of(document)
     if ended is not None:
         return str(ended)

@@ -140,7 +140,7 @@ def _resources(instance: JobInstance, key: str) -> dict[str, Any]:
 
 
 def _volume_key(instance_type: str, **member: str) -> dict[str, str]:
-    """The member of a request that names the key; nothing for a type that may have disks of its own."""
+    """Return the member of a request that names the key; nothing for a type that may have disks of its own."""
     return member if _EBS_ONLY.match(instance_type) else {}
 
 
@@ -211,7 +211,7 @@ def _gate(definition: Definition) -> Gate:
 
 
 def _decides_service(of_stack: Definition, of_run: Definition, sources: Mapping[str, str]) -> list[str]:
-    """What a run decides about service: other data, a gate that asks less, or other machines that serve.
+    """Return what a run decides about service: other data, a gate that asks less, or other machines that serve.
 
     The gate of the stack judges algorithm and hyperparameters as it judges data that are dropped.
     """
@@ -293,7 +293,7 @@ def _listed(path: str) -> str:
 
 
 def _is_allowed(path: str, allowed: tuple[str, ...]) -> bool:
-    """A path is allowed with any of its parents."""
+    """Return whether a path, or one of its parents, is allowed."""
     parts = _listed(path).split(".")
     return any(".".join(parts[:length]) in allowed for length in range(1, len(parts) + 1))
 
@@ -350,7 +350,10 @@ def _check_data_prefix(prefix: str, layer: str) -> None:
 
 
 def _complete(definition: Definition) -> dict[str, str]:
-    """The hyperparameters of the chosen algorithm: built-in, derived from the problem, then the definition's own."""
+    """Return the hyperparameters of the chosen algorithm.
+
+    They are the built-in ones, those derived from the problem, then the definition's own.
+    """
     algorithm = ALGORITHMS[definition.algorithm]
     derived = algorithm.derived(definition.problem, definition.gate.metric, definition.split.seed)
     own = definition.hyperparameters.get(definition.algorithm, {})

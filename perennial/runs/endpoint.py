@@ -78,7 +78,7 @@ def _after(status: str, serving: str | None, wanted: str, description: Mapping[s
 def _back(
     status: str, serving: str | None, wanted: str, previous: str | None, description: Mapping[str, Any]
 ) -> tuple[Action, str]:
-    """What somebody else has put into service is left in service."""
+    """Leave in service what somebody else has put into service."""
     why = f" ({description['FailureReason']})" if description.get("FailureReason") else ""
     if status in (GONE, "Deleting"):
         return "Failed", "The endpoint was deleted"

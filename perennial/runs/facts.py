@@ -90,7 +90,7 @@ def counted_rows(rows: Rows) -> str:
 
 
 def _since(since: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The rows of the model in service that a run has not, and what its definition says otherwise."""
+    """Yield the rows of the model in service that a run has not, and what its definition says otherwise."""
     if since.get("rows"):
         parts = [
             ("not among this run's data", *_files_and_rows(since["gone"])),
@@ -204,7 +204,7 @@ def dropped_key(record: RunRecord) -> str | None:
 
 
 def _trigger(record: RunRecord) -> Mapping[str, Any]:
-    """The trigger in a run's input; empty where it has another form, as in an input that was refused."""
+    """Return the trigger in a run's input; empty where it has another form, as in an input that was refused."""
     trigger = (record.get("input") or {}).get("Trigger")
     return trigger if isinstance(trigger, Mapping) else {}
 

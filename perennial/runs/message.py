@@ -60,7 +60,7 @@ def compose(record: RunRecord, *, region: str, partition: str = "aws") -> Messag
 
 
 def _head(record: RunRecord) -> str:
-    """What happened and why, in one line; then what makes that doubtful."""
+    """Return what happened and why, in one line; then what makes that doubtful."""
     first = ". ".join([*(item.line for item in news.missing(record)), f"{_headline(record)}: {_reason(record)}"])
     first = _COMMAND.sub("the command is below", first)
     lines = textwrap.wrap(safe(first, MAX_FIRST), MAX_LINE, subsequent_indent="  ", break_on_hyphens=False)
@@ -91,7 +91,7 @@ def _reason(record: RunRecord) -> str:
 
 
 def _subject(record: RunRecord) -> str:
-    """The news first, the stack last: a list of mails shows the beginning."""
+    """Return the news first, the stack last: a list of mails shows the beginning."""
     stack, outcome = f" [{record['stack']}]", f"{_headline(record)}: {news.outcome(record) or _reason(record)}"
     text = safe(". ".join([*(item.brief for item in news.missing(record)), outcome]), MAX_LINE)
     text, room = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode(), MAX_SUBJECT - len(stack)
@@ -103,7 +103,7 @@ def _facts(record: RunRecord) -> str:
 
 
 def _quarantined(record: RunRecord) -> str:
-    """The rows of new files that break the contract, by rule; a failure for their number has said all that."""
+    """Return the rows of new files that break the contract, by rule; a failure for their number has said all that."""
     rules, failure = (record.get("new_files") or {}).get("rules", []), record.get("failure") or {}
     if not rules or failure.get("problems"):
         return ""
@@ -117,7 +117,7 @@ def _quarantined(record: RunRecord) -> str:
 
 
 def _aside(record: RunRecord) -> str:
-    """The files that this run was the first to put aside; later ones only name them."""
+    """Return the files that this run was the first to put aside; later ones only name them."""
     aside = (record.get("data") or {}).get("aside", [])
     new = [stray for stray in aside if not stray.get("KnownSince")]
     if not new:
@@ -146,7 +146,10 @@ def _cause(record: RunRecord) -> str:
 
 
 def _fitting(problems: list[str]) -> tuple[list[str], int]:
-    """(the lines of the first problems, how many problems are left out): one problem a line, a long one on several."""
+    """Return (the lines of the first problems, how many problems are left out).
+
+    One problem is a line, a long one several.
+    """
     lines: list[str] = []
     for number, text in enumerate(problems):
         parts = list(_wrapped(text)) or [""]
@@ -157,8 +160,9 @@ def _fitting(problems: list[str]) -> tuple[list[str], int]:
 
 
 def _wrapped(text: str) -> Iterator[str]:
-    """Yield a problem in lines. A long line goes on in the next; a command has one of its own, so that it is copied
-    whole.
+    """Yield a problem in lines.
+
+    A long line goes on in the next; a command has one of its own, so that it is copied whole.
     """
     rest = 0
     for command in (found for found in _COMMAND.finditer(text[:MAX_PROBLEM]) if _can_be_copied(found[0])):

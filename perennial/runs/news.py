@@ -130,7 +130,7 @@ def is_reported(reason: str, record: RunRecord) -> bool:
 
 
 def _accepted(record: RunRecord, gate: Mapping[str, Any]) -> str:
-    """The metric of a model that has come into service, and that of the one before, on the same rows."""
+    """Return the metric of a model that has come into service, and that of the one before, on the same rows."""
     unseen = ((record.get("metrics") or {}).get("comparison") or {}).get("unseen") or {}
     is_compared = gate.get("champion") is not None and not gate.get("targets_changed")
     if is_compared and unseen.get("candidate") is not None:
@@ -140,7 +140,7 @@ def _accepted(record: RunRecord, gate: Mapping[str, Any]) -> str:
 
 
 def _put_aside(record: RunRecord) -> list[str]:
-    """The keys of new files that were put aside and that nothing else reports; the one that started the run first."""
+    """Return the keys of new files put aside that nothing else reports; that of the one that started the run first."""
     data, dropped = record.get("data") or {}, dropped_key(record)
     fresh = [stray for stray in data.get("aside", []) if stray["Key"] == dropped or not stray.get("KnownSince")]
     aside = [stray["Key"] for stray in fresh if not is_reported(stray["Reason"], record)]

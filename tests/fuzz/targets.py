@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.containers import linear_learner_serve, script_mode, xgboost_serve
@@ -175,19 +175,19 @@ def dropped_file(content: bytes) -> None:
 
 
 def _parquet(**options: Any) -> bytes:
-    return _as_parquet(pa.csv.read_csv(io.BytesIO(TABLE)), **options)
+    return _as_parquet(pa_csv.read_csv(io.BytesIO(TABLE)), **options)
 
 
 def _parquet_structure() -> bytes:
     """One column holds structures, whose fields have names of their own."""
-    table = pa.csv.read_csv(io.BytesIO(TABLE))
+    table = pa_csv.read_csv(io.BytesIO(TABLE))
     structures = pa.array([{"fi\n\x1b[31m\u202eeld": [{"x" * 200: 1}]}] * table.num_rows)
     return _as_parquet(table.set_column(0, "price", structures))
 
 
 def _as_parquet(table: pa.Table, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    pa.parquet.write_table(table, buffer, **options)
+    pq.write_table(table, buffer, **options)
     return buffer.getvalue()
 
 

@@ -191,9 +191,9 @@ Answer = tuple[int, dict[str, Any] | str] | Exception | None
 
 @pytest.fixture
 def answers(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
-    """Let AWS answer an operation with these, one after the other: (status, body), an error, None for moto, or a
-    function that says which of these, from the request.
+    """Let AWS answer an operation with these, one after the other.
 
+    Each is (status, body), an error, None for moto, or a function that says which of these, from the request.
     Returns the list of requests that came. The last answer is repeated; a new plan replaces the one before.
     """
     from botocore.awsrequest import AWSResponse

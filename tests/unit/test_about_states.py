@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from tests import about_states
-
-from .test_makefile import ROOT, make
+from tests.unit.test_makefile import ROOT, make
 
 UNION = """
 import json, os, sys

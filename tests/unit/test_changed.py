@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import changed
-
-from .test_makefile import ROOT, make
+from tests.unit.test_makefile import ROOT, make
 
 FILES = {
     "shop/__init__.py": "",

@@ -37,6 +37,17 @@ def names(body: list[ast.stmt], above: str = "") -> Iterator[str]:
 
 
 @pytest.mark.parametrize("root", CODE)
+def test_a_logger_is_called_logger(root: str) -> None:
+    named = (
+        (path, ast.unparse(node))
+        for path in modules(root)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Assign) and re.match(r"(logging\.getLogger|Logger)\(", ast.unparse(node.value))
+    )
+    assert [(path, line) for path, line in named if not line.startswith("logger = ")] == []
+
+
+@pytest.mark.parametrize("root", CODE)
 def test_a_logger_has_the_name_of_its_module(root: str) -> None:
     calls = (
         (path, node)
@@ -50,11 +61,11 @@ def test_a_logger_has_the_name_of_its_module(root: str) -> None:
 
 @pytest.mark.parametrize("root", CODE)
 def test_sections_of_a_module_have_one_kind_of_ruler(root: str) -> None:
-    """A comment of one line, alone between blank lines, is one: `# ---- Title`."""
+    """A comment of one line, alone between blank lines, is one: `# ---- Title`; so it is within a class."""
     rulers = (
         (path, found[1])
         for path in modules(root)
-        for found in re.finditer(r"(?<=\n\n)(# .*)\n(?=\n)", path.read_text())
+        for found in re.finditer(r"(?<=\n\n) *(# .*)\n(?=\n)", path.read_text())
         if not found[1].startswith("# noqa")
     )
     assert [(path, ruler) for path, ruler in rulers if not RULER.fullmatch(ruler)] == []

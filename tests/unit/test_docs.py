@@ -16,8 +16,7 @@ from botocore.model import ServiceModel
 from localcloud.__main__ import _parser
 from perennial.model import definition
 from perennial.runs import configuration, run_input
-
-from .test_makefile import ROOT, make
+from tests.unit.test_makefile import ROOT, make
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 PLACEHOLDER = re.compile(r"[<>*{}…$]|house-prices")  # a model that nobody has

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .test_makefile import ROOT, make
+from tests.unit.test_makefile import ROOT, make
 
 PRE_COMMIT = ROOT / ".venvs/dev/bin/pre-commit"
 

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 
 from tests import flow_elements
-from tools import asl
-
-from .state_machine_walk import Fake, Walk
-from .test_state_machine_train_model import (
+from tests.unit.state_machine_walk import Fake, Walk
+from tests.unit.test_state_machine_train_model import (
     BUSY,
     CHAMPION,
     DEFINITION,
@@ -32,6 +30,7 @@ from .test_state_machine_train_model import (
     turn,
     walk,
 )
+from tools import asl
 
 pytestmark = pytest.mark.xdist_group("walks")  # they are walked once
 STATES = dict(asl.states(DEFINITION))

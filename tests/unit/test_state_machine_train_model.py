@@ -15,9 +15,8 @@ import pytest
 from botocore.validate import ParamValidator
 
 from perennial.runs import cause, endpoint, naming
+from tests.unit.state_machine_walk import Call, Fake, StateError, Walk
 from tools import asl, aws_api
-
-from .state_machine_walk import Call, Fake, StateError, Walk
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "statemachines" / "train_model.asl.json").read_text()

@@ -53,7 +53,7 @@ def lifecycle_xml(value: JsonObject) -> bytes:
 
 
 def _lifecycle_rule(rule: JsonObject) -> JsonObject:
-    """A rule of the template as the API has it; both name and nest the same things differently."""
+    """Return a rule of the template as the API has it; both name and nest the same things differently."""
     expiration: JsonObject = {}
     if "ExpirationInDays" in rule:
         expiration["Days"] = int(rule["ExpirationInDays"])

@@ -78,7 +78,7 @@ def _make_invoke_custom_resource(original: Callable[..., Any]) -> Callable[..., 
 
 
 def _failure_reason(request: _Request, error: Exception) -> str:
-    """The reason of the resource's failure."""
+    """Return the reason of the resource's failure."""
     if request.unanswered or isinstance(error, TimeoutError):
         return NO_ANSWER.format(request_id=request.id) + request.unanswered
     return FAILED.format(reason=error, request_id=request.id)
@@ -102,7 +102,7 @@ def _make_execute(original: Execute) -> Execute:
 
 
 def _tried(execute: Execute, func: JsonObject, event: JsonObject) -> tuple[JsonObject, int]:
-    """The result of the last attempt, and how many there were."""
+    """Return the result of the last attempt, and how many there were."""
     refusals, failures, waited = 0, 0, 0.0
     while True:
         result = execute(func, event)

@@ -44,7 +44,7 @@ def register() -> None:
 
 
 def _with_failed_stacks_left(handlers: Mapping[str, Callable[..., Any]]) -> JsonObject:
-    """The operations that make or change a stack, which leave one alone that could not be created."""
+    """Return the operations that make or change a stack, which leave one alone that could not be created."""
     return {**handlers, **{name: _make_unless_failed(name, handlers[name]) for name in _CHANGES}}
 
 
@@ -115,7 +115,7 @@ def extraneous(properties: Any, known: JsonObject | None, path: str = "#") -> It
 
 
 def _with_full_buckets_kept(handlers: dict[str, JsonObject]) -> dict[str, JsonObject]:
-    """The same table (MiniStack's modules hold it by reference) with another deletion of buckets."""
+    """Return the same table (MiniStack's modules hold it by reference) with another deletion of buckets."""
     bucket = handlers["AWS::S3::Bucket"]
     bucket["delete"] = _make_delete_bucket(bucket["delete"])
     return handlers

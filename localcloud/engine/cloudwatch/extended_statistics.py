@@ -47,7 +47,7 @@ def is_extended(stat_name: str) -> bool:
 
 
 def _stat_value(stats: dict[str, float], stat_name: str, points: list[JsonObject] | None = None) -> float | None:
-    """A statistic of points, of which the basic ones are known; None if it has no value."""
+    """Return a statistic of points, of which the basic ones are known; None if it has no value."""
     if stat_name in _BASIC:
         return stats.get(stat_name)
     samples = cloudwatch._percentile_samples(points or [])
@@ -78,7 +78,7 @@ def extended(samples: Samples, name: str) -> float | None:
 
 
 def _bound(samples: Samples, text: str | None, unbounded: float) -> float:
-    """The value of a bound: a value, or a percentage of the samples; 0% and 100% leave nothing out."""
+    """Return the value of a bound: a value, or a percentage of the samples; 0% and 100% leave nothing out."""
     if text in (None, "0%", "100%"):
         return unbounded
     return _percentile(samples, text) if text.endswith("%") else float(text)
@@ -101,7 +101,7 @@ def _make_refusing(original: Any) -> Any:
 
 
 def _asked(params: JsonObject, data: JsonObject) -> Iterator[str]:
-    """The statistics that a request asks for, in whichever protocol."""
+    """Yield the statistics that a request asks for, in whichever protocol."""
     yield from data.get("ExtendedStatistics") or []
     yield from (query["MetricStat"]["Stat"] for query in data.get("MetricDataQueries") or [] if "MetricStat" in query)
     for name, values in (params or {}).items():

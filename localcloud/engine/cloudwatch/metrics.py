@@ -73,7 +73,7 @@ _depths: dict[str, tuple[int, float]] = {}
 _counted_until: dict[str, float] = {}
 _begun = time.time()
 _evicted = 0.0
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def register() -> None:
@@ -229,7 +229,7 @@ def embedded_metrics(log_text: str) -> Iterator[tuple[str, str, float, str, dict
             document = json.loads(line)
             yield from list(_values(document, document["_aws"]["CloudWatchMetrics"]))
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            log.warning("a line is not in the embedded metric format (%r): %.200s", error, line)
+            logger.warning("a line is not in the embedded metric format (%r): %.200s", error, line)
 
 
 def _values(
@@ -260,7 +260,7 @@ def _evaluate_alarm(alarm: JsonObject) -> None:
 
 
 def _datapoints(alarm: JsonObject, now: float) -> list[float | None]:
-    """The statistic of each evaluation period, the newest first; None where a period has no data."""
+    """Return the statistic of each evaluation period, the newest first; None where a period has no data."""
     wanted = {entry["Name"]: entry["Value"] for entry in alarm.get("Dimensions") or []}
     period, periods = alarm.get("Period") or 60, alarm.get("EvaluationPeriods") or 1
     oldest = now - period * periods

@@ -43,7 +43,7 @@ sqs = Seams("services.sqs", _ensure_msg_fields="66389d58", _queue_by_arn="941c45
 
 JsonObject = dict[str, Any]
 Failure = tuple[str, str]  # ERROR_CODE, ERROR_MESSAGE
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _LIMITS = {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 86_400}
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 600.0
@@ -137,7 +137,7 @@ class Deliveries:
         following = delivery.again()
         pause = (following.age_seconds - delivery.age_seconds) * retry_scale()
         arn, retry = delivery.target.get("Arn"), following.retries
-        log.warning("event for %s was not delivered: %s; retry %d in %.2f s", arn, ": ".join(failure), retry, pause)
+        logger.warning("event for %s was not delivered: %s; retry %d in %.2f s", arn, ": ".join(failure), retry, pause)
         following = replace(following, due=time.time() + pause)
         self._journal.replace(name, _entry(following))
         self._wait(name, following)
@@ -182,12 +182,12 @@ def _dead_letter(delivery: Delivery, failure: Failure, condition: str | None = N
     """Put the event as it was received into the target's dead-letter queue, if it has one."""
     target, rule, (code, message) = delivery.target, delivery.rule, failure
     queue_arn = (target.get("DeadLetterConfig") or {}).get("Arn")
-    log.warning("event for %s was not delivered: %s; dead-letter queue: %s", target.get("Arn"), message, queue_arn)
+    logger.warning("event for %s was not delivered: %s; dead-letter queue: %s", target.get("Arn"), message, queue_arn)
     queue = sqs._queue_by_arn(queue_arn) if queue_arn else None
     if queue is None or queue_arn is None:
         return
     if enforced() and (refusal := dead_letter_refusal(queue_arn, rule)):
-        log.warning("the event is lost, its dead-letter queue refuses it: %s", refusal)
+        logger.warning("the event is lost, its dead-letter queue refuses it: %s", refusal)
         return
     attributes = {
         "RULE_ARN": rule.get("Arn", ""),

@@ -52,7 +52,7 @@ sqs = Seams("services.sqs", _queue_by_arn="941c4539")
 stepfunctions = Seams("services.stepfunctions", _resolve_state_machine_arn="5e2f33a6", _start_execution="157b243b")
 
 JsonObject = dict[str, Any]
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _MALFORMED = {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
 _version_id: ContextVar[str | None] = ContextVar("version_id", default=None)
@@ -209,7 +209,7 @@ def _make_dispatch_alarm_actions(original: Any) -> Any:
         try:
             _announce_alarm(alarm, old_state, new_state, reason)
         except Exception:  # an event that cannot be built must not undo the alarm's actions
-            log.exception("no event for alarm %s", alarm.get("AlarmName"))
+            logger.exception("no event for alarm %s", alarm.get("AlarmName"))
 
     return dispatch_alarm_actions
 

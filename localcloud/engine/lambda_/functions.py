@@ -59,7 +59,7 @@ lambda_svc = Seams(
 )
 
 JsonObject = dict[str, Any]
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _MARK = "localcloud-error:"
 _EXCEPTION_LINE = 'json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'
@@ -141,7 +141,7 @@ class Invocations:
         if func and config:
             self._begin(name, lambda_svc._execution_record_for_config(func, config), entry["event"])
         else:
-            log.warning("function %s is there no more; what it was invoked with is dropped", entry["function"])
+            logger.warning("function %s is there no more; what it was invoked with is dropped", entry["function"])
             self._journal.strike(name)
 
     def _begin(self, name: str, func: JsonObject, event: Any) -> None:
@@ -231,7 +231,7 @@ def _make_handle_request(original: Any) -> Any:
 
 def _make_invalidate_worker(original: Any) -> Any:
     def invalidate_worker(*arguments: Any, **options: Any) -> None:
-        """An update or a deletion of a function: what it works on goes on to its end, as on AWS."""
+        """Let what a function works on go on to its end when it is updated or deleted, as on AWS."""
         token = _gently.set(True)
         try:
             original(*arguments, **options)
@@ -257,7 +257,7 @@ def _kill_when_done(worker: Any, kill: Any) -> None:
 
 
 def _reporting(script: str) -> str:
-    """The worker's script with the details of an exception in its answers, and the end of each call's log marked."""
+    """Return the worker's script, with the details of exceptions in its answers and a mark where a call's log ends."""
     if any(script.count(line) != 1 for line in (_EXCEPTION_LINE, _INIT_LINE, _END_LINE)):
         raise SeamError("ministack.core.lambda_runtime._PYTHON_WORKER_SCRIPT writes its answers in another way")
     script = script.replace(_END_LINE, f'        _lc_end(_ms_ctx.get("request_id", ""))\n{_END_LINE}')
@@ -334,7 +334,7 @@ def _failed(fault: faults.Fault, config: JsonObject, request_id: str) -> JsonObj
 
 
 def _init_error(body: Any) -> Any:
-    """The details that a worker sent about a failed import, or the body as it was."""
+    """Return the details that a worker sent about a failed import, or the body as it was."""
     message = body.get("errorMessage", "") if isinstance(body, dict) else ""
     _, mark, details = message.partition(_MARK)
     return json.loads(details) if mark else body

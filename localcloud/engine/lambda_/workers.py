@@ -113,6 +113,6 @@ def _start(server: ForkServer, command: Sequence[str], code: Path, environment: 
 
 @cache
 def _names(folder: str) -> frozenset[str]:
-    """The names of what can be imported from a folder."""
+    """Return the names of what can be imported from a folder."""
     path = Path(folder)
     return frozenset(entry.name.partition(".")[0] for entry in path.iterdir()) if path.is_dir() else frozenset()

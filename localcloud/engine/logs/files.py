@@ -139,7 +139,7 @@ def _drop_before(streams: JsonObject, oldest: int) -> bool:
 def _lines_by_group(
     groups: dict[Key, JsonObject], new: list[tuple[JsonObject, list[JsonObject]]]
 ) -> dict[Key, dict[str, list[bytes]]]:
-    """The lines to add, by group and stream; those of a stream that was deleted are dropped."""
+    """Return the lines to add, by group and stream; those of a stream that was deleted are dropped."""
     lines: dict[Key, dict[str, list[bytes]]] = {}
     wanted = {id(stream) for stream, _ in new}
     places = {
@@ -160,7 +160,7 @@ def _line(name: str, stream: JsonObject, events: list[JsonObject]) -> bytes:
 
 
 def _streams(path: Path) -> dict[str, JsonObject]:
-    """The streams of a file, as MiniStack has them."""
+    """Return the streams of a file, as MiniStack has them."""
     streams: dict[str, JsonObject] = {}
     for document in disk.documents(path):
         new = {"events": [], "uploadSequenceToken": "1", "creationTime": document["created"]}

@@ -74,7 +74,7 @@ def _make_refusing(original: Any) -> Any:
 
 
 def _filter_log_events(data: JsonObject) -> Any:
-    """A page of the events that match, the oldest first; MiniStack has one page, and knows no prefix of streams."""
+    """Return a page of the events that match, the oldest first; MiniStack has one, and knows no prefix of streams."""
     name = cloudwatch_logs._resolve_log_group_name(data)
     if not (group := cloudwatch_logs._log_groups.get(name)):
         said = f"The specified log group does not exist: {name}"
@@ -216,7 +216,7 @@ def compares(value: Any, order: str, token: str) -> bool:
 
 
 def _of_selector(waiting: deque[str]) -> Check:
-    """`$.a = 1`, `$.a != "b*"`, `$.a IS NULL`, `$.a NOT EXISTS`."""
+    """Return the check of a selector: `$.a = 1`, `$.a != "b*"`, `$.a IS NULL`, `$.a NOT EXISTS`."""
     selector, word = waiting.popleft(), waiting.popleft().upper()
     value = waiting.popleft()
     if not selector.startswith("$"):

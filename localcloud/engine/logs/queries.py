@@ -153,7 +153,7 @@ def _is(value: Any, order: str, token: str) -> bool:
 
 
 def _expression(token: str) -> re.Pattern[str]:
-    """The expression of `like`: a regular one between slashes, or a part of a text."""
+    """Return the expression of `like`: a regular one between slashes, or a part of a text."""
     if not token.startswith("/"):
         return re.compile(re.escape(text_of(token)))
     body, _, flags = token[1:].rpartition("/")

@@ -200,8 +200,7 @@ def for_dynamodb(action: str, table_arn: str) -> list[Needs]:
 
 
 def for_s3(action: str, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, Any]) -> list[Needs]:
-    """Return what S3 asks besides the action itself: the key, and s3:ListBucket of who asks for an object that is not
-    there.
+    """Return what S3 asks besides the action itself: the key, and s3:ListBucket where an object is not there.
 
     S3 User Guide, "Using server-side encryption with AWS KMS keys", Permissions: GenerateDataKey to write, Decrypt to
     read, and Decrypt for the parts of a multipart upload. API Reference, HeadObject: no data, so that only a checksum
@@ -247,8 +246,7 @@ def _tag(element: Any) -> str:
 
 
 def s3_encryption(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the condition keys of an upload's encryption, as the request names it (not as the bucket's default fills
-    it in).
+    """Return the condition keys of the encryption that an upload names (not of the bucket's default).
 
     Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3", PutObject.
     """
@@ -326,10 +324,10 @@ def key_arn(key: str, place: Place) -> str:
 
 
 def logs_resource(action: str, parameters: JsonObject, place: Place) -> str:
-    """Return the ARN that a policy has to match: `log-group:<name>:log-stream:<name>`, of the whole group without a
-    stream.
+    """Return the ARN that a policy has to match: `log-group:<name>:log-stream:<name>`.
 
-    CloudWatch Logs User Guide, "Log group ARN": in policies the ARN with the trailing `:*`, except for tagging.
+    Without a stream it is the whole group's. CloudWatch Logs User Guide, "Log group ARN": in policies the ARN with the
+    trailing `:*`, except for tagging.
     """
     group = parameters.get("logGroupName") or ""
     if not group:
@@ -461,8 +459,7 @@ _MANAGED_RULES = {
 
 
 def managed_rules(resources: list[str], place: Place) -> list[Needs]:
-    """Return what `.sync` tasks need of the role when the state machine is made: a rule that tells when a job has
-    ended.
+    """Return what `.sync` tasks need of the role when the state machine is made: the rule that tells a job's end.
 
     Step Functions Developer Guide, "IAM policies for SageMaker AI" and "... for Step Functions".
     """

@@ -28,7 +28,7 @@ JsonObject = dict[str, Any]
 Statements = list[Any]
 """MiniStack's parsed statements of one policy document."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _LEDGER_LIMIT = 20_000
 
 
@@ -151,7 +151,7 @@ def _identity(asked: Request) -> list[Statements]:
 
 
 def _resource_policy(asked: Request) -> JsonObject | str | None:
-    """The resource's own policy; None if it has none, or its service keeps none."""
+    """Return the resource's own policy; None if it has none, or its service keeps none."""
     if asked.action == "sts:AssumeRole":
         return trust_policy(asked.resource)
     found = iam_evaluator._resource_policy(asked.service, asked.resource)
@@ -181,7 +181,7 @@ class Ledger:
             if len(self._answers) > _LEDGER_LIMIT:
                 del self._answers[next(iter(self._answers))]
         if denial:
-            log.warning("denied: %s", denial.text)
+            logger.warning("denied: %s", denial.text)
 
     def entries(self) -> list[JsonObject]:
         """Return what is kept, as JSON."""

@@ -31,7 +31,7 @@ sts = Seams(
 )
 
 JsonObject = dict[str, Any]
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _EVENTS, _LAMBDA, _CLOUDWATCH = "events.amazonaws.com", "lambda.amazonaws.com", "cloudwatch.amazonaws.com"
 _SAGEMAKER = "sagemaker.amazonaws.com"
@@ -90,7 +90,7 @@ def dead_letter_refusal(queue_arn: str, rule: JsonObject) -> str:
 
 
 def _first_denial(service: str, needs: Needs, source: str) -> Denial | None:
-    """The first refusal of what a service needs at a resource, its key included."""
+    """Return the first refusal of what a service needs at a resource, its key included."""
     keys = {"sns:Publish": actions.for_sns_publish, "sqs:SendMessage": _key_of_queue}.get(needs.action)
     all_needs = [needs, *(keys(needs.resource) if keys else [])]
     account = actions.here().account
@@ -133,7 +133,7 @@ def _may_publish(alarm: JsonObject, arn: str) -> bool:
 
 
 def _execution_credentials(config: JsonObject) -> dict[str, str]:
-    """The credentials of a function's role, if Lambda may assume it; the account's own when nothing is enforced.
+    """Return the credentials of a function's role, if Lambda may assume it; the account's own when nothing is enforced.
 
     AWS checks that when the function is made; here it is checked whenever a worker starts.
     """
@@ -162,7 +162,7 @@ def _make_emit_lambda_logs(original: Any) -> Any:
 
 
 def _log_denial(config: JsonObject) -> Denial | None:
-    """The first refusal of what a function's log needs."""
+    """Return the first refusal of what a function's log needs."""
     group = (config.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{config['FunctionName']}"
     place = actions.here()
     stream = f"{datetime.now(UTC):%Y/%m/%d}/[{config.get('Version', '$LATEST')}]"

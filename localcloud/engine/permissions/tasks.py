@@ -24,7 +24,7 @@ stepfunctions = Seams(
 )
 
 JsonObject = dict[str, Any]
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _SERVICE = "states.amazonaws.com"
 _ERRORS = {
@@ -76,7 +76,7 @@ def _make_invoke_resource(original: Any) -> Any:
 
 
 def _caller() -> str:
-    """The session of the current execution's role; empty outside of executions."""
+    """Return the session of the current execution's role; empty outside of executions."""
     scope = scopes.current()
     execution = scope.execution if scope else None
     machine = stepfunctions._state_machines.get(execution["stateMachineArn"]) if execution else None
@@ -100,7 +100,7 @@ def _begin(caller: str, resource: str, parameters: JsonObject) -> None:
 
 
 def _end(caller: str, resource: str, parameters: JsonObject) -> None:
-    """A job's description is the output of a `.sync` task."""
+    """Give the job's description as the output of a `.sync` task."""
     if needs := job_needs("Describe", resource, parameters):
         _require(caller, resource, [needs])
 
@@ -199,7 +199,7 @@ def _problem(role_arn: str | None, definition: str | None) -> str:
 
 
 def _resources(definition: str | None) -> Iterator[str]:
-    """The Resource of every Task state, at any depth."""
+    """Yield the Resource of every Task state, at any depth."""
     try:
         waiting = [json.loads(definition or "{}")]
     except (ValueError, RecursionError):

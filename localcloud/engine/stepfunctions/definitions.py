@@ -132,7 +132,7 @@ def problems(definition: Any) -> list[Diagnostic]:
 
 
 def _malformed(machine: JsonObject, path: str) -> Iterator[Diagnostic]:
-    """The mistakes in the form of a machine or a branch; branches have states of their own."""
+    """Yield the mistakes in the form of a machine or a branch; branches have states of their own."""
     if missing := [name for name in ("States", "StartAt") if name not in machine]:
         yield Diagnostic(_SCHEMA, f"These fields are required: [{', '.join(missing)}]", path or "/")
         return
@@ -173,7 +173,7 @@ def _missing_targets(machine: JsonObject, path: str) -> Iterator[Diagnostic]:
 
 
 def _parts(owner: JsonObject, *names: str) -> Iterator[tuple[str, JsonObject]]:
-    """The objects under these names, and in lists under them, each with its place in `owner`."""
+    """Yield the objects under these names, and in lists under them, each with its place in `owner`."""
     for name in names:
         found = owner.get(name)
         if isinstance(found, dict):

@@ -95,7 +95,7 @@ _in_wait_state: ContextVar[bool] = ContextVar("in_wait_state", default=False)
 _previous_event: ContextVar[list[int]] = ContextVar("previous_event")  # the last one of this branch, on all its threads
 _earlier: list[JsonObject] = []  # executions of an earlier process
 _interrupted: set[str] = set()
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def register(files: ExecutionFiles, changed: Callable[[], None], settle: Callable[..., None]) -> None:
@@ -141,11 +141,11 @@ def _run_execution(exec_arn: str) -> None:
             _log(execution, execution["events"][0])
             _succeed(execution, _walk(execution))
         except scopes.Ended:
-            log.info("execution %s ended as %s", exec_arn, execution["status"])
+            logger.info("execution %s ended as %s", exec_arn, execution["status"])
         except sfn._ExecutionError as error:
             sfn._fail_execution(execution, error.error, error.cause)
         except Exception as error:
-            log.exception("execution %s met a bug of the local cloud", exec_arn)
+            logger.exception("execution %s met a bug of the local cloud", exec_arn)
             sfn._fail_execution(execution, "States.Runtime", str(error))
         finally:
             _previous_event.reset(before)
@@ -154,7 +154,7 @@ def _run_execution(exec_arn: str) -> None:
 
 
 def _walk(execution: JsonObject) -> Any:
-    """The output of the execution's last state."""
+    """Walk through the states, and return the output of the last."""
     machine = sfn._state_machines.get(execution["stateMachineArn"])
     if not machine:
         raise sfn._ExecutionError("StateMachineDeleted", "State machine no longer exists")
@@ -196,7 +196,7 @@ _preparations: list[Callable[[list[JsonObject]], None]] = [_start_functions]
 
 
 def _context(execution: JsonObject, machine: JsonObject, definition: JsonObject, value: Any) -> JsonObject:
-    """The context object; QueryLanguage and variables are MiniStack's own additions to it."""
+    """Return the context object; QueryLanguage and variables are MiniStack's own additions to it."""
     return {
         "QueryLanguage": definition.get("QueryLanguage", "JSONPath"),
         "Execution": {
@@ -262,7 +262,7 @@ def _make_fail_execution(original: Handler) -> Handler:
 
 def _make_add_event(original: Handler, files: ExecutionFiles, changed: Callable[[], None]) -> Handler:
     def add_event(execution: JsonObject, event_type: str, details: JsonObject | None = None) -> Any:
-        """Number events under a lock (branches write at once); after the end, only the end itself is recorded.
+        """Record an event with its number, under a lock (branches write at once); after the end, only the end itself.
 
         The previous event is that of the same branch, so that a history can be read along each of them.
         """
@@ -299,7 +299,7 @@ def _make_emit(original: Handler, files: ExecutionFiles) -> Handler:
 
 
 def _as_told(execution: JsonObject) -> JsonObject:
-    """The record without data if these are encrypted with a customer's key.
+    """Return the record without data if these are encrypted with a customer's key.
 
     Step Functions Developer Guide, "Data at rest encryption in Step Functions": "Execution Input, Output, Error, and
     Cause will not be included".
@@ -364,7 +364,7 @@ def _strike(resource: str) -> None:
 
 
 def _as_invocation_error(error: Any) -> Exception:
-    """What Lambda itself refuses (throttling), as Step Functions names it; errors of functions stay as they are.
+    """Return what Lambda itself refuses (throttling) as Step Functions names it, and a function's own error as it is.
 
     Source: Step Functions Developer Guide, "Handle transient Lambda service exceptions".
     """
@@ -409,7 +409,7 @@ def _run_parallel_branches(state: JsonObject, raw_input: Any, execution: JsonObj
 
 
 def _run_together(branches: list[JsonObject], effective: Any, execution: JsonObject, ctx: JsonObject) -> list[Any]:
-    """The branches' outputs, in their order. The first branch that fails ends the others and is the error."""
+    """Return the branches' outputs, in their order. The first branch that fails ends the others and is the error."""
     results: list[Any] = [None] * len(branches)
     errors: list[Exception] = []
 
@@ -420,7 +420,7 @@ def _run_together(branches: list[JsonObject], effective: Any, execution: JsonObj
             return
         except Exception as error:  # whatever it was, it is the Parallel state's error now
             if not isinstance(error, sfn._ExecutionError):
-                log.exception("a branch of %s met a bug of the local cloud", execution["executionArn"])
+                logger.exception("a branch of %s met a bug of the local cloud", execution["executionArn"])
             errors.append(error)
 
     with scopes.enter():
@@ -508,7 +508,7 @@ def _perform(
 
 
 def _scaled_sleep(seconds: float) -> None:
-    """The pause of a Wait state, or the one before a retry, which LOCALCLOUD_RETRY_SCALE shortens."""
+    """Pause as a Wait state does, or before a retry, which LOCALCLOUD_RETRY_SCALE shortens."""
     scale = sfn._SFN_WAIT_SCALE if _in_wait_state.get() else retry_scale()
     scopes.sleep(seconds * scale)
 
@@ -560,7 +560,7 @@ def _take(execution: JsonObject) -> None:
 
 
 def _scope_of(arn: str) -> tuple[str, str]:
-    """The account and the region."""
+    """Return the account and the region."""
     _, _, _, region, account_id, _ = arn.split(":", 5)
     return account_id, region
 
@@ -582,7 +582,7 @@ def announce_interrupted(files: ExecutionFiles) -> None:
             if arn in _interrupted:
                 failure = {"error": execution["error"], "cause": execution["cause"]}
                 sfn._add_event(execution, "ExecutionFailed", {"executionFailedEventDetails": failure})
-                log.warning("execution %s was interrupted by the end of the last process and has failed", arn)
+                logger.warning("execution %s was interrupted by the end of the last process and has failed", arn)
             sfn._emit_execution_status_event(execution)
 
 

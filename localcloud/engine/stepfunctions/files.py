@@ -19,7 +19,7 @@ from localcloud import disk
 JsonObject = dict[str, Any]
 RETENTION = timedelta(days=90)
 _EVENT_LINE = b'{"event": '
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class _Stored(dict[str, Any]):
@@ -116,7 +116,7 @@ class ExecutionFiles:
         try:
             disk.append(self._path(arn), content)
         except OSError:
-            log.exception("execution %s is not saved; it goes on", arn)
+            logger.exception("execution %s is not saved; it goes on", arn)
             self._behind[arn] = execution
             self._waits()
 

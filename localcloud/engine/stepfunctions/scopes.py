@@ -65,7 +65,7 @@ def enter(execution: dict[str, Any] | None = None) -> Iterator[Scope]:
 
 
 def end_all() -> None:
-    """The process is about to end: executions leave where they stand, and are announced as failed at the next start."""
+    """Leave every execution where it stands, as the process is about to end; the next start announces it as failed."""
     _shutdown.set()
 
 

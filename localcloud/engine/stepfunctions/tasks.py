@@ -145,7 +145,7 @@ def _execute_task(state: JsonObject, raw_input: Any, execution: JsonObject, ctx:
 
 
 def _attempt(state: JsonObject, raw_input: Any, execution: JsonObject, ctx: JsonObject) -> Any:
-    """The output of a task that has been done once."""
+    """Do a task once, and return its output."""
     if ".waitForTaskToken" in state["Resource"]:
         ctx["Task"] = {"Token": str(uuid.uuid4())}
     if sfn._state_query_language(state, ctx) == "JSONata":

@@ -58,7 +58,7 @@ def quality(values: Mapping[str, float], part: str, epoch: int | None = None) ->
 
 
 def train(environment: Environment) -> None:
-    """The whole run: validate, load, fit, choose the threshold, score every channel, save."""
+    """Do the whole run: validate, load, fit, choose the threshold, score every channel, save."""
     values = linear_learner_hyperparameters.read(environment.hyperparameters)
     rows = load(environment, values)
     settings = make_settings(values, rows["train"])
@@ -171,7 +171,7 @@ def make_settings(values: Mapping[str, Any], training: Array) -> Settings:
 
 
 def _rate_factor(values: Mapping[str, Any]) -> Callable[[float, int], float] | None:
-    """A constant rate, steps as given, or None (auto) for the settings' own: a cosine down to zero."""
+    """Return a constant rate, steps as given, or None (auto) for the settings' own: a cosine down to zero."""
     if not values["use_lr_scheduler"]:
         return lambda _progress, _step: 1.0
     if values["lr_scheduler_step"] is None and values["lr_scheduler_factor"] is None:

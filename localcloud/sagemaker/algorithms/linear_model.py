@@ -52,7 +52,7 @@ class LinearModel:
         return sigmoid(raw) if self.is_probability else raw
 
     def save(self, path: Path) -> None:
-        """A zip of .npy files (numpy's npz), without pickles; the same model gives the same bytes."""
+        """Write a zip of .npy files (numpy's npz), without pickles; the same model gives the same bytes."""
         with path.open("wb") as file:
             np.savez(
                 file,
@@ -66,7 +66,7 @@ class LinearModel:
 
     @staticmethod
     def load(path: Path) -> LinearModel:
-        """Raises ValueError for anything that `save` did not write."""
+        """Return the model of a file. Raises ValueError for anything that `save` did not write."""
         with np.load(path, allow_pickle=False) as values:
             if "format" not in values or str(values["format"]) != FORMAT:
                 raise ValueError(f"{path.name} is not a model of the local Linear Learner ({FORMAT})")
@@ -351,7 +351,7 @@ def _scalers(settings: Settings, predictor_type: str, training: Array) -> tuple[
 def _unscaled(
     settings: Settings, bank: Bank, chosen: int, features: Scaler, labels: Scaler, predictor_type: str
 ) -> LinearModel:
-    """The chosen model for features and labels in their own units."""
+    """Return the chosen model for features and labels in their own units."""
     weights = bank.mean_weights[:, chosen] / features.scale * labels.scale[0]
     bias = bank.mean_bias[chosen] * labels.scale[0] + labels.shift[0] - features.shift @ weights
     is_probability = settings.loss.name == LOGISTIC

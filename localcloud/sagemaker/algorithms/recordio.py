@@ -49,7 +49,7 @@ def read(data: bytes) -> Iterator[Record]:
 
 
 def write(labels: Iterable[Mapping[str, float]]) -> bytes:
-    """Records whose labels are these named numbers, as an algorithm answers."""
+    """Return records whose labels are these named numbers, as an algorithm answers."""
     return b"".join(_framed(b"".join(_label(name, value) for name, value in each.items())) for each in labels)
 
 
@@ -86,7 +86,7 @@ def _record(content: memoryview) -> Record:
 
 
 def _vector(value: memoryview) -> Vector:
-    """A tensor's values; of a sparse one all of them, with zeros where it has no key."""
+    """Return a tensor's values; of a sparse one all of them, with zeros where it has no key."""
     kind, tensor = next(iter(_fields(value)))
     if kind not in (*_NUMBERS, _INT32):
         raise ValueError("it holds bytes, expected numbers")
@@ -105,7 +105,7 @@ def _vector(value: memoryview) -> Vector:
 
 
 def _numbers(part: Any, dtype: str | None) -> Any:
-    """The numbers of one field, packed or alone: floats of a type, or varints."""
+    """Return the numbers of one field, packed or alone: floats of a type, or varints."""
     if dtype is not None:
         return np.frombuffer(part, dtype)
     if isinstance(part, int):
@@ -122,7 +122,7 @@ def _signed(number: int) -> int:
 
 
 def _fields(content: memoryview) -> Iterator[tuple[int, Any]]:
-    """The fields of a message: numbers as int, everything else as bytes."""
+    """Yield the fields of a message: numbers as int, everything else as bytes."""
     position = 0
     while position < len(content):
         key, position = _varint(content, position)
@@ -157,7 +157,7 @@ def _varint(content: memoryview, position: int) -> tuple[int, int]:
 
 
 def _label(name: str, value: float) -> bytes:
-    """An entry of the map `label`; every part is shorter than 128 bytes, so its length is one byte."""
+    """Return an entry of the map `label`; every part is shorter than 128 bytes, so its length is one byte."""
     tensor = _bytes(_VALUES, struct.pack("<f", value))
     return _bytes(_LABEL, _bytes(_KEY, name.encode()) + _bytes(_VALUE, _bytes(_FLOAT32, tensor)))
 

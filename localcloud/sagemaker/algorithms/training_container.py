@@ -96,7 +96,7 @@ def run(train: Callable[[Environment], None], argv: Sequence[str]) -> int:
 
 
 def _framework_error(error: Exception) -> str:
-    """The message first: the toolkit writes the traceback first, and 1,024 characters often hide the message."""
+    """Put the message first: the toolkit writes the traceback first, and 1,024 characters often hide the message."""
     text = str(error) or type(error).__name__
     frames = "".join(traceback.format_tb(error.__traceback__)[-3:])
     return f"framework error: \n{type(error).__name__}: {text}\n{frames}"

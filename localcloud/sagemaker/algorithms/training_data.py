@@ -82,17 +82,17 @@ def read_csv(files: Sequence[Path], delimiter: str | None = None) -> Iterator[Bl
 
 def _read_csv_file(path: Path, delimiter: str) -> Iterator[Block]:
     import pyarrow as pa
-    from pyarrow import csv as pacsv
+    import pyarrow.csv as pa_csv
 
     with path.open(encoding="utf-8", errors="ignore") as file:
         first = next(csv.reader([file.readline()], delimiter=delimiter))
     types = {f"f{index}": pa.float32() for index in range(len(first))}
     try:
-        with pacsv.open_csv(
+        with pa_csv.open_csv(
             path,
-            read_options=pacsv.ReadOptions(autogenerate_column_names=True, block_size=BLOCK_BYTES),
-            parse_options=pacsv.ParseOptions(delimiter=delimiter),
-            convert_options=pacsv.ConvertOptions(column_types=types, null_values=NULLS),
+            read_options=pa_csv.ReadOptions(autogenerate_column_names=True, block_size=BLOCK_BYTES),
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter),
+            convert_options=pa_csv.ConvertOptions(column_types=types, null_values=NULLS),
         ) as reader:
             for batch in reader:
                 yield _to_block(batch)
@@ -106,11 +106,11 @@ def _read_csv_file(path: Path, delimiter: str) -> Iterator[Block]:
 def read_parquet(files: Sequence[Path]) -> Iterator[Block]:
     """Yield rows of Parquet files whose columns are all numbers, label first."""
     import pyarrow as pa
-    from pyarrow import parquet
+    import pyarrow.parquet as pq
 
     for path in files:
         try:
-            for batch in parquet.ParquetFile(path).iter_batches(batch_size=1 << 17):
+            for batch in pq.ParquetFile(path).iter_batches(batch_size=1 << 17):
                 yield _to_block(batch)
         except (pa.ArrowInvalid, ValueError) as error:
             raise CustomerError(f"Failed to load parquet data with exception:\n{error} (file {path.name})") from error

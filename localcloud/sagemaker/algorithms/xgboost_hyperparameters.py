@@ -171,7 +171,7 @@ TABLE = (
 
 
 def read(texts: Mapping[str, str]) -> dict[str, Any]:
-    """Validated values by name; CustomerError in the container's words."""
+    """Return the validated values by name. Raises CustomerError in the container's words."""
     values = validate(TABLE, texts)
     _check_dependencies(values)
     _check_supported(values)

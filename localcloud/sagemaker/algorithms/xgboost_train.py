@@ -64,7 +64,7 @@ def import_xgboost() -> Any:
 
 
 def train(environment: Environment) -> None:
-    """The whole run: validate, load, boost, save."""
+    """Do the whole run: validate, load, boost, save."""
     log("Running XGBoost Sagemaker in algorithm mode")
     values = xgboost_hyperparameters.read(environment.hyperparameters)
     channels = check_channels(environment)
@@ -105,7 +105,7 @@ def check_channels(environment: Environment) -> dict[str, str]:
 
 
 def _warn_of_the_same_files(environment: Environment, channels: Mapping[str, str]) -> None:
-    """The container's warning for files that are in both channels, by name and size."""
+    """Log the container's warning for files that are in both channels, by name and size."""
     if "validation" not in channels:
         return
     of_training = {(path.name, path.stat().st_size): path for path in data.data_files(environment.channel_dir("train"))}
@@ -131,7 +131,7 @@ def load(xgb: Any, environment: Environment, channels: Mapping[str, str], values
 
 
 def _matrix(xgb: Any, folder: Path, kind: str, values: Mapping[str, Any], reference: Any) -> Any:
-    """A matrix of the folder's files, or None when it holds no data."""
+    """Return a matrix of the folder's files, or None when it holds no data."""
     files = data.data_files(folder)
     if not files:
         return None
@@ -162,7 +162,7 @@ def _is_histogram(values: Mapping[str, Any]) -> bool:
 
 
 def _source(xgb: Any, spool: data.Spool, first_feature: int) -> Any:
-    """An iterator over the blocks, in the form that QuantileDMatrix takes."""
+    """Return an iterator over the blocks, in the form that QuantileDMatrix takes."""
 
     class Blocks(xgb.DataIter):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -226,7 +226,7 @@ def boost(xgb: Any, environment: Environment, values: Mapping[str, Any], trainin
 
 
 def _metric_names(parameters: dict[str, Any]) -> list[str]:
-    """The metrics to report; the tuning objective's joins them, and both lists are then sorted as one."""
+    """Return the metrics to report; the tuning objective's joins them, and both lists are then sorted as one."""
     names: list[str] = parameters.pop("eval_metric", [])
     objective = parameters.pop("_tuning_objective_metric", None)
     if objective is None:
@@ -268,7 +268,7 @@ def _printer(xgb: Any) -> Any:
 
 
 def _saver(xgb: Any, path: Path) -> Any:
-    """Keeps the newest round's model in the model folder, and ends quietly on SIGTERM."""
+    """Return a callback that keeps the newest round's model in the model folder, and ends quietly on SIGTERM."""
 
     class Saver(xgb.callback.TrainingCallback):  # type: ignore[misc]
         def after_iteration(self, model: Any, _epoch: int, _evals_log: object) -> bool:
@@ -296,7 +296,7 @@ def _translated(error: Exception) -> Exception:
 
 
 def _without_stack(error: Exception) -> str:
-    """The reason alone: the library puts a source line before it and its C++ stack after it."""
+    """Return the reason alone: the library puts a source line before it and its C++ stack after it."""
     text = str(error).split("\nStack trace:")[0].strip()
     return re.sub(r"^\[[0-9:]+\] \S+:\d+: ", "", text)
 

@@ -30,7 +30,7 @@ _KIND = "Event"
 _NOT_IN_EVENTS = ("Environment", "FinalMetricDataList", "TrainingTimeInSeconds", "BillableTimeInSeconds")
 _UPPER_CASE = ("S3DataType", "S3InputMode", "S3DataDistributionType", "S3CompressionType", "S3UploadMode")
 _ONE_WORD = ("S3DataDistributionType",)
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Outbox:
@@ -63,7 +63,7 @@ class Outbox:
             try:
                 self._aws.emit_event(detail_type, resources, detail)
             except Exception:
-                _logger.exception("%s of %s was not delivered", detail_type, resources)
+                logger.exception("%s of %s was not delivered", detail_type, resources)
             self._store.delete(_KIND, name)
 
 
@@ -114,7 +114,7 @@ def _described(noun: str, document: Document) -> Document:
 
 
 def _milliseconds(document: Document, form: Callable[[int], Any]) -> Document:
-    """The document with its own times (not nested ones) as epoch milliseconds."""
+    """Return the document with its own times (not nested ones) as epoch milliseconds."""
     return {
         name: form(round(value * 1000)) if name.endswith("Time") and isinstance(value, int | float) else value
         for name, value in document.items()

@@ -105,7 +105,7 @@ def without_nulls(value: Any) -> Any:
 
 
 def _integers(shape: Any, value: Any) -> Any:
-    """The value with 20.0 as 20 where the model says integer, as AWS reads it (state machines compute with floats)."""
+    """Return the value with 20.0 as 20 where the model says integer, as AWS reads what state machines compute."""
     if shape.type_name == "structure":
         return {name: _integers(shape.members[name], item) for name, item in value.items()}
     if shape.type_name == "map":
@@ -187,7 +187,7 @@ def _map_violations(shape: MapShape, value: dict[str, Any], path: str) -> Iterat
 
 
 def _broken(shape: Shape, value: Any) -> Iterator[str]:
-    """The constraints of one scalar, list or map that its value breaks."""
+    """Yield the constraints of one scalar, list or map that its value breaks."""
     sized = isinstance(value, str | list | dict)
     amount: float = len(value) if sized else value if isinstance(value, int | float) else 0
     noun = "length" if sized else "value"
@@ -242,7 +242,7 @@ def matches(pattern: str, value: str) -> bool:
 
 @cache
 def _compiled(pattern: str, ascii_only: bool) -> re.Pattern[str]:
-    """The pattern in Python's words: Unicode categories (`\\p{L}`) as ranges, surrogate pairs as what they mean."""
+    r"""Return the pattern in Python's words: Unicode categories (`\p{L}`) and surrogate pairs as what they mean."""
     limit = 128 if ascii_only else sys.maxunicode + 1
     expanded = re.sub(r"\\p\{(\w)\}", lambda found: _category(found[1], limit), pattern)
     for java, python in _IN_PYTHON.items():
@@ -252,7 +252,7 @@ def _compiled(pattern: str, ascii_only: bool) -> re.Pattern[str]:
 
 @cache
 def _category(letter: str, limit: int) -> str:
-    """The characters of a Unicode category, as the inside of a character class."""
+    """Return the characters of a Unicode category, as the inside of a character class."""
     ranges: list[list[int]] = []
     for code in range(limit):
         if unicodedata.category(chr(code))[0] == letter:

@@ -89,7 +89,7 @@ class LinearLearnerApplication:
 
 
 def parse(body: bytes, kind: str) -> list[list[float]]:
-    """Records of a request as lists of features."""
+    """Return the records of a request as lists of features."""
     if kind == RECORDIO:
         return [record.features.tolist() for record in recordio.read(body)]
     text = body.decode("utf-8")

@@ -20,7 +20,7 @@ class MissingRequirementError(RuntimeError):
 
 
 def check_requirements(path: Path) -> None:
-    """Raises MissingRequirementError for the first line that the image does not fulfil; without a file nothing is."""
+    """Raise MissingRequirementError for the first line that the image does not fulfil; without a file for none."""
     if not path.is_file():
         return
     lines = (line.split("#")[0].strip() for line in path.read_text("utf-8").splitlines())

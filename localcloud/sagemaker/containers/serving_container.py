@@ -125,7 +125,7 @@ def _exit_now(*_: object) -> NoReturn:
 
 
 def _exit_with_owner() -> None:
-    """The owner holds the other end of stdin; when it is gone, even by SIGKILL, so are we."""
+    """End when the owner, who holds the other end of stdin, is gone, even by SIGKILL."""
     while os.read(0, 1024):
         continue
     os._exit(0)
@@ -143,7 +143,7 @@ class _Server(socketserver.ThreadingTCPServer):
         self.application, self.key = application, key
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that hangs up is no error of the container."""
+        """Take a caller that hangs up for no error of the container."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 

@@ -106,7 +106,7 @@ def _no_model(_model_dir: str) -> Any:
 
 
 def _response(result: Any) -> Response:
-    """An answer from what a script returned."""
+    """Return an answer from what a script returned."""
     if isinstance(result, tuple):
         return Response(200, _bytes(result[0]), _mimetype(result[1]))
     if hasattr(result, "status_code"):
@@ -116,7 +116,7 @@ def _response(result: Any) -> Response:
 
 
 def _own(headers: Any) -> dict[str, str]:
-    """The headers that the script has set; those of the body are ours."""
+    """Return the headers that the script has set; those of the body are ours."""
     return {name: value for name, value in headers.items() if not name.lower().startswith("content-")}
 
 

@@ -134,7 +134,7 @@ def _with_charset(accept: str) -> str:
 
 
 def _predicted(booster: Any, rows: Array) -> Array:
-    """What `booster.inplace_predict(rows)` returns, by the same function of the C API.
+    """Return what `booster.inplace_predict(rows)` does, by the same function of the C API.
 
     The method prepares for whatever rows might be, which for one record takes twice as long as to predict it.
     """

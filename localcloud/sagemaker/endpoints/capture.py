@@ -26,7 +26,7 @@ FLUSH_SECONDS = 1.0
 _LARGEST_BUFFER_BYTES = 256 * 1024 * 1024
 _LARGEST_FILE_BYTES = 16 * 1024 * 1024
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Put = Callable[[str, bytes], None]
 """Write an object: (S3 URI, content)."""
@@ -90,7 +90,7 @@ class Capture:
                     self._put(self._key(records[0][0]), b"".join(line for _, line in records))
                     written += len(records)
             except Exception:  # whatever S3 answers, serving goes on
-                _logger.warning("captured data of %s could not be written; trying again", self._prefix, exc_info=True)
+                logger.warning("captured data of %s could not be written; trying again", self._prefix, exc_info=True)
                 self._give_back(taken[written:])
 
     def take(self) -> list[tuple[str, bytes]]:
@@ -144,14 +144,12 @@ class Capture:
 
 
 def base_type(content_type: str) -> str:
-    """Convert `text/csv; charset=utf-8` -> `text/csv`: parameters do not matter for the lists of a
-    CaptureContentTypeHeader.
-    """
+    """Convert `text/csv; charset=utf-8` -> `text/csv`: a CaptureContentTypeHeader lists types without parameters."""
     return content_type.split(";")[0].strip().lower()
 
 
 def _files(records: list[tuple[datetime, bytes]]) -> Iterator[list[tuple[datetime, bytes]]]:
-    """Records of one hour each, in order, and not more than 16 MiB at a time."""
+    """Yield the records of one hour each, in order, and not more than 16 MiB at a time."""
     for _, of_hour in groupby(records, key=lambda record: record[0].replace(minute=0, second=0, microsecond=0)):
         batch: list[tuple[datetime, bytes]] = []
         size = 0

@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
         self._is_open = False
         self._transport.abort()
 
-    # What the loop tells ----------------------------------------------------------------------------------------------
+    # ---- What the loop tells
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport, self._is_open = cast(asyncio.Transport, transport), True
@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
         if self._whole is not None and not self._whole.done():
             self._whole.set_exception(error)
 
-    # What httptools tells ---------------------------------------------------------------------------------------------
+    # ---- What httptools tells
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")

@@ -18,7 +18,7 @@ def described(plan: Document, status: str | None = None) -> Document:
 
 
 def _summary(item: Document, status: str | None, message: str | None = None) -> Document:
-    """A ProductionVariantSummary; `status` says what is being done with the variant."""
+    """Return a ProductionVariantSummary; `status` says what is being done with the variant."""
     variant = item["Variant"]
     weight, count = variant.get("InitialVariantWeight", 1.0), variant.get("InitialInstanceCount", 1)
     summary: Document = {

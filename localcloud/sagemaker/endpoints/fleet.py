@@ -27,7 +27,7 @@ from localcloud.sagemaker.platform.store import Document
 
 LOG_GROUP = "/aws/sagemaker/Endpoints"
 _DEFAULT_START_SECONDS = 240
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Fleet:
         self._closed = threading.Event()
         self._flusher = threading.Thread(target=self._flush_regularly, name=f"flush {endpoint}", daemon=True)
 
-    # Life -------------------------------------------------------------------------------------------------------------
+    # ---- Life
 
     def start(self) -> None:
         """Start all variants at once. Raises JobFailedError; its text is the endpoint's FailureReason."""
@@ -106,7 +106,7 @@ class Fleet:
         with self._idle:
             self._idle.wait_for(lambda: self._active == 0, timeout)
 
-    # Requests ---------------------------------------------------------------------------------------------------------
+    # ---- Requests
 
     def enter(self) -> None:
         """Count a request that is about to use the fleet; `leave` ends it."""
@@ -131,7 +131,7 @@ class Fleet:
                 return variant
         return variants[0]
 
-    # Inside -----------------------------------------------------------------------------------------------------------
+    # ---- Inside
 
     def _variant(self, item: Document, directory: Path) -> Variant:
         given = item["Variant"]
@@ -183,7 +183,7 @@ class Fleet:
             self._flush()
 
     def _keep_undelivered(self) -> None:
-        """What could not be written waits on disk: when the local cloud stops, S3 is gone before its endpoints are."""
+        """Keep on disk what could not be written: when the local cloud stops, S3 is gone before its endpoints are."""
         for variant in self._variants.values():
             role = variant.role_arn
             for uri, content in variant.capture.take() if variant.capture else ():
@@ -197,7 +197,7 @@ class Fleet:
                 try:
                     self._aws.client("cloudwatch").put_metric_data(Namespace=NAMESPACE, MetricData=data)
                 except (ClientError, BotoCoreError):
-                    _logger.warning("metrics of %s were not delivered", self._endpoint, exc_info=True)
+                    logger.warning("metrics of %s were not delivered", self._endpoint, exc_info=True)
 
 
 def _discard(_line: str) -> None:

@@ -35,7 +35,7 @@ DEPLOYMENT_EVENT = "SageMaker Endpoint Deployment State Change"
 _MAX_FAILURE_REASON = 1024
 _READY = ("InService", "Updating", "RollingBack", "SystemUpdating")
 _RESTORE_SECONDS = 60.0
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Send = Callable[[str, list[str], Document], None]
 
@@ -64,7 +64,7 @@ class Endpoints:
         self._fleets: set[Fleet] = set()
         self._closing = threading.Event()
 
-    # Operations -------------------------------------------------------------------------------------------------------
+    # ---- Operations
 
     def create(self, request: Document) -> Document:
         """CreateEndpoint. A DeploymentConfig is checked and, as on AWS, has no effect on the first deployment."""
@@ -161,7 +161,7 @@ class Endpoints:
         for thread in threads:
             thread.join()
 
-    # Work in the background -------------------------------------------------------------------------------------------
+    # ---- Work in the background
 
     def _start_first(self, name: str, plan: Document) -> None:
         try:
@@ -225,7 +225,7 @@ class Endpoints:
                     tags.drop(self._store, document["EndpointArn"])
 
     def _started(self, name: str, plan: Document) -> Fleet:
-        """A fleet that is ready. Raises JobFailedError with the reason, and leaves nothing running."""
+        """Start a fleet that is ready. Raises JobFailedError with the reason, and leaves nothing running."""
         directory = self._root / name / uuid.uuid4().hex[:8]
         fleet = Fleet(name, plan, self._aws, directory, self._image, self._undelivered)
         with self._lock:
@@ -238,7 +238,7 @@ class Endpoints:
             self._discard(fleet)
             raise
         except Exception as error:
-            _logger.exception("endpoint %s could not be started", name)
+            logger.exception("endpoint %s could not be started", name)
             self._discard(fleet)
             reason = disk.full(self._root) if disk.is_full(error) else f"{type(error).__name__}: {error}"
             raise JobFailedError(f"InternalServerError: {reason}") from error
@@ -270,14 +270,14 @@ class Endpoints:
             try:
                 work(name, *arguments)
             except Exception:
-                _logger.exception("%s of endpoint %s failed", work.__name__, name)
+                logger.exception("%s of endpoint %s failed", work.__name__, name)
                 reason = "InternalServerError: the local cloud failed; its log has the traceback."
                 with contextlib.suppress(KeyError):
                     self._finish(name, "Failed", {"FailureReason": reason})
 
         threading.Thread(target=run, name=f"{work.__name__.strip('_')} {name}", daemon=True).start()
 
-    # Documents --------------------------------------------------------------------------------------------------------
+    # ---- Documents
 
     def _find(self, name: str) -> Document:
         document = self._store.get(KIND, name)
@@ -286,14 +286,14 @@ class Endpoints:
         return document
 
     def _idle(self, name: str) -> Document:
-        """The document of an endpoint on which nothing is under way."""
+        """Return the document of an endpoint on which nothing is under way."""
         document = self._find(name)
         if document["EndpointStatus"] not in ("InService", "Failed", "OutOfService") or self._invocations.expects(name):
             raise invalid(f'Cannot update in-progress endpoint "{document["EndpointArn"]}".')
         return document
 
     def _plan(self, config_name: str) -> Document:
-        """Configuration and models as they are now. Raises AwsError when one is missing."""
+        """Return configuration and models as they are now. Raises AwsError when one is missing."""
         config = self._store.get(models.ENDPOINT_CONFIG, config_name)
         if config is None:
             arn = self._aws.arn(models.ENDPOINT_CONFIG, config_name)
@@ -322,7 +322,7 @@ class Endpoints:
             self._announce(self._store.update(KIND, name, change))
 
     def _finish(self, name: str, status: str, members: Document, drop: tuple[str, ...] = ()) -> None:
-        """The end of a piece of work, unless the whole service ends: then `restore` goes on from what is stored."""
+        """End a piece of work, unless the whole service ends: then `restore` goes on from what is stored."""
         if not self._closing.is_set():
             self._set(name, status, members, drop)
 
@@ -366,7 +366,7 @@ def _check_deployment(deployment: Document) -> None:
 
 
 def _retaining(plan: Document, document: Document, excluded: list[Document]) -> Document:
-    """The plan with the instance counts and weights that variants of the same names have now."""
+    """Return the plan with the instance counts and weights that variants of the same names have now."""
     properties = {"DesiredInstanceCount": "InitialInstanceCount", "DesiredWeight": "InitialVariantWeight"}
     for item in excluded:
         properties.pop(item["VariantPropertyType"], None)

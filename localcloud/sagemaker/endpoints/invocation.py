@@ -61,7 +61,7 @@ class Invocations:
         self._expected: dict[str, Future[None]] = {}
         self._closed = False
 
-    # Who serves -------------------------------------------------------------------------------------------------------
+    # ---- Who serves
 
     def serve(self, name: str, fleet: Fleet) -> Fleet | None:
         """Send all traffic to the fleet from now on; returns the one that had it."""
@@ -94,7 +94,7 @@ class Invocations:
             self._serving.clear()
 
     async def _entered(self, name: str) -> Fleet:
-        """The fleet that serves, which is not stopped before the caller leaves it. Raises AwsError."""
+        """Return the fleet that serves, which is not stopped before the caller leaves it. Raises AwsError."""
         fleet = self._take(name)
         if fleet is None and (expected := self._expected.get(name.lower())) is not None:
             await asyncio.wait([asyncio.wrap_future(expected)], timeout=self.timeout_seconds)
@@ -110,7 +110,7 @@ class Invocations:
                 fleet.enter()
             return fleet
 
-    # Requests ---------------------------------------------------------------------------------------------------------
+    # ---- Requests
 
     async def invoke_http(
         self, name: str, body: bytes, headers: Mapping[str, str]

@@ -170,7 +170,7 @@ class Container:
         _close_stdin(process)
 
     def _spawn(self) -> Process | None:
-        """A new process with a new socket; None once the container is to stop."""
+        """Start a new process with a new socket; None once the container is to stop."""
         listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
         with listener, self._lock:
             if self._stopping.is_set():
@@ -187,7 +187,7 @@ class Container:
         return self._process
 
     def _wait_until_ready(self, process: Process, timeout: float) -> None:
-        """The one ping waits in the queue until the model is loaded, or is reset when the process ends."""
+        """Send the one ping, which waits in the queue until the model is loaded, or is reset when the process ends."""
         try:
             reply = asyncio.run(self._ping(timeout))
         except TimeoutError:
@@ -230,7 +230,7 @@ class Container:
                     self._wait_until_ready(current, INVOCATION_TIMEOUT_SECONDS)
 
     def _kept(self) -> Connection | None:
-        """A connection that the loop has had before; those of processes that have ended are passed over."""
+        """Return a connection that the loop has had before; those of processes that have ended are passed over."""
         kept = self._idle[asyncio.get_running_loop()]
         while kept:
             connection = kept.pop()
@@ -265,7 +265,7 @@ class Container:
                 self._log(text)
 
     def _tail(self) -> str:
-        """The last lines of output; of long ones the end, because that is where Python says what went wrong."""
+        """Return the last lines of output; of long ones the end, because that is where Python says what went wrong."""
         text = " | ".join(line.strip() for line in self._last_lines if line.strip(" ^"))
         return f"Its last lines: {text[-_TAIL_CHARACTERS:] or '(none)'}"
 
@@ -421,13 +421,13 @@ def _close_stdin(ended: Process) -> None:
 
 
 def _submitted(definition: Document) -> str:
-    """The S3 URI of a container's script, if it is not in the model's archive."""
+    """Return the S3 URI of a container's script, if it is not in the model's archive."""
     place: str = definition.get("Environment", {}).get(_SUBMIT_DIRECTORY, "")
     return place if place.startswith("s3://") else ""
 
 
 def _as_logged(line: str, root: Path) -> str:
-    """A line of output as CloudWatch has it on AWS."""
+    """Return a line of output as CloudWatch has it on AWS."""
     return line.replace(str(root), "/opt/ml").replace("\t", "#011")
 
 

@@ -178,7 +178,7 @@ def _check_container(container: Document, aws: Aws, role_arn: str) -> None:
 
 
 def _check_model_data(aws: Aws, url: str, role_arn: str) -> None:
-    """The archive must be there and readable when the model is made."""
+    """Refuse a model whose archive is not there, or cannot be read."""
     try:
         bucket, key = split_uri(s3_uri(url))
         aws.client("s3").head_object(Bucket=bucket, Key=key)

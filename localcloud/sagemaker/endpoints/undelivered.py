@@ -19,7 +19,7 @@ from localcloud.sagemaker.errors import AwsError
 from localcloud.sagemaker.platform.aws import Aws, split_uri
 
 _DELIVERY_SECONDS = 60.0
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,6 @@ def deliver(folder: Path, aws: Aws) -> None:
                 break
             except (AwsError, ClientError, BotoCoreError):
                 if time.monotonic() > until:
-                    _logger.warning("captured data still waits in %s", path, exc_info=True)
+                    logger.warning("captured data still waits in %s", path, exc_info=True)
                     break
                 time.sleep(0.5)

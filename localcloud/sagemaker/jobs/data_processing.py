@@ -121,7 +121,7 @@ def _select(steps: list[Step], record: Any) -> Any:
 
 
 def _steps(path: str, where: str, is_csv: bool) -> list[Step]:
-    """The steps of a path. What selects several things ends it."""
+    """Return the steps of a path. What selects several things ends it."""
     if not path.startswith("$"):
         raise invalid(f"{where} {path!r} is no JSONPath; it must begin with $.")
     steps: list[Step] = []
@@ -140,7 +140,7 @@ def _steps(path: str, where: str, is_csv: bool) -> list[Step]:
 
 
 def _step(path: str, position: int, where: str) -> tuple[re.Match[str], Step, bool]:
-    """The part of a path that begins here, what it does, and whether something may follow."""
+    """Return the part of a path that begins here, what it does, and whether something may follow."""
     if found := _NAME.match(path, position):
         return found, _member(found[1]), True
     if found := _NAMES.match(path, position):

@@ -27,7 +27,7 @@ NO_CAPACITY = (
 )
 TERMINAL = ("Completed", "Failed", "Stopped")
 MAX_FAILURE_REASON = 1024
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def internal_error(error: Exception, root: Path) -> str:
@@ -60,7 +60,7 @@ class Jobs(ABC):
         ]
         self._left_over = list((context.root / "jobs" / self.folder).glob("*"))
 
-    # What differs -----------------------------------------------------------------------------------------------------
+    # ---- What differs
 
     @abstractmethod
     def prepare(self, request: Document) -> Document:
@@ -80,7 +80,7 @@ class Jobs(ABC):
     def on_status(self, document: Document, status: str) -> None:  # noqa: B027
         """Change more members with the status (training's secondary status)."""
 
-    # Operations -------------------------------------------------------------------------------------------------------
+    # ---- Operations
 
     def create(self, request: Document) -> Document:
         name: str = request[f"{self.noun}Name"]
@@ -156,10 +156,10 @@ class Jobs(ABC):
         for run in running:
             run.kill()
 
-    # The life of one job ----------------------------------------------------------------------------------------------
+    # ---- The life of one job
 
     def _work(self, name: str) -> None:
-        """The queue's turn for a job."""
+        """Take a job's turn in the queue."""
         try:
             run = self._claim(name)
         except Exception as error:
@@ -178,7 +178,7 @@ class Jobs(ABC):
                 self._finish(name, status, reason)
 
     def _claim(self, name: str) -> JobRun | None:
-        """The job as one that runs, unless it was stopped or deleted while it waited."""
+        """Return the job as one that runs, unless it was stopped or deleted while it waited."""
         document = self.context.store.get(self.kind, name)
         if document is None or document[f"{self.noun}Status"] != "InProgress" or self._abandoned:
             return None
@@ -219,7 +219,7 @@ class Jobs(ABC):
         except Exception as error:
             if run.stop_requested:  # whatever was cut short by the stop
                 return "Stopped", None
-            _logger.exception("%s %s could not be run", self.kind, run.name)
+            logger.exception("%s %s could not be run", self.kind, run.name)
             return "Failed", internal_error(error, self.context.root)
         return ("Stopped" if run.stop_requested else "Completed"), None
 

@@ -27,8 +27,9 @@ def check_source(data_type: str, where: str) -> None:
 
 
 def list_source(aws: Aws, uri: str, data_type: str, role_arn: str) -> list[S3Object]:
-    """Return the objects of an S3Prefix or ManifestFile source. Raises JobFailedError with AWS's text when there are
-    none.
+    """Return the objects of an S3Prefix or ManifestFile source.
+
+    Raises JobFailedError with AWS's text when there are none.
     """
     if data_type == "ManifestFile":
         with _as_job_failure("Data download failed"):

@@ -15,7 +15,7 @@ from localcloud.sagemaker.platform.aws import Aws, split_uri
 from localcloud.sagemaker.platform.files import regular_files
 
 _INTERVAL_SECONDS = 1.0
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Stamp = tuple[int, int]
 
@@ -54,7 +54,7 @@ class Mirror:
             try:
                 self._copy()
             except (ClientError, BotoCoreError, OSError, JobFailedError):
-                _logger.warning("could not copy %s to %s; trying again", self._directory, self._uri, exc_info=True)
+                logger.warning("could not copy %s to %s; trying again", self._directory, self._uri, exc_info=True)
 
     def _copy(self) -> None:
         files = self._scan()

@@ -80,7 +80,7 @@ class ProcessingJobs(Jobs):
         _conclude(exit_, message)
 
     def _command(self, run: JobRun, command: list[str]) -> list[str]:
-        """The command with local paths; `python3` is the image's."""
+        """Return the command with local paths; `python3` is the image's."""
         program, *arguments = [run.local(part) for part in command]
         return [str(self.context.image.path) if program in ("python3", "python") else program, *arguments]
 

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class JobQueue:
@@ -27,4 +27,4 @@ class JobQueue:
             try:
                 job()
             except Exception:  # the worker must outlive whatever a job does
-                _logger.exception("a job could not be run")
+                logger.exception("a job could not be run")

@@ -148,7 +148,7 @@ class JobRun:
             raise JobStoppedError
 
     def fail_without_program(self) -> None:
-        """The faults of a program, for a job that runs none of its own (transform: the containers are the model's)."""
+        """Fail as a program does, in a job that runs none of its own (transform: the containers are the model's)."""
         if self.has_fault("hang"):
             self._stop.wait()
             raise JobStoppedError

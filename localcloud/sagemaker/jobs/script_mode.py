@@ -86,7 +86,7 @@ def _command(run: JobRun, code: Path, script: str, arguments: list[str]) -> list
 
 
 def _bring(run: JobRun, submitted: str, code: Path) -> None:
-    """The source below the folder for code: an archive in S3 or in a channel, or the folder that is named."""
+    """Bring the source below the folder for code: an archive in S3 or in a channel, or the folder that is named."""
     archive = run.path(submitted)
     if "://" in submitted and run.description["EnableNetworkIsolation"]:
         raise JobFailedError(
@@ -108,7 +108,7 @@ def _bring(run: JobRun, submitted: str, code: Path) -> None:
 
 
 def _read(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
-    """The values that SDKs have written as JSON; what is no JSON is text."""
+    """Return the values that SDKs have written as JSON; what is no JSON is text."""
 
     def value(text: str) -> Any:
         try:

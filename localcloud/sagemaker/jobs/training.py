@@ -123,7 +123,7 @@ class TrainingJobs(Jobs):
         _conclude(run, exit_)
 
     def _check_sources(self, channels: list[Document], role_arn: str, name: str) -> None:
-        """An empty prefix is refused when the job is created."""
+        """Refuse an empty prefix when the job is created."""
         aws = self.context.aws.for_role(role_arn)
         for channel in channels:
             source = channel["DataSource"]["S3DataSource"]
@@ -144,7 +144,7 @@ class TrainingJobs(Jobs):
         return exit_
 
     def _publish(self, run: JobRun, exit_: Exit) -> None:
-        """The model of a job that succeeded or was stopped; the output data of every job."""
+        """Upload the model of a job that succeeded or was stopped, and the output data of every job."""
         prefix = f"{run.description['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{run.name}/output"
         has_model = exit_.code == 0 or ((exit_.stopped or exit_.timed_out) and regular_files(run.root / "model"))
         if has_model:
@@ -157,7 +157,7 @@ class TrainingJobs(Jobs):
                 _upload(run, run.root / "output" / "data", prefix, "output")
 
     def _enter(self, run: JobRun, secondary: str) -> None:
-        """The next secondary status of a job in progress; one that is stopping stays so."""
+        """Set the next secondary status of a job in progress; one that is stopping stays so."""
 
         def change(document: Document) -> None:
             if document["TrainingJobStatus"] == "InProgress":
@@ -167,7 +167,7 @@ class TrainingJobs(Jobs):
 
 
 def _run_program(run: JobRun, on_line: Callable[[str], None]) -> Exit:
-    """The program that the request names, else its script, else the algorithm."""
+    """Run the program that the request names, else its script, else the algorithm."""
     algorithm, environment = run.description["AlgorithmSpecification"], _environment(run)
     python = str(run.context.image.path)
     if entrypoint := algorithm.get("ContainerEntrypoint"):
@@ -294,7 +294,7 @@ def _channel(item: Document) -> Document:
 
 
 def _with_metrics(algorithm: Document) -> Document:
-    """The algorithm with its metric definitions, at most as many as the API lists."""
+    """Return the algorithm with its metric definitions, at most as many as the API lists."""
     definitions = _metric_definitions(algorithm)
     compile_definitions(definitions)
     shown = definitions[:_MAX_METRIC_DEFINITIONS]
@@ -302,7 +302,7 @@ def _with_metrics(algorithm: Document) -> Document:
 
 
 def _metric_definitions(algorithm: Document) -> list[dict[str, str]]:
-    """The request's definitions, else all of the algorithm's own."""
+    """Return the request's definitions, else all of the algorithm's own."""
     own = list(_stand_in(algorithm).metrics)
     given = algorithm.get("MetricDefinitions") or own
     return own if given == own[:_MAX_METRIC_DEFINITIONS] else given
@@ -371,7 +371,7 @@ def _checkpoints(run: JobRun) -> AbstractContextManager[object]:
 
 
 def _upload(run: JobRun, folder: Path, prefix: str, name: str) -> str:
-    """The folder as `<name>.tar.gz`, or as it is when CompressionType is NONE; returns its URI."""
+    """Upload the folder as `<name>.tar.gz`, or as it is when CompressionType is NONE; return its URI."""
     if run.description["OutputDataConfig"]["CompressionType"] == "NONE":
         run.aws.upload_dir(folder, f"{prefix}/{name}", _kms_key_id(run))
         return f"{prefix}/{name}/"

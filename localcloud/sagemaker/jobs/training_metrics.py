@@ -18,7 +18,7 @@ NAMESPACE = "/aws/sagemaker/TrainingJobs"
 _DATA_PER_REQUEST = 500
 _LINE_CHARACTERS = 4096
 _TAB = "#011"
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def compile_definitions(definitions: list[dict[str, str]]) -> list[tuple[str, re.Pattern[str]]]:
@@ -70,11 +70,14 @@ class MetricLog:
             try:
                 client.put_metric_data(Namespace=NAMESPACE, MetricData=self._data[start : start + _DATA_PER_REQUEST])
             except (ClientError, BotoCoreError):
-                _logger.warning("metrics of %s were not delivered", self._job_name, exc_info=True)
+                logger.warning("metrics of %s were not delivered", self._job_name, exc_info=True)
         self._data.clear()
 
     def _record(self, name: str, text: str | None) -> None:
-        """The value ends at a TAB, which `\\S` of XGBoost's expressions does not see once it is written `#011`."""
+        r"""Record the value up to a TAB.
+
+        `\S` of XGBoost's expressions does not see a TAB that is written `#011`.
+        """
         try:
             value = float((text or "").split(_TAB)[0])
         except ValueError:

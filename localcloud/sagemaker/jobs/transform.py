@@ -145,7 +145,7 @@ class _Scorer:
             self._run.aws.upload(target, uri, self._output.get("KmsKeyId") or None, self._output.get("Accept"))
 
     def _answers(self, source: Path, name: str) -> Iterator[bytes]:
-        """The answers in the order of the payloads, some payloads ahead of the one that is waited for."""
+        """Yield the answers in the order of the payloads, some payloads ahead of the one that is waited for."""
         workers = self._job.get("MaxConcurrentTransforms") or 1
         waiting: deque[Future[bytes]] = deque()
         damaged = decompressing(f"{name} is not a readable gzip file")
@@ -166,7 +166,7 @@ class _Scorer:
                     future.cancel()
 
     def _answer(self, payload: bytes, name: str) -> bytes:
-        """What is written of the model's answer: filtered, and joined with its records, where that is asked for."""
+        """Return what is written of the model's answer: filtered, or joined with its records, if that is asked for."""
         if self._processing is None:
             return self._invoke(payload, name)
         try:
@@ -176,7 +176,7 @@ class _Scorer:
             raise JobFailedError(f"ClientError: {_SEE_LOGS}") from error
 
     def _invoke(self, payload: bytes, name: str) -> bytes:
-        """The model's answer; refusals of the model (5xx, no answer in time) are tried again."""
+        """Return the model's answer; refusals of the model (5xx, no answer in time) are tried again."""
         for attempt in range(self._retries + 1):
             self._run.raise_if_stopped()
             reply = self._exchange(payload)
@@ -237,7 +237,7 @@ def payloads(file: IO[bytes], split_type: str, strategy: str, max_bytes: int) ->
 
 
 def _lines(file: IO[bytes], max_bytes: int) -> Iterator[bytes]:
-    """The lines, each with one newline; reading never takes more than a payload into memory."""
+    """Yield the lines, each with one newline; reading never takes more than a payload into memory."""
     number = 0
     while line := file.readline(max_bytes + 2):
         number += 1
@@ -287,7 +287,7 @@ def _check_input(given: Document) -> Document:
 
 
 def _with_batch_environment(container: Document, job: Document) -> Document:
-    """The container with the job's environment and what batch transform tells every container."""
+    """Return the container with the job's environment and what batch transform tells every container."""
     batch = {
         "SAGEMAKER_BATCH": "true",
         "SAGEMAKER_MAX_PAYLOAD_IN_MB": str(job.get("MaxPayloadInMB", _DEFAULT_PAYLOAD_MIB)),
@@ -298,7 +298,7 @@ def _with_batch_environment(container: Document, job: Document) -> Document:
 
 
 def _limits(job: Document) -> str:
-    """The data log's first line, as AWS writes it."""
+    """Return the data log's first line, as AWS writes it."""
     return (
         f"MaxConcurrentTransforms={job.get('MaxConcurrentTransforms') or 1}, "
         f"MaxPayloadInMB={job.get('MaxPayloadInMB', _DEFAULT_PAYLOAD_MIB)}, "

@@ -6,13 +6,13 @@ import json
 import re
 import shutil
 import threading
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
-from xml.etree import ElementTree
 
 import boto3
 from boto3.exceptions import S3UploadFailedError
@@ -211,7 +211,7 @@ class Aws:
         if failed["FailedEntryCount"]:
             raise RuntimeError(f"the event bus refused {detail_type!r}: {failed['Entries'][0]}")
 
-    # S3 -------------------------------------------------------------------------------------------------------------
+    # ---- S3
 
     def list_objects(self, uri: str, at_most: int | None = None) -> list[S3Object]:
         """Return every object whose key starts with the URI's key, with its path relative to it, sorted by key.
@@ -232,7 +232,7 @@ class Aws:
         """Yield the keys below a prefix and their sizes, page by page."""
         query = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
         status, body = self.request("s3", "GET", f"/{bucket}", query=query)
-        page = ElementTree.fromstring(body) if status == 200 else None  # noqa: S314  its own answer
+        page = ET.fromstring(body) if status == 200 else None  # noqa: S314  its own answer
         if page is not None and page.findtext("{*}IsTruncated") == "false":
             found = page.iterfind("{*}Contents")
             yield [(unquote_plus(item.findtext("{*}Key", "")), int(item.findtext("{*}Size", "0"))) for item in found]

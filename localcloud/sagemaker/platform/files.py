@@ -35,8 +35,9 @@ class UnsafePathError(JobFailedError):
 
 
 def safe_path(root: Path, relative: str) -> Path:
-    """Return `root / relative`, or UnsafePathError when that leaves `root` (`..`, absolute, NUL, empty) or is long or
-    deep.
+    """Return `root / relative`.
+
+    Raises UnsafePathError when that leaves `root` (`..`, absolute, NUL, empty), or is long or deep.
     """
     parts = PurePosixPath(relative).parts
     name = f"'{one_line(relative)}'"

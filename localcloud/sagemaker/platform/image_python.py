@@ -128,7 +128,7 @@ class ImagePython:
 
 
 def _own_folders(program: str, environment: dict[str, str]) -> list[Path]:
-    """The folders in which a program finds modules before those of the image."""
+    """Return the folders in which a program finds modules before those of the image."""
     named = environment.get("PYTHONPATH", "").split(os.pathsep)
     own = [*named, environment.get("SAGEMAKER_SUBMIT_DIRECTORY", "")]
     return [Path(program).resolve().parent, *(Path(folder) for folder in own if folder)]

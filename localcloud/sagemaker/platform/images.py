@@ -44,7 +44,7 @@ def resolved(image_uri: str, python: Path) -> str:
 
 @cache
 def _digest(name: str, python: Path) -> str:
-    """The SHA-256 of what stands in for an image: the versions of the packages, and the programs here."""
+    """Return the SHA-256 of what stands in for an image: the versions of the packages, and the programs here."""
     packages = python.parent.parent
     parts = [name, *(str(info.relative_to(packages)) for info in packages.glob("lib/python*/*-packages/*.dist-info"))]
     programs = (file for folder in _PROGRAMS for file in folder.rglob("*.py"))

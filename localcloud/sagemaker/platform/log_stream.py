@@ -73,7 +73,7 @@ class LogStream:
                 self._attempt("PutLogEvents", logGroupName=self._group, logStreamName=self._stream, logEvents=batch)
 
     def _batches(self) -> Iterator[list[dict[str, Any]]]:
-        """The pending lines in batches below the API's 10,000 events and 1 MiB."""
+        """Yield the pending lines in batches below the API's 10,000 events and 1 MiB."""
         with self._lock:
             pending, self._pending = self._pending, []
         batch: list[dict[str, Any]] = []

@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote
 from localcloud import disk
 
 Document = dict[str, Any]
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Store:
@@ -38,7 +38,7 @@ class Store:
             return copy.deepcopy(self._load(kind).get(name.lower()))
 
     def create(self, kind: str, name: str, document: Document) -> bool:
-        """False, and nothing written, when the name is taken."""
+        """Return False, and write nothing, when the name is taken."""
         with self._lock:
             if name.lower() in self._load(kind):
                 return False
@@ -59,7 +59,7 @@ class Store:
             return document
 
     def delete(self, kind: str, name: str) -> bool:
-        """False when there was none."""
+        """Return False when there was none."""
         with self._lock:
             if self._load(kind).pop(name.lower(), None) is None:
                 return False
@@ -97,7 +97,7 @@ class Store:
                 except OSError as error:
                     if not disk.is_full(error):
                         raise
-                    _logger.warning("%s %s is not saved yet: %s", kind, name, disk.full(self._root))
+                    logger.warning("%s %s is not saved yet: %s", kind, name, disk.full(self._root))
                 else:
                     self._unsaved.discard((kind, name))
 

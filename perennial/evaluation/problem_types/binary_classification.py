@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import numpy.typing as npt
 
 from perennial.evaluation.problem_types.measures import TOO_LARGE, Floats, Measures, mean, require
 from perennial.evaluation.problem_types.quality import of_two_classes
@@ -14,7 +14,7 @@ from perennial.evaluation.problem_types.quality import of_two_classes
 PROBABILITY_THRESHOLD = 0.5
 
 
-def predicted_labels(scores: ArrayLike) -> Floats:
+def predicted_labels(scores: npt.ArrayLike) -> Floats:
     """Return the class that each probability stands for: 1.0 where it is larger than PROBABILITY_THRESHOLD."""
     return (np.asarray(scores, dtype=np.float64) > PROBABILITY_THRESHOLD).astype(np.float64)
 
@@ -93,11 +93,11 @@ def _check(labels: Floats, scores: Floats) -> None:
     require("scores", scores, _measurable(scores), "probabilities of class 1, from 0 to 1")
 
 
-def _measurable(scores: Floats) -> NDArray[np.bool_]:
+def _measurable(scores: Floats) -> npt.NDArray[np.bool_]:
     return (scores >= 0) & (scores <= 1)
 
 
-def _columns(labels: Floats, scores: Floats) -> Mapping[str, NDArray[np.float64] | NDArray[np.int64]]:
+def _columns(labels: Floats, scores: Floats) -> Mapping[str, npt.NDArray[np.float64] | npt.NDArray[np.int64]]:
     predicted = predicted_labels(scores).astype(np.int64)
     return {"prediction": predicted, "label": labels.astype(np.int64), "probability": scores}
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import numpy.typing as npt
 
-Floats = NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
 Terms = Callable[[Floats, Floats], Floats]
 Finish = Callable[[Floats], Floats]
-Quality = Callable[[str, ArrayLike, ArrayLike, ArrayLike | None, int], tuple[int, dict[str, Any]]]
+Quality = Callable[[str, npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None, int], tuple[int, dict[str, Any]]]
 
 TOO_LARGE = "numbers too large to square"
 
@@ -38,12 +38,12 @@ class Measures:
 
     metrics: Mapping[str, tuple[Terms, Finish, str]]
     check: Callable[[Floats, Floats], None]
-    measurable: Callable[[Floats], NDArray[np.bool_]]
-    columns: Callable[[Floats, Floats], Mapping[str, NDArray[np.float64] | NDArray[np.int64]]]
+    measurable: Callable[[Floats], npt.NDArray[np.bool_]]
+    columns: Callable[[Floats, Floats], Mapping[str, npt.NDArray[np.float64] | npt.NDArray[np.int64]]]
     quality: Quality
 
 
-def require(what: str, values: Floats, good: NDArray[np.bool_], expected: str) -> None:
+def require(what: str, values: Floats, good: npt.NDArray[np.bool_], expected: str) -> None:
     """Raise MetricInputError, which names the first value that is not good."""
     bad = np.flatnonzero(~good)
     if bad.size:

@@ -21,13 +21,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import numpy.typing as npt
 
 from perennial.data.column_statistics import json_number
 from perennial.evaluation import metrics
 from perennial.evaluation.problem_types.measures import Floats, MetricInputError
 
-Rows = NDArray[np.int64]
+Rows = npt.NDArray[np.int64]
 Values = dict[str, float]
 
 # A standard deviation needs this many rows; it is that of the metric in five samples of 80 % of the rows.
@@ -43,7 +43,7 @@ _BETAS = {"f0_5": 0.5, "f1": 1.0, "f2": 2.0}
 
 
 def of_numbers(
-    problem: str, labels: ArrayLike, predictions: ArrayLike, _: ArrayLike | None, seed: int
+    problem: str, labels: npt.ArrayLike, predictions: npt.ArrayLike, _: npt.ArrayLike | None, seed: int
 ) -> tuple[int, dict[str, Any]]:
     """Return the rows and the metrics of predictions in the target's unit."""
     y, s = metrics.checked(problem, labels, predictions)
@@ -55,7 +55,7 @@ def of_numbers(
 
 
 def of_two_classes(
-    problem: str, labels: ArrayLike, predictions: ArrayLike, probabilities: ArrayLike | None, seed: int
+    problem: str, labels: npt.ArrayLike, predictions: npt.ArrayLike, probabilities: npt.ArrayLike | None, seed: int
 ) -> tuple[int, dict[str, Any]]:
     """Return the rows and the metrics of predictions that are 0 or 1; with probabilities the AUC and the curves too."""
     y, predicted = metrics.checked(problem, labels, predictions)
@@ -97,7 +97,7 @@ def _binary_values(cells: Floats) -> Values:
 
 
 def of_classes(
-    _problem: str, labels: ArrayLike, predictions: ArrayLike, _: ArrayLike | None, seed: int
+    _problem: str, labels: npt.ArrayLike, predictions: npt.ArrayLike, _: npt.ArrayLike | None, seed: int
 ) -> tuple[int, dict[str, Any]]:
     """Return the rows and the metrics of predicted classes, of which there may be any number."""
     actual, predicted = np.asarray(labels).astype(np.str_), np.asarray(predictions).astype(np.str_)
@@ -139,7 +139,7 @@ def _most_frequent(cells: Floats) -> Floats:
     return constant
 
 
-def _cells(actual: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], classes: int) -> Floats:
+def _cells(actual: npt.NDArray[np.integer[Any]], predicted: npt.NDArray[np.integer[Any]], classes: int) -> Floats:
     """Return the number of rows `(actual, predicted)` from class indices."""
     counts = np.bincount(actual * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from perennial.evaluation.problem_types.measures import TOO_LARGE, Floats, Measures, mean
 from perennial.evaluation.problem_types.quality import of_numbers
@@ -50,7 +50,7 @@ def _check(_labels: Floats, _scores: Floats) -> None:
     """Every finite number will do."""
 
 
-def _measurable(scores: Floats) -> NDArray[np.bool_]:
+def _measurable(scores: Floats) -> npt.NDArray[np.bool_]:
     return np.abs(scores) <= LARGEST_SCORE
 
 

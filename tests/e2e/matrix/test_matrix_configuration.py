@@ -1,5 +1,6 @@
-"""The line "Configuration" of the failure matrix: what is wrong is refused where it is given; and what goes wrong while
-the stack is updated, of the lines "Functions" and "People".
+"""The line "Configuration" of the failure matrix: what is wrong is refused where it is given.
+
+Beside it what goes wrong while the stack is updated, of the lines "Functions" and "People".
 
 At deploy the stack stays what it was, and the reason names the parameter or the field of model.yaml and what is
 allowed, or what the function that publishes the job code has met. At run the execution fails before anything is spent,
@@ -409,8 +410,9 @@ def test_a_function_that_is_throttled_publishes_when_it_is_not(app: App, first: 
 def updated(
     app: App, first: End, wrong_model: str, built: Path, packaged: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, End]:
-    """The code that a run began with, and its end: another definition, a new layer below every function and other
-    parameters came in while it waited to train.
+    """The code that a run began with, and its end.
+
+    Another definition, a new layer below every function and other parameters came in while it waited to train.
     """
     layer = situation.copied_layer(built, tmp_path_factory.mktemp("update"))
     rewrite(layer, REDEFINED)

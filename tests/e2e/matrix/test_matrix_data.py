@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -55,7 +55,7 @@ def some(text: str) -> Callable[[int, str], str]:
 
 def parquet(**changed: Any) -> bytes:
     """The cars as Parquet, with some columns of other values, or without (None)."""
-    read = pacsv.read_csv(io.BytesIO(demo_data.used_cars()))
+    read = pa_csv.read_csv(io.BytesIO(demo_data.used_cars()))
     for name, values in changed.items():
         read = read.drop_columns([name]) if values is None else read.set_column(NAMES.index(name), name, values)
     out = io.BytesIO()

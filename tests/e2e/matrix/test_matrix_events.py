@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 import pytest
-from pyarrow import csv as pacsv
-from pyarrow import parquet
 
 from tests.e2e.conftest import App
 from tests.e2e.matrix import situation
@@ -34,8 +34,8 @@ PART_BYTES = 5 << 20  # what each part but the last has at least
 
 def parquet_of(rows: bytes, padding: int) -> bytes:
     """CSV rows as a Parquet file that is larger by some bytes of metadata."""
-    table = pacsv.read_csv(pa.BufferReader(rows)).replace_schema_metadata({"padding": "x" * padding})
-    parquet.write_table(table, sink := pa.BufferOutputStream())
+    table = pa_csv.read_csv(pa.BufferReader(rows)).replace_schema_metadata({"padding": "x" * padding})
+    pq.write_table(table, sink := pa.BufferOutputStream())
     return bytes(sink.getvalue())
 
 

@@ -6,7 +6,7 @@ Labels and scores are classes, counted from 0.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from perennial.evaluation.problem_types.measures import TOO_LARGE, Floats, Measures, mean, require
 from perennial.evaluation.problem_types.quality import of_classes
@@ -21,11 +21,11 @@ def _check(labels: Floats, scores: Floats) -> None:
     require("scores", scores, _measurable(scores), "classes, counted from 0")
 
 
-def _measurable(scores: Floats) -> NDArray[np.bool_]:
+def _measurable(scores: Floats) -> npt.NDArray[np.bool_]:
     return (scores >= 0) & (scores == np.floor(scores))
 
 
-def _columns(labels: Floats, scores: Floats) -> dict[str, NDArray[np.int64]]:
+def _columns(labels: Floats, scores: Floats) -> dict[str, npt.NDArray[np.int64]]:
     return {"prediction": scores.astype(np.int64), "label": labels.astype(np.int64)}
 
 

@@ -309,8 +309,9 @@ def raw_rows(count: int) -> list[dict[str, str]]:
 
 
 def test_raw_rows_mean_the_same_in_training_and_in_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows of a German CSV file, of JSON lines and of Parquet, what the archive answers to each of them, also in
-    batch, and what the baseline has of them.
+    """The rows of a German CSV file, of JSON lines and of Parquet, and what the baseline has of them.
+
+    With them what the archive answers to each, also in batch.
     """
     rows = raw_rows(600)
     frame = pd.DataFrame(rows)

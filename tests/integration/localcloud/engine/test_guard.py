@@ -68,7 +68,7 @@ def send(cloud: Cloud, method: str, path: str, body: bytes = b"", headers: dict[
 
 @contextmanager
 def clock(moved: timedelta) -> Iterator[None]:
-    """botocore signs as if it were another time."""
+    """Botocore signs as if it were another time."""
     with patch.object(botocore.auth, "get_current_datetime", lambda **_: datetime.now(UTC) + moved):
         yield
 

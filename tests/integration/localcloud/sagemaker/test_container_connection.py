@@ -26,7 +26,6 @@ def on_a_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 @asynccontextmanager
 async def answering(*replies: bytes) -> AsyncIterator[Connection]:
     """A connection to a server that answers each request so, and hangs up after the last one."""
-
     ended = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

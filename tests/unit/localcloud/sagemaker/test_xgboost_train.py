@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sklearn  # noqa: F401 - loaded first, because the stand-in keeps xgboost from importing it
 import xgboost
-from pyarrow import parquet
 
 from localcloud.sagemaker.algorithms import xgboost_train
 from localcloud.sagemaker.algorithms.training_container import run
@@ -134,7 +134,7 @@ def test_parquet_and_libsvm_are_read(job: Job) -> None:
     rows = make_rows(100)
     folder = job.root / "input/data/train"
     folder.mkdir(parents=True)
-    parquet.write_table(pa.table({str(i): rows[:, i] for i in range(5)}), folder / "a.parquet")
+    pq.write_table(pa.table({str(i): rows[:, i] for i in range(5)}), folder / "a.parquet")
     job.channels["train"] = {"ContentType": "application/x-parquet", **FILE}
     assert job.run() == 0
     assert job.booster().num_features() == 4

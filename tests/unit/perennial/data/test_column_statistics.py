@@ -7,11 +7,11 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from perennial.data.column_statistics import (
     MAX_DISTINCT,
@@ -25,7 +25,7 @@ from perennial.data.column_statistics import (
     statistics,
 )
 
-Floats = NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
 
 PRICE = {
     "name": "price",

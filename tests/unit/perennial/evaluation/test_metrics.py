@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import ArrayLike
 from sklearn import metrics as reference
 
 from perennial.evaluation import metrics
@@ -163,7 +163,7 @@ def test_numbers_too_large_to_square_are_no_value_rather_than_infinity() -> None
     ],
 )
 def test_what_cannot_be_measured_is_refused_with_what_was_expected(
-    labels: ArrayLike, scores: ArrayLike, message: str
+    labels: npt.ArrayLike, scores: npt.ArrayLike, message: str
 ) -> None:
     with pytest.raises(metrics.MetricInputError, match=message):
         metrics.evaluate("regression", labels, scores)
@@ -177,7 +177,7 @@ def test_what_cannot_be_measured_is_refused_with_what_was_expected(
     ],
 )
 def test_binary_labels_are_0_or_1_and_scores_are_probabilities(
-    labels: ArrayLike, scores: ArrayLike, message: str
+    labels: npt.ArrayLike, scores: npt.ArrayLike, message: str
 ) -> None:
     with pytest.raises(metrics.MetricInputError, match=message):
         metrics.evaluate("binary_classification", labels, scores)

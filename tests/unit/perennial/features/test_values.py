@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import pandas
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -227,8 +227,8 @@ def test_parquet_value_in_a_column_of_texts_is_its_text(array: pa.Array, texts: 
 
 
 def test_a_column_of_dates_is_the_texts_that_pandas_writes() -> None:
-    frame = pandas.DataFrame({"day": pandas.to_datetime(["2024-05-01", "2023-12-31"]), "at": [TIME, TIME]})
-    csv = pandas.read_csv(io.StringIO(frame.to_csv(index=False)), dtype=str)
+    frame = pd.DataFrame({"day": pd.to_datetime(["2024-05-01", "2023-12-31"]), "at": [TIME, TIME]})
+    csv = pd.read_csv(io.StringIO(frame.to_csv(index=False)), dtype=str)
     for name in frame:
         assert from_arrow("string", pa.array(frame[name])).values.to_pylist() == csv[name].tolist()
 
