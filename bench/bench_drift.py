@@ -119,7 +119,7 @@ CHANGES: dict[str, tuple[str, Change]] = {
 
 def described(sample: Sample, *, with_labels: bool) -> list[Any]:
     """Return the columns' statistics."""
-    found: list[Any] = []
+    described_columns: list[Any] = []
     for name, values in {**({"target": sample.labels} if with_labels else {}), **sample.columns}.items():
         column: Any
         if values.dtype == object:
@@ -128,8 +128,8 @@ def described(sample: Sample, *, with_labels: bool) -> list[Any]:
         else:
             column = NumericColumn(name, integral=False)
             column.add(values.astype(np.float64))
-        found.append(column)
-    return found
+        described_columns.append(column)
+    return described_columns
 
 
 def judged(rows: int, change: Change, seed: int) -> tuple[str, bool]:
@@ -138,10 +138,10 @@ def judged(rows: int, change: Change, seed: int) -> tuple[str, bool]:
     trained, tested = drawn(BASELINE, random), drawn(TESTED, random)
     columns = described(trained, with_labels=True)
     window = change(drawn(rows, random), random)
-    seen = data_quality.WindowRecords(statistics(described(window, with_labels=True)), rows, len(window.columns))
-    asked, rate = MONITORED.data_quality, MONITORED.false_alarm_rate / 2
-    limits = data_quality.DataLimits(asked.distance, asked.stability, asked.missing, INVALID, rate)
-    data = data_quality.judge(statistics(columns), constraints(columns), seen, limits)
+    records = data_quality.WindowRecords(statistics(described(window, with_labels=True)), rows, len(window.columns))
+    section, rate = MONITORED.data_quality, MONITORED.false_alarm_rate / 2
+    limits = data_quality.DataLimits(section.distance, section.stability, section.missing, INVALID, rate)
+    data = data_quality.judge(statistics(columns), constraints(columns), records, limits)
     before = measured.statistics("regression", tested.labels, tested.scores, evaluation_time=TIME)
     model = model_quality.judge(
         DEFINITION, before, measured.constraints("regression", before), window.labels, window.scores,

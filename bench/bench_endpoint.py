@@ -283,10 +283,10 @@ def shares(cloud: Cloud, folder: Path, encoded: str, image: ImagePython) -> dict
         (folder / "home").mkdir(exist_ok=True)
         container = Container(name, command, folder, {**image.environment(folder), **environment}, _ignore, image)
         container.start(60)
-        asked = partial(container.request, "POST", "/invocations", body.encode(), {"Content-Type": CSV})
+        ask_once = partial(container.request, "POST", "/invocations", body.encode(), {"Content-Type": CSV})
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             loop = runner.get_loop()
-            took[name] = serving_script.microseconds(lambda ask=asked, loop=loop: loop.run_until_complete(ask()))  # type: ignore[misc]
+            took[name] = serving_script.microseconds(lambda ask=ask_once, loop=loop: loop.run_until_complete(ask()))  # type: ignore[misc]
         container.stop()
     return took
 
@@ -355,14 +355,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def report(
-    cloud: Cloud, peer_port: int, script: dict[str, Any], parts: dict[str, float], given: argparse.Namespace
+    cloud: Cloud, peer_port: int, script: dict[str, Any], parts: dict[str, float], arguments: argparse.Namespace
 ) -> int:
     """Measure the loads, print the tables and return the exit code."""
     took: dict[tuple[str, int], list[Load]] = {}
     peer_request = [_http(f"http://{HOST}:{peer_port}/invocations", {"Content-Type": CSV}, script["encoded"])]
-    for number in range(-1, given.rounds):
+    for number in range(-1, arguments.rounds):
         records = [body_of(CSV, [car]) for car in CARS[:50]]
-        asked = {
+        targets = {
             "endpoint": (cloud.settings.port, signed(cloud.url, cloud.role, records, {"Content-Type": CSV})),
             "root": (cloud.settings.port, signed(cloud.url, cloud.root, records, {"Content-Type": CSV})),
             "thousand": (
@@ -373,11 +373,12 @@ def report(
         }
         for clients in CLIENTS:
             for who in ("endpoint", "peer", *(("root", "thousand") if clients == 1 else ())):
-                found = load(*asked[who], clients, given.seconds if number >= 0 else 0.5)
+                measured = load(*targets[who], clients, arguments.seconds if number >= 0 else 0.5)
                 if number >= 0:
-                    took.setdefault((who, clients), []).append(found)
+                    took.setdefault((who, clients), []).append(measured)
     medians = {
-        key: Load(*(statistics.median(one[part] for one in found) for part in range(3))) for key, found in took.items()
+        key: Load(*(statistics.median(one[part] for one in measured) for part in range(3)))
+        for key, measured in took.items()
     }
     rows = []
     eight = medians["endpoint", 8].per_second
@@ -403,11 +404,11 @@ def report(
     parts["HTTP, routing and the rest"] = alone - sum(parts.values())
     rows += [Row(f"share: {part}", microseconds, "us") for part, microseconds in parts.items()]
     text = (
-        f"One raw record, medians of {given.rounds} rounds. Us: signature, permission, capture, preprocessor, XGBoost. "
-        "Peer: Flask under gunicorn with the bare model. Floor of the script: the CSV module and `float`. Shares are "
-        "those of one client's median."
+        f"One raw record, medians of {arguments.rounds} rounds. Us: signature, permission, capture, preprocessor, "
+        "XGBoost. Peer: Flask under gunicorn with the bare model. Floor of the script: the CSV module and `float`. "
+        "Shares are those of one client's median."
     )
-    return finish("endpoint", text, rows, given.write)
+    return finish("endpoint", text, rows, arguments.write)
 
 
 if __name__ == "__main__":

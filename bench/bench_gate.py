@@ -167,12 +167,12 @@ def compared(candidate: Model, champion: Model, features: Names) -> Comparison:
     """Compare two models as the product does: rows are told by the features of the model in service."""
     test = candidate.of(TEST)
     hashes = identities(test, features)
-    seen = among(hashes, [identities(champion.of(TRAIN, VALIDATION), features)])
+    of_training = among(hashes, [identities(champion.of(TRAIN, VALIDATION), features)])
     theirs = champion.of(TEST)
     tested = among(hashes, [identities(theirs, features)])
     changed = ~among(with_targets(test, features), [with_targets(theirs, features)])
     predicted = candidate.predict(test), champion.predict(test)
-    return compare(RMSE, test[:, 0], *predicted, seen=seen, tested=tested, changed=changed)
+    return compare(RMSE, test[:, 0], *predicted, seen=of_training, tested=tested, changed=changed)
 
 
 def with_targets(rows: Floats, features: Names) -> npt.NDArray[np.uint64]:
@@ -181,8 +181,8 @@ def with_targets(rows: Floats, features: Names) -> npt.NDArray[np.uint64]:
 
 def leaked(rows: Floats, champion: Model) -> float:
     """Return the share of rows that a model has trained or validated on, told by all that they hold."""
-    seen = {row.tobytes() for row in champion.of(TRAIN, VALIDATION)}
-    return float(np.mean([row.tobytes() in seen for row in rows]))
+    training_rows = {row.tobytes() for row in champion.of(TRAIN, VALIDATION)}
+    return float(np.mean([row.tobytes() in training_rows for row in rows]))
 
 
 def error(model: Model, rows: Floats) -> float:
@@ -279,21 +279,22 @@ def judged(change: Change, seed: int) -> tuple[float, bool, float, bool]:
 def bounds(rows: int, seeds: int) -> None:
     """Print how often a bound on known rows rejects a candidate of more data: alone, and where it is not chance."""
     kinds = {"alike": (cars, rows // 5), "two years later": (later, rows // 4), "6 % wrong": (wrong, rows // 16)}
-    found: dict[str, list[Compared]] = {kind: [] for kind in kinds}
+    comparisons: dict[str, list[Compared]] = {kind: [] for kind in kinds}
     for seed in range(seeds):
         first = [cars(rows, 7 * seed)]
         champion = Model.trained(first, by_content(SPLIT, FEATURES, first, 42), seed)
         for kind, (make, count) in kinds.items():
             files = [*first, make(count, 7 * seed + 1)]
             candidate = Model.trained(files, by_content(SPLIT, FEATURES, files, 42), seed + 1)
-            found[kind].append(compared(candidate, champion, FEATURES).known)
+            comparisons[kind].append(compared(candidate, champion, FEATURES).known)
     print(
-        f"\n{rows:,} rows, {seeds} seeds, {found['alike'][0].rows:,} known test rows; rejected by the bound alone, and"
+        f"\n{rows:,} rows, {seeds} seeds, {comparisons['alike'][0].rows:,} known test rows; rejected by the bound "
+        "alone, and"
     )
     print("where the difference is more than chance, when more rows come that are")
     print(f"{'bound':>8}" + "".join(f"{kind:>22}" for kind in kinds))
     for bound in BOUNDS:
-        shares = [(_alone(bound, parts), _rejected(bound, parts)) for parts in found.values()]
+        shares = [(_alone(bound, parts), _rejected(bound, parts)) for parts in comparisons.values()]
         print(f"{bound:>8.0%}" + "".join(f"{alone:>12.0%} {both:>9.0%}" for alone, both in shares), flush=True)
 
 
@@ -330,19 +331,21 @@ def other_targets(seeds: int) -> None:
     )
     for name, make, split in OTHER_TARGETS:
         features = FEATURES if split is SPLIT else ("day",)
-        found = []
+        measures = []
         for seed in range(seeds):
             first = [cars(6000, 7 * seed)]
             champion = Model.trained(first, by_content(split, features, first, 42), seed)
             files = make(first)
             candidate = Model.trained(files, by_content(split, features, files, 42), seed + 1)
-            told = compared(candidate, champion, features)
+            informed = compared(candidate, champion, features)
             accepted = error(champion, champion.of(TEST))
             blind = without_targets(candidate, champion, features)
             value = error(candidate, candidate.of(TEST))
-            before, after = judge(gate, value, blind), judge(gate, value, told, accepted)
-            found.append((len(champion.of(TEST)), blind.known.rows, before.accepted, told.known.rows, after.accepted))
-        tested, blind_known, before_share, known, after_share = np.array(found, np.float64).mean(axis=0)
+            before, after = judge(gate, value, blind), judge(gate, value, informed, accepted)
+            measures.append(
+                (len(champion.of(TEST)), blind.known.rows, before.accepted, informed.known.rows, after.accepted)
+            )
+        tested, blind_known, before_share, known, after_share = np.array(measures, np.float64).mean(axis=0)
         print(
             f"{name:<52} {tested:>8,.0f} {blind_known:>14,.0f} {before_share:>10.0%} {known:>12,.0f} "
             f"{after_share:>10.0%}",
@@ -353,10 +356,10 @@ def other_targets(seeds: int) -> None:
 def without_targets(candidate: Model, champion: Model, features: Names) -> Comparison:
     """Compare as if every row that the model in service was tested on were known, whatever its target is now."""
     test = candidate.of(TEST)
-    told = [identities(rows, features) for rows in (test, champion.of(TRAIN, VALIDATION), champion.of(TEST))]
-    seen, tested = (among(told[0], [one]) for one in told[1:])
+    hashes = [identities(rows, features) for rows in (test, champion.of(TRAIN, VALIDATION), champion.of(TEST))]
+    of_training, tested = (among(hashes[0], [one]) for one in hashes[1:])
     predicted = candidate.predict(test), champion.predict(test)
-    return compare(RMSE, test[:, 0], *predicted, seen=seen, tested=tested, changed=np.zeros(len(test), bool))
+    return compare(RMSE, test[:, 0], *predicted, seen=of_training, tested=tested, changed=np.zeros(len(test), bool))
 
 
 def _alone(bound: float, parts: Sequence[Compared]) -> float:
@@ -377,21 +380,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--bounds", action="store_true", help="the bounds only")
     parser.add_argument("--targets", action="store_true", help="other targets only")
-    given = parser.parse_args(argv)
-    if not given.bounds and not given.targets:
-        _print_changes(given.seeds)
-    for rows in () if given.targets else (800, 6000):
-        bounds(rows, given.seeds)
-    if not given.bounds:
-        other_targets(given.seeds)
+    arguments = parser.parse_args(argv)
+    if not arguments.bounds and not arguments.targets:
+        _print_changes(arguments.seeds)
+    for rows in () if arguments.targets else (800, 6000):
+        bounds(rows, arguments.seeds)
+    if not arguments.bounds:
+        other_targets(arguments.seeds)
     return 0
 
 
 def _print_changes(seeds: int) -> None:
     print(f"{'change':<40} {'seen before':>12} {'accepted':>10} {'seen after':>12} {'accepted':>10}")
     for change in CHANGES:
-        found = np.array([judged(change, 1000 * seed) for seed in range(seeds)], np.float64).mean(axis=0)
-        print(f"{change.name:<40} {found[0]:>12.0%} {found[1]:>10.0%} {found[2]:>12.0%} {found[3]:>10.0%}", flush=True)
+        means = np.array([judged(change, 1000 * seed) for seed in range(seeds)], np.float64).mean(axis=0)
+        print(f"{change.name:<40} {means[0]:>12.0%} {means[1]:>10.0%} {means[2]:>12.0%} {means[3]:>10.0%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -45,12 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--write", action="store_true", help="write the section of docs/benchmark.md")
-    given = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         programs = prepare(Path(folder))
         ways = {forks: ImagePython(image_python(), Path(folder), forks) for forks in (False, True)}
         took: dict[tuple[str, bool], list[tuple[float, float]]] = {}
-        for number in range(-1, given.rounds):
+        for number in range(-1, arguments.rounds):
             for (name, program), (forks, image) in product(programs.items(), ways.items()):
                 before = processor_seconds(image)
                 seconds = program(image=image)
@@ -59,8 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                     took.setdefault((name, forks), []).append((seconds, used))
         for image in ways.values():
             image.close()
-    text = f"Programs on {ROWS} rows, medians of {given.rounds} rounds. Us: forks. Peer: the same program by itself."
-    return finish("jobs", text, rows(list(programs), took), given.write)
+    text = (
+        f"Programs on {ROWS} rows, medians of {arguments.rounds} rounds. Us: forks. Peer: the same program by itself."
+    )
+    return finish("jobs", text, rows(list(programs), took), arguments.write)
 
 
 def prepare(folder: Path) -> dict[str, Program]:
@@ -99,9 +101,9 @@ def run(folder: Path, *arguments: str, image: ImagePython) -> float:
     began = time.perf_counter()
     environment = image.environment(folder) | {"PYTHONPATH": str(folder / "code")}
     process = image.start([str(image.path), *arguments], folder, environment)
-    said = process.stdout.read() if process.stdout else b""
+    output = process.stdout.read() if process.stdout else b""
     if process.wait():
-        raise RuntimeError(f"{arguments}: {said.decode()}")
+        raise RuntimeError(f"{arguments}: {output.decode()}")
     return time.perf_counter() - began
 
 
@@ -127,13 +129,13 @@ def processor_seconds(image: ImagePython) -> float:
 
 def rows(names: Sequence[str], took: dict[tuple[str, bool], list[tuple[float, float]]]) -> list[Row]:
     """Return the table: forks beside what the same programs take by themselves."""
-    found, sums = [], {True: 0.0, False: 0.0}
+    lines, sums = [], {True: 0.0, False: 0.0}
     for name in names:
         for which, what in enumerate(("until it has ended", "processor time")):
             of = {forks: statistics.median(run[which] for run in took[name, forks]) for forks in sums}
-            found.append(Row(f"{name}, {what}", of[True] * 1000, "ms", peer=of[False] * 1000))
+            lines.append(Row(f"{name}, {what}", of[True] * 1000, "ms", peer=of[False] * 1000))
         sums = {forks: sums[forks] + of[forks] for forks in sums}
-    return [*found, Row("processor time of all, times the peer's", sums[True] / sums[False], "", most=LIMIT)]
+    return [*lines, Row("processor time of all, times the peer's", sums[True] / sums[False], "", most=LIMIT)]
 
 
 if __name__ == "__main__":

@@ -42,19 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--write", action="store_true", help="write the section of docs/benchmark.md")
-    given = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     with local_stack.local_cloud() as settings:
         clients = Clients()
         machine = prepare(clients)
         run_many(clients, machine, range(FEW))
         few = measured(settings, clients, machine, FEW)
-        run_many(clients, machine, range(FEW, given.runs))
-        many = measured(settings, clients, machine, given.runs)
+        run_many(clients, machine, range(FEW, arguments.runs))
+        many = measured(settings, clients, machine, arguments.runs)
     text = (
-        f"A state folder after {given.runs:,} runs (us) and after {FEW} (peer). A run is an object, its event, and an "
-        "execution of eight states with a function, an item, a job and a log. Medians; memory is after a new start."
+        f"A state folder after {arguments.runs:,} runs (us) and after {FEW} (peer). A run is an object, its event, and "
+        "an execution of eight states with a function, an item, a job and a log. Medians; memory is after a new start."
     )
-    return finish("long life", text, rows(few, many), given.write)
+    return finish("long life", text, rows(few, many), arguments.write)
 
 
 def rows(few: Measures, many: Measures) -> list[Row]:
@@ -136,10 +136,10 @@ def run_one(clients: Clients, machine: str, number: int) -> None:
     name = f"run-{number:06d}"
     clients.s3.put_object(Bucket=BUCKET, Key=name, Body=b"x" * 1000)
     arn = states.start_execution(stateMachineArn=machine, name=name, input='{"Number": 1}')["executionArn"]
-    while (found := states.describe_execution(executionArn=arn))["status"] == "RUNNING":
+    while (execution := states.describe_execution(executionArn=arn))["status"] == "RUNNING":
         time.sleep(0.02)
-    if found["status"] != "SUCCEEDED":
-        raise RuntimeError(f"{arn} ended as {found['status']}: {found.get('error')}: {found.get('cause')}")
+    if execution["status"] != "SUCCEEDED":
+        raise RuntimeError(f"{arn} ended as {execution['status']}: {execution.get('error')}: {execution.get('cause')}")
     for message in clients.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
         clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
 
@@ -154,14 +154,14 @@ def measured(settings: Settings, clients: Clients, machine: str, runs: int) -> M
         began = time.perf_counter()
         process.start(settings)
         starts.append((time.perf_counter() - began) * 1000)
-    found: Measures = {("start", "ms"): statistics.median(starts)}
+    measures: Measures = {("start", "ms"): statistics.median(starts)}
     for what, call in calls(clients, machine).items():
-        found[what, "ms"] = median_of(call)
+        measures[what, "ms"] = median_of(call)
     pid = (process.describe(settings.state) or {})["pid"]
-    found["memory", "MiB"] = resident_mebibytes(pid)
-    found["disk for a run", "KiB"] = size / runs / 1024
-    found["files for a run", ""] = files / runs
-    return found
+    measures["memory", "MiB"] = resident_mebibytes(pid)
+    measures["disk for a run", "KiB"] = size / runs / 1024
+    measures["files for a run", ""] = files / runs
+    return measures
 
 
 def calls(clients: Clients, machine: str) -> dict[str, Callable[[], Any]]:

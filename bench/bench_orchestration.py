@@ -58,13 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--write", action="store_true", help="write the section of docs/benchmark.md")
-    given = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     with ExitStack() as stack:
         stack.enter_context(local_stack.local_cloud())
         sides = {"us": Clients(), "peer": Clients(**stack.enter_context(ministack()))}
         machines = {side: prepare(clients) for side, clients in sides.items()}
         took: dict[tuple[str, str], list[float]] = {}
-        for number in range(-1, given.rounds):
+        for number in range(-1, arguments.rounds):
             for side, clients in sides.items():
                 for kind, arn in machines[side].items():
                     seconds = run(clients, arn)
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         took.setdefault((kind, side), []).append(seconds)
     medians = {key: statistics.median(values) for key, values in took.items()}
     text = (
-        f"Medians of {given.rounds} executions, warm, from StartExecution to the end as DescribeExecution says it. "
+        f"Medians of {arguments.rounds} executions, warm, from StartExecution to the end as DescribeExecution says it. "
         "Floor: an execution of one state. Peer: MiniStack of the same version in a process of its own, unchanged."
     )
     names = {"Pass": f"{STEPS} Pass states", "Task": f"{STEPS} Lambda tasks"}
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Row(names[kind], medians[kind, "us"], "s", medians["one", "us"], medians[kind, "peer"], most=LIMIT_SECONDS)
         for kind in KINDS
     ]
-    return finish("orchestration", text, rows, given.write)
+    return finish("orchestration", text, rows, arguments.write)
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def ministack() -> Iterator[dict[str, str]]:
     """Start MiniStack as it is published, with its state saved as its own switch does; yield options of clients."""
     port = local_stack.free_port()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         own = {
             "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "PERSIST_STATE": "1", "STATE_DIR": f"{folder}/state",
             "S3_DATA_DIR": f"{folder}/s3", "LAMBDA_EXECUTOR": "local", "DOCKER_HOST": f"unix://{folder}/no.sock",
@@ -96,7 +96,7 @@ def ministack() -> Iterator[dict[str, str]]:
         }  # fmt: skip
         with (Path(folder) / "log").open("wb") as log:
             command = [sys.executable, "-m", "ministack"]
-            process = subprocess.Popen(command, env=kept | own, cwd=folder, stdout=log, stderr=log)
+            process = subprocess.Popen(command, env=environment | own, cwd=folder, stdout=log, stderr=log)
         try:
             local_stack.wait_for_port(port)
             yield {
@@ -162,10 +162,12 @@ def run(clients: Clients, arn: str) -> float:
     """Execute a state machine; return the seconds. Raises RuntimeError: it did not succeed."""
     began = time.perf_counter()
     execution = clients.stepfunctions.start_execution(stateMachineArn=arn, input="{}")["executionArn"]
-    while (found := clients.stepfunctions.describe_execution(executionArn=execution))["status"] == "RUNNING":
+    while (description := clients.stepfunctions.describe_execution(executionArn=execution))["status"] == "RUNNING":
         time.sleep(0.002)
-    if found["status"] != "SUCCEEDED":
-        raise RuntimeError(f"{execution} ended as {found['status']}: {found.get('error')}: {found.get('cause')}")
+    if description["status"] != "SUCCEEDED":
+        raise RuntimeError(
+            f"{execution} ended as {description['status']}: {description.get('error')}: {description.get('cause')}"
+        )
     return time.perf_counter() - began
 
 

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="write the section of docs/benchmark.md")
     parser.add_argument("--states", action="store_true")
-    given = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     with local_stack.local_cloud() as settings:
         outputs = local_stack.deploy()
         server = (process.describe(settings.state) or {})["pid"]
@@ -48,12 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             body = demo_data.used_cars() if number == 0 else demo_data.new_listings(demo.NEW_LISTINGS, seed=number + 1)
             took = drop_to_answer(outputs, f"raw/cars-{number:04d}.csv", body)
             wait_for_end(outputs)
-            if given.states:
+            if arguments.states:
                 print_states(outputs)
             if took is not None:
                 seconds.append(took)
                 used.append(processor_seconds(server) - before)
-            if len(seconds) > given.rounds:
+            if len(seconds) > arguments.rounds:
                 break
     text = (
         "From PutObject of the file to the endpoint's answer by the new model. First: 804 used cars in a new stack. "
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Row("processor time of a run, first", used[0], "s"),
         Row("processor time of a run, warm", statistics.median(used[1:]), "s"),
     ]
-    return finish("run", text, rows, given.write)
+    return finish("run", text, rows, arguments.write)
 
 
 def drop_to_answer(outputs: dict[str, str], key: str, body: bytes) -> float | None:

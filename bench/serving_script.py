@@ -75,8 +75,8 @@ def measured(folder: Path, model: Path) -> dict[str, Any]:
     preprocessor = script.model_fn(str(folder))
 
     def serve(body: str | bytes, content_type: str) -> str:
-        found, _ = script.output_fn(script.predict_fn(script.input_fn(body, content_type), preprocessor), "*/*")
-        return str(found)
+        answer, _ = script.output_fn(script.predict_fn(script.input_fn(body, content_type), preprocessor), "*/*")
+        return str(answer)
 
     def parse(body: str) -> int:
         return len([[float(cell) for cell in row[:3]] for row in csv.reader(io.StringIO(body))])

@@ -113,10 +113,10 @@ class Fault:
             return False
         if self.kind != operation.partition(":")[0] or not fnmatchcase(name, self.name):
             return False
-        wanted, asked = self.operation.partition(":")[2] or "*", operation.partition(":")[2]
+        wanted, operation_name = self.operation.partition(":")[2] or "*", operation.partition(":")[2]
         if self.kind in ("job", "function", "event"):
-            return wanted == "*" or _has_part(asked, wanted)
-        return fnmatchcase(asked, wanted)
+            return wanted == "*" or _has_part(operation_name, wanted)
+        return fnmatchcase(operation_name, wanted)
 
     def as_json(self) -> dict[str, Any]:
         """Return what is set, and how often it fired."""
@@ -255,15 +255,15 @@ take = injected.take
 def wait_out(fault: Fault, sleep: Callable[[float], None] = time.sleep) -> None:
     """Wait for the seconds of a fault; go on at once when it is cleared."""
     until = time.monotonic() + (fault.seconds or 0)
-    while (left := until - time.monotonic()) > 0 and injected.is_there(fault):
-        sleep(min(left, _HOLD_SECONDS))
+    while (seconds_left := until - time.monotonic()) > 0 and injected.is_there(fault):
+        sleep(min(seconds_left, _HOLD_SECONDS))
 
 
 async def wait_out_on_loop(fault: Fault) -> None:
     """As `wait_out`, while the event loop goes on."""
     until = time.monotonic() + (fault.seconds or 0)
-    while (left := until - time.monotonic()) > 0 and injected.is_there(fault):
-        await asyncio.sleep(min(left, _HOLD_SECONDS))
+    while (seconds_left := until - time.monotonic()) > 0 and injected.is_there(fault):
+        await asyncio.sleep(min(seconds_left, _HOLD_SECONDS))
 
 
 def answer_http(method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:

@@ -128,15 +128,15 @@ def keep_models(services: Sequence[str]) -> None:
     """Read botocore's data, for its loader to hand out once in each program, as if read from the file just then."""
     botocore = importlib.import_module("botocore.loaders")
     xform_name = importlib.import_module("botocore").xform_name  # remembers what it has worked out
-    files, kept = botocore.JSONFileLoader, {}
+    files, contents = botocore.JSONFileLoader, {}
     read = files._load_file
 
     def note(self: Any, path: str, opens: Any) -> Any:
-        kept[path] = read(self, path, opens)
-        return kept[path]
+        contents[path] = read(self, path, opens)
+        return contents[path]
 
     def give(self: Any, path: str, opens: Any) -> Any:
-        return kept.pop(path, None) or read(self, path, opens)
+        return contents.pop(path, None) or read(self, path, opens)
 
     files._load_file, loader = note, botocore.create_loader()
     for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
@@ -154,11 +154,11 @@ def preload(loads: Loads, folders: Sequence[str]) -> None:
     sys.path[:0] = folders
     for name in (*_STANDARD, *loads.packages):
         _load(name)
-    shown = set(sys.modules)
+    visible = set(sys.modules)
     for name in loads.hidden:
         _load(name)
     packages = tuple(f"{name}." for name in loads.packages)
-    sys.meta_path.insert(0, HiddenModules({name for name in set(sys.modules) - shown if name.startswith(packages)}))
+    sys.meta_path.insert(0, HiddenModules({name for name in set(sys.modules) - visible if name.startswith(packages)}))
     if loads.models and not any((Path(folder) / "botocore").exists() for folder in folders):
         keep_models(loads.models)
     for entry in sys.path:

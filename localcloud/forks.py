@@ -73,11 +73,11 @@ class ForkedProcess:
     def _watch(self, status: IO[bytes]) -> None:
         """Without its server a program would not be known to have ended, so it ends with it."""
         with status:
-            said = status.readline()
-        if not said:
+            line = status.readline()
+        if not line:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-        self.returncode = int(said or -signal.SIGKILL)
+        self.returncode = int(line or -signal.SIGKILL)
         self._ended.set()
 
 

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     window.add(events(arguments.capture, arguments.endpoint, start, end, collected))
     labels = Labels(window.target, labelled)
     labels.read(arguments.ground_truth)
-    joined = labels.joined(window.asked, end)
+    joined = labels.joined(window.requests, end)
     verdict = document(
         _analyses(definition, window, joined, arguments, end),
         {
@@ -89,20 +89,20 @@ def _analyses(
     definition: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, time: datetime
 ) -> dict[str, Analysis]:
     """Return what each analysis says that model.yaml has not switched off."""
-    asked = definition["monitoring"]
+    section = definition["monitoring"]
     known: dict[str, Callable[[float], Analysis]] = {
         "data_quality": lambda rate: _data_quality(definition, window, joined, arguments, rate),
         "model_quality": lambda rate: _model_quality(definition, window, joined, arguments, rate, time),
     }
-    wanted = [name for name in known if asked[name]["enabled"]]
+    wanted = [name for name in known if section[name]["enabled"]]
     if window.unreadable > window.records:
         reason = f"of {window.unreadable + window.records:,} captured records {window.unreadable:,} could not be read"
         return dict.fromkeys(wanted, Analysis(FAILED, reason))
-    if window.records < asked["min_records"]:
-        reason = f"{window.records:,} records; expected at least {asked['min_records']:,} (monitoring.min_records)"
+    if window.records < section["min_records"]:
+        reason = f"{window.records:,} records; expected at least {section['min_records']:,} (monitoring.min_records)"
         return dict.fromkeys(wanted, Analysis(NOT_ENOUGH, reason))
     # Together they may be wrong as often as one of them would be alone.
-    rate = asked["false_alarm_rate"] / max(1, len(wanted))
+    rate = section["false_alarm_rate"] / max(1, len(wanted))
     return {name: _alone(known[name], rate) for name in wanted}
 
 
@@ -120,15 +120,15 @@ def _alone(analysis: Callable[[float], Analysis], rate: float) -> Analysis:
 def _data_quality(
     definition: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float
 ) -> Analysis:
-    asked = definition["monitoring"]["data_quality"]
+    section = definition["monitoring"]["data_quality"]
     invalid = definition["quality"]["max_invalid_share"]
     limits = data_quality.DataLimits(
-        asked["distance"], asked["stability"], asked["missing"], invalid, rate, asked["leave_out"]
+        section["distance"], section["stability"], section["missing"], invalid, rate, section["leave_out"]
     )
-    seen = window.described(joined.labels)
+    description = window.described(joined.labels)
     output = arguments.output / "data-quality"
-    job_script.write_documents({"statistics": seen.statistics, "constraints": window.constraints}, output)
-    judged = data_quality.judge(*_baseline(arguments.data_baseline, "data-quality"), seen, limits)
+    job_script.write_documents({"statistics": description.statistics, "constraints": window.constraints}, output)
+    judged = data_quality.judge(*_baseline(arguments.data_baseline, "data-quality"), description, limits)
     job_script.write_documents({"constraint_violations": violations(judged.findings)}, output)
     return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
 
@@ -136,11 +136,11 @@ def _data_quality(
 def _model_quality(
     definition: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float, time: datetime
 ) -> Analysis:
-    asked, labels = definition["monitoring"]["model_quality"], joined.labels.size
-    if labels < asked["min_labels"] or labels < asked["min_labelled_share"] * window.records:
-        least = f"{asked['min_labels']:,} and {asked['min_labelled_share']:.0%} of the records"
+    section, labels = definition["monitoring"]["model_quality"], joined.labels.size
+    if labels < section["min_labels"] or labels < section["min_labelled_share"] * window.records:
+        least = f"{section['min_labels']:,} and {section['min_labelled_share']:.0%} of the records"
         return Analysis(NOT_ENOUGH, f"not enough labels: {labels:,} of {window.records:,} records; expected {least}")
-    limits = model_quality.ModelLimits(asked["max_drop"], rate)
+    limits = model_quality.ModelLimits(section["max_drop"], rate)
     baseline = _baseline(arguments.model_baseline, "model-quality")
     judged = model_quality.judge(definition, *baseline, joined.labels, joined.scores, limits, time)
     documents = {"statistics": judged.statistics, "constraint_violations": violations(judged.findings)}
@@ -150,16 +150,16 @@ def _model_quality(
 
 def _baseline(folder: Path, name: str) -> tuple[Any, Any]:
     """Return statistics and constraints. Raises MonitorError: one is not there or is no JSON."""
-    found = []
+    documents = []
     for path in (folder / "statistics.json", folder / "constraints.json"):
         try:
-            found.append(json.loads(path.read_text(encoding="utf-8")))
+            documents.append(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise MonitorError(
                 f"the baseline has no {path.name} that can be read ({type(error).__name__}); the run whose model "
                 f"answers writes it as baselines/{name}/{path.name}"
             ) from error
-    return found[0], found[1]
+    return documents[0], documents[1]
 
 
 if __name__ == "__main__":

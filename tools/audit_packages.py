@@ -32,11 +32,11 @@ Ask = Callable[[list[Package]], list[list[str]]]
 
 def pinned(locks: list[Path]) -> dict[Package, list[str]]:
     """Return each locked (name, version) with the names of the locks that have it."""
-    found: dict[Package, list[str]] = {}
+    locks_by_package: dict[Package, list[str]] = {}
     for lock in locks:
         for name, version in PIN.findall(lock.read_text("utf-8")):
-            found.setdefault((name, version), []).append(lock.name)
-    return found
+            locks_by_package.setdefault((name, version), []).append(lock.name)
+    return locks_by_package
 
 
 def ask_osv(packages: list[Package]) -> list[list[str]]:

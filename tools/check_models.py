@@ -66,8 +66,8 @@ def _is_sound(folder: Path) -> bool:
     try:
         if hook := load_hook(folder / "features.py"):
             if exception := try_features(hook, defined):
-                said = "it comes of a text that was invented; a file or a request with such a text would fail alike"
-                print(f"{folder}: note, {exception} ({said})")
+                reason = "it comes of a text that was invented; a file or a request with such a text would fail alike"
+                print(f"{folder}: note, {exception} ({reason})")
             tried = f", features.py tried on {ROWS} rows"
     except HookError as error:
         print(f"{folder}/{error}", file=sys.stderr)

@@ -101,11 +101,11 @@ def _names(folder: Path, owner: str) -> dict[str, list[ast.stmt]]:
         bodies = [ast.parse(path.read_text("utf-8")).body]
     else:
         bodies = [node.body for node in _names(folder, module).get(name, []) if isinstance(node, ast.ClassDef)]
-    found: dict[str, list[ast.stmt]] = {}
+    statements: dict[str, list[ast.stmt]] = {}
     for node in (node for body in bodies for node in _flat(body)):
         for bound in _bound(node):
-            found.setdefault(bound, []).append(node)
-    return found
+            statements.setdefault(bound, []).append(node)
+    return statements
 
 
 def _flat(nodes: Iterable[ast.AST]) -> Iterator[ast.stmt]:

@@ -20,7 +20,7 @@ from tools.terminal import run
 SHOWN_CHARACTERS = 2_000
 WAIT_SECONDS = 1800
 POLL_SECONDS = 2
-KEPT = {"Bucket": "bucket", "RunTable": "table", "Key": "key"}
+STORES = {"Bucket": "bucket", "RunTable": "table", "Key": "key"}
 
 
 class DeletionError(Exception):
@@ -34,8 +34,8 @@ def described(stack: str) -> tuple[str, dict[str, str]]:
     """
     stack_id = stacks.find(stack)["StackId"]
     there = {item["LogicalResourceId"]: item for item in resources(stack_id)}
-    left = [name for name in KEPT if name in there and there[name]["ResourceStatus"] != "DELETE_COMPLETE"]
-    return stack_id, {KEPT[name]: there[name].get("PhysicalResourceId", "") for name in left}
+    remaining = [name for name in STORES if name in there and there[name]["ResourceStatus"] != "DELETE_COMPLETE"]
+    return stack_id, {STORES[name]: there[name].get("PhysicalResourceId", "") for name in remaining}
 
 
 def resources(stack_id: str) -> list[Any]:

@@ -89,7 +89,7 @@ def page(root: Path) -> str:
         *(branch for branch in branches if not branch.states),
         Branch("caught where they are raised", tuple(kind for kind in known.values() if kind not in claimed)),
     ]
-    trees = ["\n".join([f"\n## {title}\n\n```text", *_tree(found), "```\n"]) for title, found in ends.items()]
+    trees = ["\n".join([f"\n## {title}\n\n```text", *_tree(group), "```\n"]) for title, group in ends.items()]
     return "".join([HEAD, *trees, TRIED, *_table(states)])
 
 
@@ -126,7 +126,7 @@ def _scripts(root: Path) -> Iterator[Place]:
 def _branches(places: list[Place], known: Mapping[str, Kind], states: States) -> list[Branch]:
     """Return the places with their classes, and with what extends these and is named nowhere."""
     named = {name for _, names, _ in places for name in names}
-    found = []
+    branches = []
     for title, names, runs in places:
         kinds = [
             kind
@@ -136,8 +136,8 @@ def _branches(places: list[Place], known: Mapping[str, Kind], states: States) ->
         here = [(name, body) for name, body in states if runs in [text for _, text in asl.strings(body)]]
         retried = {error for _, body in here for retrier in body.get("Retry", []) for error in retrier["ErrorEquals"]}
         if kinds:
-            found.append(Branch(title, tuple(kinds), tuple(name for name, _ in here), frozenset(retried)))
-    return found
+            branches.append(Branch(title, tuple(kinds), tuple(name for name, _ in here), frozenset(retried)))
+    return branches
 
 
 def _line(kind: Kind, known: Mapping[str, Kind]) -> set[str]:

@@ -145,14 +145,14 @@ def _group(name: str, inner: list[Drawing]) -> Box:
 
 def arrows_of(flow: asl.Flow) -> list[Arrow]:
     """Return the edges to draw, each pair of states once."""
-    found: dict[tuple[str, str], Arrow] = {}
+    arrow_of_edge: dict[tuple[str, str], Arrow] = {}
     for name, body in flow.states.items():
         for edge in asl.edges(body):
             error = edge.kind == "catch"
             if error and _fails_or_tries_again(flow, name, edge.target):
                 continue
-            found.setdefault((name, edge.target), Arrow(name, edge.target, _label(edge, body), error))
-    arrows = list(found.values())
+            arrow_of_edge.setdefault((name, edge.target), Arrow(name, edge.target, _label(edge, body), error))
+    arrows = list(arrow_of_edge.values())
     names = _drawn(flow, arrows)
     return [arrow for arrow in arrows if arrow.source in names]
 

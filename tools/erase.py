@@ -53,7 +53,7 @@ LEARNED = ("model/", "preprocessor/", "serving/", "baselines/", "champion/", "ro
 MARK = "erased.json"
 LARGEST = 5 << 30  # Amazon S3 API Reference, PutObject: "you can upload an object up to 5 GB"
 REPLACED = ("PreconditionFailed", "ConditionalRequestConflict")  # of a PutObject with If-Match
-SHOWN = 20
+MOST_LINES = 20
 SHOWN_CHARACTERS = 2_000
 BY_RUN = "gate.minimum_improvement"  # under deployable_overrides: a run's input may ask for less, and deploy
 OUTPUTS = ("BucketName", "DataBucketName", "StateMachineArn")
@@ -230,10 +230,10 @@ class Eraser:
                     "what S3 takes at once. Drop it in parts, delete it, and start again"
                 )
             head = self._s3.head_object(Bucket=bucket, Key=key, VersionId=version["VersionId"])
-            kept: Any = {name: head.get(name) for name in ("ContentType", "ContentEncoding", "Metadata")}
-            kept = {name: value for name, value in kept.items() if value}
+            metadata: Any = {name: head.get(name) for name in ("ContentType", "ContentEncoding", "Metadata")}
+            metadata = {name: value for name, value in metadata.items() if value}
             with _naming(f"s3://{bucket}/{key}"), (Path(folder) / "target").open("rb") as body:
-                self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfMatch=version["ETag"], **kept)
+                self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfMatch=version["ETag"], **metadata)
 
     def _delete(self, key: str, version_id: str) -> None:
         with _naming(f"s3://{self.stack.bucket}/{key} (version {version_id})"):
@@ -334,9 +334,9 @@ def _versions_told(hit: Hit) -> str:
 
 
 def _some(lines: Sequence[str]) -> Iterator[str]:
-    yield from (f"  {line}" for line in lines[:SHOWN])
-    if len(lines) > SHOWN:
-        yield f"  ... and {len(lines) - SHOWN:,} more"
+    yield from (f"  {line}" for line in lines[:MOST_LINES])
+    if len(lines) > MOST_LINES:
+        yield f"  ... and {len(lines) - MOST_LINES:,} more"
 
 
 def staying(stack: Stack, trained: Sequence[str]) -> Iterator[str]:
@@ -360,8 +360,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("rows", metavar="COLUMN=VALUE", help="whose rows: a column of the files, and its value in them")
     parser.add_argument("--yes", action="store_true", help="change it; otherwise only show what would be changed")
     arguments = parser.parse_args(argv)
-    column, given, value = arguments.rows.partition("=")
-    if not (column and given and value.strip()):
+    column, equals, value = arguments.rows.partition("=")
+    if not (column and equals and value.strip()):
         parser.error(f"rows: got {arguments.rows!r}; expected COLUMN=VALUE, such as customer_id=17")
     try:
         return _erase(find_stack(arguments.stack), column, value, yes=arguments.yes)
@@ -415,7 +415,7 @@ def _next(stack: Stack, looked: Findings) -> str:
 def _how_it_is_replaced(stack: Stack, run_id: str) -> Iterator[str]:
     """Yield how a model comes into service that has not seen the rows: it is as good as the other, and may lose."""
     by_run = BY_RUN in stack.definition.deployable_overrides
-    given = '{"Overrides": {"GateMinimumImprovement": -0.02}}' if by_run else "{}"
+    run_input = '{"Overrides": {"GateMinimumImprovement": -0.02}}' if by_run else "{}"
     yield f"The model in service (run {run_id}) was trained with these rows. It serves on until another is accepted;"
     yield "of two that are equally good one wins by chance. If the mail of the run after this command says Candidate"
     yield "rejected, allow one that is a little worse (here by 2 %; more, if the mail names more):"
@@ -423,7 +423,7 @@ def _how_it_is_replaced(stack: Stack, run_id: str) -> Iterator[str]:
         model = stack.parameters["ModelName"]
         yield f"  in models/{model}/model.yaml, under gate: minimum_improvement: -0.02 (take it out again afterwards);"
         yield f"  deploy (AWS: make deploy with its ENV; laptop: make deploy-local MODEL={model} STACK={stack.name});"
-    yield f"  aws stepfunctions start-execution --state-machine-arn {stack.state_machine_arn} --input '{given}'"
+    yield f"  aws stepfunctions start-execution --state-machine-arn {stack.state_machine_arn} --input '{run_input}'"
 
 
 if __name__ == "__main__":

@@ -98,17 +98,17 @@ class Statement:
         if name == "Fn::GetAtt":
             return self._arn(argument[0])
         if name == "Fn::Sub":
-            text, given = argument if isinstance(argument, list) else (argument, {})
-            return re.sub(r"\$\{([\w:.]+)\}", lambda match: self._part(match[1], given), text)
+            text, values = argument if isinstance(argument, list) else (argument, {})
+            return re.sub(r"\$\{([\w:.]+)\}", lambda match: self._part(match[1], values), text)
         if name == "Fn::FindInMap":
             return ACCOUNT  # the accounts of images
         if name == "Fn::If":
             return self._text(argument[1])
         raise ValueError(f"{self.where}: this lint does not understand {name} in a Resource; teach it")
 
-    def _part(self, name: str, given: dict[str, Any]) -> str:
-        if name in given:
-            return self._text(given[name])
+    def _part(self, name: str, values: dict[str, Any]) -> str:
+        if name in values:
+            return self._text(values[name])
         return self.texts.get(name) or self._arn(name.partition(".")[0])
 
     def _arn(self, logical_id: str) -> str:
@@ -129,26 +129,26 @@ def statements(text: str) -> Iterator[Statement]:
     template = cfn.parse(text)
     kinds = {name: body.get("Type", "") for name, body in template["Resources"].items() if isinstance(body, dict)}
     parameters = {name: str(body.get("Default", "")) for name, body in template.get("Parameters", {}).items()}
-    seen: set[int] = set()
+    visited_ids: set[int] = set()
     for resource, node in _mapping(_mapping_of(root)["Resources"]):
-        for found in _statement_nodes(node, seen):
-            body = loader.construct_object(found, deep=True)
-            where = f"{resource}, line {found.start_mark.line + 1}" + (f" ({body['Sid']})" if "Sid" in body else "")
-            yield Statement(where, body, kinds, parameters | PSEUDO, _explained(found, lines))
+        for mapping in _statement_nodes(node, visited_ids):
+            body = loader.construct_object(mapping, deep=True)
+            where = f"{resource}, line {mapping.start_mark.line + 1}" + (f" ({body['Sid']})" if "Sid" in body else "")
+            yield Statement(where, body, kinds, parameters | PSEUDO, _explained(mapping, lines))
 
 
-def _statement_nodes(node: yaml.Node, seen: set[int]) -> Iterator[yaml.MappingNode]:
-    if id(node) in seen:  # an alias
+def _statement_nodes(node: yaml.Node, visited_ids: set[int]) -> Iterator[yaml.MappingNode]:
+    if id(node) in visited_ids:  # an alias
         return
-    seen.add(id(node))
+    visited_ids.add(id(node))
     if isinstance(node, yaml.MappingNode):
         if "Effect" in (keys := _mapping_of(node)) and {"Action", "NotAction"} & set(keys):
             yield node
         for _, value in _mapping(node):
-            yield from _statement_nodes(value, seen)
+            yield from _statement_nodes(value, visited_ids)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            yield from _statement_nodes(value, seen)
+            yield from _statement_nodes(value, visited_ids)
 
 
 def _mapping(node: yaml.Node) -> list[tuple[str, yaml.Node]]:

@@ -172,11 +172,11 @@ def calls(machine: Machine) -> Iterator[str]:
             yield f"{_at(name)}{problem}"
 
 
-def _arguments(machine: Machine, given: Any) -> dict[str, Any] | None:
+def _arguments(machine: Machine, arguments: Any) -> dict[str, Any] | None:
     """Return the arguments as one object, with {% %} for what only an execution knows; None if that cannot be seen."""
-    code = asl.expression(given)
+    code = asl.expression(arguments)
     if code is None:
-        return given if isinstance(given, dict) else None
+        return arguments if isinstance(arguments, dict) else None
     try:
         tree = asl.tree(code)
     except jsonata.JException:

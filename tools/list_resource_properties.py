@@ -44,10 +44,10 @@ def _followed(node: Schema, schema: Schema) -> Schema:
     """Return a part of a schema, with what it refers to."""
     if "$ref" not in node:
         return node
-    found = schema
+    definition = schema
     for name in node["$ref"].removeprefix("#/").split("/"):
-        found = found[name]
-    return {**_followed(found, schema), **{name: value for name, value in node.items() if name != "$ref"}}
+        definition = definition[name]
+    return {**_followed(definition, schema), **{name: value for name, value in node.items() if name != "$ref"}}
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-SHOWN = 10
+MOST_NAMES = 10
 
 
 class NoStackError(Exception):
@@ -28,10 +28,10 @@ def _others(name: str) -> str:
     """Return the stacks of Perennial, whose parameters name a model: what is spelt much the same first."""
     pages = boto3.client("cloudformation").get_paginator("describe_stacks").paginate()
     names = sorted(stack["StackName"] for page in pages for stack in page["Stacks"] if _is_ours(stack))
-    near = get_close_matches(name, names, n=SHOWN)
+    near = get_close_matches(name, names, n=MOST_NAMES)
     ordered = [*near, *(other for other in names if other not in near)]
-    more = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
-    return f"There are: {', '.join(ordered[:SHOWN])}{more}" if ordered else "There is no stack of Perennial here"
+    more = f" and {len(ordered) - MOST_NAMES} more" if len(ordered) > MOST_NAMES else ""
+    return f"There are: {', '.join(ordered[:MOST_NAMES])}{more}" if ordered else "There is no stack of Perennial here"
 
 
 def _is_ours(stack: Any) -> bool:

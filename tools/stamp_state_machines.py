@@ -123,14 +123,14 @@ def stamped(text: str, functions: dict[str, int]) -> str:
 
 def _with(text: str, name: str, seconds: int, retried: Retried) -> str:
     """Return the state's own keys, two spaces further in than its name."""
-    found = re.search(rf"^( *){re.escape(json.dumps(name))}: {{\n(?:\1 .*\n)+?\1}}", text, re.MULTILINE)
-    if found is None:
+    match = re.search(rf"^( *){re.escape(json.dumps(name))}: {{\n(?:\1 .*\n)+?\1}}", text, re.MULTILINE)
+    if match is None:
         raise ValueError(f"state {name!r} does not stand in lines of its own, with its keys two spaces further in")
-    indent = found[1] + "  "
-    body = re.sub(rf'^{indent}"Retry": \[\n(?:{indent} .*\n)*{indent}\],\n', "", found[0], flags=re.MULTILINE)
+    indent = match[1] + "  "
+    body = re.sub(rf'^{indent}"Retry": \[\n(?:{indent} .*\n)*{indent}\],\n', "", match[0], flags=re.MULTILINE)
     lines = "".join(f"{line}\n" for line in _lines(seconds, retried, indent))
     body = re.sub(rf'^{indent}"TimeoutSeconds": .*\n', lambda _: lines, body, flags=re.MULTILINE)
-    return text[: found.start()] + body + text[found.end() :]
+    return text[: match.start()] + body + text[match.end() :]
 
 
 def _lines(seconds: int, retried: Retried, indent: str) -> Iterator[str]:

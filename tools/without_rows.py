@@ -219,11 +219,11 @@ def _asked_for(line: dict[str, Any], wanted: Wanted, features: Sequence[str]) ->
 
     Source: SageMaker Developer Guide, "Capture data from real-time endpoint".
     """
-    given = (line.get("captureData") or {}).get("endpointInput") or {}
-    data = given.get("data")
+    capture = (line.get("captureData") or {}).get("endpointInput") or {}
+    data = capture.get("data")
     if not isinstance(data, str):
         return _in_records([data], wanted)
-    if given.get("encoding") == "BASE64":
+    if capture.get("encoding") == "BASE64":
         try:
             data = base64.b64decode(data).decode("utf-8", "replace")
         except binascii.Error as error:

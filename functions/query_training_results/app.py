@@ -235,10 +235,10 @@ class _Rows:
         if rows.size != count:
             raise predictions.PredictionsError(f"{prefix}/{FOLDER}/{folder}/: {rows.size} hashes for {count} test rows")
         sets, pieces = reports[1]["sets"], _Counted(of_champion)
-        seen = comparison.among(rows, pieces)
+        counted_as_seen = comparison.among(rows, pieces)
         if pieces.rows != (expected := sets["train"] + sets["validation"]):
-            left = f"its run left {pieces.rows:,} of the {expected:,} hashes of the rows that it has seen"
-            return cls.none(count, left, of_champion)
+            reason = f"its run left {pieces.rows:,} of the {expected:,} hashes of the rows that it has seen"
+            return cls.none(count, reason, of_champion)
         theirs = _hashes(of_champion, "test")
         tested = comparison.among(rows, [theirs])
         ours, before = _with_targets(prefix, rows), _with_targets(of_champion, theirs)
@@ -247,12 +247,12 @@ class _Rows:
             changed = ~comparison.among(ours, [before])
         untold = comparison.untold(rows)
         why = comparison.why_untold(int(untold.sum()), reports[0].get("champion_untold", {}))
-        seen |= untold
-        twins = ~seen & _twins(prefix, of_champion, count)
-        if comparison.no_evidence(twins, ~seen, _share_of_twins(of_champion)):
-            seen |= twins
+        counted_as_seen |= untold
+        twins = ~counted_as_seen & _twins(prefix, of_champion, count)
+        if comparison.no_evidence(twins, ~counted_as_seen, _share_of_twins(of_champion)):
+            counted_as_seen |= twins
             why = "; ".join([*([why] if why else []), f"{twins.sum():,} {gate.TWINS}, and count as seen"])
-        return cls(seen, tested, changed, "", of_champion, why, int(twins.sum()), theirs.size)
+        return cls(counted_as_seen, tested, changed, "", of_champion, why, int(twins.sum()), theirs.size)
 
     @classmethod
     def none(cls, count: int, unfair: str, of_champion: str) -> _Rows:
@@ -262,8 +262,8 @@ class _Rows:
     def compared(self, metric: metrics.Metric, truth: Floats, candidate: Floats, champion: Floats) -> gate.Comparison:
         masks = {"seen": self.seen, "tested": self.tested, "changed": self.changed}
         compared = comparison.compare(metric, truth, candidate, champion, **masks)
-        told = replace(compared, unfair=self.unfair, untold=self.untold, twins=self.twins)
-        return replace(told, tested_before=self.tested_before)
+        comparison_of_rows = replace(compared, unfair=self.unfair, untold=self.untold, twins=self.twins)
+        return replace(comparison_of_rows, tested_before=self.tested_before)
 
 
 def _hashes(run: str, folder: str) -> Hashes:
@@ -292,7 +292,7 @@ def _with_targets(run: str, rows: Hashes) -> Hashes | None:
     return combined(rows, targets) if targets.size == rows.size else None
 
 
-def _how_told(prefix: str, of_champion: str, reports: list[dict[str, Any]], asked: str) -> tuple[str, str]:
+def _how_told(prefix: str, of_champion: str, reports: list[dict[str, Any]], records: str) -> tuple[str, str]:
     """(why the hashes of the champion's run cannot be compared, else the folder of those that they compare with).
 
     reports  of preprocessing in both runs
@@ -305,7 +305,7 @@ def _how_told(prefix: str, of_champion: str, reports: list[dict[str, Any]], aske
     ours, theirs = (config["definition"] for config in configs)
     target = reports[0].get("champion_target")
     other = comparison.other_target(ours, theirs, target) or comparison.other_groups(ours, theirs)
-    if asked.rstrip("/") == f"{prefix}/test" and not rows.reads_alike(ours, theirs):
+    if records.rstrip("/") == f"{prefix}/test" and not rows.reads_alike(ours, theirs):
         other = (
             other or "it came into service while this run worked, and reads other columns than the run's test records"
         )

@@ -131,9 +131,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def _decide(request: Request, run_id: str) -> Answer:
     execution_input = run_input.execution_input(request.Input)
     dropped = execution_input.Trigger.Object if execution_input.Trigger.Type == "DataDrop" else None
-    left = no_data.reason(dropped["key"], settings.data_prefix) if dropped else None
-    if left:
-        return _nothing(run_id, "NoData", f"{(dropped or {})['key']!r} is no data: {left}")
+    reason = no_data.reason(dropped["key"], settings.data_prefix) if dropped else None
+    if reason:
+        return _nothing(run_id, "NoData", f"{(dropped or {})['key']!r} is no data: {reason}")
     resolved = _configuration(
         execution_input.Overrides, _sources(execution_input.Replay) if execution_input.Replay else None
     )

@@ -144,13 +144,13 @@ class Request:
     @property
     def mechanisms(self) -> list[str]:
         """How it is signed: `header`, `query`, `query-v2`; healthy requests name one, and each of its fields once."""
-        found = ["header"] if "authorization" in self.headers else []
+        mechanisms = ["header"] if "authorization" in self.headers else []
         if not self.query:
-            return found
+            return mechanisms
         names = [name.lower() for name, values in self.query.items() for _ in values]
         for mechanism, fields in (("query", _V4), ("query-v2", _V2)):
-            found += [mechanism] * max((names.count(field) for field in fields), default=0)
-        return found
+            mechanisms += [mechanism] * max((names.count(field) for field in fields), default=0)
+        return mechanisms
 
     def parameter(self, name: str) -> str:
         return self.query.get(name, self.query.get(name.lower(), [""]))[0]
@@ -233,8 +233,10 @@ class Guard:
             raise _RefusedError("IncompleteSignature", "The request names more than one access key.")
         if late := _late(request, parsed) if in_query else sigv4.request_time_failure(parsed):
             raise _RefusedError(*late)
-        given = request.parameter("X-Amz-Security-Token") if in_query else request.headers.get("x-amz-security-token")
-        signer = self._signer(parsed.access_key_id, given or "")
+        session_token = (
+            request.parameter("X-Amz-Security-Token") if in_query else request.headers.get("x-amz-security-token")
+        )
+        signer = self._signer(parsed.access_key_id, session_token or "")
         if not request.path.startswith("/_"):
             _require_scope(parsed.service, request.headers.get("x-amz-target", ""))
         _require_signed(request, parsed)
@@ -313,10 +315,10 @@ class Guard:
         if iam_evaluator.is_root_access_key(key):  # MiniStack takes any account's number for its root
             raise _RefusedError("UnrecognizedClientException", "The security token included in the request is invalid.")
         account = responses._account_from_sts_session(key) or iam_evaluator.find_iam_access_key_account(key)
-        found = iam_evaluator.resolve_credential(key, account or self._settings.account_id, token)
-        if isinstance(found, iam_evaluator.CredentialResolutionError):
-            raise _RefusedError(found.code, found.message)
-        return Signer(found.secret_access_key, found)
+        credential = iam_evaluator.resolve_credential(key, account or self._settings.account_id, token)
+        if isinstance(credential, iam_evaluator.CredentialResolutionError):
+            raise _RefusedError(credential.code, credential.message)
+        return Signer(credential.secret_access_key, credential)
 
     async def _refuse(self, request: Request, refused: "_RefusedError", send: Send) -> None:
         """In the form of the service that was asked, so that its clients can read it."""
@@ -350,9 +352,9 @@ def signed_for() -> str:
 
 def admitted() -> tuple[Request, Signer]:
     """Return this request and who has signed it. Raises LookupError: it has no signature of Version 4."""
-    if (found := _admitted.get()) is None:
+    if (admission := _admitted.get()) is None:
         raise LookupError("this request was let in without a signature of Version 4")
-    return found
+    return admission
 
 
 def foreign(headers: dict[str, str]) -> str:
@@ -411,11 +413,11 @@ def _require_scope(scope: str, target: str) -> None:
     """
     headers = _as_signed({}, scope)
     signed_for = router.detect_service("POST", "/", headers, {})
-    asked = router.detect_service("POST", "/", {**headers, "x-amz-target": target}, {})
+    service = router.detect_service("POST", "/", {**headers, "x-amz-target": target}, {})
     known = signed_for != "s3" or scope == "s3"  # what it does not know is S3's
-    own_scope = router.SERVICE_PATTERNS.get(asked, {}).get("credential_scope")
-    if not known or (asked != signed_for and own_scope != scope):
-        raise _RefusedError("SignatureDoesNotMatch", f"Credential should be scoped to correct service: '{asked}'. ")
+    own_scope = router.SERVICE_PATTERNS.get(service, {}).get("credential_scope")
+    if not known or (service != signed_for and own_scope != scope):
+        raise _RefusedError("SignatureDoesNotMatch", f"Credential should be scoped to correct service: '{service}'. ")
 
 
 def _as_signed(headers: dict[str, str], scope: str) -> dict[str, str]:
@@ -474,12 +476,12 @@ def _only(mechanisms: list[str]) -> str:
 
 def _late(request: Request, parsed: Any) -> Failure | None:
     """Why an address that was signed is not valid now: it has been for X-Amz-Expires seconds, a week at most."""
-    given = request.parameter("X-Amz-Expires")
-    if not given:
+    lifetime = request.parameter("X-Amz-Expires")
+    if not lifetime:
         failure: Failure | None = sigv4.request_time_failure(parsed)
         return failure
     try:
-        over = int(given) > _WEEK_SECONDS or sigv4.presigned_request_is_expired(parsed.amz_date, given)
+        over = int(lifetime) > _WEEK_SECONDS or sigv4.presigned_request_is_expired(parsed.amz_date, lifetime)
     except ValueError:
         over = True
     return _EXPIRED if over else None
@@ -488,8 +490,8 @@ def _late(request: Request, parsed: Any) -> Failure | None:
 def _unreadable_for_web_pages(send: Send) -> Send:
     async def send_without(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            kept = [pair for pair in message["headers"] if not pair[0].lower().startswith(b"access-control-")]
-            message = {**message, "headers": kept}
+            headers = [pair for pair in message["headers"] if not pair[0].lower().startswith(b"access-control-")]
+            message = {**message, "headers": headers}
         await send(message)
 
     return send_without
@@ -538,15 +540,15 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 async def _send_xml(send: Send, status: int, code: str, text: str, **fields: str) -> None:
-    told = {"Code": code, "Message": text, **fields}
-    body = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in told.items())
+    members = {"Code": code, "Message": text, **fields}
+    body = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in members.items())
     await answer(send, status, {"content-type": "application/xml"}, f"<Error>{body}</Error>".encode())
 
 
 def _log(request: Request, why: str) -> None:
     """Tell a refusal in one line of bounded length: path and text are of somebody who may be anybody."""
-    said = f"{request.method} {request.path}"
-    logger.warning("refused %s: %s", one_line(said, _LOGGED), one_line(why, _LOGGED))
+    operation = f"{request.method} {request.path}"
+    logger.warning("refused %s: %s", one_line(operation, _LOGGED), one_line(why, _LOGGED))
 
 
 def register(settings: Settings) -> None:
@@ -583,8 +585,8 @@ def _make_detect_service(original: Any) -> Any:
     def detect_service(method: str, path: str, headers: dict[str, str], query: dict[str, Any]) -> str:
         """Return the service that a signature names, in the address as well as in the header, whatever else is sent."""
         scope = _scope.get()
-        told = headers if "authorization" in headers or not scope else _as_signed(headers, scope)
-        service: str = original(method, path, told, query)
+        signed_headers = headers if "authorization" in headers or not scope else _as_signed(headers, scope)
+        service: str = original(method, path, signed_headers, query)
         return service
 
     return detect_service

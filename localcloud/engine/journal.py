@@ -30,12 +30,12 @@ class Journal:
         self._path = path
         self.waits: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
-        self._left: dict[str, Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._size = self._needed = 0
         self.error: OSError | None = None
         for change in disk.documents(path):
             self._change(change)
-        self._earlier = dict(self._left)
+        self._earlier = dict(self._entries)
         if path.exists():
             self._rewrite()
 
@@ -104,12 +104,12 @@ class Journal:
     def _change(self, change: Mapping[str, Entry | None]) -> None:
         for name, entry in change.items():
             if entry is None:
-                self._left.pop(name, None)
+                self._entries.pop(name, None)
             else:
-                self._left[name] = entry
+                self._entries[name] = entry
 
     def _rewrite(self) -> None:
-        content = b"".join(disk.line({name: entry}) for name, entry in self._left.items())
+        content = b"".join(disk.line({name: entry}) for name, entry in self._entries.items())
         disk.write_whole(self._path, content)
         self._size = self._needed = len(content)
         self.error = None

@@ -26,9 +26,9 @@ def end(state: Path) -> None:
     """Kill what a server of this state folder has left."""
     mark = re.compile(rf"\s*(\d+) .* TMPDIR={re.escape(str(state))}/(?:tmp|sagemaker/\S*)(?: |$)")
     listed = subprocess.run(["ps", "axeww", "-o", "pid=,command="], capture_output=True, text=True, check=False).stdout
-    for found in filter(None, map(mark.match, listed.splitlines())):
+    for match in filter(None, map(mark.match, listed.splitlines())):
         with suppress(ProcessLookupError, PermissionError):
-            os.kill(int(found[1]), signal.SIGKILL)
+            os.kill(int(match[1]), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ class Saver:
         self._dirty = threading.Event()
         self._stopped = threading.Event()
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._asked: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
         self._answered: Counter[str] = Counter()
         self._due: dict[str, float] = {}
         self._digests: dict[str, str] = {}
@@ -177,15 +177,15 @@ class Saver:
 
     def _settle(self, service: str, get_state: FunctionType) -> None:
         """Save a service, unless somebody else has begun to after this was called, and is done."""
-        self._asked[service] += 1
-        mine = self._asked[service]
+        self._requests[service] += 1
+        mine = self._requests[service]
         with self._turns[service]:
             if self._answered[service] >= mine or self._stopped.is_set():
                 return
-            asked, began = self._asked[service], time.monotonic()
+            requests, began = self._requests[service], time.monotonic()
             self._besides.get(service, lambda: None)()
             pause = _PAUSE_FACTOR if self._save_service(service, get_state) else _PAUSE_FACTOR_UNCHANGED
-            self._answered[service] = asked
+            self._answered[service] = requests
             self._due[service] = time.monotonic() + pause * (time.monotonic() - began)
 
     def _save_service(self, service: str, get_state: FunctionType) -> bool:
@@ -228,8 +228,8 @@ def _encoded(document: Any, default: Callable[[Any], Any], service: str) -> byte
 
 def _states() -> dict[str, FunctionType]:
     """How the state of each service is got that is in use, by the name of its file."""
-    found: dict[str, FunctionType] = ministack_app._build_persistence_save_dict()
-    return found
+    states: dict[str, FunctionType] = ministack_app._build_persistence_save_dict()
+    return states
 
 
 def _files_of(*names: str) -> Iterator[str]:

@@ -162,26 +162,30 @@ def _make_fire_later(original: Any, journal: Journal) -> Any:
     def fire(bucket_name: str, key: str, event_name: str, *arguments: Any, **options: Any) -> None:
         if bucket_name not in s3._bucket_notifications:
             return
-        given = inspect.signature(original).bind(bucket_name, key, event_name, *arguments, **options).arguments
-        given["sequencer"] = s3._next_event_sequencer(event_name)
+        event = inspect.signature(original).bind(bucket_name, key, event_name, *arguments, **options).arguments
+        event["sequencer"] = s3._next_event_sequencer(event_name)
         (name,) = journal.note(
-            {"kind": "object", "scope": (responses.get_account_id(), responses.get_region()), "object": given}
+            {
+                "kind": "object",
+                "scope": (responses.get_account_id(), responses.get_region()),
+                "object": event,
+            }
         )
         if (request := _current.get()) is None:
-            _announce(journal, name, given)
+            _announce(journal, name, event)
         else:
-            request.events[name] = given
+            request.events[name] = event
             request.error = request.error or journal.error
 
     return fire
 
 
-def _announce(journal: Journal, name: str, given: dict[str, Any]) -> None:
+def _announce(journal: Journal, name: str, event: dict[str, Any]) -> None:
     """Send the event of an entry, on a thread of its own; it is done when its deliveries are in the journal."""
 
     def fire() -> None:
         origin.set(name)
-        s3._fire_s3_event(**given)
+        s3._fire_s3_event(**event)
         journal.strike(name)
 
     threading.Thread(target=contextvars.copy_context().run, args=(fire,), daemon=True).start()
@@ -189,12 +193,12 @@ def _announce(journal: Journal, name: str, given: dict[str, Any]) -> None:
 
 def resume(journal: Journal, name: str, entry: Entry) -> None:
     """Send what an earlier process has not, unless it ended before it had done what the event tells."""
-    given = entry["object"]
-    kind, there = given["event_name"].removeprefix("s3:"), _is_there(**given)
+    event = entry["object"]
+    kind, there = event["event_name"].removeprefix("s3:"), _is_there(**event)
     if (kind.startswith("ObjectCreated:") and not there) or (kind == "ObjectRemoved:Delete" and there):
         journal.strike(name)
     else:
-        _announce(journal, name, given)
+        _announce(journal, name, event)
 
 
 def _is_there(bucket_name: str, key: str, etag: str = "", version_id: str | None = None, **_: Any) -> bool:
@@ -205,14 +209,14 @@ def _is_there(bucket_name: str, key: str, etag: str = "", version_id: str | None
 
 
 def _make_list_object_versions(original: Any) -> Any:
-    def encoded(found: re.Match[str]) -> str:
-        return f"<{found[1]}>{s3._url_encode(unescape(found[2]))}</"
+    def encoded(match: re.Match[str]) -> str:
+        return f"<{match[1]}>{s3._url_encode(unescape(match[2]))}</"
 
     def list_object_versions(bucket_name: str, query_params: dict[str, Any]) -> Answer:
         status, headers, body = original(bucket_name, query_params)
         if status == 200 and s3._qp(query_params, "encoding-type") == "url":
-            told = "<EncodingType>url</EncodingType><IsTruncated>"
-            body = _KEYS.sub(encoded, body.decode()).replace("<IsTruncated>", told, 1).encode()
+            head = "<EncodingType>url</EncodingType><IsTruncated>"
+            body = _KEYS.sub(encoded, body.decode()).replace("<IsTruncated>", head, 1).encode()
         return status, headers, body
 
     return list_object_versions
@@ -220,10 +224,12 @@ def _make_list_object_versions(original: Any) -> Any:
 
 def _make_resolve_sse_write_headers(original: Any) -> Any:
     def resolve_sse_write_headers(headers: dict[str, str], bucket_name: str) -> tuple[dict[str, str] | None, Any]:
-        given = {**headers}
-        if given.get("x-amz-server-side-encryption") == "aws:kms" and not given.get(_KMS_KEY):
-            given[_KMS_KEY] = f"arn:aws:kms:{responses.get_region()}:{responses.get_account_id()}:alias/aws/s3"
-        resolved: tuple[dict[str, str] | None, Any] = original(given, bucket_name)
+        request_headers = {**headers}
+        if request_headers.get("x-amz-server-side-encryption") == "aws:kms" and not request_headers.get(_KMS_KEY):
+            request_headers[_KMS_KEY] = (
+                f"arn:aws:kms:{responses.get_region()}:{responses.get_account_id()}:alias/aws/s3"
+            )
+        resolved: tuple[dict[str, str] | None, Any] = original(request_headers, bucket_name)
         return resolved
 
     return resolve_sse_write_headers
@@ -247,8 +253,8 @@ def _make_dispatch(original: Any, state: Path, journal: Journal) -> Any:
             done: Answer = original(method, bucket, key, headers, body, query)
         if request.error is None:
             _forget_contents(bucket, key)
-            for name, given in request.events.items():
-                _announce(journal, name, given)
+            for name, event in request.events.items():
+                _announce(journal, name, event)
             return done
         undo()
         journal.strike(*request.events)
@@ -261,8 +267,8 @@ def _make_dispatch(original: Any, state: Path, journal: Journal) -> Any:
 
 def _unsayable(headers: dict[str, str], query: dict[str, Any]) -> str:
     """Return the name of a header, or of one that is asked for, that no header can be; empty if there is none."""
-    asked = {name: s3._qp(query, name) for name in query if name.startswith("response-")}
-    for name, value in {**headers, **asked}.items():
+    overrides = {name: s3._qp(query, name) for name in query if name.startswith("response-")}
+    for name, value in {**headers, **overrides}.items():
         if HEADER_RE.search(name.encode()) or HEADER_VALUE_RE.search(value.encode()):
             return escape(repr(name))
     return ""
@@ -270,13 +276,13 @@ def _unsayable(headers: dict[str, str], query: dict[str, Any]) -> str:
 
 def _sayable(headers: dict[str, str]) -> dict[str, str]:
     """Return the headers of an answer as S3 says metadata."""
-    told = {name: value for name, value in headers.items() if not name.lower().startswith("x-amz-meta-")}
-    metadata = {name: headers[name] for name in headers.keys() - told.keys()}
+    answer = {name: value for name, value in headers.items() if not name.lower().startswith("x-amz-meta-")}
+    metadata = {name: headers[name] for name in headers.keys() - answer.keys()}
     missing = {name for name, value in metadata.items() if _unsayable({name: value}, {}) or not name.isascii()}
     for name in metadata.keys() - missing:
         value = metadata[name]
-        told[name] = value if value.isascii() else f"=?UTF-8?B?{b64encode(value.encode()).decode()}?="
-    return told | ({"x-amz-missing-meta": str(len(missing))} if missing else {})
+        answer[name] = value if value.isascii() else f"=?UTF-8?B?{b64encode(value.encode()).decode()}?="
+    return answer | ({"x-amz-missing-meta": str(len(missing))} if missing else {})
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
     for fix in ("fix_success_content_type", "fix_error_content_type"):
         ministack_app.replace(fix, _except_for_sagemaker)
     stepfunctions._SERVICE_DISPATCH[_OPTIMISED] = lambda resource, arguments: _run_task(sagemaker, resource, arguments)
-    executions.while_waiting(lambda given: sagemaker.warm_up() if any(map(_is_job, given)) else None)
+    executions.while_waiting(lambda tasks: sagemaker.warm_up() if any(map(_is_job, tasks)) else None)
     stepfunctions._SERVICE_DISPATCH[_SDK] = lambda resource, arguments: _run_sdk_task(sagemaker, resource, arguments)
     stepfunctions._SERVICE_DISPATCH[_SDK_RUNTIME] = lambda resource, arguments: _run_runtime_task(
         client, resource, arguments

@@ -42,10 +42,10 @@ class Seams:
     def __getattr__(self, name: str) -> Any:
         if name not in self._hashes:
             raise AttributeError(f"{self._path}.{name} is used, but not declared as a seam")
-        found = getattr(self._owner, name)
-        if isinstance(found, FunctionType):
-            self.__dict__[name] = found
-        return found
+        value = getattr(self._owner, name)
+        if isinstance(value, FunctionType):
+            self.__dict__[name] = value
+        return value
 
     def replace(self, name: str, make: Callable[[Any], Any]) -> None:
         """Put `make(original)` where the original stood; it takes the same arguments."""

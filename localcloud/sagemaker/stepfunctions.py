@@ -145,10 +145,10 @@ def _check_fields(shape: Any, arguments: Document) -> None:
     """Unknown fields, wrong types and missing fields end the execution: States.Runtime cannot be caught."""
     problems = list(_problems(shape, arguments, ""))
     if problems:
-        shown = json.dumps(arguments)
+        text = json.dumps(arguments)
         raise TaskError(
             "States.Runtime",
-            f"The Parameters '{shown}' could not be used to start the Task: [{', '.join(problems)}]",
+            f"The Parameters '{text}' could not be used to start the Task: [{', '.join(problems)}]",
         )
 
 

@@ -65,7 +65,7 @@ class DropDrift:
     def __init__(self, baseline: Mapping[str, Any], columns: Sequence[str]) -> None:
         known = {feature["name"]: feature for feature in baseline["features"]}
         self._baseline = {name: known[name] for name in columns if name in known}
-        self._seen: dict[str, NumericColumn | _Texts] = {}
+        self._new_columns: dict[str, NumericColumn | _Texts] = {}
 
     def observe(self, rows: pa.Table) -> None:
         """Take in rows of new files."""
@@ -73,24 +73,26 @@ class DropDrift:
             values = rows[name].combine_chunks()
             if values.type == STRING:
                 counts = pc.value_counts(values)
-                texts = self._seen.setdefault(name, _Texts(before))
+                texts = self._new_columns.setdefault(name, _Texts(before))
                 pairs = zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
                 if isinstance(texts, _Texts):
                     texts.add(pairs)
             elif not pa.types.is_timestamp(values.type):
-                numbers = self._seen.setdefault(name, NumericColumn(name, integral=False))
+                numbers = self._new_columns.setdefault(name, NumericColumn(name, integral=False))
                 if isinstance(numbers, NumericColumn):
                     numbers.add(pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
 
     def distances(self) -> list[ColumnDrift]:
         """Return the columns that could be compared, the farthest first."""
-        compared = (self._compared(name, column) for name, column in self._seen.items())
+        compared = (self._compared(name, column) for name, column in self._new_columns.items())
         return sorted((one for one in compared if one), key=lambda one: (-one.distance, one.column))
 
     @property
     def uncounted(self) -> list[str]:
         """The columns of texts of which the baseline does not have all values, so that they cannot be compared."""
-        return [name for name, column in self._seen.items() if isinstance(column, _Texts) and not column.is_whole]
+        return [
+            name for name, column in self._new_columns.items() if isinstance(column, _Texts) and not column.is_whole
+        ]
 
     def _compared(self, name: str, new: NumericColumn | _Texts) -> ColumnDrift | None:
         """Compare a column with its description; None when they are of different kinds, or it holds no distribution.

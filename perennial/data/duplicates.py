@@ -22,12 +22,12 @@ class DuplicateCounter:
     def __init__(self) -> None:
         self._hashes: Hashes = np.empty(0, np.uint64)
         self._rows: npt.NDArray[np.int64] = np.empty(0, np.int64)  # the row of each hash
-        self._seen, self._halvings = 0, 0
+        self._row_count, self._halvings = 0, 0
 
     def observe(self, contents: Hashes) -> None:
         """Take in the next rows."""
-        rows = np.arange(self._seen, self._seen + len(contents))
-        self._seen += len(contents)
+        rows = np.arange(self._row_count, self._row_count + len(contents))
+        self._row_count += len(contents)
         hashes = mixed(contents)  # a sample by their bits must be one by chance
         if self._halvings:
             chosen = self._sampled(hashes)

@@ -93,8 +93,8 @@ class EncoderFit:
         for rows, target, identity in again():
             table = prepared(rows, self._hook)
             for name, of_column in sums.items():
-                left = signal(target) - explained[name].of(table)
-                of_column.update(whole_column(table, name), left, folds_of(identity))
+                unexplained = signal(target) - explained[name].of(table)
+                of_column.update(whole_column(table, name), unexplained, folds_of(identity))
         return sums
 
     def _encodings(self, name: str, sums: dict[str, TextSums]) -> Iterator[Encoding]:

@@ -14,7 +14,7 @@ from perennial.words import printable, quoted
 
 MAX_CANDIDATES = 200  # looked at for a column that may have been renamed
 MAX_REASON = 200
-SHOWN = 5
+MOST_NAMES = 5
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", ":": "colons"}
 
 
@@ -43,7 +43,7 @@ def positions(
     missing = [column for column in matched.absent if not (column.nullable or column.optional)]
     problems = _header_problem(header, columns, missing, others)
     if not problems:
-        problems = [*_column_problems(matched, missing, others, form), *matched.collisions[:SHOWN]]
+        problems = [*_column_problems(matched, missing, others, form), *matched.collisions[:MOST_NAMES]]
     if problems:
         raise FileError(f"{name}: {'; '.join(problems)}. Expected the columns {expected(columns)}")
     notes += absence([column.name for column in matched.absent])
@@ -113,7 +113,7 @@ def _column_problems(matched: Matched, missing: Sequence[Column], others: Sequen
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(quoted(name) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    return ", ".join(quoted(name) for name in names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
 
 
 def _alike(column: Column, candidates: Sequence[str]) -> str | None:

@@ -214,8 +214,8 @@ def ingest(
         report.champion_untold = dict(by_champion.untold.most_common(REASONS))
     if champion.statistics and (fresh := copies.unlike_known(sets, is_of_new_file)).any():
         moving = drift.DropDrift(champion.statistics, champion.compares(contract.baseline, definition))
-        for _, found in rows_of_sets(spill, fresh.view(np.uint8), (1,)):
-            moving.observe(found)
+        for _, piece in rows_of_sets(spill, fresh.view(np.uint8), (1,)):
+            moving.observe(piece)
         report.moved = moving.distances()
         report.drift = drift.summary(report.moved, int(fresh.sum()), moving.uncounted)
     return sets

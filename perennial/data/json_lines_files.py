@@ -64,12 +64,12 @@ class _Shapes:
         self._lenient = [replace(column, nullable=True) for column in columns]
         self._known: dict[Names, Mapping[str, str]] = {}
         self._known_bytes, self._has_begun = 0, False
-        self._seen: set[str] = set()
+        self._names: set[str] = set()
         self._notes: dict[str, None] = {}
 
     def notes(self) -> list[str]:
         """Return what a person should know of the file, once it has been read."""
-        absent = [column.name for column in self._columns if column.name not in self._seen and not column.optional]
+        absent = [column.name for column in self._columns if column.name not in self._names and not column.optional]
         return [*self._notes, *absence(absent)]
 
     def batch(self, first: int, lines: Sequence[bytes]) -> Batch:
@@ -115,7 +115,7 @@ class _Shapes:
         position_of = positions(f"{self._name}: line {number}", names, self._lenient, self._form, notes)
         if len(self._notes) < MAX_NOTES:
             self._notes |= dict.fromkeys(note for note in notes if "are absent" not in note)
-        self._seen |= position_of.keys()
+        self._names |= position_of.keys()
         return {column: names[position] for column, position in position_of.items()}
 
 

@@ -38,12 +38,12 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
             texts = [column for column in wanted if is_text(file.schema_arrow.field(column).type)]
             rows = rows_at_once(file.metadata, wanted)
         with pq.ParquetFile(path, read_dictionary=texts) as file:
-            first, left = 1, max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
+            first, room = 1, max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
             for read in file.iter_batches(rows, columns=wanted, use_threads=False):
                 ordered = _with_texts(name, read.select(wanted))
                 ordered.validate(full=True)  # texts are UTF-8
-                left -= _expanded(ordered)
-                if left < 0:
+                room -= _expanded(ordered)
+                if room < 0:
                     expanded = f"the Parquet data expand to more than {MAX_EXPANSION:,} times their size"
                     raise FileError(f"{name}: {expanded}; upload the file as CSV")
                 absent = frozenset(column.name for column in columns) - name_of.keys()

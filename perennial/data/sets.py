@@ -74,7 +74,7 @@ class SetWriter:
         labels = self._parts("labels", ".csv")
         folders = ("seen", "test", "target", "champion", "rest", "seen-rest")
         hashes = [self._parts(f"{FOLDER}/{name}", ".u64") for name in folders]
-        seen, tested, targets, by_champion, rest, seen_rest = hashes
+        training, tested, targets, by_champion, rest, training_rest = hashes
         for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
             report.add_to_set(SETS[number], rows[target])
             if number == TRAIN:
@@ -88,9 +88,9 @@ class SetWriter:
                 if CHAMPION in rows.column_names:
                     _write(by_champion, rows.select([CHAMPION]), _hashes)
             else:
-                _write(seen, rows.select([IDENTITY]), _hashes)
+                _write(training, rows.select([IDENTITY]), _hashes)
             if REST in rows.column_names:
-                _write(rest if number == TEST else seen_rest, rows.select([REST]), _hashes)
+                _write(rest if number == TEST else training_rest, rows.select([REST]), _hashes)
         for writer in (baseline, labels, *hashes):
             writer.close()
 

@@ -50,11 +50,11 @@ class ChampionFiles:
         """
         there = {position: rows_by_key[key] for position, key in enumerate(keys) if key in rows_by_key}
         now = set(keys)
-        left = {key: rows for key, rows in rows_by_key.items() if key not in now}
-        unreadable = [{"name": key, "rows": left[key], "reason": ignored[key]} for key in left if key in ignored]
-        gone = [rows for key, rows in left.items() if key not in ignored]
+        absent = {key: rows for key, rows in rows_by_key.items() if key not in now}
+        unreadable = [{"name": key, "rows": absent[key], "reason": ignored[key]} for key in absent if key in ignored]
+        rows_of_absent = [rows for key, rows in absent.items() if key not in ignored]
         replaced = [position for position in there if position in new]
-        return cls(sum(rows_by_key.values()), there, replaced, unreadable, _counted(gone))
+        return cls(sum(rows_by_key.values()), there, replaced, unreadable, _counted(rows_of_absent))
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any] | None) -> ChampionFiles | None:

@@ -142,16 +142,16 @@ def _means(
     """Return the means by text for each level, shortest first, and that of all rows; without the rows of one fold."""
     rows, sums = overall.without(fold)
     mean = float(rounded(sums / np.maximum(rows, 1))[0])
-    found: list[dict[str, float]] = []
+    means_by_level: list[dict[str, float]] = []
     for table, weight in zip(tables, weights, strict=True):
         shorter = np.full(len(table.texts), mean)
-        if found:
-            words, before = levels[len(found) - 1], found[-1]
+        if means_by_level:
+            words, before = levels[len(means_by_level) - 1], means_by_level[-1]
             shorter = np.array([before[beginning(text, words)] for text in table.texts])
         rows, sums = table.without(fold)
         means = rounded((sums + weight * shorter) / (rows + weight))
-        found.append(dict(zip(table.texts, means.tolist(), strict=True)))
-    return tuple(found), mean
+        means_by_level.append(dict(zip(table.texts, means.tolist(), strict=True)))
+    return tuple(means_by_level), mean
 
 
 def rounded(values: Floats) -> Floats:

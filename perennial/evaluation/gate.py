@@ -240,16 +240,16 @@ def _beats(gate: Gate, comparison: Comparison, beats: bool) -> _Answer:
     rows = f"all {unseen.rows:,} test rows" if all_rows else f"the {unseen.rows:,} test rows that it has not seen"
     text = _versus(gate, unseen, rows)
     candidate, limit = apart(unseen.candidate, gate.to_beat(unseen.champion or 0.0))
-    asked = _limit(gate, limit)
+    bound = _limit(gate, limit)
     if gate.minimum_improvement > 0:
-        text += f", where {asked} is asked (gate.minimum_improvement)"
+        text += f", where {bound} is asked (gate.minimum_improvement)"
     elif gate.minimum_improvement < 0 and _how(gate, unseen) == "worse than":
-        text += _allowed(asked, "gate.minimum_improvement", is_within=beats)
+        text += _allowed(bound, "gate.minimum_improvement", is_within=beats)
     if beats:
         return _Answer(text)
     brief = _both(gate, unseen, "worse within chance" if unseen.is_chance else "worse")
     if gate.minimum_improvement > 0:
-        brief = f"{gate.metric} {candidate} misses what is asked ({asked})"
+        brief = f"{gate.metric} {candidate} misses what is asked ({bound})"
     return _Answer(text, "chance" if unseen.is_chance else "champion", brief)
 
 

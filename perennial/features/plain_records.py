@@ -158,11 +158,11 @@ def _numbers(kind: str, after: str, missing: str | None, rules: Rules) -> tuple[
         return None if "e" in text else text.removesuffix(".0") + after
 
     def from_text(text: str) -> str | None:
-        if (found := _NUMBER.fullmatch(text)) is None:
+        if (match := _NUMBER.fullmatch(text)) is None:
             return missing if not text else None
         if kind == "float":
             return encoded(float(text))
-        return encoded(int(text)) if found[2] is None and text != "-0" else None
+        return encoded(int(text)) if match[2] is None and text != "-0" else None
 
     def from_json(value: Any) -> str | None:
         if type(value) is int:

@@ -353,19 +353,19 @@ def parse(text: str, source: str) -> Definition:
 
 def validated(raw: Mapping[str, Any], source: str) -> Definition:
     """Return the definition in a plain document. Raises DefinitionError with every problem found."""
-    raw, found = _with_flat_target(raw)
+    raw, problems = _with_flat_target(raw)
     definition: Definition | None = None
     try:
         definition = Definition.model_validate(raw)
         sections: dict[str, Any] = {name: getattr(definition, name) for name in Definition.model_fields}
     except ValidationError as error:
-        found += complaints.of(error, Definition)
+        problems += complaints.of(error, Definition)
         sections = dict(_sound_sections(raw, broken={str(item["loc"][0]) for item in error.errors()}))
-    found += [item for check in _CHECKS for item in _applied(check, sections)]
-    if definition is not None and not found:
-        found += _check_size(definition)
-    if found or definition is None:
-        raise DefinitionError(complaints.message(f"{source}: not a valid model definition", found))
+    problems += [item for check in _CHECKS for item in _applied(check, sections)]
+    if definition is not None and not problems:
+        problems += _check_size(definition)
+    if problems or definition is None:
+        raise DefinitionError(complaints.message(f"{source}: not a valid model definition", problems))
     return _with_decimal_marks(_target_is_no_feature(definition))
 
 
@@ -407,14 +407,14 @@ def notes(definition: Definition) -> list[tuple[str, str]]:
 
 def _with_flat_target(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Return the document with the long form of `target` as two fields, and what is wrong with it."""
-    given = raw.get("target")
-    if not isinstance(given, Mapping):
+    section = raw.get("target")
+    if not isinstance(section, Mapping):
         return dict(raw), []
     try:
-        target = Target.model_validate(dict(given))
+        target = Target.model_validate(dict(section))
     except ValidationError as error:
-        found = [(f"target.{path}", text) for path, text in complaints.of(error, Target)]
-        return {**raw, "target": str(given.get("column", ""))}, found
+        problems = [(f"target.{path}", text) for path, text in complaints.of(error, Target)]
+        return {**raw, "target": str(section.get("column", ""))}, problems
     return {**raw, "target": target.column, "target_transform": target.transform}, []
 
 
@@ -442,17 +442,17 @@ class _Loader(yaml.SafeLoader):
         return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: list[Any] = []
+        keys: list[Any] = []
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
-            if key in seen:
+            if key in keys:
                 line = key_node.start_mark.line + 1
                 raise yaml.YAMLError(
                     f"line {line}: the key {complaints.excerpt(key)} stands more than once; keep one of them"
                 )
-            seen.append(key)
+            keys.append(key)
         return super().construct_mapping(node, deep)
 
 
@@ -486,7 +486,7 @@ def _sound_sections(raw: Mapping[str, Any], broken: set[str]) -> Iterator[tuple[
             yield name, field.get_default(call_default_factory=True, validated_data={})
 
 
-def _check_size(definition: Definition) -> Found:
+def _check_size(definition: Definition) -> Complaints:
     size = complaints.size(definition.as_json())
     if size > MAX_BYTES:
         text = f"got {size:,} bytes as JSON with all defaults; expected at most {MAX_BYTES:,}"
@@ -495,16 +495,16 @@ def _check_size(definition: Definition) -> Found:
 
 # ---- Problems of meaning: each check takes the sections that it names and yields (path, text)
 
-Found = Iterator[tuple[str, str]]
+Complaints = Iterator[complaints.Complaint]
 
 
-def _applied(check: Callable[..., Found], sections: Mapping[str, Any]) -> Found:
+def _applied(check: Callable[..., Complaints], sections: Mapping[str, Any]) -> Complaints:
     names = check.__code__.co_varnames[: check.__code__.co_argcount]
     if all(name in sections for name in names):
         yield from check(**{name: sections[name] for name in names})
 
 
-def _check_columns(columns: dict[str, ColumnDefinition]) -> Found:
+def _check_columns(columns: dict[str, ColumnDefinition]) -> Complaints:
     for name, column in columns.items():
         path = f"columns.{name}"
         if not COLUMN_NAME.fullmatch(name):
@@ -516,19 +516,19 @@ def _check_columns(columns: dict[str, ColumnDefinition]) -> Found:
             yield f"{path}.feature", "a timestamp cannot be a feature; set feature: false (it may order a time split)"
 
 
-def _check_range(path: str, column: ColumnDefinition) -> Found:
+def _check_range(path: str, column: ColumnDefinition) -> Complaints:
     bounds = {"min": column.min, "max": column.max}
-    given = {key: bound for key, bound in bounds.items() if bound is not None}
-    if given and column.type not in NUMBERS:
-        yield f"{path}.{next(iter(given))}", f"only float and integer columns have a range; this one is {column.type}"
+    limits = {key: bound for key, bound in bounds.items() if bound is not None}
+    if limits and column.type not in NUMBERS:
+        yield f"{path}.{next(iter(limits))}", f"only float and integer columns have a range; this one is {column.type}"
     if column.min is not None and column.max is not None and column.min > column.max:
         yield f"{path}.min", f"got {column.min:g}, which is more than max {column.max:g}"
-    for key, bound in given.items():
+    for key, bound in limits.items():
         if column.type == "integer" and bound != int(bound):
             yield f"{path}.{key}", f"got {bound!r}; expected a whole number for an integer column"
 
 
-def _check_categories(path: str, column: ColumnDefinition) -> Found:
+def _check_categories(path: str, column: ColumnDefinition) -> Complaints:
     if column.categories is None:
         return
     if column.type != "string":
@@ -560,7 +560,7 @@ _REST = "(what else stands around a number, as the + of 10,000+, number: first p
 _ANY_TIME = datetime(2003, 2, 1, 16, 5, 6, tzinfo=UTC)
 
 
-def _check_marks(columns: dict[str, ColumnDefinition], files: Files) -> Found:
+def _check_marks(columns: dict[str, ColumnDefinition], files: Files) -> Complaints:
     for name, column in columns.items():
         parse = column.parse
         if parse and parse.thousands and parse.thousands == (parse.decimal or files.decimal):
@@ -570,7 +570,7 @@ def _check_marks(columns: dict[str, ColumnDefinition], files: Files) -> Found:
             yield from _check_markers(f"columns.{name}.parse.missing", parse)
 
 
-def _check_markers(path: str, parse: Parse) -> Found:
+def _check_markers(path: str, parse: Parse) -> Complaints:
     """Numbers that mean a missing value are written as the column writes them."""
     for marker in map(str.strip, parse.missing or ()):
         grouped = parse.thousands == "." and re.fullmatch(r"[+-]?[0-9]{1,3}\.[0-9]{3}", marker)
@@ -581,7 +581,7 @@ def _check_markers(path: str, parse: Parse) -> Found:
             )
 
 
-def _check_parse(path: str, column: ColumnDefinition) -> Found:
+def _check_parse(path: str, column: ColumnDefinition) -> Complaints:
     parse = column.parse
     if parse is None:
         return
@@ -604,7 +604,7 @@ def _check_parse(path: str, column: ColumnDefinition) -> Found:
             )
 
 
-def _check_words(path: str, parse: Parse) -> Found:
+def _check_words(path: str, parse: Parse) -> Complaints:
     words = {key: {word.strip().lower() for word in getattr(parse, key) or ()} for key in ("true", "false", "missing")}
     if bool(words["true"]) != bool(words["false"]):
         yield path, "true and false go together: name the words of both"
@@ -621,7 +621,7 @@ def _is_time_format(text: str) -> bool:
         return False
 
 
-def _check_sources(columns: dict[str, ColumnDefinition]) -> Found:
+def _check_sources(columns: dict[str, ColumnDefinition]) -> Complaints:
     owners: dict[str, str] = {}
     for name, column in columns.items():
         for wanted in dict.fromkeys((name, *(column.source or ()))):
@@ -642,14 +642,14 @@ def _check_sources(columns: dict[str, ColumnDefinition]) -> Found:
             )
 
 
-def _check_features(columns: dict[str, ColumnDefinition], target: str) -> Found:
+def _check_features(columns: dict[str, ColumnDefinition], target: str) -> Complaints:
     if target not in columns:
         yield "target", f"{target!r} is not one of the columns{suggestion(target, columns)}"
     elif not any(column.feature for name, column in columns.items() if name != target):
         yield "columns", "no column is a feature; expected at least one besides the target"
 
 
-def _check_target(columns: dict[str, ColumnDefinition], target: str, problem: str) -> Found:
+def _check_target(columns: dict[str, ColumnDefinition], target: str, problem: str) -> Complaints:
     column = columns.get(target)
     if column is None:
         return
@@ -665,7 +665,7 @@ def _check_target(columns: dict[str, ColumnDefinition], target: str, problem: st
 
 def _check_target_transform(
     problem: str, target_transform: Transform, columns: dict[str, ColumnDefinition], target: str
-) -> Found:
+) -> Complaints:
     if target_transform == "none":
         return
     if PROBLEM_TYPES[problem].is_classes:
@@ -675,7 +675,7 @@ def _check_target_transform(
         yield "target.transform", f"a logarithm needs a target above 0, and columns.{target}.max is {column.max:g}"
 
 
-def _check_shares(split: Split) -> Found:
+def _check_shares(split: Split) -> Complaints:
     if split.validation + split.test >= 1:
         total = split.validation + split.test
         yield "split", f"validation and test add up to {total:g}; expected less than 1, the rest trains"
@@ -687,7 +687,7 @@ def _check_shares(split: Split) -> Found:
         yield "split.seed", "a split by time has no chance in it; leave it out"
 
 
-def _check_split_column(columns: dict[str, ColumnDefinition], split: Split, target: str) -> Found:
+def _check_split_column(columns: dict[str, ColumnDefinition], split: Split, target: str) -> Complaints:
     if split.method == "random" or split.column is None:
         return
     column, types = columns.get(split.column), SPLIT_COLUMN_TYPES[split.method]
@@ -701,7 +701,7 @@ def _check_split_column(columns: dict[str, ColumnDefinition], split: Split, targ
         yield "split.column", f"{split.column!r} is nullable; a row without a value belongs to no set"
 
 
-def _check_split_key(columns: dict[str, ColumnDefinition], split: Split, target: str) -> Found:
+def _check_split_key(columns: dict[str, ColumnDefinition], split: Split, target: str) -> Complaints:
     for position, name in enumerate(split.key or ()):
         path, column = f"split.key[{position}]", columns.get(name)
         if column is None:
@@ -717,7 +717,7 @@ def _check_split_key(columns: dict[str, ColumnDefinition], split: Split, target:
             yield path, f"{name!r} stands more than once"
 
 
-def _check_gate_metric(problem: str, gate: GateDefinition) -> Found:
+def _check_gate_metric(problem: str, gate: GateDefinition) -> Complaints:
     known = PROBLEM_TYPES[problem].metrics
     if gate.metric not in known:
         allowed = f"allowed: {', '.join(known)}"
@@ -726,25 +726,25 @@ def _check_gate_metric(problem: str, gate: GateDefinition) -> Found:
         yield "gate.metric", f"{gate.metric!r} is not a metric of {problem}; {allowed}{hint}"
 
 
-def _check_gate_threshold(problem: str, gate: GateDefinition) -> Found:
+def _check_gate_threshold(problem: str, gate: GateDefinition) -> Complaints:
     score = PROBLEM_TYPES[problem].metrics.get(gate.metric)
     if score is not None and not score.is_sound(gate.threshold):
         yield "gate.threshold", f"got {gate.threshold:g}; expected for {gate.metric} {score.expected()}"
 
 
-def _check_algorithm(problem: str, algorithm: str) -> Found:
+def _check_algorithm(problem: str, algorithm: str) -> Complaints:
     if problem not in ALGORITHMS[algorithm].of_problem:
         learning = ", ".join(name for name, one in ALGORITHMS.items() if problem in one.of_problem)
         yield "algorithm", f"{algorithm} does not learn {problem}; allowed: {learning or 'none, nothing learns it yet'}"
 
 
-def _check_hyperparameters(hyperparameters: dict[str, dict[str, Any]]) -> Found:
+def _check_hyperparameters(hyperparameters: dict[str, dict[str, Any]]) -> Complaints:
     for algorithm, values in hyperparameters.items():
         for name, text in ALGORITHMS[algorithm].complaints(values):
             yield f"hyperparameters.{algorithm}.{name}", text
 
 
-def _check_hyperparameters_of_problem(problem: str, hyperparameters: dict[str, dict[str, Any]]) -> Found:
+def _check_hyperparameters_of_problem(problem: str, hyperparameters: dict[str, dict[str, Any]]) -> Complaints:
     for algorithm, values in hyperparameters.items():
         for name, text in ALGORITHMS[algorithm].complaints_for(problem, values):
             yield f"hyperparameters.{algorithm}.{name}", text
@@ -753,14 +753,14 @@ def _check_hyperparameters_of_problem(problem: str, hyperparameters: dict[str, d
 STEPS = tuple(name for name in Instances.model_fields if name != "allowed")
 
 
-def _check_monitoring(columns: dict[str, ColumnDefinition], monitoring: Monitoring) -> Found:
+def _check_monitoring(columns: dict[str, ColumnDefinition], monitoring: Monitoring) -> Complaints:
     for position, name in enumerate(monitoring.data_quality.leave_out):
         if name not in columns:
             text = f"{name!r} is not one of the columns{suggestion(name, columns)}"
             yield f"monitoring.data_quality.leave_out[{position}]", text
 
 
-def _check_instances(instances: Instances) -> Found:
+def _check_instances(instances: Instances) -> Complaints:
     for step in STEPS:
         wanted = getattr(instances, step).type
         if not INSTANCE_TYPE.fullmatch(wanted):
@@ -778,7 +778,7 @@ def _check_instances(instances: Instances) -> Found:
             yield f"instances.allowed.types[{position}]", text
 
 
-def _check_overridable(overridable: tuple[str, ...]) -> Found:
+def _check_overridable(overridable: tuple[str, ...]) -> Complaints:
     for position, path in enumerate(overridable):
         if not any(path == known or path.startswith(f"{known}.") for known in OVERRIDABLE):
             text = f"{path!r} cannot be overridden{suggestion(path, OVERRIDABLE)}"
@@ -787,7 +787,7 @@ def _check_overridable(overridable: tuple[str, ...]) -> Found:
         yield "overridable", f"{path!r} stands more than once"
 
 
-def _check_deployable_overrides(overridable: tuple[str, ...], deployable_overrides: tuple[str, ...]) -> Found:
+def _check_deployable_overrides(overridable: tuple[str, ...], deployable_overrides: tuple[str, ...]) -> Complaints:
     for position, path in enumerate(deployable_overrides):
         at = f"deployable_overrides[{position}]"
         if path not in DEPLOYABLE:
@@ -802,7 +802,7 @@ def _check_deployable_overrides(overridable: tuple[str, ...], deployable_overrid
             yield at, f"{path!r} is not overridable; list it under overridable as well, or leave it out"
 
 
-_CHECKS: tuple[Callable[..., Found], ...] = (
+_CHECKS: tuple[Callable[..., Complaints], ...] = (
     _check_columns,
     _check_marks,
     _check_sources,

@@ -77,9 +77,9 @@ def events(folder: Path, endpoint: str, start: datetime, end: datetime, tally: T
         if name.partition("/")[0] != endpoint:
             tally.refuse("files_of_other_endpoints", f"{name}: not below {endpoint}/")
             continue
-        found = False
+        has_lines = False
         for number, line in enumerate(lines(path, name, tally), 1):
-            found = True
+            has_lines = True
             try:
                 document = json.loads(line)
                 if _is_shadow(document):
@@ -96,7 +96,7 @@ def events(folder: Path, endpoint: str, start: datetime, end: datetime, tally: T
             else:
                 tally.counts["requests"] += 1
                 yield event
-        if not found:
+        if not has_lines:
             tally.counts["empty_files"] += 1
 
 

@@ -112,7 +112,7 @@ def judge(
     level = limits.false_alarms / (TESTS * max(1, len(after)))
     domains = {one["name"]: one.get("string_constraints", {}).get("domains") for one in constraints["features"]}
     columns, findings = [], list(_schema(before, after, window, limits, level))
-    found = {one.subject for one in findings}
+    subjects = {one.subject for one in findings}
     for name in after:
         if name not in before:
             continue
@@ -120,7 +120,7 @@ def judge(
         broken = list(_broken(name, window, limits, level))
         checks = {one.check for one in broken}
         columns.append(result)
-        if name not in found:
+        if name not in subjects:
             findings += [*broken, *(one for one in here if one.check not in checks)]
     return DataQuality(columns, findings, level)
 
@@ -182,8 +182,8 @@ def _column(
             findings.append(WindowFinding("drift", "categorical_values_check", name, text))
         return ColumnResult(name, "", "", shares[0], shares[1], None, why), findings
     compare = _numbers if kinds[0] == _NUMBERS else _texts
-    distance, words, found = compare(name, one, other, domain, limits, level)
-    return ColumnResult(name, *words, shares[0], shares[1], distance), [*findings, *found]
+    distance, words, more = compare(name, one, other, domain, limits, level)
+    return ColumnResult(name, *words, shares[0], shares[1], distance), [*findings, *more]
 
 
 def _not_compared(

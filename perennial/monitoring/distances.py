@@ -85,11 +85,11 @@ def _with_rare_as_one(counts: Floats) -> Floats:
     share = counts.sum(axis=1).min() / counts.sum()
     counts = counts[:, np.argsort(-together, kind="stable")]
     expected = np.sort(together)[::-1] * share
-    kept = int((expected >= MIN_EXPECTED).sum())
-    while 0 < kept < expected.size and expected[kept:].sum() < MIN_EXPECTED:
-        kept -= 1
-    rest = counts[:, kept:].sum(axis=1, keepdims=True)
-    return np.concatenate([counts[:, :kept], rest], axis=1) if rest.any() else counts[:, :kept]
+    frequent = int((expected >= MIN_EXPECTED).sum())
+    while 0 < frequent < expected.size and expected[frequent:].sum() < MIN_EXPECTED:
+        frequent -= 1
+    rest = counts[:, frequent:].sum(axis=1, keepdims=True)
+    return np.concatenate([counts[:, :frequent], rest], axis=1) if rest.any() else counts[:, :frequent]
 
 
 def _stability(before: Floats, after: Floats) -> float:
@@ -122,9 +122,9 @@ def chance_of_share(count: float, rows: int, share: float) -> float:
         return 1.0
     if share <= 0:
         return 0.0
-    seen = count / rows
-    rest = (1 - seen) * math.log((1 - seen) / (1 - share)) if seen < 1 else 0.0
-    return math.exp(-rows * (seen * math.log(seen / share) + rest))
+    observed = count / rows
+    rest = (1 - observed) * math.log((1 - observed) / (1 - share)) if observed < 1 else 0.0
+    return math.exp(-rows * (observed * math.log(observed / share) + rest))
 
 
 def chance_of_shares(one: tuple[int, int], other: tuple[int, int]) -> float:

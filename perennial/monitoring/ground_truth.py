@@ -43,7 +43,7 @@ def key_of(identifier: str) -> int:
     return int.from_bytes(hashlib.blake2b(identifier.encode("utf-8", "replace"), digest_size=8).digest(), "little")
 
 
-class Asked:
+class Requests:
     """Requests of one record with their scores."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Labels:
             self._values.append(value)
         self._waiting.clear()
 
-    def joined(self, asked: Asked, end: datetime) -> Joined:
+    def joined(self, requests: Requests, end: datetime) -> Joined:
         """Return the requests that have a label; the tally counts all kinds of labels.
 
         late: collected at or after `end` of the window, duplicate: there is a later one for the same request,
@@ -118,9 +118,9 @@ class Labels:
         contradicting = int((values != values[final]).sum())
         duplicate = int(keys.size - last.sum())
         keys, hours, values = keys[last], hours[last], values[last]
-        places = np.searchsorted(keys, asked.keys)
+        places = np.searchsorted(keys, requests.keys)
         has = places < keys.size
-        has[has] = keys[places[has]] == asked.keys[has]
+        has[has] = keys[places[has]] == requests.keys[has]
         used = np.zeros(keys.size, bool)
         used[places[has]] = True
         self._tally.counts.update(
@@ -132,7 +132,7 @@ class Labels:
             missing=int((~has).sum()),
             matched=int(has.sum()),
         )
-        return Joined(values[places[has]], asked.scores[has])
+        return Joined(values[places[has]], requests.scores[has])
 
 
 @dataclass(frozen=True)
@@ -144,11 +144,11 @@ class Joined:
 
 
 def _hour(name: str) -> int:
-    found = _HOUR.search(name)
-    if not found:
+    match = _HOUR.search(name)
+    if not match:
         return _NEVER
     try:
-        return _hours(datetime(*map(int, found.groups())))  # type: ignore[arg-type]  # noqa: DTZ001 - UTC
+        return _hours(datetime(*map(int, match.groups())))  # type: ignore[arg-type]  # noqa: DTZ001 - UTC
     except ValueError:
         return _NEVER
 
@@ -159,10 +159,10 @@ def _hours(time: datetime) -> int:
     return int(-(-seconds // 3600))
 
 
-Found = Iterator[tuple[str, str, str]]  # id, label, where
+Labelled = Iterator[tuple[str, str, str]]  # id, label, where
 
 
-def _from_json_lines(path: Path, name: str, tally: Tally) -> Found:
+def _from_json_lines(path: Path, name: str, tally: Tally) -> Labelled:
     for number, line in enumerate(lines(path, name, tally), 1):
         where = f"{name}, line {number}"
         try:
@@ -181,7 +181,7 @@ def _labelled(document: Any) -> tuple[str, str]:
     return identifier, text
 
 
-def _from_csv(path: Path, name: str, tally: Tally) -> Found:
+def _from_csv(path: Path, name: str, tally: Tally) -> Labelled:
     texts = (line.decode("utf-8-sig", "replace") for line in lines(path, name, tally))
     rows = csv.reader(texts)
     header: Sequence[str] = next(rows, [])

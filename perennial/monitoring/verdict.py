@@ -23,22 +23,22 @@ class Analysis:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        found = [
+        findings = [
             {"kind": one.kind, "check": one.check, "subject": one.subject, "text": one.text} for one in self.findings
         ]
-        return {"verdict": self.verdict, "reason": self.reason, "findings": found, **self.details}
+        return {"verdict": self.verdict, "reason": self.reason, "findings": findings, **self.details}
 
 
 def verdict(analyses: Mapping[str, Analysis]) -> str:
     """Return the window's verdict; without an analysis nothing is known."""
-    given = {one.verdict for one in analyses.values()}
-    return next((one for one in _ORDER if one in given), NOT_ENOUGH)
+    verdicts = {one.verdict for one in analyses.values()}
+    return next((one for one in _ORDER if one in verdicts), NOT_ENOUGH)
 
 
 def reasons(analyses: Mapping[str, Analysis]) -> list[str]:
     """Return why, one line each: what decides first, then what could not be done."""
-    found = [one for analysis in analyses.values() for one in analysis.findings]
-    decisive = [one for kind in ("bad_data", "drift") for one in found if one.kind == kind]
+    findings = [one for analysis in analyses.values() for one in analysis.findings]
+    decisive = [one for kind in ("bad_data", "drift") for one in findings if one.kind == kind]
     lines = [f"{one.subject}: {one.text}" if one.subject_key == "feature_name" else one.text for one in decisive]
     return lines + [f"{name}: {one.reason}" for name, one in analyses.items() if one.reason]
 

@@ -22,7 +22,7 @@ from perennial.features.column_names import RequestNames
 from perennial.features.from_json import from_json
 from perennial.monitoring.capture import Event, Payload, Tally, UnreadableError
 from perennial.monitoring.data_quality import WindowRecords
-from perennial.monitoring.ground_truth import Asked
+from perennial.monitoring.ground_truth import Requests
 from perennial.monitoring.requests import FieldsError, RequestReader, Row, scores
 from perennial.words import quoted
 
@@ -46,7 +46,7 @@ class Window:
         self._waiting: dict[str, list[Row]] = {"text": [], "json": []}
         self._broken: dict[tuple[str, str], int] = {}
         self._unknown, self._absent, self._fields = Counter[str](), Counter[str](), Counter[int]()
-        self.asked = Asked()
+        self.requests = Requests()
         self.records = 0
 
     def add(self, events: Iterable[Event]) -> None:
@@ -85,7 +85,7 @@ class Window:
         except ValueError as error:
             self._tally.refuse("unreadable_answers", f"{quoted(identifier)}: {error}")
         else:
-            self.asked.add(identifier, score)
+            self.requests.add(identifier, score)
 
     def _flush(self, kind: str) -> None:
         rows, self._waiting[kind] = self._waiting[kind], []

@@ -178,10 +178,10 @@ def of_run(record: RunRecord) -> str:
     reads = [key for key in since.get("definition", []) if key.partition(".")[0] in READS]
     if text == _CORRECT_THE_DATA and (lost or reads):
         text = "" if lost else _CHANGED
-    return "\n  ".join(part for part in (_unreadable(lost, reads), text, _gone(ended)) if part)
+    return "\n  ".join(part for part in (_unreadable(lost, reads), text, _of_removed_data(ended)) if part)
 
 
-def _gone(ended: Outcome) -> str:
+def _of_removed_data(ended: Outcome) -> str:
     """Say what to do where the model in service may know its test rows by wrong data that are taken away."""
     if ended.obstacle != "known" or not ended.gone:
         return ""

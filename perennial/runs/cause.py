@@ -78,7 +78,7 @@ def _words(document: Mapping[str, Any]) -> str | None:
 
 def safe(text: Any, limit: int) -> str:
     """Return text on one line, of at most `limit` characters, without control characters and live links."""
-    line = "".join(_shown(char) for char in str(text) if char.isspace() or _printable(char))
+    line = "".join(_readable(char) for char in str(text) if char.isspace() or _printable(char))
     line = _LINK.sub(_broken, re.sub(r" {2,}", " ", line)).strip()
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
@@ -90,8 +90,8 @@ def _broken(link: re.Match[str]) -> str:
     return re.sub("[tTiI]", lambda letter: "x" if letter[0].islower() else "X", link[0])
 
 
-def _shown(char: str) -> str:
-    """A blank for what separates words; the ends of lines that Unicode alone has, which look like one, are escaped."""
+def _readable(char: str) -> str:
+    """Return a blank for what separates words, and with escapes the ends of lines that only Unicode has."""
     if char in "\u2028\u2029":
         return f"\\u{ord(char):x}"
     return " " if char.isspace() else char

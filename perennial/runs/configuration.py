@@ -150,7 +150,7 @@ def stack_overrides(text: str | None) -> dict[str, Any]:
     Raises ConfigurationError: a parameter that should be JSON is not.
     """
     try:
-        given = json.loads(text or "{}")
+        overrides = json.loads(text or "{}")
     except (ValueError, RecursionError) as error:
         position = error.pos if isinstance(error, json.JSONDecodeError) else 0
         near = complaints.excerpt((text or "")[max(position - 20, 0) : position + 20])
@@ -158,9 +158,9 @@ def stack_overrides(text: str | None) -> dict[str, Any]:
             f"{STACK}: not readable as JSON near {near}; HyperParameters must be a JSON object such as "
             '{"eta": 0.2}, and no parameter may hold a double quote'
         ) from error
-    if not isinstance(given, dict):
-        raise ConfigurationError(f"{STACK}: got {complaints.excerpt(given)}; expected a JSON object")
-    return given
+    if not isinstance(overrides, dict):
+        raise ConfigurationError(f"{STACK}: got {complaints.excerpt(overrides)}; expected a JSON object")
+    return overrides
 
 
 def resolve(
@@ -205,9 +205,9 @@ def resolve(
 
 
 def _gate(definition: Definition) -> Gate:
-    asked = definition.gate
-    score = PROBLEM_TYPES[definition.problem].metrics[asked.metric]
-    return Gate(direction=score.direction, **asked.model_dump())
+    section = definition.gate
+    score = PROBLEM_TYPES[definition.problem].metrics[section.metric]
+    return Gate(direction=score.direction, **section.model_dump())
 
 
 def _decides_service(of_stack: Definition, of_run: Definition, sources: Mapping[str, str]) -> list[str]:
@@ -215,16 +215,16 @@ def _decides_service(of_stack: Definition, of_run: Definition, sources: Mapping[
 
     The gate of the stack judges algorithm and hyperparameters as it judges data that are dropped.
     """
-    asked, gate = _gate(of_stack), _gate(of_run)
-    found = {
-        "gate.threshold": not asked.reaches(gate.threshold, asked.threshold),
-        "gate.minimum_improvement": gate.minimum_improvement < asked.minimum_improvement,
-        "gate.without_comparison": gate.without_comparison not in (asked.without_comparison, "reject"),
+    stack_gate, gate = _gate(of_stack), _gate(of_run)
+    differences = {
+        "gate.threshold": not stack_gate.reaches(gate.threshold, stack_gate.threshold),
+        "gate.minimum_improvement": gate.minimum_improvement < stack_gate.minimum_improvement,
+        "gate.without_comparison": gate.without_comparison not in (stack_gate.without_comparison, "reject"),
         "instances.endpoint": of_run.instances.endpoint != of_stack.instances.endpoint,
         "data_prefix": "data_prefix" in sources,
         "replay": "replay" in sources,
     }
-    return [path for path in DEPLOYABLE if found[path]]
+    return [path for path in DEPLOYABLE if differences[path]]
 
 
 def _set_parameters(stack: Mapping[str, Any]) -> dict[str, Any]:
@@ -257,8 +257,8 @@ def _refuse_fixed(overrides: Overrides, definition: Definition, model: str) -> N
     fixed = [path for path in dict(_paths(overrides, definition)) if not _is_allowed(path, allowed)]
     if fixed:
         listed = ", ".join(allowed) or "nothing"
-        found = [(path, f"may not be overridden by a run; allowed: {listed}") for path in fixed]
-        refused = complaints.message(f"{RUN}: not allowed by the model's overridable list", found)
+        problems = [(path, f"may not be overridden by a run; allowed: {listed}") for path in fixed]
+        refused = complaints.message(f"{RUN}: not allowed by the model's overridable list", problems)
         line = ", ".join(dict.fromkeys([*allowed, *map(_listed, fixed)]))
         where = f"models/{model}/model.yaml, and deploy"
         raise ConfigurationError(f"{refused}\n  to allow it, write overridable: [{line}] in {where}")
@@ -271,19 +271,21 @@ def _refuse_machines(paths: Mapping[str, Any], machines: Instances, layer: str) 
     """Raise ConfigurationError for machines beyond what the definition's own steps name and what it allows besides."""
     steps = [getattr(machines, name) for name in STEPS]
     types = sorted({step.type for step in steps} | set(machines.allowed.types))
-    found = []
-    asked = [(path, path.rsplit(".", 1)[-1], value) for path, value in paths.items() if path.startswith("instances.")]
-    for path, field, value in asked:
+    problems = []
+    machine_overrides = [
+        (path, path.rsplit(".", 1)[-1], value) for path, value in paths.items() if path.startswith("instances.")
+    ]
+    for path, field, value in machine_overrides:
         if field == "type" and not any(fnmatchcase(value, known) for known in types):
-            found.append(
+            problems.append(
                 (path, f"got {complaints.excerpt(value)}; allowed: {', '.join(types)} (instances.allowed.types)")
             )
         if limit := _LIMITS.get(field):
             most = max(getattr(machines.allowed, limit) or 0, *(getattr(step, field, 0) for step in steps))
             if value > most:
-                found.append((path, f"got {value}; allowed: at most {most} (instances.allowed.{limit})"))
-    if found:
-        raise ConfigurationError(complaints.message(f"{layer}: more than the model's instances allow", found))
+                problems.append((path, f"got {value}; allowed: at most {most} (instances.allowed.{limit})"))
+    if problems:
+        raise ConfigurationError(complaints.message(f"{layer}: more than the model's instances allow", problems))
 
 
 def _listed(path: str) -> str:

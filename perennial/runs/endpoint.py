@@ -16,7 +16,7 @@ Action = Literal["Create", "Update", "Wait", "Recreate", "Done", "RolledBack", "
 BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 UNCHANGEABLE = (*BUSY, "Deleting")
 """While it is in one of these it can be neither updated nor deleted."""
-GONE = "NotFound"
+NOT_FOUND = "NotFound"
 VERIFICATION = "verify-"  # how the inference ids of a run's own questions begin; they are no traffic
 
 
@@ -39,7 +39,7 @@ def decide(
     After it was asked for: Wait, Done, RolledBack or Failed.
     Back to the previous configuration, if there is one, from the wanted one: Update, Wait, Done or Failed.
     """
-    status = GONE if description is None else str(description["EndpointStatus"])
+    status = NOT_FOUND if description is None else str(description["EndpointStatus"])
     serving, known = None if description is None else description.get("EndpointConfigName"), description or {}
     if phase == "Back":
         action, reason = _back(status, serving, wanted_config, previous_config, known)
@@ -49,7 +49,7 @@ def decide(
 
 
 def _before(status: str, serving: str | None, wanted: str, _: Mapping[str, Any]) -> tuple[Action, str]:
-    if status == GONE:
+    if status == NOT_FOUND:
         return "Create", "there is no endpoint yet"
     if status in UNCHANGEABLE:
         return "Wait", f"the endpoint is {status}; it takes no update now"
@@ -70,7 +70,7 @@ def _after(status: str, serving: str | None, wanted: str, description: Mapping[s
         return "Done", f"{wanted} serves"
     if status == "InService":
         return "RolledBack", f"the update was not made or was rolled back, and {serving} serves{why}"
-    if status in (GONE, "Deleting"):
+    if status in (NOT_FOUND, "Deleting"):
         return "Failed", "the endpoint was deleted during its deployment"
     return "Failed", f"the endpoint is {status}{why}"
 
@@ -80,7 +80,7 @@ def _back(
 ) -> tuple[Action, str]:
     """Leave in service what somebody else has put into service."""
     why = f" ({description['FailureReason']})" if description.get("FailureReason") else ""
-    if status in (GONE, "Deleting"):
+    if status in (NOT_FOUND, "Deleting"):
         return "Failed", "The endpoint was deleted"
     if previous is None:
         return "Failed", f"The endpoint is {status}, and there is no model to go back to"

@@ -165,7 +165,7 @@ def _wrapped(text: str) -> Iterator[str]:
     A long line goes on in the next; a command has one of its own, so that it is copied whole.
     """
     rest = 0
-    for command in (found for found in _COMMAND.finditer(text[:MAX_PROBLEM]) if _can_be_copied(found[0])):
+    for command in (match for match in _COMMAND.finditer(text[:MAX_PROBLEM]) if _can_be_copied(match[0])):
         yield from _plain(text[rest : command.start()])
         yield command[0]
         rest = command.end()

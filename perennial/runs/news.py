@@ -62,8 +62,8 @@ def cautions(record: RunRecord) -> Iterator[Item]:
             "Most test rows that nobody has seen are known ones under other keys: look at how the new files write keys."
         )
         yield Item("known rows under other keys", line)
-    if (left := record.get("gone_back_from")) and gate:
-        line = f"Somebody has gone back from the model of run {left}, and all files of that run are here again."
+    if (earlier_run := record.get("gone_back_from")) and gate:
+        line = f"Somebody has gone back from the model of run {earlier_run}, and all files of that run are here again."
         yield Item("data of a model that was gone back from", line)
     if only_copies(record) and gate:
         line = "All rows of the new files are rows of known files (New files, below)."

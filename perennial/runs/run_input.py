@@ -58,8 +58,8 @@ def execution_input(raw: Any) -> ExecutionInput:
     try:
         checked = ExecutionInput.model_validate(raw)
     except ValidationError as error:
-        found = complaints.of(error, ExecutionInput)
-        raise ConfigurationError(complaints.message("the execution's input is not valid", found)) from error
+        problems = complaints.of(error, ExecutionInput)
+        raise ConfigurationError(complaints.message("the execution's input is not valid", problems)) from error
     dropped = checked.Trigger.Object
     if dropped is not None and not isinstance(dropped.get("key"), str):
         raise ConfigurationError(

@@ -53,10 +53,10 @@ def _after_update(original: Any, keep: Callable[[str, JsonObject], None]) -> Any
 
 
 def _keep_of_table(name: str, props: JsonObject) -> None:
-    given, table = props.get("SSESpecification") or {}, dynamodb._tables.get(name)
-    if table is None or str(given.get("SSEEnabled", "false")).lower() != "true":
+    specification, table = props.get("SSESpecification") or {}, dynamodb._tables.get(name)
+    if table is None or str(specification.get("SSEEnabled", "false")).lower() != "true":
         return
-    table["SSEDescription"] = dynamodb._sse_description_from_spec({**given, "Enabled": True})
+    table["SSEDescription"] = dynamodb._sse_description_from_spec({**specification, "Enabled": True})
 
 
 def _keep_of_topic(arn: str, props: JsonObject) -> None:

@@ -58,10 +58,10 @@ def _make_unless_failed(operation: str, original: Callable[..., Any]) -> Callabl
             return handlers._error("AlreadyExistsException", f"Stack [{name}] already exists")
         if handlers._p(params, "ChangeSetType") == "CREATE":
             change_set = handlers._p(params, "ChangeSetName")
-            said = f"Stack [{name}] already exists and cannot be created again with the changeSet [{change_set}]."
+            message = f"Stack [{name}] already exists and cannot be created again with the changeSet [{change_set}]."
         else:
-            said = f"Stack:{stack['StackId']} is in {stack['StackStatus']} state and can not be updated."
-        return handlers._error("ValidationError", said)
+            message = f"Stack:{stack['StackId']} is in {stack['StackStatus']} state and can not be updated."
+        return handlers._error("ValidationError", message)
 
     return change
 

@@ -58,18 +58,18 @@ def extended(samples: Samples, name: str) -> float | None:
     """Return an extended statistic of samples in their order; None if it leaves out all of them."""
     if short := _SHORT.fullmatch(name):
         kind, low, high = short[1].upper(), None, f"{short[2]}%"
-    elif found := _RANGE.fullmatch("TM(25%:75%)" if name.upper() == "IQM" else name):
-        kind, low, high = found[1].upper(), found[2], found[3]
+    elif match := _RANGE.fullmatch("TM(25%:75%)" if name.upper() == "IQM" else name):
+        kind, low, high = match[1].upper(), match[2], match[3]
     else:
         return None
     if kind == "P":
         return _percentile(samples, high)
     lowest, highest = _bound(samples, low, -math.inf), _bound(samples, high, math.inf)
     if kind == "WM":
-        kept = [(min(max(value, lowest), highest), count) for value, count in samples]
+        counted = [(min(max(value, lowest), highest), count) for value, count in samples]
     else:
-        kept = [(value, count) for value, count in samples if lowest < value <= highest]
-    count, total = sum(count for _, count in kept), sum(value * count for value, count in kept)
+        counted = [(value, count) for value, count in samples if lowest < value <= highest]
+    count, total = sum(count for _, count in counted), sum(value * count for value, count in counted)
     if kind == "PR":
         return 100 * count / sum(count for _, count in samples)
     if kind in ("TC", "TS"):
@@ -91,16 +91,16 @@ def _percentile(samples: Samples, percentage: str) -> float:
 def _make_refusing(original: Any) -> Any:
     def refusing(params: JsonObject, cbor_data: JsonObject, is_cbor: bool, is_json: bool = False) -> Any:
         """Refuse a statistic that CloudWatch does not have."""
-        for name in _asked(params, cbor_data or {}):
+        for name in _requested_statistics(params, cbor_data or {}):
             if name not in _BASIC and not is_extended(name):
-                said = f"The value {name} for parameter Stat is not supported."
-                return cloudwatch._error("InvalidParameterValue", said, 400, is_json, is_cbor)
+                message = f"The value {name} for parameter Stat is not supported."
+                return cloudwatch._error("InvalidParameterValue", message, 400, is_json, is_cbor)
         return original(params, cbor_data, is_cbor, is_json)
 
     return refusing
 
 
-def _asked(params: JsonObject, data: JsonObject) -> Iterator[str]:
+def _requested_statistics(params: JsonObject, data: JsonObject) -> Iterator[str]:
     """Yield the statistics that a request asks for, in whichever protocol."""
     yield from data.get("ExtendedStatistics") or []
     yield from (query["MetricStat"]["Stat"] for query in data.get("MetricDataQueries") or [] if "MetricStat" in query)

@@ -118,11 +118,11 @@ def _evict_old_metrics() -> None:
         return
     _evicted = now
     for key, points in list(cloudwatch._metrics.items()):
-        kept = summarized(points, now)
-        if not kept:
+        summary = summarized(points, now)
+        if not summary:
             cloudwatch._metrics.pop(key, None)
-        elif len(kept) < len(points):
-            cloudwatch._metrics[key] = kept
+        elif len(summary) < len(points):
+            cloudwatch._metrics[key] = summary
 
 
 def summarized(points: list[JsonObject], now: float) -> list[JsonObject]:
@@ -133,13 +133,13 @@ def summarized(points: list[JsonObject], now: float) -> list[JsonObject]:
         seconds = next((seconds for age, seconds in _RESOLUTIONS if now - at < age), None)
         if seconds is not None:
             spans.setdefault((at - at % seconds if seconds else at, seconds, point["Unit"]), []).append(point)
-    kept: list[JsonObject] = []
+    summary: list[JsonObject] = []
     for (begin, seconds, _), some in spans.items():
         if seconds == 0 or len(some) == 1:
-            kept += some
+            summary += some
         elif statistics := cloudwatch._calc_stats(some):
-            kept.append({**some[0], "Timestamp": begin, "Value": statistics["Average"], "_stat": statistics})
-    return kept
+            summary.append({**some[0], "Timestamp": begin, "Value": statistics["Average"], "_stat": statistics})
+    return summary
 
 
 class _Wanted(dict[str, str]):
@@ -210,10 +210,10 @@ def _make_put_log_events(original: Any) -> Any:
 
 def _record_embedded(log_text: str) -> None:
     """Record the metrics that are in the lines of a log."""
-    found = list(embedded_metrics(log_text))
-    for namespace, name, value, unit, dimensions in found:
+    values = list(embedded_metrics(log_text))
+    for namespace, name, value, unit, dimensions in values:
         cloudwatch.record_metric(namespace, name, value, unit, dimensions)
-    if found:
+    if values:
         cloudwatch._evaluate_all_alarms()
 
 

@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 _MALFORMED = {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
 _version_id: ContextVar[str | None] = ContextVar("version_id", default=None)
 _delivered: ContextVar[tuple[str, Delivery] | None] = ContextVar("delivered", default=None)
-_found: ContextVar[list[Delivery] | None] = ContextVar("found", default=None)
+_matches: ContextVar[list[Delivery] | None] = ContextVar("matches", default=None)
 
 
 def register(journal: Journal, changed: Callable[[], None], settle: Callable[..., None]) -> Deliveries:
@@ -98,9 +98,9 @@ def _make_put_events(original: Any) -> Any:
             return status, headers, body
         answer = json.loads(body)
         results = iter(answer["Entries"])
-        told = [next(results) if _is_object(entry.get("Detail", "{}")) else _MALFORMED for entry in entries]
+        answers = [next(results) if _is_object(entry.get("Detail", "{}")) else _MALFORMED for entry in entries]
         failed = answer["FailedEntryCount"] + len(entries) - len(good)
-        return responses.json_response({"FailedEntryCount": failed, "Entries": told})
+        return responses.json_response({"FailedEntryCount": failed, "Entries": answers})
 
     return put_events
 
@@ -137,13 +137,13 @@ def _make_dispatch_event(original: Any, deliveries: Deliveries) -> Any:
             detail = json.loads(event["Detail"])
             detail["object"]["version-id"] = version
             event, view = {**event, "Detail": json.dumps(detail)}, None
-        found: list[Delivery] = []
-        token = _found.set(found)
+        matches: list[Delivery] = []
+        token = _matches.set(matches)
         try:
             original(event, view)
         finally:
-            _found.reset(token)
-        deliveries.take(*found)
+            _matches.reset(token)
+        deliveries.take(*matches)
 
     return dispatch_event
 
@@ -152,8 +152,8 @@ def _make_invoke_target(deliveries: Deliveries) -> Any:
     def invoke_target(target: JsonObject, event: JsonObject, rule: JsonObject, view: Any = None) -> None:
         """Deliver an event; a schedule comes here without a dispatch."""
         delivery = Delivery(target, event, rule)
-        found = _found.get()
-        deliveries.take(delivery) if found is None else found.append(delivery)
+        matches = _matches.get()
+        deliveries.take(delivery) if matches is None else matches.append(delivery)
 
     return invoke_target
 

@@ -222,8 +222,8 @@ def _make_handle_request(original: Any) -> Any:
             try:
                 json.loads(body)
             except (ValueError, RecursionError) as error:
-                said = f"Could not parse request body into json: Could not parse payload into json: {error}"
-                return responses.error_response_json("InvalidRequestContentException", said, 400)
+                message = f"Could not parse request body into json: Could not parse payload into json: {error}"
+                return responses.error_response_json("InvalidRequestContentException", message, 400)
         return await original(method, path, headers, body, query_params)
 
     return handle_request
@@ -345,8 +345,8 @@ def end_idle_workers(now: float | None = None) -> None:
     oldest = (time.time() if now is None else now) - _IDLE_SECONDS
     idle = []
     with lambda_runtime._lock:
-        for key, kept in list(lambda_runtime._workers.items()):
-            idle += [worker for worker in kept if not worker.in_use and worker.last_used < oldest]
-            lambda_runtime._workers[key] = [worker for worker in kept if worker not in idle]
+        for key, pool in list(lambda_runtime._workers.items()):
+            idle += [worker for worker in pool if not worker.in_use and worker.last_used < oldest]
+            lambda_runtime._workers[key] = [worker for worker in pool if worker not in idle]
     lambda_runtime.kill_workers(idle)
     workers.end_idle(oldest)

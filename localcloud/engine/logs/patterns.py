@@ -77,8 +77,8 @@ def _filter_log_events(data: JsonObject) -> Any:
     """Return a page of the events that match, the oldest first; MiniStack has one, and knows no prefix of streams."""
     name = cloudwatch_logs._resolve_log_group_name(data)
     if not (group := cloudwatch_logs._log_groups.get(name)):
-        said = f"The specified log group does not exist: {name}"
-        return responses.error_response_json("ResourceNotFoundException", said, 400)
+        message = f"The specified log group does not exist: {name}"
+        return responses.error_response_json("ResourceNotFoundException", message, 400)
     begin = data.get("nextToken", "0")
     if not begin.isdecimal():
         return responses.error_response_json("InvalidParameterException", "The specified nextToken is invalid.", 400)
@@ -90,16 +90,16 @@ def _filter_log_events(data: JsonObject) -> Any:
             if (not wanted or stream in wanted) and stream.startswith(prefix)
         }
     first, last, matches = data.get("startTime", 0), data.get("endTime", math.inf), matcher(data.get("filterPattern"))
-    found = [
+    hits = [
         {**event, "logStreamName": stream}
         for stream, events in streams.items()
         for event in events
         if first <= event["timestamp"] <= last and matches(event.get("message", ""))
     ]
-    found.sort(key=lambda event: (event["timestamp"], event.get("ingestionTime", 0)))
+    hits.sort(key=lambda event: (event["timestamp"], event.get("ingestionTime", 0)))
     end = int(begin) + min(data.get("limit", _PAGE), _PAGE)
-    more = {"nextToken": str(end)} if end < len(found) else {}
-    return responses.json_response({"events": found[int(begin) : end], "searchedLogStreams": [], **more})
+    more = {"nextToken": str(end)} if end < len(hits) else {}
+    return responses.json_response({"events": hits[int(begin) : end], "searchedLogStreams": [], **more})
 
 
 def matcher(raw: str | None) -> Check:
@@ -221,7 +221,7 @@ def _of_selector(waiting: deque[str]) -> Check:
     value = waiting.popleft()
     if not selector.startswith("$"):
         raise UnsupportedError(f"'{selector}' stands where a selector as $.name is expected")
-    path = ["".join(found) for found in _STEP.findall(selector)]
+    path = ["".join(step) for step in _STEP.findall(selector)]
     if (word, value.upper()) == ("NOT", "EXISTS"):
         return lambda document: value_at(document, path) is NOTHING
     constants = {"TRUE": True, "FALSE": False, "NULL": None}

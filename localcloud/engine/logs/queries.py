@@ -95,14 +95,14 @@ def ordered(records: list[JsonObject], query_string: str) -> list[JsonObject]:
     name, descending = compiled(query_string)[2]
     values = [(value, record) for record in records if (value := field(record, name)) is not NOTHING]
     numbers = all(isinstance(value, int | float) for value, _ in values)
-    values.sort(key=lambda pair: pair[0] if numbers else _shown(pair[0]), reverse=descending)
+    values.sort(key=lambda pair: pair[0] if numbers else _as_text(pair[0]), reverse=descending)
     return [record for _, record in values] + [record for record in records if field(record, name) is NOTHING]
 
 
 def row(record: JsonObject, fields: list[str]) -> list[JsonObject]:
     """Return a record as a row of results: those of the fields that it has, as texts."""
     values = [(name, record[name] if name in record else field(record, name)) for name in fields]
-    return [{"field": name, "value": _shown(value)} for name, value in values if value is not NOTHING]
+    return [{"field": name, "value": _as_text(value)} for name, value in values if value is not NOTHING]
 
 
 def field(record: JsonObject, name: str) -> Any:
@@ -112,7 +112,7 @@ def field(record: JsonObject, name: str) -> Any:
     return record[name] if name in record else value_at(document_of(record["@message"]), name.strip("`").split("."))
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -139,7 +139,7 @@ def _of_field(waiting: deque[str]) -> Check:
 
 
 def _text(value: Any) -> str:
-    return "" if value is NOTHING else _shown(value)
+    return "" if value is NOTHING else _as_text(value)
 
 
 def _is(value: Any, order: str, token: str) -> bool:
@@ -149,7 +149,7 @@ def _is(value: Any, order: str, token: str) -> bool:
     try:
         return ORDERS[order](float(value), float(text_of(token)))
     except (TypeError, ValueError):
-        return ORDERS[order](_shown(value), text_of(token))
+        return ORDERS[order](_as_text(value), text_of(token))
 
 
 def _expression(token: str) -> re.Pattern[str]:

@@ -288,9 +288,9 @@ def _object(bucket: str, key: str, version: str) -> JsonObject | None:
         return {}  # there is no such bucket, and S3 says so itself
     if version:
         versions = s3._object_versions.get((bucket, key), [])
-        return next((found for found in versions if found["version_id"] == version), None)
-    found: JsonObject | None = record["objects"].get(key)
-    return found
+        return next((entry for entry in versions if entry["version_id"] == version), None)
+    entry: JsonObject | None = record["objects"].get(key)
+    return entry
 
 
 def _key_of(record: JsonObject, bucket: str) -> str | None:

@@ -93,69 +93,75 @@ def session_arn(role_arn: str, session: str) -> str:
     return f"arn:aws:sts::{account}:assumed-role/{resource.rsplit('/', 1)[-1]}/{session[:64]}"
 
 
-def decide(asked: Request, identity: Iterable[Statements], resource_policy: JsonObject | str | None) -> Denial | None:
+def decide(
+    question: Request, identity: Iterable[Statements], resource_policy: JsonObject | str | None
+) -> Denial | None:
     """Answer a request from the policies of the caller's role and the resource's own policy.
 
     A service has no policies of its own: the resource's policy (a role's trust policy included) must allow it. A KMS
     key's policy must allow everybody, also by naming the account, which leaves the rest to identity policies.
     """
     context = iam_evaluator.EvalContext(
-        principal_arn=asked.caller,
-        principal_type="AssumedRole" if asked.role else "Service",
-        principal_account=asked.account,
-        action=asked.action,
-        resource_arn=asked.resource,
+        principal_arn=question.caller,
+        principal_type="AssumedRole" if question.role else "Service",
+        principal_account=question.account,
+        action=question.action,
+        resource_arn=question.resource,
         region="",
         source_ip="127.0.0.1",
-        secure_transport=dict(asked.context).get("aws:securetransport", "true") == "true",
-        service_context={"aws:tagkeys": None, **dict(asked.context)},
+        secure_transport=dict(question.context).get("aws:securetransport", "true") == "true",
+        service_context={"aws:tagkeys": None, **dict(question.context)},
     )
-    if not asked.role:
-        found = iam_evaluator.evaluate_resource_policy(resource_policy, context, service=asked.caller)
-        return None if found.decision == "Allow" else Denial(asked, _because(asked, found.decision, "resource"))
+    if not question.role:
+        verdict = iam_evaluator.evaluate_resource_policy(resource_policy, context, service=question.caller)
+        return (
+            None if verdict.decision == "Allow" else Denial(question, _because(question, verdict.decision, "resource"))
+        )
     own = iam_evaluator.evaluate(context, list(identity))
     if resource_policy is None:
-        return None if own.decision == "Allow" else Denial(asked, _because(asked, own.decision, "identity"))
-    is_key = asked.service == "kms"
-    both = iam_evaluator.combine_resource_policy(own, context, resource_policy, asked.account, required=is_key)
+        return None if own.decision == "Allow" else Denial(question, _because(question, own.decision, "identity"))
+    is_key = question.service == "kms"
+    both = iam_evaluator.combine_resource_policy(own, context, resource_policy, question.account, required=is_key)
     if both.decision == "Allow":
         return None
     by_resource = both.resource_policy_arn or (is_key and own.decision == "Allow")
-    return Denial(asked, _because(asked, both.decision, "resource" if by_resource else "identity"))
+    return Denial(question, _because(question, both.decision, "resource" if by_resource else "identity"))
 
 
-def _because(asked: Request, decision: str, kind: str) -> str:
+def _because(question: Request, decision: str, kind: str) -> str:
     if decision == "Deny":
         return f"with an explicit deny in {'a resource' if kind == 'resource' else 'an identity'}-based policy"
-    return f"because no {kind}-based policy allows the {asked.action} action"
+    return f"because no {kind}-based policy allows the {question.action} action"
 
 
 @lru_cache(maxsize=4096)
 def statements(document: str) -> Statements:
     """Return the statements of a policy document, for `decide`."""
-    found: Statements = iam_evaluator.parse_policy_document(document)
-    return found
+    parsed: Statements = iam_evaluator.parse_policy_document(document)
+    return parsed
 
 
 def check(caller: str, action: str, resource: str, context: Mapping[str, Any] | None = None) -> Denial | None:
     """Answer a request from the policies that are in force now, and keep it in the ledger."""
-    asked = request(caller, action, resource, context)
-    denial = decide(asked, _identity(asked), _resource_policy(asked))
-    ledger.note(asked, denial)
+    question = request(caller, action, resource, context)
+    denial = decide(question, _identity(question), _resource_policy(question))
+    ledger.note(question, denial)
     return denial
 
 
-def _identity(asked: Request) -> list[Statements]:
-    found: list[Statements] = iam_evaluator._gather_role_policies(asked.role, asked.account) if asked.role else []
-    return found
+def _identity(question: Request) -> list[Statements]:
+    policies: list[Statements] = (
+        iam_evaluator._gather_role_policies(question.role, question.account) if question.role else []
+    )
+    return policies
 
 
-def _resource_policy(asked: Request) -> JsonObject | str | None:
+def _resource_policy(question: Request) -> JsonObject | str | None:
     """Return the resource's own policy; None if it has none, or its service keeps none."""
-    if asked.action == "sts:AssumeRole":
-        return trust_policy(asked.resource)
-    found = iam_evaluator._resource_policy(asked.service, asked.resource)
-    policy: JsonObject | str | None = found[0] if found else None
+    if question.action == "sts:AssumeRole":
+        return trust_policy(question.resource)
+    policies = iam_evaluator._resource_policy(question.service, question.resource)
+    policy: JsonObject | str | None = policies[0] if policies else None
     return policy or None
 
 
@@ -174,10 +180,10 @@ class Ledger:
         self._answers: dict[Request, bool] = {}
         self._lock = threading.Lock()
 
-    def note(self, asked: Request, denial: Denial | None) -> None:
+    def note(self, question: Request, denial: Denial | None) -> None:
         """Keep an answer. A denial is logged as well."""
         with self._lock:
-            self._answers[asked] = denial is None
+            self._answers[question] = denial is None
             if len(self._answers) > _LEDGER_LIMIT:
                 del self._answers[next(iter(self._answers))]
         if denial:
@@ -189,13 +195,13 @@ class Ledger:
             answers = list(self._answers.items())
         return [
             {
-                "Caller": asked.caller,
-                "Action": asked.action,
-                "Resource": asked.resource,
-                "Context": dict(asked.context),
+                "Caller": question.caller,
+                "Action": question.action,
+                "Resource": question.resource,
+                "Context": dict(question.context),
                 "Allowed": allowed,
             }
-            for asked, allowed in answers
+            for question, allowed in answers
         ]
 
 

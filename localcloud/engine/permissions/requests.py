@@ -333,9 +333,9 @@ def _make_enforce(original: Any) -> Any:
         if isinstance(refused, iam_evaluator.AuthError):
             return refused
         if caller := _session(access_key_id):
-            asked = request(caller, action, resource_arn, service_context)
-            denial = Denial(asked, _reason(refused, action)) if refused else None
-            ledger.note(asked, denial)
+            question = request(caller, action, resource_arn, service_context)
+            denial = Denial(question, _reason(refused, action)) if refused else None
+            ledger.note(question, denial)
             return _refuse(denial or _first_denial(caller, waiting))
         if refused:
             return _refuse(_denial_of(refused, Needs(action, resource_arn, service_context or {})))
@@ -377,11 +377,11 @@ def refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapp
         service_context={"aws:tagkeys": None},
         principal_keys=principal.keys,
     )
-    found = iam_evaluator.evaluate(context, principal.policies, *principal.limits)
-    asked = request(principal.arn, needs.action, needs.resource)
-    denial = None if found.decision == "Allow" else Denial(asked, _reason(found, needs.action))
+    verdict = iam_evaluator.evaluate(context, principal.policies, *principal.limits)
+    question = request(principal.arn, needs.action, needs.resource)
+    denial = None if verdict.decision == "Allow" else Denial(question, _reason(verdict, needs.action))
     if ":assumed-role/" in principal.arn:
-        ledger.note(asked, denial)
+        ledger.note(question, denial)
     if denial is None:
         return None
     return iam_actions.access_denied_response(

@@ -117,8 +117,8 @@ def _make_dispatch_alarm_actions(original: Any) -> Any:
     def dispatch_alarm_actions(alarm: JsonObject, old_state: str, new_state: str, reason: str) -> None:
         """Leave out the topics that do not let CloudWatch publish; their policy and their key must."""
         lists = ("AlarmActions", "OKActions", "InsufficientDataActions")
-        kept = {name: [arn for arn in alarm.get(name) or [] if _may_publish(alarm, arn)] for name in lists}
-        original({**alarm, **kept}, old_state, new_state, reason)
+        actions = {name: [arn for arn in alarm.get(name) or [] if _may_publish(alarm, arn)] for name in lists}
+        original({**alarm, **actions}, old_state, new_state, reason)
 
     return dispatch_alarm_actions
 

@@ -132,8 +132,8 @@ def _as_error(resource: str, text: str) -> tuple[str, str]:
     if service == "aws-sdk":
         name = actions.task_name(resource).split(":")[1]
         prefix, status = _SDK_PREFIXES.get(name, ""), 403 if name == "s3" else 400
-        told = f"{text} (Service: {prefix}, Status Code: {status}, Request ID: {request_id})"
-        return f"{prefix}.{prefix}Exception", told
+        cause_text = f"{text} (Service: {prefix}, Status Code: {status}, Request ID: {request_id})"
+        return f"{prefix}.{prefix}Exception", cause_text
     name, title, status = _ERRORS[service]
     cause = f"{text} (Service: {title}; Status Code: {status}; Error Code: AccessDeniedException; "
     return name, f"{cause}Request ID: {request_id}; Proxy: null)"
@@ -205,10 +205,10 @@ def _resources(definition: str | None) -> Iterator[str]:
     except (ValueError, RecursionError):
         return
     while waiting:
-        found = waiting.pop()
-        if isinstance(found, dict):
-            if found.get("Type") == "Task" and isinstance(found.get("Resource"), str):
-                yield found["Resource"]
-            waiting += found.values()
-        elif isinstance(found, list):
-            waiting += found
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if node.get("Type") == "Task" and isinstance(node.get("Resource"), str):
+                yield node["Resource"]
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node

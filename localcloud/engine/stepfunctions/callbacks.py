@@ -51,12 +51,12 @@ def _invoke_with_callback(resource: str, input_data: Any, token: str, state_def:
 
 def _wait(waiting: JsonObject, seconds: float | None, heartbeat_seconds: float | None, began: float) -> str:
     """Wait for an answer, or for the end of the scope. Returns the error if neither comes in time."""
-    last, heard = time.monotonic(), None
+    last, heartbeat = time.monotonic(), None
     while not waiting["event"].wait(_POLL_SECONDS):
         scopes.leave_if_ended()
         now = time.monotonic()
-        if waiting["heartbeat"] != heard:
-            last, heard = now, waiting["heartbeat"]
+        if waiting["heartbeat"] != heartbeat:
+            last, heartbeat = now, waiting["heartbeat"]
         if seconds is not None and now - began > seconds:
             return "States.Timeout"
         if heartbeat_seconds is not None and now - last > heartbeat_seconds:

@@ -67,8 +67,8 @@ def register() -> None:
 def _make_validate(original: Any) -> Any:
     def validate(definition: Any) -> str | None:
         """Return why AWS refuses a definition (InvalidDefinition), if it does."""
-        if found := problems(definition):
-            return f"Invalid State Machine Definition: '{', '.join(map(str, found))}'"
+        if diagnostics := problems(definition):
+            return f"Invalid State Machine Definition: '{', '.join(map(str, diagnostics))}'"
         invalid: str | None = original(definition)
         return invalid
 
@@ -76,17 +76,17 @@ def _make_validate(original: Any) -> Any:
 
 
 def _validate_state_machine_definition(data: JsonObject) -> Any:
-    found = problems(data.get("definition"))
-    if not found and (invalid := stepfunctions._validate_definition_jsonata(data.get("definition"))):
+    mistakes = problems(data.get("definition"))
+    if not mistakes and (invalid := stepfunctions._validate_definition_jsonata(data.get("definition"))):
         code, _, message = invalid.partition(": ")
-        found = [Diagnostic(code, message)]
+        mistakes = [Diagnostic(code, message)]
     diagnostics = [
         {"severity": "ERROR", "code": each.code, "message": each.message}
         | ({"location": each.place} if each.place else {})
-        for each in found
+        for each in mistakes
     ]
     return responses.json_response(
-        {"result": "FAIL" if found else "OK", "diagnostics": diagnostics, "truncated": False}
+        {"result": "FAIL" if mistakes else "OK", "diagnostics": diagnostics, "truncated": False}
     )
 
 
@@ -175,8 +175,8 @@ def _missing_targets(machine: JsonObject, path: str) -> Iterator[Diagnostic]:
 def _parts(owner: JsonObject, *names: str) -> Iterator[tuple[str, JsonObject]]:
     """Yield the objects under these names, and in lists under them, each with its place in `owner`."""
     for name in names:
-        found = owner.get(name)
-        if isinstance(found, dict):
-            yield f"/{name}", found
-        elif isinstance(found, list):
-            yield from ((f"/{name}[{number}]", item) for number, item in enumerate(found) if isinstance(item, dict))
+        value = owner.get(name)
+        if isinstance(value, dict):
+            yield f"/{name}", value
+        elif isinstance(value, list):
+            yield from ((f"/{name}[{number}]", item) for number, item in enumerate(value) if isinstance(item, dict))

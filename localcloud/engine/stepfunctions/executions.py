@@ -188,7 +188,7 @@ def _prepare(states: JsonObject) -> None:
 
 def _start_functions(tasks: list[JsonObject]) -> None:
     arguments = [state.get("Arguments") for state in tasks]
-    named = [given.get("FunctionName") for given in arguments if isinstance(given, dict)]
+    named = [payload.get("FunctionName") for payload in arguments if isinstance(payload, dict)]
     functions.start_early(name for name in dict.fromkeys(named) if isinstance(name, str) and not name.startswith("{%"))
 
 
@@ -369,14 +369,14 @@ def _as_invocation_error(error: Any) -> Exception:
     Source: Step Functions Developer Guide, "Handle transient Lambda service exceptions".
     """
     try:
-        said = json.loads(error.cause)
+        answer = json.loads(error.cause)
     except (ValueError, RecursionError):
-        said = None
-    if error.error != "Lambda.Unknown" or not isinstance(said, dict) or "__type" not in said:
+        answer = None
+    if error.error != "Lambda.Unknown" or not isinstance(answer, dict) or "__type" not in answer:
         return error  # type: ignore[no-any-return]
-    status = 429 if said["__type"] == "TooManyRequestsException" else 500
-    cause = f"{said.get('message', '')} (Service: Lambda, Status Code: {status}, Request ID: {uuid.uuid4()})"
-    refused: Exception = sfn._ExecutionError(f"Lambda.{said['__type']}", cause)
+    status = 429 if answer["__type"] == "TooManyRequestsException" else 500
+    cause = f"{answer.get('message', '')} (Service: Lambda, Status Code: {status}, Request ID: {uuid.uuid4()})"
+    refused: Exception = sfn._ExecutionError(f"Lambda.{answer['__type']}", cause)
     return refused
 
 

@@ -98,10 +98,10 @@ def _refusal(text: str, member: str, code: str, title: str) -> tuple[str, str] |
 def _make_apply(original: Any) -> Any:
     def apply(state: JsonObject, value: Any, ctx: JsonObject | None = None) -> Any:
         """Arguments (JSONata) or Parameters (JSONPath) of a state; without them its input, which has been measured."""
-        given = original(state, value, ctx)
-        if given is not value:
-            limited(_state_name(ctx), given)
-        return given
+        result = original(state, value, ctx)
+        if result is not value:
+            limited(_state_name(ctx), result)
+        return result
 
     return apply
 

@@ -81,7 +81,7 @@ def leave_if_ended() -> None:
 def sleep(seconds: float) -> None:
     """Sleep, but leave at once when the scope ends."""
     until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
+    while (seconds_left := until - time.monotonic()) > 0:
         leave_if_ended()
-        time.sleep(min(left, _POLL_SECONDS))
+        time.sleep(min(seconds_left, _POLL_SECONDS))
     leave_if_ended()

@@ -153,8 +153,8 @@ def _attempt(state: JsonObject, raw_input: Any, execution: JsonObject, ctx: Json
         output = sfn._apply_jsonata_output(state, raw_input, ctx, result=result, default=result)
         sfn._apply_state_assign(state, raw_input, ctx, result=result)
         return output
-    given = sfn._apply_parameters(state, sfn._apply_input_path(state, raw_input, ctx), ctx)
-    result = sfn._apply_result_selector(state, _call(state, given, execution, ctx))
+    task_input = sfn._apply_parameters(state, sfn._apply_input_path(state, raw_input, ctx), ctx)
+    result = sfn._apply_result_selector(state, _call(state, task_input, execution, ctx))
     return sfn._apply_output_path(state, sfn._apply_result_path(state, raw_input, result), ctx)
 
 
@@ -174,12 +174,12 @@ def _call(state: JsonObject, arguments: Any, execution: JsonObject, ctx: JsonObj
         for name, field in (("timeoutInSeconds", "TimeoutSeconds"), ("heartbeatInSeconds", "HeartbeatSeconds"))
         if field in state and (kind, field) != ("LambdaFunction", "HeartbeatSeconds")
     }
-    given = payloads.text_of(arguments)
+    text = payloads.text_of(arguments)
     if kind == "Task":
-        say("Scheduled", region=responses.get_region(), parameters=given, **limits)
+        say("Scheduled", region=responses.get_region(), parameters=text, **limits)
         say("Started")
     else:
-        say("Scheduled", resource=resource, input=given, **limits)
+        say("Scheduled", resource=resource, input=text, **limits)
     if kind == "LambdaFunction":
         sfn._add_event(execution, "LambdaFunctionStarted")
     token = _submitted.set(lambda answer: say("Submitted", output=payloads.text_of(answer)))

@@ -117,8 +117,8 @@ def _check_rows(rows: Mapping[str, Array], values: Mapping[str, Any]) -> None:
                 f"Channel {name}: missing or infinite values. Linear Learner takes none; impute them first."
             )
         if values["predictor_type"] == BINARY and not np.isin(np.unique(table[:, 0]), (0, 1)).all():
-            found = ", ".join(f"{label:g}" for label in np.unique(table[:, 0])[:5])
-            raise CustomerError(f"Channel {name}: labels of a {BINARY} must be 0 or 1; found {found}.")
+            labels = ", ".join(f"{label:g}" for label in np.unique(table[:, 0])[:5])
+            raise CustomerError(f"Channel {name}: labels of a {BINARY} must be 0 or 1; found {labels}.")
 
 
 def _chunks(table: Array) -> list[Array]:
@@ -128,7 +128,7 @@ def _chunks(table: Array) -> list[Array]:
 def make_settings(values: Mapping[str, Any], training: Array) -> Settings:
     """Return what `auto` means here, and everything else as given."""
 
-    def given(name: str, default: Any) -> Any:
+    def value_or(name: str, default: Any) -> Any:
         return default if values[name] is None else values[name]
 
     is_regressor = values["predictor_type"] == REGRESSOR
@@ -145,14 +145,14 @@ def make_settings(values: Mapping[str, Any], training: Array) -> Settings:
         mini_batch_size=values["mini_batch_size"],
         learning_rates=LEARNING_RATES if values["learning_rate"] is None else (values["learning_rate"],),
         weight_decays=WEIGHT_DECAYS if values["wd"] is None else (values["wd"],),
-        l1=given("l1", 0.0),
+        l1=value_or("l1", 0.0),
         num_models=values["num_models"],
-        beta_1=given("beta_1", 0.9),
-        beta_2=given("beta_2", 0.999),
-        momentum=given("momentum", 0.9),
+        beta_1=value_or("beta_1", 0.9),
+        beta_2=value_or("beta_2", 0.999),
+        momentum=value_or("momentum", 0.9),
         use_bias=values["use_bias"],
-        bias_rate=given("bias_lr_mult", 1.0),
-        bias_decay=given("bias_wd_mult", 0.0),
+        bias_rate=value_or("bias_lr_mult", 1.0),
+        bias_decay=value_or("bias_wd_mult", 0.0),
         init_method=values["init_method"],
         init_scale=values["init_scale"],
         init_sigma=values["init_sigma"],
@@ -161,9 +161,9 @@ def make_settings(values: Mapping[str, Any], training: Array) -> Settings:
         patience=values["early_stopping_patience"],
         tolerance=values["early_stopping_tolerance"],
         normalize_data=values["normalize_data"],
-        unbias_data=values["use_bias"] and given("unbias_data", True),
-        normalize_label=given("normalize_label", True),
-        unbias_label=values["use_bias"] and given("unbias_label", True),
+        unbias_data=values["use_bias"] and value_or("unbias_data", True),
+        normalize_label=value_or("normalize_label", True),
+        unbias_label=values["use_bias"] and value_or("unbias_label", True),
         rows_for_scaler=values["num_point_for_scaler"],
     )
     factor = _rate_factor(values)

@@ -276,18 +276,18 @@ class Schedule:
     """The factor of the learning rate from step to step, over steps that may become fewer on the way."""
 
     def __init__(self, factor: Callable[[float, int], float], steps: int) -> None:
-        self._factor, self._left = factor, steps
+        self._factor, self._steps_left = factor, steps
         self._progress, self._step = 0.0, 0
 
     def next(self) -> float:
         factor = self._factor(self._progress, self._step)
-        self._progress += (1.0 - self._progress) / max(self._left, 1)
-        self._left -= 1
+        self._progress += (1.0 - self._progress) / max(self._steps_left, 1)
+        self._steps_left -= 1
         self._step += 1
         return factor
 
     def end_within(self, steps: int) -> None:
-        self._left = min(self._left, steps)
+        self._steps_left = min(self._steps_left, steps)
 
 
 def fit(settings: Settings, predictor_type: str, training: Array, validation: Array | None) -> Iterator[Epoch]:

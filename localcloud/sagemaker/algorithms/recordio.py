@@ -73,16 +73,16 @@ def _framed(content: bytes) -> bytes:
 
 
 def _record(content: memoryview) -> Record:
-    found = {_FEATURES: np.empty(0), _LABEL: np.empty(0)}
+    tensors = {_FEATURES: np.empty(0), _LABEL: np.empty(0)}
     for field, value in _fields(content):
-        if field in found:
+        if field in tensors:
             entry = dict(_fields(value))
             if bytes(entry[_KEY]) == b"values":
-                found[field] = _vector(entry[_VALUE])
-    label = found[_LABEL]
+                tensors[field] = _vector(entry[_VALUE])
+    label = tensors[_LABEL]
     if label.size > 1:
         raise ValueError(f"its label has {label.size} values, expected one")
-    return Record(found[_FEATURES], float(label[0]) if label.size else None)
+    return Record(tensors[_FEATURES], float(label[0]) if label.size else None)
 
 
 def _vector(value: memoryview) -> Vector:
@@ -110,11 +110,11 @@ def _numbers(part: Any, dtype: str | None) -> Any:
         return np.frombuffer(part, dtype)
     if isinstance(part, int):
         return np.array([_signed(part)])
-    found, position = [], 0
+    numbers, position = [], 0
     while position < len(part):
         number, position = _varint(part, position)
-        found.append(_signed(number))
-    return np.array(found)
+        numbers.append(_signed(number))
+    return np.array(numbers)
 
 
 def _signed(number: int) -> int:

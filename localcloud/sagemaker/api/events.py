@@ -46,8 +46,8 @@ class Outbox:
         threading.Thread(target=self._run, name="sagemaker events", daemon=True).start()
 
     def start(self) -> None:
-        for left in sorted(self._store.all(_KIND), key=lambda event: float(event["At"])):
-            self._waiting.put(left["Name"])
+        for unsent in sorted(self._store.all(_KIND), key=lambda event: float(event["At"])):
+            self._waiting.put(unsent["Name"])
 
     def send(self, detail_type: str, resources: list[str], detail: Document) -> None:
         name = str(uuid.uuid4())
@@ -57,9 +57,9 @@ class Outbox:
     def _run(self) -> None:
         while True:
             name = self._waiting.get()
-            if (kept := self._store.get(_KIND, name)) is None:  # the store has been emptied meanwhile
+            if (document := self._store.get(_KIND, name)) is None:  # the store has been emptied meanwhile
                 continue
-            detail_type, resources, detail = kept["Event"]
+            detail_type, resources, detail = document["Event"]
             try:
                 self._aws.emit_event(detail_type, resources, detail)
             except Exception:

@@ -147,13 +147,13 @@ def has_type(shape: Shape, value: Any) -> bool:
 
 def _wrong_type(value: Any, expected: str, path: str) -> str:
     if isinstance(value, dict):
-        found = "Start of structure or map found where not expected"
+        mistake = "Start of structure or map found where not expected"
     elif isinstance(value, list):
-        found = "Start of list found where not expected"
+        mistake = "Start of list found where not expected"
     else:
         kind = f"{value}_VALUE".upper() if isinstance(value, bool) else _JSON_TYPES.get(type(value), "NULL_VALUE")
-        found = f"{kind} can not be converted to a {expected}"
-    return f"{found}: {path or 'request'}"
+        mistake = f"{kind} can not be converted to a {expected}"
+    return f"{mistake}: {path or 'request'}"
 
 
 # ---- Constraints
@@ -204,8 +204,8 @@ def _broken(shape: Shape, value: Any) -> Iterator[str]:
 
 
 def _violation(value: Any, path: str, rule: str) -> str:
-    shown = "null" if value is None else f"'{_java(value)}'"
-    return f"Value {shown} at '{path}' failed to satisfy constraint: {rule}"
+    text = "null" if value is None else f"'{_java(value)}'"
+    return f"Value {text} at '{path}' failed to satisfy constraint: {rule}"
 
 
 def _java(value: Any) -> str:
@@ -244,7 +244,7 @@ def matches(pattern: str, value: str) -> bool:
 def _compiled(pattern: str, ascii_only: bool) -> re.Pattern[str]:
     r"""Return the pattern in Python's words: Unicode categories (`\p{L}`) and surrogate pairs as what they mean."""
     limit = 128 if ascii_only else sys.maxunicode + 1
-    expanded = re.sub(r"\\p\{(\w)\}", lambda found: _category(found[1], limit), pattern)
+    expanded = re.sub(r"\\p\{(\w)\}", lambda match: _category(match[1], limit), pattern)
     for java, python in _IN_PYTHON.items():
         expanded = expanded.replace(java, python)
     return re.compile(expanded, re.DOTALL)

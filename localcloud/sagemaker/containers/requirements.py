@@ -27,10 +27,10 @@ def check_requirements(path: Path) -> None:
     for line in filter(None, lines):
         name, _, wanted = line.partition("==")
         try:
-            found = version(name.strip())
+            installed_version = version(name.strip())
         except PackageNotFoundError:
-            found = ""
-        if line.startswith("-") or not found or (wanted and wanted.strip() != found):
+            installed_version = ""
+        if line.startswith("-") or not installed_version or (wanted and wanted.strip() != installed_version):
             raise MissingRequirementError(
                 f"{path.name} asks for {one_line(line)}, which the local image does not have; nothing is installed."
             )

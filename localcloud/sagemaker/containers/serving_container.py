@@ -70,9 +70,9 @@ class Response:
 
 def refused(status: int, message: str) -> Response:
     """Return an error whose text is the body, as the containers answer."""
-    said = few_lines(message, 1000)
-    log(said, "ERROR")
-    return Response(status, said.encode())
+    text = few_lines(message, 1000)
+    log(text, "ERROR")
+    return Response(status, text.encode())
 
 
 class Application(Protocol):
@@ -163,7 +163,7 @@ class _Connection(socketserver.StreamRequestHandler):
     server: _Server
 
     def handle(self) -> None:
-        self._asked = "a request"
+        self._request_line = "a request"
         try:
             while self._answer_next():
                 continue
@@ -178,7 +178,7 @@ class _Connection(socketserver.StreamRequestHandler):
         if len(words) != 3 or words[2] not in (b"HTTP/1.1", b"HTTP/1.0"):
             raise _RefusedError(400, "Bad request line")
         method, path = words[0].decode("latin-1"), words[1].decode("latin-1")
-        self._asked = f"{method} {path}"
+        self._request_line = f"{method} {path}"
         headers = self._headers()
         if not hmac.compare_digest(headers.pop(KEY_HEADER, "").encode(), self.server.key.encode()):
             raise _RefusedError(403, "This container answers the local cloud only; use InvokeEndpoint")
@@ -245,4 +245,4 @@ class _Connection(socketserver.StreamRequestHandler):
         head = f"HTTP/1.1 {response.status} {http.client.responses.get(response.status, '')}\r\n{lines}\r\n"
         self.wfile.write(head.encode("latin-1") + response.body)
         if response.status >= 400:
-            log(f'"{self._asked}" {response.status}', "ERROR")
+            log(f'"{self._request_line}" {response.status}', "ERROR")

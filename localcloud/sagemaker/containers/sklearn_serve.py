@@ -59,8 +59,8 @@ class ScriptApplication:
         default_predict: Callable[[Any, Any], Any] | None = None,
     ) -> None:
         def function(name: str, default: Callable[..., Any]) -> Callable[..., Any]:
-            found: Callable[..., Any] = getattr(script, name, default)
-            return found
+            attribute: Callable[..., Any] = getattr(script, name, default)
+            return attribute
 
         parts = [name for name in ("input_fn", "predict_fn", "output_fn") if hasattr(script, name)]
         self._transform: Callable[..., Any] | None = getattr(script, "transform_fn", None)

@@ -143,10 +143,10 @@ def _predicted(booster: Any, rows: Array) -> Array:
     interface = b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f4", "version": 3}'
     shape, dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
     values = ctypes.POINTER(ctypes.c_float)()
-    found = ctypes.byref(shape), ctypes.byref(dimensions), ctypes.byref(values)
+    results = ctypes.byref(shape), ctypes.byref(dimensions), ctypes.byref(values)
     rows = np.ascontiguousarray(rows, dtype="<f4")
     described = interface % (rows.ctypes.data, *rows.shape)
-    _check_call(_LIB.XGBoosterPredictFromDense(booster.handle, described, _OPTIONS, None, *found))
+    _check_call(_LIB.XGBoosterPredictFromDense(booster.handle, described, _OPTIONS, None, *results))
     sizes = shape[: dimensions.value]
     return np.array(values[: math.prod(sizes)], dtype=np.float32).reshape(sizes)
 

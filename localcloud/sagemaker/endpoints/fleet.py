@@ -53,11 +53,11 @@ class Fleet:
     """
 
     def __init__(
-        self, endpoint: str, plan: Document, aws: Aws, directory: Path, image: ImagePython, kept: Path
+        self, endpoint: str, plan: Document, aws: Aws, directory: Path, image: ImagePython, undelivered: Path
     ) -> None:
         self.config_name: str = plan["EndpointConfigName"]
         self._endpoint, self._plan, self._aws = endpoint, plan, aws
-        self._directory, self._image, self._undelivered = directory, image, kept
+        self._directory, self._image, self._undelivered = directory, image, undelivered
         self._instance = "i-" + hashlib.sha256(str(directory).encode()).hexdigest()[:17]
         self._variants: dict[str, Variant] = {}
         self._logs: list[LogStream] = []
@@ -80,7 +80,7 @@ class Fleet:
         with ThreadPoolExecutor(len(planned), thread_name_prefix="start variant") as pool:
             futures = [pool.submit(self._start, item["Variant"]) for item in planned]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            failed = next((found for future in done if (found := future.exception())), None)
+            failed = next((reason for future in done if (reason := future.exception())), None)
             if failed is not None:
                 self.stop(0)
         if failed is not None:
@@ -134,8 +134,8 @@ class Fleet:
     # ---- Inside
 
     def _variant(self, item: Document, directory: Path) -> Variant:
-        given = item["Variant"]
-        name: str = given["VariantName"]
+        variant = item["Variant"]
+        name: str = variant["VariantName"]
         aws = self._aws.for_role(item["ExecutionRoleArn"])
         is_pipeline = len(item["Containers"]) > 1
 
@@ -145,8 +145,8 @@ class Fleet:
         config = self._plan.get("DataCaptureConfig")
         return Variant(
             name,
-            given.get("InitialVariantWeight", 1.0),
-            given.get("InitialInstanceCount", 1),
+            variant.get("InitialVariantWeight", 1.0),
+            variant.get("InitialInstanceCount", 1),
             ModelServer(
                 item["Containers"],
                 directory,
@@ -162,9 +162,9 @@ class Fleet:
             InvocationMetrics(self._endpoint, name),
         )
 
-    def _start(self, given: Document) -> None:
-        name = given["VariantName"]
-        limit = given.get("ContainerStartupHealthCheckTimeoutInSeconds", _DEFAULT_START_SECONDS)
+    def _start(self, variant: Document) -> None:
+        name = variant["VariantName"]
+        limit = variant.get("ContainerStartupHealthCheckTimeoutInSeconds", _DEFAULT_START_SECONDS)
         try:
             self._variants[name].server.start(limit)
         except ContainerStartError as error:

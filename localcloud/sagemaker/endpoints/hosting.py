@@ -372,11 +372,11 @@ def _retaining(plan: Document, document: Document, excluded: list[Document]) -> 
         properties.pop(item["VariantPropertyType"], None)
     there = {variant["VariantName"]: variant for variant in document["ProductionVariants"]}
 
-    def kept(variant: Document) -> Document:
+    def retained(variant: Document) -> Document:
         before = there.get(variant["VariantName"], {})
         return variant | {initial: before[desired] for desired, initial in properties.items() if desired in before}
 
-    return plan | {"Variants": [item | {"Variant": kept(item["Variant"])} for item in plan["Variants"]]}
+    return plan | {"Variants": [item | {"Variant": retained(item["Variant"])} for item in plan["Variants"]]}
 
 
 def _reason(error: JobFailedError) -> str:

@@ -116,10 +116,10 @@ class Invocations:
         self, name: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
         """Answer `POST /endpoints/<name>/invocations`; header names are lower case. Raises AwsError."""
-        given = {member: headers[header] for member, header in _REQUEST_HEADERS.items() if header in headers}
-        answer = await self.invoke({"EndpointName": name, "Body": body, **given})
-        found = {header: answer[member] for member, header in _RESPONSE_HEADERS.items() if member in answer}
-        return 200, {**found, "x-amzn-RequestId": answer["RequestId"]}, answer["Body"]
+        members = {member: headers[header] for member, header in _REQUEST_HEADERS.items() if header in headers}
+        answer = await self.invoke({"EndpointName": name, "Body": body, **members})
+        own_headers = {header: answer[member] for member, header in _RESPONSE_HEADERS.items() if member in answer}
+        return 200, {**own_headers, "x-amzn-RequestId": answer["RequestId"]}, answer["Body"]
 
     async def invoke(self, request: Document) -> Document:
         """InvokeEndpoint: {"Body", "ContentType", "InvokedProductionVariant", "CustomAttributes"?, "RequestId"}.
@@ -145,7 +145,7 @@ class Invocations:
         attributes = request.get("CustomAttributes")
         headers = {"X-Amzn-SageMaker-Custom-Attributes": attributes} if attributes else {}
         content_type = request.get("ContentType") or "application/octet-stream"
-        moment, asked = capture.utc_now(), time.perf_counter()
+        moment, start = capture.utc_now(), time.perf_counter()
         try:
             reply = await variant.server.invoke(
                 request.get("Body", b""), content_type, request.get("Accept"), headers, self.timeout_seconds
@@ -158,7 +158,7 @@ class Invocations:
         request_id = str(uuid.uuid4())
         if reply.succeeded and variant.capture is not None:
             variant.capture.offer(_exchange(request, content_type, reply, moment, request_id))
-        model_seconds = answered - asked
+        model_seconds = answered - start
         variant.metrics.record(
             reply.status, model_seconds, time.perf_counter() - began - model_seconds, variant.instances
         )

@@ -51,11 +51,11 @@ class InvocationMetrics:
                 "Timestamp": moment,
                 "Unit": "Microseconds" if name in _LATENCIES else "None",
                 "StatisticValues": {
-                    "SampleCount": float(len(found)),
-                    "Sum": sum(found),
-                    "Minimum": min(found),
-                    "Maximum": max(found),
+                    "SampleCount": float(len(samples)),
+                    "Sum": sum(samples),
+                    "Minimum": min(samples),
+                    "Maximum": max(samples),
                 },
             }
-            for name, found in values.items()
+            for name, samples in values.items()
         ]

@@ -139,7 +139,7 @@ class Container:
         if not self._ready:
             return Reply(503, {}, b"The container is not running.", self.name)
         try:
-            if (connection := self._kept()) is not None:
+            if (connection := self._idle_connection()) is not None:
                 with contextlib.suppress(*_BROKEN):  # a kept connection may be a dead container's
                     return await self._exchange(connection, method, path, body, headers)
             return await self._exchange(await Connection.to(self._port), method, path, body, headers)
@@ -229,11 +229,11 @@ class Container:
                 with contextlib.suppress(ContainerStartError):
                     self._wait_until_ready(current, INVOCATION_TIMEOUT_SECONDS)
 
-    def _kept(self) -> Connection | None:
+    def _idle_connection(self) -> Connection | None:
         """Return a connection that the loop has had before; those of processes that have ended are passed over."""
-        kept = self._idle[asyncio.get_running_loop()]
-        while kept:
-            connection = kept.pop()
+        connections = self._idle[asyncio.get_running_loop()]
+        while connections:
+            connection = connections.pop()
             if connection.may_be_kept:
                 return connection
         return None
@@ -350,14 +350,14 @@ class ModelServer:
     def ask(self, *request: Any, **options: Any) -> Reply:
         """Invoke from a thread that has no event loop, over connections of its own; arguments as of `invoke`."""
 
-        async def asked() -> Reply:
+        async def reply() -> Reply:
             try:
                 return await self.invoke(*request, **options)
             finally:
                 for container in self._containers:
                     container.disconnect()
 
-        return asyncio.run(asked())
+        return asyncio.run(reply())
 
     def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
         """End all containers at once and remove what they had on disk."""
@@ -399,16 +399,16 @@ class ModelServer:
     def _container(self, definition: Document, directory: Path, log: Log) -> Container:
         root = directory / "ml"
         program = STAND_INS[images.repository(definition["Image"])].serves
-        given = {
+        own = {
             name: _OPT_ML.sub(lambda _: str(root), value) for name, value in definition.get("Environment", {}).items()
         }
         if _submitted(definition):
-            given[_SUBMIT_DIRECTORY] = str(root / "code")
+            own[_SUBMIT_DIRECTORY] = str(root / "code")
         environment = {
             **self._image.environment(directory),
             **self._aws.environment(isolated=self._isolated),
             **self._platform,
-            **given,
+            **own,
         }
         command = [str(self._image.path), str(program), "--root", str(root)]
         as_logged = partial(_as_logged, root=root)

@@ -122,8 +122,8 @@ class EndpointConfigs:
         return {"EndpointConfigArn": arn}
 
     def describe(self, request: Document) -> Document:
-        found = self._find(request["EndpointConfigName"])
-        return requests.project(requests.output_shape("DescribeEndpointConfig"), found)
+        document = self._find(request["EndpointConfigName"])
+        return requests.project(requests.output_shape("DescribeEndpointConfig"), document)
 
     def list_all(self, request: Document) -> Document:
         documents = self._context.store.view(ENDPOINT_CONFIG)

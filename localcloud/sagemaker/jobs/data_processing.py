@@ -85,8 +85,8 @@ class DataProcessing:
 
 def of_request(request: Document) -> DataProcessing | None:
     """Return what a request asks for; None when records and answers stay as they are. Refuses what cannot be done."""
-    given = DEFAULTS | request.get("DataProcessing", {})
-    if given == DEFAULTS:
+    processing = DEFAULTS | request.get("DataProcessing", {})
+    if processing == DEFAULTS:
         return None
     source, target = request["TransformInput"], request["TransformOutput"]
     kinds = [_kind(source.get("ContentType")), _kind(target.get("Accept"))]
@@ -102,9 +102,9 @@ def of_request(request: Document) -> DataProcessing | None:
             "for application/json."
         )
     return DataProcessing(
-        _steps(given["InputFilter"], "DataProcessing.InputFilter", is_csv),
-        _steps(given["OutputFilter"], "DataProcessing.OutputFilter", is_csv),
-        given["JoinSource"] == "Input",
+        _steps(processing["InputFilter"], "DataProcessing.InputFilter", is_csv),
+        _steps(processing["OutputFilter"], "DataProcessing.OutputFilter", is_csv),
+        processing["JoinSource"] == "Input",
         is_csv,
         by_lines,
     )
@@ -127,36 +127,36 @@ def _steps(path: str, where: str, is_csv: bool) -> list[Step]:
     steps: list[Step] = []
     position, is_open = 1, True
     while position < len(path):
-        found, step, is_open_next = _step(path, position, where)
+        match, step, is_open_next = _step(path, position, where)
         if not is_open:
             raise unsupported(f"{where} {path!r}: going on after several elements")
-        if is_csv and (found.re in (_NAME, _NAMES) or steps):
+        if is_csv and (match.re in (_NAME, _NAMES) or steps):
             raise invalid(
                 f"{where} {path!r}: a CSV record is an array, so only one index or slice can be applied to it."
             )
         steps.append(step)
-        position, is_open = found.end(), is_open_next
+        position, is_open = match.end(), is_open_next
     return steps
 
 
 def _step(path: str, position: int, where: str) -> tuple[re.Match[str], Step, bool]:
     """Return the part of a path that begins here, what it does, and whether something may follow."""
-    if found := _NAME.match(path, position):
-        return found, _member(found[1]), True
-    if found := _NAMES.match(path, position):
-        names = [single or double for single, double in re.findall(r"'([^']*)'|\"([^\"]*)\"", found[1])]
-        return (found, _member(names[0]), True) if len(names) == 1 else (found, _members(names), False)
-    if found := _INDEXES.match(path, position):
-        numbers = [int(number) for number in found[1].split(",")]
-        return (found, _item(numbers[0]), True) if len(numbers) == 1 else (found, _items(numbers), False)
-    if (found := _SLICE.match(path, position)) and not found[2]:
-        return found, _rest(int(found[1] or 0)), False
-    if found:
+    if match := _NAME.match(path, position):
+        return match, _member(match[1]), True
+    if match := _NAMES.match(path, position):
+        names = [single or double for single, double in re.findall(r"'([^']*)'|\"([^\"]*)\"", match[1])]
+        return (match, _member(names[0]), True) if len(names) == 1 else (match, _members(names), False)
+    if match := _INDEXES.match(path, position):
+        numbers = [int(number) for number in match[1].split(",")]
+        return (match, _item(numbers[0]), True) if len(numbers) == 1 else (match, _items(numbers), False)
+    if (match := _SLICE.match(path, position)) and not match[2]:
+        return match, _rest(int(match[1] or 0)), False
+    if match:
         raise unsupported(
             f"{where} {path!r}: a slice with an end", "Whether the end is part of it is not certain; list the indexes."
         )
-    if found := _ALL.match(path, position):
-        return found, _values, False
+    if match := _ALL.match(path, position):
+        return match, _values, False
     raise unsupported(f"{where} {path!r}: {path[position:]!r}")
 
 

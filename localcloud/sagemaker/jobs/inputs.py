@@ -124,8 +124,8 @@ def _manifest(aws: Aws, uri: str) -> list[S3Object]:
     bucket, key = split_uri(uri)
     text = aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     prefix, names = _parse_manifest(text, uri)
-    found = split_uri(prefix + "x")
-    return [S3Object(found[0], f"{found[1][:-1]}{name}", name, 0) for name in names]
+    place = split_uri(prefix + "x")
+    return [S3Object(place[0], f"{place[1][:-1]}{name}", name, 0) for name in names]
 
 
 def _parse_manifest(text: bytes, uri: str) -> tuple[str, list[str]]:

@@ -32,7 +32,7 @@ class Mirror:
     ) -> None:
         self._aws, self._directory, self._uri = aws, directory, uri.rstrip("/")
         self._kms_key_id, self._deletes = kms_key_id, deletes
-        self._seen: dict[str, Stamp] = self._scan() if deletes else {}
+        self._stamps: dict[str, Stamp] = self._scan() if deletes else {}
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"mirror {uri}", daemon=True)
         self._thread.start()
@@ -59,13 +59,13 @@ class Mirror:
     def _copy(self) -> None:
         files = self._scan()
         for relative, stamp in files.items():
-            if self._seen.get(relative) != stamp:
+            if self._stamps.get(relative) != stamp:
                 self._aws.upload(self._directory / relative, f"{self._uri}/{relative}", self._kms_key_id)
-                self._seen[relative] = stamp
-        for relative in set(self._seen) - set(files) if self._deletes else ():
+                self._stamps[relative] = stamp
+        for relative in set(self._stamps) - set(files) if self._deletes else ():
             bucket, key = split_uri(f"{self._uri}/{relative}")
             self._aws.client("s3").delete_object(Bucket=bucket, Key=key)
-            del self._seen[relative]
+            del self._stamps[relative]
 
     def _scan(self) -> dict[str, Stamp]:
         stamps: dict[str, Stamp] = {}

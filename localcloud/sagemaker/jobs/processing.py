@@ -235,8 +235,8 @@ def _kms_key_id(run: JobRun) -> str | None:
 
 
 def _environment(run: JobRun) -> dict[str, str]:
-    given = {name: run.local(value) for name, value in run.description.get("Environment", {}).items()}
-    return {"PROCESSING_JOB_NAME": run.name, "PROCESSING_JOB_ARN": run.arn, **given}
+    own = {name: run.local(value) for name, value in run.description.get("Environment", {}).items()}
+    return {"PROCESSING_JOB_NAME": run.name, "PROCESSING_JOB_ARN": run.arn, **own}
 
 
 def _conclude(exit_: Exit, message: bytes) -> None:

@@ -63,8 +63,8 @@ def run_script(run: JobRun, environment: dict[str, str], framework: str, on_line
     failure = run.root / "output" / "failure"
     if (code / "requirements.txt").is_file():
         checker = Path(__file__).parents[1] / "containers" / "requirements.py"
-        asked = [str(run.context.image.path), str(checker), str(code / "requirements.txt"), str(failure)]
-        checked = run.run_container(asked, environment, on_line)
+        command = [str(run.context.image.path), str(checker), str(code / "requirements.txt"), str(failure)]
+        checked = run.run_container(command, environment, on_line)
         if checked.code:
             return checked
     arguments = [run.local(argument) for argument in _arguments(own)]
@@ -171,8 +171,8 @@ def _variables(
     more = {"hps": own, "channels": sorted(folders), "user_args": _arguments(own), "training_env": whole}
     every_one = known | more | of_channels | of_hyperparameters
     (run.root / "output" / "intermediate").mkdir(exist_ok=True)
-    told = {f"SM_{name.upper()}": run.local(_text(value)) for name, value in every_one.items()}
-    return told | {"PYTHONPATH": str(run.path(_CODE))}
+    variables = {f"SM_{name.upper()}": run.local(_text(value)) for name, value in every_one.items()}
+    return variables | {"PYTHONPATH": str(run.path(_CODE))}
 
 
 def _text(value: Any) -> str:

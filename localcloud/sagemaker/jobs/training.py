@@ -297,15 +297,15 @@ def _with_metrics(algorithm: Document) -> Document:
     """Return the algorithm with its metric definitions, at most as many as the API lists."""
     definitions = _metric_definitions(algorithm)
     compile_definitions(definitions)
-    shown = definitions[:_MAX_METRIC_DEFINITIONS]
-    return {"EnableSageMakerMetricsTimeSeries": False} | algorithm | {"MetricDefinitions": shown}
+    first = definitions[:_MAX_METRIC_DEFINITIONS]
+    return {"EnableSageMakerMetricsTimeSeries": False} | algorithm | {"MetricDefinitions": first}
 
 
 def _metric_definitions(algorithm: Document) -> list[dict[str, str]]:
     """Return the request's definitions, else all of the algorithm's own."""
     own = list(_stand_in(algorithm).metrics)
-    given = algorithm.get("MetricDefinitions") or own
-    return own if given == own[:_MAX_METRIC_DEFINITIONS] else given
+    definitions = algorithm.get("MetricDefinitions") or own
+    return own if definitions == own[:_MAX_METRIC_DEFINITIONS] else definitions
 
 
 def _stand_in(algorithm: Document) -> StandIn:
@@ -387,8 +387,8 @@ def _kms_key_id(run: JobRun) -> str | None:
 
 
 def _environment(run: JobRun) -> dict[str, str]:
-    given = {name: run.local(value) for name, value in run.description.get("Environment", {}).items()}
-    return {"TRAINING_JOB_NAME": run.name, "TRAINING_JOB_ARN": run.arn, **given}
+    own = {name: run.local(value) for name, value in run.description.get("Environment", {}).items()}
+    return {"TRAINING_JOB_NAME": run.name, "TRAINING_JOB_ARN": run.arn, **own}
 
 
 def _conclude(run: JobRun, exit_: Exit) -> None:

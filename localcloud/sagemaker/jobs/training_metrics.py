@@ -59,9 +59,9 @@ class MetricLog:
         for name, expression in self._definitions:
             # An expression that begins with ".*" finds the same from the start of the line, without trying every place.
             anchored = expression.pattern.startswith(".*")
-            found = expression.match(line) if anchored else expression.search(line)
-            if found:
-                self._record(name, found[1])
+            match = expression.match(line) if anchored else expression.search(line)
+            if match:
+                self._record(name, match[1])
 
     def publish(self) -> None:
         """Send what was found to CloudWatch; a metric that cannot be delivered does not fail the job."""

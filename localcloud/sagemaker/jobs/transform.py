@@ -278,11 +278,11 @@ def _check_limits(request: Document) -> None:
         )
 
 
-def _check_input(given: Document) -> Document:
-    source: Document = given["DataSource"]["S3DataSource"]
+def _check_input(transform_input: Document) -> Document:
+    source: Document = transform_input["DataSource"]["S3DataSource"]
     check_source(source["S3DataType"], "TransformInput")
-    if given.get("SplitType", "None") not in ("None", "Line"):
-        raise unsupported(f"TransformInput.SplitType {given['SplitType']}", "Use None or Line.")
+    if transform_input.get("SplitType", "None") not in ("None", "Line"):
+        raise unsupported(f"TransformInput.SplitType {transform_input['SplitType']}", "Use None or Line.")
     return source
 
 

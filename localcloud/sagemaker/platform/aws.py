@@ -153,8 +153,8 @@ class Aws:
 
         What is no success is to be asked again through a client, for its error.
         """
-        asked = self._ask and self._ask(self.credentials, service, method, path, query or {}, headers or {}, body)
-        return asked or (0, b"")
+        answer = self._ask and self._ask(self.credentials, service, method, path, query or {}, headers or {}, body)
+        return answer or (0, b"")
 
     def for_role(self, role_arn: str) -> Aws:
         """Return the same endpoint under a role's credentials, as the platform uses a job's or a model's role.
@@ -222,8 +222,8 @@ class Aws:
         bucket, prefix = split_uri(uri)
         objects: list[S3Object] = []
         for keys in self._pages(bucket, prefix):
-            found = (S3Object(bucket, key, _relative(prefix, key), size) for key, size in keys)
-            objects += (item for item in found if not item.key.endswith("/"))
+            page = (S3Object(bucket, key, _relative(prefix, key), size) for key, size in keys)
+            objects += (item for item in page if not item.key.endswith("/"))
             if at_most and len(objects) >= at_most:
                 break
         return objects[:at_most]
@@ -234,8 +234,8 @@ class Aws:
         status, body = self.request("s3", "GET", f"/{bucket}", query=query)
         page = ET.fromstring(body) if status == 200 else None  # noqa: S314  its own answer
         if page is not None and page.findtext("{*}IsTruncated") == "false":
-            found = page.iterfind("{*}Contents")
-            yield [(unquote_plus(item.findtext("{*}Key", "")), int(item.findtext("{*}Size", "0"))) for item in found]
+            contents = page.iterfind("{*}Contents")
+            yield [(unquote_plus(item.findtext("{*}Key", "")), int(item.findtext("{*}Size", "0"))) for item in contents]
             return
         for answer in self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             yield [(item["Key"], item["Size"]) for item in answer.get("Contents", [])]

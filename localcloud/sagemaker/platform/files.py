@@ -71,15 +71,15 @@ def extract_tar(archive: Path, destination: Path) -> None:
     JobFailedError for what is no tar. Owner, group and special permission bits of the archive are ignored.
     """
     destination.mkdir(parents=True, exist_ok=True)
-    left, room = max(EXPANDED_BYTES, MAX_EXPANSION * archive.stat().st_size), MAX_MEMBERS
+    size_left, room = max(EXPANDED_BYTES, MAX_EXPANSION * archive.stat().st_size), MAX_MEMBERS
     failure = f"{archive.name} is not a readable tar archive"
     damaged = decompressing(failure, tarfile.TarError, ValueError, OverflowError)
     with damaged, tarfile.open(archive, tarinfo=_Member) as tar:
         for member in tar:
             target = _target(member, destination)
-            left -= member.size if member.isreg() else 0
+            size_left -= member.size if member.isreg() else 0
             room -= 1 + _missing(target.parent)
-            if left < 0 or room < 0:
+            if size_left < 0 or room < 0:
                 raise ArchiveTooLargeError(
                     f"ClientError: {archive.name} unpacks to more than {MAX_EXPANSION} times its size, or to more "
                     f"than {MAX_MEMBERS:,} files and folders."

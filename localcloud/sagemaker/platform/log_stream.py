@@ -88,14 +88,14 @@ class LogStream:
         if batch:
             yield batch
 
-    def _attempt(self, operation: str, **given: Any) -> bool:
+    def _attempt(self, operation: str, **members: Any) -> bool:
         headers = {"x-amz-target": f"Logs_20140328.{operation}", "content-type": "application/x-amz-json-1.1"}
-        status, answer = self._aws.request("logs", "POST", "/", headers=headers, body=json.dumps(given).encode())
+        status, answer = self._aws.request("logs", "POST", "/", headers=headers, body=json.dumps(members).encode())
         if status == 200 or b"ResourceAlreadyExistsException" in answer:
             return True
         client = self._aws.client("logs")
         try:
-            getattr(client, xform_name(operation))(**given)
+            getattr(client, xform_name(operation))(**members)
         except client.exceptions.ResourceAlreadyExistsException:
             pass
         except (ClientError, BotoCoreError):

@@ -12,7 +12,7 @@ import pytest
 
 from perennial.features.column import Column
 from perennial.monitoring.capture import Tally
-from perennial.monitoring.ground_truth import Asked, Labels
+from perennial.monitoring.ground_truth import Labels, Requests
 
 END = datetime(2026, 11, 29, 12)  # noqa: DTZ001 - UTC
 PRICE, SOLD = Column("price", "float"), Column("sold", "boolean")
@@ -32,7 +32,7 @@ def write(folder: Path, name: str, *lines: str) -> None:
 
 def joined(folder: Path, ids: list[str], target: Column = PRICE) -> tuple[dict[float, float], dict[str, Any]]:
     """Label by score, where the score of request n is n; and what was counted."""
-    tally, asked = Tally(), Asked()
+    tally, asked = Tally(), Requests()
     for number, identifier in enumerate(ids):
         asked.add(identifier, float(number))
     labels = Labels(target, tally)
