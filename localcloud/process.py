@@ -69,7 +69,7 @@ def describe(state: Path) -> dict[str, Any] | None:
 
 
 def _description(state: Path) -> dict[str, Any]:
-    """The server's own description; it may be writing it right now."""
+    """Return the server's own description; it may be writing it right now."""
     for _ in range(50):
         try:
             description: dict[str, Any] = json.loads((state / "server.json").read_text())
@@ -120,7 +120,7 @@ def start(settings: Settings, progress: Callable[[str], None] = lambda _: None) 
 
 
 def require_free_port(settings: Settings) -> None:
-    """Raises ProcessError, with who has the port as far as that can be known."""
+    """Raise ProcessError, with who has the port as far as that can be known."""
     port = settings.port
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -144,7 +144,7 @@ def _port_taken(settings: Settings) -> ProcessError:
 
 
 def _server_on(port: int) -> tuple[int, str] | None:
-    """The process and the state folder of this user's local cloud on a port, found by the watcher that each one has.
+    """Return process and state folder of this user's local cloud on a port, found by the watcher that each one has.
 
     The local cloud itself tells that to nobody who does not know its keys.
     """

@@ -120,8 +120,8 @@ def _members(service: str, operation: str) -> Mapping[str, Any]:
 
 
 def _unknown(service: str, parts: Parts) -> UnclearError:
-    said = parts[2].get("x-amz-target") or f"{parts[0]} {parts[1]}"
-    return UnclearError("UnknownOperationException", f"{said} is not an operation of {MODELS[service]}.", 404)
+    name = parts[2].get("x-amz-target") or f"{parts[0]} {parts[1]}"
+    return UnclearError("UnknownOperationException", f"{name} is not an operation of {MODELS[service]}.", 404)
 
 
 # ---- JSON: X-Amz-Target names the operation, the body has the members
@@ -140,7 +140,7 @@ def _json(service: str, parts: Parts) -> tuple[Call, Parts]:
 
 
 def _fitted(service: str, operation: str, body: bytes) -> JsonObject:
-    """The members of a body that the operation has. Raises UnclearError."""
+    """Return the members of a body that the operation has. Raises UnclearError."""
     try:
         document = json.loads(body or b"{}")
         shape = _model(service).operation_model(operation).input_shape
@@ -150,12 +150,12 @@ def _fitted(service: str, operation: str, body: bytes) -> JsonObject:
 
 
 def _fit(shape: Any, value: Any) -> Any:
-    """A value as its shape has it: without members that it does not have, and without nulls. Raises ValueError."""
+    """Return a value as its shape has it: without members that it does not have, or nulls. Raises ValueError."""
     kind = shape.type_name
     if kind == "structure" and not getattr(shape, "is_document_type", False):
-        given = _of_type(value, dict, shape)
+        members = _of_type(value, dict, shape)
         names = {member.serialization.get("name", name): member for name, member in shape.members.items()}
-        return {name: _fit(member, given[name]) for name, member in names.items() if given.get(name) is not None}
+        return {name: _fit(member, members[name]) for name, member in names.items() if members.get(name) is not None}
     if kind == "list":
         return [item if item is None else _fit(shape.member, item) for item in _of_type(value, list, shape)]
     if kind == "map":
@@ -176,21 +176,21 @@ def _of_type(value: Any, kind: type, shape: Any) -> Any:
 def _query(service: str, parts: Parts) -> tuple[Call, Parts]:
     method, _, headers, body, query = parts
     form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True) if method == "POST" else {}
-    asked = {name: values for name, values in query.items() if not _signs(name)}
+    parameters = {name: values for name, values in query.items() if not _signs(name)}
     if twice := sorted(
-        name for name in form.keys() | asked.keys() if len([*form.get(name, []), *asked.get(name, [])]) > 1
+        name for name in form.keys() | parameters.keys() if len([*form.get(name, []), *parameters.get(name, [])]) > 1
     ):
         text = f"The parameter {twice[0]} stands in the request more than once; expected once."
         raise UnclearError("MalformedQueryString", text, 404)
-    given = {name: values[0] for name, values in {**asked, **form}.items()}
-    operation = given.get("Action", "")
+    texts = {name: values[0] for name, values in {**parameters, **form}.items()}
+    operation = texts.get("Action", "")
     if operation not in _operations(service):
         raise UnclearError("InvalidAction", f"The action {operation} is not valid for this web service.")
     heads, others = _heads(service, operation)
-    known = {name: text for name, text in given.items() if _is_head(service, name.split(".")[0], heads, others)}
+    known = {name: text for name, text in texts.items() if _is_head(service, name.split(".")[0], heads, others)}
     members = {name: text for name, text in known.items() if name not in ("Action", "Version")}
     _name_queue(service, operation, members, parts)
-    sent = {name: given[name] for name in ("Action", "Version") if name in given} | members
+    sent = {name: texts[name] for name in ("Action", "Version") if name in texts} | members
     if method == "POST":
         made = (method, "/", {**headers, "content-type": _FORM}, urlencode(sent).encode(), _signature(query))
     else:
@@ -200,7 +200,7 @@ def _query(service: str, parts: Parts) -> tuple[Call, Parts]:
 
 @lru_cache(maxsize=1024)
 def _heads(service: str, operation: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The first words of the names of an operation's parameters, and those of the service's other operations."""
+    """Return the first words of the names of an operation's parameters, and those of the service's others."""
     own = {"Action", "Version"}
     for name, member in _members(service, operation).items():
         inside = getattr(member, "member", None)
@@ -224,7 +224,7 @@ def _signature(query: JsonObject) -> JsonObject:
 
 
 def _name_queue(service: str, operation: str, members: JsonObject, parts: Parts) -> None:
-    """A queue may be named by the path, as it is in its address. Raises UnclearError."""
+    """Take the queue from the path, where its address has it. Raises UnclearError."""
     _, path, headers, _, _ = parts
     takes_queue = service == "sqs" and "QueueUrl" in _members(service, operation)
     if path != "/":
@@ -240,21 +240,21 @@ def _name_queue(service: str, operation: str, members: JsonObject, parts: Parts)
 
 def _rest(service: str, parts: Parts) -> tuple[Call, Parts]:
     method, path, headers, body, query = parts
-    found = _route(service, method, path, query)
-    if found is None or "%" in path or "x-amz-target" in headers:  # a name has no `%`, which would be unquoted again
+    route = _route(service, method, path, query)
+    if route is None or "%" in path or "x-amz-target" in headers:  # a name has no `%`, which would be unquoted again
         raise _unknown(service, parts)
-    operation, labels = found
+    operation, labels = route
     shape = _model(service).operation_model(operation).input_shape
     members = _members(service, operation)
     lists = {_wire(n, m) for n, m in members.items() if m.type_name == "list"}
-    asked = {name: values for name, values in query.items() if not _signs(name)}
-    if twice := sorted(name for name, values in asked.items() if len(values) > 1 and name not in lists):
+    parameters = {name: values for name, values in query.items() if not _signs(name)}
+    if twice := sorted(name for name, values in parameters.items() if len(values) > 1 and name not in lists):
         text = f"The parameter {twice[0]} stands in the request more than once; expected once."
         raise UnclearError("InvalidParameterValueException", text)
     in_query = {
-        name: asked[_wire(name, member)][0]
+        name: parameters[_wire(name, member)][0]
         for name, member in members.items()
-        if member.serialization.get("location") == "querystring" and _wire(name, member) in asked
+        if member.serialization.get("location") == "querystring" and _wire(name, member) in parameters
     }
     content: JsonObject = {}
     if shape is not None and "payload" not in shape.serialization:
@@ -269,7 +269,7 @@ def _wire(name: str, member: Any) -> str:
 
 
 def _route(service: str, method: str, path: str, query: JsonObject) -> tuple[str, dict[str, str]] | None:
-    """The operation of a path, and what its labels are; that which asks for a parameter goes before the others."""
+    """Return the operation of a path and its labels; what asks for a parameter goes before the others."""
     for operation, verb, pattern, labels, fixed in _routes(service):
         matched = pattern.fullmatch(path) if verb == method else None
         if matched and all(query.get(name) == [value] for name, value in fixed):

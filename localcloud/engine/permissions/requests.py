@@ -62,7 +62,7 @@ s3 = Seams("services.s3", _merge_hoisted_amz_headers="cfc80f69", _parse_bucket_k
 sts = Seams("services.sts", _sessions="c712c346")
 
 JsonObject = dict[str, Any]
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _UNMAPPED = ":NotMapped"
 _CODES = {"sns": "KMSAccessDenied", "sqs": "KMS.AccessDeniedException", "states": "KmsAccessDeniedException"}
@@ -145,7 +145,7 @@ def _make_extract_iam_action(original: Any) -> Any:
 
 
 def _action_of(service: str, method: str, path: str, headers: JsonObject, query: JsonObject) -> str:
-    """The action of a request, empty if nobody has mapped it; MiniStack would be told by a parameter of any request."""
+    """Return the action of a request, empty if nobody has mapped it; MiniStack would ask a parameter of any."""
     if service == "s3":
         action = iam_actions._s3_action(method, path, query)
         return f"s3:{action}" if action else ""
@@ -182,7 +182,7 @@ def _make_extract_resource_arn(original: Any) -> Any:
 
 
 def _needs(service: str, parts: tuple[str, str, JsonObject, bytes], place: Place) -> tuple[str, list[Needs]]:
-    """The resource of a request's own action, and what it needs further."""
+    """Return the resource of a request's own action, and what it needs further."""
     method, path, headers, body = parts
     call, action = _call.get(), _action.get()
     if service == "sagemaker":
@@ -207,7 +207,7 @@ def _keys_of(service: str, action: str, arn: str) -> list[Needs]:
 
 
 def _for_s3(method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> tuple[str, list[Needs]]:
-    """What an address presigns as its parameters counts as the headers that they stand for."""
+    """Count what an address presigns as its parameters as the headers that they stand for."""
     bucket, key = s3._parse_bucket_key(path, headers)
     action = f"s3:{iam_actions._s3_action(method, path, query)}"
     if method == "POST" and action == "s3:DeleteObject" and (needs := actions.for_s3_deletions(path, body)):
@@ -225,15 +225,15 @@ def _make_s3_action(original: Any) -> Any:
     def s3_action(method: str, path: str, query_params: JsonObject) -> str | None:
         """Return the action of what S3 does; None for a request that S3 of MiniStack takes for another one."""
         bucket, key = s3._parse_bucket_key(path, {})
-        asked = _SUBRESOURCES & query_params.keys()
+        subresources = _SUBRESOURCES & query_params.keys()
         known = _OF_OBJECT if key else _OF_BUCKET
-        if len(asked) > 1 or any(method not in known.get(name, "").split() for name in asked):
+        if len(subresources) > 1 or any(method not in known.get(name, "").split() for name in subresources):
             return None
         if any(len(values) > 1 for values in query_params.values()):
             return None
-        if (method, bool(key), asked) in (("POST", True, set()), ("POST", False, set())):
+        if (method, bool(key), subresources) in (("POST", True, set()), ("POST", False, set())):
             return None  # no operation, or the form of a browser
-        if method == "PUT" and asked == {"uploadId"} and "partNumber" not in query_params:
+        if method == "PUT" and subresources == {"uploadId"} and "partNumber" not in query_params:
             return None
         action: str | None = original(method, f"/{bucket}/-" if key else f"/{bucket}", query_params)
         return action
@@ -249,8 +249,8 @@ def _make_s3_additional_checks(original: Any) -> Any:
         bucket, key = s3._parse_bucket_key(path, headers)
         shortened = f"arn:aws:s3:::{'/'.join(part for part in path.split('/') if part)}"
         whole = f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"
-        found = original(method, path, headers, body, query_params)
-        return [(action, whole if arn == shortened else arn) for action, arn in found]
+        needs = original(method, path, headers, body, query_params)
+        return [(action, whole if arn == shortened else arn) for action, arn in needs]
 
     return s3_additional_checks
 
@@ -348,7 +348,7 @@ def _make_enforce(original: Any) -> Any:
 
 
 def _in_context(needs: Needs, action: str, context: JsonObject | None) -> Needs:
-    """The request's own keys count for each of its resources."""
+    """Count the request's own keys for each of its resources."""
     return needs._replace(context={**(context or {}), **needs.context}) if needs.action == action else needs
 
 
@@ -390,7 +390,7 @@ def refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapp
 
 
 def _session(access_key_id: str) -> str:
-    """The ARN of the role's session that a key belongs to; empty for root and for users."""
+    """Return the ARN of the role's session that a key belongs to; empty for root and for users."""
     arn = str((sts._sessions.get(access_key_id) or {}).get("Arn", ""))
     return arn if ":assumed-role/" in arn else ""
 
@@ -447,7 +447,7 @@ def _make_resolve_condition_key(original: Any) -> Any:
 
 @lru_cache(maxsize=4096)
 def _wildcards(pattern: str, ignore_case: bool) -> re.Pattern[str]:
-    """The expression for a policy's element: `*` is any characters, `?` is one (IAM User Guide, "Resource")."""
+    """Return the expression for a policy's element: `*` is any characters, `?` is one (IAM User Guide, "Resource")."""
     text = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     return re.compile(rf"{text}\Z", re.DOTALL | (re.IGNORECASE if ignore_case else 0))
 
@@ -475,7 +475,7 @@ def _make_access_denied_response(original: Any) -> Any:
 def _worded(denial: Denial, service: str) -> str:
     if unmapped := _unmapped.get():
         text = unmapped if "localcloud/" in unmapped else str(NotMappedError(unmapped))
-        log.warning(text)
+        logger.warning(text)
         return f"{denial.text}. {text}"
     if service == "dynamodb" and denial.request.service == "kms":
         return f"KMS key access denied error: {denial.text}"
@@ -484,7 +484,7 @@ def _worded(denial: Denial, service: str) -> str:
 
 def _make_pin_request_origin(original: Any) -> Any:
     def pin_request_origin(source_ip: str, secure_transport: bool) -> None:
-        """The loopback counts as TLS: nobody else hears it, and policies that refuse plain HTTP mean the network."""
+        """Count the loopback as TLS: nobody else hears it, and policies that refuse plain HTTP mean the network."""
         original(source_ip, True)
 
     return pin_request_origin

@@ -98,7 +98,7 @@ def _by_members(**ends: Callable[[str, Place], str]) -> Callable[[Call, Place], 
 
 
 def _end(service: str, end: str) -> Callable[[str, Place], str]:
-    """An ARN from a name; what is an ARN already stays."""
+    """Return an ARN from a name; what is an ARN already stays."""
     return lambda text, place: text if text.startswith("arn:") else place.arn(service, end.format(text))
 
 
@@ -159,7 +159,7 @@ _EVENTS = _by_members(
 
 
 def _iam(call: Call, place: Place) -> list[str] | None:
-    """The first kind that an operation names: who adds a user to a group changes the group."""
+    """Return the first kind that an operation names: who adds a user to a group changes the group."""
     for member, stored, word in _OF_IAM:
         if call.has(member):
             path = "/" if call.operation != f"Create{member.removesuffix('Name')}" else (call.texts("Path") or ["/"])[0]
@@ -181,12 +181,12 @@ _POLICIES = _by_members(PolicyArn=_itself, PolicySourceArn=_itself)
 
 
 def _stored(kind: str, name: str) -> str:
-    """The ARN of what there is, with its path."""
+    """Return the ARN of what there is, with its path."""
     return str((getattr(iam, kind).get(name) or {}).get("Arn", ""))
 
 
 def _kms(call: Call, place: Place) -> list[str] | None:
-    """A key for itself or by its alias, and that which is written in what is to be decrypted."""
+    """Return a key for itself or by its alias, and that which is written in what is to be decrypted."""
     arns = _KEYS(call, place)
     try:
         written = base64.b64decode(next(iter(call.texts("CiphertextBlob")), ""))[:36].decode("ascii")
@@ -244,8 +244,8 @@ def _secret(text: str, place: Place) -> str:
 
 
 def _queue(text: str, place: Place) -> str:
-    found = QUEUE_URL.fullmatch(text)
-    return Place(place.region, found[1] or place.account).arn("sqs", found[2]) if found else _ANY
+    address = QUEUE_URL.fullmatch(text)
+    return Place(place.region, address[1] or place.account).arn("sqs", address[2]) if address else _ANY
 
 
 def _parameter(text: str, place: Place) -> str:
@@ -285,7 +285,7 @@ def _stack(text: str, place: Place) -> str:
 
 
 def _cloudformation(call: Call, place: Place) -> list[str] | None:
-    """A change set that is named by its ARN is its own stack's, whichever stack the request names."""
+    """Judge a change set that is named by its ARN as its own stack's, whichever stack the request names."""
     if any(text.startswith("arn:") for text in call.texts("ChangeSetName")):
         return None
     return _by_members(StackName=_stack)(call, place)
