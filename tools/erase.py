@@ -40,6 +40,7 @@ from perennial.data.contract import Contract
 from perennial.model import definition
 from perennial.model.definition import Definition
 from perennial.runs import naming
+from perennial.runs.work import DROPPED_AT
 from perennial.words import printable
 from tools import stacks
 from tools.terminal import run
@@ -84,7 +85,8 @@ class Stack:
         """Return whose rows these are: a column of the definition has all of its names, any other its own."""
         named = Wanted((column,), value)
         mine = [known for known in self.contract.columns if named.among(known.names_in_files)]
-        return Wanted((column, *(name for known in mine for name in known.names_in_files)), value)
+        is_a_number = any(known.type in ("integer", "float") for known in mine)
+        return Wanted((column, *(name for known in mine for name in known.names_in_files)), value, is_a_number)
 
 
 @dataclass
@@ -230,8 +232,9 @@ class Eraser:
                     "what S3 takes at once. Drop it in parts, delete it, and start again"
                 )
             head = self._s3.head_object(Bucket=bucket, Key=key, VersionId=version["VersionId"])
-            metadata: Any = {name: head.get(name) for name in ("ContentType", "ContentEncoding", "Metadata")}
-            metadata = {name: value for name, value in metadata.items() if value}
+            metadata: Any = {name: head[name] for name in ("ContentType", "ContentEncoding") if head.get(name)}
+            dropped_at = {DROPPED_AT: version["LastModified"].isoformat()}  # under a key the last file counts
+            metadata["Metadata"] = {**dropped_at, **head.get("Metadata", {})}
             with _naming(f"s3://{bucket}/{key}"), (Path(folder) / "target").open("rb") as body:
                 self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfMatch=version["ETag"], **metadata)
 

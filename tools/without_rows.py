@@ -1,9 +1,9 @@
 """Copies of data files without the rows of somebody. All that is left is the same: byte for byte, in Parquet by value.
 
 A row is somebody's when a column of it has a value: the same text, but for blanks around it, or the same whole number
-(`17`, 17, 17.0; not `017`). The form of a file is found from its content, as in `data.files`. Nothing is understood
-beyond that: a file that is no table of the model is searched as well, if it names the column. Memory does not grow
-with the rows. Needs no AWS.
+(`17`, 17, 17.0; and in a column of numbers whatever means it: `017`, `+17`, `1.7e1`). The form of a file is found from
+its content, as in `data.files`. Nothing is understood beyond that: a file that is no table of the model is searched as
+well, if it names the column. Memory does not grow with the rows. Needs no AWS.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,16 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Wanted:
-    """Whose rows are looked for: `names` is what a column may be called in files, in any spelling."""
+    """Whose rows are looked for.
+
+    names        what the column may be called in files, in any spelling
+    value        what stands in it
+    is_a_number  whether the column is one of numbers, where other spellings mean the same
+    """
 
     names: tuple[str, ...]
     value: str
+    is_a_number: bool = False
 
     def among(self, header: Sequence[str]) -> list[int]:
         """Return where the column stands in a header."""
@@ -61,11 +68,17 @@ class Wanted:
 
     def has(self, value: Any) -> bool:
         """Return whether a value of a file is the one that is looked for."""
-        return value is not None and _plain(value) == self._value
+        return value is not None and (
+            _plain(value) == self._value or (self._number is not None and _number(value) == self._number)
+        )
 
     @cached_property
     def _value(self) -> str:
         return _plain(self.value)
+
+    @cached_property
+    def _number(self) -> Decimal | None:
+        return _number(self.value) if self.is_a_number else None
 
 
 @lru_cache(maxsize=1000)
@@ -275,6 +288,15 @@ def _has(values: pa.Array, wanted: Wanted) -> pa.BooleanArray:
     distinct = pc.unique(values)
     alike = pa.array([wanted.has(value.as_py()) for value in distinct], pa.bool_())
     return pc.is_in(values, value_set=distinct.filter(alike))
+
+
+def _number(value: Any) -> Decimal | None:
+    """Return the number that a value means, or None."""
+    try:
+        number = Decimal((value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip())
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
 
 
 def _plain(value: Any) -> str:

@@ -262,7 +262,7 @@ def _versions(prefix: str) -> Iterator[dict[str, Any]]:
 
 
 def _with_checksums(data: work.Listing, problems: str) -> work.Listing:
-    """Add the checksum of each file, which listings do not have.
+    """Add the checksum of each file and when it was dropped, which listings do not have; order them by it.
 
     Raises DataVersionRefusedError, for all files; what is refused of more than REFUSED_SHOWN stands in a text file,
     whose address `problems` is. DataVersionUnavailableError, for some: an S3 that gives nothing is not asked for all.
@@ -288,7 +288,7 @@ def _with_checksums(data: work.Listing, problems: str) -> work.Listing:
     if unavailable:
         meanwhile = f"Meanwhile S3 gave {len(files):,} other objects."
         raise versions.DataVersionUnavailableError("\n".join([*unavailable, meanwhile]))
-    return dataclasses.replace(data, files=files)
+    return dataclasses.replace(data, files=tuple(sorted(files, key=work.age)))
 
 
 def _with_checksum(file: work.DataFile) -> work.DataFile | Exception:
@@ -297,7 +297,10 @@ def _with_checksum(file: work.DataFile) -> work.DataFile | Exception:
     except (versions.DataVersionRefusedError, versions.DataVersionUnavailableError) as error:
         return error
     # None: deleted for good since it was listed; the snapshot says so
-    return dataclasses.replace(file, checksum=work.checksum(head)) if head else file
+    if not head:
+        return file
+    dropped_at = work.dropped_at(head, file.last_modified)
+    return dataclasses.replace(file, checksum=work.checksum(head), last_modified=dropped_at)
 
 
 def _code_hash() -> str:

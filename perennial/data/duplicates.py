@@ -16,28 +16,34 @@ MAX_COUNTED = 2_000_000  # rows that are compared one by one
 MAX_HALVINGS = 60
 
 
+NO_HASHES: Hashes = np.empty(0, np.uint64)
+
+
 class DuplicateCounter:
-    """Sees the contents of the valid rows in order (data.rows)."""
+    """Sees the contents of the valid rows in order (data.rows), and with a key all that they say beside it."""
 
     def __init__(self) -> None:
         self._hashes: Hashes = np.empty(0, np.uint64)
+        self._wholes: Hashes = np.empty(0, np.uint64)  # of each hash, where they are given
         self._rows: npt.NDArray[np.int64] = np.empty(0, np.int64)  # the row of each hash
         self._row_count, self._halvings = 0, 0
 
-    def observe(self, contents: Hashes) -> None:
+    def observe(self, contents: Hashes, wholes: Hashes = NO_HASHES) -> None:
         """Take in the next rows."""
         rows = np.arange(self._row_count, self._row_count + len(contents))
         self._row_count += len(contents)
         hashes = mixed(contents)  # a sample by their bits must be one by chance
         if self._halvings:
             chosen = self._sampled(hashes)
-            hashes, rows = hashes[chosen], rows[chosen]
+            hashes, rows, wholes = hashes[chosen], rows[chosen], wholes[chosen] if len(wholes) else wholes
         self._hashes = np.concatenate([self._hashes, hashes])
+        self._wholes = np.concatenate([self._wholes, wholes])
         self._rows = np.concatenate([self._rows, rows])
         while len(self._hashes) > MAX_COUNTED and self._halvings < MAX_HALVINGS:
             self._halvings += 1
             chosen = self._sampled(self._hashes)
             self._hashes, self._rows = self._hashes[chosen], self._rows[chosen]
+            self._wholes = self._wholes[chosen] if len(self._wholes) else self._wholes
 
     def count(self, used: npt.NDArray[np.bool_]) -> int:
         """Return how many of the rows that a mask `(n_rows,)` holds repeat an earlier one of them."""
@@ -48,6 +54,18 @@ class DuplicateCounter:
         """Return how many of the new rows are like one that is not new; those left out do not count."""
         used, unlike = int(np.count_nonzero(is_new & (sets != LEFT_OUT))), self._unlike_known(sets, is_new)
         return max(0, used - (len(unlike) << self._halvings))
+
+    def count_replaced(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> int:
+        """Return of how many keys a new row counts which says something else than the known one that counted before.
+
+        An old row that comes again after a correction is one, though a known file has it.
+        """
+        used = sets[self._rows] != LEFT_OUT
+        keys, wholes, new = self._hashes[used], self._wholes[used], is_new[self._rows][used]
+        counting, before = _last_of_each(keys), _last_of_each(keys[~new])
+        counting = counting[np.isin(keys[counting], keys[~new])]  # both in the order of keys
+        replaced = new[counting] & (wholes[counting] != wholes[~new][before])
+        return int(np.count_nonzero(replaced)) << self._halvings
 
     def unlike_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Return which rows `(n_rows,)` are new, in use, and like none that is not new.
@@ -71,3 +89,8 @@ class DuplicateCounter:
     def _sampled(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         sampled: npt.NDArray[np.bool_] = (hashes & np.uint64((1 << self._halvings) - 1)) == 0
         return sampled
+
+
+def _last_of_each(hashes: Hashes) -> npt.NDArray[np.int64]:
+    """Return the place of the last row of each hash, in the order of hashes."""
+    return len(hashes) - 1 - np.unique(hashes[::-1], return_index=True)[1]

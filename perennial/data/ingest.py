@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from perennial.data import drift
 from perennial.data.contract import Checked, Contract, check, parsed
 from perennial.data.csv_files import Batch
-from perennial.data.duplicates import DuplicateCounter
+from perennial.data.duplicates import NO_HASHES, DuplicateCounter
 from perennial.data.files import copies_among, read
 from perennial.data.header import FileError, NoRowsError
 from perennial.data.quarantine import Quarantine
@@ -174,9 +174,10 @@ def ingest(
                     late += [_late(valid, by_time, listed_at)]
                     has |= {*contract.names} - batch.absent if batch.table.num_rows else set()
                     splitting.observe(number, valid)
-                    duplicates.observe(valid[CONTENT].to_numpy())
+                    wholes = valid[WHOLE].to_numpy() if contract.key else NO_HASHES
+                    duplicates.observe(valid[CONTENT].to_numpy(), wholes)
                     if contract.key:
-                        copies.observe(valid[WHOLE].to_numpy())
+                        copies.observe(wholes)
                     write(valid)
                 require_valid_rows(name, rows - first, quarantine, allowed if number in champion.new_files else None)
             except FileError as error:
@@ -204,8 +205,7 @@ def ingest(
     report.rows_trained_again = duplicates.count(sets == TRAIN)
     report.new_files["repeated"] = copies.count_known(sets, is_of_new_file)
     if contract.key:
-        known_keys = duplicates.count_known(sets, is_of_new_file)
-        report.new_files["replaced"] = max(0, known_keys - report.new_files["repeated"])
+        report.new_files["replaced"] = duplicates.count_replaced(sets, is_of_new_file)
     print(f"{report.rows_repeated} rows repeat an earlier row", flush=True)
     report.identity = specification(definition)
     report.absent = [name for name in contract.names if name not in present]

@@ -90,8 +90,8 @@ class Outcome:
     obstacle        what a rejected candidate has failed at; empty of other runs
     is_doubtful     whether the gate's answer may be about data that are wrong (runs.news.cautions)
     is_unfair       whether the two models cannot be compared at all
-    has_new_files   whether the run had files that the model in service was not trained on
-    has_only_copies whether those hold nothing but rows of known files
+    has_new_files   whether the run had files that the model in service was not trained on, and that say something new
+    has_only_copies whether all of those hold nothing but rows of known files
     changed, gone   what of the definition is otherwise than when that was trained, how many of its files are not there
     may_ask_by_run  whether a run's input may let the threshold decide alone (deployable_overrides)
     """
@@ -156,7 +156,7 @@ def _ended(record: RunRecord) -> Outcome:
         obstacle=str(gate.get("obstacle") or "") if status == "Rejected" else "",
         is_doubtful=any(news.cautions(record)),
         is_unfair=bool(compared.get("unfair")),
-        has_new_files=(record.get("new_files") or {}).get("files") != 0,
+        has_new_files=(record.get("new_files") or {}).get("files") != 0 and not news.only_copies(record),
         has_only_copies=news.only_copies(record),
         changed=some(since.get("definition", [])),
         gone=since.get("gone", {}).get("files", 0),
@@ -217,7 +217,7 @@ def _of_known_data(ended: Outcome) -> str:
     what = [f"model.yaml has changed ({ended.changed})"] if ended.changed else []
     what += [f"{counted(ended.gone)} of that model {'is' if ended.gone == 1 else 'are'} gone"] if ended.gone else []
     lost = (
-        f"No file is new since the model in service was trained; {' and '.join(what) or 'nor has model.yaml changed'}."
+        f"No data are new since the model in service was trained; {' and '.join(what) or 'nor has model.yaml changed'}."
     )
     if ended.status == "Succeeded":
         return f"{lost} If the model should not be worse on known rows, go back to the previous one (docs/operate.md)."
@@ -275,7 +275,7 @@ TRAIN_MODEL = (
         "Take the new files away (aws s3 rm): their rows are in other files already. Then drop what was meant, or "
         "start a run.",
         status=("Succeeded", "Rejected"),
-        when=lambda ended: ended.has_only_copies,
+        when=lambda ended: ended.has_only_copies and not ended.changed,
     ),
     Row(
         "Look at the files that came last before anything else (New files, Drift, Known rows above; report/ in the "

@@ -108,7 +108,11 @@ def only_copies(record: RunRecord) -> bool:
     new = record.get("new_files") or {}
     fresh = new.get("rows", 0) - new.get("quarantined", 0)
     all_known = fresh > 0 and new.get("repeated", 0) >= fresh
-    return bool(record.get("champion")) and (all_known or 0 < new.get("files", 0) == new.get("copies"))
+    return (
+        bool(record.get("champion"))
+        and not new.get("replaced")
+        and (all_known or 0 < new.get("files", 0) == new.get("copies"))
+    )
 
 
 def outcome(record: RunRecord) -> str:

@@ -124,7 +124,7 @@ def listing(versions: Iterable[Mapping[str, Any]], prefix: str, listed_at: datet
         else:
             etag = str(version["ETag"]).strip('"')
             files.append(DataFile(key, str(version["VersionId"]), etag, size, modified))
-    return Listing(tuple(sorted(files, key=_age)), tuple(sorted(ignored, key=lambda item: item.key)), listed_at)
+    return Listing(tuple(sorted(files, key=age)), tuple(sorted(ignored, key=lambda item: item.key)), listed_at)
 
 
 def recorded(manifest: Mapping[str, Any], listed_at: datetime) -> Listing:
@@ -138,6 +138,7 @@ def recorded_contents(manifest: Mapping[str, Any], aside: Container[int] = ()) -
     return {(file.key, file.content) for position, file in enumerate(files) if position not in aside}
 
 
+DROPPED_AT = "dropped-at"  # metadata of a file that replaces another one: its time, which orders files
 CHECKSUMS = ("CRC64NVME", "SHA256", "SHA1", "CRC32C", "CRC32")  # S3 keeps one of them with an object
 
 
@@ -145,6 +146,18 @@ def checksum(head: Mapping[str, Any]) -> str:
     """Return the checksum in the answer of HeadObject (ChecksumMode), "CRC64NVME:<base64>"; empty if it has none."""
     values = ((name, head.get(f"Checksum{name}")) for name in CHECKSUMS)
     return next((f"{name}:{value}" for name, value in values if value), "")
+
+
+def dropped_at(head: Mapping[str, Any], last_modified: datetime) -> datetime:
+    """Return when a file was dropped, from the answer of HeadObject: what replaces a file without some rows says it.
+
+    Nobody makes a file newer than it is; what is no time counts as not said.
+    """
+    try:
+        stated = datetime.fromisoformat(head.get("Metadata", {})[DROPPED_AT])
+    except (KeyError, ValueError):
+        return last_modified
+    return min(stated, last_modified) if stated.tzinfo else last_modified
 
 
 @dataclass(frozen=True)
@@ -167,7 +180,7 @@ def empty_drop(dropped: Mapping[str, Any] | None, data: Listing, now: datetime, 
         return None
     quiet = timedelta(seconds=quiet_seconds)
     together = [item for item in empty if abs(item.last_modified - mine.last_modified) <= quiet]
-    newest = max(together, key=_age)
+    newest = max(together, key=age)
     reported_by = None
     if any(abs(file.last_modified - mine.last_modified) <= quiet for file in data.files):
         reported_by = f"{mine.key!r} is {no_data.EMPTY} that came together with data, whose run tells of it"
@@ -183,7 +196,8 @@ def _own_run_is_sure(quiet_seconds: int) -> timedelta:
     return timedelta(seconds=2 * quiet_seconds + 60)
 
 
-def _age(file: DataFile | Ignored) -> tuple[datetime, str]:
+def age(file: DataFile | Ignored) -> tuple[datetime, str]:
+    """Return what orders files: those that came first come first."""
     return file.last_modified, file.key
 
 
@@ -233,8 +247,8 @@ def superseded(
     """
     if dropped is None or dropped_at is None or not files:
         return None
-    newest = max(files, key=_age)
-    if _is_version(newest, dropped) or _age(newest) < (dropped_at, dropped["key"]):
+    newest = max(files, key=age)
+    if _is_version(newest, dropped) or age(newest) < (dropped_at, dropped["key"]):
         return None
     if now - newest.last_modified > _own_run_is_sure(quiet_seconds):
         return None

@@ -246,6 +246,17 @@ def test_wrong_json_in_a_stack_parameter_is_named(aws, resolve, monkeypatch):
         resolve()
 
 
+def test_a_file_that_replaces_another_has_its_place(aws, resolve):
+    """Of the rows of a key the last one counts: `make erase` writes old files anew."""
+    for key, dropped_at in (("raw/b.csv", None), ("raw/c.csv", "2026-11-19T00:00:00+00:00"), ("raw/a.csv", None)):
+        metadata = {"dropped-at": dropped_at} if dropped_at else {}
+        aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=key.encode(), Metadata=metadata)
+    run = resolve()
+    files = json.loads(aws.get(f"runs/{run['RunId']}/manifest.json"))["Files"]
+    assert next(file["Key"] for file in files) == "raw/c.csv"
+    assert files[0]["LastModified"] == "2026-11-19T00:00:00Z"
+
+
 # ---- Objects that S3 does not hand out
 
 

@@ -1235,6 +1235,24 @@ def test_without_a_key_no_rest_of_rows_is_left(healthy: Job) -> None:
     assert hashes(healthy, "rest") == hashes(healthy, "seen-rest") == []
 
 
+def test_an_old_file_that_comes_again_after_a_correction_replaces_rows(tmp_path: Path) -> None:
+    definition = changed(
+        {**WIDE, "columns": {**CARS["columns"], "vin": WIDE["columns"]["vin"]}}, split={"key": ["vin"]}
+    )
+    old = with_columns(cars(500), vin=lambda row: f"v{row}")
+    frame = pd.read_csv(io.BytesIO(old))[:60]
+    frame["price"] += 1
+    corrected = frame.to_csv(index=False).encode()
+    job = Job(tmp_path)
+    files = (("00000-old", old), ("00001-corrected", corrected), ("00002-again", in_reverse(old)))
+    (tmp_path / "champion").mkdir(parents=True)
+    champion = {"definition": definition, "new_files": [2]}
+    (tmp_path / "champion/champion.json").write_text(json.dumps(champion))
+    assert job.run(definition, *files) == 0
+    new = job.report["new_files"]
+    assert (new["rows"], new["repeated"], new["replaced"]) == (500, 500, 60)
+
+
 def test_a_note_about_several_new_files_is_said_once(tmp_path: Path) -> None:
     first, second = (
         "\n".join(f",{line}" for line in cars(100, seed=seed).decode().splitlines()).encode() for seed in (2, 3)

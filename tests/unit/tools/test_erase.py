@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from perennial.runs import work
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, FakeAws
 from tests.unit.tools.test_stacks import MISSING, listed
 from tools import erase
+from tools.without_rows import Wanted
 
 OLD, SERVING = "20261101000000-aaaa", "20261120000000-bbbb"  # runs; the model of the first is gone
 MODEL = (Path(__file__).parents[3] / "models/used-cars/model.yaml").read_text()
@@ -130,6 +132,19 @@ def test_a_file_is_replaced_and_its_versions_with_such_rows_are_gone(stack, caps
     assert (
         "What was replaced starts a run, as any drop does: its model has not seen the rows" in capsys.readouterr().out
     )
+
+
+def test_a_file_that_is_replaced_keeps_its_place_among_the_others(stack):
+    """Under a key the file counts that came last: an old one without a row must not come after its correction."""
+    stack.put("raw/old.csv", HEADER + MINE + OTHER)
+    before = stack.client("s3").head_object(Bucket=BUCKET, Key="raw/old.csv")["LastModified"]
+    for _ in range(2):
+        assert erased() == 0
+        head = stack.client("s3").head_object(Bucket=BUCKET, Key="raw/old.csv")
+        assert work.dropped_at(head, head["LastModified"]) == before
+        stack.client("s3").put_object(
+            Bucket=BUCKET, Key="raw/old.csv", Body=HEADER + MINE + OTHER, Metadata=head["Metadata"]
+        )
 
 
 def test_a_file_of_nobody_else_is_deleted_and_no_older_version_comes_back(stack):
@@ -337,4 +352,6 @@ def test_a_column_of_the_definition_is_found_by_all_of_its_names():
     text = MODEL.replace("make: {type: string}", "make: {type: string, source: [Hersteller, Brand]}")
     stack = erase.Stack(STACK, BUCKET, BUCKET, "", {}, definition.parse(text, "model.yaml"))
     assert set(stack.wanted("brand", "Opel").names) == {"brand", "Hersteller", "Brand", "make"}
-    assert stack.wanted("customer", "17").names == ("customer",)
+    assert stack.wanted("customer", "17") == Wanted(("customer",), "17")
+    assert not stack.wanted("make", "17").is_a_number
+    assert stack.wanted("price", "17").is_a_number

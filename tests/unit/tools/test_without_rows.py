@@ -118,6 +118,14 @@ def test_rows_of_parquet_go_and_types_values_and_packing_stay(tmp_path, values, 
     assert pq.ParquetFile(target).metadata.row_group(0).column(0).compression.lower() in (packing, "uncompressed")
 
 
+@pytest.mark.parametrize("theirs", ["17", " 017", "+17", "1.7e1", "17.00", "17."])
+def test_in_a_column_of_numbers_whatever_means_the_number_is_theirs(tmp_path, theirs):
+    (source := tmp_path / "source").write_text(f"customer_id,n\n{theirs},1\n170,2\nnan,3\n,4\n17a,5\n")
+    wanted = Wanted(("customer_id",), "17", is_a_number=True)
+    assert copy_table(source, target := tmp_path / "target", wanted) == Counts(5, 1, has_column=True)
+    assert target.read_text() == "customer_id,n\n170,2\nnan,3\n,4\n17a,5\n"
+
+
 def test_a_file_that_does_not_name_the_column_is_told(tmp_path):
     for number, content in enumerate((b"price,make\n17,Opel\n", b"hello 17", b"", b'{"a": 17}')):
         (source := tmp_path / str(number)).write_bytes(content)

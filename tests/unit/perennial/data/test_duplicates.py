@@ -61,6 +61,21 @@ def test_new_rows_are_counted_that_are_like_one_that_is_known(records: list[Any]
     assert counter.unlike_known(sets, is_new).tolist() == expected
 
 
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 3), st.booleans(), st.booleans()), max_size=12))
+def test_a_key_is_replaced_where_a_new_row_counts_that_says_something_else(
+    rows: list[tuple[int, int, bool, bool]],
+) -> None:
+    counter = DuplicateCounter()
+    for key, whole, _, _ in rows:
+        counter.observe(np.array([key], np.uint64), np.array([whole], np.uint64))
+    sets = np.array([LEFT_OUT if is_out else TRAIN for *_, is_out in rows], np.uint8)
+    is_new = np.array([new for _, _, new, _ in rows], bool)
+    known = {key: whole for key, whole, new, is_out in rows if not new and not is_out}
+    counting = {key: (whole, new) for key, whole, new, is_out in rows if not is_out}
+    expected = sum(key in known and new and known[key] != whole for key, (whole, new) in counting.items())
+    assert counter.count_replaced(sets, is_new) == expected
+
+
 def test_no_rows_repeat_nothing() -> None:
     counter, no_rows = DuplicateCounter(), np.empty(0, np.uint8)
     assert (counter.count(no_rows == TRAIN), counter.count_known(no_rows, np.empty(0, bool))) == (0, 0)

@@ -327,9 +327,15 @@ KNOWN_DATA = {"new_files": {"files": 0, "rows": 0, "quarantined": 0}}
 @pytest.mark.parametrize("obstacle", ["threshold", "champion", "known"])
 def test_without_new_files_nobody_is_sent_to_look_at_them(obstacle, since, says):
     body = rejected(obstacle, **KNOWN_DATA, since=since, gate={"worse_on_known": True}).body
-    assert f"What to do\n  No file is new since the model in service was trained{says}" in body
+    assert f"What to do\n  No data are new since the model in service was trained{says}" in body
     assert "files that came last" not in body
     assert "data that came last" not in body
+
+
+def test_a_changed_definition_is_the_cause_and_not_a_copy_that_lies_there():
+    body = rejected("known", new_files=NEW, since={"definition": ["split.seed"]}, gate={"worse_on_known": True}).body
+    assert "No data are new since the model in service was trained; model.yaml has changed (split.seed)." in body
+    assert "Take the new files away" not in body
 
 
 @pytest.mark.parametrize("files", [0, 1])
@@ -564,7 +570,12 @@ def test_new_files_that_only_repeat_known_rows_are_the_news_and_to_be_taken_away
     assert "minimum_improvement" not in mail.body
     copy = {"files": 1, "rows": 0, "quarantined": 0, "repeated": 0, "copies": 1}
     assert "only repeat" in compose(status=status, new_files=copy, gate=gate).subject
-    for other in ({**copy, "files": 2}, {**NEW, "repeated": 1491}, {**NEW, "rows": 0, "quarantined": 0, "repeated": 0}):
+    for other in (
+        {**copy, "files": 2},
+        {**NEW, "replaced": 60},
+        {**NEW, "repeated": 1491},
+        {**NEW, "rows": 0, "quarantined": 0, "repeated": 0},
+    ):
         assert "only repeat" not in compose(status=status, new_files=other, gate=gate).subject
 
 
