@@ -123,6 +123,7 @@ def slowly(text: bytes) -> Callable[[socket.socket], None]:
         (get(), b"\r\n" * 20),
         (SHORT, b"1234567890"),  # a body that nobody waits for
     ],
+    ids=["nothing", "half", "blank lines", "half of the next", "blank lines after one", "half of a body"],
 )
 def test_a_request_that_does_not_come_is_not_waited_for(port: int, before: bytes, text: bytes) -> None:
     with connected(port) as connection:
