@@ -121,9 +121,9 @@ class Saver:
                 pass
 
     def settle(self, *names: str) -> None:
-        """Have on the disk what these services (by their names in signatures) hold now, before anybody is told.
+        """Write the present state of services, named as in signatures, to the disk before their request is answered.
 
-        What finds no room is written later, and `problem` says so.
+        Where the disk is full it is written later, and `problem` says so.
         """
         states = _states()
         try:
@@ -134,7 +134,7 @@ class Saver:
             self._failed(error)
 
     def settle_all(self) -> None:
-        """Have everything on the disk but the points of metrics."""
+        """Write the present state of all services but the points of metrics to the disk."""
         self._each(_states(), lambda service: service != METRICS)
 
     def attempt(self) -> None:
@@ -159,7 +159,7 @@ class Saver:
         return due
 
     def _each(self, states: Mapping[str, FunctionType], wanted: Callable[[str], bool]) -> bool:
-        """Save what is wanted; whether that went well."""
+        """Save the services that are wanted, and return whether all of them are on the disk."""
         try:
             for service in [*filter(wanted, states)]:
                 self._settle(service, states[service])
@@ -219,7 +219,7 @@ class Saver:
 
 
 def _encoded(document: Any, default: Callable[[Any], Any], service: str) -> bytes:
-    """JSON of what a service has, by orjson, which takes a sixth of the time; what it cannot tell apart is json's."""
+    """Encode the state of a service as JSON, by orjson in a sixth of the time, or by json what orjson cannot."""
     if service != METRICS:  # orjson writes NaN and infinity as null
         with suppress(orjson.JSONEncodeError):  # a number of more than 64 bits, half of a surrogate pair
             return orjson.dumps(document, default, orjson.OPT_NON_STR_KEYS)
@@ -227,13 +227,13 @@ def _encoded(document: Any, default: Callable[[Any], Any], service: str) -> byte
 
 
 def _states() -> dict[str, FunctionType]:
-    """How the state of each service is got that is in use, by the name of its file."""
+    """Return the `get_state` of each service in use, by the name of its file."""
     states: dict[str, FunctionType] = ministack_app._build_persistence_save_dict()
     return states
 
 
 def _files_of(*names: str) -> Iterator[str]:
-    """Yield the files of services; what a topic gets may be in a queue at once."""
+    """Yield the names of services' files; with SNS those of SQS, as a topic's message may be in a queue at once."""
     for name in (*names, "sqs") if "sns" in names else names:
         registered = ministack_app.SERVICE_REGISTRY.get(ministack_app.SERVICE_NAME_ALIASES.get(name, name))
         if registered:

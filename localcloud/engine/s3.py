@@ -84,14 +84,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _Request:
-    """What one request has written, and what is announced when it has succeeded."""
+    """The files that one request has written, and the events that follow when all are in their places."""
 
     drafts: list[tuple[Path, str]] = field(default_factory=list)
     events: dict[str, dict[str, Any]] = field(default_factory=dict)  # by their names in the journal
     error: OSError | None = None
 
     def keep(self, journal: Journal) -> None:
-        """Put the drafts in their places, in one step: a start does the rest of it (`finish`)."""
+        """Move the drafts to their places as one step: after a kill the next start moves the rest (`finish`)."""
         if not self.drafts:
             return
         files = [(str(draft), path) for draft, path in self.drafts]
@@ -124,7 +124,7 @@ class _Noticing(logging.LoggerAdapter[logging.Logger]):
 
 
 def finish(journal: Journal) -> None:
-    """Put the files in their places that an earlier process was about to; MiniStack reads them when it is imported."""
+    """Move the drafts that an earlier process has left to their places, before MiniStack is imported and reads them."""
     for name, entry in journal.earlier("files").items():
         for draft, path in entry["files"]:
             if Path(draft).exists():
@@ -266,7 +266,7 @@ def _make_dispatch(original: Any, state: Path, journal: Journal) -> Any:
 
 
 def _unsayable(headers: dict[str, str], query: dict[str, Any]) -> str:
-    """Return the name of a header, or of one that is asked for, that no header can be; empty if there is none."""
+    """Return the first header, or `response-` parameter, that HTTP cannot carry; empty if there is none."""
     overrides = {name: s3._qp(query, name) for name in query if name.startswith("response-")}
     for name, value in {**headers, **overrides}.items():
         if HEADER_RE.search(name.encode()) or HEADER_VALUE_RE.search(value.encode()):
@@ -302,7 +302,7 @@ def _request(journal: Journal) -> Iterator[_Request]:
 
 
 def _forget_contents(bucket: str, key: str) -> None:
-    """Let go of the contents of a key's versions that have files: they are read from there, as after a restart."""
+    """Drop the contents of a key's versions from memory; they are read from their files, as after a restart."""
     current = (s3._ensure_bucket(bucket) or {"objects": {}})["objects"].get(key) or {"body": b""}
     for version in s3._object_versions.get((bucket, key), []):
         if version.get("data") is None:
@@ -313,9 +313,9 @@ def _forget_contents(bucket: str, key: str) -> None:
 
 
 def _remembered(bucket: str, key: str, query: dict[str, Any]) -> Callable[[], None]:
-    """How the memory of a key is made what it is now: its record, versions and marks, and an upload in parts.
+    """Return a function that sets the memory of a key back: its record, versions and marks, and an upload in parts.
 
-    Nothing is undone of what concerns many keys, or a version whose file is gone: done again, it ends well.
+    Requests for many keys and for versions are not set back: a client that repeats them succeeds.
     """
     if not key or "versionId" in query:
         return lambda: None
