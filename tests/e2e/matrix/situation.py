@@ -99,6 +99,12 @@ def has_entered(execution_arn: str, state: str) -> bool:
     return found
 
 
+def has_left(execution_arn: str, state: str) -> bool:
+    """Whether one of an execution's hundred newest events is that it leaves a state."""
+    history = App.client("stepfunctions").get_execution_history(executionArn=execution_arn, reverseOrder=True)
+    return any(event.get("stateExitedEventDetails", {}).get("name") == state for event in history["events"])
+
+
 def ends(app: App, arns: Mapping[str, str], *, silent: bool = False) -> dict[str, End]:
     """Wait for executions and for their messages (silent: none is expected), and for one too many."""
     runs = {name: end_of(app, arn) for name, arn in arns.items()}

@@ -51,6 +51,17 @@ def abort_in(state: str) -> Callable[[Trip], None]:
     return abort
 
 
+def abort_beside(state: str, other: str) -> Callable[[Trip], None]:
+    """Abort in a state of one branch when that of the other is over: the mail names one that is under way."""
+
+    def abort(trip: Trip) -> None:
+        trip.until_held_in(state)
+        trip.until_left(other)
+        trip.abort()
+
+    return abort
+
+
 def abort_in_slow(state: str, after: str) -> Callable[[Trip], None]:
     """Abort in a state that asks about the endpoint, as others do before it: it is slow only after this one."""
 
@@ -117,13 +128,15 @@ CASES = [
     aborted("Seal model", slow("function:seal_artifact", skip=1)),
     aborted("Save model", slow("sagemaker:CreateModel")),
     aborted("Look for model", LOST_MODEL, slow("task:sagemaker:describeModel")),
-    # Two branches are under way: the one that was entered last is named.
+    # Two branches are under way: of the states that are, the one that was entered last is named.
     aborted("Predict with candidate", fault("job:predict", "hang"), says=("Run aborted", "in state 'Predict with ")),
-    aborted("Predict with champion", fault("job:champion", "hang")),
+    aborted("Predict with champion", fault("job:champion", "hang"),
+            person=abort_beside("Predict with champion", "Predict with candidate")),
     aborted("Query training results", slow("function:query_training_results")),
     aborted("Reserve deployment", slow("function:reserve_deployment")),
     aborted("Baseline data drift", fault("job:data-quality", "hang"), says=("Run aborted", "in state 'Baseline ")),
-    aborted("Baseline model quality", fault("job:model-quality", "hang")),
+    aborted("Baseline model quality", fault("job:model-quality", "hang"),
+            person=abort_beside("Baseline model quality", "Baseline data drift")),
     aborted("List baselines", slow("task:s3:listObjectsV2")),
     aborted("Create endpoint configuration", slow("sagemaker:CreateEndpointConfig")),
     aborted("Look for configuration", LOST_CONFIGURATION, slow("task:sagemaker:describeEndpointConfig")),

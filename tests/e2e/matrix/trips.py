@@ -105,6 +105,10 @@ class Trip:
         what = f"state {state!r} of {self.arn}"
         wait_for(lambda: situation.has_entered(self.arn, state), what, LIMIT_SECONDS, pause=0.1)
 
+    def until_left(self, state: str) -> None:
+        """Wait until a state that has been entered is over."""
+        wait_for(lambda: situation.has_left(self.arn, state), f"end of {state!r} of {self.arn}", LIMIT_SECONDS)
+
     def until_held_in(self, state: str) -> None:
         """Wait until a state has been entered, and until everything that was to be delayed is."""
         self.until_in(state)
