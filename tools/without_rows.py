@@ -17,7 +17,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from perennial.data.files import GZIP
 from perennial.data.header import reason
 from perennial.data.parquet_files import rows_at_once
 from perennial.data.text_files import BLOCK_BYTES, DAMAGED_GZIP, MARKS, OTHER_FORMATS, PARQUET, BinaryFile
+from perennial.features.parsing import PLAIN_NUMBER
 from perennial.words import spelling
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))(?:\.0+)?")
@@ -291,16 +292,17 @@ def _has(values: pa.Array, wanted: Wanted) -> pa.BooleanArray:
 
 
 def _number(value: Any) -> Decimal | None:
-    """Return the number that a value means, or None."""
-    try:
-        number = Decimal((value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip())
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
+    """Return the number that a value means to the data contract, or None."""
+    text = _text(value).lower()
+    return Decimal(text) if PLAIN_NUMBER.fullmatch(text) else None
 
 
 def _plain(value: Any) -> str:
     """Return a value in the one form in which those of all kinds of files compare."""
-    text = (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip()
+    text = _text(value)
     whole = _WHOLE.fullmatch(text)
     return whole[1] if whole else text
+
+
+def _text(value: Any) -> str:
+    return (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip()

@@ -248,8 +248,8 @@ class _Rows:
         untold = comparison.untold(rows)
         why = comparison.why_untold(int(untold.sum()), reports[0].get("champion_untold", {}))
         counted_as_seen |= untold
-        twins = ~counted_as_seen & _twins(prefix, of_champion, count)
-        if comparison.no_evidence(twins, ~counted_as_seen, _share_of_twins(of_champion)):
+        twins = ~counted_as_seen & _twins(_hashes(prefix, "rest"), count, prefix, of_champion)
+        if twins.any() and comparison.no_evidence(twins, ~counted_as_seen, _share_of_twins(of_champion)):
             counted_as_seen |= twins
             why = "; ".join([*([why] if why else []), f"{twins.sum():,} {gate.TWINS}, and count as seen"])
         return cls(counted_as_seen, tested, changed, "", of_champion, why, int(twins.sum()), theirs.size)
@@ -270,20 +270,22 @@ def _hashes(run: str, folder: str) -> Hashes:
     return np.concatenate([*objects.read_hashes(f"{run}/{FOLDER}/{folder}/"), np.empty(0, np.uint64)])
 
 
-def _twins(run: str, of_champion: str, count: int) -> comparison.Mask:
-    """Say which test rows `(n_rows,)` of a run say what rows say that one of the two models has seen; none without key.
+def _twins(rests: Hashes, count: int, *runs: str) -> comparison.Mask:
+    """Return which test rows `(count,)` say, beside the key, what rows say that a run's model has trained on.
 
-    One that the same key tells as well was seen itself.
+    None without a key. A row that the same key tells as well was seen itself.
     """
-    rests = _hashes(run, "rest")
-    learned = (objects.read_hashes(f"{one}/{FOLDER}/seen-rest/") for one in {run, of_champion})
-    return comparison.among(rests, itertools.chain(*learned)) if rests.size == count else np.zeros(count, bool)
+    if rests.size != count:
+        return np.zeros(count, bool)
+    return comparison.among(
+        rests, itertools.chain(*(objects.read_hashes(f"{run}/{FOLDER}/seen-rest/") for run in runs))
+    )
 
 
 def _share_of_twins(run: str) -> float | None:
     """Return the share of a run's test rows that say what another row says that its model has seen, or None."""
     rests = _hashes(run, "rest")
-    return float(_twins(run, run, rests.size).mean()) if rests.size else None
+    return float(_twins(rests, rests.size, run).mean()) if rests.size else None
 
 
 def _with_targets(run: str, rows: Hashes) -> Hashes | None:
@@ -296,7 +298,7 @@ def _how_told(prefix: str, of_champion: str, reports: list[dict[str, Any]], reco
     """(why the hashes of the champion's run cannot be compared, else the folder of those that they compare with).
 
     reports  of preprocessing in both runs
-    asked    the folder of the records that the champion answered
+    records  the folder of those that the champion answered
     """
     configs = [objects.read_json_if_there(f"{run}/config.json") for run in (prefix, of_champion)]
     identity = reports[1].get("identity")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perennial.data.rows import Hashes, mixed
-from perennial.data.split import LEFT_OUT, Sets
+from perennial.data.split import LEFT_OUT, Sets, last_of_each
 
 MAX_COUNTED = 2_000_000  # rows that are compared one by one
 MAX_HALVINGS = 60
@@ -62,7 +62,7 @@ class DuplicateCounter:
         """
         used = sets[self._rows] != LEFT_OUT
         keys, wholes, new = self._hashes[used], self._wholes[used], is_new[self._rows][used]
-        counting, before = _last_of_each(keys), _last_of_each(keys[~new])
+        counting, before = last_of_each(keys), last_of_each(keys[~new])
         counting = counting[np.isin(keys[counting], keys[~new])]  # both in the order of keys
         replaced = new[counting] & (wholes[counting] != wholes[~new][before])
         return int(np.count_nonzero(replaced)) << self._halvings
@@ -89,8 +89,3 @@ class DuplicateCounter:
     def _sampled(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         sampled: npt.NDArray[np.bool_] = (hashes & np.uint64((1 << self._halvings) - 1)) == 0
         return sampled
-
-
-def _last_of_each(hashes: Hashes) -> npt.NDArray[np.int64]:
-    """Return the place of the last row of each hash, in the order of hashes."""
-    return len(hashes) - 1 - np.unique(hashes[::-1], return_index=True)[1]

@@ -161,7 +161,7 @@ def ingest(
                 print(f"{name}: the same file as {files[original][0]}, not read", flush=True)
                 continue
             first, is_new, notes, has = rows, champion.finds_new(number), list[str](), set[str]()
-            late = list[pa.Array]()
+            late = list[tuple[int, str]]()
             try:
                 for batch in read(path, columns, name, contract.form, notes):
                     checked = telling.with_hashes(check(contract, batch.table))
@@ -242,13 +242,13 @@ def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: fl
         raise FileError(f"{name}: {which}; {limit}", *quarantine.file.problems())
 
 
-def _late(rows: pa.Table, column: str | None, listed_at: datetime | None) -> pa.Array:
-    """Return the times of a split that are more than a day after the run began, so in the future in every time zone."""
+def _late(rows: pa.Table, column: str | None, listed_at: datetime | None) -> tuple[int, str]:
+    """Return how many times of a split are more than a day after the run began, so future anywhere, and the latest."""
     if column is None or listed_at is None or rows[column].type != ARROW_TYPES["timestamp"]:
-        return pa.nulls(0)
+        return 0, ""
     limit = pa.scalar((listed_at + timedelta(days=1)).astimezone(UTC).replace(tzinfo=None), ARROW_TYPES["timestamp"])
-    times = rows[column].combine_chunks()
-    return times.filter(pc.greater(times, limit))
+    times = rows[column].filter(pc.greater(rows[column], limit))
+    return len(times), pc.max(times).as_py().isoformat() if len(times) else ""
 
 
 def _notes_of_keys(key: Sequence[str], rows: pa.Table) -> Iterator[str]:

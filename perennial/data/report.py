@@ -122,13 +122,12 @@ class Report:
         if is_new:
             self.new_files["copies"] = self.new_files.get("copies", 0) + 1
 
-    def add_late(self, column: str | None, times: Sequence[pa.Array]) -> None:
-        """Count rows of a file that was read to its end whose time is after the run; times are in UTC."""
-        count, last = sum(map(len, times)), [pc.max(part).as_py() for part in times if len(part)]
-        if count:
-            before = self.late or {"rows": 0, "latest": ""}
-            latest = max(before["latest"], *(time.isoformat() for time in last))
-            self.late = {"column": column, "rows": before["rows"] + count, "latest": latest}
+    def add_late(self, column: str | None, late: Sequence[tuple[int, str]]) -> None:
+        """Count rows of a file that a split takes for later than the run, given (how many, the latest time)."""
+        known = self.late or {"rows": 0, "latest": ""}
+        counts, times = zip((known["rows"], known["latest"]), *late, strict=True)
+        if sum(counts):
+            self.late = {"column": column, "rows": sum(counts), "latest": max(times)}
 
     def add_to_set(self, name: str, target: pa.Array) -> None:
         """Count some rows of a set."""

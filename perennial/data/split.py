@@ -87,26 +87,21 @@ class Splitter:
             sets[rows] = LEFT_OUT
         used = sets[places] != LEFT_OUT
         places, contents = places[used], contents[used]
+        counts = np.zeros(len(contents), bool)
+        counts[last_of_each(contents) if self._keyed else _first_of_each(contents)] = True
         if self._keyed:
-            newest = _first_of_each(contents[::-1])
-            replaced = np.ones(len(contents), bool)
-            replaced[len(contents) - 1 - newest] = False
-            sets[places[replaced]] = REPEATED
-            places, contents = places[~replaced], contents[~replaced]
-        self._cut(sets, places, contents)
-        held_out = sets[places] != TRAIN
-        places, contents = places[held_out], contents[held_out]
-        repeats = np.ones(len(places), bool)
-        repeats[_first_of_each(contents)] = False
-        sets[places[repeats]] = REPEATED
+            sets[places[~counts]] = REPEATED
+            places, counts = places[counts], counts[counts]
+        self._cut(sets, places, counts)
+        sets[places[~counts & (sets[places] != TRAIN)]] = REPEATED
         return sets
 
     def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
         """Return the sets of the next rows, as far as they are known by now."""
         raise NotImplementedError
 
-    def _cut(self, sets: Sets, places: npt.NDArray[np.int64], contents: Hashes) -> None:
-        """Deal what could not be dealt before all rows were known: those at the places, with their contents."""
+    def _cut(self, sets: Sets, places: npt.NDArray[np.int64], counts: npt.NDArray[np.bool_]) -> None:
+        """Deal the rows at the places, which could not be dealt before all were known; of copies one counts."""
 
     def _of_shares(self, drawn: npt.NDArray[np.float64]) -> Sets:
         held_out = drawn < self._shares.test + self._shares.validation
@@ -169,12 +164,12 @@ class TimeSplitter(Splitter):
         self._times.append(times.to_numpy())
         return np.full(rows.num_rows, TRAIN, np.uint8)
 
-    def _cut(self, sets: Sets, places: npt.NDArray[np.int64], contents: Hashes) -> None:
+    def _cut(self, sets: Sets, places: npt.NDArray[np.int64], counts: npt.NDArray[np.bool_]) -> None:
         if not places.size:
             return
         times = np.concatenate(self._times)[places]
         self._times.clear()
-        ordered = np.sort(times[_first_of_each(contents)])
+        ordered = np.sort(times[counts])
         test_from = _cut_at(ordered, self._shares.test)
         before = ordered[: np.searchsorted(ordered, test_from)]
         validation_from = _cut_at(before, self._shares.validation, len(ordered))
@@ -190,9 +185,14 @@ def _hashes(rows: pa.Table) -> tuple[Hashes, Hashes]:
     return hashes, hashes
 
 
-def _first_of_each(contents: Hashes) -> npt.NDArray[np.int64]:
-    """Return the place of the first row of each content."""
-    return np.unique(contents, return_index=True)[1]
+def _first_of_each(hashes: Hashes) -> npt.NDArray[np.int64]:
+    """Return the place of the first row of each hash, in the order of hashes."""
+    return np.unique(hashes, return_index=True)[1]
+
+
+def last_of_each(hashes: Hashes) -> npt.NDArray[np.int64]:
+    """Return the place of the last row of each hash, in the order of hashes."""
+    return len(hashes) - 1 - _first_of_each(hashes[::-1])
 
 
 def _cut_at(ordered: npt.NDArray[Any], share: float, of_rows: int | None = None) -> Any:

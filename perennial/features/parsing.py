@@ -25,7 +25,7 @@ NO_VALUE = "?"  # no number, word or time
 MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none"})
 _MARKS = {" ": "[ \u00a0\u2009\u202f]", "'": "['\u2019]"}  # as they are typed, and as programs write them
 _LETTER = r"[^\W\d_]"
-_PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?")
+PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _words(parsing: Parsing, kind: str) -> Mapping[str, str | None]:
 def _word(kind: str, text: str) -> str:
     """Return what spellings of a word have in common: its case, and in booleans 2 is 2.0."""
     word = text.strip().lower()
-    return str(float(word) + 0.0) if kind == "boolean" and _PLAIN_NUMBER.fullmatch(word) else word
+    return str(float(word) + 0.0) if kind == "boolean" and PLAIN_NUMBER.fullmatch(word) else word
 
 
 @cache

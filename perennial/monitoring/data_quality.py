@@ -181,8 +181,11 @@ def _column(
             text = f"{other['distinct_count']:,.0f} different values; known are {_listed(domain)}"
             findings.append(WindowFinding("drift", "categorical_values_check", name, text))
         return ColumnResult(name, "", "", shares[0], shares[1], None, why), findings
-    compare = _numbers if kinds[0] == _NUMBERS else _texts
-    distance, words, more = compare(name, one, other, domain, limits, level)
+    distance, words, more = (
+        _numbers(name, one, other, limits, level)
+        if kinds[0] == _NUMBERS
+        else _texts(name, one, other, domain, limits, level)
+    )
     return ColumnResult(name, *words, shares[0], shares[1], distance), [*findings, *more]
 
 
@@ -214,12 +217,7 @@ _Compared = tuple[Distance, tuple[str, str], list[WindowFinding]]
 
 
 def _numbers(
-    name: str,
-    one: Mapping[str, Any],
-    other: Mapping[str, Any],
-    _domain: Sequence[str] | None,
-    limits: DataLimits,
-    level: float,
+    name: str, one: Mapping[str, Any], other: Mapping[str, Any], limits: DataLimits, level: float
 ) -> _Compared:
     distance, then, now = of_numbers(one, other), distribution(one), distribution(other)
     medians = quantile(then, 0.5), quantile(now, 0.5)

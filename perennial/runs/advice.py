@@ -148,6 +148,7 @@ def _ended(record: RunRecord) -> Outcome:
     status, failure, gate = record["status"], record.get("failure") or {}, record.get("gate") or {}
     definition = (record.get("configuration") or {}).get("definition", {})
     compared, since = (record.get("metrics") or {}).get("comparison") or {}, record.get("since") or {}
+    only_copies = news.only_copies(record)
     return Outcome(
         status=status,
         error=failure.get("error") or "",
@@ -156,8 +157,8 @@ def _ended(record: RunRecord) -> Outcome:
         obstacle=str(gate.get("obstacle") or "") if status == "Rejected" else "",
         is_doubtful=any(news.cautions(record)),
         is_unfair=bool(compared.get("unfair")),
-        has_new_files=(record.get("new_files") or {}).get("files") != 0 and not news.only_copies(record),
-        has_only_copies=news.only_copies(record),
+        has_new_files=(record.get("new_files") or {}).get("files") != 0 and not only_copies,
+        has_only_copies=only_copies,
         changed=some(since.get("definition", [])),
         gone=since.get("gone", {}).get("files", 0),
         may_ask_by_run="gate.without_comparison" in definition.get("deployable_overrides", ()),

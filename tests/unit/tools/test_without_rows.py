@@ -120,10 +120,10 @@ def test_rows_of_parquet_go_and_types_values_and_packing_stay(tmp_path, values, 
 
 @pytest.mark.parametrize("theirs", ["17", " 017", "+17", "1.7e1", "17.00", "17."])
 def test_in_a_column_of_numbers_whatever_means_the_number_is_theirs(tmp_path, theirs):
-    (source := tmp_path / "source").write_text(f"customer_id,n\n{theirs},1\n170,2\nnan,3\n,4\n17a,5\n")
+    (source := tmp_path / "source").write_text(f"customer_id,n\n{theirs},1\n170,2\nnan,3\n,4\n17a,5\n1_7,6\n")
     wanted = Wanted(("customer_id",), "17", is_a_number=True)
-    assert copy_table(source, target := tmp_path / "target", wanted) == Counts(5, 1, has_column=True)
-    assert target.read_text() == "customer_id,n\n170,2\nnan,3\n,4\n17a,5\n"
+    assert copy_table(source, target := tmp_path / "target", wanted) == Counts(6, 1, has_column=True)
+    assert target.read_text() == "customer_id,n\n170,2\nnan,3\n,4\n17a,5\n1_7,6\n"
 
 
 def test_a_file_that_does_not_name_the_column_is_told(tmp_path):
