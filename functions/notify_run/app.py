@@ -5,7 +5,8 @@ Writes     runs/<run id>/run.json, the record in the run table, one message to t
 Raises     StraysContestedError: other runs changed the list of files that are put aside over and over. Transient.
 
 Events come more than once: the end of an execution is reported once. An execution that found no work to do is logged,
-not mailed. What fails here is raised, so that Lambda tries again and then keeps the event in the dead-letter queue.
+and mailed only where drift or an alarm had asked for a model (runs.work.is_mailed). What fails here is raised, so that
+Lambda tries again and then keeps the event in the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from perennial.model import complaints
-from perennial.runs import cause, message, naming, record, strays, work
+from perennial.runs import cause, facts, message, naming, record, strays, work
 from perennial.runs.run_record import Aside, Data, Failure, RunRecord
 from perennial_aws import objects, payloads, runs
 from perennial_aws.clients import client
@@ -94,9 +95,11 @@ def _tell(*, end: dict[str, Any], detail: Detail) -> dict[str, Any]:
     if status == "Succeeded" and answer and answer.get("Withheld"):
         status = work.TRAINED_ONLY
     if answer and answer["Decision"] != "Train" and status == "Succeeded":
-        logger.info("nothing to tell", run_id=run_id, decision=answer["Decision"], reason=answer["Reason"])
-        return asdict(Answer(run_id, answer["Decision"], None))
-    closed = _close(run_id, status, execution)
+        status = answer["Decision"]
+        if not work.is_mailed(status, facts.trigger_type(_unopened(run_id, execution))):
+            logger.info("nothing to tell", run_id=run_id, decision=status, reason=answer["Reason"])
+            return asdict(Answer(run_id, status, None))
+    closed = _close(run_id, status, execution, answer)
     _count_readers()
     _count("RunsFailed", int(status in work.FAILURES))
     message_id = _publish(closed)
@@ -110,9 +113,11 @@ def _tell(*, end: dict[str, Any], detail: Detail) -> dict[str, Any]:
 # ---- Closing the record
 
 
-def _close(run_id: str, status: str, execution: dict[str, Any]) -> RunRecord:
+def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str, Any] | None) -> RunRecord:
     ended_at = execution.get("stopDate") or datetime.now(UTC)
     known = runs.get(run_id) or _unopened(run_id, execution)
+    if answer and answer["Decision"] == status:
+        known = {**known, "no_work": answer["Reason"]}
     seconds, unfinished = record.durations(_history(execution["executionArn"]), ended_at)
     name = naming.stem(known["stack"], run_id)
     known, folder = _with_all_files(known), f"s3://{known['bucket']}/runs/{run_id}/report"
@@ -188,7 +193,7 @@ def _failure(
     status: str, execution: dict[str, Any], unfinished: list[str], said_in_report: list[str] | None, at: str
 ) -> Failure | None:
     """Return the error, its cause and state, and all problems of the data; the cause has the first kilobyte of them."""
-    if status == "Succeeded":
+    if execution["status"] == "SUCCEEDED":
         return None
     cause_text = execution.get("cause")
     state = cause.failed_state(cause_text) or (unfinished[-1] if unfinished else None)

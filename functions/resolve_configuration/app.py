@@ -161,7 +161,7 @@ def _decide(request: Request, run_id: str) -> Answer:
     fingerprint = work.fingerprint(data.files)
     configuration_key = work.configuration_key({**resolved.decisive(), "images": _images(resolved)})
     work_key = work.work_key(fingerprint, configuration_key, _code_hash())
-    refused = _claim(work_key, run_id, request.ExecutionArn, by_person=execution_input.Trigger.Type == "Manual")
+    refused = _claim(work_key, run_id, request.ExecutionArn, execution_input.Trigger.Type)
     if refused:
         return _nothing(run_id, *refused)
     opened = _open(request, run_id, execution_input, resolved, data, fingerprint, configuration_key, reader)
@@ -314,19 +314,18 @@ def _nothing(run_id: str, decision: work.NoWork, reason: str) -> Nothing:
 # ---- Claiming the work
 
 
-def _claim(work_key: str, run_id: str, execution_arn: str, *, by_person: bool) -> tuple[work.NoWork, str] | None:
+def _claim(work_key: str, run_id: str, execution_arn: str, trigger: str) -> tuple[work.NoWork, str] | None:
     """Take the work and return None, or return why it is another run's."""
     for _ in range(CLAIM_ATTEMPTS):
         held = runs.claimed(work_key)
         holder = work.Holder(held["run_id"], runs.status_of_holder(held)) if held else None
-        outcome = work.claim(holder, run_id, by_person=by_person)
+        outcome = work.claim(holder, run_id, by_person=trigger == "Manual")
         if outcome == "Own":
             return None
         if holder and outcome == "Duplicate":
             return "Duplicate", f"run {holder.run_id} is working on the same data, configuration and code"
         if holder and outcome == "AlreadyTrained":
-            what = f"run {holder.run_id} has trained on the same data, configuration and code ({holder.status})"
-            return "AlreadyTrained", f"{what}; start a run by hand to train again"
+            return "AlreadyTrained", work.already_trained(holder, trigger)
         if runs.claim(work_key, run_id, execution_arn, holder.run_id if holder else None):
             return None
     raise ClaimContestedError(f"work {work_key} changed hands {CLAIM_ATTEMPTS} times while run {run_id} asked for it")

@@ -269,6 +269,12 @@ def _of_job(ended: Outcome) -> str:
 
 
 TRAIN_MODEL = (
+    Row(
+        "Send the labels of requests since the change to ground-truth/ (docs/monitoring.md), or drop new labelled "
+        "rows under the data prefix, which starts a run itself. To train on the same data all the same, start a run by "
+        "hand.",
+        status=("AlreadyTrained", "NoData"),
+    ),
     # What the gate found.
     Row(_without_comparison, obstacle="unfair"),
     Row(_without_comparison, obstacle="changed"),

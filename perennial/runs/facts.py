@@ -184,12 +184,17 @@ def unit_of(record: RunRecord) -> str:
     return f" {unit}" if unit and score.in_unit else ""
 
 
+def trigger_type(record: RunRecord) -> str:
+    """Return the type of the trigger in a run's input."""
+    return str(_trigger(record).get("Type", "Manual"))
+
+
 def trigger_text(record: RunRecord) -> str:
     """Return the trigger of a run, as its input names it: whoever may start a run may write anything there."""
-    trigger = _trigger(record)
+    trigger, kind = _trigger(record), trigger_type(record)
     by = f"by {trigger['By']}" if trigger.get("By") else None
     detail = dropped_key(record) or by or trigger.get("Id")
-    return f"{trigger.get('Type', 'Manual')} ({detail})" if detail else str(trigger.get("Type", "Manual"))
+    return f"{kind} ({detail})" if detail else kind
 
 
 def data_bucket(record: RunRecord) -> str:

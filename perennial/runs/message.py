@@ -41,6 +41,8 @@ HEADLINES = {
     "Failed": "Run failed",
     "TimedOut": "Run timed out",
     "Aborted": "Run aborted",
+    "AlreadyTrained": "Not retrained",
+    "NoData": "Not retrained",
 }
 
 
@@ -74,6 +76,8 @@ def _headline(record: RunRecord) -> str:
 
 def _reason(record: RunRecord) -> str:
     status, failure = record["status"], record.get("failure") or {}
+    if reason := record.get("no_work"):
+        return reason
     if status == TRAINED_ONLY:
         return f"{record['withheld']}. It passed the gate: {(record.get('gate') or {}).get('reason')}"
     if status in ("Succeeded", "Rejected"):

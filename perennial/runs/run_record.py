@@ -245,10 +245,12 @@ class Deployed(TypedDict, total=False):
 class RunRecord(TypedDict, total=False):
     """A run: what it was made of, what it decided, and what it left.
 
-    status         Running, Succeeded, Rejected, Superseded, TrainedOnly, Failed, TimedOut or Aborted
+    status         Running, Succeeded, Rejected, Superseded, TrainedOnly, Failed, TimedOut or Aborted; AlreadyTrained or
+                   NoData of a run that drift or an alarm had asked for
     input          as whoever started the run wrote it: of any form where it was refused
     reader         stands for all that decides whether a file can be read (runs.strays)
     configuration  all that decides what the run does (runs.configuration.Configuration.as_json)
+    no_work        why it has trained nothing, where there was nothing to train
     withheld       why it deploys nothing; None for a run that deploys what passes the gate
     images         of the containers: preprocessor, algorithm
     gone_back_from the run whose model a person has replaced by the older champion, if its data are all here again
@@ -268,6 +270,7 @@ class RunRecord(TypedDict, total=False):
     code: Code
     data: Data
     configuration: dict[str, Any]
+    no_work: str
     withheld: str | None
     images: dict[str, str]
     champion: Champion | None

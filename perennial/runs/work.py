@@ -18,6 +18,8 @@ from perennial.runs import no_data
 NoWork = Literal["Duplicate", "Superseded", "AlreadyTrained", "NoData"]
 Claim = Literal["Take", "Own", "TakeOver", "Duplicate", "AlreadyTrained"]
 
+# Triggers by which a monitor asks for another model: nobody else sees that their execution found no work.
+RETRAINING = ("Drift", "Alarm")
 NO_VERSIONS = "null"  # what a bucket without versions has for one
 RUNNING = "Running"
 TRAINED_ONLY = "TrainedOnly"
@@ -286,6 +288,23 @@ def claim(holder: Holder | None, run_id: str, *, by_person: bool) -> Claim:
     if holder.status == RUNNING:
         return "Duplicate"
     return "AlreadyTrained" if holder.status in JUDGED else "TakeOver"
+
+
+def already_trained(holder: Holder, trigger: str) -> str:
+    """Return why work that another run has done is not done again, and what would help whoever asked for it."""
+    done = f"run {holder.run_id} has trained on the same data, configuration and code ({holder.status})"
+    if trigger not in RETRAINING:
+        return f"{done}; start a run by hand to train again"
+    return f"{done}, and retraining on the same data would change nothing; new labelled data would"
+
+
+def is_mailed(decision: str, trigger: str) -> bool:
+    """Return whether a mail says that an execution found no work.
+
+    Of a Duplicate the mail of the run that works on the same says all; a drop or a clock that brings nothing new is
+    nothing special.
+    """
+    return trigger in RETRAINING and decision in ("AlreadyTrained", "NoData")
 
 
 def run_status(execution_status: str, error: str | None = None) -> str:

@@ -417,6 +417,29 @@ def test_an_execution_without_work_is_not_mailed(aws, app, ended, notify, mails,
     assert aws.keys("runs/") == []
 
 
+@pytest.mark.parametrize("trigger", ["Drift", "Alarm"])
+def test_drift_that_finds_nothing_new_to_learn_from_is_mailed_and_recorded(
+    aws, worked, ended, notify, mails, resolve, trigger
+):
+    from perennial_aws import runs
+
+    runs.update(RUN, status="Succeeded")
+    again = f"{EXECUTION_ARN}-2"
+    assert resolve(again, Trigger={"Type": trigger, "Id": "window-1"}) == ("AlreadyTrained", None)
+    answer = runs.answer(again)
+    event = ended(execution_input=json.dumps({"Trigger": {"Type": trigger, "Id": "window-1"}}))
+    event["detail"]["executionArn"] = again
+    assert notify(event)["Status"] == "AlreadyTrained"
+    ((subject, body),) = mails()
+    assert subject.startswith(f"Not retrained: run {RUN} has trained on the same data")
+    assert "retraining on the same data would change nothing; new labelled data would\n" in body
+    assert f"Input says    {trigger} (window-1)" in body
+    assert "Send the labels of requests since the change to ground-truth/" in body
+    record = aws.get_json(f"runs/{answer['RunId']}/run.json")
+    assert (record["status"], record["no_work"], record["failure"]) == ("AlreadyTrained", answer["Reason"], None)
+    assert record["input"]["Trigger"]["Type"] == trigger
+
+
 def test_an_execution_without_work_that_fails_all_the_same_is_mailed(aws, app, ended, notify, mails):
     from perennial_aws import runs
 

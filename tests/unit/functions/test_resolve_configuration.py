@@ -373,6 +373,55 @@ def test_an_event_for_data_that_a_run_had_depends_on_how_that_run_ended(aws, res
     assert resolve(OTHER_ARN, Trigger=drop("raw/a.csv", version))["Decision"] == decision
 
 
+# ---- Drift and alarms
+
+
+@pytest.mark.parametrize("trigger", ["Drift", "Alarm"])
+def test_drift_on_known_data_trains_nothing_and_says_what_would_help(aws, resolve, answers, trigger):
+    aws.put("raw/a.csv", "a")
+    resolve(Trigger={"Type": "Schedule"})
+    answers("stepfunctions", "DescribeExecution", execution_ended("SUCCEEDED"))
+    answer = resolve(OTHER_ARN, Trigger={"Type": trigger, "Id": "window-1"})
+    assert answer["Decision"] == "AlreadyTrained"
+    assert answer["Reason"].endswith("retraining on the same data would change nothing; new labelled data would")
+
+
+@pytest.mark.parametrize("trigger", ["Drift", "Alarm"])
+def test_drift_with_new_data_trains_and_is_recorded_as_what_it_was(aws, resolve, trigger):
+    from perennial_aws import runs
+
+    aws.put("raw/a.csv", "a")
+    resolve(Trigger={"Type": "Schedule"})
+    aws.put("raw/labelled/window-1.csv", "b")
+    run = resolve(OTHER_ARN, Trigger={"Type": trigger, "Id": "window-1", "Time": START})
+    assert run["Decision"] == "Train"
+    assert aws.get_json(f"runs/{run['RunId']}/config.json")["trigger"] == trigger
+    assert runs.get(run["RunId"])["input"]["Trigger"] == {"Type": trigger, "Id": "window-1", "Time": START}
+
+
+def test_drift_while_a_run_trains_starts_at_most_one_run_after_it_and_is_not_lost(aws, resolve, answers):
+    drift = {"Type": "Drift"}
+    aws.put("raw/a.csv", "a")
+    training = resolve(Trigger=drop("raw/a.csv"))
+    answers("stepfunctions", "DescribeExecution", execution_ended("RUNNING"))
+    same = [resolve(f"{EXECUTION_ARN}-{n}", Trigger=drift) for n in (1, 2)]
+    assert [one["Decision"] for one in same] == ["Duplicate"] * 2
+    assert all(training["RunId"] in one["Reason"] for one in same)
+    aws.put("raw/labelled/window-1.csv", "b")
+    newer = [resolve(f"{EXECUTION_ARN}-{n}", Trigger=drift) for n in (3, 4)]
+    assert [one["Decision"] for one in newer] == ["Train", "Duplicate"]
+    files = aws.get_json(f"runs/{newer[0]['RunId']}/manifest.json")["Files"]
+    assert [file["Key"] for file in files] == ["raw/a.csv", "raw/labelled/window-1.csv"]
+    assert resolve(OTHER_ARN, Trigger=drop("raw/labelled/window-1.csv"))["Decision"] == "Duplicate"
+
+
+def test_drift_trains_data_whose_run_has_failed(aws, resolve, answers):
+    aws.put("raw/a.csv", "a")
+    resolve(Trigger=drop("raw/a.csv"))
+    answers("stepfunctions", "DescribeExecution", execution_ended("FAILED", "States.TaskFailed"))
+    assert resolve(OTHER_ARN, Trigger={"Type": "Drift"})["Decision"] == "Train"
+
+
 def test_the_record_of_a_closed_run_is_believed_without_asking_step_functions(aws, resolve, answers):
     from perennial_aws import runs
 

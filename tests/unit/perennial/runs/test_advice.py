@@ -23,6 +23,7 @@ DENIED = 'State "Train" failed: User: x is not authorized to perform: sagemaker:
 THROTTLED = 'State "Train" failed: No (Service: AmazonSageMaker; Error Code: ThrottlingException; Request ID: 1)'
 # For each row of the table an end that it is for, in the table's order.
 ENDS = [
+    Outcome("AlreadyTrained"),
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="unfair"),
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="changed"),
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="chance", is_doubtful=True, has_only_copies=True),

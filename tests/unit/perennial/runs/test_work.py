@@ -1,20 +1,25 @@
 """Work: what the data are, who works on them, and which of many events does."""
 
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from perennial.runs.run_input import TriggerType
 from perennial.runs.work import (
     DataFile,
     Holder,
+    NoWork,
+    already_trained,
     checksum,
     claim,
     configuration_key,
     drop_time,
     empty_drop,
     fingerprint,
+    is_mailed,
     listing,
     run_status,
     superseded,
@@ -255,6 +260,27 @@ def test_the_own_claim_is_gone_on_with():
 def test_what_another_run_holds_depends_on_its_status(status, outcome):
     assert claim(Holder("other", status), "me", by_person=False) == outcome
     assert claim(Holder("other", status), "me", by_person=True) == "TakeOver"
+
+
+@pytest.mark.parametrize("trigger", ["Drift", "Alarm"])
+def test_whoever_asks_for_another_model_learns_that_the_same_data_make_the_same_one(trigger):
+    assert already_trained(Holder("other", "Succeeded"), trigger) == (
+        "run other has trained on the same data, configuration and code (Succeeded), and retraining on the same data "
+        "would change nothing; new labelled data would"
+    )
+
+
+@pytest.mark.parametrize("trigger", ["DataDrop", "Schedule"])
+def test_others_learn_how_to_train_known_data_again(trigger):
+    reason = already_trained(Holder("other", "Rejected"), trigger)
+    assert reason.endswith("(Rejected); start a run by hand to train again")
+
+
+@pytest.mark.parametrize("trigger", get_args(TriggerType))
+@pytest.mark.parametrize("decision", get_args(NoWork))
+def test_only_drift_and_alarms_are_told_that_there_was_no_work(decision, trigger):
+    told = {(one, by) for one in ("AlreadyTrained", "NoData") for by in ("Drift", "Alarm")}
+    assert is_mailed(decision, trigger) == ((decision, trigger) in told)
 
 
 @pytest.mark.parametrize(
