@@ -36,7 +36,7 @@ PARTS: dict[str, set[str]] = {
     },
     "localcloud.sagemaker.containers": {
         "localcloud.sagemaker.algorithms", "localcloud.sagemaker.errors", "localcloud.sagemaker.without_pandas",
-        "numpy", "xgboost",
+        "numpy", "pyarrow", "xgboost",
     },
     "localcloud.sagemaker.endpoints": {
         "localcloud", "localcloud.sagemaker.algorithms", "localcloud.sagemaker.api", "localcloud.sagemaker.containers",

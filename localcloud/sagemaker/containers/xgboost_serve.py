@@ -16,6 +16,7 @@ import math
 import os
 import pickle
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ if not __package__:  # started by its path, as a container starts its entrypoint
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 from localcloud.sagemaker.containers import script_mode
+from localcloud.sagemaker.containers.csv_rows import parse_csv
 from localcloud.sagemaker.containers.selectable_output import select
 from localcloud.sagemaker.containers.serving_container import (
     CSV,
@@ -53,6 +55,7 @@ _OPTIONS = (
     b'"cache_id": 0}'
 )
 """XGBoost's C API, XGBoosterPredictFromDense: the values of all trees, as `inplace_predict` asks by default."""
+_INTERFACE = b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f4", "version": 3}'
 LARGEST_LIMIT = 20 * 1024**2
 
 
@@ -60,7 +63,7 @@ class XGBoostApplication:
     """The boosters of one model folder."""
 
     def __init__(self, boosters: Sequence[Any], environment: dict[str, str]) -> None:
-        self._boosters = boosters
+        self._predictors = [_Predictor(booster) for booster in boosters]
         self._features: int = boosters[0].num_features()
         self._limit = min(int(environment.get("MAX_CONTENT_LENGTH", 6 * 1024**2)), LARGEST_LIMIT)
         self._default_accept = environment.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", CSV)
@@ -105,7 +108,7 @@ class XGBoostApplication:
         """Predict (n_rows, n_features) -> (n_rows,) or (n_rows, n_classes), averaged over the ensemble."""
         if rows.shape[1] != self._features:
             raise ValueError(f"Feature shape mismatch, expected: {self._features}, got {rows.shape[1]}")
-        each = [_predicted(booster, rows) for booster in self._boosters]
+        each = [predictor.predict(rows) for predictor in self._predictors]
         mean: Array = each[0] if len(each) == 1 else np.mean(each, axis=0)
         return mean
 
@@ -133,22 +136,38 @@ def _with_charset(accept: str) -> str:
     return f"{accept}; charset=utf-8" if accept.startswith("text/") else accept
 
 
-def _predicted(booster: Any, rows: Array) -> Array:
-    """Return what `booster.inplace_predict(rows)` does, by the same function of the C API.
+class _Predictor:
+    """`booster.inplace_predict` for rows of float32, by the same function of the C API.
 
-    The method prepares for whatever rows might be, which for one record takes twice as long as to predict it.
+    The method prepares for whatever rows might be, which for one record takes twice as long as to predict it. Without a
+    proxy of its own the function makes one each time, and reads the machine's limits of processors from files for it.
     """
-    from xgboost.core import _LIB, _check_call
 
-    interface = b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f4", "version": 3}'
-    shape, dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
-    values = ctypes.POINTER(ctypes.c_float)()
-    results = ctypes.byref(shape), ctypes.byref(dimensions), ctypes.byref(values)
-    rows = np.ascontiguousarray(rows, dtype="<f4")
-    described = interface % (rows.ctypes.data, *rows.shape)
-    _check_call(_LIB.XGBoosterPredictFromDense(booster.handle, described, _OPTIONS, None, *results))
-    sizes = shape[: dimensions.value]
-    return np.array(values[: math.prod(sizes)], dtype=np.float32).reshape(sizes)
+    def __init__(self, booster: Any) -> None:
+        from xgboost import core
+
+        self._booster, self._core = booster, core
+        self._own = threading.local()
+
+    def predict(self, rows: Array) -> Array:
+        shape, dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
+        values = ctypes.POINTER(ctypes.c_float)()
+        results = ctypes.byref(shape), ctypes.byref(dimensions), ctypes.byref(values)
+        rows = np.ascontiguousarray(rows, dtype="<f4")
+        described = _INTERFACE % (rows.ctypes.data, *rows.shape)
+        self._core._check_call(
+            self._core._LIB.XGBoosterPredictFromDense(
+                self._booster.handle, described, _OPTIONS, self._proxy().handle, *results
+            )
+        )
+        sizes = shape[: dimensions.value]
+        return np.frombuffer(ctypes.string_at(values, 4 * math.prod(sizes)), dtype="<f4").reshape(sizes)
+
+    def _proxy(self) -> Any:
+        """Return this thread's: it points to the rows of one request."""
+        if not hasattr(self._own, "proxy"):
+            self._own.proxy = self._core._ProxyDMatrix()
+        return self._own.proxy
 
 
 def parse(body: bytes, kind: str, n_features: int) -> Array:
@@ -160,29 +179,6 @@ def parse(body: bytes, kind: str, n_features: int) -> Array:
     if kind in (RECORDIO, "recordio-protobuf"):
         raise ValueError(f"Content-type {kind} is not supported by the local XGBoost; use text/csv.")
     raise ValueError(f"Content-type {kind} is not supported. Supported content-types are text/csv, {', '.join(LIBSVM)}")
-
-
-def parse_csv(body: bytes) -> Array:
-    """Parse rows by newline, cells by comma (or the semicolon or tab of the first line)."""
-    lines = body.decode("utf-8").strip("\r\n").splitlines()
-    if not lines:
-        raise ValueError("Loading csv data failed with Exception, please ensure data is in csv format:\n no row")
-    delimiter = next((mark for mark in ",;\t" if mark in lines[0]), ",")
-    rows = []
-    for number, line in enumerate(lines):
-        try:
-            rows.append([float(cell) if cell else math.nan for cell in line.split(delimiter)])
-        except ValueError as error:
-            raise ValueError(
-                "Loading csv data failed with Exception, please ensure data is in csv format:\n "
-                f"{error} in row {number}"
-            ) from error
-        if len(rows[-1]) != len(rows[0]):
-            raise ValueError(
-                "Loading csv data failed with Exception, please ensure data is in csv format:\n "
-                f"row {number} has {len(rows[-1])} columns, row 0 has {len(rows[0])}"
-            )
-    return np.array(rows, dtype=np.float32)
 
 
 def parse_libsvm(body: bytes, n_features: int) -> Array:

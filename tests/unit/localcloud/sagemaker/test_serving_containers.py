@@ -1,6 +1,7 @@
 """The serving containers' answers, without their HTTP servers."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,22 @@ class TestXGBoost:
         model = booster(objective, **({"num_class": 3} if objective.startswith("multi") else {}))
         rows = np.array([[1, 2, 3], [4, np.nan, 6], [np.inf, -1, 0]], dtype="f4")
 
+        predictor = xgboost_serve._Predictor(model)
         for given in (rows, rows[:1], np.asfortranarray(rows)):
-            assert np.array_equal(xgboost_serve._predicted(model, given), model.inplace_predict(given))
+            assert np.array_equal(predictor.predict(given), model.inplace_predict(given))
+
+    def test_threads_predict_each_their_own_rows(self) -> None:
+        model = booster()
+        predictor = xgboost_serve._Predictor(model)
+
+        def differences(number: int) -> int:
+            rows = np.random.default_rng(number).normal(size=(200, 3)).astype("f4")
+            expected = model.predict(xgboost.DMatrix(rows))
+            asked = [slice(row % 190, row % 190 + 1 + row % 10) for row in range(500)]
+            return sum(not np.array_equal(predictor.predict(rows[some]), expected[some]) for some in asked)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(differences, range(4))) == [0, 0, 0, 0]
 
     @pytest.mark.parametrize(
         ("body", "content_type", "accept", "status", "text"),
