@@ -61,9 +61,21 @@ def write_text(uri: str, text: str) -> None:
 
 def keys(prefix_uri: str) -> list[str]:
     """Return the keys under an address, sorted."""
+    return sorted(item["Key"] for item in listed(prefix_uri))
+
+
+def listed(prefix_uri: str) -> Iterator[dict[str, Any]]:
+    """Yield what ListObjectsV2 says of the objects under an address."""
     bucket, prefix = split_uri(prefix_uri)
-    pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    return sorted(item["Key"] for page in pages for item in page.get("Contents", []))
+    for page in client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        yield from page.get("Contents", [])
+
+
+def folders(prefix_uri: str) -> list[str]:
+    """Return the keys of the folders right under an address, each with a slash at its end."""
+    bucket, prefix = split_uri(prefix_uri)
+    pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+    return sorted(one["Prefix"] for page in pages for one in page.get("CommonPrefixes", []))
 
 
 def lines(bucket: str, key: str) -> Iterator[str]:

@@ -52,9 +52,12 @@ def _table() -> str:
     return settings.run_table
 
 
-def _get(item_id: str) -> dict[str, Any] | None:
-    item = client("dynamodb").get_item(TableName=_table(), Key={"id": {"S": item_id}}, ConsistentRead=True).get("Item")
-    return None if item is None else record.from_dynamodb(_plain(item))
+def item(item_id: str) -> dict[str, Any] | None:
+    """Return an item of the table, or None when there is none."""
+    stored = (
+        client("dynamodb").get_item(TableName=_table(), Key={"id": {"S": item_id}}, ConsistentRead=True).get("Item")
+    )
+    return None if stored is None else record.from_dynamodb(_plain(stored))
 
 
 def _put(item: Mapping[str, Any], **condition: Any) -> bool:
@@ -80,30 +83,31 @@ def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def claimed(work_key: str) -> dict[str, Any] | None:
     """Return the claim of some work, {"run_id", "execution_arn"}, or None when nobody has it."""
-    return _get(f"work#{work_key}")
+    return item(f"work#{work_key}")
 
 
 def claim(work_key: str, run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:
     """Take a claim that nobody holds, or that this other run holds; False when someone was faster."""
-    return _take(f"work#{work_key}", run_id, execution_arn, previous_run_id)
+    return take(f"work#{work_key}", run_id, execution_arn, previous_run_id)
 
 
 def turn() -> dict[str, Any] | None:
     """Return the run that has the turn to deploy, {"run_id", "execution_arn"}; None when none ever had."""
-    return _get("deployment")
+    return item("deployment")
 
 
 def take_turn(run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:
     """Take the turn that nobody has, or that this other run has; False when someone was faster."""
-    return _take("deployment", run_id, execution_arn, previous_run_id)
+    return take("deployment", run_id, execution_arn, previous_run_id)
 
 
-def _take(item_id: str, run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:
-    item = {"id": item_id, "run_id": run_id, "execution_arn": execution_arn}
+def take(item_id: str, run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:
+    """Take a claim that nobody holds, or that this other run or window holds; False when someone was faster."""
+    new = {"id": item_id, "run_id": run_id, "execution_arn": execution_arn}
     if previous_run_id is None:
-        return _put(item, ConditionExpression="attribute_not_exists(id)")
+        return _put(new, ConditionExpression="attribute_not_exists(id)")
     return _put(
-        item,
+        new,
         ConditionExpression="run_id = :previous",
         ExpressionAttributeValues={":previous": {"S": previous_run_id}},
     )
@@ -111,32 +115,38 @@ def _take(item_id: str, run_id: str, execution_arn: str, previous_run_id: str | 
 
 def strays() -> list[dict[str, Any]]:
     """Return the files that are known to be put aside, oldest first."""
-    return list((_get("strays") or {}).get("strays", []))
+    return list((item("strays") or {}).get("strays", []))
 
 
 def remember_strays(aside: Sequence[Mapping[str, str]], reader: str, run_id: str) -> list[dict[str, Any]]:
     """Add the files that a run put aside; return all strays. Runs that end at the same time do not lose any."""
     for _ in range(_ATTEMPTS):
-        before = _get("strays") or {}
+        before = item("strays") or {}
         known = rules.remembered(before.get("strays", []), aside, reader, run_id)
-        revision = before.get("revision", 0)
-        item = record.to_dynamodb({"id": "strays", "strays": known, "revision": revision + 1})
-        condition = {
-            "ConditionExpression": "attribute_not_exists(id) OR revision = :known",
-            "ExpressionAttributeValues": {":known": {"N": str(revision)}},
-        }
-        if _put(item, **condition):
+        if replace({"id": "strays", "strays": known}, before.get("revision", 0)):
             return known
     raise StraysContestedError(f"the list of strays changed {_ATTEMPTS} times while run {run_id} added to it")
+
+
+def replace(changed: Mapping[str, Any], revision: int) -> bool:
+    """Write an item that was read at this revision (0: there was none); False when someone was faster."""
+    return _put(
+        record.to_dynamodb({**changed, "revision": revision + 1}),
+        ConditionExpression="attribute_not_exists(id) OR revision = :known",
+        ExpressionAttributeValues={":known": {"N": str(revision)}},
+    )
 
 
 def status_of_holder(held: Mapping[str, Any]) -> str:
     """Return the status of a claim's run; Step Functions knows better than a record that was not closed."""
     known = (get(held["run_id"]) or {}).get("status", work.RUNNING)
-    if known != work.RUNNING:
-        return str(known)
+    return str(known) if known != work.RUNNING else status_of_execution(held["execution_arn"])
+
+
+def status_of_execution(execution_arn: str) -> str:
+    """Return the status of the run that an execution is; Lost when Step Functions does not know it any more."""
     try:
-        execution = client("stepfunctions").describe_execution(executionArn=held["execution_arn"])
+        execution = client("stepfunctions").describe_execution(executionArn=execution_arn)
     except ClientError as error:
         if code_of(error) == "ExecutionDoesNotExist":
             return "Lost"
@@ -146,27 +156,27 @@ def status_of_holder(held: Mapping[str, Any]) -> str:
 
 def answer(execution_arn: str) -> dict[str, Any] | None:
     """Return the answer to an execution, or None when it has none yet."""
-    item = _get(f"execution#{execution_arn}")
-    return None if item is None else dict(json.loads(item["answer"]))
+    known = item(f"execution#{execution_arn}")
+    return None if known is None else dict(json.loads(known["answer"]))
 
 
 def remember(execution_arn: str, new: Mapping[str, Any]) -> dict[str, Any]:
     """Store the answer to an execution and return it; where there is one already, return that."""
-    item = {
+    new_item = {
         "id": f"execution#{execution_arn}",
         "answer": json.dumps(new),
         "expires_at": int(time.time()) + _ANSWER_DAYS * 86400,
     }
-    if _put(item, ConditionExpression="attribute_not_exists(id)"):
+    if _put(new_item, ConditionExpression="attribute_not_exists(id)"):
         return dict(new)
     return answer(execution_arn) or dict(new)
 
 
 def get(run_id: str) -> RunRecord | None:
     """Return the record of a run, as far as the table holds it."""
-    item = _get(f"run#{run_id}")
-    known = {name: value for name, value in (item or {}).items() if name != "id"}
-    return cast(RunRecord, known) if item else None
+    stored = item(f"run#{run_id}") or {}
+    known = {name: value for name, value in stored.items() if name != "id"}
+    return cast(RunRecord, known) if known else None
 
 
 def put(document: RunRecord) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:  # every function imports this module, and few know of algorithms
     from perennial.model.algorithms.algorithm import Algorithm
@@ -44,9 +44,11 @@ class Settings:
 
     bucket, data_bucket   of the runs, and of the data; they may be the same
     data_prefix           the folder of the data, with a slash at its end
+    training_executions   the ARN of train_model's executions, without their names
     code_uri              s3://bucket/code/<hash>, where the job code is
     stack_overrides       JSON: what stack parameters set over model.yaml (runs.configuration.stack_overrides)
     quiet_period_seconds  how long a drop waits for others
+    capture_delay_seconds how long captured records take to arrive
     models_to_keep        models besides the one in service that one can go back to
     vpc_subnets, vpc_security_groups  empty without a VPC
     """
@@ -62,9 +64,11 @@ class Settings:
     topic_arn = _Variable(str)
     kms_key_arn = _Variable(str)
     code_uri = _Variable(_without_slash)
+    training_executions = _Variable(str)
     sklearn_image = _Variable(str)
     stack_overrides = _Variable(str, "{}")
     quiet_period_seconds = _Variable(int)
+    capture_delay_seconds = _Variable(int)
     models_to_keep = _Variable(int)
     vpc_subnets = _Variable(_listed, "")
     vpc_security_groups = _Variable(_listed, "")
@@ -72,6 +76,16 @@ class Settings:
     def algorithm_image(self, algorithm: Algorithm) -> str:
         """Return the URI of an algorithm's image."""
         return os.environ[algorithm.image_variable]
+
+    def vpc(self) -> dict[str, Any]:
+        """Return VpcConfig of jobs and models as a member that is left out without a VPC."""
+        if not self.vpc_subnets:
+            return {}
+        return {"VpcConfig": {"Subnets": self.vpc_subnets, "SecurityGroupIds": self.vpc_security_groups}}
+
+    def network(self) -> dict[str, Any]:
+        """Return NetworkConfig of processing jobs."""
+        return {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True, **self.vpc()}
 
 
 settings = Settings()

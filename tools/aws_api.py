@@ -83,6 +83,9 @@ class Call:
             return {
                 f"SageMaker.{name}Exception" for name in ("AmazonSageMaker", "ResourceLimitExceeded", "ResourceInUse")
             }
+        if self.optimised and self.service.service_name == "stepfunctions":
+            # Its errors have another prefix than those of the SDK integration (Sfn), as executions show them.
+            return {f"StepFunctions.{name}Exception" for name in ("AWSStepFunctions", "ExecutionAlreadyExists")}
         modelled = {shape.name.removesuffix("Exception") for shape in self.service.error_shapes}
         return {f"{prefix}.{name}Exception" for name in modelled | {prefix}}
 

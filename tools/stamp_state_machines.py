@@ -56,6 +56,7 @@ IN_USE = ("SageMaker.ResourceInUseException",)
 OPTIMISED = ("SageMaker.AmazonSageMakerException",)
 SDK = ("SageMaker.SageMakerException",)
 S3 = ("S3.S3Exception",)
+STEPS = ("StepFunctions.AWSStepFunctionsException",)
 SSM = ("Ssm.SsmException", "Ssm.InternalServerErrorException", "Ssm.TooManyUpdatesException")
 # Where the same request, made twice, does no harm; what would be made twice fails when its time is over.
 TIMEOUT = ("States.Timeout",)
@@ -63,6 +64,8 @@ TIMEOUT = ("States.Timeout",)
 OWN = {
     "ResolveConfigurationFunction": ("ClaimContestedError", "DataVersionUnavailableError"),
     "SnapshotDataFunction": ("DataVersionUnavailableError",),
+    "ResolveWindowFunction": ("HistoryContestedError", "WindowContestedError"),
+    "DecideRetrainingFunction": ("HistoryContestedError",),
 }
 
 # ---- The table: resource, TimeoutSeconds, what is tried again (of functions the template has the Timeout)
@@ -79,6 +82,8 @@ TABLE: tuple[tuple[str, int, Retried], ...] = (
     ("aws-sdk:sagemaker:deleteEndpoint", CALL_SECONDS, ((SDK + TIMEOUT, REFUSAL),)),
     ("aws-sdk:sagemaker:describe*", CALL_SECONDS, ((SDK + TIMEOUT, TWICE),)),
     ("aws-sdk:s3:list*", CALL_SECONDS, ((S3 + TIMEOUT, MOMENT),)),
+    ("aws-sdk:s3:copyObject", CALL_SECONDS, ((S3 + TIMEOUT, MOMENT),)),
+    ("states:startExecution", CALL_SECONDS, ((STEPS + TIMEOUT, MOMENT),)),
     ("aws-sdk:ssm:putParameter", CALL_SECONDS, ((SSM + TIMEOUT, MOMENT),)),
 )
 

@@ -398,7 +398,7 @@ def _commit() -> str:
 def _work(
     run_id: str, resolved: Configuration, serving: run_record.Champion | None, files: int, champion_test: str
 ) -> Work:
-    prefix, vpc = f"s3://{settings.bucket}/runs/{run_id}", _vpc()
+    prefix = f"s3://{settings.bucket}/runs/{run_id}"
     return Work(
         Decision="Train",
         Reason=f"data under {resolved.data_prefix!r}: {files} file(s)",
@@ -415,16 +415,10 @@ def _work(
             "HyperParameters": dict(resolved.hyperparameters),
         },
         Instances=cast(payloads.InstancesPayload, resolved.instances(settings.kms_key_arn)),
-        NetworkConfig={"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True, **vpc},
-        Vpc=vpc,
+        NetworkConfig=settings.network(),
+        Vpc=settings.vpc(),
         Gate=payloads.gate_out(resolved.gate),
         Withheld=resolved.withheld_because,
         Champion=serving,
         ChampionTest=f"{prefix}/{champion_test}/",
     )
-
-
-def _vpc() -> dict[str, Any]:
-    if not settings.vpc_subnets:
-        return {}
-    return {"VpcConfig": {"Subnets": settings.vpc_subnets, "SecurityGroupIds": settings.vpc_security_groups}}

@@ -236,13 +236,24 @@ class ModelQualityMonitoring(Strict):
     min_labelled_share: float = Field(default=0.0, ge=0, le=1)
 
 
+class Retraining(Strict):
+    """What follows from drift (monitoring.retraining); monitoring.policy says how each key decides."""
+
+    action: Literal["notify", "retrain", "both"] = "both"
+    breaches: int = Field(default=1, ge=1, le=100)
+    cooldown_hours: float = Field(default=6.0, ge=0, le=8760)
+    runs_a_day: int = Field(default=4, ge=1, le=100)
+    min_labelled_rows: int = Field(default=1, ge=0)
+
+
 class Monitoring(Strict):
-    """What of a window is analysed, and what is large enough to matter."""
+    """What of a window is analysed, what is large enough to matter, and what follows."""
 
     min_records: int = Field(default=100, ge=10)
     false_alarm_rate: float = Field(default=0.01, gt=0, le=0.5)
     data_quality: DataQualityMonitoring = DataQualityMonitoring()
     model_quality: ModelQualityMonitoring = ModelQualityMonitoring()
+    retraining: Retraining = Retraining()
 
 
 class JobInstance(Strict):

@@ -95,11 +95,15 @@ def _reason(record: RunRecord) -> str:
 
 
 def _subject(record: RunRecord) -> str:
+    outcome = f"{_headline(record)}: {news.outcome(record) or _reason(record)}"
+    return subject(". ".join([*(item.brief for item in news.missing(record)), outcome]), record["stack"])
+
+
+def subject(text: str, stack: str) -> str:
     """Return the news first, the stack last: a list of mails shows the beginning."""
-    stack, outcome = f" [{record['stack']}]", f"{_headline(record)}: {news.outcome(record) or _reason(record)}"
-    text = safe(". ".join([*(item.brief for item in news.missing(record)), outcome]), MAX_LINE)
-    text, room = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode(), MAX_SUBJECT - len(stack)
-    return (text if len(text) <= room else text[: room - 3].rstrip() + "...") + stack
+    text, end = unicodedata.normalize("NFKD", safe(text, MAX_LINE)).encode("ascii", "ignore").decode(), f" [{stack}]"
+    room = MAX_SUBJECT - len(end)
+    return (text if len(text) <= room else text[: room - 3].rstrip() + "...") + end
 
 
 def _facts(record: RunRecord) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -10,6 +10,7 @@ from perennial.model import complaints
 from perennial.model.complaints import ConfigurationError
 from perennial.runs import naming
 
+Input = TypeVar("Input", bound=BaseModel)
 TriggerType = Literal["DataDrop", "Manual", "Schedule", "Drift", "Alarm"]
 
 
@@ -45,10 +46,22 @@ class ExecutionInput(BaseModel):
 
 def execution_input(raw: Any) -> ExecutionInput:
     """Return the input of an execution, or raise ConfigurationError."""
+    known = checked(raw, ExecutionInput)
+    dropped = known.Trigger.Object
+    if dropped is not None and not isinstance(dropped.get("key"), str):
+        raise ConfigurationError(
+            f"the execution's input, Trigger.Object.key: got {complaints.excerpt(dropped.get('key'))}; expected the "
+            "key of the object that was dropped"
+        )
+    return known
+
+
+def checked(raw: Any, model: type[Input]) -> Input:
+    """Return the input of an execution as its type, or raise ConfigurationError."""
     if complaints.is_deep(raw):
         raise ConfigurationError(
             f"the execution's input is nested on more than {complaints.MAX_LEVELS} levels; expected an object with "
-            f"{', '.join(ExecutionInput.model_fields)}"
+            f"{', '.join(model.model_fields)}"
         )
     size = complaints.size(raw)
     if size > complaints.MAX_INPUT_BYTES:
@@ -56,14 +69,7 @@ def execution_input(raw: Any) -> ExecutionInput:
             f"the execution's input has {size:,} bytes; expected at most {complaints.MAX_INPUT_BYTES:,}"
         )
     try:
-        checked = ExecutionInput.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
-        problems = complaints.of(error, ExecutionInput)
+        problems = complaints.of(error, model)
         raise ConfigurationError(complaints.message("the execution's input is not valid", problems)) from error
-    dropped = checked.Trigger.Object
-    if dropped is not None and not isinstance(dropped.get("key"), str):
-        raise ConfigurationError(
-            f"the execution's input, Trigger.Object.key: got {complaints.excerpt(dropped.get('key'))}; expected the "
-            "key of the object that was dropped"
-        )
-    return checked

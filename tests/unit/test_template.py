@@ -35,7 +35,7 @@ UNTAGGED = {
     *("AWS::SNS::Subscription", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy", "AWS::Serverless::LayerVersion"),
     *("Custom::JobCode", "Custom::RunsMade"),
 }
-JOB_ROLES = ["PreprocessRole", "TrainRole", "BaselineRole", "ModelRole"]
+JOB_ROLES = ["PreprocessRole", "TrainRole", "BaselineRole", "ModelRole", "MonitorRole"]
 
 
 def of_type(kind: str) -> dict[str, dict[str, Any]]:
@@ -50,6 +50,7 @@ def properties(name: str) -> dict[str, Any]:
 FUNCTIONS = of_type("AWS::Serverless::Function")
 ROLES = of_type("AWS::IAM::Role")
 RULES = of_type("AWS::Events::Rule")
+MACHINES = of_type("AWS::StepFunctions::StateMachine")
 
 
 def arn_of(name: str) -> dict[str, Any]:
@@ -205,15 +206,17 @@ def test_alarms_watch_the_metrics_of_this_stacks_runs_readers_and_endpoint() -> 
     }
 
 
-def test_only_the_function_that_nobody_else_would_tell_of_has_alarms_of_its_own() -> None:
-    """A rule calls it; the flow calls all others, or CloudFormation does."""
-    for name in ("EndsLateAlarm", "EndsLostAlarm"):
-        assert properties(name)["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "NotifyRunFunction"}}]
-    (by_rules,) = (target["Arn"] for rule in RULES.values() for target in rule["Targets"] if "RoleArn" not in target)
-    assert by_rules == arn_of("NotifyRunFunction")
-    (functions,) = (s for s in statements_of("TrainModelRole") if s["Sid"] == "Functions")
-    called = [reference["Fn::GetAtt"][0] for reference in functions["Resource"]]
-    assert sorted([*called, "NotifyRunFunction", "PublishJobCodeFunction"]) == sorted(FUNCTIONS)
+def test_only_functions_that_nobody_else_would_tell_of_have_alarms_of_their_own() -> None:
+    """Rules call them; the flows call all others, or CloudFormation does."""
+    for kind, name in (("Ends", "NotifyRunFunction"), ("Windows", "NotifyWindowFunction")):
+        for alarm in (f"{kind}LateAlarm", f"{kind}LostAlarm"):
+            assert properties(alarm)["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": name}}]
+    by_rules = [target["Arn"] for rule in RULES.values() for target in rule["Targets"] if "RoleArn" not in target]
+    assert by_rules == [arn_of("NotifyWindowFunction"), arn_of("NotifyRunFunction")]
+    flows = [s for name in MACHINES for s in statements_of(f"{name}Role") if s["Sid"] == "Functions"]
+    called = [reference["Fn::GetAtt"][0] for functions in flows for reference in functions["Resource"]]
+    others = ["NotifyRunFunction", "NotifyWindowFunction", "PublishJobCodeFunction"]
+    assert sorted([*called, *others]) == sorted(FUNCTIONS)
 
 
 def test_the_alarms_of_the_endpoint_are_of_the_variant_that_is_deployed() -> None:
@@ -252,7 +255,7 @@ def test_the_run_table_is_on_demand_encrypted_recoverable_and_forgets_what_has_e
 
 def test_every_log_group_forgets_after_the_days_of_the_parameter() -> None:
     groups = of_type("AWS::Logs::LogGroup")
-    assert len(groups) == len(FUNCTIONS) + 1
+    assert len(groups) == len(FUNCTIONS) + len(MACHINES)
     assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
 
 
@@ -474,11 +477,14 @@ def test_a_state_waits_at_least_as_long_as_its_function_may_run() -> None:
         assert body["TimeoutSeconds"] >= function.get("Timeout", GLOBALS["Timeout"]), name
 
 
-def test_the_state_machine_may_pass_the_job_roles_and_no_other() -> None:
-    statements = {s["Sid"]: s for s in ROLES["TrainModelRole"]["Policies"][0]["PolicyDocument"]["Statement"]}
-    assert statements["JobRoles"]["Resource"] == [arn_of(role) for role in JOB_ROLES]
-    substitutions = properties("TrainModel")["DefinitionSubstitutions"]
-    assert [v for k, v in substitutions.items() if k.endswith("RoleArn")] == [arn_of(role) for role in JOB_ROLES]
+def test_each_state_machine_may_pass_its_job_roles_and_no_other() -> None:
+    wanted = {"TrainModel": JOB_ROLES[:-1], "MonitorModel": JOB_ROLES[-1:]}
+    assert set(wanted) == set(MACHINES)
+    for name, roles in wanted.items():
+        passed = [s["Resource"] for s in statements_of(f"{name}Role") if s["Action"] == "iam:PassRole"]
+        assert [arn for resource in passed for arn in listed(resource)] == [arn_of(role) for role in roles]
+        substitutions = properties(name)["DefinitionSubstitutions"]
+        assert [v for k, v in substitutions.items() if k.endswith("RoleArn")] == [arn_of(role) for role in roles]
 
 
 def test_the_state_machine_may_do_what_its_states_do_and_no_more() -> None:
@@ -615,8 +621,8 @@ def test_the_job_code_is_published_again_when_code_or_what_is_checked_with_it_ch
 
 
 def test_every_role_is_for_one_service() -> None:
-    rules = dict.fromkeys(("DataDropRole", "RetrainScheduleRole"), "events")
-    wanted = {**rules, "TrainModelRole": "states", **dict.fromkeys(JOB_ROLES, "sagemaker")}
+    rules = dict.fromkeys(("DataDropRole", "RetrainScheduleRole", "MonitorTriggerRole"), "events")
+    wanted = {**rules, **{f"{name}Role": "states" for name in MACHINES}, **dict.fromkeys(JOB_ROLES, "sagemaker")}
     for name, role in ROLES.items():
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": f"{wanted.get(name, 'lambda')}.amazonaws.com"}
@@ -667,8 +673,8 @@ def test_volumes_get_their_key_by_grants_to_aws_only() -> None:
         assert statement["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": True}}
 
 
-# NotifyRun asks the list before it reads.
-LISTS_ITS_PART_ONLY = {"NotifyRunRole"}
+# They ask the list before they read; MonitorModel copies what a function has listed.
+LISTS_ITS_PART_ONLY = {"NotifyRunRole", "NotifyWindowRole", "MonitorModelRole"}
 
 
 @pytest.mark.parametrize("role", sorted(set(ROLES) - LISTS_ITS_PART_ONLY))

@@ -221,15 +221,15 @@ def test_strays_of_runs_that_end_at_the_same_time_are_all_known(aws, monkeypatch
     from perennial_aws import runs
 
     stray = {"Key": "raw/a", "VersionId": "v", "Reason": "no table"}
-    get = runs._get
+    get = runs.item
 
     def other_run_first(item_id):
-        monkeypatch.setattr(runs, "_get", get)
+        monkeypatch.setattr(runs, "item", get)
         held = get(item_id)
         runs.remember_strays([{**stray, "Key": "raw/b"}], "reader", "run-2")
         return held
 
-    monkeypatch.setattr(runs, "_get", other_run_first)
+    monkeypatch.setattr(runs, "item", other_run_first)
     runs.remember_strays([stray], "reader", "run-1")
     assert {known["run_id"] for known in runs.strays()} == {"run-1", "run-2"}
 

@@ -1,0 +1,103 @@
+"""Note what a window amounts to, and decide whether drift starts a training run.
+
+Called by  monitor_model, state "Decide retraining", when the window's job has ended.
+Reads      monitoring/<window id>/verdict.json and config.json
+Writes     the window into what is known of windows, in the run table; the answer. The same execution gets the same.
+Raises     HistoryContestedError: other monitors wrote what is known of windows over and over; transient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from perennial.monitoring import period, policy
+from perennial_aws import objects, payloads, windows
+from perennial_aws.settings import settings
+
+logger = Logger()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A window whose job has ended; times are in UTC, 2026-11-29T10:00:00Z."""
+
+    WindowId: str
+    RunId: str
+    Prefix: str
+    Start: str
+    End: str
+
+
+class LabelledRows(TypedDict):
+    """The file of labelled records of the window, and the key of its copy among the data."""
+
+    CopySource: str
+    Key: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The window's verdict, and whether a run starts; Labelled: what it has to learn from, if there is any."""
+
+    Verdict: str
+    Retrain: bool
+    Reason: str
+    Labelled: LabelledRows | None
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Decide once: a window that is known with its decision keeps it."""
+    request = payloads.read(Request, event)
+    known = next((one for one in windows.history() if one["id"] == request.WindowId), None)
+    entry = known or _decide(request)
+    decision = entry["decision"] or {"retrain": False, "reason": "no drift"}
+    labelled = _labelled(request) if decision["retrain"] else None
+    logger.info("decided", window_id=request.WindowId, verdict=entry["verdict"], **decision)
+    return asdict(Answer(entry["verdict"], decision["retrain"], decision["reason"], labelled))
+
+
+def _decide(request: Request) -> dict[str, Any]:
+    verdict = objects.read_json(f"{request.Prefix}/verdict.json")
+    definition = objects.read_json(f"{request.Prefix}/config.json")["definition"]
+    entry = {
+        "id": request.WindowId,
+        "run": request.RunId,
+        "start": request.Start,
+        "end": request.End,
+        "verdict": verdict["verdict"],
+        "metric": _metric(verdict, definition["gate"]["metric"]),
+        "labelled_rows": verdict.get("labelled_rows", 0),
+        "decision": None,
+    }
+    rules, now = definition["monitoring"]["retraining"], datetime.now(UTC)
+    window = {**entry, "no_labelled_rows": verdict.get("no_labelled_rows")}
+    decided = policy.decide(window, policy.remembered(windows.history(), entry), rules, now)
+    if decided:
+        entry["decision"] = asdict(decided)
+        entry |= {"retrained_at": period.written(now)} if decided.retrain else {}
+    windows.remember(entry)
+    return entry
+
+
+def _metric(verdict: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """Return the gate's metric in this window: name, value, interval and limit; None where it was not measured."""
+    metrics = verdict["analyses"].get("model_quality", {}).get("metrics", [])
+    copied = ("name", "value", "interval", "limit")
+    return next(({key: one[key] for key in copied} for one in metrics if one["name"] == name), None)
+
+
+def _labelled(request: Request) -> LabelledRows | None:
+    """Return the rows that the run is to learn from. A bucket that is not the stack's is only read."""
+    if settings.data_bucket != settings.bucket:
+        return None
+    bucket, prefix = objects.split_uri(f"{request.Prefix}/labelled/")
+    rows = [key for key in objects.keys(f"s3://{bucket}/{prefix}") if key.endswith(".csv")]
+    if not rows:
+        return None
+    return {"CopySource": f"{bucket}/{rows[0]}", "Key": f"{settings.data_prefix}labelled/{request.WindowId}.csv"}

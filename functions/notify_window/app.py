@@ -1,0 +1,192 @@
+"""Tell of a window that was judged, or could not be: an event, metrics, and a mail where people have to know.
+
+Called by  EventBridge, "Step Functions Execution Status Change" of monitor_model, however an execution ends.
+Writes     one event "Perennial Window Judged", metrics of the verdict, at most one message to the topic
+
+Events come more than once: the end of an execution is told once. An execution that judged no window is logged only.
+What fails here is raised, so that Lambda tries again and then keeps the event in the dead-letter queue.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, TypedDict
+
+from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.idempotency import (
+    DynamoDBPersistenceLayer,
+    IdempotencyConfig,
+    idempotent_function,
+)
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from perennial.monitoring import mail
+from perennial.monitoring.findings import FAILED
+from perennial.runs import cause, naming
+from perennial_aws import objects, payloads, runs, windows
+from perennial_aws.clients import client
+from perennial_aws.settings import settings
+
+logger = Logger()
+
+REMEMBER_SECONDS = 7 * 24 * 3600  # EventBridge delivers an event for up to 24 hours; Lambda tries for 6
+MAX_FEATURES = 50  # that have a metric: each costs as long as it is published
+MAX_DETAIL = 200_000  # characters of an event, which has 256 KB (EventBridge User Guide, "PutEvents entry size")
+
+
+class Detail(TypedDict):
+    """The detail of the event, as far as it is read."""
+
+    executionArn: str
+    status: str
+    stopDate: int | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """The event."""
+
+    detail: Detail
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The window, its verdict, and the message about it; no message where there was nothing to tell."""
+
+    WindowId: str
+    Verdict: str
+    MessageId: str | None
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Tell the end of an execution once."""
+    detail = payloads.read(Request, event).detail
+    end = {"execution_arn": detail["executionArn"], "stop_date": detail.get("stopDate")}
+    configured = IdempotencyConfig(expires_after_seconds=REMEMBER_SECONDS)
+    configured.register_lambda_context(context)
+    once = idempotent_function(_tell, data_keyword_argument="end", persistence_store=_store(), config=configured)
+    return dict(once(end=end, detail=detail))
+
+
+@cache
+def _store() -> DynamoDBPersistenceLayer:
+    return DynamoDBPersistenceLayer(
+        table_name=settings.run_table,
+        key_attr="id",
+        expiry_attr="expires_at",
+        boto3_client=client("dynamodb"),
+    )
+
+
+def _tell(*, end: dict[str, Any], detail: Detail) -> dict[str, Any]:
+    execution = client("stepfunctions").describe_execution(executionArn=end["execution_arn"])
+    answer = runs.answer(end["execution_arn"]) or {}
+    window_id = answer.get("WindowId") or naming.run_id(end["execution_arn"], execution["startDate"])
+    if detail["status"] == "SUCCEEDED" and answer.get("Decision") != "Judge":
+        logger.info("nothing to tell", window_id=window_id, decision=answer.get("Decision"))
+        return asdict(Answer(window_id, str(answer.get("Decision")), None))
+    history = windows.history()
+    position = next((number for number, one in enumerate(history) if one["id"] == window_id), None)
+    window = _closed(window_id, execution, answer, {} if position is None else history[position])
+    before = [one["verdict"] for one in history[:position]]
+    _publish_event(window)
+    _count(window)
+    message_id = _mail(window) if mail.is_due(window["verdict"], before) else None
+    logger.info("told", window_id=window_id, verdict=window["verdict"], message_id=message_id)
+    return asdict(Answer(window_id, window["verdict"], message_id))
+
+
+def _closed(window_id: str, execution: dict[str, Any], answer: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """Return all that is told of a window. One whose job did not end is Failed, and is judged with the next."""
+    prefix, failed = answer.get("Prefix"), execution["status"] != "SUCCEEDED"
+    verdict = objects.read_json_if_there(f"{prefix}/verdict.json") if entry else None
+    failure = {
+        "error": execution.get("error"),
+        "cause": execution.get("cause"),
+        "state": cause.failed_state(execution.get("cause")),
+    }
+    known = verdict or {"verdict": FAILED, "reasons": [_why(execution["status"], failure)], "analyses": {}}
+    return {
+        "stack": settings.stack_name,
+        "model": settings.model_name,
+        "id": window_id,
+        "run": answer.get("RunId"),
+        "start": answer.get("Start"),
+        "end": answer.get("End"),
+        "cut": answer.get("Cut"),
+        "prefix": prefix,
+        "verdict": known["verdict"],
+        "reasons": known["reasons"],
+        "records": known.get("records"),
+        "labels": known.get("ground_truth", {}).get("matched", 0),
+        "metric": entry.get("metric"),
+        "decision": entry.get("decision"),
+        "training": _training(window_id) if (entry.get("decision") or {}).get("retrain") else None,
+        "failure": failure if failed else None,
+        "report": f"{prefix}/report.html" if known.get("report") else None,
+        "execution": execution["executionArn"],
+        "columns": known["analyses"].get("data_quality", {}).get("columns", []),
+    }
+
+
+def _why(status: str, failure: dict[str, Any]) -> str:
+    state = f" in state {failure['state']!r}" if failure["state"] else ""
+    ended = {"ABORTED": "a person or a deployment stopped the monitor", "TIMED_OUT": "the monitor was over its time"}
+    return ended.get(status, f"the monitor failed{state}: {failure['error'] or 'no cause was given'}")
+
+
+def _training(window_id: str) -> str:
+    """Return the ARN of the training run that this window started: the state machine gave it its name."""
+    return f"{settings.training_executions}:drift-{window_id}"
+
+
+def _publish_event(window: dict[str, Any]) -> None:
+    detail = {name: value for name, value in window.items() if name not in ("failure",)}
+    text = json.dumps(detail)
+    if len(text) > MAX_DETAIL:
+        text = json.dumps({**detail, "columns": [], "reasons": detail["reasons"][:20]})
+    entry = {"Source": "perennial", "DetailType": "Perennial Window Judged", "Detail": text, "Time": datetime.now(UTC)}
+    result = client("events").put_events(Entries=[entry])
+    if result["FailedEntryCount"]:
+        raise RuntimeError(f"the event of window {window['id']} was refused: {result['Entries'][0]}")
+
+
+def _count(window: dict[str, Any]) -> None:
+    """Publish what dashboards and alarms show; by feature for the first columns, as a metric costs."""
+    _metric("WindowsJudged", 1, Verdict=window["verdict"])
+    if window["records"] is not None:
+        _metric("WindowRecords", window["records"])
+        _metric("WindowLabels", window["labels"])
+    for column in window["columns"][:MAX_FEATURES]:
+        if column["distance"] is not None:
+            _metric("FeatureDrift", column["distance"]["largest"], Feature=column["name"])
+    if window["metric"]:
+        _metric("ModelMetric", window["metric"]["value"], Metric=window["metric"]["name"])
+        _metric("ModelMetricLimit", window["metric"]["limit"], Metric=window["metric"]["name"])
+
+
+def _metric(name: str, value: float, **dimensions: str) -> None:
+    with single_metric(name=name, unit=MetricUnit.NoUnit, value=value) as metric:
+        metric.add_dimension("service", settings.stack_name)
+        for key, text in dimensions.items():
+            metric.add_dimension(key, text)
+
+
+def _mail(window: dict[str, Any]) -> str:
+    arn = window["execution"].split(":")
+    text = mail.compose(window, region=arn[3], partition=arn[1])
+    reply = client("sns").publish(
+        TopicArn=settings.topic_arn,
+        Subject=text.subject,
+        Message=text.body,
+        MessageAttributes={
+            "Status": {"DataType": "String", "StringValue": window["verdict"]},
+            "Stack": {"DataType": "String", "StringValue": window["stack"]},
+        },
+    )
+    return str(reply["MessageId"])

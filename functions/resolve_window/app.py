@@ -1,0 +1,215 @@
+"""Decide which window is judged, of which model, and leave what its job reads; or that there is nothing to judge.
+
+Called by  monitor_model, state "Resolve window".
+Writes     monitoring/<window id>/config.json, capture.manifest and ground-truth.manifest; which model answers since
+           when, the claim and the answer in the run table. The same execution always gets the same answer.
+Raises     WindowError, ConfigurationError, DefinitionError: permanent, the text says what to correct.
+           HistoryContestedError: others wrote what is known of windows over and over; transient.
+           WindowContestedError: others took the same window over and over; transient.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+import perennial
+from perennial.model import definition
+from perennial.monitoring import period
+from perennial.monitoring.period import Period
+from perennial.runs import configuration, naming
+from perennial.runs.monitor_input import MonitorInput, monitor_input
+from perennial_aws import objects, payloads, runs, windows
+from perennial_aws.clients import client, if_there
+from perennial_aws.settings import settings
+
+logger = Logger()
+
+SHIPPED = Path(perennial.__file__).parent.parent
+BASELINES = ("data-quality", "model-quality")
+# A label may come before the clock of its request says so.
+EARLY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Request:
+    """An execution; Input is as whoever started it wrote it."""
+
+    Input: Any
+    ExecutionArn: str
+    StartTime: str
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """The answer to an execution that judges no window, and why."""
+
+    Decision: Literal["Armed", "NoModel", "NoWindow", "Duplicate"]
+    Reason: str
+    WindowId: str
+
+
+@dataclass(frozen=True)
+class Window:
+    """The answer to an execution that judges a window.
+
+    Name      how the name of its job begins
+    Prefix    the window's folder: s3://bucket/monitoring/<window id>
+    RunId     the run whose model answered
+    Cut       where the window was cut because the model changed, or nothing
+    Inputs    what the job reads besides code and configuration: an input without an object would fail it
+    """
+
+    Decision: Literal["Judge"]
+    Reason: str
+    WindowId: str
+    Name: str
+    Prefix: str
+    CodeUri: str
+    RunId: str
+    Start: str
+    End: str
+    Cut: str
+    Inputs: list[dict[str, Any]]
+    Cluster: dict[str, Any]
+    MaxRuntimeInSeconds: int
+    NetworkConfig: dict[str, Any]
+
+
+Answer = Window | Nothing
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answer an execution, once and for all."""
+    request = payloads.read(Request, event)
+    answer = runs.answer(request.ExecutionArn)
+    if answer is None:
+        window_id = naming.run_id(request.ExecutionArn, datetime.fromisoformat(request.StartTime))
+        answer = runs.remember(request.ExecutionArn, asdict(_decide(request, window_id)))
+    logger.info("decided", window_id=answer["WindowId"], decision=answer["Decision"], reason=answer["Reason"])
+    return answer
+
+
+def _decide(request: Request, window_id: str) -> Answer:
+    wanted, now = monitor_input(request.Input), datetime.now(UTC)
+    served = _served()
+    if wanted.Trigger.Type == "EndpointInService" or not (served or wanted.Window):
+        return _armed(served, window_id)
+    chosen = _chosen(wanted, served, now)
+    if chosen is None:
+        return Nothing("NoWindow", "nothing has come since the last window that was judged", window_id)
+    which = f"{chosen.run}#{wanted.Window.Start}#{wanted.Window.End}" if wanted.Window else "next"
+    holder = windows.claim(which, window_id, request.ExecutionArn)
+    if holder:
+        return Nothing("Duplicate", f"window {holder} judges the same records now", window_id)
+    return _window(window_id, chosen)
+
+
+def _served() -> list[dict[str, str]]:
+    """Return which models answer since when, the one that answers now noted."""
+    described = if_there(client("sagemaker").describe_endpoint, EndpointName=settings.endpoint_name)
+    run = naming.run_of(settings.stack_name, described["EndpointConfigName"]) if described else None
+    if described is None or run is None:
+        return windows.served()
+    return windows.note_served(run, described["LastModifiedTime"])
+
+
+def _armed(served: list[dict[str, str]], window_id: str) -> Nothing:
+    """Answer the event of an endpoint in service: windows begin where its model does."""
+    if not served:
+        return Nothing("NoModel", f"endpoint {settings.endpoint_name} serves no model of this stack", window_id)
+    latest = served[-1]
+    return Nothing("Armed", f"the model of run {latest['run']} is watched since {latest['since']}", window_id)
+
+
+def _chosen(wanted: MonitorInput, served: list[dict[str, str]], now: datetime) -> Period | None:
+    if wanted.Window:
+        return period.asked_period(served, wanted.Window.Start, wanted.Window.End, now)
+    delay = timedelta(seconds=settings.capture_delay_seconds)
+    return period.next_period(served, windows.judged_until(), now, delay)
+
+
+def _window(window_id: str, chosen: Period) -> Window:
+    prefix = f"s3://{settings.bucket}/monitoring/{window_id}"
+    resolved = configuration.resolve(
+        settings.model_name,
+        definition.load(SHIPPED / "models" / settings.model_name / "model.yaml"),
+        stack=configuration.stack_overrides(settings.stack_overrides),
+        run={},
+        data_prefix=settings.data_prefix,
+    )
+    _write_config(prefix, chosen.run, resolved.definition.as_json())
+    machine = dict(resolved.instances(settings.kms_key_arn)["Baseline"])
+    return Window(
+        Decision="Judge",
+        Reason=f"the model of run {chosen.run} from {period.written(chosen.start)} to {period.written(chosen.end)}",
+        WindowId=window_id,
+        Name=naming.stem(settings.stack_name, window_id),
+        Prefix=prefix,
+        CodeUri=settings.code_uri,
+        RunId=chosen.run,
+        Start=period.written(chosen.start),
+        End=period.written(chosen.end),
+        Cut=chosen.cut,
+        Inputs=list(_inputs(prefix, chosen)),
+        MaxRuntimeInSeconds=machine.pop("MaxRuntimeInSeconds"),
+        Cluster=machine,
+        NetworkConfig=settings.network(),
+    )
+
+
+def _write_config(prefix: str, run: str, current: dict[str, Any]) -> None:
+    """Leave the configuration of the run whose model answered; how it is watched is what model.yaml says today."""
+    config = objects.read_json(f"s3://{settings.bucket}/runs/{run}/config.json")
+    config["definition"]["monitoring"] = current["monitoring"]
+    objects.write_json(f"{prefix}/config.json", config)
+
+
+# ---- What the job reads
+
+
+def _inputs(prefix: str, chosen: Period) -> Iterator[dict[str, Any]]:
+    for name in BASELINES:
+        uri = f"s3://{settings.bucket}/runs/{chosen.run}/baselines/{name}/"
+        if objects.keys(uri):
+            yield _input(f"{name.split('-')[0]}-baseline", uri, "S3Prefix")
+    yield from _manifest(prefix, "capture", _captured(chosen))
+    yield from _manifest(prefix, "ground-truth", _labels(chosen))
+
+
+def _manifest(prefix: str, name: str, keys: Iterator[str]) -> Iterator[dict[str, Any]]:
+    """Yield the input of these objects, listed in a manifest (API Reference, S3DataSource), if there are any."""
+    names = [key.removeprefix(f"{name}/") for key in keys]
+    if names:
+        uri = f"{prefix}/{name}.manifest"
+        objects.write_text(uri, json.dumps([{"prefix": f"s3://{settings.bucket}/{name}/"}, *names]))
+        yield _input(name, uri, "ManifestFile")
+
+
+def _input(name: str, uri: str, data_type: str) -> dict[str, Any]:
+    path = f"/opt/ml/processing/input/{name}"
+    source = {"S3Uri": uri, "LocalPath": path, "S3DataType": data_type, "S3InputMode": "File"}
+    return {"InputName": name, "S3Input": source}
+
+
+def _captured(chosen: Period) -> Iterator[str]:
+    """Yield the keys of the files that data capture wrote in the hours of the window."""
+    root = f"capture/{settings.endpoint_name}/"
+    for variant in objects.folders(f"s3://{settings.bucket}/{root}"):
+        for hour in period.hours(chosen.start, chosen.end):
+            yield from objects.keys(f"s3://{settings.bucket}/{variant}{hour}/")
+
+
+def _labels(chosen: Period) -> Iterator[str]:
+    """Yield the keys of the files with labels that were put there since the window began."""
+    for item in objects.listed(f"s3://{settings.bucket}/ground-truth/"):
+        if item["LastModified"] >= chosen.start - EARLY and not item["Key"].endswith("/"):
+            yield item["Key"]

@@ -1,0 +1,107 @@
+"""The mail about a judged window: who is told, and what.
+
+Nothing that a captured record may have brought is passed on as it is; see `runs.cause.safe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from perennial.monitoring.findings import BAD_DATA, DRIFT, FAILED, HEALTHY, NOT_ENOUGH
+from perennial.runs.cause import explained, safe
+from perennial.runs.message import MAX_LINE, Message, console_link, subject
+
+MAX_REASONS = 20
+HEADLINES = {
+    DRIFT: "Drift",
+    BAD_DATA: "Bad data",
+    FAILED: "Window not judged",
+    NOT_ENOUGH: "Not enough data to judge",
+    HEALTHY: "Healthy again",
+}
+ADVICE = {
+    BAD_DATA: "Ask whoever sends these records what has changed. Nothing retrains on them.",
+    NOT_ENOUGH: "See whether callers still reach the endpoint, or judge longer windows. This is told once.",
+    FAILED: "Mend what the cause names. The records are kept: the next window begins where the last judged one ended.",
+}
+
+
+def is_due(verdict: str, before: Sequence[str]) -> bool:
+    """Return whether people are told: of what is not healthy, and when it becomes healthy again.
+
+    A stretch without enough data is told once.
+
+    before  the verdicts of the windows before, oldest first
+    """
+    if verdict == HEALTHY:
+        known = [one for one in before if one != NOT_ENOUGH]
+        return bool(known) and known[-1] != HEALTHY
+    return verdict != NOT_ENOUGH or not before or before[-1] != NOT_ENOUGH
+
+
+def compose(window: Mapping[str, Any], *, region: str, partition: str = "aws") -> Message:
+    """Return the mail about a window, as notify_window has closed it."""
+    headline = HEADLINES[window["verdict"]]
+    reasons = [safe(reason, MAX_LINE) for reason in window["reasons"]]
+    first = f"{headline}: {reasons[0] if reasons else 'nothing was found'}"
+    blocks = [
+        first,
+        _facts(window),
+        _reasons(reasons),
+        _policy(window),
+        _advice(window),
+        _links(window, region, partition),
+    ]
+    return Message(subject(first, window["stack"]), "\n\n".join(block for block in blocks if block) + "\n")
+
+
+def _facts(window: Mapping[str, Any]) -> str:
+    lines = [("Window", f"{window['start']} to {window['end']}"), ("Cut", window["cut"])] if window["start"] else []
+    lines += [("Model", f"of run {window['run']}")] if window["run"] else []
+    if window["records"] is not None:
+        lines += [("Records", f"{window['records']:,}, {window['labels']:,} with a label")]
+    metric = window["metric"]
+    if metric:
+        low, high = metric["interval"]
+        lines += [
+            (
+                "Metric",
+                f"{metric['name']} {metric['value']:,.6g} ({low:,.6g} to {high:,.6g}), limit {metric['limit']:,.6g}",
+            )
+        ]
+    return "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in lines if value)
+
+
+def _reasons(reasons: Sequence[str]) -> str:
+    if len(reasons) < 2:
+        return ""
+    more = len(reasons) - MAX_REASONS
+    lines = ["What was found", *(f"  {reason}" for reason in reasons[:MAX_REASONS])]
+    return "\n".join([*lines, *([f"  ... and {more:,} more; all of them: verdict.json"] if more > 0 else [])])
+
+
+def _policy(window: Mapping[str, Any]) -> str:
+    decision, failure = window["decision"], window["failure"]
+    if failure:
+        state = f", state {failure['state']!r}" if failure["state"] else ""
+        cause = safe(explained(failure["cause"]) or "none was given", MAX_LINE * 4)
+        return f"Cause ({safe(failure['error'] or 'unknown error', 80)}{safe(state, 90)})\n  {cause}"
+    if not decision:
+        return ""
+    if decision["retrain"]:
+        return f"Retraining     started: {safe(decision['reason'], MAX_LINE)}\n               {window['training']}"
+    return f"Retraining     not started: {safe(decision['reason'], MAX_LINE)}"
+
+
+def _advice(window: Mapping[str, Any]) -> str:
+    text = ADVICE.get(window["verdict"])
+    return f"What to do\n  {text}" if text else ""
+
+
+def _links(window: Mapping[str, Any], region: str, partition: str) -> str:
+    report = [f"Report     {window['report']}"] if window["report"] else []
+    verdict = (
+        [f"Verdict    {window['prefix']}/verdict.json"] if window["prefix"] and window["records"] is not None else []
+    )
+    return "\n".join([*report, *verdict, f"Execution  {console_link(window['execution'], region, partition)}"])

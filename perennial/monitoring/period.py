@@ -1,0 +1,103 @@
+"""Which window is judged: since the last one, or one that was asked for, and always of one model.
+
+A window of two models would hold one's answers against the other's baseline, so it is cut where the model changed.
+Times are aware and in UTC, whole seconds; the end of a window is not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+MAX_SERVED = 50  # models that are remembered with the time since which they answer
+MAX_DAYS = 400  # of a window
+
+
+class WindowError(ValueError):
+    """The window that was asked for is none. The text says what was expected."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """A window of one model. `cut` says where it was cut and why, or nothing."""
+
+    run: str
+    start: datetime
+    end: datetime
+    cut: str = ""
+
+
+def noted(served: Sequence[Mapping[str, str]], run: str, since: datetime) -> list[dict[str, str]]:
+    """Return which model answers since when, with the one that answers now, which is noted once."""
+    known = [dict(one) for one in served]
+    if known and known[-1]["run"] == run:
+        return known
+    if known:
+        since = max(since, read(known[-1]["since"]))
+    return [*known, {"run": run, "since": written(since)}][-MAX_SERVED:]
+
+
+def next_period(
+    served: Sequence[Mapping[str, str]], judged_until: datetime | None, now: datetime, delay: timedelta
+) -> Period | None:
+    """Return the window since the last one that was judged; None while there is nothing to judge.
+
+    delay  how long captured records take to arrive
+    """
+    if not served:
+        return None
+    run, since = served[-1]["run"], read(served[-1]["since"])
+    start, end = max(since, judged_until or since), (now - delay).replace(microsecond=0)
+    cut = f"the model of run {run} answers since {written(since)}" if start == since and len(served) > 1 else ""
+    return Period(run, start, end, cut) if start < end else None
+
+
+def asked_period(served: Sequence[Mapping[str, str]], start: str, end: str, now: datetime) -> Period:
+    """Return the window that was asked for, as far as one model answered: the one of its end. Raises WindowError."""
+    first, last = _time(start, "Start"), _time(end, "End")
+    if not first < last:
+        raise WindowError(f"Window: got {start} to {end}; expected a start before the end")
+    if last > now:
+        raise WindowError(f"Window.End: got {end}, which is in the future; expected at most {written(now)}")
+    if last - first > timedelta(days=MAX_DAYS):
+        raise WindowError(f"Window: got {(last - first).days} days; expected at most {MAX_DAYS}")
+    answering = [one for one in served if read(one["since"]) < last]
+    if not answering:
+        first_known = f"the first that is known answers since {served[0]['since']}" if served else "none is known"
+        raise WindowError(f"Window.End: got {end}, before any model of this stack answered: {first_known}")
+    run, since = answering[-1]["run"], read(answering[-1]["since"])
+    cut = f"the model of run {run} answers since {written(since)}" if since > first else ""
+    return Period(run, max(first, since), last, cut)
+
+
+def hours(start: datetime, end: datetime) -> list[str]:
+    """Return the folders of data capture, `yyyy/mm/dd/hh`, that may hold records of a window.
+
+    A file stands in the hour of its records' inference (Developer Guide, "Data capture"); one hour more at both ends
+    for clocks that differ.
+    """
+    hour, folders = start.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1), []
+    while hour <= end + timedelta(hours=1):
+        folders.append(f"{hour:%Y/%m/%d/%H}")
+        hour += timedelta(hours=1)
+    return folders
+
+
+def _time(text: str, name: str) -> datetime:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise WindowError(
+            f"Window.{name}: got {text!r}; expected a time in UTC such as 2026-11-29T10:00:00Z"
+        ) from error
+
+
+def read(text: str) -> datetime:
+    """Return a time that `written` has written."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def written(time: datetime) -> str:
+    """Return a time as it stands in windows: `2026-11-29T10:00:00Z`."""
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,91 @@
+"""What follows from a verdict: retrain, and if not, why not.
+
+Only drift retrains. What was decided before is the history: one entry for each judged window, oldest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from perennial.monitoring.findings import DRIFT
+from perennial.monitoring.period import read
+
+MAX_WINDOWS = 200  # that are remembered
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether drift starts a training run, and the reason in words for the mail."""
+
+    retrain: bool
+    reason: str
+
+
+def decide(
+    window: Mapping[str, Any], history: Sequence[Mapping[str, Any]], policy: Mapping[str, Any], now: datetime
+) -> Decision | None:
+    """Return what the policy says of a window that is the newest in the history; None where there is nothing to decide.
+
+    window   its verdict, end (UTC), labelled_rows
+    history  all windows that were judged, this one too: end, verdict, retrained_at (or none), oldest first
+    policy   monitoring.retraining of model.yaml
+    """
+    if window["verdict"] != DRIFT:
+        return None
+    if policy["action"] == "notify":
+        return Decision(False, "the policy only tells (monitoring.retraining.action: notify)")
+    if history and window["end"] < history[-1]["end"]:
+        return Decision(False, "a later window has been judged already, and that one decides")
+    return _in_row(history, policy) or _rested(history, policy, now) or _rows(window, policy)
+
+
+def _in_row(history: Sequence[Mapping[str, Any]], policy: Mapping[str, Any]) -> Decision | None:
+    """Count breaches since the last window without one, or the last retraining; NotEnoughData neither adds nor ends."""
+    breaches = 0
+    for one in reversed(history):
+        if one.get("retrained_at") or one["verdict"] not in (DRIFT, "NotEnoughData"):
+            break
+        breaches += one["verdict"] == DRIFT
+    if breaches >= policy["breaches"]:
+        return None
+    return Decision(
+        False, f"{breaches} of {policy['breaches']} windows with drift in a row (monitoring.retraining.breaches)"
+    )
+
+
+def _rested(history: Sequence[Mapping[str, Any]], policy: Mapping[str, Any], now: datetime) -> Decision | None:
+    times = [read(one["retrained_at"]) for one in history if one.get("retrained_at")]
+    today = [time for time in times if time > now - timedelta(days=1)]
+    if len(today) >= policy["runs_a_day"]:
+        text = f"drift has started {len(today)} runs within a day (monitoring.retraining.runs_a_day)"
+        return Decision(False, text)
+    rested = timedelta(hours=policy["cooldown_hours"])
+    if times and now - times[-1] < rested:
+        until = f"{times[-1] + rested:%Y-%m-%d %H:%M} UTC"
+        return Decision(False, f"drift has started a run at {times[-1]:%H:%M} UTC; the next one not before {until}")
+    return None
+
+
+def _rows(window: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
+    rows, least = int(window.get("labelled_rows") or 0), int(policy["min_labelled_rows"])
+    if rows >= least:
+        added = f" with {rows:,} new labelled rows" if rows else ""
+        return Decision(True, f"drift starts a training run{added}")
+    why = window.get("no_labelled_rows") or "send labels below ground-truth/, or drop new data"
+    return Decision(
+        False,
+        f"{rows:,} new labelled rows; expected at least {least:,} (monitoring.retraining.min_labelled_rows): training "
+        f"on the same data would change nothing; {why}",
+    )
+
+
+def remembered(history: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the history with a window in it, by its end; judged again, it takes the place of what it was."""
+    same = (entry["run"], entry["start"], entry["end"])
+    before = next((one for one in history if (one["run"], one["start"], one["end"]) == same), {})
+    others = [dict(one) for one in history if (one["run"], one["start"], one["end"]) != same]
+    kept_start = {"retrained_at": before["retrained_at"]} if before.get("retrained_at") else {}
+    return sorted([*others, {**kept_start, **entry}], key=lambda one: str(one["end"]))[-MAX_WINDOWS:]

@@ -1,0 +1,84 @@
+"""What is known of windows and of who answered them, in the run table; one item, whatever time has passed.
+
+The item `monitoring`: `served` (which model answers since when), `windows` (the newest that were judged, by their end).
+`window#<which>` is the claim of a window that is being judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from perennial.monitoring import period, policy
+from perennial.runs import work
+from perennial_aws import runs
+
+_ITEM = "monitoring"
+_ATTEMPTS = 8
+
+
+class HistoryContestedError(Exception):
+    """What is known of windows changed again and again. Transient."""
+
+
+class WindowContestedError(Exception):
+    """The claim of a window changed hands again and again. Transient."""
+
+
+def served() -> list[dict[str, str]]:
+    """Return which models answered since when, oldest first: {"run", "since"}."""
+    return list(_known().get("served", []))
+
+
+def history() -> list[dict[str, Any]]:
+    """Return the newest windows that were judged, by their end (monitoring.policy)."""
+    return list(_known().get("windows", []))
+
+
+def judged_until() -> datetime | None:
+    """Return the end of the newest window that was judged."""
+    ends = [one["end"] for one in history()]
+    return period.read(max(ends)) if ends else None
+
+
+def note_served(run: str, since: datetime) -> list[dict[str, str]]:
+    """Note which model answers; return all that did."""
+    changed = _change(lambda known: {**known, "served": period.noted(known.get("served", []), run, since)})
+    return list(changed["served"])
+
+
+def remember(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Add a window that was judged; return the history with it."""
+    changed = _change(lambda known: {**known, "windows": policy.remembered(known.get("windows", []), entry)})
+    return list(changed["windows"])
+
+
+def _known() -> dict[str, Any]:
+    return runs.item(_ITEM) or {}
+
+
+def _change(change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """Write what changes and return it; monitors that end at the same time do not lose anything."""
+    for _ in range(_ATTEMPTS):
+        before = _known()
+        after = change(before)
+        if after == before:
+            return before
+        if runs.replace({**after, "id": _ITEM}, before.get("revision", 0)):
+            return after
+    raise HistoryContestedError(f"what is known of windows changed {_ATTEMPTS} times while it was added to")
+
+
+def claim(which: str, window_id: str, execution_arn: str) -> str | None:
+    """Take a window and return None, or return the id of the window that is judging it now."""
+    item_id = f"window#{which}"
+    for _ in range(_ATTEMPTS):
+        held = runs.item(item_id)
+        if held and held["run_id"] == window_id:
+            return None
+        if held and runs.status_of_execution(held["execution_arn"]) == work.RUNNING:
+            return str(held["run_id"])
+        if runs.take(item_id, window_id, execution_arn, held["run_id"] if held else None):
+            return None
+    raise WindowContestedError(f"window {which} changed hands {_ATTEMPTS} times while {window_id} asked for it")

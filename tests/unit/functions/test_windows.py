@@ -1,0 +1,397 @@
+"""The functions of the monitoring flow: which window, what follows from its verdict, and who is told."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from perennial.model import definition
+from perennial.runs.naming import run_id
+from tests.unit.conftest import BUCKET, REGION, ROOT, STACK, load_function, refusal
+
+ARN = f"arn:aws:states:{REGION}:123456789012:execution:{STACK}-monitor-model"
+NOW = datetime.now(UTC).replace(microsecond=0)
+RUN, NEXT_RUN = "20261120100000-0a1b", "20261121100000-0a1b"
+MODEL = definition.load(ROOT / "models" / "used-cars" / "model.yaml").as_json()
+
+
+def written(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    monkeypatch.setenv("CAPTURE_DELAY_SECONDS", "0")
+    monkeypatch.setenv("TRAINING_EXECUTIONS", f"arn:aws:states:{REGION}:123456789012:execution:{STACK}-train-model")
+
+
+@pytest.fixture
+def serving(aws, answers):
+    """Let the endpoint serve the model of a run since a time."""
+
+    def serve(run=RUN, since=NOW - timedelta(hours=2)):
+        old = {"definition": {**MODEL, "monitoring": {"min_records": 7}}, "run_id": run}
+        aws.put(f"runs/{run}/config.json", json.dumps(old))
+        for name in ("data-quality", "model-quality"):
+            aws.put(f"runs/{run}/baselines/{name}/statistics.json", "{}")
+        body = {"EndpointConfigName": f"{STACK}-{run}", "LastModifiedTime": since.timestamp()}
+        answers("sagemaker", "DescribeEndpoint", (200, body))
+
+    return serve
+
+
+@pytest.fixture
+def resolve(aws, lambda_context):
+    app = load_function("resolve_window")
+
+    def call(name="one", **given):
+        event = {"Input": given, "ExecutionArn": f"{ARN}:{name}", "StartTime": NOW.isoformat()}
+        return app.handler(event, lambda_context)
+
+    return call
+
+
+@pytest.fixture
+def running(answers):
+    """Let executions of the monitor have this status."""
+
+    def status(text):
+        answers("stepfunctions", "DescribeExecution", (200, {"status": text, "startDate": 0, "executionArn": ARN}))
+
+    return status
+
+
+@pytest.fixture
+def decide(aws, lambda_context):
+    app = load_function("decide_retraining")
+
+    def call(verdict="Drift", number=1, policy=None, **more):
+        window_id = f"2026112910000{number}-0a1b"
+        prefix = f"monitoring/{window_id}"
+        monitoring = {**MODEL["monitoring"], "retraining": {**MODEL["monitoring"]["retraining"], **(policy or {})}}
+        aws.put(f"{prefix}/config.json", json.dumps({"definition": {**MODEL, "monitoring": monitoring}}))
+        document = {"verdict": verdict, "reasons": ["it drifted"], "labelled_rows": 5, "analyses": {}, **more}
+        aws.put(f"{prefix}/verdict.json", json.dumps(document))
+        return app.handler(
+            {
+                "WindowId": window_id,
+                "RunId": RUN,
+                "Prefix": f"s3://{BUCKET}/{prefix}",
+                "Start": f"2026-11-29T0{number}:00:00Z",
+                "End": f"2026-11-29T0{number + 1}:00:00Z",
+            },
+            lambda_context,
+        )
+
+    return call
+
+
+# ---- Which window
+
+
+def test_the_first_window_begins_where_the_model_began_to_answer(aws, serving, resolve):
+    serving()
+    answer = resolve()
+    assert answer["Decision"] == "Judge"
+    assert (answer["RunId"], answer["Start"]) == (RUN, written(NOW - timedelta(hours=2)))
+    assert answer["Prefix"] == f"s3://{BUCKET}/monitoring/{answer['WindowId']}"
+    assert answer["WindowId"] == run_id(f"{ARN}:one", NOW)
+    assert answer["MaxRuntimeInSeconds"] == 3600
+    assert "MaxRuntimeInSeconds" not in answer["Cluster"]
+
+
+def test_the_model_is_watched_as_model_yaml_says_today_and_read_as_its_run_did(aws, serving, resolve):
+    serving()
+    config = aws.get_json(f"monitoring/{resolve()['WindowId']}/config.json")
+    assert config["definition"]["monitoring"] == MODEL["monitoring"]
+    assert config["run_id"] == RUN
+
+
+def test_the_job_reads_the_files_of_the_hours_of_the_window_and_labels_that_came_since(aws, serving, resolve):
+    serving()
+    inside, before = NOW - timedelta(hours=1), NOW - timedelta(hours=9)
+    for time in (inside, before):
+        aws.put(f"capture/{STACK}/AllTraffic/{time:%Y/%m/%d/%H}/1.jsonl", "{}\n")
+    aws.put("capture/other/AllTraffic/2026/11/29/10/1.jsonl", "{}\n")
+    aws.put("ground-truth/sold.csv", "inference_id,label\n")
+    answer = resolve()
+    sources = {one["InputName"]: one["S3Input"] for one in answer["Inputs"]}
+    assert set(sources) == {"data-baseline", "model-baseline", "capture", "ground-truth"}
+    assert sources["data-baseline"]["S3Uri"] == f"s3://{BUCKET}/runs/{RUN}/baselines/data-quality/"
+    manifest = aws.get_json(sources["capture"]["S3Uri"].removeprefix(f"s3://{BUCKET}/"))
+    wanted = f"{STACK}/AllTraffic/{inside:%Y/%m/%d/%H}/1.jsonl"
+    assert manifest == [{"prefix": f"s3://{BUCKET}/capture/"}, wanted]
+    labels = aws.get_json(sources["ground-truth"]["S3Uri"].removeprefix(f"s3://{BUCKET}/"))
+    assert labels == [{"prefix": f"s3://{BUCKET}/ground-truth/"}, "sold.csv"]
+
+
+def test_what_has_no_object_is_no_input_which_would_fail_the_job(aws, serving, resolve):
+    serving()
+    aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{RUN}/baselines/model-quality/statistics.json")
+    assert [one["InputName"] for one in resolve()["Inputs"]] == ["data-baseline"]
+
+
+def test_the_next_window_begins_where_the_last_one_ended(aws, serving, resolve, running):
+    from perennial_aws import windows
+
+    serving()
+    running("SUCCEEDED")
+    end = written(NOW - timedelta(minutes=30))
+    windows.remember(
+        {"id": "1", "run": RUN, "start": written(NOW - timedelta(hours=2)), "end": end, "verdict": "Healthy"}
+    )
+    assert resolve("two")["Start"] == end
+
+
+def test_a_window_is_of_one_model(aws, serving, resolve, running):
+    serving()
+    resolve(Trigger={"Type": "EndpointInService"})
+    serving(NEXT_RUN, NOW - timedelta(minutes=5))
+    answer = resolve("two")
+    assert (answer["RunId"], answer["Start"]) == (NEXT_RUN, written(NOW - timedelta(minutes=5)))
+    assert "answers since" in answer["Cut"]
+    asked = {"Start": written(NOW - timedelta(minutes=90)), "End": written(NOW - timedelta(minutes=60))}
+    assert resolve("three", Window=asked)["RunId"] == RUN
+
+
+def test_an_endpoint_in_service_arms_the_monitor_once_and_judges_nothing(aws, serving, resolve):
+    serving()
+    answers = [resolve(name, Trigger={"Type": "EndpointInService", "Id": name}) for name in ("one", "two")]
+    assert [one["Decision"] for one in answers] == ["Armed", "Armed"]
+    assert len(aws.item("monitoring")["served"]["L"]) == 1
+    assert aws.keys("monitoring/") == []
+
+
+def test_without_a_model_of_the_stack_there_is_nothing_to_judge(aws, answers, resolve):
+    answers("sagemaker", "DescribeEndpoint", refusal("ValidationException", "Could not find endpoint"))
+    assert resolve()["Decision"] == "NoModel"
+
+
+def test_an_endpoint_of_somebody_elses_configuration_is_no_model_of_the_stack(aws, answers, resolve):
+    body = {"EndpointConfigName": "by-hand", "LastModifiedTime": NOW.timestamp()}
+    answers("sagemaker", "DescribeEndpoint", (200, body))
+    assert resolve()["Decision"] == "NoModel"
+
+
+def test_nothing_is_judged_twice_while_nothing_can_have_come(aws, serving, resolve, monkeypatch):
+    serving()
+    monkeypatch.setenv("CAPTURE_DELAY_SECONDS", "86400")
+    assert resolve()["Decision"] == "NoWindow"
+
+
+def test_two_monitors_do_not_judge_the_same_records(aws, serving, resolve, running):
+    serving()
+    first = resolve("one")
+    running("RUNNING")
+    second = resolve("two")
+    assert second["Decision"] == "Duplicate"
+    assert first["WindowId"] in second["Reason"]
+    running("FAILED")
+    assert resolve("three")["Decision"] == "Judge"
+
+
+def test_the_same_execution_gets_the_same_answer(aws, serving, resolve):
+    serving()
+    first = resolve()
+    serving(NEXT_RUN)
+    assert resolve() == first
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"Window": {"Start": "2026-11-29T10:00:00Z"}}, "Window.End"),
+        ({"Windows": {}}, "Windows"),
+        ({"Trigger": {"Type": "Drift"}}, "Trigger.Type"),
+    ],
+)
+def test_an_input_that_is_none_is_refused_by_name(aws, serving, resolve, given, said):
+    serving()
+    with pytest.raises(Exception, match=said):
+        resolve(**given)
+
+
+# ---- What follows
+
+
+def test_drift_with_rows_to_learn_from_starts_a_run_and_names_its_file(aws, decide):
+    aws.put("monitoring/20261129100001-0a1b/labelled/rows.csv", "price\n")
+    answer = decide()
+    assert (answer["Verdict"], answer["Retrain"]) == ("Drift", True)
+    assert answer["Labelled"] == {
+        "CopySource": f"{BUCKET}/monitoring/20261129100001-0a1b/labelled/rows.csv",
+        "Key": "raw/labelled/20261129100001-0a1b.csv",
+    }
+
+
+def test_nothing_is_written_into_a_bucket_that_is_not_the_stacks(aws, decide, their_bucket):
+    aws.put("monitoring/20261129100001-0a1b/labelled/rows.csv", "price\n")
+    assert decide()["Labelled"] is None
+
+
+def test_a_decision_is_made_once(aws, decide):
+    first = decide()
+    assert decide() == first
+    assert len(aws.item("monitoring")["windows"]["L"]) == 1
+
+
+def test_a_second_window_with_drift_waits_for_the_rest_after_the_first(aws, decide):
+    assert decide(number=1)["Retrain"]
+    second = decide(number=2)
+    assert not second["Retrain"]
+    assert "not before" in second["Reason"]
+
+
+def test_what_is_healthy_starts_nothing(aws, decide):
+    assert decide("Healthy") == {"Verdict": "Healthy", "Retrain": False, "Reason": "no drift", "Labelled": None}
+
+
+def test_the_policy_is_that_of_the_model(aws, decide):
+    answer = decide(policy={"action": "notify"})
+    assert not answer["Retrain"]
+    assert "notify" in answer["Reason"]
+
+
+# ---- Who is told
+
+
+@pytest.fixture
+def tell(aws, lambda_context, answers):
+    """Let the execution of a window have ended, and return what the function says and what it sent."""
+    app = load_function("notify_window")
+    app._store.cache_clear()
+    published = answers("events", "PutEvents", (200, {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}))
+    mails = answers("sns", "Publish", None)
+
+    def call(answer=None, status="SUCCEEDED", name="one", **execution):
+        from perennial_aws import runs
+
+        if answer:
+            runs.remember(f"{ARN}:{name}", answer)
+        body = {"executionArn": f"{ARN}:{name}", "status": status, "startDate": NOW.timestamp(), **execution}
+        answers("stepfunctions", "DescribeExecution", (200, body))
+        detail = {"executionArn": f"{ARN}:{name}", "status": status, "stopDate": 1}
+        return app.handler({"detail": detail}, lambda_context), published, mails
+
+    return call
+
+
+def answer_of(number: int = 1) -> dict[str, Any]:
+    window_id = f"2026112910000{number}-0a1b"
+    return {
+        "Decision": "Judge", "WindowId": window_id, "Prefix": f"s3://{BUCKET}/monitoring/{window_id}", "RunId": RUN,
+        "Start": f"2026-11-29T0{number}:00:00Z", "End": f"2026-11-29T0{number + 1}:00:00Z", "Cut": "", "Reason": "",
+    }  # fmt: skip
+
+
+def detail_of(request: Any) -> dict[str, Any]:
+    (entry,) = json.loads(request.body)["Entries"]
+    assert (entry["Source"], entry["DetailType"]) == ("perennial", "Perennial Window Judged")
+    detail: dict[str, Any] = json.loads(entry["Detail"])
+    return detail
+
+
+def test_drift_is_told_by_one_event_and_one_mail_with_the_run_that_it_started(aws, decide, tell):
+    decide(records=1200, ground_truth={"matched": 300})
+    answer, events, mails = tell(answer_of())
+    assert answer["Verdict"] == "Drift"
+    assert answer["MessageId"]
+    detail = detail_of(events[0])
+    assert (detail["verdict"], detail["records"], detail["run"]) == ("Drift", 1200, RUN)
+    assert detail["training"].endswith(f":{STACK}-train-model:drift-20261129100001-0a1b")
+    assert len(mails) == 1
+
+
+def test_an_end_that_comes_twice_is_told_once(aws, decide, tell):
+    decide()
+    tell(answer_of())
+    _, events, mails = tell(answer_of())
+    assert (len(events), len(mails)) == (1, 1)
+
+
+def test_what_is_healthy_has_an_event_and_no_mail_until_it_is_healthy_again(aws, decide, tell):
+    decide("Healthy", number=1)
+    answer, events, mails = tell(answer_of(1), name="one")
+    assert (answer["MessageId"], len(events), len(mails)) == (None, 1, 0)
+    decide("BadData", number=2)
+    tell(answer_of(2), name="two")
+    decide("Healthy", number=3)
+    _, events, mails = tell(answer_of(3), name="three")
+    assert (len(events), len(mails)) == (3, 2)
+
+
+def test_a_monitor_that_failed_is_told_as_failed_and_the_next_window_takes_its_records(aws, tell):
+    from perennial_aws import windows
+
+    cause = 'State "Judge window" failed: no permission'
+    answer, events, mails = tell(answer_of(), status="FAILED", error="SageMaker.AmazonSageMakerException", cause=cause)
+    assert answer["Verdict"] == "Failed"
+    assert "Judge window" in detail_of(events[0])["reasons"][0]
+    assert len(mails) == 1
+    assert windows.judged_until() is None
+
+
+def test_a_monitor_that_was_stopped_before_it_knew_its_window_is_told_too(aws, tell):
+    answer, events, _ = tell(status="ABORTED")
+    assert answer["Verdict"] == "Failed"
+    assert "stopped" in detail_of(events[0])["reasons"][0]
+
+
+def test_an_execution_that_judged_nothing_is_not_told(aws, tell):
+    answer, events, mails = tell({"Decision": "Armed", "WindowId": "1", "Reason": "watched"})
+    assert answer == {"WindowId": "1", "Verdict": "Armed", "MessageId": None}
+    assert (events, mails) == ([], [])
+
+
+def test_an_event_that_is_refused_is_tried_again_by_lambda(aws, decide, tell, answers):
+    decide()
+    answers("events", "PutEvents", (200, {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}))
+    with pytest.raises(RuntimeError, match="InternalFailure"):
+        tell(answer_of())
+
+
+def test_metrics_are_by_feature_and_the_limit_is_that_of_the_model(aws, decide, tell, capsys):
+    distance = {"largest": 0.3, "psi": 0.2, "chance": 0.001, "robust": 0.2}
+    columns = [{"name": "mileage", "distance": distance}, {"name": "note", "distance": None}]
+    metric = {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0}
+    analyses = {"data_quality": {"columns": columns}, "model_quality": {"metrics": [metric]}}
+    decide(records=1200, analyses=analyses)
+    capsys.readouterr()
+    tell(answer_of())
+    published = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "CloudWatchMetrics" in line]
+    values = {
+        (one["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"], one.get("Feature") or one.get("Metric")): one
+        for one in published
+    }
+    assert values["FeatureDrift", "mileage"]["FeatureDrift"] == [0.3]
+    assert ("FeatureDrift", "note") not in values
+    assert values["ModelMetric", "rmse"]["ModelMetric"] == [4100.0]
+    assert values["ModelMetricLimit", "rmse"]["ModelMetricLimit"] == [2200.0]
+    assert values["WindowRecords", None]["WindowRecords"] == [1200]
+
+
+def test_other_monitors_that_write_at_the_same_time_are_not_lost(aws, monkeypatch):
+    from perennial_aws import runs, windows
+
+    item, before = runs.item, []
+
+    def another_first(item_id):
+        known = item(item_id)
+        if item_id == "monitoring" and not before:
+            before.append(True)
+            windows.note_served(RUN, NOW)
+        return known
+
+    monkeypatch.setattr(runs, "item", another_first)
+    windows.remember({"id": "1", "run": RUN, "start": written(NOW), "end": written(NOW), "verdict": "Healthy"})
+    assert len(windows.served()) == len(windows.history()) == 1
+
+
+def test_what_dynamodb_refuses_otherwise_is_raised(aws, answers):
+    from perennial_aws import windows
+
+    answers("dynamodb", "PutItem", refusal("AccessDeniedException"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        windows.note_served(RUN, NOW)

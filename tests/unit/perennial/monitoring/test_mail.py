@@ -1,0 +1,86 @@
+"""The mail about a window: when there is one, and what it says."""
+
+from typing import Any
+
+import pytest
+
+from perennial.monitoring import mail
+
+WINDOW: dict[str, Any] = {
+    "stack": "cars",
+    "start": "2026-11-29T09:00:00Z",
+    "end": "2026-11-29T10:00:00Z",
+    "cut": "",
+    "run": "20261128090000-0a1b",
+    "prefix": "s3://bucket/monitoring/20261129100000-0a1b",
+    "verdict": "Drift",
+    "reasons": ["mileage: Baseline drift distance: 0.31 exceeds threshold: 0.1", "Metric rmse with 4,100 was worse"],
+    "records": 1200,
+    "labels": 300,
+    "metric": {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0},
+    "decision": {"retrain": True, "reason": "drift starts a training run with 300 new labelled rows"},
+    "training": "arn:aws:states:eu-west-1:123456789012:execution:cars-train-model:drift-20261129100000-0a1b",
+    "failure": None,
+    "report": None,
+    "execution": "arn:aws:states:eu-west-1:123456789012:execution:cars-monitor-model:one",
+}
+
+
+def composed(**changed: Any) -> tuple[str, str]:
+    message = mail.compose({**WINDOW, **changed}, region="eu-west-1")
+    return message.subject, message.body
+
+
+@pytest.mark.parametrize(
+    ("verdict", "before", "due"),
+    [
+        ("Drift", [], True), ("Drift", ["Drift"], True), ("BadData", ["Healthy"], True), ("Failed", [], True),
+        ("Healthy", [], False), ("Healthy", ["Healthy"], False), ("Healthy", ["Drift"], True),
+        ("Healthy", ["Drift", "NotEnoughData"], True), ("Healthy", ["Healthy", "NotEnoughData"], False),
+        ("NotEnoughData", [], True), ("NotEnoughData", ["NotEnoughData"], False), ("NotEnoughData", ["Drift"], True),
+    ],
+)  # fmt: skip
+def test_people_are_told_of_what_is_not_healthy_and_when_it_is_again(
+    verdict: str, before: list[str], due: bool
+) -> None:
+    assert mail.is_due(verdict, before) is due
+
+
+def test_the_first_line_says_what_was_found_and_the_rest_the_numbers_the_policy_and_where_it_stands() -> None:
+    title, body = composed()
+    assert title == "Drift: mileage: Baseline drift distance: 0.31 exceeds threshold: 0.1 [cars]"
+    assert body.startswith("Drift: mileage: Baseline drift distance: 0.31")
+    assert "rmse 4,100 (3,900 to 4,300), limit 2,200" in body
+    assert "1,200, 300 with a label" in body
+    assert "Retraining     started: drift starts a training run with 300 new labelled rows" in body
+    assert "execution:cars-train-model:drift-20261129100000-0a1b" in body
+    assert "Verdict    s3://bucket/monitoring/20261129100000-0a1b/verdict.json" in body
+
+
+def test_a_retraining_that_was_not_started_is_told_with_its_reason() -> None:
+    _, body = composed(decision={"retrain": False, "reason": "0 new labelled rows"}, training=None)
+    assert "Retraining     not started: 0 new labelled rows" in body
+
+
+def test_bad_data_say_that_nothing_learns_from_them() -> None:
+    title, body = composed(verdict="BadData", reasons=["mileage: kilometres"], decision=None, training=None)
+    assert title == "Bad data: mileage: kilometres [cars]"
+    assert "Nothing retrains on them" in body
+
+
+def test_a_monitor_that_failed_says_the_cause_and_that_nothing_is_lost() -> None:
+    failure = {"error": "SageMaker.AmazonSageMakerException", "cause": "no permission", "state": "Judge window"}
+    _, body = composed(
+        verdict="Failed", reasons=["the monitor failed in state 'Judge window'"], records=None, metric=None,
+        decision=None, training=None, failure=failure,
+    )  # fmt: skip
+    assert "Cause (SageMaker.AmazonSageMakerException, state 'Judge window')\n  no permission" in body
+    assert "The records are kept" in body
+    assert "verdict.json" not in body
+
+
+def test_what_a_captured_record_may_have_brought_is_no_link() -> None:
+    title, body = composed(reasons=["make: new value https://evil.example/\r\nBcc: all@example.com"])
+    assert "https://evil" not in title + body
+    assert "\r" not in body
+    assert "\nBcc" not in body

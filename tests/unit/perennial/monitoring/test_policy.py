@@ -1,0 +1,102 @@
+"""What follows from a verdict, by each key of monitoring.retraining."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from perennial.model.definition import Retraining
+from perennial.monitoring import policy
+
+NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
+
+
+def rules(**changed: Any) -> dict[str, Any]:
+    return Retraining(**changed).model_dump()
+
+
+def window(verdict: str, hour: int, **more: Any) -> dict[str, Any]:
+    return {"id": str(hour), "run": "one", "start": f"2026-11-29T{hour - 1:02}:00:00Z",
+            "end": f"2026-11-29T{hour:02}:00:00Z", "verdict": verdict, "labelled_rows": 50, **more}  # fmt: skip
+
+
+def decided(*windows: dict[str, Any], **changed: Any) -> policy.Decision:
+    """What is decided about the last of these windows."""
+    found = policy.decide(windows[-1], windows, rules(**changed), NOW)
+    assert found is not None
+    return found
+
+
+def test_drift_with_rows_to_learn_from_retrains_by_default() -> None:
+    assert decided(window("Drift", 11)) == policy.Decision(
+        True, "drift starts a training run with 50 new labelled rows"
+    )
+
+
+@pytest.mark.parametrize("verdict", ["Healthy", "BadData", "NotEnoughData", "Failed"])
+def test_nothing_but_drift_retrains(verdict: str) -> None:
+    assert policy.decide(window(verdict, 11), [window(verdict, 11)], rules(), NOW) is None
+
+
+def test_a_policy_that_only_tells_does_not_retrain() -> None:
+    assert "action: notify" in decided(window("Drift", 11), action="notify").reason
+    assert decided(window("Drift", 11), action="retrain").retrain
+
+
+def test_breaches_have_to_come_in_a_row() -> None:
+    assert "1 of 2 windows" in decided(window("Drift", 11), breaches=2).reason
+    assert "1 of 2" in decided(window("Drift", 9), window("Healthy", 10), window("Drift", 11), breaches=2).reason
+    assert decided(window("Drift", 10), window("Drift", 11), breaches=2).retrain
+
+
+def test_a_window_without_enough_data_neither_adds_a_breach_nor_ends_the_row() -> None:
+    assert decided(window("Drift", 9), window("NotEnoughData", 10), window("Drift", 11), breaches=2).retrain
+    assert not decided(window("NotEnoughData", 10), window("Drift", 11), breaches=2).retrain
+
+
+def test_a_retraining_starts_the_count_of_breaches_anew() -> None:
+    before = window("Drift", 9, retrained_at="2026-11-28T09:00:00Z")
+    assert "1 of 2" in decided(before, window("Drift", 11), breaches=2).reason
+
+
+def test_between_two_retrainings_there_is_a_rest() -> None:
+    before = window("Drift", 9, retrained_at="2026-11-29T09:00:00Z")
+    assert "not before 2026-11-29 15:00 UTC" in decided(before, window("Drift", 11)).reason
+    assert decided(before, window("Drift", 11), cooldown_hours=3).retrain
+
+
+def test_drift_starts_no_more_runs_a_day_than_allowed() -> None:
+    before = [window("Drift", hour, retrained_at=f"2026-11-29T{hour:02}:00:00Z") for hour in (7, 8, 9, 10)]
+    assert "started 4 runs within a day" in decided(*before, window("Drift", 11), cooldown_hours=0).reason
+    assert decided(*before, window("Drift", 11), cooldown_hours=0, runs_a_day=5).retrain
+
+
+def test_without_new_labelled_rows_retraining_would_change_nothing_and_the_reason_says_what_helps() -> None:
+    found = decided(window("Drift", 11, labelled_rows=0, no_labelled_rows="name a key in model.yaml"))
+    assert not found.retrain
+    assert "would change nothing; name a key in model.yaml" in found.reason
+    assert decided(window("Drift", 11, labelled_rows=0), min_labelled_rows=0).retrain
+
+
+def test_only_the_newest_window_decides() -> None:
+    history = [window("Drift", 10), window("Healthy", 11)]
+    found = policy.decide(history[0], history, rules(), NOW)
+    assert found is not None
+    assert "a later window" in found.reason
+
+
+def test_a_window_that_is_judged_again_takes_its_own_place_and_keeps_its_retraining() -> None:
+    before = [window("Drift", 10, retrained_at="2026-11-29T10:05:00Z"), window("Healthy", 11)]
+    again = {**window("Healthy", 10), "id": "again"}
+    after = policy.remembered(before, again)
+    assert [one["id"] for one in after] == ["again", "11"]
+    assert after[0]["retrained_at"] == "2026-11-29T10:05:00Z"
+
+
+def test_only_the_newest_windows_are_remembered() -> None:
+    known: list[dict[str, Any]] = []
+    for number in range(policy.MAX_WINDOWS + 5):
+        entry = {**window("Healthy", 1), "end": f"{2000 + number}-01-01T00:00:00Z"}
+        known = policy.remembered(known, entry)
+    assert len(known) == policy.MAX_WINDOWS
+    assert known[0]["end"] == "2005-01-01T00:00:00Z"
