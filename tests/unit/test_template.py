@@ -51,6 +51,7 @@ FUNCTIONS = of_type("AWS::Serverless::Function")
 ROLES = of_type("AWS::IAM::Role")
 RULES = of_type("AWS::Events::Rule")
 MACHINES = of_type("AWS::StepFunctions::StateMachine")
+EXECUTIONS = "kms:EncryptionContext:aws:states:stateMachineArn"
 
 
 def arn_of(name: str) -> dict[str, Any]:
@@ -445,28 +446,33 @@ def test_the_state_machine_logs_its_steps_without_their_data_and_is_traced() -> 
 
 def test_definition_and_executions_are_encrypted_with_the_key_of_the_stack() -> None:
     """Step Functions Developer Guide, "Data at rest encryption in Step Functions"."""
-    machine = properties("TrainModel")
-    assert machine["EncryptionConfiguration"] == {"Type": "CUSTOMER_MANAGED_KMS_KEY", "KmsKeyId": KEY}
     here = "${AWS::Region}:${AWS::AccountId}"
-    arn = f"arn:${{AWS::Partition}}:states:{here}:stateMachine:{machine['StateMachineName']['Fn::Sub']}"
-    only = {"kms:EncryptionContext:aws:states:stateMachineArn": {"Fn::Sub": arn}}
-    of_flow = {s["Sid"]: s for s in ROLES["TrainModelRole"]["Policies"][0]["PolicyDocument"]["Statement"]}
-    assert of_flow["Executions"]["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
-    assert of_flow["Executions"]["Condition"] == {"StringEquals": only}
-    logs = {"Fn::Sub": f"arn:${{AWS::Partition}}:logs:{here}:*"}
-    of_log = {"StringEquals": {"kms:EncryptionContext:SourceArn": logs}}
     (delivery,) = (s for s in properties("Key")["KeyPolicy"]["Statement"] if s["Sid"] == "LogsDeliver")
     assert (delivery["Principal"], delivery["Action"]) == ({"Service": "delivery.logs.amazonaws.com"}, "kms:Decrypt")
-    assert of_flow["EncryptedLog"]["Condition"] == delivery["Condition"] == of_log
+    logs = {"Fn::Sub": f"arn:${{AWS::Partition}}:logs:{here}:*"}
+    of_log = {"StringEquals": {"kms:EncryptionContext:SourceArn": logs}}
+    arns = {}
+    for name, machine in MACHINES.items():
+        assert machine["EncryptionConfiguration"] == {"Type": "CUSTOMER_MANAGED_KMS_KEY", "KmsKeyId": KEY}
+        arns[name] = {
+            "Fn::Sub": f"arn:${{AWS::Partition}}:states:{here}:stateMachine:{machine['StateMachineName']['Fn::Sub']}"
+        }
+        of_flow = {s["Sid"]: s for s in statements_of(f"{name}Role")}
+        assert of_flow["Executions"]["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+        assert of_flow["Executions"]["Condition"] == {"StringEquals": {EXECUTIONS: arns[name]}}
+        assert of_flow["EncryptedLog"]["Condition"] == delivery["Condition"] == of_log
     through = {"kms:ViaService": {"Fn::Sub": "states.${AWS::Region}.${AWS::URLSuffix}"}}
-    for who, sid in (
-        ("DataScientistPolicy", "ReadRuns"),
-        ("DataDropRole", "Executions"),
-        ("RetrainScheduleRole", "Executions"),
+    train, monitor = arns["TrainModel"], arns["MonitorModel"]
+    for who, sid, machines in (
+        ("DataScientistPolicy", "ReadRuns", [train, monitor]),
+        ("DataDropRole", "Executions", train),
+        ("RetrainScheduleRole", "Executions", train),
+        ("MonitorModelRole", "TrainingExecutions", train),
+        ("MonitorTriggerRole", "Executions", monitor),
     ):
         (using,) = (s for s in statements_of(who) if s["Sid"] == sid)
-        assert using["Action"] == of_flow["Executions"]["Action"]
-        assert using["Condition"] == {"StringEquals": only | through}
+        assert using["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+        assert using["Condition"] == {"StringEquals": {EXECUTIONS: machines} | through}
 
 
 def test_a_state_waits_at_least_as_long_as_its_function_may_run() -> None:
@@ -726,12 +732,14 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def test_data_scientists_may_write_below_the_data_prefix_only_and_read_results_only() -> None:
+def test_data_scientists_may_write_data_and_labels_only_and_read_results_only() -> None:
     statements = {s["Sid"]: s for s in properties("DataScientistPolicy")["PolicyDocument"]["Statement"]}
     assert {action for statement in statements.values() for action in listed(statement["Action"])} == PEOPLE_MAY
-    for sid in ("DropData", "TakeDataAway"):
-        assert statements[sid]["Resource"] == {"Fn::Sub": "${Bucket.Arn}/${DataPrefix}*"}
-    results = statements["ReadResults"]["Resource"]
+    data = {"Fn::Sub": "${Bucket.Arn}/${DataPrefix}*"}
+    assert statements["DropData"]["Resource"] == [data, {"Fn::Sub": "${Bucket.Arn}/ground-truth/*"}]
+    assert statements["TakeDataAway"]["Resource"] == data
+    windows, *results = statements["ReadResults"]["Resource"]
+    assert windows == {"Fn::Sub": f"${{Bucket.Arn}}/monitoring/{naming.RUN_PATTERN}/*"}
     read = {resource["Fn::Sub"].removeprefix(f"${{Bucket.Arn}}/runs/{naming.RUN_PATTERN}/") for resource in results}
     folders = {"baselines/*", "evaluation/*", "predictions/*", "quarantine/*", "report/*"}
     assert read == {"config.json", "manifest.json", "problems.txt", "run.json", *folders}
