@@ -22,16 +22,18 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from localcloud.sagemaker.algorithms import STAND_INS
 from localcloud.sagemaker.containers.serving_container import KEY_HEADER, KEY_VARIABLE
 from localcloud.sagemaker.endpoints.connection import Connection
+from localcloud.sagemaker.endpoints.turns import Turns
 from localcloud.sagemaker.errors import JobFailedError
 from localcloud.sagemaker.platform import images
 from localcloud.sagemaker.platform.aws import Aws, s3_uri
@@ -295,6 +297,7 @@ class ModelServer:
         self._image = image
         self._platform = dict(environment or {})
         self._stopped = threading.Event()
+        self._turns = Turns()
         self._definitions = containers
         self._directories = [workdir / name for name in container_names(containers)]
         self._containers = [
@@ -322,16 +325,31 @@ class ModelServer:
         headers: Mapping[str, str],
         timeout: float = INVOCATION_TIMEOUT_SECONDS,
     ) -> Reply:
-        """Return the last container's answer, or the first that is not 2xx. Raises InvocationTimeoutError.
+        """Return the last container's answer, or the first that is not 2xx, when its turn has come; all on one loop.
+
+        Raises InvocationTimeoutError.
+        """
+        return await self._answer(self._turns.taken(), body, content_type, accept, headers, timeout)
+
+    async def _answer(
+        self,
+        turn: AbstractAsyncContextManager[None],
+        body: bytes,
+        content_type: str,
+        accept: str | None,
+        headers: Mapping[str, str],
+        timeout: float,
+    ) -> Reply:
+        """Let the containers answer one after the other, in one turn; to wait for it is part of the time.
 
         Custom attributes that a container sets go with its answer: to the next container in place of the caller's, and
         in the end to the caller. What AWS does with those of a container that is not the last is not documented.
         """
         wanted = {"Accept": accept} if accept else {}
-        reply, serving = Reply(500), ""
+        reply, serving = Reply(500), self._containers[0].name
         attributes: dict[str, str] = {}
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout), turn:
                 for container in self._containers:
                     serving = container.name
                     kind = {"Content-Type": content_type} if content_type else {}
@@ -347,12 +365,19 @@ class ModelServer:
         reply.headers.update((name.lower(), value) for name, value in attributes.items())
         return reply
 
-    def ask(self, *request: Any, **options: Any) -> Reply:
-        """Invoke from a thread that has no event loop, over connections of its own; arguments as of `invoke`."""
+    def ask(
+        self,
+        body: bytes,
+        content_type: str,
+        accept: str | None,
+        headers: Mapping[str, str],
+        timeout: float = INVOCATION_TIMEOUT_SECONDS,
+    ) -> Reply:
+        """Answer as `invoke` does, at once, to a thread that has no event loop, over connections of its own."""
 
         async def reply() -> Reply:
             try:
-                return await self.invoke(*request, **options)
+                return await self._answer(contextlib.nullcontext(), body, content_type, accept, headers, timeout)
             finally:
                 for container in self._containers:
                     container.disconnect()
