@@ -344,6 +344,19 @@ def metrics_context(body: bytes) -> dict[str, str]:
     return {"cloudwatch:namespace": str(namespace)} if namespace else {}
 
 
+# ---- EventBridge
+
+
+def events_context(entries: list[JsonObject]) -> JsonObject:
+    """Return the condition keys of a PutEvents: a text, or a list where its events differ.
+
+    Service Authorization Reference, "Actions, resources, and condition keys for Amazon EventBridge", PutEvents.
+    """
+    members = {"events:source": "Source", "events:detail-type": "DetailType"}
+    values = {key: sorted({str(entry.get(name)) for entry in entries}) for key, name in members.items()}
+    return {key: texts[0] if len(texts) == 1 else texts for key, texts in values.items()}
+
+
 # ---- Tasks of state machines
 
 
@@ -382,11 +395,26 @@ def _send(parameters: JsonObject, place: Place) -> list[Needs]:
 
 
 def _put_events(parameters: JsonObject, place: Place) -> list[Needs]:
-    buses = {str(entry.get("EventBusName") or "default") for entry in parameters.get("Entries", [])}
-    return [
-        Needs("events:PutEvents", bus if bus.startswith("arn:") else place.arn("events", f"event-bus/{bus}"))
-        for bus in sorted(buses)
-    ]
+    entries = parameters.get("Entries", [])
+    arns = {_bus_arn(str(entry.get("EventBusName") or "default"), place) for entry in entries}
+    return [Needs("events:PutEvents", arn, events_context(entries)) for arn in sorted(arns)]
+
+
+def _bus_arn(bus: str, place: Place) -> str:
+    return bus if bus.startswith("arn:") else place.arn("events", f"event-bus/{bus}")
+
+
+def _copy_object(parameters: JsonObject, place: Place) -> list[Needs]:
+    """S3 API Reference, CopyObject, permissions: to write the one, to read the other, and the keys of both."""
+    if others := parameters.keys() - {"Bucket", "CopySource", "Key"}:
+        raise NotMappedError(f"s3:CopyObject with {', '.join(sorted(others))}")
+    headers = {"x-amz-copy-source": str(parameters.get("CopySource", ""))}
+    path = f"{parameters.get('Bucket', '')}/{parameters.get('Key', '')}"
+    needs = [Needs("s3:PutObject", f"arn:aws:s3:::{path}"), *for_s3("s3:PutObject", "PUT", path, headers, {})]
+    if source := iam_actions._s3_source_object(headers):
+        arn, version = source
+        needs.append(Needs("s3:GetObjectVersion" if version else "s3:GetObject", arn))
+    return needs
 
 
 def _list_objects(parameters: JsonObject, place: Place) -> list[Needs]:
@@ -417,6 +445,7 @@ _TASKS: dict[str, Callable[[JsonObject, Place], list[Needs]]] = {
     "aws-sdk:sqs:sendMessage": _send,
     "events:putEvents": _put_events,
     "aws-sdk:eventbridge:putEvents": _put_events,
+    "aws-sdk:s3:copyObject": _copy_object,
     "aws-sdk:s3:listObjectsV2": _list_objects,
     "states:startExecution": _start_execution,
     "aws-sdk:sfn:startExecution": _start_execution,

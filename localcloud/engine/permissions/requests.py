@@ -300,6 +300,8 @@ def _make_request_tag_context(original: Any) -> Any:
         context: JsonObject = original(service, iam_action, body, params)
         if iam_action == "cloudwatch:PutMetricData":
             context = {**context, **actions.metrics_context(body)}
+        if iam_action == "events:PutEvents" and (call := _call.get()):
+            context = {**context, **actions.events_context(call.members.get("Entries", []))}
         return context
 
     return request_tag_context

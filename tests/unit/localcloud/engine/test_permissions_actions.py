@@ -82,6 +82,30 @@ def test_a_listing_is_allowed_by_its_prefix() -> None:
     assert needs == ("s3:ListBucket", "arn:aws:s3:::b", {"s3:prefix": "runs/r/", "s3:max-keys": "10"})
 
 
+def test_a_copy_writes_the_one_and_reads_the_other() -> None:
+    copy = "arn:aws:states:::aws-sdk:s3:copyObject"
+    given = {"Bucket": "b", "Key": "raw/labelled/w.csv", "CopySource": "b/monitoring/w/labelled/rows%20.csv"}
+    own = ("s3:PutObject", "arn:aws:s3:::b/raw/labelled/w.csv")
+    assert named(actions.task(copy, given, HERE)) == [
+        own,
+        ("s3:GetObject", "arn:aws:s3:::b/monitoring/w/labelled/rows .csv"),
+    ]
+    version = {**given, "CopySource": "b/k?versionId=1"}
+    assert named(actions.task(copy, version, HERE)) == [own, ("s3:GetObjectVersion", "arn:aws:s3:::b/k")]
+    with pytest.raises(NotMappedError, match="s3:CopyObject with ACL, Tagging needs"):
+        actions.task(copy, {**given, "Tagging": "a=b", "ACL": "private"}, HERE)
+
+
+def test_events_are_allowed_by_their_sources_and_types() -> None:
+    window = {"Source": "perennial", "DetailType": "Perennial Window Judged"}
+    (needs,) = actions.task("arn:aws:states:::events:putEvents", {"Entries": [window, window]}, HERE)
+    assert needs.context == {"events:source": "perennial", "events:detail-type": "Perennial Window Judged"}
+    other = {"Source": "other", "DetailType": "Perennial Window Judged", "EventBusName": "mine"}
+    needs, default = actions.task("arn:aws:states:::events:putEvents", {"Entries": [window, other]}, HERE)
+    assert [each.resource.rpartition("/")[2] for each in (needs, default)] == ["default", "mine"]
+    assert needs.context == {**default.context, "events:source": ["other", "perennial"]}
+
+
 def test_an_upload_is_allowed_by_the_encryption_that_it_names() -> None:
     headers = {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": "k", "a": "b"}
     assert actions.s3_encryption(headers) == {
