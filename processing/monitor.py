@@ -6,11 +6,13 @@ Reads      --config         config.json of the run whose model answered: `defini
                             times and endpoints are counted and left out
            --ground-truth   labels: Model Monitor's .jsonl, or .csv with inference_id and label; may be empty
            --data-baseline, --model-baseline    statistics.json and constraints.json of the same run
+           --bias-baseline  analysis.json of the same run
            --endpoint, --start, --end           the window: times in UTC, 2026-11-29T10:00:00Z, the end is not in it
 Writes     below --output
     verdict.json            Healthy, Drift, BadData, NotEnoughData or Failed, why, and all that was measured and counted
     data-quality/           statistics.json, constraints.json and constraint_violations.json, as Model Monitor has them
     model-quality/          statistics.json and constraint_violations.json
+    bias/                   analysis.json and constraint_violations.json, as Clarify has them
 Exits      0, whatever the verdict: each analysis fails for itself, and the verdict says which and why. 1 when the
            window itself is none, or config.json is too old: --message says so.
 """
@@ -28,15 +30,17 @@ from typing import Any
 from perennial.data.column_statistics import StatisticsError
 from perennial.evaluation.problem_types.measures import MetricError
 from perennial.features.from_text import utc_time
-from perennial.monitoring import data_quality, model_quality
+from perennial.monitoring import bias, data_quality, model_quality
 from perennial.monitoring.capture import Tally, events
+from perennial.monitoring.facets import section_of
 from perennial.monitoring.findings import FAILED, NOT_ENOUGH, MonitorError, verdict_of, violations
 from perennial.monitoring.ground_truth import Joined, Labels
 from perennial.monitoring.verdict import Analysis, document
 from perennial.monitoring.window import Window
 from processing import job_script
 
-FOLDERS = {name: name.replace("_", "-") for name in ("capture", "ground_truth", "data_baseline", "model_baseline")}
+INPUTS = ("capture", "ground_truth", "data_baseline", "model_baseline", "bias_baseline")
+FOLDERS = {name: name.replace("_", "-") for name in INPUTS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,8 +97,9 @@ def _analyses(
     known: dict[str, Callable[[float], Analysis]] = {
         "data_quality": lambda rate: _data_quality(definition, window, joined, arguments, rate),
         "model_quality": lambda rate: _model_quality(definition, window, joined, arguments, rate, time),
+        "bias": lambda rate: _bias(definition, window, joined, arguments, rate),
     }
-    wanted = [name for name in known if section[name]["enabled"]]
+    wanted = [name for name in known if _is_wanted(name, definition)]
     if window.unreadable > window.records:
         reason = f"of {window.unreadable + window.records:,} captured records {window.unreadable:,} could not be read"
         return dict.fromkeys(wanted, Analysis(FAILED, reason))
@@ -104,6 +109,10 @@ def _analyses(
     # Together they may be wrong as often as one of them would be alone.
     rate = section["false_alarm_rate"] / max(1, len(wanted))
     return {name: _alone(known[name], rate) for name in wanted}
+
+
+def _is_wanted(name: str, definition: Mapping[str, Any]) -> bool:
+    return bool(section_of(definition)["facets"] if name == "bias" else definition["monitoring"][name]["enabled"])
 
 
 def _alone(analysis: Callable[[float], Analysis], rate: float) -> Analysis:
@@ -136,10 +145,9 @@ def _data_quality(
 def _model_quality(
     definition: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float, time: datetime
 ) -> Analysis:
-    section, labels = definition["monitoring"]["model_quality"], joined.labels.size
-    if labels < section["min_labels"] or labels < section["min_labelled_share"] * window.records:
-        least = f"{section['min_labels']:,} and {section['min_labelled_share']:.0%} of the records"
-        return Analysis(NOT_ENOUGH, f"not enough labels: {labels:,} of {window.records:,} records; expected {least}")
+    section = definition["monitoring"]["model_quality"]
+    if missing := _missing_labels(section, window, joined):
+        return Analysis(NOT_ENOUGH, missing)
     limits = model_quality.ModelLimits(section["max_drop"], rate)
     baseline = _baseline(arguments.model_baseline, "model-quality")
     judged = model_quality.judge(definition, *baseline, joined.labels, joined.scores, limits, time)
@@ -148,18 +156,42 @@ def _model_quality(
     return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
 
 
+def _missing_labels(section: Mapping[str, Any], window: Window, joined: Joined) -> str:
+    """Return why the labels are too few to know how good the model is; nothing when they are enough."""
+    labels = joined.labels.size
+    if labels >= section["min_labels"] and labels >= section["min_labelled_share"] * window.records:
+        return ""
+    least = f"{section['min_labels']:,} and {section['min_labelled_share']:.0%} of the records"
+    return f"not enough labels: {labels:,} of {window.records:,} records; expected {least}"
+
+
+def _bias(definition: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float) -> Analysis:
+    """Return what the outcomes say: those that came true only where there are as many as model quality asks for."""
+    section, target = section_of(definition), definition["target"]
+    if not _missing_labels(definition["monitoring"]["model_quality"], window, joined):
+        window.facets.add_labels(window.sides[joined.has_label], joined.labels)
+    facets, output = window.facets.facets, arguments.output / "bias"
+    job_script.write_documents({"analysis": bias.analysis(target, section, facets)}, output, indent=2)
+    baseline = _document(arguments.bias_baseline / "analysis.json", "bias")
+    judged = bias.judge(baseline, facets, section["max_increase"], rate)
+    job_script.write_documents({"constraint_violations": judged.violations()}, output, indent=2)
+    return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
+
+
 def _baseline(folder: Path, name: str) -> tuple[Any, Any]:
-    """Return statistics and constraints. Raises MonitorError: one is not there or is no JSON."""
-    documents = []
-    for path in (folder / "statistics.json", folder / "constraints.json"):
-        try:
-            documents.append(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise MonitorError(
-                f"the baseline has no {path.name} that can be read ({type(error).__name__}); the run whose model "
-                f"answers writes it as baselines/{name}/{path.name}"
-            ) from error
-    return documents[0], documents[1]
+    """Return statistics and constraints. Raises MonitorError."""
+    return _document(folder / "statistics.json", name), _document(folder / "constraints.json", name)
+
+
+def _document(path: Path, name: str) -> Any:
+    """Return a file of the baseline of this name. Raises MonitorError: it is not there or is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MonitorError(
+            f"the baseline has no {path.name} that can be read ({type(error).__name__}); the run whose model "
+            f"answers writes it as baselines/{name}/{path.name}"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -114,6 +114,7 @@ def of(error: ValidationError, root: type[BaseModel]) -> list[Complaint]:
     ]
 
 
+YAML_TRUTH = " (YAML reads yes, no, on and off as true and false: put them in quotes)"
 _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -145,7 +146,7 @@ def _translated(error: Any, root: type[BaseModel]) -> Complaint:
         return path, f"got {excerpt(value)}; allowed: {error['ctx']['expected'].replace(' or ', ', ')}"
     expected = _EXPECTED.get(kind)
     text = expected.format(**error.get("ctx", {})) if expected else error["msg"]
-    hint = " (YAML reads yes, no, on and off as true and false: put them in quotes)" if value in (True, False) else ""
+    hint = YAML_TRUTH if value in (True, False) else ""
     return path, f"got {excerpt(value)}; expected {text}{hint if kind == 'string_type' else ''}"
 
 

@@ -18,8 +18,9 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
-from perennial.model import complaints
+from perennial.model import bias, complaints
 from perennial.model.algorithms import ALGORITHMS
+from perennial.model.bias import BiasMonitoring
 from perennial.model.complaints import ConfigurationError, Strict, suggestion
 from perennial.model.problem_types import PROBLEM_TYPES
 from perennial.words import spelling
@@ -253,6 +254,7 @@ class Monitoring(Strict):
     false_alarm_rate: float = Field(default=0.01, gt=0, le=0.5)
     data_quality: DataQualityMonitoring = DataQualityMonitoring()
     model_quality: ModelQualityMonitoring = ModelQualityMonitoring()
+    bias: BiasMonitoring = BiasMonitoring()
     retraining: Retraining = Retraining()
 
 
@@ -377,7 +379,13 @@ def validated(raw: Mapping[str, Any], source: str) -> Definition:
         problems += _check_size(definition)
     if problems or definition is None:
         raise DefinitionError(complaints.message(f"{source}: not a valid model definition", problems))
-    return _with_decimal_marks(_target_is_no_feature(definition))
+    return _with_positive_outcomes(_with_decimal_marks(_target_is_no_feature(definition)))
+
+
+def _with_positive_outcomes(definition: Definition) -> Definition:
+    monitoring = definition.monitoring
+    update = {"bias": bias.with_positive(monitoring.bias, definition.problem)}
+    return definition.model_copy(update={"monitoring": monitoring.model_copy(update=update)})
 
 
 def _with_decimal_marks(definition: Definition) -> Definition:
@@ -764,7 +772,10 @@ def _check_hyperparameters_of_problem(problem: str, hyperparameters: dict[str, d
 STEPS = tuple(name for name in Instances.model_fields if name != "allowed")
 
 
-def _check_monitoring(columns: dict[str, ColumnDefinition], monitoring: Monitoring) -> Complaints:
+def _check_monitoring(
+    columns: dict[str, ColumnDefinition], target: str, problem: str, monitoring: Monitoring
+) -> Complaints:
+    yield from bias.check(monitoring.bias, columns, target, problem)
     for position, name in enumerate(monitoring.data_quality.leave_out):
         if name not in columns:
             text = f"{name!r} is not one of the columns{suggestion(name, columns)}"

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from perennial.data.column_statistics import Floats, Sketch
 from perennial.data.distributions import Distribution, below, distribution, kolmogorov_smirnov
@@ -135,3 +136,33 @@ def chance_of_shares(one: tuple[int, int], other: tuple[int, int]) -> float:
     expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / counts.sum()
     off = np.maximum(np.abs(counts - expected) - 0.5, 0)  # Yates, 1934
     return chance_of_chi_square(float((off**2 / expected).sum()), 1)
+
+
+def chance_of_difference(counts: npt.NDArray[np.int64], is_ratio: bool) -> float:
+    """Return the probability that a difference of two shares, or their ratio, has changed as much by chance.
+
+    counts    `(2, 2, 2)`: [then, now][others, members][positive, all]
+
+    When nothing has changed both times have the share that they have together. The change is then a sum of four
+    binomial counts, each with a weight; its tails are those of the signed root of the saddlepoint's exponent (Lugannani
+    and Rice, 1980), which holds for rare outcomes and small groups as well, with half a step of the coarsest count
+    (Yates, 1934). Of a ratio it is the change of its logarithm, to first order.
+    """
+    together = counts.sum(axis=0)
+    share = together[:, 0] / together[:, 1]
+    scale = 1 / np.where(share > 0, share, 1) if is_ratio else np.ones(2)
+    weights = np.array([[1], [-1]]) * np.array([1, -1]) * scale / counts[:, :, 1]
+    change = abs(float((weights * counts[:, :, 0]).sum())) - float(np.abs(weights).max()) / 2
+    variance = float((weights**2 * counts[:, :, 1] * share * (1 - share)).sum())
+    if change <= 0 or variance <= 0:
+        return 1.0
+    return min(1.0, sum(_tail(sign * weights, counts[:, :, 1], share, change, variance) for sign in (1, -1)))
+
+
+def _tail(weights: Floats, rows: npt.NDArray[np.int64], share: Floats, change: float, variance: float) -> float:
+    """Return the probability that a weighted sum of binomial counts is `change` or more; its mean is 0."""
+    steps = np.geomspace(0.05, 50, 500)[:, None, None] * change / variance
+    with np.errstate(divide="ignore"):
+        logarithms = np.logaddexp(np.log1p(-share), np.log(share) + steps * weights)
+    exponent = float((steps[:, 0, 0] * change - (rows * logarithms).sum(axis=(1, 2))).max())
+    return math.erfc(math.sqrt(max(0.0, exponent))) / 2

@@ -49,9 +49,11 @@ class Requests:
     def __init__(self) -> None:
         self._keys, self._scores = array("Q"), array("d")
 
-    def add(self, identifier: str, score: float) -> None:
+    def add(self, identifier: str, score: float) -> int:
+        """Take in a request; return its place among all."""
         self._keys.append(key_of(identifier))
         self._scores.append(score)
+        return len(self._keys) - 1
 
     @property
     def keys(self) -> npt.NDArray[np.uint64]:
@@ -132,15 +134,16 @@ class Labels:
             missing=int((~has).sum()),
             matched=int(has.sum()),
         )
-        return Joined(values[places[has]], requests.scores[has])
+        return Joined(values[places[has]], requests.scores[has], has)
 
 
 @dataclass(frozen=True)
 class Joined:
-    """Labels and scores of the same requests, `(n_labelled,)` each."""
+    """Labels and scores of the same requests, `(n_labelled,)` each, and which of all requests these are."""
 
     labels: Floats
     scores: Floats
+    has_label: npt.NDArray[np.bool_]
 
 
 def _hour(name: str) -> int:

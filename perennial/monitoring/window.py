@@ -1,6 +1,7 @@
 """What a window's requests add up to: statistics of columns, what breaks the data contract, scores to be labelled.
 
-Records pass in batches, so that memory grows with the number of requests by 16 bytes each, and not with their columns.
+Records pass in batches, so that memory grows with the number of requests by 16 bytes each, and not with their columns;
+where facets are named (monitoring.bias), by 4 bytes more and one for each of them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,13 +22,16 @@ from perennial.data.contract import Contract, check, expected_by
 from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
 from perennial.features.from_json import from_json
-from perennial.monitoring.capture import Event, Payload, Tally, UnreadableError
+from perennial.monitoring.capture import Event, Tally, UnreadableError
 from perennial.monitoring.data_quality import WindowRecords
+from perennial.monitoring.facets import NEITHER, FacetCounter, Sides
 from perennial.monitoring.ground_truth import Requests
 from perennial.monitoring.requests import FieldsError, RequestReader, Row, scores
 from perennial.words import quoted
 
 BATCH = 4096  # records
+Answered = tuple[float, int]  # the score of a record, and the place of its request in Window.requests
+NO_SCORE, NO_PLACE = float("nan"), -1
 _NO_CONSTRAINTS: dict[str, Any] = {"version": column_statistics.FORMAT_VERSION, "features": []}
 _NO_ROWS = {**_NO_CONSTRAINTS, "dataset": {"item_count": 0}}
 
@@ -44,9 +49,12 @@ class Window:
         self._columns = [_empty(column, definition) for column in contract.features]
         self._tally = tally
         self._waiting: dict[str, list[Row]] = {"text": [], "json": []}
+        self._answered: dict[str, list[Answered]] = {"text": [], "json": []}
         self._broken: dict[tuple[str, str], int] = {}
         self._unknown, self._absent, self._fields = Counter[str](), Counter[str](), Counter[int]()
         self.requests = Requests()
+        self.facets = FacetCounter(definition)
+        self._sides: list[tuple[npt.NDArray[np.uint32], Sides]] = []
         self.records = 0
 
     def add(self, events: Iterable[Event]) -> None:
@@ -69,26 +77,35 @@ class Window:
         self.records += len(rows.values)
         kind = "text" if event.request.media_type == "text/csv" else "json"
         self._waiting[kind] += rows.values
+        self._answered[kind] += self._take_scores(event, len(rows.values))
         if len(self._waiting[kind]) >= BATCH:
             self._flush(kind)
+
+    def _take_scores(self, event: Event, records: int) -> list[Answered]:
+        """Return what each record was answered, also where nothing was that can be read: its fields count all the same.
+
+        A request of several records has no place among those that labels belong to.
+        """
+        nothing = [(NO_SCORE, NO_PLACE)] * records
         if event.answer is None:
             self._tally.counts["without_answer"] += 1
-        elif len(rows.values) > 1:
+            return nothing
+        if records > 1:
             self._tally.counts["requests_of_several_records"] += 1
-        else:
-            self._take_score(event.id, event.answer)
-
-    def _take_score(self, identifier: str, answer: Payload) -> None:
-        """Count an answer that cannot be read, without taking its record's fields away from data quality."""
         try:
-            (score,) = scores(answer)
+            read = scores(event.answer)
+            if len(read) != records:
+                raise UnreadableError(f"{len(read)} scores for {records} records")
         except ValueError as error:
-            self._tally.refuse("unreadable_answers", f"{quoted(identifier)}: {error}")
-        else:
-            self.requests.add(identifier, score)
+            self._tally.refuse("unreadable_answers", f"{quoted(event.id)}: {error}")
+            return nothing
+        if records > 1:
+            return [(score, NO_PLACE) for score in read]
+        return [(read[0], self.requests.add(event.id, read[0]))]
 
     def _flush(self, kind: str) -> None:
         rows, self._waiting[kind] = self._waiting[kind], []
+        answered, self._answered[kind] = self._answered[kind], []
         if not rows:
             return
         values = zip(*rows, strict=True)
@@ -104,6 +121,23 @@ class Window:
             self._broken[key] = self._broken.get(key, 0) + violation.rows.size
         for column in self._columns:
             _observe(column, checked.table[column.name].combine_chunks())
+        if self.facets.rules:
+            self._count_outcomes(self.facets.sides(checked.table), answered)
+
+    def _count_outcomes(self, sides: Sides, answered: Sequence[Answered]) -> None:
+        read, places = (np.array(column) for column in zip(*answered, strict=True))
+        self.facets.add(sides)
+        self.facets.add_scores(sides, read)
+        can_be_labelled = places != NO_PLACE
+        self._sides.append((places[can_be_labelled].astype(np.uint32), sides[can_be_labelled]))
+
+    @property
+    def sides(self) -> Sides:
+        """The sides of each facet that the requests are on, `(n_requests, n_facets)`."""
+        sides = np.full((self.requests.keys.size, len(self.facets.rules)), NEITHER, np.int8)
+        for places, some in self._sides:
+            sides[places] = some
+        return sides
 
     @property
     def unreadable(self) -> int:

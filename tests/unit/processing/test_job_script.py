@@ -24,7 +24,7 @@ OWN_INPUT = [
         WINDOW
         | {
             name: f"{MOUNTED}/{name.replace('_', '-')}"
-            for name in ("capture", "ground_truth", "data_baseline", "model_baseline")
+            for name in ("capture", "ground_truth", "data_baseline", "model_baseline", "bias_baseline")
         },
     ),
 ]

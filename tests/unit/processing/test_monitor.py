@@ -170,6 +170,21 @@ def test_an_analysis_fails_for_itself_and_says_what_is_missing(world: World, bro
     assert expected in reason
 
 
+FACETS = "bias: {facets: [{column: make, values: [Saab]}], positive: {above: 15000}}"
+
+
+def test_outcomes_without_a_baseline_fail_for_themselves_and_are_described(tmp_path: Path) -> None:
+    world = World(tmp_path, f"{MODEL}monitoring: {{{FACETS}}}\n")
+    world.send(cars(200, 2))
+    verdict = world.judge()
+    assert {name: one["verdict"] for name, one in verdict["analyses"].items()} == {
+        "data_quality": "Healthy", "model_quality": "NotEnoughData", "bias": "Failed",
+    }  # fmt: skip
+    assert "writes it as baselines/bias/analysis.json" in verdict["analyses"]["bias"]["reason"]
+    (saab,) = world.read("bias/analysis.json")["post_training_bias_metrics"]["facets"]["make"]
+    assert saab["counts"]["others"]["predictions"] + saab["counts"]["facet"]["predictions"] == 200
+
+
 def test_too_few_labels_are_said(tmp_path: Path) -> None:
     world = World(tmp_path, MODEL + "monitoring: {model_quality: {min_labels: 50, min_labelled_share: 0.5}}\n")
     world.send(cars(200, 2))

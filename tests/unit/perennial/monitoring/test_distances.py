@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy import stats
 
@@ -103,3 +104,41 @@ def test_model_monitors_distance_allows_for_the_size_of_the_samples() -> None:
     before, after = np.arange(2000.0), np.arange(100.0, 2100.0)
     found = distances.of_numbers(numbers(before), numbers(after[:1000] * 1.0))
     assert found.robust == pytest.approx(max(0.0, found.largest - 1.8 * math.sqrt(3000 / 2_000_000)))
+
+
+def exact_chance(counts: npt.NDArray[np.int64], is_ratio: bool) -> float:
+    """The probability of as large a change, by every outcome of four binomial counts."""
+    share = counts.sum(axis=0)[:, 0] / counts.sum(axis=0)[:, 1]
+    scale = 1 / share if is_ratio else np.ones(2)
+    weights = np.array([[1], [-1]]) * np.array([1, -1]) * scale / counts[:, :, 1]
+    change, chance = np.zeros(1), np.ones(1)
+    for side in np.ndindex(2, 2):
+        outcomes = np.arange(counts[side][1] + 1)
+        change = np.add.outer(change, weights[side] * outcomes).ravel()
+        chance = np.multiply.outer(chance, stats.binom.pmf(outcomes, counts[side][1], share[side[1]])).ravel()
+    seen = abs(float((weights * counts[:, :, 0]).sum()))
+    return float(chance[np.abs(change) >= seen - 1e-9].sum())
+
+
+@pytest.mark.parametrize("is_ratio", [False, True])
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [[[15, 30], [10, 20]], [[15, 30], [2, 20]]],
+        [[[3, 30], [2, 20]], [[2, 30], [9, 20]]],
+        [[[1, 40], [0, 10]], [[1, 40], [3, 10]]],
+        [[[15, 30], [10, 20]], [[16, 30], [11, 20]]],
+    ],
+)
+def test_the_chance_of_a_difference_of_shares_is_the_exact_one_and_errs_on_the_quiet_side(
+    counts: list[list[list[int]]], is_ratio: bool
+) -> None:
+    found, exact = distances.chance_of_difference(np.array(counts), is_ratio), exact_chance(np.array(counts), is_ratio)
+    assert 0.9 * exact <= found <= min(1.0, 2.5 * exact)
+
+
+@pytest.mark.parametrize("is_ratio", [False, True])
+def test_what_is_alike_or_never_positive_is_no_change(is_ratio: bool) -> None:
+    assert distances.chance_of_difference(np.array([[[5, 10], [5, 10]], [[50, 100], [50, 100]]]), is_ratio) == 1.0
+    assert distances.chance_of_difference(np.array([[[0, 10], [0, 10]], [[0, 100], [0, 100]]]), is_ratio) == 1.0
+    assert distances.chance_of_difference(np.array([[[10, 10], [10, 10]], [[9, 9], [9, 9]]]), is_ratio) == 1.0
