@@ -88,6 +88,11 @@ demo: override MODEL = used-cars
 demo: deploy-local ## Drop data, follow the run, see the model answer: everything on this machine
 	@$(LOCAL) $(BIN)/python -m tools.demo --stack $(STACK)
 
+.PHONY: demo-drift
+demo-drift: override MODEL = car-sales
+demo-drift: deploy-local ## Requests, a changed unit, a world that shifts: drift is told, and the model follows it
+	@$(LOCAL) $(BIN)/python -m tools.demo_drift --stack $(STACK)
+
 .PHONY: explain
 explain: install ## From the endpoint that serves back to the data versions: make explain MODEL=name, or STACK=name (AWS: LOCAL=)
 	@$(LOCAL) $(BIN)/python -m tools.explain $(STACK)

@@ -86,9 +86,9 @@ def _decide(request: Request) -> dict[str, Any]:
 
 
 def _metric(verdict: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """Return the gate's metric in this window: name, value, interval and limit; None where it was not measured."""
+    """Return the gate's metric in this window: name, value, interval, limit and worse; None where it was not measured."""
     metrics = verdict["analyses"].get("model_quality", {}).get("metrics", [])
-    copied = ("name", "value", "interval", "limit")
+    copied = ("name", "value", "interval", "limit", "worse")
     return next(({key: one[key] for key in copied} for one in metrics if one["name"] == name), None)
 
 

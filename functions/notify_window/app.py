@@ -168,6 +168,9 @@ def _count(window: dict[str, Any]) -> None:
     if window["metric"]:
         _metric("ModelMetric", window["metric"]["value"], Metric=window["metric"]["name"])
         _metric("ModelMetricLimit", window["metric"]["limit"], Metric=window["metric"]["name"])
+        _metric("ModelWorse", int(window["metric"]["worse"]))
+    if window["training"]:
+        _metric("Retrainings", 1)
 
 
 def _metric(name: str, value: float, **dimensions: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -12,11 +12,7 @@ from typing import Any
 import pytest
 
 from localcloud import mailbox
-from perennial.runs.naming import run_id
-from tests.e2e import test_flow_taken
 from tests.e2e.conftest import App, Run, mails
-from tests.e2e.matrix.registry import matrix
-from tests.e2e.matrix.trips import Fault, fault
 from tests.waiting import wait_for
 from tools import sales
 

@@ -31,7 +31,13 @@ SAMCONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
 ENVIRONMENTS = {"local": "local", "default": "dev", "staging": "staging", "prod": "prod"}  # by section
 TAGS = {"Project", "Stack", "Model", "Component", "CostCenter"}
 UNTAGGED = {
-    *("AWS::IAM::ManagedPolicy", "AWS::KMS::Alias", "AWS::Lambda::Permission", "AWS::S3::BucketPolicy"),
+    *(
+        "AWS::CloudWatch::Dashboard",
+        "AWS::IAM::ManagedPolicy",
+        "AWS::KMS::Alias",
+        "AWS::Lambda::Permission",
+        "AWS::S3::BucketPolicy",
+    ),
     *("AWS::SNS::Subscription", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy", "AWS::Serverless::LayerVersion"),
     *("Custom::JobCode", "Custom::RunsMade"),
 }
@@ -126,8 +132,8 @@ def test_what_runs_made_ends_after_what_starts_runs_and_before_what_it_needs() -
     assert made["StateMachineArn"] == {"Ref": "TrainModel"}  # and so before the machine and the roles that it passes
     assert made["ServiceToken"] == arn_of("PublishJobCodeFunction")
     starts = [name for name in RULES if RULES[name]["Targets"][0]["Arn"] == arn_of("TrainModel")]
-    assert starts == ["DataDropRule", "RetrainScheduleRule"]
-    assert [RESOURCES[name]["DependsOn"] for name in starts] == ["RunsMade", "RunsMade"]
+    assert starts == ["DataDropRule", "RetrainScheduleRule", "RetrainAlarmsRule"]
+    assert {RESOURCES[name]["DependsOn"] for name in [*starts, "MonitorModel"]} == {"RunsMade"}
 
 
 @pytest.mark.parametrize("name", ["JobCode", "RunsMade"])
@@ -188,7 +194,8 @@ def test_an_alarm_tells_people_what_to_do(name: str) -> None:
     alarm = properties(name)
     assert alarm["AlarmActions"] == [{"Ref": "AlertTopic"}]
     assert "What to do: " in alarm["AlarmDescription"]["Fn::Sub"]
-    assert alarm["TreatMissingData"] == ("ignore" if name == "NobodyToldAlarm" else "notBreaching")
+    stays = name in ("NobodyToldAlarm", "ModelQualityAlarm")  # what is counted now and then
+    assert alarm["TreatMissingData"] == ("ignore" if stays else "notBreaching")
 
 
 def test_alarms_watch_the_metrics_of_this_stacks_runs_readers_and_endpoint() -> None:
@@ -204,6 +211,7 @@ def test_alarms_watch_the_metrics_of_this_stacks_runs_readers_and_endpoint() -> 
         ("DestinationDeliveryFailures", ("FunctionName",)),
         ("Invocation5XXErrors", ("EndpointName", "VariantName")),
         ("ModelLatency", ("EndpointName", "VariantName")),
+        ("ModelWorse", ("service",)),
     }
 
 
@@ -467,6 +475,7 @@ def test_definition_and_executions_are_encrypted_with_the_key_of_the_stack() -> 
         ("DataScientistPolicy", "ReadRuns", [train, monitor]),
         ("DataDropRole", "Executions", train),
         ("RetrainScheduleRole", "Executions", train),
+        ("RetrainAlarmsRole", "Executions", train),
         ("MonitorModelRole", "TrainingExecutions", train),
         ("MonitorTriggerRole", "Executions", monitor),
     ):
@@ -627,7 +636,7 @@ def test_the_job_code_is_published_again_when_code_or_what_is_checked_with_it_ch
 
 
 def test_every_role_is_for_one_service() -> None:
-    rules = dict.fromkeys(("DataDropRole", "RetrainScheduleRole", "MonitorTriggerRole"), "events")
+    rules = dict.fromkeys(("DataDropRole", "RetrainScheduleRole", "RetrainAlarmsRole", "MonitorTriggerRole"), "events")
     wanted = {**rules, **{f"{name}Role": "states" for name in MACHINES}, **dict.fromkeys(JOB_ROLES, "sagemaker")}
     for name, role in ROLES.items():
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]

@@ -355,7 +355,7 @@ def test_an_event_that_is_refused_is_tried_again_by_lambda(aws, decide, tell, an
 def test_metrics_are_by_feature_and_the_limit_is_that_of_the_model(aws, decide, tell, capsys):
     distance = {"largest": 0.3, "psi": 0.2, "chance": 0.001, "robust": 0.2}
     columns = [{"name": "mileage", "distance": distance}, {"name": "note", "distance": None}]
-    metric = {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0}
+    metric = {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0, "worse": True}
     analyses = {"data_quality": {"columns": columns}, "model_quality": {"metrics": [metric]}}
     decide(records=1200, analyses=analyses)
     capsys.readouterr()
@@ -369,6 +369,8 @@ def test_metrics_are_by_feature_and_the_limit_is_that_of_the_model(aws, decide, 
     assert ("FeatureDrift", "note") not in values
     assert values["ModelMetric", "rmse"]["ModelMetric"] == [4100.0]
     assert values["ModelMetricLimit", "rmse"]["ModelMetricLimit"] == [2200.0]
+    assert values["ModelWorse", None]["ModelWorse"] == [1]
+    assert values["Retrainings", None]["Retrainings"] == [1]
     assert values["WindowRecords", None]["WindowRecords"] == [1200]
 
 

@@ -17,7 +17,7 @@ WINDOW: dict[str, Any] = {
     "reasons": ["mileage: Baseline drift distance: 0.31 exceeds threshold: 0.1", "Metric rmse with 4,100 was worse"],
     "records": 1200,
     "labels": 300,
-    "metric": {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0},
+    "metric": {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0, "worse": True},
     "decision": {"retrain": True, "reason": "drift starts a training run with 300 new labelled rows"},
     "training": "arn:aws:states:eu-west-1:123456789012:execution:cars-train-model:drift-20261129100000-0a1b",
     "failure": None,
