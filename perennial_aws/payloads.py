@@ -26,10 +26,14 @@ def read(request: type[T], event: Mapping[str, Any]) -> T:
 
 
 class AlgorithmPayload(TypedDict):
-    """An algorithm: its name in model.yaml, its image, and all hyperparameters as SageMaker takes them."""
+    """An algorithm: its name in model.yaml, its image, and all hyperparameters as SageMaker takes them.
+
+    ExplainImage  the image in which jobs explain its models
+    """
 
     Name: str
     Image: str
+    ExplainImage: str
     HyperParameters: dict[str, str]
 
 

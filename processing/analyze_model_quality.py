@@ -1,11 +1,16 @@
-"""Measure the predictions on the test set, so that later predictions can be compared with them.
+"""Measure and explain the predictions on the test set, so that later predictions can be compared with them.
 
 Runs as    processing job, state "Baseline model quality"
 Reads      --config         config.json: `definition` (problem)
            --predictions    folder of CSV parts with the header `prediction,label` and for binary classification
                             `probability` (of class 1; prediction and label are 0 or 1). For regression both are in
                             the target's unit. One row for each row of the test set, no field empty
-Writes     --output         statistics.json and constraints.json in Model Monitor's formats
+           --test           the test set: part-*.jsonl, records by the names of their features
+           --serving        preprocessor.tar.gz and model.tar.gz
+Writes     below --output
+    model-quality/          statistics.json and constraints.json in Model Monitor's formats
+    attribution/            analysis.json in Clarify's format, with `means` of the encoded columns; or without
+                            explanations and with a `reason`, where this model cannot be explained
 Fails      with exit code 1 and the reason in --message when the rows are not as said above
 """
 
@@ -13,6 +18,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,21 +30,25 @@ import pyarrow.csv as pa_csv
 
 from perennial.evaluation import model_quality
 from perennial.evaluation.problem_types.measures import MetricError, MetricInputError
-from processing import job_script
+from processing import contributions, job_script
 
 COLUMNS = ("prediction", "label", "probability")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the job; return its exit code."""
-    about = "Measure the predictions on the test set."
-    arguments = job_script.paths(argv, about, predictions="predictions")
+    about = "Measure and explain the predictions on the test set."
+    arguments = job_script.paths(argv, about, predictions="predictions", test="test", serving="serving")
+    definition = json.loads(arguments.config.read_text())["definition"]
     try:
-        documents = measure(json.loads(arguments.config.read_text())["definition"], arguments.predictions)
+        documents = measure(definition, arguments.predictions)
     except MetricError as error:
         return job_script.refuse(f"The baseline of the model cannot be computed: {error}", arguments.message)
-    job_script.write_documents(documents, arguments.output, indent=2)
+    job_script.write_documents(documents, arguments.output / "model-quality", indent=2)
     print(f"measured {documents['statistics']['dataset']['item_count']} predictions")
+    explained = contributions.baseline(definition["algorithm"], arguments.serving, lines(arguments.test))
+    job_script.write_documents({"analysis": explained}, arguments.output / "attribution", indent=2)
+    print(explained.get("reason") or f"explained {explained['dataset']['item_count']} predictions")
     return 0
 
 
@@ -54,6 +64,13 @@ def measure(definition: dict[str, Any], folder: Path) -> dict[str, dict[str, Any
         evaluation_time=datetime.now(UTC),
     )
     return {"statistics": statistics, "constraints": model_quality.constraints(problem, statistics)}
+
+
+def lines(folder: Path) -> Iterator[bytes]:
+    """Yield the records of all parts of a test set."""
+    for path in sorted(folder.rglob("*.jsonl")):
+        with path.open("rb") as file:
+            yield from file
 
 
 def read(folder: Path) -> dict[str, npt.NDArray[np.float64]]:
@@ -91,5 +108,5 @@ def read_part(path: Path) -> dict[str, npt.NDArray[np.float64]]:
 
 
 if __name__ == "__main__":
-    job_script.leave_out_pandas()
+    job_script.leave_out_pandas(but_for_hooks=True)
     sys.exit(main())

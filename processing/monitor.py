@@ -7,12 +7,15 @@ Reads      --config         config.json of the run whose model answered: `defini
            --ground-truth   labels: Model Monitor's .jsonl, or .csv with inference_id and label; may be empty
            --data-baseline, --model-baseline    statistics.json and constraints.json of the same run
            --bias-baseline  analysis.json of the same run
+           --attribution-baseline    analysis.json of the same run
+           --serving       its model.tar.gz and preprocessor.tar.gz, to explain what the model answered
            --endpoint, --start, --end           the window: times in UTC, 2026-11-29T10:00:00Z, the end is not in it
 Writes     below --output
     verdict.json            Healthy, Drift, BadData, NotEnoughData or Failed, why, and all that was measured and counted
     data-quality/           statistics.json, constraints.json and constraint_violations.json, as Model Monitor has them
     model-quality/          statistics.json and constraint_violations.json
     bias/                   analysis.json and constraint_violations.json, as Clarify has them
+    attribution/            analysis.json and constraint_violations.json, as Clarify has them
 Exits      0, whatever the verdict: each analysis fails for itself, and the verdict says which and why. 1 when the
            window itself is none, or config.json is too old: --message says so.
 """
@@ -30,16 +33,18 @@ from typing import Any
 from perennial.data.column_statistics import StatisticsError
 from perennial.evaluation.problem_types.measures import MetricError
 from perennial.features.from_text import utc_time
-from perennial.monitoring import bias, data_quality, model_quality
+from perennial.monitoring import attribution, bias, data_quality, model_quality
 from perennial.monitoring.capture import Tally, events
 from perennial.monitoring.facets import section_of
 from perennial.monitoring.findings import FAILED, NOT_ENOUGH, MonitorError, verdict_of, violations
 from perennial.monitoring.ground_truth import Joined, Labels
 from perennial.monitoring.verdict import Analysis, document
 from perennial.monitoring.window import Window
-from processing import job_script
+from processing import contributions, job_script
 
-INPUTS = ("capture", "ground_truth", "data_baseline", "model_baseline", "bias_baseline")
+INPUTS = (
+    "capture", "ground_truth", "data_baseline", "model_baseline", "bias_baseline", "attribution_baseline", "serving",
+)  # fmt: skip
 FOLDERS = {name: name.replace("_", "-") for name in INPUTS}
 
 
@@ -98,6 +103,7 @@ def _analyses(
         "data_quality": lambda rate: _data_quality(definition, window, joined, arguments, rate),
         "model_quality": lambda rate: _model_quality(definition, window, joined, arguments, rate, time),
         "bias": lambda rate: _bias(definition, window, joined, arguments, rate),
+        "attribution": lambda rate: _attribution(definition, window, arguments, rate),
     }
     wanted = [name for name in known if _is_wanted(name, definition)]
     if window.unreadable > window.records:
@@ -178,6 +184,24 @@ def _bias(definition: Mapping[str, Any], window: Window, joined: Joined, argumen
     return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
 
 
+def _attribution(definition: Mapping[str, Any], window: Window, arguments: Any, rate: float) -> Analysis:
+    least = definition["monitoring"]["attribution"]["min_ndcg"]
+    baseline = _document(arguments.attribution_baseline / "analysis.json", "attribution")
+    if "means" not in baseline:
+        raise MonitorError(f"the run whose model answers could not explain it: {baseline['reason']}")
+    if window.sample.rows is None:
+        return Analysis(NOT_ENOUGH, "no record has the fields of the model")
+    model = contributions.load(arguments.serving, definition["algorithm"])
+    explained = model.contributions(model.encode(window.sample.rows), baseline["means"])
+    judged = attribution.judge(baseline, explained, least, rate)
+    documents = {
+        "analysis": attribution.analysis(explained),
+        "constraint_violations": attribution.violations(judged.findings),
+    }
+    job_script.write_documents(documents, arguments.output / "attribution", indent=2)
+    return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
+
+
 def _baseline(folder: Path, name: str) -> tuple[Any, Any]:
     """Return statistics and constraints. Raises MonitorError."""
     return _document(folder / "statistics.json", name), _document(folder / "constraints.json", name)
@@ -195,5 +219,5 @@ def _document(path: Path, name: str) -> Any:
 
 
 if __name__ == "__main__":
-    job_script.leave_out_pandas()
+    job_script.leave_out_pandas(but_for_hooks=True)
     sys.exit(main())

@@ -66,7 +66,7 @@ MAX_NAME = 120  # of a file in messages
 COPY = re.compile(r"(\d{5,})-")
 OUTPUTS = ("train", "validation", "test", "labels", "baseline", "rows", "preprocessor", "quarantine", "report")
 NO_CHAMPION = ChampionData()
-CODE = Path(__file__).resolve().parents[1]
+CODE = job_script.CODE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -230,6 +230,5 @@ def pack_preprocessor(
 
 
 if __name__ == "__main__":
-    if not any(CODE.glob("models/*/features.py")):  # which may use it
-        job_script.leave_out_pandas()
+    job_script.leave_out_pandas(but_for_hooks=True)
     sys.exit(main())

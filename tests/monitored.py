@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.endpoints.capture import Capture, Exchange
+from perennial.data.contract import Contract
+from perennial.features.encoding import CategoryEncoding, Encoder, NumberEncoding
+from perennial.features.record_checks import RecordChecks
 from perennial.model import definition
-from processing import analyze_data_quality, analyze_model_quality, monitor
+from processing import analyze_data_quality, analyze_model_quality, monitor, preprocess
 
 START = datetime(2026, 11, 29, 10, tzinfo=UTC)
 MODEL = """
@@ -28,6 +33,7 @@ columns:
   make: {type: string}
   vin: {type: string, feature: false}
 split: {method: random}
+algorithm: linear-learner
 gate: {metric: rmse, threshold: 3500}
 """
 COLUMNS = ("mileage", "doors", "leather", "make")
@@ -37,6 +43,14 @@ CAPTURE: dict[str, Any] = {
     "CaptureOptions": [{"CaptureMode": "InputAndOutput"}],
     "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"]},
 }
+
+
+MAKES = ("Buick", "Pontiac", "Saab")
+ENCODER = Encoder(
+    (*(NumberEncoding(name, 0, indicator=False) for name in COLUMNS[:3]), CategoryEncoding("make", MAKES, False))
+)
+WEIGHTS = (-0.2, 0.0, 0.0, 0.0, 0.0, 1_000.0)
+BIAS = 20_000.0
 
 
 @dataclass(frozen=True)
@@ -54,12 +68,27 @@ def cars(rows: int, seed: int) -> list[Car]:
         miles = round(max(10.0, random.normal(20_000, 8_000)), 1)
         doors, leather = int(random.choice([2, 4])), int(random.random() < 0.7)
         make = str(random.choice(["Buick", "Saab", "Pontiac"], p=[0.5, 0.3, 0.2]))
-        price = 20_000 - 0.2 * miles + 3_000 * (make == "Saab")
+        price = BIAS + WEIGHTS[0] * miles + WEIGHTS[-1] * (make == MAKES[-1])
         made.append(Car((miles, doors, leather, make), round(price, 2), round(price + random.normal(0, 500), 2)))
     return made
 
 
 Change = Callable[[Car], Car]
+
+
+def as_json(car: Car) -> str:
+    return json.dumps(dict(zip(COLUMNS, car.fields, strict=False)))
+
+
+def save_model(definition: dict[str, Any], serving: Path) -> None:
+    """Write what serves: a preprocessor, and the Linear Learner model that made the answers of the cars."""
+    serving.mkdir()
+    contract, model = Contract.from_definition(definition), serving / "model_algo-1"
+    preprocess.pack_preprocessor("cars", contract, ENCODER, RecordChecks(), serving / "features.py", serving)
+    (serving / "model.tar.gz").rename(serving / "preprocessor.tar.gz")
+    LinearModel("regressor", np.array(WEIGHTS), BIAS).save(model)
+    with tarfile.open(serving / "model.tar.gz", "w:gz") as archive:
+        archive.add(model, model.name)
 
 
 class World:
@@ -73,15 +102,21 @@ class World:
         trained, tested = cars(1500, 0), cars(400, 1)
         rows = [f"{car.price},{','.join(map(str, car.fields))}" for car in trained]
         self._job(analyze_data_quality, "baseline-data", "data-baseline", [f"price,{','.join(COLUMNS)}", *rows])
+        self.serving, self.test, self.baselines = folder / "serving", folder / "test", folder / "baselines"
+        save_model(self.definition, self.serving)
+        self.test.mkdir()
+        (self.test / "part-00000.jsonl").write_text("".join(f"{as_json(car)}\n" for car in tested))
         rows = [f"{car.answer},{car.price}" for car in tested]
-        self._job(analyze_model_quality, "predictions", "model-baseline", ["prediction,label", *rows])
+        given = [f"--test={self.test}", f"--serving={self.serving}"]
+        self._job(analyze_model_quality, "predictions", "baselines", ["prediction,label", *rows], *given)
         self.sent: list[tuple[str, Car]] = []
 
-    def _job(self, script: Any, option: str, output: str, lines: Sequence[str]) -> None:
+    def _job(self, script: Any, option: str, output: str, lines: Sequence[str], *more: str) -> None:
         given = self.folder / option
         given.mkdir()
         (given / "part-0.csv").write_text("\n".join(lines) + "\n")
-        assert script.main([f"--config={self.config}", f"--{option}={given}", f"--output={self.folder / output}"]) == 0
+        paths = [f"--config={self.config}", f"--{option}={given}", f"--output={self.folder / output}", *more]
+        assert script.main(paths) == 0
 
     def send(self, sold: Sequence[Car], change: Change = lambda car: car, endpoint: str = "cars") -> None:
         """Ask the endpoint, in turn as CSV and as JSON lines, which capture writes in base64."""
@@ -89,9 +124,8 @@ class World:
         capture = Capture(CAPTURE, endpoint, "AllTraffic", lambda *_: None, lambda: 0.0)
         for number, car in enumerate(map(change, sold)):
             identifier = str(uuid.UUID(int=len(self.sent)))
-            as_json = json.dumps(dict(zip(COLUMNS, car.fields, strict=False)))
             body, kind = (
-                (",".join(map(str, car.fields)), "text/csv") if number % 2 else (as_json, "application/jsonlines")
+                (",".join(map(str, car.fields)), "text/csv") if number % 2 else (as_json(car), "application/jsonlines")
             )
             answer = json.dumps({"score": car.answer})
             capture.offer(
@@ -121,7 +155,8 @@ class World:
     def arguments(self, **changes: str) -> list[str]:
         given = {
             "config": self.config, "capture": self.folder / "capture", "ground-truth": self.folder / "ground-truth",
-            "data-baseline": self.folder / "data-baseline", "model-baseline": self.folder / "model-baseline",
+            "data-baseline": self.folder / "data-baseline", "model-baseline": self.baselines / "model-quality",
+            "attribution-baseline": self.baselines / "attribution", "serving": self.serving,
             "output": self.folder / "output", "message": self.folder / "message", "endpoint": "cars",
             "start": "2026-11-29T10:00:00Z", "end": "2026-11-29T12:00:00Z",
         }  # fmt: skip

@@ -28,7 +28,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 import perennial
 from perennial.data.rows import CHAMPION_TEST
 from perennial.model import definition
-from perennial.model.algorithms import ALGORITHMS
+from perennial.model.algorithms import ALGORITHMS, explain_image
 from perennial.model.complaints import ConfigurationError
 from perennial.runs import configuration, naming, no_data, record, run_input, run_record, strays, work
 from perennial.runs.configuration import Configuration
@@ -398,7 +398,7 @@ def _commit() -> str:
 def _work(
     run_id: str, resolved: Configuration, serving: run_record.Champion | None, files: int, champion_test: str
 ) -> Work:
-    prefix = f"s3://{settings.bucket}/runs/{run_id}"
+    prefix, images = f"s3://{settings.bucket}/runs/{run_id}", _images(resolved)
     return Work(
         Decision="Train",
         Reason=f"data under {resolved.data_prefix!r}: {files} file(s)",
@@ -411,7 +411,8 @@ def _work(
         TargetTransform=resolved.definition.target_transform,
         Algorithm={
             "Name": resolved.definition.algorithm,
-            "Image": _images(resolved)["algorithm"],
+            "Image": images["algorithm"],
+            "ExplainImage": explain_image(resolved.definition.algorithm, images),
             "HyperParameters": dict(resolved.hyperparameters),
         },
         Instances=cast(payloads.InstancesPayload, resolved.instances(settings.kms_key_arn)),

@@ -22,6 +22,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import perennial
 from perennial.model import definition
+from perennial.model.algorithms import ALGORITHMS, explain_image
 from perennial.monitoring import period
 from perennial.monitoring.period import Period
 from perennial.runs import configuration, naming
@@ -33,7 +34,14 @@ from perennial_aws.settings import settings
 logger = Logger()
 
 SHIPPED = Path(perennial.__file__).parent.parent
-BASELINES = ("data-quality", "model-quality")
+# What the job reads of a run, by the name of its input.
+OF_RUN = {
+    "data-baseline": "baselines/data-quality",
+    "model-baseline": "baselines/model-quality",
+    "bias-baseline": "baselines/bias",
+    "attribution-baseline": "baselines/attribution",
+    "serving": "serving",
+}
 # A label may come before the clock of its request says so.
 EARLY = timedelta(days=1)
 
@@ -63,6 +71,7 @@ class Window:
     Name      how the name of its job begins
     Prefix    the window's folder: s3://bucket/monitoring/<window id>
     RunId     the run whose model answered
+    ImageUri  the image that can read this model
     Cut       where the window was cut because the model changed, or nothing
     Inputs    what the job reads besides code and configuration: an input without an object would fail it
     """
@@ -74,6 +83,7 @@ class Window:
     Prefix: str
     CodeUri: str
     RunId: str
+    ImageUri: str
     Start: str
     End: str
     Cut: str
@@ -146,7 +156,7 @@ def _window(window_id: str, chosen: Period) -> Window:
         run={},
         data_prefix=settings.data_prefix,
     )
-    _write_config(prefix, chosen.run, resolved.definition.as_json())
+    config = _write_config(prefix, chosen.run, resolved.definition.as_json())
     machine = dict(resolved.instances(settings.kms_key_arn)["Baseline"])
     return Window(
         Decision="Judge",
@@ -156,6 +166,7 @@ def _window(window_id: str, chosen: Period) -> Window:
         Prefix=prefix,
         CodeUri=settings.code_uri,
         RunId=chosen.run,
+        ImageUri=_image(chosen.run, config["definition"]["algorithm"]),
         Start=period.written(chosen.start),
         End=period.written(chosen.end),
         Cut=chosen.cut,
@@ -166,21 +177,29 @@ def _window(window_id: str, chosen: Period) -> Window:
     )
 
 
-def _write_config(prefix: str, run: str, current: dict[str, Any]) -> None:
-    """Leave the configuration of the run whose model answered; how it is watched is what model.yaml says today."""
-    config = objects.read_json(f"s3://{settings.bucket}/runs/{run}/config.json")
+def _write_config(prefix: str, run: str, current: dict[str, Any]) -> dict[str, Any]:
+    """Leave and return the configuration of the run whose model answered, watched as model.yaml says today."""
+    config: dict[str, Any] = objects.read_json(f"s3://{settings.bucket}/runs/{run}/config.json")
     config["definition"]["monitoring"] = current["monitoring"]
     objects.write_json(f"{prefix}/config.json", config)
+    return config
+
+
+def _image(run: str, algorithm: str) -> str:
+    """Return the image that can read a run's model: the recorded one, because another version may read it wrongly."""
+    known = runs.get(run)
+    shipped = {"preprocessor": settings.sklearn_image, "algorithm": settings.algorithm_image(ALGORITHMS[algorithm])}
+    return explain_image(algorithm, known["images"] if known else shipped)
 
 
 # ---- What the job reads
 
 
 def _inputs(prefix: str, chosen: Period) -> Iterator[dict[str, Any]]:
-    for name in BASELINES:
-        uri = f"s3://{settings.bucket}/runs/{chosen.run}/baselines/{name}/"
+    for name, folder in OF_RUN.items():
+        uri = f"s3://{settings.bucket}/runs/{chosen.run}/{folder}/"
         if objects.keys(uri):
-            yield _input(f"{name.split('-')[0]}-baseline", uri, "S3Prefix")
+            yield _input(name, uri, "S3Prefix")
     yield from _manifest(prefix, "capture", _captured(chosen))
     yield from _manifest(prefix, "ground-truth", _labels(chosen))
 

@@ -237,6 +237,13 @@ class ModelQualityMonitoring(Strict):
     min_labelled_share: float = Field(default=0.0, ge=0, le=1)
 
 
+class AttributionMonitoring(Strict):
+    """When a window's scores count as resting on other features (monitoring.attribution)."""
+
+    enabled: bool = True
+    min_ndcg: float = Field(default=0.9, ge=0, le=1)
+
+
 class Retraining(Strict):
     """What follows from drift (monitoring.retraining); monitoring.policy says how each key decides."""
 
@@ -256,6 +263,7 @@ class Monitoring(Strict):
     model_quality: ModelQualityMonitoring = ModelQualityMonitoring()
     bias: BiasMonitoring = BiasMonitoring()
     retraining: Retraining = Retraining()
+    attribution: AttributionMonitoring = AttributionMonitoring()
 
 
 class JobInstance(Strict):

@@ -125,12 +125,12 @@ def bootstrap(metric: Metric, labels: Floats, scores: Floats) -> Floats:
     blocks = min(MAX_BLOCKS, labels.size)
     starts = np.linspace(0, labels.size, blocks, endpoint=False).astype(np.int64)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        drawn = metric.finish(_draws(blocks) @ np.add.reduceat(terms, starts, axis=0))
+        drawn = metric.finish(draws(blocks) @ np.add.reduceat(terms, starts, axis=0))
     return np.asarray(drawn[np.isfinite(drawn)])
 
 
-@lru_cache(maxsize=1)
-def _draws(blocks: int) -> Floats:
+@lru_cache(maxsize=2)
+def draws(blocks: int) -> Floats:
     """Return how often each block is in each draw, `(RESAMPLES, blocks)`."""
     chosen = np.random.default_rng(0).integers(0, blocks, size=(RESAMPLES, blocks))
     chosen += np.arange(RESAMPLES)[:, None] * blocks

@@ -22,11 +22,13 @@ from perennial.data.contract import Contract, check, expected_by
 from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
 from perennial.features.from_json import from_json
+from perennial.monitoring import attribution
 from perennial.monitoring.capture import Event, Tally, UnreadableError
 from perennial.monitoring.data_quality import WindowRecords
 from perennial.monitoring.facets import NEITHER, FacetCounter, Sides
 from perennial.monitoring.ground_truth import Requests
 from perennial.monitoring.requests import FieldsError, RequestReader, Row, scores
+from perennial.monitoring.sample import RecordSample
 from perennial.words import quoted
 
 BATCH = 4096  # records
@@ -55,6 +57,7 @@ class Window:
         self.requests = Requests()
         self.facets = FacetCounter(definition)
         self._sides: list[tuple[npt.NDArray[np.uint32], Sides]] = []
+        self.sample = RecordSample(attribution.RECORDS)
         self.records = 0
 
     def add(self, events: Iterable[Event]) -> None:
@@ -116,6 +119,7 @@ class Window:
             }
         )
         checked = check(self._contract, batch)
+        self.sample.add(checked.table)
         for violation in checked.violations:
             key = violation.column.name, violation.rule
             self._broken[key] = self._broken.get(key, 0) + violation.rows.size

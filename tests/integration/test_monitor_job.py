@@ -12,6 +12,7 @@ from tests.integration.sagemaker_requests import RESOURCES, ROLE, SKLEARN, end, 
 from tests.monitored import World, cars
 
 ROOT = Path(__file__).parents[2]
+BASELINES = {"model": "model-quality", "attribution": "attribution"}
 
 
 def test_the_monitor_judges_a_window_in_a_processing_job(cloud: Cloud, tmp_path: Path) -> None:
@@ -20,9 +21,13 @@ def test_the_monitor_judges_a_window_in_a_processing_job(cloud: Cloud, tmp_path:
     world.label()
     s3, bucket = cloud.client("s3"), unique("monitor")
     s3.create_bucket(Bucket=bucket)
-    for folder in ("capture", "ground-truth", "data-baseline", "model-baseline"):
-        for path in (path for path in (tmp_path / folder).rglob("*") if path.is_file()):
-            s3.upload_file(str(path), bucket, path.relative_to(tmp_path).as_posix())
+    folders = {
+        **{name: tmp_path / name for name in ("capture", "ground-truth", "data-baseline", "serving")},
+        **{f"{kind}-baseline": world.baselines / name for kind, name in BASELINES.items()},
+    }
+    for name, folder in folders.items():
+        for path in (path for path in folder.rglob("*") if path.is_file()):
+            s3.upload_file(str(path), bucket, f"{name}/{path.relative_to(folder).as_posix()}")
     s3.upload_file(str(world.config), bucket, "config/config.json")
     files = [path for name in ("perennial", "processing") for path in sorted((ROOT / name).rglob("*.py"))]
     archive = job_code._archive({path.relative_to(ROOT).as_posix(): path for path in files})
@@ -30,7 +35,7 @@ def test_the_monitor_judges_a_window_in_a_processing_job(cloud: Cloud, tmp_path:
     s3.upload_file(str(ROOT / "processing" / "unpack.py"), bucket, "code/unpack.py")
 
     job = unique("monitor")
-    names = ("code", "config", "capture", "ground-truth", "data-baseline", "model-baseline")
+    names = ("code", "config", *folders)
     output = {"S3Uri": f"s3://{bucket}/report", "LocalPath": "/opt/ml/processing/output", "S3UploadMode": "EndOfJob"}
     sagemaker = cloud.client("sagemaker")
     sagemaker.create_processing_job(
@@ -55,6 +60,7 @@ def test_the_monitor_judges_a_window_in_a_processing_job(cloud: Cloud, tmp_path:
     verdict = json.loads(s3.get_object(Bucket=bucket, Key="report/verdict.json")["Body"].read())
     assert verdict["verdict"] == "Drift"
     assert verdict["ground_truth"]["matched"] == 300
+    assert verdict["analyses"]["attribution"]["verdict"] == "Healthy"
     found = json.loads(
         s3.get_object(Bucket=bucket, Key="report/model-quality/constraint_violations.json")["Body"].read()
     )

@@ -22,7 +22,7 @@ PARTS: dict[str, set[str]] = {
         "numpy", "pyarrow",
     },
     # what runs on AWS
-    "processing": {"perennial.*", "numpy", "pyarrow"},
+    "processing": {"perennial.*", "numpy", "pyarrow", "xgboost"},
     "perennial_aws": {"perennial.*", "boto3", "numpy"},
     "functions": {"perennial.*", "perennial_aws", "boto3", "numpy"},
     # the local cloud

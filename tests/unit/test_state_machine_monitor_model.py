@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from perennial.runs import naming
+from processing import monitor
 from tests import flow_elements
 from tests.unit.state_machine_walk import Call, Fake, Walk
 from tests.unit.test_state_machine_train_model import (
@@ -38,7 +38,6 @@ VALUES = {
     "Bucket": "cars",
     "KmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1",
     "EndpointName": STACK,
-    "SklearnImage": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3",
     "MonitorRoleArn": "arn:aws:iam::123456789012:role/MonitorRole",
     "TrainModelArn": f"arn:aws:states:eu-west-1:123456789012:stateMachine:{STACK}-train-model",
 }
@@ -61,6 +60,7 @@ RESOLVED: dict[str, Any] = {
     "Prefix": f"s3://cars/monitoring/{WINDOW}",
     "CodeUri": "s3://cars/code/0123456789abcdef",
     "RunId": RUN,
+    "ImageUri": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0",
     "Start": "2026-11-29T09:00:00Z",
     "End": "2026-11-29T10:00:00Z",
     "Cut": "",
@@ -173,10 +173,8 @@ def test_the_job_gets_its_window_and_every_path_that_its_script_knows() -> None:
     arguments = request["AppSpecification"]["ContainerArguments"]
     given = dict(zip(arguments[::2], arguments[1::2], strict=True))
     assert (given["--start"], given["--end"]) == (RESOLVED["Start"], RESOLVED["End"])
-    source = (ROOT / "processing" / "monitor.py").read_text()
-    folders = re.search(r'for name in \(((?:"\w+",? ?)+)', source)
-    assert folders is not None
-    options = [f"--{name.replace('_', '-')}" for name in re.findall(r"\w+", folders[1])]
+    assert request["AppSpecification"]["ImageUri"] == RESOLVED["ImageUri"]
+    options = [f"--{name.replace('_', '-')}" for name in monitor.INPUTS]
     assert set(given) == {*options, "--config", "--output", "--message", "--endpoint", "--start", "--end"}
     names = [one["InputName"] for one in request["ProcessingInputs"]]
     assert names == ["code", "config", "capture"]

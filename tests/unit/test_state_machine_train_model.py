@@ -56,6 +56,7 @@ WORK: dict[str, Any] = {
     "Algorithm": {
         "Name": "xgboost",
         "Image": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0",
+        "ExplainImage": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0",
         "HyperParameters": {"num_round": "200"},
     },
     "Instances": {
@@ -92,8 +93,10 @@ RESULT = {
     "TrainingMetrics": {},
 }
 BASELINES = [
-    f"{kind}/{name}.json" for kind in ("data-quality", "model-quality") for name in ("statistics", "constraints")
+    *(f"{kind}/{name}.json" for kind in ("data-quality", "model-quality") for name in ("statistics", "constraints")),
+    "attribution/analysis.json",
 ]
+STEPS = {"data-quality": "data-quality", "model-quality": "model-quality", "attribution": "model-quality"}
 EXPORTED = ["model", "endpoint", "endpoint-config", "data-quality-baseline", "model-quality-baseline", "run"]
 JOBS = {
     "Preprocess": "preprocess",
@@ -785,11 +788,14 @@ def test_baselines_are_looked_for_where_the_jobs_write_and_where_the_exported_na
     (looked,) = done.called("List baselines")
     folder = f"s3://{looked['Bucket']}/{looked['Prefix']}"
     written = [
-        done.called(state)[0]["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
+        output["S3Output"]["S3Uri"]
         for state in ("Baseline data drift", "Baseline model quality")
+        for output in done.called(state)[0]["ProcessingOutputConfig"]["Outputs"]
     ]
     named = [item["Value"] for item in done.called("Write parameter") if item["Name"].endswith("-baseline")]
-    assert written == named == [f"{folder}data-quality", f"{folder}model-quality"]
+    assert written == [*named, f"{folder}attribution"] == [
+        f"{folder}data-quality", f"{folder}model-quality", f"{folder}attribution",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("missing", [[name] for name in BASELINES] + [BASELINES[:2], BASELINES[2:], BASELINES[1:3]])
@@ -799,7 +805,7 @@ def test_a_baseline_that_is_not_there_ends_the_run_before_the_endpoint_and_names
     done = walk({"List baselines": listed(*(name for name in BASELINES if name not in missing))})
     assert done.error == "BaselinesMissing"
     assert cause.failed_state(done.cause) == "Create baselines"
-    jobs = dict.fromkeys(naming.job_name(STACK, RUN, name.partition("/")[0]) for name in missing)
+    jobs = dict.fromkeys(naming.job_name(STACK, RUN, STEPS[name.partition("/")[0]]) for name in missing)
     assert cause.explained(done.cause) == (
         f"its jobs completed, but s3://cars/runs/{RUN}/baselines has no {', '.join(missing)}; "
         f"see the log of {' and '.join(jobs)}"

@@ -3,8 +3,18 @@
 `make format` then writes its image into the template.
 """
 
+from collections.abc import Mapping
+
 from perennial.model.algorithms.algorithm import Algorithm
 from perennial.model.algorithms.linear_learner import LINEAR_LEARNER
 from perennial.model.algorithms.xgboost import XGBOOST
 
 ALGORITHMS: dict[str, Algorithm] = {one.name: one for one in (XGBOOST, LINEAR_LEARNER)}
+
+
+def explain_image(algorithm: str, images: Mapping[str, str]) -> str:
+    """Return the image in which jobs explain a run's model; `images` are those of its preprocessor and its algorithm.
+
+    It is the one that has the library that reads the model (decision 0027).
+    """
+    return images["algorithm" if ALGORITHMS[algorithm].runs_scripts else "preprocessor"]

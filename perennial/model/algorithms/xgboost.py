@@ -127,4 +127,6 @@ IMAGE = Image(
     expected="a version such as 3.2-0, the long tag such as 3.2-0-cpu-py3",
     description=f"Version of the XGBoost image, or its digest. {ONE_FOR_BOTH}",
 )
-XGBOOST = Algorithm("xgboost", IMAGE, _HYPERPARAMETERS, _REFUSED, _DEFAULTS, _OF_PROBLEM, _derived, _training_metrics)
+XGBOOST = Algorithm(
+    "xgboost", IMAGE, _HYPERPARAMETERS, _REFUSED, _DEFAULTS, _OF_PROBLEM, _derived, _training_metrics, runs_scripts=True
+)

@@ -64,6 +64,7 @@ def test_the_first_drop_is_trained_with_all_that_the_run_needs(aws, resolve):
     assert run["CodeUri"] == f"s3://{BUCKET}/code/0123456789abcdef"
     assert (run["Problem"], run["TargetTransform"]) == ("regression", "none")
     assert run["Algorithm"]["Image"].endswith("sagemaker-xgboost:3.2-0")
+    assert run["Algorithm"]["ExplainImage"] == run["Algorithm"]["Image"]
     assert all(isinstance(value, str) for value in run["Algorithm"]["HyperParameters"].values())
     assert run["Gate"] == {
         "Metric": "rmse", "Direction": "minimize", "Threshold": 3500.0, "MinimumImprovement": 0.0,
@@ -137,6 +138,7 @@ def test_stack_parameters_lie_between_the_definition_and_the_run(aws, resolve, m
     run = resolve(Overrides={"GateThreshold": 3000})
     assert run["Algorithm"]["Name"] == "linear-learner"
     assert run["Algorithm"]["Image"].endswith("linear-learner:1")
+    assert "/sagemaker-scikit-learn:" in run["Algorithm"]["ExplainImage"]
     assert run["Gate"]["Threshold"] == 3000
 
 

@@ -34,8 +34,9 @@ def serving(aws, answers):
     def serve(run=RUN, since=NOW - timedelta(hours=2)):
         old = {"definition": {**MODEL, "monitoring": {"min_records": 7}}, "run_id": run}
         aws.put(f"runs/{run}/config.json", json.dumps(old))
-        for name in ("data-quality", "model-quality"):
-            aws.put(f"runs/{run}/baselines/{name}/statistics.json", "{}")
+        for name in ("data-quality/statistics", "model-quality/statistics", "attribution/analysis"):
+            aws.put(f"runs/{run}/baselines/{name}.json", "{}")
+        aws.put(f"runs/{run}/serving/model.tar.gz", "")
         body = {"EndpointConfigName": f"{STACK}-{run}", "LastModifiedTime": since.timestamp()}
         answers("sagemaker", "DescribeEndpoint", (200, body))
 
@@ -118,7 +119,10 @@ def test_the_job_reads_the_files_of_the_hours_of_the_window_and_labels_that_came
     aws.put("ground-truth/sold.csv", "inference_id,label\n")
     answer = resolve()
     sources = {one["InputName"]: one["S3Input"] for one in answer["Inputs"]}
-    assert set(sources) == {"data-baseline", "model-baseline", "capture", "ground-truth"}
+    assert set(sources) == {
+        "data-baseline", "model-baseline", "attribution-baseline", "serving", "capture", "ground-truth",
+    }  # fmt: skip
+    assert sources["serving"]["S3Uri"] == f"s3://{BUCKET}/runs/{RUN}/serving/"
     assert sources["data-baseline"]["S3Uri"] == f"s3://{BUCKET}/runs/{RUN}/baselines/data-quality/"
     manifest = aws.get_json(sources["capture"]["S3Uri"].removeprefix(f"s3://{BUCKET}/"))
     wanted = f"{STACK}/AllTraffic/{inside:%Y/%m/%d/%H}/1.jsonl"
@@ -130,7 +134,17 @@ def test_the_job_reads_the_files_of_the_hours_of_the_window_and_labels_that_came
 def test_what_has_no_object_is_no_input_which_would_fail_the_job(aws, serving, resolve):
     serving()
     aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{RUN}/baselines/model-quality/statistics.json")
-    assert [one["InputName"] for one in resolve()["Inputs"]] == ["data-baseline"]
+    names = [one["InputName"] for one in resolve()["Inputs"]]
+    assert names == ["data-baseline", "attribution-baseline", "serving"]
+
+
+def test_the_job_runs_in_the_image_in_which_the_run_trained_its_model(aws, serving, resolve):
+    from perennial_aws import runs
+
+    serving()
+    assert resolve("one")["ImageUri"].endswith("/sagemaker-xgboost:3.2-0")
+    runs.put({"run_id": RUN, "images": {"preprocessor": "sklearn:1", "algorithm": "xgboost:before"}})
+    assert resolve("two")["ImageUri"] == "xgboost:before"
 
 
 def test_the_next_window_begins_where_the_last_one_ended(aws, serving, resolve, running):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from processing import analyze_model_quality
+from tests.monitored import World, cars
 
 Job = Callable[..., dict[str, Any]]
 
@@ -25,14 +26,14 @@ def job(tmp_path: Path) -> Job:
         for number, part in enumerate(parts):
             (predictions / f"part-{number:05d}.csv").write_text(part)
         config = tmp_path / "config.json"
-        config.write_text(json.dumps({"definition": {"problem": problem}}))
+        config.write_text(json.dumps({"definition": {"problem": problem, "algorithm": "deepar"}}))
         arguments = ["--config", config, "--predictions", predictions, "--output", output, "--message", message]
         code = analyze_model_quality.main([str(argument) for argument in arguments])
         if code:
             assert not output.exists()
             return {"code": code, "message": message.read_text()}
         assert not message.exists()
-        return {path.stem: json.loads(path.read_text()) for path in output.iterdir()}
+        return {path.stem: json.loads(path.read_text()) for path in (output / "model-quality").iterdir()}
 
     return run
 
@@ -44,6 +45,26 @@ def test_regression_errors_are_in_the_targets_unit(job: Job) -> None:
     assert found == pytest.approx({"mae": 3.5, "mse": 12.5, "rmse": 12.5**0.5, "r2": 1 - 25 / 4.5})
     constraints = documents["constraints"]["regression_constraints"]
     assert constraints["mae"] == {"threshold": 3.5, "comparison_operator": "GreaterThanThreshold"}
+
+
+def test_what_cannot_be_explained_is_said_and_fails_no_run(job: Job, tmp_path: Path) -> None:
+    job("prediction,label\n10,13\n20,16\n")
+    assert json.loads((tmp_path / "output" / "attribution" / "analysis.json").read_text()) == {
+        "version": "1.0",
+        "explanations": {},
+        "reason": "contributions of deepar are not known; expected xgboost, linear-learner",
+    }
+
+
+def test_predictions_are_explained_by_records_of_the_test_set(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    document = json.loads((world.baselines / "attribution" / "analysis.json").read_text())
+    weights = document["explanations"]["kernel_shap"]["label0"]["global_shap_values"]
+    tested = cars(400, 1)
+    mean = sum(car.fields[0] for car in tested) / 400
+    assert weights["mileage"] == pytest.approx(0.2 * sum(abs(car.fields[0] - mean) for car in tested) / 400)
+    assert (weights["doors"], document["dataset"]) == (0, {"item_count": 400})
+    assert document["means"]["mileage"] == pytest.approx(mean)
 
 
 def test_predictions_and_labels_do_not_change_places(job: Job) -> None:

@@ -18,14 +18,10 @@ WINDOW = {"endpoint": "cars", "start": "2026-11-29", "end": "2026-11-30"}
 OWN_INPUT = [
     (preprocess, {"data": f"{MOUNTED}/data", "champion": f"{MOUNTED}/champion"}),
     (analyze_data_quality, {"baseline_data": f"{MOUNTED}/baseline"}),
-    (analyze_model_quality, {"predictions": f"{MOUNTED}/predictions"}),
+    (analyze_model_quality, {name: f"{MOUNTED}/{name}" for name in ("predictions", "test", "serving")}),
     (
         monitor,
-        WINDOW
-        | {
-            name: f"{MOUNTED}/{name.replace('_', '-')}"
-            for name in ("capture", "ground_truth", "data_baseline", "model_baseline", "bias_baseline")
-        },
+        WINDOW | {name: f"{MOUNTED}/{name.replace('_', '-')}" for name in monitor.INPUTS},
     ),
 ]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from perennial.monitoring import attribution
 from processing import monitor
 from tests.monitored import COLUMNS, MODEL, Change, World, cars
 
@@ -29,7 +30,7 @@ def test_a_window_like_the_training_data_is_healthy_and_described_in_model_monit
     verdict = world.judge()
     assert (verdict["verdict"], verdict["reasons"], verdict["records"]) == ("Healthy", [], 600)
     assert {name: one["verdict"] for name, one in verdict["analyses"].items()} == {
-        "data_quality": "Healthy", "model_quality": "Healthy",
+        "data_quality": "Healthy", "model_quality": "Healthy", "attribution": "Healthy",
     }  # fmt: skip
     assert verdict["collected"] == {"requests": 600, "examples": []}
     assert verdict["ground_truth"]["matched"] == 600
@@ -143,7 +144,7 @@ def test_records_of_which_most_cannot_be_read_are_a_failure_of_the_capture(world
 
 
 def test_each_analysis_can_be_switched_off(tmp_path: Path) -> None:
-    off = MODEL + "monitoring: {data_quality: {enabled: false}}\n"
+    off = MODEL + "monitoring: {data_quality: {enabled: false}, attribution: {enabled: false}}\n"
     world = World(tmp_path, off)
     world.send(cars(200, 2))
     world.label()
@@ -156,7 +157,7 @@ def test_each_analysis_can_be_switched_off(tmp_path: Path) -> None:
 def test_an_analysis_fails_for_itself_and_says_what_is_missing(world: World, broken: str) -> None:
     world.send(cars(200, 2))
     world.label()
-    path = world.folder / "model-baseline" / "constraints.json"
+    path = world.baselines / "model-quality" / "constraints.json"
     path.unlink()
     if broken != "missing":
         path.write_text({"no JSON": "{", "of another kind": "[]"}[broken])
@@ -178,11 +179,55 @@ def test_outcomes_without_a_baseline_fail_for_themselves_and_are_described(tmp_p
     world.send(cars(200, 2))
     verdict = world.judge()
     assert {name: one["verdict"] for name, one in verdict["analyses"].items()} == {
-        "data_quality": "Healthy", "model_quality": "NotEnoughData", "bias": "Failed",
+        "data_quality": "Healthy", "model_quality": "NotEnoughData", "bias": "Failed", "attribution": "Healthy",
     }  # fmt: skip
     assert "writes it as baselines/bias/analysis.json" in verdict["analyses"]["bias"]["reason"]
     (saab,) = world.read("bias/analysis.json")["post_training_bias_metrics"]["facets"]["make"]
     assert saab["counts"]["others"]["predictions"] + saab["counts"]["facet"]["predictions"] == 200
+
+
+def test_scores_that_rest_on_other_features_are_drift_with_the_share_of_each_then_and_now(world: World) -> None:
+    world.send(cars(600, 2), moved(mileage=lambda miles: 20_000.0))
+    verdict = world.judge()
+    assert verdict["verdict"] == "Drift"
+    found = verdict["analyses"]["attribution"]
+    assert found["verdict"] == "Drift"
+    assert found["ndcg"] < found["limit"] == 0.9
+    assert (found["records"], found["baseline_rows"]) == (attribution.RECORDS, 400)
+    mileage, make, *rest = found["features"]
+    assert (mileage["name"], mileage["rank_before"], mileage["rank_after"]) == ("mileage", 1, 2)
+    assert (make["name"], make["rank_before"], make["rank_after"]) == ("make", 2, 1)
+    assert mileage["before"] > 0.7 > 0.3 > make["before"]
+    assert make["after"] > 0.7 > 0.3 > mileage["after"]
+    assert [(one["name"], one["before"], one["after"]) for one in rest] == [("doors", 0, 0), ("leather", 0, 0)]
+    (violation,) = world.read("attribution/constraint_violations.json")["violations"]
+    assert violation["constraint_check_type"] == "feature_attribution_drift_check"
+    assert violation["description"] in verdict["reasons"]
+    weights = world.read("attribution/analysis.json")["explanations"]["kernel_shap"]["label0"]["global_shap_values"]
+    assert weights["make"] > weights["mileage"] > 0
+
+
+def test_a_run_that_left_no_attribution_fails_this_analysis_alone(world: World) -> None:
+    (world.baselines / "attribution" / "analysis.json").unlink()
+    world.send(cars(200, 2))
+    world.label()
+    analyses = world.judge()["analyses"]
+    assert {name: one["verdict"] for name, one in analyses.items()} == {
+        "data_quality": "Healthy", "model_quality": "Healthy", "attribution": "Failed",
+    }  # fmt: skip
+    assert (
+        "the run whose model answers writes it as baselines/attribution/analysis.json"
+        in (analyses["attribution"]["reason"])
+    )
+
+
+def test_a_model_that_its_run_could_not_explain_says_why(world: World) -> None:
+    path = world.baselines / "attribution" / "analysis.json"
+    path.write_text(json.dumps({"version": "1.0", "explanations": {}, "reason": "model_algo-1 is an MXNet model"}))
+    world.send(cars(200, 2))
+    assert world.judge()["analyses"]["attribution"]["reason"] == (
+        "the run whose model answers could not explain it: model_algo-1 is an MXNet model"
+    )
 
 
 def test_too_few_labels_are_said(tmp_path: Path) -> None:
