@@ -17,7 +17,7 @@ from perennial.data.payload import widest_row
 from perennial.data.rows import reads_alike
 from perennial.data.since import ChampionFiles, rows_by_key
 from perennial.runs import run_record
-from perennial.runs.work import Listing, recorded_contents
+from perennial.runs.work import OLDER, Listing, recorded_contents
 from perennial_aws import champion, objects
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
@@ -38,7 +38,9 @@ def leave(prefix: str, serving: run_record.Champion | None, data: Listing, defin
         about["widest_row"] = widest_row(report or {})
         about["absent"] = (report or {}).get("absent", [])
         keys, ignored = [file.key for file in data.files], {item.key: item.reason for item in data.ignored}
-        about["trained"] = ChampionFiles.among(rows_by_key(manifest or {}, report or {}), keys, new, ignored).as_json()
+        older = {key for key, reason in ignored.items() if reason.startswith(OLDER)}
+        trained_rows = rows_by_key(manifest or {}, report or {})
+        about["trained"] = ChampionFiles.among(trained_rows, keys, new, ignored, older).as_json()
         statistics = _document(f"runs/{run_id}/baselines/data-quality/statistics.json")
         if statistics:
             objects.write_json(f"{prefix}/champion/statistics.json", statistics)

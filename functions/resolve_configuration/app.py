@@ -158,6 +158,8 @@ def _decide(request: Request, run_id: str) -> Answer:
     if newer:
         return _nothing(run_id, "Superseded", newer)
     data = _with_checksums(data, f"s3://{settings.bucket}/runs/{run_id}/problems.txt")
+    window = resolved.definition.training.window
+    data = work.newest(data, window.newest_files if window else None)
     fingerprint = work.fingerprint(data.files)
     configuration_key = work.configuration_key({**resolved.decisive(), "images": _images(resolved)})
     work_key = work.work_key(fingerprint, configuration_key, _code_hash())

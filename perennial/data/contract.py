@@ -3,7 +3,7 @@
 Rules, each for one column: `type` (not readable as the column's type), `missing` (empty, and not nullable),
 `minimum` and `maximum`, `logarithm` (a target that is not above 0, of a model that learns its logarithm), `category`
 (not one of those allowed). A row with another number of fields than the header breaks the rule `fields`. The target,
-the column that the split uses and the key are never nullable.
+the column that the split uses, the one that training.window counts by and the key are never nullable.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.data import training_window
 from perennial.data.file_form import USUAL, FileForm
 from perennial.features.column import Column
 from perennial.features.from_arrow import from_arrow
@@ -37,20 +38,21 @@ class Contract:
     split_column: str | None
     form: FileForm = USUAL
     key: tuple[str, ...] = ()
+    window_column: str | None = None
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> Contract:
         """Read a resolved definition (config.json).
 
-        Keys: columns, files, other_columns, problem, split, target, target_transform.
+        Keys: columns, files, other_columns, problem, split, target, target_transform, training.
         """
         target, split_column = definition["target"], definition["split"].get("column")
-        key = tuple(definition["split"].get("key") or ())
+        key, window_column = tuple(definition["split"].get("key") or ()), training_window.column_of(definition)
         columns = tuple(
             Column.from_definition(
                 name,
                 column,
-                required=name in (target, split_column, *key),
+                required=name in (target, split_column, window_column, *key),
                 feature=column.get("feature", True) and name != target,
                 logarithm=name == target and definition.get("target_transform") == "log",
             )
@@ -58,7 +60,7 @@ class Contract:
         )
         by_name = {column.name: column for column in columns}
         form = FileForm.from_definition(definition)
-        return cls(columns, by_name[target], definition["problem"], split_column, form, key)
+        return cls(columns, by_name[target], definition["problem"], split_column, form, key, window_column)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,7 +78,13 @@ class Contract:
 
     @property
     def working_columns(self) -> tuple[Column, ...]:
-        """What later steps need: the features, the target, the column that splits and the key."""
+        """What later steps need: telling_columns, and the one that training.window counts by."""
+        telling = self.telling_columns
+        return tuple(column for column in self.columns if column in telling or column.name == self.window_column)
+
+    @property
+    def telling_columns(self) -> tuple[Column, ...]:
+        """What a row says: the features, the target, the column that splits and the key."""
         needed = (self.target.name, self.split_column, *self.key)
         return tuple(column for column in self.columns if column.feature or column.name in needed)
 

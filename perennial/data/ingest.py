@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ from perennial.data.rows import (
 from perennial.data.sets import rows_of_sets, spill_writer
 from perennial.data.since import ChampionFiles, changed
 from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Sets, splitter
+from perennial.data.training_window import TrainingPeriod, latest_sound
 from perennial.features.column import Column
 from perennial.features.values import ARROW_TYPES, STRING, Parsed
 
@@ -135,19 +136,21 @@ def ingest(
 ) -> Sets:
     """Write the valid rows of the files, each with its name, to the spill file; return the set of each.
 
-    listed_at  when the run began; rows that a split by time takes for later ones are told (report.late)
+    listed_at  when the run began; rows that are dated later, by the column of a split by time or of the period that
+               trains, are told (report.late)
 
     A file that cannot be read is put aside, also when that shows at its end: its rows are in no set. Raises FileError
     where the definition says so (quality.stray_files), but for empty files. Without a key, of files of the same bytes
     one is read: with a key the last row counts, and an old file that comes again puts its rows back.
     """
-    splitting, duplicates = splitter(definition["split"]), DuplicateCounter()
+    period = TrainingPeriod.from_definition(definition, listed_at)
+    splitting, duplicates = splitter(definition["split"], period), DuplicateCounter()
     copies = DuplicateCounter() if contract.key else duplicates  # told by all that they say
     telling = _Telling(contract, definition)
     by_champion = _ByChampion(champion, contract, definition) if champion.reads_otherwise_than(definition) else None
     columns = (*contract.columns, *(by_champion.columns if by_champion else ()))
     allowed = definition["quality"]["max_invalid_share"]
-    by_time = contract.split_column if definition["split"]["method"] == "time" else None
+    dated_by = contract.split_column if definition["split"]["method"] == "time" else contract.window_column
     new: list[slice] = []  # where the rows of new files stand
     present = set[str]()  # columns that a file has
     originals = {} if contract.key else copies_among([path for _, path in files])
@@ -171,7 +174,7 @@ def ingest(
                     valid = checked.valid()
                     notes += [note for note in _notes_of_keys(contract.key, valid) if note not in notes]
                     rows += valid.num_rows
-                    late += [_late(valid, by_time, listed_at)]
+                    late += [_late(valid, dated_by, listed_at)]
                     has |= {*contract.names} - batch.absent if batch.table.num_rows else set()
                     splitting.observe(number, valid)
                     wholes = valid[WHOLE].to_numpy() if contract.key else NO_HASHES
@@ -193,11 +196,12 @@ def ingest(
             rows_of[number] = used = rows - first
             broken = quarantine.file.rows
             report.add_file(name, path.stat().st_size, used, broken, notes, is_new=is_new)
-            report.add_late(by_time, late)
+            report.add_late(dated_by, late)
             quarantine.keep(is_new=is_new)
             print(f"{name}: {used} rows used, {broken} quarantined", flush=True)
     report.add_quarantine(quarantine)
     sets = splitting.finish()
+    report.training_window = period.as_json() if period else None
     is_of_new_file = np.zeros(rows, np.bool_)
     for place in new:
         is_of_new_file[place] = True
@@ -243,10 +247,10 @@ def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: fl
 
 
 def _late(rows: pa.Table, column: str | None, listed_at: datetime | None) -> tuple[int, str]:
-    """Return how many times of a split are more than a day after the run began, so future anywhere, and the latest."""
+    """Return how many times of a column are later than any row of the run can be, and the latest."""
     if column is None or listed_at is None or rows[column].type != ARROW_TYPES["timestamp"]:
         return 0, ""
-    limit = pa.scalar((listed_at + timedelta(days=1)).astimezone(UTC).replace(tzinfo=None), ARROW_TYPES["timestamp"])
+    limit = pa.scalar(latest_sound(listed_at), ARROW_TYPES["timestamp"])
     times = rows[column].filter(pc.greater(rows[column], limit))
     return len(times), pc.max(times).as_py().isoformat() if len(times) else ""
 
@@ -268,7 +272,7 @@ class _Telling:
     def __init__(self, contract: Contract, definition: Mapping[str, Any]) -> None:
         self._is_keyed = bool(contract.key)
         self._identity = RowHasher(identity_columns(definition))
-        others = [column.name for column in contract.working_columns if column.name not in contract.key]
+        others = [column.name for column in contract.telling_columns if column.name not in contract.key]
         self._rest = RowHasher(others if contract.key else [contract.target.name])
 
     def with_hashes(self, checked: Checked) -> Checked:

@@ -55,7 +55,9 @@ class Report:
     rows_left_out      of those: that count nowhere, because a copy is measured or a later row has their key
     rows_trained_again rows that train beside a copy; of many rows, an estimate
     identity           what the hashes of rows depend on (data.rows.specification), and those under `champion/`
-    late               how many rows a split by time takes for later ones than the run, and the latest of these times
+    late               how many rows are dated later than the run (by a split by time, or training.window), and the
+                       latest of these times
+    training_window    the period that trains and judges, and how many rows are before it (data.training_window)
     absent             columns that no file has
     champion_untold    how many rows cannot be told by the columns of the model in service, by the reason
     champion_target    of how many rows both definitions read the target, and of how many as another, where they differ
@@ -81,6 +83,7 @@ class Report:
     identity: str = ""
     champion_identity: str = ""
     late: dict[str, Any] | None = None
+    training_window: dict[str, Any] | None = None
     absent: list[str] = field(default_factory=list)
     champion_target: dict[str, int] | None = None
     champion_untold: dict[str, int] = field(default_factory=dict)
@@ -123,7 +126,7 @@ class Report:
             self.new_files["copies"] = self.new_files.get("copies", 0) + 1
 
     def add_late(self, column: str | None, late: Sequence[tuple[int, str]]) -> None:
-        """Count rows of a file that a split takes for later than the run, given (how many, the latest time)."""
+        """Count rows of a file that are dated later than the run, given (how many, the latest time)."""
         known = self.late or {"rows": 0, "latest": ""}
         counts, times = zip((known["rows"], known["latest"]), *late, strict=True)
         if sum(counts):
@@ -138,6 +141,11 @@ class Report:
         """Add the counts of rows that break the contract."""
         self.rules, self.new_files["rules"] = quarantine.all.rules(), quarantine.new.rules()
         self.rows_written_to_quarantine = quarantine.written - quarantine.written_of_strays
+
+    @property
+    def rows_older(self) -> int:
+        """How many rows training.window leaves out."""
+        return int((self.training_window or {}).get("rows", 0))
 
     def notes(self) -> list[str]:
         """Return what may make the model better."""
@@ -170,6 +178,7 @@ class Report:
             "champion_target": self.champion_target,
             "champion_untold": self.champion_untold,
             "late": self.late,
+            "training_window": self.training_window,
             "absent": self.absent,
             "drift": self.drift,
             "since": self.since,
@@ -211,10 +220,10 @@ def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any
             f"{report.rows_written_to_quarantine:,} of them are in the quarantine folder of the run",
             *quarantine.all.problems(),
         )
-    if report.rows_used < quality["min_rows"]:
-        raise DataError(
-            f"{report.rows_used:,} rows can be used; expected at least {quality['min_rows']:,} (quality.min_rows)"
-        )
+    rows, older = report.rows_used - report.rows_older, report.rows_older
+    if rows < quality["min_rows"]:
+        but = f" ({older:,} more are too old for training.window)" if older else ""
+        raise DataError(f"{rows:,} rows can be used{but}; expected at least {quality['min_rows']:,} (quality.min_rows)")
 
 
 def judge_trained(since: Mapping[str, Any], quality: Mapping[str, Any]) -> None:

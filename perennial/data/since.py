@@ -30,6 +30,7 @@ class ChampionFiles:
     replaced    which of those positions hold other bytes now: the files were overwritten
     unreadable  {"name", "rows", "reason"} of those that are not read: put aside by an earlier run, or empty now
     gone        {"files", "rows"} of those that are not among the run's data
+    older       of those that are there, and older than the files that train (training.window)
     """
 
     rows: int = 0
@@ -37,24 +38,33 @@ class ChampionFiles:
     replaced: Sequence[int] = ()
     unreadable: Sequence[Mapping[str, Any]] = ()
     gone: Mapping[str, int] = field(default_factory=lambda: {"files": 0, "rows": 0})
+    older: Mapping[str, int] = field(default_factory=lambda: {"files": 0, "rows": 0})
 
     @classmethod
     def among(
-        cls, rows_by_key: Mapping[str, int], keys: Sequence[str], new: Container[int], ignored: Mapping[str, str]
+        cls,
+        rows_by_key: Mapping[str, int],
+        keys: Sequence[str],
+        new: Container[int],
+        ignored: Mapping[str, str],
+        older: Container[str] = (),
     ) -> ChampionFiles:
         """Look for the training files of a model among a later run's data.
 
         keys     of the run's files, in their order
         new      positions of those whose content the model was not trained on
         ignored  why other objects are not used, by key
+        older    which of these are only too old
         """
         there = {position: rows_by_key[key] for position, key in enumerate(keys) if key in rows_by_key}
         now = set(keys)
         absent = {key: rows for key, rows in rows_by_key.items() if key not in now}
+        left_out = [rows for key, rows in absent.items() if key in older]
+        absent = {key: rows for key, rows in absent.items() if key not in older}
         unreadable = [{"name": key, "rows": absent[key], "reason": ignored[key]} for key in absent if key in ignored]
         rows_of_absent = [rows for key, rows in absent.items() if key not in ignored]
         replaced = [position for position in there if position in new]
-        return cls(sum(rows_by_key.values()), there, replaced, unreadable, _counted(rows_of_absent))
+        return cls(sum(rows_by_key.values()), there, replaced, unreadable, _counted(rows_of_absent), _counted(left_out))
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any] | None) -> ChampionFiles | None:
@@ -62,7 +72,7 @@ class ChampionFiles:
         if not document:
             return None
         there = {int(position): rows for position, rows in document["there"].items()}
-        return cls(document["rows"], there, document["replaced"], document["unreadable"], document["gone"])
+        return cls(**{**document, "there": there})
 
     def as_json(self) -> dict[str, Any]:
         """Return the files as champion.json has them."""
@@ -78,7 +88,8 @@ class ChampionFiles:
         positions = {item["position"] for item in aside}
         replaced = _counted([self.there[position] for position in self.replaced if position not in positions])
         unreadable = [*now, *self.unreadable]
-        return {"rows": self.rows, "gone": dict(self.gone), "replaced": replaced, "unreadable": unreadable}
+        counted = {"gone": dict(self.gone), "older": dict(self.older), "replaced": replaced}
+        return {"rows": self.rows, **counted, "unreadable": unreadable}
 
 
 def _counted(rows: Sequence[int]) -> dict[str, int]:

@@ -13,9 +13,10 @@ time    The latest rows test, those before validate. Rows of the same time stay 
 
 Copies never help: rows of one content are in one set, and one of them counts where a model is measured (REPEATED is the
 set of the others; a training set keeps them). With a key the last row of each key counts, earlier ones are in no set.
+Rows before a period (data.training_window) are in no set: with a key its last row decides, of copies each for itself.
 
 Memory: a byte a row, and eight for each row of a held-out set; with a key or by time eight for each row at all, and
-eight more for its time.
+eight more for its time; with a period eight more.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import pyarrow.compute as pc
 
 from perennial.data.row_hasher import RowHasher
 from perennial.data.rows import CONTENT, IDENTITY, Hashes, shares
+from perennial.data.training_window import TrainingPeriod
 from perennial.features.values import DataError
 
 SETS = ("train", "validation", "test")
@@ -56,8 +58,8 @@ class Splitter:
 
     deals_late = False  # whether the sets are only known when all rows are there
 
-    def __init__(self, shares: Shares, *, keyed: bool = False) -> None:
-        self._shares, self._keyed = shares, keyed
+    def __init__(self, shares: Shares, *, keyed: bool = False, period: TrainingPeriod | None = None) -> None:
+        self._shares, self._keyed, self._period = shares, keyed, period
         self._sets: list[Sets] = [np.empty(0, np.uint8)]
         self._contents: list[Hashes] = [np.empty(0, np.uint64)]
         self._first_row: dict[int, int] = {}
@@ -71,6 +73,8 @@ class Splitter:
         sets = self._dealt(identity, rows)
         self._sets.append(sets)
         self._contents.append(content if self._keyed or self.deals_late else content[sets != TRAIN])
+        if self._period:
+            self._period.observe(rows)
         self._rows += rows.num_rows
 
     def leave_out(self, file: int) -> None:
@@ -85,13 +89,16 @@ class Splitter:
         places = np.arange(len(sets)) if len(contents) == len(sets) else np.flatnonzero(sets != TRAIN)
         for rows in self._left_out:
             sets[rows] = LEFT_OUT
-        used = sets[places] != LEFT_OUT
-        places, contents = places[used], contents[used]
-        counts = np.zeros(len(contents), bool)
-        counts[last_of_each(contents) if self._keyed else _first_of_each(contents)] = True
+        places, contents = _used(sets, places, contents)
         if self._keyed:
-            sets[places[~counts]] = REPEATED
-            places, counts = places[counts], counts[counts]
+            last = last_of_each(contents)
+            sets[np.delete(places, last)] = REPEATED
+            places, contents = places[last], contents[last]
+        if self._period:
+            sets[self._period.older((sets != LEFT_OUT) & (sets != REPEATED))] = LEFT_OUT
+            places, contents = _used(sets, places, contents)
+        counts = np.zeros(len(contents), bool)
+        counts[_first_of_each(contents)] = True
         self._cut(sets, places, counts)
         sets[places[~counts & (sets[places] != TRAIN)]] = REPEATED
         return sets
@@ -108,21 +115,21 @@ class Splitter:
         return np.where(drawn < self._shares.test, TEST, np.where(held_out, VALIDATION, TRAIN)).astype(np.uint8)
 
 
-def splitter(split: Mapping[str, Any]) -> Splitter:
-    """Return the splitter for the split section of a definition."""
+def splitter(split: Mapping[str, Any], period: TrainingPeriod | None = None) -> Splitter:
+    """Return the splitter for the split section of a definition; rows before a period are in no set."""
     wanted, keyed = Shares(split["validation"], split["test"]), bool(split.get("key"))
     if split["method"] == "time":
-        return TimeSplitter(split["column"], wanted, keyed=keyed)
+        return TimeSplitter(split["column"], wanted, keyed=keyed, period=period)
     if split["method"] == "group":
-        return GroupSplitter(split["column"], split["seed"], wanted, keyed=keyed)
-    return RandomSplitter(split["seed"], wanted, keyed=keyed)
+        return GroupSplitter(split["column"], split["seed"], wanted, keyed=keyed, period=period)
+    return RandomSplitter(split["seed"], wanted, keyed=keyed, period=period)
 
 
 class RandomSplitter(Splitter):
     """By a hash of the row's identity: all copies of a row draw the same lot."""
 
-    def __init__(self, seed: int, shares: Shares, *, keyed: bool = False) -> None:
-        super().__init__(shares, keyed=keyed)
+    def __init__(self, seed: int, shares: Shares, *, keyed: bool = False, period: TrainingPeriod | None = None) -> None:
+        super().__init__(shares, keyed=keyed, period=period)
         self._seed = seed
 
     def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
@@ -132,8 +139,10 @@ class RandomSplitter(Splitter):
 class GroupSplitter(Splitter):
     """By a hash of the group."""
 
-    def __init__(self, column: str, seed: int, shares: Shares, *, keyed: bool = False) -> None:
-        super().__init__(shares, keyed=keyed)
+    def __init__(
+        self, column: str, seed: int, shares: Shares, *, keyed: bool = False, period: TrainingPeriod | None = None
+    ) -> None:
+        super().__init__(shares, keyed=keyed, period=period)
         self._column, self._seed = column, seed
 
     def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
@@ -153,8 +162,10 @@ class TimeSplitter(Splitter):
 
     deals_late = True
 
-    def __init__(self, column: str, shares: Shares, *, keyed: bool = False) -> None:
-        super().__init__(shares, keyed=keyed)
+    def __init__(
+        self, column: str, shares: Shares, *, keyed: bool = False, period: TrainingPeriod | None = None
+    ) -> None:
+        super().__init__(shares, keyed=keyed, period=period)
         self._column = column
         self._times: list[npt.NDArray[Any]] = []
 
@@ -183,6 +194,12 @@ def _hashes(rows: pa.Table) -> tuple[Hashes, Hashes]:
         return rows[IDENTITY].to_numpy(), rows[CONTENT].to_numpy()
     hashes = RowHasher(rows.column_names).hashes(rows)
     return hashes, hashes
+
+
+def _used(sets: Sets, places: npt.NDArray[np.int64], contents: Hashes) -> tuple[npt.NDArray[np.int64], Hashes]:
+    """Return the places, and what stands there, without those that are left out."""
+    used = sets[places] != LEFT_OUT
+    return places[used], contents[used]
 
 
 def _first_of_each(hashes: Hashes) -> npt.NDArray[np.int64]:

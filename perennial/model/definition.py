@@ -199,6 +199,20 @@ class Quality(Strict):
     max_drift: float | None = Field(default=None, gt=0, lt=1)
 
 
+class TrainingWindow(Strict):
+    """Which rows train and judge: so many days back from the newest one by a column, or those of the newest files."""
+
+    column: str | None = None
+    days: int | None = Field(default=None, ge=1, le=100_000)
+    newest_files: int | None = Field(default=None, ge=1)
+
+
+class Training(Strict):
+    """What of the data a model learns from."""
+
+    window: TrainingWindow | None = None
+
+
 class GateDefinition(Strict):
     """What a candidate must reach; evaluation.gate says how each key decides."""
 
@@ -324,6 +338,7 @@ class Definition(Strict):
     other_columns: Literal["refuse", "ignore"] = "refuse"
     files: Files = Files()
     split: Split
+    training: Training = Training()
     quality: Quality = Quality()
     algorithm: AlgorithmName = "xgboost"
     hyperparameters: dict[AlgorithmName, dict[str, Any]] = Field(default_factory=dict)
@@ -744,6 +759,31 @@ def _check_split_key(columns: dict[str, ColumnDefinition], split: Split, target:
             yield path, f"{name!r} stands more than once"
 
 
+def _check_training_window(columns: dict[str, ColumnDefinition], training: Training) -> Complaints:
+    window = training.window
+    if window is None:
+        return
+    dated = {"column": window.column, "days": window.days}
+    missing = [name for name, value in dated.items() if value is None]
+    expected = "expected column and days, or newest_files alone"
+    if window.newest_files is not None and len(missing) < len(dated):
+        yield "training.window", f"says both which files and which days train; {expected}"
+    if window.newest_files is None and missing:
+        yield "training.window", f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing; {expected}"
+    if window.column is not None:
+        yield from _check_window_column(columns, window.column)
+
+
+def _check_window_column(columns: dict[str, ColumnDefinition], name: str) -> Complaints:
+    path, column = "training.window.column", columns.get(name)
+    if column is None:
+        yield path, f"{name!r} is not one of the columns{suggestion(name, columns)}"
+    elif column.type != "timestamp":
+        yield path, f"{name!r} is {column.type}; expected a column of type timestamp (feature: false)"
+    elif column.nullable:
+        yield path, f"{name!r} is nullable; nobody can tell the age of a row without a date"
+
+
 def _check_gate_metric(problem: str, gate: GateDefinition) -> Complaints:
     known = PROBLEM_TYPES[problem].metrics
     if gate.metric not in known:
@@ -842,6 +882,7 @@ _CHECKS: tuple[Callable[..., Complaints], ...] = (
     _check_shares,
     _check_split_column,
     _check_split_key,
+    _check_training_window,
     _check_gate_metric,
     _check_gate_threshold,
     _check_algorithm,

@@ -10,7 +10,7 @@ from perennial.model.problem_types import PROBLEM_TYPES
 from perennial.runs import no_data
 from perennial.runs.run_record import Rows, RunRecord
 from perennial.runs.strays import PUT_ASIDE
-from perennial.runs.work import TRAINED_ONLY
+from perennial.runs.work import OLDER, TRAINED_ONLY
 from perennial.words import between, number
 
 NAMES_SHOWN = 3
@@ -31,6 +31,7 @@ def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
         aside = f", {len(data['aside'])} put aside" if data.get("aside") else ""
         yield "Data", f"{counted(data['file_count'])} under {data['prefix']!r}{ignored}{aside}"
         yield from _left_out(data)
+    yield from _older(record)
     yield from _rows(record)
     yield from _numbers(record)
     if deployed := record.get("deployed"):
@@ -50,6 +51,18 @@ def _left_out(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     aside += [stray["Key"] for stray in data.get("aside", []) if stray.get("KnownSince")]
     if aside:
         yield "Put aside", f"{some(aside)}: before this run, not trained on"
+
+
+def _older(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """Yield what training.window leaves out: rows before its period, or files."""
+    window = record.get("training_window")
+    if window and window.get("ends"):
+        period = f"{window['days']:,} days back from the newest {window['column']}, {str(window['ends'])[:10]}"
+        yield "Left out", f"{window['rows']:,} rows from before (training.window: {period})"
+    ignored = (record.get("data") or {}).get("ignored", [])
+    reasons = [str(item.get("Reason")) for item in ignored if str(item.get("Reason")).startswith(OLDER)]
+    if reasons:
+        yield "Left out", f"{counted(len(reasons))} {reasons[0].removeprefix(OLDER + ': ')} (training.window)"
 
 
 def some(names: Sequence[str]) -> str:
@@ -86,7 +99,9 @@ def counted_rows(rows: Rows) -> str:
     """Return how many rows there are, and what has become of those that were read."""
     read = f"{rows['read']:,} read, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
     read += f" ({again:,} of them train again)" if (again := rows.get("trained_again", 0)) else ""
-    return f"{rows['used'] - rows['repeated']:,} different ones in the sets: {read}"
+    older = rows.get("older", 0)
+    read += f", {older:,} too old" if older else ""
+    return f"{rows['used'] - rows['repeated'] - older:,} different ones in the sets: {read}"
 
 
 def _since(since: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -94,6 +109,7 @@ def _since(since: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if since.get("rows"):
         parts = [
             ("not among this run's data", *_files_and_rows(since["gone"])),
+            ("left out by training.window", *_files_and_rows(since.get("older", {}))),
             ("replaced by other content", *_files_and_rows(since.get("replaced", {}))),
             ("cannot be read now", *unreadable(since)),
         ]

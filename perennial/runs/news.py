@@ -52,10 +52,12 @@ def cautions(record: RunRecord) -> Iterator[Item]:
         yield Item(f"worse on known rows ({number(known['candidate'])}, before {number(known['champion'])})")
     if late := record.get("late"):
         rows = f"{late['rows']:,} rows"
-        line = (
-            f"{rows} are dated after this run ({late['column']}, the latest {late['latest']}): a split by time tests "
-            "on them before all others."
+        means = (
+            "a split by time tests on them before all others"
+            if _is_by_time(record)
+            else "training.window does not count back from them"
         )
+        line = f"{rows} are dated after this run ({late['column']}, the latest {late['latest']}): {means}."
         yield Item(f"{rows} dated after the run", line)
     if TWINS in (comparison.get("untold") or ""):
         line = (
@@ -84,13 +86,24 @@ def unbound(record: RunRecord) -> str:
     known, before, needed = compared.get("known") or {}, compared.get("tested_before", 0), gate["minimum_unseen_rows"]
     if known.get("rows", 0) >= needed or before < needed:
         return ""
-    is_by_time = record["configuration"]["definition"]["split"]["method"] == "time"
-    is_pushed = is_by_time and not (compared.get("changed") or {}).get("rows")
-    why = ": newer ones have pushed them into training (split.method: time)" if is_pushed else ""
+    is_changed = (compared.get("changed") or {}).get("rows")
+    why = ": newer ones have pushed them into training (split.method: time)" if _is_by_time(record) else ""
+    why = ": training.window leaves older ones out" if _leaves_out(record) else why
+    why = "" if is_changed else why
     return (
         f"The bound on known rows (gate.maximum_regression) did not bind: of the {before:,} rows that the model in "
         f"service was tested on {known.get('rows', 0):,} test now{why}."
     )
+
+
+def _is_by_time(record: RunRecord) -> bool:
+    return bool(record["configuration"]["definition"]["split"]["method"] == "time")
+
+
+def _leaves_out(record: RunRecord) -> bool:
+    """Return whether training.window leaves out rows that the model in service may know."""
+    files = ((record.get("since") or {}).get("older") or {}).get("files", 0)
+    return bool(files or (record.get("training_window") or {}).get("rows", 0))
 
 
 def nothing_served(record: RunRecord) -> str:

@@ -129,6 +129,7 @@ def closed(
         "new_files": (report or {}).get("new_files"),
         "since": (report or {}).get("since"),
         "late": (report or {}).get("late"),
+        "training_window": (report or {}).get("training_window"),
         **({"data": {**record["data"], "aside": [*aside]}} if aside else {}),
         "baselines": {name: f"{prefix}/baselines/{name.replace('_', '-')}" for name in BASELINES} if deployed else None,
         "deployed": {"endpoint": endpoint, "endpoint_config": name, "model": name} if deployed else None,
@@ -136,9 +137,10 @@ def closed(
 
 
 def _rows(report: Mapping[str, Any]) -> Rows:
-    """How many rows were read, used and quarantined, how many repeat others, and how many are in each set."""
+    """How many rows were read, used, quarantined and too old, how many repeat others, and how many are in each set."""
     copies = {"repeated": report["duplicates"]["rows"], "trained_again": report["duplicates"].get("trained_again", 0)}
-    rows: dict[str, int] = {**report["rows"], **copies, **report["sets"]}
+    older = {"older": window["rows"]} if (window := report.get("training_window")) else {}
+    rows: dict[str, int] = {**report["rows"], **older, **copies, **report["sets"]}
     return cast(Rows, rows)
 
 

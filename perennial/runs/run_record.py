@@ -99,6 +99,7 @@ class Rows(TypedDict, total=False):
     read: int
     used: int
     quarantined: int
+    older: int
     repeated: int
     trained_again: int
     written_to_quarantine: int
@@ -153,6 +154,7 @@ class Since(TypedDict, total=False):
     definition: list[str]
     rows: int
     gone: dict[str, int]
+    older: dict[str, int]
     replaced: dict[str, int]
     unreadable: list[Unreadable]
     unreadable_left_out: int
@@ -184,11 +186,21 @@ class Comparison(TypedDict, total=False):
 
 
 class Late(TypedDict, total=False):
-    """Rows that a split by time takes for later ones than the run."""
+    """Rows that are dated later than the run, by the column of a split by time or of training.window."""
 
     column: str
     rows: int
     latest: str
+
+
+class TrainingWindow(TypedDict, total=False):
+    """The period whose rows train and judge, and how many rows are before it (data.training_window)."""
+
+    column: str
+    days: int
+    begins: str | None
+    ends: str | None
+    rows: int
 
 
 class Metrics(TypedDict, total=False):
@@ -287,5 +299,6 @@ class RunRecord(TypedDict, total=False):
     new_files: NewFiles | None
     since: Since | None
     late: Late | None
+    training_window: TrainingWindow | None
     baselines: dict[str, str] | None
     deployed: Deployed | None

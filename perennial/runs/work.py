@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ Claim = Literal["Take", "Own", "TakeOver", "Duplicate", "AlreadyTrained"]
 
 # Triggers by which a monitor asks for another model: nobody else sees that their execution found no work.
 RETRAINING = ("Drift", "Alarm")
+OLDER = "left out by training.window"  # how the reason begins for which older files are ignored
 NO_VERSIONS = "null"  # what a bucket without versions has for one
 RUNNING = "Running"
 TRAINED_ONLY = "TrainedOnly"
@@ -127,6 +128,17 @@ def listing(versions: Iterable[Mapping[str, Any]], prefix: str, listed_at: datet
             etag = str(version["ETag"]).strip('"')
             files.append(DataFile(key, str(version["VersionId"]), etag, size, modified))
     return Listing(tuple(sorted(files, key=age)), tuple(sorted(ignored, key=lambda item: item.key)), listed_at)
+
+
+def newest(data: Listing, count: int | None) -> Listing:
+    """Return a listing with its newest files, so many of them; the others are ignored. None keeps all."""
+    if count is None or len(data.files) <= count:
+        return data
+    older, files = data.files[:-count], data.files[-count:]
+    reason = f"{OLDER}: older than the newest {count:,} files"
+    left_out = tuple(Ignored(file.key, file.version_id, reason, file.last_modified) for file in older)
+    ignored = tuple(sorted((*data.ignored, *left_out), key=lambda item: item.key))
+    return replace(data, files=files, ignored=ignored)
 
 
 def recorded(manifest: Mapping[str, Any], listed_at: datetime) -> Listing:

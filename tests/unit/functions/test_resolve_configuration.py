@@ -375,6 +375,32 @@ def test_an_event_for_data_that_a_run_had_depends_on_how_that_run_ended(aws, res
     assert resolve(OTHER_ARN, Trigger=drop("raw/a.csv", version))["Decision"] == decision
 
 
+# ---- training.window
+
+
+@pytest.fixture
+def newest_two(app, monkeypatch):
+    """The model's definition with a window of two files."""
+    known = definition.load(MODELS / "used-cars" / "model.yaml")
+    window = definition.Training(window=definition.TrainingWindow(newest_files=2))
+    monkeypatch.setattr(app.definition, "load", lambda _: known.model_copy(update={"training": window}))
+
+
+def drop_in(aws, year, name):
+    dropped_at = {"dropped-at": f"{year}-01-01T00:00:00+00:00"}
+    aws.client("s3").put_object(Bucket=BUCKET, Key=f"raw/{name}.csv", Body=name.encode(), Metadata=dropped_at)
+
+
+def test_the_newest_files_train_and_the_others_are_ignored_with_the_reason(aws, resolve, newest_two):
+    for year, name in enumerate("cba", 2020):
+        drop_in(aws, year, name)
+    manifest = aws.get_json(f"runs/{resolve()['RunId']}/manifest.json")
+    assert [file["Key"] for file in manifest["Files"]] == ["raw/b.csv", "raw/a.csv"]
+    assert [(item["Key"], item["Reason"]) for item in manifest["Ignored"]] == [
+        ("raw/c.csv", "left out by training.window: older than the newest 2 files")
+    ]
+
+
 # ---- Drift and alarms
 
 
@@ -881,8 +907,23 @@ def test_preprocessing_is_told_what_became_of_the_files_that_the_model_in_servic
         "replaced": [2],
         "unreadable": [{"name": "raw/b.csv", "rows": 9, "reason": "an empty object"}],
         "gone": {"files": 1, "rows": 9},
+        "older": {"files": 0, "rows": 0},
     }
     assert about["new_files"] == [1, 2]  # it has put it aside, so it was not trained on it
+
+
+def test_files_of_the_model_in_service_that_the_window_has_passed_are_not_taken_for_unreadable(
+    aws, resolve, newest_two
+):
+    for year, name in enumerate("ab", 2020):
+        drop_in(aws, year, name)
+    served(aws, own_definition(), aws.get_json(f"runs/{resolve(OTHER_ARN)['RunId']}/manifest.json")["Files"])
+    drop_in(aws, 2022, "c")
+    files = [{"name": f"raw/{name}.csv", "rows": 10, "quarantined": 1} for name in "ab"]
+    aws.put("runs/20261101000000-aaaa/report/report.json", json.dumps({"files": files}))
+    trained = aws.get_json(f"runs/{resolve()['RunId']}/champion/champion.json")["trained"]
+    assert (trained["older"], trained["unreadable"]) == ({"files": 1, "rows": 9}, [])
+    assert (trained["gone"]["files"], trained["there"]) == (0, {"0": 9})
 
 
 @pytest.mark.parametrize(("level", "told"), [("DEBUG", True), ("INFO", False)])

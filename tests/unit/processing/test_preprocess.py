@@ -929,6 +929,40 @@ def test_rows_that_are_dated_after_the_run_are_counted_where_rows_are_split_by_t
     assert job.report["late"] == (late if column else None)
 
 
+WINDOW = {"training": {"window": {"column": "sold_on", "days": 90, "newest_files": None}}}
+
+
+def test_rows_before_the_window_are_in_no_set_and_counted(tmp_path: Path) -> None:
+    text = cars(1000, wide=True)
+    frame = pd.read_csv(io.BytesIO(text))
+    sold_on = pd.to_datetime(frame["sold_on"])
+    inside = sold_on >= sold_on.max() - pd.Timedelta(days=90)
+    job = Job(tmp_path)
+    assert job.run({**WIDE, **WINDOW}, text) == 0
+    assert job.report["training_window"]["rows"] == (~inside).sum() > 100
+    assert sum(job.report["sets"].values()) == inside.sum()
+    trained = pd.concat([pd.read_csv(io.BytesIO(part)) for part in job.parts("baseline")])
+    assert set(trained["price"]) <= set(frame.loc[inside, "price"])
+    assert "sold_on" not in trained.columns
+
+
+def test_too_few_rows_in_the_window_are_told_as_that(job: Job) -> None:
+    quality = {"min_rows": 900}
+    told = job.fails(changed({**WIDE, **WINDOW}, quality=quality), cars(1000, wide=True))
+    assert re.match(r"\d+ rows can be used \(\d+ more are too old for training.window\); expected at least 900", told)
+
+
+def test_a_date_that_only_limits_the_window_tells_no_row_from_another(tmp_path: Path) -> None:
+    """Otherwise a model with a window would know no row of one without it."""
+    key = changed(WIDE, split={"key": ["seller"]})
+    plain, limited = Job(tmp_path / "plain"), Job(tmp_path / "limited")
+    assert plain.run(key, cars(400, wide=True)) == 0
+    days = {"training": {"window": {"column": "sold_on", "days": 100_000}}}
+    assert limited.run({**key, **days}, cars(400, wide=True)) == 0
+    for name in ("seen", "test", "target", "rest", "seen-rest"):
+        assert [part.tolist() for part in hashes(plain, name)] == [part.tolist() for part in hashes(limited, name)]
+
+
 def days(count: int) -> list[str]:
     return [f"2025-{1 + day // 28 % 12:02}-{1 + day % 28:02}" for day in range(count)]
 

@@ -39,7 +39,15 @@ def test_what_a_run_puts_aside_is_unreadable_if_the_model_in_service_was_trained
     aside = [{"position": number, "name": name, "reason": "no"} for number, name in enumerate(["raw/new", "raw/a"])]
     assert found.as_report(aside)["unreadable"] == [{"name": "raw/a", "rows": 1, "reason": "no"}]
     none = {"files": 0, "rows": 0}
-    assert found.as_report([]) == {"rows": 1, "gone": none, "replaced": none, "unreadable": []}
+    assert found.as_report([]) == {"rows": 1, "gone": none, "older": none, "replaced": none, "unreadable": []}
+
+
+def test_a_file_that_is_only_too_old_for_the_window_is_neither_lost_nor_unreadable() -> None:
+    ignored = {"raw/a.csv": "left out by training.window: older than the newest 1 files"}
+    known = ChampionFiles.among({"raw/a.csv": 7, "raw/b.csv": 20}, ["raw/b.csv"], [], ignored, {"raw/a.csv"})
+    assert (known.older, known.unreadable, known.gone["files"]) == ({"files": 1, "rows": 7}, [], 0)
+    assert ChampionFiles.from_json(known.as_json()) == known
+    assert known.as_report([])["older"] == {"files": 1, "rows": 7}
 
 
 def test_a_file_that_was_overwritten_is_replaced_unless_it_cannot_be_read() -> None:

@@ -57,6 +57,47 @@ def test_defaults_are_filled_in():
     assert model.as_json()["serving"] == {"unknown_category": "answer", "out_of_range": "answer", "missing": "answer"}
 
 
+SPLIT_LINE = "split: {method: random, seed: 7}"
+
+
+@pytest.mark.parametrize("window", ["{column: sold_on, days: 365}", "{newest_files: 12}"])
+def test_a_window_of_days_or_of_files_may_limit_what_trains(window):
+    assert parse().training.window is None
+    model = parse(**{SPLIT_LINE: f"{SPLIT_LINE}\ntraining: {{window: {window}}}"})
+    assert model.training.window is not None
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        ("{column: sold_on}", "training.window: days is missing; expected column and days, or newest_files alone"),
+        ("{days: 3}", "training.window: column is missing; expected column and days, or newest_files alone"),
+        ("{}", "training.window: column and days are missing; expected column and days, or newest_files alone"),
+        ("{column: sold_on, days: 3, newest_files: 2}", "training.window: says both which files and which days train"),
+        ("{days: 3, newest_files: 2}", "training.window: says both which files and which days train"),
+        ("{column: sold_at, days: 3}", "training.window.column: 'sold_at' is not one of the columns; did you mean"),
+        (
+            "{column: seller, days: 3}",
+            "training.window.column: 'seller' is string; expected a column of type timestamp",
+        ),
+        ("{column: sold_on, days: 0}", "training.window.days: got 0; expected"),
+        ("{newest_files: 0}", "training.window.newest_files: got 0; expected"),
+        ("{newest: 2}", "did you mean 'newest_files'"),
+    ],
+)
+def test_a_window_that_says_nothing_sound_is_refused(window, message):
+    text = refused(SPLIT_LINE, f"{SPLIT_LINE}\ntraining: {{window: {window}}}")
+    assert text.startswith("models/x/model.yaml: not a valid model definition")
+    assert message in text
+
+
+def test_a_window_needs_a_date_in_every_row():
+    text = GOOD.replace("feature: false}", "feature: false, nullable: true}", 1)
+    assert "'sold_on' is nullable" in refused(
+        SPLIT_LINE, f"{SPLIT_LINE}\ntraining: {{window: {{column: sold_on, days: 9}}}}", text
+    )
+
+
 def test_how_a_model_is_watched_has_defaults_and_bounds():
     watched = parse().as_json()["monitoring"]
     assert (watched["min_records"], watched["false_alarm_rate"]) == (100, 0.01)

@@ -493,6 +493,11 @@ def test_how_a_model_is_watched_makes_no_other_model():
     assert resolve(watched).as_json()["definition"]["monitoring"]["min_records"] == 500
 
 
+def test_what_limits_the_rows_that_train_makes_another_model():
+    limited = definition.parse(TEXT + "training: {window: {newest_files: 12}}\n", "model.yaml")
+    assert resolve(limited).decisive() != resolve().decisive()
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"HyperParameters": ' + "9" * 5000 + "}"])
 def test_hostile_stack_parameters_are_refused(text):
     with pytest.raises(ConfigurationError, match="not readable as JSON near") as refused:

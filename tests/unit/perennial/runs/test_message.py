@@ -39,6 +39,7 @@ RECORD = {
             "problem": "regression",
             "columns": {"price": {"unit": "USD"}},
             "gate": {"metric": "rmse"},
+            "split": {"method": "time"},
         },
     },
     "champion": {"ModelName": "cars-20261101000000-aaaa"},
@@ -355,6 +356,39 @@ def test_rows_that_are_dated_after_the_run_are_the_news():
         "4,824 rows are dated after this run (sold_on, the latest 2099-01-01T00:00:00): a split by time tests on them"
     )
     assert "What to do\n  Look at the files that came last" in mail.body
+
+
+def test_rows_that_are_dated_after_the_run_do_not_move_its_window():
+    definition = {**RECORD["configuration"]["definition"], "split": {"method": "random"}}
+    late = {"column": "sold_on", "rows": 2, "latest": "2099-01-01T00:00:00"}
+    body = compose(late=late, configuration={"definition": definition}).body
+    assert "the latest 2099-01-01T00:00:00): training.window does not count back from them." in body
+
+
+def test_rows_that_are_too_old_to_train_are_counted():
+    window = {"column": "sold_on", "days": 365, "ends": "2026-11-28T00:00:00", "rows": 1200}
+    rows = {"read": 2007, "used": 2004, "older": 1200, "quarantined": 3, "repeated": 0}
+    body = compose(training_window=window, rows=rows).body
+    period = "365 days back from the newest sold_on, 2026-11-28"
+    assert f"\nLeft out      1,200 rows from before (training.window: {period})\n" in body
+    assert "Rows          804 different ones in the sets: 2,007 read, 3 quarantined, 0 repeat others, 1,200 too" in body
+
+
+def test_files_that_are_too_old_to_train_are_counted():
+    reason = "left out by training.window: older than the newest 12 files"
+    ignored = [{"Key": f"raw/{number}.csv", "Reason": reason} for number in range(5)]
+    since = {"rows": 900, "gone": {"files": 0, "rows": 0}, "older": {"files": 2, "rows": 300}}
+    body = compose(data={"file_count": 12, "prefix": "raw/", "ignored": ignored}, since=since).body
+    assert "\nLeft out      5 files older than the newest 12 files (training.window)\n" in body
+    assert "left out by training.window: 2 files, 300 rows" in body
+
+
+@pytest.mark.parametrize("left_out", [{"training_window": {"rows": 9}}, {"since": {"older": {"files": 1}}}])
+def test_a_bound_whose_known_rows_the_window_leaves_out_says_so(left_out):
+    compared = {**COMPARED, "known": {**COMPARED["known"], "rows": 0}, "tested_before": 160}
+    gate = {**RECORD["gate"], "maximum_regression": 0.25, "minimum_unseen_rows": 20}
+    body = compose(gate=gate, metrics={**RECORD["metrics"], "comparison": compared}, **left_out).body
+    assert "was tested on 0 test now: training.window leaves older ones out." in body
 
 
 @pytest.mark.parametrize("champion", [RECORD["champion"], None])

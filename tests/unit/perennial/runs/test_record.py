@@ -209,3 +209,6 @@ def test_a_closed_record_says_what_preprocessing_found():
     }  # fmt: skip
     assert (document["drift"], document["since"]) == (report["drift"], report["since"])
     assert (closed()["rows"], closed()["drift"]) == (None, None)
+    window = {"column": "sold_on", "days": 365, "rows": 4}
+    limited = closed(report={**report, "training_window": window})
+    assert (limited["rows"]["older"], limited["training_window"]) == (4, window)

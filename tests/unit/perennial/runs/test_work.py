@@ -11,6 +11,7 @@ from perennial.runs.run_input import TriggerType
 from perennial.runs.work import (
     DataFile,
     Holder,
+    Listing,
     NoWork,
     already_trained,
     checksum,
@@ -21,6 +22,7 @@ from perennial.runs.work import (
     fingerprint,
     is_mailed,
     listing,
+    newest,
     run_status,
     superseded,
     work_key,
@@ -232,6 +234,25 @@ def test_a_late_event_works_itself_when_the_newest_files_event_may_be_lost(age, 
 
 def test_other_triggers_are_never_superseded():
     assert superseded(None, None, [file("a")], NOW, QUIET) is None
+
+
+# ---- The newest files
+
+
+def test_only_the_newest_files_are_kept_and_the_others_are_ignored_with_the_reason():
+    data = Listing((file("b", age=3), file("c", age=2), file("a", age=1)), (), NOW)
+    kept = newest(data, 2)
+    assert [one.key for one in kept.files] == ["c", "a"]
+    assert [(one.key, one.reason) for one in kept.ignored] == [
+        ("b", "left out by training.window: older than the newest 2 files")
+    ]
+    assert fingerprint(kept.files) != fingerprint(data.files)
+
+
+@pytest.mark.parametrize("count", [None, 1, 2])
+def test_without_older_files_all_are_kept(count):
+    data = Listing((file("a"),), (), NOW)
+    assert newest(data, count) == data
 
 
 # ---- Claims
