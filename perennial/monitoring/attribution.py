@@ -5,9 +5,9 @@ added up in the order of the window, with less and less of it counted further do
 baseline's own order: the NDCG of the ranking. 1 is the same order; moving what mattered most costs most. Source:
 SageMaker Developer Guide, "Feature attribution drift for models in production", whose limit is 0.90.
 
-The window has drifted when its NDCG is below the limit, and stays there in all but `false_alarms` of the bootstrap's
-draws of its records (Efron, 1979), widened by sqrt(1 + records / rows of the baseline), because its rows are a sample
-as well.
+The window has drifted when its NDCG is below the limit, and below what chance alone makes of the baseline's weights
+in all but `false_alarms` of windows of this size. Chance is that of the bootstrap of the window's records (Efron,
+1979), widened by sqrt(1 + records / rows of the baseline), because its rows are a sample as well.
 """
 
 from __future__ import annotations
@@ -58,11 +58,14 @@ class FeatureResult:
 
 @dataclass(frozen=True)
 class Attribution:
-    """All features, what is found, and how alike both rankings are. `at_most` is what chance leaves of `ndcg`."""
+    """All features, what is found, and how alike both rankings are.
+
+    by_chance  the NDCG that windows of this size come below in a share of `false_alarms` where nothing has changed
+    """
 
     ndcg: float
     interval: tuple[float, float]
-    at_most: float
+    by_chance: float
     limit: float
     records: int
     baseline_rows: int
@@ -116,14 +119,12 @@ def judge(baseline: Mapping[str, Any], window: Contributions, least: float, fals
         )
     before, after = np.array([known[name] for name in window.features]), window.weights
     rows, records = baseline["dataset"]["item_count"], len(window.values)
-    means = draws(records) @ np.abs(window.values) / records
-    drawn = ndcg(before, after + (means - after) * np.sqrt(1 + records / rows))
-    score, at_most = float(ndcg(before, after)), float(np.quantile(drawn, 1 - false_alarms))
-    low, high = (float(bound) for bound in np.percentile(drawn, INTERVAL))
+    chance = (draws(records) @ np.abs(window.values) / records - after) * np.sqrt(1 + records / rows)
+    score, by_chance = float(ndcg(before, after)), float(np.quantile(ndcg(before, before + chance), false_alarms))
+    low, high = (float(bound) for bound in np.percentile(ndcg(before, after + chance), INTERVAL))
     features = _features(window.features, before, after)
-    has_drifted = score < least and at_most < least
-    findings = [_finding(score, least, (low, high), records, features)] if has_drifted else []
-    return Attribution(score, (low, high), at_most, least, records, rows, features, findings)
+    findings = [_finding(score, least, (low, high), records, features)] if score < min(least, by_chance) else []
+    return Attribution(score, (low, high), by_chance, least, records, rows, features, findings)
 
 
 def _features(names: Sequence[str], before: Floats, after: Floats) -> list[FeatureResult]:

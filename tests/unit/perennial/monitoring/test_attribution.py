@@ -59,21 +59,23 @@ def test_a_ranking_that_has_reversed_is_drift_and_says_which_features_moved() ->
         ("mileage", 1, 3), ("make", 2, 2), ("doors", 3, 1),
     ]  # fmt: skip
     assert sum(one.after for one in result.features) == pytest.approx(1)
-    assert result.ndcg <= result.at_most < 0.9
+    assert result.ndcg < 0.9 < result.by_chance
 
 
 def test_a_ranking_that_chance_may_have_reversed_is_not_raised() -> None:
-    """Twelve records, and the same ones a hundred times: doors weigh more than mileage by a little."""
-    records = np.array([[0.9, 0.0, 1.0], [1.1, 0.0, 1.2], [1.0, 0.0, 0.85]] * 4)
-    few, many = (judged(Contributions(NAMES, np.tile(records, (times, 1)), 0.0), (7, 0.1, 0.5)) for times in (1, 100))
+    """Twelve records, and the same ones a hundred times: doors weigh more than mileage, which was twice as much."""
+    records = np.array([[0.1, 0.0, 0.0], [0.0, 0.0, 2.2], [2.0, 0.0, 0.2]] * 4)
+    few, many = (judged(Contributions(NAMES, np.tile(records, (times, 1)), 0.0), (1, 0, 0.5)) for times in (1, 100))
     assert few.ndcg == many.ndcg < 0.9
-    assert (few.findings, few.at_most) == ([], 1.0)
+    assert (few.by_chance, few.findings) == (pytest.approx(few.ndcg), [])
+    assert many.by_chance > 0.9
     assert len(many.findings) == 1
 
 
 def test_a_small_baseline_widens_what_is_chance() -> None:
-    window = drawn(250, (6.6, 5, 7))
-    assert judged(window, rows=20).at_most > judged(window, rows=100_000).at_most
+    window = drawn(250, (7, 5, 0.5))
+    small, large = (judged(window, (1, 0.9, 0.5), rows).by_chance for rows in (5, 100_000))
+    assert small < large
 
 
 def test_the_files_are_clarifys() -> None:
