@@ -187,8 +187,8 @@ def _bias(definition: Mapping[str, Any], window: Window, joined: Joined, argumen
 def _attribution(definition: Mapping[str, Any], window: Window, arguments: Any, rate: float) -> Analysis:
     least = definition["monitoring"]["attribution"]["min_ndcg"]
     baseline = _document(arguments.attribution_baseline / "analysis.json", "attribution")
-    if "means" not in baseline:
-        raise MonitorError(f"the run whose model answers could not explain it: {baseline['reason']}")
+    if "reason" in baseline:
+        return Analysis(NOT_ENOUGH, f"the run whose model answers could not explain it: {baseline['reason']}")
     if window.sample.rows is None:
         return Analysis(NOT_ENOUGH, "no record has the fields of the model")
     model = contributions.load(arguments.serving, definition["algorithm"])
