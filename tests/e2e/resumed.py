@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import count, pairwise
 from typing import Any
 
+from perennial.runs import naming
 from tests.e2e.conftest import App, Run
 from tests.waiting import wait_for
 
@@ -16,15 +17,19 @@ _numbers = count()
 
 
 class Resumable:
-    """A run that succeeded, and from each of whose states others can go on.
+    """A run or a monitor's execution that succeeded, and from each of whose states others can go on.
 
     A run that goes on from a state is an execution of another state machine: the deployed one, which begins with a Pass
     for each state before that assigned something. The execution's input is what those states had as their results. It
-    knows of no model in service, so that it compares with none and goes back to none.
+    knows of no model in service, so that it compares with none and goes back to none. `machine` is the output of the
+    stack with the state machine's ARN.
     """
 
-    def __init__(self, app: App, run: Run) -> None:
-        self._app, self._run = app, run
+    def __init__(self, app: App, run: Run, machine: str = "StateMachineArn") -> None:
+        self._app, self._run, self._arn = app, run, app.outputs[machine]
+
+    def has(self, state: str) -> bool:
+        return state in self._definition["States"]
 
     def go_on(self, state: str, **changes: Any) -> Run:
         """The end of a run that goes on from a state; see `start`."""
@@ -48,15 +53,16 @@ class Resumable:
         states, number = self._app.client("stepfunctions"), next(_numbers)
         before = [name for name in self._before(state) if "Assign" in self._definition["States"][name]]
         made = states.create_state_machine(
-            name=f"{self._app.stack}-{number}-train-model",
+            name=self._machine["name"].replace(self._app.stack, f"{self._app.stack}-{number}"),
             definition=json.dumps(_beginning_at(state, self._definition, before, variables or {})),
             roleArn=self._machine["roleArn"],
         )
-        model = self._run.output["Model"]
-        name = f"{model[:-4]}{number:04x}" if again else model  # as of another execution of the same second
+        same = naming.stem(self._app.stack, self._run.run_id)
+        name = f"{same[:-4]}{number:04x}" if again else same  # as of another execution of the same second
         changes = {
             "Resolve configuration": {"Champion": None, "Name": name},
             "Reserve deployment": {"Champion": None},
+            "Resolve window": {"Name": name},
         }
         results = {
             each: _answered(self._results[each], changes.get(each, {}) | (answers or {}).get(each, {}))
@@ -71,8 +77,7 @@ class Resumable:
 
     @cached_property
     def _machine(self) -> JsonObject:
-        arn = self._app.outputs["StateMachineArn"]
-        return dict(self._app.client("stepfunctions").describe_state_machine(stateMachineArn=arn))
+        return dict(self._app.client("stepfunctions").describe_state_machine(stateMachineArn=self._arn))
 
     @cached_property
     def _definition(self) -> JsonObject:

@@ -1,4 +1,4 @@
-"""Each role writes its own part of a run's folder, and reads of it what its jobs are given."""
+"""Each role writes its own part of a run's folder and of a window's, and reads of it what its jobs are given."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from localcloud.engine.permissions.decisions import decide, request, statements
 from tools import asl, lint_policies
 
 ROOT = Path(__file__).parents[2]
-RUN = "arn:aws:s3:::stack/runs/20261120093440-1a2b/"
+BUCKET = "arn:aws:s3:::stack"
+RUN = "runs/20261120093440-1a2b"
+WINDOW = "monitoring/20261120093440-1a2b"
 FLOW = dict(asl.states(asl.parse((ROOT / "statemachines" / "train_model.asl.json").read_text())))
 OF_FUNCTIONS = {
     "ResolveConfigurationRole": [
@@ -28,6 +30,19 @@ OF_FUNCTIONS = {
     "SealArtifactRole": ["serving/preprocessor.tar.gz", "serving/model.tar.gz"],
     "QueryTrainingResultsRole": ["evaluation/evaluation.json", "evaluation/predictions.csv"],
     "NotifyRunRole": ["run.json"],
+}
+
+
+def in_text(path: str, pattern: str) -> list[str]:
+    return re.findall(pattern, (ROOT / path).read_text(), re.MULTILINE)
+
+
+# Of a window's folder, as the docstrings of who writes it list it. decide_retraining reads labelled/.
+OF_WINDOW = {
+    "ResolveWindowRole": re.split(
+        ", | and ", *in_text("functions/resolve_window/app.py", r"monitoring/<window id>/([^;]+);")
+    ),
+    "MonitorRole": [*in_text("processing/monitor.py", r"^    ([a-z-]+(?:/|\.[a-z]+))  "), "labelled/"],
 }
 
 
@@ -75,7 +90,10 @@ def read() -> Iterator[tuple[str, str]]:
 
 
 WRITTEN = written()
-KEYS = [(role, key) for role, keys in WRITTEN.items() for key in keys]
+KEYS = [
+    *((role, f"{RUN}/{key}") for role, keys in WRITTEN.items() for key in keys),
+    *((role, f"{WINDOW}/{key}" + "part-0" * key.endswith("/")) for role, keys in OF_WINDOW.items() for key in keys),
+]
 
 
 def policies() -> dict[str, str]:
@@ -92,35 +110,56 @@ POLICIES = policies()
 
 
 def who_may(action: str, key: str) -> set[str]:
-    """The roles and managed policies that allow an action on an object of a run."""
-    asked = request("arn:aws:sts::123456789012:assumed-role/any/one", action, f"{RUN}{key}")
+    """The roles and managed policies that allow an action on an object of the stack's bucket."""
+    asked = request("arn:aws:sts::123456789012:assumed-role/any/one", action, f"{BUCKET}/{key}")
     return {name for name, document in POLICIES.items() if decide(asked, [statements(document)], None) is None}
 
 
 @pytest.mark.parametrize(("role", "key"), KEYS)
-def test_what_a_run_leaves_is_written_by_one_role_only(role: str, key: str) -> None:
+def test_what_a_run_or_a_window_leaves_is_written_by_one_role_only(role: str, key: str) -> None:
     assert who_may("s3:PutObject", key) == {role}
 
 
-def test_nobody_writes_what_no_part_of_a_run_writes() -> None:
-    assert who_may("s3:PutObject", "other.json") | who_may("s3:PutObject", "other/model.tar.gz") == set()
+@pytest.mark.parametrize("folder", [RUN, WINDOW])
+def test_nobody_writes_what_no_part_of_a_folder_writes(folder: str) -> None:
+    for key in ("other.json", "other/model.tar.gz", "other/verdict.json"):
+        assert who_may("s3:PutObject", f"{folder}/{key}") == set()
 
 
 def test_no_folder_in_a_folder_is_taken_for_anothers() -> None:
     """A star matches slashes too: runs/*/model/* would be runs/<run>/input/model/cars.csv as well."""
-    folders = {(role, key.partition("/")[0]) for role, key in KEYS if "/" in key}
+    names = [(role, *key.split("/", 2)) for role, key in KEYS]
+    folders = {(role, f"{root}/{run}/{name.split('/')[0]}") for role, root, run, name in names if "/" in name}
     for role, folder in folders:
-        for _, key in KEYS:
-            assert who_may("s3:PutObject", f"{folder}/{key}") == {role}
+        for *_, name in names:
+            assert who_may("s3:PutObject", f"{folder}/{name}") == {role}
 
 
 @pytest.mark.parametrize(("role", "key"), sorted(set(read())))
 def test_a_job_may_read_what_it_is_given(role: str, key: str) -> None:
-    assert role in who_may("s3:GetObject", key)
+    assert role in who_may("s3:GetObject", f"{RUN}/{key}")
+
+
+@pytest.mark.parametrize("key", OF_WINDOW["ResolveWindowRole"])
+def test_the_job_of_a_window_may_read_what_was_left_for_it(key: str) -> None:
+    assert "MonitorRole" in who_may("s3:GetObject", f"{WINDOW}/{key}")
+
+
+def test_labelled_rows_become_data_by_the_monitoring_flow_only() -> None:
+    assert who_may("s3:GetObject", f"{WINDOW}/labelled/rows.csv") == {"MonitorModelRole", "DataScientistPolicy"}
+    drop = f"raw/labelled/{WINDOW.rpartition('/')[2]}.csv"
+    assert who_may("s3:PutObject", drop) == {"MonitorModelRole", "DataScientistPolicy"}
+    assert who_may("s3:PutObject", "raw/cars.csv") == {"DataScientistPolicy"}
 
 
 @pytest.mark.parametrize(
-    ("role", "key"), [("TrainRole", "preprocessor/model.tar.gz"), ("ModelRole", "input/0-cars.csv")]
+    ("role", "key"),
+    [
+        ("TrainRole", f"{RUN}/preprocessor/model.tar.gz"),
+        ("ModelRole", f"{RUN}/input/0-cars.csv"),
+        ("MonitorRole", f"{RUN}/predictions/part-0.out"),
+        ("MonitorRole", "raw/cars.csv"),
+    ],
 )
 def test_a_job_may_not_read_the_rest(role: str, key: str) -> None:
     assert role not in who_may("s3:GetObject", key)

@@ -425,13 +425,33 @@ def test_the_clock_starts_a_run_with_the_input_of_every_trigger_and_only_if_it_i
     assert condition("HasRetrainSchedule", parameter_values(RetrainSchedule="rate(1 day)"))
 
 
-@pytest.mark.parametrize("name", ["DataDrop", "RetrainSchedule"])
+@pytest.mark.parametrize("name", ["DataDrop", "RetrainAlarms", "RetrainSchedule"])
 def test_a_rule_starts_runs_under_a_role_that_no_other_rule_can_use(name: str) -> None:
     (target,) = RULES[f"{name}Rule"]["Targets"]
     assert target["RoleArn"] == arn_of(f"{name}Role")
     (trust,) = ROLES[f"{name}Role"]["AssumeRolePolicyDocument"]["Statement"]
     source = trust["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"]
     assert source.partition(":rule/")[2] == RULES[f"{name}Rule"]["Name"]["Fn::Sub"]
+
+
+def test_the_role_that_has_windows_judged_is_of_the_rules_that_start_the_monitor_only() -> None:
+    targets = {rule["Name"]["Fn::Sub"]: rule["Targets"][0] for rule in RULES.values()}
+    (trust,) = ROLES["MonitorTriggerRole"]["AssumeRolePolicyDocument"]["Statement"]
+    sources = trust["Condition"]["ArnLike"]["aws:SourceArn"]
+    named = {source["Fn::Sub"].partition(":rule/")[2] for source in sources}
+    assert named == {name for name, target in targets.items() if target["Arn"] == arn_of("MonitorModel")}
+    assert {targets[name]["RoleArn"]["Fn::GetAtt"][0] for name in named} == {"MonitorTriggerRole"}
+
+
+def test_a_window_is_told_by_one_kind_of_event_that_nobody_else_may_send() -> None:
+    """EventBridge User Guide, "Example policy: Send events to a custom bus in a different account": its conditions."""
+    (sends,) = (s for s in statements_of("NotifyWindowRole") if s["Sid"] == "Event")
+    assert sends["Condition"] == {
+        "ForAllValues:StringEquals": {"events:source": "perennial"},
+        "StringEquals": {"events:detail-type": "Perennial Window Judged"},
+    }
+    others = {name: role.get("Policies", []) for name, role in ROLES.items() if name != "NotifyWindowRole"}
+    assert "events:PutEvents" not in json.dumps(others)
 
 
 def test_every_way_a_run_can_end_is_told() -> None:

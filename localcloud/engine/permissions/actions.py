@@ -350,7 +350,8 @@ def metrics_context(body: bytes) -> dict[str, str]:
 def events_context(entries: list[JsonObject]) -> JsonObject:
     """Return the condition keys of a PutEvents: a text, or a list where its events differ.
 
-    Service Authorization Reference, "Actions, resources, and condition keys for Amazon EventBridge", PutEvents.
+    Service Authorization Reference, "Actions, resources, and condition keys for Amazon EventBridge", PutEvents. Whether
+    one event that is not allowed refuses the others is not written; here it refuses all.
     """
     members = {"events:source": "Source", "events:detail-type": "DetailType"}
     values = {key: sorted({str(entry.get(name)) for entry in entries}) for key, name in members.items()}

@@ -9,12 +9,15 @@ import boto3
 import pytest
 
 from perennial.runs.record import FILES_IN_ITEM
-from tests.e2e.conftest import App
+from tests.e2e.conftest import App, Run
 from tests.e2e.permissions import policy_replay
+from tests.waiting import wait_for
 from tools import demo_data
 
 STACK = "perennial-roles"
-SCHEDULE = f"{STACK}-retrain-schedule"
+SCHEDULE, MONITOR_SCHEDULE = f"{STACK}-retrain-schedule", f"{STACK}-monitor-schedule"
+ALARM = f"{STACK}-model-quality"
+MONITOR = "MonitorStateMachineArn"
 SCIENTIST = f"{STACK}-scientist"
 MANY = "many/"
 Ask = Callable[[str], Any]
@@ -24,10 +27,12 @@ Without = Callable[[str, str], AbstractContextManager[None]]
 
 @pytest.fixture(scope="session")
 def app(deploy: Callable[..., App]) -> App:
-    """The stack with a schedule, whose clock stands still until a test lets it go on."""
-    given = {"ModelsToKeep": "1", "QuietPeriodSeconds": "0", "RetrainSchedule": "rate(1 minute)"}
-    deployed = deploy(STACK, ModelName="used-cars", **given)
-    deployed.client("events").disable_rule(Name=SCHEDULE)
+    """The stack with an alarm that retrains, and schedules whose clock stands still until a test lets it go on."""
+    starts = {"RetrainAlarms": ALARM, **dict.fromkeys(("RetrainSchedule", "MonitorSchedule"), "rate(1 minute)")}
+    given = {"ModelsToKeep": "1", "QuietPeriodSeconds": "0", "CaptureDelaySeconds": "0"}
+    deployed = deploy(STACK, ModelName="used-cars", **given, **starts)
+    for rule in (SCHEDULE, MONITOR_SCHEDULE):
+        deployed.client("events").disable_rule(Name=rule)
     return deployed
 
 
@@ -56,6 +61,34 @@ def scientist(app: App) -> Ask:
     session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
     make: Ask = session.client
     return make
+
+
+def watch(app: App, ask: Ask = App.client, **given: Any) -> Run:
+    """Start an execution of the monitor, and wait until it has ended."""
+    started = ask("stepfunctions").start_execution(stateMachineArn=app.outputs[MONITOR], input=json.dumps(given))
+    arn = started["executionArn"]
+    return wait_for(lambda: Run.ended(arn), f"the end of {arn}", 60, pause=0.1)
+
+
+def raise_alarm(app: App, name: str) -> None:
+    """Let an alarm go into ALARM, also if it is there already."""
+    for value in ("OK", "ALARM"):
+        app.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=value, StateReason="a test")
+
+
+def tell_of_an_execution_that_is_gone(app: App, machine: str, function: str) -> None:
+    """An event that a function cannot work on: it forgets that it tried, tries again, and sends it away."""
+    arn = f"{app.outputs[machine].replace(':stateMachine:', ':execution:')}:gone"
+    event = {"detail": {"executionArn": arn, "status": "FAILED", "stopDate": 1}}
+    app.client("lambda").invoke(FunctionName=f"{STACK}-{function}", InvocationType="Event", Payload=json.dumps(event))
+
+
+def find_drift(app: App, window: str) -> None:
+    """Leave what a window's job leaves that has found drift, and labelled rows to learn from."""
+    verdict = {"verdict": "Drift", "reasons": ["a test"], "analyses": {}, "labelled_rows": 10}
+    files = {"verdict.json": json.dumps(verdict).encode(), "labelled/rows.csv": demo_data.new_listings(10, seed=9)}
+    for name, body in files.items():
+        app.client("s3").put_object(Bucket=app.bucket, Key=f"monitoring/{window}/{name}", Body=body)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -114,7 +114,8 @@ def policies(app: App) -> list[Policy]:
     return [
         *(policy for name, role in roles.items() for policy in _of_role(name, role)),
         *(_managed(name, arn) for kind, name, arn in found if kind == "AWS::IAM::ManagedPolicy"),
-        *(policy for kind, name, physical in found for policy in _of_resource(app, kind, name, physical)),
+        *(policy for kind, name, physical in found for policy in _of_resource(kind, name, physical)),
+        *(_of_function(name, function) for name, function in _permitted({name: each for _, name, each in found})),
     ]
 
 
@@ -160,7 +161,7 @@ def _put_version(arn: str, document: Document) -> None:
     iam.delete_policy_version(PolicyArn=arn, VersionId=before)
 
 
-def _of_resource(app: App, kind: str, name: str, physical: str) -> Iterator[Policy]:
+def _of_resource(kind: str, name: str, physical: str) -> Iterator[Policy]:
     """The resource's own policy. Its name is the template's resource that the policy comes from."""
     if kind == "AWS::S3::Bucket":
         yield _of_bucket(physical)
@@ -170,8 +171,6 @@ def _of_resource(app: App, kind: str, name: str, physical: str) -> Iterator[Poli
         yield _of_queue(f"{name}Policy", physical)
     elif kind == "AWS::KMS::Key":
         yield _of_key(name, physical)
-    elif kind == "AWS::Lambda::Permission":
-        yield _of_function(name, app)
 
 
 def _of_bucket(bucket: str) -> Policy:
@@ -214,17 +213,18 @@ def _of_key(name: str, key: str) -> Policy:
     return Policy(name, document, put, arn=kms.describe_key(KeyId=key)["KeyMetadata"]["Arn"])
 
 
-def _of_function(name: str, app: App) -> Policy:
-    """The policy of the stack's only function that has one."""
+def _permitted(physical: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Each permission of the template, and the function that it is of."""
+    for name, resource in cfn.resources(_template(), "AWS::Lambda::Permission").items():
+        yield name, physical[resource["Properties"]["FunctionName"]["Ref"]]
+
+
+def _of_function(name: str, function: str) -> Policy:
+    """The policy of a function that has one permission."""
     client = boto3.client("lambda")
-    for function in client.list_functions()["Functions"]:
-        if function["FunctionName"].startswith(f"{app.stack}-"):
-            with suppress(client.exceptions.ResourceNotFoundException):
-                document = json.loads(client.get_policy(FunctionName=function["FunctionName"])["Policy"])
-                if document["Statement"]:
-                    put = partial(_put_permission, function["FunctionName"], document["Statement"][0])
-                    return Policy(name, document, put, arn=function["FunctionArn"])
-    raise AssertionError(f"no function has the policy of {name}")
+    document = json.loads(client.get_policy(FunctionName=function)["Policy"])
+    (statement,) = document["Statement"]
+    return Policy(name, document, partial(_put_permission, function, statement), arn=statement["Resource"])
 
 
 def _put_permission(function: str, statement: Document, document: Document) -> None:

@@ -14,7 +14,20 @@ from perennial.runs.naming import run_id
 from tests.e2e.conftest import App, Run, dropped_version, worthless_cars
 from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
-from tests.e2e.permissions.conftest import SCHEDULE, SCIENTIST, STACK, Ask, Without
+from tests.e2e.permissions.conftest import (
+    ALARM,
+    MONITOR,
+    SCHEDULE,
+    SCIENTIST,
+    STACK,
+    Ask,
+    Without,
+    find_drift,
+    raise_alarm,
+    tell_of_an_execution_that_is_gone,
+    watch,
+)
+from tests.e2e.resumed import Resumable
 from tests.waiting import wait_for
 from tools import demo_data
 
@@ -172,6 +185,23 @@ def test_data_scientist_follows_runs_and_sees_what_serves(updated: Run, seen: di
     assert seen["model"] == f"{STACK}-{updated.run_id}"
 
 
+@pytest.fixture(scope="module")
+def window(app: App, scientist: Ask, updated: Run, idle: Run) -> Run:
+    """What a data scientist has judged: the requests since the last model answers, with their own labels."""
+    label = b"inference_id,label\nlisting-1,17250\n"
+    scientist("s3").put_object(Bucket=app.bucket, Key="ground-truth/sold.csv", Body=label)
+    return watch(app, scientist)
+
+
+def test_data_scientist_has_a_window_judged_and_reads_its_verdict(app: App, scientist: Ask, window: Run) -> None:
+    assert (window.status, window.output.get("Verdict")) == ("SUCCEEDED", "NotEnoughData")
+    key = f"monitoring/{window.output['WindowId']}/verdict.json"
+    verdict = json.loads(scientist("s3").get_object(Bucket=app.bucket, Key=key)["Body"].read())
+    assert (verdict["verdict"], verdict["ground_truth"]["unmatched"]) == ("NotEnoughData", 1)
+    (mail,) = app.mails(window)
+    assert mail.subject.startswith("Not enough data to judge")
+
+
 @dataclass(frozen=True)
 class Attack:
     """What a data scientist tries to put into service, by what each run asks for; and what serves before and after."""
@@ -249,6 +279,10 @@ FORBIDDEN: list[tuple[str, Callable[[Ask, App, Run], Any]]] = [
         lambda ask, app, run: ask("ssm").put_parameter(Name=f"/{STACK}/model", Value="x", Overwrite=True),
     ),
     ("s3:PutObject", lambda ask, app, run: ask("s3").put_object(Bucket=app.bucket, Key="code/x.py")),
+    (
+        "s3:PutObject",
+        lambda ask, app, run: ask("s3").put_object(Bucket=app.bucket, Key=f"monitoring/{run.run_id}/verdict.json"),
+    ),
     ("s3:PutObject", lambda ask, app, run: ask("s3").put_object(Bucket=app.bucket, Key=f"runs/{run.run_id}/run.json")),
     (
         "s3:DeleteObject",
@@ -319,13 +353,15 @@ def test_data_under_another_key_are_refused(app: App, scientist: Ask, encryption
 
 @pytest.fixture(scope="module")
 def exercised(
-    app: App, updated: Run, idle: Run, results: dict[str, bytes], seen: dict[str, str], attack: Attack
+    app: App, updated: Run, idle: Run, results: dict[str, bytes], seen: dict[str, str], attack: Attack, window: Run
 ) -> list[policy_replay.Request]:
     """What the roles of the stack were allowed while everything that they are for happened once."""
     tell_of_a_drop_that_is_gone(app)
     for job in ("preprocess", "train", "predict"):
         stop_during(app, job, updated)
-    notify_of_an_execution_that_is_gone(app)
+    stop_a_monitor(app)
+    start_training_by_drift_and_alarm(app, window)
+    tell_of_executions_that_are_gone(app)
     return policy_replay.requests(app)
 
 
@@ -356,16 +392,41 @@ def tell_of_a_drop_that_is_gone(app: App) -> None:
     assert app.wait(given.__eq__).output["Decision"] == "AlreadyTrained"
 
 
-def notify_of_an_execution_that_is_gone(app: App) -> None:
-    """An event that the function cannot work on: it forgets that it tried, tries again, and sends it away."""
-    arn = f"{app.outputs['StateMachineArn'].replace(':stateMachine:', ':execution:')}:gone"
-    event = {"detail": {"executionArn": arn, "status": "FAILED", "stopDate": 1}}
-    app.client("lambda").invoke(FunctionName=f"{STACK}-notify-run", InvocationType="Event", Payload=json.dumps(event))
+def tell_of_executions_that_are_gone(app: App) -> None:
+    functions = {"notify-run": "StateMachineArn", "notify-window": MONITOR}
+    for function, machine in functions.items():
+        tell_of_an_execution_that_is_gone(app, machine, function)
 
     def told() -> bool:
-        return any("RetriesExhausted" in letter["Body"] for letter in situation.letters(app))
+        bodies = [letter["Body"] for letter in situation.letters(app) if "RetriesExhausted" in letter["Body"]]
+        return all(any(f":function:{STACK}-{function}" in body for body in bodies) for function in functions)
 
-    wait_for(told, "the function's letter")
+    wait_for(told, "the functions' letters")
+
+
+def stop_a_monitor(app: App) -> None:
+    """Stop a monitor while its job works, and before that let another ask for the same window."""
+    states = app.client("stepfunctions")
+    with app.faults.injected("job:monitor", "hang") as fault:
+        arn = states.start_execution(stateMachineArn=app.outputs[MONITOR], input="{}")["executionArn"]
+        wait_for(lambda: app.faults.fired(fault), "the monitor's job")
+        assert watch(app).output["Decision"] == "Duplicate"
+        states.stop_execution(executionArn=arn, cause="by hand")
+    wait_for(lambda: states.describe_execution(executionArn=arn)["status"] == "ABORTED", "the end of the monitor")
+
+
+def start_training_by_drift_and_alarm(app: App, window: Run) -> None:
+    """The window's rows become a drop, drift and an alarm start runs; all end before they have learned from them."""
+    find_drift(app, window.run_id)
+    with app.faults.injected("function:resolve_configuration", "error", error="KeyError", times="always"):
+        drifted = {"Resolve window": {"WindowId": "20200101000000-0000"}}
+        judged = Resumable(app, window, MONITOR).go_on("Decide retraining", answers=drifted)
+        assert (judged.status, judged.output["Retrain"]) == ("SUCCEEDED", True), judged
+        assert app.wait(lambda given: given["Trigger"].get("Type") == "Drift").error == "KeyError"
+        key = "raw/labelled/20200101000000-0000.csv"
+        app.wait(lambda given: given["Trigger"].get("Object", {}).get("key") == key)
+        raise_alarm(app, ALARM)
+        app.wait(lambda given: given["Trigger"] == {**given["Trigger"], "Type": "Alarm", "Id": ALARM})
 
 
 def test_alarm_of_the_next_lost_event_reaches_people_though_the_queue_was_not_emptied(

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -19,11 +22,24 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud import mailbox
+from perennial.monitoring import period
 from perennial.runs import naming
 from tests.e2e.conftest import App, Run
 from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
-from tests.e2e.permissions.conftest import SCHEDULE, STACK, Ask, Without
+from tests.e2e.permissions.conftest import (
+    ALARM,
+    MONITOR,
+    MONITOR_SCHEDULE,
+    SCHEDULE,
+    STACK,
+    Ask,
+    Without,
+    find_drift,
+    raise_alarm,
+    tell_of_an_execution_that_is_gone,
+    watch,
+)
 from tests.e2e.permissions.policy_replay import Policy
 from tests.e2e.resumed import Resumable
 from tests.waiting import wait_for
@@ -36,14 +52,20 @@ _numbers = count(1)
 
 @dataclass(frozen=True)
 class Deployed:
-    """The stack, what its roles' parts are called, and a run that succeeded there."""
+    """The stack, what its roles' parts are called, a run that succeeded there, and a window that was judged."""
 
     app: App
     run: Run
     resumable: Resumable
+    window: Run
+    monitor: Resumable
     without: Without
     scientist: Ask
     many: str
+
+    def whose(self, state: str) -> Resumable:
+        """What can go on from a state: the run, or the monitor."""
+        return self.resumable if self.resumable.has(state) else self.monitor
 
 
 Act = Callable[[Deployed], str]
@@ -56,7 +78,17 @@ def deployed(app: App, without: Without, scientist: Ask, many: str) -> Deployed:
     run = app.drop("raw/again.csv", demo_data.new_listings(6000, seed=3))
     app.client("sqs").purge_queue(QueueUrl=app.outputs["UndeliveredEventsUrl"])
     assert (run.status, run.cause) == ("SUCCEEDED", None)
-    return Deployed(app, run, Resumable(app, run), without, scientist, many)
+    time.sleep(1)  # windows have whole seconds, and the endpoint serves the run's model before
+    window = watch(app, **asked())
+    assert (window.status, window.output["Verdict"]) == ("SUCCEEDED", "NotEnoughData")
+    return Deployed(app, run, Resumable(app, run), window, Resumable(app, window, MONITOR), without, scientist, many)
+
+
+@cache
+def asked() -> dict[str, Any]:
+    """The window until now. Who asks for it again finds it claimed."""
+    now = datetime.now(UTC)
+    return {"Window": {"Start": period.written(now - timedelta(hours=1)), "End": period.written(now)}}
 
 
 # ---- What needs a statement
@@ -73,7 +105,7 @@ def _why(run: Run) -> str:
 
 def going_on_from(state: str) -> Act:
     """A run that does a state's work under new names."""
-    return lambda deployed: _why(deployed.resumable.go_on(state))
+    return lambda deployed: _why(deployed.whose(state).go_on(state))
 
 
 def asking_again(state: str) -> Act:
@@ -81,10 +113,13 @@ def asking_again(state: str) -> Act:
     return lambda deployed: _why(deployed.resumable.go_on(state, again=False))
 
 
-def making_the_machine(deployed: Deployed) -> str:
-    with pytest.raises(ClientError) as refused:
-        deployed.resumable.start("Preprocess")
-    return str(refused.value)
+def making_the_machine_of(state: str) -> Act:
+    def make(deployed: Deployed) -> str:
+        with pytest.raises(ClientError) as refused:
+            deployed.whose(state).start(state)
+        return str(refused.value)
+
+    return make
 
 
 def cleaning_up(deployed: Deployed) -> str:
@@ -119,16 +154,20 @@ def _working(deployed: Deployed) -> Iterator[str]:
         app.client("stepfunctions").stop_execution(executionArn=arn)
 
 
-def the_schedule(deployed: Deployed) -> str:
+def the_schedule(name: str) -> Act:
     """The clock's rule gets a pattern, so that it need not be waited for."""
-    events = deployed.app.client("events")
-    rule = events.describe_rule(Name=SCHEDULE)
-    events.put_rule(Name=SCHEDULE, EventPattern=json.dumps({"source": [SCHEDULE]}), State="ENABLED")
-    try:
-        events.put_events(Entries=[{"Source": SCHEDULE, "DetailType": "now", "Detail": "{}"}])
-        return _letter(deployed)
-    finally:
-        events.put_rule(Name=SCHEDULE, ScheduleExpression=rule["ScheduleExpression"], State="DISABLED")
+
+    def strike(deployed: Deployed) -> str:
+        events = deployed.app.client("events")
+        rule = events.describe_rule(Name=name)
+        events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}), State="ENABLED")
+        try:
+            events.put_events(Entries=[{"Source": name, "DetailType": "now", "Detail": "{}"}])
+            return _letter(deployed)
+        finally:
+            events.put_rule(Name=name, ScheduleExpression=rule["ScheduleExpression"], State="DISABLED")
+
+    return strike
 
 
 def a_drop(deployed: Deployed) -> str:
@@ -179,7 +218,7 @@ def a_job_that_is_stopped(state: str, action: str) -> Act:
     def work(deployed: Deployed) -> None:
         log = deployed.app.state / "server.log"
         before = log.stat().st_size
-        arn = deployed.resumable.start(state)
+        arn = deployed.whose(state).start(state)
         wait_for(lambda: action.encode() in log.read_bytes()[before:], f"a refusal of {action}")
         deployed.app.client("stepfunctions").stop_execution(executionArn=arn)
 
@@ -208,11 +247,56 @@ def its_end(deployed: Deployed) -> str:
     return _letter(deployed)
 
 
+def a_window(deployed: Deployed) -> str:
+    return _why(watch(deployed.app, **asked()))
+
+
+def deciding(deployed: Deployed, **changes: str) -> str:
+    """A window that is not known yet."""
+    window = {"WindowId": f"20200101000000-{next(_numbers):04x}", **changes}
+    return _why(deployed.monitor.go_on("Decide retraining", answers={"Resolve window": window}))
+
+
+def deciding_without_verdict(deployed: Deployed) -> str:
+    return deciding(deployed, Prefix=f"s3://{deployed.app.bucket}/monitoring/20200101000000-none")
+
+
+def adding_rows(deployed: Deployed) -> str:
+    find_drift(deployed.app, deployed.window.run_id)
+    source = f"{deployed.app.bucket}/monitoring/{deployed.window.run_id}/labelled/rows.csv"
+    labelled = {"CopySource": source, "Key": f"raw/labelled/{deployed.window.run_id}.csv"}
+    answers = {"Decide retraining": {"Labelled": labelled}}
+    return _why(deployed.monitor.go_on("Add labelled rows", answers=answers))
+
+
+def telling(deployed: Deployed) -> str:
+    """The function is called as Lambda calls it when a window with drift has been judged."""
+    find_drift(deployed.app, deployed.window.run_id)
+    detail = {"executionArn": deployed.window.execution_arn, "status": "SUCCEEDED", "stopDate": next(_numbers)}
+    called = deployed.app.client("lambda").invoke(
+        FunctionName=f"{STACK}-notify-window", Payload=json.dumps({"detail": detail})
+    )
+    assert "FunctionError" in called
+    return str(called["Payload"].read().decode())
+
+
+def an_unkept_end_of_a_window(deployed: Deployed) -> None:
+    """The event of an execution that is gone: it is tried again, and then sent away."""
+    tell_of_an_execution_that_is_gone(deployed.app, MONITOR, "notify-window")
+
+
+def the_end_of_a_window(deployed: Deployed) -> str:
+    assert watch(deployed.app, NoSuchKey=1).error == "ConfigurationError"
+    return _letter(deployed)
+
+
 def an_alarm(deployed: Deployed) -> None:
-    for value in ("OK", "ALARM"):
-        deployed.app.client("cloudwatch").set_alarm_state(
-            AlarmName=f"{STACK}-undelivered-events", StateValue=value, StateReason="a test"
-        )
+    raise_alarm(deployed.app, f"{STACK}-undelivered-events")
+
+
+def an_alarm_that_retrains(deployed: Deployed) -> str:
+    raise_alarm(deployed.app, ALARM)
+    return _letter(deployed)
 
 
 def a_deployment(deployed: Deployed) -> str:
@@ -293,8 +377,8 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("NotifyRunRole", "Undelivered"): seen_by_the_operator(an_unkept_end),
     "PublishJobCodeRole": a_deployment,
     "TrainModelRole": a_run,
-    ("TrainModelRole", TRUST): making_the_machine,
-    ("TrainModelRole", "JobEvents"): making_the_machine,
+    ("TrainModelRole", TRUST): making_the_machine_of("Preprocess"),
+    ("TrainModelRole", "JobEvents"): making_the_machine_of("Preprocess"),
     ("TrainModelRole", "ProcessingJobs"): going_on_from("Preprocess"),
     ("TrainModelRole", "Tags"): going_on_from("Preprocess"),
     ("TrainModelRole", "JobRoles"): going_on_from("Preprocess"),
@@ -307,7 +391,25 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("TrainModelRole", "FailedEndpoint"): going_on_from("Delete failed endpoint"),
     ("TrainModelRole", "ExportedNames"): asking_again("Export configuration"),
     "DataDropRole": a_drop,
-    "RetrainScheduleRole": the_schedule,
+    "RetrainScheduleRole": the_schedule(SCHEDULE),
+    "RetrainAlarmsRole": an_alarm_that_retrains,
+    "MonitorTriggerRole": the_schedule(MONITOR_SCHEDULE),
+    "MonitorModelRole": going_on_from("Judge window"),
+    ("MonitorModelRole", TRUST): making_the_machine_of("Judge window"),
+    ("MonitorModelRole", "Functions"): a_window,
+    ("MonitorModelRole", "JobEvents"): making_the_machine_of("Judge window"),
+    ("MonitorModelRole", "LabelledRows"): adding_rows,
+    ("MonitorModelRole", "NewData"): adding_rows,
+    ("MonitorModelRole", "ObjectsKey"): adding_rows,
+    ("MonitorModelRole", "StartTraining"): going_on_from("Start training"),
+    "ResolveWindowRole": a_window,
+    "DecideRetrainingRole": deciding,
+    ("DecideRetrainingRole", "Listing"): deciding_without_verdict,
+    "NotifyWindowRole": telling,
+    ("NotifyWindowRole", "UndeliveredEvents"): seen_by_the_operator(an_unkept_end_of_a_window),
+    "MonitorRole": going_on_from("Judge window"),
+    ("MonitorRole", "LogGroup"): a_job_that_is_stopped("Judge window", "logs:CreateLogGroup"),
+    ("MonitorRole", "Logs"): a_job_that_is_stopped("Judge window", "logs:CreateLogStream"),
     "JobBasicsPolicy": going_on_from("Preprocess"),
     ("JobBasicsPolicy", "Metrics"): a_job_that_is_stopped("Train", "cloudwatch:PutMetricData"),
     "FunctionBasicsPolicy": seen_by_the_operator(a_run_that_cannot_be),
@@ -339,6 +441,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("AlertTopicPolicy", "AlarmsPublish"): seen_by_the_operator(an_alarm),
     ("UndeliveredEventsPolicy", "RulesSend"): seen_by_the_operator(an_undelivered_drop),
     ("RunEndedPermission", "Only"): its_end,
+    ("WindowEndedPermission", "Only"): the_end_of_a_window,
 }
 FUNCTIONS = {
     "ResolveConfigurationRole": "resolve-configuration", "SnapshotDataRole": "snapshot-data",
@@ -346,6 +449,8 @@ FUNCTIONS = {
     "QueryTrainingResultsRole": "query-training-results", "ReserveDeploymentRole": "reserve-deployment",
     "CheckEndpointRole": "check-endpoint", "VerifyEndpointRole": "verify-endpoint", "CleanUpRole": "clean-up",
     "NotifyRunRole": "notify-run", "PublishJobCodeRole": "publish-job-code",
+    "ResolveWindowRole": "resolve-window", "DecideRetrainingRole": "decide-retraining",
+    "NotifyWindowRole": "notify-window",
 }  # fmt: skip
 # What is said when a service may not assume a role.
 UNTRUSTED = (
@@ -359,6 +464,7 @@ UNNAMED = {
     ("ModelRole", "Reads"): 'Also ensure that the role has "s3:GetObject" permissions',
     ("ResolveConfigurationRole", "Checksums"): "(403) when calling the HeadObject operation: Forbidden",
     ("TrainModelRole", "JobEvents"): "is not authorized to create managed-rule",
+    ("MonitorModelRole", "JobEvents"): "is not authorized to create managed-rule",
 }
 
 

@@ -172,6 +172,21 @@ def test_tags_are_put_by_who_may(cloud: Cloud, bucket: str, kind: str) -> None:
     assert tags == [{"Key": "a", "Value": "b"}]
 
 
+def test_events_are_sent_by_who_may_send_all_of_them(cloud: Cloud) -> None:
+    conditions = {
+        "ForAllValues:StringEquals": {"events:source": "mine"},
+        "StringEquals": {"events:detail-type": "Judged"},
+    }
+    statement = {"Effect": "Allow", "Action": "events:PutEvents", "Resource": "*", "Condition": conditions}
+    events = client(cloud, "events", session(cloud, statement))
+    own = {"Source": "mine", "DetailType": "Judged", "Detail": "{}"}
+    assert events.put_events(Entries=[own, own])["FailedEntryCount"] == 0
+    for other in ({**own, "Source": "theirs"}, {**own, "DetailType": "Other"}):
+        for entries in ([other], [own, other]):
+            with denied("events:PutEvents"):
+                events.put_events(Entries=entries)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_object_under_a_key_needs_the_key(cloud: Cloud, bucket: str, kind: str) -> None:
     """By the path, and by a host of the bucket's own."""
