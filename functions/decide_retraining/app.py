@@ -3,7 +3,8 @@
 Called by  monitor_model, state "Decide retraining", when the window's job has ended.
 Reads      monitoring/<window id>/verdict.json and config.json
 Writes     the window into what is known of windows, in the run table; the answer. The same execution gets the same.
-Raises     HistoryContestedError: other monitors wrote what is known of windows over and over; transient.
+Raises     VerdictMissingError: the job ended without a verdict; permanent.
+           HistoryContestedError: other monitors wrote what is known of windows over and over; transient.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ class Answer:
     Labelled: LabelledRows | None
 
 
+class VerdictMissingError(Exception):
+    """The window's job ended as Completed, and its verdict is not there."""
+
+
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Decide once: a window that is known with its decision keeps it."""
@@ -63,7 +68,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _decide(request: Request) -> dict[str, Any]:
-    verdict = objects.read_json(f"{request.Prefix}/verdict.json")
+    verdict = objects.read_json_if_there(f"{request.Prefix}/verdict.json")
+    if verdict is None:
+        raise VerdictMissingError(
+            f"{request.Prefix}/verdict.json is not there, though the window's job ended as Completed; see its log in "
+            "/aws/sagemaker/ProcessingJobs, and judge the window again"
+        )
     definition = objects.read_json(f"{request.Prefix}/config.json")["definition"]
     entry = {
         "id": request.WindowId,
@@ -86,7 +96,7 @@ def _decide(request: Request) -> dict[str, Any]:
 
 
 def _metric(verdict: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """Return the gate's metric in this window: name, value, interval, limit and worse; None where it was not measured."""
+    """Return what is known of the gate's metric in this window; None where it was not measured."""
     metrics = verdict["analyses"].get("model_quality", {}).get("metrics", [])
     copied = ("name", "value", "interval", "limit", "worse")
     return next(({key: one[key] for key in copied} for one in metrics if one["name"] == name), None)

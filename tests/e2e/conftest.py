@@ -213,8 +213,8 @@ def worthless_cars() -> bytes:
 
 
 GROUPS = (
-    "e2e-used-cars", "matrix-configuration", "e2e-roles", "matrix-laptop", "matrix-data", "e2e-models", "full-disk",
-    "layer",
+    "e2e-used-cars", "matrix-configuration", "e2e-roles", "matrix-laptop", "matrix-data", "e2e-monitor", "e2e-models",
+    "full-disk", "layer",
 )  # fmt: skip
 """Groups of tests that stay on one worker, the longest first. Single tests come after them, so that none waits long."""
 

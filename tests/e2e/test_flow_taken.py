@@ -13,11 +13,15 @@ from tests import flow_elements
 from tests.e2e.conftest import App
 from tools import asl
 
-pytestmark = pytest.mark.xdist_group("e2e-used-cars")
-
 ROOT = Path(__file__).resolve().parents[2]
-NEEDED = {f"test_matrix_{line}.py" for line in ("jobs", "endpoint", "functions", "people", "events")} | {
-    "test_used_cars.py"
+# Who takes a machine's elements: the group of tests whose local cloud has all its executions, and their files.
+TAKEN_BY = {
+    "train-model": (
+        "e2e-used-cars",
+        {f"test_matrix_{line}.py" for line in ("jobs", "endpoint", "functions", "people", "events")}
+        | {"test_used_cars.py"},
+    ),
+    "monitor-model": ("e2e-monitor", {"test_monitoring.py"}),
 }
 
 
@@ -41,11 +45,14 @@ def histories(client: Any, suffix: str) -> Iterator[list[dict[str, Any]]]:
                 yield [event for page in events for event in page["events"]]
 
 
-@pytest.mark.parametrize("name", machines())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.xdist_group(TAKEN_BY[name][0])) for name in machines()]
+)
 def test_every_element_has_been_taken_by_a_run(name: str, request: pytest.FixtureRequest, cloud_state: Path) -> None:
-    missing = NEEDED - {item.path.name for item in request.session.items}
+    needed = TAKEN_BY[name][1]
+    missing = needed - {item.path.name for item in request.session.items}
     if missing:
-        pytest.skip(f"only a session with all of these tells: {', '.join(sorted(NEEDED))}")
+        pytest.skip(f"only a session with all of these tells: {', '.join(sorted(needed))}")
     definition = machines()[name]
     taken: set[str] = set()
     for events in histories(App.client("stepfunctions"), f"-{name}"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -13,12 +14,16 @@ import pytest
 
 from localcloud import mailbox
 from tests.e2e.conftest import App, Run, mails
+from tests.e2e.matrix.registry import matrix
+from tests.e2e.matrix.situation import has_entered
+from tests.e2e.matrix.trips import Fault, fault
 from tests.waiting import wait_for
 from tools import sales
 
 pytestmark = pytest.mark.xdist_group("e2e-monitor")
 
 STACK = "perennial-watched"
+FUNCTIONS = ("resolve_window", "decide_retraining")
 _numbers = count(100)
 
 
@@ -72,6 +77,16 @@ class Watched:
         wait_for(lambda: len(about()) >= expected, f"a mail about {execution_arn}", 30)
         time.sleep(0.5)
         return about()
+
+    @contextmanager
+    def injected(self, *faults: Fault) -> Iterator[Callable[[], bool]]:
+        """Let these go wrong until the end of the block; yields whether all have."""
+        numbers = [self.app.faults.add(**one) for one in faults]
+        try:
+            yield lambda: all(self.app.faults.fired(number) for number in numbers)
+        finally:
+            for number in numbers:
+                self.app.faults.clear(number)
 
     def trainings(self) -> list[str]:
         """The runs that drift has started, newest first."""
@@ -138,3 +153,131 @@ def test_bad_data_are_told_with_the_column_and_retrain_nothing(watched: Watched)
     assert mail.subject.startswith("Bad data: mileage")
     assert "Nothing retrains on them" in mail.body
     assert watched.trainings() == []
+
+
+# ---- What goes wrong
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """What goes wrong in a window, and what its one mail says."""
+
+    what: str
+    faults: tuple[Fault, ...]
+    says: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.what
+
+
+def refused(error: str, **more: Any) -> Fault:
+    return fault("sagemaker:CreateProcessingJob", "error", error=error, name="*-monitor-*", **more)
+
+
+def throws(function: str) -> Fault:
+    return fault(f"function:{function}", "error", error="KeyError", message="'no such key'")
+
+
+WRONG = [
+    Wrong("its job raises", (fault("job:monitor", "raise"),), ("state 'Judge window'", "exit code: 1", "-monitor-0")),
+    Wrong("its job is killed", (fault("job:monitor", "kill"),), ("state 'Judge window'", "exit code: 137")),
+    Wrong("its job runs past its limit", (fault("job:monitor", "overrun"),), ("time limit of 3600 seconds",)),
+    Wrong("its job has lost its verdict", (fault("job:monitor", "lose-output"),), ("verdict.json is not there",)),
+    Wrong("its job may not be started", (refused("AccessDeniedException", times=99),), ("not authorized",)),
+    *(Wrong(f"the function {name} throws", (throws(name),), ("KeyError", "'no such key'")) for name in FUNCTIONS),
+]
+
+
+@pytest.mark.parametrize(
+    "wrong", [pytest.param(one, id=str(one), marks=matrix("Monitoring", one.what, ends="Failed")) for one in WRONG]
+)
+def test_a_monitor_that_fails_is_told_once_and_its_records_are_judged_by_the_next(
+    watched: Watched, wrong: Wrong
+) -> None:
+    until = _judged_until(watched)
+    with watched.injected(*wrong.faults):
+        run = watched.judge()
+    assert run.status == "FAILED"
+    (mail,) = watched.mails(run.execution_arn)
+    assert mail.subject.startswith("Window not judged: the monitor failed")
+    assert [text for text in wrong.says if text not in mail.body] == []
+    assert "The records are kept" in mail.body
+    assert _judged_until(watched) == until
+
+
+def _judged_until(watched: Watched) -> str:
+    item = watched.app.client("dynamodb").get_item(
+        TableName=watched.app.outputs["RunTableName"], Key={"id": {"S": "monitoring"}}
+    )["Item"]
+    return max((one["M"]["end"]["S"] for one in item["windows"]["L"]), default="")
+
+
+@matrix("Monitoring", "a person stops it", ends="Failed")
+def test_a_monitor_that_a_person_stops_is_told(watched: Watched) -> None:
+    with watched.injected(fault("job:monitor", "hang")):
+        arn = watched.start()
+        wait_for(lambda: has_entered(arn, "Judge window"), "the job's state")
+        watched.app.client("stepfunctions").stop_execution(executionArn=arn, cause="by a test")
+    (mail,) = watched.mails(arn)
+    assert "a person or a deployment stopped the monitor" in mail.body
+
+
+@matrix("Monitoring", "two monitors on one window", ends="Succeeded")
+def test_a_second_monitor_leaves_the_window_to_the_first(watched: Watched) -> None:
+    watched.traffic(120)
+    with watched.injected(fault("job:monitor", "hang")):
+        first = watched.start()
+        wait_for(lambda: has_entered(first, "Judge window"), "the job's state")
+        second = watched.judge()
+        watched.app.client("stepfunctions").stop_execution(executionArn=first)
+    assert second.output["Decision"] == "Duplicate"
+    assert watched.judge().output["Verdict"] == "Healthy"
+
+
+@matrix("Monitoring", "everything stumbles once", ends="Succeeded")
+def test_what_stumbles_is_tried_again(watched: Watched) -> None:
+    faults = [
+        refused("ThrottlingException", times=1),
+        refused("ResourceLimitExceeded", times=1),
+        fault("job:monitor", "no-capacity", times=1),
+        *(fault(f"function:{name}", "throttle", times=1) for name in FUNCTIONS),
+        *(fault(f"function:{name}", "timeout", times=1) for name in FUNCTIONS),
+        *(fault(f"function:{name}", "error", error="Lambda.ServiceException", times=1) for name in FUNCTIONS),
+        fault("function:notify_window", "timeout", after=True, times=1),
+    ]
+    watched.traffic(120)
+    with watched.injected(*faults) as have_fired:
+        run = watched.judge()
+        assert (run.status, run.cause) == ("SUCCEEDED", None)
+        wait_for(have_fired, "every fault")
+    assert run.output["Verdict"] == "Healthy"
+
+
+@matrix("Monitoring", "a baseline is missing", ends="Succeeded")
+def test_a_baseline_that_is_missing_is_told_with_the_run_that_makes_it(watched: Watched) -> None:
+    s3, run_id = watched.app.client("s3"), watched.app.parameters()["run"]
+    keys = [f"runs/{run_id}/baselines/data-quality/{name}.json" for name in ("statistics", "constraints")]
+    watched.traffic(120)
+    for key in keys:
+        s3.delete_object(Bucket=watched.app.bucket, Key=key)
+    run = watched.judge()
+    for key in keys:  # the delete markers go, and what they hide is there again
+        (marker,) = s3.list_object_versions(Bucket=watched.app.bucket, Prefix=key)["DeleteMarkers"]
+        s3.delete_object(Bucket=watched.app.bucket, Key=key, VersionId=marker["VersionId"])
+    assert run.output["Verdict"] == "Failed"
+    (mail,) = watched.mails(run.execution_arn)
+    assert "baselines/data-quality/statistics.json" in mail.body
+
+
+@matrix("Monitoring", "functions of another commit than the state machine", ends="Failed")
+def test_an_answer_that_the_flow_does_not_know_is_no_verdict(watched: Watched) -> None:
+    states = watched.app.client("stepfunctions")
+    machine = states.describe_state_machine(stateMachineArn=watched.machine)
+    definition = json.loads(machine["definition"])
+    first = {"Type": "Pass", "Assign": {"window": {"Decision": "Surprise"}}, "Next": "Is there a window to judge?"}
+    definition = {**definition, "StartAt": "First", "States": {"First": first, **definition["States"]}}
+    made = states.create_state_machine(
+        name=f"{STACK}-2-monitor-model", definition=json.dumps(definition), roleArn=machine["roleArn"]
+    )
+    arn = states.start_execution(stateMachineArn=made["stateMachineArn"], input="{}")["executionArn"]
+    assert wait_for(lambda: Run.ended(arn), "its end").error == "UnknownDecision"
