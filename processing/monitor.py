@@ -1,6 +1,6 @@
 """Judge a window of what an endpoint was asked: collect, label, compare with the baselines of its model.
 
-Called by  whoever wants a window judged (docs/monitoring.md); nothing in the stack starts it yet.
+Runs as    processing job, state "Judge window" of monitor_model; docs/monitoring.md says how to run it by hand
 Reads      --config         config.json of the run whose model answered: `definition`
            --capture        what data capture has written, below <endpoint>/<variant>/yyyy/mm/dd/hh/; records of other
                             times and endpoints are counted and left out
@@ -15,6 +15,7 @@ Writes     below --output
     data-quality/           statistics.json, constraints.json and constraint_violations.json, as Model Monitor has them
     model-quality/          statistics.json and constraint_violations.json
     bias/                   analysis.json and constraint_violations.json, as Clarify has them
+    labelled/               of a window that has drifted: rows.csv (labelled records as data), lineage.json
     attribution/            analysis.json and constraint_violations.json, as Clarify has them
 Exits      0, whatever the verdict: each analysis fails for itself, and the verdict says which and why. 1 when the
            window itself is none, or config.json is too old: --message says so.
@@ -25,7 +26,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,10 @@ from typing import Any
 from perennial.data.column_statistics import StatisticsError
 from perennial.evaluation.problem_types.measures import MetricError
 from perennial.features.from_text import utc_time
-from perennial.monitoring import attribution, bias, data_quality, model_quality
-from perennial.monitoring.capture import Tally, events
+from perennial.monitoring import attribution, bias, data_quality, labelled, model_quality
+from perennial.monitoring.capture import Event, Tally, events
 from perennial.monitoring.facets import section_of
-from perennial.monitoring.findings import FAILED, NOT_ENOUGH, MonitorError, verdict_of, violations
+from perennial.monitoring.findings import DRIFT, FAILED, NOT_ENOUGH, MonitorError, verdict_of, violations
 from perennial.monitoring.ground_truth import Joined, Labels
 from perennial.monitoring.verdict import Analysis, document
 from perennial.monitoring.window import Window
@@ -57,27 +58,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         definition = _definition(arguments.config)
     except MonitorError as error:
         return job_script.refuse(str(error), arguments.message)
-    collected, labelled = Tally(), Tally()
+    collected, joining = Tally(), Tally()
     window = Window(definition, collected)
     window.add(events(arguments.capture, arguments.endpoint, start, end, collected))
-    labels = Labels(window.target, labelled)
+    labels = Labels(window.target, joining)
     labels.read(arguments.ground_truth)
     joined = labels.joined(window.requests, end)
-    verdict = document(
-        _analyses(definition, window, joined, arguments, end),
-        {
-            "endpoint": arguments.endpoint,
-            "window": {"start": arguments.start, "end": arguments.end},
-            "records": window.records,
-            "collected": collected.as_json(),
-            "ground_truth": labelled.as_json(),
-        },
-    )
+    described = {
+        "endpoint": arguments.endpoint,
+        "window": {"start": arguments.start, "end": arguments.end},
+        "records": window.records,
+        "collected": collected.as_json(),
+        "ground_truth": joining.as_json(),
+    }
+    verdict = document(_analyses(definition, window, joined, arguments, end), described)
+    if verdict["verdict"] == DRIFT:
+        captured = events(arguments.capture, arguments.endpoint, start, end, Tally())
+        verdict |= _labelled_rows(definition, labels, captured, described, arguments)
     job_script.write_documents({"verdict": verdict}, arguments.output, indent=2)
     print(f"{verdict['verdict']}: {window.records:,} records, {joined.labels.size:,} labels", flush=True)
     for reason in verdict["reasons"]:
         print(reason, flush=True)
     return 0
+
+
+def _labelled_rows(
+    definition: Mapping[str, Any], labels: Labels, captured: Iterable[Event], about: Mapping[str, Any], arguments: Any
+) -> dict[str, Any]:
+    """Write what retraining can learn from, with where it comes from; return what the verdict says of it."""
+    reason = labelled.why_not(definition)
+    if reason is None and not about["ground_truth"]["matched"]:
+        reason = "no label of these requests has come: send labels below ground-truth/, or drop new data"
+    if reason is not None:
+        return {"labelled_rows": 0, "no_labelled_rows": reason}
+    folder = arguments.output / "labelled"
+    written = labelled.LabelledRows(definition, labels).write(captured, folder / "rows.csv")
+    origin = {"endpoint": about["endpoint"], "window": about["window"], "rows": written.rows}
+    job_script.write_documents({"lineage": {**origin, "not_allowed": written.not_allowed}}, folder, indent=2)
+    return {"labelled_rows": written.rows, "labelled_rows_not_allowed": written.not_allowed}
 
 
 def _window(start: str, end: str) -> tuple[datetime, datetime]:
