@@ -17,7 +17,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ from perennial.monitoring.findings import MonitorError
 from processing import inference
 
 Floats = npt.NDArray[np.float64]
-Means = Mapping[str, float]
 Explain = Callable[[Floats, Floats], tuple[Floats, float]]
 """(encoded records, means of a baseline) -> (contributions of the same shape, the score that they are added to)."""
 
@@ -66,22 +65,20 @@ class ServedModel:
         except HookError as error:
             raise UnexplainedError(f"the records cannot be encoded: {error}") from error
 
-    def means(self, encoded: Floats) -> Means:
-        """Return what a linear model's contributions are counted from."""
-        return dict(zip(self.preprocessor.encoder.feature_names, encoded.mean(axis=0).tolist(), strict=True))
-
-    def contributions(self, encoded: Floats, means: Means) -> Contributions:
+    def contributions(self, encoded: Floats, means: Sequence[float]) -> Contributions:
         """Return the contributions of the features, those of a feature's encoded columns added up.
 
-        Raises UnexplainedError: the means are of other columns.
+        Raises UnexplainedError: the means are of other columns, or the model cannot be explained.
         """
-        names = self.preprocessor.encoder.feature_names
-        if names != list(means):
-            raise UnexplainedError(
-                f"the baseline has means of {len(means)} encoded columns, the model {len(names)}; expected the same"
-            )
-        values, expected = self.explain(encoded, np.array(list(means.values())))
         columns = [one.name for one in self.preprocessor.encoder.encodings for _ in one.feature_names]
+        if len(means) != len(columns):
+            raise UnexplainedError(
+                f"the baseline has means of {len(means)} encoded columns, the model {len(columns)}; expected the same"
+            )
+        try:
+            values, expected = self.explain(encoded, np.array(means))
+        except ValueError as error:
+            raise UnexplainedError(f"the model cannot be explained: {_first_line(error)}") from error
         features = list(dict.fromkeys(columns))
         belongs = np.array(columns)[:, None] == np.array(features)
         return Contributions(tuple(features), values @ belongs, expected)
@@ -98,7 +95,7 @@ def baseline(algorithm: str, serving: Path, lines: Iterable[bytes]) -> Mapping[s
     try:
         model = load(serving, algorithm)
         encoded = model.encode_lines(sample.of_lines(lines, attribution.ROWS))
-        means = model.means(encoded)
+        means = encoded.mean(axis=0).tolist()
         return {**attribution.analysis(model.contributions(encoded, means)), "means": means}
     except UnexplainedError as error:
         return {"version": attribution.FORMAT_VERSION, "explanations": {}, "reason": str(error)}
@@ -121,6 +118,11 @@ def load(serving: Path, algorithm: str) -> ServedModel:
     return ServedModel(preprocessor, EXPLAINED[algorithm](contents))
 
 
+def _first_line(error: ValueError) -> str:
+    """Return what an error says, without XGBoost's stack of calls."""
+    return str(error).partition("\n")[0]
+
+
 def _file(contents: Mapping[str, bytes], name: str) -> bytes:
     if name not in contents:
         raise UnexplainedError(f"model.tar.gz holds {', '.join(sorted(contents))}; expected {name}")
@@ -132,8 +134,11 @@ def _file(contents: Mapping[str, bytes], name: str) -> bytes:
 
 def _trees(contents: Mapping[str, bytes]) -> Explain:
     xgboost = _xgboost()
-    booster = xgboost.Booster()
-    booster.load_model(bytearray(_file(contents, "xgboost-model")))
+    booster, saved = xgboost.Booster(), bytearray(_file(contents, "xgboost-model"))
+    try:
+        booster.load_model(saved)
+    except ValueError as error:
+        raise UnexplainedError(f"xgboost-model cannot be read: {_first_line(error)}") from error
 
     def explain(encoded: Floats, means: Floats) -> tuple[Floats, float]:
         matrix = xgboost.DMatrix(encoded.astype(np.float32))

@@ -80,13 +80,19 @@ def as_json(car: Car) -> str:
     return json.dumps(dict(zip(COLUMNS, car.fields, strict=False)))
 
 
-def save_model(definition: dict[str, Any], serving: Path) -> None:
-    """Write what serves: a preprocessor, and the Linear Learner model that made the answers of the cars."""
+def save_model(
+    definition: dict[str, Any],
+    serving: Path,
+    encoder: Encoder = ENCODER,
+    hook: Path = Path("features.py"),
+    weights: Sequence[float] = WEIGHTS,
+) -> None:
+    """Write what serves: a preprocessor, and a Linear Learner model: that which made the answers of the cars."""
     serving.mkdir()
     contract, model = Contract.from_definition(definition), serving / "model_algo-1"
-    preprocess.pack_preprocessor("cars", contract, ENCODER, RecordChecks(), serving / "features.py", serving)
+    preprocess.pack_preprocessor("cars", contract, encoder, RecordChecks(), hook, serving)
     (serving / "model.tar.gz").rename(serving / "preprocessor.tar.gz")
-    LinearModel("regressor", np.array(WEIGHTS), BIAS).save(model)
+    LinearModel("regressor", np.array(weights), BIAS).save(model)
     with tarfile.open(serving / "model.tar.gz", "w:gz") as archive:
         archive.add(model, model.name)
 

@@ -8,6 +8,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from localcloud.sagemaker.algorithms.xgboost_train import import_xgboost
+from perennial.features.encoding import Encoder, NumberEncoding, load_hook
 from perennial.model import definition
 from processing import contributions
 from tests.monitored import BIAS, COLUMNS, MODEL, WEIGHTS, as_json, cars, save_model
@@ -48,7 +50,7 @@ def test_a_linear_models_contributions_are_its_weights_times_the_distance_from_t
     model = contributions.load(serving, "linear-learner")
     encoded = model.encode_lines(LINES)
     assert encoded[0].tolist() == [cars(60, 3)[0].fields[0], *encoded[0, 1:].tolist()]
-    explained = model.contributions(encoded, model.means(encoded))
+    explained = model.contributions(encoded, encoded.mean(axis=0).tolist())
     assert explained.features == COLUMNS
     scores = encoded @ np.array(WEIGHTS) + BIAS
     assert explained.values.sum(axis=1) + explained.expected == pytest.approx(scores)
@@ -63,7 +65,7 @@ def test_trees_contributions_add_up_to_their_scores_and_those_of_a_texts_categor
     xgboost, booster = boosted(encoded)
     replace_model(serving, {"xgboost-model": bytes(booster.save_raw("ubj"))})
     model = contributions.load(serving, "xgboost")
-    explained = model.contributions(encoded, model.means(encoded))
+    explained = model.contributions(encoded, [0] * 6)
     matrix = xgboost.DMatrix(encoded.astype(np.float32))
     margins = booster.predict(matrix, output_margin=True)
     assert explained.features == COLUMNS
@@ -94,6 +96,7 @@ def _mxnet() -> bytes:
         ("linear-learner", {"model_algo-1": b"?"}, "is an MXNet model"),
         ("linear-learner", {"xgboost-model": b""}, "holds xgboost-model; expected model_algo-1"),
         ("xgboost", {"model_algo-1": b""}, "holds model_algo-1; expected xgboost-model"),
+        ("xgboost", {"xgboost-model": b"?"}, r"xgboost-model cannot be read: \S.*"),
         ("deepar", {}, "contributions of deepar are not known; expected xgboost, linear-learner"),
     ],
 )
@@ -120,7 +123,29 @@ def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:
 
 def test_means_of_another_encoding_are_refused(serving: Path) -> None:
     model = contributions.load(serving, "linear-learner")
-    encoded = model.encode_lines(LINES)
-    means = model.means(encoded)
     with pytest.raises(contributions.UnexplainedError, match="means of 5 encoded columns, the model 6"):
-        model.contributions(encoded, dict(list(means.items())[1:]))
+        model.contributions(model.encode_lines(LINES), [0] * 5)
+
+
+def test_a_model_of_other_columns_cannot_be_explained(serving: Path) -> None:
+    model = contributions.load(serving, "linear-learner")
+    narrow = model.encode_lines(LINES)[:, :5]
+    with pytest.raises(contributions.UnexplainedError, match="the model cannot be explained"):
+        model.contributions(narrow, [0] * 6)
+
+
+def test_a_column_that_features_py_makes_has_its_own_contribution(tmp_path: Path) -> None:
+    encoder = Encoder((NumberEncoding("miles_a_door", 0, indicator=False),))
+    hook = tmp_path / "features.py"
+    hook.write_text(
+        "import pyarrow as pa\nimport pyarrow.compute as pc\n\n\ndef transform(table):\n"
+        "    return pa.table({'miles_a_door': pc.divide(table['mileage'], table['doors'])})\n"
+    )
+    document = definition.parse(MODEL, "model.yaml").as_json()
+    save_model(document, tmp_path / "serving", replace(encoder, hook=load_hook(hook)), hook, weights=(-2.0,))
+    model = contributions.load(tmp_path / "serving", "linear-learner")
+    encoded = model.encode_lines(LINES)
+    explained = model.contributions(encoded, [0])
+    miles, doors, *_ = cars(60, 3)[0].fields
+    assert explained.features == ("miles_a_door",)
+    assert explained.values[0].tolist() == pytest.approx([-2.0 * miles / doors])
