@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import leather
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
@@ -28,6 +29,8 @@ logger = Logger()
 # The layer carries the job scripts and the model definitions beside the package.
 SHIPPED = Path(perennial.__file__).parent.parent
 FOLDERS = ("processing", "perennial", "models")
+# Libraries that the image of the jobs does not have; of Python alone, because its version is another than the layer's.
+LIBRARIES = (leather,)
 HASH_LENGTH = 16
 MOST_OF_NETWORK = {"VpcSubnetIds": 16, "VpcSecurityGroupIds": 5}  # SageMaker API Reference, VpcConfig
 
@@ -129,11 +132,11 @@ def _look_at_other(folder: Path) -> None:
 
 
 def _files() -> Iterator[tuple[str, Path]]:
-    """(name under the prefix, file) of what the jobs need, sorted."""
-    for folder in FOLDERS:
-        for path in sorted((SHIPPED / folder).rglob("*")):
+    """(name under the prefix, file) of what the jobs need."""
+    for folder in (*(SHIPPED / name for name in FOLDERS), *(Path(library.__file__).parent for library in LIBRARIES)):
+        for path in sorted(folder.rglob("*")):
             if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts:
-                yield path.relative_to(SHIPPED).as_posix(), path
+                yield path.relative_to(folder.parent).as_posix(), path
 
 
 def _archive(files: Mapping[str, Path]) -> bytes:

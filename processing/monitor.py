@@ -9,6 +9,8 @@ Reads      --config         config.json of the run whose model answered: `defini
            --bias-baseline  analysis.json of the same run
            --attribution-baseline    analysis.json of the same run
            --serving       its model.tar.gz and preprocessor.tar.gz, to explain what the model answered
+           --history        history.json: a list of earlier windows, {end, run, verdict, metric, value, limit} each;
+                            need not be there
            --endpoint, --start, --end           the window: times in UTC, 2026-11-29T10:00:00Z, the end is not in it
 Writes     below --output
     verdict.json            Healthy, Drift, BadData, NotEnoughData or Failed, why, and all that was measured and counted
@@ -17,6 +19,7 @@ Writes     below --output
     bias/                   analysis.json and constraint_violations.json, as Clarify has them
     labelled/               of a window that has drifted: rows.csv (labelled records as data), lineage.json
     attribution/            analysis.json and constraint_violations.json, as Clarify has them
+    report.html             the same for people; verdict.json says in `report` how long it took, or why there is none
 Exits      0, whatever the verdict: each analysis fails for itself, and the verdict says which and why. 1 when the
            window itself is none, or config.json is too old: --message says so.
 """
@@ -29,6 +32,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from perennial.data.column_statistics import StatisticsError
@@ -45,8 +49,10 @@ from processing import contributions, job_script
 
 INPUTS = (
     "capture", "ground_truth", "data_baseline", "model_baseline", "bias_baseline", "attribution_baseline", "serving",
+    "history",
 )  # fmt: skip
 FOLDERS = {name: name.replace("_", "-") for name in INPUTS}
+REPORT = "report.html"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,9 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = job_script.paths(argv, about, needed=("endpoint", "start", "end"), **FOLDERS)
     try:
         start, end = _window(arguments.start, arguments.end)
-        definition = _definition(arguments.config)
+        config = _config(arguments.config)
     except MonitorError as error:
         return job_script.refuse(str(error), arguments.message)
+    definition = config["definition"]
     collected, joining = Tally(), Tally()
     window = Window(definition, collected)
     window.add(events(arguments.capture, arguments.endpoint, start, end, collected))
@@ -79,6 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{verdict['verdict']}: {window.records:,} records, {joined.labels.size:,} labels", flush=True)
     for reason in verdict["reasons"]:
         print(reason, flush=True)
+    # Only now that the verdict is written: it is worth more than its pictures.
+    reported = {**verdict, "report": _report(verdict, config, joined, arguments)}
+    job_script.write_documents({"verdict": reported}, arguments.output, indent=2)
     return 0
 
 
@@ -105,11 +115,11 @@ def _window(start: str, end: str) -> tuple[datetime, datetime]:
     return first, last
 
 
-def _definition(config: Path) -> Mapping[str, Any]:
-    definition: Mapping[str, Any] = json.loads(config.read_text(encoding="utf-8"))["definition"]
-    if "monitoring" not in definition:
+def _config(path: Path) -> Mapping[str, Any]:
+    config: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if "monitoring" not in config["definition"]:
         raise MonitorError("config.json has no definition.monitoring: its run is older than it; start another run")
-    return definition
+    return config
 
 
 def _analyses(
@@ -234,6 +244,34 @@ def _document(path: Path, name: str) -> Any:
             f"the baseline has no {path.name} that can be read ({type(error).__name__}); the run whose model "
             f"answers writes it as baselines/{name}/{path.name}"
         ) from error
+
+
+def _report(verdict: Mapping[str, Any], config: Mapping[str, Any], joined: Joined, arguments: Any) -> dict[str, Any]:
+    """Draw report.html; return its name and the seconds it took, or why there is none."""
+    began = perf_counter()
+    try:
+        from perennial.reports import window as drawing
+
+        then = _json_if_there(arguments.data_baseline / "statistics.json")
+        now = _json_if_there(arguments.output / "data-quality/statistics.json")
+        history = _json_if_there(arguments.history / "history.json") or []
+        judged = drawing.JudgedWindow(verdict, config, then, now, joined.labels, joined.scores, history)
+        (arguments.output / REPORT).write_bytes(drawing.report(judged))
+    except Exception as error:
+        traceback.print_exception(error)
+        return {"problem": f"{type(error).__name__}: {error}"}
+    return {"file": REPORT, "seconds": round(perf_counter() - began, 3)}
+
+
+def _json_if_there(path: Path) -> Any:
+    """Return a document that pictures need; None where there is none, or none that can be read, which the log says."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        print(f"the report does without {path.name}: {type(error).__name__}", flush=True)
+        return None
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def _closed(window_id: str, execution: dict[str, Any], answer: dict[str, Any], e
         "decision": entry.get("decision"),
         "training": _training(window_id) if (entry.get("decision") or {}).get("retrain") else None,
         "failure": failure if failed else None,
-        "report": f"{prefix}/report.html" if known.get("report") else None,
+        "report": f"{prefix}/report.html" if known.get("report", {}).get("file") else None,
         "execution": execution["executionArn"],
         "columns": known["analyses"].get("data_quality", {}).get("columns", []),
     }

@@ -1,8 +1,8 @@
 """Decide which window is judged, of which model, and leave what its job reads; or that there is nothing to judge.
 
 Called by  monitor_model, state "Resolve window".
-Writes     monitoring/<window id>/config.json, capture.manifest and ground-truth.manifest; which model answers since
-           when, the claim and the answer in the run table. The same execution always gets the same answer.
+Writes     monitoring/<window id>/config.json, capture.manifest, ground-truth.manifest and history.json; which model
+           answers since when, the claim and the answer in the run table. The same execution always gets the same one.
 Raises     WindowError, ConfigurationError, DefinitionError: permanent, the text says what to correct.
            HistoryContestedError: others wrote what is known of windows over and over; transient.
            WindowContestedError: others took the same window over and over; transient.
@@ -23,7 +23,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 import perennial
 from perennial.model import definition
 from perennial.model.algorithms import ALGORITHMS, explain_image
-from perennial.monitoring import period
+from perennial.monitoring import period, policy
 from perennial.monitoring.period import Period
 from perennial.runs import configuration, naming
 from perennial.runs.monitor_input import MonitorInput, monitor_input
@@ -202,6 +202,15 @@ def _inputs(prefix: str, chosen: Period) -> Iterator[dict[str, Any]]:
             yield _input(name, uri, "S3Prefix")
     yield from _manifest(prefix, "capture", _captured(chosen))
     yield from _manifest(prefix, "ground-truth", _labels(chosen))
+    yield from _history(prefix, period.written(chosen.end))
+
+
+def _history(prefix: str, end: str) -> Iterator[dict[str, Any]]:
+    """Yield the input of what earlier windows were judged, if there are any."""
+    earlier = policy.course(windows.history(), end)
+    if earlier:
+        objects.write_json(f"{prefix}/history.json", earlier)
+        yield _input("history", f"{prefix}/history.json", "S3Prefix")
 
 
 def _manifest(prefix: str, name: str, keys: Iterator[str]) -> Iterator[dict[str, Any]]:

@@ -89,3 +89,17 @@ def remembered(history: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -
     others = [dict(one) for one in history if (one["run"], one["start"], one["end"]) != same]
     kept_start = {"retrained_at": before["retrained_at"]} if before.get("retrained_at") else {}
     return sorted([*others, {**kept_start, **entry}], key=lambda one: str(one["end"]))[-MAX_WINDOWS:]
+
+
+def course(history: Sequence[Mapping[str, Any]], end: str) -> list[dict[str, Any]]:
+    """Return the windows that ended before, as the report shows the course of the metric."""
+    measured = [(one, one.get("metric") or {}) for one in history if one["end"] < end]
+    return [
+        {
+            **{name: one[name] for name in ("end", "run", "verdict")},
+            "metric": metric.get("name"),
+            "value": metric.get("value"),
+            "limit": metric.get("limit"),
+        }
+        for one, metric in measured
+    ]

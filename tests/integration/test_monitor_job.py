@@ -10,6 +10,7 @@ from perennial_aws import job_code
 from tests.integration.conftest import Cloud, unique
 from tests.integration.sagemaker_requests import RESOURCES, ROLE, SKLEARN, end, processing_input
 from tests.monitored import World, cars
+from tests.pages import Page
 
 ROOT = Path(__file__).parents[2]
 BASELINES = {"model": "model-quality", "attribution": "attribution"}
@@ -29,9 +30,7 @@ def test_the_monitor_judges_a_window_in_a_processing_job(cloud: Cloud, tmp_path:
         for path in (path for path in folder.rglob("*") if path.is_file()):
             s3.upload_file(str(path), bucket, f"{name}/{path.relative_to(folder).as_posix()}")
     s3.upload_file(str(world.config), bucket, "config/config.json")
-    files = [path for name in ("perennial", "processing") for path in sorted((ROOT / name).rglob("*.py"))]
-    archive = job_code._archive({path.relative_to(ROOT).as_posix(): path for path in files})
-    s3.put_object(Bucket=bucket, Key="code/code.zip", Body=archive)
+    s3.put_object(Bucket=bucket, Key="code/code.zip", Body=job_code._archive(dict(job_code._files())))
     s3.upload_file(str(ROOT / "processing" / "unpack.py"), bucket, "code/unpack.py")
 
     job = unique("monitor")
@@ -65,3 +64,6 @@ def test_the_monitor_judges_a_window_in_a_processing_job(cloud: Cloud, tmp_path:
         s3.get_object(Bucket=bucket, Key="report/model-quality/constraint_violations.json")["Body"].read()
     )
     assert "rmse" in {one["metric_name"] for one in found["violations"]}
+    assert verdict["report"].keys() == {"file", "seconds"}, "drawn with what the image has and the code brings"
+    page = Page(s3.get_object(Bucket=bucket, Key="report/report.html")["Body"].read())
+    assert verdict["reasons"][0] in page.text

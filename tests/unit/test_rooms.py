@@ -21,9 +21,12 @@ PARTS: dict[str, set[str]] = {
         "perennial.data", "perennial.evaluation", "perennial.features", "perennial.runs", "perennial.words",
         "numpy", "pyarrow",
     },
+    "perennial.reports": {
+        "perennial.data", "perennial.evaluation", "perennial.features", "perennial.words", "leather", "numpy",
+    },
     # what runs on AWS
     "processing": {"perennial.*", "numpy", "pyarrow", "xgboost"},
-    "perennial_aws": {"perennial.*", "boto3", "numpy"},
+    "perennial_aws": {"perennial.*", "boto3", "leather", "numpy"},
     "functions": {"perennial.*", "perennial_aws", "boto3", "numpy"},
     # the local cloud
     "localcloud": {"boto3"},
@@ -56,7 +59,7 @@ PARTS: dict[str, set[str]] = {
     },
     "localcloud.__main__": {"localcloud", "localcloud.engine", "localcloud.sagemaker.errors", "boto3"},
 }  # fmt: skip
-LIBRARIES = {"boto3", "ministack", "numpy", "pandas", "pyarrow", "pydantic", "sklearn", "xgboost", "yaml"}
+LIBRARIES = {"boto3", "leather", "ministack", "numpy", "pandas", "pyarrow", "pydantic", "sklearn", "xgboost", "yaml"}
 
 
 def modules(folder: Path) -> dict[str, Path]:

@@ -87,6 +87,7 @@ def test_job_code_is_published_under_the_hash_of_its_content(aws, publish):
     published = set(zipfile.ZipFile(io.BytesIO(aws.body(f"code/{data['CodeHash']}/code.zip"))).namelist())
     assert {"processing/preprocess.py", "perennial/__init__.py", "models/used-cars/model.yaml"} <= published
     assert "commit.txt" not in published
+    assert "leather/chart.py" in published, "a library that the image of the jobs does not have"
 
 
 def test_what_is_published_runs_one_of_its_scripts_with_its_arguments(aws, publish, shipped, tmp_path_factory):

@@ -131,6 +131,17 @@ def test_the_job_reads_the_files_of_the_hours_of_the_window_and_labels_that_came
     assert labels == [{"prefix": f"s3://{BUCKET}/ground-truth/"}, "sold.csv"]
 
 
+def test_the_job_reads_what_earlier_windows_were_judged(aws, serving, resolve, decide):
+    serving()
+    metric = {"name": "rmse", "value": 480.5, "interval": [470.0, 490.0], "limit": 500.0}
+    decide("Healthy", analyses={"model_quality": {"metrics": [metric]}})
+    answer = resolve(Window={"Start": written(NOW - timedelta(minutes=30)), "End": written(NOW - timedelta(minutes=5))})
+    source = next(one["S3Input"] for one in answer["Inputs"] if one["InputName"] == "history")
+    assert source["LocalPath"] == "/opt/ml/processing/input/history"
+    (earlier,) = aws.get_json(source["S3Uri"].removeprefix(f"s3://{BUCKET}/"))
+    assert (earlier["run"], earlier["metric"], earlier["value"], earlier["limit"]) == (RUN, "rmse", 480.5, 500.0)
+
+
 def test_what_has_no_object_is_no_input_which_would_fail_the_job(aws, serving, resolve):
     serving()
     aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{RUN}/baselines/model-quality/statistics.json")

@@ -13,6 +13,7 @@ import pytest
 from perennial.monitoring import attribution
 from processing import monitor
 from tests.monitored import COLUMNS, MODEL, Change, World, cars
+from tests.pages import Page
 
 
 @pytest.fixture
@@ -254,3 +255,44 @@ def test_a_configuration_from_before_monitoring_is_refused(world: World) -> None
     world.config.write_text(json.dumps({"definition": world.definition}))
     assert monitor.main(world.arguments()) == 1
     assert "start another run" in (world.folder / "message").read_text()
+
+
+def test_the_report_is_drawn_after_the_verdict_of_which_it_says_the_same(world: World) -> None:
+    world.send(cars(600, 2), moved(mileage=lambda miles: round(miles + 6000, 1)))
+    world.label()
+    earlier = {"run": "before", "verdict": "Healthy", "metric": "rmse", "value": 477.25, "limit": 499.0}
+    history = world.folder / "history.json"
+    history.write_text(json.dumps([{**earlier, "end": f"2026-11-{day}T12:00:00Z"} for day in (27, 28)]))
+    verdict = world.judge(history=str(world.folder))
+    assert verdict["report"]["file"] == "report.html"
+    assert verdict["report"]["seconds"] > 0
+    page = Page((world.folder / "output" / "report.html").read_bytes())
+    assert list(page.unsafe()) == []
+    for reason in verdict["reasons"]:
+        assert reason in page.text
+    for one in verdict["analyses"]["data_quality"]["columns"]:
+        assert f"{one['name']} {one['before']}" in page.text
+    assert "mileage, miles" in page.texts
+    assert "600 of 600 rows" not in page.text
+    assert "400 of 600 rows" in page.text
+    assert page.text.count("477.25") == 2
+
+
+def test_a_report_that_cannot_be_drawn_loses_no_verdict(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: object) -> bytes:
+        raise ZeroDivisionError("no scale")
+
+    monkeypatch.setattr("perennial.reports.window.report", broken)
+    world.send(cars(600, 2))
+    verdict = world.judge()
+    assert (verdict["verdict"], verdict["report"]) == ("Healthy", {"problem": "ZeroDivisionError: no scale"})
+    assert "ZeroDivisionError: no scale" in capfd.readouterr().err
+    assert not (world.folder / "output" / "report.html").exists()
+
+
+def test_a_history_that_is_no_json_is_left_out_of_the_report(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    (world.folder / "history.json").write_text("[")
+    assert world.judge(history=str(world.folder))["report"]["file"] == "report.html"
+    assert "the report does without history.json: JSONDecodeError" in capfd.readouterr().out

@@ -100,3 +100,14 @@ def test_only_the_newest_windows_are_remembered() -> None:
         known = policy.remembered(known, entry)
     assert len(known) == policy.MAX_WINDOWS
     assert known[0]["end"] == "2005-01-01T00:00:00Z"
+
+
+def test_the_course_of_the_metric_is_that_of_earlier_windows() -> None:
+    metric = {"name": "rmse", "value": 480.5, "interval": [470.0, 490.0], "limit": 500.0}
+    history = [window("Healthy", 9, metric=metric), window("NotEnoughData", 10, metric=None), window("Drift", 11)]
+    assert policy.course(history, history[-1]["end"]) == [
+        {"end": "2026-11-29T09:00:00Z", "run": "one", "verdict": "Healthy", "metric": "rmse", "value": 480.5,
+         "limit": 500.0},
+        {"end": "2026-11-29T10:00:00Z", "run": "one", "verdict": "NotEnoughData", "metric": None, "value": None,
+         "limit": None},
+    ]  # fmt: skip
