@@ -133,7 +133,7 @@ def test_the_job_reads_the_files_of_the_hours_of_the_window_and_labels_that_came
 
 def test_the_job_reads_what_earlier_windows_were_judged(aws, serving, resolve, decide):
     serving()
-    metric = {"name": "rmse", "value": 480.5, "interval": [470.0, 490.0], "limit": 500.0}
+    metric = {"name": "rmse", "value": 480.5, "interval": [470.0, 490.0], "limit": 500.0, "worse": False}
     decide("Healthy", analyses={"model_quality": {"metrics": [metric]}})
     answer = resolve(Window={"Start": written(NOW - timedelta(minutes=30)), "End": written(NOW - timedelta(minutes=5))})
     source = next(one["S3Input"] for one in answer["Inputs"] if one["InputName"] == "history")
