@@ -3,18 +3,22 @@
 `make format` then writes its image into the template.
 """
 
+import re
 from collections.abc import Mapping
 
 from perennial.model.algorithms.algorithm import Algorithm
 from perennial.model.algorithms.linear_learner import LINEAR_LEARNER
 from perennial.model.algorithms.xgboost import XGBOOST
 
+_VERSION = re.compile(r":(\d+)\.(\d+)-")  # in the tag of an image
 ALGORITHMS: dict[str, Algorithm] = {one.name: one for one in (XGBOOST, LINEAR_LEARNER)}
 
 
 def explain_image(algorithm: str, images: Mapping[str, str]) -> str:
     """Return the image in which jobs explain a run's model; `images` are those of its preprocessor and its algorithm.
 
-    It is the one that has the library that reads the model (decision 0027).
+    It is the one that has the library that reads the model (decision 0027). A digest is taken for a new one.
     """
-    return images["algorithm" if ALGORITHMS[algorithm].runs_scripts else "preprocessor"]
+    least, tag = ALGORITHMS[algorithm].scripts_from, _VERSION.search(images["algorithm"])
+    is_old = least is None or (tag is not None and (int(tag[1]), int(tag[2])) < least)
+    return images["preprocessor" if is_old else "algorithm"]

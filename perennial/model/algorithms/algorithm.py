@@ -23,7 +23,7 @@ class Algorithm:
     of_problem        for each problem type that it learns: the hyperparameters that must be one of some values
     derived           (problem type, metric of the gate, seed) -> the hyperparameters that follow from them
     training_metrics  all hyperparameters -> the metrics that its training job must report
-    runs_scripts      whether its image runs job scripts too, with the library that reads its models
+    scripts_from      the first version whose image runs job scripts too, with what reads its models; None: none
     """
 
     name: str
@@ -34,7 +34,7 @@ class Algorithm:
     of_problem: Mapping[str, Mapping[str, tuple[str, ...]]]
     derived: Callable[[str, str, int], dict[str, str]]
     training_metrics: Callable[[Mapping[str, str]], tuple[str, ...]]
-    runs_scripts: bool = False
+    scripts_from: tuple[int, int] | None = None
 
     @property
     def image_variable(self) -> str:

@@ -127,6 +127,8 @@ IMAGE = Image(
     expected="a version such as 3.2-0, the long tag such as 3.2-0-cpu-py3",
     description=f"Version of the XGBoost image, or its digest. {ONE_FOR_BOTH}",
 )
+# Images before 3.2 have a Python that job scripts are too new for (3.0-5: 3.10).
+_SCRIPTS_FROM = (3, 2)
 XGBOOST = Algorithm(
-    "xgboost", IMAGE, _HYPERPARAMETERS, _REFUSED, _DEFAULTS, _OF_PROBLEM, _derived, _training_metrics, runs_scripts=True
+    "xgboost", IMAGE, _HYPERPARAMETERS, _REFUSED, _DEFAULTS, _OF_PROBLEM, _derived, _training_metrics, _SCRIPTS_FROM
 )
