@@ -137,7 +137,8 @@ def run(watched: Watched) -> None:
         raise DemoError(f"the run ended as {execution['status']}: {execution.get('error')}: {execution.get('cause')}")
     demo.show_gate(demo.run_record(watched.stack, run_id(execution["executionArn"], execution["startDate"])))
     section("4. The new model answers in the new world")
-    watched.window(sales.sales(REQUESTS, number + 3, *shift, years=YEARS), "Healthy")
+    healed = watched.window(sales.sales(REQUESTS, number + 3, *shift, years=YEARS), "Healthy")
+    watched.show_mail(healed["Execution"])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from perennial.monitoring import period, policy
+from perennial.runs import naming
 from perennial_aws import objects, payloads, windows
 from perennial_aws.settings import settings
 
@@ -110,4 +111,4 @@ def _labelled(request: Request) -> LabelledRows | None:
     rows = [key for key in objects.keys(f"s3://{bucket}/{prefix}") if key.endswith(".csv")]
     if not rows:
         return None
-    return {"CopySource": f"{bucket}/{rows[0]}", "Key": f"{settings.data_prefix}labelled/{request.WindowId}.csv"}
+    return {"CopySource": f"{bucket}/{rows[0]}", "Key": naming.labelled_key(settings.data_prefix, request.WindowId)}

@@ -134,6 +134,10 @@ def _decide(request: Request, run_id: str) -> Answer:
     reason = no_data.reason(dropped["key"], settings.data_prefix) if dropped else None
     if reason:
         return _nothing(run_id, "NoData", f"{(dropped or {})['key']!r} is no data: {reason}")
+    if dropped and naming.is_labelled_key(dropped["key"], settings.data_prefix):
+        return _nothing(
+            run_id, "Superseded", f"the monitor has put {dropped['key']!r} there, and starts the run itself"
+        )
     resolved = _configuration(
         execution_input.Overrides, _sources(execution_input.Replay) if execution_input.Replay else None
     )

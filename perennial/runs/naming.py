@@ -85,6 +85,16 @@ def run_of(stack: str, name: str) -> str | None:
     return rest if rest != name and RUN_ID.fullmatch(rest) else None
 
 
+def labelled_key(prefix: str, window_id: str) -> str:
+    """Return the key under which the labelled records of a window are data."""
+    return f"{prefix}labelled/{window_id}.csv"
+
+
+def is_labelled_key(key: str, prefix: str) -> bool:
+    """Return whether an object is what `labelled_key` names."""
+    return re.fullmatch(re.escape(prefix) + rf"labelled/{RUN_ID.pattern}\.csv", key) is not None
+
+
 def snapshot_name(position: int, key: str) -> str:
     """Return the name of a data file's copy: `00007-cars_2.csv` for the eighth file, `raw/cars 2.csv`.
 

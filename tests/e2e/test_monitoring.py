@@ -239,7 +239,6 @@ def test_what_stumbles_is_tried_again(watched: Watched) -> None:
     faults = [
         refused("ThrottlingException", times=1),
         refused("ResourceLimitExceeded", times=1),
-        fault("job:monitor", "no-capacity", times=1),
         *(fault(f"function:{name}", "throttle", times=1) for name in FUNCTIONS),
         *(fault(f"function:{name}", "timeout", times=1) for name in FUNCTIONS),
         *(fault(f"function:{name}", "error", error="Lambda.ServiceException", times=1) for name in FUNCTIONS),
@@ -253,14 +252,15 @@ def test_what_stumbles_is_tried_again(watched: Watched) -> None:
     assert run.output["Verdict"] == "Healthy"
 
 
-@matrix("Monitoring", "a baseline is missing", ends="Succeeded")
+@matrix("Monitoring", "a baseline is missing, and at first a machine", ends="Succeeded")
 def test_a_baseline_that_is_missing_is_told_with_the_run_that_makes_it(watched: Watched) -> None:
     s3, run_id = watched.app.client("s3"), watched.app.parameters()["run"]
     keys = [f"runs/{run_id}/baselines/data-quality/{name}.json" for name in ("statistics", "constraints")]
     watched.traffic(120)
     for key in keys:
         s3.delete_object(Bucket=watched.app.bucket, Key=key)
-    run = watched.judge()
+    with watched.injected(fault("job:monitor", "no-capacity")):
+        run = watched.judge()
     for key in keys:  # the delete markers go, and what they hide is there again
         (marker,) = s3.list_object_versions(Bucket=watched.app.bucket, Prefix=key)["DeleteMarkers"]
         s3.delete_object(Bucket=watched.app.bucket, Key=key, VersionId=marker["VersionId"])
@@ -269,15 +269,63 @@ def test_a_baseline_that_is_missing_is_told_with_the_run_that_makes_it(watched: 
     assert "baselines/data-quality/statistics.json" in mail.body
 
 
-@matrix("Monitoring", "functions of another commit than the state machine", ends="Failed")
-def test_an_answer_that_the_flow_does_not_know_is_no_verdict(watched: Watched) -> None:
+def going_on(watched: Watched, state: str, **variables: Any) -> Run:
+    """The end of an execution of the deployed flow that begins at a state, with what states before have assigned."""
     states = watched.app.client("stepfunctions")
     machine = states.describe_state_machine(stateMachineArn=watched.machine)
     definition = json.loads(machine["definition"])
-    first = {"Type": "Pass", "Assign": {"window": {"Decision": "Surprise"}}, "Next": "Is there a window to judge?"}
+    first = {"Type": "Pass", "Assign": variables, "Next": state}
     definition = {**definition, "StartAt": "First", "States": {"First": first, **definition["States"]}}
     made = states.create_state_machine(
-        name=f"{STACK}-2-monitor-model", definition=json.dumps(definition), roleArn=machine["roleArn"]
+        name=f"{STACK}-{next(_numbers)}-monitor-model", definition=json.dumps(definition), roleArn=machine["roleArn"]
     )
     arn = states.start_execution(stateMachineArn=made["stateMachineArn"], input="{}")["executionArn"]
-    assert wait_for(lambda: Run.ended(arn), "its end").error == "UnknownDecision"
+    return wait_for(lambda: Run.ended(arn), f"the end of {arn}", pause=0.1)
+
+
+@matrix("Monitoring", "functions of another commit than the state machine", ends="Failed")
+def test_an_answer_that_the_flow_does_not_know_is_no_verdict(watched: Watched) -> None:
+    assert going_on(watched, "Is there a window to judge?", window={"Decision": "Surprise"}).error == "UnknownDecision"
+
+
+def test_drift_without_rows_to_learn_from_starts_a_run_that_says_that_it_changes_nothing(watched: Watched) -> None:
+    window = {"WindowId": "20260101000000-0a1b", "End": "2026-01-01T00:00:00Z"}
+    decided = {"Verdict": "Drift", "Retrain": True, "Reason": "drift", "Labelled": None}
+    assert going_on(watched, "Retrain?", window=window, decided=decided).status == "SUCCEEDED"
+    arn = wait_for(lambda: next(iter(watched.trainings()), None), "the run")
+    assert wait_for(lambda: Run.ended(arn), "its end").output["Decision"] == "AlreadyTrained"
+
+
+@matrix("Monitoring", "the copy of labelled rows and the start of a run stumble once", ends="Succeeded")
+def test_drift_is_told_and_starts_one_run_whose_model_is_healthy_in_the_new_world(watched: Watched) -> None:
+    faults = [
+        fault("task:s3:copyObject", "error", error="S3.S3Exception", message="Service Unavailable"),
+        fault("task:states:startExecution", "error", error="StepFunctions.AWSStepFunctionsException"),
+    ]
+    before, world = watched.trainings(), (sales.dearer(1.35), sales.with_make("Tesla", 8))
+    watched.traffic(1200, *world, years=2)
+    with watched.injected(*faults) as have_fired:
+        run = watched.judge()
+        assert have_fired()
+    assert (run.output["Verdict"], run.output["Retrain"]) == ("Drift", True)
+    (mail,) = watched.mails(run.execution_arn)
+    (started,) = [arn for arn in watched.trainings() if arn not in before]
+    assert mail.subject.startswith("Drift: ")
+    assert "1,200 new labelled rows" in mail.body
+    assert started in mail.body
+    trained = wait_for(lambda: Run.ended(started), "the run's end", 120, pause=0.1)
+    assert (trained.status, trained.cause) == ("SUCCEEDED", None)
+    record = watched.app.record(trained)
+    assert record["input"]["Trigger"] == {"Type": "Drift", "Id": run.output["WindowId"], "Time": mail_end(mail)}
+    assert watched.app.parameters()["run"] == trained.run_id
+    watched.traffic(300, *world, years=2)
+    healed = watched.judge()
+    assert healed.output["Verdict"] == "Healthy"
+    (again,) = watched.mails(healed.execution_arn)
+    assert again.subject.startswith("Healthy again")
+
+
+def mail_end(mail: mailbox.Message) -> str:
+    """The end of the window that a mail is about."""
+    (line,) = (line for line in mail.body.splitlines() if line.startswith("Window "))
+    return line.rpartition(" ")[2]

@@ -116,3 +116,11 @@ def test_copies_sort_as_their_files_do(keys):
     names = [naming.snapshot_name(position, key) for position, key in enumerate(keys)]
     assert names == sorted(names)
     assert len(set(names)) == len(names)
+
+
+def test_the_file_of_a_windows_labelled_records_is_known_by_its_key():
+    window = "20261129100000-0a1b"
+    key = naming.labelled_key("raw/", window)
+    assert naming.is_labelled_key(key, "raw/")
+    for other in (f"raw/{window}.csv", "raw/labelled/mine.csv", f"x{key}", f"{key}.gz", f"old/labelled/{window}.csv"):
+        assert not naming.is_labelled_key(other, "raw/")
