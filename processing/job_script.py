@@ -24,15 +24,22 @@ MESSAGE_BYTES = 1024  # what DescribeProcessingJob shows of the message
 
 
 def paths(
-    argv: Sequence[str] | None, description: str, needed: Sequence[str] = (), **folders: str
+    argv: Sequence[str] | None,
+    description: str,
+    needed: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    **folders: str,
 ) -> argparse.Namespace:
     """Return the paths of a script: config, its own inputs (each option with its folder), output and message.
 
-    The defaults are where SageMaker mounts them. `needed` are options without a default: texts.
+    The defaults are where SageMaker mounts them. `needed` are options without a default: texts; `optional` folders are
+    None where nobody names them.
     """
     parser = argparse.ArgumentParser(description=description)
     for option in needed:
         parser.add_argument(f"--{option}", required=True)
+    for option in optional:
+        parser.add_argument(f"--{option}", type=Path)
     parser.add_argument("--config", type=Path, default=MOUNTED / "input/config/config.json")
     for option, folder in folders.items():
         parser.add_argument(f"--{option.replace('_', '-')}", type=Path, default=MOUNTED / "input" / folder)

@@ -17,7 +17,8 @@ Writes     below --output
     data-quality/           statistics.json, constraints.json and constraint_violations.json, as Model Monitor has them
     model-quality/          statistics.json and constraint_violations.json
     bias/                   analysis.json and constraint_violations.json, as Clarify has them
-    labelled/               of a window that has drifted: rows.csv (labelled records as data), lineage.json
+    labelled/               (or below --labelled) of a window that has drifted, where the model has a key of one column:
+                            <endpoint>-<start>-<end>.csv (labelled records as rows that train), lineage.json
     attribution/            analysis.json and constraint_violations.json, as Clarify has them
     report.html             the same for people; verdict.json says in `report` how long it took, or why there is none
 Exits      0, whatever the verdict: each analysis fails for itself, and the verdict says which and why. 1 when the
@@ -29,7 +30,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
@@ -39,7 +40,7 @@ from perennial.data.column_statistics import StatisticsError
 from perennial.evaluation.problem_types.measures import MetricError
 from perennial.features.from_text import utc_time
 from perennial.monitoring import attribution, bias, data_quality, labelled, model_quality
-from perennial.monitoring.capture import Event, Tally, events
+from perennial.monitoring.capture import Tally, events
 from perennial.monitoring.facets import section_of
 from perennial.monitoring.findings import DRIFT, FAILED, NOT_ENOUGH, MonitorError, verdict_of, violations
 from perennial.monitoring.ground_truth import Joined, Labels
@@ -58,7 +59,7 @@ REPORT = "report.html"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job and return its exit code."""
     about = (__doc__ or "").split("\n", 1)[0]
-    arguments = job_script.paths(argv, about, needed=("endpoint", "start", "end"), **FOLDERS)
+    arguments = job_script.paths(argv, about, ("endpoint", "start", "end"), ("labelled",), **FOLDERS)
     try:
         start, end = _window(arguments.start, arguments.end)
         config = _config(arguments.config)
@@ -80,8 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     verdict = document(_analyses(definition, window, joined, arguments, end), described)
     if verdict["verdict"] == DRIFT:
-        captured = events(arguments.capture, arguments.endpoint, start, end, Tally())
-        verdict |= _labelled_rows(definition, labels, captured, described, arguments)
+        verdict |= _labelled_rows(config, window, joined, arguments, (start, end))
     job_script.write_documents({"verdict": verdict}, arguments.output, indent=2)
     print(f"{verdict['verdict']}: {window.records:,} records, {joined.labels.size:,} labels", flush=True)
     for reason in verdict["reasons"]:
@@ -93,19 +93,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _labelled_rows(
-    definition: Mapping[str, Any], labels: Labels, captured: Iterable[Event], about: Mapping[str, Any], arguments: Any
+    config: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, period: tuple[datetime, datetime]
 ) -> dict[str, Any]:
     """Write what retraining can learn from, with where it comes from; return what the verdict says of it."""
-    reason = labelled.why_not(definition)
-    if reason is None and not about["ground_truth"]["matched"]:
-        reason = "no label of these requests has come: send labels below ground-truth/, or drop new data"
-    if reason is not None:
-        return {"labelled_rows": 0, "no_labelled_rows": reason}
-    folder = arguments.output / "labelled"
-    written = labelled.LabelledRows(definition, labels).write(captured, folder / "rows.csv")
-    origin = {"endpoint": about["endpoint"], "window": about["window"], "rows": written.rows}
-    job_script.write_documents({"lineage": {**origin, "not_allowed": written.not_allowed}}, folder, indent=2)
-    return {"labelled_rows": written.rows, "labelled_rows_not_allowed": written.not_allowed}
+    counted, definition = Tally(), config["definition"]
+    if why := labelled.why_none(definition, joined):
+        return {"labelled_rows": 0, "no_labelled_rows": why}
+    folder = arguments.labelled or arguments.output / "labelled"
+    path = folder / labelled.file_name(arguments.endpoint, *period)
+    captured = events(arguments.capture, arguments.endpoint, *period, Tally())
+    rows = labelled.LabelledRows(definition, window.requests, joined, counted).write(captured, path)
+    if not rows:
+        why = "no labelled record is a row that the data contract allows (labelled, in verdict.json)"
+        return {"labelled_rows": 0, "no_labelled_rows": why, "labelled": counted.as_json()}
+    origin = {"endpoint": arguments.endpoint, "window": {"start": arguments.start, "end": arguments.end}}
+    lineage = {**origin, "run": config.get("run_id"), "file": path.name, "rows": rows, "counts": counted.as_json()}
+    job_script.write_documents({"lineage": lineage}, folder, indent=2)
+    return {"labelled_rows": rows, "labelled": counted.as_json()}
 
 
 def _window(start: str, end: str) -> tuple[datetime, datetime]:

@@ -7,7 +7,8 @@ and started again; when it finds nothing any more, nothing is left.
 
 data      an object that holds such rows is replaced by one without them, and each version that holds some is deleted
           for good; an object of which no row is left is deleted. Older versions without such rows stay
-captures  the same, request by request
+captures  the same, request by request; these and labels (ground-truth/) also by the id of the inference, where the
+          column is the key of the definition (split.key)
 runs      the copy of the data as above. What was made of it row by row (DERIVED) is deleted whole. What was learned
           from it (LEARNED) is deleted once the run's model is gone; until then `erased.json` in its folder remembers it
 
@@ -82,11 +83,16 @@ class Stack:
         return Contract.from_definition(self.definition.as_json())
 
     def wanted(self, column: str, value: str) -> Wanted:
-        """Return whose rows these are: a column of the definition has all of its names, any other its own."""
+        """Return whose rows these are: a column of the definition has all of its names, any other its own.
+
+        The only column of the key is what captured requests and their labels have for an id (monitoring.labelled).
+        """
         named = Wanted((column,), value)
         mine = [known for known in self.contract.columns if named.among(known.names_in_files)]
         is_a_number = any(known.type in ("integer", "float") for known in mine)
-        return Wanted((column, *(name for known in mine for name in known.names_in_files)), value, is_a_number)
+        is_an_id = self.contract.key in {(known.name,) for known in mine}
+        names = [column, *(name for known in mine for name in known.names_in_files)]
+        return Wanted((*names, *(["inference_id"] if is_an_id else [])), value, is_a_number, is_an_id)
 
 
 @dataclass

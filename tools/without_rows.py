@@ -53,11 +53,13 @@ class Wanted:
     names        what the column may be called in files, in any spelling
     value        what stands in it
     is_a_number  whether the column is one of numbers, where other spellings mean the same
+    is_an_id     whether it is the value that callers send as the id of an inference, by which its label comes
     """
 
     names: tuple[str, ...]
     value: str
     is_a_number: bool = False
+    is_an_id: bool = False
 
     def among(self, header: Sequence[str]) -> list[int]:
         """Return where the column stands in a header."""
@@ -66,6 +68,16 @@ class Wanted:
     def is_in(self, record: Any) -> bool:
         """Return whether a JSON object has the value."""
         return isinstance(record, dict) and any(self.has(record[list(record)[at]]) for at in self.among(list(record)))
+
+    def is_told_by(self, line: dict[str, Any]) -> tuple[bool, bool]:
+        """Return whether a captured request, or a label, has the value as its id, and whether an id is looked for.
+
+        Source: SageMaker Developer Guide, "Capture data from real-time endpoint", "Ingest Ground Truth labels".
+        """
+        about = line.get("eventMetadata")
+        if not self.is_an_id or not isinstance(about, dict):
+            return False, False
+        return any(self.has(about.get(name)) for name in ("inferenceId", "eventId")), True
 
     def has(self, value: Any) -> bool:
         """Return whether a value of a file is the one that is looked for."""
@@ -111,7 +123,9 @@ def copy_table(source: Path, target: Path, wanted: Wanted, encoding: str = "utf-
         write(file.read(len(mark)))
         lines = _lines(file, MARKS.get(mark, "utf-8" if is_json else encoding), only_lf=is_json)
         if is_json:
-            return _records(lines, write, lambda line: (wanted.is_in(line), bool(wanted.among(list(line)))))
+            return _records(
+                lines, write, lambda line: _either((wanted.is_in(line), bool(wanted.among(list(line)))), line, wanted)
+            )
         return _csv(lines, write, wanted, delimiter)
 
     return _copied(source, target, table, wanted)
@@ -125,7 +139,7 @@ def copy_captures(source: Path, target: Path, wanted: Wanted, features: Sequence
 
     def captures(file: BinaryFile, write: Write) -> Counts:
         lines = _lines(file, "utf-8", only_lf=True)
-        return _records(lines, write, lambda line: _asked_for(line, wanted, features))
+        return _records(lines, write, lambda line: _either(_asked_for(line, wanted, features), line, wanted))
 
     return _copied(source, target, captures, wanted)
 
@@ -226,6 +240,12 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def _either(judged: tuple[bool, bool], line: dict[str, Any], wanted: Wanted) -> tuple[bool, bool]:
+    """Return what is judged of a record, or what its id says."""
+    is_told, has_id = wanted.is_told_by(line)
+    return judged[0] or is_told, judged[1] or has_id
 
 
 def _asked_for(line: dict[str, Any], wanted: Wanted, features: Sequence[str]) -> tuple[bool, bool]:

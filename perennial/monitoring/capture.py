@@ -37,12 +37,16 @@ class Payload:
 
 @dataclass(frozen=True)
 class Event:
-    """One captured request. `id` is what its label is found by: the caller's inference id, else the event's own."""
+    """One captured request. `id` is what its label is found by: the caller's inference id, else the event's own.
+
+    `inference_id` is empty where the caller sent none.
+    """
 
     id: str
     time: datetime
     request: Payload
     answer: Payload | None
+    inference_id: str = ""
 
 
 @dataclass
@@ -55,6 +59,10 @@ class Tally:
     def refuse(self, what: str, example: str) -> None:
         """Count something that cannot be read."""
         self.counts[what] += 1
+        self.note(example)
+
+    def note(self, example: str) -> None:
+        """Keep an example, if there is room."""
         if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(example)
 
@@ -126,7 +134,8 @@ def _event(document: Any) -> Event:
         if time is None or not isinstance(key, str):
             raise UnreadableError(f"inferenceTime {metadata['inferenceTime']!r} or eventId {key!r} is none")
         answer = captured.get("endpointOutput")
-        return Event(key, time, payload(captured["endpointInput"]), None if answer is None else payload(answer))
+        request, reply = payload(captured["endpointInput"]), None if answer is None else payload(answer)
+        return Event(key, time, request, reply, metadata.get("inferenceId") or "")
     except (KeyError, TypeError, AttributeError) as error:
         raise UnreadableError(f"no captured record: {type(error).__name__} {error}") from error
 

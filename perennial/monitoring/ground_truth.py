@@ -73,7 +73,6 @@ class Labels:
         self._expected = ", ".join([target.expected, *(f"{word} {to:g}" for word, to in bounds if to is not None)])
         self._keys, self._hours, self._values = array("Q"), array("q"), array("d")
         self._waiting: list[tuple[str, str, int, str]] = []
-        self._last_keys, self._last_values = np.empty(0, np.uint64), np.empty(0, np.float64)
 
     def read(self, folder: Path) -> None:
         """Take in all files below a folder."""
@@ -121,7 +120,6 @@ class Labels:
         contradicting = int((values != values[final]).sum())
         duplicate = int(keys.size - last.sum())
         keys, hours, values = keys[last], hours[last], values[last]
-        self._last_keys, self._last_values = keys, values
         places = np.searchsorted(keys, requests.keys)
         has = places < keys.size
         has[has] = keys[places[has]] == requests.keys[has]
@@ -137,13 +135,6 @@ class Labels:
             matched=int(has.sum()),
         )
         return Joined(values[places[has]], requests.scores[has], has)
-
-    def of(self, identifier: str) -> float | None:
-        """Return the label of a request that counts, once labels are joined; None: it has none."""
-        key = key_of(identifier)
-        place = int(np.searchsorted(self._last_keys, np.uint64(key)))
-        is_there = place < self._last_keys.size and int(self._last_keys[place]) == key
-        return float(self._last_values[place]) if is_there else None
 
 
 @dataclass(frozen=True)

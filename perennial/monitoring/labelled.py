@@ -1,124 +1,181 @@
-"""Captured records whose labels have come, as rows that train: what retraining has to learn from.
+"""Captured records whose labels are known, as rows that train: a CSV file that the data contract reads like any.
 
-A model whose definition has a key of one column (split.key) knows each row by it, and a captured record has it: the
-inference id that its caller chose. So a record that comes again, captured or dropped as data, is one row, and it is in
-the set that its key gives it: what has trained is never tested.
+A record needs what tells it from all others, the key of the definition (`split.key`, one column): the field of that
+name in the request, or else the caller's inference id. Of several records of one key the last counts, as in training.
+A date that every row needs, and that a request does not say, is the time of the request.
+The capture is read a second time, when the labels are known. Memory: 16 bytes for each row that is written.
 """
 
 from __future__ import annotations
 
 import csv
+import json
+import tempfile
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 
-from perennial.data.contract import Contract, check
+from perennial.data.contract import Contract, check, expected_by
+from perennial.data.row_hasher import RowHasher
 from perennial.features.column import Column
+from perennial.features.column_names import RequestNames
 from perennial.features.parsing import PLAIN
-from perennial.monitoring.capture import Event, UnreadableError
-from perennial.monitoring.ground_truth import Labels
+from perennial.features.values import LARGEST_EXACT_FLOAT
+from perennial.monitoring.capture import Event, Tally, UnreadableError
+from perennial.monitoring.ground_truth import Joined, Requests, key_of
 from perennial.monitoring.requests import RequestReader
-from perennial.monitoring.window import BATCH, request_names, typed
+
+BATCH = 4096  # requests
+NO_KEY = "name a key of one column in model.yaml (split.key), which is the inference id of captured records"
+NO_LABELS = "no label of these requests has come: send labels below ground-truth/, or drop new data"
 
 
-@dataclass(frozen=True)
-class Written:
-    """How many rows were written, and how many labelled records model.yaml does not allow."""
-
-    rows: int
-    not_allowed: int
+def file_name(endpoint: str, start: datetime, end: datetime) -> str:
+    """Return the name of a window's file: always the same, so that a window that is judged again replaces it."""
+    return f"{endpoint}-{start:%Y%m%dT%H%M%S}-{end:%Y%m%dT%H%M%S}.csv"
 
 
-def why_not(definition: Mapping[str, Any]) -> str | None:
-    """Return why captured records cannot be rows of this model, and what would help; None when they can."""
-    contract = Contract.from_definition(definition)
-    if len(contract.key) != 1:
-        return "name a key of one column in model.yaml (split.key), which is the inference id of captured records"
-    for column in contract.columns:
-        is_known = column.feature or column.name in (contract.target.name, *contract.key) or _has_time(column)
-        if not is_known and not column.nullable:
-            return f"no request says the column {column.name!r}: make it nullable in model.yaml, or drop labelled data"
-    return None
-
-
-def _has_time(column: Column) -> bool:
-    """Return whether the time of the request can stand for a column."""
-    return column.type == "timestamp" and column.parsing == PLAIN
+def why_none(definition: Mapping[str, Any], joined: Joined) -> str:
+    """Return why a window can have no rows that train; empty where it may."""
+    if len(definition["split"].get("key") or ()) != 1:
+        return NO_KEY
+    return "" if joined.labels.size else NO_LABELS
 
 
 class LabelledRows:
-    """Writes labelled records as a data file: the definition's columns, values as the callers sent them."""
+    """Takes in the requests of a window and writes those with a label that the data contract allows.
 
-    def __init__(self, definition: Mapping[str, Any], labels: Labels) -> None:
-        self._contract, self._labels = Contract.from_definition(definition), labels
-        columns = tuple(column for column in self._contract.columns if column.feature)
-        self._features = [column.name for column in columns]
-        self._reader = RequestReader(self._features, request_names(self._contract))
-        keys = tuple(column for column in self._contract.columns if column.name in self._contract.key)
-        self._checked = replace(self._contract, columns=(*columns, *keys), split_column=None, key=())
-        self._not_allowed = 0
+    The tally counts rows, against_contract, without_key, and replaced: those of which a later one has the key.
+    """
 
-    def write(self, events: Iterable[Event], path: Path) -> Written:
-        """Write the rows of all requests of one record that have a label. The same requests give the same bytes."""
+    def __init__(self, definition: Mapping[str, Any], requests: Requests, joined: Joined, tally: Tally) -> None:
+        contract, self._tally = Contract.from_definition(definition), tally
+        self._contract, self._target, (self._key,) = contract, contract.target, contract.key
+        columns = [column for column in contract.columns if column is not contract.target]
+        names = RequestNames(
+            columns, {contract.target.name: contract.target.sources}, ignore=contract.form.other_columns == "ignore"
+        )
+        others = [column.name for column in columns if not column.feature]
+        features = [column.name for column in contract.features]
+        self._reader, self._columns = RequestReader(features, names, others), [*features, *others]
+        self._dates = [
+            column.name
+            for column in columns
+            if column.type == "timestamp" and not column.nullable and column.parsing == PLAIN
+        ]
+        self._hasher = RowHasher([self._key])
+        ids = requests.keys[joined.has_label]
+        order = np.argsort(ids, kind="stable")
+        self._ids, self._labels = ids[order], joined.labels[order]
+        self._identities, self._times = array("Q"), array("q")
+
+    def write(self, events: Iterable[Event], path: Path) -> int:
+        """Write the rows and return how many there are; no file where there are none."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = 0
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(self._contract.names)
-            for batch in self._batches(events):
-                allowed = self._allowed(batch)
-                writer.writerows(allowed)
-                rows += len(allowed)
-        return Written(rows, self._not_allowed)
+        with tempfile.TemporaryFile("w+", dir=path.parent, encoding="utf-8") as spill:
+            coming = iter(events)
+            while batch := list(islice(coming, BATCH)):
+                self._take([*self._labelled(batch)], spill)
+            last = self._last_of_each()
+            self._tally.counts.update(rows=int(last.sum()), replaced=int((~last).sum()))
+            spill.seek(0)
+            if last.any():
+                self._copy((json.loads(line) for line, is_last in zip(spill, last, strict=True) if is_last), path)
+        return int(last.sum())
 
-    def _batches(self, events: Iterable[Event]) -> Iterator[list[dict[str, Any]]]:
-        batch: list[dict[str, Any]] = []
-        for event in events:
-            row = self._row(event)
-            if row is not None:
-                batch.append(row)
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-        yield batch
+    def _labelled(self, events: Sequence[Event]) -> Iterator[tuple[Event, float]]:
+        """Yield the requests that have a label."""
+        ids = np.array([key_of(event.id) for event in events], np.uint64)
+        places = np.minimum(np.searchsorted(self._ids, ids), self._ids.size - 1)
+        for event, place, is_labelled in zip(events, places, self._ids[places] == ids, strict=True):
+            if is_labelled:
+                yield event, float(self._labels[place])
 
-    def _row(self, event: Event) -> dict[str, Any] | None:
-        """Return the fields of a record by column, or None: it has no label, is one of several, or cannot be read."""
-        label = self._labels.of(event.id)
-        if label is None or event.answer is None:
-            return None
+    def _take(self, labelled: Sequence[tuple[Event, float]], spill: IO[str]) -> None:
+        """Keep the rows that the contract allows."""
+        rows = [(event, row) for event, label in labelled if (row := self._row(event, label))]
+        if not rows:
+            return
+        texts = [pa.array(values, pa.string()) for values in zip(*(row for _, row in rows), strict=True)]
+        checked = check(self._contract, pa.record_batch(texts, names=list(self._contract.names)))
+        for violation in checked.violations:
+            self._note(f"{violation.column.name}: expected {expected_by(violation.column, violation.rule)}")
+        broken = set(checked.invalid_rows().tolist())
+        self._tally.counts["against_contract"] += len(broken)
+        self._identities.extend(self._hasher.hashes(checked.valid()).tolist())
+        for place, (event, row) in enumerate(rows):
+            if place not in broken:
+                self._times.append(int(np.datetime64(event.time, "us").astype(np.int64)))
+                spill.write(json.dumps(row) + "\n")
+
+    def _row(self, event: Event, label: float) -> list[str] | None:
+        """Return a request as a row of texts in the definition's order; None where it is none."""
         try:
             values = self._reader.rows(event.request).values
-        except UnreadableError:
+            if len(values) != 1:
+                return None
+            fields = dict(zip(self._columns, values[0], strict=True))
+            if fields[self._key] in (None, ""):
+                fields[self._key] = event.inference_id
+            if fields[self._key] == "":
+                self._tally.counts["without_key"] += 1
+                self._note(f"{self._key}: neither the request nor the caller's inference id says it")
+                return None
+            fields[self._target.name] = _typed(self._target, label)
+            fields |= {name: fields[name] or event.time.isoformat() for name in self._dates}
+            return [_as_text(column, fields[column.name]) for column in self._contract.columns]
+        except UnreadableError as error:
+            self._tally.counts["unreadable_requests"] += 1
+            self._note(str(error))
             return None
-        if len(values) != 1:
-            return None
-        row = {column.name: f"{event.time:%Y-%m-%dT%H:%M:%S}" for column in self._contract.columns if _has_time(column)}
-        row |= dict(zip(self._features, values[0], strict=True))
-        return {**row, self._contract.target.name: label, self._contract.key[0]: event.id}
 
-    def _allowed(self, batch: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-        """Return the fields of the rows that the definition allows, in the order of its columns."""
-        if not batch:
-            return []
-        columns = {one.name: typed(one, [row[one.name] for row in batch]) for one in self._checked.columns}
-        broken = set(check(self._checked, pa.record_batch(columns)).invalid_rows().tolist())
-        self._not_allowed += len(broken)
-        return [
-            [self._text(name, row.get(name)) for name in self._contract.names]
-            for place, row in enumerate(batch)
-            if place not in broken
-        ]
+    def _note(self, reason: str) -> None:
+        """Keep a reason once, without what the record says: erasing somebody's rows does not look into verdicts."""
+        if reason not in self._tally.examples:
+            self._tally.note(reason)
 
-    def _text(self, name: str, value: Any) -> str:
-        """Return a value as it stands in a data file."""
-        if value is None:
-            return ""
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        if name == self._contract.target.name and self._contract.target.type != "float":
-            return str(int(value))
-        return str(value)
+    def _last_of_each(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Return which of the rows is the last of its key, by the time of its request."""
+        identities, times = np.array(self._identities, np.uint64), np.array(self._times, np.int64)
+        order = np.lexsort((np.arange(identities.size), times, identities))
+        last = np.zeros(identities.size, np.bool_)
+        last[order] = np.append(np.diff(identities[order]) != 0, True)[: identities.size]
+        return last
+
+    def _copy(self, rows: Iterable[Sequence[str]], path: Path) -> None:
+        """Write a CSV file with a byte order mark, so that it is UTF-8 whatever `files.encoding` says."""
+        with path.open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.writer(file, delimiter=self._contract.form.delimiter or ",", lineterminator="\n")
+            writer.writerow(self._contract.names)
+            writer.writerows(rows)
+
+
+def _typed(target: Column, label: float) -> bool | int | float:
+    """Return a label as a value of the target."""
+    if target.type == "boolean":
+        return bool(label)
+    return int(label) if target.type == "integer" else label
+
+
+def _as_text(column: Column, value: Any) -> str:
+    """Return a value of a request as a CSV file has it. Raises UnreadableError: there is no such text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value == value // 1 and abs(value) <= LARGEST_EXACT_FLOAT:
+        value = int(value)  # whole numbers have one spelling
+    if isinstance(value, int | float):
+        return str(value).replace(".", column.parsing.decimal)
+    text = value if isinstance(value, str) else json.dumps(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UnreadableError(f"{column.name}: half a surrogate is no text") from error
+    return text

@@ -23,7 +23,7 @@ Row = Sequence[Any]
 
 @dataclass(frozen=True)
 class Rows:
-    """The records of a request: values by column, in the definition's order, texts (CSV) or of JSON.
+    """The records of a request: values by column, in the reader's order, texts (CSV) or of JSON.
 
     unknown  the names of no column that they have
     absent   the columns that they do not name
@@ -43,10 +43,10 @@ class FieldsError(UnreadableError):
 
 
 class RequestReader:
-    """Reads requests of a model with these columns."""
+    """Reads requests of a model with these columns, and after them what a request says of others beside."""
 
-    def __init__(self, columns: Sequence[str], names: RequestNames) -> None:
-        self._columns, self._names = columns, names
+    def __init__(self, columns: Sequence[str], names: RequestNames, others: Sequence[str] = ()) -> None:
+        self._columns, self._names, self._others = columns, names, others
         self._shapes: dict[tuple[str, ...], tuple[Named, tuple[str, ...]]] = {}
 
     def rows(self, request: Payload) -> Rows:
@@ -86,9 +86,9 @@ class RequestReader:
             wrong = next((record for record in records if len(record) != len(self._columns)), None)
             if wrong is not None:
                 raise FieldsError(len(wrong), len(self._columns))
-            return Rows(records)
+            return Rows([[*record, *(None for _ in self._others)] for record in records] if self._others else records)
         places = {name: place for place, name in enumerate(first)}
-        where = [places.get(header.fields.get(column, ""), -1) for column in self._columns]
+        where = [places.get(header.fields.get(column, ""), -1) for column in (*self._columns, *self._others)]
         values = [[record[place] if 0 <= place < len(record) else None for place in where] for record in records[1:]]
         return Rows(values, tuple(header.unknown), absent)
 
@@ -100,7 +100,8 @@ class RequestReader:
             unknown.update(named.unknown)
             absent.update(missing)
             fields = named.fields
-            values.append([record[fields[column]] if column in fields else None for column in self._columns])
+            wanted = (*self._columns, *self._others)
+            values.append([record[fields[column]] if column in fields else None for column in wanted])
         return Rows(values, tuple(sorted(unknown)), tuple(sorted(absent)))
 
     def _shape(self, names: tuple[str, ...]) -> tuple[Named, tuple[str, ...]]:

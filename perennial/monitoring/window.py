@@ -45,7 +45,9 @@ class Window:
         contract = Contract.from_definition(definition)
         self.target = contract.target
         self._contract = replace(contract, columns=contract.features, split_column=None, key=())
-        self._reader = RequestReader(self._contract.names, request_names(contract))
+        others = {column.name: column.sources for column in contract.columns if not column.feature}
+        names = RequestNames(contract.features, others, ignore=contract.form.other_columns == "ignore")
+        self._reader = RequestReader(self._contract.names, names)
         self._columns = [_empty(column, definition) for column in contract.features]
         self._tally = tally
         self._waiting: dict[str, list[Row]] = {"text": [], "json": []}
@@ -112,7 +114,7 @@ class Window:
         values = zip(*rows, strict=True)
         batch = pa.record_batch(
             {
-                column.name: typed(column, list(each))
+                column.name: _typed(column, list(each))
                 for column, each in zip(self._contract.columns, values, strict=True)
             }
         )
@@ -172,12 +174,6 @@ class Window:
         return WindowRecords(statistics, self.records, len(columns), broken, self._unknown, self._fields, self._absent)
 
 
-def request_names(contract: Contract) -> RequestNames:
-    """Return which names of requests are which columns of a model."""
-    others = {column.name: column.sources for column in contract.columns if not column.feature}
-    return RequestNames(contract.features, others, ignore=contract.form.other_columns == "ignore")
-
-
 def _empty(column: Column, definition: Mapping[str, Any]) -> NumericColumn | StringColumn:
     if column.type == "string":
         most = definition["quality"]["max_categories"]
@@ -185,7 +181,7 @@ def _empty(column: Column, definition: Mapping[str, Any]) -> NumericColumn | Str
     return NumericColumn(column.name, integral=column.type != "float")
 
 
-def typed(column: Column, values: Sequence[Any]) -> pa.StructArray:
+def _typed(column: Column, values: Sequence[Any]) -> pa.StructArray:
     """Return the values of a column of requests as data.contract.check takes values that are read."""
     read, invalid = from_json(column.type, values, column.parsing)
     invalid = pa.array(np.zeros(len(values), bool)) if invalid is None else pc.fill_null(invalid, False)

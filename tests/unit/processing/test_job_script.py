@@ -21,7 +21,7 @@ OWN_INPUT = [
     (analyze_model_quality, {name: f"{MOUNTED}/{name}" for name in ("predictions", "test", "serving")}),
     (
         monitor,
-        WINDOW | {name: f"{MOUNTED}/{name.replace('_', '-')}" for name in monitor.INPUTS},
+        {**WINDOW, "labelled": "None"} | {name: f"{MOUNTED}/{name.replace('_', '-')}" for name in monitor.INPUTS},
     ),
 ]
 

@@ -244,6 +244,73 @@ def test_too_few_labels_are_said(tmp_path: Path) -> None:
     )
 
 
+KEYED = MODEL.replace("{method: random}", "{method: random, key: [vin]}")
+FILE = "labelled/cars-20261129T100000-20261129T120000.csv"
+
+
+def drifted(folder: Path, model: str, labels: int, mileage: Callable[[float], Any] = lambda miles: miles) -> World:
+    """A window whose prices have moved, or whose labels have not come and whose cars have more doors."""
+    world = World(folder, model)
+    world.config.write_text(json.dumps({"definition": world.definition, "run_id": "20261101000000-aaaa"}))
+    world.send(cars(300, 2), lambda car: moved(mileage, 1.4)(replace(car, fields=(car.fields[0], 9, *car.fields[2:]))))
+    world.label(labels)
+    return world
+
+
+def test_labelled_records_become_rows_that_train_with_their_lineage(tmp_path: Path) -> None:
+    world = drifted(tmp_path, KEYED, labels=120)
+    verdict = world.judge()
+    counts = {"against_contract": 0, "replaced": 0, "rows": 120, "examples": []}
+    assert (verdict["verdict"], verdict["labelled_rows"], verdict["labelled"]) == ("Drift", 120, counts)
+    lines = (world.folder / "output" / FILE).read_text(encoding="utf-8-sig").splitlines()
+    identifier, car = world.sent[1]
+    assert lines[0] == "price,mileage,doors,leather,make,vin"
+    assert lines[2] == f"{car.price},{','.join(map(str, car.fields))},{identifier}"
+    assert len(lines) == 121
+    assert world.read("labelled/lineage.json") == {
+        "endpoint": "cars", "window": {"start": "2026-11-29T10:00:00Z", "end": "2026-11-29T12:00:00Z"},
+        "run": "20261101000000-aaaa", "file": Path(FILE).name, "rows": 120, "counts": counts,
+    }  # fmt: skip
+
+
+def test_a_window_that_is_judged_again_writes_the_same_bytes(tmp_path: Path) -> None:
+    world = drifted(tmp_path, KEYED, labels=300)
+    world.judge()
+    first = (world.folder / "output" / FILE).read_bytes()
+    world.judge(labelled=str(tmp_path / "again"))
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [Path(FILE).name, "lineage.json"]
+    assert (tmp_path / "again" / Path(FILE).name).read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("model", "labels", "why"),
+    [(MODEL, 300, "name a key of one column in model.yaml (split.key)"), (KEYED, 0, "no label of these requests")],
+)
+def test_why_no_record_may_train_is_said(tmp_path: Path, model: str, labels: int, why: str) -> None:
+    world = drifted(tmp_path, model, labels)
+    verdict = world.judge()
+    assert (verdict["verdict"], verdict["labelled_rows"]) == ("Drift", 0)
+    assert verdict["no_labelled_rows"].startswith(why)
+    assert not (world.folder / "output" / "labelled").exists()
+
+
+def test_labelled_records_that_all_break_the_contract_are_no_rows(tmp_path: Path) -> None:
+    world = drifted(tmp_path, KEYED.replace("vin: {type: string", "vin: {type: integer"), labels=300)
+    verdict = world.judge()
+    assert (verdict["labelled_rows"], verdict["labelled"]["against_contract"]) == (0, 300)
+    assert verdict["labelled"]["examples"] == ["vin: expected a whole number"]
+    assert verdict["no_labelled_rows"].startswith("no labelled record is a row that the data contract allows")
+    assert list((world.folder / "output" / "labelled").iterdir()) == []
+
+
+def test_a_healthy_window_leaves_no_rows(tmp_path: Path) -> None:
+    world = World(tmp_path, KEYED)
+    world.send(cars(300, 2))
+    world.label()
+    assert "labelled_rows" not in world.judge()
+    assert not (world.folder / "output" / "labelled").exists()
+
+
 @pytest.mark.parametrize(("start", "end"), [("yesterday", "2026-11-29"), ("2026-11-29", "2026-11-29")])
 def test_a_window_that_is_none_is_refused(world: World, start: str, end: str) -> None:
     assert monitor.main(world.arguments(start=start, end=end)) == 1

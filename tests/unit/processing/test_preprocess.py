@@ -929,6 +929,26 @@ def test_rows_that_are_dated_after_the_run_are_counted_where_rows_are_split_by_t
     assert job.report["late"] == (late if column else None)
 
 
+def test_a_record_that_comes_back_with_its_label_is_never_tested_on_by_a_model_that_has_trained_on_it(
+    tmp_path: Path,
+) -> None:
+    """Key and seed decide a row's set, in whatever file it comes and whatever else it says."""
+    keyed = changed(CARS, split={"key": ["sale"]})
+    keyed["columns"] = {**CARS["columns"], "sale": {"type": "string", "feature": False}}
+    header, *lines = cars(1200).decode().splitlines()
+    known = [f"{line},s-{number}" for number, line in enumerate(lines[:1000])]
+    again = [f"{1 + number},{line.split(',', 1)[1]},s-{number}" for number, line in enumerate(lines[200:1200], 200)]
+    table = "\n".join([f"{header},sale", *known]) + "\n"
+    labelled = "\ufeff" + "\n".join([f"{header},sale", *again]) + "\n"
+    served, fresh = Job(tmp_path / "served"), Job(tmp_path / "fresh")
+    assert served.run(keyed, table.encode()) == 0
+    assert fresh.run(keyed, table.encode(), ("00001-labelled.csv", labelled.encode())) == 0
+    assert fresh.report["duplicates"]["left_out"] == 800
+    tested, seen = seen_by(served, fresh)
+    assert tested == fresh.report["sets"]["test"] > 200
+    assert seen == 0
+
+
 WINDOW = {"training": {"window": {"column": "sold_on", "days": 90, "newest_files": None}}}
 
 

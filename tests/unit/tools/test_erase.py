@@ -225,6 +225,35 @@ def test_captured_requests_that_hold_the_row_go(stack):
     assert everything(stack)[key] == [second]
 
 
+def test_what_came_back_with_its_label_goes_by_its_key_wherever_it_stands(stack):
+    """The id of an inference is the key of its row: in captures, in labels of both forms, in rows of both."""
+    sales = (Path(__file__).parents[3] / "models/car-sales/model.yaml").read_text()
+    stack.put(f"{CODE}/code.zip", zipped(sales))
+
+    def line(identifier: str, **more: Any) -> bytes:
+        return json.dumps({"eventMetadata": {**more, "eventId": identifier}}).encode() + b"\n"
+
+    def asked(identifier: str) -> bytes:
+        data = {"data": "12000,8,2,1,1,1,Saab,wagon", "encoding": "CSV"}
+        metadata = {"eventId": "e", "inferenceId": identifier}
+        return json.dumps({"captureData": {"endpointInput": data}, "eventMetadata": metadata}).encode() + b"\n"
+
+    kept = {
+        f"capture/{STACK}/AllTraffic/2026/11/20/10/a.jsonl": (asked("s-1"), asked("s-2")),
+        "ground-truth/2026/11/20/10/a.jsonl": (line("s-1"), line("s-2")),
+        "ground-truth/sold.csv": (b"inference_id,label\ns-1,5\n", b"s-2,6\n"),
+        "monitoring/20261120000000-aaaa/labelled/w.csv": (b"\xef\xbb\xbfprice,sale\n5,s-1\n", b"6,s-2\n"),
+        "raw/labelled/w.csv": (b"price,sale\n5,s-1\n", b"6,s-2\n"),
+    }
+    for key, parts in kept.items():
+        stack.put(key, b"".join(parts))
+    assert erase.main([STACK, "sale=s-1", "--yes"]) == 0
+    left = everything(stack)
+    for key, (mine, other) in kept.items():
+        header = mine.splitlines(keepends=True)[0] if key.endswith(".csv") else b""
+        assert left[key] == [header + other]
+
+
 def test_captured_requests_without_the_column_are_named(stack, capsys):
     line = {"captureData": {"endpointInput": {"data": "12000,8,2,true,true,true,Opel,wagon", "encoding": "CSV"}}}
     stack.put(key := f"capture/{STACK}/AllTraffic/2026/11/20/10/00-00-000-a.jsonl", json.dumps(line).encode())

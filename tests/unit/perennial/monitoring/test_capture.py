@@ -69,13 +69,14 @@ def test_requests_and_answers_are_read_in_every_encoding(tmp_path: Path, kind: s
     ]
     captured(tmp_path, exchange(request_body=body, request_type=kind, inference_id="car-1"), **config)
     (event,), counts = collected(tmp_path)
-    assert event == Event("car-1", NOON.replace(tzinfo=None), Payload(body.decode(), kind), Payload("3.5", "text/csv"))
+    payloads = Payload(body.decode(), kind), Payload("3.5", "text/csv")
+    assert event == Event("car-1", NOON.replace(tzinfo=None), *payloads, "car-1")
     assert counts == {"requests": 1, "examples": []}
 
 
 def test_a_label_is_looked_for_by_the_event_where_the_caller_sent_no_id(tmp_path: Path) -> None:
     captured(tmp_path, exchange(event_id="event-7"))
-    assert [event.id for event in collected(tmp_path)[0]] == ["event-7"]
+    assert [(event.id, event.inference_id) for event in collected(tmp_path)[0]] == [("event-7", "")]
 
 
 def test_our_own_questions_shadows_and_other_times_are_no_traffic_of_the_window(tmp_path: Path) -> None:

@@ -38,6 +38,14 @@ def test_a_header_says_the_order_in_any_spelling_and_what_is_passed_over() -> No
     assert rows("mileage,make,doors,colour\n10,Buick,4,red\n").unknown == ("colour",)
 
 
+def test_what_a_request_says_of_other_columns_stands_after_those_of_the_model() -> None:
+    names = RequestNames([*COLUMNS, Column("vin", "string", sources=("VIN",))])
+    reader = RequestReader([column.name for column in COLUMNS], names, ["vin"])
+    assert reader.rows(Payload("10,Buick,4", CSV)).values == [["10", "Buick", "4", None]]
+    assert reader.rows(Payload("VIN,doors,make,mileage\nx1,4,Buick,10\n", CSV)).values == [["10", "Buick", "4", "x1"]]
+    assert reader.rows(Payload('{"mileage": 10, "vin": "x1"}', JSON)).values == [[10, None, None, "x1"]]
+
+
 def test_another_number_of_fields_is_counted_by_its_number() -> None:
     with pytest.raises(FieldsError) as caught:
         rows("10,Buick\n")
