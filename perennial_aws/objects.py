@@ -59,6 +59,12 @@ def write_text(uri: str, text: str) -> None:
     client("s3").put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="text/plain; charset=utf-8")
 
 
+def write_page(uri: str, content: bytes) -> None:
+    """Write a page of HTML in UTF-8."""
+    bucket, key = split_uri(uri)
+    client("s3").put_object(Bucket=bucket, Key=key, Body=content, ContentType="text/html; charset=utf-8")
+
+
 def keys(prefix_uri: str) -> list[str]:
     """Return the keys under an address, sorted."""
     return sorted(item["Key"] for item in listed(prefix_uri))

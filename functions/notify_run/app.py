@@ -1,7 +1,7 @@
 """Close the record of a run that has ended and send the one message about it.
 
 Called by  EventBridge, "Step Functions Execution Status Change" of train_model: SUCCEEDED, FAILED, TIMED_OUT, ABORTED.
-Writes     runs/<run id>/run.json, the record in the run table, one message to the topic
+Writes     runs/<run id>/report.html and run.json, the record in the run table, one message to the topic
 Raises     StraysContestedError: other runs changed the list of files that are put aside over and over. Transient.
 
 Events come more than once: the end of an execution is reported once. An execution that found no work to do is logged,
@@ -31,7 +31,7 @@ from botocore.exceptions import ClientError
 from perennial.model import complaints
 from perennial.runs import cause, facts, message, naming, record, strays, work
 from perennial.runs.run_record import Aside, Data, Failure, RunRecord
-from perennial_aws import objects, payloads, runs
+from perennial_aws import objects, payloads, run_report, runs
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
 
@@ -134,6 +134,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
         endpoint=settings.endpoint_name,
         name=name,
     )
+    closed = {**closed, "report": run_report.leave(closed, report)}
     objects.write_json(f"s3://{closed['bucket']}/runs/{run_id}/run.json", closed)
     runs.put(closed)
     return closed

@@ -116,7 +116,7 @@ def _bars(sides: Sequence[_Statistics], names: tuple[str, str]) -> Element:
     for place, value in enumerate(values):
         shares = [each[place] if each else None for each in heights]
         if place < len(values) - 1 or any(share and share > ROUNDING for share in shares):
-            bars = [_bar(share, side) for share, side in zip(shares, ("then", "now"), strict=True) if share is not None]
+            bars = [bar(share, side) for share, side in zip(shares, ("then", "now"), strict=True) if share is not None]
             numbers = ["" if share is None else f"{share:.1%}" for share in shares]
             rows.append([text(value, MAX_VALUE), *numbers, element("div", *bars)])
     made = table(("", *names, ""), rows)
@@ -124,5 +124,6 @@ def _bars(sides: Sequence[_Statistics], names: tuple[str, str]) -> Element:
     return made
 
 
-def _bar(share: float, name: str) -> Element:
+def bar(share: float, name: str) -> Element:
+    """Return a bar of this share of the room there is; `name` is then or now."""
     return element("div", class_=f"bar {name}", style=f"width: {100 * share:.1f}%")

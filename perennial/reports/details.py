@@ -43,7 +43,7 @@ def cell(value: Any) -> str:
         return {True: "yes", False: "no", None: ""}[value]
     if isinstance(value, int | float):
         return number(value) if abs(value) < 1e15 else f"{value:.6g}"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return text(", ".join(cell(one) for one in value[:20]), MAX_CELL)
     return text(value, MAX_CELL)
 

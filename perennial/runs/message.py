@@ -57,20 +57,21 @@ class Message:
 def compose(record: RunRecord, *, region: str, partition: str = "aws") -> Message:
     """Return the message about a closed run record."""
     about_data = (_facts(record), _quarantined(record), _aside(record))
-    blocks = [_head(record), *about_data, _cause(record), _advice(record), _links(record, region, partition)]
+    blocks = [head(record), *about_data, _cause(record), _advice(record), _links(record, region, partition)]
     return Message(_subject(record), "\n\n".join(block for block in blocks if block) + "\n")
 
 
-def _head(record: RunRecord) -> str:
+def head(record: RunRecord) -> str:
     """Return what happened and why, in one line; then what makes that doubtful."""
-    first = ". ".join([*(item.line for item in news.missing(record)), f"{_headline(record)}: {_reason(record)}"])
+    first = ". ".join([*(item.line for item in news.missing(record)), f"{headline(record)}: {_reason(record)}"])
     first = _COMMAND.sub("the command is below", first)
     lines = textwrap.wrap(safe(first, MAX_FIRST), MAX_LINE, subsequent_indent="  ", break_on_hyphens=False)
     doubts = [*(item.line for item in news.cautions(record)), news.unbound(record), news.nothing_served(record)]
     return "\n".join([*lines, *(safe(line, MAX_LINE) for line in doubts if line)])
 
 
-def _headline(record: RunRecord) -> str:
+def headline(record: RunRecord) -> str:
+    """Return how the run ended, in two words."""
     return HEADLINES.get(record["status"], str(record["status"]))
 
 
@@ -95,7 +96,7 @@ def _reason(record: RunRecord) -> str:
 
 
 def _subject(record: RunRecord) -> str:
-    outcome = f"{_headline(record)}: {news.outcome(record) or _reason(record)}"
+    outcome = f"{headline(record)}: {news.outcome(record) or _reason(record)}"
     return subject(". ".join([*(item.brief for item in news.missing(record)), outcome]), record["stack"])
 
 
@@ -201,8 +202,10 @@ def _advice(record: RunRecord) -> str:
 
 def _links(record: RunRecord, region: str, partition: str) -> str:
     arn = record["execution"]["arn"]
+    report = [f"Report     {record['report']}"] if record.get("report") else []
     return "\n".join(
         [
+            *report,
             f"Execution  {console_link(arn, region, partition)}",
             f"Record     s3://{record['bucket']}/runs/{record['run_id']}/run.json",
         ]

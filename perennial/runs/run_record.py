@@ -266,6 +266,7 @@ class RunRecord(TypedDict, total=False):
     withheld       why it deploys nothing; None for a run that deploys what passes the gate
     images         of the containers: preprocessor, algorithm
     gone_back_from the run whose model a person has replaced by the older champion, if its data are all here again
+    report         where report.html is; None where it could not be drawn
     artifacts      what serves, by name: where, which version, which SHA-256
     """
 
@@ -302,3 +303,4 @@ class RunRecord(TypedDict, total=False):
     training_window: TrainingWindow | None
     baselines: dict[str, str] | None
     deployed: Deployed | None
+    report: str | None

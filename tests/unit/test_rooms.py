@@ -22,7 +22,8 @@ PARTS: dict[str, set[str]] = {
         "numpy", "pyarrow",
     },
     "perennial.reports": {
-        "perennial.data", "perennial.evaluation", "perennial.features", "perennial.words", "leather", "numpy",
+        "perennial.data", "perennial.evaluation", "perennial.features", "perennial.runs", "perennial.words",
+        "leather", "numpy",
     },
     # what runs on AWS
     "processing": {"perennial.*", "numpy", "pyarrow", "xgboost"},

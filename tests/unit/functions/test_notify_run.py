@@ -7,6 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from perennial.runs.naming import run_id
+from tests.pages import Page
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal, xml_refusal
 
 STARTED = datetime(2026, 11, 20, 9, 34, 40, tzinfo=UTC)
@@ -514,3 +515,34 @@ def test_a_record_that_cannot_be_closed_is_an_error_not_a_silence(aws, worked, e
     with pytest.raises(ClientError, match="AccessDenied"):
         notify(event)
     assert mails() == []
+
+
+def test_the_report_is_left_beside_the_record_and_named_in_the_mail(aws, worked, ended, notify, mails):
+    rows = "".join(f"{price},{price + 10}\n" for price in range(1000, 1400))
+    aws.put(f"runs/{RUN}/evaluation/predictions.csv", f"prediction,label\n{rows}")
+    notify(ended())
+    page = Page(aws.body(f"runs/{RUN}/report.html"))
+    assert page.text.startswith("Model in service")
+    assert "rmse 2,345.6 meets the threshold" in page.text
+    assert "400 rows" in page.text
+    where = f"s3://{BUCKET}/runs/{RUN}/report.html"
+    assert aws.get_json(f"runs/{RUN}/run.json")["report"] == where
+    ((_, body),) = mails()
+    assert f"Report     {where}\n" in body
+
+
+def test_a_report_that_cannot_be_drawn_costs_no_mail_and_no_record(aws, worked, ended, notify, mails):
+    aws.put(f"runs/{RUN}/evaluation/predictions.csv", "prediction,label\n1,no number\n")
+    notify(ended())
+    assert aws.get_json(f"runs/{RUN}/run.json")["report"] is None
+    ((_, body),) = mails()
+    assert "Report  " not in body
+
+
+def test_a_run_of_very_many_predictions_is_drawn_of_the_first(aws, worked, ended, notify, monkeypatch):
+    from perennial_aws import run_report
+
+    monkeypatch.setattr(run_report, "MAX_PREDICTIONS", 100)
+    aws.put(f"runs/{RUN}/evaluation/predictions.csv", "prediction,label\n" + "1000,1010\n" * 1000)
+    notify(ended())
+    assert "The first 8 of 160 test rows." in Page(aws.body(f"runs/{RUN}/report.html")).text

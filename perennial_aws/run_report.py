@@ -1,0 +1,65 @@
+"""The report of a run, drawn of what the run left in the bucket. Nobody's run or mail fails for it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from aws_lambda_powertools import Logger
+
+from perennial.runs.run_record import RunRecord
+from perennial_aws import objects
+from perennial_aws.clients import client
+
+logger = Logger(child=True)
+
+MAX_BYTES = 30_000_000  # of a document: a larger one is left out
+MAX_PREDICTIONS = 8_000_000  # bytes, some 200,000 rows; of more the first are drawn
+
+
+def leave(record: RunRecord, contract: Mapping[str, Any] | None) -> str | None:
+    """Write report.html of a run and return its address; None where it could not be drawn, and the log says why."""
+    folder = f"s3://{record['bucket']}/runs/{record['run_id']}"
+    try:
+        from perennial.reports import training
+
+        there = {key for name in ("evaluation", "baselines") for key in objects.keys(f"{folder}/{name}/")}
+        labels, scores = _predictions(f"{folder}/evaluation/predictions.csv", there)
+        run = training.ReportedRun(
+            record=record,
+            contract=contract,
+            labels=labels,
+            scores=scores,
+            statistics=_document(f"{folder}/baselines/data-quality/statistics.json", there),
+            attribution=_document(f"{folder}/baselines/attribution/analysis.json", there),
+        )
+        objects.write_page(f"{folder}/report.html", training.report(run))
+    except Exception as error:
+        logger.warning("the run has no report", problem=f"{type(error).__name__}: {error}", exc_info=True)
+        return None
+    return f"{folder}/report.html"
+
+
+def _document(uri: str, there: set[str]) -> Any:
+    bucket, key = objects.split_uri(uri)
+    if key not in there:
+        return None
+    answer = client("s3").get_object(Bucket=bucket, Key=key)
+    return json.loads(answer["Body"].read()) if answer["ContentLength"] <= MAX_BYTES else None
+
+
+def _predictions(uri: str, there: set[str]) -> tuple[Any, Any]:
+    """Return labels and scores of the first rows, `(n_rows,)`: scores are probabilities where there are some."""
+    bucket, key = objects.split_uri(uri)
+    if key not in there:
+        return None, None
+    content = client("s3").get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{MAX_PREDICTIONS}")["Body"].read()
+    lines = content.decode().split("\n")[:-1]  # the last is empty, or torn
+    names = lines[0].split(",")
+    rows = np.loadtxt(io.StringIO("\n".join(lines[1:])), delimiter=",", ndmin=2)
+    return rows[:, names.index("label")], rows[
+        :, names.index("probability" if "probability" in names else "prediction")
+    ]

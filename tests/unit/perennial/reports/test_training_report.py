@@ -1,0 +1,87 @@
+"""The report of a training run says what its record says, and shows what it left, as far as it got."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, cast
+
+import numpy as np
+
+from perennial.data.column_statistics import statistics
+from perennial.evaluation.gate import Compared, Comparison
+from perennial.model import definition
+from perennial.reports.training import ReportedRun, report
+from perennial.runs.run_record import RunRecord
+from tests.monitored import MODEL
+from tests.pages import Page
+from tests.unit.perennial.reports.test_window_report import HOSTILE, numbers, texts
+
+RECORD: dict[str, Any] = {
+    "run_id": "20261120093440-1a2b",
+    "stack": "perennial-used-cars",
+    "model": "used-cars",
+    "bucket": "cars",
+    "status": "Rejected",
+    "execution": {"arn": "arn", "started_at": "2026-11-20T09:34:40Z", "ended_at": "2026-11-20T10:36:02Z",
+                  "duration_seconds": 3682.0},
+    "input": {},
+    "configuration": {
+        "problem": "regression", "target": "price",
+        "definition": definition.parse(MODEL.replace("min: 0}", "min: 0, unit: USD}", 1), "model.yaml").as_json(),
+    },
+    "failure": {"error": "Rejected", "cause": "worse", "state": "Model accuracy too low"},
+    "metrics": {
+        "test_rows": 300, "candidate": {"rmse": 2345.5, "mae": 1800.25}, "champion": {"rmse": 2100.75, "mae": None},
+        "candidate_interval": [2000.5, 2700.5], "champion_interval": None,
+        "comparison": asdict(Comparison(300, unseen=Compared(123, 2340.5, 2110.5, (-20.5, 480.5)))),
+        "training": {},
+    },
+    "gate": {"metric": "rmse", "direction": "minimize", "threshold": 2222.0, "minimum_improvement": 0.0,
+             "candidate": 2345.5, "champion": 2100.75, "accepted": False, "reason": "rmse 2,345.5 is above 2,222"},
+    "durations_seconds": {"Train": 61.5},
+}  # fmt: skip
+CONTRACT = {
+    "rows": {"read": 807, "used": 804, "quarantined": 3},
+    "sets": {"train": 520, "validation": 120, "test": 161},
+    "rules": [{"column": "bi_rads", "rule": "maximum", "rows": 3, "example": "55"}],
+    "files": [{"name": "cars.csv", "bytes": 1000, "rows": 807, "quarantined": 3}],
+}
+STATISTICS = statistics([numbers("mileage", range(1000)), texts("make", {"Buick": 600, "Saab": 400})])
+WEIGHTS = {"explanations": {"kernel_shap": {"label0": {"global_shap_values": {"make": 30.0, "mileage": 90.0}}}}}
+LABELS = np.linspace(1000, 9000, 250)
+
+
+def read(record: dict[str, Any] = RECORD, **known: Any) -> Page:
+    return Page(report(ReportedRun(cast(RunRecord, record), **known)))
+
+
+def test_all_that_a_run_left_is_on_one_page_that_needs_nothing() -> None:
+    page = read(contract=CONTRACT, labels=LABELS, scores=LABELS + 10, statistics=STATISTICS, attribution=WEIGHTS)
+    assert list(page.unsafe()) == []
+    assert page.text.startswith("Candidate rejected: perennial-used-cars, run 20261120093440-1a2b")
+    for fact in (
+        "rmse 2,345.5 is above 2,222", "rmse 2,345.5 (2,000.5 to 2,700.5) 2,100.75", "mae 1,800.25", "threshold 2,222",
+        "unseen 123 2,340.5 2,110.5 -20.5, 480.5", "The first 250 of 300 test rows.", "predicted, USD", "mileage 75.0%",
+        "make 25.0%", "read 807", "train 520", "bi_rads maximum 3 55", "cars.csv", "mileage, miles", "Buick 60.0%",
+        "Train 61.5 s",
+    ):  # fmt: skip
+        assert fact in page.text, fact
+
+
+def test_a_run_that_ended_early_has_a_page_of_what_it_reached() -> None:
+    early = {name: RECORD[name] for name in ("run_id", "stack", "model", "bucket", "execution", "input")}
+    failure = {"error": "ConfigurationError", "cause": "gate.threshold: got -1", "state": "Resolve configuration"}
+    page = read({**early, "status": "Failed", "failure": failure})
+    assert page.text.startswith("Run failed: perennial-used-cars")
+    assert "gate.threshold: got -1" in page.text
+    assert page.of("svg") == []
+
+
+def test_what_files_say_stands_there_as_text() -> None:
+    contract = {**CONTRACT, "rules": [{HOSTILE: HOSTILE}], "problems": [HOSTILE], "files": [{"name": HOSTILE}]}
+    weights = {"explanations": {"kernel_shap": {"label0": {"global_shap_values": {HOSTILE: 1.0}}}}}
+    described = statistics([texts(HOSTILE, {HOSTILE: 5})])
+    record = {**RECORD, "failure": {"error": HOSTILE, "cause": HOSTILE, "state": HOSTILE}, "status": "Failed"}
+    page = read(record, contract=contract, statistics=described, attribution=weights)
+    assert list(page.unsafe()) == []
+    assert page.text.count('"><script>alert(1)') > 5
