@@ -106,6 +106,11 @@ erase: install ## Show where rows of somebody are, and erase them: make erase ST
 	@$(LOCAL) $(BIN)/python -m tools.erase $(NAMED) "$$ROWS" $(if $(filter 1,$(YES)),--yes)
 export ROWS
 
+.PHONY: copy-data
+copy-data: install ## Copy data files, in the order of their drops, to a stack: make copy-data FROM=s3://bucket/raw/ STACK=name (AWS: LOCAL=)
+	@$(LOCAL) $(BIN)/python -m tools.copy_data "$$FROM" $(NAMED)
+export FROM
+
 .PHONY: deploy
 deploy: install ## Build and deploy to AWS, with your credentials: dev, or make deploy ENV=staging (prod)
 	@.venvs/sam/bin/sam build

@@ -63,11 +63,15 @@ def test_an_erasure_is_confirmed_by_1_only_and_takes_any_value() -> None:
     assert make("-n", "erase", "STACK=cars", "ROWS=name=Pat O'Brien").rstrip().endswith('erase cars "$ROWS"')
 
 
+def test_data_are_copied_to_a_stack_that_somebody_has_named() -> None:
+    assert make("-n", "copy-data", "STACK=cars", "FROM=s3://old/raw/").rstrip().endswith('copy_data "$FROM" cars')
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "make up PORT=", "make erase STACK=name ROWS=", "make check-model MODEL=", "make delete STACK=",
-        "make explain MODEL=",
+        "make explain MODEL=", "make copy-data FROM=",
     ],
 )  # fmt: skip
 def test_help_names_what_people_give(text: str) -> None:

@@ -1,0 +1,105 @@
+"""Copy data files to a stack's data prefix, each with the time of its drop, which orders them.
+
+    python -m tools.copy_data s3://BUCKET/PREFIX/ STACK
+
+Of the rows of a key (split.key) the one counts that was dropped last. `aws s3 sync` copies several files at once and
+gives each a new time, so that a correction may come out older than what it corrects. So the copy has the time of the
+original as metadata, and the files are copied one by one, the oldest first. What is there already stays as it is: a
+copy that was interrupted is started again. The credentials are the caller's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from perennial.runs import work
+from perennial.words import printable
+from tools import stacks
+from tools.terminal import run
+
+AT_ONCE = TransferConfig(multipart_threshold=5 << 30)  # CopyObject, of "an object of up to 5 GB in size"; else parts
+HEADERS = ("ContentType", "ContentEncoding")  # of the answer of HeadObject
+
+
+class CopyDataError(Exception):
+    """The data cannot be copied; the text says why, and what to do."""
+
+
+def files_of(s3: Any, bucket: str, prefix: str) -> list[work.DataFile]:
+    """Return the data files below a prefix in the order of their drops, each with its time. Raises CopyDataError."""
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+    versions = (version for page in pages for version in page.get("Versions", []))
+    files = work.listing(versions, prefix, datetime.now(UTC)).files
+    if not files:
+        raise CopyDataError(f"there are no data below s3://{bucket}/{prefix}; expected files, as s3://BUCKET/raw/ has")
+    return sorted((_with_drop_time(s3, bucket, file) for file in files), key=work.age)
+
+
+def _with_drop_time(s3: Any, bucket: str, file: work.DataFile) -> work.DataFile:
+    head = s3.head_object(Bucket=bucket, Key=file.key, VersionId=file.version_id)
+    return dataclasses.replace(file, last_modified=work.dropped_at(head, file.last_modified))
+
+
+def copy(s3: Any, source: tuple[str, str], target: tuple[str, str]) -> Iterator[str]:
+    """Copy what is below a (bucket, prefix) below another one, and yield a line for each file."""
+    (bucket, prefix), (to_bucket, to_prefix) = source, target
+    for file in files_of(s3, bucket, prefix):
+        key = to_prefix + file.key.removeprefix(prefix)
+        if _is_there(s3, to_bucket, key):
+            yield f"there already, and left as it is: {key}"
+            continue
+        version = {"Bucket": bucket, "Key": file.key, "VersionId": file.version_id}
+        head = s3.head_object(**version)
+        metadata = {**head.get("Metadata", {}), work.DROPPED_AT: file.last_modified.isoformat()}
+        headers = {name: head[name] for name in HEADERS if head.get(name)}
+        replaced = {"Metadata": metadata, "MetadataDirective": "REPLACE", **headers}
+        s3.copy(version, to_bucket, key, ExtraArgs=replaced, Config=AT_ONCE)
+        yield f"copied: {key}, dropped at {file.last_modified.isoformat()}"
+
+
+def _is_there(s3: Any, bucket: str, key: str) -> bool:
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+    return any(item["Key"] == key for item in listed)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.copy_data", description=__doc__.partition("\n")[0])
+    parser.add_argument("source", metavar="s3://BUCKET/PREFIX/", help="where the data are")
+    parser.add_argument("stack", help="name of the stack that gets them")
+    arguments = parser.parse_args(argv)
+    bucket, _, prefix = arguments.source.removeprefix("s3://").partition("/")
+    if not (arguments.source.startswith("s3://") and bucket and prefix.endswith("/")):
+        parser.error(f"source: got {arguments.source!r}; expected s3://BUCKET/PREFIX/, such as s3://old-bucket/raw/")
+    try:
+        for line in copy(boto3.client("s3"), (bucket, prefix), _prefix_of(arguments.stack)):
+            print(printable(line, 2_000), flush=True)
+    except (CopyDataError, stacks.NoStackError, ClientError, BotoCoreError) as error:
+        print(printable(f"error: {error}", 2_000), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _prefix_of(stack: str) -> tuple[str, str]:
+    """Return (bucket, prefix) of a stack's data. Raises CopyDataError, NoStackError."""
+    described = stacks.find(stack)
+    outputs = {item["OutputKey"]: item["OutputValue"] for item in described.get("Outputs", [])}
+    parameters = {item["ParameterKey"]: item["ParameterValue"] for item in described.get("Parameters", [])}
+    try:
+        return outputs["DataBucketName"], parameters["DataPrefix"]
+    except KeyError as error:
+        raise CopyDataError(
+            f"the stack {stack} has no {error}: it is none of Perennial, or not deployed whole"
+        ) from None
+
+
+if __name__ == "__main__":
+    run(main)
