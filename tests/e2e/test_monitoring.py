@@ -17,6 +17,7 @@ from tests.e2e.conftest import App, Run, mails
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import has_entered
 from tests.e2e.matrix.trips import Fault, fault
+from tests.pages import Page
 from tests.waiting import wait_for
 from tools import sales
 
@@ -122,6 +123,10 @@ def test_a_healthy_window_is_judged_and_nobody_is_bothered(watched: Watched) -> 
     assert run.output["Verdict"] == "Healthy"
     verdict = watched.verdict(run)
     assert (verdict["records"], verdict["ground_truth"]["matched"]) == (300, 300)
+    key = f"monitoring/{run.output['WindowId']}/{verdict['report']['file']}"
+    page = Page(watched.app.client("s3").get_object(Bucket=watched.app.bucket, Key=key)["Body"].read())
+    assert page.text.startswith("Healthy: ")
+    assert {"Predicted and actual", "Attribution"} <= set(page.texts)
     assert watched.mails(run.execution_arn, expected=0) == []
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.conftest import App, Run, worthless_cars
 from tests.e2e.resumed import Resumable
+from tests.pages import Page
 from tests.waiting import wait_for
 from tools import demo, demo_data
 
@@ -97,6 +98,14 @@ def test_each_address_gets_exactly_one_message_with_the_numbers(app: App, first:
     assert sorted(mail.recipient for mail in mails) == ["first@example.com", "second@example.com"]
     record = app.record(first)
     assert f"{record['gate']['threshold']:,.0f}".replace(",", "") in mails[0].body.replace(",", "")
+
+
+def test_mail_names_the_report_of_the_run_with_all_that_it_left(app: App, first: Run) -> None:
+    where = app.record(first)["report"]
+    assert all(f"Report     {where}\n" in mail.body for mail in app.mails(first, expected=2))
+    key = where.removeprefix(f"s3://{app.bucket}/")
+    page = Page(app.client("s3").get_object(Bucket=app.bucket, Key=key)["Body"].read())
+    assert {"Predicted and actual", "What the answers rest on", "Columns of the training rows"} <= set(page.texts)
 
 
 def test_calls_are_captured_in_the_documented_layout(app: App, first: Run) -> None:
