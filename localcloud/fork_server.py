@@ -49,7 +49,6 @@ _STANDARD = (
     "gzip",
     "hashlib",
     "http.client",
-    "socketserver",
     "tarfile",
     "unicodedata",
     "urllib.parse",

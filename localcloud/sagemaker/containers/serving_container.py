@@ -1,28 +1,27 @@
 """The HTTP side that every serving container shares.
 
-The socket listens before the model is loaded, and nothing is answered until it is: a `/ping` that waits is the
-earliest possible notice of a container that is ready. Source of the contract: SageMaker Developer Guide, "Use Your
-Own Inference Code with Hosting Services".
+A container listens nowhere: over a socket that it has from its start, its owner hands it one end of a pair of sockets
+for each connection, so nobody else can speak to it. Connections are taken before the model is loaded, and nothing is
+answered until it is: a `/ping` that waits is the earliest possible notice of a container that is ready. Source of the
+contract: SageMaker Developer Guide, "Use Your Own Inference Code with Hosting Services".
 """
 
 from __future__ import annotations
 
 import argparse
-import hmac
 import http.client
 import os
 import re
 import signal
 import socket
-import socketserver
-import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import IO, NoReturn, Protocol
 
 from localcloud.sagemaker.errors import few_lines
 
@@ -33,11 +32,7 @@ CSV, JSON, JSON_LINES, RECORDIO = (
     "application/x-recordio-protobuf",
 )
 ANY = "*/*"
-BACKLOG = 128
 LARGEST_BODY = 128 * 1024**2  # bytes; a batch transform sends at most 100 MB
-KEY_VARIABLE, KEY_HEADER = "LOCALCLOUD_CONTAINER_KEY", "x-localcloud-key"
-"""Who may speak to a container is who started it: on AWS nobody else reaches it, here every program of the machine."""
-
 _LONGEST_LINE, _MOST_HEADERS = 65_536, 100
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
@@ -97,26 +92,23 @@ def cores() -> int:
 
 
 def main(load: Callable[[Path], Application], argv: Sequence[str]) -> int:
-    """Listen, load the model from `<root>/model`, answer until SIGTERM. Returns 1 when the model cannot be loaded."""
+    """Load the model from `<root>/model`, answer until SIGTERM. Returns 1 when the model cannot be loaded."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", type=Path, default=Path("/opt/ml"), help="stands for /opt/ml")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")))
-    parser.add_argument("--fd", type=int, help="an inherited listening socket; its owner keeps our stdin open")
+    parser.add_argument("--fd", type=int, required=True, help="the socket over which the owner hands connections")
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _exit_now)
-    key = os.environ.pop(KEY_VARIABLE, "")
-    if arguments.fd is None:
-        listener = socket.create_server(("127.0.0.1", arguments.port), backlog=BACKLOG)
-    else:
-        listener = socket.socket(fileno=arguments.fd)
-        threading.Thread(target=_exit_with_owner, daemon=True).start()
+    server = _Server(arguments.fd)
+    taking = threading.Thread(target=server.take_connections, daemon=True)
+    taking.start()
     try:
         application = load(arguments.root)
     except Exception:  # whatever the model's code raises ends the container, as in AWS
         traceback.print_exc()
         return 1
-    log(f"Listening at: http://127.0.0.1:{listener.getsockname()[1]}")
-    _Server(listener, application, key).serve_forever()
+    log("Ready to answer")
+    server.answer_by(application)
+    taking.join()
     return 0
 
 
@@ -124,28 +116,37 @@ def _exit_now(*_: object) -> NoReturn:
     os._exit(0)
 
 
-def _exit_with_owner() -> None:
-    """End when the owner, who holds the other end of stdin, is gone, even by SIGKILL."""
-    while os.read(0, 1024):
-        continue
-    os._exit(0)
-
-
-class _Server(socketserver.ThreadingTCPServer):
+class _Server:
     """A thread for each connection, and the local cloud keeps its connections."""
 
-    daemon_threads = True
+    application: Application
 
-    def __init__(self, listener: socket.socket, application: Application, key: str) -> None:
-        super().__init__(listener.getsockname(), _Connection, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listener
-        self.application, self.key = application, key
+    def __init__(self, control: int) -> None:
+        os.set_inheritable(control, False)  # a process that a model leaves behind would hold it open
+        self._control = socket.socket(fileno=control)
+        self._is_loaded = threading.Event()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Take a caller that hangs up for no error of the container."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
+    def answer_by(self, application: Application) -> None:
+        """Answer from now on, those who wait first."""
+        self.application = application
+        self._is_loaded.set()
+
+    def take_connections(self) -> None:
+        """Take what the owner hands over, and end when it has gone, even by SIGKILL."""
+        while (handed := socket.recv_fds(self._control, 1, 1))[0]:
+            for descriptor in handed[1]:  # none when this process may have no more
+                os.set_inheritable(descriptor, False)
+                connection = socket.socket(fileno=descriptor)
+                try:
+                    threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+                except RuntimeError:  # nor more threads
+                    connection.close()
+        _exit_now()
+
+    def _serve(self, connection: socket.socket) -> None:
+        self._is_loaded.wait()
+        with connection, connection.makefile("rb") as requests, suppress(ConnectionError):  # callers may hang up
+            _Connection(connection, requests, self.application).answer_all()
 
 
 class _RefusedError(Exception):
@@ -156,14 +157,15 @@ class _RefusedError(Exception):
         self.response = Response(status, text.encode())
 
 
-class _Connection(socketserver.StreamRequestHandler):
+class _Connection:
     """One request after the other, in the part of HTTP/1.1 that the local cloud speaks; all else is refused."""
 
-    disable_nagle_algorithm = True
-    server: _Server
-
-    def handle(self) -> None:
+    def __init__(self, connection: socket.socket, requests: IO[bytes], application: Application) -> None:
+        self._connection, self._requests, self._application = connection, requests, application
         self._request_line = "a request"
+
+    def answer_all(self) -> None:
+        """Answer until the caller hangs up, or has said something that is refused."""
         try:
             while self._answer_next():
                 continue
@@ -180,14 +182,12 @@ class _Connection(socketserver.StreamRequestHandler):
         method, path = words[0].decode("latin-1"), words[1].decode("latin-1")
         self._request_line = f"{method} {path}"
         headers = self._headers()
-        if not hmac.compare_digest(headers.pop(KEY_HEADER, "").encode(), self.server.key.encode()):
-            raise _RefusedError(403, "This container answers the local cloud only; use InvokeEndpoint")
         close = words[2] == b"HTTP/1.0" or headers.get("connection", "").lower() == "close"
         self._send(self._answer(method, path, headers), close)
         return not close
 
     def _line(self, too_long: int) -> bytes:
-        line = self.rfile.readline(_LONGEST_LINE + 1)
+        line = self._requests.readline(_LONGEST_LINE + 1)
         if len(line) > _LONGEST_LINE:
             raise _RefusedError(too_long, f"A line of the head is longer than {_LONGEST_LINE} bytes")
         return line
@@ -214,12 +214,12 @@ class _Connection(socketserver.StreamRequestHandler):
         if path == "/ping":
             return Response(200)
         if path == "/execution-parameters":
-            return self.server.application.execution_parameters()
+            return self._application.execution_parameters()
         return Response(404, b"Not Found")
 
     def _invoke(self, request: Request) -> Response:
         try:
-            return self.server.application.invoke(request)
+            return self._application.invoke(request)
         except Exception as error:  # a request must not end the container
             traceback.print_exc()
             return Response(500, few_lines(f"{type(error).__name__}: {error}").encode())
@@ -232,7 +232,7 @@ class _Connection(socketserver.StreamRequestHandler):
             raise _RefusedError(400, "Content-Length must be one number")
         if int(length) > LARGEST_BODY:
             raise _RefusedError(413, f"The body is larger than {LARGEST_BODY} bytes")
-        body = self.rfile.read(int(length))
+        body = self._requests.read(int(length))
         if len(body) < int(length):
             raise _RefusedError(400, "The body is shorter than its Content-Length")
         return body
@@ -243,6 +243,6 @@ class _Connection(socketserver.StreamRequestHandler):
         headers = {**kind, **response.headers, "Content-Length": str(len(response.body)), **end}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = f"HTTP/1.1 {response.status} {http.client.responses.get(response.status, '')}\r\n{lines}\r\n"
-        self.wfile.write(head.encode("latin-1") + response.body)
+        self._connection.sendall(head.encode("latin-1") + response.body)
         if response.status >= 400:
             log(f'"{self._request_line}" {response.status}', "ERROR")

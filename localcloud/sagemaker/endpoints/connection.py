@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
+import socket
 from collections.abc import Mapping
 from typing import cast
 
 import httptools
 
+_BUSY_SECONDS = 0.01
+
 
 class Connection(asyncio.Protocol):
-    """A connection to a port of this machine. It takes one exchange after the other."""
+    """A pair of sockets, one of them a container's. It takes one exchange after the other."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -21,9 +25,16 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
 
     @classmethod
-    async def to(cls, port: int) -> Connection:
-        """Return a connection to the port. Raises OSError."""
-        _, connection = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
+    async def to(cls, control: socket.socket) -> Connection:
+        """Return a connection to the container at the other end of `control`. Raises OSError."""
+        own, its = socket.socketpair()
+        with contextlib.ExitStack() as unless_sent:
+            unless_sent.callback(own.close)
+            with its:
+                await _hand_over(its, control)
+            own.setblocking(False)
+            _, connection = await asyncio.get_running_loop().create_unix_connection(cls, sock=own)
+            unless_sent.pop_all()
         return connection
 
     @property
@@ -88,6 +99,15 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._whole is not None and not self._whole.done():
             self._whole.set_result(None)
+
+
+async def _hand_over(its: socket.socket, control: socket.socket) -> None:
+    """Send a socket to a container, which may be busy. Raises OSError."""
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            socket.send_fds(control, [b"+"], [its.fileno()], socket.MSG_DONTWAIT)
+            return
+        await asyncio.sleep(_BUSY_SECONDS)
 
 
 def _head(method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:

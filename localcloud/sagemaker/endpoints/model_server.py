@@ -1,8 +1,8 @@
 """Run the serving containers of a model and speak to them: processes, sockets, restarts.
 
-A container is a program of `containers/` with a listening socket of ours. Requests wait in the socket's queue until
-the model is loaded, so that readiness is known the moment it is reached, without polling. The container holds our end
-of its stdin open: when this process dies, even by SIGKILL, its containers end too.
+A container is a program of `containers/` that has one end of a pair of sockets; over it it is handed an end of another
+pair for each connection. Requests wait there until the model is loaded, so that readiness is known the moment it is
+reached, without polling. When this process dies, even by SIGKILL, the first pair ends, and its containers end too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import contextlib
 import http.client
 import os
 import re
-import secrets
 import shutil
 import signal
 import socket
@@ -31,7 +30,6 @@ from typing import IO
 from botocore.exceptions import BotoCoreError, ClientError
 
 from localcloud.sagemaker.algorithms import STAND_INS
-from localcloud.sagemaker.containers.serving_container import KEY_HEADER, KEY_VARIABLE
 from localcloud.sagemaker.endpoints.connection import Connection
 from localcloud.sagemaker.endpoints.turns import Turns
 from localcloud.sagemaker.errors import JobFailedError
@@ -46,7 +44,6 @@ Log = Callable[[str], None]
 _SUBMIT_DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
 _OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
-_BACKLOG = 128
 _LAST_LINES = 12
 _TAIL_CHARACTERS = 600
 _LINE_BYTES = 64 * 1024
@@ -112,14 +109,12 @@ class Container:
         as_logged: Callable[[str], str] = str,
     ) -> None:
         self.name, self._image = name, image
-        self._key = secrets.token_urlsafe()
-        self._command, self._directory = command, directory
-        self._environment = environment | {KEY_VARIABLE: self._key}
+        self._command, self._directory, self._environment = command, directory, environment
         self._log, self._as_logged = log, as_logged
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._process: Process | None = None
-        self._port = 0
+        self._control: socket.socket
         self._ready = False
         self._idle: defaultdict[asyncio.AbstractEventLoop, list[Connection]] = defaultdict(list)
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
@@ -144,7 +139,7 @@ class Container:
             if (connection := self._idle_connection()) is not None:
                 with contextlib.suppress(*_BROKEN):  # a kept connection may be a dead container's
                     return await self._exchange(connection, method, path, body, headers)
-            return await self._exchange(await Connection.to(self._port), method, path, body, headers)
+            return await self._exchange(await Connection.to(self._control), method, path, body, headers)
         except _BROKEN as error:
             return Reply(
                 503, {}, f"The container ended during the request ({type(error).__name__}).".encode(), self.name
@@ -169,27 +164,26 @@ class Container:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        _close_stdin(process)
+        self._control.close()
 
     def _spawn(self) -> Process | None:
         """Start a new process with a new socket; None once the container is to stop."""
-        listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
-        with listener, self._lock:
+        with self._lock:
             if self._stopping.is_set():
                 return None
-            self._port = listener.getsockname()[1]
-            self._process = self._image.start(
-                [*self._command, "--fd", str(listener.fileno())],
-                self._directory,
-                self._environment,
-                holds_stdin=True,
-                pass_fds=[listener.fileno()],
-            )
+            self._control, its = socket.socketpair()
+            with its:
+                self._process = self._image.start(
+                    [*self._command, "--fd", str(its.fileno())],
+                    self._directory,
+                    self._environment,
+                    pass_fds=[its.fileno()],
+                )
         threading.Thread(target=self._read, args=(self._process.stdout,), name=f"log {self.name}", daemon=True).start()
         return self._process
 
     def _wait_until_ready(self, process: Process, timeout: float) -> None:
-        """Send the one ping, which waits in the queue until the model is loaded, or is reset when the process ends."""
+        """Send the one ping, which waits until the model is loaded, or is reset when the process ends."""
         try:
             reply = asyncio.run(self._ping(timeout))
         except TimeoutError:
@@ -206,7 +200,7 @@ class Container:
     async def _ping(self, timeout: float) -> Reply:
         async with asyncio.timeout(timeout):
             try:
-                return await self._exchange(await Connection.to(self._port), "GET", "/ping", b"", {})
+                return await self._exchange(await Connection.to(self._control), "GET", "/ping", b"", {})
             finally:
                 self.disconnect()
 
@@ -218,7 +212,7 @@ class Container:
             began = time.monotonic()
             code = current.wait()
             self._ready = False
-            _close_stdin(current)
+            self._control.close()
             if self._stopping.is_set():
                 return
             if time.monotonic() - began > _LONGEST_PAUSE_SECONDS:
@@ -243,10 +237,9 @@ class Container:
     async def _exchange(
         self, connection: Connection, method: str, path: str, body: bytes, headers: Mapping[str, str]
     ) -> Reply:
-        sent = {**headers, KEY_HEADER: self._key}
         try:
             status, received, content = await connection.exchange(
-                method, path, body if method == "POST" else None, sent
+                method, path, body if method == "POST" else None, headers
             )
         except BaseException:
             connection.close()
@@ -438,11 +431,6 @@ class ModelServer:
         command = [str(self._image.path), str(program), "--root", str(root)]
         as_logged = partial(_as_logged, root=root)
         return Container(directory.name, command, directory, environment, log, self._image, as_logged)
-
-
-def _close_stdin(ended: Process) -> None:
-    if ended.stdin is not None:
-        ended.stdin.close()
 
 
 def _submitted(definition: Document) -> str:

@@ -23,9 +23,9 @@ _LIBRARIES = {"OMP_WAIT_POLICY": "passive", "JE_ARROW_MALLOC_CONF": "background_
 class Program(ForkedProcess):
     """A program in the words of `subprocess.Popen`, with bytes in its pipes."""
 
-    def __init__(self, pid: int, status: IO[bytes], stdin: IO[bytes] | None, stdout: IO[bytes]) -> None:
+    def __init__(self, pid: int, status: IO[bytes], stdout: IO[bytes]) -> None:
         super().__init__(pid, status)
-        self.stdin, self.stdout = stdin, stdout
+        self.stdout = stdout
 
 
 Process = subprocess.Popen[bytes] | Program
@@ -64,20 +64,16 @@ class ImagePython:
         cwd: Path,
         environment: dict[str, str],
         *,
-        holds_stdin: bool = False,
         pass_fds: Sequence[int] = (),
     ) -> Process:
-        """Start a program in a session of its own, its two outputs in one pipe. Raises OSError.
-
-        Its stdin is empty, or with `holds_stdin` a pipe that ends when this process does.
-        """
-        if self._can_fork(argv, environment) and (program := self._fork(argv, cwd, environment, holds_stdin, pass_fds)):
+        """Start a program in a session of its own, its stdin empty and its two outputs in one pipe. Raises OSError."""
+        if self._can_fork(argv, environment) and (program := self._fork(argv, cwd, environment, pass_fds)):
             return program
         return subprocess.Popen(
             argv,
             cwd=cwd,
             env=environment,
-            stdin=subprocess.PIPE if holds_stdin else subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=pass_fds,
@@ -101,18 +97,11 @@ class ImagePython:
         return known and usual and not any(has_module_of(_LOADED, own) for own in _own_folders(argv[1], environment))
 
     def _fork(
-        self,
-        argv: Sequence[str],
-        cwd: Path,
-        environment: dict[str, str],
-        holds_stdin: bool,
-        pass_fds: Sequence[int],
+        self, argv: Sequence[str], cwd: Path, environment: dict[str, str], pass_fds: Sequence[int]
     ) -> Program | None:
         """None when the fork server cannot do it."""
         output, its_output = os.pipe()
-        its_input, own = os.pipe() if holds_stdin else (os.open(os.devnull, os.O_RDONLY), None)
-        stdin = None if own is None else os.fdopen(own, "wb", 0)
-        stdout = os.fdopen(output, "rb")
+        its_input, stdout = os.open(os.devnull, os.O_RDONLY), os.fdopen(output, "rb")
         try:
             files = {0: its_input, 1: its_output, 2: its_output} | {number: number for number in pass_fds}
             started = self._server.fork(argv, cwd, environment, files)
@@ -120,10 +109,8 @@ class ImagePython:
             os.close(its_input)
             os.close(its_output)
         if started:
-            return Program(*started, stdin, stdout)
-        for file in (stdout, stdin):
-            if file:
-                file.close()
+            return Program(*started, stdout)
+        stdout.close()
         return None
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import wraps
@@ -25,24 +26,25 @@ def on_a_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
 @asynccontextmanager
 async def answering(*replies: bytes) -> AsyncIterator[Connection]:
-    """A connection to a server that answers each request so, and hangs up after the last one."""
-    ended = asyncio.Event()
+    """A connection to a container that answers each request so, and hangs up after the last one."""
+    own, its = socket.socketpair()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve() -> None:
+        _, (descriptor,), _, _ = await asyncio.to_thread(socket.recv_fds, its, 1, 1)
+        reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=descriptor))
         for reply in replies:
             await reader.read(1 << 16)
             writer.write(reply)
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
-        ended.set()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    connection = await Connection.to(server.sockets[0].getsockname()[1])
-    yield connection
-    connection.close()
-    await ended.wait()
-    server.close()
+    with own, its:
+        serving = asyncio.create_task(serve())
+        connection = await Connection.to(own)
+        yield connection
+        connection.close()
+        await serving
 
 
 @on_a_loop
@@ -92,5 +94,42 @@ async def test_what_is_no_whole_answer_is_an_error(reply: bytes, error: type[Exc
 async def test_a_header_cannot_bring_others() -> None:
     async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as connection:
         with pytest.raises(ValueError, match="Invalid header value"):
-            await connection.exchange("POST", "/invocations", b"1", {"Accept": "text/csv\r\nx-localcloud-key: a"})
+            await connection.exchange("POST", "/invocations", b"1", {"Accept": "text/csv\r\nx-name: a"})
         assert (await connection.exchange("GET", "/ping", None, {}))[0] == 200
+
+
+@on_a_loop
+async def test_a_connection_waits_for_a_container_that_is_too_busy_to_take_it() -> None:
+    own, its = socket.socketpair()
+    with own, its:
+        own.setblocking(False)
+        sent = 0
+        with suppress(BlockingIOError):
+            while True:
+                sent += own.send(b"+" * 4096)
+        connecting = asyncio.create_task(Connection.to(own))
+        await asyncio.sleep(0.05)
+        assert not connecting.done()
+        while sent:
+            sent -= len(its.recv(1 << 16))
+        (await connecting).close()
+
+
+@on_a_loop
+async def test_a_container_that_has_ended_takes_no_connection() -> None:
+    own, its = socket.socketpair()
+    its.close()
+    with own, pytest.raises(OSError, match="Broken pipe"):
+        await Connection.to(own)
+
+
+@on_a_loop
+async def test_a_container_that_ends_before_it_takes_a_connection_hangs_up() -> None:
+    own, its = socket.socketpair()
+    with own:
+        connection = await Connection.to(own)
+        asked = asyncio.create_task(connection.exchange("GET", "/ping", None, {}))
+        await asyncio.sleep(0)
+        its.close()
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            await asked

@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,40 +21,44 @@ PREPROCESSOR = {"format": 2, "columns": [COLUMN], "encodings": []}
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with served(tmp_path_factory.mktemp("ml"), SCRIPT) as number:
-        yield number
+def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[socket.socket]:
+    with served(tmp_path_factory.mktemp("ml"), SCRIPT) as own:
+        yield own
 
 
 @contextmanager
-def served(root: Path, script: str) -> Iterator[int]:
-    """The port of a container with the script, and with the model and the modules that are in `root` already."""
+def served(root: Path, script: str) -> Iterator[socket.socket]:
+    """What hands connections to a container with the script, and with the model and the modules that are in `root`."""
     (root / "code").mkdir(exist_ok=True)
     (root / "code" / "script.py").write_text(script)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        number = int(listener.getsockname()[1])
+    own, its = socket.socketpair()
+    with its:
         program = PROJECT / "localcloud/sagemaker/containers/sklearn_serve.py"
         container = subprocess.Popen(
-            [str(image_python()), str(program), "--root", str(root), "--fd", str(listener.fileno())],
+            [str(image_python()), str(program), "--root", str(root), "--fd", str(its.fileno())],
             env={**os.environ, "SAGEMAKER_PROGRAM": "script.py"},
-            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=[listener.fileno()],
+            pass_fds=[its.fileno()],
         )
-    try:
-        yield number
-    finally:
-        container.communicate()
+    with own:
+        yield own
+    assert container.wait(20) == 0  # its owner has gone
 
 
-def answer(port: int, request: bytes) -> bytes:
+def answer(control: socket.socket, request: bytes) -> bytes:
     """All that comes back until the container closes the connection."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-        connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
-        with connection.makefile("rb") as replies:
-            return replies.read()
+    own, its = socket.socketpair()
+    with its:
+        socket.send_fds(control, [b"+"], [its.fileno()])
+    replies = bytearray()
+    with own, suppress(ConnectionResetError):  # the container has read no more of the request
+        own.settimeout(20)
+        own.sendall(request)
+        own.shutdown(socket.SHUT_WR)
+        while received := own.recv(1 << 16):
+            replies += received
+    return bytes(replies)
 
 
 @pytest.mark.parametrize(
@@ -81,20 +85,22 @@ def answer(port: int, request: bytes) -> bytes:
         (POST + b"Content-Length: 10\r\n\r\nabc", b"400"),
     ],
 )
-def test_what_is_hardly_http_is_refused_with_a_status(port: int, request_bytes: bytes, status: bytes) -> None:
-    assert answer(port, request_bytes).startswith(b"HTTP/1.1 " + status)
-    assert answer(port, POST + b"Content-Length: 3\r\n\r\nabc").endswith(b"\r\n\r\nabc")
+def test_what_is_hardly_http_is_refused_with_a_status(
+    control: socket.socket, request_bytes: bytes, status: bytes
+) -> None:
+    assert answer(control, request_bytes).startswith(b"HTTP/1.1 " + status)
+    assert answer(control, POST + b"Content-Length: 3\r\n\r\nabc").endswith(b"\r\n\r\nabc")
 
 
-def test_a_connection_is_kept_unless_the_caller_says_otherwise(port: int) -> None:
+def test_a_connection_is_kept_unless_the_caller_says_otherwise(control: socket.socket) -> None:
     ping = b"GET /ping HTTP/1.1\r\n%s\r\n"
-    assert answer(port, 2 * (ping % b"")).count(b"HTTP/1.1 200") == 2
-    assert answer(port, 2 * (ping % b"Connection: close\r\n")).count(b"HTTP/1.1 200") == 1
-    assert answer(port, 2 * (ping % b"").replace(b"1.1", b"1.0")).count(b"HTTP/1.1 200") == 1
+    assert answer(control, 2 * (ping % b"")).count(b"HTTP/1.1 200") == 2
+    assert answer(control, 2 * (ping % b"Connection: close\r\n")).count(b"HTTP/1.1 200") == 1
+    assert answer(control, 2 * (ping % b"").replace(b"1.1", b"1.0")).count(b"HTTP/1.1 200") == 1
 
 
-def test_nothing_after_a_refused_body_is_taken_for_a_request(port: int) -> None:
-    smuggled = answer(port, POST + b"Content-Length: 3\r\nContent-Length: 0\r\n\r\nGET /ping HTTP/1.1\r\n\r\n")
+def test_nothing_after_a_refused_body_is_taken_for_a_request(control: socket.socket) -> None:
+    smuggled = answer(control, POST + b"Content-Length: 3\r\nContent-Length: 0\r\n\r\nGET /ping HTTP/1.1\r\n\r\n")
     assert smuggled.count(b"HTTP/1.1") == 1
 
 
@@ -103,8 +109,8 @@ def test_values_in_one_another_are_refused_at_every_depth(tmp_path: Path) -> Non
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "perennial").symlink_to(PROJECT / "perennial")
     (tmp_path / "model" / "preprocessor.json").write_text(json.dumps(PREPROCESSOR))
-    with served(tmp_path, (PROJECT / "processing" / "inference.py").read_text()) as port:
+    with served(tmp_path, (PROJECT / "processing" / "inference.py").read_text()) as control:
         for depth in range(900, 1001):
             body = b'{"mileage": ' + b"[" * depth + b"]" * depth + b"}"
             head = POST + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-            assert answer(port, head + body).startswith(b"HTTP/1.1 400"), depth
+            assert answer(control, head + body).startswith(b"HTTP/1.1 400"), depth
