@@ -2,7 +2,8 @@
 
 Rows of another length than the header are handed on, for the quarantine. What cannot be read as a whole raises
 FileError, and so does a quotation mark that hides rows inside a field: they would be lost without anyone noticing. A
-file that ends inside quotes is torn: a last row of no file (END) is then none, but a part of a field.
+file that ends inside quotes is torn: a last row of no file (END) is then none, but a part of a field. So is one whose
+last row has no line end and too few fields.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class _Ragged:
     unclosed: int = 0  # number of a row that has swallowed others
     torn: bool = False  # whether it is the end of the file that it has swallowed
     at_end: bool = False  # whether END was a row
+    short: UnreadableRow | None = None  # the last one that has too few fields
 
     def skip(self, row: pa_csv.InvalidRow) -> str:
         if row.text.startswith(END):
@@ -93,6 +95,7 @@ class _Ragged:
             return "skip"
         problem = f"{row.actual_columns} fields, expected {self.columns}"
         self.waiting.append(UnreadableRow(row.number, "fields", problem, row.text[:200]))
+        self.short = self.waiting[-1] if row.actual_columns < self.columns else self.short
         return "skip"
 
     def take(self) -> tuple[UnreadableRow, ...]:
@@ -183,8 +186,11 @@ def _batches(file: TextFile, table: _Table) -> Iterator[Batch]:
             first += fields.num_rows
     except pa.ArrowInvalid as error:
         raise _csv_error(file.name, error, ragged) from error
+    last_row = 1 + first + len(ragged.numbers)
     if file.has_quotes and not ragged.at_end:
-        raise _torn(file.name, 1 + first + len(ragged.numbers))
+        raise _torn(file.name, last_row)
+    if file.is_open and ragged.short and ragged.short.row == last_row:
+        raise _cut_off(file.name, ragged.short)
     if ragged.waiting:
         nothing = pa.RecordBatch.from_pydict({column.name: pa.array([], pa.string()) for column in table.columns})
         yield Batch(nothing, _numbering(first, ragged.numbers), ragged.take())
@@ -257,3 +263,8 @@ def _unclosed(name: str, row: int) -> FileError:
 
 def _torn(name: str, row: int) -> FileError:
     return FileError(f"{name}: row {row}: the file ends inside quotation marks, so it is cut off; upload it again")
+
+
+def _cut_off(name: str, row: UnreadableRow) -> FileError:
+    what = f"the last row has no line end and {row.problem}, so the file is cut off"
+    return FileError(f"{name}: row {row.row}: {what}; upload it again, or end its last line")

@@ -55,6 +55,7 @@ class TextFile:
     is_table    the first line that is not blank is a header: blank ones before it are passed over
     separator   what a line `sep=;` before the header says
     has_quotes  whether a quotation mark was among what has been read
+    is_open     whether what has been read last is no line end
     end         what to read after the last byte of a file with quotes: whether it is inside of some tells a torn file
     """
 
@@ -63,7 +64,7 @@ class TextFile:
     def __init__(
         self, name: str, file: BinaryFile, form: FileForm, *, is_table: bool = False, end: bytes = b""
     ) -> None:
-        self.name, self.has_quotes, self.separator = name, False, ""
+        self.name, self.has_quotes, self.is_open, self.separator = name, False, False, ""
         self._before_header, self._end = is_table, end
         self._file, self._encoding = file, form.encoding
         self._position, self._lines, self._waiting, self._at_end = 0, 0, b"", False
@@ -103,6 +104,7 @@ class TextFile:
             text = self._without_separator_line(text)
             self._before_header = not text
         self._waiting += text
+        self.is_open = not text.endswith((b"\n", b"\r")) if text else self.is_open
         self.has_quotes = self.has_quotes or b'"' in text
         if not raw and self.has_quotes:
             self._waiting += self._end
