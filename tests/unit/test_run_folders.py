@@ -29,7 +29,7 @@ OF_FUNCTIONS = {
     "SnapshotDataRole": ["input/00000-cars.csv"],
     "SealArtifactRole": ["serving/preprocessor.tar.gz", "serving/model.tar.gz"],
     "QueryTrainingResultsRole": ["evaluation/evaluation.json", "evaluation/predictions.csv"],
-    "NotifyRunRole": ["run.json"],
+    "NotifyRunRole": ["run.json", "report.html"],
 }
 
 
@@ -37,12 +37,12 @@ def in_text(path: str, pattern: str) -> list[str]:
     return re.findall(pattern, (ROOT / path).read_text(), re.MULTILINE)
 
 
-# Of a window's folder, as the docstrings of who writes it list it. decide_retraining reads labelled/.
+# Of a window's folder, as the docstrings of who writes it list it.
 OF_WINDOW = {
     "ResolveWindowRole": re.split(
         ", | and ", *in_text("functions/resolve_window/app.py", r"monitoring/<window id>/([^;]+);")
     ),
-    "MonitorRole": [*in_text("processing/monitor.py", r"^    ([a-z-]+(?:/|\.[a-z]+))  "), "labelled/"],
+    "MonitorRole": in_text("processing/monitor.py", r"^    ([a-z-]+(?:/|\.[a-z]+))  "),
 }
 
 

@@ -771,7 +771,7 @@ def test_data_scientists_may_write_data_and_labels_only_and_read_results_only() 
     assert windows == {"Fn::Sub": f"${{Bucket.Arn}}/monitoring/{naming.RUN_PATTERN}/*"}
     read = {resource["Fn::Sub"].removeprefix(f"${{Bucket.Arn}}/runs/{naming.RUN_PATTERN}/") for resource in results}
     folders = {"baselines/*", "evaluation/*", "predictions/*", "quarantine/*", "report/*"}
-    assert read == {"config.json", "manifest.json", "problems.txt", "run.json", *folders}
+    assert read == {"config.json", "manifest.json", "problems.txt", "report.html", "run.json", *folders}
     through = statements["Key"]["Condition"]["StringEquals"]["kms:ViaService"]
     assert through == {"Fn::Sub": "s3.${AWS::Region}.${AWS::URLSuffix}"}
 

@@ -161,7 +161,7 @@ def test_data_scientist_reads_what_became_of_a_drop(updated: Run, results: dict[
     assert json.loads(results["report/report.json"])["rows"]["used"] > 1000
     assert json.loads(results["evaluation/evaluation.json"])["gate"]["accepted"] is True
     assert json.loads(results["run.json"])["run_id"] == updated.run_id
-    wanted = {"config.json", "manifest.json", "baselines/data-quality/statistics.json"}
+    wanted = {"config.json", "manifest.json", "report.html", "baselines/data-quality/statistics.json"}
     assert {*wanted, "predictions/candidate/part-00000.jsonl.out"} <= set(results)
     assert b"rmse" in results["log"]
 

@@ -81,6 +81,7 @@ def deployed(app: App, without: Without, scientist: Ask, many: str) -> Deployed:
     time.sleep(1)  # windows have whole seconds, and the endpoint serves the run's model before
     window = watch(app, **asked())
     assert (window.status, window.output["Verdict"]) == ("SUCCEEDED", "NotEnoughData")
+    assert app.mails(window)  # its end needs what the first test takes away
     return Deployed(app, run, Resumable(app, run), window, Resumable(app, window, MONITOR), without, scientist, many)
 
 
@@ -251,14 +252,10 @@ def a_window(deployed: Deployed) -> str:
     return _why(watch(deployed.app, **asked()))
 
 
-def deciding(deployed: Deployed, **changes: str) -> str:
+def deciding(deployed: Deployed) -> str:
     """A window that is not known yet."""
-    window = {"WindowId": f"20200101000000-{next(_numbers):04x}", **changes}
-    return _why(deployed.monitor.go_on("Decide retraining", answers={"Resolve window": window}))
-
-
-def deciding_without_verdict(deployed: Deployed) -> str:
-    return deciding(deployed, Prefix=f"s3://{deployed.app.bucket}/monitoring/20200101000000-none")
+    unknown = {"WindowId": f"20200101000000-{next(_numbers):04x}"}
+    return _why(deployed.monitor.go_on("Decide retraining", answers={"Resolve window": unknown}))
 
 
 def adding_rows(deployed: Deployed) -> str:
@@ -404,7 +401,6 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("MonitorModelRole", "StartTraining"): going_on_from("Start training"),
     "ResolveWindowRole": a_window,
     "DecideRetrainingRole": deciding,
-    ("DecideRetrainingRole", "Listing"): deciding_without_verdict,
     "NotifyWindowRole": telling,
     ("NotifyWindowRole", "UndeliveredEvents"): seen_by_the_operator(an_unkept_end_of_a_window),
     "MonitorRole": going_on_from("Judge window"),
@@ -499,14 +495,27 @@ def test_what_needs_a_statement_fails_without_it(deployed: Deployed, policy: str
         assert {action.replace("SNS:", "sns:") for action in refused} & EXERCISED[policy, sid], told
 
 
-def test_a_role_is_passed_only_to_the_service_of_the_condition(deployed: Deployed, policies: list[Policy]) -> None:
-    policy = next(each for each in policies if each.name == "TrainModelRole" and each.has("JobRoles"))
-    text = json.dumps(policy.document)
-    assert text.count('"iam:PassedToService": "sagemaker.amazonaws.com"') == 1
-    other = text.replace('"iam:PassedToService": "sagemaker.', '"iam:PassedToService": "glue.')
-    with policy.replaced(json.loads(other)):
-        told = going_on_from("Preprocess")(deployed)
-    assert "is not authorized to perform: iam:PassRole on resource: arn:aws:iam::" in told
+PASSED, SERVICE = "iam:PassedToService", "sagemaker.amazonaws.com"
+CONDITIONS = [
+    pytest.param("TrainModelRole", PASSED, SERVICE, going_on_from("Preprocess"), "iam:PassRole", id="role of a run"),
+    pytest.param("MonitorModelRole", PASSED, SERVICE, going_on_from("Judge window"), "iam:PassRole", id="of a window"),
+    pytest.param("NotifyWindowRole", "events:source", "perennial", telling, "events:PutEvents", id="source"),
+    pytest.param(
+        "NotifyWindowRole", "events:detail-type", "Perennial Window Judged", telling, "events:PutEvents", id="type"
+    ),
+]
+
+
+@pytest.mark.parametrize(("role", "key", "value", "act", "action"), CONDITIONS)
+def test_a_condition_with_another_value_allows_nothing(
+    deployed: Deployed, policies: list[Policy], role: str, key: str, value: str, act: Act, action: str
+) -> None:
+    policy = next(each for each in policies if each.name == role and each.roles)
+    text, condition = json.dumps(policy.document), json.dumps({key: value})[1:-1]
+    assert text.count(condition) == 1
+    with policy.replaced(json.loads(text.replace(condition, json.dumps({key: f"other {value}"})[1:-1]))):
+        told = act(deployed)
+    assert f"is not authorized to perform: {action} on resource: arn:aws:" in told
 
 
 def test_with_all_statements_everything_works(deployed: Deployed) -> None:
