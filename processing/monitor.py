@@ -18,7 +18,7 @@ Writes     below --output
     model-quality/          statistics.json and constraint_violations.json
     bias/                   analysis.json and constraint_violations.json, as Clarify has them
     labelled/               (or below --labelled) of a window that has drifted, where the model has a key of one column:
-                            <endpoint>-<start>-<end>.csv (labelled records as rows that train), lineage.json
+                            rows.csv (labelled records as rows that train), lineage.json
     attribution/            analysis.json and constraint_violations.json, as Clarify has them
     report.html             the same for people; verdict.json says in `report` how long it took, or why there is none
 Exits      0, whatever the verdict: each analysis fails for itself, and the verdict says which and why. 1 when the
@@ -100,7 +100,7 @@ def _labelled_rows(
     if why := labelled.why_none(definition, joined):
         return {"labelled_rows": 0, "no_labelled_rows": why}
     folder = arguments.labelled or arguments.output / "labelled"
-    path = folder / labelled.file_name(arguments.endpoint, *period)
+    path = folder / labelled.FILE
     captured = events(arguments.capture, arguments.endpoint, *period, Tally())
     rows = labelled.LabelledRows(definition, window.requests, joined, counted).write(captured, path)
     if not rows:

@@ -36,7 +36,7 @@ class Request:
 
 
 class LabelledRows(TypedDict):
-    """The file of labelled records of the window, and the key of its copy among the data."""
+    """The file of a window's labelled records, and the key of its copy among the data."""
 
     CopySource: str
     Key: str
@@ -44,12 +44,12 @@ class LabelledRows(TypedDict):
 
 @dataclass(frozen=True)
 class Answer:
-    """The window's verdict, and whether a run starts; Labelled: what it has to learn from, if there is any."""
+    """The window's verdict, and whether a run starts; Labelled: what it has to learn from, oldest first."""
 
     Verdict: str
     Retrain: bool
     Reason: str
-    Labelled: LabelledRows | None
+    Labelled: list[LabelledRows]
 
 
 class VerdictMissingError(Exception):
@@ -63,7 +63,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     known = next((one for one in windows.history() if one["id"] == request.WindowId), None)
     entry = known or _decide(request)
     decision = entry["decision"] or {"retrain": False, "reason": "no drift"}
-    labelled = _labelled(request) if decision["retrain"] else None
+    labelled = _labelled(request.WindowId) if decision["retrain"] else []
     logger.info("decided", window_id=request.WindowId, verdict=entry["verdict"], **decision)
     return asdict(Answer(entry["verdict"], decision["retrain"], decision["reason"], labelled))
 
@@ -87,8 +87,9 @@ def _decide(request: Request) -> dict[str, Any]:
         "decision": None,
     }
     rules, now = definition["monitoring"]["retraining"], datetime.now(UTC)
-    window = {**entry, "no_labelled_rows": verdict.get("no_labelled_rows")}
-    decided = policy.decide(window, policy.remembered(windows.history(), entry), rules, now)
+    decided = policy.decide(
+        entry, policy.remembered(windows.history(), entry), rules, now, verdict.get("no_labelled_rows")
+    )
     if decided:
         entry["decision"] = asdict(decided)
         entry |= {"retrained_at": period.written(now)} if decided.retrain else {}
@@ -103,12 +104,14 @@ def _metric(verdict: dict[str, Any], name: str) -> dict[str, Any] | None:
     return next(({key: one[key] for key in copied} for one in metrics if one["name"] == name), None)
 
 
-def _labelled(request: Request) -> LabelledRows | None:
+def _labelled(window_id: str) -> list[LabelledRows]:
     """Return the rows that the run is to learn from. A bucket that is not the stack's is only read."""
     if settings.data_bucket != settings.bucket:
-        return None
-    bucket, prefix = objects.split_uri(f"{request.Prefix}/labelled/")
-    rows = [key for key in objects.keys(f"s3://{bucket}/{prefix}") if key.endswith(".csv")]
-    if not rows:
-        return None
-    return {"CopySource": f"{bucket}/{rows[0]}", "Key": naming.labelled_key(settings.data_prefix, request.WindowId)}
+        return []
+    return [
+        {
+            "CopySource": f"{settings.bucket}/monitoring/{one['id']}/labelled/rows.csv",
+            "Key": naming.labelled_key(settings.data_prefix, one["id"]),
+        }
+        for one in policy.unlearned(windows.history(), window_id)
+    ]

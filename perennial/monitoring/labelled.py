@@ -13,7 +13,6 @@ import json
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -32,13 +31,9 @@ from perennial.monitoring.ground_truth import Joined, Requests, key_of
 from perennial.monitoring.requests import RequestReader
 
 BATCH = 4096  # requests
+FILE = "rows.csv"
 NO_KEY = "name a key of one column in model.yaml (split.key), which is the inference id of captured records"
 NO_LABELS = "no label of these requests has come: send labels below ground-truth/, or drop new data"
-
-
-def file_name(endpoint: str, start: datetime, end: datetime) -> str:
-    """Return the name of a window's file: always the same, so that a window that is judged again replaces it."""
-    return f"{endpoint}-{start:%Y%m%dT%H%M%S}-{end:%Y%m%dT%H%M%S}.csv"
 
 
 def why_none(definition: Mapping[str, Any], joined: Joined) -> str:

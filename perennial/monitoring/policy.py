@@ -25,13 +25,18 @@ class Decision:
 
 
 def decide(
-    window: Mapping[str, Any], history: Sequence[Mapping[str, Any]], policy: Mapping[str, Any], now: datetime
+    window: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    policy: Mapping[str, Any],
+    now: datetime,
+    no_rows: str | None = None,
 ) -> Decision | None:
     """Return what the policy says of a window that is the newest in the history; None where there is nothing to decide.
 
-    window   its verdict, end (UTC), labelled_rows
+    window   its id, verdict, end (UTC), labelled_rows
     history  all windows that were judged, this one too: end, verdict, retrained_at (or none), oldest first
     policy   monitoring.retraining of model.yaml
+    no_rows  why the window has no labelled rows, and what would help
     """
     if window["verdict"] != DRIFT:
         return None
@@ -39,7 +44,11 @@ def decide(
         return Decision(False, "the policy only tells (monitoring.retraining.action: notify)")
     if history and window["end"] < history[-1]["end"]:
         return Decision(False, "a later window has been judged already, and that one decides")
-    return _in_row(history, policy) or _rested(history, policy, now) or _rows(window, policy)
+    return (
+        _in_row(history, policy)
+        or _rested(history, policy, now)
+        or _rows(unlearned(history, window["id"]), policy, no_rows)
+    )
 
 
 def _in_row(history: Sequence[Mapping[str, Any]], policy: Mapping[str, Any]) -> Decision | None:
@@ -69,17 +78,24 @@ def _rested(history: Sequence[Mapping[str, Any]], policy: Mapping[str, Any], now
     return None
 
 
-def _rows(window: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
-    rows, least = int(window.get("labelled_rows") or 0), int(policy["min_labelled_rows"])
+def _rows(windows: Sequence[Mapping[str, Any]], policy: Mapping[str, Any], no_rows: str | None) -> Decision:
+    rows, least = sum(int(one["labelled_rows"]) for one in windows), int(policy["min_labelled_rows"])
     if rows >= least:
         added = f" with {rows:,} new labelled rows" if rows else ""
         return Decision(True, f"drift starts a training run{added}")
-    why = window.get("no_labelled_rows") or "send labels below ground-truth/, or drop new data"
+    why = no_rows or "send labels below ground-truth/, or drop new data"
     return Decision(
         False,
         f"{rows:,} new labelled rows; expected at least {least:,} (monitoring.retraining.min_labelled_rows): training "
         f"on the same data would change nothing; {why}",
     )
+
+
+def unlearned(history: Sequence[Mapping[str, Any]], window_id: str) -> list[Mapping[str, Any]]:
+    """Return the windows whose labelled rows no retraining has had: this one, and those since the last one that did."""
+    upto = next((number for number, one in enumerate(history) if one["id"] == window_id), -1)
+    last = max((number for number, one in enumerate(history[:upto]) if one.get("retrained_at")), default=-1)
+    return [one for one in history[last + 1 : upto + 1] if one.get("labelled_rows")]
 
 
 def remembered(history: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> list[dict[str, Any]]:

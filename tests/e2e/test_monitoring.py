@@ -295,7 +295,7 @@ def test_an_answer_that_the_flow_does_not_know_is_no_verdict(watched: Watched) -
 
 def test_drift_without_rows_to_learn_from_starts_a_run_that_says_that_it_changes_nothing(watched: Watched) -> None:
     window = {"WindowId": "20260101000000-0a1b", "End": "2026-01-01T00:00:00Z"}
-    decided = {"Verdict": "Drift", "Retrain": True, "Reason": "drift", "Labelled": None}
+    decided = {"Verdict": "Drift", "Retrain": True, "Reason": "drift", "Labelled": []}
     assert going_on(watched, "Retrain?", window=window, decided=decided).status == "SUCCEEDED"
     arn = wait_for(lambda: next(iter(watched.trainings()), None), "the run")
     assert wait_for(lambda: Run.ended(arn), "its end").output["Decision"] == "AlreadyTrained"

@@ -69,9 +69,9 @@ RESOLVED: dict[str, Any] = {
     "MaxRuntimeInSeconds": 3600,
     "NetworkConfig": {"EnableNetworkIsolation": True},
 }
-QUIET = {"Verdict": "Healthy", "Retrain": False, "Reason": "no drift", "Labelled": None}
+QUIET = {"Verdict": "Healthy", "Retrain": False, "Reason": "no drift", "Labelled": []}
 LABELLED = {"CopySource": f"cars/monitoring/{WINDOW}/labelled/rows.csv", "Key": f"raw/labelled/{WINDOW}.csv"}
-DRIFTED = {"Verdict": "Drift", "Retrain": True, "Reason": "drift", "Labelled": LABELLED}
+DRIFTED = {"Verdict": "Drift", "Retrain": True, "Reason": "drift", "Labelled": [LABELLED]}
 
 
 def fakes() -> dict[str, Fake]:
@@ -80,7 +80,7 @@ def fakes() -> dict[str, Fake]:
         "Resolve window": function(RESOLVED),
         "Judge window": job,
         "Decide retraining": function(DRIFTED),
-        "Add labelled rows": lambda call: {"CopyObjectResult": {"ETag": '"1"'}},
+        "Copy labelled rows": lambda call: {"CopyObjectResult": {"ETag": '"1"'}},
         "Start training": lambda call: {"ExecutionArn": "arn", **METADATA},
     }
 
@@ -94,7 +94,7 @@ def scenarios() -> list[Walk]:
     """The ways through the flow, without and with errors of every task."""
     ways = [
         walk(),
-        walk({"Decide retraining": function({**DRIFTED, "Labelled": None})}),
+        walk({"Decide retraining": function({**DRIFTED, "Labelled": []})}),
         walk({"Decide retraining": function(QUIET)}),
         walk(Decision="NoWindow"),
         walk(Decision="Surprise"),
@@ -122,16 +122,23 @@ def test_every_element_of_the_flow_is_taken_by_a_walk(walked: set[str], state: s
 def test_drift_starts_one_training_run_after_its_rows_are_among_the_data() -> None:
     judged = walk()
     assert judged.error is None
-    assert judged.states[-3:] == ["Add labelled rows", "Start training", "Window judged"]
-    (copied,), (started,) = judged.called("Add labelled rows"), judged.called("Start training")
+    assert judged.states[-4:] == ["Add labelled rows", "Copy labelled rows", "Start training", "Window judged"]
+    (copied,), (started,) = judged.called("Copy labelled rows"), judged.called("Start training")
     assert copied == {"Bucket": "cars", **LABELLED}
     assert started["Name"] == f"drift-{WINDOW}"
     assert started["Input"]["Trigger"] == {"Type": "Drift", "Id": WINDOW, "Time": "2026-11-29T10:00:00Z"}
 
 
+def test_rows_of_windows_that_started_no_run_come_too() -> None:
+    earlier = {"CopySource": "cars/monitoring/one/labelled/rows.csv", "Key": "raw/labelled/one.csv"}
+    judged = walk({"Decide retraining": function({**DRIFTED, "Labelled": [earlier, LABELLED]})})
+    assert [one["Key"] for one in judged.called("Copy labelled rows")] == [earlier["Key"], LABELLED["Key"]]
+    assert len(judged.called("Start training")) == 1
+
+
 def test_without_rows_to_learn_from_the_run_starts_on_the_data_that_are_there() -> None:
-    judged = walk({"Decide retraining": function({**DRIFTED, "Labelled": None})})
-    assert judged.called("Add labelled rows") == []
+    judged = walk({"Decide retraining": function({**DRIFTED, "Labelled": []})})
+    assert judged.called("Copy labelled rows") == []
     assert len(judged.called("Start training")) == 1
 
 

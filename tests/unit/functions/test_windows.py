@@ -242,18 +242,26 @@ def test_an_input_that_is_none_is_refused_by_name(aws, serving, resolve, given, 
 
 
 def test_drift_with_rows_to_learn_from_starts_a_run_and_names_its_file(aws, decide):
-    aws.put("monitoring/20261129100001-0a1b/labelled/rows.csv", "price\n")
     answer = decide()
     assert (answer["Verdict"], answer["Retrain"]) == ("Drift", True)
-    assert answer["Labelled"] == {
+    rows = {
         "CopySource": f"{BUCKET}/monitoring/20261129100001-0a1b/labelled/rows.csv",
         "Key": "raw/labelled/20261129100001-0a1b.csv",
     }
+    assert answer["Labelled"] == [rows]
+
+
+def test_rows_of_windows_that_started_no_run_are_learned_with_the_next(aws, decide):
+    two = {"breaches": 2}
+    assert not decide(number=1, policy=two)["Retrain"]
+    second = decide(number=2, policy=two)
+    assert "10 new labelled rows" in second["Reason"]
+    keys = [one["Key"] for one in second["Labelled"]]
+    assert keys == [f"raw/labelled/2026112910000{number}-0a1b.csv" for number in (1, 2)]
 
 
 def test_nothing_is_written_into_a_bucket_that_is_not_the_stacks(aws, decide, their_bucket):
-    aws.put("monitoring/20261129100001-0a1b/labelled/rows.csv", "price\n")
-    assert decide()["Labelled"] is None
+    assert decide()["Labelled"] == []
 
 
 def test_a_decision_is_made_once(aws, decide):
@@ -270,7 +278,7 @@ def test_a_second_window_with_drift_waits_for_the_rest_after_the_first(aws, deci
 
 
 def test_what_is_healthy_starts_nothing(aws, decide):
-    assert decide("Healthy") == {"Verdict": "Healthy", "Retrain": False, "Reason": "no drift", "Labelled": None}
+    assert decide("Healthy") == {"Verdict": "Healthy", "Retrain": False, "Reason": "no drift", "Labelled": []}
 
 
 def test_the_policy_is_that_of_the_model(aws, decide):

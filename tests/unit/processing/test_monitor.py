@@ -245,7 +245,7 @@ def test_too_few_labels_are_said(tmp_path: Path) -> None:
 
 
 KEYED = MODEL.replace("{method: random}", "{method: random, key: [vin]}")
-FILE = "labelled/cars-20261129T100000-20261129T120000.csv"
+FILE = "labelled/rows.csv"
 
 
 def drifted(folder: Path, model: str, labels: int, mileage: Callable[[float], Any] = lambda miles: miles) -> World:

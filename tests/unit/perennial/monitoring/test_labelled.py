@@ -187,8 +187,3 @@ def test_why_there_are_none_is_said() -> None:
     assert labelled.why_none(document(), none) == NO_LABELS
     for key in ("", ", key: [sale, make]"):
         assert labelled.why_none(document(MODEL.replace(", key: [sale]", key)), some) == NO_KEY
-
-
-def test_a_window_has_one_name() -> None:
-    name = labelled.file_name("cars", START, START + timedelta(hours=1))
-    assert name == "cars-20261129T100000-20261129T110000.csv"

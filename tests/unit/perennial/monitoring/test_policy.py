@@ -72,10 +72,20 @@ def test_drift_starts_no_more_runs_a_day_than_allowed() -> None:
 
 
 def test_without_new_labelled_rows_retraining_would_change_nothing_and_the_reason_says_what_helps() -> None:
-    found = decided(window("Drift", 11, labelled_rows=0, no_labelled_rows="name a key in model.yaml"))
+    one = window("Drift", 11, labelled_rows=0)
+    found = policy.decide(one, [one], rules(), NOW, "name a key in model.yaml")
+    assert found is not None
     assert not found.retrain
     assert "would change nothing; name a key in model.yaml" in found.reason
     assert decided(window("Drift", 11, labelled_rows=0), min_labelled_rows=0).retrain
+
+
+def test_rows_that_no_retraining_has_had_count_together() -> None:
+    had = window("Drift", 8, retrained_at="2026-11-28T08:00:00Z")
+    history = [had, window("Drift", 9), window("Healthy", 10, labelled_rows=0), window("Drift", 11)]
+    assert [one["id"] for one in policy.unlearned(history, "11")] == ["9", "11"]
+    assert decided(*history, min_labelled_rows=100).retrain
+    assert not decided(*history, min_labelled_rows=101).retrain
 
 
 def test_only_the_newest_window_decides() -> None:
