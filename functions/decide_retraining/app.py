@@ -111,7 +111,7 @@ def _labelled(window_id: str) -> list[LabelledRows]:
     return [
         {
             "CopySource": f"{settings.bucket}/monitoring/{one['id']}/labelled/rows.csv",
-            "Key": naming.labelled_key(settings.data_prefix, one["id"]),
+            "Key": naming.labelled_key(settings.data_prefix, one["start"], one["end"]),
         }
         for one in policy.unlearned(windows.history(), window_id)
     ]

@@ -24,6 +24,7 @@ _LIKE_A_RUN = re.compile(rf"-{RUN_PATTERN.replace('?', '.')}(-|$)")
 _RESERVED = ("aws", "ssm")  # Systems Manager User Guide, "Requirements and constraints for parameter names"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_BASENAME = 80
+_NO_DIGIT = re.compile(r"\D")
 
 
 class StackNameError(ConfigurationError):
@@ -85,14 +86,17 @@ def run_of(stack: str, name: str) -> str | None:
     return rest if rest != name and RUN_ID.fullmatch(rest) else None
 
 
-def labelled_key(prefix: str, window_id: str) -> str:
-    """Return the key under which the labelled records of a window are data."""
-    return f"{prefix}labelled/{window_id}.csv"
+def labelled_key(prefix: str, start: str, end: str) -> str:
+    """Return the key under which the labelled records of a window are data; one that is judged again has the same.
+
+    start, end  as windows have them: 2026-11-29T10:00:00Z
+    """
+    return f"{prefix}labelled/{_NO_DIGIT.sub('', start)}-{_NO_DIGIT.sub('', end)}.csv"
 
 
 def is_labelled_key(key: str, prefix: str) -> bool:
     """Return whether an object is what `labelled_key` names."""
-    return re.fullmatch(re.escape(prefix) + rf"labelled/{RUN_ID.pattern}\.csv", key) is not None
+    return re.fullmatch(re.escape(prefix) + r"labelled/\d{14}-\d{14}\.csv", key) is not None
 
 
 def snapshot_name(position: int, key: str) -> str:

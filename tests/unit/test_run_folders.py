@@ -147,7 +147,7 @@ def test_the_job_of_a_window_may_read_what_was_left_for_it(key: str) -> None:
 
 def test_labelled_rows_become_data_by_the_monitoring_flow_only() -> None:
     assert who_may("s3:GetObject", f"{WINDOW}/labelled/rows.csv") == {"MonitorModelRole", "DataScientistPolicy"}
-    drop = f"raw/labelled/{WINDOW.rpartition('/')[2]}.csv"
+    drop = "raw/labelled/20261129100000-20261129110000.csv"
     assert who_may("s3:PutObject", drop) == {"MonitorModelRole", "DataScientistPolicy"}
     assert who_may("s3:PutObject", "raw/cars.csv") == {"DataScientistPolicy"}
 

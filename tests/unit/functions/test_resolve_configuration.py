@@ -943,7 +943,7 @@ def test_the_log_has_the_merged_configuration_where_the_log_level_is_debug(aws, 
 
 
 def test_the_drop_of_a_windows_labelled_records_leaves_the_run_to_the_monitor_which_starts_it(aws, resolve):
-    key = "raw/labelled/20261129100000-0a1b.csv"
+    key = "raw/labelled/20261129100000-20261129110000.csv"
     version = aws.put(key, "price\n1\n")
     assert resolve(Trigger=drop(key, version))["Decision"] == "Superseded"
     started = resolve(f"{EXECUTION_ARN}-2", Trigger={"Type": "Drift", "Id": "20261129100000-0a1b"})

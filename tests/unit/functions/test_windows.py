@@ -246,7 +246,7 @@ def test_drift_with_rows_to_learn_from_starts_a_run_and_names_its_file(aws, deci
     assert (answer["Verdict"], answer["Retrain"]) == ("Drift", True)
     rows = {
         "CopySource": f"{BUCKET}/monitoring/20261129100001-0a1b/labelled/rows.csv",
-        "Key": "raw/labelled/20261129100001-0a1b.csv",
+        "Key": "raw/labelled/20261129010000-20261129020000.csv",
     }
     assert answer["Labelled"] == [rows]
 
@@ -257,7 +257,7 @@ def test_rows_of_windows_that_started_no_run_are_learned_with_the_next(aws, deci
     second = decide(number=2, policy=two)
     assert "10 new labelled rows" in second["Reason"]
     keys = [one["Key"] for one in second["Labelled"]]
-    assert keys == [f"raw/labelled/2026112910000{number}-0a1b.csv" for number in (1, 2)]
+    assert keys == [f"raw/labelled/202611290{number}0000-202611290{number + 1}0000.csv" for number in (1, 2)]
 
 
 def test_nothing_is_written_into_a_bucket_that_is_not_the_stacks(aws, decide, their_bucket):

@@ -119,8 +119,8 @@ def test_copies_sort_as_their_files_do(keys):
 
 
 def test_the_file_of_a_windows_labelled_records_is_known_by_its_key():
-    window = "20261129100000-0a1b"
-    key = naming.labelled_key("raw/", window)
+    key = naming.labelled_key("raw/", "2026-11-29T10:00:00Z", "2026-11-29T11:00:00Z")
+    assert key == "raw/labelled/20261129100000-20261129110000.csv"
     assert naming.is_labelled_key(key, "raw/")
-    for other in (f"raw/{window}.csv", "raw/labelled/mine.csv", f"x{key}", f"{key}.gz", f"old/labelled/{window}.csv"):
+    for other in (key.replace("labelled/", ""), "raw/labelled/mine.csv", f"x{key}", f"{key}.gz", f"old/{key}"):
         assert not naming.is_labelled_key(other, "raw/")
