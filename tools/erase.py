@@ -49,7 +49,7 @@ from tools.without_rows import Counts, UnreadableError, Wanted, copy_captures, c
 
 DERIVED = (
     "train/", "validation/", "test/", "labels/", "baseline/", "predictions/", "evaluation/predictions.csv",
-    "quarantine/", "rows/champion-test/", "report/problems.txt",
+    "quarantine/", "rows/champion-test/", "report/problems.txt", "report.html",
 )  # fmt: skip
 LEARNED = ("model/", "preprocessor/", "serving/", "baselines/", "champion/", "rows/")
 MARK = "erased.json"

@@ -32,7 +32,7 @@ def picture(history: Sequence[Any], metric: str, unit: str) -> Element | None:
 
     What is no such entry, or of another metric, is passed over. None where there are fewer than two values.
     """
-    windows = sorted({one for entry in history if (one := _judged(entry, metric))})[-MOST:]
+    windows = _windows(history, metric)
     measured = [one for one in windows if one.value is not None]
     if len(measured) < 2:
         return None
@@ -55,7 +55,7 @@ def picture(history: Sequence[Any], metric: str, unit: str) -> Element | None:
 
 def rows(history: Sequence[Any], metric: str) -> Element | None:
     """Return the same windows as a table, the latest first."""
-    windows = sorted({one for entry in history if (one := _judged(entry, metric))}, reverse=True)[:MOST]
+    windows = _windows(history, metric)[::-1]
     if not windows:
         return None
     cells = [
@@ -63,6 +63,12 @@ def rows(history: Sequence[Any], metric: str) -> Element | None:
         for one in windows
     ]
     return element("div", table(("end", "run", "verdict", metric, "limit"), cells))
+
+
+def _windows(history: Sequence[Any], metric: str) -> list[_Judged]:
+    """Return the latest windows by their end; of one that was judged again what came last."""
+    judged = [one for entry in history if (one := _judged(entry, metric))]
+    return sorted({(one.end, one.run): one for one in judged}.values(), key=lambda one: one[:3])[-MOST:]
 
 
 def _judged(entry: Any, metric: str) -> _Judged | None:

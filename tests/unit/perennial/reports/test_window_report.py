@@ -208,6 +208,13 @@ def test_earlier_windows_are_drawn_with_their_limit_and_a_mark_where_the_model_c
     assert "7.77" not in text
 
 
+def test_a_window_that_was_judged_again_is_one_with_what_came_last() -> None:
+    unlabelled = {"end": "2026-11-28T12:00:00Z", "run": "one", "verdict": "Healthy", "metric": "rmse", "value": None}
+    page = read(history=[unlabelled, {**unlabelled, "value": 412.5, "limit": 499.5}])
+    assert page.text.count("2026-11-28T12:00:00Z one Healthy") == 1
+    assert "2026-11-28T12:00:00Z one Healthy 412.5 499.5" in page.text
+
+
 def test_what_a_new_analysis_says_is_on_the_page_without_being_known_to_it() -> None:
     page = read(
         with_analyses(
