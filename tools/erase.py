@@ -28,6 +28,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
@@ -42,7 +43,7 @@ from perennial.model import definition
 from perennial.model.definition import Definition
 from perennial.runs import naming
 from perennial.runs.work import DROPPED_AT
-from perennial.words import printable
+from perennial.words import printable, quoted
 from tools import stacks
 from tools.terminal import run
 from tools.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
@@ -57,6 +58,7 @@ LARGEST = 5 << 30  # Amazon S3 API Reference, PutObject: "you can upload an obje
 REPLACED = ("PreconditionFailed", "ConditionalRequestConflict")  # of a PutObject with If-Match
 MOST_LINES = 20
 SHOWN_CHARACTERS = 2_000
+LONGEST_NAME = 200  # of a column; what is longer stands in a file that is no table
 BY_RUN = "gate.minimum_improvement"  # under deployable_overrides: a run's input may ask for less, and deploy
 OUTPUTS = ("BucketName", "DataBucketName", "StateMachineArn")
 PARAMETERS = ("ModelName", "DataPrefix", "ModelsToKeep", "CaptureDays", "LogRetentionDays")
@@ -119,6 +121,9 @@ class Findings:
     objects: int = 0
     nameless: list[str] = field(default_factory=list)  # that do not name the column
     unread: dict[str, str] = field(default_factory=dict)  # that could not be looked into, and why
+
+    has_column: bool = False  # whether any object names the column
+    names: set[str] = field(default_factory=set)  # columns of tables that do not name it
 
     @property
     def runs(self) -> set[str]:
@@ -202,6 +207,8 @@ class Eraser:
                 looked.unread[f"s3://{bucket}/{key} (version {version['VersionId']})"] = str(error)
                 continue
             unsearched = unsearched or not counts.has_column
+            looked.has_column = looked.has_column or counts.has_column
+            looked.names.update(name for name in counts.others if len(name) <= LONGEST_NAME)
             if counts.erased:
                 hit.versions.append(version["VersionId"])
                 hit.counts = counts if version["IsLatest"] or not hit.counts.erased else hit.counts
@@ -395,7 +402,20 @@ def _erase(stack: Stack, column: str, value: str, *, yes: bool) -> int:
         _show(_next(stack, looked) if yes else "Nothing was changed. To change it: --yes (make: YES=1)")
     if (yes or not changed) and (run_id := run_in_service(stack.name)) in looked.runs:
         _show(*_how_it_is_replaced(stack, str(run_id)))
-    return 1 if looked.unread or looked.elsewhere else 0
+    unknown = unknown_column(stack, column, looked)
+    _show(*unknown, file=sys.stderr)
+    return 1 if looked.unread or looked.elsewhere or unknown else 0
+
+
+def unknown_column(stack: Stack, column: str, looked: Findings) -> list[str]:
+    """Return the error where nothing has a column of that name, with the nearest that something has; else nothing."""
+    known = {name for one in stack.contract.columns for name in (one.name, *one.names_in_files)}
+    if looked.has_column or Wanted((column,), "").among(sorted(known)):
+        return []
+    near = get_close_matches(column, sorted(known | looked.names), n=1)
+    meant = f"did you mean {quoted(near[0])}?" if near else "expected a column of the files"
+    where = f"nor does models/{stack.parameters['ModelName']}/model.yaml"
+    return [f"error: no file of s3://{stack.bucket} has a column {quoted(column)}, {where}: {meant}"]
 
 
 def _show(*lines: str, file: TextIO | None = None) -> None:

@@ -16,7 +16,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -102,11 +102,15 @@ def _among(names: tuple[str, ...], header: tuple[str, ...]) -> list[int]:
 
 @dataclass
 class Counts:
-    """The counts of a file: its rows, how many of them are somebody's, and whether it names the column at all."""
+    """The counts of a file: its rows, how many of them are somebody's, and whether it names the column at all.
+
+    others  the columns of a table that does not
+    """
 
     rows: int = 0
     erased: int = 0
     has_column: bool = False
+    others: Sequence[str] = ()
 
 
 def copy_table(source: Path, target: Path, wanted: Wanted, encoding: str = "utf-8", delimiter: str = "") -> Counts:
@@ -198,6 +202,7 @@ def _csv(lines: Lines, write: Write, wanted: Wanted, delimiter: str) -> Counts:
     marks = delimiter or DELIMITERS
     delimiter = next((mark for mark in marks if wanted.among(next(csv.reader([first], delimiter=mark), []))), "")
     if not delimiter:
+        counts.others = max((next(csv.reader([first], delimiter=mark), []) for mark in marks), key=len)
         return counts
     header = next(csv.reader([first], delimiter=delimiter))
     positions, counts.has_column = wanted.among(header), True
@@ -289,7 +294,7 @@ def _parquet(source: Path, target: Path, wanted: Wanted) -> Counts:
         positions = wanted.among(names)
         counts = Counts(file.metadata.num_rows, has_column=bool(positions))
         if not positions:
-            return counts
+            return replace(counts, others=names)
         leaves = file.metadata.schema
         at_once = rows_at_once(file.metadata, [leaves.column(at).path for at in range(len(leaves))])
         packing = file.metadata.row_group(0).column(0).compression if file.metadata.num_row_groups else "SNAPPY"

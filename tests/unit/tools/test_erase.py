@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
 
@@ -291,6 +293,30 @@ def test_what_cannot_be_looked_into_is_named_and_is_no_success(stack, answers, c
         f"Without the column: 1 objects; nobody can tell whose rows they hold\n  s3://{BUCKET}/raw/readme.txt\n" in told
     )
     assert everything(stack)[f"runs/{SERVING}/input/00000-cars.csv"] == [HEADER + OTHER]  # the rest is done
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [
+        ("custmer_id", "did you mean 'customer_id'?"),  # of a file
+        ("milage", "did you mean 'mileage'?"),  # of the definition
+        ("Boked-By", "did you mean 'Booked-By'?"),  # of Parquet
+        ("x", "expected a column of the files"),
+    ],
+)
+def test_a_column_that_nothing_has_is_an_error_that_names_the_nearest(stack, capsys, column, meant):
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"Booked-By": ["me"]}), sink)
+    stack.put("raw/cars.parquet", sink.getvalue())
+    assert erase.main([STACK, f"{column}=17", "--yes"]) == 1
+    wanted = f"error: no file of s3://{BUCKET} has a column '{column}', nor does models/used-cars/model.yaml: {meant}\n"
+    assert capsys.readouterr().err == wanted
+
+
+@pytest.mark.parametrize("column", ["Customer ID", "mileage"])
+def test_a_column_of_a_file_or_of_the_definition_may_have_no_such_row(stack, capsys, column):
+    assert erase.main([STACK, f"{column}=99", "--yes"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_bucket_that_is_not_the_stacks_is_searched_and_left_to_its_owner(stack, answers, capsys):
