@@ -7,6 +7,10 @@ Made-up records of 12 features: 8 of numbers (normal, skewed, heavy-tailed, whol
 own, 2,000 rows drawn anew, so that a baseline that is unusual itself counts as often as it comes. A window is raised
 when its verdict is Drift or BadData, with the defaults of model.yaml. Beside it is Model Monitor's documented distance
 (method Robust, threshold 0.1) on the same features: it raises a window when one of them is above.
+
+Bias is judged on its own, as one analysis of three: of two facets, a text and a number, against TESTED rows. Outcomes
+are positive above about the middle. Beside it is Model Monitor's documented rule: a metric is farther from no bias than
+its constraint, which is the baseline's value.
 """
 
 from __future__ import annotations
@@ -14,19 +18,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from bench.table import Row, finish
 from perennial.data.column_statistics import NumericColumn, StringColumn, constraints, statistics
 from perennial.evaluation import model_quality as measured
 from perennial.model.definition import Monitoring, Quality
-from perennial.monitoring import data_quality, model_quality
+from perennial.monitoring import bias, data_quality, model_quality
+from perennial.monitoring.facets import FacetCounter, FacetCounts
 from perennial.monitoring.findings import WindowFinding, verdict_of
 
 Floats = npt.NDArray[np.float64]
@@ -152,6 +158,61 @@ def judged(rows: int, change: Change, seed: int) -> tuple[str, bool]:
     return verdict_of(findings), robust > 0.1
 
 
+def _worse_for(members: str, by: float) -> Change:
+    """Let the model answer so many of its standard deviations less for one value of the text `two`."""
+
+    def change(sample: Sample, _: np.random.Generator) -> Sample:
+        return Sample(
+            sample.columns, sample.labels, sample.scores - by * sample.scores.std() * (sample.columns["two"] == members)
+        )
+
+    return change
+
+
+BIAS_CHANGES: dict[str, Change] = {
+    "none": CHANGES["none"][1],
+    "scores of a facet": _worse_for("two-1", 0.5),
+}
+FACETS = {
+    "enabled": True,
+    "facets": [
+        {"column": "two", "values": ["two-1"], "above": None}, {"column": "normal", "values": None, "above": 55.0},
+    ],
+    "positive": {"values": None, "above": 0.8},
+}  # fmt: skip
+
+
+def facets_of(sample: Sample) -> list[FacetCounts]:
+    counter = FacetCounter({"problem": "regression", "monitoring": {"bias": FACETS}})
+    sides = counter.sides(pa.table({name: pa.array(sample.columns[name].tolist()) for name in ("two", "normal")}))
+    counter.add(sides)
+    counter.add_labels(sides, sample.labels)
+    counter.add_scores(sides, sample.scores)
+    return counter.facets
+
+
+def judged_bias(rows: int, change: Change, seed: int) -> tuple[bool, bool]:
+    """Return whether one window's bias has grown, by us and by Model Monitor's documented rule."""
+    random = np.random.default_rng([rows, seed])
+    tested, window = drawn(TESTED, random), change(drawn(rows, random), random)
+    baseline = bias.analysis("target", FACETS, facets_of(tested))
+    limits, rate = MONITORED.bias.max_increase.model_dump(), MONITORED.false_alarm_rate / 3
+    judged_facets = bias.judge(baseline, facets_of(window), limits, rate)
+    return bool(judged_facets.findings), any((one.increase or 0) > 0 for one in judged_facets.results)
+
+
+def bias_rows(windows: int) -> Iterator[Row]:
+    """Yield the shares of windows whose bias counts as grown."""
+    for what, change in BIAS_CHANGES.items():
+        for size in SIZES:
+            count = max(1, windows // FEWER.get(size, 1))
+            verdicts = [judged_bias(size, change, seed) for seed in range(count)]
+            raised, peer = (100 * sum(column) / count for column in zip(*verdicts, strict=True))
+            bound = {"most": 1.0} if (what, size) == ("none", 1_000) else {}
+            print(f"bias, {what:15} {size:7,}  raised {raised:5.1f} %  Model Monitor {peer:5.1f} %", flush=True)
+            yield Row(f"bias: {what}, {size:,} records", raised, "%", peer=peer, **bound)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the shares of windows that are raised; return 1 when a bound is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -172,6 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{what:15} {size:7,}  raised {raised:5.1f} %  as {right} {rightly:5.1f} %  robust {peer:5.1f} %",
                 flush=True,
             )
+    rows += bias_rows(arguments.windows)
     text = "Share of windows raised."
     return finish("drift", text, rows, arguments.write)
 

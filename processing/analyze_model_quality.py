@@ -11,6 +11,7 @@ Writes     below --output
     model-quality/          statistics.json and constraints.json in Model Monitor's formats
     attribution/            analysis.json in Clarify's format, with `means` of the encoded columns; or without
                             explanations and with a `reason`, where this model cannot be explained
+    bias/                   analysis.json in Clarify's format, of the facets that model.yaml names, which may be none
 Fails      with exit code 1 and the reason in --message when the rows are not as said above
 """
 
@@ -27,12 +28,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+import pyarrow.json as pa_json
 
+from perennial.data.payload import LARGEST_LINE
 from perennial.evaluation import model_quality
 from perennial.evaluation.problem_types.measures import MetricError, MetricInputError
+from perennial.monitoring import bias
+from perennial.monitoring.facets import FacetCounter, section_of
 from processing import contributions, job_script
 
 COLUMNS = ("prediction", "label", "probability")
+ARROW_TYPES = {"float": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}
+BLOCK_BYTES = 2 * LARGEST_LINE
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,9 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     definition = json.loads(arguments.config.read_text())["definition"]
     try:
         documents = measure(definition, arguments.predictions)
+        compared = compare_facets(definition, arguments.predictions, arguments.test)
     except MetricError as error:
         return job_script.refuse(f"The baseline of the model cannot be computed: {error}", arguments.message)
     job_script.write_documents(documents, arguments.output / "model-quality", indent=2)
+    job_script.write_documents({"analysis": compared}, arguments.output / "bias", indent=2)
     print(f"measured {documents['statistics']['dataset']['item_count']} predictions")
     explained = contributions.baseline(definition["algorithm"], arguments.serving, lines(arguments.test))
     job_script.write_documents({"analysis": explained}, arguments.output / "attribution", indent=2)
@@ -71,6 +80,31 @@ def lines(folder: Path) -> Iterator[bytes]:
     for path in sorted(folder.rglob("*.jsonl")):
         with path.open("rb") as file:
             yield from file
+
+
+def compare_facets(definition: dict[str, Any], predictions: Path, test: Path) -> dict[str, Any]:
+    """Return how outcomes differ between facets and all others. Raises MetricInputError: the files do not fit."""
+    counter = FacetCounter(definition)
+    if counter.rules:
+        columns = read(predictions)
+        sides = np.concatenate([counter.sides(table) for table in read_facets(definition, counter, test)])
+        if len(sides) != columns["label"].size:
+            raise MetricInputError(
+                f"{columns['label'].size} predictions for {len(sides)} test records; expected as many"
+            )
+        counter.add(sides)
+        counter.add_labels(sides, columns["label"])
+        counter.add_predictions(sides, columns["prediction"])
+    return bias.analysis(definition["target"], section_of(definition), counter.facets)
+
+
+def read_facets(definition: dict[str, Any], counter: FacetCounter, test: Path) -> Iterator[pa.Table]:
+    """Yield the facets' columns of each part of the test set, in the order of the predictions."""
+    names = dict.fromkeys(rule["column"] for rule in counter.rules)
+    schema = pa.schema({name: ARROW_TYPES[definition["columns"][name]["type"]] for name in names})
+    parsing = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    for path in sorted(test.rglob("*.jsonl")):
+        yield pa_json.read_json(path, pa_json.ReadOptions(block_size=BLOCK_BYTES), parsing)
 
 
 def read(folder: Path) -> dict[str, npt.NDArray[np.float64]]:

@@ -163,6 +163,7 @@ class World:
             "config": self.config, "capture": self.folder / "capture", "ground-truth": self.folder / "ground-truth",
             "data-baseline": self.folder / "data-baseline", "model-baseline": self.baselines / "model-quality",
             "attribution-baseline": self.baselines / "attribution", "serving": self.serving,
+            "bias-baseline": self.baselines / "bias",
             "output": self.folder / "output", "message": self.folder / "message", "endpoint": "cars",
             "start": "2026-11-29T10:00:00Z", "end": "2026-11-29T12:00:00Z",
         }  # fmt: skip

@@ -35,7 +35,7 @@ ROOM_IN_ITEM = {
     ("new_files", "rules"): 10_000,
 }
 LISTED_IN_MANIFEST = {"files": "Files", "ignored": "Ignored"}
-BASELINES = ("data_quality", "model_quality", "attribution")
+BASELINES = ("data_quality", "model_quality", "attribution", "bias")
 
 
 def opened(

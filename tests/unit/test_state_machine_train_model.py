@@ -95,8 +95,14 @@ RESULT = {
 BASELINES = [
     *(f"{kind}/{name}.json" for kind in ("data-quality", "model-quality") for name in ("statistics", "constraints")),
     "attribution/analysis.json",
+    "bias/analysis.json",
 ]
-STEPS = {"data-quality": "data-quality", "model-quality": "model-quality", "attribution": "model-quality"}
+STEPS = {
+    "data-quality": "data-quality",
+    "model-quality": "model-quality",
+    "attribution": "model-quality",
+    "bias": "model-quality",
+}
 EXPORTED = ["model", "endpoint", "endpoint-config", "data-quality-baseline", "model-quality-baseline", "run"]
 JOBS = {
     "Preprocess": "preprocess",
@@ -793,8 +799,8 @@ def test_baselines_are_looked_for_where_the_jobs_write_and_where_the_exported_na
         for output in done.called(state)[0]["ProcessingOutputConfig"]["Outputs"]
     ]
     named = [item["Value"] for item in done.called("Write parameter") if item["Name"].endswith("-baseline")]
-    assert written == [*named, f"{folder}attribution"] == [
-        f"{folder}data-quality", f"{folder}model-quality", f"{folder}attribution",
+    assert written == [*named, f"{folder}attribution", f"{folder}bias"] == [
+        f"{folder}data-quality", f"{folder}model-quality", f"{folder}attribution", f"{folder}bias",
     ]  # fmt: skip
 
 

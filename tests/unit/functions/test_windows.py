@@ -34,7 +34,7 @@ def serving(aws, answers):
     def serve(run=RUN, since=NOW - timedelta(hours=2)):
         old = {"definition": {**MODEL, "monitoring": {"min_records": 7}}, "run_id": run}
         aws.put(f"runs/{run}/config.json", json.dumps(old))
-        for name in ("data-quality/statistics", "model-quality/statistics", "attribution/analysis"):
+        for name in ("data-quality/statistics", "model-quality/statistics", "attribution/analysis", "bias/analysis"):
             aws.put(f"runs/{run}/baselines/{name}.json", "{}")
         aws.put(f"runs/{run}/serving/model.tar.gz", "")
         body = {"EndpointConfigName": f"{STACK}-{run}", "LastModifiedTime": since.timestamp()}
@@ -120,7 +120,8 @@ def test_the_job_reads_the_files_of_the_hours_of_the_window_and_labels_that_came
     answer = resolve()
     sources = {one["InputName"]: one["S3Input"] for one in answer["Inputs"]}
     assert set(sources) == {
-        "data-baseline", "model-baseline", "attribution-baseline", "serving", "capture", "ground-truth",
+        "data-baseline", "model-baseline", "attribution-baseline", "bias-baseline", "serving", "capture",
+        "ground-truth",
     }  # fmt: skip
     assert sources["serving"]["S3Uri"] == f"s3://{BUCKET}/runs/{RUN}/serving/"
     assert sources["data-baseline"]["S3Uri"] == f"s3://{BUCKET}/runs/{RUN}/baselines/data-quality/"
@@ -146,7 +147,7 @@ def test_what_has_no_object_is_no_input_which_would_fail_the_job(aws, serving, r
     serving()
     aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{RUN}/baselines/model-quality/statistics.json")
     names = [one["InputName"] for one in resolve()["Inputs"]]
-    assert names == ["data-baseline", "attribution-baseline", "serving"]
+    assert names == ["data-baseline", "bias-baseline", "attribution-baseline", "serving"]
 
 
 def test_the_job_runs_in_the_image_in_which_the_run_trained_its_model(aws, serving, resolve):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from processing import analyze_model_quality
-from tests.monitored import World, cars
+from tests.monitored import MODEL, World, cars
 
 Job = Callable[..., dict[str, Any]]
 
@@ -26,7 +26,7 @@ def job(tmp_path: Path) -> Job:
         for number, part in enumerate(parts):
             (predictions / f"part-{number:05d}.csv").write_text(part)
         config = tmp_path / "config.json"
-        config.write_text(json.dumps({"definition": {"problem": problem, "algorithm": "deepar"}}))
+        config.write_text(json.dumps({"definition": {"problem": problem, "algorithm": "deepar", "target": "price"}}))
         arguments = ["--config", config, "--predictions", predictions, "--output", output, "--message", message]
         code = analyze_model_quality.main([str(argument) for argument in arguments])
         if code:
@@ -65,6 +65,43 @@ def test_predictions_are_explained_by_records_of_the_test_set(tmp_path: Path) ->
     assert weights["mileage"] == pytest.approx(0.2 * sum(abs(car.fields[0] - mean) for car in tested) / 400)
     assert (weights["doors"], document["dataset"]) == (0, {"item_count": 400})
     assert document["means"][0] == pytest.approx(mean)
+
+
+SAAB = "{facets: [{column: make, values: [Saab]}, {column: doors, above: 3}], positive: {above: 16000}}"
+
+
+def test_outcomes_of_facets_are_counted_by_the_records_of_the_test_set(tmp_path: Path) -> None:
+    world = World(tmp_path, f"{MODEL}monitoring: {{bias: {SAAB}}}\n")
+    document = json.loads((world.baselines / "bias" / "analysis.json").read_text())
+    tested = cars(400, 1)
+    for column, members in (
+        ("make", [car for car in tested if car.fields[3] == "Saab"]),
+        ("doors", [car for car in tested if car.fields[1] > 3]),
+    ):
+        (entry,) = document["pre_training_bias_metrics"]["facets"][column]
+        assert entry["counts"]["facet"] == {
+            "records": len(members),
+            "labels": len(members),
+            "positive_labels": sum(car.price > 16_000 for car in members),
+            "predictions": len(members),
+            "positive_predictions": sum(car.answer > 16_000 for car in members),
+        }
+        assert entry["counts"]["others"]["records"] == 400 - len(members)
+
+
+def test_without_facets_the_baseline_of_bias_has_none(job: Job, tmp_path: Path) -> None:
+    job("prediction,label\n10,13\n20,16\n")
+    document = json.loads((tmp_path / "output" / "bias" / "analysis.json").read_text())
+    assert document["post_training_bias_metrics"]["facets"] == {}
+
+
+def test_a_test_set_that_does_not_fit_the_predictions_ends_the_job(tmp_path: Path) -> None:
+    world = World(tmp_path, f"{MODEL}monitoring: {{bias: {SAAB}}}\n")
+    (world.test / "part-00001.jsonl").write_text('{"make":null,"doors":2}\n')
+    given = [f"--{option}={tmp_path / option}" for option in ("predictions", "test", "serving", "message")]
+    assert analyze_model_quality.main([f"--config={world.config}", f"--output={tmp_path / 'out'}", *given]) == 1
+    assert "400 predictions for 401 test records" in (tmp_path / "message").read_text()
+    assert not (tmp_path / "out").exists()
 
 
 def test_predictions_and_labels_do_not_change_places(job: Job) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 
 from perennial.monitoring import attribution
 from processing import monitor
-from tests.monitored import COLUMNS, MODEL, Change, World, cars
+from tests.monitored import COLUMNS, MODEL, Car, Change, World, cars
 from tests.pages import Page
 
 
@@ -175,8 +176,99 @@ def test_an_analysis_fails_for_itself_and_says_what_is_missing(world: World, bro
 FACETS = "bias: {facets: [{column: make, values: [Saab]}], positive: {above: 15000}}"
 
 
+WITH_FACETS = f"{MODEL}monitoring: {{{FACETS}}}\n"
+
+
+def test_outcomes_of_facets_that_are_as_they_were_are_healthy(tmp_path: Path) -> None:
+    world = World(tmp_path, WITH_FACETS)
+    world.send(cars(600, 2))
+    world.label()
+    verdict = world.judge()
+    assert (verdict["verdict"], verdict["analyses"]["bias"]["verdict"]) == ("Healthy", "Healthy")
+    assert [one["metric"] for one in verdict["analyses"]["bias"]["metrics"]] == ["CI", "DPL", "DPPL", "DI"]
+    assert world.read("bias/constraint_violations.json") == {"version": "1.0", "violations": []}
+
+
+def worse_for_saab(car: Car) -> Car:
+    return replace(car, answer=car.answer - 6_000) if car.fields[3] == "Saab" else car
+
+
+def test_a_model_that_answers_less_for_some_is_drift_before_there_is_a_label(tmp_path: Path) -> None:
+    world = World(tmp_path, WITH_FACETS)
+    world.send(cars(600, 2), worse_for_saab)
+    verdict = world.judge()
+    assert (verdict["verdict"], verdict["analyses"]["data_quality"]["verdict"]) == ("Drift", "Healthy")
+    violations = world.read("bias/constraint_violations.json")["violations"]
+    assert {(one["facet"], one["facet_value"], one["constraint_check_type"]) for one in violations} == {
+        ("make", "Saab", "bias_drift_check")
+    }
+    assert {one["metric_name"] for one in violations} == {"DPPL", "DI"}
+    assert verdict["reasons"][0] == violations[0]["description"]
+
+
+def test_labels_that_came_true_otherwise_for_some_are_bias_of_labels(tmp_path: Path) -> None:
+    """Of requests of one record and of several: these have predictions, and no label can belong to them."""
+    world = World(tmp_path, WITH_FACETS)
+    world.send(cars(600, 2), lambda car: replace(car, price=worse_for_saab(car).answer))
+    world.label()
+    bias = world.judge()["analyses"]["bias"]
+    assert [one["subject"] for one in bias["findings"]] == ["make Saab"]
+    assert [one["metric"] for one in bias["metrics"] if one["worse"]] == ["DPL"]
+
+
+def test_records_of_one_request_count_with_their_scores(tmp_path: Path) -> None:
+    world = World(tmp_path, WITH_FACETS)
+    world.send(cars(200, 2))
+    (path,) = (world.folder / "capture").rglob("*.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    both = {"observedContentType": "application/jsonlines", "encoding": "JSON"}
+    lines[0]["captureData"]["endpointInput"] = {**both, "data": '{"make": "Saab"}\n{"make": "Buick"}\n'}
+    lines[0]["captureData"]["endpointOutput"] = {**both, "data": '{"score": 1}\n{"score": 20000}\n'}
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    world.label()
+    verdict = world.judge()
+    (make,) = world.read("bias/analysis.json")["post_training_bias_metrics"]["facets"]["make"]
+    counts = make["counts"]["others"], make["counts"]["facet"]
+    assert sum(one["predictions"] for one in counts) == sum(one["records"] for one in counts) == 201
+    assert sum(one["labels"] for one in counts) == verdict["ground_truth"]["matched"] == 199
+
+
+def test_a_facet_that_is_newer_than_the_run_fails_for_itself(tmp_path: Path) -> None:
+    """How a model is watched is what model.yaml says today."""
+    world = World(tmp_path)
+    facet = {"column": "colour", "values": ["red"], "above": None}
+    bias = {**world.definition["monitoring"]["bias"], "facets": [facet], "positive": {"values": None, "above": 1.0}}
+    world.config.write_text(
+        json.dumps({"definition": {**world.definition, "monitoring": {**world.definition["monitoring"], "bias": bias}}})
+    )
+    world.send(cars(200, 2))
+    verdict = world.judge()
+    assert verdict["analyses"]["data_quality"]["verdict"] == "Healthy"
+    assert "has no facet colour red" in verdict["analyses"]["bias"]["reason"]
+
+
+ANALYSES = ("data_quality", "model_quality", "bias", "attribution")
+
+
+@pytest.mark.parametrize("enabled", list(itertools.product([True, False], repeat=4)))
+def test_every_choice_of_analyses_is_valid(tmp_path: Path, enabled: tuple[bool, ...]) -> None:
+    sections = {name: f"enabled: {str(one).lower()}" for name, one in zip(ANALYSES, enabled, strict=True)}
+    sections["bias"] += f", {FACETS.removeprefix('bias: {').removesuffix('}')}"
+    text = ", ".join(f"{name}: {{{section}}}" for name, section in sections.items())
+    world = World(tmp_path, f"{MODEL}monitoring: {{{text}}}\n")
+    world.send(cars(200, 2))
+    world.label()
+    verdict = world.judge()
+    wanted = {name for name, one in zip(ANALYSES, enabled, strict=True) if one}
+    assert set(verdict["analyses"]) == wanted
+    assert verdict["verdict"] == ("Healthy" if wanted else "NotEnoughData")
+    folders = {path.name.replace("-", "_") for path in (tmp_path / "output").iterdir() if path.is_dir()}
+    assert folders & set(ANALYSES) == wanted
+
+
 def test_outcomes_without_a_baseline_fail_for_themselves_and_are_described(tmp_path: Path) -> None:
-    world = World(tmp_path, f"{MODEL}monitoring: {{{FACETS}}}\n")
+    world = World(tmp_path, WITH_FACETS)
+    (world.baselines / "bias" / "analysis.json").unlink()
     world.send(cars(200, 2))
     verdict = world.judge()
     assert {name: one["verdict"] for name, one in verdict["analyses"].items()} == {
