@@ -6,6 +6,8 @@ they are in the sample together or not at all. Memory stays bounded: 16 bytes fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -55,17 +57,24 @@ class DuplicateCounter:
         used, unlike = int(np.count_nonzero(is_new & (sets != LEFT_OUT))), self._unlike_known(sets, is_new)
         return max(0, used - (len(unlike) << self._halvings))
 
-    def count_replaced(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> int:
-        """Return of how many keys a new row counts which says something else than the known one that counted before.
+    def count_replaced(self, sets: Sets, is_new: npt.NDArray[np.bool_], starts: Sequence[int]) -> int:
+        """Return of how many keys a new row counts which says something else than the one that counted before.
 
-        An old row that comes again after a correction is one, though a known file has it.
+        starts  the first row of each file, in their order
+
+        Before is of the known rows, and of the files before its own: that one of these was never in a model that
+        served makes no difference. An old row that comes again after a correction is one, though a known file has it.
         """
         used = sets[self._rows] != LEFT_OUT
-        keys, wholes, new = self._hashes[used], self._wholes[used], is_new[self._rows][used]
-        counting, before = last_of_each(keys), last_of_each(keys[~new])
-        counting = counting[np.isin(keys[counting], keys[~new])]  # both in the order of keys
-        replaced = new[counting] & (wholes[counting] != wholes[~new][before])
-        return int(np.count_nonzero(replaced)) << self._halvings
+        rows, keys, wholes = self._rows[used], self._hashes[used], self._wholes[used]
+        new, files = is_new[rows], np.searchsorted(np.asarray(starts, np.int64), rows, side="right")
+        counting = last_of_each(keys)  # in the order of keys
+        at = np.searchsorted(keys[counting], keys)  # of each row, the place of its key
+        replaced = np.zeros(len(counting), np.bool_)
+        for before in (~new, files < files[counting][at]):
+            last = last_of_each(keys[before])
+            replaced[at[before][last]] |= wholes[before][last] != wholes[counting][at[before][last]]
+        return int(np.count_nonzero(replaced & new[counting])) << self._halvings
 
     def unlike_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Return which rows `(n_rows,)` are new, in use, and like none that is not new.

@@ -155,6 +155,7 @@ def ingest(
     present = set[str]()  # columns that a file has
     originals = {} if contract.key else copies_among([path for _, path in files])
     rows_of = dict[int, int]()
+    starts = list[int]()  # the first row of each file
     rows = 0
     with spill_writer(spill) as write:
         for number, (name, path) in enumerate(files):
@@ -165,6 +166,7 @@ def ingest(
                 continue
             first, is_new, notes, has = rows, champion.finds_new(number), list[str](), set[str]()
             late = list[tuple[int, str]]()
+            starts.append(first)
             try:
                 for batch in read(path, columns, name, contract.form, notes):
                     checked = telling.with_hashes(check(contract, batch.table))
@@ -209,7 +211,7 @@ def ingest(
     report.rows_trained_again = duplicates.count(sets == TRAIN)
     report.new_files["repeated"] = copies.count_known(sets, is_of_new_file)
     if contract.key:
-        report.new_files["replaced"] = duplicates.count_replaced(sets, is_of_new_file)
+        report.new_files["replaced"] = duplicates.count_replaced(sets, is_of_new_file, starts)
     print(f"{report.rows_repeated} rows repeat an earlier row", flush=True)
     report.identity = specification(definition)
     report.absent = [name for name in contract.names if name not in present]

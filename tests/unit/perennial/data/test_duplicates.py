@@ -61,19 +61,32 @@ def test_new_rows_are_counted_that_are_like_one_that_is_known(records: list[Any]
     assert counter.unlike_known(sets, is_new).tolist() == expected
 
 
-@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 3), st.booleans(), st.booleans()), max_size=12))
-def test_a_key_is_replaced_where_a_new_row_counts_that_says_something_else(
-    rows: list[tuple[int, int, bool, bool]],
-) -> None:
-    counter = DuplicateCounter()
-    for key, whole, _, _ in rows:
-        counter.observe(np.array([key], np.uint64), np.array([whole], np.uint64))
-    sets = np.array([LEFT_OUT if is_out else TRAIN for *_, is_out in rows], np.uint8)
-    is_new = np.array([new for _, _, new, _ in rows], bool)
-    known = {key: whole for key, whole, new, is_out in rows if not new and not is_out}
-    counting = {key: (whole, new) for key, whole, new, is_out in rows if not is_out}
-    expected = sum(key in known and new and known[key] != whole for key, (whole, new) in counting.items())
-    assert counter.count_replaced(sets, is_new) == expected
+Row = tuple[int, int, bool]  # the key, what it says, whether it is left out
+
+
+@given(st.lists(st.tuples(st.booleans(), st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.booleans())))))
+def test_a_key_is_replaced_where_a_new_row_counts_that_says_something_else(files: list[tuple[bool, list[Row]]]) -> None:
+    counter, starts = DuplicateCounter(), [0]
+    known, before = dict[int, int](), dict[int, int]()
+    counting = dict[int, tuple[int, bool, int]]()
+    for number, (new, rows) in enumerate(files):
+        for key, whole, is_out in rows:
+            counter.observe(np.array([key], np.uint64), np.array([whole], np.uint64))
+            if is_out:
+                continue
+            if key in counting and counting[key][2] != number:
+                before[key] = counting[key][0]  # what counted as its file began
+            counting[key] = (whole, new, number)
+            if not new:
+                known[key] = whole
+        starts.append(starts[-1] + len(rows))
+    every = [(new, is_out) for new, rows in files for *_, is_out in rows]
+    sets = np.array([LEFT_OUT if is_out else TRAIN for _, is_out in every], np.uint8)
+    is_new = np.array([new for new, _ in every], bool)
+    expected = sum(
+        new and {known.get(key, whole), before.get(key, whole)} != {whole} for key, (whole, new, _) in counting.items()
+    )
+    assert counter.count_replaced(sets, is_new, starts[:-1]) == expected
 
 
 def test_no_rows_repeat_nothing() -> None:
