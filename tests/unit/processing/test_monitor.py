@@ -207,7 +207,6 @@ def test_a_model_that_answers_less_for_some_is_drift_before_there_is_a_label(tmp
 
 
 def test_labels_that_came_true_otherwise_for_some_are_bias_of_labels(tmp_path: Path) -> None:
-    """Of requests of one record and of several: these have predictions, and no label can belong to them."""
     world = World(tmp_path, WITH_FACETS)
     world.send(cars(600, 2), lambda car: replace(car, price=worse_for_saab(car).answer))
     world.label()
@@ -217,6 +216,7 @@ def test_labels_that_came_true_otherwise_for_some_are_bias_of_labels(tmp_path: P
 
 
 def test_records_of_one_request_count_with_their_scores(tmp_path: Path) -> None:
+    """Requests of several records have predictions, and no label can belong to them."""
     world = World(tmp_path, WITH_FACETS)
     world.send(cars(200, 2))
     (path,) = (world.folder / "capture").rglob("*.jsonl")
