@@ -274,7 +274,7 @@ def _both(gate: Gate, compared: Compared, what: str) -> str:
 
 def _versus(gate: Gate, compared: Compared, rows: str) -> str:
     """Both models on some rows: the candidate, then the model in service."""
-    chance = {True: ", within chance", False: ", by more than chance", None: ""}[compared.is_chance]
+    chance = {True: ", within chance", False: ", by more than chance on these rows", None: ""}[compared.is_chance]
     chance += f" ({between(compared.difference)})" if chance else ""
     ours, theirs = apart(compared.candidate, compared.champion)
     return f"{gate.metric} {ours} is {_how(gate, compared)} the {theirs} of the model in service on {rows}{chance}"

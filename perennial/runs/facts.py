@@ -188,7 +188,7 @@ def doubtful_rows(compared: Mapping[str, Any]) -> list[str]:
 def _difference(interval: Sequence[float] | None, unit: str) -> str:
     if not interval:
         return ""
-    verdict = "within chance" if interval[0] <= 0 <= interval[1] else "more than chance"
+    verdict = "within chance" if interval[0] <= 0 <= interval[1] else "more than chance on these rows"
     return f"; difference {between(interval)}{unit} (95 % interval): {verdict}"
 
 

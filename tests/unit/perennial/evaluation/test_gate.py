@@ -130,7 +130,7 @@ def test_models_are_compared_on_the_rows_that_the_one_in_service_has_not_seen():
     assert (verdict.accepted, verdict.beats_champion) == (True, True)
     assert verdict.reason == (
         "rmse 2,500 on all 200 test rows meets the threshold (at most 3,500); rmse 2,200 is better than the 2,300 of "
-        "the model in service on the 40 test rows that it has not seen, by more than chance (-300 to -20)"
+        "the model in service on the 40 test rows that it has not seen, by more than chance on these rows (-300 to -20)"
     )
 
 
@@ -169,7 +169,7 @@ def test_new_rows_do_not_outvote_known_ones():
     assert (verdict.accepted, verdict.beats_champion, verdict.keeps_known) == (False, True, False)
     assert verdict.reason.startswith(
         "rmse 2,850 is worse than the 2,163 of the model in service on the 10,000 test rows that it was tested on, by "
-        "more than chance (600 to 780), where at most 2,271.15 is allowed (gate.maximum_regression); "
+        "more than chance on these rows (600 to 780), where at most 2,271.15 is allowed (gate.maximum_regression); "
     )
 
 
@@ -181,7 +181,7 @@ def test_known_rows_that_are_worse_by_more_than_chance_are_told_where_that_is_al
     assert threshold == "rmse 2,000 on all 200 test rows meets the threshold (at most 3,500)"
     assert known_rows == (
         "rmse 2,090 is worse than the 2,000 of the model in service on the 100 test rows that it was tested on, by "
-        "more than chance (50 to 150), which is allowed (at most 2,100, gate.maximum_regression)"
+        "more than chance on these rows (50 to 150), which is allowed (at most 2,100, gate.maximum_regression)"
     )
 
 

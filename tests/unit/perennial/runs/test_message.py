@@ -150,7 +150,7 @@ def test_the_rows_and_both_models_on_both_parts_of_the_test_set_are_told():
 def test_a_difference_that_is_no_chance_and_parts_without_rows():
     compared = {**COMPARED, "unseen": {**COMPARED["unseen"], "difference": [-180.0, -12.0]}, "new": PART}
     body = compose(metrics={"comparison": compared}, drift=DRIFT).body
-    assert "; difference -180 to -12 USD (95 % interval): more than chance\n" in body
+    assert "; difference -180 to -12 USD (95 % interval): more than chance on these rows\n" in body
     assert "New rows" not in body
     assert "no column has moved\n" in body
 
