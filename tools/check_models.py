@@ -35,6 +35,7 @@ INVENTED: tuple[tuple[str | None, ...], ...] = (
     ("1", "20", "3.5"),
     (None,),
 )
+TYPOS = (NameError, AttributeError, ImportError)  # which no text causes
 WHATEVER = (
     "the same for every text that was tried. If features.py refuses texts on purpose: declare the column's categories "
     "in model.yaml, and only those are tried; or name the text in the exception"
@@ -95,6 +96,8 @@ def try_features(hook: Hook, defined: Definition) -> HookError | None:
         break
     else:
         if len({str(error) for error in excused}) == 1:
+            if isinstance(excused[0].__cause__, TYPOS):
+                raise excused[0]
             raise HookError(f"{excused[0]} ({WHATEVER})") from excused[0].__cause__
     return excused[0] if excused else None
 

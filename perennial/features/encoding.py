@@ -169,20 +169,21 @@ def load_hook(path: Path) -> Hook | None:
         raise HookError(f"{path}: cannot be imported")
     module = importlib.util.module_from_spec(spec)
     load = spec.loader.exec_module
-    _guarded(lambda: load(module), path)
+    file = str(spec.origin)  # absolute, as tracebacks have it
+    _guarded(lambda: load(module), file)
     hook: Hook | None = getattr(module, "transform", None)
     if not callable(hook):
         raise HookError("features.py: has no function transform(table: pyarrow.Table) -> pyarrow.Table")
-    return lambda table: _guarded(lambda: hook(table), path)
+    return lambda table: _guarded(lambda: hook(table), file)
 
 
-def _guarded(call: Callable[[], T], path: Path) -> T:
+def _guarded(call: Callable[[], T], file: str) -> T:
     try:
         return call()
     except MemoryError:  # the machine is too small
         raise
     except (Exception, SystemExit) as error:
-        raise HookError(f"features.py{_line(error, str(path))}: {type(error).__name__}: {error}") from error
+        raise HookError(f"features.py{_line(error, file)}: {type(error).__name__}: {error}") from error
 
 
 def _line(error: BaseException, file: str) -> str:

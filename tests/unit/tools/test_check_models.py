@@ -97,6 +97,17 @@ def test_a_mistake_in_features_is_told_by_file_and_line(
     assert told in capsys.readouterr().err
 
 
+def test_a_typo_is_told_by_its_line_also_from_a_relative_path_and_without_advice_about_texts(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `make check-model` names a folder."""
+    (model / "features.py").write_text(SOUND.replace("pc.divide", "pc.divid"))
+    monkeypatch.chdir(model.parent)
+    assert check_models.main(["cars"]) == 1
+    told = "cars/features.py, line 5: AttributeError: module 'pyarrow.compute' has no attribute 'divid'\n"
+    assert capsys.readouterr().err == told
+
+
 @pytest.mark.parametrize(
     "text",
     re.findall(r"```python\n(.*?)```", DOCS.partition("\n## features.py\n")[2], re.DOTALL),
