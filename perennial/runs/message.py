@@ -132,10 +132,13 @@ def _aside(record: RunRecord) -> str:
     if not new:
         return ""
     count = f"{facts.counted(len(new))} {'is' if len(new) == 1 else 'are'}"
-    lines = [f"{count} put aside: not readable as this table, not trained on, and left alone until replaced"]
+    lines = [f"{count} put aside: not trained on, and left alone until replaced"]
     for stray in new[:ASIDE_SHOWN]:
-        why = "" if news.is_reported(stray["Reason"], record) else f": {safe(stray['Reason'], MAX_LINE)}"
-        lines.append(f"  {safe(stray['Key'], MAX_LINE)}{why}")
+        lines.append(f"  {safe(stray['Key'], MAX_LINE)}")
+        if not news.is_reported(stray["Reason"], record):
+            why, *rest = _plain(stray["Reason"]) or [""]
+            lines[-1] += f": {why}"
+            lines += [f"    {part}" for part in rest]
         command = removal(facts.data_bucket(record), stray["Key"])
         lines.append(f"    to take it away: {command if _can_be_copied(command) else NO_COMMAND}")
     where = f"s3://{record['bucket']}/runs/{record['run_id']}/run.json (data, aside)"

@@ -18,7 +18,8 @@ from perennial.runs.run_record import Aside
 from perennial.runs.work import NO_VERSIONS, Ignored, Listing
 
 MAX_BYTES = 300_000  # an item of DynamoDB holds 400 KB
-MAX_REASON = 200
+MAX_REASON = 200  # of what is remembered
+MOST_CHARACTERS = 950  # of what the record and the mail say
 PUT_ASIDE = "put aside by run"
 # What of a definition says which files can be read, and what becomes of those that cannot.
 READS = ("columns", "target", "other_columns", "files", "quality")
@@ -60,9 +61,19 @@ def put_aside(report: Mapping[str, Any] | None, files: Sequence[Mapping[str, Any
     """Return {"Key", "VersionId", "ETag", "Reason"} of what a run put aside, from its report and manifest's files."""
     aside = [item for item in (report or {}).get("aside", []) if item["position"] < len(files)]
     return [
-        {**{name: files[item["position"]][name] for name in ("Key", "VersionId", "ETag")}, "Reason": item["reason"]}
+        {**{name: files[item["position"]][name] for name in ("Key", "VersionId", "ETag")}, "Reason": _whole(item)}
         for item in aside
     ]
+
+
+def _whole(item: Mapping[str, Any]) -> str:
+    """Return the reason of a file with its other problems: those that fit, and how many do not."""
+    reason, problems = item["reason"], item.get("problems", [])
+    for number, text in enumerate(problems):
+        if len(reason) + len(text) > MOST_CHARACTERS:
+            return f"{reason}; and {len(problems) - number:,} more in report/report.json (aside)"
+        reason = f"{reason}; {text}"
+    return str(reason)
 
 
 def remembered(

@@ -766,12 +766,24 @@ def test_a_file_that_is_put_aside_is_named_once_with_the_reason_and_how_to_take_
     body = compose(data={**RECORD["data"], "aside": strays}).body
     assert "Data          3 files under 'raw/', 1 ignored, 2 put aside\n" in body
     assert (
-        "\n1 file is put aside: not readable as this table, not trained on, and left alone until replaced\n"
+        "\n1 file is put aside: not trained on, and left alone until replaced\n"
         "  raw/read me.txt: column 'price' is missing\n"
         "    to take it away: aws s3 rm 's3://cars/raw/read me.txt'\n"
     ) in body
     assert "Put aside     raw/old.txt: before this run, not trained on\n" in body
     assert body.count("raw/old.txt") == 1
+
+
+def test_every_rule_that_a_file_breaks_is_in_the_mail_that_says_it_is_put_aside():
+    rules = [
+        f"column_{n} breaks the rule 'type' in 50 rows: expected a number (raw/a.csv row {n}: 'x')" for n in range(9)
+    ]
+    body = compose(data={**RECORD["data"], "aside": aside("raw/a.csv", Reason="; ".join(rules))}).body
+    lines = body.splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("  raw/a.csv: "))
+    end = next(at for at, line in enumerate(lines) if line.startswith("    to take it away"))
+    assert " ".join(line.strip() for line in lines[start:end]) == f"raw/a.csv: {'; '.join(rules)}"
+    assert end - start == 3
 
 
 def test_a_file_in_another_bucket_than_the_stacks_is_taken_away_there():

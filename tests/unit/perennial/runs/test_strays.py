@@ -72,5 +72,19 @@ def test_what_a_report_names_by_position_is_found_by_key_and_version():
     assert strays.put_aside(None, files) == strays.put_aside({"rows": {}}, files) == []
 
 
+@pytest.mark.parametrize(
+    ("problems", "reason"),
+    [
+        (["two", "three"], "torn; two; three"),
+        (["x" * 400] * 5, f"torn; {'x' * 400}; {'x' * 400}; and 3 more in report/report.json (aside)"),
+        (["x" * 950], "torn; and 1 more in report/report.json (aside)"),
+    ],
+)
+def test_the_reason_of_a_file_has_all_of_its_problems_that_fit(problems, reason):
+    files = [{"Key": "raw/a.csv", "VersionId": "v", "ETag": "e"}]
+    report = {"aside": [{"position": 0, "name": "raw/a.csv", "reason": "torn", "problems": problems}]}
+    assert strays.put_aside(report, files) == [{**files[0], "Reason": reason}]
+
+
 def test_the_command_that_takes_a_file_away_can_be_pasted():
     assert strays.removal("b", "raw/a b's.csv") == "aws s3 rm 's3://b/raw/a b'\"'\"'s.csv'"
