@@ -28,6 +28,7 @@ from perennial.features.from_json import RepeatedNameError, decode, from_json
 MAX_SHAPES, MAX_NAME_BYTES = 1000, 4 << 20
 NAME_BYTES = 80  # of a name beside its text, about
 MAX_NOTES = 20
+NO_OBJECT = "the line is no JSON object"
 Names = tuple[str, ...]
 
 
@@ -37,23 +38,30 @@ def read_json_lines(
     """Yield the rows of a file in batches. Raises FileError, which begins with `name`."""
     shapes = _Shapes(name, columns, form)
     with open_file() as file:
-        for first, lines in _lines(TextFile(name, file, form)):
-            yield shapes.batch(first, lines)
+        for first, lines, is_open in _lines(TextFile(name, file, form)):
+            batch = shapes.batch(first, lines)
+            if is_open and any(row.problem == NO_OBJECT for row in batch.unreadable):
+                what = f"line {first}: the last line has no line end and is no JSON object, so the file is cut off"
+                raise FileError(f"{name}: {what}; upload it again, or end its last line")
+            yield batch
     notes += shapes.notes()
 
 
-def _lines(file: TextFile) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield (number of the first one, some lines). Raises FileError when one is too long."""
+def _lines(file: TextFile) -> Iterator[tuple[int, list[bytes], bool]]:
+    """Yield (number of the first one, some lines, whether that is a last one without a line end).
+
+    Raises FileError when one is too long.
+    """
     first, rest = 1, b""
     while block := file.read(BLOCK_BYTES):
         *lines, rest = (rest + block).split(b"\n")
         if len(rest) > BLOCK_BYTES:
             raise FileError(f"{file.name}: line {first + len(lines)} is longer than {BLOCK_BYTES >> 20} MiB")
         if lines:
-            yield first, lines
+            yield first, lines, False
         first += len(lines)
     if rest:
-        yield first, [rest]
+        yield first, [rest], True
 
 
 class _Shapes:
@@ -87,7 +95,7 @@ class _Shapes:
                 if not (repeated or unreadable or self._has_begun):
                     problem = f"line {number} is no whole JSON object; expected one object a line (JSON lines)"
                     raise FileError(f"{self._name}: {problem}") from error
-                problem = str(error) if repeated else "the line is no JSON object"
+                problem = str(error) if repeated else NO_OBJECT
                 unreadable.append(UnreadableRow(number, "json", problem, line[:200].decode("utf-8", "replace")))
         arrays = {column.name: _column(column, records) for column in self._columns}
         rows = np.array(numbers, np.int64)

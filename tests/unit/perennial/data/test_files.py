@@ -591,6 +591,20 @@ def test_a_file_without_a_last_line_end_is_whole_where_its_last_row_may_be(file:
     assert sum(batch.table.num_rows for batch in read(file, COLUMNS)) == 1 + last.endswith("1,a,2")
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_json_lines_whose_last_line_has_no_end_and_is_no_object_are_cut_off(
+    file: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    one, last = b'{"price": 1, "make": "a", "doors": 2}\n', b'{"price": 3, "make": "Saab", "doors": 4}'
+    for length in range(1, len(last)):
+        said = refusal(file, pack(one * 2 + last[:length]))
+        assert "line 3: the last line has no line end and is no JSON object, so the file is cut off" in said
+        (batch, *more) = batches(file, pack(one * 2 + last[:length] + b"\n"))
+        assert (len(batch.unreadable), more) == (1, [])
+    for whole in (last, last + b"\n", last + b"\n  "):
+        assert sum(batch.table.num_rows for batch in batches(file, pack(one * 2 + whole))) == 3
+
+
 def problem(read_it: Callable[[], object]) -> str:
     try:
         read_it()
