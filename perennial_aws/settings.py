@@ -48,6 +48,7 @@ class Settings:
     code_uri              s3://bucket/code/<hash>, where the job code is
     stack_overrides       JSON: what stack parameters set over model.yaml (runs.configuration.stack_overrides)
     quiet_period_seconds  how long a drop waits for others
+    topic_arn, data_topic_arn  who operates the stack, and who answers for the data; they may be the same
     capture_delay_seconds how long captured records take to arrive
     models_to_keep        models besides the one in service that one can go back to
     vpc_subnets, vpc_security_groups  empty without a VPC
@@ -62,6 +63,7 @@ class Settings:
     run_table = _Variable(str)
     parameter_prefix = _Variable(str)
     topic_arn = _Variable(str)
+    data_topic_arn = _Variable(str)
     kms_key_arn = _Variable(str)
     code_uri = _Variable(_without_slash)
     training_executions = _Variable(str)

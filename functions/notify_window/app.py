@@ -184,7 +184,8 @@ def _mail(window: dict[str, Any]) -> str:
     arn = window["execution"].split(":")
     text = mail.compose(window, region=arn[3], partition=arn[1])
     reply = client("sns").publish(
-        TopicArn=settings.topic_arn,
+        # A monitor that failed is for who operates it; all else is about the data.
+        TopicArn=settings.topic_arn if window["verdict"] == FAILED else settings.data_topic_arn,
         Subject=text.subject,
         Message=text.body,
         MessageAttributes={

@@ -5,7 +5,7 @@ compressed by gzip: Model Monitor's JSON lines (`.jsonl`; SageMaker Developer Gu
 merge them with predictions"), below `yyyy/mm/dd/hh/`, the hour in which they were collected; and CSV (`.csv`) with the
 columns `inference_id` and `label`. Of several labels for one request the one that was collected last counts.
 
-Requests and labels are kept as numbers of 64 bits for their ids: 16 bytes for each request, 24 for each label.
+Requests and labels are kept as numbers of 64 bits for their ids: 16 bytes for each request, 20 for each label.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Labels:
         self._target, self._tally = target, tally
         bounds = (("at least", target.minimum), ("at most", target.maximum))
         self._expected = ", ".join([target.expected, *(f"{word} {to:g}" for word, to in bounds if to is not None)])
-        self._keys, self._hours, self._values = array("Q"), array("q"), array("d")
+        self._keys, self._hours, self._values = array("Q"), array("i"), array("d")
         self._waiting: list[tuple[str, str, int, str]] = []
 
     def read(self, folder: Path) -> None:
@@ -113,7 +113,7 @@ class Labels:
         columns = [
             np.frombuffer(memoryview(column), column.typecode) for column in (self._keys, self._hours, self._values)
         ]
-        order = np.lexsort((np.arange(len(self._keys)), columns[1], columns[0]))
+        order = np.lexsort((columns[1], columns[0]))  # stable: of one hour the label that was read last is the last
         keys, hours, values = (column[order] for column in columns)
         last = np.append(keys[1:] != keys[:-1], True)[: keys.size]
         final = np.flatnonzero(last)[np.cumsum(last) - last] if keys.size else np.empty(0, np.int64)

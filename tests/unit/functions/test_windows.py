@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from botocore.exceptions import ClientError
@@ -24,6 +25,7 @@ def written(time: datetime) -> str:
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     monkeypatch.setenv("CAPTURE_DELAY_SECONDS", "0")
+    monkeypatch.setenv("DATA_TOPIC_ARN", f"arn:aws:sns:{REGION}:123456789012:alerts")
     monkeypatch.setenv("TRAINING_EXECUTIONS", f"arn:aws:states:{REGION}:123456789012:execution:{STACK}-train-model")
 
 
@@ -336,6 +338,16 @@ def test_drift_is_told_by_one_event_and_one_mail_with_the_run_that_it_started(aw
     assert (detail["verdict"], detail["records"], detail["run"]) == ("Drift", 1200, RUN)
     assert detail["training"].endswith(f":{STACK}-train-model:drift-20261129100001-0a1b")
     assert len(mails) == 1
+
+
+def test_news_of_data_may_go_to_another_topic_and_a_failure_to_who_operates(aws, decide, tell, monkeypatch):
+    arn = aws.client("sns").create_topic(Name="data-owners")["TopicArn"]
+    monkeypatch.setenv("DATA_TOPIC_ARN", arn)
+    decide()
+    _, _, mails = tell(answer_of())
+    tell(answer_of(2), status="FAILED", name="two", error="E", cause="no permission")
+    topics = [parse_qs(one.body)["TopicArn"][0].rpartition(":")[2] for one in mails]
+    assert topics == ["data-owners", "alerts"]
 
 
 def test_an_end_that_comes_twice_is_told_once(aws, decide, tell):
