@@ -19,7 +19,8 @@ class Union:
         states = set().union(*(about_states.states_of(item) for item in session.items))
         print(json.dumps(sorted(states)), file=sys.stderr)
 
-sys.exit(pytest.main(["--collect-only", "-q", "tests/unit/test_state_machine_elements.py"], plugins=[Union()]))
+files = [f"tests/unit/test_state_machine_{name}.py" for name in ("elements", "monitor_model")]
+sys.exit(pytest.main(["--collect-only", "-q", *files], plugins=[Union()]))
 """
 
 

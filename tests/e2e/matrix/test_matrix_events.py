@@ -415,7 +415,11 @@ def test_an_event_that_reaches_nobody_is_kept_and_the_alarm_mails(app: App, brok
     assert json.loads(letter["Body"])["detail"]["object"]["key"] == "raw/lost.csv"
     why = letter["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
     assert "not authorized to perform: states:StartExecution" in why
-    for text in ("A run was not started", f"in the queue {app.stack}-UndeliveredEvents-", "start a run by hand"):
+    for text in (
+        "A run or a window was not started",
+        f"in the queue {app.stack}-UndeliveredEvents-",
+        "start a run by hand",
+    ):
         assert text in mail.body
     assert situation.executions(app) == before
 

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from perennial.runs.naming import run_id
+from perennial.runs.naming import is_labelled_key, run_id
 from tests.e2e.conftest import App, Run, dropped_version, worthless_cars
 from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
@@ -417,14 +417,15 @@ def stop_a_monitor(app: App) -> None:
 
 def start_training_by_drift_and_alarm(app: App, window: Run) -> None:
     """The window's rows become a drop, drift and an alarm start runs; all end before they have learned from them."""
+    known = "20200101000000-0000"
     find_drift(app, window.run_id)
+    find_drift(app, known)
     with app.faults.injected("function:resolve_configuration", "error", error="KeyError", times="always"):
-        drifted = {"Resolve window": {"WindowId": "20200101000000-0000"}}
+        drifted = {"Resolve window": {"WindowId": known}}
         judged = Resumable(app, window, MONITOR).go_on("Decide retraining", answers=drifted)
         assert (judged.status, judged.output["Retrain"]) == ("SUCCEEDED", True), judged
         assert app.wait(lambda given: given["Trigger"].get("Type") == "Drift").error == "KeyError"
-        key = "raw/labelled/20200101000000-0000.csv"
-        app.wait(lambda given: given["Trigger"].get("Object", {}).get("key") == key)
+        app.wait(lambda given: is_labelled_key(given["Trigger"].get("Object", {}).get("key", ""), "raw/"))
         raise_alarm(app, ALARM)
         app.wait(lambda given: given["Trigger"] == {**given["Trigger"], "Type": "Alarm", "Id": ALARM})
 

@@ -105,7 +105,6 @@ def test_many_slow_ones_go_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None
 
     async def test(lab: Lab) -> None:
         await lab.come(4 * AT_ONCE)
-        assert lab.begun == list(range(AT_ONCE))
         async with asyncio.timeout(5):
             while len(lab.begun) < 4 * AT_ONCE:
                 await asyncio.sleep(0.001)

@@ -104,6 +104,7 @@ def test_a_facet_that_is_none_is_named_with_what_is_allowed(facet: str, message:
         (CARS, "max_increase: {DI: 0}", "max_increase.DI: got 0; expected more than 0"),
         (CARS, "max_increase: {AD: 0.1}", "max_increase.AD: unknown key; "),
     ],
+    ids=lambda value: "cars" if value == CARS else "sold" if value == SOLD else value[:40],
 )  # fmt: skip
 def test_positive_outcomes_and_limits_are_checked(text: str, bias: str, message: str) -> None:
     assert f"monitoring.bias.{message}" in refused(bias, text)
