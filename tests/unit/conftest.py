@@ -137,13 +137,17 @@ class FakeAws:
 
 
 @pytest.fixture(scope="session")
-def _moto() -> tuple[Any, Any]:
+def _moto() -> Iterator[tuple[Any, Any]]:
     """Imported once, and only by those who need it: it takes a second. With the session that has read AWS's models."""
     os.environ.update(ENVIRONMENT)
     import boto3
     from moto import mock_aws
+    from moto.sns.models import Subscription
 
-    return mock_aws, boto3.Session()
+    make_key = Subscription.private_key  # remembers what it made; to make one takes a tenth of a second
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Subscription, "private_key", lambda _: make_key(None))
+        yield mock_aws, boto3.Session()
 
 
 @pytest.fixture
