@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ CONTRACTS = {"Answer.Kept", "ChampionFiles.gone", "Since.gone", "Outcome.gone", 
 
 def modules(*roots: str) -> list[Path]:
     return [path for root in roots for path in sorted((ROOT / root).rglob("*.py"))]
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def names(node: ast.AST, scope: str = "") -> Iterator[str]:
@@ -41,7 +47,7 @@ def test_a_logger_is_called_logger(root: str) -> None:
     named = (
         (path, ast.unparse(node))
         for path in modules(root)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Assign) and re.match(r"(logging\.getLogger|Logger)\(", ast.unparse(node.value))
     )
     assert [(path, line) for path, line in named if not line.startswith("logger = ")] == []
@@ -52,7 +58,7 @@ def test_a_logger_has_the_name_of_its_module(root: str) -> None:
     calls = (
         (path, node)
         for path in modules(root)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "getLogger"
     )
     other = [(path, ast.unparse(node)) for path, node in calls if node.args and ast.unparse(node.args[0]) != "__name__"]
@@ -76,7 +82,7 @@ def test_names_say_what_a_thing_is(root: str) -> None:
     wrong = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in modules(root)
-        for name in names(ast.parse(path.read_text()))
+        for name in names(parsed(path))
         if name not in CONTRACTS and name.rpartition(".")[2].strip("_").lower() in NO_NAMES
     ]
     assert wrong == []
@@ -86,7 +92,7 @@ def test_a_class_of_the_domain_is_named_once() -> None:
     """But for what stands in a record, which has the name of what it records."""
     named: dict[str, Path] = {}
     for path in modules("perennial", "perennial_aws"):
-        for node in ast.parse(path.read_text()).body:
+        for node in parsed(path).body:
             if isinstance(node, ast.ClassDef) and path.name != "run_record.py":
                 assert node.name not in named, f"{node.name} is in {named[node.name]} and in {path}"
                 named[node.name] = path
