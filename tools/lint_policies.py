@@ -37,6 +37,7 @@ PSEUDO = {
     # Parameters that are empty by default.
     "DataBucket": "bucket",
     "DataBucketKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
+    "DataTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:data-owners",
 }
 # What stands for a resource of the template when its ARN is asked for.
 ARNS = {
