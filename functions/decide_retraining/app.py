@@ -92,7 +92,9 @@ def _decide(request: Request) -> dict[str, Any]:
     )
     if decided:
         entry["decision"] = asdict(decided)
-        entry |= {"retrained_at": period.written(now)} if decided.retrain else {}
+    if decided and decided.retrain:
+        # Whoever wants retraining alone hears of it by the run's own mail.
+        entry |= {"retrained_at": period.written(now), "quiet": rules["action"] == "retrain"}
     windows.remember(entry)
     return entry
 

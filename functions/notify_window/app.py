@@ -92,11 +92,13 @@ def _tell(*, end: dict[str, Any], detail: Detail) -> dict[str, Any]:
         return asdict(Answer(window_id, str(answer.get("Decision")), None))
     history = windows.history()
     position = next((number for number, one in enumerate(history) if one["id"] == window_id), None)
-    window = _closed(window_id, execution, answer, {} if position is None else history[position])
+    entry = {} if position is None else history[position]
+    window = _closed(window_id, execution, answer, entry)
     before = [one["verdict"] for one in history[:position]]
     _publish_event(window)
     _count(window)
-    message_id = _mail(window) if mail.is_due(window["verdict"], before) else None
+    is_due = window["failure"] or (mail.is_due(window["verdict"], before) and not entry.get("quiet"))
+    message_id = _mail(window) if is_due else None
     logger.info("told", window_id=window_id, verdict=window["verdict"], message_id=message_id)
     return asdict(Answer(window_id, window["verdict"], message_id))
 
@@ -185,7 +187,7 @@ def _mail(window: dict[str, Any]) -> str:
     text = mail.compose(window, region=arn[3], partition=arn[1])
     reply = client("sns").publish(
         # A monitor that failed is for who operates it; all else is about the data.
-        TopicArn=settings.topic_arn if window["verdict"] == FAILED else settings.data_topic_arn,
+        TopicArn=settings.topic_arn if window["failure"] or window["verdict"] == FAILED else settings.data_topic_arn,
         Subject=text.subject,
         Message=text.body,
         MessageAttributes={

@@ -350,6 +350,16 @@ def test_news_of_data_may_go_to_another_topic_and_a_failure_to_who_operates(aws,
     assert topics == ["data-owners", "alerts"]
 
 
+def test_whoever_wants_retraining_alone_hears_of_the_drift_by_the_runs_own_mail(aws, decide, tell):
+    assert decide(policy={"action": "retrain"})["Retrain"]
+    answer, events, mails = tell(answer_of())
+    assert (answer["MessageId"], len(events), len(mails)) == (None, 1, 0)
+    _, _, mails = tell(answer_of(), status="FAILED", name="lost", error="E", cause="the run could not be started")
+    assert len(mails) == 1
+    assert not decide(number=2, policy={"action": "retrain"})["Retrain"]
+    assert tell(answer_of(2), name="two")[0]["MessageId"]
+
+
 def test_an_end_that_comes_twice_is_told_once(aws, decide, tell):
     decide()
     tell(answer_of())
