@@ -17,17 +17,16 @@ import leather
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-import perennial
 from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
 from perennial.runs import configuration, naming
+from perennial_aws import shipped
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
 
 logger = Logger()
 
 # The layer carries the job scripts and the model definitions beside the package.
-SHIPPED = Path(perennial.__file__).parent.parent
 FOLDERS = ("processing", "perennial", "models")
 # Libraries that the image of the jobs does not have; of Python alone, because its version is another than the layer's.
 LIBRARIES = (leather,)
@@ -44,11 +43,11 @@ def publish(properties: Mapping[str, Any]) -> dict[str, str]:
     _check(properties)
     files = dict(_files())
     code_hash = _hash(files)
-    published = {"code.zip": _archive(files), "unpack.py": (SHIPPED / "processing/unpack.py").read_bytes()}
+    published = {"code.zip": _archive(files), "unpack.py": (shipped.FOLDER / "processing/unpack.py").read_bytes()}
     for name, content in published.items():
         client("s3").put_object(Bucket=settings.bucket, Key=f"code/{code_hash}/{name}", Body=content)
     logger.info("published", code_hash=code_hash, files=len(files))
-    return {"CodeHash": code_hash, "CodeUri": f"s3://{settings.bucket}/code/{code_hash}", "Commit": _commit()}
+    return {"CodeHash": code_hash, "CodeUri": f"s3://{settings.bucket}/code/{code_hash}", "Commit": shipped.commit()}
 
 
 def _check(properties: Mapping[str, Any]) -> None:
@@ -62,8 +61,8 @@ def _check(properties: Mapping[str, Any]) -> None:
             )
     if properties.get("DataBucket"):
         _check_data_bucket(str(properties["DataBucket"]))
-    model, models = settings.model_name, sorted(path.parent for path in SHIPPED.glob("models/*/model.yaml"))
-    mine = SHIPPED / "models" / model
+    model, models = settings.model_name, sorted(path.parent for path in shipped.FOLDER.glob("models/*/model.yaml"))
+    mine = shipped.FOLDER / "models" / model
     if mine not in models:
         known = ", ".join(path.name for path in models) or "none"
         raise ConfigurationError(f"ModelName: there is no models/{model}/model.yaml; there are: {known}")
@@ -133,7 +132,8 @@ def _look_at_other(folder: Path) -> None:
 
 def _files() -> Iterator[tuple[str, Path]]:
     """(name under the prefix, file) of what the jobs need."""
-    for folder in (*(SHIPPED / name for name in FOLDERS), *(Path(library.__file__).parent for library in LIBRARIES)):
+    libraries = (Path(library.__file__).parent for library in LIBRARIES)
+    for folder in (*(shipped.FOLDER / name for name in FOLDERS), *libraries):
         for path in sorted(folder.rglob("*")):
             if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts:
                 yield path.relative_to(folder.parent).as_posix(), path
@@ -154,8 +154,3 @@ def _hash(files: dict[str, Path]) -> str:
     for name, path in sorted(files.items()):
         digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:HASH_LENGTH]
-
-
-def _commit() -> str:
-    file = SHIPPED / "commit.txt"
-    return file.read_text(encoding="utf-8").strip() if file.is_file() else "unknown"

@@ -79,6 +79,10 @@ class Settings:
         """Return the URI of an algorithm's image."""
         return os.environ[algorithm.image_variable]
 
+    def images(self, algorithm: Algorithm) -> dict[str, str]:
+        """Return the images of the jobs and of the containers of a model of this algorithm."""
+        return {"preprocessor": self.sklearn_image, "algorithm": self.algorithm_image(algorithm)}
+
     def vpc(self) -> dict[str, Any]:
         """Return VpcConfig of jobs and models as a member that is left out without a VPC."""
         if not self.vpc_subnets:

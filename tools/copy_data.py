@@ -34,34 +34,36 @@ class CopyDataError(Exception):
     """The data cannot be copied; the text says why, and what to do."""
 
 
-def files_of(s3: Any, bucket: str, prefix: str) -> list[work.DataFile]:
-    """Return the data files below a prefix in the order of their drops, each with its time. Raises CopyDataError."""
+def files_of(s3: Any, bucket: str, prefix: str) -> list[tuple[work.DataFile, dict[str, Any]]]:
+    """Return the data files below a prefix in the order of their drops, each with what HeadObject says of it.
+
+    Raises CopyDataError: there are none.
+    """
     pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
     versions = (version for page in pages for version in page.get("Versions", []))
     files = work.listing(versions, prefix, datetime.now(UTC)).files
     if not files:
         raise CopyDataError(f"there are no data below s3://{bucket}/{prefix}; expected files, as s3://BUCKET/raw/ has")
-    return sorted((_with_drop_time(s3, bucket, file) for file in files), key=work.age)
+    return sorted((_with_drop_time(s3, bucket, file) for file in files), key=lambda one: work.age(one[0]))
 
 
-def _with_drop_time(s3: Any, bucket: str, file: work.DataFile) -> work.DataFile:
+def _with_drop_time(s3: Any, bucket: str, file: work.DataFile) -> tuple[work.DataFile, dict[str, Any]]:
     head = s3.head_object(Bucket=bucket, Key=file.key, VersionId=file.version_id)
-    return dataclasses.replace(file, last_modified=work.dropped_at(head, file.last_modified))
+    return dataclasses.replace(file, last_modified=work.dropped_at(head, file.last_modified)), head
 
 
 def copy(s3: Any, source: tuple[str, str], target: tuple[str, str]) -> Iterator[str]:
     """Copy what is below a (bucket, prefix) below another one, and yield a line for each file."""
     (bucket, prefix), (to_bucket, to_prefix) = source, target
-    for file in files_of(s3, bucket, prefix):
+    for file, head in files_of(s3, bucket, prefix):
         key = to_prefix + file.key.removeprefix(prefix)
         if _is_there(s3, to_bucket, key):
             yield f"there already, and left as it is: {key}"
             continue
-        version = {"Bucket": bucket, "Key": file.key, "VersionId": file.version_id}
-        head = s3.head_object(**version)
         metadata = {**head.get("Metadata", {}), work.DROPPED_AT: file.last_modified.isoformat()}
         headers = {name: head[name] for name in HEADERS if head.get(name)}
         replaced = {"Metadata": metadata, "MetadataDirective": "REPLACE", **headers}
+        version = {"Bucket": bucket, "Key": file.key, "VersionId": file.version_id}
         s3.copy(version, to_bucket, key, ExtraArgs=replaced, Config=AT_ONCE)
         yield f"copied: {key}, dropped at {file.last_modified.isoformat()}"
 

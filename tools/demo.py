@@ -13,7 +13,7 @@ import io
 import json
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,16 +175,14 @@ def parameters(stack: Stack) -> dict[str, str]:
 
 
 def wait_for_mail(state: Path, identifier: str) -> mailbox.Message:
-    """Return the mail about a run."""
+    """Return the mail that names a run or an execution."""
     deadline = time.monotonic() + NOTICE_LIMIT_SECONDS
     while time.monotonic() < deadline:
         for message in mailbox.messages(state):
             if identifier in message.body:
                 return message
         time.sleep(0.2)
-    raise DemoError(
-        f"no mail about run {identifier} came within {NOTICE_LIMIT_SECONDS} s; see `python -m localcloud mail`"
-    )
+    raise DemoError(f"no mail about {identifier} came within {NOTICE_LIMIT_SECONDS} s; see `python -m localcloud mail`")
 
 
 def show_gate(record: dict[str, Any]) -> None:
@@ -275,12 +273,17 @@ def run(stack: Stack, state: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__.partition("\n")[0])
-    parser.add_argument("--stack", default="perennial-used-cars", help="name of the stack (default: %(default)s)")
+    return started(argv, "demo", __doc__, "perennial-used-cars", lambda name, state: run(find_stack(name), state))
+
+
+def started(argv: list[str] | None, module: str, about: str, stack: str, shows: Callable[[str, Path], None]) -> int:
+    """Run a demo on a stack, of which this one is the default; return its exit code. DemoError ends it in words."""
+    parser = argparse.ArgumentParser(prog=f"python -m tools.{module}", description=about.partition("\n")[0])
+    parser.add_argument("--stack", default=stack, help="name of the stack (default: %(default)s)")
     parser.add_argument("--state", type=Path, default=Path(".local"), help="the local cloud's folder")
     arguments = parser.parse_args(argv)
     try:
-        run(find_stack(arguments.stack), arguments.state.resolve())
+        shows(arguments.stack, arguments.state.resolve())
     except DemoError as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         return 1

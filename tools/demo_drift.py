@@ -9,7 +9,6 @@ its first window is healthy.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from dataclasses import dataclass
@@ -17,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from rich.markup import escape
 
-from localcloud import mailbox
 from perennial.runs.naming import run_id
 from tools import demo, sales, stacks, terminal
 from tools.demo import DemoError, Stack, console, line, section, show_text
@@ -62,7 +59,7 @@ class Watched:
 
     def show_mail(self, arn: str) -> None:
         """Show the mail about an execution of the monitor."""
-        message = wait_for_mail(self.state, arn)
+        message = demo.wait_for_mail(self.state, f"/executions/details/{arn}")
         console.print()
         show_text("\n".join(f"  | {text}" for text in message.body.partition(demo.FOOTER)[0].strip().split("\n")))
 
@@ -81,17 +78,6 @@ def ended(arn: str) -> dict[str, Any]:
             return dict(execution)
         time.sleep(0.1)
     raise DemoError(f"{arn} did not end within {LIMIT_SECONDS} s")
-
-
-def wait_for_mail(state: Path, arn: str) -> mailbox.Message:
-    """Return the mail about an execution, which links it."""
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while time.monotonic() < deadline:
-        for message in mailbox.messages(state):
-            if f"/executions/details/{arn}" in message.body:
-                return message
-        time.sleep(0.2)
-    raise DemoError(f"no mail about {arn} came within {LIMIT_SECONDS} s; see `python -m localcloud mail`")
 
 
 def first_model(watched: Watched) -> None:
@@ -142,18 +128,12 @@ def run(watched: Watched) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.demo_drift", description=__doc__.partition("\n")[0])
-    parser.add_argument("--stack", default="perennial-car-sales", help="name of the stack (default: %(default)s)")
-    parser.add_argument("--state", type=Path, default=Path(".local"), help="the local cloud's folder")
-    arguments = parser.parse_args(argv)
-    try:
-        stack = demo.find_stack(arguments.stack)
-        outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks.find(arguments.stack)["Outputs"]}
-        run(Watched(stack, outputs["MonitorStateMachineArn"], arguments.state.resolve()))
-    except DemoError as error:
-        console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
-        return 1
-    return 0
+    return demo.started(argv, "demo_drift", __doc__ or "", "perennial-car-sales", _show)
+
+
+def _show(name: str, state: Path) -> None:
+    outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks.find(name)["Outputs"]}
+    run(Watched(demo.find_stack(name), outputs["MonitorStateMachineArn"], state))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Raises     VerdictMissingError: the job ended without a verdict; permanent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -60,15 +61,18 @@ class VerdictMissingError(Exception):
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Decide once: a window that is known with its decision keeps it."""
     request = payloads.read(Request, event)
-    known = next((one for one in windows.history() if one["id"] == request.WindowId), None)
-    entry = known or _decide(request)
+    history = windows.history()
+    if not any(one["id"] == request.WindowId for one in history):
+        history = windows.remember(_decided(request, history))
+    entry = next(one for one in history if one["id"] == request.WindowId)
     decision = entry["decision"] or {"retrain": False, "reason": "no drift"}
-    labelled = _labelled(request.WindowId) if decision["retrain"] else []
+    labelled = _labelled(policy.unlearned(history, request.WindowId)) if decision["retrain"] else []
     logger.info("decided", window_id=request.WindowId, verdict=entry["verdict"], **decision)
     return asdict(Answer(entry["verdict"], decision["retrain"], decision["reason"], labelled))
 
 
-def _decide(request: Request) -> dict[str, Any]:
+def _decided(request: Request, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the window as it is remembered: its verdict, and what the policy says of it."""
     verdict = objects.read_json_if_there(f"{request.Prefix}/verdict.json")
     if verdict is None:
         raise VerdictMissingError(
@@ -87,15 +91,12 @@ def _decide(request: Request) -> dict[str, Any]:
         "decision": None,
     }
     rules, now = definition["monitoring"]["retraining"], datetime.now(UTC)
-    decided = policy.decide(
-        entry, policy.remembered(windows.history(), entry), rules, now, verdict.get("no_labelled_rows")
-    )
+    decided = policy.decide(entry, policy.remembered(history, entry), rules, now, verdict.get("no_labelled_rows"))
     if decided:
         entry["decision"] = asdict(decided)
     if decided and decided.retrain:
         # Whoever wants retraining alone hears of it by the run's own mail.
         entry |= {"retrained_at": period.written(now), "quiet": rules["action"] == "retrain"}
-    windows.remember(entry)
     return entry
 
 
@@ -106,8 +107,8 @@ def _metric(verdict: dict[str, Any], name: str) -> dict[str, Any] | None:
     return next(({key: one[key] for key in copied} for one in metrics if one["name"] == name), None)
 
 
-def _labelled(window_id: str) -> list[LabelledRows]:
-    """Return the rows that the run is to learn from. A bucket that is not the stack's is only read."""
+def _labelled(judged: Sequence[Mapping[str, Any]]) -> list[LabelledRows]:
+    """Return the rows of windows that the run is to learn from. A bucket that is not the stack's is only read."""
     if settings.data_bucket != settings.bucket:
         return []
     return [
@@ -115,5 +116,5 @@ def _labelled(window_id: str) -> list[LabelledRows]:
             "CopySource": f"{settings.bucket}/monitoring/{one['id']}/labelled/rows.csv",
             "Key": naming.labelled_key(settings.data_prefix, one["start"], one["end"]),
         }
-        for one in policy.unlearned(windows.history(), window_id)
+        for one in judged
     ]

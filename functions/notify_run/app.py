@@ -15,46 +15,29 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.idempotency import (
-    DynamoDBPersistenceLayer,
-    IdempotencyConfig,
-    idempotent_function,
-)
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from perennial.model import complaints
 from perennial.runs import cause, facts, message, naming, record, strays, work
 from perennial.runs.run_record import Aside, Data, Failure, RunRecord
-from perennial_aws import objects, payloads, run_report, runs
+from perennial_aws import ends, objects, payloads, run_report, runs
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
 
 logger = Logger()
 published = Metrics()
 
-# EventBridge delivers an event for up to 24 hours; Lambda tries for 6.
-REMEMBER_SECONDS = 7 * 24 * 3600
-
-
-class Detail(TypedDict):
-    """The detail of the event, as far as it is read: that of an execution with encrypted data holds no more."""
-
-    executionArn: str
-    status: str
-    stopDate: int | None
-
 
 @dataclass(frozen=True)
 class Request:
     """The event."""
 
-    detail: Detail
+    detail: ends.Detail
 
 
 @dataclass(frozen=True)
@@ -69,25 +52,10 @@ class Answer:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Report the end of an execution once."""
-    detail = payloads.read(Request, event).detail
-    end = {"execution_arn": detail["executionArn"], "stop_date": detail.get("stopDate")}
-    configured = IdempotencyConfig(expires_after_seconds=REMEMBER_SECONDS)
-    configured.register_lambda_context(context)
-    once = idempotent_function(_tell, data_keyword_argument="end", persistence_store=_store(), config=configured)
-    return dict(once(end=end, detail=detail))
+    return ends.once(_tell, payloads.read(Request, event).detail, context)
 
 
-@cache
-def _store() -> DynamoDBPersistenceLayer:
-    return DynamoDBPersistenceLayer(
-        table_name=settings.run_table,
-        key_attr="id",
-        expiry_attr="expires_at",
-        boto3_client=client("dynamodb"),
-    )
-
-
-def _tell(*, end: dict[str, Any], detail: Detail) -> dict[str, Any]:
+def _tell(*, end: dict[str, Any], detail: ends.Detail) -> dict[str, Any]:
     execution = client("stepfunctions").describe_execution(executionArn=end["execution_arn"])
     answer = runs.answer(end["execution_arn"])
     run_id = answer["RunId"] if answer else naming.run_id(end["execution_arn"], execution["startDate"])
@@ -254,13 +222,4 @@ def _count(name: str, value: int) -> None:
 def _publish(closed: RunRecord) -> str:
     arn = closed["execution"]["arn"].split(":")
     text = message.compose(closed, region=arn[3], partition=arn[1])
-    reply = client("sns").publish(
-        TopicArn=settings.topic_arn,
-        Subject=text.subject,
-        Message=text.body,
-        MessageAttributes={
-            "Status": {"DataType": "String", "StringValue": closed["status"]},
-            "Stack": {"DataType": "String", "StringValue": closed["stack"]},
-        },
-    )
-    return str(reply["MessageId"])
+    return ends.publish(settings.topic_arn, text, closed["status"])

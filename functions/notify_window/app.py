@@ -12,45 +12,30 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any, TypedDict
+from typing import Any
 
 from aws_lambda_powertools import Logger, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.idempotency import (
-    DynamoDBPersistenceLayer,
-    IdempotencyConfig,
-    idempotent_function,
-)
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from perennial.monitoring import mail
 from perennial.monitoring.findings import FAILED
 from perennial.runs import cause, naming
-from perennial_aws import objects, payloads, runs, windows
+from perennial_aws import ends, objects, payloads, runs, windows
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
 
 logger = Logger()
 
-REMEMBER_SECONDS = 7 * 24 * 3600  # EventBridge delivers an event for up to 24 hours; Lambda tries for 6
 MAX_FEATURES = 50  # that have a metric: each costs as long as it is published
 MAX_DETAIL = 200_000  # characters of an event, which has 256 KB (EventBridge User Guide, "PutEvents entry size")
-
-
-class Detail(TypedDict):
-    """The detail of the event, as far as it is read."""
-
-    executionArn: str
-    status: str
-    stopDate: int | None
 
 
 @dataclass(frozen=True)
 class Request:
     """The event."""
 
-    detail: Detail
+    detail: ends.Detail
 
 
 @dataclass(frozen=True)
@@ -65,25 +50,10 @@ class Answer:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Tell the end of an execution once."""
-    detail = payloads.read(Request, event).detail
-    end = {"execution_arn": detail["executionArn"], "stop_date": detail.get("stopDate")}
-    configured = IdempotencyConfig(expires_after_seconds=REMEMBER_SECONDS)
-    configured.register_lambda_context(context)
-    once = idempotent_function(_tell, data_keyword_argument="end", persistence_store=_store(), config=configured)
-    return dict(once(end=end, detail=detail))
+    return ends.once(_tell, payloads.read(Request, event).detail, context)
 
 
-@cache
-def _store() -> DynamoDBPersistenceLayer:
-    return DynamoDBPersistenceLayer(
-        table_name=settings.run_table,
-        key_attr="id",
-        expiry_attr="expires_at",
-        boto3_client=client("dynamodb"),
-    )
-
-
-def _tell(*, end: dict[str, Any], detail: Detail) -> dict[str, Any]:
+def _tell(*, end: dict[str, Any], detail: ends.Detail) -> dict[str, Any]:
     execution = client("stepfunctions").describe_execution(executionArn=end["execution_arn"])
     answer = runs.answer(end["execution_arn"]) or {}
     window_id = answer.get("WindowId") or naming.run_id(end["execution_arn"], execution["startDate"])
@@ -148,7 +118,7 @@ def _training(window_id: str) -> str:
 
 
 def _publish_event(window: dict[str, Any]) -> None:
-    detail = {name: value for name, value in window.items() if name not in ("failure",)}
+    detail = {name: value for name, value in window.items() if name != "failure"}
     text = json.dumps(detail)
     if len(text) > MAX_DETAIL:
         text = json.dumps({**detail, "columns": [], "reasons": detail["reasons"][:20]})
@@ -185,14 +155,6 @@ def _metric(name: str, value: float, **dimensions: str) -> None:
 def _mail(window: dict[str, Any]) -> str:
     arn = window["execution"].split(":")
     text = mail.compose(window, region=arn[3], partition=arn[1])
-    reply = client("sns").publish(
-        # A monitor that failed is for who operates it; all else is about the data.
-        TopicArn=settings.topic_arn if window["failure"] or window["verdict"] == FAILED else settings.data_topic_arn,
-        Subject=text.subject,
-        Message=text.body,
-        MessageAttributes={
-            "Status": {"DataType": "String", "StringValue": window["verdict"]},
-            "Stack": {"DataType": "String", "StringValue": window["stack"]},
-        },
-    )
-    return str(reply["MessageId"])
+    # A monitor that failed is for who operates it; all else is about the data.
+    of_operators = window["failure"] or window["verdict"] == FAILED
+    return ends.publish(settings.topic_arn if of_operators else settings.data_topic_arn, text, window["verdict"])

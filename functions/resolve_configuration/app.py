@@ -19,29 +19,24 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-import perennial
 from perennial.data.rows import CHAMPION_TEST
-from perennial.model import definition
 from perennial.model.algorithms import ALGORITHMS, explain_image
 from perennial.model.complaints import ConfigurationError
 from perennial.runs import configuration, naming, no_data, record, run_input, run_record, strays, work
 from perennial.runs.configuration import Configuration
 from perennial.runs.run_input import ExecutionInput
 from perennial.runs.run_record import RunRecord
-from perennial_aws import champion, champion_files, objects, payloads, runs, versions
+from perennial_aws import champion, champion_files, objects, payloads, runs, shipped, versions
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
 
 logger = Logger()
 
-# The layer carries the model definitions and the commit beside the package.
-SHIPPED = Path(perennial.__file__).parent.parent
 CLAIM_ATTEMPTS = 5
 THREADS = 32
 REFUSED_SHOWN = 10
@@ -138,7 +133,7 @@ def _decide(request: Request, run_id: str) -> Answer:
         return _nothing(
             run_id, "Superseded", f"the monitor has put {dropped['key']!r} there, and starts the run itself"
         )
-    resolved = _configuration(
+    resolved = shipped.configured(
         execution_input.Overrides, _sources(execution_input.Replay) if execution_input.Replay else None
     )
     logger.debug("configuration", run_id=run_id, configuration=resolved.as_json())
@@ -185,18 +180,6 @@ def _reported_elsewhere(dropped: dict[str, Any] | None, data: work.Listing, now:
         return empty.reported_by
     more = f" (like {empty.others} more that came with it)" if empty.others else ""
     raise EmptyFileError(f"the dropped file {(dropped or {})['key']!r} is empty{more}: it has 0 bytes; expected rows")
-
-
-def _configuration(overrides: dict[str, Any], replayed: dict[str, str] | None) -> Configuration:
-    model = settings.model_name
-    return configuration.resolve(
-        model,
-        definition.load(SHIPPED / "models" / model / "model.yaml"),
-        stack=configuration.stack_overrides(settings.stack_overrides),
-        run=overrides,
-        data_prefix=settings.data_prefix,
-        replayed=replayed,
-    )
 
 
 def _sources(run_id: str) -> dict[str, str]:
@@ -254,11 +237,7 @@ def _dropped_at(dropped: dict[str, Any]) -> datetime | None:
 
 
 def _images(resolved: Configuration) -> dict[str, str]:
-    """Return the images of the jobs and of the model's containers."""
-    return {
-        "preprocessor": settings.sklearn_image,
-        "algorithm": settings.algorithm_image(ALGORITHMS[resolved.definition.algorithm]),
-    }
+    return settings.images(ALGORITHMS[resolved.definition.algorithm])
 
 
 def _versions(prefix: str) -> Iterator[dict[str, Any]]:
@@ -368,7 +347,7 @@ def _open(
         configuration_key=configuration_key,
         reader=reader,
         code_uri=settings.code_uri,
-        commit=_commit(),
+        commit=shipped.commit(),
         champion=serving,
         gone_back_from=_gone_back_from(serving, data),
     )
@@ -394,11 +373,6 @@ def _gone_back_from(serving: run_record.Champion | None, data: work.Listing) -> 
         return None
     known, here = champion_files.trained_on(last["run_id"]), {(file.key, file.content) for file in data.files}
     return str(last["run_id"]) if known and known <= here else None
-
-
-def _commit() -> str:
-    file = SHIPPED / "commit.txt"
-    return file.read_text(encoding="utf-8").strip() if file.is_file() else "unknown"
 
 
 def _work(

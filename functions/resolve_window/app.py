@@ -14,26 +14,22 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Literal
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-import perennial
-from perennial.model import definition
 from perennial.model.algorithms import ALGORITHMS, explain_image
 from perennial.monitoring import period, policy
 from perennial.monitoring.period import Period
-from perennial.runs import configuration, naming
+from perennial.runs import naming
 from perennial.runs.monitor_input import MonitorInput, monitor_input
-from perennial_aws import objects, payloads, runs, windows
+from perennial_aws import objects, payloads, runs, shipped, windows
 from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
 
 logger = Logger()
 
-SHIPPED = Path(perennial.__file__).parent.parent
 # What the job reads of a run, by the name of its input.
 OF_RUN = {
     "data-baseline": "baselines/data-quality",
@@ -149,13 +145,7 @@ def _chosen(wanted: MonitorInput, served: list[dict[str, str]], now: datetime) -
 
 def _window(window_id: str, chosen: Period) -> Window:
     prefix = f"s3://{settings.bucket}/monitoring/{window_id}"
-    resolved = configuration.resolve(
-        settings.model_name,
-        definition.load(SHIPPED / "models" / settings.model_name / "model.yaml"),
-        stack=configuration.stack_overrides(settings.stack_overrides),
-        run={},
-        data_prefix=settings.data_prefix,
-    )
+    resolved = shipped.configured({})
     config = _write_config(prefix, chosen.run, resolved.definition.as_json())
     machine = dict(resolved.instances(settings.kms_key_arn)["Baseline"])
     return Window(
@@ -188,8 +178,7 @@ def _write_config(prefix: str, run: str, current: dict[str, Any]) -> dict[str, A
 def _image(run: str, algorithm: str) -> str:
     """Return the image that can read a run's model: the recorded one, because another version may read it wrongly."""
     known = runs.get(run)
-    shipped = {"preprocessor": settings.sklearn_image, "algorithm": settings.algorithm_image(ALGORITHMS[algorithm])}
-    return explain_image(algorithm, known["images"] if known else shipped)
+    return explain_image(algorithm, known["images"] if known else settings.images(ALGORITHMS[algorithm]))
 
 
 # ---- What the job reads

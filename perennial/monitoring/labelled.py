@@ -138,7 +138,7 @@ class LabelledRows:
     def _last_of_each(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Return which of the rows is the last of its key, by the time of its request."""
         identities, times = np.array(self._identities, np.uint64), np.array(self._times, np.int64)
-        order = np.lexsort((np.arange(identities.size), times, identities))
+        order = np.lexsort((times, identities))  # stable: of one time the row that came last is the last
         last = np.zeros(identities.size, np.bool_)
         last[order] = np.append(np.diff(identities[order]) != 0, True)[: identities.size]
         return last

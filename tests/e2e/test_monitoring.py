@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -17,19 +18,20 @@ from tests.e2e.conftest import App, Run, mails
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import has_entered
 from tests.e2e.matrix.trips import Fault, fault
+from tests.e2e.resumed import Resumable
 from tests.pages import Page
 from tests.waiting import wait_for
 from tools import demo_drift, sales
 
 pytestmark = pytest.mark.xdist_group("e2e-monitor")
 
-STACK = "perennial-watched"
+STACK, MACHINE = "perennial-watched", "MonitorStateMachineArn"
 KINDS = ("Bad data", "Drift", "Healthy again")
 FUNCTIONS = ("resolve_window", "decide_retraining")
 _numbers = count(100)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Watched:
     """A stack whose model is watched."""
 
@@ -37,7 +39,7 @@ class Watched:
 
     @property
     def machine(self) -> str:
-        return self.app.outputs["MonitorStateMachineArn"]
+        return self.app.outputs[MACHINE]
 
     def traffic(self, rows: int, *changes: sales.Change, labelled: bool = True, years: float = 0.0) -> list[sales.Sale]:
         """Ask about cars that were not seen before; their prices come back as labels. Returns them."""
@@ -90,6 +92,19 @@ class Watched:
             for number in numbers:
                 self.app.faults.clear(number)
 
+    def known(self) -> dict[str, Any]:
+        """What the run table knows of windows and of who answered them."""
+        table = self.app.outputs["RunTableName"]
+        return dict(self.app.client("dynamodb").get_item(TableName=table, Key={"id": {"S": "monitoring"}})["Item"])
+
+    def judged_until(self) -> str:
+        return max(str(one["M"]["end"]["S"]) for one in self.known()["windows"]["L"])
+
+    @cached_property
+    def resumable(self) -> Resumable:
+        """A window of now, from each of whose states others can go on."""
+        return Resumable(self.app, self.judge(), MACHINE)
+
     def trainings(self) -> list[str]:
         """The runs that drift has started, newest first."""
         states = self.app.client("stepfunctions")
@@ -138,17 +153,10 @@ def test_what_was_judged_is_not_judged_again_unless_it_is_asked_for(watched: Wat
     first = json.loads(watched.app.client("s3").get_object(
         Bucket=watched.app.bucket, Key=f"monitoring/{empty.output['WindowId']}/verdict.json"
     )["Body"].read())["window"]  # fmt: skip
-    began = wait_for(lambda: _armed_since(watched), "the time since which the model answers")
+    began = watched.known()["served"]["L"][-1]["M"]["since"]["S"]
     again = watched.judge(Window={"Start": began, "End": first["start"]})
     assert again.output["Verdict"] == "Healthy"
     assert watched.verdict(again)["records"] == 300
-
-
-def _armed_since(watched: Watched) -> str:
-    item = watched.app.client("dynamodb").get_item(
-        TableName=watched.app.outputs["RunTableName"], Key={"id": {"S": "monitoring"}}
-    )["Item"]
-    return str(item["served"]["L"][-1]["M"]["since"]["S"])
 
 
 # ---- What goes wrong
@@ -190,7 +198,7 @@ WRONG = [
 def test_a_monitor_that_fails_is_told_once_and_its_records_are_judged_by_the_next(
     watched: Watched, wrong: Wrong
 ) -> None:
-    until = _judged_until(watched)
+    until = watched.judged_until()
     with watched.injected(*wrong.faults):
         run = watched.judge()
     assert run.status == "FAILED"
@@ -198,14 +206,7 @@ def test_a_monitor_that_fails_is_told_once_and_its_records_are_judged_by_the_nex
     assert mail.subject.startswith("Window not judged: the monitor failed")
     assert [text for text in wrong.says if text not in mail.body] == []
     assert "The records are kept" in mail.body
-    assert _judged_until(watched) == until
-
-
-def _judged_until(watched: Watched) -> str:
-    item = watched.app.client("dynamodb").get_item(
-        TableName=watched.app.outputs["RunTableName"], Key={"id": {"S": "monitoring"}}
-    )["Item"]
-    return max((one["M"]["end"]["S"] for one in item["windows"]["L"]), default="")
+    assert watched.judged_until() == until
 
 
 @matrix("Monitoring", "a person stops it", ends="Failed")
@@ -265,29 +266,18 @@ def test_a_baseline_that_is_missing_is_told_with_the_run_that_makes_it(watched: 
     assert "baselines/data-quality/statistics.json" in mail.body
 
 
-def going_on(watched: Watched, state: str, **variables: Any) -> Run:
-    """The end of an execution of the deployed flow that begins at a state, with what states before have assigned."""
-    states = watched.app.client("stepfunctions")
-    machine = states.describe_state_machine(stateMachineArn=watched.machine)
-    definition = json.loads(machine["definition"])
-    first = {"Type": "Pass", "Assign": variables, "Next": state}
-    definition = {**definition, "StartAt": "First", "States": {"First": first, **definition["States"]}}
-    made = states.create_state_machine(
-        name=f"{STACK}-{next(_numbers)}-monitor-model", definition=json.dumps(definition), roleArn=machine["roleArn"]
-    )
-    arn = states.start_execution(stateMachineArn=made["stateMachineArn"], input="{}")["executionArn"]
-    return wait_for(lambda: Run.ended(arn), f"the end of {arn}", pause=0.1)
-
-
 @matrix("Monitoring", "functions of another commit than the state machine", ends="Failed")
 def test_an_answer_that_the_flow_does_not_know_is_no_verdict(watched: Watched) -> None:
-    assert going_on(watched, "Is there a window to judge?", window={"Decision": "Surprise"}).error == "UnknownDecision"
+    answers = {"Resolve window": {"Decision": "Surprise"}}
+    asked = watched.resumable.go_on("Is there a window to judge?", answers=answers)
+    assert asked.error == "UnknownDecision"
 
 
 def test_drift_without_rows_to_learn_from_starts_a_run_that_says_that_it_changes_nothing(watched: Watched) -> None:
     window = {"WindowId": "20260101000000-0a1b", "End": "2026-01-01T00:00:00Z"}
     decided = {"Verdict": "Drift", "Retrain": True, "Reason": "drift", "Labelled": []}
-    assert going_on(watched, "Retrain?", window=window, decided=decided).status == "SUCCEEDED"
+    answers = {"Resolve window": window, "Decide retraining": decided}
+    assert watched.resumable.go_on("Retrain?", answers=answers).status == "SUCCEEDED"
     arn = wait_for(lambda: next(iter(watched.trainings()), None), "the run")
     assert wait_for(lambda: Run.ended(arn), "its end").output["Decision"] == "AlreadyTrained"
 

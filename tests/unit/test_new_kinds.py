@@ -162,7 +162,7 @@ def resolved(aws, lambda_context, monkeypatch, tmp_path):
     folder.mkdir(parents=True)
     (folder / "model.yaml").write_text(yaml.safe_dump(MODEL))
     app = load_function("resolve_configuration")
-    monkeypatch.setattr(app, "SHIPPED", tmp_path)
+    monkeypatch.setattr("perennial_aws.shipped.FOLDER", tmp_path)
     monkeypatch.setenv("MEAN_IMAGE", "1.dkr.ecr.eu-west-1.amazonaws.com/mean-learner:7.0-1")
     version = aws.put("raw/flowers.csv", "species,petal\n1,2\n")
     trigger = {"Type": "DataDrop", "Object": {"key": "raw/flowers.csv", "version-id": version}}

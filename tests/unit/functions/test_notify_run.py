@@ -18,9 +18,10 @@ NAME = f"{STACK}-{RUN}"
 
 @pytest.fixture
 def app(aws):
-    module = load_function("notify_run")
-    module._store.cache_clear()
-    return module
+    from perennial_aws import ends
+
+    ends.store.cache_clear()
+    return load_function("notify_run")
 
 
 @pytest.fixture

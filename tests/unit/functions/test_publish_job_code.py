@@ -60,11 +60,8 @@ def sent(monkeypatch):
 
 @pytest.fixture
 def app(aws, shipped, monkeypatch):
-    module = load_function("publish_job_code")
-    from perennial_aws import job_code
-
-    monkeypatch.setattr(job_code, "SHIPPED", shipped)
-    return module
+    monkeypatch.setattr("perennial_aws.shipped.FOLDER", shipped)
+    return load_function("publish_job_code")
 
 
 @pytest.fixture

@@ -379,11 +379,11 @@ def test_an_event_for_data_that_a_run_had_depends_on_how_that_run_ended(aws, res
 
 
 @pytest.fixture
-def newest_two(app, monkeypatch):
+def newest_two(monkeypatch):
     """The model's definition with a window of two files."""
     known = definition.load(MODELS / "used-cars" / "model.yaml")
     window = definition.Training(window=definition.TrainingWindow(newest_files=2))
-    monkeypatch.setattr(app.definition, "load", lambda _: known.model_copy(update={"training": window}))
+    monkeypatch.setattr(definition, "load", lambda _: known.model_copy(update={"training": window}))
 
 
 def drop_in(aws, year, name):
@@ -800,13 +800,13 @@ def test_the_record_holds_what_the_run_is_made_of(aws, resolve):
     assert record["images"]["preprocessor"].endswith("sagemaker-scikit-learn:1.9-0-cpu-py3")
 
 
-def test_the_commit_comes_from_the_layer(aws, app, resolve, monkeypatch, tmp_path):
-    from perennial_aws import runs
+def test_the_commit_comes_from_the_layer(aws, resolve, monkeypatch, tmp_path):
+    from perennial_aws import runs, shipped
 
     aws.put("raw/a.csv", "a")
     (tmp_path / "commit.txt").write_text("abc123-dirty\n")
-    (tmp_path / "models").symlink_to(app.SHIPPED / "models")
-    monkeypatch.setattr(app, "SHIPPED", tmp_path)
+    (tmp_path / "models").symlink_to(shipped.FOLDER / "models")
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
     record = runs.get(resolve()["RunId"])
     assert record is not None
     assert record["code"]["commit"] == "abc123-dirty"

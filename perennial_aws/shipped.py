@@ -1,0 +1,34 @@
+"""What the layer carries beside the package: the model definitions, and the commit that they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import perennial
+from perennial.model import definition
+from perennial.runs import configuration
+from perennial.runs.configuration import Configuration
+from perennial_aws.settings import settings
+
+FOLDER = Path(perennial.__file__).parent.parent
+
+
+def configured(overrides: Mapping[str, Any], replayed: Mapping[str, str] | None = None) -> Configuration:
+    """Return the configuration of the stack's model, with what a run's input sets over it."""
+    model = settings.model_name
+    return configuration.resolve(
+        model,
+        definition.load(FOLDER / "models" / model / "model.yaml"),
+        stack=configuration.stack_overrides(settings.stack_overrides),
+        run=overrides,
+        data_prefix=settings.data_prefix,
+        replayed=replayed,
+    )
+
+
+def commit() -> str:
+    """Return the commit of this deployment, or `unknown`."""
+    file = FOLDER / "commit.txt"
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else "unknown"
