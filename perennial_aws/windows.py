@@ -54,6 +54,15 @@ def remember(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(changed["windows"])
 
 
+def take_back_retraining(window_id: str) -> None:
+    """Note that the run of a window could not be started: its rows wait for the next one, and it starts no rest."""
+
+    def change(known: dict[str, Any]) -> dict[str, Any]:
+        return {**known, "windows": policy.without_retraining(known.get("windows", []), window_id)}
+
+    _change(change)
+
+
 def _known() -> dict[str, Any]:
     return runs.item(_ITEM) or {}
 

@@ -64,6 +64,8 @@ def _tell(*, end: dict[str, Any], detail: ends.Detail) -> dict[str, Any]:
     position = next((number for number, one in enumerate(history) if one["id"] == window_id), None)
     entry = {} if position is None else history[position]
     window = _closed(window_id, execution, answer, entry)
+    if window["failure"] and (entry.get("decision") or {}).get("retrain"):
+        windows.take_back_retraining(window_id)
     before = [one["verdict"] for one in history[:position]]
     _publish_event(window)
     _count(window)
@@ -98,7 +100,7 @@ def _closed(window_id: str, execution: dict[str, Any], answer: dict[str, Any], e
         "labels": known.get("ground_truth", {}).get("matched", 0),
         "metric": entry.get("metric"),
         "decision": entry.get("decision"),
-        "training": _training(window_id) if (entry.get("decision") or {}).get("retrain") else None,
+        "training": _training(window_id) if not failed and (entry.get("decision") or {}).get("retrain") else None,
         "failure": failure if failed else None,
         "report": f"{prefix}/report.html" if known.get("report", {}).get("file") else None,
         "execution": execution["executionArn"],

@@ -98,6 +98,17 @@ def unlearned(history: Sequence[Mapping[str, Any]], window_id: str) -> list[Mapp
     return [one for one in history[last + 1 : upto + 1] if one.get("labelled_rows")]
 
 
+def without_retraining(history: Sequence[Mapping[str, Any]], window_id: str) -> list[dict[str, Any]]:
+    """Return the history as if this window had started no run: it could not be started."""
+    decision = {"retrain": False, "reason": "the training run could not be started"}
+    return [
+        {**{name: value for name, value in one.items() if name not in ("retrained_at", "quiet")}, "decision": decision}
+        if one["id"] == window_id
+        else dict(one)
+        for one in history
+    ]
+
+
 def remembered(history: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the history with a window in it, by its end; judged again, it takes the place of what it was."""
     same = (entry["run"], entry["start"], entry["end"])

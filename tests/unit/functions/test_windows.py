@@ -356,10 +356,10 @@ def test_whoever_wants_retraining_alone_hears_of_the_drift_by_the_runs_own_mail(
     assert decide(policy={"action": "retrain"})["Retrain"]
     answer, events, mails = tell(answer_of())
     assert (answer["MessageId"], len(events), len(mails)) == (None, 1, 0)
-    _, _, mails = tell(answer_of(), status="FAILED", name="lost", error="E", cause="the run could not be started")
-    assert len(mails) == 1
     assert not decide(number=2, policy={"action": "retrain"})["Retrain"]
     assert tell(answer_of(2), name="two")[0]["MessageId"]
+    _, _, mails = tell(answer_of(), status="FAILED", name="lost", error="E", cause="the run could not be started")
+    assert len(mails) == 2
 
 
 def test_an_end_that_comes_twice_is_told_once(aws, decide, tell):
@@ -389,6 +389,18 @@ def test_a_monitor_that_failed_is_told_as_failed_and_the_next_window_takes_its_r
     assert "Judge window" in detail_of(events[0])["reasons"][0]
     assert len(mails) == 1
     assert windows.judged_until() is None
+
+
+def test_drift_whose_run_could_not_be_started_is_not_lost(aws, decide, tell):
+    assert decide(number=1)["Retrain"]
+    answer, events, mails = tell(answer_of(), status="FAILED", error="E", cause='State "Start training" failed: no')
+    assert (answer["Verdict"], len(mails)) == ("Drift", 1)
+    assert detail_of(events[0])["training"] is None
+    second = decide(number=2)
+    assert second["Retrain"]
+    assert [one["CopySource"].split("/")[2] for one in second["Labelled"]] == [
+        f"2026112910000{number}-0a1b" for number in (1, 2)
+    ]
 
 
 def test_a_monitor_that_was_stopped_before_it_knew_its_window_is_told_too(aws, tell):
