@@ -9,7 +9,6 @@ Raises     MetricMissingError: the training job did not report a metric that it 
 
 from __future__ import annotations
 
-import itertools
 import math
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from perennial.runs import run_record
 from perennial.runs.record import json_safe
 from perennial_aws import champion, objects, payloads, runs
 from perennial_aws.clients import client
+from perennial_aws.row_hashes import SeenRows, hashes_of, twins_of
 
 logger = Logger()
 published = Metrics()
@@ -192,18 +192,6 @@ def _parts(prefix: str, predicted: str) -> Iterator[tuple[str, Floats, Floats]]:
 # ---- Which rows compare fairly
 
 
-class _Counted:
-    """The hashes of the rows that a run's model has seen, piece by piece; `rows` counts them."""
-
-    def __init__(self, run: str) -> None:
-        self._run, self.rows = run, 0
-
-    def __iter__(self) -> Iterator[Hashes]:
-        for piece in objects.read_hashes(f"{self._run}/{FOLDER}/seen/"):
-            self.rows += piece.size
-            yield piece
-
-
 @dataclass(frozen=True)
 class _Rows:
     """What the model in service knows of the test rows `(n_rows,)`: seen, tested by its own run, of another target now.
@@ -231,15 +219,15 @@ class _Rows:
         unfair, folder = _how_told(prefix, of_champion, reports, champion_test)
         if unfair:
             return cls.none(count, unfair, of_champion)
-        rows = _hashes(prefix, folder)
+        rows = hashes_of(prefix, folder)
         if rows.size != count:
             raise predictions.PredictionsError(f"{prefix}/{FOLDER}/{folder}/: {rows.size} hashes for {count} test rows")
-        sets, pieces = reports[1]["sets"], _Counted(of_champion)
+        sets, pieces = reports[1]["sets"], SeenRows(of_champion)
         counted_as_seen = comparison.among(rows, pieces)
         if pieces.rows != (expected := sets["train"] + sets["validation"]):
             reason = f"its run left {pieces.rows:,} of the {expected:,} hashes of the rows that it has seen"
             return cls.none(count, reason, of_champion)
-        theirs = _hashes(of_champion, "test")
+        theirs = hashes_of(of_champion, "test")
         tested = comparison.among(rows, [theirs])
         ours, before = _with_targets(prefix, rows), _with_targets(of_champion, theirs)
         changed = np.zeros(count, bool)
@@ -248,7 +236,7 @@ class _Rows:
         untold = comparison.untold(rows)
         why = comparison.why_untold(int(untold.sum()), reports[0].get("champion_untold", {}))
         counted_as_seen |= untold
-        twins = ~counted_as_seen & _twins(_hashes(prefix, "rest"), count, prefix, of_champion)
+        twins = ~counted_as_seen & twins_of(hashes_of(prefix, "rest"), count, prefix, of_champion)
         if twins.any() and comparison.no_evidence(twins, ~counted_as_seen, _share_of_twins(of_champion)):
             counted_as_seen |= twins
             why = "; ".join([*([why] if why else []), f"{twins.sum():,} {gate.TWINS}, and count as seen"])
@@ -266,31 +254,15 @@ class _Rows:
         return replace(comparison_of_rows, tested_before=self.tested_before)
 
 
-def _hashes(run: str, folder: str) -> Hashes:
-    return np.concatenate([*objects.read_hashes(f"{run}/{FOLDER}/{folder}/"), np.empty(0, np.uint64)])
-
-
-def _twins(rests: Hashes, count: int, *runs: str) -> comparison.Mask:
-    """Return which test rows `(count,)` say, beside the key, what rows say that a run's model has trained on.
-
-    None without a key. A row that the same key tells as well was seen itself.
-    """
-    if rests.size != count:
-        return np.zeros(count, bool)
-    return comparison.among(
-        rests, itertools.chain(*(objects.read_hashes(f"{run}/{FOLDER}/seen-rest/") for run in runs))
-    )
-
-
 def _share_of_twins(run: str) -> float | None:
     """Return the share of a run's test rows that say what another row says that its model has seen, or None."""
-    rests = _hashes(run, "rest")
-    return float(_twins(rests, rests.size, run).mean()) if rests.size else None
+    rests = hashes_of(run, "rest")
+    return float(twins_of(rests, rests.size, run).mean()) if rests.size else None
 
 
 def _with_targets(run: str, rows: Hashes) -> Hashes | None:
     """Return hashes of a run's test rows and their targets; None where an earlier version has left none."""
-    targets = _hashes(run, "target")
+    targets = hashes_of(run, "target")
     return combined(rows, targets) if targets.size == rows.size else None
 
 

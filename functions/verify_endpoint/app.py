@@ -15,12 +15,12 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 from perennial.evaluation import predictions
-from perennial.runs.endpoint import BUSY, VERIFICATION
+from perennial.runs.endpoint import VERIFICATION, serves
 from perennial_aws import objects, payloads, runs
-from perennial_aws.clients import client, code_of
+from perennial_aws.asking import RefusedError, UnansweredError, ask
+from perennial_aws.clients import client
 
 logger = Logger()
 
@@ -29,15 +29,10 @@ MOST_REFUSED = 200  # test records that `serving` of the definition refuses, suc
 # Batch and real time run the same model on the same machine type; only the order of float32 sums may differ.
 RELATIVE_TOLERANCE = 1e-4
 ABSOLUTE_TOLERANCE = 1e-6
-JSON_LINES = "application/jsonlines"
 
 
 class EndpointVerificationError(Exception):
     """The endpoint does not serve what was tested."""
-
-
-class RecordRefusedError(EndpointVerificationError):
-    """The endpoint answers a record with 400."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +61,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     verified, refused = 0, None
     for position, (known, expected) in enumerate(islice(_known(prefix), RECORDS + MOST_REFUSED)):
         try:
-            answer = _ask(endpoint, known, f"{VERIFICATION}{run_id}-{position}")
-        except RecordRefusedError as error:
-            if refused is None and not _may_refuse(prefix):
-                raise
-            refused = error
+            (answer,) = ask(endpoint, [known], f"{VERIFICATION}{run_id}-{position}")
+        except RefusedError as error:
+            is_sound = refused is None and not _may_refuse(prefix)
+            refused = EndpointVerificationError(str(error))
+            if is_sound:
+                raise refused from error
             continue
+        except UnansweredError as error:
+            raise EndpointVerificationError(str(error)) from error
         if not math.isclose(answer, expected, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE):
             raise EndpointVerificationError(
                 f"endpoint {endpoint} answers {answer!r} for test record {position}; the batch prediction is "
@@ -94,11 +92,9 @@ def _may_refuse(prefix: str) -> bool:
 
 
 def _require_configuration(endpoint: str, wanted: str) -> dict[str, Any]:
-    """Scaling and maintenance, which change only the status, are no reason to take a model back."""
     description = dict(client("sagemaker").describe_endpoint(EndpointName=endpoint))
-    serving, status = description["EndpointConfigName"], description["EndpointStatus"]
-    coming = description.get("PendingDeploymentSummary", {}).get("EndpointConfigName", wanted)
-    if (serving, coming) != (wanted, wanted) or status not in ("InService", *BUSY):
+    if not serves(description, wanted):
+        serving, status = description["EndpointConfigName"], description["EndpointStatus"]
         raise EndpointVerificationError(f"endpoint {endpoint} is {status} and serves {serving}; expected {wanted}")
     return description
 
@@ -116,35 +112,3 @@ def _known(prefix: str) -> Iterator[tuple[str, float]]:
         answers = key.replace("/test/", "/predictions/candidate/") + ".out"
         for request, answer in zip(objects.lines(bucket, key), objects.lines(bucket, answers), strict=False):
             yield request, predictions.score(answer, answers)
-
-
-def _ask(endpoint: str, request: str, inference_id: str) -> float:
-    try:
-        reply = (
-            client("sagemaker-runtime")
-            .invoke_endpoint(
-                EndpointName=endpoint,
-                ContentType=JSON_LINES,
-                Accept=JSON_LINES,
-                InferenceId=inference_id,
-                Body=request.encode(),
-            )["Body"]
-            .read()
-        )
-    except ClientError as error:
-        if code_of(error) not in ("ModelError", "ValidationError"):
-            raise
-        kind = RecordRefusedError if error.response.get("OriginalStatusCode") == 400 else EndpointVerificationError
-        raise kind(f"endpoint {endpoint} refuses a test record: {_refusal(error)}") from error
-    except (ConnectionError, HTTPClientError) as error:
-        raise EndpointVerificationError(f"endpoint {endpoint} does not answer: {error}") from error
-    try:
-        return predictions.score(reply.decode("utf-8", "replace"), f"the answer of endpoint {endpoint}")
-    except predictions.PredictionsError as error:
-        raise EndpointVerificationError(str(error)) from error
-
-
-def _refusal(error: ClientError) -> str:
-    """Return the model's own words, if there are some."""
-    reason = error.response.get("OriginalMessage") or error.response["Error"].get("Message", "")
-    return f"{code_of(error)} {error.response.get('OriginalStatusCode', '')}: {str(reason)[:300]}"

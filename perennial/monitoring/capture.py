@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from perennial.features.from_text import utc_time
-from perennial.runs.endpoint import VERIFICATION
+from perennial.runs.endpoint import PROBE, VERIFICATION, own_question
 from perennial.words import quoted
 
 GZIP = b"\x1f\x8b"
 MAX_EXAMPLES = 5
+_OWN_QUESTIONS = {VERIFICATION: "verification", PROBE: "probing"}
 _time = lru_cache(maxsize=4096)(utc_time)
 
 
@@ -78,7 +79,8 @@ def events(folder: Path, endpoint: str, start: datetime, end: datetime, tally: T
     """Yield the requests from `start` up to `end` (UTC without a zone); `tally` counts what is left out.
 
     files_of_other_endpoints, empty_files, torn_files (the records before the tear count), unreadable_records,
-    outside_window (by the clock of the endpoint), verification (our own), shadow (of a variant that does not answer).
+    outside_window (by the clock of the endpoint), verification and probing (our own questions), shadow (of a variant
+    that does not answer).
     """
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
@@ -99,8 +101,8 @@ def events(folder: Path, endpoint: str, start: datetime, end: datetime, tally: T
                 continue
             if not start <= event.time < end:
                 tally.counts["outside_window"] += 1
-            elif event.id.startswith(VERIFICATION):
-                tally.counts["verification"] += 1
+            elif own := own_question(event.id):
+                tally.counts[_OWN_QUESTIONS[own]] += 1
             else:
                 tally.counts["requests"] += 1
                 yield event

@@ -6,9 +6,12 @@ update that was rolled back ends InService again, with the previous configuratio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from perennial.runs.naming import RUN_ID
 
 Phase = Literal["Before", "After", "Back"]
 Action = Literal["Create", "Update", "Wait", "Recreate", "Done", "RolledBack", "Failed"]
@@ -17,7 +20,9 @@ BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 UNCHANGEABLE = (*BUSY, "Deleting")
 """While it is in one of these it can be neither updated nor deleted."""
 NOT_FOUND = "NotFound"
-VERIFICATION = "verify-"  # how the inference ids of a run's own questions begin; they are no traffic
+# How the inference ids of our own questions begin, a run's and a monitor's; they go on with its id and a number.
+VERIFICATION, PROBE = "verify-", "probe-"
+_OWN = re.compile(rf"({VERIFICATION}|{PROBE}){RUN_ID.pattern}-\d+")
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,19 @@ class Step:
     status: str
     serving_config: str | None
     reason: str
+
+
+def own_question(inference_id: str) -> str:
+    """Return how the inference id of one of our own questions begins; nothing for traffic, however its ids begin."""
+    match = _OWN.fullmatch(inference_id)
+    return match[1] if match else ""
+
+
+def serves(description: Mapping[str, Any], config: str) -> bool:
+    """Return whether a configuration answers, and no other comes. Scaling and maintenance change only the status."""
+    coming = description.get("PendingDeploymentSummary", {}).get("EndpointConfigName", config)
+    is_up = description["EndpointStatus"] in ("InService", *BUSY)
+    return is_up and (description["EndpointConfigName"], coming) == (config, config)
 
 
 def decide(

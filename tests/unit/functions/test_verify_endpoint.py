@@ -170,6 +170,14 @@ def test_records_that_the_definition_refuses_are_passed_over(aws, verify, serves
     assert verify() == {"Verified": 1}
 
 
+def test_a_refusal_that_the_definition_does_not_ask_for_is_told_also_after_an_answer(aws, app, verify, serves):
+    known(aws, 1000.0, 2000.0, 3000.0)
+    defined(aws, unknown_category="answer")
+    serves((200, {"score": 1000.0}), (424, REFUSED), (200, {"score": 3000.0}))
+    with pytest.raises(app.EndpointVerificationError, match=r"refuses a test record.*Lada"):
+        verify()
+
+
 @pytest.mark.parametrize("then", ["answer", "refuse"])
 def test_nothing_is_verified_by_refusals_alone(aws, app, verify, serves, then):
     known(aws, 1000.0, 2000.0)

@@ -82,13 +82,21 @@ def test_a_label_is_looked_for_by_the_event_where_the_caller_sent_no_id(tmp_path
 def test_our_own_questions_shadows_and_other_times_are_no_traffic_of_the_window(tmp_path: Path) -> None:
     before, after = NOON.replace(hour=9), NOON.replace(hour=12, minute=0, second=0)
     captured(
-        tmp_path, exchange(), exchange(inference_id="verify-20261129000000-ab12-0"), exchange(time=before),
-        exchange(time=after),
+        tmp_path, exchange(), exchange(inference_id="verify-20261129000000-ab12-0"),
+        exchange(inference_id="probe-20261129000000-ab12-17"), exchange(time=before), exchange(time=after),
     )  # fmt: skip
     file(tmp_path, line(invocationSource="ShadowExperiment"))
     found, counts = collected(tmp_path)
     assert len(found) == 1
-    assert counts == {"examples": [], "outside_window": 2, "requests": 1, "shadow": 1, "verification": 1}
+    assert counts == {"examples": [], "outside_window": 2, "requests": 1, "shadow": 1, "verification": 1, "probing": 1}
+
+
+@pytest.mark.parametrize(
+    "mine", ["probe-1", "probe-", "verify-me", "probe-20261129000000-ab12", "a probe-20261129000000-ab12-0"]
+)
+def test_a_caller_whose_ids_begin_like_our_own_is_traffic(tmp_path: Path, mine: str) -> None:
+    captured(tmp_path, exchange(inference_id=mine))
+    assert collected(tmp_path)[1] == {"examples": [], "requests": 1}
 
 
 def test_files_of_another_endpoint_are_counted_and_named(tmp_path: Path) -> None:

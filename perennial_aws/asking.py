@@ -1,0 +1,60 @@
+"""Asking the endpoint about records whose answers are judged; what it says of a fault is passed on in its own words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+
+from perennial.evaluation import predictions
+from perennial_aws.clients import client, code_of
+
+JSON_LINES = "application/jsonlines"
+
+
+class UnansweredError(Exception):
+    """The endpoint does not answer, or with something else than a score for each record."""
+
+
+class RefusedError(UnansweredError):
+    """The endpoint answers with 400: a record is not as `serving` of the definition wants it."""
+
+
+def ask(endpoint: str, records: Sequence[str], inference_id: str) -> list[float]:
+    """Return the score of each record, a JSON line; raises UnansweredError.
+
+    An error that says nothing of endpoint and records, such as a missing permission, is botocore's own.
+    """
+    try:
+        reply = client("sagemaker-runtime").invoke_endpoint(
+            EndpointName=endpoint,
+            ContentType=JSON_LINES,
+            Accept=JSON_LINES,
+            InferenceId=inference_id,
+            Body="\n".join(records).encode(),
+        )
+        answer = reply["Body"].read().decode("utf-8", "replace")
+    except ClientError as error:
+        if code_of(error) not in ("ModelError", "ValidationError"):
+            raise
+        kind = RefusedError if error.response.get("OriginalStatusCode") == 400 else UnansweredError
+        raise kind(f"endpoint {endpoint} refuses a test record: {_refusal(error)}") from error
+    except (ConnectionError, HTTPClientError) as error:
+        raise UnansweredError(f"endpoint {endpoint} does not answer: {error}") from error
+    return _scores(answer, len(records), f"the answer of endpoint {endpoint}")
+
+
+def _scores(answer: str, records: int, where: str) -> list[float]:
+    try:
+        scores = predictions.scores(answer.splitlines(), where)
+    except predictions.PredictionsError as error:
+        raise UnansweredError(str(error)) from error
+    if scores.size != records:
+        raise UnansweredError(f"{where}: {scores.size} scores for {records} records")
+    return list(map(float, scores))
+
+
+def _refusal(error: ClientError) -> str:
+    """Return the model's own words, if there are some."""
+    reason = error.response.get("OriginalMessage") or error.response["Error"].get("Message", "")
+    return f"{code_of(error)} {error.response.get('OriginalStatusCode', '')}: {str(reason)[:300]}"

@@ -1,0 +1,41 @@
+"""The hashes by which a run's rows are told (perennial.data.rows), as the run has left them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from perennial.data.rows import FOLDER, Hashes
+from perennial.evaluation import comparison
+from perennial_aws import objects
+
+
+class SeenRows:
+    """The hashes of the rows that a run's model has seen, piece by piece; `rows` counts them."""
+
+    def __init__(self, run: str) -> None:
+        self._run, self.rows = run, 0
+
+    def __iter__(self) -> Iterator[Hashes]:
+        for piece in objects.read_hashes(f"{self._run}/{FOLDER}/seen/"):
+            self.rows += piece.size
+            yield piece
+
+
+def hashes_of(run: str, folder: str) -> Hashes:
+    """Return all hashes of one kind: test, target, rest, ..."""
+    return np.concatenate([*objects.read_hashes(f"{run}/{FOLDER}/{folder}/"), np.empty(0, np.uint64)])
+
+
+def twins_of(rests: Hashes, count: int, *runs: str) -> comparison.Mask:
+    """Return which test rows `(count,)` say, beside the key, what rows say that a run's model has trained on.
+
+    None without a key. A row that the same key tells as well was seen itself.
+    """
+    if rests.size != count:
+        return np.zeros(count, bool)
+    return comparison.among(
+        rests, itertools.chain(*(objects.read_hashes(f"{run}/{FOLDER}/seen-rest/") for run in runs))
+    )
