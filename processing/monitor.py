@@ -39,7 +39,7 @@ from typing import Any
 from perennial.data.column_statistics import StatisticsError
 from perennial.evaluation.problem_types.measures import MetricError
 from perennial.features.from_text import utc_time
-from perennial.monitoring import attribution, bias, data_quality, labelled, model_quality
+from perennial.monitoring import attribution, bias, data_quality, labelled, model_quality, texts
 from perennial.monitoring.capture import Tally, events
 from perennial.monitoring.facets import section_of
 from perennial.monitoring.findings import DRIFT, FAILED, NOT_ENOUGH, MonitorError, verdict_of, violations
@@ -174,7 +174,9 @@ def _data_quality(
     )
     description = window.described(joined.labels)
     output = arguments.output / "data-quality"
-    job_script.write_documents({"statistics": description.statistics, "constraints": window.constraints}, output)
+    before = _json_if_there(arguments.data_baseline / "statistics.json") or {}
+    written = texts.without_rare(description.statistics, window.constraints, before, window.categories)
+    job_script.write_documents(dict(zip(("statistics", "constraints"), written, strict=True)), output)
     judged = data_quality.judge(*_baseline(arguments.data_baseline, "data-quality"), description, limits)
     job_script.write_documents({"constraint_violations": violations(judged.findings)}, output)
     return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
@@ -257,6 +259,8 @@ def _report(verdict: Mapping[str, Any], config: Mapping[str, Any], joined: Joine
         from perennial.reports import window as drawing
 
         then = _json_if_there(arguments.data_baseline / "statistics.json")
+        if then:
+            then, _ = texts.without_rare(then, {"features": []}, {}, {})
         now = _json_if_there(arguments.output / "data-quality/statistics.json")
         history = _json_if_there(arguments.history / "history.json") or []
         judged = drawing.JudgedWindow(verdict, config, then, now, joined.labels, joined.scores, history)
@@ -268,13 +272,13 @@ def _report(verdict: Mapping[str, Any], config: Mapping[str, Any], joined: Joine
 
 
 def _json_if_there(path: Path) -> Any:
-    """Return a document that pictures need; None where there is none, or none that can be read, which the log says."""
+    """Return a document that is no must; None where there is none, or none that can be read, which the log says."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        print(f"the report does without {path.name}: {type(error).__name__}", flush=True)
+        print(f"going on without {path.name}: {type(error).__name__}", flush=True)
         return None
 
 

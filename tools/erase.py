@@ -11,6 +11,8 @@ captures  the same, request by request; these and labels (ground-truth/) also by
           column is the key of the definition (split.key)
 runs      the copy of the data as above. What was made of it row by row (DERIVED) is deleted whole. What was learned
           from it (LEARNED) is deleted once the run's model is gone; until then `erased.json` in its folder remembers it
+windows   what the monitor made of such captures and labels goes whole; the verdict stays, without examples
+          (tools.judged_windows)
 
 Where rows stand is decided by tools.without_rows. The credentials are the caller's: the stack's roles cannot do this.
 """
@@ -44,7 +46,7 @@ from perennial.model.definition import Definition
 from perennial.runs import naming
 from perennial.runs.work import DROPPED_AT
 from perennial.words import printable, quoted
-from tools import stacks
+from tools import judged_windows, stacks
 from tools.terminal import run
 from tools.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
 
@@ -60,7 +62,7 @@ MOST_LINES = 20
 SHOWN_CHARACTERS = 2_000
 LONGEST_NAME = 200  # of a column; what is longer stands in a file that is no table
 BY_RUN = "gate.minimum_improvement"  # under deployable_overrides: a run's input may ask for less, and deploy
-OUTPUTS = ("BucketName", "DataBucketName", "StateMachineArn")
+OUTPUTS = ("BucketName", "DataBucketName", "StateMachineArn", "MonitorStateMachineArn")
 PARAMETERS = ("ModelName", "DataPrefix", "ModelsToKeep", "CaptureDays", "LogRetentionDays")
 
 
@@ -76,6 +78,7 @@ class Stack:
     bucket: str
     data_bucket: str
     state_machine_arn: str
+    monitor_arn: str
     parameters: dict[str, str]
     definition: Definition
 
@@ -118,6 +121,7 @@ class Findings:
     hits: list[Hit] = field(default_factory=list)
     elsewhere: list[Hit] = field(default_factory=list)  # in a bucket that is not the stack's
     marked: set[str] = field(default_factory=set)
+    windows: set[str] = field(default_factory=set)  # that were judged by such rows
     objects: int = 0
     nameless: list[str] = field(default_factory=list)  # that do not name the column
     unread: dict[str, str] = field(default_factory=dict)  # that could not be looked into, and why
@@ -150,15 +154,20 @@ class Eraser:
 
     def look(self) -> Findings:
         """Look into every version of every object that may hold rows."""
-        looked = Findings()
+        looked, manifests = Findings(), list[str]()
         own, data = self.stack.bucket, self.stack.data_bucket
         for key, versions in groupby(self._versions(""), itemgetter("Key")):
             run_id, _, inside = key.removeprefix("runs/").partition("/")
             in_run = key.startswith("runs/")
             if in_run and inside == MARK:
                 looked.marked.add(run_id)
-            if not (key.startswith("code/") or (in_run and not inside.startswith("input/"))):
+            window_id, of_window = judged_windows.parts(key)
+            if window_id and not judged_windows.is_table(of_window):
+                self._look_into_window(window_id, list(versions), looked)
+                manifests += [key] if key.endswith(judged_windows.MANIFEST) else []
+            elif not (key.startswith("code/") or (in_run and not inside.startswith("input/"))):
                 self._look_into(own, key, list(versions), looked, looked.hits)
+        looked.windows |= self._windows_judged_by({hit.key for hit in looked.hits}, manifests)
         dropped = self._versions(self.stack.parameters["DataPrefix"], data) if data != own else ()
         for key, versions in groupby(dropped, itemgetter("Key")):
             self._look_into(data, key, list(versions), looked, looked.elsewhere)
@@ -176,6 +185,37 @@ class Eraser:
         for version in self.left_of(run_id, with_learned=with_learned):
             self._delete(version["Key"], version["VersionId"])
 
+    def made_of_window(self, window_id: str) -> list[dict[str, Any]]:
+        """Return what of a window goes: each version of what was made of its records, and of a verdict that changes."""
+        folder = f"monitoring/{window_id}/"
+        every = [*self._versions(folder)]
+        verdicts = [one for one in every if one["Key"] == folder + judged_windows.VERDICT]
+        made = [one for one in every if judged_windows.parts(one["Key"])[1].startswith(judged_windows.MADE)]
+        return [*made, *(one for one in verdicts if self._without(one) is not None)]
+
+    def delete_of_window(self, window_id: str) -> None:
+        """Put the verdict without examples in its place, and delete what was made of the window's records."""
+        for version in reversed(self.made_of_window(window_id)):
+            if version["IsLatest"] and (left := self._without(version)) is not None:
+                with _naming(f"s3://{self.stack.bucket}/{version['Key']}"):
+                    self._s3.put_object(
+                        Bucket=self.stack.bucket, Key=version["Key"], Body=left, IfMatch=version["ETag"],
+                        ContentType="application/json",
+                    )  # fmt: skip
+            self._delete(version["Key"], version["VersionId"])
+
+    def _without(self, version: dict[str, Any]) -> bytes | None:
+        """Return a verdict as it may stay; None of what is none, and where it is so already."""
+        if not version["Key"].endswith("/" + judged_windows.VERDICT):
+            return None
+        body = self._body(version)
+        left = judged_windows.without(body, self._wanted)
+        return None if left == body else left
+
+    def _body(self, version: dict[str, Any]) -> bytes:
+        read = self._s3.get_object(Bucket=self.stack.bucket, Key=version["Key"], VersionId=version["VersionId"])
+        return bytes(read["Body"].read())
+
     def erase(self, hit: Hit) -> None:
         """Put what is left of an object in its place, then delete each version that holds rows.
 
@@ -191,6 +231,27 @@ class Eraser:
         """Take the mark of a run away, of which nothing is left that was learned from the rows."""
         for version in [*self._versions(f"runs/{run_id}/{MARK}")]:
             self._delete(version["Key"], version["VersionId"])
+
+    def _look_into_window(self, window_id: str, versions: Sequence[dict[str, Any]], looked: Findings) -> None:
+        """Note a window of which a document tells the value."""
+        looked.objects += 1
+        for version in versions:
+            key = version["Key"]
+            try:
+                inside = judged_windows.parts(key)[1]
+                if judged_windows.tells(inside) and judged_windows.names_it(self._body(version), self._wanted):
+                    looked.windows.add(window_id)
+            except (UnreadableError, ClientError) as error:
+                looked.unread[f"s3://{self.stack.bucket}/{key} (version {version['VersionId']})"] = str(error)
+
+    def _windows_judged_by(self, keys: set[str], manifests: Sequence[str]) -> set[str]:
+        """Return the windows that captures or labels belong to."""
+        judged_by = {judged_windows.parts(key)[0] for key in keys}
+        if any(key.startswith(("capture/", "ground-truth/")) for key in keys):
+            for manifest in manifests:
+                body = self._s3.get_object(Bucket=self.stack.bucket, Key=manifest)["Body"].read()
+                judged_by |= {judged_windows.parts(manifest)[0]} if judged_windows.listed(body) & keys else set()
+        return judged_by - {""}
 
     def _look_into(
         self, bucket: str, key: str, versions: Sequence[dict[str, Any]], looked: Findings, hits: list[Hit]
@@ -282,8 +343,8 @@ def find_stack(name: str) -> Stack:
     except s3.exceptions.NoSuchKey as error:
         raise _older(name, f"{code}, which says how its data are read, is not there") from error
     text = zipfile.ZipFile(io.BytesIO(archive)).read(key).decode()
-    arn = outputs["StateMachineArn"]
-    return Stack(name, bucket, outputs["DataBucketName"], arn, parameters, definition.parse(text, key))
+    arns = outputs["StateMachineArn"], outputs["MonitorStateMachineArn"]
+    return Stack(name, bucket, outputs["DataBucketName"], *arns, parameters, definition.parse(text, key))
 
 
 def _older(stack: str, why: str) -> ErasureError:
@@ -294,14 +355,15 @@ def _older(stack: str, why: str) -> ErasureError:
 
 
 def require_rest(stack: Stack) -> None:
-    """Raise ErasureError while a run works: it may copy the rows after they have been looked for."""
+    """Raise ErasureError while a run or the monitor works: it may copy the rows after they have been looked for."""
     states = boto3.client("stepfunctions")
-    running = states.list_executions(stateMachineArn=stack.state_machine_arn, statusFilter="RUNNING")["executions"]
-    if running:
-        raise ErasureError(
-            f"{len(running)} run(s) of {stack.name} are working, such as {running[0]['executionArn']}, and may copy "
-            "the rows meanwhile. Wait until they have ended, or stop them; then start again"
-        )
+    for arn, what in ((stack.state_machine_arn, "run(s)"), (stack.monitor_arn, "monitor(s)")):
+        running = states.list_executions(stateMachineArn=arn, statusFilter="RUNNING")["executions"]
+        if running:
+            raise ErasureError(
+                f"{len(running)} {what} of {stack.name} are working, such as {running[0]['executionArn']}, and may "
+                "copy the rows meanwhile. Wait until they have ended, or stop them; then start again"
+            )
 
 
 def runs_with_model(stack: str) -> set[str]:
@@ -326,6 +388,11 @@ def changes(looked: Findings, in_use: set[str], eraser: Eraser) -> Iterator[str]
         if versions:
             learned = "" if run_id in in_use else ", and all that was learned, as its model is gone"
             yield f"  runs/{run_id}/: its sets and predictions{learned} ({len(versions)} object versions) deleted"
+    for window_id in sorted(looked.windows):
+        versions = eraser.made_of_window(window_id)
+        if versions:
+            what = f"report, statistics and examples ({len(versions)} object versions)"
+            yield f"  monitoring/{window_id}/: {what} deleted"
     for hit in looked.hits:
         unit = "requests" if hit.key.startswith("capture/") else "rows"
         yield f"  {hit.key}: {hit.counts.erased:,} of {hit.counts.rows:,} {unit} erased{_versions_told(hit)}"
@@ -428,6 +495,8 @@ def _do(eraser: Eraser, looked: Findings, in_use: set[str]) -> None:
     """Do the steps in their order: runs first, the dropped files last, because those start a run."""
     for run_id in sorted(looked.runs):
         eraser.delete_of_run(run_id, with_learned=run_id not in in_use)
+    for window_id in sorted(looked.windows):  # before the captures by which they are found
+        eraser.delete_of_window(window_id)
     for hit in sorted(looked.hits, key=lambda hit: not hit.key.startswith(("runs/", "capture/"))):
         eraser.erase(hit)
         _show(f"erased: {hit.key}")

@@ -40,7 +40,7 @@ class Payload:
 class Event:
     """One captured request. `id` is what its label is found by: the caller's inference id, else the event's own.
 
-    `inference_id` is empty where the caller sent none.
+    `inference_id` is empty where the caller sent none; `file` and `line` say where it stands.
     """
 
     id: str
@@ -48,11 +48,20 @@ class Event:
     request: Payload
     answer: Payload | None
     inference_id: str = ""
+    file: str = ""
+    line: int = 0
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}, line {self.line}"
 
 
 @dataclass
 class Tally:
-    """What was counted, by what it was, with some examples of what could not be read."""
+    """What was counted, by what it was, with some examples of what could not be read.
+
+    An example says where it stands and what is wrong, never what was read there: nobody erases it from a verdict.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
@@ -72,7 +81,14 @@ class Tally:
 
 
 class UnreadableError(ValueError):
-    """A captured record is none: the text says what is wrong with it."""
+    """A captured record is none: the text says what is wrong with it, and no value of it."""
+
+
+def fault(error: Exception) -> str:
+    """Return what is wrong with something that cannot be read, without its values: of errors of others their names."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON ({error.msg}, character {error.pos + 1})"
+    return str(error) if isinstance(error, UnreadableError) else type(error).__name__
 
 
 def events(folder: Path, endpoint: str, start: datetime, end: datetime, tally: Tally) -> Iterator[Event]:
@@ -95,9 +111,9 @@ def events(folder: Path, endpoint: str, start: datetime, end: datetime, tally: T
                 if _is_shadow(document):
                     tally.counts["shadow"] += 1
                     continue
-                event = _event(document)
+                event = _event(document, name, number)
             except (ValueError, RecursionError) as error:
-                tally.refuse("unreadable_records", f"{name}, line {number}: {quoted(error, 200)}")
+                tally.refuse("unreadable_records", f"{name}, line {number}: {fault(error)}")
                 continue
             if not start <= event.time < end:
                 tally.counts["outside_window"] += 1
@@ -127,19 +143,21 @@ def _is_shadow(document: Any) -> bool:
     return isinstance(metadata, dict) and metadata.get("invocationSource") == "ShadowExperiment"
 
 
-def _event(document: Any) -> Event:
+def _event(document: Any, file: str, line: int) -> Event:
     """Return what a captured record says. Raises UnreadableError."""
     try:
         metadata, captured = document["eventMetadata"], document["captureData"]
         key = metadata.get("inferenceId") or metadata["eventId"]
         time = _time(metadata["inferenceTime"])
         if time is None or not isinstance(key, str):
-            raise UnreadableError(f"inferenceTime {metadata['inferenceTime']!r} or eventId {key!r} is none")
+            raise UnreadableError("inferenceTime is no time, or eventId no text")
         answer = captured.get("endpointOutput")
         request, reply = payload(captured["endpointInput"]), None if answer is None else payload(answer)
-        return Event(key, time, request, reply, metadata.get("inferenceId") or "")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UnreadableError(f"no captured record: {type(error).__name__} {error}") from error
+        return Event(key, time, request, reply, metadata.get("inferenceId") or "", file, line)
+    except KeyError as error:
+        raise UnreadableError(f"no captured record: it has no {error.args[0]}") from error
+    except (TypeError, AttributeError) as error:
+        raise UnreadableError(f"no captured record: {type(error).__name__}") from error
 
 
 _TYPES = {"CSV": "text/csv", "JSON": "application/json"}
@@ -153,7 +171,7 @@ def payload(document: dict[str, Any]) -> Payload:
         try:
             data = base64.b64decode(data, validate=True).decode("utf-8")
         except ValueError as error:
-            raise UnreadableError(f"data of {media_type or 'no type'} are not UTF-8 in base64: {error}") from error
+            raise UnreadableError(f"data of {quoted(media_type)} are not UTF-8 in base64") from error
     if not isinstance(data, str):
         raise UnreadableError(f"data are {type(data).__name__}; expected a text")
     return Payload(data, media_type.partition(";")[0].strip().lower())

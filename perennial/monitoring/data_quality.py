@@ -10,6 +10,7 @@ values    the distance from the baseline is above `distance`, or the stability i
           (monitoring.distances); or values that the baseline never had are more than `quality.max_invalid_share`.
           Drift, unless a changed unit explains it (monitoring.units), which is bad data
 
+A text is named where many records or rows have it (monitoring.texts).
 Values of texts that are no categories (more than MAX_DISTINCT different ones) are not compared, and neither are those
 of columns that `leave_out` names.
 """
@@ -25,6 +26,7 @@ from perennial.data.distributions import distribution, quantile
 from perennial.monitoring import units
 from perennial.monitoring.distances import Distance, chance_of_share, chance_of_shares, of_numbers, of_texts
 from perennial.monitoring.findings import MonitorError, WindowFinding
+from perennial.monitoring.texts import FEWEST, Counts, common, counts
 from perennial.words import number, printable, quoted
 
 TESTS = 3  # a column
@@ -178,7 +180,8 @@ def _column(
         if all(present) and kinds[0] != kinds[1]:
             findings.append(_bad("data_type_check", name, why))
         elif domain is not None and not _is_counted(other):
-            text = f"{other['distinct_count']:,.0f} different values; known are {_listed(domain)}"
+            known = _known(domain, counts(one))
+            text = f"{other['distinct_count']:,.0f} different values; known are {known}"
             findings.append(WindowFinding("drift", "categorical_values_check", name, text))
         return ColumnResult(name, "", "", shares[0], shares[1], None, why), findings
     distance, words, more = (
@@ -210,7 +213,7 @@ def _not_compared(
 
 def _is_counted(texts: Mapping[str, Any]) -> bool:
     """Whether a description has all values: it has none of a column with more than MAX_DISTINCT."""
-    return "distinct_count" not in texts or sum(_counts(texts).values()) == texts["common"]["num_present"]
+    return "distinct_count" not in texts or sum(counts(texts).values()) == texts["common"]["num_present"]
 
 
 _Compared = tuple[Distance, tuple[str, str], list[WindowFinding]]
@@ -240,16 +243,14 @@ def _texts(
     limits: DataLimits,
     level: float,
 ) -> _Compared:
-    before, after = _counts(one), _counts(other)
+    before, after = counts(one), counts(other)
     distance, rows = of_texts(before, after), (sum(before.values()), sum(after.values()))
-    moved = max(
-        sorted(before.keys() | after.keys()),
-        key=lambda value: abs(before.get(value, 0) / rows[0] - after.get(value, 0) / rows[1]),
-    )
-    words = (
-        f"{quoted(moved)} {before.get(moved, 0) / rows[0]:.1%}",
-        f"{quoted(moved)} {after.get(moved, 0) / rows[1]:.1%}",
-    )
+    shares = {value: (before.get(value, 0) / rows[0], after.get(value, 0) / rows[1]) for value in common(before, after)}
+    moved = max(sorted(shares), key=lambda value: abs(shares[value][0] - shares[value][1]), default=None)
+    if moved is None:
+        words = (f"{len(before):,} rare texts", f"{len(after):,} rare texts")
+    else:
+        words = (f"{quoted(moved)} {shares[moved][0]:.1%}", f"{quoted(moved)} {shares[moved][1]:.1%}")
     findings = []
     if _has_moved(distance, limits, level):
         findings.append(WindowFinding("drift", "baseline_drift_check", name, _drifted(distance, limits, words)))
@@ -257,9 +258,9 @@ def _texts(
         new = {value: count for value, count in after.items() if value not in set(domain) | before.keys()}
         records = sum(new.values())
         if _is_many(records, rows[1], max(limits.invalid, _new_by_chance(before)), level):
-            example = max(sorted(new), key=new.__getitem__)
-            share = _share(records, rows[1])
-            text = f"{share} of the values are new, such as {quoted(example)}; known are {_listed(domain)}"
+            example = max(sorted(common(new)), key=new.__getitem__, default=None)
+            such = "" if example is None else f", such as {quoted(example)}"
+            text = f"{_share(records, rows[1])} of the values are new{such}; known are {_known(domain, before)}"
             findings.append(WindowFinding("drift", "categorical_values_check", name, text))
     return distance, words, findings
 
@@ -293,16 +294,17 @@ def _rows(side: Mapping[str, Any]) -> int:
     return int(side["common"]["num_present"] + side["common"]["num_missing"])
 
 
-def _counts(side: Mapping[str, Any]) -> dict[str, int]:
-    return {bucket["value"]: bucket["count"] for bucket in side["distribution"]["categorical"]["buckets"]}
-
-
 def _bad(check: str, column: str, text: str) -> WindowFinding:
     return WindowFinding("bad_data", check, column, text)
 
 
 def _share(records: int, of: int) -> str:
     return f"{records / of:.1%}"
+
+
+def _known(domain: Sequence[str], before: Counts) -> str:
+    """Return the values of a domain but for those that few rows had: model.yaml may list what no row has."""
+    return _listed([value for value in domain if before.get(value, FEWEST) >= FEWEST])
 
 
 def _listed(names: Any) -> str:

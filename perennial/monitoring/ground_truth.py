@@ -29,8 +29,7 @@ import pyarrow.compute as pc
 from perennial.data.column_statistics import Floats
 from perennial.features.column import Column
 from perennial.features.from_text import from_text
-from perennial.monitoring.capture import Tally, UnreadableError, lines
-from perennial.words import quoted
+from perennial.monitoring.capture import Tally, UnreadableError, fault, lines
 
 CSV_COLUMNS = ("inference_id", "label")
 BATCH = 8192
@@ -93,9 +92,9 @@ class Labels:
         lowest, highest = self._target.minimum, self._target.maximum
         sound = numbers >= (-np.inf if lowest is None else lowest)  # false for NaN
         sound &= numbers <= (np.inf if highest is None else highest)
-        for (identifier, text, hour, where), value, is_sound in zip(self._waiting, numbers, sound, strict=True):
+        for (identifier, _, hour, where), value, is_sound in zip(self._waiting, numbers, sound, strict=True):
             if not is_sound:
-                example = f"{where}: the label is {quoted(text)}; expected {self._expected}"
+                example = f"{where}: expected {self._expected}"
                 self._tally.refuse("unreadable_labels", example)
                 continue
             self._keys.append(key_of(identifier))
@@ -171,14 +170,14 @@ def _from_json_lines(path: Path, name: str, tally: Tally) -> Labelled:
         try:
             yield (*_labelled(json.loads(line)), where)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            tally.refuse("unreadable_labels", f"{where}: {quoted(f'{type(error).__name__} {error}', 200)}")
+            tally.refuse("unreadable_labels", f"{where}: {fault(error)}")
 
 
 def _labelled(document: Any) -> tuple[str, str]:
     """Return id and label of a line of Model Monitor's ground truth."""
     truth, identifier = document["groundTruthData"], document["eventMetadata"]["eventId"]
     if truth["encoding"] != "CSV" or not isinstance(identifier, str):
-        raise UnreadableError(f"encoding {truth['encoding']!r} of {identifier!r}; expected CSV and an id")
+        raise UnreadableError("expected the encoding CSV, and an id that is a text")
     text = str(truth["data"]).strip()
     text.encode()  # half a surrogate is no text
     return identifier, text
@@ -190,9 +189,7 @@ def _from_csv(path: Path, name: str, tally: Tally) -> Labelled:
     header: Sequence[str] = next(rows, [])
     if not set(CSV_COLUMNS) <= set(header):
         expected = " and ".join(CSV_COLUMNS)
-        tally.refuse(
-            "unreadable_labels", f"{name}: the first line is {quoted(','.join(header), 80)}; expected {expected}"
-        )
+        tally.refuse("unreadable_labels", f"{name}, line 1: expected the names {expected}")
         return
     places = [list(header).index(column) for column in CSV_COLUMNS]
     for row in rows:

@@ -15,7 +15,8 @@ from typing import Any
 from perennial.evaluation import predictions
 from perennial.features.column_names import Named, RequestNames
 from perennial.features.from_json import decode
-from perennial.monitoring.capture import Payload, UnreadableError
+from perennial.monitoring.capture import Payload, UnreadableError, fault
+from perennial.words import quoted
 
 CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
 Row = Sequence[Any]
@@ -55,7 +56,8 @@ class RequestReader:
         if request.media_type == CSV:
             return self._from_csv(text)
         if request.media_type not in (JSON, JSON_LINES):
-            raise UnreadableError(f"a request of type {request.media_type!r}; expected {CSV}, {JSON} or {JSON_LINES}")
+            kind = quoted(request.media_type)
+            raise UnreadableError(f"a request of type {kind}; expected {CSV}, {JSON} or {JSON_LINES}")
         try:
             if request.media_type == JSON:
                 document = decode(text)
@@ -63,7 +65,7 @@ class RequestReader:
             else:
                 records = [decode(line) for line in text.split("\n") if line.strip()]
         except (ValueError, RecursionError) as error:
-            raise UnreadableError(f"the request is no JSON: {error}") from error
+            raise UnreadableError(f"the request is no JSON: {fault(error)}") from error
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             raise UnreadableError("the request holds something else than objects with the columns' values")
         return self._from_objects(records)
@@ -72,7 +74,7 @@ class RequestReader:
         try:
             records = list(csv.reader(text.splitlines(keepends=True)))
         except csv.Error as error:
-            raise UnreadableError(f"the request is not readable as CSV: {error}") from error
+            raise UnreadableError(f"the request is not readable as CSV: {fault(error)}") from error
         if len(self._columns) > 1:
             records = [record for record in records if record]
         if not records:
@@ -126,4 +128,5 @@ def scores(answer: Payload) -> list[float]:
             return [predictions.score(line, "the answer") for line in lines]
         return [predictions.score(field, "the answer") for line in lines for field in line.split(",")]
     except (ValueError, KeyError, TypeError) as error:
-        raise UnreadableError(f"an answer of type {answer.media_type!r} holds no scores: {error}") from error
+        kind = quoted(answer.media_type)
+        raise UnreadableError(f"an answer of type {kind} holds no scores: {fault(error)}") from error

@@ -23,13 +23,12 @@ from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
 from perennial.features.from_json import from_json
 from perennial.monitoring import attribution
-from perennial.monitoring.capture import Event, Tally, UnreadableError
+from perennial.monitoring.capture import Event, Tally, UnreadableError, fault
 from perennial.monitoring.data_quality import WindowRecords
 from perennial.monitoring.facets import NEITHER, FacetCounter, Sides
 from perennial.monitoring.ground_truth import Requests
 from perennial.monitoring.requests import FieldsError, RequestReader, Row, scores
 from perennial.monitoring.sample import RecordSample
-from perennial.words import quoted
 
 BATCH = 4096  # records
 Answered = tuple[float, int]  # the score of a record, and the place of its request in Window.requests
@@ -69,7 +68,7 @@ class Window:
                 self.records += 1
                 self._fields[error.count] += 1
             except UnreadableError as error:
-                self._tally.refuse("unreadable_requests", f"{quoted(event.id)}: {error}")
+                self._tally.refuse("unreadable_requests", f"{event.where}: {error}")
         for kind in self._waiting:
             self._flush(kind)
 
@@ -100,7 +99,7 @@ class Window:
             if len(read) != records:
                 raise UnreadableError(f"{len(read)} scores for {records} records")
         except ValueError as error:
-            self._tally.refuse("unreadable_answers", f"{quoted(event.id)}: {error}")
+            self._tally.refuse("unreadable_answers", f"{event.where}: {fault(error)}")
             return nothing
         if records > 1:
             return [(score, NO_PLACE) for score in read]
@@ -134,6 +133,11 @@ class Window:
         self.facets.add_scores(sides, read)
         can_be_labelled = places != NO_PLACE
         self._sides.append((places[can_be_labelled].astype(np.uint32), sides[can_be_labelled]))
+
+    @property
+    def categories(self) -> dict[str, Sequence[str]]:
+        """The texts that model.yaml lists, by column."""
+        return {column.name: column.categories or () for column in self._contract.columns}
 
     @property
     def sides(self) -> Sides:

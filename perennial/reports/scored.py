@@ -15,6 +15,7 @@ from perennial.reports.page import LIMIT, NOW, THEN, figure, table
 
 BINS = 20
 PARTS = 10  # of the scores, from the lowest to the highest, in each of which what happened is told
+GRID = 60  # places along an axis where a dot of a row may stand: nobody reads its values from the page
 TAIL = 0.5  # percent of the rows on each side that pictures leave out
 
 
@@ -37,7 +38,7 @@ def _predicted(labels: Floats, scores: Floats, unit: str) -> Element:
     inside = np.flatnonzero((labels >= low) & (labels <= high) & (scores >= low) & (scores <= high))
     drawn = inside[charts.sampled(inside.size)]
     layers = [
-        Layer("rows", _points(scores[drawn], labels[drawn]), NOW, dots=True),
+        Layer("rows", _points(_on_grid(scores[drawn], low, high), _on_grid(labels[drawn], low, high)), NOW, dots=True),
         Layer("as predicted", [(low, low), (high, high)], LIMIT, "4 3"),
     ]
     about = f"{drawn.size:,} of {labels.size:,} rows"
@@ -132,6 +133,12 @@ def _histogram(values: Floats) -> tuple[list[float], list[float]]:
     edges = np.linspace(low - wider, high + wider, BINS + 1)
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     return edges.tolist(), (counts / values.size).tolist()
+
+
+def _on_grid(values: Floats, low: float, high: float) -> Floats:
+    """Return values moved to the middle of their part of the axis."""
+    step = (high - low) / GRID or 1.0
+    return np.asarray(low + step * (np.minimum((values - low) // step, GRID - 1) + 0.5), np.float64)
 
 
 def _points(x: Floats, y: Floats) -> Sequence[Point]:

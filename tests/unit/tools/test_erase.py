@@ -24,6 +24,7 @@ MODEL = (Path(__file__).parents[3] / "models/used-cars/model.yaml").read_text()
 CODE = "code/0123456789abcdef"
 HEADER, MINE, OTHER = b"price,customer_id\n", b"1,17\n", b"2,18\n"
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:{STACK}-train-model"
+MONITOR = MACHINE.replace("train", "monitor")
 OF_RUN = (*erase.DERIVED, *erase.LEARNED)
 
 
@@ -57,6 +58,7 @@ def described(data_bucket: str = BUCKET) -> tuple[int, str]:
         "DataBucketName": data_bucket,
         "CodeUri": f"s3://{BUCKET}/{CODE}",
         "StateMachineArn": MACHINE,
+        "MonitorStateMachineArn": MONITOR,
     }
     given = {
         "ModelName": "used-cars",
@@ -256,6 +258,95 @@ def test_what_came_back_with_its_label_goes_by_its_key_wherever_it_stands(stack)
         assert left[key] == [header + other]
 
 
+WINDOW, OTHER_WINDOW = "monitoring/20261120110000-aaaa", "monitoring/20261120120000-bbbb"
+CAPTURED = f"{STACK}/AllTraffic/2026/11/20/10/a.jsonl"
+
+
+def judged(aws: FakeAws, folder: str, verdict: dict[str, Any], **manifests: str) -> None:
+    """A window as its job has left it: judged by these files, one of each kind."""
+    for name, key in manifests.items():
+        name = name.replace("_", "-")
+        aws.put(f"{folder}/{name}.manifest", json.dumps([{"prefix": f"s3://{BUCKET}/{name}/"}, key]))
+    aws.put(f"{folder}/config.json", "{}")
+    aws.put(f"{folder}/verdict.json", json.dumps(verdict))
+    aws.put(f"{folder}/report.html", "<p>a dot</p>")
+    aws.put(f"{folder}/data-quality/statistics.json", json.dumps({"features": []}))
+    aws.put(f"{folder}/labelled/lineage.json", "{}")
+
+
+def of_window(objects: dict[str, list[bytes]], folder: str) -> set[str]:
+    return {key.removeprefix(f"{folder}/") for key in objects if key.startswith(f"{folder}/")}
+
+
+WHOLE = {"config.json", "verdict.json", "report.html", "data-quality/statistics.json", "labelled/lineage.json"}
+KEPT = {"config.json", "verdict.json", "labelled/lineage.json"}
+
+
+def test_what_windows_made_of_an_erased_key_goes_and_their_verdicts_stay_without_it(stack, capsys):
+    sales = (Path(__file__).parents[3] / "models/car-sales/model.yaml").read_text()
+    stack.put(f"{CODE}/code.zip", zipped(sales))
+    data = {"data": "12000,8,2,1,1,1,Saab,wagon", "encoding": "CSV"}
+    request = {"captureData": {"endpointInput": data}, "eventMetadata": {"eventId": "e", "inferenceId": "s-1"}}
+    stack.put(f"capture/{CAPTURED}", json.dumps(request) + "\n")
+    verdict = {
+        "verdict": "Drift",
+        "reasons": ["make: 3 % of the values are new, such as 's-1'", "make: 's-10' stays"],
+        "collected": {"requests": 5, "examples": ["'s-1': an answer of type 'text/csv' holds no scores"]},
+    }
+    judged(stack, WINDOW, {**verdict, "reasons": ["an older version, of 's-1'"]})
+    judged(stack, WINDOW, verdict, capture=CAPTURED, ground_truth="sold.csv")
+    other = {**verdict, "reasons": [], "collected": {"examples": ["'s-2': no JSON"]}}
+    judged(stack, OTHER_WINDOW, other, capture=CAPTURED.replace("a.jsonl", "b.jsonl"))
+    assert erase.main([STACK, "sale=s-1"]) == 0
+    told = f"\n  {WINDOW}/: report, statistics and examples (6 object versions) deleted\n"
+    assert told in capsys.readouterr().out
+    assert erase.main([STACK, "sale=s-1", "--yes"]) == 0
+    left = everything(stack)
+    assert of_window(left, WINDOW) == KEPT | {"capture.manifest", "ground-truth.manifest"}
+    assert of_window(left, OTHER_WINDOW) == WHOLE | {"capture.manifest"}
+    assert [json.loads(body) for body in left[f"{WINDOW}/verdict.json"]] == [
+        {
+            "verdict": "Drift",
+            "reasons": ["make: 3 % of the values are new, such as (erased)", "make: 's-10' stays"],
+            "collected": {"requests": 5, "examples": []},
+        }
+    ]
+    assert json.loads(left[f"{OTHER_WINDOW}/verdict.json"][0]) == other
+    assert not [key for key, bodies in left.items() if any(b"'s-1'" in body for body in bodies)]
+    capsys.readouterr()
+    assert erase.main([STACK, "sale=s-1", "--yes"]) == 0
+    assert "\n  none\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["ground-truth/sold.csv", f"{WINDOW}/labelled/rows.csv"])
+def test_a_window_is_found_by_a_label_and_by_a_labelled_row_too(stack, where):
+    sales = (Path(__file__).parents[3] / "models/car-sales/model.yaml").read_text()
+    stack.put(f"{CODE}/code.zip", zipped(sales))
+    judged(stack, WINDOW, {"verdict": "Drift"}, ground_truth="sold.csv")
+    stack.put(where, b"inference_id,label\ns-1,5\ns-2,6\n")
+    assert erase.main([STACK, "sale=s-1", "--yes"]) == 0
+    assert of_window(everything(stack), WINDOW) - {"labelled/rows.csv"} == KEPT | {"ground-truth.manifest"}
+
+
+@pytest.mark.parametrize("part", ["distribution", "domains"])
+def test_a_window_whose_captures_are_gone_is_found_by_a_text_of_the_column(stack, part):
+    texts = {"string_statistics": {"distribution": {"categorical": {"buckets": [{"value": "Saab", "count": 1}]}}}}
+    feature = texts if part == "distribution" else {"string_constraints": {"domains": ["Saab"]}}
+    for folder, column in ((WINDOW, "make"), (OTHER_WINDOW, "body_type")):
+        judged(stack, folder, {"verdict": "Healthy"})
+        name = f"{folder}/data-quality/{'statistics' if part == 'distribution' else 'constraints'}.json"
+        stack.put(name, json.dumps({"features": [{"name": column, **feature}]}))
+    assert erase.main([STACK, "make=Saab", "--yes"]) == 0
+    assert of_window(everything(stack), WINDOW) == KEPT
+    assert of_window(everything(stack), OTHER_WINDOW) >= WHOLE
+
+
+def test_a_verdict_that_cannot_be_read_is_named_and_is_no_success(stack, capsys):
+    stack.put(f"{WINDOW}/verdict.json", "[]torn")
+    assert erased() == 1
+    assert f"s3://{BUCKET}/{WINDOW}/verdict.json (version " in capsys.readouterr().out
+
+
 def test_captured_requests_without_the_column_are_named(stack, capsys):
     line = {"captureData": {"endpointInput": {"data": "12000,8,2,true,true,true,Opel,wagon", "encoding": "CSV"}}}
     stack.put(key := f"capture/{STACK}/AllTraffic/2026/11/20/10/00-00-000-a.jsonl", json.dumps(line).encode())
@@ -344,11 +435,14 @@ def test_nothing_is_erased_while_a_run_works(stack, answers, capsys):
         "status": "RUNNING",
         "startDate": 1,
     }
-    answers("stepfunctions", "ListExecutions", (200, {"executions": [running]}))
+    none, works = (200, {"executions": []}), (200, {"executions": [running]})
     before = everything(stack)
-    assert erased() == 1
-    assert f"1 run(s) of {STACK} are working, such as {EXECUTION_ARN}" in capsys.readouterr().err
-    assert everything(stack) == before
+    for what, replies in (("run(s)", [works]), ("monitor(s)", [none, works])):
+        asked = answers("stepfunctions", "ListExecutions", *replies)
+        assert erased() == 1
+        assert f"1 {what} of {STACK} are working, such as {EXECUTION_ARN}" in capsys.readouterr().err
+        assert everything(stack) == before
+    assert json.loads(asked[-1].body)["stateMachineArn"] == MONITOR
 
 
 def test_a_file_that_was_replaced_meanwhile_is_not_overwritten(stack, answers, capsys):
@@ -405,7 +499,7 @@ def test_a_column_of_the_definition_is_found_by_all_of_its_names():
     from perennial.model import definition
 
     text = MODEL.replace("make: {type: string}", "make: {type: string, source: [Hersteller, Brand]}")
-    stack = erase.Stack(STACK, BUCKET, BUCKET, "", {}, definition.parse(text, "model.yaml"))
+    stack = erase.Stack(STACK, BUCKET, BUCKET, "", "", {}, definition.parse(text, "model.yaml"))
     assert set(stack.wanted("brand", "Opel").names) == {"brand", "Hersteller", "Brand", "make"}
     assert stack.wanted("customer", "17") == Wanted(("customer",), "17")
     assert not stack.wanted("make", "17").is_a_number

@@ -70,7 +70,8 @@ def test_requests_and_answers_are_read_in_every_encoding(tmp_path: Path, kind: s
     captured(tmp_path, exchange(request_body=body, request_type=kind, inference_id="car-1"), **config)
     (event,), counts = collected(tmp_path)
     payloads = Payload(body.decode(), kind), Payload("3.5", "text/csv")
-    assert event == Event("car-1", NOON.replace(tzinfo=None), *payloads, "car-1")
+    assert event == Event("car-1", NOON.replace(tzinfo=None), *payloads, "car-1", event.file, 1)
+    assert (tmp_path / event.file).is_file()
     assert counts == {"requests": 1, "examples": []}
 
 
@@ -133,16 +134,20 @@ def test_empty_files_are_counted(tmp_path: Path) -> None:
     "content",
     [
         b"[]", b"3", b"null", b"{}", b"\xff\xfe", b"nonsense", b'{"eventMetadata": {}}', b"[" * 100_000,
-        line(inferenceTime="yesterday"), line(inferenceTime=None), line(eventId=None), line(eventId=3),
+        line(inferenceTime="secret"), line(eventId={"secret": 1}), line(inferenceTime=None), line(eventId=None),
+        line(eventId=3),
         line().replace(b'"data": "1,2"', b'"data": 5'), line().replace(b"CSV", b"BASE64"),
         line().replace(b'"1,2"', b'"/w=="').replace(b"CSV", b"BASE64"),
     ],
-    ids=range(15),
+    ids=range(16),
 )  # fmt: skip
 def test_what_is_no_record_is_counted_with_an_example(tmp_path: Path, content: bytes) -> None:
     file(tmp_path, content)
     found, counts = collected(tmp_path)
-    assert (found, counts["unreadable_records"], len(counts["examples"])) == ([], 1, 1)
+    (example,) = counts["examples"]
+    assert (found, counts["unreadable_records"]) == ([], 1)
+    assert example.startswith("cars/AllTraffic/2026/11/29/11/00-00-000-x.jsonl, line 1: ")
+    assert "secret" not in example
 
 
 def test_examples_are_few(tmp_path: Path) -> None:

@@ -100,6 +100,26 @@ def test_a_new_category_is_drift_and_named() -> None:
     assert any("'Tesla'" in one.text for one in result.findings)
 
 
+def test_new_values_that_few_records_have_are_counted_and_not_named() -> None:
+    result = judged(records(1000, 1, make=lambda values: [f"Tesla {n // 9}" for n in range(60)] + values[60:]))
+    (new,) = (one.text for one in result.findings if one.check == "categorical_values_check")
+    assert new == "6.0% of the values are new; known are 'Buick', 'Saab', 'Pontiac', 'Saturn'"
+    assert "Tesla" not in str(result)
+
+
+def test_a_column_in_which_every_text_is_rare_is_described_without_one() -> None:
+    baseline, window = ([f"{side}-{n // 5}" for n in range(1000)] for side in ("then", "now"))
+    result = judged({"make": window}, described({"make": baseline}))
+    assert (result.columns[0].before, result.columns[0].after) == ("200 rare texts", "200 rare texts")
+    assert "now-" not in str(result)
+
+
+def test_of_a_domain_those_values_are_not_named_that_few_rows_had() -> None:
+    baseline, window = ["Buick"] * 500 + ["Saab"] * 9, ["Buick"] * 400 + ["Tesla"] * 400
+    result = judged({"make": window}, described({"make": baseline}))
+    assert any(one.text.endswith("such as 'Tesla'; known are 'Buick'") for one in result.findings)
+
+
 def test_a_changed_unit_is_bad_data_not_drift() -> None:
     result = judged(records(1000, 1, mileage=lambda values: values * 1.609344))
     assert found(result) == [("bad_data", "baseline_drift_check", "mileage")]

@@ -10,6 +10,7 @@ import pytest
 
 from perennial.data.column_statistics import NumericColumn, StringColumn, statistics
 from perennial.model import definition
+from perennial.reports import scored
 from perennial.reports.window import MAX_FIGURES, JudgedWindow, report
 from tests.monitored import MODEL
 from tests.pages import Page
@@ -101,6 +102,15 @@ def test_what_the_verdict_says_is_on_the_page_the_verdict_first() -> None:
     ):  # fmt: skip
         assert said in text, said
     assert text.index(VERDICT["reasons"][0]) < text.index("outside window") < text.index("0.287")
+
+
+def test_dots_of_rows_stand_on_a_grid_from_which_no_value_is_read() -> None:
+    labels = np.random.default_rng(0).normal(15_000, 4_000, 2_000)
+    dots = [one for one in read(labels=labels, scores=labels[::-1]).of("circle") if float(one["r"]) > 1]
+    assert len(dots) == 400
+    for axis in ("cx", "cy"):
+        places = {float(one[axis]) for one in dots}
+        assert 20 < len(places) <= scored.GRID
 
 
 def test_a_page_needs_nothing_beside_itself_and_runs_nothing() -> None:
