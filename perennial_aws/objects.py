@@ -70,18 +70,26 @@ def keys(prefix_uri: str) -> list[str]:
     return sorted(item["Key"] for item in listed(prefix_uri))
 
 
-def listed(prefix_uri: str) -> Iterator[dict[str, Any]]:
-    """Yield what ListObjectsV2 says of the objects under an address."""
+def listed(prefix_uri: str, after: str = "") -> Iterator[dict[str, Any]]:
+    """Yield what ListObjectsV2 says of the objects under an address, in the order of their keys, those `after` a key.
+
+    A call brings 1,000 keys; what comes before costs none, nor does what comes after whoever stops early.
+    """
     bucket, prefix = split_uri(prefix_uri)
-    for page in client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+    start = {"StartAfter": after} if after else {}
+    for page in client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **start):
         yield from page.get("Contents", [])
 
 
-def folders(prefix_uri: str) -> list[str]:
-    """Return the keys of the folders right under an address, each with a slash at its end."""
+def level(prefix_uri: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the objects right under an address, and the keys of the folders there, each with a slash at its end."""
     bucket, prefix = split_uri(prefix_uri)
     pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-    return sorted(one["Prefix"] for page in pages for one in page.get("CommonPrefixes", []))
+    items, folders = list[dict[str, Any]](), list[str]()
+    for page in pages:
+        items += page.get("Contents", [])
+        folders += [one["Prefix"] for one in page.get("CommonPrefixes", [])]
+    return items, sorted(folders)
 
 
 def lines(bucket: str, key: str) -> Iterator[str]:

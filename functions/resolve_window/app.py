@@ -11,9 +11,11 @@ Raises     WindowError, ConfigurationError, DefinitionError: permanent, the text
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any, Literal
 
 from aws_lambda_powertools import Logger
@@ -40,6 +42,7 @@ OF_RUN = {
 }
 # A label may come before the clock of its request says so.
 EARLY = timedelta(days=1)
+_YEAR = re.compile(r"(\d{4})/")
 
 
 @dataclass(frozen=True)
@@ -220,13 +223,27 @@ def _input(name: str, uri: str, data_type: str) -> dict[str, Any]:
 def _captured(chosen: Period) -> Iterator[str]:
     """Yield the keys of the files that data capture wrote in the hours of the window."""
     root = f"capture/{settings.endpoint_name}/"
-    for variant in objects.folders(f"s3://{settings.bucket}/{root}"):
-        for hour in period.hours(chosen.start, chosen.end):
-            yield from objects.keys(f"s3://{settings.bucket}/{variant}{hour}/")
+    _, variants = objects.level(f"s3://{settings.bucket}/{root}")
+    first, beyond = period.hours(chosen.start, chosen.end)
+    for variant in variants:
+        since = objects.listed(f"s3://{settings.bucket}/{variant}", after=variant + first)
+        yield from takewhile(lambda key, last=variant + beyond: key < last, (item["Key"] for item in since))
 
 
 def _labels(chosen: Period) -> Iterator[str]:
-    """Yield the keys of the files with labels that were put there since the window began."""
-    for item in objects.listed(f"s3://{settings.bucket}/ground-truth/"):
-        if item["LastModified"] >= chosen.start - EARLY and not item["Key"].endswith("/"):
+    """Yield the keys of the files with labels that were collected or put there since the window began, late ones too.
+
+    Of the folders of years, in Model Monitor's layout, nothing older is listed; what lies elsewhere is, each time.
+    """
+    root, since = "ground-truth/", chosen.start - EARLY
+    items, folders = objects.level(f"s3://{settings.bucket}/{root}")
+    for folder in folders:
+        year = _YEAR.fullmatch(folder.removeprefix(root))
+        if not year:
+            items += objects.listed(f"s3://{settings.bucket}/{folder}")
+        elif year[1] >= f"{since:%Y}":
+            collected = objects.listed(f"s3://{settings.bucket}/{folder}", after=root + period.hour(since))
+            yield from (item["Key"] for item in collected if not item["Key"].endswith("/"))
+    for item in items:
+        if item["LastModified"] >= since and not item["Key"].endswith("/"):
             yield item["Key"]

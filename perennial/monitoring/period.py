@@ -71,17 +71,18 @@ def asked_period(served: Sequence[Mapping[str, str]], start: str, end: str, now:
     return Period(run, max(first, since), last, cut)
 
 
-def hours(start: datetime, end: datetime) -> list[str]:
-    """Return the folders of data capture, `yyyy/mm/dd/hh`, that may hold records of a window.
+def hours(start: datetime, end: datetime) -> tuple[str, str]:
+    """Return the first folder of data capture that may hold records of a window, and the one beyond the last.
 
     A file stands in the hour of its records' inference (Developer Guide, "Data capture"); one hour more at both ends
     for clocks that differ.
     """
-    hour, folders = start.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1), []
-    while hour <= end + timedelta(hours=1):
-        folders.append(f"{hour:%Y/%m/%d/%H}")
-        hour += timedelta(hours=1)
-    return folders
+    return hour(start - timedelta(hours=1)), hour(end + timedelta(hours=2))
+
+
+def hour(time: datetime) -> str:
+    """Return the folder of an hour, in data capture and in Model Monitor's ground truth; in its order names sort."""
+    return f"{time.astimezone(UTC):%Y/%m/%d/%H}"
 
 
 def _time(text: str, name: str) -> datetime:

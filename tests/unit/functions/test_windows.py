@@ -114,8 +114,8 @@ def test_the_model_is_watched_as_model_yaml_says_today_and_read_as_its_run_did(a
 
 def test_the_job_reads_the_files_of_the_hours_of_the_window_and_labels_that_came_since(aws, serving, resolve):
     serving()
-    inside, before = NOW - timedelta(hours=1), NOW - timedelta(hours=9)
-    for time in (inside, before):
+    inside, before, later = NOW - timedelta(hours=1), NOW - timedelta(hours=9), NOW + timedelta(hours=2)
+    for time in (inside, before, later):
         aws.put(f"capture/{STACK}/AllTraffic/{time:%Y/%m/%d/%H}/1.jsonl", "{}\n")
     aws.put("capture/other/AllTraffic/2026/11/29/10/1.jsonl", "{}\n")
     aws.put("ground-truth/sold.csv", "inference_id,label\n")
@@ -132,6 +132,60 @@ def test_the_job_reads_the_files_of_the_hours_of_the_window_and_labels_that_came
     assert manifest == [{"prefix": f"s3://{BUCKET}/capture/"}, wanted]
     labels = aws.get_json(sources["ground-truth"]["S3Uri"].removeprefix(f"s3://{BUCKET}/"))
     assert labels == [{"prefix": f"s3://{BUCKET}/ground-truth/"}, "sold.csv"]
+
+
+@pytest.fixture
+def labels(aws, serving, resolve, answers, monkeypatch):
+    """Return the files with labels of a window that began two days ago, and how many calls listed ground-truth/."""
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")  # of a page
+    serving(since=NOW - timedelta(days=60))
+
+    def read(name="one", start=NOW - timedelta(days=2)):
+        asked = answers("s3", "ListObjectsV2", None)
+        answer = resolve(name, Window={"Start": written(start), "End": written(start + timedelta(hours=1))})
+        sources = {one["InputName"]: one["S3Input"]["S3Uri"] for one in answer["Inputs"]}
+        listed = aws.get_json(sources["ground-truth"].removeprefix(f"s3://{BUCKET}/"))[1:]
+        return set(listed), sum("ground-truth" in request.url for request in asked)
+
+    return read
+
+
+def collected(time, name="a.jsonl"):
+    return f"{time:%Y/%m/%d/%H}/{name}"
+
+
+def test_labels_of_all_the_time_before_are_not_listed(aws, labels):
+    wanted = {collected(NOW - timedelta(hours=hours)) for hours in (0, 47, 72)}
+    for name in wanted:
+        aws.put(f"ground-truth/{name}", "")
+    listed, calls = labels()
+    for hours in range(73, 73 + 40):
+        aws.put(f"ground-truth/{collected(NOW - timedelta(hours=hours))}", "")
+    for year in range(1990, 2010):
+        aws.put(f"ground-truth/{year}/01/02/03/a.jsonl", "")
+    more, more_calls = labels("two")
+    assert listed == more == wanted
+    assert more_calls - calls <= 7  # folders of years, three a page; all 60 files would be 20 pages
+
+
+def test_labels_of_an_old_window_are_found_however_late_they_came(aws, labels):
+    """Model Monitor's layout has the hour in which a label was collected; other folders are looked through."""
+    start = NOW - timedelta(days=50)
+    late = [collected(NOW, "late.jsonl"), collected(start + timedelta(days=3)), collected(start, "of-its-hour.csv")]
+    elsewhere = ["sold.csv", "dealer-7/2026/01/01/00/a.jsonl", "20261129.csv", "0000.csv"]
+    for name in [*late, *elsewhere, collected(start - timedelta(days=2), "before.jsonl")]:
+        aws.put(f"ground-truth/{name}", "")
+    assert labels(start=start)[0] == {*late, *elsewhere}
+
+
+def test_labels_outside_of_the_layout_that_were_put_before_the_window_are_left_out(aws, labels):
+    aws.put("ground-truth/sold.csv", "")
+    aws.put(f"ground-truth/{collected(NOW)}", "")
+    aws.put("ground-truth/folder/", "")
+    assert labels()[0] == {"sold.csv", collected(NOW)}
+    app = load_function("resolve_window")
+    future = app.Period(RUN, NOW + timedelta(days=3), NOW + timedelta(days=4))
+    assert list(app._labels(future)) == []
 
 
 def test_the_job_reads_what_earlier_windows_were_judged(aws, serving, resolve, decide):

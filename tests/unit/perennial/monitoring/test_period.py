@@ -95,4 +95,4 @@ def test_only_the_newest_models_are_remembered() -> None:
 
 
 def test_the_folders_of_a_window_are_its_hours_and_one_more_at_both_ends() -> None:
-    assert period.hours(at(29, 23, 30), at(29, 23, 59)) == [f"2026/11/{name}" for name in ("29/22", "29/23", "30/00")]
+    assert period.hours(at(29, 23, 30), at(29, 23, 59)) == ("2026/11/29/22", "2026/11/30/01")
