@@ -15,7 +15,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 from typing import Any, Literal
 
 from aws_lambda_powertools import Logger
@@ -226,8 +225,10 @@ def _captured(chosen: Period) -> Iterator[str]:
     _, variants = objects.level(f"s3://{settings.bucket}/{root}")
     first, beyond = period.hours(chosen.start, chosen.end)
     for variant in variants:
-        since = objects.listed(f"s3://{settings.bucket}/{variant}", after=variant + first)
-        yield from takewhile(lambda key, last=variant + beyond: key < last, (item["Key"] for item in since))
+        for item in objects.listed(f"s3://{settings.bucket}/{variant}", after=variant + first):
+            if item["Key"] >= variant + beyond:
+                break
+            yield item["Key"]
 
 
 def _labels(chosen: Period) -> Iterator[str]:
