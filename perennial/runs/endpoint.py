@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from perennial.runs.naming import RUN_ID
+from perennial.runs.run_id import RUN_ID
 
 Phase = Literal["Before", "After", "Back"]
 Action = Literal["Create", "Update", "Wait", "Recreate", "Done", "RolledBack", "Failed"]

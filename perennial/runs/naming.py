@@ -12,10 +12,10 @@ import re
 from datetime import UTC, datetime
 
 from perennial.model.complaints import ConfigurationError
+from perennial.runs.run_id import RUN_ID
 
 MAX_STACK_NAME = 26
 MAX_NAME = 63
-RUN_ID = re.compile(r"\d{14}-[0-9a-f]{4}")
 # How the policies of template.yaml tell a run from the rest of another stack's name.
 RUN_PATTERN = "20????????????-????"
 STEPS = ("preprocess", "train", "predict", "champion", "again", "data-quality", "model-quality", "monitor")

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from perennial.model import complaints
 from perennial.model.complaints import ConfigurationError
-from perennial.runs import naming
+from perennial.runs.run_id import RUN_ID
 
 Input = TypeVar("Input", bound=BaseModel)
 TriggerType = Literal["DataDrop", "Manual", "Schedule", "Drift", "Alarm"]
@@ -38,7 +38,7 @@ class ExecutionInput(BaseModel):
     Trigger: TriggerSection = TriggerSection()
     Overrides: dict[str, Any] = Field(default_factory=dict)
     # A run whose data, to the version, are to be trained on again instead of what is there now.
-    Replay: Annotated[str, Field(pattern=f"^{naming.RUN_ID.pattern}$")] | None = None
+    Replay: Annotated[str, Field(pattern=f"^{RUN_ID.pattern}$")] | None = None
     # What the console and nested executions add.
     Comment: Any = None
     AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID: Any = None

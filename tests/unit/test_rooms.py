@@ -122,6 +122,21 @@ def test_no_modules_import_each_other() -> None:
     TopologicalSorter(graph).prepare()  # its error names the circle
 
 
+def test_jobs_reach_no_library_that_their_image_lacks() -> None:
+    """Through whatever they import: a job that imports pydantic, yaml or boto3 somewhere does not start on AWS."""
+    known = modules(ROOT)
+    reached, waiting = dict[str, str](), [name for name in known if name.startswith("processing.")]
+    while waiting:
+        module = waiting.pop()
+        for name in imports(known[module]):
+            found = next((one for one in (name, name.rpartition(".")[0], name.split(".")[0]) if one in known), name)
+            if found not in reached:
+                reached[found] = module
+                waiting += [found] if found in known else []
+    lacking = LIBRARIES & {"boto3", "pydantic", "yaml"}
+    assert {name: module for name, module in reached.items() if name.split(".")[0] in lacking} == {}
+
+
 def test_a_wrong_import_is_named(tmp_path: Path) -> None:
     for part in ("perennial/runs", "perennial/features", "functions/clean_up"):
         (tmp_path / part).mkdir(parents=True)
