@@ -69,9 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     collected, joining = Tally(), Tally()
     window = Window(definition, collected)
     window.add(events(arguments.capture, arguments.endpoint, start, end, collected))
-    labels = Labels(window.target, joining)
-    labels.read(arguments.ground_truth)
-    joined = labels.joined(window.requests, end)
+    joined = _joined(window, arguments.ground_truth, end, joining)
     described = {
         "endpoint": arguments.endpoint,
         "window": {"start": arguments.start, "end": arguments.end},
@@ -83,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if verdict["verdict"] == DRIFT:
         verdict |= _labelled_rows(config, window, joined, arguments, (start, end))
     job_script.write_documents({"verdict": verdict}, arguments.output, indent=2)
-    print(f"{verdict['verdict']}: {window.records:,} records, {joined.labels.size:,} labels", flush=True)
+    print(f"{verdict['verdict']}: {window.records:,} records, {joined.size:,} labels", flush=True)
     for reason in verdict["reasons"]:
         print(reason, flush=True)
     # Only now that the verdict is written: it is worth more than its pictures.
@@ -102,7 +100,7 @@ def _labelled_rows(
     folder = arguments.labelled or arguments.output / "labelled"
     path = folder / labelled.FILE
     captured = events(arguments.capture, arguments.endpoint, *period, Tally())
-    rows = labelled.LabelledRows(definition, window.requests, joined, counted).write(captured, path)
+    rows = labelled.LabelledRows(definition, joined, counted).write(captured, path)
     if not rows:
         why = "no labelled record is a row that the data contract allows (labelled, in verdict.json)"
         return {"labelled_rows": 0, "no_labelled_rows": why, "labelled": counted.as_json()}
@@ -110,6 +108,13 @@ def _labelled_rows(
     lineage = {**origin, "run": config.get("run_id"), "file": path.name, "rows": rows, "counts": counted.as_json()}
     job_script.write_documents({"lineage": lineage}, folder, indent=2)
     return {"labelled_rows": rows, "labelled": counted.as_json()}
+
+
+def _joined(window: Window, folder: Path, end: datetime, counted: Tally) -> Joined:
+    """Read the labels of a window's requests; what it takes to find them is given back."""
+    labels = Labels(window.target, window.requests, counted)
+    labels.read(folder)
+    return labels.joined(end)
 
 
 def _window(start: str, end: str) -> tuple[datetime, datetime]:
@@ -190,7 +195,7 @@ def _model_quality(
         return Analysis(NOT_ENOUGH, missing)
     limits = model_quality.ModelLimits(section["max_drop"], rate)
     baseline = _baseline(arguments.model_baseline, "model-quality")
-    judged = model_quality.judge(definition, *baseline, joined.labels, joined.scores, limits, time)
+    judged = model_quality.judge(definition, *baseline, *joined.measured, limits, time)
     documents = {"statistics": judged.statistics, "constraint_violations": violations(judged.findings)}
     job_script.write_documents(documents, arguments.output / "model-quality", indent=2)
     return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
@@ -198,7 +203,7 @@ def _model_quality(
 
 def _missing_labels(section: Mapping[str, Any], window: Window, joined: Joined) -> str:
     """Return why the labels are too few to know how good the model is; nothing when they are enough."""
-    labels = joined.labels.size
+    labels = joined.size
     if labels >= section["min_labels"] and labels >= section["min_labelled_share"] * window.records:
         return ""
     least = f"{section['min_labels']:,} and {section['min_labelled_share']:.0%} of the records"
@@ -263,7 +268,7 @@ def _report(verdict: Mapping[str, Any], config: Mapping[str, Any], joined: Joine
             then, _ = texts.without_rare(then, {"features": []}, {}, {})
         now = _json_if_there(arguments.output / "data-quality/statistics.json")
         history = _json_if_there(arguments.history / "history.json") or []
-        judged = drawing.JudgedWindow(verdict, config, then, now, joined.labels, joined.scores, history)
+        judged = drawing.JudgedWindow(verdict, config, then, now, *joined.measured, history)
         (arguments.output / REPORT).write_bytes(drawing.report(judged))
     except Exception as error:
         traceback.print_exception(error)

@@ -5,7 +5,8 @@ compressed by gzip: Model Monitor's JSON lines (`.jsonl`; SageMaker Developer Gu
 merge them with predictions"), below `yyyy/mm/dd/hh/`, the hour in which they were collected; and CSV (`.csv`) with the
 columns `inference_id` and `label`. Of several labels for one request the one that was collected last counts.
 
-Requests and labels are kept as numbers of 64 bits for their ids: 16 bytes for each request, 20 for each label.
+Ids are kept as numbers of 64 bits. Memory: 16 bytes for each request while they come, 32 when their labels are read,
+and 12 for each label that another one for its request has replaced; labels of other requests take none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,9 @@ CSV_COLUMNS = ("inference_id", "label")
 BATCH = 8192
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d{2})/(\d{2})/(\d{2})/[^/]+$")
 _NEVER = -1  # the hour of a file whose path has none
+_NONE = -2  # and of a request without a label
+MEASURED = 1_000_000  # labelled requests: what is left of chance is far below whatever matters
+Keys = npt.NDArray[np.uint64]
 
 
 def key_of(identifier: str) -> int:
@@ -43,34 +48,45 @@ def key_of(identifier: str) -> int:
 
 
 class Requests:
-    """Requests of one record with their scores."""
+    """Requests of one record with their scores, in the order in which they came."""
 
     def __init__(self) -> None:
         self._keys, self._scores = array("Q"), array("d")
+
+    def __len__(self) -> int:
+        return len(self._scores)
 
     def add(self, identifier: str, score: float) -> int:
         """Take in a request; return its place among all."""
         self._keys.append(key_of(identifier))
         self._scores.append(score)
-        return len(self._keys) - 1
-
-    @property
-    def keys(self) -> npt.NDArray[np.uint64]:
-        return np.frombuffer(memoryview(self._keys), np.uint64)
+        return len(self) - 1
 
     @property
     def scores(self) -> Floats:
         return np.frombuffer(memoryview(self._scores), np.float64)
 
+    def sort(self) -> tuple[Keys, npt.NDArray[np.uint32]]:
+        """Return the ids in their order, and the place of each among the requests; only the scores are left then."""
+        keys, self._keys = np.frombuffer(memoryview(self._keys), np.uint64), array("Q")
+        places = np.argsort(keys, kind="stable").astype(np.uint32)
+        return keys[places], places
+
 
 class Labels:
-    """Labels of the target's type, each with the hour in which it was collected."""
+    """The labels of a window's requests: of several for one the one that was collected last.
 
-    def __init__(self, target: Column, tally: Tally) -> None:
+    Labels of other requests are counted and not kept, however many have come since the window began.
+    """
+
+    def __init__(self, target: Column, requests: Requests, tally: Tally) -> None:
         self._target, self._tally = target, tally
         bounds = (("at least", target.minimum), ("at most", target.maximum))
         self._expected = ", ".join([target.expected, *(f"{word} {to:g}" for word, to in bounds if to is not None)])
-        self._keys, self._hours, self._values = array("Q"), array("i"), array("d")
+        self._scores = requests.scores
+        self._ids, self._places = requests.sort()
+        self._values, self._hours = np.full(len(requests), np.nan), np.full(len(requests), _NONE, np.int32)
+        self._beaten = array("I"), array("d")  # labels that are not the last of their request: its place, what they say
         self._waiting: list[tuple[str, str, int, str]] = []
 
     def read(self, folder: Path) -> None:
@@ -92,57 +108,103 @@ class Labels:
         lowest, highest = self._target.minimum, self._target.maximum
         sound = numbers >= (-np.inf if lowest is None else lowest)  # false for NaN
         sound &= numbers <= (np.inf if highest is None else highest)
-        for (identifier, _, hour, where), value, is_sound in zip(self._waiting, numbers, sound, strict=True):
+        for (_, _, _, where), is_sound in zip(self._waiting, sound, strict=True):
             if not is_sound:
-                example = f"{where}: expected {self._expected}"
-                self._tally.refuse("unreadable_labels", example)
-                continue
-            self._keys.append(key_of(identifier))
-            self._hours.append(hour)
-            self._values.append(value)
+                self._tally.refuse("unreadable_labels", f"{where}: expected {self._expected}")
+        keys = np.array([key_of(identifier) for identifier, _, _, _ in self._waiting], np.uint64)
+        hours = np.array([hour for _, _, hour, _ in self._waiting], np.int32)
         self._waiting.clear()
+        self._tally.counts["labels"] += int(sound.sum())
+        self._join(keys[sound], hours[sound], np.asarray(numbers)[sound])
 
-    def joined(self, requests: Requests, end: datetime) -> Joined:
-        """Return the requests that have a label; the tally counts all kinds of labels.
+    def _join(self, keys: Keys, hours: npt.NDArray[np.int32], values: Floats) -> None:
+        """Give labels to the requests with their ids; where several meet, the one that was collected last stays."""
+        places = np.searchsorted(self._ids, keys)
+        is_known = places < self._ids.size
+        is_known[is_known] = self._ids[places[is_known]] == keys[is_known]
+        self._tally.counts["unmatched"] += int((~is_known).sum())
+        order = np.flatnonzero(is_known)[np.lexsort((hours[is_known], places[is_known]))]
+        places, hours, values = places[order], hours[order], values[order]  # of one hour the last that was read is last
+        last = np.append(places[1:] != places[:-1], True)[: places.size]
+        self._beat(places[~last], values[~last])
+        places, hours, values = places[last], hours[last], values[last]
+        meets, wins = self._hours[places] != _NONE, hours >= self._hours[places]
+        self._beat(places[meets], np.where(wins, self._values[places], values)[meets])
+        self._values[places[wins]], self._hours[places[wins]] = values[wins], hours[wins]
+
+    def _beat(self, places: npt.NDArray[np.int64], values: Floats) -> None:
+        self._beaten[0].extend(places.tolist())
+        self._beaten[1].extend(values.tolist())
+
+    def joined(self, end: datetime) -> Joined:
+        """Return the requests with their labels; the tally counts all kinds of labels.
 
         late: collected at or after `end` of the window, duplicate: there is a later one for the same request,
         contradicting: duplicates that say another thing than it, unmatched: of no request of this window, missing:
         requests without a label.
         """
-        columns = [
-            np.frombuffer(memoryview(column), column.typecode) for column in (self._keys, self._hours, self._values)
-        ]
-        order = np.lexsort((columns[1], columns[0]))  # stable: of one hour the label that was read last is the last
-        keys, hours, values = (column[order] for column in columns)
-        last = np.append(keys[1:] != keys[:-1], True)[: keys.size]
-        final = np.flatnonzero(last)[np.cumsum(last) - last] if keys.size else np.empty(0, np.int64)
-        contradicting = int((values != values[final]).sum())
-        duplicate = int(keys.size - last.sum())
-        keys, hours, values = keys[last], hours[last], values[last]
-        places = np.searchsorted(keys, requests.keys)
-        has = places < keys.size
-        has[has] = keys[places[has]] == requests.keys[has]
-        used = np.zeros(keys.size, bool)
-        used[places[has]] = True
+        places, values = (np.frombuffer(memoryview(column), column.typecode) for column in self._beaten)
         self._tally.counts.update(
-            labels=len(self._keys),
-            duplicate=duplicate,
-            contradicting=contradicting,
-            unmatched=int((~used).sum()),
-            late=int((used & (hours >= _hours(end))).sum()),
-            missing=int((~has).sum()),
-            matched=int(has.sum()),
+            labels=0,
+            unmatched=0,
+            duplicate=values.size,
+            contradicting=int((values != self._values[places]).sum()),
+            late=int((self._hours >= _hours(end)).sum()),
         )
-        return Joined(values[places[has]], requests.scores[has], has)
+        by_request = np.empty(self._values.size)
+        by_request[self._places] = self._values[_first_of_alike(self._ids)]
+        joined = Joined(self._ids, self._places, by_request, self._scores)
+        self._tally.counts.update(missing=by_request.size - joined.size, matched=joined.size)
+        return joined
+
+
+def _first_of_alike(ids: Keys) -> slice | npt.NDArray[np.int64]:
+    """Return for each of the sorted ids where the first one like it stands: a request that was sent twice has two."""
+    is_first = np.append(True, ids[1:] != ids[:-1])[: ids.size]
+    return slice(None) if is_first.all() else np.maximum.accumulate(np.where(is_first, np.arange(ids.size), 0))
 
 
 @dataclass(frozen=True)
 class Joined:
-    """Labels and scores of the same requests, `(n_labelled,)` each, and which of all requests these are."""
+    """Requests with what came true of them.
 
-    labels: Floats
+    ids, places     sorted ids of the requests, and the place of each among them
+    values, scores  `(n_requests,)` in the order in which they came: labels, NaN where there is none, and answers
+    """
+
+    ids: Keys
+    places: npt.NDArray[np.uint32]
+    values: Floats
     scores: Floats
-    has_label: npt.NDArray[np.bool_]
+
+    @cached_property
+    def has_label(self) -> npt.NDArray[np.bool_]:
+        """Which of the requests have a label."""
+        return ~np.isnan(self.values)
+
+    @cached_property
+    def size(self) -> int:
+        """The number of requests that have a label."""
+        return int(self.has_label.sum())
+
+    @property
+    def labels(self) -> Floats:
+        """The labels of those that have one."""
+        return self.values[self.has_label]
+
+    @cached_property
+    def measured(self) -> tuple[Floats, Floats]:
+        """Labels and scores that the model is measured by: of more than MEASURED so many, by lot, in their order."""
+        places = np.flatnonzero(self.has_label)
+        if places.size > MEASURED:
+            drawn = np.random.default_rng(0).choice(places.size, MEASURED, replace=False, shuffle=False)
+            places = places[np.sort(drawn)]
+        return self.values[places], self.scores[places]
+
+    def label_of(self, ids: Keys) -> Floats:
+        """Return the label of each id, NaN where there is none. There has to be a request."""
+        at = np.minimum(np.searchsorted(self.ids, ids), self.ids.size - 1)
+        return np.where(self.ids[at] == ids, self.values[self.places[at]], np.nan)
 
 
 def _hour(name: str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,10 +28,11 @@ from perennial.features.column_names import RequestNames
 from perennial.features.parsing import PLAIN
 from perennial.features.values import LARGEST_EXACT_FLOAT
 from perennial.monitoring.capture import Event, Tally, UnreadableError
-from perennial.monitoring.ground_truth import Joined, Requests, key_of
+from perennial.monitoring.ground_truth import Joined, key_of
 from perennial.monitoring.requests import RequestReader
 
 BATCH = 4096  # requests
+AT_ONCE = 1 << 20  # rows that are compared
 FILE = "rows.csv"
 NO_KEY = "name a key of one column in model.yaml (split.key), which is the inference id of captured records"
 NO_LABELS = "no label of these requests has come: send labels below ground-truth/, or drop new data"
@@ -40,7 +42,7 @@ def why_none(definition: Mapping[str, Any], joined: Joined) -> str:
     """Return why a window can have no rows that train; empty where it may."""
     if len(definition["split"].get("key") or ()) != 1:
         return NO_KEY
-    return "" if joined.labels.size else NO_LABELS
+    return "" if joined.size else NO_LABELS
 
 
 class LabelledRows:
@@ -49,7 +51,7 @@ class LabelledRows:
     The tally counts rows, against_contract, without_key, and replaced: those of which a later one has the key.
     """
 
-    def __init__(self, definition: Mapping[str, Any], requests: Requests, joined: Joined, tally: Tally) -> None:
+    def __init__(self, definition: Mapping[str, Any], joined: Joined, tally: Tally) -> None:
         contract, self._tally = Contract.from_definition(definition), tally
         self._contract, self._target, (self._key,) = contract, contract.target, contract.key
         columns = [column for column in contract.columns if column is not contract.target]
@@ -65,9 +67,7 @@ class LabelledRows:
             if column.type == "timestamp" and not column.nullable and column.parsing == PLAIN
         ]
         self._hasher = RowHasher([self._key])
-        ids = requests.keys[joined.has_label]
-        order = np.argsort(ids, kind="stable")
-        self._ids, self._labels = ids[order], joined.labels[order]
+        self._joined = joined
         self._identities, self._times = array("Q"), array("q")
 
     def write(self, events: Iterable[Event], path: Path) -> int:
@@ -87,10 +87,9 @@ class LabelledRows:
     def _labelled(self, events: Sequence[Event]) -> Iterator[tuple[Event, float]]:
         """Yield the requests that have a label."""
         ids = np.array([key_of(event.id) for event in events], np.uint64)
-        places = np.minimum(np.searchsorted(self._ids, ids), self._ids.size - 1)
-        for event, place, is_labelled in zip(events, places, self._ids[places] == ids, strict=True):
-            if is_labelled:
-                yield event, float(self._labels[place])
+        for event, label in zip(events, self._joined.label_of(ids).tolist(), strict=True):
+            if not math.isnan(label):
+                yield event, label
 
     def _take(self, labelled: Sequence[tuple[Event, float]], spill: IO[str]) -> None:
         """Keep the rows that the contract allows."""
@@ -137,10 +136,13 @@ class LabelledRows:
 
     def _last_of_each(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Return which of the rows is the last of its key, by the time of its request."""
-        identities, times = np.array(self._identities, np.uint64), np.array(self._times, np.int64)
+        identities = np.frombuffer(memoryview(self._identities), np.uint64)
+        times = np.frombuffer(memoryview(self._times), np.int64)
         order = np.lexsort((times, identities))  # stable: of one time the row that came last is the last
-        last = np.zeros(identities.size, np.bool_)
-        last[order] = np.append(np.diff(identities[order]) != 0, True)[: identities.size]
+        last = np.ones(identities.size, np.bool_)
+        for first in range(0, identities.size, AT_ONCE):
+            some = order[first : first + AT_ONCE + 1]
+            last[some[:-1]] = np.diff(identities[some]) != 0
         return last
 
     def _copy(self, rows: Iterable[Sequence[str]], path: Path) -> None:

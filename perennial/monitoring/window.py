@@ -31,6 +31,7 @@ from perennial.monitoring.requests import FieldsError, RequestReader, Row, score
 from perennial.monitoring.sample import RecordSample
 
 BATCH = 4096  # records
+LABELS_AT_ONCE = 1 << 20
 Answered = tuple[float, int]  # the score of a record, and the place of its request in Window.requests
 NO_SCORE, NO_PLACE = float("nan"), -1
 _NO_CONSTRAINTS: dict[str, Any] = {"version": column_statistics.FORMAT_VERSION, "features": []}
@@ -142,7 +143,7 @@ class Window:
     @property
     def sides(self) -> Sides:
         """The sides of each facet that the requests are on, `(n_requests, n_facets)`."""
-        sides = np.full((self.requests.keys.size, len(self.facets.rules)), NEITHER, np.int8)
+        sides = np.full((len(self.requests), len(self.facets.rules)), NEITHER, np.int8)
         for places, some in self._sides:
             sides[places] = some
         return sides
@@ -171,7 +172,8 @@ class Window:
         statistics = self.statistics
         if len(labels) and self._has_rows:
             target = NumericColumn(self.target.name, integral=self.target.type != "float")
-            target.add(np.asarray(labels, np.float64))
+            for first in range(0, len(labels), LABELS_AT_ONCE):
+                target.add(np.asarray(labels[first : first + LABELS_AT_ONCE], np.float64))
             statistics = {**statistics, "features": [*statistics["features"], target.statistics()]}
         columns = {column.name: column for column in self._contract.columns}
         broken = {(name, rule): (rows, expected_by(columns[name], rule)) for (name, rule), rows in self._broken.items()}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from perennial.features.column import Column
+from perennial.monitoring import ground_truth
 from perennial.monitoring.capture import Tally
-from perennial.monitoring.ground_truth import Labels, Requests
+from perennial.monitoring.ground_truth import Joined, Labels, Requests
 
 END = datetime(2026, 11, 29, 12)  # noqa: DTZ001 - UTC
 PRICE, SOLD = Column("price", "float"), Column("sold", "boolean")
@@ -35,10 +38,10 @@ def joined(folder: Path, ids: list[str], target: Column = PRICE) -> tuple[dict[f
     tally, asked = Tally(), Requests()
     for number, identifier in enumerate(ids):
         asked.add(identifier, float(number))
-    labels = Labels(target, tally)
+    labels = Labels(target, asked, tally)
     labels.read(folder)
-    found = labels.joined(asked, END)
-    return dict(zip(found.scores.tolist(), found.labels.tolist(), strict=True)), tally.as_json()
+    found = labels.joined(END)
+    return dict(zip(found.scores[found.has_label].tolist(), found.labels.tolist(), strict=True)), tally.as_json()
 
 
 NONE = dict.fromkeys(("contradicting", "duplicate", "labels", "late", "matched", "missing", "unmatched"), 0)
@@ -67,6 +70,49 @@ def test_of_several_labels_the_last_counts_and_contradictions_are_counted(tmp_pa
     found, counts = joined(tmp_path, ["car-0", "car-1"])
     assert found == {0: 9, 1: 5}
     assert counts == {**NONE, "labels": 5, "matched": 2, "duplicate": 3, "contradicting": 1, "late": 1, "examples": []}
+
+
+def test_labels_that_meet_are_told_apart_however_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any batches: of 40 requests, two of which were sent twice, each with up to six labels in three hours."""
+    random = np.random.default_rng(0)
+    ids = [f"car-{number}" for number in (*range(40), 3, 7)]
+    last: dict[str, tuple[int, float]] = {}
+    labels: list[tuple[str, float]] = []
+    for hour in (10, 11, 12):
+        read = [(str(random.choice(ids)), float(random.integers(0, 3))) for _ in range(80)]
+        write(tmp_path, f"2026/11/29/{hour}/a.jsonl", *(line(identifier, str(value)) for identifier, value in read))
+        last.update({identifier: (hour, value) for identifier, value in read})
+        labels += read
+    contradicting = sum(value != last[identifier][1] for identifier, value in labels)
+    for batch in (1, 7, 8192):
+        monkeypatch.setattr(ground_truth, "BATCH", batch)
+        found, counts = joined(tmp_path, ids)
+        assert found == {place: last[identifier][1] for place, identifier in enumerate(ids) if identifier in last}
+        assert (counts["duplicate"], counts["contradicting"]) == (240 - len(last), contradicting)
+        assert counts["late"] == sum(hour == 12 for hour, _ in last.values())
+        assert counts["matched"] + counts["missing"] == len(ids)
+
+
+def test_labels_of_other_requests_take_no_memory() -> None:
+    labels = Labels(PRICE, Requests(), Tally())
+    before = sys.getsizeof(labels._beaten[0]) + labels._values.nbytes
+    labels._join(np.arange(100_000, dtype=np.uint64), np.zeros(100_000, np.int32), np.ones(100_000))
+    assert sys.getsizeof(labels._beaten[0]) + labels._values.nbytes == before
+    assert labels.joined(END).size == 0
+
+
+def test_of_very_many_labels_some_are_measured_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Requests()
+    for number in range(1000):
+        asked.add(f"car-{number}", float(number))
+    values = np.where(np.arange(1000) % 2, np.arange(1000) + 0.5, np.nan)
+    labelled = Joined(*asked.sort(), values, asked.scores)
+    assert labelled.measured[0].tolist() == labelled.labels.tolist()
+    monkeypatch.setattr(ground_truth, "MEASURED", 100)
+    some, scores = Joined(labelled.ids, labelled.places, values, asked.scores).measured
+    assert (some - 0.5).tolist() == scores.tolist() == sorted(set(scores.tolist()))
+    assert len(some) == 100
+    assert some.mean() == pytest.approx(500, abs=80)
 
 
 def test_labels_of_unknown_requests_and_requests_without_labels_are_counted(tmp_path: Path) -> None:

@@ -58,11 +58,9 @@ def written(
         known.add(identifier or f"event-{second}", 1.0)
         time = START + timedelta(seconds=second)
         events.append(Event(identifier or f"event-{second}", time, Payload(body, kind), None, identifier))
-    has_label = np.array([label is not None for label in labels])
-    values = np.array([label for label in labels if label is not None], np.float64)
-    tally = Tally()
-    joined = Joined(values, np.ones(len(values)), has_label)
-    return LabelledRows(document(model), known, joined, tally).write(events, path), tally
+    tally, values = Tally(), np.array(labels, np.float64)
+    joined = Joined(*known.sort(), values, known.scores)
+    return LabelledRows(document(model), joined, tally).write(events, path), tally
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -176,13 +174,14 @@ def test_rows_pass_in_batches_and_are_the_same(path: Path, monkeypatch: pytest.M
     assert written(path, requests, [1.0] * 100)[0] == 40
     whole = path.read_bytes()
     monkeypatch.setattr(labelled, "BATCH", 7)
+    monkeypatch.setattr(labelled, "AT_ONCE", 3)
     written(path, requests, [1.0] * 100)
     assert path.read_bytes() == whole
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_why_there_are_none_is_said() -> None:
-    none, some = (Joined(np.zeros(count), np.zeros(count), np.ones(count, bool)) for count in (0, 1))
+    none, some = (Joined(*Requests().sort(), np.zeros(count), np.zeros(count)) for count in (0, 1))
     assert labelled.why_none(document(), some) == ""
     assert labelled.why_none(document(), none) == NO_LABELS
     for key in ("", ", key: [sale, make]"):
