@@ -59,6 +59,9 @@ lock: $(UV) ## Resolve the dependency groups of pyproject.toml into requirements
 	@sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements/uv.txt | $(UV) pip compile --quiet --universal --generate-hashes \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" - -o requirements/uv.txt
 
+# The command for people, as it is in this folder; `pip install .` installs it. These targets are short names for its own.
+PERENNIAL = $(BIN)/python -m perennial_cli
+
 # What points every AWS tool at the local cloud, and nowhere else.
 LOCAL = $(BIN)/python -m localcloud env $(AT) --
 AT = $(if $(PORT),--port $(PORT))
@@ -73,11 +76,11 @@ stop: ## Stop the local cloud; its data stay for the next start
 
 .PHONY: check-model
 check-model: .venvs/dev/.installed ## Look at a model as a deployment does, and try its features.py: make check-model MODEL=name
-	@$(BIN)/python -m tools.check_models models/$(MODEL)
+	@$(PERENNIAL) check models/$(MODEL)
 
 .PHONY: deploy-local
 deploy-local: up ## Build and deploy a stack to the local cloud: make deploy-local MODEL=name (used-cars; STACK=perennial-name)
-	@LAYER_PLATFORM= MODEL=$(MODEL) STACK=$(STACK) $(LOCAL) tools/deploy_local
+	@$(LOCAL) $(PERENNIAL) deploy $(MODEL) --stack $(STACK)
 MODEL ?= used-cars
 STACK ?= perennial-$(MODEL)
 # The stack if somebody has named it or its model: what deletes and erases takes no default.
@@ -95,11 +98,11 @@ demo-drift: deploy-local ## Requests, a changed unit, a world that shifts: drift
 
 .PHONY: explain
 explain: install ## From the endpoint that serves back to the data versions: make explain MODEL=name, or STACK=name (AWS: LOCAL=)
-	@$(LOCAL) $(BIN)/python -m tools.explain $(STACK)
+	@$(LOCAL) $(PERENNIAL) explain --stack $(STACK)
 
 .PHONY: delete
 delete: install ## Delete a stack and what its runs made: make delete STACK=name, or MODEL=name (YES=1 does not ask; AWS: LOCAL=)
-	@$(LOCAL) $(BIN)/python -m tools.delete_stack $(NAMED) $(if $(filter 1,$(YES)),--yes)
+	@$(LOCAL) $(PERENNIAL) delete $(NAMED) $(if $(filter 1,$(YES)),--yes)
 
 .PHONY: erase
 erase: install ## Show where rows of somebody are, and erase them: make erase STACK=name ROWS=column=value, or MODEL=name (YES=1 does it; AWS: LOCAL=)
@@ -164,7 +167,7 @@ TARGETS ?= request-csv request-json-lines request-json container dropped-csv dro
 
 .PHONY: check-fast
 check-fast: .venvs/dev/.installed ## The part of check that takes half a minute, and no network; what pre-commit runs
-	@$(BIN)/python -m tools.check_models
+	@$(PERENNIAL) check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -176,6 +179,7 @@ check-fast: .venvs/dev/.installed ## The part of check that takes half a minute,
 	@$(BIN)/python -m tools.draw_rooms --check
 	@$(BIN)/python -m tools.draw_errors --check
 	@$(BIN)/python -m tools.draw_matrix --check
+	@$(BIN)/python -m tools.draw_help --check
 
 .PHONY: check
 check: install check-fast ## What CI runs besides the tests, the models first; edits nothing

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from localcloud import process
 from localcloud.settings import Settings, environment
-from tools import stacks
+from perennial_cli import stacks
 
 ROOT = Path(__file__).resolve().parents[1]
 STACK = "perennial-bench"

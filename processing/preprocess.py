@@ -99,11 +99,17 @@ def _reasons(error: Exception) -> Sequence[str]:
     return []
 
 
-def run(config: Mapping[str, Any], data: Path, output: Path, champion: ChampionData = NO_CHAMPION) -> None:
+def run(
+    config: Mapping[str, Any],
+    data: Path,
+    output: Path,
+    champion: ChampionData = NO_CHAMPION,
+    models: Path = CODE / "models",
+) -> None:
     """Do the whole job. Raises DataError; report and quarantine are written in any case."""
     definition, model = config["definition"], config["model"]
     contract, quality = Contract.from_definition(definition), definition["quality"]
-    hook = CODE / "models" / model / "features.py"
+    hook = models / model / "features.py"
     for name in OUTPUTS:
         (output / name).mkdir(parents=True, exist_ok=True)
     report = Report(logarithm=contract.target.logarithm)

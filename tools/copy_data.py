@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from perennial.runs import work
 from perennial.words import printable
-from tools import stacks
+from perennial_cli import stacks
 from tools.terminal import run
 
 AT_ONCE = TransferConfig(multipart_threshold=5 << 30)  # CopyObject, of "an object of up to 5 GB in size"; else parts

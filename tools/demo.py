@@ -27,7 +27,8 @@ from localcloud import mailbox
 from perennial.evaluation import predictions
 from perennial.runs.naming import run_id
 from perennial.words import printable
-from tools import demo_data, stacks, terminal
+from perennial_cli import stacks
+from tools import demo_data, terminal
 
 RUN_LIMIT_SECONDS = 300
 NOTICE_LIMIT_SECONDS = 30

@@ -18,7 +18,8 @@ from typing import Any
 import boto3
 
 from perennial.runs.naming import run_id
-from tools import demo, sales, stacks, terminal
+from perennial_cli import stacks
+from tools import demo, sales, terminal
 from tools.demo import DemoError, Stack, console, line, section, show_text
 
 FIRST_SALES, REQUESTS, SHIFTED = 3000, 300, 1200

@@ -20,7 +20,7 @@ from tools import draw_flow
 from tools.draw_flow import CHARACTER, LINE, ROOT, Arrow, Box, Drawing
 from tools.terminal import run
 
-DOMAIN, LOCAL = "perennial", "localcloud"
+DOMAIN, COMMAND, LOCAL = "perennial", "perennial_cli", "localcloud"
 WITHOUT_DOCSTRING = {"functions": "Lambda functions: thin handlers", "processing": "Scripts of SageMaker jobs"}
 LEGEND = (("room", "the domain: no AWS"), ("task", "what meets AWS"), ("wait", "the laptop only"))
 NOTE = "An arrow: may import. In brackets: libraries that it may import."
@@ -34,12 +34,17 @@ def picture(root: Path = ROOT) -> str:
     deployed = {
         part: {DOMAIN if other == f"{DOMAIN}.*" else other for other in others}
         for part, others in PARTS.items()
-        if part not in domain and part not in local
+        if part not in domain and part not in local and part != COMMAND
     }
     rooms = _group(DOMAIN, _draw({part: _room(root, part, "room") for part in domain}, domain))
     left = _draw({part: rooms if part == DOMAIN else _room(root, part, "task") for part in deployed}, deployed)
     right = _draw({part: _room(root, part, "wait") for part in local}, local)
-    sides = [_group("What is deployed", left), _group("The local cloud, which knows AWS and nothing else", right)]
+    command = _draw({COMMAND: _room(root, COMMAND, "wait")}, {COMMAND: set()})
+    sides = [
+        _group("What is deployed", left),
+        _group("What people call", command),
+        _group("The local cloud, which knows AWS and nothing else", right),
+    ]
     drawing = draw_flow.column({side.name: side for side in sides}, {side.name: 0 for side in sides}, [], [], set())
     return draw_flow.page(drawing, "rooms", "The rooms of the code, and who may import whom", LEGEND, NOTE)
 

@@ -46,7 +46,8 @@ from perennial.model.definition import Definition
 from perennial.runs import naming
 from perennial.runs.work import DROPPED_AT
 from perennial.words import printable, quoted
-from tools import judged_windows, stacks
+from perennial_cli import stacks
+from tools import judged_windows
 from tools.terminal import run
 from tools.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
 

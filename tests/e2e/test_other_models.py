@@ -11,9 +11,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from tests.command import perennial
 from tests.e2e.conftest import App, Run
 from tests.waiting import wait_for
-from tools import delete_stack, demo_data, erase
+from tools import demo_data, erase
 
 pytestmark = pytest.mark.xdist_group("e2e-models")
 THEIRS = "bucket-of-somebody"
@@ -224,16 +225,16 @@ def bodies(app: App, prefix: str) -> list[bytes]:
     return [bytes(one["Body"].read()) for one in read]
 
 
-def test_deletion_leaves_nothing_that_costs_and_everything_that_holds_data(
-    lesions: App, lesions_run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert delete_stack.main([lesions.stack, "--yes"]) == 0
-    assert f"kept: bucket {lesions.bucket}" in capsys.readouterr().out
+def test_deletion_leaves_nothing_that_costs_and_everything_that_holds_data(lesions: App, lesions_run: Run) -> None:
+    deleted = perennial("delete", lesions.stack, "--yes")
+    assert deleted.exit_code == 0
+    assert f"kept: bucket {lesions.bucket}" in deleted.stdout
     sagemaker = lesions.client("sagemaker")
     for listing, key in (("list_endpoints", "Endpoints"), ("list_models", "Models")):
         assert getattr(sagemaker, listing)(NameContains=lesions.stack)[key] == []
     assert sagemaker.list_endpoint_configs(NameContains=lesions.stack)["EndpointConfigs"] == []
     assert lesions.parameters() == {}
     assert lesions.client("s3").list_objects_v2(Bucket=lesions.bucket, Prefix="raw/")["KeyCount"] == 2
-    assert delete_stack.main([lesions.stack, "--yes"]) == 1
-    assert f"there is no stack {lesions.stack}" in capsys.readouterr().err
+    again = perennial("delete", lesions.stack, "--yes")
+    assert again.exit_code == 1
+    assert f"there is no stack {lesions.stack}" in again.stderr

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CODE = ("perennial", "perennial_aws", "functions", "processing", "tools", "localcloud", "bench", "tests")
+CODE = (
+    "perennial",
+    "perennial_aws",
+    "perennial_cli",
+    "functions",
+    "processing",
+    "tools",
+    "localcloud",
+    "bench",
+    "tests",
+)
 RULER = re.compile(r"# ---- \S.*[^-. ]")
 # Participles say what was done to a thing; a name says what the thing is.
 NO_NAMES = {"told", "said", "gone", "came", "heard", "shown", "seen", "given", "kept", "found", "asked"}

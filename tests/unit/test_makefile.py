@@ -38,15 +38,15 @@ def test_a_stack_is_named_after_its_model() -> None:
         make("-n", target, *given).split() for target in ("explain", "deploy-local") for given in ((), ("MODEL=x",))
     ]
     assert [line[-1] for line in stacks[:2]] == ["perennial-used-cars", "perennial-x"]
-    assert "STACK=perennial-used-cars" in stacks[2]
-    assert "STACK=perennial-x" in stacks[3]
-    assert make("-n", "explain", "MODEL=x", "STACK=y").rstrip().endswith("tools.explain y")
+    assert stacks[2][-3:] == ["used-cars", "--stack", "perennial-used-cars"]
+    assert stacks[3][-3:] == ["x", "--stack", "perennial-x"]
+    assert make("-n", "explain", "MODEL=x", "STACK=y").rstrip().endswith("perennial_cli explain --stack y")
     assert make("-n", "demo", "MODEL=x").rstrip().endswith("tools.demo --stack perennial-used-cars")
 
 
-@pytest.mark.parametrize(("target", "tool"), [("delete", "delete_stack"), ("erase", "erase")])
+@pytest.mark.parametrize(("target", "tool"), [("delete", "perennial_cli delete"), ("erase", "tools.erase")])
 def test_nothing_is_deleted_or_erased_that_nobody_named(target: str, tool: str) -> None:
-    named = [make("-n", target, *given).partition(f"tools.{tool}")[2] for given in ((), ("MODEL=x",), ("STACK=y",))]
+    named = [make("-n", target, *given).partition(tool)[2] for given in ((), ("MODEL=x",), ("STACK=y",))]
     assert ["perennial" in line for line in named] == [False, True, False]
     assert named[1].split()[0] == "perennial-x"
     assert named[2].split()[0] == "y"
@@ -54,7 +54,7 @@ def test_nothing_is_deleted_or_erased_that_nobody_named(target: str, tool: str) 
 
 def test_a_deletion_is_confirmed_by_1_only() -> None:
     told = [make("-n", "delete", "STACK=cars", f"YES={given}").rstrip() for given in ("1", "no", "")]
-    assert [line.endswith("delete_stack cars --yes") for line in told] == [True, False, False]
+    assert [line.endswith("delete cars --yes") for line in told] == [True, False, False]
 
 
 def test_an_erasure_is_confirmed_by_1_only_and_takes_any_value() -> None:

@@ -29,6 +29,8 @@ PARTS: dict[str, set[str]] = {
     "processing": {"perennial.*", "numpy", "pyarrow", "xgboost"},
     "perennial_aws": {"perennial.*", "boto3", "leather", "numpy"},
     "functions": {"perennial.*", "perennial_aws", "boto3", "numpy"},
+    # what people call: it is never deployed
+    "perennial_cli": {"perennial.*", "processing", "boto3", "numpy", "pyarrow", "rich", "typer", "xgboost", "yaml"},
     # the local cloud
     "localcloud": {"boto3"},
     "localcloud.sagemaker.errors": set(),
@@ -60,7 +62,10 @@ PARTS: dict[str, set[str]] = {
     },
     "localcloud.__main__": {"localcloud", "localcloud.engine", "localcloud.sagemaker.errors", "boto3"},
 }  # fmt: skip
-LIBRARIES = {"boto3", "leather", "ministack", "numpy", "pandas", "pyarrow", "pydantic", "sklearn", "xgboost", "yaml"}
+LIBRARIES = {
+    "boto3", "leather", "ministack", "numpy", "pandas", "pyarrow", "pydantic", "rich", "sklearn", "typer",
+    "xgboost", "yaml",
+}  # fmt: skip
 
 
 def modules(folder: Path) -> dict[str, Path]:

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from perennial.runs import work
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, FakeAws
-from tests.unit.tools.test_stacks import MISSING, listed
+from tests.unit.perennial_cli.test_stacks import MISSING, listed
 from tools import erase
 from tools.without_rows import Wanted
 

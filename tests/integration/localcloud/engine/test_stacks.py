@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from typer.testing import Result
 
 from localcloud.engine.cloudformation import unknown_properties
+from tests.command import perennial
 from tests.integration.conftest import ROLE, Cloud, unique
 from tests.waiting import wait_for
-from tools import delete_stack
 
 ENDED = ("COMPLETE", "FAILED")
 
@@ -149,42 +150,42 @@ def test_a_bucket_that_is_kept_but_for_a_failed_creation_outlives_its_stack(clou
 
 
 @pytest.fixture
-def delete(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
+def delete(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Result]:
     """What `make delete` does."""
     for name, value in cloud.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it keeps the credentials of another local cloud
-    return lambda stack: delete_stack.main([stack, "--yes"])
+    return lambda stack: perennial("delete", stack, "--yes")
 
 
-def test_a_stack_whose_creation_failed_can_be_deleted(
-    cloud: Cloud, delete: Callable[[str], int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stack_whose_creation_failed_can_be_deleted(cloud: Cloud, delete: Callable[[str], Result]) -> None:
     stack, _ = create(cloud, Bucket=bucket(unique("bucket"), "RetainExceptOnCreate"), Topic=WRONG)
     name = stack.split("/")[1]
-    assert delete(name) == 0
-    assert capsys.readouterr().out == f"deleted stack {name}\nkept: nothing\n"
-    assert delete(name) == 1
-    assert f"error: there is no stack {name}: " in capsys.readouterr().err
+    ended = delete(name)
+    assert ended.exit_code == 0
+    assert ended.stdout == f"deleted stack {name}\nkept: nothing\n"
+    ended = delete(name)
+    assert ended.exit_code == 1
+    assert f"error: there is no stack {name}: " in ended.stderr
 
 
 def test_a_stack_without_outputs_can_be_deleted_and_what_stays_is_named(
-    cloud: Cloud, delete: Callable[[str], int], capsys: pytest.CaptureFixture[str]
+    cloud: Cloud, delete: Callable[[str], Result]
 ) -> None:
     name = unique("bucket")
     stack, _ = create(cloud, Bucket=bucket(name, "Retain"))
-    assert delete(stack) == 0
-    assert f"kept: bucket {name}\n" in capsys.readouterr().out
+    ended = delete(stack)
+    assert ended.exit_code == 0
+    assert f"kept: bucket {name}\n" in ended.stdout
 
 
-def test_what_could_not_be_deleted_is_told_with_its_reason(
-    cloud: Cloud, delete: Callable[[str], int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_could_not_be_deleted_is_told_with_its_reason(cloud: Cloud, delete: Callable[[str], Result]) -> None:
     name = unique("bucket")
     stack, _ = create(cloud, Bucket=bucket(name))
     cloud.client("s3").put_object(Bucket=name, Key="model", Body=b"1")
-    assert delete(stack) == 1
-    assert "Bucket: The bucket you tried to delete is not empty" in capsys.readouterr().err
+    ended = delete(stack)
+    assert ended.exit_code == 1
+    assert "Bucket: The bucket you tried to delete is not empty" in ended.stderr
 
 
 def test_a_state_machine_that_leads_nowhere_fails_the_stack(cloud: Cloud) -> None:

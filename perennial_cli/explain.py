@@ -1,53 +1,31 @@
 """From the endpoint that serves back to the data versions that its model was made of.
 
-    python -m tools.explain [stack] [--json]
-
-Asks AWS, or whatever AWS_ENDPOINT_URL points at: endpoint -> endpoint configuration -> model -> run record -> code,
+Endpoint -> endpoint configuration -> model -> run record -> code,
 configuration, metrics and data versions. What is printed comes from what serves now, not from Parameter Store.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from perennial.runs.cause import safe
 from perennial.runs.facts import counted_rows, data_bucket, doubtful_rows, trigger_text
 from perennial.runs.naming import run_of
 from perennial.runs.run_record import RunRecord
-from perennial.words import between, number, printable
-from tools import stacks
-from tools.terminal import run
+from perennial.words import between, number
+from perennial_cli import stacks
+from perennial_cli.console import CommandError
 
-DEFAULT_STACK = "perennial-used-cars"
 FILES_SHOWN = 20
-SHOWN_CHARACTERS = 2_000
 
 
-class LineageError(Exception):
+class LineageError(CommandError):
     """The chain from the endpoint to the data is broken; the text says where."""
-
-
-def main(argv: list[str]) -> int:
-    """Print the lineage of what serves; return 1 with the reason when there is none."""
-    parser = argparse.ArgumentParser(description="From the endpoint that serves back to the data versions.")
-    parser.add_argument("stack", nargs="?", default=DEFAULT_STACK, help=f"name of the stack ({DEFAULT_STACK})")
-    parser.add_argument("--json", action="store_true", help="print the whole record as JSON")
-    arguments = parser.parse_args(argv)
-    try:
-        chain = lineage(arguments.stack)
-    except (LineageError, stacks.NoStackError, ClientError, BotoCoreError) as error:
-        print(f"error: {printable(str(error), SHOWN_CHARACTERS)}", file=sys.stderr)
-        return 1
-    for line in [json.dumps(chain, indent=2)] if arguments.json else tree(chain):
-        print(line if arguments.json else printable(line, SHOWN_CHARACTERS))
-    return 0
 
 
 def lineage(stack: str) -> dict[str, Any]:
@@ -145,7 +123,3 @@ def _measured_on(run: RunRecord) -> Iterator[str]:
         text = f"{unseen['rows']:,} of {compared['rows']:,} test rows unseen by {before}"
         yield f"against  {text}: difference {between(unseen['difference'])} (95 % interval)"
         yield from (f"         {note}" for note in doubtful_rows(compared))
-
-
-if __name__ == "__main__":
-    run(main, sys.argv[1:])

@@ -1,13 +1,14 @@
-"""`make explain`: the chain from what serves to the data versions, or where it is broken."""
+"""`perennial explain`: the chain from what serves to the data versions, or where it is broken."""
 
 import json
 import re
 
 import pytest
 
+from perennial_cli import explain
+from tests.command import perennial
 from tests.unit.conftest import BUCKET, STACK
-from tests.unit.tools.test_stacks import MISSING, listed
-from tools import explain
+from tests.unit.perennial_cli.test_stacks import MISSING, listed
 
 RUN = "20261120093440-1a2b"
 NAME = f"{STACK}-{RUN}"
@@ -53,9 +54,10 @@ def served(aws):
     return aws
 
 
-def test_the_chain_goes_from_the_endpoint_to_the_data_versions(served, capsys):
-    assert explain.main([STACK]) == 0
-    text = capsys.readouterr().out
+def test_the_chain_goes_from_the_endpoint_to_the_data_versions(served):
+    ended = perennial("explain", "--stack", STACK)
+    assert ended.exit_code == 0
+    text = ended.stdout
     order = [
         STACK,
         f"config       {NAME}",
@@ -74,45 +76,47 @@ def test_the_chain_goes_from_the_endpoint_to_the_data_versions(served, capsys):
     assert positions == sorted(positions)
 
 
-def test_the_json_has_every_data_version(served, capsys):
-    explain.main(["--json"])
-    found = json.loads(capsys.readouterr().out)
+def test_the_json_has_every_data_version(served):
+    found = json.loads(perennial("explain", "--stack", STACK, "--json").stdout)
     assert found["run"] == RECORD
     assert found["artifacts"] == [f"s3://{BUCKET}/model.tar.gz"]
 
 
-def test_a_stack_without_an_endpoint_is_told_so(aws, capsys, monkeypatch):
-    monkeypatch.setattr("tools.stacks.find", lambda name: {"StackName": name})
-    assert explain.main([STACK]) == 1
-    told = capsys.readouterr().err
+def test_a_stack_without_an_endpoint_is_told_so(aws, monkeypatch):
+    monkeypatch.setattr("perennial_cli.stacks.find", lambda name: {"StackName": name})
+    ended = perennial("explain", "--stack", STACK)
+    assert ended.exit_code == 1
+    told = ended.stderr
     assert re.search(r"error: .*Could not find endpoint", told)
     assert f"No model of {STACK} has come into service: its last mail says why" in told
 
 
-def test_a_stack_that_is_not_there_is_told_so(answers, capsys):
+def test_a_stack_that_is_not_there_is_told_so(answers):
     answers("cloudformation", "DescribeStacks", MISSING, listed(STACK))
-    assert explain.main(["perennial-telco"]) == 1
-    told = capsys.readouterr().err
+    ended = perennial("explain", "--stack", "perennial-telco")
+    assert ended.exit_code == 1
+    told = ended.stderr
     assert "error: there is no stack perennial-telco: " in told
     assert told.endswith(f"There are: {STACK}\n")
 
 
-def test_a_model_that_no_run_made_is_named(aws, capsys):
+def test_a_model_that_no_run_made_is_named(aws):
     aws.create_model("by-hand")
     aws.create_config("by-hand")
     aws.client("sagemaker").create_endpoint(EndpointName=STACK, EndpointConfigName="by-hand")
-    assert explain.main([STACK]) == 1
-    assert "by-hand, which is not a model of this stack's runs" in capsys.readouterr().err
+    with pytest.raises(explain.LineageError, match="by-hand, which is not a model of this stack's runs"):
+        explain.lineage(STACK)
 
 
-def test_a_run_without_a_record_is_named(served, capsys):
+def test_a_run_without_a_record_is_named(served):
     served.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{RUN}/run.json")
-    assert explain.main([STACK]) == 1
-    assert f"runs/{RUN}/run.json is not in {BUCKET}" in capsys.readouterr().err
+    ended = perennial("explain", "--stack", STACK)
+    assert ended.exit_code == 1
+    assert f"runs/{RUN}/run.json is not in {BUCKET}" in ended.stderr
 
 
-def test_keys_of_data_files_cannot_forge_lines(served, capsys):
+def test_keys_of_data_files_cannot_forge_lines(served):
     record = {**RECORD, "data": {**RECORD["data"], "files": [{"Key": "raw/a\nendpoint  other", "VersionId": "v"}]}}
     served.put(f"runs/{RUN}/run.json", json.dumps(record))
-    explain.main([STACK])
-    assert not any(line.startswith("endpoint  other") for line in capsys.readouterr().out.splitlines())
+    ended = perennial("explain", "--stack", STACK)
+    assert not any(line.startswith("endpoint  other") for line in ended.stdout.splitlines())

@@ -1,6 +1,6 @@
-"""Check models as a deployment does, and try their features.py: `python -m tools.check_models [models/<name> ...]`.
+"""Checking models as a deployment does, and trying their features.py.
 
-Without a name: every folder of models/. features.py is tried on a small table that is made from the definition: values
+features.py is tried on a small table that is made from the definition: values
 from ranges and categories, nulls where they are allowed; all rows at once, each alone, and none, because serving calls
 it with requests of any size. Texts without categories are invented, and features.py may expect others (dates in a form
 of its own): an exception that changes with them is a note, and the next ones are tried. One that is the same for all of
@@ -21,9 +21,7 @@ from perennial.features.values import ARROW_TYPES
 from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
 from perennial.model.definition import ColumnDefinition, Definition
-from tools.terminal import run
 
-MODELS = Path(__file__).resolve().parents[1] / "models"
 ROWS = 8
 INVENTED: tuple[tuple[str | None, ...], ...] = (
     ("a", "Zoë", "b c"),
@@ -42,15 +40,10 @@ WHATEVER = (
 )
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Print of each model that it is sound, with notes, or what is wrong with it; return 1 when one is wrong."""
-    folders = [Path(name) for name in (sys.argv[1:] if argv is None else argv)]
-    sound = [_is_sound(folder) for folder in folders or _all_models()]
-    return int(not all(sound))
-
-
-def _all_models() -> list[Path]:
-    return sorted(path for path in MODELS.iterdir() if path.is_dir() and path.name[0] not in "._")
+def are_sound(folders: Sequence[Path]) -> bool:
+    """Print of each model that it is sound, with notes, or what is wrong with it; return whether all are sound."""
+    sound = [_is_sound(folder) for folder in folders]
+    return all(sound)
 
 
 def _is_sound(folder: Path) -> bool:
@@ -58,8 +51,6 @@ def _is_sound(folder: Path) -> bool:
         defined = definition.load(folder / "model.yaml")
     except (ConfigurationError, OSError) as error:
         print(error, file=sys.stderr)
-        if not folder.is_dir():
-            print(f"  models are: {', '.join(path.name for path in _all_models())}", file=sys.stderr)
         return False
     for where, text in definition.notes(defined):
         print(f"{folder}/model.yaml: note, {where}: {text}")
@@ -144,7 +135,3 @@ def _known(column: ColumnDefinition) -> list[Any]:
     high = column.max if column.max is not None else max(0, low) + 1000
     middle = low + (high - low) / 3
     return [int(value) for value in (low, middle, high)] if column.type == "integer" else [low, middle, high]
-
-
-if __name__ == "__main__":
-    run(main)

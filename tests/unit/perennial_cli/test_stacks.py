@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from tools import stacks
+from perennial_cli import stacks
 
 SAID = "Stack with id perennial-telco does not exist"
 MISSING = (
@@ -49,3 +49,30 @@ def test_what_aws_refuses_is_not_a_missing_stack(answers):
     answers("cloudformation", "DescribeStacks", (MISSING[0], MISSING[1].replace("ValidationError", "AccessDenied")))
     with pytest.raises(ClientError, match="AccessDenied"):
         stacks.find("perennial-telco")
+
+
+def whole(name: str) -> tuple[int, str]:
+    """The answer of DescribeStacks of one stack that is deployed whole."""
+    status, body = listed(name)
+    output = "<member><OutputKey>StateMachineArn</OutputKey><OutputValue>arn:aws:states:1</OutputValue></member>"
+    return status, body.replace("</Parameters>", f"</Parameters><Outputs>{output}</Outputs>")
+
+
+def test_the_only_stack_needs_no_name(answers):
+    answers("cloudformation", "DescribeStacks", whole("perennial-cars"))
+    stack = stacks.chosen(None)
+    assert (stack.name, stack.model, stack.state_machine_arn) == ("perennial-cars", "x", "arn:aws:states:1")
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        (listed(), "there is no stack of Perennial here; `perennial deploy MODEL` makes one"),
+        (listed("b", "a"), "there are several stacks: a, b. Name one: --stack NAME"),
+        (listed("half"), r"the stack half \(ROLLBACK_COMPLETE\) is none of Perennial, or not deployed whole"),
+    ],
+)
+def test_of_none_several_or_half_a_stack_it_is_said_what_to_do(answers, others, expected):
+    answers("cloudformation", "DescribeStacks", others)
+    with pytest.raises(stacks.NoStackError, match=expected):
+        stacks.chosen(None)

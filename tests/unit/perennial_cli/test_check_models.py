@@ -1,4 +1,4 @@
-"""`make check` looks at the definitions as a deployment does."""
+"""`perennial check` looks at the definitions as a deployment does."""
 
 import re
 import subprocess
@@ -7,61 +7,65 @@ from pathlib import Path
 import pytest
 
 from perennial.model import definition
-from tools import check_models
+from perennial_cli import check_models
+from tests.command import perennial
+
+ROOT = Path(__file__).parents[3]
+MODELS = ROOT / "models"
 
 
-def test_the_models_of_the_project_are_sound_and_each_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert check_models.main([]) == 0
-    assert capsys.readouterr().out == "".join(
-        f"{name}: ok, {columns} columns\n"
-        for name, columns in (("car-sales", 10), ("mammography", 6), ("used-cars", 9))
-    )
+def test_the_models_of_the_project_are_sound_and_each_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    names = ("car-sales", "mammography", "used-cars")
+    ended = perennial("check", *names)
+    assert ended.exit_code == 0
+    expected = [f"{name}: ok, {columns} columns" for name, columns in zip(names, (10, 6, 9), strict=True)]
+    assert ended.stdout.splitlines() == expected
 
 
 def test_a_wrong_definition_is_told_by_file_and_field_and_the_others_are_looked_at(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sound = (check_models.MODELS / "used-cars/model.yaml").read_text()
-    monkeypatch.setattr(check_models, "MODELS", tmp_path)
-    (tmp_path / "__pycache__").mkdir()
+    sound = (MODELS / "used-cars/model.yaml").read_text()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models/__pycache__").mkdir(parents=True)
     for name, text in {"sound": sound, "wrong": sound.replace("metric: rmse", "metric: speed")}.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model.yaml").write_text(text)
-    (tmp_path / "empty").mkdir()
-    assert check_models.main([]) == 1
-    told = capsys.readouterr()
-    assert told.out == "sound: ok, 9 columns\n"
-    assert "wrong/model.yaml" in told.err
-    assert "gate.metric" in told.err
-    assert "empty/model.yaml: there is no such file" in told.err
+        (tmp_path / "models" / name).mkdir()
+        (tmp_path / "models" / name / "model.yaml").write_text(text)
+    (tmp_path / "models/empty").mkdir()
+    ended = perennial("check")
+    assert ended.exit_code == 1
+    assert ended.stdout == "sound: ok, 9 columns\n"
+    assert "wrong/model.yaml" in ended.stderr
+    assert "gate.metric" in ended.stderr
+    assert "empty/model.yaml: there is no such file" in ended.stderr
 
 
 def test_what_is_sound_and_not_what_it_seems_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sound = (check_models.MODELS / "mammography/model.yaml").read_text()
+    sound = (MODELS / "mammography/model.yaml").read_text()
     (tmp_path / "m").mkdir()
     (tmp_path / "m/model.yaml").write_text(sound.replace("minimum_improvement: 0.0", "minimum_improvement: 0.1"))
-    assert check_models.main([str(tmp_path / "m")]) == 0
+    assert check_models.are_sound([tmp_path / "m"])
     assert "model.yaml: note, gate.minimum_improvement: of a model in service" in capsys.readouterr().out
 
 
-def test_a_model_that_there_is_not_is_told_with_those_that_there_are(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert check_models.main([str(tmp_path / "mieten")]) == 1
-    told = capsys.readouterr().err
-    assert "mieten/model.yaml: there is no such file; a model is a folder with a model.yaml" in told
-    assert told.endswith("models are: car-sales, mammography, used-cars\n")
+def test_a_model_that_there_is_not_is_told_with_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(MODELS)
+    ended = perennial("check", "mieten")
+    assert ended.exit_code == 1
+    assert "there is no" in ended.stderr
+    assert "models/mieten/model.yaml. Models are: car-sales, " in ended.stderr
 
 
 def test_how_features_are_written_is_no_fault() -> None:
-    root, text = check_models.MODELS.parent, b"import pyarrow,os\ndef transform( t ) :\n  import sys; return t\n"
+    root, text = ROOT, b"import pyarrow,os\ndef transform( t ) :\n  import sys; return t\n"
     for command in (["check"], ["format", "--check"]):
         ruff = [root / ".venvs/dev/bin/ruff", *command, "--stdin-filename", "models/mieten/features.py", "-"]
         ended = subprocess.run(ruff, input=text, cwd=root, capture_output=True, check=False)
         assert ended.returncode == 0, ended.stdout.decode()
 
 
-DOCS = (check_models.MODELS.parent / "docs/add-a-model.md").read_text()
+DOCS = (ROOT / "docs/add-a-model.md").read_text()
 SOUND = """
 import pyarrow.compute as pc
 
@@ -74,7 +78,7 @@ def transform(table):
 def model(tmp_path: Path) -> Path:
     folder = tmp_path / "cars"
     folder.mkdir()
-    (folder / "model.yaml").write_text((check_models.MODELS / "used-cars/model.yaml").read_text())
+    (folder / "model.yaml").write_text((MODELS / "used-cars/model.yaml").read_text())
     return folder
 
 
@@ -96,7 +100,7 @@ def test_a_mistake_in_features_is_told_by_file_and_line(
     model: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
 ) -> None:
     (model / "features.py").write_text(text)
-    assert check_models.main([str(model)]) == 1
+    assert not check_models.are_sound([model])
     assert told in capsys.readouterr().err
 
 
@@ -106,7 +110,7 @@ def test_a_typo_is_told_by_its_line_also_from_a_relative_path_and_without_advice
     """As `make check-model` names a folder."""
     (model / "features.py").write_text(SOUND.replace("pc.divide", "pc.divid"))
     monkeypatch.chdir(model.parent)
-    assert check_models.main(["cars"]) == 1
+    assert not check_models.are_sound([Path("cars")])
     told = "cars/features.py, line 5: AttributeError: module 'pyarrow.compute' has no attribute 'divid'\n"
     assert capsys.readouterr().err == told
 
@@ -120,13 +124,13 @@ def test_what_the_docs_show_passes(model: Path, capsys: pytest.CaptureFixture[st
     columns = "columns:\n  year: {type: integer, min: 1990}\n  listed: {type: string}\n"
     (model / "model.yaml").write_text(definition.replace("columns:\n", columns))
     (model / "features.py").write_text(text)
-    assert check_models.main([str(model)]) == 0
+    assert check_models.are_sound([model])
     assert capsys.readouterr() == ("cars: ok, 11 columns, features.py tried on 8 rows\n", "")
 
 
 def test_features_that_keep_their_promise_pass(model: Path) -> None:
     (model / "features.py").write_text(SOUND)
-    assert check_models.main([str(model)]) == 0
+    assert check_models.are_sound([model])
 
 
 DATES = """
@@ -160,7 +164,7 @@ def test_an_exception_that_only_invented_texts_cause_is_a_note(
     model: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
 ) -> None:
     (model / "features.py").write_text(text)
-    assert check_models.main([str(model)]) == 0
+    assert check_models.are_sound([model])
     said = capsys.readouterr()
     assert told in said.out
     assert said.err == ""
@@ -178,21 +182,21 @@ def test_texts_that_are_refused_alike_need_categories_and_only_those_are_tried(
     model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (model / "features.py").write_text(PARTICULAR)
-    assert check_models.main([str(model)]) == 1
+    assert not check_models.are_sound([model])
     assert "another make (the same for every text that was tried." in (told := capsys.readouterr().err)
     assert "declare the column's categories in model.yaml, and only those are tried" in told
     text = (model / "model.yaml").read_text()
     (model / "model.yaml").write_text(
         text.replace("make: {type: string", "make: {type: string, categories: [Saab, Buick]")
     )
-    assert check_models.main([str(model)]) == 0
+    assert check_models.are_sound([model])
     assert capsys.readouterr() == ("cars: ok, 9 columns, features.py tried on 8 rows\n", "")
 
 
 def test_what_invented_texts_cause_hides_no_other_mistake(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for mistake, told in {"slice(1)": "with 8 rows", "sort_by('doors')": "a row must not depend on other rows"}.items():
         (model / "features.py").write_text(f"{DATES % '%Y-%m-%d'}".replace(", made)", f", made).{mistake}"))
-        assert check_models.main([str(model)]) == 1
+        assert not check_models.are_sound([model])
         assert told in capsys.readouterr().err
 
 
@@ -201,7 +205,7 @@ def test_an_exception_of_numbers_is_a_mistake_beside_texts_as_well(
 ) -> None:
     text = "def transform(table):\n    [1 / value for value in table['mileage'].to_pylist()]\n    return table\n"
     (model / "features.py").write_text(text)
-    assert check_models.main([str(model)]) == 1
+    assert not check_models.are_sound([model])
     assert "features.py, line 2: ZeroDivisionError" in capsys.readouterr().err
 
 

@@ -1,29 +1,23 @@
-"""Delete a stack and everything that its runs made: endpoint, endpoint configurations, models, exported names.
-
-    python -m tools.delete_stack STACK [--yes]
+"""Deleting a stack and everything that its runs made: endpoint, endpoint configurations, models, exported names.
 
 The stack does that itself (functions/publish_job_code), so that it may as well be deleted with CloudFormation. What
 holds data (the bucket, the run table, their key) stays, and is named at the end.
 """
 
-import argparse
-import sys
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+from botocore.exceptions import WaiterError
 
-from perennial.words import printable
-from tools import stacks
-from tools.terminal import run
+from perennial_cli import stacks
+from perennial_cli.console import CommandError
 
-SHOWN_CHARACTERS = 2_000
 WAIT_SECONDS = 1800
 POLL_SECONDS = 2
 STORES = {"Bucket": "bucket", "RunTable": "table", "Key": "key"}
 
 
-class DeletionError(Exception):
+class DeletionError(CommandError):
     """Something could not be deleted; the text says what is left."""
 
 
@@ -65,42 +59,3 @@ def reasons(stack_id: str) -> list[str]:
         if event["LogicalResourceId"] in failed and event["ResourceStatus"] == "DELETE_FAILED":
             reason_of.setdefault(event["LogicalResourceId"], event.get("ResourceStatusReason", ""))
     return [f"{name}: {reason}" for name, reason in reason_of.items()]
-
-
-def _confirmed(stack: str) -> bool:
-    """Ask the person at the terminal. Raises DeletionError where there is none."""
-    if not sys.stdin.isatty():
-        raise DeletionError(
-            f"nothing was deleted: there is no terminal to ask for the stack's name. To delete {stack} all the same: "
-            f"make delete STACK={stack} YES=1, or --yes"
-        )
-    try:
-        return input(f"Delete {stack} and what serves with it? Type its name: ") == stack
-    except EOFError:  # Ctrl-D
-        return False
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.delete_stack", description=__doc__.partition("\n")[0])
-    parser.add_argument("stack", help="name of the stack")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    arguments = parser.parse_args(argv)
-    try:
-        stack_id, outliving = described(arguments.stack)
-        if not arguments.yes and not _confirmed(arguments.stack):
-            print("nothing was deleted")
-            return 1
-        delete(stack_id)
-    except (DeletionError, stacks.NoStackError, ClientError, BotoCoreError) as error:
-        lines = [printable(line, SHOWN_CHARACTERS) for line in str(error).split("\n")]
-        print("error: " + "\n".join(lines), file=sys.stderr)
-        return 1
-    print(f"deleted stack {arguments.stack}")
-    print("kept: " + (", ".join(f"{name} {physical}" for name, physical in outliving.items()) or "nothing"))
-    if outliving:
-        print(f"also kept: SAM's bucket and, if it served, the log group /aws/sagemaker/Endpoints/{arguments.stack}")
-    return 0
-
-
-if __name__ == "__main__":
-    run(main)

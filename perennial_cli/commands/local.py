@@ -1,0 +1,42 @@
+"""The local cloud: local up, down, status, env, mail, logs, faults. It says itself what its commands take."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import typer
+
+from perennial_cli import project
+
+COMMANDS = {
+    "up": "Start the local cloud in the background, if it is not up.",
+    "down": "Stop it; what it holds stays.",
+    "status": "Say whether it is up (exit code 0) or down (1), and what it runs.",
+    "env": 'Print what points this shell at it: eval "$(perennial local env)"; or run a command so: env -- COMMAND.',
+    "mail": "List the mails that were sent, or show one: mail --latest.",
+    "logs": "List the log groups, or show one: logs GROUP --follow.",
+    "faults": "Make something fail on purpose, list what will, or clear it.",
+}
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+app = typer.Typer(no_args_is_help=True, help="AWS on this machine. Each command's --help says what it takes.")
+
+
+def _passed_on(name: str) -> Callable[[typer.Context], None]:
+    def command(context: typer.Context) -> None:
+        python = project.program("dev", "bin", "python")
+        if name == "up":
+            project.program("image", "bin", "python")  # the jobs' own
+        sys.stdout.flush()
+        arguments = [str(python), "-m", "localcloud", name, *context.args]
+        ended = subprocess.run(arguments, cwd=project.required(), env=os.environ, check=False)
+        raise typer.Exit(ended.returncode)
+
+    return command
+
+
+for _name, _help in COMMANDS.items():
+    app.command(_name, help=_help, context_settings=PASSED_ON)(_passed_on(_name))

@@ -1,0 +1,329 @@
+"""Runs: drop, run, follow, runs, show, explain, compare, reproduce."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import boto3
+import typer
+
+from perennial.runs import configuration, run_input
+from perennial.words import number
+from perennial_cli import comparison, following, stacks
+from perennial_cli import explain as lineages
+from perennial_cli import runs as history
+from perennial_cli.account import say_whom
+from perennial_cli.commands.options import AsJson, File, StackName
+from perennial_cli.console import FAILED, CommandError, notice, pairs, show, show_json, table, warn
+from perennial_cli.deployed import definition_of
+from perennial_cli.stacks import Stack
+
+Follow = Annotated[bool, typer.Option("--follow/--no-follow", help="Look at the run until it has ended.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run, such as 20261129101500-1a2b, or `latest`.")]
+
+
+def _stack(name: str | None) -> Stack:
+    say_whom()
+    return stacks.chosen(name)
+
+
+def drop(
+    file: File,
+    stack: StackName = None,
+    key: Annotated[
+        str | None, typer.Option(help="Name of the object below the data prefix. Default: the file's.")
+    ] = None,
+    follow: Follow = True,
+    as_json: AsJson = False,
+) -> None:
+    """Put a data file where a stack takes its data, which starts a run, and look at that run.
+
+    Exit code 1: the run failed, or its model was rejected.
+    """
+    chosen = _stack(stack)
+    bucket, prefix = chosen.outputs["DataBucketName"], chosen.outputs["DataPrefix"]
+    s3 = boto3.client("s3")
+    with file.open("rb") as body:
+        put = s3.put_object(Bucket=bucket, Key=f"{prefix}{key or file.name}", Body=body)
+    notice(f"dropped {file} -> s3://{bucket}/{prefix}{key or file.name}")
+    if not follow:
+        if as_json:
+            show_json({"bucket": bucket, "key": f"{prefix}{key or file.name}", "version": put.get("VersionId")})
+        return
+    _end(chosen, following.wait_for_drop(chosen, str(put.get("VersionId", "null"))), as_json=as_json)
+
+
+def run(
+    stack: StackName = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="An override, such as GateThreshold=3000 or HyperParameters.eta=0.2; may be repeated.",
+        ),
+    ] = None,
+    document: Annotated[
+        str | None, typer.Option("--input", metavar="JSON", help="The whole input of the run instead.")
+    ] = None,
+    follow: Follow = True,
+    as_json: AsJson = False,
+) -> None:
+    """Start a run on the data that are there.
+
+    Its input is checked first, by the definition that the stack was deployed with. Exit code 1: it is refused, the run
+    failed, or its model was rejected.
+    """
+    wanted = _parsed(document) if document is not None else {}
+    overrides = {**wanted.get("Overrides", {}), **_overrides(settings or [])}
+    wanted = {"Trigger": {"Type": "Manual"}, **wanted, **({"Overrides": overrides} if overrides else {})}
+    chosen = _stack(stack)
+    _start(chosen, wanted, follow=follow, as_json=as_json)
+
+
+def _parsed(document: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(document)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"no JSON: {error}", param_hint="--input") from error
+    if not isinstance(parsed, dict):
+        raise typer.BadParameter(f"got {document!r}; expected an object", param_hint="--input")
+    return parsed
+
+
+def _overrides(settings: list[str]) -> dict[str, Any]:
+    """Return settings as overrides: a dot goes into a section, and a value is JSON where it can be."""
+    overrides: dict[str, Any] = {}
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        if not (path and equals):
+            raise typer.BadParameter(f"got {setting!r}; expected NAME=VALUE", param_hint="--set")
+        *sections, name = path.split(".")
+        section = overrides
+        for one in sections:
+            section = section.setdefault(one, {})
+        section[name] = _value(value)
+    return overrides
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _start(stack: Stack, wanted: Mapping[str, Any], *, follow: bool, as_json: bool) -> None:
+    checked = run_input.execution_input(wanted)
+    configuration.resolve(
+        stack.model, definition_of(stack), run=checked.Overrides, data_prefix=stack.outputs["DataPrefix"]
+    )
+    arn = history.start(stack, wanted)
+    if follow:
+        _end(stack, arn, as_json=as_json)
+    else:
+        show_json({"execution": arn}) if as_json else show(arn)
+
+
+def _end(stack: Stack, arn: str, *, as_json: bool) -> None:
+    """Look at a run until it has ended, print what it left, and leave with its exit code."""
+    record = following.outcome(stack, following.follow(arn))
+    show_json(record) if as_json else _show_end(record)
+    if record["status"] not in history.SUCCESSES:
+        raise typer.Exit(FAILED)
+
+
+def _show_end(record: Mapping[str, Any]) -> None:
+    gate, failure = record.get("gate") or {}, record.get("failure") or {}
+    deployed = record.get("deployed") or {}
+    rows = {
+        "run": f"{record['run_id']}: {record['status']}",
+        "because": record.get("no_work") or gate.get("reason") or failure.get("cause") or "",
+        "withheld": record.get("withheld") or "",
+        "serves": deployed.get("endpoint", ""),
+        "report": record.get("report") or "",
+    }
+    pairs({name: value for name, value in rows.items() if value})
+    for line in failure.get("problems") or []:
+        warn(line)
+
+
+def follow(
+    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The id of a run. Default: the newest.")] = None,
+    stack: StackName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at a run until it has ended. Exit code 1: it failed, or its model was rejected."""
+    chosen = _stack(stack)
+    _end(chosen, history.execution(chosen, run_id).arn, as_json=as_json)
+
+
+def runs(
+    stack: StackName = None,
+    most: Annotated[int, typer.Option("--most", "-n", min=1, help="How many, the newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List runs with their metrics and what was decided."""
+    chosen = _stack(stack)
+    listed = history.newest(chosen, most)
+    if as_json:
+        show_json(listed)
+        return
+    table(
+        "run",
+        "status",
+        "rows",
+        "metric",
+        "threshold",
+        "decision",
+        rows=map(_row, listed),
+        right=("rows", "metric", "threshold"),
+    )
+
+
+def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
+    gate, rows = record.get("gate") or {}, record.get("rows") or {}
+    failure = record.get("failure") or {}
+    used = f"{rows['used']:,}" if "used" in rows else ""
+    metric = f"{gate['metric']} {number(gate.get('candidate'))}" if gate else ""
+    decision = record.get("withheld") or gate.get("brief") or gate.get("reason") or failure.get("error") or ""
+    return record["run_id"], record["status"], used, metric, number(gate["threshold"]) if gate else "", decision[:100]
+
+
+def _record(stack: Stack, run_id: str) -> dict[str, Any]:
+    if run_id != "latest":
+        return history.record(stack, run_id)
+    ended = [one for one in history.newest(stack, 5) if one["status"] != "Running"]
+    if not ended:
+        raise CommandError(f"no run of {stack.name} has ended yet")
+    return ended[0]
+
+
+def show_run(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> None:
+    """Show one run whole: what it was made of, what it measured and decided, how long it took, what it left."""
+    record = _record(_stack(stack), run_id)
+    if as_json:
+        show_json(record)
+        return
+    _show_end(record)
+    pairs(_made_of(record))
+    metrics = record.get("metrics") or {}
+    candidate, champion = metrics.get("candidate") or {}, metrics.get("champion") or {}
+    if candidate:
+        show()
+        table(
+            "metric",
+            "this model",
+            "the one in service then",
+            rows=(
+                (name, number(value), number(champion[name]) if name in champion else "")
+                for name, value in candidate.items()
+            ),
+            right=("this model", "the one in service then"),
+        )
+    show()
+    table(
+        "state",
+        "seconds",
+        rows=((name, f"{seconds:,.1f}") for name, seconds in (record.get("durations_seconds") or {}).items()),
+        right=("seconds",),
+    )
+
+
+def _made_of(record: Mapping[str, Any]) -> dict[str, str]:
+    data, code = record.get("data") or {}, record.get("code") or {}
+    algorithm = (record.get("configuration") or {}).get("algorithm") or {"name": "", "hyperparameters": {}}
+    settings = ", ".join(f"{name}={value}" for name, value in sorted(algorithm["hyperparameters"].items()))
+    size = f"{data.get('file_count', 0):,} files, {data.get('size_bytes', 0):,} bytes"
+    return {
+        "started": record["execution"]["started_at"],
+        "took": f"{record['execution'].get('duration_seconds', 0):,.1f} s",
+        "data": f"{size}, fingerprint {data.get('fingerprint', '')[:16]}",
+        "rows": ", ".join(f"{name} {count:,}" for name, count in (record.get("rows") or {}).items()),
+        "algorithm": f"{algorithm['name']} ({settings})",
+        "code": f"{code.get('hash')} (commit {code.get('commit')})",
+    }
+
+
+def explain(stack: StackName = None, as_json: AsJson = False) -> None:
+    """Go from the endpoint that serves back to the model, the run, its configuration and the data versions."""
+    say_whom()
+    chain = lineages.lineage(stack or stacks.chosen(None).name)
+    if as_json:
+        show_json(chain)
+        return
+    for line in lineages.tree(chain):
+        show(line)
+
+
+def compare(first: Run, second: Run, stack: StackName = None, as_json: AsJson = False) -> None:
+    """Say what differs between two runs: configuration, code, data, rows and metrics."""
+    chosen = _stack(stack)
+    one, other = _record(chosen, first), _record(chosen, second)
+    differences = comparison.differences(one, other)
+    if as_json:
+        show_json([difference.as_json() for difference in differences])
+        return
+    if not differences:
+        show(f"{one['run_id']} and {other['run_id']} do not differ in configuration, code, data, rows or metrics")
+        return
+    table(
+        "what",
+        one["run_id"],
+        other["run_id"],
+        rows=((item.path, comparison.readable(item.first), comparison.readable(item.second)) for item in differences),
+    )
+
+
+def reproduce(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> None:
+    """Run the same again from a run's record, and compare the metrics to the last digit.
+
+    The new run trains on the recorded versions of the data with the recorded overrides, and deploys nothing unless the
+    definition says so. Exit code 1: it failed, or its metrics are others.
+    """
+    chosen = _stack(stack)
+    before = _record(chosen, run_id)
+    overrides = (before.get("input") or {}).get("Overrides") or {}
+    replay = {
+        "Trigger": {"Type": "Manual"},
+        "Replay": before["run_id"],
+        **({"Overrides": overrides} if overrides else {}),
+    }
+    changed = comparison.not_the_same(before, definition_of(chosen), chosen.outputs["CodeUri"])
+    for line in changed:
+        warn(line)
+    run_input.execution_input(replay)
+    after = following.outcome(chosen, following.follow(history.start(chosen, replay)))
+    metrics = [(record.get("metrics") or {}).get("candidate") for record in (before, after)]
+    is_same = metrics[0] is not None and metrics[0] == metrics[1]
+    if as_json:
+        show_json(
+            {
+                "run": before["run_id"],
+                "again": after["run_id"],
+                "same": is_same,
+                "metrics": metrics[0],
+                "metrics_again": metrics[1],
+                "changed": changed,
+            }
+        )
+    else:
+        pairs(
+            {
+                "run": before["run_id"],
+                "again": f"{after['run_id']}: {after['status']}",
+                "metrics": "the same to the last digit" if is_same else "others",
+            }
+        )
+        if not is_same:
+            names = {**(metrics[0] or {}), **(metrics[1] or {})}
+            table(
+                "metric",
+                "before",
+                "again",
+                rows=((name, *(repr((some or {}).get(name)) for some in metrics)) for name in names),
+            )
+    if not is_same:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,97 @@
+"""Asking what serves: predict."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from perennial_cli import predictions, stacks
+from perennial_cli.account import say_whom
+from perennial_cli.commands.options import AsJson, StackName
+from perennial_cli.console import FAILED, show, show_json, warn
+from perennial_cli.deployed import definition_of
+from perennial_cli.predictions import Answer, Record
+
+
+def predict(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|RECORD|-",
+            help="A CSV, JSON lines or Parquet file; a record as JSON; or - for standard input.",
+        ),
+    ],
+    stack: StackName = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", dir_okay=False, help="A CSV file for the answers. Default: standard output."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the endpoint about a record, a file or standard input.
+
+    Records are checked first by the definition that the stack was deployed with; those that break it are named and not
+    asked about. Answers of several records are CSV: the row in the file, and the score. Exit code 1: a record broke the
+    definition, or the endpoint refused one.
+    """
+    say_whom()
+    chosen = stacks.chosen(stack)
+    definition = definition_of(chosen)
+    is_record = source.lstrip().startswith("{")
+    if source == "-":
+        records = predictions.from_text(sys.stdin.read(), definition)
+    elif is_record:
+        records = predictions.from_text(source, definition)
+    elif Path(source).is_file():
+        records = list(predictions.records(Path(source), definition))
+    else:
+        raise typer.BadParameter(
+            f"there is no file {source}; expected one, a record such as '{{\"year\": 2014}}', or -",
+            param_hint="FILE|RECORD|-",
+        )
+    sound = [record for record in records if not record.problems]
+    answers = list(predictions.answers(chosen.outputs["EndpointName"], sound))
+    _print(answers, output, as_json=as_json, is_one=is_record)
+    broken = [record for record in records if record.problems]
+    for record in broken:
+        warn(_complaint(record))
+    if broken or not records:
+        raise typer.Exit(FAILED)
+
+
+def _complaint(record: Record) -> str:
+    return f"row {record.number} is not asked about: {'; '.join(record.problems)}"
+
+
+def _print(answers: list[Answer], output: Path | None, *, as_json: bool, is_one: bool) -> None:
+    if as_json:
+        show_json([{"row": one.record.number, **one.answer} for one in answers])
+    elif is_one and output is None:
+        for one in answers:
+            show(_value(one.answer))
+    elif output is None:
+        _write(answers, sys.stdout)
+    else:
+        with output.open("w", newline="", encoding="utf-8") as file:
+            _write(answers, file)
+
+
+def _write(answers: list[Answer], file: Any) -> None:
+    names = list(answers[0].answer) if answers else ["score"]
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["row", *names])
+    for one in answers:
+        writer.writerow([one.record.number, *(_cell(one.answer.get(name)) for name in names)])
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def _value(answer: dict[str, Any]) -> str:
+    return str(answer["score"]) if list(answer) == ["score"] else json.dumps(answer)

@@ -1,0 +1,90 @@
+"""What commands print: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from perennial.runs.record import json_safe
+from perennial.words import printable
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+LONGEST_LINE = 2_000
+
+
+class CommandError(Exception):
+    """What was asked cannot be done; the text says why, and what to do."""
+
+
+def _output() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+def _notices() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def safe(text: str) -> str:
+    """Return a text of others without what a terminal would obey."""
+    return "\n".join(printable(line, LONGEST_LINE) for line in text.split("\n"))
+
+
+def show(text: str = "") -> None:
+    """Print a line of the result."""
+    _output().print(safe(text), markup=False)
+
+
+def show_json(document: Any) -> None:
+    """Print a result for machines."""
+    sys.stdout.write(json.dumps(json_safe(document), indent=2, default=str, ensure_ascii=False) + "\n")
+
+
+def notice(text: str, style: str = "dim") -> None:
+    """Print what is no part of the result."""
+    _notices().print(safe(text), style=style, markup=False)
+
+
+def complain(text: str) -> None:
+    """Print an error."""
+    _notices().print(f"[red]error:[/red] {escape(safe(text))}")
+
+
+def warn(text: str) -> None:
+    """Print what a person should look at."""
+    _notices().print(f"[yellow]{escape(safe(text))}[/yellow]")
+
+
+def table(*names: str, rows: Iterable[Iterable[str]], right: Iterable[str] = ()) -> None:
+    """Print rows under names; columns named in `right` hold numbers."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        drawn.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(escape(safe(cell)) for cell in row))
+    console = Console(highlight=False)
+    console.print(drawn, width=None if console.is_terminal else 200)
+
+
+def pairs(document: Mapping[str, str]) -> None:
+    """Print names and values, a line each."""
+    width = max(map(len, document), default=0) + 2
+    for name, value in document.items():
+        _output().print(f"[bold]{escape(name):<{width}}[/bold]{escape(safe(value))}")
+
+
+@contextmanager
+def working(text: str) -> Iterator[Callable[[str], None]]:
+    """Show that something takes time, where a person looks; yields what tells the step that is done now."""
+    console = _notices()
+    if not console.is_terminal:
+        yield lambda step: None
+        return
+    with console.status(text) as status:
+        yield lambda step: status.update(f"{text}: {step}")

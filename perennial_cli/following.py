@@ -1,0 +1,101 @@
+"""Looking at a run while it works."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import boto3
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from perennial.runs.naming import run_id
+from perennial_cli import runs
+from perennial_cli.console import CommandError, safe
+from perennial_cli.stacks import Stack
+
+START_LIMIT_SECONDS = 120
+RECORD_LIMIT_SECONDS = 60
+POLL_SECONDS = 0.5
+
+
+def wait_for_drop(stack: Stack, version: str) -> str:
+    """Return the execution that the event of a dropped object version started. Raises CommandError."""
+    deadline = time.monotonic() + START_LIMIT_SECONDS
+    looked_at: set[str] = set()
+    client = boto3.client("stepfunctions")
+    while time.monotonic() < deadline:
+        listed = client.list_executions(stateMachineArn=stack.state_machine_arn, maxResults=20)["executions"]
+        for item in listed:
+            if item["executionArn"] in looked_at:
+                continue
+            looked_at.add(item["executionArn"])
+            document = json.loads(client.describe_execution(executionArn=item["executionArn"])["input"])
+            if (document.get("Trigger") or {}).get("Object", {}).get("version-id") == version:
+                return item["executionArn"]
+        time.sleep(POLL_SECONDS)
+    raise CommandError(
+        f"no run began within {START_LIMIT_SECONDS} s of the drop; see the queue of undelivered events, "
+        f"{stack.outputs.get('UndeliveredEventsUrl')}"
+    )
+
+
+def follow(execution_arn: str) -> dict[str, Any]:
+    """Print a line for each state as it ends, and what works now, until the execution has ended; return that end."""
+    client = boto3.client("stepfunctions")
+    printed: set[str] = set()
+    running: dict[str, Any] = {}
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(pulse_style="cyan"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as progress:
+        while True:
+            described = client.describe_execution(executionArn=execution_arn)
+            for name, seconds in state_spans(_history(execution_arn)):
+                if seconds is None and name not in running and described["status"] == "RUNNING":
+                    running[name] = progress.add_task(escape(name), total=None)
+                elif seconds is not None and name not in printed:
+                    printed.add(name)
+                    if name in running:
+                        progress.remove_task(running.pop(name))
+                    progress.console.print(f"  [green]✓[/green] {escape(safe(name)):<36} {seconds:6.1f} s")
+            if described["status"] != "RUNNING":
+                return dict(described)
+            time.sleep(POLL_SECONDS)
+
+
+def _history(execution_arn: str) -> list[Any]:
+    pages = boto3.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=execution_arn)
+    return [event for page in pages for event in page["events"]]
+
+
+def state_spans(events: list[Any]) -> Iterator[tuple[str, float | None]]:
+    """Yield (state name, seconds or None while it runs) in the order the states were entered."""
+    entered: dict[str, list[Any]] = {}
+    for event in events:
+        if event["type"].endswith("StateEntered"):
+            name = event["stateEnteredEventDetails"]["name"]
+            entered.setdefault(name, [event["timestamp"], None])
+        elif event["type"].endswith("StateExited"):
+            name = event["stateExitedEventDetails"]["name"]
+            if name in entered:
+                entered[name][1] = event["timestamp"]
+    for name, (start, end) in entered.items():
+        yield name, (end - start).total_seconds() if end else None
+
+
+def outcome(stack: Stack, described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of an execution that has ended, once it is written; or what the execution says of itself."""
+    run = run_id(described["executionArn"], described["startDate"])
+    output = json.loads(described.get("output") or "{}")
+    if "Decision" in output:  # there was nothing to do
+        return {"run_id": run, "status": output["Decision"], "no_work": output.get("Reason")}
+    deadline = time.monotonic() + RECORD_LIMIT_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            return runs.record(stack, run)
+        except CommandError:
+            time.sleep(POLL_SECONDS)
+    failure = {"error": described.get("error"), "cause": described.get("cause")}
+    return {"run_id": run, "status": described["status"].title(), "failure": failure}

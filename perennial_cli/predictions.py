@@ -1,0 +1,94 @@
+"""Asking an endpoint: records are read and checked as files are, by the definition that the stack was deployed with."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pyarrow as pa
+
+from perennial.data.contract import Contract, broken_rule, check
+from perennial.data.csv_files import Batch
+from perennial.data.files import read
+from perennial.model.definition import Definition
+from perennial_cli.console import CommandError
+
+AT_ONCE = 500  # records of a request
+LINES = "application/jsonlines"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record to ask about: its number in the file, and why it cannot be asked about, if it cannot."""
+
+    number: int
+    features: dict[str, Any]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the endpoint says to a record."""
+
+    record: Record
+    answer: dict[str, Any]
+
+
+def records(path: Path, definition: Definition) -> Iterator[Record]:
+    """Yield the records of a CSV, JSON lines or Parquet file. Raises FileError, a DataError."""
+    contract = features_of(definition)
+    for batch in read(path, contract.columns, form=replace(contract.form, other_columns="ignore")):
+        yield from _checked(contract, batch)
+        yield from (Record(row.row, {}, (row.problem,)) for row in batch.unreadable)
+
+
+def from_text(text: str, definition: Definition) -> list[Record]:
+    """Return the records of CSV or JSON lines. Raises FileError, a DataError."""
+    with tempfile.TemporaryDirectory(prefix="perennial-predict-") as folder:
+        path = Path(folder) / "input"
+        path.write_text(text, encoding="utf-8")
+        usual = definition.model_copy(update={"files": definition.files.model_copy(update={"encoding": "utf-8"})})
+        return list(records(path, usual))
+
+
+def features_of(definition: Definition) -> Contract:
+    """Return the contract of what callers send: the features alone."""
+    contract = Contract.from_definition(definition.as_json())
+    return replace(contract, columns=contract.features)
+
+
+def _checked(contract: Contract, batch: Batch) -> Iterator[Record]:
+    checked = check(contract, batch.table)
+    problems: dict[int, list[str]] = {}
+    for violation in checked.violations:
+        column, array = violation.column, batch.table.column(violation.column.name)
+        texts = array.field("text") if pa.types.is_struct(array.type) else array
+        for position in violation.rows.tolist():
+            why = broken_rule(column, violation.rule, texts[position].as_py())
+            problems.setdefault(position, []).append(f"{column.name}: {why}")
+    numbers = batch.row_numbers(np.arange(batch.table.num_rows)).tolist()
+    for position, (number, features) in enumerate(zip(numbers, checked.table.to_pylist(), strict=True)):
+        yield Record(number, features, tuple(problems.get(position, ())))
+
+
+def answers(endpoint: str, records: Sequence[Record]) -> Iterator[Answer]:
+    """Yield what the endpoint says to each record, in their order. Raises CommandError: it refuses or says less."""
+    client = boto3.client("sagemaker-runtime")
+    for start in range(0, len(records), AT_ONCE):
+        part = records[start : start + AT_ONCE]
+        body = "".join(f"{json.dumps(record.features)}\n" for record in part).encode()
+        try:
+            reply = client.invoke_endpoint(EndpointName=endpoint, ContentType=LINES, Accept=LINES, Body=body)
+        except client.exceptions.ModelError as error:
+            text = error.response.get("OriginalMessage") or error.response["Error"]["Message"]
+            raise CommandError(f"the endpoint {endpoint} refuses records {part[0].number} and on: {text}") from error
+        lines = reply["Body"].read().decode().splitlines()
+        if len(lines) != len(part):
+            raise CommandError(f"the endpoint {endpoint} gave {len(lines)} answers to {len(part)} records")
+        yield from (Answer(record, json.loads(line)) for record, line in zip(part, lines, strict=True))

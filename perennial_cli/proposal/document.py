@@ -1,0 +1,300 @@
+"""A proposed model.yaml: every guess with its evidence as a comment, and a threshold from quick fits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from perennial.model import definition
+from perennial.model.definition import Definition
+from perennial.model.problem_types import PROBLEM_TYPES
+from perennial.words import number, printable, quoted
+from perennial_cli.proposal.columns import ColumnGuess, guessed, round_number
+from perennial_cli.proposal.names import column_names, needs_source
+from perennial_cli.proposal.target import TargetGuess
+from perennial_cli.proposal.texts import Texts
+from perennial_cli.quick_fit import Fit, tried
+
+SEEDS = (42, 43, 44)
+WIDTH = 118
+WIDE_TARGET = 100  # the largest over the smallest, from which on a logarithm is tried
+GAIN_OF_LOGARITHM = 0.01
+LEAST_GAIN = 0.05  # over the mean predictor, of a model that says anything
+ROOM_IN_QUALITY = 1.5
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A model.yaml for some files, before its threshold is known.
+
+    logarithm  whether the algorithm learns the logarithm of the target
+    """
+
+    model: str
+    texts: Texts
+    columns: tuple[ColumnGuess, ...]
+    target: TargetGuess
+    logarithm: bool = False
+
+    @property
+    def broken_share(self) -> float:
+        """Share of the rows that would be put aside."""
+        broken = sum(guess.broken_rows for guess in self.columns) + self.target.column.broken_rows
+        reading = self.target.column.reading
+        missing = reading.missing_rows if reading else self.target.column.words.missing
+        return (broken + missing + len(self.texts.broken)) / max(1, self.texts.rows)
+
+    @property
+    def doubts(self) -> list[str]:
+        """What is not understood, or may be wrong."""
+        listed = [f"{guess.name}: {doubt}" for guess in self.all_columns for doubt in guess.doubts]
+        return [*listed, *(f"{problem} (the row is put aside)" for problem in self.texts.broken[:5])]
+
+    @property
+    def all_columns(self) -> tuple[ColumnGuess, ...]:
+        """The columns in the order of the files, the target as such."""
+        target = self.target.column
+        return tuple(target if guess.name == target.name else guess for guess in self.columns)
+
+
+def columns_of(texts: Texts) -> tuple[ColumnGuess, ...]:
+    """Return what each column of some files may be; one that is not in every file may be missing."""
+    names = column_names(list(texts.columns))
+    guesses = []
+    for header, column in texts.columns.items():
+        guess = guessed(names[header], header, column)
+        if needs_source(guess.name, header, list(texts.columns)):
+            guess = replace(guess, fields={"type": guess.type, "source": header, **guess.fields})
+        if without := texts.absent.get(header):
+            guess = replace(
+                guess,
+                fields={**guess.fields, "nullable": True},
+                evidence=f"not in {', '.join(without)}; {guess.evidence}",
+            )
+        guesses.append(guess)
+    return tuple(guesses)
+
+
+# ---- The threshold
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Quick fits of a proposal on different splits, and the threshold that follows.
+
+    is_weak  the fits are hardly better than always answering the same
+    """
+
+    fits: tuple[Fit, ...]
+    threshold: float
+    is_weak: bool
+    with_logarithm: float | None = None
+    without_logarithm: float | None = None
+
+    @property
+    def model(self) -> float:
+        return float(np.mean([fit.model for fit in self.fits]))
+
+    @property
+    def constant(self) -> float:
+        return float(np.mean([fit.constant for fit in self.fits]))
+
+
+def measured(proposal: Proposal, models: Path, step: Callable[[str], None]) -> tuple[Proposal, Measured]:
+    """Return a proposal with or without a logarithm, whichever fits better, and its fits.
+
+    Raises UnusableError: a run could not use the files.
+    """
+    fits = _fits(proposal, models, step)
+    if not _spans_magnitudes(proposal):
+        return proposal, _judged(proposal, fits)
+    other = replace(proposal, logarithm=True)
+    logarithmic = _fits(other, models, step)
+    before, after = (float(np.mean([fit.model for fit in some])) for some in (fits, logarithmic))
+    chosen, best = (other, logarithmic) if after < before * (1 - GAIN_OF_LOGARITHM) else (proposal, fits)
+    return chosen, replace(_judged(chosen, best), with_logarithm=after, without_logarithm=before)
+
+
+class UnusableError(Exception):
+    """A run could not use the files with what is proposed; the text says why."""
+
+
+def _fits(proposal: Proposal, models: Path, step: Callable[[str], None]) -> tuple[Fit, ...]:
+    fits: list[Fit] = []
+    for seed in SEEDS:
+        step(f"a quick fit{' of the logarithm' if proposal.logarithm else ''}, split {len(fits) + 1} of {len(SEEDS)}")
+        sound = parsed(proposal, _placeholder(proposal), seed)
+        trial = tried(sound, proposal.model, proposal.texts.files, models)
+        if trial.fit is None:
+            raise UnusableError("\n".join(trial.problems))
+        fits.append(trial.fit)
+    return tuple(fits)
+
+
+def _placeholder(proposal: Proposal) -> float:
+    return 1.0 if proposal.target.problem == "regression" else 0.5
+
+
+def _spans_magnitudes(proposal: Proposal) -> bool:
+    reading = proposal.target.column.reading
+    if proposal.target.problem != "regression" or reading is None:
+        return False
+    values = np.asarray(reading.values.drop_null().to_numpy(zero_copy_only=False), np.float64)
+    return bool(len(values)) and values.min() > 0 and values.max() >= WIDE_TARGET * values.min()
+
+
+def _judged(proposal: Proposal, fits: tuple[Fit, ...]) -> Measured:
+    """Return the threshold a quarter of the way from the fits to the mean predictor, which all of them reach."""
+    model, constant = (float(np.mean([getattr(fit, name) for fit in fits])) for name in ("model", "constant"))
+    gain = (
+        (constant - model)
+        if PROBLEM_TYPES[proposal.target.problem].metrics[fits[0].metric].direction == "minimize"
+        else model - constant
+    )
+    is_weak = not gain > LEAST_GAIN * abs(constant)
+    values = [fit.model for fit in fits]
+    if proposal.target.problem == "regression":
+        wanted = constant if is_weak else max(model + (constant - model) / 4, max(values) + float(np.std(values)))
+        return Measured(fits, round_number(wanted, up=True), is_weak)
+    wanted = 0.5 if is_weak else max(0.5, min(model - (model - constant) / 4, min(values) - float(np.std(values))))
+    return Measured(fits, math.floor(wanted * 100) / 100, is_weak)
+
+
+# ---- The text
+
+
+def parsed(proposal: Proposal, threshold: float, seed: int = SEEDS[0]) -> Definition:
+    """Return the proposal as the definition that a run would read."""
+    return definition.parse("\n".join(_lines(proposal, threshold, seed, None)), "model.yaml")
+
+
+def text(proposal: Proposal, measurements: Measured) -> str:
+    """Return the model.yaml."""
+    return "\n".join(_lines(proposal, measurements.threshold, SEEDS[0], measurements)) + "\n"
+
+
+def _lines(proposal: Proposal, threshold: float, seed: int, measurements: Measured | None) -> Iterator[str]:
+    target = proposal.target
+    files = ", ".join(printable(path.name, 60) for path in proposal.texts.files)
+    yield from _comment(
+        f"Proposed by `perennial init` from {files} ({proposal.texts.rows:,} rows). Each guess has its "
+        "evidence: read them, and correct what is wrong."
+    )
+    if doubts := proposal.doubts:
+        yield "# Not understood, or to be looked at:"
+        yield from (line for doubt in doubts for line in _comment(f"* {doubt}"))
+    yield f"description: {_flow(f'{target.column.header} from {files}')}"
+    yield f"problem: {target.problem}"
+    yield from _comment(f"The target is {target.evidence}.")
+    logarithmic = {"column": target.column.name, "transform": "log"}
+    yield f"target: {_flow(logarithmic) if proposal.logarithm else target.column.name}"
+    if measurements and measurements.with_logarithm is not None:
+        yield from _comment(
+            f"It spans orders of magnitude. Quick fits: {_rounded(measurements.with_logarithm)} with its logarithm "
+            f"(transform: log), {_rounded(measurements.without_logarithm)} without."
+        )
+    yield from _form(proposal.texts)
+    yield ""
+    yield "# The order of the features here is the order of the CSV records that callers send."
+    yield "columns:"
+    for guess in proposal.all_columns:
+        yield from _column(guess, is_target=guess.name == target.column.name)
+    yield ""
+    yield "# By chance; where rows have a time and tomorrow is predicted: {method: time, column: ...}."
+    yield f"split: {{method: random, seed: {seed}, validation: 0.15, test: 0.2}}"
+    yield from _quality(proposal)
+    yield ""
+    yield "algorithm: xgboost"
+    yield ""
+    yield from _gate(proposal, threshold, measurements)
+    yield ""
+    yield "overridable: [algorithm, hyperparameters, gate.threshold, instances, data_prefix]"
+
+
+def _form(texts: Texts) -> Iterator[str]:
+    declared = {
+        **({"encoding": texts.form.encoding} if texts.form.encoding != "utf-8" else {}),
+        **({"delimiter": texts.form.delimiter} if texts.form.delimiter else {}),
+    }
+    if declared:
+        yield f"files: {_flow(declared)}  # no byte order mark says so, and as UTF-8 it is no text"[:WIDTH]
+    if texts.index:
+        names = ", ".join(quoted(name) for name in texts.index)
+        yield f"# Passed over as row numbers: {names}."
+
+
+def _column(guess: ColumnGuess, *, is_target: bool) -> Iterator[str]:
+    fields = dict(guess.fields)
+    if "parse" in fields:
+        fields["parse"] = _short(fields["parse"])
+    if is_target:
+        fields.pop("nullable", None)
+    line = f"  {guess.name}: {_flow(fields)}"
+    evidence = printable(guess.evidence, 200)
+    if len(line) + len(evidence) + 4 <= WIDTH:
+        yield f"{line}  # {evidence}"
+    else:
+        yield from (f"  {one}" for one in _comment(evidence, WIDTH - 2))
+        yield line
+
+
+def _short(parse: dict[str, Any]) -> dict[str, Any]:
+    """Return `parse` as people write it: units that are all the column's own are a list."""
+    units = parse.get("units")
+    if units and all(factor == 1 for factor in units.values()):
+        return {**parse, "units": list(units)}
+    return parse
+
+
+def _quality(proposal: Proposal) -> Iterator[str]:
+    rows, share = proposal.texts.rows, proposal.broken_share
+    allowed = max(0.01, math.ceil(share * ROOM_IN_QUALITY * 100) / 100)
+    if share:
+        yield f"# {share:.2%} of these rows break the contract as it is written here."
+    least = max(10, min(100, rows // 2))
+    yield f"quality: {{max_invalid_share: {min(allowed, 0.9)}, min_rows: {least}, max_categories: 100}}"
+
+
+def _gate(proposal: Proposal, threshold: float, measurements: Measured | None) -> Iterator[str]:
+    if measurements:
+        values = sorted(fit.model for fit in measurements.fits)
+        constant = (
+            "chance gives 0.5"
+            if proposal.target.problem != "regression"
+            else f"always answering the mean gives {_rounded(measurements.constant)}"
+        )
+        unit = proposal.target.column.fields.get("unit", "")
+        yield from _comment(
+            f"Quick fits on {len(values)} random splits reach {proposal.target.metric} {_rounded(values[0])} to "
+            f"{_rounded(values[-1])}{' ' + unit if unit else ''}; {constant}."
+        )
+        if measurements.is_weak:
+            yield "# That is hardly better: the columns say little of the target, and the threshold asks for little."
+    yield f"gate: {{metric: {proposal.target.metric}, threshold: {_flow(threshold)}, minimum_improvement: 0.0}}"
+
+
+def _rounded(value: float | None) -> str:
+    """Return a metric with four digits that say something."""
+    return number(None if value is None else float(f"{value:.4g}"), 9)
+
+
+def _flow(value: Any) -> str:
+    dumped = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf, allow_unicode=True)
+    return dumped.removesuffix("\n").removesuffix("\n...").strip()
+
+
+def _comment(sentence: str, width: int = WIDTH) -> Sequence[str]:
+    """Return a sentence as lines of a comment."""
+    lines, line = [], "#"
+    for word in printable(sentence, 2_000).split(" "):
+        if len(line) + 1 + len(word) > width and line != "#":
+            lines.append(line)
+            line = "# "
+        line += f" {word}" if line != "# " else word
+    return [*lines, line]

@@ -1,0 +1,107 @@
+"""Which column is predicted, and what kind of problem that is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from perennial.features.values import DataError
+from perennial.model.complaints import suggestion
+from perennial.words import quoted, spelling
+from perennial_cli.proposal.columns import ColumnGuess
+from perennial_cli.proposal.values import read_as
+
+# Names that people give what they want to know: of what is yes or no, and of what is a number.
+_OF_TWO = re.compile(
+    r"(^|_)(target|label|outcome|y|class|result|response|churn(ed)?|attrition|left|exited|default(ed)?|fraud|survived|"
+    r"diagnosis|malignant|approved|status)(_|$)"
+)
+_OF_NUMBERS = (
+    re.compile(r"(^|_)(target|label|outcome|y)$"),
+    re.compile(r"(^|_)(price|cost|salary|income|amount|revenue|rent|charges|premium)$"),
+    re.compile(
+        r"(^|_)(price|cost|salary|amount|revenue|score|value|quality|demand|sales|strength|mpg|yield|medv)(_|$)"
+    ),
+)
+
+
+class TargetError(DataError):
+    """No column, or not this one, can be predicted."""
+
+
+@dataclass(frozen=True)
+class TargetGuess:
+    """The column that is predicted.
+
+    evidence  why it is this one
+    """
+
+    column: ColumnGuess
+    problem: str
+    metric: str
+    evidence: str
+
+
+def guess_name(guesses: Sequence[ColumnGuess]) -> tuple[str, str]:
+    """Return the likeliest target and why. Raises TargetError: no column can be one."""
+    able = [guess for guess in guesses if _problem(guess) and (guess.is_feature or guess.type == "boolean")]
+    if not able:
+        raise TargetError("no column can be predicted: expected one of numbers, or of two different values")
+    binary = [guess for guess in able if _problem(guess) == "binary_classification" and _OF_TWO.search(guess.name)]
+    named = [[guess for guess in able if pattern.search(guess.name)] for pattern in _OF_NUMBERS]
+    for likely in (binary, *named):
+        if likely:
+            return likely[-1].name, "guessed by its name"
+    return able[-1].name, "guessed, as the last column that can be predicted"
+
+
+def as_target(name: str, guesses: Sequence[ColumnGuess], evidence: str) -> TargetGuess:
+    """Return a column as what is predicted. Raises TargetError: there is no such column, or it cannot be."""
+    by_name = {spelling(one): guess for guess in guesses for one in (guess.header, guess.name)}
+    guess = by_name.get(spelling(name))
+    if guess is None:
+        names = [one.name for one in guesses]
+        raise TargetError(f"there is no column {quoted(name)}{suggestion(name, names)}")
+    problem = _problem(guess)
+    if problem is None:
+        raise TargetError(
+            f"column {quoted(guess.header)} cannot be predicted: it has {len(guess.words):,} different texts; expected "
+            "numbers, or two different values"
+        )
+    column = _two_words(guess) if problem == "binary_classification" and guess.type == "string" else guess
+    column = replace(
+        column, fields={key: value for key, value in column.fields.items() if key not in ("nullable", "feature")}
+    )
+    return TargetGuess(column, problem, "rmse" if problem == "regression" else "auc", evidence)
+
+
+def _problem(guess: ColumnGuess) -> str | None:
+    is_binary = guess.type == "boolean" or (
+        guess.type == "integer" and (guess.fields.get("min"), guess.fields.get("max")) == (0, 1)
+    )
+    if is_binary or (guess.type == "string" and len(_texts(guess)) == 2):
+        return "binary_classification"
+    return "regression" if guess.type in ("integer", "float") and len(guess.words) > 2 else None
+
+
+def _texts(guess: ColumnGuess) -> list[str]:
+    missing = {text.lower() for text in (guess.fields.get("parse") or {}).get("missing", [])}
+    return [text for text in guess.words.texts.slice(0, 20).to_pylist() if text.lower() not in missing]
+
+
+def _two_words(guess: ColumnGuess) -> ColumnGuess:
+    """Return a column of two texts as a boolean: the rarer one is what one asks for."""
+    often, rarely = _texts(guess)
+    missing = (guess.fields.get("parse") or {}).get("missing")
+    parse = {**({"missing": missing} if missing else {}), "true": [rarely], "false": [often]}
+    share = guess.words.counts[1] / guess.words.known
+    evidence = (
+        f"{quoted(rarely)} is true, as the rarer one ({share:.0%} of the rows); exchange the words to ask otherwise"
+    )
+    return replace(
+        guess,
+        fields={"type": "boolean", "parse": parse},
+        evidence=evidence,
+        reading=read_as("boolean", guess.words, parse),
+    )

@@ -1,0 +1,253 @@
+"""Files as texts: what stands in which column, before anybody knows what it means.
+
+Files are opened and cut by the readers of runs (perennial.data); only what those are told by a definition is guessed
+here: the encoding, a delimiter that they do not look for, and the names of the columns.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, get_args
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from charset_normalizer import from_bytes
+
+from perennial.data.csv_files import DELIMITERS
+from perennial.data.file_form import FileForm
+from perennial.data.files import GZIP, read
+from perennial.data.header import FileError
+from perennial.data.text_files import BLOCK_BYTES, PARQUET, BinaryFile, TextFile
+from perennial.features.column import Column
+from perennial.features.column_names import is_index
+from perennial.model.definition import TextEncoding
+from perennial.words import quoted
+
+LINES_LOOKED_AT = 200
+RARE_DELIMITERS = "^~: "
+ENCODINGS: tuple[str, ...] = tuple(name for name in get_args(TextEncoding) if name != "utf-8")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The columns of some files, by the names in their headers.
+
+    columns   the text of each row; null where a file does not have the column, or a value is null
+    absent    for a column that not every file has: those that do not
+    index     nameless columns and row numbers, which runs pass over
+    broken    rows that are none, with the first problem
+    """
+
+    columns: dict[str, pa.StringArray]
+    form: FileForm
+    rows: int
+    files: Sequence[Path]
+    absent: dict[str, list[str]] = field(default_factory=dict)
+    index: Sequence[str] = ()
+    broken: Sequence[str] = ()
+
+
+def read_texts(paths: Sequence[Path]) -> Texts:
+    """Return all columns of some files as texts. Raises FileError: a file is no table, or they differ in form."""
+    forms = {path: form_of(path) for path in paths}
+    form = _common(forms)
+    headers = {path: header_of(path, form) for path in paths}
+    names = list(dict.fromkeys(name for header in headers.values() for name in header))
+    for path, header in headers.items():
+        _require_names(path, header)
+    named = [name for name in names if not is_index(name)]
+    pieces: dict[str, list[pa.Array]] = {name: [] for name in named}
+    broken: list[str] = []
+    rows = 0
+    for path in paths:
+        for batch in read(path, [Column(name, "string", nullable=True) for name in named], form=form):
+            broken += [f"{path.name}, row {row.row}: {row.problem}" for row in batch.unreadable]
+            rows += batch.table.num_rows
+            for name in named:
+                pieces[name].append(_as_text(batch.table.column(name)))
+    columns = {
+        name: pa.concat_arrays(arrays) if arrays else pa.array([], pa.string()) for name, arrays in pieces.items()
+    }
+    absent = {name: [path.name for path, header in headers.items() if name not in header] for name in named}
+    return Texts(
+        columns,
+        form,
+        rows,
+        paths,
+        {name: without for name, without in absent.items() if without},
+        [name for name in names if is_index(name)],
+        broken,
+    )
+
+
+def _as_text(values: pa.Array) -> pa.StringArray:
+    if pa.types.is_struct(values.type):
+        values = values.field("text")
+    return values if values.type == pa.string() else pc.cast(values, pa.string())
+
+
+def _common(forms: dict[Path, FileForm]) -> FileForm:
+    """Return the form that one definition can declare for all files. Raises FileError where they need two."""
+    (first, form), *others = forms.items()
+    for path, other in others:
+        if other != form:
+            raise FileError(
+                f"{path.name}: is read as {_described(other)}, and {first.name} as {_described(form)}; one model reads "
+                "one form of files. Save one of them in the other's form"
+            )
+    return form
+
+
+def _described(form: FileForm) -> str:
+    return f"{form.encoding}{f' with the delimiter {quoted(form.delimiter)}' if form.delimiter else ''}"
+
+
+def _require_names(path: Path, header: Sequence[str]) -> None:
+    twice = [name for name, times in Counter(header).items() if times > 1 and not is_index(name)]
+    if twice:
+        raise FileError(f"{path.name}: {quoted(twice[0])} stands more than once in the first line; rename one of them")
+    if header and all(_is_number(name) for name in header):
+        raise FileError(
+            f"{path.name}: the first line holds numbers only ({quoted(','.join(header))}); expected a line with the "
+            "names of the columns. Add one"
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+# ---- Encoding and delimiter
+
+
+def form_of(path: Path) -> FileForm:
+    """Return how a file's text is read: what a definition would have to say of it. Raises FileError."""
+    if _is_parquet(path):
+        return FileForm(other_columns="ignore")
+    form = FileForm(_encoding(path), None, "ignore")
+    head = _head(path, form)
+    if head.text.lstrip().startswith("{") or head.separator:
+        return form
+    delimiter = _delimiter(head.text)
+    return replace(form, delimiter=None if delimiter in DELIMITERS else delimiter)
+
+
+def _encoding(path: Path) -> str:
+    """Return the first encoding in which the whole file is text: UTF-8 (or what its mark says), else the likeliest."""
+    utf_8 = _failure(path, "utf-8")
+    if utf_8 is None:
+        return "utf-8"
+    with _open(path) as file:
+        head = file.read(BLOCK_BYTES)
+    guesses = [guess.encoding for guess in from_bytes(head, cp_isolation=_known_to_library())]
+    names: dict[str, str] = {name.replace("-", "_"): name for name in ENCODINGS}
+    likely: list[str] = [names[guess] for guess in guesses if guess in names]
+    if likely and head.decode(likely[0], "replace") == head.decode("cp1252", "replace"):
+        likely = ["cp1252"]  # the most usual of those that say the same
+    candidates: list[str] = [*likely, "cp1252", *ENCODINGS]
+    for name in dict.fromkeys(candidates):
+        if name.startswith("utf-16") and name not in likely:
+            continue
+        if _failure(path, name) is None:
+            return name
+    raise utf_8
+
+
+def _known_to_library() -> list[str]:
+    return ["utf_16_le", "utf_16_be", "cp1252", "cp1250", "cp1251", "shift_jis", "gb18030", "euc_kr"]
+
+
+def _failure(path: Path, encoding: str) -> FileError | None:
+    """Return why a file cannot be read as a text in an encoding; None: it can."""
+    with _open(path) as file:
+        text = TextFile(path.name, file, FileForm(encoding))
+        try:
+            while text.read(BLOCK_BYTES):
+                pass
+        except FileError as error:
+            return error
+    return None
+
+
+@dataclass(frozen=True)
+class _Head:
+    text: str
+    separator: str
+
+
+def _head(path: Path, form: FileForm) -> _Head:
+    with _open(path) as file:
+        text = TextFile(path.name, file, form, is_table=True)
+        head = text.read(BLOCK_BYTES).decode("utf-8", "ignore")
+    return _Head("".join(head.splitlines(keepends=True)[:LINES_LOOKED_AT]), text.separator)
+
+
+def _open(path: Path) -> BinaryFile | IO[bytes]:
+    with path.open("rb") as file:
+        magic = file.read(2)
+    return gzip.open(path, "rb") if magic == GZIP else path.open("rb")
+
+
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(PARQUET)) == PARQUET
+
+
+def _delimiter(head: str) -> str:
+    """Return what cuts most lines into as many fields as the first; a comma where nothing does."""
+    usual = max(DELIMITERS, key=lambda delimiter: _fields_alike(head, delimiter))
+    if _fields_alike(head, usual):
+        return usual
+    rare = max(RARE_DELIMITERS, key=lambda delimiter: _fields_alike(head, delimiter))
+    return rare if _fields_alike(head, rare) else ","
+
+
+def _fields_alike(head: str, delimiter: str) -> float:
+    """Return the width of the header times the share of lines that have it; 0 for a width of 1."""
+    try:
+        widths = [len(row) for row in _rows(head, delimiter) if row]
+    except csv.Error:
+        return 0
+    return widths[0] * widths.count(widths[0]) / len(widths) if widths and widths[0] > 1 else 0
+
+
+def _rows(head: str, delimiter: str) -> Iterator[list[str]]:
+    return csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)
+
+
+# ---- Names
+
+
+def header_of(path: Path, form: FileForm) -> list[str]:
+    """Return the names of a file's columns. Raises FileError: there are none."""
+    if _is_parquet(path):
+        return list(pq.ParquetFile(path).schema_arrow.names)
+    head = _head(path, form)
+    if not head.text.strip():
+        raise FileError(f"{path.name}: the file is empty; expected a line of names and rows below it")
+    if head.text.lstrip().startswith("{"):
+        return _keys(path.name, head.text)
+    delimiter = head.separator or form.delimiter or _delimiter(head.text)
+    return next(_rows(head.text, delimiter))
+
+
+def _keys(name: str, head: str) -> list[str]:
+    try:
+        records = [json.loads(line) for line in head.splitlines() if line.strip()]
+    except json.JSONDecodeError as error:
+        raise FileError(
+            f"{name}: begins as JSON lines, and line {error.lineno} is no JSON object ({error.msg})"
+        ) from error
+    return list(dict.fromkeys(key for record in records if isinstance(record, dict) for key in record))

@@ -1,0 +1,126 @@
+"""A model in a second, to say what files are good for: the product's own preprocessing, and few rounds of XGBoost.
+
+What a deployed run does with more patience; its numbers are near, and not the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.csv as pa_csv
+
+from perennial.evaluation.metrics import UndefinedMetricError, metric_named
+from perennial.evaluation.problem_types.measures import Floats
+from perennial.features.encoding import HookError
+from perennial.features.values import DataError
+from perennial.model.definition import Definition
+from processing import preprocess
+
+ROUNDS = 120
+LARGE = 2_000_000  # values of a table
+QUICK: dict[str, str] = {"eta": "0.15", "max_depth": "6", "min_child_weight": "3", "subsample": "0.8"}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well a model does on rows that it has not seen, beside one that always answers the same.
+
+    metric    of the gate
+    model     its value for the quick fit
+    constant  and for the mean of the training rows
+    rows      that were measured
+    """
+
+    metric: str
+    model: float
+    constant: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What preprocessing makes of some files: its report, lines of the quarantine, and a fit.
+
+    problems  why the files cannot be used; nothing where they can
+    """
+
+    report: Mapping[str, Any]
+    quarantine: Sequence[Mapping[str, Any]]
+    problems: Sequence[str]
+    fit: Fit | None
+
+
+def tried(definition: Definition, model: str, files: Sequence[Path], models: Path, *, with_fit: bool = True) -> Trial:
+    """Return what a run would make of files; `models` is the folder of the models' folders, for features.py."""
+    with tempfile.TemporaryDirectory(prefix="perennial-try-") as folder:
+        data, output = Path(folder) / "data", Path(folder) / "output"
+        data.mkdir()
+        for position, path in enumerate(files):
+            (data / f"{position:05d}-{path.name}").symlink_to(path.resolve())
+        keys = [{"Key": path.name} for path in files]
+        config = {"model": model, "definition": definition.as_json(), "trigger": "Manual", "data": {"files": keys}}
+        problems: Sequence[str] = ()
+        try:
+            with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+                preprocess.run(config, data, output, models=models)
+        except DataError as error:
+            problems = error.lines
+        except HookError as error:
+            problems = [str(error)]
+        report = json.loads((output / "report/report.json").read_text())
+        fit = quick_fit(definition, output) if with_fit and not problems else None
+        return Trial(report, _lines(output / "quarantine"), problems, fit)
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
+
+
+def quick_fit(definition: Definition, prepared: Path) -> Fit:
+    """Return how a model of the prepared training rows does on those that validate."""
+    import xgboost  # half a second
+
+    (target, features), (labels, unseen) = (_table(prepared / name) for name in ("train", "validation"))
+    own = definition.hyperparameters.get("xgboost", {}) if definition.algorithm == "xgboost" else {}
+    depth = {name: str(own[name]) for name in ("max_depth", "min_child_weight") if name in own}
+    # Threads that wait for each other on a busy machine take longer than one on few values.
+    threads = {"nthread": "1"} if features.size < LARGE else {}
+    parameters = {**QUICK, **depth, **threads, "objective": _objective(definition), "seed": "0", "verbosity": "0"}
+    booster = xgboost.train(parameters, xgboost.DMatrix(features, target), ROUNDS)
+    back: Callable[[Floats], Floats] = np.exp if definition.target_transform == "log" else np.asarray
+    scores = back(booster.predict(xgboost.DMatrix(unseen)).astype(np.float64))
+    return _measured(definition, back(labels), scores, float(back(target).mean()))
+
+
+def _objective(definition: Definition) -> str:
+    return "binary:logistic" if definition.problem == "binary_classification" else "reg:squarederror"
+
+
+def _measured(definition: Definition, labels: Floats, scores: Floats, mean: float) -> Fit:
+    metric = metric_named(definition.problem, definition.gate.metric)
+    values = []
+    for answers in (scores, np.full(len(labels), mean)):
+        try:
+            values.append(metric.compute(labels, answers))
+        except UndefinedMetricError:
+            values.append(float("nan"))
+    return Fit(metric.name, values[0], values[1], len(labels))
+
+
+def _table(folder: Path) -> tuple[Floats, npt.NDArray[np.float32]]:
+    """Return the labels and the encoded features of a set."""
+    options = pa_csv.ReadOptions(autogenerate_column_names=True)
+    tables = [pa_csv.read_csv(path, read_options=options) for path in sorted(folder.glob("*.csv"))]
+    values = np.concatenate(
+        [np.column_stack([column.to_numpy() for column in table.columns]).astype(np.float64) for table in tables]
+    )
+    return values[:, 0], values[:, 1:].astype(np.float32)

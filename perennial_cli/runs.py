@@ -1,0 +1,111 @@
+"""The runs of a stack: those that have ended, by their records, and those at work, by their executions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+
+from perennial.runs.naming import run_id
+from perennial.runs.run_id import RUN_ID
+from perennial_cli.console import CommandError
+from perennial_cli.stacks import Stack
+
+AT_ONCE = 16
+SUCCESSES = ("Succeeded", "Superseded", "AlreadyTrained", "NoData", "TrainedOnly")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """An execution of the state machine, which a run is."""
+
+    arn: str
+    run_id: str
+    started_at: datetime
+    status: str
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> Execution:
+        """Read what Step Functions says of an execution."""
+        arn = item["executionArn"]
+        return cls(arn, run_id(arn, item["startDate"]), item["startDate"].astimezone(UTC), item["status"])
+
+
+def executions(stack: Stack, status: str | None = None) -> Iterator[Execution]:
+    """Yield the executions of a stack, the newest first."""
+    only: Any = {"statusFilter": status} if status else {}
+    pages = boto3.client("stepfunctions").get_paginator("list_executions")
+    for page in pages.paginate(stateMachineArn=stack.state_machine_arn, **only):
+        yield from (Execution.of(item) for item in page["executions"])
+
+
+def execution(stack: Stack, run: str | None) -> Execution:
+    """Return the execution of a run, or the newest. Raises CommandError: there is none."""
+    for one in executions(stack):
+        if run is None or run in (one.run_id, one.arn, one.arn.rpartition(":")[2]):
+            return one
+    if run is None:
+        raise CommandError(f"{stack.name} has not run yet; `perennial drop FILE` starts a run")
+    raise CommandError(
+        f"{stack.name} has no execution of the run {run}: histories are kept for 90 days; see perennial runs"
+    )
+
+
+def record(stack: Stack, run: str) -> dict[str, Any]:
+    """Return the record of a run that has ended. Raises CommandError: there is none."""
+    _require_id(run)
+    s3 = boto3.client("s3")
+    try:
+        body = s3.get_object(Bucket=stack.bucket, Key=f"runs/{run}/run.json")["Body"].read()
+    except s3.exceptions.NoSuchKey as error:
+        raise CommandError(
+            f"the run {run} of {stack.name} has no record: it has not ended, trained nothing, or is none of its runs. "
+            "See perennial runs"
+        ) from error
+    return dict(json.loads(body))
+
+
+def _require_id(run: str) -> None:
+    if not RUN_ID.fullmatch(run):
+        raise CommandError(f"{run!r} is no id of a run; expected one such as 20261129101500-1a2b (perennial runs)")
+
+
+def newest(stack: Stack, most: int) -> list[dict[str, Any]]:
+    """Return the newest runs, those at work among them: records, or what is known of an execution."""
+    ended = ids(stack)[-most:]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        records = pool.map(lambda run: _record_or_none(stack, run), ended)
+        listed = {one["run_id"]: one for one in records if one is not None}
+    for one in executions(stack, "RUNNING"):
+        begun = {"started_at": one.started_at.isoformat()}
+        listed[one.run_id] = {"run_id": one.run_id, "status": "Running", "execution": begun}
+    return [listed[run] for run in sorted(listed, reverse=True)][:most]
+
+
+def ids(stack: Stack) -> list[str]:
+    """Return the ids of all runs that have left something, the oldest first."""
+    pages = (
+        boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=stack.bucket, Prefix="runs/", Delimiter="/")
+    )
+    names = [item["Prefix"].split("/")[1] for page in pages for item in page.get("CommonPrefixes", [])]
+    return sorted(name for name in names if RUN_ID.fullmatch(name))
+
+
+def _record_or_none(stack: Stack, run: str) -> dict[str, Any] | None:
+    try:
+        return record(stack, run)
+    except CommandError:
+        return None
+
+
+def start(stack: Stack, execution_input: Mapping[str, Any]) -> str:
+    """Start a run and return the ARN of its execution."""
+    started = boto3.client("stepfunctions").start_execution(
+        stateMachineArn=stack.state_machine_arn, input=json.dumps(execution_input)
+    )
+    return str(started["executionArn"])

@@ -1,0 +1,120 @@
+"""`perennial deploy`: what the SAM CLI is asked, and what is shown where it fails. The SAM CLI is a script here."""
+
+from pathlib import Path
+
+import pytest
+
+from perennial_cli import deployment
+from perennial_cli.account import Account
+from perennial_cli.stacks import Stack
+from tests.command import perennial
+
+ROOT = Path(__file__).parents[3]
+LOCAL = Account("000000000000", "us-east-1", "http://127.0.0.1:4566")
+CLOUD = Account("123456789012", "eu-west-1", None)
+SAM_BUILD_FAILED = "Build Failed\nError: CustomMakeBuilder:MakeBuild - Make Failed: make: *** [Makefile:7] Error 1\n"
+# sam deploy 1.170.0 with COLUMNS=4000, its columns of 998 characters made shorter here
+SAM_DEPLOY_FAILED = """\
+CREATE_COMPLETE        AWS::IAM::Role     PublishJobCodeRole      -
+CREATE_FAILED          Custom::JobCode    JobCode                 Received response status [FAILED]: StackNameError
+DELETE_COMPLETE        AWS::IAM::Role     PublishJobCodeRole      -
+
+Error: Failed to create/update the stack: perennial-rents, Waiter StackCreateComplete failed
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the project. `sam build` and `sam deploy` fail where a file has what they then say."""
+    (tmp_path / "models/rents").mkdir(parents=True)
+    (tmp_path / ".venvs/sam/bin").mkdir(parents=True)
+    sam = tmp_path / ".venvs/sam/bin/sam"
+    script = 'echo "$COLUMNS $LAYER_PLATFORM- $*" >>asked\n[ ! -f "$1-says" ] || { cat "$1-says"; exit 1; }\n'
+    sam.write_text(f"#!/bin/sh\n{script}")
+    sam.chmod(0o700)
+    (tmp_path / "samconfig.toml").symlink_to(ROOT / "samconfig.toml")
+    (tmp_path / "models/rents/model.yaml").write_text((ROOT / "models/used-cars/model.yaml").read_text())
+    monkeypatch.setenv("PERENNIAL_HOME", str(tmp_path))
+    monkeypatch.setenv("LAYER_PLATFORM", "arm")
+    monkeypatch.delenv("PERENNIAL_STACK", raising=False)
+    monkeypatch.setattr("perennial_cli.commands.stacks.say_whom", lambda: LOCAL)
+    outputs = {"DataBucketName": "b-2", "DataPrefix": "raw/"}
+    monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: Stack(name, outputs, {}))
+    return tmp_path
+
+
+def asked(project: Path) -> list[str]:
+    return (project / "asked").read_text().splitlines()
+
+
+def test_a_sound_model_is_deployed_to_the_local_cloud_with_its_own_parameters(project: Path) -> None:
+    ended = perennial("deploy", "rents")
+    assert ended.exit_code == 0
+    build, deployed = asked(project)
+    assert build == "4000 - build"  # for this machine's Python
+    assert "deploy --config-env local --stack-name perennial-rents " in deployed
+    assert "--parameter-overrides ModelName=rents AlertEmails=you@example.com " in deployed
+    assert "ModelName=used-cars" not in deployed
+    assert ended.stdout.splitlines()[-1] == "data   s3://b-2/raw/"
+
+
+def test_on_aws_it_asks_first_and_takes_the_section_that_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perennial_cli.commands.stacks.say_whom", lambda: CLOUD)
+    refused = perennial("deploy", "rents", typed="n\n")
+    assert refused.exit_code == 1
+    assert "Deploy perennial-rents to AWS, account 123456789012, region eu-west-1?" in refused.stderr
+    assert not (project / "asked").exists()
+    assert perennial("deploy", "rents", "--env", "staging", "--stack", "flats", "--yes").exit_code == 0
+    build, deployed = asked(project)
+    assert build == "4000 arm- build"
+    assert "--config-env staging --stack-name flats " in deployed
+    assert deployed.endswith("ModelName=rents CostCenter=staging LogRetentionDays=30")
+
+
+def test_a_section_that_is_not_there_is_told_with_those_that_are(project: Path) -> None:
+    ended = perennial("deploy", "rents", "--env", "production")
+    assert ended.exit_code == 1
+    assert "samconfig.toml has no section 'production' for deployments; there are: default, local" in ended.stderr
+
+
+def test_a_wrong_model_is_told_before_anything_is_built(project: Path) -> None:
+    text = (project / "models/rents/model.yaml").read_text()
+    (project / "models/rents/model.yaml").write_text(text.replace("metric: rmse", "metric: speed"))
+    ended = perennial("deploy", "rents")
+    assert ended.exit_code == 1
+    assert "gate.metric: 'speed' is not a metric of regression; allowed: rmse, mae, mse, r2, mape" in ended.stderr
+    assert not (project / "asked").exists()
+
+
+def test_of_a_deployment_that_fails_the_reasons_are_shown(project: Path) -> None:
+    (project / "deploy-says").write_text(SAM_DEPLOY_FAILED)
+    ended = perennial("deploy", "rents")
+    assert ended.exit_code == 1
+    assert ended.stderr.partition("sam deploy failed:\n")[2].rstrip("\n") == (
+        "CREATE_FAILED  Custom::JobCode  JobCode  Received response status [FAILED]: StackNameError\n"
+        "Error: Failed to create/update the stack: perennial-rents, Waiter StackCreateComplete failed\n"
+        "\nThe whole output: .local/deploy.log"
+    )
+    assert (project / ".local/deploy.log").read_text() == SAM_DEPLOY_FAILED
+
+
+def test_of_a_build_that_fails_the_whole_output_is_shown(project: Path) -> None:
+    (project / "build-says").write_text(SAM_BUILD_FAILED)
+    ended = perennial("deploy", "rents")
+    assert (ended.exit_code, SAM_BUILD_FAILED in ended.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("model", "stack"), [("used-cars", "perennial-used-cars"), ("prices-of-many-houses", "prices-of-many-houses")]
+)
+def test_a_stack_is_named_after_its_model_as_far_as_its_name_may_be_long(model: str, stack: str) -> None:
+    assert deployment.stack_name(model) == stack
+
+
+def test_a_name_that_is_too_long_for_a_stack_needs_another(project: Path) -> None:
+    (project / "models/rents").rename(project / "models/rents-of-all-the-flats-of-a-town")
+    ended = perennial("deploy", "rents-of-all-the-flats-of-a-town")
+    assert ended.exit_code == 1
+    assert "a stack's name has at most 26 characters" in ended.stderr

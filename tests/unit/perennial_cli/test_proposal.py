@@ -1,0 +1,400 @@
+"""`perennial init` on files as people have them: what each column is taken for, why, and what is said of the rest."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from perennial.data.header import FileError
+from perennial.model import definition
+from perennial_cli.proposal import document, target
+from perennial_cli.proposal.columns import ColumnGuess, guessed
+from perennial_cli.proposal.names import column_names, model_name, needs_source
+from perennial_cli.proposal.target import TargetError
+from perennial_cli.proposal.texts import read_texts
+from tests.command import perennial
+
+
+def column(*texts: str | None, name: str = "column") -> ColumnGuess:
+    return guessed(name, name, pa.array(texts, pa.string()))
+
+
+def fields(*texts: str | None, name: str = "column") -> dict[str, object]:
+    return column(*texts, name=name).fields
+
+
+# ---- Values
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (("1", "2", "30"), {"type": "integer", "min": 0, "max": 59}),
+        (("1.5", "2", "30"), {"type": "float", "min": 0, "max": 59}),
+        (("-3", "2", "5"), {"type": "integer", "min": -11, "max": 13}),
+        (("0", "1", "1"), {"type": "integer", "min": 0, "max": 1}),
+        (("23.4 kmpl", "21 kmpl", "20 kmpl"),
+         {"type": "float", "unit": "kmpl", "min": 0, "max": 27, "parse": {"units": {"kmpl": 1.0}}}),
+        (("$1,200", "$999", "$12,000"),
+         {"type": "integer", "unit": "$", "min": 0, "max": 24000, "parse": {"units": {"$": 1.0}, "thousands": ","}}),
+        (("1.234,50 €", "999,00 €", "12.000,10 €"),
+         {"type": "float", "unit": "€", "min": 0, "max": 24000,
+          "parse": {"units": {"€": 1.0}, "thousands": ".", "decimal": ","}}),
+        (("1,5", "2,25", "30"), {"type": "float", "min": 0, "max": 59, "parse": {"decimal": ","}}),
+        (("1 234", "12 000", "9"), {"type": "integer", "min": 0, "max": 24000, "parse": {"thousands": " "}}),
+        (("45 %", "3 %", "99 %"),
+         {"type": "integer", "unit": "%", "min": 0, "max": 200, "parse": {"units": {"%": 1.0}}}),
+        (("5 kg", "300 g", "2 kg", "1 kg"),
+         {"type": "float", "unit": "kg", "min": 0, "max": 9.7, "parse": {"units": {"kg": 1.0, "g": 0.001}}}),
+    ],
+)  # fmt: skip
+def test_numbers_are_read_with_what_stands_around_them(texts, expected) -> None:
+    assert fields(*texts) == expected
+
+
+def test_of_texts_with_several_numbers_the_first_counts_in_the_unit_that_they_name() -> None:
+    torques = [f"{number}Nm@ {number}00rpm" for number in range(100, 130)]
+    guess = column(*torques, "12.7@ 2,700(kgm@ rpm)", "22.4 kgm at 1750-2750rpm", None)
+    assert guess.fields["parse"] == {"number": "first", "units": {"Nm": 1.0, "kgm": 9.80665}}
+    assert (guess.fields["type"], guess.fields["unit"], guess.fields["nullable"]) == ("float", "Nm", True)
+
+
+def test_names_with_a_digit_are_no_numbers() -> None:
+    assert fields(*["VS1", "VS2", "SI1", "IF"] * 30) == {"type": "string", "categories": ["IF", "SI1", "VS1", "VS2"]}
+
+
+@pytest.mark.parametrize("marker", ["-", "?", "unknown", "n.a."])
+def test_words_for_a_missing_value_are_told(marker: str) -> None:
+    assert fields("1", "2", marker, "3")["parse"] == {"missing": [marker]}
+    assert fields("1", "2", marker, "3")["nullable"] is True
+    assert fields("red", "blue", marker, "green")["parse"] == {"missing": [marker]}
+
+
+def test_a_number_that_nobody_measures_is_a_missing_value_and_said_to_be() -> None:
+    guess = column("5", "7", "-999", "8")
+    assert guess.fields == {"type": "integer", "min": 0, "max": 11, "nullable": True, "parse": {"missing": ["-999"]}}
+    assert guess.doubts == ("-999 is taken for a missing value",)
+
+
+def test_units_of_which_nobody_knows_the_factor_are_named() -> None:
+    (doubt,) = column("20 kmpl", "21 kmpl", "30 km/kg").doubts
+    assert doubt == "'km/kg' is taken for the same unit as 'kmpl': if it is another, give its factor"
+
+
+def test_few_values_that_are_no_numbers_are_put_aside_and_shown() -> None:
+    guess = column(*map(str, range(100)), "12 or 13")
+    assert (guess.type, guess.broken_rows) == ("integer", 1)
+    assert guess.doubts == ("1 rows are put aside, because this is no integer: '12 or 13'",)
+
+
+@pytest.mark.parametrize(
+    ("texts", "parse"),
+    [
+        (("Yes", "No"), None),
+        (("true", "FALSE"), None),
+        (("ja", "nein"), {"true": ["ja"], "false": ["nein"]}),
+        (("on", "off"), {"true": ["on"], "false": ["off"]}),
+    ],
+)
+def test_words_for_yes_and_no_are_booleans(texts, parse) -> None:
+    assert fields(*texts) == {"type": "boolean", **({"parse": parse} if parse else {})}
+
+
+@pytest.mark.parametrize(
+    ("texts", "forms"),
+    [
+        (("2024-05-01", "2023-12-31"), None),
+        (("2024-05-01 10:00:00", "2023-12-31T23:59:59"), None),
+        (("01.05.2024", "31.12.2023"), ["%d.%m.%Y"]),
+        (("12/31/2023", "01/05/2024"), ["%m/%d/%Y"]),
+        (("1 May 2024", "31 Dec 2023"), ["%d %b %Y"]),
+        (("20240501", "20231231"), ["%Y%m%d"]),
+        (("31/12/2023 10:15", "01/05/2024 09:00"), ["%d/%m/%Y %H:%M"]),
+    ],
+)
+def test_dates_are_read_in_their_form_and_are_no_features(texts, forms) -> None:
+    expected = {"type": "timestamp", "feature": False, **({"parse": {"formats": forms}} if forms else {})}
+    assert fields(*texts) == expected
+
+
+def test_a_date_that_reads_in_two_ways_is_said_to_be_for_people_to_decide() -> None:
+    (doubt,) = column("01/02/2024", "03/04/2024").doubts
+    assert doubt == "every value reads as %d/%m/%Y and as %m/%d/%Y: which one it is, is for you to say"
+
+
+@pytest.mark.parametrize(
+    ("guess", "why"),
+    [
+        (column(*["80"] * 30), "the same in every row ('80')"),
+        (column(*map(str, range(1, 40))), "numbers the rows"),
+        (
+            column(*(str(7 * n) for n in range(30)), name="customer_id"),
+            "another value in every row, and named as an id",
+        ),
+        (column(*(f"note {n} of its own" for n in range(30))), "another text in nearly every row (30 of 30)"),
+        (column(*(f"{'a long story ' * 8}{n % 25}" for n in range(100))), "free text of 10"),
+    ],
+    ids=["constant", "row numbers", "id", "all different", "free text"],
+)
+def test_what_says_nothing_is_no_feature_and_why(guess: ColumnGuess, why: str) -> None:
+    assert not guess.is_feature
+    assert guess.evidence.startswith(why)
+
+
+def test_a_column_without_a_value_is_not_understood() -> None:
+    guess = column("", None, " ")
+    assert guess.fields == {"type": "string", "nullable": True, "feature": False}
+    assert guess.doubts == ("has no value: nobody can tell what it is",)
+
+
+def test_many_different_texts_stay_a_feature_and_have_no_categories() -> None:
+    assert fields(*(f"Maruti {n % 40}x" for n in range(400))) == {"type": "string"}
+
+
+def test_years_get_years_for_room() -> None:
+    assert fields("1983", "2020", "2001", name="year") == {"type": "integer", "min": 1963, "max": 2030}
+
+
+def test_a_maximum_that_is_far_away_from_all_others_is_pointed_at() -> None:
+    (doubt,) = column(*(str(n % 100) for n in range(2000)), "900000").doubts
+    assert doubt.startswith("the largest value is 900,000, and 99.9 % are at most 99")
+
+
+# ---- Names
+
+
+def test_names_are_those_of_a_definition_and_no_two_are_alike() -> None:
+    headers = ["BusinessTravel", "Preis (€)", "2nd owner", "Größe", "price", "Price ", "€"]
+    assert list(column_names(headers).values()) == [
+        "business_travel", "preis", "c_2nd_owner", "groe", "price", "price_2", "column_7",
+    ]  # fmt: skip
+
+
+def test_a_source_is_written_where_the_name_alone_does_not_find_the_column() -> None:
+    assert not needs_source("business_travel", "BusinessTravel", ["BusinessTravel"])
+    assert needs_source("preis", "Preis (€)", ["Preis (€)"])
+    assert needs_source("price_2", "Price ", ["price", "Price "])
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"), [("car_details_v3.csv", "car-details-v3"), ("Häuser.csv.gz", "hauser"), ("€", "model")]
+)
+def test_a_model_is_called_after_its_file(stem: str, name: str) -> None:
+    assert model_name(stem) == name
+
+
+# ---- Files
+
+
+HEADER, ROW = "name;größe", "Zoë;12"
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (f"{HEADER}\n{ROW}\n".encode(), "utf-8"),
+        (f"{HEADER}\r\n{ROW}\r\n".encode("utf-8-sig"), "utf-8"),
+        (f"{HEADER}\n{ROW}\n".encode("utf-16"), "utf-8"),  # its mark says so
+        ((f"{HEADER}\n" + f"{ROW} Straße über Köln\n" * 30).encode("cp1252"), "cp1252"),
+        (("имя;цена\n" + "Москва и область;12\n" * 30).encode("cp1251"), "cp1251"),
+        (gzip.compress(f"{HEADER}\n{ROW}\n".encode()), "utf-8"),
+    ],
+    ids=["utf-8", "a mark", "utf-16", "cp1252", "cp1251", "gzip"],
+)
+def test_the_encoding_is_declared_where_no_mark_says_it(tmp_path: Path, body: bytes, encoding: str) -> None:
+    (tmp_path / "file.csv").write_bytes(body)
+    texts = read_texts([tmp_path / "file.csv"])
+    assert texts.form.encoding == encoding
+    assert len(texts.columns) == 2
+    first, _ = texts.columns.values()
+    assert first[0].as_py().startswith(("Zoë", "Москва"))
+
+
+@pytest.mark.parametrize(("delimiter", "declared"), [(",", None), (";", None), ("\t", None), ("|", None), ("^", "^")])
+def test_a_delimiter_is_declared_where_runs_do_not_look_for_it(
+    tmp_path: Path, delimiter: str, declared: str | None
+) -> None:
+    rows = [delimiter.join(row) for row in (["a", "b", "c"], ["1", "x y", "3"], ["4", "z", "6"])]
+    (tmp_path / "file.csv").write_text("\n".join(rows))
+    texts = read_texts([tmp_path / "file.csv"])
+    assert texts.form.delimiter == declared
+    assert texts.columns["b"].to_pylist() == ["x y", "z"]
+
+
+def test_json_lines_and_parquet_are_read_by_their_names(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"a": n, "b": None if n else "x"}) + "\n" for n in range(3)))
+    pq.write_table(pa.table({"a": [1, 2], "b": ["x", None]}), tmp_path / "a.parquet")
+    texts = read_texts([tmp_path / "a.jsonl", tmp_path / "a.parquet"])
+    assert texts.columns["a"].to_pylist() == ["0", "1", "2", "1", "2"]
+    assert texts.columns["b"].to_pylist() == ["x", None, None, "x", None]
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({"a.csv": "1,2\n3,4\n"}, "the first line holds numbers only"),
+        ({"a.csv": "a,a\n3,4\n"}, "'a' stands more than once in the first line"),
+        ({"a.csv": ""}, "the file is empty"),
+        ({"a.csv": "a,b\n1,2\n", "b.csv": "a^b\n1^2\n"}, "b.csv: is read as utf-8 with the delimiter"),
+    ],
+)
+def test_what_no_definition_can_read_is_refused_in_words(tmp_path: Path, files: dict[str, str], problem: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(FileError, match=problem):
+        read_texts([tmp_path / name for name in files])
+
+
+def test_a_column_that_one_of_several_files_does_not_have_may_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "b.csv").write_text("a\n3\n")
+    _, b = document.columns_of(read_texts([tmp_path / "a.csv", tmp_path / "b.csv"]))
+    assert b.fields["nullable"] is True
+    assert b.evidence.startswith("not in b.csv; ")
+
+
+# ---- The target
+
+
+def guesses(**columns: list[str]) -> list[ColumnGuess]:
+    return [guessed(name, name, pa.array(texts, pa.string())) for name, texts in columns.items()]
+
+
+def test_a_target_is_guessed_by_its_name_and_else_the_last_column() -> None:
+    numbers = ["1", "2", "4"]
+    assert target.guess_name(guesses(price=numbers, y=numbers, x=numbers))[0] == "y"
+    assert (
+        target.guess_name(guesses(salary_rise=numbers, Attrition=["Yes", "No", "No"], age=numbers))[0] == "salary_rise"
+    )
+    assert target.guess_name(guesses(rise=numbers, attrition=["Yes", "No", "No"], age=numbers))[0] == "attrition"
+    assert target.guess_name(guesses(first=numbers, second=numbers))[0] == "second"
+
+
+def test_two_words_are_a_class_and_the_rarer_one_is_asked_for() -> None:
+    texts = ["<=50K"] * 30 + [">50K"] * 10
+    wanted = target.as_target("income", guesses(income=texts), "")
+    assert (wanted.problem, wanted.metric) == ("binary_classification", "auc")
+    assert wanted.column.fields == {"type": "boolean", "parse": {"true": [">50K"], "false": ["<=50K"]}}
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("colour", "'colour' cannot be predicted: it has 3 different texts"),
+        ("pric", "no column 'pric'.*did you mean 'price'"),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused_in_words(name: str, problem: str) -> None:
+    with pytest.raises(TargetError, match=problem):
+        target.as_target(name, guesses(colour=["red", "blue", "green"], price=["1", "2", "3"]), "")
+
+
+# ---- The whole
+
+
+@pytest.fixture
+def cars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of 300 cars as somebody exports them: a nameless index, units, blanks, words for missing values."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f'{n},"Make {n % 7} type {n % 90}",{2000 + n % 20},"{10_000 + 500 * (n % 20):,} km",'
+        f"{'-' if n % 50 == 0 else n % 5},{'Yes' if n % 3 else 'No'},{3000 + 400 * (n % 20) + 90 * (n % 7)} EUR"
+        for n in range(300)
+    ]
+    header = ",Name,Year,Driven,Seats,Sold Before,Selling Price"
+    (tmp_path / "My Cars.csv").write_bytes("\r\n".join([header, *rows, ""]).encode("utf-8-sig"))
+    return tmp_path / "My Cars.csv"
+
+
+@pytest.fixture
+def proposed(cars: Path) -> tuple[Path, str]:
+    ended = perennial("init", cars)
+    assert ended.exit_code == 0, ended.stderr
+    path = cars.parent / "models/my-cars/model.yaml"
+    return path, ended.stdout
+
+
+def test_a_proposal_is_a_definition_that_reads_the_file_whole(proposed: tuple[Path, str], cars: Path) -> None:
+    path, printed = proposed
+    sound = definition.load(path)
+    assert (sound.target, sound.problem, sound.gate.metric) == ("selling_price", "regression", "rmse")
+    assert list(sound.columns) == ["name", "year", "driven", "seats", "sold_before", "selling_price"]
+    assert str(path) in printed
+    tried = json.loads(perennial("try", "my-cars", "--file", cars, "--no-fit", "--json").stdout)
+    assert tried["report"]["rows"] == {"read": 300, "used": 300, "quarantined": 0, "written_to_quarantine": 0}
+
+
+def test_a_threshold_lies_between_quick_fits_and_the_mean_predictor(proposed: tuple[Path, str]) -> None:
+    text, sound = proposed[0].read_text(), definition.load(proposed[0])
+    assert "# Quick fits on 3 random splits reach rmse " in text
+    assert "EUR; always answering the mean gives 1," in text
+    assert 100 < sound.gate.threshold < 2000
+
+
+def test_every_guess_is_there_with_its_evidence(proposed: tuple[Path, str]) -> None:
+    text = proposed[0].read_text()
+    assert "# Passed over as row numbers: ''." in text
+    assert "# The target is guessed by its name." in text
+    assert "  year: {type: integer, min: 1980, max: 2029}  # 2000 to 2019\n" in text
+    assert "such as '-'" not in text
+    assert "missing in 6 of 300 rows" in text
+
+
+def test_a_definition_that_is_there_is_not_replaced_unless_so_asked(proposed: tuple[Path, str], cars: Path) -> None:
+    proposed[0].write_text("mine")
+    refused = perennial("init", cars)
+    assert refused.exit_code == 1
+    assert "model.yaml is there already; choose another --name, or replace it with --force" in refused.stderr
+    assert proposed[0].read_text() == "mine"
+    assert perennial("init", cars, "--force", "--target", "sold before").exit_code == 0
+    assert definition.load(proposed[0]).target == "sold_before"
+
+
+def test_columns_that_say_nothing_of_the_target_are_said_to(cars: Path) -> None:
+    coin = [f"{n},{(n * 7919) % 1000},{(n * n * 31 + n * 17) % 997}" for n in range(300)]
+    cars.write_text("\n".join(["a,b,value", *coin]))
+    ended = perennial("init", cars)
+    assert ended.exit_code == 0
+    assert "a quick fit is hardly better than always the same answer" in ended.stderr
+    assert "the threshold asks for little" in (cars.parent / "models/my-cars/model.yaml").read_text()
+
+
+def test_the_json_is_for_machines(cars: Path) -> None:
+    answer = json.loads(perennial("init", cars, "--json").stdout)
+    assert (answer["model"], answer["target"], answer["problem"]) == ("my-cars", "selling_price", "regression")
+    assert len(answer["quick_fits"]) == 3
+
+
+# ---- try
+
+
+def test_try_says_what_is_put_aside_and_why_and_what_a_fit_reaches(proposed: tuple[Path, str], cars: Path) -> None:
+    other = cars.with_name("new.csv")
+    lines = cars.read_text(encoding="utf-8-sig").splitlines()
+    other.write_text(
+        "\n".join([*lines, '300,Make 1,1850,"12,000 km",3,Yes,4000 EUR', "301,Make 1,2001,many,3,Yes,4000 EUR"])
+    )
+    ended = perennial("try", "my-cars", "--file", other)
+    assert ended.exit_code == 0
+    assert "302 read, 300 used, 2 put aside" in ended.stdout
+    assert "year breaks the rule 'minimum' in 1 row: expected at least 1980" in ended.stderr
+    assert "driven: 'many' is not a whole number" in ended.stdout
+    assert "A quick fit reaches rmse" in ended.stdout
+
+
+def test_try_ends_with_1_where_a_run_would_fail(proposed: tuple[Path, str], cars: Path) -> None:
+    other = cars.with_name("new.csv")
+    other.write_text("Name,Year\nx,2001\n")
+    ended = perennial("try", "my-cars", "--file", other)
+    assert ended.exit_code == 1
+    assert "a run would fail: new.csv: column 'driven' is missing" in ended.stderr
+
+
+def test_try_names_the_line_of_features_py_that_is_wrong(proposed: tuple[Path, str], cars: Path) -> None:
+    (proposed[0].parent / "features.py").write_text("def transform(table):\n    return table['yaer']\n")
+    ended = perennial("try", "my-cars", "--file", cars)
+    assert ended.exit_code == 1
+    assert "features.py, line 2: KeyError" in ended.stderr

@@ -1,0 +1,310 @@
+"""Commands about runs, on a stack of which only the bucket and the executions are there."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import NoCredentialsError
+
+from perennial.model import definition
+from perennial.runs.naming import run_id
+from perennial_cli import comparison, following, stacks
+from perennial_cli.console import CommandError
+from perennial_cli.stacks import Stack
+from tests.command import perennial
+from tests.unit.conftest import BUCKET, REGION, FakeAws
+
+ROOT = Path(__file__).parents[3]
+MODEL_YAML = (ROOT / "models/used-cars/model.yaml").read_text()
+RUN, OTHER = "20261120093440-1a2b", "20261121093440-1a2b"
+MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:cars"
+CODE = "0123456789abcdef"
+
+
+def record(run: str = RUN, rmse: float = 2345.6789012345, **more: Any) -> dict[str, Any]:
+    return {
+        "run_id": run,
+        "status": "Succeeded",
+        "input": {"Trigger": {"Type": "Manual"}, "Overrides": {"GateThreshold": 3000}},
+        "execution": {"started_at": "2026-11-20T09:34:40.000Z", "duration_seconds": 8.1},
+        "configuration": {
+            "algorithm": {"name": "xgboost", "hyperparameters": {"eta": "0.1"}},
+            "definition": definition.parse(MODEL_YAML, "model.yaml").as_json(),
+            "sources": {"gate.threshold": "the run's input"},
+        },
+        "code": {"hash": CODE, "commit": "abc"},
+        "data": {"fingerprint": "f" * 64, "file_count": 1, "files": [{"Key": "raw/a.csv", "VersionId": "v1"}]},
+        "rows": {"read": 804, "used": 804},
+        "metrics": {"candidate": {"rmse": rmse}},
+        "gate": {"metric": "rmse", "candidate": rmse, "threshold": 3000.0, "reason": "meets the threshold"},
+        "deployed": {"endpoint": "cars"},
+        **more,
+    }
+
+
+@pytest.fixture
+def stack(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+    outputs = {
+        "BucketName": BUCKET, "DataBucketName": BUCKET, "DataPrefix": "raw/", "StateMachineArn": MACHINE,
+        "CodeUri": f"s3://{BUCKET}/code/{CODE}", "EndpointName": "cars",
+    }  # fmt: skip
+    monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: Stack("cars", outputs, {"ModelName": "used-cars"}))
+    monkeypatch.setattr("perennial_cli.following.POLL_SECONDS", 0)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("models/used-cars/model.yaml", MODEL_YAML)
+    aws.put(f"code/{CODE}/code.zip", packed.getvalue())
+    aws.put(f"runs/{RUN}/run.json", json.dumps(record()))
+    return aws
+
+
+@pytest.fixture
+def executions(stack: FakeAws, answers: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """Let executions be listed, each (ARN's end, start, status), and described as ended with an output."""
+
+    def listed(*some: tuple[str, float, str], output: dict[str, Any] | None = None, given: Any = None) -> list[Any]:
+        items = [
+            {"executionArn": f"{MACHINE}:{name}", "stateMachineArn": MACHINE, "name": name, "startDate": start,
+             "status": status}
+            for name, start, status in some
+        ]  # fmt: skip
+        answers("stepfunctions", "ListExecutions", (200, {"executions": items}))
+        ended = {**items[0], "input": json.dumps(given or {}), "output": json.dumps(output or {})} if items else {}
+        answers("stepfunctions", "DescribeExecution", (200, ended))
+        answers("stepfunctions", "GetExecutionHistory", (200, {"events": []}))
+        started = {"executionArn": f"{MACHINE}:{some[0][0]}" if some else "", "startDate": 0.0}
+        return answers("stepfunctions", "StartExecution", (200, started))
+
+    return listed
+
+
+# ---- Who is spoken to
+
+
+def test_every_command_says_whom_it_speaks_to(executions) -> None:
+    executions()
+    assert perennial("runs").stderr == f"AWS, account 123456789012, region {REGION}\n"
+
+
+def test_without_a_configuration_it_says_how_to_get_one(stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> None:
+        raise NoCredentialsError
+
+    monkeypatch.setattr("perennial_cli.commands.running.say_whom", nobody)
+    ended = perennial("runs")
+    assert ended.exit_code == 1
+    assert 'eval "$(perennial local env)"' in ended.stderr
+
+
+# ---- drop, run, follow
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "cars.csv").write_text("a,b\n1,2\n")
+    return tmp_path / "cars.csv"
+
+
+def test_a_file_is_dropped_under_the_data_prefix(stack, file: Path) -> None:
+    answer = json.loads(perennial("drop", file, "--no-follow", "--json").stdout)
+    assert (answer["bucket"], answer["key"]) == (BUCKET, "raw/cars.csv")
+    assert stack.get("raw/cars.csv") == "a,b\n1,2\n"
+
+
+def test_of_a_dropped_file_its_own_run_is_looked_at_until_its_end(executions, file: Path, monkeypatch) -> None:
+    executions(("one", 1, "SUCCEEDED"), output={"Decision": "AlreadyTrained", "Reason": "on these data"})
+    monkeypatch.setattr("perennial_cli.following.wait_for_drop", lambda stack, version: f"{MACHINE}:one")
+    ended = perennial("drop", file, "--key", "2026/cars.csv")
+    assert ended.exit_code == 0
+    assert f"dropped {file} -> s3://{BUCKET}/raw/2026/cars.csv" in ended.stderr
+    assert "AlreadyTrained" in ended.stdout
+    assert "on these data" in ended.stdout
+
+
+def test_the_run_of_a_drop_is_the_one_whose_event_names_the_version(executions, monkeypatch) -> None:
+    wanted = {"Trigger": {"Object": {"version-id": "v"}}}
+    executions(("one", 1, "RUNNING"), given=wanted)
+    assert following.wait_for_drop(stacks.chosen(None), "v") == f"{MACHINE}:one"
+    monkeypatch.setattr(following, "START_LIMIT_SECONDS", 0)
+    with pytest.raises(CommandError, match="no run began within 0 s"):
+        following.wait_for_drop(stacks.chosen(None), "another")
+
+
+def test_a_run_starts_with_overrides_that_the_definition_allows(executions) -> None:
+    requests = executions(("one", 1, "RUNNING"))
+    ended = perennial("run", "--set", "GateThreshold=3000", "--set", "HyperParameters.eta=0.2", "--no-follow")
+    assert (ended.exit_code, ended.stdout) == (0, f"{MACHINE}:one\n")
+    sent = json.loads(json.loads(requests[0].body)["input"])
+    overrides = {"GateThreshold": 3000, "HyperParameters": {"eta": 0.2}}
+    assert sent == {"Trigger": {"Type": "Manual"}, "Overrides": overrides}
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--set", "GateMinimumImprovement=0.1"), "gate.minimum_improvement: may not be overridden by a run"),
+        (("--set", "Speed=1"), "Speed: unknown key"),
+        (("--input", '{"Replays": "x"}'), "Replays: unknown key; did you mean 'Replay'?"),
+    ],
+)
+def test_an_input_that_a_run_would_refuse_starts_none(executions, words, problem: str) -> None:
+    requests = executions(("one", 1, "RUNNING"))
+    ended = perennial("run", *words)
+    assert ended.exit_code == 1
+    assert problem in ended.stderr
+    assert requests == []
+
+
+@pytest.mark.parametrize("words", [("--set", "GateThreshold"), ("--input", "{"), ("--input", "[]")])
+def test_what_is_no_setting_is_wrong_use(executions, words) -> None:
+    assert perennial("run", *words).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "output", "code"),
+    [("SUCCEEDED", {"Decision": "Superseded", "Reason": "by a newer drop"}, 0), ("FAILED", {"Decision": "Failed"}, 1)],
+)
+def test_follow_ends_as_the_run_did(executions, status: str, output: dict[str, str], code: int) -> None:
+    executions(("one", 1, status), output=output)
+    ended = perennial("follow")
+    assert ended.exit_code == code
+    assert output["Decision"] in ended.stdout
+
+
+def test_a_stack_that_has_not_run_says_how_it_does(executions) -> None:
+    executions()
+    assert "cars has not run yet; `perennial drop FILE` starts a run" in perennial("follow").stderr
+
+
+# ---- runs, show, compare
+
+
+def test_runs_are_listed_newest_first_with_those_at_work(executions, stack) -> None:
+    stack.put(f"runs/{OTHER}/run.json", json.dumps(record(OTHER, status="Rejected")))
+    executions(("now", 1796000000, "RUNNING"))
+    listed = json.loads(perennial("runs", "--json").stdout)
+    assert [one["status"] for one in listed] == ["Running", "Rejected", "Succeeded"]
+    text = perennial("runs").stdout
+    assert text.splitlines()[0].split() == ["run", "status", "rows", "metric", "threshold", "decision"]
+    assert "rmse 2,345.68" in text
+
+
+def test_a_run_is_shown_whole(executions) -> None:
+    text = perennial("show", RUN).stdout
+    for part in (f"{RUN}: Succeeded", "meets the threshold", "xgboost (eta=0.1)", "2,345.68", CODE):
+        assert part in text
+    assert json.loads(perennial("show", RUN, "--json").stdout) == record()
+
+
+@pytest.mark.parametrize(
+    ("run", "problem"), [("yesterday", "'yesterday' is no id of a run"), (OTHER, "has no record: it has not ended")]
+)
+def test_a_run_that_is_not_there_is_told_in_words(stack, run: str, problem: str) -> None:
+    ended = perennial("show", run)
+    assert (ended.exit_code, problem in ended.stderr) == (1, True)
+
+
+def test_compare_says_what_differs_and_nothing_else(stack) -> None:
+    other = record(OTHER, rmse=2000.0, data={**record()["data"], "files": [{"Key": "raw/a.csv", "VersionId": "v2"}]})
+    stack.put(f"runs/{OTHER}/run.json", json.dumps(other))
+    differences = json.loads(perennial("compare", RUN, OTHER, "--json").stdout)
+    assert {item["path"]: (item["first"], item["second"]) for item in differences} == {
+        "metrics.candidate.rmse": (2345.6789012345, 2000.0),
+        "gate.candidate": (2345.6789012345, 2000.0),
+        "data.files raw/a.csv": ("v1", "v2"),
+    }
+    assert "do not differ" in perennial("compare", RUN, RUN).stdout
+
+
+# ---- reproduce
+
+
+def reproduced(executions, stack, again: dict[str, Any]) -> Any:
+    requests = executions(("again", 1796000000, "SUCCEEDED"), output={"Model": "x"})
+    run = run_id(f"{MACHINE}:again", datetime.fromtimestamp(1796000000, UTC))
+    stack.put(f"runs/{run}/run.json", json.dumps({**again, "run_id": run}))
+    return perennial("reproduce", RUN, "--json"), requests
+
+
+def test_a_run_is_reproduced_on_its_own_data_with_its_own_overrides(executions, stack) -> None:
+    ended, requests = reproduced(executions, stack, record())
+    assert ended.exit_code == 0
+    sent = json.loads(json.loads(requests[0].body)["input"])
+    assert sent == {"Trigger": {"Type": "Manual"}, "Replay": RUN, "Overrides": {"GateThreshold": 3000}}
+    answer = json.loads(ended.stdout)
+    assert (answer["same"], answer["changed"]) == (True, [])
+
+
+def test_metrics_that_differ_in_the_last_digit_are_not_the_same(executions, stack) -> None:
+    ended, _ = reproduced(executions, stack, record(rmse=2345.6789012346))
+    assert (ended.exit_code, json.loads(ended.stdout)["same"]) == (1, False)
+
+
+def test_what_would_be_another_run_by_now_is_said(stack) -> None:
+    now = definition.parse(MODEL_YAML.replace("seed: 42", "seed: 43"), "model.yaml")
+    lines = comparison.not_the_same(record(), now, f"s3://{BUCKET}/code/fedcba")
+    assert lines == [
+        f"the code is another by now: {CODE} then (commit abc), fedcba now",
+        "model.yaml is another by now: split.seed",
+    ]
+    assert comparison.not_the_same(record(), definition.parse(MODEL_YAML, "model.yaml"), f"x/{CODE}") == []
+
+
+# ---- predict
+
+
+@pytest.fixture
+def endpoint(stack: FakeAws, answers: Callable[..., list[Any]]) -> list[Any]:
+    """An endpoint that answers each record with its mileage."""
+
+    def answer(request: Any) -> tuple[int, str]:
+        body = request.body if isinstance(request.body, bytes) else request.body.encode()
+        records = [json.loads(line) for line in body.decode().splitlines()]
+        return 200, "".join(json.dumps({"score": one["mileage"]}) + "\n" for one in records)
+
+    return answers("sagemaker-runtime", "InvokeEndpoint", answer)
+
+
+HEADER = "mileage,cylinder,doors,cruise,sound,leather,make,body,price"
+CAR = "12000,8,2,yes,true,1,Cadillac,convertible,65000"
+AS_JSON = {
+    "mileage": 12000, "cylinder": 8, "doors": 2, "cruise": True, "sound": True, "leather": True,
+    "make": "Cadillac", "body": "convertible",
+}  # fmt: skip
+
+
+def test_a_record_has_one_answer(endpoint) -> None:
+    ended = perennial("predict", json.dumps(AS_JSON))
+    assert (ended.exit_code, ended.stdout) == (0, "12000.0\n")
+    assert json.loads(endpoint[0].body) == AS_JSON
+
+
+def test_rows_of_a_file_are_read_as_runs_read_them_and_the_target_is_passed_over(endpoint, tmp_path: Path) -> None:
+    (tmp_path / "cars.csv").write_text("\n".join([HEADER, CAR, CAR.replace("12000", "500")]))
+    ended = perennial("predict", tmp_path / "cars.csv")
+    assert (ended.exit_code, ended.stdout) == (0, "row,score\n2,12000.0\n3,500.0\n")
+    assert json.loads(endpoint[0].body.splitlines()[0]) == AS_JSON
+    assert perennial("predict", tmp_path / "cars.csv", "-o", tmp_path / "out.csv").stdout == ""
+    assert (tmp_path / "out.csv").read_text() == "row,score\n2,12000.0\n3,500.0\n"
+
+
+def test_standard_input_is_read_as_well(endpoint) -> None:
+    assert perennial("predict", "-", typed=f"{HEADER}\n{CAR}\n").stdout == "row,score\n2,12000.0\n"
+
+
+def test_a_record_that_breaks_the_definition_is_named_and_not_asked_about(endpoint) -> None:
+    wrong = CAR.replace("12000", "-5").replace("8,2", "many,2")
+    ended = perennial("predict", "-", typed=f"{HEADER}\n{wrong}\n{CAR}\n")
+    assert (ended.exit_code, ended.stdout) == (1, "row,score\n3,12000.0\n")
+    assert "row 2 is not asked about: " in ended.stderr
+    assert "mileage: '-5' is below the minimum 0" in ended.stderr
+    assert "cylinder: 'many' is not a whole number" in ended.stderr
+
+
+def test_a_file_that_is_not_there_is_wrong_use(endpoint) -> None:
+    assert perennial("predict", "nowhere.csv").exit_code == 2
