@@ -50,7 +50,8 @@ def init(
     """Look at files and write a model's definition.
 
     Writes the model.yaml of a folder in models/: types, ranges, categories, how texts are read, the target, and a
-    threshold from quick fits against the mean predictor. Each guess is there with its evidence, and what is not understood is said.
+    threshold from quick fits against the mean predictor. Each guess is there with its evidence, and what is not
+    understood is said.
     """
     model = name or names.model_name(files[0].name)
     path = project.models() / model / "model.yaml"
