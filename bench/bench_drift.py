@@ -30,6 +30,7 @@ import pyarrow as pa
 from bench.table import Row, finish
 from perennial.data.column_statistics import NumericColumn, StringColumn, constraints, statistics
 from perennial.evaluation import model_quality as measured
+from perennial.evaluation.custom_metrics import OwnMetrics
 from perennial.model.definition import Monitoring, Quality
 from perennial.monitoring import bias, data_quality, model_quality
 from perennial.monitoring.facets import FacetCounter, FacetCounts
@@ -151,7 +152,7 @@ def judged(rows: int, change: Change, seed: int) -> tuple[str, bool]:
     before = measured.statistics("regression", tested.labels, tested.scores, evaluation_time=TIME)
     model = model_quality.judge(
         DEFINITION, before, measured.constraints("regression", before), window.labels, window.scores,
-        model_quality.ModelLimits(MONITORED.model_quality.max_drop, rate), TIME,
+        model_quality.ModelLimits(MONITORED.model_quality.max_drop, rate), TIME, OwnMetrics.none("regression"),
     )  # fmt: skip
     findings: list[WindowFinding] = [*data.findings, *model.findings]
     robust = max(one.distance.robust for one in data.columns if one.distance)

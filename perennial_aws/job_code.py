@@ -17,7 +17,7 @@ import leather
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from perennial.model import definition
+from perennial.model import definition, folder
 from perennial.model.complaints import ConfigurationError
 from perennial.runs import configuration, naming
 from perennial_aws import shipped
@@ -67,14 +67,14 @@ def _check(properties: Mapping[str, Any]) -> None:
         known = ", ".join(path.name for path in models) or "none"
         raise ConfigurationError(f"ModelName: there is no models/{model}/model.yaml; there are: {known}")
     defined = definition.load(mine / "model.yaml")
-    _check_features(mine / "features.py")
+    folder.check(mine, defined)
     for path, text in definition.notes(defined):
         logger.warning("note", path=path, text=text)
     stack = configuration.stack_overrides(properties.get("StackOverrides") or settings.stack_overrides)
     configuration.resolve(model, defined, stack=stack, data_prefix=settings.data_prefix)
-    for folder in models:
-        if folder != mine:
-            _look_at_other(folder)
+    for other in models:
+        if other != mine:
+            _look_at_other(other)
 
 
 def _check_addresses(addresses: Sequence[str]) -> None:
@@ -112,31 +112,21 @@ def _check_data_bucket(name: str) -> None:
         )
 
 
-def _check_features(path: Path) -> None:
-    """Raise ConfigurationError when a model's features.py is no Python. What it does is for `make check` to try."""
-    try:
-        compile(path.read_bytes() if path.is_file() else b"", str(path), "exec")
-    except (SyntaxError, ValueError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise ConfigurationError(f"{path}{line}: {type(error).__name__}: {error}") from error
-
-
-def _look_at_other(folder: Path) -> None:
+def _look_at_other(other: Path) -> None:
     """Log what is wrong with a model that another stack deploys: it is not this stack's business."""
     try:
-        definition.load(folder / "model.yaml")
-        _check_features(folder / "features.py")
+        folder.check(other, definition.load(other / "model.yaml"))
     except (ConfigurationError, OSError) as error:
-        logger.warning("another model's folder is broken", model=folder.name, problem=str(error))
+        logger.warning("another model's folder is broken", model=other.name, problem=str(error))
 
 
 def _files() -> Iterator[tuple[str, Path]]:
     """(name under the prefix, file) of what the jobs need."""
     libraries = (Path(library.__file__).parent for library in LIBRARIES)
-    for folder in (*(shipped.FOLDER / name for name in FOLDERS), *libraries):
-        for path in sorted(folder.rglob("*")):
+    for root in (*(shipped.FOLDER / name for name in FOLDERS), *libraries):
+        for path in sorted(root.rglob("*")):
             if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts:
-                yield path.relative_to(folder.parent).as_posix(), path
+                yield path.relative_to(root.parent).as_posix(), path
 
 
 def _archive(files: Mapping[str, Path]) -> bytes:

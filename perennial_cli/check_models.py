@@ -1,10 +1,10 @@
-"""Checking models as a deployment does, and trying their features.py.
+"""Checking models as a deployment does, and trying their own code.
 
 features.py is tried on a small table that is made from the definition: values
 from ranges and categories, nulls where they are allowed; all rows at once, each alone, and none, because serving calls
 it with requests of any size. Texts without categories are invented, and features.py may expect others (dates in a form
 of its own): an exception that changes with them is a note, and the next ones are tried. One that is the same for all of
-them is a mistake.
+them is a mistake. The functions of metrics.py are asked for all that a window of WINDOW records asks them for.
 """
 
 from __future__ import annotations
@@ -14,15 +14,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from perennial.features.encoding import Hook, HookError, load_hook, prepared
+from perennial.evaluation.custom_metrics import SECONDS, CustomMetricError, OwnMetrics
+from perennial.features.encoding import Hook, load_hook, prepared
 from perennial.features.values import ARROW_TYPES
+from perennial.hooks import HookError
 from perennial.model import definition
+from perennial.model import folder as code
 from perennial.model.complaints import ConfigurationError
 from perennial.model.definition import ColumnDefinition, Definition
+from processing.own_code import MEASURING
 
-ROWS = 8
+ROWS, WINDOW = 8, 1_000
 INVENTED: tuple[tuple[str | None, ...], ...] = (
     ("a", "Zoë", "b c"),
     ("2024-05-01", "2023-12-31", "2025-01-15"),
@@ -56,16 +61,35 @@ def _is_sound(folder: Path) -> bool:
         print(f"{folder}/model.yaml: note, {where}: {text}")
     tried = ""
     try:
-        if hook := load_hook(folder / "features.py"):
+        code.check(folder, defined)
+        if hook := load_hook(folder / code.FEATURES):
             if exception := try_features(hook, defined):
                 reason = "it comes of a text that was invented; a file or a request with such a text would fail alike"
                 print(f"{folder}: note, {exception} ({reason})")
             tried = f", features.py tried on {ROWS} rows"
-    except HookError as error:
+        if defined.metrics:
+            try_metrics(folder / code.METRICS, defined)
+            tried += f", metrics.py on {WINDOW:,} rows"
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return False
+    except (HookError, CustomMetricError) as error:
         print(f"{folder}/{error}", file=sys.stderr)
         return False
     print(f"{folder.name}: ok, {len(defined.columns)} columns{tried}")
     return True
+
+
+def try_metrics(path: Path, defined: Definition) -> None:
+    """Ask each metric of the model itself what a window asks it. Raises CustomMetricError."""
+    column = defined.columns[defined.target]
+    known = np.array(_known(column), np.float64)
+    labels, scores = np.resize(known, WINDOW), np.resize(np.roll(known, 1), WINDOW) * 0.1
+    scores += 0.9 * labels
+    with OwnMetrics(MEASURING, path, defined.problem, defined.metrics, SECONDS) as own:
+        for metric in own.by_name.values():
+            metric.compute(labels, scores)
+            metric.resampled(labels, scores)
 
 
 def try_features(hook: Hook, defined: Definition) -> HookError | None:

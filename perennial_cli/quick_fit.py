@@ -20,8 +20,8 @@ import pyarrow.csv as pa_csv
 
 from perennial.evaluation.metrics import UndefinedMetricError, metric_named
 from perennial.evaluation.problem_types.measures import Floats
-from perennial.features.encoding import HookError
 from perennial.features.values import DataError
+from perennial.hooks import HookError
 from perennial.model.definition import Definition
 from processing import preprocess
 

@@ -1,12 +1,13 @@
 """Measure and explain the predictions on the test set, so that later predictions can be compared with them.
 
 Runs as    processing job, state "Baseline model quality"
-Reads      --config         config.json: `definition` (problem)
+Reads      --config         config.json: `model`, `definition` (problem, metrics)
            --predictions    folder of CSV parts with the header `prediction,label` and for binary classification
                             `probability` (of class 1; prediction and label are 0 or 1). For regression both are in
                             the target's unit. One row for each row of the test set, no field empty
            --test           the test set: part-*.jsonl, records by the names of their features
            --serving        preprocessor.tar.gz and model.tar.gz
+           models/<model>/metrics.py beside this script's folder, if the model has one
 Writes     below --output
     model-quality/          statistics.json and constraints.json in Model Monitor's formats
     attribution/            analysis.json in Clarify's format, with `means` of the encoded columns; or without
@@ -31,11 +32,12 @@ import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 
 from perennial.data.payload import LARGEST_LINE
-from perennial.evaluation import model_quality
+from perennial.evaluation import metrics, model_quality
+from perennial.evaluation.custom_metrics import OwnMetrics
 from perennial.evaluation.problem_types.measures import MetricError, MetricInputError
 from perennial.monitoring import bias
 from perennial.monitoring.facets import FacetCounter, section_of
-from processing import contributions, job_script
+from processing import contributions, job_script, own_code
 
 COLUMNS = ("prediction", "label", "probability")
 ARROW_TYPES = {"float": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}
@@ -46,33 +48,40 @@ def main(argv: list[str] | None = None) -> int:
     """Run the job; return its exit code."""
     about = "Measure and explain the predictions on the test set."
     arguments = job_script.paths(argv, about, predictions="predictions", test="test", serving="serving")
-    definition = json.loads(arguments.config.read_text())["definition"]
+    config = json.loads(arguments.config.read_text())
+    definition = config["definition"]
     try:
-        documents = measure(definition, arguments.predictions)
+        with own_code.metrics(config) as own:
+            documents = measure(definition, arguments.predictions, own)
         compared = compare_facets(definition, arguments.predictions, arguments.test)
     except MetricError as error:
         return job_script.refuse(f"The baseline of the model cannot be computed: {error}", arguments.message)
     job_script.write_documents(documents, arguments.output / "model-quality", indent=2)
     job_script.write_documents({"analysis": compared}, arguments.output / "bias", indent=2)
     print(f"measured {documents['statistics']['dataset']['item_count']} predictions")
+    for name, why in own.failed.items():
+        print(f"{name} could not be measured, and later windows have nothing to compare it with: {why}")
     explained = contributions.baseline(definition["algorithm"], arguments.serving, lines(arguments.test))
     job_script.write_documents({"analysis": explained}, arguments.output / "attribution", indent=2)
     print(explained.get("reason") or f"explained {explained['dataset']['item_count']} predictions")
     return 0
 
 
-def measure(definition: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
+def measure(definition: dict[str, Any], folder: Path, own: OwnMetrics) -> dict[str, dict[str, Any]]:
     """Return both documents by name. Raises MetricInputError: the predictions are not sound."""
     problem = definition["problem"]
     columns = read(folder)
+    scores = columns.get("probability", columns["prediction"])
     statistics = model_quality.statistics(
         problem,
         columns["label"],
         columns["prediction"],
         columns.get("probability"),
         evaluation_time=datetime.now(UTC),
+        own=own.described(*metrics.checked(problem, columns["label"], scores)),
     )
-    return {"statistics": statistics, "constraints": model_quality.constraints(problem, statistics)}
+    constraints = model_quality.constraints(problem, statistics, own.directions)
+    return {"statistics": statistics, "constraints": constraints}
 
 
 def lines(folder: Path) -> Iterator[bytes]:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from perennial.features.encoding import HookError
+from perennial.hooks import HookError
 from perennial.monitoring import attribution, sample
 from perennial.monitoring.attribution import Contributions
 from perennial.monitoring.findings import MonitorError

@@ -16,6 +16,8 @@ from typing import Any
 from perennial.words import printable
 
 CODE = Path(__file__).resolve().parents[1]
+MODELS = CODE / "models"
+HOOKS = ("features.py", "capture.py")  # that scripts run themselves; metrics.py has a process of its own
 MOUNTED = Path("/opt/ml/processing")
 MESSAGE = Path("/opt/ml/output/message")
 MAX_SAID = 2000  # characters of a line in the log
@@ -57,9 +59,9 @@ class _WithoutPandas(MetaPathFinder):
 def leave_out_pandas(*, but_for_hooks: bool = False) -> None:
     """Keep PyArrow from importing pandas (0.2 s and 40 MB) only to ask whether what it is given is a series of its.
 
-    A model's features.py may use pandas: `but_for_hooks` is for scripts that run it.
+    A model's own code may use pandas: `but_for_hooks` is for scripts that run it.
     """
-    if but_for_hooks and any(CODE.glob("models/*/features.py")):
+    if but_for_hooks and any(path for name in HOOKS for path in MODELS.glob(f"*/{name}")):
         return
     sys.meta_path.insert(0, _WithoutPandas())
 

@@ -46,7 +46,7 @@ from perennial.monitoring.findings import DRIFT, FAILED, NOT_ENOUGH, MonitorErro
 from perennial.monitoring.ground_truth import Joined, Labels
 from perennial.monitoring.verdict import Analysis, document
 from perennial.monitoring.window import Window
-from processing import contributions, job_script
+from processing import contributions, job_script, own_code
 
 INPUTS = (
     "capture", "ground_truth", "data_baseline", "model_baseline", "bias_baseline", "attribution_baseline", "serving",
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "collected": collected.as_json(),
         "ground_truth": joining.as_json(),
     }
-    verdict = document(_analyses(definition, window, joined, arguments, end), described)
+    verdict = document(_analyses(config, window, joined, arguments, end), described)
     if verdict["verdict"] == DRIFT:
         verdict |= _labelled_rows(config, window, joined, arguments, (start, end))
     job_script.write_documents({"verdict": verdict}, arguments.output, indent=2)
@@ -132,13 +132,14 @@ def _config(path: Path) -> Mapping[str, Any]:
 
 
 def _analyses(
-    definition: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, time: datetime
+    config: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, time: datetime
 ) -> dict[str, Analysis]:
     """Return what each analysis says that model.yaml has not switched off."""
+    definition = config["definition"]
     section = definition["monitoring"]
     known: dict[str, Callable[[float], Analysis]] = {
         "data_quality": lambda rate: _data_quality(definition, window, joined, arguments, rate),
-        "model_quality": lambda rate: _model_quality(definition, window, joined, arguments, rate, time),
+        "model_quality": lambda rate: _model_quality(config, window, joined, arguments, rate, time),
         "bias": lambda rate: _bias(definition, window, joined, arguments, rate),
         "attribution": lambda rate: _attribution(definition, window, arguments, rate),
     }
@@ -188,17 +189,21 @@ def _data_quality(
 
 
 def _model_quality(
-    definition: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float, time: datetime
+    config: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float, time: datetime
 ) -> Analysis:
+    definition = config["definition"]
     section = definition["monitoring"]["model_quality"]
     if missing := _missing_labels(section, window, joined):
         return Analysis(NOT_ENOUGH, missing)
     limits = model_quality.ModelLimits(section["max_drop"], rate)
     baseline = _baseline(arguments.model_baseline, "model-quality")
-    judged = model_quality.judge(definition, *baseline, *joined.measured, limits, time)
+    with own_code.metrics(config) as own:
+        judged = model_quality.judge(definition, *baseline, *joined.measured, limits, time, own)
     documents = {"statistics": judged.statistics, "constraint_violations": violations(judged.findings)}
     job_script.write_documents(documents, arguments.output / "model-quality", indent=2)
-    return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
+    reason = "; ".join(f"{name} could not be measured: {why}" for name, why in judged.failed.items())
+    verdict = FAILED if definition["gate"]["metric"] in judged.failed else verdict_of(judged.findings)
+    return Analysis(verdict, reason, judged.findings, judged.as_json())
 
 
 def _missing_labels(section: Mapping[str, Any], window: Window, joined: Joined) -> str:

@@ -56,9 +56,10 @@ from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report, judge_news, judge_rows, judge_sets, judge_trained
 from perennial.data.sets import SetWriter
 from perennial.features.column import Column
-from perennial.features.encoding import FORMAT_VERSION, Encoder, HookError, load_hook
+from perennial.features.encoding import FORMAT_VERSION, Encoder, load_hook
 from perennial.features.record_checks import KnownTexts, RecordChecks, Rules
 from perennial.features.values import DataError
+from perennial.hooks import HookError
 from processing import job_script
 
 ROWS_PER_PART = 200_000
@@ -193,9 +194,9 @@ def record_checks(contract: Contract, known: KnownTexts, encoder: Encoder, servi
 
 
 def _serving_modules() -> list[Path]:
-    """Return what the serving script imports: the features room, and how values are written for people."""
+    """Return what the serving script imports: the features room, and the modules beside the rooms."""
     domain = CODE / "perennial"
-    return [domain / "__init__.py", domain / "words.py", *sorted((domain / "features").glob("*.py"))]
+    return [*sorted(domain.glob("*.py")), *sorted((domain / "features").glob("*.py"))]
 
 
 def pack_preprocessor(

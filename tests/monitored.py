@@ -104,7 +104,7 @@ class World:
         self.folder = folder
         self.definition = definition.parse(model, "model.yaml").as_json()
         self.config = folder / "config.json"
-        self.config.write_text(json.dumps({"definition": self.definition}))
+        self.config.write_text(json.dumps({"model": "cars", "definition": self.definition}))
         trained, tested = cars(1500, 0), cars(400, 1)
         rows = [f"{car.price},{','.join(map(str, car.fields))}" for car in trained]
         self._job(analyze_data_quality, "baseline-data", "data-baseline", [f"price,{','.join(COLUMNS)}", *rows])

@@ -99,6 +99,7 @@ def _closed(window_id: str, execution: dict[str, Any], answer: dict[str, Any], e
         "records": known.get("records"),
         "labels": known.get("ground_truth", {}).get("matched", 0),
         "metric": entry.get("metric"),
+        "own_metrics": _own_metrics(known["analyses"], entry.get("metric") or {}),
         "decision": entry.get("decision"),
         "training": _training(window_id) if not failed and (entry.get("decision") or {}).get("retrain") else None,
         "failure": failure if failed else None,
@@ -112,6 +113,14 @@ def _why(status: str, failure: dict[str, Any]) -> str:
     state = f" in state {failure['state']!r}" if failure["state"] else ""
     ended = {"ABORTED": "a person or a deployment stopped the monitor", "TIMED_OUT": "the monitor was over its time"}
     return ended.get(status, f"the monitor failed{state}: {failure['error'] or 'no cause was given'}")
+
+
+def _own_metrics(analyses: dict[str, Any], decisive: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what was measured by metrics of the model itself, besides that of the gate."""
+    measured = analyses.get("model_quality", {}).get("metrics", [])
+    copied = ("name", "value", "interval", "limit", "worse")
+    own = [one for one in measured if one.get("is_own") and one["name"] != decisive.get("name")]
+    return [{key: one[key] for key in copied} for one in own]
 
 
 def _training(window_id: str) -> str:
@@ -139,9 +148,10 @@ def _count(window: dict[str, Any]) -> None:
     for column in window["columns"][:MAX_FEATURES]:
         if column["distance"] is not None:
             _metric("FeatureDrift", column["distance"]["largest"], Feature=column["name"])
+    for one in [*filter(None, [window["metric"]]), *window["own_metrics"]]:
+        _metric("ModelMetric", one["value"], Metric=one["name"])
+        _metric("ModelMetricLimit", one["limit"], Metric=one["name"])
     if window["metric"]:
-        _metric("ModelMetric", window["metric"]["value"], Metric=window["metric"]["name"])
-        _metric("ModelMetricLimit", window["metric"]["limit"], Metric=window["metric"]["name"])
         _metric("ModelWorse", int(window["metric"]["worse"]))
     if window["training"]:
         _metric("Retrainings", 1)

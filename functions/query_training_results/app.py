@@ -1,7 +1,8 @@
 """Measure the candidate and the model in service on the same test set, and judge.
 
 Called by  train_model, state "Query training results".
-Reads      what both runs left in the bucket: labels, predictions, definitions, and the hashes of rows
+Reads      what both runs left in the bucket: labels, predictions, definitions, and the hashes of rows; of the layer
+           models/<model>/metrics.py, where the model has metrics of its own
 Writes     evaluation/evaluation.json, evaluation/predictions.csv (for the model-quality baseline), the run record
 Raises     MetricMissingError: the training job did not report a metric that it must report. PredictionsError: the
            predictions do not fit the test rows. Both permanent.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -23,10 +24,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from perennial.data import rows
 from perennial.data.rows import FOLDER, Hashes, combined
 from perennial.evaluation import comparison, gate, metrics, predictions
-from perennial.evaluation.problem_types.measures import Floats, MetricInputError
+from perennial.evaluation.custom_metrics import OwnMetrics
+from perennial.evaluation.problem_types.measures import Floats, MetricError, MetricInputError
 from perennial.runs import run_record
 from perennial.runs.record import json_safe
-from perennial_aws import champion, objects, payloads, runs
+from perennial_aws import champion, objects, payloads, runs, shipped
 from perennial_aws.clients import client
 from perennial_aws.row_hashes import SeenRows, hashes_of, twins_of
 
@@ -90,20 +92,28 @@ class Measured:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Read, measure, judge, and write the evaluation for people and baselines."""
     request = payloads.read(Request, event)
-    wanted = payloads.gate_in(request.Gate)
-    training = _training_metrics(request)
+    config = objects.read_json(f"{request.Prefix}/config.json")
+    with shipped.own_metrics(request.Problem, config["definition"].get("metrics", {})) as own:
+        return _judged(request, config["training_metrics"], own)
+
+
+def _judged(request: Request, expected: list[str], own: OwnMetrics) -> dict[str, Any]:
+    metric = metrics.metric_named(request.Problem, request.Gate["Metric"], own.by_name)
+    wanted = replace(payloads.gate_in(request.Gate), is_bounded=metric.is_bounded)
+    training = _training_metrics(request, expected)
     tested = _test_set(request.Prefix, request.CandidatePredictions)
     truth, candidate_scores = tested.truth, tested.scores
-    candidate = _measure(request.Problem, wanted.metric, truth, candidate_scores)
+    candidate = _measure(metric, own, truth, candidate_scores)
     candidate = replace(candidate, why=tested.not_finite() or candidate.why)
     measured, compared, accepted_with = None, None, None
     if request.ChampionPredictions and request.Champion:
         champion_scores = _test_set(request.Prefix, request.ChampionPredictions).scores
         rows = _Rows.read(request.Prefix, request.Champion, request.ChampionTest, truth.size)
-        metric = metrics.metric_named(request.Problem, wanted.metric)
         compared = rows.compared(metric, truth, candidate_scores, champion_scores)
+        if why := _unmeasured(metric, own, compared, wanted.minimum_unseen_rows):
+            candidate = replace(candidate, value=None, why=why)
         on = ~rows.seen & metrics.can_be_measured(request.Problem, champion_scores)
-        measured = _measure(request.Problem, wanted.metric, truth[on], champion_scores[on]) if on.any() else Measured()
+        measured = _measure(metric, own, truth[on], champion_scores[on]) if on.any() else Measured()
         accepted_with = _accepted_with(rows.champion_prefix, wanted.metric)
     verdict = gate.judge(wanted, candidate.value, compared, accepted_with)
     whys = [one.why for one in (candidate, measured) if one and one.why and not verdict.unfair]
@@ -120,7 +130,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         TrainingMetrics=training,
     )
     _write_predictions(request.Prefix, request.Problem, truth, candidate_scores)
-    _record(request, wanted, verdict, answer, candidate, measured, compared, accepted_with, truth.size)
+    _record(request, wanted, verdict, answer, candidate, measured, compared, accepted_with, truth.size, own.failed)
     _publish(answer)
     return dict(json_safe(asdict(answer)))
 
@@ -128,14 +138,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 # ---- Reading
 
 
-def _training_metrics(request: Request) -> dict[str, float]:
-    """Return the last value of each metric that the training job reported, by name."""
+def _training_metrics(request: Request, expected: list[str]) -> dict[str, float]:
+    """Return the last value of each metric that the training job reported, by name; those expected are among them."""
     job = client("sagemaker").describe_training_job(TrainingJobName=request.TrainingJobName)
     reported = {item["MetricName"]: float(item["Value"]) for item in job.get("FinalMetricDataList", [])}
     if not reported:  # whether the service collects metrics of every version of its images is not certain
         logger.warning("the training job's metrics were not collected", job=request.TrainingJobName)
         return {}
-    expected = objects.read_json(f"{request.Prefix}/config.json")["training_metrics"]
     missing = [name for name in expected if not math.isfinite(reported.get(name, math.nan))]
     if missing:
         raise MetricMissingError(
@@ -299,16 +308,30 @@ def _accepted_with(of_champion: str, name: str) -> float | None:
 # ---- Measuring
 
 
-def _measure(problem: str, name: str, truth: Floats, scores: Floats) -> Measured:
+def _measure(metric: metrics.Metric, own: OwnMetrics, truth: Floats, scores: Floats) -> Measured:
+    """Return every metric, and that of the gate with its interval."""
     try:
-        values = metrics.evaluate(problem, truth, scores)
+        values = metrics.evaluate(metric.problem, truth, scores) | own.values(truth, scores)
     except MetricInputError as error:
         return Measured(why=str(error))
     try:
-        interval = metrics.interval(metrics.metric_named(problem, name), truth, scores)
-    except metrics.UndefinedMetricError as error:
-        return Measured(values, values[name], None, str(error))
-    return Measured(values, values[name], interval)
+        interval = metrics.interval(metric, truth, scores)
+    except MetricError as error:
+        return Measured(values, values[metric.name], None, str(error))
+    return Measured(values, values[metric.name], interval)
+
+
+def _unmeasured(metric: metrics.Metric, own: OwnMetrics, compared: gate.Comparison, needed: int) -> str:
+    """Return why a metric of the model itself compares nothing, though it has measured the candidate; else nothing.
+
+    A function that fails half-way must not leave the threshold to decide alone.
+    """
+    parts = (compared.unseen, compared.known)
+    if metric.name not in own.directions or compared.unfair:
+        return ""
+    if all(part.rows < needed or (part.is_measured and part.difference is not None) for part in parts):
+        return ""
+    return own.errors.get(metric.name) or f"{metric.name} has no value, or no interval, for rows that compare"
 
 
 # ---- Leaving it behind
@@ -332,9 +355,11 @@ def _record(
     compared: gate.Comparison | None,
     accepted_with: float | None,
     rows: int,
+    failed: Mapping[str, str],
 ) -> None:
     measured = {
         "test_rows": rows,
+        "failed": dict(failed),
         "candidate": candidate.metrics,
         "champion": champion.metrics if champion else None,
         "candidate_interval": candidate.interval,

@@ -21,13 +21,13 @@ from perennial.features.encoding import (
     Encoder,
     Encoding,
     Hook,
-    HookError,
     NumberEncoding,
     prepared,
     whole_column,
 )
 from perennial.features.target_encoding import Floats, folds_of
 from perennial.features.values import DataError
+from perennial.hooks import HookError
 
 MAX_DISTINCT = 100_000  # a text column with more distinct values is no category, and counting it would eat the memory
 

@@ -20,7 +20,7 @@ from typing import Literal
 from perennial.words import apart, between, number
 
 TWINS = "have the features and the target of rows that one of the two has trained on, under other keys"
-PERFECT = 1.0  # the best value of every metric that is maximized
+PERFECT = 1.0  # the best value of every bounded metric that is maximized
 Interval = tuple[float, float]
 Obstacle = Literal["unmeasured", "threshold", "unfair", "changed", "champion", "chance", "known"]
 
@@ -38,6 +38,7 @@ class Gate:
                          which of a metric that ends at 1 is the distance to 1; None allows all
     minimum_unseen_rows  with fewer of them nothing is compared
     without_comparison   what decides when nothing can be compared: reject the candidate, or the threshold alone
+    is_bounded           a metric that is maximized ends at 1; of one that does not, shares are those of its own value
     """
 
     metric: str
@@ -47,6 +48,7 @@ class Gate:
     maximum_regression: float | None = None
     minimum_unseen_rows: int = 1
     without_comparison: Literal["reject", "threshold"] = "reject"
+    is_bounded: bool = True
 
     def reaches(self, value: float, limit: float) -> bool:
         """Return whether the value is at the limit or on its good side."""
@@ -57,7 +59,7 @@ class Gate:
         step = self.minimum_improvement * abs(champion)
         if self.direction == "minimize":
             return champion - step
-        return champion + min(step, max(0.0, (PERFECT - champion) / 2))
+        return champion + (min(step, max(0.0, (PERFECT - champion) / 2)) if self.is_bounded else step)
 
     def worst_allowed(self, champion: float) -> float:
         """Return the value that a candidate must reach on known rows against a model in service with this one there."""
@@ -65,7 +67,8 @@ class Gate:
             return math.inf if self.direction == "minimize" else -math.inf
         if self.direction == "minimize":
             return champion + self.maximum_regression * abs(champion)
-        return champion - self.maximum_regression * max(0.0, PERFECT - champion)
+        reference = max(0.0, PERFECT - champion) if self.is_bounded else abs(champion)
+        return champion - self.maximum_regression * reference
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,25 @@
 labels   `(n_rows,)`, what happened, and
 scores   `(n_rows,)`, the model's answers: numbers, of which perennial.evaluation.problem_types says what they mean
 
-Every metric is a function of sums over rows: `terms` gives what each row adds, `finish` turns the sums into the
-value. What a metric would be without one row is then a subtraction, so that an interval over a million rows costs well
-under a second, and the rows of two models can be left out together.
+Every metric of a problem type is a function of sums over rows: `terms` gives what each row adds, `finish` turns the
+sums into the value. What a metric would be without one row is then a subtraction, so that an interval over a million
+rows costs well under a second, and the rows of two models can be left out together. Those that a model brings itself
+are functions of any kind (perennial.evaluation.custom_metrics).
 
 Needs numpy alone; it runs in Lambda functions and in jobs.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
 import numpy.typing as npt
 
+from perennial.evaluation import resampling
 from perennial.evaluation.problem_types.measures import (
     Finish,
     Floats,
@@ -42,27 +46,75 @@ class UnknownMetricError(MetricError):
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(ABC):
     """One number that says how good a model is.
 
-    terms    (labels, scores) -> `(n_rows, n_terms)`: what each row adds
-    finish   sums of terms `(..., n_terms)` -> values `(...)`; NaN where the metric is not defined
-    undefined  when the value does not exist, in words for the person who meets it
+    Labels and scores are those that `checked` returns. Each method raises MetricError where there is no value.
     """
 
     name: str
     problem: str
     direction: Direction
-    terms: Terms
-    finish: Finish
-    undefined: str
 
     def compute(self, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
         """Return the metric over all rows.
 
         Raises MetricInputError: the input cannot be measured. UndefinedMetricError: this metric has no value for it.
         """
-        return _value(self, *checked(self.problem, labels, scores))
+        return self.value(*checked(self.problem, labels, scores))
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether its best value is 0 where smaller is better, and 1 where larger is."""
+        return True
+
+    @abstractmethod
+    def value(self, labels: Floats, scores: Floats) -> float:
+        """Return the metric over all rows, a finite number."""
+
+    @abstractmethod
+    def without_each(self, labels: Floats, scores: Floats) -> Floats:
+        """Return the metric without one row, or one block of rows, for each of them; NaN where it has no value."""
+
+    @abstractmethod
+    def resampled(self, labels: Floats, scores: Floats) -> Floats:
+        """Return the metric of the bootstrap's draws of the rows, of those that leave it a value."""
+
+
+@dataclass(frozen=True)
+class SumMetric(Metric):
+    """A metric of sums over rows.
+
+    terms    (labels, scores) -> `(n_rows, n_terms)`: what each row adds
+    finish   sums of terms `(..., n_terms)` -> values `(...)`; NaN where the metric is not defined
+    undefined  when the value does not exist, in words for the person who meets it
+    """
+
+    terms: Terms
+    finish: Finish
+    undefined: str
+
+    def value(self, labels: Floats, scores: Floats) -> float:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            value = float(self.finish(self.terms(labels, scores).sum(axis=0)))
+        if not np.isfinite(value):
+            raise UndefinedMetricError(f"{self.name} has no value for these {labels.size} rows: {self.undefined}")
+        return value
+
+    def without_each(self, labels: Floats, scores: Floats) -> Floats:
+        terms = self.terms(labels, scores)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            without = self.finish(terms.sum(axis=0) - terms)
+        if not np.isfinite(without).all():
+            text = f"{self.name} of {labels.size} rows has no value without one of them: {self.undefined}"
+            raise UndefinedMetricError(text)
+        return without
+
+    def resampled(self, labels: Floats, scores: Floats) -> Floats:
+        terms, starts = self.terms(labels, scores), resampling.starts(labels.size)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            drawn = self.finish(resampling.draws(starts.size) @ np.add.reduceat(terms, starts, axis=0))
+        return np.asarray(drawn[np.isfinite(drawn)])
 
 
 def measures_of(problem: str) -> Measures:
@@ -73,18 +125,21 @@ def measures_of(problem: str) -> Measures:
     return measures
 
 
-def metrics_of(problem: str) -> dict[str, Metric]:
+def metrics_of(problem: str) -> Mapping[str, Metric]:
     """Return the metrics of a problem type by name."""
     computed = measures_of(problem).metrics
     return {
-        name: Metric(name, problem, score.direction, *computed[name])
+        name: SumMetric(name, problem, score.direction, *computed[name])
         for name, score in PROBLEM_TYPES[problem].metrics.items()
     }
 
 
-def metric_named(problem: str, name: str) -> Metric:
-    """Return the metric of that name, or raise UnknownMetricError, which lists the names there are."""
-    known = metrics_of(problem)
+def metric_named(problem: str, name: str, own: Mapping[str, Metric] | None = None) -> Metric:
+    """Return the metric of that name, or raise UnknownMetricError, which lists the names there are.
+
+    own  those that the model brings itself, by name
+    """
+    known = {**metrics_of(problem), **(own or {})}
     if name not in known:
         raise UnknownMetricError(f"no metric of {problem} is called {name!r}; expected one of {', '.join(known)}")
     return known[name]
@@ -113,7 +168,7 @@ def evaluate(problem: str, labels: npt.ArrayLike, scores: npt.ArrayLike) -> dict
     values: dict[str, float] = {}
     for name, metric in metrics_of(problem).items():
         try:
-            values[name] = _value(metric, y, s)
+            values[name] = metric.value(y, s)
         except UndefinedMetricError:
             values[name] = float("nan")
     return values
@@ -123,14 +178,16 @@ def interval(metric: Metric, labels: npt.ArrayLike, scores: npt.ArrayLike) -> tu
     """Return the 95 % interval of a metric: where it would lie for other test rows like these.
 
     It is the metric and 1.96 standard errors of the jackknife (Efron and Stein, Annals of Statistics 9, 1981) on both
-    sides, at most to the metric's best value. Nothing is drawn: the same rows give the same interval in any order. AUC
-    is measured by its placement values, the linear part of the statistic (DeLong, DeLong and Clarke-Pearson, Biometrics
-    44, 1988).
+    sides, at most to the metric's best value, if it has one. Nothing is drawn: the same rows give the same interval,
+    those of a problem type's metrics in any order. AUC is measured by its placement values, the linear part of the
+    statistic (DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988).
 
     Raises MetricInputError, UndefinedMetricError (also when it has no value without one of the rows).
     """
     y, s = checked(metric.problem, labels, scores)
-    low, high = _around(metric, _value(metric, y, s), _without_each(metric, y, s))
+    low, high = _around(metric, metric.value(y, s), metric.without_each(y, s))
+    if not metric.is_bounded:
+        return low, high
     return (max(0.0, low), high) if metric.direction == "minimize" else (low, min(1.0, high))
 
 
@@ -146,8 +203,8 @@ def interval_of_difference(
     """
     y, first = checked(metric.problem, labels, candidate)
     _, second = checked(metric.problem, labels, champion)
-    value = _value(metric, y, first) - _value(metric, y, second)
-    return _around(metric, value, _without_each(metric, y, first) - _without_each(metric, y, second))
+    value = metric.value(y, first) - metric.value(y, second)
+    return _around(metric, value, metric.without_each(y, first) - metric.without_each(y, second))
 
 
 def can_be_measured(problem: str, scores: npt.ArrayLike) -> npt.NDArray[np.bool_]:
@@ -165,24 +222,9 @@ def _vector(what: str, values: npt.ArrayLike) -> Floats:
     return array
 
 
-def _value(metric: Metric, labels: Floats, scores: Floats) -> float:
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        value = float(metric.finish(metric.terms(labels, scores).sum(axis=0)))
-    if not np.isfinite(value):
-        raise UndefinedMetricError(f"{metric.name} has no value for these {labels.size} rows: {metric.undefined}")
-    return value
-
-
-def _without_each(metric: Metric, labels: Floats, scores: Floats) -> Floats:
-    """Return the metric of all rows but one `(n_rows,)`, for each of them."""
-    terms = metric.terms(labels, scores)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return metric.finish(terms.sum(axis=0) - terms)
-
-
 def _around(metric: Metric, value: float, without_each: Floats) -> tuple[float, float]:
-    rows = without_each.size
-    if rows < 2 or not np.isfinite(without_each).all():
-        raise UndefinedMetricError(f"{metric.name} of {rows} rows has no value without one of them: {metric.undefined}")
-    error = DEVIATIONS * float(np.sqrt((rows - 1) * without_each.var()))
+    left_out = without_each.size
+    if left_out < 2:
+        raise UndefinedMetricError(f"{metric.name} of {left_out} rows has no interval: it takes two of them at least")
+    error = DEVIATIONS * float(np.sqrt((left_out - 1) * without_each.var()))
     return value - error, value + error

@@ -9,6 +9,7 @@ Needs numpy alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +18,10 @@ import numpy.typing as npt
 from perennial.data.column_statistics import FORMAT_VERSION
 from perennial.evaluation.metrics import measures_of
 from perennial.evaluation.problem_types.quality import CONSTANT
+from perennial.model.problem_types import Direction
 
 _SMALLER_IS_BETTER = {"mae", "mse", "rmse", "false_positive_rate", "false_negative_rate"}
+GREATER, LESS = "GreaterThanThreshold", "LessThanThreshold"
 _CURVES_AND_COUNTS = {"confusion_matrix", "receiver_operating_characteristic_curve", "precision_recall_curve"}
 
 
@@ -30,8 +33,11 @@ def statistics(
     *,
     evaluation_time: datetime,
     seed: int = 0,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Return the document statistics.json; its arguments are those of perennial.evaluation.problem_types.quality.
+
+    own  the metrics of the model itself (custom_metrics.OwnMetrics.described)
 
     Raises MetricInputError: the rows cannot be measured.
     """
@@ -40,20 +46,20 @@ def statistics(
     return {
         "version": FORMAT_VERSION,
         "dataset": {"item_count": rows, "evaluation_time": time},
-        f"{problem}_metrics": measured,
+        f"{problem}_metrics": {**measured, **(own or {})},
     }
 
 
-def constraints(problem: str, statistics: dict[str, Any]) -> dict[str, Any]:
-    """Return the document constraints.json: each defined metric of `statistics` is the threshold for later ones."""
+def constraints(problem: str, statistics: dict[str, Any], own: Mapping[str, Direction] | None = None) -> dict[str, Any]:
+    """Return the document constraints.json: each defined metric of `statistics` is the threshold for later ones.
+
+    own  which values of the model's own metrics are better
+    """
+    smaller = _SMALLER_IS_BETTER.union(name for name, direction in (own or {}).items() if direction == "minimize")
     measured: dict[str, Any] = statistics[f"{problem}_metrics"]
     suggested = {
-        name: {"threshold": metric["value"], "comparison_operator": _worse(name)}
+        name: {"threshold": metric["value"], "comparison_operator": GREATER if name in smaller else LESS}
         for name, metric in measured.items()
         if name not in _CURVES_AND_COUNTS and not name.endswith(CONSTANT) and metric["value"] != "NaN"
     }
     return {"version": FORMAT_VERSION, f"{problem}_constraints": suggested}
-
-
-def _worse(name: str) -> str:
-    return "GreaterThanThreshold" if name in _SMALLER_IS_BETTER else "LessThanThreshold"

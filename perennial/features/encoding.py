@@ -18,27 +18,22 @@ then plain strings, not dictionaries.
 
 from __future__ import annotations
 
-import importlib.util
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial import hooks
 from perennial.features.lines import csv_lines
 from perennial.features.target_encoding import Rows, TargetEncoding
 from perennial.features.values import plain_decimal, to_text
+from perennial.hooks import HookError
 
-T = TypeVar("T")
 Hook = Callable[[pa.Table], pa.Table]
 FORMAT_VERSION = 2
-
-
-class HookError(Exception):
-    """The model's features.py does not keep its promise."""
 
 
 @dataclass(frozen=True)
@@ -162,36 +157,12 @@ def load_hook(path: Path) -> Hook | None:
 
     What goes wrong in it, now or when it is called, is a HookError that says line and exception.
     """
-    if not path.is_file():
+    if not (file := hooks.load(path)):
         return None
-    spec = importlib.util.spec_from_file_location("perennial_model_features", path)
-    if spec is None or spec.loader is None:
-        raise HookError(f"{path}: cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    load = spec.loader.exec_module
-    file = str(spec.origin)  # absolute, as tracebacks have it
-    _guarded(lambda: load(module), file)
-    hook: Hook | None = getattr(module, "transform", None)
-    if not callable(hook):
+    transform = getattr(file.module, "transform", None)
+    if not callable(transform):
         raise HookError("features.py: has no function transform(table: pyarrow.Table) -> pyarrow.Table")
-    return lambda table: _guarded(lambda: hook(table), file)
-
-
-def _guarded(call: Callable[[], T], file: str) -> T:
-    try:
-        return call()
-    except MemoryError:  # the machine is too small
-        raise
-    except (Exception, SystemExit) as error:
-        raise HookError(f"features.py{_line(error, file)}: {type(error).__name__}: {error}") from error
-
-
-def _line(error: BaseException, file: str) -> str:
-    """`, line 7`: where in a file an error came from; empty when it did not."""
-    if isinstance(error, SyntaxError) and error.filename == file:
-        return f", line {error.lineno}"
-    lines = [number for frame, number in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
-    return f", line {lines[-1]}" if lines else ""
+    return lambda table: file.call(transform, table)
 
 
 def prepared(table: pa.Table, hook: Hook | None) -> pa.Table:

@@ -22,7 +22,7 @@ from perennial.model import bias, complaints
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.bias import BiasMonitoring
 from perennial.model.complaints import ConfigurationError, Strict, suggestion
-from perennial.model.problem_types import PROBLEM_TYPES
+from perennial.model.problem_types import PROBLEM_TYPES, Direction, is_taken, scores_of
 from perennial.words import spelling
 
 ColumnType = Literal["float", "integer", "boolean", "string", "timestamp"]
@@ -58,6 +58,7 @@ MAX_CATEGORY = 256  # characters
 # took 330 MiB and 8,000 956 MiB. Columns of more have means instead (decision 0009).
 MAX_ONE_HOT = 1_000
 MAX_OVERRIDABLE = 100
+MAX_METRICS = 10  # of the model itself: each may take a minute (evaluation.custom_metrics), and costs in CloudWatch
 LONGEST_INTEGER = 64  # bits
 # What PyYAML raises besides its own errors: for values that do not fit their tag, and for deep nesting.
 _UNREADABLE = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
@@ -342,6 +343,8 @@ class Definition(Strict):
     quality: Quality = Quality()
     algorithm: AlgorithmName = "xgboost"
     hyperparameters: dict[AlgorithmName, dict[str, Any]] = Field(default_factory=dict)
+    # Those that the model's metrics.py computes, and which of their values are better.
+    metrics: Annotated[dict[str, Direction], Field(max_length=MAX_METRICS)] = Field(default_factory=dict)
     gate: GateDefinition
     serving: Serving = Serving()
     monitoring: Monitoring = Monitoring()
@@ -429,7 +432,8 @@ def _with_decimal_mark(parse: Parse, mark: str) -> Parse:
 def notes(definition: Definition) -> list[tuple[str, str]]:
     """Return (path, text) for what a definition asks that is sound, and not quite what it seems."""
     gate, listed = definition.gate, []
-    if gate.minimum_improvement > 0 and PROBLEM_TYPES[definition.problem].metrics[gate.metric].direction == "maximize":
+    score = scores_of(definition.problem, definition.metrics)[gate.metric]
+    if gate.minimum_improvement > 0 and score.direction == "maximize" and score.is_bounded:
         highest = 1 / (1 + 2 * gate.minimum_improvement)
         text = (
             f"of a model in service with an {gate.metric} above {highest:.3g}, {gate.minimum_improvement:.3g} more "
@@ -784,8 +788,20 @@ def _check_window_column(columns: dict[str, ColumnDefinition], name: str) -> Com
         yield path, f"{name!r} is nullable; nobody can tell the age of a row without a date"
 
 
-def _check_gate_metric(problem: str, gate: GateDefinition) -> Complaints:
-    known = PROBLEM_TYPES[problem].metrics
+def _check_metrics(metrics: dict[str, Direction]) -> Complaints:
+    for name in metrics:
+        if not COLUMN_NAME.fullmatch(name):
+            text = "expected the name of a function: lower-case letters, digits and underscores, such as 'share_close'"
+            yield f"metrics.{name}", text
+        elif is_taken(name):
+            yield (
+                f"metrics.{name}",
+                "is the name of a metric that there is already; take another one in metrics.py",
+            )
+
+
+def _check_gate_metric(problem: str, gate: GateDefinition, metrics: dict[str, Direction]) -> Complaints:
+    known = scores_of(problem, metrics)
     if gate.metric not in known:
         allowed = f"allowed: {', '.join(known)}"
         close = suggestion(gate.metric, known)
@@ -793,8 +809,8 @@ def _check_gate_metric(problem: str, gate: GateDefinition) -> Complaints:
         yield "gate.metric", f"{gate.metric!r} is not a metric of {problem}; {allowed}{hint}"
 
 
-def _check_gate_threshold(problem: str, gate: GateDefinition) -> Complaints:
-    score = PROBLEM_TYPES[problem].metrics.get(gate.metric)
+def _check_gate_threshold(problem: str, gate: GateDefinition, metrics: dict[str, Direction]) -> Complaints:
+    score = scores_of(problem, metrics).get(gate.metric)
     if score is not None and not score.is_sound(gate.threshold):
         yield "gate.threshold", f"got {gate.threshold:g}; expected for {gate.metric} {score.expected()}"
 
@@ -883,6 +899,7 @@ _CHECKS: tuple[Callable[..., Complaints], ...] = (
     _check_split_column,
     _check_split_key,
     _check_training_window,
+    _check_metrics,
     _check_gate_metric,
     _check_gate_threshold,
     _check_algorithm,

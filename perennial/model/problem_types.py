@@ -6,6 +6,7 @@ metrics. An algorithm that learns it says so in its own file (perennial.model.al
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +23,7 @@ class Score:
     includes_low  `low` itself is such a threshold
     meaning       what the bounds stand for, in words
     in_unit       it is in the unit of the target
+    is_bounded    its best value is 0 where smaller is better, and 1 where larger is
     """
 
     direction: Direction
@@ -30,6 +32,7 @@ class Score:
     includes_low: bool = False
     meaning: str = "lower is better, and 0 would be perfect"
     in_unit: bool = False
+    is_bounded: bool = True
 
     def is_sound(self, threshold: float) -> bool:
         """Return whether a threshold could ever be met, and could ever fail."""
@@ -97,3 +100,27 @@ BINARY_CLASSIFICATION = ProblemType(
     values=(0.0, 1.0),
 )
 PROBLEM_TYPES: dict[str, ProblemType] = {one.name: one for one in (REGRESSION, BINARY_CLASSIFICATION)}
+
+
+# ---- Metrics of a model's own
+
+# What else Model Monitor's format calls by a name (perennial.evaluation.problem_types.quality).
+NAMES_OF_FORMAT = frozenset((
+    "confusion_matrix", "receiver_operating_characteristic_curve", "precision_recall_curve",
+    "true_positive_rate", "true_negative_rate", "false_positive_rate", "false_negative_rate", "f0_5", "f2",
+))  # fmt: skip
+_PARTS_OF_NAMES = ("weighted_", "_best_constant_classifier")
+
+
+def is_taken(name: str) -> bool:
+    """Return whether a metric of this name is there already, in any problem type or in Model Monitor's format."""
+    known = NAMES_OF_FORMAT.union(*(one.metrics for one in PROBLEM_TYPES.values()))
+    return name in known or any(part in name for part in _PARTS_OF_NAMES)
+
+
+def scores_of(problem: str, own: Mapping[str, Direction]) -> dict[str, Score]:
+    """Return the metrics of a problem type by name, and those that the model brings itself (model.yaml, `metrics`)."""
+    of_model = {
+        name: Score(direction, -math.inf, meaning="any will do", is_bounded=False) for name, direction in own.items()
+    }
+    return {**PROBLEM_TYPES[problem].metrics, **of_model}

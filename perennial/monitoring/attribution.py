@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from perennial.data.column_statistics import Floats
+from perennial.evaluation.resampling import draws
 from perennial.monitoring.findings import MonitorError, WindowFinding
-from perennial.monitoring.model_quality import INTERVAL, draws
+from perennial.monitoring.model_quality import INTERVAL
 from perennial.words import between, number
 
 RECORDS = 250  # of a window that are explained: half a millisecond each, for some hundred trees

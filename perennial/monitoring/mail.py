@@ -44,11 +44,12 @@ def compose(window: Mapping[str, Any], *, region: str, partition: str = "aws") -
     """Return the mail about a window, as notify_window has closed it."""
     headline = HEADLINES[window["verdict"]]
     reasons = [safe(reason, MAX_LINE) for reason in window["reasons"]]
-    first = f"{headline}: {reasons[0] if reasons else 'nothing was found'}"
+    is_healthy = window["verdict"] == HEALTHY  # the reasons are then what else there is to say
+    first = f"{headline}: {reasons[0] if reasons and not is_healthy else 'nothing was found'}"
     blocks = [
         first,
         _facts(window),
-        _reasons(reasons),
+        _reasons(reasons) if is_healthy or len(reasons) > 1 else "",
         _policy(window),
         _advice(window),
         _links(window, region, partition),
@@ -61,20 +62,17 @@ def _facts(window: Mapping[str, Any]) -> str:
     lines += [("Model", f"of run {window['run']}")] if window["run"] else []
     if window["records"] is not None:
         lines += [("Records", f"{window['records']:,}, {window['labels']:,} with a label")]
-    metric = window["metric"]
-    if metric:
-        low, high = metric["interval"]
-        lines += [
-            (
-                "Metric",
-                f"{metric['name']} {metric['value']:,.6g} ({low:,.6g} to {high:,.6g}), limit {metric['limit']:,.6g}",
-            )
-        ]
+    lines += [("Metric", _measured(one)) for one in (window["metric"], *window["own_metrics"]) if one]
     return "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in lines if value)
 
 
+def _measured(metric: Mapping[str, Any]) -> str:
+    low, high = metric["interval"]
+    return f"{metric['name']} {metric['value']:,.6g} ({low:,.6g} to {high:,.6g}), limit {metric['limit']:,.6g}"
+
+
 def _reasons(reasons: Sequence[str]) -> str:
-    if len(reasons) < 2:
+    if not reasons:
         return ""
     more = len(reasons) - MAX_REASONS
     lines = ["What was found", *(f"  {reason}" for reason in reasons[:MAX_REASONS])]

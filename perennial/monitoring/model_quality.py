@@ -1,12 +1,12 @@
 """Whether the model is still as good as its run has measured it, on the labelled requests of a window.
 
-Each metric that both the problem type and the baseline's constraints have is held against the constraint. Chance is
+Each metric that both the problem type, or the model itself, and the baseline's constraints have is held against the
+constraint. Chance is
 that of the bootstrap (Efron, 1979) of the window's rows, by its upper side because errors are skewed, and widened by
 sqrt(1 + rows of the window / rows of the baseline), because the baseline's rows are a sample as well. A metric is worse
 when what it has lost is more than chance at the level asked, and more than `max_drop` of what it was (of what was left
-to 1, where more is better). The metric that the gate judges by decides the verdict; the others are reported.
-
-Rows are drawn in up to MAX_BLOCKS blocks of neighbours: an hour of one bad caller is not many independent errors.
+to 1, where more is better and 1 is best). The metric that the gate judges by decides the verdict; the others are
+reported. Rows are drawn in blocks of neighbours (perennial.evaluation.resampling).
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from perennial.data.column_statistics import Floats
 from perennial.evaluation import metrics, model_quality
+from perennial.evaluation.custom_metrics import CustomMetric, CustomMetricError, OwnMetrics
 from perennial.evaluation.metrics import Metric, UndefinedMetricError
 from perennial.monitoring.findings import MonitorError, WindowFinding
 from perennial.words import between, number
 
-RESAMPLES = 2000
-MAX_BLOCKS = 500
 PERFECT = 1.0
 INTERVAL = (2.5, 97.5)  # percentiles
+NO_LIMIT = "the run whose model answers could not measure it, so that there is nothing to compare it with"
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,10 @@ class ModelLimits:
 
 @dataclass(frozen=True)
 class MetricResult:
-    """A metric of a window beside its constraint. `lost` is how much worse, in its unit, and the least that is sure."""
+    """A metric of a window beside its constraint. `lost` is how much worse, in its unit, and the least that is sure.
+
+    is_own  it is one that the model brings itself
+    """
 
     name: str
     value: float
@@ -51,19 +53,25 @@ class MetricResult:
     lost: float
     lost_at_least: float
     worse: bool
+    is_own: bool = False
 
 
 @dataclass(frozen=True)
 class ModelQuality:
-    """All metrics, what is found, and the document statistics.json; `left_out` counts scores that are no numbers."""
+    """All metrics, what is found, and the document statistics.json; `left_out` counts scores that are no numbers.
+
+    failed  why metrics of the model itself have no value, by name
+    """
 
     metrics: Sequence[MetricResult]
     findings: Sequence[WindowFinding]
     statistics: Mapping[str, Any]
     left_out: int
+    failed: Mapping[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        return {"left_out": self.left_out, "metrics": [asdict(one) for one in self.metrics]}
+        measured = [asdict(one) for one in self.metrics]
+        return {"left_out": self.left_out, "metrics": measured, "failed": dict(self.failed)}
 
 
 def judge(
@@ -74,6 +82,7 @@ def judge(
     scores: Floats,
     limits: ModelLimits,
     time: datetime,
+    own: OwnMetrics,
 ) -> ModelQuality:
     """Measure a window and compare it with the documents of its baseline.
 
@@ -86,17 +95,23 @@ def judge(
     rows = baseline["dataset"]["item_count"]
     sound = metrics.can_be_measured(problem, scores)
     left_out, labels, scores = int((~sound).sum()), labels[sound], scores[sound]
-    columns = metrics.measures_of(problem).columns(*metrics.checked(problem, labels, scores))
+    labels, scores = metrics.checked(problem, labels, scores)
+    columns = metrics.measures_of(problem).columns(labels, scores)
     statistics = model_quality.statistics(
-        problem, columns["label"], columns["prediction"], columns.get("probability"), evaluation_time=time
-    )
-    results = [
-        result
-        for name, metric in metrics.metrics_of(problem).items()
-        if name in known and (result := _compared(metric, known[name], rows, labels, scores, limits)) is not None
-    ]
+        problem, columns["label"], columns["prediction"], columns.get("probability"), evaluation_time=time,
+        own=own.described(labels, scores),
+    )  # fmt: skip
+    results, failed = [], dict(own.failed)
+    for name, metric in {**metrics.metrics_of(problem), **own.by_name}.items():
+        try:
+            if name in known and (result := _compared(metric, known[name], rows, labels, scores, limits)) is not None:
+                results.append(result)
+            elif name in own.directions:
+                failed.setdefault(name, NO_LIMIT)
+        except CustomMetricError as error:
+            failed.setdefault(name, str(error))
     findings = [_finding(one, labels.size, decisive) for one in results if one.worse]
-    return ModelQuality(results, findings, statistics, left_out)
+    return ModelQuality(results, findings, statistics, left_out, failed)
 
 
 def _compared(
@@ -107,35 +122,18 @@ def _compared(
         value = metric.compute(labels, scores)
     except UndefinedMetricError:
         return None
-    drawn = bootstrap(metric, labels, scores)
+    drawn = metric.resampled(labels, scores)
     limit = float(constraint["threshold"])
     sign = 1.0 if metric.direction == "minimize" else -1.0
     lost = sign * (value - limit)
     chance = sign * (drawn - value) * np.sqrt(1 + labels.size / rows)
     sure = lost - float(np.quantile(chance, 1 - limits.false_alarms))
-    reference = abs(limit) if metric.direction == "minimize" else max(0.0, PERFECT - limit)
+    ends_at_one = metric.is_bounded and metric.direction == "maximize"
+    reference = max(0.0, PERFECT - limit) if ends_at_one else abs(limit)
     low, high = (float(bound) for bound in np.percentile(drawn, INTERVAL))
     worse = sure > 0 and lost > limits.max_drop * reference
-    return MetricResult(metric.name, value, (low, high), limit, constraint["comparison_operator"], lost, sure, worse)
-
-
-def bootstrap(metric: Metric, labels: Floats, scores: Floats) -> Floats:
-    """Return the metric of RESAMPLES draws of the rows, those that have a value. The same rows give the same draws."""
-    terms = metric.terms(labels, scores)
-    blocks = min(MAX_BLOCKS, labels.size)
-    starts = np.linspace(0, labels.size, blocks, endpoint=False).astype(np.int64)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        drawn = metric.finish(draws(blocks) @ np.add.reduceat(terms, starts, axis=0))
-    return np.asarray(drawn[np.isfinite(drawn)])
-
-
-@lru_cache(maxsize=2)
-def draws(blocks: int) -> Floats:
-    """Return how often each block is in each draw, `(RESAMPLES, blocks)`."""
-    chosen = np.random.default_rng(0).integers(0, blocks, size=(RESAMPLES, blocks))
-    chosen += np.arange(RESAMPLES)[:, None] * blocks
-    times = np.bincount(chosen.ravel(), minlength=RESAMPLES * blocks).reshape(RESAMPLES, blocks)
-    return times.astype(np.float64)
+    operator, is_own = constraint["comparison_operator"], isinstance(metric, CustomMetric)
+    return MetricResult(metric.name, value, (low, high), limit, operator, lost, sure, worse, is_own)
 
 
 def _finding(one: MetricResult, rows: int, decisive: str) -> WindowFinding:

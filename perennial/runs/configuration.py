@@ -20,7 +20,7 @@ from perennial.model.algorithms import ALGORITHMS
 from perennial.model.algorithms.hyperparameter import as_text
 from perennial.model.complaints import ConfigurationError, Strict
 from perennial.model.definition import DEPLOYABLE, STEPS, Definition, Instances, JobInstance, validated
-from perennial.model.problem_types import PROBLEM_TYPES
+from perennial.model.problem_types import scores_of
 
 RESERVED_PREFIXES = ("runs/", "code/", "capture/")
 STACK = "the stack's parameters"
@@ -206,8 +206,8 @@ def resolve(
 
 def _gate(definition: Definition) -> Gate:
     section = definition.gate
-    score = PROBLEM_TYPES[definition.problem].metrics[section.metric]
-    return Gate(direction=score.direction, **section.model_dump())
+    score = scores_of(definition.problem, definition.metrics)[section.metric]
+    return Gate(direction=score.direction, is_bounded=score.is_bounded, **section.model_dump())
 
 
 def _decides_service(of_stack: Definition, of_run: Definition, sources: Mapping[str, str]) -> list[str]:

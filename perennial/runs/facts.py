@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from perennial.evaluation.gate import TWINS
-from perennial.model.problem_types import PROBLEM_TYPES
+from perennial.model.problem_types import scores_of
 from perennial.runs import no_data
 from perennial.runs.run_record import Rows, RunRecord
 from perennial.runs.strays import PUT_ASIDE
@@ -149,6 +149,8 @@ def _numbers(record: RunRecord) -> Iterator[tuple[str, str]]:
     known = f" (95 % interval {between(interval)})" if interval else ""
     yield gate["metric"], f"{number(gate.get('candidate'))}{unit}{tested}{known}"
     yield "Threshold", f"{side} {number(gate['threshold'])}{unit}"
+    for name, why in (metrics.get("failed") or {}).items():
+        yield "Not measured", f"{name}: {why}"
     if record.get("champion") is None:
         yield "Previous best", "none; this is the first model"
     yield from _comparison(metrics, unit)
@@ -196,7 +198,7 @@ def unit_of(record: RunRecord) -> str:
     """Return the unit of the gate's metric with a blank before it; empty where it has none."""
     definition = record["configuration"]["definition"]
     unit = definition["columns"][definition["target"]].get("unit")
-    score = PROBLEM_TYPES[definition["problem"]].metrics[definition["gate"]["metric"]]
+    score = scores_of(definition["problem"], definition.get("metrics", {}))[definition["gate"]["metric"]]
     return f" {unit}" if unit and score.in_unit else ""
 
 

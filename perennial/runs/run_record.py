@@ -204,11 +204,15 @@ class TrainingWindow(TypedDict, total=False):
 
 
 class Metrics(TypedDict, total=False):
-    """The measurements: every metric of the problem by name, and that of the gate with its 95 % intervals."""
+    """The measurements: every metric of the problem and of the model by name, that of the gate with its 95 % intervals.
+
+    failed  why metrics of the model itself could not be measured
+    """
 
     test_rows: int
     candidate: dict[str, float]
     champion: dict[str, float] | None
+    failed: dict[str, str]
     candidate_interval: Interval | None
     champion_interval: Interval | None
     difference_interval: Interval | None
@@ -227,6 +231,7 @@ class Judged(TypedDict, total=False):
     maximum_regression: float | None
     minimum_unseen_rows: int
     without_comparison: str
+    is_bounded: bool
     candidate: float | None
     champion: float | None
     meets_threshold: bool

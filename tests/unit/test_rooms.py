@@ -12,9 +12,12 @@ PARTS: dict[str, set[str]] = {
     # the domain
     "perennial": set(),
     "perennial.words": set(),
+    "perennial.hooks": set(),
     "perennial.model": {"perennial.words", "pydantic", "yaml"},
-    "perennial.features": {"perennial.words", "numpy", "pyarrow"},
-    "perennial.data": {"perennial.features", "perennial.model", "perennial.words", "numpy", "pyarrow"},
+    "perennial.features": {"perennial.hooks", "perennial.words", "numpy", "pyarrow"},
+    "perennial.data": {
+        "perennial.features", "perennial.hooks", "perennial.model", "perennial.words", "numpy", "pyarrow",
+    },
     "perennial.evaluation": {"perennial.data", "perennial.model", "perennial.words", "numpy"},
     "perennial.runs": {"perennial.data", "perennial.evaluation", "perennial.model", "perennial.words", "pydantic"},
     "perennial.monitoring": {

@@ -17,14 +17,14 @@ Needs numpy alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from perennial.data.column_statistics import json_number
-from perennial.evaluation import metrics
+from perennial.evaluation import metrics, resampling
 from perennial.evaluation.problem_types.measures import Floats, MetricInputError
 
 Rows = npt.NDArray[np.int64]
@@ -32,8 +32,6 @@ Values = dict[str, float]
 
 # A standard deviation needs this many rows; it is that of the metric in five samples of 80 % of the rows.
 MIN_ROWS_FOR_DEVIATION = 200
-_SAMPLES = 5
-_SAMPLE_SHARE = 0.8
 
 # A curve keeps its first and last point, and this many in all, evenly spaced among its corners.
 MAX_CURVE_POINTS = 201
@@ -181,17 +179,14 @@ def _with_deviations(measure: Callable[[Rows], Values], rows: int, seed: int) ->
     values = measure(np.arange(rows))
     samples: list[Values] = []
     if rows >= MIN_ROWS_FOR_DEVIATION:
-        random = np.random.default_rng(seed)
-        samples = [measure(random.permutation(rows)[: int(rows * _SAMPLE_SHARE)]) for _ in range(_SAMPLES)]
-    return {
-        name: {
-            "value": json_number(value),
-            "standard_deviation": json_number(
-                float(np.std([sample[name] for sample in samples])) if samples else math.nan
-            ),
-        }
-        for name, value in values.items()
-    }
+        samples = [measure(chosen) for chosen in resampling.samples(rows, seed)]
+    return {name: with_deviation(value, [sample[name] for sample in samples]) for name, value in values.items()}
+
+
+def with_deviation(value: float, samples: Sequence[float]) -> dict[str, Any]:
+    """Return a metric as Model Monitor's format has it; the deviation is "NaN" without samples."""
+    deviation = float(np.std(samples)) if len(samples) else math.nan
+    return {"value": json_number(value), "standard_deviation": json_number(deviation)}
 
 
 def _or_nan(problem: str, name: str, labels: Floats, scores: Floats) -> float:

@@ -311,6 +311,80 @@ def test_what_could_not_be_measured_is_null_in_strict_json(aws, query):
     assert json.loads(text)["metrics"]["candidate"]["r2"] is None
 
 
+# ---- Metrics of the model itself
+
+OWN = """
+import numpy as np
+
+def bias(actual, predicted):
+    return np.mean(predicted - actual)
+
+def broken(actual, predicted):
+    return actual.missing
+
+def broken_for_2(actual, predicted):
+    return np.mean(predicted - actual) / (predicted[0] - actual[0] != 2)
+
+def raises_for_2(actual, predicted):
+    return 1 / int(predicted[0] - actual[0] != 2)
+"""
+
+
+@pytest.fixture
+def own(aws, app, tmp_path, monkeypatch):
+    """Let the stack's model bring these metrics, all of which are better when they are smaller."""
+    for name in ("processing", "perennial"):
+        (tmp_path / name).symlink_to(app.shipped.FOLDER / name)
+    (tmp_path / "models/used-cars").mkdir(parents=True)
+    (tmp_path / "models/used-cars/metrics.py").write_text(OWN)
+    monkeypatch.setattr(app.shipped, "FOLDER", tmp_path)
+    names = ("bias", "broken", "broken_for_2", "raises_for_2")
+    metrics = dict.fromkeys(names, "minimize")
+    config = {"training_metrics": ["validation:rmse"], "definition": {**DEFINITION, "metrics": metrics}}
+    aws.put(f"runs/{RUN}/config.json", json.dumps(config))
+
+
+def test_a_models_own_metrics_are_measured_and_one_that_fails_says_so_and_stops_nothing(aws, query, own):
+    labels(aws, *LABELS)
+    predicted(aws, *[label + 1 for label in LABELS])
+    predicted(aws, *[label + 2 for label in LABELS], model="champion")
+    assert query(champion=True)["Accepted"] is True
+    metrics = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]
+    assert (metrics["candidate"]["bias"], metrics["champion"]["bias"]) == (1.0, 2.0)
+    assert metrics["candidate"]["rmse"] == 1.0
+    assert metrics["candidate"]["broken"] is None
+    assert metrics["failed"]["broken"].startswith("metrics.py, line 8: AttributeError: ")
+
+
+@pytest.mark.parametrize(("offset", "accepted"), [(1, True), (3, False)])
+def test_a_metric_of_the_model_itself_may_gate(aws, query, own, offset, accepted):
+    labels(aws, *LABELS)
+    predicted(aws, *[label + offset for label in LABELS])
+    predicted(aws, *[label + 2 for label in LABELS], model="champion")
+    result = query(champion=True, metric="bias", threshold=5.0)
+    assert (result["Candidate"], result["Champion"], result["Accepted"]) == (offset, 2.0, accepted)
+    assert result["CandidateInterval"] == [offset, offset]
+
+
+def test_a_gate_whose_own_metric_fails_accepts_nothing_and_says_where(aws, query, own):
+    labels(aws, *LABELS)
+    predicted(aws, *LABELS)
+    result = query(metric="broken")
+    assert (result["Accepted"], result["Candidate"]) == (False, None)
+    assert "broken of the candidate could not be measured" in result["Reason"]
+    assert "metrics.py, line 8: AttributeError" in result["Reason"]
+
+
+@pytest.mark.parametrize("metric", ["broken_for_2", "raises_for_2"])
+def test_a_function_that_fails_for_the_model_in_service_leaves_no_threshold_to_decide_alone(aws, query, own, metric):
+    labels(aws, *LABELS)
+    predicted(aws, *[label + 1 for label in LABELS])
+    predicted(aws, *[label + 2 for label in LABELS], model="champion")
+    result = query(champion=True, metric=metric)
+    assert (result["Accepted"], result["Candidate"]) == (False, None)
+    assert "metrics.py, line 1" in result["Reason"]
+
+
 # ---- Which rows compare
 
 

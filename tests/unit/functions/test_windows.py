@@ -480,7 +480,9 @@ def test_metrics_are_by_feature_and_the_limit_is_that_of_the_model(aws, decide, 
     distance = {"largest": 0.3, "psi": 0.2, "chance": 0.001, "robust": 0.2}
     columns = [{"name": "mileage", "distance": distance}, {"name": "note", "distance": None}]
     metric = {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0, "worse": True}
-    analyses = {"data_quality": {"columns": columns}, "model_quality": {"metrics": [metric]}}
+    own = {**metric, "name": "gain", "value": -3.0, "is_own": True}
+    measured = [metric, {**metric, "name": "mae", "is_own": False}, own]
+    analyses = {"data_quality": {"columns": columns}, "model_quality": {"metrics": measured}}
     decide(records=1200, analyses=analyses)
     capsys.readouterr()
     tell(answer_of())
@@ -493,6 +495,9 @@ def test_metrics_are_by_feature_and_the_limit_is_that_of_the_model(aws, decide, 
     assert ("FeatureDrift", "note") not in values
     assert values["ModelMetric", "rmse"]["ModelMetric"] == [4100.0]
     assert values["ModelMetricLimit", "rmse"]["ModelMetricLimit"] == [2200.0]
+    assert values["ModelMetric", "gain"]["ModelMetric"] == [-3.0]
+    assert values["ModelMetricLimit", "gain"]["ModelMetricLimit"] == [2200.0]
+    assert ("ModelMetric", "mae") not in values
     assert values["ModelWorse", None]["ModelWorse"] == [1]
     assert values["Retrainings", None]["Retrainings"] == [1]
     assert values["WindowRecords", None]["WindowRecords"] == [1200]

@@ -66,6 +66,12 @@ def test_how_features_are_written_is_no_fault() -> None:
 
 
 DOCS = (ROOT / "docs/add-a-model.md").read_text()
+
+
+def section(title: str) -> str:
+    return DOCS.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
 SOUND = """
 import pyarrow.compute as pc
 
@@ -117,7 +123,7 @@ def test_a_typo_is_told_by_its_line_also_from_a_relative_path_and_without_advice
 
 @pytest.mark.parametrize(
     "text",
-    re.findall(r"```python\n(.*?)```", DOCS.partition("\n## features.py\n")[2], re.DOTALL),
+    re.findall(r"```python\n(.*?)```", section("features.py"), re.DOTALL),
 )
 def test_what_the_docs_show_passes(model: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
     definition = (model / "model.yaml").read_text()
@@ -234,3 +240,57 @@ def test_the_table_has_what_the_definition_allows_and_nothing_else() -> None:
     }
     assert {values["mileage"][0], values["mileage"][-1]} == {None}
     assert all(value <= -3 for value in values["mileage"] if value is not None)
+
+
+# ---- metrics.py
+
+
+def with_metrics(model: Path, code: str, metrics: str) -> None:
+    (model / "metrics.py").write_text(code)
+    text = (model / "model.yaml").read_text()
+    (model / "model.yaml").write_text(text.replace("\ngate:", f"\nmetrics: {metrics}\ngate:"))
+
+
+def test_the_metrics_of_the_docs_pass_and_one_may_be_the_gates(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", section("metrics.py"), re.DOTALL)
+    (keys,) = re.findall(r"```yaml\n(.*?)```", section("metrics.py"), re.DOTALL)
+    (model / "metrics.py").write_text(code)
+    lines = [line for line in (model / "model.yaml").read_text().split("\n") if not line.startswith("gate:")]
+    (model / "model.yaml").write_text("\n".join(lines) + "\n" + keys)
+    assert check_models.are_sound([model])
+    assert capsys.readouterr() == ("cars: ok, 9 columns, metrics.py on 1,000 rows\n", "")
+
+
+def test_the_metric_of_the_page_on_monitoring_passes(model: Path) -> None:
+    page = (ROOT / "docs/monitoring.md").read_text()
+    (code,) = [one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "within_a_fifth" in one]
+    with_metrics(model, code, "{within_a_fifth: maximize}")
+    assert check_models.are_sound([model])
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("def gain(actual, predicted): return actual.yaer\n", "cars/metrics.py, line 1: AttributeError"),
+        ("def gain(actual, predicted): return float('nan')\n", "cars/metrics.py, line 1: gain returned nan for 1000"),
+        ("def gain(actual, predicted): return actual\n", "cars/metrics.py, line 1: gain returned ndarray"),
+        ("def gain(actual): return 1\n", "cars/metrics.py, line 1: gain: expected a function of two arguments"),
+        ("def loss(actual, predicted): return 1\n", "cars/metrics.py, line 1: loss: model.yaml does not say"),
+    ],
+)
+def test_a_mistake_in_metrics_is_told_by_file_and_line(
+    model: Path, capsys: pytest.CaptureFixture[str], code: str, told: str
+) -> None:
+    with_metrics(model, code, "{gain: maximize}")
+    assert not check_models.are_sound([model])
+    assert told in capsys.readouterr().err
+
+
+def test_a_metric_that_is_too_slow_for_a_window_is_told(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_models, "SECONDS", 0.2)
+    code = "import time\n\ndef gain(actual, predicted):\n    time.sleep(0.01)\n    return 1.0\n"
+    with_metrics(model, code, "{gain: maximize}")
+    assert not check_models.are_sound([model])
+    assert "cars/metrics.py, line 4: gain takes longer than 0.2 s for all that" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from perennial.monitoring import attribution
-from processing import monitor
+from processing import job_script, monitor
 from tests.monitored import COLUMNS, MODEL, Car, Change, World, cars
 from tests.pages import Page
 
@@ -486,3 +486,74 @@ def test_a_history_that_is_no_json_is_left_out_of_the_report(world: World, capfd
     (world.folder / "history.json").write_text("[")
     assert world.judge(history=str(world.folder))["report"]["file"] == "report.html"
     assert "going on without history.json: JSONDecodeError" in capfd.readouterr().out
+
+
+# ---- Metrics of the model itself
+
+OWN = """
+def bias(actual, predicted):
+    return (predicted - actual).mean()
+
+def spread(actual, predicted):
+    return (predicted - actual).std()
+
+def fails_when_dear(actual, predicted):
+    return 1.0 / (actual.mean() < 20_000)
+
+def broken(actual, predicted):
+    return actual.missing
+"""
+METRICS = "metrics: {bias: minimize, spread: minimize, fails_when_dear: maximize, broken: maximize}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The model's folder, as the job code has it."""
+    monkeypatch.setattr(job_script, "MODELS", tmp_path / "models")
+    made = tmp_path / "models/cars"
+    made.mkdir(parents=True)
+    return made
+
+
+def test_metrics_of_the_model_itself_are_in_the_baseline_and_held_against_it(tmp_path: Path, folder: Path) -> None:
+    (folder / "metrics.py").write_text(OWN)
+    world = World(tmp_path, MODEL + METRICS)
+    quality = world.baselines / "model-quality"
+    statistics = json.loads((quality / "statistics.json").read_text())["regression_metrics"]
+    assert statistics["spread"]["value"] == pytest.approx(statistics["rmse"]["value"], rel=0.02)
+    assert statistics["spread"]["standard_deviation"] > 0
+    assert statistics["broken"] == {"value": "NaN", "standard_deviation": "NaN"}
+    constraints = json.loads((quality / "constraints.json").read_text())["regression_constraints"]
+    assert constraints["spread"]["comparison_operator"] == "GreaterThanThreshold"
+    assert constraints["fails_when_dear"]["comparison_operator"] == "LessThanThreshold"
+    assert "broken" not in constraints
+
+    world.send(cars(600, 2), moved(price=1.3))
+    world.label()
+    verdict = world.judge()
+    analysis = verdict["analyses"]["model_quality"]
+    assert analysis["verdict"] == "Drift"
+    measured = {one["name"]: one for one in analysis["metrics"]}
+    low, high = measured["spread"]["interval"]
+    assert low < measured["spread"]["value"] < high
+    assert (measured["spread"]["worse"], measured["spread"]["is_own"]) == (True, True)
+    assert measured["rmse"]["is_own"] is False
+    why = "metrics.py, line 8: fails_when_dear returned inf for 600 rows; expected a finite number"
+    assert analysis["failed"]["fails_when_dear"] == why
+    assert analysis["failed"]["broken"].startswith("metrics.py, line 12: AttributeError: ")
+    assert verdict["reasons"][-1].startswith(f"model_quality: fails_when_dear could not be measured: {why}; broken ")
+    assert world.read("model-quality/statistics.json")["regression_metrics"]["spread"]["value"] > 0
+
+
+@pytest.mark.parametrize(("metric", "verdict"), [("spread", "Healthy"), ("broken", "Failed")])
+def test_a_window_fails_only_by_the_own_metric_of_the_gate(
+    tmp_path: Path, folder: Path, metric: str, verdict: str
+) -> None:
+    (folder / "metrics.py").write_text(OWN)
+    gate = f"gate: {{metric: {metric}, threshold: 0}}"
+    world = World(tmp_path, MODEL.replace("gate: {metric: rmse, threshold: 3500}", gate) + METRICS)
+    world.send(cars(600, 2))
+    world.label()
+    judged = world.judge()
+    assert (judged["verdict"], judged["analyses"]["model_quality"]["verdict"]) == (verdict, verdict)
+    assert {"rmse", "spread"} <= {one["name"] for one in judged["analyses"]["model_quality"]["metrics"]}

@@ -105,6 +105,13 @@ def test_a_model_never_beats_itself_when_an_improvement_is_asked_and_always_othe
     assert verdict.accepted is (verdict.meets_threshold and verdict.beats_champion)
 
 
+def test_of_a_metric_without_a_best_value_shares_are_of_its_own_value():
+    gain = Gate("gain", "maximize", 0.0, 0.1, maximum_regression=0.2, is_bounded=False)
+    assert gain.to_beat(200.0) == pytest.approx(220.0)
+    assert gain.to_beat(-200.0) == pytest.approx(-180.0)
+    assert gain.worst_allowed(200.0) == pytest.approx(160.0)
+
+
 # ---- Relative to a metric that ends at 1
 
 

@@ -18,8 +18,9 @@ from sklearn.preprocessing import OneHotEncoder
 
 from perennial.data import encoder_fit
 from perennial.data.encoder_fit import EncoderFit, TrainingRows
-from perennial.features.encoding import Encoder, HookError, load_hook, prepared
+from perennial.features.encoding import Encoder, load_hook, prepared
 from perennial.features.values import STRING, DataError
+from perennial.hooks import HookError
 
 
 def cars(count: int, seed: int, makes: str = "abcdef") -> pa.Table:

@@ -263,6 +263,15 @@ def test_a_definition_cannot_be_changed():
             "gate.metric: 'rmsee' is not a metric of regression; allowed: rmse, mae, mse, r2",
         ),
         ("metric: rmse", "metric: auc", "gate.metric: 'auc' is not a metric of regression"),
+        # metrics of the model itself
+        ("gate:", "metrics: {gain: up}\ngate:", "metrics.gain: got 'up'"),
+        ("gate:", "metrics: {auc: maximize}\ngate:", "metrics.auc: is the name of a metric that there is already"),
+        ("gate:", "metrics: {Gain: maximize}\ngate:", "metrics.Gain: expected the name of a function"),
+        (
+            "gate: {metric: rmse",
+            "metrics: {gain: maximize}\ngate: {metric: gian",
+            "gate.metric: 'gian' is not a metric of regression; allowed: rmse, mae, mse, r2, mape, gain; did you mean",
+        ),
         (
             "threshold: 3000",
             "threshold: 0",

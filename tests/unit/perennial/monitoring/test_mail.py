@@ -18,6 +18,7 @@ WINDOW: dict[str, Any] = {
     "records": 1200,
     "labels": 300,
     "metric": {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0, "worse": True},
+    "own_metrics": [],
     "decision": {"retrain": True, "reason": "drift starts a training run with 300 new labelled rows"},
     "training": "arn:aws:states:eu-west-1:123456789012:execution:cars-train-model:drift-20261129100000-0a1b",
     "failure": None,
@@ -55,6 +56,15 @@ def test_the_first_line_says_what_was_found_and_the_rest_the_numbers_the_policy_
     assert "Retraining     started: drift starts a training run with 300 new labelled rows" in body
     assert "execution:cars-train-model:drift-20261129100000-0a1b" in body
     assert "Verdict    s3://bucket/monitoring/20261129100000-0a1b/verdict.json" in body
+
+
+def test_metrics_of_the_model_itself_stand_beside_that_of_the_gate_and_one_that_failed_is_said() -> None:
+    own = {"name": "gain", "value": -3.0, "interval": [-4.0, -2.0], "limit": 5.0, "worse": False}
+    failed = "model_quality: cost could not be measured: metrics.py, line 3: KeyError: 'x'"
+    title, body = composed(verdict="Healthy", reasons=[failed], own_metrics=[own], decision=None)
+    assert title == "Healthy again: nothing was found [cars]"
+    assert "Metric        gain -3 (-4 to -2), limit 5\n" in body
+    assert failed in body
 
 
 def test_a_retraining_that_was_not_started_is_told_with_its_reason() -> None:

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pytest
 
 from perennial.evaluation import model_quality as measured
+from perennial.evaluation.custom_metrics import OwnMetrics
 from perennial.evaluation.metrics import interval, metric_named
 from perennial.monitoring.findings import MonitorError, violations
-from perennial.monitoring.model_quality import ModelLimits, ModelQuality, bootstrap, judge
+from perennial.monitoring.model_quality import ModelLimits, ModelQuality, judge
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 LIMITS = ModelLimits(max_drop=0.05, false_alarms=0.005)
@@ -40,7 +41,7 @@ def baseline_of(problem: str, labels: Floats, scores: Floats) -> tuple[dict[str,
 
 def judged(problem: str, metric: str, before: tuple[Floats, Floats], after: tuple[Floats, Floats]) -> ModelQuality:
     definition = {"problem": problem, "gate": {"metric": metric}}
-    return judge(definition, *baseline_of(problem, *before), *after, LIMITS, NOW)
+    return judge(definition, *baseline_of(problem, *before), *after, LIMITS, NOW, OwnMetrics.none(problem))
 
 
 def test_a_model_that_is_as_good_as_it_was_crosses_no_limit() -> None:
@@ -99,7 +100,7 @@ def test_classes_are_judged_by_probabilities_and_by_classes() -> None:
 @pytest.mark.parametrize(("problem", "metric"), [("regression", "rmse"), ("binary_classification", "auc")])
 def test_the_bootstrap_agrees_with_the_jackknife(problem: str, metric: str) -> None:
     labels, scores = (regression if problem == "regression" else classes)(2000, 3)
-    drawn = bootstrap(metric_named(problem, metric), labels, scores)
+    drawn = metric_named(problem, metric).resampled(labels, scores)
     low, high = interval(metric_named(problem, metric), labels, scores)
     assert np.percentile(drawn, [2.5, 97.5]) == pytest.approx([low, high], abs=0.2 * (high - low))
 
@@ -121,4 +122,4 @@ def test_a_baseline_of_another_problem_is_said() -> None:
     statistics, constraints = baseline_of("regression", *regression(100, 0))
     definition = {"problem": "binary_classification", "gate": {"metric": "auc"}}
     with pytest.raises(MonitorError, match="no binary_classification_constraints"):
-        judge(definition, statistics, constraints, *classes(100, 0), LIMITS, NOW)
+        judge(definition, statistics, constraints, *classes(100, 0), LIMITS, NOW, OwnMetrics.none("regression"))

@@ -383,6 +383,19 @@ def test_files_that_are_too_old_to_train_are_counted():
     assert "left out by training.window: 2 files, 300 rows" in body
 
 
+def test_a_metric_of_the_model_itself_that_failed_is_said_by_name_and_line():
+    failed = {"gain": "metrics.py, line 7: ZeroDivisionError: division by zero"}
+    body = compose(metrics={**RECORD["metrics"], "failed": failed}).body
+    assert "\nNot measured  gain: metrics.py, line 7: ZeroDivisionError: division by zero\n" in body
+
+
+def test_the_gate_may_be_asked_for_a_metric_of_the_model_itself():
+    definition = {**RECORD["configuration"]["definition"], "gate": {"metric": "gain"}, "metrics": {"gain": "maximize"}}
+    gate = {**RECORD["gate"], "metric": "gain", "direction": "maximize"}
+    body = compose(configuration={"definition": definition}, gate=gate).body
+    assert "\nThreshold     at least 3,500\n" in body
+
+
 @pytest.mark.parametrize("left_out", [{"training_window": {"rows": 9}}, {"since": {"older": {"files": 1}}}])
 def test_a_bound_whose_known_rows_the_window_leaves_out_says_so(left_out):
     compared = {**COMPARED, "known": {**COMPARED["known"], "rows": 0}, "tested_before": 160}

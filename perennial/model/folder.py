@@ -1,0 +1,76 @@
+"""The code that a model's folder brings beside its model.yaml, checked without running it.
+
+features.py    transform(table): features.encoding
+metrics.py     a function for each name under `metrics` of model.yaml: evaluation.custom_metrics
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from perennial.model.complaints import ConfigurationError
+from perennial.model.definition import Definition
+from perennial.model.problem_types import is_taken
+
+FEATURES, METRICS = "features.py", "metrics.py"
+LIBRARIES = frozenset(("numpy", *sys.stdlib_module_names))
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def check(folder: Path, defined: Definition) -> None:
+    """Raise ConfigurationError for the first thing in the folder's code that is sure to fail."""
+    _parsed(folder / FEATURES)
+    path = folder / METRICS
+    tree = _parsed(path)
+    functions = {node.name: node for node in tree.body if isinstance(node, Function) and not node.name.startswith("_")}
+    for problem in (*_imports(tree), *_functions(functions, defined)):
+        raise ConfigurationError(f"{path}{problem}")
+    for name in defined.metrics:
+        if name not in functions:
+            text = f"metrics.{name}: {METRICS} has no function {name}(actual, predicted)"
+            raise ConfigurationError(f"{folder / 'model.yaml'}: {text}; write it, or leave the key out")
+
+
+def _parsed(path: Path) -> ast.Module:
+    """Return what a file says, nothing where there is none. Raises ConfigurationError: it is no Python."""
+    try:
+        content = path.read_bytes() if path.is_file() else b""
+        compile(content, str(path), "exec")
+        return ast.parse(content, str(path))
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise ConfigurationError(f"{path}{line}: {type(error).__name__}: {error}") from error
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """Metrics are measured in a function of the stack as well, which has no other libraries."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        names = [node.module or "its folder"] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
+        for name in names:
+            if name.partition(".")[0] not in LIBRARIES:
+                yield f", line {node.lineno}: imports {name}; expected NumPy and what Python brings, and nothing else"
+
+
+def _functions(functions: dict[str, Function], defined: Definition) -> Iterator[str]:
+    for name, node in functions.items():
+        where = f", line {node.lineno}: {name}"
+        if is_taken(name):
+            yield f"{where} is the name of a metric that there is already; take another one"
+        if isinstance(node, ast.AsyncFunctionDef) or not _takes_two(node.args):
+            yield f"{where}: expected a function of two arguments, def {name}(actual, predicted)"
+        if name not in defined.metrics:
+            which = f"expected `metrics: {{{name}: maximize}}` there, or minimize"
+            yield f"{where}: model.yaml does not say which values are better; {which}. A helper is called _{name}"
+
+
+def _takes_two(arguments: ast.arguments) -> bool:
+    """Return whether a function can be called with two positional arguments."""
+    positional = len(arguments.posonlyargs) + len(arguments.args)
+    needed = positional - len(arguments.defaults)
+    named = [default for default in arguments.kw_defaults if default is None]
+    return not named and needed <= 2 and (positional >= 2 or arguments.vararg is not None)
