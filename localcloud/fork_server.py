@@ -2,26 +2,31 @@
 
 Runs as    <python> fork_server.py <number of the control socket> <mark> <image | layers | runtime | sam> [folder ...]
            `ps` shows the mark for every program; what is loaded is looked for in the folders first
-Takes      from the control socket, for each program: the length of a JSON text, {"argv", "cwd", "environment", "fds"},
-           with the descriptors: a status socket, and one for each number in "fds" (0, 1 and 2 first); then the text
+Takes      from the control socket, for each program: the length of a JSON text, {"argv", "cwd", "environment", "fds",
+           "sources"}, with the descriptors: a status socket, and one for each number in "fds" (0, 1 and 2 first);
+           then the text
 Answers    on the status socket: the process id when the program begins, its exit code (-n: signal n) when it has ended
 Ends       when the control socket is closed, also by the death of the service; it kills its programs then
 
 A program finds what it would find as `<python> <its arguments>`: a session of its own, its environment, folder
 and descriptors and no others, `__main__`, `sys.argv` and `sys.path`, and its last words are Python's. No program's code
-runs in this process, so none can leave anything to the next. It has one thread: a fork copies the one that forks only.
+runs in this process, so none can leave anything to the next; what programs import of their own is compiled by a fork
+that does nothing else, and is found by its text. It has one thread: a fork copies the one that forks only.
 """
 
 from __future__ import annotations
 
+import _imp
 import atexit
 import compileall
 import ctypes
 import fcntl
 import gc
+import hashlib
 import importlib
 import io
 import json
+import marshal
 import os
 import select
 import signal
@@ -29,6 +34,7 @@ import socket
 import struct
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -36,12 +42,13 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader
 from itertools import chain, product
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 OWN = Path(__file__).resolve().parent
 LENGTH = struct.Struct("!I")
 _MOST_FDS = 8
+_MOST_SOURCES, _MOST_SOURCE_BYTES = 4096, 1 << 22
 _STANDARD = (
     "argparse",
     "csv",
@@ -80,9 +87,9 @@ LOADS = {
     # What the Lambda runtime brings, and what layers often do: nothing that reads or changes the environment.
     "runtime": Loads(("boto3", "s3transfer"), ("boto3.s3.inject",), models=("s3",)),
     "layers": Loads(
-        ("boto3", "numpy", "pydantic", "s3transfer", "yaml"),
+        ("boto3", "leather", "numpy", "pydantic", "s3transfer", "yaml"),
         ("boto3.s3.inject", "pydantic.json_schema", "pydantic.main", "pydantic.type_adapter", "pydantic.types"),
-        models=("dynamodb", "s3", "sagemaker", "ssm", "stepfunctions"),
+        models=("dynamodb", "events", "s3", "sagemaker", "sns", "ssm", "stepfunctions"),
     ),
     # The SAM CLI, which tests start.
     "sam": Loads(
@@ -179,8 +186,77 @@ def _load(name: str) -> None:
 
 
 @dataclass
+class ByteCode:
+    """Byte code of what programs import from their own folders, by the SHA-256 of the source.
+
+    Programs write none, and each would compile the fifty modules of a job anew.
+    """
+
+    codes: dict[bytes, bytes] = field(default_factory=dict)
+
+    def learn(self, paths: Sequence[str]) -> None:
+        """Compile the sources that are new among these files and in these archives."""
+        if len(self.codes) > _MOST_SOURCES:
+            self.codes.clear()
+        contents = [Path(path).read_bytes() for path in paths if Path(path).stat().st_size <= _MOST_SOURCE_BYTES]
+        new = {_digest(content): content for content in contents if _digest(content) not in self.codes}
+        if new:
+            self.codes |= dict.fromkeys(new, b"") | _compiled([text for each in new.values() for text in _texts(each)])
+
+    def install(self) -> None:
+        """Have imports in this process find it; what is installed has byte code of its own."""
+        get_code, installed = SourceFileLoader.get_code, (sys.prefix, sys.base_prefix)
+
+        def find_code(loader: SourceFileLoader, fullname: str) -> CodeType | None:
+            path = loader.get_filename(fullname)
+            if path.startswith(installed) or not (code := self.codes.get(_digest(loader.get_data(path)))):
+                return get_code(loader, fullname)
+            code_object: CodeType = marshal.loads(code)  # noqa: S302 - of our own fork
+            _imp._fix_co_filename(code_object, path)  # type: ignore[attr-defined] # as importlib does
+            return code_object
+
+        SourceFileLoader.get_code = find_code  # type: ignore[assignment, method-assign]
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def _texts(content: bytes) -> Iterator[bytes]:
+    """Return a source itself, or the sources of an archive."""
+    if not content.startswith(b"PK"):
+        yield content
+        return
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = [each for each in archive.infolist() if each.filename.endswith(".py")]
+        if sum(each.file_size for each in members) <= _MOST_SOURCE_BYTES:
+            yield from map(archive.read, members)
+
+
+def _compiled(texts: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return the byte code of those that can be compiled, from a process that ends with what the others do to it."""
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with os.fdopen(writes, "wb") as pipe:
+            for text in texts:
+                with suppress(Exception):
+                    marshal.dump((_digest(text), marshal.dumps(compile(text, "", "exec", dont_inherit=True))), pipe)
+        os._exit(0)
+    os.close(writes)
+    codes = {}
+    with os.fdopen(reads, "rb") as pipe, suppress(EOFError, ValueError, TypeError):
+        while True:
+            digest, code = marshal.load(pipe)  # noqa: S302
+            codes[digest] = code
+    os.waitpid(pid, 0)
+    return codes
+
+
+@dataclass
 class Server:
     control: socket.socket
+    byte_code: ByteCode = field(default_factory=ByteCode)
     statuses: dict[int, int] = field(default_factory=dict)
     """Process id to the descriptor of its status socket."""
 
@@ -222,6 +298,8 @@ class Server:
 
     def _fork(self, request: dict[str, Any], descriptors: list[int]) -> bool:
         """Whether this is the program."""
+        with suppress(OSError, zipfile.BadZipFile):
+            self.byte_code.learn(request["sources"])
         try:
             pid = os.fork()
         except OSError:  # without a word on the status socket, the program is started otherwise
@@ -231,6 +309,7 @@ class Server:
         if pid == 0:
             self.control.detach()
             _become(request, descriptors)
+            self.byte_code.install()
             return True
         self.statuses[pid] = descriptors[0]
         for descriptor in descriptors[1:]:

@@ -108,15 +108,27 @@ class ForkServer:
             self._running()
 
     def fork(
-        self, argv: Sequence[str], cwd: Path, environment: Mapping[str, str], files: Mapping[int, int]
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        files: Mapping[int, int],
+        sources: Sequence[Path] = (),
     ) -> tuple[int, IO[bytes]] | None:
         """Start a program with these files: its number to ours.
 
+        What it imports of `sources`, modules and archives of modules, is compiled for all programs once.
         Returns its process id, and the file in which its exit code will be. None when it cannot be a fork.
         """
         ours, theirs = socket.socketpair()
         status = ours.makefile("rb")
-        request = {"argv": list(argv), "cwd": str(cwd), "environment": dict(environment), "fds": [*files]}
+        request = {
+            "argv": list(argv),
+            "cwd": str(cwd),
+            "environment": dict(environment),
+            "fds": [*files],
+            "sources": [str(path) for path in sources],
+        }
         with ours, theirs, suppress(OSError):
             self._ask(json.dumps(request).encode(), [theirs.fileno(), *files.values()])
         if pid := status.readline():

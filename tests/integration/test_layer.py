@@ -37,6 +37,15 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def alone(program: str, runtime: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program without the environment (-I) and without what is installed (-S).
+
+    Byte code is kept beside the runtime, for the next program: nothing is written into the layer.
+    """
+    options = ["-I", "-S", "-X", f"pycache_prefix={runtime / 'byte code'}"]
+    return subprocess.run([sys.executable, *options, "-c", program], capture_output=True, text=True, timeout=60)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_function_imports_what_its_package_holds_and_nothing_else(function: str, layer: Path, runtime: Path) -> None:
     program = f"""
@@ -45,18 +54,13 @@ sys.path[:0] = {[str(ROOT / "functions" / function), str(layer), str(runtime)]}
 import app, perennial_aws.job_code
 assert callable(app.handler)
 """
-    # -I and -S: no environment, no site-packages. -B: nothing is written into the layer.
-    ended = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", program], capture_output=True, text=True, timeout=60
-    )
+    ended = alone(program, runtime)
     assert ended.returncode == 0, ended.stderr
 
 
 def test_import_that_is_not_packaged_is_found_out(layer: Path, runtime: Path) -> None:
     program = f"import sys; sys.path[:0] = {[str(layer), str(runtime)]}; import pytest"
-    ended = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", program], capture_output=True, text=True, timeout=60
-    )
+    ended = alone(program, runtime)
     assert "No module named 'pytest'" in ended.stderr
 
 

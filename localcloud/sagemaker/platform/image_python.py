@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,7 @@ from localcloud.forks import POSSIBLE, ForkedProcess, ForkServer, has_module_of,
 # Names that a program's own modules may have: those of Python, and of what the fork server loads.
 _PRELOADED = {name.partition(".")[0] for name in LOADS["image"].packages}
 _LOADED = sys.stdlib_module_names | _PRELOADED | {"sitecustomize", "usercustomize"}
+_MOST_SOURCES = 500
 _NO_INSTALLERS = Path(__file__).parents[1] / "containers" / "bin"  # pip of this machine would change what others run in
 # The same in every program; OpenMP's threads sleep while they wait, or they take the processors from other jobs.
 _LIBRARIES = {"OMP_WAIT_POLICY": "passive", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -104,7 +106,7 @@ class ImagePython:
         its_input, stdout = os.open(os.devnull, os.O_RDONLY), os.fdopen(output, "rb")
         try:
             files = {0: its_input, 1: its_output, 2: its_output} | {number: number for number in pass_fds}
-            started = self._server.fork(argv, cwd, environment, files)
+            started = self._server.fork(argv, cwd, environment, files, self._sources(argv[1], environment))
         finally:
             os.close(its_input)
             os.close(its_output)
@@ -112,6 +114,12 @@ class ImagePython:
             return Program(*started, stdout)
         stdout.close()
         return None
+
+    def _sources(self, program: str, environment: dict[str, str]) -> list[Path]:
+        """Return the modules, and archives of modules, in the program's own folders."""
+        folders = [folder for folder in _own_folders(program, environment) if folder.is_relative_to(self.root)]
+        files = chain.from_iterable(folder.rglob("*") for folder in folders)
+        return list(islice((path for path in files if path.suffix in (".py", ".zip")), _MOST_SOURCES))
 
 
 def _own_folders(program: str, environment: dict[str, str]) -> list[Path]:

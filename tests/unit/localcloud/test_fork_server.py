@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,61 @@ print(compute.sum(pyarrow.array([1, 2])), parquet.core.__spec__.name, pyarrow.cs
         "False False False",
         "3 pyarrow.parquet.core pyarrow/csv.py",
     ]
+
+
+# Says how often Python has compiled something, and what two modules and their tracebacks are.
+IMPORTS = """
+import sys
+compiled = []
+sys.addaudithook(lambda event, arguments: event == "compile" and compiled.append(arguments))
+sys.path.insert(0, str(__import__("pathlib").Path(__file__).with_name("code.zip.unpacked")))
+import traceback
+del compiled[:]
+import beside, packed.inner
+print(len(compiled), beside.VALUE, packed.inner.VALUE, packed.inner.f.__code__.co_filename == packed.inner.__file__)
+try:
+    beside.f()
+except ZeroDivisionError:
+    print(traceback.format_exc().splitlines()[-3].strip())
+"""
+
+
+def write_modules(folder: Path, value: int) -> None:
+    """Write a module beside the program, an archive, and what the program would have unpacked of it."""
+    source = f"VALUE = {value}\ndef f():\n    return 1 / 0\n"
+    (folder / "beside.py").write_text(source)
+    unpacked = folder / "code.zip.unpacked"
+    (unpacked / "packed").mkdir(parents=True, exist_ok=True)
+    (unpacked / "packed" / "__init__.py").write_text(f"# {value}\n")
+    (unpacked / "packed" / "inner.py").write_text(source + "# of the package\n")
+    with zipfile.ZipFile(folder / "code.zip", "w") as archive:
+        for path in (unpacked / "packed").iterdir():
+            archive.write(path, path.relative_to(unpacked))
+
+
+def test_modules_of_programs_are_compiled_once_and_are_those_of_the_moment(image: ImagePython, tmp_path: Path) -> None:
+    within = image.root / tmp_path.name
+    within.mkdir()
+    for value in (1, 2):
+        write_modules(within, value)
+        assert said(start(image, IMPORTS, within)).splitlines() == [f"0 {value} {value} True", "return 1 / 0"]
+    alone = ImagePython(image.path, image.root, False)
+    assert said(start(alone, IMPORTS, within)).splitlines() == ["3 2 2 True", "return 1 / 0"]
+
+
+@pytest.mark.parametrize("broken", ["no Python", "no archive", "deep"])
+def test_what_cannot_be_compiled_beforehand_fails_where_it_is_imported(
+    broken: str, image: ImagePython, tmp_path: Path
+) -> None:
+    within = image.root / tmp_path.name
+    within.mkdir()
+    (within / "beside.py").write_text({"deep": "-" * 10**6 + "1"}.get(broken, "def f(:"))
+    (within / "code.zip").write_bytes(b"PK, but none" if broken == "no archive" else b"")
+    text = said(start(image, "import os\nprint(os.getpid())\nimport beside", within))
+    assert ("SyntaxError" if broken != "deep" else "Error") in text
+    server = image.server_pid
+    assert said(start(image, "print('next')", within)) == "next\n"
+    assert image.server_pid == server
 
 
 # What a function finds that was read for it beforehand; it changes it, and looks again as another session would.
