@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 from perennial.evaluation import predictions
+from perennial.evaluation.predictions import Score
 from perennial_aws.clients import client, code_of
 
 JSON_LINES = "application/jsonlines"
@@ -20,8 +21,8 @@ class RefusedError(UnansweredError):
     """The endpoint answers with 400: a record is not as `serving` of the definition wants it."""
 
 
-def ask(endpoint: str, records: Sequence[str], inference_id: str) -> list[float]:
-    """Return the score of each record, a JSON line; raises UnansweredError.
+def ask(endpoint: str, records: Sequence[str], inference_id: str) -> list[Score]:
+    """Return the score of each record, a JSON line, or those of each class; raises UnansweredError.
 
     An error that says nothing of endpoint and records, such as a missing permission, is botocore's own.
     """
@@ -44,14 +45,15 @@ def ask(endpoint: str, records: Sequence[str], inference_id: str) -> list[float]
     return _scores(answer, len(records), f"the answer of endpoint {endpoint}")
 
 
-def _scores(answer: str, records: int, where: str) -> list[float]:
+def _scores(answer: str, records: int, where: str) -> list[Score]:
     try:
         scores = predictions.scores(answer.splitlines(), where)
     except predictions.PredictionsError as error:
         raise UnansweredError(str(error)) from error
-    if scores.size != records:
-        raise UnansweredError(f"{where}: {scores.size} scores for {records} records")
-    return list(map(float, scores))
+    if len(scores) != records:
+        raise UnansweredError(f"{where}: {len(scores)} scores for {records} records")
+    answered: list[Score] = scores.tolist()
+    return answered
 
 
 def _refusal(error: ClientError) -> str:

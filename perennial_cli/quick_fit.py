@@ -36,7 +36,7 @@ class Fit:
 
     metric    of the gate
     model     its value for the quick fit
-    constant  and for the mean of the training rows
+    constant  and for the mean of the training rows, or the share of each class among them
     rows      that were measured
     """
 
@@ -91,24 +91,32 @@ def quick_fit(definition: Definition, prepared: Path) -> Fit:
 
     (target, features), (labels, unseen) = (_table(prepared / name) for name in ("train", "validation"))
     own = definition.hyperparameters.get("xgboost", {}) if definition.algorithm == "xgboost" else {}
-    depth = {name: str(own[name]) for name in ("max_depth", "min_child_weight") if name in own}
+    depth: dict[str, str] = {name: str(own[name]) for name in ("max_depth", "min_child_weight") if name in own}
     # Threads that wait for each other on a busy machine take longer than one on few values.
     threads = {"nthread": "1"} if features.size < LARGE else {}
-    parameters = {**QUICK, **depth, **threads, "objective": _objective(definition), "seed": "0", "verbosity": "0"}
+    parameters = {**QUICK, **depth, **threads, **_objective(definition), "seed": "0", "verbosity": "0"}
     booster = xgboost.train(parameters, xgboost.DMatrix(features, target), ROUNDS)
     back: Callable[[Floats], Floats] = np.exp if definition.target_transform == "log" else np.asarray
     scores = back(booster.predict(xgboost.DMatrix(unseen)).astype(np.float64))
-    return _measured(definition, back(labels), scores, float(back(target).mean()))
+    return _measured(definition, back(labels), scores, _constant(back(target), len(definition.classes)))
 
 
-def _objective(definition: Definition) -> str:
-    return "binary:logistic" if definition.problem == "binary_classification" else "reg:squarederror"
+def _objective(definition: Definition) -> dict[str, str]:
+    if definition.classes:
+        return {"objective": "multi:softprob", "num_class": str(len(definition.classes))}
+    return {"objective": "binary:logistic" if definition.problem == "binary_classification" else "reg:squarederror"}
 
 
-def _measured(definition: Definition, labels: Floats, scores: Floats, mean: float) -> Fit:
+def _constant(target: Floats, classes: int) -> Floats:
+    """Return the mean of the training rows, or the share of each class."""
+    shares = np.bincount(target.astype(np.int64), minlength=classes) / len(target) if classes else target.mean()
+    return np.asarray(shares, np.float64)
+
+
+def _measured(definition: Definition, labels: Floats, scores: Floats, constant: Floats) -> Fit:
     metric = metric_named(definition.problem, definition.gate.metric)
     values = []
-    for answers in (scores, np.full(len(labels), mean)):
+    for answers in (scores, np.broadcast_to(constant, scores.shape)):
         try:
             values.append(metric.compute(labels, answers))
         except UndefinedMetricError:

@@ -4,7 +4,8 @@ Runs as    processing job, state "Baseline model quality"
 Reads      --config         config.json: `model`, `definition` (problem, metrics)
            --predictions    folder of CSV parts with the header `prediction,label` and for binary classification
                             `probability` (of class 1; prediction and label are 0 or 1). For regression both are in
-                            the target's unit. One row for each row of the test set, no field empty
+                            the target's unit, for multiclass classification names of classes, with `probability_0`
+                            and so on for each. One row for each row of the test set, no field empty
            --test           the test set: part-*.jsonl, records by the names of their features
            --serving        preprocessor.tar.gz and model.tar.gz
            models/<model>/metrics.py beside this script's folder, if the model has one
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from perennial.data.payload import LARGEST_LINE
 from perennial.evaluation import metrics, model_quality
 from perennial.evaluation.custom_metrics import OwnMetrics
 from perennial.evaluation.problem_types.measures import MetricError, MetricInputError
+from perennial.evaluation.problem_types.multiclass_classification import probability_columns
+from perennial.model.problem_types import classes_of
 from perennial.monitoring import bias
 from perennial.monitoring.facets import FacetCounter, section_of
 from processing import contributions, job_script, own_code
@@ -70,18 +73,26 @@ def main(argv: list[str] | None = None) -> int:
 def measure(definition: dict[str, Any], folder: Path, own: OwnMetrics) -> dict[str, dict[str, Any]]:
     """Return both documents by name. Raises MetricInputError: the predictions are not sound."""
     problem = definition["problem"]
-    columns = read(folder)
-    scores = columns.get("probability", columns["prediction"])
+    classes = classes_of(definition)
+    columns = read(folder, classes)
     statistics = model_quality.statistics(
         problem,
         columns["label"],
         columns["prediction"],
         columns.get("probability"),
         evaluation_time=datetime.now(UTC),
-        own=own.described(*metrics.checked(problem, columns["label"], scores)),
+        own=own.described(*metrics.checked(problem, *_measured(columns, classes))),
     )
     constraints = model_quality.constraints(problem, statistics, own.directions)
     return {"statistics": statistics, "constraints": constraints}
+
+
+def _measured(columns: dict[str, npt.NDArray[Any]], classes: Sequence[str]) -> tuple[Any, Any]:
+    """Return labels and scores as metrics take them."""
+    if not classes:
+        return columns["label"], columns.get("probability", columns["prediction"])
+    probabilities = [columns[name] for name in probability_columns(len(classes))]
+    return _numbers(columns["label"], classes), np.column_stack(probabilities)
 
 
 def lines(folder: Path) -> Iterator[bytes]:
@@ -95,15 +106,15 @@ def compare_facets(definition: dict[str, Any], predictions: Path, test: Path) ->
     """Return how outcomes differ between facets and all others. Raises MetricInputError: the files do not fit."""
     counter = FacetCounter(definition)
     if counter.rules:
-        columns = read(predictions)
+        columns = read(predictions, counter.classes)
         sides = np.concatenate([counter.sides(table) for table in read_facets(definition, counter, test)])
         if len(sides) != columns["label"].size:
             raise MetricInputError(
                 f"{columns['label'].size} predictions for {len(sides)} test records; expected as many"
             )
         counter.add(sides)
-        counter.add_labels(sides, columns["label"])
-        counter.add_predictions(sides, columns["prediction"])
+        counter.add_labels(sides, _numbers(columns["label"], counter.classes))
+        counter.add_predictions(sides, _numbers(columns["prediction"], counter.classes))
     return bias.analysis(definition["target"], section_of(definition), counter.facets)
 
 
@@ -116,37 +127,44 @@ def read_facets(definition: dict[str, Any], counter: FacetCounter, test: Path) -
         yield pa_json.read_json(path, pa_json.ReadOptions(block_size=BLOCK_BYTES), parsing)
 
 
-def read(folder: Path) -> dict[str, npt.NDArray[np.float64]]:
-    """Return the columns of all parts, `(n_rows,)` each."""
+def _numbers(outcomes: npt.NDArray[Any], classes: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return outcomes as numbers, which classes have where they have names."""
+    return np.array([classes.index(name) for name in outcomes], np.float64) if classes else outcomes
+
+
+def read(folder: Path, classes: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of all parts, `(n_rows,)` each: numbers, or names of classes where these have some."""
     parts = sorted(path for path in folder.rglob("*.csv") if path.is_file())
     if not parts:
         raise MetricInputError(f"there is no CSV file below {folder}; expected at least one part with a header")
-    tables = [read_part(path) for path in parts]
+    tables = [read_part(path, classes) for path in parts]
     for path, table in zip(parts, tables, strict=True):
         if set(table) != set(tables[0]):
             raise MetricInputError(f"{path.name} has the columns {sorted(table)}, {parts[0].name} {sorted(tables[0])}")
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
 
 
-def read_part(path: Path) -> dict[str, npt.NDArray[np.float64]]:
+def read_part(path: Path, classes: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of one part that this job knows."""
-    converting = pa_csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.float64()), null_values=[""])
+    named, numbers = (("prediction", "label"), probability_columns(len(classes))) if classes else ((), COLUMNS)
+    types = {**dict.fromkeys(named, pa.string()), **dict.fromkeys(numbers, pa.float64())}
+    converting = pa_csv.ConvertOptions(column_types=types, null_values=[""])
     try:
         table = pa_csv.read_csv(path, convert_options=converting)
     except pa.ArrowInvalid as error:
         raise MetricInputError(f"{path.name}: {error}") from error
-    missing = [name for name in ("prediction", "label") if name not in table.column_names]
+    needed = types if classes else ("prediction", "label")
+    missing = [name for name in needed if name not in table.column_names]
     if missing:
         raise MetricInputError(
             f"{path.name} has the columns {table.column_names}; expected {' and '.join(missing)} too"
         )
-    known = {name: table.column(name).to_numpy() for name in COLUMNS if name in table.column_names}
+    known = {name: table.column(name).to_numpy() for name in types if name in table.column_names}
     for name, values in known.items():
-        empty = np.flatnonzero(np.isnan(values))
-        if empty.size:
-            raise MetricInputError(
-                f"{path.name}: {name} is empty or not a number in row {empty[0] + 1} of {values.size}"
-            )
+        bad = np.flatnonzero(~np.isin(values, classes) if name in named else np.isnan(values))
+        if bad.size:
+            expected = f"none of the classes {', '.join(classes)}" if name in named else "not a number"
+            raise MetricInputError(f"{path.name}: {name} is empty or {expected} in row {bad[0] + 1} of {values.size}")
     return known
 
 

@@ -6,7 +6,9 @@ XGBoost         exact tree SHAP, by the library itself (S. Lundberg et al., Natu
 Linear Learner  weight * (value - mean of the baseline): what SHAP comes to where a model is linear (S. Lundberg and
                 S.-I. Lee, NIPS 2017, corollary 1)
 
-A score here is what the algorithm adds up: log odds of a class, and the logarithm of a target that is learned so.
+A score here is what the algorithm adds up: log odds of a class, and the logarithm of a target that is learned so. Of
+several classes every one has its score, and what counts is how much a feature moves them: the sum of the absolute
+contributions to all.
 Features are the columns that the encodings have: those of model.yaml, or what the model's features.py makes of them.
 """
 
@@ -34,8 +36,11 @@ from perennial.monitoring.findings import MonitorError
 from processing import inference
 
 Floats = npt.NDArray[np.float64]
-Explain = Callable[[Floats, Floats], tuple[Floats, float]]
-"""(encoded records, means of a baseline) -> (contributions of the same shape, the score that they are added to)."""
+Explain = Callable[[Floats, Floats], tuple[Floats, float | None]]
+"""(encoded records, means of a baseline) -> (contributions of the same shape, the score that they are added to).
+
+Of several classes (n_records, n_classes, n_encoded), and no score.
+"""
 
 
 class UnexplainedError(MonitorError):
@@ -81,7 +86,13 @@ class ServedModel:
             raise UnexplainedError(f"the model cannot be explained: {_first_line(error)}") from error
         features = list(dict.fromkeys(columns))
         belongs = np.array(columns)[:, None] == np.array(features)
-        return Contributions(tuple(features), values @ belongs, expected)
+        of_features = values @ belongs
+        return Contributions(tuple(features), _over_classes(of_features), expected)
+
+
+def _over_classes(values: Floats) -> Floats:
+    """Return the contributions to the only score, or the sums of the absolute ones to those of all classes."""
+    return values if values.ndim == 2 else np.asarray(np.abs(values).sum(axis=1))
 
 
 def _numbers(lines: bytes | memoryview) -> Floats:
@@ -140,10 +151,10 @@ def _trees(contents: Mapping[str, bytes]) -> Explain:
     except ValueError as error:
         raise UnexplainedError(f"xgboost-model cannot be read: {_first_line(error)}") from error
 
-    def explain(encoded: Floats, means: Floats) -> tuple[Floats, float]:
+    def explain(encoded: Floats, means: Floats) -> tuple[Floats, float | None]:
         matrix = xgboost.DMatrix(encoded.astype(np.float32))
         values = booster.predict(matrix, pred_contribs=True).astype(np.float64)
-        return values[:, :-1], float(values[0, -1])
+        return values[..., :-1], float(values[0, -1]) if values.ndim == 2 else None
 
     return explain
 
@@ -173,17 +184,19 @@ def _xgboost() -> Any:
 def _linear(contents: Mapping[str, bytes]) -> Explain:
     weights, bias = _weights(_file(contents, "model_algo-1"))
 
-    def explain(encoded: Floats, means: Floats) -> tuple[Floats, float]:
-        return (encoded - means) * weights, float(means @ weights) + bias
+    def explain(encoded: Floats, means: Floats) -> tuple[Floats, float | None]:
+        if weights.ndim == 2:
+            return (encoded - means)[:, None, :] * weights.T, None
+        return (encoded - means) * weights, float(means @ weights + bias)
 
     return explain
 
 
-def _weights(artifact: bytes) -> tuple[Floats, float]:
+def _weights(artifact: bytes) -> tuple[Floats, Floats]:
     """Return weights and bias of the local stand-in, which are numpy's. Raises UnexplainedError: it is AWS's own."""
     try:
         with np.load(io.BytesIO(artifact), allow_pickle=False) as arrays:
-            return np.asarray(arrays["weights"], np.float64), float(arrays["bias"])
+            return np.asarray(arrays["weights"], np.float64), np.asarray(arrays["bias"], np.float64)
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise UnexplainedError("model_algo-1 is an MXNet model, which no image of these jobs can read") from error
 

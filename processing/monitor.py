@@ -112,7 +112,7 @@ def _labelled_rows(
 
 def _joined(window: Window, folder: Path, end: datetime, counted: Tally) -> Joined:
     """Read the labels of a window's requests; what it takes to find them is given back."""
-    labels = Labels(window.target, window.requests, counted)
+    labels = Labels(window.target, window.requests, counted, window.classes)
     labels.read(folder)
     return labels.joined(end)
 

@@ -8,7 +8,8 @@ Reads      --config config.json: "model", "definition", "trigger", data.listed_a
            left one;
            models/<model>/features.py beside this script's folder, if the model has one.
 Writes     below --output, in parts of at most ROWS_PER_PART rows:
-    train/, validation/   part-*.csv    label first, then the encoded features; no header
+    train/, validation/   part-*.csv    label first, then the encoded features; no header. The label of a multiclass
+                                        classification is the number of its class, from 0
     test/                 part-*.jsonl  raw feature records by name, no target; a missing value is null; with blanks
                                         where a line is short for what it becomes (data.payload)
     labels/               part-*.csv    the label of the test rows: line n belongs to line n of the same part of test/
@@ -113,7 +114,7 @@ def run(
     hook = models / model / "features.py"
     for name in OUTPUTS:
         (output / name).mkdir(parents=True, exist_ok=True)
-    report = Report(logarithm=contract.target.logarithm)
+    report = Report(logarithm=contract.target.logarithm, classes=contract.classes)
     quarantine = Quarantine(contract, output / "quarantine", ROWS_PER_PART)
     # Below a LocalPath of the request: only what is mounted there is sure to be on the volume that volume_gb sizes.
     with tempfile.TemporaryDirectory(prefix="spill-", dir=output / "rows") as folder:
@@ -128,7 +129,7 @@ def run(
             drift.judge(report.moved, quality.get("max_drift"))
             writer = SetWriter(contract, spill, sets, output, ROWS_PER_PART)
             nullable = frozenset(column.name for column in contract.features if column.nullable)
-            fit = EncoderFit(nullable, quality["max_categories"], load_hook(hook))
+            fit = EncoderFit(nullable, quality["max_categories"], load_hook(hook), has_mean=not contract.classes)
             known = KnownTexts(column.name for column in contract.features if column.is_open_text)
             writer.write_raw_sets(fit, known, report)
             judge_sets(report, contract)
@@ -214,14 +215,15 @@ def pack_preprocessor(
             "columns": {column.name: list(column.sources) for column in contract.columns if not column.feature},
             "unknown": contract.form.other_columns == "ignore",
         },
-        "target_transform": "log" if contract.target.logarithm else "none",
+        "target_transform": _transform(contract),
+        "classes": _class_values(contract),
     }
     members = {
         "preprocessor.json": (json.dumps(document, indent=2) + "\n").encode(),
         "code/inference.py": (CODE / "processing" / "inference.py").read_bytes(),
         **{f"code/{path.relative_to(CODE)}": path.read_bytes() for path in _serving_modules()},
     }
-    if contract.target.logarithm:
+    if document["target_transform"] != "none":
         members["code/postprocess.py"] = (CODE / "processing" / "postprocess.py").read_bytes()
     if encoder.hook:
         members["code/features.py"] = hook.read_bytes()
@@ -234,6 +236,18 @@ def pack_preprocessor(
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), 0o644
             archive.addfile(member, io.BytesIO(content))
+
+
+def _transform(contract: Contract) -> str:
+    """Return how what the algorithm answers is turned back (postprocess.TRANSFORMS)."""
+    if contract.classes:
+        return "classes"
+    return "log" if contract.target.logarithm else "none"
+
+
+def _class_values(contract: Contract) -> list[str] | list[int]:
+    """Return the classes as values of the target."""
+    return [int(name) for name in contract.classes] if contract.target.type == "integer" else list(contract.classes)
 
 
 if __name__ == "__main__":

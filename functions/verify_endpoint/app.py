@@ -17,6 +17,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from perennial.evaluation import predictions
+from perennial.evaluation.predictions import Score
 from perennial.runs.endpoint import VERIFICATION, serves
 from perennial_aws import objects, payloads, runs
 from perennial_aws.asking import RefusedError, UnansweredError, ask
@@ -70,7 +71,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             continue
         except UnansweredError as error:
             raise EndpointVerificationError(str(error)) from error
-        if not math.isclose(answer, expected, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE):
+        if not _are_close(answer, expected):
             raise EndpointVerificationError(
                 f"endpoint {endpoint} answers {answer!r} for test record {position}; the batch prediction is "
                 f"{expected!r} (tolerance {RELATIVE_TOLERANCE:g} relative)"
@@ -84,6 +85,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     runs.update(run_id, serving_images=_images(description))
     logger.info("verified", run_id=run_id, endpoint=endpoint, records=verified)
     return asdict(Answer(verified))
+
+
+def _are_close(answer: Score, expected: Score) -> bool:
+    """Return whether two scores, or those of each class, are the same but for rounding."""
+    pairs = zip(*(one if isinstance(one, list) else [one] for one in (answer, expected)), strict=False)
+    sizes = [len(one) if isinstance(one, list) else None for one in (answer, expected)]
+    near = (math.isclose(one, other, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE) for one, other in pairs)
+    return sizes[0] == sizes[1] and all(near)
 
 
 def _may_refuse(prefix: str) -> bool:
@@ -105,7 +114,7 @@ def _images(description: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"specified": image["SpecifiedImage"], "resolved": image.get("ResolvedImage")} for image in deployed]
 
 
-def _known(prefix: str) -> Iterator[tuple[str, float]]:
+def _known(prefix: str) -> Iterator[tuple[str, Score]]:
     """Yield (test record as a JSON line, what the batch predicted for it)."""
     bucket, _ = objects.split_uri(prefix)
     for key in objects.keys(f"{prefix}/test/"):

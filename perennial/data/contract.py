@@ -23,6 +23,7 @@ from perennial.features.column import Column
 from perennial.features.from_arrow import from_arrow
 from perennial.features.from_text import from_text
 from perennial.features.values import Parsed
+from perennial.model.problem_types import classes_of
 from perennial.words import quoted
 
 CATEGORIES_NAMED = 5  # in a message
@@ -39,6 +40,7 @@ class Contract:
     form: FileForm = USUAL
     key: tuple[str, ...] = ()
     window_column: str | None = None
+    classes: tuple[str, ...] = ()
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> Contract:
@@ -60,7 +62,8 @@ class Contract:
         )
         by_name = {column.name: column for column in columns}
         form = FileForm.from_definition(definition)
-        return cls(columns, by_name[target], definition["problem"], split_column, form, key, window_column)
+        classes = classes_of(definition)
+        return cls(columns, by_name[target], definition["problem"], split_column, form, key, window_column, classes)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -171,6 +174,17 @@ def check(contract: Contract, source: pa.RecordBatch) -> Checked:
     return Checked(
         pa.table({column.name: typed[column.name] for column in contract.working_columns}), tuple(violations)
     )
+
+
+def class_numbers(target: pa.Array, classes: Sequence[str]) -> pa.Array:
+    """Return the targets of rows as algorithms know them: as numbers of their classes, where these have names.
+
+    What is none of the classes is null.
+    """
+    if not classes:
+        return target
+    names = target if pa.types.is_dictionary(target.type) else pc.cast(target, pa.string()).dictionary_encode()
+    return pc.index_in(names.dictionary, pa.array(classes)).take(names.indices)
 
 
 def parsed(column: Column, array: pa.Array) -> Parsed:

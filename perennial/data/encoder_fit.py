@@ -38,10 +38,15 @@ TrainingRows = tuple[pa.Table, Floats, npt.NDArray[np.uint64]]
 
 
 class EncoderFit:
-    """Fits an encoder on batches of training rows; memory grows with distinct texts, not with rows."""
+    """Fits an encoder on batches of training rows; memory grows with distinct texts, not with rows.
 
-    def __init__(self, nullable: frozenset[str], max_categories: int, hook: Hook | None = None) -> None:
-        self._nullable, self._max_categories, self._hook = nullable, max_categories, hook
+    has_mean  the target is a number or one of two classes: a mean of it says something
+    """
+
+    def __init__(
+        self, nullable: frozenset[str], max_categories: int, hook: Hook | None = None, *, has_mean: bool = True
+    ) -> None:
+        self._nullable, self._max_categories, self._hook, self._has_mean = nullable, max_categories, hook, has_mean
         self._fits: dict[str, _NumberFit | set[str]] = {}
 
     def update(self, table: pa.Table) -> None:
@@ -80,6 +85,9 @@ class EncoderFit:
             for name, values in texts.items()
             if len(values) > min(MOST_WITHOUT_MEANS, self._max_categories)
         }
+        if not self._has_mean:
+            self._require_few(texts)
+            return {}
         if not sums:
             return {}
         sample, lowest = residuals.Sample(), np.inf
@@ -96,6 +104,15 @@ class EncoderFit:
                 unexplained = signal(target) - explained[name].of(table)
                 of_column.update(whole_column(table, name), unexplained, folds_of(identity))
         return sums
+
+    def _require_few(self, texts: dict[str, list[str]]) -> None:
+        for name, values in texts.items():
+            if len(values) > self._max_categories:
+                raise DataError(
+                    f"column {name!r} has {len(values):,} different texts; expected at most {self._max_categories:,} "
+                    "(quality.max_categories), as the classes of the target have no mean that could stand for a text. "
+                    "Raise it, set feature: false for the column, or derive a feature from it in features.py"
+                )
 
     def _encodings(self, name: str, sums: dict[str, TextSums]) -> Iterator[Encoding]:
         fit, indicator = self._fits[name], name in self._nullable

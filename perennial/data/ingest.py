@@ -46,7 +46,7 @@ from perennial.data.since import ChampionFiles, changed
 from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Sets, splitter
 from perennial.data.training_window import TrainingPeriod, latest_sound
 from perennial.features.column import Column
-from perennial.features.values import ARROW_TYPES, STRING, Parsed
+from perennial.features.values import ARROW_TYPES, STRING, Parsed, to_text
 
 MIN_COPIED_ROWS = 20  # of a file that is not read again; a few rows may be the same by chance
 REASONS = 10  # in the report, why rows cannot be told
@@ -377,9 +377,13 @@ class _ByChampion:
     def _compare_targets(self, checked: Checked, theirs: pa.Array) -> None:
         ours = checked.table[self._our_target].combine_chunks()
         both = pc.and_(ours.is_valid(), theirs.is_valid())
-        one, other = (pc.cast(target.filter(both), pa.float64(), safe=False).to_numpy() for target in (ours, theirs))
+        one, other = ours.filter(both), theirs.filter(both)
         self.target["rows"] += len(one)
-        self.target["other"] += int((~np.isclose(one, other, rtol=1e-6, atol=0)).sum())
+        if STRING in (one.type, other.type):
+            self.target["other"] += pc.sum(pc.not_equal(to_text(one), to_text(other))).as_py() or 0
+            return
+        before, now = (pc.cast(target, pa.float64(), safe=False).to_numpy() for target in (one, other))
+        self.target["other"] += int((~np.isclose(before, now, rtol=1e-6, atol=0)).sum())
 
 
 def _mask(mask: pa.BooleanArray) -> npt.NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,7 +27,7 @@ WIDE_RANGE = 100  # the largest training target over the smallest, from which on
 
 @dataclass
 class TargetRange:
-    """Extremes of the target in one set; None until there is a row."""
+    """Extremes of the target in one set, or of the numbers of its classes; None until there is a row."""
 
     min: float | None = None
     max: float | None = None
@@ -65,6 +66,7 @@ class Report:
                        of it is written
     texts              how text columns were encoded (data.coverage)
     logarithm          whether the algorithm learns the logarithm of the target
+    classes            names of the target's classes, where they have some; class_rows counts the rows of each by set
     """
 
     files: list[dict[str, Any]] = field(default_factory=list)
@@ -95,6 +97,8 @@ class Report:
     aside: list[dict[str, Any]] = field(default_factory=list)
     problems: Sequence[str] = ()
     widest_row: int | None = None
+    classes: Sequence[str] = ()
+    class_rows: dict[str, list[int]] = field(default_factory=dict)
 
     def put_aside(self, position: int, name: str, error: DataError) -> None:
         """Name a file that cannot be read as a table, by its position in the manifest."""
@@ -133,9 +137,12 @@ class Report:
             self.late = {"column": column, "rows": sum(counts), "latest": max(times)}
 
     def add_to_set(self, name: str, target: pa.Array) -> None:
-        """Count some rows of a set."""
+        """Count some rows of a set, given their targets or the numbers of their classes."""
         self.rows_by_set[name] = self.rows_by_set.get(name, 0) + len(target)
         self.targets[name].update(target)
+        if self.classes:
+            counts = np.bincount(target.to_numpy(), minlength=len(self.classes))
+            self.class_rows[name] = (counts + self.class_rows.get(name, 0)).tolist()
 
     def add_quarantine(self, quarantine: Quarantine) -> None:
         """Add the counts of rows that break the contract."""
@@ -146,6 +153,13 @@ class Report:
     def rows_older(self) -> int:
         """How many rows training.window leaves out."""
         return int((self.training_window or {}).get("rows", 0))
+
+    def rows_by_class(self) -> list[dict[str, Any]]:
+        """Return how many rows of each set are of each class, which have names; nothing where they have none."""
+        return [
+            {"class": name, **{one: counts[number] for one, counts in self.class_rows.items()}}
+            for number, name in enumerate(self.classes)
+        ]
 
     def notes(self) -> list[str]:
         """Return what may make the model better."""
@@ -168,6 +182,7 @@ class Report:
             },
             "sets": self.rows_by_set,
             "target": {name: asdict(extremes) for name, extremes in self.targets.items()},
+            "classes": self.rows_by_class(),
             "duplicates": {
                 "rows": self.rows_repeated,
                 "left_out": self.rows_left_out,
@@ -269,7 +284,21 @@ def judge_sets(report: Report, contract: Contract) -> None:
             what = contract.problem.replace("_", " ")
             raise DataError(f"{name}: the target of a {what} is {expected}; got {max(strange):g}")
         if target.min == target.max and (problem_type.is_classes or set_name == "train"):
+            value = report.classes[int(target.min)] if report.classes else f"{target.min:g}"
             raise DataError(
-                f"{name}: the target is {target.min:g} in every row of the {set_name} set; "
+                f"{name}: the target is {value} in every row of the {set_name} set; "
                 "a model cannot learn from a constant. Check how the column is filled"
             )
+    _judge_classes(report, name)
+
+
+def _judge_classes(report: Report, target: str) -> None:
+    """Raise DataError when a class has no row in a set: nobody would learn it, or know how well it is told."""
+    rare = [one for one in report.rows_by_class() if not all(one.values())]
+    if rare:
+        raise DataError(
+            f"{target}: {len(rare)} of {len(report.classes)} classes have too few rows for the split: each needs at "
+            "least one to train, to validate and to test. Collect more rows of them, or take them out of the classes "
+            "of the target in model.yaml, together with their rows",
+            *(f"{one['class']}: " + ", ".join(f"{one[name]:,} in {name}" for name in SETS) for one in rare),
+        )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from perennial.data.contract import Contract
+from perennial.data.contract import Contract, class_numbers
 from perennial.data.coverage import Coverage
 from perennial.data.encoder_fit import EncoderFit, TrainingRows
 from perennial.data.parts import PartWriter
@@ -61,7 +61,7 @@ class SetWriter:
     """Writes the sets of one run below a folder, in parts of at most `rows_per_part` rows."""
 
     def __init__(self, contract: Contract, spill: Path, sets: Sets, folder: Path, rows_per_part: int) -> None:
-        self._target, self._logarithm = contract.target.name, contract.target.logarithm
+        self._contract, self._target = contract, contract.target.name
         self._features, self._baseline = [column.name for column in contract.features], contract.baseline
         self._spill, self._sets = spill, sets
         self._folder, self._rows_per_part = folder, rows_per_part
@@ -76,13 +76,14 @@ class SetWriter:
         hashes = [self._parts(f"{FOLDER}/{name}", ".u64") for name in folders]
         training, tested, targets, by_champion, rest, training_rest = hashes
         for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
-            report.add_to_set(SETS[number], rows[target])
+            learned = rows.select([target]).set_column(0, target, self._numbers(rows))
+            report.add_to_set(SETS[number], learned[target])
             if number == TRAIN:
                 fit.update(rows.select(self._features))
                 known.update(rows)
                 _write(baseline, rows.select(self._baseline), _csv)
             if number == TEST:
-                _write(labels, rows.select([target]), _csv)
+                _write(labels, learned, _csv)
                 _write(tested, rows.select([IDENTITY]), _hashes)
                 _write(targets, rows.select([target]), self._target_hashes)
                 if CHAMPION in rows.column_names:
@@ -97,7 +98,7 @@ class SetWriter:
     def training_rows(self) -> Iterator[TrainingRows]:
         """Yield what a fit wants to know of the training rows, in batches."""
         for _, rows in rows_of_sets(self._spill, self._sets, (TRAIN,)):
-            target = pc.cast(rows[self._target], pa.float64()).to_numpy()
+            target = pc.cast(self._numbers(rows), pa.float64()).to_numpy()
             yield rows.select(self._features), target, rows[IDENTITY].to_numpy()
 
     def write_encoded_sets(self, encoder: Encoder, coverage: Coverage) -> None:
@@ -139,10 +140,14 @@ class SetWriter:
             writer.close()
         return widest
 
+    def _numbers(self, rows: pa.Table) -> pa.Array:
+        """Return the target of each row, or the number of its class."""
+        return class_numbers(rows[self._target].combine_chunks(), self._contract.classes)
+
     def _learned(self, rows: pa.Table) -> pa.Array:
         """Return what the algorithm learns of each row: its target, or the logarithm of it."""
-        target = rows[self._target].combine_chunks()
-        return pc.ln(pc.cast(target, pa.float64())) if self._logarithm else target
+        target = self._numbers(rows)
+        return pc.ln(pc.cast(target, pa.float64())) if self._contract.target.logarithm else target
 
     def _target_hashes(self, rows: pa.Table) -> memoryview:
         return _bytes(RowHasher([self._target]).hashes(rows))

@@ -19,6 +19,7 @@ from perennial.data.rows import READ, UNKNOWN, Hashes, reads_target_alike
 from perennial.evaluation.gate import Compared, Comparison
 from perennial.evaluation.metrics import Metric, can_be_measured, interval, interval_of_difference
 from perennial.evaluation.problem_types.measures import Floats, MetricError
+from perennial.model.problem_types import classes_of
 
 T = TypeVar("T")
 Mask = npt.NDArray[np.bool_]
@@ -46,6 +47,8 @@ def other_target(
     counted  where the definitions read the target otherwise, its values decide: of how many rows both know it, and of
              how many it is another (`champion_target` of the candidate's report)
     """
+    if classes_of(definition) != classes_of(champion) and definition["problem"] == champion["problem"]:
+        return "its target has other classes"
     one, other = (_what_is_predicted(document) for document in (definition, champion))
     alike = reads_target_alike(definition, champion) or bool(counted and counted["rows"] and not counted["other"])
     return "" if one == other and alike else "it predicts another target, or the same one in another unit"

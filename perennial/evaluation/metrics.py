@@ -1,7 +1,8 @@
 """How good a model is: metrics, and how sure one can be of them.
 
 labels   `(n_rows,)`, what happened, and
-scores   `(n_rows,)`, the model's answers: numbers, of which perennial.evaluation.problem_types says what they mean
+scores   `(n_rows,)`, the model's answers: numbers, of which perennial.evaluation.problem_types says what they mean; of
+         a multiclass classification `(n_rows, n_classes)`
 
 Every metric of a problem type is a function of sums over rows: `terms` gives what each row adds, `finish` turns the
 sums into the value. What a metric would be without one row is then a subtraction, so that an interval over a million
@@ -148,13 +149,13 @@ def metric_named(problem: str, name: str, own: Mapping[str, Metric] | None = Non
 def checked(problem: str, labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Return labels and scores as float arrays that every metric of the problem accepts, or raise MetricInputError."""
     measures = measures_of(problem)
-    y, s = _vector("labels", labels), _vector("scores", scores)
-    if y.size != s.size:
-        raise MetricInputError(f"{y.size} labels but {s.size} scores; expected one score for each label, in order")
+    y, s = _array("labels", labels, 1), _array("scores", scores, measures.dimensions)
+    if len(y) != len(s):
+        raise MetricInputError(f"{len(y)} labels but {len(s)} scores; expected one score for each label, in order")
     if y.size == 0:
         raise MetricInputError("no rows: expected at least one label and one score")
     require("labels", y, np.isfinite(y), "finite numbers")
-    require("scores", s, np.isfinite(s), "finite numbers")
+    require("scores", s, finite(s), "finite numbers")
     measures.check(y, s)
     return y, s
 
@@ -208,17 +209,28 @@ def interval_of_difference(
 
 
 def can_be_measured(problem: str, scores: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Return which scores `(n_rows,)` metrics can be computed of: finite and not too large; probabilities, 0 to 1."""
-    return measures_of(problem).measurable(np.asarray(scores, dtype=np.float64))
+    """Return which rows `(n_rows,)` metrics can be computed of: finite scores, not too large; probabilities, 0 to 1.
+
+    None where they are the scores of another problem type: of another shape.
+    """
+    measures, s = measures_of(problem), np.asarray(scores, dtype=np.float64)
+    return measures.measurable(s) if s.ndim == measures.dimensions else np.zeros(len(s), np.bool_)
 
 
-def _vector(what: str, values: npt.ArrayLike) -> Floats:
+def finite(scores: Floats) -> npt.NDArray[np.bool_]:
+    """Return of which rows `(n_rows,)` all scores are finite."""
+    are_finite = np.isfinite(scores)
+    return are_finite if scores.ndim == 1 else np.asarray(are_finite.all(axis=1), np.bool_)
+
+
+def _array(what: str, values: npt.ArrayLike, dimensions: int) -> Floats:
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise MetricInputError(f"{what} are not all numbers: {error}") from error
-    if array.ndim != 1:
-        raise MetricInputError(f"{what} have the shape {array.shape}; expected one number a row: (n_rows,)")
+    if array.ndim != dimensions:
+        expected = "one number a row: (n_rows,)" if dimensions == 1 else "one for each class: (n_rows, n_classes)"
+        raise MetricInputError(f"{what} have the shape {array.shape}; expected {expected}")
     return array
 
 

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from perennial.model.complaints import YAML_TRUTH, Complaint, Strict, excerpt, suggestion
-from perennial.model.problem_types import PROBLEM_TYPES
+from perennial.model.problem_types import PROBLEM_TYPES, ProblemType
 
 MAX_FACETS = 20  # the monitor keeps a byte for each facet and request
 MAX_VALUES = 1_000
@@ -74,7 +74,7 @@ def check(bias: BiasMonitoring, columns: Mapping[str, Any], target: str, problem
         yield from _check_facet(path, facet, columns, target)
         if facet in bias.facets[:position]:
             yield path, "stands more than once"
-    yield from _check_positive(bias, problem)
+    yield from _check_positive(bias, problem, columns.get(target))
 
 
 def _check_facet(path: str, facet: Facet, columns: Mapping[str, Any], target: str) -> Complaints:
@@ -116,7 +116,7 @@ def _check_values(path: str, values: tuple[Any, ...], column: Any) -> Complaints
         yield path, "a value stands more than once"
 
 
-def _check_positive(bias: BiasMonitoring, problem: str) -> Complaints:
+def _check_positive(bias: BiasMonitoring, problem: str, target: Any) -> Complaints:
     path, positive, known = f"{SECTION}.positive", bias.positive, PROBLEM_TYPES[problem]
     if positive is None:
         if bias.facets and bias.enabled and not known.values:
@@ -127,9 +127,20 @@ def _check_positive(bias: BiasMonitoring, problem: str) -> Complaints:
     elif known.is_classes == (positive.values is None):
         expected = "values: [<class>]" if known.is_classes else "above: <number>"
         yield path, f"the problem is a {problem}; expected {expected}"
+    elif positive.values and known.is_named:
+        yield from _check_positive_classes(f"{path}.values", positive.values, target, known)
     elif positive.values and not _are_classes(positive.values, known.values):
         allowed = " or ".join(f"{value:g}" for value in known.values) or "classes, which are numbers"
         yield f"{path}.values", f"got {excerpt(list(positive.values))}; expected {allowed}"
+
+
+def _check_positive_classes(path: str, values: tuple[Any, ...], target: Any, known: ProblemType) -> Complaints:
+    if target is None or not known.accepts(target.type, target.min, target.max):
+        return
+    if complaints := list(_check_values(path, values, target)):
+        yield from complaints
+    elif target.type == "integer" and not all(target.min <= value <= target.max for value in values):
+        yield path, f"got {excerpt(list(values))}; expected classes from {target.min:g} to {target.max:g}"
 
 
 def _are_classes(values: tuple[Any, ...], known: tuple[float, ...]) -> bool:

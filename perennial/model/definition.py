@@ -22,7 +22,15 @@ from perennial.model import bias, complaints
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.bias import BiasMonitoring
 from perennial.model.complaints import ConfigurationError, Strict, suggestion
-from perennial.model.problem_types import PROBLEM_TYPES, Direction, is_taken, scores_of
+from perennial.model.problem_types import (
+    FEWEST_CLASSES,
+    MOST_CLASSES,
+    PROBLEM_TYPES,
+    Direction,
+    classes_of,
+    is_taken,
+    scores_of,
+)
 from perennial.words import spelling
 
 ColumnType = Literal["float", "integer", "boolean", "string", "timestamp"]
@@ -356,6 +364,11 @@ class Definition(Strict):
     def features(self) -> tuple[str, ...]:
         """The feature columns in the order of a CSV record: the definition's order, without target and the rest."""
         return tuple(name for name, column in self.columns.items() if column.feature and name != self.target)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the target's classes, in the order of their numbers; none where they have no names."""
+        return classes_of(self.as_json())
 
     def as_json(self) -> dict[str, Any]:
         """Return the definition as plain JSON with all defaults filled in, as job scripts read it."""
@@ -707,6 +720,30 @@ def _check_target(columns: dict[str, ColumnDefinition], target: str, problem: st
     problem_type = PROBLEM_TYPES[problem]
     if not problem_type.accepts(column.type, column.min, column.max):
         yield f"{path}.type", f"got {column.type!r}; {problem_type.target}"
+    elif problem_type.is_named:
+        yield from _check_classes(path, column)
+
+
+def _check_classes(path: str, column: ColumnDefinition) -> Complaints:
+    if column.type == "string" and column.categories is None:
+        yield f"{path}.categories", "is missing; expected the classes of the target, such as [cat, dog, horse]"
+        return
+    if broken := [name for name in column.categories or () if not name.isprintable()]:
+        yield (
+            f"{path}.categories",
+            f"{complaints.excerpt(broken[0])} is not of one printable line, as a class has to be",
+        )
+    key, count = "categories", len(column.categories or ())
+    if column.type == "integer":
+        key, count = "max", int((column.max or 0) - (column.min or 0)) + 1
+    if count < FEWEST_CLASSES:
+        two = "of two, a binary_classification: type: boolean, with their words as parse.true and parse.false"
+        yield f"{path}.{key}", f"{count} classes; expected at least {FEWEST_CLASSES} ({two})"
+    elif count > MOST_CLASSES:
+        yield (
+            f"{path}.{key}",
+            f"{count:,} classes; expected at most {MOST_CLASSES}: join the rare ones, or predict a number",
+        )
 
 
 def _check_target_transform(

@@ -2,6 +2,8 @@
 
 A new one is an entry of PROBLEM_TYPES, and a file of its name in perennial/evaluation/problem_types/ that computes its
 metrics. An algorithm that learns it says so in its own file (perennial.model.algorithms).
+
+Where classes have names, algorithms and metrics know them by their numbers: the positions in `classes_of`, from 0.
 """
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Direction = Literal["minimize", "maximize"]
+FEWEST_CLASSES, MOST_CLASSES = 3, 100
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class ProblemType:
     metrics     its metrics by name
     is_classes  the target is a class: it has no logarithm, and every set needs rows of two classes at least
     values      what the target must be, where that is a few numbers
+    is_named    the definition lists the classes (`classes_of`), of which every set needs rows
     """
 
     name: str
@@ -62,6 +66,7 @@ class ProblemType:
     metrics: Mapping[str, Score]
     is_classes: bool = False
     values: tuple[float, ...] = ()
+    is_named: bool = False
 
 
 _ERROR = Score("minimize")
@@ -99,7 +104,42 @@ BINARY_CLASSIFICATION = ProblemType(
     is_classes=True,
     values=(0.0, 1.0),
 )
-PROBLEM_TYPES: dict[str, ProblemType] = {one.name: one for one in (REGRESSION, BINARY_CLASSIFICATION)}
+MULTICLASS_CLASSIFICATION = ProblemType(
+    "multiclass_classification",
+    "the target of a multiclass classification is string with categories, or integer with min and max",
+    lambda kind, low, high: kind == "string" or (kind == "integer" and low is not None and high is not None),
+    {
+        "accuracy": _share(),
+        "logloss": _ERROR,
+        "weighted_f1": _share(),
+        "weighted_f0_5": _share(),
+        "weighted_f2": _share(),
+        "weighted_precision": _share(),
+        "weighted_recall": _share(),
+    },
+    is_classes=True,
+    is_named=True,
+)
+PROBLEM_TYPES: dict[str, ProblemType] = {
+    one.name: one for one in (REGRESSION, BINARY_CLASSIFICATION, MULTICLASS_CLASSIFICATION)
+}
+
+
+def classes_of(definition: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of a definition's classes in the order of their numbers; none where they have no names.
+
+    Keys: problem, target, columns.
+    """
+    if not PROBLEM_TYPES[definition["problem"]].is_named:
+        return ()
+    return named_classes(definition["columns"][definition["target"]])
+
+
+def named_classes(column: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the classes of a column: its categories, or the whole numbers from its min to its max."""
+    if column["type"] == "string":
+        return tuple(column.get("categories") or ())
+    return tuple(str(value) for value in range(int(column["min"]), int(column["max"]) + 1))
 
 
 # ---- Metrics of a model's own

@@ -27,18 +27,21 @@ from perennial.words import between, number
 RECORDS = 250  # of a window that are explained: half a millisecond each, for some hundred trees
 ROWS = 1_000  # of a test set
 FORMAT_VERSION = "1.0"
-LABEL = "label0"  # Clarify's name of the only score
+LABEL = "label0"  # Clarify's name of the only score; ours too for those of all classes together
 CHECK = "feature_attribution_drift_check"
 NAMED = 3  # features of a message
 
 
 @dataclass(frozen=True)
 class Contributions:
-    """What features contribute to scores, `(n_records, n_features)`: with `expected` a record's add up to its score."""
+    """What features contribute to scores, `(n_records, n_features)`: with `expected` a record's add up to its score.
+
+    Where a record has a score of each class, they are the sums of the absolute ones, and nothing is `expected`.
+    """
 
     features: tuple[str, ...]
     values: Floats
-    expected: float
+    expected: float | None
 
     @property
     def weights(self) -> Floats:

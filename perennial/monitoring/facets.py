@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from perennial.evaluation import metrics
 from perennial.evaluation.problem_types.measures import Floats
+from perennial.model.problem_types import classes_of
 from perennial.words import printable
 
 OTHERS, MEMBERS, NEITHER = 0, 1, 2
@@ -96,12 +97,23 @@ def sides_of(rule: Mapping[str, Any], values: pa.Array) -> Sides:
     return np.asarray(sides.to_numpy(zero_copy_only=False), np.int8)
 
 
+def _numbered(positive: Any, classes: Sequence[str]) -> Any:
+    """Return which outcomes are positive ones, by the numbers of the classes where these have names."""
+    if not classes or not positive:
+        return positive
+    return {"values": [classes.index(str(value)) for value in positive["values"]], "above": None}
+
+
 class FacetCounter:
-    """Counts the records on the sides of each facet of a definition, and their positive outcomes."""
+    """Counts the records on the sides of each facet of a definition, and their positive outcomes.
+
+    Outcomes of `classes` are the numbers of these.
+    """
 
     def __init__(self, definition: Mapping[str, Any]) -> None:
         section = section_of(definition)
-        self._problem, self._positive = definition["problem"], section["positive"]
+        self._problem, self.classes = definition["problem"], classes_of(definition)
+        self._positive = _numbered(section["positive"], self.classes)
         self.rules: Sequence[Mapping[str, Any]] = section["facets"]
         self._counts = {item.name: np.zeros((2, len(self.rules)), np.int64) for item in fields(Side)}
 
@@ -133,7 +145,7 @@ class FacetCounter:
         """Count what the model said, as it answers, but for scores that mean nothing."""
         sound = metrics.can_be_measured(self._problem, scores)
         sides, scores = sides[sound], scores[sound]
-        measured = metrics.measures_of(self._problem).columns(np.zeros_like(scores), scores)
+        measured = metrics.measures_of(self._problem).columns(np.zeros(len(scores)), scores, ())
         self.add_predictions(sides, measured["prediction"].astype(np.float64))
 
     def _is_positive(self, outcomes: Floats) -> npt.NDArray[np.bool_]:

@@ -6,7 +6,8 @@ merge them with predictions"), below `yyyy/mm/dd/hh/`, the hour in which they we
 columns `inference_id` and `label`. Of several labels for one request the one that was collected last counts.
 
 Ids are kept as numbers of 64 bits. Memory: 16 bytes for each request while they come, 32 when their labels are read,
-and 12 for each label that another one for its request has replaced; labels of other requests take none.
+and 12 for each label that another one for its request has replaced; labels of other requests take none. Where classes
+have names, a request has a score of 8 bytes for each of them, and labels are kept as their numbers.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.data.column_statistics import Floats
+from perennial.data.contract import class_numbers, expected_by
+from perennial.evaluation.predictions import Score
 from perennial.features.column import Column
 from perennial.features.from_text import from_text
 from perennial.monitoring.capture import Tally, UnreadableError, fault, lines
@@ -48,23 +51,24 @@ def key_of(identifier: str) -> int:
 
 
 class Requests:
-    """Requests of one record with their scores, in the order in which they came."""
+    """Requests of one record with their scores, of which each class may have one, in the order in which they came."""
 
-    def __init__(self) -> None:
-        self._keys, self._scores = array("Q"), array("d")
+    def __init__(self, classes: int = 0) -> None:
+        self._keys, self._scores, self._classes = array("Q"), array("d"), classes
 
     def __len__(self) -> int:
-        return len(self._scores)
+        return len(self._scores) // (self._classes or 1)
 
-    def add(self, identifier: str, score: float) -> int:
+    def add(self, identifier: str, score: Score) -> int:
         """Take in a request; return its place among all."""
         self._keys.append(key_of(identifier))
-        self._scores.append(score)
+        self._scores.extend(score if isinstance(score, list) else (score,))
         return len(self) - 1
 
     @property
     def scores(self) -> Floats:
-        return np.frombuffer(memoryview(self._scores), np.float64)
+        flat = np.frombuffer(memoryview(self._scores), np.float64)
+        return flat.reshape(-1, self._classes) if self._classes else flat
 
     def sort(self) -> tuple[Keys, npt.NDArray[np.uint32]]:
         """Return the ids in their order, and the place of each among the requests; only the scores are left then."""
@@ -79,10 +83,11 @@ class Labels:
     Labels of other requests are counted and not kept, however many have come since the window began.
     """
 
-    def __init__(self, target: Column, requests: Requests, tally: Tally) -> None:
-        self._target, self._tally = target, tally
+    def __init__(self, target: Column, requests: Requests, tally: Tally, classes: Sequence[str] = ()) -> None:
+        self._target, self._tally, self._classes = target, tally, classes
         bounds = (("at least", target.minimum), ("at most", target.maximum))
-        self._expected = ", ".join([target.expected, *(f"{word} {to:g}" for word, to in bounds if to is not None)])
+        kind = expected_by(target, "category") if target.categories else target.expected
+        self._expected = ", ".join([kind, *(f"{word} {to:g}" for word, to in bounds if to is not None)])
         self._scores = requests.scores
         self._ids, self._places = requests.sort()
         self._values, self._hours = np.full(len(requests), np.nan), np.full(len(requests), _NONE, np.int32)
@@ -104,18 +109,23 @@ class Labels:
     def _take(self) -> None:
         texts = pa.array([text for _, text, _, _ in self._waiting], pa.string())
         values = from_text(self._target.type, texts, self._target.parsing).values
-        numbers = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)  # NaN where there is none
-        lowest, highest = self._target.minimum, self._target.maximum
-        sound = numbers >= (-np.inf if lowest is None else lowest)  # false for NaN
-        sound &= numbers <= (np.inf if highest is None else highest)
+        numbers = pc.cast(class_numbers(values, self._classes), pa.float64(), safe=False)
+        numbers = numbers.to_numpy(zero_copy_only=False)  # NaN where there is none
+        sound = np.isfinite(numbers) if self._classes else self._is_in_range(numbers)
         for (_, _, _, where), is_sound in zip(self._waiting, sound, strict=True):
             if not is_sound:
-                self._tally.refuse("unreadable_labels", f"{where}: expected {self._expected}")
+                what = "unknown_classes" if self._classes else "unreadable_labels"
+                self._tally.refuse(what, f"{where}: expected {self._expected}")
         keys = np.array([key_of(identifier) for identifier, _, _, _ in self._waiting], np.uint64)
         hours = np.array([hour for _, _, hour, _ in self._waiting], np.int32)
         self._waiting.clear()
         self._tally.counts["labels"] += int(sound.sum())
         self._join(keys[sound], hours[sound], np.asarray(numbers)[sound])
+
+    def _is_in_range(self, numbers: Floats) -> npt.NDArray[np.bool_]:
+        lowest, highest = self._target.minimum, self._target.maximum
+        is_high = numbers >= (-np.inf if lowest is None else lowest)  # false for NaN
+        return np.asarray(is_high & (numbers <= (np.inf if highest is None else highest)), np.bool_)
 
     def _join(self, keys: Keys, hours: npt.NDArray[np.int32], values: Floats) -> None:
         """Give labels to the requests with their ids; where several meet, the one that was collected last stays."""
@@ -169,7 +179,7 @@ class Joined:
     """Requests with what came true of them.
 
     ids, places     sorted ids of the requests, and the place of each among them
-    values, scores  `(n_requests,)` in the order in which they came: labels, NaN where there is none, and answers
+    values, scores  `(n_requests, ...)` in the order in which they came: labels, NaN where there is none, and answers
     """
 
     ids: Keys

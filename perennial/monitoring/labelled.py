@@ -121,7 +121,8 @@ class LabelledRows:
                 self._tally.counts["without_key"] += 1
                 self._note(f"{self._key}: neither the request nor the caller's inference id says it")
                 return None
-            fields[self._target.name] = _typed(self._target, label)
+            classes = self._contract.classes
+            fields[self._target.name] = classes[int(label)] if classes else _typed(self._target, label)
             fields |= {name: fields[name] or event.time.isoformat() for name in self._dates}
             return [_as_text(column, fields[column.name]) for column in self._contract.columns]
         except UnreadableError as error:

@@ -22,6 +22,7 @@ from perennial.data.column_statistics import Floats
 from perennial.evaluation import metrics, model_quality
 from perennial.evaluation.custom_metrics import CustomMetric, CustomMetricError, OwnMetrics
 from perennial.evaluation.metrics import Metric, UndefinedMetricError
+from perennial.model.problem_types import classes_of
 from perennial.monitoring.findings import MonitorError, WindowFinding
 from perennial.words import between, number
 
@@ -96,7 +97,7 @@ def judge(
     sound = metrics.can_be_measured(problem, scores)
     left_out, labels, scores = int((~sound).sum()), labels[sound], scores[sound]
     labels, scores = metrics.checked(problem, labels, scores)
-    columns = metrics.measures_of(problem).columns(labels, scores)
+    columns = metrics.measures_of(problem).columns(labels, scores, classes_of(definition))
     statistics = model_quality.statistics(
         problem, columns["label"], columns["prediction"], columns.get("probability"), evaluation_time=time,
         own=own.described(labels, scores),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perennial.evaluation import predictions
+from perennial.evaluation.predictions import Score
 from perennial.features.column_names import Named, RequestNames
 from perennial.features.from_json import decode
 from perennial.monitoring.capture import Payload, UnreadableError, fault
@@ -116,8 +117,15 @@ class RequestReader:
         return self._shapes[names]
 
 
-def scores(answer: Payload) -> list[float]:
-    """Return the scores of an answer, one for each record. Raises UnreadableError: it holds none."""
+def scores(answer: Payload, classes: int = 0) -> Sequence[Score]:
+    """Return the score of each record of an answer, or those of each class. Raises UnreadableError: it holds none."""
+    read = _scores(answer, classes)
+    if any((len(score) if isinstance(score, list) else 0) != classes for score in read):
+        raise UnreadableError(f"an answer has not {f'{classes} scores' if classes else 'one score'} for each record")
+    return read
+
+
+def _scores(answer: Payload, classes: int) -> Sequence[Score]:
     try:
         if answer.media_type == JSON:
             document = json.loads(answer.text)
@@ -126,7 +134,9 @@ def scores(answer: Payload) -> list[float]:
         lines = [line for line in answer.text.splitlines() if line.strip()]
         if answer.media_type == JSON_LINES:
             return [predictions.score(line, "the answer") for line in lines]
+        if classes:  # after the name of one of them
+            return [[float(field) for field in fields[1:]] for fields in csv.reader(lines)]
         return [predictions.score(field, "the answer") for line in lines for field in line.split(",")]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         kind = quoted(answer.media_type)
         raise UnreadableError(f"an answer of type {kind} holds no scores: {fault(error)}") from error

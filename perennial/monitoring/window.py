@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from perennial.data import column_statistics
 from perennial.data.column_statistics import NumericColumn, StringColumn
 from perennial.data.contract import Contract, check, expected_by
+from perennial.evaluation.predictions import Score
 from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
 from perennial.features.from_json import from_json
@@ -32,7 +33,8 @@ from perennial.monitoring.sample import RecordSample
 
 BATCH = 4096  # records
 LABELS_AT_ONCE = 1 << 20
-Answered = tuple[float, int]  # the score of a record, and the place of its request in Window.requests
+# The score of a record, or those of its classes, and the place of its request in Window.requests
+Answered = tuple[Score, int]
 NO_SCORE, NO_PLACE = float("nan"), -1
 _NO_CONSTRAINTS: dict[str, Any] = {"version": column_statistics.FORMAT_VERSION, "features": []}
 _NO_ROWS = {**_NO_CONSTRAINTS, "dataset": {"item_count": 0}}
@@ -43,7 +45,7 @@ class Window:
 
     def __init__(self, definition: Mapping[str, Any], tally: Tally) -> None:
         contract = Contract.from_definition(definition)
-        self.target = contract.target
+        self.target, self.classes = contract.target, contract.classes
         self._contract = replace(contract, columns=contract.features, split_column=None, key=())
         others = {column.name: column.sources for column in contract.columns if not column.feature}
         names = RequestNames(contract.features, others, ignore=contract.form.other_columns == "ignore")
@@ -54,7 +56,8 @@ class Window:
         self._answered: dict[str, list[Answered]] = {"text": [], "json": []}
         self._broken: dict[tuple[str, str], int] = {}
         self._unknown, self._absent, self._fields = Counter[str](), Counter[str](), Counter[int]()
-        self.requests = Requests()
+        self.requests = Requests(len(contract.classes))
+        self._no_score: Score = [NO_SCORE] * len(contract.classes) if contract.classes else NO_SCORE
         self.facets = FacetCounter(definition)
         self._sides: list[tuple[npt.NDArray[np.uint32], Sides]] = []
         self.sample = RecordSample(attribution.RECORDS)
@@ -89,14 +92,14 @@ class Window:
 
         A request of several records has no place among those that labels belong to.
         """
-        nothing = [(NO_SCORE, NO_PLACE)] * records
+        nothing = [(self._no_score, NO_PLACE)] * records
         if event.answer is None:
             self._tally.counts["without_answer"] += 1
             return nothing
         if records > 1:
             self._tally.counts["requests_of_several_records"] += 1
         try:
-            read = scores(event.answer)
+            read = scores(event.answer, len(self.classes))
             if len(read) != records:
                 raise UnreadableError(f"{len(read)} scores for {records} records")
         except ValueError as error:
@@ -138,7 +141,8 @@ class Window:
     @property
     def categories(self) -> dict[str, Sequence[str]]:
         """The texts that model.yaml lists, by column."""
-        return {column.name: column.categories or () for column in self._contract.columns}
+        columns = (*self._contract.columns, self.target)
+        return {column.name: column.categories or () for column in columns}
 
     @property
     def sides(self) -> Sides:
@@ -171,13 +175,24 @@ class Window:
         """Return what data quality is judged by; `labels` of the window are one more column, the target."""
         statistics = self.statistics
         if len(labels) and self._has_rows:
-            target = NumericColumn(self.target.name, integral=self.target.type != "float")
-            for first in range(0, len(labels), LABELS_AT_ONCE):
-                target.add(np.asarray(labels[first : first + LABELS_AT_ONCE], np.float64))
-            statistics = {**statistics, "features": [*statistics["features"], target.statistics()]}
+            statistics = {**statistics, "features": [*statistics["features"], self._described_labels(labels)]}
         columns = {column.name: column for column in self._contract.columns}
         broken = {(name, rule): (rows, expected_by(columns[name], rule)) for (name, rule), rows in self._broken.items()}
         return WindowRecords(statistics, self.records, len(columns), broken, self._unknown, self._fields, self._absent)
+
+    def _described_labels(self, labels: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
+        """Return the statistics of the target, given labels or the numbers of their classes."""
+        if self.target.type == "string":
+            counts = np.bincount(np.asarray(labels, np.int64), minlength=len(self.classes)).tolist()
+            texts = StringColumn(self.target.name, domain=self.target.categories, max_categories=len(self.classes))
+            texts.add((name, count) for name, count in zip(self.classes, counts, strict=True) if count)
+            return texts.statistics()
+        numbers = NumericColumn(self.target.name, integral=self.target.type != "float")
+        classes = np.array(self.classes, np.float64)
+        for first in range(0, len(labels), LABELS_AT_ONCE):
+            some = np.asarray(labels[first : first + LABELS_AT_ONCE], np.float64)
+            numbers.add(classes[some.astype(np.int64)] if classes.size else some)
+        return numbers.statistics()
 
 
 def _empty(column: Column, definition: Mapping[str, Any]) -> NumericColumn | StringColumn:

@@ -1,32 +1,48 @@
-"""What a model said and what happened: pictures of labels and scores `(n_rows,)`, of any number of rows."""
+"""What a model said and what happened: pictures of labels and scores `(n_rows, ...)`, of any number of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
+import numpy.typing as npt
 
 from perennial.data.column_statistics import Floats
 from perennial.evaluation import metrics
+from perennial.evaluation.problem_types.binary_classification import predicted_labels
+from perennial.evaluation.problem_types.multiclass_classification import predicted_classes
+from perennial.model.problem_types import classes_of
 from perennial.reports import charts
 from perennial.reports.charts import Layer, Point
-from perennial.reports.page import LIMIT, NOW, THEN, figure, table
+from perennial.reports.page import LIMIT, NOW, THEN, figure, table, text
 
 BINS = 20
+MAX_MATRIX = 12  # classes that are held against each other
+MAX_NAME = 30
 PARTS = 10  # of the scores, from the lowest to the highest, in each of which what happened is told
 GRID = 60  # places along an axis where a dot of a row may stand: nobody reads its values from the page
 TAIL = 0.5  # percent of the rows on each side that pictures leave out
 
+Rows = npt.NDArray[np.int64]
 
-def pictures(problem: str, labels: Floats, scores: Floats, unit: str) -> list[Element]:
-    """Return the pictures of a problem type. Rows whose score cannot be measured are left out."""
+
+def pictures(definition: Mapping[str, Any], labels: Floats, scores: Floats, unit: str) -> list[Element]:
+    """Return the pictures of a model's problem type. Rows whose score cannot be measured are left out."""
+    problem, classes = definition["problem"], classes_of(definition)
     sound = metrics.can_be_measured(problem, scores) & np.isfinite(labels)
     labels, scores = labels[sound], scores[sound]
     if not labels.size:
         return []
+    if classes:
+        return _of_classes(labels.astype(np.int64), scores, classes)
     if problem == "binary_classification":
-        return [_confusion(problem, labels, scores), _calibration(labels, scores), _by_class(labels, scores)]
+        return [
+            _confusion(labels, predicted_labels(scores), ((1, "1"), (0, "0"))),
+            _calibration(labels, scores, "1"),
+            _by_class(labels, scores),
+        ]
     return [_predicted(labels, scores, unit), _residuals(labels - scores, unit), _errors(labels, scores, unit)]
 
 
@@ -77,20 +93,40 @@ def _errors(labels: Floats, scores: Floats, unit: str) -> Element:
 # ---- Classification
 
 
-def _confusion(problem: str, labels: Floats, scores: Floats) -> Element:
-    predictions = metrics.measures_of(problem).columns(labels, scores)["prediction"]
+def _of_classes(labels: Rows, scores: Floats, classes: Sequence[str]) -> list[Element]:
+    predictions = predicted_classes(scores)
+    names = [(number, text(name, MAX_NAME)) for number, name in enumerate(classes)]
+    matrix = [_confusion(labels, predictions, names)] if len(classes) <= MAX_MATRIX else []
+    sure = scores[np.arange(labels.size), predictions]
+    calibration = _calibration((labels == predictions).astype(np.float64), sure, "the predicted class")
+    return [*matrix, _each_class(labels, predictions, names), calibration]
+
+
+def _confusion(labels: Floats | Rows, predictions: Floats | Rows, classes: Sequence[tuple[int, str]]) -> Element:
     rows = []
-    for actual in (1, 0):
+    for actual, name in classes:
         of_class = int((labels == actual).sum())
-        cells = [int(((labels == actual) & (predictions == predicted)).sum()) for predicted in (1, 0)]
+        cells = [int(((labels == actual) & (predictions == predicted)).sum()) for predicted, _ in classes]
         shares = [f"{count:,} ({count / of_class:.1%})" if of_class else "0" for count in cells]
-        rows.append((f"actual {actual}", *shares, f"{of_class:,}"))
-    return figure(
-        "Confusion matrix", table(("", "predicted 1", "predicted 0", "rows"), rows), "Shares of the actual class."
-    )
+        rows.append((f"actual {name}", *shares, f"{of_class:,}"))
+    headings = ("", *(f"predicted {name}" for _, name in classes), "rows")
+    return figure("Confusion matrix", table(headings, rows), "Shares of the actual class.")
 
 
-def _calibration(labels: Floats, scores: Floats) -> Element:
+def _each_class(labels: Rows, predictions: Rows, classes: Sequence[tuple[int, str]]) -> Element:
+    rows = []
+    for number, name in classes:
+        actual, predicted = labels == number, predictions == number
+        hits, counts = int((actual & predicted).sum()), (int(actual.sum()), int(predicted.sum()))
+        shares = [f"{hits / count:.1%}" if count else "" for count in counts]
+        confused = np.bincount(predictions[actual & ~predicted], minlength=len(classes))
+        other = f"{classes[int(confused.argmax())][1]} ({confused.max():,})" if confused.any() else ""
+        rows.append((name, *(f"{count:,}" for count in counts), *shares, other))
+    headings = ("class", "rows", "predicted", "recall", "precision", "most often taken for")
+    return figure("Classes", table(headings, rows))
+
+
+def _calibration(labels: Floats, scores: Floats, of: str) -> Element:
     parts = _parts(scores)
     points = [(float(scores[part].mean()), float(labels[part].mean())) for part in parts]
     layers = [
@@ -98,7 +134,7 @@ def _calibration(labels: Floats, scores: Floats) -> Element:
         Layer("as predicted", [(0.0, 0.0), (1.0, 1.0)], LIMIT, "4 3"),
     ]
     about = f"{len(parts)} parts of {labels.size:,} rows, by their probability. Below the line it was too high."
-    return figure("Calibration", charts.chart(layers, "predicted probability of 1", "share of 1"), about)
+    return figure("Calibration", charts.chart(layers, f"predicted probability of {of}", f"share of {of}"), about)
 
 
 def _by_class(labels: Floats, scores: Floats) -> Element:

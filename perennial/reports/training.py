@@ -117,7 +117,7 @@ def _measured(value: Any, bounds: Any) -> str:
 def _quality(run: ReportedRun) -> Element | None:
     if run.labels is None or run.scores is None or not run.definition:
         return None
-    pictures = scored.pictures(run.definition["problem"], run.labels, run.scores, run.unit(run.definition["target"]))
+    pictures = scored.pictures(run.definition, run.labels, run.scores, run.unit(run.definition["target"]))
     every = (run.record.get("metrics") or {}).get("test_rows", run.labels.size)
     first = f"The first {run.labels.size:,} of {every:,} test rows." if run.labels.size < every else None
     about = element("p", first, class_="muted") if first else None

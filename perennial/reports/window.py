@@ -189,7 +189,7 @@ def _quality(window: JudgedWindow) -> Element | None:
     decisive = next((one for one in measured if one["name"] == gate), None)
     windows = [*window.history, _entry(window, gate, decisive or {})]
     pictures = [history.picture(windows, gate, unit if gate in ("rmse", "mae") else "")]
-    pictures += scored.pictures(window.definition["problem"], window.labels, window.scores, unit)
+    pictures += scored.pictures(window.definition, window.labels, window.scores, unit)
     return section(
         ANALYSES["model_quality"], _reason(analysis), _metrics(measured, gate) if measured else None,
         figures([one for one in pictures if one is not None]),

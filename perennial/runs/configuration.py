@@ -357,6 +357,7 @@ def _complete(definition: Definition) -> dict[str, str]:
     They are the built-in ones, those derived from the problem, then the definition's own.
     """
     algorithm = ALGORITHMS[definition.algorithm]
-    derived = algorithm.derived(definition.problem, definition.gate.metric, definition.split.seed)
+    chosen = definition.problem, definition.gate.metric, definition.split.seed, len(definition.classes)
+    derived = algorithm.derived(*chosen)
     own = definition.hyperparameters.get(definition.algorithm, {})
     return {**algorithm.defaults, **derived, **{name: as_text(value) for name, value in own.items()}}

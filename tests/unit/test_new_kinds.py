@@ -26,14 +26,14 @@ from perennial.model.algorithms import ALGORITHMS
 from perennial.model.definition import DefinitionError, validated
 from perennial.runs import message
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function
-from tests.unit.new_kinds import MULTICLASS, add_multiclass
+from tests.unit.new_kinds import GRADING, add_grading
 from tests.unit.new_kinds.mean import MEAN
 from tests.unit.new_kinds.mean_stand_in import MEAN_STAND_IN
 from tests.unit.test_state_machine_train_model import walk
 from tools import cfn, stamp_template
 
 MODEL = {
-    "problem": "multiclass_classification",
+    "problem": "grading",
     "target": "species",
     "columns": {"species": {"type": "integer", "min": 0, "max": 2}, "petal": {"type": "float", "unit": "mm"}},
     "split": {"method": "random"},
@@ -47,7 +47,7 @@ START = datetime(2026, 11, 20, 9, 34, 40, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def kinds(monkeypatch):
     monkeypatch.setitem(ALGORITHMS, MEAN.name, MEAN)
-    add_multiclass(monkeypatch)
+    add_grading(monkeypatch)
     monkeypatch.setitem(STAND_INS, MEAN_STAND_IN.repository, MEAN_STAND_IN)
 
 
@@ -58,23 +58,21 @@ def problems(**changed):
 
 
 def test_a_definition_may_name_them_and_mistakes_are_told_with_what_is_allowed():
-    assert validated(MODEL, "model.yaml").problem == "multiclass_classification"
+    assert validated(MODEL, "model.yaml").problem == "grading"
     assert "window: got 0; expected a whole number of at least 1" in problems(hyperparameters={"mean": {"window": 0}})
     assert "windw: is not a hyperparameter of mean; did you mean 'window'?" in problems(
         hyperparameters={"mean": {"windw": 5}}
     )
-    assert "answer: got 'median'; allowed for multiclass_classification: mode" in problems(
-        hyperparameters={"mean": {"answer": "median"}}
-    )
-    assert "gate.metric: 'auc' is not a metric of multiclass_classification; allowed: accuracy" in problems(
+    assert "answer: got 'median'; allowed for grading: mode" in problems(hyperparameters={"mean": {"answer": "median"}})
+    assert "gate.metric: 'auc' is not a metric of grading; allowed: accuracy" in problems(
         gate={"metric": "auc", "threshold": 0.6}
     )
-    assert "the target of a multiclass classification is integer with min: 0" in problems(target="petal")
+    assert "the target of a grading is integer with min: 0" in problems(target="petal")
     assert "allowed: 'xgboost', 'linear-learner', 'mean'" in problems(algorithm="median")
 
 
 def test_an_algorithm_that_does_not_learn_the_problem_is_refused():
-    assert "algorithm: xgboost does not learn multiclass_classification; allowed: mean" in problems(algorithm="xgboost")
+    assert "algorithm: xgboost does not learn grading; allowed: mean" in problems(algorithm="xgboost")
     assert "target.transform: got 'log'; only the target of a regression is transformed" in problems(
         target={"column": "species", "transform": "log"}
     )
@@ -182,7 +180,7 @@ def test_a_run_trains_with_its_image_and_hyperparameters_and_judges_by_its_metri
     assert training["AlgorithmSpecification"]["TrainingImage"].endswith("mean-learner:7.0-1")
     assert training["HyperParameters"] == {"window": "5", "answer": "mode", "seed": "42"}
     (asked,) = done.called("Query training results")
-    assert (asked["Payload"]["Problem"], asked["Payload"]["Gate"]["Direction"]) == (MULTICLASS.name, "maximize")
+    assert (asked["Payload"]["Problem"], asked["Payload"]["Gate"]["Direction"]) == (GRADING.name, "maximize")
 
 
 def test_a_run_is_measured_judged_recorded_and_reported_in_the_words_of_its_problem(
@@ -211,8 +209,8 @@ def test_a_run_is_measured_judged_recorded_and_reported_in_the_words_of_its_prob
     assert answer["TrainingMetrics"] == {"validation:error": 0.25}
     assert aws.get(f"runs/{run}/evaluation/predictions.csv") == "prediction,label\n0,0\n1,1\n2,2\n1,2\n"
 
-    statistics = model_quality.statistics(MULTICLASS.name, [0, 1, 2, 2], [0, 1, 2, 1], evaluation_time=START)
-    assert statistics["multiclass_classification_metrics"]["accuracy"]["value"] == 0.75
+    statistics = model_quality.statistics(GRADING.name, [0, 1, 2, 2], [0, 1, 2, 1], evaluation_time=START)
+    assert statistics["grading_metrics"]["accuracy"]["value"] == 0.75
 
     times = {
         "started_at": "2026-11-20T09:34:40.000Z",

@@ -21,12 +21,12 @@ PARTS: dict[str, set[str]] = {
     "perennial.evaluation": {"perennial.data", "perennial.model", "perennial.words", "numpy"},
     "perennial.runs": {"perennial.data", "perennial.evaluation", "perennial.model", "perennial.words", "pydantic"},
     "perennial.monitoring": {
-        "perennial.data", "perennial.evaluation", "perennial.features", "perennial.runs", "perennial.words",
-        "numpy", "pyarrow",
+        "perennial.data", "perennial.evaluation", "perennial.features", "perennial.model", "perennial.runs",
+        "perennial.words", "numpy", "pyarrow",
     },
     "perennial.reports": {
-        "perennial.data", "perennial.evaluation", "perennial.features", "perennial.runs", "perennial.words",
-        "leather", "numpy",
+        "perennial.data", "perennial.evaluation", "perennial.features", "perennial.model", "perennial.runs",
+        "perennial.words", "leather", "numpy",
     },
     # what runs on AWS
     "processing": {"perennial.*", "numpy", "pyarrow", "xgboost"},

@@ -35,6 +35,14 @@ def _metrics() -> list[MetricDefinition]:
     for part in ("validation", "test"):
         definitions += [_quality(f"{part}:{loss}", f"{part} {loss} <loss>") for loss in ("rmse", "r2", "mae")]
         definitions.append(_quality(f"{part}:roc_auc_score", f"{part} roc_auc_score <score>"))
+        definitions += [
+            _quality(f"{part}:{score}", f"{part} {score} <score>")
+            for score in ("macro_precision", "macro_recall", "dcg", "multiclass_accuracy")
+        ]
+        definitions.append(_quality(f"{part}:macro_f_beta", rf"{part} macro_f_\S+ <score>"))
+        definitions.append(
+            _quality(f"{part}:multiclass_top_k_accuracy", rf"{part} multiclass_top_k_accuracy_\S+ <score>")
+        )
     return definitions
 
 

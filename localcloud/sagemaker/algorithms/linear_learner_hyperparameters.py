@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from localcloud.sagemaker.algorithms.hyperparameters import Hyperparameter, Interval, Range, choice, validate
-from localcloud.sagemaker.algorithms.linear_model import BINARY, REGRESSOR
+from localcloud.sagemaker.algorithms.linear_model import BINARY, MULTICLASS, REGRESSOR
 from localcloud.sagemaker.algorithms.training_container import CustomerError
 
 REGRESSOR_LOSSES = [
@@ -22,6 +22,7 @@ REGRESSOR_LOSSES = [
     "huber_loss",
 ]
 BINARY_LOSSES = ["logistic", "hinge_loss"]
+LOSSES = {REGRESSOR: REGRESSOR_LOSSES, BINARY: BINARY_LOSSES, MULTICLASS: ["softmax_loss"]}
 SELECTION_CRITERIA = ["accuracy", "f_beta", "precision_at_target_recall", "recall_at_target_precision", "loss_function"]
 
 
@@ -67,7 +68,7 @@ _BETWEEN = Interval(0, 1, low_open=True, high_open=True)
 _FLAG = [True, False]
 
 TABLE = (
-    choice("predictor_type", BINARY, REGRESSOR, "multiclass_classifier", required=True),
+    choice("predictor_type", BINARY, REGRESSOR, MULTICLASS, required=True),
     Hyperparameter("num_classes", int, Interval(3, 1_000_000)),
     _auto("feature_dim", int, Interval(1)),
     Hyperparameter("epochs", int, Interval(1)),
@@ -147,15 +148,13 @@ def read(texts: Mapping[str, str]) -> dict[str, Any]:
     """Return every hyperparameter with its default filled in; None is `auto`. CustomerError for what is wrong."""
     values = {**DEFAULTS, **validate(TABLE, texts)}
     kind = values["predictor_type"]
-    if kind == "multiclass_classifier":
-        raise CustomerError("predictor_type multiclass_classifier is not supported by the local Linear Learner.")
-    if values["num_classes"] is not None:
-        raise CustomerError("num_classes is only for predictor_type multiclass_classifier.")
-    losses = REGRESSOR_LOSSES if kind == REGRESSOR else BINARY_LOSSES
+    if (values["num_classes"] is None) == (kind == MULTICLASS):
+        raise CustomerError(f"num_classes is for predictor_type {MULTICLASS}, which needs it, and for no other.")
+    losses = LOSSES[kind]
     if values["loss"] == "auto":
         values["loss"] = losses[0]
     if values["loss"] not in losses:
         raise CustomerError(f"Hyperparameter loss: {values['loss']} does not fit {kind}; expected one of {losses}")
-    if kind == BINARY and (values["normalize_label"] or values["unbias_label"]):
+    if kind != REGRESSOR and (values["normalize_label"] or values["unbias_label"]):
         raise CustomerError(f"normalize_label and unbias_label are only for predictor_type {REGRESSOR}.")
     return values

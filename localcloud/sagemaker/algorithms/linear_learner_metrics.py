@@ -38,6 +38,36 @@ def of_classifier(labels: Array, scores: Array, threshold: float, f_beta: float)
     }
 
 
+def of_classes(labels: Array, scores: Array, f_beta: float, top_k: int) -> dict[str, float]:
+    """Scores of probabilities `(n_rows, n_classes)`, keyed as the log of the service writes them.
+
+    Means over classes are of those that rows have or are predicted as; `dcg` discounts by the rank of the row's class.
+    """
+    numbers, rows = labels.astype(int), np.arange(len(labels))
+    predicted, classes = scores.argmax(axis=1), scores.shape[1]
+    likely = scores[rows, numbers]
+    ranks = (scores > likely[:, None]).sum(axis=1)
+    actual, called = (np.bincount(each, minlength=classes).astype(float) for each in (numbers, predicted))
+    hits = np.bincount(numbers[numbers == predicted], minlength=classes).astype(float)
+    recall, precision = _share(hits, actual), _share(hits, called)
+    f_score = _share((1 + f_beta**2) * hits, f_beta**2 * actual + called)
+    there = (actual > 0) | (called > 0)
+    return {
+        "multiclass_accuracy <score>": float(np.mean(numbers == predicted)),
+        f"multiclass_top_k_accuracy_{top_k} <score>": float(np.mean(ranks < top_k)),
+        "dcg <score>": float(np.mean(1 / np.log2(ranks + 2))),
+        "macro_recall <score>": float(recall[there].mean()),
+        "macro_precision <score>": float(precision[there].mean()),
+        f"macro_f_{f_beta:.3f} <score>": float(f_score[there].mean()),
+        "multiclass_balanced_accuracy <score>": float(recall[actual > 0].mean()),
+        "multiclass_log_loss <score>": float(-np.log(np.maximum(likely, np.finfo(float).eps)).mean()),
+    }
+
+
+def _share(parts: Array, wholes: Array) -> Array:
+    return np.divide(parts, wholes, out=np.zeros_like(parts), where=wholes > 0)
+
+
 def roc_auc(labels: Array, scores: Array) -> float:
     """Area under the ROC curve, ties counted as halves; NaN with one class only."""
     positive = labels > 0

@@ -29,6 +29,7 @@ from localcloud.sagemaker.algorithms import training_data as data
 from localcloud.sagemaker.algorithms.linear_model import (
     BINARY,
     LEARNING_RATES,
+    MULTICLASS,
     REGRESSOR,
     WEIGHT_DECAYS,
     Array,
@@ -37,6 +38,7 @@ from localcloud.sagemaker.algorithms.linear_model import (
     Settings,
     fit,
     make_loss,
+    softmax_loss,
 )
 from localcloud.sagemaker.algorithms.training_container import CustomerError, Environment, run
 from localcloud.sagemaker.without_pandas import leave_out_pandas
@@ -68,7 +70,7 @@ def train(environment: Environment) -> None:
         model = linear_learner_metrics.with_threshold(model, judge[:, 1:], judge[:, 0], values)
     for part in CHANNELS:
         if part in rows:
-            quality(scores(model, settings.loss, rows[part], values["f_beta"]), part)
+            quality(scores(model, settings.loss, rows[part], values), part)
         elif part != "train":
             log(f"{part.capitalize()} data is not provided.")
     model.save(environment.model_dir / MODEL_NAME)
@@ -116,9 +118,18 @@ def _check_rows(rows: Mapping[str, Array], values: Mapping[str, Any]) -> None:
             raise CustomerError(
                 f"Channel {name}: missing or infinite values. Linear Learner takes none; impute them first."
             )
+        if values["predictor_type"] == MULTICLASS:
+            _check_classes(name, table[:, 0], values["num_classes"])
         if values["predictor_type"] == BINARY and not np.isin(np.unique(table[:, 0]), (0, 1)).all():
             labels = ", ".join(f"{label:g}" for label in np.unique(table[:, 0])[:5])
             raise CustomerError(f"Channel {name}: labels of a {BINARY} must be 0 or 1; found {labels}.")
+
+
+def _check_classes(name: str, labels: Array, classes: int) -> None:
+    known = np.unique(labels)
+    if wrong := [f"{label:g}" for label in known if label not in range(classes)]:
+        some = ", ".join(wrong[:5])
+        raise CustomerError(f"Channel {name}: labels of {classes} classes must be 0 to {classes - 1}; found {some}.")
 
 
 def _chunks(table: Array) -> list[Array]:
@@ -131,15 +142,8 @@ def make_settings(values: Mapping[str, Any], training: Array) -> Settings:
     def value_or(name: str, default: Any) -> Any:
         return default if values[name] is None else values[name]
 
-    is_regressor = values["predictor_type"] == REGRESSOR
     settings = Settings(
-        loss=make_loss(
-            values["loss"],
-            insensitivity=values["loss_insensitivity"],
-            delta=values["huber_delta"],
-            quantile=values["quantile"],
-            margin=values["margin"],
-        ),
+        loss=_loss(values),
         optimizer="adam" if values["optimizer"] == "auto" else values["optimizer"],
         epochs=values["epochs"],
         mini_batch_size=values["mini_batch_size"],
@@ -157,7 +161,7 @@ def make_settings(values: Mapping[str, Any], training: Array) -> Settings:
         init_scale=values["init_scale"],
         init_sigma=values["init_sigma"],
         init_bias=values["init_bias"],
-        positive_weight=_positive_weight(values["positive_example_weight_mult"], training) if not is_regressor else 1.0,
+        label_weights=_label_weights(values, training),
         patience=values["early_stopping_patience"],
         tolerance=values["early_stopping_tolerance"],
         normalize_data=values["normalize_data"],
@@ -180,6 +184,29 @@ def _rate_factor(values: Mapping[str, Any]) -> Callable[[float, int], float] | N
     factor = values["lr_scheduler_factor"] or 0.99
     lowest = (values["lr_scheduler_minimum_lr"] or 1e-5) / (values["learning_rate"] or LEARNING_RATES[0])
     return lambda _progress, step: float(max(lowest, factor ** (step // every)))
+
+
+def _loss(values: Mapping[str, Any]) -> Loss:
+    if values["predictor_type"] == MULTICLASS:
+        return softmax_loss(values["num_classes"])
+    return make_loss(
+        values["loss"],
+        insensitivity=values["loss_insensitivity"],
+        delta=values["huber_delta"],
+        quantile=values["quantile"],
+        margin=values["margin"],
+    )
+
+
+def _label_weights(values: Mapping[str, Any], training: Array) -> Array | None:
+    """Return what a row of each class weighs, where they differ."""
+    if values["predictor_type"] == BINARY:
+        weight = _positive_weight(values["positive_example_weight_mult"], training)
+        return None if weight == 1 else np.array([1.0, weight])
+    if not values["balance_multiclass_weights"]:
+        return None
+    counts = np.bincount(training[:, 0].astype(int), minlength=values["num_classes"])
+    return np.asarray(len(training) / (values["num_classes"] * np.maximum(counts, 1)))
 
 
 def _positive_weight(multiplier: Any, training: Array) -> float:
@@ -208,7 +235,7 @@ def fit_with_log(settings: Settings, kind: str, training: Array, validation: Arr
     return model
 
 
-def scores(model: LinearModel, loss: Loss, rows: Array, f_beta: float) -> dict[str, float]:
+def scores(model: LinearModel, loss: Loss, rows: Array, values: Mapping[str, Any]) -> dict[str, float]:
     """Return the metrics of one channel, in the label's own unit."""
     labels = np.asarray(rows[:, 0], dtype=float)
     raw = model.raw(rows[:, 1:])
@@ -216,7 +243,11 @@ def scores(model: LinearModel, loss: Loss, rows: Array, f_beta: float) -> dict[s
     predictions = model.as_score(raw)
     if model.predictor_type == REGRESSOR:
         return objective | linear_learner_metrics.of_regressor(labels, predictions)
-    return objective | linear_learner_metrics.of_classifier(labels, predictions, model.threshold, f_beta)
+    if model.predictor_type == MULTICLASS:
+        return objective | linear_learner_metrics.of_classes(
+            labels, predictions, values["f_beta"], values["accuracy_top_k"]
+        )
+    return objective | linear_learner_metrics.of_classifier(labels, predictions, model.threshold, values["f_beta"])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ Array = npt.NDArray[Any]
 
 FORMAT = "perennial/linear-learner/1"
 LOGISTIC = "binary_classification_cross_entropy"  # the loss's name in the log
-REGRESSOR, BINARY = "regressor", "binary_classifier"
+SOFTMAX = "multiclass_cross_entropy"
+REGRESSOR, BINARY, MULTICLASS = "regressor", "binary_classifier", "multiclass_classifier"
 LEARNING_RATES = (0.1, 0.3, 0.05)
 WEIGHT_DECAYS = (0.0, 1e-4, 1e-2)
 SMALLEST_STEPS_AN_EPOCH = 10
@@ -30,17 +31,21 @@ CHUNK_ROWS = 1 << 16
 class LinearModel:
     """`features @ weights + bias`, in the target's unit; for a classifier, log odds of class 1.
 
-    `threshold` is the score from which a row is class 1 (0 to 1 for logistic loss, a margin for hinge loss).
+    `threshold` is the score from which a row is class 1 (0 to 1 for logistic loss, a margin for hinge loss). Of several
+    classes weights are `(n_features, n_classes)`, the bias `(n_classes,)`, and every row has a score of each.
     """
 
     predictor_type: str
     weights: Array
-    bias: float
+    bias: float | Array
     threshold: float = 0.5
     is_probability: bool = False
 
     def score(self, features: Array) -> Array:
-        """Predict (n_rows, n_features) -> (n_rows,): the prediction, the probability of class 1, or the margin."""
+        """Predict (n_rows, n_features) -> (n_rows,): the prediction, the probability of class 1, or the margin.
+
+        Of several classes (n_rows, n_classes), the probability of each.
+        """
         return self.as_score(self.raw(features))
 
     def raw(self, features: Array) -> Array:
@@ -49,7 +54,9 @@ class LinearModel:
         return np.concatenate([np.asarray(chunk, dtype=float) @ self.weights + self.bias for chunk in chunks])
 
     def as_score(self, raw: Array) -> Array:
-        return sigmoid(raw) if self.is_probability else raw
+        if not self.is_probability:
+            return raw
+        return softmax(raw) if self.predictor_type == MULTICLASS else sigmoid(raw)
 
     def save(self, path: Path) -> None:
         """Write a zip of .npy files (numpy's npz), without pickles; the same model gives the same bytes."""
@@ -73,7 +80,7 @@ class LinearModel:
             return LinearModel(
                 str(values["predictor_type"]),
                 values["weights"],
-                float(values["bias"]),
+                values["bias"] if values["bias"].ndim else float(values["bias"]),
                 float(values["threshold"]),
                 bool(values["is_probability"]),
             )
@@ -84,13 +91,45 @@ def sigmoid(raw: Array) -> Array:
     return half
 
 
+def softmax(raw: Array) -> Array:
+    """Return probabilities over the last axis."""
+    powers = np.exp(raw - raw.max(axis=-1, keepdims=True))
+    shares: Array = powers / powers.sum(axis=-1, keepdims=True)
+    return shares
+
+
 @dataclass(frozen=True)
 class Loss:
-    """Value and derivative by the raw score, both elementwise; labels are 0/1 for the classifier's losses."""
+    """Value and derivative by the raw score, both elementwise; labels are 0/1 for the classifier's losses.
+
+    Of `classes` scores in a row are those of one model, of the next one and so on: the loss has one value for each.
+    """
 
     name: str
     value: Callable[[Array, Array], Array]
     slope: Callable[[Array, Array], Array]
+    classes: int = 1
+
+
+def softmax_loss(classes: int) -> Loss:
+    """Return the cross entropy of several classes; labels are their numbers, `(n_rows,)` or `(n_rows, 1)`."""
+
+    def by_model(scores: Array) -> Array:
+        return np.asarray(scores.reshape(len(scores), -1, classes))
+
+    def of_label(labels: Array) -> Array:
+        return np.asarray(labels.reshape(-1, 1, 1) == np.arange(classes))
+
+    def value(scores: Array, labels: Array) -> Array:
+        each = by_model(scores)
+        highest = each.max(axis=-1)
+        whole = highest + np.log(np.exp(each - highest[..., None]).sum(axis=-1))
+        return np.asarray(whole - (each * of_label(labels)).sum(axis=-1))
+
+    def slope(scores: Array, labels: Array) -> Array:
+        return np.asarray((softmax(by_model(scores)) - of_label(labels)).reshape(scores.shape))
+
+    return Loss(SOFTMAX, value, slope, classes)
 
 
 def make_loss(name: str, *, insensitivity: float, delta: float, quantile: float, margin: float) -> Loss:
@@ -154,7 +193,8 @@ class Settings:
     init_scale: float = 0.07
     init_sigma: float = 0.01
     init_bias: float = 0.0
-    positive_weight: float = 1.0
+    label_weights: Array | None = None
+    """What a row weighs by its label, which is the number of a class; None: all weigh 1."""
     patience: int = 3
     tolerance: float = 0.001
     rate_factor: Callable[[float, int], float] = lambda progress, _step: 0.5 * (1 + math.cos(math.pi * progress))
@@ -199,23 +239,24 @@ class Epoch:
 
 
 class Bank:
-    """The models side by side: `weights` has shape (n_features, n_models)."""
+    """The models side by side: `weights` has shape (n_features, n_models), or as many columns for each as classes."""
 
     def __init__(self, settings: Settings, n_features: int) -> None:
         pairs = [(rate, decay) for decay in settings.weight_decays for rate in settings.learning_rates]
         pairs = pairs[: settings.num_models]
         self._settings = settings
         self.random = np.random.default_rng(settings.seed)
-        self.rates = np.array([rate for rate, _ in pairs])
-        self._decays = np.array([decay for _, decay in pairs])
+        self.models, columns = len(pairs), settings.loss.classes
+        self.rates = np.repeat([rate for rate, _ in pairs], columns)
+        self._decays = np.repeat([decay for _, decay in pairs], columns)
         shape = (n_features, 1)
         start = (
             self.random.uniform(-settings.init_scale, settings.init_scale, shape)
             if settings.init_method == "uniform"
             else self.random.normal(0, settings.init_sigma, shape)
         )
-        self.weights = np.repeat(start, len(pairs), axis=1)
-        self.bias = np.full(len(pairs), settings.init_bias if settings.use_bias else 0.0)
+        self.weights = np.repeat(start, self.rates.size, axis=1)
+        self.bias = np.full(self.rates.size, settings.init_bias if settings.use_bias else 0.0)
         self._first = [np.zeros_like(self.weights), np.zeros_like(self.bias)]
         self._second = [np.zeros_like(self.weights), np.zeros_like(self.bias)]
         self._steps = 0
@@ -231,7 +272,8 @@ class Bank:
         """Learn one mini-batch. Return each model's mean loss on it, before the step."""
         settings, loss = self._settings, self._settings.loss
         scores = features @ self.weights + self.bias
-        weight = np.where(labels > 0, settings.positive_weight, 1.0)[:, None] if settings.positive_weight != 1 else 1.0
+        by_label = settings.label_weights
+        weight = 1.0 if by_label is None else by_label[labels.astype(int)][:, None]
         slope = weight * loss.slope(scores, labels[:, None]) / len(labels)
         gradient = features.T @ slope + self._decays * self.weights + settings.l1 * np.sign(self.weights)
         self._steps += 1
@@ -264,7 +306,7 @@ class Bank:
 
     def objective(self, features: Scaler, labels: Scaler, rows: Array) -> Array:
         """Each model's mean loss over rows that have the label first."""
-        total = np.zeros(len(self.bias))
+        total = np.zeros(self.models)
         for start in range(0, len(rows), CHUNK_ROWS):
             chunk = np.asarray(rows[start : start + CHUNK_ROWS], dtype=float)
             scores = features.apply(chunk[:, 1:]) @ self.mean_weights + self.mean_bias
@@ -327,7 +369,7 @@ def _run_epoch(bank: Bank, schedule: Schedule, features: Scaler, labels: Scaler,
     """One pass over the rows in a new order. Returns each model's mean training loss, as the steps met it."""
     bank.start_epoch()
     order = bank.random.permutation(len(training))
-    total = np.zeros(len(bank.bias))
+    total = np.zeros(bank.models)
     for start in range(0, len(training), size):
         batch = np.asarray(training[np.sort(order[start : start + size])], dtype=float)
         mean = bank.step(features.apply(batch[:, 1:]), labels.apply(batch[:, :1])[:, 0], schedule.next())
@@ -352,7 +394,18 @@ def _unscaled(
     settings: Settings, bank: Bank, chosen: int, features: Scaler, labels: Scaler, predictor_type: str
 ) -> LinearModel:
     """Return the chosen model for features and labels in their own units."""
+    if predictor_type == MULTICLASS:
+        return _unscaled_classes(settings.loss.classes, bank, chosen, features)
     weights = bank.mean_weights[:, chosen] / features.scale * labels.scale[0]
     bias = bank.mean_bias[chosen] * labels.scale[0] + labels.shift[0] - features.shift @ weights
     is_probability = settings.loss.name == LOGISTIC
     return LinearModel(predictor_type, weights, float(bias), 0.5 if is_probability else 0.0, is_probability)
+
+
+def _unscaled_classes(classes: int, bank: Bank, chosen: int, features: Scaler) -> LinearModel:
+    """Return the chosen model of several classes. What all have in common says nothing, and is taken off."""
+    own = slice(chosen * classes, (chosen + 1) * classes)
+    weights, bias = bank.mean_weights[:, own] / features.scale[:, None], bank.mean_bias[own]
+    weights = weights - weights.mean(axis=1, keepdims=True)
+    bias = bias - bias.mean() - features.shift @ weights
+    return LinearModel(MULTICLASS, weights, bias, is_probability=True)

@@ -10,7 +10,7 @@ Source  SageMaker Developer Guide, "Common data formats for training", its proto
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,8 +48,8 @@ def read(data: bytes) -> Iterator[Record]:
             raise RecordError(f"record {number} is not readable: {error}") from error
 
 
-def write(labels: Iterable[Mapping[str, float]]) -> bytes:
-    """Return records whose labels are these named numbers, as an algorithm answers."""
+def write(labels: Iterable[Mapping[str, float | Sequence[float]]]) -> bytes:
+    """Return records whose labels are these named numbers, or lists of them, as an algorithm answers."""
     return b"".join(_framed(b"".join(_label(name, value) for name, value in each.items())) for each in labels)
 
 
@@ -156,11 +156,16 @@ def _varint(content: memoryview, position: int) -> tuple[int, int]:
             raise ValueError("a number has more than 64 bits")
 
 
-def _label(name: str, value: float) -> bytes:
-    """Return an entry of the map `label`; every part is shorter than 128 bytes, so its length is one byte."""
-    tensor = _bytes(_VALUES, struct.pack("<f", value))
+def _label(name: str, value: float | Sequence[float]) -> bytes:
+    """Return an entry of the map `label`."""
+    values = value if isinstance(value, Sequence) else (value,)
+    tensor = _bytes(_VALUES, struct.pack(f"<{len(values)}f", *values))
     return _bytes(_LABEL, _bytes(_KEY, name.encode()) + _bytes(_VALUE, _bytes(_FLOAT32, tensor)))
 
 
 def _bytes(field: int, content: bytes) -> bytes:
-    return bytes((field << 3 | _BYTES, len(content))) + content
+    length, size = bytearray(), len(content)
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes((field << 3 | _BYTES, *length, size)) + content

@@ -22,7 +22,7 @@ if not __package__:  # started by its path, as a container starts its entrypoint
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 from localcloud.sagemaker.algorithms import recordio
-from localcloud.sagemaker.algorithms.linear_model import BINARY, Array, LinearModel
+from localcloud.sagemaker.algorithms.linear_model import BINARY, MULTICLASS, Array, LinearModel
 from localcloud.sagemaker.containers.serving_container import (
     CSV,
     JSON,
@@ -83,6 +83,8 @@ class LinearLearnerApplication:
 
     def _predict(self, rows: Array) -> list[dict[str, Any]]:
         scores = self._model.score(rows).tolist()
+        if self._model.predictor_type == MULTICLASS:
+            return [{"score": each, "predicted_label": each.index(max(each))} for each in scores]
         if self._model.predictor_type != BINARY:
             return [{"score": score} for score in scores]
         return [{"score": score, "predicted_label": int(score >= self._model.threshold)} for score in scores]

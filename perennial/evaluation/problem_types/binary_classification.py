@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from perennial.evaluation.problem_types.measures import TOO_LARGE, Floats, Measures, mean, require
+from perennial.evaluation.problem_types.measures import TOO_LARGE, Columns, Floats, Measures, mean, require
 from perennial.evaluation.problem_types.quality import of_two_classes
 
 # A row is of class 1 when its probability is larger than this, as in XGBoost's own metric `error`.
@@ -97,7 +97,7 @@ def _measurable(scores: Floats) -> npt.NDArray[np.bool_]:
     return (scores >= 0) & (scores <= 1)
 
 
-def _columns(labels: Floats, scores: Floats) -> Mapping[str, npt.NDArray[np.float64] | npt.NDArray[np.int64]]:
+def _columns(labels: Floats, scores: Floats, _classes: Sequence[str]) -> Mapping[str, Columns]:
     predicted = predicted_labels(scores).astype(np.int64)
     return {"prediction": predicted, "label": labels.astype(np.int64), "probability": scores}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Columns = npt.NDArray[np.float64] | npt.NDArray[np.int64] | npt.NDArray[np.str_]
 Terms = Callable[[Floats, Floats], Floats]
 Finish = Callable[[Floats], Floats]
 Quality = Callable[[str, npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None, int], tuple[int, dict[str, Any]]]
@@ -27,20 +28,23 @@ class MetricInputError(MetricError):
 
 @dataclass(frozen=True)
 class Measures:
-    """How a problem type is measured. Labels and scores are `(n_rows,)`.
+    """How a problem type is measured. Labels are `(n_rows,)`, and so are scores where each row has one.
 
     metrics     by name: terms, finish, and when there is no value, in words (perennial.evaluation.metrics.Metric)
     check       (labels, scores) -> None; raises MetricInputError for those of another problem type
     measurable  scores -> which of them a metric can be computed of
-    columns     (labels, scores) -> the columns of predictions.csv, which the model-quality baseline reads
+    columns     (labels, scores, names of classes) -> the columns of predictions.csv, which the model-quality baseline
+                reads
     quality     which of perennial.evaluation.problem_types.quality the model-quality baseline is
+    dimensions  2 where scores are one for each class, `(n_rows, n_classes)`
     """
 
     metrics: Mapping[str, tuple[Terms, Finish, str]]
     check: Callable[[Floats, Floats], None]
     measurable: Callable[[Floats], npt.NDArray[np.bool_]]
-    columns: Callable[[Floats, Floats], Mapping[str, npt.NDArray[np.float64] | npt.NDArray[np.int64]]]
+    columns: Callable[[Floats, Floats, Sequence[str]], Mapping[str, Columns]]
     quality: Quality
+    dimensions: int = 1
 
 
 def require(what: str, values: Floats, good: npt.NDArray[np.bool_], expected: str) -> None:
@@ -48,7 +52,7 @@ def require(what: str, values: Floats, good: npt.NDArray[np.bool_], expected: st
     bad = np.flatnonzero(~good)
     if bad.size:
         raise MetricInputError(
-            f"{bad.size} of {values.size} {what} are not {expected}; the first is {values[bad[0]]} in row {bad[0]}"
+            f"{bad.size} of {len(values)} {what} are not {expected}; the first is {values[bad[0]]} in row {bad[0]}"
         )
 
 

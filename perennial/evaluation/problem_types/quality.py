@@ -37,7 +37,7 @@ MIN_ROWS_FOR_DEVIATION = 200
 MAX_CURVE_POINTS = 201
 
 CONSTANT = "_best_constant_classifier"
-_BETAS = {"f0_5": 0.5, "f1": 1.0, "f2": 2.0}
+BETAS = {"f0_5": 0.5, "f1": 1.0, "f2": 2.0}
 
 
 def of_numbers(
@@ -89,8 +89,8 @@ def _binary_values(cells: Floats) -> Values:
         "true_negative_rate": _ratio(quiet, negative),
         "false_positive_rate": _ratio(alarm, negative),
         "false_negative_rate": _ratio(miss, positive),
-        **{name: _f_score(hit, alarm, miss, beta) for name, beta in _BETAS.items()},
-        **{f"{name}{CONSTANT}": _f_score(positive, negative, 0, beta) for name, beta in _BETAS.items()},
+        **{name: _f_score(hit, alarm, miss, beta) for name, beta in BETAS.items()},
+        **{f"{name}{CONSTANT}": _f_score(positive, negative, 0, beta) for name, beta in BETAS.items()},
     }
 
 
@@ -122,11 +122,11 @@ def _weighted_values(cells: Floats) -> Values:
     weights = actual / cells.sum()
     values = {
         "accuracy": float(hits.sum() / cells.sum()),
-        "weighted_recall": float(weights @ _shares(hits, actual)),
-        "weighted_precision": float(weights @ _shares(hits, predicted)),
+        "weighted_recall": float(weights @ shares(hits, actual)),
+        "weighted_precision": float(weights @ shares(hits, predicted)),
     }
-    for name, beta in _BETAS.items():
-        values[f"weighted_{name}"] = float(weights @ _shares((1 + beta**2) * hits, beta**2 * actual + predicted))
+    for name, beta in BETAS.items():
+        values[f"weighted_{name}"] = float(weights @ shares((1 + beta**2) * hits, beta**2 * actual + predicted))
     return values
 
 
@@ -196,7 +196,7 @@ def _or_nan(problem: str, name: str, labels: Floats, scores: Floats) -> float:
         return math.nan
 
 
-def _shares(parts: Floats, wholes: Floats) -> Floats:
+def shares(parts: Floats, wholes: Floats) -> Floats:
     """Of no rows, the share is 0 here: else one class that is never predicted would leave no weighted mean."""
     return np.divide(parts, wholes, out=np.zeros_like(wholes), where=wholes > 0)
 

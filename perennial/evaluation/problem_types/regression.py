@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from perennial.evaluation.problem_types.measures import TOO_LARGE, Floats, Measures, mean
+from perennial.evaluation.problem_types.measures import TOO_LARGE, Columns, Floats, Measures, mean
 from perennial.evaluation.problem_types.quality import of_numbers
 
 # The square of a larger score is no number any more, or the sum of such squares is not.
@@ -54,7 +56,7 @@ def _measurable(scores: Floats) -> npt.NDArray[np.bool_]:
     return np.abs(scores) <= LARGEST_SCORE
 
 
-def _columns(labels: Floats, scores: Floats) -> dict[str, Floats]:
+def _columns(labels: Floats, scores: Floats, _classes: Sequence[str]) -> Mapping[str, Columns]:
     return {"prediction": scores, "label": labels}
 
 

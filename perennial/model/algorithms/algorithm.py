@@ -21,7 +21,8 @@ class Algorithm:
     refused           hyperparameters of the container that cannot work with the files that a run writes, and why
     defaults          what a run sets where nobody else does
     of_problem        for each problem type that it learns: the hyperparameters that must be one of some values
-    derived           (problem type, metric of the gate, seed) -> the hyperparameters that follow from them
+    derived           (problem type, metric of the gate, seed, number of named classes) -> the hyperparameters that
+                      follow from them
     training_metrics  all hyperparameters -> the metrics that its training job must report
     scripts_from      the first version whose image runs job scripts too, with what reads its models; None: none
     """
@@ -32,7 +33,7 @@ class Algorithm:
     refused: Mapping[str, str]
     defaults: Mapping[str, str]
     of_problem: Mapping[str, Mapping[str, tuple[str, ...]]]
-    derived: Callable[[str, str, int], dict[str, str]]
+    derived: Callable[[str, str, int, int], dict[str, str]]
     training_metrics: Callable[[Mapping[str, str]], tuple[str, ...]]
     scripts_from: tuple[int, int] | None = None
 

@@ -11,8 +11,17 @@ from perennial.model.algorithms.algorithm import Algorithm
 from perennial.model.algorithms.hyperparameter import AUTO, FLAG, POSITIVE, Allowed, integer, number, words
 from perennial.model.images import ONE_FOR_BOTH, Image, Registry
 
+_LOSSES = {
+    "regression": (
+        "auto", "squared_loss", "absolute_loss", "eps_insensitive_squared_loss", "eps_insensitive_absolute_loss",
+        "quantile_loss", "huber_loss",
+    ),
+    "binary_classification": ("auto", "logistic", "hinge_loss"),
+    "multiclass_classification": ("auto", "softmax_loss"),
+}  # fmt: skip
+
 _HYPERPARAMETERS: dict[str, Allowed] = {
-    "predictor_type": words("regressor", "binary_classifier"),
+    "predictor_type": words("regressor", "binary_classifier", "multiclass_classifier"),
     "feature_dim": integer(1, words=AUTO),
     "epochs": integer(1),
     "mini_batch_size": integer(1),
@@ -23,10 +32,7 @@ _HYPERPARAMETERS: dict[str, Allowed] = {
     "beta_1": Allowed("number", low=0, below=1, words=AUTO),
     "beta_2": Allowed("number", low=0, below=1, words=AUTO),
     "momentum": Allowed("number", low=0, below=1, words=AUTO),
-    "loss": words(
-        "auto", "squared_loss", "absolute_loss", "eps_insensitive_squared_loss", "eps_insensitive_absolute_loss",
-        "quantile_loss", "huber_loss", "logistic", "hinge_loss",
-    ),
+    "loss": words(*dict.fromkeys(loss for losses in _LOSSES.values() for loss in losses)),
     "loss_insensitivity": POSITIVE,
     "huber_delta": number(0),
     "quantile": Allowed("number", above=0, below=1),
@@ -54,26 +60,36 @@ _HYPERPARAMETERS: dict[str, Allowed] = {
     "f_beta": POSITIVE,
     "target_precision": Allowed("number", above=0, high=1),
     "target_recall": Allowed("number", above=0, high=1),
+    "accuracy_top_k": integer(1),
+    "balance_multiclass_weights": FLAG,
     "positive_example_weight_mult": Allowed("number", above=0, words=("balanced", "auto")),
     "binary_classifier_model_selection_criteria": words(
         "accuracy", "f_beta", "precision_at_target_recall", "recall_at_target_precision", "loss_function",
     ),
 }  # fmt: skip
 
-_REFUSED = {"num_classes": "only for multi-class problems; leave it out"}
+_REFUSED = {"num_classes": "follows from the classes of the target; leave it out"}
 # Chosen by bench/bench_quality.py. It ends by itself when the validation loss no longer falls, and refuses a mini-batch
 # that is larger than the data.
 _DEFAULTS = {"epochs": "50", "mini_batch_size": "32"}
-_PREDICTOR_TYPE = {"regression": "regressor", "binary_classification": "binary_classifier"}
-_OF_PROBLEM = {problem: {"predictor_type": (kind,)} for problem, kind in _PREDICTOR_TYPE.items()}
+_PREDICTOR_TYPE = {
+    "regression": "regressor",
+    "binary_classification": "binary_classifier",
+    "multiclass_classification": "multiclass_classifier",
+}
+_OF_PROBLEM = {
+    problem: {"predictor_type": (kind,), "loss": _LOSSES[problem]} for problem, kind in _PREDICTOR_TYPE.items()
+}
 # By what it selects among the models that it trains side by side: as near as it can to the metric of the gate.
 _SELECTS = {"accuracy": "accuracy", "f1": "f_beta"}
 
 
-def _derived(problem_type: str, metric: str, _seed: int) -> dict[str, str]:
+def _derived(problem_type: str, metric: str, _seed: int, classes: int) -> dict[str, str]:
     derived = {"predictor_type": _PREDICTOR_TYPE[problem_type]}
     if problem_type == "binary_classification":
         derived["binary_classifier_model_selection_criteria"] = _SELECTS.get(metric, "loss_function")
+    if classes:
+        derived["num_classes"] = str(classes)
     return derived
 
 

@@ -18,6 +18,8 @@ _REGRESSION_OBJECTIVES = (
 )  # fmt: skip
 # The score of a binary model is the probability of class 1: metrics and baselines rely on it.
 _BINARY_OBJECTIVES = ("binary:logistic", "reg:logistic")
+# That of a multiclass model is the probability of each class.
+_MULTICLASS_OBJECTIVES = ("multi:softprob",)
 
 _REGRESSION_EVAL_METRICS = (
     "rmse", "rmsle", "mae", "mape", "mphe", "mse", "r2", "gamma-deviance", "gamma-nloglik", "poisson-nloglik",
@@ -34,10 +36,14 @@ _BINARY_EVAL_METRICS = (
     "precision",
     "recall",
 )
+_MULTICLASS_EVAL_METRICS = (
+    "mlogloss", "merror", "accuracy", "balanced_accuracy", "f1", "f1_macro", "precision_macro", "precision_micro",
+    "recall_macro", "recall_micro",
+)  # fmt: skip
 
 _HYPERPARAMETERS: dict[str, Allowed] = {
     "num_round": integer(1),
-    "objective": words(*_REGRESSION_OBJECTIVES, *_BINARY_OBJECTIVES),
+    "objective": words(*_REGRESSION_OBJECTIVES, *_BINARY_OBJECTIVES, *_MULTICLASS_OBJECTIVES),
     "eval_metric": Allowed("text", form=r"[a-z0-9_@.-]+(,[a-z0-9_@.-]+)*", example="rmse,mae"),
     "early_stopping_rounds": integer(1),
     "eta": number(0, 1),
@@ -84,7 +90,7 @@ _HYPERPARAMETERS: dict[str, Allowed] = {
 
 _REFUSED = {
     "csv_weights": "the training files carry no weights, so the first feature would be taken for one; leave it out",
-    "num_class": "only for multi-class problems; leave it out",
+    "num_class": "follows from the classes of the target; leave it out",
     "_kfold": "k-fold training saves several models, of which one cannot be judged; leave it out",
     "_num_cv_round": "only for k-fold training; leave it out",
     "_tuning_objective_metric": "set by tuning jobs; use eval_metric",
@@ -102,16 +108,30 @@ _DEFAULTS = {
 _OF_PROBLEM = {
     "regression": {"objective": _REGRESSION_OBJECTIVES, "eval_metric": _REGRESSION_EVAL_METRICS},
     "binary_classification": {"objective": _BINARY_OBJECTIVES, "eval_metric": _BINARY_EVAL_METRICS},
+    "multiclass_classification": {"objective": _MULTICLASS_OBJECTIVES, "eval_metric": _MULTICLASS_EVAL_METRICS},
 }
 # What it optimizes, and what it watches on the validation set: as near as it can to the metric of the gate.
-_OBJECTIVE = {"regression": "reg:squarederror", "binary_classification": "binary:logistic"}
-_WATCHES = {"mae": "mae", "mape": "mape", "auc": "auc", "accuracy": "error", "f1": "logloss"}
-_WATCHES_ELSE = {"regression": "rmse", "binary_classification": "logloss"}
+_OBJECTIVE = {
+    "regression": "reg:squarederror",
+    "binary_classification": "binary:logistic",
+    "multiclass_classification": "multi:softprob",
+}
+_WATCHES: dict[str, dict[str, str]] = {
+    "regression": {"mae": "mae", "mape": "mape"},
+    "binary_classification": {"auc": "auc", "accuracy": "error"},
+    "multiclass_classification": {},
+}
+_WATCHES_ELSE = {
+    "regression": "rmse",
+    "binary_classification": "logloss",
+    "multiclass_classification": "merror,mlogloss",  # the last one ends training: of few rows errors are too coarse
+}
 
 
-def _derived(problem_type: str, metric: str, seed: int) -> dict[str, str]:
-    watched = _WATCHES.get(metric, _WATCHES_ELSE[problem_type])
-    return {"objective": _OBJECTIVE[problem_type], "eval_metric": watched, "seed": str(seed)}
+def _derived(problem_type: str, metric: str, seed: int, classes: int) -> dict[str, str]:
+    watched = _WATCHES[problem_type].get(metric, _WATCHES_ELSE[problem_type])
+    derived = {"objective": _OBJECTIVE[problem_type], "eval_metric": watched, "seed": str(seed)}
+    return {**derived, "num_class": str(classes)} if classes else derived
 
 
 def _training_metrics(hyperparameters: Mapping[str, str]) -> tuple[str, ...]:

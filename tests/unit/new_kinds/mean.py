@@ -8,10 +8,10 @@ from perennial.model.algorithms.algorithm import Algorithm
 from perennial.model.algorithms.hyperparameter import integer, words
 from perennial.model.images import FRAMEWORKS, Image
 
-_ANSWERS = {"regression": ("mean", "median"), "multiclass_classification": ("mode",)}
+_ANSWERS = {"regression": ("mean", "median"), "grading": ("mode",)}
 
 
-def _derived(problem_type: str, _metric: str, seed: int) -> dict[str, str]:
+def _derived(problem_type: str, _metric: str, seed: int, _classes: int) -> dict[str, str]:
     return {"answer": _ANSWERS[problem_type][0], "seed": str(seed)}
 
 

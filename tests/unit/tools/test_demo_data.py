@@ -47,6 +47,7 @@ def test_new_listings_have_the_columns_of_the_first_drop() -> None:
         ("used-cars", demo_data.used_cars, 0),
         ("used-cars", lambda: demo_data.new_listings(300, seed=2), 0),
         ("mammography", demo_data.mammography, 1),
+        ("penguins", demo_data.penguins, 0),
     ],
 )
 def test_demo_data_keep_the_contract_of_their_model(tmp_path: Path, model: str, data: object, quarantined: int) -> None:
@@ -59,10 +60,17 @@ def test_demo_data_keep_the_contract_of_their_model(tmp_path: Path, model: str, 
     assert report["rows"]["quarantined"] == quarantined
 
 
-def test_command_writes_both_files(tmp_path: Path) -> None:
+def test_penguins_have_the_published_counts() -> None:
+    penguins = pd.read_csv(io.BytesIO(demo_data.penguins()))
+    assert penguins["species"].value_counts().to_dict() == {"Adelie": 152, "Gentoo": 124, "Chinstrap": 68}
+    assert penguins["sex"].isna().sum() == 11
+
+
+def test_command_writes_all_files(tmp_path: Path) -> None:
     assert demo_data.main([str(tmp_path / "demo")]) == 0
     assert (tmp_path / "demo" / "used-cars.csv").read_bytes() == demo_data.used_cars()
     assert (tmp_path / "demo" / "mammography.csv").read_bytes() == demo_data.mammography()
+    assert (tmp_path / "demo" / "penguins.csv").read_bytes() == demo_data.penguins()
     assert demo_data.main([]) == 2
 
 

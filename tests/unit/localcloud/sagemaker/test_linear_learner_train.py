@@ -9,8 +9,11 @@ from typing import Any
 import joblib  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from localcloud.sagemaker.algorithms import STAND_INS, linear_learner_metrics, linear_learner_train
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
@@ -183,12 +186,73 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, cars: dict[str, Row
     assert (tmp_path / "a/model/model_algo-1").read_bytes() == (tmp_path / "b/model/model_algo-1").read_bytes()
 
 
+def make_three_classes(count: int, seed: int) -> Rows:
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(count, 3)) * [1, 10, 100]
+    odds = np.column_stack([1.5 * features[:, 0], 0.15 * features[:, 1], np.full(count, 0.3)])
+    chance = np.cumsum(np.exp(odds) / np.exp(odds).sum(axis=1, keepdims=True), axis=1)
+    return np.column_stack([(random.random(count)[:, None] > chance).sum(axis=1), features]).astype(float)
+
+
+def test_classes_are_told_as_well_as_by_logistic_regression_and_scores_equal_scikit_learns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = {"train": make_three_classes(1500, 1), "validation": make_three_classes(500, 2)}
+    assert run_job(tmp_path, sets, predictor_type="multiclass_classifier", num_classes="3", epochs="30") == 0
+
+    train, rows = sets["train"], sets["validation"]
+    model, labels = load(tmp_path), rows[:, 0].astype(int)
+    logistic = make_pipeline(StandardScaler(), LogisticRegression()).fit(train[:, 1:], train[:, 0])
+    probabilities = model.score(rows[:, 1:])
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(500))
+    expected = reference.log_loss(labels, logistic.predict_proba(rows[:, 1:]))
+    assert reference.log_loss(labels, probabilities) < 1.02 * expected
+
+    logged = dict(re.findall(r"host=algo-1, validation (\S+) <\w+>=(\S+)", capsys.readouterr().out))
+    predicted = probabilities.argmax(axis=1)
+    assert {name: float(value) for name, value in logged.items()} == pytest.approx(
+        {
+            "multiclass_cross_entropy_objective": reference.log_loss(labels, probabilities),
+            "multiclass_accuracy": reference.accuracy_score(labels, predicted),
+            "multiclass_top_k_accuracy_3": 1.0,
+            "dcg": reference.dcg_score(np.eye(3)[labels], probabilities),
+            "macro_recall": reference.recall_score(labels, predicted, average="macro"),
+            "macro_precision": reference.precision_score(labels, predicted, average="macro"),
+            "macro_f_1.000": reference.f1_score(labels, predicted, average="macro"),
+            "multiclass_balanced_accuracy": reference.balanced_accuracy_score(labels, predicted),
+            "multiclass_log_loss": reference.log_loss(labels, probabilities),
+        },
+        rel=1e-4,
+    )
+    regexes = {one["Name"]: one["Regex"] for one in STAND_INS["linear-learner"].metrics}
+    line = "#quality_metric: host=algo-1, validation {} <score>=0.5"
+    assert re.search(regexes["validation:macro_f_beta"], line.format("macro_f_1.000"))
+    assert re.search(regexes["validation:multiclass_top_k_accuracy"], line.format("multiclass_top_k_accuracy_3"))
+
+
+def test_balanced_classes_weigh_the_same(tmp_path: Path) -> None:
+    rows = make_three_classes(1500, 1)
+    rows = rows[(rows[:, 0] != 2) | (np.arange(len(rows)) % 20 == 0)]
+    recalls = []
+    for balanced in ("false", "true"):
+        asked = {"predictor_type": "multiclass_classifier", "num_classes": "3", "balance_multiclass_weights": balanced}
+        assert run_job(tmp_path, {"train": rows}, **asked) == 0
+        predicted = load(tmp_path).score(rows[:, 1:]).argmax(axis=1)
+        recalls.append(reference.recall_score(rows[:, 0], predicted, average=None)[2])
+    assert recalls[1] > recalls[0] + 0.3
+
+
 @pytest.mark.parametrize(
     ("hyperparameters", "text"),
     [
         ({}, "Missing required hyperparameter: predictor_type"),
         ({"predictor_type": "regressor", "eta": "1"}, "Extraneous hyperparameter found: eta"),
-        ({"predictor_type": "multiclass_classifier"}, "multiclass_classifier is not supported by the local"),
+        ({"predictor_type": "multiclass_classifier"}, "num_classes is for predictor_type multiclass_classifier, which"),
+        (
+            {"predictor_type": "regressor", "num_classes": "3"},
+            "which needs it, and for no other",
+        ),
+        ({"predictor_type": "multiclass_classifier", "num_classes": "3"}, "labels of 3 classes must be 0 to 2; found"),
         ({"predictor_type": "regressor", "loss": "logistic"}, "loss: logistic does not fit regressor"),
         ({"predictor_type": "regressor", "learning_rate": "0"}, r"learning_rate: 0.0 is not in auto or \(0, \+inf\)"),
         ({"predictor_type": "regressor", "normalize_data": "yes"}, "normalize_data: could not parse value"),

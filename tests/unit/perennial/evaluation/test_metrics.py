@@ -16,7 +16,12 @@ from perennial.evaluation.problem_types.binary_classification import predicted_l
 from perennial.evaluation.problem_types.measures import Floats
 from perennial.model.problem_types import PROBLEM_TYPES
 
-METRICS = {name: metric for problem in PROBLEM_TYPES for name, metric in metrics.metrics_of(problem).items()}
+METRICS = {
+    name: metric
+    for problem in ("regression", "binary_classification")
+    for name, metric in metrics.metrics_of(problem).items()
+}
+OF_CLASSES = metrics.metrics_of("multiclass_classification")
 Score = Callable[[Floats, Floats], float]
 
 
@@ -36,6 +41,15 @@ def probabilities(rows: int = 500, seed: int = 1, decimals: int = 2) -> tuple[Fl
     random = np.random.default_rng(seed)
     labels = (random.random(rows) < 0.4).astype(np.float64)
     return labels, np.clip(0.3 * labels + 0.7 * random.random(rows), 0, 1).round(decimals)
+
+
+def classified(rows: int = 500, seed: int = 1, classes: int = 4) -> tuple[Floats, Floats]:
+    """Rows of the last class are never predicted."""
+    random = np.random.default_rng(seed)
+    labels = random.choice(classes, rows, p=[0.4, 0.3, 0.2, 0.1]).astype(np.float64)
+    scores = random.dirichlet(np.ones(classes), rows) + 0.8 * (labels[:, None] == np.arange(classes))
+    scores[:, -1] *= 0.01
+    return labels, scores / scores.sum(axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +81,40 @@ def test_a_regression_metric_equals_scikit_learns(name: str, expected: Score) ->
 def test_a_binary_metric_equals_scikit_learns_with_tied_scores(name: str, expected: Score) -> None:
     labels, scores = probabilities()
     assert METRICS[name].compute(labels, scores) == pytest.approx(expected(labels, scores), rel=1e-12)
+
+
+def weighted(score: Callable[..., float], **options: float) -> Score:
+    return lambda y, p: score(y, p.argmax(axis=1), average="weighted", zero_division=0, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("accuracy", lambda y, p: reference.accuracy_score(y, p.argmax(axis=1))),
+        ("logloss", lambda y, p: reference.log_loss(y, p, labels=range(4))),
+        ("weighted_f1", weighted(reference.f1_score)),
+        ("weighted_f0_5", weighted(reference.fbeta_score, beta=0.5)),
+        ("weighted_f2", weighted(reference.fbeta_score, beta=2)),
+        ("weighted_precision", weighted(reference.precision_score)),
+        ("weighted_recall", weighted(reference.recall_score)),
+    ],
+)
+def test_a_multiclass_metric_equals_scikit_learns_where_a_class_is_never_predicted(name: str, expected: Score) -> None:
+    labels, scores = classified()
+    assert 3 not in scores.argmax(axis=1)
+    value = expected(labels, scores)
+    assert OF_CLASSES[name].compute(labels, scores) == pytest.approx(value, rel=1e-12)
+    low, high = metrics.interval(OF_CLASSES[name], labels, scores)
+    assert low < value < high
+    random = np.random.default_rng(7)
+    draws = [random.integers(0, 500, 500) for _ in range(300)]
+    spread = np.std([expected(labels[rows], scores[rows]) for rows in draws])
+    assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.2)
+
+
+def test_probabilities_of_single_precision_are_made_to_add_up_to_1() -> None:
+    assert OF_CLASSES["logloss"].compute([0], [[0.4999, 0.25, 0.25]]) == pytest.approx(-np.log(0.4999 / 0.9999))
+    assert OF_CLASSES["logloss"].compute([0], [[0.0, 1.0, 0.0]]) == pytest.approx(-np.log(np.finfo(np.float64).eps))
 
 
 @settings(deadline=None)
@@ -181,6 +229,30 @@ def test_binary_labels_are_0_or_1_and_scores_are_probabilities(
 ) -> None:
     with pytest.raises(metrics.MetricInputError, match=message):
         metrics.evaluate("binary_classification", labels, scores)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [
+        ([0, 3], [[0.5, 0.25, 0.25]] * 2, "1 of 2 labels are not numbers of the 3 classes, from 0; the first is 3.0"),
+        ([0.5], [[0.5, 0.25, 0.25]], "1 of 1 labels are not numbers of the 3 classes"),
+        ([0], [[0.5, 0.25, 0.75]], "1 of 1 scores are not probabilities, from 0 to 1, that add up to 1"),
+        ([0], [[1.5, -0.25, -0.25]], "1 of 1 scores are not probabilities"),
+        ([0], [[np.nan, 0.5, 0.5]], "1 of 1 scores are not finite"),
+        ([0], [0.5], r"scores have the shape \(1,\); expected one for each class: \(n_rows, n_classes\)"),
+    ],
+)
+def test_labels_of_classes_are_their_numbers_and_scores_the_probability_of_each(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, message: str
+) -> None:
+    with pytest.raises(metrics.MetricInputError, match=message):
+        metrics.evaluate("multiclass_classification", labels, scores)
+
+
+def test_scores_of_another_problem_type_cannot_be_measured_rather_than_fail() -> None:
+    assert metrics.can_be_measured("multiclass_classification", [0.5, 0.2]).tolist() == [False, False]
+    assert metrics.can_be_measured("regression", [[0.5, 0.5]]).tolist() == [False]
+    assert metrics.can_be_measured("multiclass_classification", [[0.5, 0.5], [0.5, np.nan]]).tolist() == [True, False]
 
 
 def test_an_unknown_problem_or_metric_is_refused_with_the_known_ones() -> None:

@@ -14,14 +14,8 @@ from perennial.evaluation.metrics import MetricInputError
 from perennial.evaluation.model_quality import constraints, statistics
 from perennial.evaluation.problem_types.measures import Floats
 from perennial.evaluation.problem_types.quality import MAX_CURVE_POINTS
-from tests.unit.new_kinds import add_multiclass
 
 NOW = datetime(2026, 11, 20, 23, 5, 0, 7_000, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def multiclass(monkeypatch: pytest.MonkeyPatch) -> None:
-    add_multiclass(monkeypatch)
 
 
 def measured(problem: str, *rows: Any, **settings: Any) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
-from perennial.evaluation.predictions import PredictionsError, labels, scores
+from perennial.evaluation.predictions import PredictionsError, labels, scores, table
 
 
 def test_scores_are_json_objects_or_bare_numbers() -> None:
@@ -44,7 +45,8 @@ def test_score_that_is_null_is_nan() -> None:
         "petrol",
         '{"label": 1}',
         '{"score": "1"}',
-        "[1.0, 2.0]",
+        "[]",
+        '[1.0, "2"]',
         "true",
         '"1"',
         "{",
@@ -69,3 +71,22 @@ def test_line_that_is_no_prediction_is_named(line: str) -> None:
 def test_label_that_is_no_number_is_named() -> None:
     with pytest.raises(PredictionsError, match="part, line 1: got 'high'; expected a number"):
         labels(["high"], "part")
+
+
+def test_scores_of_classes_are_read_in_lists_row_by_row() -> None:
+    lines = ['{"score": [0.5, 0.25, 0.25], "predicted_label": "cat"}', "[0.1, null, 0.9]"]
+    read = scores(lines, "part")
+    assert read.shape == (2, 3)
+    assert read[0].tolist() == [0.5, 0.25, 0.25]
+    assert math.isnan(read[1, 1])
+
+
+@pytest.mark.parametrize("second", ["[0.5, 0.5]", "0.5"])
+def test_a_row_of_another_number_of_scores_is_named(second: str) -> None:
+    with pytest.raises(PredictionsError, match=r"part, line 2: [12] scores; expected 3, as before"):
+        scores(["[0.2, 0.3, 0.5]", second], "part")
+
+
+def test_names_of_classes_are_fields_of_a_csv_file() -> None:
+    columns = {"prediction": np.array(["cat", 'dog, "small"']), "label": np.array(["cat", "horse"])}
+    assert b"".join(table(columns)).decode() == 'prediction,label\ncat,cat\n"dog, ""small""",horse\n'

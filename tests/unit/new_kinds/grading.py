@@ -1,9 +1,11 @@
-"""A problem type for tests: what would be perennial/evaluation/problem_types/multiclass_classification.py.
+"""A problem type for tests: what would be perennial/evaluation/problem_types/grading.py.
 
-Labels and scores are classes, counted from 0.
+Labels and scores are grades, counted from 0.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +19,15 @@ def _hits(labels: Floats, scores: Floats) -> Floats:
 
 
 def _check(labels: Floats, scores: Floats) -> None:
-    require("labels", labels, _measurable(labels), "classes, counted from 0")
-    require("scores", scores, _measurable(scores), "classes, counted from 0")
+    require("labels", labels, _measurable(labels), "grades, counted from 0")
+    require("scores", scores, _measurable(scores), "grades, counted from 0")
 
 
 def _measurable(scores: Floats) -> npt.NDArray[np.bool_]:
     return (scores >= 0) & (scores == np.floor(scores))
 
 
-def _columns(labels: Floats, scores: Floats) -> dict[str, npt.NDArray[np.int64]]:
+def _columns(labels: Floats, scores: Floats, _classes: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
     return {"prediction": scores.astype(np.int64), "label": labels.astype(np.int64)}
 
 
