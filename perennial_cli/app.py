@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from perennial.features.values import DataError
 from perennial.model.complaints import ConfigurationError
-from perennial_cli.commands import local, models, running, serving, stacks
+from perennial_cli.commands import costing, local, models, running, serving, stacks
 from perennial_cli.console import FAILED, CommandError, complain
 from perennial_cli.proposal.document import UnusableError
 
@@ -90,6 +90,7 @@ app.command("predict", rich_help_panel=SERVING)(serving.predict)
 app.command("explain", rich_help_panel=SERVING)(running.explain)
 app.command("deploy", rich_help_panel=STACKS)(stacks.deploy)
 app.command("delete", rich_help_panel=STACKS)(stacks.delete)
+app.command("cost", rich_help_panel=STACKS)(costing.cost)
 app.add_typer(local.app, name="local", rich_help_panel=STACKS)
 
 

@@ -97,6 +97,8 @@ def _show_proposal(proposal: document.Proposal, measured: document.Measured, pat
     )
     for doubt in proposal.doubts:
         warn(f"look at {doubt}")
+    if measured.is_perfect:
+        warn("quick fits are nearly perfect: look for a column that is known only after what is predicted")
     if measured.is_weak:
         warn("the columns say little of the target: a quick fit is hardly better than always the same answer")
     notice(
@@ -173,7 +175,7 @@ def _show_trial(trial: Trial, name: str) -> None:
             "text column",
             "values",
             "how",
-            "rows whose value no training row has",
+            "unknown in the test set",
             rows=map(_text_row, report["texts"].items()),
             right=("values",),
         )
@@ -205,8 +207,7 @@ def _show_trial(trial: Trial, name: str) -> None:
 def _text_row(item: tuple[str, Any]) -> tuple[str, ...]:
     name, text = item
     how = "a 0/1 feature each" if text["encoding"] == "category" else "means of the target"
-    unseen = ", ".join(f"{part} {share:.1%}" for part, share in text["unseen_share"].items())
-    return name, f"{text['values']:,}", how, unseen
+    return name, f"{text['values']:,}", how, f"{text['unseen_share'].get('test', 0):.1%} of the rows"
 
 
 def check(

@@ -196,7 +196,7 @@ def _doubts_of_number(reading: Reading, values: npt.NDArray[np.float64], markers
     if markers:
         doubts.append(f"{', '.join(markers)} is taken for a missing value")
     most = float(np.quantile(values, 0.999))
-    if len(values) > 1000 and values.max() > 20 * max(abs(most), 1e-9):
+    if len(values) > 1000 and values.max() > 20 * most > 0:
         doubts.append(
             f"the largest value is {number(float(values.max()))}, and 99.9 % are at most {number(most)}: "
             "if it is a mistake, lower max"

@@ -25,6 +25,7 @@ SEEDS = (42, 43, 44)
 WIDTH = 118
 WIDE_TARGET = 100  # the largest over the smallest, from which on a logarithm is tried
 GAIN_OF_LOGARITHM = 0.01
+PERFECT = 0.03  # of the mean predictor's error
 LEAST_GAIN = 0.05  # over the mean predictor, of a model that says anything
 ROOM_IN_QUALITY = 1.5
 
@@ -88,12 +89,14 @@ def columns_of(texts: Texts) -> tuple[ColumnGuess, ...]:
 class Measured:
     """Quick fits of a proposal on different splits, and the threshold that follows.
 
-    is_weak  the fits are hardly better than always answering the same
+    is_weak     the fits are hardly better than always answering the same
+    is_perfect  they make hardly a mistake, as where a column says the answer
     """
 
     fits: tuple[Fit, ...]
     threshold: float
     is_weak: bool
+    is_perfect: bool = False
     with_logarithm: float | None = None
     without_logarithm: float | None = None
 
@@ -161,9 +164,9 @@ def _judged(proposal: Proposal, fits: tuple[Fit, ...]) -> Measured:
     values = [fit.model for fit in fits]
     if proposal.target.problem == "regression":
         wanted = constant if is_weak else max(model + (constant - model) / 4, max(values) + float(np.std(values)))
-        return Measured(fits, round_number(wanted, up=True), is_weak)
+        return Measured(fits, round_number(wanted, up=True), is_weak, model < PERFECT * constant)
     wanted = 0.5 if is_weak else max(0.5, min(model - (model - constant) / 4, min(values) - float(np.std(values))))
-    return Measured(fits, math.floor(wanted * 100) / 100, is_weak)
+    return Measured(fits, math.floor(wanted * 100) / 100, is_weak, 1 - model < PERFECT * (1 - constant))
 
 
 # ---- The text
@@ -276,6 +279,8 @@ def _gate(proposal: Proposal, threshold: float, measurements: Measured | None) -
         )
         if measurements.is_weak:
             yield "# That is hardly better: the columns say little of the target, and the threshold asks for little."
+        if measurements.is_perfect:
+            yield "# That is nearly perfect: is a column known only after what is predicted? Then feature: false."
     yield f"gate: {{metric: {proposal.target.metric}, threshold: {_flow(threshold)}, minimum_improvement: 0.0}}"
 
 

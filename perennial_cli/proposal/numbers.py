@@ -15,6 +15,7 @@ from perennial_cli.proposal.values import MARKERS, Reading, Words, read_as
 MOST_BROKEN = 0.02  # of the rows with a text: more, and the column is no column of numbers
 MOST_UNITS = 8
 MOST_NAMES = 20  # different texts that may be names with a number in them
+LEAST_REPEATED = 10  # times that a name comes on average
 MOST_LETTERS = 20  # of a unit
 CURRENCIES = {
     "usd",
@@ -125,8 +126,17 @@ def _is_marker(text: str, left: Words) -> bool:
     return text.lower() in MARKERS or left.known <= left.rows * 0.3
 
 
+def _are_names(words: Words) -> bool:
+    """Return whether texts are few that come again and again, and grown together with their digits: 1Fam, 2fmCon."""
+    if len(words) > MOST_NAMES or words.known < LEAST_REPEATED * len(words):
+        return False
+    return any(re.search(r"\d[^\W\d_]", text) for text in words.texts.to_pylist())
+
+
 def _units(words: Words) -> dict[str, float]:
     """Return what stands before and after numbers, each with a factor; nothing if that is too much to be units."""
+    if _are_names(words):
+        return {}
     names: Counter[str] = Counter()
     for text, count in zip(words.texts.to_pylist(), words.counts.tolist(), strict=True):
         if match := _AROUND.fullmatch(text):

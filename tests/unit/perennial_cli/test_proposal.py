@@ -63,6 +63,7 @@ def test_of_texts_with_several_numbers_the_first_counts_in_the_unit_that_they_na
 
 
 def test_names_with_a_digit_are_no_numbers() -> None:
+    assert fields(*["1Fam", "2fmCon"] * 30) == {"type": "string", "categories": ["1Fam", "2fmCon"]}
     assert fields(*["VS1", "VS2", "SI1", "IF"] * 30) == {"type": "string", "categories": ["IF", "SI1", "VS1", "VS2"]}
 
 

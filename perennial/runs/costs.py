@@ -1,0 +1,94 @@
+"""What the jobs of a run cost, at public prices.
+
+Prices are those of machines on demand in USD an hour, as https://aws.amazon.com/sagemaker/pricing/ has them for
+processing, training, batch transform and hosting alike; other regions and types are not in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from perennial.runs.run_record import RunRecord
+
+DATE = "2026-11-29"
+USD_AN_HOUR: dict[str, dict[str, float]] = {
+    "us-east-1": {"ml.m5.large": 0.115, "ml.m5.xlarge": 0.23, "ml.m5.2xlarge": 0.461, "ml.m5.4xlarge": 0.922}
+}
+# Which machine of the definition (`instances`) a job has, by what its name says after the run.
+_MACHINES = {
+    "preprocess": "preprocess", "train": "train", "predict": "predict", "champion": "predict", "again": "predict",
+    "data-quality": "baseline", "model-quality": "baseline",
+}  # fmt: skip
+
+Price = Callable[[str, str, str], float | None]  # (region, machine, kind of the job) -> USD an hour
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job and what it is billed for: its machines, and so many seconds of each.
+
+    kind  Processing, Training or Transform
+    """
+
+    name: str
+    kind: str
+    machine: str
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What some jobs cost; `unknown` are the machines whose price is not known, which `usd` leaves out."""
+
+    usd: float
+    seconds: float
+    jobs: int
+    unknown: tuple[str, ...] = ()
+
+
+def listed_price(region: str, machine: str, kind: str) -> float | None:
+    """Return the price of the table in USD an hour; None: it has none."""
+    return USD_AN_HOUR.get(region, {}).get(machine)
+
+
+def of_jobs(jobs: Iterable[Job], region: str, price: Price = listed_price) -> Cost:
+    """Return what jobs cost."""
+    jobs = list(jobs)
+    prices = {(job.machine, job.kind): price(region, job.machine, job.kind) for job in jobs}
+    priced = [(job, known) for job in jobs if (known := prices[job.machine, job.kind]) is not None]
+    usd = sum(job.seconds * job.count * known / 3600 for job, known in priced)
+    unknown = sorted({machine for (machine, _), known in prices.items() if known is None})
+    return Cost(usd, sum(job.seconds * job.count for job in jobs), len(jobs), tuple(unknown))
+
+
+def recorded_jobs(record: RunRecord) -> list[Job]:
+    """Return the jobs that a record names, from their creation to their end: at most what is billed."""
+    machines = ((record.get("configuration") or {}).get("definition") or {}).get("instances") or {}
+    return [job for one in record.get("jobs") or () if (job := _recorded(one, record, machines)) is not None]
+
+
+def _recorded(job: Mapping[str, Any], record: RunRecord, machines: Mapping[str, Any]) -> Job | None:
+    step = job["name"].partition(f"{record['run_id']}-")[2].rpartition("-")[0]
+    machine = machines.get(_MACHINES.get(step, ""))
+    if machine is None or not job.get("ended_at"):
+        return None
+    begun, ended = (datetime.fromisoformat(job[name]) for name in ("created_at", "ended_at"))
+    return Job(job["name"], job["kind"], machine["type"], machine.get("count", 1), (ended - begun).total_seconds())
+
+
+def line(record: RunRecord) -> str:
+    """Return what a run has cost, for a mail; an empty text where nobody here knows."""
+    region = record["execution"].get("arn", "").split(":")[3:4]
+    cost = of_jobs(recorded_jobs(record), region[0] if region else "")
+    if not cost.jobs or cost.unknown:
+        return ""
+    return f"at most {spoken(cost.usd)} for {cost.jobs} jobs of {cost.seconds:,.0f} s (public prices of {DATE})"
+
+
+def spoken(usd: float) -> str:
+    """Return an amount as people read it: cents, and of less than ten cents two digits that say something."""
+    return f"{usd:,.2f} USD" if usd >= 0.1 else f"{usd:.2g} USD"

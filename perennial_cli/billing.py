@@ -1,0 +1,87 @@
+"""The jobs of runs as SageMaker has billed them, and what the next ones will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+import boto3
+
+from perennial.model.definition import Definition
+from perennial.runs.costs import Cost, Job, of_jobs, recorded_jobs
+from perennial_cli.prices import price
+
+HOURS_A_MONTH = 730
+ASSUMED_SECONDS = 240  # of each job, where no run has been yet: docs/deploy-to-aws.md
+STEPS = (
+    ("preprocess", "Processing", "preprocess"), ("train", "Training", "train"), ("predict", "Transform", "predict"),
+    ("champion", "Transform", "predict"), ("data-quality", "Processing", "baseline"),
+    ("model-quality", "Processing", "baseline"),
+)  # fmt: skip
+
+
+def billed(record: Mapping[str, Any]) -> Iterator[Job]:
+    """Yield the jobs of a run with the seconds that their own records have."""
+    client = boto3.client("sagemaker")
+    for job in record.get("jobs") or ():
+        if job["kind"] == "Training":
+            described: Any = client.describe_training_job(TrainingJobName=job["name"])
+            machine, seconds = described["ResourceConfig"], described.get("BillableTimeInSeconds")
+        elif job["kind"] == "Processing":
+            described = client.describe_processing_job(ProcessingJobName=job["name"])
+            machine, seconds = described["ProcessingResources"]["ClusterConfig"], _between(described, "Processing")
+        else:
+            described = client.describe_transform_job(TransformJobName=job["name"])
+            machine, seconds = described["TransformResources"], _between(described, "Transform")
+        if seconds is not None:
+            yield Job(job["name"], job["kind"], machine["InstanceType"], machine["InstanceCount"], float(seconds))
+
+
+def _between(described: Mapping[str, Any], kind: str) -> float | None:
+    begun, ended = described.get(f"{kind}StartTime"), described.get(f"{kind}EndTime")
+    return (ended - begun).total_seconds() if begun and ended else None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a run and a month will cost.
+
+    runs      earlier ones, whose seconds the expectation rests on; 0: it is assumed
+    endpoint  USD an hour of the machines that serve; None: the price is not known
+    """
+
+    run: Cost
+    runs: int
+    endpoint: float | None
+    runs_a_month: float
+
+    @property
+    def month(self) -> float:
+        return self.run.usd * self.runs_a_month + (self.endpoint or 0.0) * HOURS_A_MONTH
+
+
+def expected(definition: Definition, region: str, records: list[dict[str, Any]], runs_a_month: float) -> Expected:
+    """Return what a run of a definition will cost, from the seconds of earlier runs' jobs."""
+    seconds: dict[str, list[float]] = {}
+    with_jobs = [record for record in records if record.get("jobs")]
+    for record in with_jobs:
+        for job in recorded_jobs(record):  # type: ignore[arg-type]
+            step = job.name.partition(f"{record['run_id']}-")[2].rpartition("-")[0]
+            seconds.setdefault(step, []).append(job.seconds)
+    machines = definition.instances
+    jobs = [
+        Job(
+            step,
+            kind,
+            getattr(machines, of).type,
+            getattr(machines, of).count,
+            mean(seconds.get(step, [ASSUMED_SECONDS])),
+        )
+        for step, kind, of in STEPS
+        if step in seconds or not with_jobs
+    ]
+    serving = price(region, machines.endpoint.type, "Hosting")
+    hourly = None if serving is None else serving * machines.endpoint.count
+    return Expected(of_jobs(jobs, region, price), len(with_jobs), hourly, runs_a_month)

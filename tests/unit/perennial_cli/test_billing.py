@@ -1,0 +1,105 @@
+"""`perennial cost`: before, from earlier runs; after, from the jobs' own records; prices of the table and of AWS."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from perennial.model import definition
+from perennial_cli import billing, prices
+from perennial_cli.billing import ASSUMED_SECONDS
+from tests.command import perennial
+from tests.unit.conftest import REGION
+from tests.unit.perennial.runs.test_costs import RUN, job
+from tests.unit.perennial_cli.test_running import MODEL_YAML, record, stack
+
+__all__ = ["stack"]  # a fixture
+PRODUCT = {
+    "terms": {
+        "OnDemand": {"x.y": {"priceDimensions": {"x.y.z": {"unit": "Hrs", "pricePerUnit": {"USD": "0.128"}}}}},
+        "Reserved": {},
+    }
+}
+
+
+@pytest.fixture(autouse=True)
+def no_prices_yet() -> None:
+    prices.price.cache_clear()
+
+
+def price_list(answers: Callable[..., list[Any]], *products: dict[str, Any]) -> list[Any]:
+    return answers("pricing", "GetProducts", (200, {"PriceList": [json.dumps(one) for one in products]}))
+
+
+def test_a_price_of_the_table_is_asked_of_nobody(aws, answers) -> None:
+    requests = price_list(answers)
+    assert prices.price("us-east-1", "ml.m5.large", "Training") == 0.115
+    assert requests == []
+
+
+def test_a_price_that_is_not_in_the_table_is_asked_of_aws(aws, answers) -> None:
+    requests = price_list(answers, PRODUCT)
+    assert prices.price(REGION, "ml.m5.large", "Transform") == 0.128
+    asked = json.loads(requests[0].body)
+    assert asked["ServiceCode"] == "AmazonSageMaker"
+    wanted = {one["Field"]: one["Value"] for one in asked["Filters"]}
+    assert wanted == {"regionCode": REGION, "instanceName": "ml.m5.large", "component": "BatchTransform"}
+
+
+@pytest.mark.parametrize("answer", [(200, {"PriceList": []}), (400, {"__type": "AccessDeniedException"})])
+def test_a_price_that_nobody_knows_is_none(aws, answers, answer) -> None:
+    answers("pricing", "GetProducts", answer)
+    assert prices.price(REGION, "ml.m5.large", "Training") is None
+
+
+def test_on_the_local_cloud_no_price_list_is_asked(aws, answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = price_list(answers, PRODUCT)
+    monkeypatch.setattr(prices, "is_local", lambda: True)
+    assert (prices.price("mars-1", "ml.m5.large", "Training"), requests) == (None, [])
+
+
+def test_before_the_first_run_minutes_are_assumed_and_said_to_be(stack, answers) -> None:
+    price_list(answers, PRODUCT)
+    answers("stepfunctions", "ListExecutions", (200, {"executions": []}))
+    ended = perennial("cost", "--runs", "10")
+    assert "6 jobs of 1,440 s, assumed: 4 minutes a job" in ended.stdout
+    run = 6 * ASSUMED_SECONDS * 0.128 / 3600
+    assert f"{run:.2g} USD" in ended.stdout
+    assert f"{run * 10 + 0.128 * 730:,.2f} USD (10 runs, 730 hours of serving)" in ended.stdout
+
+
+def test_earlier_runs_say_how_long_the_next_one_takes() -> None:
+    earlier = [record(jobs=[job("train", "Training", minutes)]) for minutes in (10, 20)]
+    expected = billing.expected(definition.parse(MODEL_YAML, "model.yaml"), "us-east-1", earlier, 4)
+    assert (expected.runs, expected.run.jobs, expected.run.seconds) == (2, 1, 900)
+    assert expected.month == pytest.approx(4 * 0.25 * 0.115 + 730 * 0.115)
+
+
+def test_what_a_run_has_cost_is_what_its_jobs_were_billed(stack, answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    price_list(answers, PRODUCT)
+    jobs = [job("train", "Training", 10), job("preprocess", "Processing", 10), job("predict", "Transform", 10)]
+    stack.put(f"runs/{RUN}/run.json", json.dumps(record(jobs=jobs)))
+    begun, ended = (datetime(2026, 11, 20, 10, minute, tzinfo=UTC) for minute in (0, 3))
+
+    class Jobs:
+        """SageMaker, as far as it describes jobs: training is billed for 100 seconds, the others work for 180."""
+
+        def describe_training_job(self, **_: str) -> dict[str, Any]:
+            return {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1}, "BillableTimeInSeconds": 100}
+
+        def describe_processing_job(self, **_: str) -> dict[str, Any]:
+            cluster = {"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1}}
+            return {"ProcessingResources": cluster, "ProcessingStartTime": begun, "ProcessingEndTime": ended}
+
+        def describe_transform_job(self, **_: str) -> dict[str, Any]:
+            machines = {"InstanceType": "ml.m5.large", "InstanceCount": 2}
+            return {"TransformResources": machines, "TransformStartTime": begun, "TransformEndTime": ended}
+
+    monkeypatch.setattr(billing, "boto3", SimpleNamespace(client=lambda _: Jobs()))
+    answer = json.loads(perennial("cost", RUN, "--json").stdout)
+    assert [one["seconds"] for one in answer["jobs"]] == [100, 180, 180]
+    assert answer["cost"]["usd"] == pytest.approx((100 + 180 + 2 * 180) * 0.128 / 3600)
+    assert "together" in perennial("cost", RUN).stdout
