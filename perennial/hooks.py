@@ -13,7 +13,12 @@ T = TypeVar("T")
 
 
 class HookError(Exception):
-    """The model's own code does not keep its promise."""
+    """The model's own code does not keep its promise.
+
+    `fault` says where, and what kind of error it was, and nothing of the values; empty where no error was raised.
+    """
+
+    fault = ""
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,10 @@ def _guarded(call: Callable[[], T], file: str) -> T:
     except MemoryError:  # the machine is too small
         raise
     except (Exception, SystemExit) as error:
-        where = f"{Path(file).name}{line_of(error, file)}"
-        raise HookError(f"{where}: {type(error).__name__}: {error}") from error
+        fault = f"{Path(file).name}{line_of(error, file)}: {type(error).__name__}"
+        hook_error = HookError(f"{fault}: {error}")
+        hook_error.fault = fault
+        raise hook_error from error
 
 
 def line_of(error: BaseException, file: str) -> str:

@@ -4,13 +4,16 @@ features.py is tried on a small table that is made from the definition: values
 from ranges and categories, nulls where they are allowed; all rows at once, each alone, and none, because serving calls
 it with requests of any size. Texts without categories are invented, and features.py may expect others (dates in a form
 of its own): an exception that changes with them is a note, and the next ones are tried. One that is the same for all of
-them is a mistake. The functions of metrics.py are asked for all that a window of WINDOW records asks them for.
+them is a mistake. The functions of metrics.py are asked for all that a window of WINDOW records asks them for, and
+capture.py reads the events of capture.jsonl beside it, or without one an event that is made from the definition.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +28,14 @@ from perennial.model import definition
 from perennial.model import folder as code
 from perennial.model.complaints import ConfigurationError
 from perennial.model.definition import ColumnDefinition, Definition
+from perennial.model.problem_types import classes_of
+from perennial.monitoring.adapter import Adapter
+from perennial.monitoring.capture import Event, Tally, fault
+from perennial.monitoring.window import Window
 from processing.own_code import MEASURING
 
 ROWS, WINDOW = 8, 1_000
+SAMPLE, START = "capture.jsonl", datetime(2026, 1, 1)  # noqa: DTZ001 - UTC
 INVENTED: tuple[tuple[str | None, ...], ...] = (
     ("a", "Zoë", "b c"),
     ("2024-05-01", "2023-12-31", "2025-01-15"),
@@ -70,6 +78,8 @@ def _is_sound(folder: Path) -> bool:
         if defined.metrics:
             try_metrics(folder / code.METRICS, defined)
             tried += f", metrics.py on {WINDOW:,} rows"
+        if adapter := Adapter.load(folder / code.CAPTURE):
+            tried += f", capture.py on {try_capture(adapter, folder / SAMPLE, defined):,} rows"
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return False
@@ -82,14 +92,59 @@ def _is_sound(folder: Path) -> bool:
 
 def try_metrics(path: Path, defined: Definition) -> None:
     """Ask each metric of the model itself what a window asks it. Raises CustomMetricError."""
-    column = defined.columns[defined.target]
-    known = np.array(_known(column), np.float64)
-    labels, scores = np.resize(known, WINDOW), np.resize(np.roll(known, 1), WINDOW) * 0.1
-    scores += 0.9 * labels
+    classes = len(classes_of(defined.as_json()))
+    known = np.arange(classes) if classes else np.array(_known(defined.columns[defined.target]), np.float64)
+    labels, others = (np.resize(values, WINDOW).astype(np.float64) for values in (known, np.roll(known, 1)))
+    scores = 0.9 * labels + 0.1 * others
+    if classes:
+        scores = 0.9 * (labels[:, None] == known) + 0.1 * (others[:, None] == known)
     with OwnMetrics(MEASURING, path, defined.problem, defined.metrics, SECONDS) as own:
         for metric in own.by_name.values():
             metric.compute(labels, scores)
             metric.resampled(labels, scores)
+
+
+def try_capture(adapter: Adapter, sample_file: Path, defined: Definition) -> int:
+    """Read captured events as a monitor does; return how many rows they hold. Raises HookError."""
+    lines = sample_file.read_text(encoding="utf-8").splitlines() if sample_file.is_file() else [_invented(defined)]
+    counted = Tally()
+    window = Window(defined.as_json(), counted)
+    for number, line in enumerate(filter(str.strip, lines), 1):
+        name = f"{SAMPLE}, line {number}" if sample_file.is_file() else "an event as the endpoint has it"
+        try:
+            captured = json.loads(line)["captureData"]
+            event = Event(str(number), START, *adapter.payloads(captured), file=SAMPLE, line=number)
+        except (ValueError, LookupError, TypeError) as error:
+            more = "" if sample_file.is_file() else f"; put an event that it reads into {SAMPLE}, one a line"
+            why = error.__cause__ if isinstance(error.__cause__, HookError) else fault(error)
+            raise HookError(f"capture.py cannot read {name}: {why}{more}") from error
+        window.add([event])
+    _require_rows(window, counted, defined)
+    return window.records
+
+
+def _require_rows(window: Window, counted: Tally, defined: Definition) -> None:
+    """Raise HookError when what was read is not what the model reads."""
+    described = window.described([])
+    fields = [f"{count} fields in a row, of {described.fields_expected}" for count in described.fields]
+    wrong = [*counted.examples, *fields]
+    wrong += [f"{name!r} is no column" for name in described.unknown]
+    wrong += [f"{column}: expected {expected}" for (column, _), (_, expected) in described.broken.items()]
+    if not window.records:
+        wrong.append("no row")
+    if wrong:
+        columns = ", ".join(defined.features)
+        raise HookError(f"capture.py made rows that the model does not read: {'; '.join(wrong)} (columns: {columns})")
+
+
+def _invented(defined: Definition) -> str:
+    """Return an event as data capture writes it: a record as JSON, and its answer."""
+    row = sample(defined).slice(1, 1).to_pylist()[0]
+    classes = len(classes_of(defined.as_json()))
+    score = [1.0] + [0.0] * (classes - 1) if classes else _known(defined.columns[defined.target])[0]
+    sides = {"endpointInput": row, "endpointOutput": {"score": score}}
+    kind = {"observedContentType": "application/json", "encoding": "JSON"}
+    return json.dumps({"captureData": {name: {**kind, "data": json.dumps(data)} for name, data in sides.items()}})
 
 
 def try_features(hook: Hook, defined: Definition) -> HookError | None:

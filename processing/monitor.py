@@ -9,6 +9,7 @@ Reads      --config         config.json of the run whose model answered: `defini
            --bias-baseline  analysis.json of the same run
            --attribution-baseline    analysis.json of the same run
            --serving       its model.tar.gz and preprocessor.tar.gz, to explain what the model answered
+           models/<model>/ beside this script's folder: metrics.py and capture.py, if the model has them
            --history        history.json: a list of earlier windows, {end, run, verdict, metric, value, limit} each;
                             need not be there
            --endpoint, --start, --end           the window: times in UTC, 2026-11-29T10:00:00Z, the end is not in it
@@ -39,6 +40,7 @@ from typing import Any
 from perennial.data.column_statistics import StatisticsError
 from perennial.evaluation.problem_types.measures import MetricError
 from perennial.features.from_text import utc_time
+from perennial.hooks import HookError
 from perennial.monitoring import attribution, bias, data_quality, labelled, model_quality, texts
 from perennial.monitoring.capture import Tally, events
 from perennial.monitoring.facets import section_of
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     definition = config["definition"]
     collected, joining = Tally(), Tally()
     window = Window(definition, collected)
-    window.add(events(arguments.capture, arguments.endpoint, start, end, collected))
+    broken = _collect(window, config, arguments, (start, end), collected)
     joined = _joined(window, arguments.ground_truth, end, joining)
     described = {
         "endpoint": arguments.endpoint,
@@ -77,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "collected": collected.as_json(),
         "ground_truth": joining.as_json(),
     }
-    verdict = document(_analyses(config, window, joined, arguments, end), described)
+    verdict = document(_analyses(config, window, joined, arguments, end, broken), described)
     if verdict["verdict"] == DRIFT:
         verdict |= _labelled_rows(config, window, joined, arguments, (start, end))
     job_script.write_documents({"verdict": verdict}, arguments.output, indent=2)
@@ -90,6 +92,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _collect(
+    window: Window, config: Mapping[str, Any], arguments: Any, period: tuple[datetime, datetime], collected: Tally
+) -> str:
+    """Take in the requests of a window; return why the model's capture.py cannot read them, empty where it can."""
+    try:
+        window.add(events(arguments.capture, arguments.endpoint, *period, collected, own_code.reading(config)))
+    except HookError as error:
+        traceback.print_exception(error)
+        return str(error)
+    return ""
+
+
 def _labelled_rows(
     config: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, period: tuple[datetime, datetime]
 ) -> dict[str, Any]:
@@ -99,7 +113,7 @@ def _labelled_rows(
         return {"labelled_rows": 0, "no_labelled_rows": why}
     folder = arguments.labelled or arguments.output / "labelled"
     path = folder / labelled.FILE
-    captured = events(arguments.capture, arguments.endpoint, *period, Tally())
+    captured = events(arguments.capture, arguments.endpoint, *period, Tally(), own_code.reading(config))
     rows = labelled.LabelledRows(definition, joined, counted).write(captured, path)
     if not rows:
         why = "no labelled record is a row that the data contract allows (labelled, in verdict.json)"
@@ -132,9 +146,9 @@ def _config(path: Path) -> Mapping[str, Any]:
 
 
 def _analyses(
-    config: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, time: datetime
+    config: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, time: datetime, broken: str
 ) -> dict[str, Analysis]:
-    """Return what each analysis says that model.yaml has not switched off."""
+    """Return what each analysis says that model.yaml has not switched off; `broken`: why nothing could be read."""
     definition = config["definition"]
     section = definition["monitoring"]
     known: dict[str, Callable[[float], Analysis]] = {
@@ -144,9 +158,11 @@ def _analyses(
         "attribution": lambda rate: _attribution(definition, window, arguments, rate),
     }
     wanted = [name for name in known if _is_wanted(name, definition)]
+    if broken:
+        return dict.fromkeys(wanted, Analysis(FAILED, broken))
     if window.unreadable > window.records:
         reason = f"of {window.unreadable + window.records:,} captured records {window.unreadable:,} could not be read"
-        return dict.fromkeys(wanted, Analysis(FAILED, reason))
+        return dict.fromkeys(wanted, Analysis(FAILED, f"{reason}; the first: {window.first_unreadable}"))
     if window.records < section["min_records"]:
         reason = f"{window.records:,} records; expected at least {section['min_records']:,} (monitoring.min_records)"
         return dict.fromkeys(wanted, Analysis(NOT_ENOUGH, reason))

@@ -2,6 +2,7 @@
 
 features.py    transform(table): features.encoding
 metrics.py     a function for each name under `metrics` of model.yaml: evaluation.custom_metrics
+capture.py     records(request, request_type, answer, answer_type): monitoring.adapter
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from perennial.model.complaints import ConfigurationError
 from perennial.model.definition import Definition
 from perennial.model.problem_types import is_taken
 
-FEATURES, METRICS = "features.py", "metrics.py"
+FEATURES, METRICS, CAPTURE = "features.py", "metrics.py", "capture.py"
 LIBRARIES = frozenset(("numpy", *sys.stdlib_module_names))
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -23,15 +24,31 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def check(folder: Path, defined: Definition) -> None:
     """Raise ConfigurationError for the first thing in the folder's code that is sure to fail."""
     _parsed(folder / FEATURES)
+    _check_capture(folder / CAPTURE)
     path = folder / METRICS
     tree = _parsed(path)
-    functions = {node.name: node for node in tree.body if isinstance(node, Function) and not node.name.startswith("_")}
+    functions = _functions_of(tree)
     for problem in (*_imports(tree), *_functions(functions, defined)):
         raise ConfigurationError(f"{path}{problem}")
     for name in defined.metrics:
         if name not in functions:
             text = f"metrics.{name}: {METRICS} has no function {name}(actual, predicted)"
             raise ConfigurationError(f"{folder / 'model.yaml'}: {text}; write it, or leave the key out")
+
+
+def _check_capture(path: Path) -> None:
+    """Raise ConfigurationError when what reads captured requests has no such function."""
+    function = _functions_of(_parsed(path)).get("records")
+    expected = "def records(request, request_type, answer, answer_type)"
+    if path.is_file() and function is None:
+        raise ConfigurationError(f"{path}: has no function records; expected {expected}")
+    if function and (isinstance(function, ast.AsyncFunctionDef) or not _takes(4, function.args)):
+        raise ConfigurationError(f"{path}, line {function.lineno}: records: expected four arguments, {expected}")
+
+
+def _functions_of(tree: ast.Module) -> dict[str, Function]:
+    named = [node for node in tree.body if isinstance(node, Function)]
+    return {node.name: node for node in named if not node.name.startswith("_")}
 
 
 def _parsed(path: Path) -> ast.Module:
@@ -61,16 +78,16 @@ def _functions(functions: dict[str, Function], defined: Definition) -> Iterator[
         where = f", line {node.lineno}: {name}"
         if is_taken(name):
             yield f"{where} is the name of a metric that there is already; take another one"
-        if isinstance(node, ast.AsyncFunctionDef) or not _takes_two(node.args):
+        if isinstance(node, ast.AsyncFunctionDef) or not _takes(2, node.args):
             yield f"{where}: expected a function of two arguments, def {name}(actual, predicted)"
         if name not in defined.metrics:
             which = f"expected `metrics: {{{name}: maximize}}` there, or minimize"
             yield f"{where}: model.yaml does not say which values are better; {which}. A helper is called _{name}"
 
 
-def _takes_two(arguments: ast.arguments) -> bool:
-    """Return whether a function can be called with two positional arguments."""
+def _takes(count: int, arguments: ast.arguments) -> bool:
+    """Return whether a function can be called with so many positional arguments."""
     positional = len(arguments.posonlyargs) + len(arguments.args)
     needed = positional - len(arguments.defaults)
     named = [default for default in arguments.kw_defaults if default is None]
-    return not named and needed <= 2 and (positional >= 2 or arguments.vararg is not None)
+    return not named and needed <= count and (positional >= count or arguments.vararg is not None)

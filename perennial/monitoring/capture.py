@@ -11,7 +11,7 @@ import gzip
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -65,10 +65,12 @@ class Tally:
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
+    first: dict[str, str] = field(default_factory=dict)
 
     def refuse(self, what: str, example: str) -> None:
         """Count something that cannot be read."""
         self.counts[what] += 1
+        self.first.setdefault(what, example)
         self.note(example)
 
     def note(self, example: str) -> None:
@@ -91,8 +93,22 @@ def fault(error: Exception) -> str:
     return str(error) if isinstance(error, UnreadableError) else type(error).__name__
 
 
-def events(folder: Path, endpoint: str, start: datetime, end: datetime, tally: Tally) -> Iterator[Event]:
+Payloads = tuple[Payload, Payload | None]
+Read = Callable[[Mapping[str, Any]], Payloads]
+
+
+def payloads(captured: Mapping[str, Any]) -> Payloads:
+    """Return the request of `captureData` and its answer. Raises UnreadableError, KeyError or TypeError."""
+    answer = captured.get("endpointOutput")
+    return payload(captured["endpointInput"]), None if answer is None else payload(answer)
+
+
+def events(
+    folder: Path, endpoint: str, start: datetime, end: datetime, tally: Tally, read: Read = payloads
+) -> Iterator[Event]:
     """Yield the requests from `start` up to `end` (UTC without a zone); `tally` counts what is left out.
+
+    `read` is asked only for those that are not left out anyway.
 
     files_of_other_endpoints, empty_files, torn_files (the records before the tear count), unreadable_records,
     outside_window (by the clock of the endpoint), verification and probing (our own questions), shadow (of a variant
@@ -107,21 +123,15 @@ def events(folder: Path, endpoint: str, start: datetime, end: datetime, tally: T
         for number, line in enumerate(lines(path, name, tally), 1):
             has_lines = True
             try:
-                document = json.loads(line)
-                if _is_shadow(document):
-                    tally.counts["shadow"] += 1
-                    continue
-                event = _event(document, name, number)
+                event = _event(json.loads(line), (start, end), read, name, number)
             except (ValueError, RecursionError) as error:
                 tally.refuse("unreadable_records", f"{name}, line {number}: {fault(error)}")
                 continue
-            if not start <= event.time < end:
-                tally.counts["outside_window"] += 1
-            elif own := own_question(event.id):
-                tally.counts[_OWN_QUESTIONS[own]] += 1
-            else:
+            if isinstance(event, Event):
                 tally.counts["requests"] += 1
                 yield event
+            else:
+                tally.counts[event] += 1
         if not has_lines:
             tally.counts["empty_files"] += 1
 
@@ -143,17 +153,21 @@ def _is_shadow(document: Any) -> bool:
     return isinstance(metadata, dict) and metadata.get("invocationSource") == "ShadowExperiment"
 
 
-def _event(document: Any, file: str, line: int) -> Event:
-    """Return what a captured record says. Raises UnreadableError."""
+def _event(document: Any, period: tuple[datetime, datetime], read: Read, file: str, line: int) -> Event | str:
+    """Return what a captured record says, or what it is counted as where it is left out. Raises UnreadableError."""
+    if _is_shadow(document):
+        return "shadow"
     try:
         metadata, captured = document["eventMetadata"], document["captureData"]
         key = metadata.get("inferenceId") or metadata["eventId"]
         time = _time(metadata["inferenceTime"])
         if time is None or not isinstance(key, str):
             raise UnreadableError("inferenceTime is no time, or eventId no text")
-        answer = captured.get("endpointOutput")
-        request, reply = payload(captured["endpointInput"]), None if answer is None else payload(answer)
-        return Event(key, time, request, reply, metadata.get("inferenceId") or "", file, line)
+        if not period[0] <= time < period[1]:
+            return "outside_window"
+        if own := own_question(key):
+            return _OWN_QUESTIONS[own]
+        return Event(key, time, *read(captured), metadata.get("inferenceId") or "", file, line)
     except KeyError as error:
         raise UnreadableError(f"no captured record: it has no {error.args[0]}") from error
     except (TypeError, AttributeError) as error:
@@ -163,15 +177,22 @@ def _event(document: Any, file: str, line: int) -> Event:
 _TYPES = {"CSV": "text/csv", "JSON": "application/json"}
 
 
-def payload(document: dict[str, Any]) -> Payload:
+def payload(document: Mapping[str, Any]) -> Payload:
     """Return a request or an answer as text. Raises UnreadableError, KeyError or TypeError."""
+    data, content_type = content(document)
+    try:
+        return Payload(data.decode("utf-8"), content_type.partition(";")[0].strip().lower())
+    except ValueError as error:
+        raise UnreadableError(f"data of {quoted(content_type)} are not UTF-8") from error
+
+
+def content(document: Mapping[str, Any]) -> tuple[bytes, str]:
+    """Return the bytes of a request or an answer, and their content type. Raises as `payload` does."""
     data, encoding = document["data"], document["encoding"]
-    media_type = document.get("observedContentType") or _TYPES.get(encoding, "")
-    if encoding == "BASE64":
-        try:
-            data = base64.b64decode(data, validate=True).decode("utf-8")
-        except ValueError as error:
-            raise UnreadableError(f"data of {quoted(media_type)} are not UTF-8 in base64") from error
+    content_type = document.get("observedContentType") or _TYPES.get(encoding, "")
     if not isinstance(data, str):
         raise UnreadableError(f"data are {type(data).__name__}; expected a text")
-    return Payload(data, media_type.partition(";")[0].strip().lower())
+    try:
+        return base64.b64decode(data, validate=True) if encoding == "BASE64" else data.encode(), content_type
+    except ValueError as error:
+        raise UnreadableError(f"data of {quoted(content_type)} are not in base64, or no text") from error

@@ -36,6 +36,7 @@ LABELS_AT_ONCE = 1 << 20
 # The score of a record, or those of its classes, and the place of its request in Window.requests
 Answered = tuple[Score, int]
 NO_SCORE, NO_PLACE = float("nan"), -1
+_UNREADABLE = ("unreadable_records", "unreadable_requests")
 _NO_CONSTRAINTS: dict[str, Any] = {"version": column_statistics.FORMAT_VERSION, "features": []}
 _NO_ROWS = {**_NO_CONSTRAINTS, "dataset": {"item_count": 0}}
 
@@ -155,7 +156,12 @@ class Window:
     @property
     def unreadable(self) -> int:
         """What was captured and could not be read: no record, or no request."""
-        return self._tally.counts["unreadable_records"] + self._tally.counts["unreadable_requests"]
+        return sum(self._tally.counts[what] for what in _UNREADABLE)
+
+    @property
+    def first_unreadable(self) -> str:
+        """Where the first of them stands, and what is wrong with it."""
+        return next((self._tally.first[what] for what in _UNREADABLE if what in self._tally.first), "")
 
     @property
     def statistics(self) -> dict[str, Any]:

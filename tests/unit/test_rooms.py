@@ -21,8 +21,8 @@ PARTS: dict[str, set[str]] = {
     "perennial.evaluation": {"perennial.data", "perennial.model", "perennial.words", "numpy"},
     "perennial.runs": {"perennial.data", "perennial.evaluation", "perennial.model", "perennial.words", "pydantic"},
     "perennial.monitoring": {
-        "perennial.data", "perennial.evaluation", "perennial.features", "perennial.model", "perennial.runs",
-        "perennial.words", "numpy", "pyarrow",
+        "perennial.data", "perennial.evaluation", "perennial.features", "perennial.hooks", "perennial.model",
+        "perennial.runs", "perennial.words", "numpy", "pyarrow",
     },
     "perennial.reports": {
         "perennial.data", "perennial.evaluation", "perennial.features", "perennial.model", "perennial.runs",

@@ -250,11 +250,19 @@ def test_a_wrong_definition_fails_the_deployment_with_its_reason(aws, publish, s
     assert aws.keys("code/") == []
 
 
-def test_features_that_are_no_python_fail_the_deployment_with_file_and_line(aws, publish, shipped):
-    (shipped / "models" / "used-cars" / "features.py").write_text("import pyarrow\n\ndef transform(table:\n")
+@pytest.mark.parametrize(
+    ("name", "code", "why"),
+    [
+        ("features.py", "import pyarrow\n\ndef transform(table:\n", "line 3: SyntaxError: '(' was never closed"),
+        ("metrics.py", "def gain(actual): return 1\n", "line 1: gain: expected a function of two arguments"),
+        ("capture.py", "def records(request): return []\n", "line 1: records: expected four arguments"),
+    ],
+)
+def test_code_that_is_sure_to_fail_fails_the_deployment_with_file_and_line(aws, publish, shipped, name, code, why):
+    (shipped / "models" / "used-cars" / name).write_text(code)
     answer = publish()
     assert answer["Status"] == "FAILED"
-    assert "used-cars/features.py, line 3: SyntaxError: '(' was never closed" in answer["Reason"]
+    assert f"used-cars/{name}, {why}" in answer["Reason"]
     assert aws.keys("code/") == []
 
 

@@ -1,7 +1,9 @@
 """`perennial check` looks at the definitions as a deployment does."""
 
+import json
 import re
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -294,3 +296,90 @@ def test_a_metric_that_is_too_slow_for_a_window_is_told(
     with_metrics(model, code, "{gain: maximize}")
     assert not check_models.are_sound([model])
     assert "cars/metrics.py, line 4: gain takes longer than 0.2 s for all that" in capsys.readouterr().err
+
+
+# ---- capture.py
+
+
+def captured(request: str, answer: str, kind: str = "application/json", encoding: str = "JSON") -> str:
+    sides = {"endpointInput": request, "endpointOutput": answer}
+    said = {"observedContentType": kind, "encoding": encoding}
+    return json.dumps({"captureData": {name: {**said, "data": data} for name, data in sides.items()}}) + "\n"
+
+
+CAR = {
+    "mileage": 9,
+    "cylinder": 4,
+    "doors": 4,
+    "cruise": True,
+    "sound": True,
+    "leather": True,
+    "make": "x",
+    "body": "y",
+}
+
+
+def test_the_capture_of_the_docs_reads_the_event_of_the_docs(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, name in (("python", "capture.py"), ("json", "capture.jsonl")):
+        (text,) = re.findall(rf"```{kind}\n(.*?)```", section("capture.py"), re.DOTALL)
+        (model / name).write_text(text)
+    assert check_models.are_sound([model])
+    assert capsys.readouterr() == ("cars: ok, 9 columns, capture.py on 1 rows\n", "")
+
+
+def test_the_capture_of_the_page_on_monitoring_reads_lines_of_fields(model: Path) -> None:
+    page = (ROOT / "docs/monitoring.md").read_text()
+    (code,) = [one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def records" in one]
+    (model / "capture.py").write_text(textwrap.dedent(code))
+    line = "\t".join(map(str, CAR.values()))
+    (model / "capture.jsonl").write_text(captured(f"{line}\n{line}\n", "1 2", "text/tab-separated-values", "CSV"))
+    assert check_models.are_sound([model])
+
+
+ROWS = (
+    "import json\ndef records(request, request_type, answer, answer_type):\n    return [(json.loads(request), 1.0)]\n"
+)
+
+
+def test_without_an_event_of_its_own_a_capture_is_tried_with_one_of_the_endpoint(model: Path) -> None:
+    (model / "capture.py").write_text(ROWS)
+    assert check_models.are_sound([model])
+
+
+@pytest.mark.parametrize(
+    ("code", "event", "told"),
+    [
+        ("def records(request:\n", None, "cars/capture.py, line 1: SyntaxError"),
+        ("import pandaz\n\ndef records(a, b, c, d): return []\n", None, "cars/capture.py, line 1: ModuleNotFoundError"),
+        ("def rows(a, b, c, d): return []\n", None, "cars/capture.py: has no function records; expected def records("),
+        ("def records(request): return []\n", None, "cars/capture.py, line 1: records: expected four arguments"),
+        (ROWS.replace("1.0", "'1.0'"), None, "capture.py, line 2: records made str; expected pairs (row, prediction)"),
+        (ROWS.replace("request)", "request)['basket']"), None, "line 3: KeyError: 'basket'; put an event"),
+        (ROWS.replace("request)", "request)['basket']"), captured("{}", "1"),
+         "cannot read capture.jsonl, line 1: capture.py, line 3: KeyError: 'basket'\n"),
+        (ROWS, captured(json.dumps({**CAR, "colour": "red"}), "1"), "'colour' is no column"),
+        (ROWS, captured(json.dumps({**CAR, "mileage": "far"}), "1"), "mileage: expected a finite number"),
+        (ROWS.replace("json.loads(request)", "[1, 2]"), captured("{}", "1"), "2 fields in a row, of 8"),
+        ("def records(a, b, c, d): return []\n", None, "no row (columns: mileage, "),
+        (ROWS, "{}\n", "cannot read capture.jsonl, line 1: KeyError"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_capture_is_told(
+    model: Path, capsys: pytest.CaptureFixture[str], code: str, event: str | None, told: str
+) -> None:
+    (model / "capture.py").write_text(code)
+    if event:
+        (model / "capture.jsonl").write_text(event)
+    assert not check_models.are_sound([model])
+    assert told in capsys.readouterr().err
+
+
+def test_both_know_several_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "birds"
+    model.mkdir()
+    (model / "model.yaml").write_text((MODELS / "penguins/model.yaml").read_text())
+    code = "def sure(actual, predicted):\n    return predicted[range(len(actual)), actual.astype(int)].mean()\n"
+    with_metrics(model, code, "{sure: maximize}")
+    (model / "capture.py").write_text(ROWS.replace("1.0", "json.loads(answer)['score']"))
+    assert check_models.are_sound([model])
+    assert "metrics.py on 1,000 rows, capture.py on 1 rows" in capsys.readouterr().out

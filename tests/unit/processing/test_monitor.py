@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 from collections.abc import Callable
@@ -173,7 +174,10 @@ def test_records_of_which_most_cannot_be_read_are_a_failure_of_the_capture(world
         path.write_text(path.read_text().replace('"captureData"', '"captured"'))
     verdict = world.judge()
     assert verdict["verdict"] == "Failed"
-    assert verdict["reasons"][0] == "data_quality: of 200 captured records 200 could not be read"
+    assert verdict["reasons"][0].startswith(
+        "data_quality: of 200 captured records 200 could not be read; the first: cars/"
+    )
+    assert verdict["reasons"][0].endswith(".jsonl, line 1: no captured record: it has no captureData")
 
 
 def test_each_analysis_can_be_switched_off(tmp_path: Path) -> None:
@@ -374,7 +378,8 @@ FILE = "labelled/rows.csv"
 def drifted(folder: Path, model: str, labels: int, mileage: Callable[[float], Any] = lambda miles: miles) -> World:
     """A window whose prices have moved, or whose labels have not come and whose cars have more doors."""
     world = World(folder, model)
-    world.config.write_text(json.dumps({"definition": world.definition, "run_id": "20261101000000-aaaa"}))
+    config = {"model": "cars", "definition": world.definition, "run_id": "20261101000000-aaaa"}
+    world.config.write_text(json.dumps(config))
     world.send(cars(300, 2), lambda car: moved(mileage, 1.4)(replace(car, fields=(car.fields[0], 9, *car.fields[2:]))))
     world.label(labels)
     return world
@@ -557,3 +562,78 @@ def test_a_window_fails_only_by_the_own_metric_of_the_gate(
     judged = world.judge()
     assert (judged["verdict"], judged["analyses"]["model_quality"]["verdict"]) == (verdict, verdict)
     assert {"rmse", "spread"} <= {one["name"] for one in judged["analyses"]["model_quality"]["metrics"]}
+
+
+# ---- Captured requests of the model's own form
+
+BASKETS = """import json
+
+def records(request, request_type, answer, answer_type):
+    basket = json.loads(request)["basket"]
+    return zip(basket, json.loads(answer)["prices"])
+"""
+
+
+def as_baskets(world: World, spoiled: int = 0) -> None:
+    """Let what was captured have been asked in a form of its own, and some of it have been none."""
+    for path in (world.folder / "capture").rglob("*.jsonl"):
+        events = [json.loads(line) for line in path.read_text().splitlines()]
+        for number, event in enumerate(events):
+            captured, car = event["captureData"], world.sent[number][1]
+            asked = {"basket": [dict(zip(COLUMNS, car.fields, strict=True))]} if number >= spoiled else {}
+            for side, data in (("endpointInput", asked), ("endpointOutput", {"prices": [car.answer]})):
+                captured[side] = {
+                    "observedContentType": "application/x-basket", "encoding": "BASE64",
+                    "data": base64.b64encode(json.dumps(data).encode()).decode(),
+                }  # fmt: skip
+        path.write_text("".join(json.dumps(event) + "\n" for event in events))
+
+
+def test_requests_of_the_models_own_form_are_judged_like_any(tmp_path: Path, folder: Path) -> None:
+    world = World(tmp_path)
+    world.send(cars(600, 2))
+    world.label()
+    built_in = world.judge()
+    as_baskets(world, spoiled=7)
+    (folder / "capture.py").write_text(BASKETS)
+    verdict = world.judge()
+    assert (verdict["verdict"], verdict["records"], verdict["ground_truth"]["matched"]) == ("Healthy", 593, 593)
+    assert verdict["collected"]["unreadable_records"] == 7
+    assert verdict["collected"]["examples"][0].endswith(".jsonl, line 1: capture.py, line 4: KeyError")
+    (then, now) = (one["analyses"]["model_quality"]["metrics"][0]["value"] for one in (built_in, verdict))
+    assert now == pytest.approx(then, rel=0.05)
+
+
+def test_labelled_rows_are_read_by_the_model_too(tmp_path: Path, folder: Path) -> None:
+    world = drifted(tmp_path, KEYED, labels=120)
+    as_baskets(world)
+    (folder / "capture.py").write_text(BASKETS)
+    verdict = world.judge()
+    assert (verdict["verdict"], verdict["labelled_rows"]) == ("Drift", 120)
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import pandaz\n", "capture.py, line 1: ModuleNotFoundError: No module named 'pandaz'"),
+        ("def rows(): pass\n", "capture.py: has no function records(request, request_type, answer, answer_type)"),
+        ("def records(*_):\n    return 5\n", "capture.py, line 1: records made int; expected pairs (row, prediction)"),
+    ],
+)
+def test_a_broken_capture_fails_the_window_and_says_where(tmp_path: Path, folder: Path, code: str, why: str) -> None:
+    world = World(tmp_path)
+    world.send(cars(200, 2))
+    (folder / "capture.py").write_text(code)
+    verdict = world.judge()
+    assert verdict["verdict"] == "Failed"
+    assert all(reason.partition(": ")[2].startswith(why) for reason in verdict["reasons"])
+
+
+def test_a_capture_that_raises_for_every_request_is_said_with_its_line(tmp_path: Path, folder: Path) -> None:
+    world = World(tmp_path)
+    world.send(cars(200, 2))
+    (folder / "capture.py").write_text("def records(request, *_):\n    return requst\n")
+    verdict = world.judge()
+    assert verdict["verdict"] == "Failed"
+    assert "of 200 captured records 200 could not be read; the first: cars/" in verdict["reasons"][0]
+    assert verdict["reasons"][0].endswith("line 1: capture.py, line 2: NameError")
