@@ -66,7 +66,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         history = windows.remember(_decided(request, history))
     entry = next(one for one in history if one["id"] == request.WindowId)
     decision = entry["decision"] or {"retrain": False, "reason": "no drift"}
-    labelled = _labelled(policy.unlearned(history, request.WindowId)) if decision["retrain"] else []
+    known = _with_rows_that_are_there(history, request.WindowId) if decision["retrain"] else []
+    labelled = _labelled(policy.unlearned(known, request.WindowId))
     logger.info("decided", window_id=request.WindowId, verdict=entry["verdict"], **decision)
     return asdict(Answer(entry["verdict"], decision["retrain"], decision["reason"], labelled))
 
@@ -91,7 +92,8 @@ def _decided(request: Request, history: Sequence[Mapping[str, Any]]) -> dict[str
         "decision": None,
     }
     rules, now = definition["monitoring"]["retraining"], datetime.now(UTC)
-    decided = policy.decide(entry, policy.remembered(history, entry), rules, now, verdict.get("no_labelled_rows"))
+    judged = _with_rows_that_are_there(policy.remembered(history, entry), request.WindowId)
+    decided = policy.decide(entry, judged, rules, now, verdict.get("no_labelled_rows"))
     if decided:
         entry["decision"] = asdict(decided)
     if decided and decided.retrain:
@@ -113,8 +115,22 @@ def _labelled(judged: Sequence[Mapping[str, Any]]) -> list[LabelledRows]:
         return []
     return [
         {
-            "CopySource": f"{settings.bucket}/monitoring/{one['id']}/labelled/rows.csv",
+            "CopySource": f"{settings.bucket}/{_rows_of(one['id'])}",
             "Key": naming.labelled_key(settings.data_prefix, one["start"], one["end"]),
         }
         for one in judged
     ]
+
+
+def _with_rows_that_are_there(history: Sequence[Mapping[str, Any]], window_id: str) -> list[Mapping[str, Any]]:
+    """Return the history; windows that no run has learned from and whose file was erased meanwhile have no rows."""
+    erased = {
+        one["id"]
+        for one in policy.unlearned(history, window_id)
+        if not objects.keys(f"s3://{settings.bucket}/{_rows_of(one['id'])}")
+    }
+    return [{**one, "labelled_rows": 0} if one["id"] in erased else one for one in history]
+
+
+def _rows_of(window_id: str) -> str:
+    return f"monitoring/{window_id}/labelled/rows.csv"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from botocore.model import ServiceModel
 
 from localcloud.__main__ import _parser
 from perennial.model import definition
+from perennial.monitoring import period
 from perennial.runs import configuration, run_input
+from perennial.runs.monitor_input import monitor_input
 from tests.unit.test_makefile import ROOT, make
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
@@ -121,6 +124,15 @@ def test_aws_has_the_operations_and_their_options(page: Path) -> None:
         known = EVERYWHERE | {f"--{xform_name(member, '-')}" for member in members}
         given = {word for word in words if word.startswith("--")}
         assert given <= known, (service, operation)
+
+
+def test_the_window_that_is_shown_is_one_that_the_monitor_takes() -> None:
+    (words,) = calls(commands(ROOT / "docs/monitoring.md"), "aws", "stepfunctions", "start-execution")
+    wanted = monitor_input(json.loads(words[words.index("--input") + 1])).Window
+    assert wanted
+    served = [{"run": "20261101000000-aaaa", "since": "2026-11-01T00:00:00Z"}]
+    chosen = period.asked_period(served, wanted.Start, wanted.End, datetime(2027, 1, 1, tzinfo=UTC))
+    assert (period.written(chosen.start), period.written(chosen.end)) == (wanted.Start, wanted.End)
 
 
 def test_the_run_that_is_shown_is_one_that_the_model_yaml_shown_allows() -> None:

@@ -77,6 +77,8 @@ def decide(aws, lambda_context):
         aws.put(f"{prefix}/config.json", json.dumps({"definition": {**MODEL, "monitoring": monitoring}}))
         document = {"verdict": verdict, "reasons": ["it drifted"], "labelled_rows": 5, "analyses": {}, **more}
         aws.put(f"{prefix}/verdict.json", json.dumps(document))
+        if document["labelled_rows"]:
+            aws.put(f"{prefix}/labelled/rows.csv", "price\n1\n")
         return app.handler(
             {
                 "WindowId": window_id,
@@ -315,6 +317,19 @@ def test_rows_of_windows_that_started_no_run_are_learned_with_the_next(aws, deci
     assert "10 new labelled rows" in second["Reason"]
     keys = [one["Key"] for one in second["Labelled"]]
     assert keys == [f"raw/labelled/202611290{number}0000-202611290{number + 1}0000.csv" for number in (1, 2)]
+
+
+def test_rows_that_were_erased_meanwhile_are_no_new_data_and_are_not_looked_for(aws, decide):
+    two = {"breaches": 2, "min_labelled_rows": 6}
+    decide(number=1, policy=two)
+    aws.client("s3").delete_object(Bucket=BUCKET, Key="monitoring/20261129100001-0a1b/labelled/rows.csv")
+    too_few = decide(number=2, policy=two)
+    assert not too_few["Retrain"]
+    assert too_few["Reason"].startswith("5 new labelled rows; expected at least 6")
+    third = decide(number=3, policy=two)
+    assert third["Retrain"]
+    keys = [one["Key"] for one in third["Labelled"]]
+    assert keys == [f"raw/labelled/202611290{number}0000-202611290{number + 1}0000.csv" for number in (2, 3)]
 
 
 def test_nothing_is_written_into_a_bucket_that_is_not_the_stacks(aws, decide, their_bucket):

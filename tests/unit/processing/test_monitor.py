@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 
 from perennial.monitoring import attribution
 from processing import job_script, monitor
-from tests.monitored import COLUMNS, MODEL, Car, Change, World, cars
+from tests.monitored import COLUMNS, MODEL, START, Car, Change, World, cars
 from tests.pages import Page
 
 
@@ -485,6 +488,27 @@ def test_a_report_that_cannot_be_drawn_loses_no_verdict(
     assert (verdict["verdict"], verdict["report"]) == ("Healthy", {"problem": "ZeroDivisionError: no scale"})
     assert "ZeroDivisionError: no scale" in capfd.readouterr().err
     assert not (world.folder / "output" / "report.html").exists()
+
+
+def test_the_command_of_the_guide_judges_copies_of_a_window(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is written: the folders that `aws s3 sync` leaves beside each other."""
+    guide = (Path(__file__).parents[3] / "docs/monitoring.md").read_text()
+    (command,) = re.findall(r"^\.venvs/dev/bin/python -m processing\.monitor ((?:.*\\\n)*.*)", guide, re.MULTILINE)
+    monkeypatch.setattr("tests.monitored.START", START + timedelta(minutes=10))
+    world.send(cars(300, 2), moved(price=1.4))
+    world.label()
+    run = world.folder / "run"
+    run.mkdir()
+    for name, source in {
+        "config.json": world.config, "serving": world.serving, "baselines": world.baselines,
+    }.items():  # fmt: skip
+        (run / name).symlink_to(source)
+    (world.baselines / "data-quality").symlink_to(world.folder / "data-baseline")
+    monkeypatch.chdir(world.folder)
+    assert monitor.main(shlex.split(command.replace("\\\n", " ").replace("$STACK", "cars"))) == 0
+    verdict = json.loads(Path("judged/verdict.json").read_text())
+    assert (verdict["verdict"], verdict["records"], verdict["ground_truth"]["matched"]) == ("Drift", 300, 300)
+    assert {one["verdict"] for one in verdict["analyses"].values()} == {"Drift", "Healthy"}
 
 
 def test_a_history_that_is_no_json_is_left_out_of_the_report(world: World, capfd: pytest.CaptureFixture[str]) -> None:

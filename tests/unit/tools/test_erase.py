@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
 
-from perennial.runs import work
+from perennial.runs import naming, work
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, FakeAws
 from tests.unit.perennial_cli.test_stacks import MISSING, listed
 from tools import erase
@@ -149,6 +149,14 @@ def test_a_file_that_is_replaced_keeps_its_place_among_the_others(stack):
         stack.client("s3").put_object(
             Bucket=BUCKET, Key="raw/old.csv", Body=HEADER + MINE + OTHER, Metadata=head["Metadata"]
         )
+
+
+def test_labelled_rows_among_the_data_start_no_run_by_themselves(stack, capsys):
+    key = naming.labelled_key("raw/", "2026-11-29T10:00:00Z", "2026-11-29T11:00:00Z")
+    stack.put(key, HEADER + MINE + OTHER)
+    assert erased() == 0
+    assert everything(stack)[key] == [HEADER + OTHER]
+    assert "starts a run" not in capsys.readouterr().out
 
 
 def test_a_file_of_nobody_else_is_deleted_and_no_older_version_comes_back(stack):
