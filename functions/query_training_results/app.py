@@ -81,12 +81,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of a model. `why` says why the gate's metric has no value, when it has none."""
+    """The metrics of a model, and that of the gate for the best constant answer.
+
+    why  why the gate's metric has no value, when it has none
+    """
 
     metrics: dict[str, float] = field(default_factory=dict)
     value: float | None = None
     interval: tuple[float, float] | None = None
     why: str = ""
+    constant: float | None = None
 
 
 @logger.inject_lambda_context
@@ -317,11 +321,12 @@ def _measure(metric: metrics.Metric, own: OwnMetrics, truth: Floats, scores: Flo
         values = metrics.evaluate(metric.problem, truth, scores) | own.values(truth, scores)
     except MetricInputError as error:
         return Measured(why=str(error))
+    constant = metrics.of_constant(metric, truth, scores)
     try:
         interval = metrics.interval(metric, truth, scores)
     except MetricError as error:
-        return Measured(values, values[metric.name], None, str(error))
-    return Measured(values, values[metric.name], interval)
+        return Measured(values, values[metric.name], None, str(error), constant)
+    return Measured(values, values[metric.name], interval, constant=constant)
 
 
 def _unmeasured(metric: metrics.Metric, own: OwnMetrics, compared: gate.Comparison, needed: int) -> str:
@@ -365,6 +370,7 @@ def _record(
         "failed": dict(failed),
         "candidate": candidate.metrics,
         "champion": champion.metrics if champion else None,
+        "constant": candidate.constant,
         "candidate_interval": candidate.interval,
         "champion_interval": champion.interval if champion else None,
         "difference_interval": compared.unseen.difference if compared else None,

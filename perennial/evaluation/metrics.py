@@ -160,6 +160,19 @@ def checked(problem: str, labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple
     return y, s
 
 
+def of_constant(metric: Metric, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float | None:
+    """Return the metric of the best constant answer to rows; None where the problem type knows none, or no value.
+
+    Raises MetricInputError: labels and scores cannot be measured.
+    """
+    constant = measures_of(metric.problem).constant
+    y, s = checked(metric.problem, labels, scores)
+    try:
+        return None if constant is None else metric.compute(y, constant(y, s))
+    except MetricError:
+        return None
+
+
 def evaluate(problem: str, labels: npt.ArrayLike, scores: npt.ArrayLike) -> dict[str, float]:
     """Return every metric of the problem by name; NaN for a metric that these rows leave undefined.
 

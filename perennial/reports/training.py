@@ -98,6 +98,8 @@ def _gate(run: ReportedRun) -> Element | None:
         ]
         rows.append([element("strong" if decides else "span", text(name, MAX_NAME)), *values])
     about = f"{measured.get('test_rows', 0):,} test rows; {judged.get('metric')} decides, with its 95 % interval."
+    if measured.get("constant") is not None:
+        about += f" The best constant answer reaches {number(measured['constant'])}."
     reason = element("p", text(judged.get("reason", "")))
     compared: Mapping[str, Any] = measured.get("comparison") or {}
     sets = [{"test rows": name, **compared[name]} for name in SETS if compared.get(name, {}).get("rows")]

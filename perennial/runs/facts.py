@@ -151,6 +151,8 @@ def _numbers(record: RunRecord) -> Iterator[tuple[str, str]]:
     known = f" (95 % interval {between(interval)})" if interval else ""
     yield gate["metric"], f"{number(gate.get('candidate'))}{unit}{tested}{known}"
     yield "Threshold", f"{side} {number(gate['threshold'])}{unit}"
+    if metrics.get("constant") is not None:
+        yield "Best constant", f"{number(metrics['constant'])}{unit}, of always the same answer"
     for name, why in (metrics.get("failed") or {}).items():
         yield "Not measured", f"{name}: {why}"
     if record.get("champion") is None:

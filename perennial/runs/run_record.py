@@ -206,13 +206,15 @@ class TrainingWindow(TypedDict, total=False):
 class Metrics(TypedDict, total=False):
     """The measurements: every metric of the problem and of the model by name, that of the gate with its 95 % intervals.
 
-    failed  why metrics of the model itself could not be measured
+    failed    why metrics of the model itself could not be measured
+    constant  the gate's metric of the best constant answer, for classes that have names
     """
 
     test_rows: int
     candidate: dict[str, float]
     champion: dict[str, float] | None
     failed: dict[str, str]
+    constant: float | None
     candidate_interval: Interval | None
     champion_interval: Interval | None
     difference_interval: Interval | None

@@ -37,6 +37,7 @@ class Measures:
                 reads
     quality     which of perennial.evaluation.problem_types.quality the model-quality baseline is
     dimensions  2 where scores are one for each class, `(n_rows, n_classes)`
+    constant    (labels, scores) -> scores of these rows by whoever gives all the same answer, as good as one can be
     """
 
     metrics: Mapping[str, tuple[Terms, Finish, str]]
@@ -45,6 +46,7 @@ class Measures:
     columns: Callable[[Floats, Floats, Sequence[str]], Mapping[str, Columns]]
     quality: Quality
     dimensions: int = 1
+    constant: Callable[[Floats, Floats], Floats] | None = None
 
 
 def require(what: str, values: Floats, good: npt.NDArray[np.bool_], expected: str) -> None:

@@ -92,6 +92,12 @@ def _measurable(scores: Floats) -> npt.NDArray[np.bool_]:
     return np.asarray(in_range & (np.abs(scores.sum(axis=1) - 1) < _SUM), np.bool_)
 
 
+def _constant(labels: Floats, scores: Floats) -> Floats:
+    """Return the shares of the classes: the most frequent one is said of each row."""
+    shares = np.bincount(labels.astype(np.int64), minlength=scores.shape[1]) / labels.size
+    return np.broadcast_to(shares, scores.shape)
+
+
 def _columns(labels: Floats, scores: Floats, classes: Sequence[str]) -> Mapping[str, Columns]:
     names = np.array(classes or [str(number) for number in range(scores.shape[1])], np.str_)
     known = {"prediction": names[predicted_classes(scores)], "label": names[labels.astype(np.int64)]}
@@ -111,4 +117,5 @@ MEASURES = Measures(
     _columns,
     of_classes,
     dimensions=2,
+    constant=_constant,
 )

@@ -614,3 +614,94 @@ def test_the_record_holds_the_metric_with_which_the_model_in_service_was_accepte
     aws.put(f"runs/{CHAMPION}/evaluation/evaluation.json", json.dumps(evaluation))
     query(champion=True)
     assert aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["champion_when_accepted"] == 1.75
+
+
+# ---- Classes
+
+SPECIES = {
+    "problem": "multiclass_classification",
+    "target": "species",
+    "columns": {"species": {"type": "string", "categories": ["cat", "dog, small", "horse"]}, "x": {"type": "float"}},
+    "split": SPLIT,
+}
+OF_CLASSES = {"problem": "multiclass_classification", "metric": "accuracy", "direction": "maximize", "threshold": 0.5}
+RIGHT, WRONG = [[0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7], [0.6, 0.2, 0.2]], [[0.2, 0.3, 0.5]] * 4
+
+
+def classes(aws, definition=SPECIES, before=SPECIES):
+    """Four rows of three classes, and both runs' definitions."""
+    for run, document in ((RUN, definition), (CHAMPION, before)):
+        aws.put(f"runs/{run}/config.json", json.dumps({"training_metrics": [], "definition": document}))
+    labels(aws, 0, 1, 2, 1)
+    predicted(aws, *RIGHT)
+
+
+def test_classes_are_measured_by_the_probability_of_each_and_told_by_their_names(aws, query):
+    classes(aws)
+    result = query(**OF_CLASSES)
+    assert (result["Candidate"], result["Accepted"]) == (0.75, True)
+    lines = aws.get(f"runs/{RUN}/evaluation/predictions.csv").splitlines()
+    assert lines[0] == "prediction,label,probability_0,probability_1,probability_2"
+    assert lines[2] == '"dog, small","dog, small",0.2,0.7,0.1'
+    assert lines[4] == 'cat,"dog, small",0.6,0.2,0.2'
+    measured = json.loads(aws.get(f"runs/{RUN}/evaluation/evaluation.json"))["metrics"]
+    assert measured["constant"] == 0.5  # the most frequent class is that of two of four
+    assert set(measured["candidate"]) == {
+        "accuracy", "logloss", "weighted_f1", "weighted_f0_5", "weighted_f2", "weighted_precision", "weighted_recall",
+    }  # fmt: skip
+
+
+def test_the_best_constant_answer_of_a_log_loss_is_the_share_of_each_class(aws, query):
+    classes(aws)
+    query(**{**OF_CLASSES, "metric": "logloss", "direction": "minimize", "threshold": 2.0})
+    measured = json.loads(aws.get(f"runs/{RUN}/evaluation/evaluation.json"))["metrics"]
+    assert measured["constant"] == pytest.approx(1.5 * math.log(2))
+
+
+def test_a_model_in_service_that_tells_the_same_classes_is_compared(aws, query):
+    classes(aws)
+    seen(aws)
+    told(aws, "test", 1, 2, 3, 4, run=CHAMPION)
+    predicted(aws, *WRONG, model="champion")
+    result = query(**OF_CLASSES, champion=True)
+    assert (result["Candidate"], result["Champion"], result["BeatsChampion"]) == (0.75, 0.25, True)
+
+
+@pytest.mark.parametrize(
+    ("before", "answered", "why"),
+    [
+        (
+            {**SPECIES, "columns": {**SPECIES["columns"], "species": {"type": "string", "categories": ["cat", "dog"]}}},
+            [[0.5, 0.5]] * 4,
+            "its target has other classes",
+        ),
+        (DEFINITION, [1.0] * 4, "it predicts another target"),
+    ],
+)
+def test_a_model_in_service_that_tells_others_is_not_and_what_it_answers_breaks_nothing(
+    aws, query, before, answered, why
+):
+    classes(aws, before=before)
+    seen(aws)
+    told(aws, "test", 1, 2, 3, 4, run=CHAMPION)
+    predicted(aws, *answered, model="champion")
+    result = query(**OF_CLASSES, champion=True)
+    assert (result["Champion"], result["Accepted"]) == (None, False)
+    assert why in result["Reason"]
+
+
+def test_a_probability_that_is_no_number_is_named_by_its_record(aws, query):
+    classes(aws)
+    predicted(aws, *RIGHT[:2], [0.5, math.nan, 0.5], RIGHT[3])
+    result = query(**OF_CLASSES)
+    assert (result["Candidate"], result["Accepted"]) == (None, False)
+    assert "1 of 4 scores are not finite numbers" in result["Reason"]
+    assert "line 3 of test/part-00000.jsonl" in result["Reason"]
+
+
+def test_parts_of_different_numbers_of_classes_are_no_predictions(aws, query):
+    classes(aws)
+    labels(aws, 0, part=1)
+    predicted(aws, [0.5, 0.5], part=1)
+    with pytest.raises(PredictionsError, match="parts have different numbers of scores a row"):
+        query(**OF_CLASSES)

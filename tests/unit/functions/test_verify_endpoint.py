@@ -227,3 +227,17 @@ def test_a_missing_permission_is_no_verdict_about_the_endpoint(aws, verify, serv
     serves(refusal("AccessDeniedException"))
     with pytest.raises(ClientError, match="AccessDenied"):
         verify()
+
+
+def test_probabilities_of_classes_are_compared_one_by_one(aws, verify, serves):
+    known(aws, [0.7, 0.2, 0.1], [0.1, 0.2, 0.7])
+    serves((200, {"score": [0.7, 0.2, 0.1], "predicted_label": "a"}), (200, {"score": [0.1, 0.200001, 0.699999]}))
+    assert verify() == {"Verified": 2}
+
+
+@pytest.mark.parametrize("answer", [[0.7, 0.1, 0.2], [0.7, 0.2], 0.7])
+def test_another_probability_or_another_number_of_them_is_no_verification(aws, verify, serves, answer):
+    known(aws, [0.7, 0.2, 0.1])
+    serves((200, {"score": answer}))
+    with pytest.raises(Exception, match=r"answers .* for test record 0; the batch prediction is \[0.7, 0.2, 0.1\]"):
+        verify()

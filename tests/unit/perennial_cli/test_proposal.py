@@ -10,12 +10,14 @@ import pytest
 
 from perennial.data.header import FileError
 from perennial.model import definition
+from perennial_cli import quick_fit
 from perennial_cli.proposal import document, target
 from perennial_cli.proposal.columns import ColumnGuess, guessed
 from perennial_cli.proposal.names import column_names, model_name, needs_source
 from perennial_cli.proposal.target import TargetError
 from perennial_cli.proposal.texts import read_texts
 from tests.command import perennial
+from tools import demo_data
 
 
 def column(*texts: str | None, name: str = "column") -> ColumnGuess:
@@ -399,3 +401,12 @@ def test_try_names_the_line_of_features_py_that_is_wrong(proposed: tuple[Path, s
     ended = perennial("try", "my-cars", "--file", cars)
     assert ended.exit_code == 1
     assert "features.py, line 2: KeyError" in ended.stderr
+
+
+def test_a_quick_fit_of_classes_is_held_against_the_shares_of_the_classes(tmp_path: Path) -> None:
+    sound = definition.load(Path(__file__).parents[3] / "models/penguins/model.yaml")
+    (tmp_path / "penguins.csv").write_bytes(demo_data.penguins())
+    trial = quick_fit.tried(sound, "penguins", [tmp_path / "penguins.csv"], tmp_path)
+    assert trial.fit is not None
+    assert trial.fit.metric == "accuracy"
+    assert 0.3 < trial.fit.constant < 0.6 < 0.9 < trial.fit.model

@@ -74,6 +74,22 @@ def test_trees_contributions_add_up_to_their_scores_and_those_of_a_texts_categor
     assert explained.values[:, 3] == pytest.approx(by_column[:, 3:6].sum(axis=1), rel=1e-5)
 
 
+def test_trees_of_several_classes_contribute_the_sum_of_what_they_move_the_score_of_each(serving: Path) -> None:
+    encoded = contributions.load(serving, "linear-learner").encode_lines(LINES)
+    xgboost = import_xgboost()
+    matrix = xgboost.DMatrix(encoded.astype(np.float32), label=np.arange(len(encoded)) % 3)
+    settings = {"objective": "multi:softprob", "num_class": 3, "max_depth": 3, "nthread": 1}
+    booster = xgboost.train(settings, matrix, 5)
+    replace_model(serving, {"xgboost-model": bytes(booster.save_raw("ubj"))})
+    explained = contributions.load(serving, "xgboost").contributions(encoded, [0] * 6)
+    of_columns = booster.predict(matrix, pred_contribs=True)
+    assert of_columns.shape == (60, 3, 7)
+    assert of_columns.sum(axis=2) == pytest.approx(booster.predict(matrix, output_margin=True), abs=1e-5)
+    assert (explained.features, explained.expected) == (COLUMNS, None)
+    assert explained.values[:, 0] == pytest.approx(np.abs(of_columns[:, :, 0]).sum(axis=1), rel=1e-5)
+    assert explained.values[:, 3] == pytest.approx(np.abs(of_columns[:, :, 3:6].sum(axis=2)).sum(axis=1), rel=1e-5)
+
+
 def test_records_are_encoded_as_tables_as_they_are_as_lines(serving: Path) -> None:
     model = contributions.load(serving, "linear-learner")
     odd = [*LINES[:5], json.dumps({"mileage": 1, "doors": 2, "leather": True, "make": "Lada"}).encode()]

@@ -756,6 +756,20 @@ def test_another_reading_of_the_target_is_compared_by_its_values(
     assert fresh.report["champion_target"] == {"rows": 600, "other": other}
 
 
+@pytest.mark.parametrize(("number", "other"), [(lambda n: n % 3, 0), (lambda n: (n + 1) % 3, 600)])
+def test_classes_that_come_from_another_field_are_compared_by_their_names(
+    tmp_path: Path, number: Callable[[int], int], other: int
+) -> None:
+    kinds = ["coupe", "sedan", "wagon"]
+    columns = {**CARS["columns"], "price": {"type": "float"}, "kind": {"type": "string", "categories": kinds}}
+    before = {**CARS, "problem": "multiclass_classification", "target": "kind", "columns": columns}
+    now = {**before, "columns": {**columns, "kind": {**columns["kind"], "source": "new_kind"}}}
+    data = with_columns(cars(600), kind=lambda n: kinds[n % 3], new_kind=lambda n: kinds[number(n)])
+    fresh = champion(Job(tmp_path / "fresh"), definition={**before, "other_columns": "ignore"}, new_files=[0])
+    assert fresh.run({**now, "other_columns": "ignore"}, data) == 0
+    assert fresh.report["champion_target"] == {"rows": 600, "other": other}
+
+
 @pytest.mark.parametrize("change", [{"parse": {"units": {"km": 0.62}}}, {"unit": "km"}, {"source": ["way"]}])
 def test_drift_passes_over_a_column_whose_values_mean_something_else_now(
     tmp_path: Path, change: dict[str, Any]

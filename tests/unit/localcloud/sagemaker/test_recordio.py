@@ -52,6 +52,17 @@ def test_answers_are_records_with_named_labels() -> None:
     )
 
 
+@pytest.mark.parametrize("count", [3, 31, 32, 5_000])
+def test_a_list_of_scores_is_one_label_however_long_it_is(count: int) -> None:
+    """An entry of a map is the same for labels, field 2 of a record, and for features, field 1, which are read here."""
+    scores = np.arange(count, dtype=np.float32)
+    answer = bytearray(recordio.write([{"values": scores.tolist()}]))
+    assert answer[8] == 0x12
+    answer[8] = 0x0A
+    (read,) = recordio.read(bytes(answer))
+    assert read.features.tolist() == scores.tolist()
+
+
 @pytest.mark.parametrize(
     ("data", "why"),
     [

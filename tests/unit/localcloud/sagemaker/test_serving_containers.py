@@ -223,6 +223,17 @@ class TestLinearLearner:
         assert first == {"score": 0.5, "predicted_label": 1}
         assert second == {"score": pytest.approx(1 / (1 + np.e)), "predicted_label": 0}
 
+    def test_a_classifier_of_several_classes_answers_the_probability_of_each_and_the_likeliest(self) -> None:
+        weights = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        model = LinearModel("multiclass_classifier", weights, np.array([0.0, 0.0, 1.0]), is_probability=True)
+        application = linear_learner_serve.LinearLearnerApplication(model, "application/json")
+
+        (answer,) = json.loads(ask(application, b"1,2,0\n").body)["predictions"]
+        powers = np.exp([1.0, 2.0, 1.0])
+        assert answer == {"score": pytest.approx((powers / powers.sum()).tolist()), "predicted_label": 1}
+        records = ask(application, b"1,2,0\n", accept="application/x-recordio-protobuf").body
+        assert len(records) > 4 * 3
+
     @pytest.mark.parametrize(
         ("body", "content_type"),
         [

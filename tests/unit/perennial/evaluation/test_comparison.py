@@ -161,3 +161,16 @@ def test_groups_that_are_read_otherwise_are_other_groups(reading: dict[str, Any]
 )
 def test_definitions_that_read_their_features_alike(definition: dict[str, Any], alike: bool) -> None:
     assert reads_alike(definition, DEFINITION) is alike
+
+
+def test_models_of_other_classes_are_not_compared() -> None:
+    def of(classes: list[str], **more: Any) -> dict[str, Any]:
+        columns = {**DEFINITION["columns"], "price": {"type": "string", "categories": classes, **more}}
+        return {**DEFINITION, "problem": "multiclass_classification", "columns": columns}
+
+    known = of(["low", "middle", "high"])
+    assert other_target(known, known) == ""
+    assert other_target(known, of(["low", "middle", "high"], description="what it costs")) == ""
+    for classes in (["low", "middle", "high", "none"], ["high", "middle", "low"]):  # their numbers are others
+        assert other_target(of(classes), known) == "its target has other classes"
+    assert "another target" in other_target(known, DEFINITION)

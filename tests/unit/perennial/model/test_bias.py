@@ -117,3 +117,39 @@ def test_the_number_of_facets_has_a_bound() -> None:
 
 def test_facets_that_are_switched_off_need_no_positive_outcome() -> None:
     assert section("enabled: false, facets: [{column: doors, above: 3}]")["positive"] is None
+
+
+OF_CLASSES = (
+    CARS.replace("regression", "multiclass_classification")
+    .replace("price: {type: float}", "price: {type: string, categories: [low, middle, high]}")
+    .replace("rmse, threshold: 3000", "accuracy, threshold: 0.7")
+)
+OF_NUMBERS = OF_CLASSES.replace("{type: string, categories: [low, middle, high]}", "{type: integer, min: 1, max: 4}")
+LEATHER = "facets: [{column: leather, values: [true]}]"
+
+
+def test_positive_classes_are_named_as_the_target_has_them() -> None:
+    assert section(f"{LEATHER}, positive: {{values: [middle, high]}}", OF_CLASSES)["positive"]["values"] == [
+        "middle", "high",
+    ]  # fmt: skip
+    assert section(f"{LEATHER}, positive: {{values: [3, 4]}}", OF_NUMBERS)["positive"]["values"] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("positive", "model", "message"),
+    [
+        ("", OF_CLASSES, "positive: is missing; expected which outcomes are the positive ones, values: [<class>]"),
+        (
+            ", positive: {above: 1}",
+            OF_CLASSES,
+            "the problem is a multiclass_classification; expected values: [<class>]",
+        ),
+        (", positive: {values: [dear]}", OF_CLASSES, "positive.values: 'dear' is none of the column's categories"),
+        (", positive: {values: [low, middle, high]}", OF_CLASSES, "are all that the column can have; expected some"),
+        (", positive: {values: [1]}", OF_CLASSES, "got 1; expected texts, as the column is string"),
+        (", positive: {values: [4, 5]}", OF_NUMBERS, "got [4, 5]; expected classes from 1 to 4"),
+        (", positive: {values: [high]}", OF_NUMBERS, "got 'high'; expected whole numbers, as the column is integer"),
+    ],
+)
+def test_what_is_no_positive_class_is_refused(positive: str, model: str, message: str) -> None:
+    assert message in refused(f"{LEATHER}{positive}", model)

@@ -797,3 +797,91 @@ def test_the_mark_of_thousands_is_another_than_that_of_the_files(files, thousand
     else:
         with pytest.raises(DefinitionError, match=r"columns.mileage.parse.thousands: '.' is also the decimal mark"):
             definition.parse(text, "m")
+
+
+# ---- Classes
+
+SPECIES = """
+problem: multiclass_classification
+target: species
+columns:
+  species: {type: string, categories: [Adelie, Chinstrap, Gentoo]}
+  mass: {type: float}
+split: {method: random}
+gate: {metric: accuracy, threshold: 0.9}
+"""
+NAMES = "{type: string, categories: [Adelie, Chinstrap, Gentoo]}"
+
+
+def test_classes_are_the_categories_of_the_target_or_its_whole_numbers_in_their_order():
+    assert definition.parse(SPECIES, "model.yaml").classes == ("Adelie", "Chinstrap", "Gentoo")
+    numbers = SPECIES.replace(NAMES, "{type: integer, min: -1, max: 2}")
+    assert definition.parse(numbers, "model.yaml").classes == ("-1", "0", "1", "2")
+    assert parse().classes == ()
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("{type: string}", "columns.species.categories: is missing; expected the classes of the target"),
+        (
+            "{type: string, categories: [on_time, late]}",
+            "species.categories: 2 classes; expected at least 3 (of two",
+        ),
+        (
+            f"{{type: string, categories: {[f'c{n}' for n in range(101)]}}}",
+            "categories: 101 classes; expected at most 100",
+        ),
+        ('{type: string, categories: [a, b, "c\\td"]}', "is not of one printable line, as a class has to be"),
+        (
+            "{type: integer, min: 1}",
+            "columns.species.type: got 'integer'; the target of a multiclass classification is",
+        ),
+        ("{type: integer, min: 1, max: 2}", "columns.species.max: 2 classes; expected at least 3"),
+        (
+            "{type: integer, min: 0, max: 1000000000000000}",
+            "columns.species.max: 1,000,000,000,000,001 classes; expected",
+        ),
+        (
+            "{type: float, min: 1, max: 5}",
+            "columns.species.type: got 'float'; the target of a multiclass classification is",
+        ),
+        ("{type: boolean}", "columns.species.type: got 'boolean'; the target of a multiclass classification is"),
+    ],
+)
+def test_what_are_no_classes_is_refused(column, expected):
+    assert expected in refused(NAMES, column, SPECIES)
+
+
+def test_a_multiclass_model_is_gated_on_its_own_metrics_and_learns_no_logarithm():
+    assert "'auc' is not a metric of multiclass_classification; allowed: accuracy, logloss, weighted_f1" in refused(
+        "metric: accuracy", "metric: auc", SPECIES
+    )
+    assert "gate.threshold: got 1.5; expected for accuracy a number above 0 up to 1" in refused("0.9", "1.5", SPECIES)
+    assert "only the target of a regression is transformed" in refused(
+        "target: species", "target: {column: species, transform: log}", SPECIES
+    )
+    assert definition.parse(SPECIES.replace("accuracy, threshold: 0.9", "logloss, threshold: 0.7"), "model.yaml")
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "expected"),
+    [
+        ("xgboost: {num_class: 3}", "num_class: follows from the classes of the target; leave it out"),
+        ("linear-learner: {num_classes: 3}", "num_classes: follows from the classes of the target; leave it out"),
+        ("xgboost: {objective: multi:softmax}", "objective: got 'multi:softmax'; expected"),
+        (
+            "xgboost: {objective: binary:logistic}",
+            "got 'binary:logistic'; allowed for multiclass_classification: multi",
+        ),
+        ("xgboost: {eval_metric: auc}", "got 'auc'; allowed for multiclass_classification: mlogloss, merror"),
+        (
+            "linear-learner: {loss: logistic}",
+            "got 'logistic'; allowed for multiclass_classification: auto, softmax_loss",
+        ),
+        ("linear-learner: {predictor_type: regressor}", "allowed for multiclass_classification: multiclass_classifier"),
+    ],
+)
+def test_hyperparameters_of_other_problems_are_refused(hyperparameters, expected):
+    said = refused("gate:", f"hyperparameters: {{{hyperparameters}}}\ngate:", SPECIES)
+    assert expected in said

@@ -509,3 +509,24 @@ def test_an_endless_prefix_takes_no_endless_line():
     with pytest.raises(ConfigurationError, match="data_prefix") as refused:
         configuration.resolve("cars", MODEL, run={"DataPrefix": "x" * 100_000})
     assert len(str(refused.value)) < 500
+
+
+SPECIES = definition.parse(
+    TEXT.replace("regression", "multiclass_classification")
+    .replace("rmse", "accuracy")
+    .replace("3000", "0.8")
+    .replace("price: {type: float}", "price: {type: string, categories: [low, middle, high, no price]}"),
+    "model.yaml",
+)
+
+
+def test_what_an_algorithm_has_to_know_of_classes_follows_from_the_target():
+    xgboost, linear = (resolve(model).hyperparameters for model in (SPECIES, of_algorithm(SPECIES, "linear-learner")))
+    assert (xgboost["objective"], xgboost["num_class"]) == ("multi:softprob", "4")
+    assert xgboost["eval_metric"] == "merror,mlogloss"  # the last one ends training
+    assert resolve(SPECIES).training_metrics == ("validation:merror", "validation:mlogloss")
+    assert (linear["predictor_type"], linear["num_classes"]) == ("multiclass_classifier", "4")
+
+
+def of_algorithm(model, name):
+    return model.model_copy(update={"algorithm": name})

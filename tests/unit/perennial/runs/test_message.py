@@ -98,6 +98,11 @@ def test_a_success_reads_as_one():
     )
 
 
+def test_what_the_best_constant_answer_reaches_stands_below_the_threshold():
+    body = compose(metrics={**RECORD["metrics"], "constant": 0.4375}).body
+    assert "\nThreshold     at most 3,500 USD\nBest constant 0.4375 USD, of always the same answer\n" in body
+
+
 def test_empty_objects_are_named_and_what_is_no_data_is_counted():
     ignored = [{"Key": f"raw/{n}.csv", "Reason": "an empty object"} for n in range(5)]
     data = {"file_count": 1, "prefix": "raw/", "ignored": [{"Key": "raw/_SUCCESS", "Reason": "hidden"}, *ignored]}
