@@ -81,10 +81,14 @@ def listed(prefix_uri: str, after: str = "") -> Iterator[dict[str, Any]]:
         yield from page.get("Contents", [])
 
 
-def level(prefix_uri: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the objects right under an address, and the keys of the folders there, each with a slash at its end."""
+def level(prefix_uri: str, after: str = "") -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the objects right under an address, and the keys of the folders there, each with a slash at its end.
+
+    after  only what comes after this key
+    """
     bucket, prefix = split_uri(prefix_uri)
-    pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+    wanted = {"Prefix": prefix, "Delimiter": "/", **({"StartAfter": after} if after else {})}
+    pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, **wanted)
     items, folders = list[dict[str, Any]](), list[str]()
     for page in pages:
         items += page.get("Contents", [])

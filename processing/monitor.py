@@ -10,6 +10,8 @@ Reads      --config         config.json of the run whose model answered: `defini
            --attribution-baseline    analysis.json of the same run
            --serving       its model.tar.gz and preprocessor.tar.gz, to explain what the model answered
            models/<model>/ beside this script's folder: metrics.py and capture.py, if the model has them
+           --probe          probe.json: rows that the endpoint was asked about, for a window with too few labels
+                            (perennial.monitoring.probing); need not be there
            --history        history.json: a list of earlier windows, {end, run, verdict, metric, value, limit} each;
                             need not be there
            --endpoint, --start, --end           the window: times in UTC, 2026-11-29T10:00:00Z, the end is not in it
@@ -32,6 +34,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
@@ -41,20 +44,27 @@ from perennial.data.column_statistics import StatisticsError
 from perennial.evaluation.problem_types.measures import MetricError
 from perennial.features.from_text import utc_time
 from perennial.hooks import HookError
-from perennial.monitoring import attribution, bias, data_quality, labelled, model_quality, texts
+from perennial.monitoring import attribution, bias, data_quality, labelled, model_quality, probing, texts
 from perennial.monitoring.capture import Tally, events
 from perennial.monitoring.facets import section_of
-from perennial.monitoring.findings import DRIFT, FAILED, NOT_ENOUGH, MonitorError, verdict_of, violations
+from perennial.monitoring.findings import DRIFT, FAILED, HEALTHY, NOT_ENOUGH, MonitorError, verdict_of, violations
 from perennial.monitoring.ground_truth import Joined, Labels
+from perennial.monitoring.probing import QualityRows
 from perennial.monitoring.verdict import Analysis, document
 from perennial.monitoring.window import Window
 from processing import contributions, job_script, own_code
 
 INPUTS = (
     "capture", "ground_truth", "data_baseline", "model_baseline", "bias_baseline", "attribution_baseline", "serving",
-    "history",
+    "history", "probe",
 )  # fmt: skip
-FOLDERS = {name: name.replace("_", "-") for name in INPUTS}
+# All baselines are one input: a job has at most ten.
+FOLDERS = {name: name.replace("_", "-") for name in INPUTS} | {
+    "data_baseline": "baselines/data-quality",
+    "model_baseline": "baselines/model-quality",
+    "bias_baseline": "baselines/bias",
+    "attribution_baseline": "baselines/attribution",
+}
 REPORT = "report.html"
 
 
@@ -79,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "collected": collected.as_json(),
         "ground_truth": joining.as_json(),
     }
-    verdict = document(_analyses(config, window, joined, arguments, end, broken), described)
+    judged = _quality_rows(definition["monitoring"]["model_quality"], window, joined, arguments.probe)
+    verdict = document(_analyses(config, window, joined, judged, arguments, end, broken), described)
     if verdict["verdict"] == DRIFT:
         verdict |= _labelled_rows(config, window, joined, arguments, (start, end))
     job_script.write_documents({"verdict": verdict}, arguments.output, indent=2)
@@ -87,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for reason in verdict["reasons"]:
         print(reason, flush=True)
     # Only now that the verdict is written: it is worth more than its pictures.
-    reported = {**verdict, "report": _report(verdict, config, joined, arguments)}
+    reported = {**verdict, "report": _report(verdict, config, judged, arguments)}
     job_script.write_documents({"verdict": reported}, arguments.output, indent=2)
     return 0
 
@@ -146,14 +157,20 @@ def _config(path: Path) -> Mapping[str, Any]:
 
 
 def _analyses(
-    config: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, time: datetime, broken: str
+    config: Mapping[str, Any],
+    window: Window,
+    joined: Joined,
+    judged: QualityRows,
+    arguments: Any,
+    time: datetime,
+    broken: str,
 ) -> dict[str, Analysis]:
     """Return what each analysis says that model.yaml has not switched off; `broken`: why nothing could be read."""
     definition = config["definition"]
     section = definition["monitoring"]
     known: dict[str, Callable[[float], Analysis]] = {
         "data_quality": lambda rate: _data_quality(definition, window, joined, arguments, rate),
-        "model_quality": lambda rate: _model_quality(config, window, joined, arguments, rate, time),
+        "model_quality": lambda rate: _model_quality(config, judged, arguments, rate, time),
         "bias": lambda rate: _bias(definition, window, joined, arguments, rate),
         "attribution": lambda rate: _attribution(definition, window, arguments, rate),
     }
@@ -163,12 +180,17 @@ def _analyses(
     if window.unreadable > window.records:
         reason = f"of {window.unreadable + window.records:,} captured records {window.unreadable:,} could not be read"
         return dict.fromkeys(wanted, Analysis(FAILED, f"{reason}; the first: {window.first_unreadable}"))
-    if window.records < section["min_records"]:
-        reason = f"{window.records:,} records; expected at least {section['min_records']:,} (monitoring.min_records)"
-        return dict.fromkeys(wanted, Analysis(NOT_ENOUGH, reason))
     # Together they may be wrong as often as one of them would be alone.
     rate = section["false_alarm_rate"] / max(1, len(wanted))
-    return {name: _alone(known[name], rate) for name in wanted}
+    if window.records >= section["min_records"]:
+        return {name: _alone(known[name], rate) for name in wanted}
+    reason = f"{window.records:,} records; expected at least {section['min_records']:,} (monitoring.min_records)"
+    few = dict.fromkeys(wanted, Analysis(NOT_ENOUGH, reason))
+    if "model_quality" in wanted and (judged.about or judged.failed):
+        probed = _alone(known["model_quality"], rate)
+        # A model that is as good as it was does not make a window healthy that nobody has sent requests in.
+        few["model_quality"] = replace(probed, verdict=NOT_ENOUGH) if probed.verdict == HEALTHY else probed
+    return few
 
 
 def _is_wanted(name: str, definition: Mapping[str, Any]) -> bool:
@@ -204,22 +226,30 @@ def _data_quality(
     return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
 
 
+def _quality_rows(section: Mapping[str, Any], window: Window, joined: Joined, probe: Path) -> QualityRows:
+    missing = _missing_labels(section, window, joined)
+    return probing.rows_to_judge(joined.measured, missing, _json_if_there(probe / probing.FILE), section["min_labels"])
+
+
 def _model_quality(
-    config: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float, time: datetime
+    config: Mapping[str, Any], rows: QualityRows, arguments: Any, rate: float, time: datetime
 ) -> Analysis:
+    if rows.failed:
+        raise MonitorError(rows.failed)
+    if rows.missing and not rows.about:
+        return Analysis(NOT_ENOUGH, rows.missing)
     definition = config["definition"]
-    section = definition["monitoring"]["model_quality"]
-    if missing := _missing_labels(section, window, joined):
-        return Analysis(NOT_ENOUGH, missing)
-    limits = model_quality.ModelLimits(section["max_drop"], rate)
+    limits = model_quality.ModelLimits(definition["monitoring"]["model_quality"]["max_drop"], rate)
     baseline = _baseline(arguments.model_baseline, "model-quality")
     with own_code.metrics(config) as own:
-        judged = model_quality.judge(definition, *baseline, *joined.measured, limits, time, own)
+        judged = model_quality.judge(definition, *baseline, rows.labels, rows.scores, limits, time, own, rows.are)
     documents = {"statistics": judged.statistics, "constraint_violations": violations(judged.findings)}
     job_script.write_documents(documents, arguments.output / "model-quality", indent=2)
-    reason = "; ".join(f"{name} could not be measured: {why}" for name, why in judged.failed.items())
+    failed = [f"{name} could not be measured: {why}" for name, why in judged.failed.items()]
+    reason = "; ".join([*failed, *([rows.sentence] if rows.about else [])])
     verdict = FAILED if definition["gate"]["metric"] in judged.failed else verdict_of(judged.findings)
-    return Analysis(verdict, reason, judged.findings, judged.as_json())
+    details = {**judged.as_json(), **({"probed": rows.about} if rows.about else {})}
+    return Analysis(verdict, reason, judged.findings, details)
 
 
 def _missing_labels(section: Mapping[str, Any], window: Window, joined: Joined) -> str:
@@ -278,7 +308,7 @@ def _document(path: Path, name: str) -> Any:
         ) from error
 
 
-def _report(verdict: Mapping[str, Any], config: Mapping[str, Any], joined: Joined, arguments: Any) -> dict[str, Any]:
+def _report(verdict: Mapping[str, Any], config: Mapping[str, Any], rows: QualityRows, arguments: Any) -> dict[str, Any]:
     """Draw report.html; return its name and the seconds it took, or why there is none."""
     began = perf_counter()
     try:
@@ -289,7 +319,7 @@ def _report(verdict: Mapping[str, Any], config: Mapping[str, Any], joined: Joine
             then, _ = texts.without_rare(then, {"features": []}, {}, {})
         now = _json_if_there(arguments.output / "data-quality/statistics.json")
         history = _json_if_there(arguments.history / "history.json") or []
-        judged = drawing.JudgedWindow(verdict, config, then, now, *joined.measured, history)
+        judged = drawing.JudgedWindow(verdict, config, then, now, rows.labels, rows.scores, history)
         (arguments.output / REPORT).write_bytes(drawing.report(judged))
     except Exception as error:
         traceback.print_exception(error)

@@ -100,6 +100,7 @@ def _closed(window_id: str, execution: dict[str, Any], answer: dict[str, Any], e
         "labels": known.get("ground_truth", {}).get("matched", 0),
         "metric": entry.get("metric"),
         "own_metrics": _own_metrics(known["analyses"], entry.get("metric") or {}),
+        "probed": known["analyses"].get("model_quality", {}).get("probed"),
         "decision": entry.get("decision"),
         "training": _training(window_id) if not failed and (entry.get("decision") or {}).get("retrain") else None,
         "failure": failure if failed else None,
@@ -145,6 +146,8 @@ def _count(window: dict[str, Any]) -> None:
     if window["records"] is not None:
         _metric("WindowRecords", window["records"])
         _metric("WindowLabels", window["labels"])
+    if window["probed"]:
+        _metric("ProbedRows", window["probed"]["rows"])
     for column in window["columns"][:MAX_FEATURES]:
         if column["distance"] is not None:
             _metric("FeatureDrift", column["distance"]["largest"], Feature=column["name"])

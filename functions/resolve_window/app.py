@@ -23,6 +23,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from perennial.model.algorithms import ALGORITHMS, explain_image
 from perennial.monitoring import period, policy
 from perennial.monitoring.period import Period
+from perennial.monitoring.probing import FILE
 from perennial.runs import naming
 from perennial.runs.monitor_input import MonitorInput, monitor_input
 from perennial_aws import objects, payloads, runs, shipped, windows
@@ -31,14 +32,7 @@ from perennial_aws.settings import settings
 
 logger = Logger()
 
-# What the job reads of a run, by the name of its input.
-OF_RUN = {
-    "data-baseline": "baselines/data-quality",
-    "model-baseline": "baselines/model-quality",
-    "bias-baseline": "baselines/bias",
-    "attribution-baseline": "baselines/attribution",
-    "serving": "serving",
-}
+OF_RUN = ("baselines", "serving")  # folders of a run that the job reads
 # A label may come before the clock of its request says so.
 EARLY = timedelta(days=1)
 _YEAR = re.compile(r"(\d{4})/")
@@ -71,6 +65,7 @@ class Window:
     RunId     the run whose model answered
     ImageUri  the image that can read this model
     Cut       where the window was cut because the model changed, or nothing
+    Probe     whether the endpoint is asked before the job judges, which reads what comes of it
     Inputs    what the job reads besides code and configuration: an input without an object would fail it
     """
 
@@ -85,6 +80,7 @@ class Window:
     Start: str
     End: str
     Cut: str
+    Probe: bool
     Inputs: list[dict[str, Any]]
     Cluster: dict[str, Any]
     MaxRuntimeInSeconds: int
@@ -150,6 +146,7 @@ def _window(window_id: str, chosen: Period) -> Window:
     resolved = shipped.configured({})
     config = _write_config(prefix, chosen.run, resolved.definition.as_json())
     machine = dict(resolved.instances(settings.kms_key_arn)["Baseline"])
+    probe = resolved.definition.monitoring.probing.enabled
     return Window(
         Decision="Judge",
         Reason=f"the model of run {chosen.run} from {period.written(chosen.start)} to {period.written(chosen.end)}",
@@ -162,7 +159,8 @@ def _window(window_id: str, chosen: Period) -> Window:
         Start=period.written(chosen.start),
         End=period.written(chosen.end),
         Cut=chosen.cut,
-        Inputs=list(_inputs(prefix, chosen)),
+        Probe=probe,
+        Inputs=[*_inputs(prefix, chosen), *([_input("probe", f"{prefix}/{FILE}", "S3Prefix")] if probe else [])],
         MaxRuntimeInSeconds=machine.pop("MaxRuntimeInSeconds"),
         Cluster=machine,
         NetworkConfig=settings.network(),
@@ -187,8 +185,8 @@ def _image(run: str, algorithm: str) -> str:
 
 
 def _inputs(prefix: str, chosen: Period) -> Iterator[dict[str, Any]]:
-    for name, folder in OF_RUN.items():
-        uri = f"s3://{settings.bucket}/runs/{chosen.run}/{folder}/"
+    for name in OF_RUN:
+        uri = f"s3://{settings.bucket}/runs/{chosen.run}/{name}/"
         if objects.keys(uri):
             yield _input(name, uri, "S3Prefix")
     yield from _manifest(prefix, "capture", _captured(chosen))

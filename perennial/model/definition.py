@@ -260,6 +260,13 @@ class ModelQualityMonitoring(Strict):
     min_labelled_share: float = Field(default=0.0, ge=0, le=1)
 
 
+class Probing(Strict):
+    """Whether the endpoint is asked where labels are too few, and about how many rows (monitoring.probing)."""
+
+    enabled: bool = False
+    rows: int = Field(default=500, ge=10, le=5000)
+
+
 class AttributionMonitoring(Strict):
     """When a window's scores count as resting on other features (monitoring.attribution)."""
 
@@ -284,6 +291,7 @@ class Monitoring(Strict):
     false_alarm_rate: float = Field(default=0.01, gt=0, le=0.5)
     data_quality: DataQualityMonitoring = DataQualityMonitoring()
     model_quality: ModelQualityMonitoring = ModelQualityMonitoring()
+    probing: Probing = Probing()
     bias: BiasMonitoring = BiasMonitoring()
     retraining: Retraining = Retraining()
     attribution: AttributionMonitoring = AttributionMonitoring()
@@ -881,6 +889,13 @@ def _check_monitoring(
         if name not in columns:
             text = f"{name!r} is not one of the columns{suggestion(name, columns)}"
             yield f"monitoring.data_quality.leave_out[{position}]", text
+    probing, quality = monitoring.probing, monitoring.model_quality
+    if probing.enabled and not quality.enabled:
+        text = "got true where monitoring.model_quality.enabled is false; nothing would judge the answers"
+        yield "monitoring.probing.enabled", text
+    if probing.enabled and probing.rows < quality.min_labels:
+        text = f"got {probing.rows:,}; expected at least {quality.min_labels:,} (monitoring.model_quality.min_labels)"
+        yield "monitoring.probing.rows", f"{text}: fewer rows are never enough"
 
 
 def _check_instances(instances: Instances) -> Complaints:

@@ -62,6 +62,9 @@ def _facts(window: Mapping[str, Any]) -> str:
     lines += [("Model", f"of run {window['run']}")] if window["run"] else []
     if window["records"] is not None:
         lines += [("Records", f"{window['records']:,}, {window['labels']:,} with a label")]
+    if probed := window["probed"]:
+        data = f"{probed['data']['files']:,} data files as of {probed['data']['listed_at']}"
+        lines += [("Probed", f"{probed['rows']:,} rows of the test set of run {probed['run']}, {data}")]
     lines += [("Metric", _measured(one)) for one in (window["metric"], *window["own_metrics"]) if one]
     return "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in lines if value)
 

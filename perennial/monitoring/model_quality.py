@@ -84,8 +84,11 @@ def judge(
     limits: ModelLimits,
     time: datetime,
     own: OwnMetrics,
+    rows_are: str = "labelled records",
 ) -> ModelQuality:
     """Measure a window and compare it with the documents of its baseline.
+
+    rows_are  what the rows are, for people
 
     Raises MonitorError: the baseline is of another problem, MetricError: the labels cannot be measured.
     """
@@ -111,7 +114,7 @@ def judge(
                 failed.setdefault(name, NO_LIMIT)
         except CustomMetricError as error:
             failed.setdefault(name, str(error))
-    findings = [_finding(one, labels.size, decisive) for one in results if one.worse]
+    findings = [_finding(one, f"{len(labels):,} {rows_are}", decisive) for one in results if one.worse]
     return ModelQuality(results, findings, statistics, left_out, failed)
 
 
@@ -137,9 +140,9 @@ def _compared(
     return MetricResult(metric.name, value, (low, high), limit, operator, lost, sure, worse, is_own)
 
 
-def _finding(one: MetricResult, rows: int, decisive: str) -> WindowFinding:
+def _finding(one: MetricResult, rows: str, decisive: str) -> WindowFinding:
     text = (
         f"Metric {one.name} with {number(one.value)} was {one.operator} {number(one.limit)} "
-        f"(95 % interval {between(one.interval)}, {rows:,} labelled records)"
+        f"(95 % interval {between(one.interval)}, {rows})"
     )
     return WindowFinding("drift" if one.name == decisive else "note", one.operator, one.name, text, "metric_name")

@@ -31,6 +31,10 @@ class Resumable:
     def has(self, state: str) -> bool:
         return state in self._definition["States"]
 
+    def answer(self, state: str) -> JsonObject:
+        """What the function of a state has answered."""
+        return dict(self._results[state]["Payload"])
+
     def go_on(self, state: str, **changes: Any) -> Run:
         """The end of a run that goes on from a state; see `start`."""
         arn = self.start(state, **changes)

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from typing import Any
@@ -280,6 +280,33 @@ def test_drift_without_rows_to_learn_from_starts_a_run_that_says_that_it_changes
     assert watched.resumable.go_on("Retrain?", answers=answers).status == "SUCCEEDED"
     arn = wait_for(lambda: next(iter(watched.trainings()), None), "the run")
     assert wait_for(lambda: Run.ended(arn), "its end").output["Decision"] == "AlreadyTrained"
+
+
+@matrix("Monitoring", "the function probe_endpoint throws", ends="Failed")
+def test_a_model_whose_callers_send_no_labels_is_judged_by_rows_of_newer_data(watched: Watched) -> None:
+    """The newer data are priced by a die, so that no model of them replaces the one that serves."""
+    sold = [replace(one, price=1000.0 + int(one.id[-6:]) * 7919 % 90_000) for one in sales.sales(1500, next(_numbers))]
+    rejected = watched.app.drop("raw/by-a-die.csv", sales.as_csv(sold))
+    assert rejected.error == "ModelAccuracyTooLow"
+    watched.traffic(120, labelled=False)
+    window = watched.judge()
+    assert "probed" not in watched.verdict(window)["analyses"]["model_quality"]
+    resumable = Resumable(watched.app, window, MACHINE)
+    path = {"LocalPath": "/opt/ml/processing/input/probe", "S3DataType": "S3Prefix", "S3InputMode": "File"}
+    answer = resumable.answer("Resolve window")
+    probe = {"InputName": "probe", "S3Input": {"S3Uri": f"{answer['Prefix']}/probe.json", **path}}
+    answers = {"Resolve window": {"Inputs": [*answer["Inputs"], probe]}}
+    with watched.injected(throws("probe_endpoint")):
+        assert resumable.go_on("Probe endpoint", answers=answers).error == "KeyError"
+    assert resumable.go_on("Probe endpoint", answers=answers).status == "SUCCEEDED"
+    verdict = watched.verdict(window)
+    quality = verdict["analyses"]["model_quality"]
+    assert (verdict["verdict"], quality["verdict"], verdict["ground_truth"]["matched"]) == ("Drift", "Drift", 0)
+    assert (quality["probed"]["run"], quality["probed"]["data"]["files"]) == (rejected.run_id, 1)
+    assert 200 < quality["probed"]["rows"] <= 500
+    watched.traffic(120)
+    after = watched.verdict(watched.judge())
+    assert (after["records"], after["collected"]["probing"]) == (120, -(-quality["probed"]["rows"] // 100))
 
 
 @matrix("Monitoring", "the copy of labelled rows and the start of a run stumble once", ends="Succeeded")

@@ -42,6 +42,7 @@ OF_WINDOW = {
     "ResolveWindowRole": re.split(
         ", | and ", *in_text("functions/resolve_window/app.py", r"monitoring/<window id>/([^;]+);")
     ),
+    "ProbeEndpointRole": in_text("functions/probe_endpoint/app.py", r"Writes     monitoring/<window id>/(\S+)"),
     "MonitorRole": in_text("processing/monitor.py", r"^    ([a-z-]+(?:/|\.[a-z]+))  "),
 }
 

@@ -64,6 +64,7 @@ RESOLVED: dict[str, Any] = {
     "Start": "2026-11-29T09:00:00Z",
     "End": "2026-11-29T10:00:00Z",
     "Cut": "",
+    "Probe": False,
     "Inputs": [CAPTURE],
     "Cluster": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 20},
     "MaxRuntimeInSeconds": 3600,
@@ -78,6 +79,7 @@ def fakes() -> dict[str, Fake]:
     """A world in which a window is judged and has drifted."""
     return {
         "Resolve window": function(RESOLVED),
+        "Probe endpoint": function({"Rows": 500, "Reason": ""}),
         "Judge window": job,
         "Decide retraining": function(DRIFTED),
         "Copy labelled rows": lambda call: {"CopyObjectResult": {"ETag": '"1"'}},
@@ -104,8 +106,8 @@ def scenarios() -> list[Walk]:
     for name, body in STATES.items():
         if body["Type"] == "Task":
             errors = [retrier["ErrorEquals"][0] for retrier in body.get("Retry", [])]
-            ways += [walk({name: failing(error, times=1)(fakes()[name])}) for error in errors]
-            ways.append(walk({name: failing("Broken")(fakes()[name])}))
+            ways += [walk({name: failing(error, times=1)(fakes()[name])}, Probe=True) for error in errors]
+            ways.append(walk({name: failing("Broken")(fakes()[name])}, Probe=True))
     return ways
 
 
@@ -182,9 +184,23 @@ def test_the_job_gets_its_window_and_every_path_that_its_script_knows() -> None:
     assert (given["--start"], given["--end"]) == (RESOLVED["Start"], RESOLVED["End"])
     assert request["AppSpecification"]["ImageUri"] == RESOLVED["ImageUri"]
     options = [f"--{name.replace('_', '-')}" for name in monitor.INPUTS]
+    folders = {
+        f"--{name.replace('_', '-')}": f"/opt/ml/processing/input/{path}" for name, path in monitor.FOLDERS.items()
+    }
+    assert {name: given[name] for name in options} == folders
+    inputs = {"code", "config", *(path.split("/")[0] for path in monitor.FOLDERS.values())}
+    assert len(inputs) <= 10  # SageMaker API Reference, CreateProcessingJob, ProcessingInputs
     assert set(given) == {*options, "--config", "--output", "--message", "--endpoint", "--start", "--end"}
     names = [one["InputName"] for one in request["ProcessingInputs"]]
     assert names == ["code", "config", "capture"]
+
+
+def test_the_endpoint_is_asked_before_the_job_where_model_yaml_wants_it() -> None:
+    assert "Probe endpoint" not in walk().states
+    judged = walk(Probe=True)
+    assert judged.states[:4] == ["Resolve window", "Is there a window to judge?", "Probe endpoint", "Judge window"]
+    (asked,) = judged.called("Probe endpoint")
+    assert asked["Payload"] == {"WindowId": WINDOW, "RunId": RUN, "Prefix": RESOLVED["Prefix"]}
 
 
 def test_a_window_without_requests_has_no_input_of_them_and_is_judged() -> None:

@@ -356,6 +356,7 @@ def exercised(
     app: App, updated: Run, idle: Run, results: dict[str, bytes], seen: dict[str, str], attack: Attack, window: Run
 ) -> list[policy_replay.Request]:
     """What the roles of the stack were allowed while everything that they are for happened once."""
+    ask_about_newer_rows(app, window)
     tell_of_a_drop_that_is_gone(app)
     for job in ("preprocess", "train", "predict"):
         stop_during(app, job, updated)
@@ -363,6 +364,15 @@ def exercised(
     start_training_by_drift_and_alarm(app, window)
     tell_of_executions_that_are_gone(app)
     return policy_replay.requests(app)
+
+
+def ask_about_newer_rows(app: App, window: Run) -> None:
+    """The endpoint is asked about the rows of the drop that the gate has not let in."""
+    monitor = Resumable(app, window, MONITOR)
+    assert monitor.go_on("Probe endpoint").status == "SUCCEEDED"
+    key = f"monitoring/{window.output['WindowId']}/probe.json"
+    probe = json.loads(app.client("s3").get_object(Bucket=app.bucket, Key=key)["Body"].read())
+    assert probe["about"]["rows"] > 0
 
 
 def stop_during(app: App, job: str, other: Run) -> None:

@@ -400,6 +400,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("MonitorModelRole", "ObjectsKey"): adding_rows,
     ("MonitorModelRole", "StartTraining"): going_on_from("Start training"),
     "ResolveWindowRole": a_window,
+    "ProbeEndpointRole": going_on_from("Probe endpoint"),
     "DecideRetrainingRole": deciding,
     "NotifyWindowRole": telling,
     ("NotifyWindowRole", "UndeliveredEvents"): seen_by_the_operator(an_unkept_end_of_a_window),
@@ -445,7 +446,8 @@ FUNCTIONS = {
     "QueryTrainingResultsRole": "query-training-results", "ReserveDeploymentRole": "reserve-deployment",
     "CheckEndpointRole": "check-endpoint", "VerifyEndpointRole": "verify-endpoint", "CleanUpRole": "clean-up",
     "NotifyRunRole": "notify-run", "PublishJobCodeRole": "publish-job-code",
-    "ResolveWindowRole": "resolve-window", "DecideRetrainingRole": "decide-retraining",
+    "ResolveWindowRole": "resolve-window", "ProbeEndpointRole": "probe-endpoint",
+    "DecideRetrainingRole": "decide-retraining",
     "NotifyWindowRole": "notify-window",
 }  # fmt: skip
 # What is said when a service may not assume a role.

@@ -123,12 +123,9 @@ def test_the_job_reads_the_files_of_the_hours_of_the_window_and_labels_that_came
     aws.put("ground-truth/sold.csv", "inference_id,label\n")
     answer = resolve()
     sources = {one["InputName"]: one["S3Input"] for one in answer["Inputs"]}
-    assert set(sources) == {
-        "data-baseline", "model-baseline", "attribution-baseline", "bias-baseline", "serving", "capture",
-        "ground-truth",
-    }  # fmt: skip
+    assert set(sources) == {"baselines", "serving", "capture", "ground-truth"}
     assert sources["serving"]["S3Uri"] == f"s3://{BUCKET}/runs/{RUN}/serving/"
-    assert sources["data-baseline"]["S3Uri"] == f"s3://{BUCKET}/runs/{RUN}/baselines/data-quality/"
+    assert sources["baselines"]["S3Uri"] == f"s3://{BUCKET}/runs/{RUN}/baselines/"
     manifest = aws.get_json(sources["capture"]["S3Uri"].removeprefix(f"s3://{BUCKET}/"))
     wanted = f"{STACK}/AllTraffic/{inside:%Y/%m/%d/%H}/1.jsonl"
     assert manifest == [{"prefix": f"s3://{BUCKET}/capture/"}, wanted]
@@ -190,6 +187,24 @@ def test_labels_outside_of_the_layout_that_were_put_before_the_window_are_left_o
     assert list(app._labels(future)) == []
 
 
+def test_the_job_reads_what_the_endpoint_was_asked_where_model_yaml_wants_it(
+    aws, serving, resolve, monkeypatch, tmp_path
+):
+    serving()
+    assert resolve("one")["Probe"] is False
+    monkeypatch.setattr("perennial_aws.shipped.FOLDER", tmp_path)
+    (tmp_path / "models/used-cars").mkdir(parents=True)
+    probing = "monitoring: {probing: {enabled: true, rows: 200}}\n"
+    model = (ROOT / "models/used-cars/model.yaml").read_text() + probing
+    (tmp_path / "models/used-cars/model.yaml").write_text(model)
+    answer = resolve("two", Window={"Start": written(NOW - timedelta(hours=1)), "End": written(NOW)})
+    assert answer["Probe"] is True
+    source = next(one["S3Input"] for one in answer["Inputs"] if one["InputName"] == "probe")
+    assert source["S3Uri"] == f"{answer['Prefix']}/probe.json"
+    config = aws.get_json(f"monitoring/{answer['WindowId']}/config.json")
+    assert config["definition"]["monitoring"]["probing"] == {"enabled": True, "rows": 200}
+
+
 def test_the_job_reads_what_earlier_windows_were_judged(aws, serving, resolve, decide):
     serving()
     metric = {"name": "rmse", "value": 480.5, "interval": [470.0, 490.0], "limit": 500.0, "worse": False}
@@ -203,9 +218,9 @@ def test_the_job_reads_what_earlier_windows_were_judged(aws, serving, resolve, d
 
 def test_what_has_no_object_is_no_input_which_would_fail_the_job(aws, serving, resolve):
     serving()
-    aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{RUN}/baselines/model-quality/statistics.json")
+    aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{RUN}/serving/model.tar.gz")
     names = [one["InputName"] for one in resolve()["Inputs"]]
-    assert names == ["data-baseline", "bias-baseline", "attribution-baseline", "serving"]
+    assert names == ["baselines"]
 
 
 def test_the_job_runs_in_the_image_in_which_the_run_trained_its_model(aws, serving, resolve):
@@ -497,10 +512,12 @@ def test_metrics_are_by_feature_and_the_limit_is_that_of_the_model(aws, decide, 
     metric = {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0, "worse": True}
     own = {**metric, "name": "gain", "value": -3.0, "is_own": True}
     measured = [metric, {**metric, "name": "mae", "is_own": False}, own]
-    analyses = {"data_quality": {"columns": columns}, "model_quality": {"metrics": measured}}
+    probed = {"rows": 312, "run": NEXT_RUN, "data": {"files": 3, "listed_at": "2026-11-21T10:00:00Z"}}
+    analyses = {"data_quality": {"columns": columns}, "model_quality": {"metrics": measured, "probed": probed}}
     decide(records=1200, analyses=analyses)
     capsys.readouterr()
-    tell(answer_of())
+    _, events, _ = tell(answer_of())
+    assert detail_of(events[0])["probed"] == probed
     published = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "CloudWatchMetrics" in line]
     values = {
         (one["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"], one.get("Feature") or one.get("Metric")): one
@@ -516,6 +533,7 @@ def test_metrics_are_by_feature_and_the_limit_is_that_of_the_model(aws, decide, 
     assert values["ModelWorse", None]["ModelWorse"] == [1]
     assert values["Retrainings", None]["Retrainings"] == [1]
     assert values["WindowRecords", None]["WindowRecords"] == [1200]
+    assert values["ProbedRows", None]["ProbedRows"] == [312]
 
 
 def test_other_monitors_that_write_at_the_same_time_are_not_lost(aws, monkeypatch):

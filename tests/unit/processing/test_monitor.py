@@ -80,6 +80,78 @@ def test_prices_that_have_moved_are_found_in_the_labels_and_in_the_models_error(
     assert violation["constraint_check_type"] == "GreaterThanThreshold"
 
 
+# ---- Rows that the endpoint was asked about
+
+PROBED = {"run": "20261129080000-0a1b", "refused": 0, "unasked": 0, "data": {"files": 2, "listed_at": "2026-11-29"}}
+
+
+def probe(world: World, rows: int, price: float = 1.0) -> str:
+    """Leave what the endpoint was asked about; returns the folder."""
+    asked = cars(rows, 9)
+    labels, scores = [car.price * price for car in asked], [car.answer for car in asked]
+    return given_probe(world, labels=labels, scores=scores, about={**PROBED, "rows": rows})
+
+
+def given_probe(world: World, **document: Any) -> str:
+    folder = world.folder / "probe"
+    folder.mkdir()
+    (folder / "probe.json").write_text(json.dumps(document))
+    return str(folder)
+
+
+def test_without_labels_the_model_is_judged_by_what_the_endpoint_was_asked_and_all_say_so(world: World) -> None:
+    world.send(cars(600, 2))
+    verdict = world.judge(probe=probe(world, 300))
+    quality = verdict["analyses"]["model_quality"]
+    assert (verdict["verdict"], quality["verdict"], quality["probed"]["rows"]) == ("Healthy", "Healthy", 300)
+    said = "so the endpoint was probed with 300 labelled rows that its model has not seen"
+    assert said in verdict["reasons"][0]
+    assert world.read("model-quality/statistics.json")["dataset"]["item_count"] == 300
+    assert said in Page((world.folder / "output/report.html").read_bytes()).text
+
+
+def test_rows_that_were_asked_about_are_no_traffic(world: World) -> None:
+    world.send(cars(600, 2))
+    verdict = world.judge(probe=probe(world, 300, price=1.3))
+    assert (verdict["records"], verdict["ground_truth"]["matched"]) == (600, 0)
+    assert "price" not in [one["name"] for one in verdict["analyses"]["data_quality"]["columns"]]
+    assert verdict["labelled_rows"] == 0
+
+
+def test_a_model_that_is_worse_on_newer_rows_is_drift_in_a_window_without_labels(world: World) -> None:
+    world.send(cars(600, 2))
+    verdict = world.judge(probe=probe(world, 300, price=1.3))
+    assert verdict["verdict"] == "Drift"
+    assert verdict["reasons"][0].startswith("Metric rmse with ")
+    assert "300 probed rows)" in verdict["reasons"][0]
+
+
+def test_labels_of_traffic_are_judged_where_they_are_enough_and_nothing_else(world: World) -> None:
+    world.send(cars(600, 2))
+    world.label()
+    verdict = world.judge(probe=probe(world, 300, price=1.3))
+    assert (verdict["verdict"], verdict["reasons"]) == ("Healthy", [])
+    assert "probed" not in verdict["analyses"]["model_quality"]
+
+
+@pytest.mark.parametrize(("price", "expected"), [(1.0, "NotEnoughData"), (1.3, "Drift")])
+def test_a_window_without_traffic_is_healthy_by_no_question_and_has_drifted_by_one(
+    world: World, price: float, expected: str
+) -> None:
+    verdict = world.judge(probe=probe(world, 300, price=price))
+    assert (verdict["verdict"], verdict["records"]) == (expected, 0)
+    assert verdict["analyses"]["model_quality"]["probed"]["rows"] == 300
+    assert "data_quality: 0 records; expected at least 100 (monitoring.min_records)" in verdict["reasons"]
+
+
+def test_an_endpoint_that_did_not_answer_fails_the_analysis_of_the_model_alone(world: World) -> None:
+    world.send(cars(600, 2))
+    verdict = world.judge(probe=given_probe(world, failed="endpoint cars does not answer"))
+    analyses = {name: one["verdict"] for name, one in verdict["analyses"].items()}
+    assert analyses == {"data_quality": "Healthy", "model_quality": "Failed", "attribution": "Healthy"}
+    assert verdict["reasons"] == ["model_quality: the endpoint could not be probed: endpoint cars does not answer"]
+
+
 def test_a_unit_that_changed_is_bad_data(world: World) -> None:
     world.send(cars(600, 2), moved(mileage=lambda miles: round(miles * 1.609344, 1)))
     verdict = world.judge()

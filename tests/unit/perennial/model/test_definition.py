@@ -117,6 +117,21 @@ def test_how_a_model_is_watched_has_defaults_and_bounds():
         parse(GOOD + "monitoring: {data_quality: {leave_out: [mak]}}")
 
 
+def test_an_endpoint_is_probed_where_model_yaml_says_so_with_rows_that_can_be_enough():
+    assert parse().as_json()["monitoring"]["probing"] == {"enabled": False, "rows": 500}
+    wanted = parse(GOOD + "monitoring: {probing: {enabled: true, rows: 100}}").as_json()
+    assert wanted["monitoring"]["probing"] == {"enabled": True, "rows": 100}
+    parse(GOOD + "monitoring: {probing: {rows: 99}, model_quality: {enabled: false}}")
+    for rows, expected in ((9, "10"), (5001, "5000")):
+        with pytest.raises(DefinitionError, match=rf"monitoring\.probing\.rows: .*{expected}"):
+            parse(GOOD + f"monitoring: {{probing: {{rows: {rows}}}}}")
+    few = r"monitoring\.probing\.rows: got 99; expected at least 100 \(monitoring\.model_quality\.min_labels\)"
+    with pytest.raises(DefinitionError, match=few):
+        parse(GOOD + "monitoring: {probing: {enabled: true, rows: 99}}")
+    with pytest.raises(DefinitionError, match=r"monitoring\.probing\.enabled: got true where .* is false"):
+        parse(GOOD + "monitoring: {probing: {enabled: true}, model_quality: {enabled: false}}")
+
+
 def test_features_stand_in_the_order_of_the_columns_without_target_and_the_rest():
     assert parse().features == ("mileage", "make")
 

@@ -13,6 +13,8 @@ import pytest
 
 from localcloud.sagemaker.endpoints.capture import Capture, Exchange
 from perennial.monitoring.capture import Event, Payload, Tally, events
+from perennial.runs.endpoint import own_question
+from perennial.runs.naming import run_id
 
 START, END = datetime(2026, 11, 29, 10), datetime(2026, 11, 29, 12)  # noqa: DTZ001 - UTC
 NOON = datetime(2026, 11, 29, 11, 59, 59, tzinfo=UTC)
@@ -98,6 +100,11 @@ def test_our_own_questions_shadows_and_other_times_are_no_traffic_of_the_window(
 def test_a_caller_whose_ids_begin_like_our_own_is_traffic(tmp_path: Path, mine: str) -> None:
     captured(tmp_path, exchange(inference_id=mine))
     assert collected(tmp_path)[1] == {"examples": [], "requests": 1}
+
+
+def test_what_is_our_own_has_the_id_of_a_run_or_a_window_in_it() -> None:
+    known = run_id("arn:aws:states:eu-west-1:123456789012:execution:cars:one", NOON)
+    assert [own_question(f"{name}{known}-7") for name in ("verify-", "probe-", "ask-")] == ["verify-", "probe-", ""]
 
 
 def test_files_of_another_endpoint_are_counted_and_named(tmp_path: Path) -> None:

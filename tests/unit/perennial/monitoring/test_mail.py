@@ -19,6 +19,7 @@ WINDOW: dict[str, Any] = {
     "labels": 300,
     "metric": {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0, "worse": True},
     "own_metrics": [],
+    "probed": None,
     "decision": {"retrain": True, "reason": "drift starts a training run with 300 new labelled rows"},
     "training": "arn:aws:states:eu-west-1:123456789012:execution:cars-train-model:drift-20261129100000-0a1b",
     "failure": None,
@@ -65,6 +66,12 @@ def test_metrics_of_the_model_itself_stand_beside_that_of_the_gate_and_one_that_
     assert title == "Healthy again: nothing was found [cars]"
     assert "Metric        gain -3 (-4 to -2), limit 5\n" in body
     assert failed in body
+
+
+def test_a_model_that_was_judged_by_asking_it_is_told_with_the_rows_and_their_data() -> None:
+    data = {"files": 3, "listed_at": "2026-11-29T08:00:00Z"}
+    _, body = composed(labels=0, probed={"rows": 1312, "run": "20261129080000-0a1b", "data": data})
+    assert "Probed        1,312 rows of the test set of run 20261129080000-0a1b, 3 data files as of 2026-11" in body
 
 
 def test_a_retraining_that_was_not_started_is_told_with_its_reason() -> None:
