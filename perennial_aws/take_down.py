@@ -16,7 +16,10 @@ from perennial_aws.settings import settings
 
 logger = Logger(child=True)
 
-NAMES = ("model", "endpoint", "endpoint-config", "data-quality-baseline", "model-quality-baseline", "run")
+NAMES = (
+    "model", "endpoint", "endpoint-config", "data-quality-baseline", "model-quality-baseline", "attribution-baseline",
+    "bias-baseline", "run",
+)  # fmt: skip
 POLL_SECONDS = 2.0
 BUSY = re.compile(r'Cannot update (in-progress )?endpoint "')  # as the flow takes it
 

@@ -227,6 +227,8 @@ def names_of(app: App, run: str) -> dict[str, str]:
         "endpoint-config": name,
         "data-quality-baseline": f"{baselines}/data-quality",
         "model-quality-baseline": f"{baselines}/model-quality",
+        "bias-baseline": f"{baselines}/bias",
+        "attribution-baseline": f"{baselines}/attribution",
         "run": run,
     }
 
