@@ -39,6 +39,9 @@ _CHECKS = {
     "maximum": "range_check",
     "category": "categorical_values_check",
 }
+# What monitoring.distances calls `largest` and `psi`, for people.
+OF_NUMBERS, OF_TEXTS = "Kolmogorov-Smirnov distance", "largest difference of a value's share"
+PSI = "population stability index"
 _NUMBERS, _TEXTS = "numerical_statistics", "string_statistics"
 
 
@@ -230,9 +233,10 @@ def _numbers(
     rows = one["common"]["num_present"], other["common"]["num_present"]
     changed = units.change(then, now, rows, limits.distance)
     if changed:
-        text = f"the values look as if in another unit, {changed}. {_drifted(distance, limits, words)}"
+        text = f"the values look as if in another unit, {changed}. {_drifted(distance, limits, words, OF_NUMBERS)}"
         return distance, words, [_bad("baseline_drift_check", name, text)]
-    return distance, words, [WindowFinding("drift", "baseline_drift_check", name, _drifted(distance, limits, words))]
+    text = _drifted(distance, limits, words, OF_NUMBERS)
+    return distance, words, [WindowFinding("drift", "baseline_drift_check", name, text)]
 
 
 def _texts(
@@ -253,7 +257,8 @@ def _texts(
         words = (f"{quoted(moved)} {shares[moved][0]:.1%}", f"{quoted(moved)} {shares[moved][1]:.1%}")
     findings = []
     if _has_moved(distance, limits, level):
-        findings.append(WindowFinding("drift", "baseline_drift_check", name, _drifted(distance, limits, words)))
+        text = _drifted(distance, limits, words, OF_TEXTS)
+        findings.append(WindowFinding("drift", "baseline_drift_check", name, text))
     if domain is not None:
         new = {value: count for value, count in after.items() if value not in set(domain) | before.keys()}
         records = sum(new.values())
@@ -279,11 +284,16 @@ def _has_moved(distance: Distance, limits: DataLimits, level: float) -> bool:
     return matters and distance.chance < level
 
 
-def _drifted(distance: Distance, limits: DataLimits, words: tuple[str, str]) -> str:
-    """Return a finding that ends as AWS's own samples read it, with `distance: (.+) exceeds threshold: (.+)`."""
-    by_distance = distance.largest / limits.distance >= distance.psi / limits.stability
-    value, limit = (distance.largest, limits.distance) if by_distance else (distance.psi, limits.stability)
-    return f"{words[0]} -> {words[1]}. Baseline drift distance: {value:.4g} exceeds threshold: {limit:g}"
+def _drifted(distance: Distance, limits: DataLimits, words: tuple[str, str], largest_is: str) -> str:
+    """Return a finding that ends as AWS's own samples read it, with `distance: (.+) exceeds threshold: (.+)`.
+
+    Which distance it is stands before, because all that follows `threshold:` is read as the number.
+    """
+    of_largest, of_psi = (distance.largest, limits.distance), (distance.psi, limits.stability)
+    by_largest = distance.largest / limits.distance >= distance.psi / limits.stability
+    measure, (value, limit) = (largest_is, of_largest) if by_largest else (PSI, of_psi)
+    change = f"{words[0]} -> {words[1]}, by the {measure}"
+    return f"{change}. Baseline drift distance: {value:.4g} exceeds threshold: {limit:g}"
 
 
 def _is_many(records: int, of: int, allowed: float, level: float) -> bool:

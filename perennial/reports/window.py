@@ -149,8 +149,9 @@ def _columns(window: JudgedWindow) -> Element | None:
         analysis.get("columns", ()), key=lambda one: (one["name"] not in changed, -_largest(one), one["name"])
     )]  # fmt: skip
     about = (
-        f"A column has changed where its distance is above {limits['distance']:g} or its stability index above "
-        f"{limits['stability']:g}, and chance is below {number(analysis.get('level'), 2)}."
+        f"A column has changed where its distance is above {limits['distance']:g} or its population stability index "
+        f"above {limits['stability']:g}, and chance is below {number(analysis.get('level'), 2)}. The distance is "
+        "that of Kolmogorov and Smirnov; of texts, the largest difference of a value's share."
     )
     headings = ("column", "then and now", "", "", "distance", "stability", "chance", "missing", "found")
     body = table(headings, rows, about) if rows else None

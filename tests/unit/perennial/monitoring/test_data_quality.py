@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,11 +49,11 @@ def described(columns: Columns) -> list[Any]:
 BASELINE = described(records(2000, 0))
 
 
-def judged(columns: Columns, baseline: list[Any] = BASELINE, **seen: Any) -> DataQuality:
+def judged(columns: Columns, baseline: list[Any] = BASELINE, limits: DataLimits = LIMITS, **seen: Any) -> DataQuality:
     rows = len(next(iter(columns.values())))
     described_now = statistics(described(columns))
     return judge(
-        statistics(baseline), constraints(baseline), WindowRecords(described_now, rows, len(columns), **seen), LIMITS
+        statistics(baseline), constraints(baseline), WindowRecords(described_now, rows, len(columns), **seen), limits
     )
 
 
@@ -75,7 +76,27 @@ def test_a_shift_of_half_a_standard_deviation_is_drift_and_said_as_awss_samples_
     assert violation["feature_name"] == "mileage"
     distance, limit = re.search("distance: (.+) exceeds threshold: (.+)", violation["description"]).groups()  # type: ignore[union-attr]
     assert float(distance) > float(limit) == 0.1
-    assert violation["description"].startswith("median 19,724.3 -> median 23,719.2. ")
+    shown = "median 19,724.3 -> median 23,719.2, by the population stability index. Baseline drift distance: "
+    assert violation["description"].startswith(shown)
+
+
+@pytest.mark.parametrize(
+    ("column", "limit", "measure"),
+    [
+        ("mileage", {"stability": 100.0}, "Kolmogorov-Smirnov distance"),
+        ("mileage", {"distance": 0.99}, "population stability index"),
+        ("make", {"stability": 100.0}, "largest difference of a value's share"),
+        ("make", {"distance": 0.99}, "population stability index"),
+    ],
+)
+def test_a_reason_says_which_distance_it_speaks_of(column: str, limit: dict[str, float], measure: str) -> None:
+    changes = {"mileage": lambda values: values + 4000, "make": lambda makes: ["Saab", *makes[1:500], *["Saab"] * 500]}
+    result = judged(records(1000, 1, **{column: changes[column]}), limits=replace(LIMITS, **limit))
+    (finding,) = result.findings
+    (known,) = (one.distance for one in result.columns if one.name == column)
+    assert known is not None
+    value = known.psi if measure.startswith("population") else known.largest
+    assert finding.text.endswith(f", by the {measure}. Baseline drift distance: {value:.4g} exceeds threshold: 0.1")
 
 
 def test_a_change_that_is_no_more_than_chance_in_a_small_window_is_not_drift() -> None:

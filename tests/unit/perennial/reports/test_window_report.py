@@ -97,7 +97,8 @@ def test_what_the_verdict_says_is_on_the_page_the_verdict_first() -> None:
     for said in (
         "1,234 records", "20261101120000-abcd", *VERDICT["reasons"], "outside window 17", "part-0: no JSON",
         "matched 700",
-        "mileage", "0.287", "0.506", "1.2e-42", "0.0% -> 12.5%", "distance is above 0.1", "chance is below 0.00033",
+        "mileage", "0.287", "0.506", "1.2e-42", "0.0% -> 12.5%", "distance is above 0.1",
+        "population stability index above 0.1", "that of Kolmogorov and Smirnov", "chance is below 0.00033",
         "model.yaml leaves it out", "rmse decides", "487.5", "470.25 to 505.75", "at most 499.5", "-12", "-30",
     ):  # fmt: skip
         assert said in text, said
