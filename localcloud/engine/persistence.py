@@ -43,9 +43,9 @@ _BLOB_KEY = "__localcloud_blob__"
 _REFERENCE = re.compile(rf'"{_BLOB_KEY}": ?"([0-9a-f]{{64}})"')
 _BLOB_BYTES = 64 * 1024
 _INTERVAL_SECONDS = 0.5
-# A service that takes long to write is written less often: a thirtieth of the time at most, and less while it is found
+# A service that takes long to write is written less often: a sixtieth of the time at most, and less while it is found
 # to be as it was.
-_PAUSE_FACTOR, _PAUSE_FACTOR_UNCHANGED = 30, 300
+_PAUSE_FACTOR, _PAUSE_FACTOR_UNCHANGED = 60, 600
 _ATTEMPTS = 20
 _COPYING = frozenset({"cloudformation", "cloudwatch", "eventbridge", "iam", "sns", "sqs", "ssm"})
 """Services whose get_state only copies what they have, which takes longer than to write it."""

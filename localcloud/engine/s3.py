@@ -24,9 +24,9 @@ import copy
 import inspect
 import logging
 import re
-import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -109,6 +109,7 @@ class _Request:
             draft.unlink(missing_ok=True)
 
 
+_announcing = ThreadPoolExecutor(16, "announce")  # to start a thread for each event, its request would wait for it
 _current: ContextVar[_Request | None] = ContextVar("request", default=None)
 
 
@@ -181,14 +182,14 @@ def _make_fire_later(original: Any, journal: Journal) -> Any:
 
 
 def _announce(journal: Journal, name: str, event: dict[str, Any]) -> None:
-    """Send the event of an entry, on a thread of its own; it is done when its deliveries are in the journal."""
+    """Send the event of an entry, beside its request; it is done when its deliveries are in the journal."""
 
     def fire() -> None:
         origin.set(name)
         s3._fire_s3_event(**event)
         journal.strike(name)
 
-    threading.Thread(target=contextvars.copy_context().run, args=(fire,), daemon=True).start()
+    _announcing.submit(contextvars.copy_context().run, fire)
 
 
 def resume(journal: Journal, name: str, entry: Entry) -> None:

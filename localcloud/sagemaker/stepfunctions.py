@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from localcloud.sagemaker.service import SageMakerService
 
 PREFIX = "arn:aws:states:::sagemaker:"
-_WAIT_SECONDS = 0.05
+_WAIT_SECONDS = 0.1
+_LOOK_SECONDS = 2.0  # a change of the job comes with a notification; should one be missed, it is seen then
 _JOBS = {f"create{noun}": noun for noun in ("ProcessingJob", "TrainingJob", "TransformJob")}
 _AT_ONCE = ("createModel", "createEndpointConfig", "createEndpoint", "updateEndpoint")
 _TYPES = {
@@ -95,13 +97,16 @@ def map_error(error: AwsError, integration: str = "optimised") -> TaskError:
 
 def _wait(service: SageMakerService, noun: str, arguments: Document, should_stop: Callable[[], bool]) -> Document:
     name = {f"{noun}Name": arguments[f"{noun}Name"]}
-    changed = service.context.changed
+    changed, looks = service.context.changed, 0.0
     while True:
         with changed:
-            description = service.answer(f"Describe{noun}", name)
-            if description[f"{noun}Status"] in TERMINAL:
-                break
-            changed.wait(_WAIT_SECONDS)
+            if time.monotonic() >= looks:
+                description = service.answer(f"Describe{noun}", name)
+                if description[f"{noun}Status"] in TERMINAL:
+                    break
+                looks = time.monotonic() + _LOOK_SECONDS
+            if changed.wait(_WAIT_SECONDS):
+                looks = 0.0
         if should_stop():
             _stop(service, noun, name)
             raise TaskError(

@@ -19,8 +19,10 @@ import json
 import logging
 import operator
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from localcloud.engine.persistence import METRICS, rebound
@@ -28,7 +30,7 @@ from localcloud.engine.seams import Seams
 
 ministack_app = Seams("app", _build_persistence_save_dict="494db532")
 persistence = Seams("core.persistence", load_state="6d1ea010", save_state="6e1d42f7")
-responses = Seams("core.responses", request_scope="1136c5e3")
+responses = Seams("core.responses", get_account_id="270e1115", get_region="5f4ea734", request_scope="1136c5e3")
 cloudwatch = Seams(
     "services.cloudwatch",
     _alarms="2d2fb88f",
@@ -266,8 +268,7 @@ def _datapoints(alarm: JsonObject, now: float) -> list[float | None]:
     oldest = now - period * periods
     points = [
         point
-        for (namespace, name, _), series in list(cloudwatch._metrics.items())
-        if name == alarm["MetricName"] and namespace == alarm["Namespace"]
+        for series in _series(alarm["Namespace"], alarm["MetricName"])
         for point in list(series)
         if point["Timestamp"] > oldest and point.get("Dimensions", {}) == wanted
     ]
@@ -278,6 +279,24 @@ def _datapoints(alarm: JsonObject, now: float) -> list[float | None]:
         inside = [point for point in points if newest - period < point["Timestamp"] <= newest]
         values.append(cloudwatch._stat_value(cloudwatch._calc_stats(inside), statistic, inside) if inside else None)
     return values
+
+
+def _series(namespace: str, name: str) -> list[list[JsonObject]]:
+    """Return the points of a metric of the current account and region, one list for each set of dimensions."""
+    stored = cloudwatch._metrics._data
+    keys = _keys(len(stored), next(reversed(stored), None))
+    wanted = keys.get((responses.get_account_id(), responses.get_region(), namespace, name), [])
+    return [series for key in wanted if (series := stored.get(key))]
+
+
+@lru_cache(maxsize=1)
+def _keys(size: int, newest: Any) -> dict[tuple[str, str, str, str], list[Any]]:
+    """Return the keys of what is stored, while there are so many and the newest is this, by scope and metric."""
+    keys = defaultdict(list)
+    for key in list(cloudwatch._metrics._data):
+        account_id, region, (namespace, name, _) = key
+        keys[account_id, region, namespace, name].append(key)
+    return keys
 
 
 def judge(alarm: JsonObject, values: list[float | None]) -> str | None:

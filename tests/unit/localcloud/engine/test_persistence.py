@@ -51,7 +51,7 @@ def test_large_bytes_that_a_file_of_either_form_names_are_kept(tmp_path: Path) -
     assert {path.name for path in blobs.iterdir()} == set(named)
 
 
-@pytest.mark.parametrize(("changes", "pause"), [(True, 30), (False, 300)])
+@pytest.mark.parametrize(("changes", "pause"), [(True, 60), (False, 600)])
 def test_a_service_that_takes_long_to_write_is_written_for_a_small_part_of_the_time(
     monkeypatch: pytest.MonkeyPatch, changes: bool, pause: int
 ) -> None:
