@@ -155,7 +155,7 @@ class Eraser:
 
     def look(self) -> Findings:
         """Look into every version of every object that may hold rows."""
-        looked, manifests = Findings(), list[str]()
+        looked, manifests, probes = Findings(), list[str](), list[str]()
         own, data = self.stack.bucket, self.stack.data_bucket
         for key, versions in groupby(self._versions(""), itemgetter("Key")):
             run_id, _, inside = key.removeprefix("runs/").partition("/")
@@ -166,9 +166,11 @@ class Eraser:
             if window_id and not judged_windows.is_table(of_window):
                 self._look_into_window(window_id, list(versions), looked)
                 manifests += [key] if key.endswith(judged_windows.MANIFEST) else []
+                probes += [key] if of_window == judged_windows.PROBE else []
             elif not (key.startswith("code/") or (in_run and not inside.startswith("input/"))):
                 self._look_into(own, key, list(versions), looked, looked.hits)
         looked.windows |= self._windows_judged_by({hit.key for hit in looked.hits}, manifests)
+        looked.windows |= self._windows_probed_by(looked.runs, probes)
         dropped = self._versions(self.stack.parameters["DataPrefix"], data) if data != own else ()
         for key, versions in groupby(dropped, itemgetter("Key")):
             self._look_into(data, key, list(versions), looked, looked.elsewhere)
@@ -253,6 +255,13 @@ class Eraser:
                 body = self._s3.get_object(Bucket=self.stack.bucket, Key=manifest)["Body"].read()
                 judged_by |= {judged_windows.parts(manifest)[0]} if judged_windows.listed(body) & keys else set()
         return judged_by - {""}
+
+    def _windows_probed_by(self, runs: set[str], probes: Sequence[str]) -> set[str]:
+        """Return the windows for which the endpoint was asked about rows of these runs."""
+        if not runs:
+            return set()
+        read = ((key, self._s3.get_object(Bucket=self.stack.bucket, Key=key)["Body"].read()) for key in probes)
+        return {judged_windows.parts(key)[0] for key, body in read if judged_windows.probed(body) in runs}
 
     def _look_into(
         self, bucket: str, key: str, versions: Sequence[dict[str, Any]], looked: Findings, hits: list[Hit]

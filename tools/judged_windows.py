@@ -1,8 +1,9 @@
 """What judged windows keep of somebody's rows, below `monitoring/<window id>/`: for tools.erase. Pure functions.
 
-The manifests of a window name the captures and labels that it was judged by. Where somebody's rows were among them,
-what was MADE of its records goes whole, and `verdict.json` stays without examples and without the value. New windows
-name no value that fewer than ten records have (monitoring.texts); older ones may, and are found by it.
+The manifests of a window name the captures and labels that it was judged by, probe.json the run whose test rows the
+endpoint was asked about. Where somebody's rows were among them, what was MADE of its records goes whole, and
+`verdict.json` stays without examples and without the value. New windows name no value that fewer than ten records have
+(monitoring.texts); older ones may, and are found by it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 from perennial.words import quoted
 from tools.without_rows import UnreadableError, Wanted
 
-MADE = ("report.html", "data-quality/", "model-quality/", "bias/", "attribution/")
+PROBE = "probe.json"
+MADE = ("report.html", "data-quality/", "model-quality/", "bias/", "attribution/", PROBE)
 VERDICT = "verdict.json"
 MANIFEST = ".manifest"
 ERASED = "(erased)"
@@ -38,6 +40,11 @@ def listed(manifest: bytes) -> set[str]:
     first, *names = json.loads(manifest)
     folder = first["prefix"].removeprefix("s3://").partition("/")[2]
     return {folder + name for name in names}
+
+
+def probed(probe: bytes) -> str:
+    """Return the run from whose test set the rows are that the endpoint was asked about; nothing without such rows."""
+    return str(_read(probe).get("about", {}).get("run", ""))
 
 
 def tells(inside: str) -> bool:

@@ -336,6 +336,18 @@ def test_a_window_is_found_by_a_label_and_by_a_labelled_row_too(stack, where):
     assert of_window(everything(stack), WINDOW) - {"labelled/rows.csv"} == KEPT | {"ground-truth.manifest"}
 
 
+def test_what_the_endpoint_was_asked_about_goes_with_the_run_that_the_rows_are_of(stack):
+    runs = "20261119000000-0a1b", "20261119000000-0b2c"
+    stack.put(f"runs/{runs[0]}/input/00000-cars.csv", HEADER + MINE + OTHER)
+    for folder, about in ((WINDOW, {"run": runs[0]}), (OTHER_WINDOW, {"run": runs[1]})):
+        judged(stack, folder, {"verdict": "Drift"})
+        stack.put(f"{folder}/probe.json", json.dumps({"labels": [1.0], "scores": [2.0], "about": about}))
+    stack.put("monitoring/20261120130000-cccc/probe.json", json.dumps({"reason": "no run since"}))
+    assert erased() == 0
+    assert of_window(everything(stack), WINDOW) == KEPT
+    assert of_window(everything(stack), OTHER_WINDOW) == WHOLE | {"probe.json"}
+
+
 @pytest.mark.parametrize("part", ["distribution", "domains"])
 def test_a_window_whose_captures_are_gone_is_found_by_a_text_of_the_column(stack, part):
     texts = {"string_statistics": {"distribution": {"categorical": {"buckets": [{"value": "Saab", "count": 1}]}}}}
