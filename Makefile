@@ -106,12 +106,12 @@ delete: install ## Delete a stack and what its runs made: make delete STACK=name
 
 .PHONY: erase
 erase: install ## Show where rows of somebody are, and erase them: make erase STACK=name ROWS=column=value, or MODEL=name (YES=1 does it; AWS: LOCAL=)
-	@$(LOCAL) $(BIN)/python -m tools.erase $(NAMED) "$$ROWS" $(if $(filter 1,$(YES)),--yes)
+	@$(LOCAL) $(PERENNIAL) erase $(NAMED) "$$ROWS" $(if $(filter 1,$(YES)),--yes)
 export ROWS
 
 .PHONY: copy-data
 copy-data: install ## Copy data files, in the order of their drops, to a stack: make copy-data FROM=s3://bucket/raw/ STACK=name (AWS: LOCAL=)
-	@$(LOCAL) $(BIN)/python -m tools.copy_data "$$FROM" $(NAMED)
+	@$(LOCAL) $(PERENNIAL) copy-data "$$FROM" $(NAMED)
 export FROM
 
 .PHONY: deploy

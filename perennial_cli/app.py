@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from perennial.features.values import DataError
 from perennial.model.complaints import ConfigurationError
-from perennial_cli.commands import costing, local, models, running, serving, stacks
+from perennial_cli.commands import costing, local, models, rows, running, serving, stacks
 from perennial_cli.console import FAILED, CommandError, complain
 from perennial_cli.proposal.document import UnusableError
 
@@ -91,6 +91,8 @@ app.command("explain", rich_help_panel=SERVING)(running.explain)
 app.command("deploy", rich_help_panel=STACKS)(stacks.deploy)
 app.command("delete", rich_help_panel=STACKS)(stacks.delete)
 app.command("cost", rich_help_panel=STACKS)(costing.cost)
+app.command("erase", rich_help_panel=STACKS)(rows.erase)
+app.command("copy-data", rich_help_panel=STACKS)(rows.copy_data)
 app.add_typer(local.app, name="local", rich_help_panel=STACKS)
 
 

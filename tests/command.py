@@ -1,8 +1,18 @@
 """The command `perennial`, called as a person calls it."""
 
+import sys
+
 from typer.testing import CliRunner, Result
 
 from perennial_cli.app import app
+
+
+def exit_code(*words: object) -> int:
+    """Run the command and print what it prints, but for the line that says whom it speaks to; return its exit code."""
+    result = perennial(*words)
+    print(result.stdout, end="")
+    print(result.stderr.partition("\n")[2], end="", file=sys.stderr)
+    return result.exit_code
 
 
 def perennial(*words: object, typed: str | None = None) -> Result:

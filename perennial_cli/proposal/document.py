@@ -165,7 +165,8 @@ def _judged(proposal: Proposal, fits: tuple[Fit, ...]) -> Measured:
     if proposal.target.problem == "regression":
         wanted = constant if is_weak else max(model + (constant - model) / 4, max(values) + float(np.std(values)))
         return Measured(fits, round_number(wanted, up=True), is_weak, model < PERFECT * constant)
-    wanted = 0.5 if is_weak else max(0.5, min(model - (model - constant) / 4, min(values) - float(np.std(values))))
+    wanted = constant if is_weak else min(model - (model - constant) / 4, min(values) - float(np.std(values)))
+    wanted = max(wanted, constant)
     return Measured(fits, math.floor(wanted * 100) / 100, is_weak, 1 - model < PERFECT * (1 - constant))
 
 
@@ -268,7 +269,7 @@ def _gate(proposal: Proposal, threshold: float, measurements: Measured | None) -
     if measurements:
         values = sorted(fit.model for fit in measurements.fits)
         constant = (
-            "chance gives 0.5"
+            f"always the same answer gives {_rounded(measurements.constant)}"
             if proposal.target.problem != "regression"
             else f"always answering the mean gives {_rounded(measurements.constant)}"
         )

@@ -12,10 +12,10 @@ from perennial.words import quoted, spelling
 from perennial_cli.proposal.columns import ColumnGuess
 from perennial_cli.proposal.values import read_as
 
-# Names that people give what they want to know: of what is yes or no, and of what is a number.
-_OF_TWO = re.compile(
+# Names that people give what they want to know: of classes, and of what is a number.
+_OF_CLASSES = re.compile(
     r"(^|_)(target|label|outcome|y|class|result|response|churn(ed)?|attrition|left|exited|default(ed)?|fraud|survived|"
-    r"diagnosis|malignant|approved|status)(_|$)"
+    r"diagnosis|malignant|approved|status|species|category|grade)(_|$)"
 )
 _OF_NUMBERS = (
     re.compile(r"(^|_)(target|label|outcome|y)$"),
@@ -24,6 +24,10 @@ _OF_NUMBERS = (
         r"(^|_)(price|cost|salary|amount|revenue|score|value|quality|demand|sales|strength|mpg|yield|medv)(_|$)"
     ),
 )
+
+
+METRICS = {"regression": "rmse", "binary_classification": "auc", "multiclass_classification": "accuracy"}
+MOST_CLASSES = 100
 
 
 class TargetError(DataError):
@@ -47,10 +51,10 @@ def guess_name(guesses: Sequence[ColumnGuess]) -> tuple[str, str]:
     """Return the likeliest target and why. Raises TargetError: no column can be one."""
     able = [guess for guess in guesses if _problem(guess) and (guess.is_feature or guess.type == "boolean")]
     if not able:
-        raise TargetError("no column can be predicted: expected one of numbers, or of two different values")
-    binary = [guess for guess in able if _problem(guess) == "binary_classification" and _OF_TWO.search(guess.name)]
+        raise TargetError("no column can be predicted: expected one of numbers, or of few different values")
+    classes = [guess for guess in able if _problem(guess) != "regression" and _OF_CLASSES.search(guess.name)]
     named = [[guess for guess in able if pattern.search(guess.name)] for pattern in _OF_NUMBERS]
-    for likely in (binary, *named):
+    for likely in (classes, *named):
         if likely:
             return likely[-1].name, "guessed by its name"
     return able[-1].name, "guessed, as the last column that can be predicted"
@@ -67,13 +71,15 @@ def as_target(name: str, guesses: Sequence[ColumnGuess], evidence: str) -> Targe
     if problem is None:
         raise TargetError(
             f"column {quoted(guess.header)} cannot be predicted: it has {len(guess.words):,} different texts; expected "
-            "numbers, or two different values"
+            f"numbers, two different values, or at most {MOST_CLASSES} texts"
         )
-    column = _two_words(guess) if problem == "binary_classification" and guess.type == "string" else guess
+    column = guess
+    if guess.type == "string":
+        column = _two_words(guess) if problem == "binary_classification" else _named_classes(guess)
     column = replace(
         column, fields={key: value for key, value in column.fields.items() if key not in ("nullable", "feature")}
     )
-    return TargetGuess(column, problem, "rmse" if problem == "regression" else "auc", evidence)
+    return TargetGuess(column, problem, METRICS[problem], evidence)
 
 
 def _problem(guess: ColumnGuess) -> str | None:
@@ -82,12 +88,20 @@ def _problem(guess: ColumnGuess) -> str | None:
     )
     if is_binary or (guess.type == "string" and len(_texts(guess)) == 2):
         return "binary_classification"
+    if guess.type == "string":
+        return "multiclass_classification" if 2 < len(_texts(guess)) <= MOST_CLASSES else None
     return "regression" if guess.type in ("integer", "float") and len(guess.words) > 2 else None
 
 
 def _texts(guess: ColumnGuess) -> list[str]:
     missing = {text.lower() for text in (guess.fields.get("parse") or {}).get("missing", [])}
-    return [text for text in guess.words.texts.slice(0, 20).to_pylist() if text.lower() not in missing]
+    return [text for text in guess.words.texts.slice(0, MOST_CLASSES + 5).to_pylist() if text.lower() not in missing]
+
+
+def _named_classes(guess: ColumnGuess) -> ColumnGuess:
+    """Return a column of several texts with all of them as its categories, which are the classes."""
+    texts = sorted(_texts(guess))
+    return replace(guess, fields={**guess.fields, "categories": texts}, evidence=f"{len(texts)} classes")
 
 
 def _two_words(guess: ColumnGuess) -> ColumnGuess:

@@ -11,10 +11,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from tests.command import perennial
+from tests.command import exit_code, perennial
 from tests.e2e.conftest import App, Run
 from tests.waiting import wait_for
-from tools import demo_data, erase
+from tools import demo_data
 
 pytestmark = pytest.mark.xdist_group("e2e-models")
 THEIRS = "bucket-of-somebody"
@@ -199,9 +199,9 @@ def test_somebodys_rows_are_erased_from_data_captures_and_runs_and_the_model_ser
     asked = f'"4,{age},1,1,3"'
     wait_for(lambda: any(asked.encode() in body for body in bodies(lesions, "capture/")), "the captured request", 20)
     command = [lesions.stack, f"age={age}"]
-    assert erase.main(command) == 0
+    assert exit_code("erase", *command) == 0
     assert f"input/00000-1.csv.gz: {ages[:400].count(age)} of 400 rows erased" in capsys.readouterr().out
-    assert erase.main([*command, "--yes"]) == 0
+    assert exit_code("erase", *command, "--yes") == 0
     assert f"the model of run {lesions_run.run_id}" in capsys.readouterr().out
     assert not any(asked.encode() in body for body in bodies(lesions, "capture/"))
     files = [path for path in (lesions.state / "s3").rglob("*") if path.is_file()]
@@ -212,7 +212,7 @@ def test_somebodys_rows_are_erased_from_data_captures_and_runs_and_the_model_ser
     assert left == [one for one in ages[:400] if one != age]
     assert not bodies(lesions, f"runs/{lesions_run.run_id}/train/")
     assert bodies(lesions, "raw/1.csv.gz") == [b"not what it was"]
-    assert erase.main(command) == 0
+    assert exit_code("erase", *command) == 0
     assert "\n  none\n" in capsys.readouterr().out
     assert 0 <= json.loads(lesions.invoke("5,75,4,5,3"))["score"] <= 1
 

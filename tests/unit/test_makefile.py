@@ -44,7 +44,7 @@ def test_a_stack_is_named_after_its_model() -> None:
     assert make("-n", "demo", "MODEL=x").rstrip().endswith("tools.demo --stack perennial-used-cars")
 
 
-@pytest.mark.parametrize(("target", "tool"), [("delete", "perennial_cli delete"), ("erase", "tools.erase")])
+@pytest.mark.parametrize(("target", "tool"), [("delete", "perennial_cli delete"), ("erase", "perennial_cli erase")])
 def test_nothing_is_deleted_or_erased_that_nobody_named(target: str, tool: str) -> None:
     named = [make("-n", target, *given).partition(tool)[2] for given in ((), ("MODEL=x",), ("STACK=y",))]
     assert ["perennial" in line for line in named] == [False, True, False]
@@ -64,7 +64,7 @@ def test_an_erasure_is_confirmed_by_1_only_and_takes_any_value() -> None:
 
 
 def test_data_are_copied_to_a_stack_that_somebody_has_named() -> None:
-    assert make("-n", "copy-data", "STACK=cars", "FROM=s3://old/raw/").rstrip().endswith('copy_data "$FROM" cars')
+    assert make("-n", "copy-data", "STACK=cars", "FROM=s3://old/raw/").rstrip().endswith('copy-data "$FROM" cars')
 
 
 @pytest.mark.parametrize(

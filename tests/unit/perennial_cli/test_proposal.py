@@ -283,16 +283,22 @@ def test_two_words_are_a_class_and_the_rarer_one_is_asked_for() -> None:
     assert wanted.column.fields == {"type": "boolean", "parse": {"true": [">50K"], "false": ["<=50K"]}}
 
 
+def test_several_texts_are_classes_and_all_of_them_categories() -> None:
+    wanted = target.as_target("species", guesses(species=["Gentoo", "Adelie", "Chinstrap", "Adelie"]), "")
+    assert (wanted.problem, wanted.metric) == ("multiclass_classification", "accuracy")
+    assert wanted.column.fields == {"type": "string", "categories": ["Adelie", "Chinstrap", "Gentoo"]}
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("colour", "'colour' cannot be predicted: it has 3 different texts"),
+        ("colour", "'colour' cannot be predicted: it has 120 different texts"),
         ("pric", "no column 'pric'.*did you mean 'price'"),
     ],
 )
 def test_what_cannot_be_predicted_is_refused_in_words(name: str, problem: str) -> None:
     with pytest.raises(TargetError, match=problem):
-        target.as_target(name, guesses(colour=["red", "blue", "green"], price=["1", "2", "3"]), "")
+        target.as_target(name, guesses(colour=[f"c{n}x" for n in range(120)], price=["1", "2", "3"]), "")
 
 
 # ---- The whole

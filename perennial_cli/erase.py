@@ -1,6 +1,4 @@
-"""Erase the rows of somebody from a stack's bucket: data, captured traffic and runs, in all versions.
-
-    python -m tools.erase STACK COLUMN=VALUE [--yes]
+"""Erasing the rows of somebody from a stack's bucket: data, captured traffic and runs, in all versions.
 
 Shows what it would change, and changes it with --yes. Then it says what stays, and until when. It may be interrupted
 and started again; when it finds nothing any more, nothing is left.
@@ -12,14 +10,13 @@ captures  the same, request by request; these and labels (ground-truth/) also by
 runs      the copy of the data as above. What was made of it row by row (DERIVED) is deleted whole. What was learned
           from it (LEARNED) is deleted once the run's model is gone; until then `erased.json` in its folder remembers it
 windows   what the monitor made of such captures and labels goes whole; the verdict stays, without examples
-          (tools.judged_windows)
+          (judged_windows)
 
-Where rows stand is decided by tools.without_rows. The credentials are the caller's: the stack's roles cannot do this.
+Where rows stand is decided by without_rows. The credentials are the caller's: the stack's roles cannot do this.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import shutil
@@ -38,7 +35,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from perennial.data.contract import Contract
 from perennial.model import definition
@@ -46,10 +43,9 @@ from perennial.model.definition import Definition
 from perennial.runs import naming
 from perennial.runs.work import DROPPED_AT
 from perennial.words import printable, quoted
-from perennial_cli import stacks
-from tools import judged_windows
-from tools.terminal import run
-from tools.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
+from perennial_cli import judged_windows, stacks
+from perennial_cli.console import CommandError
+from perennial_cli.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
 
 DERIVED = (
     "train/", "validation/", "test/", "labels/", "baseline/", "predictions/", "evaluation/predictions.csv",
@@ -67,7 +63,7 @@ OUTPUTS = ("BucketName", "DataBucketName", "StateMachineArn", "MonitorStateMachi
 PARAMETERS = ("ModelName", "DataPrefix", "ModelsToKeep", "CaptureDays", "LogRetentionDays")
 
 
-class ErasureError(Exception):
+class ErasureError(CommandError):
     """The rows cannot be erased, or not all of them; the text says why, and what to do."""
 
 
@@ -447,23 +443,7 @@ def staying(stack: Stack, trained: Sequence[str]) -> Iterator[str]:
     yield "  what is not in this bucket: copies that people have, and where the files came from"
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.erase", description=__doc__.partition("\n")[0])
-    parser.add_argument("stack", help="name of the stack")
-    parser.add_argument("rows", metavar="COLUMN=VALUE", help="whose rows: a column of the files, and its value in them")
-    parser.add_argument("--yes", action="store_true", help="change it; otherwise only show what would be changed")
-    arguments = parser.parse_args(argv)
-    column, equals, value = arguments.rows.partition("=")
-    if not (column and equals and value.strip()):
-        parser.error(f"rows: got {arguments.rows!r}; expected COLUMN=VALUE, such as customer_id=17")
-    try:
-        return _erase(find_stack(arguments.stack), column, value, yes=arguments.yes)
-    except (ErasureError, stacks.NoStackError, ClientError, BotoCoreError) as error:
-        _show(f"error: {error}", file=sys.stderr)
-        return 1
-
-
-def _erase(stack: Stack, column: str, value: str, *, yes: bool) -> int:
+def erase(stack: Stack, column: str, value: str, *, yes: bool) -> int:
     """Show and, if so asked, do it; return 1 when some of it is for others to do."""
     if yes:
         require_rest(stack)
@@ -534,7 +514,3 @@ def _how_it_is_replaced(stack: Stack, run_id: str) -> Iterator[str]:
         yield f"  in models/{model}/model.yaml, under gate: minimum_improvement: -0.02 (take it out again afterwards);"
         yield f"  deploy (AWS: make deploy with its ENV; laptop: make deploy-local MODEL={model} STACK={stack.name});"
     yield f"  aws stepfunctions start-execution --state-machine-arn {stack.state_machine_arn} --input '{run_input}'"
-
-
-if __name__ == "__main__":
-    run(main, unread=1)  # nobody was told whether it is done

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perennial_cli.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
 from tests.memory import bounded
-from tools.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
 
 CUSTOMER = Wanted(("customer_id", "Kunde Nr"), "17")
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from perennial.runs import work
+from perennial_cli import copy_data
+from tests.command import exit_code, perennial
 from tests.unit.conftest import BUCKET, REGION, STACK, FakeAws
-from tests.unit.tools.test_erase import described
-from tools import copy_data
+from tests.unit.perennial_cli.test_erase import described
 
 OLD = "old-bucket"
 
@@ -33,7 +34,7 @@ def order(s3: Any) -> list[str]:
 
 
 def copied(source: str = f"s3://{OLD}/in/") -> int:
-    return copy_data.main([source, STACK])
+    return exit_code("copy-data", source, STACK)
 
 
 def test_copies_have_the_times_of_their_originals(old):
@@ -89,7 +90,14 @@ def test_a_prefix_without_data_is_an_error_that_names_it(old, capsys):
 
 
 @pytest.mark.parametrize("source", ["old-bucket/in/", "s3://old-bucket", "s3://old-bucket/in"])
-def test_a_source_that_is_no_address_of_a_prefix_is_refused(old, source, capsys):
-    with pytest.raises(SystemExit):
-        copied(source)
-    assert f"got '{source}'; expected s3://BUCKET/PREFIX/" in capsys.readouterr().err
+def test_a_source_that_is_no_address_of_a_prefix_is_refused(old, source):
+    ended = perennial("copy-data", source, STACK)
+    assert ended.exit_code == 2
+    assert f"got '{source}'; expected s3://BUCKET/PREFIX/" in " ".join(ended.stderr.replace("│", "").split())
+
+
+def test_a_stack_that_is_not_deployed_whole_gets_nothing(old, answers):
+    status, text = described()
+    answers("cloudformation", "DescribeStacks", (status, text.replace("DataBucketName", "Other")))
+    with pytest.raises(copy_data.CopyDataError, match="or not deployed whole"):
+        copy_data.prefix_of(STACK)

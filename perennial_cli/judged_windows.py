@@ -1,4 +1,4 @@
-"""What judged windows keep of somebody's rows, below `monitoring/<window id>/`: for tools.erase. Pure functions.
+"""What judged windows keep of somebody's rows, below `monitoring/<window id>/`: for the command erase. Pure functions.
 
 The manifests of a window name the captures and labels that it was judged by, probe.json the run whose test rows the
 endpoint was asked about. Where somebody's rows were among them, what was MADE of its records goes whole, and
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from perennial.words import quoted
-from tools.without_rows import UnreadableError, Wanted
+from perennial_cli.without_rows import UnreadableError, Wanted
 
 PROBE = "probe.json"
 MADE = ("report.html", "data-quality/", "model-quality/", "bias/", "attribution/", PROBE)

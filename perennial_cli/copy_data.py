@@ -1,6 +1,4 @@
-"""Copy data files to a stack's data prefix, each with the time of its drop, which orders them.
-
-    python -m tools.copy_data s3://BUCKET/PREFIX/ STACK
+"""Copying data files to a stack's data prefix, each with the time of its drop, which orders them.
 
 Of the rows of a key (split.key) the one counts that was dropped last. `aws s3 sync` copies several files at once and
 gives each a new time, so that a correction may come out older than what it corrects. So the copy has the time of the
@@ -10,27 +8,22 @@ copy that was interrupted is started again. The credentials are the caller's.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError
 
 from perennial.runs import work
-from perennial.words import printable
 from perennial_cli import stacks
-from tools.terminal import run
+from perennial_cli.console import CommandError
 
 AT_ONCE = TransferConfig(multipart_threshold=5 << 30)  # CopyObject, of "an object of up to 5 GB in size"; else parts
 HEADERS = ("ContentType", "ContentEncoding")  # of the answer of HeadObject
 
 
-class CopyDataError(Exception):
+class CopyDataError(CommandError):
     """The data cannot be copied; the text says why, and what to do."""
 
 
@@ -73,24 +66,7 @@ def _is_there(s3: Any, bucket: str, key: str) -> bool:
     return any(item["Key"] == key for item in listed)
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.copy_data", description=__doc__.partition("\n")[0])
-    parser.add_argument("source", metavar="s3://BUCKET/PREFIX/", help="where the data are")
-    parser.add_argument("stack", help="name of the stack that gets them")
-    arguments = parser.parse_args(argv)
-    bucket, _, prefix = arguments.source.removeprefix("s3://").partition("/")
-    if not (arguments.source.startswith("s3://") and bucket and prefix.endswith("/")):
-        parser.error(f"source: got {arguments.source!r}; expected s3://BUCKET/PREFIX/, such as s3://old-bucket/raw/")
-    try:
-        for line in copy(boto3.client("s3"), (bucket, prefix), _prefix_of(arguments.stack)):
-            print(printable(line, 2_000), flush=True)
-    except (CopyDataError, stacks.NoStackError, ClientError, BotoCoreError) as error:
-        print(printable(f"error: {error}", 2_000), file=sys.stderr)
-        return 1
-    return 0
-
-
-def _prefix_of(stack: str) -> tuple[str, str]:
+def prefix_of(stack: str) -> tuple[str, str]:
     """Return (bucket, prefix) of a stack's data. Raises CopyDataError, NoStackError."""
     described = stacks.find(stack)
     outputs = {item["OutputKey"]: item["OutputValue"] for item in described.get("Outputs", [])}
@@ -101,7 +77,3 @@ def _prefix_of(stack: str) -> tuple[str, str]:
         raise CopyDataError(
             f"the stack {stack} has no {error}: it is none of Perennial, or not deployed whole"
         ) from None
-
-
-if __name__ == "__main__":
-    run(main)
