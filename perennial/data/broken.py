@@ -50,6 +50,13 @@ class Broken:
             for rule, rows in sorted(self._rows_of_rule.items(), key=lambda item: (-item[1], item[0]))
         ]
 
+    def headline(self, rows: int, allowed: float) -> str:
+        """Return in a line what broke most often, and how many of so many rows are broken, against what is allowed."""
+        first = self.rules()[0]
+        share = f"{self.rows:,} of {rows:,} rows ({self.rows / rows:.2%})"
+        limit = f"break the data contract; allowed are {allowed:.2%} (quality.max_invalid_share)"
+        return f"{first['column'] or 'row'}, rule '{first['rule']}', {counted(first['rows'])}: {share} {limit}"
+
     def problems(self) -> list[str]:
         """Return what broke how often, with examples: a line for each rule; and what helps, if the definition can."""
         rules = self.rules()
@@ -57,9 +64,13 @@ class Broken:
         return [*map(problem, rules), *(advice if any(rule["rule"] == "type" for rule in rules) else [])]
 
 
+def counted(number: int, what: str = "row") -> str:
+    """Return a number of things in words."""
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def problem(rule: Mapping[str, Any], examples: int = MAX_EXAMPLES) -> str:
     """Return what broke how often, in words, with what was expected and at most so many examples."""
-    rows = "1 row" if rule["rows"] == 1 else f"{rule['rows']:,} rows"
     expected = f": expected {rule['expected']}" if rule.get("expected") else ""
-    named = f"{rule['column'] or 'row'} breaks the rule '{rule['rule']}' in {rows}"
+    named = f"{rule['column'] or 'row'} breaks the rule '{rule['rule']}' in {counted(rule['rows'])}"
     return f"{named}{expected} ({'; '.join(rule['examples'][:examples])})"

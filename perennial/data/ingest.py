@@ -243,9 +243,7 @@ def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: fl
         which = "its only row breaks" if wrong == 1 else f"each of its {wrong:,} rows breaks"
         raise FileError(f"{name}: {which} the data contract", *quarantine.file.problems())
     if allowed is not None and wrong > allowed * rows + 3 * math.sqrt(rows * allowed * (1 - allowed)):
-        which = f"{wrong:,} of {rows:,} rows break the data contract ({wrong / rows:.2%})"
-        limit = f"allowed are {allowed:.2%} (quality.max_invalid_share)"
-        raise FileError(f"{name}: {which}; {limit}", *quarantine.file.problems())
+        raise FileError(f"{name}: {quarantine.file.headline(rows, allowed)}", *quarantine.file.problems())
 
 
 def _late(rows: pa.Table, column: str | None, listed_at: datetime | None) -> tuple[int, str]:

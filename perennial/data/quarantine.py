@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from perennial.data.broken import Broken
+from perennial.data.broken import Broken, counted
 from perennial.data.contract import Checked, Contract, Violation, expected_by
 from perennial.data.csv_files import Batch, UnreadableRow
 from perennial.data.parts import PartWriter
@@ -36,9 +36,18 @@ class Quarantine:
         self._writer = PartWriter(folder, ".jsonl", rows_per_part)
         self._written_before = self.written = self.written_of_strays = 0
         self.all, self.new, self.file = Broken(), Broken(), Broken()
+        self._name, self._broken_files = "", dict[str, int]()
+
+    @property
+    def worst(self) -> str:
+        """The file with the most broken rows, of those that count, and how many more have some."""
+        name = max(self._broken_files, key=lambda name: self._broken_files[name])
+        more = len(self._broken_files) - 1
+        return f"{name} and {counted(more, 'file')} more" if more else name
 
     def add(self, file: str, batch: Batch, checked: Checked) -> None:
         """Take in the broken rows of a batch."""
+        self._name = file
         for row in batch.unreadable:
             self._add_unreadable(file, row)
         for violation in checked.violations:
@@ -48,6 +57,8 @@ class Quarantine:
     def keep(self, *, is_new: bool) -> None:
         """End a file whose rows count."""
         self.all.add(self.file)
+        if self.file.rows:
+            self._broken_files[self._name] = self.file.rows
         if is_new:
             self.new.add(self.file)
         self._begin()

@@ -230,10 +230,9 @@ def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any
     allowed, broken = quality["max_invalid_share"], quarantine.all.rows
     if broken / report.rows_read > allowed:
         raise DataError(
-            f"{broken:,} of {report.rows_read:,} rows ({broken / report.rows_read:.2%}) break the data contract; "
-            f"allowed are {allowed:.2%} (quality.max_invalid_share). "
-            f"{report.rows_written_to_quarantine:,} of them are in the quarantine folder of the run",
+            f"{quarantine.worst}: {quarantine.all.headline(report.rows_read, allowed)}",
             *quarantine.all.problems(),
+            f"{report.rows_written_to_quarantine:,} of the rows are in the quarantine folder of the run",
         )
     rows, older = report.rows_used - report.rows_older, report.rows_older
     if rows < quality["min_rows"]:

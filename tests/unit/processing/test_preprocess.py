@@ -1178,13 +1178,21 @@ def test_broken_rows_are_quarantined_with_their_reasons_and_the_rest_is_used(job
 def test_too_many_broken_rows_fail_with_rule_count_and_examples(job: Job) -> None:
     rows = [f"20000,{number}.5 kmpl\x1b,6,4,1,0,1,Buick,sedan" for number in range(30)] + [",1,6,4,1,0,1,Buick,sedan"]
     message = job.fails(CARS, cars(500), with_rows(cars(100, seed=2), *rows))
-    assert message.startswith("31 of 631 rows (4.91%) break the data contract; allowed are 1.00%")
+    assert message.startswith(
+        "00001-cars.csv: mileage, rule 'type', 30 rows: 31 of 631 rows (4.91%) break the data contract; allowed"
+    )
+    assert message.splitlines()[-1] == "31 of the rows are in the quarantine folder of the run"
     expected = "mileage breaks the rule 'type' in 30 rows: expected a finite number"
     assert f"{expected} (00001-cars.csv row 102: '0.5 kmpl\\u001b'; " in message
     assert message.count("kmpl") == 3
     assert "price breaks the rule 'missing' in 1 row: expected a value (00001-cars.csv row 132)" in message
     assert len(job.records("quarantine")) == 31
     assert job.report["rows"]["quarantined"] == 31
+
+
+def test_of_several_broken_files_the_worst_comes_first_and_the_others_are_counted(job: Job) -> None:
+    files = [with_rows(cars(100, seed=seed), *[BROKEN] * rows) for seed, rows in ((1, 3), (2, 9), (3, 2))]
+    assert job.fails(CARS, *files).startswith("00001-cars.csv and 2 files more: price, rule 'missing', 14 rows: 14 of")
 
 
 def test_share_of_broken_rows_is_allowed_up_to_and_including_the_limit(job: Job) -> None:
@@ -1234,7 +1242,7 @@ def after_a_model(folder: Path, old: bytes, *new: bytes, definition: dict[str, A
 def test_a_small_new_file_of_many_broken_rows_is_put_aside_and_stops_no_later_run(tmp_path: Path) -> None:
     broken, reason = (
         with_rows(cars(21, seed=2), *[BROKEN] * 9),
-        "9 of 30 rows break the data contract (30.00%); allowed",
+        "price, rule 'missing', 9 rows: 9 of 30 rows (30.00%) break the data contract; allowed",
     )
     with pytest.raises(DataError, match=f"^00001-new: {re.escape(reason)} are 1"):
         after_a_model(tmp_path / "alone", cars(5000), broken)
