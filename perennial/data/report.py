@@ -292,12 +292,13 @@ def judge_sets(report: Report, contract: Contract) -> None:
 
 
 def _judge_classes(report: Report, target: str) -> None:
-    """Raise DataError when a class has no row in a set: nobody would learn it, or know how well it is told."""
-    rare = [one for one in report.rows_by_class() if not all(one.values())]
+    """Raise DataError when a class has no row that trains or tests: nobody would know how well it is told."""
+    rare = [one for one in report.rows_by_class() if not (one["train"] and one["test"])]
     if rare:
         raise DataError(
             f"{target}: {len(rare)} of {len(report.classes)} classes have too few rows for the split: each needs at "
-            "least one to train, to validate and to test. Collect more rows of them, or take them out of the classes "
-            "of the target in model.yaml, together with their rows",
+            "least one that trains and one that tests. Collect more rows of them, or take them out of the classes of "
+            "the target in model.yaml, together with their rows; where rows of the same features are not the same "
+            "thing, name what tells them apart in split.key",
             *(f"{one['class']}: " + ", ".join(f"{one[name]:,} in {name}" for name in SETS) for one in rare),
         )

@@ -57,7 +57,7 @@ class ProblemType:
     metrics     its metrics by name
     is_classes  the target is a class: it has no logarithm, and every set needs rows of two classes at least
     values      what the target must be, where that is a few numbers
-    is_named    the definition lists the classes (`classes_of`), of which every set needs rows
+    is_named    the definition lists the classes (`classes_of`), each of which needs rows that train and that test
     """
 
     name: str

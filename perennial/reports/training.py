@@ -157,6 +157,7 @@ def _contract(run: ReportedRun) -> Element | None:
     return section(
         "What the data contract found", listed(problems) if problems else None,
         element("div", *details.tables(counts), class_="beside"),
+        *details.tables({"rows of each class": contract.get("classes") or None}),
         *details.tables({"rules that rows break": contract.get("rules"), "files": contract.get("files")}),
         *details.tables({name: contract.get(name) for name in left if contract.get(name)}),
     )  # fmt: skip

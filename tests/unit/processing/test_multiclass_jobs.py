@@ -268,7 +268,7 @@ def test_a_class_with_too_few_rows_for_the_split_is_named_with_what_there_is(tmp
     with pytest.raises(DataError) as refused:
         world.prepare([*others, *[Flower(9.5, "blue", 2)] * rare])
     first, second = refused.value.lines
-    assert first.startswith("kind: 1 of 3 classes have too few rows for the split: each needs at least one to train")
+    assert first.startswith("kind: 1 of 3 classes have too few rows for the split: each needs at least one that ")
     assert second.startswith("rose: ")
     assert second.count(" 0 in ") == 3 - rare
 
