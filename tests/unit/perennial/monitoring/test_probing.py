@@ -36,6 +36,11 @@ def test_where_labels_are_too_few_the_rows_that_the_endpoint_was_asked_about_are
     assert rows.are == "probed rows"
 
 
+def test_scores_may_be_those_of_each_class() -> None:
+    probe = {"labels": [0.0, 1.0], "scores": [[0.9, 0.1], [0.5, None]], "about": ABOUT}
+    assert rows_to_judge(LABELLED, MISSING, probe, 2).scores.shape == (2, 2)
+
+
 def test_rows_that_were_refused_or_not_asked_about_in_time_are_told() -> None:
     about = {**ABOUT, "refused": 2, "unasked": 1000, "data": {**ABOUT["data"], "newest": None}}
     sentence = rows_to_judge(LABELLED, MISSING, {**PROBE, "about": about}, 3).sentence
