@@ -56,6 +56,7 @@ _STANDARD = (
     "gzip",
     "hashlib",
     "http.client",
+    "importlib.metadata",
     "tarfile",
     "unicodedata",
     "urllib.parse",

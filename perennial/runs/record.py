@@ -12,12 +12,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from perennial.runs.configuration import Configuration
-from perennial.runs.run_input import ExecutionInput
 from perennial.runs.run_record import Aside, Champion, Failure, Rows, RunRecord
 from perennial.runs.work import RUNNING, Listing
+
+if TYPE_CHECKING:  # most functions import this module, and few know of definitions
+    from perennial.runs.configuration import Configuration
+    from perennial.runs.run_input import ExecutionInput
 
 FILES_IN_ITEM = 100
 # Bytes for each list that people can lengthen, by its section: an item of DynamoDB holds 400 KB, of which definition,
