@@ -32,6 +32,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # whoever read the output, `head` for example, has had enough
+            raise
         except KNOWN as error:
             complain("\n  ".join(error.lines) if isinstance(error, DataError) else str(error))
             if isinstance(error, NoCredentialsError | NoRegionError):

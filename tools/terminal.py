@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 
-def run(main: Callable[..., int], *arguments: list[str], unread: int = 0) -> NoReturn:
-    """Exit with the code that a program's main returns; `unread` where its reader has closed the pipe.
+def run(main: Callable[..., int], *arguments: list[str]) -> NoReturn:
+    """Exit with the code that a program's main returns; with 0 where its reader has closed the pipe.
 
     As `head` does: there is no message then, and no traceback.
     """
@@ -18,5 +18,5 @@ def run(main: Callable[..., int], *arguments: list[str], unread: int = 0) -> NoR
             sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = unread
+        code = 0
     sys.exit(code)

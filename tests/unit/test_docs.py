@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+import typer
 from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
@@ -19,6 +20,7 @@ from perennial.model import definition
 from perennial.monitoring import period
 from perennial.runs import configuration, run_input
 from perennial.runs.monitor_input import monitor_input
+from perennial_cli.app import app
 from tests.unit.test_makefile import ROOT, make
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
@@ -47,7 +49,7 @@ def commands(page: Path) -> list[list[str]]:
 
 def mentions(page: Path) -> list[list[str]]:
     """The words of each text in a page that begins as a command."""
-    found = re.findall(r"`((?:make|python -m|aws [\w-]+) [^`]+)`", page.read_text())
+    found = re.findall(r"`((?:make|perennial|python -m|aws [\w-]+) [^`]+)`", page.read_text())
     return [re.findall(r'[^\s"]*"[^"]*"|\S+', text) for text in found]
 
 
@@ -103,6 +105,18 @@ def test_make_has_the_targets_and_the_settings(page: Path) -> None:
 def test_the_local_cloud_takes_the_arguments(page: Path) -> None:
     for words in calls(commands(page), "python", "-m", "localcloud"):
         _parser().parse_args(words)
+
+
+@each_page
+def test_perennial_has_the_commands_and_their_options(page: Path) -> None:
+    """What the local cloud's own commands take is not the command's to know."""
+    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, *words in calls(commands(page) + mentions(page), "perennial"):
+        assert name in known, name
+        options = {option for parameter in known[name].params for option in parameter.opts + parameter.secondary_opts}
+        given = {word.partition("=")[0] for word in words if word.startswith("-")}
+        assert given <= {*options, "--help"} or name == "local", (name, given)
+        assert name != "local" or {*words[:1]} <= known["local"].commands.keys(), words
 
 
 @each_page

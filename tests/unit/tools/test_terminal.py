@@ -18,7 +18,6 @@ SILENT = "list_resource_properties.py"  # it writes a file, by an environment th
         ("lambda: print('line\\n' * 100_000) or 1", 0, ""),  # head goes while it writes
         ("lambda: print('line') or 1", 0, ""),  # and before it is flushed
         ("lambda: sys.exit(print('line'))", 0, ""),
-        ("lambda: print('line') or 1, unread=4", 4, ""),
         ("lambda: sys.stderr.write('said') and 3", 3, "said"),  # nothing was written that nobody reads
     ],
 )

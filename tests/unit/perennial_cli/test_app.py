@@ -1,0 +1,70 @@
+"""What all commands have in common: exit codes, versions, errors in words, a reader who has had enough."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from perennial.features.values import DataError
+from perennial_cli.app import app
+from perennial_cli.console import CommandError
+from tests.command import perennial
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_version_is_that_of_the_package_or_says_that_it_is_the_source() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+|source", perennial("--version").stdout.strip())
+
+
+def test_the_help_says_what_exit_codes_mean() -> None:
+    assert "Exit codes: 0 done; 1 failed" in " ".join(perennial("--help").stdout.split())
+
+
+@pytest.mark.parametrize("words", [("nonsense",), ("drop",), ("drop", "nowhere.csv"), ("runs", "--most", "0")])
+def test_wrong_use_ends_with_2(words: tuple[str, ...]) -> None:
+    assert perennial(*words).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (CommandError("no [bold] stack\x1b[31m"), "error: no [bold] stack\\u001b[31m\n"),
+        (DataError("first", "second"), "error: first\n  second\n"),
+        (PermissionError(13, "Permission denied", "models"), "error: [Errno 13] Permission denied: 'models'\n"),
+    ],
+)
+def test_a_known_error_is_words_and_ends_with_1(monkeypatch: pytest.MonkeyPatch, error: Exception, text: str) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("perennial_cli.check_models.are_sound", fail)
+    monkeypatch.chdir(ROOT)
+    ended = perennial("check")
+    assert (ended.exit_code, ended.stderr) == (1, text)
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perennial_cli.check_models.are_sound", lambda _: {}["bug"])
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(KeyError):
+        perennial("check")
+
+
+def test_a_reader_who_has_had_enough_gets_no_traceback() -> None:
+    command = [sys.executable, "-m", "perennial_cli", "check"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        assert (program.stderr.read(), program.wait()) == ("", 1)
+
+
+def test_every_command_that_prints_a_result_prints_it_for_machines_as_well() -> None:
+    """Those without have nothing to say but that they are done, or are themselves programs."""
+    without = {"check", "delete", "erase", "copy-data"}
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert ("as_json" in command.callback.__annotations__) is (command.name not in without), command.name
