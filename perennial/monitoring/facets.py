@@ -21,6 +21,7 @@ from perennial.model.problem_types import classes_of
 from perennial.words import printable
 
 OTHERS, MEMBERS, NEITHER = 0, 1, 2
+AT_ONCE = 1 << 20  # labels
 MAX_NAME = 80  # characters of a facet in messages
 _OFF: Mapping[str, Any] = {"enabled": False, "facets": (), "positive": None}
 Sides = npt.NDArray[np.int8]
@@ -132,9 +133,11 @@ class FacetCounter:
         self._add("records", sides)
 
     def add_labels(self, sides: Sides, labels: Floats) -> None:
-        """Count what came true."""
-        self._add("labels", sides)
-        self._add("positive_labels", sides[self._is_positive(labels)])
+        """Count what came true, of any number of records."""
+        for first in range(0, labels.size, AT_ONCE):
+            some = sides[first : first + AT_ONCE]
+            self._add("labels", some)
+            self._add("positive_labels", some[self._is_positive(labels[first : first + AT_ONCE])])
 
     def add_predictions(self, sides: Sides, predictions: Floats) -> None:
         """Count what the model said, in the form of labels."""
