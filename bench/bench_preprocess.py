@@ -141,9 +141,9 @@ def command(name: str, data: Path, folder: Path, rows: int) -> list[str]:
     return [str(IMAGE_PYTHON), script, *(f"--{option}={path}" for option, path in paths.items())]
 
 
-def measured(arguments: list[str]) -> Run:
+def measured(arguments: list[str], code: Path = ROOT) -> Run:
     """Run a process and return its wall time and its own peak memory. Raises CalledProcessError."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(code)}
     quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
     started = time.perf_counter()
     process = os.posix_spawn(arguments[0], arguments, environment, file_actions=quiet)
