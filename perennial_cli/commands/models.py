@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -137,28 +139,38 @@ def try_(
     with working(f"trying {folder.name}"):
         trial = tried(defined, folder.resolve().name, files, folder.resolve().parent, with_fit=fit)
     if as_json:
-        show_json(
-            {
-                "report": trial.report,
-                "quarantine": trial.quarantine,
-                "problems": trial.problems,
-                "fit": vars(trial.fit) if trial.fit else None,
-            }
-        )
+        show_json(asdict(trial))
     else:
-        _show_trial(trial, folder.name)
+        _show_trial(trial)
     if trial.problems:
         raise typer.Exit(FAILED)
 
 
-def _show_trial(trial: Trial, name: str) -> None:
-    report = trial.report
-    rows, sets = report["rows"], report["sets"]
+def _show_trial(trial: Trial) -> None:
+    _show_rows(trial.report)
+    if trial.report["texts"]:
+        show()
+        rows = map(_text_row, trial.report["texts"].items())
+        table("text column", "values", "how", "unknown in the test set", rows=rows, right=("values",))
+    if trial.quarantine:
+        _show_quarantine(trial)
+    for note in trial.report["notes"]:
+        notice(note)
+    for line in trial.problems:
+        warn(f"a run would fail: {line}")
+    if trial.fit:
+        show()
+        reached = _beside(trial.fit.metric, trial.fit.model, trial.fit.constant)
+        show(f"A quick fit reaches {reached} ({trial.fit.rows:,} rows that it has not seen)")
+
+
+def _show_rows(report: Mapping[str, Any]) -> None:
+    rows = report["rows"]
     pairs(
         {
             "rows": f"{rows['read']:,} read, {rows['used']:,} used, {rows['quarantined']:,} put aside",
             "repeated": f"{report['duplicates']['rows']:,} rows repeat others",
-            "sets": ", ".join(f"{name} {count:,}" for name, count in sets.items()) or "none",
+            "sets": ", ".join(f"{name} {count:,}" for name, count in report["sets"].items()) or "none",
             "features": f"{len(report['features'])} encoded from the columns of the definition",
         }
     )
@@ -169,39 +181,14 @@ def _show_trial(trial: Trial, name: str) -> None:
             notice(f"{file['name']}: {note}")
     for stray in report["aside"]:
         warn(f"{stray['name']} is put aside: {stray['reason']}")
-    if report["texts"]:
-        show()
-        table(
-            "text column",
-            "values",
-            "how",
-            "unknown in the test set",
-            rows=map(_text_row, report["texts"].items()),
-            right=("values",),
-        )
-    if trial.quarantine:
-        show()
-        table(
-            "file",
-            "row",
-            "why it is put aside",
-            rows=(
-                (line["file"], f"{line['row']:,}", "; ".join(line["reasons"])) for line in trial.quarantine[:MOST_LINES]
-            ),
-            right=("row",),
-        )
-        if len(trial.quarantine) > MOST_LINES:
-            notice(f"and {len(trial.quarantine) - MOST_LINES:,} more (--json lists them)")
-    for note in report["notes"]:
-        notice(note)
-    for line in trial.problems:
-        warn(f"a run would fail: {line}")
-    if trial.fit:
-        show()
-        show(
-            f"A quick fit reaches {_beside(trial.fit.metric, trial.fit.model, trial.fit.constant)} "
-            f"({trial.fit.rows:,} rows that it has not seen)"
-        )
+
+
+def _show_quarantine(trial: Trial) -> None:
+    show()
+    lines = ((line["file"], f"{line['row']:,}", "; ".join(line["reasons"])) for line in trial.quarantine[:MOST_LINES])
+    table("file", "row", "why it is put aside", rows=lines, right=("row",))
+    if len(trial.quarantine) > MOST_LINES:
+        notice(f"and {len(trial.quarantine) - MOST_LINES:,} more (--json lists them)")
 
 
 def _text_row(item: tuple[str, Any]) -> tuple[str, ...]:

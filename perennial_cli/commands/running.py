@@ -285,45 +285,29 @@ def reproduce(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> 
     """
     chosen = _stack(stack)
     before = _record(chosen, run_id)
-    overrides = (before.get("input") or {}).get("Overrides") or {}
-    replay = {
-        "Trigger": {"Type": "Manual"},
-        "Replay": before["run_id"],
-        **({"Overrides": overrides} if overrides else {}),
-    }
     changed = comparison.not_the_same(before, definition_of(chosen), chosen.outputs["CodeUri"])
     for line in changed:
         warn(line)
-    run_input.execution_input(replay)
-    after = following.outcome(chosen, following.follow(history.start(chosen, replay)))
-    metrics = [(record.get("metrics") or {}).get("candidate") for record in (before, after)]
-    is_same = metrics[0] is not None and metrics[0] == metrics[1]
+    after = following.outcome(chosen, following.follow(history.start(chosen, _replay(before))))
+    metrics, again = ((record.get("metrics") or {}).get("candidate") or {} for record in (before, after))
+    is_same = bool(metrics) and metrics == again
     if as_json:
-        show_json(
-            {
-                "run": before["run_id"],
-                "again": after["run_id"],
-                "same": is_same,
-                "metrics": metrics[0],
-                "metrics_again": metrics[1],
-                "changed": changed,
-            }
-        )
+        both = {"run": before["run_id"], "again": after["run_id"], "same": is_same}
+        show_json({**both, "metrics": metrics, "metrics_again": again, "changed": changed})
     else:
-        pairs(
-            {
-                "run": before["run_id"],
-                "again": f"{after['run_id']}: {after['status']}",
-                "metrics": "the same to the last digit" if is_same else "others",
-            }
-        )
-        if not is_same:
-            names = {**(metrics[0] or {}), **(metrics[1] or {})}
-            table(
-                "metric",
-                "before",
-                "again",
-                rows=((name, *(repr((some or {}).get(name)) for some in metrics)) for name in names),
-            )
+        how = "the same to the last digit" if is_same else "others"
+        pairs({"run": before["run_id"], "again": f"{after['run_id']}: {after['status']}", "metrics": how})
     if not is_same:
+        rows = ((name, repr(metrics.get(name)), repr(again.get(name))) for name in {**metrics, **again})
+        if not as_json:
+            table("metric", "before", "again", rows=rows)
         raise typer.Exit(FAILED)
+
+
+def _replay(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the input that runs the same again. Raises ConfigurationError: it is none."""
+    overrides = (record.get("input") or {}).get("Overrides")
+    again = {"Trigger": {"Type": "Manual"}, "Replay": record["run_id"]}
+    wanted = {**again, **({"Overrides": overrides} if overrides else {})}
+    run_input.execution_input(wanted)
+    return wanted

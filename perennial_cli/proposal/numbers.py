@@ -40,10 +40,9 @@ CURRENCIES = {
 }
 MOST_MARKERS = 10  # different ones
 MARKS: tuple[dict[str, str], ...] = (
-    {}, {"thousands": ","}, {"thousands": "."}, {"thousands": "'"}, {"thousands": " "},
-    {"thousands": " ", "decimal": ","}, {"thousands": ".", "decimal": ","}, {"decimal": ","},
+    {}, {"thousands": ","}, {"thousands": "'"}, {"thousands": " "}, {"thousands": " ", "decimal": ","},
+    {"thousands": ".", "decimal": ","}, {"decimal": ","},
 )  # fmt: skip
-MARKS = tuple(marks | ({"decimal": ","} if marks.get("thousands") == "." else {}) for marks in MARKS)
 MULTIPLES = {
     "k": 1e3,
     "tsd": 1e3,
