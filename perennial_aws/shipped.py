@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import perennial
-from perennial.evaluation import custom_metrics
-from perennial.evaluation.custom_metrics import OwnMetrics
 from perennial.model import definition
-from perennial.model.problem_types import Direction
 from perennial.runs import configuration
 from perennial.runs.configuration import Configuration
 from perennial_aws.settings import settings
@@ -29,12 +26,6 @@ def configured(overrides: Mapping[str, Any], replayed: Mapping[str, str] | None 
         data_prefix=settings.data_prefix,
         replayed=replayed,
     )
-
-
-def own_metrics(problem: str, directions: Mapping[str, Direction]) -> OwnMetrics:
-    """Return the metrics that the stack's model brings itself, of which a run's definition says these."""
-    file = FOLDER / "models" / settings.model_name / custom_metrics.FILE
-    return OwnMetrics(FOLDER / "processing/measure_custom.py", file, problem, directions)
 
 
 def commit() -> str:

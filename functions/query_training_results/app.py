@@ -29,7 +29,7 @@ from perennial.evaluation.problem_types.measures import Floats, MetricError, Met
 from perennial.model.problem_types import classes_of
 from perennial.runs import run_record
 from perennial.runs.record import json_safe
-from perennial_aws import champion, objects, payloads, runs, shipped
+from perennial_aws import champion, objects, own_metrics, payloads, runs
 from perennial_aws.clients import client
 from perennial_aws.row_hashes import SeenRows, hashes_of, twins_of
 
@@ -98,7 +98,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Read, measure, judge, and write the evaluation for people and baselines."""
     request = payloads.read(Request, event)
     config = objects.read_json(f"{request.Prefix}/config.json")
-    with shipped.own_metrics(request.Problem, config["definition"].get("metrics", {})) as own:
+    with own_metrics.named(request.Problem, config["definition"].get("metrics", {})) as own:
         return _judged(request, config, own)
 
 

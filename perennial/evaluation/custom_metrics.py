@@ -24,7 +24,6 @@ import numpy as np
 from perennial.evaluation.metrics import Metric, UndefinedMetricError
 from perennial.evaluation.problem_types.measures import Floats, MetricError
 from perennial.evaluation.problem_types.quality import MIN_ROWS_FOR_DEVIATION, with_deviation
-from perennial.evaluation.resampling import RESAMPLES
 from perennial.model.problem_types import Direction
 from perennial.words import printable
 
@@ -174,7 +173,7 @@ class CustomMetric(Metric):
 
     def resampled(self, labels: Floats, scores: Floats) -> Floats:
         drawn = self.own.ask(self.name, "drawn", labels, scores)
-        drawn = drawn[np.isfinite(drawn)]
-        if drawn.size < RESAMPLES / 2:
+        are_numbers = np.isfinite(drawn)
+        if are_numbers.mean() < 1 / 2:
             raise CustomMetricError(f"{FILE}: {self.name} has no value for most draws of the {labels.size} rows")
-        return drawn
+        return drawn[are_numbers]

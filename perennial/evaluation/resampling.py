@@ -15,6 +15,7 @@ Rows = npt.NDArray[np.int64]
 
 RESAMPLES = 2000
 MAX_BLOCKS = 500
+ROWS_OF_ALL_DRAWS, FEWEST_DRAWS = 200_000, 400
 LEFT_OUT = 200  # blocks, one of which is left out each time
 SAMPLES, SAMPLE_SHARE = 5, 0.8
 
@@ -50,9 +51,10 @@ def _without_blocks(rows: int) -> Iterator[Rows]:
 
 
 def _drawn(rows: int) -> Iterator[Rows]:
-    begins = starts(rows)
+    """Of very many rows there are fewer draws: each of them measures as many."""
+    begins, most = starts(rows), max(FEWEST_DRAWS, RESAMPLES * ROWS_OF_ALL_DRAWS // rows)
     sizes = np.diff([*begins, rows])
-    for times in draws(begins.size):
+    for times in draws(begins.size)[:most]:
         yield np.repeat(np.arange(rows), np.repeat(times.astype(np.int64), sizes))
 
 

@@ -279,6 +279,12 @@ TRAIN_MODEL = (
     Row(_without_comparison, obstacle="unfair"),
     Row(_without_comparison, obstacle="changed"),
     Row(
+        "Correct metrics.py in the model's folder (make check-model asks each function for what a window asks it for), "
+        "deploy, and start a run; or let the gate ask for another metric (model.yaml, gate.metric).",
+        obstacle="unmeasured",
+        cause=re.compile(r"metrics\.py"),
+    ),
+    Row(
         "Take the new files away (aws s3 rm): their rows are in other files already. Then drop what was meant, or "
         "start a run.",
         status=("Succeeded", "Rejected"),

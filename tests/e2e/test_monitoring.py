@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from localcloud import mailbox
 from tests.e2e.conftest import App, Run, mails
+from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import has_entered
 from tests.e2e.matrix.trips import Fault, fault
@@ -119,17 +121,58 @@ class Watched:
         return [run.output["Decision"] for run in ended if "Decision" in run.output]
 
 
+OWN_METRICS = "metrics: {within_a_fifth: maximize, broken: minimize}\n"
+OWN_CODE = """
+def within_a_fifth(actual, predicted):
+    return (abs(predicted - actual) <= 0.2 * actual).mean()
+
+def broken(actual, predicted):
+    return actual.missing
+"""
+
+
 @pytest.fixture(scope="module")
-def watched(deploy: Callable[..., App]) -> Watched:
+def watched(
+    deploy: Callable[..., App], built: Path, packaged: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Watched:
+    """The model has metrics of its own besides."""
+    layer = situation.copied_layer(built, tmp_path_factory.mktemp("watched"))
+    model = layer / "python/models/car-sales"
+    (model / "metrics.py").write_text(OWN_CODE)
+    (model / "model.yaml").write_text(f"{(model / 'model.yaml').read_text()}\n{OWN_METRICS}")
     app = deploy(
-        STACK, ModelName="car-sales", QuietPeriodSeconds="0", PollSeconds="0", CaptureDelaySeconds="0",
-        MonitorSchedule="rate(30 days)",
+        STACK, situation.with_layer(packaged, layer), ModelName="car-sales", QuietPeriodSeconds="0", PollSeconds="0",
+        CaptureDelaySeconds="0", MonitorSchedule="rate(30 days)",
     )  # fmt: skip
     run = app.drop("raw/sold.csv", sales.as_csv(sales.sales(3000, seed=1)))
     assert (run.status, run.cause) == ("SUCCEEDED", None)
     watched = Watched(app)
     wait_for(lambda: "Armed" in watched.decisions(), "the event of the endpoint in service")
     return watched
+
+
+BROKEN = "metrics.py, line 6: AttributeError: 'numpy.ndarray' object has no attribute 'missing'"
+
+
+def test_metrics_of_the_model_itself_are_in_record_mail_and_baseline_and_one_that_fails_stops_nothing(
+    watched: Watched,
+) -> None:
+    run_id = watched.app.parameters()["run"]
+
+    def about() -> list[mailbox.Message]:
+        return [mail for mail in mails(watched.app.state) if f"runs/{run_id}/run.json" in mail.body]
+
+    (mail,) = wait_for(about, "the mail about the run")
+    assert f"Not measured  broken: {BROKEN}" in mail.body
+    key = f"runs/{run_id}/run.json"
+    record = json.loads(watched.app.client("s3").get_object(Bucket=watched.app.bucket, Key=key)["Body"].read())
+    assert 0.3 < record["metrics"]["candidate"]["within_a_fifth"] <= 1
+    assert record["metrics"]["failed"] == {"broken": BROKEN}
+    key = f"runs/{run_id}/baselines/model-quality/constraints.json"
+    baseline = json.loads(watched.app.client("s3").get_object(Bucket=watched.app.bucket, Key=key)["Body"].read())
+    limit = baseline["regression_constraints"]["within_a_fifth"]
+    assert limit["threshold"] == record["metrics"]["candidate"]["within_a_fifth"]
+    assert limit["comparison_operator"] == "LessThanThreshold"
 
 
 def test_a_healthy_window_is_judged_and_nobody_is_bothered(watched: Watched) -> None:
@@ -139,6 +182,10 @@ def test_a_healthy_window_is_judged_and_nobody_is_bothered(watched: Watched) -> 
     assert run.output["Verdict"] == "Healthy"
     verdict = watched.verdict(run)
     assert (verdict["records"], verdict["ground_truth"]["matched"]) == (300, 300)
+    quality = verdict["analyses"]["model_quality"]
+    (own,) = [one for one in quality["metrics"] if one["is_own"]]
+    assert own["interval"][0] <= own["value"] <= own["interval"][1]
+    assert quality["failed"]["broken"] == BROKEN
     key = f"monitoring/{run.output['WindowId']}/{verdict['report']['file']}"
     page = Page(watched.app.client("s3").get_object(Bucket=watched.app.bucket, Key=key)["Body"].read())
     assert page.text.startswith("Healthy: ")

@@ -334,10 +334,10 @@ def raises_for_2(actual, predicted):
 def own(aws, app, tmp_path, monkeypatch):
     """Let the stack's model bring these metrics, all of which are better when they are smaller."""
     for name in ("processing", "perennial"):
-        (tmp_path / name).symlink_to(app.shipped.FOLDER / name)
+        (tmp_path / name).symlink_to(app.own_metrics.FOLDER / name)
     (tmp_path / "models/used-cars").mkdir(parents=True)
     (tmp_path / "models/used-cars/metrics.py").write_text(OWN)
-    monkeypatch.setattr(app.shipped, "FOLDER", tmp_path)
+    monkeypatch.setattr(app.own_metrics, "FOLDER", tmp_path)
     names = ("bias", "broken", "broken_for_2", "raises_for_2")
     metrics = dict.fromkeys(names, "minimize")
     config = {"training_metrics": ["validation:rmse"], "definition": {**DEFINITION, "metrics": metrics}}

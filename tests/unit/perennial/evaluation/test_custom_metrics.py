@@ -162,6 +162,14 @@ def test_draws_without_a_value_are_left_out_while_most_have_one(own: OwnMetrics)
     assert drawn.size == resampling.RESAMPLES
 
 
+@pytest.mark.parametrize(("rows", "draws"), [(100, 2000), (150, 1333), (10_000, 400)])
+def test_of_very_many_rows_there_are_fewer_draws(rows: int, draws: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "ROWS_OF_ALL_DRAWS", 100)
+    drawn = list(resampling.ROW_SETS["drawn"](rows))
+    assert len(drawn) == draws
+    assert 0.9 * rows < np.mean([one.size for one in drawn]) < 1.1 * rows
+
+
 def test_one_row_has_no_interval(own: OwnMetrics) -> None:
     with pytest.raises(UndefinedMetricError):
         interval(own.by_name["mean_error"], [1.0], [2.0])

@@ -26,6 +26,7 @@ ENDS = [
     Outcome("AlreadyTrained"),
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="unfair"),
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="changed"),
+    Outcome("Rejected", "ModelAccuracyTooLow", cause="gain: metrics.py, line 3: no", obstacle="unmeasured"),
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="chance", is_doubtful=True, has_only_copies=True),
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="threshold", is_doubtful=True),
     Outcome("Succeeded", is_doubtful=True),
