@@ -1,4 +1,4 @@
-"""The metrics that the stack's model brings itself, as the layer carries them. Loads nothing that reads a model.yaml."""
+"""The metrics that the stack's model brings itself, in the layer. Loads nothing that reads a model.yaml."""
 
 from __future__ import annotations
 
