@@ -75,13 +75,14 @@ def measure(definition: dict[str, Any], folder: Path, own: OwnMetrics) -> dict[s
     problem = definition["problem"]
     classes = classes_of(definition)
     columns = read(folder, classes)
+    rows = metrics.checked(problem, *_measured(columns, classes))
     statistics = model_quality.statistics(
         problem,
         columns["label"],
         columns["prediction"],
         columns.get("probability"),
         evaluation_time=datetime.now(UTC),
-        own=own.described(*metrics.checked(problem, *_measured(columns, classes))),
+        own={**model_quality.of_gate(definition, *rows), **own.described(*rows)},
     )
     constraints = model_quality.constraints(problem, statistics, own.directions)
     return {"statistics": statistics, "constraints": constraints}

@@ -16,12 +16,14 @@ from typing import Any
 import numpy.typing as npt
 
 from perennial.data.column_statistics import FORMAT_VERSION
-from perennial.evaluation.metrics import measures_of
-from perennial.evaluation.problem_types.quality import CONSTANT
+from perennial.evaluation.metrics import measures_of, metrics_of
+from perennial.evaluation.problem_types.measures import Floats, MetricError
+from perennial.evaluation.problem_types.quality import CONSTANT, with_deviation
 from perennial.model.problem_types import Direction
 
-_SMALLER_IS_BETTER = {"mae", "mse", "rmse", "false_positive_rate", "false_negative_rate"}
+_SMALLER_IS_BETTER = {"mae", "mse", "rmse", "mape", "logloss", "false_positive_rate", "false_negative_rate"}
 GREATER, LESS = "GreaterThanThreshold", "LessThanThreshold"
+FORMAT_LACKS = ("mape", "logloss")  # metrics of problem types that it has not
 _CURVES_AND_COUNTS = {"confusion_matrix", "receiver_operating_characteristic_curve", "precision_recall_curve"}
 
 
@@ -37,7 +39,7 @@ def statistics(
 ) -> dict[str, Any]:
     """Return the document statistics.json; its arguments are those of perennial.evaluation.problem_types.quality.
 
-    own  the metrics of the model itself (custom_metrics.OwnMetrics.described)
+    own  the metrics of the model itself (custom_metrics.OwnMetrics.described), and that of the gate (of_gate)
 
     Raises MetricInputError: the rows cannot be measured.
     """
@@ -48,6 +50,19 @@ def statistics(
         "dataset": {"item_count": rows, "evaluation_time": time},
         f"{problem}_metrics": {**measured, **(own or {})},
     }
+
+
+def of_gate(definition: Mapping[str, Any], labels: Floats, scores: Floats) -> dict[str, Any]:
+    """Return the metric of the gate where Model Monitor's format has none of that name; labels and scores are checked.
+
+    It is to be watched, whatever it is.
+    """
+    name = definition["gate"]["metric"]
+    metric = None if name not in FORMAT_LACKS else metrics_of(definition["problem"]).get(name)
+    try:
+        return {} if metric is None else {name: with_deviation(metric.value(labels, scores), [])}
+    except MetricError:
+        return {}
 
 
 def constraints(problem: str, statistics: dict[str, Any], own: Mapping[str, Direction] | None = None) -> dict[str, Any]:

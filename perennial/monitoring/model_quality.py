@@ -103,7 +103,7 @@ def judge(
     columns = metrics.measures_of(problem).columns(labels, scores, classes_of(definition))
     statistics = model_quality.statistics(
         problem, columns["label"], columns["prediction"], columns.get("probability"), evaluation_time=time,
-        own=own.described(labels, scores),
+        own={**model_quality.of_gate(definition, labels, scores), **own.described(labels, scores)},
     )  # fmt: skip
     results, failed = [], dict(own.failed)
     for name, metric in {**metrics.metrics_of(problem), **own.by_name}.items():

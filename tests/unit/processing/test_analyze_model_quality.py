@@ -26,7 +26,9 @@ def job(tmp_path: Path) -> Job:
         for number, part in enumerate(parts):
             (predictions / f"part-{number:05d}.csv").write_text(part)
         config = tmp_path / "config.json"
-        config.write_text(json.dumps({"definition": {"problem": problem, "algorithm": "deepar", "target": "price"}}))
+        gate = {"metric": "rmse" if problem == "regression" else "auc"}
+        known = {"problem": problem, "algorithm": "deepar", "target": "price", "gate": gate}
+        config.write_text(json.dumps({"definition": known}))
         arguments = ["--config", config, "--predictions", predictions, "--output", output, "--message", message]
         code = analyze_model_quality.main([str(argument) for argument in arguments])
         if code:

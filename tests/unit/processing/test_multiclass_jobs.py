@@ -219,6 +219,18 @@ def test_a_label_of_no_known_class_is_counted_and_said_by_its_line(world: World)
     assert "tulip" not in json.dumps(truth)
 
 
+def test_a_log_loss_of_the_gate_is_watched_though_model_monitor_has_none(tmp_path: Path) -> None:
+    world = World(tmp_path, MODEL.replace("metric: accuracy, threshold: 0.5", "metric: logloss, threshold: 1"))
+    world.names = CLASSES
+    world.baselines(world.prepare(flowers(600, 0)))
+    limit = world.read("baselines/model-quality/constraints.json")["multiclass_classification_constraints"]["logloss"]
+    assert limit["comparison_operator"] == "GreaterThanThreshold"
+    world.send([Flower(one.petal, one.colour, (one.kind + 1) % 3) for one in flowers(200, 1)])
+    world.label()
+    findings = world.judge()["analyses"]["model_quality"]["findings"]
+    assert [one["subject"] for one in findings if one["kind"] == "drift"] == ["logloss"]
+
+
 def test_a_model_that_confuses_its_classes_has_drifted_and_its_pictures_say_how(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.baselines(world.prepare(flowers(600, 0)))
