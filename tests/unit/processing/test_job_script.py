@@ -15,13 +15,19 @@ from processing import analyze_data_quality, analyze_model_quality, job_script, 
 
 MOUNTED = "/opt/ml/processing/input"
 WINDOW = {"endpoint": "cars", "start": "2026-11-29", "end": "2026-11-30"}
+BASELINES = {  # one input of the job, which has no room for four
+    f"{name.replace('-quality', '')}_baseline": f"{MOUNTED}/baselines/{name}"
+    for name in ("data-quality", "model-quality", "bias", "attribution")
+}
 OWN_INPUT = [
     (preprocess, {"data": f"{MOUNTED}/data", "champion": f"{MOUNTED}/champion"}),
     (analyze_data_quality, {"baseline_data": f"{MOUNTED}/baseline"}),
     (analyze_model_quality, {name: f"{MOUNTED}/{name}" for name in ("predictions", "test", "serving")}),
     (
         monitor,
-        {**WINDOW, "labelled": "None"} | {name: f"{MOUNTED}/{name.replace('_', '-')}" for name in monitor.INPUTS},
+        {**WINDOW, "labelled": "None"}
+        | {name: f"{MOUNTED}/{name.replace('_', '-')}" for name in monitor.INPUTS}
+        | BASELINES,
     ),
 ]
 
