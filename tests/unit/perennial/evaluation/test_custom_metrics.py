@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perennial.evaluation import resampling
+from perennial.evaluation import custom_metrics, resampling
 from perennial.evaluation.custom_metrics import CustomMetricError, OwnMetrics
 from perennial.evaluation.metrics import UndefinedMetricError, interval, interval_of_difference, metric_named
 from processing.own_code import MEASURING
@@ -68,12 +68,17 @@ def often_undefined(actual, predicted):
     return np.nan if 0 in actual else 1.0  # as it is in 63 % of draws
 
 
+def sleeps(actual, predicted):
+    import signal
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def credentials(actual, predicted):
     return len(CREDENTIALS)
 '''
 NAMES = (
     "mean_error", "raises", "nan", "array", "text", "slow", "slow_when_resampled", "ends", "leaves", "often_undefined",
-    "credentials", "missing",
+    "credentials", "missing", "sleeps",
 )  # fmt: skip
 LABELS = np.arange(100.0)
 SCORES = LABELS + np.sin(LABELS)
@@ -144,6 +149,16 @@ def test_a_function_that_has_used_up_its_time_is_not_asked_again(
         with pytest.raises(CustomMetricError, match=r"line 3\d: slow_when_resampled takes longer than 1 s"):
             metric.without_each(LABELS, SCORES)
         monkeypatch.setattr(own, "_connected", None)
+
+
+def test_a_function_that_no_timer_stops_is_ended_with_its_process(
+    own: OwnMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(custom_metrics, "SECONDS_TO_ANSWER", 0.2)
+    with pytest.raises(CustomMetricError, match=r"metrics\.py: sleeps took longer than 1 s"):
+        own.by_name["sleeps"].compute(LABELS, SCORES)
+    monkeypatch.undo()
+    assert own.by_name["mean_error"].compute(LABELS, SCORES) > 0
 
 
 def test_all_are_measured_and_those_that_fail_say_why(own: OwnMetrics) -> None:

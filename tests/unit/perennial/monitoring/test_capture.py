@@ -94,6 +94,13 @@ def test_our_own_questions_shadows_and_other_times_are_no_traffic_of_the_window(
     assert counts == {"examples": [], "outside_window": 2, "requests": 1, "shadow": 1, "verification": 1, "probing": 1}
 
 
+def test_what_cannot_be_read_and_is_of_another_time_is_no_fault_of_the_window(tmp_path: Path) -> None:
+    document = json.loads(line(inferenceTime="2026-11-29T09:00:00Z"))
+    document["captureData"]["endpointInput"] = {"data": "/w==", "encoding": "BASE64"}  # the byte 255
+    file(tmp_path, json.dumps(document).encode())
+    assert collected(tmp_path)[1] == {"examples": [], "outside_window": 1}
+
+
 @pytest.mark.parametrize(
     "mine", ["probe-1", "probe-", "verify-me", "probe-20261129000000-ab12", "a probe-20261129000000-ab12-0"]
 )
