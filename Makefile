@@ -130,8 +130,8 @@ bench: install .venvs/bench/.installed ## Time and memory, against the floor and
 TABLES := jobs run orchestration endpoint long_life window
 
 .PHONY: bench-drift
-bench-drift: install ## How often the monitor raises a window, by what has changed in it (WRITE=1: the table into docs/benchmark.md)
-	@$(BIN)/python -m bench.bench_drift $(if $(filter 1,$(WRITE)),--write) $(ARGS)
+bench-drift: install .venvs/bench/.installed ## How often the monitor and its peers raise a window, by what has changed in it (WRITE=1: the table into docs/benchmark.md)
+	@PYTHONPATH=.:.venvs/bench .venvs/image/bin/python -m bench.bench_drift $(if $(filter 1,$(WRITE)),--write) $(ARGS)
 
 .PHONY: bench-quality
 bench-quality: install ## Test error of the defaults against a plain solution by hand (DATA=folder with the public files)

@@ -6,7 +6,10 @@ Made-up records of 12 features: 8 of numbers (normal, skewed, heavy-tailed, whol
 (two, five, 40 and 400 values, the last rare), and a target that follows from them. Each window has a baseline of its
 own, 2,000 rows drawn anew, so that a baseline that is unusual itself counts as often as it comes. A window is raised
 when its verdict is Drift or BadData, with the defaults of model.yaml. Beside it is Model Monitor's documented distance
-(method Robust, threshold 0.1) on the same features: it raises a window when one of them is above.
+(method Robust, threshold 0.1) on the same columns: it raises a window when one of them is above. Evidently gets the
+same baselines and windows (the first ASKED of each kind and size, because each takes it longer), and tells by the
+defaults of its preset for data drift whether any column has drifted, and whether the data set has
+(bench.evidently_peer). It runs in the Python of the image, beside which `make bench-drift` installs Evidently.
 
 Bias is judged on its own, as one analysis of three: of two facets, a text and a number, against TESTED rows. Outcomes
 are positive above about the middle. Beside it is Model Monitor's documented rule: a metric is farther from no bias than
@@ -19,14 +22,18 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bench import evidently_peer
 from bench.table import Row, finish
 from perennial.data.column_statistics import NumericColumn, StringColumn, constraints, statistics
 from perennial.evaluation import model_quality as measured
@@ -42,6 +49,7 @@ Columns = dict[str, npt.NDArray[Any]]
 BASELINE, TESTED = 2_000, 500
 SIZES = (100, 1_000, 10_000, 100_000)
 FEWER = {10_000: 4, 100_000: 20}  # windows of these sizes, so many times
+ASKED = 20  # windows of each kind and size that Evidently is asked about
 NOISE = 0.5
 TEXTS = {"two": 2, "five": 5, "forty": 40, "rare": 400}
 MONITORED, INVALID = Monitoring(), Quality().max_invalid_share
@@ -139,12 +147,24 @@ def described(sample: Sample, *, with_labels: bool) -> list[Any]:
     return described_columns
 
 
-def judged(rows: int, change: Change, seed: int) -> tuple[str, bool]:
-    """Return the verdict on one window, and whether Model Monitor's distance would raise it."""
+def made(rows: int, change: Change, seed: int) -> tuple[Sample, Sample, Sample]:
+    """Return the rows that were trained on, those that were tested, and a window."""
     random = np.random.default_rng([rows, seed])
     trained, tested = drawn(BASELINE, random), drawn(TESTED, random)
+    return trained, tested, change(drawn(rows, random), random)
+
+
+def asked(rows: int, what: str, seed: int) -> tuple[bool, bool]:
+    """Return what Evidently says of the same window: a column has drifted, the data set has."""
+    trained, _, window = made(rows, CHANGES[what][1], seed)
+    sides = ({**sample.columns, "target": sample.labels} for sample in (trained, window))
+    return evidently_peer.drifted(*sides)
+
+
+def judged(rows: int, what: str, seed: int) -> tuple[str, bool]:
+    """Return the verdict on one window, and whether Model Monitor's distance would raise it."""
+    trained, tested, window = made(rows, CHANGES[what][1], seed)
     columns = described(trained, with_labels=True)
-    window = change(drawn(rows, random), random)
     records = data_quality.WindowRecords(statistics(described(window, with_labels=True)), rows, len(window.columns))
     section, rate = MONITORED.data_quality, MONITORED.false_alarm_rate / 2
     limits = data_quality.DataLimits(section.distance, section.stability, section.missing, INVALID, rate)
@@ -209,7 +229,7 @@ def bias_rows(windows: int) -> Iterator[Row]:
             count = max(1, windows // FEWER.get(size, 1))
             verdicts = [judged_bias(size, change, seed) for seed in range(count)]
             raised, peer = (100 * sum(column) / count for column in zip(*verdicts, strict=True))
-            bound = {"most": 1.0} if (what, size) == ("none", 1_000) else {}
+            bound: dict[str, Any] = {"most": 1.0} if (what, size) == ("none", 1_000) else {}
             print(f"bias, {what:15} {size:7,}  raised {raised:5.1f} %  Model Monitor {peer:5.1f} %", flush=True)
             yield Row(f"bias: {what}, {size:,} records", raised, "%", peer=peer, **bound)
 
@@ -220,23 +240,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--windows", type=int, default=200, help="of each kind and size up to 10,000 rows")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmark.md")
     arguments = parser.parse_args(argv)
-    rows = []
-    for what, (right, change) in CHANGES.items():
+    with ProcessPoolExecutor() as pool:
+        rows = [*drift_rows(arguments.windows, pool), *bias_rows(arguments.windows)]
+    text = (
+        "Share of windows raised. Peer: Model Monitor's documented rule. Evidently "
+        f"{version('evidently')}: of up to {ASKED} of the same windows, by the defaults of its DataDriftPreset."
+    )
+    return finish("drift", text, rows, arguments.write, ("Evidently, any column", "Evidently, data set"))
+
+
+def drift_rows(count: int, pool: ProcessPoolExecutor) -> Iterator[Row]:
+    """Yield the shares of windows that are raised, by what has changed in them."""
+    for what, (right, _) in CHANGES.items():
         for size in SIZES:
-            windows = max(1, arguments.windows // FEWER.get(size, 1))
-            verdicts = [judged(size, change, seed) for seed in range(windows)]
+            windows = max(1, count // FEWER.get(size, 1))
+            verdicts = list(pool.map(partial(judged, size, what), range(windows)))
             raised = 100 * sum(verdict != "Healthy" for verdict, _ in verdicts) / windows
             rightly = 100 * sum(verdict == right for verdict, _ in verdicts) / windows
             peer = 100 * sum(robust for _, robust in verdicts) / windows
-            bound = {("none", 1_000): {"most": 1.0}, ("mean", 1_000): {"least": 95.0}}.get((what, size), {})
-            rows.append(Row(f"{what}, {size:,} records", raised, "%", peer=peer, **bound))
+            answers = list(pool.map(partial(asked, size, what), range(min(windows, ASKED))))
+            others = [100 * sum(each) / len(answers) for each in zip(*answers, strict=True)]
+            bound: dict[str, Any] = {("none", 1_000): {"most": 1.0}, ("mean", 1_000): {"least": 95.0}}.get(
+                (what, size), {}
+            )
             print(
-                f"{what:15} {size:7,}  raised {raised:5.1f} %  as {right} {rightly:5.1f} %  robust {peer:5.1f} %",
+                f"{what:15} {size:7,}  raised {raised:5.1f} %  as {right} {rightly:5.1f} %  robust {peer:5.1f} %  "
+                f"Evidently {others[0]:5.1f} %, data set {others[1]:5.1f} %",
                 flush=True,
             )
-    rows += bias_rows(arguments.windows)
-    text = "Share of windows raised."
-    return finish("drift", text, rows, arguments.write)
+            yield Row(f"{what}, {size:,} records", raised, "%", peer=peer, others=others, **bound)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,15 @@ from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmark.md"
 HEADER = ("", "floor", "us", "peer", "bound", "")
+PEER = HEADER.index("peer")
 
 
 @dataclass(frozen=True)
 class Row:
     """One measure, in one unit; None is what was not measured, or has no bound.
 
-    `most` and `least` bound `us`. The peer is named in the text above the table.
+    `most` and `least` bound `us`. The peer is named in the text above the table; `others` are peers with columns of
+    their own, whose names are given with the table.
     """
 
     what: str
@@ -28,6 +30,7 @@ class Row:
     peer: float | None = None
     most: float | None = None
     least: float | None = None
+    others: Sequence[float] = ()
 
     @property
     def missed(self) -> bool:
@@ -38,17 +41,17 @@ class Row:
     @property
     def cells(self) -> tuple[str, ...]:
         """What the table shows, as the header says."""
-        floor, us, peer = (_number(value) for value in (self.floor, self.us, self.peer))
+        floor, us, *peers = (_number(value) for value in (self.floor, self.us, self.peer, *self.others))
         most, least = (value is not None for value in (self.most, self.least))
         bound = f"at most {_number(self.most)}" if most else f"at least {_number(self.least)}" if least else ""
         verdict = ("missed" if self.missed else "met") if bound else ""
-        return f"{self.what}, {self.unit}" if self.unit else self.what, floor, us, peer, bound, verdict
+        return f"{self.what}, {self.unit}" if self.unit else self.what, floor, us, *peers, bound, verdict
 
 
-def finish(name: str, text: str, rows: Sequence[Row], write: bool) -> int:
+def finish(name: str, text: str, rows: Sequence[Row], write: bool, others: Sequence[str] = ()) -> int:
     """Print text and table, put both between the page's marks of `name` if `write`, and return the exit code."""
     text = f"{text.rstrip()} Measured on {os.cpu_count()} cores."
-    content = f"{text}\n\n{markdown(rows)}"
+    content = f"{text}\n\n{markdown(rows, others)}"
     print(f"\n{content}")
     if write:
         page = PAGE.read_text(encoding="utf-8")
@@ -56,10 +59,12 @@ def finish(name: str, text: str, rows: Sequence[Row], write: bool) -> int:
     return int(any(row.missed for row in rows))
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Return the table, which a terminal shows straight as well."""
-    lines = [HEADER, *(row.cells for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
+def markdown(rows: Sequence[Row], others: Sequence[str] = ()) -> str:
+    """Return the table, which a terminal shows straight as well; `others` are the names of more peers."""
+    wanted = len(HEADER) + len(others)
+    cells = [(*one[: PEER + 1], *[""] * (wanted - len(one)), *one[PEER + 1 :]) for one in (row.cells for row in rows)]
+    lines = [(*HEADER[: PEER + 1], *others, *HEADER[PEER + 1 :]), *cells]
+    widths = [max(len(line[column]) for line in lines) for column in range(wanted)]
     padded = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
     ]

@@ -32,6 +32,16 @@ def test_the_table_shows_what_was_measured_and_nothing_for_what_was_not() -> Non
     ]
 
 
+def test_more_peers_have_columns_of_their_own_which_rows_without_them_leave_empty() -> None:
+    rows = [Row("one", 1, "%", peer=2, most=3, others=(4, 5)), Row("two", 6, "%", peer=7)]
+    assert table.markdown(rows, ["A", "B"]).splitlines() == [
+        "|        | floor | us | peer | A | B | bound     |     |",
+        "|--------|-------|----|------|---|---|-----------|-----|",
+        "| one, % |       | 1  | 2    | 4 | 5 | at most 3 | met |",
+        "| two, % |       | 6  | 7    |   |   |           |     |",
+    ]
+
+
 def test_the_page_gets_the_section_between_its_marks_again_and_again() -> None:
     page = "before\n<!-- bench: a -->\nold\n<!-- end -->\nbetween\n<!-- bench: b -->\n<!-- end -->\nafter\n"
     once = table.replaced(page, "a", "new")
