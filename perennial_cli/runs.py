@@ -16,7 +16,7 @@ from perennial.runs.run_id import RUN_ID
 from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
 
-AT_ONCE = 16
+AT_ONCE, LATEST = 16, "latest"
 SUCCESSES = ("Succeeded", "Superseded", "AlreadyTrained", "NoData", "TrainedOnly")
 
 
@@ -68,6 +68,16 @@ def record(stack: Stack, run: str) -> dict[str, Any]:
             "See perennial runs"
         ) from error
     return dict(json.loads(body))
+
+
+def of(stack: Stack, run: str) -> dict[str, Any]:
+    """Return the record of a run, or of the latest that has ended. Raises CommandError: there is none."""
+    if run != LATEST:
+        return record(stack, run)
+    ended = [one for one in newest(stack, 5) if one["status"] != "Running"]
+    if not ended:
+        raise CommandError(f"no run of {stack.name} has ended yet")
+    return ended[0]
 
 
 def _require_id(run: str) -> None:

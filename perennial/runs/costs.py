@@ -90,5 +90,5 @@ def line(record: RunRecord) -> str:
 
 
 def spoken(usd: float) -> str:
-    """Return an amount as people read it: cents, and of less than ten cents two digits that say something."""
-    return f"{usd:,.2f} USD" if usd >= 0.1 else f"{usd:.2g} USD"
+    """Return an amount as people read it: cents, and of less than a dollar three digits that say something."""
+    return f"{usd:,.2f} USD" if usd >= 1 else f"{usd:.3g} USD"

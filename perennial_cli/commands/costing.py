@@ -24,7 +24,7 @@ PRICES = f"public prices on demand of {DATE}; what the table does not have AWS's
 
 def cost(
     run_id: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="The id of a run, to know what it has cost.")
+        str | None, typer.Argument(metavar="[RUN]", help="The id of a run, or `latest`, to know what it has cost.")
     ] = None,
     stack: StackName = None,
     model: Annotated[
@@ -43,7 +43,7 @@ def cost(
     whom = say_whom()
     if run_id is not None:
         chosen = stacks.chosen(stack)
-        _after(runs.record(chosen, run_id), whom, as_json=as_json)
+        _after(runs.of(chosen, run_id), whom, as_json=as_json)
         return
     if model is not None:
         defined, records = definition.load(project.model_folder(model) / "model.yaml"), list[dict[str, Any]]()

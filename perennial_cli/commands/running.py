@@ -16,7 +16,7 @@ from perennial_cli import explain as lineages
 from perennial_cli import runs as history
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, File, StackName
-from perennial_cli.console import FAILED, CommandError, notice, pairs, show, show_json, table, warn
+from perennial_cli.console import FAILED, notice, pairs, show, show_json, table, warn
 from perennial_cli.deployed import definition_of
 from perennial_cli.stacks import Stack
 
@@ -192,18 +192,9 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     return record["run_id"], record["status"], used, metric, number(gate["threshold"]) if gate else "", decision[:100]
 
 
-def _record(stack: Stack, run_id: str) -> dict[str, Any]:
-    if run_id != "latest":
-        return history.record(stack, run_id)
-    ended = [one for one in history.newest(stack, 5) if one["status"] != "Running"]
-    if not ended:
-        raise CommandError(f"no run of {stack.name} has ended yet")
-    return ended[0]
-
-
 def show_run(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> None:
     """Show one run whole: what it was made of, what it measured and decided, how long it took, what it left."""
-    record = _record(_stack(stack), run_id)
+    record = history.of(_stack(stack), run_id)
     if as_json:
         show_json(record)
         return
@@ -261,7 +252,7 @@ def explain(stack: StackName = None, as_json: AsJson = False) -> None:
 def compare(first: Run, second: Run, stack: StackName = None, as_json: AsJson = False) -> None:
     """Say what differs between two runs: configuration, code, data, rows and metrics."""
     chosen = _stack(stack)
-    one, other = _record(chosen, first), _record(chosen, second)
+    one, other = history.of(chosen, first), history.of(chosen, second)
     differences = comparison.differences(one, other)
     if as_json:
         show_json([difference.as_json() for difference in differences])
@@ -284,7 +275,7 @@ def reproduce(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> 
     definition says so. Exit code 1: it failed, or its metrics are others.
     """
     chosen = _stack(stack)
-    before = _record(chosen, run_id)
+    before = history.of(chosen, run_id)
     changed = comparison.not_the_same(before, definition_of(chosen), chosen.outputs["CodeUri"])
     for line in changed:
         warn(line)

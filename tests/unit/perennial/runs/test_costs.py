@@ -44,13 +44,13 @@ def test_a_machine_without_a_price_is_named_and_not_in_the_sum() -> None:
 
 
 def test_the_mail_has_a_line_where_all_prices_are_known() -> None:
-    expected = f"at most 0.12 USD for 1 jobs of 1,800 s (public prices of {costs.DATE})"
+    expected = f"at most 0.115 USD for 1 jobs of 1,800 s (public prices of {costs.DATE})"
     assert costs.line(record(job("train", "Training", 30))) == expected
     assert costs.line(record(job("train", "Training", 30), arn=ARN.replace("us-east-1", "mars-1"))) == ""
     assert costs.line(record(job("train", "Training", 30), train="ml.x9.huge")) == ""
     assert costs.line(record()) == ""
 
 
-@pytest.mark.parametrize(("usd", "text"), [(1234.5, "1,234.50 USD"), (0.115, "0.12 USD"), (0.00123, "0.0012 USD")])
-def test_small_amounts_keep_two_digits_that_say_something(usd: float, text: str) -> None:
+@pytest.mark.parametrize(("usd", "text"), [(1234.5, "1,234.50 USD"), (0.115, "0.115 USD"), (0.00123, "0.00123 USD")])
+def test_small_amounts_keep_three_digits_that_say_something(usd: float, text: str) -> None:
     assert costs.spoken(usd) == text
