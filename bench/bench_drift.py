@@ -7,7 +7,7 @@ Made-up records of 12 features: 8 of numbers (normal, skewed, heavy-tailed, whol
 own, 2,000 rows drawn anew, so that a baseline that is unusual itself counts as often as it comes. A window is raised
 when its verdict is Drift or BadData, with the defaults of model.yaml. Beside it is Model Monitor's documented distance
 (method Robust, threshold 0.1) on the same columns: it raises a window when one of them is above. Evidently gets the
-same baselines and windows (the first ASKED of each kind and size, because each takes it longer), and tells by the
+same baselines and windows (the first MOST_WINDOWS of each kind and size, because each takes it longer), and tells by the
 defaults of its preset for data drift whether any column has drifted, and whether the data set has
 (bench.evidently_peer). It runs in the Python of the image, beside which `make bench-drift` installs Evidently.
 
@@ -49,7 +49,7 @@ Columns = dict[str, npt.NDArray[Any]]
 BASELINE, TESTED = 2_000, 500
 SIZES = (100, 1_000, 10_000, 100_000)
 FEWER = {10_000: 4, 100_000: 20}  # windows of these sizes, so many times
-ASKED = 20  # windows of each kind and size that Evidently is asked about
+MOST_WINDOWS = 20  # windows of each kind and size that Evidently is asked about
 NOISE = 0.5
 TEXTS = {"two": 2, "five": 5, "forty": 40, "rare": 400}
 MONITORED, INVALID = Monitoring(), Quality().max_invalid_share
@@ -154,7 +154,7 @@ def made(rows: int, change: Change, seed: int) -> tuple[Sample, Sample, Sample]:
     return trained, tested, change(drawn(rows, random), random)
 
 
-def asked(rows: int, what: str, seed: int) -> tuple[bool, bool]:
+def evidently_judges(rows: int, what: str, seed: int) -> tuple[bool, bool]:
     """Return what Evidently says of the same window: a column has drifted, the data set has."""
     trained, _, window = made(rows, CHANGES[what][1], seed)
     sides = ({**sample.columns, "target": sample.labels} for sample in (trained, window))
@@ -244,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = [*drift_rows(arguments.windows, pool), *bias_rows(arguments.windows)]
     text = (
         "Share of windows raised. Peer: Model Monitor's documented rule. Evidently "
-        f"{version('evidently')}: of up to {ASKED} of the same windows, by the defaults of its DataDriftPreset."
+        f"{version('evidently')}: of up to {MOST_WINDOWS} of the same windows, by the defaults of its DataDriftPreset."
     )
     return finish("drift", text, rows, arguments.write, ("Evidently, any column", "Evidently, data set"))
 
@@ -258,7 +258,7 @@ def drift_rows(count: int, pool: ProcessPoolExecutor) -> Iterator[Row]:
             raised = 100 * sum(verdict != "Healthy" for verdict, _ in verdicts) / windows
             rightly = 100 * sum(verdict == right for verdict, _ in verdicts) / windows
             peer = 100 * sum(robust for _, robust in verdicts) / windows
-            answers = list(pool.map(partial(asked, size, what), range(min(windows, ASKED))))
+            answers = list(pool.map(partial(evidently_judges, size, what), range(min(windows, MOST_WINDOWS))))
             others = [100 * sum(each) / len(answers) for each in zip(*answers, strict=True)]
             bound: dict[str, Any] = {("none", 1_000): {"most": 1.0}, ("mean", 1_000): {"least": 95.0}}.get(
                 (what, size), {}
