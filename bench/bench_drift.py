@@ -7,7 +7,7 @@ Made-up records of 12 features: 8 of numbers (normal, skewed, heavy-tailed, whol
 own, 2,000 rows drawn anew, so that a baseline that is unusual itself counts as often as it comes. A window is raised
 when its verdict is Drift or BadData, with the defaults of model.yaml. Beside it is Model Monitor's documented distance
 (method Robust, threshold 0.1) on the same columns: it raises a window when one of them is above. Evidently gets the
-same baselines and windows (the first MOST_WINDOWS of each kind and size, because each takes it longer), and tells by the
+same baselines and windows (the first MOST_WINDOWS of each kind and size, as each takes it longer), and tells by the
 defaults of its preset for data drift whether any column has drifted, and whether the data set has
 (bench.evidently_peer). It runs in the Python of the image, beside which `make bench-drift` installs Evidently.
 
