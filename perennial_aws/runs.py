@@ -1,7 +1,8 @@
 """The run table: claims of work, answers to executions, records of runs; and which models and configurations there are.
 
 Items by `id`: `work#<work key>` the claim, `execution#<arn>` the answer to an execution, `run#<run id>` the record,
-`deployment` the run whose turn it is to deploy, `strays` the files that were put aside (runs.strays).
+`deployment` the run whose turn it is to deploy, `strays` the files that were put aside (runs.strays), `said#<text>` the
+execution whose mail has said so.
 """
 
 from __future__ import annotations
@@ -170,6 +171,16 @@ def remember(execution_arn: str, new: Mapping[str, Any]) -> dict[str, Any]:
     if _put(new_item, ConditionExpression="attribute_not_exists(id)"):
         return dict(new)
     return answer(execution_arn) or dict(new)
+
+
+def is_first_to_say(text: str, run_id: str, seconds: int) -> bool:
+    """Return whether this execution is the one that says something, which no other does in these seconds."""
+    now = int(time.time())
+    return _put(
+        {"id": f"said#{text}", "run_id": run_id, "expires_at": now + seconds},
+        ConditionExpression="attribute_not_exists(id) OR expires_at <= :now OR run_id = :run",
+        ExpressionAttributeValues={":now": {"N": str(now)}, ":run": {"S": run_id}},
+    )
 
 
 def get(run_id: str) -> RunRecord | None:

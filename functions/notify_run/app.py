@@ -5,8 +5,8 @@ Writes     runs/<run id>/report.html and run.json, the record in the run table, 
 Raises     StraysContestedError: other runs changed the list of files that are put aside over and over. Transient.
 
 Events come more than once: the end of an execution is reported once. An execution that found no work to do is logged,
-and mailed only where drift or an alarm had asked for a model (runs.work.is_mailed). What fails here is raised, so that
-Lambda tries again and then keeps the event in the dead-letter queue.
+and mailed only where drift or an alarm had asked for a model (runs.work.is_mailed), once within the cooldown of
+model.yaml. What fails here is raised, so that Lambda tries again and then keeps the event in the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _tell(*, end: dict[str, Any], detail: ends.Detail) -> dict[str, Any]:
         status = work.TRAINED_ONLY
     if answer and answer["Decision"] != "Train" and status == "Succeeded":
         status = answer["Decision"]
-        if not work.is_mailed(status, facts.trigger_type(_unopened(run_id, execution))):
+        if not _is_mailed(facts.trigger_type(_unopened(run_id, execution)), answer):
             logger.info("nothing to tell", run_id=run_id, decision=status, reason=answer["Reason"])
             return asdict(Answer(run_id, status, None))
     closed = _close(run_id, status, execution, answer)
@@ -76,6 +76,14 @@ def _tell(*, end: dict[str, Any], detail: ends.Detail) -> dict[str, Any]:
     published.flush_metrics()
     logger.info("told", run_id=run_id, status=status, message_id=message_id)
     return asdict(Answer(run_id, status, message_id))
+
+
+def _is_mailed(trigger: str, answer: dict[str, Any]) -> bool:
+    """Return whether a mail says that there was no work: an alarm that comes and goes is answered once."""
+    if not work.is_mailed(answer["Decision"], trigger):
+        return False
+    seconds = int(answer.get("QuietHours", 0) * 3600)
+    return runs.is_first_to_say(f"{trigger}#{answer['Reason']}", answer["RunId"], seconds)
 
 
 # ---- Closing the record

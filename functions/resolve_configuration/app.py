@@ -58,12 +58,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Nothing:
-    """The answer to an execution that has no work to do, and why."""
+    """The answer to an execution that has no work to do, and why.
+
+    QuietHours  how long the same reason is not mailed again to the same kind of trigger
+    """
 
     Decision: work.NoWork
     Reason: str
     RunId: str
     Name: str
+    QuietHours: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ def _decide(request: Request, run_id: str) -> Answer:
     )
     reader = strays.reader(resolved.definition.as_json(), _code_hash())
     data = strays.without(data, runs.strays(), reader)
+    quiet_hours = resolved.definition.monitoring.retraining.cooldown_hours
     dropped_at = _dropped_at(dropped) if dropped else None
     quiet_seconds, now = settings.quiet_period_seconds, datetime.now(UTC)
     left_to = _reported_elsewhere(dropped, data, now, quiet_seconds)
@@ -152,7 +157,8 @@ def _decide(request: Request, run_id: str) -> Answer:
         return _nothing(run_id, "NoData", left_to)
     if not data.files:
         where = f"s3://{settings.data_bucket}/{resolved.data_prefix}"
-        return _nothing(run_id, "NoData", f"there are no data under {where} ({len(data.ignored)} objects ignored)")
+        reason = f"there are no data under {where} ({len(data.ignored)} objects ignored)"
+        return _nothing(run_id, "NoData", reason, quiet_hours)
     newer = work.superseded(dropped, dropped_at, data.files, now, quiet_seconds)
     if newer:
         return _nothing(run_id, "Superseded", newer)
@@ -164,7 +170,7 @@ def _decide(request: Request, run_id: str) -> Answer:
     work_key = work.work_key(fingerprint, configuration_key, _code_hash())
     refused = _claim(work_key, run_id, request.ExecutionArn, execution_input.Trigger.Type)
     if refused:
-        return _nothing(run_id, *refused)
+        return _nothing(run_id, *refused, quiet_hours)
     opened = _open(request, run_id, execution_input, resolved, data, fingerprint, configuration_key, reader)
     prefix = f"s3://{settings.bucket}/runs/{run_id}"
     other = champion_files.leave(prefix, opened["champion"], data, resolved.definition.as_json())
@@ -292,8 +298,8 @@ def _code_hash() -> str:
     return settings.code_uri.rsplit("/", 1)[-1]
 
 
-def _nothing(run_id: str, decision: work.NoWork, reason: str) -> Nothing:
-    return Nothing(decision, reason, run_id, naming.stem(settings.stack_name, run_id))
+def _nothing(run_id: str, decision: work.NoWork, reason: str, quiet_hours: float = 0.0) -> Nothing:
+    return Nothing(decision, reason, run_id, naming.stem(settings.stack_name, run_id), quiet_hours)
 
 
 # ---- Claiming the work

@@ -442,6 +442,59 @@ def test_drift_that_finds_nothing_new_to_learn_from_is_mailed_and_recorded(
     assert record["input"]["Trigger"]["Type"] == trigger
 
 
+@pytest.fixture
+def flap(aws, worked, ended, notify, resolve):
+    """Let an alarm come so many times, each with its execution and its end: (decisions, whether each was mailed)."""
+
+    def call(arns):
+        decisions, mailed = [], []
+        for arn in arns:
+            ended("RUNNING")  # whoever holds the work, as long as its record is not closed
+            decisions += [resolve(arn, Trigger={"Type": "Alarm", "Id": "errors"})[0]]
+            event = ended(execution_input=json.dumps({"Trigger": {"Type": "Alarm", "Id": "errors"}}))
+            event["detail"]["executionArn"] = arn
+            mailed += [notify(event)["MessageId"] is not None]
+        return decisions, mailed
+
+    return call
+
+
+FLAPS = [f"{EXECUTION_ARN}-{number}" for number in range(2, 7)]
+
+
+def test_a_storm_of_alarms_makes_one_run_and_one_mail_that_says_so(flap, mails):
+    from perennial_aws import runs
+
+    assert flap(FLAPS[:2]) == (["Duplicate", "Duplicate"], [False, False])
+    runs.update(RUN, status="Succeeded")
+    assert flap(FLAPS[2:]) == (["AlreadyTrained"] * 3, [True, False, False])
+    ((subject, _),) = mails()
+    assert subject.startswith(f"Not retrained: run {RUN} has trained on the same data")
+
+
+def test_the_cooldown_of_the_model_says_when_an_alarm_is_answered_again(flap, monkeypatch):
+    from perennial_aws import runs
+
+    runs.update(RUN, status="Succeeded")
+    start, hours = runs.time.time(), 6 * 3600
+    assert flap(FLAPS[:1])[1] == [True]
+    monkeypatch.setattr(runs.time, "time", lambda: start + hours - 60)
+    assert flap(FLAPS[1:2])[1] == [False]
+    monkeypatch.setattr(runs.time, "time", lambda: start + hours + 60)
+    assert flap(FLAPS[2:4])[1] == [True, False]
+
+
+def test_a_mail_that_could_not_be_sent_is_sent_when_its_event_comes_again(flap, mails, answers):
+    from perennial_aws import runs
+
+    runs.update(RUN, status="Succeeded")
+    answers("sns", "Publish", xml_refusal(403, "AuthorizationError"))
+    with pytest.raises(ClientError, match="AuthorizationError"):
+        flap(FLAPS[:1])
+    answers("sns", "Publish", None)
+    assert flap(FLAPS[:2])[1] == [True, False]
+
+
 def test_an_execution_without_work_that_fails_all_the_same_is_mailed(aws, app, ended, notify, mails):
     from perennial_aws import runs
 
