@@ -18,7 +18,10 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from perennial.monitoring import period, policy
+from perennial.monitoring.findings import HEALTHY
 from perennial.runs import naming
+from perennial.runs.cause import safe
+from perennial.runs.message import MAX_LINE
 from perennial_aws import objects, payloads, windows
 from perennial_aws.settings import settings
 
@@ -65,7 +68,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if not any(one["id"] == request.WindowId for one in history):
         history = windows.remember(_decided(request, history))
     entry = next(one for one in history if one["id"] == request.WindowId)
-    decision = entry["decision"] or {"retrain": False, "reason": "no drift"}
+    decision = entry["decision"] or {"retrain": False, "reason": _why_not(request, entry["verdict"])}
     known = _with_rows_that_are_there(history, request.WindowId) if decision["retrain"] else []
     labelled = _labelled(policy.unlearned(known, request.WindowId))
     logger.info("decided", window_id=request.WindowId, verdict=entry["verdict"], **decision)
@@ -93,13 +96,23 @@ def _decided(request: Request, history: Sequence[Mapping[str, Any]]) -> dict[str
     }
     rules, now = definition["monitoring"]["retraining"], datetime.now(UTC)
     judged = _with_rows_that_are_there(policy.remembered(history, entry), request.WindowId)
-    decided = policy.decide(entry, judged, rules, now, verdict.get("no_labelled_rows"))
+    serving = next((one["run"] for one in reversed(windows.served())), None)
+    decided = policy.decide(entry, judged, rules, now, verdict.get("no_labelled_rows"), serving)
     if decided:
         entry["decision"] = asdict(decided)
     if decided and decided.retrain:
         # Whoever wants retraining alone hears of it by the run's own mail.
         entry |= {"retrained_at": period.written(now), "quiet": rules["action"] == "retrain"}
     return entry
+
+
+def _why_not(request: Request, verdict: str) -> str:
+    """Return why a window that has not drifted starts nothing: what else it is, and the first reason."""
+    if verdict == HEALTHY:
+        return "no drift"
+    judged = objects.read_json_if_there(f"{request.Prefix}/verdict.json") or {}
+    first = next(iter(judged.get("reasons", [])), "its verdict.json says no reason")
+    return f"only drift retrains; this is {verdict}: {safe(first, MAX_LINE)}"
 
 
 def _metric(verdict: dict[str, Any], name: str) -> dict[str, Any] | None:

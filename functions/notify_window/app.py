@@ -64,6 +64,7 @@ def _tell(*, end: dict[str, Any], detail: ends.Detail) -> dict[str, Any]:
     position = next((number for number, one in enumerate(history) if one["id"] == window_id), None)
     entry = {} if position is None else history[position]
     window = _closed(window_id, execution, answer, entry)
+    window |= {"is_newest": bool(entry) and position == len(history) - 1, "in_service": _serves(window["run"])}
     if window["failure"] and (entry.get("decision") or {}).get("retrain"):
         windows.take_back_retraining(window_id)
     before = [one["verdict"] for one in history[:position]]
@@ -110,10 +111,18 @@ def _closed(window_id: str, execution: dict[str, Any], answer: dict[str, Any], e
     }
 
 
+def _serves(run: str | None) -> bool:
+    return any(one["run"] == run for one in windows.served()[-1:])
+
+
 def _why(status: str, failure: dict[str, Any]) -> str:
-    state = f" in state {failure['state']!r}" if failure["state"] else ""
+    """Return why there is no verdict: the cause in its own words, as the subject has room for one sentence."""
     ended = {"ABORTED": "a person or a deployment stopped the monitor", "TIMED_OUT": "the monitor was over its time"}
-    return ended.get(status, f"the monitor failed{state}: {failure['error'] or 'no cause was given'}")
+    if status in ended:
+        return ended[status]
+    state = f" in state {failure['state']!r}" if failure["state"] else ""
+    why = cause.explained(failure["cause"]) or failure["error"] or "no cause was given"
+    return f"{why} (the monitor failed{state})"
 
 
 def _own_metrics(analyses: dict[str, Any], decisive: dict[str, Any]) -> list[dict[str, Any]]:
@@ -141,8 +150,15 @@ def _publish_event(window: dict[str, Any]) -> None:
 
 
 def _count(window: dict[str, Any]) -> None:
-    """Publish what dashboards and alarms show; by feature for the first columns, as a metric costs."""
+    """Publish what dashboards and alarms show; by feature for the first columns, as a metric costs.
+
+    A window of the past says nothing of now: it is counted, and what it measured stands in its verdict.json.
+    """
     _metric("WindowsJudged", 1, Verdict=window["verdict"])
+    if window["training"]:
+        _metric("Retrainings", 1)
+    if not window["is_newest"]:
+        return
     if window["records"] is not None:
         _metric("WindowRecords", window["records"])
         _metric("WindowLabels", window["labels"])
@@ -154,10 +170,8 @@ def _count(window: dict[str, Any]) -> None:
     for one in [*filter(None, [window["metric"]]), *window["own_metrics"]]:
         _metric("ModelMetric", one["value"], Metric=one["name"])
         _metric("ModelMetricLimit", one["limit"], Metric=one["name"])
-    if window["metric"]:
+    if window["metric"] and window["in_service"]:
         _metric("ModelWorse", int(window["metric"]["worse"]))
-    if window["training"]:
-        _metric("Retrainings", 1)
 
 
 def _metric(name: str, value: float, **dimensions: str) -> None:

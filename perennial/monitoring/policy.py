@@ -30,13 +30,15 @@ def decide(
     policy: Mapping[str, Any],
     now: datetime,
     no_rows: str | None = None,
+    serving: str | None = None,
 ) -> Decision | None:
     """Return what the policy says of a window that is the newest in the history; None where there is nothing to decide.
 
-    window   its id, verdict, end (UTC), labelled_rows
+    window   its id, run, verdict, end (UTC), labelled_rows
     history  all windows that were judged, this one too: end, verdict, retrained_at (or none), oldest first
     policy   monitoring.retraining of model.yaml
     no_rows  why the window has no labelled rows, and what would help
+    serving  the run whose model answers now, where it is known
     """
     if window["verdict"] != DRIFT:
         return None
@@ -44,6 +46,11 @@ def decide(
         return Decision(False, "the policy only tells (monitoring.retraining.action: notify)")
     if history and window["end"] < history[-1]["end"]:
         return Decision(False, "a later window has been judged already, and that one decides")
+    if serving and window["run"] != serving:
+        return Decision(False, f"the model of run {window['run']} no longer serves: windows of run {serving} decide")
+    started = next((one.get("retrained_at") for one in history if one["id"] == window["id"]), None)
+    if started:
+        return Decision(False, f"this window has started a run already, at {started}")
     return (
         _in_row(history, policy)
         or _rested(history, policy, now)

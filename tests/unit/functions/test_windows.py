@@ -368,6 +368,23 @@ def test_what_is_healthy_starts_nothing(aws, decide):
     assert decide("Healthy") == {"Verdict": "Healthy", "Retrain": False, "Reason": "no drift", "Labelled": []}
 
 
+@pytest.mark.parametrize("verdict", ["BadData", "NotEnoughData", "Failed"])
+def test_what_is_no_drift_and_not_healthy_starts_nothing_and_says_why(aws, decide, verdict):
+    answer = decide(verdict, reasons=["mileage: kilometres", "price: more"])
+    assert not answer["Retrain"]
+    assert answer["Reason"] == f"only drift retrains; this is {verdict}: mileage: kilometres"
+
+
+def test_a_window_of_a_model_that_was_replaced_starts_nothing(aws, decide):
+    from perennial_aws import windows
+
+    windows.note_served(RUN, NOW - timedelta(hours=2))
+    windows.note_served(NEXT_RUN, NOW)
+    answer = decide()
+    assert not answer["Retrain"]
+    assert f"the model of run {RUN} no longer serves" in answer["Reason"]
+
+
 def test_the_policy_is_that_of_the_model(aws, decide):
     answer = decide(policy={"action": "notify"})
     assert not answer["Retrain"]
@@ -470,7 +487,9 @@ def test_a_monitor_that_failed_is_told_as_failed_and_the_next_window_takes_its_r
     cause = 'State "Judge window" failed: no permission'
     answer, events, mails = tell(answer_of(), status="FAILED", error="SageMaker.AmazonSageMakerException", cause=cause)
     assert answer["Verdict"] == "Failed"
-    assert "Judge window" in detail_of(events[0])["reasons"][0]
+    assert detail_of(events[0])["reasons"] == ["no permission (the monitor failed in state 'Judge window')"]
+    (title,) = parse_qs(mails[0].body)["Subject"]
+    assert title.startswith("Window not judged: no permission")
     assert len(mails) == 1
     assert windows.judged_until() is None
 
@@ -506,23 +525,60 @@ def test_an_event_that_is_refused_is_tried_again_by_lambda(aws, decide, tell, an
         tell(answer_of())
 
 
+def measured_by(capsys):
+    """Return what was published as metrics since the last call, by name and by the feature or metric it is about."""
+    published = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "CloudWatchMetrics" in line]
+    return {
+        (one["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"], one.get("Feature") or one.get("Metric")): one
+        for one in published
+    }
+
+
+WORSE = {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0, "worse": True}
+
+
+def test_a_window_of_the_past_moves_neither_the_alarm_of_today_nor_its_pictures(aws, decide, tell, capsys):
+    from perennial_aws import windows
+
+    windows.note_served(RUN, NOW)
+    for number in (2, 1):
+        decide(number=number, records=1200, analyses={"model_quality": {"metrics": [WORSE]}})
+    capsys.readouterr()
+    tell(answer_of(1), name="past")
+    assert set(measured_by(capsys)) == {("WindowsJudged", None)}
+    tell(answer_of(2), name="newest")
+    assert ("ModelWorse", None) in measured_by(capsys)
+
+
+def test_the_newest_window_of_a_model_that_was_replaced_does_not_move_the_alarm(aws, decide, tell, capsys):
+    from perennial_aws import windows
+
+    windows.note_served(RUN, NOW - timedelta(hours=2))
+    windows.note_served(NEXT_RUN, NOW)
+    decide(records=1200, analyses={"model_quality": {"metrics": [WORSE]}})
+    capsys.readouterr()
+    tell(answer_of())
+    measured = measured_by(capsys)
+    assert ("ModelMetric", "rmse") in measured
+    assert ("ModelWorse", None) not in measured
+
+
 def test_metrics_are_by_feature_and_the_limit_is_that_of_the_model(aws, decide, tell, capsys):
+    from perennial_aws import windows
+
     distance = {"largest": 0.3, "psi": 0.2, "chance": 0.001, "robust": 0.2}
     columns = [{"name": "mileage", "distance": distance}, {"name": "note", "distance": None}]
-    metric = {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0, "worse": True}
+    metric = WORSE
     own = {**metric, "name": "gain", "value": -3.0, "is_own": True}
     measured = [metric, {**metric, "name": "mae", "is_own": False}, own]
     probed = {"rows": 312, "run": NEXT_RUN, "data": {"files": 3, "listed_at": "2026-11-21T10:00:00Z"}}
     analyses = {"data_quality": {"columns": columns}, "model_quality": {"metrics": measured, "probed": probed}}
+    windows.note_served(RUN, NOW)
     decide(records=1200, analyses=analyses)
     capsys.readouterr()
     _, events, _ = tell(answer_of())
     assert detail_of(events[0])["probed"] == probed
-    published = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "CloudWatchMetrics" in line]
-    values = {
-        (one["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"], one.get("Feature") or one.get("Metric")): one
-        for one in published
-    }
+    values = measured_by(capsys)
     assert values["FeatureDrift", "mileage"]["FeatureDrift"] == [0.3]
     assert ("FeatureDrift", "note") not in values
     assert values["ModelMetric", "rmse"]["ModelMetric"] == [4100.0]

@@ -95,6 +95,18 @@ def test_only_the_newest_window_decides() -> None:
     assert "a later window" in found.reason
 
 
+def test_a_window_of_a_model_that_no_longer_serves_retrains_nothing() -> None:
+    one = window("Drift", 10)
+    found = policy.decide(one, [one], rules(), NOW, serving="two")
+    assert found == policy.Decision(False, "the model of run one no longer serves: windows of run two decide")
+    assert policy.decide(one, [one], rules(), NOW, serving="one") == decided(one)
+
+
+def test_a_window_that_has_started_a_run_starts_no_other_when_it_is_judged_again() -> None:
+    again = window("Drift", 11, retrained_at="2026-11-28T09:00:00Z")
+    assert decided(again).reason == "this window has started a run already, at 2026-11-28T09:00:00Z"
+
+
 def test_a_window_that_is_judged_again_takes_its_own_place_and_keeps_its_retraining() -> None:
     before = [window("Drift", 10, retrained_at="2026-11-29T10:05:00Z"), window("Healthy", 11)]
     again = {**window("Healthy", 10), "id": "again"}
