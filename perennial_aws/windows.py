@@ -1,6 +1,7 @@
 """What is known of windows and of who answered them, in the run table; one item, whatever time has passed.
 
-The item `monitoring`: `served` (which model answers since when), `windows` (the newest that were judged, by their end).
+The item `monitoring`: `served` (which model answers since when), `windows` (the newest that were judged, by their end),
+`bad_news` (the windows that people were told of and that no good news has followed).
 `window#<which>` is the claim of a window that is being judged.
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from perennial.monitoring import period, policy
+from perennial.monitoring import period, policy, telling
 from perennial.runs import work
 from perennial_aws import runs
 
@@ -52,6 +53,16 @@ def remember(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Add a window that was judged; return the history with it."""
     changed = _change(lambda known: {**known, "windows": policy.remembered(known.get("windows", []), entry)})
     return list(changed["windows"])
+
+
+def bad_news() -> list[str]:
+    """Return the windows that people were told of and that no good news has followed (monitoring.telling)."""
+    return list(_known().get("bad_news", []))
+
+
+def note_news(window: Mapping[str, Any]) -> None:
+    """Note that people were told of a window."""
+    _change(lambda known: {**known, "bad_news": telling.bad_news_after(window, known.get("bad_news", []))})
 
 
 def take_back_retraining(window_id: str) -> None:

@@ -21,11 +21,12 @@ from perennial.monitoring import period, policy
 from perennial.monitoring.findings import HEALTHY
 from perennial.runs import naming
 from perennial.runs.cause import safe
-from perennial.runs.message import MAX_LINE
 from perennial_aws import objects, payloads, windows
 from perennial_aws.settings import settings
 
 logger = Logger()
+
+MAX_REASON = 300  # characters of what the output says
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _why_not(request: Request, verdict: str) -> str:
         return "no drift"
     judged = objects.read_json_if_there(f"{request.Prefix}/verdict.json") or {}
     first = next(iter(judged.get("reasons", [])), "its verdict.json says no reason")
-    return f"only drift retrains; this is {verdict}: {safe(first, MAX_LINE)}"
+    return f"only drift retrains; this is {verdict}: {safe(first, MAX_REASON)}"
 
 
 def _metric(verdict: dict[str, Any], name: str) -> dict[str, Any] | None:

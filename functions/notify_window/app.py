@@ -18,7 +18,7 @@ from aws_lambda_powertools import Logger, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from perennial.monitoring import mail
+from perennial.monitoring import mail, telling
 from perennial.monitoring.findings import FAILED
 from perennial.runs import cause, naming
 from perennial_aws import ends, objects, payloads, runs, windows
@@ -70,8 +70,10 @@ def _tell(*, end: dict[str, Any], detail: ends.Detail) -> dict[str, Any]:
     before = [one["verdict"] for one in history[:position]]
     _publish_event(window)
     _count(window)
-    is_due = window["failure"] or (mail.is_due(window["verdict"], before) and not entry.get("quiet"))
-    message_id = _mail(window) if is_due else None
+    is_due = window["failure"] or telling.is_due(window, before, windows.bad_news())
+    message_id = _mail(window) if is_due and (window["failure"] or not entry.get("quiet")) else None
+    if is_due:  # a quiet one is told by its run
+        windows.note_news(window)
     logger.info("told", window_id=window_id, verdict=window["verdict"], message_id=message_id)
     return asdict(Answer(window_id, window["verdict"], message_id))
 

@@ -1,4 +1,4 @@
-"""The mail about a judged window: who is told, and what.
+"""The mail about a judged window: what it says.
 
 Nothing that a captured record may have brought is passed on as it is; see `runs.cause.safe`.
 """
@@ -25,19 +25,6 @@ ADVICE = {
     NOT_ENOUGH: "See whether callers still reach the endpoint, or judge longer windows. This is told once.",
     FAILED: "Mend what the cause names. The records are kept: the next window begins where the last judged one ended.",
 }
-
-
-def is_due(verdict: str, before: Sequence[str]) -> bool:
-    """Return whether people are told: of what is not healthy, and when it becomes healthy again.
-
-    A stretch without enough data is told once.
-
-    before  the verdicts of the windows before, oldest first
-    """
-    if verdict == HEALTHY:
-        known = [one for one in before if one != NOT_ENOUGH]
-        return bool(known) and known[-1] != HEALTHY
-    return verdict != NOT_ENOUGH or not before or before[-1] != NOT_ENOUGH
 
 
 def compose(window: Mapping[str, Any], *, region: str, partition: str = "aws") -> Message:

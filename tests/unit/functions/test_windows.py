@@ -70,7 +70,7 @@ def running(answers):
 def decide(aws, lambda_context):
     app = load_function("decide_retraining")
 
-    def call(verdict="Drift", number=1, policy=None, **more):
+    def call(verdict="Drift", number=1, policy=None, times_of=None, **more):
         window_id = f"2026112910000{number}-0a1b"
         prefix = f"monitoring/{window_id}"
         monitoring = {**MODEL["monitoring"], "retraining": {**MODEL["monitoring"]["retraining"], **(policy or {})}}
@@ -84,8 +84,8 @@ def decide(aws, lambda_context):
                 "WindowId": window_id,
                 "RunId": RUN,
                 "Prefix": f"s3://{BUCKET}/{prefix}",
-                "Start": f"2026-11-29T0{number}:00:00Z",
-                "End": f"2026-11-29T0{number + 1}:00:00Z",
+                "Start": f"2026-11-29T0{times_of or number}:00:00Z",
+                "End": f"2026-11-29T0{(times_of or number) + 1}:00:00Z",
             },
             lambda_context,
         )
@@ -479,6 +479,21 @@ def test_what_is_healthy_has_an_event_and_no_mail_until_it_is_healthy_again(aws,
     decide("Healthy", number=3)
     _, events, mails = tell(answer_of(3), name="three")
     assert (len(events), len(mails)) == (3, 2)
+
+
+def test_a_window_that_is_healthy_when_it_is_judged_again_or_after_a_failure_is_told(aws, decide, tell):
+    decide("Drift", number=1)
+    tell(answer_of(1), name="drift")
+    tell(answer_of(2), status="FAILED", name="failed", error="E", cause="no permission")
+    decide("Healthy", number=2)
+    assert tell(answer_of(2), name="mended")[0]["MessageId"]
+    decide("NotEnoughData", number=3)
+    assert tell(answer_of(3), name="few")[0]["MessageId"]
+    again = {**answer_of(4), **{name: answer_of(3)[name] for name in ("Start", "End")}}
+    decide("Healthy", number=4, times_of=3)
+    assert tell(again, name="again")[0]["MessageId"]
+    decide("Healthy", number=5)
+    assert tell(answer_of(5), name="still")[0]["MessageId"] is None
 
 
 def test_a_monitor_that_failed_is_told_as_failed_and_the_next_window_takes_its_records(aws, tell):

@@ -1,8 +1,6 @@
-"""The mail about a window: when there is one, and what it says."""
+"""The mail about a window: what it says."""
 
 from typing import Any
-
-import pytest
 
 from perennial.monitoring import mail
 
@@ -31,21 +29,6 @@ WINDOW: dict[str, Any] = {
 def composed(**changed: Any) -> tuple[str, str]:
     message = mail.compose({**WINDOW, **changed}, region="eu-west-1")
     return message.subject, message.body
-
-
-@pytest.mark.parametrize(
-    ("verdict", "before", "due"),
-    [
-        ("Drift", [], True), ("Drift", ["Drift"], True), ("BadData", ["Healthy"], True), ("Failed", [], True),
-        ("Healthy", [], False), ("Healthy", ["Healthy"], False), ("Healthy", ["Drift"], True),
-        ("Healthy", ["Drift", "NotEnoughData"], True), ("Healthy", ["Healthy", "NotEnoughData"], False),
-        ("NotEnoughData", [], True), ("NotEnoughData", ["NotEnoughData"], False), ("NotEnoughData", ["Drift"], True),
-    ],
-)  # fmt: skip
-def test_people_are_told_of_what_is_not_healthy_and_when_it_is_again(
-    verdict: str, before: list[str], due: bool
-) -> None:
-    assert mail.is_due(verdict, before) is due
 
 
 def test_the_first_line_says_what_was_found_and_the_rest_the_numbers_the_policy_and_where_it_stands() -> None:
