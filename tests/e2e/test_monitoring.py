@@ -229,6 +229,16 @@ def throws(function: str) -> Fault:
     return fault(f"function:{function}", "error", error="KeyError", message="'no such key'")
 
 
+def stumbles(function: str) -> list[Fault]:
+    """What Lambda may do once, and a state tries again."""
+    program = f"function:{function}"
+    return [
+        fault(program, "throttle", times=1),
+        fault(program, "timeout", times=1),
+        fault(program, "error", error="Lambda.ServiceException", times=1),
+    ]
+
+
 WRONG = [
     Wrong("its job raises", (fault("job:monitor", "raise"),), ("state 'Judge window'", "exit code: 1", "-monitor-0")),
     Wrong("its job is killed", (fault("job:monitor", "kill"),), ("state 'Judge window'", "exit code: 137")),
@@ -283,9 +293,7 @@ def test_what_stumbles_is_tried_again(watched: Watched) -> None:
     faults = [
         refused("ThrottlingException", times=1),
         refused("ResourceLimitExceeded", times=1),
-        *(fault(f"function:{name}", "throttle", times=1) for name in FUNCTIONS),
-        *(fault(f"function:{name}", "timeout", times=1) for name in FUNCTIONS),
-        *(fault(f"function:{name}", "error", error="Lambda.ServiceException", times=1) for name in FUNCTIONS),
+        *(stumble for name in FUNCTIONS for stumble in stumbles(name)),
         fault("function:notify_window", "timeout", after=True, times=1),
     ]
     watched.traffic(120)
@@ -342,10 +350,13 @@ def test_a_model_whose_callers_send_no_labels_is_judged_by_rows_of_newer_data(wa
     path = {"LocalPath": "/opt/ml/processing/input/probe", "S3DataType": "S3Prefix", "S3InputMode": "File"}
     answer = resumable.answer("Resolve window")
     probe = {"InputName": "probe", "S3Input": {"S3Uri": f"{answer['Prefix']}/probe.json", **path}}
-    answers = {"Resolve window": {"Inputs": [*answer["Inputs"], probe]}}
+    first = "Is there a window to judge?"
+    answers = {"Resolve window": {"Probe": True, "Inputs": [*answer["Inputs"], probe]}}
     with watched.injected(throws("probe_endpoint")):
-        assert resumable.go_on("Probe endpoint", answers=answers).error == "KeyError"
-    assert resumable.go_on("Probe endpoint", answers=answers).status == "SUCCEEDED"
+        assert resumable.go_on(first, answers=answers).error == "KeyError"
+    with watched.injected(*stumbles("probe_endpoint")) as have_fired:
+        assert resumable.go_on(first, answers=answers).status == "SUCCEEDED"
+        assert have_fired()
     verdict = watched.verdict(window)
     quality = verdict["analyses"]["model_quality"]
     assert (verdict["verdict"], quality["verdict"], verdict["ground_truth"]["matched"]) == ("Drift", "Drift", 0)
