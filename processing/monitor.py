@@ -216,7 +216,11 @@ def _data_quality(
     limits = data_quality.DataLimits(
         section["distance"], section["stability"], section["missing"], invalid, rate, section["leave_out"]
     )
-    description = window.described(joined.labels)
+    unread = joined.unread
+    reading = data_quality.LabelReading(
+        window.target.name, unread.requests, unread.requests + joined.size, unread.first, bool(window.classes)
+    )
+    description = replace(window.described(joined.labels), labels=reading)
     output = arguments.output / "data-quality"
     before = _json_if_there(arguments.data_baseline / "statistics.json") or {}
     written = texts.without_rare(description.statistics, window.constraints, before, window.categories)
@@ -258,7 +262,9 @@ def _missing_labels(section: Mapping[str, Any], window: Window, joined: Joined) 
     if labels >= section["min_labels"] and labels >= section["min_labelled_share"] * window.records:
         return ""
     least = f"{section['min_labels']:,} and {section['min_labelled_share']:.0%} of the records"
-    return f"not enough labels: {labels:,} of {window.records:,} records; expected {least}"
+    few = f"not enough labels: {labels:,} of {window.records:,} records; expected {least}"
+    unread = joined.unread
+    return f"{few}; {unread.labels:,} could not be read, the first: {unread.first}" if unread.labels else few
 
 
 def _bias(definition: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float) -> Analysis:

@@ -4,7 +4,8 @@ Every column has three tests, and each is held against the false-alarm rate divi
 that of the whole window (Bonferroni). Nothing is found by chance alone: what is found is also larger than a limit.
 
 contract  values that `columns` of model.yaml does not allow: more than `quality.max_invalid_share` of the records.
-          Bad data. A record with other fields than the model's counts likewise
+          Bad data. A record with other fields than the model's counts likewise, and a label that cannot be read; one
+          that names no class of the model is drift
 missing   the share of missing values has grown by more than `missing`. Bad data
 values    the distance from the baseline is above `distance`, or the stability index above `stability`
           (monitoring.distances); or values that the baseline never had are more than `quality.max_invalid_share`.
@@ -58,6 +59,22 @@ class DataLimits:
 
 
 @dataclass(frozen=True)
+class LabelReading:
+    """Labels of a window that could not be read: requests that have no other, `of` all that have a label.
+
+    target      the column that they are of
+    first       where the first stands, and what was expected
+    is_classes  whether they name no class of the model
+    """
+
+    target: str
+    unread: int
+    of: int
+    first: str
+    is_classes: bool
+
+
+@dataclass(frozen=True)
 class WindowRecords:
     """What a window's records were like.
 
@@ -67,6 +84,7 @@ class WindowRecords:
     unknown     names that no column has -> records with them
     fields      other numbers of fields than fields_expected, the model's -> records with them
     absent      column -> records that did not name it
+    labels      of its labels those that could not be read
     """
 
     statistics: Mapping[str, Any]
@@ -76,6 +94,7 @@ class WindowRecords:
     unknown: Mapping[str, int] = field(default_factory=dict)
     fields: Mapping[int, int] = field(default_factory=dict)
     absent: Mapping[str, int] = field(default_factory=dict)
+    labels: LabelReading | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +146,7 @@ def judge(
         columns.append(result)
         if name not in subjects:
             findings += [*broken, *(one for one in here if one.check not in checks)]
+    findings += _unread(window.labels, limits, level)
     return DataQuality(columns, findings, level)
 
 
@@ -151,6 +171,19 @@ def _schema(
     for name, records in sorted(window.absent.items()):
         if records == window.records and before.get(name, {}).get("inferred_type") != "Unknown":
             yield _bad("missing_column_check", name, f"no record has {name}")
+
+
+def _unread(labels: LabelReading | None, limits: DataLimits, level: float) -> Iterator[WindowFinding]:
+    """Yield that more labels than are allowed cannot be read: they are broken, or the world has another class."""
+    if labels is None or not _is_many(labels.unread, labels.of, limits.invalid, level):
+        return
+    share = _share(labels.unread, labels.of)
+    if labels.is_classes:
+        text = f"{share} of the labels name no class that the model knows; the first: {labels.first}"
+        yield WindowFinding("drift", "categorical_values_check", labels.target, text)
+    else:
+        text = f"{share} of the labels cannot be read; the first: {labels.first}"
+        yield _bad("data_type_check", labels.target, text)
 
 
 def _broken(name: str, window: WindowRecords, limits: DataLimits, level: float) -> Iterator[WindowFinding]:

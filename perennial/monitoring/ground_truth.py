@@ -36,11 +36,13 @@ from perennial.features.column import Column
 from perennial.features.from_text import from_text
 from perennial.monitoring.capture import Tally, UnreadableError, fault, lines
 
+_UNREADABLE, _UNKNOWN = "unreadable_labels", "unknown_classes"
 CSV_COLUMNS = ("inference_id", "label")
 BATCH = 8192
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d{2})/(\d{2})/(\d{2})/[^/]+$")
 _NEVER = -1  # the hour of a file whose path has none
 _NONE = -2  # and of a request without a label
+_UNREAD = -3  # and of one of whose labels none can be read
 MEASURED = 1_000_000  # labelled requests: what is left of chance is far below whatever matters
 Keys = npt.NDArray[np.uint64]
 
@@ -114,13 +116,16 @@ class Labels:
         sound = np.isfinite(numbers) if self._classes else self._is_in_range(numbers)
         for (_, _, _, where), is_sound in zip(self._waiting, sound, strict=True):
             if not is_sound:
-                what = "unknown_classes" if self._classes else "unreadable_labels"
+                what = _UNKNOWN if self._classes else _UNREADABLE
                 self._tally.refuse(what, f"{where}: expected {self._expected}")
         keys = np.array([key_of(identifier) for identifier, _, _, _ in self._waiting], np.uint64)
         hours = np.array([hour for _, _, hour, _ in self._waiting], np.int32)
         self._waiting.clear()
         self._tally.counts["labels"] += int(sound.sum())
         self._join(keys[sound], hours[sound], np.asarray(numbers)[sound])
+        places, is_known = self._find(keys[~sound])
+        unread = places[is_known]
+        self._hours[unread[self._hours[unread] == _NONE]] = _UNREAD
 
     def _is_in_range(self, numbers: Floats) -> npt.NDArray[np.bool_]:
         lowest, highest = self._target.minimum, self._target.maximum
@@ -129,18 +134,23 @@ class Labels:
 
     def _join(self, keys: Keys, hours: npt.NDArray[np.int32], values: Floats) -> None:
         """Give labels to the requests with their ids; where several meet, the one that was collected last stays."""
-        places = np.searchsorted(self._ids, keys)
-        is_known = places < self._ids.size
-        is_known[is_known] = self._ids[places[is_known]] == keys[is_known]
+        places, is_known = self._find(keys)
         self._tally.counts["unmatched"] += int((~is_known).sum())
         order = np.flatnonzero(is_known)[np.lexsort((hours[is_known], places[is_known]))]
         places, hours, values = places[order], hours[order], values[order]  # of one hour the last that was read is last
         last = np.append(places[1:] != places[:-1], True)[: places.size]
         self._beat(places[~last], values[~last])
         places, hours, values = places[last], hours[last], values[last]
-        meets, wins = self._hours[places] != _NONE, hours >= self._hours[places]
+        meets, wins = self._hours[places] > _NONE, hours >= self._hours[places]
         self._beat(places[meets], np.where(wins, self._values[places], values)[meets])
         self._values[places[wins]], self._hours[places[wins]] = values[wins], hours[wins]
+
+    def _find(self, keys: Keys) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Return the place of each id among the sorted ones of the requests, and whether it is one of them."""
+        places = np.searchsorted(self._ids, keys)
+        is_known = places < self._ids.size
+        is_known[is_known] = self._ids[places[is_known]] == keys[is_known]
+        return places, is_known
 
     def _beat(self, places: npt.NDArray[np.int64], values: Floats) -> None:
         self._beaten[0].extend(places.tolist())
@@ -163,9 +173,17 @@ class Labels:
         )
         by_request = np.empty(self._values.size)
         by_request[self._places] = self._values[_first_of_alike(self._ids)]
-        joined = Joined(self._ids, self._places, by_request, self._scores)
+        joined = Joined(self._ids, self._places, by_request, self._scores, self._unread())
         self._tally.counts.update(missing=by_request.size - joined.size, matched=joined.size)
         return joined
+
+    def _unread(self) -> UnreadLabels:
+        kinds = [what for what in (_UNKNOWN, _UNREADABLE) if self._tally.counts[what]]
+        return UnreadLabels(
+            sum(self._tally.counts[what] for what in kinds),
+            int((self._hours == _UNREAD).sum()),
+            self._tally.first[kinds[0]] if kinds else "",
+        )
 
 
 def _first_of_alike(ids: Keys) -> slice | npt.NDArray[np.int64]:
@@ -175,17 +193,33 @@ def _first_of_alike(ids: Keys) -> slice | npt.NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
+class UnreadLabels:
+    """Labels that could not be read, or name no class of the model.
+
+    labels    of whatever requests
+    requests  those of the window that have such a label, and no other
+    first     where the first stands, and what was expected
+    """
+
+    labels: int = 0
+    requests: int = 0
+    first: str = ""
+
+
+@dataclass(frozen=True)
 class Joined:
     """Requests with what came true of them.
 
     ids, places     sorted ids of the requests, and the place of each among them
     values, scores  `(n_requests, ...)` in the order in which they came: labels, NaN where there is none, and answers
+    unread          labels that could not be read
     """
 
     ids: Keys
     places: npt.NDArray[np.uint32]
     values: Floats
     scores: Floats
+    unread: UnreadLabels = UnreadLabels()
 
     @cached_property
     def has_label(self) -> npt.NDArray[np.bool_]:
@@ -242,7 +276,7 @@ def _from_json_lines(path: Path, name: str, tally: Tally) -> Labelled:
         try:
             yield (*_labelled(json.loads(line)), where)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            tally.refuse("unreadable_labels", f"{where}: {fault(error)}")
+            tally.refuse(_UNREADABLE, f"{where}: {fault(error)}")
 
 
 def _labelled(document: Any) -> tuple[str, str]:
@@ -261,12 +295,12 @@ def _from_csv(path: Path, name: str, tally: Tally) -> Labelled:
     header: Sequence[str] = next(rows, [])
     if not set(CSV_COLUMNS) <= set(header):
         expected = " and ".join(CSV_COLUMNS)
-        tally.refuse("unreadable_labels", f"{name}, line 1: expected the names {expected}")
+        tally.refuse(_UNREADABLE, f"{name}, line 1: expected the names {expected}")
         return
     places = [list(header).index(column) for column in CSV_COLUMNS]
     for row in rows:
         where = f"{name}, line {rows.line_num}"
         if len(row) <= max(places):
-            tally.refuse("unreadable_labels", f"{where}: {len(row)} fields; expected those of the first line")
+            tally.refuse(_UNREADABLE, f"{where}: {len(row)} fields; expected those of the first line")
             continue
         yield row[places[0]], row[places[1]].strip(), where

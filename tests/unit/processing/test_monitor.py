@@ -446,6 +446,31 @@ def test_too_few_labels_are_said(tmp_path: Path) -> None:
     )
 
 
+def test_labels_of_which_none_can_be_read_are_bad_data_with_the_first(world: World) -> None:
+    sold: Any = "EUR 1234"
+    world.send(cars(300, 2), lambda car: replace(car, price=sold))
+    world.label()
+    verdict = world.judge()
+    first = "2026/11/29/11/labels.csv, line 2: expected a finite number, at least 0"
+    assert (verdict["verdict"], verdict["reasons"]) == (
+        "BadData",
+        [
+            f"price: 100.0% of the labels cannot be read; the first: {first}",
+            "model_quality: not enough labels: 0 of 300 records; expected 100 and 0% of the records; "
+            f"300 could not be read, the first: {first}",
+        ],
+    )
+
+
+def test_labels_that_were_corrected_or_are_of_other_requests_are_no_finding(world: World) -> None:
+    world.send(cars(300, 2))
+    world.label()
+    broken = [f"{identifier},EUR 1234" for identifier, _ in world.sent]
+    (world.folder / "ground-truth/export.csv").write_text("\n".join(["inference_id,label", *broken, "other,EUR 1"]))
+    verdict = world.judge()
+    assert (verdict["verdict"], verdict["ground_truth"]["unreadable_labels"]) == ("Healthy", 301)
+
+
 KEYED = MODEL.replace("{method: random}", "{method: random, key: [vin]}")
 FILE = "labelled/rows.csv"
 

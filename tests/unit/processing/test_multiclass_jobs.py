@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -217,6 +218,22 @@ def test_a_label_of_no_known_class_is_counted_and_said_by_its_line(world: World)
     assert (truth["unknown_classes"], truth["matched"]) == (2, 400)
     assert truth["examples"][0].startswith("labels.csv, line 402: expected ")
     assert "tulip" not in json.dumps(truth)
+
+
+def test_many_labels_of_no_known_class_are_drift_of_the_target(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.baselines(world.prepare(flowers(1500, 0)))
+    world.send(flowers(300, 1))
+    world.label()
+    path = world.folder / "ground-truth/labels.csv"
+    path.write_text(re.sub(r"^(flower-\d*[147]),.*$", r"\1,tulip", path.read_text(), flags=re.MULTILINE))
+    verdict = world.judge()
+    assert (verdict["verdict"], verdict["analyses"]["model_quality"]["verdict"]) == ("Drift", "Healthy")
+    (reason,) = verdict["reasons"]
+    assert reason.startswith("kind: 30.0% of the labels name no class that the model knows; the first: labels.csv, li")
+    assert "tulip" not in reason
+    (violation,) = world.read("output/data-quality/constraint_violations.json")["violations"]
+    assert (violation["feature_name"], violation["constraint_check_type"]) == ("kind", "categorical_values_check")
 
 
 def test_a_log_loss_of_the_gate_is_watched_though_model_monitor_has_none(tmp_path: Path) -> None:
