@@ -185,6 +185,8 @@ def _analyses(
     if window.records >= section["min_records"]:
         return {name: _alone(known[name], rate) for name in wanted}
     reason = f"{window.records:,} records; expected at least {section['min_records']:,} (monitoring.min_records)"
+    if window.left_out:
+        reason += f"; left out: {window.left_out}"
     few = dict.fromkeys(wanted, Analysis(NOT_ENOUGH, reason))
     if "model_quality" in wanted and (judged.about or judged.failed):
         probed = _alone(known["model_quality"], rate)

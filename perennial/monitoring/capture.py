@@ -25,6 +25,17 @@ from perennial.words import quoted
 GZIP = b"\x1f\x8b"
 MAX_EXAMPLES = 5
 _OWN_QUESTIONS = {VERIFICATION: "verification", PROBE: "probing"}
+_LEFT_OUT = {
+    "outside_window": "records outside of the window by the endpoint's clock",
+    "files_of_other_endpoints": "files of other endpoints",
+    "empty_files": "empty files",
+    "torn_files": "torn files",
+    "unreadable_records": "records that cannot be read",
+    "unreadable_requests": "requests that cannot be read",
+    "shadow": "records of shadow variants",
+    "verification": "questions after a deployment",
+    "probing": "questions of the monitor",
+}
 _time = lru_cache(maxsize=4096)(utc_time)
 
 
@@ -66,6 +77,7 @@ class Tally:
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     first: dict[str, str] = field(default_factory=dict)
+    outside: tuple[datetime, datetime] | None = None
 
     def refuse(self, what: str, example: str) -> None:
         """Count something that cannot be read."""
@@ -77,6 +89,24 @@ class Tally:
         """Keep an example, if there is room."""
         if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(example)
+
+    def leave_out(self, time: datetime) -> None:
+        """Count a record of a time outside of the window; keep the first and the last such time."""
+        self.counts["outside_window"] += 1
+        first, last = self.outside or (time, time)
+        self.outside = min(first, time), max(last, time)
+
+    @property
+    def left_out(self) -> str:
+        """What was captured and is no record of the window, for people; empty where all is."""
+        return "; ".join(f"{words}: {self._counted(what)}" for what, words in _LEFT_OUT.items() if self.counts[what])
+
+    def _counted(self, what: str) -> str:
+        if what == "outside_window" and self.outside:
+            first, last = (f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in self.outside)
+            return f"{self.counts[what]:,} ({first} to {last})"
+        example = f" (the first {self.first[what]})" if what in self.first else ""
+        return f"{self.counts[what]:,}{example}"
 
     def as_json(self) -> dict[str, Any]:
         return {**dict(sorted(self.counts.items())), "examples": self.examples}
@@ -130,10 +160,12 @@ def events(
             if isinstance(event, Event):
                 tally.counts["requests"] += 1
                 yield event
+            elif isinstance(event, datetime):
+                tally.leave_out(event)
             else:
                 tally.counts[event] += 1
         if not has_lines:
-            tally.counts["empty_files"] += 1
+            tally.refuse("empty_files", f"{name}: no record")
 
 
 def lines(path: Path, name: str, tally: Tally) -> Iterator[bytes]:
@@ -153,8 +185,13 @@ def _is_shadow(document: Any) -> bool:
     return isinstance(metadata, dict) and metadata.get("invocationSource") == "ShadowExperiment"
 
 
-def _event(document: Any, period: tuple[datetime, datetime], read: Read, file: str, line: int) -> Event | str:
-    """Return what a captured record says, or what it is counted as where it is left out. Raises UnreadableError."""
+def _event(
+    document: Any, period: tuple[datetime, datetime], read: Read, file: str, line: int
+) -> Event | datetime | str:
+    """Return what a captured record says. Raises UnreadableError.
+
+    Of one that is left out: what it is counted as, or its time, which is outside of the period.
+    """
     if _is_shadow(document):
         return "shadow"
     try:
@@ -164,7 +201,7 @@ def _event(document: Any, period: tuple[datetime, datetime], read: Read, file: s
         if time is None or not isinstance(key, str):
             raise UnreadableError("inferenceTime is no time, or eventId no text")
         if not period[0] <= time < period[1]:
-            return "outside_window"
+            return time
         if own := own_question(key):
             return _OWN_QUESTIONS[own]
         return Event(key, time, *read(captured), metadata.get("inferenceId") or "", file, line)

@@ -164,6 +164,11 @@ class Window:
         return next((self._tally.first[what] for what in _UNREADABLE if what in self._tally.first), "")
 
     @property
+    def left_out(self) -> str:
+        """What was captured and is no record of the window, for people."""
+        return self._tally.left_out
+
+    @property
     def statistics(self) -> dict[str, Any]:
         """The document statistics.json. Of no row it has no column."""
         return column_statistics.statistics(self._columns) if self._has_rows else _NO_ROWS

@@ -186,6 +186,18 @@ def test_requests_of_another_endpoint_are_not_judged(world: World) -> None:
     verdict = world.judge()
     assert verdict["verdict"] == "NotEnoughData"
     assert verdict["collected"]["files_of_other_endpoints"] == 1
+    assert "; left out: files of other endpoints: 1 (the first cars-eu/AllTraffic/2026/11/29/" in verdict["reasons"][0]
+
+
+def test_an_endpoint_whose_clock_is_off_is_told_by_its_times(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.monitored.START", START - timedelta(hours=1))
+    world.send(cars(300, 2))
+    verdict = world.judge()
+    assert (verdict["verdict"], verdict["collected"]["outside_window"]) == ("NotEnoughData", 300)
+    assert verdict["reasons"][0] == (
+        "data_quality: 0 records; expected at least 100 (monitoring.min_records); left out: records outside of the "
+        "window by the endpoint's clock: 300 (2026-11-29T09:00:00Z to 2026-11-29T09:04:59Z)"
+    )
 
 
 def test_requests_that_cannot_be_read_are_counted_with_examples(world: World) -> None:

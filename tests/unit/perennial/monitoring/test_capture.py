@@ -141,7 +141,8 @@ def test_a_file_that_is_still_written_ends_in_a_torn_line(tmp_path: Path) -> Non
 def test_empty_files_are_counted(tmp_path: Path) -> None:
     file(tmp_path, b"")
     file(tmp_path, b"\n", "b.jsonl")
-    assert collected(tmp_path) == ([], {"empty_files": 2, "examples": []})
+    examples = [f"cars/AllTraffic/2026/11/29/11/{name}: no record" for name in ("00-00-000-x.jsonl", "b.jsonl")]
+    assert collected(tmp_path) == ([], {"empty_files": 2, "examples": examples})
 
 
 @pytest.mark.parametrize(
