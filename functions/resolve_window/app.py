@@ -105,6 +105,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def _decide(request: Request, window_id: str) -> Answer:
     wanted, now = monitor_input(request.Input), datetime.now(UTC)
     served = _served()
+    if served is None:
+        reason = f"endpoint {settings.endpoint_name} serves a configuration that is not this stack's"
+        return Nothing("NoModel", reason, window_id)
     if wanted.Trigger.Type == "EndpointInService" or not (served or wanted.Window):
         return _armed(served, window_id)
     chosen = _chosen(wanted, served, now)
@@ -117,13 +120,13 @@ def _decide(request: Request, window_id: str) -> Answer:
     return _window(window_id, chosen)
 
 
-def _served() -> list[dict[str, str]]:
-    """Return which models answer since when, the one that answers now noted."""
+def _served() -> list[dict[str, str]] | None:
+    """Return which models answer since when, the one that answers now noted; None where that is not the stack's."""
     described = if_there(client("sagemaker").describe_endpoint, EndpointName=settings.endpoint_name)
-    run = naming.run_of(settings.stack_name, described["EndpointConfigName"]) if described else None
-    if described is None or run is None:
+    if described is None:
         return windows.served()
-    return windows.note_served(run, described["LastModifiedTime"])
+    run = naming.run_of(settings.stack_name, described["EndpointConfigName"])
+    return windows.note_served(run, described["LastModifiedTime"]) if run else None
 
 
 def _armed(served: list[dict[str, str]], window_id: str) -> Nothing:

@@ -268,10 +268,17 @@ def test_without_a_model_of_the_stack_there_is_nothing_to_judge(aws, answers, re
     assert resolve()["Decision"] == "NoModel"
 
 
-def test_an_endpoint_of_somebody_elses_configuration_is_no_model_of_the_stack(aws, answers, resolve):
+@pytest.mark.parametrize("asked", [{}, {"Window": {"Start": written(NOW - timedelta(hours=1)), "End": written(NOW)}}])
+def test_an_endpoint_of_somebody_elses_configuration_is_no_model_of_the_stack(aws, answers, serving, resolve, asked):
+    """Though one of the stack's own served before: its baseline says nothing of what another model is asked."""
+    serving()
+    assert resolve(Trigger={"Type": "EndpointInService", "Id": "one"})["Decision"] == "Armed"
     body = {"EndpointConfigName": "by-hand", "LastModifiedTime": NOW.timestamp()}
     answers("sagemaker", "DescribeEndpoint", (200, body))
-    assert resolve()["Decision"] == "NoModel"
+    answer = resolve("two", **asked)
+    assert (answer["Decision"], answer["Reason"]) == (
+        "NoModel", f"endpoint {STACK} serves a configuration that is not this stack's",
+    )  # fmt: skip
 
 
 def test_nothing_is_judged_twice_while_nothing_can_have_come(aws, serving, resolve, monkeypatch):
