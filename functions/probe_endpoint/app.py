@@ -31,7 +31,8 @@ from perennial_aws.settings import settings
 
 logger = Logger()
 
-SECONDS = 60  # of asking; one question more may take three times 65, and the function has 300
+# Since the function began; one question more may take three times 65, and the function has 300.
+SECONDS = 100
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Answer:
 class _Questions:
     """Asks about records, as long as there is time; counts what the endpoint refuses and what was not asked."""
 
-    def __init__(self, window_id: str) -> None:
-        self._window_id, self._until = window_id, time.monotonic() + SECONDS
+    def __init__(self, window_id: str, until: float) -> None:
+        self._window_id, self._until = window_id, until
         self._number = self.refused = self.unasked = 0
 
     def scores(self, records: list[str]) -> list[Score | None]:
@@ -81,21 +82,21 @@ class _Questions:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Leave what the window's job judges the model by where labels are missing."""
     request = payloads.read(Request, event)
-    document = _probe(request)
+    document = _probe(request, time.monotonic() + SECONDS)
     objects.write_json(f"{request.Prefix}/{probing.FILE}", document)
     answer = Answer(len(document.get("scores", ())), document.get("reason") or document.get("failed") or "")
     logger.info("probed", window_id=request.WindowId, rows=answer.Rows, reason=answer.Reason)
     return asdict(answer)
 
 
-def _probe(request: Request) -> dict[str, Any]:
+def _probe(request: Request, until: float) -> dict[str, Any]:
     wanted = objects.read_json(f"{request.Prefix}/config.json")["definition"]["monitoring"]["probing"]["rows"]
     another = f"the model of run {request.RunId} does not serve now, or is about to be replaced"
     if not _serves(request.RunId):
         return {"reason": another}
     try:
         rows = unseen_rows.newest(request.RunId, wanted)
-        answered = _answered(request.WindowId, rows)
+        answered = _answered(rows, _Questions(request.WindowId, until))
     except unseen_rows.NothingUnseenError as error:
         return {"reason": str(error)}
     except UnansweredError as error:
@@ -112,8 +113,7 @@ def _serves(run: str) -> bool:
     return description is not None and serves(description, naming.stem(settings.stack_name, run))
 
 
-def _answered(window_id: str, rows: unseen_rows.UnseenRows) -> dict[str, Any]:
-    questions = _Questions(window_id)
+def _answered(rows: unseen_rows.UnseenRows, questions: _Questions) -> dict[str, Any]:
     scores = [score for records in probing.batches(rows.records) for score in questions.scores(records)]
     both = [(label, score) for label, score in zip(rows.labels, scores, strict=True) if score is not None]
     counts = {"rows": len(both), "refused": questions.refused, "unasked": questions.unasked}

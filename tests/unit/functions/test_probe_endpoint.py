@@ -221,6 +221,22 @@ def test_asking_ends_when_its_time_is_over(aws, app, probe, serves, monkeypatch)
     assert (len(requests), about["rows"], about["unasked"]) == (1, 100, 150)
 
 
+def test_looking_for_the_rows_takes_of_the_time_of_asking(aws, app, probe, serves, monkeypatch):
+    """Lambda ends the function, and with it the window, that begins to ask when half of its time is over."""
+    clock, newest = [0.0], app.unseen_rows.newest
+
+    def slow(*given):
+        clock[0] = app.SECONDS + 1.0
+        return newest(*given)
+
+    monkeypatch.setattr(app.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(app.unseen_rows, "newest", slow)
+    model_run(aws)
+    later_run(aws, [9, 10, 11])
+    requests = serves()
+    assert (probe()["about"]["unasked"], len(requests)) == (3, 0)
+
+
 FAILURES = [
     ((424, {"__type": "ModelError", "OriginalStatusCode": 500, "OriginalMessage": "no such column"}), "no such column"),
     (refusal("InternalFailure", "try later"), "try later"),
