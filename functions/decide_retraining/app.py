@@ -103,7 +103,8 @@ def _decided(request: Request, history: Sequence[Mapping[str, Any]]) -> dict[str
         entry["decision"] = asdict(decided)
     if decided and decided.retrain:
         # Whoever wants retraining alone hears of it by the run's own mail.
-        entry |= {"retrained_at": period.written(now), "quiet": rules["action"] == "retrain"}
+        quiet = rules["action"] == "retrain"
+        entry |= {"retrained_at": period.written(now), "quiet": quiet, "trains": policy.what_trains(definition)}
     return entry
 
 

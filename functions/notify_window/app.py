@@ -18,7 +18,7 @@ from aws_lambda_powertools import Logger, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from perennial.monitoring import mail, telling
+from perennial.monitoring import mail, policy, telling
 from perennial.monitoring.findings import FAILED
 from perennial.runs import cause, naming
 from perennial_aws import ends, objects, payloads, runs, windows
@@ -67,6 +67,7 @@ def _tell(*, end: dict[str, Any], detail: ends.Detail) -> dict[str, Any]:
     window |= {"is_newest": bool(entry) and position == len(history) - 1, "in_service": _serves(window["run"])}
     if window["failure"] and (entry.get("decision") or {}).get("retrain"):
         windows.take_back_retraining(window_id)
+    window["limit_before"] = policy.limit_before(history, window_id)
     before = [one["verdict"] for one in history[:position]]
     _publish_event(window)
     _count(window)
@@ -96,6 +97,7 @@ def _closed(window_id: str, execution: dict[str, Any], answer: dict[str, Any], e
         "start": answer.get("Start"),
         "end": answer.get("End"),
         "cut": answer.get("Cut"),
+        "skipped": answer.get("Skipped") or [],
         "prefix": prefix,
         "verdict": known["verdict"],
         "reasons": known["reasons"],
@@ -106,6 +108,7 @@ def _closed(window_id: str, execution: dict[str, Any], answer: dict[str, Any], e
         "probed": known["analyses"].get("model_quality", {}).get("probed"),
         "decision": entry.get("decision"),
         "training": _training(window_id) if not failed and (entry.get("decision") or {}).get("retrain") else None,
+        "trains": entry.get("trains"),
         "failure": failure if failed else None,
         "report": f"{prefix}/report.html" if known.get("report", {}).get("file") else None,
         "execution": execution["executionArn"],

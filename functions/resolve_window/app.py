@@ -65,6 +65,7 @@ class Window:
     RunId     the run whose model answered
     ImageUri  the image that can read this model
     Cut       where the window was cut because the model changed, or nothing
+    Skipped   the parts that other models answered: {"Run", "Start", "End"} each
     Probe     whether the endpoint is asked before the job judges, which reads what comes of it
     Inputs    what the job reads besides code and configuration: an input without an object would fail it
     """
@@ -80,6 +81,7 @@ class Window:
     Start: str
     End: str
     Cut: str
+    Skipped: list[dict[str, str]]
     Probe: bool
     Inputs: list[dict[str, Any]]
     Cluster: dict[str, Any]
@@ -162,12 +164,17 @@ def _window(window_id: str, chosen: Period) -> Window:
         Start=period.written(chosen.start),
         End=period.written(chosen.end),
         Cut=chosen.cut,
+        Skipped=[_span(part) for part in chosen.skipped],
         Probe=probe,
         Inputs=[*_inputs(prefix, chosen), *([_input("probe", f"{prefix}/{FILE}", "S3Prefix")] if probe else [])],
         MaxRuntimeInSeconds=machine.pop("MaxRuntimeInSeconds"),
         Cluster=machine,
         NetworkConfig=settings.network(),
     )
+
+
+def _span(part: Period) -> dict[str, str]:
+    return {"Run": part.run, "Start": period.written(part.start), "End": period.written(part.end)}
 
 
 def _write_config(prefix: str, run: str, current: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from perennial.runs.cause import explained, safe
 from perennial.runs.message import MAX_LINE, Message, console_link, subject
 
 MAX_REASONS = 20
+MAX_SKIPPED = 10  # parts of a window that other models answered
 HEADLINES = {
     DRIFT: "Drift",
     BAD_DATA: "Bad data",
@@ -38,6 +39,7 @@ def compose(window: Mapping[str, Any], *, region: str, partition: str = "aws") -
         _facts(window),
         _reasons(reasons) if is_healthy or len(reasons) > 1 else "",
         _policy(window),
+        _skipped(window["skipped"]),
         _advice(window),
         _links(window, region, partition),
     ]
@@ -53,7 +55,14 @@ def _facts(window: Mapping[str, Any]) -> str:
         data = f"{probed['data']['files']:,} data files as of {probed['data']['listed_at']}"
         lines += [("Probed", f"{probed['rows']:,} rows of the test set of run {probed['run']}, {data}")]
     lines += [("Metric", _measured(one)) for one in (window["metric"], *window["own_metrics"]) if one]
+    lines += [("Limit", _limits(window["limit_before"], window["metric"]))] if window["limit_before"] else []
     return "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in lines if value)
+
+
+def _limits(before: Mapping[str, Any], metric: Mapping[str, Any]) -> str:
+    """Return how the limit changed with the model: one that was accepted on changed data is held to less."""
+    models = f"{metric['limit']:,.6g} now, {before['limit']:,.6g} with the model before (run {before['run']})"
+    return f"{models}: it follows what the model in service was tested with"
 
 
 def _measured(metric: Mapping[str, Any]) -> str:
@@ -82,8 +91,22 @@ def _policy(window: Mapping[str, Any]) -> str:
     return f"Retraining     not started: {safe(decision['reason'], MAX_LINE)}"
 
 
+def _skipped(parts: Sequence[Mapping[str, str]]) -> str:
+    """Return what other models answered of the window, each with the input that judges it."""
+    if not parts:
+        return ""
+    lines = [
+        f'  {{"Window": {{"Start": "{one["Start"]}", "End": "{one["End"]}"}}}}   run {one["Run"]}'
+        for one in parts[-MAX_SKIPPED:]
+    ]
+    first = (
+        "Not judged     what other models answered, unless a window before has; the monitor's input that judges each"
+    )
+    return "\n".join([first, *lines])
+
+
 def _advice(window: Mapping[str, Any]) -> str:
-    text = ADVICE.get(window["verdict"])
+    text = ADVICE.get(window["verdict"]) or (window["training"] and window["trains"])
     return f"What to do\n  {text}" if text else ""
 
 

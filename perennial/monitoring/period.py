@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 MAX_SERVED = 50  # models that are remembered with the time since which they answer
 MAX_DAYS = 400  # of a window
@@ -20,12 +21,17 @@ class WindowError(ValueError):
 
 @dataclass(frozen=True)
 class Period:
-    """A window of one model. `cut` says where it was cut and why, or nothing."""
+    """A window of one model.
+
+    cut      where it was cut and why, or nothing
+    skipped  what of it other models answered, and is not judged with it: each of one model, oldest first
+    """
 
     run: str
     start: datetime
     end: datetime
     cut: str = ""
+    skipped: tuple[Period, ...] = ()
 
 
 def noted(served: Sequence[Mapping[str, str]], run: str, since: datetime) -> list[dict[str, str]]:
@@ -50,7 +56,8 @@ def next_period(
     run, since = served[-1]["run"], read(served[-1]["since"])
     start, end = max(since, judged_until or since), (now - delay).replace(microsecond=0)
     cut = f"the model of run {run} answers since {written(since)}" if start == since and len(served) > 1 else ""
-    return Period(run, start, end, cut) if start < end else None
+    skipped = _of_others(served, judged_until or read(served[0]["since"]), start)
+    return Period(run, start, end, cut, skipped) if start < end else None
 
 
 def asked_period(served: Sequence[Mapping[str, str]], start: str, end: str, now: datetime) -> Period:
@@ -68,7 +75,17 @@ def asked_period(served: Sequence[Mapping[str, str]], start: str, end: str, now:
         raise WindowError(f"Window.End: got {end}, before any model of this stack answered: {first_known}")
     run, since = answering[-1]["run"], read(answering[-1]["since"])
     cut = f"the model of run {run} answers since {written(since)}" if since > first else ""
-    return Period(run, max(first, since), last, cut)
+    return Period(run, max(first, since), last, cut, _of_others(answering, first, since))
+
+
+def _of_others(served: Sequence[Mapping[str, str]], start: datetime, end: datetime) -> tuple[Period, ...]:
+    """Return what each of the models before the last answered of a time."""
+    found = []
+    for one, following in pairwise(served):
+        first, last = max(start, read(one["since"])), min(end, read(following["since"]))
+        if first < last:
+            found.append(Period(one["run"], first, last))
+    return tuple(found)
 
 
 def hours(start: datetime, end: datetime) -> tuple[str, str]:

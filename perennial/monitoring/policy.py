@@ -125,6 +125,32 @@ def remembered(history: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -
     return sorted([*others, {**kept_start, **entry}], key=lambda one: str(one["end"]))[-MAX_WINDOWS:]
 
 
+def limit_before(history: Sequence[Mapping[str, Any]], window_id: str) -> dict[str, Any] | None:
+    """Return {run, limit} of the model before a window's, where its limit was another; None where there is none."""
+    place = next((number for number, one in enumerate(history) if one["id"] == window_id), 0)
+    now = (history[place].get("metric") if history else None) or {}
+    for one in reversed(history[:place]):
+        metric = one.get("metric") or {}
+        if one["run"] != history[place]["run"] and metric.get("name") == now.get("name") and metric:
+            return {"run": one["run"], "limit": metric["limit"]} if metric["limit"] != now["limit"] else None
+    return None
+
+
+def what_trains(definition: Mapping[str, Any]) -> str:
+    """Return which rows a run learns from beside those of the drifted window, and what limits them; nothing if few."""
+    window = (definition.get("training") or {}).get("window") or {}
+    days, files = window.get("days"), window.get("newest_files")
+    if files == 1:
+        return ""
+    kept = (
+        f"those of the newest {files:,} files" if files else f"those of {days:,} days" if days else "all that there are"
+    )
+    return (
+        f"Rows of the world before train and judge too, {kept}. If they no longer hold, let fewer: training.window of "
+        "model.yaml (newest_files, or days and the column that dates rows)."
+    )
+
+
 def course(history: Sequence[Mapping[str, Any]], end: str) -> list[dict[str, Any]]:
     """Return the windows that ended before, as the report shows the course of the metric."""
     measured = [(one, one.get("metric") or {}) for one in history if one["end"] < end]

@@ -70,7 +70,7 @@ def running(answers):
 def decide(aws, lambda_context):
     app = load_function("decide_retraining")
 
-    def call(verdict="Drift", number=1, policy=None, times_of=None, **more):
+    def call(verdict="Drift", number=1, policy=None, times_of=None, run=RUN, **more):
         window_id = f"2026112910000{number}-0a1b"
         prefix = f"monitoring/{window_id}"
         monitoring = {**MODEL["monitoring"], "retraining": {**MODEL["monitoring"]["retraining"], **(policy or {})}}
@@ -82,7 +82,7 @@ def decide(aws, lambda_context):
         return app.handler(
             {
                 "WindowId": window_id,
-                "RunId": RUN,
+                "RunId": run,
                 "Prefix": f"s3://{BUCKET}/{prefix}",
                 "Start": f"2026-11-29T0{times_of or number}:00:00Z",
                 "End": f"2026-11-29T0{(times_of or number) + 1}:00:00Z",
@@ -251,6 +251,7 @@ def test_a_window_is_of_one_model(aws, serving, resolve, running):
     answer = resolve("two")
     assert (answer["RunId"], answer["Start"]) == (NEXT_RUN, written(NOW - timedelta(minutes=5)))
     assert "answers since" in answer["Cut"]
+    assert [(one["Run"], one["End"]) for one in answer["Skipped"]] == [(RUN, answer["Start"])]
     asked = {"Start": written(NOW - timedelta(minutes=90)), "End": written(NOW - timedelta(minutes=60))}
     assert resolve("three", Window=asked)["RunId"] == RUN
 
@@ -612,6 +613,15 @@ def test_metrics_are_by_feature_and_the_limit_is_that_of_the_model(aws, decide, 
     assert values["Retrainings", None]["Retrainings"] == [1]
     assert values["WindowRecords", None]["WindowRecords"] == [1200]
     assert values["ProbedRows", None]["ProbedRows"] == [312]
+
+
+def test_the_first_mail_after_a_change_of_the_model_has_both_limits_and_what_trains(aws, decide, tell):
+    decide("Drift", number=1, run=NEXT_RUN, analyses={"model_quality": {"metrics": [{**WORSE, "limit": 1381.0}]}})
+    decide("Drift", number=2, policy={"cooldown_hours": 0}, analyses={"model_quality": {"metrics": [WORSE]}})
+    _, _, mails = tell(answer_of(2))
+    (text,) = parse_qs(mails[0].body)["Message"]
+    assert f"2,200 now, 1,381 with the model before (run {NEXT_RUN})" in text
+    assert "Rows of the world before train and judge too, all that there are" in text
 
 
 def test_other_monitors_that_write_at_the_same_time_are_not_lost(aws, monkeypatch):

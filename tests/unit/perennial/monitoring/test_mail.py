@@ -9,6 +9,7 @@ WINDOW: dict[str, Any] = {
     "start": "2026-11-29T09:00:00Z",
     "end": "2026-11-29T10:00:00Z",
     "cut": "",
+    "skipped": [],
     "run": "20261128090000-0a1b",
     "prefix": "s3://bucket/monitoring/20261129100000-0a1b",
     "verdict": "Drift",
@@ -18,7 +19,9 @@ WINDOW: dict[str, Any] = {
     "metric": {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0, "worse": True},
     "own_metrics": [],
     "probed": None,
+    "limit_before": None,
     "decision": {"retrain": True, "reason": "drift starts a training run with 300 new labelled rows"},
+    "trains": "",
     "training": "arn:aws:states:eu-west-1:123456789012:execution:cars-train-model:drift-20261129100000-0a1b",
     "failure": None,
     "report": None,
@@ -55,6 +58,27 @@ def test_a_model_that_was_judged_by_asking_it_is_told_with_the_rows_and_their_da
     data = {"files": 3, "listed_at": "2026-11-29T08:00:00Z"}
     _, body = composed(labels=0, probed={"rows": 1312, "run": "20261129080000-0a1b", "data": data})
     assert "Probed        1,312 rows of the test set of run 20261129080000-0a1b, 3 data files as of 2026-11" in body
+
+
+def test_a_limit_that_changed_with_the_model_is_told_with_the_one_before() -> None:
+    _, body = composed(limit_before={"run": "20261127090000-0a1b", "limit": 1381.0})
+    assert "Limit         2,200 now, 1,381 with the model before (run 20261127090000-0a1b)" in body
+    assert "Limit  " not in composed()[1]
+
+
+def test_drift_that_retrains_says_what_else_trains_and_drift_that_does_not_keeps_silent() -> None:
+    assert "What to do\n  Rows of the world before" in composed(trains="Rows of the world before train too")[1]
+    assert "What to do" not in composed(trains="Rows of the world before train too", training=None)[1]
+    assert "What to do" not in composed()[1]
+
+
+def test_what_other_models_answered_of_the_window_is_told_with_the_input_that_judges_it() -> None:
+    skipped = [{"Run": "20261127090000-0a1b", "Start": "2026-11-29T08:51:00Z", "End": "2026-11-29T09:00:00Z"}]
+    _, body = composed(skipped=skipped)
+    line = '{"Window": {"Start": "2026-11-29T08:51:00Z", "End": "2026-11-29T09:00:00Z"}}   run 20261127090000-0a1b'
+    assert "Not judged     what other models answered, unless a window before has" in body
+    assert f"\n  {line}\n" in body
+    assert "Not judged" not in composed()[1]
 
 
 def test_a_retraining_that_was_not_started_is_told_with_its_reason() -> None:

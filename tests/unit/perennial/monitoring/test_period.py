@@ -28,6 +28,7 @@ def test_the_first_window_of_a_model_begins_where_it_began_to_answer_and_says_so
     chosen = period.next_period(SERVED, at(29, 5), NOW, DELAY)
     assert chosen is not None
     assert (chosen.start, chosen.cut) == (at(29, 6), "the model of run two answers since 2026-11-29T06:00:00Z")
+    assert chosen.skipped == (Period("one", at(29, 5), at(29, 6)),)
 
 
 def test_the_first_window_of_the_first_model_is_not_cut() -> None:
@@ -43,6 +44,15 @@ def test_there_is_no_window_while_nothing_can_have_come_or_nothing_answers() -> 
 def test_a_window_that_was_asked_for_may_lie_in_the_past_and_is_of_the_model_that_answered_then() -> None:
     asked = period.asked_period(SERVED, "2026-11-28T10:00:00Z", "2026-11-28T11:00:00Z", NOW)
     assert asked == Period("one", at(28, 10), at(28, 11))
+
+
+def test_each_part_that_another_model_answered_is_a_window_that_can_be_asked_for() -> None:
+    served = [*SERVED, {"run": "three", "since": "2026-11-29T08:00:00Z"}]
+    asked = period.asked_period(served, "2026-11-27T10:00:00Z", "2026-11-29T11:00:00Z", NOW)
+    parts = (Period("one", at(28, 0), at(29, 6)), Period("two", at(29, 6), at(29, 8)))
+    assert asked.skipped == parts
+    for part in parts:
+        assert period.asked_period(served, period.written(part.start), period.written(part.end), NOW) == part
 
 
 def test_a_window_that_was_asked_for_is_cut_where_the_model_changed() -> None:

@@ -124,6 +124,37 @@ def test_only_the_newest_windows_are_remembered() -> None:
     assert known[0]["end"] == "2005-01-01T00:00:00Z"
 
 
+def test_the_limit_of_the_model_before_is_known_where_it_was_another() -> None:
+    def one(hour: int, run: str, limit: float, name: str = "rmse") -> dict[str, Any]:
+        return window("Healthy", hour, run=run, metric={"name": name, "limit": limit})
+
+    none = window("NotEnoughData", 10, run="two", metric=None)
+    history = [one(8, "one", 8.0), one(9, "two", 13.8), none, one(11, "three", 16.1), one(12, "three", 16.1)]
+    found = [policy.limit_before(history, str(hour)) for hour in (8, 9, 10, 11, 12)]
+    two = {"run": "two", "limit": 13.8}
+    assert found == [None, {"run": "one", "limit": 8.0}, None, two, two]
+    assert policy.limit_before([one(8, "one", 8.0), one(9, "two", 8.0)], "9") is None
+    assert policy.limit_before([one(8, "one", 8.0, "mae"), one(9, "two", 9.0)], "9") is None
+    assert policy.limit_before([], "9") is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (None, "all that there are"), ({"days": 90, "column": "sold"}, "those of 90 days"),
+        ({"newest_files": 12}, "those of the newest 12 files"),
+    ],
+)  # fmt: skip
+def test_what_trains_beside_the_drifted_window_is_said_with_the_key_that_limits_it(limit: Any, said: str) -> None:
+    text = policy.what_trains({"training": {"window": limit}})
+    assert said in text
+    assert "training.window of model.yaml" in text
+
+
+def test_where_only_the_newest_file_trains_nothing_is_to_be_said() -> None:
+    assert policy.what_trains({"training": {"window": {"newest_files": 1}}}) == ""
+
+
 def test_the_course_of_the_metric_is_that_of_earlier_windows() -> None:
     metric = {"name": "rmse", "value": 480.5, "interval": [470.0, 490.0], "limit": 500.0}
     history = [window("Healthy", 9, metric=metric), window("NotEnoughData", 10, metric=None), window("Drift", 11)]
