@@ -23,7 +23,10 @@ HEADLINES = {
 }
 ADVICE = {
     BAD_DATA: "Ask whoever sends these records what has changed. Nothing retrains on them.",
-    NOT_ENOUGH: "See whether callers still reach the endpoint, or judge longer windows. This is told once.",
+    NOT_ENOUGH: (
+        "See whether callers still reach the endpoint and are answered (refused requests are not captured: "
+        "Invocation4XXErrors, on the dashboard), or judge longer windows. This is told once."
+    ),
     FAILED: "Mend what the cause names. The records are kept: the next window begins where the last judged one ended.",
 }
 

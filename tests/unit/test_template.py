@@ -209,6 +209,7 @@ def test_alarms_watch_the_metrics_of_this_stacks_runs_readers_and_endpoint() -> 
         ("AlertReaders", ("service",)),
         ("Throttles", ("FunctionName",)),
         ("DestinationDeliveryFailures", ("FunctionName",)),
+        ("Invocation4XXErrors", ("EndpointName", "VariantName")),
         ("Invocation5XXErrors", ("EndpointName", "VariantName")),
         ("ModelLatency", ("EndpointName", "VariantName")),
         ("ModelWorse", ("service",)),
@@ -231,9 +232,17 @@ def test_only_functions_that_nobody_else_would_tell_of_have_alarms_of_their_own(
 def test_the_alarms_of_the_endpoint_are_of_the_variant_that_is_deployed() -> None:
     flow = (ROOT / "statemachines" / "train_model.asl.json").read_text()
     variants = re.findall(r'"VariantName": "(\w+)"', flow)
-    for name in ("EndpointErrorsAlarm", "EndpointLatencyAlarm"):
+    for name in ("EndpointErrorsAlarm", "EndpointLatencyAlarm", "EndpointRefusalsAlarm"):
         endpoint, variant = properties(name)["Dimensions"]
         assert (endpoint["Value"], [variant["Value"]]) == ({"Ref": "AWS::StackName"}, sorted(set(variants)))
+
+
+def test_refused_requests_which_no_window_knows_of_raise_an_alarm_by_their_share() -> None:
+    """An invocation has the value 1 or 0: Developer Guide, "Monitor Amazon SageMaker with Amazon CloudWatch"."""
+    alarm = properties("EndpointRefusalsAlarm")
+    assert (alarm["Namespace"], alarm["Statistic"], alarm["Threshold"]) == ("AWS/SageMaker", "Average", 0.1)
+    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (900, 1)
+    assert "changes a unit" in alarm["AlarmDescription"]["Fn::Sub"]
 
 
 def test_no_lifecycle_rule_deletes_what_may_still_serve() -> None:

@@ -128,7 +128,8 @@ def strays(app: App) -> list[str]:
     """The subjects of messages that tell of none of the runs, but for alarms beside what runs and endpoint do."""
     runs = [run_of(arn) for arn in executions(app)]
     own = [message for message in mails(app.state) if app.stack in message.subject]
-    beside = tuple(f'ALARM: "{app.stack}-{name}"' for name in ("failed-runs", "endpoint-errors", "endpoint-latency"))
+    alarms = ("failed-runs", "endpoint-errors", "endpoint-latency", "endpoint-refusals")
+    beside = tuple(f'ALARM: "{app.stack}-{name}"' for name in alarms)
     return [
         message.subject
         for message in own
