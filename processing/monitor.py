@@ -125,10 +125,10 @@ def _labelled_rows(
     folder = arguments.labelled or arguments.output / "labelled"
     path = folder / labelled.FILE
     captured = events(arguments.capture, arguments.endpoint, *period, Tally(), own_code.reading(config))
-    rows = labelled.LabelledRows(definition, joined, counted).write(captured, path)
+    writer = labelled.LabelledRows(definition, joined, counted)
+    rows = writer.write(captured, path)
     if not rows:
-        why = "no labelled record is a row that the data contract allows (labelled, in verdict.json)"
-        return {"labelled_rows": 0, "no_labelled_rows": why, "labelled": counted.as_json()}
+        return {"labelled_rows": 0, "no_labelled_rows": writer.why_none(), "labelled": counted.as_json()}
     origin = {"endpoint": arguments.endpoint, "window": {"start": arguments.start, "end": arguments.end}}
     lineage = {**origin, "run": config.get("run_id"), "file": path.name, "rows": rows, "counts": counted.as_json()}
     job_script.write_documents({"lineage": lineage}, folder, indent=2)

@@ -469,7 +469,25 @@ def notes(definition: Definition) -> list[tuple[str, str]]:
             f"it may be 0, take mae; if not, give columns.{definition.target} a min above 0"
         )
         listed.append(("gate.metric", text))
-    return listed
+    return [*listed, *_notes_on_labelled_rows(definition)]
+
+
+def _notes_on_labelled_rows(definition: Definition) -> Complaints:
+    """Yield the columns for want of which no labelled record of a window may train, where drift retrains."""
+    key, window = definition.split.key or (), definition.training.window
+    if len(key) != 1 or definition.monitoring.retraining.action == "notify":
+        return
+    required = (definition.split.column, window.column if window else None)
+    for name, column in definition.columns.items():
+        is_filled_in = column.type == "timestamp" and column.parse is None
+        if column.feature or column.nullable or is_filled_in or name in (definition.target, *key):
+            continue
+        help_ = "" if name in required else "set nullable: true, or "
+        text = (
+            "is no feature, so that callers may not send it, and labelled records without it cannot train after drift "
+            f"(monitoring.retraining): {help_}have callers send it, as a field of JSON or under a CSV header"
+        )
+        yield f"columns.{name}", text
 
 
 def _with_flat_target(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -13,6 +13,7 @@ import json
 import math
 import tempfile
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -36,6 +37,9 @@ AT_ONCE = 1 << 20  # rows that are compared
 FILE = "rows.csv"
 NO_KEY = "name a key of one column in model.yaml (split.key), which is the inference id of captured records"
 NO_LABELS = "no label of these requests has come: send labels below ground-truth/, or drop new data"
+NOT_ALLOWED = "no labelled record is a row that the data contract allows"
+ABSENT = "a column that callers do not send has to be nullable in model.yaml"
+MOST_REASONS = 3
 
 
 def why_none(definition: Mapping[str, Any], joined: Joined) -> str:
@@ -69,6 +73,8 @@ class LabelledRows:
         self._hasher = RowHasher([self._key])
         self._joined = joined
         self._identities, self._times = array("Q"), array("q")
+        self._refused: Counter[str] = Counter()
+        self._lacks_value = False
 
     def write(self, events: Iterable[Event], path: Path) -> int:
         """Write the rows and return how many there are; no file where there are none."""
@@ -99,7 +105,9 @@ class LabelledRows:
         texts = [pa.array(values, pa.string()) for values in zip(*(row for _, row in rows), strict=True)]
         checked = check(self._contract, pa.record_batch(texts, names=list(self._contract.names)))
         for violation in checked.violations:
-            self._note(f"{violation.column.name}: expected {expected_by(violation.column, violation.rule)}")
+            reason = f"{violation.column.name}: expected {expected_by(violation.column, violation.rule)}"
+            self._note(reason, len(violation.rows))
+            self._lacks_value = self._lacks_value or violation.rule == "missing"
         broken = set(checked.invalid_rows().tolist())
         self._tally.counts["against_contract"] += len(broken)
         self._identities.extend(self._hasher.hashes(checked.valid()).tolist())
@@ -130,10 +138,17 @@ class LabelledRows:
             self._note(str(error))
             return None
 
-    def _note(self, reason: str) -> None:
+    def why_none(self) -> str:
+        """Return why no record was a row: the most frequent reasons with their counts, and what helps."""
+        reasons = [f"{reason} ({count:,} of them)" for reason, count in self._refused.most_common(MOST_REASONS)]
+        return "; ".join([": ".join([NOT_ALLOWED, ", ".join(reasons)]), *([ABSENT] if self._lacks_value else [])])
+
+    def _note(self, reason: str, records: int = 1) -> None:
         """Keep a reason once, without what the record says: erasing somebody's rows does not look into verdicts."""
         if reason not in self._tally.examples:
             self._tally.note(reason)
+        if reason in self._tally.examples:  # there was room
+            self._refused[reason] += records
 
     def _last_of_each(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Return which of the rows is the last of its key, by the time of its request."""

@@ -91,7 +91,7 @@ def _policy(window: Mapping[str, Any]) -> str:
         return ""
     if decision["retrain"]:
         return f"Retraining     started: {safe(decision['reason'], MAX_LINE)}\n               {window['training']}"
-    return f"Retraining     not started: {safe(decision['reason'], MAX_LINE)}"
+    return f"Retraining     not started: {safe(decision['reason'], MAX_LINE * 2)}"
 
 
 def _skipped(parts: Sequence[Mapping[str, str]]) -> str:

@@ -64,7 +64,11 @@ class ColumnGuess:
         return replace(self, doubts=(*self.doubts, *doubts))
 
     def without_feature(self, why: str) -> ColumnGuess:
-        return replace(self, fields={**self.fields, "feature": False}, evidence=f"{why}; {self.evidence}")
+        """Return the column as one that callers need not send, unless it may be the key of the rows (split.key)."""
+        is_key = len(self.words) == self.words.rows and _ID_NAME.search(self.name)
+        may_be_absent = {} if is_key else {"nullable": True}
+        fields = {**self.fields, **may_be_absent, "feature": False}
+        return replace(self, fields=fields, evidence=f"{why}; {self.evidence}")
 
 
 def guessed(name: str, header: str, column: pa.StringArray) -> ColumnGuess:
@@ -115,7 +119,9 @@ def _time(name: str, header: str, words: Words) -> ColumnGuess | None:
         return None
     span = pc.min_max(reading.values)
     evidence = f"{span['min'].as_py()} to {span['max'].as_py()}; a time is no feature itself (docs/add-a-model.md)"
-    guess = _guess(name, header, reading, {"feature": False}, evidence)
+    # The time of a request stands for one that needs no parse (monitoring.labelled).
+    may_be_absent = {"nullable": True} if reading.parse else {}
+    guess = _guess(name, header, reading, {**may_be_absent, "feature": False}, evidence)
     forms = forms_of(words) if "formats" in reading.parse else []
     if len(forms) > 1:
         return guess.with_doubt(

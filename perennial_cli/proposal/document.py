@@ -205,7 +205,7 @@ def _lines(proposal: Proposal, threshold: float, seed: int, measurements: Measur
         )
     yield from _form(proposal.texts)
     yield ""
-    yield "# The order of the features here is the order of the CSV records that callers send."
+    yield "# The order of the features is that of the CSV records that callers send, without what is no feature."
     yield "columns:"
     for guess in proposal.all_columns:
         yield from _column(guess, is_target=guess.name == target.column.name)

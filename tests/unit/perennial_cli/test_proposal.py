@@ -119,7 +119,8 @@ def test_words_for_yes_and_no_are_booleans(texts, parse) -> None:
     ],
 )
 def test_dates_are_read_in_their_form_and_are_no_features(texts, forms) -> None:
-    expected = {"type": "timestamp", "feature": False, **({"parse": {"formats": forms}} if forms else {})}
+    form = {"nullable": True, "parse": {"formats": forms}} if forms else {}
+    expected = {"type": "timestamp", "feature": False, **form}
     assert fields(*texts) == expected
 
 
@@ -145,6 +146,21 @@ def test_a_date_that_reads_in_two_ways_is_said_to_be_for_people_to_decide() -> N
 def test_what_says_nothing_is_no_feature_and_why(guess: ColumnGuess, why: str) -> None:
     assert not guess.is_feature
     assert guess.evidence.startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("guess", "nullable"),
+    [
+        (column("x", "x"), True),
+        (column("1", "2", "3"), True),
+        (column("1", "2", "3", name="sale_id"), None),  # may be the key, and a key is in each row
+        (column("2026-11-01", "2026-11-02"), None),  # the time of a request stands for it
+        (column("01.11.2026", "25.11.2026"), True),
+    ],
+    ids=["constant", "row numbers", "id", "time", "time with a form"],
+)
+def test_what_is_no_feature_may_be_absent_because_callers_do_not_send_it(guess: ColumnGuess, nullable: object) -> None:
+    assert (guess.is_feature, guess.fields.get("nullable")) == (False, nullable)
 
 
 def test_a_column_without_a_value_is_not_understood() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from perennial.monitoring import attribution
+from perennial.monitoring.labelled import ABSENT
 from processing import job_script, monitor
 from tests.monitored import COLUMNS, MODEL, START, Car, Change, World, cars
 from tests.pages import Page
@@ -539,8 +540,16 @@ def test_labelled_records_that_all_break_the_contract_are_no_rows(tmp_path: Path
     verdict = world.judge()
     assert (verdict["labelled_rows"], verdict["labelled"]["against_contract"]) == (0, 300)
     assert verdict["labelled"]["examples"] == ["vin: expected a whole number"]
-    assert verdict["no_labelled_rows"].startswith("no labelled record is a row that the data contract allows")
+    assert verdict["no_labelled_rows"] == (
+        "no labelled record is a row that the data contract allows: vin: expected a whole number (300 of them)"
+    )
     assert list((world.folder / "output" / "labelled").iterdir()) == []
+
+
+def test_a_column_that_callers_do_not_send_is_named_with_what_helps(tmp_path: Path) -> None:
+    taxed = "columns:\n  taxa: {type: string, feature: false}\n"
+    why = drifted(tmp_path, KEYED.replace("columns:\n", taxed), labels=300).judge()["no_labelled_rows"]
+    assert why.endswith(f"allows: taxa: expected a value (300 of them); {ABSENT}")
 
 
 def test_a_healthy_window_leaves_no_rows(tmp_path: Path) -> None:

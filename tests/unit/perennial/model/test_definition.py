@@ -704,6 +704,41 @@ def test_a_relative_error_of_a_target_that_may_be_zero_is_noted(bounds, noted):
     assert all("as soon as price is 0 in one test row" in text for _, text in found)
 
 
+KEYED_CARS = GOOD.replace("split: {method: random, seed: 7}", "split: {method: random, seed: 7, key: [sale]}").replace(
+    "  mileage:", "  sale: {type: string, feature: false}\n  mileage:"
+)
+
+
+def test_a_column_that_callers_do_not_send_and_that_labelled_rows_need_is_noted():
+    ((path, text),) = definition.notes(parse(KEYED_CARS))  # seller; of sold_on the time of the request is known
+    assert path == "columns.seller"
+    assert "labelled records without it cannot train after drift" in text
+    assert "set nullable: true, or have callers send it" in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("seller: {type: string", "seller: {type: string, nullable: true"),
+        ("key: [sale]", "key: [seller, sale]"),
+        ("gate:", "monitoring: {retraining: {action: notify}}\ngate:"),
+    ],
+    ids=["may be absent", "no key of one column", "drift retrains nothing"],
+)
+def test_what_keeps_no_labelled_row_from_training_is_not_noted(old, new):
+    assert definition.notes(parse(KEYED_CARS, **{old: new})) == []
+
+
+def test_a_column_that_the_split_needs_may_not_be_absent_and_has_to_be_sent():
+    split = "split: {method: time, column: sold_on, key: [sale]}"
+    told = KEYED_CARS.replace("split: {method: random, seed: 7, key: [sale]}", split)
+    told = told.replace("timestamp, feature: false", "timestamp, feature: false, parse: {formats: ['%d.%m.%Y']}")
+    texts = dict(definition.notes(parse(told)))
+    assert texts["columns.sold_on"].endswith(
+        "(monitoring.retraining): have callers send it, as a field of JSON or under a CSV header"
+    )
+
+
 # ---- How files and values are read
 
 

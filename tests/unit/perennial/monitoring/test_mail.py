@@ -1,8 +1,12 @@
 """The mail about a window: what it says."""
 
+from datetime import UTC, datetime
 from typing import Any
 
+from perennial.model.definition import Retraining
 from perennial.monitoring import mail
+from perennial.monitoring.labelled import ABSENT, NOT_ALLOWED
+from perennial.monitoring.policy import decide
 
 WINDOW: dict[str, Any] = {
     "stack": "cars",
@@ -84,6 +88,16 @@ def test_what_other_models_answered_of_the_window_is_told_with_the_input_that_ju
 def test_a_retraining_that_was_not_started_is_told_with_its_reason() -> None:
     _, body = composed(decision={"retrain": False, "reason": "0 new labelled rows"}, training=None)
     assert "Retraining     not started: 0 new labelled rows" in body
+
+
+def test_the_reasons_why_labelled_records_are_no_rows_are_not_cut_off() -> None:
+    window = {"id": "one", "verdict": "Drift", "end": "2026-11-29T10:00:00Z", "labelled_rows": 0}
+    rules = Retraining().model_dump()
+    allowed = f"{NOT_ALLOWED}: taxa: expected a value (300 of them); {ABSENT}"
+    decided = decide(window, [window], rules, datetime(2026, 11, 29, 11, tzinfo=UTC), allowed)
+    assert decided is not None
+    _, body = composed(decision={"retrain": decided.retrain, "reason": decided.reason}, training=None)
+    assert f"training on the same data would change nothing; {allowed}\n" in body
 
 
 def test_bad_data_say_that_nothing_learns_from_them() -> None:
