@@ -16,7 +16,9 @@ from perennial_cli import project
 from perennial_cli.console import CommandError, working
 
 LOG = ".local/deploy.log"
+CONFIG = "samconfig.toml"
 WIDTH = "4000"  # the SAM CLI breaks the reasons of failures into columns
+_MODEL_NAME = re.compile(r"(?<!\S)(ParameterKey=)?ModelName[=,]\S+\s*")
 _FAILURE = re.compile(r"_FAILED |^Error")
 
 
@@ -58,23 +60,58 @@ def deploy(wanted: Deployment) -> None:
     _step("sam build", [sam, "build"], folder, environment)
     parameters = _parameters(folder, wanted)
     command = [sam, "deploy", "--config-env", wanted.section, "--stack-name", wanted.stack, "--no-confirm-changeset"]
-    _step("sam deploy", [*command, "--parameter-overrides", *parameters], folder, environment)
+    try:
+        _step("sam deploy", [*command, "--parameter-overrides", *parameters], folder, environment)
+    except CommandError as error:
+        if "--parameter-overrides" in str(error):
+            raise CommandError(f"{error}\nThe parameters stand in {_place(folder, wanted.section)}") from error
+        raise
 
 
 def _parameters(folder: Path, wanted: Deployment) -> list[str]:
-    """Return the parameters of a section, of which a command line replaces all or none, for the model."""
-    sections: dict[str, Any] = tomllib.loads((folder / "samconfig.toml").read_text())
+    """Return the parameters of a section, of which a command line replaces all or none, for the model.
+
+    Texts stay as they are: the SAM CLI takes them apart, quotes and all.
+    """
     try:
-        text = sections[wanted.section]["deploy"]["parameters"].get("parameter_overrides", "")
+        sections: dict[str, Any] = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CommandError(f"{CONFIG} is no TOML: {error}") from error
+    try:
+        overrides = sections[wanted.section]["deploy"]["parameters"].get("parameter_overrides", "")
     except KeyError as error:
         known = ", ".join(
             name for name in sections if "deploy" in (sections[name] if isinstance(sections[name], dict) else {})
         )
-        raise CommandError(
-            f"samconfig.toml has no section {wanted.section!r} for deployments; there are: {known}"
-        ) from error
-    others = [one for one in text.split() if not one.startswith("ModelName=")]
-    return [f"ModelName={wanted.model}", *others]
+        raise CommandError(f"{CONFIG} has no section {wanted.section!r} for deployments; there are: {known}") from error
+    others = [_MODEL_NAME.sub("", text).strip() for text in _texts(overrides)]
+    return [f"ModelName={wanted.model}", *filter(None, others)]
+
+
+def _texts(overrides: Any) -> list[str]:
+    """Return parameters as texts, which may be one, a list of them, or a table of names and values."""
+    if isinstance(overrides, list):
+        return [text for one in overrides for text in _texts(one)]
+    if isinstance(overrides, dict):
+        return [f"{name}={_quoted(value)}" for name, value in overrides.items()]
+    return [str(overrides)]
+
+
+def _quoted(value: Any) -> str:
+    """Return a value of a table as the SAM CLI reads it: items of a list with commas between them."""
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+def _place(folder: Path, section: str) -> str:
+    """Return the file and, where it can be found, the line of a section's parameters."""
+    is_inside = False
+    for number, line in enumerate((folder / CONFIG).read_text(encoding="utf-8").splitlines(), 1):
+        if line.startswith("["):
+            is_inside = line.startswith(f"[{section}.deploy.parameters")
+        if is_inside and line.lstrip().startswith("parameter_overrides"):
+            return f"{CONFIG}, line {number}"
+    return f"{CONFIG}, section {section}"
 
 
 def _step(name: str, command: Sequence[str], folder: Path, environment: dict[str, str]) -> None:

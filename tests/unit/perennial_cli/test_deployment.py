@@ -29,7 +29,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "models/rents").mkdir(parents=True)
     (tmp_path / ".venvs/sam/bin").mkdir(parents=True)
     sam = tmp_path / ".venvs/sam/bin/sam"
-    script = 'echo "$COLUMNS $LAYER_PLATFORM- $*" >>asked\n[ ! -f "$1-says" ] || { cat "$1-says"; exit 1; }\n'
+    asked = 'echo "$COLUMNS $LAYER_PLATFORM- $*" >>asked\nprintf "%s\\n" "$@" >words\n'
+    script = f'{asked}[ ! -f "$1-says" ] || {{ cat "$1-says"; exit 1; }}\n'
     sam.write_text(f"#!/bin/sh\n{script}")
     sam.chmod(0o700)
     (tmp_path / "samconfig.toml").symlink_to(ROOT / "samconfig.toml")
@@ -71,6 +72,50 @@ def test_on_aws_it_asks_first_and_takes_the_section_that_is_named(
     assert build == "4000 arm- build"
     assert "--config-env staging --stack-name flats " in deployed
     assert deployed.endswith("ModelName=rents CostCenter=staging LogRetentionDays=30")
+
+
+EVERY_MINUTE = 'MonitorSchedule="rate(1 minute)"'
+TABLE = """{MonitorSchedule = "rate(1 minute)", PollSeconds = 0, AlertEmails = ["a@b", "c@d"], CostCenter = 'a "b"'}"""
+OF_TABLE = [EVERY_MINUTE, 'PollSeconds="0"', 'AlertEmails="a@b,c@d"', r'CostCenter="a \"b\""']
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (f"'ModelName=x {EVERY_MINUTE} PollSeconds=0'", [f"{EVERY_MINUTE} PollSeconds=0"]),
+        ("'PollSeconds=0 ParameterKey=ModelName,ParameterValue=x'", ["PollSeconds=0"]),
+        (f"['{EVERY_MINUTE}', 'ModelName=x']", [EVERY_MINUTE]),
+        (TABLE, OF_TABLE),
+        ('""', []),
+    ],
+    ids=["a text with quotes", "in full", "a list", "a table", "none"],
+)
+def test_parameters_come_to_the_sam_cli_with_their_quotes(project: Path, overrides: str, expected: list[str]) -> None:
+    (project / "samconfig.toml").unlink()
+    (project / "samconfig.toml").write_text(f"[local.deploy.parameters]\nparameter_overrides = {overrides}\n")
+    assert perennial("deploy", "rents").exit_code == 0
+    words = (project / "words").read_text().splitlines()
+    assert words[words.index("--parameter-overrides") + 1 :] == ["ModelName=rents", *expected]
+
+
+def test_parameters_that_the_sam_cli_cannot_read_are_told_with_their_line(project: Path) -> None:
+    (project / "deploy-says").write_text("Error: Invalid value for '--parameter-overrides': x is not a valid format.\n")
+    ended = perennial("deploy", "rents")
+    number = next(
+        number
+        for number, line in enumerate((ROOT / "samconfig.toml").read_text().splitlines(), 1)
+        if "CostCenter=laptop" in line
+    )
+    assert f"x is not a valid format.\n\nThe parameters stand in samconfig.toml, line {number}\n" in ended.stderr
+
+
+def test_a_configuration_that_is_no_toml_is_told_with_its_line(project: Path) -> None:
+    (project / "samconfig.toml").unlink()
+    (project / "samconfig.toml").write_text(
+        '[local.deploy.parameters]\nparameter_overrides = "MonitorSchedule="rate""\n'
+    )
+    ended = perennial("deploy", "rents")
+    assert (ended.exit_code, "samconfig.toml is no TOML: " in ended.stderr, "line 2" in ended.stderr) == (1, True, True)
 
 
 def test_a_section_that_is_not_there_is_told_with_those_that_are(project: Path) -> None:
