@@ -121,13 +121,20 @@ def _serves(run: str | None) -> bool:
 
 
 def _why(status: str, failure: dict[str, Any]) -> str:
-    """Return why there is no verdict: the cause in its own words, as the subject has room for one sentence."""
+    """Return why there is no verdict: the cause first, because the subject has room for few words."""
     ended = {"ABORTED": "a person or a deployment stopped the monitor", "TIMED_OUT": "the monitor was over its time"}
     if status in ended:
         return ended[status]
     state = f" in state {failure['state']!r}" if failure["state"] else ""
-    why = cause.explained(failure["cause"]) or failure["error"] or "no cause was given"
-    return f"{why} (the monitor failed{state})"
+    return f"{_cause(failure['error'] or '', failure['cause'])} (the monitor failed{state})"
+
+
+def _cause(error: str, text: str | None) -> str:
+    """Return a cause with the name of our own error, but without those of the platform and of the job."""
+    words, job = cause.explained(text), cause.failed_job(text)
+    if job:
+        words = words.replace(f"job {job.name} ", "its job ")
+    return ": ".join(filter(None, ["" if words and "." in error else error, words])) or "no cause was given"
 
 
 def _own_metrics(analyses: dict[str, Any], decisive: dict[str, Any]) -> list[dict[str, Any]]:

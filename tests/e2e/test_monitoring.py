@@ -211,10 +211,11 @@ def test_what_was_judged_is_not_judged_again_unless_it_is_asked_for(watched: Wat
 
 @dataclass(frozen=True)
 class Wrong:
-    """What goes wrong in a window, and what its one mail says."""
+    """What goes wrong in a window, and what its one mail says; first of all the cause."""
 
     what: str
     faults: tuple[Fault, ...]
+    cause: str
     says: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -240,12 +241,40 @@ def stumbles(function: str) -> list[Fault]:
 
 
 WRONG = [
-    Wrong("its job raises", (fault("job:monitor", "raise"),), ("state 'Judge window'", "exit code: 1", "-monitor-0")),
-    Wrong("its job is killed", (fault("job:monitor", "kill"),), ("state 'Judge window'", "exit code: 137")),
-    Wrong("its job runs past its limit", (fault("job:monitor", "overrun"),), ("time limit of 3600 seconds",)),
-    Wrong("its job has lost its verdict", (fault("job:monitor", "lose-output"),), ("verdict.json is not there",)),
-    Wrong("its job may not be started", (refused("AccessDeniedException", times=99),), ("not authorized",)),
-    *(Wrong(f"the function {name} throws", (throws(name),), ("KeyError", "'no such key'")) for name in FUNCTIONS),
+    Wrong(
+        "its job raises",
+        (fault("job:monitor", "raise"),),
+        "its job failed: AlgorithmError",
+        ("state 'Judge window'", "exit code: 1", "-monitor-0"),
+    ),
+    Wrong(
+        "its job is killed",
+        (fault("job:monitor", "kill"),),
+        "its job failed: AlgorithmError",
+        ("state 'Judge window'", "exit code: 137"),
+    ),
+    Wrong(
+        "its job runs past its limit",
+        (fault("job:monitor", "overrun"),),
+        "its job was stopped at its time limit",
+        ("time limit of 3600 seconds",),
+    ),
+    Wrong(
+        "its job has lost its verdict",
+        (fault("job:monitor", "lose-output"),),
+        "VerdictMissingError: s3:",
+        ("verdict.json is not there",),
+    ),
+    Wrong(
+        "its job may not be started",
+        (refused("AccessDeniedException", times=99),),
+        "The role is not authorized",
+        ("not authorized",),
+    ),
+    *(
+        Wrong(f"the function {name} throws", (throws(name),), "KeyError: 'no such key'", ("KeyError", "'no such key'"))
+        for name in FUNCTIONS
+    ),
 ]
 
 
@@ -260,7 +289,7 @@ def test_a_monitor_that_fails_is_told_once_and_its_records_are_judged_by_the_nex
         run = watched.judge()
     assert run.status == "FAILED"
     (mail,) = watched.mails(run.execution_arn)
-    assert mail.subject.startswith("Window not judged: the monitor failed")
+    assert mail.subject.startswith(f"Window not judged: {wrong.cause}")
     assert [text for text in wrong.says if text not in mail.body] == []
     assert "The records are kept" in mail.body
     assert watched.judged_until() == until

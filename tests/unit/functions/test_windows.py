@@ -517,6 +517,22 @@ def test_a_monitor_that_failed_is_told_as_failed_and_the_next_window_takes_its_r
     assert windows.judged_until() is None
 
 
+@pytest.mark.parametrize(
+    ("error", "cause", "subject"),
+    [
+        ("WindowError", json.dumps({"errorMessage": "Window.End: got 2027"}), "WindowError: Window.End: got 2027"),
+        ("States.TaskFailed", json.dumps({"ProcessingJobName": "cars-1-monitor-0", "FailureReason": "exit code: 1"}),
+         "its job failed: exit code: 1"),
+        ("KeyError", None, "KeyError"),
+        (None, None, "no cause was given"),
+    ],
+)  # fmt: skip
+def test_the_subject_of_a_window_that_was_not_judged_begins_with_the_cause(aws, tell, error, cause, subject):
+    _, _, mails = tell(status="FAILED", error=error, cause=cause)
+    (title,) = parse_qs(mails[0].body)["Subject"]
+    assert title.startswith(f"Window not judged: {subject} (the monitor failed)")
+
+
 def test_drift_whose_run_could_not_be_started_is_not_lost(aws, decide, tell):
     assert decide(number=1)["Retrain"]
     answer, events, mails = tell(answer_of(), status="FAILED", error="E", cause='State "Start training" failed: no')
