@@ -7,7 +7,7 @@ The item `monitoring`: `served` (which model answers since when), `windows` (the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -49,10 +49,20 @@ def note_served(run: str, since: datetime) -> list[dict[str, str]]:
     return list(changed["served"])
 
 
-def remember(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Add a window that was judged; return the history with it."""
-    changed = _change(lambda known: {**known, "windows": policy.remembered(known.get("windows", []), entry)})
-    return list(changed["windows"])
+def remember(window_id: str, judge: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Add a window once; return the history with it.
+
+    judge  makes its entry of the history to which it is added: anew, when others have added theirs meanwhile, so that
+           of two windows that end at the same time the second knows what the first has started
+    """
+
+    def change(known: dict[str, Any]) -> dict[str, Any]:
+        history = known.get("windows", [])
+        if any(one["id"] == window_id for one in history):
+            return known
+        return {**known, "windows": policy.remembered(history, judge(history))}
+
+    return list(_change(change)["windows"])
 
 
 def bad_news() -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
@@ -65,9 +66,7 @@ class VerdictMissingError(Exception):
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Decide once: a window that is known with its decision keeps it."""
     request = payloads.read(Request, event)
-    history = windows.history()
-    if not any(one["id"] == request.WindowId for one in history):
-        history = windows.remember(_decided(request, history))
+    history = windows.remember(request.WindowId, partial(_decided, request))
     entry = next(one for one in history if one["id"] == request.WindowId)
     decision = entry["decision"] or {"retrain": False, "reason": _why_not(request, entry["verdict"])}
     known = _with_rows_that_are_there(history, request.WindowId) if decision["retrain"] else []

@@ -238,9 +238,8 @@ def test_the_next_window_begins_where_the_last_one_ended(aws, serving, resolve, 
     serving()
     running("SUCCEEDED")
     end = written(NOW - timedelta(minutes=30))
-    windows.remember(
-        {"id": "1", "run": RUN, "start": written(NOW - timedelta(hours=2)), "end": end, "verdict": "Healthy"}
-    )
+    entry = {"id": "1", "run": RUN, "start": written(NOW - timedelta(hours=2)), "end": end, "verdict": "Healthy"}
+    windows.remember("1", lambda history: entry)
     assert resolve("two")["Start"] == end
 
 
@@ -370,6 +369,25 @@ def test_a_second_window_with_drift_waits_for_the_rest_after_the_first(aws, deci
     second = decide(number=2)
     assert not second["Retrain"]
     assert "not before" in second["Reason"]
+
+
+def test_of_two_windows_that_end_at_the_same_time_the_second_rests_after_the_first(aws, decide, monkeypatch):
+    from perennial_aws import runs
+
+    replace, first = runs.replace, []
+
+    def another_first(changed, revision):
+        if not first:
+            first.append(None)
+            first[0] = decide(number=1)
+        return replace(changed, revision)
+
+    monkeypatch.setattr(runs, "replace", another_first)
+    second = decide(number=2)
+    assert (first[0]["Retrain"], second["Retrain"]) == (True, False)
+    assert "not before" in second["Reason"]
+    history = aws.item("monitoring")["windows"]["L"]
+    assert ["retrained_at" in one["M"] for one in history] == [True, False]
 
 
 def test_what_is_healthy_starts_nothing(aws, decide):
@@ -653,7 +671,8 @@ def test_other_monitors_that_write_at_the_same_time_are_not_lost(aws, monkeypatc
         return known
 
     monkeypatch.setattr(runs, "item", another_first)
-    windows.remember({"id": "1", "run": RUN, "start": written(NOW), "end": written(NOW), "verdict": "Healthy"})
+    entry = {"id": "1", "run": RUN, "start": written(NOW), "end": written(NOW), "verdict": "Healthy"}
+    windows.remember("1", lambda history: entry)
     assert len(windows.served()) == len(windows.history()) == 1
 
 
