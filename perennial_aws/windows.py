@@ -38,9 +38,9 @@ def history() -> list[dict[str, Any]]:
 
 
 def judged_until() -> datetime | None:
-    """Return the end of the newest window that was judged."""
-    ends = [one["end"] for one in history()]
-    return period.read(max(ends)) if ends else None
+    """Return until when records were judged (monitoring.policy)."""
+    until = policy.judged_until(history())
+    return period.read(until) if until else None
 
 
 def note_served(run: str, since: datetime) -> list[dict[str, str]]:

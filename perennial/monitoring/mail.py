@@ -5,6 +5,7 @@ Nothing that a captured record may have brought is passed on as it is; see `runs
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ ADVICE = {
         "See whether callers still reach the endpoint and are answered (refused requests are not captured: "
         "Invocation4XXErrors, on the dashboard), or judge longer windows. This is told once."
     ),
-    FAILED: "Mend what the cause names. The records are kept: the next window begins where the last judged one ended.",
+    FAILED: "Mend what is named above. The records are kept, and the next window takes them once more.",
 }
 
 
@@ -98,10 +99,7 @@ def _skipped(parts: Sequence[Mapping[str, str]]) -> str:
     """Return what other models answered of the window, each with the input that judges it."""
     if not parts:
         return ""
-    lines = [
-        f'  {{"Window": {{"Start": "{one["Start"]}", "End": "{one["End"]}"}}}}   run {one["Run"]}'
-        for one in parts[-MAX_SKIPPED:]
-    ]
+    lines = [f"  {_asked(one['Start'], one['End'])}   run {one['Run']}" for one in parts[-MAX_SKIPPED:]]
     first = (
         "Not judged     what other models answered, unless a window before has; the monitor's input that judges each"
     )
@@ -110,7 +108,14 @@ def _skipped(parts: Sequence[Mapping[str, str]]) -> str:
 
 def _advice(window: Mapping[str, Any]) -> str:
     text = ADVICE.get(window["verdict"]) or (window["training"] and window["trains"])
+    if window["verdict"] == FAILED and window["start"]:
+        text = f"{text} To judge them yourself, start the monitor with\n  {_asked(window['start'], window['end'])}"
     return f"What to do\n  {text}" if text else ""
+
+
+def _asked(start: str, end: str) -> str:
+    """Return the input of an execution that judges this window."""
+    return json.dumps({"Window": {"Start": start, "End": end}})
 
 
 def _links(window: Mapping[str, Any], region: str, partition: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from perennial.monitoring.findings import DRIFT
+from perennial.monitoring.findings import DRIFT, FAILED
 from perennial.monitoring.period import read
 
 MAX_WINDOWS = 200  # that are remembered
@@ -149,6 +149,19 @@ def what_trains(definition: Mapping[str, Any]) -> str:
         f"Rows of the world before train and judge too, {kept}. If they no longer hold, let fewer: training.window of "
         "model.yaml (newest_files, or days and the column that dates rows)."
     )
+
+
+def judged_until(history: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return until when records were judged: the next window begins there.
+
+    One that Failed is judged once more, with the next; what has failed twice from the same start is left, so that a
+    window does not grow without end.
+    """
+    failed = [one["start"] for one in history if one["verdict"] == FAILED]
+    ends = [
+        one["start"] if failed.count(one["start"]) == 1 and one["verdict"] == FAILED else one["end"] for one in history
+    ]
+    return max(ends, default=None)
 
 
 def course(history: Sequence[Mapping[str, Any]], end: str) -> list[dict[str, Any]]:

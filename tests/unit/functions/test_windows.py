@@ -243,6 +243,16 @@ def test_the_next_window_begins_where_the_last_one_ended(aws, serving, resolve, 
     assert resolve("two")["Start"] == end
 
 
+def test_records_of_a_failed_window_are_judged_once_more_with_the_next(aws, serving, resolve, running, decide):
+    from perennial_aws import windows
+
+    serving()
+    running("SUCCEEDED")
+    start, middle = written(NOW - timedelta(hours=2)), written(NOW - timedelta(hours=1))
+    windows.remember("1", lambda _: {"id": "1", "run": RUN, "start": start, "end": middle, "verdict": "Failed"})
+    assert resolve("two")["Start"] == start
+
+
 def test_a_window_is_of_one_model(aws, serving, resolve, running):
     serving()
     resolve(Trigger={"Type": "EndpointInService"})

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from perennial.model.definition import Retraining
 from perennial.monitoring import mail
 from perennial.monitoring.labelled import ABSENT, NOT_ALLOWED
@@ -115,6 +117,13 @@ def test_a_monitor_that_failed_says_the_cause_and_that_nothing_is_lost() -> None
     assert "Cause (SageMaker.AmazonSageMakerException, state 'Judge window')\n  no permission" in body
     assert "The records are kept" in body
     assert "verdict.json" not in body
+
+
+@pytest.mark.parametrize("failure", [None, {"error": "E", "cause": "no permission", "state": "Judge window"}])
+def test_a_window_that_failed_is_told_with_the_input_that_judges_it_again(failure: dict[str, Any] | None) -> None:
+    _, body = composed(verdict="Failed", reasons=["no baseline"], decision=None, training=None, failure=failure)
+    assert '\n  {"Window": {"Start": "2026-11-29T09:00:00Z", "End": "2026-11-29T10:00:00Z"}}\n' in body
+    assert "Window" not in composed(verdict="Failed", start=None, failure=failure)[1].partition("What to do")[2]
 
 
 def test_what_a_captured_record_may_have_brought_is_no_link() -> None:

@@ -155,6 +155,27 @@ def test_where_only_the_newest_file_trains_nothing_is_to_be_said() -> None:
     assert policy.what_trains({"training": {"window": {"newest_files": 1}}}) == ""
 
 
+def test_what_was_judged_ends_where_the_newest_window_ends() -> None:
+    assert policy.judged_until([]) is None
+    windows = [window("Drift", 9), window("BadData", 10), window("NotEnoughData", 11)]
+    assert policy.judged_until(windows) == "2026-11-29T11:00:00Z"
+
+
+def test_a_failed_window_is_judged_once_more_with_the_next_and_does_not_grow_without_end() -> None:
+    history, ends = [window("Healthy", 9)], []
+    for hour in (10, 11, 12, 13, 14):
+        failed = {**window("Failed", hour), "start": policy.judged_until(history)}
+        history = policy.remembered(history, failed)
+        ends.append((failed["start"][11:13], hour))
+    assert ends == [("09", 10), ("09", 11), ("11", 12), ("11", 13), ("13", 14)]
+
+
+def test_a_failed_window_before_one_that_was_judged_is_not_gone_back_to() -> None:
+    assert policy.judged_until([window("Failed", 9), window("Healthy", 10)]) == "2026-11-29T10:00:00Z"
+    again = policy.remembered([window("Healthy", 9), window("Failed", 10)], {**window("Healthy", 10), "id": "again"})
+    assert policy.judged_until(again) == "2026-11-29T10:00:00Z"
+
+
 def test_the_course_of_the_metric_is_that_of_earlier_windows() -> None:
     metric = {"name": "rmse", "value": 480.5, "interval": [470.0, 490.0], "limit": 500.0}
     history = [window("Healthy", 9, metric=metric), window("NotEnoughData", 10, metric=None), window("Drift", 11)]
