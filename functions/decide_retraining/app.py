@@ -119,8 +119,8 @@ def _why_not(request: Request, verdict: str) -> str:
 def _metric(verdict: dict[str, Any], name: str) -> dict[str, Any] | None:
     """Return what is known of the gate's metric in this window; None where it was not measured."""
     metrics = verdict["analyses"].get("model_quality", {}).get("metrics", [])
-    copied = ("name", "value", "interval", "limit", "worse")
-    return next(({key: one[key] for key in copied} for one in metrics if one["name"] == name), None)
+    copied = ("name", "value", "interval", "limit", "worse", "not_worse")
+    return next(({key: one[key] for key in copied if key in one} for one in metrics if one["name"] == name), None)
 
 
 def _labelled(judged: Sequence[Mapping[str, Any]]) -> list[LabelledRows]:

@@ -140,9 +140,9 @@ def _cause(error: str, text: str | None) -> str:
 def _own_metrics(analyses: dict[str, Any], decisive: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what was measured by metrics of the model itself, besides that of the gate."""
     measured = analyses.get("model_quality", {}).get("metrics", [])
-    copied = ("name", "value", "interval", "limit", "worse")
+    copied = ("name", "value", "interval", "limit", "worse", "not_worse")
     own = [one for one in measured if one.get("is_own") and one["name"] != decisive.get("name")]
-    return [{key: one[key] for key in copied} for one in own]
+    return [{key: one[key] for key in copied if key in one} for one in own]
 
 
 def _training(window_id: str) -> str:

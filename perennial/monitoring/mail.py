@@ -71,7 +71,8 @@ def _limits(before: Mapping[str, Any], metric: Mapping[str, Any]) -> str:
 
 def _measured(metric: Mapping[str, Any]) -> str:
     low, high = metric["interval"]
-    return f"{metric['name']} {metric['value']:,.6g} ({low:,.6g} to {high:,.6g}), limit {metric['limit']:,.6g}"
+    measured = f"{metric['name']} {metric['value']:,.6g} ({low:,.6g} to {high:,.6g}), limit {metric['limit']:,.6g}"
+    return f"{measured}; what is lost is {why}" if (why := metric.get("not_worse")) else measured
 
 
 def _reasons(reasons: Sequence[str]) -> str:

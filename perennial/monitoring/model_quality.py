@@ -1,12 +1,12 @@
 """Whether the model is still as good as its run has measured it, on the labelled requests of a window.
 
 Each metric that both the problem type, or the model itself, and the baseline's constraints have is held against the
-constraint. Chance is
-that of the bootstrap (Efron, 1979) of the window's rows, by its upper side because errors are skewed, and widened by
-sqrt(1 + rows of the window / rows of the baseline), because the baseline's rows are a sample as well. A metric is worse
-when what it has lost is more than chance at the level asked, and more than `max_drop` of what it was (of what was left
-to 1, where more is better and 1 is best). The metric that the gate judges by decides the verdict; the others are
-reported. Rows are drawn in blocks of neighbours (perennial.evaluation.resampling).
+constraint. Chance is how much better the model looks in draws of the window's rows (the percentiles of the bootstrap;
+Efron, 1979): one large error makes a metric much worse in some draws, which must not hide what the other rows say. It
+is widened by sqrt(1 + rows of the window / rows of the baseline), because the baseline's rows are a sample as well. A
+metric is worse when what it has lost is more than chance at the level asked, and more than `max_drop` of what it was
+(of what was left to 1, where more is better and 1 is best). The metric that the gate judges by decides the verdict; the
+others are reported. Rows are drawn in blocks of neighbours (perennial.evaluation.resampling).
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class ModelLimits:
 class MetricResult:
     """A metric of a window beside its constraint. `lost` is how much worse, in its unit, and the least that is sure.
 
-    is_own  it is one that the model brings itself
+    is_own      it is one that the model brings itself
+    not_worse   why it is not worse, for people, where its whole interval is on the wrong side of the limit
     """
 
     name: str
@@ -55,6 +56,7 @@ class MetricResult:
     lost_at_least: float
     worse: bool
     is_own: bool = False
+    not_worse: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,14 +132,24 @@ def _compared(
     limit = float(constraint["threshold"])
     sign = 1.0 if metric.direction == "minimize" else -1.0
     lost = sign * (value - limit)
-    chance = sign * (drawn - value) * np.sqrt(1 + labels.size / rows)
+    chance = sign * (value - drawn) * np.sqrt(1 + labels.size / rows)
     sure = lost - float(np.quantile(chance, 1 - limits.false_alarms))
     ends_at_one = metric.is_bounded and metric.direction == "maximize"
     reference = max(0.0, PERFECT - limit) if ends_at_one else abs(limit)
     low, high = (float(bound) for bound in np.percentile(drawn, INTERVAL))
-    worse = sure > 0 and lost > limits.max_drop * reference
-    operator, is_own = constraint["comparison_operator"], isinstance(metric, CustomMetric)
-    return MetricResult(metric.name, value, (low, high), limit, operator, lost, sure, worse, is_own)
+    is_sure, matters = sure > 0, lost > limits.max_drop * reference
+    is_beyond = (low if sign > 0 else -high) > sign * limit
+    return MetricResult(
+        metric.name, value, (low, high), limit, constraint["comparison_operator"], lost, sure,
+        worse=is_sure and matters, is_own=isinstance(metric, CustomMetric),
+        not_worse=_not_worse(labels.size, rows, limits, is_sure, matters) if is_beyond else "",
+    )  # fmt: skip
+
+
+def _not_worse(window: int, baseline: int, limits: ModelLimits, is_sure: bool, matters: bool) -> str:
+    if not is_sure:
+        return f"no more than chance makes of {window:,} rows beside the {baseline:,} of the test set"
+    return "" if matters else f"less than max_drop, {100 * limits.max_drop:g} %"
 
 
 def _finding(one: MetricResult, rows: str, decisive: str) -> WindowFinding:

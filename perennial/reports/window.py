@@ -217,7 +217,7 @@ def _metrics(measured: Sequence[Mapping[str, Any]], gate: str) -> Element:
         (
             element("strong" if one["name"] == gate else "span", one["name"]), number(one["value"]),
             between(one["interval"]), f"{words.get(one['operator'], '')} {number(one['limit'])}",
-            number(one["lost"]), number(one["lost_at_least"]), "worse" if one["worse"] else "",
+            number(one["lost"]), number(one["lost_at_least"]), "worse" if one["worse"] else one.get("not_worse", ""),
         )
         for one in measured
     ]  # fmt: skip

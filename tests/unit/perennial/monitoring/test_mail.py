@@ -60,6 +60,11 @@ def test_metrics_of_the_model_itself_stand_beside_that_of_the_gate_and_one_that_
     assert failed in body
 
 
+def test_a_metric_whose_interval_is_beyond_its_limit_and_does_not_count_says_why() -> None:
+    _, body = composed(metric={**WINDOW["metric"], "worse": False, "not_worse": "less than max_drop, 90 %"})
+    assert "rmse 4,100 (3,900 to 4,300), limit 2,200; what is lost is less than max_drop, 90 %\n" in body
+
+
 def test_a_model_that_was_judged_by_asking_it_is_told_with_the_rows_and_their_data() -> None:
     data = {"files": 3, "listed_at": "2026-11-29T08:00:00Z"}
     _, body = composed(labels=0, probed={"rows": 1312, "run": "20261129080000-0a1b", "data": data})

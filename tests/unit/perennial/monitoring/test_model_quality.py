@@ -65,6 +65,47 @@ def test_a_model_that_has_become_worse_is_drift_in_model_monitors_words() -> Non
     assert set(result.statistics["regression_metrics"]) == {"mae", "mse", "rmse", "r2"}
 
 
+def with_one_large_error(rows: int, noise: float) -> tuple[Floats, Floats]:
+    labels, scores = regression(rows, 1, noise=noise)
+    scores[7] += 127 - abs(labels[7] - scores[7])
+    return labels, scores
+
+
+def test_one_large_error_does_not_hide_that_all_others_have_grown() -> None:
+    result = judged("regression", "rmse", regression(500, 0, noise=8), with_one_large_error(200, noise=12.5))
+    (rmse,) = (one for one in result.metrics if one.name == "rmse")
+    assert 1.8 * rmse.limit < rmse.value
+    assert 0 < rmse.lost_at_least < rmse.lost
+    assert rmse.worse
+
+
+def test_one_large_error_alone_is_chance() -> None:
+    result = judged("regression", "rmse", regression(500, 0, noise=8), with_one_large_error(200, noise=8))
+    (rmse,) = (one for one in result.metrics if one.name == "rmse")
+    assert rmse.value > 1.4 * rmse.limit
+    assert not rmse.worse
+
+
+def test_heavy_tails_and_small_windows_raise_no_more_than_they_should() -> None:
+    raised = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        before, after = ((np.zeros(rows), random.lognormal(0, 1.5, rows)) for rows in (200, 100))
+        raised += next(one for one in judged("regression", "rmse", before, after).metrics if one.name == "rmse").worse
+    assert raised <= 1
+
+
+def test_an_interval_beyond_the_limit_that_does_not_count_says_why() -> None:
+    small = judged("regression", "rmse", regression(60, 0), regression(10_000, 1, noise=1.1)).metrics[0]
+    slight = judged("regression", "rmse", regression(100_000, 0), regression(100_000, 1, noise=1.03)).metrics
+    better = judged("regression", "rmse", regression(1000, 0), regression(1000, 1, noise=0.5)).metrics
+    sure = judged("regression", "rmse", regression(1000, 0), regression(1000, 1, noise=1.3)).metrics
+    assert small.interval[0] > small.limit
+    assert small.not_worse == "no more than chance makes of 10,000 rows beside the 60 of the test set"
+    assert next(one for one in slight if one.name == "rmse").not_worse == "less than max_drop, 5 %"
+    assert {one.not_worse for one in [*better, *sure] if one.name == "rmse"} == {""}
+
+
 def test_other_metrics_than_the_gates_are_reported_and_decide_nothing() -> None:
     result = judged("regression", "r2", regression(1000, 0), regression(1000, 1, noise=1.3))
     assert {one.subject for one in result.findings if one.kind == "note"} >= {"rmse", "mae", "mse"}
