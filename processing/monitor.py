@@ -216,8 +216,11 @@ def _data_quality(
     section = definition["monitoring"]["data_quality"]
     invalid = definition["quality"]["max_invalid_share"]
     limits = data_quality.DataLimits(
-        section["distance"], section["stability"], section["missing"], invalid, rate, section["leave_out"]
-    )
+        section["distance"], section["stability"], section["missing"], invalid, rate, section["leave_out"],
+        section.get("same_unit", ()), units={
+            name: column["unit"] for name, column in definition["columns"].items() if column.get("unit")
+        }, target=definition["target"],
+    )  # fmt: skip
     unread = joined.unread
     reading = data_quality.LabelReading(
         window.target.name, unread.requests, unread.requests + joined.size, unread.first, bool(window.classes)

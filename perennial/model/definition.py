@@ -249,6 +249,7 @@ class DataQualityMonitoring(Strict):
     stability: float = Field(default=0.1, gt=0)
     missing: float = Field(default=0.1, gt=0, lt=1)
     leave_out: Annotated[tuple[str, ...], Field(strict=False, max_length=MAX_COLUMNS)] = ()
+    same_unit: Annotated[tuple[str, ...], Field(strict=False, max_length=MAX_COLUMNS)] = ()
 
 
 class ModelQualityMonitoring(Strict):
@@ -903,10 +904,11 @@ def _check_monitoring(
     columns: dict[str, ColumnDefinition], target: str, problem: str, monitoring: Monitoring
 ) -> Complaints:
     yield from bias.check(monitoring.bias, columns, target, problem)
-    for position, name in enumerate(monitoring.data_quality.leave_out):
-        if name not in columns:
-            text = f"{name!r} is not one of the columns{suggestion(name, columns)}"
-            yield f"monitoring.data_quality.leave_out[{position}]", text
+    for key in ("leave_out", "same_unit"):
+        for position, name in enumerate(getattr(monitoring.data_quality, key)):
+            if name not in columns:
+                text = f"{name!r} is not one of the columns{suggestion(name, columns)}"
+                yield f"monitoring.data_quality.{key}[{position}]", text
     probing, quality = monitoring.probing, monitoring.model_quality
     if probing.enabled and not quality.enabled:
         text = "got true where monitoring.model_quality.enabled is false; nothing would judge the answers"

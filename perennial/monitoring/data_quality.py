@@ -13,7 +13,7 @@ values    the distance from the baseline is above `distance`, or the stability i
 
 A text is named where many records or rows have it (monitoring.texts).
 Values of texts that are no categories (more than MAX_DISTINCT different ones) are not compared, and neither are those
-of columns that `leave_out` names.
+of columns that `leave_out` names. A column that `same_unit` names is never taken for one in another unit.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ _NUMBERS, _TEXTS = "numerical_statistics", "string_statistics"
 
 @dataclass(frozen=True)
 class DataLimits:
-    """What is large enough to matter; see `monitoring.data_quality` of model.yaml."""
+    """What is large enough to matter; see `monitoring.data_quality` of model.yaml.
+
+    units   column -> its unit, where model.yaml names one
+    target  the column of the labels
+    """
 
     distance: float
     stability: float
@@ -56,6 +60,9 @@ class DataLimits:
     invalid: float
     false_alarms: float
     leave_out: Sequence[str] = ()
+    same_unit: Sequence[str] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -264,9 +271,11 @@ def _numbers(
     if not _has_moved(distance, limits, level):
         return distance, words, []
     rows = one["common"]["num_present"], other["common"]["num_present"]
-    changed = units.change(then, now, rows, limits.distance)
+    is_fixed = name in limits.same_unit
+    changed = None if is_fixed else units.change(then, now, rows, limits.distance, limits.units.get(name))
     if changed:
-        text = f"the values look as if in another unit, {changed}. {_drifted(distance, limits, words, OF_NUMBERS)}"
+        what = "labels" if name == limits.target else "values"
+        text = f"the {what} look as if in another unit, {changed}. {_drifted(distance, limits, words, OF_NUMBERS)}"
         return distance, words, [_bad("baseline_drift_check", name, text)]
     text = _drifted(distance, limits, words, OF_NUMBERS)
     return distance, words, [WindowFinding("drift", "baseline_drift_check", name, text)]

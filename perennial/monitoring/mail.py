@@ -23,7 +23,10 @@ HEADLINES = {
     HEALTHY: "Healthy again",
 }
 ADVICE = {
-    BAD_DATA: "Ask whoever sends these records what has changed. Nothing retrains on them.",
+    BAD_DATA: (
+        "Ask whoever sends these records, or the labels where these are named, what has changed. Nothing retrains on "
+        "them. If a column's values have truly changed and its unit has not: monitoring.data_quality.same_unit."
+    ),
     NOT_ENOUGH: (
         "See whether callers still reach the endpoint and are answered (refused requests are not captured: "
         "Invocation4XXErrors, on the dashboard), or judge longer windows. This is told once."

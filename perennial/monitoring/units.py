@@ -1,48 +1,104 @@
 """Whether a column has changed because its unit has: one factor (or scale of temperature) explains all of it.
 
-A factor is taken for a unit's where it is one of CONVERSIONS and what is left after it is no more than chance, or where
-it is CERTAIN or more, which the world does not do to every row alike, and no more is left than the limit of distances.
+A factor is taken for a unit's where it is one of CONVERSIONS that the column's own unit allows and what is left after
+it is no more than chance at every one of SHARES, or where it is CERTAIN or more, which the world does not do to every
+row alike, and no more is left than the limit of distances.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from perennial.data.distributions import Distribution, kolmogorov_smirnov, quantile
+import numpy as np
 
-# What people call one unit by another, where the factor is less than CERTAIN: (factor, offset, in words).
+from perennial.data.distributions import Distribution, below, kolmogorov_smirnov, quantile
+from perennial.words import spelling
+
+
+class Conversion(NamedTuple):
+    """What people call one unit by another; the names are spellings of model.yaml's `unit`."""
+
+    factor: float
+    offset: float
+    text: str
+    names: frozenset[str]
+    other_names: frozenset[str]
+
+
+def _conversion(factor: float, offset: float, text: str, names: str, other_names: str) -> Conversion:
+    return Conversion(factor, offset, text, frozenset(names.split()), frozenset(other_names.split()))
+
+
+_KELVIN = "k kelvin kelvins"
+_CELSIUS = "c °c ℃ celsius degc degreecelsius degreescelsius"
+# Those whose factor is less than CERTAIN.
 CONVERSIONS = (
-    (1.609344, 0.0, "miles in kilometres"),
-    (2.20462262, 0.0, "kilograms in pounds"),
-    (2.54, 0.0, "inches in centimetres"),
-    (3.2808399, 0.0, "metres in feet"),
-    (3.78541178, 0.0, "gallons in litres"),
-    (1.8, 32.0, "degrees Celsius in Fahrenheit"),
-    (1.0, 273.15, "degrees Celsius in kelvins"),
-)
+    _conversion(1.609344, 0.0, "miles in kilometres", "mi mile miles mph mi/h",
+                "km kilometre kilometres kilometer kilometers km/h kmh kph"),
+    _conversion(2.20462262, 0.0, "kilograms in pounds", "kg kgs kilo kilos kilogram kilograms", "lb lbs pound pounds"),
+    _conversion(2.54, 0.0, "inches in centimetres", "in inch inches",
+                "cm centimetre centimetres centimeter centimeters"),
+    _conversion(3.2808399, 0.0, "metres in feet", "m metre metres meter meters", "ft foot feet"),
+    _conversion(3.78541178, 0.0, "gallons in litres", "gal gallon gallons", "l litre litres liter liters"),
+    _conversion(1.8, 32.0, "degrees Celsius in Fahrenheit", _CELSIUS,
+                "f °f ℉ fahrenheit degf degreefahrenheit degreesfahrenheit"),
+    _conversion(1.0, 273.15, "degrees Celsius in kelvins", _CELSIUS, _KELVIN),
+)  # fmt: skip
 CERTAIN = 5.0
+SHARES = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
+# Standard errors: of 100 windows whose unit has changed one or two are farther off at one of SHARES.
+_DEVIATIONS = 3.0
 _CHANCE = 1.95  # of 1,000 distances when nothing has changed one is above 1.95 * sqrt(1/n + 1/m) (Smirnov, 1948)
 
 
-def change(baseline: Distribution, window: Distribution, rows: tuple[int, int], limit: float) -> str | None:
-    """Return what has become of the unit, in words for people; None where the change is not one of a unit's."""
-    chance = _CHANCE * math.sqrt(1 / rows[0] + 1 / rows[1])
-    for factor, offset, text, allowed in _candidates(baseline, window, chance, max(limit, chance)):
-        converted = Distribution(baseline.values * factor + offset, baseline.shares)
-        if kolmogorov_smirnov(converted, window) <= allowed:
-            return text
-    return None
+def change(
+    baseline: Distribution, window: Distribution, rows: tuple[int, int], limit: float, unit: str | None = None
+) -> str | None:
+    """Return what has become of the unit, in words for people; None where the change is not one of a unit's.
+
+    unit  the column's, by model.yaml: it has become no other than what it can be called by
+    """
+    farthest = {
+        text: _farthest(Distribution(baseline.values * factor + offset, baseline.shares), window, rows)
+        for factor, offset, text in _known(baseline, unit)
+    }
+    nearest = min(farthest, key=farthest.__getitem__, default="")
+    if nearest and farthest[nearest] <= _DEVIATIONS:
+        return nearest
+    factor = _large_factor(baseline, window)
+    scaled = Distribution(baseline.values * factor, baseline.shares)
+    rough = max(limit, _CHANCE * math.sqrt(1 / rows[0] + 1 / rows[1]))
+    is_large = factor != 1 and kolmogorov_smirnov(scaled, window) <= rough
+    return f"{factor:,.3g} times what they were" if is_large else None
 
 
-def _candidates(
-    baseline: Distribution, window: Distribution, chance: float, rough: float
-) -> Iterator[tuple[float, float, str, float]]:
-    has_sign = quantile(baseline, 0.05) > 0 or quantile(baseline, 0.95) < 0
-    for factor, offset, text in CONVERSIONS:
+def _known(baseline: Distribution, unit: str | None) -> Iterator[tuple[float, float, str]]:
+    has_sign, name = _has_sign(baseline), spelling(unit or "")
+    for factor, offset, text, names, other_names in CONVERSIONS:
         if has_sign or offset:
-            yield factor, offset, f"as {text}", chance
-            yield 1 / factor, -offset / factor, f"as {text}, the other way round", chance
+            if not name or name in names:
+                yield factor, offset, f"as {text}"
+            if not name or name in other_names:
+                yield 1 / factor, -offset / factor, f"as {text}, the other way round"
+
+
+def _has_sign(baseline: Distribution) -> bool:
+    return quantile(baseline, 0.05) > 0 or quantile(baseline, 0.95) < 0
+
+
+def _farthest(converted: Distribution, window: Distribution, rows: tuple[int, int]) -> float:
+    """Return how far apart the shares of rows up to some values are at most, in standard errors."""
+    at = np.array([quantile(converted, share) for share in SHARES])
+    then, now = below(converted, at), below(window, at)
+    together = (then * rows[0] + now * rows[1]) / sum(rows)
+    error = np.sqrt(together * (1 - together) * (1 / rows[0] + 1 / rows[1]))
+    return float((np.abs(then - now) / np.where(error > 0, error, np.inf)).max())
+
+
+def _large_factor(baseline: Distribution, window: Distribution) -> float:
+    """Return the factor of CERTAIN or more, or of 1 / CERTAIN or less, that the medians say; 1 where they say none."""
     before, after = quantile(baseline, 0.5), quantile(window, 0.5)
-    if has_sign and before * after > 0 and not 1 / CERTAIN < after / before < CERTAIN:
-        yield after / before, 0.0, f"{after / before:,.3g} times what they were", rough
+    is_large = _has_sign(baseline) and before * after > 0 and not 1 / CERTAIN < after / before < CERTAIN
+    return after / before if is_large else 1.0

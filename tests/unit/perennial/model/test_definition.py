@@ -107,6 +107,7 @@ def test_how_a_model_is_watched_has_defaults_and_bounds():
         "stability": 0.1,
         "missing": 0.1,
         "leave_out": [],
+        "same_unit": [],
     }
     assert watched["model_quality"]["enabled"] is True
     with pytest.raises(DefinitionError, match=r"monitoring\.data_quality\.distance"):
@@ -115,6 +116,8 @@ def test_how_a_model_is_watched_has_defaults_and_bounds():
         parse(GOOD + "monitoring: {model_qualty: {enabled: false}}")
     with pytest.raises(DefinitionError, match=r"leave_out\[0\]: 'mak' is not one of the columns.*make"):
         parse(GOOD + "monitoring: {data_quality: {leave_out: [mak]}}")
+    with pytest.raises(DefinitionError, match=r"same_unit\[0\]: 'mak' is not one of the columns.*make"):
+        parse(GOOD + "monitoring: {data_quality: {same_unit: [mak]}}")
 
 
 def test_an_endpoint_is_probed_where_model_yaml_says_so_with_rows_that_can_be_enough():

@@ -229,3 +229,12 @@ def test_values_that_are_new_by_chance_are_no_drift() -> None:
     draw = lambda rows: random.choice([f"v{n}" for n in range(60)], rows, p=shares / shares.sum()).tolist()  # noqa: E731
     baseline = described({"text": draw(400)})
     assert [found(judged({"text": draw(2000)}, baseline)) for _ in range(5)] == [[]] * 5
+
+
+def test_a_column_that_keeps_its_unit_drifts_and_labels_are_called_so() -> None:
+    kilometres = records(1000, 1, mileage=lambda values: values * 1.609344)
+    (fixed,) = judged(kilometres, limits=replace(LIMITS, same_unit=("mileage",))).findings
+    (other,) = judged(kilometres, limits=replace(LIMITS, units={"mileage": "g"})).findings
+    (labels,) = judged(kilometres, limits=replace(LIMITS, units={"mileage": "miles"}, target="mileage")).findings
+    assert (fixed.kind, other.kind, labels.kind) == ("drift", "drift", "bad_data")
+    assert labels.text.startswith("the labels look as if in another unit, as miles in kilometres. median")

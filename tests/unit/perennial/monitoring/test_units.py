@@ -8,7 +8,7 @@ import pytest
 
 from perennial.data.column_statistics import NumericColumn
 from perennial.data.distributions import Distribution, distribution
-from perennial.monitoring.units import change
+from perennial.monitoring.units import CONVERSIONS, change
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,9 +29,9 @@ def described(values: Floats) -> Distribution:
     return distribution(column.statistics()["numerical_statistics"])
 
 
-def verdict(kind: str, factor: float, offset: float = 0.0) -> str | None:
+def verdict(kind: str, factor: float, offset: float = 0.0, unit: str | None = None) -> str | None:
     before, after = drawn(kind, 2000, 1), drawn(kind, 1000, 2) * factor + offset
-    return change(described(before), described(after), (2000, 1000), 0.1)
+    return change(described(before), described(after), (2000, 1000), 0.1, unit)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,44 @@ def test_numbers_around_zero_have_no_factor() -> None:
 def test_a_large_factor_with_another_shape_is_no_unit() -> None:
     before, after = drawn("prices", 2000, 1), np.random.default_rng(2).uniform(1e5, 1e6, 1000)
     assert change(described(before), described(after), (2000, 1000), 0.1) is None
+
+
+def weights(rows: int, shares: tuple[float, float, float], seed: int) -> Floats:
+    """Return weights of three species."""
+    random = np.random.default_rng(seed)
+    species = random.choice(3, rows, p=shares)
+    return np.maximum(random.normal(np.array([20, 33, 50])[species], np.array([3, 5, 8])[species]), 1)
+
+
+def test_a_shift_of_three_species_is_no_unit_though_its_median_fits_one() -> None:
+    before, after = weights(300, (0.3, 0.4, 0.3), 1), weights(200, (0.1, 0.3, 0.6), 2)
+    by_id = np.random.default_rng(3).choice([0, 37, 74], 200)
+    for shifted in (1.6 * after + 15, 1.3 * weights(200, (0.3, 0.4, 0.3), 2) + by_id):
+        assert change(described(before), described(shifted), (300, 200), 0.1) is None
+    assert change(described(before), described(before[:200] * 2.20462262), (300, 200), 0.1) == "as kilograms in pounds"
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor", "offset", "words"),
+    [
+        ("mile", 1.609344, 0, "as miles in kilometres"),
+        ("Kilometres", 1 / 1.609344, 0, "as miles in kilometres, the other way round"),
+        ("kilometres", 1.609344, 0, None),
+        ("g", 1.609344, 0, None),
+        ("g", 1.8, 32, None),
+    ],
+)
+def test_a_conversion_that_contradicts_the_columns_unit_is_none(
+    unit: str, factor: float, offset: float, words: str | None
+) -> None:
+    assert verdict("miles", factor, offset, unit) == words
+
+
+def test_of_all_known_conversions_hardly_one_is_missed() -> None:
+    pairs = [(one, seed) for one in CONVERSIONS for seed in range(5)]
+    missed = 0
+    for (factor, offset, _, names, _), seed in pairs:
+        before, after = (drawn("celsius" if offset else "miles", rows, seed + rows) for rows in (500, 300))
+        converted = described(after * factor + offset)
+        missed += change(described(before), converted, (500, 300), 0.1, min(names)) is None
+    assert missed <= len(pairs) // 10
