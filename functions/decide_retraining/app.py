@@ -97,7 +97,7 @@ def _decided(request: Request, history: Sequence[Mapping[str, Any]]) -> dict[str
     rules, now = definition["monitoring"]["retraining"], datetime.now(UTC)
     judged = _with_rows_that_are_there(policy.remembered(history, entry), request.WindowId)
     serving = next((one["run"] for one in reversed(windows.served())), None)
-    decided = policy.decide(entry, judged, rules, now, verdict.get("no_labelled_rows"), serving)
+    decided = policy.decide(entry, judged, rules, now, _why_no_rows(request, verdict), serving)
     if decided:
         entry["decision"] = asdict(decided)
     if decided and decided.retrain:
@@ -116,6 +116,16 @@ def _why_not(request: Request, verdict: str) -> str:
     return f"only drift retrains; this is {verdict}: {safe(first, MAX_REASON)}"
 
 
+def _why_no_rows(request: Request, verdict: dict[str, Any]) -> str | None:
+    """Return why there are no labelled rows to learn from, and what would help."""
+    if settings.data_bucket == settings.bucket or not verdict.get("labelled_rows"):
+        return verdict.get("no_labelled_rows")
+    return (
+        f"nothing is written into s3://{settings.data_bucket}, where the data are: put "
+        f"{request.Prefix}/labelled/rows.csv there, which starts a run itself"
+    )
+
+
 def _metric(verdict: dict[str, Any], name: str) -> dict[str, Any] | None:
     """Return what is known of the gate's metric in this window; None where it was not measured."""
     metrics = verdict["analyses"].get("model_quality", {}).get("metrics", [])
@@ -124,9 +134,7 @@ def _metric(verdict: dict[str, Any], name: str) -> dict[str, Any] | None:
 
 
 def _labelled(judged: Sequence[Mapping[str, Any]]) -> list[LabelledRows]:
-    """Return the rows of windows that the run is to learn from. A bucket that is not the stack's is only read."""
-    if settings.data_bucket != settings.bucket:
-        return []
+    """Return the rows of windows that the run is to learn from."""
     return [
         {
             "CopySource": f"{settings.bucket}/{_rows_of(one['id'])}",
@@ -137,13 +145,17 @@ def _labelled(judged: Sequence[Mapping[str, Any]]) -> list[LabelledRows]:
 
 
 def _with_rows_that_are_there(history: Sequence[Mapping[str, Any]], window_id: str) -> list[Mapping[str, Any]]:
-    """Return the history; windows that no run has learned from and whose file was erased meanwhile have no rows."""
-    erased = {
+    """Return the history; windows that no run has learned from and whose rows no run can have, have none.
+
+    Their file was erased meanwhile, or the data are in a bucket that is not the stack's, which is only read.
+    """
+    is_only_read = settings.data_bucket != settings.bucket
+    without = {
         one["id"]
         for one in policy.unlearned(history, window_id)
-        if not objects.keys(f"s3://{settings.bucket}/{_rows_of(one['id'])}")
+        if is_only_read or not objects.keys(f"s3://{settings.bucket}/{_rows_of(one['id'])}")
     }
-    return [{**one, "labelled_rows": 0} if one["id"] in erased else one for one in history]
+    return [{**one, "labelled_rows": 0} if one["id"] in without else one for one in history]
 
 
 def _rows_of(window_id: str) -> str:

@@ -365,7 +365,14 @@ def test_rows_that_were_erased_meanwhile_are_no_new_data_and_are_not_looked_for(
 
 
 def test_nothing_is_written_into_a_bucket_that_is_not_the_stacks(aws, decide, their_bucket):
-    assert decide()["Labelled"] == []
+    answer = decide()
+    assert (answer["Retrain"], answer["Labelled"]) == (False, [])
+    assert answer["Reason"].startswith("0 new labelled rows; expected at least 1")
+    rows = f"s3://{BUCKET}/monitoring/20261129100001-0a1b/labelled/rows.csv"
+    assert f"nothing is written into s3://{their_bucket}, where the data are: put {rows} there" in answer["Reason"]
+    anyway = decide(number=2, policy={"min_labelled_rows": 0})
+    assert (anyway["Retrain"], anyway["Labelled"]) == (True, [])
+    assert anyway["Reason"] == "drift starts a training run"
 
 
 def test_a_decision_is_made_once(aws, decide):
