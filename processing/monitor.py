@@ -47,7 +47,16 @@ from perennial.hooks import HookError
 from perennial.monitoring import attribution, bias, data_quality, labelled, model_quality, probing, texts
 from perennial.monitoring.capture import Tally, events
 from perennial.monitoring.facets import section_of
-from perennial.monitoring.findings import DRIFT, FAILED, HEALTHY, NOT_ENOUGH, MonitorError, verdict_of, violations
+from perennial.monitoring.findings import (
+    DRIFT,
+    FAILED,
+    HEALTHY,
+    NOT_ENOUGH,
+    MonitorError,
+    NewerThanRunError,
+    verdict_of,
+    violations,
+)  # fmt: skip
 from perennial.monitoring.ground_truth import Joined, Labels
 from perennial.monitoring.probing import QualityRows
 from perennial.monitoring.verdict import Analysis, document
@@ -169,10 +178,10 @@ def _analyses(
     definition = config["definition"]
     section = definition["monitoring"]
     known: dict[str, Callable[[float], Analysis]] = {
-        "data_quality": lambda rate: _data_quality(definition, window, joined, arguments, rate),
+        "data_quality": lambda rate: _data_quality(config, window, joined, arguments, rate),
         "model_quality": lambda rate: _model_quality(config, judged, arguments, rate, time),
-        "bias": lambda rate: _bias(definition, window, joined, arguments, rate),
-        "attribution": lambda rate: _attribution(definition, window, arguments, rate),
+        "bias": lambda rate: _bias(config, window, joined, arguments, rate),
+        "attribution": lambda rate: _attribution(config, window, arguments, rate),
     }
     wanted = [name for name in known if _is_wanted(name, definition)]
     if broken:
@@ -200,9 +209,11 @@ def _is_wanted(name: str, definition: Mapping[str, Any]) -> bool:
 
 
 def _alone(analysis: Callable[[float], Analysis], rate: float) -> Analysis:
-    """Return what an analysis says, or why it has failed: the others go on."""
+    """Return what an analysis says, or why it has failed or cannot be made: the others go on."""
     try:
         return analysis(rate)
+    except NewerThanRunError as error:  # until another model serves: no failure of each window
+        return Analysis(NOT_ENOUGH, str(error))
     except (MonitorError, StatisticsError, MetricError) as error:
         return Analysis(FAILED, str(error))
     except Exception as error:  # a bug in one of them
@@ -210,9 +221,8 @@ def _alone(analysis: Callable[[float], Analysis], rate: float) -> Analysis:
         return Analysis(FAILED, f"{type(error).__name__}: {error}")
 
 
-def _data_quality(
-    definition: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float
-) -> Analysis:
+def _data_quality(config: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float) -> Analysis:
+    definition = config["definition"]
     section = definition["monitoring"]["data_quality"]
     invalid = definition["quality"]["max_invalid_share"]
     limits = data_quality.DataLimits(
@@ -230,7 +240,7 @@ def _data_quality(
     before = _json_if_there(arguments.data_baseline / "statistics.json") or {}
     written = texts.without_rare(description.statistics, window.constraints, before, window.categories)
     job_script.write_documents(dict(zip(("statistics", "constraints"), written, strict=True)), output)
-    judged = data_quality.judge(*_baseline(arguments.data_baseline, "data-quality"), description, limits)
+    judged = data_quality.judge(*_baseline(arguments.data_baseline, "data-quality", config), description, limits)
     job_script.write_documents({"constraint_violations": violations(judged.findings)}, output)
     return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
 
@@ -249,7 +259,7 @@ def _model_quality(
         return Analysis(NOT_ENOUGH, rows.missing)
     definition = config["definition"]
     limits = model_quality.ModelLimits(definition["monitoring"]["model_quality"]["max_drop"], rate)
-    baseline = _baseline(arguments.model_baseline, "model-quality")
+    baseline = _baseline(arguments.model_baseline, "model-quality", config)
     with own_code.metrics(config) as own:
         judged = model_quality.judge(definition, *baseline, rows.labels, rows.scores, limits, time, own, rows.are)
     documents = {"statistics": judged.statistics, "constraint_violations": violations(judged.findings)}
@@ -272,22 +282,24 @@ def _missing_labels(section: Mapping[str, Any], window: Window, joined: Joined) 
     return f"{few}; {unread.labels:,} could not be read, the first: {unread.first}" if unread.labels else few
 
 
-def _bias(definition: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float) -> Analysis:
+def _bias(config: Mapping[str, Any], window: Window, joined: Joined, arguments: Any, rate: float) -> Analysis:
     """Return what the outcomes say: those that came true only where there are as many as model quality asks for."""
+    definition = config["definition"]
     section, target = section_of(definition), definition["target"]
     if not _missing_labels(definition["monitoring"]["model_quality"], window, joined):
         window.facets.add_labels(window.sides[joined.has_label], joined.labels)
     facets, output = window.facets.facets, arguments.output / "bias"
     job_script.write_documents({"analysis": bias.analysis(target, section, facets)}, output, indent=2)
-    baseline = _document(arguments.bias_baseline / "analysis.json", "bias")
+    baseline = _analysis(arguments.bias_baseline, "bias", config)
     judged = bias.judge(baseline, facets, section["max_increase"], rate)
     job_script.write_documents({"constraint_violations": judged.violations()}, output, indent=2)
     return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
 
 
-def _attribution(definition: Mapping[str, Any], window: Window, arguments: Any, rate: float) -> Analysis:
+def _attribution(config: Mapping[str, Any], window: Window, arguments: Any, rate: float) -> Analysis:
+    definition = config["definition"]
     least = definition["monitoring"]["attribution"]["min_ndcg"]
-    baseline = _document(arguments.attribution_baseline / "analysis.json", "attribution")
+    baseline = _analysis(arguments.attribution_baseline, "attribution", config)
     if "reason" in baseline:
         return Analysis(NOT_ENOUGH, f"the run whose model answers could not explain it: {baseline['reason']}")
     if window.sample.rows is None:
@@ -303,19 +315,30 @@ def _attribution(definition: Mapping[str, Any], window: Window, arguments: Any, 
     return Analysis(verdict_of(judged.findings), "", judged.findings, judged.as_json())
 
 
-def _baseline(folder: Path, name: str) -> tuple[Any, Any]:
+def _baseline(folder: Path, name: str, config: Mapping[str, Any]) -> tuple[Any, Any]:
     """Return statistics and constraints. Raises MonitorError."""
-    return _document(folder / "statistics.json", name), _document(folder / "constraints.json", name)
+    return _document(folder / "statistics.json", name, config), _document(folder / "constraints.json", name, config)
 
 
-def _document(path: Path, name: str) -> Any:
+def _analysis(folder: Path, name: str, config: Mapping[str, Any]) -> Any:
+    """Return analysis.json of a baseline that older runs have not left. Raises MonitorError, NewerThanRunError."""
+    path = folder / "analysis.json"
+    if path.exists():
+        return _document(path, name, config)
+    raise NewerThanRunError(
+        f"run {config.get('run_id')}, whose model answers, has left no baselines/{name}/{path.name}: it is older than "
+        "this analysis; a run that is started now leaves it"
+    )
+
+
+def _document(path: Path, name: str, config: Mapping[str, Any]) -> Any:
     """Return a file of the baseline of this name. Raises MonitorError: it is not there or is no JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MonitorError(
-            f"the baseline has no {path.name} that can be read ({type(error).__name__}); the run whose model "
-            f"answers writes it as baselines/{name}/{path.name}"
+            f"the baseline has no {path.name} that can be read ({type(error).__name__}); run {config.get('run_id')}, "
+            f"whose model answers, should have written it as baselines/{name}/{path.name}"
         ) from error
 
 

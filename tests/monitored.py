@@ -36,6 +36,7 @@ split: {method: random}
 algorithm: linear-learner
 gate: {metric: rmse, threshold: 3500}
 """
+RUN = "20261101000000-aaaa"
 COLUMNS = ("mileage", "doors", "leather", "make")
 CAPTURE: dict[str, Any] = {
     "InitialSamplingPercentage": 100,
@@ -104,7 +105,7 @@ class World:
         self.folder = folder
         self.definition = definition.parse(model, "model.yaml").as_json()
         self.config = folder / "config.json"
-        self.config.write_text(json.dumps({"model": "cars", "definition": self.definition}))
+        self.config.write_text(json.dumps({"model": "cars", "definition": self.definition, "run_id": RUN}))
         trained, tested = cars(1500, 0), cars(400, 1)
         rows = [f"{car.price},{','.join(map(str, car.fields))}" for car in trained]
         self._job(analyze_data_quality, "baseline-data", "data-baseline", [f"price,{','.join(COLUMNS)}", *rows])

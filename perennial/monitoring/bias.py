@@ -24,7 +24,7 @@ import numpy as np
 
 from perennial.monitoring.distances import chance_of_difference, chance_of_shares
 from perennial.monitoring.facets import FacetCounts, Share, Side, value_of
-from perennial.monitoring.findings import MonitorError, WindowFinding
+from perennial.monitoring.findings import NewerThanRunError, WindowFinding
 from perennial.words import number
 
 FORMAT_VERSION = "1.0"
@@ -157,11 +157,11 @@ def _measured(metric: BiasMetric, facet: FacetCounts) -> dict[str, Any]:
 
 
 def _of_baseline(baseline: Mapping[str, Any], rule: Mapping[str, Any]) -> FacetCounts:
-    """Return the counts of a facet from a document. Raises MonitorError: it does not have the facet."""
+    """Return the counts of a facet from a document. Raises NewerThanRunError: it does not have the facet."""
     for entry in baseline[PRE]["facets"].get(rule["column"], []):
         if entry["value_or_threshold"] == value_of(rule):
             return FacetCounts(rule, *(Side(**entry["counts"][side]) for side in ("others", "facet")))
-    raise MonitorError(
+    raise NewerThanRunError(
         f"the baseline has no facet {rule['column']} {value_of(rule)}; it is that of another model, or the run whose "
         "model answers was started before model.yaml named the facet: a run that starts from now on knows it"
     )
@@ -173,7 +173,7 @@ def _of_baseline(baseline: Mapping[str, Any], rule: Mapping[str, Any]) -> FacetC
 def judge(
     baseline: Mapping[str, Any], facets: Sequence[FacetCounts], max_increase: Mapping[str, float], false_alarms: float
 ) -> Bias:
-    """Compare the facets of a window with the document of its baseline. Raises MonitorError: it has other facets."""
+    """Compare the facets of a window with the document of its baseline. Raises NewerThanRunError: it lacks a facet."""
     level = false_alarms / max(1, len(METRICS) * len(facets))
     pairs = [(_of_baseline(baseline, facet.rule), facet) for facet in facets]
     results, findings = [], []

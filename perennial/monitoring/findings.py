@@ -14,6 +14,10 @@ class MonitorError(ValueError):
     """An analysis cannot be made: a baseline is missing or is that of another model. The text says what to do."""
 
 
+class NewerThanRunError(MonitorError):
+    """The run whose model answers is older than what is to be analysed. The text says what to do."""
+
+
 @dataclass(frozen=True)
 class WindowFinding:
     """One thing that is not as it was, larger than chance and large enough to matter.
