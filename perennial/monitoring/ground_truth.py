@@ -3,7 +3,8 @@
 A label is found by its request's inference id, or where the caller sent none, its event id. Two forms of files, also
 compressed by gzip: Model Monitor's JSON lines (`.jsonl`; SageMaker Developer Guide, "Ingest Ground Truth labels and
 merge them with predictions"), below `yyyy/mm/dd/hh/`, the hour in which they were collected; and CSV (`.csv`) with the
-columns `inference_id` and `label`. Of several labels for one request the one that was collected last counts.
+columns `inference_id` and `label`. Of several labels for one request the one that was collected last counts; those of
+a file outside of such a folder, whose hour is not known, are beaten by all others.
 
 Ids are kept as numbers of 64 bits. Memory: 16 bytes for each request while they come, 32 when their labels are read,
 and 12 for each label that another one for its request has replaced; labels of other requests take none. Where classes

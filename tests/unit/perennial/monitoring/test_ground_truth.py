@@ -72,6 +72,15 @@ def test_of_several_labels_the_last_counts_and_contradictions_are_counted(tmp_pa
     assert counts == {**NONE, "labels": 5, "matched": 2, "duplicate": 3, "contradicting": 1, "late": 1, "examples": []}
 
 
+def test_a_file_that_is_in_no_hour_is_never_late_and_beaten_by_all_that_are_in_one(tmp_path: Path) -> None:
+    write(tmp_path, "2026/11/29/10/a.jsonl", line("car-0", "1"))
+    write(tmp_path, "corrected.csv", "inference_id,label", "car-0,2", "car-1,3")
+    write(tmp_path, "corrected-again.csv", "inference_id,label", "car-0,4", "car-1,5")
+    found, counts = joined(tmp_path, ["car-0", "car-1"])
+    assert found == {0: 1, 1: 3}
+    assert (counts["late"], counts["duplicate"], counts["contradicting"]) == (0, 3, 3)
+
+
 def test_labels_that_meet_are_told_apart_however_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In any batches: of 40 requests, two of which were sent twice, each with up to six labels in three hours."""
     random = np.random.default_rng(0)
