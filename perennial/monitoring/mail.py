@@ -103,7 +103,7 @@ def _skipped(parts: Sequence[Mapping[str, str]]) -> str:
     """Return what other models answered of the window, each with the input that judges it."""
     if not parts:
         return ""
-    lines = [f"  {_asked(one['Start'], one['End'])}   run {one['Run']}" for one in parts[-MAX_SKIPPED:]]
+    lines = [f"  {_window_input(one['Start'], one['End'])}   run {one['Run']}" for one in parts[-MAX_SKIPPED:]]
     first = (
         "Not judged     what other models answered, unless a window before has; the monitor's input that judges each"
     )
@@ -113,11 +113,13 @@ def _skipped(parts: Sequence[Mapping[str, str]]) -> str:
 def _advice(window: Mapping[str, Any]) -> str:
     text = ADVICE.get(window["verdict"]) or (window["training"] and window["trains"])
     if window["verdict"] == FAILED and window["start"]:
-        text = f"{text} To judge them yourself, start the monitor with\n  {_asked(window['start'], window['end'])}"
+        text = (
+            f"{text} To judge them yourself, start the monitor with\n  {_window_input(window['start'], window['end'])}"
+        )
     return f"What to do\n  {text}" if text else ""
 
 
-def _asked(start: str, end: str) -> str:
+def _window_input(start: str, end: str) -> str:
     """Return the input of an execution that judges this window."""
     return json.dumps({"Window": {"Start": start, "End": end}})
 

@@ -80,12 +80,12 @@ def asked_period(served: Sequence[Mapping[str, str]], start: str, end: str, now:
 
 def _of_others(served: Sequence[Mapping[str, str]], start: datetime, end: datetime) -> tuple[Period, ...]:
     """Return what each of the models before the last answered of a time."""
-    found = []
+    periods = []
     for one, following in pairwise(served):
         first, last = max(start, read(one["since"])), min(end, read(following["since"]))
         if first < last:
-            found.append(Period(one["run"], first, last))
-    return tuple(found)
+            periods.append(Period(one["run"], first, last))
+    return tuple(periods)
 
 
 def hours(start: datetime, end: datetime) -> tuple[str, str]:

@@ -142,11 +142,11 @@ def what_trains(definition: Mapping[str, Any]) -> str:
     days, files = window.get("days"), window.get("newest_files")
     if files == 1:
         return ""
-    kept = (
+    which = (
         f"those of the newest {files:,} files" if files else f"those of {days:,} days" if days else "all that there are"
     )
     return (
-        f"Rows of the world before train and judge too, {kept}. If they no longer hold, let fewer: training.window of "
+        f"Rows of the world before train and judge too, {which}. If they no longer hold, let fewer: training.window of "
         "model.yaml (newest_files, or days and the column that dates rows)."
     )
 
