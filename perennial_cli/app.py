@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from importlib import metadata
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+)
 from typer.core import TyperGroup
 
 from perennial.features.values import DataError
@@ -20,6 +27,8 @@ NO_ACCOUNT = (
     'For the local cloud: perennial local up, then eval "$(perennial local env)". For AWS: your usual configuration, '
     "such as AWS_PROFILE and AWS_REGION"
 )
+LOCAL_IS_DOWN = "The local cloud does not answer: perennial local up"
+_LOCAL = re.compile(r"https?://(127\.0\.0\.1|localhost)[:/]")
 EPILOG = (
     "Exit codes: 0 done; 1 failed, or the answer is no (a run failed, a model was rejected, a file cannot be used); "
     "2 wrong use; 130 interrupted."
@@ -38,6 +47,8 @@ class Commands(TyperGroup):
             complain("\n  ".join(error.lines) if isinstance(error, DataError) else str(error))
             if isinstance(error, NoCredentialsError | NoRegionError):
                 complain(NO_ACCOUNT)
+            if isinstance(error, EndpointConnectionError) and _LOCAL.match(str(error.kwargs["endpoint_url"])):
+                complain(LOCAL_IS_DOWN)
             raise typer.Exit(FAILED) from error
 
 

@@ -62,12 +62,18 @@ def warn(text: str) -> None:
 
 
 def table(*names: str, rows: Iterable[Iterable[str]], right: Iterable[str] = ()) -> None:
-    """Print rows under names; columns named in `right` hold numbers."""
+    """Print rows under names; columns named in `right` hold numbers.
+
+    Names that are one word, and what stands in a column `run`, are never broken: people copy ids.
+    """
     drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        drawn.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(escape(safe(cell)) for cell in row))
+    cells = [[safe(cell) for cell in row] for row in rows]
+    for place, name in enumerate(names):
+        words = [*name.split(), *(row[place] for row in cells if name == "run")]
+        widest = max(map(len, words), default=0)
+        drawn.add_column(name, justify="right" if name in right else "left", overflow="fold", min_width=widest)
+    for row in cells:
+        drawn.add_row(*map(escape, row))
     console = Console(highlight=False)
     console.print(drawn, width=None if console.is_terminal else 200)
 

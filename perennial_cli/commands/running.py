@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from perennial_cli.stacks import Stack
 
 Follow = Annotated[bool, typer.Option("--follow/--no-follow", help="Look at the run until it has ended.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run, such as 20261129101500-1a2b, or `latest`.")]
+LONGEST_DECISION = 100
 
 
 def _stack(name: str | None) -> Stack:
@@ -189,7 +191,12 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     used = f"{rows['used']:,}" if "used" in rows else ""
     metric = f"{gate['metric']} {number(gate.get('candidate'))}" if gate else ""
     decision = record.get("withheld") or gate.get("brief") or gate.get("reason") or failure.get("error") or ""
-    return record["run_id"], record["status"], used, metric, number(gate["threshold"]) if gate else "", decision[:100]
+    return record["run_id"], record["status"], used, metric, number(gate["threshold"]) if gate else "", _short(decision)
+
+
+def _short(text: str) -> str:
+    """Return a text of at most so many characters, cut at the end of a word."""
+    return textwrap.shorten(text, LONGEST_DECISION, placeholder=" ...")
 
 
 def show_run(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> None:

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from perennial.features.values import DataError
-from perennial_cli.app import app
+from perennial_cli.app import LOCAL_IS_DOWN, app
 from perennial_cli.console import CommandError
 from tests.command import perennial
 
@@ -44,6 +45,27 @@ def test_a_known_error_is_words_and_ends_with_1(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.chdir(ROOT)
     ended = perennial("check")
     assert (ended.exit_code, ended.stderr) == (1, text)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_local"),
+    [
+        ("http://127.0.0.1:4566/", True),
+        ("http://localhost:4566/", True),
+        ("https://s3.eu-west-1.amazonaws.com/", False),
+    ],
+)
+def test_a_local_cloud_that_is_down_is_told_with_what_brings_it_up(
+    monkeypatch: pytest.MonkeyPatch, url: str, is_local: bool
+) -> None:
+    def fail(*_: object) -> None:
+        raise EndpointConnectionError(endpoint_url=url)
+
+    monkeypatch.setattr("perennial_cli.check_models.are_sound", fail)
+    monkeypatch.chdir(ROOT)
+    ended = perennial("check")
+    assert f'Could not connect to the endpoint URL: "{url}"' in ended.stderr
+    assert (LOCAL_IS_DOWN in ended.stderr) is is_local
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,6 +194,23 @@ def test_runs_are_listed_newest_first_with_those_at_work(executions, stack) -> N
     assert "rmse 2,345.68" in text
 
 
+def test_on_a_narrow_screen_ids_stay_whole_and_a_decision_is_cut_at_the_end_of_a_word(
+    executions, stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    gate = {"metric": "rmse", "candidate": 2345.678, "threshold": 3000.0, "reason": "because " * 40}
+    executions()
+    stack.put(f"runs/{OTHER}/run.json", json.dumps(record(OTHER, gate=gate)))
+    text = perennial("runs").stdout
+    assert {OTHER, RUN} <= set(text.split())
+    decided = [word for word in text.split() if word.startswith("b")]
+    assert (set(decided), text.count("...")) == ({"because"}, 1)
+    header = perennial("compare", OTHER, RUN).stdout
+    assert OTHER in header
+    assert RUN in header
+
+
 def test_a_run_is_shown_whole(executions) -> None:
     text = perennial("show", RUN).stdout
     for part in (f"{RUN}: Succeeded", "meets the threshold", "xgboost (eta=0.1)", "2,345.68", CODE):
