@@ -14,7 +14,7 @@ import botocore.session
 import pytest
 
 from perennial.model.algorithms import ALGORITHMS
-from perennial.runs import configuration, naming, run_input
+from perennial.runs import configuration, monitor_input, naming, run_input
 from tools import asl, aws_api, cfn
 
 ROOT = Path(__file__).parents[2]
@@ -410,10 +410,10 @@ def test_a_drop_below_the_data_prefix_starts_a_run_with_the_input_of_every_trigg
 EVENT = {"id": "1", "time": "2026-11-20T10:00:00Z", "detail": {}}
 
 
-def input_of_a_run(rule: str, event: dict[str, Any]) -> Any:
+def input_of_a_run(rule: str, event: dict[str, Any], machine: str = "TrainModel") -> Any:
     """What a rule hands to the state machine."""
     (target,) = RULES[rule]["Targets"]
-    assert target["Arn"] == arn_of("TrainModel")
+    assert target["Arn"] == arn_of(machine)
     text = target["InputTransformer"]["InputTemplate"]
     for name, path in target["InputTransformer"]["InputPathsMap"].items():
         value: Any = event
@@ -432,6 +432,35 @@ def test_the_clock_starts_a_run_with_the_input_of_every_trigger_and_only_if_it_i
         assert RESOURCES[name]["Condition"] == "HasRetrainSchedule"
     assert not condition("HasRetrainSchedule", parameter_values())
     assert condition("HasRetrainSchedule", parameter_values(RetrainSchedule="rate(1 day)"))
+
+
+@pytest.mark.parametrize("name", ["Schedule", "EndpointInService"])
+def test_a_rule_starts_the_monitor_with_an_input_that_it_takes(name: str) -> None:
+    rule = {"Schedule": "MonitorScheduleRule", "EndpointInService": "EndpointInServiceRule"}[name]
+    trigger = monitor_input.monitor_input(input_of_a_run(rule, EVENT, "MonitorModel")).Trigger
+    assert (trigger.Type, trigger.Id, trigger.Time) == (name, EVENT["id"], EVENT["time"])
+
+
+def test_the_clock_has_windows_judged_only_if_it_is_asked_to() -> None:
+    rule = RULES["MonitorScheduleRule"]
+    assert rule["ScheduleExpression"] == {"Ref": "MonitorSchedule"}
+    assert RESOURCES["MonitorScheduleRule"]["Condition"] == "HasMonitorSchedule"
+    assert not condition("HasMonitorSchedule", parameter_values())
+    assert condition("HasMonitorSchedule", parameter_values(MonitorSchedule="rate(1 day)"))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "starts"),
+    [
+        ("OK", "ALARM", True), ("INSUFFICIENT_DATA", "ALARM", True), ("ALARM", "OK", False),
+        ("ALARM", "ALARM", False), ("OK", "INSUFFICIENT_DATA", False),
+    ],
+)  # fmt: skip
+def test_an_alarm_starts_a_run_when_it_goes_into_alarm_and_not_while_it_stays_there(
+    before: str, now: str, starts: bool
+) -> None:
+    detail = RULES["RetrainAlarmsRule"]["EventPattern"]["detail"]
+    assert (now in detail["state"]["value"] and before in detail["previousState"]["value"]) is starts
 
 
 @pytest.mark.parametrize("name", ["DataDrop", "RetrainAlarms", "RetrainSchedule"])
