@@ -103,6 +103,7 @@ def _closed(window_id: str, execution: dict[str, Any], answer: dict[str, Any], e
         "reasons": known["reasons"],
         "records": known.get("records"),
         "labels": known.get("ground_truth", {}).get("matched", 0),
+        "label_counts": {name: known.get("ground_truth", {}).get(name, 0) for name in mail.LABELS},
         "metric": entry.get("metric"),
         "own_metrics": _own_metrics(known["analyses"], entry.get("metric") or {}),
         "probed": known["analyses"].get("model_quality", {}).get("probed"),

@@ -198,9 +198,10 @@ def _compared(metric: BiasMetric, before: FacetCounts, after: FacetCounts, limit
 def _finding(metric: BiasMetric, before: FacetCounts, after: FacetCounts) -> WindowFinding:
     """Return a finding that begins as Model Monitor's do."""
     then, now = metric.value(before), metric.value(after)
+    positive = "" if metric.shares is None else "positive are "
     text = (
-        f"Value {number(now)} does not meet the constraint requirement: {metric.name} of {after.name} was "
-        f"{number(then)} when the model was tested; {_shares(metric, after)} (then {_shares(metric, before)})"
+        f"Value {number(now)} does not meet the constraint requirement: {metric.description} of {after.name} was "
+        f"{number(then)} when the model was tested; {positive}{_shares(metric, after)} (then {_shares(metric, before)})"
     )
     return WindowFinding("drift", CHECK, after.name, text, "facet")
 
@@ -210,4 +211,4 @@ def _shares(metric: BiasMetric, facet: FacetCounts) -> str:
         of = facet.members.records + facet.others.records
         return f"{facet.members.records / of:.1%} of {of:,} records"
     (members, n_members), (others, n_others) = metric.shares(facet.members), metric.shares(facet.others)
-    return f"positive {members / n_members:.1%} of {n_members:,} and {others / n_others:.1%} of the others"
+    return f"{members / n_members:.1%} of {n_members:,} records and {others / n_others:.1%} of {n_others:,} others"

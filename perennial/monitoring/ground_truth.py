@@ -160,7 +160,7 @@ class Labels:
     def joined(self, end: datetime) -> Joined:
         """Return the requests with their labels; the tally counts all kinds of labels.
 
-        late: collected at or after `end` of the window, duplicate: there is a later one for the same request,
+        late: in a folder of an hour from `end` of the window on, duplicate: there is a later one for the same request,
         contradicting: duplicates that say another thing than it, unmatched: of no request of this window, missing:
         requests without a label.
         """

@@ -22,6 +22,14 @@ HEADLINES = {
     NOT_ENOUGH: "Not enough data to judge",
     HEALTHY: "Healthy again",
 }
+# What is said of labels besides how many have found their request, by what verdict.json calls it in `ground_truth`.
+LABELS = {
+    "duplicate": "came again",
+    "contradicting": "of these say another thing than the last, which counts",
+    "unreadable_labels": "cannot be read",
+    "unknown_classes": "name no class of the model",
+    "unmatched": "are of no request of this window",
+}
 ADVICE = {
     BAD_DATA: (
         "Ask whoever sends these records, or the labels where these are named, what has changed. Nothing retrains on "
@@ -44,7 +52,8 @@ def compose(window: Mapping[str, Any], *, region: str, partition: str = "aws") -
     blocks = [
         first,
         _facts(window),
-        _reasons(reasons) if is_healthy or len(reasons) > 1 else "",
+        _reasons("What could not be judged, or was in another way", reasons) if is_healthy else "",
+        _reasons("What was found", reasons) if not is_healthy and len(reasons) > 1 else "",
         _policy(window),
         _skipped(window["skipped"]),
         _advice(window),
@@ -58,12 +67,17 @@ def _facts(window: Mapping[str, Any]) -> str:
     lines += [("Model", f"of run {window['run']}")] if window["run"] else []
     if window["records"] is not None:
         lines += [("Records", f"{window['records']:,}, {window['labels']:,} with a label")]
+        lines += [("Labels", _labels(window["label_counts"]))]
     if probed := window["probed"]:
         data = f"{probed['data']['files']:,} data files as of {probed['data']['listed_at']}"
         lines += [("Probed", f"{probed['rows']:,} rows of the test set of run {probed['run']}, {data}")]
     lines += [("Metric", _measured(one)) for one in (window["metric"], *window["own_metrics"]) if one]
     lines += [("Limit", _limits(window["limit_before"], window["metric"]))] if window["limit_before"] else []
     return "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in lines if value)
+
+
+def _labels(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{counts[name]:,} {what}" for name, what in LABELS.items() if counts[name])
 
 
 def _limits(before: Mapping[str, Any], metric: Mapping[str, Any]) -> str:
@@ -78,11 +92,11 @@ def _measured(metric: Mapping[str, Any]) -> str:
     return f"{measured}; what is lost is {why}" if (why := metric.get("not_worse")) else measured
 
 
-def _reasons(reasons: Sequence[str]) -> str:
+def _reasons(title: str, reasons: Sequence[str]) -> str:
     if not reasons:
         return ""
     more = len(reasons) - MAX_REASONS
-    lines = ["What was found", *(f"  {reason}" for reason in reasons[:MAX_REASONS])]
+    lines = [title, *(f"  {reason}" for reason in reasons[:MAX_REASONS])]
     return "\n".join([*lines, *([f"  ... and {more:,} more; all of them: verdict.json"] if more > 0 else [])])
 
 

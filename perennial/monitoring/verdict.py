@@ -36,8 +36,9 @@ def verdict(analyses: Mapping[str, Analysis]) -> str:
 
 
 def reasons(analyses: Mapping[str, Analysis]) -> list[str]:
-    """Return why, one line each: what decides first, then what could not be done."""
+    """Return why, one line each: what decides first, of drift the gate's metric, then what could not be done."""
     findings = [one for analysis in analyses.values() for one in analysis.findings]
+    findings.sort(key=lambda one: one.subject_key != "metric_name")
     decisive = [one for kind in ("bad_data", "drift") for one in findings if one.kind == kind]
     lines = [f"{one.subject}: {one.text}" if one.subject_key == "feature_name" else one.text for one in decisive]
     return lines + [f"{name}: {one.reason}" for name, one in analyses.items() if one.reason]

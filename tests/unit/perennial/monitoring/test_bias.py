@@ -89,9 +89,9 @@ def test_bias_that_has_grown_is_drift_in_model_monitors_words() -> None:
         "facet_value": "Saab",
         "metric_name": "DPPL",
         "constraint_check_type": "bias_drift_check",
-        "description": "Value 0.3 does not meet the constraint requirement: DPPL of make Saab was 0.05 when the model "
-        "was tested; positive 20.0% of 300 and 50.0% of the others "
-        "(then positive 45.0% of 300 and 50.0% of the others)",
+        "description": "Value 0.3 does not meet the constraint requirement: Difference in Positive Proportions in "
+        "Predicted Labels (DPPL) of make Saab was 0.05 when the model was tested; positive are 20.0% of 300 records "
+        "and 50.0% of 700 others (then 45.0% of 300 records and 50.0% of 700 others)",
     }
     assert {(one.kind, one.check, one.subject_key) for one in bias.findings} == {("drift", "bias_drift_check", "facet")}
 
@@ -112,7 +112,10 @@ def test_bias_against_the_others_counts_as_bias_against_the_members_does() -> No
 def test_members_who_stay_away_are_class_imbalance() -> None:
     bias = judged(facet((700, 350, 350), (300, 150, 150)), facet((900, 450, 450), (100, 50, 50)))
     assert [one.metric for one in bias.results if one.worse] == ["CI"]
-    assert "CI of make Saab was 0.4 when the model was tested; 10.0% of 1,000 records" in bias.findings[0].text
+    assert (
+        "Class Imbalance (CI) of make Saab was 0.4 when the model was tested; 10.0% of 1,000 records"
+        in bias.findings[0].text
+    )
 
 
 def test_a_change_that_matters_but_may_be_chance_is_not_found() -> None:

@@ -22,6 +22,7 @@ WINDOW: dict[str, Any] = {
     "reasons": ["mileage: Baseline drift distance: 0.31 exceeds threshold: 0.1", "Metric rmse with 4,100 was worse"],
     "records": 1200,
     "labels": 300,
+    "label_counts": dict.fromkeys(mail.LABELS, 0),
     "metric": {"name": "rmse", "value": 4100.0, "interval": [3900.0, 4300.0], "limit": 2200.0, "worse": True},
     "own_metrics": [],
     "probed": None,
@@ -63,6 +64,23 @@ def test_metrics_of_the_model_itself_stand_beside_that_of_the_gate_and_one_that_
 def test_a_metric_whose_interval_is_beyond_its_limit_and_does_not_count_says_why() -> None:
     _, body = composed(metric={**WINDOW["metric"], "worse": False, "not_worse": "less than max_drop, 90 %"})
     assert "rmse 4,100 (3,900 to 4,300), limit 2,200; what is lost is less than max_drop, 90 %\n" in body
+
+
+def test_labels_that_contradict_others_or_that_nobody_can_use_are_said() -> None:
+    counts = dict(zip(mail.LABELS, (12, 10, 3, 0, 4488), strict=True))
+    _, body = composed(label_counts=counts)
+    assert (
+        "Labels        12 came again, 10 of these say another thing than the last, which counts, 3 cannot be read, "
+        "4,488 are of no request of this window\n"
+    ) in body
+    assert "Labels  " not in composed()[1]
+
+
+def test_a_healthy_window_says_what_was_not_judged_and_found_nothing() -> None:
+    title, body = composed(verdict="Healthy", reasons=["model_quality: not enough labels"], decision=None)
+    assert title == "Healthy again: nothing was found [cars]"
+    assert "What was found" not in body
+    assert "What could not be judged, or was in another way\n  model_quality: not enough labels" in body
 
 
 def test_a_model_that_was_judged_by_asking_it_is_told_with_the_rows_and_their_data() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perennial.monitoring.findings import WindowFinding
-from perennial.monitoring.verdict import Analysis, document, verdict
+from perennial.monitoring.verdict import Analysis, document, reasons, verdict
 
 DRIFT = WindowFinding("drift", "baseline_drift_check", "price", "median 1 -> median 2")
 
@@ -36,3 +36,10 @@ def test_the_document_says_why_and_what_could_not_be_done() -> None:
     assert (found["verdict"], found["endpoint"]) == ("Drift", "cars")
     assert found["reasons"] == ["price: median 1 -> median 2", "model_quality: the baseline has no statistics.json"]
     assert found["analyses"]["data_quality"]["level"] == 0.01
+
+
+def test_of_drift_the_gates_metric_comes_first_and_bad_data_before_it() -> None:
+    columns = [WindowFinding("drift", "check", "mileage", "moved"), WindowFinding("bad_data", "check", "age", "empty")]
+    metric = WindowFinding("drift", "check", "rmse", "Metric rmse with 8", "metric_name")
+    analyses = {"data_quality": Analysis("BadData", "", columns), "model_quality": Analysis("Drift", "", [metric])}
+    assert reasons(analyses) == ["age: empty", "Metric rmse with 8", "mileage: moved"]
