@@ -3,6 +3,7 @@
 Called by  monitor_model, state "Decide retraining", when the window's job has ended.
 Reads      monitoring/<window id>/verdict.json and config.json
 Writes     the window into what is known of windows, in the run table; the answer. The same execution gets the same.
+           Takes its file away from the data, where it was judged before and gives no rows any more.
 Raises     VerdictMissingError: the job ended without a verdict; permanent.
            HistoryContestedError: other monitors wrote what is known of windows over and over; transient.
 """
@@ -23,6 +24,7 @@ from perennial.monitoring.findings import HEALTHY
 from perennial.runs import naming
 from perennial.runs.cause import safe
 from perennial_aws import objects, payloads, windows
+from perennial_aws.clients import client
 from perennial_aws.settings import settings
 
 logger = Logger()
@@ -50,7 +52,7 @@ class LabelledRows(TypedDict):
 
 @dataclass(frozen=True)
 class Answer:
-    """The window's verdict, and whether a run starts; Labelled: what it has to learn from, oldest first."""
+    """The window's verdict, and whether a run starts; Labelled: what goes among the data, oldest first."""
 
     Verdict: str
     Retrain: bool
@@ -69,10 +71,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     history = windows.remember(request.WindowId, partial(_decided, request))
     entry = next(one for one in history if one["id"] == request.WindowId)
     decision = entry["decision"] or {"retrain": False, "reason": _why_not(request, entry["verdict"])}
+    became = (entry.get("file_before") or {}).get("became")
+    if became == policy.TAKEN_AWAY:
+        client("s3").delete_object(Bucket=settings.bucket, Key=_key(entry))
     known = _with_rows_that_are_there(history, request.WindowId) if decision["retrain"] else []
-    labelled = _labelled(policy.unlearned(known, request.WindowId))
+    learned = policy.unlearned(known, request.WindowId)
+    if not learned and became == policy.REPLACED:
+        learned = [entry]
     logger.info("decided", window_id=request.WindowId, verdict=entry["verdict"], **decision)
-    return asdict(Answer(entry["verdict"], decision["retrain"], decision["reason"], labelled))
+    return asdict(Answer(entry["verdict"], decision["retrain"], decision["reason"], _labelled(learned)))
 
 
 def _decided(request: Request, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -94,6 +101,9 @@ def _decided(request: Request, history: Sequence[Mapping[str, Any]]) -> dict[str
         "labelled_rows": verdict.get("labelled_rows", 0),
         "decision": None,
     }
+    if _has_file(entry):  # it was judged before: what it gives now takes the place of that, whatever is decided
+        became = policy.REPLACED if entry["labelled_rows"] else policy.TAKEN_AWAY
+        entry["file_before"] = {"uri": f"s3://{settings.bucket}/{_key(entry)}", "became": became}
     rules, now = definition["monitoring"]["retraining"], datetime.now(UTC)
     judged = _with_rows_that_are_there(policy.remembered(history, entry), request.WindowId)
     serving = next((one["run"] for one in reversed(windows.served())), None)
@@ -138,7 +148,7 @@ def _labelled(judged: Sequence[Mapping[str, Any]]) -> list[LabelledRows]:
     return [
         {
             "CopySource": f"{settings.bucket}/{_rows_of(one['id'])}",
-            "Key": naming.labelled_key(settings.data_prefix, one["start"], one["end"]),
+            "Key": _key(one),
         }
         for one in judged
     ]
@@ -156,6 +166,17 @@ def _with_rows_that_are_there(history: Sequence[Mapping[str, Any]], window_id: s
         if is_only_read or not objects.keys(f"s3://{settings.bucket}/{_rows_of(one['id'])}")
     }
     return [{**one, "labelled_rows": 0} if one["id"] in without else one for one in history]
+
+
+def _has_file(window: Mapping[str, Any]) -> bool:
+    """Return whether rows of a window are among the data of the stack's own bucket."""
+    return settings.data_bucket == settings.bucket and _key(window) in objects.keys(
+        f"s3://{settings.bucket}/{_key(window)}"
+    )
+
+
+def _key(window: Mapping[str, Any]) -> str:
+    return naming.labelled_key(settings.data_prefix, window["start"], window["end"])
 
 
 def _rows_of(window_id: str) -> str:

@@ -71,7 +71,7 @@ def _tell(*, end: dict[str, Any], detail: ends.Detail) -> dict[str, Any]:
     before = [one["verdict"] for one in history[:position]]
     _publish_event(window)
     _count(window)
-    is_due = window["failure"] or telling.is_due(window, before, windows.bad_news())
+    is_due = window["failure"] or window["file_before"] or telling.is_due(window, before, windows.bad_news())
     message_id = _mail(window) if is_due and (window["failure"] or not entry.get("quiet")) else None
     if is_due:  # a quiet one is told by its run
         windows.note_news(window)
@@ -108,6 +108,7 @@ def _closed(window_id: str, execution: dict[str, Any], answer: dict[str, Any], e
         "own_metrics": _own_metrics(known["analyses"], entry.get("metric") or {}),
         "probed": known["analyses"].get("model_quality", {}).get("probed"),
         "decision": entry.get("decision"),
+        "file_before": entry.get("file_before"),
         "training": _training(window_id) if not failed and (entry.get("decision") or {}).get("retrain") else None,
         "trains": entry.get("trains"),
         "failure": failure if failed else None,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perennial.monitoring.findings import BAD_DATA, DRIFT, FAILED, HEALTHY, NOT_ENOUGH
+from perennial.monitoring.policy import REPLACED, TAKEN_AWAY
 from perennial.runs.cause import explained, safe
 from perennial.runs.message import MAX_LINE, Message, console_link, subject
 
@@ -30,6 +31,11 @@ LABELS = {
     "unknown_classes": "name no class of the model",
     "unmatched": "are of no request of this window",
 }
+FILES_BEFORE = {
+    REPLACED: "the window was judged before: its file among the data has the rows of now",
+    TAKEN_AWAY: "the window was judged before: its file was taken away from the data, because it gives no rows now",
+}
+START_A_RUN = "A model may have learned from what it was before: start a run."
 ADVICE = {
     BAD_DATA: (
         "Ask whoever sends these records, or the labels where these are named, what has changed. Nothing retrains on "
@@ -55,6 +61,7 @@ def compose(window: Mapping[str, Any], *, region: str, partition: str = "aws") -
         _reasons("What could not be judged, or was in another way", reasons) if is_healthy else "",
         _reasons("What was found", reasons) if not is_healthy and len(reasons) > 1 else "",
         _policy(window),
+        _file_before(window),
         _skipped(window["skipped"]),
         _advice(window),
         _links(window, region, partition),
@@ -122,6 +129,14 @@ def _skipped(parts: Sequence[Mapping[str, str]]) -> str:
         "Not judged     what other models answered, unless a window before has; the monitor's input that judges each"
     )
     return "\n".join([first, *lines])
+
+
+def _file_before(window: Mapping[str, Any]) -> str:
+    """Say what became of the rows that the window had among the data when it was judged before."""
+    if not (file := window["file_before"]):
+        return ""
+    what_to_do = "" if window["training"] else f"\n               {START_A_RUN}"
+    return f"Labelled rows  {safe(FILES_BEFORE[file['became']], MAX_LINE)}\n               {file['uri']}{what_to_do}"
 
 
 def _advice(window: Mapping[str, Any]) -> str:

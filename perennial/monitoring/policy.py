@@ -14,6 +14,8 @@ from perennial.monitoring.findings import DRIFT, FAILED
 from perennial.monitoring.period import read
 
 MAX_WINDOWS = 200  # that are remembered
+# What becomes of the labelled rows that a window had among the data when it is judged again.
+REPLACED, TAKEN_AWAY = "replaced", "taken away"
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,9 @@ def test_every_element_of_the_flow_is_taken_by_a_walk(walked: set[str], state: s
 def test_drift_starts_one_training_run_after_its_rows_are_among_the_data() -> None:
     judged = walk()
     assert judged.error is None
-    assert judged.states[-4:] == ["Add labelled rows", "Copy labelled rows", "Start training", "Window judged"]
+    assert judged.states[-5:] == [
+        "Add labelled rows", "Copy labelled rows", "Retrain?", "Start training", "Window judged",
+    ]  # fmt: skip
     (copied,), (started,) = judged.called("Copy labelled rows"), judged.called("Start training")
     assert copied == {"Bucket": "cars", **LABELLED}
     assert started["Name"] == f"drift-{WINDOW}"
@@ -136,6 +138,12 @@ def test_rows_of_windows_that_started_no_run_come_too() -> None:
     judged = walk({"Decide retraining": function({**DRIFTED, "Labelled": [earlier, LABELLED]})})
     assert [one["Key"] for one in judged.called("Copy labelled rows")] == [earlier["Key"], LABELLED["Key"]]
     assert len(judged.called("Start training")) == 1
+
+
+def test_rows_of_a_window_that_is_judged_again_take_the_place_of_its_file_though_no_run_starts() -> None:
+    judged = walk({"Decide retraining": function({**QUIET, "Labelled": [LABELLED]})})
+    assert [one["Key"] for one in judged.called("Copy labelled rows")] == [LABELLED["Key"]]
+    assert judged.called("Start training") == []
 
 
 def test_without_rows_to_learn_from_the_run_starts_on_the_data_that_are_there() -> None:

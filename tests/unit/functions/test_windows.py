@@ -70,8 +70,8 @@ def running(answers):
 def decide(aws, lambda_context):
     app = load_function("decide_retraining")
 
-    def call(verdict="Drift", number=1, policy=None, times_of=None, run=RUN, **more):
-        window_id = f"2026112910000{number}-0a1b"
+    def call(verdict="Drift", number=1, policy=None, times_of=None, run=RUN, window_id=None, **more):
+        window_id = window_id or f"2026112910000{number}-0a1b"
         prefix = f"monitoring/{window_id}"
         monitoring = {**MODEL["monitoring"], "retraining": {**MODEL["monitoring"]["retraining"], **(policy or {})}}
         aws.put(f"{prefix}/config.json", json.dumps({"definition": {**MODEL, "monitoring": monitoring}}))
@@ -349,6 +349,42 @@ def test_rows_of_windows_that_started_no_run_are_learned_with_the_next(aws, deci
     assert "10 new labelled rows" in second["Reason"]
     keys = [one["Key"] for one in second["Labelled"]]
     assert keys == [f"raw/labelled/202611290{number}0000-202611290{number + 1}0000.csv" for number in (1, 2)]
+
+
+@pytest.mark.parametrize("verdict", ["Healthy", "BadData", "NotEnoughData", "Failed", "Drift"])
+def test_a_window_that_is_judged_again_and_gives_no_rows_loses_its_file(aws, decide, verdict):
+    key = decide()["Labelled"][0]["Key"]
+    aws.put(key, "price\n1\n")
+    for _ in ("once", "a retry"):
+        again = decide(verdict, window_id="20261129120000-0a1b", labelled_rows=0)
+        assert (again["Verdict"], again["Labelled"]) == (verdict, [])
+        assert aws.keys(key) == []
+
+
+def test_a_window_that_is_judged_again_replaces_its_file_also_where_no_run_starts(aws, decide):
+    key = decide()["Labelled"][0]["Key"]
+    aws.put(key, "price\n1\n")
+    decide(number=2, verdict="Healthy", labelled_rows=0)
+    again = decide(window_id="20261129120000-0a1b")
+    assert not again["Retrain"]
+    rows = {"CopySource": f"{BUCKET}/monitoring/20261129120000-0a1b/labelled/rows.csv", "Key": key}
+    assert again["Labelled"] == [rows]
+
+
+def test_people_are_told_what_became_of_the_file_of_a_window_that_is_healthy_now(aws, decide, tell):
+    aws.put(decide()["Labelled"][0]["Key"], "price\n1\n")
+    window_id = "20261129120000-0a1b"
+    decide("Healthy", window_id=window_id, labelled_rows=0)
+    told, _, mails = tell({**answer_of(), "WindowId": window_id, "Prefix": f"s3://{BUCKET}/monitoring/{window_id}"})
+    assert told["Verdict"] == "Healthy"
+    assert f"s3://{BUCKET}/raw/labelled/20261129010000-20261129020000.csv" in parse_qs(mails[0].body)["Message"][0]
+
+
+def test_a_window_that_was_not_judged_before_takes_nothing_away(aws, decide):
+    other = "raw/labelled/20261129030000-20261129040000.csv"
+    aws.put(other, "price\n1\n")
+    assert decide("Healthy", labelled_rows=0)["Labelled"] == []
+    assert aws.keys("raw/") == [other]
 
 
 def test_rows_that_were_erased_meanwhile_are_no_new_data_and_are_not_looked_for(aws, decide):

@@ -31,6 +31,7 @@ WINDOW: dict[str, Any] = {
     "trains": "",
     "training": "arn:aws:states:eu-west-1:123456789012:execution:cars-train-model:drift-20261129100000-0a1b",
     "failure": None,
+    "file_before": None,
     "report": None,
     "execution": "arn:aws:states:eu-west-1:123456789012:execution:cars-monitor-model:one",
 }
@@ -123,6 +124,17 @@ def test_the_reasons_why_labelled_records_are_no_rows_are_not_cut_off() -> None:
     assert decided is not None
     _, body = composed(decision={"retrain": decided.retrain, "reason": decided.reason}, training=None)
     assert f"training on the same data would change nothing; {allowed}\n" in body
+
+
+def test_a_window_that_was_judged_before_says_what_became_of_its_file_and_what_is_left_to_do() -> None:
+    uri = "s3://bucket/raw/labelled/20261129090000-20261129100000.csv"
+    assert "Labelled rows" not in composed()[1]
+    _, taken = composed(verdict="Healthy", training=None, file_before={"uri": uri, "became": "taken away"})
+    assert f"its file was taken away from the data, because it gives no rows now\n               {uri}\n" in taken
+    assert "start a run" in taken
+    _, replaced = composed(file_before={"uri": uri, "became": "replaced"})
+    assert f"its file among the data has the rows of now\n               {uri}\n" in replaced
+    assert "start a run" not in replaced  # one has been started
 
 
 def test_bad_data_say_that_nothing_learns_from_them() -> None:
