@@ -497,8 +497,7 @@ def _do(eraser: Eraser, looked: Findings, in_use: set[str]) -> None:
 def _next(stack: Stack, looked: Findings) -> str:
     prefix = stack.parameters["DataPrefix"]
     dropped = [hit.key for hit in looked.hits if hit.current and hit.key.startswith(prefix)]
-    replaced = [key for key in dropped if not naming.is_labelled_key(key, prefix)]
-    run = "What was replaced starts a run, as any drop does: its model has not seen the rows. " if replaced else ""
+    run = "What was replaced starts a run, as any drop does: its model has not seen the rows. " if dropped else ""
     return f"Erased. {run}Start this command once more when no run works: it has to find none"
 
 

@@ -21,7 +21,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from perennial.monitoring import period, policy
 from perennial.monitoring.findings import HEALTHY
-from perennial.runs import naming
+from perennial.runs import naming, work
 from perennial.runs.cause import safe
 from perennial_aws import objects, payloads, windows
 from perennial_aws.clients import client
@@ -44,10 +44,11 @@ class Request:
 
 
 class LabelledRows(TypedDict):
-    """The file of a window's labelled records, and the key of its copy among the data."""
+    """The file of a window's labelled records, the key of its copy among the data, and what the copy says of itself."""
 
     CopySource: str
     Key: str
+    Metadata: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ def _labelled(judged: Sequence[Mapping[str, Any]]) -> list[LabelledRows]:
         {
             "CopySource": f"{settings.bucket}/{_rows_of(one['id'])}",
             "Key": _key(one),
+            "Metadata": {work.JUDGED_WINDOW: one["id"]},
         }
         for one in judged
     ]

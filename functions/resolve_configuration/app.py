@@ -133,9 +133,11 @@ def _decide(request: Request, run_id: str) -> Answer:
     reason = no_data.reason(dropped["key"], settings.data_prefix) if dropped else None
     if reason:
         return _nothing(run_id, "NoData", f"{(dropped or {})['key']!r} is no data: {reason}")
-    if dropped and naming.is_labelled_key(dropped["key"], settings.data_prefix):
+    if dropped and _is_of_monitor(dropped):
         return _nothing(
-            run_id, "Superseded", f"the monitor has put {dropped['key']!r} there, and starts the run itself"
+            run_id,
+            "Superseded",
+            f"the monitor has put {dropped['key']!r} there, and starts a run itself where one is due",
         )
     resolved = shipped.configured(
         execution_input.Overrides, _sources(execution_input.Replay) if execution_input.Replay else None
@@ -175,6 +177,13 @@ def _decide(request: Request, run_id: str) -> Answer:
     prefix = f"s3://{settings.bucket}/runs/{run_id}"
     other = champion_files.leave(prefix, opened["champion"], data, resolved.definition.as_json())
     return _work(run_id, resolved, opened["champion"], len(data.files), CHAMPION_TEST if other else "test")
+
+
+def _is_of_monitor(dropped: dict[str, Any]) -> bool:
+    """Return whether the monitor has put labelled rows there; anybody else's file in that place is a drop."""
+    if not naming.is_labelled_key(dropped["key"], settings.data_prefix):
+        return False
+    return work.is_of_monitor(versions.head(dropped["key"], dropped.get("version-id") or work.NO_VERSIONS) or {})
 
 
 def _reported_elsewhere(dropped: dict[str, Any] | None, data: work.Listing, now: datetime, quiet: int) -> str | None:

@@ -153,6 +153,7 @@ def recorded_contents(manifest: Mapping[str, Any], aside: Container[int] = ()) -
 
 
 DROPPED_AT = "dropped-at"  # metadata of a file that replaces another one: its time, which orders files
+JUDGED_WINDOW = "judged-window"  # metadata of labelled rows as the monitor puts them among the data: the window's id
 CHECKSUMS = ("CRC64NVME", "SHA256", "SHA1", "CRC32C", "CRC32")  # S3 keeps one of them with an object
 
 
@@ -172,6 +173,15 @@ def dropped_at(head: Mapping[str, Any], last_modified: datetime) -> datetime:
     except (KeyError, ValueError):
         return last_modified
     return min(stated, last_modified) if stated.tzinfo else last_modified
+
+
+def is_of_monitor(head: Mapping[str, Any]) -> bool:
+    """Return whether the monitor itself put a file among the data, from the answer of HeadObject.
+
+    What was replaced since, or copied from another stack, says when it was dropped first, and is anybody's.
+    """
+    metadata = head.get("Metadata", {})
+    return JUDGED_WINDOW in metadata and DROPPED_AT not in metadata
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,11 @@ RESOLVED: dict[str, Any] = {
     "NetworkConfig": {"EnableNetworkIsolation": True},
 }
 QUIET = {"Verdict": "Healthy", "Retrain": False, "Reason": "no drift", "Labelled": []}
-LABELLED = {"CopySource": f"cars/monitoring/{WINDOW}/labelled/rows.csv", "Key": f"raw/labelled/{WINDOW}.csv"}
+LABELLED = {
+    "CopySource": f"cars/monitoring/{WINDOW}/labelled/rows.csv",
+    "Key": f"raw/labelled/{WINDOW}.csv",
+    "Metadata": {"judged-window": WINDOW},
+}
 DRIFTED = {"Verdict": "Drift", "Retrain": True, "Reason": "drift", "Labelled": [LABELLED]}
 
 
@@ -128,13 +132,13 @@ def test_drift_starts_one_training_run_after_its_rows_are_among_the_data() -> No
         "Add labelled rows", "Copy labelled rows", "Retrain?", "Start training", "Window judged",
     ]  # fmt: skip
     (copied,), (started,) = judged.called("Copy labelled rows"), judged.called("Start training")
-    assert copied == {"Bucket": "cars", **LABELLED}
+    assert copied == {"Bucket": "cars", **LABELLED, "MetadataDirective": "REPLACE", "ContentType": "text/csv"}
     assert started["Name"] == f"drift-{WINDOW}"
     assert started["Input"]["Trigger"] == {"Type": "Drift", "Id": WINDOW, "Time": "2026-11-29T10:00:00Z"}
 
 
 def test_rows_of_windows_that_started_no_run_come_too() -> None:
-    earlier = {"CopySource": "cars/monitoring/one/labelled/rows.csv", "Key": "raw/labelled/one.csv"}
+    earlier = {**LABELLED, "CopySource": "cars/monitoring/one/labelled/rows.csv", "Key": "raw/labelled/one.csv"}
     judged = walk({"Decide retraining": function({**DRIFTED, "Labelled": [earlier, LABELLED]})})
     assert [one["Key"] for one in judged.called("Copy labelled rows")] == [earlier["Key"], LABELLED["Key"]]
     assert len(judged.called("Start training")) == 1

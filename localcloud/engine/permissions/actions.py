@@ -405,9 +405,13 @@ def _bus_arn(bus: str, place: Place) -> str:
     return bus if bus.startswith("arn:") else place.arn("events", f"event-bus/{bus}")
 
 
+# Parameters of CopyObject that need no other permissions than the copy does.
+_OF_COPIES = {"Bucket", "ContentType", "CopySource", "Key", "Metadata", "MetadataDirective"}
+
+
 def _copy_object(parameters: JsonObject, place: Place) -> list[Needs]:
     """S3 API Reference, CopyObject, permissions: to write the one, to read the other, and the keys of both."""
-    if others := parameters.keys() - {"Bucket", "CopySource", "Key"}:
+    if others := parameters.keys() - _OF_COPIES:
         raise NotMappedError(f"s3:CopyObject with {', '.join(sorted(others))}")
     headers = {"x-amz-copy-source": str(parameters.get("CopySource", ""))}
     path = f"{parameters.get('Bucket', '')}/{parameters.get('Key', '')}"

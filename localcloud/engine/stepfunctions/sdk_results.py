@@ -1,7 +1,8 @@
-"""Results of SDK integrations as on AWS: by the operation's output model.
+"""SDK integrations as on AWS: results by the operation's output model, and metadata of copies.
 
 MiniStack leaves the numbers of services that answer in XML as texts (`"KeyCount": "4"`), so that a comparison would go
-otherwise than on AWS. Source: Step Functions Developer Guide, "Learning to use AWS service SDK integrations".
+otherwise than on AWS; and of CopyObject it sends neither Metadata nor ContentType (S3 API Reference, CopyObject).
+Source: Step Functions Developer Guide, "Learning to use AWS service SDK integrations".
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 from localcloud.engine.seams import Seams
 
-stepfunctions = Seams("services.stepfunctions", _dispatch_aws_sdk_rest_xml="94cbb4f9")
+stepfunctions = Seams("services.stepfunctions", _REST_XML_OP_SPECS="b55c9c78", _dispatch_aws_sdk_rest_xml="94cbb4f9")
 
 
 def register() -> None:
@@ -21,10 +22,20 @@ def register() -> None:
 
 def _make_dispatch(original: Any) -> Any:
     def dispatch(service_info: Any, service_name: str, action: str, input_data: Any) -> Any:
-        result = original(service_info, service_name, action, input_data)
+        result = original(service_info, service_name, action, _with_headers(service_name, action, input_data))
         return sdk_output(result, output_shape(service_name, action[:1].upper() + action[1:]))
 
     return dispatch
+
+
+def _with_headers(service: str, action: str, input_data: Any) -> Any:
+    """Return the input of an operation with the metadata of a copy among what is sent as headers."""
+    if (service, action) != ("s3", "copyObject"):
+        return input_data
+    sent = {f"x-amz-meta-{name}": value for name, value in input_data.get("Metadata", {}).items()}
+    copy = stepfunctions._REST_XML_OP_SPECS["s3"]["CopyObject"]
+    copy["header_params"] = {**copy["header_params"], "ContentType": "content-type", **{name: name for name in sent}}
+    return {**input_data, **sent}
 
 
 @lru_cache(maxsize=64)

@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import mailbox
 from perennial.monitoring import period
-from perennial.runs import naming
+from perennial.runs import naming, work
 from tests.e2e.conftest import App, Run
 from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
@@ -263,7 +263,7 @@ def judging_again(deployed: Deployed) -> str:
     window = deployed.monitor.answer("Resolve window")
     key = naming.labelled_key("raw/", window["Start"], window["End"])
     s3, bucket = deployed.app.client("s3"), deployed.app.bucket
-    s3.put_object(Bucket=bucket, Key=key, Body=b"price\n1\n")
+    s3.put_object(Bucket=bucket, Key=key, Body=b"price\n1\n", Metadata={work.JUDGED_WINDOW: window["WindowId"]})
     verdict = {"verdict": "Healthy", "reasons": [], "analyses": {}, "labelled_rows": 0}
     uri = f"monitoring/{deployed.window.run_id}/verdict.json"
     s3.put_object(Bucket=bucket, Key=uri, Body=json.dumps(verdict).encode())
@@ -273,7 +273,8 @@ def judging_again(deployed: Deployed) -> str:
 def adding_rows(deployed: Deployed) -> str:
     find_drift(deployed.app, deployed.window.run_id)
     source = f"{deployed.app.bucket}/monitoring/{deployed.window.run_id}/labelled/rows.csv"
-    labelled = {"CopySource": source, "Key": "raw/labelled/20261129100000-20261129110000.csv"}
+    key = naming.labelled_key("raw/", "2026-11-29T10:00:00Z", "2026-11-29T11:00:00Z")
+    labelled = {"CopySource": source, "Key": key, "Metadata": {work.JUDGED_WINDOW: deployed.window.run_id}}
     answers = {"Decide retraining": {"Labelled": [labelled]}}
     return _why(deployed.monitor.go_on("Add labelled rows", answers=answers))
 

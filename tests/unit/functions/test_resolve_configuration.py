@@ -944,7 +944,17 @@ def test_the_log_has_the_merged_configuration_where_the_log_level_is_debug(aws, 
 
 def test_the_drop_of_a_windows_labelled_records_leaves_the_run_to_the_monitor_which_starts_it(aws, resolve):
     key = "raw/labelled/20261129100000-20261129110000.csv"
-    version = aws.put(key, "price\n1\n")
-    assert resolve(Trigger=drop(key, version))["Decision"] == "Superseded"
+    metadata = {"judged-window": "20261129100000-0a1b"}
+    put = aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"price\n1\n", Metadata=metadata)
+    assert resolve(Trigger=drop(key, put["VersionId"]))["Decision"] == "Superseded"
     started = resolve(f"{EXECUTION_ARN}-2", Trigger={"Type": "Drift", "Id": "20261129100000-0a1b"})
     assert started["Decision"] == "Train"
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, {"judged-window": "20261129100000-0a1b", "dropped-at": "2026-11-29T11:00:00+00:00"}]
+)
+def test_labelled_rows_that_a_person_or_an_erasure_has_put_there_start_a_run_as_any_drop(aws, resolve, metadata):
+    key = "raw/labelled/20261129100000-20261129110000.csv"
+    put = aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"price\n1\n", Metadata=metadata)
+    assert resolve(Trigger=drop(key, put["VersionId"]))["Decision"] == "Train"

@@ -338,6 +338,7 @@ def test_drift_with_rows_to_learn_from_starts_a_run_and_names_its_file(aws, deci
     rows = {
         "CopySource": f"{BUCKET}/monitoring/20261129100001-0a1b/labelled/rows.csv",
         "Key": "raw/labelled/20261129010000-20261129020000.csv",
+        "Metadata": {"judged-window": "20261129100001-0a1b"},
     }
     assert answer["Labelled"] == [rows]
 
@@ -367,8 +368,8 @@ def test_a_window_that_is_judged_again_replaces_its_file_also_where_no_run_start
     decide(number=2, verdict="Healthy", labelled_rows=0)
     again = decide(window_id="20261129120000-0a1b")
     assert not again["Retrain"]
-    rows = {"CopySource": f"{BUCKET}/monitoring/20261129120000-0a1b/labelled/rows.csv", "Key": key}
-    assert again["Labelled"] == [rows]
+    (rows,) = again["Labelled"]
+    assert (rows["CopySource"], rows["Key"]) == (f"{BUCKET}/monitoring/20261129120000-0a1b/labelled/rows.csv", key)
 
 
 def test_people_are_told_what_became_of_the_file_of_a_window_that_is_healthy_now(aws, decide, tell):

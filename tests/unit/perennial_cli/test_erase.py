@@ -152,12 +152,15 @@ def test_a_file_that_is_replaced_keeps_its_place_among_the_others(stack):
         )
 
 
-def test_labelled_rows_among_the_data_start_no_run_by_themselves(stack, capsys):
+def test_labelled_rows_of_the_monitor_are_its_own_no_more_when_some_were_erased(stack, capsys):
     key = naming.labelled_key("raw/", "2026-11-29T10:00:00Z", "2026-11-29T11:00:00Z")
-    stack.put(key, HEADER + MINE + OTHER)
+    s3 = stack.client("s3")
+    s3.put_object(Bucket=BUCKET, Key=key, Body=HEADER + MINE + OTHER, Metadata={work.JUDGED_WINDOW: "20261129-0a1b"})
+    assert work.is_of_monitor(s3.head_object(Bucket=BUCKET, Key=key))
     assert erased() == 0
     assert everything(stack)[key] == [HEADER + OTHER]
-    assert "starts a run" not in capsys.readouterr().out
+    assert not work.is_of_monitor(s3.head_object(Bucket=BUCKET, Key=key))
+    assert "starts a run" in capsys.readouterr().out
 
 
 def test_a_file_of_nobody_else_is_deleted_and_no_older_version_comes_back(stack):

@@ -521,6 +521,23 @@ def test_a_listing_of_a_bucket_has_the_members_and_types_of_the_api(cloud: Cloud
     assert (none["KeyCount"], none.get("Contents", [])) == (0, [])
 
 
+def test_a_copy_has_the_metadata_and_the_type_that_are_to_replace_those_of_its_source(cloud: Cloud) -> None:
+    s3, bucket = cloud.client("s3"), unique("bucket")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="one", Body=b"1", Metadata={"old": "1"})
+    replaced = {"MetadataDirective": "REPLACE", "Metadata": {"judged-window": "w-1"}, "ContentType": "text/csv"}
+    copy = {
+        "Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:copyObject", "End": True,
+        "Arguments": {"Bucket": bucket, "CopySource": f"{bucket}/one", "Key": "two", **replaced},
+    }  # fmt: skip
+
+    ended = run_machine(cloud, {"StartAt": "Copy", "States": {"Copy": copy}})
+    assert ended.get("cause") is None
+
+    head = s3.head_object(Bucket=bucket, Key="two")
+    assert (head["Metadata"], head["ContentType"]) == ({"judged-window": "w-1"}, "text/csv")
+
+
 def test_a_listing_that_the_role_may_not_make_fails_with_the_words_of_aws(cloud: Cloud) -> None:
     iam, role, bucket = cloud.client("iam"), unique("role"), unique("bucket")
     cloud.client("s3").create_bucket(Bucket=bucket)

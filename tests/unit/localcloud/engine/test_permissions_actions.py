@@ -90,6 +90,8 @@ def test_a_copy_writes_the_one_and_reads_the_other() -> None:
         own,
         ("s3:GetObject", "arn:aws:s3:::b/monitoring/w/labelled/rows .csv"),
     ]
+    described = {"MetadataDirective": "REPLACE", "Metadata": {"a": "b"}, "ContentType": "text/csv"}
+    assert named(actions.task(copy, {**given, **described}, HERE)) == named(actions.task(copy, given, HERE))
     version = {**given, "CopySource": "b/k?versionId=1"}
     assert named(actions.task(copy, version, HERE)) == [own, ("s3:GetObjectVersion", "arn:aws:s3:::b/k")]
     with pytest.raises(NotMappedError, match="s3:CopyObject with ACL, Tagging needs"):
