@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows = list(many(Path(folder), arguments.records))
         else:
             rows = list(few(Path(folder), arguments.rounds))
-    text = f"A window of {arguments.records or FEW:,} labelled records, judged by every analysis; processor time."
+    how = "" if arguments.records else "; processor time"
+    text = f"A window of {arguments.records or FEW:,} labelled records, judged by every analysis{how}."
     return finish("window", text, rows, arguments.write and not arguments.records)
 
 
