@@ -153,11 +153,25 @@ def _numbers(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield "Threshold", f"{side} {number(gate['threshold'])}{unit}"
     if metrics.get("constant") is not None:
         yield "Best constant", f"{number(metrics['constant'])}{unit}, of always the same answer"
+    if own := _own_metrics(record):
+        yield "Own metrics", own
     for name, why in (metrics.get("failed") or {}).items():
         yield "Not measured", f"{name}: {why}"
     if record.get("champion") is None:
         yield "Previous best", "none; this is the first model"
     yield from _comparison(metrics, unit)
+
+
+def _own_metrics(record: RunRecord) -> str:
+    """Return the metrics that the model brings itself but for the gate's, of the candidate and the model in service."""
+    metrics, definition = record.get("metrics") or {}, record["configuration"]["definition"]
+    candidate, champion = metrics.get("candidate") or {}, metrics.get("champion") or {}
+    return "; ".join(
+        f"{name} {number(candidate[name])}"
+        + (f" (model in service {number(champion[name])})" if champion.get(name) is not None else "")
+        for name in definition.get("metrics", {})
+        if name != definition["gate"]["metric"] and candidate.get(name) is not None
+    )
 
 
 def _comparison(metrics: Mapping[str, Any], unit: str) -> Iterator[tuple[str, str]]:

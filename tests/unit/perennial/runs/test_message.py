@@ -394,6 +394,14 @@ def test_a_metric_of_the_model_itself_that_failed_is_said_by_name_and_line():
     assert "\nNot measured  gain: metrics.py, line 7: ZeroDivisionError: division by zero\n" in body
 
 
+def test_metrics_of_the_model_itself_are_in_one_line_of_both_models():
+    definition = {**RECORD["configuration"]["definition"], "metrics": {"gain": "maximize", "close": "maximize"}}
+    values = {"candidate": {"gain": 1234.5, "close": 0.25}, "champion": {"gain": 1100.0}}
+    body = compose(configuration={"definition": definition}, metrics={**RECORD["metrics"], **values}).body
+    assert "\nOwn metrics   gain 1,234.5 (model in service 1,100); close 0.25\n" in body
+    assert "Own metrics" not in compose(metrics={**RECORD["metrics"], **values}).body
+
+
 def test_the_gate_may_be_asked_for_a_metric_of_the_model_itself():
     definition = {**RECORD["configuration"]["definition"], "gate": {"metric": "gain"}, "metrics": {"gain": "maximize"}}
     gate = {**RECORD["gate"], "metric": "gain", "direction": "maximize"}
