@@ -12,13 +12,14 @@ import typer
 
 from perennial.data.broken import problem
 from perennial.model import definition
+from perennial.model.problem_types import scores_of
 from perennial.words import number
 from perennial_cli import check_models, project
 from perennial_cli.commands.options import AsJson, ModelName, Yes
 from perennial_cli.console import FAILED, CommandError, notice, pairs, show, show_json, table, warn, working
 from perennial_cli.proposal import document, names, target
 from perennial_cli.proposal.texts import read_texts
-from perennial_cli.quick_fit import Trial, tried
+from perennial_cli.quick_fit import Fit, Trial, tried
 
 MOST_LINES = 5
 
@@ -142,8 +143,19 @@ def try_(
         show_json(asdict(trial))
     else:
         _show_trial(trial)
+        if trial.fit and _asks_for_little(defined, trial.fit):
+            warn(
+                f"gate.threshold, {number(defined.gate.threshold)}, is hardly better than what always the same answer "
+                "reaches on these rows, or worse: the gate would let nearly any model through"
+            )
     if trial.problems:
         raise typer.Exit(FAILED)
+
+
+def _asks_for_little(defined: definition.Definition, fit: Fit) -> bool:
+    direction = scores_of(defined.problem, defined.metrics)[fit.metric].direction
+    sign = 1 if direction == "minimize" else -1
+    return not sign * (fit.constant - defined.gate.threshold) > document.LEAST_GAIN * abs(fit.constant)
 
 
 def _show_trial(trial: Trial) -> None:

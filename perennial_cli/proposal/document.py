@@ -47,9 +47,14 @@ class Proposal:
     def broken_share(self) -> float:
         """Share of the rows that would be put aside."""
         broken = sum(guess.broken_rows for guess in self.columns) + self.target.column.broken_rows
+        return (broken + len(self.texts.broken)) / max(1, self.texts.rows) + self.untargeted_share
+
+    @property
+    def untargeted_share(self) -> float:
+        """Share of the rows that have no target, and would be put aside."""
         reading = self.target.column.reading
         missing = reading.missing_rows if reading else self.target.column.words.missing
-        return (broken + missing + len(self.texts.broken)) / max(1, self.texts.rows)
+        return missing / max(1, self.texts.rows)
 
     @property
     def doubts(self) -> list[str]:
@@ -260,7 +265,9 @@ def _quality(proposal: Proposal) -> Iterator[str]:
     rows, share = proposal.texts.rows, proposal.broken_share
     allowed = max(0.01, math.ceil(share * ROOM_IN_QUALITY * 100) / 100)
     if share:
-        yield f"# {share:.2%} of these rows break the contract as it is written here."
+        without = proposal.untargeted_share
+        why = f": {without:.2%} have no {proposal.target.column.name}, the target" if without else ""
+        yield from _comment(f"{share:.2%} of these rows break the contract as it is written here{why}.")
     least = max(10, min(100, rows // 2))
     yield f"quality: {{max_invalid_share: {min(allowed, 0.9)}, min_rows: {least}, max_categories: 100}}"
 

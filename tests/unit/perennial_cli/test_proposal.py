@@ -410,6 +410,27 @@ def test_try_says_what_is_put_aside_and_why_and_what_a_fit_reaches(proposed: tup
     assert "A quick fit reaches rmse" in ended.stdout
 
 
+def test_try_warns_where_the_threshold_asks_for_hardly_more_than_the_mean(
+    proposed: tuple[Path, str], cars: Path
+) -> None:
+    sound = perennial("try", "my-cars", "--file", cars)
+    assert "is hardly better than what always the same answer reaches" not in sound.stderr
+    threshold = f"threshold: {definition.load(proposed[0]).gate.threshold:g}"
+    text = proposed[0].read_text()
+    assert threshold in text
+    proposed[0].write_text(text.replace(threshold, "threshold: 90000"))
+    ended = perennial("try", "my-cars", "--file", cars)
+    assert (ended.exit_code, "gate.threshold, 90,000, is hardly better than" in ended.stderr) == (0, True)
+
+
+def test_rows_that_break_the_contract_for_want_of_a_target_are_told_so(cars: Path) -> None:
+    rows = [f"{n},{(n * 7) % 90},{n * 3 if n % 10 else ''}" for n in range(300)]
+    cars.write_text("\n".join(["a,b,value", *rows]))
+    assert perennial("init", cars, "--target", "value").exit_code == 0
+    text = (cars.parent / "models/my-cars/model.yaml").read_text()
+    assert "# 10.00% of these rows break the contract as it is written here: 10.00% have no value, the target." in text
+
+
 def test_try_ends_with_1_where_a_run_would_fail(proposed: tuple[Path, str], cars: Path) -> None:
     other = cars.with_name("new.csv")
     other.write_text("Name,Year\nx,2001\n")
