@@ -106,12 +106,15 @@ def run(
     data: Path,
     output: Path,
     champion: ChampionData = NO_CHAMPION,
-    models: Path = CODE / "models",
+    models: Path | None = None,
 ) -> None:
-    """Do the whole job. Raises DataError; report and quarantine are written in any case."""
+    """Do the whole job. Raises DataError; report and quarantine are written in any case.
+
+    models  where the models' folders are, if not beside this script's folder
+    """
     definition, model = config["definition"], config["model"]
     contract, quality = Contract.from_definition(definition), definition["quality"]
-    hook = models / model / "features.py"
+    hook = (models or CODE / "models") / model / "features.py"
     for name in OUTPUTS:
         (output / name).mkdir(parents=True, exist_ok=True)
     report = Report(logarithm=contract.target.logarithm, classes=contract.classes)

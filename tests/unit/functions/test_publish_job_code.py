@@ -257,6 +257,7 @@ def test_a_wrong_definition_fails_the_deployment_with_its_reason(aws, publish, s
         ("metrics.py", "def gain(actual): return 1\n", "line 1: gain: expected a function of two arguments"),
         ("capture.py", "def records(request): return []\n", "line 1: records: expected four arguments"),
     ],
+    ids=["features", "metrics", "capture"],
 )
 def test_code_that_is_sure_to_fail_fails_the_deployment_with_file_and_line(aws, publish, shipped, name, code, why):
     (shipped / "models" / "used-cars" / name).write_text(code)

@@ -363,6 +363,8 @@ def test_without_an_event_of_its_own_a_capture_is_tried_with_one_of_the_endpoint
         ("def records(a, b, c, d): return []\n", None, "no row (columns: mileage, "),
         (ROWS, "{}\n", "cannot read capture.jsonl, line 1: KeyError"),
     ],
+    ids=["syntax", "import", "no function", "arguments", "prediction", "raises", "raises of the event", "unknown",
+         "no number", "too short", "no row", "no event"],
 )  # fmt: skip
 def test_a_mistake_in_capture_is_told(
     model: Path, capsys: pytest.CaptureFixture[str], code: str, event: str | None, told: str

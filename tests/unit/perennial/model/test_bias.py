@@ -150,6 +150,7 @@ def test_positive_classes_are_named_as_the_target_has_them() -> None:
         (", positive: {values: [4, 5]}", OF_NUMBERS, "got [4, 5]; expected classes from 1 to 4"),
         (", positive: {values: [high]}", OF_NUMBERS, "got 'high'; expected whole numbers, as the column is integer"),
     ],
+    ids=["missing", "a bound", "unknown", "all", "no text", "out of range", "no number"],
 )
 def test_what_is_no_positive_class_is_refused(positive: str, model: str, message: str) -> None:
     assert message in refused(f"{LEATHER}{positive}", model)
