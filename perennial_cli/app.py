@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -40,9 +42,13 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
         except BrokenPipeError:  # whoever read the output, `head` for example, has had enough
-            raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(FAILED) from None
         except KNOWN as error:
             complain("\n  ".join(error.lines) if isinstance(error, DataError) else str(error))
             if isinstance(error, NoCredentialsError | NoRegionError):

@@ -98,7 +98,7 @@ PARAMETERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     ),
     "a model that does not exist": (
         {"ModelName": "used-car"},
-        ("ModelName", "models/used-car/model.yaml", "mammography, used-cars"),
+        ("ModelName", "models/used-car/model.yaml", "mammography, penguins, used-cars"),
     ),
     "a data prefix that holds results": (
         {"DataPrefix": "runs/x/"},
@@ -199,8 +199,8 @@ def update(app: App, **parameters: str) -> str:
 
 def reasons(app: App) -> str:
     """Why resources of the stack failed, the newest first."""
-    events = app.client("cloudformation").describe_stack_events(StackName=app.stack)["StackEvents"]
-    failed = (event for event in events if event["ResourceStatus"].endswith("FAILED"))
+    pages = app.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=app.stack)
+    failed = (event for page in pages for event in page["StackEvents"] if event["ResourceStatus"].endswith("FAILED"))
     return "\n".join(event.get("ResourceStatusReason", "") for event in failed)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
+from perennial.runs import naming, work
 from perennial.runs.record import FILES_IN_ITEM
 from tests.e2e.conftest import App, Run
 from tests.e2e.permissions import policy_replay
@@ -89,6 +90,18 @@ def find_drift(app: App, window: str) -> None:
     files = {"verdict.json": json.dumps(verdict).encode(), "labelled/rows.csv": demo_data.new_listings(10, seed=9)}
     for name, body in files.items():
         app.client("s3").put_object(Bucket=app.bucket, Key=f"monitoring/{window}/{name}", Body=body)
+
+
+PAST = "2020-01-01T00:00:00Z", "2020-01-01T01:00:00Z"
+
+
+def give_no_rows(app: App, window: str) -> None:
+    """Leave what a window's job leaves that has found nothing, and the rows that a window of the past once gave."""
+    s3, key = app.client("s3"), naming.labelled_key("raw/", *PAST)
+    s3.put_object(Bucket=app.bucket, Key=key, Body=b"price\n1\n", Metadata={work.JUDGED_WINDOW: window})
+    verdict = {"verdict": "Healthy", "reasons": [], "analyses": {}, "labelled_rows": 0}
+    key = f"monitoring/{window}/verdict.json"
+    s3.put_object(Bucket=app.bucket, Key=key, Body=json.dumps(verdict).encode())
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,14 @@ from tests.e2e.permissions import policy_replay
 from tests.e2e.permissions.conftest import (
     ALARM,
     MONITOR,
+    PAST,
     SCHEDULE,
     SCIENTIST,
     STACK,
     Ask,
     Without,
     find_drift,
+    give_no_rows,
     raise_alarm,
     tell_of_an_execution_that_is_gone,
     watch,
@@ -428,6 +430,9 @@ def stop_a_monitor(app: App) -> None:
 def start_training_by_drift_and_alarm(app: App, window: Run) -> None:
     """The window's rows become a drop, drift and an alarm start runs; all end before they have learned from them."""
     known = "20200101000000-0000"
+    give_no_rows(app, window.run_id)
+    past = {"Resolve window": {"WindowId": "20200101000000-0001", "Start": PAST[0], "End": PAST[1]}}
+    assert Resumable(app, window, MONITOR).go_on("Decide retraining", answers=past).status == "SUCCEEDED"
     find_drift(app, window.run_id)
     find_drift(app, known)
     with app.faults.injected("function:resolve_configuration", "error", error="KeyError", times="always"):

@@ -31,11 +31,13 @@ from tests.e2e.permissions.conftest import (
     ALARM,
     MONITOR,
     MONITOR_SCHEDULE,
+    PAST,
     SCHEDULE,
     STACK,
     Ask,
     Without,
     find_drift,
+    give_no_rows,
     raise_alarm,
     tell_of_an_execution_that_is_gone,
     watch,
@@ -252,22 +254,16 @@ def a_window(deployed: Deployed) -> str:
     return _why(watch(deployed.app, **asked()))
 
 
-def deciding(deployed: Deployed) -> str:
+def deciding(deployed: Deployed, **of_window: str) -> str:
     """A window that is not known yet."""
-    unknown = {"WindowId": f"20200101000000-{next(_numbers):04x}"}
+    unknown = {"WindowId": f"20200101000000-{next(_numbers):04x}", **of_window}
     return _why(deployed.monitor.go_on("Decide retraining", answers={"Resolve window": unknown}))
 
 
 def judging_again(deployed: Deployed) -> str:
-    """Rows of the window are among the data, and it gives none any more."""
-    window = deployed.monitor.answer("Resolve window")
-    key = naming.labelled_key("raw/", window["Start"], window["End"])
-    s3, bucket = deployed.app.client("s3"), deployed.app.bucket
-    s3.put_object(Bucket=bucket, Key=key, Body=b"price\n1\n", Metadata={work.JUDGED_WINDOW: window["WindowId"]})
-    verdict = {"verdict": "Healthy", "reasons": [], "analyses": {}, "labelled_rows": 0}
-    uri = f"monitoring/{deployed.window.run_id}/verdict.json"
-    s3.put_object(Bucket=bucket, Key=uri, Body=json.dumps(verdict).encode())
-    return deciding(deployed)
+    """Rows of a window of the past are among the data, and it gives none any more."""
+    give_no_rows(deployed.app, deployed.window.run_id)
+    return deciding(deployed, Start=PAST[0], End=PAST[1])
 
 
 def adding_rows(deployed: Deployed) -> str:

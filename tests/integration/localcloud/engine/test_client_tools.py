@@ -79,10 +79,13 @@ def test_the_aws_cli_shows_how_often_executions_have_failed_and_how_long_they_to
     assert took["ExtendedStatistics"]["p90"] >= 0
 
 
+OTHERS = re.compile(r'make |pip |perennial |eval "\$\(perennial ')
+
+
 def test_commands_of_the_readme_work_as_they_are_written(cloud: Cloud, tmp_path: Path) -> None:
-    """But for the folder of the local cloud, and for what make runs (tests/unit/test_docs.py)."""
+    """But for the folder of the local cloud, and for what make and perennial run (test_docs.py, test_command.py)."""
     blocks = re.findall(r"```bash\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines() if not line.startswith("make ")]
+    lines = [line for block in blocks for line in block.splitlines() if not OTHERS.match(line)]
     script = "\n".join(lines).replace("-m localcloud env", f"-m localcloud env --state {cloud.state}")
     for name in (".venvs", "localcloud"):
         (tmp_path / name).symlink_to(PROJECT / name)
