@@ -24,6 +24,7 @@ import boto3
 from bench import local_stack
 from bench.table import Row, finish
 from localcloud import process
+from perennial_cli import following
 from tools import demo, demo_data
 
 FIRST_SECONDS, WARM_SECONDS = 5.0, 3.0
@@ -118,7 +119,7 @@ def wait_for_end(outputs: dict[str, str]) -> None:
 
 
 def print_states(outputs: dict[str, str]) -> None:
-    events = demo.history(newest(outputs)["executionArn"])
+    events = following.history(newest(outputs)["executionArn"])
     print(f"-- started {events[0]['timestamp'].isoformat()}")
     for event in events:
         details: dict[str, Any] = next((event[key] for key in event if key.endswith("EventDetails")), {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,9 +23,10 @@ RECORD_LIMIT_SECONDS = 60
 POLL_SECONDS = 0.5
 
 
-def wait_for_drop(stack: Stack, version: str) -> str:
+def wait_for_drop(stack: Stack, version: str, limit_seconds: float | None = None) -> str:
     """Return the execution that the event of a dropped object version started. Raises CommandError."""
-    deadline = time.monotonic() + START_LIMIT_SECONDS
+    limit = START_LIMIT_SECONDS if limit_seconds is None else limit_seconds
+    deadline = time.monotonic() + limit
     looked_at: set[str] = set()
     client = boto3.client("stepfunctions")
     while time.monotonic() < deadline:
@@ -38,21 +40,30 @@ def wait_for_drop(stack: Stack, version: str) -> str:
                 return item["executionArn"]
         time.sleep(POLL_SECONDS)
     raise CommandError(
-        f"no run began within {START_LIMIT_SECONDS} s of the drop; see the queue of undelivered events, "
+        f"no run began within {limit} s of the drop; see the queue of undelivered events, "
         f"{stack.outputs.get('UndeliveredEventsUrl')}"
     )
 
 
-def follow(execution_arn: str) -> dict[str, Any]:
-    """Print a line for each state as it ends, and what works now, until the execution has ended; return that end."""
-    client = boto3.client("stepfunctions")
+def follow(
+    execution_arn: str,
+    console: Console | None = None,
+    pause_seconds: float | None = None,
+    limit_seconds: float = math.inf,
+) -> dict[str, Any]:
+    """Print a line for each state as it ends, and what works now, until the execution has ended; return that end.
+
+    Raises CommandError: it has not ended in time.
+    """
+    client, deadline = boto3.client("stepfunctions"), time.monotonic() + limit_seconds
+    console = console or Console(stderr=True, highlight=False)
     printed: set[str] = set()
     running: dict[str, Any] = {}
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(pulse_style="cyan"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as progress:
-        while True:
+    with Progress(*columns, console=console, transient=True) as progress:
+        while time.monotonic() < deadline:
             described = client.describe_execution(executionArn=execution_arn)
-            for name, seconds in state_spans(_history(execution_arn)):
+            for name, seconds in state_spans(history(execution_arn)):
                 if seconds is None and name not in running and described["status"] == "RUNNING":
                     running[name] = progress.add_task(escape(name), total=None)
                 elif seconds is not None and name not in printed:
@@ -62,10 +73,12 @@ def follow(execution_arn: str) -> dict[str, Any]:
                     progress.console.print(f"  [green]✓[/green] {escape(safe(name)):<36} {seconds:6.1f} s")
             if described["status"] != "RUNNING":
                 return dict(described)
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS if pause_seconds is None else pause_seconds)
+    raise CommandError(f"the run did not end within {limit_seconds:g} s: {execution_arn}")
 
 
-def _history(execution_arn: str) -> list[Any]:
+def history(execution_arn: str) -> list[Any]:
+    """Return all events of an execution, the oldest first."""
     pages = boto3.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=execution_arn)
     return [event for page in pages for event in page["events"]]
 

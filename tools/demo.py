@@ -13,23 +13,25 @@ import io
 import json
 import textwrap
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import boto3
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from localcloud import mailbox
 from perennial.runs.naming import run_id
 from perennial.words import printable
-from perennial_cli import stacks
+from perennial_cli import following, stacks
+from perennial_cli.console import CommandError
+from perennial_cli.stacks import Stack
 from tools import demo_data, terminal
 
+START_LIMIT_SECONDS = 30
 RUN_LIMIT_SECONDS = 300
+PAUSE_SECONDS = 0.2
 NOTICE_LIMIT_SECONDS = 30
 FOOTER = "\n--\n"
 NEW_LISTINGS = 200
@@ -42,32 +44,15 @@ SAMPLE = {
 console = Console(highlight=False, soft_wrap=True)
 
 
-class DemoError(Exception):
+class DemoError(CommandError):
     """Something that the demo promises did not happen; the text says what and where to look."""
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The outputs of the deployed stack."""
-
-    bucket: str
-    state_machine_arn: str
-    endpoint: str
-    parameter_prefix: str
 
 
 def find_stack(name: str) -> Stack:
     try:
-        stack = stacks.find(name)
+        return stacks.chosen(name)
     except stacks.NoStackError as error:
         raise DemoError(f"{error}; `make deploy-local` deploys one") from error
-    outputs = {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
-    return Stack(
-        bucket=outputs["BucketName"],
-        state_machine_arn=outputs["StateMachineArn"],
-        endpoint=outputs["EndpointName"],
-        parameter_prefix=outputs["ParameterPrefix"],
-    )
 
 
 def drop(stack: Stack) -> tuple[str, float]:
@@ -85,62 +70,12 @@ def drop(stack: Stack) -> tuple[str, float]:
 
 def execution_for(stack: Stack, version: str) -> str:
     """Return the execution that the S3 event of this object version started."""
-    states = boto3.client("stepfunctions")
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        for item in states.list_executions(stateMachineArn=stack.state_machine_arn, maxResults=10)["executions"]:
-            document = json.loads(states.describe_execution(executionArn=item["executionArn"])["input"])
-            if document.get("Trigger", {}).get("Object", {}).get("version-id") == version:
-                return item["executionArn"]
-        time.sleep(0.2)
-    raise DemoError(
-        "no execution started within 30 s of the drop; see `python -m localcloud logs --server` "
-        "and the rule that maps the bucket to the state machine"
-    )
-
-
-def history(execution_arn: str) -> list[dict[str, Any]]:
-    pages = boto3.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=execution_arn)
-    return [dict(event) for page in pages for event in page["events"]]
-
-
-def state_spans(events: list[dict[str, Any]]) -> Iterator[tuple[str, float | None]]:
-    """Yield (state name, seconds or None while it runs) in the order the states were entered."""
-    entered: dict[str, list[Any]] = {}
-    for event in events:
-        if event["type"].endswith("StateEntered"):
-            name = event["stateEnteredEventDetails"]["name"]
-            entered.setdefault(name, [event["timestamp"], None])
-        elif event["type"].endswith("StateExited"):
-            name = event["stateExitedEventDetails"]["name"]
-            if name in entered:
-                entered[name][1] = event["timestamp"]
-    for name, (start, end) in entered.items():
-        yield name, (end - start).total_seconds() if end else None
+    return following.wait_for_drop(stack, version, START_LIMIT_SECONDS)
 
 
 def follow(execution_arn: str) -> dict[str, Any]:
     """Print a line for each state as it ends, with a progress display for what runs, until the execution ends."""
-    states = boto3.client("stepfunctions")
-    printed: set[str] = set()
-    deadline = time.monotonic() + RUN_LIMIT_SECONDS
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(pulse_style="cyan"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        running: dict[str, Any] = {}
-        while time.monotonic() < deadline:
-            execution = states.describe_execution(executionArn=execution_arn)
-            for name, seconds in state_spans(history(execution_arn)):
-                if seconds is None and name not in running and execution["status"] == "RUNNING":
-                    running[name] = progress.add_task(name, total=None)
-                elif seconds is not None and name not in printed:
-                    printed.add(name)
-                    if name in running:
-                        progress.remove_task(running.pop(name))
-                    progress.console.print(f"  [green]✓[/green] {name:<36} {seconds:6.1f} s")
-            if execution["status"] != "RUNNING":
-                return dict(execution)
-            time.sleep(0.2)
-    raise DemoError(f"the run did not end within {RUN_LIMIT_SECONDS} s: {execution_arn}")
+    return following.follow(execution_arn, console, PAUSE_SECONDS, RUN_LIMIT_SECONDS)
 
 
 def run_record(stack: Stack, identifier: str) -> dict[str, Any]:
@@ -159,7 +94,7 @@ def run_record(stack: Stack, identifier: str) -> dict[str, Any]:
 def predict(stack: Stack) -> float:
     """Return the price in dollars that the endpoint answers for the sample car."""
     reply = boto3.client("sagemaker-runtime").invoke_endpoint(
-        EndpointName=stack.endpoint,
+        EndpointName=stack.outputs["EndpointName"],
         ContentType="application/jsonlines",
         Accept="application/jsonlines",
         Body=json.dumps(SAMPLE).encode(),
@@ -167,10 +102,10 @@ def predict(stack: Stack) -> float:
     return float(json.loads(reply["Body"].read())["score"])
 
 
-def parameters(stack: Stack) -> dict[str, str]:
-    """Return everything in Parameter Store below the stack's prefix."""
+def parameters(prefix: str) -> dict[str, str]:
+    """Return everything in Parameter Store below a prefix."""
     pages = boto3.client("ssm").get_paginator("get_parameters_by_path")
-    names = pages.paginate(Path=stack.parameter_prefix, Recursive=True)
+    names = pages.paginate(Path=prefix, Recursive=True)
     return {item["Name"]: item["Value"] for page in names for item in page["Parameters"]}
 
 
@@ -201,15 +136,16 @@ def show_gate(record: dict[str, Any]) -> None:
 
 
 def show_service(stack: Stack, price: float, seconds: float) -> None:
-    names = parameters(stack)
+    prefix = stack.outputs["ParameterPrefix"]
+    names = parameters(prefix)
     if not names:
-        raise DemoError(f"Parameter Store holds nothing below {stack.parameter_prefix}")
+        raise DemoError(f"Parameter Store holds nothing below {prefix}")
     section("In service")
-    line("endpoint", stack.endpoint)
+    line("endpoint", stack.outputs["EndpointName"])
     line(SAMPLE_NAME, f"${price:,.0f}")
     line("drop to answer", f"{seconds:.1f} s")
     for name, value in sorted(names.items()):
-        line(name.removeprefix(f"{stack.parameter_prefix}/"), f"{value}   [Parameter Store, {name}]")
+        line(name.removeprefix(f"{prefix}/"), f"{value}   [Parameter Store, {name}]")
 
 
 def show_mail(message: mailbox.Message) -> None:
@@ -228,7 +164,7 @@ def show_next_steps(stack: Stack) -> None:
   eval "$(.venvs/dev/bin/python -m localcloud env)"   # every AWS tool now speaks to the local cloud
   export PATH="$PWD/.venvs/cli/bin:$PATH"             # the AWS CLI, if you have none
   aws s3 cp my-cars.csv s3://{stack.bucket}/raw/
-  aws sagemaker describe-endpoint --endpoint-name {stack.endpoint}
+  aws sagemaker describe-endpoint --endpoint-name {stack.outputs["EndpointName"]}
   .venvs/dev/bin/python -m localcloud mail --latest
 
   make explain    from the endpoint that serves back to the data
@@ -277,14 +213,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def started(argv: list[str] | None, module: str, about: str, stack: str, shows: Callable[[str, Path], None]) -> int:
-    """Run a demo on a stack, of which this one is the default; return its exit code. DemoError ends it in words."""
+    """Run a demo on a stack, of which this one is the default; return its exit code. CommandError ends it in words."""
     parser = argparse.ArgumentParser(prog=f"python -m tools.{module}", description=about.partition("\n")[0])
     parser.add_argument("--stack", default=stack, help="name of the stack (default: %(default)s)")
     parser.add_argument("--state", type=Path, default=Path(".local"), help="the local cloud's folder")
     arguments = parser.parse_args(argv)
     try:
         shows(arguments.stack, arguments.state.resolve())
-    except DemoError as error:
+    except CommandError as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         return 1
     return 0

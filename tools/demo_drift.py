@@ -18,9 +18,9 @@ from typing import Any
 import boto3
 
 from perennial.runs.naming import run_id
-from perennial_cli import stacks
+from perennial_cli.stacks import Stack
 from tools import demo, sales, terminal
-from tools.demo import DemoError, Stack, console, line, section, show_text
+from tools.demo import DemoError, console, line, section, show_text
 
 FIRST_SALES, REQUESTS, SHIFTED = 3000, 300, 1200
 YEARS, DEARER, NEW_MAKE, EVERY = 2.0, 1.35, "Tesla", 8
@@ -29,16 +29,15 @@ LIMIT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Watched:
-    """The stack with its monitor, and where the mails are."""
+    """The stack, and where the mails are."""
 
     stack: Stack
-    monitor: str
     state: Path
 
     def window(self, sold: list[sales.Sale], expected: str) -> dict[str, Any]:
         """Ask about cars, send what they were sold for, have the window judged and show its verdict."""
         began = time.monotonic()
-        prices = sales.ask(boto3.client("sagemaker-runtime"), self.stack.endpoint, sold)
+        prices = sales.ask(boto3.client("sagemaker-runtime"), self.stack.outputs["EndpointName"], sold)
         errors = sorted(abs(price - sale.price) for price, sale in zip(prices, sold, strict=True))
         key = f"ground-truth/{sold[0].id}.csv"
         boto3.client("s3").put_object(Bucket=self.stack.bucket, Key=key, Body=sales.labels(sold))
@@ -46,7 +45,9 @@ class Watched:
                          f"${errors[len(errors) // 2]:,.0f}")  # fmt: skip
         time.sleep(1.1)  # a window ends with a whole second
         states = boto3.client("stepfunctions")
-        arn = states.start_execution(stateMachineArn=self.monitor, input="{}")["executionArn"]
+        arn = states.start_execution(stateMachineArn=self.stack.outputs["MonitorStateMachineArn"], input="{}")[
+            "executionArn"
+        ]
         execution = ended(arn)
         if execution["status"] != "SUCCEEDED":
             raise DemoError(
@@ -129,12 +130,10 @@ def run(watched: Watched) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return demo.started(argv, "demo_drift", __doc__ or "", "perennial-car-sales", _show)
-
-
-def _show(name: str, state: Path) -> None:
-    outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks.find(name)["Outputs"]}
-    run(Watched(demo.find_stack(name), outputs["MonitorStateMachineArn"], state))
+    return demo.started(
+        argv, "demo_drift", __doc__ or "", "perennial-car-sales",
+        lambda name, state: run(Watched(demo.find_stack(name), state)),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
