@@ -250,12 +250,17 @@ def _make_fail_execution(original: Handler) -> Handler:
     def fail_execution(execution: JsonObject, error: str, cause: str) -> None:
         """Fail an execution that is still running; one that was stopped or timed out keeps its status.
 
-        So does one that fails because this process ends; the next start announces it.
+        So does one that fails because this process ends; the next start announces it. MiniStack's own gives it an output,
+        which on AWS it has not (API Reference, DescribeExecution).
         """
         with _history:
-            if execution["status"] == "RUNNING" and not scopes.shutting_down():
-                original(execution, error, cause)
-                execution["output"] = None
+            if execution["status"] != "RUNNING" or scopes.shutting_down():
+                return
+            execution.update(status="FAILED", stopDate=sfn.now_iso(), error=error, cause=cause)
+            sfn._add_event(
+                execution, "ExecutionFailed", {"executionFailedEventDetails": {"error": error, "cause": cause}}
+            )
+            sfn._emit_execution_status_event(execution)
 
     return fail_execution
 

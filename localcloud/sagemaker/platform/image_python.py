@@ -16,7 +16,7 @@ from localcloud.forks import POSSIBLE, ForkedProcess, ForkServer, has_module_of,
 # Names that a program's own modules may have: those of Python, and of what the fork server loads.
 _PRELOADED = {name.partition(".")[0] for name in LOADS["image"].packages}
 _LOADED = sys.stdlib_module_names | _PRELOADED | {"sitecustomize", "usercustomize"}
-_MOST_SOURCES = 500
+_MOST_SOURCE_FILES = 500
 _NO_INSTALLERS = Path(__file__).parents[1] / "containers" / "bin"  # pip of this machine would change what others run in
 # The same in every program; OpenMP's threads sleep while they wait, or they take the processors from other jobs.
 _LIBRARIES = {"OMP_WAIT_POLICY": "passive", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -119,7 +119,7 @@ class ImagePython:
         """Return the modules, and archives of modules, in the program's own folders."""
         folders = [folder for folder in _own_folders(program, environment) if folder.is_relative_to(self.root)]
         files = chain.from_iterable(folder.rglob("*") for folder in folders)
-        return list(islice((path for path in files if path.suffix in (".py", ".zip")), _MOST_SOURCES))
+        return list(islice((path for path in files if path.suffix in (".py", ".zip")), _MOST_SOURCE_FILES))
 
 
 def _own_folders(program: str, environment: dict[str, str]) -> list[Path]:
