@@ -250,8 +250,8 @@ def _make_fail_execution(original: Handler) -> Handler:
     def fail_execution(execution: JsonObject, error: str, cause: str) -> None:
         """Fail an execution that is still running; one that was stopped or timed out keeps its status.
 
-        So does one that fails because this process ends; the next start announces it. MiniStack's own gives it an output,
-        which on AWS it has not (API Reference, DescribeExecution).
+        So does one that fails because this process ends; the next start announces it. MiniStack's own gives it an
+        output, which on AWS it has not (API Reference, DescribeExecution).
         """
         with _history:
             if execution["status"] != "RUNNING" or scopes.shutting_down():
