@@ -10,16 +10,16 @@ from typing import Any
 import boto3
 
 from perennial.model.definition import Definition
-from perennial.runs.costs import Cost, Job, of_jobs, recorded_jobs
+from perennial.runs.costs import MACHINES, Cost, Job, of_jobs, recorded_jobs, step_of
 from perennial_cli.prices import price
 
 HOURS_A_MONTH = 730
 ASSUMED_SECONDS = 240  # of each job, where no run has been yet: docs/deploy-to-aws.md
-STEPS = (
-    ("preprocess", "Processing", "preprocess"), ("train", "Training", "train"), ("predict", "Transform", "predict"),
-    ("champion", "Transform", "predict"), ("data-quality", "Processing", "baseline"),
-    ("model-quality", "Processing", "baseline"),
-)  # fmt: skip
+STEPS = {
+    "preprocess": "Processing", "train": "Training", "predict": "Transform", "champion": "Transform",
+    "data-quality": "Processing", "model-quality": "Processing",
+}  # fmt: skip
+"""The kind of a run's jobs, by their step."""
 
 
 def billed(record: Mapping[str, Any]) -> Iterator[Job]:
@@ -68,20 +68,13 @@ def expected(definition: Definition, region: str, records: list[dict[str, Any]],
     with_jobs = [record for record in records if record.get("jobs")]
     for record in with_jobs:
         for job in recorded_jobs(record):  # type: ignore[arg-type]
-            step = job.name.partition(f"{record['run_id']}-")[2].rpartition("-")[0]
-            seconds.setdefault(step, []).append(job.seconds)
-    machines = definition.instances
-    jobs = [
-        Job(
-            step,
-            kind,
-            getattr(machines, of).type,
-            getattr(machines, of).count,
-            mean(seconds.get(step, [ASSUMED_SECONDS])),
-        )
-        for step, kind, of in STEPS
-        if step in seconds or not with_jobs
-    ]
-    serving = price(region, machines.endpoint.type, "Hosting")
-    hourly = None if serving is None else serving * machines.endpoint.count
+            seconds.setdefault(step_of(job.name, record["run_id"]), []).append(job.seconds)
+    jobs = []
+    for step, kind in STEPS.items():
+        if step in seconds or not with_jobs:
+            machine = getattr(definition.instances, MACHINES[step])
+            jobs.append(Job(step, kind, machine.type, machine.count, mean(seconds.get(step, [ASSUMED_SECONDS]))))
+    serving = definition.instances.endpoint
+    known = price(region, serving.type, "Hosting")
+    hourly = None if known is None else known * serving.count
     return Expected(of_jobs(jobs, region, price), len(with_jobs), hourly, runs_a_month)

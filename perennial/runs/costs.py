@@ -17,8 +17,8 @@ DATE = "2026-11-29"
 USD_AN_HOUR: dict[str, dict[str, float]] = {
     "us-east-1": {"ml.m5.large": 0.115, "ml.m5.xlarge": 0.23, "ml.m5.2xlarge": 0.461, "ml.m5.4xlarge": 0.922}
 }
-# Which machine of the definition (`instances`) a job has, by what its name says after the run.
-_MACHINES = {
+# Which machine of the definition (`instances`) a job has, by its step.
+MACHINES = {
     "preprocess": "preprocess", "train": "train", "predict": "predict", "champion": "predict", "again": "predict",
     "data-quality": "baseline", "model-quality": "baseline",
 }  # fmt: skip
@@ -71,9 +71,13 @@ def recorded_jobs(record: RunRecord) -> list[Job]:
     return [job for one in record.get("jobs") or () if (job := _recorded(one, record, machines)) is not None]
 
 
+def step_of(name: str, run: str) -> str:
+    """Return what the name of a run's job says after the run: its step, such as `data-quality`."""
+    return name.partition(f"{run}-")[2].rpartition("-")[0]
+
+
 def _recorded(job: Mapping[str, Any], record: RunRecord, machines: Mapping[str, Any]) -> Job | None:
-    step = job["name"].partition(f"{record['run_id']}-")[2].rpartition("-")[0]
-    machine = machines.get(_MACHINES.get(step, ""))
+    machine = machines.get(MACHINES.get(step_of(job["name"], record["run_id"]), ""))
     if machine is None or not job.get("ended_at"):
         return None
     begun, ended = (datetime.fromisoformat(job[name]) for name in ("created_at", "ended_at"))
