@@ -32,6 +32,11 @@ def served() -> list[dict[str, str]]:
     return list(_known().get("served", []))
 
 
+def serving() -> str | None:
+    """Return the run whose model answers now; None before any has."""
+    return next((one["run"] for one in reversed(served())), None)
+
+
 def history() -> list[dict[str, Any]]:
     """Return the newest windows that were judged, by their end (monitoring.policy)."""
     return list(_known().get("windows", []))

@@ -107,8 +107,7 @@ def _decided(request: Request, history: Sequence[Mapping[str, Any]]) -> dict[str
         entry["file_before"] = {"uri": f"s3://{settings.bucket}/{_key(entry)}", "became": became}
     rules, now = definition["monitoring"]["retraining"], datetime.now(UTC)
     judged = _with_rows_that_are_there(policy.remembered(history, entry), request.WindowId)
-    serving = next((one["run"] for one in reversed(windows.served())), None)
-    decided = policy.decide(entry, judged, rules, now, _why_no_rows(request, verdict), serving)
+    decided = policy.decide(entry, judged, rules, now, _why_no_rows(request, verdict), windows.serving())
     if decided:
         entry["decision"] = asdict(decided)
     if decided and decided.retrain:

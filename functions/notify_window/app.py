@@ -119,7 +119,7 @@ def _closed(window_id: str, execution: dict[str, Any], answer: dict[str, Any], e
 
 
 def _serves(run: str | None) -> bool:
-    return any(one["run"] == run for one in windows.served()[-1:])
+    return run is not None and run == windows.serving()
 
 
 def _why(status: str, failure: dict[str, Any]) -> str:
