@@ -1,7 +1,8 @@
 """The folder `champion/` of a run: what preprocessing has to know of the model in service.
 
 champion.json    {"run_id", "definition", "new_files", "absent", "widest_row", "trained"}: the definition of the model
-                 in service, the positions of the files that it was not trained on, its columns that none of its files
+                 in service, the positions of the files that it was not trained on (one
+                 that was replaced without some rows, and has its time, holds no others), its columns that none of its files
                  had, how wide its encoded rows are (data.payload), and what became of the files that it was trained on
                  (data.since); {} when there is none. There is always one: a job's input needs files
 statistics.json  of the data that the model in service was trained on; missing when its run left none
@@ -17,7 +18,7 @@ from perennial.data.payload import widest_row
 from perennial.data.rows import reads_alike
 from perennial.data.since import ChampionFiles, rows_by_key
 from perennial.runs import run_record
-from perennial.runs.work import OLDER, Listing, recorded_contents
+from perennial.runs.work import OLDER, Listing, recorded_contents, recorded_times
 from perennial_aws import champion, objects
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
@@ -33,7 +34,12 @@ def leave(prefix: str, serving: run_record.Champion | None, data: Listing, defin
         )
         aside = {item["position"] for item in (report or {}).get("aside", [])}
         known = recorded_contents(manifest or {}, aside)
-        new = [position for position, file in enumerate(data.files) if (file.key, file.content) not in known]
+        times = recorded_times(manifest or {}, aside)
+        new = [
+            position
+            for position, file in enumerate(data.files)
+            if (file.key, file.content) not in known and (file.key, file.last_modified) not in times
+        ]
         about = {"run_id": run_id, "definition": (config or {}).get("definition"), "new_files": new}
         about["widest_row"] = widest_row(report or {})
         about["absent"] = (report or {}).get("absent", [])

@@ -109,6 +109,7 @@ class Hit:
     others: int = 0
     current: dict[str, Any] | None = None
     counts: Counts = field(default_factory=Counts)
+    times: set[datetime | None] = field(default_factory=set)  # when such requests were made, of all versions
 
 
 @dataclass
@@ -120,7 +121,8 @@ class Findings:
     marked: set[str] = field(default_factory=set)
     windows: set[str] = field(default_factory=set)  # that were judged by such rows
     objects: int = 0
-    nameless: list[str] = field(default_factory=list)  # that do not name the column
+    captures: set[str] = field(default_factory=set)  # that are there, whatever they hold
+    nameless: list[str] = field(default_factory=list)  # that do not name the column, or not in each request
     unread: dict[str, str] = field(default_factory=dict)  # that could not be looked into, and why
 
     has_column: bool = False  # whether any object names the column
@@ -165,7 +167,7 @@ class Eraser:
                 probes += [key] if of_window == judged_windows.PROBE else []
             elif not (key.startswith("code/") or (in_run and not inside.startswith("input/"))):
                 self._look_into(own, key, list(versions), looked, looked.hits)
-        looked.windows |= self._windows_judged_by({hit.key for hit in looked.hits}, manifests)
+        looked.windows |= self._windows_judged_by(looked, manifests)
         looked.windows |= self._windows_probed_by(looked.runs, probes)
         dropped = self._versions(self.stack.parameters["DataPrefix"], data) if data != own else ()
         for key, versions in groupby(dropped, itemgetter("Key")):
@@ -243,27 +245,54 @@ class Eraser:
             except (UnreadableError, ClientError) as error:
                 looked.unread[f"s3://{self.stack.bucket}/{key} (version {version['VersionId']})"] = str(error)
 
-    def _windows_judged_by(self, keys: set[str], manifests: Sequence[str]) -> set[str]:
-        """Return the windows that captures or labels belong to."""
-        judged_by = {judged_windows.parts(key)[0] for key in keys}
-        if any(key.startswith(("capture/", "ground-truth/")) for key in keys):
-            for manifest in manifests:
-                body = self._s3.get_object(Bucket=self.stack.bucket, Key=manifest)["Body"].read()
-                judged_by |= {judged_windows.parts(manifest)[0]} if judged_windows.listed(body) & keys else set()
+    def _windows_judged_by(self, looked: Findings, manifests: Sequence[str]) -> set[str]:
+        """Return the windows that rows, captures or labels belong to."""
+        judged_by = {judged_windows.parts(hit.key)[0] for hit in looked.hits}
+        if any(hit.key.startswith(("capture/", "ground-truth/")) for hit in looked.hits):
+            for window_id, listing in groupby(manifests, lambda key: judged_windows.parts(key)[0]):
+                bodies = filter(None, map(self._newest, listing))
+                keys = set[str]().union(*map(judged_windows.listed, bodies))
+                judged_by |= {window_id} if self._is_judged_by(window_id, keys, looked) else set()
         return judged_by - {""}
+
+    def _is_judged_by(self, window_id: str, keys: set[str], looked: Findings) -> bool:
+        """Return whether such requests are of a window, or labels that its job has read may have been of its requests.
+
+        Whose labels they were is known by the requests with their ids, while all captures of the window are there.
+        """
+        hits = [hit for hit in looked.hits if hit.key in keys]
+        times = set[datetime | None]().union(*(hit.times for hit in hits))
+        captures = {key for key in keys if key.startswith("capture/")}
+        has_labels = any(hit.key not in captures for hit in hits)
+        if has_labels and not (self._wanted.is_an_id and captures <= looked.captures):
+            return True
+        verdict = self._newest(f"monitoring/{window_id}/{judged_windows.VERDICT}") if times else None
+        try:
+            return judged_windows.holds(judged_windows.span(verdict) if verdict else None, times)
+        except UnreadableError:  # which is told as such
+            return True
+
+    def _newest(self, key: str) -> bytes | None:
+        """Return an object as it is now; None where there is none."""
+        try:
+            return bytes(self._s3.get_object(Bucket=self.stack.bucket, Key=key)["Body"].read())
+        except self._s3.exceptions.NoSuchKey:
+            return None
 
     def _windows_probed_by(self, runs: set[str], probes: Sequence[str]) -> set[str]:
         """Return the windows for which the endpoint was asked about rows of these runs."""
         if not runs:
             return set()
-        read = ((key, self._s3.get_object(Bucket=self.stack.bucket, Key=key)["Body"].read()) for key in probes)
-        return {judged_windows.parts(key)[0] for key, body in read if judged_windows.probed(body) in runs}
+        read = ((key, self._newest(key)) for key in probes)
+        return {judged_windows.parts(key)[0] for key, body in read if body and judged_windows.probed(body) in runs}
 
     def _look_into(
         self, bucket: str, key: str, versions: Sequence[dict[str, Any]], looked: Findings, hits: list[Hit]
     ) -> None:
         looked.objects += 1
-        hit, unsearched = Hit(key), False
+        of_captures = bucket == self.stack.bucket and key.startswith("capture/")
+        looked.captures |= {key} if of_captures else set()
+        hit, unsearched, nameless = Hit(key), False, 0
         for version in versions:
             if not version["Size"]:
                 continue
@@ -274,6 +303,8 @@ class Eraser:
                 looked.unread[f"s3://{bucket}/{key} (version {version['VersionId']})"] = str(error)
                 continue
             unsearched = unsearched or not counts.has_column
+            nameless = max(nameless, counts.nameless) if of_captures else 0
+            hit.times |= counts.times
             looked.has_column = looked.has_column or counts.has_column
             looked.names.update(name for name in counts.others if len(name) <= LONGEST_NAME)
             if counts.erased:
@@ -283,7 +314,9 @@ class Eraser:
         hit.others = len(versions) - len(hit.versions)
         if hit.versions:
             hits.append(hit)
-        elif unsearched:
+        if nameless:
+            looked.nameless.append(f"s3://{bucket}/{key}: {nameless:,} requests")
+        elif unsearched and not hit.versions:
             looked.nameless.append(f"s3://{bucket}/{key}")
 
     def _copied(self, bucket: str, key: str, version_id: str, folder: Path) -> Counts:

@@ -1,7 +1,7 @@
 """What judged windows keep of somebody's rows, below `monitoring/<window id>/`: for the command erase. Pure functions.
 
-The manifests of a window name the captures and labels that it was judged by, probe.json the run whose test rows the
-endpoint was asked about. Where somebody's rows were among them, what was MADE of its records goes whole, and
+The manifests of a window name the captures and labels that its job has read; those of its own time were judged.
+probe.json names the run whose test rows the endpoint was asked about. Where somebody's rows were among them, what was MADE of its records goes whole, and
 `verdict.json` stays without examples and without the value. New windows name no value that fewer than ten records have
 (monitoring.texts); older ones may, and are found by it.
 """
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
+from perennial.features.from_text import utc_time
 from perennial.words import quoted
 from perennial_cli.without_rows import UnreadableError, Wanted
 
@@ -40,6 +42,18 @@ def listed(manifest: bytes) -> set[str]:
     first, *names = json.loads(manifest)
     folder = first["prefix"].removeprefix("s3://").partition("/")[2]
     return {folder + name for name in names}
+
+
+def span(verdict: bytes) -> tuple[datetime, datetime] | None:
+    """Return from when to when a window is, in UTC; None where its verdict does not say it."""
+    window = _read(verdict).get("window") or {}
+    start, end = (utc_time(str(window.get(name))) for name in ("start", "end"))
+    return (start, end) if start and end else None
+
+
+def holds(period: tuple[datetime, datetime] | None, times: Iterable[datetime | None]) -> bool:
+    """Return whether one of these times may lie in a window: one that is not known may, and so may any of no window."""
+    return any(period is None or time is None or period[0] <= time < period[1] for time in times)
 
 
 def probed(probe: bytes) -> str:

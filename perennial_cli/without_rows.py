@@ -16,7 +16,8 @@ import gzip
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -31,6 +32,7 @@ from perennial.data.files import GZIP
 from perennial.data.header import reason
 from perennial.data.parquet_files import rows_at_once
 from perennial.data.text_files import BLOCK_BYTES, DAMAGED_GZIP, MARKS, OTHER_FORMATS, PARQUET, BinaryFile
+from perennial.features.from_text import utc_time
 from perennial.features.parsing import PLAIN_NUMBER
 from perennial.words import spelling
 
@@ -70,14 +72,16 @@ class Wanted:
         return isinstance(record, dict) and any(self.has(record[list(record)[at]]) for at in self.among(list(record)))
 
     def is_told_by(self, line: dict[str, Any]) -> tuple[bool, bool]:
-        """Return whether a captured request, or a label, has the value as its id, and whether an id is looked for.
+        """Return whether a captured request, or a label, has the value as its id, and whether it has one of its caller.
 
+        The event id of a request is SageMaker's own; that of a label is what it belongs to.
         Source: SageMaker Developer Guide, "Capture data from real-time endpoint", "Ingest Ground Truth labels".
         """
         about = line.get("eventMetadata")
         if not self.is_an_id or not isinstance(about, dict):
             return False, False
-        return any(self.has(about.get(name)) for name in ("inferenceId", "eventId")), True
+        has_id = "captureData" not in line or bool(about.get("inferenceId"))
+        return any(self.has(about.get(name)) for name in ("inferenceId", "eventId")), has_id
 
     def has(self, value: Any) -> bool:
         """Return whether a value of a file is the one that is looked for."""
@@ -104,13 +108,17 @@ def _among(names: tuple[str, ...], header: tuple[str, ...]) -> list[int]:
 class Counts:
     """The counts of a file: its rows, how many of them are somebody's, and whether it names the column at all.
 
-    others  the columns of a table that does not
+    nameless  the rows of a JSON file that do not name it
+    others    the columns of a table that does not
+    times     when the requests among them were made, in UTC to the second; None of one that does not say it
     """
 
     rows: int = 0
     erased: int = 0
     has_column: bool = False
+    nameless: int = 0
     others: Sequence[str] = ()
+    times: set[datetime | None] = field(default_factory=set)
 
 
 def copy_table(source: Path, target: Path, wanted: Wanted, encoding: str = "utf-8", delimiter: str = "") -> Counts:
@@ -142,8 +150,14 @@ def copy_captures(source: Path, target: Path, wanted: Wanted, features: Sequence
     """
 
     def captures(file: BinaryFile, write: Write) -> Counts:
-        lines = _lines(file, "utf-8", only_lf=True)
-        return _records(lines, write, lambda line: _either(_asked_for(line, wanted, features), line, wanted))
+        times = set[datetime | None]()
+
+        def judge(line: dict[str, Any]) -> tuple[bool, bool]:
+            judged = _either(_asked_for(line, wanted, features), line, wanted)
+            times.update([_second_of(line)] if judged[0] else [])
+            return judged
+
+        return replace(_records(_lines(file, "utf-8", only_lf=True), write, judge), times=times)
 
     return _copied(source, target, captures, wanted)
 
@@ -235,6 +249,7 @@ def _records(lines: Lines, write: Write, judge: Callable[[dict[str, Any]], tuple
         is_wanted, has_column = judge(record) if is_row else (False, False)
         counts.rows, counts.erased = counts.rows + is_row, counts.erased + is_wanted
         counts.has_column = counts.has_column or has_column
+        counts.nameless += is_row and not has_column
         if not is_wanted:
             write(line)
     return counts
@@ -251,6 +266,13 @@ def _either(judged: tuple[bool, bool], line: dict[str, Any], wanted: Wanted) -> 
     """Return what is judged of a record, or what its id says."""
     is_told, has_id = wanted.is_told_by(line)
     return judged[0] or is_told, judged[1] or has_id
+
+
+def _second_of(line: dict[str, Any]) -> datetime | None:
+    """Return when a captured request was made, to the second, in which windows are counted."""
+    about = line.get("eventMetadata")
+    time = utc_time(str(about.get("inferenceTime"))) if isinstance(about, dict) else None
+    return time and time.replace(microsecond=0)
 
 
 def _asked_for(line: dict[str, Any], wanted: Wanted, features: Sequence[str]) -> tuple[bool, bool]:

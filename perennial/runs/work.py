@@ -152,6 +152,12 @@ def recorded_contents(manifest: Mapping[str, Any], aside: Container[int] = ()) -
     return {(file.key, file.content) for position, file in enumerate(files) if position not in aside}
 
 
+def recorded_times(manifest: Mapping[str, Any], aside: Container[int] = ()) -> set[tuple[str, datetime]]:
+    """Return (key, time of the drop) of the same files: what replaces one without some rows has its time."""
+    files = [DataFile.from_manifest(entry) for entry in manifest.get("Files", ())]
+    return {(file.key, file.last_modified) for position, file in enumerate(files) if position not in aside}
+
+
 DROPPED_AT = "dropped-at"  # metadata of a file that replaces another one: its time, which orders files
 JUDGED_WINDOW = "judged-window"  # metadata of labelled rows as the monitor puts them among the data: the window's id
 CHECKSUMS = ("CRC64NVME", "SHA256", "SHA1", "CRC32C", "CRC32")  # S3 keeps one of them with an object

@@ -870,6 +870,19 @@ def test_preprocessing_is_told_of_the_model_in_service_and_which_files_are_new(a
     assert run["ChampionTest"] == f"{run['Prefix']}/test/"
 
 
+@pytest.mark.parametrize("erased", [True, False])
+def test_a_file_without_some_rows_has_nothing_new_for_the_model_in_service(aws, resolve, erased):
+    """`make erase` replaces it, and says when it was dropped first; whoever overwrites a file does not."""
+    aws.put("raw/a.csv", "a,b")
+    before = aws.get_json(f"runs/{resolve(OTHER_ARN)['RunId']}/manifest.json")["Files"]
+    before[0]["LastModified"] = "2026-11-01T10:00:00Z"  # a while ago
+    served(aws, own_definition(), before)
+    metadata = {"dropped-at": before[0]["LastModified"]} if erased else {}
+    aws.client("s3").put_object(Bucket=BUCKET, Key="raw/a.csv", Body=b"a", Metadata=metadata)
+    about = aws.get_json(f"runs/{resolve()['RunId']}/champion/champion.json")
+    assert about["new_files"] == ([] if erased else [0])
+
+
 def test_a_model_in_service_that_reads_records_otherwise_gets_a_test_set_of_its_own(aws, resolve):
     aws.put("raw/a.csv", "a")
     other = own_definition()
@@ -892,6 +905,7 @@ def test_preprocessing_is_told_what_became_of_the_files_that_the_model_in_servic
     for name in "abcde":
         aws.put(f"raw/{name}.csv", name)
     before = aws.get_json(f"runs/{resolve(OTHER_ARN)['RunId']}/manifest.json")["Files"]
+    before[4]["LastModified"] = "2026-11-01T10:00:00Z"  # a while before it is overwritten
     served(aws, own_definition(), before)
     files = [{"name": f"raw/{name}.csv", "rows": 10, "quarantined": 1} for name in "abce"]
     report = {"files": files, "aside": [{"position": 3, "name": "raw/d.csv", "reason": "no table"}]}

@@ -334,10 +334,31 @@ def test_what_windows_made_of_an_erased_key_goes_and_their_verdicts_stay_without
 def test_a_window_is_found_by_a_label_and_by_a_labelled_row_too(stack, where):
     sales = (Path(__file__).parents[3] / "models/car-sales/model.yaml").read_text()
     stack.put(f"{CODE}/code.zip", zipped(sales))
-    judged(stack, WINDOW, {"verdict": "Drift"}, ground_truth="sold.csv")
+    judged(stack, WINDOW, {"verdict": "Drift"}, ground_truth="sold.csv", capture=CAPTURED)  # which has expired
     stack.put(where, b"inference_id,label\ns-1,5\ns-2,6\n")
     assert exit_code("erase", STACK, "sale=s-1", "--yes") == 0
-    assert of_window(everything(stack), WINDOW) - {"labelled/rows.csv"} == KEPT | {"ground-truth.manifest"}
+    kept = KEPT | {"ground-truth.manifest", "capture.manifest"}
+    assert of_window(everything(stack), WINDOW) - {"labelled/rows.csv"} == kept
+
+
+@pytest.mark.parametrize("with_label", [True, False])
+def test_of_windows_that_have_read_the_same_files_that_of_the_request_goes(stack, with_label):
+    """A job reads the files of an hour before and after its window, and all labels that came since it began."""
+    sales = (Path(__file__).parents[3] / "models/car-sales/model.yaml").read_text()
+    stack.put(f"{CODE}/code.zip", zipped(sales))
+    about = {"eventId": "e", "inferenceId": "s-1", "inferenceTime": "2026-11-20T10:59:59.9Z"}
+    asked = {"data": "12000,8,2,1,1,1,Saab,wagon", "encoding": "CSV"}
+    request = {"captureData": {"endpointInput": asked}, "eventMetadata": about}
+    stack.put(f"capture/{CAPTURED}", json.dumps(request) + "\n")
+    if with_label:
+        stack.put("ground-truth/sold.csv", b"inference_id,label\ns-1,5\ns-2,6\n")
+    for folder, start, end in ((WINDOW, "10", "11"), (OTHER_WINDOW, "11", "12")):
+        window = {"start": f"2026-11-20T{start}:00:00Z", "end": f"2026-11-20T{end}:00:00Z"}
+        judged(stack, folder, {"window": window}, ground_truth="sold.csv", capture=CAPTURED)
+    assert exit_code("erase", STACK, "sale=s-1", "--yes") == 0
+    manifests = {"ground-truth.manifest", "capture.manifest"}
+    assert of_window(everything(stack), WINDOW) == KEPT | manifests
+    assert of_window(everything(stack), OTHER_WINDOW) == WHOLE | manifests
 
 
 def test_what_the_endpoint_was_asked_about_goes_with_the_run_that_the_rows_are_of(stack):
@@ -378,6 +399,22 @@ def test_captured_requests_without_the_column_are_named(stack, capsys):
     said = capsys.readouterr().out
     assert f"s3://{BUCKET}/{key}" in said
     assert "captured requests that do not have the column: until 365 days after they were made" in said
+
+
+def test_captured_requests_of_callers_who_sent_no_id_are_counted_and_named(stack, capsys):
+    """SageMaker's own event id says nothing of whose request it was."""
+    sales = (Path(__file__).parents[3] / "models/car-sales/model.yaml").read_text()
+    stack.put(f"{CODE}/code.zip", zipped(sales))
+    data = {"endpointInput": {"data": "12000,8,2,1,1,1,Saab,wagon", "encoding": "CSV"}}
+    ids = {"inferenceId": "s-1"}, {"inferenceId": "s-2"}, {}
+    lines = [json.dumps({"captureData": data, "eventMetadata": {"eventId": "e", **one}}) for one in ids]
+    stack.put(mixed := f"capture/{STACK}/AllTraffic/2026/11/20/10/a.jsonl", "\n".join(lines))
+    stack.put(named := mixed.replace("a.jsonl", "b.jsonl"), lines[1])
+    assert exit_code("erase", STACK, "sale=s-1") == 0
+    said = capsys.readouterr().out
+    assert f"  {mixed}: 1 of 3 requests erased\n" in said
+    assert f"nobody can tell whose rows they hold\n  s3://{BUCKET}/{mixed}: 1 requests\n" in said
+    assert f"s3://{BUCKET}/{named}" not in said
 
 
 def test_what_was_interrupted_is_finished_by_doing_it_again(stack, answers):
