@@ -11,6 +11,9 @@ same baselines and windows (the first MOST_WINDOWS of each kind and size, as eac
 defaults of its preset for data drift whether any column has drifted, and whether the data set has
 (bench.evidently_peer). It runs in the Python of the image, beside which `make bench-drift` installs Evidently.
 
+Columns without a unit that are so many times what they were, for another reason than their unit, are taken for another
+unit by some windows; so are those whose unit has changed, and should be.
+
 Bias is judged on its own, as one analysis of three: of two facets, a text and a number, against TESTED rows. Outcomes
 are positive above about the middle. Beside it is Model Monitor's documented rule: a metric is farther from no bias than
 its constraint, which is the baseline's value.
@@ -36,10 +39,11 @@ import pyarrow as pa
 from bench import evidently_peer
 from bench.table import Row, finish
 from perennial.data.column_statistics import NumericColumn, StringColumn, constraints, statistics
+from perennial.data.distributions import distribution
 from perennial.evaluation import model_quality as measured
 from perennial.evaluation.custom_metrics import OwnMetrics
 from perennial.model.definition import Monitoring, Quality
-from perennial.monitoring import bias, data_quality, model_quality
+from perennial.monitoring import bias, data_quality, model_quality, units
 from perennial.monitoring.facets import FacetCounter, FacetCounts
 from perennial.monitoring.findings import WindowFinding, verdict_of
 
@@ -234,6 +238,38 @@ def bias_rows(windows: int) -> Iterator[Row]:
             yield Row(f"bias: {what}, {size:,} records", raised, "%", peer=peer, **bound)
 
 
+# ---- Units
+
+
+SCALED = ("normal", "skewed", "even", "gamma")  # columns without a unit in model.yaml
+DEARER = (1.3, 1.5, 2.0, 3.0)  # what the world may become, and no unit is
+
+
+def taken_for_a_unit(rows: int, factor: float, name: str, seed: int) -> bool:
+    """Return whether a column that is so many times what it was is taken for one in another unit."""
+    trained, _, window = made(rows, lambda sample, _: sample, seed)
+    before, after = (NumericColumn(name, integral=False) for _ in range(2))
+    before.add(trained.columns[name])
+    after.add(window.columns[name] * factor)
+    one, other = (distribution(column.statistics()["numerical_statistics"]) for column in (before, after))
+    return units.change(one, other, (BASELINE, rows), MONITORED.data_quality.distance) is not None
+
+
+def unit_rows(windows: int) -> Iterator[Row]:
+    """Yield how often a dearer world is taken for another unit, and how often another unit is known as one."""
+    factors = [one.factor for one in units.CONVERSIONS if not one.offset] + [1_000.0]
+    for what, of, sizes in (("dearer, taken for", DEARER, (100, 200, 1_000)), ("known as", factors, (1_000,))):
+        for size in sizes:
+            taken = [
+                taken_for_a_unit(size, factor, name, seed)
+                for factor in of
+                for name in SCALED
+                for seed in range(windows // 10)
+            ]
+            bound: dict[str, Any] = {"least": 97.0} if of is factors else {"most": 2.0} if size < 1_000 else {}
+            yield Row(f"{what} another unit, {size:,} records", 100 * sum(taken) / len(taken), "%", **bound)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the shares of windows that are raised; return 1 when a bound is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -241,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmark.md")
     arguments = parser.parse_args(argv)
     with ProcessPoolExecutor() as pool:
-        rows = [*drift_rows(arguments.windows, pool), *bias_rows(arguments.windows)]
+        rows = [*drift_rows(arguments.windows, pool), *bias_rows(arguments.windows), *unit_rows(arguments.windows)]
     text = (
         "Share of windows raised. Peer: Model Monitor's documented rule. Evidently "
         f"{version('evidently')}: of up to {MOST_WINDOWS} of the same windows, by the defaults of its DataDriftPreset."

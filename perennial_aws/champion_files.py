@@ -2,9 +2,9 @@
 
 champion.json    {"run_id", "definition", "new_files", "absent", "widest_row", "trained"}: the definition of the model
                  in service, the positions of the files that it was not trained on (one
-                 that was replaced without some rows, and has its time, holds no others), its columns that none of its files
-                 had, how wide its encoded rows are (data.payload), and what became of the files that it was trained on
-                 (data.since); {} when there is none. There is always one: a job's input needs files
+                 that was replaced without some rows, and has its time, holds no others), its columns that none of its
+                 files had, how wide its encoded rows are (data.payload), and what became of the files that it was
+                 trained on (data.since); {} when there is none. There is always one: a job's input needs files
 statistics.json  of the data that the model in service was trained on; missing when its run left none
 """
 

@@ -1,9 +1,9 @@
 """What judged windows keep of somebody's rows, below `monitoring/<window id>/`: for the command erase. Pure functions.
 
 The manifests of a window name the captures and labels that its job has read; those of its own time were judged.
-probe.json names the run whose test rows the endpoint was asked about. Where somebody's rows were among them, what was MADE of its records goes whole, and
-`verdict.json` stays without examples and without the value. New windows name no value that fewer than ten records have
-(monitoring.texts); older ones may, and are found by it.
+probe.json names the run whose test rows the endpoint was asked about. Where somebody's rows were among them, what was
+MADE of its records goes whole, and `verdict.json` stays without examples and without the value. New windows name no
+value that fewer than ten records have (monitoring.texts); older ones may, and are found by it.
 """
 
 from __future__ import annotations

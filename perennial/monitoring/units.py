@@ -2,7 +2,8 @@
 
 A factor is taken for a unit's where it is one of CONVERSIONS that the column's own unit allows and what is left after
 it is no more than chance at every one of SHARES, or where it is CERTAIN or more, which the world does not do to every
-row alike, and no more is left than the limit of distances.
+row alike, and no more is left than the limit of distances. Where the column has no unit, all of CONVERSIONS are asked,
+and after one of them little is left of many a shift: only with ENOUGH rows (bench_drift).
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ CERTAIN = 5.0
 SHARES = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 # Standard errors: of 100 windows whose unit has changed one or two are farther off at one of SHARES.
 _DEVIATIONS = 3.0
+ENOUGH = 250  # rows, n * m / (n + m): of 500 in the window beside 500 in the baseline
 _CHANCE = 1.95  # of 1,000 distances when nothing has changed one is above 1.95 * sqrt(1/n + 1/m) (Smirnov, 1948)
 
 
@@ -62,7 +64,7 @@ def change(
     """
     farthest = {
         text: _farthest(Distribution(baseline.values * factor + offset, baseline.shares), window, rows)
-        for factor, offset, text in _known(baseline, unit)
+        for factor, offset, text in _known(baseline, rows, unit)
     }
     nearest = min(farthest, key=farthest.__getitem__, default="")
     if nearest and farthest[nearest] <= _DEVIATIONS:
@@ -74,8 +76,10 @@ def change(
     return f"{factor:,.3g} times what they were" if is_large else None
 
 
-def _known(baseline: Distribution, unit: str | None) -> Iterator[tuple[float, float, str]]:
+def _known(baseline: Distribution, rows: tuple[int, int], unit: str | None) -> Iterator[tuple[float, float, str]]:
     has_sign, name = _has_sign(baseline), spelling(unit or "")
+    if not name and rows[0] * rows[1] < ENOUGH * sum(rows):
+        return
     for factor, offset, text, names, other_names in CONVERSIONS:
         if has_sign or offset:
             if not name or name in names:

@@ -80,7 +80,18 @@ def test_a_shift_of_three_species_is_no_unit_though_its_median_fits_one() -> Non
     by_id = np.random.default_rng(3).choice([0, 37, 74], 200)
     for shifted in (1.6 * after + 15, 1.3 * weights(200, (0.3, 0.4, 0.3), 2) + by_id):
         assert change(described(before), described(shifted), (300, 200), 0.1) is None
-    assert change(described(before), described(before[:200] * 2.20462262), (300, 200), 0.1) == "as kilograms in pounds"
+    pounds = described(before[:200] * 2.20462262)
+    assert change(described(before), pounds, (300, 200), 0.1, "kg") == "as kilograms in pounds"
+
+
+@pytest.mark.parametrize("rows", [100, 200])
+def test_a_small_window_says_of_a_column_without_a_unit_only_what_is_sure(rows: int) -> None:
+    """After one of all known conversions little is left of a world that is dearer by half in so few rows."""
+    before, more = described(drawn("prices", 2000, 1)), [drawn("prices", rows, seed) for seed in range(10)]
+    dearer = [change(before, described(values * 1.5), (2000, rows), 0.1) for values in more]
+    assert dearer == [None] * len(more)
+    assert change(before, described(more[0] * 1.609344), (2000, rows), 0.1, "mile") == "as miles in kilometres"
+    assert change(before, described(more[0] * 1000), (2000, rows), 0.1) is not None
 
 
 @pytest.mark.parametrize(
