@@ -161,6 +161,7 @@ class _Server:
             bucket_properties,
             custom_resources,
             kms_properties,
+            model_package_groups,
             unknown_properties,
             yaml_templates,
         )
@@ -199,6 +200,7 @@ class _Server:
         queries.register()
         bucket_properties.register()
         kms_properties.register()
+        model_package_groups.register(self._sagemaker.handle)
         ssm.register()
         readers.register()
         unknown_properties.register()

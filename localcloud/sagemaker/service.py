@@ -27,6 +27,8 @@ from localcloud.sagemaker.jobs.transform import TransformJobs
 from localcloud.sagemaker.platform.aws import Ask, AssumeRole, Aws, Credentials, PutEvent
 from localcloud.sagemaker.platform.image_python import ImagePython
 from localcloud.sagemaker.platform.store import Document, Store
+from localcloud.sagemaker.registry.groups import ModelPackageGroups
+from localcloud.sagemaker.registry.packages import ModelPackages
 
 Operation = Callable[[Document], Document]
 _VERB = re.compile(r"^(Create|Describe|Update|Stop|Delete|Invoke)")
@@ -92,7 +94,9 @@ class SageMakerService:
         self.store = Store(root / "store")
         image = ImagePython(image_python.absolute(), root)
         self.context = Context(self.store, self.aws, root, image, stop_grace_seconds, Outbox(self.aws, self.store))
-        models = Models(self.context)
+        groups = ModelPackageGroups(self.context)
+        packages = ModelPackages(self.context, groups)
+        models = Models(self.context, packages)
         configs = EndpointConfigs(self.context, models)
         queue = JobQueue(max_jobs)
         self.jobs = (
@@ -102,7 +106,7 @@ class SageMakerService:
         )
         self.invocations = Invocations(self.aws)
         self.endpoints = Endpoints(self.store, self.aws, image, root, self.context.outbox.send, self.invocations)
-        self._operations = self._table(models, configs, TagOperations(self.context))
+        self._operations = self._table(models, configs, TagOperations(self.context)) | _registry(groups, packages)
 
     @property
     def supported(self) -> list[str]:
@@ -182,3 +186,18 @@ class SageMakerService:
             if family.noun != "TransformJob":  # the API has no DeleteTransformJob
                 table[f"Delete{family.noun}"] = family.delete
         return table
+
+
+def _registry(groups: ModelPackageGroups, packages: ModelPackages) -> dict[str, Operation]:
+    return {
+        "CreateModelPackageGroup": groups.create,
+        "DescribeModelPackageGroup": groups.describe,
+        "ListModelPackageGroups": groups.list_all,
+        "DeleteModelPackageGroup": groups.delete,
+        "CreateModelPackage": packages.create,
+        "DescribeModelPackage": packages.describe,
+        "BatchDescribeModelPackage": packages.describe_several,
+        "UpdateModelPackage": packages.update,
+        "ListModelPackages": packages.list_all,
+        "DeleteModelPackage": packages.delete,
+    }

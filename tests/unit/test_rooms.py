@@ -40,6 +40,9 @@ PARTS: dict[str, set[str]] = {
     "localcloud.sagemaker.without_pandas": set(),
     "localcloud.sagemaker.platform": {"localcloud", "localcloud.sagemaker.errors", "boto3"},
     "localcloud.sagemaker.api": {"localcloud.sagemaker.errors", "localcloud.sagemaker.platform"},
+    "localcloud.sagemaker.registry": {
+        "localcloud.sagemaker.api", "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",
+    },
     "localcloud.sagemaker.algorithms": {
         "localcloud.sagemaker.errors", "localcloud.sagemaker.without_pandas", "numpy", "pyarrow", "xgboost",
     },
@@ -49,7 +52,7 @@ PARTS: dict[str, set[str]] = {
     },
     "localcloud.sagemaker.endpoints": {
         "localcloud", "localcloud.sagemaker.algorithms", "localcloud.sagemaker.api", "localcloud.sagemaker.containers",
-        "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",
+        "localcloud.sagemaker.errors", "localcloud.sagemaker.platform", "localcloud.sagemaker.registry",
     },
     "localcloud.sagemaker.jobs": {
         "localcloud", "localcloud.sagemaker.algorithms", "localcloud.sagemaker.api", "localcloud.sagemaker.endpoints",
@@ -57,7 +60,7 @@ PARTS: dict[str, set[str]] = {
     },
     "localcloud.sagemaker": {
         "localcloud", "localcloud.sagemaker.api", "localcloud.sagemaker.endpoints", "localcloud.sagemaker.errors",
-        "localcloud.sagemaker.jobs", "localcloud.sagemaker.platform",
+        "localcloud.sagemaker.jobs", "localcloud.sagemaker.platform", "localcloud.sagemaker.registry",
     },
     "localcloud.engine": {
         "localcloud", "localcloud.sagemaker", "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",

@@ -78,6 +78,8 @@ _OWN = {
     "TrainingJob": ("training-job", "TrainingJobName"),
     "TransformJob": ("transform-job", "TransformJobName"),
     "Model": ("model", "ModelName"),
+    "ModelPackageGroup": ("model-package-group", "ModelPackageGroupName"),
+    "ModelPackage": ("model-package", "ModelPackageName"),
     "EndpointConfig": ("endpoint-config", "EndpointConfigName"),
     "Endpoint": ("endpoint", "EndpointName"),
 }
@@ -107,10 +109,14 @@ def sagemaker(operation: str, parameters: JsonObject, place: Place) -> list[Need
     noun = operation.removeprefix(verb)
     if operation.startswith("List") and noun.removeprefix("List").removesuffix("s") in _OWN:
         return [Needs(f"sagemaker:{operation}", "*")]
+    if operation == "BatchDescribeModelPackage":
+        return [Needs(f"sagemaker:{operation}", arn) for arn in parameters.get("ModelPackageArnList") or ["*"]]
     if not verb or noun not in _OWN:
         raise NotMappedError(f"sagemaker:{operation}")
+    if noun == "ModelPackage":
+        return _of_package(operation, parameters, place)
     word, member = _OWN[noun]
-    own = place.arn("sagemaker", f"{word}/{str(parameters.get(member, '')).lower()}")
+    own = place.arn("sagemaker", f"{word}/{str(parameters.get(member, '')).rpartition('/')[2].lower()}")
     tags = tag_context(parameters.get("Tags"))
     needs = [Needs(f"sagemaker:{operation}", own, tags)]
     if operation in _OF_CONFIGURATION:
@@ -121,6 +127,19 @@ def sagemaker(operation: str, parameters: JsonObject, place: Place) -> list[Need
     if role := parameters.get(_ROLES.get(operation, "")):
         needs.append(Needs("iam:PassRole", role, {"iam:PassedToService": "sagemaker.amazonaws.com"}))
     return needs
+
+
+def _of_package(operation: str, parameters: JsonObject, place: Place) -> list[Needs]:
+    """Return what an operation of versions needs; to make one, also the group (Service Authorization Reference)."""
+    status = parameters.get("ModelApprovalStatus")
+    context = {"sagemaker:ModelApprovalStatus": status} if status else {}
+    if operation == "CreateModelPackage":
+        group = str(parameters.get("ModelPackageGroupName", "")).rpartition("/")[2].lower()
+        arns = [place.arn("sagemaker", f"{word}/{group}") for word in ("model-package", "model-package-group")]
+        return [Needs(f"sagemaker:{operation}", arn, context) for arn in arns]
+    named = str(parameters.get("ModelPackageArn") or parameters.get("ModelPackageName") or "").lower()
+    arn = named if named.startswith("arn:") else place.arn("sagemaker", f"model-package/{named}")
+    return [Needs(f"sagemaker:{operation}", arn, context)]
 
 
 def tag_context(tags: list[Mapping[str, str]] | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """SageMaker's events for EventBridge: shapes as in "Automating Amazon SageMaker with Amazon EventBridge".
 
-They differ from the API's: times are epoch milliseconds (text in training events), tags are a map, processing events
-write enumerations in capitals, endpoint events write `IN_SERVICE` for `InService`.
+They differ from the API's: times are epoch milliseconds (text in training events, ISO 8601 in those of packages), tags
+are a map, processing events write enumerations in capitals, endpoint events write `IN_SERVICE` for `InService`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from localcloud.sagemaker.api import requests
@@ -25,6 +26,7 @@ DETAIL_TYPES = {
     "TransformJob": "SageMaker Transform Job State Change",
     "Endpoint": "SageMaker Endpoint State Change",
     "Model": "SageMaker Model State Change",
+    "ModelPackage": "SageMaker Model Package State Change",
 }
 _KIND = "Event"
 _NOT_IN_EVENTS = ("Environment", "FinalMetricDataList", "TrainingTimeInSeconds", "BillableTimeInSeconds")
@@ -76,6 +78,16 @@ def job_detail(noun: str, document: Document, tags: dict[str, str]) -> Document:
 def model_detail(document: Document, tags: dict[str, str]) -> Document:
     """Return a model's event; AWS does not document its detail, so it holds what DescribeModel does."""
     return _milliseconds(document, int) | {"Tags": tags}
+
+
+def package_detail(description: Document, updated: list[str] | None) -> Document:
+    """Return a package's event: what DescribeModelPackage answers, and which members an update has changed."""
+    times = {
+        name: datetime.fromtimestamp(int(description[name]), UTC).isoformat().replace("+00:00", "Z")
+        for name in ("CreationTime", "LastModifiedTime")
+        if name in description
+    }
+    return description | times | ({} if updated is None else {"UpdatedModelPackageFields": updated})
 
 
 def endpoint_detail(description: Document, tags: dict[str, str]) -> Document:

@@ -11,7 +11,7 @@ from localcloud.sagemaker.errors import invalid
 from localcloud.sagemaker.platform.store import Document
 
 _DEFAULT_PAGE = 10
-_ASCENDING_BY_DEFAULT = ("ListTrainingJobs", "ListProcessingJobs")
+_ASCENDING_BY_DEFAULT = ("ListTrainingJobs", "ListProcessingJobs", "ListModelPackageGroups", "ListModelPackages")
 _TIMES = {"CreationTime": "CreationTime", "LastModifiedTime": "LastModifiedTime"}
 
 
@@ -19,9 +19,8 @@ def page(operation: str, noun: str, documents: list[Document], request: Document
     """Answer a List operation; `member` is the answer's list (`TrainingJobSummaries`), `noun` the names' word."""
     matching = [document for document in documents if _matches(document, noun, request)]
     key = request.get("SortBy", "CreationTime")
-    sort_by = key if key.endswith("Time") else f"{noun}{key}"
     order = request.get("SortOrder") or ("Ascending" if operation in _ASCENDING_BY_DEFAULT else "Descending")
-    matching.sort(key=lambda document: (document[sort_by], document[f"{noun}Name"]), reverse=order == "Descending")
+    matching.sort(key=lambda document: _place(document, noun, key), reverse=order == "Descending")
     start, size = _start(request), request.get("MaxResults", _DEFAULT_PAGE)
     summary = requests.output_shape(operation).members[member].member
     answer: Document = {member: [requests.project(summary, document) for document in matching[start : start + size]]}
@@ -30,8 +29,15 @@ def page(operation: str, noun: str, documents: list[Document], request: Document
     return answer
 
 
+def _place(document: Document, noun: str, key: str) -> tuple[Any, ...]:
+    """Return what a list is ordered by. Versions of a group have no name: they are ordered by group and number."""
+    version = document.get("ModelPackageGroupName"), document.get("ModelPackageVersion")
+    name = (document[f"{noun}Name"],) if f"{noun}Name" in document else version
+    return name if key == "Name" else (document[key if key.endswith("Time") else f"{noun}{key}"], *name)
+
+
 def _matches(document: Document, noun: str, request: Document) -> bool:
-    if request.get("NameContains", "").lower() not in document[f"{noun}Name"].lower():
+    if request.get("NameContains", "").lower() not in document.get(f"{noun}Name", "").lower():
         return False
     if "WarmPoolStatusEquals" in request or "TrainingPlanArnEquals" in request:
         return False  # both are refused when a job is made, so no job has any

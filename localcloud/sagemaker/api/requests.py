@@ -245,6 +245,7 @@ def _compiled(pattern: str, ascii_only: bool) -> re.Pattern[str]:
     r"""Return the pattern in Python's words: Unicode categories (`\p{L}`) and surrogate pairs as what they mean."""
     limit = 128 if ascii_only else sys.maxunicode + 1
     expanded = re.sub(r"\\p\{(\w)\}", lambda match: _category(match[1], limit), pattern)
+    expanded = re.sub(r"\)\$\{1,\d+\}$", ")", expanded)  # of metadata: a repeated end; its lengths stand beside it
     for java, python in _IN_PYTHON.items():
         expanded = expanded.replace(java, python)
     return re.compile(expanded, re.DOTALL)

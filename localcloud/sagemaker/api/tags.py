@@ -12,7 +12,15 @@ Tags = list[dict[str, str]]
 _KIND = "tags"
 _MAX_TAGS = 50
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]*:\d{12}:(?P<kind>[a-z-]+)/(?P<name>[^/]+)")
-RESOURCE_KINDS = ("processing-job", "training-job", "transform-job", "model", "endpoint-config", "endpoint")
+RESOURCE_KINDS = (
+    "processing-job",
+    "training-job",
+    "transform-job",
+    "model",
+    "model-package-group",
+    "endpoint-config",
+    "endpoint",
+)
 
 
 def put(store: Store, arn: str, tags: Tags) -> None:

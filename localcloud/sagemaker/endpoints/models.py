@@ -11,9 +11,11 @@ from localcloud.sagemaker.errors import JobFailedError, invalid, unsupported
 from localcloud.sagemaker.platform import images
 from localcloud.sagemaker.platform.aws import Aws, s3_uri, split_uri
 from localcloud.sagemaker.platform.store import Document
+from localcloud.sagemaker.registry.packages import ModelPackages, deployable
 
 MODEL = "model"
 ENDPOINT_CONFIG = "endpoint-config"
+_DEPLOYED = "DeployedContainers"  # no member of the API: a version that is deleted later serves on
 _CONTAINER_MEMBERS = ("ContainerHostname", "Image", "Mode", "ModelDataUrl", "Environment")
 _VARIANT_MEMBERS = (
     "VariantName",
@@ -30,18 +32,20 @@ _VARIANT_MEMBERS = (
 class Models:
     """CreateModel, DescribeModel, ListModels, DeleteModel."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, packages: ModelPackages) -> None:
+        self._context, self._packages = context, packages
 
     def create(self, request: Document) -> Document:
         name = request["ModelName"]
         arn = self._context.aws.arn(MODEL, name)
         if self._context.store.get(MODEL, name) is not None:
             raise invalid(f'Cannot create already existing model "{arn}".')
-        self._check(request)
+        deployed = self._containers(request)
+        self._check(request, deployed)
         members = {key: value for key, value in request.items() if key != "Tags"}
         document = members | {
             "ModelArn": arn,
+            _DEPLOYED: deployed,
             "CreationTime": now(),
             "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
         }
@@ -70,7 +74,24 @@ class Models:
             raise invalid(f'Could not find model "{self._context.aws.arn(MODEL, name)}".')
         return document
 
-    def _check(self, request: Document) -> None:
+    def _containers(self, request: Document) -> list[Document]:
+        """Return the containers with those of a version of the registry in its place."""
+        if ("PrimaryContainer" in request) == bool(request.get("Containers")):
+            raise invalid("Either PrimaryContainer or Containers must be specified, and not both.")
+        named: list[Document] = request.get("Containers") or [request["PrimaryContainer"]]
+        return [container for one in named for container in self._of_version(one)]
+
+    def _of_version(self, container: Document) -> list[Document]:
+        if "ModelPackageName" not in container:
+            return [container]
+        requests.only(container, ("ModelPackageName", "Environment"), "container of a model package: ")
+        containers = deployable(self._packages.find(container["ModelPackageName"]))
+        if container.get("Environment") and len(containers) > 1:
+            raise unsupported("container: Environment of a model package of several containers")
+        more = container.get("Environment", {})
+        return [one | ({"Environment": one.get("Environment", {}) | more} if more else {}) for one in containers]
+
+    def _check(self, request: Document, deployed: list[Document]) -> None:
         requests.only(
             request,
             (
@@ -87,15 +108,13 @@ class Models:
         if request.get("InferenceExecutionConfig", {}).get("Mode", "Serial") != "Serial":
             raise unsupported("InferenceExecutionConfig.Mode Direct", "Use Serial.")
         requests.require(request, "ExecutionRoleArn")
-        if ("PrimaryContainer" in request) == bool(request.get("Containers")):
-            raise invalid("Either PrimaryContainer or Containers must be specified, and not both.")
         aws = self._context.aws.for_role(request["ExecutionRoleArn"])
-        for container in containers(request):
+        for container in deployed:
             _check_container(container, aws, request["ExecutionRoleArn"])
 
     def _announce(self, document: Document) -> None:
-        arn = document["ModelArn"]
-        detail = events.model_detail(document, tags.read(self._context.store, arn))
+        arn, described = document["ModelArn"], requests.project(requests.output_shape("DescribeModel"), document)
+        detail = events.model_detail(described, tags.read(self._context.store, arn))
         self._context.outbox.send(events.DETAIL_TYPES["Model"], [arn], detail)
 
 
@@ -161,7 +180,7 @@ class EndpointConfigs:
 
 def containers(model: Document) -> list[Document]:
     """Return the containers of a model, in the order in which a request passes them."""
-    several: list[Document] | None = model.get("Containers")
+    several: list[Document] | None = model.get(_DEPLOYED) or model.get("Containers")
     return several or [model["PrimaryContainer"]]
 
 

@@ -244,3 +244,30 @@ def test_free_documents_have_any_names() -> None:
             for name in path.split("."):
                 inside = inside[name]
             assert inside is None, (resource_type, path)
+
+
+def test_a_model_package_group_comes_with_a_stack_and_goes_with_it_when_it_is_empty(cloud: Cloud) -> None:
+    sagemaker, cloudformation, name = cloud.client("sagemaker"), cloud.client("cloudformation"), unique("group")
+    group = {"Type": "AWS::SageMaker::ModelPackageGroup", "Properties": {"ModelPackageGroupName": name}}
+    output = {"Arn": {"Value": {"Ref": "Group"}}}
+    template = json.dumps({"Resources": {"Group": group}, "Outputs": output})
+    stack = cloudformation.create_stack(StackName=name, TemplateBody=template, Tags=[{"Key": "a", "Value": "1"}])[
+        "StackId"
+    ]
+    assert status_after(cloud, stack) == "CREATE_COMPLETE"
+    arn = sagemaker.describe_model_package_group(ModelPackageGroupName=name)["ModelPackageGroupArn"]
+    assert cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"][0]["OutputValue"] == arn
+    tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
+    assert (tags["a"], tags["aws:cloudformation:stack-name"]) == ("1", name)
+
+    containers = [{"Image": "x/sagemaker-xgboost:3.2-0", "ModelDataUrl": "s3://b/m.tar.gz"}]
+    version = sagemaker.create_model_package(
+        ModelPackageGroupName=name, InferenceSpecification={"Containers": containers}
+    )["ModelPackageArn"]
+    cloudformation.delete_stack(StackName=stack)
+    assert status_after(cloud, stack) == "DELETE_FAILED"
+    assert any("still has model packages" in reason for reason in reasons(cloud, stack))
+    sagemaker.delete_model_package(ModelPackageName=version)
+    cloudformation.delete_stack(StackName=stack)
+    assert status_after(cloud, stack) == "DELETE_COMPLETE"
+    assert sagemaker.list_model_package_groups(NameContains=name)["ModelPackageGroupSummaryList"] == []

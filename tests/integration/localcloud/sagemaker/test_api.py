@@ -45,6 +45,8 @@ class CheckedService:
         else:
             # AWS leaves ModelArtifacts out until there is a model, though its own model calls it required.
             early = {"ModelArtifacts": {"S3ModelArtifacts": ""}} if operation == "DescribeTrainingJob" else {}
+            # Nor has a version a name: Developer Guide, "View and edit the details of a model version".
+            early |= {"ModelPackageName": "none"} if operation == "DescribeModelPackage" else {}
             problems = ParamValidator().validate(early | answer, shape)
             assert not problems.has_errors(), f"{operation}: {problems.generate_report()}"
         return answer
@@ -87,6 +89,7 @@ def in_service(checked: CheckedService, name: str) -> Document | None:
 def test_every_answer_of_every_operation_has_the_shape_of_the_model(checked: CheckedService, bucket: str) -> None:
     jobs(checked, bucket)
     models_and_endpoints(checked)
+    registry(checked, bucket)
     tags(checked)
     deletions(checked)
     assert checked.called == set(checked.service.supported)
@@ -133,6 +136,24 @@ def models_and_endpoints(checked: CheckedService) -> None:
     checked("DescribeEndpoint", EndpointName="e")
     wait_for(lambda: in_service(checked, "e"), "the update", 30)
     checked("ListEndpoints")
+
+
+def registry(checked: CheckedService, bucket: str) -> None:
+    container = {"Image": XGBOOST, "ModelDataUrl": f"s3://{bucket}/model.tar.gz"}
+    checked("CreateModelPackageGroup", ModelPackageGroupName="g")
+    checked("DescribeModelPackageGroup", ModelPackageGroupName="g")
+    checked("ListModelPackageGroups")
+    arn = checked("CreateModelPackage", ModelPackageGroupName="g", InferenceSpecification={"Containers": [container]})[
+        "ModelPackageArn"
+    ]
+    checked("UpdateModelPackage", ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    checked("DescribeModelPackage", ModelPackageName=arn)
+    checked("BatchDescribeModelPackage", ModelPackageArnList=[arn, f"{arn}0"])
+    checked("ListModelPackages", ModelPackageGroupName="g")
+    checked("CreateModel", ModelName="m3", ExecutionRoleArn=ROLE, PrimaryContainer={"ModelPackageName": arn})
+    checked("DescribeModel", ModelName="m3")
+    checked("DeleteModelPackage", ModelPackageName=arn)
+    checked("DeleteModelPackageGroup", ModelPackageGroupName="g")
 
 
 def tags(checked: CheckedService) -> None:

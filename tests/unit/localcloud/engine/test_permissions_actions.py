@@ -37,6 +37,30 @@ def test_an_endpoint_is_made_of_itself_and_of_its_configuration(operation: str) 
     assert {each.action for each in needs} == {f"sagemaker:{operation}"}
 
 
+def test_a_version_is_made_in_its_group() -> None:
+    parameters = {"ModelPackageGroupName": "Cars", "ModelApprovalStatus": "Approved"}
+    needs = actions.sagemaker("CreateModelPackage", parameters, HERE)
+    resources = [f"{SAGEMAKER}:model-package/cars", f"{SAGEMAKER}:model-package-group/cars"]
+    assert named(needs) == [("sagemaker:CreateModelPackage", resource) for resource in resources]
+    assert [each.context for each in needs] == [{"sagemaker:ModelApprovalStatus": "Approved"}] * 2
+
+
+@pytest.mark.parametrize("name", [f"{SAGEMAKER}:model-package/cars/1", "Cars/1"])
+def test_a_version_is_named_by_its_arn_or_by_group_and_number(name: str) -> None:
+    own = f"{SAGEMAKER}:model-package/cars/1"
+    needs = actions.sagemaker("DescribeModelPackage", {"ModelPackageName": name}, HERE)
+    assert named(needs) == [("sagemaker:DescribeModelPackage", own)]
+    approval = {"ModelPackageArn": own, "ModelApprovalStatus": "Rejected"}
+    (needed,) = actions.sagemaker("UpdateModelPackage", approval, HERE)
+    assert (needed.resource, needed.context) == (own, {"sagemaker:ModelApprovalStatus": "Rejected"})
+
+
+def test_versions_that_are_described_at_once_are_each_asked_for() -> None:
+    arns = [f"{SAGEMAKER}:model-package/cars/{number}" for number in (1, 2)]
+    needs = actions.sagemaker("BatchDescribeModelPackage", {"ModelPackageArnList": arns}, HERE)
+    assert [each.resource for each in needs] == arns
+
+
 def test_a_list_has_no_resource() -> None:
     assert named(actions.sagemaker("ListEndpointConfigs", {}, HERE)) == [("sagemaker:ListEndpointConfigs", "*")]
 

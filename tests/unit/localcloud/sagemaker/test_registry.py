@@ -1,0 +1,253 @@
+"""The local model registry: groups, versions, approval, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcloud.sagemaker.api.events import package_detail
+from localcloud.sagemaker.endpoints.models import containers
+from localcloud.sagemaker.errors import AwsError
+from localcloud.sagemaker.platform.aws import Aws, Credentials
+from localcloud.sagemaker.service import SageMakerService
+from tests.waiting import wait_for
+
+ARN = "arn:aws:sagemaker:eu-west-1:000000000000"
+IMAGE = "000000000000.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0"
+FIRST = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/first.tar.gz", "Environment": {"A": "1"}}
+SECOND = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/second.tar.gz"}
+ROLE = "arn:aws:iam::000000000000:role/model"
+
+
+class Registry:
+    """A service with one group, and the events that it sends."""
+
+    def __init__(self, state: Path) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.service = SageMakerService(
+            state,
+            "http://127.0.0.1:1",
+            "eu-west-1",
+            "000000000000",
+            Path("python"),
+            credentials=Credentials("key", "secret"),
+            put_event=self.events.append,
+        )
+
+    def __call__(self, operation: str, **request: Any) -> dict[str, Any]:
+        return self.service.handle(operation, request)
+
+    def register(self, **members: Any) -> str:
+        request = {
+            "ModelPackageGroupName": "Cars",
+            "InferenceSpecification": {"Containers": [FIRST, SECOND]},
+            **members,
+        }
+        return str(self("CreateModelPackage", **request)["ModelPackageArn"])
+
+    def refusal(self, operation: str, **request: Any) -> AwsError:
+        with pytest.raises(AwsError) as refused:
+            self(operation, **request)
+        return refused.value
+
+    def listed(self, **request: Any) -> list[int]:
+        listed = self("ListModelPackages", **{"ModelPackageGroupName": "Cars", **request})
+        return [summary["ModelPackageVersion"] for summary in listed["ModelPackageSummaryList"]]
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    monkeypatch.setattr(Aws, "client", lambda *_: Anything())
+    registry = Registry(tmp_path)
+    registry("CreateModelPackageGroup", ModelPackageGroupName="Cars", Tags=[{"Key": "a", "Value": "1"}])
+    return registry
+
+
+class Anything:
+    """An S3 that has every object."""
+
+    def head_object(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+
+def test_versions_are_counted_and_their_names_are_lower_case_in_arns(registry: Registry) -> None:
+    assert [registry.register(), registry.register()] == [f"{ARN}:model-package/cars/1", f"{ARN}:model-package/cars/2"]
+    registry("DeleteModelPackage", ModelPackageName=f"{ARN}:model-package/cars/2")
+    assert registry.register() == f"{ARN}:model-package/cars/3"  # a number is given once
+
+
+def test_a_version_is_described_as_it_was_registered(registry: Registry) -> None:
+    quality = {"Statistics": {"ContentType": "application/json", "S3Uri": "s3://bucket/statistics.json"}}
+    arn = registry.register(
+        ModelMetrics={"ModelQuality": quality},
+        CustomerMetadataProperties={"hyperparameter:eta": "0.2", "data": "über/1 = a+b@c"},
+        SkipModelValidation="All",
+    )
+    described = registry("DescribeModelPackage", ModelPackageName=arn)
+    assert described["ModelPackageGroupName"] == "Cars"
+    assert described["ModelMetrics"] == {"ModelQuality": quality}
+    assert described["CustomerMetadataProperties"]["data"] == "über/1 = a+b@c"
+    assert (described["ModelPackageStatus"], described["ModelApprovalStatus"]) == ("Completed", "PendingManualApproval")
+    assert "ClientToken" not in described
+    assert described == registry("DescribeModelPackage", ModelPackageName="Cars/1")
+
+
+def test_a_request_that_is_sent_again_makes_no_second_version(registry: Registry) -> None:
+    assert registry.register(ClientToken="one") == registry.register(ClientToken="one")
+    assert registry.register(ClientToken="two") == f"{ARN}:model-package/cars/2"
+    assert registry.listed() == [1, 2]
+
+
+def test_a_token_does_not_stand_for_another_request(registry: Registry) -> None:
+    registry.register(ClientToken="one")
+    with pytest.raises(AwsError, match="ConflictException: ClientToken one"):
+        registry.register(ClientToken="one", ModelPackageDescription="another")
+
+
+def test_versions_outlive_a_restart(registry: Registry, tmp_path: Path) -> None:
+    arn = registry.register(ClientToken="one")
+    again = Registry(tmp_path)
+    assert again("DescribeModelPackage", ModelPackageName=arn)["ModelPackageVersion"] == 1
+    assert (again.register(ClientToken="one"), again.register()) == (arn, f"{ARN}:model-package/cars/2")
+
+
+def test_an_approval_is_recorded_and_announced_with_what_it_changed(registry: Registry) -> None:
+    arn = registry.register()
+    registry("UpdateModelPackage", ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="good")
+    described = registry("DescribeModelPackage", ModelPackageName=arn)
+    assert (described["ModelApprovalStatus"], described["ApprovalDescription"]) == ("Approved", "good")
+    wait_for(lambda: len(registry.events) == 2, "two events", 5)
+    created, approved = registry.events
+    assert created["DetailType"] == approved["DetailType"] == "SageMaker Model Package State Change"
+    assert approved["Resources"] == [arn]
+    assert '"UpdatedModelPackageFields": ["ModelApprovalStatus", "ApprovalDescription"]' in approved["Detail"]
+    assert "UpdatedModelPackageFields" not in created["Detail"]
+
+
+def test_times_of_an_event_are_iso_8601() -> None:
+    assert package_detail({"CreationTime": 1614186014.25}, []) == {
+        "CreationTime": "2021-02-24T17:00:14Z",
+        "UpdatedModelPackageFields": [],
+    }
+
+
+def test_metadata_are_merged_and_taken_away(registry: Registry) -> None:
+    arn = registry.register(CustomerMetadataProperties={"a": "1", "b": "2"})
+    registry(
+        "UpdateModelPackage",
+        ModelPackageArn=arn,
+        CustomerMetadataProperties={"b": "3", "c": "4"},
+        CustomerMetadataPropertiesToRemove=["a"],
+    )
+    described = registry("DescribeModelPackage", ModelPackageName=arn)
+    assert described["CustomerMetadataProperties"] == {"b": "3", "c": "4"}
+
+
+def test_more_metadata_than_aws_takes_are_refused(registry: Registry) -> None:
+    arn = registry.register(CustomerMetadataProperties={str(number): "1" for number in range(50)})
+    refused = registry.refusal("UpdateModelPackage", ModelPackageArn=arn, CustomerMetadataProperties={"51": "1"})
+    assert "would have 51 entries" in refused.message
+
+
+@pytest.mark.parametrize("value", ["", "a,b", '{"a": 1}', "a" * 257], ids=["empty", "comma", "JSON", "long"])
+def test_metadata_outside_the_pattern_are_refused(registry: Registry, value: str) -> None:
+    with pytest.raises(AwsError, match="customerMetadataProperties"):
+        registry.register(CustomerMetadataProperties={"a": value})
+
+
+def test_lists_are_in_order_by_status_and_in_pages(registry: Registry) -> None:
+    for status in ("Approved", "Rejected", "Approved"):
+        registry.register(ModelApprovalStatus=status)
+    newest = {"SortBy": "CreationTime", "SortOrder": "Descending"}
+    assert registry.listed() == [1, 2, 3]  # ascending, as the API says of these lists
+    assert registry.listed(**newest) == [3, 2, 1]
+    assert registry.listed(ModelApprovalStatus="Approved", MaxResults=1, **newest) == [3]
+    page = registry("ListModelPackages", ModelPackageGroupName="Cars", MaxResults=2)
+    assert registry.listed(MaxResults=2, NextToken=page["NextToken"]) == [3]
+    assert registry("ListModelPackages") == {"ModelPackageSummaryList": []}  # without a group: unversioned ones
+    both = registry("ListModelPackages", ModelPackageType="Both")
+    assert len(both["ModelPackageSummaryList"]) == 3
+
+
+def test_ten_versions_of_one_moment_are_in_the_order_of_their_numbers(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localcloud.sagemaker.registry.packages.now", lambda: 1.0)
+    for _ in range(11):
+        registry.register()
+    assert registry.listed(MaxResults=100) == [*range(1, 12)]
+
+
+def test_several_versions_are_described_at_once(registry: Registry) -> None:
+    arn = registry.register(ModelApprovalStatus="Approved")
+    answer = registry("BatchDescribeModelPackage", ModelPackageArnList=[arn, f"{arn}0"])
+    assert answer["ModelPackageSummaries"][arn]["ModelApprovalStatus"] == "Approved"
+    error = answer["BatchDescribeModelPackageErrorMap"][f"{arn}0"]
+    assert error == {"ErrorCode": "ValidationException", "ErrorResponse": f"ModelPackage {arn}0 does not exist."}
+
+
+def test_a_group_with_versions_is_not_deleted(registry: Registry) -> None:
+    arn = registry.register()
+    assert registry.refusal("DeleteModelPackageGroup", ModelPackageGroupName="Cars").code == "ConflictException"
+    registry("DeleteModelPackage", ModelPackageName=arn)
+    registry("DeleteModelPackageGroup", ModelPackageGroupName=f"{ARN}:model-package-group/cars")
+    assert registry("ListModelPackageGroups")["ModelPackageGroupSummaryList"] == []
+
+
+def test_a_group_has_tags_and_a_version_has_none_of_its_own(registry: Registry) -> None:
+    group = f"{ARN}:model-package-group/cars"
+    assert registry("ListTags", ResourceArn=group) == {"Tags": [{"Key": "a", "Value": "1"}]}
+    with pytest.raises(AwsError, match="tags of its group"):
+        registry.register(Tags=[{"Key": "a", "Value": "1"}])
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("CreateModelPackageGroup", {"ModelPackageGroupName": "cars"}, "Model Package Group already exists: "),
+    ("DescribeModelPackageGroup", {"ModelPackageGroupName": "x"}, "model-package-group/x does not exist."),
+    ("DescribeModelPackage", {"ModelPackageName": "cars/1"}, "model-package/cars/1 does not exist."),
+    ("ListModelPackages", {"ModelPackageGroupName": "x"}, "does not exist."),
+    ("ListModelPackages", {"ModelPackageGroupName": "cars", "NameContains": "c"}, "not supported"),
+    ("CreateModelPackage", {"ModelPackageGroupName": "cars"}, "'inferenceSpecification'"),
+    ("CreateModelPackage", {"InferenceSpecification": {"Containers": [FIRST]}}, "'modelPackageGroupName'"),
+    ("CreateModelPackage", {"ModelPackageGroupName": "cars", "ModelPackageName": "x"}, "Both ModelPackageName and"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_", "text"), REFUSED, ids=[f"{one[0]}: {one[2][:30]}" for one in REFUSED]
+)
+def test_what_is_refused_says_why(registry: Registry, operation: str, request_: dict[str, Any], text: str) -> None:
+    refused = registry.refusal(operation, **request_)
+    assert refused.code == "ValidationException"
+    assert text in refused.message
+
+
+# ---- A version is deployed
+
+
+def test_a_model_is_made_of_all_containers_of_an_approved_version(registry: Registry) -> None:
+    arn = registry.register(ModelApprovalStatus="Approved")
+    registry("CreateModel", ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer={"ModelPackageName": arn})
+    registry("DeleteModelPackage", ModelPackageName=arn)  # what is deployed serves on
+    stored = registry.service.store.get("model", "m")
+    assert stored is not None
+    assert containers(stored) == [FIRST, SECOND]
+    described = registry("DescribeModel", ModelName="m")
+    assert described["PrimaryContainer"] == {"ModelPackageName": arn}
+    assert "DeployedContainers" not in described
+
+
+@pytest.mark.parametrize("status", ["PendingManualApproval", "Rejected"])
+def test_a_version_that_is_not_approved_is_not_deployed(registry: Registry, status: str) -> None:
+    container = {"ModelPackageName": registry.register(ModelApprovalStatus=status)}
+    refused = registry.refusal("CreateModel", ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    assert f"is {status}; expected Approved" in refused.message
+
+
+def test_a_variable_of_a_container_replaces_that_of_the_version(registry: Registry) -> None:
+    arn = registry.register(InferenceSpecification={"Containers": [FIRST]}, ModelApprovalStatus="Approved")
+    container = {"ModelPackageName": arn, "Environment": {"B": "2"}}
+    registry("CreateModel", ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    stored = registry.service.store.get("model", "m")
+    assert stored is not None
+    assert containers(stored)[0]["Environment"] == {"A": "1", "B": "2"}
