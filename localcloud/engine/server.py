@@ -46,6 +46,7 @@ _RUNNING_JOBS = (
     ("ListProcessingJobs", "Processing"),
     ("ListTrainingJobs", "Training"),
     ("ListTransformJobs", "Transform"),
+    ("ListHyperParameterTuningJobs", "HyperParameterTuning"),
 )
 
 logger = logging.getLogger(__name__)

@@ -24,6 +24,7 @@ from localcloud.sagemaker.jobs.processing import ProcessingJobs
 from localcloud.sagemaker.jobs.queue import JobQueue
 from localcloud.sagemaker.jobs.training import TrainingJobs
 from localcloud.sagemaker.jobs.transform import TransformJobs
+from localcloud.sagemaker.jobs.tuning import TuningJobs
 from localcloud.sagemaker.platform.aws import Ask, AssumeRole, Aws, Credentials, PutEvent
 from localcloud.sagemaker.platform.image_python import ImagePython
 from localcloud.sagemaker.platform.store import Document, Store
@@ -99,9 +100,12 @@ class SageMakerService:
         models = Models(self.context, packages)
         configs = EndpointConfigs(self.context, models)
         queue = JobQueue(max_jobs)
+        training = TrainingJobs(self.context, queue)
+        self.tuning = TuningJobs(self.context, training)
         self.jobs = (
+            self.tuning,
             ProcessingJobs(self.context, queue),
-            TrainingJobs(self.context, queue),
+            training,
             TransformJobs(self.context, queue, models),
         )
         self.invocations = Invocations(self.aws)
@@ -174,6 +178,7 @@ class SageMakerService:
             "DescribeEndpoint": self.endpoints.describe,
             "DeleteEndpoint": self.endpoints.delete,
             "ListEndpoints": self.endpoints.list,
+            "ListTrainingJobsForHyperParameterTuningJob": self.tuning.list_trials,
             "AddTags": tags.add,
             "ListTags": tags.list_all,
             "DeleteTags": tags.delete,

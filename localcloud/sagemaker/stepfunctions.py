@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PREFIX = "arn:aws:states:::sagemaker:"
 _WAIT_SECONDS = 0.1
 _LOOK_SECONDS = 2.0  # a change of the job comes with a notification; should one be missed, it is seen then
-_JOBS = {f"create{noun}": noun for noun in ("ProcessingJob", "TrainingJob", "TransformJob")}
+_JOBS = {f"create{noun}": noun for noun in ("ProcessingJob", "TrainingJob", "TransformJob", "HyperParameterTuningJob")}
 _AT_ONCE = ("createModel", "createEndpointConfig", "createEndpoint", "updateEndpoint")
 _TYPES = {
     "string": "a STRING",

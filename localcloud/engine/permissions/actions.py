@@ -77,6 +77,7 @@ _OWN = {
     "ProcessingJob": ("processing-job", "ProcessingJobName"),
     "TrainingJob": ("training-job", "TrainingJobName"),
     "TransformJob": ("transform-job", "TransformJobName"),
+    "HyperParameterTuningJob": ("hyper-parameter-tuning-job", "HyperParameterTuningJobName"),
     "Model": ("model", "ModelName"),
     "ModelPackageGroup": ("model-package-group", "ModelPackageGroupName"),
     "ModelPackage": ("model-package", "ModelPackageName"),
@@ -87,6 +88,7 @@ _OWN = {
 _VERBS = ("Create", "Describe", "Update", "Delete", "Stop", "Invoke")
 _TAGGING = ("AddTags", "ListTags", "DeleteTags")
 _ROLES = {"CreateProcessingJob": "RoleArn", "CreateTrainingJob": "RoleArn", "CreateModel": "ExecutionRoleArn"}
+_LIST_TRIALS = "ListTrainingJobsForHyperParameterTuningJob"
 _OF_CONFIGURATION = ("CreateEndpoint", "UpdateEndpoint")
 """Their resource types are endpoint and endpoint-config."""
 
@@ -111,6 +113,8 @@ def sagemaker(operation: str, parameters: JsonObject, place: Place) -> list[Need
         return [Needs(f"sagemaker:{operation}", "*")]
     if operation == "BatchDescribeModelPackage":
         return [Needs(f"sagemaker:{operation}", arn) for arn in parameters.get("ModelPackageArnList") or ["*"]]
+    if operation == _LIST_TRIALS:
+        verb, noun = "List", "HyperParameterTuningJob"
     if not verb or noun not in _OWN:
         raise NotMappedError(f"sagemaker:{operation}")
     if noun == "ModelPackage":
@@ -124,7 +128,8 @@ def sagemaker(operation: str, parameters: JsonObject, place: Place) -> list[Need
         needs.append(Needs(f"sagemaker:{operation}", place.arn("sagemaker", f"endpoint-config/{name}"), tags))
     if parameters.get("Tags"):
         needs.append(Needs("sagemaker:AddTags", own, tags))
-    if role := parameters.get(_ROLES.get(operation, "")):
+    definition = parameters.get("TrainingJobDefinition") or {}
+    if role := parameters.get(_ROLES.get(operation, "")) or definition.get("RoleArn"):
         needs.append(Needs("iam:PassRole", role, {"iam:PassedToService": "sagemaker.amazonaws.com"}))
     return needs
 
@@ -507,6 +512,7 @@ _MANAGED_RULES = {
     "sagemaker:createProcessingJob": "StepFunctionsGetEventsForSageMakerProcessingJobsRule",
     "sagemaker:createTrainingJob": "StepFunctionsGetEventsForSageMakerTrainingJobsRule",
     "sagemaker:createTransformJob": "StepFunctionsGetEventsForSageMakerTransformJobsRule",
+    "sagemaker:createHyperParameterTuningJob": "StepFunctionsGetEventsForSageMakerTuningJobsRule",
     "states:startExecution": "StepFunctionsGetEventsForStepFunctionsExecutionRule",
 }
 

@@ -24,6 +24,7 @@ DETAIL_TYPES = {
     "TrainingJob": "SageMaker Training Job State Change",
     "ProcessingJob": "SageMaker Processing Job State Change",
     "TransformJob": "SageMaker Transform Job State Change",
+    "HyperParameterTuningJob": "SageMaker HyperParameter Tuning Job State Change",
     "Endpoint": "SageMaker Endpoint State Change",
     "Model": "SageMaker Model State Change",
     "ModelPackage": "SageMaker Model Package State Change",
@@ -71,7 +72,7 @@ class Outbox:
 
 def job_detail(noun: str, document: Document, tags: dict[str, str]) -> Document:
     """Return the `detail` of a job's event; `noun` is the API's word (`TrainingJob`)."""
-    detail = {"TrainingJob": _training, "ProcessingJob": _processing, "TransformJob": _transform}[noun](document)
+    detail = _DETAILS[noun](document)
     return detail if noun == "ProcessingJob" else detail | {"Tags": tags}
 
 
@@ -118,6 +119,24 @@ def _processing(document: Document) -> Document:
 def _transform(document: Document) -> Document:
     environment = {"Environment": document.get("Environment", {})}
     return environment | _milliseconds(_described("TransformJob", document), int)
+
+
+def _tuning(document: Document) -> Document:
+    described = _described("HyperParameterTuningJob", document)
+    return _milliseconds({name: described[name] for name in _OF_TUNING if name in described}, int)
+
+
+_OF_TUNING = (
+    "HyperParameterTuningJobName", "HyperParameterTuningJobArn", "TrainingJobDefinition",
+    "HyperParameterTuningJobStatus", "CreationTime", "LastModifiedTime", "TrainingJobStatusCounters",
+    "ObjectiveStatusCounters",
+)  # fmt: skip
+_DETAILS = {
+    "TrainingJob": _training,
+    "ProcessingJob": _processing,
+    "TransformJob": _transform,
+    "HyperParameterTuningJob": _tuning,
+}
 
 
 def _described(noun: str, document: Document) -> Document:

@@ -16,8 +16,9 @@ from localcloud.sagemaker.api import events, listing, requests, tags
 from localcloud.sagemaker.api.context import Context, now
 from localcloud.sagemaker.errors import AwsError, JobFailedError, JobStoppedError, invalid
 from localcloud.sagemaker.jobs.process import kill_orphan
-from localcloud.sagemaker.jobs.queue import JobQueue
-from localcloud.sagemaker.jobs.run import JobRun
+from localcloud.sagemaker.jobs.queue import Queue
+from localcloud.sagemaker.jobs.run import JobRun, Log
+from localcloud.sagemaker.platform.aws import Aws
 from localcloud.sagemaker.platform.log_stream import LogStream
 from localcloud.sagemaker.platform.store import Document
 
@@ -46,8 +47,9 @@ class Jobs(ABC):
     log_group: ClassVar[str]
     not_found: ClassVar[str]
     """AWS's text; `{name}` is the job's name."""
+    not_found_code: ClassVar[str] = "ValidationException"
 
-    def __init__(self, context: Context, jobs: JobQueue) -> None:
+    def __init__(self, context: Context, jobs: Queue) -> None:
         self.context = context
         self._queue = jobs
         self._lock = threading.RLock()
@@ -80,16 +82,20 @@ class Jobs(ABC):
     def on_status(self, document: Document, status: str) -> None:  # noqa: B027
         """Change more members with the status (training's secondary status)."""
 
+    def open_log(self, aws: Aws, name: str) -> Log:
+        return LogStream(aws, self.log_group, self.log_stream(name))
+
     # ---- Operations
 
-    def create(self, request: Document) -> Document:
+    def create(self, request: Document, **own: Any) -> Document:
+        """Begin a job. `own` are members of its description that are not the caller's."""
         name: str = request[f"{self.noun}Name"]
         arn = self.context.aws.arn(self.kind, name)
         if self.context.store.get(self.kind, name) is not None:
             raise self._name_taken(arn)
         description = self.prepare({key: value for key, value in request.items() if key != "Tags"})
         self._admit(description, name)
-        document = description | {f"{self.noun}Arn": arn, "CreationTime": now(), "LastModifiedTime": now()}
+        document = description | own | {f"{self.noun}Arn": arn, "CreationTime": now(), "LastModifiedTime": now()}
         document[f"{self.noun}Status"] = "InProgress"
         self.on_status(document, "InProgress")
         if not self.context.store.create(self.kind, name, document):
@@ -148,6 +154,10 @@ class Jobs(ABC):
             self._finish(name, "Failed", INTERNAL_ERROR)
         self._left_over, self._interrupted = [], []
 
+    @property
+    def is_abandoned(self) -> bool:
+        return self._abandoned
+
     def abandon(self) -> None:
         """End every process at once and leave the documents as they are: `recover` tells of them at the next start."""
         with self._lock:
@@ -191,7 +201,7 @@ class Jobs(ABC):
             self._finish(name, "Failed", f"ClientError: {error.message}")
             return None
         self.context.image.warm_up()
-        log = LogStream(aws, self.log_group, self.log_stream(name))
+        log = self.open_log(aws, name)
         run = JobRun(name, document[f"{self.noun}Arn"], document, directory, aws, self.context, log)
         with self._lock:
             if self._find(name)[f"{self.noun}Status"] == "InProgress":
@@ -255,7 +265,7 @@ class Jobs(ABC):
     def _find(self, name: str) -> Document:
         document = self.context.store.get(self.kind, name)
         if document is None:
-            raise invalid(self.not_found.format(name=name))
+            raise AwsError(self.not_found_code, self.not_found.format(name=name))
         return document
 
     def _name_taken(self, arn: str) -> AwsError:

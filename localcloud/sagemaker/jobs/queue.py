@@ -6,8 +6,15 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 logger = logging.getLogger(__name__)
+
+
+class Queue(Protocol):
+    """Where jobs wait for their turn."""
+
+    def submit(self, job: Callable[[], None]) -> None: ...
 
 
 class JobQueue:

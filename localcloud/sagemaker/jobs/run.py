@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from localcloud.faults import Fault, wait_out
 from localcloud.sagemaker.api.context import Context
@@ -15,7 +16,6 @@ from localcloud.sagemaker.errors import JobFailedError, JobStoppedError
 from localcloud.sagemaker.jobs.process import ContainerProcess, Exit
 from localcloud.sagemaker.platform.aws import Aws
 from localcloud.sagemaker.platform.files import regular_files
-from localcloud.sagemaker.platform.log_stream import LogStream
 from localcloud.sagemaker.platform.store import Document
 
 _OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
@@ -30,6 +30,14 @@ _PROGRAMS = {
 }
 
 
+class Log(Protocol):
+    """Where the lines of a job go."""
+
+    def write(self, line: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
 @dataclass
 class JobRun:
     """One job while it runs. `root` stands for /opt/ml; everything below `directory` is removed at the end."""
@@ -41,7 +49,7 @@ class JobRun:
     aws: Aws
     """The endpoint under the job's role."""
     context: Context
-    log: LogStream
+    log: Log
     fault: Fault | None = None
     """What was asked to go wrong with this job (docs/faults.md)."""
     started: float = field(default_factory=_CLOCK)

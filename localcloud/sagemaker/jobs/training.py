@@ -6,22 +6,23 @@ Files as in the Developer Guide, "How Amazon SageMaker Provides Training Informa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 
 from localcloud.sagemaker.algorithms import STAND_INS
 from localcloud.sagemaker.algorithms.stand_in import StandIn
 from localcloud.sagemaker.api import requests
-from localcloud.sagemaker.api.context import now
+from localcloud.sagemaker.api.context import Context, now
 from localcloud.sagemaker.errors import JobFailedError, JobStoppedError, invalid, unsupported
 from localcloud.sagemaker.jobs import script_mode
 from localcloud.sagemaker.jobs.family import MAX_FAILURE_REASON, Jobs
 from localcloud.sagemaker.jobs.inputs import check_source, fetch, list_prefix, list_source, require_objects, uploading
 from localcloud.sagemaker.jobs.mirror import Mirror
 from localcloud.sagemaker.jobs.process import Exit
+from localcloud.sagemaker.jobs.queue import Queue
 from localcloud.sagemaker.jobs.run import JobRun
-from localcloud.sagemaker.jobs.training_metrics import MetricLog, compile_definitions
+from localcloud.sagemaker.jobs.training_metrics import MetricLog, See, compile_definitions
 from localcloud.sagemaker.platform import images
 from localcloud.sagemaker.platform.files import make_tar, regular_files
 from localcloud.sagemaker.platform.store import Document
@@ -67,6 +68,19 @@ class TrainingJobs(Jobs):
     folder = "training"
     log_group = "/aws/sagemaker/TrainingJobs"
     not_found = "Requested resource not found."
+
+    def __init__(self, context: Context, jobs: Queue) -> None:
+        super().__init__(context, jobs)
+        self._observers: dict[str, See] = {}
+
+    @contextmanager
+    def observed(self, start: str, see: See) -> Iterator[None]:
+        """Tell of each value of a metric of jobs whose names start so, until the context is left."""
+        self._observers[start] = see
+        try:
+            yield
+        finally:
+            del self._observers[start]
 
     def prepare(self, request: Document) -> Document:
         requests.only(request, _SUPPORTED)
@@ -130,7 +144,9 @@ class TrainingJobs(Jobs):
             require_objects(aws, source["S3Uri"], source["S3DataType"], role_arn)
 
     def _train(self, run: JobRun) -> Exit:
-        metrics = MetricLog(run.aws, run.name, _metric_definitions(run.description["AlgorithmSpecification"]))
+        definitions = metric_definitions(run.description["AlgorithmSpecification"])
+        observer = next((see for start, see in list(self._observers.items()) if run.name.startswith(start)), None)
+        metrics = MetricLog(run.aws, run.name, definitions, observer)
 
         def on_line(line: str) -> None:
             run.write_log(line)
@@ -295,13 +311,13 @@ def _channel(item: Document) -> Document:
 
 def _with_metrics(algorithm: Document) -> Document:
     """Return the algorithm with its metric definitions, at most as many as the API lists."""
-    definitions = _metric_definitions(algorithm)
+    definitions = metric_definitions(algorithm)
     compile_definitions(definitions)
     first = definitions[:_MAX_METRIC_DEFINITIONS]
     return {"EnableSageMakerMetricsTimeSeries": False} | algorithm | {"MetricDefinitions": first}
 
 
-def _metric_definitions(algorithm: Document) -> list[dict[str, str]]:
+def metric_definitions(algorithm: Document) -> list[dict[str, str]]:
     """Return the request's definitions, else all of the algorithm's own."""
     own = list(_stand_in(algorithm).metrics)
     definitions = algorithm.get("MetricDefinitions") or own

@@ -6,6 +6,7 @@ import logging
 import math
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,6 +19,7 @@ NAMESPACE = "/aws/sagemaker/TrainingJobs"
 _DATA_PER_REQUEST = 500
 _LINE_CHARACTERS = 4096
 _TAB = "#011"
+See = Callable[[str, str, float], None]
 logger = logging.getLogger(__name__)
 
 
@@ -39,11 +41,12 @@ def compile_definitions(definitions: list[dict[str, str]]) -> list[tuple[str, re
 class MetricLog:
     """Finds the definitions' metrics in log lines, keeps the last value of each, and tells CloudWatch all of them.
 
-    The first group of a definition's expression is the value; what is no number is no metric.
+    The first group of a definition's expression is the value; what is no number is no metric. `see` is called with the
+    job's name, the metric's, and each value.
     """
 
-    def __init__(self, aws: Aws, job_name: str, definitions: list[dict[str, str]]) -> None:
-        self._aws, self._job_name = aws, job_name
+    def __init__(self, aws: Aws, job_name: str, definitions: list[dict[str, str]], see: See | None = None) -> None:
+        self._aws, self._job_name, self._see = aws, job_name, see
         self._definitions = compile_definitions(definitions)
         self._last: dict[str, dict[str, Any]] = {}
         self._data: list[dict[str, Any]] = []
@@ -88,3 +91,5 @@ class MetricLog:
         self._last[name] = {"MetricName": name, "Value": value, "Timestamp": now()}
         dimensions = [{"Name": "TrainingJobName", "Value": self._job_name}]
         self._data.append({"MetricName": name, "Dimensions": dimensions, "Timestamp": time.time(), "Value": value})
+        if self._see:
+            self._see(self._job_name, name, value)

@@ -30,6 +30,17 @@ def test_creating_a_job_needs_the_job_its_tags_and_its_role() -> None:
     assert needs[2].context == {"iam:PassedToService": "sagemaker.amazonaws.com"}
 
 
+def test_a_tuning_job_hands_over_the_role_of_its_trials() -> None:
+    parameters = {"HyperParameterTuningJobName": "Tune", "TrainingJobDefinition": {"RoleArn": ROLE}}
+    own = f"{SAGEMAKER}:hyper-parameter-tuning-job/tune"
+    made = actions.sagemaker("CreateHyperParameterTuningJob", parameters, HERE)
+    assert named(made) == [("sagemaker:CreateHyperParameterTuningJob", own), ("iam:PassRole", ROLE)]
+    listed = actions.sagemaker(
+        "ListTrainingJobsForHyperParameterTuningJob", parameters | {"TrainingJobDefinition": {}}, HERE
+    )
+    assert named(listed) == [("sagemaker:ListTrainingJobsForHyperParameterTuningJob", own)]
+
+
 @pytest.mark.parametrize("operation", ["CreateEndpoint", "UpdateEndpoint"])
 def test_an_endpoint_is_made_of_itself_and_of_its_configuration(operation: str) -> None:
     needs = actions.sagemaker(operation, {"EndpointName": "e", "EndpointConfigName": "c"}, HERE)
