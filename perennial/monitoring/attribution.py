@@ -24,7 +24,7 @@ from perennial.monitoring.findings import MonitorError, WindowFinding
 from perennial.monitoring.model_quality import INTERVAL
 from perennial.words import between, number
 
-RECORDS = 250  # of a window that are explained: half a millisecond each, for some hundred trees
+RECORDS = 100  # of a window that are explained: half a millisecond each, for some hundred trees
 ROWS = 1_000  # of a test set
 FORMAT_VERSION = "1.0"
 LABEL = "label0"  # Clarify's name of the only score; ours too for those of all classes together
