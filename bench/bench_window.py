@@ -2,11 +2,11 @@
 
     python -m bench.bench_window [--rounds 15] [--records 10000000] [--write]
 
-Used cars with a label each, two facets, a linear model and one of XGBoost (TREES), that can be explained. Captures are made up as SageMaker writes
-them, labels in Model Monitor's layout. Without --records: a window of FEW, its parts in the fastest of some rounds,
-in a process that has judged one before, in processor time: others on the machine change it least. With --records: one
-window of so many in a process of its own, in the Python of the image. It drifts, so that its labelled rows are written
-too: the most that the job does. It takes 0.7 KB of disk a record, and is bounded by MEBIBYTES.
+Used cars with a label each, two facets, a linear model and one of XGBoost (TREES), both explained. Captures are made up
+as SageMaker writes them, labels in Model Monitor's layout. Without --records: a window of FEW, its parts in the fastest
+of some rounds, in a process that has judged one before, in processor time: others on the machine change it least. With
+--records: one window of so many in a process of its own, in the Python of the image. It drifts, so that its labelled
+rows are written too: the most that the job does. It takes 0.7 KB of disk a record, and is bounded by MEBIBYTES.
 """
 
 from __future__ import annotations

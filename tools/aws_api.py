@@ -87,7 +87,7 @@ class Call:
             # Its errors have another prefix than those of the SDK integration (Sfn), as executions show them.
             return {f"StepFunctions.{name}Exception" for name in ("AWSStepFunctions", "ExecutionAlreadyExists")}
         modelled = {shape.name.removesuffix("Exception") for shape in self.service.error_shapes}
-        return {f"{prefix}.{name}Exception" for name in modelled | {prefix}}
+        return {f"{prefix}.{name}Exception" for name in modelled | {prefix, "SdkClient"}}  # the last: no answer came
 
 
 @cache

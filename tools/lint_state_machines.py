@@ -44,6 +44,8 @@ LAMBDA_ERRORS = {"Lambda.Unknown", "Sandbox.Timedout"} | {
     f"Lambda.{name}Exception"
     for name in ("Service", "AWSLambda", "SdkClient", "TooManyRequests", "ClientExecutionTimeout")
 }
+# An error that says that what was asked for is done: Step Functions API Reference, StartExecution.
+ALREADY_DONE = ["StepFunctions.ExecutionAlreadyExistsException"]
 # What a Catch hands on that adds nothing to the error but the state's name.
 UNCHANGED = (
     *(None, "{% $states.errorOutput %}"),
@@ -222,7 +224,7 @@ def safety_nets(machine: Machine) -> Iterator[str]:
         for field in ("TimeoutSeconds", "Retry") if kind == "Task" else ():
             if not body.get(field):
                 yield f"{_at(name)}a Task needs {field}"
-        if "Catch" in body and (body["Catch"] or [{}])[-1].get("ErrorEquals") != ["States.ALL"]:
+        if "Catch" in body and (body["Catch"] or [{}])[-1].get("ErrorEquals") not in (["States.ALL"], ALREADY_DONE):
             yield f'{_at(name)}the last entry of a Catch is for ["States.ALL"], or it leaves errors out'
         if kind == "Choice" and "Default" not in body:
             yield f"{_at(name)}a Choice needs a Default, or what no rule expects ends as States.NoChoiceMatched"
@@ -252,16 +254,23 @@ def _only_hands_on(catcher: dict[str, Any], following: dict[str, Any]) -> bool:
 
 
 def failures(machine: Machine) -> Iterator[str]:
-    """Ways from an error to a success, other than to try the state again, or to find that it has worked after all."""
+    """Ways from an error to a success, other than to try the state again, or to find that it has worked after all.
+
+    Where the error itself says so (ALREADY_DONE), its Catch may lead to one.
+    """
     for flow in asl.flows(machine.definition):
         for name, body in flow.states.items():
             for edge in asl.edges(body):
-                if edge.kind != "catch":
+                if edge.kind != "catch" or edge.target in _already_done(body):
                     continue
                 for end in flow.reachable(_when_given_up(flow, name, edge.target)):
                     body_at_end = flow.states.get(end, {})
                     if body_at_end.get("Type") == "Succeed" or body_at_end.get("End"):
                         yield f"{_at(name)}an error caught here can reach {end!r}, which is no Fail"
+
+
+def _already_done(body: dict[str, Any]) -> set[str]:
+    return {one.get("Next", "") for one in body.get("Catch", []) if one.get("ErrorEquals") == ALREADY_DONE}
 
 
 def _when_given_up(flow: asl.Flow, name: str, target: str) -> str:

@@ -46,7 +46,7 @@ NAME_TAKEN = Pauses(300, 10, 1, 300)  # by the job that the platform lost: the n
 
 # ---- Errors
 # Developer Guide, "Handle transient Lambda service exceptions" and "Integrate with SageMaker"; an error of an SDK call
-# that has no name of its own is <Service>.<Service>Exception.
+# that has no name of its own is <Service>.<Service>Exception, and one that got no answer <Service>.SdkClientException.
 
 STUMBLES = ("Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException")
 FULL = ("Lambda.TooManyRequestsException",)
@@ -54,10 +54,10 @@ CUT_SHORT = ("Sandbox.Timedout", "Lambda.Unknown", "Lambda.ClientExecutionTimeou
 LIMIT = ("SageMaker.ResourceLimitExceededException",)
 IN_USE = ("SageMaker.ResourceInUseException",)
 OPTIMISED = ("SageMaker.AmazonSageMakerException",)
-SDK = ("SageMaker.SageMakerException",)
-S3 = ("S3.S3Exception",)
+SDK = ("SageMaker.SageMakerException", "SageMaker.SdkClientException")
+S3 = ("S3.S3Exception", "S3.SdkClientException")
 STEPS = ("StepFunctions.AWSStepFunctionsException",)
-SSM = ("Ssm.SsmException", "Ssm.InternalServerErrorException", "Ssm.TooManyUpdatesException")
+SSM = ("Ssm.SsmException", "Ssm.SdkClientException", "Ssm.InternalServerErrorException", "Ssm.TooManyUpdatesException")
 # Where the same request, made twice, does no harm; what would be made twice fails when its time is over.
 TIMEOUT = ("States.Timeout",)
 # What a function itself raises and calls transient; its docstring says the same.

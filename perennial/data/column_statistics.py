@@ -27,6 +27,7 @@ BUCKETS = 10
 # Up to this many different texts a column's are all counted; beyond it the column is not a category: their number is
 # estimated from this many of their hashes (relative standard error 1 / sqrt(n - 2) = 1 %), and no counts are kept.
 MAX_DISTINCT = 10_000
+MAX_CHARACTERS = 1 << 24  # of these texts together; with more it is the same
 
 # What the container itself writes as its suggestion.
 MONITORING_CONFIG: dict[str, Any] = {
@@ -183,6 +184,7 @@ class StringColumn:
         self._domain = domain
         self._max_categories = max_categories
         self._counts: Counter[str] | None = Counter()
+        self._characters = 0  # of the texts that are counted
         self._hashes: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
 
     def add(self, counts: Iterable[tuple[str | None, int]]) -> None:
@@ -197,8 +199,9 @@ class StringColumn:
         if self._counts is None:
             self._add_hashes(present)
             return
+        self._characters += sum(len(value) for value in present if value not in self._counts)
         self._counts.update(present)
-        if len(self._counts) > MAX_DISTINCT:
+        if len(self._counts) > MAX_DISTINCT or self._characters > MAX_CHARACTERS:
             self._add_hashes(self._counts)
             self._counts = None
 
@@ -213,6 +216,8 @@ class StringColumn:
         """Exact up to MAX_DISTINCT; beyond, estimated."""
         if self._counts is not None:
             return float(len(self._counts))
+        if self._hashes.size < MAX_DISTINCT:
+            return float(self._hashes.size)
         return float(round((MAX_DISTINCT - 1) / (float(self._hashes[-1]) / 2.0**64)))
 
     def _by_frequency(self) -> list[tuple[str, int]]:
@@ -246,7 +251,7 @@ class StringColumn:
         """
         if self._domain is not None:
             return list(self._domain)
-        if self.distinct_count > self._max_categories:
+        if self._counts is None or self.distinct_count > self._max_categories:
             return None
         values = self._by_frequency()
         once = sum(count == 1 for _, count in values)

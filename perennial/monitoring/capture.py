@@ -11,19 +11,23 @@ import gzip
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from perennial.features.from_text import utc_time
 from perennial.runs.endpoint import PROBE, VERIFICATION, own_question
-from perennial.words import quoted
+from perennial.words import printable, quoted
 
 GZIP = b"\x1f\x8b"
 MAX_EXAMPLES = 5
+MAX_NAME = 400  # characters of a file's name
+# Bytes: two payloads of 25 MB in base64 (SageMaker AI endpoints and quotas, real-time inference).
+LONGEST_LINE = 1 << 26
+MOST_UNPACKED, MOST_RATIO = 1 << 26, 300  # bytes, and so many times the size of a gzip file beside
 _OWN_QUESTIONS = {VERIFICATION: "verification", PROBE: "probing"}
 _LEFT_OUT = {
     "outside_window": "records outside of the window by the endpoint's clock",
@@ -145,7 +149,7 @@ def events(
     that does not answer).
     """
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
+        name = printable(path.relative_to(folder).as_posix(), MAX_NAME)
         if name.partition("/")[0] != endpoint:
             tally.refuse("files_of_other_endpoints", f"{name}: not below {endpoint}/")
             continue
@@ -169,15 +173,31 @@ def events(
 
 
 def lines(path: Path, name: str, tally: Tally) -> Iterator[bytes]:
-    """Yield the lines of a file that are not blank, unpacked where it is gzip; those before the tear of a torn one."""
+    """Yield the lines of a file that are not blank, unpacked where it is gzip; those before the tear of a torn one.
+
+    One that is longer than LONGEST_LINE is cut there: what it held is not read, and its line tells so.
+    """
     with path.open("rb") as file:
         packed = file.read(2) == GZIP
         file.seek(0)
-        unpacked: Iterable[bytes] = gzip.GzipFile(fileobj=file) if packed else file
+        unpacked: BinaryIO = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
+        most = MOST_UNPACKED + MOST_RATIO * path.stat().st_size if packed else None
         try:
-            yield from (line for line in unpacked if line.strip())
+            yield from (line for line in _bounded(unpacked, most) if line.strip())
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             tally.refuse("torn_files", f"{name}: {quoted(error, 200)}")
+
+
+def _bounded(file: BinaryIO, most: int | None) -> Iterator[bytes]:
+    """Yield lines of at most LONGEST_LINE bytes. Raises BadGzipFile: they have more than `most` bytes together."""
+    size, starts = 0, True
+    while line := file.readline(LONGEST_LINE):
+        size += len(line)
+        if most and size > most:
+            raise gzip.BadGzipFile(f"it unpacks to more than {MOST_RATIO} times its size, which no records do")
+        if starts:
+            yield line
+        starts = line.endswith(b"\n")
 
 
 def _is_shadow(document: Any) -> bool:

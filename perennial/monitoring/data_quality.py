@@ -32,6 +32,7 @@ from perennial.words import number, printable, quoted
 
 TESTS = 3  # a column
 MAX_NAME = 64  # characters of a name that is no column's
+MAX_UNKNOWN = 20  # such names that are findings
 _NORMAL = 3.09  # of 1,000 standard normal values one is above it
 _CHECKS = {
     "type": "data_type_check",
@@ -169,15 +170,22 @@ def _schema(
             yield _bad(
                 check, "*", f"{share} of the records have {count} fields; the model reads {window.fields_expected}"
             )
-    for name, records in sorted(window.unknown.items()):
-        if _is_many(records, window.records, limits.invalid, level):
-            text = (
-                f"{_share(records, window.records)} of the records name {quoted(name)}, which is no column of the model"
-            )
-            yield _bad("extra_column_check", printable(name, MAX_NAME), text)
+    yield from _unknown(window, limits, level)
     for name, records in sorted(window.absent.items()):
         if records == window.records and before.get(name, {}).get("inferred_type") != "Unknown":
             yield _bad("missing_column_check", name, f"no record has {name}")
+
+
+def _unknown(window: WindowRecords, limits: DataLimits, level: float) -> Iterator[WindowFinding]:
+    """Yield the names that many records have and the model does not know, those of the most records."""
+    many = [one for one in window.unknown.items() if _is_many(one[1], window.records, limits.invalid, level)]
+    many.sort(key=lambda one: (-one[1], one[0]))
+    for name, records in many[:MAX_UNKNOWN]:
+        share = _share(records, window.records)
+        text = f"{share} of the records name {quoted(name)}, which is no column of the model"
+        yield _bad("extra_column_check", printable(name, MAX_NAME), text)
+    if (more := len(many) - MAX_UNKNOWN) > 0:
+        yield _bad("extra_column_check", "*", f"the records name {more:,} more that are no columns of the model")
 
 
 def _unread(labels: LabelReading | None, limits: DataLimits, level: float) -> Iterator[WindowFinding]:

@@ -35,11 +35,12 @@ from perennial.data.contract import class_numbers, expected_by
 from perennial.evaluation.predictions import Score
 from perennial.features.column import Column
 from perennial.features.from_text import from_text
-from perennial.monitoring.capture import Tally, UnreadableError, fault, lines
+from perennial.monitoring.capture import MAX_NAME, Tally, UnreadableError, fault, lines
+from perennial.words import printable
 
 _UNREADABLE, _UNKNOWN = "unreadable_labels", "unknown_classes"
 CSV_COLUMNS = ("inference_id", "label")
-BATCH = 8192
+BATCH, MOST_WAITING = 8192, 1 << 24  # labels, and characters
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d{2})/(\d{2})/(\d{2})/[^/]+$")
 _NEVER = -1  # the hour of a file whose path has none
 _NONE = -2  # and of a request without a label
@@ -99,14 +100,17 @@ class Labels:
 
     def read(self, folder: Path) -> None:
         """Take in all files below a folder."""
+        size = 0
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            name = path.relative_to(folder).as_posix()
+            name = printable(path.relative_to(folder).as_posix(), MAX_NAME)
             hour = _hour(name)
             read = _from_csv if name.removesuffix(".gz").endswith(".csv") else _from_json_lines
             for identifier, text, where in read(path, name, self._tally):
                 self._waiting.append((identifier, text, hour, where))
-                if len(self._waiting) == BATCH:
+                size += len(identifier) + len(text)
+                if len(self._waiting) == BATCH or size > MOST_WAITING:
                     self._take()
+                    size = 0
         self._take()
 
     def _take(self) -> None:
@@ -290,17 +294,31 @@ def _labelled(document: Any) -> tuple[str, str]:
     return identifier, text
 
 
+def _fields(line: bytes) -> list[str]:
+    """Return the fields of a line of CSV, none where they are none.
+
+    A line is a row: no id holds a line's end (API Reference, InvokeEndpoint, InferenceId), and a quotation mark that
+    is not closed hides no labels but its own.
+    """
+    text = line.decode("utf-8-sig", "replace").rstrip("\r\n")
+    if '"' not in text:
+        return text.split(",")
+    try:
+        return next(csv.reader([text]), [])
+    except csv.Error:
+        return []
+
+
 def _from_csv(path: Path, name: str, tally: Tally) -> Labelled:
-    texts = (line.decode("utf-8-sig", "replace") for line in lines(path, name, tally))
-    rows = csv.reader(texts)
-    header: Sequence[str] = next(rows, [])
+    rows = enumerate(map(_fields, lines(path, name, tally)), 1)
+    _, header = next(rows, (1, []))
     if not set(CSV_COLUMNS) <= set(header):
         expected = " and ".join(CSV_COLUMNS)
         tally.refuse(_UNREADABLE, f"{name}, line 1: expected the names {expected}")
         return
-    places = [list(header).index(column) for column in CSV_COLUMNS]
-    for row in rows:
-        where = f"{name}, line {rows.line_num}"
+    places = [header.index(column) for column in CSV_COLUMNS]
+    for number, row in rows:
+        where = f"{name}, line {number}"
         if len(row) <= max(places):
             tally.refuse(_UNREADABLE, f"{where}: {len(row)} fields; expected those of the first line")
             continue

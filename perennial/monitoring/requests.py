@@ -21,6 +21,7 @@ from perennial.words import quoted
 
 CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
 Row = Sequence[Any]
+MOST_NAMES = 1_000  # of a shape that is remembered
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,13 @@ class RequestReader:
     def _shape(self, names: tuple[str, ...]) -> tuple[Named, tuple[str, ...]]:
         """Return what names mean, and the columns that are not among them."""
         if names not in self._shapes:
+            named = self._names.of(names)
+            shape = named, tuple(column for column in self._columns if column not in named.fields)
+            if len(names) > MOST_NAMES:
+                return shape
             if len(self._shapes) > 1000:  # whoever sends names at random
                 self._shapes.clear()
-            named = self._names.of(names)
-            self._shapes[names] = named, tuple(column for column in self._columns if column not in named.fields)
+            self._shapes[names] = shape
         return self._shapes[names]
 
 
@@ -137,6 +141,6 @@ def _scores(answer: Payload, classes: int) -> Sequence[Score]:
         if classes:  # after the name of one of them
             return [[float(field) for field in fields[1:]] for fields in csv.reader(lines)]
         return [predictions.score(field, "the answer") for line in lines for field in line.split(",")]
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
         kind = quoted(answer.media_type)
         raise UnreadableError(f"an answer of type {kind} holds no scores: {fault(error)}") from error

@@ -31,7 +31,8 @@ from perennial.monitoring.ground_truth import Requests
 from perennial.monitoring.requests import FieldsError, RequestReader, Row, scores
 from perennial.monitoring.sample import RecordSample
 
-BATCH = 4096  # records
+BATCH, MOST_WAITING = 4096, 1 << 24  # records, and characters of their requests
+MOST_UNKNOWN = 10_000  # names of no column that are counted one by one
 LABELS_AT_ONCE = 1 << 20
 # The score of a record, or those of its classes, and the place of its request in Window.requests
 Answered = tuple[Score, int]
@@ -63,6 +64,7 @@ class Window:
         self._sides: list[tuple[npt.NDArray[np.uint32], Sides]] = []
         self.sample = RecordSample(attribution.RECORDS)
         self.records = 0
+        self._size = 0  # of what waits
 
     def add(self, events: Iterable[Event]) -> None:
         """Take in requests."""
@@ -79,14 +81,23 @@ class Window:
 
     def _add(self, event: Event) -> None:
         rows = self._reader.rows(event.request)
-        self._unknown.update(dict.fromkeys(rows.unknown, len(rows.values)))
+        self._count_unknown(rows.unknown, len(rows.values))
         self._absent.update(dict.fromkeys(rows.absent, len(rows.values)))
         self.records += len(rows.values)
         kind = "text" if event.request.media_type == "text/csv" else "json"
         self._waiting[kind] += rows.values
         self._answered[kind] += self._take_scores(event, len(rows.values))
-        if len(self._waiting[kind]) >= BATCH:
-            self._flush(kind)
+        self._size += len(event.request.text)
+        if len(self._waiting[kind]) >= BATCH or self._size > MOST_WAITING:
+            for each in self._waiting:
+                self._flush(each)
+            self._size = 0
+
+    def _count_unknown(self, names: Sequence[str], records: int) -> None:
+        """Count names of no column: of many that differ each time, the first that came."""
+        for name in names:
+            if name in self._unknown or len(self._unknown) < MOST_UNKNOWN:
+                self._unknown[name] += records
 
     def _take_scores(self, event: Event, records: int) -> list[Answered]:
         """Return what each record was answered, also where nothing was that can be read: its fields count all the same.

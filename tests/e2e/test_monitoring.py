@@ -364,6 +364,9 @@ def test_drift_without_rows_to_learn_from_starts_a_run_that_says_that_it_changes
     assert watched.resumable.go_on("Retrain?", answers=answers).status == "SUCCEEDED"
     arn = wait_for(lambda: next(iter(watched.trainings()), None), "the run")
     assert wait_for(lambda: Run.ended(arn), "its end").output["Decision"] == "AlreadyTrained"
+    done = "StepFunctions.ExecutionAlreadyExistsException"  # the answer was lost, and the run has ended
+    with watched.injected(fault("task:states:startExecution", "error", error=done)):
+        assert watched.resumable.go_on("Retrain?", answers=answers).status == "SUCCEEDED"
 
 
 @matrix("Monitoring", "the function probe_endpoint throws", ends="Failed")

@@ -76,6 +76,7 @@ LABELLED = {
     "Key": f"raw/labelled/{WINDOW}.csv",
     "Metadata": {"judged-window": WINDOW},
 }
+ALREADY_STARTED = "StepFunctions.ExecutionAlreadyExistsException"
 DRIFTED = {"Verdict": "Drift", "Retrain": True, "Reason": "drift", "Labelled": [LABELLED]}
 
 
@@ -106,6 +107,7 @@ def scenarios() -> list[Walk]:
         walk(Decision="Surprise"),
         walk({"Judge window": lost_by_the_platform()(job)}),
         walk({"Judge window": stopped}),
+        walk({"Start training": failing(ALREADY_STARTED)(fakes()["Start training"])}),
     ]
     for name, body in STATES.items():
         if body["Type"] == "Task":
@@ -135,6 +137,12 @@ def test_drift_starts_one_training_run_after_its_rows_are_among_the_data() -> No
     assert copied == {"Bucket": "cars", **LABELLED, "MetadataDirective": "REPLACE", "ContentType": "text/csv"}
     assert started["Name"] == f"drift-{WINDOW}"
     assert started["Input"]["Trigger"] == {"Type": "Drift", "Id": WINDOW, "Time": "2026-11-29T10:00:00Z"}
+
+
+def test_a_run_that_has_ended_before_its_start_was_answered_is_started_all_the_same() -> None:
+    """The request is made again; of a run that goes on it is answered as before, of one that has ended refused."""
+    judged = walk({"Start training": failing(ALREADY_STARTED)(fakes()["Start training"])})
+    assert (judged.error, judged.output["Retrain"]) == (None, True)
 
 
 def test_rows_of_windows_that_started_no_run_come_too() -> None:

@@ -16,8 +16,11 @@ from typing import Any
 import pytest
 
 from perennial.monitoring import attribution
+from perennial.monitoring.capture import Tally
 from perennial.monitoring.labelled import ABSENT
+from perennial.monitoring.window import MOST_UNKNOWN, Window
 from processing import job_script, monitor
+from tests.memory import bounded
 from tests.monitored import COLUMNS, MODEL, RUN, START, Car, Change, World, cars
 from tests.pages import Page
 
@@ -780,3 +783,74 @@ def test_a_capture_that_raises_for_every_request_is_said_with_its_line(tmp_path:
     assert verdict["verdict"] == "Failed"
     assert "of 200 captured records 200 could not be read; the first: cars/" in verdict["reasons"][0]
     assert verdict["reasons"][0].endswith("line 1: capture.py, line 2: NameError")
+
+
+HOSTILE = {
+    "html": "<script>alert(1)</script>",
+    "formula": '=HYPERLINK("http://example.com")',
+    "control": "\x1b[31m\r\nSubject: x\u202e",
+    "surrogate": "\ud800",
+    "long": "x" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_callers_and_those_who_send_labels_may_write_is_data_and_nothing_else(world: World, name: str) -> None:
+    """In values, names of columns, ids and labels: every analysis reports, and report and mail say it harmlessly."""
+    evil = HOSTILE[name]
+    world.send(cars(300, 2))
+    world.label()
+    lines = []
+    for number in range(150):
+        fields = {"mileage": 1e308, "doors": 2, "leather": True, "make": evil, evil: number}
+        lines.append(captured(json.dumps(fields), f"{evil}{number}"))
+    (world.folder / "capture/cars/AllTraffic/2026/11/29/10/evil.jsonl").write_text("\n".join(lines))
+    labels = [label(identifier, evil) for identifier, _ in world.sent[:50]] + [label(f"{evil}{1}", "5")]
+    (world.folder / "ground-truth/2026/11/29/11/evil.jsonl").write_text("\n".join(labels))
+    verdict = world.judge()
+    assert verdict["verdict"] == "BadData"
+    assert verdict["collected"]["requests"] == 450
+    assert verdict["ground_truth"]["unreadable_labels"] >= 50
+    assert "Failed" not in {one["verdict"] for one in verdict["analyses"].values()}
+    assert (verdict["report"]["file"], max(map(len, verdict["reasons"])) < 1_000) == (monitor.REPORT, True)
+    assert all(reason.isprintable() for reason in verdict["reasons"])
+    page = (world.folder / "output" / monitor.REPORT).read_text()
+    assert (len(page) < 1_000_000, "<script>alert" in page) == (True, False)
+
+
+def captured(data: str, identifier: str) -> str:
+    return json.dumps({
+        "captureData": {
+            "endpointInput": {"observedContentType": "application/json", "data": data, "encoding": "JSON"},
+            "endpointOutput": {"observedContentType": "text/csv", "data": "1", "encoding": "CSV"},
+        },
+        "eventMetadata": {"eventId": identifier, "inferenceTime": "2026-11-29T10:05:00Z"},
+    })  # fmt: skip
+
+
+def label(identifier: str, data: str) -> str:
+    truth = {"groundTruthData": {"data": data, "encoding": "CSV"}, "eventMetadata": {"eventId": identifier}}
+    return json.dumps(truth)
+
+
+def test_requests_of_megabytes_wait_for_no_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    flush = Window._flush
+    monkeypatch.setattr(
+        Window, "_flush", lambda self, kind: (sizes.append(len(self._waiting[kind])), flush(self, kind))[1]
+    )
+    fields = {"mileage": 1, "doors": 2, "leather": True, "make": "x" * 6_000_000}
+    path = world.folder / "capture/cars/AllTraffic/2026/11/29/10/evil.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join([captured(json.dumps(fields), str(number)) for number in range(12)]))
+    with bounded():
+        assert world.judge()["records"] == 12
+    assert max(sizes) == 3
+
+
+def test_names_that_differ_each_time_are_counted_up_to_a_bound(world: World) -> None:
+    window = Window(world.definition, Tally())
+    for number in range(30):
+        names = tuple(f"{number}-{one}" for one in range(1_000))
+        window._count_unknown(names, 1)
+    assert len(window._unknown) == MOST_UNKNOWN

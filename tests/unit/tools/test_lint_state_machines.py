@@ -121,6 +121,18 @@ def test_a_state_may_be_tried_again_by_a_decision_that_else_ends_in_a_failure() 
     assert "can reach 'Done', which is no Fail" in found(definition)
 
 
+def test_an_error_that_says_that_all_is_done_may_end_well_and_no_other() -> None:
+    definition = copy.deepcopy(GOOD)
+    definition["States"]["Train"] |= {
+        "Resource": "arn:${Partition}:states:::states:startExecution",
+        "Catch": [{"ErrorEquals": lint_state_machines.ALREADY_DONE, "Next": "Done"}],
+    }
+    wrong = ["leaves errors out", "is no Fail"]
+    assert not [one for one in wrong if one in found(definition)]
+    change("Train/Catch/0/ErrorEquals", ["StepFunctions.AWSStepFunctionsException"])(definition)
+    assert [one for one in wrong if one in found(definition)] == wrong
+
+
 def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     """Return a mistake: sets what is at State/key/key... to a value, or removes it if that is None."""
 

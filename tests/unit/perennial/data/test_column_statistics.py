@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perennial.data.column_statistics import (
+    MAX_CHARACTERS,
     MAX_DISTINCT,
     ColumnStatistics,
     NumericColumn,
@@ -356,3 +357,12 @@ def test_documents_are_json_even_where_a_sum_overflows() -> None:
             json.loads(json.dumps(statistics([column]), allow_nan=False))["features"][0]["numerical_statistics"]["sum"]
             == "Infinity"
         )
+
+
+def test_texts_that_are_long_together_are_no_category() -> None:
+    column = StringColumn("x", max_categories=100)
+    column.add((f"{number}{'x' * (MAX_CHARACTERS // 10)}", 5) for number in range(20))
+    column.add([("0" + "x" * (MAX_CHARACTERS // 10), 5), ("short", 1)])
+    assert (column.distinct_count, column.num_present) == (21, 106)
+    assert column.statistics()["string_statistics"]["distribution"]["categorical"]["buckets"] == []
+    assert "string_constraints" not in column.constraints()

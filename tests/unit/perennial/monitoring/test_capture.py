@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from localcloud.sagemaker.endpoints.capture import Capture, Exchange
+from perennial.monitoring import capture
 from perennial.monitoring.capture import Event, Payload, Tally, events
 from perennial.runs.endpoint import own_question
 from perennial.runs.naming import run_id
@@ -29,10 +30,10 @@ Write = Callable[..., Path]
 
 def captured(folder: Path, *exchanges: Exchange, endpoint: str = "cars", **config: Any) -> None:
     """Write what the local endpoint would."""
-    capture = Capture(CONFIG | config, endpoint, "AllTraffic", lambda _uri, _content: None, lambda: 0.0)
+    writer = Capture(CONFIG | config, endpoint, "AllTraffic", lambda _uri, _content: None, lambda: 0.0)
     for one in exchanges:
-        capture.offer(one)
-    for uri, content in capture.take():
+        writer.offer(one)
+    for uri, content in writer.take():
         path = folder / uri.removeprefix("s3://bucket/capture/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -169,3 +170,35 @@ def test_examples_are_few(tmp_path: Path) -> None:
     file(tmp_path, b"nonsense\n" * 100)
     _, counts = collected(tmp_path)
     assert (counts["unreadable_records"], len(counts["examples"])) == (100, 5)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bytes])
+def test_a_line_that_never_ends_is_one_that_cannot_be_read_and_takes_bounded_memory(
+    tmp_path: Path, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture, "LONGEST_LINE", 1_000)
+    captured(tmp_path, exchange())
+    (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    path.write_bytes(pack(b"a" * 2_500 + b"\n" + path.read_bytes()))
+    found, counts = collected(tmp_path)
+    assert (len(found), counts["unreadable_records"]) == (1, 1)
+    assert max(map(len, capture.lines(path, "a", Tally()))) == 1_000
+
+
+def test_a_file_that_unpacks_without_end_is_read_as_far_as_records_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture, "MOST_UNPACKED", 1_000_000)
+    (path := tmp_path / "bomb.gz").write_bytes(gzip.compress(b"first\n" + b"\n" * 30_000_000))
+    assert list(capture.lines(path, "bomb", tally := Tally())) == [b"first\n"]
+    assert tally.counts == {"torn_files": 1}
+    assert tally.examples == ["bomb: 'it unpacks to more than 300 times its size, which no records do'"]
+
+
+def test_the_name_of_a_file_is_told_on_one_line(tmp_path: Path) -> None:
+    for name in ("cars/a\nb\u202e.jsonl", "c\td/x.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("no json\n")
+    _, counts = collected(tmp_path)
+    assert all(one.isprintable() for one in counts["examples"])
+    assert counts["examples"][1].startswith("cars/a\\u000ab\\u202e.jsonl, line 1: no JSON")

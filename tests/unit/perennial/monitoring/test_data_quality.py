@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from perennial.data.column_statistics import NumericColumn, StringColumn, constraints, statistics
-from perennial.monitoring.data_quality import DataLimits, DataQuality, WindowRecords, judge
+from perennial.monitoring.data_quality import MAX_UNKNOWN, DataLimits, DataQuality, WindowRecords, judge
 from perennial.monitoring.findings import MonitorError, verdict_of, violations
 
 LIMITS = DataLimits(distance=0.1, stability=0.1, missing=0.1, invalid=0.01, false_alarms=0.01)
@@ -238,3 +238,14 @@ def test_a_column_that_keeps_its_unit_drifts_and_labels_are_called_so() -> None:
     (labels,) = judged(kilometres, limits=replace(LIMITS, units={"mileage": "miles"}, target="mileage")).findings
     assert (fixed.kind, other.kind, labels.kind) == ("drift", "drift", "bad_data")
     assert labels.text.startswith("the labels look as if in another unit, as miles in kilometres. median")
+
+
+def test_of_many_names_that_the_model_does_not_know_those_of_the_most_records_are_findings() -> None:
+    unknown = {f"c{number:05}": 500 + number for number in range(500)}
+    findings = judged(records(1000, 1), unknown=unknown).findings
+    assert len(findings) == MAX_UNKNOWN + 1
+    assert findings[0].subject == "c00499"
+    assert (findings[-1].subject, findings[-1].text) == (
+        "*",
+        "the records name 480 more that are no columns of the model",
+    )

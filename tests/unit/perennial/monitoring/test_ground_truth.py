@@ -16,6 +16,7 @@ from perennial.features.column import Column
 from perennial.monitoring import ground_truth
 from perennial.monitoring.capture import Tally
 from perennial.monitoring.ground_truth import Joined, Labels, Requests
+from tests.memory import bounded
 
 END = datetime(2026, 11, 29, 12)  # noqa: DTZ001 - UTC
 PRICE, SOLD = Column("price", "float"), Column("sold", "boolean")
@@ -174,3 +175,28 @@ def test_without_labels_or_requests_there_is_nothing_to_join(tmp_path: Path) -> 
     assert joined(tmp_path, ["car-0"]) == ({}, {**NONE, "missing": 1, "examples": []})
     write(tmp_path, "a.csv", "inference_id,label", "car-0,5")
     assert joined(tmp_path, []) == ({}, {**NONE, "labels": 1, "unmatched": 1, "examples": []})
+
+
+@pytest.mark.parametrize(
+    "bad", ['"never closed,1', "x" * 200_000 + ",1", f'"{"x" * 200_000}",1', "a\x00,\x00", "one field"]
+)
+def test_a_line_of_csv_that_is_none_hides_no_other_label(tmp_path: Path, bad: str) -> None:
+    write(tmp_path, "c.csv", "inference_id,label", "car-0,100", bad, "car-1,300")
+    found, counts = joined(tmp_path, ["car-0", "car-1"])
+    assert found == {0: 100, 1: 300}
+    assert counts.get("unreadable_labels", 0) + counts["unmatched"] == 1
+
+
+def test_a_header_that_is_longer_than_any_row_is_none(tmp_path: Path) -> None:
+    write(tmp_path, "c.csv", f'"{"x" * 200_000}",label', "car-0,100")
+    write(tmp_path, "d.csv", "inference_id,label", "car-0,200")
+    assert joined(tmp_path, ["car-0"])[0] == {0: 200}
+
+
+def test_labels_of_ten_megabytes_wait_for_no_others(tmp_path: Path) -> None:
+    """Ids and texts of a batch are held together: those of the longest lines one after the other."""
+    long = "x" * 10_000_000
+    write(tmp_path, "c.csv", "inference_id,label", *[f"{long},1", f"car-1,{long}"] * 20, "car-0,100")
+    with bounded():
+        found, counts = joined(tmp_path, ["car-0", "car-1"])
+    assert (found, counts["unmatched"], counts["unreadable_labels"]) == ({0: 100}, 20, 20)

@@ -11,7 +11,7 @@ import pytest
 from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
 from perennial.monitoring.capture import Payload, UnreadableError
-from perennial.monitoring.requests import FieldsError, RequestReader, Rows, scores
+from perennial.monitoring.requests import MOST_NAMES, FieldsError, RequestReader, Rows, scores
 
 COLUMNS = [Column("mileage", "float", sources=("Miles",)), Column("make", "string"), Column("doors", "integer")]
 NAMES = RequestNames(COLUMNS, {"vin": ("VIN",)})
@@ -107,3 +107,18 @@ def test_what_is_no_answer_is_refused(document: Any) -> None:
 
 def test_a_score_that_is_no_number_is_read() -> None:
     assert math.isnan(scores(Payload("nan", CSV))[0])
+
+
+@pytest.mark.parametrize("kind", [JSON, LINES, CSV])
+def test_an_answer_that_is_nested_without_end_holds_no_scores(kind: str) -> None:
+    with pytest.raises(UnreadableError, match="holds no scores"):
+        scores(Payload("[" * 100_000, kind))
+
+
+def test_a_request_of_many_names_is_read_and_its_shape_is_not_remembered() -> None:
+    reader = RequestReader([column.name for column in COLUMNS], NAMES)
+    for number in range(3):
+        names = {f"c{number}-{one}": 1 for one in range(MOST_NAMES)}
+        assert len(reader.rows(Payload(json.dumps({"doors": 4, **names}), JSON)).unknown) == MOST_NAMES
+    reader.rows(Payload('{"doors": 4}', JSON))
+    assert list(reader._shapes) == [("doors",)]
