@@ -1,6 +1,8 @@
 """What all tests share."""
 
 import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,9 @@ import pytest
 from tests import about_states
 
 LONGEST_ID = 40  # characters of one parameter
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 12 * 2**30  # all tests leave a quarter of it
+TEMPORARY = "PYTEST_DEBUG_TEMPROOT"  # where pytest makes the folders of tests
 os.environ["LOCALCLOUD_OWNER"] = str(os.getpid())  # a local cloud that a test starts ends with the tests' own process
 
 
@@ -18,6 +23,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.state is not None:
         config.option.state = about_states.state(config.option.state)
+    if TEMPORARY not in os.environ and "PYTEST_XDIST_WORKER" not in os.environ and _has_room():
+        os.environ[TEMPORARY] = str(MEMORY)
+
+
+def _has_room() -> bool:
+    """Whether memory has room for the folders of all tests: a local cloud waits for its disk before many an answer."""
+    try:
+        disk, lines = os.statvfs(MEMORY), Path("/proc/meminfo").read_text().splitlines()
+    except OSError:  # no Linux
+        return False
+    available_bytes = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    return not disk.f_flag & os.ST_NOEXEC and min(disk.f_bavail * disk.f_frsize, available_bytes) >= ROOM_BYTES
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Give the memory back, unless somebody wants to see why a test has failed."""
+    if "PYTEST_XDIST_WORKER" not in os.environ and exitstatus == 0 and os.environ.get(TEMPORARY) == str(MEMORY):
+        shutil.rmtree(session.config._tmp_path_factory.getbasetemp(), ignore_errors=True)  # type: ignore[attr-defined]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
