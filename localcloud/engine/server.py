@@ -1,6 +1,7 @@
 """The server process: MiniStack's ASGI application with everything of this package registered, behind uvicorn."""
 
 import asyncio
+import gc
 import logging
 import os
 import shutil
@@ -41,6 +42,7 @@ _PRUNE_SECONDS = 24 * 3600.0
 _OWNER_SECONDS = 1.0
 _GRACE_SECONDS = 2
 _LAST_RESORT_SECONDS = 8.0
+_GARBAGE = (20_000, 20, 20)  # how many new objects, and how many looks at them, before there is a look
 _READ_ACTIONS = ("Describe", "Get", "List", "Filter", "BatchGet", "Query", "Scan", "Lookup")
 _RUNNING_JOBS = (
     ("ListProcessingJobs", "Processing"),
@@ -339,6 +341,8 @@ class _Server:
         except Exception as error:  # the control services work without it; status says what does not
             logger.exception("SageMaker did not start")
             self._problem = f"SageMaker did not start: {error}"
+        gc.freeze()  # what is loaded stays; to look through it again and again took one twentieth of the server's time
+        gc.set_threshold(*_GARBAGE)
         self._ready = True
         self._saver.touch()  # what a version before this one has left is written as this one does
         self._saver.start()
