@@ -11,7 +11,7 @@ import pytest
 from tests import about_states
 
 LONGEST_ID = 40  # characters of one parameter
-MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")  # noqa: S108  pytest makes a folder of its own in it, which nobody else may open
 ROOM_BYTES = 12 * 2**30  # all tests leave a quarter of it
 TEMPORARY = "PYTEST_DEBUG_TEMPROOT"  # where pytest makes the folders of tests
 os.environ["LOCALCLOUD_OWNER"] = str(os.getpid())  # a local cloud that a test starts ends with the tests' own process
