@@ -32,10 +32,19 @@ def printable(text: str, limit: int) -> str:
 
 
 def number(value: float | None, digits: int = 6) -> str:
-    """Return a metric as people read it: six significant digits, thousands separated."""
+    """Return a metric as people read it: six significant digits, or all before the point, thousands separated.
+
+    Without an exponent, but for what has a dozen zeros.
+    """
     if value is None:
         return "missing"
-    return f"{value:,.{digits}g}" if math.isfinite(value) else str(value)
+    if not math.isfinite(value):
+        return str(value)
+    text = f"{value:,.{digits}g}"
+    if "e" not in text or not 1e-12 < abs(value) < 1e15:
+        return text
+    places = digits - 1 - int(text.partition("e")[2])
+    return f"{value:,.{places}f}".rstrip("0") if places > 0 else f"{value:,.0f}"
 
 
 def apart(*values: float | None) -> list[str]:

@@ -17,7 +17,7 @@ from perennial.data.rows import FOLDER, reads_alike, specification
 from perennial.evaluation import comparison, predictions
 from perennial.runs.run_id import RUN_ID
 from perennial_aws import objects
-from perennial_aws.row_hashes import SeenRows, hashes_of, twins_of
+from perennial_aws.row_hashes import OutOfTimeError, SeenRows, hashes_of, twins_of
 from perennial_aws.settings import settings
 
 MOST_RUNS = 20  # later than the model's that are looked at
@@ -38,9 +38,12 @@ class UnseenRows:
     data: dict[str, Any]
 
 
-def newest(run: str, wanted: int) -> UnseenRows:
-    """Return the newest rows that the model of a run has not seen, at most so many. Raises NothingUnseenError."""
-    of_model = _ModelRun(run)
+def newest(run: str, wanted: int, until: float) -> UnseenRows:
+    """Return the newest rows that the model of a run has not seen, at most so many. Raises NothingUnseenError.
+
+    until  of the monotonic clock, which bounds how long it looks for them
+    """
+    of_model = _ModelRun(run, until)
     for later, config in _later(run):
         if why := of_model.reads_otherwise_than(config["definition"]):
             raise NothingUnseenError(f"the model cannot be asked about the rows of run {later}, the newest ones: {why}")
@@ -79,8 +82,8 @@ def _about(data: Mapping[str, Any]) -> dict[str, Any]:
 class _ModelRun:
     """The run whose model answers, and the rows that it knows. Raises NothingUnseenError: it left no list of them."""
 
-    def __init__(self, run: str) -> None:
-        self._folder = _folder(run)
+    def __init__(self, run: str, until: float) -> None:
+        self._folder, self._until = _folder(run), until
         self._definition = objects.read_json(f"{self._folder}/config.json")["definition"]
         report = objects.read_json_if_there(f"{self._folder}/report/report.json") or {}
         if report.get("identity") != specification(self._definition):
@@ -96,13 +99,21 @@ class _ModelRun:
 
     def unseen(self, later: str) -> comparison.Mask:
         """Return which test rows of a later run this one does not know `(n_rows,)`."""
-        rows, pieces = hashes_of(_folder(later), "test"), SeenRows(self._folder)
+        try:
+            return self._not_known(later)
+        except OutOfTimeError as error:
+            why = f"reading the hashes of the {self._seen_rows:,} rows that its model has seen took too long"
+            raise NothingUnseenError(f"{why} ({self._folder}/{FOLDER}/)") from error
+
+    def _not_known(self, later: str) -> comparison.Mask:
+        rows, pieces = hashes_of(_folder(later), "test"), SeenRows(self._folder, self._until)
         known = comparison.among(rows, pieces)
         if pieces.rows != self._seen_rows:
             there = f"{pieces.rows:,} of the {self._seen_rows:,} hashes of the rows that its model has seen are there"
             raise NothingUnseenError(f"{there} ({self._folder}/{FOLDER}/seen/)")
         known |= comparison.among(rows, [hashes_of(self._folder, "test")]) | comparison.untold(rows)
-        return ~(known | twins_of(hashes_of(_folder(later), "rest"), rows.size, self._folder))
+        rests = hashes_of(_folder(later), "rest")
+        return ~(known | twins_of(rests, rows.size, self._folder, until=self._until))
 
 
 def _unseen_rows(later: str, of_model: _ModelRun, wanted: int) -> list[tuple[str, float]] | None:

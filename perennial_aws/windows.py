@@ -29,17 +29,22 @@ class WindowContestedError(Exception):
 
 def served() -> list[dict[str, str]]:
     """Return which models answered since when, oldest first: {"run", "since"}."""
-    return list(_known().get("served", []))
+    return list(known().get("served", []))
 
 
-def serving() -> str | None:
+def known() -> dict[str, Any]:
+    """Return the item, for who asks more than one of the next three."""
+    return runs.item(_ITEM) or {}
+
+
+def serving(item: Mapping[str, Any] | None = None) -> str | None:
     """Return the run whose model answers now; None before any has."""
-    return next((one["run"] for one in reversed(served())), None)
+    return next((one["run"] for one in reversed((item or known()).get("served", []))), None)
 
 
-def history() -> list[dict[str, Any]]:
+def history(item: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """Return the newest windows that were judged, by their end (monitoring.policy)."""
-    return list(_known().get("windows", []))
+    return list((item or known()).get("windows", []))
 
 
 def judged_until() -> datetime | None:
@@ -70,9 +75,9 @@ def remember(window_id: str, judge: Callable[[Sequence[Mapping[str, Any]]], Mapp
     return list(_change(change)["windows"])
 
 
-def bad_news() -> list[str]:
+def bad_news(item: Mapping[str, Any] | None = None) -> list[str]:
     """Return the windows that people were told of and that no good news has followed (monitoring.telling)."""
-    return list(_known().get("bad_news", []))
+    return list((item or known()).get("bad_news", []))
 
 
 def note_news(window: Mapping[str, Any]) -> None:
@@ -89,14 +94,10 @@ def take_back_retraining(window_id: str) -> None:
     _change(change)
 
 
-def _known() -> dict[str, Any]:
-    return runs.item(_ITEM) or {}
-
-
 def _change(change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     """Write what changes and return it; monitors that end at the same time do not lose anything."""
     for _ in range(_ATTEMPTS):
-        before = _known()
+        before = known()
         after = change(before)
         if after == before:
             return before

@@ -5,6 +5,7 @@ from ranges and categories, nulls where they are allowed; all rows at once, each
 it with requests of any size. Texts without categories are invented, and features.py may expect others (dates in a form
 of its own): an exception that changes with them is a note, and the next ones are tried. One that is the same for all of
 them is a mistake. The functions of metrics.py are asked for all that a window of WINDOW records asks them for, and
+what fails only at the ends of the target's range is a note;
 capture.py reads the events of capture.jsonl beside it, or without one an event that is made from the definition.
 """
 
@@ -21,6 +22,8 @@ import numpy as np
 import pyarrow as pa
 
 from perennial.evaluation.custom_metrics import SECONDS, CustomMetricError, OwnMetrics
+from perennial.evaluation.metrics import Metric
+from perennial.evaluation.problem_types.measures import Floats
 from perennial.features.encoding import Hook, load_hook, prepared
 from perennial.features.values import ARROW_TYPES
 from perennial.hooks import HookError
@@ -47,6 +50,9 @@ INVENTED: tuple[tuple[str | None, ...], ...] = (
     (None,),
 )
 TYPOS = (NameError, AttributeError, ImportError)  # which no text causes
+MADE_UP = (
+    "with some values that were made up, at the ends of the target's range; a window with such is not measured by it"
+)
 WHATEVER = (
     "the same for every text that was tried. If features.py refuses texts on purpose: declare the column's categories "
     "in model.yaml, and only those are tried; or name the text in the exception"
@@ -76,7 +82,8 @@ def _is_sound(folder: Path) -> bool:
                 print(f"{folder}: note, {exception} ({reason})")
             tried = f", features.py tried on {ROWS} rows"
         if defined.metrics:
-            try_metrics(folder / code.METRICS, defined)
+            if wrong := try_metrics(folder / code.METRICS, defined):
+                print(f"{folder}: note, {wrong} ({MADE_UP})")
             tried += f", metrics.py on {WINDOW:,} rows"
         if adapter := Adapter.load(folder / code.CAPTURE):
             tried += f", capture.py on {try_capture(adapter, folder / SAMPLE, defined):,} rows"
@@ -90,18 +97,37 @@ def _is_sound(folder: Path) -> bool:
     return True
 
 
-def try_metrics(path: Path, defined: Definition) -> None:
-    """Ask each metric of the model itself what a window asks it. Raises CustomMetricError."""
-    classes = len(classes_of(defined.as_json()))
-    known = np.arange(classes) if classes else np.array(_known(defined.columns[defined.target]), np.float64)
-    labels, others = (np.resize(values, WINDOW).astype(np.float64) for values in (known, np.roll(known, 1)))
-    scores = 0.9 * labels + 0.1 * others
-    if classes:
-        scores = 0.9 * (labels[:, None] == known) + 0.1 * (others[:, None] == known)
+def try_metrics(path: Path, defined: Definition) -> str:
+    """Ask each metric of the model itself what a window asks it; return what goes wrong with some values alone.
+
+    Raises CustomMetricError: something goes wrong with all values that were tried.
+    """
+    wrong = ""
     with OwnMetrics(MEASURING, path, defined.problem, defined.metrics, SECONDS) as own:
         for metric in own.by_name.values():
-            metric.compute(labels, scores)
-            metric.resampled(labels, scores)
+            try:
+                _ask(metric, *_answered(defined))
+            except CustomMetricError as error:
+                _ask(metric, *_answered(defined, near_the_middle=True))
+                wrong = wrong or str(error)
+    return wrong
+
+
+def _ask(metric: Metric, labels: Floats, scores: Floats) -> None:
+    metric.compute(labels, scores)
+    metric.resampled(labels, scores)
+
+
+def _answered(defined: Definition, *, near_the_middle: bool = False) -> tuple[Floats, Floats]:
+    """Return labels of WINDOW records with their scores: the ends of the target's range among them, or none of them."""
+    classes = len(classes_of(defined.as_json()))
+    known = np.arange(classes) if classes else np.array(_known(defined.columns[defined.target]), np.float64)
+    if near_the_middle and not classes:
+        known = known[1] + abs(known[1]) * np.array([-0.01, 0.0, 0.01])
+    labels, others = (np.resize(values, WINDOW).astype(np.float64) for values in (known, np.roll(known, 1)))
+    if classes:
+        return labels, 0.9 * (labels[:, None] == known) + 0.1 * (others[:, None] == known)
+    return labels, 0.9 * labels + 0.1 * others
 
 
 def try_capture(adapter: Adapter, sample_file: Path, defined: Definition) -> int:

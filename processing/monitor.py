@@ -115,10 +115,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _collect(
     window: Window, config: Mapping[str, Any], arguments: Any, period: tuple[datetime, datetime], collected: Tally
 ) -> str:
-    """Take in the requests of a window; return why the model's capture.py cannot read them, empty where it can."""
+    """Take in the requests of a window; return why they cannot be, where they cannot."""
     try:
         window.add(events(arguments.capture, arguments.endpoint, *period, collected, own_code.reading(config)))
-    except HookError as error:
+    except (HookError, MonitorError) as error:
         traceback.print_exception(error)
         return str(error)
     return ""
@@ -262,7 +262,9 @@ def _model_quality(
     baseline = _baseline(arguments.model_baseline, "model-quality", config)
     with own_code.metrics(config) as own:
         judged = model_quality.judge(definition, *baseline, rows.labels, rows.scores, limits, time, own, rows.are)
-    documents = {"statistics": judged.statistics, "constraint_violations": violations(judged.findings)}
+    of_window = {} if rows.about else {"start_time": arguments.start, "end_time": arguments.end}
+    statistics = {**judged.statistics, "dataset": {**judged.statistics["dataset"], **of_window}}
+    documents = {"statistics": statistics, "constraint_violations": violations(judged.findings)}
     job_script.write_documents(documents, arguments.output / "model-quality", indent=2)
     failed = [f"{name} could not be measured: {why}" for name, why in judged.failed.items()]
     reason = "; ".join([*failed, *([rows.sentence] if rows.about else [])])

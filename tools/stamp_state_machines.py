@@ -10,6 +10,7 @@ do not ask again at once. Why: docs/decisions/0022-a-state-machine-says-each-thi
 
 from __future__ import annotations
 
+import argparse
 import fnmatch
 import json
 import re
@@ -156,13 +157,16 @@ def _lines(seconds: int, retried: Retried, indent: str) -> Iterator[str]:
 
 def main(argv: list[str], root: Path = ROOT) -> int:
     """Write the files, or with --check compare them. Return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--check", action="store_true", help="exit with 1, and name the states, if something differs")
+    is_check = parser.parse_args(argv).check
     functions, stale = timeouts(cfn.load(root / "template.yaml")), 0
     for path in sorted(root.glob("statemachines/*.asl.json")):
         text = path.read_text()
         wanted = stamped(text, functions)
         if wanted == text:
             continue
-        if argv != ["--check"]:
+        if not is_check:
             path.write_text(wanted)
             continue
         stale = 1

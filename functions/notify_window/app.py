@@ -60,18 +60,19 @@ def _tell(*, end: dict[str, Any], detail: ends.Detail) -> dict[str, Any]:
     if detail["status"] == "SUCCEEDED" and answer.get("Decision") != "Judge":
         logger.info("nothing to tell", window_id=window_id, decision=answer.get("Decision"))
         return asdict(Answer(window_id, str(answer.get("Decision")), None))
-    history = windows.history()
+    known = windows.known()
+    history = windows.history(known)
     position = next((number for number, one in enumerate(history) if one["id"] == window_id), None)
     entry = {} if position is None else history[position]
     window = _closed(window_id, execution, answer, entry)
-    window |= {"is_newest": bool(entry) and position == len(history) - 1, "in_service": _serves(window["run"])}
+    window |= {"is_newest": bool(entry) and position == len(history) - 1, "in_service": _serves(window["run"], known)}
     if window["failure"] and (entry.get("decision") or {}).get("retrain"):
         windows.take_back_retraining(window_id)
     window["limit_before"] = policy.limit_before(history, window_id)
     before = [one["verdict"] for one in history[:position]]
     _publish_event(window)
     _count(window)
-    is_due = window["failure"] or window["file_before"] or telling.is_due(window, before, windows.bad_news())
+    is_due = window["failure"] or window["file_before"] or telling.is_due(window, before, windows.bad_news(known))
     message_id = _mail(window) if is_due and (window["failure"] or not entry.get("quiet")) else None
     if is_due:  # a quiet one is told by its run
         windows.note_news(window)
@@ -118,8 +119,8 @@ def _closed(window_id: str, execution: dict[str, Any], answer: dict[str, Any], e
     }
 
 
-def _serves(run: str | None) -> bool:
-    return run is not None and run == windows.serving()
+def _serves(run: str | None, known: dict[str, Any]) -> bool:
+    return run is not None and run == windows.serving(known)
 
 
 def _why(status: str, failure: dict[str, Any]) -> str:

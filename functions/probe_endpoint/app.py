@@ -95,7 +95,7 @@ def _probe(request: Request, until: float) -> dict[str, Any]:
     if not _serves(request.RunId):
         return {"reason": another}
     try:
-        rows = unseen_rows.newest(request.RunId, wanted)
+        rows = unseen_rows.newest(request.RunId, wanted, until)
         answered = _answered(rows, _Questions(request.WindowId, until))
     except unseen_rows.NothingUnseenError as error:
         return {"reason": str(error)}

@@ -34,7 +34,7 @@ import pyarrow.compute as pc
 from perennial.data.column_statistics import MAX_DISTINCT, MONITORING_CONFIG, Floats, NumericColumn
 from perennial.data.distributions import distribution, kolmogorov_smirnov, quantile
 from perennial.features.values import STRING, DataError
-from perennial.words import quoted
+from perennial.words import number, quoted
 
 MOVED: float = MONITORING_CONFIG["distribution_constraints"]["comparison_threshold"]
 CHANCE, NORMAL = 1.95, 3.09  # of 1,000 standard normal values one is above the second
@@ -196,7 +196,7 @@ def _chance(before: float, after: float) -> float:
 def _numbers(name: str, before: Mapping[str, Any], new: NumericColumn) -> Iterator[ColumnDrift]:
     one, other = distribution(before), distribution(new.statistics()["numerical_statistics"])
     chance = _chance(before["common"]["num_present"], new.num_present)
-    medians = [f"median {quantile(each, 0.5):,.6g}" for each in (one, other)]
+    medians = [f"median {number(quantile(each, 0.5))}" for each in (one, other)]
     yield _moved(name, kolmogorov_smirnov(one, other), chance, *medians)
 
 

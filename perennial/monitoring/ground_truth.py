@@ -36,6 +36,7 @@ from perennial.evaluation.predictions import Score
 from perennial.features.column import Column
 from perennial.features.from_text import from_text
 from perennial.monitoring.capture import MAX_NAME, Tally, UnreadableError, fault, lines
+from perennial.monitoring.findings import MonitorError
 from perennial.words import printable
 
 _UNREADABLE, _UNKNOWN = "unreadable_labels", "unknown_classes"
@@ -45,6 +46,7 @@ _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d{2})/(\d{2})/(\d{2})/[^/]+$")
 _NEVER = -1  # the hour of a file whose path has none
 _NONE = -2  # and of a request without a label
 _UNREAD = -3  # and of one of whose labels none can be read
+MOST_SCORES = 1 << 29  # of 8 bytes
 MEASURED = 1_000_000  # labelled requests: what is left of chance is far below whatever matters
 Keys = npt.NDArray[np.uint64]
 
@@ -64,7 +66,13 @@ class Requests:
         return len(self._scores) // (self._classes or 1)
 
     def add(self, identifier: str, score: Score) -> int:
-        """Take in a request; return its place among all."""
+        """Take in a request; return its place among all. Raises MonitorError: there are too many."""
+        if len(self._scores) >= MOST_SCORES:
+            of = f" of {self._classes:,} classes each" if self._classes else ""
+            raise MonitorError(
+                f"the window has more than {len(self):,} requests with scores{of}; expected at most {MOST_SCORES:,} "
+                "scores, which are held at once: judge shorter windows (MonitorSchedule, or the input Window)"
+            )
         self._keys.append(key_of(identifier))
         self._scores.extend(score if isinstance(score, list) else (score,))
         return len(self) - 1
@@ -166,7 +174,7 @@ class Labels:
 
         late: in a folder of an hour from `end` of the window on, duplicate: there is a later one for the same request,
         contradicting: duplicates that say another thing than it, unmatched: of no request of this window, missing:
-        requests without a label.
+        requests without a label, only_unreadable: those of them that have one which cannot be read.
         """
         places, values = (np.frombuffer(memoryview(column), column.typecode) for column in self._beaten)
         self._tally.counts.update(
@@ -180,6 +188,8 @@ class Labels:
         by_request[self._places] = self._values[_first_of_alike(self._ids)]
         joined = Joined(self._ids, self._places, by_request, self._scores, self._unread())
         self._tally.counts.update(missing=by_request.size - joined.size, matched=joined.size)
+        if joined.unread.labels:
+            self._tally.counts["only_unreadable"] = joined.unread.requests
         return joined
 
     def _unread(self) -> UnreadLabels:

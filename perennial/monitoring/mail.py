@@ -13,6 +13,7 @@ from perennial.monitoring.findings import BAD_DATA, DRIFT, FAILED, HEALTHY, NOT_
 from perennial.monitoring.policy import REPLACED, TAKEN_AWAY
 from perennial.runs.cause import explained, safe
 from perennial.runs.message import MAX_LINE, Message, console_link, subject
+from perennial.words import between, number
 
 MAX_REASONS = 20
 MAX_SKIPPED = 10  # parts of a window that other models answered
@@ -27,9 +28,10 @@ HEADLINES = {
 LABELS = {
     "duplicate": "came again",
     "contradicting": "of these say another thing than the last, which counts",
-    "unreadable_labels": "cannot be read",
-    "unknown_classes": "name no class of the model",
-    "unmatched": "are of no request of this window",
+    "only_unreadable": "requests have only labels that cannot be read, or name no class of the model",
+    "unreadable_labels": "of all that were read cannot be",
+    "unknown_classes": "of all that were read name no class of the model",
+    "unmatched": "of all that were read are of no request of this window",
 }
 FILES_BEFORE = {
     REPLACED: "the window was judged before: its file among the data has the rows of now",
@@ -89,13 +91,13 @@ def _labels(counts: Mapping[str, int]) -> str:
 
 def _limits(before: Mapping[str, Any], metric: Mapping[str, Any]) -> str:
     """Return how the limit changed with the model: one that was accepted on changed data is held to less."""
-    models = f"{metric['limit']:,.6g} now, {before['limit']:,.6g} with the model before (run {before['run']})"
+    models = f"{number(metric['limit'])} now, {number(before['limit'])} with the model before (run {before['run']})"
     return f"{models}: it follows what the model in service was tested with"
 
 
 def _measured(metric: Mapping[str, Any]) -> str:
-    low, high = metric["interval"]
-    measured = f"{metric['name']} {metric['value']:,.6g} ({low:,.6g} to {high:,.6g}), limit {metric['limit']:,.6g}"
+    value, limit = number(metric["value"]), number(metric["limit"])
+    measured = f"{metric['name']} {value} ({between(metric['interval'])}), limit {limit}"
     return f"{measured}; what is lost is {why}" if (why := metric.get("not_worse")) else measured
 
 

@@ -61,10 +61,14 @@ def decide(
 
 
 def _in_row(history: Sequence[Mapping[str, Any]], policy: Mapping[str, Any]) -> Decision | None:
-    """Count breaches since the last window without one, or the last retraining; NotEnoughData neither adds nor ends."""
+    """Count breaches of the newest window's model since the last window without one, or the last retraining.
+
+    NotEnoughData neither adds nor ends.
+    """
     breaches = 0
     for one in reversed(history):
-        if one.get("retrained_at") or one["verdict"] not in (DRIFT, "NotEnoughData"):
+        of_another = one["run"] != history[-1]["run"]
+        if of_another or one.get("retrained_at") or one["verdict"] not in (DRIFT, "NotEnoughData"):
             break
         breaches += one["verdict"] == DRIFT
     if breaches >= policy["breaches"]:

@@ -42,7 +42,7 @@ def cell(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: ""}[value]
     if isinstance(value, int | float):
-        return number(value) if abs(value) < 1e15 else f"{value:.6g}"
+        return number(value)
     if isinstance(value, list | tuple):
         return text(", ".join(cell(one) for one in value[:20]), MAX_CELL)
     return text(value, MAX_CELL)

@@ -17,6 +17,7 @@ from perennial.model.problem_types import classes_of
 from perennial.reports import charts
 from perennial.reports.charts import Layer, Point
 from perennial.reports.page import LIMIT, NOW, THEN, figure, table, text
+from perennial.words import number
 
 BINS = 20
 MAX_MATRIX = 12  # classes that are held against each other
@@ -69,7 +70,9 @@ def _residuals(residuals: Floats, unit: str) -> Element:
         Layer("rows", charts.steps(edges, shares)),
         Layer("no error", [(0.0, 0.0), (0.0, float(max(shares)))], LIMIT, "4 3"),
     ]
-    about = f"Mean {residuals.mean():,.6g}, median {np.median(residuals):,.6g}. Above 0 the model said too little."
+    about = (
+        f"Mean {number(residuals.mean())}, median {number(np.median(residuals))}. Above 0 the model said too little."
+    )
     return figure("Residuals", charts.chart(layers, f"actual - predicted{unit}", "share of rows"), about)
 
 
@@ -115,8 +118,8 @@ def _confusion(labels: Floats | Rows, predictions: Floats | Rows, classes: Seque
 
 def _each_class(labels: Rows, predictions: Rows, classes: Sequence[tuple[int, str]]) -> Element:
     rows = []
-    for number, name in classes:
-        actual, predicted = labels == number, predictions == number
+    for place, name in classes:
+        actual, predicted = labels == place, predictions == place
         hits, counts = int((actual & predicted).sum()), (int(actual.sum()), int(predicted.sum()))
         shares = [f"{hits / count:.1%}" if count else "" for count in counts]
         confused = np.bincount(predictions[actual & ~predicted], minlength=len(classes))

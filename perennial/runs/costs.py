@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from perennial.runs.run_record import RunRecord
+from perennial.words import number
 
 DATE = "2026-11-29"
 USD_AN_HOUR: dict[str, dict[str, float]] = {
@@ -95,4 +96,4 @@ def line(record: RunRecord) -> str:
 
 def spoken(usd: float) -> str:
     """Return an amount as people read it: cents, and of less than a dollar three digits that say something."""
-    return f"{usd:,.2f} USD" if usd >= 1 else f"{usd:.3g} USD"
+    return f"{usd:,.2f} USD" if usd >= 1 else f"{number(usd, 3)} USD"

@@ -212,11 +212,16 @@ def test_a_record_that_is_refused_is_left_out_and_the_others_are_judged(aws, pro
 
 
 def test_asking_ends_when_its_time_is_over(aws, app, probe, serves, monkeypatch):
-    clock = iter([0.0, 1.0, app.SECONDS + 1.0, app.SECONDS + 2.0])
-    monkeypatch.setattr(app.time, "monotonic", lambda: next(clock))
+    clock = [0.0]
+
+    def slowly(request):
+        clock[0] = app.SECONDS + 1.0
+        return scored(request)
+
+    monkeypatch.setattr(app.time, "monotonic", lambda: clock[0])
     model_run(aws)
     later_run(aws, range(100, 350))
-    requests = serves()
+    requests = serves(slowly)
     about = probe()["about"]
     assert (len(requests), about["rows"], about["unasked"]) == (1, 100, 150)
 
@@ -226,8 +231,9 @@ def test_looking_for_the_rows_takes_of_the_time_of_asking(aws, app, probe, serve
     clock, newest = [0.0], app.unseen_rows.newest
 
     def slow(*given):
+        rows = newest(*given)
         clock[0] = app.SECONDS + 1.0
-        return newest(*given)
+        return rows
 
     monkeypatch.setattr(app.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(app.unseen_rows, "newest", slow)
@@ -235,6 +241,23 @@ def test_looking_for_the_rows_takes_of_the_time_of_asking(aws, app, probe, serve
     later_run(aws, [9, 10, 11])
     requests = serves()
     assert (probe()["about"]["unasked"], len(requests)) == (3, 0)
+
+
+def test_reading_what_its_model_has_seen_is_bounded_in_time(aws, app, probe, serves, monkeypatch):
+    clock, read = [0.0], app.objects.read_hashes
+
+    def slow(prefix_uri):
+        for piece in read(prefix_uri):
+            clock[0] += app.SECONDS + 1.0 if "/seen/" in prefix_uri else 0.0
+            yield piece
+
+    monkeypatch.setattr(app.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(app.objects, "read_hashes", slow)
+    model_run(aws)
+    later_run(aws, [9, 10, 11])
+    requests = serves()
+    assert "took too long" in probe()["reason"]
+    assert requests == []
 
 
 FAILURES = [

@@ -1,6 +1,7 @@
 """The functions of the monitoring flow: which window, what follows from its verdict, and who is told."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
@@ -521,6 +522,40 @@ def test_drift_is_told_by_one_event_and_one_mail_with_the_run_that_it_started(aw
     assert (detail["verdict"], detail["records"], detail["run"]) == ("Drift", 1200, RUN)
     assert detail["training"].endswith(f":{STACK}-train-model:drift-20261129100001-0a1b")
     assert len(mails) == 1
+
+
+def test_the_event_has_the_details_that_the_page_on_monitoring_lists(aws, decide, tell):
+    decide()
+    _, events, _ = tell(answer_of())
+    page = (ROOT / "docs/monitoring.md").read_text()
+    table = page.partition("**The event's `detail`**")[2].partition("\n\n**")[0]
+    fields = [
+        name
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall("`(.+?)`", line.split("|")[1])
+    ]
+    assert sorted(fields) == sorted(detail_of(events[0]))
+
+
+def test_an_event_that_would_be_too_large_has_fewer_reasons_and_no_columns(aws, decide, tell):
+    column = {"name": "c" * 100, "before": "b", "after": "a", "distance": None}
+    quality = {"verdict": "Drift", "reason": "", "findings": [], "columns": [column] * 3_000}
+    decide(reasons=[f"reason {number}" for number in range(500)], analyses={"data_quality": quality})
+    _, events, mails = tell(answer_of())
+    detail = detail_of(events[0])
+    assert (detail["columns"], detail["reasons"]) == ([], [f"reason {number}" for number in range(20)])
+    assert (len(events[0].body) < 256 * 1024, len(mails)) == (True, 1)
+
+
+def test_what_is_known_of_windows_is_read_once(aws, decide, tell, monkeypatch):
+    from perennial_aws import runs
+
+    decide()
+    read, item = [], runs.item
+    monkeypatch.setattr(runs, "item", lambda name: (read.append(name), item(name))[1])
+    tell(answer_of())
+    assert read.count("monitoring") == 2  # and once to note that people were told
 
 
 def test_news_of_data_may_go_to_another_topic_and_a_failure_to_who_operates(aws, decide, tell, monkeypatch):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from perennial.monitoring import attribution
+from perennial.monitoring import attribution, ground_truth
 from perennial.monitoring.capture import Tally
 from perennial.monitoring.labelled import ABSENT
 from perennial.monitoring.window import MOST_UNKNOWN, Window
@@ -52,7 +52,10 @@ def test_a_window_like_the_training_data_is_healthy_and_described_in_model_monit
     ]  # fmt: skip
     assert world.read("data-quality/constraint_violations.json") == {"violations": []}
     assert [one["name"] for one in world.read("data-quality/constraints.json")["features"]] == list(COLUMNS)
-    assert set(world.read("model-quality/statistics.json")["regression_metrics"]) == {"mae", "mse", "rmse", "r2"}
+    quality = world.read("model-quality/statistics.json")
+    assert set(quality["regression_metrics"]) == {"mae", "mse", "rmse", "r2"}
+    times = {"start_time": "2026-11-29T10:00:00Z", "end_time": "2026-11-29T12:00:00Z"}
+    assert {name: quality["dataset"][name] for name in ("item_count", *times)} == {"item_count": 600, **times}
 
 
 def test_a_world_that_has_drifted_is_told_by_its_columns(world: World) -> None:
@@ -110,7 +113,8 @@ def test_without_labels_the_model_is_judged_by_what_the_endpoint_was_asked_and_a
     assert (verdict["verdict"], quality["verdict"], quality["probed"]["rows"]) == ("Healthy", "Healthy", 300)
     said = "so the endpoint was probed with 300 labelled rows that its model has not seen"
     assert said in verdict["reasons"][0]
-    assert world.read("model-quality/statistics.json")["dataset"]["item_count"] == 300
+    dataset = world.read("model-quality/statistics.json")["dataset"]
+    assert (dataset["item_count"], "start_time" in dataset) == (300, False)
     assert said in Page((world.folder / "output/report.html").read_bytes()).text
 
 
@@ -854,3 +858,12 @@ def test_names_that_differ_each_time_are_counted_up_to_a_bound(world: World) -> 
         names = tuple(f"{number}-{one}" for one in range(1_000))
         window._count_unknown(names, 1)
     assert len(window._unknown) == MOST_UNKNOWN
+
+
+def test_more_scores_than_are_held_are_refused_with_what_to_do(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ground_truth, "MOST_SCORES", 100)
+    world.send(cars(101, 2))
+    verdict = world.judge()
+    assert (verdict["verdict"], len(verdict["reasons"])) == ("Failed", 3)
+    assert "the window has more than 100 requests with scores; expected at most 100" in verdict["reasons"][0]
+    assert "judge shorter windows" in verdict["reasons"][0]

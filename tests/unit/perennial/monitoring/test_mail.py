@@ -68,11 +68,12 @@ def test_a_metric_whose_interval_is_beyond_its_limit_and_does_not_count_says_why
 
 
 def test_labels_that_contradict_others_or_that_nobody_can_use_are_said() -> None:
-    counts = dict(zip(mail.LABELS, (12, 10, 3, 0, 4488), strict=True))
+    counts = dict(zip(mail.LABELS, (12, 10, 2, 3, 0, 4488), strict=True))
     _, body = composed(label_counts=counts)
     assert (
-        "Labels        12 came again, 10 of these say another thing than the last, which counts, 3 cannot be read, "
-        "4,488 are of no request of this window\n"
+        "Labels        12 came again, 10 of these say another thing than the last, which counts, 2 requests have only "
+        "labels that cannot be read, or name no class of the model, 3 of all that were read cannot be, "
+        "4,488 of all that were read are of no request of this window\n"
     ) in body
     assert "Labels  " not in composed()[1]
 
@@ -117,7 +118,7 @@ def test_a_retraining_that_was_not_started_is_told_with_its_reason() -> None:
 
 
 def test_the_reasons_why_labelled_records_are_no_rows_are_not_cut_off() -> None:
-    window = {"id": "one", "verdict": "Drift", "end": "2026-11-29T10:00:00Z", "labelled_rows": 0}
+    window = {"id": "one", "run": "one", "verdict": "Drift", "end": "2026-11-29T10:00:00Z", "labelled_rows": 0}
     rules = Retraining().model_dump()
     allowed = f"{NOT_ALLOWED}: taxa: expected a value (300 of them); {ABSENT}"
     decided = decide(window, [window], rules, datetime(2026, 11, 29, 11, tzinfo=UTC), allowed)

@@ -54,6 +54,12 @@ def test_a_window_without_enough_data_neither_adds_a_breach_nor_ends_the_row() -
     assert not decided(window("NotEnoughData", 10), window("Drift", 11), breaches=2).retrain
 
 
+def test_breaches_are_those_of_one_model() -> None:
+    before = window("Drift", 9, run="the one before")
+    assert "1 of 2" in decided(before, window("NotEnoughData", 10), window("Drift", 11), breaches=2).reason
+    assert decided(before, window("Drift", 10), window("Drift", 11), breaches=2).retrain
+
+
 def test_a_retraining_starts_the_count_of_breaches_anew() -> None:
     before = window("Drift", 9, retrained_at="2026-11-28T09:00:00Z")
     assert "1 of 2" in decided(before, window("Drift", 11), breaches=2).reason
