@@ -975,12 +975,15 @@ AS_LONG_AS_ALLOWED = {
     "VpcSecurityGroupIds": ",".join(["sg-" + "0" * 17] * 5),
     **dict.fromkeys(("XGBoostTag", "LinearLearnerTag", "SklearnTag"), DIGEST),
     "LogLevel": "DEBUG",
+    "DataTopicArn": f"arn:aws-iso-f:sns:us-isof-south-1:{'0' * 12}:{'t' * 256}",
 }
 # The region with the longest name of a registry; names that CloudFormation makes: <stack>-<logical id>-<12 characters>.
 OF_THE_STACK = {
     "AWS::StackName": "s" * naming.MAX_STACK_NAME,
     "AWS::Region": "us-isof-south-1",
     "AWS::URLSuffix": "csp.hci.ic.gov",
+    "AWS::Partition": "aws-iso-f",
+    "AWS::AccountId": "0" * 12,
     "Bucket": "b" * 63,
     "RunTable": f"{'s' * naming.MAX_STACK_NAME}-RunTable-{'0' * 12}",
     "AlertTopic": f"arn:aws-iso-f:sns:us-isof-south-1:{'0' * 12}:{'s' * naming.MAX_STACK_NAME}-AlertTopic-{'0' * 12}",
@@ -995,11 +998,23 @@ def test_parameters_are_refused_before_they_are_too_long_for_the_environment_of_
         assert allowed(name, value), name
         longer = f"{value[:-1]}h{value[-1]}"
         assert not allowed(name, longer) or "Vpc" in name, name
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_environment_of_a_function_fits_whatever_a_stack_and_its_parameters_are_called(function: str) -> None:
+    """Lambda, "Quotas": 4 KB for all environment variables of a function, in total."""
     given = {**parameter_values(**AS_LONG_AS_ALLOWED), **OF_THE_STACK}
-    own = FUNCTIONS["ResolveConfigurationFunction"]["Environment"]["Variables"]
+    own = FUNCTIONS[function].get("Environment", {}).get("Variables", {})
     variables = {**GLOBALS["Environment"]["Variables"], **own}
     bytes_of_all = sum(len(name) + len(str(rendered(value, given)).encode()) for name, value in variables.items())
     assert bytes_of_all <= 4096
+
+
+@pytest.mark.parametrize("topic", ["", "arn:aws:sns:eu-west-1:123456789012:data-owners"])
+def test_news_of_data_go_to_the_topic_that_is_named_or_else_to_that_of_the_stack(topic: str) -> None:
+    given = {**parameter_values(DataTopicArn=topic), **OF_THE_STACK}
+    variables = FUNCTIONS["NotifyWindowFunction"]["Environment"]["Variables"]
+    assert rendered(variables["DATA_TOPIC_ARN"], given) == (topic or OF_THE_STACK["AlertTopic"])
 
 
 def test_lists_of_the_network_are_as_long_as_sagemaker_takes_them() -> None:

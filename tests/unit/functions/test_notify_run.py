@@ -2,11 +2,14 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 from botocore.exceptions import ClientError
 
 from perennial.runs.naming import run_id
+from perennial.runs.run_input import TriggerType
+from tests import dashboard
 from tests.pages import Page
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal, xml_refusal
 
@@ -348,6 +351,14 @@ def test_an_abort_names_the_state_that_was_never_left(aws, worked, ended, notify
 def test_runs_that_somebody_has_to_look_at_are_counted(worked, ended, notify, capsys, status, error, failed):
     notify(ended(status, error, "a cause" if error else None))
     assert counts("RunsFailed", capsys.readouterr().out) == [[failed]]
+
+
+@pytest.mark.parametrize("trigger", get_args(TriggerType))
+def test_a_new_model_marks_the_dashboard_whoever_started_its_run(worked, ended, notify, capsys, trigger):
+    notify(ended(execution_input=json.dumps({"Trigger": {"Type": trigger}})))
+    assert {one for one in dashboard.series() if one[0].startswith("Runs")} <= dashboard.published(
+        capsys.readouterr().out
+    )
 
 
 def counts(name, text):

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from perennial.model import definition
 from perennial.runs.naming import run_id
+from tests import dashboard
 from tests.unit.conftest import BUCKET, REGION, ROOT, STACK, load_function, refusal
 
 ARN = f"arn:aws:states:{REGION}:123456789012:execution:{STACK}-monitor-model"
@@ -673,7 +674,11 @@ def test_an_event_that_is_refused_is_tried_again_by_lambda(aws, decide, tell, an
 
 def measured_by(capsys):
     """Return what was published as metrics since the last call, by name and by the feature or metric it is about."""
-    published = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "CloudWatchMetrics" in line]
+    return measured_in(capsys.readouterr().out)
+
+
+def measured_in(lines):
+    published = [json.loads(line) for line in lines.splitlines() if "CloudWatchMetrics" in line]
     return {
         (one["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"], one.get("Feature") or one.get("Metric")): one
         for one in published
@@ -724,7 +729,9 @@ def test_metrics_are_by_feature_and_the_limit_is_that_of_the_model(aws, decide, 
     capsys.readouterr()
     _, events, _ = tell(answer_of())
     assert detail_of(events[0])["probed"] == probed
-    values = measured_by(capsys)
+    lines = capsys.readouterr().out
+    assert {one for one in dashboard.series() if not one[0].startswith("Runs")} <= dashboard.published(lines)
+    values = measured_in(lines)
     assert values["FeatureDrift", "mileage"]["FeatureDrift"] == [0.3]
     assert ("FeatureDrift", "note") not in values
     assert values["ModelMetric", "rmse"]["ModelMetric"] == [4100.0]
