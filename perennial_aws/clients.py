@@ -44,9 +44,10 @@ def if_there(operation: Callable[..., Any], **name: str) -> dict[str, Any] | Non
 
 
 def is_missing(error: ClientError) -> bool:
-    """Return whether SageMaker says that a model, endpoint or configuration does not exist.
+    """Return whether SageMaker says that a model, endpoint, configuration, group or version does not exist.
 
     It has no code of its own for that: ValidationException stands for every refusal, and only its text tells.
     """
     message = str(error.response.get("Error", {}).get("Message", ""))
-    return code_of(error) == "ValidationException" and message.startswith("Could not find")
+    missing = message.startswith("Could not find") or message.endswith("does not exist.")
+    return code_of(error) == "ValidationException" and missing

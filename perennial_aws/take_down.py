@@ -1,4 +1,4 @@
-"""Stop the runs of a stack and delete what they made: endpoint, endpoint configurations, models, exported names."""
+"""Stop the runs of a stack and delete what they made: endpoint, its configurations, models, their versions, names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from perennial.runs import endpoint, naming
-from perennial_aws import runs
+from perennial_aws import model_versions, runs
 from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
 
@@ -18,14 +18,14 @@ logger = Logger(child=True)
 
 NAMES = (
     "model", "endpoint", "endpoint-config", "data-quality-baseline", "model-quality-baseline", "attribution-baseline",
-    "bias-baseline", "run",
+    "bias-baseline", "model-package", "run",
 )  # fmt: skip
 POLL_SECONDS = 2.0
 BUSY = re.compile(r'Cannot update (in-progress )?endpoint "')  # as the flow takes it
 
 
 def take_down(state_machine_arn: str) -> None:
-    """Stop runs, and delete the endpoint, configurations, models and names of the stack, in this order.
+    """Stop runs, and delete the endpoint, configurations, models, versions and names of the stack, in this order.
 
     Runs first, which could create something again. It waits for the endpoint, whose role ends with the stack.
 
@@ -38,6 +38,7 @@ def take_down(state_machine_arn: str) -> None:
         if_there(client("sagemaker").delete_endpoint_config, EndpointConfigName=naming.stem(stack, run))
     for run in runs.with_model(stack):
         if_there(client("sagemaker").delete_model, ModelName=naming.stem(stack, run))
+    model_versions.delete_all()
     client("ssm").delete_parameters(Names=[f"{settings.parameter_prefix}/{name}" for name in NAMES])
     logger.info("taken down", stack=stack)
 

@@ -8,7 +8,8 @@ data      an object that holds such rows is replaced by one without them, and ea
 captures  the same, request by request; these and labels (ground-truth/) also by the id of the inference, where the
           column is the key of the definition (split.key)
 runs      the copy of the data as above. What was made of it row by row (DERIVED) is deleted whole. What was learned
-          from it (LEARNED) is deleted once the run's model is gone; until then `erased.json` in its folder remembers it
+          from it (LEARNED) is deleted once the run's model is gone, and so is its version in the model registry; until
+          then `erased.json` in its folder remembers it
 windows   what the monitor made of such captures and labels goes whole; the verdict stays, without examples
           (judged_windows)
 
@@ -44,6 +45,7 @@ from perennial.runs import naming
 from perennial.runs.work import DROPPED_AT
 from perennial.words import printable, quoted
 from perennial_cli import judged_windows, stacks
+from perennial_cli import versions as registry
 from perennial_cli.console import CommandError
 from perennial_cli.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
 
@@ -518,6 +520,8 @@ def _do(eraser: Eraser, looked: Findings, in_use: set[str]) -> None:
     """Do the steps in their order: runs first, the dropped files last, because those start a run."""
     for run_id in sorted(looked.runs):
         eraser.delete_of_run(run_id, with_learned=run_id not in in_use)
+        if run_id not in in_use:  # its version names files that are gone
+            registry.delete_of(eraser.stack.name, run_id)
     for window_id in sorted(looked.windows):  # before the captures by which they are found
         eraser.delete_of_window(window_id)
     for hit in sorted(looked.hits, key=lambda hit: not hit.key.startswith(("runs/", "capture/"))):

@@ -13,6 +13,7 @@ import boto3
 
 from perennial.runs.naming import run_id
 from perennial.runs.run_id import RUN_ID
+from perennial_cli import versions
 from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
 
@@ -71,7 +72,12 @@ def record(stack: Stack, run: str) -> dict[str, Any]:
 
 
 def of(stack: Stack, run: str) -> dict[str, Any]:
-    """Return the record of a run, or of the latest that has ended. Raises CommandError: there is none."""
+    """Return the record of a run by its id or its version, or of the latest that has ended.
+
+    Raises CommandError: there is none.
+    """
+    if run.isdecimal():
+        return record(stack, versions.run_of(stack.name, run))
     if run != LATEST:
         return record(stack, run)
     ended = [one for one in newest(stack, 5) if one["status"] != "Running"]

@@ -56,6 +56,7 @@ LIMIT = ("SageMaker.ResourceLimitExceededException",)
 IN_USE = ("SageMaker.ResourceInUseException",)
 OPTIMISED = ("SageMaker.AmazonSageMakerException",)
 SDK = ("SageMaker.SageMakerException", "SageMaker.SdkClientException")
+CONFLICT = ("SageMaker.ConflictException",)
 S3 = ("S3.S3Exception", "S3.SdkClientException")
 STEPS = ("StepFunctions.AWSStepFunctionsException",)
 SSM = ("Ssm.SsmException", "Ssm.SdkClientException", "Ssm.InternalServerErrorException", "Ssm.TooManyUpdatesException")
@@ -78,6 +79,7 @@ TABLE: tuple[tuple[str, int, Retried], ...] = (
     ("sagemaker:create*Job.sync", JOB_SECONDS, ((LIMIT, QUOTA), (OPTIMISED, REFUSAL), (IN_USE, NAME_TAKEN))),
     ("sagemaker:createModel", CALL_SECONDS, ((LIMIT, QUOTA), (OPTIMISED, REFUSAL))),
     ("sagemaker:createEndpoint", CALL_SECONDS, ((LIMIT, QUOTA), (OPTIMISED + TIMEOUT, REFUSAL))),
+    ("aws-sdk:sagemaker:createModelPackage", CALL_SECONDS, ((SDK + CONFLICT + TIMEOUT, REFUSAL),)),
     ("aws-sdk:sagemaker:createEndpointConfig", CALL_SECONDS, ((LIMIT, QUOTA), (SDK, REFUSAL))),
     ("aws-sdk:sagemaker:updateEndpoint", CALL_SECONDS, ((LIMIT, QUOTA), (SDK + TIMEOUT, REFUSAL))),
     ("aws-sdk:sagemaker:deleteEndpoint", CALL_SECONDS, ((SDK + TIMEOUT, REFUSAL),)),

@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError
 from perennial.model import complaints
 from perennial.runs import cause, facts, message, naming, record, strays, work
 from perennial.runs.run_record import Aside, Data, Failure, RunRecord
-from perennial_aws import ends, objects, payloads, run_report, runs
+from perennial_aws import ends, model_versions, objects, payloads, run_report, runs
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
 
@@ -107,6 +107,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
         report=report,
         aside=_put_aside(known, report, execution["executionArn"]),
         jobs=list(_jobs(name)),
+        version=model_versions.of_run(run_id, known["execution"]["started_at"]) if known.get("gate") else None,
         endpoint=settings.endpoint_name,
         name=name,
     )

@@ -27,6 +27,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from perennial.data.rows import CHAMPION_TEST
 from perennial.model.algorithms import ALGORITHMS, explain_image
 from perennial.model.complaints import ConfigurationError
+from perennial.registry import metadata
 from perennial.runs import configuration, naming, no_data, record, run_input, run_record, strays, work
 from perennial.runs.configuration import Configuration
 from perennial.runs.run_input import ExecutionInput
@@ -79,6 +80,7 @@ class Work:
     Withheld      why nothing is deployed; None for a run that deploys what passes the gate
     Champion      the model in service, with which the candidate is compared
     ChampionTest  the test records as the model in service reads them
+    Lineage       what its version in the model registry says of where it comes from
     """
 
     Decision: Literal["Train"]
@@ -98,6 +100,7 @@ class Work:
     Withheld: str | None
     Champion: run_record.Champion | None
     ChampionTest: str
+    Lineage: dict[str, str]
 
 
 Answer = Work | Nothing
@@ -176,7 +179,7 @@ def _decide(request: Request, run_id: str) -> Answer:
     opened = _open(request, run_id, execution_input, resolved, data, fingerprint, configuration_key, reader)
     prefix = f"s3://{settings.bucket}/runs/{run_id}"
     other = champion_files.leave(prefix, opened["champion"], data, resolved.definition.as_json())
-    return _work(run_id, resolved, opened["champion"], len(data.files), CHAMPION_TEST if other else "test")
+    return _work(opened, resolved, CHAMPION_TEST if other else "test")
 
 
 def _is_of_monitor(dropped: dict[str, Any]) -> bool:
@@ -390,10 +393,9 @@ def _gone_back_from(serving: run_record.Champion | None, data: work.Listing) -> 
     return str(last["run_id"]) if known and known <= here else None
 
 
-def _work(
-    run_id: str, resolved: Configuration, serving: run_record.Champion | None, files: int, champion_test: str
-) -> Work:
-    prefix, images = f"s3://{settings.bucket}/runs/{run_id}", _images(resolved)
+def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Work:
+    run_id, images, files = opened["run_id"], _images(resolved), opened["data"]["file_count"]
+    prefix = f"s3://{settings.bucket}/runs/{run_id}"
     return Work(
         Decision="Train",
         Reason=f"data under {resolved.data_prefix!r}: {files} file(s)",
@@ -415,6 +417,7 @@ def _work(
         Vpc=settings.vpc(),
         Gate=payloads.gate_out(resolved.gate),
         Withheld=resolved.withheld_because,
-        Champion=serving,
+        Champion=opened["champion"],
         ChampionTest=f"{prefix}/{champion_test}/",
+        Lineage=metadata.of_run(opened),
     )

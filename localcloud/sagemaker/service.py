@@ -40,8 +40,8 @@ def strike(operation: str, request: Document) -> AwsError | None:
 
     Returns the error that comes instead of the answer, where the operation is done first.
     """
-    noun = _VERB.sub("", operation)
-    name = request.get(f"{noun}Name") or request.get("EndpointName") or ""
+    names = (f"{_VERB.sub('', operation)}Name", "EndpointName", "ModelPackageArn", "ModelPackageGroupName")
+    name = next((request[name] for name in names if request.get(name)), "")
     fault = faults.take(f"sagemaker:{operation}", str(name))
     if fault is None:
         return None

@@ -318,6 +318,12 @@ TRAIN_MODEL = (
         "worse: gate.minimum_improvement: -0.02 in model.yaml.",
         obstacle="chance",
     ),
+    Row(
+        "The model passed the gate, but the stack's model package group is gone. Make it again (aws sagemaker "
+        "create-model-package-group --model-package-group-name, the name of the stack), and start a run.",
+        states=("Register model",),
+        cause=re.compile(r"does not exist"),
+    ),
     # What a run has already changed.
     Row(
         "The endpoint serves the new model, which is verified, but not all of its names are in Parameter Store. When "

@@ -36,6 +36,8 @@ def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield from _numbers(record)
     if cost := costs.line(record):
         yield "Cost", cost
+    if version := record.get("version"):
+        yield "Version", f"{version['number']} in the model registry ({version['arn']}), {version['status']}"
     if deployed := record.get("deployed"):
         yield "Endpoint", f"{deployed['endpoint']} serves {deployed['model']}"
     elif champion := record.get("champion"):

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from perennial.runs.run_record import Aside, Champion, Failure, Rows, RunRecord
+from perennial.runs.run_record import Aside, Champion, Failure, ModelVersion, Rows, RunRecord
 from perennial.runs.work import RUNNING, Listing
 
 if TYPE_CHECKING:  # most functions import this module, and few know of definitions
@@ -104,6 +104,7 @@ def closed(
     report: Mapping[str, Any] | None,
     aside: Sequence[Aside],
     jobs: Iterable[Mapping[str, Any]],
+    version: ModelVersion | None,
     endpoint: str,
     name: str,
 ) -> RunRecord:
@@ -126,6 +127,7 @@ def closed(
         "failure": failure,
         "durations_seconds": dict(durations_seconds),
         "jobs": [dict(job) for job in jobs],
+        "version": version,
         "rows": _rows(report) if report else None,
         "drift": (report or {}).get("drift"),
         "new_files": (report or {}).get("new_files"),

@@ -83,6 +83,14 @@ class Champion(TypedDict, total=False):
     RunId: str
 
 
+class ModelVersion(TypedDict, total=False):
+    """The run's version in the model registry, and its approval when the run ended."""
+
+    arn: str
+    number: int
+    status: str
+
+
 class Failure(TypedDict, total=False):
     """Why the run has not succeeded. `problems` are those of the data, of which the cause holds only the first."""
 
@@ -310,4 +318,5 @@ class RunRecord(TypedDict, total=False):
     training_window: TrainingWindow | None
     baselines: dict[str, str] | None
     deployed: Deployed | None
+    version: ModelVersion | None
     report: str | None

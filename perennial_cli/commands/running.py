@@ -1,4 +1,4 @@
-"""Runs: drop, run, follow, runs, show, explain, compare, reproduce."""
+"""Runs: drop, run, follow, runs, versions, show, explain, compare, reproduce."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from perennial.words import number
 from perennial_cli import comparison, following, stacks
 from perennial_cli import explain as lineages
 from perennial_cli import runs as history
+from perennial_cli import versions as registry
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, File, StackName
 from perennial_cli.console import FAILED, notice, pairs, show, show_json, table, warn
 from perennial_cli.deployed import definition_of
 from perennial_cli.stacks import Stack
+from perennial_cli.versions import Version
 
 Follow = Annotated[bool, typer.Option("--follow/--no-follow", help="Look at the run until it has ended.")]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run, such as 20261129101500-1a2b, or `latest`.")]
+RUN_HELP = "The id of a run, such as 20261129101500-1a2b, the number of its version, or `latest`."
+Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
 LONGEST_DECISION = 100
 
 
@@ -183,6 +186,32 @@ def runs(
         rows=map(_row, listed),
         right=("rows", "metric", "threshold"),
     )
+
+
+def versions(
+    stack: StackName = None,
+    most: Annotated[int, typer.Option("--most", "-n", min=1, help="How many, the newest first.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """List the versions of the model in the model registry: each passed the gate in a run."""
+    listed = registry.newest(_stack(stack).name, most)
+    if as_json:
+        show_json([version.as_json() for version in listed])
+        return
+    table(
+        "version",
+        "status",
+        "metric",
+        "run",
+        "registered",
+        rows=map(_version_row, listed),
+        right=("version", "metric"),
+    )
+
+
+def _version_row(version: Version) -> tuple[str, ...]:
+    metric = f"{version.metric} {number(version.candidate)}" if version.metric else ""
+    return str(version.number), version.status, metric, version.run or "by hand", version.created_at
 
 
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:

@@ -257,6 +257,7 @@ def test_deletion_leaves_nothing_that_costs_and_everything_that_holds_data(lesio
     for listing, key in (("list_endpoints", "Endpoints"), ("list_models", "Models")):
         assert getattr(sagemaker, listing)(NameContains=lesions.stack)[key] == []
     assert sagemaker.list_endpoint_configs(NameContains=lesions.stack)["EndpointConfigs"] == []
+    assert sagemaker.list_model_package_groups(NameContains=lesions.stack)["ModelPackageGroupSummaryList"] == []
     assert lesions.parameters() == {}
     assert lesions.client("s3").list_objects_v2(Bucket=lesions.bucket, Prefix="raw/")["KeyCount"] == 2
     again = perennial("delete", lesions.stack, "--yes")

@@ -48,6 +48,23 @@ def test_first_drop_puts_a_model_into_service(app: App, first: Run) -> None:
     assert config["ProductionVariants"][0]["ModelName"] == serving["Parameters"]["model"]
 
 
+def test_a_version_in_the_registry_says_what_serves_and_where_it_comes_from(app: App, first: Run) -> None:
+    sagemaker, record = app.client("sagemaker"), app.record(first)
+    version = sagemaker.describe_model_package(ModelPackageName=app.parameters()["model-package"])
+    assert record["version"] == {"arn": version["ModelPackageArn"], "number": 1, "status": "Approved"}
+    assert version["ModelPackageArn"] == first.output["ModelPackage"]
+    serving = sagemaker.describe_model(ModelName=first.output["Model"])["Containers"]
+    assert version["InferenceSpecification"]["Containers"] == serving
+    origin = version["CustomerMetadataProperties"]
+    assert (origin["run"], origin["data"]) == (first.run_id, record["data"]["fingerprint"])
+    assert origin["code"] == record["code"]["hash"]
+    assert float(origin["candidate"]) == pytest.approx(record["metrics"]["candidate"][origin["metric"]])
+    assert origin["hyperparameter:objective"] == "reg:squarederror"
+    key = version["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"].removeprefix(f"s3://{app.bucket}/")
+    statistics = app.client("s3").get_object(Bucket=app.bucket, Key=key)["Body"].read()
+    assert b"regression_metrics" in statistics
+
+
 def test_model_answers_in_dollars_and_beats_the_mean_by_a_factor_of_three(app: App, first: Run) -> None:
     rows = list(csv.DictReader(io.StringIO(demo_data.used_cars().decode())))
     prices = np.array([float(row.pop("price")) for row in rows])

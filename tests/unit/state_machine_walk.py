@@ -6,6 +6,7 @@ Source: https://states-language.net; Step Functions Developer Guide, "Transformi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -194,6 +195,7 @@ class _Scope:
         bindings = {name: null if value is None else value for name, value in self.variables.items()}
         parsed = jsonata.Jsonata.jsonata(code)
         parsed.register_lambda("millis", lambda: self.walk.now)
+        parsed.register_lambda("hash", lambda text, name: hashlib.new(name, text.encode()).hexdigest())
         try:
             value = parsed.evaluate(None, {**bindings, "states": states})
         except jsonata.JException as error:

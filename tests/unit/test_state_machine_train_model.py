@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import heapq
 import json
 import random
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from botocore.validate import ParamValidator
 
+from perennial.registry import description, metadata
 from perennial.runs import cause, endpoint, naming
 from tests.unit.state_machine_walk import Call, Fake, StateError, Walk
 from tools import asl, aws_api
@@ -21,6 +23,7 @@ from tools import asl, aws_api
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "statemachines" / "train_model.asl.json").read_text()
 STACK, RUN = "a" * naming.MAX_STACK_NAME, "20261120100000-0a1b"
+VERSION = f"arn:aws:sagemaker:eu-west-1:123456789012:model-package/{STACK}/3"
 NAME, CHAMPION = f"{STACK}-{RUN}", f"{STACK}-20261119100000-0a1b"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/1"
 VALUES = {
@@ -77,6 +80,7 @@ WORK: dict[str, Any] = {
     },
     "Withheld": None,
     "ChampionTest": f"s3://cars/runs/{RUN}/test/",
+    "Lineage": {"run": RUN, "commit": "0123abc", "hyperparameter:num_round": "200"},
     "Champion": {"ModelName": CHAMPION, "EndpointConfigName": CHAMPION, "RunId": "20261119100000-0a1b"},
 }
 NEW_CHAMPION = {name: value.replace("19", "20") for name, value in WORK["Champion"].items()}
@@ -105,7 +109,7 @@ STEPS = {
 }
 EXPORTED = [
     "model", "endpoint", "endpoint-config", "data-quality-baseline", "model-quality-baseline", "attribution-baseline",
-    "bias-baseline", "run",
+    "bias-baseline", "model-package", "run",
 ]  # fmt: skip
 JOBS = {
     "Preprocess": "preprocess",
@@ -247,6 +251,7 @@ def fakes(**work: Any) -> dict[str, Fake]:
         "Reserve deployment": reserved,
         "Predict with new champion": job,
         "List baselines": listed(*BASELINES),
+        "Register model": lambda call: {"ModelPackageArn": VERSION},
         "Create endpoint configuration": lambda call: {"EndpointConfigArn": "arn"},
         "Look for configuration": failing("SageMaker.SageMakerException", "Could not find", times=99)(job),
         "Check endpoint": function(seen("Update", CHAMPION)),
@@ -323,6 +328,63 @@ def test_names_are_exported_after_the_verification_and_the_run_last() -> None:
     assert done.states[-2:] == ["Clean up", "Model in service"]
 
 
+def test_a_model_that_passed_is_a_version_with_its_containers_baselines_and_origin() -> None:
+    done = walk()
+    (version,) = done.called("Register model")
+    assert version["ModelPackageGroupName"] == STACK
+    assert version["ModelPackageDescription"] == description.of_run(RUN)
+    assert version["ModelApprovalStatus"] == "Approved"
+    assert version["InferenceSpecification"]["Containers"] == done.called("Save model")[0]["Containers"]
+    assert version["InferenceSpecification"]["SupportedRealtimeInferenceInstanceTypes"] == ["ml.m5.large"]
+    baselines = {f"s3://cars/runs/{RUN}/baselines/{name}" for name in BASELINES}
+    assert set(addresses(version["ModelMetrics"])) == set(addresses(version["DriftCheckBaselines"])) == baselines
+    measured = {"metric": "rmse", "candidate": "2000", "champion": "2500", "compared-with": CHAMPION}
+    assert version["CustomerMetadataProperties"] == WORK["Lineage"] | measured
+    assert len(measured) == metadata.MEASURED
+    assert version["MetadataProperties"]["CommitId"] == "0123abc"
+    assert done.output["ModelPackage"] == VERSION
+    exports = {one["Name"]: one["Value"] for one in done.called("Write parameter")}
+    assert exports[f"/{STACK}/model-package"] == VERSION
+
+
+def addresses(value: Any) -> list[str]:
+    """Every S3Uri in a part of a request."""
+    if not isinstance(value, dict):
+        return []
+    return [value["S3Uri"]] if "S3Uri" in value else [uri for part in value.values() for uri in addresses(part)]
+
+
+def test_the_first_version_was_compared_with_nothing() -> None:
+    done = walk({"Query training results": function({**RESULT, "Champion": None})}, work={"Champion": None})
+    entries = done.called("Register model")[0]["CustomerMetadataProperties"]
+    assert entries.keys() & {"champion", "compared-with"} == set()
+
+
+def test_a_version_has_the_container_that_turns_answers_back() -> None:
+    done = walk(work={"TargetTransform": "log"})
+    version, model = done.called("Register model")[0], done.called("Save model")[0]
+    assert version["InferenceSpecification"]["Containers"] == model["Containers"]
+    assert len(model["Containers"]) == 3
+
+
+def test_a_version_that_is_asked_for_again_is_the_same() -> None:
+    registered = fakes()["Register model"]
+    done = walk({"Register model": failing("SageMaker.SageMakerException", "Rate exceeded", times=2)(registered)})
+    requests = done.called("Register model")
+    assert (len(requests), done.error) == (3, None)
+    assert requests[0] == requests[1] == requests[2]
+    assert re.fullmatch("[0-9a-f]{32}", requests[0]["ClientToken"])
+    assert requests[0]["ClientToken"] == hashlib.md5(NAME.encode(), usedforsecurity=False).hexdigest()
+
+
+def test_a_model_that_cannot_be_registered_is_not_deployed() -> None:
+    done = walk(
+        {"Register model": failing("SageMaker.SageMakerException", "ModelPackageGroup arn does not exist.")(job)}
+    )
+    assert (failed_in(done), done.error) == ("Register model", "SageMaker.SageMakerException")
+    assert not done.called("Create endpoint configuration")
+
+
 def test_only_drops_wait_for_more_files() -> None:
     start = Walk(DEFINITION, {}).now
     drop, manual = (walk(given={"Trigger": {"Type": kind}}) for kind in ("DataDrop", "Schedule"))
@@ -358,7 +420,7 @@ def test_every_request_is_what_the_api_takes(call: Call) -> None:
 
 @pytest.mark.parametrize("call", requests())
 def test_everything_that_is_created_has_the_tags_of_the_costs(call: Call) -> None:
-    if ":create" in call.resource:
+    if ":create" in call.resource and call.state != "Register model":  # a version has the tags of its group
         tags = {tag["Key"]: tag["Value"] for tag in call.arguments["Tags"]}
         serving = "endpoint" in call.state  # it outlives the run that created it
         assert {"Project", "Stack", "Model", "Component", "CostCenter"} | (set() if serving else {"Run"}) == set(tags)
@@ -514,8 +576,8 @@ def test_a_model_that_its_run_may_not_deploy_is_measured_and_changes_nothing() -
     on_the_way = {call.state for call in walk().calls}
     assert on_the_way - {call.state for call in done.calls} == {
         "Reserve deployment", "Baseline data drift", "Baseline model quality", "List baselines",
-        "Create endpoint configuration", "Check endpoint", "Update endpoint", "Check deployment", "Verify endpoint",
-        "Write parameter", "Clean up",
+        "Register model", "Create endpoint configuration", "Check endpoint", "Update endpoint", "Check deployment",
+        "Verify endpoint", "Write parameter", "Clean up",
     }  # fmt: skip
 
 

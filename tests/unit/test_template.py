@@ -792,6 +792,7 @@ PEOPLE_MAY = {
     *("kms:Decrypt", "kms:GenerateDataKey"),
     *("states:DescribeExecution", "states:GetExecutionHistory", "states:ListExecutions", "states:StartExecution"),
     *("ssm:GetParameter", "ssm:GetParameters", "logs:DescribeLogStreams", "logs:GetLogEvents"),
+    *("sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"),
 }
 
 

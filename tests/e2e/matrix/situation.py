@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from localcloud import mailbox
+from perennial.registry import description
 from perennial.runs.naming import run_id, stem
 from tests.e2e.conftest import ENDS, App, Run, is_noted, mails, pack
 from tests.waiting import wait_for
@@ -230,8 +231,22 @@ def names_of(app: App, run: str) -> dict[str, str]:
         "model-quality-baseline": f"{baselines}/model-quality",
         "bias-baseline": f"{baselines}/bias",
         "attribution-baseline": f"{baselines}/attribution",
+        "model-package": version_of(app, run),
         "run": run,
     }
+
+
+def version_of(app: App, run: str) -> str:
+    """The one version that a run has registered; nothing where it has none."""
+    pages = app.client("sagemaker").get_paginator("list_model_packages").paginate(ModelPackageGroupName=app.stack)
+    versions = [
+        item["ModelPackageArn"]
+        for page in pages
+        for item in page["ModelPackageSummaryList"]
+        if item.get("ModelPackageDescription") == description.of_run(run)
+    ]
+    assert len(versions) < 2, versions
+    return versions[0] if versions else ""
 
 
 def is_whole(app: App, found: Mapping[str, Any]) -> bool:

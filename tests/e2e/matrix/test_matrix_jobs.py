@@ -149,7 +149,7 @@ CASES = [
                 ("CreateTransformJob", "predict"), ("CreateTransformJob", "champion"),
                 ("CreateProcessingJob", "data-quality"), ("CreateProcessingJob", "model-quality")]),
           *(fault(f"sagemaker:{operation}", "error", error="ThrottlingException", times=2)
-            for operation in ("CreateModel", "CreateEndpointConfig", "UpdateEndpoint")),
+            for operation in ("CreateModel", "CreateModelPackage", "CreateEndpointConfig", "UpdateEndpoint")),
           fault("task:s3:listObjectsV2", "error", error="S3.S3Exception", message="Please reduce your request rate.",
                 times=2),
           fault("task:ssm:putParameter", "error", error="Ssm.TooManyUpdatesException", times=2)),

@@ -138,6 +138,7 @@ CASES = [
     aborted("Baseline model quality", fault("job:model-quality", "hang"),
             person=abort_beside("Baseline model quality", "Baseline data drift")),
     aborted("List baselines", slow("task:s3:listObjectsV2")),
+    aborted("Register model", slow("sagemaker:CreateModelPackage")),
     aborted("Create endpoint configuration", slow("sagemaker:CreateEndpointConfig")),
     aborted("Look for configuration", LOST_CONFIGURATION, slow("task:sagemaker:describeEndpointConfig")),
     aborted("Check endpoint", slow(CHECK)),

@@ -179,6 +179,9 @@ def seen(app: App, scientist: Ask, updated: Run, idle: Run) -> dict[str, str]:
     entered = [event["stateEnteredEventDetails"]["name"] for event in history if "stateEnteredEventDetails" in event]
     (model,) = ssm.get_parameters(Names=[f"/{STACK}/model"])["Parameters"]
     assert ssm.get_parameter(Name=f"/{STACK}/run")["Parameter"]["Value"] in model["Value"]
+    registry, newest = scientist("sagemaker"), {"SortBy": "CreationTime", "SortOrder": "Descending"}
+    version = registry.list_model_packages(ModelPackageGroupName=STACK, **newest)["ModelPackageSummaryList"][0]
+    registry.describe_model_package(ModelPackageName=version["ModelPackageArn"])
     return {"first state": entered[0], "model": model["Value"]}
 
 
@@ -269,6 +272,12 @@ FORBIDDEN: list[tuple[str, Callable[[Ask, App, Run], Any]]] = [
     (
         "sagemaker:InvokeEndpoint",
         lambda ask, app, run: ask("sagemaker-runtime").invoke_endpoint(EndpointName=STACK, Body=b"1"),
+    ),
+    (
+        "sagemaker:UpdateModelPackage",
+        lambda ask, app, run: ask("sagemaker").update_model_package(
+            ModelPackageArn=app.parameters()["model-package"], ModelApprovalStatus="Approved"
+        ),
     ),
     (
         "sagemaker:CreateModel",

@@ -392,6 +392,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("TrainModelRole", "Models"): going_on_from("Save model"),
     ("TrainModelRole", "TransformJobs"): going_on_from("Save model"),
     ("TrainModelRole", "Baselines"): asking_again("List baselines"),
+    ("TrainModelRole", "Versions"): asking_again("Register model"),
     ("TrainModelRole", "EndpointConfigurations"): going_on_from("Create endpoint configuration"),
     ("TrainModelRole", "Endpoint"): going_on_from("Update endpoint"),
     ("TrainModelRole", "FailedEndpoint"): going_on_from("Delete failed endpoint"),
@@ -430,6 +431,12 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ),
     ("DataScientistPolicy", "ReadResults"): a_person(
         lambda ask, it: ask("s3").get_object(Bucket=it.app.bucket, Key=f"runs/{it.run.run_id}/config.json")
+    ),
+    ("DataScientistPolicy", "ListVersions"): a_person(
+        lambda ask, it: ask("sagemaker").list_model_packages(ModelPackageGroupName=STACK)
+    ),
+    ("DataScientistPolicy", "ReadVersions"): a_person(
+        lambda ask, it: ask("sagemaker").describe_model_package(ModelPackageName=it.run.output["ModelPackage"])
     ),
     ("DataScientistPolicy", "StartRuns"): a_person(start_as),
     ("DataScientistPolicy", "WatchRuns"): a_person(

@@ -273,6 +273,29 @@ def test_the_record_of_a_success_goes_from_data_to_endpoint(aws, worked, ended, 
     assert record["metrics"]["test_rows"] == 160
 
 
+def test_the_version_in_the_registry_is_recorded_and_told(aws, worked, ended, notify, mails, answers):
+    arn = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/{STACK}/"
+    versions = [
+        {"ModelPackageArn": f"{arn}{number}", "ModelPackageVersion": number, "ModelApprovalStatus": "Approved",
+         "ModelPackageDescription": text}
+        for number, text in ((6, "by hand"), (7, f"run {RUN}"), (8, "run 20261120093441-0000"))
+    ]  # fmt: skip
+    listed = answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": versions}))
+    notify(ended())
+    version = {"arn": f"{arn}7", "number": 7, "status": "Approved"}
+    assert aws.get_json(f"runs/{RUN}/run.json")["version"] == version
+    assert f"\nVersion       7 in the model registry ({arn}7), Approved\n" in mails()[0][1]
+    asked = json.loads(listed[0].body)
+    assert (asked["ModelPackageGroupName"], asked["CreationTimeAfter"]) == (STACK, STARTED.timestamp())
+
+
+def test_a_run_whose_group_is_gone_is_told_without_a_version(aws, worked, ended, notify, mails, answers):
+    answers("sagemaker", "ListModelPackages", refusal("ValidationException", "ModelPackageGroup arn does not exist."))
+    notify(ended())
+    assert aws.get_json(f"runs/{RUN}/run.json")["version"] is None
+    assert "Version  " not in mails()[0][1]
+
+
 def test_the_table_is_closed_too_so_that_claims_know(aws, worked, ended, notify):
     from perennial_aws import runs
 

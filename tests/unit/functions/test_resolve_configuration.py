@@ -74,6 +74,8 @@ def test_the_first_drop_is_trained_with_all_that_the_run_needs(aws, resolve):
     assert run["Instances"]["Endpoint"] == {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1, "KmsKeyId": key}
     assert run["Instances"]["Train"]["VolumeKmsKeyId"] == key
     assert run["Champion"] is None
+    assert (run["Lineage"]["run"], run["Lineage"]["algorithm"]) == (run["RunId"], "xgboost")
+    assert run["Lineage"]["hyperparameter:num_round"] == run["Algorithm"]["HyperParameters"]["num_round"]
     assert run["Vpc"] == {}
 
 

@@ -66,6 +66,23 @@ def test_what_is_delayed_takes_so_much_longer(monkeypatch: pytest.MonkeyPatch) -
     assert time.monotonic() - began >= 0.12
 
 
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("CreateModelPackage", {"ModelPackageGroupName": "cars"}),
+        ("UpdateModelPackage", {"ModelPackageArn": "cars"}),
+        ("ListModelPackages", {"ModelPackageGroupName": "cars"}),
+    ],
+)
+def test_a_call_about_a_version_goes_by_its_arn_or_by_its_group(
+    operation: str, request_: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "take", (known := Faults()).take)
+    known.add(Fault(f"sagemaker:{operation}", "error", name="cars", error="ThrottlingException"))
+    with pytest.raises(AwsError, match="ThrottlingException"):
+        strike(operation, request_)
+
+
 def test_a_fault_without_end_strikes_always() -> None:
     known = Faults()
     known.add(Fault("endpoint", "answers-wrongly", times=faults.ALWAYS))

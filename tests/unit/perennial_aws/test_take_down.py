@@ -106,6 +106,33 @@ def test_what_somebody_else_deletes_at_the_same_time_is_no_error(serving, take_d
     assert [len(requests) for requests in asked] == [1, 1, 1]
 
 
+def test_versions_of_this_stack_are_deleted_in_all_pages(serving, take_down, answers):
+    """Of a group of this name only: the request names it."""
+    arns = [f"arn:aws:sagemaker:eu-west-1:123456789012:model-package/{STACK}/{number}" for number in (1, 2)]
+    pages = [
+        {"ModelPackageSummaryList": [{"ModelPackageArn": arns[0]}], "NextToken": "more"},
+        {"ModelPackageSummaryList": [{"ModelPackageArn": arns[1]}]},
+    ]
+    listed = answers("sagemaker", "ListModelPackages", *((200, page) for page in pages))
+    missing = refusal("ValidationException", f"ModelPackage {arns[1]} does not exist.")  # somebody else was faster
+    deleted = answers("sagemaker", "DeleteModelPackage", (200, {}), missing)
+    take_down()
+    assert {json.loads(request.body)["ModelPackageGroupName"] for request in listed} == {STACK}
+    assert [json.loads(request.body)["ModelPackageName"] for request in deleted] == arns
+
+
+def test_a_group_that_was_never_made_has_no_versions(serving, take_down, answers):
+    answers("sagemaker", "ListModelPackages", refusal("ValidationException", "ModelPackageGroup arn does not exist."))
+    take_down()
+    assert STACK not in names(serving)
+
+
+def test_versions_that_cannot_be_listed_are_an_error(serving, take_down, answers):
+    answers("sagemaker", "ListModelPackages", refusal("AccessDeniedException"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        take_down()
+
+
 def test_the_names_are_those_that_a_run_exports():
     from perennial_aws import take_down
 

@@ -230,6 +230,21 @@ def test_what_was_learned_goes_once_the_model_is_gone(stack, capsys):
     assert "\n  none\n" in capsys.readouterr().out
 
 
+def test_a_version_goes_with_what_it_names(stack, answers):
+    versions = [
+        {"ModelPackageArn": f"arn/{number}", "ModelPackageVersion": number, "ModelPackageDescription": text,
+         "CreationTime": 1796000000, "ModelPackageStatus": "Completed"}
+        for number, text in ((1, "run 20200101000000-aaaa"), (2, f"run {SERVING}"))
+    ]  # fmt: skip
+    answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": versions}))
+    deleted = answers("sagemaker", "DeleteModelPackage", (200, {}))
+    assert erased() == 0
+    assert deleted == []  # its model is there
+    stack.client("sagemaker").delete_model(ModelName=f"{STACK}-{SERVING}")
+    assert erased() == 0
+    assert {json.loads(request.body)["ModelPackageName"] for request in deleted} == {"arn/2"}
+
+
 def test_captured_requests_that_hold_the_row_go(stack):
     def request(data: str) -> bytes:
         return json.dumps({"captureData": {"endpointInput": {"data": data, "encoding": "CSV"}}}).encode() + b"\n"

@@ -238,6 +238,56 @@ def test_compare_says_what_differs_and_nothing_else(stack) -> None:
     assert "do not differ" in perennial("compare", RUN, RUN).stdout
 
 
+# ---- versions
+
+ARN = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/cars"
+
+
+@pytest.fixture
+def registry(stack: FakeAws, answers: Callable[..., list[Any]]) -> list[Any]:
+    """Two versions of runs and one by hand, the newest first; returns the requests for their list."""
+    described = (f"run {OTHER}", None, f"run {RUN}")
+    summaries = [
+        {"ModelPackageArn": f"{ARN}/{number}", "ModelPackageVersion": number, "ModelApprovalStatus": "Approved",
+         "CreationTime": 1796000000, **({"ModelPackageDescription": text} if text else {})}
+        for number, text in zip((3, 2, 1), described, strict=True)
+    ]  # fmt: skip
+    measured = {"CustomerMetadataProperties": {"metric": "rmse", "candidate": "2345.5"}}
+    answers("sagemaker", "DescribeModelPackage", (200, measured), (200, {}), (200, measured))
+    return answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": summaries}))
+
+
+def test_versions_are_listed_newest_first_with_their_run_and_metric(registry, monkeypatch) -> None:
+    monkeypatch.setattr("perennial_cli.versions.AT_ONCE", 1)
+    listed = json.loads(perennial("versions", "--json").stdout)
+    assert [(one["number"], one["run"], one["candidate"]) for one in listed] == [
+        (3, OTHER, 2345.5),
+        (2, None, None),
+        (1, RUN, 2345.5),
+    ]
+    request = json.loads(registry[0].body)
+    assert (request["ModelPackageGroupName"], request["SortOrder"]) == ("cars", "Descending")
+
+
+def test_versions_are_a_table_of_as_many_as_are_asked_for(registry) -> None:
+    text = perennial("versions", "--most", "1").stdout
+    assert all(part in text for part in ("3", "Approved", "rmse 2,345.5", OTHER))
+    assert RUN not in text
+
+
+def test_a_version_stands_for_its_run(registry, stack) -> None:
+    stack.put(f"runs/{OTHER}/run.json", json.dumps(record(OTHER, rmse=2000.0)))
+    differences = json.loads(perennial("compare", "1", "3", "--json").stdout)
+    assert ("metrics.candidate.rmse", 2345.6789012345, 2000.0) in [tuple(item.values()) for item in differences]
+    assert json.loads(perennial("show", "1", "--json").stdout) == record()
+
+
+@pytest.mark.parametrize(("number", "problem"), [("2", "by hand"), ("4", "cars has no version 4")])
+def test_a_version_without_a_run_is_told_in_words(registry, number: str, problem: str) -> None:
+    ended = perennial("show", number)
+    assert (ended.exit_code, problem in ended.stderr) == (1, True)
+
+
 # ---- reproduce
 
 

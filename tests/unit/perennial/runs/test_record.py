@@ -33,6 +33,7 @@ def closed(status="Succeeded", **more):
         "report": None,
         "aside": [],
         "jobs": [],
+        "version": None,
         "endpoint": "cars",
         "name": "cars-20261120093440-1a2b",
     }

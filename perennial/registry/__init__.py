@@ -1,0 +1,1 @@
+"""The versions of a model in the registry."""

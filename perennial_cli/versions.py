@@ -1,0 +1,76 @@
+"""The versions of a stack's model in SageMaker's model registry: a group of the stack's name, one version a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import boto3
+
+from perennial.registry import description
+from perennial_cli.console import CommandError
+
+AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version: its number, whether it is approved, the run that made it, and what that measured."""
+
+    number: int
+    status: str
+    created_at: str
+    run: str | None
+    metric: str | None
+    candidate: float | None
+    arn: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def newest(group: str, most: int) -> list[Version]:
+    """Return the newest versions, the newest first."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(_described, islice(_summaries(group), most)))
+
+
+def run_of(group: str, number: str) -> str:
+    """Return the run that made a version. Raises CommandError: there is none."""
+    for summary in _summaries(group):
+        if str(summary["ModelPackageVersion"]) == number:
+            if run := description.run_of(summary.get("ModelPackageDescription")):
+                return run
+            raise CommandError(f"version {number} of {group} was made by no run, but by hand")
+    raise CommandError(f"{group} has no version {number}; see perennial versions")
+
+
+def delete_of(group: str, run: str) -> None:
+    """Delete the version that a run has made, if there is one."""
+    for summary in _summaries(group):
+        if description.run_of(summary.get("ModelPackageDescription")) == run:
+            boto3.client("sagemaker").delete_model_package(ModelPackageName=summary["ModelPackageArn"])
+
+
+def _summaries(group: str) -> Iterator[Mapping[str, Any]]:
+    pages = boto3.client("sagemaker").get_paginator("list_model_packages")
+    for page in pages.paginate(ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending"):
+        yield from page["ModelPackageSummaryList"]
+
+
+def _described(summary: Mapping[str, Any]) -> Version:
+    arn = summary["ModelPackageArn"]
+    described = boto3.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    origin = described.get("CustomerMetadataProperties", {})
+    return Version(
+        number=summary["ModelPackageVersion"],
+        status=summary["ModelApprovalStatus"],
+        created_at=summary["CreationTime"].isoformat(timespec="seconds"),
+        run=description.run_of(summary.get("ModelPackageDescription")),
+        metric=origin.get("metric"),
+        candidate=float(origin["candidate"]) if "candidate" in origin else None,
+        arn=arn,
+    )
