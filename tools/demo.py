@@ -14,6 +14,7 @@ import json
 import textwrap
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,14 @@ def follow(execution_arn: str) -> dict[str, Any]:
 
 def run_record(stack: Stack, identifier: str) -> dict[str, Any]:
     """Return the run's own document, once the notification has closed it."""
-    s3 = boto3.client("s3")
     key = f"runs/{identifier}/run.json"
     deadline = time.monotonic() + NOTICE_LIMIT_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            return dict(json.loads(s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()))
-        except s3.exceptions.NoSuchKey:
-            time.sleep(0.2)
+    with closing(boto3.client("s3")) as s3:
+        while time.monotonic() < deadline:
+            try:
+                return dict(json.loads(s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()))
+            except s3.exceptions.NoSuchKey:
+                time.sleep(0.2)
     raise DemoError(f"s3://{stack.bucket}/{key} was not written; see the log of the notify_run function")
 
 

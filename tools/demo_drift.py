@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,17 +38,18 @@ class Watched:
     def window(self, sold: list[sales.Sale], expected: str) -> dict[str, Any]:
         """Ask about cars, send what they were sold for, have the window judged and show its verdict."""
         began = time.monotonic()
-        prices = sales.ask(boto3.client("sagemaker-runtime"), self.stack.outputs["EndpointName"], sold)
+        with closing(boto3.client("sagemaker-runtime")) as runtime:
+            prices = sales.ask(runtime, self.stack.outputs["EndpointName"], sold)
         errors = sorted(abs(price - sale.price) for price, sale in zip(prices, sold, strict=True))
         key = f"ground-truth/{sold[0].id}.csv"
-        boto3.client("s3").put_object(Bucket=self.stack.bucket, Key=key, Body=sales.labels(sold))
+        with closing(boto3.client("s3")) as s3:
+            s3.put_object(Bucket=self.stack.bucket, Key=key, Body=sales.labels(sold))
         line("requests", f"{len(sold)}, each with the price of the sale; the typical answer is off by "
                          f"${errors[len(errors) // 2]:,.0f}")  # fmt: skip
         time.sleep(1.1)  # a window ends with a whole second
-        states = boto3.client("stepfunctions")
-        arn = states.start_execution(stateMachineArn=self.stack.outputs["MonitorStateMachineArn"], input="{}")[
-            "executionArn"
-        ]
+        with closing(boto3.client("stepfunctions")) as states:
+            monitor = self.stack.outputs["MonitorStateMachineArn"]
+            arn = states.start_execution(stateMachineArn=monitor, input="{}")["executionArn"]
         execution = ended(arn)
         if execution["status"] != "SUCCEEDED":
             raise DemoError(
@@ -67,18 +69,20 @@ class Watched:
 
     def trainings(self) -> list[str]:
         """Return the runs that drift has started."""
-        listed = boto3.client("stepfunctions").list_executions(stateMachineArn=self.stack.state_machine_arn)
+        with closing(boto3.client("stepfunctions")) as states:
+            listed = states.list_executions(stateMachineArn=self.stack.state_machine_arn)
         return [one["executionArn"] for one in listed["executions"] if one["name"].startswith("drift-")]
 
 
 def ended(arn: str) -> dict[str, Any]:
     """Return an execution once it has ended."""
     deadline = time.monotonic() + LIMIT_SECONDS
-    while time.monotonic() < deadline:
-        execution = boto3.client("stepfunctions").describe_execution(executionArn=arn)
-        if execution["status"] != "RUNNING":
-            return dict(execution)
-        time.sleep(0.1)
+    with closing(boto3.client("stepfunctions")) as states:
+        while time.monotonic() < deadline:
+            execution = states.describe_execution(executionArn=arn)
+            if execution["status"] != "RUNNING":
+                return dict(execution)
+            time.sleep(0.1)
     raise DemoError(f"{arn} did not end within {LIMIT_SECONDS} s")
 
 

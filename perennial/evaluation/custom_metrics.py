@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from threading import Timer
 from typing import Any, Self
 
 import numpy as np
@@ -31,6 +32,7 @@ FILE = "metrics.py"
 SECONDS = 60.0
 SECONDS_TO_ANSWER = 5.0  # longer, when the process cannot stop the function itself
 MAX_WHY = 300  # characters
+MOST_BYTES = 1 << 20  # of an answer: a number for each of a few thousand draws
 
 
 class CustomMetricError(MetricError):
@@ -111,7 +113,8 @@ class OwnMetrics:
             if answer.get("is_final"):
                 self._broken[name] = why
             raise CustomMetricError(why)
-        return np.array(answer["values"], np.float64)
+        values: Floats = answer["values"]
+        return values
 
     def _connected(self) -> Connection:
         """Return the way to the process; one that has ended is started again."""
@@ -131,8 +134,16 @@ class OwnMetrics:
         if not connection.poll(self.seconds + SECONDS_TO_ANSWER):
             self._end()
             return {"error": f"{FILE}: {name} took longer than {self.seconds:g} s", "is_final": True}
-        answer: dict[str, Any] = json.loads(connection.recv_bytes())
-        return answer
+        # Of a message that never becomes whole.
+        watchdog = Timer(SECONDS_TO_ANSWER, self._process.kill if self._process else connection.close)
+        watchdog.start()
+        try:
+            return _checked(json.loads(connection.recv_bytes(MOST_BYTES)))
+        except (ValueError, KeyError, TypeError):
+            self._end()
+            return {"error": f"{FILE}: {name} writes where only the answer is written", "is_final": True}
+        finally:
+            watchdog.cancel()
 
     def _end(self, patience_seconds: float = 0.0) -> int | None:
         """End the process; return the exit code of one that has ended by itself."""
@@ -147,6 +158,13 @@ class OwnMetrics:
             process.kill()
             process.wait()
         return None
+
+
+def _checked(answer: Any) -> dict[str, Any]:
+    """Return an answer of the process. Raises ValueError, KeyError or TypeError: it is none."""
+    if "error" in answer:
+        return {"error": str(answer["error"]), "is_final": bool(answer.get("is_final"))}
+    return {"values": np.array(answer["values"], np.float64)}
 
 
 @dataclass(frozen=True)

@@ -214,3 +214,35 @@ def test_a_model_without_metrics_of_its_own_starts_no_process() -> None:
     with OwnMetrics.none("regression") as own:
         assert own.values(LABELS, SCORES) == own.described(LABELS, SCORES) == {}
         assert own._process is None
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("print('x' * 100_000)", None),
+        ("os.fork() or time.sleep(3) or os._exit(0)", None),
+        ("os.closerange(3, 64)", "m has ended its process"),
+        ("os.write(int(sys.argv[4]), b'\\0\\0\\0\\4evil')", "m writes where only the answer is written"),
+        ("os.write(int(sys.argv[4]), b'\\0\\0\\0\\2[]')", "m writes where only the answer is written"),
+        ("os.write(int(sys.argv[4]), b'\\x7f\\xff\\xff\\xffx')", "m has ended its process"),
+        ("os.write(int(sys.argv[4]), b'\\0\\1\\0\\0x'); time.sleep(9)", "m has ended its process"),
+    ],
+    ids=[
+        "prints",
+        "forks",
+        "closes",
+        "answers nonsense",
+        "answers a list",
+        "promises gigabytes",
+        "promises and sleeps",
+    ],
+)
+def test_a_function_that_does_as_it_likes_is_one_that_fails_or_is_measured(
+    tmp_path: Path, body: str, why: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(custom_metrics, "SECONDS_TO_ANSWER", 0.3)
+    code = f"import os, sys, time\n\ndef m(actual, predicted):\n    {body}\n    return 1.0\n"
+    (tmp_path / "metrics.py").write_text(code)
+    with OwnMetrics(MEASURING, tmp_path / "metrics.py", "regression", {"m": "minimize"}, seconds=20.0) as metrics:
+        assert metrics.values(LABELS, SCORES)["m"] == pytest.approx(np.nan if why else 1.0, nan_ok=True)
+        assert why is None or metrics.failed["m"].startswith(f"metrics.py: {why}")
