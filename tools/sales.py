@@ -30,13 +30,16 @@ class Sale:
 Change = Callable[[Sale], Sale]
 
 
-def sales(rows: int, seed: int, *changes: Change, years: float = 0.0) -> list[Sale]:
-    """Return so many sales; `years` is how much later they are than those of the first data."""
+def sales(rows: int, seed: int, *changes: Change, years: float = 0.0, ids: int | None = None) -> list[Sale]:
+    """Return so many sales; `years` is how much later they are than those of the first data.
+
+    ids  what their ids begin with, which no sales before have; else the seed
+    """
     header, *lines = b"".join(synthetic.batches(rows, seed=seed, years=years)).decode().splitlines()
     names, made = header.split(","), []
     for number, line in enumerate(lines):
         row = dict(zip(names, line.split(","), strict=True))
-        sale = Sale(f"{seed}-{number:06}", row, float(row.pop("price")))
+        sale = Sale(f"{seed if ids is None else ids}-{number:06}", row, float(row.pop("price")))
         for change in changes:
             sale = change(sale)
         made.append(sale)

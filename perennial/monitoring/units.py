@@ -49,8 +49,9 @@ CONVERSIONS = (
 )  # fmt: skip
 CERTAIN = 5.0
 SHARES = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
-# Standard errors: of 100 windows whose unit has changed one or two are farther off at one of SHARES.
-_DEVIATIONS = 3.0
+# Standard errors: of 100 windows whose unit has changed two or three are farther off at one of SHARES; where the column
+# names its unit, which leaves one conversion each way, one.
+_DEVIATIONS, _DEVIATIONS_OF_NAMED = 3.0, 3.5
 ENOUGH = 250  # rows, n * m / (n + m): of 500 in the window beside 500 in the baseline
 _CHANCE = 1.95  # of 1,000 distances when nothing has changed one is above 1.95 * sqrt(1/n + 1/m) (Smirnov, 1948)
 
@@ -67,7 +68,7 @@ def change(
         for factor, offset, text in _known(baseline, rows, unit)
     }
     nearest = min(farthest, key=farthest.__getitem__, default="")
-    if nearest and farthest[nearest] <= _DEVIATIONS:
+    if nearest and farthest[nearest] <= (_DEVIATIONS_OF_NAMED if unit else _DEVIATIONS):
         return nearest
     factor = _large_factor(baseline, window)
     scaled = Distribution(baseline.values * factor, baseline.shares)

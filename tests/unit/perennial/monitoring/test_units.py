@@ -112,9 +112,9 @@ def test_a_conversion_that_contradicts_the_columns_unit_is_none(
 
 def test_of_all_known_conversions_hardly_one_is_missed() -> None:
     pairs = [(one, seed) for one in CONVERSIONS for seed in range(5)]
-    missed = 0
+    missed = 0  # with a unit that is named: 1 % of windows
     for (factor, offset, _, names, _), seed in pairs:
         before, after = (drawn("celsius" if offset else "miles", rows, seed + rows) for rows in (500, 300))
         converted = described(after * factor + offset)
         missed += change(described(before), converted, (500, 300), 0.1, min(names)) is None
-    assert missed <= len(pairs) // 10
+    assert missed <= 1
