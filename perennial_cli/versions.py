@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 
 from perennial.registry import description
 from perennial_cli.console import CommandError
 
 AT_ONCE = 8
+
+
+class NoGroupError(CommandError):
+    """The stack has no model package group: it was deployed by an earlier version, or somebody has deleted it."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +56,24 @@ def run_of(group: str, number: str) -> str:
 
 def delete_of(group: str, run: str) -> None:
     """Delete the version that a run has made, if there is one."""
-    for summary in _summaries(group):
-        if description.run_of(summary.get("ModelPackageDescription")) == run:
-            boto3.client("sagemaker").delete_model_package(ModelPackageName=summary["ModelPackageArn"])
+    with suppress(NoGroupError):
+        for summary in list(_summaries(group)):
+            if description.run_of(summary.get("ModelPackageDescription")) == run:
+                boto3.client("sagemaker").delete_model_package(ModelPackageName=summary["ModelPackageArn"])
 
 
 def _summaries(group: str) -> Iterator[Mapping[str, Any]]:
     pages = boto3.client("sagemaker").get_paginator("list_model_packages")
-    for page in pages.paginate(ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending"):
-        yield from page["ModelPackageSummaryList"]
+    try:
+        for page in pages.paginate(ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending"):
+            yield from page["ModelPackageSummaryList"]
+    except ClientError as error:
+        if not error.response["Error"]["Message"].endswith("does not exist."):
+            raise
+        raise NoGroupError(
+            f"the stack {group} has no model package group: deploy it again, with this version of Perennial; where "
+            f"somebody has deleted it: aws sagemaker create-model-package-group --model-package-group-name {group}"
+        ) from error
 
 
 def _described(summary: Mapping[str, Any]) -> Version:

@@ -17,7 +17,7 @@ from perennial.runs import naming, work
 from perennial_cli import erase
 from perennial_cli.without_rows import Wanted
 from tests.command import exit_code, perennial
-from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, FakeAws
+from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, FakeAws, refusal
 from tests.unit.perennial_cli.test_stacks import MISSING, listed
 
 OLD, SERVING = "20261101000000-aaaa", "20261120000000-bbbb"  # runs; the model of the first is gone
@@ -243,6 +243,13 @@ def test_a_version_goes_with_what_it_names(stack, answers):
     stack.client("sagemaker").delete_model(ModelName=f"{STACK}-{SERVING}")
     assert erased() == 0
     assert {json.loads(request.body)["ModelPackageName"] for request in deleted} == {"arn/2"}
+
+
+def test_rows_of_a_stack_without_a_group_are_erased_too(stack, answers):
+    answers("sagemaker", "ListModelPackages", refusal("ValidationException", "ModelPackageGroup arn does not exist."))
+    stack.client("sagemaker").delete_model(ModelName=f"{STACK}-{SERVING}")
+    assert erased() == 0
+    assert of_run(everything(stack), SERVING) == {"config.json", "input/00000-cars.csv"}
 
 
 def test_captured_requests_that_hold_the_row_go(stack):

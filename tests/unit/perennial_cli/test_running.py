@@ -17,7 +17,7 @@ from perennial_cli import comparison, following, stacks
 from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
 from tests.command import perennial
-from tests.unit.conftest import BUCKET, REGION, FakeAws
+from tests.unit.conftest import BUCKET, REGION, FakeAws, refusal
 
 ROOT = Path(__file__).parents[3]
 MODEL_YAML = (ROOT / "models/used-cars/model.yaml").read_text()
@@ -286,6 +286,13 @@ def test_a_version_stands_for_its_run(registry, stack) -> None:
 def test_a_version_without_a_run_is_told_in_words(registry, number: str, problem: str) -> None:
     ended = perennial("show", number)
     assert (ended.exit_code, problem in ended.stderr) == (1, True)
+
+
+def test_a_stack_without_a_group_is_told_what_to_do(stack, answers) -> None:
+    answers("sagemaker", "ListModelPackages", refusal("ValidationException", "ModelPackageGroup arn does not exist."))
+    ended = perennial("versions")
+    assert ended.exit_code == 1
+    assert "the stack cars has no model package group: deploy it again" in ended.stderr
 
 
 # ---- reproduce
