@@ -44,10 +44,10 @@ def if_there(operation: Callable[..., Any], **name: str) -> dict[str, Any] | Non
 
 
 def is_missing(error: ClientError) -> bool:
-    """Return whether SageMaker says that a model, endpoint, configuration, group or version does not exist.
+    """Return whether SageMaker says that something does not exist.
 
-    It has no code of its own for that: ValidationException stands for every refusal, and only its text tells.
+    Only that of a tuning job has a code of its own: ValidationException stands for every refusal, and its text tells.
     """
     message = str(error.response.get("Error", {}).get("Message", ""))
     missing = message.startswith("Could not find") or message.endswith("does not exist.")
-    return code_of(error) == "ValidationException" and missing
+    return code_of(error) == "ResourceNotFound" or (code_of(error) == "ValidationException" and missing)

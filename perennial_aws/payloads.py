@@ -37,6 +37,17 @@ class AlgorithmPayload(TypedDict):
     HyperParameters: dict[str, str]
 
 
+class TuningPayload(TypedDict):
+    """A tuning job: its name but for the number of the attempt, and the members of its request that are its own.
+
+    WarmStart  the member WarmStartConfig, where there is a tuning job to go on from
+    """
+
+    Name: str
+    Config: dict[str, Any]
+    WarmStart: dict[str, Any]
+
+
 class InstancesPayload(TypedDict):
     """The machines of each step, with SageMaker's own names (runs.configuration.Configuration.instances)."""
 

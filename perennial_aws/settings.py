@@ -46,6 +46,7 @@ class Settings:
     data_prefix           the folder of the data, with a slash at its end
     training_executions   the ARN of train_model's executions, without their names
     code_uri              s3://bucket/code/<hash>, where the job code is
+    tuning_prefix         how the names of the stack's tuning jobs begin
     stack_overrides       JSON: what stack parameters set over model.yaml (runs.configuration.stack_overrides)
     quiet_period_seconds  how long a drop waits for others
     topic_arn, data_topic_arn  who operates the stack, and who answers for the data; they may be the same
@@ -67,6 +68,7 @@ class Settings:
     kms_key_arn = _Variable(str)
     code_uri = _Variable(_without_slash)
     training_executions = _Variable(str)
+    tuning_prefix = _Variable(str)
     sklearn_image = _Variable(str)
     stack_overrides = _Variable(str, "{}")
     quiet_period_seconds = _Variable(int)

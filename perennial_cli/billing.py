@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 
+from perennial.model import tuning
 from perennial.model.definition import Definition
 from perennial.runs.costs import MACHINES, Cost, Job, of_jobs, recorded_jobs, step_of
 from perennial_cli.prices import price
@@ -69,9 +70,13 @@ def expected(definition: Definition, region: str, records: list[dict[str, Any]],
     for record in with_jobs:
         for job in recorded_jobs(record):  # type: ignore[arg-type]
             seconds.setdefault(step_of(job.name, record["run_id"]), []).append(job.seconds)
-    jobs = []
+    jobs, tuned = [], bool(tuning.ranges(definition.hyperparameters.get(definition.algorithm, {})))
     for step, kind in STEPS.items():
-        if step in seconds or not with_jobs:
+        if tuned and step == "train":
+            each = mean(seconds.get("trial") or seconds.get("train") or [ASSUMED_SECONDS])
+            machine = definition.instances.train
+            jobs += [Job("trial", kind, machine.type, machine.count, each)] * definition.tuning.jobs
+        elif step in seconds or not with_jobs:
             machine = getattr(definition.instances, MACHINES[step])
             jobs.append(Job(step, kind, machine.type, machine.count, mean(seconds.get(step, [ASSUMED_SECONDS]))))
     serving = definition.instances.endpoint

@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from perennial.runs import trials
 from perennial.runs.cause import safe
 from perennial.runs.facts import counted_rows, data_bucket, doubtful_rows, trigger_text
 from perennial.runs.naming import run_of
@@ -97,8 +98,9 @@ def _branches(run: RunRecord) -> Iterator[str]:
         yield f"├ withheld {safe(run['withheld'], 200)}"
     yield f"├ gate     {safe(gate.get('reason', 'not judged'), 500)}"
     yield from (f"├ {line}" for line in _measured_on(run))
-    settings = ", ".join(f"{name}={value}" for name, value in sorted(algorithm["hyperparameters"].items()))
+    settings = ", ".join(f"{name}={value}" for name, value in sorted(trials.hyperparameters(run).items()))
     yield f"├ trained  {algorithm['name']} ({settings})"
+    yield from (f"├ tuned    {safe(line, 500)}" for line in trials.line(run))
     for image in run.get("serving_images", ()):
         yield f"├ image    {image['specified']}, which is {(image['resolved'] or 'unknown').rpartition('@')[2]}"
     metrics = (run.get("metrics") or {}).get("candidate") or {}

@@ -22,6 +22,7 @@ from perennial.evaluation.metrics import UndefinedMetricError, metric_named
 from perennial.evaluation.problem_types.measures import Floats
 from perennial.features.values import DataError
 from perennial.hooks import HookError
+from perennial.model.algorithms.ranges import is_range
 from perennial.model.definition import Definition
 from processing import preprocess
 
@@ -93,7 +94,8 @@ def quick_fit(definition: Definition, prepared: Path) -> Fit:
     (target, features), (labels, unseen) = (_table(prepared / name) for name in ("train", "validation"))
     target, features = _sample(target, features)
     own = definition.hyperparameters.get("xgboost", {}) if definition.algorithm == "xgboost" else {}
-    depth: dict[str, str] = {name: str(own[name]) for name in ("max_depth", "min_child_weight") if name in own}
+    values = {name: value for name, value in own.items() if not is_range(value)}
+    depth: dict[str, str] = {name: str(values[name]) for name in ("max_depth", "min_child_weight") if name in values}
     # Threads that wait for each other on a busy machine take longer than one on few values.
     threads = {"nthread": "1"} if features.size < LARGE else {}
     parameters = {**QUICK, **depth, **threads, **_objective(definition), "seed": "0", "verbosity": "0"}

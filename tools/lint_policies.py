@@ -58,6 +58,7 @@ ANY_OF_A_KIND = re.compile(r"arn:[^:]*:[^:]*:[^:]*:[^:]*:(?:[\w-]+[/:])?\*")
 # Findings of parliament that a rule here reports with more to say.
 REPORTED_HERE = {"RESOURCE_STAR"}
 # Kinds of resources that are one of two; parliament takes both for required.
+STACK_TAG = "0a1b2c3d"  # the beginning of a stack's own id
 ALTERNATIVES = (":express:", ":mapRun:")  # an execution of an express workflow; executions of a map run
 
 
@@ -102,6 +103,8 @@ class Statement:
         if name == "Fn::Sub":
             text, values = argument if isinstance(argument, list) else (argument, {})
             return re.sub(r"\$\{([\w:.]+)\}", lambda match: self._part(match[1], values), text)
+        if name == "Fn::Select":
+            return STACK_TAG
         if name == "Fn::FindInMap":
             return ACCOUNT  # the accounts of images
         if name == "Fn::If":

@@ -106,7 +106,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
         durations_seconds=seconds,
         report=report,
         aside=_put_aside(known, report, execution["executionArn"]),
-        jobs=list(_jobs(name)),
+        jobs=[job for stem in _stems(name, answer) for job in _jobs(stem)],
         version=model_versions.of_run(run_id, known["execution"]["started_at"]) if known.get("gate") else None,
         endpoint=settings.endpoint_name,
         name=name,
@@ -189,12 +189,18 @@ def _history(execution_arn: str) -> Iterator[dict[str, Any]]:
         yield from page["events"]
 
 
-def _jobs(name: str) -> Iterator[dict[str, Any]]:
-    """Every job of the run: their names start with the run's."""
+def _stems(name: str, answer: dict[str, Any] | None) -> list[str]:
+    """How the names of the run's jobs begin, and of the trials of its tuning job."""
+    tuning = (answer or {}).get("Tuning")
+    return [f"{name}-", *([tuning["Name"]] if tuning else [])]
+
+
+def _jobs(stem: str) -> Iterator[dict[str, Any]]:
+    """Every job of the run whose name begins so."""
     for kind in ("Processing", "Training", "Transform"):
-        pages = client("sagemaker").get_paginator(f"list_{kind.lower()}_jobs").paginate(NameContains=name)
+        pages = client("sagemaker").get_paginator(f"list_{kind.lower()}_jobs").paginate(NameContains=stem)
         for job in (job for page in pages for job in page[f"{kind}JobSummaries"]):
-            if not job[f"{kind}JobName"].startswith(f"{name}-"):
+            if not job[f"{kind}JobName"].startswith(stem):
                 continue  # of a stack whose name ends with this one's
             yield {
                 "kind": kind,

@@ -27,7 +27,7 @@ from perennial.evaluation import comparison, gate, metrics, predictions
 from perennial.evaluation.custom_metrics import OwnMetrics
 from perennial.evaluation.problem_types.measures import Floats, MetricError, MetricInputError
 from perennial.model.problem_types import classes_of
-from perennial.runs import run_record
+from perennial.runs import run_record, trials
 from perennial.runs.record import json_safe
 from perennial_aws import champion, objects, own_metrics, payloads, runs
 from perennial_aws.clients import client
@@ -45,6 +45,7 @@ class MetricMissingError(Exception):
 class Request:
     """A run with its folder (s3://bucket/runs/<run id>), what its candidate must reach, and where the predictions are.
 
+    TuningJobName        the job whose best trial the training job is; None of a run that has trained once
     ChampionPredictions  None when there is no model in service to compare with
     ChampionTest         the records that it answered
     """
@@ -58,6 +59,7 @@ class Request:
     ChampionPredictions: str | None
     ChampionTest: str
     Champion: run_record.Champion | None
+    TuningJobName: str | None = None  # not sent by runs that began before there were tuning jobs
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ def _judged(request: Request, config: Mapping[str, Any], own: OwnMetrics) -> dic
         on = ~rows.seen & metrics.can_be_measured(request.Problem, champion_scores)
         measured = _measure(metric, own, truth[on], champion_scores[on]) if on.any() else Measured()
         accepted_with = _accepted_with(rows.champion_prefix, wanted.metric)
+    if request.TuningJobName:
+        _record_trials(request, request.TuningJobName)
     verdict = gate.judge(wanted, candidate.value, compared, accepted_with)
     whys = [one.why for one in (candidate, measured) if one and one.why and not verdict.unfair]
     answer = Answer(
@@ -343,6 +347,17 @@ def _unmeasured(metric: metrics.Metric, own: OwnMetrics, compared: gate.Comparis
 
 
 # ---- Leaving it behind
+
+
+def _record_trials(request: Request, job: str) -> None:
+    sagemaker = client("sagemaker")
+    pages = sagemaker.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(
+        HyperParameterTuningJobName=job
+    )
+    described = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=job)
+    summaries = (summary for page in pages for summary in page["TrainingJobSummaries"])
+    config = described["HyperParameterTuningJobConfig"]
+    runs.update(request.RunId, tuning=trials.of(job, config, request.TrainingJobName, summaries))
 
 
 def _write_predictions(prefix: str, problem: str, truth: Floats, scores: Floats, classes: Sequence[str]) -> None:

@@ -28,12 +28,12 @@ from perennial.data.rows import CHAMPION_TEST
 from perennial.model.algorithms import ALGORITHMS, explain_image
 from perennial.model.complaints import ConfigurationError
 from perennial.registry import metadata
-from perennial.runs import configuration, naming, no_data, record, run_input, run_record, strays, work
+from perennial.runs import configuration, naming, no_data, record, run_input, run_record, strays, trials, work
 from perennial.runs.configuration import Configuration
 from perennial.runs.run_input import ExecutionInput
 from perennial.runs.run_record import RunRecord
 from perennial_aws import champion, champion_files, objects, payloads, runs, shipped, versions
-from perennial_aws.clients import client
+from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
 
 logger = Logger()
@@ -77,6 +77,7 @@ class Work:
 
     Name          the model's, the endpoint configuration's, and how the names of all jobs begin
     Prefix        the run's folder: s3://bucket/runs/<run id>
+    Tuning        the tuning job; None for a run that trains once
     Withheld      why nothing is deployed; None for a run that deploys what passes the gate
     Champion      the model in service, with which the candidate is compared
     ChampionTest  the test records as the model in service reads them
@@ -93,6 +94,7 @@ class Work:
     Problem: str
     TargetTransform: str
     Algorithm: payloads.AlgorithmPayload
+    Tuning: payloads.TuningPayload | None
     Instances: payloads.InstancesPayload
     NetworkConfig: dict[str, Any]
     Vpc: dict[str, Any]
@@ -412,6 +414,7 @@ def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Wor
             "ExplainImage": explain_image(resolved.definition.algorithm, images),
             "HyperParameters": dict(resolved.hyperparameters),
         },
+        Tuning=_tuning(run_id, resolved, opened["champion"]),
         Instances=cast(payloads.InstancesPayload, resolved.instances(settings.kms_key_arn)),
         NetworkConfig=settings.network(),
         Vpc=settings.vpc(),
@@ -421,3 +424,27 @@ def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Wor
         ChampionTest=f"{prefix}/{champion_test}/",
         Lineage=metadata.of_run(opened),
     )
+
+
+def _tuning(run_id: str, resolved: Configuration, serving: run_record.Champion | None) -> payloads.TuningPayload | None:
+    config = resolved.tuning_job()
+    if config is None:
+        return None
+    warm_start = _warm_start(config, resolved, serving) if resolved.definition.tuning.warm_start and serving else {}
+    return {"Name": naming.tuning_stem(settings.tuning_prefix, run_id), "Config": config, "WarmStart": warm_start}
+
+
+def _warm_start(config: dict[str, Any], resolved: Configuration, serving: run_record.Champion) -> dict[str, Any]:
+    """Return WarmStartConfig with the tuning job of the model in service; nothing where there is none to go on from."""
+    known = runs.get(champion.run_of(serving))
+    name = known["tuning"]["job"] if known and known.get("tuning") else None
+    described = (
+        if_there(client("sagemaker").describe_hyper_parameter_tuning_job, HyperParameterTuningJobName=name)
+        if name
+        else None
+    )
+    if described is None or not trials.may_follow(described, config, resolved.hyperparameters):
+        logger.warning("the search begins from nothing", tuning_job=name, serving=serving["ModelName"])
+        return {}
+    parents = [{"HyperParameterTuningJobName": name}]
+    return {"WarmStartConfig": {"ParentHyperParameterTuningJobs": parents, "WarmStartType": "TransferLearning"}}

@@ -19,6 +19,7 @@ import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from perennial.model import bias, complaints
+from perennial.model import tuning as tuning_section
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.bias import BiasMonitoring
 from perennial.model.complaints import ConfigurationError, Strict, suggestion
@@ -31,6 +32,7 @@ from perennial.model.problem_types import (
     is_taken,
     scores_of,
 )
+from perennial.model.tuning import Tuning
 from perennial.words import spelling
 
 ColumnType = Literal["float", "integer", "boolean", "string", "timestamp"]
@@ -43,7 +45,7 @@ COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what Model Monitor's file f
 INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9][a-z0-9-]*\.[a-z0-9]+")
 INSTANCE_TYPES = re.compile(r"ml\.[a-z0-9][a-z0-9-]*\.([a-z0-9]+|\*)")
 OVERRIDABLE = (
-    "algorithm", "hyperparameters", "gate.threshold", "gate.minimum_improvement", "gate.without_comparison",
+    "algorithm", "hyperparameters", "tuning", "gate.threshold", "gate.minimum_improvement", "gate.without_comparison",
     "instances", "data_prefix",
 )  # fmt: skip
 # What of a run's input decides what serves without that the gate of the definition could tell (docs/permissions.md).
@@ -360,6 +362,7 @@ class Definition(Strict):
     quality: Quality = Quality()
     algorithm: AlgorithmName = "xgboost"
     hyperparameters: dict[AlgorithmName, dict[str, Any]] = Field(default_factory=dict)
+    tuning: Tuning = Tuning()
     # Those that the model's metrics.py computes, and which of their values are better.
     metrics: Annotated[dict[str, Direction], Field(max_length=MAX_METRICS)] = Field(default_factory=dict)
     gate: GateDefinition
@@ -897,6 +900,16 @@ def _check_hyperparameters_of_problem(problem: str, hyperparameters: dict[str, d
             yield f"hyperparameters.{algorithm}.{name}", text
 
 
+def _check_tuning(
+    problem: str, algorithm: str, hyperparameters: dict[str, dict[str, Any]], tuning: Tuning, instances: Instances
+) -> Complaints:
+    known = ALGORITHMS[algorithm]
+    if problem in known.of_problem and not any(known.complaints(hyperparameters.get(algorithm, {}))):
+        yield from tuning_section.check(
+            tuning, problem, algorithm, hyperparameters, instances.train.max_runtime_seconds
+        )
+
+
 STEPS = tuple(name for name in Instances.model_fields if name != "allowed")
 
 
@@ -977,6 +990,7 @@ _CHECKS: tuple[Callable[..., Complaints], ...] = (
     _check_algorithm,
     _check_hyperparameters,
     _check_hyperparameters_of_problem,
+    _check_tuning,
     _check_monitoring,
     _check_instances,
     _check_overridable,

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 from perennial.data.column_statistics import Floats
 from perennial.reports import columns, details, scored
 from perennial.reports.page import Content, element, figure, figures, listed, page, pairs, section, table, text
-from perennial.runs import facts, message
+from perennial.runs import facts, message, trials
 from perennial.runs.run_record import RunRecord
 from perennial.words import between, number
 
@@ -63,6 +63,7 @@ def report(run: ReportedRun) -> bytes:
         _gate(run),
         _quality(run),
         _importances(run),
+        _tried(run),
         _contract(run),
         _columns(run),
         _states(run),
@@ -142,6 +143,24 @@ def _importances(run: ReportedRun) -> Element | None:
     )
     made.set("class", "scroll shares")
     return section("What the answers rest on", made)
+
+
+def _tried(run: ReportedRun) -> Element | None:
+    tuned = run.record.get("tuning")
+    if not tuned:
+        return None
+    names = list(dict.fromkeys(name for one in tuned["trials"] for name in one["hyperparameters"]))
+    rows: list[list[Content]] = [
+        [
+            element("strong" if one["name"] == tuned["best"] else "span", text(one["name"], MAX_NAME)),
+            text(one["status"]),
+            _measured(one["value"], None),
+            *(text(one["hyperparameters"].get(name, ""), 20) for name in names),
+        ]
+        for one in tuned["trials"]
+    ]
+    about = "; ".join(trials.line(run.record))
+    return section("What was tried", table(("trial", "status", text(tuned["metric"]), *names), rows, about))
 
 
 # ---- What it was trained on

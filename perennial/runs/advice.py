@@ -265,6 +265,11 @@ def _of_job(ended: Outcome) -> str:
             "The job was killed, mostly because its memory ran out: take a larger instance (model.yaml, instances) and "
             f"start a run. Its log: {job.log}"
         )
+    if job.kind == "HyperParameterTuning":
+        return (
+            f"See why its trials failed, in run.json (jobs) and in CloudWatch Logs, {job.log}, and the ranges of "
+            "hyperparameters in model.yaml. Then start a run."
+        )
     return f"See the job's log in CloudWatch Logs, {job.log}. When the cause is mended, start a run."
 
 

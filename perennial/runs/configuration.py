@@ -15,12 +15,13 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from perennial.evaluation.gate import Gate
-from perennial.model import complaints
+from perennial.model import complaints, tuning
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.algorithms.hyperparameter import as_text
+from perennial.model.algorithms.ranges import as_sagemaker, is_range
 from perennial.model.complaints import ConfigurationError, Strict
 from perennial.model.definition import DEPLOYABLE, STEPS, Definition, Instances, JobInstance, validated
-from perennial.model.problem_types import scores_of
+from perennial.model.problem_types import Direction, scores_of
 
 RESERVED_PREFIXES = ("runs/", "code/", "capture/")
 STACK = "the stack's parameters"
@@ -42,11 +43,23 @@ class StepInstance(Strict):
     MaxRuntimeInSeconds: int | None = None
 
 
+class TuningOverrides(Strict):
+    """How a run searches; what is left out stays."""
+
+    Strategy: str | None = None
+    Jobs: int | None = None
+    ParallelJobs: int | None = None
+    EarlyStopping: bool | None = None
+    WarmStart: bool | None = None
+    Metric: str | None = None
+
+
 class Overrides(Strict):
     """What a layer sets over the one below. None is not set."""
 
     Algorithm: str | None = None
     HyperParameters: dict[str, Any] | None = None
+    Tuning: TuningOverrides | None = None
     GateThreshold: float | None = None
     GateMinimumImprovement: float | None = None
     GateWithoutComparison: str | None = None
@@ -59,7 +72,7 @@ class Configuration:
     """Everything that decides what a run does, apart from its data and its code.
 
     definition       the model's definition with the overrides in it
-    hyperparameters  of the chosen algorithm, all strings, with what follows from the problem filled in
+    hyperparameters  of the chosen algorithm, all strings, with what follows from the problem filled in; without ranges
     sources          for each overridden field who set it
     withheld         what the run's input decides and the definition does not let into service; empty for a run that
                      deploys what passes the gate
@@ -89,6 +102,35 @@ class Configuration:
     def training_metrics(self) -> tuple[str, ...]:
         """The names of the metrics that the training job must report."""
         return ALGORITHMS[self.definition.algorithm].training_metrics(self.hyperparameters)
+
+    @property
+    def ranges(self) -> dict[str, Any]:
+        """The hyperparameters that are tuned; none for a run that trains once."""
+        return tuning.ranges(self.definition.hyperparameters.get(self.definition.algorithm, {}))
+
+    @property
+    def objective(self) -> tuple[str, Direction]:
+        """The metric by which a tuning job finds its best trial, and which of its values are better."""
+        known = ALGORITHMS[self.definition.algorithm].objectives(self.definition.problem)
+        watched = [name for name in self.training_metrics if name in known]
+        name = self.definition.tuning.metric or (watched or list(known))[-1]
+        return name, known[name]
+
+    def tuning_job(self) -> dict[str, Any] | None:
+        """Return a HyperParameterTuningJobConfig; None for a run that trains once."""
+        if not self.ranges:
+            return None
+        section, (metric, direction) = self.definition.tuning, self.objective
+        return {
+            "Strategy": section.strategy.capitalize(),
+            "HyperParameterTuningJobObjective": {"Type": direction.capitalize(), "MetricName": metric},
+            "ResourceLimits": {
+                "MaxNumberOfTrainingJobs": section.jobs,
+                "MaxParallelTrainingJobs": section.parallel_jobs,
+            },
+            "ParameterRanges": as_sagemaker(self.ranges, ALGORITHMS[self.definition.algorithm].hyperparameters),
+            "TrainingJobEarlyStoppingType": "Auto" if section.early_stopping else "Off",
+        }
 
     def instances(self, key: str) -> dict[str, dict[str, Any]]:
         """Return the machines of each step by SageMaker's own names, and the key where their volumes take one."""
@@ -308,6 +350,15 @@ _FIELDS = {
     "MaxRuntimeInSeconds": "max_runtime_seconds",
 }
 
+_TUNING_FIELDS = {
+    "Strategy": "strategy",
+    "Jobs": "jobs",
+    "ParallelJobs": "parallel_jobs",
+    "EarlyStopping": "early_stopping",
+    "WarmStart": "warm_start",
+    "Metric": "metric",
+}
+
 
 def _paths(overrides: Overrides, definition: Definition) -> Iterator[tuple[str, Any]]:
     """Yield (path in model.yaml, value) for each thing that is set."""
@@ -322,6 +373,8 @@ def _paths(overrides: Overrides, definition: Definition) -> Iterator[tuple[str, 
     algorithm = overrides.Algorithm or definition.algorithm
     for name, value in (overrides.HyperParameters or {}).items():
         yield f"hyperparameters.{algorithm}.{name}", value
+    for name in sorted(overrides.Tuning.model_fields_set) if overrides.Tuning else ():
+        yield f"tuning.{_TUNING_FIELDS[name]}", getattr(overrides.Tuning, name)
     for step, instance in (overrides.Instances or {}).items():
         for name in sorted(instance.model_fields_set):
             yield f"instances.{step.lower()}.{_FIELDS[name]}", getattr(instance, name)
@@ -360,4 +413,5 @@ def _complete(definition: Definition) -> dict[str, str]:
     chosen = definition.problem, definition.gate.metric, definition.split.seed, len(definition.classes)
     derived = algorithm.derived(*chosen)
     own = definition.hyperparameters.get(definition.algorithm, {})
-    return {**algorithm.defaults, **derived, **{name: as_text(value) for name, value in own.items()}}
+    values = {**algorithm.defaults, **derived, **own}
+    return {name: as_text(value) for name, value in values.items() if not is_range(value)}

@@ -6,6 +6,7 @@ processing, training, batch transform and hosting alike; other regions and types
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,9 +22,10 @@ USD_AN_HOUR: dict[str, dict[str, float]] = {
 # Which machine of the definition (`instances`) a job has, by its step.
 MACHINES = {
     "preprocess": "preprocess", "train": "train", "predict": "predict", "champion": "predict", "again": "predict",
-    "data-quality": "baseline", "model-quality": "baseline",
+    "data-quality": "baseline", "model-quality": "baseline", "trial": "train",
 }  # fmt: skip
 
+_TRIAL = re.compile(r"t\d+-\d{3,}-\w+")  # runs.naming.tuning_stem, and what SageMaker adds
 Price = Callable[[str, str, str], float | None]  # (region, machine, kind of the job) -> USD an hour
 
 
@@ -73,8 +75,9 @@ def recorded_jobs(record: RunRecord) -> list[Job]:
 
 
 def step_of(name: str, run: str) -> str:
-    """Return what the name of a run's job says after the run: its step, such as `data-quality`."""
-    return name.partition(f"{run}-")[2].rpartition("-")[0]
+    """Return what the name of a run's job says after the run: its step, as `data-quality`; of a tuning job: `trial`."""
+    rest = name.partition(f"{run}-")[2]
+    return "trial" if _TRIAL.fullmatch(rest) else rest.rpartition("-")[0]
 
 
 def _recorded(job: Mapping[str, Any], record: RunRecord, machines: Mapping[str, Any]) -> Job | None:

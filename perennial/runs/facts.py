@@ -7,7 +7,7 @@ from typing import Any
 
 from perennial.evaluation.gate import TWINS
 from perennial.model.problem_types import scores_of
-from perennial.runs import costs, no_data
+from perennial.runs import costs, no_data, trials
 from perennial.runs.run_record import Rows, RunRecord
 from perennial.runs.strays import PUT_ASIDE
 from perennial.runs.work import OLDER, TRAINED_ONLY
@@ -34,6 +34,8 @@ def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield from _older(record)
     yield from _rows(record)
     yield from _numbers(record)
+    for tried in trials.line(record):
+        yield "Tuned", tried
     if cost := costs.line(record):
         yield "Cost", cost
     if version := record.get("version"):

@@ -1,7 +1,8 @@
 """How a SageMaker job ended, from the description that Step Functions gives as the cause of a failed `.sync` task.
 
-Source: Amazon SageMaker API Reference, DescribeProcessingJob, DescribeTrainingJob, DescribeTransformJob. Times in the
-cause are epoch milliseconds. A job that met its time limit is Stopped; only training says so itself (SecondaryStatus).
+Source: Amazon SageMaker API Reference, DescribeProcessingJob, DescribeTrainingJob, DescribeTransformJob,
+DescribeHyperParameterTuningJob. Times in the cause are epoch milliseconds. A job that met its time limit is Stopped;
+only training says so itself (SecondaryStatus).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-KINDS = ("Processing", "Training", "Transform")
+KINDS = ("Processing", "Training", "Transform", "HyperParameterTuning")
 KILLED = 137  # 128 + SIGKILL: who kills is mostly the kernel, for want of memory
 _EXIT_CODE = re.compile(r"exit code: (\d+)")
 
@@ -30,6 +31,8 @@ class JobEnd:
 
     @property
     def log(self) -> str:
+        if self.kind == "HyperParameterTuning":
+            return f"/aws/sagemaker/TrainingJobs, streams {self.name}-..."
         return f"/aws/sagemaker/{self.kind}Jobs, stream {self.name}/..."
 
     @property

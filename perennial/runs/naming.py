@@ -77,6 +77,15 @@ def job_name(stack: str, run: str, step: str, retry: int = 0) -> str:
     return f"{stem(stack, run)}-{step}-{retry}"
 
 
+def tuning_stem(prefix: str, run: str) -> str:
+    """Return the name of a run's tuning job but for the number of the attempt.
+
+    It has at most 32 characters: `<8 of the stack's id>-<run id>-t<retry>` = 8 + 1 + 19 + 2 + 2 (API Reference,
+    CreateHyperParameterTuningJob). The names of its trials go on with `-001-0f0444b1`.
+    """
+    return f"{prefix}-{run}-t"
+
+
 def run_of(stack: str, name: str) -> str | None:
     """Return the run id in a model's or endpoint configuration's name, or None when the name is not of this stack.
 

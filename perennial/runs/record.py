@@ -35,6 +35,7 @@ ROOM_IN_ITEM = {
     ("since", "definition"): 5_000,
     ("since", "unreadable"): 10_000,
     ("new_files", "rules"): 10_000,
+    ("tuning", "trials"): 10_000,
 }
 LISTED_IN_MANIFEST = {"files": "Files", "ignored": "Ignored"}
 BASELINES = ("data_quality", "model_quality", "attribution", "bias")

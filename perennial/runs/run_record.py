@@ -254,6 +254,29 @@ class Judged(TypedDict, total=False):
     targets_changed: bool
 
 
+class Trial(TypedDict):
+    """A training job of a tuning job: what it tried, and the metric that it reached, if it reported it."""
+
+    name: str
+    status: str
+    value: float | None
+    hyperparameters: dict[str, str]
+    seconds: float | None
+    reason: str | None
+
+
+class Tuned(TypedDict):
+    """A tuning job: by which metric it searched, how its trials ended, and the first of them, the best at the top."""
+
+    job: str
+    strategy: str
+    metric: str
+    direction: Direction
+    best: str
+    counts: dict[str, int]
+    trials: list[Trial]
+
+
 class ServingImage(TypedDict, total=False):
     """The image of a container that serves: as the model names it, and what that led to, if SageMaker says it."""
 
@@ -277,6 +300,7 @@ class RunRecord(TypedDict, total=False):
     input          as whoever started the run wrote it: of any form where it was refused
     reader         stands for all that decides whether a file can be read (runs.strays)
     configuration  all that decides what the run does (runs.configuration.Configuration.as_json)
+    tuning         what was tried, of a run that has tuned
     no_work        why it has trained nothing, where there was nothing to train
     withheld       why it deploys nothing; None for a run that deploys what passes the gate
     images         of the containers: preprocessor, algorithm
@@ -305,6 +329,7 @@ class RunRecord(TypedDict, total=False):
     gone_back_from: str | None
     artifacts: dict[str, Any]
     serving_images: list[ServingImage]
+    tuning: Tuned
     metrics: Metrics
     gate: Judged
     failure: Failure | None

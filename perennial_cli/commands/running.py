@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import boto3
 import typer
 
-from perennial.runs import configuration, run_input
+from perennial.runs import configuration, run_input, trials
 from perennial.words import number
 from perennial_cli import comparison, following, stacks
 from perennial_cli import explain as lineages
@@ -251,6 +251,7 @@ def show_run(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> N
             right=("this model", "the one in service then"),
         )
     show()
+    _tried(record)
     table(
         "state",
         "seconds",
@@ -259,10 +260,34 @@ def show_run(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> N
     )
 
 
+def _tried(record: Mapping[str, Any]) -> None:
+    """Show the trials of a run that has tuned."""
+    if tuned := record.get("tuning"):
+        for line in trials.line(record):
+            show(line)
+        table(
+            "trial",
+            "status",
+            tuned["metric"],
+            "hyperparameters",
+            rows=(
+                (
+                    one["name"],
+                    one["status"],
+                    number(one["value"]) if one["value"] is not None else "",
+                    ", ".join(f"{name}={value}" for name, value in one["hyperparameters"].items()),
+                )
+                for one in tuned["trials"]
+            ),
+            right=(tuned["metric"],),
+        )
+        show()
+
+
 def _made_of(record: Mapping[str, Any]) -> dict[str, str]:
     data, code = record.get("data") or {}, record.get("code") or {}
     algorithm = (record.get("configuration") or {}).get("algorithm") or {"name": "", "hyperparameters": {}}
-    settings = ", ".join(f"{name}={value}" for name, value in sorted(algorithm["hyperparameters"].items()))
+    settings = ", ".join(f"{name}={value}" for name, value in sorted(trials.hyperparameters(record).items()))
     size = f"{data.get('file_count', 0):,} files, {data.get('size_bytes', 0):,} bytes"
     return {
         "started": record["execution"]["started_at"],
@@ -332,8 +357,13 @@ def reproduce(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> 
 
 
 def _replay(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the input that runs the same again. Raises ConfigurationError: it is none."""
-    overrides = (record.get("input") or {}).get("Overrides")
+    """Return the input that runs the same again: what was tuned has the values of the best trial.
+
+    Raises ConfigurationError: it is none.
+    """
+    overrides = (record.get("input") or {}).get("Overrides") or {}
+    if best := trials.best_values(record):
+        overrides = {**overrides, "HyperParameters": {**overrides.get("HyperParameters", {}), **best}}
     again = {"Trigger": {"Type": "Manual"}, "Replay": record["run_id"]}
     wanted = {**again, **({"Overrides": overrides} if overrides else {})}
     run_input.execution_input(wanted)

@@ -223,7 +223,7 @@ def _lines(proposal: Proposal, threshold: float, seed: int, measurements: Measur
     yield ""
     yield from _gate(proposal, threshold, measurements)
     yield ""
-    yield "overridable: [algorithm, hyperparameters, gate.threshold, instances, data_prefix]"
+    yield "overridable: [algorithm, hyperparameters, tuning, gate.threshold, instances, data_prefix]"
 
 
 def _form(texts: Texts) -> Iterator[str]:

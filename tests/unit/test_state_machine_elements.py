@@ -19,6 +19,8 @@ from tests.unit.test_state_machine_train_model import (
     NAME,
     NEW_CHAMPION,
     RESULT,
+    TUNING,
+    WORK,
     failing,
     fakes,
     function,
@@ -45,6 +47,7 @@ def scenarios() -> list[Walk]:
     ways = [
         walk(),
         walk(capacity),
+        walk({"Tune": lost_by_the_platform()(job)}, work={"Tuning": TUNING}),
         walk({**again, "Predict with new champion": lost_by_the_platform()(job)}),
         walk(new, work={"Champion": None}),
         *(walk(work={"Decision": decision}) for decision in ("NoData", "Surprise")),
@@ -80,6 +83,8 @@ def _broken(name: str, body: dict[str, Any]) -> list[Walk]:
 
 def _way_to(name: str) -> dict[str, Fake]:
     """What has to be so that the flow comes to a state which it usually does not need."""
+    if name == "Tune":
+        return {"Resolve configuration": function({**WORK, "Tuning": TUNING})}
     if name == "Create endpoint":
         return {"Check endpoint": function(seen("Create", None, "NotFound"))}
     if name == "Delete failed endpoint":

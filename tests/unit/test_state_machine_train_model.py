@@ -44,6 +44,7 @@ VALUES = {
     },
 }
 DEFINITION = asl.parse(asl.substituted(TEXT, VALUES))
+VPC = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
 MACHINE = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeKmsKeyId": KEY}
 JOB = {**MACHINE, "VolumeSizeInGB": 20, "MaxRuntimeInSeconds": 3600}
 WORK: dict[str, Any] = {
@@ -78,10 +79,34 @@ WORK: dict[str, Any] = {
         "MinimumUnseenRows": 30,
         "WithoutComparison": "reject",
     },
+    "Tuning": None,
     "Withheld": None,
     "ChampionTest": f"s3://cars/runs/{RUN}/test/",
     "Lineage": {"run": RUN, "commit": "0123abc", "hyperparameter:num_round": "200"},
     "Champion": {"ModelName": CHAMPION, "EndpointConfigName": CHAMPION, "RunId": "20261119100000-0a1b"},
+}
+TUNING = {
+    "Name": naming.tuning_stem("0a1b2c3d", RUN),
+    "Config": {
+        "Strategy": "Bayesian",
+        "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "validation:rmse"},
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": 4, "MaxParallelTrainingJobs": 2},
+        "ParameterRanges": {
+            "IntegerParameterRanges": [
+                {"Name": "max_depth", "MinValue": "2", "MaxValue": "8", "ScalingType": "Auto"},
+            ],
+            "ContinuousParameterRanges": [],
+            "CategoricalParameterRanges": [],
+        },
+        "TrainingJobEarlyStoppingType": "Off",
+    },
+    "WarmStart": {},
+}
+PARENT = {
+    "WarmStartConfig": {
+        "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "0a1b2c3d-20261119100000-0a1b-t0"}],
+        "WarmStartType": "TransferLearning",
+    }
 }
 NEW_CHAMPION = {name: value.replace("19", "20") for name, value in WORK["Champion"].items()}
 RESULT = {
@@ -150,8 +175,13 @@ def in_turn(*one_by_one: Fake) -> Fake:
 
 
 def job(call: Call, status: str = "Completed") -> dict[str, Any]:
-    kind = next(kind for kind in ("Processing", "Training", "Transform") if f"{kind}JobName" in call.arguments)
-    artefact = {"ModelArtifacts": {"S3ModelArtifacts": "s3://cars/model.tar.gz"}} if kind == "Training" else {}
+    kinds = ("Processing", "Training", "Transform", "HyperParameterTuning")
+    kind = next(kind for kind in kinds if f"{kind}JobName" in call.arguments)
+    best = {"TrainingJobName": f"{call.arguments[f'{kind}JobName']}-003-0f0444b1"}
+    artefact = {
+        "Training": {"ModelArtifacts": {"S3ModelArtifacts": "s3://cars/model.tar.gz"}},
+        "HyperParameterTuning": {"BestTrainingJob": best},
+    }.get(kind, {})
     return {f"{kind}JobName": call.arguments[f"{kind}JobName"], f"{kind}JobStatus": status, **artefact}
 
 
@@ -243,6 +273,7 @@ def fakes(**work: Any) -> dict[str, Fake]:
         "Resolve configuration": function({**WORK, **work}),
         "Snapshot data": function({"Files": 1}),
         **dict.fromkeys(JOBS, job),
+        "Tune": job,
         "Seal preprocessor": sealed,
         "Seal model": sealed,
         "Save model": lambda call: {"ModelArn": "arn", **METADATA},
@@ -405,7 +436,8 @@ def requests() -> list[Any]:
     creating = walk({"Check endpoint": functions(seen("Recreate"), seen("Create"))}, work={"Champion": None})
     restoring = walk({"Verify endpoint": failing("EndpointVerificationError")(function({}))})
     again = walk({"Reserve deployment": functions(turn("Compare", NEW_CHAMPION), turn("Deploy", NEW_CHAMPION))})
-    calls = [*creating.calls, *walk().calls, *restoring.calls, *again.calls]
+    tuned = walk(work={"Tuning": {**TUNING, "WarmStart": PARENT}})
+    calls = [*creating.calls, *walk().calls, *restoring.calls, *again.calls, *tuned.calls]
     of_each_state = {call.state: call for call in calls if not call.resource.endswith("lambda:invoke")}
     return [pytest.param(call, id=state) for state, call in of_each_state.items()]
 
@@ -532,6 +564,78 @@ def test_names_of_jobs_are_those_that_the_functions_know(state: str, step: str) 
     (arguments,) = walk().called(state)
     (name,) = (value for key, value in arguments.items() if key.endswith("JobName"))
     assert name == naming.job_name(STACK, RUN, step)
+
+
+# ---- Tuning
+
+
+def test_the_best_trial_of_a_tuning_job_goes_on_as_a_training_job_does() -> None:
+    done = walk(work={"Tuning": TUNING})
+    assert done.error is None, done.cause
+    assert "Train" not in done.states
+    (asked,) = done.called("Tune")
+    best = f"{asked['HyperParameterTuningJobName']}-003-0f0444b1"
+    sealed_model = done.called("Seal model")[0]["Payload"]
+    assert sealed_model["Uri"] == f"s3://cars/runs/{RUN}/model/{best}/output/model.tar.gz"
+    (queried,) = (call["Payload"] for call in done.called("Query training results"))
+    assert (queried["TrainingJobName"], queried["TuningJobName"]) == (best, asked["HyperParameterTuningJobName"])
+    assert walk().called("Query training results")[0]["Payload"]["TuningJobName"] is None
+
+
+def test_a_trial_is_asked_for_as_a_training_job_is() -> None:
+    (tuned,) = walk(work={"Tuning": TUNING}).called("Tune")
+    (trained,) = walk().called("Train")
+    (of_run,) = (call for call in walk(work={"Vpc": {"VpcConfig": VPC}, "Tuning": TUNING}).called("Tune"))
+    trial = tuned["TrainingJobDefinition"]
+    own = {"TrainingJobName", "Tags", "HyperParameters"}
+    assert trial == {
+        **{name: value for name, value in trained.items() if name not in own},
+        "StaticHyperParameters": trained["HyperParameters"],
+    }
+    assert tuned["Tags"] == trained["Tags"]
+    assert of_run["TrainingJobDefinition"]["VpcConfig"] == VPC
+    assert "WarmStartConfig" not in tuned
+
+
+def test_a_search_goes_on_from_an_earlier_one_where_there_is_one() -> None:
+    (asked,) = walk(work={"Tuning": {**TUNING, "WarmStart": PARENT}}).called("Tune")
+    assert asked["WarmStartConfig"] == PARENT["WarmStartConfig"]
+
+
+def test_a_tuning_job_that_is_tried_again_has_a_new_name_of_at_most_32_characters() -> None:
+    waits = failing("SageMaker.ResourceLimitExceededException", times=80)
+    names = [
+        call["HyperParameterTuningJobName"]
+        for call in walk({"Tune": waits(job)}, work={"Tuning": TUNING}).called("Tune")
+    ]
+    assert names == [f"0a1b2c3d-{RUN}-t{retry}" for retry in range(81)]
+    assert max(map(len, names)) == 32
+
+
+def test_a_tuning_job_that_the_platform_lost_is_tried_again() -> None:
+    done = walk({"Tune": lost_by_the_platform(times=2)(job)}, work={"Tuning": TUNING})
+    assert done.error is None, done.cause
+    assert [call["HyperParameterTuningJobName"][-1] for call in done.called("Tune")] == ["0", "0", "1", "0", "1", "2"]
+
+
+def test_a_tuning_job_that_was_stopped_is_a_failure() -> None:
+    done = walk({"Tune": stopped}, work={"Tuning": TUNING})
+    assert done.error == "States.QueryEvaluationError"
+    assert "ended as Stopped" in (done.cause or "")
+
+
+def test_a_tuning_job_whose_trials_all_failed_ends_the_run_with_its_reason() -> None:
+    reason = "No training job succeeded after 5 attempts."
+    done = walk({"Tune": lost_by_the_platform(reason, times=9)(job)}, work={"Tuning": TUNING})
+    assert done.error == "States.TaskFailed"
+    assert failed_in(done) == "Tune"
+    assert reason in cause.explained(done.cause)
+    assert len(done.called("Tune")) == 1
+
+
+def test_a_run_that_began_before_there_were_tuning_jobs_trains() -> None:
+    answers = {name: value for name, value in WORK.items() if name != "Tuning"}
+    assert "Train" in walk({"Resolve configuration": function(answers)}).states
 
 
 # ---- When it goes otherwise

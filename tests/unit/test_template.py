@@ -92,7 +92,8 @@ def rendered(value: Any, given: Mapping[str, str]) -> Any:
     if name == "Fn::Split":
         return rendered(argument[1], given).split(argument[0])
     if name == "Fn::Select":
-        return rendered(argument[1], given).split(",")[argument[0]]
+        parts = rendered(argument[1], given)
+        return (parts.split(",") if isinstance(parts, str) else parts)[argument[0]]
     if name == "Fn::FindInMap":
         mapping, first, second = rendered(argument, given)
         return TEMPLATE["Mappings"][mapping][first][second]
@@ -981,6 +982,7 @@ AS_LONG_AS_ALLOWED = {
 # The region with the longest name of a registry; names that CloudFormation makes: <stack>-<logical id>-<12 characters>.
 OF_THE_STACK = {
     "AWS::StackName": "s" * naming.MAX_STACK_NAME,
+    "AWS::StackId": "arn:aws:cloudformation:r:123456789012:stack/s/0a1b2c3d-0000-11ee-8888-0a1b2c3d4e5f",
     "AWS::Region": "us-isof-south-1",
     "AWS::URLSuffix": "csp.hci.ic.gov",
     "AWS::Partition": "aws-iso-f",

@@ -137,7 +137,10 @@ def _chunks(table: Array) -> list[Array]:
 
 
 def make_settings(values: Mapping[str, Any], training: Array) -> Settings:
-    """Return what `auto` means here, and everything else as given."""
+    """Return what `auto` means here, and everything else as given.
+
+    A tuning job turns the search among models off (Developer Guide, "Tune a linear learner model").
+    """
 
     def value_or(name: str, default: Any) -> Any:
         return default if values[name] is None else values[name]
@@ -150,7 +153,7 @@ def make_settings(values: Mapping[str, Any], training: Array) -> Settings:
         learning_rates=LEARNING_RATES if values["learning_rate"] is None else (values["learning_rate"],),
         weight_decays=WEIGHT_DECAYS if values["wd"] is None else (values["wd"],),
         l1=value_or("l1", 0.0),
-        num_models=values["num_models"],
+        num_models=1 if values["_tuning_objective_metric"] else values["num_models"],
         beta_1=value_or("beta_1", 0.9),
         beta_2=value_or("beta_2", 0.999),
         momentum=value_or("momentum", 0.9),

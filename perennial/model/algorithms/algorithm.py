@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from perennial.model.algorithms.hyperparameter import Allowed
+from perennial.model.algorithms.ranges import is_range, problems
 from perennial.model.complaints import Complaint, suggestion
 from perennial.model.images import Image
+from perennial.model.problem_types import Direction
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,9 @@ class Algorithm:
     derived           (problem type, metric of the gate, seed, number of named classes) -> the hyperparameters that
                       follow from them
     training_metrics  all hyperparameters -> the metrics that its training job must report
+    tunable           the hyperparameters that may be ranges
+    objectives        problem type -> the metrics of the validation set that a tuning job may go by, and which values of
+                      each are better
     scripts_from      the first version whose image runs job scripts too, with what reads its models; None: none
     """
 
@@ -35,6 +40,8 @@ class Algorithm:
     of_problem: Mapping[str, Mapping[str, tuple[str, ...]]]
     derived: Callable[[str, str, int, int], dict[str, str]]
     training_metrics: Callable[[Mapping[str, str]], tuple[str, ...]]
+    tunable: tuple[str, ...] = ()
+    objectives: Callable[[str], Mapping[str, Direction]] = lambda _problem_type: {}
     scripts_from: tuple[int, int] | None = None
 
     @property
@@ -50,15 +57,22 @@ class Algorithm:
                 yield name, self.refused[name]
             elif allowed is None:
                 yield name, f"is not a hyperparameter of {self.name}{suggestion(name, self.hyperparameters)}"
+            elif is_range(value):
+                yield from ((name, text) for text in self._range_problems(name, value, allowed))
             elif not isinstance(value, bool | int | float | str):
                 yield name, f"got {value!r}; expected {allowed.expected()}"
             elif (complaint := allowed.problem(value)) is not None:
                 yield name, complaint
 
+    def _range_problems(self, name: str, value: Any, allowed: Allowed) -> Iterable[str]:
+        if name not in self.tunable:
+            return [f"got a range; {self.name} tunes {', '.join(self.tunable)}; expected {allowed.expected()}"]
+        return problems(value, allowed)
+
     def complaints_for(self, problem_type: str, values: Mapping[str, Any]) -> Iterable[Complaint]:
         """Yield (name, what is wrong and what is allowed) for each hyperparameter that is of another problem type."""
         for name, allowed in self.of_problem.get(problem_type, {}).items():
-            parts = str(values[name]).split(",") if name in values else []
+            parts = str(values[name]).split(",") if name in values and not is_range(values[name]) else []
             wrong = [value for value in parts if value.split("@")[0] not in allowed]
             if wrong:
                 yield name, f"got {', '.join(wrong)!r}; allowed for {problem_type}: {', '.join(allowed)}"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from perennial.model.algorithms.algorithm import Algorithm
 from perennial.model.algorithms.hyperparameter import AUTO, FLAG, POSITIVE, Allowed, integer, number, words
 from perennial.model.images import ONE_FOR_BOTH, Image, Registry
+from perennial.model.problem_types import Direction
 
 _LOSSES = {
     "regression": (
@@ -97,6 +98,24 @@ def _training_metrics(_hyperparameters: Mapping[str, str]) -> tuple[str, ...]:
     return ("validation:objective_loss",)
 
 
+# Developer Guide, "Tune a linear learner model": hyperparameters and metrics.
+_TUNABLE = ("l1", "learning_rate", "mini_batch_size", "positive_example_weight_mult", "use_bias", "wd")
+_SCORES = {
+    "regression": (),
+    "binary_classification": (
+        "binary_classification_accuracy", "binary_f_beta", "precision", "recall", "roc_auc_score",
+    ),
+    "multiclass_classification": ("multiclass_accuracy", "macro_f_beta", "macro_precision", "macro_recall"),
+}  # fmt: skip
+_LOSSES_REPORTED = {"regression": ("objective_loss", "mse", "absolute_loss", "rmse")}
+
+
+def _objectives(problem_type: str) -> dict[str, Direction]:
+    losses: dict[str, Direction] = dict.fromkeys(_LOSSES_REPORTED.get(problem_type, ("objective_loss",)), "minimize")
+    scores: dict[str, Direction] = dict.fromkeys(_SCORES[problem_type], "maximize")
+    return {f"validation:{name}": direction for name, direction in {**losses, **scores}.items()}
+
+
 _ACCOUNTS = {
     "af-south-1": "455444449433", "ap-east-1": "286214385809", "ap-northeast-1": "351501993468",
     "ap-northeast-2": "835164637446", "ap-northeast-3": "867004704886", "ap-south-1": "991648021394",
@@ -122,5 +141,6 @@ IMAGE = Image(
     description=f"Version of the Linear Learner image, or its digest. {ONE_FOR_BOTH}",
 )
 LINEAR_LEARNER = Algorithm(
-    "linear-learner", IMAGE, _HYPERPARAMETERS, _REFUSED, _DEFAULTS, _OF_PROBLEM, _derived, _training_metrics
-)
+    "linear-learner", IMAGE, _HYPERPARAMETERS, _REFUSED, _DEFAULTS, _OF_PROBLEM, _derived, _training_metrics, _TUNABLE,
+    _objectives,
+)  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from perennial.model.algorithms.algorithm import Algorithm
 from perennial.model.algorithms.hyperparameter import FLAG, POSITIVE, SHARE, Allowed, integer, number, words
 from perennial.model.images import FRAMEWORKS, ONE_FOR_BOTH, Image
+from perennial.model.problem_types import Direction
 
 _REGRESSION_OBJECTIVES = (
     "reg:squarederror", "reg:absoluteerror", "reg:squaredlogerror", "reg:pseudohubererror", "reg:gamma",
@@ -138,6 +139,24 @@ def _training_metrics(hyperparameters: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"validation:{name}" for name in hyperparameters["eval_metric"].split(","))
 
 
+# Developer Guide, "Tune an XGBoost Model". Not max_delta_step, which is a whole number there and any in the container:
+# one of them would refuse its range.
+_TUNABLE = (
+    "alpha", "colsample_bylevel", "colsample_bynode", "colsample_bytree", "eta", "gamma", "lambda", "max_depth",
+    "min_child_weight", "num_round", "subsample",
+)  # fmt: skip
+_MAXIMIZED = {"auc", "aucpr", "r2", "accuracy"}
+_MAXIMIZED_KINDS = ("balanced_accuracy", "f1", "precision", "recall")
+
+
+def _objectives(problem_type: str) -> dict[str, Direction]:
+    """Source: the same page, "Evaluation Metrics"."""
+    return {
+        f"validation:{name}": "maximize" if name in _MAXIMIZED or name.startswith(_MAXIMIZED_KINDS) else "minimize"
+        for name in _OF_PROBLEM[problem_type]["eval_metric"]
+    }
+
+
 IMAGE = Image(
     name="XGBoost",
     registry=FRAMEWORKS,
@@ -150,5 +169,6 @@ IMAGE = Image(
 # Images before 3.2 have a Python that job scripts are too new for (3.0-5: 3.10).
 _SCRIPTS_FROM = (3, 2)
 XGBOOST = Algorithm(
-    "xgboost", IMAGE, _HYPERPARAMETERS, _REFUSED, _DEFAULTS, _OF_PROBLEM, _derived, _training_metrics, _SCRIPTS_FROM
-)
+    "xgboost", IMAGE, _HYPERPARAMETERS, _REFUSED, _DEFAULTS, _OF_PROBLEM, _derived, _training_metrics, _TUNABLE,
+    _objectives, _SCRIPTS_FROM,
+)  # fmt: skip

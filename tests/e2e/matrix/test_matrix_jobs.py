@@ -46,6 +46,18 @@ def limit_runs(seconds: int) -> Callable[[App], None]:
     return limit
 
 
+# What is tuned makes no difference to the trees, so that every trial's model is as good as the one in service.
+TUNED = {"HyperParameters": {"gamma": {"min": 0, "max": 1e-9}}, "Tuning": {"Jobs": 2, "ParallelJobs": 2}}
+TUNE = "task:sagemaker:createHyperParameterTuningJob"
+ON_A_GPU = {**TUNED, "HyperParameters": {**TUNED["HyperParameters"], "tree_method": "gpu_hist"}}
+NO_MACHINE = json.dumps({"FailureReason": "CapacityError: Unable to provision requested ML compute capacity."})
+HICCUPS = (
+    ("SageMaker.ResourceLimitExceededException", "quota"),
+    (REFUSED, "Rate exceeded"),
+    ("SageMaker.ResourceInUseException", "a job with this name already exists"),
+    (FAILED, NO_MACHINE),
+)
+
 CASES = [
     # The script raises: a bug, which the log explains.
     *(Case("Jobs", "the script raises", state, (fault(f"job:{step}", "raise"),), error=FAILED,
@@ -127,6 +139,16 @@ CASES = [
     Case("Jobs", "the metric is NaN", "Predict with champion",
          (fault("job:champion", "answer", answer="nan"),), status="SUCCEEDED",
          says=("Model in service", "the model in service could not be measured (its rmse is nan)")),
+    # Tuning.
+    Case("Jobs", "every trial fails", "Tune", error=FAILED, overrides=ON_A_GPU,
+         says=("in state 'Tune'", "No training job succeeded after 2 attempts"), advises="ranges"),
+    Case("Jobs", "the service refuses for good", "Tune",
+         (fault(TUNE, "error", error=REFUSED, message="not authorized"),), error=REFUSED, overrides=TUNED,
+         says=("in state 'Tune'", "not authorized"), advises="start a run"),
+    Case("Jobs", "the service refuses for a while, then has no machine, then recovers", "Tune",
+         tuple(fault(TUNE, "error", error=error, message=text, times=1) for error, text in HICCUPS),
+         status="SUCCEEDED", overrides=TUNED,
+         says=("Model in service", "Tuned         2 trials (2 completed), bayesian; best validation:rmse", "gamma=")),
     # Refused for good: permissions, mostly.
     *(
         Case("Jobs", "the service refuses for good", state, (refused(operation, step, error="AccessDeniedException"),),
@@ -187,6 +209,7 @@ NEEDED = {
     "createProcessingJob.sync": PROGRAM | {"its output is missing"},
     "createTrainingJob.sync": PROGRAM | {"its artefact is missing", "the metric is missing"},
     "createTransformJob.sync": CONTAINERS,
+    "createHyperParameterTuningJob.sync": {"every trial fails", "the service refuses for good"},
 }
 
 

@@ -1,5 +1,6 @@
 """The stack whose permissions are tried, and what its tests do to it."""
 
+import itertools
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -23,6 +24,7 @@ SCIENTIST = f"{STACK}-scientist"
 MANY = "many/"
 Ask = Callable[[str], Any]
 """A service's client, by its name."""
+_numbers = itertools.count(1)
 Without = Callable[[str, str], AbstractContextManager[None]]
 
 
@@ -112,3 +114,19 @@ def many(app: App) -> str:
         part = b"".join([header, *rows[number :: FILES_IN_ITEM + 1]])
         app.client("s3").put_object(Bucket=app.bucket, Key=f"{MANY}{number:03}.csv", Body=part)
     return MANY
+
+
+def tuned(app: App) -> dict[str, dict[str, Any]]:
+    """What has to be answered for a run to tune and to deploy nothing: a job of two trials, whose models are alike."""
+    described = app.client("cloudformation").describe_stacks(StackName=app.stack)["Stacks"][0]
+    prefix = described["StackId"].rpartition("/")[2].partition("-")[0]
+    end = {"MinValue": "0", "MaxValue": "0.000000001", "ScalingType": "Linear"}
+    config = {
+        "Strategy": "Random",
+        "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "validation:rmse"},
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 2},
+        "ParameterRanges": {"ContinuousParameterRanges": [{"Name": "gamma", **end}]},
+    }
+    name = naming.tuning_stem(prefix, f"20261129000000-{next(_numbers):04x}")
+    tuning = {"Name": name, "Config": config, "WarmStart": {}}
+    return {"Resolve configuration": {"Tuning": tuning, "Withheld": "a test tunes it"}}

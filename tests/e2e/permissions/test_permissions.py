@@ -27,6 +27,7 @@ from tests.e2e.permissions.conftest import (
     give_no_rows,
     raise_alarm,
     tell_of_an_execution_that_is_gone,
+    tuned,
     watch,
 )
 from tests.e2e.resumed import Resumable
@@ -371,6 +372,7 @@ def exercised(
     tell_of_a_drop_that_is_gone(app)
     for job in ("preprocess", "train", "predict"):
         stop_during(app, job, updated)
+    tune_and_stop(app, updated)
     stop_a_monitor(app)
     start_training_by_drift_and_alarm(app, window)
     tell_of_executions_that_are_gone(app)
@@ -404,6 +406,24 @@ def stop_during(app: App, job: str, other: Run) -> None:
             app.client("lambda").invoke(FunctionName=f"{STACK}-reserve-deployment", Payload=json.dumps(ask))
         states.stop_execution(executionArn=arn, cause="by hand")
     wait_for(lambda: states.describe_execution(executionArn=arn)["status"] == "ABORTED", "the end of the run")
+
+
+def tune_and_stop(app: App, updated: Run) -> None:
+    """What a run has trained is tuned; then again, and stopped while its trials work."""
+    resumable, states = Resumable(app, updated), app.client("stepfunctions")
+    done = resumable.go_on("Tune or train?", answers=tuned(app))
+    assert (done.status, done.cause) == ("SUCCEEDED", None)
+    answers = tuned(app)
+    endless = {"num_round": "1000000", "num_parallel_tree": "300"}
+    algorithm = resumable.answer("Resolve configuration")["Algorithm"]
+    answers["Resolve configuration"]["Algorithm"] = {**algorithm, "HyperParameters": endless}
+    arn = resumable.start("Tune or train?", answers=answers)
+    name = {"NameContains": answers["Resolve configuration"]["Tuning"]["Name"]}
+    wait_for(lambda: app.client("sagemaker").list_training_jobs(**name)["TrainingJobSummaries"], "trials")
+    states.stop_execution(executionArn=arn, cause="by hand")
+    job = {**name, "StatusEquals": "Stopped"}
+    listed = app.client("sagemaker").list_hyper_parameter_tuning_jobs
+    wait_for(lambda: listed(**job)["HyperParameterTuningJobSummaries"], "the end of the tuning job")
 
 
 def tell_of_a_drop_that_is_gone(app: App) -> None:

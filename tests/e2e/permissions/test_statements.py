@@ -40,6 +40,7 @@ from tests.e2e.permissions.conftest import (
     give_no_rows,
     raise_alarm,
     tell_of_an_execution_that_is_gone,
+    tuned,
     watch,
 )
 from tests.e2e.permissions.policy_replay import Policy
@@ -109,6 +110,11 @@ def _why(run: Run) -> str:
 def going_on_from(state: str) -> Act:
     """A run that does a state's work under new names."""
     return lambda deployed: _why(deployed.whose(state).go_on(state))
+
+
+def tuning(deployed: Deployed) -> str:
+    """A run that tunes what the one that succeeded has trained."""
+    return _why(deployed.resumable.go_on("Tune or train?", answers=tuned(deployed.app)))
 
 
 def asking_again(state: str) -> Act:
@@ -389,6 +395,8 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("TrainModelRole", "Tags"): going_on_from("Preprocess"),
     ("TrainModelRole", "JobRoles"): going_on_from("Preprocess"),
     ("TrainModelRole", "TrainingJobs"): going_on_from("Train"),
+    ("TrainModelRole", "TuningJobs"): tuning,
+    ("QueryTrainingResultsRole", "Trials"): tuning,
     ("TrainModelRole", "Models"): going_on_from("Save model"),
     ("TrainModelRole", "TransformJobs"): going_on_from("Save model"),
     ("TrainModelRole", "Baselines"): asking_again("List baselines"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from perennial.evaluation.predictions import PredictionsError
+from perennial_aws import runs
 from tests.unit.conftest import BUCKET, STACK, load_function
 
 RUN, CHAMPION = "20261120093440-1a2b", "20261101000000-aaaa"
@@ -47,7 +48,7 @@ def reported(answers):
 def query(app, reported, lambda_context, capsys):
     def call(
         threshold=3.0, improvement=0.0, champion=False, problem="regression", metric="rmse", direction="minimize",
-        minimum=2, asked="test",
+        minimum=2, asked="test", tuning=None,
     ):  # fmt: skip
         gate = {
             "Metric": metric,
@@ -68,6 +69,7 @@ def query(app, reported, lambda_context, capsys):
             "ChampionPredictions": f"{PREFIX}/predictions/champion" if champion else None,
             "Champion": {"ModelName": f"{STACK}-{CHAMPION}", "RunId": "other"} if champion else None,
             "ChampionTest": f"{PREFIX}/{asked}/",
+            "TuningJobName": tuning,
         }
         return app.handler(event, lambda_context)
 
@@ -705,3 +707,25 @@ def test_parts_of_different_numbers_of_classes_are_no_predictions(aws, query):
     predicted(aws, [0.5, 0.5], part=1)
     with pytest.raises(PredictionsError, match="parts have different numbers of scores a row"):
         query(**OF_CLASSES)
+
+
+def test_what_was_tried_is_recorded_with_the_run(aws, query, answers, app, reported, lambda_context):
+    labels(aws, *LABELS)
+    predicted(aws, *[label + 3 for label in LABELS])
+    objective = {"Type": "Minimize", "MetricName": "validation:rmse"}
+    config = {"Strategy": "Random", "HyperParameterTuningJobObjective": objective}
+    answers("sagemaker", "DescribeHyperParameterTuningJob", (200, {"HyperParameterTuningJobConfig": config}))
+    final = {"MetricName": "validation:rmse", "Value": 2.5}
+    best = f"{STACK}-{RUN}-train-0"
+    pages = [
+        {"TrainingJobSummaries": [{"TrainingJobName": "other", "TrainingJobStatus": "Failed"}], "NextToken": "more"},
+        {"TrainingJobSummaries": [
+            {"TrainingJobName": best, "TrainingJobStatus": "Completed", "TunedHyperParameters": {"eta": "0.1"},
+             "FinalHyperParameterTuningJobObjectiveMetric": final}
+        ]},
+    ]  # fmt: skip
+    answers("sagemaker", "ListTrainingJobsForHyperParameterTuningJob", *((200, page) for page in pages))
+    query(tuning="0a1b2c3d-r-t0")
+    recorded = runs.get(RUN)["tuning"]
+    assert (recorded["job"], recorded["best"], recorded["strategy"]) == ("0a1b2c3d-r-t0", best, "Random")
+    assert [(one["name"], one["value"]) for one in recorded["trials"]] == [(best, 2.5), ("other", None)]

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
 from perennial.runs.naming import run_id
+from perennial_aws import runs, shipped
 from tests.e2e.matrix.registry import matrix
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal
 
@@ -974,3 +975,53 @@ def test_labelled_rows_that_a_person_or_an_erasure_has_put_there_start_a_run_as_
     key = "raw/labelled/20261129100000-20261129110000.csv"
     put = aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"price\n1\n", Metadata=metadata)
     assert resolve(Trigger=drop(key, put["VersionId"]))["Decision"] == "Train"
+
+
+# ---- Tuning
+
+ETA = {"eta": {"min": 0.05, "max": 0.3}}
+
+
+def test_a_run_with_ranges_gets_a_tuning_job_and_one_without_none(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    run = resolve(Overrides={"HyperParameters": ETA, "Tuning": {"Jobs": 4}})
+    assert run["Tuning"]["Name"] == f"0a1b2c3d-{run['RunId']}-t"
+    assert run["Tuning"]["Config"]["ResourceLimits"]["MaxNumberOfTrainingJobs"] == 4
+    assert run["Tuning"]["WarmStart"] == {}
+    assert "eta" not in run["Algorithm"]["HyperParameters"]
+    assert resolve(OTHER_ARN)["Tuning"] is None
+
+
+@pytest.fixture
+def searched_before(aws, resolve, answers):
+    """Let a tuning job have made the model in service; the status is that of the answer to its description."""
+    first = "20261101000000-aaaa"
+
+    def made(status, body):
+        aws.put("raw/a.csv", "a")
+        aws.serve(first)
+        runs.put({"run_id": first, "tuning": {"job": "0a1b2c3d-r-t0"}})
+        answers("sagemaker", "DescribeHyperParameterTuningJob", (status, body))
+        return resolve(Overrides={"HyperParameters": ETA, "Tuning": {"WarmStart": True}})["Tuning"]
+
+    return made
+
+
+def test_a_search_begins_with_what_that_of_the_model_in_service_has_tried(searched_before, app):
+    again = shipped.configured({"HyperParameters": ETA}, None)
+    parent = {
+        "HyperParameterTuningJobStatus": "Completed",
+        "HyperParameterTuningJobConfig": again.tuning_job(),
+        "TrainingJobDefinition": {"StaticHyperParameters": dict(again.hyperparameters)},
+    }
+    assert searched_before(200, parent)["WarmStart"] == {
+        "WarmStartConfig": {
+            "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "0a1b2c3d-r-t0"}],
+            "WarmStartType": "TransferLearning",
+        }
+    }
+
+
+def test_a_search_whose_parent_is_gone_begins_from_nothing(searched_before):
+    gone = {"__type": "ResourceNotFound", "message": "Amazon SageMaker can't find a tuning job with the name x"}
+    assert searched_before(400, gone)["WarmStart"] == {}

@@ -78,6 +78,16 @@ def test_earlier_runs_say_how_long_the_next_one_takes() -> None:
     assert expected.month == pytest.approx(4 * 0.25 * 0.115 + 730 * 0.115)
 
 
+def test_a_run_that_tunes_costs_all_its_trials() -> None:
+    tuned = MODEL_YAML.replace(
+        "hyperparameters:\n  xgboost: {", "hyperparameters:\n  xgboost: {gamma: {min: 0, max: 2}, "
+    )
+    assert tuned != MODEL_YAML
+    model = definition.parse(tuned + "\ntuning: {jobs: 7}\n", "model.yaml")
+    expected = billing.expected(model, "us-east-1", [record(jobs=[job("train", "Training", 10)])], 4)
+    assert (expected.run.jobs, expected.run.seconds) == (7, 7 * 600)
+
+
 def test_what_a_run_has_cost_is_what_its_jobs_were_billed(stack, answers, monkeypatch: pytest.MonkeyPatch) -> None:
     price_list(answers, PRODUCT)
     jobs = [job("train", "Training", 10), job("preprocess", "Processing", 10), job("predict", "Transform", 10)]

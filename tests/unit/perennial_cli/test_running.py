@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import NoCredentialsError
 
 from perennial.model import definition
+from perennial.runs import trials
 from perennial.runs.naming import run_id
 from perennial_cli import comparison, following, stacks
 from perennial_cli.console import CommandError
@@ -312,6 +313,38 @@ def test_a_run_is_reproduced_on_its_own_data_with_its_own_overrides(executions, 
     assert sent == {"Trigger": {"Type": "Manual"}, "Replay": RUN, "Overrides": {"GateThreshold": 3000}}
     answer = json.loads(ended.stdout)
     assert (answer["same"], answer["changed"]) == (True, [])
+
+
+TUNED = trials.of(
+    "0a1b2c3d-r-t0",
+    {"Strategy": "Random", "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "validation:rmse"}},
+    "t0-002",
+    [
+        {"TrainingJobName": "t0-001", "TrainingJobStatus": "Failed", "FailureReason": "no"},
+        {
+            "TrainingJobName": "t0-002",
+            "TrainingJobStatus": "Completed",
+            "TunedHyperParameters": {"max_depth": "4"},
+            "FinalHyperParameterTuningJobObjectiveMetric": {"Value": 2.5},
+        },
+    ],
+)
+
+
+def test_what_was_tuned_is_reproduced_with_the_values_of_the_best_trial(executions, stack) -> None:
+    stack.put(f"runs/{RUN}/run.json", json.dumps(record(tuning=TUNED)))
+    _, requests = reproduced(executions, stack, record())
+    sent = json.loads(json.loads(requests[0].body)["input"])
+    assert sent["Overrides"] == {"GateThreshold": 3000, "HyperParameters": {"max_depth": "4"}}
+
+
+def test_a_run_that_has_tuned_is_shown_with_its_trials(executions, stack) -> None:
+    executions()
+    stack.put(f"runs/{RUN}/run.json", json.dumps(record(tuning=TUNED)))
+    text = perennial("show", RUN).stdout
+    assert "xgboost (eta=0.1, max_depth=4)" in text
+    assert "2 trials (1 completed, 1 failed), random; best validation:rmse 2.5 with max_depth=4" in text
+    assert "t0-001" in text
 
 
 def test_metrics_that_differ_in_the_last_digit_are_not_the_same(executions, stack) -> None:

@@ -15,7 +15,12 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from localcloud.sagemaker.algorithms import STAND_INS, linear_learner_metrics, linear_learner_train
+from localcloud.sagemaker.algorithms import (
+    STAND_INS,
+    linear_learner_hyperparameters,
+    linear_learner_metrics,
+    linear_learner_train,
+)
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.algorithms.training_container import run
 
@@ -284,3 +289,11 @@ def test_recordio_is_what_no_content_type_means(tmp_path: Path, cars: dict[str, 
 
     assert run(linear_learner_train.train, ["--root", str(tmp_path)]) == 1
     assert "Failed to load recordio-protobuf data: it is not RecordIO" in failure(tmp_path)
+
+
+def test_a_trial_of_a_tuning_job_trains_one_model() -> None:
+    given = {"predictor_type": "regressor", "num_models": "8"}
+    rows = np.zeros((10, 3))
+    for more, models in (({}, 8), ({"_tuning_objective_metric": "validation:rmse"}, 1)):
+        values = linear_learner_hyperparameters.read({**given, **more})
+        assert linear_learner_train.make_settings(values, rows).num_models == models

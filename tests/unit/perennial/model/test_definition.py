@@ -381,7 +381,7 @@ def test_a_definition_cannot_be_changed():
         (
             "gate:",
             "hyperparameters: {xgboost: {eta: [1]}}\ngate:",
-            "hyperparameters.xgboost.eta: got [1]; expected a number",
+            "hyperparameters.xgboost.eta: got a list; a number is tuned between two ends",
         ),
         ("gate:", "hyperparameters: {xgboost: {num_round: 1.5}}\ngate:", "num_round: got 1.5; expected a whole number"),
         (

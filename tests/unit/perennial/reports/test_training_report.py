@@ -55,6 +55,24 @@ def read(record: dict[str, Any] = RECORD, **known: Any) -> Page:
     return Page(report(ReportedRun(cast(RunRecord, record), **known)))
 
 
+TUNED = {
+    "job": "t0", "strategy": "Bayesian", "metric": "validation:rmse", "direction": "minimize", "best": "t0-002",
+    "counts": {"Completed": 1, "Failed": 1},
+    "trials": [
+        {"name": "t0-002", "status": "Completed", "value": 2.5, "hyperparameters": {"eta": "0.1"}},
+        {"name": "t0-001", "status": "Failed", "value": None, "hyperparameters": {"eta": "<b>"}},
+    ],
+}  # fmt: skip
+
+
+def test_what_was_tried_is_a_table_the_best_first() -> None:
+    page = read({**RECORD, "tuning": TUNED})
+    assert list(page.unsafe()) == []
+    assert "What was tried" in page.text
+    assert "2 trials (1 completed, 1 failed), bayesian; best validation:rmse 2.5 with eta=0.1" in page.text
+    assert page.text.index("t0-002") < page.text.index("t0-001")
+
+
 def test_all_that_a_run_left_is_on_one_page_that_needs_nothing() -> None:
     page = read(contract=CONTRACT, labels=LABELS, scores=LABELS + 10, statistics=STATISTICS, attribution=WEIGHTS)
     assert list(page.unsafe()) == []

@@ -75,6 +75,13 @@ def test_an_error_that_has_advice_of_its_own_gets_it(name: str) -> None:
     assert name in row_of(Outcome("Failed", name, "Save model", 'State "Save model" failed: no')).errors
 
 
+def test_where_all_trials_failed_their_logs_and_the_ranges_are_to_be_looked_at() -> None:
+    described = {"HyperParameterTuningJobName": "r-t0", "HyperParameterTuningJobStatus": "Failed"}
+    told = advice(Outcome("Failed", "States.TaskFailed", "Tune", f'State "Tune" failed: {json.dumps(described)}'))
+    assert "/aws/sagemaker/TrainingJobs, streams r-t0-..." in told
+    assert "ranges of hyperparameters" in told
+
+
 def test_states_of_the_table_are_states_of_the_state_machine() -> None:
     assert [state for row in TRAIN_MODEL for state in row.states if state not in STATES] == []
 

@@ -1,0 +1,93 @@
+"""The trials of a run's tuning job: what was tried, what was best, and whether a later search may go on from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from perennial.runs.run_record import Trial, Tuned
+from perennial.words import number
+
+RECORDED = 50  # trials, the best first: SageMaker lists all of them
+_OBJECTIVE = "_tuning_objective_metric"  # SageMaker adds it to what all trials have
+_RANGES = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
+
+
+def of(job: str, config: Mapping[str, Any], best: str, summaries: Iterable[Mapping[str, Any]]) -> Tuned:
+    """Return what a record holds of a tuning job, from its configuration and the summaries of its training jobs."""
+    objective = config["HyperParameterTuningJobObjective"]
+    sign = -1 if objective["Type"] == "Maximize" else 1
+    tried = [_trial(one) for one in summaries]
+    counts = Counter(one["status"] for one in tried)
+    tried.sort(key=lambda one: (one["name"] != best, one["value"] is None, sign * (one["value"] or 0.0), one["name"]))
+    return {
+        "job": job,
+        "strategy": config["Strategy"],
+        "metric": objective["MetricName"],
+        "direction": "maximize" if sign < 0 else "minimize",
+        "best": best,
+        "counts": dict(sorted(counts.items())),
+        "trials": tried[:RECORDED],
+    }
+
+
+def _trial(summary: Mapping[str, Any]) -> Trial:
+    begun, ended = (summary.get(f"Training{moment}Time") for moment in ("Start", "End"))
+    final = summary.get("FinalHyperParameterTuningJobObjectiveMetric") or {}
+    return {
+        "name": summary["TrainingJobName"],
+        "status": summary["TrainingJobStatus"],
+        "value": final.get("Value"),
+        "hyperparameters": dict(sorted((summary.get("TunedHyperParameters") or {}).items())),
+        "seconds": round((ended - begun).total_seconds(), 1) if begun and ended else None,
+        "reason": summary.get("FailureReason"),
+    }
+
+
+def hyperparameters(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return those that the model of a run was trained with: what was tuned has the values of the best trial."""
+    algorithm = (record.get("configuration") or {}).get("algorithm") or {}
+    return {**algorithm.get("hyperparameters", {}), **best_values(record)}
+
+
+def best_values(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tuned hyperparameters of the best trial; none of a run that has trained once."""
+    tuned = record.get("tuning")
+    return dict(tuned["trials"][0]["hyperparameters"]) if tuned and tuned["trials"] else {}
+
+
+def line(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what was tried, and what was best, in one line of a mail."""
+    tuned = record.get("tuning")
+    if not tuned or not tuned["trials"]:
+        return
+    counts = ", ".join(f"{count} {status.lower()}" for status, count in tuned["counts"].items())
+    total, best = sum(tuned["counts"].values()), tuned["trials"][0]
+    values = ", ".join(f"{name}={value}" for name, value in best["hyperparameters"].items())
+    reached = f"{tuned['metric']} {number(best['value'])}" if best["value"] is not None else tuned["metric"]
+    noun = "trial" if total == 1 else "trials"
+    yield f"{total} {noun} ({counts}), {tuned['strategy'].lower()}; best {reached} with {values}"
+
+
+def may_follow(parent: Mapping[str, Any], config: Mapping[str, Any], static: Mapping[str, str]) -> bool:
+    """Return whether a tuning job may begin with what another has tried.
+
+    parent  its description
+    static  the hyperparameters that are no ranges
+
+    Source: Developer Guide, "Run a Warm Start Hyperparameter Tuning Job", "Warm Start Tuning Restrictions".
+    """
+    theirs = parent["HyperParameterTuningJobConfig"]
+    definition = parent.get("TrainingJobDefinition") or {}
+    known = _names(theirs, definition.get("StaticHyperParameters") or {}) - {_OBJECTIVE}
+    return (
+        parent["HyperParameterTuningJobStatus"] in ("Completed", "Failed", "Stopped")
+        and theirs["HyperParameterTuningJobObjective"] == config["HyperParameterTuningJobObjective"]
+        and known == _names(config, static)
+    )
+
+
+def _names(config: Mapping[str, Any], static: Mapping[str, str]) -> set[str]:
+    ranges = config["ParameterRanges"]
+    return {*static, *(one["Name"] for kind in _RANGES for one in ranges.get(kind, []))}
