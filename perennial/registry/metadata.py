@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from perennial.runs.run_record import RunRecord
 
@@ -20,15 +21,24 @@ _REFUSED = re.compile(r"[^\w.:/=+\-@]+")
 
 
 def of_run(record: RunRecord) -> dict[str, str]:
-    """Return the metadata of a run's version: where it comes from, then as many hyperparameters as find room."""
+    """Return the metadata of a run's version: where it comes from, then as many hyperparameters as find room.
+
+    The flow adds those that are tuned.
+    """
     origin = _entries(_origin(record))
     hyperparameters = sorted(record["configuration"]["algorithm"]["hyperparameters"].items())
     learned = _entries({f"{HYPERPARAMETER}{name}": value for name, value in hyperparameters})
-    room = MAX_ENTRIES - MEASURED - len(origin)
+    room = MAX_ENTRIES - MEASURED - len(origin) - _tuned(record["configuration"])
     if len(learned) <= room:
         return origin | learned
     some = dict(list(learned.items())[: room - 1])
     return origin | some | {LEFT_OUT: str(len(learned) - len(some))}
+
+
+def _tuned(configuration: Mapping[str, Any]) -> int:
+    """Return how many hyperparameters are ranges, which their values are not (model.algorithms.ranges)."""
+    own = configuration["definition"].get("hyperparameters", {}).get(configuration["algorithm"]["name"], {})
+    return sum(isinstance(value, dict | list) for value in own.values())
 
 
 def _origin(record: RunRecord) -> dict[str, object]:

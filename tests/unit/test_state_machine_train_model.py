@@ -177,7 +177,10 @@ def in_turn(*one_by_one: Fake) -> Fake:
 def job(call: Call, status: str = "Completed") -> dict[str, Any]:
     kinds = ("Processing", "Training", "Transform", "HyperParameterTuning")
     kind = next(kind for kind in kinds if f"{kind}JobName" in call.arguments)
-    best = {"TrainingJobName": f"{call.arguments[f'{kind}JobName']}-003-0f0444b1"}
+    best = {
+        "TrainingJobName": f"{call.arguments[f'{kind}JobName']}-003-0f0444b1",
+        "TunedHyperParameters": {"max_depth": "4"},
+    }
     artefact = {
         "Training": {"ModelArtifacts": {"S3ModelArtifacts": "s3://cars/model.tar.gz"}},
         "HyperParameterTuning": {"BestTrainingJob": best},
@@ -580,6 +583,22 @@ def test_the_best_trial_of_a_tuning_job_goes_on_as_a_training_job_does() -> None
     (queried,) = (call["Payload"] for call in done.called("Query training results"))
     assert (queried["TrainingJobName"], queried["TuningJobName"]) == (best, asked["HyperParameterTuningJobName"])
     assert walk().called("Query training results")[0]["Payload"]["TuningJobName"] is None
+
+
+def test_the_version_of_a_tuned_model_has_the_values_of_the_best_trial() -> None:
+    (tuned,) = walk(work={"Tuning": TUNING}).called("Register model")
+    (trained,) = walk().called("Register model")
+    about = "CustomerMetadataProperties"
+    assert tuned[about] == {**trained[about], "hyperparameter:max_depth": "4"}
+
+
+def test_a_search_that_does_not_say_what_it_has_tuned_goes_on() -> None:
+    def silent(call: Call) -> dict[str, Any]:
+        answered = job(call)
+        answered["BestTrainingJob"].pop("TunedHyperParameters")
+        return answered
+
+    assert walk({"Tune": silent}, work={"Tuning": TUNING}).error is None
 
 
 def test_a_trial_is_asked_for_as_a_training_job_is() -> None:

@@ -29,7 +29,12 @@ ORIGIN = {
 }
 
 
-def of_run(hyperparameters: Mapping[str, str], target: str = "price", commit: str = "abc") -> dict[str, str]:
+def of_run(
+    hyperparameters: Mapping[str, str],
+    target: str = "price",
+    commit: str = "abc",
+    own: Mapping[str, object] | None = None,
+) -> dict[str, str]:
     """The metadata of a run that begins with these."""
     record = {
         "run_id": "r-1",
@@ -39,7 +44,7 @@ def of_run(hyperparameters: Mapping[str, str], target: str = "price", commit: st
         "code": {"hash": "0123", "commit": commit},
         "data": {"fingerprint": "feed", "file_count": 2, "manifest": "s3://bucket/runs/r-1/manifest.json"},
         "configuration": {
-            "definition": {"problem": "regression", "target": target},
+            "definition": {"problem": "regression", "target": target, "hyperparameters": {"xgboost": own or {}}},
             "gate": {"threshold": 3000.0},
             "algorithm": {"name": "xgboost", "hyperparameters": hyperparameters},
         },
@@ -64,6 +69,12 @@ def test_hyperparameters_that_find_no_room_are_counted() -> None:
     named = [name for name in entries if name.startswith("hyperparameter:")]
     assert entries[metadata.LEFT_OUT] == str(60 - len(named))
     assert named == [f"hyperparameter:h{number:02}" for number in range(len(named))]
+
+
+def test_there_is_room_left_for_those_that_are_tuned() -> None:
+    own = {"eta": {"min": 0.1, "max": 0.3}, "use_bias": ["true", "false"], "seed": 1}
+    entries = of_run({f"h{number:02}": "1" for number in range(60)}, own=own)
+    assert len(entries) == metadata.MAX_ENTRIES - metadata.MEASURED - 2
 
 
 def test_as_many_as_there_is_room_for_are_all_there() -> None:
