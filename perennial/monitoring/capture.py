@@ -27,7 +27,7 @@ MAX_EXAMPLES = 5
 MAX_NAME = 400  # characters of a file's name
 # Bytes: two payloads of 25 MB in base64 (SageMaker AI endpoints and quotas, real-time inference).
 LONGEST_LINE = 1 << 26
-MOST_UNPACKED, MOST_RATIO = 1 << 26, 300  # bytes, and so many times the size of a gzip file beside
+MOST_UNPACKED, MOST_RATIO = 1 << 26, 100  # bytes, and so many times the size of a gzip file beside
 _OWN_QUESTIONS = {VERIFICATION: "verification", PROBE: "probing"}
 _LEFT_OUT = {
     "outside_window": "records outside of the window by the endpoint's clock",

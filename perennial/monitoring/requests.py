@@ -22,6 +22,7 @@ from perennial.words import quoted
 CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
 Row = Sequence[Any]
 MOST_NAMES = 1_000  # of a shape that is remembered
+MOST_FIELDS = 10_000  # of a record whose names are looked at, or twice the model's columns
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class RequestReader:
         if not records:
             raise UnreadableError("the request holds no record")
         first = records[0]
+        self._require_few(len(first))
         header = None
         if any(self._names.column(name) for name in first):
             named, absent = self._shape(tuple(first))
@@ -108,8 +110,14 @@ class RequestReader:
             values.append([record[fields[column]] if column in fields else None for column in wanted])
         return Rows(values, tuple(sorted(unknown)), tuple(sorted(absent)))
 
+    def _require_few(self, fields: int) -> None:
+        """Raise FieldsError where there are so many that looking at each would take seconds."""
+        if fields > max(MOST_FIELDS, 2 * len(self._columns)):
+            raise FieldsError(fields, len(self._columns))
+
     def _shape(self, names: tuple[str, ...]) -> tuple[Named, tuple[str, ...]]:
         """Return what names mean, and the columns that are not among them."""
+        self._require_few(len(names))
         if names not in self._shapes:
             named = self._names.of(names)
             shape = named, tuple(column for column in self._columns if column not in named.fields)

@@ -192,7 +192,7 @@ def test_a_file_that_unpacks_without_end_is_read_as_far_as_records_do(
     (path := tmp_path / "bomb.gz").write_bytes(gzip.compress(b"first\n" + b"\n" * 30_000_000))
     assert list(capture.lines(path, "bomb", tally := Tally())) == [b"first\n"]
     assert tally.counts == {"torn_files": 1}
-    assert tally.examples == ["bomb: 'it unpacks to more than 300 times its size, which no records do'"]
+    assert tally.examples == ["bomb: 'it unpacks to more than 100 times its size, which no records do'"]
 
 
 def test_the_name_of_a_file_is_told_on_one_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
 from perennial.monitoring.capture import Payload, UnreadableError
-from perennial.monitoring.requests import MOST_NAMES, FieldsError, RequestReader, Rows, scores
+from perennial.monitoring.requests import MOST_FIELDS, MOST_NAMES, FieldsError, RequestReader, Rows, scores
 
 COLUMNS = [Column("mileage", "float", sources=("Miles",)), Column("make", "string"), Column("doors", "integer")]
 NAMES = RequestNames(COLUMNS, {"vin": ("VIN",)})
@@ -122,3 +122,12 @@ def test_a_request_of_many_names_is_read_and_its_shape_is_not_remembered() -> No
         assert len(reader.rows(Payload(json.dumps({"doors": 4, **names}), JSON)).unknown) == MOST_NAMES
     reader.rows(Payload('{"doors": 4}', JSON))
     assert list(reader._shapes) == [("doors",)]
+
+
+@pytest.mark.parametrize("kind", [CSV, JSON])
+def test_a_record_of_more_fields_than_any_model_reads_is_one_of_so_many_fields(kind: str) -> None:
+    names = [f"c{number}" for number in range(MOST_FIELDS)]
+    text = ",".join(["doors", *names]) if kind == CSV else json.dumps(dict.fromkeys(["doors", *names], 1))
+    with pytest.raises(FieldsError) as refused:
+        rows(text, kind)
+    assert refused.value.count == MOST_FIELDS + 1
