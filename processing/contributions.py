@@ -119,7 +119,8 @@ def load(serving: Path, algorithm: str) -> ServedModel:
     try:
         with tempfile.TemporaryDirectory() as folder:
             with tarfile.open(serving / "preprocessor.tar.gz") as archive:
-                archive.extractall(folder, filter="data")
+                own = [member for member in archive if not member.name.startswith("code/perennial/")]
+                archive.extractall(folder, own, filter="data")  # the rest runs here already
             preprocessor = inference.model_fn(folder)
         with tarfile.open(serving / "model.tar.gz") as archive:
             files = {member.name.removeprefix("./"): archive.extractfile(member) for member in archive}
