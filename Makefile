@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := $(CURDIR)/.venvs/dev/bin
 UV := $(CURDIR)/.venvs/uv/bin/uv
-GROUPS := layer dev image data sam cli fuzz bench clients2 clients3
+GROUPS := layer dev image data sam cli notebooks fuzz bench clients2 clients3
 # What the SAM CLI notes for itself.
 export __SAM_CLI_APP_DIR := $(CURDIR)/.aws-sam/cli
 # Some machines say so, and then each worker of pytest compiles every test anew: half a minute of a run.
@@ -22,8 +22,8 @@ $(UV): requirements/uv.txt
 	@$(dir $@)pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-# dev, image, sam, cli, fuzz and the clients are environments; each is exactly its lock file. Python compiles what it imports
-# and keeps it, a tenth of what there is. Jobs write nothing outside their folder, so what they import is compiled here.
+# dev, image, sam, cli, notebooks, fuzz and the clients are environments; each is exactly its lock file. Python compiles
+# what it imports and keeps it, a tenth of what there is. Jobs write nothing outside their folder, so what they import is compiled here.
 .venvs/%/.installed: requirements/%.txt $(UV)
 	@echo "installing $* environment"
 	@$(UV) venv --quiet --allow-existing --python $$($(PYTHON) -c 'import sys; print(sys.executable)') .venvs/$*
@@ -104,6 +104,10 @@ explain: install ## From the endpoint that serves back to the data versions: mak
 delete: install ## Delete a stack and what its runs made: make delete STACK=name, or MODEL=name (YES=1 does not ask; AWS: LOCAL=)
 	@$(LOCAL) $(PERENNIAL) delete $(NAMED) $(if $(filter 1,$(YES)),--yes)
 
+.PHONY: notebook
+notebook: up .venvs/notebooks/.installed ## Open Jupyter on notebooks/, with the local cloud up (AWS: LOCAL=)
+	@$(LOCAL) $(PERENNIAL) notebook
+
 .PHONY: erase
 erase: install ## Show where rows of somebody are, and erase them: make erase STACK=name ROWS=column=value, or MODEL=name (YES=1 does it; AWS: LOCAL=)
 	@$(LOCAL) $(PERENNIAL) erase $(NAMED) "$$ROWS" $(if $(filter 1,$(YES)),--yes)
@@ -138,7 +142,7 @@ bench-quality: install ## Test error of the defaults against a plain solution by
 	@$(BIN)/python -m bench.bench_quality $(if $(DATA),--data $(DATA)) $(ARGS)
 
 .PHONY: test
-test: install ## Run every test
+test: install .venvs/notebooks/.installed ## Run every test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 # One more than cores: some tests wait while others work.
 WORKERS ?= 3

@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 
 from perennial.features.values import DataError
 from perennial.model.complaints import ConfigurationError
-from perennial_cli.commands import costing, local, models, rows, running, serving, stacks
+from perennial_cli.commands import costing, local, models, notebook, rows, running, serving, stacks
 from perennial_cli.console import FAILED, CommandError, complain
 from perennial_cli.proposal.document import UnusableError
 
@@ -113,6 +113,7 @@ app.command("delete", rich_help_panel=STACKS)(stacks.delete)
 app.command("cost", rich_help_panel=STACKS)(costing.cost)
 app.command("erase", rich_help_panel=STACKS)(rows.erase)
 app.command("copy-data", rich_help_panel=STACKS)(rows.copy_data)
+app.command("notebook", rich_help_panel=STACKS, context_settings=local.PASSED_ON)(notebook.notebook)
 app.add_typer(local.app, name="local", rich_help_panel=STACKS)
 
 

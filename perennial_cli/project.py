@@ -60,8 +60,9 @@ def program(*parts: str) -> Path:
     project = required()
     path = project.joinpath(".venvs", *parts)
     if not path.exists():
+        target = f".venvs/{parts[0]}/.installed" if parts[0] == "notebooks" else "install"
         notice("installing the project's environments into .venvs/ (once; some minutes)")
-        ended = subprocess.run(["make", "install"], cwd=project, check=False)
+        ended = subprocess.run(["make", target], cwd=project, check=False)
         if ended.returncode or not path.exists():
-            raise CommandError(f"`make install` in {project} failed, so that there is no {path}; its output is above")
+            raise CommandError(f"`make {target}` in {project} failed, so that there is no {path}; its output is above")
     return path

@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 
+from perennial.runs import run_input, trials
 from perennial.runs.naming import run_id
 from perennial.runs.run_id import RUN_ID
 from perennial_cli import versions
@@ -117,6 +118,20 @@ def _record_or_none(stack: Stack, run: str) -> dict[str, Any] | None:
         return record(stack, run)
     except CommandError:
         return None
+
+
+def replay(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the input that runs the same again: what was tuned has the values of the best trial.
+
+    Raises ConfigurationError: it is none.
+    """
+    overrides = (record.get("input") or {}).get("Overrides") or {}
+    if best := trials.best_values(record):
+        overrides = {**overrides, "HyperParameters": {**overrides.get("HyperParameters", {}), **best}}
+    again = {"Trigger": {"Type": "Manual"}, "Replay": record["run_id"]}
+    wanted = {**again, **({"Overrides": overrides} if overrides else {})}
+    run_input.execution_input(wanted)
+    return wanted
 
 
 def start(stack: Stack, execution_input: Mapping[str, Any]) -> str:

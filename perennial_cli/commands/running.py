@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any
 
 import boto3
@@ -12,7 +13,7 @@ import typer
 
 from perennial.runs import configuration, run_input, trials
 from perennial.words import number
-from perennial_cli import comparison, following, stacks
+from perennial_cli import comparison, following, mlflow_export, stacks
 from perennial_cli import explain as lineages
 from perennial_cli import runs as history
 from perennial_cli import versions as registry
@@ -27,6 +28,12 @@ Follow = Annotated[bool, typer.Option("--follow/--no-follow", help="Look at the 
 RUN_HELP = "The id of a run, such as 20261129101500-1a2b, the number of its version, or `latest`."
 Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
 LONGEST_DECISION = 100
+
+
+class Exporter(StrEnum):
+    """What runs can be exported to."""
+
+    MLFLOW = "mlflow"
 
 
 def _stack(name: str | None) -> Stack:
@@ -168,11 +175,22 @@ def follow(
 def runs(
     stack: StackName = None,
     most: Annotated[int, typer.Option("--most", "-n", min=1, help="How many, the newest first.")] = 20,
+    export: Annotated[
+        Exporter | None, typer.Option(help="Write those that have ended to this tool; again: update them.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(metavar="URI", help="Where it is, such as http://localhost:5000.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List runs with their metrics and what was decided."""
+    """List runs with their metrics and what was decided, or export them."""
+    if (export is None) != (to is None):
+        raise typer.BadParameter("--export and --to go together", param_hint="--export")
     chosen = _stack(stack)
     listed = history.newest(chosen, most)
+    if to is not None:
+        ended = [record for record in listed if record["status"] != "Running"]
+        exported = mlflow_export.export(chosen, ended, to)
+        show_json(exported) if as_json else show(f"exported {len(exported)} runs of {chosen.name} to {to}")
+        return
     if as_json:
         show_json(listed)
         return
@@ -340,7 +358,7 @@ def reproduce(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> 
     changed = comparison.not_the_same(before, definition_of(chosen), chosen.outputs["CodeUri"])
     for line in changed:
         warn(line)
-    after = following.outcome(chosen, following.follow(history.start(chosen, _replay(before))))
+    after = following.outcome(chosen, following.follow(history.start(chosen, history.replay(before))))
     metrics, again = ((record.get("metrics") or {}).get("candidate") or {} for record in (before, after))
     is_same = bool(metrics) and metrics == again
     if as_json:
@@ -354,17 +372,3 @@ def reproduce(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> 
         if not as_json:
             table("metric", "before", "again", rows=rows)
         raise typer.Exit(FAILED)
-
-
-def _replay(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the input that runs the same again: what was tuned has the values of the best trial.
-
-    Raises ConfigurationError: it is none.
-    """
-    overrides = (record.get("input") or {}).get("Overrides") or {}
-    if best := trials.best_values(record):
-        overrides = {**overrides, "HyperParameters": {**overrides.get("HyperParameters", {}), **best}}
-    again = {"Trigger": {"Type": "Manual"}, "Replay": record["run_id"]}
-    wanted = {**again, **({"Overrides": overrides} if overrides else {})}
-    run_input.execution_input(wanted)
-    return wanted

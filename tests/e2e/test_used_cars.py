@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from tests.waiting import wait_for
 from tools import demo, demo_data
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+ROOT = Path(__file__).resolve().parents[2]
 
 CADILLAC = {
     "mileage": 12000, "cylinder": 8, "doors": 2, "cruise": True, "sound": True, "leather": True,
@@ -288,6 +290,28 @@ def test_demo_shows_all_that_it_promises(
     shown = capsys.readouterr().out
     for promised in ("Train", "threshold", "previous best", "decision", "$", "/model", "subject", "make explain"):
         assert promised in shown, promised
+
+
+NOTEBOOKS = {
+    "01_explore_the_data": "rows that are put aside of the file with slips: 3",
+    "02_train_and_tune": "{'Completed': 6,",
+    "03_prototype_a_flow": "✓ Create endpoint ",
+    "04_read_the_results": "✓ Trained only ",
+}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_runs_whole_with_a_real_kernel(
+    app: App, update: tuple[Run, list[str]], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    python = ROOT / ".venvs/notebooks/bin/python"
+    assert python.exists(), "install it: make .venvs/notebooks/.installed"
+    monkeypatch.setenv("PERENNIAL_STACK", app.stack)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    program = [str(python), str(ROOT / "tests/e2e/run_notebook.py"), str(ROOT / f"notebooks/{name}.ipynb")]
+    ran = subprocess.run(program, capture_output=True, text=True, check=False, timeout=300)
+    assert ran.returncode == 0, (ran.stdout + ran.stderr)[-6000:]
+    assert NOTEBOOKS[name] in ran.stdout
 
 
 def test_demo_without_a_stack_says_so(cloud_state: Path, capsys: pytest.CaptureFixture[str]) -> None:

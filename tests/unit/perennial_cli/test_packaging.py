@@ -11,7 +11,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 # Which distribution has a module, where the names differ. The images have the
 # optional ones.
-DISTRIBUTIONS = {"yaml": "pyyaml", "xgboost": "xgboost-cpu", "botocore": "boto3", "pydantic_core": "pydantic"}
+DISTRIBUTIONS = {
+    "yaml": "pyyaml", "xgboost": "xgboost-cpu", "botocore": "boto3", "pydantic_core": "pydantic",
+    "mlflow": "mlflow-skinny",
+}  # fmt: skip
 OPTIONAL = {"pandas", "sagemaker_containers"}
 
 
@@ -28,8 +31,10 @@ def imported(package: str) -> set[str]:
 
 
 def test_each_library_that_is_imported_is_a_dependency_and_no_other() -> None:
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    offered = [*PROJECT["project"]["dependencies"], *(one for extra in extras for one in extra)]
     needed = {DISTRIBUTIONS.get(name, name.replace("_", "-")) for package in PACKAGES for name in imported(package)}
-    assert {re.match(r"[\w-]+", one)[0] for one in PROJECT["project"]["dependencies"]} == needed
+    assert {re.match(r"[\w-]+", one)[0] for one in offered} == needed
 
 
 def test_the_command_is_called_perennial() -> None:

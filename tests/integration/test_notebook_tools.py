@@ -1,0 +1,94 @@
+"""What data scientists have besides: Jupyter as `perennial notebook` opens it, and runs in a real MLflow server."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.ports import free_port
+from tests.waiting import wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = ROOT / ".venvs/notebooks/bin/python"
+SECONDS = 180
+MISSING = "install it: make .venvs/notebooks/.installed"
+
+
+@contextmanager
+def started(program: list[str], log: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server as long as the block; it ends as it is asked to."""
+    assert PYTHON.exists(), MISSING
+    with log.open("wb") as output:
+        server = subprocess.Popen(program, cwd=ROOT, stdout=output, stderr=output, env={**os.environ, **environ})
+        try:
+            yield server
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+def status(url: str) -> int | None:
+    """The status that an address answers with; None while nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - http, of this test
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+def test_jupyter_answers_on_its_port_to_who_has_its_token_and_ends(tmp_path: Path) -> None:
+    port, aws = free_port(), {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_DEFAULT_REGION": "us-east-1"}
+    options = ["--no-browser", f"--port={port}", "--allow-root", "--IdentityProvider.token=secret"]
+    program = [sys.executable, "-m", "perennial_cli", "notebook", *options]
+    log = tmp_path / "log"
+    with started(program, log, JUPYTER_CONFIG_DIR=str(tmp_path), **aws) as jupyter:
+        notebooks = f"http://127.0.0.1:{port}/api/contents/01_explore_the_data.ipynb"
+        wait_for(lambda: status(notebooks) or jupyter.poll() is not None, "Jupyter", SECONDS, pause=0.2)
+        assert (status(notebooks), status(f"{notebooks}?token=secret")) == (403, 200), log.read_text()
+    assert jupyter.returncode == 0, log.read_text()
+    assert status(notebooks) is None
+
+
+def exported(folder: Path) -> dict[str, Any]:
+    """What an MLflow server with a file store holds after runs were exported twice."""
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    places = [f"--backend-store-uri={folder / 'store'}", f"--artifacts-destination={folder / 'artefacts'}"]
+    server = [str(PYTHON), "-m", "mlflow", "server", f"--port={port}", "--workers=1", *places]
+    log = folder / "log"
+    with started(server, log, MLFLOW_ALLOW_FILE_STORE="true", MLFLOW_DISABLE_TELEMETRY="true") as mlflow:
+        wait_for(lambda: status(f"{address}/health") or mlflow.poll() is not None, "MLflow", SECONDS, pause=0.2)
+        ran = subprocess.run(
+            [str(PYTHON), str(ROOT / "tests/integration/export_to_mlflow.py"), address],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+        )
+    assert ran.returncode == 0, ran.stderr[-3000:] + log.read_text()[-3000:]
+    return dict(json.loads(ran.stdout))
+
+
+def test_runs_are_in_mlflow_once_however_often_they_are_exported(tmp_path: Path) -> None:
+    there = exported(tmp_path)
+    first, again = there["ids"]
+    assert {name: again[name] for name in first} == first
+    assert sorted(there["runs"]) == ["a", "b", "c"]
+    assert {name: run["status"] for name, run in there["runs"].items()} == {
+        "a": "FINISHED", "b": "FAILED", "c": "FINISHED",
+    }  # fmt: skip
+    assert there["histories"] == {"a": [2000.0, 1999.0], "b": [5000.0], "c": [2100.0]}
+    run = there["runs"]["a"]
+    assert run["metrics"] == {"rmse": 1999.0, "training.validation:rmse": 2.5, "duration_seconds": 8.0}
+    assert run["params"] == {"algorithm": "xgboost", "hyperparameters.eta": "0.1"}
+    assert run["tags"]["perennial.data.files"] == "s3://bucket/raw/a.csv?versionId=v1"
+    assert run["tags"]["mlflow.source.git.commit"] == "abc"
+    assert there["artefacts"]["a"] == ["report.html", "run.json"]

@@ -1,0 +1,102 @@
+"""The command that opens the notebooks, and what they share."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perennial_cli import notebooks, project
+from perennial_cli.commands.notebook import NAMES_AWS
+from perennial_cli.console import CommandError
+from tests.command import perennial
+
+ROOT = Path(__file__).parents[3]
+ROLE = "arn:aws:iam::123456789012:role/mine"
+FILE = {"Key": "raw/cars.csv", "VersionId": "v1", "Size": 7}
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What is run, in order; nothing is."""
+    run: list[list[str]] = []
+    monkeypatch.setattr("perennial_cli.project.program", lambda *parts: Path("/", *parts))
+    monkeypatch.setattr("subprocess.run", lambda words, **_: run.append(words))
+    monkeypatch.setattr("os.execve", lambda _, words, environ: run.append([*words, environ["PYTHONPATH"]]))
+    for name in NAMES_AWS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(ROOT)
+    return run
+
+
+JUPYTER = ["/notebooks/bin/python", "-m", "jupyterlab", f"--notebook-dir={ROOT / 'notebooks'}", "--no-browser"]
+
+
+def test_notebooks_are_opened_with_the_local_cloud_up(programs: list[list[str]]) -> None:
+    assert perennial("notebook", "--no-browser").exit_code == 0
+    local = ["/dev/bin/python", str(ROOT / "localcloud")]
+    assert programs == [[*local, "up"], [*local, "env", "--", *JUPYTER, str(ROOT)]]
+
+
+@pytest.mark.parametrize("name", NAMES_AWS)
+def test_notebooks_speak_to_what_the_shell_names(
+    programs: list[list[str]], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "x")
+    assert "what this shell names" in perennial("notebook", "--no-browser").stderr
+    assert programs == [[*JUPYTER, str(ROOT)]]
+
+
+def test_the_environment_of_notebooks_is_installed_when_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[list[str]] = []
+
+    def make(words: list[str], **_: Any) -> Any:
+        made.append(words)
+        path = tmp_path / ".venvs/notebooks/bin/python"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        return type("Ended", (), {"returncode": 0})
+
+    monkeypatch.setattr("perennial_cli.project.required", lambda: tmp_path)
+    monkeypatch.setattr("subprocess.run", make)
+    assert project.program("notebooks", "bin", "python") == tmp_path / ".venvs/notebooks/bin/python"
+    assert made == [["make", ".venvs/notebooks/.installed"]]
+
+
+def test_the_role_of_the_shell_is_taken_and_on_aws_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notebooks, "is_local", lambda: False)
+    monkeypatch.setenv("PERENNIAL_ROLE", ROLE)
+    assert notebooks.role() == ROLE
+    monkeypatch.delenv("PERENNIAL_ROLE")
+    with pytest.raises(CommandError, match="export PERENNIAL_ROLE="):
+        notebooks.role()
+
+
+def test_the_data_of_a_run_are_the_versions_of_its_record_and_no_empty_files() -> None:
+    record = {"bucket": "b", "data": {"files": [{**FILE, "Size": 0}, FILE, {**FILE, "Key": "raw/b/new.csv"}]}}
+    assert notebooks.files(record) == [
+        ("00000-cars.csv", {"Bucket": "b", "Key": "raw/cars.csv", "VersionId": "v1"}),
+        ("00001-new.csv", {"Bucket": "b", "Key": "raw/b/new.csv", "VersionId": "v1"}),
+    ]
+    record["data"]["bucket"] = "theirs"  # type: ignore[index]
+    assert {version["Bucket"] for _, version in notebooks.files(record)} == {"theirs"}
+
+
+def test_states_are_told_in_order_with_what_went_in_and_came_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def event(end: str, name: str, **document: Any) -> dict[str, Any]:
+        key = f"state{end}EventDetails"
+        return {"type": f"TaskState{end}", key: {"name": name, **{k: json.dumps(v) for k, v in document.items()}}}
+
+    events = [event("Entered", "A", input=1), event("Exited", "A", output=2), event("Entered", "B", input=2)]
+    monkeypatch.setattr("perennial_cli.following.history", lambda _: events)
+    assert list(notebooks.states("arn")) == [notebooks.State("A", 1, 2), notebooks.State("B", 2, None)]
+
+
+def test_the_sdk_is_asked_to_be_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGEMAKER_SUPPRESS_V2_WARNING", "0")
+    monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
+    notebooks.quiet_sdks()
+    assert os.environ["SAGEMAKER_SUPPRESS_V2_WARNING"] == "1"
