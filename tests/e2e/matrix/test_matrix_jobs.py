@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.conftest import App
 from tests.e2e.matrix.situation import machine_states
 from tests.e2e.matrix.test_matrix_events import AGAIN, COMPARISON
-from tests.e2e.matrix.trips import Case, Outcomes, Trip, fault, parameters, prove
+from tests.e2e.matrix.trips import Case, Outcome, Outcomes, Trip, fault, new_model_serves, parameters, prove
 
 pytestmark = pytest.mark.xdist_group("e2e-used-cars")
 
@@ -57,6 +57,15 @@ HICCUPS = (
     ("SageMaker.ResourceInUseException", "a job with this name already exists"),
     (FAILED, NO_MACHINE),
 )
+
+
+def tuned_model_serves(outcome: Outcome) -> None:
+    """Its version says what was found, too."""
+    new_model_serves(outcome)
+    named = outcome.after["Parameters"]["model-package"]
+    version = outcome.stack.app.client("sagemaker").describe_model_package(ModelPackageName=named)
+    assert 0 <= float(version["CustomerMetadataProperties"]["hyperparameter:gamma"]) <= 1e-9
+
 
 CASES = [
     # The script raises: a bug, which the log explains.
@@ -147,7 +156,7 @@ CASES = [
          says=("in state 'Tune'", "not authorized"), advises="start a run"),
     Case("Jobs", "the service refuses for a while, then has no machine, then recovers", "Tune",
          tuple(fault(TUNE, "error", error=error, message=text, times=1) for error, text in HICCUPS),
-         status="SUCCEEDED", overrides=TUNED,
+         status="SUCCEEDED", overrides=TUNED, serves=tuned_model_serves,
          says=("Model in service", "Tuned         2 trials (2 completed), bayesian; best validation:rmse", "gamma=")),
     # Refused for good: permissions, mostly.
     *(

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from botocore.exceptions import ClientError
 
 from localcloud.sagemaker.api.events import package_detail
 from localcloud.sagemaker.endpoints.models import containers
@@ -17,6 +19,9 @@ IMAGE = "000000000000.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0"
 FIRST = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/first.tar.gz", "Environment": {"A": "1"}}
 SECOND = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/second.tar.gz"}
 ROLE = "arn:aws:iam::000000000000:role/model"
+
+
+MISSING = ClientError({"Error": {"Code": "404"}, "ResponseMetadata": {"HTTPStatusCode": 404}}, "HeadObject")  # type: ignore[typeddict-item]
 
 
 class Registry:
@@ -242,6 +247,15 @@ def test_a_version_that_is_not_approved_is_not_deployed(registry: Registry, stat
     container = {"ModelPackageName": registry.register(ModelApprovalStatus=status)}
     refused = registry.refusal("CreateModel", ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
     assert f"is {status}; expected Approved" in refused.message
+
+
+def test_an_approved_version_whose_archive_is_gone_is_not_deployed(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = {"ModelPackageName": registry.register(ModelApprovalStatus="Approved")}
+    monkeypatch.setattr(Anything, "head_object", Mock(side_effect=MISSING))
+    refused = registry.refusal("CreateModel", ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    assert refused.message == "Could not find model data at s3://bucket/first.tar.gz."
 
 
 def test_a_variable_of_a_container_replaces_that_of_the_version(registry: Registry) -> None:
