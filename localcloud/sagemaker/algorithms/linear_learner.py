@@ -51,4 +51,6 @@ LINEAR_LEARNER = StandIn(
     serves=SERVING_PROGRAMS / "linear_learner_serve.py",
     trains=PROGRAMS / "linear_learner_train.py",
     metrics=tuple(_metrics()),
+    # Developer Guide, "Tune a linear learner model".
+    tunable=frozenset(("wd", "l1", "learning_rate", "mini_batch_size", "use_bias", "positive_example_weight_mult")),
 )

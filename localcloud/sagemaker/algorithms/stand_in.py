@@ -19,6 +19,7 @@ class StandIn:
     serves      the program of a serving container
     trains      the program of its built-in algorithm; None for an image that has none
     framework   the module by which a script of the caller's knows its image; None for one that runs no scripts
+    tunable     the hyperparameters of its built-in algorithm that a tuning job may have ranges of
     metrics     the metric definitions that SageMaker adds to a training job of the algorithm
     """
 
@@ -27,3 +28,4 @@ class StandIn:
     trains: Path | None = None
     framework: str | None = None
     metrics: tuple[MetricDefinition, ...] = ()
+    tunable: frozenset[str] = frozenset()

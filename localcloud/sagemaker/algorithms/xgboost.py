@@ -25,4 +25,21 @@ XGBOOST = StandIn(
         for part in ("train", "validation")
         for metric in METRICS
     ),
+    # sagemaker-xgboost-container, `algorithm_mode/hyperparameter_validation.py`.
+    tunable=frozenset(
+        [
+            "num_round",
+            "eta",
+            "gamma",
+            "max_depth",
+            "min_child_weight",
+            "max_delta_step",
+            "subsample",
+            "colsample_bytree",
+            "colsample_bylevel",
+            "colsample_bynode",
+            "lambda",
+            "alpha",
+        ]
+    ),
 )

@@ -241,6 +241,15 @@ def _has_program(request: Document) -> bool:
     return bool(_stand_in(algorithm).framework and program)
 
 
+def check_tunable(request: Document, names: list[str]) -> None:
+    """Refuse ranges of what the built-in algorithm does not let be tuned; a program of the caller's takes any."""
+    image = _stand_in(request["AlgorithmSpecification"])
+    wrong = [] if _has_program(request) else [name for name in names if name not in image.tunable]
+    if wrong:
+        allowed = ", ".join(sorted(image.tunable))
+        raise invalid(f"Hyperparameters {', '.join(wrong)} of {image.repository} cannot be tuned; tunable: {allowed}.")
+
+
 def _check_has_algorithm(algorithm: Document) -> None:
     if _stand_in(algorithm).trains is None:
         raise unsupported(

@@ -19,7 +19,7 @@ from localcloud.sagemaker.errors import AwsError, JobFailedError, JobStoppedErro
 from localcloud.sagemaker.jobs import search, trials
 from localcloud.sagemaker.jobs.family import TERMINAL, Jobs
 from localcloud.sagemaker.jobs.run import JobRun
-from localcloud.sagemaker.jobs.training import TrainingJobs, metric_definitions
+from localcloud.sagemaker.jobs.training import TrainingJobs, check_tunable, metric_definitions
 from localcloud.sagemaker.platform.store import Document
 
 MOST_ATTEMPTS = 5
@@ -72,6 +72,7 @@ class TuningJobs(Jobs):
             raise invalid(f"Hyperparameters {', '.join(both)} are both static and in ParameterRanges.")
         requests.only(definition, _OF_DEFINITION, f"{_DEFINITION}.")
         trial = self._training.prepare(_request(definition, request[_NAME], {}))
+        check_tunable(trial, [one.name for one in ranges])
         algorithm = trial["AlgorithmSpecification"]
         metric = config["HyperParameterTuningJobObjective"]["MetricName"]
         if metric not in [one["Name"] for one in metric_definitions(algorithm)]:
@@ -96,7 +97,7 @@ class TuningJobs(Jobs):
         return _NoLog()
 
     def execute(self, run: JobRun) -> None:
-        with self._training.observed(f"{run.name}-", _Watch(self, run).see):
+        with self._training.observed(f"{run.name}-", _Watch(self._training, run.description[_CONFIGURATION]).see):
             _Tuning(self, self._training, run).to_the_end()
 
     # ---- Answers
@@ -143,7 +144,7 @@ class TuningJobs(Jobs):
         warm = document.get("WarmStartConfig", {})
         if warm.get("WarmStartType") == "IdenticalDataAndAlgorithm":
             known = [one | {"TuningJobName": document[_NAME]} for one in summaries]
-            if (overall := trials.best([*known, *self._trials_of_parents(document)])) is not None:
+            if (overall := trials.best([*known, *self.trials_of_parents(document)])) is not None:
                 computed["OverallBestTrainingJob"] = _projected(overall)
         return document | computed
 
@@ -152,13 +153,9 @@ class TuningJobs(Jobs):
 
     # ---- Warm start
 
-    def parents(self, document: Document) -> list[str]:
-        """Return the names of the tuning jobs that one has begun with."""
-        listed = document.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", [])
-        return [one[_NAME] for one in listed if _NAME in one]
-
-    def _trials_of_parents(self, document: Document) -> list[Document]:
-        documents = [self.context.store.get(self.kind, name) for name in self.parents(document)]
+    def trials_of_parents(self, document: Document) -> list[Document]:
+        """Return the summaries of the trials of the tuning jobs that one begins with."""
+        documents = [self.context.store.get(self.kind, name) for name in _parents(document)]
         return [
             trial | {"TuningJobName": parent[_NAME]} for parent in documents if parent for trial in self.trials(parent)
         ]
@@ -166,7 +163,7 @@ class TuningJobs(Jobs):
     def _check_parents(self, request: Document) -> None:
         """Refuse a parent that is gone, works still, or is of another algorithm, objective or data."""
         kind = request.get("WarmStartConfig", {}).get("WarmStartType")
-        for name in self.parents(request):
+        for name in _parents(request):
             parent = self.context.store.get(self.kind, name)
             if parent is None:
                 raise invalid(f"WarmStartConfig: {self.not_found.format(name=name)}")
@@ -175,10 +172,6 @@ class TuningJobs(Jobs):
                 raise invalid(f"WarmStartConfig: the parent tuning job {name} is in status {status}.")
             if differs := next((member for member in _same_members(kind) if _differs(member, request, parent)), None):
                 raise invalid(f"WarmStartConfig: {differs} is not that of the parent tuning job {name} ({kind}).")
-
-    def learned(self, run: JobRun) -> list[Document]:
-        """Return the summaries from which a tuning job learns before its first trial."""
-        return self._trials_of_parents(run.description)
 
 
 _OF_DEFINITION = (
@@ -203,7 +196,7 @@ class _Tuning:
         )
         self._open: dict[str, int] = {}
         self._launched = self._ended = self._succeeded = 0
-        for trial in jobs.learned(run):
+        for trial in jobs.trials_of_parents(run.description):
             if (final := trial.get("FinalHyperParameterTuningJobObjectiveMetric")) is not None:
                 self._search.learn(trial["TunedHyperParameters"], final["Value"])
 
@@ -264,15 +257,14 @@ class _Tuning:
         if self._jobs.is_abandoned:
             raise JobStoppedError
         for name in self._open:
-            stop_quietly(self._training, name)
+            _stop(self._training, name)
 
 
 class _Watch:
     """Sees the objective of each trial after each epoch, and stops those that are worse than the ones before."""
 
-    def __init__(self, jobs: TuningJobs, run: JobRun) -> None:
-        config = run.description[_CONFIGURATION]
-        self._jobs, self._run = jobs, run
+    def __init__(self, training: TrainingJobs, config: Document) -> None:
+        self._training = training
         self._metric = config["HyperParameterTuningJobObjective"]["MetricName"]
         self._maximize = config["HyperParameterTuningJobObjective"]["Type"] == "Maximize"
         self._stops = config["TrainingJobEarlyStoppingType"] == "Auto"
@@ -284,10 +276,10 @@ class _Watch:
         before = [curve for name, curve in list(self._curves.items()) if name < trial]
         epochs = self._curves.setdefault(trial, trials.Curve()).add(value)
         if trials.is_worse(value, epochs, before, maximize=self._maximize):
-            stop_quietly(self._jobs._training, trial)
+            _stop(self._training, trial)
 
 
-def stop_quietly(training: TrainingJobs, name: str) -> None:
+def _stop(training: TrainingJobs, name: str) -> None:
     """Stop a training job, unless it has ended."""
     with contextlib.suppress(AwsError):
         training.stop({"TrainingJobName": name})
@@ -300,6 +292,11 @@ def _request(definition: Document, name: str, tuned: Document) -> Document:
         "TrainingJobName": name,
         "HyperParameters": {**definition.get("StaticHyperParameters", {}), **tuned},
     }
+
+
+def _parents(document: Document) -> list[str]:
+    listed = document.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", [])
+    return [one[_NAME] for one in listed if _NAME in one]
 
 
 def _check_limits(config: Document) -> None:

@@ -144,17 +144,17 @@ def test_changes_of_status_are_events_with_the_counters(cloud: Cloud, bucket: st
 
 
 def test_a_trial_that_fails_does_not_fail_the_job(cloud: Cloud, bucket: str) -> None:
-    methods = {"CategoricalParameterRanges": [{"Name": "tree_method", "Values": ["hist", "gpu_hist"]}]}
-    job = tune(cloud, tuning(unique("some"), bucket, {**methods, **ETA}, {**STATIC, "num_round": "2"}, (4, 2)))
+    rates = {"ContinuousParameterRanges": [{"Name": "eta", "MinValue": "0.5", "MaxValue": "1.5"}]}
+    job = tune(cloud, tuning(unique("some"), bucket, rates, {**STATIC, "num_round": "2"}, (4, 2)))
     assert job["HyperParameterTuningJobStatus"] == "Completed"
     counters = job["TrainingJobStatusCounters"]
     assert counters["Completed"] > 0
     assert counters["NonRetryableError"] == 4 - counters["Completed"] > 0
     assert job["ObjectiveStatusCounters"]["Failed"] == counters["NonRetryableError"]
-    assert job["BestTrainingJob"]["TunedHyperParameters"]["tree_method"] == "hist"
+    assert float(job["BestTrainingJob"]["TunedHyperParameters"]["eta"]) <= 1
     failed = trials_of(cloud, job["HyperParameterTuningJobName"], StatusEquals="Failed")
     assert len(failed) == counters["NonRetryableError"]
-    assert all("GPUs" in one["FailureReason"] for one in failed)
+    assert all("is not in [0, 1]" in one["FailureReason"] for one in failed)
 
 
 def test_a_trial_that_is_worse_than_the_median_stops_early(cloud: Cloud, bucket: str) -> None:
@@ -223,6 +223,7 @@ REFUSED: list[tuple[str, Document, str]] = [
     ("a logarithm from zero", {"ranges": [("Continuous", "eta", "0", "1", "Logarithmic")]}, "greater than 0"),
     ("a reversed logarithm to one", {"ranges": [("Continuous", "eta", "0", "1", "ReverseLogarithmic")]}, "0 <= x < 1"),
     ("static and tuned", {"ranges": [("Integer", "nthread", "1", "9")]}, "both static and in"),
+    ("what cannot be tuned", {"ranges": [("Integer", "seed", "1", "9")]}, "seed of sagemaker-xgboost cannot be tuned"),
     ("more side by side than at all", {"limits": (2, 3)}, "at most MaxNumberOfTrainingJobs"),
     ("too few combinations", {"ranges": [("Integer", "num_round", "1", "2")]}, "You don't have enough combinations"),
     ("another metric", {"metric": "validation:f2"}, "A metric is required for this hyperparameter tuning job"),
