@@ -24,6 +24,7 @@ from functools import lru_cache
 from typing import Any
 
 from localcloud import access
+from localcloud.service_models import service_model
 
 PATH = "/_localcloud/faults"
 ALWAYS = 0
@@ -193,11 +194,8 @@ def _check_operation(wanted: str) -> None:
 
 @lru_cache(maxsize=1)
 def _sagemaker_operations() -> list[str]:
-    import botocore.session  # only here: every part imports this module, and few need the models
-
-    session = botocore.session.get_session()
     services = ("sagemaker", "sagemaker-runtime")
-    return [operation for service in services for operation in session.get_service_model(service).operation_names]
+    return [operation for service in services for operation in service_model(service).operation_names]
 
 
 @dataclass

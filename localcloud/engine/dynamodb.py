@@ -1,9 +1,10 @@
 """Items of DynamoDB tables on the disk: a file for each table, to which every change is added when it is made.
 
 What a change costs does not depend on how large the table is. MiniStack puts a new object in the place of an item that
-changes, so that those that have changed are found by their identity.
+changes, so that those that have changed are found by their identity. It copies items often, which is made quick here.
 """
 
+import copy
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,12 @@ from localcloud.engine.seams import Seams
 
 responses = Seams("core.responses", AccountRegionScopedDict="bf2a9ac0")
 dynamodb = Seams(
-    "services.dynamodb", _items_replaced="9ceca301", _restore_state="8786e83a", _tables="ddecc1c0", get_state="7bcacd9a"
+    "services.dynamodb",
+    _items_replaced="9ceca301",
+    _restore_state="8786e83a",
+    _tables="ddecc1c0",
+    copy="ab907d63",
+    get_state="7bcacd9a",
 )
 
 JsonObject = dict[str, Any]
@@ -66,6 +72,7 @@ class Tables:
 
     def register(self) -> None:
         """Replace the seams. MiniStack must be importable (the environment is set)."""
+        dynamodb.replace("copy", lambda _: _Copies)
         dynamodb.replace("get_state", _make_get_state)
         dynamodb.replace("_restore_state", self._make_restore_state)
 
@@ -96,6 +103,19 @@ class Tables:
 
     def _path(self, key: tuple[str, str, str]) -> Path:
         return disk.lines_of(self._folder, *key)
+
+
+class _Copies:
+    """What MiniStack uses of the module `copy`. Items are JSON, which needs no memory of what was copied already."""
+
+    @staticmethod
+    def deepcopy(value: Any) -> Any:
+        kind = type(value)
+        if kind is dict:
+            return {name: _Copies.deepcopy(member) for name, member in value.items()}
+        if kind is list:
+            return [_Copies.deepcopy(member) for member in value]
+        return value if kind is str else copy.deepcopy(value)
 
 
 def _items(table: JsonObject) -> dict[Key, JsonObject]:

@@ -30,6 +30,7 @@ from localcloud.sagemaker.platform.image_python import ImagePython
 from localcloud.sagemaker.platform.store import Document, Store
 from localcloud.sagemaker.registry.groups import ModelPackageGroups
 from localcloud.sagemaker.registry.packages import ModelPackages
+from localcloud.service_models import service_model
 
 Operation = Callable[[Document], Document]
 _VERB = re.compile(r"^(Create|Describe|Update|Stop|Delete|Invoke)")
@@ -159,7 +160,7 @@ class SageMakerService:
 
     def _warm_up(self) -> None:
         """Read botocore's models now (half a second), so that the first job does not wait for them."""
-        requests.service_model()
+        service_model("sagemaker")
         for name in ("s3", "logs", "cloudwatch"):
             self.aws.client(name)
 

@@ -40,7 +40,7 @@ PARTS: dict[str, set[str]] = {
     "localcloud.sagemaker.errors": set(),
     "localcloud.sagemaker.without_pandas": set(),
     "localcloud.sagemaker.platform": {"localcloud", "localcloud.sagemaker.errors", "boto3"},
-    "localcloud.sagemaker.api": {"localcloud.sagemaker.errors", "localcloud.sagemaker.platform"},
+    "localcloud.sagemaker.api": {"localcloud", "localcloud.sagemaker.errors", "localcloud.sagemaker.platform"},
     "localcloud.sagemaker.registry": {
         "localcloud.sagemaker.api", "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",
     },

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from localcloud.engine.seams import Seams
+from localcloud.service_models import service_model
 
 provisioners = Seams("services.cloudformation.provisioners", _S3_BUCKET_CONFIGURATIONS="ac739b6b")
 s3 = Seams(
@@ -101,8 +102,7 @@ def _xml(operation: str, **members: Any) -> bytes:
 
 @lru_cache(maxsize=1)
 def _serializer() -> tuple[Any, Any]:
-    import botocore.session
     from botocore.serialize import create_serializer
 
-    model = botocore.session.get_session().get_service_model("s3")
+    model = service_model("s3")
     return create_serializer(model.metadata["protocol"], include_validation=False), model

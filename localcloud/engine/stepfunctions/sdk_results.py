@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from localcloud.engine.seams import Seams
+from localcloud.service_models import service_model
 
 stepfunctions = Seams("services.stepfunctions", _REST_XML_OP_SPECS="b55c9c78", _dispatch_aws_sdk_rest_xml="94cbb4f9")
 
@@ -41,9 +42,7 @@ def _with_headers(service: str, action: str, input_data: Any) -> Any:
 @lru_cache(maxsize=64)
 def output_shape(service: str, operation: str) -> Any:
     """Return botocore's model of what an operation answers; None when it answers nothing."""
-    import botocore.session
-
-    return botocore.session.get_session().get_service_model(service).operation_model(operation).output_shape
+    return service_model(service).operation_model(operation).output_shape
 
 
 def sdk_output(value: Any, shape: Any) -> Any:

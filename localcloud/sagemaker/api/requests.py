@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
-import botocore.session
-from botocore.model import MapShape, ServiceModel, Shape, StringShape
+from botocore.model import MapShape, Shape, StringShape
 
 from localcloud.sagemaker.errors import AwsError, invalid, unsupported
+from localcloud.service_models import service_model
 
 _IN_PYTHON = {r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF", r"\p{Alnum}": "a-zA-Z0-9"}
 _JSON_TYPES: dict[type, str] = {str: "STRING_VALUE", int: "NUMBER_VALUE", float: "NUMBER_VALUE"}
@@ -36,20 +36,14 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-@cache
-def service_model(service: str = "sagemaker") -> ServiceModel:
-    """Return botocore's description of the API (0.3 s the first time)."""
-    return botocore.session.get_session().get_service_model(service)
-
-
 def input_shape(operation: str) -> Any:
     """Return the operation's StructureShape (Any: botocore's types leave out what its shapes have)."""
-    return service_model().operation_model(operation).input_shape
+    return service_model("sagemaker").operation_model(operation).input_shape
 
 
 def output_shape(operation: str) -> Any:
     """Return the answer's StructureShape; None when the operation answers nothing."""
-    return service_model().operation_model(operation).output_shape
+    return service_model("sagemaker").operation_model(operation).output_shape
 
 
 def check(operation: str, request: dict[str, Any]) -> dict[str, Any]:
