@@ -34,7 +34,8 @@ _MEMBERS = (
     "SourceUri",
     "ClientToken",
 )
-_CHANGEABLE = ("ModelApprovalStatus", "ApprovalDescription", "CustomerMetadataProperties")
+_CHANGEABLE = ("ModelApprovalStatus", "ApprovalDescription")
+_METADATA = ("CustomerMetadataProperties", "CustomerMetadataPropertiesToRemove")
 _TOKEN, _REQUEST = "ClientToken", "RequestHash"  # no members of a description
 
 
@@ -43,13 +44,13 @@ class ModelPackages:
 
     def __init__(self, context: Context, groups: ModelPackageGroups) -> None:
         self._context, self._groups = context, groups
-        self._registering = threading.Lock()
+        self._changing = threading.Lock()
 
     def create(self, request: Document) -> Document:
         self._check(request)
         group = self._groups.find(request["ModelPackageGroupName"])["ModelPackageGroupName"]
         request_hash = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-        with self._registering:
+        with self._changing:
             if made := self._made(group, request.get(_TOKEN)):
                 if made[_REQUEST] != request_hash:
                     raise AwsError("ConflictException", f"ClientToken {request[_TOKEN]} has made another version.")
@@ -76,21 +77,16 @@ class ModelPackages:
         return {"ModelPackageSummaries": summaries, "BatchDescribeModelPackageErrorMap": errors}
 
     def update(self, request: Document) -> Document:
-        requests.only(request, ("ModelPackageArn", *_CHANGEABLE, "CustomerMetadataPropertiesToRemove", _TOKEN))
-        known = self.find(request["ModelPackageArn"])
-        removed = request.get("CustomerMetadataPropertiesToRemove", [])
-        metadata = known.get("CustomerMetadataProperties", {}) | request.get("CustomerMetadataProperties", {})
-        metadata = {key: value for key, value in metadata.items() if key not in removed}
-        _check_metadata(metadata)
-        changes = {name: request[name] for name in _CHANGEABLE if name in request}
-        changes |= (
-            {"CustomerMetadataProperties": metadata} if metadata != known.get("CustomerMetadataProperties", {}) else {}
-        )
-        document = self._context.store.update(
-            PACKAGE, _key(known), lambda version: version.update(changes | {"LastModifiedTime": now()})
-        )
-        self._announce(document, [name for name in changes if changes[name] != known.get(name)])
-        return {"ModelPackageArn": document["ModelPackageArn"]}
+        """Change what may be changed of a version. Metadata are added to those that are there."""
+        requests.only(request, ("ModelPackageArn", *_CHANGEABLE, *_METADATA, _TOKEN))
+        with self._changing:
+            known = self.find(request["ModelPackageArn"])
+            wanted = {name: request[name] for name in _CHANGEABLE if name in request} | _metadata(known, request)
+            changed = {name: value for name, value in wanted.items() if value != known.get(name)}
+            document = known | changed | {"LastModifiedTime": now()}
+            self._context.store.put(PACKAGE, _key(known), document)
+            self._announce(document, list(changed))  # here, so that events are in the order of changes
+        return {"ModelPackageArn": known["ModelPackageArn"]}
 
     def list_all(self, request: Document) -> Document:
         """List versions: those of the group, or with `ModelPackageType` Versioned or Both those of all groups."""
@@ -106,7 +102,8 @@ class ModelPackages:
         return listing.page("ListModelPackages", "ModelPackage", versions, request, "ModelPackageSummaryList")
 
     def delete(self, request: Document) -> Document:
-        self._context.store.delete(PACKAGE, _key(self.find(request["ModelPackageName"])))
+        with self._changing:
+            self._context.store.delete(PACKAGE, _key(self.find(request["ModelPackageName"])))
         return {}
 
     def find(self, name_or_arn: str) -> Document:
@@ -163,6 +160,17 @@ def deployable(version: Document) -> list[Document]:
 
 def _key(version: Document) -> str:
     return f"{version['ModelPackageGroupName']}/{version['ModelPackageVersion']}"
+
+
+def _metadata(known: Document, request: Document) -> Document:
+    """Return the member of a version's metadata after an update; nothing where the update has none to say."""
+    if not any(name in request for name in _METADATA):
+        return {}
+    added, removed = (request.get(name, []) for name in _METADATA)
+    metadata = known.get("CustomerMetadataProperties", {}) | dict(added)
+    metadata = {key: value for key, value in metadata.items() if key not in removed}
+    _check_metadata(metadata)
+    return {"CustomerMetadataProperties": metadata}
 
 
 def _check_metadata(metadata: dict[str, str]) -> None:

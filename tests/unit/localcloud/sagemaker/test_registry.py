@@ -1,5 +1,7 @@
 """The local model registry: groups, versions, approval, and what is refused."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -146,6 +148,23 @@ def test_metadata_are_merged_and_taken_away(registry: Registry) -> None:
     )
     described = registry("DescribeModelPackage", ModelPackageName=arn)
     assert described["CustomerMetadataProperties"] == {"b": "3", "c": "4"}
+
+
+def test_an_update_that_says_a_part_of_what_is_there_takes_nothing_away(registry: Registry) -> None:
+    arn = registry.register(CustomerMetadataProperties={"a": "1", "b": "2"})
+    registry("UpdateModelPackage", ModelPackageArn=arn, CustomerMetadataProperties={"a": "1"})
+    described = registry("DescribeModelPackage", ModelPackageName=arn)
+    assert described["CustomerMetadataProperties"] == {"a": "1", "b": "2"}
+
+
+def test_of_an_approval_and_a_rejection_at_once_the_last_one_holds_and_both_are_announced(registry: Registry) -> None:
+    arn, statuses = registry.register(), ["Approved", "Rejected"] * 10
+    with ThreadPoolExecutor(8) as pool:
+        for status in statuses:
+            pool.submit(registry, "UpdateModelPackage", ModelPackageArn=arn, ModelApprovalStatus=status)
+    wait_for(lambda: len(registry.events) == 1 + len(statuses), "an event of each", 5)
+    last = json.loads(registry.events[-1]["Detail"])["ModelApprovalStatus"]
+    assert registry("DescribeModelPackage", ModelPackageName=arn)["ModelApprovalStatus"] == last
 
 
 def test_more_metadata_than_aws_takes_are_refused(registry: Registry) -> None:
