@@ -14,6 +14,7 @@ from botocore.validate import ParamValidator
 from localcloud.sagemaker.api import requests
 from localcloud.sagemaker.service import SageMakerService
 from tests.integration.conftest import Cloud, unique, watch_events
+from tests.integration.localcloud.sagemaker.test_tuning_jobs import ETA, FOREVER, ROUNDS, STATIC, tuning
 from tests.integration.sagemaker_requests import (
     ROLE,
     XGBOOST,
@@ -88,6 +89,7 @@ def in_service(checked: CheckedService, name: str) -> Document | None:
 
 def test_every_answer_of_every_operation_has_the_shape_of_the_model(checked: CheckedService, bucket: str) -> None:
     jobs(checked, bucket)
+    tuning_jobs(checked, bucket)
     models_and_endpoints(checked)
     registry(checked, bucket)
     tags(checked)
@@ -115,6 +117,19 @@ def jobs(checked: CheckedService, bucket: str) -> None:
     ):
         checked(f"Create{noun}", **request)
         checked(f"Stop{noun}", **{f"{noun}Name": request[f"{noun}Name"]})
+
+
+def tuning_jobs(checked: CheckedService, bucket: str) -> None:
+    for name, static in (("h", STATIC), ("h2", FOREVER)):
+        ranges = ROUNDS if name == "h" else ETA
+        checked("CreateHyperParameterTuningJob", **tuning(name, bucket, ranges, static, limits=(1, 1)))
+    checked("StopHyperParameterTuningJob", HyperParameterTuningJobName="h2")
+    for name in ("h", "h2"):
+        named = {"HyperParameterTuningJobName": name}
+        end(lambda named=named: checked("DescribeHyperParameterTuningJob", **named), "HyperParameterTuningJob")  # type: ignore[misc]
+        checked("ListTrainingJobsForHyperParameterTuningJob", **named)
+        checked("DeleteHyperParameterTuningJob", **named)
+    checked("ListHyperParameterTuningJobs")
 
 
 def models_and_endpoints(checked: CheckedService) -> None:
