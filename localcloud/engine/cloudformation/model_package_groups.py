@@ -70,7 +70,14 @@ def _update(
 
 
 def _delete(handle: Handle, arn: str, props: JsonObject) -> None:
-    handle("DeleteModelPackageGroup", {"ModelPackageGroupName": arn})
+    """Delete the group; one that somebody has deleted is gone (CloudFormation, resource type contract, "Delete")."""
+    from localcloud.sagemaker.errors import AwsError
+
+    try:
+        handle("DeleteModelPackageGroup", {"ModelPackageGroupName": arn})
+    except AwsError as error:
+        if not error.message.endswith("does not exist."):
+            raise
 
 
 def _refuse_policy(props: JsonObject) -> None:

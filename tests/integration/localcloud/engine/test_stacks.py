@@ -271,3 +271,13 @@ def test_a_model_package_group_comes_with_a_stack_and_goes_with_it_when_it_is_em
     cloudformation.delete_stack(StackName=stack)
     assert status_after(cloud, stack) == "DELETE_COMPLETE"
     assert sagemaker.list_model_package_groups(NameContains=name)["ModelPackageGroupSummaryList"] == []
+
+
+def test_a_model_package_group_that_somebody_has_deleted_is_not_in_the_way_of_its_stack(cloud: Cloud) -> None:
+    name = unique("group")
+    group = {"Type": "AWS::SageMaker::ModelPackageGroup", "Properties": {"ModelPackageGroupName": name}}
+    stack, status = create(cloud, Group=group)
+    assert status == "CREATE_COMPLETE"
+    cloud.client("sagemaker").delete_model_package_group(ModelPackageGroupName=name)
+    cloud.client("cloudformation").delete_stack(StackName=stack)
+    assert status_after(cloud, stack) == "DELETE_COMPLETE"
