@@ -793,7 +793,8 @@ PEOPLE_MAY = {
     *("kms:Decrypt", "kms:GenerateDataKey"),
     *("states:DescribeExecution", "states:GetExecutionHistory", "states:ListExecutions", "states:StartExecution"),
     *("ssm:GetParameter", "ssm:GetParameters", "logs:DescribeLogStreams", "logs:GetLogEvents"),
-    *("sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"),
+    *("sagemaker:DescribeModelPackage", "sagemaker:InvokeEndpoint", "sagemaker:ListModelPackages"),
+    "cloudformation:DescribeStacks",
 }
 
 
@@ -812,6 +813,7 @@ def test_data_scientists_may_write_data_and_labels_only_and_read_results_only() 
     read = {resource["Fn::Sub"].removeprefix(f"${{Bucket.Arn}}/runs/{naming.RUN_PATTERN}/") for resource in results}
     folders = {"baselines/*", "evaluation/*", "predictions/*", "quarantine/*", "report/*"}
     assert read == {"config.json", "manifest.json", "problems.txt", "report.html", "run.json", *folders}
+    assert statements["ReadCode"]["Resource"] == {"Fn::Sub": "${Bucket.Arn}/code/*"}
     through = statements["Key"]["Condition"]["StringEquals"]["kms:ViaService"]
     assert through == {"Fn::Sub": "s3.${AWS::Region}.${AWS::URLSuffix}"}
 

@@ -186,6 +186,26 @@ def seen(app: App, scientist: Ask, updated: Run, idle: Run) -> dict[str, str]:
     return {"first state": entered[0], "model": model["Value"]}
 
 
+@pytest.fixture(scope="module")
+def asked(scientist: Ask, updated: Run) -> float:
+    """What a data scientist gets of the endpoint, who finds its name and the definition as the command does."""
+    (described,) = scientist("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    outputs = {item["OutputKey"]: item["OutputValue"] for item in described["Outputs"]}
+    key = outputs["CodeUri"].removeprefix(f"s3://{outputs['BucketName']}/")
+    assert scientist("s3").get_object(Bucket=outputs["BucketName"], Key=f"{key}/code.zip")["Body"].read(2) == b"PK"
+    reply = scientist("sagemaker-runtime").invoke_endpoint(
+        EndpointName=outputs["EndpointName"],
+        ContentType="text/csv",
+        Accept="application/jsonlines",
+        Body=b"12000,8,2,true,true,true,Cadillac,convertible",
+    )
+    return float(json.loads(reply["Body"].read())["score"])
+
+
+def test_data_scientist_asks_the_model_in_service(asked: float) -> None:
+    assert asked > 0
+
+
 def test_data_scientist_follows_runs_and_sees_what_serves(updated: Run, seen: dict[str, str]) -> None:
     assert seen["first state"] == "Quiet period"
     assert seen["model"] == f"{STACK}-{updated.run_id}"
@@ -270,10 +290,6 @@ FORBIDDEN: list[tuple[str, Callable[[Ask, App, Run], Any]]] = [
         lambda ask, app, run: ask("sagemaker").update_endpoint(EndpointName=STACK, EndpointConfigName=f"{STACK}-x"),
     ),
     ("sagemaker:DeleteEndpoint", lambda ask, app, run: ask("sagemaker").delete_endpoint(EndpointName=STACK)),
-    (
-        "sagemaker:InvokeEndpoint",
-        lambda ask, app, run: ask("sagemaker-runtime").invoke_endpoint(EndpointName=STACK, Body=b"1"),
-    ),
     (
         "sagemaker:UpdateModelPackage",
         lambda ask, app, run: ask("sagemaker").update_model_package(
@@ -365,7 +381,14 @@ def test_data_under_another_key_are_refused(app: App, scientist: Ask, encryption
 
 @pytest.fixture(scope="module")
 def exercised(
-    app: App, updated: Run, idle: Run, results: dict[str, bytes], seen: dict[str, str], attack: Attack, window: Run
+    app: App,
+    updated: Run,
+    idle: Run,
+    results: dict[str, bytes],
+    seen: dict[str, str],
+    asked: float,
+    attack: Attack,
+    window: Run,
 ) -> list[policy_replay.Request]:
     """What the roles of the stack were allowed while everything that they are for happened once."""
     ask_about_newer_rows(app, window)

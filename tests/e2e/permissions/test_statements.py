@@ -357,6 +357,10 @@ def start_as(ask: Ask, deployed: Deployed) -> Any:
     return ask("stepfunctions").start_execution(stateMachineArn=machine, input="{}")
 
 
+def code_of(deployed: Deployed) -> str:
+    return deployed.app.outputs["CodeUri"].removeprefix(f"s3://{deployed.app.bucket}/")
+
+
 LOGS = {"logGroupName": "/aws/sagemaker/TrainingJobs"}
 TRUST = "Trust"
 # Which state, or whatever else, needs a role's statements; and those that need something of their own.
@@ -439,6 +443,15 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ),
     ("DataScientistPolicy", "ReadResults"): a_person(
         lambda ask, it: ask("s3").get_object(Bucket=it.app.bucket, Key=f"runs/{it.run.run_id}/config.json")
+    ),
+    ("DataScientistPolicy", "FindStack"): a_person(
+        lambda ask, it: ask("cloudformation").describe_stacks(StackName=STACK)
+    ),
+    ("DataScientistPolicy", "ReadCode"): a_person(
+        lambda ask, it: ask("s3").get_object(Bucket=it.app.bucket, Key=f"{code_of(it)}/code.zip")
+    ),
+    ("DataScientistPolicy", "AskModel"): a_person(
+        lambda ask, it: ask("sagemaker-runtime").invoke_endpoint(EndpointName=STACK, Body=b"1")
     ),
     ("DataScientistPolicy", "ListVersions"): a_person(
         lambda ask, it: ask("sagemaker").list_model_packages(ModelPackageGroupName=STACK)
