@@ -18,6 +18,7 @@ from tests.e2e.matrix.test_matrix_endpoint import (
     updating_by_hand,
     what_the_person_chose,
 )
+from tests.e2e.matrix.test_matrix_jobs import TUNE, TUNED
 from tests.e2e.matrix.trips import (
     Case,
     Fault,
@@ -124,6 +125,7 @@ CASES = [
     aborted("Snapshot data", slow("function:snapshot_data")),
     aborted("Preprocess", fault("job:preprocess", "hang")),
     aborted("Train", fault("job:train", "hang")),
+    aborted("Tune", slow(TUNE), overrides=TUNED),
     aborted("Seal preprocessor", slow("function:seal_artifact")),
     aborted("Seal model", slow("function:seal_artifact", skip=1)),
     aborted("Save model", slow("sagemaker:CreateModel")),
