@@ -293,7 +293,6 @@ def test_demo_shows_all_that_it_promises(
 
 
 NOTEBOOKS = {
-    "01_explore_the_data": "rows that are put aside of the file with slips: 3",
     "02_train_and_tune": "{'Completed': 6,",
     "03_prototype_a_flow": "✓ Create endpoint ",
     "04_read_the_results": "✓ Trained only ",
@@ -308,7 +307,7 @@ def test_notebook_runs_whole_with_a_real_kernel(
     assert python.exists(), "install it: make .venvs/notebooks/.installed"
     monkeypatch.setenv("PERENNIAL_STACK", app.stack)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    program = [str(python), str(ROOT / "tests/e2e/run_notebook.py"), str(ROOT / f"notebooks/{name}.ipynb")]
+    program = [str(python), str(ROOT / "tests/run_notebook.py"), str(ROOT / f"notebooks/{name}.ipynb")]
     ran = subprocess.run(program, capture_output=True, text=True, check=False, timeout=300)
     assert ran.returncode == 0, (ran.stdout + ran.stderr)[-6000:]
     assert NOTEBOOKS[name] in ran.stdout

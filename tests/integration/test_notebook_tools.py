@@ -1,4 +1,4 @@
-"""What data scientists have besides: Jupyter as `perennial notebook` opens it, and runs in a real MLflow server."""
+"""What data scientists have besides: `perennial notebook`, a notebook without a stack, and runs in a real MLflow."""
 
 import json
 import os
@@ -55,6 +55,15 @@ def test_jupyter_answers_on_its_port_to_who_has_its_token_and_ends(tmp_path: Pat
         assert (status(notebooks), status(f"{notebooks}?token=secret")) == (403, 200), log.read_text()
     assert jupyter.returncode == 0, log.read_text()
     assert status(notebooks) is None
+
+
+def test_the_notebook_about_data_runs_whole_without_a_stack() -> None:
+    assert PYTHON.exists(), MISSING
+    program = [str(PYTHON), str(ROOT / "tests/run_notebook.py"), str(ROOT / "notebooks/01_explore_the_data.ipynb")]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(program, env=environ, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert ran.returncode == 0, (ran.stdout + ran.stderr)[-6000:]
+    assert "rows that are put aside of the file with slips: 3" in ran.stdout
 
 
 def exported(folder: Path) -> dict[str, Any]:
