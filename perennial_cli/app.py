@@ -113,7 +113,7 @@ app.command("delete", rich_help_panel=STACKS)(stacks.delete)
 app.command("cost", rich_help_panel=STACKS)(costing.cost)
 app.command("erase", rich_help_panel=STACKS)(rows.erase)
 app.command("copy-data", rich_help_panel=STACKS)(rows.copy_data)
-app.command("notebook", rich_help_panel=STACKS, context_settings=local.PASSED_ON)(notebook.notebook)
+app.command("notebook", rich_help_panel=STACKS, context_settings=notebook.PASSED_ON)(notebook.notebook)
 app.add_typer(local.app, name="local", rich_help_panel=STACKS)
 
 

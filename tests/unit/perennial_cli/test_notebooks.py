@@ -48,6 +48,11 @@ def test_notebooks_speak_to_what_the_shell_names(
     assert programs == [[*JUPYTER, str(ROOT)]]
 
 
+def test_its_help_is_its_own_and_opens_nothing(programs: list[list[str]]) -> None:
+    assert "Open Jupyter" in perennial("notebook", "--help").stdout
+    assert programs == []
+
+
 def test_the_environment_of_notebooks_is_installed_when_it_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
