@@ -1,4 +1,4 @@
-"""Charts with axes, as SVG: drawn by leather (docs/decisions/0027-a-report-is-drawn-by-leather-and-needs-no-script.md).
+"""Charts with axes, as SVG: drawn by leather (docs/decisions/0032-a-report-is-drawn-by-leather-and-needs-no-script.md).
 
 A chart has two axes of numbers. Nothing in it is more than MAX_POINTS points: who has more bins or samples them.
 """

@@ -159,6 +159,11 @@ def test_the_run_that_is_shown_is_one_that_the_model_yaml_shown_allows() -> None
     assert elsewhere.withheld == ("data_prefix",)
 
 
+def test_a_decision_has_a_number_of_its_own() -> None:
+    numbers = [path.name[:4] for path in sorted(ROOT.glob("docs/decisions/*.md"))]
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+
+
 def test_what_the_readme_has_make_run_is_run_by_tests() -> None:
     """The other commands of the README: tests/integration/localcloud/engine/test_client_tools.py."""
     sources = "".join(path.read_text() for path in ROOT.glob("tests/**/test_*.py"))
