@@ -6,12 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from perennial.model import tuning
 from perennial.model.definition import Definition
+from perennial.runs import trials
 from perennial.words import number
 
-# Of a record: what decides a run, what it worked on, and what it measured.
-COMPARED = ("configuration", "code", "images", "data", "rows", "metrics", "gate", "status")
-LEFT_OUT = {"data.listed_at", "data.manifest", "data.files", "data.ignored", "metrics.comparison", "code.uri"}
+# Of a record, the most important first; `_compared` has what comes before.
+COMPARED = ("data", "rows", "gate", "status", "configuration", "code", "images")
+LEFT_OUT = {
+    "data.listed_at", "data.manifest", "data.files", "data.ignored", "metrics.comparison", "code.uri",
+    "gate.candidate", "gate.champion",
+    "configuration.algorithm.hyperparameters", "configuration.definition.hyperparameters",
+}  # fmt: skip
+_ORDER = ("metrics", "hyperparameters", "tuning", "ranges", *COMPARED)
 MAX_SHOWN = 60
 
 
@@ -28,14 +35,33 @@ class Difference:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
-    """Return what differs between the records of two runs, in the order of what decides first."""
-    pair = [{name: record.get(name) for name in COMPARED} for record in (one, other)]
-    first, second = (dict(_leaves("", document)) for document in pair)
+    """Return what differs between the records of two runs, the most important first, and each fact once."""
+    first, second = (dict(_leaves("", _compared(record))) for record in (one, other))
     paths = dict.fromkeys([*first, *second])
     changed = [
         Difference(path, first.get(path), second.get(path)) for path in paths if first.get(path) != second.get(path)
     ]
-    return [*changed, *_files(one, other)]
+    once = [each for place, each in enumerate(changed) if not any(_repeats(each, known) for known in changed[:place])]
+    return sorted([*once, *_files(one, other)], key=lambda each: _ORDER.index(each.path.partition(".")[0]))
+
+
+def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
+    configuration = record.get("configuration") or {}
+    algorithm = (configuration.get("algorithm") or {}).get("name")
+    own = ((configuration.get("definition") or {}).get("hyperparameters") or {}).get(algorithm, {})
+    return {
+        "metrics": record.get("metrics"),
+        "hyperparameters": trials.hyperparameters(record),
+        "tuning": trials.search(record),
+        "ranges": tuning.ranges(own),
+        **{name: record.get(name) for name in COMPARED},
+    }
+
+
+def _repeats(difference: Difference, known: Difference) -> bool:
+    """Return whether the one is the other in another place, such as gate.threshold in configuration.gate.threshold."""
+    is_same = (difference.first, difference.second) == (known.first, known.second)
+    return is_same and difference.path.endswith(f".{known.path}")
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -62,6 +88,8 @@ def readable(value: Any) -> str:
     """Return a value of a record as people read it."""
     if value is None:
         return "-"
+    if isinstance(value, list) and value and all(isinstance(each, int | float) for each in value):
+        return " to ".join(number(each, 9) for each in value)
     text = number(value, 9) if isinstance(value, float) else str(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 

@@ -17,6 +17,7 @@ from perennial.words import printable
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 LONGEST_LINE = 2_000
+UNBROKEN = 1_000_000  # columns
 
 
 class CommandError(Exception):
@@ -64,7 +65,8 @@ def warn(text: str) -> None:
 def table(*names: str, rows: Iterable[Iterable[str]], right: Iterable[str] = ()) -> None:
     """Print rows under names; columns named in `right` hold numbers.
 
-    Names that are one word, and what stands in a column `run`, are never broken: people copy ids.
+    Names that are one word, and what stands in a column `run`, are never broken: people copy ids. Where the output is
+    no terminal no line is broken.
     """
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     cells = [[safe(cell) for cell in row] for row in rows]
@@ -75,7 +77,11 @@ def table(*names: str, rows: Iterable[Iterable[str]], right: Iterable[str] = ())
     for row in cells:
         drawn.add_row(*map(escape, row))
     console = Console(highlight=False)
-    console.print(drawn, width=None if console.is_terminal else 200)
+    if not console.is_terminal:
+        console.width = max(
+            console.width, console.measure(drawn, options=console.options.update(width=UNBROKEN)).maximum
+        )
+    console.print(drawn)
 
 
 def pairs(document: Mapping[str, str]) -> None:

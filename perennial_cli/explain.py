@@ -98,7 +98,7 @@ def _branches(run: RunRecord) -> Iterator[str]:
         yield f"├ withheld {safe(run['withheld'], 200)}"
     yield f"├ gate     {safe(gate.get('reason', 'not judged'), 500)}"
     yield from (f"├ {line}" for line in _measured_on(run))
-    settings = ", ".join(f"{name}={value}" for name, value in sorted(trials.hyperparameters(run).items()))
+    settings = trials.spoken(dict(sorted(trials.hyperparameters(run).items())))
     yield f"├ trained  {algorithm['name']} ({settings})"
     yield from (f"├ tuned    {safe(line, 500)}" for line in trials.line(run))
     for image in run.get("serving_images", ()):

@@ -15,9 +15,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import boto3
 
+from perennial.runs import trials
 from perennial.runs.facts import data_bucket, trigger_text
 from perennial.runs.run_record import RunRecord
 from perennial_cli import runs
@@ -25,6 +27,7 @@ from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
 
 RUN_TAG = "perennial.run"
+FILE_STORE = "MLFLOW_ALLOW_FILE_STORE"  # the variable without which MLflow 3 refuses folders
 LONGEST = 5_000  # characters of a tag
 LACKING = (
     "this needs the client of MLflow, which is not installed: pip install '.[mlflow]' in the project's folder, or "
@@ -47,7 +50,15 @@ def export(stack: Stack, records: Iterable[Mapping[str, Any]], uri: str) -> dict
         experiment = known.experiment_id if known else client.create_experiment(stack.name)
         return {record["run_id"]: _exported(client, experiment, record) for record in records}
     except MlflowException as error:
+        if _is_folder(uri) and os.environ.get(FILE_STORE, "").lower() != "true":
+            raise CommandError(
+                f"{uri} is a folder, and MLflow writes to folders only with {FILE_STORE}=true"
+            ) from error
         raise CommandError(f"MLflow at {uri} does not take the runs of {stack.name}: {error}") from error
+
+
+def _is_folder(uri: str) -> bool:
+    return urlsplit(uri).scheme in ("", "file")
 
 
 def _exported(client: Any, experiment: str, record: Mapping[str, Any]) -> str:
@@ -79,13 +90,14 @@ def _milliseconds(instant: str) -> int:
 
 
 def parameters(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return what decided a run: algorithm, hyperparameters, split and gate."""
+    """Return what decided a run: algorithm, hyperparameters that its model was trained with, tuning, split and gate."""
     configuration = record.get("configuration") or {}
     algorithm, definition = configuration.get("algorithm") or {}, configuration.get("definition") or {}
     gate = record.get("gate") or {}
     chosen = {
         "algorithm": algorithm.get("name"),
-        **{f"hyperparameters.{name}": value for name, value in (algorithm.get("hyperparameters") or {}).items()},
+        **{f"hyperparameters.{name}": value for name, value in trials.hyperparameters(record).items()},
+        **{f"tuning.{name}": value for name, value in trials.search(record).items()},
         **{f"split.{name}": value for name, value in (definition.get("split") or {}).items()},
         **{f"gate.{name}": gate.get(name) for name in ("metric", "threshold", "minimum_improvement")},
     }
@@ -112,7 +124,7 @@ def metrics(record: Mapping[str, Any]) -> dict[str, float]:
 def tags(record: Mapping[str, Any]) -> dict[str, str]:
     """Return where a run comes from and what became of it: execution, code, data, model, decision."""
     data, code = record.get("data") or {}, record.get("code") or {}
-    deployed, gate, failure = (record.get(name) or {} for name in ("deployed", "gate", "failure"))
+    deployed, gate, failure, tuned = (record.get(name) or {} for name in ("deployed", "gate", "failure", "tuning"))
     bucket = data_bucket(cast(RunRecord, record)) if data else ""
     files = [f"s3://{bucket}/{file['Key']}?versionId={file['VersionId']}" for file in data.get("files") or []]
     facts = {
@@ -130,6 +142,8 @@ def tags(record: Mapping[str, Any]) -> dict[str, str]:
         "endpoint": deployed.get("endpoint"),
         "endpoint.model": deployed.get("model"),
         "report": record.get("report"),
+        "tuning.job": tuned.get("job"),
+        "tuning.best": tuned.get("best"),
         **{f"artifact.{name}": json.dumps(place) for name, place in (record.get("artifacts") or {}).items()},
     }
     ours = {f"perennial.{name}": str(value)[:LONGEST] for name, value in facts.items() if value}

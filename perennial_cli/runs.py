@@ -134,6 +134,12 @@ def replay(record: Mapping[str, Any]) -> dict[str, Any]:
     return wanted
 
 
+def id_of(execution_arn: str) -> str:
+    """Return the id of the run that an execution is."""
+    described = boto3.client("stepfunctions").describe_execution(executionArn=execution_arn)
+    return run_id(execution_arn, described["startDate"])
+
+
 def start(stack: Stack, execution_input: Mapping[str, Any]) -> str:
     """Start a run and return the ARN of its execution."""
     started = boto3.client("stepfunctions").start_execution(

@@ -155,7 +155,7 @@ def _tried(run: ReportedRun) -> Element | None:
             element("strong" if one["name"] == tuned["best"] else "span", text(one["name"], MAX_NAME)),
             text(one["status"]),
             _measured(one["value"], None),
-            *(text(one["hyperparameters"].get(name, ""), 20) for name in names),
+            *(text(trials.spoken_value(one["hyperparameters"].get(name, "")), 20) for name in names),
         ]
         for one in tuned["trials"]
     ]

@@ -80,6 +80,12 @@ def step_of(name: str, run: str) -> str:
     return "trial" if _TRIAL.fullmatch(rest) else rest.rpartition("-")[0]
 
 
+def short_name(name: str, run: str) -> str:
+    """Return the name of a run's job without what all have: `train-0`, and of a trial `t0-001`."""
+    rest = name.rpartition(f"{run}-")[2]
+    return rest.rpartition("-")[0] if _TRIAL.fullmatch(rest) else rest
+
+
 def _recorded(job: Mapping[str, Any], record: RunRecord, machines: Mapping[str, Any]) -> Job | None:
     machine = machines.get(MACHINES.get(step_of(job["name"], record["run_id"]), ""))
     if machine is None or not job.get("ended_at"):

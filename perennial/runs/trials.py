@@ -57,6 +57,34 @@ def best_values(record: Mapping[str, Any]) -> dict[str, str]:
     return dict(tuned["trials"][0]["hyperparameters"]) if tuned and tuned["trials"] else {}
 
 
+def search(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a run has tuned, in a few facts: strategy, trials and how they ended, metric and its best value."""
+    tuned = record.get("tuning")
+    if not tuned or not tuned["trials"]:
+        return {}
+    return {
+        "strategy": tuned["strategy"],
+        "trials": sum(tuned["counts"].values()),
+        **{f"trials.{status}": count for status, count in tuned["counts"].items()},
+        "metric": tuned["metric"],
+        "best_value": tuned["trials"][0]["value"],
+    }
+
+
+def spoken(values: Mapping[str, str]) -> str:
+    """Return hyperparameters as people read them: of a number with a fraction four significant digits."""
+    return ", ".join(f"{name}={spoken_value(text)}" for name, text in values.items())
+
+
+def spoken_value(text: str) -> str:
+    """Return a hyperparameter as people read it."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return text if text.lstrip("-").isdigit() else number(value, 4)
+
+
 def line(record: Mapping[str, Any]) -> Iterator[str]:
     """Yield what was tried, and what was best, in one line of a mail."""
     tuned = record.get("tuning")
@@ -64,9 +92,9 @@ def line(record: Mapping[str, Any]) -> Iterator[str]:
         return
     counts = ", ".join(f"{count} {status.lower()}" for status, count in tuned["counts"].items())
     total, best = sum(tuned["counts"].values()), tuned["trials"][0]
-    values = ", ".join(f"{name}={value}" for name, value in best["hyperparameters"].items())
     reached = f"{tuned['metric']} {number(best['value'])}" if best["value"] is not None else tuned["metric"]
     noun = "trial" if total == 1 else "trials"
+    values = spoken(best["hyperparameters"])
     yield f"{total} {noun} ({counts}), {tuned['strategy'].lower()}; best {reached} with {values}"
 
 

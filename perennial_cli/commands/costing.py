@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from perennial.model import definition
-from perennial.runs.costs import DATE, Cost, Job, of_jobs, spoken
+from perennial.runs.costs import DATE, Cost, Job, of_jobs, short_name, spoken
+from perennial.words import number
 from perennial_cli import billing, project, runs, stacks
 from perennial_cli.account import Account, say_whom
 from perennial_cli.billing import HOURS_A_MONTH
@@ -84,16 +85,16 @@ def _after(record: dict[str, Any], whom: Account, *, as_json: bool) -> None:
             {"run": record["run_id"], "cost": asdict(total), "jobs": [asdict(job) for job in jobs], "prices": DATE}
         )
         return
-    rows = [(*_row(job), _spoken_price(whom.region, job)) for job in jobs]
+    rows = [(*_row(job, record["run_id"]), _spoken_price(whom.region, job)) for job in jobs]
     table("job", "machines", "billed seconds", "USD", rows=rows, right=("billed seconds", "USD"))
-    pairs({"together": f"{spoken(total.usd)} for {total.seconds:,.0f} s"})
+    pairs({"together": f"{spoken(total.usd)} for {number(total.seconds, 3)} s"})
     if whom.is_local:
         notice("nothing was billed: it ran in the local cloud, and AWS would take longer, as machines have to start")
     _about_prices(total)
 
 
-def _row(job: Job) -> tuple[str, str, str]:
-    return job.name, f"{job.count} {job.machine}", f"{job.seconds:,.0f}"
+def _row(job: Job, run: str) -> tuple[str, str, str]:
+    return short_name(job.name, run), f"{job.count} {job.machine}", number(job.seconds, 3)
 
 
 def _spoken_price(region: str, job: Job) -> str:

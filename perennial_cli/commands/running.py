@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import boto3
 import typer
 
-from perennial.runs import configuration, run_input, trials
+from perennial.runs import configuration, costs, run_input, trials
 from perennial.words import number
 from perennial_cli import comparison, following, mlflow_export, stacks
 from perennial_cli import explain as lineages
@@ -136,7 +136,8 @@ def _start(stack: Stack, wanted: Mapping[str, Any], *, follow: bool, as_json: bo
     if follow:
         _end(stack, arn, as_json=as_json)
     else:
-        show_json({"execution": arn}) if as_json else show(arn)
+        begun = {"run": history.id_of(arn), "execution": arn}
+        show_json(begun) if as_json else pairs(begun)
 
 
 def _end(stack: Stack, arn: str, *, as_json: bool) -> None:
@@ -250,7 +251,7 @@ def show_run(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> N
     """Show one run whole: what it was made of, what it measured and decided, how long it took, what it left."""
     record = history.of(_stack(stack), run_id)
     if as_json:
-        show_json(record)
+        show_json({**record, "hyperparameters": trials.hyperparameters(record)})
         return
     _show_end(record)
     pairs(_made_of(record))
@@ -290,10 +291,10 @@ def _tried(record: Mapping[str, Any]) -> None:
             "hyperparameters",
             rows=(
                 (
-                    one["name"],
+                    costs.short_name(one["name"], record["run_id"]),
                     one["status"],
                     number(one["value"]) if one["value"] is not None else "",
-                    ", ".join(f"{name}={value}" for name, value in one["hyperparameters"].items()),
+                    trials.spoken(one["hyperparameters"]),
                 )
                 for one in tuned["trials"]
             ),
@@ -305,7 +306,7 @@ def _tried(record: Mapping[str, Any]) -> None:
 def _made_of(record: Mapping[str, Any]) -> dict[str, str]:
     data, code = record.get("data") or {}, record.get("code") or {}
     algorithm = (record.get("configuration") or {}).get("algorithm") or {"name": "", "hyperparameters": {}}
-    settings = ", ".join(f"{name}={value}" for name, value in sorted(trials.hyperparameters(record).items()))
+    settings = trials.spoken(dict(sorted(trials.hyperparameters(record).items())))
     size = f"{data.get('file_count', 0):,} files, {data.get('size_bytes', 0):,} bytes"
     return {
         "started": record["execution"]["started_at"],
@@ -329,7 +330,7 @@ def explain(stack: StackName = None, as_json: AsJson = False) -> None:
 
 
 def compare(first: Run, second: Run, stack: StackName = None, as_json: AsJson = False) -> None:
-    """Say what differs between two runs: configuration, code, data, rows and metrics."""
+    """Say what differs between two runs: metrics, hyperparameters, data, rows, gate, configuration and code."""
     chosen = _stack(stack)
     one, other = history.of(chosen, first), history.of(chosen, second)
     differences = comparison.differences(one, other)
@@ -341,10 +342,14 @@ def compare(first: Run, second: Run, stack: StackName = None, as_json: AsJson = 
         return
     table(
         "what",
-        one["run_id"],
-        other["run_id"],
+        _header(first, one),
+        _header(second, other),
         rows=((item.path, comparison.readable(item.first), comparison.readable(item.second)) for item in differences),
     )
+
+
+def _header(wanted: str, record: Mapping[str, Any]) -> str:
+    return f"version {wanted} ({record['run_id']})" if wanted.isdecimal() else str(record["run_id"])
 
 
 def reproduce(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from perennial.model import definition
+from perennial.runs.costs import Job
 from perennial_cli import billing, prices
 from perennial_cli.billing import ASSUMED_SECONDS
 from tests.command import perennial
@@ -114,3 +115,12 @@ def test_what_a_run_has_cost_is_what_its_jobs_were_billed(stack, answers, monkey
     assert [one["seconds"] for one in answer["jobs"]] == [100, 180, 180]
     assert answer["cost"]["usd"] == pytest.approx((100 + 180 + 2 * 180) * 0.128 / 3600)
     assert "together" in perennial("cost", "latest").stdout
+
+
+def test_what_is_billed_for_less_than_a_second_is_no_zero(stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    billed = [Job(f"cars-{RUN}-train-0", "Training", "ml.m5.large", 1, 0.4321)]
+    monkeypatch.setattr(billing, "billed", lambda _: billed)
+    monkeypatch.setattr("perennial_cli.commands.costing.price", lambda *_: 0.115)
+    job_line, together = perennial("cost", RUN).stdout.splitlines()[1:3]
+    assert job_line.split() == ["train-0", "1", "ml.m5.large", "0.432", "0.0000138", "USD"]
+    assert together.endswith("for 0.432 s")

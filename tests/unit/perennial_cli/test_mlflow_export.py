@@ -1,14 +1,16 @@
 """What of a run goes to MLflow; that it arrives there is tested against a real server (tests/integration)."""
 
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from perennial_cli import mlflow_export
+from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
 from tests.command import perennial
-from tests.unit.perennial_cli.test_running import RUN, record, stack
+from tests.unit.perennial_cli.test_running import RUN, TUNED, record, stack
 
 __all__ = ["stack"]
 
@@ -20,6 +22,42 @@ def whole() -> dict[str, Any]:
 def test_parameters_are_what_decided_the_run() -> None:
     expected = {"algorithm": "xgboost", "hyperparameters.eta": "0.1", "gate.threshold": "3000.0", "split.seed": "42"}
     assert expected.items() <= mlflow_export.parameters(whole()).items()
+
+
+def test_parameters_of_a_run_that_has_tuned_have_the_values_of_its_best_trial() -> None:
+    tuned = {**whole(), "tuning": TUNED}
+    expected = {
+        "hyperparameters.eta": "0.1", "hyperparameters.max_depth": "4", "tuning.strategy": "Random",
+        "tuning.trials": "2", "tuning.metric": "validation:rmse", "tuning.best_value": "2.5",
+    }  # fmt: skip
+    assert expected.items() <= mlflow_export.parameters(tuned).items()
+    tags = mlflow_export.tags(tuned)
+    assert (tags["perennial.tuning.job"], tags["perennial.tuning.best"]) == (TUNED["job"], TUNED["best"])
+
+
+class RefusedError(Exception):
+    """What MLflow raises."""
+
+
+@pytest.mark.parametrize(
+    ("uri", "variable"), [("mlruns", ""), ("file:///mlruns", ""), ("mlruns", "true"), ("http://x", "")]
+)
+def test_of_a_folder_it_says_what_to_set(uri: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def client(tracking_uri: str) -> None:
+        raise RefusedError("many lines")
+
+    monkeypatch.setitem(sys.modules, "mlflow.exceptions", SimpleNamespace(MlflowException=RefusedError))
+    monkeypatch.setitem(sys.modules, "mlflow.tracking", SimpleNamespace(MlflowClient=client))
+    monkeypatch.setenv(mlflow_export.FILE_STORE, variable)
+    with pytest.raises(CommandError) as refused:
+        mlflow_export.export(Stack("cars", {}, {}), [whole()], uri)
+    if variable or uri == "http://x":
+        assert str(refused.value).endswith("many lines")
+    else:
+        assert (
+            str(refused.value)
+            == f"{uri} is a folder, and MLflow writes to folders only with {mlflow_export.FILE_STORE}=true"
+        )
 
 
 def test_metrics_are_numbers_and_tell_both_models_apart() -> None:

@@ -139,7 +139,8 @@ def test_the_run_of_a_drop_is_the_one_whose_event_names_the_version(executions, 
 def test_a_run_starts_with_overrides_that_the_definition_allows(executions) -> None:
     requests = executions(("one", 1, "RUNNING"))
     ended = perennial("run", "--set", "GateThreshold=3000", "--set", "HyperParameters.eta=0.2", "--no-follow")
-    assert (ended.exit_code, ended.stdout) == (0, f"{MACHINE}:one\n")
+    run = run_id(f"{MACHINE}:one", datetime.fromtimestamp(1, UTC))
+    assert (ended.exit_code, ended.stdout) == (0, f"run        {run}\nexecution  {MACHINE}:one\n")
     sent = json.loads(json.loads(requests[0].body)["input"])
     overrides = {"GateThreshold": 3000, "HyperParameters": {"eta": 0.2}}
     assert sent == {"Trigger": {"Type": "Manual"}, "Overrides": overrides}
@@ -216,7 +217,7 @@ def test_a_run_is_shown_whole(executions) -> None:
     text = perennial("show", RUN).stdout
     for part in (f"{RUN}: Succeeded", "meets the threshold", "xgboost (eta=0.1)", "2,345.68", CODE):
         assert part in text
-    assert json.loads(perennial("show", RUN, "--json").stdout) == record()
+    assert json.loads(perennial("show", RUN, "--json").stdout) == {**record(), "hyperparameters": {"eta": "0.1"}}
 
 
 @pytest.mark.parametrize(
@@ -233,10 +234,57 @@ def test_compare_says_what_differs_and_nothing_else(stack) -> None:
     differences = json.loads(perennial("compare", RUN, OTHER, "--json").stdout)
     assert {item["path"]: (item["first"], item["second"]) for item in differences} == {
         "metrics.candidate.rmse": (2345.6789012345, 2000.0),
-        "gate.candidate": (2345.6789012345, 2000.0),
         "data.files raw/a.csv": ("v1", "v2"),
     }
     assert "do not differ" in perennial("compare", RUN, RUN).stdout
+
+
+def test_compare_has_what_the_models_were_trained_with_and_each_fact_once_the_most_important_first() -> None:
+    one, other = record(), record(OTHER, rmse=2000.0, tuning=TUNED, code={"hash": "other", "commit": "abc"})
+    for each, threshold, depth in ((one, 3000.0, 6), (other, 2500.0, {"min": 2, "max": 8})):
+        each["gate"]["threshold"] = threshold
+        each["configuration"]["gate"] = {"threshold": threshold}
+        each["configuration"]["definition"]["gate"]["threshold"] = threshold
+        each["configuration"]["definition"]["hyperparameters"]["xgboost"] = {"max_depth": depth}
+    one["configuration"]["algorithm"]["hyperparameters"]["max_depth"] = "6"
+    differences = [(each.path, each.first, each.second) for each in comparison.differences(one, other)]
+    assert differences == [
+        ("metrics.candidate.rmse", 2345.6789012345, 2000.0),
+        ("hyperparameters.max_depth", "6", "4"),
+        ("tuning.strategy", None, "Random"),
+        ("tuning.trials", None, 2),
+        ("tuning.trials.Completed", None, 1),
+        ("tuning.trials.Failed", None, 1),
+        ("tuning.metric", None, "validation:rmse"),
+        ("tuning.best_value", None, 2.5),
+        ("ranges.max_depth.min", None, 2),
+        ("ranges.max_depth.max", None, 8),
+        ("gate.threshold", 3000.0, 2500.0),
+        ("code.hash", CODE, "other"),
+    ]
+
+
+def test_a_threshold_of_the_run_and_another_of_the_definition_are_two_facts() -> None:
+    one, other = record(), record(OTHER)
+    one["gate"]["threshold"] = 2800.0
+    one["configuration"]["definition"]["gate"]["threshold"] = 3600.0
+    paths = [each.path for each in comparison.differences(one, other)]
+    assert paths == ["gate.threshold", "configuration.definition.gate.threshold"]
+
+
+def test_an_interval_is_read_like_other_numbers() -> None:
+    assert comparison.readable([2001.23456789012, 2400]) == "2,001.23457 to 2,400"
+    assert comparison.readable(["a", "b"]) == "['a', 'b']"
+
+
+def test_where_the_output_is_no_terminal_no_line_is_broken(executions, stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    reason = "because " * 12
+    executions()
+    stack.put(f"runs/{RUN}/run.json", json.dumps(record(gate={"metric": "m", "threshold": 1.0, "reason": reason})))
+    header, row = perennial("runs").stdout.splitlines()
+    assert reason.strip() in row
+    assert len(header) == len(row)
 
 
 # ---- versions
@@ -280,7 +328,9 @@ def test_a_version_stands_for_its_run(registry, stack) -> None:
     stack.put(f"runs/{OTHER}/run.json", json.dumps(record(OTHER, rmse=2000.0)))
     differences = json.loads(perennial("compare", "1", "3", "--json").stdout)
     assert ("metrics.candidate.rmse", 2345.6789012345, 2000.0) in [tuple(item.values()) for item in differences]
-    assert json.loads(perennial("show", "1", "--json").stdout) == record()
+    header = perennial("compare", "1", "3").stdout.splitlines()[0]
+    assert header.split("  ", 1)[1].strip() == f"version 1 ({RUN})  version 3 ({OTHER})"
+    assert json.loads(perennial("show", "1", "--json").stdout)["run_id"] == RUN
 
 
 @pytest.mark.parametrize(("number", "problem"), [("2", "by hand"), ("4", "cars has no version 4")])
@@ -318,11 +368,11 @@ def test_a_run_is_reproduced_on_its_own_data_with_its_own_overrides(executions, 
 TUNED = trials.of(
     "0a1b2c3d-r-t0",
     {"Strategy": "Random", "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "validation:rmse"}},
-    "t0-002",
+    f"0a1b2c3d-{RUN}-t0-002-0f0444b1",
     [
-        {"TrainingJobName": "t0-001", "TrainingJobStatus": "Failed", "FailureReason": "no"},
+        {"TrainingJobName": f"0a1b2c3d-{RUN}-t0-001-0f0444b1", "TrainingJobStatus": "Failed", "FailureReason": "no"},
         {
-            "TrainingJobName": "t0-002",
+            "TrainingJobName": f"0a1b2c3d-{RUN}-t0-002-0f0444b1",
             "TrainingJobStatus": "Completed",
             "TunedHyperParameters": {"max_depth": "4"},
             "FinalHyperParameterTuningJobObjectiveMetric": {"Value": 2.5},
@@ -344,7 +394,9 @@ def test_a_run_that_has_tuned_is_shown_with_its_trials(executions, stack) -> Non
     text = perennial("show", RUN).stdout
     assert "xgboost (eta=0.1, max_depth=4)" in text
     assert "2 trials (1 completed, 1 failed), random; best validation:rmse 2.5 with max_depth=4" in text
-    assert "t0-001" in text
+    assert [line.split()[0] for line in text.splitlines() if line.startswith("t0-")] == ["t0-002", "t0-001"]
+    shown = json.loads(perennial("show", RUN, "--json").stdout)
+    assert shown["hyperparameters"] == {"eta": "0.1", "max_depth": "4"}
 
 
 def test_metrics_that_differ_in_the_last_digit_are_not_the_same(executions, stack) -> None:

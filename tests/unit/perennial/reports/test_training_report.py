@@ -59,7 +59,7 @@ TUNED = {
     "job": "t0", "strategy": "Bayesian", "metric": "validation:rmse", "direction": "minimize", "best": "t0-002",
     "counts": {"Completed": 1, "Failed": 1},
     "trials": [
-        {"name": "t0-002", "status": "Completed", "value": 2.5, "hyperparameters": {"eta": "0.1"}},
+        {"name": "t0-002", "status": "Completed", "value": 2.5, "hyperparameters": {"eta": "0.09983532168900672"}},
         {"name": "t0-001", "status": "Failed", "value": None, "hyperparameters": {"eta": "<b>"}},
     ],
 }  # fmt: skip
@@ -69,7 +69,8 @@ def test_what_was_tried_is_a_table_the_best_first() -> None:
     page = read({**RECORD, "tuning": TUNED})
     assert list(page.unsafe()) == []
     assert "What was tried" in page.text
-    assert "2 trials (1 completed, 1 failed), bayesian; best validation:rmse 2.5 with eta=0.1" in page.text
+    assert "2 trials (1 completed, 1 failed), bayesian; best validation:rmse 2.5 with eta=0.09984" in page.text
+    assert "0.0998353" not in page.text
     assert page.text.index("t0-002") < page.text.index("t0-001")
 
 

@@ -82,6 +82,25 @@ def test_a_model_has_the_values_of_the_best_trial():
     assert trials.hyperparameters({"configuration": configuration}) == {"num_round": "50"}
 
 
+def test_of_a_tuned_number_four_digits_are_read() -> None:
+    values = {
+        "eta": "0.09983532168900672",
+        "alpha": "1.5e-05",
+        "max_depth": "12345",
+        "booster": "dart",
+        "lambda": "1.0",
+    }
+    assert trials.spoken(values) == "eta=0.09984, alpha=0.000015, max_depth=12345, booster=dart, lambda=1"
+
+
+def test_how_a_run_has_tuned_is_a_few_facts() -> None:
+    assert trials.search({"tuning": tuned()}) == {
+        "strategy": "Bayesian", "trials": 4, "trials.Completed": 2, "trials.Failed": 1, "trials.Stopped": 1,
+        "metric": "validation:rmse", "best_value": 2.25,
+    }  # fmt: skip
+    assert trials.search({}) == {}
+
+
 def test_every_trial_costs_what_a_training_job_does():
     run = "20261129100000-0a1b"
     names = [f"0a1b2c3d-{run}-t0-{number:03d}-0f0444b1" for number in (1, 2)]
@@ -95,6 +114,8 @@ def test_every_trial_costs_what_a_training_job_does():
     cost = costs.of_jobs(costs.recorded_jobs(record), "us-east-1")
     assert (cost.jobs, cost.usd) == (2, pytest.approx(2 * 0.115))
     assert costs.step_of(names[0], run) == "trial"
+    assert costs.short_name(names[0], run) == "t0-001"
+    assert costs.short_name(f"cars-{run}-data-quality-0", run) == "data-quality-0"
 
 
 STATIC = {"num_round": "50", "seed": "42"}
