@@ -16,7 +16,9 @@ NAMES_AWS = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID")
 
 
 def notebook(context: typer.Context) -> None:
-    """Open Jupyter on the project's notebooks. What else is given goes to Jupyter: --no-browser, --port 8899.
+    """Open Jupyter on the project's notebooks.
+
+    What else is given goes to Jupyter: --no-browser, --port 8899, and for root --allow-root.
 
     They speak to what this shell speaks to. Where it names nothing, the local cloud is started and they speak to that.
     """

@@ -23,6 +23,11 @@ from perennial_cli.quick_fit import Fit, tried
 
 SEEDS = (42, 43, 44)
 WIDTH = 118
+TUNING = (
+    "# Hyperparameters may be values or ranges; with ranges each run tries several models, and each trial is billed:",
+    "# hyperparameters: {xgboost: {eta: {min: 0.03, max: 0.3, scale: logarithmic}, max_depth: {min: 2, max: 8}}}",
+    "# tuning: {jobs: 10, parallel_jobs: 2}",
+)
 WIDE_TARGET = 100  # the largest over the smallest, from which on a logarithm is tried
 GAIN_OF_LOGARITHM = 0.01
 PERFECT = 0.03  # of the mean predictor's error
@@ -220,6 +225,7 @@ def _lines(proposal: Proposal, threshold: float, seed: int, measurements: Measur
     yield from _quality(proposal)
     yield ""
     yield "algorithm: xgboost"
+    yield from TUNING
     yield ""
     yield from _gate(proposal, threshold, measurements)
     yield ""

@@ -49,7 +49,9 @@ def test_notebooks_speak_to_what_the_shell_names(
 
 
 def test_its_help_is_its_own_and_opens_nothing(programs: list[list[str]]) -> None:
-    assert "Open Jupyter" in perennial("notebook", "--help").stdout
+    text = perennial("notebook", "--help").stdout
+    assert "Open Jupyter" in text
+    assert "--allow-root" in text
     assert programs == []
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from perennial.data.header import FileError
-from perennial.model import definition
+from perennial.model import definition, tuning
 from perennial_cli import quick_fit
 from perennial_cli.proposal import document, target
 from perennial_cli.proposal.columns import ColumnGuess, guessed
@@ -357,6 +357,17 @@ def test_a_threshold_lies_between_quick_fits_and_the_mean_predictor(proposed: tu
     assert "# Quick fits on 3 random splits reach rmse " in text
     assert "EUR; always answering the mean gives 1," in text
     assert 100 < sound.gate.threshold < 2000
+
+
+def test_the_example_of_ranges_is_a_definition_that_tunes(proposed: tuple[Path, str]) -> None:
+    text = proposed[0].read_text()
+    assert tuning.ranges(definition.load(proposed[0]).hyperparameters.get("xgboost", {})) == {}
+    for key in ("hyperparameters", "tuning"):
+        assert f"# {key}: " in text
+        text = text.replace(f"# {key}: ", f"{key}: ")
+    sound = definition.parse(text, "model.yaml")
+    assert list(tuning.ranges(sound.hyperparameters["xgboost"])) == ["eta", "max_depth"]
+    assert sound.tuning.jobs == 10
 
 
 def test_every_guess_is_there_with_its_evidence(proposed: tuple[Path, str]) -> None:
