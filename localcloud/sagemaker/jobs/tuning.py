@@ -32,6 +32,9 @@ _NAME, _DEFINITION, _CONFIGURATION = (
     "HyperParameterTuningJobName", "TrainingJobDefinition", "HyperParameterTuningJobConfig",
 )  # fmt: skip
 _OBJECTIVE = "_tuning_objective_metric"
+_RESOURCES, _OF_RESOURCES = (
+    "HyperParameterTuningResourceConfig", ("InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsKeyId"),
+)  # fmt: skip
 
 
 class _AtOnce:
@@ -70,7 +73,10 @@ class TuningJobs(Jobs):
         static = definition.get("StaticHyperParameters", {})
         if both := [one.name for one in ranges if one.name in static]:
             raise invalid(f"Hyperparameters {', '.join(both)} are both static and in ParameterRanges.")
-        requests.only(definition, _OF_DEFINITION, f"{_DEFINITION}.")
+        requests.only(definition, (*_OF_DEFINITION, _RESOURCES), f"{_DEFINITION}.")
+        requests.only(definition.get(_RESOURCES, {}), _OF_RESOURCES, f"{_DEFINITION}.{_RESOURCES}.")
+        if _RESOURCES in definition and "ResourceConfig" in definition:
+            raise invalid(f"{_DEFINITION} has both ResourceConfig and {_RESOURCES}; provide one of them.")
         trial = self._training.prepare(_request(definition, request[_NAME], {}))
         check_tunable(trial, [one.name for one in ranges])
         algorithm = trial["AlgorithmSpecification"]
@@ -82,7 +88,7 @@ class TuningJobs(Jobs):
             )
         self._check_parents(request)
         specification = {name: item for name, item in algorithm.items() if name != "EnableSageMakerMetricsTimeSeries"}
-        filled = {name: trial[name] for name in definition if name in trial} | {
+        filled = {name: trial.get(name, definition[name]) for name in definition} | {
             "AlgorithmSpecification": specification,
             "StaticHyperParameters": {**static, _OBJECTIVE: metric},
         }
@@ -287,7 +293,8 @@ def _stop(training: TrainingJobs, name: str) -> None:
 
 def _request(definition: Document, name: str, tuned: Document) -> Document:
     """Return the request for a trial."""
-    members = {member: item for member, item in definition.items() if member != "StaticHyperParameters"}
+    members = {("ResourceConfig" if member == _RESOURCES else member): item for member, item in definition.items()}
+    members.pop("StaticHyperParameters", None)
     return members | {
         "TrainingJobName": name,
         "HyperParameters": {**definition.get("StaticHyperParameters", {}), **tuned},

@@ -132,6 +132,17 @@ def test_tuning_jobs_are_listed_and_deleted(cloud: Cloud, bucket: str) -> None:
     assert error.value.response["Error"]["Message"] == f"Amazon SageMaker can't find a tuning job with the name {name}"
 
 
+def test_machines_may_be_said_as_the_sagemaker_sdk_says_them(cloud: Cloud, bucket: str) -> None:
+    client, request = cloud.client("sagemaker"), tuning(unique("sdk"), bucket, ROUNDS, limits=(1, 1))
+    definition = request["TrainingJobDefinition"]
+    machines = definition["HyperParameterTuningResourceConfig"] = definition.pop("ResourceConfig")
+    described = tune(cloud, request)
+    assert described["TrainingJobDefinition"]["HyperParameterTuningResourceConfig"] == machines
+    assert "ResourceConfig" not in described["TrainingJobDefinition"]
+    trial = client.describe_training_job(TrainingJobName=described["BestTrainingJob"]["TrainingJobName"])
+    assert trial["ResourceConfig"] == machines
+
+
 def test_changes_of_status_are_events_with_the_counters(cloud: Cloud, bucket: str) -> None:
     name = unique("events")
     pattern = {"detail-type": ["SageMaker HyperParameter Tuning Job State Change"]}
@@ -229,6 +240,8 @@ REFUSED: list[tuple[str, Document, str]] = [
     ("another metric", {"metric": "validation:f2"}, "A metric is required for this hyperparameter tuning job"),
     ("another strategy", {"Strategy": "Hyperband"}, "The strategy Hyperband is not supported"),
     ("a parent that is gone", {"parent": "nobody"}, "can't find a tuning job with the name nobody"),
+    ("machines in both ways", {"machines": {"InstanceType": "ml.m5.large"}}, "has both ResourceConfig and"),
+    ("machines to choose from", {"machines": {"InstanceConfigs": []}}, "InstanceConfigs"),
 ]
 
 
@@ -242,6 +255,8 @@ def test_what_cannot_be_tuned_is_refused(cloud: Cloud, bucket: str, change: Docu
     config = request["HyperParameterTuningJobConfig"]
     config["Strategy"] = change.get("Strategy", "Random")
     config["HyperParameterTuningJobObjective"] = {**OBJECTIVE, "MetricName": change.get("metric", "validation:rmse")}
+    if machines := change.get("machines"):
+        request["TrainingJobDefinition"]["HyperParameterTuningResourceConfig"] = machines
     if parent := change.get("parent"):
         parents = [{"HyperParameterTuningJobName": parent}]
         request["WarmStartConfig"] = {"ParentHyperParameterTuningJobs": parents, "WarmStartType": "TransferLearning"}
