@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NoReturn, Protocol
+from typing import IO, Protocol
 
 from localcloud.sagemaker.errors import few_lines
 
@@ -92,12 +92,15 @@ def cores() -> int:
 
 
 def main(load: Callable[[Path], Application], argv: Sequence[str]) -> int:
-    """Load the model from `<root>/model`, answer until SIGTERM. Returns 1 when the model cannot be loaded."""
+    """Load the model from `<root>/model`, answer until SIGTERM. Returns 1 when the model cannot be loaded.
+
+    SIGTERM ends it without a handler: Python calls those in the main thread, and not if that has just begun to wait.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", type=Path, default=Path("/opt/ml"), help="stands for /opt/ml")
     parser.add_argument("--fd", type=int, required=True, help="the socket over which the owner hands connections")
     arguments = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _exit_now)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # also where the owner ignores it
     server = _Server(arguments.fd)
     taking = threading.Thread(target=server.take_connections, daemon=True)
     taking.start()
@@ -110,10 +113,6 @@ def main(load: Callable[[Path], Application], argv: Sequence[str]) -> int:
     server.answer_by(application)
     taking.join()
     return 0
-
-
-def _exit_now(*_: object) -> NoReturn:
-    os._exit(0)
 
 
 class _Server:
@@ -141,7 +140,7 @@ class _Server:
                     threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
                 except RuntimeError:  # nor more threads
                     connection.close()
-        _exit_now()
+        os._exit(0)
 
     def _serve(self, connection: socket.socket) -> None:
         self._is_loaded.wait()

@@ -187,6 +187,13 @@ def test_a_container_that_dies_is_started_again(aws: FakeAws) -> None:
     running.stop()
 
 
+def test_a_container_has_no_handler_of_the_signal_that_ends_it(echo: ModelServer) -> None:
+    """Python calls a handler in the main thread; one that had just begun to wait was killed after half a minute."""
+    status = Path(f"/proc/{answer(echo, '1').split()[0]}/status").read_text()
+    caught = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt:"))
+    assert not caught >> (signal.SIGTERM - 1) & 1
+
+
 def test_a_request_that_takes_too_long_ends_with_awss_text(echo: ModelServer) -> None:
     with pytest.raises(InvocationTimeoutError, match="waiting for a response from container primary"):
         answer(echo, "sleep 5", timeout=0.2)
