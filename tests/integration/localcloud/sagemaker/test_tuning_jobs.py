@@ -241,7 +241,7 @@ REFUSED: list[tuple[str, Document, str]] = [
     ("another strategy", {"Strategy": "Hyperband"}, "The strategy Hyperband is not supported"),
     ("a parent that is gone", {"parent": "nobody"}, "can't find a tuning job with the name nobody"),
     ("machines in both ways", {"machines": {"InstanceType": "ml.m5.large"}}, "has both ResourceConfig and"),
-    ("machines to choose from", {"machines": {"InstanceConfigs": []}}, "InstanceConfigs"),
+    ("machines to choose from", {"machines": {"AllocationStrategy": "Prioritized"}}, "AllocationStrategy"),
 ]
 
 
