@@ -15,12 +15,23 @@ from typing import Any
 import boto3
 from rich.console import Console
 
-from perennial_cli import explain, following, stacks
+from perennial.model import tuning
+from perennial.model.algorithms import ALGORITHMS
+from perennial.model.algorithms.ranges import as_sagemaker
+from perennial.model.definition import NUMBERS
+from perennial_cli import deployed, explain, following, stacks
 from perennial_cli.account import account, is_local
 from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
 
 ROLE = "perennial-notebooks"
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "xgboost": {"eta": {"min": 0.03, "max": 0.3, "scale": "logarithmic"}, "max_depth": {"min": 2, "max": 6}},
+    "linear-learner": {
+        "learning_rate": {"min": 0.001, "max": 0.1, "scale": "logarithmic"},
+        "wd": {"min": 0.00001, "max": 0.1, "scale": "logarithmic"},
+    },
+}
 TRUSTED = ("sagemaker.amazonaws.com", "states.amazonaws.com")
 
 
@@ -32,6 +43,66 @@ def stack() -> Stack:
 def run_in_service(stack: Stack) -> dict[str, Any]:
     """Return the record of the run whose model serves. Raises CommandError: none does."""
     return dict(explain.lineage(stack.name)["run"])
+
+
+def require(stack: Stack, record: Mapping[str, Any], **expected: str) -> None:
+    """Raise CommandError where a notebook is not for a run's model: by problem, algorithm and metric of the gate."""
+    definition = record["configuration"]["definition"]
+    theirs = {name: definition[name] for name in ("problem", "algorithm")} | {"metric": definition["gate"]["metric"]}
+    if others := [f"{name} {theirs[name]}" for name, value in expected.items() if theirs[name] != value]:
+        wanted = ", ".join(f"{name} {value}" for name, value in expected.items())
+        raise CommandError(
+            f"this notebook is for a model with {wanted}; that of {stack.name} has {', '.join(others)}. Name another "
+            "stack: export PERENNIAL_STACK=..."
+        )
+
+
+def training_job(record: Mapping[str, Any]) -> str:
+    """Return the training job that made a run's model: of a run that has tuned the best trial's."""
+    if tuned := record.get("tuning"):
+        return str(tuned["best"])
+    return str(next(job["name"] for job in record["jobs"] if job["kind"] == "Training"))
+
+
+def two_numbers(stack: Stack, record: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the first two features that are numbers. Raises CommandError: there are fewer, or features.py is there."""
+    if f"models/{stack.model}/features.py" in deployed.code_of(stack).namelist():
+        raise CommandError(f"{stack.model} has a features.py already; try the idea there: perennial try {stack.model}")
+    definition = record["configuration"]["definition"]
+    numbers = [
+        name
+        for name, column in definition["columns"].items()
+        if column["type"] in NUMBERS and column["feature"] and name != definition["target"]
+    ]
+    if len(numbers) < 2:
+        raise CommandError(f"notebook 02 makes a feature of two that are numbers; {stack.model} has {len(numbers)}")
+    return numbers[0], numbers[1]
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a tuning job of a notebook looks for, and where: ranges of model.yaml, else usual ones of the algorithm."""
+
+    metric: str
+    direction: str
+    ranges: Mapping[str, Any]
+    as_sagemaker: Mapping[str, Any]
+
+    def is_better(self, one: float, other: float) -> bool:
+        return one < other if self.direction == "minimize" else one > other
+
+
+def search(record: Mapping[str, Any]) -> Search:
+    """Return how a model's hyperparameters may be searched. Raises CommandError: its algorithm has no ranges."""
+    configuration = record["configuration"]
+    definition, algorithm = configuration["definition"], configuration["algorithm"]["name"]
+    own = tuning.ranges(definition["hyperparameters"].get(algorithm, {}))
+    ranges = {name: value for name, value in own.items() if isinstance(value, Mapping)} or EXAMPLES.get(algorithm, {})
+    if not ranges:
+        raise CommandError(f"notebook 02 knows no ranges for {algorithm}; write some into model.yaml (hyperparameters)")
+    watched, chosen = configuration["training_metrics"], definition["tuning"]["metric"]
+    metric, direction = tuning.objective(algorithm, definition["problem"], watched, chosen)
+    return Search(metric, direction, ranges, as_sagemaker(ranges, ALGORITHMS[algorithm].hyperparameters))
 
 
 def role() -> str:

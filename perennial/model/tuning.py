@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -11,6 +11,7 @@ from pydantic import Field
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.algorithms.ranges import combinations, is_range
 from perennial.model.complaints import Complaint, Strict, suggestion
+from perennial.model.problem_types import Direction
 
 MOST_SECONDS = 432_000  # five days: what the state that waits for a tuning job allows, less an hour (JOB_SECONDS)
 
@@ -36,6 +37,16 @@ class Tuning(Strict):
 def ranges(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return those hyperparameters of an algorithm that are ranges."""
     return {name: value for name, value in hyperparameters.items() if is_range(value)}
+
+
+def objective(algorithm: str, problem: str, watched: Sequence[str], chosen: str | None) -> tuple[str, Direction]:
+    """Return the metric by which trials are told apart, and which of its values are better.
+
+    watched  the metrics that the training jobs must report
+    """
+    known = ALGORITHMS[algorithm].objectives(problem)
+    name = chosen or ([name for name in watched if name in known] or list(known))[-1]
+    return name, known[name]
 
 
 def check(

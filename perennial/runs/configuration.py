@@ -111,10 +111,8 @@ class Configuration:
     @property
     def objective(self) -> tuple[str, Direction]:
         """The metric by which a tuning job finds its best trial, and which of its values are better."""
-        known = ALGORITHMS[self.definition.algorithm].objectives(self.definition.problem)
-        watched = [name for name in self.training_metrics if name in known]
-        name = self.definition.tuning.metric or (watched or list(known))[-1]
-        return name, known[name]
+        model = self.definition
+        return tuning.objective(model.algorithm, model.problem, self.training_metrics, model.tuning.metric)
 
     def tuning_job(self) -> dict[str, Any] | None:
         """Return a HyperParameterTuningJobConfig; None for a run that trains once."""

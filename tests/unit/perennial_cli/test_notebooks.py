@@ -1,15 +1,21 @@
 """The command that opens the notebooks, and what they share."""
 
+import io
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from perennial.model import definition
+from perennial.model.algorithms import ALGORITHMS, ranges
+from perennial.runs import configuration
 from perennial_cli import notebooks, project
 from perennial_cli.commands.notebook import NAMES_AWS
 from perennial_cli.console import CommandError
+from perennial_cli.stacks import Stack
 from tests.command import perennial
 
 ROOT = Path(__file__).parents[3]
@@ -90,6 +96,90 @@ def test_the_data_of_a_run_are_the_versions_of_its_record_and_no_empty_files() -
     ]
     record["data"]["bucket"] = "theirs"  # type: ignore[index]
     assert {version["Bucket"] for _, version in notebooks.files(record)} == {"theirs"}
+
+
+def test_the_training_job_of_a_run_that_has_tuned_is_that_of_its_best_trial() -> None:
+    jobs = [
+        {"kind": "Processing", "name": "p"},
+        {"kind": "Training", "name": "t0-001"},
+        {"kind": "Training", "name": "t0-002"},
+    ]
+    assert notebooks.training_job({"jobs": jobs}) == "t0-001"
+    assert notebooks.training_job({"jobs": jobs, "tuning": {"best": "t0-002"}}) == "t0-002"
+
+
+def run_of(model: str, **changes: Any) -> dict[str, Any]:
+    """A record of a run of one of the project's models, as far as notebooks read it."""
+    defined = definition.load(ROOT / f"models/{model}/model.yaml")
+    resolved = configuration.resolve(model, defined.model_copy(update=changes))
+    return {"configuration": resolved.as_json()}
+
+
+@pytest.mark.parametrize(
+    ("model", "metric", "direction"),
+    [
+        ("used-cars", "validation:rmse", "minimize"),
+        ("mammography", "validation:auc", "maximize"),
+        ("penguins", "validation:mlogloss", "minimize"),
+    ],
+)
+def test_a_search_goes_by_the_metric_of_the_model_and_knows_what_is_better(
+    model: str, metric: str, direction: str
+) -> None:
+    search = notebooks.search(run_of(model))
+    assert (search.metric, search.direction, list(search.ranges)) == (metric, direction, ["eta", "max_depth"])
+    assert search.is_better(0.2, 0.3) is (direction == "minimize")
+
+
+def test_a_search_takes_the_ranges_of_numbers_of_the_definition() -> None:
+    own = {"gamma": {"min": 0, "max": 2}, "tree_method": ["hist", "exact"]}
+    search = notebooks.search(run_of("used-cars", hyperparameters={"xgboost": own}))
+    assert search.as_sagemaker["ContinuousParameterRanges"] == [
+        {"Name": "gamma", "MinValue": "0", "MaxValue": "2", "ScalingType": "Auto"}
+    ]
+    assert search.as_sagemaker["CategoricalParameterRanges"] == []
+
+
+@pytest.mark.parametrize("algorithm", notebooks.EXAMPLES)
+def test_the_usual_ranges_of_an_algorithm_are_allowed(algorithm: str) -> None:
+    for name, value in notebooks.EXAMPLES[algorithm].items():
+        assert name in ALGORITHMS[algorithm].tunable
+        assert list(ranges.problems(value, ALGORITHMS[algorithm].hyperparameters[name])) == []
+
+
+def test_there_are_usual_ranges_for_every_algorithm() -> None:
+    assert set(notebooks.EXAMPLES) == set(ALGORITHMS)
+
+
+def code_with(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    code = zipfile.ZipFile(io.BytesIO(), "w")
+    for name in names:
+        code.writestr(name, "")
+    monkeypatch.setattr("perennial_cli.deployed.code_of", lambda _: code)
+
+
+def test_an_idea_is_made_of_the_first_two_features_that_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    code_with(monkeypatch)
+    stack = Stack("cars", {}, {"ModelName": "used-cars"})
+    assert notebooks.two_numbers(stack, run_of("used-cars")) == ("mileage", "cylinder")
+    one = run_of("used-cars")
+    for column in one["configuration"]["definition"]["columns"].values():
+        column["feature"] = False
+    with pytest.raises(CommandError, match="used-cars has 0"):
+        notebooks.two_numbers(stack, one)
+    code_with(monkeypatch, "models/used-cars/features.py")
+    with pytest.raises(CommandError, match=r"has a features\.py already"):
+        notebooks.two_numbers(stack, run_of("used-cars"))
+
+
+def test_a_notebook_says_which_stacks_it_is_for() -> None:
+    stack = Stack("birds", {}, {"ModelName": "penguins"})
+    notebooks.require(stack, run_of("penguins"), algorithm="xgboost", metric="accuracy")
+    expected = (
+        "for a model with problem regression, metric rmse; that of birds has problem multiclass_classification, metric"
+    )
+    with pytest.raises(CommandError, match=expected):
+        notebooks.require(stack, run_of("penguins"), problem="regression", metric="rmse")
 
 
 def test_states_are_told_in_order_with_what_went_in_and_came_out(monkeypatch: pytest.MonkeyPatch) -> None:
