@@ -11,7 +11,7 @@ import boto3
 
 from perennial.model import tuning
 from perennial.model.definition import Definition
-from perennial.runs.costs import MACHINES, Cost, Job, of_jobs, recorded_jobs, step_of
+from perennial.runs.costs import MACHINES, Cost, Job, billable, of_jobs, recorded_jobs, step_of
 from perennial_cli.prices import price
 
 HOURS_A_MONTH = 730
@@ -42,7 +42,7 @@ def billed(record: Mapping[str, Any]) -> Iterator[Job]:
 
 def _between(described: Mapping[str, Any], kind: str) -> float | None:
     begun, ended = described.get(f"{kind}StartTime"), described.get(f"{kind}EndTime")
-    return (ended - begun).total_seconds() if begun and ended else None
+    return billable(begun, ended) if begun and ended else None
 
 
 @dataclass(frozen=True)

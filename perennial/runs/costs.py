@@ -6,6 +6,7 @@ processing, training, batch transform and hosting alike; other regions and types
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -74,6 +75,11 @@ def recorded_jobs(record: RunRecord) -> list[Job]:
     return [job for one in record.get("jobs") or () if (job := _recorded(one, record, machines)) is not None]
 
 
+def billable(begun: datetime, ended: datetime) -> float:
+    """Return the seconds of a job that are billed: whole ones, and at least one."""
+    return float(max(1, math.ceil((ended - begun).total_seconds())))
+
+
 def step_of(name: str, run: str) -> str:
     """Return what the name of a run's job says after the run: its step, as `data-quality`; of a tuning job: `trial`."""
     rest = name.partition(f"{run}-")[2]
@@ -91,7 +97,7 @@ def _recorded(job: Mapping[str, Any], record: RunRecord, machines: Mapping[str, 
     if machine is None or not job.get("ended_at"):
         return None
     begun, ended = (datetime.fromisoformat(job[name]) for name in ("created_at", "ended_at"))
-    return Job(job["name"], job["kind"], machine["type"], machine.get("count", 1), (ended - begun).total_seconds())
+    return Job(job["name"], job["kind"], machine["type"], machine.get("count", 1), billable(begun, ended))
 
 
 def line(record: RunRecord) -> str:

@@ -7,8 +7,9 @@ where the ends of a range are two orders of magnitude apart.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 RANDOM_TRIALS = 4  # before the Bayesian search has something to go by
+_MOST_REPEATS = 20  # of what was tried already, before another one is named
 _ORDERS_APART = 100
 _INTEGER, _CONTINUOUS = "IntegerParameterRanges", "ContinuousParameterRanges"
 _CATEGORICAL = "CategoricalParameterRanges"
@@ -41,6 +43,10 @@ class Range:
         if self.words:
             return len(self.words)
         return self.high - self.low + 1 if self.is_whole else math.inf
+
+    def values(self) -> Sequence[Any]:
+        """Return all values of a range that has few, in order."""
+        return self.words or range(int(self.low), int(self.high) + 1)
 
     def distribution(self) -> BaseDistribution:
         """Return the range as optuna knows it: that of 1 - x where the scaling is reversed."""
@@ -83,11 +89,32 @@ class Search:
             sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS, constant_liar=True)
         self._study = optuna.create_study(sampler=sampler, direction="maximize" if maximize else "minimize")
         self._trials: dict[int, optuna.Trial] = {}
+        self._asked: set[tuple[str, ...]] = set()
 
     def ask(self, number: int) -> dict[str, str]:
-        """Return the tuned hyperparameters of the next trial."""
-        trial = self._trials[number] = self._study.ask(self._distributions)
-        return {name: one.as_text(trial.params[name]) for name, one in self._ranges.items()}
+        """Return the tuned hyperparameters of the next trial, which no other of this job has."""
+        import optuna
+
+        trial = self._study.ask(self._distributions)
+        for again in range(_MOST_REPEATS + 1):
+            if (texts := self._texts(trial.params)) not in self._asked:
+                break
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            if again == _MOST_REPEATS - 1:
+                self._study.enqueue_trial(self._another())
+            trial = self._study.ask(self._distributions)
+        self._trials[number] = trial
+        self._asked.add(texts)
+        return dict(zip(self._ranges, texts, strict=True))
+
+    def _texts(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(one.as_text(params[name]) for name, one in self._ranges.items())
+
+    def _another(self) -> dict[str, Any]:
+        """Return the first combination that was not tried; only those of few values are tried again and again."""
+        every = itertools.product(*(one.values() for one in self._ranges.values()))
+        named = (dict(zip(self._ranges, values, strict=True)) for values in every)
+        return next(params for params in named if self._texts(params) not in self._asked)
 
     def tell(self, number: int, value: float | None) -> None:
         """Learn what a trial has reached; None: it has failed, or reported nothing."""

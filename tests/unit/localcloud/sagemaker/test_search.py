@@ -24,6 +24,16 @@ def test_values_are_texts_within_their_ranges() -> None:
         assert values["booster"] in ("gbtree", "dart")
 
 
+@pytest.mark.parametrize("strategy", ["Random", "Bayesian"])
+def test_nothing_is_tried_twice_while_something_else_is_left(strategy: str) -> None:
+    asked, tried = search(DEPTH, BOOSTER, strategy=strategy), set()
+    for number in range(1, 15):
+        values = asked.ask(number)
+        tried.add((values["max_depth"], values["booster"]))
+        asked.tell(number, abs(int(values["max_depth"]) - 7) + (values["booster"] == "dart"))
+    assert len(tried) == 7 * 2
+
+
 def test_the_same_seed_gives_the_same_trials() -> None:
     assert [search(DEPTH, ETA).ask(number) for number in (1, 2)] == [search(DEPTH, ETA).ask(n) for n in (1, 2)]
 

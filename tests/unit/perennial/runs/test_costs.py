@@ -1,5 +1,6 @@
 """What the jobs of a run cost, by the machines of its definition and the seconds that its record has."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -32,6 +33,12 @@ def test_each_job_costs_its_seconds_times_its_machines() -> None:
     cost = costs.of_jobs(costs.recorded_jobs(some), "us-east-1")
     assert cost.usd == pytest.approx(0.5 * 0.23 + 0.1 * 2 * 0.115 + 0.1 * 0.115)
     assert (cost.seconds, cost.jobs, cost.unknown) == (1800 + 720 + 360, 3, ())
+
+
+@pytest.mark.parametrize(("milliseconds", "seconds"), [(0, 1), (200, 1), (1000, 1), (1001, 2)])
+def test_seconds_are_billed_as_whole_ones_and_at_least_one(milliseconds: int, seconds: float) -> None:
+    begun = datetime(2026, 11, 20, tzinfo=UTC)
+    assert costs.billable(begun, begun + timedelta(milliseconds=milliseconds)) == seconds
 
 
 def test_a_job_that_has_not_ended_or_is_of_no_known_step_is_left_out() -> None:
