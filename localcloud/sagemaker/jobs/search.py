@@ -89,7 +89,7 @@ class Search:
             sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS, constant_liar=True)
         self._study = optuna.create_study(sampler=sampler, direction="maximize" if maximize else "minimize")
         self._trials: dict[int, optuna.Trial] = {}
-        self._asked: set[tuple[str, ...]] = set()
+        self._tried: set[tuple[str, ...]] = set()
 
     def ask(self, number: int) -> dict[str, str]:
         """Return the tuned hyperparameters of the next trial, which no other of this job has."""
@@ -97,14 +97,14 @@ class Search:
 
         trial = self._study.ask(self._distributions)
         for again in range(_MOST_REPEATS + 1):
-            if (texts := self._texts(trial.params)) not in self._asked:
+            if (texts := self._texts(trial.params)) not in self._tried:
                 break
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
             if again == _MOST_REPEATS - 1:
                 self._study.enqueue_trial(self._another())
             trial = self._study.ask(self._distributions)
         self._trials[number] = trial
-        self._asked.add(texts)
+        self._tried.add(texts)
         return dict(zip(self._ranges, texts, strict=True))
 
     def _texts(self, params: Mapping[str, Any]) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ class Search:
         """Return the first combination that was not tried; only those of few values are tried again and again."""
         every = itertools.product(*(one.values() for one in self._ranges.values()))
         named = (dict(zip(self._ranges, values, strict=True)) for values in every)
-        return next(params for params in named if self._texts(params) not in self._asked)
+        return next(params for params in named if self._texts(params) not in self._tried)
 
     def tell(self, number: int, value: float | None) -> None:
         """Learn what a trial has reached; None: it has failed, or reported nothing."""
