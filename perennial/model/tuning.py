@@ -10,7 +10,7 @@ from pydantic import Field
 
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.algorithms.ranges import combinations, is_range
-from perennial.model.complaints import Complaint, Strict, suggestion
+from perennial.model.complaints import Complaint, Strict
 from perennial.model.problem_types import Direction
 
 MOST_SECONDS = 432_000  # five days: what the state that waits for a tuning job allows, less an hour (JOB_SECONDS)
@@ -57,10 +57,8 @@ def check(
         yield "tuning.parallel_jobs", f"got {tuning.parallel_jobs}; expected at most tuning.jobs, {tuning.jobs}"
     objectives = ALGORITHMS[algorithm].objectives(problem)
     if tuning.metric is not None and tuning.metric not in objectives:
-        yield (
-            "tuning.metric",
-            f"{tuning.metric!r} is nothing that {algorithm} reports{suggestion(tuning.metric, objectives)}",
-        )
+        allowed = f"allowed for {problem} with {algorithm}: {', '.join(objectives)}"
+        yield "tuning.metric", f"got {tuning.metric!r}; {allowed}"
     tuned = ranges(hyperparameters.get(algorithm, {}))
     if not tuned:
         return

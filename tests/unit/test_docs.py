@@ -17,6 +17,7 @@ from botocore.model import ServiceModel
 
 from localcloud.__main__ import _parser
 from perennial.model import definition
+from perennial.model.algorithms import ALGORITHMS
 from perennial.monitoring import period
 from perennial.runs import configuration, run_input
 from perennial.runs.monitor_input import monitor_input
@@ -172,3 +173,13 @@ def test_what_the_readme_has_make_run_is_run_by_tests() -> None:
     for target in targets:
         for module in re.findall(r"-m tools\.(\w+)", make("-n", target)):
             assert re.search(rf"from tools import .*\b{module}\b", sources), module
+
+
+def test_the_page_of_models_names_each_metric_that_a_search_may_go_by() -> None:
+    (row,) = (
+        line for line in (ROOT / "docs/add-a-model.md").read_text().splitlines() if line.startswith("| `tuning.metric`")
+    )
+    named = re.findall(r"`([^`]+)`", row)
+    for algorithm in ALGORITHMS.values():
+        for problem in algorithm.of_problem:
+            assert {name.removeprefix("validation:") for name in algorithm.objectives(problem)} <= set(named)

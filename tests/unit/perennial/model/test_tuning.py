@@ -83,6 +83,11 @@ def test_a_run_may_not_tune_where_the_definition_does_not_allow_it():
         resolve(TEXT.replace(", tuning]", "]"), Tuning={"Jobs": 4})
 
 
+REGRESSION_METRICS = (
+    "allowed for regression with xgboost: validation:rmse, validation:rmsle, validation:mae, validation:mape, "
+    "validation:mphe, validation:mse, validation:r2, validation:gamma-deviance, validation:gamma-nloglik, "
+    "validation:poisson-nloglik, validation:tweedie-nloglik"
+)
 WRONG = [
     (DEPTH, "max_depth: {min: 8, max: 2}", "max_depth: min 8 is not less than max 2"),
     (DEPTH, "max_depth: {min: 3, max: 3}", "max_depth: min 3 is not less than max 3"),
@@ -104,7 +109,8 @@ WRONG = [
     ("parallel_jobs: 3", "parallel_jobs: 7", "tuning.parallel_jobs: got 7; expected at most tuning.jobs, 6"),
     ("jobs: 6", "jobs: 501", "tuning.jobs"),
     ("strategy: random", "strategy: grid", "tuning.strategy"),
-    ("strategy: random", "metric: validation:auc", "'validation:auc' is nothing that xgboost reports; did you mean"),
+    ("strategy: random", "metric: validation:auc", f"got 'validation:auc'; {REGRESSION_METRICS}"),
+    ("strategy: random", "metric: validation:foo", f"got 'validation:foo'; {REGRESSION_METRICS}"),
     ("jobs: 6", "jobs: 500", "together up to 601,200 s; expected at most 432,000"),
 ]
 
