@@ -66,7 +66,8 @@ class Algorithm:
 
     def _range_problems(self, name: str, value: Any, allowed: Allowed) -> Iterable[str]:
         if name not in self.tunable:
-            return [f"got a range; {self.name} tunes {', '.join(self.tunable)}; expected {allowed.expected()}"]
+            tunable = f"{self.name} tunes only {', '.join(self.tunable)}"
+            return [f"got a range; expected one value, {allowed.expected()} ({tunable})"]
         return problems(value, allowed)
 
     def complaints_for(self, problem_type: str, values: Mapping[str, Any]) -> Iterable[Complaint]:

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from perennial.model.algorithms.hyperparameter import Allowed, as_text
-from perennial.model.complaints import suggestion
+from perennial.model.complaints import excerpt, suggestion
 
 SCALES = {
     "auto": "Auto", "linear": "Linear", "logarithmic": "Logarithmic", "reverse_logarithmic": "ReverseLogarithmic",
 }  # fmt: skip
 MOST_WORDS = 30  # API Reference, CategoricalParameterRange, Values
-_KEYS = ("min", "max", "scale")
+_ENDS = ("min", "max")
+_KEYS = (*_ENDS, "scale")
 _NUMBERS = ("integer", "number")
 
 
@@ -53,17 +54,24 @@ def _of_numbers(value: Mapping[Any, Any], allowed: Allowed) -> Iterator[str]:
     for key in value:
         if key not in _KEYS:
             yield f"{key!r} is no key of a range{suggestion(str(key), _KEYS)}"
-    ends = [value.get(key) for key in ("min", "max")]
-    numbers = [end for end in ends if isinstance(end, int | float) and not isinstance(end, bool)]
-    if len(numbers) < len(ends):
-        yield f"min is {ends[0]!r} and max {ends[1]!r}; expected two numbers, such as {_example(allowed)}"
+    if wrong := [f"{end} is {_spoken(value.get(end))}" for end in _ENDS if not _is_number(value.get(end))]:
+        yield f"{' and '.join(wrong)}; expected two numbers, such as {_example(allowed)}"
         return
-    broken = [problem for end in numbers if (problem := allowed.problem(end)) is not None]
+    numbers = [value[end] for end in _ENDS]
+    broken = [f"{end}: {problem}" for end in _ENDS if (problem := allowed.problem(value[end])) is not None]
     yield from broken
     if numbers[0] >= numbers[1]:
         yield f"min {numbers[0]:g} is not less than max {numbers[1]:g}; a value that is not tuned is written alone"
     elif not broken:
         yield from _of_scale(value.get("scale", "auto"), numbers, allowed)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _spoken(end: Any) -> str:
+    return "missing" if end is None else excerpt(end)
 
 
 def _of_scale(scale: Any, ends: list[float], allowed: Allowed) -> Iterator[str]:
