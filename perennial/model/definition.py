@@ -473,6 +473,8 @@ def notes(definition: Definition) -> list[tuple[str, str]]:
             f"it may be 0, take mae; if not, give columns.{definition.target} a min above 0"
         )
         listed.append(("gate.metric", text))
+    if "tuning" in definition.model_fields_set:
+        listed.extend(tuning_section.note(definition.algorithm, definition.hyperparameters))
     return [*listed, *_notes_on_labelled_rows(definition)]
 
 

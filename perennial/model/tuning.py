@@ -49,6 +49,13 @@ def objective(algorithm: str, problem: str, watched: Sequence[str], chosen: str 
     return name, known[name]
 
 
+def note(algorithm: str, hyperparameters: Mapping[str, Mapping[str, Any]]) -> Iterator[Complaint]:
+    """Yield (path, text) where a section `tuning` is written and nothing is searched."""
+    if not ranges(hyperparameters.get(algorithm, {})):
+        text = f"has no effect until a hyperparameter of {algorithm} is a range, such as {{min: 2, max: 8}}"
+        yield "tuning", f"{text}, here or in a run's input"
+
+
 def check(
     tuning: Tuning, problem: str, algorithm: str, hyperparameters: Mapping[str, Mapping[str, Any]], seconds: int
 ) -> Iterator[Complaint]:

@@ -144,3 +144,22 @@ def test_the_objective_is_what_training_watches_on_the_validation_set_and_its_di
     assert auc.objective == ("validation:auc", "maximize")
     own = TEXT.replace("num_round: 50", 'num_round: 50, eval_metric: "rmse,mae"')
     assert resolve(own).objective == ("validation:mae", "minimize")
+
+
+@pytest.mark.parametrize(
+    ("changes", "noted"),
+    [
+        ({}, False),
+        ({ETA: "eta: 0.1", DEPTH: "max_depth: 6"}, True),
+        ({ETA: "eta: 0.1", DEPTH: "max_depth: 6", TUNING: ""}, False),
+        ({ETA: "eta: 0.1", DEPTH: "max_depth: 6", TUNING: f"{TUNING}\nalgorithm: linear-learner"}, False),
+    ],
+)
+def test_a_search_of_nothing_is_noted(changes, noted):
+    text = TEXT
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    notes = definition.notes(definition.parse(text, "model.yaml"))
+    assert [path for path, _ in notes] == (["tuning"] if noted else [])
+    if noted:
+        assert notes[0][1].startswith("has no effect until a hyperparameter of xgboost is a range, such as")
