@@ -42,11 +42,13 @@ class Range:
         """The number of different values."""
         if self.words:
             return len(self.words)
-        return self.high - self.low + 1 if self.is_whole else math.inf
+        return self.high - self.low + 1 if self.is_whole or self.low == self.high else math.inf
 
     def values(self) -> Sequence[Any]:
         """Return all values of a range that has few, in order."""
-        return self.words or range(int(self.low), int(self.high) + 1)
+        return self.words or (
+            range(int(self.low), int(self.high) + 1) if self.is_whole else [self.of_text(str(self.low))]
+        )
 
     def distribution(self) -> BaseDistribution:
         """Return the range as optuna knows it: that of 1 - x where the scaling is reversed."""

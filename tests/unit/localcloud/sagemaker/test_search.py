@@ -34,6 +34,15 @@ def test_nothing_is_tried_twice_while_something_else_is_left(strategy: str) -> N
     assert len(tried) == 7 * 2
 
 
+def test_a_range_of_one_fraction_is_one_value() -> None:
+    asked = search(Range("eta", low=0.3, high=0.3), BOOSTER)
+    assert {(one["eta"], one["booster"]) for one in (asked.ask(1), asked.ask(2))} == {
+        ("0.3", "gbtree"),
+        ("0.3", "dart"),
+    }
+    assert asked._ranges["eta"].choices == 1
+
+
 def test_the_same_seed_gives_the_same_trials() -> None:
     assert [search(DEPTH, ETA).ask(number) for number in (1, 2)] == [search(DEPTH, ETA).ask(n) for n in (1, 2)]
 
