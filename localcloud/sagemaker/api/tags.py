@@ -16,6 +16,7 @@ RESOURCE_KINDS = (
     "processing-job",
     "training-job",
     "transform-job",
+    "hyper-parameter-tuning-job",
     "model",
     "model-package-group",
     "endpoint-config",

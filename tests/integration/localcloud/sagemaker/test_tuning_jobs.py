@@ -110,6 +110,7 @@ def test_each_trial_is_a_training_job_with_the_suffix_of_aws(cloud: Cloud, tuned
     assert trial["ModelArtifacts"]["S3ModelArtifacts"] == at
     tags = client.list_tags(ResourceArn=trial["TrainingJobArn"])["Tags"]
     assert tags == [{"Key": "Stack", "Value": "cars"}]
+    assert client.list_tags(ResourceArn=tuned["HyperParameterTuningJobArn"])["Tags"] == tags
 
 
 def test_trials_run_side_by_side_and_never_more_than_asked_for(cloud: Cloud, tuned: Document) -> None:
