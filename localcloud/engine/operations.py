@@ -104,13 +104,17 @@ def one_meaning(service: str, parts: Parts) -> tuple[Call | None, Parts]:
     return _json(service, parts) if "x-amz-target" in parts[2] else _query(service, parts)
 
 
+def _model(service: str) -> Any:
+    return service_model(MODELS[service])
+
+
 @cache
 def _operations(service: str) -> frozenset[str]:
-    return frozenset(service_model(MODELS[service]).operation_names)
+    return frozenset(_model(service).operation_names)
 
 
 def _members(service: str, operation: str) -> Mapping[str, Any]:
-    shape = service_model(MODELS[service]).operation_model(operation).input_shape
+    shape = _model(service).operation_model(operation).input_shape
     return shape.members if shape else {}
 
 
@@ -125,7 +129,7 @@ def _unknown(service: str, parts: Parts) -> UnclearError:
 def _json(service: str, parts: Parts) -> tuple[Call, Parts]:
     method, _, headers, body, query = parts
     prefix, _, operation = headers["x-amz-target"].rpartition(".")
-    model = service_model(MODELS[service])
+    model = _model(service)
     if method != "POST" or prefix != model.metadata.get("targetPrefix") or operation not in _operations(service):
         raise _unknown(service, parts)
     members = _fitted(service, operation, body)
@@ -138,7 +142,7 @@ def _fitted(service: str, operation: str, body: bytes) -> JsonObject:
     """Return the members of a body that the operation has. Raises UnclearError."""
     try:
         document = json.loads(body or b"{}")
-        shape = service_model(MODELS[service]).operation_model(operation).input_shape
+        shape = _model(service).operation_model(operation).input_shape
         return _fit(shape, document) if shape else {}
     except (ValueError, RecursionError) as error:
         raise UnclearError("SerializationException", f"The request is not what {operation} takes: {error}") from error
@@ -239,7 +243,7 @@ def _rest(service: str, parts: Parts) -> tuple[Call, Parts]:
     if route is None or "%" in path or "x-amz-target" in headers:  # a name has no `%`, which would be unquoted again
         raise _unknown(service, parts)
     operation, labels = route
-    shape = service_model(MODELS[service]).operation_model(operation).input_shape
+    shape = _model(service).operation_model(operation).input_shape
     members = _members(service, operation)
     lists = {_wire(n, m) for n, m in members.items() if m.type_name == "list"}
     parameters = {name: values for name, values in query.items() if not _signs(name)}
@@ -275,8 +279,8 @@ def _route(service: str, method: str, path: str, query: JsonObject) -> tuple[str
 @cache
 def _routes(service: str) -> list[tuple[str, str, re.Pattern[str], list[str], list[tuple[str, str]]]]:
     routes = []
-    for operation in service_model(MODELS[service]).operation_names:
-        http = service_model(MODELS[service]).operation_model(operation).http
+    for operation in _model(service).operation_names:
+        http = _model(service).operation_model(operation).http
         path, _, fixed = http["requestUri"].partition("?")
         names = {_wire(name, member): name for name, member in _members(service, operation).items()}
         labels = [names[label] for label in re.findall(r"\{([^}+]+)\+?\}", path)]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from perennial.model.algorithms.ranges import is_range
 from perennial.runs.run_record import RunRecord
 
 MAX_ENTRIES = 50
@@ -36,9 +37,9 @@ def of_run(record: RunRecord) -> dict[str, str]:
 
 
 def _tuned(configuration: Mapping[str, Any]) -> int:
-    """Return how many hyperparameters are ranges, which their values are not (model.algorithms.ranges)."""
+    """Return how many hyperparameters are ranges, which their values are not."""
     own = configuration["definition"].get("hyperparameters", {}).get(configuration["algorithm"]["name"], {})
-    return sum(isinstance(value, dict | list) for value in own.values())
+    return sum(map(is_range, own.values()))
 
 
 def _origin(record: RunRecord) -> dict[str, object]:

@@ -20,7 +20,7 @@ PARTS: dict[str, set[str]] = {
     },
     "perennial.evaluation": {"perennial.data", "perennial.model", "perennial.words", "numpy"},
     "perennial.runs": {"perennial.data", "perennial.evaluation", "perennial.model", "perennial.words", "pydantic"},
-    "perennial.registry": {"perennial.runs"},
+    "perennial.registry": {"perennial.model", "perennial.runs"},
     "perennial.monitoring": {
         "perennial.data", "perennial.evaluation", "perennial.features", "perennial.hooks", "perennial.model",
         "perennial.runs", "perennial.words", "numpy", "pyarrow",

@@ -46,9 +46,9 @@ class Range:
 
     def values(self) -> Sequence[Any]:
         """Return all values of a range that has few, in order."""
-        return self.words or (
-            range(int(self.low), int(self.high) + 1) if self.is_whole else [self.of_text(str(self.low))]
-        )
+        if self.words:
+            return self.words
+        return range(int(self.low), int(self.high) + 1) if self.is_whole else [self.of_text(str(self.low))]
 
     def distribution(self) -> BaseDistribution:
         """Return the range as optuna knows it: that of 1 - x where the scaling is reversed."""
@@ -97,12 +97,11 @@ class Search:
         """Return the tuned hyperparameters of the next trial, which no other of this job has."""
         import optuna
 
-        trial = self._study.ask(self._distributions)
-        for again in range(_MOST_REPEATS + 1):
-            if (texts := self._texts(trial.params)) not in self._tried:
-                break
+        trial, repeats = self._study.ask(self._distributions), 0
+        while (texts := self._texts(trial.params)) in self._tried:
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            if again == _MOST_REPEATS - 1:
+            repeats += 1
+            if repeats == _MOST_REPEATS:
                 self._study.enqueue_trial(self._another())
             trial = self._study.ask(self._distributions)
         self._trials[number] = trial

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from localcloud.sagemaker.api.context import now
+from localcloud.sagemaker.jobs.family import TERMINAL
 from localcloud.sagemaker.platform.store import Document
 
-TERMINAL = ("Completed", "Failed", "Stopped")
 RETRYABLE = "InternalServerError"  # TrainingJobStatusCounters, RetryableError: "an internal service error occurred"
 
 

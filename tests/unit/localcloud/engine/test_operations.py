@@ -12,16 +12,9 @@ from localcloud.engine import operations
 from localcloud.engine.operations import Call, UnclearError, one_meaning
 from localcloud.engine.permissions import resources
 from localcloud.engine.permissions.actions import NotMappedError, Place
-from localcloud.service_models import service_model
 
 PLACE = Place("us-east-1", "000000000000")
-
-
-def _prefix(service: str) -> str:
-    return str(service_model(operations.MODELS[service]).metadata.get("targetPrefix", ""))
-
-
-JSON_SERVICES = sorted(filter(_prefix, operations.MODELS))
+JSON_SERVICES = sorted(name for name in operations.MODELS if operations._model(name).metadata.get("targetPrefix"))
 QUERY_SERVICES = ("cloudformation", "iam", "monitoring", "sns", "sqs", "sts")
 OWN, OTHER = "own", "other"
 URL = "http://127.0.0.1:4566/000000000000/{}"
@@ -51,7 +44,7 @@ def full(service: str, operation: str, text: str) -> dict[str, Any]:
 
 
 def as_json(service: str, operation: str, document: Any, query: Any = None) -> tuple[Call, operations.Parts]:
-    prefix = _prefix(service)
+    prefix = operations._model(service).metadata["targetPrefix"]
     headers = {"x-amz-target": f"{prefix}.{operation}"}
     call, parts = one_meaning(service, ("POST", "/", headers, json.dumps(document).encode(), query or {}))
     assert call is not None
@@ -246,4 +239,4 @@ def test_a_request_of_random_parts_never_reaches_the_work_with_two_operations() 
         assert call is not None
         assert path == parts[1] == "/"
         assert parts[4] == {}
-        assert headers["x-amz-target"] == f"{_prefix(service)}.{call.operation}"
+        assert headers["x-amz-target"] == f"{operations._model(service).metadata['targetPrefix']}.{call.operation}"
