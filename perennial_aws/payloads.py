@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, NotRequired, TypedDict, TypeVar
 
 from perennial.evaluation import gate
 from perennial.model.problem_types import Direction
@@ -68,6 +68,7 @@ class GatePayload(TypedDict):
     MaximumRegression: float | None
     MinimumUnseenRows: int
     WithoutComparison: Literal["reject", "threshold"]
+    Confidence: NotRequired[float | None]  # not sent by runs of an earlier version
 
 
 def gate_out(wanted: gate.Gate) -> GatePayload:
@@ -80,6 +81,7 @@ def gate_out(wanted: gate.Gate) -> GatePayload:
         "MaximumRegression": wanted.maximum_regression,
         "MinimumUnseenRows": wanted.minimum_unseen_rows,
         "WithoutComparison": wanted.without_comparison,
+        "Confidence": wanted.confidence,
     }
 
 
@@ -93,4 +95,5 @@ def gate_in(payload: GatePayload) -> gate.Gate:
         maximum_regression=payload["MaximumRegression"],
         minimum_unseen_rows=payload["MinimumUnseenRows"],
         without_comparison=payload["WithoutComparison"],
+        confidence=payload.get("Confidence"),
     )

@@ -18,7 +18,8 @@ Writes     below --output, in parts of at most ROWS_PER_PART rows:
     rows/v1/              part-*.u64    hashes that tell rows (data.rows): seen/ of those that train and validate,
                                         test/ of line n of the same part of test/, target/ of its target, champion/ as
                                         test/ by the columns of the model in service, where those are others; with
-                                        a key rest/ and seen-rest/ of what the rows say beside it
+                                        a key rest/ and seen-rest/ of what the rows say beside it; and slices/, not
+                                        hashes, but which slices hold line n of the same part of test/ (data.slices)
     rows/champion-test/   part-*.jsonl  test/ as the model in service reads the same rows, where it does so otherwise
     quarantine/           part-*.jsonl  rows that break the contract, with their reasons
     report/               report.json   counts of rows by file, rule and set; the files that are put aside

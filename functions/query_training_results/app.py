@@ -22,8 +22,10 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from perennial.data import rows
+from perennial.data import slices as data_slices
 from perennial.data.rows import FOLDER, Hashes, combined
-from perennial.evaluation import comparison, gate, metrics, predictions
+from perennial.data.slices import masks, slices_of
+from perennial.evaluation import comparison, gate, metrics, predictions, slices
 from perennial.evaluation.custom_metrics import OwnMetrics
 from perennial.evaluation.problem_types.measures import Floats, MetricError, MetricInputError
 from perennial.model.problem_types import classes_of
@@ -112,10 +114,11 @@ def _judged(request: Request, config: Mapping[str, Any], own: OwnMetrics) -> dic
     truth, candidate_scores = tested.truth, tested.scores
     candidate = _measure(metric, own, truth, candidate_scores)
     candidate = replace(candidate, why=tested.not_finite() or candidate.why)
-    measured, compared, accepted_with = None, None, None
+    measured, compared, accepted_with, champion_scores, fair = None, None, None, None, np.ones(truth.size, bool)
     if request.ChampionPredictions and request.Champion:
         champion_scores = _test_set(request.Prefix, request.ChampionPredictions).scores
         rows = _Rows.read(request.Prefix, request.Champion, request.ChampionTest, truth.size)
+        fair = ~rows.seen
         compared = rows.compared(metric, truth, candidate_scores, champion_scores)
         if why := _unmeasured(metric, own, compared, wanted.minimum_unseen_rows):
             candidate = replace(candidate, value=None, why=why)
@@ -124,7 +127,12 @@ def _judged(request: Request, config: Mapping[str, Any], own: OwnMetrics) -> dic
         accepted_with = _accepted_with(rows.champion_prefix, wanted.metric)
     if request.TuningJobName:
         _record_trials(request, request.TuningJobName)
-    verdict = gate.judge(wanted, candidate.value, compared, accepted_with)
+    against = None if compared is None or compared.unfair else champion_scores
+    of_slices = _judged_slices(
+        request.Prefix, config["definition"], wanted, metric, truth, candidate_scores, against, fair
+    )
+    failures = [failure for one in of_slices for failure in one.failures]
+    verdict = gate.judge(wanted, candidate.value, compared, accepted_with, failures)
     whys = [one.why for one in (candidate, measured) if one and one.why and not verdict.unfair]
     answer = Answer(
         Metric=wanted.metric,
@@ -139,7 +147,19 @@ def _judged(request: Request, config: Mapping[str, Any], own: OwnMetrics) -> dic
         TrainingMetrics=training,
     )
     _write_predictions(request.Prefix, request.Problem, truth, candidate_scores, classes_of(config["definition"]))
-    _record(request, wanted, verdict, answer, candidate, measured, compared, accepted_with, truth.size, own.failed)
+    _record(
+        request,
+        wanted,
+        verdict,
+        answer,
+        candidate,
+        measured,
+        compared,
+        of_slices,
+        accepted_with,
+        truth.size,
+        own.failed,
+    )
     _publish(answer)
     return dict(json_safe(asdict(answer)))
 
@@ -346,6 +366,32 @@ def _unmeasured(metric: metrics.Metric, own: OwnMetrics, compared: gate.Comparis
     return own.errors.get(metric.name) or f"{metric.name} has no value, or no interval, for rows that compare"
 
 
+def _judged_slices(
+    prefix: str,
+    definition: Mapping[str, Any],
+    wanted: gate.Gate,
+    metric: metrics.Metric,
+    truth: Floats,
+    candidate: Floats,
+    champion: Floats | None,
+    fair: comparison.Mask,
+) -> list[slices.Judged]:
+    """Measure and judge the slices that the definition names; none where candidate scores cannot be measured."""
+    rules = slices_of(definition)
+    if not rules:
+        return []
+    bits = hashes_of(prefix, data_slices.FOLDER)
+    if bits.size != truth.size:
+        where = f"{prefix}/{FOLDER}/{data_slices.FOLDER}/"
+        raise predictions.PredictionsError(
+            f"{where}: {bits.size} entries for {truth.size} test rows; expected one each"
+        )
+    inside = masks(bits, list(rules))
+    return slices.judge(
+        wanted, comparison.of_slices(metric, truth, candidate, champion, inside=inside, fair=fair, rules=rules)
+    )
+
+
 # ---- Leaving it behind
 
 
@@ -376,6 +422,7 @@ def _record(
     candidate: Measured,
     champion: Measured | None,
     compared: gate.Comparison | None,
+    of_slices: Sequence[slices.Judged],
     accepted_with: float | None,
     rows: int,
     failed: Mapping[str, str],
@@ -390,6 +437,7 @@ def _record(
         "champion_interval": champion.interval if champion else None,
         "difference_interval": compared.unseen.difference if compared else None,
         "comparison": asdict(compared) if compared else None,
+        "slices": [one.as_json() for one in of_slices],
         "champion_when_accepted": accepted_with,
         "training": answer.TrainingMetrics,
     }

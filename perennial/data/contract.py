@@ -8,6 +8,7 @@ the column that the split uses, the one that training.window counts by and the k
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 
 from perennial.data import training_window
 from perennial.data.file_form import USUAL, FileForm
+from perennial.data.slices import slices_of
 from perennial.features.column import Column
 from perennial.features.from_arrow import from_arrow
 from perennial.features.from_text import from_text
@@ -41,12 +43,13 @@ class Contract:
     key: tuple[str, ...] = ()
     window_column: str | None = None
     classes: tuple[str, ...] = ()
+    slices: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> Contract:
         """Read a resolved definition (config.json).
 
-        Keys: columns, files, other_columns, problem, split, target, target_transform, training.
+        Keys: columns, files, gate.slices, other_columns, problem, split, target, target_transform, training.
         """
         target, split_column = definition["target"], definition["split"].get("column")
         key, window_column = tuple(definition["split"].get("key") or ()), training_window.column_of(definition)
@@ -63,7 +66,10 @@ class Contract:
         by_name = {column.name: column for column in columns}
         form = FileForm.from_definition(definition)
         classes = classes_of(definition)
-        return cls(columns, by_name[target], definition["problem"], split_column, form, key, window_column, classes)
+        slices = tuple(one["where"] for one in slices_of(definition).values())
+        return cls(
+            columns, by_name[target], definition["problem"], split_column, form, key, window_column, classes, slices
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,9 +87,9 @@ class Contract:
 
     @property
     def working_columns(self) -> tuple[Column, ...]:
-        """What later steps need: telling_columns, and the one that training.window counts by."""
-        telling = self.telling_columns
-        return tuple(column for column in self.columns if column in telling or column.name == self.window_column)
+        """What later steps need: telling_columns, the one that training.window counts by, and those of slices."""
+        telling, others = self.telling_columns, {self.window_column, *itertools.chain(*self.slices)}
+        return tuple(column for column in self.columns if column in telling or column.name in others)
 
     @property
     def telling_columns(self) -> tuple[Column, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.data import slices
 from perennial.data.contract import Contract, class_numbers
 from perennial.data.coverage import Coverage
 from perennial.data.encoder_fit import EncoderFit, TrainingRows
@@ -18,6 +19,7 @@ from perennial.data.record_lines import lengths, record_lines
 from perennial.data.report import Report
 from perennial.data.row_hasher import RowHasher
 from perennial.data.rows import CHAMPION, CHAMPION_TEST, FOLDER, IDENTITY, REST, Hashes
+from perennial.data.slicer import slice_bits
 from perennial.data.split import SETS, TEST, TRAIN, VALIDATION, Sets
 from perennial.features.encoding import Encoder
 from perennial.features.lines import csv_field, csv_lines
@@ -72,9 +74,9 @@ class SetWriter:
         header = ",".join(self._baseline) + "\n"
         baseline = self._parts("baseline", ".csv", header.encode())
         labels = self._parts("labels", ".csv")
-        folders = ("seen", "test", "target", "champion", "rest", "seen-rest")
+        folders = ("seen", "test", "target", "champion", "rest", "seen-rest", slices.FOLDER)
         hashes = [self._parts(f"{FOLDER}/{name}", ".u64") for name in folders]
-        training, tested, targets, by_champion, rest, training_rest = hashes
+        training, tested, targets, by_champion, rest, training_rest, in_slices = hashes
         for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
             learned = rows.select([target]).set_column(0, target, self._numbers(rows))
             report.add_to_set(SETS[number], learned[target])
@@ -86,6 +88,8 @@ class SetWriter:
                 _write(labels, learned, _csv)
                 _write(tested, rows.select([IDENTITY]), _hashes)
                 _write(targets, rows.select([target]), self._target_hashes)
+                if self._contract.slices:
+                    _write(in_slices, rows, self._slice_bits)
                 if CHAMPION in rows.column_names:
                     _write(by_champion, rows.select([CHAMPION]), _hashes)
             else:
@@ -151,6 +155,9 @@ class SetWriter:
 
     def _target_hashes(self, rows: pa.Table) -> memoryview:
         return _bytes(RowHasher([self._target]).hashes(rows))
+
+    def _slice_bits(self, rows: pa.Table) -> memoryview:
+        return _bytes(slice_bits(rows, self._contract.slices))
 
     def _parts(self, name: str, suffix: str, header: bytes = b"") -> PartWriter:
         return PartWriter(self._folder / name, suffix, self._rows_per_part, header)

@@ -19,6 +19,7 @@ from perennial.data.rows import READ, UNKNOWN, Hashes, reads_target_alike
 from perennial.evaluation.gate import Compared, Comparison
 from perennial.evaluation.metrics import Metric, can_be_measured, interval, interval_of_difference
 from perennial.evaluation.problem_types.measures import Floats, MetricError
+from perennial.evaluation.slices import Sliced
 from perennial.model.problem_types import classes_of
 
 T = TypeVar("T")
@@ -105,6 +106,38 @@ def compare(
         new=on(unseen & ~tested),
         unscored=int((~seen & ~scored).sum()),
     )
+
+
+def of_slices(
+    metric: Metric,
+    labels: Floats,
+    candidate: Floats,
+    champion: Floats | None,
+    *,
+    inside: Mapping[str, Mask],
+    fair: Mask,
+    rules: Mapping[str, Mapping[str, Any]],
+) -> list[Sliced]:
+    """Measure each slice of the test rows `(n_rows,)`, which `inside` tells.
+
+    champion  its scores; None where nothing compares
+    fair      the rows that it has not seen
+    rules     what each slice asks: `gate.slices` of the definition
+    """
+    scored = fair & can_be_measured(metric.problem, champion) if champion is not None else fair
+    return [
+        Sliced(
+            name,
+            rows=int(rows.sum()),
+            candidate=_or_none(Metric.compute, metric, labels[rows], candidate[rows]),
+            compared=None if champion is None else _compared(
+                metric, labels[rows & scored], candidate[rows & scored], champion[rows & scored]
+            ),
+            threshold=rules[name]["threshold"],
+            maximum_regression=rules[name]["maximum_regression"],
+        )
+        for name, rows in inside.items()
+    ]  # fmt: skip
 
 
 def _compared(metric: Metric, labels: Floats, candidate: Floats, champion: Floats) -> Compared:

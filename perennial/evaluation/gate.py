@@ -7,6 +7,8 @@ comparison   Is it as good as asked on the test rows that the model in service h
 known rows   Of those, on the rows that the model in service was tested on itself: is it no worse there than allowed?
              The new rows of a drop cannot outvote them. Worse means by more than the bound, and by more than chance.
 
+Named slices of the test rows may ask further ones (evaluation.slices).
+
 Known is a row only with the target that it was tested with. Where the others are too many, the model in service is
 measured by targets which it was not accepted for: if it is worse by them than it was, nothing compares fairly.
 """
@@ -14,7 +16,9 @@ measured by targets which it was not accepted for: if it is worse by them than i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 from perennial.words import apart, between, number
@@ -22,7 +26,8 @@ from perennial.words import apart, between, number
 TWINS = "have the features and the target of rows that one of the two has trained on, under other keys"
 PERFECT = 1.0  # the best value of every bounded metric that is maximized
 Interval = tuple[float, float]
-Obstacle = Literal["unmeasured", "threshold", "unfair", "changed", "champion", "chance", "known"]
+Obstacle = Literal["unmeasured", "threshold", "unfair", "changed", "champion", "chance", "known", "slice"]
+CONFIDENCE = 0.95  # of the intervals of differences
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Gate:
     minimum_unseen_rows  with fewer of them nothing is compared
     without_comparison   what decides when nothing can be compared: reject the candidate, or the threshold alone
     is_bounded           a metric that is maximized ends at 1; of one that does not, shares are those of its own value
+    confidence           how sure it must be that a candidate is as good as asked against the model in service, on test
+                         rows like these: 0.95 lets chance decide for it one time in twenty; None asks the numbers alone
     """
 
     metric: str
@@ -49,6 +56,7 @@ class Gate:
     minimum_unseen_rows: int = 1
     without_comparison: Literal["reject", "threshold"] = "reject"
     is_bounded: bool = True
+    confidence: float | None = None
 
     def reaches(self, value: float, limit: float) -> bool:
         """Return whether the value is at the limit or on its good side."""
@@ -93,6 +101,14 @@ class Compared:
     def is_chance(self) -> bool | None:
         """Whether the test rows do not tell the two models apart; None when nobody knows."""
         return None if self.difference is None else self.difference[0] <= 0 <= self.difference[1]
+
+    def with_confidence(self, confidence: float) -> Interval | None:
+        """Return the interval of the difference that holds so often (two-sided); None where it has none."""
+        if self.difference is None:
+            return None
+        low, high = self.difference
+        middle, half = (low + high) / 2, (high - low) / 2 * _deviations(confidence) / _deviations(CONFIDENCE)
+        return middle - half, middle + half
 
 
 @dataclass(frozen=True)
@@ -147,7 +163,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Reply:
     """The answer to one question: a sentence; and where the candidate failed, at what, and that in few words."""
 
     text: str
@@ -156,11 +172,16 @@ class _Answer:
 
 
 def judge(
-    gate: Gate, candidate: float | None, comparison: Comparison | None, when_accepted: float | None = None
+    gate: Gate,
+    candidate: float | None,
+    comparison: Comparison | None,
+    when_accepted: float | None = None,
+    of_slices: Sequence[Reply] = (),
 ) -> Verdict:
     """Decide about a candidate whose metric on all test rows this is; no comparison: there is no model in service.
 
     when_accepted  the metric of the model in service when it was the candidate; None where nobody knows
+    of_slices      what the candidate fails at in named slices of the test rows (evaluation.slices)
 
     None or NaN is no measurement: a candidate without one is rejected. Where the model in service has none for any row
     the threshold alone decides: it answers, but not with numbers.
@@ -171,7 +192,7 @@ def judge(
         return Verdict(False, reason, False, beats_champion=None, obstacle="unmeasured", brief=brief)
     meets = gate.reaches(candidate, gate.threshold)
     beats, keeps, unfair, against = _against(gate, comparison, when_accepted)
-    answers = [_threshold(gate, candidate, comparison, meets), *against]
+    answers = [_threshold(gate, candidate, comparison, meets), *against, *of_slices]
     answers.sort(key=lambda answer: answer.obstacle is None)  # what failed stands first
     first = answers[0]
     return Verdict(
@@ -190,22 +211,22 @@ def judge(
     )
 
 
-def _threshold(gate: Gate, candidate: float, comparison: Comparison | None, meets: bool) -> _Answer:
+def _threshold(gate: Gate, candidate: float, comparison: Comparison | None, meets: bool) -> Reply:
     value, threshold = apart(candidate, gate.threshold)
-    limit = f"the threshold ({_limit(gate, threshold)})"
+    limit = f"the threshold ({bounded_by(gate, threshold)})"
     rows = f" on all {comparison.rows:,} test rows" if comparison else ""
     if meets:
-        return _Answer(f"{gate.metric} {value}{rows} meets {limit}")
-    return _Answer(f"{gate.metric} {value}{rows} misses {limit}", "threshold", f"{gate.metric} {value} misses {limit}")
+        return Reply(f"{gate.metric} {value}{rows} meets {limit}")
+    return Reply(f"{gate.metric} {value}{rows} misses {limit}", "threshold", f"{gate.metric} {value} misses {limit}")
 
 
-_Against = tuple[bool | None, bool | None, str, list[_Answer]]
+_Against = tuple[bool | None, bool | None, str, list[Reply]]
 
 
 def _against(gate: Gate, comparison: Comparison | None, when_accepted: float | None) -> _Against:
     """(whether it beats the model in service, whether it keeps what that knew, why nothing was compared, answers)."""
     if comparison is None:
-        return None, None, "", [_Answer("there is no model in service to compare with")]
+        return None, None, "", [Reply("there is no model in service to compare with")]
     unfair = _unfair(gate, comparison) or _other_targets(gate, comparison, when_accepted)
     if unfair:
         alone = gate.without_comparison == "threshold"
@@ -213,70 +234,107 @@ def _against(gate: Gate, comparison: Comparison | None, when_accepted: float | N
         text = (
             f"no fair comparison with the model in service is possible: {unfair}; {decides} (gate.without_comparison)"
         )
-        return None, None, unfair, [_Answer(text) if alone else _not_compared(gate, comparison, when_accepted, text)]
+        return None, None, unfair, [Reply(text) if alone else _not_compared(gate, comparison, when_accepted, text)]
     unseen, known = comparison.unseen, comparison.known
     if unseen.candidate is None or unseen.champion is None or not unseen.is_measured:
         value = number(unseen.champion if unseen.champion is not None else math.nan)
-        return None, None, "", [_Answer(f"the model in service could not be measured (its {gate.metric} is {value})")]
-    beats, keeps = gate.reaches(unseen.candidate, gate.to_beat(unseen.champion)), _keeps(gate, known)
+        return None, None, "", [Reply(f"the model in service could not be measured (its {gate.metric} is {value})")]
+    beats = gate.reaches(unseen.candidate, gate.to_beat(unseen.champion)) and _is_sure(gate, unseen)
+    keeps = _keeps(gate, known)
     about_known = [_keeps_known(gate, known, keeps)] if keeps is False or _is_worse(gate, known) else []
     return beats, keeps, "", [*about_known, _beats(gate, comparison, beats), *_left_out(comparison)]
 
 
-def _not_compared(gate: Gate, comparison: Comparison, when_accepted: float | None, text: str) -> _Answer:
+def _not_compared(gate: Gate, comparison: Comparison, when_accepted: float | None, text: str) -> Reply:
     if _unfair(gate, comparison):
-        return _Answer(text, "unfair", "no fair comparison with the model in service")
+        return Reply(text, "unfair", "no fair comparison with the model in service")
     now, before = apart(comparison.changed.champion, when_accepted)
-    return _Answer(text, "changed", f"targets of tested rows changed ({gate.metric} {now}, was {before})")
+    return Reply(text, "changed", f"targets of tested rows changed ({gate.metric} {now}, was {before})")
 
 
-def _left_out(comparison: Comparison) -> list[_Answer]:
+def _left_out(comparison: Comparison) -> list[Reply]:
     """Return what the model in service could not score."""
     rows = f"{comparison.unscored:,} of the {comparison.unseen.rows + comparison.unscored:,} test rows"
     text = f"the model in service has no score that can be measured for {rows} that it has not seen: they are left out"
-    return [_Answer(text)] if comparison.unscored else []
+    return [Reply(text)] if comparison.unscored else []
 
 
-def _beats(gate: Gate, comparison: Comparison, beats: bool) -> _Answer:
+def _beats(gate: Gate, comparison: Comparison, beats: bool) -> Reply:
     unseen = comparison.unseen
     all_rows = unseen.rows == comparison.rows
     rows = f"all {unseen.rows:,} test rows" if all_rows else f"the {unseen.rows:,} test rows that it has not seen"
-    text = _versus(gate, unseen, rows)
+    text = versus(gate, unseen, rows)
     candidate, limit = apart(unseen.candidate, gate.to_beat(unseen.champion or 0.0))
-    bound = _limit(gate, limit)
+    bound = bounded_by(gate, limit)
     if gate.minimum_improvement > 0:
         text += f", where {bound} is asked (gate.minimum_improvement)"
     elif gate.minimum_improvement < 0 and _how(gate, unseen) == "worse than":
         text += _allowed(bound, "gate.minimum_improvement", is_within=beats)
+    text += _how_sure(gate, unseen, bound)
     if beats:
-        return _Answer(text)
-    brief = _both(gate, unseen, "worse within chance" if unseen.is_chance else "worse")
+        return Reply(text)
+    if gate.reaches(unseen.candidate or 0.0, gate.to_beat(unseen.champion or 0.0)):
+        what = "better only within chance" if _how(gate, unseen) == "better than" else "not sure enough"
+        return Reply(text, "chance", both(gate, unseen, what))
+    brief = both(gate, unseen, "worse within chance" if unseen.is_chance else "worse")
     if gate.minimum_improvement > 0:
         brief = f"{gate.metric} {candidate} misses what is asked ({bound})"
-    return _Answer(text, "chance" if unseen.is_chance else "champion", brief)
+    return Reply(text, "chance" if unseen.is_chance else "champion", brief)
 
 
-def _keeps_known(gate: Gate, known: Compared, keeps: bool | None) -> _Answer:
-    text = _versus(gate, known, f"the {known.rows:,} test rows that it was tested on")
+def _surely(gate: Gate, compared: Compared) -> float | None:
+    """Return what the candidate reaches with gate.confidence; None where the difference has no interval."""
+    interval = compared.with_confidence(2 * gate.confidence - 1) if gate.confidence else None
+    if interval is None:
+        return None
+    return (compared.champion or 0.0) + interval[1 if gate.direction == "minimize" else 0]
+
+
+def _is_sure(gate: Gate, compared: Compared) -> bool:
+    value = _surely(gate, compared)
+    return gate.confidence is None or (value is not None and gate.reaches(value, gate.to_beat(compared.champion or 0)))
+
+
+def _how_sure(gate: Gate, compared: Compared, bound: str) -> str:
+    """Say what the candidate reaches surely, where the gate asks that; nothing where it does not."""
+    if gate.confidence is None:
+        return ""
+    reached = _surely(gate, compared)
+    if reached is None:
+        return "; how sure that is nobody can say for these rows, and gate.confidence asks it"
+    surely, _ = apart(reached, gate.to_beat(compared.champion or 0.0))
+    value = f"with {100 * gate.confidence:.10g} % confidence it is {bounded_by(gate, surely)}"
+    against = f"{bound} is asked" if _is_sure(gate, compared) else f"and not {bound}, as is asked"
+    return f"; {value}, {against} (gate.confidence)"
+
+
+def _deviations(confidence: float) -> float:
+    """Return within how many standard deviations a normal distribution has this share (two-sided)."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def _keeps_known(gate: Gate, known: Compared, keeps: bool | None) -> Reply:
+    text = versus(gate, known, f"the {known.rows:,} test rows that it was tested on")
     if gate.maximum_regression is not None:
         _, limit = apart(known.candidate, gate.worst_allowed(known.champion or 0.0))
-        text += _allowed(_limit(gate, limit), "gate.maximum_regression", is_within=keeps is not False)
+        text += _allowed(bounded_by(gate, limit), "gate.maximum_regression", is_within=keeps is not False)
     if keeps is not False:
-        return _Answer(text)
-    return _Answer(text, "known", _both(gate, known, "worse on known rows"))
+        return Reply(text)
+    return Reply(text, "known", both(gate, known, "worse on known rows"))
 
 
 def _allowed(limit: str, key: str, *, is_within: bool) -> str:
     return f", which is allowed ({limit}, {key})" if is_within else f", where {limit} is allowed ({key})"
 
 
-def _both(gate: Gate, compared: Compared, what: str) -> str:
+def both(gate: Gate, compared: Compared, what: str) -> str:
+    """Return in few words what both models are worth on some rows."""
     candidate, champion = apart(compared.candidate, compared.champion)
     return f"{what} ({gate.metric} {candidate}, in service {champion})"
 
 
-def _versus(gate: Gate, compared: Compared, rows: str) -> str:
-    """Both models on some rows: the candidate, then the model in service."""
+def versus(gate: Gate, compared: Compared, rows: str) -> str:
+    """Return what both models are worth on some rows: the candidate, then the model in service."""
     chance = {True: ", within chance", False: ", by more than chance on these rows", None: ""}[compared.is_chance]
     chance += f" ({between(compared.difference)})" if chance else ""
     ours, theirs = apart(compared.candidate, compared.champion)
@@ -296,7 +354,8 @@ def _is_worse(gate: Gate, known: Compared) -> bool:
     return enough and known.is_chance is False and _how(gate, known) == "worse than"
 
 
-def _limit(gate: Gate, value: str) -> str:
+def bounded_by(gate: Gate, value: str) -> str:
+    """Return a bound of the metric in words."""
     return f"{'at most' if gate.direction == 'minimize' else 'at least'} {value}"
 
 

@@ -89,7 +89,7 @@ def _check_facet(path: str, facet: Facet, columns: Mapping[str, Any], target: st
     elif facet.above is not None and column.type not in ("float", "integer"):
         yield f"{path}.above", f"{facet.column} is {column.type}; expected values: [...] of it"
     elif facet.values is not None:
-        yield from _check_values(f"{path}.values", facet.values, column)
+        yield from check_values(f"{path}.values", facet.values, column)
 
 
 def _check_rules(path: str, group: Group) -> Complaints:
@@ -97,7 +97,8 @@ def _check_rules(path: str, group: Group) -> Complaints:
         yield path, f"got {'neither' if group.above is None else 'both'}; expected one of {_RULES}"
 
 
-def _check_values(path: str, values: tuple[Any, ...], column: Any) -> Complaints:
+def check_values(path: str, values: tuple[Any, ...], column: Any) -> Complaints:
+    """Yield what is wrong with values that are named as some of a column's."""
     kinds = {"string": (str, "texts"), "boolean": (bool, "true or false"), "integer": (int, "whole numbers")}
     if column.type not in kinds:
         yield path, f"the column is {column.type}; expected above: <number>"
@@ -137,7 +138,7 @@ def _check_positive(bias: BiasMonitoring, problem: str, target: Any) -> Complain
 def _check_positive_classes(path: str, values: tuple[Any, ...], target: Any, known: ProblemType) -> Complaints:
     if target is None or not known.accepts(target.type, target.min, target.max):
         return
-    if complaints := list(_check_values(path, values, target)):
+    if complaints := list(check_values(path, values, target)):
         yield from complaints
     elif target.type == "integer" and not all(target.min <= value <= target.max for value in values):
         yield path, f"got {excerpt(list(values))}; expected classes from {target.min:g} to {target.max:g}"

@@ -19,6 +19,7 @@ import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from perennial.model import bias, complaints
+from perennial.model import slices as slices_section
 from perennial.model import tuning as tuning_section
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.bias import BiasMonitoring
@@ -32,6 +33,7 @@ from perennial.model.problem_types import (
     is_taken,
     scores_of,
 )
+from perennial.model.slices import MAX_SLICES, Slice
 from perennial.model.tuning import Tuning
 from perennial.words import spelling
 
@@ -103,6 +105,7 @@ def _text(value: Any) -> Any:
 
 
 Text = Annotated[str, Field(min_length=1, max_length=200)]
+SliceName = Annotated[str, Field(pattern=f"^{COLUMN_NAME.pattern}$")]
 Texts = Annotated[
     tuple[Annotated[Text, BeforeValidator(_text)], ...],
     BeforeValidator(_one_or_more),
@@ -233,6 +236,8 @@ class GateDefinition(Strict):
     maximum_regression: float | None = Field(default=0.25, ge=0, lt=1)
     minimum_unseen_rows: int = Field(default=30, ge=2)
     without_comparison: Literal["reject", "threshold"] = "reject"
+    confidence: float | None = Field(default=None, gt=0.5, lt=1)
+    slices: Annotated[dict[SliceName, Slice], Field(max_length=MAX_SLICES)] = Field(default_factory=dict)
 
 
 class Serving(Strict):
@@ -884,6 +889,12 @@ def _check_gate_threshold(problem: str, gate: GateDefinition, metrics: dict[str,
         yield "gate.threshold", f"got {gate.threshold:g}; expected for {gate.metric} {score.expected()}"
 
 
+def _check_gate_slices(
+    columns: dict[str, ColumnDefinition], problem: str, gate: GateDefinition, metrics: dict[str, Direction]
+) -> Complaints:
+    yield from slices_section.check(gate.slices, columns, scores_of(problem, metrics).get(gate.metric), gate.metric)
+
+
 def _check_algorithm(problem: str, algorithm: str) -> Complaints:
     if problem not in ALGORITHMS[algorithm].of_problem:
         learning = ", ".join(name for name, one in ALGORITHMS.items() if problem in one.of_problem)
@@ -989,6 +1000,7 @@ _CHECKS: tuple[Callable[..., Complaints], ...] = (
     _check_metrics,
     _check_gate_metric,
     _check_gate_threshold,
+    _check_gate_slices,
     _check_algorithm,
     _check_hyperparameters,
     _check_hyperparameters_of_problem,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -19,7 +19,7 @@ MAX_NAME = 60
 MAX_FEATURES = 30
 RULES = (
     "metric", "direction", "threshold", "minimum_improvement", "maximum_regression", "minimum_unseen_rows",
-    "without_comparison",
+    "without_comparison", "confidence",
 )  # fmt: skip
 SETS = ("unseen", "known", "changed", "new")
 COLORS = {"Succeeded": "good", "Rejected": "bad", "Failed": "bad", "TimedOut": "bad", "Aborted": "bad"}
@@ -107,8 +107,31 @@ def _gate(run: ReportedRun) -> Element | None:
     rules = {name: value for name, value in judged.items() if name in RULES and value is not None}
     return section(
         "What the gate compared and decided", reason, table(("metric", "candidate", "in service"), rows, about),
-        *details.tables({"both models on the same rows": sets, "what the gate asks for": rules}),
+        *details.tables(
+            {
+                "both models on the same rows": sets,
+                "slices": _slices(measured.get("slices") or []),
+                "what the gate asks for": rules,
+            }
+        ),
     )  # fmt: skip
+
+
+def _slices(slices: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return each slice with both models on the rows that both know nothing of, and what the gate said about it."""
+    return [
+        {
+            "slice": one["name"],
+            "test rows": one["rows"],
+            "candidate": one["candidate"],
+            "rows compared": (one["compared"] or {}).get("rows"),
+            "candidate there": (one["compared"] or {}).get("candidate"),
+            "in service there": (one["compared"] or {}).get("champion"),
+            "failed": one["failed"],
+            "why": one["reason"],
+        }
+        for one in slices
+    ]
 
 
 def _measured(value: Any, bounds: Any) -> str:

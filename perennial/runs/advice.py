@@ -320,8 +320,14 @@ TRAIN_MODEL = (
     Row(
         "Nothing, if the model in service is good enough: the test rows do not tell the two apart. More data, or a "
         "better model, will. To have such candidates serve (for corrected data, say), allow them to be a little "
-        "worse: gate.minimum_improvement: -0.02 in model.yaml.",
+        "worse: gate.minimum_improvement: -0.02 in model.yaml (or, where it is set, ask for less gate.confidence).",
         obstacle="chance",
+    ),
+    Row(
+        "Look at the rows of the slice that is named above: more of them, or a feature that tells them apart, help. To "
+        "have such a candidate serve, set its threshold or maximum_regression (gate.slices in model.yaml), deploy, and "
+        "start a run.",
+        obstacle="slice",
     ),
     Row(
         "The model passed the gate, but the stack's model package group is gone. Make it again (aws sagemaker "

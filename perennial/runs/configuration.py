@@ -247,7 +247,7 @@ def resolve(
 def _gate(definition: Definition) -> Gate:
     section = definition.gate
     score = scores_of(definition.problem, definition.metrics)[section.metric]
-    return Gate(direction=score.direction, is_bounded=score.is_bounded, **section.model_dump())
+    return Gate(direction=score.direction, is_bounded=score.is_bounded, **section.model_dump(exclude={"slices"}))
 
 
 def _decides_service(of_stack: Definition, of_run: Definition, sources: Mapping[str, str]) -> list[str]:

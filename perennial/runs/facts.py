@@ -164,6 +164,8 @@ def _numbers(record: RunRecord) -> Iterator[tuple[str, str]]:
     if record.get("champion") is None:
         yield "Previous best", "none; this is the first model"
     yield from _comparison(metrics, unit)
+    for one in sorted(metrics.get("slices") or [], key=lambda one: not one["failed"]):
+        yield f"Slice {one['name']}", one["reason"]
 
 
 def _own_metrics(record: RunRecord) -> str:

@@ -211,6 +211,19 @@ class TrainingWindow(TypedDict, total=False):
     rows: int
 
 
+class Slice(TypedDict):
+    """A named slice of the test rows, and what it answered (evaluation.slices)."""
+
+    name: str
+    rows: int
+    candidate: float | None
+    compared: dict[str, Any] | None
+    threshold: float | None
+    maximum_regression: float | None
+    failed: bool
+    reason: str
+
+
 class Metrics(TypedDict, total=False):
     """The measurements: every metric of the problem and of the model by name, that of the gate with its 95 % intervals.
 
@@ -227,6 +240,7 @@ class Metrics(TypedDict, total=False):
     champion_interval: Interval | None
     difference_interval: Interval | None
     comparison: Comparison | None
+    slices: list[Slice]
     champion_when_accepted: float | None
     training: dict[str, float]
 
@@ -241,6 +255,7 @@ class Judged(TypedDict, total=False):
     maximum_regression: float | None
     minimum_unseen_rows: int
     without_comparison: str
+    confidence: float | None
     is_bounded: bool
     candidate: float | None
     champion: float | None

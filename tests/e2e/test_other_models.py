@@ -225,6 +225,11 @@ def test_the_species_of_a_penguin_is_answered_with_the_probability_of_each(deplo
     assert record["gate"]["metric"] == "accuracy"
     assert record["metrics"]["candidate"]["accuracy"] >= record["gate"]["threshold"]
     assert set(record["metrics"]["training"]) >= {"validation:merror", "validation:mlogloss"}
+    (biscoe,) = record["metrics"]["slices"]
+    assert (biscoe["name"], biscoe["failed"]) == ("biscoe", False)
+    assert 30 <= biscoe["rows"] < record["metrics"]["test_rows"]
+    reason = f"accuracy {biscoe['candidate']:.6g} on the {biscoe['rows']} test rows of slice biscoe meets at least 0.85"
+    assert f"Slice biscoe  {reason}" in app.mails(run)[0].body
 
     record, classes = "Biscoe,50.0,15.2,220,5700,male", ["Adelie", "Chinstrap", "Gentoo"]
     answer = json.loads(app.invoke(record))

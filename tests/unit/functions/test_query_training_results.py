@@ -729,3 +729,51 @@ def test_what_was_tried_is_recorded_with_the_run(aws, query, answers, app, repor
     recorded = runs.get(RUN)["tuning"]
     assert (recorded["job"], recorded["best"], recorded["strategy"]) == ("0a1b2c3d-r-t0", best, "Random")
     assert [(one["name"], one["value"]) for one in recorded["trials"]] == [(best, 2.5), ("other", None)]
+
+
+ODD = {"where": {"x": {"values": [1]}}, "threshold": None, "maximum_regression": 0.0}
+
+
+@pytest.fixture
+def sliced(aws, two_models):
+    """The even rows are better than those of the model in service; the odd ones, of one slice, are worse."""
+    definition = {**DEFINITION, "gate": {"slices": {"odd": ODD, "none": {**ODD, "threshold": 1.5}}}}
+    aws.put(f"runs/{RUN}/config.json", json.dumps({"training_metrics": ["validation:rmse"], "definition": definition}))
+    predicted(aws, *[label + (4 if label % 2 else 1) for label in range(10)])
+    predicted(aws, *[label + (2 if label % 2 else 9) for label in range(10)], model="champion")
+    told(aws, "slices", *[2 if label % 2 else 0 for label in range(10)])  # none is the first by name
+
+
+def test_a_slice_that_got_worse_rejects_a_candidate_that_is_better_on_the_whole(aws, query, sliced):
+    result = query(threshold=9.0, champion=True)
+    assert (result["MeetsThreshold"], result["BeatsChampion"], result["Accepted"]) == (True, True, False)
+    assert result["Reason"].startswith("rmse 4 is worse than the 2 of the model in service on the 5 test rows of slice")
+    document = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")
+    assert (document["gate"]["obstacle"], document["gate"]["accepted"]) == ("slice", False)
+    none, odd = document["metrics"]["slices"]
+    assert (odd["name"], odd["rows"], odd["candidate"], odd["failed"]) == ("odd", 5, 4.0, True)
+    assert (odd["compared"]["candidate"], odd["compared"]["champion"]) == (4.0, 2.0)
+    assert (none["rows"], none["candidate"], none["failed"]) == (0, None, False)
+    assert runs.get(RUN)["metrics"]["slices"] == document["metrics"]["slices"]
+
+
+def test_rows_of_a_slice_that_the_model_in_service_has_seen_do_not_compare(aws, query, sliced):
+    seen(aws, *range(2, 11, 2))
+    result = query(threshold=9.0, champion=True)
+    assert result["Accepted"] is True
+    _, odd = aws.get_json(f"runs/{RUN}/evaluation/evaluation.json")["metrics"]["slices"]
+    assert "slice odd is not compared: the model in service has not seen 0 of its 5 test rows" in odd["reason"]
+
+
+def test_the_first_model_has_only_the_thresholds_of_slices(aws, query, sliced):
+    assert query(threshold=9.0)["Accepted"] is True
+    told(aws, "slices", *[1 if label % 2 else 0 for label in range(10)])
+    result = query(threshold=9.0)
+    assert result["Accepted"] is False
+    assert "rmse 4 on the 5 test rows of slice none misses at most 1.5 (gate.slices.none.threshold)" in result["Reason"]
+
+
+def test_a_gate_of_slices_without_the_list_of_their_rows_decides_nothing(aws, query, sliced):
+    told(aws, "slices", 1, 0)
+    with pytest.raises(PredictionsError, match="2 entries for 10 test rows"):
+        query(threshold=9.0)

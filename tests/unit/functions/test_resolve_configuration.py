@@ -69,7 +69,7 @@ def test_the_first_drop_is_trained_with_all_that_the_run_needs(aws, resolve):
     assert all(isinstance(value, str) for value in run["Algorithm"]["HyperParameters"].values())
     assert run["Gate"] == {
         "Metric": "rmse", "Direction": "minimize", "Threshold": 3500.0, "MinimumImprovement": 0.0,
-        "MaximumRegression": 0.25, "MinimumUnseenRows": 30, "WithoutComparison": "reject",
+        "MaximumRegression": 0.25, "MinimumUnseenRows": 30, "WithoutComparison": "reject", "Confidence": None,
     }  # fmt: skip
     key = f"arn:aws:kms:{REGION}:123456789012:key/1"
     assert run["Instances"]["Endpoint"] == {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1, "KmsKeyId": key}

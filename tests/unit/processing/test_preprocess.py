@@ -32,6 +32,7 @@ from localcloud.sagemaker.jobs.transform import payloads
 from perennial.data import ingest
 from perennial.data.column_statistics import NumericColumn, StringColumn, statistics
 from perennial.data.parts import PartWriter
+from perennial.data.slices import masks
 from perennial.features.target_encoding import FOLDS
 from perennial.features.values import DataError
 from perennial.runs.naming import snapshot_name
@@ -590,6 +591,19 @@ def test_hashes_tell_the_rows_that_a_model_has_seen_line_by_line(healthy: Job) -
     assert sum(map(len, seen)) == sets["train"] + sets["validation"]
     assert not np.isin(np.concatenate(tested), np.concatenate(seen)).any()
     assert len(healthy.report["identity"]) == 16
+
+
+def test_slices_tell_line_by_line_which_test_records_they_hold(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preprocess, "ROWS_PER_PART", 30)
+    slices = {"saab": {"where": {"make": {"values": ["Saab"]}}}, "dear": {"where": {"price": {"above": 20_000}}}}
+    assert job.run({**CARS, "gate": {"slices": slices}}, cars(500)) == 0
+    bits, prices = hashes(job, "slices"), np.concatenate([np.loadtxt(io.BytesIO(part)) for part in job.parts("labels")])
+    assert [part.size for part in bits] == [len(part.splitlines()) for part in job.parts("test")]
+    inside = masks(np.concatenate(bits), ["dear", "saab"])
+    makes = np.array([record["make"] for record in job.records("test")])
+    np.testing.assert_array_equal(inside["saab"], makes == "Saab")
+    np.testing.assert_array_equal(inside["dear"], prices > 20_000)
+    assert all(0 < rows.sum() < rows.size for rows in inside.values())
 
 
 def hashes(job: Job, name: str) -> list[Any]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from perennial.evaluation.gate import Compared, Comparison, Gate, Verdict
+from perennial.evaluation.gate import Compared, Comparison, Gate, Reply, Verdict
 from perennial.evaluation.gate import judge as judge_compared
 
 RMSE = Gate("rmse", "minimize", 3500.0)
@@ -405,3 +405,56 @@ def test_a_candidate_may_be_allowed_to_be_a_little_worse(gate, good, bad):
     assert "is allowed (gate.minimum_improvement)" in verdict.reason
     assert ", which is allowed (at " in judge(gate, good, 3000.0).reason
     assert "allowed" not in judge(gate, 3000.0, 3000.0).reason
+
+
+SURE = replace(RMSE, confidence=0.95)
+NARROW, WIDE = (-60.0, -40.0), (-200.0, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("gate", "candidate", "difference", "accepted"),
+    [
+        (RMSE, 2950.0, WIDE, True),  # without gate.confidence the numbers alone decide
+        (SURE, 2950.0, NARROW, True),
+        (SURE, 2950.0, WIDE, False),
+        (SURE, 2950.0, None, False),
+        (replace(SURE, minimum_improvement=-0.05), 2950.0, WIDE, True),  # surely no worse than by 5 %
+        (replace(SURE, minimum_improvement=0.02), 2930.0, (-80.0, -60.0), True),
+        (replace(SURE, minimum_improvement=0.02), 2939.0, (-71.0, -51.0), False),  # better surely, by 2 % not
+    ],
+)
+def test_with_a_confidence_a_candidate_has_to_be_better_surely(gate, candidate, difference, accepted):
+    comparison = Comparison(200, Compared(200, candidate, 3000.0, difference))
+    verdict = judge_compared(gate, candidate, comparison)
+    assert (verdict.accepted, verdict.beats_champion) == (accepted, accepted)
+    assert verdict.obstacle == (None if accepted else "chance")
+
+
+def test_a_candidate_that_is_better_only_on_paper_is_told_so():
+    verdict = judge_compared(SURE, 2950.0, Comparison(200, Compared(200, 2950.0, 3000.0, WIDE)))
+    assert verdict.brief == "better only within chance (rmse 2,950, in service 3,000)"
+    assert "with 95 % confidence it is at most 3,075.88, and not at most 3,000, as is asked" in verdict.reason
+    unknown = judge_compared(SURE, 2950.0, Comparison(200, Compared(200, 2950.0, 3000.0)))
+    assert "how sure that is nobody can say for these rows" in unknown.reason
+
+
+@pytest.mark.parametrize(("confidence", "accepted"), [(0.75, True), (0.8, False)])
+def test_confidence_is_that_of_one_side(confidence, accepted):
+    """-50 with a standard error of 76.5 is below 0 with 74.3 %; of -55, 76.4 %."""
+    compared = Compared(200, 2945.0, 3000.0, (-55 - 150.0, -55 + 150.0))
+    verdict = judge_compared(replace(RMSE, confidence=confidence), 2945.0, Comparison(200, compared))
+    assert verdict.accepted is accepted
+
+
+@pytest.mark.parametrize(("difference", "accepted"), [((0.01, 0.03), True), ((-0.02, 0.06), False)])
+def test_a_metric_that_is_maximized_has_to_be_surely_higher(difference, accepted):
+    gate, comparison = replace(AUC, confidence=0.95), Comparison(200, Compared(200, 0.92, 0.9, difference))
+    assert judge_compared(gate, 0.92, comparison).accepted is accepted
+
+
+def test_a_failed_slice_rejects_a_candidate_that_is_better_on_the_whole():
+    failed = Reply("worse", "slice", "worse in slice saab (mae 200, in service 100)")
+    comparison = Comparison(200, Compared(200, 2000.0, 3000.0))
+    verdict = judge_compared(RMSE, 2000.0, comparison, None, [failed])
+    assert (verdict.accepted, verdict.meets_threshold, verdict.beats_champion) == (False, True, True)
+    assert (verdict.obstacle, verdict.brief) == ("slice", failed.brief)

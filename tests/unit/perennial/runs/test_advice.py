@@ -34,6 +34,7 @@ ENDS = [
     Outcome("Succeeded"),
     Outcome(TRAINED_ONLY),
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="chance"),
+    Outcome("Rejected", "ModelAccuracyTooLow", obstacle="slice"),
     Outcome("Failed", "SageMaker.SageMakerException", "Register model", "ModelPackageGroup arn does not exist."),
     Outcome("Failed", "Ssm.SsmException", "Write parameter", 'State "Write parameter" failed: no'),
     Outcome("Failed", "KeyError", "Clean up", 'State "Clean up" failed: no'),

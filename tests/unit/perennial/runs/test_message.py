@@ -103,6 +103,15 @@ def test_what_the_best_constant_answer_reaches_stands_below_the_threshold():
     assert "\nThreshold     at most 3,500 USD\nBest constant 0.4375 USD, of always the same answer\n" in body
 
 
+def test_slices_say_what_they_answered_those_that_failed_first():
+    slices = [
+        {"name": "buick", "failed": False, "reason": "rmse 1 is better"},
+        {"name": "saab", "failed": True, "reason": "rmse 9 is worse"},
+    ]
+    body = compose(metrics={**RECORD["metrics"], "slices": slices}).body
+    assert "\nSlice saab    rmse 9 is worse\nSlice buick   rmse 1 is better\n" in body
+
+
 def test_empty_objects_are_named_and_what_is_no_data_is_counted():
     ignored = [{"Key": f"raw/{n}.csv", "Reason": "an empty object"} for n in range(5)]
     data = {"file_count": 1, "prefix": "raw/", "ignored": [{"Key": "raw/_SUCCESS", "Reason": "hidden"}, *ignored]}
