@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ class Car:
     price: float
 
 
-def cars(rows: int, seed: int) -> list[Car]:
+@cache
+def cars(rows: int, seed: int) -> tuple[Car, ...]:
     random, made = np.random.default_rng(seed), []
     for _ in range(rows):
         miles = round(max(10.0, random.normal(20_000, 8_000)), 1)
@@ -71,7 +73,7 @@ def cars(rows: int, seed: int) -> list[Car]:
         make = str(random.choice(["Buick", "Saab", "Pontiac"], p=[0.5, 0.3, 0.2]))
         price = BIAS + WEIGHTS[0] * miles + WEIGHTS[-1] * (make == MAKES[-1])
         made.append(Car((miles, doors, leather, make), round(price, 2), round(price + random.normal(0, 500), 2)))
-    return made
+    return tuple(made)
 
 
 Change = Callable[[Car], Car]

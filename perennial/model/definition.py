@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -403,6 +404,7 @@ def load(path: Path) -> Definition:
     return parse(text, str(path))
 
 
+@lru_cache(maxsize=16)  # a function that stays warm reads the same text for each event
 def parse(text: str, source: str) -> Definition:
     """Return the definition in a YAML text; `source` is what error messages call it. Raises DefinitionError."""
     try:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,6 +55,7 @@ ENVIRONMENT = {
 }
 
 
+@cache
 def load_function(name: str) -> ModuleType:
     """The app.py of a function as a module of its own name: all of them are called app."""
     if str(FUNCTIONS) not in sys.path:
@@ -143,12 +145,14 @@ def _moto() -> Iterator[tuple[Any, Any]]:
     os.environ.update(ENVIRONMENT)
     import boto3
     from moto import mock_aws
-    from moto.sns.models import Subscription
 
-    make_key = Subscription.private_key  # remembers what it made; to make one takes a tenth of a second
+    from tests.unit import quick_moto
+
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Subscription, "private_key", lambda _: make_key(None))
-        yield mock_aws, boto3.Session()
+        quick_moto.install(patched)
+        session: Any = boto3.Session()
+        session.client = cache(session.client)  # to make one costs as much as ten requests
+        yield mock_aws, session
 
 
 @pytest.fixture

@@ -27,13 +27,19 @@ NO_NAMES = {"told", "said", "gone", "came", "heard", "shown", "seen", "given", "
 CONTRACTS = {"Answer.Kept", "ChampionFiles.gone", "Since.gone", "Outcome.gone", "_Rows.seen", "compare.seen"}
 
 
-def modules(*roots: str) -> list[Path]:
-    return [path for root in roots for path in sorted((ROOT / root).rglob("*.py"))]
+def modules(*roots: str, about: str = "") -> list[Path]:
+    """The modules in some folders, in which a text occurs."""
+    return [path for root in roots for path in sorted((ROOT / root).rglob("*.py")) if about in text(path)]
+
+
+@cache
+def text(path: Path) -> str:
+    return path.read_text()
 
 
 @cache
 def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+    return ast.parse(text(path))
 
 
 def names(node: ast.AST, scope: str = "") -> Iterator[str]:
@@ -56,7 +62,7 @@ def names(node: ast.AST, scope: str = "") -> Iterator[str]:
 def test_a_logger_is_called_logger(root: str) -> None:
     named = (
         (path, ast.unparse(node))
-        for path in modules(root)
+        for path in modules(root, about="Logger(")
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.Assign) and re.match(r"(logging\.getLogger|Logger)\(", ast.unparse(node.value))
     )
@@ -67,7 +73,7 @@ def test_a_logger_is_called_logger(root: str) -> None:
 def test_a_logger_has_the_name_of_its_module(root: str) -> None:
     calls = (
         (path, node)
-        for path in modules(root)
+        for path in modules(root, about="getLogger(")
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "getLogger"
     )
@@ -81,7 +87,7 @@ def test_sections_of_a_module_have_one_kind_of_ruler(root: str) -> None:
     rulers = (
         (path, match[1])
         for path in modules(root)
-        for match in re.finditer(r"(?<=\n\n) *(# .*)\n(?=\n)", path.read_text())
+        for match in re.finditer(r"(?<=\n\n) *(# .*)\n(?=\n)", text(path))
         if not match[1].startswith("# noqa")
     )
     assert [(path, ruler) for path, ruler in rulers if not RULER.fullmatch(ruler)] == []

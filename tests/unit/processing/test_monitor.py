@@ -802,10 +802,10 @@ HOSTILE = {
 def test_what_callers_and_those_who_send_labels_may_write_is_data_and_nothing_else(world: World, name: str) -> None:
     """In values, names of columns, ids and labels: every analysis reports, and report and mail say it harmlessly."""
     evil = HOSTILE[name]
-    world.send(cars(300, 2))
+    world.send(cars(100, 2))
     world.label()
     lines = []
-    for number in range(150):
+    for number in range(50):
         fields = {"mileage": 1e308, "doors": 2, "leather": True, "make": evil, evil: number}
         lines.append(captured(json.dumps(fields), f"{evil}{number}"))
     (world.folder / "capture/cars/AllTraffic/2026/11/29/10/evil.jsonl").write_text("\n".join(lines))
@@ -813,7 +813,7 @@ def test_what_callers_and_those_who_send_labels_may_write_is_data_and_nothing_el
     (world.folder / "ground-truth/2026/11/29/11/evil.jsonl").write_text("\n".join(labels))
     verdict = world.judge()
     assert verdict["verdict"] == "BadData"
-    assert verdict["collected"]["requests"] == 450
+    assert verdict["collected"]["requests"] == 150
     assert verdict["ground_truth"]["unreadable_labels"] >= 50
     assert "Failed" not in {one["verdict"] for one in verdict["analyses"].values()}
     assert (verdict["report"]["file"], max(map(len, verdict["reasons"])) < 1_000) == (monitor.REPORT, True)
