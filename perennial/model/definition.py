@@ -424,6 +424,14 @@ def parse(text: str, source: str) -> Definition:
 
 def validated(raw: Mapping[str, Any], source: str) -> Definition:
     """Return the definition in a plain document. Raises DefinitionError with every problem found."""
+    definition, problems = judged(raw)
+    if definition is None:
+        raise DefinitionError(complaints.message(f"{source}: not a valid model definition", problems))
+    return definition
+
+
+def judged(raw: Mapping[str, Any]) -> tuple[Definition | None, list[complaints.Complaint]]:
+    """Return the definition in a plain document; None, and every problem, where it is not valid."""
     raw, problems = _with_flat_target(raw)
     definition: Definition | None = None
     try:
@@ -436,8 +444,8 @@ def validated(raw: Mapping[str, Any], source: str) -> Definition:
     if definition is not None and not problems:
         problems += _check_size(definition)
     if problems or definition is None:
-        raise DefinitionError(complaints.message(f"{source}: not a valid model definition", problems))
-    return _with_positive_outcomes(_with_decimal_marks(_target_is_no_feature(definition)))
+        return None, problems
+    return _with_positive_outcomes(_with_decimal_marks(_target_is_no_feature(definition))), []
 
 
 def _with_positive_outcomes(definition: Definition) -> Definition:

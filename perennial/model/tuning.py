@@ -61,7 +61,10 @@ def check(
 ) -> Iterator[Complaint]:
     """Yield (path, text) for what cannot be tuned so; `seconds` is how long one training job may take."""
     if tuning.parallel_jobs > tuning.jobs:
-        yield "tuning.parallel_jobs", f"got {tuning.parallel_jobs}; expected at most tuning.jobs, {tuning.jobs}"
+        yield (
+            "tuning.parallel_jobs",
+            f"got {tuning.parallel_jobs}; expected at most as many as there are jobs, {tuning.jobs}",
+        )
     objectives = ALGORITHMS[algorithm].objectives(problem)
     if tuning.metric is not None and tuning.metric not in objectives:
         allowed = f"allowed for {problem} with {algorithm}: {', '.join(objectives)}"

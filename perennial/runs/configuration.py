@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -20,7 +20,7 @@ from perennial.model.algorithms import ALGORITHMS
 from perennial.model.algorithms.hyperparameter import as_text
 from perennial.model.algorithms.ranges import as_sagemaker, is_range
 from perennial.model.complaints import ConfigurationError, Strict
-from perennial.model.definition import DEPLOYABLE, STEPS, Definition, Instances, JobInstance, validated
+from perennial.model.definition import DEPLOYABLE, STEPS, Definition, Instances, JobInstance, judged, validated
 from perennial.model.problem_types import Direction, scores_of
 
 RESERVED_PREFIXES = ("runs/", "code/", "capture/")
@@ -33,14 +33,35 @@ RUN = "the run's input, Overrides"
 _EBS_ONLY = re.compile(r"ml\.([cmrt]\d+(?!\w*d)[\w-]*|p[23]|inf[12])\.")
 
 
-class StepInstance(Strict):
-    """Machines that a run asks for, with SageMaker's own names; what is left out stays."""
+class PredictOverrides(Strict):
+    """Machines of the transform jobs that a run asks for, with SageMaker's own names; what is left out stays."""
 
     InstanceType: str | None = None
     InstanceCount: int | None = None
-    InitialInstanceCount: int | None = None
+
+
+class JobOverrides(PredictOverrides):
+    """The machine of another job."""
+
     VolumeSizeInGB: int | None = None
     MaxRuntimeInSeconds: int | None = None
+
+
+class EndpointOverrides(Strict):
+    """The machines that serve."""
+
+    InstanceType: str | None = None
+    InitialInstanceCount: int | None = None
+
+
+class InstancesOverrides(Strict):
+    """The machines of each step."""
+
+    Preprocess: JobOverrides | None = None
+    Train: JobOverrides | None = None
+    Predict: PredictOverrides | None = None
+    Baseline: JobOverrides | None = None
+    Endpoint: EndpointOverrides | None = None
 
 
 class TuningOverrides(Strict):
@@ -63,7 +84,7 @@ class Overrides(Strict):
     GateThreshold: float | None = None
     GateMinimumImprovement: float | None = None
     GateWithoutComparison: str | None = None
-    Instances: dict[Literal["Preprocess", "Train", "Predict", "Baseline", "Endpoint"], StepInstance] | None = None
+    Instances: InstancesOverrides | None = None
     DataPrefix: str | None = None
 
 
@@ -224,16 +245,15 @@ def resolve(
     sources: dict[str, str] = {}
     machines, of_stack = definition.instances, definition
     for layer, values in ((STACK, _set_parameters(stack or {})), (RUN, dict(run or {}))):
-        overrides = _overrides(values, layer)
+        paths = dict(_paths(_overrides(values, layer), definition))
         if layer == RUN:
-            _refuse_fixed(overrides, definition, model)
+            _refuse_fixed(paths, definition, model)
             of_stack = definition
-        paths = dict(_paths(overrides, definition))
         if paths.get("data_prefix") == data_prefix:
             del paths["data_prefix"]
         sources |= dict.fromkeys(paths, layer)
         data_prefix = paths.pop("data_prefix", data_prefix)
-        definition = _applied(definition, paths, f"models/{model}/model.yaml with {layer}") if paths else definition
+        definition = _applied(definition, paths, f"models/{model}/model.yaml", layer) if paths else definition
         _refuse_machines(paths, machines, layer)
     _check_data_prefix(data_prefix, sources.get("data_prefix", STACK))
     if replayed is not None:
@@ -291,13 +311,13 @@ def _overrides(document: Mapping[str, Any], layer: str) -> Overrides:
         raise ConfigurationError(complaints.message(f"{layer}: not valid", complaints.of(error, Overrides))) from error
 
 
-def _refuse_fixed(overrides: Overrides, definition: Definition, model: str) -> None:
+def _refuse_fixed(paths: Iterable[str], definition: Definition, model: str) -> None:
     """Raise ConfigurationError for what the definition does not mark as overridable, with the line that would."""
     allowed = definition.overridable
-    fixed = [path for path in dict(_paths(overrides, definition)) if not _is_allowed(path, allowed)]
+    fixed = [path for path in paths if not _is_allowed(path, allowed)]
     if fixed:
         listed = ", ".join(allowed) or "nothing"
-        problems = [(path, f"may not be overridden by a run; allowed: {listed}") for path in fixed]
+        problems = [(_input_key(path), f"may not be overridden by a run; allowed: {listed}") for path in fixed]
         refused = complaints.message(f"{RUN}: not allowed by the model's overridable list", problems)
         line = ", ".join(dict.fromkeys([*allowed, *map(_listed, fixed)]))
         where = f"models/{model}/model.yaml, and deploy"
@@ -325,7 +345,8 @@ def _refuse_machines(paths: Mapping[str, Any], machines: Instances, layer: str) 
             if value > most:
                 problems.append((path, f"got {value}; allowed: at most {most} (instances.allowed.{limit})"))
     if problems:
-        raise ConfigurationError(complaints.message(f"{layer}: more than the model's instances allow", problems))
+        named = [(_input_key(path) if layer == RUN else path, text) for path, text in problems]
+        raise ConfigurationError(complaints.message(f"{layer}: more than the model's instances allow", named))
 
 
 def _listed(path: str) -> str:
@@ -340,45 +361,62 @@ def _is_allowed(path: str, allowed: tuple[str, ...]) -> bool:
     return any(".".join(parts[:length]) in allowed for length in range(1, len(parts) + 1))
 
 
-_FIELDS = {
-    "InstanceType": "type",
-    "InstanceCount": "count",
-    "InitialInstanceCount": "count",
-    "VolumeSizeInGB": "volume_gb",
-    "MaxRuntimeInSeconds": "max_runtime_seconds",
+_JOB = {
+    "InstanceType": "type", "InstanceCount": "count",
+    "VolumeSizeInGB": "volume_gb", "MaxRuntimeInSeconds": "max_runtime_seconds",
+}  # fmt: skip
+_PATHS = {
+    "Algorithm": "algorithm",
+    "GateThreshold": "gate.threshold",
+    "GateMinimumImprovement": "gate.minimum_improvement",
+    "GateWithoutComparison": "gate.without_comparison",
+    "DataPrefix": "data_prefix",
+    "Tuning.Strategy": "tuning.strategy",
+    "Tuning.Jobs": "tuning.jobs",
+    "Tuning.ParallelJobs": "tuning.parallel_jobs",
+    "Tuning.EarlyStopping": "tuning.early_stopping",
+    "Tuning.WarmStart": "tuning.warm_start",
+    "Tuning.Metric": "tuning.metric",
+    **{
+        f"Instances.{step}.{key}": f"instances.{step.lower()}.{name}"
+        for step in ("Preprocess", "Train", "Predict", "Baseline")
+        for key, name in _JOB.items()
+    },
+    "Instances.Endpoint.InstanceType": "instances.endpoint.type",
+    "Instances.Endpoint.InitialInstanceCount": "instances.endpoint.count",
 }
-
-_TUNING_FIELDS = {
-    "Strategy": "strategy",
-    "Jobs": "jobs",
-    "ParallelJobs": "parallel_jobs",
-    "EarlyStopping": "early_stopping",
-    "WarmStart": "warm_start",
-    "Metric": "metric",
-}
+_KEYS = {path: key for key, path in _PATHS.items()}
 
 
 def _paths(overrides: Overrides, definition: Definition) -> Iterator[tuple[str, Any]]:
     """Yield (path in model.yaml, value) for each thing that is set."""
-    simple = {
-        "algorithm": overrides.Algorithm,
-        "gate.threshold": overrides.GateThreshold,
-        "gate.minimum_improvement": overrides.GateMinimumImprovement,
-        "gate.without_comparison": overrides.GateWithoutComparison,
-        "data_prefix": overrides.DataPrefix,
-    }
-    yield from ((path, value) for path, value in simple.items() if value is not None)
     algorithm = overrides.Algorithm or definition.algorithm
     for name, value in (overrides.HyperParameters or {}).items():
         yield f"hyperparameters.{algorithm}.{name}", value
-    for name in sorted(overrides.Tuning.model_fields_set) if overrides.Tuning else ():
-        yield f"tuning.{_TUNING_FIELDS[name]}", getattr(overrides.Tuning, name)
-    for step, instance in (overrides.Instances or {}).items():
-        for name in sorted(instance.model_fields_set):
-            yield f"instances.{step.lower()}.{_FIELDS[name]}", getattr(instance, name)
+    others = overrides.model_dump(exclude={"HyperParameters"}, exclude_none=True)
+    for name, value in others.items():
+        yield from ((_PATHS[key], leaf) for key, leaf in _leaves(name, value))
 
 
-def _applied(definition: Definition, paths: Mapping[str, Any], source: str) -> Definition:
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _leaves(f"{key}.{name}", item)
+    else:
+        yield key, value
+
+
+def _input_key(path: str) -> str:
+    """Return the key of a run's input that sets a path of model.yaml; the path, where there is none."""
+    section, *rest = path.split(".", 2)
+    return f"HyperParameters.{rest[1]}" if section == "hyperparameters" and len(rest) > 1 else _KEYS.get(path, path)
+
+
+def _applied(definition: Definition, paths: Mapping[str, Any], file: str, layer: str) -> Definition:
+    """Return the definition with the values of a layer in it.
+
+    A run's input alone is to blame, in its own words: it is merged into what was valid before.
+    """
     document = definition.model_dump(mode="json", exclude_unset=True)
     for path, value in paths.items():
         # A hyperparameter's own name may hold anything; the sections above it never hold a dot.
@@ -388,7 +426,14 @@ def _applied(definition: Definition, paths: Mapping[str, Any], source: str) -> D
         for key in sections:
             section = section.setdefault(key, {})
         section[name] = value
-    return validated(document, source)
+    if layer != RUN:
+        return validated(document, f"{file} with {layer}")
+    merged, problems = judged(document)
+    if merged is None:
+        rest = " (not in the input)"
+        named = [(f"{_input_key(path)}{'' if path in paths else rest}", text) for path, text in problems]
+        raise ConfigurationError(complaints.message(f"{layer}: not valid with {file}", named))
+    return merged
 
 
 def _check_data_prefix(prefix: str, layer: str) -> None:
@@ -398,7 +443,7 @@ def _check_data_prefix(prefix: str, layer: str) -> None:
         return
     what = f"{', '.join(RESERVED_PREFIXES)} hold results of runs; " if is_folder else ""
     raise ConfigurationError(
-        f"{layer}, data_prefix: got {complaints.excerpt(prefix)}; {what}expected a folder of its own such as 'raw/'"
+        f"{layer}, DataPrefix: got {complaints.excerpt(prefix)}; {what}expected a folder of its own such as 'raw/'"
     )
 
 

@@ -37,16 +37,16 @@ RUNS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "an unknown override": ({"Overrides": {"GateTreshold": 3000}}, ("GateTreshold", "did you mean 'GateThreshold'")),
     "an unknown hyperparameter": (
         {"Overrides": {"HyperParameters": {"etta": 0.2}}},
-        ("hyperparameters.xgboost.etta", "did you mean 'eta'"),
+        ("HyperParameters.etta", "did you mean 'eta'"),
     ),
     "a value of another type": ({"Overrides": {"GateThreshold": "low"}}, ("GateThreshold", "'low'", "a number")),
     "an impossible value": (
         {"Overrides": {"HyperParameters": {"eta": 5}}},
-        ("hyperparameters.xgboost.eta", "got 5", "at least 0 and of at most 1"),
+        ("HyperParameters.eta", "got 5", "at least 0 and of at most 1"),
     ),
     "a machine that does not exist": (
         {"Overrides": {"Instances": {"Train": {"InstanceType": "m5.large"}}}},
-        ("instances.train.type", "'m5.large'", "ml.m5.large"),
+        ("Instances.Train.InstanceType", "'m5.large'", "ml.m5.large"),
     ),
     "machines that the model does not allow": (
         {
@@ -55,26 +55,26 @@ RUNS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             }
         },
         (
-            "instances.train.type: got 'ml.p3.2xlarge'; allowed: ml.m5.2xlarge, ml.m5.4xlarge",
-            "instances.endpoint.count: got 100; allowed: at most 2 (instances.allowed.max_count)",
+            "Instances.Train.InstanceType: got 'ml.p3.2xlarge'; allowed: ml.m5.2xlarge, ml.m5.4xlarge",
+            "Instances.Endpoint.InitialInstanceCount: got 100; allowed: at most 2 (instances.allowed.max_count)",
         ),
     ),
-    "an unknown algorithm": ({"Overrides": {"Algorithm": "catboost"}}, ("algorithm", "'catboost'", "linear-learner")),
+    "an unknown algorithm": ({"Overrides": {"Algorithm": "catboost"}}, ("Algorithm", "'catboost'", "linear-learner")),
     "a threshold for the wrong direction": (
         {"Overrides": {"GateThreshold": -3000}},
-        ("gate.threshold", "got -3000", "a number above 0: lower is better"),
+        ("GateThreshold", "got -3000", "a number above 0: lower is better"),
     ),
     "an override that the model does not allow": (
         {"Overrides": {"GateMinimumImprovement": 0.1}},
         (
-            "gate.minimum_improvement",
+            "GateMinimumImprovement",
             "may not be overridden by a run",
             "gate.threshold, instances, data_prefix",
         ),
     ),
     "a data prefix that holds results": (
         {"Overrides": {"DataPrefix": "runs/"}},
-        ("data_prefix", "'runs/'", "hold results of runs", "such as 'raw/'"),
+        ("DataPrefix", "'runs/'", "hold results of runs", "such as 'raw/'"),
     ),
     "a metric, which is the model's": ({"Overrides": {"GateMetric": "auc"}}, ("GateMetric: unknown key", "allowed: ")),
     "a trigger that does not exist": ({"Trigger": {"Type": "Moon"}}, ("Trigger.Type", "'Moon'", "DataDrop")),
@@ -102,7 +102,7 @@ PARAMETERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     ),
     "a data prefix that holds results": (
         {"DataPrefix": "runs/x/"},
-        ("the stack's parameters, data_prefix", "'runs/x/'", "hold results"),
+        ("the stack's parameters, DataPrefix", "'runs/x/'", "hold results"),
     ),
 }
 # A model.yaml with a mistake in each of several sections, and what is said about them; all at once.

@@ -262,7 +262,11 @@ ATTACKS = {
     "the drop": ("FAILED", "ModelAccuracyTooLow", ""),
     "other data": ("SUCCEEDED", None, "its input decides data_prefix,"),
     "the same again": ("SUCCEEDED", None, "its input decides data_prefix, replay,"),
-    "machines": ("FAILED", "ConfigurationError", "instances.train.type: got 'ml.p3.2xlarge'; allowed: ml.m5.2xlarge"),
+    "machines": (
+        "FAILED",
+        "ConfigurationError",
+        "Instances.Train.InstanceType: got 'ml.p3.2xlarge'; allowed: ml.m5.2xlarge",
+    ),
     "a lower bar": ("FAILED", "ModelAccuracyTooLow", ""),
 }
 

@@ -231,7 +231,7 @@ def test_the_same_bytes_put_again_are_trained_once_whatever_their_etag(aws, reso
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"Overrides": {"GateThreshold": -1}}, "gate.threshold"),
+        ({"Overrides": {"GateThreshold": -1}}, "GateThreshold"),
         ({"Overrides": {"GateMinimumImprovement": 0.1}}, "gate.minimum_improvement"),
         ({"Overrides": {"HyperParameters": {"etaa": 1}}}, "did you mean 'eta'"),
         ({"Trigger": {"Type": "Weather"}}, "Trigger.Type"),

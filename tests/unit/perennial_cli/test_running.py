@@ -149,7 +149,7 @@ def test_a_run_starts_with_overrides_that_the_definition_allows(executions) -> N
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (("--set", "GateMinimumImprovement=0.1"), "gate.minimum_improvement: may not be overridden by a run"),
+        (("--set", "GateMinimumImprovement=0.1"), "GateMinimumImprovement: may not be overridden by a run"),
         (("--set", "Speed=1"), "Speed: unknown key"),
         (("--input", '{"Replays": "x"}'), "Replays: unknown key; did you mean 'Replay'?"),
     ],

@@ -79,7 +79,7 @@ def test_a_run_may_bring_ranges_and_say_how_they_are_searched():
 
 
 def test_a_run_may_not_tune_where_the_definition_does_not_allow_it():
-    with pytest.raises(configuration.ConfigurationError, match=r"tuning\.jobs: may not be overridden"):
+    with pytest.raises(configuration.ConfigurationError, match=r"Tuning\.Jobs: may not be overridden"):
         resolve(TEXT.replace(", tuning]", "]"), Tuning={"Jobs": 4})
 
 
@@ -88,6 +88,27 @@ REGRESSION_METRICS = (
     "validation:mphe, validation:mse, validation:r2, validation:gamma-deviance, validation:gamma-nloglik, "
     "validation:poisson-nloglik, validation:tweedie-nloglik"
 )
+
+
+@pytest.mark.parametrize(
+    ("run", "problem"),
+    [
+        ({"Tuning": {"ParallelJobs": 7}}, "Tuning.ParallelJobs: got 7; expected at most as many as there are jobs, 6"),
+        ({"HyperParameters": {"eta": {"min": 2, "max": 0.5}}}, "HyperParameters.eta: min: got 2; expected a number"),
+        (
+            {"HyperParameters": {"eta": 0.1, "max_depth": {"min": 2, "max": 4}}},
+            "Tuning.Jobs (not in the input): got 6, and",
+        ),
+        ({"Tuning": {"Metric": "validation:auc"}}, "Tuning.Metric: got 'validation:auc'; allowed for regression"),
+    ],
+)
+def test_the_input_of_a_run_is_to_blame_for_what_it_sets_in_its_own_words(run, problem):
+    with pytest.raises(configuration.ConfigurationError) as caught:
+        resolve(**run)
+    assert str(caught.value).startswith("the run's input, Overrides: not valid with models/cars/model.yaml (")
+    assert f"\n  {problem}" in str(caught.value)
+
+
 WRONG = [
     (DEPTH, "max_depth: {min: 8, max: 2}", "max_depth: min 8 is not less than max 2"),
     (DEPTH, "max_depth: {min: 3, max: 3}", "max_depth: min 3 is not less than max 3"),
@@ -116,7 +137,11 @@ WRONG = [
     ('["true", "false"]', '["true", true]', "use_bias: got ['true', True]; expected 2 to 30 different values"),
     ('["true", "false"]', '["true", maybe]', "use_bias: got 'maybe'; expected one of true, false"),
     ('["true", "false"]', "{min: 0, max: 1}", "use_bias: got ends of a range; a word is tuned by a list"),
-    ("parallel_jobs: 3", "parallel_jobs: 7", "tuning.parallel_jobs: got 7; expected at most tuning.jobs, 6"),
+    (
+        "parallel_jobs: 3",
+        "parallel_jobs: 7",
+        "tuning.parallel_jobs: got 7; expected at most as many as there are jobs, 6",
+    ),
     ("jobs: 6", "jobs: 501", "tuning.jobs"),
     ("strategy: random", "strategy: grid", "tuning.strategy"),
     ("strategy: random", "metric: validation:auc", f"got 'validation:auc'; {REGRESSION_METRICS}"),

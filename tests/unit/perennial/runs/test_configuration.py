@@ -151,25 +151,42 @@ def test_a_key_is_asked_for_where_the_only_storage_is_a_volume(families: str, ta
 
 @pytest.mark.parametrize("layer", ["stack", "run"])
 @pytest.mark.parametrize(
-    ("step", "asked", "refused"),
+    ("step", "asked", "path", "refused"),
     [
-        ("Train", {"InstanceType": "ml.p3.2xlarge"}, "train.type: got 'ml.p3.2xlarge'; allowed: ml.c5.*, ml.m5.large "),
+        (
+            "Train",
+            {"InstanceType": "ml.p3.2xlarge"},
+            "train.type",
+            "got 'ml.p3.2xlarge'; allowed: ml.c5.*, ml.m5.large ",
+        ),
         (
             "Endpoint",
             {"InitialInstanceCount": 100},
-            "endpoint.count: got 100; allowed: at most 3 (instances.allowed.max_",
+            "endpoint.count",
+            "got 100; allowed: at most 3 (instances.allowed.max_",
         ),
-        ("Predict", {"InstanceCount": 4}, "predict.count: got 4; allowed: at most 3 (instances.allowed.max_count)"),
-        ("Train", {"VolumeSizeInGB": 100}, "train.volume_gb: got 100; allowed: at most 99 (instances.allowed.max_vol"),
-        ("Train", {"MaxRuntimeInSeconds": 3601}, "train.max_runtime_seconds: got 3601; allowed: at most 3600 (instan"),
+        ("Predict", {"InstanceCount": 4}, "predict.count", "got 4; allowed: at most 3 (instances.allowed.max_count)"),
+        (
+            "Train",
+            {"VolumeSizeInGB": 100},
+            "train.volume_gb",
+            "got 100; allowed: at most 99 (instances.allowed.max_vol",
+        ),
+        (
+            "Train",
+            {"MaxRuntimeInSeconds": 3601},
+            "train.max_runtime_seconds",
+            "got 3601; allowed: at most 3600 (instan",
+        ),
     ],
 )
-def test_machines_beyond_what_the_definition_allows_are_refused_to_stack_and_run(layer, step, asked, refused):
+def test_machines_beyond_what_the_definition_allows_are_refused_to_stack_and_run(layer, step, asked, path, refused):
     with pytest.raises(ConfigurationError) as caught:
         resolve(**{layer: {"Instances": {step: asked}}})
     source = {"stack": configuration.STACK, "run": configuration.RUN}[layer]
     assert str(caught.value).startswith(f"{source}: more than the model's instances allow (1 problem)")
-    assert f"instances.{refused}" in str(caught.value)
+    name = {"stack": f"instances.{path}", "run": f"Instances.{step}.{next(iter(asked))}"}[layer]
+    assert f"\n  {name}: {refused}" in str(caught.value)
 
 
 def test_a_definition_that_allows_nothing_more_allows_the_machines_of_its_own_steps():
@@ -256,11 +273,15 @@ def test_a_replay_deploys_only_where_the_definition_lists_it_and_where_the_run_c
 @pytest.mark.parametrize(
     ("allowed", "run", "field"),
     [
-        ((), {"GateThreshold": 1}, "gate.threshold"),
-        (("algorithm",), {"DataPrefix": "x/"}, "data_prefix"),
-        (("instances.train",), {"Instances": {"Predict": {"InstanceType": "ml.m5.large"}}}, "instances.predict.type"),
-        (("hyperparameters.eta",), {"HyperParameters": {"max_depth": 2}}, "hyperparameters.xgboost.max_depth"),
-        (("hyperparameters",), {"GateMinimumImprovement": 0.1}, "gate.minimum_improvement"),
+        ((), {"GateThreshold": 1}, "GateThreshold"),
+        (("algorithm",), {"DataPrefix": "x/"}, "DataPrefix"),
+        (
+            ("instances.train",),
+            {"Instances": {"Predict": {"InstanceType": "ml.m5.large"}}},
+            "Instances.Predict.InstanceType",
+        ),
+        (("hyperparameters.eta",), {"HyperParameters": {"max_depth": 2}}, "HyperParameters.max_depth"),
+        (("hyperparameters",), {"GateMinimumImprovement": 0.1}, "GateMinimumImprovement"),
     ],
 )
 def test_what_is_not_overridable_is_refused_naming_field_and_list(allowed, run, field):
@@ -305,30 +326,39 @@ def test_a_part_may_be_overridable_alone(allowed, run):
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [
-        ({"run": {"Algorithm": "xgbost"}}, "the run's input, Overrides: not a valid model definition"),
+        (
+            {"run": {"Algorithm": "xgbost"}},
+            "the run's input, Overrides: not valid with models/cars/model.yaml (1 problem)",
+        ),
         ({"run": {"Threshold": 1}}, "Threshold: unknown key; did you mean 'GateThreshold'?"),
         ({"run": {"GateThreshold": "many"}}, "GateThreshold: got 'many'; expected a number"),
-        ({"run": {"GateThreshold": 0}}, "gate.threshold: got 0; expected for rmse a number above 0"),
-        ({"run": {"HyperParameters": {"eta": 7}}}, "hyperparameters.xgboost.eta: got 7; expected a number"),
-        ({"run": {"Algorithm": "linear-learner", "HyperParameters": {"eta": 0.1}}}, "linear-learner.eta: is not a"),
+        ({"run": {"GateThreshold": 0}}, "GateThreshold: got 0; expected for rmse a number above 0"),
+        ({"run": {"HyperParameters": {"eta": 7}}}, "HyperParameters.eta: got 7; expected a number"),
+        (
+            {"run": {"Algorithm": "linear-learner", "HyperParameters": {"eta": 0.1}}},
+            "HyperParameters.eta: is not a hyperparameter of linear-learner",
+        ),
         ({"run": {"Instances": {"Train": {"Type": "x"}}}}, "Instances.Train.Type: unknown key"),
-        ({"run": {"Instances": {"Serve": {}}}}, "Instances.Serve: got 'Serve'; allowed: 'Preprocess', 'Train'"),
-        ({"run": {"Instances": {"Train": {"InstanceType": "large"}}}}, "instances.train.type: got 'large'"),
-        ({"run": {"Instances": {"Endpoint": {"VolumeSizeInGB": 5}}}}, "instances.endpoint.volume_gb: unknown key"),
-        ({"run": {"Instances": {"Train": {"InstanceCount": 2}}}}, "instances.train.count: got 2; allowed: 1"),
+        ({"run": {"Instances": {"Serve": {}}}}, "Instances.Serve: unknown key; allowed: Preprocess, Train"),
+        ({"run": {"Instances": {"Train": {"InstanceType": "large"}}}}, "Instances.Train.InstanceType: got 'large'"),
+        (
+            {"run": {"Instances": {"Endpoint": {"VolumeSizeInGB": 5}}}},
+            "Endpoint.VolumeSizeInGB: unknown key; allowed: InstanceType, Init",
+        ),
+        ({"run": {"Instances": {"Train": {"InstanceCount": 2}}}}, "Instances.Train.InstanceCount: got 2; allowed: 1"),
         (
             {"run": {"Instances": {"Predict": {"MaxRuntimeInSeconds": 600}}}},
-            "instances.predict.max_runtime_seconds: unknown key; allowed: type, count",
+            "Instances.Predict.MaxRuntimeInSeconds: unknown key; allowed: InstanceType, InstanceCount",
         ),
-        ({"run": {"DataPrefix": "runs/1/"}}, "data_prefix: got 'runs/1/'; runs/, code/, capture/ hold results"),
-        ({"run": {"DataPrefix": "raw"}}, "data_prefix: got 'raw'; expected a folder of its own such as 'raw/'"),
+        ({"run": {"DataPrefix": "runs/1/"}}, "DataPrefix: got 'runs/1/'; runs/, code/, capture/ hold results"),
+        ({"run": {"DataPrefix": "raw"}}, "DataPrefix: got 'raw'; expected a folder of its own such as 'raw/'"),
         ({"stack": {"GateThreshold": "many"}}, "the stack's parameters, GateThreshold: got 'many'; expected a number"),
         (
             {"stack": {"HyperParameters": "{eta}"}},
             "the stack's parameters, HyperParameters: got '{eta}'; expected JSON",
         ),
         ({"stack": {"GateThreshold": "-1"}}, "the stack's parameters: not a valid model definition"),
-        ({"data_prefix": "/raw/"}, "data_prefix: got '/raw/'"),
+        ({"data_prefix": "/raw/"}, "DataPrefix: got '/raw/'"),
     ],
 )
 def test_a_wrong_override_names_its_layer_and_what_is_allowed(layers, expected):
@@ -506,7 +536,7 @@ def test_hostile_stack_parameters_are_refused(text):
 
 
 def test_an_endless_prefix_takes_no_endless_line():
-    with pytest.raises(ConfigurationError, match="data_prefix") as refused:
+    with pytest.raises(ConfigurationError, match="DataPrefix") as refused:
         configuration.resolve("cars", MODEL, run={"DataPrefix": "x" * 100_000})
     assert len(str(refused.value)) < 500
 
