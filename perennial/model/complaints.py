@@ -57,9 +57,10 @@ def message(headline: str, complaints: Sequence[Complaint]) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for a close match, and else `; allowed: ...`."""
+    """Return `; did you mean 'x'?` for a close match or what begins so, and else `; allowed: ...`."""
     names = list(known)
-    close = get_close_matches(str(name), names, n=1, cutoff=0.6)
+    begun = [one for one in names if len(str(name)) > 2 and one.startswith(str(name))]
+    close = get_close_matches(str(name), names, n=1, cutoff=0.6) or (begun if len(begun) == 1 else [])
     return f"; did you mean {close[0]!r}?" if close else f"; allowed: {', '.join(names)}"
 
 

@@ -407,19 +407,24 @@ def load(path: Path) -> Definition:
 @lru_cache(maxsize=16)  # a function that stays warm reads the same text for each event
 def parse(text: str, source: str) -> Definition:
     """Return the definition in a YAML text; `source` is what error messages call it. Raises DefinitionError."""
+    raw = read(text, source)
+    if not isinstance(raw, dict):
+        raise DefinitionError(
+            f"{source}: expected keys such as problem, target and columns, got {complaints.excerpt(raw)}"
+        )
+    return validated(raw, source)
+
+
+def read(text: str, source: str) -> Any:
+    """Return what a YAML text says, as every model.yaml is read. Raises DefinitionError."""
     try:
-        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with duplicate keys refused
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with duplicate keys refused
     except _UNREADABLE as error:
         known = isinstance(error, (yaml.YAMLError, RecursionError))
         trouble = str(error) if known else f"a value is not of its type ({error})"
         some = complaints.shortened(trouble, complaints.MAX_LINE)
         reason = "\n".join(complaints.one_line(line, complaints.MAX_LINE) for line in some.split("\n"))
         raise DefinitionError(f"{source}: not readable as YAML: {reason}") from error
-    if not isinstance(raw, dict):
-        raise DefinitionError(
-            f"{source}: expected keys such as problem, target and columns, got {complaints.excerpt(raw)}"
-        )
-    return validated(raw, source)
 
 
 def validated(raw: Mapping[str, Any], source: str) -> Definition:

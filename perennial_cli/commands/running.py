@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import boto3
 import typer
 
+from perennial.model import definition
 from perennial.runs import configuration, costs, run_input, trials
 from perennial.words import number
 from perennial_cli import comparison, following, mlflow_export, stacks
@@ -28,6 +29,7 @@ Follow = Annotated[bool, typer.Option("--follow/--no-follow", help="Look at the 
 RUN_HELP = "The id of a run, such as 20261129101500-1a2b, the number of its version, or `latest`."
 Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
 LONGEST_DECISION = 100
+EXAMPLE = "expected one such as 0.2 or, in quotes of the shell, {min: 0.01, max: 0.3}"
 
 
 class Exporter(StrEnum):
@@ -74,7 +76,7 @@ def run(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="An override, such as GateThreshold=3000 or HyperParameters.eta=0.2; may be repeated.",
+            help="An override, its value as in model.yaml, such as HyperParameters.eta=0.2; may be repeated.",
         ),
     ] = None,
     document: Annotated[
@@ -87,10 +89,15 @@ def run(
 
     Its input is checked first, by the definition that the stack was deployed with. Exit code 1: it is refused, the run
     failed, or its model was rejected.
+
+    A range is searched: --set 'HyperParameters.eta={min: 0.01, max: 0.3, scale: logarithmic}' --set Tuning.Jobs=20
     """
-    wanted = _parsed(document) if document is not None else {}
-    overrides = {**wanted.get("Overrides", {}), **_overrides(settings or [])}
-    wanted = {"Trigger": {"Type": "Manual"}, **wanted, **({"Overrides": overrides} if overrides else {})}
+    if settings and document is not None:
+        raise typer.BadParameter(
+            "it is the whole input; write Overrides into it, or leave it out", param_hint="--input"
+        )
+    overrides = {"Overrides": _overrides(settings)} if settings else {}
+    wanted = {"Trigger": {"Type": "Manual"}, **(overrides if document is None else _parsed(document))}
     chosen = _stack(stack)
     _start(chosen, wanted, follow=follow, as_json=as_json)
 
@@ -106,25 +113,30 @@ def _parsed(document: str) -> dict[str, Any]:
 
 
 def _overrides(settings: list[str]) -> dict[str, Any]:
-    """Return settings as overrides: a dot goes into a section, and a value is JSON where it can be."""
+    """Return settings as overrides: a dot goes into a section, and a value is read as model.yaml is."""
     overrides: dict[str, Any] = {}
     for setting in settings:
-        path, equals, value = setting.partition("=")
+        path, equals, text = setting.partition("=")
         if not (path and equals):
             raise typer.BadParameter(f"got {setting!r}; expected NAME=VALUE", param_hint="--set")
         *sections, name = path.split(".")
         section = overrides
         for one in sections:
             section = section.setdefault(one, {})
-        section[name] = _value(value)
+            if not isinstance(section, dict):
+                raise typer.BadParameter(f"{one} of {path} has a value already: {section!r}", param_hint="--set")
+        section[name] = _value(path, text)
     return overrides
 
 
-def _value(text: str) -> Any:
+def _value(path: str, text: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+        value = definition.read(text, path)
+    except definition.DefinitionError as error:
+        raise typer.BadParameter(f"{error}\n{EXAMPLE}", param_hint="--set") from error
+    if value is None:
+        raise typer.BadParameter(f"{path} has no value; {EXAMPLE}", param_hint="--set")
+    return value
 
 
 def _start(stack: Stack, wanted: Mapping[str, Any], *, follow: bool, as_json: bool) -> None:

@@ -151,6 +151,12 @@ def test_a_run_starts_with_overrides_that_the_definition_allows(executions) -> N
     [
         (("--set", "GateMinimumImprovement=0.1"), "GateMinimumImprovement: may not be overridden by a run"),
         (("--set", "Speed=1"), "Speed: unknown key"),
+        (("--set", "HyperParameters.eta={min: 0.3, max: 0.1}"), "HyperParameters.eta: min 0.3 is not less than max"),
+        (
+            ("--set", "HyperParameters.eta={min: 0.1, max: 1, scale: log}"),
+            "scale is 'log'; did you mean 'logarithmic'?",
+        ),
+        (("--input", '{"Overrides": 3}'), "Overrides: got 3"),
         (("--input", '{"Replays": "x"}'), "Replays: unknown key; did you mean 'Replay'?"),
     ],
 )
@@ -162,9 +168,39 @@ def test_an_input_that_a_run_would_refuse_starts_none(executions, words, problem
     assert requests == []
 
 
-@pytest.mark.parametrize("words", [("--set", "GateThreshold"), ("--input", "{"), ("--input", "[]")])
-def test_what_is_no_setting_is_wrong_use(executions, words) -> None:
-    assert perennial("run", *words).exit_code == 2
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{min: 0.01, max: 0.3, scale: logarithmic}", {"min": 0.01, "max": 0.3, "scale": "logarithmic"}),
+        ('{"min": 1e-2, "max": 0.3}', {"min": 0.01, "max": 0.3}),
+        ("1e-2", 0.01),
+    ],
+)
+def test_a_setting_is_read_as_model_yaml_is(executions, text: str, value: object) -> None:
+    requests = executions(("one", 1, "RUNNING"))
+    ended = perennial("run", "--set", f"HyperParameters.eta={text}", "--no-follow")
+    assert ended.exit_code == 0, ended.stderr
+    assert json.loads(json.loads(requests[0].body)["input"])["Overrides"] == {"HyperParameters": {"eta": value}}
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--set", "GateThreshold"), "expected NAME=VALUE"),
+        (("--set", "GateThreshold="), "GateThreshold has no value"),
+        (("--set", "HyperParameters.eta={min: 0.1"), "HyperParameters.eta: not readable as YAML"),
+        (("--set", "HyperParameters.eta={min: 0.1, min: 0.2}"), "the key 'min' stands more than once"),
+        (("--set", "Tuning=4", "--set", "Tuning.Jobs=4"), "Tuning of Tuning.Jobs has a value already: 4"),
+        (("--input", "{"), "no JSON"),
+        (("--input", "[]"), "expected an object"),
+        (("--input", "{}", "--set", "GateThreshold=1"), "it is the whole input"),
+    ],
+)
+def test_what_is_no_setting_is_wrong_use(executions, words, problem: str, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    ended = perennial("run", *words)
+    assert ended.exit_code == 2
+    assert problem in ended.stderr
 
 
 @pytest.mark.parametrize(
