@@ -370,6 +370,7 @@ def _open(
         commit=shipped.commit(),
         champion=serving,
         gone_back_from=_gone_back_from(serving, data),
+        warm_start=_warm_start(resolved, serving),
     )
     prefix = f"s3://{bucket}/runs/{run_id}"
     objects.write_json(f"{prefix}/manifest.json", {"Bucket": settings.data_bucket, **data.as_manifest()})
@@ -414,7 +415,7 @@ def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Wor
             "ExplainImage": explain_image(resolved.definition.algorithm, images),
             "HyperParameters": dict(resolved.hyperparameters),
         },
-        Tuning=_tuning(run_id, resolved, opened["champion"]),
+        Tuning=_tuning(run_id, resolved, opened["warm_start"]),
         Instances=cast(payloads.InstancesPayload, resolved.instances(settings.kms_key_arn)),
         NetworkConfig=settings.network(),
         Vpc=settings.vpc(),
@@ -426,25 +427,31 @@ def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Wor
     )
 
 
-def _tuning(run_id: str, resolved: Configuration, serving: run_record.Champion | None) -> payloads.TuningPayload | None:
+def _tuning(run_id: str, resolved: Configuration, begun: run_record.WarmStart | None) -> payloads.TuningPayload | None:
     config = resolved.tuning_job()
     if config is None:
         return None
-    warm_start = _warm_start(config, resolved, serving) if resolved.definition.tuning.warm_start and serving else {}
-    return {"Name": naming.tuning_stem(settings.tuning_prefix, run_id), "Config": config, "WarmStart": warm_start}
+    parents = [{"HyperParameterTuningJobName": begun["parent"]}] if begun and begun["parent"] else []
+    warm_start = {"ParentHyperParameterTuningJobs": parents, "WarmStartType": "TransferLearning"}
+    return {
+        "Name": naming.tuning_stem(settings.tuning_prefix, run_id),
+        "Config": config,
+        "WarmStart": {"WarmStartConfig": warm_start} if parents else {},
+    }
 
 
-def _warm_start(config: dict[str, Any], resolved: Configuration, serving: run_record.Champion) -> dict[str, Any]:
-    """Return WarmStartConfig with the tuning job of the model in service; nothing where there is none to go on from."""
-    known = runs.get(champion.run_of(serving))
+def _warm_start(resolved: Configuration, serving: run_record.Champion | None) -> run_record.WarmStart | None:
+    """Return the tuning job of the model in service, or why a search cannot begin with it; None where none should."""
+    config = resolved.tuning_job()
+    if config is None or not resolved.definition.tuning.warm_start:
+        return None
+    if serving is None:
+        return {"parent": None, "reason": "no model is in service"}
+    run_id = champion.run_of(serving)
+    known = runs.get(run_id)
     name = known["tuning"]["job"] if known and known.get("tuning") else None
-    described = (
-        if_there(client("sagemaker").describe_hyper_parameter_tuning_job, HyperParameterTuningJobName=name)
-        if name
-        else None
-    )
-    if described is None or not trials.may_follow(described, config, resolved.hyperparameters):
-        logger.warning("the search begins from nothing", tuning_job=name, serving=serving["ModelName"])
-        return {}
-    parents = [{"HyperParameterTuningJobName": name}]
-    return {"WarmStartConfig": {"ParentHyperParameterTuningJobs": parents, "WarmStartType": "TransferLearning"}}
+    if name is None:
+        return {"parent": None, "reason": f"run {run_id}, which made the model in service, has no record of a search"}
+    described = if_there(client("sagemaker").describe_hyper_parameter_tuning_job, HyperParameterTuningJobName=name)
+    why = trials.obstacle(described, config, resolved.hyperparameters) if described else "it is gone"
+    return {"parent": None, "reason": f"not with {name}: {why}"} if why else {"parent": name, "reason": None}

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from perennial.runs.run_record import Aside, Champion, Failure, ModelVersion, Rows, RunRecord
+from perennial.runs.run_record import Aside, Champion, Failure, ModelVersion, Rows, RunRecord, WarmStart
 from perennial.runs.work import RUNNING, Listing
 
 if TYPE_CHECKING:  # most functions import this module, and few know of definitions
@@ -61,6 +61,7 @@ def opened(
     commit: str,
     champion: Champion | None,
     gone_back_from: str | None = None,
+    warm_start: WarmStart | None = None,
 ) -> RunRecord:
     """Return the record of a run that begins to work. `execution_input` is as whoever started it wrote it."""
     return {
@@ -91,6 +92,7 @@ def opened(
         "images": dict(images),
         "champion": champion,
         "gone_back_from": gone_back_from,
+        "warm_start": warm_start,
         "artifacts": {},
     }
 

@@ -292,6 +292,13 @@ class Tuned(TypedDict):
     trials: list[Trial]
 
 
+class WarmStart(TypedDict):
+    """The tuning job that a search began with; None, and why, where it began from nothing."""
+
+    parent: str | None
+    reason: str | None
+
+
 class ServingImage(TypedDict, total=False):
     """The image of a container that serves: as the model names it, and what that led to, if SageMaker says it."""
 
@@ -316,6 +323,7 @@ class RunRecord(TypedDict, total=False):
     reader         stands for all that decides whether a file can be read (runs.strays)
     configuration  all that decides what the run does (runs.configuration.Configuration.as_json)
     tuning         what was tried, of a run that has tuned
+    warm_start     with what the search began, where the definition wants it to begin with an earlier one
     no_work        why it has trained nothing, where there was nothing to train
     withheld       why it deploys nothing; None for a run that deploys what passes the gate
     images         of the containers: preprocessor, algorithm
@@ -345,6 +353,7 @@ class RunRecord(TypedDict, total=False):
     artifacts: dict[str, Any]
     serving_images: list[ServingImage]
     tuning: Tuned
+    warm_start: WarmStart | None
     metrics: Metrics
     gate: Judged
     failure: Failure | None

@@ -68,6 +68,7 @@ def search(record: Mapping[str, Any]) -> dict[str, Any]:
         **{f"trials.{status}": count for status, count in tuned["counts"].items()},
         "metric": tuned["metric"],
         "best_value": tuned["trials"][0]["value"],
+        **({"parent": parent} if (parent := (record.get("warm_start") or {}).get("parent")) else {}),
     }
 
 
@@ -86,7 +87,7 @@ def spoken_value(text: str) -> str:
 
 
 def line(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what was tried, and what was best, in one line of a mail."""
+    """Yield what was tried, what was best, and with what the search began, each in a line of a mail."""
     tuned = record.get("tuning")
     if not tuned or not tuned["trials"]:
         return
@@ -96,10 +97,12 @@ def line(record: Mapping[str, Any]) -> Iterator[str]:
     noun = "trial" if total == 1 else "trials"
     values = spoken(best["hyperparameters"])
     yield f"{total} {noun} ({counts}), {tuned['strategy'].lower()}; best {reached} with {values}"
+    if begun := record.get("warm_start"):
+        yield f"began with what {begun['parent']} had tried" if begun["parent"] else f"began anew: {begun['reason']}"
 
 
-def may_follow(parent: Mapping[str, Any], config: Mapping[str, Any], static: Mapping[str, str]) -> bool:
-    """Return whether a tuning job may begin with what another has tried.
+def obstacle(parent: Mapping[str, Any], config: Mapping[str, Any], static: Mapping[str, str]) -> str | None:
+    """Return why a tuning job may not begin with what another has tried; None where it may.
 
     parent  its description
     static  the hyperparameters that are no ranges
@@ -109,11 +112,19 @@ def may_follow(parent: Mapping[str, Any], config: Mapping[str, Any], static: Map
     theirs = parent["HyperParameterTuningJobConfig"]
     definition = parent.get("TrainingJobDefinition") or {}
     known = _names(theirs, definition.get("StaticHyperParameters") or {}) - {_OBJECTIVE}
-    return (
-        parent["HyperParameterTuningJobStatus"] in ("Completed", "Failed", "Stopped")
-        and theirs["HyperParameterTuningJobObjective"] == config["HyperParameterTuningJobObjective"]
-        and known == _names(config, static)
-    )
+    before, now = (_objective(one) for one in (theirs, config))
+    if (status := parent["HyperParameterTuningJobStatus"]) not in ("Completed", "Failed", "Stopped"):
+        return f"it has not ended ({status})"
+    if before != now:
+        return f"its objective was {before}, and is {now} now"
+    if others := sorted(known ^ _names(config, static)):
+        return f"only one of the two has the hyperparameters {', '.join(others)}"
+    return None
+
+
+def _objective(config: Mapping[str, Any]) -> str:
+    objective = config["HyperParameterTuningJobObjective"]
+    return f"{objective['Type'].lower()} {objective['MetricName']}"
 
 
 def _names(config: Mapping[str, Any], static: Mapping[str, str]) -> set[str]:

@@ -1002,7 +1002,8 @@ def searched_before(aws, resolve, answers):
         aws.serve(first)
         runs.put({"run_id": first, "tuning": {"job": "0a1b2c3d-r-t0"}})
         answers("sagemaker", "DescribeHyperParameterTuningJob", (status, body))
-        return resolve(Overrides={"HyperParameters": ETA, "Tuning": {"WarmStart": True}})["Tuning"]
+        run = resolve(Overrides={"HyperParameters": ETA, "Tuning": {"WarmStart": True}})
+        return run["Tuning"]["WarmStart"], runs.get(run["RunId"])["warm_start"]
 
     return made
 
@@ -1014,14 +1015,39 @@ def test_a_search_begins_with_what_that_of_the_model_in_service_has_tried(search
         "HyperParameterTuningJobConfig": again.tuning_job(),
         "TrainingJobDefinition": {"StaticHyperParameters": dict(again.hyperparameters)},
     }
-    assert searched_before(200, parent)["WarmStart"] == {
+    warm_start, recorded = searched_before(200, parent)
+    assert warm_start == {
         "WarmStartConfig": {
             "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "0a1b2c3d-r-t0"}],
             "WarmStartType": "TransferLearning",
         }
     }
+    assert recorded == {"parent": "0a1b2c3d-r-t0", "reason": None}
 
 
 def test_a_search_whose_parent_is_gone_begins_from_nothing(searched_before):
     gone = {"__type": "ResourceNotFound", "message": "Amazon SageMaker can't find a tuning job with the name x"}
-    assert searched_before(400, gone)["WarmStart"] == {}
+    assert searched_before(400, gone) == ({}, {"parent": None, "reason": "not with 0a1b2c3d-r-t0: it is gone"})
+
+
+@pytest.mark.parametrize(
+    ("serving", "wanted", "reason"),
+    [
+        (None, {"WarmStart": True}, "no model is in service"),
+        (
+            "20261101000000-aaaa",
+            {"WarmStart": True},
+            "run 20261101000000-aaaa, which made the model in service, has no",
+        ),
+        ("20261101000000-aaaa", {"Jobs": 4}, None),
+    ],
+)
+def test_a_search_records_why_it_begins_from_nothing_where_it_should_not(aws, resolve, serving, wanted, reason):
+    aws.put("raw/a.csv", "a")
+    if serving:
+        aws.serve(serving)
+    run = resolve(Overrides={"HyperParameters": ETA, "Tuning": wanted})
+    assert run["Tuning"]["WarmStart"] == {}
+    recorded = runs.get(run["RunId"])["warm_start"]
+    assert (recorded or {"reason": ""})["reason"].startswith(reason or "")
+    assert (recorded is None) == (reason is None)

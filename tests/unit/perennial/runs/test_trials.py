@@ -68,6 +68,18 @@ def test_the_mail_says_what_was_tried_and_what_was_best():
     assert list(trials.line({})) == []
 
 
+@pytest.mark.parametrize(
+    ("begun", "said"),
+    [
+        ({"parent": "0a1b2c3d-q-t0", "reason": None}, "began with what 0a1b2c3d-q-t0 had tried"),
+        ({"parent": None, "reason": "no model is in service"}, "began anew: no model is in service"),
+    ],
+)
+def test_the_mail_says_with_what_a_search_began(begun, said):
+    assert list(trials.line({"tuning": tuned(), "warm_start": begun}))[1:] == [said]
+    assert trials.search({"tuning": tuned(), "warm_start": begun}).get("parent") == begun["parent"]
+
+
 def test_a_mail_has_the_line_of_a_run_that_has_tuned():
     execution = {"ended_at": "2026-11-29T10:00:00Z", "duration_seconds": 1, "arn": ""}
     record = {"run_id": "r", "model": "m", "stack": "s", "status": "Failed", "execution": execution, "tuning": tuned()}
@@ -127,21 +139,22 @@ PARENT = {
 
 
 @pytest.mark.parametrize(
-    ("change", "static", "may"),
+    ("change", "static", "why"),
     [
-        ({}, STATIC, True),
-        ({"HyperParameterTuningJobStatus": "Stopped"}, STATIC, True),
-        ({"HyperParameterTuningJobStatus": "InProgress"}, STATIC, False),
-        ({}, {**STATIC, "gamma": "0"}, False),
-        ({}, {"num_round": "50"}, False),
+        ({}, STATIC, None),
+        ({"HyperParameterTuningJobStatus": "Stopped"}, STATIC, None),
+        ({"HyperParameterTuningJobStatus": "InProgress"}, STATIC, "it has not ended (InProgress)"),
+        ({}, {**STATIC, "gamma": "0"}, "only one of the two has the hyperparameters gamma"),
+        ({}, {"num_round": "50", "alpha": "1"}, "only one of the two has the hyperparameters alpha, seed"),
     ],
 )
-def test_a_search_goes_on_from_one_that_has_ended_and_had_the_same_hyperparameters(change, static, may):
-    assert trials.may_follow({**PARENT, **change}, CONFIG, static) is may
+def test_a_search_goes_on_from_one_that_has_ended_and_had_the_same_hyperparameters(change, static, why):
+    assert trials.obstacle({**PARENT, **change}, CONFIG, static) == why
 
 
 def test_what_was_tuned_may_be_static_later_and_the_objective_must_be_the_same():
     fewer = {**CONFIG, "ParameterRanges": {**RANGES, "IntegerParameterRanges": []}}
-    assert trials.may_follow(PARENT, fewer, {**STATIC, "max_depth": "4"})
+    assert trials.obstacle(PARENT, fewer, {**STATIC, "max_depth": "4"}) is None
     other = {**CONFIG, "HyperParameterTuningJobObjective": {**OBJECTIVE, "MetricName": "validation:mae"}}
-    assert not trials.may_follow(PARENT, other, STATIC)
+    why = "its objective was minimize validation:rmse, and is minimize validation:mae now"
+    assert trials.obstacle(PARENT, other, STATIC) == why
