@@ -1,10 +1,11 @@
 """The folder `champion/` of a run: what preprocessing has to know of the model in service.
 
-champion.json    {"run_id", "definition", "new_files", "absent", "widest_row", "trained"}: the definition of the model
-                 in service, the positions of the files that it was not trained on (one
-                 that was replaced without some rows, and has its time, holds no others), its columns that none of its
-                 files had, how wide its encoded rows are (data.payload), and what became of the files that it was
-                 trained on (data.since); {} when there is none. There is always one: a job's input needs files
+champion.json    {"run_id", "definition", "sources", "new_files", "absent", "widest_row", "trained"}: the definition of
+                 the model in service, who had set what of it where model.yaml had not, the positions of the files that
+                 it was not trained on (one that was replaced without some rows, and has its time, holds no others), its
+                 columns that none of its files had, how wide its encoded rows are (data.payload), and what became of
+                 the files that it was trained on (data.since); {} when there is none. There is always one: a job's
+                 input needs files
 statistics.json  of the data that the model in service was trained on; missing when its run left none
 """
 
@@ -41,6 +42,7 @@ def leave(prefix: str, serving: run_record.Champion | None, data: Listing, defin
             if (file.key, file.content) not in known and (file.key, file.last_modified) not in times
         ]
         about = {"run_id": run_id, "definition": (config or {}).get("definition"), "new_files": new}
+        about["sources"] = (config or {}).get("sources", {})
         about["widest_row"] = widest_row(report or {})
         about["absent"] = (report or {}).get("absent", [])
         keys, ignored = [file.key for file in data.files], {item.key: item.reason for item in data.ignored}

@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from perennial.data.rows import (
     specification,
 )
 from perennial.data.sets import rows_of_sets, spill_writer
-from perennial.data.since import ChampionFiles, changed
+from perennial.data.since import ChampionFiles, changed, set_by
 from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Sets, splitter
 from perennial.data.training_window import TrainingPeriod, latest_sound
 from perennial.features.column import Column
@@ -63,6 +63,7 @@ class ChampionData:
     statistics  the statistics.json of the rows that it was trained on, if its run left one
     widest_row  bytes of its widest encoded row
     trained     what has become of its training files; None where its run left no list of them
+    sources     who had set what of its definition otherwise than model.yaml, by path
     """
 
     definition: Mapping[str, Any] | None = None
@@ -71,6 +72,7 @@ class ChampionData:
     statistics: Mapping[str, Any] | None = None
     widest_row: int = 0
     trained: ChampionFiles | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def finds_new(self, number: int) -> bool:
         """Return whether the model in service was not trained on a file; without one all are new."""
@@ -107,7 +109,8 @@ class ChampionData:
 
     def since(self, definition: Mapping[str, Any], aside: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return what has become of its definition and its training files, given those that a run has put aside."""
-        since = {"definition": changed(self.definition, definition)} if self.definition else {}
+        paths = changed(self.definition, definition) if self.definition else []
+        since = {"definition": paths, "sources": set_by(self.sources, paths)} if self.definition else {}
         return {**since, **(self.trained.as_report(aside) if self.trained else {})}
 
     @classmethod
@@ -117,7 +120,8 @@ class ChampionData:
         new_files = frozenset(about.get("new_files", ()))
         trained = ChampionFiles.from_json(about.get("trained"))
         absent = frozenset(about.get("absent", ()))
-        return cls(about.get("definition"), new_files, absent, statistics or None, about.get("widest_row", 0), trained)
+        widest_row, sources = about.get("widest_row", 0), about.get("sources", {})
+        return cls(about.get("definition"), new_files, absent, statistics or None, widest_row, trained, sources)
 
 
 def _document(path: Path) -> dict[str, Any]:

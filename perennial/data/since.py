@@ -9,7 +9,7 @@ are reported only.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -108,6 +108,13 @@ def rows_by_key(manifest: Mapping[str, Any], report: Mapping[str, Any]) -> dict[
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return the keys (dotted) in which two definitions differ, but for those that change neither data nor decision."""
     return [path for path in _changed(before, after) if path.partition(".")[0] not in PASSED_OVER]
+
+
+def set_by(sources: Mapping[str, str], paths: Iterable[str]) -> dict[str, str]:
+    """Return who has set each of some paths, where that was not model.yaml; `sources` name what is at or above one."""
+    return {
+        path: who for path in paths for above, who in sources.items() if path == above or path.startswith(f"{above}.")
+    }
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any], above: str = "") -> Iterator[str]:

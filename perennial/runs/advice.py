@@ -215,11 +215,10 @@ def _without_comparison(ended: Outcome) -> str:
 
 def _of_known_data(ended: Outcome) -> str:
     """Return what to do about a model of the data that the one in service was trained on."""
-    what = [f"model.yaml has changed ({ended.changed})"] if ended.changed else []
+    what = [f"the configuration has changed ({ended.changed})"] if ended.changed else []
     what += [f"{counted(ended.gone)} of that model {'is' if ended.gone == 1 else 'are'} gone"] if ended.gone else []
-    lost = (
-        f"No data are new since the model in service was trained; {' and '.join(what) or 'nor has model.yaml changed'}."
-    )
+    also = " and ".join(what) or "nor has the configuration changed"
+    lost = f"No data are new since the model in service was trained; {also}."
     if ended.status == "Succeeded":
         return f"{lost} If the model should not be worse on known rows, go back to the previous one (docs/operate.md)."
     back = "Put that back, improve the model," if what else "Improve the model"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from perennial.data.since import set_by
 from perennial.evaluation.gate import TWINS
 from perennial.model.problem_types import scores_of
 from perennial.runs import costs, no_data, trials
@@ -81,7 +82,7 @@ def _rows(record: RunRecord) -> Iterator[tuple[str, str]]:
     rows, drift, new = record.get("rows"), record.get("drift"), record.get("new_files")
     if rows:
         yield "Rows", counted_rows(rows)
-    yield from _since(record.get("since") or {})
+    yield from _since(record.get("since") or {}, (record.get("configuration") or {}).get("sources") or {})
     if new and new["files"] and record.get("champion"):
         counts = f"{new['quarantined']:,} quarantined, {new.get('repeated', 0):,} repeat rows of known files"
         if "replaced" in new:
@@ -110,8 +111,11 @@ def counted_rows(rows: Rows) -> str:
     return f"{rows['used'] - rows['repeated'] - older:,} different ones in the sets: {read}"
 
 
-def _since(since: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the rows of the model in service that a run has not, and what its definition says otherwise."""
+def _since(since: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the rows of the model in service that a run has not, and what its definition says otherwise.
+
+    sources  who has set what of this run's definition, where model.yaml has not
+    """
     if since.get("rows"):
         parts = [
             ("not among this run's data", *_files_and_rows(since["gone"])),
@@ -122,12 +126,18 @@ def _since(since: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         lost = [f"{what}: {counted(files)}, {rows:,} rows" for what, files, rows in parts if files]
         yield "Rows before", "; ".join([f"{since['rows']:,} used by the model in service", *lost])
     if since.get("definition"):
-        keys = since["definition"]
-        more = f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
-        yield (
-            "Changed since",
-            f"{', '.join(keys[:KEYS_SHOWN])}{more} (model.yaml, since the model in service was trained)",
-        )
+        paths = since["definition"]
+        before = {path: f"{who}, then" for path, who in (since.get("sources") or {}).items()}
+        known = {**before, **set_by(sources, paths)}
+        whose = {path: known.get(path, "model.yaml") for path in paths}
+        groups = [[path for path in paths if whose[path] == who] for who in dict.fromkeys(whose.values())]
+        listed = "; ".join(f"{_first(group)} ({whose[group[0]]})" for group in groups)
+        yield "Changed since", f"the model in service was trained: {listed}"
+
+
+def _first(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - KEYS_SHOWN} more" if len(paths) > KEYS_SHOWN else ""
+    return f"{', '.join(paths[:KEYS_SHOWN])}{more}"
 
 
 def _files_and_rows(counted: Mapping[str, int]) -> tuple[int, int]:
@@ -181,7 +191,10 @@ def _own_metrics(record: RunRecord) -> str:
 
 
 def _comparison(metrics: Mapping[str, Any], unit: str) -> Iterator[tuple[str, str]]:
-    """Both models on the test rows that compare fairly: the candidate, then the model in service."""
+    """Both models on the test rows that compare fairly: the candidate, then the model in service.
+
+    A part that is all of the unseen rows has no line of its own.
+    """
     compared = metrics.get("comparison")
     if not compared:
         return
@@ -194,7 +207,8 @@ def _comparison(metrics: Mapping[str, Any], unit: str) -> Iterator[tuple[str, st
     yield "Test rows", f"{tested} ({known['rows']:,} known, {others}{new['rows']:,} new){left_out}{untold}"
     parts = (("Unseen rows", unseen), ("Known rows", known), ("Changed rows", changed), ("New rows", new))
     for name, part in parts:
-        if part["candidate"] is not None and part["champion"] is not None:
+        is_told = name != "Unseen rows" and part["rows"] == unseen["rows"]
+        if not is_told and part["candidate"] is not None and part["champion"] is not None:
             both = f"{number(part['candidate'])}{unit}, model in service {number(part['champion'])}{unit}"
             yield name, f"{both}{_difference(part['difference'], unit)}"
     if metrics.get("champion_when_accepted") is not None:

@@ -135,10 +135,18 @@ def outcome(record: RunRecord) -> str:
         return ""
     notes = [item.brief for item in cautions(record)]
     if record["status"] == "Succeeded":
-        return "; ".join([*notes, _accepted(record, gate)])
+        return "; ".join([*notes, _accepted(record, gate), *_searched(record)])
     if gate.get("obstacle") in ("known", "changed"):  # which says the first of them
         notes = notes[1:]
-    return "; ".join([gate["brief"], *notes]) if gate.get("brief") else ""
+    return "; ".join([gate["brief"], *notes, *_searched(record)]) if gate.get("brief") else ""
+
+
+def _searched(record: RunRecord) -> Iterator[str]:
+    """Yield of how many trials the candidate is the best, and how many have failed."""
+    if tuned := record.get("tuning"):
+        total, failed = sum(tuned["counts"].values()), tuned["counts"].get("Failed")
+        noun = "trial" if total == 1 else "trials"
+        yield f"best of {total} {noun}{f', {failed} failed' if failed else ''}"
 
 
 def is_reported(reason: str, record: RunRecord) -> bool:

@@ -157,9 +157,13 @@ class Unreadable(TypedDict, total=False):
 
 
 class Since(TypedDict, total=False):
-    """What has become of definition and data since the model in service was trained (data.since)."""
+    """What has become of definition and data since the model in service was trained (data.since).
+
+    sources  who had set those of the definition, by path, in the run of that model, where model.yaml had not
+    """
 
     definition: list[str]
+    sources: dict[str, str]
     rows: int
     gone: dict[str, int]
     older: dict[str, int]

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
+from perennial.runs.configuration import RUN
 from perennial.runs.naming import run_id
 from perennial_aws import runs, shipped
 from tests.e2e.matrix.registry import matrix
@@ -840,7 +841,7 @@ def served(aws, definition, files=(), **more):
     run = "20261101000000-aaaa"
     aws.serve(run)
     aws.put(f"runs/{run}/manifest.json", json.dumps({"Files": list(files)}))
-    aws.put(f"runs/{run}/config.json", json.dumps({"definition": definition}))
+    aws.put(f"runs/{run}/config.json", json.dumps({"definition": definition, "sources": {"tuning.jobs": RUN}}))
     for key, text in more.items():
         aws.put(f"runs/{run}/baselines/data-quality/{key}.json", text)
 
@@ -868,6 +869,7 @@ def test_preprocessing_is_told_of_the_model_in_service_and_which_files_are_new(a
     assert [keys[position] for position in about["new_files"]] == ["raw/b.csv"]
     assert about["run_id"] == "20261101000000-aaaa"
     assert about["definition"] == own_definition()
+    assert about["sources"] == {"tuning.jobs": RUN}
     assert about["widest_row"] == 801
     assert aws.get_json(f"runs/{run['RunId']}/champion/statistics.json") == {"features": []}
     assert run["ChampionTest"] == f"{run['Prefix']}/test/"

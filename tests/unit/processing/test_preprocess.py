@@ -1374,7 +1374,8 @@ def trained_on(tmp_path: Path, definition: dict[str, Any], *files: tuple[bytes, 
     rows = sum(there.values()) + gone["rows"] + sum(file["rows"] for file in unreadable)
     trained = {"rows": rows, "there": there, "replaced": [], "unreadable": unreadable, "gone": gone}
     new = [number for number, (_, rows) in enumerate(files) if not rows]
-    job = champion(Job(tmp_path), definition=CARS, new_files=new, trained=trained)
+    sources = {"split": "the run's input, Overrides", "algorithm": "the run's input, Overrides"}
+    job = champion(Job(tmp_path), definition=CARS, new_files=new, trained=trained, sources=sources)
     return job.run(definition, *(content for content, _ in files)), job
 
 
@@ -1392,6 +1393,7 @@ def test_rows_of_the_model_in_service_that_cannot_be_read_any_more_stop_the_run(
     )
     assert lines[1].startswith("00000-cars.csv (300 rows): not UTF-8")
     assert job.report["since"]["definition"] == ["split.seed"]
+    assert job.report["since"]["sources"] == {"split.seed": "the run's input, Overrides"}
     assert [file["rows"] for file in job.report["since"]["unreadable"]] == [300]
 
 

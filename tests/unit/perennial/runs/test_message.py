@@ -333,10 +333,10 @@ KNOWN_DATA = {"new_files": {"files": 0, "rows": 0, "quarantined": 0}}
     [
         (
             {"definition": ["algorithm"]},
-            "; model.yaml has changed (algorithm). Put that back, improve the model, or lower",
+            "; the configuration has changed (algorithm). Put that back, improve the model, or lower",
         ),
         ({"gone": {"files": 2, "rows": 500}, "rows": 9}, "; 2 files of that model are gone. Put that back"),
-        ({}, "; nor has model.yaml changed. Improve the model or lower the bar in model.yaml (gate)"),
+        ({}, "; nor has the configuration changed. Improve the model or lower the bar in model.yaml (gate)"),
     ],
 )
 @pytest.mark.parametrize("obstacle", ["threshold", "champion", "known"])
@@ -349,7 +349,7 @@ def test_without_new_files_nobody_is_sent_to_look_at_them(obstacle, since, says)
 
 def test_a_changed_definition_is_the_cause_and_not_a_copy_that_lies_there():
     body = rejected("known", new_files=NEW, since={"definition": ["split.seed"]}, gate={"worse_on_known": True}).body
-    assert "No data are new since the model in service was trained; model.yaml has changed (split.seed)." in body
+    assert "No data are new since the model in service was trained; the configuration has changed (split.seed)." in body
     assert "Take the new files away" not in body
 
 
@@ -473,7 +473,7 @@ def test_known_rows_under_other_keys_are_told(counted):
 
 def test_a_model_that_came_into_service_worse_on_known_rows_without_new_files_says_what_changed():
     body = compose(**WORSE, **KNOWN_DATA, since={"definition": ["algorithm"]}).body
-    assert "model.yaml has changed (algorithm). If the model should not be worse on known rows, go back" in body
+    assert "the configuration has changed (algorithm). If the model should not be worse on known rows, go back" in body
 
 
 OTHER_TARGETS = {
@@ -538,11 +538,43 @@ def test_the_rows_before_and_what_changed_in_the_definition_have_a_line():
         "\nRows before   4,861 used by the model in service; not among this run's data: 2 files, 500 rows; "
         "replaced by other content: 1 file, 1,000 rows; cannot be read now: 1 file, 3,361 rows\n"
     ) in body
-    assert "\nChanged since columns.c0, columns.c1, " in body
-    assert "columns.c9 and 2 more (model.yaml, since the model in service was trained)\n" in body
+    assert "\nChanged since the model in service was trained: columns.c0, columns.c1, " in body
+    assert "columns.c9 and 2 more (model.yaml)\n" in body
     quiet = compose(since={"rows": 9, "gone": {"files": 0, "rows": 0}, "unreadable": [], "definition": []}).body
     assert "Rows before   9 used by the model in service\n" in quiet
     assert "Changed since" not in quiet
+
+
+def test_what_changed_is_of_the_run_that_had_set_it_and_not_of_model_yaml():
+    before, now = "the run's input, Overrides", "the stack's parameters"
+    keys = ["split.seed", "tuning.jobs", "hyperparameters.xgboost.eta.min"]
+    configuration = {**RECORD["configuration"], "sources": {"tuning.jobs": now, "hyperparameters.xgboost.et": before}}
+    since = {"rows": 0, "definition": keys, "sources": {"hyperparameters.xgboost.eta.min": before}}
+    assert (
+        "\nChanged since the model in service was trained: split.seed (model.yaml); tuning.jobs (the stack's "
+        "parameters); hyperparameters.xgboost.eta.min (the run's input, Overrides, then)\n"
+    ) in compose(since=since, configuration=configuration).body
+
+
+def test_rows_that_are_all_of_one_part_are_told_once():
+    part = COMPARED["known"] | {"rows": 150}
+    empty = {"rows": 0, "candidate": None, "champion": None, "difference": None}
+    body = compose(
+        metrics={**RECORD["metrics"], "comparison": {**COMPARED, "unseen": part, "known": part, "new": empty}}
+    )
+    assert "not seen 150 (150 known, 0 new)\nUnseen rows " in body.body
+    assert "Known rows" not in body.body
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [({"Completed": 8, "Failed": 2}, "best of 10 trials, 2 failed"), ({"Completed": 1}, "best of 1 trial")],
+)
+@pytest.mark.parametrize("status", ["Succeeded", "Rejected"])
+def test_the_subject_of_a_run_that_has_tuned_says_of_how_many_trials_its_model_is_the_best(counts, said, status):
+    tuning = {"strategy": "Random", "metric": "validation:rmse", "counts": counts, "trials": []}
+    gate = {**RECORD["gate"], "brief": "rmse 3,600, not at most 3,500"}
+    assert f"; {said} [" in compose(tuning=tuning, status=status, gate=gate, stack="s").subject
 
 
 def refused(problem, **since):
