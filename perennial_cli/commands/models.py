@@ -52,9 +52,10 @@ def init(
 ) -> None:
     """Look at files and write a model's definition.
 
-    Writes the model.yaml of a folder in models/: types, ranges, categories, how texts are read, the target, and a
-    threshold from quick fits against the mean predictor. Each guess is there with its evidence, and what is not
-    understood is said.
+    Writes the model.yaml of a folder in models/: types, ranges, categories, how texts are read, the target, the split,
+    and a threshold from quick fits against the mean predictor. Each guess is there with its evidence, and what is not
+    understood is said. Rows in the order of a time are split by it, those of one customer or machine are in one set,
+    and an id that is another one in every row is their key.
     """
     model = name or names.model_name(files[0].name)
     path = project.models() / model / "model.yaml"
@@ -66,7 +67,7 @@ def init(
     guess, why = target.guess_name(columns) if target_column is None else (target_column, "named by --target")
     if target_column is None and not yes and not as_json and sys.stdin.isatty():
         guess, why = typer.prompt("Which column is to be predicted?", default=guess, err=True), "named when asked"
-    proposal = document.Proposal(model, texts, columns, target.as_target(guess, columns, why))
+    proposal = document.Proposal.of(model, texts, columns, target.as_target(guess, columns, why))
     with working("measuring") as step:
         proposal, measured = document.measured(proposal, project.models(), step)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +85,8 @@ def _show_proposal(proposal: document.Proposal, measured: document.Measured, pat
                 "model": proposal.model, "path": path, "target": proposal.target.column.name,
                 "problem": proposal.target.problem, "metric": proposal.target.metric, "threshold": measured.threshold,
                 "quick_fits": [fit.model for fit in measured.fits], "constant": measured.constant,
-                "features": features, "rows": proposal.texts.rows, "doubts": proposal.doubts,
+                "split": proposal.split.fields(0), "features": features, "rows": proposal.texts.rows,
+                "doubts": proposal.doubts,
             }
         )  # fmt: skip
         return
@@ -95,6 +97,7 @@ def _show_proposal(proposal: document.Proposal, measured: document.Measured, pat
             "problem": proposal.target.problem.replace("_", " "),
             "features": f"{len(features)} of {len(proposal.columns)} columns, {proposal.texts.rows:,} rows",
             "quick fits": _beside(proposal.target.metric, measured.model, measured.constant),
+            "split": " ".join(filter(None, (proposal.split.method, proposal.split.column))),
             "threshold": number(measured.threshold),
         }
     )

@@ -135,7 +135,7 @@ def _time(name: str, header: str, words: Words) -> ColumnGuess | None:
 
 def _number(name: str, header: str, words: Words) -> ColumnGuess | None:
     reading = numbers(words)
-    if reading is None:
+    if reading is None or (reading.parse and _ID_NAME.search(name) and len(words) > MOST_CATEGORIES):  # 7590-VHVEG
         return None
     values = _known_values(reading)
     if not len(values):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from perennial.model import definition
 from perennial.model.definition import Definition
 from perennial.model.problem_types import PROBLEM_TYPES
 from perennial.words import number, printable, quoted
+from perennial_cli.proposal import splits
 from perennial_cli.proposal.columns import ColumnGuess, guessed, round_number
 from perennial_cli.proposal.names import column_names, needs_source
+from perennial_cli.proposal.splits import SEEDS, SplitGuess
 from perennial_cli.proposal.target import TargetGuess
 from perennial_cli.proposal.texts import Texts
 from perennial_cli.quick_fit import Fit, tried
 
-SEEDS = (42, 43, 44)
 WIDTH = 118
 TUNING = (
     "# Hyperparameters may be values or ranges; with ranges each run tries several models, and each trial is billed:",
@@ -47,6 +48,13 @@ class Proposal:
     columns: tuple[ColumnGuess, ...]
     target: TargetGuess
     logarithm: bool = False
+    split: SplitGuess = field(default_factory=SplitGuess)
+
+    @classmethod
+    def of(cls, model: str, texts: Texts, columns: Sequence[ColumnGuess], target: TargetGuess) -> Proposal:
+        """Return what is proposed for columns of which one is predicted."""
+        split = splits.guessed(texts, columns, target.column.name)
+        return cls(model, texts, splits.fitted(split, columns), target, split=split)
 
     @property
     def broken_share(self) -> float:
@@ -65,6 +73,7 @@ class Proposal:
     def doubts(self) -> list[str]:
         """What is not understood, or may be wrong."""
         listed = [f"{guess.name}: {doubt}" for guess in self.all_columns for doubt in guess.doubts]
+        listed += [f"split: {doubt}" for doubt in self.split.doubts]
         return [*listed, *(f"{problem} (the row is put aside)" for problem in self.texts.broken[:5])]
 
     @property
@@ -124,7 +133,14 @@ def measured(proposal: Proposal, models: Path, step: Callable[[str], None]) -> t
 
     Raises UnusableError: a run could not use the files.
     """
-    fits = _fits(proposal, models, step)
+    try:
+        fits = _fits(proposal, models, step)
+    except UnusableError:
+        if proposal.split.method == "random":
+            raise
+        why = f"a split by {proposal.split.column} leaves a set with too few rows"
+        proposal = replace(proposal, split=proposal.split.by_chance(why))
+        fits = _fits(proposal, models, step)
     if not _spans_magnitudes(proposal):
         return proposal, _judged(proposal, fits)
     other = replace(proposal, logarithm=True)
@@ -140,9 +156,9 @@ class UnusableError(Exception):
 
 def _fits(proposal: Proposal, models: Path, step: Callable[[str], None]) -> tuple[Fit, ...]:
     fits: list[Fit] = []
-    for seed in SEEDS:
-        step(f"a quick fit{' of the logarithm' if proposal.logarithm else ''}, split {len(fits) + 1} of {len(SEEDS)}")
-        sound = parsed(proposal, _placeholder(proposal), seed)
+    for variant in range(len(SEEDS)):
+        step(f"a quick fit{' of the logarithm' if proposal.logarithm else ''}, split {variant + 1} of {len(SEEDS)}")
+        sound = parsed(proposal, _placeholder(proposal), variant)
         trial = tried(sound, proposal.model, proposal.texts.files, models)
         if trial.fit is None:
             raise UnusableError("\n".join(trial.problems))
@@ -183,17 +199,17 @@ def _judged(proposal: Proposal, fits: tuple[Fit, ...]) -> Measured:
 # ---- The text
 
 
-def parsed(proposal: Proposal, threshold: float, seed: int = SEEDS[0]) -> Definition:
-    """Return the proposal as the definition that a run would read."""
-    return definition.parse("\n".join(_lines(proposal, threshold, seed, None)), "model.yaml")
+def parsed(proposal: Proposal, threshold: float, variant: int = 0) -> Definition:
+    """Return the proposal as the definition that a run would read; variants deal the rows otherwise."""
+    return definition.parse("\n".join(_lines(proposal, threshold, variant, None)), "model.yaml")
 
 
 def text(proposal: Proposal, measurements: Measured) -> str:
     """Return the model.yaml."""
-    return "\n".join(_lines(proposal, measurements.threshold, SEEDS[0], measurements)) + "\n"
+    return "\n".join(_lines(proposal, measurements.threshold, 0, measurements)) + "\n"
 
 
-def _lines(proposal: Proposal, threshold: float, seed: int, measurements: Measured | None) -> Iterator[str]:
+def _lines(proposal: Proposal, threshold: float, variant: int, measurements: Measured | None) -> Iterator[str]:
     target = proposal.target
     files = ", ".join(printable(path.name, 60) for path in proposal.texts.files)
     yield from _comment(
@@ -220,8 +236,8 @@ def _lines(proposal: Proposal, threshold: float, seed: int, measurements: Measur
     for guess in proposal.all_columns:
         yield from _column(guess, is_target=guess.name == target.column.name)
     yield ""
-    yield "# By chance; where rows have a time and tomorrow is predicted: {method: time, column: ...}."
-    yield f"split: {{method: random, seed: {seed}, validation: 0.15, test: 0.2}}"
+    yield from (line for sentence in proposal.split.evidence for line in _comment(sentence))
+    yield f"split: {_flow(proposal.split.fields(variant))}"
     yield from _quality(proposal)
     yield ""
     yield "algorithm: xgboost"
@@ -288,14 +304,18 @@ def _gate(proposal: Proposal, threshold: float, measurements: Measured | None) -
         )
         unit = proposal.target.column.fields.get("unit", "")
         yield from _comment(
-            f"Quick fits on {len(values)} random splits reach {proposal.target.metric} {_rounded(values[0])} to "
-            f"{_rounded(values[-1])}{' ' + unit if unit else ''}; {constant}."
+            f"Quick fits on {len(values)} {_kind(proposal.split)} reach {proposal.target.metric} "
+            f"{_rounded(values[0])} to {_rounded(values[-1])}{' ' + unit if unit else ''}; {constant}."
         )
         if measurements.is_weak:
             yield "# That is hardly better: the columns say little of the target, and the threshold asks for little."
         if measurements.is_perfect:
             yield "# That is nearly perfect: is a column known only after what is predicted? Then feature: false."
     yield f"gate: {{metric: {proposal.target.metric}, threshold: {_flow(threshold)}, minimum_improvement: 0.0}}"
+
+
+def _kind(split: SplitGuess) -> str:
+    return {"random": "random splits", "time": "splits by time"}.get(split.method, f"splits by {split.column}")
 
 
 def _rounded(value: float | None) -> str:

@@ -1,0 +1,178 @@
+"""How the rows of some files may be dealt to sets, and what tells a row from all others.
+
+A split asks of a model what service will ask. Rows that stand in the order of a time were written down one after the
+other, and a model is asked about the next ones: the latest test. Rows of one customer or machine are alike, and a model
+that has trained on some of them knows more of the others than of strangers: all of one are in one set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial_cli.proposal.columns import ColumnGuess
+from perennial_cli.proposal.texts import Texts
+
+IN_ORDER = 0.98  # correlation of the ranks of times with sorted ones: a log with some late rows has more
+LEAST_DIFFERENT = 20  # times, or groups: of fewer a set could be empty
+MOST_ROWS = 50  # of one name on average: of more it is rather a category, such as a shop
+MOST_CHARACTERS = 40  # of a key, on average
+SEEDS, TEST_SHARES = (42, 43, 44), (0.2, 0.1, 0.3)  # of the quick fits; the first is proposed
+_BORN = re.compile(r"(^|_)(birth|birthday|born|dob|geburt)")
+_ID = re.compile(r"(^|_)(id|uuid|guid|vin|serial)$")
+_OF_SOMEBODY = re.compile(
+    r"(account|applicant|battery|borrower|client|customer|device|donor|driver|employee|household|machine|member"
+    r"|participant|patient|person|player|pupil|rider|sensor|student|subject|user|vehicle)_?(id|no|nr|num|number|key|code)?$"
+)
+_KEY = re.compile(r"(^|_)(id|uuid|guid|vin|serial|key|nr|no|num|number|code)$")
+
+
+@dataclass(frozen=True)
+class SplitGuess:
+    """The section `split` of a model.yaml.
+
+    evidence  why it is this one
+    doubts    what is for a person to decide
+    """
+
+    method: str = "random"
+    column: str | None = None
+    key: str | None = None
+    evidence: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    def fields(self, variant: int) -> dict[str, Any]:
+        """Return the section; variants deal the same rows otherwise, and 0 is the one to propose."""
+        column = {"column": self.column} if self.column else {}
+        key = {"key": [self.key]} if self.key else {}
+        seed = {} if self.method == "time" else {"seed": SEEDS[variant]}
+        test = TEST_SHARES[variant] if self.method == "time" else TEST_SHARES[0]
+        return {"method": self.method, **column, **key, **seed, "validation": 0.15, "test": test}
+
+    def by_chance(self, why: str) -> SplitGuess:
+        """Return a split by chance in place of one that leaves a set empty."""
+        return replace(self, method="random", column=None, evidence=(f"By chance: {why}.", *self.evidence[1:]))
+
+
+def guessed(texts: Texts, columns: Iterable[ColumnGuess], target: str) -> SplitGuess:
+    """Return how the rows may be dealt."""
+    others = [guess for guess in columns if guess.name != target and guess.reading is not None]
+    key, of_key = _key([guess for guess in others if guess.type in ("integer", "string")])
+    time, of_times = _time(texts, [guess for guess in others if guess.type == "timestamp"])
+    groups = {guess.name: guess.words.known / len(guess.words) for guess in others if _may_be_group(guess)}
+    certain = [name for name in groups if _OF_SOMEBODY.search(name) or groups[name] <= MOST_ROWS]
+    group = next(iter(sorted(certain, key=lambda name: not _OF_SOMEBODY.search(name))), None) if time is None else None
+    doubts = [*of_times, *(_of_group(name, rows) for name, rows in groups.items() if name != group), *of_key]
+    evidence = [f"key: {key} is another one in every row. A later row of the same {key} replaces the earlier one."]
+    if time:
+        why = f"By time: rows stand in the order of {time}, and a model is asked about later ones; the latest test."
+    elif group:
+        why = f"By {group}: each has {groups[group]:.3g} rows on average, which are alike; those of one are in one set."
+    else:
+        why = "By chance: no time orders the rows, and nothing says that some are of one customer, machine or the like."
+    method = "time" if time else "group" if group else "random"
+    return SplitGuess(method, time or group, key, (why, *(evidence if key else [])), tuple(doubts))
+
+
+def fitted(split: SplitGuess, columns: Iterable[ColumnGuess]) -> tuple[ColumnGuess, ...]:
+    """Return the columns so that the split can be: the one that it goes by is in every row, and no feature."""
+    return tuple(_required(guess) if guess.name == split.column else guess for guess in columns)
+
+
+def _required(guess: ColumnGuess) -> ColumnGuess:
+    fields = {key: value for key, value in guess.fields.items() if key not in ("nullable", "feature")}
+    return replace(guess, fields={**fields, "feature": False}, evidence=f"the rows are split by it; {guess.evidence}")
+
+
+# ---- Time
+
+
+def _time(texts: Texts, times: Sequence[ColumnGuess]) -> tuple[str | None, list[str]]:
+    """Return the first time that orders the rows, and what is to be said of others."""
+    doubts, first = [], None
+    for guess in times:
+        name, is_event = guess.name, not _BORN.search(guess.name)
+        if not is_event or len(guess.words) < LEAST_DIFFERENT:
+            continue
+        missing = guess.reading.missing_rows if guess.reading else 0
+        if not _orders(guess, texts):
+            doubts.append(
+                f"rows have a {name} and do not stand in its order: to predict later ones from earlier ones take "
+                f"{{method: time, column: {name}}}"
+            )
+        elif missing:
+            doubts.append(f"rows stand in the order of {name}, but {missing:,} have none: a split by time needs them")
+        elif first is None:
+            first = name
+    return first, [] if first else doubts
+
+
+def _orders(guess: ColumnGuess, texts: Texts) -> bool:
+    """Return whether rows stand in the order of a time, the oldest or the newest first."""
+    if guess.reading is None:
+        return False
+    stripped = pc.utf8_trim_whitespace(texts.columns[guess.header])
+    places = pc.index_in(stripped, value_set=guess.words.texts)
+    ranks = _ranks(pc.cast(guess.reading.values, pa.int64()).take(places).drop_null().to_numpy())
+    in_order = np.sort(ranks)
+    return any(float(np.corrcoef(ranks, order)[0, 1]) >= IN_ORDER for order in (in_order, in_order[::-1]))
+
+
+def _ranks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the rank of each value; equal ones share the mean of theirs."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    mean: npt.NDArray[np.float64] = np.cumsum(counts) - (counts + 1) / 2
+    return mean[places]
+
+
+# ---- Groups and keys
+
+
+def _may_be_group(guess: ColumnGuess) -> bool:
+    """Return whether a column names what rows are about, and rows of one name come again."""
+    is_name = _ID.search(guess.name) or _OF_SOMEBODY.search(guess.name)
+    is_whole = guess.type in ("integer", "string") and not guess.words.missing and not guess.fields.get("nullable")
+    return bool(is_name) and is_whole and LEAST_DIFFERENT <= len(guess.words) < guess.words.rows
+
+
+def _of_group(name: str, rows: float) -> str:
+    return (
+        f"each {name} has {rows:.3g} rows on average, and they are in several sets: for a model that is asked about "
+        f"others take {{method: group, column: {name}}}"
+    )
+
+
+def _key(names: Iterable[ColumnGuess]) -> tuple[str | None, list[str]]:
+    """Return the column that tells each row from all others, and those that may."""
+    unique = [guess for guess in names if not guess.is_feature and len(guess.words) == guess.words.rows]
+    for guess in unique:
+        if _KEY.search(guess.name) and not _counts(guess):
+            return guess.name, []
+    for guess in unique:
+        if _KEY.search(guess.name) or _is_code(guess):
+            what = f"{guess.name} is another one in every row{', and counts them' if _counts(guess) else ''}"
+            there = " here and no nullable there" if "nullable" in guess.fields else ""
+            return None, [f"{what}: if it stays with its row in later files, take key: [{guess.name}]{there}"]
+    return None, []
+
+
+def _is_code(guess: ColumnGuess) -> bool:
+    """Return whether texts are short and of one word."""
+    texts = guess.words.texts
+    is_short = guess.type == "string" and pc.mean(pc.utf8_length(texts)).as_py() <= MOST_CHARACTERS
+    return is_short and not pc.any(pc.match_substring_regex(texts, r"\s")).as_py()
+
+
+def _counts(guess: ColumnGuess) -> bool:
+    """Return whether whole numbers have no gaps, as those of rows, which the next file may begin anew."""
+    if guess.reading is None or guess.type != "integer":
+        return False
+    ends = pc.min_max(guess.reading.values)
+    return bool(ends["max"].as_py() - ends["min"].as_py() == len(guess.words) - 1)
