@@ -13,8 +13,9 @@ from perennial.runs.costs import listed_price
 from perennial_cli.account import is_local
 from perennial_cli.console import notice
 
-# The attribute `component` of SageMaker's products in the price list, by the kind of a job.
-COMPONENTS = {"Processing": "Processing", "Training": "Training", "Transform": "BatchTransform", "Hosting": "Hosting"}
+# What stands before the machine in the usage types of bills and of the price list, such as EU-Train:ml.m5.large, by the
+# kind of a job.
+USAGES = {"Processing": "Processing", "Training": "Train", "Transform": "Tsform", "Hosting": "Host"}
 REGION = "us-east-1"  # one of those in which the price list answers (AWS Price List API, "Endpoints")
 
 
@@ -25,24 +26,28 @@ def price(region: str, machine: str, kind: str) -> float | None:
     if known is not None or is_local():
         return known
     try:
-        return _of_aws(region, machine, COMPONENTS[kind])
+        return _of_aws(region, machine, USAGES[kind])
     except (ClientError, BotoCoreError) as error:
         notice(f"the price of {machine} in {region} is not known here, and AWS does not say it: {error}")
         return None
 
 
-def _of_aws(region: str, machine: str, component: str) -> float | None:
+def _of_aws(region: str, machine: str, usage: str) -> float | None:
     """Return the price on demand that the price list has.
 
-    Source: AWS Price List API, GetProducts: a product is a JSON text with `terms.OnDemand.*.priceDimensions.*`.
+    Source: AWS Cost Management API Reference, GetProducts: each product is a JSON text with `product.attributes` and
+    `terms.OnDemand.*.priceDimensions.*`.
     """
-    wanted = {"regionCode": region, "instanceName": machine, "component": component}
+    wanted = {"regionCode": region, "instanceName": machine}
     filters: Any = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
-    listed = boto3.client("pricing", region_name=REGION).get_products(ServiceCode="AmazonSageMaker", Filters=filters)
+    pages = boto3.client("pricing", region_name=REGION).get_paginator("get_products")
+    listed = pages.paginate(ServiceCode="AmazonSageMaker", Filters=filters, FormatVersion="aws_v1")
+    products = [json.loads(product) for page in listed for product in page["PriceList"]]
     prices = [
         float(dimension["pricePerUnit"]["USD"])
-        for product in listed["PriceList"]
-        for term in json.loads(product)["terms"].get("OnDemand", {}).values()
+        for product in products
+        if f"-{product['product']['attributes'].get('usagetype', '')}".endswith(f"-{usage}:{machine}")
+        for term in product["terms"].get("OnDemand", {}).values()
         for dimension in term["priceDimensions"].values()
         if dimension["unit"] in ("Hrs", "Hours") and "USD" in dimension["pricePerUnit"]
     ]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.loaders import Loader
 
 from perennial.model import definition
 from perennial.runs.costs import Job
@@ -18,12 +19,21 @@ from tests.unit.perennial.runs.test_costs import RUN, job
 from tests.unit.perennial_cli.test_running import MODEL_YAML, record, stack
 
 __all__ = ["stack"]  # a fixture
-PRODUCT = {
-    "terms": {
-        "OnDemand": {"x.y": {"priceDimensions": {"x.y.z": {"unit": "Hrs", "pricePerUnit": {"USD": "0.128"}}}}},
-        "Reserved": {},
-    }
-}
+# The answer of the API in botocore's own documentation of it: one product, of which the text is what AWS sends.
+EXAMPLE: dict[str, Any] = Loader().load_data("pricing/2017-10-15/examples-1")["examples"]["GetProducts"][0]
+
+
+def product(usage: str, usd: str = "0.1280000000", unit: str = "Hrs") -> dict[str, Any]:
+    """Return that product as one of SageMaker's: what differs are values, no keys of the answer."""
+    made: dict[str, Any] = json.loads(EXAMPLE["output"]["PriceList"][0])
+    made["product"]["attributes"] |= {"usagetype": usage, "instanceName": "ml.m5.large", "regionCode": REGION}
+    (term,) = made["terms"]["OnDemand"].values()
+    (dimension,) = term["priceDimensions"].values()
+    dimension |= {"unit": unit, "pricePerUnit": {"USD": usd}}
+    return made
+
+
+PRODUCTS = [product(f"EU-{usage}:ml.m5.large") for usage in ("Processing", "Train", "Tsform", "Host")]
 
 
 @pytest.fixture(autouse=True)
@@ -42,12 +52,28 @@ def test_a_price_of_the_table_is_asked_of_nobody(aws, answers) -> None:
 
 
 def test_a_price_that_is_not_in_the_table_is_asked_of_aws(aws, answers) -> None:
-    requests = price_list(answers, PRODUCT)
+    requests = price_list(answers, *PRODUCTS)
     assert prices.price(REGION, "ml.m5.large", "Transform") == 0.128
     asked = json.loads(requests[0].body)
     assert asked["ServiceCode"] == "AmazonSageMaker"
+    assert set(asked) <= {"ServiceCode", *EXAMPLE["input"]}
     wanted = {one["Field"]: one["Value"] for one in asked["Filters"]}
-    assert wanted == {"regionCode": REGION, "instanceName": "ml.m5.large", "component": "BatchTransform"}
+    assert wanted == {"regionCode": REGION, "instanceName": "ml.m5.large"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "usd"), [("Training", 1.0), ("Processing", 2.0), ("Transform", 3.0), ("Hosting", 4.0)]
+)
+def test_of_the_products_of_a_machine_the_usage_of_the_job_has_the_price(aws, answers, kind: str, usd: float) -> None:
+    """Without a region before it, as in us-east-1 of some services, and on the second page; others are dearer."""
+    others = [product("EU-AsyncInf:ml.m5.large", "9"), product("EU-Studio:KernelGateway-ml.m5.large", "9")]
+    first = [*others, product("EU-Train:ml.m5.large", "1"), product("Processing:ml.m5.large", "2")]
+    second = [product("EU-Tsform:ml.m5.large", "3"), product("EU-Host:ml.m5.large", "4")]
+    second.append(product("EU-Host:ml.m5.large", "99", "Quantity"))
+    pages = [{"PriceList": [json.dumps(one) for one in page], "FormatVersion": "aws_v1"} for page in (first, second)]
+    requests = answers("pricing", "GetProducts", (200, pages[0] | {"NextToken": "more"}), (200, pages[1]))
+    assert prices.price(REGION, "ml.m5.large", kind) == usd
+    assert json.loads(requests[1].body)["NextToken"] == "more"
 
 
 @pytest.mark.parametrize("answer", [(200, {"PriceList": []}), (400, {"__type": "AccessDeniedException"})])
@@ -57,13 +83,13 @@ def test_a_price_that_nobody_knows_is_none(aws, answers, answer) -> None:
 
 
 def test_on_the_local_cloud_no_price_list_is_asked(aws, answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = price_list(answers, PRODUCT)
+    requests = price_list(answers, *PRODUCTS)
     monkeypatch.setattr(prices, "is_local", lambda: True)
     assert (prices.price("mars-1", "ml.m5.large", "Training"), requests) == (None, [])
 
 
 def test_before_the_first_run_minutes_are_assumed_and_said_to_be(stack, answers) -> None:
-    price_list(answers, PRODUCT)
+    price_list(answers, *PRODUCTS)
     answers("stepfunctions", "ListExecutions", (200, {"executions": []}))
     ended = perennial("cost", "--runs", "10")
     assert "6 jobs of 1,440 s, assumed: 4 minutes a job" in ended.stdout
@@ -90,7 +116,7 @@ def test_a_run_that_tunes_costs_all_its_trials() -> None:
 
 
 def test_what_a_run_has_cost_is_what_its_jobs_were_billed(stack, answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    price_list(answers, PRODUCT)
+    price_list(answers, *PRODUCTS)
     jobs = [job("train", "Training", 10), job("preprocess", "Processing", 10), job("predict", "Transform", 10)]
     stack.put(f"runs/{RUN}/run.json", json.dumps(record(jobs=jobs)))
     answers("stepfunctions", "ListExecutions", (200, {"executions": []}))
