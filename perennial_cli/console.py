@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,11 +62,11 @@ def warn(text: str) -> None:
     _notices().print(f"[yellow]{escape(safe(text))}[/yellow]")
 
 
-def table(*names: str, rows: Iterable[Iterable[str]], right: Iterable[str] = ()) -> None:
+def table(*names: str, rows: Iterable[Iterable[str]], right: Iterable[str] = (), in_blocks: bool = False) -> None:
     """Print rows under names; columns named in `right` hold numbers.
 
     Names that are one word, and what stands in a column `run`, are never broken: people copy ids. Where the output is
-    no terminal no line is broken.
+    no terminal no line is broken. `in_blocks`: where the terminal is too narrow each row is several lines instead.
     """
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     cells = [[safe(cell) for cell in row] for row in rows]
@@ -77,11 +77,22 @@ def table(*names: str, rows: Iterable[Iterable[str]], right: Iterable[str] = ())
     for row in cells:
         drawn.add_row(*map(escape, row))
     console = Console(highlight=False)
+    wanted = console.measure(drawn, options=console.options.update(width=UNBROKEN)).maximum
+    if in_blocks and console.is_terminal and wanted > console.width:
+        _blocks(names, cells)
+        return
     if not console.is_terminal:
-        console.width = max(
-            console.width, console.measure(drawn, options=console.options.update(width=UNBROKEN)).maximum
-        )
+        console.width = max(console.width, wanted)
     console.print(drawn)
+
+
+def _blocks(names: Sequence[str], cells: Iterable[Sequence[str]]) -> None:
+    """Print what stands first in each row, and below it the rest, a name and a value a line."""
+    width = max(map(len, names[1:])) + 2
+    for first, *rest in cells:
+        _output().print(f"[bold]{escape(first)}[/bold]")
+        for name, cell in zip(names[1:], rest, strict=True):
+            _output().print(f"  {escape(name):<{width}}{escape(cell)}")
 
 
 def pairs(document: Mapping[str, str]) -> None:

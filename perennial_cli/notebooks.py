@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging.config
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import rich.traceback
 from rich.console import Console
 
 from perennial.model import tuning
@@ -138,7 +140,12 @@ def bucket() -> str:
 
 
 def quiet_sdks() -> None:
-    """Leave out what the SageMaker SDK says whenever it is imported or called; call it before the import."""
+    """Leave out what the SageMaker SDK says whenever it is imported or called; call it before the import.
+
+    It also puts rich's tracebacks in place of the kernel's, and whoever runs a notebook without a browser then sees no
+    word of an error.
+    """
+    rich.traceback.install = lambda *_, **__: sys.excepthook
     os.environ["SAGEMAKER_SUPPRESS_V2_WARNING"] = "1"
     warnings.filterwarnings("ignore", module="stepfunctions|pkg_resources")
     loggers = {name: {"level": "WARNING"} for name in ("sagemaker", "sagemaker.config", "botocore")}

@@ -357,6 +357,7 @@ def compare(first: Run, second: Run, stack: StackName = None, as_json: AsJson = 
         _header(first, one),
         _header(second, other),
         rows=((item.path, comparison.readable(item.first), comparison.readable(item.second)) for item in differences),
+        in_blocks=True,
     )
 
 

@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rich.traceback
 
 from perennial.model import definition
 from perennial.model.algorithms import ALGORITHMS, ranges
@@ -195,5 +197,8 @@ def test_states_are_told_in_order_with_what_went_in_and_came_out(monkeypatch: py
 def test_the_sdk_is_asked_to_be_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGEMAKER_SUPPRESS_V2_WARNING", "0")
     monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
+    monkeypatch.setattr(rich.traceback, "install", rich.traceback.install)
+    monkeypatch.setattr(sys, "excepthook", hook := sys.excepthook)
     notebooks.quiet_sdks()
     assert os.environ["SAGEMAKER_SUPPRESS_V2_WARNING"] == "1"
+    assert (rich.traceback.install(), sys.excepthook) == (hook, hook)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -244,9 +245,19 @@ def test_on_a_narrow_screen_ids_stay_whole_and_a_decision_is_cut_at_the_end_of_a
     assert {OTHER, RUN} <= set(text.split())
     decided = [word for word in text.split() if word.startswith("b")]
     assert (set(decided), text.count("...")) == ({"because"}, 1)
-    header = perennial("compare", OTHER, RUN).stdout
-    assert OTHER in header
-    assert RUN in header
+
+
+@pytest.mark.parametrize(("columns", "in_blocks"), [("80", True), ("200", False)])
+def test_on_a_narrow_screen_a_difference_is_a_block_of_lines(
+    stack, monkeypatch: pytest.MonkeyPatch, columns: str, in_blocks: bool
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", columns)
+    stack.put(f"runs/{OTHER}/run.json", json.dumps(record(OTHER, withheld="x", status="y" * 59)))
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in perennial("compare", OTHER, RUN).stdout.splitlines()]
+    block = ["status", f"  {OTHER}  {'y' * 59}", f"  {RUN}  Succeeded"]
+    assert (any(lines[place : place + 3] == block for place in range(len(lines)))) is in_blocks
+    assert any(line.split() == ["status", "y" * 59, "Succeeded"] for line in lines) is not in_blocks
 
 
 def test_a_run_is_shown_whole(executions) -> None:
