@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
+import re
 from typing import Any
 
 from localcloud.sagemaker.api import requests
@@ -11,6 +11,7 @@ from localcloud.sagemaker.errors import invalid
 from localcloud.sagemaker.platform.store import Document
 
 _DEFAULT_PAGE = 10
+_TOKEN = re.compile(rb"[0-9]{1,12}")
 _ASCENDING_BY_DEFAULT = ("ListTrainingJobs", "ListProcessingJobs", "ListModelPackageGroups", "ListModelPackages")
 _TIMES = {"CreationTime": "CreationTime", "LastModifiedTime": "LastModifiedTime"}
 
@@ -25,7 +26,7 @@ def page(operation: str, noun: str, documents: list[Document], request: Document
     summary = requests.output_shape(operation).members[member].member
     answer: Document = {member: [requests.project(summary, document) for document in matching[start : start + size]]}
     if start + size < len(matching):
-        answer["NextToken"] = base64.urlsafe_b64encode(json.dumps(start + size).encode()).decode()
+        answer["NextToken"] = base64.urlsafe_b64encode(str(start + size).encode()).decode()
     return answer
 
 
@@ -64,6 +65,9 @@ def _start(request: Document) -> int:
     if token is None:
         return 0
     try:
-        return int(json.loads(base64.urlsafe_b64decode(token)))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise invalid(f"The NextToken {token!r} is not valid; use the one of the previous answer.") from error
+        text = base64.urlsafe_b64decode(token)
+    except ValueError:
+        text = b""
+    if not _TOKEN.fullmatch(text):
+        raise invalid(f"The NextToken {token!r} is not valid; use the one of the previous answer.")
+    return int(text)

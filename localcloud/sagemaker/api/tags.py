@@ -70,7 +70,12 @@ class TagOperations:
         return [{"Key": key, "Value": value} for key, value in read(self._context.store, arn).items()]
 
     def _must_exist(self, arn: str) -> None:
-        match = _ARN.fullmatch(arn)
+        match, context = _ARN.fullmatch(arn), self._context
         known = match is not None and match["kind"] in RESOURCE_KINDS
-        if match is None or not known or self._context.store.get(match["kind"], match["name"]) is None:
+        if (
+            match is None
+            or not known
+            or context.aws.arn(match["kind"], match["name"]) != arn.lower()
+            or context.store.get(match["kind"], match["name"]) is None
+        ):
             raise invalid(f"Could not find the resource {arn}.")

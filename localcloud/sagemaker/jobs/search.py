@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 RANDOM_TRIALS = 4  # before the Bayesian search has something to go by
 _MOST_REPEATS = 20  # of what was tried already, before another one is named
 _ORDERS_APART = 100
+_MOST_WHOLE = 2.0**63
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _INTEGER, _CONTINUOUS = "IntegerParameterRanges", "ContinuousParameterRanges"
 _CATEGORICAL = "CategoricalParameterRanges"
 
@@ -94,15 +98,17 @@ class Search:
         self._tried: set[tuple[str, ...]] = set()
 
     def ask(self, number: int) -> dict[str, str]:
-        """Return the tuned hyperparameters of the next trial, which no other of this job has."""
+        """Return the tuned hyperparameters of the next trial; no other has them as long as something else is left."""
         import optuna
 
         trial, repeats = self._study.ask(self._distributions), 0
         while (texts := self._texts(trial.params)) in self._tried:
-            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
             repeats += 1
-            if repeats == _MOST_REPEATS:
-                self._study.enqueue_trial(self._another())
+            if repeats > _MOST_REPEATS:
+                if (another := self._another()) is None:
+                    break
+                self._study.enqueue_trial(another)
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
             trial = self._study.ask(self._distributions)
         self._trials[number] = trial
         self._tried.add(texts)
@@ -111,11 +117,12 @@ class Search:
     def _texts(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(one.as_text(params[name]) for name, one in self._ranges.items())
 
-    def _another(self) -> dict[str, Any]:
-        """Return the first combination that was not tried; only those of few values are tried again and again."""
-        every = itertools.product(*(one.values() for one in self._ranges.values()))
+    def _another(self) -> dict[str, Any] | None:
+        """Return the first combination that was not tried; None where all were, as of fractions next to each other."""
+        enough = len(self._tried) + 1  # of a range that has more, one of so many was not tried
+        every = itertools.product(*(itertools.islice(one.values(), enough) for one in self._ranges.values()))
         named = (dict(zip(self._ranges, values, strict=True)) for values in every)
-        return next(params for params in named if self._texts(params) not in self._tried)
+        return next((params for params in named if self._texts(params) not in self._tried), None)
 
     def tell(self, number: int, value: float | None) -> None:
         """Learn what a trial has reached; None: it has failed, or reported nothing."""
@@ -172,14 +179,12 @@ def _numbers(item: Document, *, is_whole: bool) -> Range:
 
 
 def _number(name: str, text: str, is_whole: bool) -> float:
-    try:
-        number = int(text) if is_whole else float(text)
-    except ValueError as error:
-        kind = "an integer" if is_whole else "a number"
-        raise invalid(f"Parameter range {name}: {text!r} is not {kind}.") from error
+    number = float(text) if _NUMBER.fullmatch(text) else math.nan
+    if is_whole and not (_WHOLE.fullmatch(text) and abs(number) < _MOST_WHOLE):
+        raise invalid(f"Parameter range {name}: {text!r} is not an integer of at most 64 bits.")
     if not math.isfinite(number):
-        raise invalid(f"Parameter range {name}: {text!r} is not finite.")
-    return number
+        raise invalid(f"Parameter range {name}: {text!r} is not a finite number.")
+    return int(text) if is_whole else number
 
 
 def _check_combinations(ranges: list[Range], jobs: int) -> None:

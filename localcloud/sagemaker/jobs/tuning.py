@@ -32,6 +32,7 @@ _NAME, _DEFINITION, _CONFIGURATION = (
     "HyperParameterTuningJobName", "TrainingJobDefinition", "HyperParameterTuningJobConfig",
 )  # fmt: skip
 _OBJECTIVE = "_tuning_objective_metric"
+_NAMES = "the set of hyperparameters, tuned and static,"
 _RESOURCES, _OF_RESOURCES = (
     "HyperParameterTuningResourceConfig", ("InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsKeyId"),
 )  # fmt: skip
@@ -245,6 +246,7 @@ class _Tuning:
         try:
             self._training.create(request | {"Tags": own}, TuningJobArn=self._run.arn, TunedHyperParameters=tuned)
         except AwsError as error:
+            self._stop_all()
             raise JobFailedError(f"ClientError: {error.message}") from error
         self._open[name] = self._launched
 
@@ -319,18 +321,26 @@ def _check_limits(config: Document) -> None:
 
 
 def _same_members(kind: str | None) -> tuple[str, ...]:
-    """Developer Guide, "Run a Warm Start Hyperparameter Tuning Job", "Types of Warm Start Tuning Jobs"."""
-    own = ("HyperParameterTuningJobObjective",)
+    """Developer Guide, "Run a Warm Start Hyperparameter Tuning Job": what parents have in common with their child."""
+    own = ("HyperParameterTuningJobObjective", _NAMES)
     return (*own, "TrainingImage", "InputDataConfig") if kind == "IdenticalDataAndAlgorithm" else own
 
 
 def _differs(member: str, request: Document, parent: Document) -> bool:
     if member == "HyperParameterTuningJobObjective":
         return bool(request[_CONFIGURATION][member] != parent[_CONFIGURATION][member])
+    if member == _NAMES:  # what is tuned may be static in the other, and the other way round
+        return _hyperparameters(request) != _hyperparameters(parent)
     ours, theirs = request[_DEFINITION], parent[_DEFINITION]
     if member == "TrainingImage":
         return bool(ours["AlgorithmSpecification"][member] != theirs["AlgorithmSpecification"][member])
     return [_uri(one) for one in ours.get(member, [])] != [_uri(one) for one in theirs.get(member, [])]
+
+
+def _hyperparameters(document: Document) -> set[str]:
+    """Return the names of the hyperparameters of a tuning job, tuned and static."""
+    tuned = [one["Name"] for kind in document[_CONFIGURATION].get("ParameterRanges", {}).values() for one in kind]
+    return {*tuned, *document[_DEFINITION].get("StaticHyperParameters", {})} - {_OBJECTIVE}
 
 
 def _uri(channel: Document) -> tuple[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from localcloud.sagemaker.api import listing, requests, tags
 from localcloud.sagemaker.api.context import Context, now
 from localcloud.sagemaker.errors import AwsError, invalid
@@ -16,6 +18,7 @@ class ModelPackageGroups:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self.changing = threading.RLock()  # held by whoever changes groups or their versions
 
     def create(self, request: Document) -> Document:
         """Make an empty group. AWS does not document its text where the name is taken."""
@@ -29,9 +32,10 @@ class ModelPackageGroups:
             "ModelPackageGroupStatus": "Completed",
             LAST_VERSION: 0,
         }
-        if not store.create(GROUP, name, document):
-            raise invalid(f"Model Package Group already exists: {arn}")
-        tags.put(store, arn, request.get("Tags", []))
+        with self.changing:
+            if not store.create(GROUP, name, document):
+                raise invalid(f"Model Package Group already exists: {arn}")
+            tags.put(store, arn, request.get("Tags", []))
         return {"ModelPackageGroupArn": arn}
 
     def describe(self, request: Document) -> Document:
@@ -48,12 +52,13 @@ class ModelPackageGroups:
 
     def delete(self, request: Document) -> Document:
         """Delete a group that has no version: the API has a ConflictException; its text on AWS is not documented."""
-        group, store = self.find(request["ModelPackageGroupName"]), self._context.store
-        name, arn = group["ModelPackageGroupName"], group["ModelPackageGroupArn"]
-        if any(version["ModelPackageGroupName"] == name for version in store.view("model-package")):
-            raise AwsError("ConflictException", f"{arn} still has model packages; delete them first.")
-        store.delete(GROUP, name)
-        tags.drop(store, arn)
+        with self.changing:
+            group, store = self.find(request["ModelPackageGroupName"]), self._context.store
+            name, arn = group["ModelPackageGroupName"], group["ModelPackageGroupArn"]
+            if any(version["ModelPackageGroupName"] == name for version in store.view("model-package")):
+                raise AwsError("ConflictException", f"{arn} still has model packages; delete them first.")
+            store.delete(GROUP, name)
+            tags.drop(store, arn)
         return {}
 
     def find(self, name_or_arn: str) -> Document:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 
 from localcloud.sagemaker.api import events, listing, requests
 from localcloud.sagemaker.api.context import Context, now
@@ -44,13 +43,13 @@ class ModelPackages:
 
     def __init__(self, context: Context, groups: ModelPackageGroups) -> None:
         self._context, self._groups = context, groups
-        self._changing = threading.Lock()
+        self._changing = groups.changing
 
     def create(self, request: Document) -> Document:
         self._check(request)
-        group = self._groups.find(request["ModelPackageGroupName"])["ModelPackageGroupName"]
         request_hash = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         with self._changing:
+            group = self._groups.find(request["ModelPackageGroupName"])["ModelPackageGroupName"]
             if made := self._made(group, request.get(_TOKEN)):
                 if made[_REQUEST] != request_hash:
                     raise AwsError("ConflictException", f"ClientToken {request[_TOKEN]} has made another version.")
@@ -58,7 +57,7 @@ class ModelPackages:
             version = self._groups.next_version(group)
             document = self._document(request, group, version) | {_REQUEST: request_hash}
             self._context.store.put(PACKAGE, f"{group}/{version}", document)
-        self._announce(document)
+            self._announce(document)  # here, so that events are in the order of changes
         return {"ModelPackageArn": document["ModelPackageArn"]}
 
     def describe(self, request: Document) -> Document:
@@ -85,7 +84,7 @@ class ModelPackages:
             changed = {name: value for name, value in wanted.items() if value != known.get(name)}
             document = known | changed | {"LastModifiedTime": now()}
             self._context.store.put(PACKAGE, _key(known), document)
-            self._announce(document, list(changed))  # here, so that events are in the order of changes
+            self._announce(document, list(changed))
         return {"ModelPackageArn": known["ModelPackageArn"]}
 
     def list_all(self, request: Document) -> Document:

@@ -9,6 +9,7 @@ from typing import Literal
 
 MAX_TEXT = 2500  # characters. SageMaker API Reference, CreateTrainingJob, HyperParameters; of which there may be 100
 MAX_NUMBER = 100
+MAX_INTEGER = 2**63 - 1
 
 Value = bool | int | float | str
 
@@ -49,7 +50,8 @@ class Allowed:
             number = float(text)
         except ValueError:
             return False
-        whole = self.kind == "number" or re.fullmatch(r"[+-]?\d+", text) is not None
+        is_integer = re.fullmatch(r"[+-]?\d+", text) is not None and abs(int(text)) <= MAX_INTEGER
+        whole = self.kind == "number" or is_integer
         return (
             whole
             and math.isfinite(number)

@@ -60,9 +60,11 @@ def _of_numbers(value: Mapping[Any, Any], allowed: Allowed) -> Iterator[str]:
     numbers = [value[end] for end in _ENDS]
     broken = [f"{end}: {problem}" for end in _ENDS if (problem := allowed.problem(value[end])) is not None]
     yield from broken
+    if broken:
+        return
     if numbers[0] >= numbers[1]:
         yield f"min {numbers[0]:g} is not less than max {numbers[1]:g}; a value that is not tuned is written alone"
-    elif not broken:
+    else:
         yield from _of_scale(value.get("scale", "auto"), numbers, allowed)
 
 
@@ -75,8 +77,8 @@ def _spoken(end: Any) -> str:
 
 
 def _of_scale(scale: Any, ends: list[float], allowed: Allowed) -> Iterator[str]:
-    if scale not in SCALES:
-        yield f"scale is {scale!r}{suggestion(str(scale), SCALES)}"
+    if not isinstance(scale, str) or scale not in SCALES:
+        yield f"scale is {excerpt(scale)}{suggestion(str(scale), SCALES)}"
     elif scale == "logarithmic" and ends[0] <= 0:
         yield f"scale logarithmic needs a min above 0; got {ends[0]:g}"
     elif scale == "reverse_logarithmic" and (allowed.kind == "integer" or ends[0] < 0 or ends[1] >= 1):

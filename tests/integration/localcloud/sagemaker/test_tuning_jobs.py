@@ -218,6 +218,13 @@ def test_a_job_begins_with_what_its_parents_have_tried(cloud: Cloud, bucket: str
     assert job["OverallBestTrainingJob"]["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] == min(values)
 
 
+def test_a_parent_with_other_hyperparameters_is_refused(cloud: Cloud, bucket: str, tuned: Document) -> None:
+    parents = [{"HyperParameterTuningJobName": tuned["HyperParameterTuningJobName"]}]
+    warm = {"ParentHyperParameterTuningJobs": parents, "WarmStartType": "TransferLearning"}
+    with pytest.raises(ClientError, match="the set of hyperparameters, tuned and static, is not that of the parent"):
+        tune(cloud, tuning(unique("warm"), bucket, ROUNDS), WarmStartConfig=warm)
+
+
 def test_a_sync_task_gives_the_best_training_job(cloud: Cloud, bucket: str) -> None:
     resource = "arn:aws:states:::sagemaker:createHyperParameterTuningJob.sync"
     arguments = tuning(unique("task"), bucket, ROUNDS, limits=(1, 1))

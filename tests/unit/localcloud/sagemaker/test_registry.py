@@ -105,6 +105,49 @@ def test_a_request_that_is_sent_again_makes_no_second_version(registry: Registry
     assert registry.listed() == [1, 2]
 
 
+def test_two_requests_with_one_token_make_one_version_however_close_they_are(registry: Registry) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        arns = set(pool.map(lambda _: registry.register(ClientToken="one"), range(24)))
+    assert (arns, registry.listed()) == ({f"{ARN}:model-package/cars/1"}, [1])
+
+
+def test_no_version_is_left_without_its_group_whoever_deletes_it_meanwhile(registry: Registry) -> None:
+    def register_or_delete(number: int) -> str:
+        try:
+            if number % 2:
+                return registry.register()
+            return str(registry("DeleteModelPackageGroup", ModelPackageGroupName="Cars"))
+        except AwsError as error:
+            return error.code
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(register_or_delete, range(24)))
+    versions = [answer for answer in answers if answer.startswith("arn:")]
+    there = registry("ListModelPackageGroups")["ModelPackageGroupSummaryList"]
+    assert len(there) == (1 if versions else 0)
+    assert set(answers) - set(versions) <= {"{}", "ValidationException", "ConflictException"}
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["LTU=", "MWU0MDA=", "dHJ1ZQ==", "MS41", "bnVsbA==", "W10=", "é", "=", "MTIzNDU2Nzg5MDEyMzQ=", "SW5maW5pdHk="],
+)
+def test_a_forged_token_of_a_page_is_refused(registry: Registry, token: str) -> None:
+    registry.register()
+    for operation in ("ListModelPackages", "ListModelPackageGroups"):
+        assert registry.refusal(operation, NextToken=token).code == "ValidationException"
+
+
+@pytest.mark.parametrize("place", ["eu-west-9:000000000000", "eu-west-1:999999999999"])
+def test_a_group_of_another_account_or_region_has_no_tags(registry: Registry, place: str) -> None:
+    elsewhere = f"arn:aws:sagemaker:{place}:model-package-group/cars"
+    assert (
+        "Could not find"
+        in registry.refusal("AddTags", ResourceArn=elsewhere, Tags=[{"Key": "b", "Value": "2"}]).message
+    )
+    assert registry("ListTags", ResourceArn=f"{ARN}:model-package-group/Cars")["Tags"] == [{"Key": "a", "Value": "1"}]
+
+
 def test_a_token_does_not_stand_for_another_request(registry: Registry) -> None:
     registry.register(ClientToken="one")
     with pytest.raises(AwsError, match="ConflictException: ClientToken one"):

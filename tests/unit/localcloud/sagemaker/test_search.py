@@ -1,9 +1,11 @@
 """How trials of tuning jobs get their hyperparameters."""
 
+import math
 from typing import Any
 
 import pytest
 
+from localcloud.sagemaker.errors import AwsError
 from localcloud.sagemaker.jobs.search import RANDOM_TRIALS, Range, Search, read
 
 DEPTH = Range("max_depth", is_whole=True, low=2, high=8)
@@ -93,6 +95,32 @@ def test_a_bayesian_search_learns_from_trials_of_others_within_its_ranges() -> N
     asked.learn({"eta": "auto"}, 0.0)
     tried = [float(asked.ask(number)["eta"]) for number in range(1, 7)]
     assert sum(0.5 < eta < 0.9 for eta in tried) >= 4
+
+
+def test_of_a_range_of_very_many_numbers_another_one_is_named_at_once() -> None:
+    many = search(Range("num_round", is_whole=True, low=1, high=10**15))
+    many._tried = {("1",), ("2",)}
+    assert many._another() == {"num_round": 3}
+
+
+def test_of_two_fractions_next_to_each_other_a_third_trial_repeats_one() -> None:
+    low = 0.1
+    narrow = search(Range("eta", low=low, high=math.nextafter(low, 1)))
+    assert len({narrow.ask(number)["eta"] for number in range(1, 6)}) <= 2
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0665", " 5", "5.0", "0x5", "9" * 400, str(2**63)])
+def test_what_is_no_whole_number_of_the_service_is_refused(text: str) -> None:
+    documents = config(IntegerParameterRanges=[{"Name": "max_depth", "MinValue": "2", "MaxValue": text}])
+    with pytest.raises(AwsError, match="is not an integer of at most 64 bits"):
+        read(documents)
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0665", " 5", "nan", "inf", "1e400", "1e", "."])
+def test_what_is_no_number_of_the_service_is_refused(text: str) -> None:
+    documents = config(ContinuousParameterRanges=[{"Name": "eta", "MinValue": "0.1", "MaxValue": text}])
+    with pytest.raises(AwsError, match="is not a finite number"):
+        read(documents)
 
 
 def config(jobs: int = 2, **ranges: Any) -> dict[str, Any]:

@@ -99,6 +99,15 @@ REGRESSION_METRICS = (
             {"HyperParameters": {"eta": 0.1, "max_depth": {"min": 2, "max": 4}}},
             "Tuning.Jobs (not in the input): got 6, and",
         ),
+        ({"HyperParameters": {"eta": {"min": 10**400, "max": 1}}}, "HyperParameters.eta: min: got 401 characters"),
+        (
+            {"HyperParameters": {"eta": {"min": 0.1, "max": 1, "scale": []}}},
+            "HyperParameters.eta: scale is []; allowed",
+        ),
+        (
+            {"HyperParameters": {"max_depth": {"min": 1, "max": 2**63}}},
+            "HyperParameters.max_depth: max: got 92233720368",
+        ),
         ({"Tuning": {"Metric": "validation:auc"}}, "Tuning.Metric: got 'validation:auc'; allowed for regression"),
     ],
 )
