@@ -13,9 +13,11 @@ from perennial_cli.proposal.columns import ColumnGuess
 from perennial_cli.proposal.values import read_as
 
 # Names that people give what they want to know: of classes, and of what is a number.
-_OF_CLASSES = re.compile(
-    r"(^|_)(target|label|outcome|y|class|result|response|churn(ed)?|attrition|left|exited|default(ed)?|fraud|survived|"
-    r"diagnosis|malignant|approved|status|species|category|grade)(_|$)"
+_OF_CLASSES = (
+    re.compile(
+        r"(^|_)(target|label|outcome|y|churn(ed)?|attrition|exited|default(ed)?|fraud|survived|diagnosis|malignant)(_|$)"
+    ),
+    re.compile(r"(^|_)(class|result|response|left|approved|status|species|category|grade)(_|$)"),
 )
 _OF_NUMBERS = (
     re.compile(r"(^|_)(target|label|outcome|y)$"),
@@ -52,9 +54,10 @@ def guess_name(guesses: Sequence[ColumnGuess]) -> tuple[str, str]:
     able = [guess for guess in guesses if _problem(guess) and (guess.is_feature or guess.type == "boolean")]
     if not able:
         raise TargetError("no column can be predicted: expected one of numbers, or of few different values")
-    classes = [guess for guess in able if _problem(guess) != "regression" and _OF_CLASSES.search(guess.name)]
+    of_classes = [guess for guess in able if _problem(guess) != "regression"]
+    classes = [[guess for guess in of_classes if pattern.search(guess.name)] for pattern in _OF_CLASSES]
     named = [[guess for guess in able if pattern.search(guess.name)] for pattern in _OF_NUMBERS]
-    for likely in (classes, *named):
+    for likely in (*classes, *named):
         if likely:
             return likely[-1].name, "guessed by its name"
     return able[-1].name, "guessed, as the last column that can be predicted"

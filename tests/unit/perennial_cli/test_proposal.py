@@ -289,6 +289,8 @@ def test_a_target_is_guessed_by_its_name_and_else_the_last_column() -> None:
         target.guess_name(guesses(salary_rise=numbers, Attrition=["Yes", "No", "No"], age=numbers))[0] == "salary_rise"
     )
     assert target.guess_name(guesses(rise=numbers, attrition=["Yes", "No", "No"], age=numbers))[0] == "attrition"
+    classes = {"attrition": ["Yes", "No", "No"], "marital_status": ["Single", "Married", "Divorced"]}
+    assert target.guess_name(guesses(**classes))[0] == "attrition"
     assert target.guess_name(guesses(first=numbers, second=numbers))[0] == "second"
 
 
