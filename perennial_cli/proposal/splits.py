@@ -28,8 +28,8 @@ SEEDS, TEST_SHARES = (42, 43, 44), (0.2, 0.1, 0.3)  # of the quick fits; the fir
 _BORN = re.compile(r"(^|_)(birth|birthday|born|dob|geburt)")
 _ID = re.compile(r"(^|_)(id|uuid|guid|vin|serial)$")
 _OF_SOMEBODY = re.compile(
-    r"(account|applicant|battery|borrower|client|customer|device|donor|driver|employee|household|machine|member"
-    r"|participant|patient|person|player|pupil|rider|sensor|student|subject|user|vehicle)_?(id|no|nr|num|number|key|code)?$"
+    r"(^|_)(account|applicant|battery|borrower|client|customer|device|donor|driver|employee|household|machine|member"
+    r"|participant|patient|person|player|pupil|rider|sensor|student|subject|user|vehicle)_?(?P<ending>id|no|nr|num|number|key|code)?$"
 )
 _KEY = re.compile(r"(^|_)(id|uuid|guid|vin|serial|key|nr|no|num|number|code)$")
 
@@ -137,7 +137,8 @@ def _ranks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
 def _may_be_group(guess: ColumnGuess) -> bool:
     """Return whether a column names what rows are about, and rows of one name come again."""
-    is_name = _ID.search(guess.name) or _OF_SOMEBODY.search(guess.name)
+    somebody = _OF_SOMEBODY.search(guess.name)  # numbers without an ending, as n_customer, count them
+    is_name = _ID.search(guess.name) or (somebody and (somebody["ending"] or guess.type == "string"))
     is_whole = guess.type in ("integer", "string") and not guess.words.missing and not guess.fields.get("nullable")
     return bool(is_name) and is_whole and LEAST_DIFFERENT <= len(guess.words) < guess.words.rows
 

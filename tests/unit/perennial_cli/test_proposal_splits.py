@@ -84,9 +84,11 @@ def test_rows_of_one_customer_are_in_one_set_and_his_id_is_no_feature() -> None:
         ({"shop_id": [f"s{row % 3}" for row in MIXED]}, "random", ""),
         ({"user_id": [None, *(f"u{row // 4}" for row in MIXED[1:])]}, "random", ""),
         ({"zip_code": [f"{row // 4:05d}" for row in MIXED]}, "random", ""),
+        ({"n_customer": [f"{row // 4}" for row in MIXED]}, "random", ""),
+        ({"customerid": [f"{row // 4 * 3}" for row in MIXED]}, "group", ""),
         ({"vin": [f"v{row // 2}" for row in MIXED], "patient": [f"p{row // 4}" for row in MIXED]}, "group", "each vin"),
     ],
-    ids=["time first", "few shops", "missing", "a place", "somebody first"],
+    ids=["time first", "few shops", "missing", "a place", "how many", "no blank", "somebody first"],
 )
 def test_where_a_name_of_what_rows_are_about_splits_nothing_it_is_named_if_it_could(columns, method, says) -> None:
     guess = split(**columns)
