@@ -8,6 +8,7 @@ ignores it, but here that would mean silently leaving out what a newer client as
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import unicodedata
@@ -34,6 +35,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "map": (dict,),
     "list": (list,),
 }
+# Of numbers; what is no number, or has no end, is beyond them all.
+_MOST = {"integer": 2**31 - 1, "long": 2**63 - 1, **dict.fromkeys(("float", "double", "timestamp"), sys.float_info.max)}
 
 
 def input_shape(operation: str) -> Any:
@@ -134,6 +137,8 @@ def has_type(shape: Shape, value: Any) -> bool:
     accepted = _TYPES.get(shape.type_name, (object,))
     if isinstance(value, bool):
         return accepted == (bool,)
+    if isinstance(value, int | float) and not abs(value) <= _MOST.get(shape.type_name, math.inf):
+        return False
     if isinstance(value, float) and accepted == (int,):
         return value.is_integer()
     return isinstance(value, accepted)

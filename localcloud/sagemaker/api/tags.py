@@ -57,6 +57,8 @@ class TagOperations:
 
     def list_all(self, request: Document) -> Document:
         self._must_exist(request["ResourceArn"])
+        if token := request.get("NextToken"):
+            raise invalid(f"The NextToken {token!r} is not valid: all tags of a resource are on one page.")
         return {"Tags": self._listed(request["ResourceArn"])}
 
     def delete(self, request: Document) -> Document:

@@ -286,7 +286,7 @@ def _check_resources(resources: Document) -> None:
         "ResourceConfig.InstanceCount",
         "ResourceConfig.VolumeSizeInGB",
     )
-    if resources["InstanceCount"] > 1:
+    if resources["InstanceCount"] != 1:
         raise unsupported(f"InstanceCount {resources['InstanceCount']}", "Jobs run on one instance here; use 1.")
 
 

@@ -249,6 +249,7 @@ REFUSED: list[tuple[str, Document, str]] = [
     ("another strategy", {"Strategy": "Hyperband"}, "The strategy Hyperband is not supported"),
     ("a parent that is gone", {"parent": "nobody"}, "can't find a tuning job with the name nobody"),
     ("machines in both ways", {"machines": {"InstanceType": "ml.m5.large"}}, "has both ResourceConfig and"),
+    ("no machine", {"count": 0}, "InstanceCount 0"),
     ("machines to choose from", {"machines": {"AllocationStrategy": "Prioritized"}}, "AllocationStrategy"),
 ]
 
@@ -263,6 +264,7 @@ def test_what_cannot_be_tuned_is_refused(cloud: Cloud, bucket: str, change: Docu
     config = request["HyperParameterTuningJobConfig"]
     config["Strategy"] = change.get("Strategy", "Random")
     config["HyperParameterTuningJobObjective"] = {**OBJECTIVE, "MetricName": change.get("metric", "validation:rmse")}
+    request["TrainingJobDefinition"]["ResourceConfig"]["InstanceCount"] = change.get("count", 1)
     if machines := change.get("machines"):
         request["TrainingJobDefinition"]["HyperParameterTuningResourceConfig"] = machines
     if parent := change.get("parent"):

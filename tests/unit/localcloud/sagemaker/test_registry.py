@@ -136,6 +136,8 @@ def test_a_forged_token_of_a_page_is_refused(registry: Registry, token: str) -> 
     registry.register()
     for operation in ("ListModelPackages", "ListModelPackageGroups"):
         assert registry.refusal(operation, NextToken=token).code == "ValidationException"
+    group = f"{ARN}:model-package-group/cars"
+    assert registry.refusal("ListTags", ResourceArn=group, NextToken=token).code == "ValidationException"
 
 
 @pytest.mark.parametrize("place", ["eu-west-9:000000000000", "eu-west-1:999999999999"])

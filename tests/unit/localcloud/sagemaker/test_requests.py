@@ -106,6 +106,19 @@ def test_a_fraction_is_no_integer() -> None:
     assert refused.code == "SerializationException"
 
 
+@pytest.mark.parametrize("number", [2**31, -(2**31), 1e308, float("nan"), float("inf"), 10**400])
+def test_a_number_beyond_those_of_its_type_is_refused(number: float) -> None:
+    cluster = {"InstanceCount": number, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 20}
+    refused = refusal({**PROCESSING, "ProcessingResources": {"ClusterConfig": cluster}})
+    assert refused.code == "SerializationException"
+    assert "NUMBER_VALUE can not be converted to a Integer: processingResources.clusterConfig" in refused.message
+
+
+@pytest.mark.parametrize("moment", [float("nan"), float("-inf"), 10**400])
+def test_a_time_that_is_no_number_is_refused(moment: float) -> None:
+    assert refusal({"CreationTimeAfter": moment}, "ListModelPackages").code == "SerializationException"
+
+
 def test_a_member_that_the_api_does_not_have_is_named() -> None:
     message = refusal({**PROCESSING, "Processors": 1}).message
     assert message.startswith('Unknown parameter in input: "Processors", must be one of: ProcessingInputs, ')
