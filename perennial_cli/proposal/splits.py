@@ -27,10 +27,12 @@ MOST_CHARACTERS = 40  # of a key, on average
 SEEDS, TEST_SHARES = (42, 43, 44), (0.2, 0.1, 0.3)  # of the quick fits; the first is proposed
 _BORN = re.compile(r"(^|_)(birth|birthday|born|dob|geburt)")
 _ID = re.compile(r"(^|_)(id|uuid|guid|vin|serial)$")
-_OF_SOMEBODY = re.compile(
-    r"(^|_)(account|applicant|battery|borrower|client|customer|device|donor|driver|employee|household|machine|member"
-    r"|participant|patient|person|player|pupil|rider|sensor|student|subject|user|vehicle)_?(?P<ending>id|no|nr|num|number|key|code)?$"
+_WHOM = (
+    "account|applicant|battery|borrower|client|customer|device|donor|driver|employee|household|machine|member|participant"
+    "|patient|person|player|pupil|rider|sensor|student|subject|user|vehicle"
 )
+_SOMEBODY = re.compile(rf"(^|_)({_WHOM})$")
+_NAMED = re.compile(rf"(^|_)({_WHOM}|asset|engine|equipment|truck|unit)_?(id|no|nr|num|number|key|code)$")
 _KEY = re.compile(r"(^|_)(id|uuid|guid|vin|serial|key|nr|no|num|number|code)$")
 
 
@@ -67,8 +69,9 @@ def guessed(texts: Texts, columns: Iterable[ColumnGuess], target: str) -> SplitG
     key, of_key = _key([guess for guess in others if guess.type in ("integer", "string")])
     time, of_times = _time(texts, [guess for guess in others if guess.type == "timestamp"])
     groups = {guess.name: guess.words.known / len(guess.words) for guess in others if _may_be_group(guess)}
-    certain = [name for name in groups if _OF_SOMEBODY.search(name) or groups[name] <= MOST_ROWS]
-    group = next(iter(sorted(certain, key=lambda name: not _OF_SOMEBODY.search(name))), None) if time is None else None
+    somebody = [guess.name for guess in others if guess.name in groups and _names_somebody(guess)]
+    certain = [*somebody, *(name for name, rows in groups.items() if rows <= MOST_ROWS)]
+    group = certain[0] if certain and not time else None
     doubts = [*of_times, *(_of_group(name, rows) for name, rows in groups.items() if name != group), *of_key]
     evidence = [f"key: {key} is another one in every row. A later row of the same {key} replaces the earlier one."]
     if time:
@@ -104,8 +107,8 @@ def _time(texts: Texts, times: Sequence[ColumnGuess]) -> tuple[str | None, list[
         missing = guess.reading.missing_rows if guess.reading else 0
         if not _orders(guess, texts):
             doubts.append(
-                f"rows have a {name} and do not stand in its order: to predict later ones from earlier ones take "
-                f"{{method: time, column: {name}}}"
+                f"rows have a time, {name}, and do not stand in its order: to predict later ones from earlier ones "
+                f"take {{method: time, column: {name}}}"
             )
         elif missing:
             doubts.append(f"rows stand in the order of {name}, but {missing:,} have none: a split by time needs them")
@@ -121,8 +124,10 @@ def _orders(guess: ColumnGuess, texts: Texts) -> bool:
     stripped = pc.utf8_trim_whitespace(texts.columns[guess.header])
     places = pc.index_in(stripped, value_set=guess.words.texts)
     ranks = _ranks(pc.cast(guess.reading.values, pa.int64()).take(places).drop_null().to_numpy())
-    in_order = np.sort(ranks)
-    return any(float(np.corrcoef(ranks, order)[0, 1]) >= IN_ORDER for order in (in_order, in_order[::-1]))
+    in_order, steps = np.sort(ranks), np.diff(ranks)
+    is_by_files = min((steps < 0).sum(), (steps > 0).sum()) < len(texts.files)  # each in order, the files in any
+    alike = max(float(np.corrcoef(ranks, order)[0, 1]) for order in (in_order, in_order[::-1]))
+    return bool(is_by_files) or alike >= IN_ORDER
 
 
 def _ranks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -137,10 +142,15 @@ def _ranks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
 def _may_be_group(guess: ColumnGuess) -> bool:
     """Return whether a column names what rows are about, and rows of one name come again."""
-    somebody = _OF_SOMEBODY.search(guess.name)  # numbers without an ending, as n_customer, count them
-    is_name = _ID.search(guess.name) or (somebody and (somebody["ending"] or guess.type == "string"))
     is_whole = guess.type in ("integer", "string") and not guess.words.missing and not guess.fields.get("nullable")
-    return bool(is_name) and is_whole and LEAST_DIFFERENT <= len(guess.words) < guess.words.rows
+    is_name = _ID.search(guess.name) is not None or _names_somebody(guess)
+    return is_name and is_whole and LEAST_DIFFERENT <= len(guess.words) < guess.words.rows
+
+
+def _names_somebody(guess: ColumnGuess) -> bool:
+    """Return whether a column names customers, machines or the like; numbers without an ending may count them."""
+    is_name = guess.type == "string" and _SOMEBODY.search(guess.name) is not None
+    return is_name or _NAMED.search(guess.name) is not None
 
 
 def _of_group(name: str, rows: float) -> str:

@@ -50,6 +50,13 @@ def test_a_time_in_another_form_that_splits_the_rows_is_required() -> None:
     assert not whole.columns["sold"].nullable
 
 
+def test_files_that_are_each_in_order_may_come_in_any() -> None:
+    days = {"sold_at": pa.array([*DAYS[100:], *DAYS[:100]], pa.string()), "price": pa.array(PRICE, pa.string())}
+    for files, method in (([Path("feb.csv"), Path("jan.csv")], "time"), ([Path("all.csv")], "random")):
+        texts = Texts(days, FileForm(), ROWS, files)
+        assert splits.guessed(texts, document.columns_of(texts), "price").method == method
+
+
 @pytest.mark.parametrize(
     ("name", "days", "says"),
     [
@@ -85,10 +92,22 @@ def test_rows_of_one_customer_are_in_one_set_and_his_id_is_no_feature() -> None:
         ({"user_id": [None, *(f"u{row // 4}" for row in MIXED[1:])]}, "random", ""),
         ({"zip_code": [f"{row // 4:05d}" for row in MIXED]}, "random", ""),
         ({"n_customer": [f"{row // 4}" for row in MIXED]}, "random", ""),
+        ({"unit_number": [f"{row // 4 + 1}" for row in MIXED]}, "group", ""),
+        ({"unit": [f"{row // 4}" for row in MIXED]}, "random", ""),
         ({"customerid": [f"{row // 4 * 3}" for row in MIXED]}, "group", ""),
         ({"vin": [f"v{row // 2}" for row in MIXED], "patient": [f"p{row // 4}" for row in MIXED]}, "group", "each vin"),
     ],
-    ids=["time first", "few shops", "missing", "a place", "how many", "no blank", "somebody first"],
+    ids=[
+        "time first",
+        "few shops",
+        "missing",
+        "a place",
+        "how many",
+        "a thing",
+        "a word",
+        "no blank",
+        "somebody first",
+    ],
 )
 def test_where_a_name_of_what_rows_are_about_splits_nothing_it_is_named_if_it_could(columns, method, says) -> None:
     guess = split(**columns)
