@@ -20,8 +20,8 @@ MAX_BYTES = 30_000_000  # of a document: a larger one is left out
 MAX_PREDICTIONS = 8_000_000  # bytes, some 200,000 rows; of more the first are drawn
 
 
-def leave(record: RunRecord, contract: Mapping[str, Any] | None) -> str | None:
-    """Write report.html of a run and return its address; None where it could not be drawn, and the log says why."""
+def leave(record: RunRecord, contract: Mapping[str, Any] | None, name: str = "report.html") -> str | None:
+    """Write the report of a run and return its address; None where it could not be drawn, and the log says why."""
     folder = f"s3://{record['bucket']}/runs/{record['run_id']}"
     try:
         from perennial.reports import training
@@ -36,11 +36,11 @@ def leave(record: RunRecord, contract: Mapping[str, Any] | None) -> str | None:
             statistics=_document(f"{folder}/baselines/data-quality/statistics.json", there),
             attribution=_document(f"{folder}/baselines/attribution/analysis.json", there),
         )
-        objects.write_page(f"{folder}/report.html", training.report(run))
+        objects.write_page(f"{folder}/{name}", training.report(run))
     except Exception as error:
         logger.warning("the run has no report", problem=f"{type(error).__name__}: {error}", exc_info=True)
         return None
-    return f"{folder}/report.html"
+    return f"{folder}/{name}"
 
 
 def _document(uri: str, there: set[str]) -> Any:

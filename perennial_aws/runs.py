@@ -1,8 +1,9 @@
 """The run table: claims of work, answers to executions, records of runs; and which models and configurations there are.
 
 Items by `id`: `work#<work key>` the claim, `execution#<arn>` the answer to an execution, `run#<run id>` the record,
-`deployment` the run whose turn it is to deploy, `strays` the files that were put aside (runs.strays), `said#<text>` the
-execution whose mail has said so.
+`deployment` the run whose turn it is to deploy, `approval#<ARN>` the run that waits for the approval of a version
+(perennial_aws.approvals), `strays` the files that were put aside (runs.strays), `said#<text>` the execution whose mail
+has said so.
 """
 
 from __future__ import annotations
@@ -82,6 +83,11 @@ def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: deserializer.deserialize(value) for name, value in item.items()}
 
 
+def keep(item: Mapping[str, Any]) -> None:
+    """Write an item of the table."""
+    _put(record.to_dynamodb(item))
+
+
 def claimed(work_key: str) -> dict[str, Any] | None:
     """Return the claim of some work, {"run_id", "execution_arn"}, or None when nobody has it."""
     return item(f"work#{work_key}")
@@ -93,13 +99,25 @@ def claim(work_key: str, run_id: str, execution_arn: str, previous_run_id: str |
 
 
 def turn() -> dict[str, Any] | None:
-    """Return the run that has the turn to deploy, {"run_id", "execution_arn"}; None when none ever had."""
+    """Return the run that has the turn to deploy, or had it; None when none ever had.
+
+    {"run_id", "execution_arn"}, and "given_back" where it waits for something else.
+    """
     return item("deployment")
 
 
 def take_turn(run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:
     """Take the turn that nobody has, or that this other run has; False when someone was faster."""
     return take("deployment", run_id, execution_arn, previous_run_id)
+
+
+def give_turn_back(execution_arn: str) -> None:
+    """Let other runs take the turn that an execution has; it may ask for it again."""
+    held = turn()
+    if held and held["execution_arn"] == execution_arn:
+        back = {**held, "given_back": True}
+        mine = {":mine": {"S": execution_arn}}
+        _put(back, ConditionExpression="execution_arn = :mine", ExpressionAttributeValues=mine)
 
 
 def take(item_id: str, run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:

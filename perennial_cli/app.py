@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 
 from perennial.features.values import DataError
 from perennial.model.complaints import ConfigurationError
-from perennial_cli.commands import costing, local, models, notebook, rows, running, serving, stacks
+from perennial_cli.commands import approving, costing, local, models, notebook, rows, running, serving, stacks
 from perennial_cli.console import FAILED, CommandError, complain
 from perennial_cli.proposal.document import UnusableError
 
@@ -103,6 +103,8 @@ app.command("run", rich_help_panel=RUNS)(running.run)
 app.command("follow", rich_help_panel=RUNS)(running.follow)
 app.command("runs", rich_help_panel=RUNS)(running.runs)
 app.command("versions", rich_help_panel=RUNS)(running.versions)
+app.command("approve", rich_help_panel=RUNS)(approving.approve)
+app.command("reject", rich_help_panel=RUNS)(approving.reject)
 app.command("show", rich_help_panel=RUNS)(running.show_run)
 app.command("compare", rich_help_panel=RUNS)(running.compare)
 app.command("reproduce", rich_help_panel=RUNS)(running.reproduce)

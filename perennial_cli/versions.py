@@ -46,11 +46,24 @@ def newest(group: str, most: int) -> list[Version]:
 
 def run_of(group: str, number: str) -> str:
     """Return the run that made a version. Raises CommandError: there is none."""
+    if run := description.run_of(_summary(group, number).get("ModelPackageDescription")):
+        return run
+    raise CommandError(f"version {number} of {group} was made by no run, but by hand")
+
+
+def answer(group: str, number: int, status: str, reason: str | None) -> str:
+    """Approve or reject a version, and return what it was before. Raises CommandError: there is none."""
+    summary = _summary(group, str(number))
+    request = {"ModelPackageArn": summary["ModelPackageArn"], "ModelApprovalStatus": status}
+    request |= {"ApprovalDescription": reason} if reason else {}
+    boto3.client("sagemaker").update_model_package(**request)
+    return str(summary["ModelApprovalStatus"])
+
+
+def _summary(group: str, number: str) -> Mapping[str, Any]:
     for summary in _summaries(group):
         if str(summary["ModelPackageVersion"]) == number:
-            if run := description.run_of(summary.get("ModelPackageDescription")):
-                return run
-            raise CommandError(f"version {number} of {group} was made by no run, but by hand")
+            return summary
     raise CommandError(f"{group} has no version {number}; see perennial versions")
 
 

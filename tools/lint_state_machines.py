@@ -91,9 +91,10 @@ def structure(machine: Machine) -> Iterator[str]:
     config = Config(ignored_problem_types={ProblemType.FLOAT})
     definition = copy.deepcopy(machine.definition)
     for _, body in asl.states(definition):
-        # statelint does not know that the Seconds of a Wait may be an expression.
-        if body.get("Type") == "Wait" and asl.expression(body.get("Seconds")) is not None:
-            body["Seconds"] = 1
+        # statelint does not know that these may be expressions.
+        for field in ("Seconds", "TimeoutSeconds"):
+            if asl.expression(body.get(field)) is not None:
+                body[field] = 1
     yield from Linter.validate(definition, config)
 
 

@@ -74,8 +74,9 @@ OWN = {
 
 JOB_SECONDS = 435_600  # five days, the most that model.yaml lets a job run, and an hour around it
 CALL_SECONDS = 300
+APPROVAL_SECONDS = "{% ${ApprovalDays} * 86400 %}"
 Retried = tuple[tuple[tuple[str, ...], Pauses], ...]
-TABLE: tuple[tuple[str, int, Retried], ...] = (
+TABLE: tuple[tuple[str, int | str, Retried], ...] = (
     ("sagemaker:create*Job.sync", JOB_SECONDS, ((LIMIT, QUOTA), (OPTIMISED, REFUSAL), (IN_USE, NAME_TAKEN))),
     ("sagemaker:createModel", CALL_SECONDS, ((LIMIT, QUOTA), (OPTIMISED, REFUSAL))),
     ("sagemaker:createEndpoint", CALL_SECONDS, ((LIMIT, QUOTA), (OPTIMISED + TIMEOUT, REFUSAL))),
@@ -88,6 +89,7 @@ TABLE: tuple[tuple[str, int, Retried], ...] = (
     ("aws-sdk:s3:copyObject", CALL_SECONDS, ((S3 + TIMEOUT, MOMENT),)),
     ("states:startExecution", CALL_SECONDS, ((STEPS + TIMEOUT, MOMENT),)),
     ("aws-sdk:ssm:putParameter", CALL_SECONDS, ((SSM + TIMEOUT, MOMENT),)),
+    ("lambda:invoke.waitForTaskToken", APPROVAL_SECONDS, ((STUMBLES + CUT_SHORT[:-1], MOMENT), (FULL, NO_ROOM))),
 )
 
 
@@ -95,8 +97,8 @@ class NotInTableError(Exception):
     """A Task calls something that no row of the table covers."""
 
 
-def nets(body: dict[str, Any], functions: dict[str, int]) -> tuple[int, Retried]:
-    """Return how long a Task may take and what it tries again. Raises NotInTableError.
+def nets(body: dict[str, Any], functions: dict[str, int]) -> tuple[int | str, Retried]:
+    """Return how long a Task may take, in seconds or as an expression, and what it tries again. Raises NotInTableError.
 
     functions  seconds that the template gives to each function, by its name there
     """
@@ -129,7 +131,7 @@ def stamped(text: str, functions: dict[str, int]) -> str:
     return text
 
 
-def _with(text: str, name: str, seconds: int, retried: Retried) -> str:
+def _with(text: str, name: str, seconds: int | str, retried: Retried) -> str:
     """Return the state's own keys, two spaces further in than its name."""
     match = re.search(rf"^( *){re.escape(json.dumps(name))}: {{\n(?:\1 .*\n)+?\1}}", text, re.MULTILINE)
     if match is None:
@@ -141,8 +143,8 @@ def _with(text: str, name: str, seconds: int, retried: Retried) -> str:
     return text[: match.start()] + body + text[match.end() :]
 
 
-def _lines(seconds: int, retried: Retried, indent: str) -> Iterator[str]:
-    yield f'{indent}"TimeoutSeconds": {seconds},'
+def _lines(seconds: int | str, retried: Retried, indent: str) -> Iterator[str]:
+    yield f'{indent}"TimeoutSeconds": {json.dumps(seconds)},'
     yield f'{indent}"Retry": ['
     for number, (errors, pauses) in enumerate(retried, 1):
         retrier = {

@@ -1,7 +1,8 @@
 """Let one run at a time deploy, and newer data before older.
 
 Called by  train_model, state "Reserve deployment", again and again while it answers "Wait".
-Writes     the item `deployment` of the run table: who has the turn. It is free again when its execution has ended.
+Writes     the item `deployment` of the run table: who has the turn. It is free again when its execution has ended, and
+           while that waits for an approval (functions/request_approval).
            The run's record, when the model in service has changed.
 
 After "Compare" the run keeps its turn, so that the model in service cannot change a second time.
@@ -61,7 +62,7 @@ def _take_turn(run_id: str, execution_arn: str) -> work.Holder | None:
     """Take the turn and return None, or return the run that has it."""
     held = runs.turn()
     holder = work.Holder(held["run_id"], runs.status_of_holder(held)) if held else None
-    if not turn.is_free(holder, run_id):
+    if not (turn.is_free(holder, run_id) or (held or {}).get("given_back")):
         return holder
     if runs.take_turn(run_id, execution_arn, holder.run_id if holder else None):
         return None

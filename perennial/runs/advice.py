@@ -17,7 +17,7 @@ from perennial.runs.cause import failed_job, failed_state, safe
 from perennial.runs.facts import counted, some
 from perennial.runs.job_end import JobEnd
 from perennial.runs.run_record import RunRecord
-from perennial.runs.work import TRAINED_ONLY
+from perennial.runs.work import NOT_APPROVED, TRAINED_ONLY
 
 MAX_NAMES = 400
 
@@ -372,6 +372,11 @@ TRAIN_MODEL = (
     Row(
         "Nothing: the newer model serves. To have this run's data judged again, start a run.",
         errors=("SupersededByNewerData",),
+    ),
+    Row(
+        "If the model is not to serve: nothing. If it is to serve after all, approve its version: perennial approve, "
+        "and the number of the version.",
+        status=(NOT_APPROVED,),
     ),
     Row("Look in the execution for the state that took long, and at its job.", errors=("ExecutionTimedOut",)),
     Row(

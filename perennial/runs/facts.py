@@ -11,7 +11,7 @@ from perennial.model.problem_types import scores_of
 from perennial.runs import costs, no_data, trials
 from perennial.runs.run_record import Rows, RunRecord
 from perennial.runs.strays import PUT_ASIDE
-from perennial.runs.work import OLDER, TRAINED_ONLY
+from perennial.runs.work import NOT_APPROVED, OLDER, TRAINED_ONLY
 from perennial.words import between, number
 
 NAMES_SHOWN = 3
@@ -26,7 +26,8 @@ def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield "Run", record["run_id"]
     yield "Model", f"{record['model']} (stack {record['stack']})"
     yield "Input says", f"{trigger_text(record)}; who started it: CloudTrail, event StartExecution"
-    yield "Ended", f"{execution['ended_at']}, after {_spell(execution['duration_seconds'])}"
+    if "ended_at" in execution:
+        yield "Ended", f"{execution['ended_at']}, after {_spell(execution['duration_seconds'])}"
     if data:
         ignored = f", {len(data['ignored'])} ignored" if data.get("ignored") else ""
         aside = f", {len(data['aside'])} put aside" if data.get("aside") else ""
@@ -44,7 +45,11 @@ def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
     if deployed := record.get("deployed"):
         yield "Endpoint", f"{deployed['endpoint']} serves {deployed['model']}"
     elif champion := record.get("champion"):
-        since = "as before" if record["status"] in ("Rejected", "Superseded", TRAINED_ONLY) else "when the run began"
+        since = (
+            "as before"
+            if record["status"] in ("Rejected", "Superseded", NOT_APPROVED, TRAINED_ONLY)
+            else "when the run began"
+        )
         yield "In service", f"{champion['ModelName']} ({since})"
 
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from perennial.data.broken import problem
-from perennial.runs import advice, facts, news
+from perennial.runs import advice, asking, facts, news
 from perennial.runs.cause import explained, problems, safe
-from perennial.runs.run_record import RunRecord
+from perennial.runs.run_record import ModelVersion, RunRecord
 from perennial.runs.strays import removal
-from perennial.runs.work import TRAINED_ONLY
+from perennial.runs.work import AWAITS_APPROVAL, NOT_APPROVED, TRAINED_ONLY
 
 MAX_SUBJECT = 99  # Amazon SNS API Reference, Publish: "must be less than 100 characters long", ASCII
 MAX_CAUSE_LINES = 20
@@ -38,6 +38,8 @@ HEADLINES = {
     TRAINED_ONLY: "Trained only",
     "Rejected": "Candidate rejected",
     "Superseded": "Candidate superseded",
+    NOT_APPROVED: "Not approved",
+    AWAITS_APPROVAL: "Approval needed",
     "Failed": "Run failed",
     "TimedOut": "Run timed out",
     "Aborted": "Run aborted",
@@ -61,6 +63,19 @@ def compose(record: RunRecord, *, region: str, partition: str = "aws") -> Messag
     return Message(_subject(record), "\n\n".join(block for block in blocks if block) + "\n")
 
 
+def ask(record: RunRecord, version: ModelVersion, days: int) -> Message:
+    """Return the message that asks people whether the version of a run may serve; the run waits so many days.
+
+    record  of a run that is not closed, with `AwaitsApproval` for its status
+    """
+    arn = version["arn"].split(":")
+    region, partition = arn[3], arn[1]
+    console = f"https://{_console(region, partition)}/sagemaker/home?region={region}"
+    ways = asking.ways(version, record["stack"], days, console)
+    blocks = [head(record), ways, _facts(record), _quarantined(record), _links(record, region, partition)]
+    return Message(_subject(record), "\n\n".join(block for block in blocks if block) + "\n")
+
+
 def head(record: RunRecord) -> str:
     """Return what happened and why, in one line; then what makes that doubtful."""
     first = ". ".join([*(item.line for item in news.missing(record)), f"{headline(record)}: {_reason(record)}"])
@@ -81,10 +96,10 @@ def _reason(record: RunRecord) -> str:
         return reason
     if status == TRAINED_ONLY:
         return f"{record['withheld']}. It passed the gate: {(record.get('gate') or {}).get('reason')}"
-    if status in ("Succeeded", "Rejected"):
+    if status in ("Succeeded", "Rejected", AWAITS_APPROVAL):
         recorded = (record.get("gate") or {}).get("reason")
         return str(recorded or explained(failure.get("cause")) or "no reason was recorded")
-    if status == "Superseded":
+    if status in ("Superseded", NOT_APPROVED):
         return explained(failure.get("cause"))
     where = f"in state {failure['state']!r}" if failure.get("state") else "before its first state"
     if status == "Aborted":
@@ -205,18 +220,19 @@ def _advice(record: RunRecord) -> str:
 
 def _links(record: RunRecord, region: str, partition: str) -> str:
     arn = record["execution"]["arn"]
-    report = [f"Report     {record['report']}"] if record.get("report") else []
-    return "\n".join(
-        [
-            *report,
-            f"Execution  {console_link(arn, region, partition)}",
-            f"Record     s3://{record['bucket']}/runs/{record['run_id']}/run.json",
-        ]
-    )
+    lines = [f"Report     {record['report']}"] if record.get("report") else []
+    lines.append(f"Execution  {console_link(arn, region, partition)}")
+    if record["status"] != AWAITS_APPROVAL:  # its record is written when it ends
+        lines.append(f"Record     s3://{record['bucket']}/runs/{record['run_id']}/run.json")
+    return "\n".join(lines)
 
 
 def console_link(execution_arn: str, region: str, partition: str = "aws") -> str:
     """Return the address of an execution in the AWS console."""
+    address = f"https://{_console(region, partition)}/states/home?region={region}"
+    return f"{address}#/v2/executions/details/{execution_arn}"
+
+
+def _console(region: str, partition: str) -> str:
     domains = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
-    domain = domains.get(partition, f"{region}.console.aws.amazon.com")
-    return f"https://{domain}/states/home?region={region}#/v2/executions/details/{execution_arn}"
+    return domains.get(partition, f"{region}.console.aws.amazon.com")

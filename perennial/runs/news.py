@@ -14,6 +14,7 @@ from perennial.runs.cause import problems
 from perennial.runs.facts import MOVED_SHOWN, counted, dropped_key, unit_of, unreadable
 from perennial.runs.run_record import RunRecord
 from perennial.runs.strays import PUT_ASIDE
+from perennial.runs.work import AWAITS_APPROVAL
 from perennial.words import number
 
 MAX_KEY = 30  # characters of a key in a subject; its end says the most
@@ -131,10 +132,10 @@ def only_copies(record: RunRecord) -> bool:
 def outcome(record: RunRecord) -> str:
     """Return in few words what the gate found; empty where it was not asked."""
     gate = record.get("gate")
-    if not gate or record["status"] not in ("Succeeded", "Rejected"):
+    if not gate or record["status"] not in ("Succeeded", "Rejected", AWAITS_APPROVAL):
         return ""
     notes = [item.brief for item in cautions(record)]
-    if record["status"] == "Succeeded":
+    if record["status"] != "Rejected":
         return "; ".join([*notes, _accepted(record, gate), *_searched(record)])
     if gate.get("obstacle") in ("known", "changed"):  # which says the first of them
         notes = notes[1:]

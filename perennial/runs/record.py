@@ -131,15 +131,23 @@ def closed(
         "durations_seconds": dict(durations_seconds),
         "jobs": [dict(job) for job in jobs],
         "version": version,
-        "rows": _rows(report) if report else None,
-        "drift": (report or {}).get("drift"),
-        "new_files": (report or {}).get("new_files"),
-        "since": (report or {}).get("since"),
-        "late": (report or {}).get("late"),
-        "training_window": (report or {}).get("training_window"),
+        **of_report(report),
         **({"data": {**record["data"], "aside": [*aside]}} if aside else {}),
         "baselines": {name: f"{prefix}/baselines/{name.replace('_', '-')}" for name in BASELINES} if deployed else None,
         "deployed": {"endpoint": endpoint, "endpoint_config": name, "model": name} if deployed else None,
+    }
+
+
+def of_report(report: Mapping[str, Any] | None) -> RunRecord:
+    """Return what a record says of the data, from report.json of preprocessing."""
+    known = report or {}
+    return {
+        "rows": _rows(known) if known else None,
+        "drift": known.get("drift"),
+        "new_files": known.get("new_files"),
+        "since": known.get("since"),
+        "late": known.get("late"),
+        "training_window": known.get("training_window"),
     }
 
 

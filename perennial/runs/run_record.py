@@ -321,8 +321,8 @@ class Deployed(TypedDict, total=False):
 class RunRecord(TypedDict, total=False):
     """A run: what it was made of, what it decided, and what it left.
 
-    status         Running, Succeeded, Rejected, Superseded, TrainedOnly, Failed, TimedOut or Aborted; AlreadyTrained or
-                   NoData of a run that drift or an alarm had asked for
+    status         Running, Succeeded, Rejected, Superseded, NotApproved, TrainedOnly, Failed, TimedOut or Aborted;
+                   AlreadyTrained or NoData of a run that drift or an alarm had asked for
     input          as whoever started the run wrote it: of any form where it was refused
     reader         stands for all that decides whether a file can be read (runs.strays)
     configuration  all that decides what the run does (runs.configuration.Configuration.as_json)

@@ -24,12 +24,19 @@ OLDER = "left out by training.window"  # how the reason begins for which older f
 NO_VERSIONS = "null"  # what a bucket without versions has for one
 RUNNING = "Running"
 TRAINED_ONLY = "TrainedOnly"
+NOT_APPROVED = "NotApproved"
+AWAITS_APPROVAL = "AwaitsApproval"  # of a mail: the run itself is Running
 # Statuses of runs that have judged their data: the same work again would end the same way.
-JUDGED = ("Succeeded", "Rejected", TRAINED_ONLY)
+JUDGED = ("Succeeded", "Rejected", NOT_APPROVED, TRAINED_ONLY)
 # Statuses of runs that somebody has to look at; one that was stopped, somebody stopped.
 FAILURES = ("Failed", "TimedOut")
 # Errors of the state machine that are no failures.
-JUDGEMENTS = {"ModelAccuracyTooLow": "Rejected", "SupersededByNewerData": "Superseded"}
+JUDGEMENTS = {
+    "ModelAccuracyTooLow": "Rejected",
+    "SupersededByNewerData": "Superseded",
+    "VersionRejected": NOT_APPROVED,
+    "ApprovalTimedOut": NOT_APPROVED,
+}
 
 
 @dataclass(frozen=True)
@@ -336,10 +343,10 @@ def is_mailed(decision: str, trigger: str) -> bool:
 
 
 def run_status(execution_status: str, error: str | None = None) -> str:
-    """Return a run's status from its execution's: Running, Succeeded, Rejected, Superseded, Failed, TimedOut, Aborted.
+    """Return a run's status from its execution's: Running, Succeeded, Failed, TimedOut, Aborted, or a judgement.
 
     Rejected is a run that worked and whose candidate did not pass the gate; Superseded one whose candidate passed, but
-    newer data were in service by then.
+    newer data were in service by then; NotApproved one whose candidate passed, and which people did not let serve.
     """
     if execution_status == "FAILED" and error in JUDGEMENTS:
         return JUDGEMENTS[error]

@@ -7,14 +7,15 @@ import math
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.e2e.conftest import App, Run, worthless_cars
+from tests.e2e.conftest import App, Run, mails, worthless_cars
+from tests.e2e.matrix import situation
 from tests.e2e.resumed import Resumable
 from tests.pages import Page
 from tests.waiting import wait_for
@@ -264,6 +265,44 @@ def test_run_whose_configuration_serves_already_is_verified_and_exported(
     run = Resumable(app, update[0]).go_on("Check endpoint", again=False)
     assert (run.status, run.cause) == ("SUCCEEDED", None)
     assert app.in_service() == before
+
+
+@pytest.fixture
+def waiting(app: App, update: tuple[Run, list[str]]) -> Iterator[tuple[str, str]]:
+    """A run that waits until its version is approved, and the version; it is approved in the end."""
+    serving, sagemaker = app.in_service(), app.client("sagemaker")
+    names = serving["Parameters"]
+    champion = {"ModelName": names["model"], "EndpointConfigName": serving["Config"], "RunId": names["run"]}
+    answers = {state: {"Champion": champion} for state in ("Resolve configuration", "Reserve deployment")}
+    _say(app, names["model-package"], "PendingManualApproval")
+    arn = Resumable(app, update[0]).start(
+        "Needs approval?", again=False, answers=answers, variables={"approval": "manual"}
+    )
+    wait_for(lambda: situation.is_waiting(arn), "the token")
+    yield arn, names["model-package"]
+    sagemaker.update_model_package(ModelPackageArn=names["model-package"], ModelApprovalStatus="Approved")
+    assert app.in_service() == serving
+
+
+def _say(app: App, version: str, status: str, **more: str) -> None:
+    app.client("sagemaker").update_model_package(ModelPackageArn=version, ModelApprovalStatus=status, **more)
+
+
+def test_run_that_waits_for_people_deploys_when_its_version_is_approved(app: App, waiting: tuple[str, str]) -> None:
+    arn, version = waiting
+    mail = next(mail for mail in mails(app.state) if mail.subject.startswith("Approval needed: "))
+    assert f"perennial approve {version.rpartition('/')[2]} --stack {app.stack}\n" in mail.body
+    _say(app, version, "Approved")
+    run = wait_for(lambda: Run.ended(arn), "its end", 60, pause=0.1)
+    assert (run.status, run.cause) == ("SUCCEEDED", None)
+
+
+def test_run_that_waits_for_people_ends_when_its_version_is_rejected(app: App, waiting: tuple[str, str]) -> None:
+    arn, version = waiting
+    _say(app, version, "Rejected", ApprovalDescription="biased")
+    run = wait_for(lambda: Run.ended(arn), "its end", 60, pause=0.1)
+    assert run.error == "VersionRejected"
+    assert str(run.cause).endswith("somebody has rejected it: biased")
 
 
 def test_object_outside_the_prefix_starts_nothing(app: App, first: Run) -> None:

@@ -189,6 +189,7 @@ class _Scope:
                     "StartTime": "2026-11-20T10:00:00.000Z",
                 },
                 "State": {"Name": self.name, "RetryCount": self.retry_count},
+                "Task": {"Token": "token"},
             },
         }
         null = jsonata.utils.Utils.NULL_VALUE

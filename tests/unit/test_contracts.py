@@ -21,7 +21,7 @@ LITERALS = re.compile(r"\$(?P<name>\w*)" + PATH + r" (?:=|!=|in) (?P<literals>'[
 def calls(machine: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(state, folder of its function, the state) for each state that calls a function."""
     for name, body in asl.states(machine):
-        if body.get("Resource", "").endswith(":lambda:invoke"):
+        if ":lambda:invoke" in body.get("Resource", ""):
             stem = re.fullmatch(r"\$\{(\w+)FunctionArn\}", body["Arguments"]["FunctionName"])[1]  # type: ignore[index]
             yield name, re.sub(r"(?<!^)(?=[A-Z])", "_", stem).lower(), body
 

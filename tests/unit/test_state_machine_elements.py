@@ -16,6 +16,7 @@ from tests.unit.test_state_machine_train_model import (
     CHAMPION,
     DEFINITION,
     JOBS,
+    MANUAL,
     NAME,
     NEW_CHAMPION,
     RESULT,
@@ -58,6 +59,7 @@ def scenarios() -> list[Walk]:
         walk({"Reserve deployment": function(turn("Superseded", NEW_CHAMPION))}),
         walk({"Reserve deployment": function(turn("Wait", None))}, limit=20_000),
         walk({"Check endpoint": functions(seen("Wait", CHAMPION, "Updating"), seen("Recreate", None), seen("Create"))}),
+        walk(definition=MANUAL),
         walk({"List baselines": listed()}),
         walk({"Check endpoint": function(seen("Done", NAME))}),
         walk({"Check endpoint": function(seen("Failed"))}),
@@ -75,9 +77,10 @@ def _broken(name: str, body: dict[str, Any]) -> list[Walk]:
         return []
     usual = fakes().get(name, job)
     once = [retrier["ErrorEquals"][0] for retrier in body.get("Retry", [])]
+    machine = MANUAL if name == "Wait for approval" else DEFINITION
     return [
-        walk({**_way_to(name), name: failing("Broken")(usual)}),
-        *(walk({**_way_to(name), name: failing(error, times=1)(usual)}) for error in once),
+        walk({**_way_to(name), name: failing("Broken")(usual)}, definition=machine),
+        *(walk({**_way_to(name), name: failing(error, times=1)(usual)}, definition=machine) for error in once),
     ]
 
 

@@ -17,6 +17,7 @@ from botocore.validate import ParamValidator
 
 from perennial.registry import description, metadata
 from perennial.runs import cause, endpoint, naming
+from perennial.runs.work import NOT_APPROVED, run_status
 from tests.unit.state_machine_walk import Call, Fake, StateError, Walk
 from tools import asl, aws_api
 
@@ -37,6 +38,8 @@ VALUES = {
     "QuietPeriodSeconds": "60",
     "PollSeconds": "30",
     "DataCapturePercentage": "100",
+    "Approval": "auto",
+    "ApprovalDays": "7",
     "SklearnImage": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3",
     **{
         name: f"arn:aws:iam::123456789012:role/{name}"
@@ -44,6 +47,7 @@ VALUES = {
     },
 }
 DEFINITION = asl.parse(asl.substituted(TEXT, VALUES))
+MANUAL = asl.parse(asl.substituted(TEXT, {**VALUES, "Approval": "manual"}))
 VPC = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
 MACHINE = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeKmsKeyId": KEY}
 JOB = {**MACHINE, "VolumeSizeInGB": 20, "MaxRuntimeInSeconds": 3600}
@@ -286,6 +290,7 @@ def fakes(**work: Any) -> dict[str, Fake]:
         "Predict with new champion": job,
         "List baselines": listed(*BASELINES),
         "Register model": lambda call: {"ModelPackageArn": VERSION},
+        "Wait for approval": lambda call: {"Reason": "looks good"},
         "Create endpoint configuration": lambda call: {"EndpointConfigArn": "arn"},
         "Look for configuration": failing("SageMaker.SageMakerException", "Could not find", times=99)(job),
         "Check endpoint": function(seen("Update", CHAMPION)),
@@ -307,10 +312,11 @@ def walk(
     given: Any = None,
     work: Mapping[str, Any] | None = None,
     limit: int = 2000,
+    definition: dict[str, Any] = DEFINITION,
 ) -> Walk:
     """Walk the flow; some states may behave otherwise, and the work that is resolved may differ."""
     world = {**fakes(**(work or {})), **(otherwise or {})}
-    return Walk(DEFINITION, world, {} if given is None else given, limit=limit).run()
+    return Walk(definition, world, {} if given is None else given, limit=limit).run()
 
 
 DIFFERENT = {
@@ -970,6 +976,69 @@ def test_what_is_taken_back_after_a_second_comparison_is_the_model_of_then() -> 
 def test_older_data_do_not_replace_newer_ones() -> None:
     done = walk({"Reserve deployment": function(turn("Superseded", NEW_CHAMPION))})
     assert (done.error, done.cause) == ("SupersededByNewerData", "because Superseded")
+    assert not {call.state for call in done.calls} & {"Create endpoint configuration", "Update endpoint"}
+    assert exported(done) == []
+
+
+# ---- Approval by people
+
+
+def test_a_stack_that_asks_people_registers_a_pending_version_and_asks_with_a_token() -> None:
+    done = walk(definition=MANUAL)
+    assert done.error is None, done.cause
+    assert done.called("Register model")[0]["ModelApprovalStatus"] == "PendingManualApproval"
+    (asked,) = (arguments["Payload"] for arguments in done.called("Wait for approval"))
+    assert (asked["RunId"], asked["Version"], asked["Days"], asked["TaskToken"]) == (RUN, VERSION, 7, "token")
+    assert not walk().called("Wait for approval")
+
+
+def test_a_run_that_was_approved_asks_for_its_turn_again_and_makes_nothing_twice() -> None:
+    done = walk({"Reserve deployment": functions(turn("Deploy"), turn("Wait"), turn("Deploy"))}, definition=MANUAL)
+    assert done.error is None, done.cause
+    assert done.states.index("Wait for approval") < done.states.index("Wait for turn")
+    once = ("Baseline data drift", "Register model", "Wait for approval", "Create endpoint configuration")
+    assert [len(done.called(state)) for state in once] == [1, 1, 1, 1]
+    assert exported(done) == EXPORTED
+
+
+def test_a_run_that_was_approved_has_a_day_again_for_its_turn() -> None:
+    def days_later(call: Call) -> dict[str, Any]:
+        waiting.now += 5 * 86_400_000
+        return {}
+
+    turns = functions(turn("Deploy"), turn("Wait"), turn("Deploy"))
+    waiting = Walk(MANUAL, {**fakes(), "Reserve deployment": turns, "Wait for approval": days_later})
+    assert waiting.run().error is None, waiting.cause
+
+
+def test_a_model_that_came_while_people_decided_is_compared_with_before_the_approved_one_serves() -> None:
+    turns = functions(turn("Deploy"), turn("Compare", NEW_CHAMPION), turn("Deploy", NEW_CHAMPION))
+    done = walk({"Reserve deployment": turns}, definition=MANUAL)
+    assert done.error is None, done.cause
+    assert done.called("Predict with new champion")[0]["ModelName"] == NEW_CHAMPION["ModelName"]
+    assert len(done.called("Wait for approval")) == 1
+    assert exported(done) == EXPORTED
+
+
+@pytest.mark.parametrize(
+    ("raised", "error", "why"),
+    [
+        (
+            ("VersionRejected", "somebody has rejected it: biased"),
+            "VersionRejected",
+            "somebody has rejected it: biased",
+        ),
+        (("States.Timeout", ""), "ApprovalTimedOut", "nobody has approved or rejected it within 7 days"),
+    ],
+    ids=["rejected", "not answered"],
+)
+def test_a_version_that_was_not_approved_ends_the_run_and_changes_nothing(
+    raised: tuple[str, str], error: str, why: str
+) -> None:
+    done = walk({"Wait for approval": failing(*raised)(job)}, definition=MANUAL)
+    assert (done.error, cause.failed_state(done.cause)) == (error, "Wait for approval")
+    assert cause.explained(done.cause) == f"version 3: {why}"
+    assert run_status("FAILED", error) == NOT_APPROVED
     assert not {call.state for call in done.calls} & {"Create endpoint configuration", "Update endpoint"}
     assert exported(done) == []
 

@@ -219,15 +219,15 @@ def test_alarms_watch_the_metrics_of_this_stacks_runs_readers_and_endpoint() -> 
 
 def test_only_functions_that_nobody_else_would_tell_of_have_alarms_of_their_own() -> None:
     """Rules call them; the flows call all others, or CloudFormation does."""
-    for kind, name in (("Ends", "NotifyRunFunction"), ("Windows", "NotifyWindowFunction")):
+    called = {"Ends": "NotifyRunFunction", "Windows": "NotifyWindowFunction", "Answers": "AnswerApprovalFunction"}
+    for kind, name in called.items():
         for alarm in (f"{kind}LateAlarm", f"{kind}LostAlarm"):
             assert properties(alarm)["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": name}}]
     by_rules = [target["Arn"] for rule in RULES.values() for target in rule["Targets"] if "RoleArn" not in target]
-    assert by_rules == [arn_of("NotifyWindowFunction"), arn_of("NotifyRunFunction")]
+    assert sorted(map(str, by_rules)) == sorted(str(arn_of(name)) for name in called.values())
     flows = [s for name in MACHINES for s in statements_of(f"{name}Role") if s["Sid"] == "Functions"]
-    called = [reference["Fn::GetAtt"][0] for functions in flows for reference in functions["Resource"]]
-    others = ["NotifyRunFunction", "NotifyWindowFunction", "PublishJobCodeFunction"]
-    assert sorted([*called, *others]) == sorted(FUNCTIONS)
+    by_flows = [reference["Fn::GetAtt"][0] for functions in flows for reference in functions["Resource"]]
+    assert sorted([*by_flows, *called.values(), "PublishJobCodeFunction"]) == sorted(FUNCTIONS)
 
 
 def test_the_alarms_of_the_endpoint_are_of_the_variant_that_is_deployed() -> None:
@@ -748,7 +748,7 @@ def test_volumes_get_their_key_by_grants_to_aws_only() -> None:
 
 
 # They ask the list before they read; MonitorModel copies what a function has listed.
-LISTS_ITS_PART_ONLY = {"NotifyRunRole", "NotifyWindowRole", "MonitorModelRole"}
+LISTS_ITS_PART_ONLY = {"NotifyRunRole", "NotifyWindowRole", "MonitorModelRole", "RequestApprovalRole"}
 
 
 @pytest.mark.parametrize("role", sorted(set(ROLES) - LISTS_ITS_PART_ONLY))
@@ -812,17 +812,28 @@ def test_data_scientists_may_write_data_and_labels_only_and_read_results_only() 
     assert windows == {"Fn::Sub": f"${{Bucket.Arn}}/monitoring/{naming.RUN_PATTERN}/*"}
     read = {resource["Fn::Sub"].removeprefix(f"${{Bucket.Arn}}/runs/{naming.RUN_PATTERN}/") for resource in results}
     folders = {"baselines/*", "evaluation/*", "predictions/*", "quarantine/*", "report/*"}
-    assert read == {"config.json", "manifest.json", "problems.txt", "report.html", "run.json", *folders}
+    reports = {"approval.html", "report.html", "run.json"}
+    assert read == {"config.json", "manifest.json", "problems.txt", *reports, *folders}
     assert statements["ReadCode"]["Resource"] == {"Fn::Sub": "${Bucket.Arn}/code/*"}
     through = statements["Key"]["Condition"]["StringEquals"]["kms:ViaService"]
     assert through == {"Fn::Sub": "s3.${AWS::Region}.${AWS::URLSuffix}"}
 
 
-def test_the_policy_of_data_scientists_is_attached_to_nobody_and_its_arn_is_told() -> None:
-    assert set(properties("DataScientistPolicy")) == {"Description", "PolicyDocument"}
+def test_who_approves_versions_may_change_nothing_else() -> None:
+    statements = {s["Sid"]: s for s in properties("ModelApproverPolicy")["PolicyDocument"]["Statement"]}
+    assert {action for statement in statements.values() for action in listed(statement["Action"])} == {
+        "cloudformation:DescribeStacks", "sagemaker:ListModelPackages", "sagemaker:DescribeModelPackage",
+        "sagemaker:UpdateModelPackage", "s3:GetObject", "kms:Decrypt",
+    }  # fmt: skip
+    assert statements["Answer"]["Resource"]["Fn::Sub"].endswith(":model-package/${AWS::StackName}/*")
+
+
+@pytest.mark.parametrize("policy", ["DataScientistPolicy", "ModelApproverPolicy"])
+def test_a_policy_for_people_is_attached_to_nobody_and_its_arn_is_told(policy: str) -> None:
+    assert set(properties(policy)) == {"Description", "PolicyDocument"}
     attached = [arn for role in ROLES.values() for arn in role.get("ManagedPolicyArns", [])]
-    assert {"Ref": "DataScientistPolicy"} not in attached
-    assert TEMPLATE["Outputs"]["DataScientistPolicyArn"]["Value"] == {"Ref": "DataScientistPolicy"}
+    assert {"Ref": policy} not in attached
+    assert TEMPLATE["Outputs"][f"{policy}Arn"]["Value"] == {"Ref": policy}
 
 
 # ---- Names, tags, places

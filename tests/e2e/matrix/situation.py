@@ -100,6 +100,12 @@ def has_entered(execution_arn: str, state: str) -> bool:
     return found
 
 
+def is_waiting(execution_arn: str) -> bool:
+    """Whether the function has answered that took an execution's token."""
+    history = App.client("stepfunctions").get_execution_history(executionArn=execution_arn, reverseOrder=True)
+    return history["events"][0]["type"] == "TaskSubmitted"
+
+
 def has_left(execution_arn: str, state: str) -> bool:
     """Whether one of an execution's hundred newest events is that it leaves a state."""
     history = App.client("stepfunctions").get_execution_history(executionArn=execution_arn, reverseOrder=True)

@@ -40,8 +40,8 @@ LOST_MODEL, LOST_CONFIGURATION = (
     fault(f"sagemaker:{operation}", "error", error="InternalFailure", after=True)
     for operation in ("CreateModel", "CreateEndpointConfig")
 )
-ELSEWHERE = {"Quiet period", "Wait for turn", "Predict with new champion"}
-"""Of runs that meet others, in test_matrix_events.py."""
+ELSEWHERE = {"Quiet period", "Wait for turn", "Predict with new champion", "Wait for approval"}
+"""Of runs that meet others, in test_matrix_events.py; of one that waits for people, in ../test_used_cars.py."""
 
 
 def abort_in(state: str) -> Callable[[Trip], None]:

@@ -13,6 +13,7 @@ from perennial.runs import naming, work
 from perennial.runs.record import FILES_IN_ITEM
 from tests.e2e.conftest import App, Run
 from tests.e2e.permissions import policy_replay
+from tests.e2e.resumed import Resumable
 from tests.waiting import wait_for
 from tools import demo_data
 
@@ -20,7 +21,7 @@ STACK = "perennial-roles"
 SCHEDULE, MONITOR_SCHEDULE = f"{STACK}-retrain-schedule", f"{STACK}-monitor-schedule"
 ALARM = f"{STACK}-model-quality"
 MONITOR = "MonitorStateMachineArn"
-SCIENTIST = f"{STACK}-scientist"
+SCIENTIST, APPROVER = f"{STACK}-scientist", f"{STACK}-approver"
 MANY = "many/"
 Ask = Callable[[str], Any]
 """A service's client, by its name."""
@@ -54,12 +55,22 @@ def without(policies: list[policy_replay.Policy]) -> Without:
 @pytest.fixture(scope="session")
 def scientist(app: App) -> Ask:
     """Clients of a person whose role has the policy for data scientists and nothing else."""
+    return _person(app, SCIENTIST, "DataScientistPolicyArn")
+
+
+@pytest.fixture(scope="session")
+def approver(app: App) -> Ask:
+    """The same of a person who approves versions."""
+    return _person(app, APPROVER, "ModelApproverPolicyArn")
+
+
+def _person(app: App, name: str, policy: str) -> Ask:
     iam, sts = app.client("iam"), app.client("sts")
     account = f"arn:aws:iam::{sts.get_caller_identity()['Account']}:root"
     trust = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    role = iam.create_role(RoleName=SCIENTIST, AssumeRolePolicyDocument=document)["Role"]["Arn"]
-    iam.attach_role_policy(RoleName=SCIENTIST, PolicyArn=app.outputs["DataScientistPolicyArn"])
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    iam.attach_role_policy(RoleName=name, PolicyArn=app.outputs[policy])
     keys = sts.assume_role(RoleArn=role, RoleSessionName="ada")["Credentials"]
     session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
     make: Ask = session.client
@@ -84,6 +95,27 @@ def tell_of_an_execution_that_is_gone(app: App, machine: str, function: str) -> 
     arn = f"{app.outputs[machine].replace(':stateMachine:', ':execution:')}:gone"
     event = {"detail": {"executionArn": arn, "status": "FAILED", "stopDate": 1}}
     app.client("lambda").invoke(FunctionName=f"{STACK}-{function}", InvocationType="Event", Payload=json.dumps(event))
+
+
+def tell_of_no_version(app: App) -> None:
+    """An event of the registry that a function cannot work on."""
+    app.client("lambda").invoke(
+        FunctionName=f"{STACK}-answer-approval", InvocationType="Event", Payload=b'{"detail": {}}'
+    )
+
+
+def ask_people(app: App, run: Run, status: str) -> str:
+    """Start a run that waits for the approval of a version of its own, which has a status; return the execution."""
+    version = one_more_version(app, run, status)
+    return Resumable(app, run).start("Wait for approval", again=False, variables={"version": version})
+
+
+def one_more_version(app: App, run: Run, status: str) -> str:
+    """A version as a run registers it, which no run has made. Of its status there is no event."""
+    sagemaker = app.client("sagemaker")
+    known = sagemaker.describe_model_package(ModelPackageName=run.output["ModelPackage"])
+    same = {name: known[name] for name in ("ModelPackageGroupName", "InferenceSpecification")}
+    return str(sagemaker.create_model_package(**same, ModelApprovalStatus=status)["ModelPackageArn"])
 
 
 def find_drift(app: App, window: str) -> None:

@@ -10,6 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from perennial.registry.approval import APPROVED, PENDING, REJECTED
 from perennial.runs.naming import is_labelled_key, run_id
 from tests.e2e.conftest import App, Run, dropped_version, worthless_cars
 from tests.e2e.matrix import situation
@@ -23,10 +24,12 @@ from tests.e2e.permissions.conftest import (
     STACK,
     Ask,
     Without,
+    ask_people,
     find_drift,
     give_no_rows,
     raise_alarm,
     tell_of_an_execution_that_is_gone,
+    tell_of_no_version,
     tuned,
     watch,
 )
@@ -386,6 +389,7 @@ def test_data_under_another_key_are_refused(app: App, scientist: Ask, encryption
 @pytest.fixture(scope="module")
 def exercised(
     app: App,
+    approver: Ask,
     updated: Run,
     idle: Run,
     results: dict[str, bytes],
@@ -402,7 +406,8 @@ def exercised(
     tune_and_stop(app, updated)
     stop_a_monitor(app)
     start_training_by_drift_and_alarm(app, window)
-    tell_of_executions_that_are_gone(app)
+    answer_versions(app, approver, updated)
+    tell_of_events_that_cannot_be_worked_on(app)
     return policy_replay.requests(app)
 
 
@@ -453,6 +458,34 @@ def tune_and_stop(app: App, updated: Run) -> None:
     wait_for(lambda: listed(**job)["HyperParameterTuningJobSummaries"], "the end of the tuning job")
 
 
+def answer_versions(app: App, approver: Ask, updated: Run) -> None:
+    """Who approves versions answers before and after a run waits for them, and reads the run's report."""
+    registry, states = approver("sagemaker"), app.client("stepfunctions")
+    (described,) = approver("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    assert described["StackName"] == STACK
+    for status, end in ((APPROVED, "Reserve deployment"), (REJECTED, "Not approved")):
+        before = ask_people(app, updated, status)
+        after = ask_people(app, updated, PENDING)
+        wait_for(lambda arn=after: situation.is_waiting(arn), "the token")  # type: ignore[misc]
+        newest = {"SortBy": "CreationTime", "SortOrder": "Descending", "MaxResults": 1}
+        (version,) = registry.list_model_packages(ModelPackageGroupName=STACK, **newest)["ModelPackageSummaryList"]
+        registry.describe_model_package(ModelPackageName=version["ModelPackageArn"])
+        registry.update_model_package(ModelPackageArn=version["ModelPackageArn"], ModelApprovalStatus=status)
+        for arn in (before, after):
+            wait_for(lambda arn=arn, end=end: situation.has_entered(arn, end), end)  # type: ignore[misc]
+            if status == APPROVED:
+                states.stop_execution(executionArn=arn)
+    report = approver("s3").get_object(Bucket=app.bucket, Key=f"runs/{updated.run_id}/approval.html")["Body"].read()
+    assert b"Approval needed" in report
+
+
+def test_who_only_has_the_policy_of_data_scientists_approves_nothing(scientist: Ask, updated: Run) -> None:
+    with pytest.raises(ClientError, match="is not authorized to perform: sagemaker:UpdateModelPackage"):
+        scientist("sagemaker").update_model_package(
+            ModelPackageArn=updated.output["ModelPackage"], ModelApprovalStatus=REJECTED
+        )
+
+
 def tell_of_a_drop_that_is_gone(app: App) -> None:
     """The event of a version that is not in the bucket any more: S3 says so to who may list it."""
     given = {"Trigger": {"Type": "DataDrop", "Id": "late", "Object": {"key": "raw/gone.csv", "version-id": "gone"}}}
@@ -460,10 +493,12 @@ def tell_of_a_drop_that_is_gone(app: App) -> None:
     assert app.wait(given.__eq__).output["Decision"] == "AlreadyTrained"
 
 
-def tell_of_executions_that_are_gone(app: App) -> None:
-    functions = {"notify-run": "StateMachineArn", "notify-window": MONITOR}
-    for function, machine in functions.items():
+def tell_of_events_that_cannot_be_worked_on(app: App) -> None:
+    machines = {"notify-run": "StateMachineArn", "notify-window": MONITOR}
+    for function, machine in machines.items():
         tell_of_an_execution_that_is_gone(app, machine, function)
+    tell_of_no_version(app)
+    functions = [*machines, "answer-approval"]
 
     def told() -> bool:
         bodies = [letter["Body"] for letter in situation.letters(app) if "RetriesExhausted" in letter["Body"]]

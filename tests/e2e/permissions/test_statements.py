@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import mailbox
 from perennial.monitoring import period
+from perennial.registry import approval
 from perennial.runs import naming, work
 from tests.e2e.conftest import App, Run
 from tests.e2e.matrix import situation
@@ -36,10 +37,13 @@ from tests.e2e.permissions.conftest import (
     STACK,
     Ask,
     Without,
+    ask_people,
     find_drift,
     give_no_rows,
+    one_more_version,
     raise_alarm,
     tell_of_an_execution_that_is_gone,
+    tell_of_no_version,
     tuned,
     watch,
 )
@@ -64,6 +68,7 @@ class Deployed:
     monitor: Resumable
     without: Without
     scientist: Ask
+    approver: Ask
     many: str
 
     def whose(self, state: str) -> Resumable:
@@ -76,7 +81,7 @@ Act = Callable[[Deployed], str]
 
 
 @pytest.fixture(scope="module")
-def deployed(app: App, without: Without, scientist: Ask, many: str) -> Deployed:
+def deployed(app: App, without: Without, scientist: Ask, approver: Ask, many: str) -> Deployed:
     """After a drop of cars that are new to what may serve, and many more than it has learned from."""
     run = app.drop("raw/again.csv", demo_data.new_listings(6000, seed=3))
     app.client("sqs").purge_queue(QueueUrl=app.outputs["UndeliveredEventsUrl"])
@@ -85,7 +90,8 @@ def deployed(app: App, without: Without, scientist: Ask, many: str) -> Deployed:
     window = watch(app, **asked())
     assert (window.status, window.output["Verdict"]) == ("SUCCEEDED", "NotEnoughData")
     assert app.mails(window)  # its end needs what the first test takes away
-    return Deployed(app, run, Resumable(app, run), window, Resumable(app, window, MONITOR), without, scientist, many)
+    monitor = Resumable(app, window, MONITOR)
+    return Deployed(app, run, Resumable(app, run), window, monitor, without, scientist, approver, many)
 
 
 @cache
@@ -256,6 +262,36 @@ def its_end(deployed: Deployed) -> str:
     return _letter(deployed)
 
 
+def asking_people(deployed: Deployed) -> str:
+    """A run asks about a version that somebody has rejected before, for another reason."""
+    arn = ask_people(deployed.app, deployed.run, approval.REJECTED)
+    return _why(wait_for(lambda: Run.ended(arn), f"the end of {arn}", 60, pause=0.1))
+
+
+def answering(deployed: Deployed) -> str:
+    """The function is called as Lambda calls it when a version is approved for which a run has waited."""
+    app, version = deployed.app, one_more_version(deployed.app, deployed.run, approval.APPROVED)
+    waiting = {"id": f"approval#{version}", "run_id": deployed.run.run_id, "token": "gone"}
+    item = {name: {"S": value} for name, value in waiting.items()}
+    app.client("dynamodb").put_item(TableName=app.outputs["RunTableName"], Item=item)
+    event = {"detail": {"ModelPackageArn": version}}
+    called = app.client("lambda").invoke(FunctionName=f"{STACK}-answer-approval", Payload=json.dumps(event))
+    assert "FunctionError" in called
+    return str(called["Payload"].read().decode())
+
+
+def an_unkept_answer(deployed: Deployed) -> None:
+    tell_of_no_version(deployed.app)
+
+
+def an_answer(deployed: Deployed) -> str:
+    version = one_more_version(deployed.app, deployed.run, approval.PENDING)
+    deployed.app.client("sagemaker").update_model_package(
+        ModelPackageArn=version, ModelApprovalStatus=approval.REJECTED
+    )
+    return _letter(deployed)
+
+
 def a_window(deployed: Deployed) -> str:
     return _why(watch(deployed.app, **asked()))
 
@@ -348,6 +384,19 @@ def a_person(ask: Callable[[Ask, Deployed], Any]) -> Act:
     return try_it
 
 
+def approving(ask: Callable[[Ask, Deployed], Any]) -> Act:
+    def try_it(deployed: Deployed) -> str:
+        with pytest.raises(ClientError) as refused:
+            ask(deployed.approver, deployed)
+        return str(refused.value)
+
+    return try_it
+
+
+def read_report_as(ask: Ask, deployed: Deployed) -> Any:
+    return ask("s3").get_object(Bucket=deployed.app.bucket, Key=f"runs/{deployed.run.run_id}/report.html")
+
+
 def put_as(ask: Ask, deployed: Deployed) -> Any:
     return ask("s3").put_object(Bucket=deployed.app.bucket, Key="raw/theirs.csv", Body=b"x")
 
@@ -381,6 +430,10 @@ ACTS: dict[str | tuple[str, str], Act] = {
     "QueryTrainingResultsRole": asking_again("Query training results"),
     "ReserveDeploymentRole": asking_again("Reserve deployment"),
     ("ReserveDeploymentRole", "OtherRuns"): meeting_another_run(asking_again("Reserve deployment")),
+    "RequestApprovalRole": asking_people,
+    ("RequestApprovalRole", "Report"): seen_by_the_operator(asking_people),
+    "AnswerApprovalRole": answering,
+    ("AnswerApprovalRole", "Undelivered"): seen_by_the_operator(an_unkept_answer),
     "BaselineRole": going_on_from("Create baselines"),
     ("BaselineRole", "LogGroup"): a_job_that_is_stopped("Create baselines", "logs:CreateLogGroup"),
     ("BaselineRole", "Logs"): a_job_that_is_stopped("Create baselines", "logs:CreateLogStream"),
@@ -475,13 +528,26 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("Key", "AlarmsPublish"): seen_by_the_operator(an_alarm),
     ("AlertTopicPolicy", "AlarmsPublish"): seen_by_the_operator(an_alarm),
     ("UndeliveredEventsPolicy", "RulesSend"): seen_by_the_operator(an_undelivered_drop),
+    ("ModelApproverPolicy", "FindStack"): approving(
+        lambda ask, it: ask("cloudformation").describe_stacks(StackName=STACK)
+    ),
+    ("ModelApproverPolicy", "ListVersions"): approving(
+        lambda ask, it: ask("sagemaker").list_model_packages(ModelPackageGroupName=STACK)
+    ),
+    ("ModelApproverPolicy", "Answer"): approving(
+        lambda ask, it: ask("sagemaker").describe_model_package(ModelPackageName=it.run.output["ModelPackage"])
+    ),
+    ("ModelApproverPolicy", "ReadReports"): approving(read_report_as),
+    ("ModelApproverPolicy", "Key"): approving(read_report_as),
     ("RunEndedPermission", "Only"): its_end,
+    ("VersionAnsweredPermission", "Only"): an_answer,
     ("WindowEndedPermission", "Only"): the_end_of_a_window,
 }
 FUNCTIONS = {
     "ResolveConfigurationRole": "resolve-configuration", "SnapshotDataRole": "snapshot-data",
     "SealArtifactRole": "seal-artifact",
     "QueryTrainingResultsRole": "query-training-results", "ReserveDeploymentRole": "reserve-deployment",
+    "RequestApprovalRole": "request-approval", "AnswerApprovalRole": "answer-approval",
     "CheckEndpointRole": "check-endpoint", "VerifyEndpointRole": "verify-endpoint", "CleanUpRole": "clean-up",
     "NotifyRunRole": "notify-run", "PublishJobCodeRole": "publish-job-code",
     "ResolveWindowRole": "resolve-window", "ProbeEndpointRole": "probe-endpoint",

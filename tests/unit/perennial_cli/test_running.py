@@ -386,6 +386,27 @@ def test_a_version_without_a_run_is_told_in_words(registry, number: str, problem
     assert (ended.exit_code, problem in ended.stderr) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("command", "status", "reason"),
+    [(("approve", "3"), "Approved", None), (("reject", "3", "--reason", "biased"), "Rejected", "biased")],
+    ids=["approve", "reject"],
+)
+def test_a_version_is_approved_or_rejected_in_the_registry(
+    registry, answers, command: tuple[str, ...], status: str, reason: str | None
+) -> None:
+    updates = answers("sagemaker", "UpdateModelPackage", (200, {"ModelPackageArn": f"{ARN}/3"}))
+    answer = json.loads(perennial(*command, "--json").stdout)
+    assert answer == {"stack": "cars", "version": 3, "status": status, "before": "Approved"}
+    request = json.loads(updates[0].body)
+    assert (request["ModelPackageArn"], request["ModelApprovalStatus"]) == (f"{ARN}/3", status)
+    assert request.get("ApprovalDescription") == reason
+    assert status in perennial(*command).stdout
+
+
+def test_a_rejection_needs_a_reason(registry) -> None:
+    assert perennial("reject", "3").exit_code == 2
+
+
 def test_a_stack_without_a_group_is_told_what_to_do(stack, answers) -> None:
     answers("sagemaker", "ListModelPackages", refusal("ValidationException", "ModelPackageGroup arn does not exist."))
     ended = perennial("versions")

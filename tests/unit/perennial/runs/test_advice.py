@@ -5,7 +5,7 @@ import json
 import pytest
 
 from perennial.runs.advice import TRAIN_MODEL, Outcome, Row, advice
-from perennial.runs.work import TRAINED_ONLY
+from perennial.runs.work import NOT_APPROVED, TRAINED_ONLY
 from tests.unit.conftest import ROOT
 from tools import asl
 
@@ -33,6 +33,7 @@ ENDS = [
     Outcome("Succeeded", is_doubtful=True, has_new_files=False),
     Outcome("Succeeded"),
     Outcome(TRAINED_ONLY),
+    Outcome(NOT_APPROVED),
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="chance"),
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="slice"),
     Outcome("Failed", "SageMaker.SageMakerException", "Register model", "ModelPackageGroup arn does not exist."),

@@ -1012,3 +1012,52 @@ def test_a_failure_that_no_state_has_caught_may_serve_either_model(state: str) -
     assert "may serve" not in advice.advice(
         advice.Outcome("Failed", "States.Runtime", "Train", "the output is too large")
     )
+
+
+def asked(days=7):
+    """The mail about a run that waits until its version 3 is approved."""
+    arn = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/perennial-used-cars/3"
+    version = {"arn": arn, "number": 3, "status": "PendingManualApproval"}
+    running = {name: RECORD["execution"][name] for name in ("arn", "started_at")}
+    waiting = {**RECORD, "status": "AwaitsApproval", "execution": running, "deployed": None, "version": version}
+    return message.ask(waiting, version, days)
+
+
+def test_a_mail_that_asks_people_shows_the_metric_against_the_model_in_service_first():
+    mail = asked()
+    assert mail.subject == "Approval needed: rmse 2,300 USD, before 2,400 [perennial-used-cars]"
+    assert mail.body.startswith("Approval needed: rmse 2,345.68 meets the threshold (at most 3,500) and is no worse ")
+    assert "\nUnseen rows   2,300 USD, model in service 2,400 USD; difference" in mail.body
+
+
+def test_a_mail_that_asks_people_has_three_ways_to_answer_and_what_follows():
+    body = asked().body
+    update = (
+        "aws sagemaker update-model-package --model-package-arn arn:aws:sagemaker:eu-west-1:123456789012:model-package"
+    )
+    for text in (
+        "https://eu-west-1.console.aws.amazon.com/sagemaker/home?region=eu-west-1: Studio, Models, group perennial",
+        f"{update}/perennial-used-cars/3 --model-approval-status Approved\n",
+        f"{update}/perennial-used-cars/3 --model-approval-status Rejected --approval-description 'why'\n",
+        "perennial approve 3 --stack perennial-used-cars\n",
+        "perennial reject 3 --stack perennial-used-cars --reason 'why'\n",
+        "nobody answers within 7 days, the run ends",
+    ):
+        assert text in body
+    assert "within 1 day," in asked(1).body
+
+
+def test_a_mail_that_asks_people_names_nothing_that_is_written_when_the_run_ends():
+    body = asked().body
+    assert "run.json" not in body
+    assert "Ended" not in body
+
+
+@pytest.mark.parametrize(
+    "why", ["somebody has rejected it: biased", "nobody has approved or rejected it within 7 days"]
+)
+def test_a_version_that_was_not_approved_says_why_and_that_the_model_in_service_stays(why):
+    mail = failed("VersionRejected", f'State "Wait for approval" failed: version 3: {why}', status="NotApproved")
+    assert mail.subject.startswith(f"Not approved: version 3: {why}"[:60])
+    assert "In service    cars-20261101000000-aaaa (as before)" in mail.body
+    assert "perennial approve" in mail.body

@@ -1,0 +1,70 @@
+"""Runs that wait until people approve a version, and the answer that the registry has for them.
+
+The item `approval#<ARN of the version>` of the run table has the token of the task that waits: {"run_id",
+"execution_arn", "token", "asked"}. The registry is asked what the answer is, so that it does not matter who has
+answered from where, how often the event comes, and in which order events do.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+from perennial.registry import approval
+from perennial_aws import runs
+from perennial_aws.clients import client, code_of, if_there
+
+logger = Logger(child=True)
+
+# The task has been answered, or its time was over, or its execution has ended.
+ANSWERED = ("InvalidToken", "TaskDoesNotExist", "TaskTimedOut")
+
+
+def wait_for(version_arn: str, run_id: str, execution_arn: str, token: str) -> bool:
+    """Keep the token of the task that waits for a version; return whether people have been asked about it before."""
+    known = runs.item(_id(version_arn)) or {}
+    runs.keep({
+        "id": _id(version_arn),
+        "run_id": run_id,
+        "execution_arn": execution_arn,
+        "token": token,
+        "asked": known.get("asked", False),
+    })  # fmt: skip
+    return bool(known.get("asked"))
+
+
+def were_asked(version_arn: str) -> None:
+    """Note that people have been asked about a version."""
+    runs.keep({**(runs.item(_id(version_arn)) or {}), "asked": True})
+
+
+def version(version_arn: str) -> dict[str, Any] | None:
+    """Return what the registry says of a version; None where it is not there any more."""
+    return if_there(client("sagemaker").describe_model_package, ModelPackageName=version_arn)
+
+
+def resume(described: dict[str, Any]) -> bool:
+    """Give the run that waits for a version its answer, if there is one by now; return whether it took it."""
+    waiting, status = runs.item(_id(described["ModelPackageArn"])), described["ModelApprovalStatus"]
+    if not waiting or status not in (approval.APPROVED, approval.REJECTED):
+        return False
+    steps, token = client("stepfunctions"), waiting["token"]
+    reason = described.get("ApprovalDescription")
+    try:
+        if status == approval.APPROVED:
+            steps.send_task_success(taskToken=token, output=json.dumps({"Reason": reason}))
+        else:
+            steps.send_task_failure(taskToken=token, error=approval.VERSION_REJECTED, cause=approval.rejected(reason))
+    except ClientError as error:
+        if code_of(error) not in ANSWERED:
+            raise
+        logger.info("the run does not wait any more", run_id=waiting["run_id"], problem=code_of(error))
+        return False
+    return True
+
+
+def _id(version_arn: str) -> str:
+    return f"approval#{version_arn}"
