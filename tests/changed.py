@@ -31,7 +31,7 @@ class Project:
         for file in files:
             for name in names(file, packages):
                 self._meant[name].add(file)
-        self.read, self.next = cache(self._read), cache(self._next)
+        self.read, self.next, self.needed = cache(self._read), cache(self._next), cache(self._needed)
 
     def tests(self, kinds: str) -> list[str]:
         """Return the test files of the kinds, a regular expression."""
@@ -45,7 +45,7 @@ class Project:
         if test.startswith("tests/integration/"):
             return file in {test, *self.next(test)} or _is_called_after(file, test)
         of_all = test.count("/") == 2  # it lies in tests/unit itself, and may be about whole folders
-        return file in self._needed(test) or (of_all and file.partition("/")[0] in self.read(test)[1])
+        return file in self.needed(test) or (of_all and file.partition("/")[0] in self.read(test)[1])
 
     def _needed(self, test: str) -> set[str]:
         """A test file, the conftest files above it, and what they import, start and read, these too."""

@@ -68,21 +68,11 @@ def test_the_notebook_about_data_runs_whole_without_a_stack() -> None:
 
 def exported(folder: Path) -> dict[str, Any]:
     """What an MLflow server with a file store holds after runs were exported twice."""
-    address = f"http://127.0.0.1:{(port := free_port())}"
-    places = [f"--backend-store-uri={folder / 'store'}", f"--artifacts-destination={folder / 'artefacts'}"]
-    server = [str(PYTHON), "-m", "mlflow", "server", f"--port={port}", "--workers=1", *places]
-    log = folder / "log"
-    with started(server, log, MLFLOW_ALLOW_FILE_STORE="true", MLFLOW_DISABLE_TELEMETRY="true") as mlflow:
-        wait_for(lambda: status(f"{address}/health") or mlflow.poll() is not None, "MLflow", SECONDS, pause=0.2)
-        ran = subprocess.run(
-            [str(PYTHON), str(ROOT / "tests/integration/export_to_mlflow.py"), address],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SECONDS,
-        )
-    assert ran.returncode == 0, ran.stderr[-3000:] + log.read_text()[-3000:]
+    assert PYTHON.exists(), MISSING
+    program = [str(PYTHON), str(ROOT / "tests/integration/export_to_mlflow.py"), str(folder)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(program, env=environ, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert ran.returncode == 0, ran.stderr[-6000:]
     return dict(json.loads(ran.stdout))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import jsonata
@@ -152,6 +153,11 @@ def _retrier(body: dict[str, Any], error: str) -> int | None:
     return next((n for n, retrier in enumerate(body.get("Retry", [])) if error in retrier["ErrorEquals"]), None)
 
 
+@cache
+def _parsed(code: str) -> jsonata.Jsonata:
+    return jsonata.Jsonata.jsonata(code)
+
+
 @dataclass
 class _Scope:
     """What the expressions of one state see."""
@@ -194,14 +200,14 @@ class _Scope:
         }
         null = jsonata.utils.Utils.NULL_VALUE
         bindings = {name: null if value is None else value for name, value in self.variables.items()}
-        parsed = jsonata.Jsonata.jsonata(code)
+        parsed = _parsed(code)
         parsed.register_lambda("millis", lambda: self.walk.now)
         parsed.register_lambda("hash", lambda text, name: hashlib.new(name, text.encode()).hexdigest())
         try:
             value = parsed.evaluate(None, {**bindings, "states": states})
         except jsonata.JException as error:
             raise StateError("States.QueryEvaluationError", str(error)) from error
-        if value is None and not jsonata.Jsonata.jsonata(f"$exists({code})").evaluate(
+        if value is None and not _parsed(f"$exists({code})").evaluate(
             None, {**bindings, "states": states, "millis": self.walk.now}
         ):
             raise StateError("States.QueryEvaluationError", f"{code} is undefined")

@@ -112,7 +112,8 @@ def reached(stack: str, other: str) -> set[tuple[str, str]]:
     """(pattern, ARN): what patterns of one stack match of what another makes."""
     patterns = [substituted(pattern, stack) for pattern in PATTERNS]
     own = [pattern for pattern in patterns if not any(re.fullmatch(known, pattern) for known in OF_THE_ACCOUNT)]
-    return {(pattern, arn) for pattern in own for arn in made(other) if matches(arn, pattern)}
+    arns = list(made(other))
+    return {(pattern, arn) for pattern in own for arn in arns if matches(arn, pattern)}
 
 
 def test_everything_that_a_run_makes_is_matched_by_the_policies_of_its_own_stack() -> None:
@@ -173,7 +174,8 @@ def test_no_rule_matches_by_a_part_of_a_stacks_name(rule: str) -> None:
         if rule == "RetrainAlarmsRule":  # whole names, which whoever deploys has chosen
             assert detail["alarmName"] == {"Ref": "RetrainAlarms"}
             return
-        (named,) = detail.get("stateMachineArn") or detail.get("EndpointName") or detail["bucket"]["name"]
+        names = (detail.get(key) for key in ("stateMachineArn", "EndpointName", "ModelPackageGroupName"))
+        (named,) = next(filter(None, names), None) or detail["bucket"]["name"]
         bucket = {"Fn::If": ["HasDataBucket", {"Ref": "DataBucket"}, {"Ref": "Bucket"}]}
         assert named in ({"Ref": "TrainModel"}, {"Ref": "MonitorModel"}, {"Ref": "AWS::StackName"}, bucket)
 

@@ -508,7 +508,7 @@ bodies = (
 
 
 @given(bodies, st.sampled_from([CSV, LINES, JSON]))
-@settings(max_examples=600)
+@settings(max_examples=300)
 @example('1,2,0,"' + "a\n" * 1000, CSV)
 @example("\x00,1,1,\x00\n", CSV)
 def test_any_request_is_answered_line_by_line_or_refused(

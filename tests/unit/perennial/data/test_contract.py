@@ -134,7 +134,7 @@ def test_parquet_values_are_checked_by_the_same_rules() -> None:
 @given(
     st.lists(st.fixed_dictionaries({}, optional={name: st.text(max_size=8) for name in SOUND}), min_size=1, max_size=8)
 )
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_any_texts_are_sound_or_quarantined_and_rows_do_not_affect_each_other(changes: list[dict[str, str]]) -> None:
     checked = check(CONTRACT, batch(*changes))
     invalid = set(checked.invalid_rows().tolist())

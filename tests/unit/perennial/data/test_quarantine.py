@@ -78,7 +78,7 @@ def quarantined(folder: Path) -> list[dict[str, Any]]:
 
 
 @given(parquet_rows())
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_any_parquet_values_are_used_or_quarantined_with_reasons(
     tmp_path_factory: pytest.TempPathFactory, source: pa.RecordBatch
 ) -> None:

@@ -113,7 +113,7 @@ def alone(kind: str, text: str, parsing: Parsing) -> Any:
 
 @pytest.mark.parametrize("parsings", [USUAL, PARSING], ids=["usual", "parse"])
 @given(TEXTS)
-@settings(max_examples=80)
+@settings(max_examples=50)
 def test_a_text_means_the_same_alone_and_beside_others_and_in_json(parsings: dict[str, Parsing], text: str) -> None:
     for kind, parsing in parsings.items():
         value = alone(kind, text, parsing)
@@ -166,7 +166,7 @@ def as_numbers(number: Decimal) -> list[pa.Array]:
 @given(NUMBERS)
 @example(Decimal("-1.5"))
 @example(Decimal("9.999"))
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_a_number_means_what_its_text_does(parsings: dict[str, Parsing], number: Decimal) -> None:
     whole = number == int(number)
     for kind, parsing in parsings.items():

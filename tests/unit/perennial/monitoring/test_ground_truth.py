@@ -196,7 +196,7 @@ def test_a_header_that_is_longer_than_any_row_is_none(tmp_path: Path) -> None:
 def test_labels_of_ten_megabytes_wait_for_no_others(tmp_path: Path) -> None:
     """Ids and texts of a batch are held together: those of the longest lines one after the other."""
     long = "x" * 10_000_000
-    write(tmp_path, "c.csv", "inference_id,label", *[f"{long},1", f"car-1,{long}"] * 20, "car-0,100")
+    write(tmp_path, "c.csv", "inference_id,label", *[f"{long},1", f"car-1,{long}"] * 13, "car-0,100")
     with bounded():
         found, counts = joined(tmp_path, ["car-0", "car-1"])
-    assert (found, counts["unmatched"], counts["unreadable_labels"]) == ({0: 100}, 20, 20)
+    assert (found, counts["unmatched"], counts["unreadable_labels"]) == ({0: 100}, 13, 13)
