@@ -70,6 +70,8 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _leaves(f"{path}.{key}" if path else str(key), item)
+    elif isinstance(value, list) and value and all(isinstance(item, Mapping) and "name" in item for item in value):
+        yield from _leaves(path, {item["name"]: item for item in value})
     else:
         yield path, value
 

@@ -141,9 +141,11 @@ def _value(path: str, text: str) -> Any:
 
 def _start(stack: Stack, wanted: Mapping[str, Any], *, follow: bool, as_json: bool) -> None:
     checked = run_input.execution_input(wanted)
-    configuration.resolve(
+    resolved = configuration.resolve(
         stack.model, definition_of(stack), run=checked.Overrides, data_prefix=stack.outputs["DataPrefix"]
     )
+    if "Tuning" in checked.Overrides and not resolved.ranges:
+        warn("Tuning has no effect: no hyperparameter is a range, in model.yaml or here, and the run trains once")
     arn = history.start(stack, wanted)
     if follow:
         _end(stack, arn, as_json=as_json)

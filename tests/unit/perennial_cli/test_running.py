@@ -185,6 +185,16 @@ def test_a_setting_is_read_as_model_yaml_is(executions, text: str, value: object
 
 
 @pytest.mark.parametrize(
+    ("words", "is_said"), [((), True), (("--set", "HyperParameters.eta={min: 0.1, max: 1}"), False)]
+)
+def test_a_search_without_a_range_is_said_to_have_no_effect(executions, words, is_said: bool) -> None:
+    requests = executions(("one", 1, "RUNNING"))
+    ended = perennial("run", "--set", "Tuning.Jobs=4", *words, "--no-follow")
+    assert (ended.exit_code, len(requests) > 0) == (0, True)
+    assert ("Tuning has no effect" in ended.stderr) is is_said
+
+
+@pytest.mark.parametrize(
     ("words", "problem"),
     [
         (("--set", "GateThreshold"), "expected NAME=VALUE"),
@@ -309,6 +319,18 @@ def test_compare_has_what_the_models_were_trained_with_and_each_fact_once_the_mo
         ("gate.threshold", 3000.0, 2500.0),
         ("code.hash", CODE, "other"),
     ]
+
+
+def test_of_slices_each_number_that_differs_is_compared() -> None:
+    one, other = record(), record()
+    for each, candidate in ((one, 1.5), (other, 2.5)):
+        slices = [
+            {"name": "north", "rows": 40, "candidate": candidate},
+            {"name": "south", "rows": 30, "candidate": 1.0},
+        ]
+        each["metrics"] = {**each["metrics"], "slices": slices}
+    (difference,) = comparison.differences(one, other)
+    assert (difference.path, difference.first, difference.second) == ("metrics.slices.north.candidate", 1.5, 2.5)
 
 
 def test_a_threshold_of_the_run_and_another_of_the_definition_are_two_facts() -> None:
