@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 if TYPE_CHECKING:  # every function imports this module, and few know of algorithms
     from perennial.model.algorithms.algorithm import Algorithm
+    from perennial.runs.rollout import TrafficShift
 
 T = TypeVar("T")
 
@@ -35,6 +36,11 @@ def _listed(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
+def _traffic_shift(text: str) -> TrafficShift:
+    """Return the text, of which the template allows only these."""
+    return cast("TrafficShift", text)
+
+
 def _without_slash(uri: str) -> str:
     return uri.rstrip("/")
 
@@ -51,6 +57,9 @@ class Settings:
     quiet_period_seconds  how long a drop waits for others
     topic_arn, data_topic_arn  who operates the stack, and who answers for the data; they may be the same
     capture_delay_seconds how long captured records take to arrive
+    traffic_shift         canary, linear or all-at-once: how a new model takes over where several instances serve
+    baking_seconds        how long alarms are watched after each step of that; 0: not at all
+    rollback_alarms       the names of these alarms
     models_to_keep        models besides the one in service that one can go back to
     vpc_subnets, vpc_security_groups  empty without a VPC
     """
@@ -73,6 +82,9 @@ class Settings:
     stack_overrides = _Variable(str, "{}")
     quiet_period_seconds = _Variable(int)
     capture_delay_seconds = _Variable(int)
+    traffic_shift = _Variable(_traffic_shift)
+    baking_seconds = _Variable(int)
+    rollback_alarms = _Variable(_listed)
     models_to_keep = _Variable(int)
     vpc_subnets = _Variable(_listed, "")
     vpc_security_groups = _Variable(_listed, "")

@@ -41,6 +41,7 @@ PSEUDO = {
 }
 # What stands for a resource of the template when its ARN is asked for.
 ARNS = {
+    "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{STACK}",
     "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{STACK}",
     "AWS::Events::Rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{STACK}",
     "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{STACK}",

@@ -2,7 +2,11 @@
 
 Called by  train_model, states "Check endpoint" (Phase "Before"), "Check deployment" ("After") and "Check what serves"
            ("Back").
+Writes     the run record: how the update takes over
 Raises     ArtifactChangedError: what is about to serve is not what its jobs have written. Permanent.
+
+Before an update it says how traffic moves to the new model, and which alarms take that back. One that rings already
+would take back any update, also the one that is to mend what it rings for: it is left out, and the record says so.
 
 Only SageMaker's own "Could not find endpoint" counts as absent: any other error is raised.
 An endpoint that changes is looked at for a second, so that a change that is over sooner is waited for no longer.
@@ -11,15 +15,16 @@ An endpoint that changes is looked at for a second, so that a change that is ove
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from perennial.runs import endpoint, run_record
-from perennial_aws import artifacts, payloads
+from perennial.runs import endpoint, rollout, run_record
+from perennial_aws import artifacts, payloads, runs
 from perennial_aws.clients import client, if_there
+from perennial_aws.settings import settings
 
 PAUSES_SECONDS = (0.05, 0.05, 0.1, 0.1, 0.2, 0.25, 0.25)
 logger = Logger()
@@ -43,12 +48,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What to do next, and why."""
+    """What to do next, and why.
+
+    DeploymentConfig  how an update takes over traffic; None: at once, and nothing is watched
+    LeftOut           alarms that do not watch it: they have rung before it, so that they say nothing about it
+    """
 
     Action: endpoint.Action
     Status: str
     ServingConfigName: str | None
     Reason: str
+    DeploymentConfig: dict[str, Any] | None = None
+    LeftOut: list[str] = field(default_factory=list)
 
 
 @logger.inject_lambda_context
@@ -66,10 +77,30 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if request.Phase == "Before" or decision.action == "Update":
         artifacts.require_sealed_champion(request.Champion)
     logger.info("decided", endpoint=request.EndpointName, action=decision.action, status=decision.status)
-    return asdict(Answer(decision.action, decision.status, decision.serving_config, decision.reason))
+    config, left_out = _rollout(request) if request.Phase == "Before" and decision.action == "Update" else (None, [])
+    return asdict(Answer(decision.action, decision.status, decision.serving_config, decision.reason, config, left_out))
+
+
+def _rollout(request: Request) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return how the update is to take over, and which alarms cannot watch it; the run's record has both."""
+    if settings.baking_seconds == 0:
+        return None, []
+    described = client("cloudwatch").describe_alarms(AlarmNames=settings.rollback_alarms)["MetricAlarms"]
+    ringing = [alarm["AlarmName"] for alarm in described if alarm["StateValue"] == "ALARM"]
+    watching = [alarm["AlarmName"] for alarm in described if alarm["StateValue"] != "ALARM"]
+    variants = (_described(request) or {}).get("ProductionVariants", [])
+    instances = min((variant["DesiredInstanceCount"] for variant in variants), default=1)
+    config = rollout.deployment_config(settings.traffic_shift, settings.baking_seconds, instances, watching)
+    if request.RunId:
+        runs.update(request.RunId, rollout={"config": config, "left_out": ringing})
+    return config, ringing
+
+
+def _described(request: Request) -> dict[str, Any] | None:
+    return if_there(client("sagemaker").describe_endpoint, EndpointName=request.EndpointName)
 
 
 def _decide(request: Request) -> endpoint.Step:
-    description = if_there(client("sagemaker").describe_endpoint, EndpointName=request.EndpointName)
+    description = _described(request)
     previous = request.Champion["EndpointConfigName"] if request.Champion else None
     return endpoint.decide(description, request.WantedConfigName, request.Phase, previous)

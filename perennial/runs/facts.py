@@ -8,7 +8,7 @@ from typing import Any
 from perennial.data.since import set_by
 from perennial.evaluation.gate import TWINS
 from perennial.model.problem_types import scores_of
-from perennial.runs import costs, no_data, trials
+from perennial.runs import costs, no_data, rollout, trials
 from perennial.runs.run_record import Rows, RunRecord
 from perennial.runs.strays import PUT_ASIDE
 from perennial.runs.work import NOT_APPROVED, OLDER, TRAINED_ONLY
@@ -42,6 +42,8 @@ def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "Cost", cost
     if version := record.get("version"):
         yield "Version", f"{version['number']} in the model registry ({version['arn']}), {version['status']}"
+    if taking_over := record.get("rollout"):
+        yield "Taking over", rollout.spoken(taking_over)
     if deployed := record.get("deployed"):
         yield "Endpoint", f"{deployed['endpoint']} serves {deployed['model']}"
     elif champion := record.get("champion"):

@@ -310,6 +310,13 @@ class ServingImage(TypedDict, total=False):
     resolved: str | None
 
 
+class Rollout(TypedDict):
+    """How the update of the endpoint was to take over (runs.rollout), and the alarms that could not watch it."""
+
+    config: dict[str, Any]
+    left_out: list[str]
+
+
 class Deployed(TypedDict, total=False):
     """What serves since the run."""
 
@@ -370,6 +377,7 @@ class RunRecord(TypedDict, total=False):
     late: Late | None
     training_window: TrainingWindow | None
     baselines: dict[str, str] | None
+    rollout: Rollout | None
     deployed: Deployed | None
     version: ModelVersion | None
     report: str | None

@@ -12,7 +12,18 @@ from moto.core.serialize import JSONSerializer
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.sns.models import Subscription
 
-SERVICES = {"dynamodb", "s3", "sagemaker", "sagemakerruntime", "sns", "sqs", "ssm", "stepfunctions", "sts"}
+SERVICES = {
+    "cloudwatch",
+    "dynamodb",
+    "s3",
+    "sagemaker",
+    "sagemakerruntime",
+    "sns",
+    "sqs",
+    "ssm",
+    "stepfunctions",
+    "sts",
+}
 
 
 def install(patched: pytest.MonkeyPatch) -> None:

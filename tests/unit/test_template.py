@@ -212,6 +212,7 @@ def test_alarms_watch_the_metrics_of_this_stacks_runs_readers_and_endpoint() -> 
         ("DestinationDeliveryFailures", ("FunctionName",)),
         ("Invocation4XXErrors", ("EndpointName", "VariantName")),
         ("Invocation5XXErrors", ("EndpointName", "VariantName")),
+        ("InvocationModelErrors", ("EndpointName", "VariantName")),
         ("ModelLatency", ("EndpointName", "VariantName")),
         ("ModelWorse", ("service",)),
     }
@@ -233,9 +234,17 @@ def test_only_functions_that_nobody_else_would_tell_of_have_alarms_of_their_own(
 def test_the_alarms_of_the_endpoint_are_of_the_variant_that_is_deployed() -> None:
     flow = (ROOT / "statemachines" / "train_model.asl.json").read_text()
     variants = re.findall(r'"VariantName": "(\w+)"', flow)
-    for name in ("EndpointErrorsAlarm", "EndpointLatencyAlarm", "EndpointRefusalsAlarm"):
+    for name in ("EndpointErrorsAlarm", "EndpointModelErrorsAlarm", "EndpointLatencyAlarm", "EndpointRefusalsAlarm"):
         endpoint, variant = properties(name)["Dimensions"]
         assert (endpoint["Value"], [variant["Value"]]) == ({"Ref": "AWS::StackName"}, sorted(set(variants)))
+
+
+def test_the_alarms_that_take_an_update_back_may_be_looked_at_by_who_asks_for_it() -> None:
+    names = FUNCTIONS["CheckEndpointFunction"]["Environment"]["Variables"]["ROLLBACK_ALARMS"]["Fn::Sub"].split(",")
+    alarms = {alarm: found["Properties"]["AlarmName"]["Fn::Sub"] for alarm, found in ALARMS.items()}
+    for role, sid in (("CheckEndpointRole", "Alarms"), ("TrainModelRole", "RollbackAlarms")):
+        (statement,) = (one for one in statements_of(role) if one["Sid"] == sid)
+        assert [alarms[arn["Fn::GetAtt"][0]] for arn in statement["Resource"]] == names
 
 
 def test_refused_requests_which_no_window_knows_of_raise_an_alarm_by_their_share() -> None:

@@ -98,7 +98,8 @@ def sagemaker(operation: str, parameters: JsonObject, place: Place) -> list[Need
 
     A role that is handed over needs iam:PassRole (SageMaker Developer Guide, "How to use SageMaker AI execution roles",
     "Passing roles"), tags in a request that creates need sagemaker:AddTags (Developer Guide, "Provide permissions for
-    tagging SageMaker AI resources").
+    tagging SageMaker AI resources"), and alarms that roll an update back need cloudwatch:DescribeAlarms (Developer
+    Guide, "Auto-Rollback Configuration and Monitoring").
 
     Raises:
         NotMappedError: an operation that the local SageMaker does not have.
@@ -128,6 +129,9 @@ def sagemaker(operation: str, parameters: JsonObject, place: Place) -> list[Need
         needs.append(Needs(f"sagemaker:{operation}", place.arn("sagemaker", f"endpoint-config/{name}"), tags))
     if parameters.get("Tags"):
         needs.append(Needs("sagemaker:AddTags", own, tags))
+    rollback = (parameters.get("DeploymentConfig") or {}).get("AutoRollbackConfiguration") or {}
+    for alarm in rollback.get("Alarms") or ():
+        needs.append(Needs("cloudwatch:DescribeAlarms", place.arn("cloudwatch", f"alarm:{alarm.get('AlarmName')}")))
     definition = parameters.get("TrainingJobDefinition") or {}
     if role := parameters.get(_ROLES.get(operation, "")) or definition.get("RoleArn"):
         needs.append(Needs("iam:PassRole", role, {"iam:PassedToService": "sagemaker.amazonaws.com"}))

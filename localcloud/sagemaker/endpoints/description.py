@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from localcloud.sagemaker.api.context import now
 from localcloud.sagemaker.endpoints import capture
+from localcloud.sagemaker.endpoints.deployment import Step
 from localcloud.sagemaker.platform.store import Document
 
 
@@ -40,14 +42,27 @@ def _summary(item: Document, status: str | None, message: str | None = None) -> 
     return summary
 
 
-def pending(plan: Document, status: str, action: str) -> Document:
-    """PendingDeploymentSummary of an update in this stage."""
-    variants = []
-    for item in plan["Variants"]:
-        count = item["Variant"].get("InitialInstanceCount", 1)
-        ending = "." if status == "Creating" else f" with traffic enabled on full capacity of {count} instance(s)."
-        message = f"{action} {count} instance(s)." if status == "Creating" else f"{action}{ending}"
-        variants.append(_summary(item, status, message) | {"InstanceType": item["Variant"]["InstanceType"]})
+def creating(plan: Document) -> Document:
+    """PendingDeploymentSummary of an update whose fleet is being started."""
+    return _pending(plan, "Creating", lambda count: f"Launching {count} instance(s).")
+
+
+def baking(plan: Document, step: Step) -> Document:
+    """PendingDeploymentSummary of an update that is being watched."""
+
+    def message(count: int) -> str:
+        instances = count if step.share == 1 else step.instances
+        return f"{step.action} with traffic enabled on {step.capacity} of {instances} instance(s)."
+
+    return _pending(plan, "Baking", message)
+
+
+def _pending(plan: Document, status: str, message: Callable[[int], str]) -> Document:
+    variants = [
+        _summary(item, status, message(item["Variant"].get("InitialInstanceCount", 1)))
+        | {"InstanceType": item["Variant"]["InstanceType"]}
+        for item in plan["Variants"]
+    ]
     return {"EndpointConfigName": plan["EndpointConfigName"], "StartTime": now(), "ProductionVariants": variants}
 
 

@@ -56,6 +56,7 @@ class Fleet:
         self, endpoint: str, plan: Document, aws: Aws, directory: Path, image: ImagePython, undelivered: Path
     ) -> None:
         self.config_name: str = plan["EndpointConfigName"]
+        self.is_new = False  # it is being deployed, and has metrics of its own besides
         self._endpoint, self._plan, self._aws = endpoint, plan, aws
         self._directory, self._image, self._undelivered = directory, image, undelivered
         self._instance = "i-" + hashlib.sha256(str(directory).encode()).hexdigest()[:17]
@@ -193,7 +194,7 @@ class Fleet:
         for variant in list(self._variants.values()):
             if variant.capture is not None:
                 variant.capture.flush()
-            if data := variant.metrics.drain():
+            if data := variant.metrics.drain(self.config_name if self.is_new else None):
                 try:
                     self._aws.client("cloudwatch").put_metric_data(Namespace=NAMESPACE, MetricData=data)
                 except (ClientError, BotoCoreError):

@@ -2,7 +2,8 @@
 
 Statuses as in the Developer Guide: Creating -> InService | Failed; InService -> Updating -> InService, or
 Updating -> RollingBack -> InService with the old configuration and a FailureReason; any -> Deleting. An update
-starts a second fleet, switches traffic in one step, waits, and ends the first when its last request is done.
+starts a second fleet, moves traffic to it in the steps of its DeploymentConfig while it watches alarms, and ends the
+first when its last request is done.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from localcloud import disk, faults
 from localcloud.sagemaker.api import events, listing, requests, tags
 from localcloud.sagemaker.api.context import now
 from localcloud.sagemaker.endpoints import description, models, undelivered
+from localcloud.sagemaker.endpoints.deployment import Deployment, Step
 from localcloud.sagemaker.endpoints.fleet import Fleet
 from localcloud.sagemaker.endpoints.invocation import Invocations
 from localcloud.sagemaker.endpoints.model_server import container_names
-from localcloud.sagemaker.errors import JobFailedError, invalid, unsupported
+from localcloud.sagemaker.errors import JobFailedError, invalid
 from localcloud.sagemaker.platform import images
 from localcloud.sagemaker.platform.aws import Aws
 from localcloud.sagemaker.platform.image_python import ImagePython
@@ -35,6 +37,7 @@ DEPLOYMENT_EVENT = "SageMaker Endpoint Deployment State Change"
 _MAX_FAILURE_REASON = 1024
 _READY = ("InService", "Updating", "RollingBack", "SystemUpdating")
 _RESTORE_SECONDS = 60.0
+_WATCH_SECONDS = 0.25
 logger = logging.getLogger(__name__)
 
 Send = Callable[[str, list[str], Document], None]
@@ -73,8 +76,8 @@ class Endpoints:
         taken = invalid(f'Cannot create already existing endpoint "{arn}".')
         if self._store.get(KIND, name) is not None:
             raise taken
-        _check_deployment(request.get("DeploymentConfig", {}))
         plan = self._plan(request["EndpointConfigName"])
+        Deployment.of(request.get("DeploymentConfig", {}), plan).require_alarms(self._aws)
         document = description.described(plan, "Creating") | {
             "EndpointName": name,
             "EndpointArn": arn,
@@ -96,14 +99,13 @@ class Endpoints:
         """UpdateEndpoint: the old configuration serves until the new one is ready."""
         retained = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties")
         requests.only(request, ("EndpointName", "EndpointConfigName", "DeploymentConfig", *retained))
-        name, deployment = request["EndpointName"], request.get("DeploymentConfig", {})
+        name, config = request["EndpointName"], request.get("DeploymentConfig", {})
         with self._lock:
             document = self._idle(name)
             arn = document["EndpointArn"]
             if document["EndpointStatus"] != "InService":
                 status = document["EndpointStatus"]
                 raise invalid(f'Cannot update endpoint "{arn}" with status {status}; delete it and create it again.')
-            _check_deployment(deployment)
             plan = self._plan(request["EndpointConfigName"])
             if plan["EndpointConfigName"] == document["EndpointConfigName"]:
                 raise invalid(
@@ -112,9 +114,11 @@ class Endpoints:
                 )
             if request.get("RetainAllVariantProperties"):
                 plan = _retaining(plan, document, request.get("ExcludeRetainedVariantProperties", []))
-            members: Document = {"PendingDeploymentSummary": description.pending(plan, "Creating", "Launching")}
-            if deployment:
-                members["LastDeploymentConfig"] = deployment
+            deployment = Deployment.of(config, plan)
+            deployment.require_alarms(self._aws)
+            members: Document = {"PendingDeploymentSummary": description.creating(plan)}
+            if config:
+                members["LastDeploymentConfig"] = config
             self._set(name, "Updating", members, drop=("FailureReason",))
         self._in_background(self._replace, name, plan, deployment)
         return {"EndpointArn": arn}
@@ -191,29 +195,57 @@ class Endpoints:
         finally:
             self._invocations.settle(name)
 
-    def _replace(self, name: str, plan: Document, deployment: Document) -> None:
-        """One blue/green deployment, all at once."""
+    def _replace(self, name: str, plan: Document, deployment: Deployment) -> None:
+        """Carry out one blue/green deployment."""
+        until = time.monotonic() + deployment.limit_seconds
         try:
             _strike(name, plan, "update-rolls-back")
             fleet = self._started(name, plan)
         except JobFailedError as error:
-            if not self._closing.is_set():
-                self._set(name, "RollingBack")
-            members = {"FailureReason": _reason(error)}
-            self._finish(name, "InService", members, drop=("PendingDeploymentSummary",))
+            self._roll_back(name, _reason(error))
             return
-        bake = deployment.get("BlueGreenUpdatePolicy", {}).get("TerminationWaitInSeconds", 0)
-        with self._lock:
-            old = self._invocations.serve(name, fleet)
-            self._store.update(KIND, name, lambda document: document.update(Plan=plan))
-        if bake:
-            self._progress(
-                name, description.pending(plan, "Baking", f"Baking for {bake} seconds (TerminationWaitInSeconds)")
-            )
-            self._closing.wait(bake)
+        old_plan = self._find(name)["Plan"]
+        for step in deployment.steps:
+            self._shift(name, fleet, plan, step)
+            why = self._bake(name, plan, step, deployment, until)
+            if why:
+                self._invocations.take_back(name)
+                self._store.update(KIND, name, lambda document: document.update(Plan=old_plan))
+                self._roll_back(name, why)
+                self._retire(fleet)
+                return
+        old = self._invocations.settle_on(name)
+        fleet.is_new = False
         members = description.described(plan) | {"EndpointConfigName": plan["EndpointConfigName"]}
         self._finish(name, "InService", members, drop=("PendingDeploymentSummary",))
         self._retire(old)
+
+    def _shift(self, name: str, fleet: Fleet, plan: Document, step: Step) -> None:
+        """Let the new fleet answer its share. With all of it, a restart goes on with the new fleet."""
+        with self._lock:
+            fleet.is_new = True
+            self._invocations.let_in(name, fleet, step.share)
+            if step.share == 1:
+                self._store.update(KIND, name, lambda document: document.update(Plan=plan))
+
+    def _bake(self, name: str, plan: Document, step: Step, deployment: Deployment, until: float) -> str:
+        """Watch the alarms for as long as the step says; return why the update is to be rolled back, if it is."""
+        end = time.monotonic() + step.seconds
+        if step.seconds:
+            self._progress(name, description.baking(plan, step))
+        while time.monotonic() < end:
+            if alarms := deployment.in_alarm(self._aws):
+                return f"The update was rolled back: CloudWatch alarm(s) in the state ALARM: [{', '.join(alarms)}]."
+            if time.monotonic() > until:
+                return "The update was rolled back: it took longer than MaximumExecutionTimeoutInSeconds."
+            if self._closing.wait(min(_WATCH_SECONDS, max(0.0, end - time.monotonic()))):
+                break
+        return ""
+
+    def _roll_back(self, name: str, reason: str) -> None:
+        if not self._closing.is_set():
+            self._set(name, "RollingBack")
+        self._finish(name, "InService", {"FailureReason": reason}, drop=("PendingDeploymentSummary",))
 
     def _remove(self, name: str, fleet: Fleet | None) -> None:
         self._retire(fleet)
@@ -351,18 +383,6 @@ def _strike(name: str, plan: Document, failure: str) -> None:
             f"{variant['Variant']['VariantName']} did not pass the ping health check. Please check CloudWatch logs for "
             "this endpoint."
         )
-
-
-def _check_deployment(deployment: Document) -> None:
-    """All at once is here; the rest is refused rather than done differently."""
-    if "RollingUpdatePolicy" in deployment:
-        raise unsupported("DeploymentConfig.RollingUpdatePolicy", "Use BlueGreenUpdatePolicy with ALL_AT_ONCE.")
-    if deployment.get("AutoRollbackConfiguration", {}).get("Alarms"):
-        raise unsupported("DeploymentConfig.AutoRollbackConfiguration", "Leave it out.")
-    policy = deployment.get("BlueGreenUpdatePolicy", {})
-    routing = policy.get("TrafficRoutingConfiguration", {}).get("Type", "ALL_AT_ONCE")
-    if routing != "ALL_AT_ONCE":
-        raise unsupported(f"TrafficRoutingConfiguration.Type {routing}", "Use ALL_AT_ONCE.")
 
 
 def _retaining(plan: Document, document: Document, excluded: list[Document]) -> Document:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import re
 import threading
 import time
@@ -58,22 +59,42 @@ class Invocations:
         )
         self._lock = threading.Lock()
         self._serving: dict[str, Fleet] = {}
+        self._arriving: dict[str, tuple[Fleet, float]] = {}
         self._expected: dict[str, Future[None]] = {}
         self._closed = False
 
     # ---- Who serves
 
-    def serve(self, name: str, fleet: Fleet) -> Fleet | None:
-        """Send all traffic to the fleet from now on; returns the one that had it."""
+    def serve(self, name: str, fleet: Fleet) -> None:
+        """Send all traffic to the fleet from now on."""
         with self._lock:
-            old = self._serving.get(name.lower())
             if not self._closed:
                 self._serving[name.lower()] = fleet
+
+    def let_in(self, name: str, fleet: Fleet, share: float) -> None:
+        """Send a share of the requests to a new fleet from now on, the others to the one that serves."""
+        with self._lock:
+            if not self._closed:
+                self._arriving[name.lower()] = (fleet, share)
+
+    def take_back(self, name: str) -> None:
+        """Send nothing more to the new fleet."""
+        with self._lock:
+            self._arriving.pop(name.lower(), None)
+
+    def settle_on(self, name: str) -> Fleet | None:
+        """Let the new fleet be the one that serves; returns the one that did."""
+        with self._lock:
+            old = self._serving.get(name.lower())
+            arriving = self._arriving.pop(name.lower(), None)
+            if arriving is not None:
+                self._serving[name.lower()] = arriving[0]
             return old
 
     def withdraw(self, name: str) -> Fleet | None:
         """Send no more requests to the endpoint; returns the fleet that had them."""
         with self._lock:
+            self._arriving.pop(name.lower(), None)
             return self._serving.pop(name.lower(), None)
 
     def expect(self, name: str) -> None:
@@ -92,6 +113,7 @@ class Invocations:
         with self._lock:
             self._closed = True
             self._serving.clear()
+            self._arriving.clear()
 
     async def _entered(self, name: str) -> Fleet:
         """Return the fleet that serves, which is not stopped before the caller leaves it. Raises AwsError."""
@@ -106,6 +128,8 @@ class Invocations:
     def _take(self, name: str) -> Fleet | None:
         with self._lock:
             fleet = self._serving.get(name.lower())
+            if arriving := self._arriving.get(name.lower()):
+                fleet = arriving[0] if random.random() < arriving[1] else fleet
             if fleet is not None:
                 fleet.enter()
             return fleet

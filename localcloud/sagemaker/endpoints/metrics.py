@@ -39,15 +39,20 @@ class InvocationMetrics:
             for name, value in values.items():
                 self._values.setdefault(name, []).append(value)
 
-    def drain(self) -> list[dict[str, Any]]:
-        """Return PutMetricData's MetricData of everything since the last call."""
+    def drain(self, new_config: str | None = None) -> list[dict[str, Any]]:
+        """Return PutMetricData's MetricData of everything since the last call.
+
+        new_config  the configuration of a fleet that is being deployed: its metrics have that dimension too (Developer
+                    Guide, "Auto-Rollback Configuration and Monitoring")
+        """
         with self._lock:
             values, self._values = self._values, {}
         moment = datetime.now(UTC)
+        of_fleet = [[*self._dimensions, {"Name": "EndpointConfigName", "Value": new_config}]] if new_config else []
         return [
             {
                 "MetricName": name,
-                "Dimensions": self._dimensions,
+                "Dimensions": dimensions,
                 "Timestamp": moment,
                 "Unit": "Microseconds" if name in _LATENCIES else "None",
                 "StatisticValues": {
@@ -58,4 +63,5 @@ class InvocationMetrics:
                 },
             }
             for name, samples in values.items()
+            for dimensions in (self._dimensions, *of_fleet)
         ]

@@ -135,7 +135,7 @@ def strays(app: App) -> list[str]:
     """The subjects of messages that tell of none of the runs, but for alarms beside what runs and endpoint do."""
     runs = [run_of(arn) for arn in executions(app)]
     own = [message for message in mails(app.state) if app.stack in message.subject]
-    alarms = ("failed-runs", "endpoint-errors", "endpoint-latency", "endpoint-refusals")
+    alarms = ("failed-runs", "endpoint-errors", "endpoint-model-errors", "endpoint-latency", "endpoint-refusals")
     beside = tuple(f'ALARM: "{app.stack}-{name}"' for name in alarms)
     return [
         message.subject

@@ -33,7 +33,7 @@ Without = Callable[[str, str], AbstractContextManager[None]]
 def app(deploy: Callable[..., App]) -> App:
     """The stack with an alarm that retrains, and schedules whose clock stands still until a test lets it go on."""
     starts = {"RetrainAlarms": ALARM, **dict.fromkeys(("RetrainSchedule", "MonitorSchedule"), "rate(1 minute)")}
-    given = {"ModelsToKeep": "1", "QuietPeriodSeconds": "0", "CaptureDelaySeconds": "0"}
+    given = {"ModelsToKeep": "1", "QuietPeriodSeconds": "0", "CaptureDelaySeconds": "0", "BakingSeconds": "1"}
     deployed = deploy(STACK, ModelName="used-cars", **given, **starts)
     for rule in (SCHEDULE, MONITOR_SCHEDULE):
         deployed.client("events").disable_rule(Name=rule)

@@ -27,6 +27,8 @@ def test_an_endpoint_that_does_not_exist_is_created(check, answers):
         "Status": "NotFound",
         "ServingConfigName": None,
         "Reason": "there is no endpoint yet",
+        "DeploymentConfig": None,
+        "LeftOut": [],
     }
 
 
@@ -64,15 +66,23 @@ def test_a_rolled_back_update_is_told_apart_from_a_success(check, answers):
     assert "alarm x" in rolled_back["Reason"]
 
 
-def test_a_model_whose_sealed_file_was_replaced_is_neither_deployed_nor_gone_back_to(aws, check, answers):
+def sealed(aws):
+    """Return a run that has recorded what its artefacts are."""
     from perennial_aws import artifacts, runs
 
-    answers("sagemaker", "DescribeEndpoint", described("InService"))
     run = WANTED.removeprefix(f"{STACK}-")
     runs.put({"run_id": run})
     for name in artifacts.NAMES:
         aws.put(f"runs/{run}/{name}/model.tar.gz", name)
         artifacts.seal(run, name, f"s3://{BUCKET}/runs/{run}/{name}/model.tar.gz")
+    return run
+
+
+def test_a_model_whose_sealed_file_was_replaced_is_neither_deployed_nor_gone_back_to(aws, check, answers):
+    from perennial_aws import artifacts
+
+    answers("sagemaker", "DescribeEndpoint", described("InService"))
+    run = sealed(aws)
     champion = {"ModelName": WANTED, "EndpointConfigName": "before", "RunId": "another"}
     back = {"phase": "Back", "Champion": champion}
     assert check(RunId=run)["Action"] == check(Champion=champion)["Action"] == "Update"
@@ -109,3 +119,53 @@ def test_an_endpoint_that_goes_on_changing_is_looked_at_for_a_second(check, answ
     answers("sagemaker", "DescribeEndpoint", described("Updating"))
     assert check("After")["Action"] == "Wait"
     assert sum(pauses) == pytest.approx(1)
+
+
+ALARMS = ["errors", "latency", "model-quality"]
+
+
+@pytest.fixture
+def watched(monkeypatch, aws, check, answers):
+    """An endpoint of two instances, and its alarms in these states; the requests for them."""
+    monkeypatch.setenv("BAKING_SECONDS", "300")
+
+    def states(*values):
+        variants = [{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}]
+        answers("sagemaker", "DescribeEndpoint", described("InService", ProductionVariants=variants))
+        for name, value in zip(ALARMS, values, strict=True):
+            aws.client("cloudwatch").put_metric_alarm(
+                AlarmName=name, MetricName="m", Namespace="n", Statistic="Sum", Period=60, EvaluationPeriods=1,
+                Threshold=0, ComparisonOperator="GreaterThanThreshold",
+            )  # fmt: skip
+            aws.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=value, StateReason="a test")
+        return answers("cloudwatch", "DescribeAlarms", None)
+
+    return states
+
+
+def test_an_update_is_watched_by_the_alarms_that_do_not_ring_yet(aws, check, watched):
+    from perennial_aws import runs
+
+    run = sealed(aws)
+    watched("OK", "INSUFFICIENT_DATA", "ALARM")
+    answer = check(RunId=run)
+    config = answer["DeploymentConfig"]
+    assert config["AutoRollbackConfiguration"] == {"Alarms": [{"AlarmName": "errors"}, {"AlarmName": "latency"}]}
+    assert config["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"] == "CANARY"
+    assert answer["LeftOut"] == ["model-quality"]
+    assert runs.get(run)["rollout"] == {"config": config, "left_out": ["model-quality"]}
+
+
+@pytest.mark.parametrize("phase", ["After", "Back"])
+def test_only_an_update_that_is_about_to_begin_is_planned(check, watched, phase):
+    requests = watched("OK", "OK", "OK")
+    champion = {"ModelName": WANTED, "EndpointConfigName": "before", "RunId": "another"}
+    assert check(phase, **({"Champion": champion} if phase == "Back" else {}))["DeploymentConfig"] is None
+    assert requests == []
+
+
+def test_without_baking_no_alarm_is_looked_at(monkeypatch, check, watched):
+    requests = watched("OK", "OK", "OK")
+    monkeypatch.setenv("BAKING_SECONDS", "0")
+    assert check()["DeploymentConfig"] is None
+    assert requests == []

@@ -70,7 +70,7 @@ class Lab:
         LinearModel("regressor", np.array([1.0, 1.0]), bias).save(path)
         return self.archive(f"linear-{bias:g}.tar.gz", {"model_algo-1": path.read_bytes()})
 
-    def model(self, bias: float) -> str:
+    def model(self, bias: float, script: str | None = None) -> str:
         """A pipeline: the doubling script, then the linear model."""
         name = unique("model")
         program = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
@@ -78,7 +78,7 @@ class Lab:
             ModelName=name,
             ExecutionRoleArn=ROLE,
             Containers=[
-                {"Image": SKLEARN_IMAGE, "ModelDataUrl": self.script, "Environment": program},
+                {"Image": SKLEARN_IMAGE, "ModelDataUrl": script or self.script, "Environment": program},
                 {"Image": LINEAR_LEARNER_IMAGE, "ModelDataUrl": self.linear(bias)},
             ],
         )
@@ -262,37 +262,31 @@ def test_names_that_are_taken_or_missing_are_refused_in_awss_words(lab: Lab, end
     )
 
 
+def routed(kind: str, wait: int, **more: Any) -> dict[str, Any]:
+    """A DeploymentConfig whose traffic moves so."""
+    routing = {"Type": kind, "WaitIntervalInSeconds": wait, **more}
+    return {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}}
+
+
+ONE_INSTANCE = {"Type": "INSTANCE_COUNT", "Value": 1}
+
+
 @pytest.mark.parametrize(
     ("deployment", "text"),
     [
-        (
-            {
-                "BlueGreenUpdatePolicy": {
-                    "TrafficRoutingConfiguration": {
-                        "Type": "CANARY",
-                        "WaitIntervalInSeconds": 0,
-                        "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 30},
-                    }
-                }
-            },
-            "TrafficRoutingConfiguration.Type CANARY is not supported by the local SageMaker",
+        pytest.param(
+            routed("CANARY", 0, CanarySize=ONE_INSTANCE),
+            "CanarySize is 1 (INSTANCE_COUNT) of 1 instance(s); expected at most 50% of the new fleet",
+            id="canary of one instance",
         ),
-        (
-            {
-                "RollingUpdatePolicy": {
-                    "MaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": 1},
-                    "WaitIntervalInSeconds": 0,
-                }
-            },
-            "DeploymentConfig.RollingUpdatePolicy is not supported",
-        ),
-        (
-            {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}},
-            "DeploymentConfig.AutoRollbackConfiguration is not supported",
+        pytest.param(
+            {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "nobody-has-made-it"}]}},
+            "Could not find the following alarm(s): [nobody-has-made-it]",
+            id="alarm",
         ),
     ],
 )
-def test_deployments_that_are_not_all_at_once_are_refused(
+def test_deployments_that_the_fleet_or_the_alarms_do_not_allow_are_refused(
     lab: Lab, endpoint: str, deployment: dict[str, Any], text: str
 ) -> None:
     config = lab.config(lab.model(0))
@@ -302,6 +296,137 @@ def test_deployments_that_are_not_all_at_once_are_refused(
     )
     assert code == "ValidationException"
     assert text in message
+
+
+class Callers:
+    """Clients that ask an endpoint without a pause, and what each of their requests got: a score, or None."""
+
+    def __init__(self, lab: Lab, name: str, clients: int = 3) -> None:
+        self.scores: list[float | None] = []
+        self._lab, self._name, self._stop = lab, name, threading.Event()
+        self._clients = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.scores.append(self._lab.score(self._name))
+            except ClientError as error:
+                assert error.response["OriginalStatusCode"] == 500  # noqa: PT017 - in a thread
+                self.scores.append(None)
+
+    def __enter__(self) -> "Callers":
+        for client in self._clients:
+            client.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for client in self._clients:
+            client.join()
+
+
+@pytest.fixture
+def errors_alarm(lab: Lab) -> Iterator[Callable[[str], str]]:
+    """An alarm on the server errors of an endpoint, of whatever fleet."""
+    cloudwatch, made = lab.cloud.client("cloudwatch"), []
+
+    def alarm(endpoint: str) -> str:
+        name = unique("alarm")
+        dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": "AllTraffic"}]
+        cloudwatch.put_metric_alarm(
+            AlarmName=name, Namespace="AWS/SageMaker", MetricName="Invocation5XXErrors", Dimensions=dimensions,
+            Statistic="Sum", Period=10, EvaluationPeriods=1, Threshold=0, ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="notBreaching",
+        )  # fmt: skip
+        made.append(name)
+        return name
+
+    yield alarm
+    cloudwatch.delete_alarms(AlarmNames=made)
+
+
+def test_a_faulty_model_is_rolled_back_and_only_the_canarys_share_of_requests_fails(
+    lab: Lab, errors_alarm: Callable[[str], str]
+) -> None:
+    broken = SCRIPT.replace("    text = body if", "    raise KeyError('price')\n    text = body if")
+    faulty = lab.archive("faulty.tar.gz", {"code/inference.py": broken.encode()})
+    old, new = lab.config(lab.model(5), count=4), lab.config(lab.model(6, faulty), count=4)
+    name = lab.create(old)
+    deployment = routed("CANARY", 60, CanarySize=ONE_INSTANCE) | {
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": errors_alarm(name)}]}
+    }
+    with Callers(lab, name) as callers:
+        lab.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=new, DeploymentConfig=deployment)
+        wait_for(lambda: None in callers.scores, "the first failure")
+        pending = lab.sagemaker.describe_endpoint(EndpointName=name)["PendingDeploymentSummary"]
+        found = lab.settled(name)
+        after = len(callers.scores)
+        wait_for(lambda: len(callers.scores) > after + 50, "more requests")
+
+    (status,) = pending["ProductionVariants"][0]["VariantStatus"]
+    assert status["Status"] == "Baking"
+    assert status["StatusMessage"] == (
+        "Baking for 60 seconds (WaitIntervalInSeconds) with traffic enabled on canary capacity of 1 instance(s)."
+    )
+    assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", old)
+    assert "CloudWatch alarm(s) in the state ALARM" in found["FailureReason"]
+    assert found["LastDeploymentConfig"] == deployment
+    failed = [number for number, score in enumerate(callers.scores) if score is None]
+    during = callers.scores[failed[0] : failed[-1] + 1]
+    assert 0.1 < len(failed) / len(during) < 0.4  # one of four instances
+    assert set(callers.scores) == {11.0, None}
+    assert None not in callers.scores[after + 5 :]
+    lab.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_a_sound_model_reaches_all_traffic_step_by_step_without_a_failed_request(
+    lab: Lab, errors_alarm: Callable[[str], str]
+) -> None:
+    old, new = lab.config(lab.model(5), count=2), lab.config(lab.model(6), count=2)
+    name = lab.create(old)
+    deployment = routed("LINEAR", 2, LinearStepSize=ONE_INSTANCE) | {
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": errors_alarm(name)}]}
+    }
+    with Callers(lab, name) as callers:
+        lab.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=new, DeploymentConfig=deployment)
+        found = lab.settled(name)
+        after = len(callers.scores)
+        wait_for(lambda: len(callers.scores) > after + 50, "more requests")
+
+    assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", new)
+    first, last = callers.scores.index(12.0), len(callers.scores) - callers.scores[::-1].index(11.0)
+    assert 0.3 < callers.scores[first:last].count(12.0) / (last - first) < 0.7
+    assert set(callers.scores[after + 5 :]) == {12.0}
+    assert set(callers.scores) == {11.0, 12.0}
+    lab.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_an_alarm_that_rings_before_the_update_takes_it_back_at_once(
+    lab: Lab, errors_alarm: Callable[[str], str]
+) -> None:
+    old = lab.config(lab.model(5))
+    name = lab.create(old)
+    alarm = errors_alarm(name)
+    for _ in range(3):
+        error_of(lab.ask, name=name, body="bug")
+    cloudwatch = lab.cloud.client("cloudwatch")
+    wait_for(
+        lambda: cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"] == "ALARM", "the alarm"
+    )
+    deployment = {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
+            "TerminationWaitInSeconds": 60,
+        },
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": alarm}]},
+    }
+    lab.sagemaker.update_endpoint(
+        EndpointName=name, EndpointConfigName=lab.config(lab.model(6)), DeploymentConfig=deployment
+    )
+    found = lab.settled(name)
+    assert (found["EndpointConfigName"], lab.score(name)) == (old, 11.0)
+    assert alarm in found["FailureReason"]
+    lab.sagemaker.delete_endpoint(EndpointName=name)
 
 
 def test_traffic_follows_the_weights_and_the_target(lab: Lab) -> None:

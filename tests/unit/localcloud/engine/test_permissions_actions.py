@@ -224,3 +224,11 @@ def test_an_upload_that_sets_tags_needs_a_permission_and_one_that_sets_none_does
         "b", "k", {"x-amz-copy-source": "b/other", "x-amz-tagging-directive": "REPLACE", **headers}
     )
     assert [(one.action, one.resource.removeprefix("arn:aws:s3:::")) for one in told] == needed
+
+
+def test_an_update_that_alarms_may_take_back_needs_to_look_at_them() -> None:
+    rollback = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "errors"}, {"AlarmName": "latency"}]}}
+    request_of = {"EndpointName": "cars", "EndpointConfigName": "new", "DeploymentConfig": rollback}
+    needed = actions.sagemaker("UpdateEndpoint", request_of, actions.Place("eu-west-1", "123456789012"))
+    alarms = [one.resource for one in needed if one.action == "cloudwatch:DescribeAlarms"]
+    assert alarms == [f"arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{name}" for name in ("errors", "latency")]
