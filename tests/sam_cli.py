@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from localcloud.forks import POSSIBLE, ForkedProcess, ForkServer
+from localcloud.forks import ForkServer
+from tests import forked
 
 COLUMNS = "20000"  # it reads the width of its tables when it is imported: what it prints is not wrapped
 BIN = Path(__file__).resolve().parents[1] / ".venvs" / "sam" / "bin"
@@ -18,32 +19,8 @@ BIN = Path(__file__).resolve().parents[1] / ".venvs" / "sam" / "bin"
 
 def sam(*arguments: str, cwd: Path, env: Mapping[str, str], timeout_seconds: float) -> subprocess.CompletedProcess[str]:
     """Run the SAM CLI in a folder, with this environment and no other."""
-    command = [str(BIN / "sam"), *arguments]
-    with (
-        tempfile.TemporaryFile("w+") as out,
-        tempfile.TemporaryFile("w+") as errors,
-        Path(os.devnull).open() as nothing,
-    ):
-        files = {0: nothing.fileno(), 1: out.fileno(), 2: errors.fileno()}
-        started = _server().fork([str(BIN / "python"), *command], cwd, env, files) if POSSIBLE else None
-        if started is None:
-            return subprocess.run(
-                command,
-                cwd=cwd,
-                env={**env, "COLUMNS": COLUMNS},
-                check=False,
-                capture_output=True,
-                text=True,
-                timeout=timeout_seconds,
-            )
-        process = ForkedProcess(*started)
-        try:
-            code = process.wait(timeout_seconds)
-        finally:
-            process.kill()
-        out.seek(0)
-        errors.seek(0)
-        return subprocess.CompletedProcess(command, code, out.read(), errors.read())
+    command = [str(BIN / "python"), str(BIN / "sam"), *arguments]
+    return forked.run(_server(), command, cwd=cwd, env={**env, "COLUMNS": COLUMNS}, timeout_seconds=timeout_seconds)
 
 
 @cache

@@ -10,6 +10,7 @@ import pkgutil
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,6 +19,7 @@ from unittest.mock import patch
 import localcloud
 from localcloud import fork_server, forks
 from localcloud.settings import PROJECT, Settings
+from tests import forked
 
 # What MiniStack and the server itself import when they start.
 LIBRARIES = (
@@ -55,6 +57,12 @@ def start(script: Path, *given: str, log: Path, **more: str) -> "subprocess.Pope
         return subprocess.Popen(
             command, cwd=log.parent, env=variables, stdin=nothing, stdout=out, stderr=out, start_new_session=True
         )
+
+
+def command(*given: str, env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run `python localcloud <given>` in the project's folder, with this environment and no other."""
+    words = [sys.executable, str(PROJECT / "localcloud" / "__main__.py"), *given]
+    return forked.run(_origin(), words, cwd=PROJECT, env={**env, "PYTHONPATH": str(PROJECT)}, timeout_seconds=90)
 
 
 def spawn(settings: Settings) -> "subprocess.Popen[bytes] | forks.ForkedProcess":

@@ -46,16 +46,36 @@ def alone(program: str, runtime: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *options, "-c", program], capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_function_imports_what_its_package_holds_and_nothing_else(function: str, layer: Path, runtime: Path) -> None:
-    program = f"""
-import sys
-sys.path[:0] = {[str(ROOT / "functions" / function), str(layer), str(runtime)]}
-import app, perennial_aws.job_code
-assert callable(app.handler)
+IMPORT_EACH = """
+import os, sys, traceback
+sys.path[:0] = [{layer!r}, {runtime!r}]
+import boto3, perennial_aws.job_code
+for function in {functions!r}:
+    if os.fork() == 0:
+        try:
+            sys.path.insert(0, os.path.join({root!r}, function))
+            import app
+            assert callable(app.handler)
+            os._exit(0)
+        except BaseException:
+            print(function, traceback.format_exc(), flush=True)
+            os._exit(1)
+    print(function, os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 """
-    ended = alone(program, runtime)
+
+
+@pytest.fixture(scope="module")
+def imported(layer: Path, runtime: Path) -> str:
+    """What a process has printed that imports each function in a fork: what all of them import is loaded once."""
+    places = {"layer": str(layer), "runtime": str(runtime), "root": str(ROOT / "functions")}
+    ended = alone(IMPORT_EACH.format(functions=FUNCTIONS, **places), runtime)
     assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_function_imports_what_its_package_holds_and_nothing_else(function: str, imported: str) -> None:
+    assert f"{function} 0" in imported.splitlines(), imported
 
 
 def test_import_that_is_not_packaged_is_found_out(layer: Path, runtime: Path) -> None:

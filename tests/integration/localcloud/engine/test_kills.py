@@ -6,12 +6,14 @@ The moments are random, and the state is small in one case and large in the othe
 import json
 import os
 import random
+import shutil
 import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,12 +28,13 @@ from tests.integration.localcloud.engine.test_persistence import TABLE
 from tests.ports import free_port
 from tests.waiting import wait_for
 
-DROPS, KILLS = 60, 3
+DROPS, KILLS = 30, 3
 QUICK = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 1, "End": True}}}
 NOTES = """
 import boto3, json, os
+SQS = boto3.client("sqs")
 def handler(event, context):
-    boto3.client("sqs").send_message(QueueUrl=os.environ["QUEUE"], MessageBody=event["detail"]["executionArn"])
+    SQS.send_message(QueueUrl=os.environ["QUEUE"], MessageBody=event["detail"]["executionArn"])
 """
 
 
@@ -45,11 +48,21 @@ class Answered:
     items: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(params=[0, 2000], ids=["a small state", "a large state"])
+@pytest.fixture(scope="module")
+def old_executions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of many of them."""
+    settings = Settings(0, tmp_path_factory.mktemp("old"))
+    for number in range(2000):
+        old_execution(settings, number)
+    return settings.state / "engine"
+
+
+@pytest.fixture(params=["a small state", "a large state"])
 def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     settings = Settings(free_port(), tmp_path_factory.mktemp("own"))
-    for number in range(request.param):
-        old_execution(settings, number)
+    if request.param == "a large state":
+        old = request.getfixturevalue("old_executions")
+        shutil.copytree(old, settings.state / "engine", copy_function=os.link)
     process.start(settings)
     yield with_role(Cloud(settings))
     process.stop(settings.state)

@@ -14,6 +14,7 @@ import pytest
 
 from localcloud import faults, process
 from localcloud.settings import PROJECT, Settings
+from tests.integration import servers
 from tests.integration.conftest import Cloud, make_function, with_role
 from tests.integration.sagemaker_requests import processing
 from tests.ports import free_port
@@ -23,10 +24,7 @@ SHELL = {name: value for name, value in os.environ.items() if not name.startswit
 
 
 def run(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "localcloud", *arguments]
-    return subprocess.run(
-        command, cwd=PROJECT, capture_output=True, text=True, timeout=90, check=False, env={**SHELL, **options}
-    )
+    return servers.command(*arguments, env={**SHELL, **options})
 
 
 @pytest.fixture
