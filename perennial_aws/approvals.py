@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from perennial.registry import approval
 from perennial_aws import runs
-from perennial_aws.clients import client, code_of, if_there
+from perennial_aws.clients import client, code_of
 
 logger = Logger(child=True)
 
@@ -39,11 +39,6 @@ def wait_for(version_arn: str, run_id: str, execution_arn: str, token: str) -> b
 def were_asked(version_arn: str) -> None:
     """Note that people have been asked about a version."""
     runs.keep({**(runs.item(_id(version_arn)) or {}), "asked": True})
-
-
-def version(version_arn: str) -> dict[str, Any] | None:
-    """Return what the registry says of a version; None where it is not there any more."""
-    return if_there(client("sagemaker").describe_model_package, ModelPackageName=version_arn)
 
 
 def resume(described: dict[str, Any]) -> bool:

@@ -19,6 +19,13 @@ def run_of(serving: Champion) -> str:
     return naming.run_of(settings.stack_name, serving["ModelName"]) or serving["RunId"]
 
 
+def version_arn() -> str | None:
+    """Return the version of the model in service, or None before the first; Parameter Store names it with the model."""
+    name = f"{settings.parameter_prefix}/model-package"
+    parameters = client("ssm").get_parameters(Names=[name])["Parameters"]
+    return str(parameters[0]["Value"]) if parameters else None
+
+
 def current() -> Champion | None:
     """Return the model in service, or None before the first model or when it is gone."""
     prefix = settings.parameter_prefix

@@ -8,12 +8,15 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from perennial.registry import description
+from perennial.registry import approval, description
+from perennial.runs.cause import safe
 from perennial.runs.run_record import ModelVersion
 from perennial_aws.clients import client, if_there, is_missing
 from perennial_aws.settings import settings
 
 logger = Logger(child=True)
+
+MAX_REASON = 1000  # of the 1,024 characters of an ApprovalDescription
 
 
 def of_run(run_id: str, started_at: str) -> ModelVersion | None:
@@ -23,12 +26,40 @@ def of_run(run_id: str, started_at: str) -> ModelVersion | None:
     """
     for summary in _summaries(CreationTimeAfter=started_at):
         if summary.get("ModelPackageDescription") == description.of_run(run_id):
-            return {
-                "arn": summary["ModelPackageArn"],
-                "number": summary["ModelPackageVersion"],
-                "status": summary["ModelApprovalStatus"],
-            }
+            return _version(summary)
     return None
+
+
+def _version(summary: dict[str, Any]) -> ModelVersion:
+    return {
+        "arn": summary["ModelPackageArn"],
+        "number": summary["ModelPackageVersion"],
+        "status": summary["ModelApprovalStatus"],
+    }
+
+
+def find(number: int) -> ModelVersion | None:
+    """Return a version of the group by its number; None where there is none."""
+    return next((_version(one) for one in _summaries() if one["ModelPackageVersion"] == number), None)
+
+
+def newest_approved() -> ModelVersion | None:
+    """Return the approved version with the highest number: the one that is to serve. None where there is none."""
+    approved = _summaries(ModelApprovalStatus=approval.APPROVED)
+    newest = max(approved, key=lambda summary: summary["ModelPackageVersion"], default=None)
+    return _version(newest) if newest else None
+
+
+def described(version_arn: str) -> dict[str, Any] | None:
+    """Return what the registry says of a version; None where it is not there any more."""
+    return if_there(client("sagemaker").describe_model_package, ModelPackageName=version_arn)
+
+
+def reject(version_arn: str, why: str) -> None:
+    """Reject a version, in words that its ApprovalDescription takes."""
+    client("sagemaker").update_model_package(
+        ModelPackageArn=version_arn, ModelApprovalStatus=approval.REJECTED, ApprovalDescription=safe(why, MAX_REASON)
+    )
 
 
 def delete_all() -> None:

@@ -58,6 +58,24 @@ class InstancesPayload(TypedDict):
     Endpoint: dict[str, Any]
 
 
+class ResultPayload(TypedDict):
+    """What a run's gate measured, as far as the output of an execution says it."""
+
+    Metric: str | None
+    Candidate: float | None
+    Champion: float | None
+    Reason: str
+
+
+class VersionPayload(TypedDict):
+    """A version in the model registry that is only deployed: its containers, and why it is deployed."""
+
+    Arn: str
+    Number: int
+    Containers: list[dict[str, Any]]
+    Result: ResultPayload
+
+
 class GatePayload(TypedDict):
     """What a candidate must reach: evaluation.gate.Gate."""
 

@@ -181,11 +181,9 @@ def answer(execution_arn: str) -> dict[str, Any] | None:
 
 def remember(execution_arn: str, new: Mapping[str, Any]) -> dict[str, Any]:
     """Store the answer to an execution and return it; where there is one already, return that."""
-    new_item = {
-        "id": f"execution#{execution_arn}",
-        "answer": json.dumps(new),
-        "expires_at": int(time.time()) + _ANSWER_DAYS * 86400,
-    }
+    new_item: dict[str, Any] = {"id": f"execution#{execution_arn}", "answer": json.dumps(new)}
+    if new["Decision"] != "Train":  # what a run has made can be deployed as long as its version is there
+        new_item["expires_at"] = int(time.time()) + _ANSWER_DAYS * 86400
     if _put(new_item, ConditionExpression="attribute_not_exists(id)"):
         return dict(new)
     return answer(execution_arn) or dict(new)

@@ -51,6 +51,7 @@ class Settings:
     bucket, data_bucket   of the runs, and of the data; they may be the same
     data_prefix           the folder of the data, with a slash at its end
     training_executions   the ARN of train_model's executions, without their names
+    state_machine_arn     of train_model
     code_uri              s3://bucket/code/<hash>, where the job code is
     tuning_prefix         how the names of the stack's tuning jobs begin
     stack_overrides       JSON: what stack parameters set over model.yaml (runs.configuration.stack_overrides)
@@ -77,6 +78,7 @@ class Settings:
     kms_key_arn = _Variable(str)
     code_uri = _Variable(_without_slash)
     training_executions = _Variable(str)
+    state_machine_arn = _Variable(str)
     tuning_prefix = _Variable(str)
     sklearn_image = _Variable(str)
     stack_overrides = _Variable(str, "{}")

@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from perennial.registry import description
+from perennial.registry import approval, description
 from perennial_cli.console import CommandError
 
 AT_ONCE = 8
@@ -58,6 +58,43 @@ def answer(group: str, number: int, status: str, reason: str | None) -> str:
     request |= {"ApprovalDescription": reason} if reason else {}
     boto3.client("sagemaker").update_model_package(**request)
     return str(summary["ModelApprovalStatus"])
+
+
+def roll_back(group: str, wanted: int | None, reason: str | None) -> tuple[list[int], int]:
+    """Reject the version in service and all approved ones above the wanted one, or above the one before it.
+
+    Return (the numbers that were rejected, the number that comes into service). Raises CommandError: there is none.
+    """
+    serving = _serving(group)
+    approved = {
+        summary["ModelPackageVersion"]: summary
+        for summary in _summaries(group)
+        if summary["ModelApprovalStatus"] == approval.APPROVED
+    }
+    target = max((number for number in approved if number < serving), default=None) if wanted is None else wanted
+    if target is None or target not in approved:
+        which = "no approved version before it" if target is None else f"version {target} is not approved"
+        raise CommandError(f"version {serving} of {group} is in service, and {which}; see perennial versions")
+    if target >= serving:
+        raise CommandError(f"version {serving} of {group} is in service: expected the number of an earlier version")
+    why = f"rolled back to version {target}: {reason or approval.NO_REASON}"
+    above = sorted((number for number in approved if number > target), key=lambda number: (number == serving, number))
+    if serving not in above:
+        raise CommandError(f"version {serving} of {group} is in service, and rejected already; see its last mail")
+    for number in above:  # the one in service last: its rejection brings the newest approved one into service
+        answer(group, number, approval.REJECTED, why)
+    return above, target
+
+
+def _serving(group: str) -> int:
+    ssm = boto3.client("ssm")
+    try:
+        name = str(ssm.get_parameter(Name=f"/{group}/model-package")["Parameter"]["Value"])
+    except ssm.exceptions.ParameterNotFound as error:
+        raise CommandError(f"{group} has no version in service") from error
+    if not name.rpartition("/")[2].isdecimal():
+        raise CommandError(f"what {group} serves is no version of the model registry: /{group}/model-package is {name}")
+    return int(name.rpartition("/")[2])
 
 
 def _summary(group: str, number: str) -> Mapping[str, Any]:

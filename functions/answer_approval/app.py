@@ -1,6 +1,9 @@
-"""Let a run go on, or end, when somebody has approved or rejected the version that it waits for.
+"""Do what somebody has decided about a version: let the run that waits go on or end, deploy the version, or go back.
 
 Called by  EventBridge, "SageMaker Model Package State Change", of versions of the stack's group whose approval changed
+Starts     train_model with {"ModelVersion": ...}, where no run waits: after an approval that came late, and after the
+           rejection of the version in service. It deploys the newest approved version, or says that there is none.
+Raises     RunStillWorksError: the run of a version that was rejected may be deploying it. Transient.
 
 What the registry says now is what counts: events may come more than once, and in another order than the answers.
 What fails here is raised, so that Lambda tries again and then keeps the event in the dead-letter queue.
@@ -8,13 +11,19 @@ What fails here is raised, so that Lambda tries again and then keeps the event i
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
 
-from perennial_aws import approvals, payloads
+from perennial.registry import approval, description
+from perennial.runs import work
+from perennial_aws import approvals, champion, model_versions, payloads, runs
+from perennial_aws.clients import client, code_of
+from perennial_aws.settings import settings
 
 logger = Logger()
 
@@ -29,24 +38,69 @@ class Detail(TypedDict):
 class Request:
     """The event."""
 
+    id: str
     detail: Detail
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The version, what the registry says of it (None: it is gone), and whether a run that waited has heard it."""
+    """The version, what the registry says of it (None: it is gone), and what was done."""
 
     Version: str
     Status: str | None
-    Resumed: bool
+    Done: str
+
+
+class RunStillWorksError(Exception):
+    """A version was rejected while its run works, and may be deploying it: what serves in the end is not known yet."""
 
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Tell the run that waits, if one does."""
-    arn = payloads.read(Request, event).detail["ModelPackageArn"]
-    described = approvals.version(arn)
-    status = str(described["ModelApprovalStatus"]) if described else None
-    answer = Answer(arn, status, bool(described and approvals.resume(described)))
-    logger.info("answered", version=arn, status=answer.Status, resumed=answer.Resumed)
+    """Tell the run that waits, if one does; else see to it that the newest approved version serves."""
+    request = payloads.read(Request, event)
+    arn = request.detail["ModelPackageArn"]
+    described = model_versions.described(arn)
+    if described is None:
+        answer = Answer(arn, None, "Nothing")
+    else:
+        done = "Resumed" if approvals.resume(described) else _follow(described, request.id)
+        answer = Answer(arn, str(described["ModelApprovalStatus"]), done)
+    logger.info("answered", version=arn, status=answer.Status, done=answer.Done)
     return asdict(answer)
+
+
+def _follow(described: dict[str, Any], event_id: str) -> str:
+    arn, status = described["ModelPackageArn"], described["ModelApprovalStatus"]
+    if status not in (approval.APPROVED, approval.REJECTED):
+        return "Nothing"
+    serving, newest = champion.version_arn(), model_versions.newest_approved()
+    step = approval.follows(arn, status, serving, newest["arn"] if newest else None, works=_works(described))
+    if step == "LookAgain":
+        raise RunStillWorksError(
+            f"{arn} was rejected while its run works, which may be deploying it. Reject it again when the run has ended"
+        )
+    if step == "Deploy":
+        _deploy(newest["number"] if newest else described["ModelPackageVersion"], event_id)
+    return step
+
+
+def _works(described: dict[str, Any]) -> bool:
+    """Return whether the run that has registered a version still works."""
+    run_id = description.run_of(described.get("ModelPackageDescription"))
+    known = runs.get(run_id) if run_id else None
+    return bool(known) and runs.status_of_execution(known["execution"]["arn"]) == work.RUNNING  # type: ignore[index]
+
+
+def _deploy(number: int, event_id: str) -> None:
+    """Start the execution that deploys a version, once for each event."""
+    document = {"Trigger": {"Type": "Registry", "Id": event_id}, "ModelVersion": number}
+    try:
+        client("stepfunctions").start_execution(
+            stateMachineArn=settings.state_machine_arn,
+            name=f"version-{number}-{event_id}",
+            input=json.dumps(document),
+        )
+    except ClientError as error:
+        if code_of(error) != "ExecutionAlreadyExists":
+            raise

@@ -23,8 +23,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from perennial.model import complaints
+from perennial.registry import approval
 from perennial.runs import cause, facts, message, naming, record, strays, work
-from perennial.runs.run_record import Aside, Data, Failure, RunRecord
+from perennial.runs.run_record import Aside, Data, Failure, ModelVersion, RunRecord
 from perennial_aws import ends, model_versions, objects, payloads, run_report, runs
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
@@ -58,11 +59,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def _tell(*, end: dict[str, Any], detail: ends.Detail) -> dict[str, Any]:
     execution = client("stepfunctions").describe_execution(executionArn=end["execution_arn"])
     answer = runs.answer(end["execution_arn"])
-    run_id = answer["RunId"] if answer else naming.run_id(end["execution_arn"], execution["startDate"])
+    run_id = (
+        (answer.get("DeploymentId") or answer["RunId"])
+        if answer
+        else naming.run_id(end["execution_arn"], execution["startDate"])
+    )
     status = work.run_status(detail["status"], execution.get("error"))
     if status == "Succeeded" and answer and answer.get("Withheld"):
         status = work.TRAINED_ONLY
-    if answer and answer["Decision"] != "Train" and status == "Succeeded":
+    if answer and answer["Decision"] not in ("Train", "Deploy") and status == "Succeeded":
         status = answer["Decision"]
         if not _is_mailed(facts.trigger_type(_unopened(run_id, execution)), answer):
             logger.info("nothing to tell", run_id=run_id, decision=status, reason=answer["Reason"])
@@ -94,8 +99,13 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
     known = runs.get(run_id) or _unopened(run_id, execution)
     if answer and answer["Decision"] == status:
         known = {**known, "no_work": answer["Reason"]}
-    seconds, unfinished = record.durations(_history(execution["executionArn"]), ended_at)
+    version = model_versions.of_run(run_id, known["execution"]["started_at"]) if known.get("gate") else None
     name = naming.stem(known["stack"], run_id)
+    if answer and (deployed := answer.get("Version")):
+        known = {**known, "deployment": {"run_id": answer["RunId"], "reason": answer["Reason"]}}
+        version = model_versions.find(deployed["Number"])
+        name = answer["Name"]
+    seconds, unfinished = record.durations(_history(execution["executionArn"]), ended_at)
     known, folder = _with_all_files(known), f"s3://{known['bucket']}/runs/{run_id}/report"
     report = objects.read_json_if_there(f"{folder}/report.json")
     closed = record.closed(
@@ -106,15 +116,31 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
         durations_seconds=seconds,
         report=report,
         aside=_put_aside(known, report, execution["executionArn"]),
-        jobs=[job for stem in _stems(name, answer) for job in _jobs(stem)],
-        version=model_versions.of_run(run_id, known["execution"]["started_at"]) if known.get("gate") else None,
+        jobs=[] if "deployment" in known else [job for stem in _stems(name, answer) for job in _jobs(stem)],
+        version=version,
         endpoint=settings.endpoint_name,
         name=name,
     )
-    closed = {**closed, "report": run_report.leave(closed, report)}
+    page = None if "deployment" in closed else run_report.leave(closed, report)
+    closed = {**closed, "version": _without_what_failed(closed), "report": page}
     objects.write_json(f"s3://{closed['bucket']}/runs/{run_id}/run.json", closed)
     runs.put(closed)
     return closed
+
+
+def _without_what_failed(closed: RunRecord) -> ModelVersion | None:
+    """Reject the version of a run that has failed before it served: what is approved may serve. Return it as it is."""
+    version, failure = closed.get("version"), closed.get("failure") or {}
+    if (
+        not version
+        or "deployment" in closed
+        or version["status"] != approval.APPROVED
+        or closed["status"] not in (*work.FAILURES, "Aborted", "Rejected")
+        or failure.get("state") in message.SERVES_ALREADY
+    ):
+        return version
+    model_versions.reject(version["arn"], f"run {closed['run_id']} ended before it served: {message.why(closed)}")
+    return {**version, "status": approval.REJECTED}
 
 
 def _unopened(run_id: str, execution: dict[str, Any]) -> RunRecord:

@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from perennial.registry import approval
 from perennial.runs import message, record, work
 from perennial.runs.run_record import ModelVersion, RunRecord
-from perennial_aws import approvals, ends, objects, payloads, run_report, runs
+from perennial_aws import approvals, ends, model_versions, objects, payloads, run_report, runs
 from perennial_aws.settings import settings
 
 logger = Logger()
@@ -49,7 +49,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     runs.give_turn_back(request.ExecutionArn)
     were_asked = approvals.wait_for(request.Version, request.RunId, request.ExecutionArn, request.TaskToken)
     message_id = None if were_asked else _ask(request)
-    if described := approvals.version(request.Version):
+    if described := model_versions.described(request.Version):
         approvals.resume(described)
     logger.info("asked", run_id=request.RunId, version=request.Version, message_id=message_id)
     return asdict(Answer(message_id))

@@ -4,6 +4,7 @@ Called by  train_model, state "Reserve deployment", again and again while it ans
 Writes     the item `deployment` of the run table: who has the turn. It is free again when its execution has ended, and
            while that waits for an approval (functions/request_approval).
            The run's record, when the model in service has changed.
+Raises     VersionRejectedError: the version was rejected after it had been approved. Permanent.
 
 After "Compare" the run keeps its turn, so that the model in service cannot change a second time.
 """
@@ -16,19 +17,26 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from perennial.registry import approval
 from perennial.runs import run_record, turn, work
-from perennial_aws import champion, payloads, runs
+from perennial_aws import champion, model_versions, payloads, runs
 
 logger = Logger()
 
 
 @dataclass(frozen=True)
 class Request:
-    """A run that wants to deploy, and the model in service that its candidate was compared with."""
+    """A run that wants to deploy, and the model in service that its candidate was compared with.
+
+    DeploymentId  under which the turn is taken where the version of an earlier run is only deployed
+    Version       the ARN of its version, once it is registered
+    """
 
     RunId: str
     ExecutionArn: str
     Champion: run_record.Champion | None
+    DeploymentId: str | None = None
+    Version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,14 +48,22 @@ class Answer:
     Champion: run_record.Champion | None
 
 
+class VersionRejectedError(Exception):
+    """Somebody has rejected the version that is about to be deployed."""
+
+
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Take the turn, or answer who has it; then decide."""
     request = payloads.read(Request, event)
     run_id, serving = request.RunId, request.Champion
-    holder = _take_turn(run_id, request.ExecutionArn)
+    _require_not_rejected(request.Version)
+    holder = _take_turn(request.DeploymentId or run_id, request.ExecutionArn)
     if holder:
         decision = turn.wait_for(holder)
+    elif request.DeploymentId:
+        serving, newest = champion.current(), model_versions.newest_approved()
+        decision = turn.of_version(request.Version, newest["arn"] if newest else None)
     else:
         serving = champion.current()
         served = _listed(champion.run_of(serving)) if serving else None
@@ -56,6 +72,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             runs.update(run_id, champion=serving)
     logger.info("decided", run_id=run_id, turn=decision.turn, reason=decision.reason)
     return asdict(Answer(decision.turn, decision.reason, serving))
+
+
+def _require_not_rejected(version_arn: str | None) -> None:
+    """Raise VersionRejectedError when somebody has rejected what was approved, or never asked about."""
+    described = model_versions.described(version_arn) if version_arn else None
+    if described and described["ModelApprovalStatus"] == approval.REJECTED:
+        raise VersionRejectedError(
+            f"version {described['ModelPackageVersion']}: {approval.rejected(described.get('ApprovalDescription'))}"
+        )
 
 
 def _take_turn(run_id: str, execution_arn: str) -> work.Holder | None:

@@ -7,7 +7,8 @@ Writes     runs/<run id>/manifest.json, config.json and champion/ (perennial_aws
 Raises     ConfigurationError, DefinitionError: permanent, the text says what to correct. EmptyFileError: an
            empty file was dropped; permanent. FileNotListedError: no run can find the dropped file; permanent.
            DataVersionRefusedError: S3 refuses an object, which the text names; permanent.
-           DataVersionUnavailableError: S3 did not give one; transient.
+           DataVersionUnavailableError: S3 did not give one; transient. VersionNotDeployableError, ArtifactChangedError:
+           of the version to deploy not all is there that its run has left; permanent.
            ClaimContestedError: other runs took the same work over and over; transient.
 """
 
@@ -32,7 +33,7 @@ from perennial.runs import configuration, naming, no_data, record, run_input, ru
 from perennial.runs.configuration import Configuration
 from perennial.runs.run_input import ExecutionInput
 from perennial.runs.run_record import RunRecord
-from perennial_aws import champion, champion_files, objects, payloads, runs, shipped, versions
+from perennial_aws import champion, champion_files, deployments, objects, payloads, runs, shipped, versions
 from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
 
@@ -82,9 +83,11 @@ class Work:
     Champion      the model in service, with which the candidate is compared
     ChampionTest  the test records as the model in service reads them
     Lineage       what its version in the model registry says of where it comes from
+    Version       what is only deployed, of an earlier run, whose RunId is here; None for a run that trains
+    DeploymentId  the id of the run that deploys it
     """
 
-    Decision: Literal["Train"]
+    Decision: Literal["Train", "Deploy"]
     Reason: str
     RunId: str
     Name: str
@@ -103,6 +106,8 @@ class Work:
     Champion: run_record.Champion | None
     ChampionTest: str
     Lineage: dict[str, str]
+    Version: payloads.VersionPayload | None = None
+    DeploymentId: str | None = None
 
 
 Answer = Work | Nothing
@@ -134,6 +139,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 def _decide(request: Request, run_id: str) -> Answer:
     execution_input = run_input.execution_input(request.Input)
+    if execution_input.ModelVersion is not None:
+        return _deployment(run_id, execution_input.ModelVersion)
     dropped = execution_input.Trigger.Object if execution_input.Trigger.Type == "DataDrop" else None
     reason = no_data.reason(dropped["key"], settings.data_prefix) if dropped else None
     if reason:
@@ -182,6 +189,14 @@ def _decide(request: Request, run_id: str) -> Answer:
     prefix = f"s3://{settings.bucket}/runs/{run_id}"
     other = champion_files.leave(prefix, opened["champion"], data, resolved.definition.as_json())
     return _work(opened, resolved, CHAMPION_TEST if other else "test")
+
+
+def _deployment(run_id: str, number: int) -> Answer:
+    """Return the work of the run that has registered a version, with that version; nothing if it is not to serve."""
+    reason = deployments.why_not(number)
+    if reason:
+        return _nothing(run_id, "Superseded", reason)
+    return payloads.read(Work, {**deployments.work_of(number), "Decision": "Deploy", "DeploymentId": run_id})
 
 
 def _is_of_monitor(dropped: dict[str, Any]) -> bool:

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+Step = Literal["Nothing", "Deploy", "LookAgain"]
 APPROVED, REJECTED, PENDING = "Approved", "Rejected", "PendingManualApproval"
-VERSION_REJECTED = "VersionRejected"  # an error of runs.work.JUDGEMENTS
+VERSION_REJECTED = "VersionRejectedError"  # of runs.work.JUDGEMENTS
 NO_REASON = "no reason was given"
 
 
 def rejected(description: str | None) -> str:
     """Return why a version was rejected, as a cause that people read: its ApprovalDescription."""
     return f"somebody has rejected it: {description or NO_REASON}"
+
+
+def follows(version: str, status: str, serving: str | None, newest: str | None, *, works: bool) -> Step:
+    """Decide what follows from an answer about a version that no run waits for: the newest approved one is to serve.
+
+    version, serving, newest  ARNs: of the one that was answered, in service, and the approved one of the highest number
+    works                     whether the run that has registered it still works
+
+    Deploy: the newest approved one comes into service, if there is one. LookAgain: the run may be deploying what was
+    rejected.
+    """
+    if status == APPROVED:
+        return "Nothing" if works or version == serving or version != newest else "Deploy"
+    if works:
+        return "LookAgain"
+    return "Deploy" if version == serving else "Nothing"

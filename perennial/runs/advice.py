@@ -374,6 +374,11 @@ TRAIN_MODEL = (
         errors=("SupersededByNewerData",),
     ),
     Row(
+        "Approve another version (perennial versions, perennial approve), which comes into service then; or start a "
+        "run.",
+        errors=("VersionNotDeployableError",),
+    ),
+    Row(
         "If the model is not to serve: nothing. If it is to serve after all, approve its version: perennial approve, "
         "and the number of the version.",
         status=(NOT_APPROVED,),

@@ -48,6 +48,10 @@ HEADLINES = {
 }
 
 
+SERVES_ALREADY = ("Export configuration", "Write parameter", "Clean up")
+"""States in which a run can fail whose model is verified and serves."""
+
+
 @dataclass(frozen=True)
 class Message:
     """A mail: `subject` in ASCII, shorter than 100 characters; `body` is plain text whose first line says it all."""
@@ -78,7 +82,7 @@ def ask(record: RunRecord, version: ModelVersion, days: int) -> Message:
 
 def head(record: RunRecord) -> str:
     """Return what happened and why, in one line; then what makes that doubtful."""
-    first = ". ".join([*(item.line for item in news.missing(record)), f"{headline(record)}: {_reason(record)}"])
+    first = ". ".join([*(item.line for item in news.missing(record)), f"{headline(record)}: {why(record)}"])
     first = _COMMAND.sub("the command is below", first)
     lines = textwrap.wrap(safe(first, MAX_FIRST), MAX_LINE, subsequent_indent="  ", break_on_hyphens=False)
     doubts = [*(item.line for item in news.cautions(record)), news.unbound(record), news.nothing_served(record)]
@@ -90,10 +94,13 @@ def headline(record: RunRecord) -> str:
     return HEADLINES.get(record["status"], str(record["status"]))
 
 
-def _reason(record: RunRecord) -> str:
+def why(record: RunRecord) -> str:
+    """Return why a run ended as it did, in a sentence."""
     status, failure = record["status"], record.get("failure") or {}
     if reason := record.get("no_work"):
         return reason
+    if (deployment := record.get("deployment")) and status == "Succeeded":
+        return deployment["reason"]
     if status == TRAINED_ONLY:
         return f"{record['withheld']}. It passed the gate: {(record.get('gate') or {}).get('reason')}"
     if status in ("Succeeded", "Rejected", AWAITS_APPROVAL):
@@ -111,7 +118,7 @@ def _reason(record: RunRecord) -> str:
 
 
 def _subject(record: RunRecord) -> str:
-    outcome = f"{headline(record)}: {news.outcome(record) or _reason(record)}"
+    outcome = f"{headline(record)}: {news.outcome(record) or why(record)}"
     return subject(". ".join([*(item.brief for item in news.missing(record)), outcome]), record["stack"])
 
 

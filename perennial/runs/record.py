@@ -118,7 +118,8 @@ def closed(
     """
     deployed = status == "Succeeded"
     started_at = datetime.fromisoformat(record["execution"]["started_at"])
-    prefix = f"s3://{record['bucket']}/runs/{record['run_id']}"
+    made_by = record["deployment"]["run_id"] if "deployment" in record else record["run_id"]
+    prefix = f"s3://{record['bucket']}/runs/{made_by}"
     return {
         **record,
         "status": status,

@@ -11,7 +11,7 @@ from perennial.model.complaints import ConfigurationError
 from perennial.runs.run_id import RUN_ID
 
 Input = TypeVar("Input", bound=BaseModel)
-TriggerType = Literal["DataDrop", "Manual", "Schedule", "Drift", "Alarm"]
+TriggerType = Literal["DataDrop", "Manual", "Schedule", "Drift", "Alarm", "Registry"]
 
 
 class TriggerSection(BaseModel):
@@ -39,6 +39,8 @@ class ExecutionInput(BaseModel):
     Overrides: dict[str, Any] = Field(default_factory=dict)
     # A run whose data, to the version, are to be trained on again instead of what is there now.
     Replay: Annotated[str, Field(pattern=f"^{RUN_ID.pattern}$")] | None = None
+    # A version in the model registry that is only deployed; it has to be the newest approved one.
+    ModelVersion: Annotated[int, Field(ge=1)] | None = None
     # What the console and nested executions add.
     Comment: Any = None
     AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID: Any = None

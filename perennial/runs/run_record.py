@@ -91,6 +91,13 @@ class ModelVersion(TypedDict, total=False):
     status: str
 
 
+class Deployment(TypedDict):
+    """A version that a run only deploys, because it is the newest approved one: whose it is, and why."""
+
+    run_id: str
+    reason: str
+
+
 class Failure(TypedDict, total=False):
     """Why the run has not succeeded. `problems` are those of the data, of which the cause holds only the first."""
 
@@ -335,6 +342,7 @@ class RunRecord(TypedDict, total=False):
     configuration  all that decides what the run does (runs.configuration.Configuration.as_json)
     tuning         what was tried, of a run that has tuned
     warm_start     with what the search began, where the definition wants it to begin with an earlier one
+    deployment     what is deployed, of a run that only deploys a version
     no_work        why it has trained nothing, where there was nothing to train
     withheld       why it deploys nothing; None for a run that deploys what passes the gate
     images         of the containers: preprocessor, algorithm
@@ -356,6 +364,7 @@ class RunRecord(TypedDict, total=False):
     code: Code
     data: Data
     configuration: dict[str, Any]
+    deployment: Deployment
     no_work: str
     withheld: str | None
     images: dict[str, str]

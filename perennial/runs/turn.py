@@ -46,6 +46,16 @@ def wait_for(holder: Holder) -> Answer:
     return Answer("Wait", f"run {holder.run_id} is deploying")
 
 
+def of_version(version_arn: str | None, newest_approved: str | None) -> Answer:
+    """Decide what an execution does that has the turn and only deploys a version: the newest approved one serves."""
+    if version_arn == newest_approved:
+        return Answer("Deploy", "it is the newest approved version")
+    newest = f"that is {newest_approved}" if newest_approved else "there is none"
+    return Answer(
+        "Superseded", f"{version_arn} is not the newest approved version any more; {newest}. What serves stays"
+    )
+
+
 def decide(
     run: Listed, compared: Mapping[str, Any] | None, serving: Mapping[str, Any] | None, served: Listed | None
 ) -> Answer:

@@ -34,7 +34,7 @@ FAILURES = ("Failed", "TimedOut")
 JUDGEMENTS = {
     "ModelAccuracyTooLow": "Rejected",
     "SupersededByNewerData": "Superseded",
-    "VersionRejected": NOT_APPROVED,
+    "VersionRejectedError": NOT_APPROVED,
     "ApprovalTimedOut": NOT_APPROVED,
 }
 

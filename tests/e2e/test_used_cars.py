@@ -233,7 +233,7 @@ HOPELESS = {
     "UnknownDecision": (
         "Is there work to do?",
         {"answers": {"Resolve configuration": {"Decision": "Rest"}}},
-        "Resolve configuration answered Rest; known are Train, Duplicate",
+        "Resolve configuration answered Rest; known are Train, Deploy, Duplicate",
     ),
     "DeploymentBusy": (
         "May this run deploy?",
@@ -301,8 +301,32 @@ def test_run_that_waits_for_people_ends_when_its_version_is_rejected(app: App, w
     arn, version = waiting
     _say(app, version, "Rejected", ApprovalDescription="biased")
     run = wait_for(lambda: Run.ended(arn), "its end", 60, pause=0.1)
-    assert run.error == "VersionRejected"
+    assert run.error == "VersionRejectedError"
     assert str(run.cause).endswith("somebody has rejected it: biased")
+
+
+def test_the_version_in_service_is_rejected_and_approved_again(
+    app: App, first: Run, update: tuple[Run, list[str]]
+) -> None:
+    """The one before comes back, though its model was cleaned up; then the newer one."""
+    serving, sagemaker = app.in_service(), app.client("sagemaker")
+    newer, older = serving["Parameters"]["model-package"], f"{serving['Parameters']['model-package'][:-1]}1"
+    for delete, name in (
+        (sagemaker.delete_endpoint_config, "EndpointConfigName"),
+        (sagemaker.delete_model, "ModelName"),
+    ):
+        delete(**{name: f"{app.stack}-{first.run_id}"})
+    _say(app, newer, "Rejected", ApprovalDescription="biased")
+    back = app.wait(lambda given: given.get("ModelVersion") == 1)
+    assert (back.status, back.cause) == ("SUCCEEDED", None)
+    assert back.output.get("ModelPackage") == older, back.output
+    assert app.in_service()["Parameters"] == situation.names_of(app, first.run_id)
+    assert app.in_service()["Config"] == f"{app.stack}-{first.run_id}"
+    assert ", which served then, was rejected: biased" in app.mails(back)[0].body
+    _say(app, newer, "Approved")
+    again = app.wait(lambda given: given.get("ModelVersion") == 2)
+    assert (again.status, again.cause) == ("SUCCEEDED", None)
+    assert app.in_service() == serving
 
 
 def test_object_outside_the_prefix_starts_nothing(app: App, first: Run) -> None:

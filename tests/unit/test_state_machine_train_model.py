@@ -85,6 +85,7 @@ WORK: dict[str, Any] = {
     },
     "Tuning": None,
     "Withheld": None,
+    "DeploymentId": None,
     "ChampionTest": f"s3://cars/runs/{RUN}/test/",
     "Lineage": {"run": RUN, "commit": "0123abc", "hyperparameter:num_round": "200"},
     "Champion": {"ModelName": CHAMPION, "EndpointConfigName": CHAMPION, "RunId": "20261119100000-0a1b"},
@@ -1024,8 +1025,8 @@ def test_a_model_that_came_while_people_decided_is_compared_with_before_the_appr
     ("raised", "error", "why"),
     [
         (
-            ("VersionRejected", "somebody has rejected it: biased"),
-            "VersionRejected",
+            ("VersionRejectedError", "somebody has rejected it: biased"),
+            "VersionRejectedError",
             "somebody has rejected it: biased",
         ),
         (("States.Timeout", ""), "ApprovalTimedOut", "nobody has approved or rejected it within 7 days"),
@@ -1040,6 +1041,56 @@ def test_a_version_that_was_not_approved_ends_the_run_and_changes_nothing(
     assert cause.explained(done.cause) == f"version 3: {why}"
     assert run_status("FAILED", error) == NOT_APPROVED
     assert not {call.state for call in done.calls} & {"Create endpoint configuration", "Update endpoint"}
+    assert exported(done) == []
+
+
+# ---- A version of an earlier run
+
+DEPLOYED = {
+    "Decision": "Deploy",
+    "DeploymentId": "20261121100000-0a1b",
+    "Version": {
+        "Arn": VERSION,
+        "Number": 3,
+        "Containers": [{"Image": "sklearn", "ModelDataUrl": "s3://p"}, {"Image": "xgboost", "ModelDataUrl": "s3://m"}],
+        "Result": {"Metric": "rmse", "Candidate": 2000.0, "Champion": 2500.0, "Reason": "the newest approved one"},
+    },
+}
+
+
+def test_a_version_of_an_earlier_run_is_only_deployed() -> None:
+    done = walk(work=DEPLOYED)
+    assert done.error is None, done.cause
+    trains = {"Snapshot data", *JOBS, "Query training results", "Register model", "Wait for approval"}
+    assert not {call.state for call in done.calls} & trains
+    assert done.called("Save model")[0]["Containers"] == DEPLOYED["Version"]["Containers"]
+    assert done.called("Reserve deployment")[0]["Payload"]["DeploymentId"] == DEPLOYED["DeploymentId"]
+    assert done.called("Update endpoint") == [update_to(NAME)]
+    exports = {one["Name"]: one["Value"] for one in done.called("Write parameter")}
+    assert (exports[f"/{STACK}/run"], exports[f"/{STACK}/model-package"]) == (RUN, VERSION)
+    assert (done.output["ModelPackage"], done.output["Reason"]) == (VERSION, "the newest approved one")
+
+
+def test_a_version_whose_model_and_configuration_are_still_there_is_deployed_with_them() -> None:
+    containers = [{**one, "Environment": {}} for one in DEPLOYED["Version"]["Containers"]]
+    there = {"ExecutionRoleArn": VALUES["ModelRoleArn"], "Containers": containers}
+    done = walk(
+        {"Save model": failing(refusing("Save model"), "exists")(job), "Look for model": lambda _: there}, work=DEPLOYED
+    )
+    assert done.error is None, done.cause
+    assert exported(done) == EXPORTED
+
+
+def test_a_version_that_is_not_the_newest_approved_one_any_more_stays_out() -> None:
+    done = walk({"Reserve deployment": function(turn("Superseded"))}, work=DEPLOYED)
+    assert done.error == "SupersededByNewerData"
+    assert exported(done) == []
+
+
+def test_a_version_that_was_rejected_after_its_approval_does_not_serve() -> None:
+    raised = failing("VersionRejectedError", '{"errorMessage": "version 3: somebody has rejected it"}')
+    done = walk({"Reserve deployment": in_turn(reserved, raised(job))}, definition=MANUAL)
+    assert run_status("FAILED", done.error) == NOT_APPROVED
     assert exported(done) == []
 
 

@@ -832,7 +832,7 @@ def test_who_approves_versions_may_change_nothing_else() -> None:
     statements = {s["Sid"]: s for s in properties("ModelApproverPolicy")["PolicyDocument"]["Statement"]}
     assert {action for statement in statements.values() for action in listed(statement["Action"])} == {
         "cloudformation:DescribeStacks", "sagemaker:ListModelPackages", "sagemaker:DescribeModelPackage",
-        "sagemaker:UpdateModelPackage", "s3:GetObject", "kms:Decrypt",
+        "sagemaker:UpdateModelPackage", "ssm:GetParameter", "s3:GetObject", "kms:Decrypt",
     }  # fmt: skip
     assert statements["Answer"]["Resource"]["Fn::Sub"].endswith(":model-package/${AWS::StackName}/*")
 
@@ -1014,6 +1014,7 @@ OF_THE_STACK = {
     "AlertTopic": f"arn:aws-iso-f:sns:us-isof-south-1:{'0' * 12}:{'s' * naming.MAX_STACK_NAME}-AlertTopic-{'0' * 12}",
     "Key.Arn": f"arn:aws-iso-f:kms:us-isof-south-1:{'0' * 12}:key/{'0' * 36}",
     "JobCode.CodeUri": f"s3://{'b' * 63}/code/{'0' * 16}",
+    "TrainModel": f"arn:aws-iso-f:states:us-isof-south-1:{'0' * 12}:stateMachine:{'s' * 26}-train-model",
 }
 
 

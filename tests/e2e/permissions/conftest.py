@@ -114,7 +114,8 @@ def one_more_version(app: App, run: Run, status: str) -> str:
     """A version as a run registers it, which no run has made. Of its status there is no event."""
     sagemaker = app.client("sagemaker")
     known = sagemaker.describe_model_package(ModelPackageName=run.output["ModelPackage"])
-    same = {name: known[name] for name in ("ModelPackageGroupName", "InferenceSpecification")}
+    taken = ("ModelPackageGroupName", "ModelPackageDescription", "InferenceSpecification")
+    same = {name: known[name] for name in taken}
     return str(sagemaker.create_model_package(**same, ModelApprovalStatus=status)["ModelPackageArn"])
 
 

@@ -390,6 +390,7 @@ def test_data_under_another_key_are_refused(app: App, scientist: Ask, encryption
 def exercised(
     app: App,
     approver: Ask,
+    caught: Run,
     updated: Run,
     idle: Run,
     results: dict[str, bytes],
@@ -407,6 +408,7 @@ def exercised(
     stop_a_monitor(app)
     start_training_by_drift_and_alarm(app, window)
     answer_versions(app, approver, updated)
+    reject_what_has_failed(app, caught)
     tell_of_events_that_cannot_be_worked_on(app)
     return policy_replay.requests(app)
 
@@ -475,8 +477,27 @@ def answer_versions(app: App, approver: Ask, updated: Run) -> None:
             wait_for(lambda arn=arn, end=end: situation.has_entered(arn, end), end)  # type: ignore[misc]
             if status == APPROVED:
                 states.stop_execution(executionArn=arn)
+    go_back(app, approver, updated)
     report = approver("s3").get_object(Bucket=app.bucket, Key=f"runs/{updated.run_id}/approval.html")["Body"].read()
     assert b"Approval needed" in report
+
+
+def go_back(app: App, approver: Ask, updated: Run) -> None:
+    """Who approves versions rejects the one in service: the newest approved one, of the same model, takes its place."""
+    serving = approver("ssm").get_parameter(Name=f"/{STACK}/model-package")["Parameter"]["Value"]
+    assert serving == updated.output["ModelPackage"]
+    approver("sagemaker").update_model_package(ModelPackageArn=serving, ModelApprovalStatus=REJECTED)
+    run = app.wait(lambda given: "ModelVersion" in given)
+    assert (run.status, run.cause) == ("SUCCEEDED", None)
+    assert app.parameters()["model-package"] == run.output["ModelPackage"] != serving
+
+
+def reject_what_has_failed(app: App, run: Run) -> None:
+    """The function is called as Lambda calls it when a run has failed that had registered a version."""
+    detail = {"executionArn": run.execution_arn, "status": "FAILED", "stopDate": 1}
+    app.client("lambda").invoke(FunctionName=f"{STACK}-notify-run", Payload=json.dumps({"detail": detail}))
+    version = app.client("sagemaker").describe_model_package(ModelPackageName=run.output["ModelPackage"])
+    assert version["ModelApprovalStatus"] == REJECTED
 
 
 def test_who_only_has_the_policy_of_data_scientists_approves_nothing(scientist: Ask, updated: Run) -> None:

@@ -274,10 +274,38 @@ def answering(deployed: Deployed) -> str:
     waiting = {"id": f"approval#{version}", "run_id": deployed.run.run_id, "token": "gone"}
     item = {name: {"S": value} for name, value in waiting.items()}
     app.client("dynamodb").put_item(TableName=app.outputs["RunTableName"], Item=item)
-    event = {"detail": {"ModelPackageArn": version}}
+    event = {"id": f"{next(_numbers)}", "detail": {"ModelPackageArn": version}}
     called = app.client("lambda").invoke(FunctionName=f"{STACK}-answer-approval", Payload=json.dumps(event))
     assert "FunctionError" in called
     return str(called["Payload"].read().decode())
+
+
+def a_failure_after_registration(deployed: Deployed) -> str:
+    """The function is called as Lambda calls it when a run has failed that had registered a version."""
+    one_more_version(deployed.app, deployed.run, approval.APPROVED)
+    detail = {"executionArn": deployed.run.execution_arn, "status": "FAILED", "stopDate": next(_numbers)}
+    called = deployed.app.client("lambda").invoke(
+        FunctionName=f"{STACK}-notify-run", Payload=json.dumps({"detail": detail})
+    )
+    assert "FunctionError" in called
+    return str(called["Payload"].read().decode())
+
+
+def deploying_a_version(deployed: Deployed) -> str:
+    version = one_more_version(deployed.app, deployed.run, approval.APPROVED)
+    arn = situation.start_with(deployed.app, {"ModelVersion": int(version.rpartition("/")[2])})
+    return _why(situation.end_of(deployed.app, arn))
+
+
+def reserving_for_a_version(deployed: Deployed) -> str:
+    """A run that was approved asks for its turn again."""
+    version = {"version": deployed.run.output["ModelPackage"]}
+    return _why(deployed.resumable.go_on("Reserve deployment", again=False, variables=version))
+
+
+def reserving_for_an_earlier_run(deployed: Deployed) -> str:
+    answers = {"Resolve configuration": {"DeploymentId": f"20200101000000-{next(_numbers):04x}"}}
+    return _why(deployed.resumable.go_on("Reserve deployment", again=False, answers=answers))
 
 
 def an_unkept_answer(deployed: Deployed) -> None:
@@ -415,6 +443,8 @@ TRUST = "Trust"
 # Which state, or whatever else, needs a role's statements; and those that need something of their own.
 ACTS: dict[str | tuple[str, str], Act] = {
     "ResolveConfigurationRole": a_run,
+    ("ResolveConfigurationRole", "Versions"): deploying_a_version,
+    ("ResolveConfigurationRole", "Lists"): deploying_a_version,
     ("ResolveConfigurationRole", "OtherRuns"): meeting_another_run(a_run),
     "SnapshotDataRole": a_run,
     "PreprocessRole": going_on_from("Preprocess"),
@@ -429,6 +459,8 @@ ACTS: dict[str | tuple[str, str], Act] = {
     "SealArtifactRole": asking_again("Seal preprocessor"),
     "QueryTrainingResultsRole": asking_again("Query training results"),
     "ReserveDeploymentRole": asking_again("Reserve deployment"),
+    ("ReserveDeploymentRole", "Versions"): reserving_for_a_version,
+    ("ReserveDeploymentRole", "Lists"): reserving_for_an_earlier_run,
     ("ReserveDeploymentRole", "OtherRuns"): meeting_another_run(asking_again("Reserve deployment")),
     "RequestApprovalRole": asking_people,
     ("RequestApprovalRole", "Report"): seen_by_the_operator(asking_people),
@@ -443,6 +475,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     "CleanUpRole": cleaning_up,
     "NotifyRunRole": an_untold_end,
     ("NotifyRunRole", "Manifest"): an_untold_end_of_many_files,
+    ("NotifyRunRole", "Versions"): a_failure_after_registration,
     ("NotifyRunRole", "Readers"): seen_by_the_operator(a_run_that_cannot_be),
     ("NotifyRunRole", "Undelivered"): seen_by_the_operator(an_unkept_end),
     "PublishJobCodeRole": a_deployment,
@@ -538,6 +571,9 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ),
     ("ModelApproverPolicy", "Answer"): approving(
         lambda ask, it: ask("sagemaker").describe_model_package(ModelPackageName=it.run.output["ModelPackage"])
+    ),
+    ("ModelApproverPolicy", "ReadNames"): approving(
+        lambda ask, it: ask("ssm").get_parameter(Name=f"/{STACK}/model-package")
     ),
     ("ModelApproverPolicy", "ReadReports"): approving(read_report_as),
     ("ModelApproverPolicy", "Key"): approving(read_report_as),

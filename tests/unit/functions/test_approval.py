@@ -4,22 +4,32 @@ import json
 
 import pytest
 
+from perennial.runs import run_input
 from perennial.runs.work import AWAITS_APPROVAL
+from tests.e2e.matrix.registry import matrix
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal
 
 RUN = "20261120093440-1a2b"
-VERSION = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/{STACK}/3"
-EVENT = {"detail": {"ModelPackageArn": VERSION, "ModelApprovalStatus": "Approved"}}
+GROUP = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/{STACK}"
+VERSION = f"{GROUP}/3"
+MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:{STACK}-train-model"
+EVENT = {"id": "1-2", "detail": {"ModelPackageArn": VERSION, "ModelApprovalStatus": "Approved"}}
 
 
 @pytest.fixture
 def registry(answers):
     """Let the registry say this of the version."""
 
-    def says(status, reason=None):
-        described = {"ModelPackageArn": VERSION, "ModelApprovalStatus": status}
+    def says(status, reason=None, newest=None):
+        described = {"ModelPackageArn": VERSION, "ModelPackageVersion": 3, "ModelApprovalStatus": status}
+        described |= {"ModelPackageDescription": f"run {RUN}"}
         described |= {"ApprovalDescription": reason} if reason else {}
         answers("sagemaker", "DescribeModelPackage", (200, described))
+        approved = [
+            {"ModelPackageArn": f"{GROUP}/{number}", "ModelPackageVersion": number, "ModelApprovalStatus": "Approved"}
+            for number in ([newest] if newest else [])
+        ]
+        answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": approved}))
 
     says("PendingManualApproval")
     return says
@@ -60,7 +70,8 @@ def ask(aws, registry, mails, lambda_context):
 
 
 @pytest.fixture
-def answer(aws, registry, lambda_context):
+def answer(aws, registry, lambda_context, monkeypatch):
+    monkeypatch.setenv("STATE_MACHINE_ARN", MACHINE)
     app = load_function("answer_approval")
     return lambda: app.handler(EVENT, lambda_context)
 
@@ -92,7 +103,7 @@ def test_an_approval_lets_the_run_go_on_by_its_newest_token(ask, answer, registr
     ask(1)
     ask(attempt)
     registry("Approved", "looks good")
-    assert answer() == {"Version": VERSION, "Status": "Approved", "Resumed": True}
+    assert answer() == {"Version": VERSION, "Status": "Approved", "Done": "Resumed"}
     successes, failures = map(bodies, sent)
     assert (len(successes), failures) == (1, [])
     assert successes[0]["taskToken"] == f"token-{attempt}"
@@ -102,10 +113,10 @@ def test_an_approval_lets_the_run_go_on_by_its_newest_token(ask, answer, registr
 def test_a_rejection_ends_the_run_with_its_reason(ask, answer, registry, sent):
     ask()
     registry("Rejected", "biased")
-    assert answer()["Resumed"]
+    assert answer()["Done"] == "Resumed"
     successes, failures = map(bodies, sent)
     assert (successes, [(one["error"], one["cause"]) for one in failures]) == (
-        [], [("VersionRejected", "somebody has rejected it: biased")],
+        [], [("VersionRejectedError", "somebody has rejected it: biased")],
     )  # fmt: skip
 
 
@@ -119,17 +130,18 @@ def test_what_the_registry_says_now_counts_not_the_event(ask, answer, registry, 
 
 def test_an_answer_before_the_token_was_there_is_heard(ask, answer, registry, sent):
     registry("Approved")
-    assert not answer()["Resumed"]
+    assert answer()["Done"] == "Nothing"
     ask()
     assert bodies(sent[0])[0]["taskToken"] == "token-1"
 
 
+@matrix("People", "a version is approved when no run waits for it any more: its token has expired", ends="Succeeded")
 @pytest.mark.parametrize("code", ["InvalidToken", "TaskDoesNotExist", "TaskTimedOut"])
 def test_an_answer_to_a_task_that_waits_no_more_does_no_harm(ask, answer, registry, answers, code):
     ask()
     registry("Approved")
     answers("stepfunctions", "SendTaskSuccess", refusal(code))
-    assert not answer()["Resumed"]
+    assert answer()["Done"] == "Nothing"
 
 
 def test_an_answer_that_could_not_be_sent_is_raised_so_that_the_event_comes_again(ask, answer, registry, answers):
@@ -140,7 +152,107 @@ def test_an_answer_that_could_not_be_sent_is_raised_so_that_the_event_comes_agai
         answer()
 
 
+@matrix("People", "the registry throttles when a version was answered: the event comes again")
+def test_an_answer_that_the_registry_does_not_give_is_raised(ask, answer, answers, sent):
+    ask()
+    answers("sagemaker", "DescribeModelPackage", refusal("ThrottlingException", "Rate exceeded"))
+    with pytest.raises(Exception, match="Rate exceeded"):
+        answer()
+
+
+@matrix(
+    "People",
+    "the version or its group is deleted while a run waits: it waits until its time is over",
+    ends="NotApproved",
+)
 def test_a_version_that_is_gone_has_no_answer(ask, answer, answers, sent):
     ask()
     answers("sagemaker", "DescribeModelPackage", refusal("ValidationException", "ModelPackage arn does not exist."))
-    assert answer() == {"Version": VERSION, "Status": None, "Resumed": False}
+    assert answer() == {"Version": VERSION, "Status": None, "Done": "Nothing"}
+
+
+# ---- Where no run waits
+
+
+@pytest.fixture
+def started(answers):
+    """The executions that were started."""
+    return answers("stepfunctions", "StartExecution", (200, {"executionArn": "arn", "startDate": 1}))
+
+
+@pytest.fixture
+def run(aws, answers):
+    """The run that has registered the version has this status."""
+    from perennial_aws import runs
+
+    def ended(status):
+        runs.put({"run_id": RUN, "execution": {"arn": EXECUTION_ARN}})
+        described = {"executionArn": EXECUTION_ARN, "stateMachineArn": MACHINE, "status": status, "startDate": 1}
+        answers("stepfunctions", "DescribeExecution", (200, described))
+
+    ended("FAILED")
+    return ended
+
+
+def serve(aws, number):
+    aws.client("ssm").put_parameter(Name=f"/{STACK}/model-package", Value=f"{GROUP}/{number}", Type="String")
+
+
+def test_an_approval_that_comes_late_starts_a_deployment_of_that_version(aws, answer, registry, started, run):
+    serve(aws, 2)
+    registry("Approved", newest=3)
+    assert answer()["Done"] == "Deploy"
+    (request,) = bodies(started)
+    assert (request["stateMachineArn"], request["name"]) == (MACHINE, "version-3-1-2")
+    document = json.loads(request["input"])
+    assert document == {"Trigger": {"Type": "Registry", "Id": "1-2"}, "ModelVersion": 3}
+    run_input.execution_input(document)
+
+
+@matrix("People", "a version is approved twice, or its event comes twice", ends="Succeeded")
+def test_an_event_that_comes_twice_starts_one_deployment(aws, answer, registry, answers, run):
+    registry("Approved", newest=3)
+    answers("stepfunctions", "StartExecution", refusal("ExecutionAlreadyExists"))
+    assert answer()["Done"] == "Deploy"
+
+
+@pytest.mark.parametrize(
+    ("serving", "newest", "status"),
+    [(3, 3, "FAILED"), (2, 4, "FAILED"), (2, 3, "RUNNING")],
+    ids=["it serves", "a newer one is approved", "its run works"],
+)
+def test_an_approval_starts_nothing_where_nothing_follows(aws, answer, registry, started, run, serving, newest, status):
+    serve(aws, serving)
+    run(status)
+    registry("Approved", newest=newest)
+    assert (answer()["Done"], list(started)) == ("Nothing", [])
+
+
+def test_the_rejection_of_the_version_in_service_brings_back_the_newest_approved_one(
+    aws, answer, registry, started, run
+):
+    serve(aws, 3)
+    registry("Rejected", "biased", newest=2)
+    assert answer()["Done"] == "Deploy"
+    assert json.loads(bodies(started)[0]["input"])["ModelVersion"] == 2
+
+
+def test_the_rejection_of_another_version_changes_nothing(aws, answer, registry, started, run):
+    serve(aws, 4)
+    registry("Rejected", "biased", newest=4)
+    assert (answer()["Done"], list(started)) == ("Nothing", [])
+
+
+def test_a_rejection_of_the_version_in_service_without_another_starts_what_says_so(aws, answer, registry, started, run):
+    serve(aws, 3)
+    registry("Rejected", "biased")
+    assert answer()["Done"] == "Deploy"
+    assert json.loads(bodies(started)[0]["input"])["ModelVersion"] == 3
+
+
+@matrix("People", "a version is rejected while its run deploys it: the event is kept, and an alarm says so")
+def test_a_rejection_while_the_run_deploys_is_looked_at_again(aws, answer, registry, started, run):
+    run("RUNNING")
+    registry("Rejected", "biased", newest=2)
+    with pytest.raises(Exception, match="was rejected while its run works"):
+        answer()

@@ -289,6 +289,72 @@ def test_the_version_in_the_registry_is_recorded_and_told(aws, worked, ended, no
     assert (asked["ModelPackageGroupName"], asked["CreationTimeAfter"]) == (STACK, STARTED.timestamp())
 
 
+def registered(answers, status="Approved"):
+    """A version of the run, and the updates that were asked for."""
+    arn = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/{STACK}/7"
+    version = {"ModelPackageArn": arn, "ModelPackageVersion": 7, "ModelApprovalStatus": status}
+    listed = [{**version, "ModelPackageDescription": f"run {RUN}"}]
+    answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": listed}))
+    return answers("sagemaker", "UpdateModelPackage", (200, {"ModelPackageArn": arn}))
+
+
+def test_a_version_whose_run_failed_before_it_served_is_rejected_with_the_reason(
+    aws, worked, ended, notify, mails, answers
+):
+    updates = registered(answers)
+    notify(ended("FAILED", "DeploymentFailed", "Endpoint e does not serve", states=("Check deployment",)))
+    (request,) = (json.loads(update.body) for update in updates)
+    assert request["ModelApprovalStatus"] == "Rejected"
+    assert request["ApprovalDescription"] == (
+        f"run {RUN} ended before it served: in state 'Check deployment': Endpoint e does not serve"
+    )
+    assert aws.get_json(f"runs/{RUN}/run.json")["version"]["status"] == "Rejected"
+    assert ", Rejected\n" in mails()[0][1]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "state", "approval"),
+    [
+        ("SUCCEEDED", None, "Clean up", "Approved"),
+        ("FAILED", "KeyError", "Clean up", "Approved"),
+        ("FAILED", "Ssm.SsmException", "Write parameter", "Approved"),
+        ("FAILED", "SupersededByNewerData", "Reserve deployment", "Approved"),
+        ("FAILED", "ApprovalTimedOut", "Wait for approval", "PendingManualApproval"),
+        ("ABORTED", None, "Wait for approval", "PendingManualApproval"),
+    ],
+)
+def test_a_version_that_serves_or_may_serve_yet_stays_as_it_is(
+    aws, worked, ended, notify, answers, status, error, state, approval
+):
+    updates = registered(answers, approval)
+    notify(ended(status, error, "why", states=(state,)))
+    assert list(updates) == []
+    assert aws.get_json(f"runs/{RUN}/run.json")["version"]["status"] == approval
+
+
+def test_the_deployment_of_a_version_is_a_run_of_its_own_that_says_whose_model_serves_and_why(
+    aws, ended, notify, mails, answers
+):
+    from perennial_aws import runs
+
+    made = "20261101093440-0a1b"
+    registered(answers)
+    reason = f"version 7, of run {made}, is the newest approved one; version 8, which served then, was rejected: biased"
+    runs.remember(EXECUTION_ARN, {
+        "Decision": "Deploy", "Reason": reason, "RunId": made, "DeploymentId": RUN, "Name": f"{STACK}-{made}",
+        "Version": {"Number": 7}, "Withheld": None,
+    })  # fmt: skip
+    notify(ended(execution_input=json.dumps({"ModelVersion": 7})))
+    record = aws.get_json(f"runs/{RUN}/run.json")
+    assert (record["status"], record["deployment"]) == ("Succeeded", {"run_id": made, "reason": reason})
+    assert record["deployed"]["model"] == f"{STACK}-{made}"
+    assert record["baselines"]["bias"] == f"s3://{BUCKET}/runs/{made}/baselines/bias"
+    ((subject, body),) = mails()
+    assert subject.startswith(f"Model in service: version 7, of run {made}")
+    assert body.startswith(f"Model in service: {reason}\n")
+    assert f"Endpoint      {STACK} serves {STACK}-{made}\n" in body
+
+
 def test_a_run_whose_group_is_gone_is_told_without_a_version(aws, worked, ended, notify, mails, answers):
     answers("sagemaker", "ListModelPackages", refusal("ValidationException", "ModelPackageGroup arn does not exist."))
     notify(ended())

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.matrix.registry import matrix
 from tests.unit.conftest import EXECUTION_ARN, REGION, STACK, load_function
 
 MINE, OTHER, CHAMPION = "20261120093440-1a2b", "20261120093441-2b3c", "20261119093440-0a1b"
@@ -18,8 +19,8 @@ def named(run: str) -> dict[str, str]:
 def reserve(aws, lambda_context):
     app = load_function("reserve_deployment")
 
-    def call(run=MINE, arn=EXECUTION_ARN, champion=None) -> dict[str, Any]:
-        return app.handler({"RunId": run, "ExecutionArn": arn, "Champion": champion}, lambda_context)
+    def call(run=MINE, arn=EXECUTION_ARN, champion=None, **more) -> dict[str, Any]:
+        return app.handler({"RunId": run, "ExecutionArn": arn, "Champion": champion, **more}, lambda_context)
 
     return call
 
@@ -114,6 +115,51 @@ def test_of_two_that_ask_at_once_one_gets_the_turn(aws, reserve, record, monkeyp
     monkeypatch.setattr(runs, "take_turn", too_late)
     assert reserve()["Turn"] == "Wait"
     assert holds(aws) == OTHER
+
+
+def test_a_version_of_a_run_that_has_ended_holds_the_turn_while_it_is_deployed(aws, reserve, record, answers):
+    answers("stepfunctions", "DescribeExecution", running())
+    record(OTHER, "2026-11-20T09:34:41.000Z", "Succeeded")
+    reserve(OTHER, OTHER_ARN, DeploymentId="20261121093440-3c4d")
+    assert reserve() == {"Turn": "Wait", "Reason": "run 20261121093440-3c4d is deploying", "Champion": None}
+
+
+def test_a_run_that_waits_for_an_approval_has_given_its_turn_back(aws, reserve, record, answers):
+    from perennial_aws import runs
+
+    answers("stepfunctions", "DescribeExecution", running())
+    reserve(OTHER, OTHER_ARN)
+    runs.give_turn_back(OTHER_ARN)
+    assert reserve()["Turn"] == "Deploy"
+    assert holds(aws) == MINE
+    assert reserve(OTHER, OTHER_ARN)["Turn"] == "Wait"
+
+
+VERSION = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/{STACK}/3"
+
+
+@pytest.mark.parametrize(("newest", "turn"), [(3, "Deploy"), (4, "Superseded")])
+def test_a_version_is_deployed_while_it_is_the_newest_approved_one_whatever_serves(
+    aws, reserve, record, answers, newest, turn
+):
+    record(OTHER, "2026-11-20T09:34:43.000Z", "Succeeded")
+    record(MINE, "2026-11-20T09:34:42.000Z", "Succeeded")
+    aws.serve(OTHER)
+    answers("sagemaker", "DescribeModelPackage", (200, {"ModelApprovalStatus": "Approved"}))
+    summary = {"ModelPackageArn": f"{VERSION[:-1]}{newest}", "ModelPackageVersion": newest}
+    listed = [{**summary, "ModelApprovalStatus": "Approved"}]
+    answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": listed}))
+    answer = reserve(DeploymentId="20261121093440-3c4d", Version=VERSION)
+    assert (answer["Turn"], answer["Champion"]) == (turn, named(OTHER))
+
+
+@matrix("People", "a version is approved and rejected at once", ends="NotApproved")
+def test_a_version_that_was_rejected_after_its_approval_is_not_deployed(aws, reserve, answers):
+    described = {"ModelPackageVersion": 3, "ModelApprovalStatus": "Rejected", "ApprovalDescription": "biased"}
+    answers("sagemaker", "DescribeModelPackage", (200, described))
+    with pytest.raises(Exception, match="version 3: somebody has rejected it: biased"):
+        reserve(Version=VERSION)
+    assert aws.item("deployment") is None
 
 
 def running() -> tuple[int, dict[str, Any]]:

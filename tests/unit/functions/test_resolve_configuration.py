@@ -15,7 +15,7 @@ from perennial.runs.configuration import RUN
 from perennial.runs.naming import run_id
 from perennial_aws import runs, shipped
 from tests.e2e.matrix.registry import matrix
-from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal
+from tests.unit.conftest import BUCKET, ENVIRONMENT, EXECUTION_ARN, REGION, STACK, load_function, refusal
 
 MODELS = Path(__file__).parents[3] / "models"
 START = "2026-11-20T09:34:40.123Z"
@@ -1053,3 +1053,112 @@ def test_a_search_records_why_it_begins_from_nothing_where_it_should_not(aws, re
     recorded = runs.get(run["RunId"])["warm_start"]
     assert (recorded or {"reason": ""})["reason"].startswith(reason or "")
     assert (recorded is None) == (reason is None)
+
+
+# ---- A version that is only deployed
+
+GROUP = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/{STACK}"
+
+
+@pytest.fixture
+def version(aws, resolve, answers):
+    """A run has registered version 2, and what it needs is there; the registry says this of its versions."""
+    from perennial_aws import runs
+
+    aws.put("raw/cars.csv", "price\n1\n")
+    run = resolve(Trigger=drop("raw/cars.csv"))
+    sealed = {}
+    for name in ("preprocessor", "model"):
+        key = f"runs/{run['RunId']}/serving/{name}.tar.gz"
+        sealed[name] = {"sealed": {"uri": f"s3://{BUCKET}/{key}", "version_id": aws.put(key, name)}, "sha256": "0"}
+    runs.update(run["RunId"], artifacts=sealed, gate={"metric": "rmse", "candidate": 2000.5, "champion": None})
+
+    images = ENVIRONMENT["SKLEARN_IMAGE"], ENVIRONMENT["XGBOOST_IMAGE"]
+    containers = [
+        {"Image": image, "ModelDataUrl": one["sealed"]["uri"], "Environment": {"A": "1"}}
+        for image, one in zip(images, sealed.values(), strict=True)
+    ]
+
+    def says(newest=2, of_run=run["RunId"], **other):
+        listed = [
+            {"ModelPackageArn": f"{GROUP}/{number}", "ModelPackageVersion": number, "ModelApprovalStatus": "Approved"}
+            for number in (2, newest)
+        ]
+        answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": listed}))
+        described = {"ModelPackageArn": f"{GROUP}/2", "ModelPackageDescription": f"run {of_run}"}
+        described["InferenceSpecification"] = {"Containers": [containers[0], {**containers[1], **other}]}
+        rejected = {"ModelPackageVersion": 3, "ModelApprovalStatus": "Rejected", "ApprovalDescription": "biased"}
+        answers("sagemaker", "DescribeModelPackage", (200, described), (200, rejected))
+        return run
+
+    says()
+    return says
+
+
+def test_a_version_is_deployed_with_what_its_run_knew(aws, resolve, version):
+    made = version()
+    aws.client("ssm").put_parameter(Name=f"/{STACK}/model-package", Value=f"{GROUP}/3", Type="String")
+    run = resolve(OTHER_ARN, ModelVersion=2)
+    assert (run["Decision"], run["RunId"], run["DeploymentId"]) == ("Deploy", made["RunId"], run_of(OTHER_ARN))
+    same = ("Name", "Prefix", "Instances", "Vpc", "Model")
+    assert {name: run[name] for name in same} == {name: made[name] for name in same}
+    preprocessor, model = run["Version"]["Containers"]
+    assert preprocessor["ModelDataUrl"] == f"{made['Prefix']}/serving/preprocessor.tar.gz"
+    assert (model["Image"], model["Environment"]) == (ENVIRONMENT["XGBOOST_IMAGE"], {"A": "1"})
+    assert run["Version"]["Result"]["Candidate"] == 2000.5
+    assert run["Reason"] == (
+        f"version 2, of run {made['RunId']}, is the newest approved one; version 3, which served then, was rejected: "
+        "biased"
+    )
+
+
+def test_what_a_run_was_answered_is_kept_as_long_as_it_may_be_deployed(aws, resolve, version):
+    assert "expires_at" not in aws.item(f"execution#{EXECUTION_ARN}")
+    resolve(OTHER_ARN, ModelVersion=2)
+    assert "expires_at" in aws.item(f"execution#{OTHER_ARN}")
+
+
+def test_a_version_that_is_not_the_newest_approved_one_is_not_deployed_whoever_asks(resolve, version):
+    version(newest=4)
+    run = resolve(OTHER_ARN, ModelVersion=2)
+    assert (run["Decision"], run["Reason"]) == (
+        "Superseded", "only the newest approved version is deployed, not version 2; it is version 4",
+    )  # fmt: skip
+
+
+@matrix("People", "the version in service is rejected, and no other is approved", ends="Failed")
+def test_a_stack_without_an_approved_version_says_so_and_what_was_rejected(aws, resolve, version, answers):
+    aws.client("ssm").put_parameter(Name=f"/{STACK}/model-package", Value=f"{GROUP}/3", Type="String")
+    known = {"ModelPackageArn": f"{GROUP}/3", "ModelPackageVersion": 3, "ModelApprovalStatus": "Rejected"}
+    rejected = {**known, "ApprovalDescription": "biased"}
+    answers("sagemaker", "ListModelPackages", *((200, {"ModelPackageSummaryList": some}) for some in ([known], [])))
+    answers("sagemaker", "DescribeModelPackage", (200, rejected))
+    with pytest.raises(Exception, match="no version is approved; version 3, which served then, was rejected: biased"):
+        resolve(OTHER_ARN, ModelVersion=3)
+
+
+def test_a_version_that_is_not_there_is_no_input(resolve, version):
+    with pytest.raises(ConfigurationError, match="ModelVersion: got 9, which the model registry does not have"):
+        resolve(OTHER_ARN, ModelVersion=9)
+
+
+@matrix("People", "a version is approved whose artefacts are gone", ends="Failed")
+def test_a_version_whose_artefact_was_deleted_names_it(aws, resolve, version):
+    run = version()
+    aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{run['RunId']}/serving/model.tar.gz")
+    with pytest.raises(Exception, match=f"the model of run {run['RunId']} .*and it was deleted"):
+        resolve(OTHER_ARN, ModelVersion=2)
+
+
+@pytest.mark.parametrize("other", [{"ModelDataUrl": f"s3://{BUCKET}/raw/model.tar.gz"}, {"Image": "theirs"}])
+def test_a_version_that_names_what_its_run_has_not_made_is_not_deployable(resolve, version, other):
+    version(**other)
+    with pytest.raises(Exception, match=f"version 2 names {next(iter(other.values()))}; run .* has recorded "):
+        resolve(OTHER_ARN, ModelVersion=2)
+
+
+@pytest.mark.parametrize(("run", "whose"), [("20261120093440-ffff", "run 20261120093440-ffff"), ("by hand", "no run")])
+def test_a_version_of_which_no_run_is_known_is_not_deployable(resolve, version, run, whose):
+    version(of_run=run)
+    with pytest.raises(Exception, match=f"version 2 was made by {whose}"):
+        resolve(OTHER_ARN, ModelVersion=2)

@@ -429,6 +429,61 @@ def test_a_rejection_needs_a_reason(registry) -> None:
     assert perennial("reject", "3").exit_code == 2
 
 
+@pytest.fixture
+def serving(stack: FakeAws, answers: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """A version is in service, and these are approved; returns the requests that change versions."""
+
+    def listed(number: object, approved: tuple[int, ...], rejected: tuple[int, ...] = ()) -> list[Any]:
+        stack.client("ssm").put_parameter(Name="/cars/model-package", Value=f"{ARN}/{number}", Type="String")
+        versions = [
+            {"ModelPackageArn": f"{ARN}/{one}", "ModelPackageVersion": one, "CreationTime": 1796000000,
+             "ModelApprovalStatus": "Approved" if one in approved else "Rejected"}
+            for one in sorted((*approved, *rejected), reverse=True)
+        ]  # fmt: skip
+        answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": versions}))
+        return answers("sagemaker", "UpdateModelPackage", (200, {"ModelPackageArn": ARN}))
+
+    return listed
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rejected", "target"),
+    [((), [6, 5], 4), (("2",), [4, 6, 5], 2)],
+    ids=["the one before", "a version"],
+)
+def test_a_rollback_rejects_what_is_above_and_last_what_serves(
+    serving, wanted: tuple[str, ...], rejected: list[int], target: int
+) -> None:
+    updates = serving(5, (2, 4, 5, 6), (3,))
+    answer = json.loads(perennial("rollback", *wanted, "--reason", "biased", "--json").stdout)
+    assert (answer["rejected"], answer["version"]) == (rejected, target)
+    requests = [json.loads(update.body) for update in updates]
+    assert [int(one["ModelPackageArn"].rpartition("/")[2]) for one in requests] == rejected
+    assert {one["ApprovalDescription"] for one in requests} == {f"rolled back to version {target}: biased"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "number", "approved", "problem"),
+    [
+        ((), 2, (2, 3), "no approved version before it"),
+        (("1",), 3, (2, 3), "version 1 is not approved"),
+        (("3",), 2, (2, 3), "expected the number of an earlier version"),
+        ((), 3, (1, 2), "rejected already"),
+        ((), "none", (1, 2), "is no version of the model registry"),
+    ],
+)
+def test_a_rollback_that_cannot_be_changes_nothing_and_says_why(
+    serving, wanted: tuple[str, ...], number: object, approved: tuple[int, ...], problem: str
+) -> None:
+    updates = serving(number, approved, (3,) if number == 3 and 3 not in approved else ())
+    ended = perennial("rollback", *wanted)
+    assert (ended.exit_code, problem in ended.stderr, list(updates)) == (1, True, [])
+
+
+def test_a_rollback_of_a_stack_that_serves_nothing_says_so(registry) -> None:
+    assert "cars has no version in service" in perennial("rollback").stderr
+
+
 def test_a_stack_without_a_group_is_told_what_to_do(stack, answers) -> None:
     answers("sagemaker", "ListModelPackages", refusal("ValidationException", "ModelPackageGroup arn does not exist."))
     ended = perennial("versions")

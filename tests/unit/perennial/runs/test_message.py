@@ -1057,7 +1057,7 @@ def test_a_mail_that_asks_people_names_nothing_that_is_written_when_the_run_ends
     "why", ["somebody has rejected it: biased", "nobody has approved or rejected it within 7 days"]
 )
 def test_a_version_that_was_not_approved_says_why_and_that_the_model_in_service_stays(why):
-    mail = failed("VersionRejected", f'State "Wait for approval" failed: version 3: {why}', status="NotApproved")
+    mail = failed("VersionRejectedError", f'State "Wait for approval" failed: version 3: {why}', status="NotApproved")
     assert mail.subject.startswith(f"Not approved: version 3: {why}"[:60])
     assert "In service    cars-20261101000000-aaaa (as before)" in mail.body
     assert "perennial approve" in mail.body

@@ -1,0 +1,98 @@
+"""What the flow has to know to deploy a version that an earlier run has registered: what that run knew, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perennial.model.complaints import ConfigurationError
+from perennial.registry import approval, description
+from perennial.runs.run_record import RunRecord
+from perennial_aws import artifacts, champion, model_versions, payloads, runs
+
+_MEMBERS = ("Image", "ModelDataUrl", "Environment")
+
+
+class VersionNotDeployableError(Exception):
+    """No version is approved, or not all is known of the one that is."""
+
+
+def why_not(number: int) -> str | None:
+    """Return why a version is not deployed; None for the newest approved one.
+
+    Raises ConfigurationError: there is no such version. VersionNotDeployableError: none is approved.
+    """
+    if model_versions.find(number) is None:
+        raise ConfigurationError(
+            f"the execution's input, ModelVersion: got {number}, which the model registry does not have; expected the "
+            "number of a version (perennial versions)"
+        )
+    newest = model_versions.newest_approved()
+    if newest is None:
+        raise VersionNotDeployableError(f"no version is approved{_instead_of()}. What serves stays")
+    if newest["number"] == number:
+        return None
+    return f"only the newest approved version is deployed, not version {number}; it is version {newest['number']}"
+
+
+def work_of(number: int) -> dict[str, Any]:
+    """Return what the run of the newest approved version was answered, with its version.
+
+    Raises VersionNotDeployableError, ArtifactChangedError: something of it is gone. Nothing has changed by then.
+    """
+    known = model_versions.find(number)
+    described = model_versions.described(known["arn"]) if known else None
+    if described is None:
+        raise VersionNotDeployableError(f"version {number} was deleted from the model registry meanwhile")
+    run_id = description.run_of(described.get("ModelPackageDescription"))
+    made = runs.get(run_id) if run_id else None
+    answer = runs.answer(made["execution"]["arn"]) if made else None
+    if run_id is None or made is None or answer is None:
+        whose = f"run {run_id}, of which the run table has no record and answer any more" if run_id else "no run"
+        raise VersionNotDeployableError(f"version {number} was made by {whose}; expected one of a run that is known")
+    artifacts.require_sealed(run_id)
+    containers = [
+        {name: one[name] for name in _MEMBERS if name in one}
+        for one in described["InferenceSpecification"]["Containers"]
+    ]
+    _require_recorded(number, made, containers)
+    reason = f"version {number}, of run {run_id}, is the newest approved one{_instead_of()}"
+    gate = made.get("gate") or {}
+    version: payloads.VersionPayload = {
+        "Arn": described["ModelPackageArn"],
+        "Number": number,
+        "Containers": containers,
+        "Result": {
+            "Metric": gate.get("metric"),
+            "Candidate": gate.get("candidate"),
+            "Champion": gate.get("champion"),
+            "Reason": reason,
+        },
+    }
+    return {**answer, "TargetTransform": "none", "Withheld": None, "Reason": reason, "Version": version}
+
+
+def _require_recorded(number: int, made: RunRecord, containers: list[dict[str, Any]]) -> None:
+    """Raise VersionNotDeployableError when a version names other files or images than its run has recorded.
+
+    Who may approve a version may change what it names, too.
+    """
+    artefacts = (made.get("artifacts") or {}).values()
+    recorded = {*made["images"].values(), *(one["sealed"]["uri"] for one in artefacts if isinstance(one, dict))}
+    others = {str(one.get(name)) for one in containers for name in ("Image", "ModelDataUrl")} - recorded
+    if others:
+        raise VersionNotDeployableError(
+            f"version {number} names {', '.join(sorted(others))}; run {made['run_id']} has recorded "
+            f"{', '.join(sorted(recorded))}"
+        )
+
+
+def _instead_of() -> str:
+    """Say that the version in service was rejected, and why; nothing where it was not."""
+    serving = champion.version_arn()
+    described = model_versions.described(serving) if serving and serving.startswith("arn:") else None
+    if not described or described["ModelApprovalStatus"] != approval.REJECTED:
+        return ""
+    return (
+        f"; version {described['ModelPackageVersion']}, which served then, was rejected: "
+        f"{described.get('ApprovalDescription') or approval.NO_REASON}"
+    )
