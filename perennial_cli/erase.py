@@ -403,7 +403,8 @@ def require_rest(stack: Stack) -> None:
         if running:
             raise ErasureError(
                 f"{len(running)} {what} of {stack.name} are working, such as {running[0]['executionArn']}, and may "
-                "copy the rows meanwhile. Wait until they have ended, or stop them; then start again"
+                "copy the rows meanwhile. Wait until they have ended, or stop them; one that waits for an approval "
+                "ends when its version is rejected (perennial versions, perennial reject). Then start again"
             )
 
 

@@ -164,10 +164,11 @@ def _end(stack: Stack, arn: str, *, as_json: bool) -> None:
 
 def _show_end(record: Mapping[str, Any]) -> None:
     gate, failure = record.get("gate") or {}, record.get("failure") or {}
-    deployed = record.get("deployed") or {}
+    deployed, deployment = record.get("deployed") or {}, record.get("deployment") or {}
+    reason = record.get("no_work") or gate.get("reason") or failure.get("cause") or deployment.get("reason")
     rows = {
         "run": f"{record['run_id']}: {record['status']}",
-        "because": record.get("no_work") or gate.get("reason") or failure.get("cause") or "",
+        "because": reason or "",
         "withheld": record.get("withheld") or "",
         "serves": deployed.get("endpoint", ""),
         "report": record.get("report") or "",
@@ -252,8 +253,16 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     failure = record.get("failure") or {}
     used = f"{rows['used']:,}" if "used" in rows else ""
     metric = f"{gate['metric']} {number(gate.get('candidate'))}" if gate else ""
-    decision = record.get("withheld") or gate.get("brief") or gate.get("reason") or failure.get("error") or ""
-    return record["run_id"], record["status"], used, metric, number(gate["threshold"]) if gate else "", _short(decision)
+    deployment = (record.get("deployment") or {}).get("reason")
+    decision = record.get("withheld") or gate.get("brief") or gate.get("reason") or failure.get("error") or deployment
+    return (
+        record["run_id"],
+        record["status"],
+        used,
+        metric,
+        number(gate["threshold"]) if gate else "",
+        _short(decision or ""),
+    )
 
 
 def _short(text: str) -> str:

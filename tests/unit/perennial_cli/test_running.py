@@ -356,6 +356,15 @@ def test_where_the_output_is_no_terminal_no_line_is_broken(executions, stack, mo
     assert len(header) == len(row)
 
 
+def test_a_run_that_only_deploys_a_version_says_why(executions, stack) -> None:
+    executions()
+    deployment = {"run_id": OTHER, "reason": "the newest approved"}
+    version = {"run_id": RUN, "status": "Succeeded", "execution": {"started_at": "x"}, "deployment": deployment}
+    stack.put(f"runs/{RUN}/run.json", json.dumps(version))
+    assert "the newest approved" in perennial("runs").stdout
+    assert "the newest approved" in perennial("show", RUN).stdout
+
+
 # ---- versions
 
 ARN = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/cars"
