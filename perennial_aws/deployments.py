@@ -28,7 +28,7 @@ def why_not(number: int) -> str | None:
         )
     newest = model_versions.newest_approved()
     if newest is None:
-        raise VersionNotDeployableError(f"no version is approved{_instead_of()}. What serves stays")
+        raise VersionNotDeployableError(f"no version is approved{_instead_of(_rejected())}. What serves stays")
     if newest["number"] == number:
         return None
     return f"only the newest approved version is deployed, not version {number}; it is version {newest['number']}"
@@ -55,7 +55,8 @@ def work_of(number: int) -> dict[str, Any]:
         for one in described["InferenceSpecification"]["Containers"]
     ]
     _require_recorded(number, made, containers)
-    reason = f"version {number}, of run {run_id}, is the newest approved one{_instead_of()}"
+    rejected = _rejected()
+    reason = f"version {number}, of run {run_id}, is the newest approved one{_instead_of(rejected)}"
     gate = made.get("gate") or {}
     version: payloads.VersionPayload = {
         "Arn": described["ModelPackageArn"],
@@ -67,6 +68,7 @@ def work_of(number: int) -> dict[str, Any]:
             "Champion": gate.get("champion"),
             "Reason": reason,
         },
+        "InsteadOf": description.run_of(rejected.get("ModelPackageDescription")) if rejected else None,
     }
     return {**answer, "TargetTransform": "none", "Withheld": None, "Reason": reason, "Version": version}
 
@@ -86,13 +88,17 @@ def _require_recorded(number: int, made: RunRecord, containers: list[dict[str, A
         )
 
 
-def _instead_of() -> str:
-    """Say that the version in service was rejected, and why; nothing where it was not."""
+def _rejected() -> dict[str, Any] | None:
+    """Return what the registry says of the version in service, if it was rejected."""
     serving = champion.version_arn()
     described = model_versions.described(serving) if serving and serving.startswith("arn:") else None
-    if not described or described["ModelApprovalStatus"] != approval.REJECTED:
+    return described if described and described["ModelApprovalStatus"] == approval.REJECTED else None
+
+
+def _instead_of(rejected: dict[str, Any] | None) -> str:
+    if not rejected:
         return ""
     return (
-        f"; version {described['ModelPackageVersion']}, which served then, was rejected: "
-        f"{described.get('ApprovalDescription') or approval.NO_REASON}"
+        f"; version {rejected['ModelPackageVersion']}, which served then, was rejected: "
+        f"{rejected.get('ApprovalDescription') or approval.NO_REASON}"
     )

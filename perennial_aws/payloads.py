@@ -68,12 +68,16 @@ class ResultPayload(TypedDict):
 
 
 class VersionPayload(TypedDict):
-    """A version in the model registry that is only deployed: its containers, and why it is deployed."""
+    """A version in the model registry that is only deployed: its containers, and why it is deployed.
+
+    InsteadOf  the run whose version was in service, and was rejected
+    """
 
     Arn: str
     Number: int
     Containers: list[dict[str, Any]]
     Result: ResultPayload
+    InsteadOf: str | None
 
 
 class GatePayload(TypedDict):

@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError
 from perennial.model import complaints
 from perennial.registry import approval
 from perennial.runs import cause, facts, message, naming, record, strays, work
-from perennial.runs.run_record import Aside, Data, Failure, ModelVersion, RunRecord
+from perennial.runs.run_record import Aside, Data, Deployment, Failure, ModelVersion, RunRecord
 from perennial_aws import ends, model_versions, objects, payloads, run_report, runs
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
@@ -102,7 +102,8 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
     version = model_versions.of_run(run_id, known["execution"]["started_at"]) if known.get("gate") else None
     name = naming.stem(known["stack"], run_id)
     if answer and (deployed := answer.get("Version")):
-        known = {**known, "deployment": {"run_id": answer["RunId"], "reason": answer["Reason"]}}
+        about = {"run_id": answer["RunId"], "reason": answer["Reason"], "instead_of": deployed.get("InsteadOf")}
+        known = {**known, "deployment": cast(Deployment, about)}
         version = model_versions.find(deployed["Number"])
         name = answer["Name"]
     seconds, unfinished = record.durations(_history(execution["executionArn"]), ended_at)

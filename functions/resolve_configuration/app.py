@@ -396,9 +396,10 @@ def _open(
 
 
 def _gone_back_from(serving: run_record.Champion | None, data: work.Listing) -> str | None:
-    """Return the run that deployed last, where a person has put an older model back since and all of its data are here.
+    """Return the run whose model a person has replaced by an older one, where all of its data are here again.
 
-    A run that deploys has the turn, and keeps it until the next one does.
+    A run that deploys has the turn, and keeps it until the next one does. By hand, that of the replaced model still has
+    it; by a rejection in the registry, one that has deployed a version instead of it.
     """
     last = runs.turn()
     if (
@@ -407,8 +408,10 @@ def _gone_back_from(serving: run_record.Champion | None, data: work.Listing) -> 
         or runs.status_of_holder(last) != "Succeeded"
     ):
         return None
-    known, here = champion_files.trained_on(last["run_id"]), {(file.key, file.content) for file in data.files}
-    return str(last["run_id"]) if known and known <= here else None
+    deployment = (runs.get(last["run_id"]) or {}).get("deployment")
+    replaced = deployment["instead_of"] if deployment else str(last["run_id"])
+    known, here = champion_files.trained_on(replaced or ""), {(file.key, file.content) for file in data.files}
+    return replaced if known and known <= here else None
 
 
 def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Work:

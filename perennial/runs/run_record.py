@@ -92,10 +92,14 @@ class ModelVersion(TypedDict, total=False):
 
 
 class Deployment(TypedDict):
-    """A version that a run only deploys, because it is the newest approved one: whose it is, and why."""
+    """A version that a run only deploys, because it is the newest approved one: whose it is, and why.
+
+    instead_of  the run whose version was in service, and was rejected
+    """
 
     run_id: str
     reason: str
+    instead_of: str | None
 
 
 class Failure(TypedDict, total=False):

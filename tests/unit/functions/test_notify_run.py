@@ -342,11 +342,12 @@ def test_the_deployment_of_a_version_is_a_run_of_its_own_that_says_whose_model_s
     reason = f"version 7, of run {made}, is the newest approved one; version 8, which served then, was rejected: biased"
     runs.remember(EXECUTION_ARN, {
         "Decision": "Deploy", "Reason": reason, "RunId": made, "DeploymentId": RUN, "Name": f"{STACK}-{made}",
-        "Version": {"Number": 7}, "Withheld": None,
+        "Version": {"Number": 7, "InsteadOf": "20261102093440-0a1b"}, "Withheld": None,
     })  # fmt: skip
     notify(ended(execution_input=json.dumps({"ModelVersion": 7})))
     record = aws.get_json(f"runs/{RUN}/run.json")
-    assert (record["status"], record["deployment"]) == ("Succeeded", {"run_id": made, "reason": reason})
+    about = {"run_id": made, "reason": reason, "instead_of": "20261102093440-0a1b"}
+    assert (record["status"], record["deployment"]) == ("Succeeded", about)
     assert record["deployed"]["model"] == f"{STACK}-{made}"
     assert record["baselines"]["bias"] == f"s3://{BUCKET}/runs/{made}/baselines/bias"
     ((subject, body),) = mails()

@@ -740,6 +740,16 @@ def test_a_run_on_the_data_of_a_model_that_was_gone_back_from_knows_that(aws, re
     assert gone_back_from(resolve()) == (last if is_told else None)
 
 
+@pytest.mark.parametrize("is_rejected", [True, False], ids=["rejected", "approved late"])
+def test_a_run_on_the_data_of_a_version_that_was_rejected_in_service_knows_that(aws, resolve, last, is_rejected):
+    deployment = {"run_id": "20261101000000-aaaa", "reason": "why", "instead_of": last if is_rejected else None}
+    runs.put({"run_id": "20261121000000-bbbb", "status": "Succeeded", "deployment": deployment})
+    runs.take_turn("20261121000000-bbbb", OTHER_ARN, last)
+    aws.serve("20261101000000-aaaa")
+    aws.put("raw/more.csv", "c\n1\n")
+    assert gone_back_from(resolve()) == (last if is_rejected else None)
+
+
 def test_a_model_that_serves_was_not_gone_back_from(aws, resolve, last):
     aws.serve(last)
     assert gone_back_from(resolve()) is None
@@ -1088,6 +1098,7 @@ def version(aws, resolve, answers):
         described = {"ModelPackageArn": f"{GROUP}/2", "ModelPackageDescription": f"run {of_run}"}
         described["InferenceSpecification"] = {"Containers": [containers[0], {**containers[1], **other}]}
         rejected = {"ModelPackageVersion": 3, "ModelApprovalStatus": "Rejected", "ApprovalDescription": "biased"}
+        rejected["ModelPackageDescription"] = "run 20261102093440-0a1b"
         answers("sagemaker", "DescribeModelPackage", (200, described), (200, rejected))
         return run
 
@@ -1102,6 +1113,7 @@ def test_a_version_is_deployed_with_what_its_run_knew(aws, resolve, version):
     assert (run["Decision"], run["RunId"], run["DeploymentId"]) == ("Deploy", made["RunId"], run_of(OTHER_ARN))
     same = ("Name", "Prefix", "Instances", "Vpc", "Model")
     assert {name: run[name] for name in same} == {name: made[name] for name in same}
+    assert run["Version"]["InsteadOf"] == "20261102093440-0a1b"
     preprocessor, model = run["Version"]["Containers"]
     assert preprocessor["ModelDataUrl"] == f"{made['Prefix']}/serving/preprocessor.tar.gz"
     assert (model["Image"], model["Environment"]) == (ENVIRONMENT["XGBOOST_IMAGE"], {"A": "1"})
