@@ -275,10 +275,13 @@ def waiting(app: App, update: tuple[Run, list[str]]) -> Iterator[tuple[str, str]
     champion = {"ModelName": names["model"], "EndpointConfigName": serving["Config"], "RunId": names["run"]}
     answers = {state: {"Champion": champion} for state in ("Resolve configuration", "Reserve deployment")}
     _say(app, names["model-package"], "PendingManualApproval")
-    arn = Resumable(app, update[0]).start(
-        "Needs approval?", again=False, answers=answers, variables={"approval": "manual"}
-    )
-    wait_for(lambda: situation.is_waiting(arn), "the token")
+    asked = "function:request_approval"  # by the third try
+    failing = app.faults.injected(asked, "error", error="Lambda.ServiceException")
+    with app.faults.injected(asked, "throttle"), failing:
+        arn = Resumable(app, update[0]).start(
+            "Needs approval?", again=False, answers=answers, variables={"approval": "manual"}
+        )
+        wait_for(lambda: situation.is_waiting(arn), "the token")
     yield arn, names["model-package"]
     sagemaker.update_model_package(ModelPackageArn=names["model-package"], ModelApprovalStatus="Approved")
     assert app.in_service() == serving
