@@ -52,13 +52,16 @@ def catch(name: str, catcher: Mapping[str, Any]) -> str:
 
 
 def taken(definition: dict[str, Any], events: Iterable[Mapping[str, Any]]) -> set[str]:
-    """What an execution did, from its history (GetExecutionHistory, with `previousEventId` along each branch)."""
+    """What an execution did, from its history (GetExecutionHistory, with `previousEventId` along each branch).
+
+    A state that is of another type there has been left out.
+    """
     states = dict(asl.states(definition))
     by_id = {event["id"]: event for event in events}
     found: set[str] = set()
     for event in by_id.values():
         name = event.get("stateEnteredEventDetails", {}).get("name")
-        if name in states:
+        if name in states and event["type"] == f"{states[name]['Type']}StateEntered":
             found.add(state(name))
             found |= _left_by(states, name, by_id.get(event.get("previousEventId", 0), {}), by_id)
         if event["type"] == "TaskScheduled":

@@ -129,6 +129,7 @@ def test_what_a_history_shows_is_read_along_each_branch() -> None:
         {"id": 11, "type": "TaskStateExited", "previousEventId": 10,
          "stateExitedEventDetails": {"name": "Restore previous model"}},
         entered(12, 11, "Wait for restoration"),  # as after its success
+        entered(13, 1, "Train", "Pass"),  # of a run that has left it out
     ]  # fmt: skip
     assert flow_elements.taken(DEFINITION, events) == {
         "state Save model",
@@ -142,6 +143,8 @@ def test_what_a_history_shows_is_read_along_each_branch() -> None:
     }
 
 
-def entered(number: int, previous: int, name: str) -> dict[str, Any]:
+def entered(number: int, previous: int, name: str, kind: str = "") -> dict[str, Any]:
     details = {"stateEnteredEventDetails": {"name": name}}
-    return {"id": number, "type": "TaskStateEntered", "previousEventId": previous, **details}
+    return {
+        "id": number, "type": f"{kind or STATES[name]['Type']}StateEntered", "previousEventId": previous, **details
+    }  # fmt: skip

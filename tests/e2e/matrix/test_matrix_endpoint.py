@@ -50,7 +50,7 @@ def break_creation(app: App) -> None:
 @contextmanager
 def updating_by_hand(trip: Trip) -> Iterator[None]:
     """Somebody updates the endpoint while the run is about to; the run waits for it."""
-    trip.until_in("Create baselines")
+    trip.until_held_in("List baselines")
     with trip.app.faults.injected("endpoint", "delay", name=trip.app.endpoint, seconds=600.0):
         ask_for_an_update(trip.app)
         trip.until_in("Wait for endpoint")
@@ -131,8 +131,9 @@ BUSY = 'Cannot update in-progress endpoint "arn:aws:sagemaker:us-east-1:00000000
 TAKEN = 'Cannot create already existing endpoint "arn:aws:sagemaker:us-east-1:000000000000:endpoint/x".'
 WRONG = fault("endpoint", "answers-wrongly")
 SLOW_VERIFICATION = fault("function:verify_endpoint", "delay", seconds=1.5)
+LISTS_LATER = fault("task:s3:listObjectsV2", "delay", seconds=2.0)
 CASES = [
-    Case("Endpoint", "it is being updated by somebody else", "Check endpoint", status="SUCCEEDED",
+    Case("Endpoint", "it is being updated by somebody else", "Check endpoint", (LISTS_LATER,), status="SUCCEEDED",
          person=update_by_hand, says=("Model in service",)),
     Case("Endpoint", "it is in a failed state, and its replacement is refused for a while", "Check endpoint",
          (fault("sagemaker:DeleteEndpoint", "error", error="ThrottlingException", times=1),

@@ -10,6 +10,7 @@ from tests.e2e.conftest import App
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.situation import machine_states
 from tests.e2e.matrix.test_matrix_endpoint import (
+    LISTS_LATER,
     SLOW_VERIFICATION,
     WRONG,
     break_creation,
@@ -144,7 +145,7 @@ CASES = [
     aborted("Create endpoint configuration", slow("sagemaker:CreateEndpointConfig")),
     aborted("Look for configuration", LOST_CONFIGURATION, slow("task:sagemaker:describeEndpointConfig")),
     aborted("Check endpoint", slow(CHECK)),
-    aborted("Wait for endpoint", person=update_and_abort, serves=what_the_person_chose),
+    aborted("Wait for endpoint", LISTS_LATER, person=update_and_abort, serves=what_the_person_chose),
     aborted("Delete failed endpoint", slow("sagemaker:DeleteEndpoint"), before=break_creation,
             undo=let_the_call_through, serves=endpoint_is_failed_or_gone),
     while_deploying("Create endpoint", slow("sagemaker:CreateEndpoint"), before=delete, undo=let_the_call_through),

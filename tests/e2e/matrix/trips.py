@@ -2,7 +2,8 @@
 
 A `Case` says what fails and how the run must end. Several stacks share all cases that a session has selected, one case
 after another on each, while the tests that need none of them go on. Faults match a stack's own names, so stacks do not
-disturb each other.
+disturb each other. The jobs that a case is not about have been done before (done_before.py); none are left out of the
+first run of a stack and of its last.
 
 Nobody repairs a stack. Where a case leaves the endpoint or its names otherwise than whole, a healthy drop is the next
 thing that happens there, and has to make them whole again. After the last case of a stack comes a healthy drop too: it
@@ -28,13 +29,18 @@ from localcloud import mailbox
 from perennial.runs.naming import run_id
 from tests.e2e.conftest import App, Run, dropped_version, mails
 from tests.e2e.matrix import situation
+from tests.e2e.matrix.done_before import STEPS, DoneBefore, untouched
 from tests.e2e.matrix.registry import matrix
 from tests.waiting import wait_for
 from tools import demo_data
 
 LIMIT_SECONDS = 300
+FIRST = ("Resolve configuration", "Snapshot data", "Preprocess", "notify_run")
+"""Where a run goes wrong before there is anything that another could have done."""
 ROWS = demo_data.new_listings(150, seed=1)
 Fault = Mapping[str, Any]
+HELD = {"operation": "function:snapshot_data", "effect": "delay", "seconds": 60.0, "times": 1}
+"""A run waits until it has been given what its jobs would have left."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,11 @@ class Case:
     undo: Callable[[App], None] | None = None
     serves: Callable[[Outcome], None] | None = None
     overrides: Mapping[str, Any] | None = None
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The states whose jobs are not done again for it."""
+        return frozenset() if self.overrides or self.where in FIRST else untouched(self.where, self.faults)
 
     def __str__(self) -> str:
         return f"{self.what}, {self.where}"
@@ -176,24 +187,30 @@ class Stack:
     healing: Healing | None = None
     troubles: dict[Case, Exception] = field(default_factory=dict)
     strays: list[str] = field(default_factory=list)
+    done_before: DoneBefore = field(init=False)
 
     def begin(self) -> None:
-        """Put a first, weak model into service, so that every later candidate is better; its file starts no run."""
+        """Put a first model into service, with which every later candidate is level; its file starts no run."""
         events, rule = self.app.client("events"), f"{self.app.stack}-data-drop"
         events.disable_rule(Name=rule)
         situation.put(self.app, "raw/cars.csv", ROWS)
-        run = self.app.start(HyperParameters={"num_round": 1})
+        run = self.app.start()
         assert (run.status, run.cause) == ("SUCCEEDED", None)
         events.enable_rule(Name=rule)
+        self.done_before = DoneBefore(self.app, run)
 
-    def drop(self) -> Trip:
-        """The same rows in other bytes."""
+    def drop(self, left_out: frozenset[str] = frozenset()) -> Trip:
+        """The same rows in other bytes; the run is given what the jobs of these states would leave."""
         self.drops += 1
+        held = self._inject(HELD) if left_out else None
         version = situation.put(self.app, "raw/cars.csv", situation.same_rows(ROWS, self.drops))
         arn = wait_for(
             lambda: self.app.find(lambda given: dropped_version(given) == version, newest=3),
             f"the execution of a drop into {self.app.bucket}", LIMIT_SECONDS,
         )  # fmt: skip
+        if held:
+            self.done_before.give(situation.run_of(arn), left_out)
+            self.app.faults.clear(held)
         return Trip(self.app, arn)
 
     def snapshot(self) -> dict[str, Any]:
@@ -215,13 +232,14 @@ class Stack:
 
         before  the stack as it is
         """
+        self.done_before.leave_out(case.left_out)
         if case.before:
             case.before(self.app)
             before = self.snapshot()
         numbers = [self._inject(given) for given in case.faults]
         try:
             overrides = case.overrides
-            trip = Trip(self.app, situation.start(self.app, **overrides)) if overrides else self.drop()
+            trip = Trip(self.app, situation.start(self.app, **overrides)) if overrides else self.drop(case.left_out)
             held = {}
             if case.person:
                 case.person(trip)
@@ -235,12 +253,13 @@ class Stack:
         self.settle()
         outcome = Outcome(case, self, run, before, self.snapshot(), fired)
         if not situation.is_whole(self.app, outcome.after):
-            outcome.healing = self.heal()
+            outcome.healing = self.heal(frozenset(STEPS))
         return outcome
 
-    def heal(self) -> Healing:
+    def heal(self, left_out: frozenset[str] = frozenset()) -> Healing:
         """A healthy drop, and what serves then."""
-        run, after = self.drop().ended(), self.snapshot()
+        self.done_before.leave_out(left_out)
+        run, after = self.drop(left_out).ended(), self.snapshot()
         return Healing(run, after, self._ask() if situation.is_whole(self.app, after) else math.nan)
 
     def _ask(self) -> float:
