@@ -28,6 +28,17 @@ def client(service: str) -> Any:
     return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 
+@cache
+def impatient(service: str) -> Any:
+    """Return the client of this process for a service where a caller waits: one attempt, of 20 seconds at most.
+
+    API Gateway gives up after 29 seconds, and whoever is told of a failure may ask again.
+    """
+    retries: Any = {"mode": "standard", "total_max_attempts": 1}
+    config = Config(retries=retries, connect_timeout=2, read_timeout=20, max_pool_connections=2)
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
+
+
 def code_of(error: ClientError) -> str:
     """Return the error code that AWS gave."""
     return str(error.response.get("Error", {}).get("Code", ""))

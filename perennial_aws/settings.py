@@ -62,6 +62,7 @@ class Settings:
     baking_seconds        how long alarms are watched after each step of that; 0: not at all
     rollback_alarms       the names of these alarms
     models_to_keep        models besides the one in service that one can go back to
+    api_access            key or iam: how callers of the API show who they are
     vpc_subnets, vpc_security_groups  empty without a VPC
     """
 
@@ -88,6 +89,7 @@ class Settings:
     baking_seconds = _Variable(int)
     rollback_alarms = _Variable(_listed)
     models_to_keep = _Variable(int)
+    api_access = _Variable(str)
     vpc_subnets = _Variable(_listed, "")
     vpc_security_groups = _Variable(_listed, "")
 

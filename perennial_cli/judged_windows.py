@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from perennial.features.from_text import utc_time
+from perennial.features.grammar import utc_time
 from perennial.words import quoted
 from perennial_cli.without_rows import UnreadableError, Wanted
 

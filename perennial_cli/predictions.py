@@ -13,9 +13,10 @@ import boto3
 import numpy as np
 import pyarrow as pa
 
-from perennial.data.contract import Contract, broken_rule, check
+from perennial.data.contract import Contract, check
 from perennial.data.csv_files import Batch
 from perennial.data.files import read
+from perennial.features.rules import broken_rule
 from perennial.model.definition import Definition
 from perennial_cli.console import CommandError
 

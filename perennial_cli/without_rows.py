@@ -32,7 +32,7 @@ from perennial.data.files import GZIP
 from perennial.data.header import reason
 from perennial.data.parquet_files import rows_at_once
 from perennial.data.text_files import BLOCK_BYTES, DAMAGED_GZIP, MARKS, OTHER_FORMATS, PARQUET, BinaryFile
-from perennial.features.from_text import utc_time
+from perennial.features.grammar import utc_time
 from perennial.features.parsing import PLAIN_NUMBER
 from perennial.words import spelling
 

@@ -51,8 +51,9 @@ import pyarrow.csv as pa_csv
 from perennial.features.column import Column
 from perennial.features.column_names import Named, RequestNames
 from perennial.features.encoding import FORMAT_VERSION, Encoder, load_hook
-from perennial.features.from_json import ValueRefusedError, decode, from_python
+from perennial.features.from_json import ValueRefusedError, from_python
 from perennial.features.from_text import from_text
+from perennial.features.json_text import decode
 from perennial.features.plain_records import PlainRecords
 from perennial.features.record_checks import RecordChecks, attributes, metric_lines
 from perennial.words import printable, quoted

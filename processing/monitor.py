@@ -42,7 +42,7 @@ from typing import Any
 
 from perennial.data.column_statistics import StatisticsError
 from perennial.evaluation.problem_types.measures import MetricError
-from perennial.features.from_text import utc_time
+from perennial.features.grammar import utc_time
 from perennial.hooks import HookError
 from perennial.monitoring import attribution, bias, data_quality, labelled, model_quality, probing, texts
 from perennial.monitoring.capture import Tally, events

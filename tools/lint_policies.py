@@ -39,8 +39,10 @@ PSEUDO = {
     "DataBucketKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
     "DataTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:data-owners",
 }
-# What stands for a resource of the template when its ARN is asked for.
+# What stands for a resource of the template when its ARN is asked for, or what is part of an ARN.
 ARNS = {
+    "AWS::ApiGateway::RestApi": "a1b2c3d4e5",
+    "AWS::ApiGateway::Stage": "v1",
     "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{STACK}",
     "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{STACK}",
     "AWS::Events::Rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{STACK}",

@@ -12,8 +12,9 @@ What the head of a request decides is decided before its body is read; how large
 connections there are, is bounded before that (`connections.py`).
 
 Two kinds of links need no signature, as on AWS, because a secret is part of them: the answer of a custom resource, and
-ConfirmSubscription and Unsubscribe. No answer lets a web page read it. Unsigned requests to what an application may
-open to the public on AWS (public buckets, APIs, function URLs, browser uploads by POST, WebSockets) are refused.
+ConfirmSubscription and Unsubscribe. Methods of APIs that take keys or signatures check their callers themselves
+(apigateway.py). No answer lets a web page read it. Unsigned requests to what an application may open to the public on
+AWS (public buckets, open APIs, function URLs, browser uploads by POST, WebSockets) are refused.
 
 Sources: IAM User Guide, "Create a signed AWS API request"; Amazon S3 API Reference, "Authenticating Requests (AWS
 Signature Version 4)" and "Signing and authenticating REST requests" (Version 2).
@@ -39,6 +40,7 @@ from botocore.auth import HmacV1Auth
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
 
 from localcloud import access
+from localcloud.engine import apigateway
 from localcloud.engine.asgi import App, Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.seams import Seams
 from localcloud.sagemaker.errors import one_line
@@ -202,6 +204,9 @@ class Guard:
 
     async def _admit(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         try:
+            if _is_for_api_gateway(request):
+                await self._inner(scope, _again(await _bounded_body(request, receive), receive), send)
+                return
             mechanism = _only(request.mechanisms)
             if mechanism == "query-v2":
                 key, service = self._signer_by_v2(request), "s3"
@@ -237,7 +242,9 @@ class Guard:
             request.parameter("X-Amz-Security-Token") if in_query else request.headers.get("x-amz-security-token")
         )
         signer = self._signer(parsed.access_key_id, session_token or "")
-        if not request.path.startswith("/_"):
+        if apigateway.is_execution(request.path, request.headers):
+            _require_execution(parsed.service)
+        elif not request.path.startswith("/_"):
             _require_scope(parsed.service, request.headers.get("x-amz-target", ""))
         _require_signed(request, parsed)
         content = request.headers.get("x-amz-content-sha256", "")
@@ -262,7 +269,8 @@ class Guard:
         return _verified(receive, claim.content) if _HEX.fullmatch(claim.content) else receive
 
     def _require_owner(self, request: Request, key: str) -> None:
-        if request.path.startswith("/_") and key != self._keys.access_key:
+        is_execution = apigateway.is_execution(request.path, request.headers)
+        if request.path.startswith("/_") and not is_execution and key != self._keys.access_key:
             raise _RefusedError("AccessDenied", f"{request.path} takes the keys of the account only.")
 
     def _require_right(self, request: Request, claim: _Claim, body: bytes) -> None:
@@ -323,6 +331,9 @@ class Guard:
     async def _refuse(self, request: Request, refused: "_RefusedError", send: Send) -> None:
         """In the form of the service that was asked, so that its clients can read it."""
         _log(request, f"{refused.code}: {refused.text}")
+        if refusal := apigateway.refusal(request.path, request.headers, refused.code, refused.text):
+            await answer(send, *refusal)
+            return
         if request.path.startswith("/_"):
             remedy = f'{refused.text} See eval "$(python -m localcloud env)".'
             await answer_json(send, 403, {"message": remedy})
@@ -387,6 +398,11 @@ def _is_answer_of_custom_resource(request: Request) -> bool:
     return request.path.removeprefix(_CUSTOM_RESOURCE) in custom_resource._pending
 
 
+def _is_for_api_gateway(request: Request) -> bool:
+    """Whether an unsigned request calls an API whose method has API Gateway check who calls, and nothing but that."""
+    return not _says_more(request) and apigateway.checks_callers(request.method, request.path, request.headers)
+
+
 def _is_link(request: Request, port: int) -> bool:
     """Whether a request is a link of a notification, to this local cloud's own SNS, and nothing but that."""
     if (request.method, request.path) != ("GET", "/") or _says_more(request):
@@ -418,6 +434,12 @@ def _require_scope(scope: str, target: str) -> None:
     own_scope = router.SERVICE_PATTERNS.get(service, {}).get("credential_scope")
     if not known or (service != signed_for and own_scope != scope):
         raise _RefusedError("SignatureDoesNotMatch", f"Credential should be scoped to correct service: '{service}'. ")
+
+
+def _require_execution(scope: str) -> None:
+    """Raise _RefusedError when a call of an API is signed for another service."""
+    if scope != "execute-api":
+        raise _RefusedError("SignatureDoesNotMatch", "Credential should be scoped to correct service: 'execute-api'. ")
 
 
 def _as_signed(headers: dict[str, str], scope: str) -> dict[str, str]:

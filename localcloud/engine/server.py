@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 
 from localcloud import access, disk, faults, process, sdks
-from localcloud.engine import inside, leftovers, log_lines, s3, seams
+from localcloud.engine import apigateway, inside, leftovers, log_lines, s3, seams
 from localcloud.engine.asgi import Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.connections import BoundedHttp
 from localcloud.engine.guard import Guard, Request
@@ -215,6 +215,7 @@ class _Server:
         sagemaker.register(self._sagemaker, self._client)
         service_names.register()
         guard.register(self._settings)
+        apigateway.register()
         log_lines.register()
         permissions.register()  # last: it decides before anything else acts
 
@@ -423,10 +424,11 @@ def _stack_statuses() -> dict[str, str]:
 
 
 def _may_change_state(scope: Scope) -> bool:
-    """Return whether a request may have changed something: everything but reads, and reads of the JSON services."""
-    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+    """Return whether a request may have changed something: everything but reads, calls of APIs, and JSON reads."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    if scope["method"] in ("GET", "HEAD", "OPTIONS") or apigateway.is_execution(scope["path"], headers):
         return False
-    target = dict(scope["headers"]).get(b"x-amz-target", b"").decode("latin-1")
+    target = headers.get("x-amz-target", "")
     return not target.rpartition(".")[2].startswith(_READ_ACTIONS)
 
 

@@ -22,7 +22,8 @@ from perennial.data.file_form import FileForm
 from perennial.data.header import FileError, absence, positions
 from perennial.data.text_files import BLOCK_BYTES, Opener, TextFile
 from perennial.features.column import Column
-from perennial.features.from_json import RepeatedNameError, decode, from_json
+from perennial.features.from_json import from_json
+from perennial.features.json_text import RepeatedNameError, decode
 
 # What is remembered of sets of names and of notes: a line may have 150,000 names, others in each line.
 MAX_SHAPES, MAX_NAME_BYTES = 1000, 4 << 20

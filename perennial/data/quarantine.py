@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.data.broken import Broken, counted
-from perennial.data.contract import Checked, Contract, Violation, expected_by
+from perennial.data.contract import Checked, Contract, Violation
 from perennial.data.csv_files import Batch, UnreadableRow
 from perennial.data.parts import PartWriter
+from perennial.features.rules import expected_by
 from perennial.words import quoted
 
 MAX_WRITTEN = 100_000

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perennial.features.grammar import EXPECTED
 from perennial.features.parsing import PLAIN, Parsing
-from perennial.features.values import EXPECTED
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from perennial.features.from_text import from_text
 from perennial.features.parsing import NUMBERS, PLAIN, Parsing
+from perennial.features.text_columns import known
 from perennial.features.values import ARROW_TYPES, Parsed, finite, integers_from_floats
 
 UNITS_A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
@@ -56,7 +57,7 @@ def from_arrow(kind: str, array: pa.Array, parsing: Parsing = PLAIN) -> Parsed:
     if kind not in NUMBERS:
         return from_text(kind, whole_number_texts(array), parsing)
     values, invalid = _number_from_arrow(kind, array)
-    return Parsed(parsing.known(values), invalid)
+    return Parsed(known(parsing, values), invalid)
 
 
 def _number_from_arrow(kind: str, array: pa.Array) -> Parsed:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,44 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.features.from_text import from_text
+from perennial.features.grammar import EXPECTED, LARGEST_EXACT_FLOAT, LARGEST_FLOAT
 from perennial.features.parsing import PLAIN, Parsing
-from perennial.features.values import ARROW_TYPES, EXPECTED, LARGEST_EXACT_FLOAT, LARGEST_FLOAT, Parsed, finite, union
+from perennial.features.text_columns import known
+from perennial.features.values import ARROW_TYPES, Parsed, finite, union
 from perennial.words import quoted
-
-
-def _constant(name: str) -> None:
-    """NaN, as Python and pandas write a missing number, is one; infinities are refused."""
-    if name != "NaN":
-        raise ValueError(f"{name} is no JSON number")
-
-
-def _number(literal: str) -> float:
-    """Return a number; a whole one that a float would round is read by its digits, as in CSV: 9007199254740993.0."""
-    value = float(literal)
-    if abs(value) <= LARGEST_EXACT_FLOAT or math.isinf(value):
-        return value
-    digits, _, fraction = literal.partition(".")
-    return int(digits) if fraction and not fraction.strip("0") else value
-
-
-class RepeatedNameError(ValueError):
-    """An object has a name twice: which value is meant nobody knows."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        name = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
-        raise RepeatedNameError(f"the name {quoted(name)} stands more than once in one object")
-    return members
-
-
-_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_constant, object_pairs_hook=_object)
-
-
-def decode(text: str) -> Any:
-    """Return what a JSON text holds. Raises ValueError, or RecursionError where it is too deep."""
-    return _DECODER.decode(text)
 
 
 class ValueRefusedError(ValueError):
@@ -78,7 +43,7 @@ def from_json(kind: str, values: Sequence[Any], parsing: Parsing = PLAIN) -> Par
         if types <= _JSON_TYPES[kind]:
             array = pa.array(values, ARROW_TYPES[kind])
             parsed = finite(array, None) if kind == "float" else Parsed(array, None)
-            return Parsed(parsing.known(parsed.values), parsed.invalid)
+            return Parsed(known(parsing, parsed.values), parsed.invalid)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
         pass  # one by one
     return _one_by_one(kind, values, parsing)
@@ -96,7 +61,7 @@ def _one_by_one(kind: str, values: Sequence[Any], parsing: Parsing) -> Parsed:
     ]
     read, invalid = from_text(kind, pa.array(texts, pa.string()), parsing)
     if kind != "string":
-        read = pc.coalesce(read, parsing.known(pa.array(others, ARROW_TYPES[kind])))
+        read = pc.coalesce(read, known(parsing, pa.array(others, ARROW_TYPES[kind])))
     return Parsed(read, union(invalid, pa.array(refused, pa.bool_())))
 
 

@@ -7,44 +7,41 @@ what Arrow alone would take beyond it (0x1F, nan(1), the year 0) sends a column 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from perennial.features.parsing import MISSING_WORDS, PLAIN, Parsing
-from perennial.features.values import ARROW_TYPES, Parsed, finite, integers_from_floats, union
-
-TRUE_WORDS = frozenset({"true", "t", "yes", "y", "1", "1.0"})
-FALSE_WORDS = frozenset({"false", "f", "no", "n", "0", "0.0"})
-MAX_SHORT_DIGITS = 18  # so many, with a sign, always fit into 64 bits
-FIRST_TIME, LAST_TIME = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001 - UTC
-
-_NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
-_INTEGER = r"^[+-]?\d+(\.0*)?$"
-_TIME = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[ T]([0-9]{2})(?::([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?)?"
-    r"(?: ?(?:Z|([+-])([0-9]{2})(?::?([0-9]{2}))?))?)?"
+from perennial.features.grammar import (
+    FALSE_WORDS,
+    FIRST_TIME,
+    INTEGER,
+    LAST_TIME,
+    MAX_SHORT_DIGITS,
+    NUMBER,
+    TRUE_WORDS,
+    integer_of_64_bits,
+    utc_time,
 )
+from perennial.features.parsing import MISSING_WORDS, PLAIN, Parsing
+from perennial.features.text_columns import known, plain, strings
+from perennial.features.values import ARROW_TYPES, Parsed, finite, integers_from_floats, union
 
 
 def from_text(kind: str, text: pa.StringArray, parsing: Parsing = PLAIN) -> Parsed:
     """Return the values of a column of texts, read as `kind` (a key of ARROW_TYPES)."""
     if kind == "string":
         return _string_from_text(text, parsing)
-    values, invalid = _FROM_TEXT[kind](parsing.plain(kind, text))
-    return Parsed(parsing.known(values), invalid)
+    values, invalid = _FROM_TEXT[kind](plain(parsing, kind, text))
+    return Parsed(known(parsing, values), invalid)
 
 
 def _float_from_text(text: pa.StringArray) -> Parsed:
     values, text = _cast_at_once(text, pa.float64(), _has_no_nan)
     if values is not None:
         return finite(values, None)
-    number = pc.match_substring_regex(text, _NUMBER)
+    number = pc.match_substring_regex(text, NUMBER)
     values = pc.cast(pc.if_else(number, text, None), pa.float64())
     return finite(values, pc.fill_null(pc.invert(number), False))
 
@@ -57,11 +54,11 @@ def _integer_from_text(text: pa.StringArray) -> Parsed:
     values, text = _cast_at_once(text, pa.int64(), _has_no_hexadecimals)
     if values is not None:
         return Parsed(values, None)
-    plain = pc.match_substring_regex(text, _INTEGER)
-    digits = pc.replace_substring_regex(pc.if_else(plain, text, None), r"\..*$", "")
+    whole = pc.match_substring_regex(text, INTEGER)
+    digits = pc.replace_substring_regex(pc.if_else(whole, text, None), r"\..*$", "")
     integers = _integer_from_digits(digits)
-    others = integers_from_floats(*_float_from_text(pc.if_else(plain, None, text)))
-    too_large = pc.fill_null(pc.and_(plain, pc.is_null(integers)), False)
+    others = integers_from_floats(*_float_from_text(pc.if_else(whole, None, text)))
+    too_large = pc.fill_null(pc.and_(whole, pc.is_null(integers)), False)
     return Parsed(pc.coalesce(integers, others.values), union(others.invalid, too_large))
 
 
@@ -76,14 +73,8 @@ def _integer_from_digits(digits: pa.StringArray) -> pa.Int64Array:
     long = pc.fill_null(pc.invert(short), False)
     if not pc.any(long).as_py():
         return integers
-    values = [_integer_of_64_bits(text) for text in digits.filter(long).to_pylist()]
+    values = [integer_of_64_bits(text) for text in digits.filter(long).to_pylist()]
     return pc.replace_with_mask(integers, long, pa.array(values, pa.int64()))
-
-
-def _integer_of_64_bits(text: str) -> int | None:
-    digits = text.lstrip("+-").lstrip("0")
-    value = int(digits or "0") * (-1 if text.startswith("-") else 1) if len(digits) <= MAX_SHORT_DIGITS + 1 else 2**63
-    return value if -(2**63) <= value < 2**63 else None
 
 
 def _boolean_from_text(text: pa.StringArray) -> Parsed:
@@ -99,7 +90,7 @@ def _boolean_from_text(text: pa.StringArray) -> Parsed:
 
 def _string_from_text(text: pa.StringArray, parsing: Parsing) -> Parsed:
     encoded = text.dictionary_encode()
-    words = parsing.strings(encoded.dictionary)
+    words = strings(parsing, encoded.dictionary)
     if words.equals(encoded.dictionary):
         return Parsed(encoded, None)
     return Parsed(words.take(encoded.indices).dictionary_encode(), None)
@@ -121,25 +112,6 @@ def _in_calendar(text: pa.StringArray, values: pa.Array) -> bool:
     extremes = pc.min_max(pc.cast(values, pa.int64()))
     lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
     return lowest is None or (first <= lowest and highest <= last)
-
-
-def utc_time(word: str) -> datetime | None:
-    """Return a time as UTC without a zone; a text without a zone is UTC already. None: not a time.
-
-    Not by `datetime.fromisoformat`, whose grammar differs between versions of Python.
-    """
-    fields = _TIME.fullmatch(word)
-    if fields is None:
-        return None
-    *parts, fraction, sign, hours, minutes = fields.groups(default="0")
-    year, month, day, hour, minute, second = map(int, parts)
-    microsecond = int(fraction.ljust(6, "0")[:6])
-    away = timedelta(hours=int(hours), minutes=int(minutes)) * (-1 if sign == "-" else 1)
-    try:
-        time = datetime(year, month, day, hour, minute, second, microsecond, timezone(away))
-        return time.astimezone(UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError):
-        return None
 
 
 _FROM_TEXT: dict[str, Callable[[pa.StringArray], Parsed]] = {

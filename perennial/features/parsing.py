@@ -16,9 +16,6 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 NUMBERS = ("float", "integer")
 NO_VALUE = "?"  # no number, word or time
 # Blank texts and these are missing, except in strings.
@@ -82,33 +79,8 @@ class Parsing:
             return f"{number}, alone or with {' or '.join(repr(unit) for unit, _ in self.units)}"
         return number if marks else ""
 
-    def plain(self, kind: str, text: pa.StringArray) -> pa.StringArray:
-        """Return the texts of a column of numbers, booleans or times as the grammar of all columns reads them."""
-        if self == _ONLY[self.strip]:
-            return text
-        encoded = text.dictionary_encode()
-        words = [self._plain(kind, word.strip()) for word in encoded.dictionary.to_pylist()]
-        return pa.array(words, pa.string()).take(encoded.indices)
-
-    def strings(self, words: pa.StringArray) -> pa.StringArray:
-        """Return the texts of a column of strings, null where one is missing."""
-        stripped = pc.utf8_trim_whitespace(words)
-        texts = stripped if self.strip else words
-        missing = pc.equal(texts, "")
-        if self.missing:
-            markers = pc.utf8_lower(pa.array(self.missing, pa.string()))
-            missing = pc.or_(missing, pc.is_in(pc.utf8_lower(stripped), value_set=markers))
-        return pc.if_else(missing, None, texts)
-
-    def known(self, values: pa.Array) -> pa.Array:
-        """Return numbers without those that mean a missing value."""
-        if not self.missing or values.type not in (pa.float64(), pa.int64()):
-            return values
-        markers = _markers(self, whole=pa.types.is_integer(values.type))
-        missing = pc.is_in(values, value_set=pa.array(markers, values.type))
-        return pc.if_else(missing, None, values) if pc.any(missing).as_py() else values
-
-    def _plain(self, kind: str, text: str) -> str | None:
+    def plain(self, kind: str, text: str) -> str | None:
+        """Return a text of a number, boolean or time as the grammar of all columns reads it; None: it is missing."""
         words, word = _words(self, kind), _word(kind, text)
         if word in words:
             return words[word]
@@ -137,7 +109,6 @@ class Parsing:
 
 
 PLAIN = Parsing()
-_ONLY = {True: PLAIN, False: Parsing(strip=False)}
 
 
 def _scaled(number: str, factors: Sequence[float]) -> str:
@@ -188,7 +159,7 @@ def _word(kind: str, text: str) -> str:
 
 
 @cache
-def _markers(parsing: Parsing, *, whole: bool) -> Sequence[float]:
+def markers(parsing: Parsing, *, whole: bool) -> Sequence[float]:
     """Return the numbers, or whole numbers, that mean a missing value.
 
     Each is a text as a whole, also with number: first.

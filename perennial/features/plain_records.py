@@ -17,11 +17,11 @@ import pyarrow as pa
 from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
 from perennial.features.encoding import CategoryEncoding, Encoder, Encoding, NumberEncoding
-from perennial.features.from_text import FALSE_WORDS, TRUE_WORDS
+from perennial.features.grammar import FALSE_WORDS, LARGEST_EXACT_FLOAT, TRUE_WORDS
 from perennial.features.parsing import PLAIN, Parsing
 from perennial.features.record_checks import RecordChecks, Rules
 from perennial.features.target_encoding import TargetEncoding
-from perennial.features.values import ARROW_TYPES, LARGEST_EXACT_FLOAT
+from perennial.features.values import ARROW_TYPES
 
 MOST_RECORDS, MOST_CHARACTERS = 32, 1 << 16  # above it columns are quicker
 _LARGEST_PLAIN = 10**15  # of whole numbers

@@ -19,6 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.features.grammar import LARGEST_EXACT_FLOAT, LARGEST_FLOAT
+
 STRING = pa.dictionary(pa.int32(), pa.string())
 ARROW_TYPES: dict[str, pa.DataType] = {
     "float": pa.float64(),
@@ -27,15 +29,6 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "string": STRING,
     "timestamp": pa.timestamp("us"),
 }
-EXPECTED = {
-    "float": "a finite number",
-    "integer": "a whole number",
-    "boolean": "true or false",
-    "string": "a text",
-    "timestamp": "an ISO 8601 time",
-}
-LARGEST_FLOAT = float(np.finfo(np.float32).max)  # the algorithms compute in single precision; beyond it is infinity
-LARGEST_EXACT_FLOAT = 2**53 - 1  # beyond it a float may be a neighbouring integer, rounded
 
 
 class DataError(Exception):

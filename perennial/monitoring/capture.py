@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from perennial.features.from_text import utc_time
+from perennial.features.grammar import utc_time
 from perennial.runs.endpoint import PROBE, VERIFICATION, own_question
 from perennial.words import printable, quoted
 

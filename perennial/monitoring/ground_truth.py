@@ -31,10 +31,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.data.column_statistics import Floats
-from perennial.data.contract import class_numbers, expected_by
+from perennial.data.contract import class_numbers
 from perennial.evaluation.predictions import Score
 from perennial.features.column import Column
 from perennial.features.from_text import from_text
+from perennial.features.rules import expected_by
 from perennial.monitoring.capture import MAX_NAME, Tally, UnreadableError, fault, lines
 from perennial.monitoring.findings import MonitorError
 from perennial.words import printable

@@ -22,12 +22,13 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
-from perennial.data.contract import Contract, check, expected_by
+from perennial.data.contract import Contract, check
 from perennial.data.row_hasher import RowHasher
 from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
+from perennial.features.grammar import LARGEST_EXACT_FLOAT
 from perennial.features.parsing import PLAIN
-from perennial.features.values import LARGEST_EXACT_FLOAT
+from perennial.features.rules import expected_by
 from perennial.monitoring.capture import Event, Tally, UnreadableError
 from perennial.monitoring.ground_truth import Joined, key_of
 from perennial.monitoring.requests import RequestReader

@@ -15,7 +15,7 @@ from typing import Any
 from perennial.evaluation import predictions
 from perennial.evaluation.predictions import Score
 from perennial.features.column_names import Named, RequestNames
-from perennial.features.from_json import decode
+from perennial.features.json_text import decode
 from perennial.monitoring.capture import Payload, UnreadableError, fault
 from perennial.words import quoted
 

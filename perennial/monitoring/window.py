@@ -18,11 +18,12 @@ import pyarrow.compute as pc
 
 from perennial.data import column_statistics
 from perennial.data.column_statistics import NumericColumn, StringColumn
-from perennial.data.contract import Contract, check, expected_by
+from perennial.data.contract import Contract, check
 from perennial.evaluation.predictions import Score
 from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
 from perennial.features.from_json import from_json
+from perennial.features.rules import expected_by
 from perennial.monitoring import attribution
 from perennial.monitoring.capture import Event, Tally, UnreadableError, fault
 from perennial.monitoring.data_quality import WindowRecords

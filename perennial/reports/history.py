@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element
 
-from perennial.features.from_text import utc_time
+from perennial.features.grammar import utc_time
 from perennial.reports import charts
 from perennial.reports.charts import Layer, Point
 from perennial.reports.page import LIMIT, THEN, element, figure, table, text

@@ -1,4 +1,4 @@
-"""Asking what serves: predict."""
+"""Asking what serves: predict, openapi."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from perennial_cli import predictions, stacks
+from perennial_cli import predictions, serving_api, stacks
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, StackName
 from perennial_cli.console import FAILED, show, show_json, warn
@@ -62,6 +62,15 @@ def predict(
         warn(_complaint(record))
     if broken or not records:
         raise typer.Exit(FAILED)
+
+
+def openapi(stack: StackName = None) -> None:
+    """Print the OpenAPI document of a stack's API: what records the model in service takes, and what it answers.
+
+    The API itself answers it at GET /openapi.json.
+    """
+    whom = say_whom()
+    show_json(serving_api.document(stacks.chosen(stack), whom.endpoint_url))
 
 
 def _complaint(record: Record) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from perennial_cli import check_models, delete_stack, deployment, project
+from perennial_cli import check_models, delete_stack, deployment, project, serving_api
 from perennial_cli import stacks as known
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, ModelName, Yes
@@ -48,7 +48,9 @@ def deploy(
     if as_json:
         show_json({"stack": chosen.name, "outputs": dict(chosen.outputs)})
         return
-    pairs({"stack": chosen.name, "data": f"s3://{chosen.outputs['DataBucketName']}/{chosen.outputs['DataPrefix']}"})
+    api = serving_api.url_of(chosen, whom.endpoint_url)
+    data = f"s3://{chosen.outputs['DataBucketName']}/{chosen.outputs['DataPrefix']}"
+    pairs({"stack": chosen.name, "data": data, **({"api": api} if api else {})})
     notice(f"Next: `perennial drop FILE{f' --stack {chosen.name}' if stack else ''}` puts data there, and a run starts")
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from perennial.features.from_text import FALSE_WORDS, TRUE_WORDS
+from perennial.features.grammar import FALSE_WORDS, TRUE_WORDS
 from perennial.words import number, quoted
 from perennial_cli.proposal.numbers import numbers, sentinels, unit_of
 from perennial_cli.proposal.times import forms_of, times

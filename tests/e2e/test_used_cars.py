@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.e2e.api import Api
 from tests.e2e.conftest import App, Run, mails, worthless_cars
 from tests.e2e.matrix import situation
 from tests.e2e.resumed import Resumable
@@ -30,9 +31,19 @@ CADILLAC = {
 }  # fmt: skip
 
 
+API = {"Api": "key", "ApiRequestsPerSecond": "2", "ApiBurst": "20"}
+
+
 @pytest.fixture(scope="module")
 def app(deploy: Callable[..., App]) -> App:
-    return deploy("perennial-used-cars", ModelName="used-cars", AlertEmails="first@example.com,second@example.com")
+    people = "first@example.com,second@example.com"
+    return deploy("perennial-used-cars", ModelName="used-cars", AlertEmails=people, **API)
+
+
+@pytest.fixture(scope="module")
+def api(app: App) -> Api:
+    key = app.client("apigateway").get_api_key(apiKey=app.outputs["ApiKeyId"], includeValue=True)["value"]
+    return Api.of(app, x_api_key=key)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +95,35 @@ def test_named_record_and_csv_record_get_the_same_answer(app: App, first: Run) -
     by_position = json.loads(app.invoke("12000,8,2,true,true,true,Cadillac,convertible"))["score"]
     assert by_name == by_position
     assert 20_000 < by_name < 80_000
+
+
+def test_api_answers_who_has_a_key_as_the_endpoint_does(app: App, first: Run, api: Api) -> None:
+    by_endpoint = json.loads(app.invoke(json.dumps(CADILLAC), "application/jsonlines"))
+    answer = api.post([CADILLAC, {**CADILLAC, "mileage": "12000"}], **{"X-Amzn-SageMaker-Inference-Id": "listing-1"})
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.document == {"inference_id": "listing-1", "predictions": [by_endpoint] * 2}
+
+
+def test_api_refuses_who_has_no_key_and_what_breaks_the_definition(app: App, first: Run, api: Api) -> None:
+    for stranger in (Api.of(app), Api.of(app, x_api_key="x" * 40)):
+        assert (stranger.post(CADILLAC).status, stranger.post(CADILLAC).document["title"]) == (403, "INVALID_API_KEY")
+    broken = api.post({**CADILLAC, "doors": 9})
+    assert (broken.status, broken.document["errors"][0]["expected"]) == (400, "at most 5")
+    assert api.post(CADILLAC, **{"Content-Type": "text/csv"}).status == 415
+    large = api.post(b" " * (10 * 1024**2 + 1))
+    assert (large.status, large.document["title"]) == (413, "REQUEST_TOO_LARGE")
+
+
+def test_api_describes_the_model_in_service(first: Run, api: Api) -> None:
+    document = api.get().document
+    assert document["info"]["version"] == first.run_id
+    assert document["components"]["schemas"]["Record"]["properties"]["doors"]["maximum"] == 5
+
+
+def test_api_takes_no_more_requests_at_once_than_its_burst(first: Run, api: Api) -> None:
+    answers = [api.get() for _ in range(40)]
+    assert {answer.status for answer in answers} == {200, 429}
+    assert {answer.document["title"] for answer in answers if answer.status == 429} == {"THROTTLED"}
 
 
 def test_make_that_training_never_saw_still_gets_an_answer(app: App, first: Run) -> None:

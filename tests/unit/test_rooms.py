@@ -15,6 +15,7 @@ PARTS: dict[str, set[str]] = {
     "perennial.hooks": set(),
     "perennial.model": {"perennial.words", "pydantic", "yaml"},
     "perennial.features": {"perennial.hooks", "perennial.words", "numpy", "pyarrow"},
+    "perennial.serving": {"perennial.features", "perennial.words"},
     "perennial.data": {
         "perennial.features", "perennial.hooks", "perennial.model", "perennial.words", "numpy", "pyarrow",
     },

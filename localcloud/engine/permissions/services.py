@@ -34,7 +34,7 @@ JsonObject = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 _EVENTS, _LAMBDA, _CLOUDWATCH = "events.amazonaws.com", "lambda.amazonaws.com", "cloudwatch.amazonaws.com"
-_SAGEMAKER = "sagemaker.amazonaws.com"
+_SAGEMAKER, _API_GATEWAY = "sagemaker.amazonaws.com", "apigateway.amazonaws.com"
 _TARGETS = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage", "sns": "sns:Publish"}
 """Targets that a resource-based policy opens (EventBridge User Guide, "Using resource-based policies")."""
 _ROLE_TARGETS = {"states": "states:StartExecution", "events": "events:PutEvents"}
@@ -108,6 +108,17 @@ def _key_of_queue(queue_arn: str) -> list[Needs]:
 def _may_not_assume(service: str, role_arn: str, source: str = "") -> bool:
     context = {"aws:SourceAccount": actions.here().account} | ({"aws:SourceArn": source} if source else {})
     return check(service, "sts:AssumeRole", role_arn, context) is not None
+
+
+# ---- API Gateway
+
+
+def may_invoke(function_arn: str, called: str) -> bool:
+    """Return whether a function's policy lets API Gateway invoke it for a method: api/stage/METHOD/path."""
+    if not enforced():
+        return True
+    source = actions.here().arn("execute-api", called)
+    return _first_denial(_API_GATEWAY, Needs("lambda:InvokeFunction", function_arn), source) is None
 
 
 # ---- CloudWatch alarms

@@ -8,9 +8,11 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.credentials import Credentials
 
 from perennial.runs import naming, work
 from perennial.runs.record import FILES_IN_ITEM
+from tests.e2e.api import Api
 from tests.e2e.conftest import App, Run
 from tests.e2e.permissions import policy_replay
 from tests.e2e.resumed import Resumable
@@ -21,7 +23,11 @@ STACK = "perennial-roles"
 SCHEDULE, MONITOR_SCHEDULE = f"{STACK}-retrain-schedule", f"{STACK}-monitor-schedule"
 ALARM = f"{STACK}-model-quality"
 MONITOR = "MonitorStateMachineArn"
-SCIENTIST, APPROVER = f"{STACK}-scientist", f"{STACK}-approver"
+SCIENTIST, APPROVER, CALLER = f"{STACK}-scientist", f"{STACK}-approver", f"{STACK}-caller"
+CAR = {
+    "mileage": 12000, "cylinder": 8, "doors": 2, "cruise": True, "sound": True, "leather": True,
+    "make": "Cadillac", "body": "convertible",
+}  # fmt: skip
 MANY = "many/"
 Ask = Callable[[str], Any]
 """A service's client, by its name."""
@@ -34,7 +40,7 @@ def app(deploy: Callable[..., App]) -> App:
     """The stack with an alarm that retrains, and schedules whose clock stands still until a test lets it go on."""
     starts = {"RetrainAlarms": ALARM, **dict.fromkeys(("RetrainSchedule", "MonitorSchedule"), "rate(1 minute)")}
     given = {"ModelsToKeep": "1", "QuietPeriodSeconds": "0", "CaptureDelaySeconds": "0", "BakingSeconds": "1"}
-    deployed = deploy(STACK, ModelName="used-cars", **given, **starts)
+    deployed = deploy(STACK, ModelName="used-cars", Api="iam", **given, **starts)
     for rule in (SCHEDULE, MONITOR_SCHEDULE):
         deployed.client("events").disable_rule(Name=rule)
     return deployed
@@ -55,26 +61,31 @@ def without(policies: list[policy_replay.Policy]) -> Without:
 @pytest.fixture(scope="session")
 def scientist(app: App) -> Ask:
     """Clients of a person whose role has the policy for data scientists and nothing else."""
-    return _person(app, SCIENTIST, "DataScientistPolicyArn")
+    return boto3.Session(*_keys(app, SCIENTIST, "DataScientistPolicyArn")).client
 
 
 @pytest.fixture(scope="session")
 def approver(app: App) -> Ask:
     """The same of a person who approves versions."""
-    return _person(app, APPROVER, "ModelApproverPolicyArn")
+    return boto3.Session(*_keys(app, APPROVER, "ModelApproverPolicyArn")).client
 
 
-def _person(app: App, name: str, policy: str) -> Ask:
+@pytest.fixture(scope="session")
+def caller(app: App) -> Api:
+    """The API, asked by a role that has the policy for its callers and nothing else."""
+    return Api.of(app, Credentials(*_keys(app, CALLER, "ApiCallerPolicyArn")))
+
+
+def _keys(app: App, role: str, policy: str) -> tuple[str, str, str]:
+    """The keys of a session of a role of its own that has one policy of the stack's outputs."""
     iam, sts = app.client("iam"), app.client("sts")
     account = f"arn:aws:iam::{sts.get_caller_identity()['Account']}:root"
     trust = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
-    iam.attach_role_policy(RoleName=name, PolicyArn=app.outputs[policy])
-    keys = sts.assume_role(RoleArn=role, RoleSessionName="ada")["Credentials"]
-    session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
-    make: Ask = session.client
-    return make
+    arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    iam.attach_role_policy(RoleName=role, PolicyArn=app.outputs[policy])
+    keys = sts.assume_role(RoleArn=arn, RoleSessionName="ada")["Credentials"]
+    return keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]
 
 
 def watch(app: App, ask: Ask = App.client, **given: Any) -> Run:

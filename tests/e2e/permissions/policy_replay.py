@@ -154,8 +154,10 @@ def _managed(name: str, arn: str) -> Policy:
 
 
 def _put_version(arn: str, document: Document) -> None:
-    """A new default version; the one before it goes, because there are five at most."""
+    """A new default version; the one before it goes, because there are five at most. None is empty."""
     iam = boto3.client("iam")
+    nothing = {"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}
+    document = {**document, "Statement": document["Statement"] or [nothing]}
     before = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
     iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=True)
     iam.delete_policy_version(PolicyArn=arn, VersionId=before)

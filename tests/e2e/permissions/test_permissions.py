@@ -8,15 +8,18 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from perennial.registry.approval import APPROVED, PENDING, REJECTED
 from perennial.runs.naming import is_labelled_key, run_id
+from tests.e2e.api import Answer, Api
 from tests.e2e.conftest import App, Run, dropped_version, worthless_cars
 from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
 from tests.e2e.permissions.conftest import (
     ALARM,
+    CAR,
     MONITOR,
     PAST,
     SCHEDULE,
@@ -209,6 +212,29 @@ def test_data_scientist_asks_the_model_in_service(asked: float) -> None:
     assert asked > 0
 
 
+@pytest.fixture(scope="module")
+def called(caller: Api, updated: Run) -> tuple[Answer, Answer]:
+    """What a caller of the API gets who has the policy for it: a price, and what the API is."""
+    return caller.post(CAR), caller.get()
+
+
+def test_caller_with_the_policy_is_answered_and_others_are_not(
+    app: App, scientist: Ask, called: tuple[Answer, Answer]
+) -> None:
+    assert [answer.status for answer in called] == [200, 200]
+    assert called[0].document["predictions"][0]["score"] > 0
+    theirs = scientist("sts")._request_signer._credentials.get_frozen_credentials()
+    strangers = {
+        "MISSING_AUTHENTICATION_TOKEN": Api.of(app),
+        "INVALID_SIGNATURE": Api.of(app, Credentials(theirs.access_key, "x" * 40, theirs.token)),
+        "ACCESS_DENIED": Api.of(app, Credentials(*theirs)),
+    }
+    for title, stranger in strangers.items():
+        answer = stranger.post(CAR)
+        assert (answer.status, answer.document["title"]) == (403, title)
+    assert "is not authorized to perform: execute-api:Invoke on resource:" in answer.document["detail"]
+
+
 def test_data_scientist_follows_runs_and_sees_what_serves(updated: Run, seen: dict[str, str]) -> None:
     assert seen["first state"] == "Quiet period"
     assert seen["model"] == f"{STACK}-{updated.run_id}"
@@ -396,6 +422,7 @@ def exercised(
     results: dict[str, bytes],
     seen: dict[str, str],
     asked: float,
+    called: tuple[Answer, Answer],
     attack: Attack,
     window: Run,
 ) -> list[policy_replay.Request]:

@@ -25,11 +25,13 @@ from localcloud import mailbox
 from perennial.monitoring import period
 from perennial.registry import approval
 from perennial.runs import naming, work
+from tests.e2e.api import Api
 from tests.e2e.conftest import App, Run
 from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
 from tests.e2e.permissions.conftest import (
     ALARM,
+    CAR,
     MONITOR,
     MONITOR_SCHEDULE,
     PAST,
@@ -69,6 +71,7 @@ class Deployed:
     without: Without
     scientist: Ask
     approver: Ask
+    caller: Api
     many: str
 
     def whose(self, state: str) -> Resumable:
@@ -81,7 +84,7 @@ Act = Callable[[Deployed], str]
 
 
 @pytest.fixture(scope="module")
-def deployed(app: App, without: Without, scientist: Ask, approver: Ask, many: str) -> Deployed:
+def deployed(app: App, without: Without, scientist: Ask, approver: Ask, caller: Api, many: str) -> Deployed:
     """After a drop of cars that are new to what may serve, and many more than it has learned from."""
     run = app.drop("raw/again.csv", demo_data.new_listings(6000, seed=3))
     app.client("sqs").purge_queue(QueueUrl=app.outputs["UndeliveredEventsUrl"])
@@ -91,7 +94,7 @@ def deployed(app: App, without: Without, scientist: Ask, approver: Ask, many: st
     assert (window.status, window.output["Verdict"]) == ("SUCCEEDED", "NotEnoughData")
     assert app.mails(window)  # its end needs what the first test takes away
     monitor = Resumable(app, window, MONITOR)
-    return Deployed(app, run, Resumable(app, run), window, monitor, without, scientist, approver, many)
+    return Deployed(app, run, Resumable(app, run), window, monitor, without, scientist, approver, caller, many)
 
 
 @cache
@@ -403,6 +406,21 @@ def by_a_new_worker(function: str, act: Act) -> Act:
     return change
 
 
+def a_request(deployed: Deployed) -> str:
+    """The function is called as API Gateway calls it, which tells nobody of its errors."""
+    event = {"httpMethod": "POST", "headers": {"Content-Type": "application/json"}, "body": json.dumps(CAR)}
+    function = f"{STACK}-answer-request"
+    called = deployed.app.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))
+    assert "FunctionError" in called
+    return str(called["Payload"].read().decode())
+
+
+def a_call(deployed: Deployed) -> str:
+    answer = deployed.caller.post(CAR)
+    assert answer.status in (403, 500)
+    return str(answer.document["detail"])
+
+
 def a_person(ask: Callable[[Ask, Deployed], Any]) -> Act:
     def try_it(deployed: Deployed) -> str:
         with pytest.raises(ClientError) as refused:
@@ -559,6 +577,10 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("DataScientistPolicy", "ReadJobLogs"): a_person(
         lambda ask, it: ask("logs").get_log_events(**LOGS, logStreamName=f"{it.run.output['Model']}-train-0/x")
     ),
+    "AnswerRequestRole": by_a_new_worker("answer-request", a_request),
+    ("AnswerRequestRole", TRUST): a_request,
+    "ApiCallerPolicy": a_call,
+    ("AnswerRequestPermission", "Only"): seen_by_the_operator(a_call),
     ("Key", "AccountUses"): a_run,
     ("Key", "AlarmsPublish"): seen_by_the_operator(an_alarm),
     ("AlertTopicPolicy", "AlarmsPublish"): seen_by_the_operator(an_alarm),
@@ -590,7 +612,7 @@ FUNCTIONS = {
     "NotifyRunRole": "notify-run", "PublishJobCodeRole": "publish-job-code",
     "ResolveWindowRole": "resolve-window", "ProbeEndpointRole": "probe-endpoint",
     "DecideRetrainingRole": "decide-retraining",
-    "NotifyWindowRole": "notify-window",
+    "NotifyWindowRole": "notify-window", "AnswerRequestRole": "answer-request",
 }  # fmt: skip
 # What is said when a service may not assume a role.
 UNTRUSTED = (

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perennial.data.contract import Contract, check, expected_by
+from perennial.data.contract import Contract, check
 from perennial.data.csv_files import Batch
 from perennial.data.files import read
 from perennial.data.header import FileError
 from perennial.data.quarantine import Quarantine
 from perennial.features.column import Column
 from perennial.features.parsing import Parsing
+from perennial.features.rules import expected_by
 
 COLUMNS: dict[str, Any] = {
     "price": {"type": "float", "min": 0, "max": 100},

@@ -21,8 +21,9 @@ from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
 from perennial.features.encoding import Encoder
 from perennial.features.from_arrow import accepts, from_arrow
-from perennial.features.from_json import decode, from_json
+from perennial.features.from_json import from_json
 from perennial.features.from_text import from_text
+from perennial.features.json_text import decode
 from perennial.features.parsing import Parsing
 from processing import inference
 

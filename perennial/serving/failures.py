@@ -1,0 +1,51 @@
+"""What callers are told when the endpoint gives no answer.
+
+Sources: Amazon SageMaker API Reference, InvokeEndpoint, "Errors"; botocore's model of sagemaker-runtime. An endpoint
+that is not there, or that is being created for the first time, is a ValidationError whose text says so; a model that
+takes longer than 60 seconds is a ModelError without a status of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from perennial.serving.problems import ProblemError, not_there
+
+THROTTLED = ("ThrottlingException", "Throttling", "TooManyRequestsException")
+UNAVAILABLE = ("ServiceUnavailable", "ServiceUnavailableException", "ModelNotReadyException")
+FAILED = ("InternalFailure", "InternalServerError", "InternalDependencyException")
+_OWN_WORDS = {400: HTTPStatus.BAD_REQUEST, 413: HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
+
+
+def of_response(response: Mapping[str, Any]) -> ProblemError | None:
+    """Return what an error of botocore is to a caller; None where it says nothing of endpoint and request."""
+    code, message = response["Error"].get("Code", ""), response["Error"].get("Message", "")
+    if code == "ModelError":
+        return _of_model(response)
+    if code == "ValidationError" and message.rstrip(".").endswith("not found"):
+        return not_there("the endpoint is not there, or is being created")
+    if code == "ValidationError" and "length less than or equal" in message:
+        return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the records are more than the endpoint takes")
+    if code in THROTTLED:
+        detail = "the endpoint is asked more often than it may be"
+        return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, detail, headers={"Retry-After": "1"})
+    if code in UNAVAILABLE:
+        return not_there("the endpoint is not available for a while")
+    return ProblemError(HTTPStatus.BAD_GATEWAY, "the endpoint failed") if code in FAILED else None
+
+
+def _of_model(response: Mapping[str, Any]) -> ProblemError:
+    """Return what a model's error is; its words are for callers only where it says that they are wrong."""
+    status, text = response.get("OriginalStatusCode", 0), response.get("OriginalMessage", "")
+    if status in _OWN_WORDS:
+        return ProblemError(_OWN_WORDS[status], text or "the model refuses the records")
+    if "timed out" in text or "timed out" in response["Error"].get("Message", ""):
+        return late()
+    return ProblemError(HTTPStatus.BAD_GATEWAY, f"the model failed with status {status}")
+
+
+def late() -> ProblemError:
+    """Return the refusal of a request whose answer did not come in time."""
+    return ProblemError(HTTPStatus.GATEWAY_TIMEOUT, "the model did not answer in time; send fewer records, or again")

@@ -1,0 +1,32 @@
+"""Refusals in the one form of the API: problem details (RFC 9457), of type about:blank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 30  # until somebody may ask again for what is not there yet
+
+
+class ProblemError(Exception):
+    """A request that gets no answer of the model: its status, why, further members and headers."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        members: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = dict(headers or {})
+        self.document = {"title": status.phrase, "detail": detail, **(members or {})}
+
+
+def not_there(detail: str) -> ProblemError:
+    """Return the refusal of what nothing answers yet, or for a while not."""
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_SECONDS)})
