@@ -36,7 +36,7 @@ names say, names of two runs. The tests say which, and nobody puts it right: the
 healthy drop, which has to put its model into service and to write all names.
 
 [Faults on purpose](faults.md) shows how to do the same to a stack of your own. Where the test is one of `tests/unit`,
-only the part that decides was asked, not a stack.
+only the part that decides was asked, not a stack. Of the API a line says which status its caller gets.
 
 This file is written by `python -m tools.draw_matrix` from the tests.
 """

@@ -17,6 +17,7 @@ import pytest
 from tests.e2e.api import Api
 from tests.e2e.conftest import App, Run, mails, worthless_cars
 from tests.e2e.matrix import situation
+from tests.e2e.matrix.registry import matrix
 from tests.e2e.resumed import Resumable
 from tests.pages import Page
 from tests.waiting import wait_for
@@ -104,6 +105,9 @@ def test_api_answers_who_has_a_key_as_the_endpoint_does(app: App, first: Run, ap
     assert answer.document == {"inference_id": "listing-1", "predictions": [by_endpoint] * 2}
 
 
+@matrix("The API", "a request without a key, or with a wrong one", ends="no run; 403")
+@matrix("The API", "a record that breaks the definition, or no JSON", ends="no run; 400, 415")
+@matrix("The API", "a request of more than 10 MB", ends="no run; 413")
 def test_api_refuses_who_has_no_key_and_what_breaks_the_definition(app: App, first: Run, api: Api) -> None:
     for stranger in (Api.of(app), Api.of(app, x_api_key="x" * 40)):
         assert (stranger.post(CADILLAC).status, stranger.post(CADILLAC).document["title"]) == (403, "INVALID_API_KEY")
@@ -120,6 +124,7 @@ def test_api_describes_the_model_in_service(first: Run, api: Api) -> None:
     assert document["components"]["schemas"]["Record"]["properties"]["doors"]["maximum"] == 5
 
 
+@matrix("The API", "more requests than the API takes at once", ends="no run; 429")
 def test_api_takes_no_more_requests_at_once_than_its_burst(first: Run, api: Api) -> None:
     answers = [api.get() for _ in range(40)]
     assert {answer.status for answer in answers} == {200, 429}

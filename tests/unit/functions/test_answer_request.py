@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 from perennial.model import definition
 from perennial.serving.problems import RETRY_SECONDS
 from perennial_aws import served_model
+from tests.e2e.matrix.registry import matrix
 from tests.unit.conftest import ROOT, STACK, load_function
 from tests.unit.perennial.serving.test_requests import CAR
 
@@ -147,7 +148,32 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("name", FAILURES)
+CASES = {
+    "model refuses": "the model refuses a record that the definition allows",
+    "too many records": "more records than the model takes",
+    "model fails": "the model fails",
+    "model is late": "the model does not answer SageMaker in time",
+    "throttled": "SageMaker throttles",
+    "no endpoint": "the endpoint is not there, or is being created",
+    "not ready": "the endpoint is not ready",
+    "not available": "SageMaker is not available",
+    "fails inside": "SageMaker fails",
+    "fails behind": "what SageMaker needs fails",
+    "slow": "the endpoint is slow",
+    "unreachable": "the endpoint cannot be reached",
+    "connects slowly": "the endpoint cannot be reached in time",
+    "says nothing": "the model answers too few records",
+    "says nonsense": "the model's answer is not readable",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=matrix("The API", CASES[name], ends=f"no run; {FAILURES[name][1]}"))
+        for name in FAILURES
+    ],
+)
 def test_failures_of_the_endpoint_are_told_apart(call, endpoint, name):
     reply, status, says = FAILURES[name]
     requests = endpoint(reply)
@@ -164,6 +190,7 @@ def test_a_missing_permission_is_no_answer_but_an_error_of_the_function(call, en
         call()
 
 
+@matrix("The API", "no model is in service yet", ends="no run; 503")
 def test_before_the_first_model_callers_are_asked_to_come_again(call, answers):
     requests = answers("sagemaker-runtime", "InvokeEndpoint", scored)
     status, document, headers = call()
