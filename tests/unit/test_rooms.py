@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -88,9 +89,14 @@ def part_of(module: str) -> str:
     return max((part for part in PARTS if f"{module}.".startswith(f"{part}.")), key=len)
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """Whatever a file imports, wherever in it: modules, and the names that it takes from them."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    return tuple(_imports(ast.parse(path.read_text()), path))
+
+
+def _imports(tree: ast.Module, path: Path) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):

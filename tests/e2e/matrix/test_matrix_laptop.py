@@ -20,11 +20,12 @@ from botocore.exceptions import ClientError
 from localcloud import process
 from localcloud.disk import RESERVE_VARIABLE
 from localcloud.settings import Settings
-from tests.e2e.conftest import ROOT, App, Run, pointed_at
+from tests.e2e.conftest import App, Run, pointed_at
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import End, assert_told
 from tests.e2e.matrix.trips import Fault, fault
+from tests.integration import servers
 from tests.ports import free_port
 from tests.waiting import wait_for
 from tools import demo_data
@@ -45,12 +46,8 @@ class Laptop:
 
     def command(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run `python -m localcloud` as a person does."""
-        python = str(ROOT / ".venvs/dev/bin/python")
         place = ["--port", str(self.port), "--state", str(self.state)]
-        return subprocess.run(
-            [python, "-m", "localcloud", *place, *arguments],
-            cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, timeout=90,
-        )  # fmt: skip
+        return servers.command(*place, *arguments, env={**os.environ, **variables})
 
     def up(self, **variables: str) -> None:
         started = self.command("up", **variables)
