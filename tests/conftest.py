@@ -1,6 +1,8 @@
 """What all tests share."""
 
+import contextlib
 import gc
+import getpass
 import os
 import shutil
 from pathlib import Path
@@ -24,8 +26,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.state is not None:
         config.option.state = about_states.state(config.option.state)
-    if TEMPORARY not in os.environ and "PYTEST_XDIST_WORKER" not in os.environ and _has_room():
-        os.environ[TEMPORARY] = str(MEMORY)
+    if TEMPORARY not in os.environ and "PYTEST_XDIST_WORKER" not in os.environ:
+        _give_back_what_killed_runs_left()
+        if _has_room():
+            os.environ[TEMPORARY] = str(MEMORY)
     gc.disable()  # what is collected stays
 
 
@@ -34,6 +38,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     gc.enable()
+
+
+def _give_back_what_killed_runs_left() -> None:
+    """Remove the folders in memory of runs that could not: pytest itself keeps them for three days."""
+    for lock in MEMORY.glob(f"pytest-of-{getpass.getuser()}/pytest-*/.lock"):
+        with contextlib.suppress(OSError, ValueError):
+            if not Path("/proc", str(int(lock.read_text()))).exists():
+                shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _has_room() -> bool:

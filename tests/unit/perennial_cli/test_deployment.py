@@ -71,7 +71,7 @@ def test_on_aws_it_asks_first_and_takes_the_section_that_is_named(
     build, deployed = asked(project)
     assert build == "4000 arm- build"
     assert "--config-env staging --stack-name flats " in deployed
-    assert deployed.endswith("ModelName=rents CostCenter=staging LogRetentionDays=30")
+    assert deployed.endswith("ModelName=rents CostCenter=staging LogRetentionDays=30 BakingSeconds=300")
 
 
 EVERY_MINUTE = 'MonitorSchedule="rate(1 minute)"'

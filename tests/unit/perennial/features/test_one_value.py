@@ -65,7 +65,7 @@ COLUMNS = [
 ]
 
 
-@pytest.mark.parametrize("column", COLUMNS, ids=str)
+@pytest.mark.parametrize("column", COLUMNS, ids=["float", "integer", "categories", "nullable", "boolean"])
 @pytest.mark.parametrize("value", ["0", "5", "5.5", "-4", "", "NA", "a", "c", "true", "x", " a "])
 def test_a_value_breaks_the_rule_that_it_breaks_in_a_file(column: Column, value: str) -> None:
     contract = Contract((column,), column, "regression", None)
