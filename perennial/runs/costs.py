@@ -104,8 +104,11 @@ def line(record: RunRecord) -> str:
     """Return what a run has cost, for a mail; an empty text where nobody here knows."""
     region = record["execution"].get("arn", "").split(":")[3:4]
     cost = of_jobs(recorded_jobs(record), region[0] if region else "")
-    if not cost.jobs or cost.unknown:
+    if not cost.jobs:
         return ""
+    if cost.unknown:
+        machines = f"{', '.join(cost.unknown)} in {region[0] if region else 'this region'}"
+        return f"{cost.jobs} jobs of {cost.seconds:,.0f} s; `perennial cost` asks AWS for the price of {machines}"
     return f"at most {spoken(cost.usd)} for {cost.jobs} jobs of {cost.seconds:,.0f} s (public prices of {DATE})"
 
 

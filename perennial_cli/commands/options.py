@@ -26,4 +26,7 @@ StackName = Annotated[
 ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="A folder of models/, by its name or path.", autocompletion=_models)
 ]
-File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, show_default=False)]
+File = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="A file.", exists=True, dir_okay=False, readable=True, show_default=False),
+]

@@ -149,6 +149,20 @@ def cleaning_up(deployed: Deployed) -> str:
     return asking_again("Clean up")(deployed)
 
 
+def keeping_the_turn(act: Act) -> Act:
+    """Who has the turn to deploy keeps it: a run of another state machine may not be looked at by those that follow."""
+
+    def keep(deployed: Deployed) -> str:
+        table, items = deployed.app.outputs["RunTableName"], deployed.app.client("dynamodb")
+        before = items.get_item(TableName=table, Key={"id": {"S": "deployment"}})["Item"]
+        try:
+            return act(deployed)
+        finally:
+            items.put_item(TableName=table, Item=before)
+
+    return keep
+
+
 def meeting_another_run(act: Act) -> Act:
     """Another run works on the same, and has the turn to deploy."""
 
@@ -476,10 +490,10 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("ModelRole", "Logs"): a_job_that_is_stopped("Save model", "logs:CreateLogStream"),
     "SealArtifactRole": asking_again("Seal preprocessor"),
     "QueryTrainingResultsRole": asking_again("Query training results"),
-    "ReserveDeploymentRole": asking_again("Reserve deployment"),
-    ("ReserveDeploymentRole", "Versions"): reserving_for_a_version,
-    ("ReserveDeploymentRole", "Lists"): reserving_for_an_earlier_run,
-    ("ReserveDeploymentRole", "OtherRuns"): meeting_another_run(asking_again("Reserve deployment")),
+    "ReserveDeploymentRole": keeping_the_turn(asking_again("Reserve deployment")),
+    ("ReserveDeploymentRole", "Versions"): keeping_the_turn(reserving_for_a_version),
+    ("ReserveDeploymentRole", "Lists"): keeping_the_turn(reserving_for_an_earlier_run),
+    ("ReserveDeploymentRole", "OtherRuns"): keeping_the_turn(meeting_another_run(asking_again("Reserve deployment"))),
     "RequestApprovalRole": asking_people,
     ("RequestApprovalRole", "Report"): seen_by_the_operator(asking_people),
     "AnswerApprovalRole": answering,

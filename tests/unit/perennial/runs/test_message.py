@@ -103,6 +103,11 @@ def test_what_the_best_constant_answer_reaches_stands_below_the_threshold():
     assert "\nThreshold     at most 3,500 USD\nBest constant 0.4375 USD, of always the same answer\n" in body
 
 
+def test_a_mail_says_what_the_run_has_cost(monkeypatch):
+    monkeypatch.setattr("perennial.runs.costs.line", lambda record: f"at most 1 USD for {record['run_id']}")
+    assert "\nCost          at most 1 USD for 20261120093440-1a2b\n" in compose().body
+
+
 def test_slices_say_what_they_answered_those_that_failed_first():
     slices = [
         {"name": "buick", "failed": False, "reason": "rmse 1 is better"},
