@@ -179,6 +179,7 @@ def test_a_key_is_asked_for_where_the_only_storage_is_a_volume(families: str, ta
             "got 3601; allowed: at most 3600 (instan",
         ),
     ],
+    ids=["type", "instances of the endpoint", "instances of a job", "volume", "runtime"],
 )
 def test_machines_beyond_what_the_definition_allows_are_refused_to_stack_and_run(layer, step, asked, path, refused):
     with pytest.raises(ConfigurationError) as caught:
