@@ -66,29 +66,30 @@ class Answer:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Describe the endpoint and decide; check that the artefacts that may serve next are unchanged."""
     request = payloads.read(Request, event)
-    decision = _decide(request)
+    description, decision = _look(request)
     for pause in PAUSES_SECONDS:
         if decision.action != "Wait":
             break
         time.sleep(pause)
-        decision = _decide(request)
+        description, decision = _look(request)
     if request.RunId:
         artifacts.require_sealed(request.RunId)
     if request.Phase == "Before" or decision.action == "Update":
         artifacts.require_sealed_champion(request.Champion)
     logger.info("decided", endpoint=request.EndpointName, action=decision.action, status=decision.status)
-    config, left_out = _rollout(request) if request.Phase == "Before" and decision.action == "Update" else (None, [])
+    begins = request.Phase == "Before" and decision.action == "Update"
+    config, left_out = _rollout(request, description or {}) if begins else (None, [])
     return asdict(Answer(decision.action, decision.status, decision.serving_config, decision.reason, config, left_out))
 
 
-def _rollout(request: Request) -> tuple[dict[str, Any] | None, list[str]]:
+def _rollout(request: Request, description: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
     """Return how the update is to take over, and which alarms cannot watch it; the run's record has both."""
     if settings.baking_seconds == 0:
         return None, []
     described = client("cloudwatch").describe_alarms(AlarmNames=settings.rollback_alarms)["MetricAlarms"]
     ringing = [alarm["AlarmName"] for alarm in described if alarm["StateValue"] == "ALARM"]
     watching = [alarm["AlarmName"] for alarm in described if alarm["StateValue"] != "ALARM"]
-    variants = (_described(request) or {}).get("ProductionVariants", [])
+    variants = description.get("ProductionVariants", [])
     instances = min((variant["DesiredInstanceCount"] for variant in variants), default=1)
     config = rollout.deployment_config(settings.traffic_shift, settings.baking_seconds, instances, watching)
     if request.RunId:
@@ -96,11 +97,8 @@ def _rollout(request: Request) -> tuple[dict[str, Any] | None, list[str]]:
     return config, ringing
 
 
-def _described(request: Request) -> dict[str, Any] | None:
-    return if_there(client("sagemaker").describe_endpoint, EndpointName=request.EndpointName)
-
-
-def _decide(request: Request) -> endpoint.Step:
-    description = _described(request)
+def _look(request: Request) -> tuple[dict[str, Any] | None, endpoint.Step]:
+    """Return what the endpoint is, None where there is none, and what to do next."""
+    description = if_there(client("sagemaker").describe_endpoint, EndpointName=request.EndpointName)
     previous = request.Champion["EndpointConfigName"] if request.Champion else None
-    return endpoint.decide(description, request.WantedConfigName, request.Phase, previous)
+    return description, endpoint.decide(description, request.WantedConfigName, request.Phase, previous)

@@ -285,27 +285,27 @@ def asking_people(deployed: Deployed) -> str:
     return _why(wait_for(lambda: Run.ended(arn), f"the end of {arn}", 60, pause=0.1))
 
 
+def _failure(deployed: Deployed, function: str, event: dict[str, Any]) -> str:
+    """Call a function as Lambda does for an event, and return why it failed."""
+    called = deployed.app.client("lambda").invoke(FunctionName=f"{STACK}-{function}", Payload=json.dumps(event))
+    assert "FunctionError" in called
+    return str(called["Payload"].read().decode())
+
+
 def answering(deployed: Deployed) -> str:
     """The function is called as Lambda calls it when a version is approved for which a run has waited."""
     app, version = deployed.app, one_more_version(deployed.app, deployed.run, approval.APPROVED)
     waiting = {"id": f"approval#{version}", "run_id": deployed.run.run_id, "token": "gone"}
     item = {name: {"S": value} for name, value in waiting.items()}
     app.client("dynamodb").put_item(TableName=app.outputs["RunTableName"], Item=item)
-    event = {"id": f"{next(_numbers)}", "detail": {"ModelPackageArn": version}}
-    called = app.client("lambda").invoke(FunctionName=f"{STACK}-answer-approval", Payload=json.dumps(event))
-    assert "FunctionError" in called
-    return str(called["Payload"].read().decode())
+    return _failure(deployed, "answer-approval", {"id": f"{next(_numbers)}", "detail": {"ModelPackageArn": version}})
 
 
 def a_failure_after_registration(deployed: Deployed) -> str:
     """The function is called as Lambda calls it when a run has failed that had registered a version."""
     one_more_version(deployed.app, deployed.run, approval.APPROVED)
     detail = {"executionArn": deployed.run.execution_arn, "status": "FAILED", "stopDate": next(_numbers)}
-    called = deployed.app.client("lambda").invoke(
-        FunctionName=f"{STACK}-notify-run", Payload=json.dumps({"detail": detail})
-    )
-    assert "FunctionError" in called
-    return str(called["Payload"].read().decode())
+    return _failure(deployed, "notify-run", {"detail": detail})
 
 
 def deploying_a_version(deployed: Deployed) -> str:
@@ -366,11 +366,7 @@ def telling(deployed: Deployed) -> str:
     """The function is called as Lambda calls it when a window with drift has been judged."""
     find_drift(deployed.app, deployed.window.run_id)
     detail = {"executionArn": deployed.window.execution_arn, "status": "SUCCEEDED", "stopDate": next(_numbers)}
-    called = deployed.app.client("lambda").invoke(
-        FunctionName=f"{STACK}-notify-window", Payload=json.dumps({"detail": detail})
-    )
-    assert "FunctionError" in called
-    return str(called["Payload"].read().decode())
+    return _failure(deployed, "notify-window", {"detail": detail})
 
 
 def an_unkept_end_of_a_window(deployed: Deployed) -> None:
@@ -423,10 +419,7 @@ def by_a_new_worker(function: str, act: Act) -> Act:
 def a_request(deployed: Deployed) -> str:
     """The function is called as API Gateway calls it, which tells nobody of its errors."""
     event = {"httpMethod": "POST", "headers": {"Content-Type": "application/json"}, "body": json.dumps(CAR)}
-    function = f"{STACK}-answer-request"
-    called = deployed.app.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))
-    assert "FunctionError" in called
-    return str(called["Payload"].read().decode())
+    return _failure(deployed, "answer-request", event)
 
 
 def a_call(deployed: Deployed) -> str:

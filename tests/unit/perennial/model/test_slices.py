@@ -8,23 +8,13 @@ import pytest
 
 from perennial.model import definition
 from perennial.model.definition import DefinitionError
+from tests.unit.perennial.model.test_bias import CARS
 
-CARS = """
-problem: regression
-target: price
-columns:
-  price: {type: float}
-  mileage: {type: float}
-  doors: {type: integer}
-  leather: {type: boolean}
-  make: {type: string, categories: [Saab, Buick, "no"]}
-  seller: {type: string, feature: false}
-split: {method: random}
-"""
+COLUMNS = CARS.partition("gate:")[0]
 
 
 def slices(text: str) -> Any:
-    document = f"{CARS}gate: {{metric: rmse, threshold: 3000, slices: {text}}}\n"
+    document = f"{COLUMNS}gate: {{metric: rmse, threshold: 3000, slices: {text}}}\n"
     return definition.parse(document, "model.yaml").as_json()["gate"]["slices"]
 
 
@@ -76,9 +66,9 @@ def test_every_mistake_is_named_with_its_field(text: str, expected: str) -> None
 @pytest.mark.parametrize("confidence", [0.5, 1, 95])
 def test_a_confidence_is_a_share_above_one_half(confidence: float) -> None:
     with pytest.raises(DefinitionError, match=r"gate\.confidence: got"):
-        definition.parse(f"{CARS}gate: {{metric: rmse, threshold: 3000, confidence: {confidence}}}\n", "model.yaml")
+        definition.parse(f"{COLUMNS}gate: {{metric: rmse, threshold: 3000, confidence: {confidence}}}\n", "model.yaml")
 
 
 def test_without_a_word_nothing_is_asked() -> None:
-    gate = definition.parse(f"{CARS}gate: {{metric: rmse, threshold: 3000}}\n", "model.yaml").gate
+    gate = definition.parse(f"{COLUMNS}gate: {{metric: rmse, threshold: 3000}}\n", "model.yaml").gate
     assert (gate.confidence, gate.slices) == (None, {})
