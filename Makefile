@@ -68,11 +68,11 @@ AT = $(if $(PORT),--port $(PORT))
 
 .PHONY: up
 up: install ## Start the local cloud in the background, if it is not up: make up PORT=4710 (4566); other targets find it
-	@$(BIN)/python -m localcloud up $(AT)
+	@$(PERENNIAL) local up $(AT)
 
 .PHONY: stop
 stop: ## Stop the local cloud; its data stay for the next start
-	@[ ! -x $(BIN)/python ] || $(BIN)/python -m localcloud down
+	@[ ! -x $(BIN)/python ] || $(PERENNIAL) local down
 
 .PHONY: check-model
 check-model: .venvs/dev/.installed ## Look at a model as a deployment does, and try its features.py: make check-model MODEL=name
@@ -119,9 +119,8 @@ copy-data: install ## Copy data files, in the order of their drops, to a stack: 
 export FROM
 
 .PHONY: deploy
-deploy: install ## Build and deploy to AWS, with your credentials: dev, or make deploy ENV=staging (prod)
-	@.venvs/sam/bin/sam build
-	@.venvs/sam/bin/sam deploy --config-env $(ENV)
+deploy: install ## Build and deploy to AWS, with your credentials: dev, or make deploy ENV=staging (prod) MODEL=name (YES=1 does not ask)
+	@$(PERENNIAL) deploy $(MODEL) --env $(ENV) $(if $(filter-out file,$(origin STACK)),--stack $(STACK)) $(if $(filter 1,$(YES)),--yes)
 ENV ?= default
 
 .PHONY: bench
@@ -131,7 +130,7 @@ bench: install .venvs/bench/.installed ## Time and memory, against the floor and
 	for name in $(TABLES); do $(BIN)/python -m bench.bench_$$name $(if $(filter 1,$(WRITE)),--write) || failed=1; done; \
 	exit $$failed
 # Benchmarks that print the floor, us and a peer in one form.
-TABLES := jobs run orchestration endpoint api long_life window
+TABLES := jobs run orchestration endpoint api command long_life window
 
 .PHONY: bench-drift
 bench-drift: install .venvs/bench/.installed ## How often the monitor and its peers raise a window, by what has changed in it (WRITE=1: the table into docs/benchmark.md)

@@ -4,12 +4,13 @@ From any folder: `<python> <project>/localcloud <command>`.
 """
 
 import argparse
+import json
 import os
 import shlex
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +39,7 @@ _SAYS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 when it did what was asked (status: when the local cloud is up)."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line()[0].parse_args(argv)
     arguments.state = arguments.state.resolve()
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
@@ -55,11 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """Return what reads the command line, and the part of it that reads each command."""
     parser = argparse.ArgumentParser(prog="python -m localcloud", description="AWS on this machine, in one process.")
     _add_place(parser, DEFAULT_STATE, None)
     common = argparse.ArgumentParser(add_help=False)
     _add_place(common, argparse.SUPPRESS, argparse.SUPPRESS)
+    common.add_argument("--json", action="store_true", help="print the result as JSON; events of logs are a line each")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def add(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -87,11 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("--follow", action="store_true", help="go on as lines arrive; Ctrl-C ends it")
     logs.add_argument("--server", action="store_true", help="the log of the local cloud itself")
     _add_faults(add("faults", _faults, "make something fail on purpose, list what will, or clear (docs/faults.md)"))
-    return parser
+    return parser, commands.choices
 
 
 def _add_faults(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("add", "list", "clear"))
+    parser.add_argument("action", choices=("add", "list", "clear"), help="what to do with faults")
     parser.add_argument(
         "target",
         nargs="?",
@@ -143,6 +146,8 @@ def _up(arguments: argparse.Namespace) -> int:
     started = process.start(settings, _show_progress)
     if started and sys.stderr.isatty():
         print(file=sys.stderr)
+    if arguments.json:
+        return _print_json({"started": started, "endpoint": settings.endpoint_url, "state": settings.state})
     print(
         f"The local cloud {'is' if started else 'was already'} up at {settings.endpoint_url} (state: {settings.state})"
     )
@@ -188,17 +193,27 @@ def _down(arguments: argparse.Namespace) -> int:
     stopped = process.stop(arguments.state, _show_progress)
     if stopped and sys.stderr.isatty():
         print(file=sys.stderr)
+    if arguments.json:
+        return _print_json({"stopped": stopped, "state": arguments.state})
     print("The local cloud is stopped." if stopped else f"No local cloud runs from {arguments.state}.")
     return 0
 
 
 def _status(arguments: argparse.Namespace) -> int:
     running = process.describe(arguments.state)
+    if not running and arguments.json:
+        return _print_json({"status": "down", "state": arguments.state}, code=1)
     if not running:
         print(f"down (state: {arguments.state})")
         return 1
     settings = Settings(running["port"], arguments.state, running["region"])
     answer = process.status(settings)
+    if arguments.json and answer and "ready" in answer:
+        mails = len(mailbox.messages(arguments.state))
+        status = "up" if answer["ready"] else "starting"
+        return _print_json({"status": status, "endpoint": settings.endpoint_url, **answer, "mails": mails})
+    if arguments.json:
+        return _print_json({"status": "silent", "state": arguments.state, "pid": running["pid"]}, code=1)
     if not answer or "ready" not in answer:
         print(f"process {running['pid']} runs but does not answer on port {running['port']}; see logs --server")
         return 1
@@ -226,6 +241,8 @@ def _env(arguments: argparse.Namespace) -> int:
         wanted |= _session_of(arguments.role, wanted)
     if arguments.run:
         return _replace_by(arguments.run, wanted)
+    if arguments.json:
+        return _print_json(wanted)
     for name in sorted(set(os.environ) - set(wanted)):
         print(f"unset {name}")
     for name, value in wanted.items():
@@ -270,7 +287,10 @@ def _replace_by(command: list[str], variables: dict[str, str]) -> int:
 
 def _mail(arguments: argparse.Namespace) -> int:
     mails = mailbox.messages(arguments.state)
-    if arguments.number is None and not arguments.latest:
+    is_list = arguments.number is None and not arguments.latest
+    if is_list and arguments.json:
+        return _print_json([_as_json(mail) for mail in mails])
+    if is_list:
         for mail in mails:
             line = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}  {mail.recipient}  {mail.subject}"
             print(f"{mail.number:>4}  {one_line(line)}")
@@ -281,6 +301,8 @@ def _mail(arguments: argparse.Namespace) -> int:
         have = f"there are mails 1 to {len(mails)}" if mails else "there is no mail yet"
         which = "" if arguments.latest else f" {arguments.number}"
         raise process.ProcessError(f"No mail{which}: {have} in {arguments.state / 'mail'}.")
+    if arguments.json:
+        return _print_json([{**_as_json(mail), "body": mail.body} for mail in listed])
     for mail in listed:
         received = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}"
         print(
@@ -290,7 +312,22 @@ def _mail(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _as_json(mail: mailbox.Message) -> dict[str, Any]:
+    return {
+        "number": mail.number, "to": mail.recipient, "received": mail.received, "subject": mail.subject,
+        "file": mail.path,
+    }  # fmt: skip
+
+
+def _print_json(document: Any, code: int = 0) -> int:
+    """Print a result for machines, and return the exit code."""
+    print(json.dumps(document, indent=2, default=str, ensure_ascii=False))
+    return code
+
+
 def _logs(arguments: argparse.Namespace) -> int:
+    if arguments.server and arguments.json:
+        raise process.ProcessError("The log of the local cloud itself is text: leave --json out.")
     if arguments.server:
         return _server_log(arguments.state / "server.log", arguments.follow)
     os.environ.update(variables(_running(arguments)))
@@ -299,6 +336,8 @@ def _logs(arguments: argparse.Namespace) -> int:
     client = boto3.client("logs")
     pages = client.get_paginator("describe_log_groups").paginate()
     groups = sorted(group["logGroupName"] for page in pages for group in page["logGroups"])
+    if not arguments.group and arguments.json:
+        return _print_json(groups)
     if not arguments.group:
         print(_printable("\n".join(groups)) if groups else "no log groups yet")
         return 0
@@ -306,10 +345,10 @@ def _logs(arguments: argparse.Namespace) -> int:
     if len(matching) != 1:
         known = "\n".join(f"  {group}" for group in groups) or "  none"
         raise process.ProcessError(f"{len(matching)} log groups are named {arguments.group!r}. There are:\n{known}")
-    return _log_group(client, matching[0], arguments.follow)
+    return _log_group(client, matching[0], arguments.follow, arguments.json)
 
 
-def _log_group(client: Any, group: str, follow: bool) -> int:
+def _log_group(client: Any, group: str, follow: bool, as_json: bool) -> int:
     """Print a group's events in their order; with `follow`, also the new ones."""
     printed: Counter[str] = Counter()  # by stream: streams only grow, and events have no id here
     while True:
@@ -322,6 +361,10 @@ def _log_group(client: Any, group: str, follow: bool) -> int:
         printed = Counter({stream: len(events) for stream, events in streams.items()})
         for event in sorted(new, key=lambda event: int(event["timestamp"])):
             moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).astimezone()
+            if as_json:
+                line = {"time": moment.isoformat(), "stream": event["logStreamName"], "message": event["message"]}
+                print(json.dumps(line, ensure_ascii=False), flush=True)
+                continue
             print(f"{moment:%H:%M:%S.%f}"[:-3], _printable(event["message"].rstrip()), flush=True)
         if not follow:
             return 0
@@ -332,11 +375,19 @@ def _faults(arguments: argparse.Namespace) -> int:
     client = faults.Client(variables(_running(arguments)))
     if arguments.action == "add":
         number = client.add(arguments.target or "", **_members(arguments))
-        print(f"fault {number}: {_fault_line(next(fault for fault in client.listed() if fault['id'] == number))}")
+        added = next(fault for fault in client.listed() if fault["id"] == number)
+        if arguments.json:
+            return _print_json(added)
+        print(f"fault {number}: {_fault_line(added)}")
     elif arguments.action == "clear":
         if arguments.target and not arguments.target.isdecimal():
             raise faults.FaultError(f"{arguments.target!r} is no number of a fault; see faults list")
-        print(f"{client.clear(int(arguments.target) if arguments.target else None)} cleared")
+        cleared = client.clear(int(arguments.target) if arguments.target else None)
+        if arguments.json:
+            return _print_json({"cleared": cleared})
+        print(f"{cleared} cleared")
+    elif arguments.json:
+        return _print_json(client.listed())
     else:
         for fault in client.listed():
             print(f"{fault['id']:>4}  fired {fault['fired']} of {fault['times']:<7} {_fault_line(fault)}")

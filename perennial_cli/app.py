@@ -2,43 +2,124 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-import re
 import sys
-from importlib import metadata
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    NoRegionError,
-)
 from typer.core import TyperGroup
 
-from perennial.features.values import DataError
-from perennial.model.complaints import ConfigurationError
-from perennial_cli.commands import approving, costing, local, models, notebook, rows, running, serving, stacks
-from perennial_cli.console import FAILED, CommandError, complain
-from perennial_cli.proposal.document import UnusableError
-
-KNOWN = (CommandError, ConfigurationError, DataError, UnusableError, ClientError, BotoCoreError, OSError)
-NO_ACCOUNT = (
-    'For the local cloud: perennial local up, then eval "$(perennial local env)". For AWS: your usual configuration, '
-    "such as AWS_PROFILE and AWS_REGION"
-)
-LOCAL_IS_DOWN = "The local cloud does not answer: perennial local up"
-_LOCAL = re.compile(r"https?://(127\.0\.0\.1|localhost)[:/]")
 EPILOG = (
     "Exit codes: 0 done; 1 failed, or the answer is no (a run failed, a model was rejected, a file cannot be used); "
     "2 wrong use; 130 interrupted."
 )
 
 
+FAILED = 1
+_WRONG_USE: Any = typer.BadParameter.__base__  # UsageError, for which Typer has no public name
+TYPERS_OWN = (typer.Exit, typer.Abort, _WRONG_USE)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command whose module is imported when it is called: who wants the list of them does not wait for all.
+
+    place     of its function, or of the group, below perennial_cli.commands
+    summary   the first line of its help
+    settings  of its context
+    """
+
+    place: str
+    summary: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def loaded(self, name: str) -> Any:
+        """Return the command as Typer makes it of its function."""
+        module, _, attribute = self.place.partition(".")
+        wanted = getattr(importlib.import_module(f"perennial_cli.commands.{module}"), attribute)
+        if not isinstance(wanted, typer.Typer):
+            function, wanted = wanted, typer.Typer(add_completion=False)
+            wanted.command(name, context_settings=self.settings)(function)
+        command = typer.main.get_command(wanted)
+        command.name, command.short_help = name, self.summary
+        return command
+
+
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+COMMANDS = {
+    "A model from files": {
+        "init": Entry("proposing.init", "Look at files and write a model's definition."),
+        "try": Entry("trying.try_", "Try a definition and its features.py against files, without a deployment."),
+        "check": Entry("checking.check", "Check definitions as a deployment does, and try their own code."),
+    },
+    "Runs": {
+        "drop": Entry(
+            "running.drop", "Put a data file where a stack takes its data, and look at the run that it starts."
+        ),
+        "run": Entry("running.run", "Start a run on the data that are there."),
+        "follow": Entry("running.follow", "Look at a run until it has ended."),
+        "runs": Entry("running.runs", "List runs with their metrics and what was decided, or export them."),
+        "versions": Entry(
+            "running.versions",
+            "List the versions of the model in the model registry: each has passed the gate in a run.",
+        ),
+        "approve": Entry(
+            "approving.approve", "Approve a version of the model: it is deployed, at once or by the run that waits."
+        ),
+        "reject": Entry(
+            "approving.reject", "Reject a version of the model: the run that waits ends; one in service goes."
+        ),
+        "rollback": Entry(
+            "approving.rollback",
+            "Go back to an earlier version: reject the one in service, so that the newest approved one is deployed.",
+        ),
+        "show": Entry(
+            "running.show_run",
+            "Show one run whole: what it was made of, what it measured and decided, how long it took.",
+        ),
+        "compare": Entry(
+            "running.compare",
+            "Say what differs between two runs: metrics, hyperparameters, data, gate, configuration and code.",
+        ),
+        "reproduce": Entry(
+            "running.reproduce", "Run the same again from a run's record, and compare the metrics to the last digit."
+        ),
+    },
+    "What serves": {
+        "predict": Entry("serving.predict", "Ask the endpoint about a record, a file or standard input."),
+        "openapi": Entry(
+            "serving.openapi",
+            "Print the OpenAPI document of a stack's API: what records it takes, and what it answers.",
+        ),
+        "explain": Entry(
+            "running.explain",
+            "Go from the endpoint that serves back to the model, the run, its configuration and its data.",
+        ),
+    },
+    "Stacks": {
+        "deploy": Entry("stacks.deploy", "Check a model, build its stack and deploy it, to the local cloud or to AWS."),
+        "delete": Entry("stacks.delete", "Delete a stack and everything that its runs made."),
+        "cost": Entry("costing.cost", "Say what a run and a month will cost; with a run, what that has cost."),
+        "erase": Entry("rows.erase", "Show where rows of somebody are, and with --yes erase them."),
+        "copy-data": Entry(
+            "rows.copy_data", "Copy data files to a stack, in the order of their drops: they keep their times."
+        ),
+        "notebook": Entry("notebook.notebook", "Open Jupyter on the project's notebooks.", PASSED_ON),
+        "local": Entry("local.app", "AWS on this machine: up, down, status, env, mail, logs, faults."),
+    },
+}
+_ENTRIES = {name: entry for panel in COMMANDS.values() for name, entry in panel.items()}
+
+
 class Commands(TyperGroup):
     """Commands whose known errors end in words, with the exit code of a failure."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return what Typer does, with the command itself in the place of its entry."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and _ENTRIES[str(name)].loaded(str(name)), rest
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -49,13 +130,14 @@ class Commands(TyperGroup):
         except BrokenPipeError:  # whoever read the output, `head` for example, has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(FAILED) from None
-        except KNOWN as error:
-            complain("\n  ".join(error.lines) if isinstance(error, DataError) else str(error))
-            if isinstance(error, NoCredentialsError | NoRegionError):
-                complain(NO_ACCOUNT)
-            if isinstance(error, EndpointConnectionError) and _LOCAL.match(str(error.kwargs["endpoint_url"])):
-                complain(LOCAL_IS_DOWN)
-            raise typer.Exit(FAILED) from error
+        except TYPERS_OWN:
+            raise
+        except Exception as error:
+            from perennial_cli.failures import is_put_in_words
+
+            if is_put_in_words(error):
+                raise typer.Exit(FAILED) from error
+            raise
 
 
 app = typer.Typer(
@@ -76,6 +158,8 @@ def _version(wanted: bool) -> None:
 
 def version() -> str:
     """Return the version that is installed; `source` where the folder itself is run."""
+    from importlib import metadata  # a tenth of a second
+
     try:
         return metadata.version("perennial")
     except metadata.PackageNotFoundError:
@@ -94,31 +178,20 @@ def main(
     """
 
 
-MODELS, RUNS, SERVING, STACKS = "A model from files", "Runs", "What serves", "Stacks"
-app.command("init", rich_help_panel=MODELS)(models.init)
-app.command("try", rich_help_panel=MODELS)(models.try_)
-app.command("check", rich_help_panel=MODELS)(models.check)
-app.command("drop", rich_help_panel=RUNS)(running.drop)
-app.command("run", rich_help_panel=RUNS)(running.run)
-app.command("follow", rich_help_panel=RUNS)(running.follow)
-app.command("runs", rich_help_panel=RUNS)(running.runs)
-app.command("versions", rich_help_panel=RUNS)(running.versions)
-app.command("approve", rich_help_panel=RUNS)(approving.approve)
-app.command("reject", rich_help_panel=RUNS)(approving.reject)
-app.command("rollback", rich_help_panel=RUNS)(approving.rollback)
-app.command("show", rich_help_panel=RUNS)(running.show_run)
-app.command("compare", rich_help_panel=RUNS)(running.compare)
-app.command("reproduce", rich_help_panel=RUNS)(running.reproduce)
-app.command("predict", rich_help_panel=SERVING)(serving.predict)
-app.command("openapi", rich_help_panel=SERVING)(serving.openapi)
-app.command("explain", rich_help_panel=SERVING)(running.explain)
-app.command("deploy", rich_help_panel=STACKS)(stacks.deploy)
-app.command("delete", rich_help_panel=STACKS)(stacks.delete)
-app.command("cost", rich_help_panel=STACKS)(costing.cost)
-app.command("erase", rich_help_panel=STACKS)(rows.erase)
-app.command("copy-data", rich_help_panel=STACKS)(rows.copy_data)
-app.command("notebook", rich_help_panel=STACKS, context_settings=notebook.PASSED_ON)(notebook.notebook)
-app.add_typer(local.app, name="local", rich_help_panel=STACKS)
+def _entry() -> None:
+    """Stand for a command until it is called."""
+
+
+for _panel, _entries in COMMANDS.items():
+    for _name, _one in _entries.items():
+        app.command(_name, help=_one.summary, rich_help_panel=_panel)(_entry)
+
+
+def whole() -> Any:
+    """Return the command with all commands in it, for what describes them."""
+    group: Any = typer.main.get_command(app)
+    group.commands = {name: entry.loaded(name) for name, entry in _ENTRIES.items()}
+    return group
 
 
 def run() -> None:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -59,42 +60,73 @@ WHATEVER = (
 )
 
 
-def are_sound(folders: Sequence[Path]) -> bool:
+@dataclass(frozen=True)
+class Checked:
+    """What a look at a model has come to.
+
+    tried    its own code that was tried, and on what
+    notes    what is sound and may not be what it seems
+    problem  what is wrong; empty where it is sound
+    """
+
+    model: str
+    columns: int = 0
+    tried: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    problem: str = ""
+
+    @property
+    def is_sound(self) -> bool:
+        return not self.problem
+
+
+def are_sound(folders: Sequence[Path], file: TextIO | None = None) -> bool:
     """Print of each model that it is sound, with notes, or what is wrong with it; return whether all are sound."""
-    sound = [_is_sound(folder) for folder in folders]
+    sound = []
+    for folder in folders:
+        one = checked(folder)
+        show(one, file)
+        sound.append(one.is_sound)
     return all(sound)
 
 
-def _is_sound(folder: Path) -> bool:
+def show(one: Checked, file: TextIO | None = None) -> None:
+    """Print what a look at a model has come to."""
+    for note in one.notes:
+        print(note, file=file)
+    if one.problem:
+        print(one.problem, file=sys.stderr)
+    else:
+        print(", ".join([f"{one.model}: ok", f"{one.columns} columns", *one.tried]), file=file)
+
+
+def checked(folder: Path) -> Checked:
+    """Look at a model, and try its own code."""
     try:
         defined = definition.load(folder / "model.yaml")
     except (ConfigurationError, OSError) as error:
-        print(error, file=sys.stderr)
-        return False
-    for where, text in definition.notes(defined):
-        print(f"{folder}/model.yaml: note, {where}: {text}")
-    tried = ""
+        return Checked(folder.name, problem=str(error))
+    notes = [f"{folder}/model.yaml: note, {where}: {text}" for where, text in definition.notes(defined)]
+    tried: list[str] = []
+    problem = ""
     try:
         code.check(folder, defined)
         if hook := load_hook(folder / code.FEATURES):
             if exception := try_features(hook, defined):
                 reason = "it comes of a text that was invented; a file or a request with such a text would fail alike"
-                print(f"{folder}: note, {exception} ({reason})")
-            tried = f", features.py tried on {ROWS} rows"
+                notes.append(f"{folder}: note, {exception} ({reason})")
+            tried.append(f"features.py tried on {ROWS} rows")
         if defined.metrics:
             if wrong := try_metrics(folder / code.METRICS, defined):
-                print(f"{folder}: note, {wrong} ({MADE_UP})")
-            tried += f", metrics.py on {WINDOW:,} rows"
+                notes.append(f"{folder}: note, {wrong} ({MADE_UP})")
+            tried.append(f"metrics.py on {WINDOW:,} rows")
         if adapter := Adapter.load(folder / code.CAPTURE):
-            tried += f", capture.py on {try_capture(adapter, folder / SAMPLE, defined):,} rows"
+            tried.append(f"capture.py on {try_capture(adapter, folder / SAMPLE, defined):,} rows")
     except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        return False
+        problem = str(error)
     except (HookError, CustomMetricError) as error:
-        print(f"{folder}/{error}", file=sys.stderr)
-        return False
-    print(f"{folder.name}: ok, {len(defined.columns)} columns{tried}")
-    return True
+        problem = f"{folder}/{error}"
+    return Checked(folder.name, len(defined.columns), tuple(tried), tuple(notes), problem)
 
 
 def try_metrics(path: Path, defined: Definition) -> str:

@@ -1,4 +1,7 @@
-"""What commands print: results on standard output, everything else on standard error."""
+"""What commands print: results on standard output, everything else on standard error.
+
+What draws is imported where something is drawn: completions draw nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,16 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from perennial.runs.record import json_safe
 from perennial.words import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 LONGEST_LINE = 2_000
+Item = TypeVar("Item")
 UNBROKEN = 1_000_000  # columns
 
 
@@ -25,10 +27,14 @@ class CommandError(Exception):
 
 
 def _output() -> Console:
+    from rich.console import Console
+
     return Console(highlight=False, soft_wrap=True)
 
 
 def _notices() -> Console:
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -44,6 +50,8 @@ def show(text: str = "") -> None:
 
 def show_json(document: Any) -> None:
     """Print a result for machines."""
+    from perennial.runs.record import json_safe
+
     sys.stdout.write(json.dumps(json_safe(document), indent=2, default=str, ensure_ascii=False) + "\n")
 
 
@@ -54,12 +62,19 @@ def notice(text: str, style: str = "dim") -> None:
 
 def complain(text: str) -> None:
     """Print an error."""
-    _notices().print(f"[red]error:[/red] {escape(safe(text))}")
+    _notices().print(f"[red]error:[/red] {_escaped(text)}")
 
 
 def warn(text: str) -> None:
     """Print what a person should look at."""
-    _notices().print(f"[yellow]{escape(safe(text))}[/yellow]")
+    _notices().print(f"[yellow]{_escaped(text)}[/yellow]")
+
+
+def _escaped(text: str) -> str:
+    """Return a text of others as what rich prints as it is."""
+    from rich.markup import escape
+
+    return escape(safe(text))
 
 
 def table(*names: str, rows: Iterable[Iterable[str]], right: Iterable[str] = (), in_blocks: bool = False) -> None:
@@ -68,14 +83,17 @@ def table(*names: str, rows: Iterable[Iterable[str]], right: Iterable[str] = (),
     Names that are one word, and what stands in a column `run`, are never broken: people copy ids. Where the output is
     no terminal no line is broken. `in_blocks`: where the terminal is too narrow each row is several lines instead.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     drawn = Table(box=None, pad_edge=False, header_style="bold")
-    cells = [[safe(cell) for cell in row] for row in rows]
+    cells = [[_escaped(cell) for cell in row] for row in rows]
     for place, name in enumerate(names):
         words = [*name.split(), *(row[place] for row in cells if name == "run")]
         widest = max(map(len, words), default=0)
         drawn.add_column(name, justify="right" if name in right else "left", overflow="fold", min_width=widest)
     for row in cells:
-        drawn.add_row(*map(escape, row))
+        drawn.add_row(*row)
     console = Console(highlight=False)
     wanted = console.measure(drawn, options=console.options.update(width=UNBROKEN)).maximum
     if in_blocks and console.is_terminal and wanted > console.width:
@@ -90,16 +108,16 @@ def _blocks(names: Sequence[str], cells: Iterable[Sequence[str]]) -> None:
     """Print what stands first in each row, and below it the rest, a name and a value a line."""
     width = max(map(len, names[1:])) + 2
     for first, *rest in cells:
-        _output().print(f"[bold]{escape(first)}[/bold]")
+        _output().print(f"[bold]{first}[/bold]")
         for name, cell in zip(names[1:], rest, strict=True):
-            _output().print(f"  {escape(name):<{width}}{escape(cell)}")
+            _output().print(f"  {_escaped(name):<{width}}{cell}")
 
 
 def pairs(document: Mapping[str, str]) -> None:
     """Print names and values, a line each."""
     width = max(map(len, document), default=0) + 2
     for name, value in document.items():
-        _output().print(f"[bold]{escape(name):<{width}}[/bold]{escape(safe(value))}")
+        _output().print(f"[bold]{_escaped(name):<{width}}[/bold]{_escaped(value)}")
 
 
 @contextmanager
@@ -111,3 +129,11 @@ def working(text: str) -> Iterator[Callable[[str], None]]:
         return
     with console.status(text) as status:
         yield lambda step: status.update(f"{text}: {step}")
+
+
+def each(items: Iterable[Item], total: int, text: str) -> Iterator[Item]:
+    """Yield items one by one, and show how many are done where a person looks."""
+    with working(text) as step:
+        for number, item in enumerate(items, 1):
+            yield item
+            step(f"{number:,} of {total:,}")

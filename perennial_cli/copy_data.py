@@ -45,20 +45,34 @@ def _with_drop_time(s3: Any, bucket: str, file: work.DataFile) -> tuple[work.Dat
     return dataclasses.replace(file, last_modified=work.dropped_at(head, file.last_modified)), head
 
 
-def copy(s3: Any, source: tuple[str, str], target: tuple[str, str]) -> Iterator[str]:
-    """Copy what is below a (bucket, prefix) below another one, and yield a line for each file."""
+@dataclasses.dataclass(frozen=True)
+class Copy:
+    """A file below the target prefix: whether it was copied, or was there already and stays as it is."""
+
+    key: str
+    copied: bool
+    dropped_at: datetime
+
+    def __str__(self) -> str:
+        if not self.copied:
+            return f"there already, and left as it is: {self.key}"
+        return f"copied: {self.key}, dropped at {self.dropped_at.isoformat()}"
+
+
+def copy(s3: Any, source: tuple[str, str], target: tuple[str, str]) -> Iterator[Copy]:
+    """Copy what is below a (bucket, prefix) below another one, and yield each file once that is done."""
     (bucket, prefix), (to_bucket, to_prefix) = source, target
     for file, head in files_of(s3, bucket, prefix):
         key = to_prefix + file.key.removeprefix(prefix)
         if _is_there(s3, to_bucket, key):
-            yield f"there already, and left as it is: {key}"
+            yield Copy(key, False, file.last_modified)
             continue
         metadata = {**head.get("Metadata", {}), work.DROPPED_AT: file.last_modified.isoformat()}
         headers = {name: head[name] for name in HEADERS if head.get(name)}
         replaced = {"Metadata": metadata, "MetadataDirective": "REPLACE", **headers}
         version = {"Bucket": bucket, "Key": file.key, "VersionId": file.version_id}
         s3.copy(version, to_bucket, key, ExtraArgs=replaced, Config=AT_ONCE)
-        yield f"copied: {key}, dropped at {file.last_modified.isoformat()}"
+        yield Copy(key, True, file.last_modified)
 
 
 def _is_there(s3: Any, bucket: str, key: str) -> bool:

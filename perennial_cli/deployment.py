@@ -19,6 +19,8 @@ LOG = ".local/deploy.log"
 CONFIG = "samconfig.toml"
 WIDTH = "4000"  # the SAM CLI breaks the reasons of failures into columns
 _MODEL_NAME = re.compile(r"(?<!\S)(ParameterKey=)?ModelName[=,]\S+\s*")
+_MODEL_VALUE = re.compile(r"(?<!\S)(?:ParameterKey=)?ModelName(?:,ParameterValue)?=[\"']?([\w-]+)")
+STANDARD_ERROR = 2
 _FAILURE = re.compile(r"_FAILED |^Error")
 
 
@@ -26,13 +28,15 @@ _FAILURE = re.compile(r"_FAILED |^Error")
 class Deployment:
     """What is deployed where.
 
-    section  of samconfig.toml, which has the parameters
+    section   of samconfig.toml, which has the parameters
+    confirms  whether somebody looks at the change set first, in this terminal
     """
 
     model: str
     stack: str
     section: str
     is_local: bool
+    confirms: bool = False
 
 
 def stack_name(model: str) -> str:
@@ -43,6 +47,13 @@ def stack_name(model: str) -> str:
     raise CommandError(
         f"a stack's name has at most {MAX_STACK_NAME} characters, and {model!r} more; name one: --stack NAME"
     )
+
+
+def of_section(section: str, model: str) -> tuple[str | None, bool]:
+    """Return the stack that a section names for a model, and whether it wants change sets to be confirmed."""
+    deployed = _section(project.required(), section)
+    named = {value for text in _texts(deployed.get("parameter_overrides", "")) for value in _MODEL_VALUE.findall(text)}
+    return deployed.get("stack_name") if named in (set(), {model}) else None, bool(deployed.get("confirm_changeset"))
 
 
 def deploy(wanted: Deployment) -> None:
@@ -59,9 +70,16 @@ def deploy(wanted: Deployment) -> None:
         environment |= {"LAYER_PLATFORM": "", "SAM_CLI_POLL_DELAY": "1"}
     _step("sam build", [sam, "build"], folder, environment)
     parameters = _parameters(folder, wanted)
-    command = [sam, "deploy", "--config-env", wanted.section, "--stack-name", wanted.stack, "--no-confirm-changeset"]
+    confirm = "--confirm-changeset" if wanted.confirms else "--no-confirm-changeset"
+    command = [sam, "deploy", "--config-env", wanted.section, "--stack-name", wanted.stack, confirm]
+    command += ["--parameter-overrides", *parameters]
+    if wanted.confirms:
+        del environment["COLUMNS"]
+        if subprocess.run(command, cwd=folder, env=environment, stdout=STANDARD_ERROR, check=False).returncode:
+            raise CommandError("sam deploy failed; its output is above")
+        return
     try:
-        _step("sam deploy", [*command, "--parameter-overrides", *parameters], folder, environment)
+        _step("sam deploy", command, folder, environment)
     except CommandError as error:
         if "--parameter-overrides" in str(error):
             raise CommandError(f"{error}\nThe parameters stand in {_place(folder, wanted.section)}") from error
@@ -73,19 +91,24 @@ def _parameters(folder: Path, wanted: Deployment) -> list[str]:
 
     Texts stay as they are: the SAM CLI takes them apart, quotes and all.
     """
+    overrides = _section(folder, wanted.section).get("parameter_overrides", "")
+    others = [_MODEL_NAME.sub("", text).strip() for text in _texts(overrides)]
+    return [f"ModelName={wanted.model}", *filter(None, others)]
+
+
+def _section(folder: Path, section: str) -> dict[str, Any]:
+    """Return what a section says of deployments. Raises CommandError: there is none."""
     try:
         sections: dict[str, Any] = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
         raise CommandError(f"{CONFIG} is no TOML: {error}") from error
     try:
-        overrides = sections[wanted.section]["deploy"]["parameters"].get("parameter_overrides", "")
+        return dict(sections[section]["deploy"]["parameters"])
     except KeyError as error:
         known = ", ".join(
             name for name in sections if "deploy" in (sections[name] if isinstance(sections[name], dict) else {})
         )
-        raise CommandError(f"{CONFIG} has no section {wanted.section!r} for deployments; there are: {known}") from error
-    others = [_MODEL_NAME.sub("", text).strip() for text in _texts(overrides)]
-    return [f"ModelName={wanted.model}", *filter(None, others)]
+        raise CommandError(f"{CONFIG} has no section {section!r} for deployments; there are: {known}") from error
 
 
 def _texts(overrides: Any) -> list[str]:

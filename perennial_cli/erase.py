@@ -24,7 +24,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ from perennial.runs.work import DROPPED_AT
 from perennial.words import printable, quoted
 from perennial_cli import judged_windows, stacks
 from perennial_cli import versions as registry
-from perennial_cli.console import CommandError
+from perennial_cli.console import CommandError, show_json, working
 from perennial_cli.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
 
 DERIVED = (
@@ -153,11 +153,12 @@ class Eraser:
         self.stack, self._wanted = stack, wanted
         self._s3 = boto3.client("s3")
 
-    def look(self) -> Findings:
-        """Look into every version of every object that may hold rows."""
+    def look(self, step: Callable[[str], None]) -> Findings:
+        """Look into every version of every object that may hold rows, and name each to `step`."""
         looked, manifests, probes = Findings(), list[str](), list[str]()
         own, data = self.stack.bucket, self.stack.data_bucket
         for key, versions in groupby(self._versions(""), itemgetter("Key")):
+            step(key)
             run_id, _, inside = key.removeprefix("runs/").partition("/")
             in_run = key.startswith("runs/")
             if in_run and inside == MARK:
@@ -173,6 +174,7 @@ class Eraser:
         looked.windows |= self._windows_probed_by(looked.runs, probes)
         dropped = self._versions(self.stack.parameters["DataPrefix"], data) if data != own else ()
         for key, versions in groupby(dropped, itemgetter("Key")):
+            step(key)
             self._look_into(data, key, list(versions), looked, looked.elsewhere)
         return looked
 
@@ -479,25 +481,54 @@ def staying(stack: Stack, trained: Sequence[str]) -> Iterator[str]:
     yield "  what is not in this bucket: copies that people have, and where the files came from"
 
 
-def erase(stack: Stack, column: str, value: str, *, yes: bool) -> int:
+def erase(stack: Stack, column: str, value: str, *, yes: bool, as_json: bool = False) -> int:
     """Show and, if so asked, do it; return 1 when some of it is for others to do."""
     if yes:
         require_rest(stack)
     eraser, in_use = Eraser(stack, stack.wanted(column, value)), runs_with_model(stack.name)
-    looked = eraser.look()
+    with working("looking") as step:
+        looked = eraser.look(step)
+    unknown = unknown_column(stack, column, looked)
+    code = 1 if looked.unread or looked.elsewhere or unknown else 0
+    if as_json:
+        document = _document(looked, in_use, eraser)
+        erased = list(_do(eraser, looked, in_use)) if yes else []
+        show_json({"stack": stack.name, "column": column, "value": value, "erased": erased, **document})
+        _show(*unknown, file=sys.stderr)
+        return code
     _show(f"Rows with {column} = {value} in s3://{stack.bucket}, looked for in {looked.objects:,} objects:")
     changed = list(changes(looked, in_use, eraser))
     _show(*(changed or ["  none"]), *doubts(looked))
     if yes:
-        _do(eraser, looked, in_use)
+        for key in _do(eraser, looked, in_use):
+            _show(f"erased: {key}")
     _show(*staying(stack, sorted(looked.runs & in_use)))
     if changed:
         _show(_next(stack, looked) if yes else "Nothing was changed. To change it: --yes (make: YES=1)")
     if (yes or not changed) and (run_id := run_in_service(stack.name)) in looked.runs:
         _show(*_how_it_is_replaced(stack, str(run_id)))
-    unknown = unknown_column(stack, column, looked)
     _show(*unknown, file=sys.stderr)
-    return 1 if looked.unread or looked.elsewhere or unknown else 0
+    return code
+
+
+def _document(looked: Findings, in_use: set[str], eraser: Eraser) -> dict[str, Any]:
+    """Return what holds such rows, for machines: as it was before anything was erased."""
+    runs = {run_id: eraser.left_of(run_id, with_learned=run_id not in in_use) for run_id in sorted(looked.runs)}
+    windows = {window_id: eraser.made_of_window(window_id) for window_id in sorted(looked.windows)}
+    return {
+        "objects_looked_into": looked.objects,
+        "objects": [_hit(hit) for hit in looked.hits],
+        "runs": {run_id: len(versions) for run_id, versions in runs.items()},
+        "windows": {window_id: len(versions) for window_id, versions in windows.items()},
+        "models_that_stay": sorted(looked.runs & in_use),
+        "elsewhere": [_hit(hit) for hit in looked.elsewhere],
+        "without_the_column": looked.nameless,
+        "not_looked_into": looked.unread,
+    }
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    return {"key": hit.key, "versions": hit.versions, "rows": hit.counts.rows, "with_them": hit.counts.erased}
 
 
 def unknown_column(stack: Stack, column: str, looked: Findings) -> list[str]:
@@ -517,8 +548,8 @@ def _show(*lines: str, file: TextIO | None = None) -> None:
         print(printable(line, SHOWN_CHARACTERS), file=file, flush=True)
 
 
-def _do(eraser: Eraser, looked: Findings, in_use: set[str]) -> None:
-    """Do the steps in their order: runs first, the dropped files last, because those start a run."""
+def _do(eraser: Eraser, looked: Findings, in_use: set[str]) -> Iterator[str]:
+    """Do the steps in their order, and yield each key: runs first, dropped files last, as those start a run."""
     for run_id in sorted(looked.runs):
         eraser.delete_of_run(run_id, with_learned=run_id not in in_use)
         if run_id not in in_use:  # its version names files that are gone
@@ -527,7 +558,7 @@ def _do(eraser: Eraser, looked: Findings, in_use: set[str]) -> None:
         eraser.delete_of_window(window_id)
     for hit in sorted(looked.hits, key=lambda hit: not hit.key.startswith(("runs/", "capture/"))):
         eraser.erase(hit)
-        _show(f"erased: {hit.key}")
+        yield hit.key
     for run_id in looked.runs - in_use:
         eraser.forget(run_id)
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from perennial.runs.naming import run_id
 from perennial_cli import runs
-from perennial_cli.console import CommandError, safe
+from perennial_cli.console import CommandError, safe, working
 from perennial_cli.stacks import Stack
 
 START_LIMIT_SECONDS = 120
@@ -29,16 +29,17 @@ def wait_for_drop(stack: Stack, version: str, limit_seconds: float | None = None
     deadline = time.monotonic() + limit
     looked_at: set[str] = set()
     client = boto3.client("stepfunctions")
-    while time.monotonic() < deadline:
-        listed = client.list_executions(stateMachineArn=stack.state_machine_arn, maxResults=20)["executions"]
-        for item in listed:
-            if item["executionArn"] in looked_at:
-                continue
-            looked_at.add(item["executionArn"])
-            document = json.loads(client.describe_execution(executionArn=item["executionArn"])["input"])
-            if (document.get("Trigger") or {}).get("Object", {}).get("version-id") == version:
-                return item["executionArn"]
-        time.sleep(POLL_SECONDS)
+    with working("waiting for the run that the drop starts"):
+        while time.monotonic() < deadline:
+            listed = client.list_executions(stateMachineArn=stack.state_machine_arn, maxResults=20)["executions"]
+            for item in listed:
+                if item["executionArn"] in looked_at:
+                    continue
+                looked_at.add(item["executionArn"])
+                document = json.loads(client.describe_execution(executionArn=item["executionArn"])["input"])
+                if (document.get("Trigger") or {}).get("Object", {}).get("version-id") == version:
+                    return item["executionArn"]
+            time.sleep(POLL_SECONDS)
     raise CommandError(
         f"no run began within {limit} s of the drop; see the queue of undelivered events, "
         f"{stack.outputs.get('UndeliveredEventsUrl')}"

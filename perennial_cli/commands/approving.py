@@ -21,7 +21,7 @@ def approve(
     reason: Annotated[str | None, typer.Option(help="Why; the registry keeps it.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve a version of the model in the model registry: it is deployed, at once or by the run that waits."""
+    """Approve a version of the model: it is deployed, at once or by the run that waits."""
     _answer(version, stack, approval.APPROVED, reason, as_json=as_json)
 
 
@@ -31,7 +31,7 @@ def reject(
     stack: StackName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Reject a version of the model in the model registry: the run that waits ends; one in service goes."""
+    """Reject a version of the model: the run that waits ends; one in service goes."""
     _answer(version, stack, approval.REJECTED, reason, as_json=as_json)
 
 

@@ -25,7 +25,7 @@ PRICES = f"public prices on demand of {DATE}; what the table does not have AWS's
 
 def cost(
     run_id: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="The id of a run, or `latest`, to know what it has cost.")
+        str | None, typer.Argument(metavar="RUN", help="The id of a run, or `latest`, to know what it has cost.")
     ] = None,
     stack: StackName = None,
     model: Annotated[

@@ -1,4 +1,4 @@
-"""The local cloud: local up, down, status, env, mail, logs, faults. It says itself what its commands take."""
+"""The local cloud, which says itself what its commands take: local up, down, status, env, mail, logs, faults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ COMMANDS = {
 }
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
-app = typer.Typer(no_args_is_help=True, help="AWS on this machine. Each command's --help says what it takes.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="AWS on this machine: up, down, status, env, mail, logs, faults."
+)
 
 
 def _passed_on(name: str) -> Callable[[typer.Context], None]:
@@ -39,4 +41,4 @@ def _passed_on(name: str) -> Callable[[typer.Context], None]:
 
 
 for _name, _help in COMMANDS.items():
-    app.command(_name, help=_help, context_settings=PASSED_ON)(_passed_on(_name))
+    app.command(_name, help=_help, short_help=_help, context_settings=PASSED_ON)(_passed_on(_name))

@@ -11,7 +11,6 @@ import typer
 from perennial_cli import project
 from perennial_cli.console import notice
 
-PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 NAMES_AWS = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID")
 
 

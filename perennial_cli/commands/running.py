@@ -20,7 +20,7 @@ from perennial_cli import runs as history
 from perennial_cli import versions as registry
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, File, StackName
-from perennial_cli.console import FAILED, notice, pairs, show, show_json, table, warn
+from perennial_cli.console import FAILED, each, notice, pairs, show, show_json, table, warn
 from perennial_cli.deployed import definition_of
 from perennial_cli.stacks import Stack
 from perennial_cli.versions import Version
@@ -52,7 +52,7 @@ def drop(
     follow: Follow = True,
     as_json: AsJson = False,
 ) -> None:
-    """Put a data file where a stack takes its data, which starts a run, and look at that run.
+    """Put a data file where a stack takes its data, and look at the run that it starts.
 
     Exit code 1: the run failed, or its model was rejected.
     """
@@ -179,11 +179,14 @@ def _show_end(record: Mapping[str, Any]) -> None:
 
 
 def follow(
-    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The id of a run. Default: the newest.")] = None,
+    run_id: Annotated[str | None, typer.Argument(metavar="RUN", help="The id of a run. Default: the newest.")] = None,
     stack: StackName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look at a run until it has ended. Exit code 1: it failed, or its model was rejected."""
+    """Look at a run until it has ended.
+
+    Exit code 1: it failed, or its model was rejected.
+    """
     chosen = _stack(stack)
     _end(chosen, history.execution(chosen, run_id).arn, as_json=as_json)
 
@@ -204,7 +207,7 @@ def runs(
     listed = history.newest(chosen, most)
     if to is not None:
         ended = [record for record in listed if record["status"] != "Running"]
-        exported = mlflow_export.export(chosen, ended, to)
+        exported = mlflow_export.export(chosen, each(ended, len(ended), "exporting runs"), to)
         show_json(exported) if as_json else show(f"exported {len(exported)} runs of {chosen.name} to {to}")
         return
     if as_json:
@@ -227,7 +230,7 @@ def versions(
     most: Annotated[int, typer.Option("--most", "-n", min=1, help="How many, the newest first.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """List the versions of the model in the model registry: each passed the gate in a run."""
+    """List the versions of the model in the model registry: each has passed the gate in a run."""
     listed = registry.newest(_stack(stack).name, most)
     if as_json:
         show_json([version.as_json() for version in listed])
@@ -271,7 +274,7 @@ def _short(text: str) -> str:
 
 
 def show_run(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> None:
-    """Show one run whole: what it was made of, what it measured and decided, how long it took, what it left."""
+    """Show one run whole: what it was made of, what it measured and decided, how long it took."""
     record = history.of(_stack(stack), run_id)
     if as_json:
         show_json({**record, "hyperparameters": trials.hyperparameters(record)})
@@ -342,7 +345,7 @@ def _made_of(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def explain(stack: StackName = None, as_json: AsJson = False) -> None:
-    """Go from the endpoint that serves back to the model, the run, its configuration and the data versions."""
+    """Go from the endpoint that serves back to the model, the run, its configuration and its data."""
     say_whom()
     chain = lineages.lineage(stack or stacks.chosen(None).name)
     if as_json:
@@ -353,7 +356,7 @@ def explain(stack: StackName = None, as_json: AsJson = False) -> None:
 
 
 def compare(first: Run, second: Run, stack: StackName = None, as_json: AsJson = False) -> None:
-    """Say what differs between two runs: metrics, hyperparameters, data, rows, gate, configuration and code."""
+    """Say what differs between two runs: metrics, hyperparameters, data, gate, configuration and code."""
     chosen = _stack(stack)
     one, other = history.of(chosen, first), history.of(chosen, second)
     differences = comparison.differences(one, other)

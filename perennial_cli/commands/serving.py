@@ -13,7 +13,7 @@ import typer
 from perennial_cli import predictions, serving_api, stacks
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, StackName
-from perennial_cli.console import FAILED, show, show_json, warn
+from perennial_cli.console import FAILED, each, show, show_json, warn
 from perennial_cli.deployed import definition_of
 from perennial_cli.predictions import Answer, Record
 
@@ -55,7 +55,8 @@ def predict(
             param_hint="FILE|RECORD|-",
         )
     sound = [record for record in records if not record.problems]
-    answers = list(predictions.answers(chosen.outputs["EndpointName"], sound))
+    coming = predictions.answers(chosen.outputs["EndpointName"], sound)
+    answers = list(each(coming, len(sound), "asking the endpoint"))
     _print(answers, output, as_json=as_json, is_one=is_record)
     broken = [record for record in records if record.problems]
     for record in broken:
@@ -65,7 +66,7 @@ def predict(
 
 
 def openapi(stack: StackName = None) -> None:
-    """Print the OpenAPI document of a stack's API: what records the model in service takes, and what it answers.
+    """Print the OpenAPI document of a stack's API: what records it takes, and what it answers.
 
     The API itself answers it at GET /openapi.json.
     """

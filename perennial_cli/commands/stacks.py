@@ -11,14 +11,19 @@ from perennial_cli import check_models, delete_stack, deployment, project, servi
 from perennial_cli import stacks as known
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, ModelName, Yes
-from perennial_cli.console import FAILED, notice, pairs, show, show_json
+from perennial_cli.console import FAILED, notice, pairs, show, show_json, working
 
 
 def deploy(
     model: ModelName,
     stack: Annotated[
         str | None,
-        typer.Option("--stack", "-s", envvar="PERENNIAL_STACK", help="Name of the stack. Default: perennial-MODEL."),
+        typer.Option(
+            "--stack",
+            "-s",
+            envvar="PERENNIAL_STACK",
+            help="Name of the stack. Default: the section's for this model with --env, else perennial-MODEL.",
+        ),
     ] = None,
     section: Annotated[
         str | None,
@@ -31,18 +36,22 @@ def deploy(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a model, build its stack and deploy it, to the local cloud or to AWS."""
+    """Check a model, build its stack and deploy it, to the local cloud or to AWS.
+
+    On AWS it asks first; where the section has confirm_changeset, about the change set.
+    """
     folder = project.model_folder(model)
-    if not check_models.are_sound([folder]):
+    if not check_models.are_sound([folder], sys.stderr if as_json else None):
         raise typer.Exit(FAILED)
     whom = say_whom()
-    name = stack or deployment.stack_name(folder.resolve().name)
-    if not whom.is_local and not yes:
+    chosen_section = section or ("local" if whom.is_local else "default")
+    named, confirms = deployment.of_section(chosen_section, folder.resolve().name)
+    name = stack or (named if section else None) or deployment.stack_name(folder.resolve().name)
+    asks = not whom.is_local and not yes
+    if asks and not confirms:
         typer.confirm(f"Deploy {name} to {whom}?", abort=True, err=True)
     deployment.deploy(
-        deployment.Deployment(
-            folder.resolve().name, name, section or ("local" if whom.is_local else "default"), whom.is_local
-        )
+        deployment.Deployment(folder.resolve().name, name, chosen_section, whom.is_local, asks and confirms)
     )
     chosen = known.chosen(name)
     if as_json:
@@ -57,6 +66,7 @@ def deploy(
 def delete(
     stack: Annotated[str, typer.Argument(metavar="STACK", help="Name of the stack.")],
     yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete a stack and everything that its runs made.
 
@@ -65,9 +75,13 @@ def delete(
     whom = say_whom()
     stack_id, outliving = delete_stack.described(stack)
     if not yes and not _confirmed(stack, str(whom)):
-        show("nothing was deleted")
+        show_json({"stack": stack, "deleted": False}) if as_json else show("nothing was deleted")
         raise typer.Exit(FAILED)
-    delete_stack.delete(stack_id)
+    with working(f"deleting {stack}"):
+        delete_stack.delete(stack_id)
+    if as_json:
+        show_json({"stack": stack, "deleted": True, "kept": outliving})
+        return
     show(f"deleted stack {stack}")
     show("kept: " + (", ".join(f"{name} {physical}" for name, physical in outliving.items()) or "nothing"))
     if outliving:

@@ -21,7 +21,7 @@ from perennial_cli.proposal.names import column_names, needs_source
 from perennial_cli.proposal.splits import SEEDS, SplitGuess
 from perennial_cli.proposal.target import TargetGuess
 from perennial_cli.proposal.texts import Texts
-from perennial_cli.quick_fit import Fit, tried
+from perennial_cli.quick_fit import LEAST_GAIN, Fit, tried
 
 WIDTH = 118
 TUNING = (
@@ -32,7 +32,6 @@ TUNING = (
 WIDE_TARGET = 100  # the largest over the smallest, from which on a logarithm is tried
 GAIN_OF_LOGARITHM = 0.01
 PERFECT = 0.03  # of the mean predictor's error
-LEAST_GAIN = 0.05  # over the mean predictor, of a model that says anything
 ROOM_IN_QUALITY = 1.5
 
 

@@ -10,18 +10,17 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
-import typer
 from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-from localcloud.__main__ import _parser
+from localcloud.__main__ import command_line
 from perennial.model import definition
 from perennial.model.algorithms import ALGORITHMS
 from perennial.monitoring import period
 from perennial.runs import configuration, run_input
 from perennial.runs.monitor_input import monitor_input
-from perennial_cli.app import app
+from perennial_cli.app import whole
 from tests.unit.test_makefile import ROOT, make
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
@@ -105,13 +104,13 @@ def test_make_has_the_targets_and_the_settings(page: Path) -> None:
 @each_page
 def test_the_local_cloud_takes_the_arguments(page: Path) -> None:
     for words in calls(commands(page), "python", "-m", "localcloud"):
-        _parser().parse_args(words)
+        command_line()[0].parse_args(words)
 
 
 @each_page
 def test_perennial_has_the_commands_and_their_options(page: Path) -> None:
     """What the local cloud's own commands take is not the command's to know."""
-    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    known = whole().commands
     for name, *words in calls(commands(page) + mentions(page), "perennial"):
         assert name in known, name
         options = {option for parameter in known[name].params for option in parameter.opts + parameter.secondary_opts}

@@ -23,14 +23,23 @@ def make(*arguments: str) -> str:
 @pytest.mark.parametrize("target", ["up", "deploy-local", "demo", "explain", "delete"])
 def test_the_local_cloud_is_found_unless_a_port_is_given(target: str) -> None:
     assert "--port" not in make("-n", target)
-    calls = [line for line in make("-n", target, "PORT=4710").splitlines() if "-m localcloud" in line]
+    calls = [
+        line for line in make("-n", target, "PORT=4710").splitlines() if " localcloud " in line or "cli local " in line
+    ]
     assert calls
-    assert all(re.search(r"-m localcloud (up|env) --port 4710\b", line) for line in calls)
+    assert all(re.search(r"(perennial_cli local up|-m localcloud env) --port 4710\b", line) for line in calls)
 
 
 @pytest.mark.parametrize("target", ["explain", "delete", "erase"])
 def test_on_aws_no_local_cloud_is_asked_for(target: str) -> None:
     assert "localcloud" not in make("-n", target, "LOCAL=", "STACK=cars")
+
+
+def test_a_deployment_is_the_commands_own() -> None:
+    assert make("-n", "deploy", "ENV=prod").rstrip().endswith("perennial_cli deploy used-cars --env prod")
+    named = make("-n", "deploy", "MODEL=x", "STACK=y", "YES=1").split()
+    assert named[-6:] == ["x", "--env", "default", "--stack", "y", "--yes"]
+    assert make("-n", "stop").rstrip().endswith("perennial_cli local down")
 
 
 def test_a_stack_is_named_after_its_model() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from localcloud import faults
-from localcloud.__main__ import _members, _parser
+from localcloud.__main__ import _members, command_line
 from localcloud.faults import Fault, FaultError, Faults
 from localcloud.sagemaker.errors import AwsError
 from localcloud.sagemaker.service import strike
@@ -232,9 +232,9 @@ def test_a_request_that_is_no_fault_is_refused(body: bytes) -> None:
     ],
 )
 def test_flags_of_the_command_say_the_same(flags: list[str], fault: dict[str, Any]) -> None:
-    assert _members(_parser().parse_args(["faults", "add", *flags])).items() >= fault.items()
+    assert _members(command_line()[0].parse_args(["faults", "add", *flags])).items() >= fault.items()
 
 
 def test_a_command_without_effect_is_refused() -> None:
     with pytest.raises(FaultError, match="say what is to happen"):
-        _members(_parser().parse_args(["faults", "add", "endpoint"]))
+        _members(command_line()[0].parse_args(["faults", "add", "endpoint"]))

@@ -155,3 +155,19 @@ def test_what_is_not_an_address_is_refused(tmp_path: Path, recipient: str) -> No
 
 def test_there_are_no_messages_before_the_first(tmp_path: Path) -> None:
     assert mailbox.messages(tmp_path / "nowhere") == []
+
+
+def test_mails_are_json_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mailbox.deliver(tmp_path, changed(subject="one"))
+    assert main(["mail", "--json", "--state", str(tmp_path)]) == 0
+    [mail] = json.loads(capsys.readouterr().out)
+    assert (mail["number"], mail["subject"], mail["file"]) == (1, "one", str(mailbox.messages(tmp_path)[0].path))
+    assert main(["mail", "--latest", "--json", "--state", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out) == [{**mail, "body": mailbox.messages(tmp_path)[0].body}]
+
+
+def test_a_local_cloud_that_is_down_is_json_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--json", "--state", str(tmp_path)]) == 1
+    assert json.loads(capsys.readouterr().out) == {"status": "down", "state": str(tmp_path)}
+    assert main(["down", "--json", "--state", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out) == {"stopped": False, "state": str(tmp_path)}

@@ -1,5 +1,6 @@
 """What all commands have in common: exit codes, versions, errors in words, a reader who has had enough."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from localcloud.__main__ import command_line
 from perennial.features.values import DataError
-from perennial_cli.app import LOCAL_IS_DOWN, app
+from perennial_cli.app import COMMANDS, whole
 from perennial_cli.console import CommandError
+from perennial_cli.failures import LOCAL_IS_DOWN
 from tests.command import perennial
 
 ROOT = Path(__file__).parents[3]
@@ -85,8 +88,38 @@ def test_a_reader_who_has_had_enough_gets_no_traceback() -> None:
 
 
 def test_every_command_that_prints_a_result_prints_it_for_machines_as_well() -> None:
-    """Those without say no more than that they are done, are themselves programs, or print nothing but a document."""
-    without = {"check", "delete", "erase", "copy-data", "notebook", "openapi"}
-    for command in app.registered_commands:
-        assert command.callback is not None
-        assert ("as_json" in command.callback.__annotations__) is (command.name not in without), command.name
+    """Those without are themselves programs, which have it, or print nothing but a document."""
+    without = {name for name, command in whole().commands.items() if "as_json" not in {p.name for p in command.params}}
+    assert without == {"local", "notebook", "openapi"}
+    assert all("--json" in parser.format_usage() for parser in command_line()[1].values())
+
+
+@pytest.mark.parametrize("name", [name for panel in COMMANDS.values() for name in panel])
+def test_the_list_of_commands_says_of_each_what_its_own_help_says_first(name: str) -> None:
+    summary = next(entry.summary for panel in COMMANDS.values() for key, entry in panel.items() if key == name)
+    assert whole().commands[name].help.partition("\n")[0] == summary
+
+
+@pytest.mark.parametrize(
+    ("variables", "words", "printed"),
+    [
+        ({}, ("--help",), "Exit codes"),
+        ({"_PERENNIAL_COMPLETE": "complete_bash", "COMP_WORDS": "perennial re", "COMP_CWORD": "1"}, (), "reproduce"),
+    ],
+    ids=("help", "completion"),
+)
+def test_who_wants_the_list_of_commands_does_not_wait_for_all(
+    variables: dict[str, str], words: tuple[str, ...], printed: str
+) -> None:
+    slow = ("boto3", "botocore", "pyarrow", "numpy", "perennial_cli.commands.running")
+    script = f"""import sys, atexit
+atexit.register(lambda: print([name for name in {slow} if name in sys.modules]))
+sys.argv[0] = "perennial"
+from perennial_cli.app import run
+run()"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *words],
+        cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, **variables},
+    )  # fmt: skip
+    assert printed in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "[]"

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -41,6 +42,25 @@ def test_a_wrong_definition_is_told_by_file_and_field_and_the_others_are_looked_
     assert "wrong/model.yaml" in ended.stderr
     assert "gate.metric" in ended.stderr
     assert "empty/model.yaml: there is no such file" in ended.stderr
+
+
+def test_what_a_check_comes_to_is_json_for_machines(tmp_path: Path) -> None:
+    text = (MODELS / "used-cars/model.yaml").read_text()
+    for name, one in {"sound": text, "wrong": text.replace("metric: rmse", "metric: speed")}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.yaml").write_text(one)
+    ended = perennial("check", tmp_path / "sound", tmp_path / "wrong", "--json")
+    assert ended.exit_code == 1
+    sound, wrong = json.loads(ended.stdout)
+    assert sound == {"sound": True, "model": "sound", "columns": 9, "tried": [], "notes": [], "problem": ""}
+    assert (wrong["sound"], wrong["model"], "gate.metric" in wrong["problem"]) == (False, "wrong", True)
+    alone = perennial("try", tmp_path / "sound", "--json")
+    assert (alone.exit_code, json.loads(alone.stdout)) == (0, sound)
+    assert (perennial("try", tmp_path / "wrong", "--json").exit_code, perennial("try", tmp_path / "wrong").stdout) == (
+        1,
+        "",
+    )
+    assert perennial("try", tmp_path / "sound").stdout == "sound: ok, 9 columns\n"
 
 
 def test_what_is_sound_and_not_what_it_seems_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -395,3 +415,18 @@ def test_both_know_several_classes(tmp_path: Path, capsys: pytest.CaptureFixture
     (model / "capture.py").write_text(ROWS.replace("1.0", "json.loads(answer)['score']"))
     assert check_models.are_sound([model])
     assert "metrics.py on 1,000 rows, capture.py on 1 rows" in capsys.readouterr().out
+
+
+def test_a_try_imports_nothing_that_it_does_not_use_and_hides_it_from_nobody(tmp_path: Path) -> None:
+    """XGBoost imports scikit-learn, and Arrow pandas, where they are there: half of a second each, and more."""
+    rows = "".join(f"{9000 + 7 * row},{row},4,2,1,0,1,Buick,sedan\n" for row in range(300))
+    (tmp_path / "cars.csv").write_text("price,mileage,cylinder,doors,cruise,sound,leather,make,body\n" + rows)
+    script = f"""import sys
+from perennial_cli.app import app
+app(["try", {str(MODELS / "used-cars")!r}, "--file", {str(tmp_path / "cars.csv")!r}], standalone_mode=False)
+print([name for name in ("sklearn", "pandas", "boto3") if name in sys.modules])
+from importlib.util import find_spec
+assert find_spec("sklearn") and find_spec("pandas")"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "A quick fit reaches rmse" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "[]"

@@ -1,5 +1,6 @@
 """`make copy-data`: files keep the order of their drops, by which the last row of a key counts."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -101,3 +102,11 @@ def test_a_stack_that_is_not_deployed_whole_gets_nothing(old, answers):
     answers("cloudformation", "DescribeStacks", (status, text.replace("DataBucketName", "Other")))
     with pytest.raises(copy_data.CopyDataError, match="or not deployed whole"):
         copy_data.prefix_of(STACK)
+
+
+def test_what_was_copied_is_json_for_machines(old):
+    old.put_object(Bucket=OLD, Key="in/b.csv", Body=b"b", Metadata={"dropped-at": "2026-11-01T00:00:00+00:00"})
+    expected = [{"key": "raw/b.csv", "copied": True, "dropped_at": "2026-11-01 00:00:00+00:00"}]
+    assert json.loads(perennial("copy-data", f"s3://{OLD}/in/", STACK, "--json").stdout) == expected
+    again = json.loads(perennial("copy-data", f"s3://{OLD}/in/", STACK, "--json").stdout)
+    assert again == [{**expected[0], "copied": False}]

@@ -1,5 +1,7 @@
 """`perennial delete` asks before it deletes; what it deletes is told in tests/e2e/test_other_models.py."""
 
+import json
+
 import pytest
 
 from perennial_cli import delete_stack
@@ -49,3 +51,8 @@ def test_an_aws_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) ->
     ended = perennial("delete", "cars")
     assert ended.exit_code == 1
     assert 'error: Could not connect to the endpoint URL: "http://127.0.0.1:9/"' in ended.stderr
+
+
+def test_what_was_deleted_is_json_for_machines(aws, deleted: list[str]) -> None:
+    ended = perennial("delete", "cars", "--yes", "--json")
+    assert json.loads(ended.stdout) == {"stack": "cars", "deleted": True, "kept": {"bucket": "b"}}

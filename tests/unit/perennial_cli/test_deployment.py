@@ -1,5 +1,6 @@
 """`perennial deploy`: what the SAM CLI is asked, and what is shown where it fails. The SAM CLI is a script here."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,12 @@ def test_a_sound_model_is_deployed_to_the_local_cloud_with_its_own_parameters(pr
     assert ended.stdout.splitlines()[-1] == "data   s3://b-2/raw/"
 
 
+def test_what_was_deployed_is_json_for_machines_and_nothing_else(project: Path) -> None:
+    ended = perennial("deploy", "rents", "--json")
+    assert json.loads(ended.stdout)["outputs"]["DataPrefix"] == "raw/"
+    assert "rents: ok" in ended.stderr
+
+
 def test_on_aws_it_asks_first_and_takes_the_section_that_is_named(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +79,31 @@ def test_on_aws_it_asks_first_and_takes_the_section_that_is_named(
     assert build == "4000 arm- build"
     assert "--config-env staging --stack-name flats " in deployed
     assert deployed.endswith("ModelName=rents CostCenter=staging LogRetentionDays=30 BakingSeconds=300")
+
+
+def test_the_stack_is_the_section_s_own_for_the_model_that_it_names(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perennial_cli.commands.stacks.say_whom", lambda: CLOUD)
+    (project / "models/rents").rename(project / "models/used-cars")
+    assert perennial("deploy", "used-cars", "--env", "staging", "--yes").exit_code == 0
+    assert "--config-env staging --stack-name used-cars-staging --no-confirm-changeset" in asked(project)[-1]
+    (project / "models/used-cars").rename(project / "models/rents")
+    assert perennial("deploy", "rents", "--env", "staging", "--yes").exit_code == 0
+    assert "--config-env staging --stack-name perennial-rents " in asked(project)[-1]
+
+
+def test_a_section_that_wants_change_sets_confirmed_has_the_sam_cli_ask(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perennial_cli.commands.stacks.say_whom", lambda: CLOUD)
+    assert perennial("deploy", "rents", "--env", "prod").exit_code == 0
+    assert " --confirm-changeset --parameter-overrides ModelName=rents " in asked(project)[-1]
+    assert perennial("deploy", "rents", "--env", "prod", "--yes").exit_code == 0
+    assert " --no-confirm-changeset " in asked(project)[-1]
+    (project / "deploy-says").write_text("no\n")
+    ended = perennial("deploy", "rents", "--env", "prod")
+    assert (ended.exit_code, "error: sam deploy failed; its output is above" in ended.stderr) == (1, True)
 
 
 EVERY_MINUTE = 'MonitorSchedule="rate(1 minute)"'

@@ -585,3 +585,21 @@ def test_a_column_of_the_definition_is_found_by_all_of_its_names():
     assert stack.wanted("customer", "17") == Wanted(("customer",), "17")
     assert not stack.wanted("make", "17").is_a_number
     assert stack.wanted("price", "17").is_a_number
+
+
+def test_where_rows_are_is_json_for_machines(stack):
+    stack.put("raw/cars.csv", HEADER + MINE + OTHER)
+    before = everything(stack)
+    ended = perennial("erase", STACK, "customer_id=17", "--json")
+    assert ended.exit_code == 0
+    looked = json.loads(ended.stdout)
+    assert everything(stack) == before
+    assert looked["erased"] == []
+    assert (looked["column"], looked["value"], looked["models_that_stay"]) == ("customer_id", "17", [SERVING])
+    assert looked["runs"].keys() == {OLD, SERVING}
+    [dropped] = [one for one in looked["objects"] if one["key"] == "raw/cars.csv"]
+    assert (len(dropped["versions"]), dropped["rows"], dropped["with_them"]) == (1, 2, 1)
+    done = json.loads(perennial("erase", STACK, "customer_id=17", "--json", "--yes").stdout)
+    assert {**done, "erased": []} == looked
+    assert set(done["erased"]) == {one["key"] for one in looked["objects"]}
+    assert everything(stack)["raw/cars.csv"] == [HEADER + OTHER]

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,6 +201,27 @@ def test_logs_lists_groups_and_shows_and_follows_one(cloud: Cloud) -> None:
         follower.terminate()
     assert run("logs", "nothing", "--state", str(cloud.state)).returncode == 1
     assert "local cloud at" in run("logs", "--server", "--state", str(cloud.state)).stdout
+
+
+def test_results_are_json_for_machines(cloud: Cloud) -> None:
+    cloud.client("logs").create_log_group(logGroupName="/test/json")
+    cloud.client("logs").create_log_stream(logGroupName="/test/json", logStreamName="one")
+    event = {"timestamp": 1_700_000_000_000, "message": "said"}
+    cloud.client("logs").put_log_events(logGroupName="/test/json", logStreamName="one", logEvents=[event])
+
+    def printed(*words: str) -> Any:
+        ended = run(*words, "--json", "--state", str(cloud.state))
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    assert (printed("status")["status"], printed("status")["endpoint"]) == ("up", cloud.endpoint_url)
+    assert printed("env")["AWS_ENDPOINT_URL"] == cloud.endpoint_url
+    assert "/test/json" in printed("logs")
+    assert {**printed("logs", "/test/json"), "time": None} == {"time": None, "stream": "one", "message": "said"}
+    fault = printed("faults", "add", "function:nobody", "--timeout")
+    assert fault in printed("faults", "list")
+    assert printed("faults", "clear", str(fault["id"])) == {"cleared": 1}
+    assert run("logs", "--server", "--json", "--state", str(cloud.state)).returncode == 1
 
 
 def started_by(state: Path) -> list[int]:

@@ -1,0 +1,109 @@
+"""A definition from files: init."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perennial.model.folder import FEATURES
+from perennial.words import number
+from perennial_cli import project
+from perennial_cli.commands.options import AsJson, Yes
+from perennial_cli.console import CommandError, notice, pairs, show, show_json, warn, working
+from perennial_cli.proposal import document, names, target
+from perennial_cli.proposal.texts import read_texts
+from perennial_cli.quick_fit import beside, import_lean
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="CSV, JSON lines or Parquet, also packed with gzip; of one table.",
+    ),
+]
+
+
+def init(
+    files: Files,
+    target_column: Annotated[
+        str | None,
+        typer.Option(
+            "--target", "-t", help="The column to predict. Default: asks, or guesses where nobody can answer."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="Name of the model. Default: that of the first file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a model.yaml that is there.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at files and write a model's definition.
+
+    Writes the model.yaml of a folder in models/: types, ranges, categories, how texts are read, the target, the split,
+    and a threshold from quick fits against the mean predictor. Each guess is there with its evidence, and what is not
+    understood is said. Rows in the order of a time are split by it, those of one customer or machine are in one set,
+    and an id that is another one in every row is their key.
+    """
+    model = name or names.model_name(files[0].name)
+    path = project.models() / model / "model.yaml"
+    if path.exists() and not force:
+        raise CommandError(f"{path} is there already; choose another --name, or replace it with --force")
+    with working("looking at the files"):
+        if not (path.parent / FEATURES).exists():
+            import_lean()
+        texts = read_texts(files)
+        columns = document.columns_of(texts)
+    guess, why = target.guess_name(columns) if target_column is None else (target_column, "named by --target")
+    if target_column is None and not yes and not as_json and sys.stdin.isatty():
+        guess, why = typer.prompt("Which column is to be predicted?", default=guess, err=True), "named when asked"
+    proposal = document.Proposal.of(model, texts, columns, target.as_target(guess, columns, why))
+    with working("measuring") as step:
+        proposal, measured = document.measured(proposal, project.models(), step)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(document.text(proposal, measured), encoding="utf-8")
+    _show_proposal(proposal, measured, path, as_json=as_json)
+
+
+def _show_proposal(proposal: document.Proposal, measured: document.Measured, path: Path, *, as_json: bool) -> None:
+    features = [
+        guess.name for guess in proposal.all_columns if guess.is_feature and guess.name != proposal.target.column.name
+    ]
+    if as_json:
+        show_json(
+            {
+                "model": proposal.model, "path": path, "target": proposal.target.column.name,
+                "problem": proposal.target.problem, "metric": proposal.target.metric, "threshold": measured.threshold,
+                "quick_fits": [fit.model for fit in measured.fits], "constant": measured.constant,
+                "split": proposal.split.fields(0), "features": features, "rows": proposal.texts.rows,
+                "doubts": proposal.doubts,
+            }
+        )  # fmt: skip
+        return
+    show(f"Wrote {path}")
+    pairs(
+        {
+            "target": f"{proposal.target.column.name}, {proposal.target.evidence}",
+            "problem": proposal.target.problem.replace("_", " "),
+            "features": f"{len(features)} of {len(proposal.columns)} columns, {proposal.texts.rows:,} rows",
+            "quick fits": beside(proposal.target.metric, measured.model, measured.constant),
+            "split": " ".join(filter(None, (proposal.split.method, proposal.split.column))),
+            "threshold": number(measured.threshold),
+        }
+    )
+    for doubt in proposal.doubts:
+        warn(f"look at {doubt}")
+    if measured.is_perfect:
+        warn("quick fits are nearly perfect: look for a column that is known only after what is predicted")
+    if measured.is_weak:
+        warn("the columns say little of the target: a quick fit is hardly better than always the same answer")
+    notice(
+        f"Next: read it, then `perennial deploy {proposal.model}`; what a run makes of a file says "
+        f"`perennial try {proposal.model} --file FILE`"
+    )
