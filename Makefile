@@ -120,8 +120,16 @@ export FROM
 
 .PHONY: deploy
 deploy: install ## Build and deploy to AWS, with your credentials: dev, or make deploy ENV=staging (prod) MODEL=name (YES=1 does not ask)
-	@$(PERENNIAL) deploy $(MODEL) --env $(ENV) $(if $(filter-out file,$(origin STACK)),--stack $(STACK)) $(if $(filter 1,$(YES)),--yes)
+	@$(PERENNIAL) deploy --env $(ENV) $(if $(filter-out file,$(origin MODEL)),$(MODEL)) $(if $(filter-out file,$(origin STACK)),--stack $(STACK)) $(if $(filter 1,$(YES)),--yes)
 ENV ?= default
+
+.PHONY: smoke
+smoke: install ## Try a deployed stack: a run that ends well, an endpoint that answers: make smoke ENV=staging
+	@$(PERENNIAL) smoke --env $(ENV)
+
+.PHONY: stack-drift
+stack-drift: install ## Mail what somebody has changed beside deployments: make stack-drift ENV=prod
+	@$(PERENNIAL) stack-drift --env $(ENV) --mail
 
 .PHONY: bench
 bench: install .venvs/bench/.installed ## Time and memory, against the floor and pandas (ten million rows: ARGS="--rows 10000000 --rounds 1 --no-pandas"; WRITE=1: tables into docs/benchmark.md)
@@ -189,7 +197,10 @@ check: install check-fast ## What CI runs besides the tests, the models first; e
 	@$(BIN)/python -m tools.compare_seams
 	@$(BIN)/python -m tools.audit_packages
 	@.venvs/sam/bin/python tools/list_resource_properties.py --check
-	@.venvs/sam/bin/cfn-lint template.yaml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/zizmor --offline --quiet --min-severity medium .github/workflows
+	@.venvs/sam/bin/python -m tools.check_deployer
+	@.venvs/sam/bin/cfn-lint template.yaml delivery/deployer.yaml
 	@AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venvs/sam/bin/sam validate --lint
 
 .PHONY: hooks

@@ -100,6 +100,16 @@ COMMANDS = {
     },
     "Stacks": {
         "deploy": Entry("stacks.deploy", "Check a model, build its stack and deploy it, to the local cloud or to AWS."),
+        "smoke": Entry(
+            "stacks.smoke",
+            "Try a deployed stack: start a run on the data that are there, and ask its endpoint about an example.",
+        ),
+        "deployments": Entry(
+            "stacks.list_deployments", "List the deployments of a stack: when, who, which commit, what it changed."
+        ),
+        "stack-drift": Entry(
+            "stacks.stack_drift", "Look whether somebody has changed the stack's resources beside deployments."
+        ),
         "delete": Entry("stacks.delete", "Delete a stack and everything that its runs made."),
         "cost": Entry("costing.cost", "Say what a run and a month will cost; with a run, what that has cost."),
         "erase": Entry("rows.erase", "Show where rows of somebody are, and with --yes erase them."),

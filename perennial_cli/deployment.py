@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,23 +19,42 @@ from perennial_cli.console import CommandError, working
 LOG = ".local/deploy.log"
 CONFIG = "samconfig.toml"
 WIDTH = "4000"  # the SAM CLI breaks the reasons of failures into columns
-_MODEL_NAME = re.compile(r"(?<!\S)(ParameterKey=)?ModelName[=,]\S+\s*")
-_MODEL_VALUE = re.compile(r"(?<!\S)(?:ParameterKey=)?ModelName(?:,ParameterValue)?=[\"']?([\w-]+)")
-STANDARD_ERROR = 2
+_MODEL_NAME = re.compile(r"(?<!\S)(?:ParameterKey=)?ModelName(?:,ParameterValue)?=[\"']?([\w-]+)[\"']?\s*")
+_CHANGE_SET = re.compile(r"arn:[a-z-]+:cloudformation:[a-z0-9-]+:[0-9]{12}:changeSet/\S+")
 _FAILURE = re.compile(r"_FAILED |^Error")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A section of samconfig.toml: where and with which parameters a stack is deployed.
+
+    stack       its name; None where the section has none
+    parameters  texts as the SAM CLI takes them, quotes and all
+    confirms    whether somebody looks at change sets before they are executed
+    """
+
+    section: str
+    stack: str | None
+    parameters: tuple[str, ...]
+    confirms: bool
+
+    @property
+    def model(self) -> str | None:
+        """The model that the parameters name."""
+        matches = filter(None, map(_MODEL_NAME.search, self.parameters))
+        return next((match[1] for match in matches), None)
 
 
 @dataclass(frozen=True)
 class Deployment:
     """What is deployed where.
 
-    section   of samconfig.toml, which has the parameters
     confirms  whether somebody looks at the change set first, in this terminal
     """
 
     model: str
     stack: str
-    section: str
+    environment: Environment
     is_local: bool
     confirms: bool = False
 
@@ -49,66 +69,60 @@ def stack_name(model: str) -> str:
     )
 
 
-def of_section(section: str, model: str) -> tuple[str | None, bool]:
-    """Return the stack that a section names for a model, and whether it wants change sets to be confirmed."""
-    deployed = _section(project.required(), section)
-    named = {value for text in _texts(deployed.get("parameter_overrides", "")) for value in _MODEL_VALUE.findall(text)}
-    return deployed.get("stack_name") if named in (set(), {model}) else None, bool(deployed.get("confirm_changeset"))
+def deploy(wanted: Deployment) -> str | None:
+    """Build and deploy a stack, and return the ARN of the change set; None: nothing was to change.
 
-
-def deploy(wanted: Deployment) -> None:
-    """Build and deploy a stack. Raises CommandError with the reasons: it failed."""
+    Raises:
+        CommandError: it failed, with the reasons
+    """
     folder, sam = project.required(), str(project.program("sam", "bin", "sam"))
     (folder / LOG).parent.mkdir(exist_ok=True)
-    environment = {
+    variables = {
         **os.environ,
         "COLUMNS": WIDTH,
         "SAM_CLI_TELEMETRY": "0",
         "__SAM_CLI_APP_DIR": str(folder / ".aws-sam/cli"),
     }
     if wanted.is_local:  # layers of this machine's Python; seconds between looks at the stack
-        environment |= {"LAYER_PLATFORM": "", "SAM_CLI_POLL_DELAY": "1"}
-    _step("sam build", [sam, "build"], folder, environment)
-    parameters = _parameters(folder, wanted)
+        variables |= {"LAYER_PLATFORM": "", "SAM_CLI_POLL_DELAY": "1"}
+    _step("sam build", [sam, "build"], folder, variables)
+    others = [_MODEL_NAME.sub("", text).strip() for text in wanted.environment.parameters]
+    section = wanted.environment.section
     confirm = "--confirm-changeset" if wanted.confirms else "--no-confirm-changeset"
-    command = [sam, "deploy", "--config-env", wanted.section, "--stack-name", wanted.stack, confirm]
-    command += ["--parameter-overrides", *parameters]
-    if wanted.confirms:
-        del environment["COLUMNS"]
-        if subprocess.run(command, cwd=folder, env=environment, stdout=STANDARD_ERROR, check=False).returncode:
-            raise CommandError("sam deploy failed; its output is above")
-        return
+    command = [sam, "deploy", "--config-env", section, "--stack-name", wanted.stack, confirm]
+    command += ["--parameter-overrides", f"ModelName={wanted.model}", *filter(None, others)]
     try:
-        _step("sam deploy", command, folder, environment)
+        if wanted.confirms:
+            output = _talk(command, folder, variables)
+        else:
+            output = _step("sam deploy", command, folder, variables)
     except CommandError as error:
         if "--parameter-overrides" in str(error):
-            raise CommandError(f"{error}\nThe parameters stand in {_place(folder, wanted.section)}") from error
+            raise CommandError(f"{error}\nThe parameters stand in {_place(folder, section)}") from error
         raise
+    created = _CHANGE_SET.search(output)
+    return created[0] if created else None
 
 
-def _parameters(folder: Path, wanted: Deployment) -> list[str]:
-    """Return the parameters of a section, of which a command line replaces all or none, for the model.
-
-    Texts stay as they are: the SAM CLI takes them apart, quotes and all.
-    """
-    overrides = _section(folder, wanted.section).get("parameter_overrides", "")
-    others = [_MODEL_NAME.sub("", text).strip() for text in _texts(overrides)]
-    return [f"ModelName={wanted.model}", *filter(None, others)]
-
-
-def _section(folder: Path, section: str) -> dict[str, Any]:
-    """Return what a section says of deployments. Raises CommandError: there is none."""
+def environment(section: str) -> Environment:
+    """Return a section of samconfig.toml. Raises CommandError: it has none of that name, or is no TOML."""
     try:
-        sections: dict[str, Any] = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        sections: dict[str, Any] = tomllib.loads((project.required() / CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
         raise CommandError(f"{CONFIG} is no TOML: {error}") from error
     try:
-        return dict(sections[section]["deploy"]["parameters"])
+        parameters = sections[section]["deploy"]["parameters"]
     except KeyError as error:
         known = ", ".join(
             name for name in sections if "deploy" in (sections[name] if isinstance(sections[name], dict) else {})
         )
         raise CommandError(f"{CONFIG} has no section {section!r} for deployments; there are: {known}") from error
+    return Environment(
+        section,
+        parameters.get("stack_name"),
+        tuple(_texts(parameters.get("parameter_overrides", ""))),
+        bool(parameters.get("confirm_changeset")),
+    )
 
 
 def _texts(overrides: Any) -> list[str]:
@@ -137,13 +151,29 @@ def _place(folder: Path, section: str) -> str:
     return f"{CONFIG}, section {section}"
 
 
-def _step(name: str, command: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
+def _talk(command: Sequence[str], folder: Path, variables: Mapping[str, str]) -> str:
+    """Run the SAM CLI with somebody who answers it, and return what it printed. Raises CommandError: it failed."""
+    printed = b""
+    as_wide = {name: value for name, value in variables.items() if name != "COLUMNS"}  # as the terminal
+    with subprocess.Popen(command, cwd=folder, env=as_wide, stdout=subprocess.PIPE) as program:
+        output: Any = program.stdout
+        while part := os.read(output.fileno(), 4096):  # a question has no end of line
+            printed += part
+            sys.stderr.buffer.write(part)
+            sys.stderr.flush()
+    if program.returncode:
+        raise CommandError("sam deploy failed; its output is above")
+    return printed.decode(errors="replace")
+
+
+def _step(name: str, command: Sequence[str], folder: Path, environment: dict[str, str]) -> str:
     with working(name):
         ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     output = ended.stdout + ended.stderr
     (folder / LOG).write_text(output)
     if ended.returncode:
         raise CommandError(f"{name} failed:\n{_reasons(output)}")
+    return output
 
 
 def _reasons(output: str) -> str:

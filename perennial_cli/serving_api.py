@@ -1,4 +1,4 @@
-"""The API of a stack: where it is, and the document that describes it."""
+"""The API of a stack: where it is, the document that describes it, and an example of a record."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ def document(stack: Stack, local_url: str | None) -> dict[str, Any]:
         raise CommandError(f"the stack {stack.name} has no API; deploy it with the parameter Api=key or Api=iam")
     run, definition = _served(stack)
     return openapi.document(definition, stack.name, run, stack.parameters["Api"], url)
+
+
+def example(stack: Stack) -> dict[str, Any]:
+    """Return a record that the model in service takes."""
+    return openapi.example(_served(stack)[1])
 
 
 def _served(stack: Stack) -> tuple[str, dict[str, Any]]:

@@ -109,10 +109,19 @@ def _response(description: str, media_type: str, schema: str) -> dict[str, Any]:
 # ---- Schemas
 
 
+def example(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record that the definition allows."""
+    return {name: _example(column) for name, column in _features(definition).items()}
+
+
+def _features(definition: Mapping[str, Any]) -> dict[str, Any]:
+    columns, target = definition["columns"], definition["target"]
+    return {name: column for name, column in columns.items() if column.get("feature", True) and name != target}
+
+
 def _record(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of a record: features, and what else of the definition may stand beside them."""
-    columns, target = definition["columns"], definition["target"]
-    features = {name: column for name, column in columns.items() if column.get("feature", True) and name != target}
+    columns, features = definition["columns"], _features(definition)
     return {
         "type": "object",
         "properties": {
@@ -121,7 +130,7 @@ def _record(definition: Mapping[str, Any]) -> dict[str, Any]:
         },
         "required": [name for name, column in features.items() if not column.get("nullable")],
         "additionalProperties": definition["other_columns"] == "ignore",
-        "examples": [{name: _example(column) for name, column in features.items()}],
+        "examples": [example(definition)],
     }
 
 

@@ -13,7 +13,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def _models() -> list[str]:
+def model_names() -> list[str]:
+    """Return the names of the models that there are."""
     return sorted(path.parent.name for path in project.models().glob("*/model.yaml"))
 
 
@@ -24,7 +25,7 @@ StackName = Annotated[
     ),
 ]
 ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A folder of models/, by its name or path.", autocompletion=_models)
+    str, typer.Argument(metavar="MODEL", help="A folder of models/, by its name or path.", autocompletion=model_names)
 ]
 File = Annotated[
     Path,

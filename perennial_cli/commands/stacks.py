@@ -1,21 +1,49 @@
-"""Stacks: deploy, delete."""
+"""Stacks: deploy, look at what was deployed and changed since, delete."""
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
-from perennial_cli import check_models, delete_stack, deployment, project, serving_api
+from perennial_cli import (
+    check_models,
+    delete_stack,
+    deployment,
+    deployments,
+    following,
+    predictions,
+    project,
+    resource_drift,
+    serving_api,
+)
+from perennial_cli import runs as history
 from perennial_cli import stacks as known
 from perennial_cli.account import say_whom
-from perennial_cli.commands.options import AsJson, ModelName, Yes
-from perennial_cli.console import FAILED, notice, pairs, show, show_json, working
+from perennial_cli.commands import options
+from perennial_cli.commands.options import AsJson, StackName, Yes
+from perennial_cli.console import FAILED, CommandError, notice, pairs, show, show_json, table, working
+from perennial_cli.stacks import Stack
+
+NO_DATA = "NoData"
+EnvironmentName = Annotated[
+    str | None,
+    typer.Option("--env", metavar="SECTION", help="Section of samconfig.toml: its stack, model and parameters."),
+]
 
 
 def deploy(
-    model: ModelName,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A folder of models/, by its name or path. Default: the model that SECTION names.",
+            autocompletion=options.model_names,
+        ),
+    ] = None,
     stack: Annotated[
         str | None,
         typer.Option(
@@ -38,29 +66,112 @@ def deploy(
 ) -> None:
     """Check a model, build its stack and deploy it, to the local cloud or to AWS.
 
-    On AWS it asks first; where the section has confirm_changeset, about the change set.
+    On AWS it asks first; where the section has confirm_changeset, about the change set. The stack's bucket keeps who
+    deployed which commit and what that changed: `perennial deployments`.
     """
-    folder = project.model_folder(model)
+    whom = say_whom()
+    environment = deployment.environment(section or ("local" if whom.is_local else "default"))
+    if not (wanted := model or environment.model):
+        raise CommandError(f"name a model: the section {environment.section} of {deployment.CONFIG} has no ModelName")
+    folder = project.model_folder(wanted)
     if not check_models.are_sound([folder], sys.stderr if as_json else None):
         raise typer.Exit(FAILED)
-    whom = say_whom()
-    chosen_section = section or ("local" if whom.is_local else "default")
-    named, confirms = deployment.of_section(chosen_section, folder.resolve().name)
-    name = stack or (named if section else None) or deployment.stack_name(folder.resolve().name)
+    model_name = folder.resolve().name
+    of_section = environment.stack if (section or not model) and environment.model in (None, model_name) else None
+    name = stack or of_section or deployment.stack_name(model_name)
     asks = not whom.is_local and not yes
+    confirms = asks and environment.confirms
     if asks and not confirms:
         typer.confirm(f"Deploy {name} to {whom}?", abort=True, err=True)
-    deployment.deploy(
-        deployment.Deployment(folder.resolve().name, name, chosen_section, whom.is_local, asks and confirms)
-    )
+    change_set = deployment.deploy(deployment.Deployment(model_name, name, environment, whom.is_local, confirms))
     chosen = known.chosen(name)
+    record = deployments.keep(chosen, environment.section, change_set)
     if as_json:
-        show_json({"stack": chosen.name, "outputs": dict(chosen.outputs)})
+        show_json({"stack": chosen.name, "outputs": dict(chosen.outputs), "deployment": record})
         return
     api = serving_api.url_of(chosen, whom.endpoint_url)
     data = f"s3://{chosen.outputs['DataBucketName']}/{chosen.outputs['DataPrefix']}"
-    pairs({"stack": chosen.name, "data": data, **({"api": api} if api else {})})
+    pairs({"stack": chosen.name, "changed": deployments.summary(record), "data": data, **({"api": api} if api else {})})
     notice(f"Next: `perennial drop FILE{f' --stack {chosen.name}' if stack else ''}` puts data there, and a run starts")
+
+
+def list_deployments(stack: StackName = None, as_json: AsJson = False) -> None:
+    """List the deployments of a stack: when, who, which commit, what it changed."""
+    records = deployments.newest(known.chosen(stack))
+    if as_json:
+        show_json(records)
+        return
+    table(
+        "deployed at", "environment", "commit", "by", "changed",
+        rows=[
+            [
+                record["deployed_at"],
+                record["environment"],
+                deployments.commit_text(record),
+                record["deployed_by"],
+                deployments.summary(record),
+            ]
+            for record in records
+        ],
+    )  # fmt: skip
+
+
+def stack_drift(
+    stack: StackName = None,
+    section: EnvironmentName = None,
+    mail: Annotated[
+        bool, typer.Option("--mail", help="Tell those who get the stack's mails, where it differs.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look whether somebody has changed the stack's resources beside deployments.
+
+    CloudFormation compares them with the template that was deployed. Exit code 1: something differs, or could not be
+    compared.
+    """
+    whom = say_whom()
+    chosen = _of(stack, section)
+    drift = resource_drift.detect(chosen.name)
+    if mail and not drift.is_none:
+        resource_drift.tell(chosen, drift, str(whom))
+    if as_json:
+        show_json(asdict(drift))
+    else:
+        show(resource_drift.report(chosen.name, drift))
+    if not drift.is_none:
+        raise typer.Exit(FAILED)
+
+
+def smoke(stack: StackName = None, section: EnvironmentName = None, as_json: AsJson = False) -> None:
+    """Try a deployed stack: start a run on the data that are there, and ask its endpoint about an example.
+
+    Exit code 1: there are no data, the run failed, its model was rejected, or the endpoint does not answer.
+    """
+    say_whom()
+    chosen = _of(stack, section)
+    record = following.outcome(chosen, following.follow(history.start(chosen, {"Trigger": {"Type": "Manual"}})))
+    if record["status"] == NO_DATA:
+        raise CommandError(f"{chosen.name} has no data to be tried on: perennial copy-data, or perennial drop")
+    is_well = record["status"] in history.SUCCESSES
+    example, answer = _answered_example(chosen) if is_well else (None, None)
+    if as_json:
+        show_json({"run": record, "asked": example, "answered": answer})
+    else:
+        exchange = {"asked": json.dumps(example), "answered": json.dumps(answer)} if is_well else {}
+        pairs({"run": f"{record['run_id']}: {record['status']}", **exchange})
+    if not is_well:
+        raise typer.Exit(FAILED)
+
+
+def _answered_example(stack: Stack) -> tuple[Any, Any]:
+    """Return an example of a record, and what the endpoint answers to it."""
+    example = serving_api.example(stack)
+    (one,) = predictions.answers(stack.outputs["EndpointName"], [predictions.Record(1, example)])
+    return example, one.answer
+
+
+def _of(stack: str | None, section: str | None) -> Stack:
+    return known.chosen(stack or (deployment.environment(section).stack if section else None))
 
 
 def delete(

@@ -1,36 +1,61 @@
-"""From a person's own file to answers, by the command alone: init, try, deploy, drop, predict, reproduce, cost."""
+"""From a person's own file to answers: a project of one's own, the command, and the very steps of the pipelines."""
 
 import json
 import os
 import shutil
+import subprocess
+import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 
+from tests import sam_cli
 from tests.command import perennial
 from tools import demo_data
 
 pytestmark = pytest.mark.xdist_group("e2e-models")
 ROOT = Path(__file__).resolve().parents[2]
 LESIONS = 830
-DEPLOYED = (
-    "template.yaml", "samconfig.toml", "functions", "perennial", "perennial_aws", "processing", "requirements",
-    "statemachines",
-)  # fmt: skip
+STACK = "tumour-findings"
+WORKFLOWS = ROOT / ".github" / "workflows"
 
 
 @pytest.fixture(scope="module")
 def project(cloud_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of the project, as far as a deployment needs it, with no models yet."""
-    clone = tmp_path_factory.mktemp("clone")
-    for name in DEPLOYED:
-        path = ROOT / name
-        copy: Any = shutil.copytree if path.is_dir() else shutil.copy
-        copy(path, clone / name)
-    (clone / ".venvs").symlink_to(ROOT / ".venvs")
-    (clone / "models").mkdir()
-    return clone
+    """A project of one's own, made by `sam init` from an archive of this repository, with no models yet."""
+    folder = tmp_path_factory.mktemp("own")
+    listed = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split("\0")
+    with zipfile.ZipFile(folder / "perennial.zip", "w") as archive:
+        archive.mkdir("perennial")
+        for name in filter(None, names):
+            if (ROOT / name).is_file():
+                archive.write(ROOT / name, f"perennial/{name}")
+    words = ("init", "--no-interactive", "--location", "perennial.zip", "--name", "own")
+    made = sam_cli.sam(*words, cwd=folder, env=dict(os.environ), timeout_seconds=60)
+    assert made.returncode == 0, made.stderr
+    own = folder / "own"
+    (own / ".venvs").symlink_to(ROOT / ".venvs")
+    shutil.rmtree(own / "models")
+    (own / "models").mkdir()
+    samconfig = (own / "samconfig.toml").read_text().replace('"perennial-used-cars"', f'"{STACK}"')
+    (own / "samconfig.toml").write_text(samconfig.replace("ModelName=used-cars", f"ModelName={STACK}"))
+    return own
+
+
+def steps(workflow: str) -> list[str]:
+    """Return what the jobs of a workflow run."""
+    jobs = yaml.safe_load((WORKFLOWS / f"{workflow}.yml").read_text())["jobs"].values()
+    return [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+
+
+def deliver(project: Path, step: str) -> str:
+    """Run a step of a pipeline in the environment `local`; return what it prints."""
+    command = [*step.split(), "ENV=local", "--assume-old=install"]  # the environments are those of this repository
+    ended = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 def test_a_persons_own_file_becomes_a_model_that_serves(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +69,7 @@ def test_a_persons_own_file_becomes_a_model_that_serves(project: Path, monkeypat
     names = ";".join(["", "BI-RADS", "Age", "Shape", "Margin", "Density", "Malignant"])
     file.write_bytes("\r\n".join([names, *theirs, ""]).encode("utf-8-sig"))
     monkeypatch.setenv("PERENNIAL_HOME", str(project))
-    stack = ("--stack", "tumour-findings")
+    stack = ("--stack", STACK)
 
     proposed = json.loads(perennial("init", file, "--json").stdout)
     assert (proposed["model"], proposed["target"], proposed["rows"]) == ("tumour-findings", "malignant", LESIONS)
@@ -52,9 +77,8 @@ def test_a_persons_own_file_becomes_a_model_that_serves(project: Path, monkeypat
     tried = json.loads(perennial("try", "tumour-findings", "--file", file, "--json").stdout)
     assert (tried["report"]["rows"]["used"], tried["problems"]) == (LESIONS, [])
 
-    deployed = perennial("deploy", "tumour-findings", *stack)
-    assert deployed.exit_code == 0, deployed.stderr
-    assert f"the local cloud at {os.environ['AWS_ENDPOINT_URL']}" in deployed.stderr
+    deploy, smoke = steps("deploy")
+    assert " added" in deliver(project, deploy)
     dropped = perennial("drop", file, *stack, "--json")
     assert dropped.exit_code == 0, dropped.stderr
     record = json.loads(dropped.stdout)
@@ -68,3 +92,10 @@ def test_a_persons_own_file_becomes_a_model_that_serves(project: Path, monkeypat
     assert perennial("reproduce", "latest", *stack).exit_code == 0
     jobs = json.loads(perennial("cost", record["run_id"], *stack, "--json").stdout)["jobs"]
     assert {job["kind"] for job in jobs} == {"Processing", "Training", "Transform"}
+
+    assert '"score": ' in deliver(project, smoke)
+    (look,) = steps("watch")
+    assert f"{STACK} is as it was deployed" in deliver(project, look)
+    (record,) = json.loads(perennial("deployments", *stack, "--json").stdout)
+    assert (record["environment"], record["commit"], record["parameters"]["ModelName"]) == ("local", None, STACK)
+    assert {change["action"] for change in record["changes"]} == {"Add"}

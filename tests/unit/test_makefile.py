@@ -36,9 +36,9 @@ def test_on_aws_no_local_cloud_is_asked_for(target: str) -> None:
 
 
 def test_a_deployment_is_the_commands_own() -> None:
-    assert make("-n", "deploy", "ENV=prod").rstrip().endswith("perennial_cli deploy used-cars --env prod")
+    assert make("-n", "deploy", "ENV=prod").rstrip().endswith("perennial_cli deploy --env prod")
     named = make("-n", "deploy", "MODEL=x", "STACK=y", "YES=1").split()
-    assert named[-6:] == ["x", "--env", "default", "--stack", "y", "--yes"]
+    assert named[-6:] == ["--env", "default", "x", "--stack", "y", "--yes"]
     assert make("-n", "stop").rstrip().endswith("perennial_cli local down")
 
 

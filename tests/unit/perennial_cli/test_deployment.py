@@ -1,6 +1,7 @@
 """`perennial deploy`: what the SAM CLI is asked, and what is shown where it fails. The SAM CLI is a script here."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LAYER_PLATFORM", "arm")
     monkeypatch.delenv("PERENNIAL_STACK", raising=False)
     monkeypatch.setattr("perennial_cli.commands.stacks.say_whom", lambda: LOCAL)
+    monkeypatch.setattr("perennial_cli.deployments.keep", lambda stack, environment, change_set: {"changes": []})
     outputs = {"DataBucketName": "b-2", "DataPrefix": "raw/"}
     monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: Stack(name, outputs, {}))
     return tmp_path
@@ -57,7 +59,7 @@ def test_a_sound_model_is_deployed_to_the_local_cloud_with_its_own_parameters(pr
     assert "deploy --config-env local --stack-name perennial-rents " in deployed
     assert "--parameter-overrides ModelName=rents AlertEmails=you@example.com " in deployed
     assert "ModelName=used-cars" not in deployed
-    assert ended.stdout.splitlines()[-1] == "data   s3://b-2/raw/"
+    assert ended.stdout.splitlines()[-2:] == ["changed  nothing", "data     s3://b-2/raw/"]
 
 
 def test_what_was_deployed_is_json_for_machines_and_nothing_else(project: Path) -> None:
@@ -104,6 +106,22 @@ def test_a_section_that_wants_change_sets_confirmed_has_the_sam_cli_ask(
     (project / "deploy-says").write_text("no\n")
     ended = perennial("deploy", "rents", "--env", "prod")
     assert (ended.exit_code, "error: sam deploy failed; its output is above" in ended.stderr) == (1, True)
+
+
+def test_without_a_model_an_environment_says_which_stack_is_deployed(project: Path) -> None:
+    shutil.copytree(project / "models/rents", project / "models/used-cars")
+    ended = perennial("deploy", "--env", "staging")
+    assert ended.exit_code == 0
+    assert "--config-env staging --stack-name used-cars-staging " in asked(project)[1]
+    assert asked(project)[1].endswith("ModelName=used-cars CostCenter=staging LogRetentionDays=30 BakingSeconds=300")
+
+
+def test_an_environment_that_names_no_model_is_told(project: Path) -> None:
+    (project / "samconfig.toml").unlink()
+    (project / "samconfig.toml").write_text('[qa.deploy.parameters]\nstack_name = "x"\n')
+    ended = perennial("deploy", "--env", "qa")
+    assert "name a model: the section qa of samconfig.toml has no ModelName" in ended.stderr
+    assert not (project / "asked").exists()
 
 
 EVERY_MINUTE = 'MonitorSchedule="rate(1 minute)"'
@@ -175,6 +193,24 @@ def test_of_a_deployment_that_fails_the_reasons_are_shown(project: Path) -> None
         "\nThe whole output: .local/deploy.log"
     )
     assert (project / ".local/deploy.log").read_text() == SAM_DEPLOY_FAILED
+
+
+def test_the_change_set_that_the_sam_cli_names_is_recorded(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[tuple[str, str | None]] = []
+    keep = lambda stack, environment, change_set: kept.append((environment, change_set)) or {"changes": []}  # noqa: E731
+    monkeypatch.setattr("perennial_cli.deployments.keep", keep)
+    arn = "arn:aws:cloudformation:eu-west-1:123456789012:changeSet/samcli-deploy1764447861/0b1e2f4c-9a77"
+    sam = project / ".venvs/sam/bin/sam"
+    sam.write_text(f"#!/bin/sh\necho; echo 'Changeset created successfully. {arn}'; echo\n")
+    assert perennial("deploy", "rents").exit_code == 0
+    sam.write_text("#!/bin/sh\necho 'No changes to deploy. Stack perennial-rents is up to date'\n")
+    assert perennial("deploy", "rents").exit_code == 0
+    assert kept == [("local", arn), ("local", None)]
+    monkeypatch.setattr("perennial_cli.commands.stacks.say_whom", lambda: CLOUD)
+    sam.write_text(f"#!/bin/sh\nprintf 'Changeset created successfully. {arn}\nDeploy this changeset? [y/N]: '\n")
+    ended = perennial("deploy", "rents", "--env", "prod")  # somebody answers
+    assert "Deploy this changeset? [y/N]: " in ended.stderr
+    assert kept[2:] == [("prod", arn)]
 
 
 def test_of_a_build_that_fails_the_whole_output_is_shown(project: Path) -> None:

@@ -1,0 +1,69 @@
+"""`perennial smoke`: a run that ends well and an endpoint that answers; anything else fails."""
+
+import json
+from typing import Any
+
+import pytest
+
+from perennial_cli.account import Account
+from perennial_cli.console import CommandError
+from perennial_cli.predictions import Answer, Record
+from perennial_cli.stacks import Stack
+from tests.command import perennial
+
+EXAMPLE = {"mileage": 1000}
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """How the run ends, and what the endpoint does: the stack is not there."""
+    planned: dict[str, Any] = {"status": "Succeeded", "refusal": None}
+    stack = Stack("cars-staging", {"EndpointName": "cars-staging"}, {})
+    account = Account("123456789012", "us-east-1", None)
+
+    def answers(endpoint: str, records: list[Record]) -> list[Answer]:
+        if planned["refusal"]:
+            raise CommandError(planned["refusal"])
+        return [Answer(one, {"score": 7.5}) for one in records if one.features == EXAMPLE]
+
+    monkeypatch.setattr("perennial_cli.commands.stacks.say_whom", lambda: account)
+    monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: {"used-cars-staging": stack}[name])
+    monkeypatch.setattr("perennial_cli.runs.start", lambda stack, wanted: wanted["Trigger"]["Type"])
+    monkeypatch.setattr("perennial_cli.following.follow", lambda arn: {"executionArn": arn})
+    outcome = {"run_id": "20261129101500-1a2b"}
+    monkeypatch.setattr("perennial_cli.following.outcome", lambda stack, end: {**outcome, "status": planned["status"]})
+    monkeypatch.setattr("perennial_cli.serving_api.example", lambda stack: EXAMPLE)
+    monkeypatch.setattr("perennial_cli.predictions.answers", answers)
+    return planned
+
+
+@pytest.mark.usefixtures("ends")
+def test_a_run_and_an_answer_are_what_it_takes() -> None:
+    ended = perennial("smoke", "--env", "staging")
+    assert (ended.exit_code, ended.stdout.splitlines()) == (
+        0,
+        [
+            "run       20261129101500-1a2b: Succeeded",
+            f"asked     {json.dumps(EXAMPLE)}",
+            'answered  {"score": 7.5}',
+        ],
+    )
+
+
+@pytest.mark.parametrize("status", ["Failed", "Rejected", "TimedOut"])
+def test_a_run_that_ends_badly_fails_it(ends: dict[str, Any], status: str) -> None:
+    ends["status"] = status
+    ended = perennial("smoke", "--env", "staging")
+    assert (ended.exit_code, ended.stdout) == (1, f"run  20261129101500-1a2b: {status}\n")
+
+
+def test_without_data_nothing_was_tried(ends: dict[str, Any]) -> None:
+    ends["status"] = "NoData"
+    ended = perennial("smoke", "--env", "staging")
+    assert (ended.exit_code, "cars-staging has no data to be tried on" in ended.stderr) == (1, True)
+
+
+def test_an_endpoint_that_refuses_fails_it(ends: dict[str, Any]) -> None:
+    ends["refusal"] = "the endpoint cars-staging refuses records 1 and on: no"
+    ended = perennial("smoke", "--env", "staging")
+    assert (ended.exit_code, "refuses records 1" in ended.stderr, "answered" in ended.stdout) == (1, True, False)
