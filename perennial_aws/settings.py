@@ -56,7 +56,8 @@ class Settings:
     tuning_prefix         how the names of the stack's tuning jobs begin
     stack_overrides       JSON: what stack parameters set over model.yaml (runs.configuration.stack_overrides)
     quiet_period_seconds  how long a drop waits for others
-    topic_arn, data_topic_arn  who operates the stack, and who answers for the data; they may be the same
+    topic_arn, data_topic_arn, approver_topic_arn  who operates the stack, who answers for the data, and who lets models
+                               serve; they may be the same
     capture_delay_seconds how long captured records take to arrive
     traffic_shift         canary, linear or all-at-once: how a new model takes over where several instances serve
     baking_seconds        how long alarms are watched after each step of that; 0: not at all
@@ -76,6 +77,7 @@ class Settings:
     parameter_prefix = _Variable(str)
     topic_arn = _Variable(str)
     data_topic_arn = _Variable(str)
+    approver_topic_arn = _Variable(str)
     kms_key_arn = _Variable(str)
     code_uri = _Variable(_without_slash)
     training_executions = _Variable(str)

@@ -40,6 +40,7 @@ PSEUDO = {
     "DataBucket": "bucket",
     "DataBucketKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
     "DataTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:data-owners",
+    "ApproverTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:approvers",
 }
 # What stands for a resource of the template when its ARN is asked for, or what is part of an ARN.
 ARNS = {

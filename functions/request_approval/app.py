@@ -2,7 +2,7 @@
 
 Called by  train_model, state "Wait for approval", which waits for an answer with the token: functions/answer_approval
 Writes     the run's turn to deploy, given back: people may take days; the item `approval#<ARN>` of the run table;
-           runs/<run id>/approval.html, its report so far; one message to the topic
+           runs/<run id>/approval.html, its report so far; one message to the approvers' topic
 
 A call that comes again brings another token, which takes the place of the first; people are asked once.
 """
@@ -67,6 +67,7 @@ def _ask(request: Request) -> str:
     }
     waiting: RunRecord = {**known, **record.of_report(report), "status": work.AWAITS_APPROVAL, "version": version}
     waiting["report"] = run_report.leave(waiting, report, "approval.html")
-    message_id = ends.publish(settings.topic_arn, message.ask(waiting, version, request.Days), work.AWAITS_APPROVAL)
+    text = message.ask(waiting, version, request.Days)
+    message_id = ends.publish(settings.approver_topic_arn, text, work.AWAITS_APPROVAL)
     approvals.were_asked(request.Version)
     return message_id

@@ -1007,7 +1007,7 @@ AS_LONG_AS_ALLOWED = {
     "VpcSecurityGroupIds": ",".join(["sg-" + "0" * 17] * 5),
     **dict.fromkeys(("XGBoostTag", "LinearLearnerTag", "SklearnTag"), DIGEST),
     "LogLevel": "DEBUG",
-    "DataTopicArn": f"arn:aws-iso-f:sns:us-isof-south-1:{'0' * 12}:{'t' * 256}",
+    **dict.fromkeys(("DataTopicArn", "ApproverTopicArn"), f"arn:aws-iso-f:sns:us-isof-south-1:{'0' * 12}:{'t' * 256}"),
 }
 # The region with the longest name of a registry; names that CloudFormation makes: <stack>-<logical id>-<12 characters>.
 OF_THE_STACK = {
@@ -1044,11 +1044,20 @@ def test_the_environment_of_a_function_fits_whatever_a_stack_and_its_parameters_
     assert bytes_of_all <= 4096
 
 
-@pytest.mark.parametrize("topic", ["", "arn:aws:sns:eu-west-1:123456789012:data-owners"])
-def test_news_of_data_go_to_the_topic_that_is_named_or_else_to_that_of_the_stack(topic: str) -> None:
-    given = {**parameter_values(DataTopicArn=topic), **OF_THE_STACK}
-    variables = FUNCTIONS["NotifyWindowFunction"]["Environment"]["Variables"]
-    assert rendered(variables["DATA_TOPIC_ARN"], given) == (topic or OF_THE_STACK["AlertTopic"])
+@pytest.mark.parametrize("topic", ["", "arn:aws:sns:eu-west-1:123456789012:others"])
+@pytest.mark.parametrize(
+    ("parameter", "function", "variable"),
+    [
+        ("DataTopicArn", "NotifyWindowFunction", "DATA_TOPIC_ARN"),
+        ("ApproverTopicArn", "RequestApprovalFunction", "APPROVER_TOPIC_ARN"),
+    ],
+)
+def test_some_news_go_to_the_topic_that_is_named_or_else_to_that_of_the_stack(
+    parameter: str, function: str, variable: str, topic: str
+) -> None:
+    given = {**parameter_values(**{parameter: topic}), **OF_THE_STACK}
+    variables = FUNCTIONS[function]["Environment"]["Variables"]
+    assert rendered(variables[variable], given) == (topic or OF_THE_STACK["AlertTopic"])
 
 
 def test_lists_of_the_network_are_as_long_as_sagemaker_takes_them() -> None:

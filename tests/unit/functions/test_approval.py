@@ -1,6 +1,7 @@
 """The functions "Request approval" and "Answer approval": people are asked once, and each answer is heard once."""
 
 import json
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_funct
 RUN = "20261120093440-1a2b"
 GROUP = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/{STACK}"
 VERSION = f"{GROUP}/3"
+APPROVERS = f"arn:aws:sns:{REGION}:123456789012:approvers"
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:{STACK}-train-model"
 EVENT = {"id": "1-2", "detail": {"ModelPackageArn": VERSION, "ModelApprovalStatus": "Approved"}}
 
@@ -53,9 +55,10 @@ def mails(answers):
 
 
 @pytest.fixture
-def ask(aws, registry, mails, lambda_context):
+def ask(aws, registry, mails, lambda_context, monkeypatch):
     from perennial_aws import runs
 
+    monkeypatch.setenv("APPROVER_TOPIC_ARN", APPROVERS)
     app = load_function("request_approval")
     runs.put({
         "run_id": RUN, "stack": STACK, "model": "used-cars", "bucket": BUCKET, "status": "Running",
@@ -85,6 +88,7 @@ def test_people_are_asked_once_however_often_the_task_is_tried(ask, mails):
     assert ask(2)["MessageId"] is None
     assert len(mails) == 1
     assert AWAITS_APPROVAL in mails[0].body
+    assert parse_qs(mails[0].body)["TopicArn"] == [APPROVERS]
 
 
 def test_a_run_that_waits_gives_its_turn_back_and_keeps_that_of_another(aws, ask):
