@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -25,13 +24,9 @@ WORKFLOWS = ROOT / ".github" / "workflows"
 def project(cloud_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of one's own, made by `sam init` from an archive of this repository, with no models yet."""
     folder = tmp_path_factory.mktemp("own")
-    listed = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split("\0")
-    with zipfile.ZipFile(folder / "perennial.zip", "w") as archive:
-        archive.mkdir("perennial")
-        for name in filter(None, names):
-            if (ROOT / name).is_file():
-                archive.write(ROOT / name, f"perennial/{name}")
+    passed_over = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split()]
+    shutil.copytree(ROOT, folder / "perennial", ignore=shutil.ignore_patterns(".git", *passed_over))
+    shutil.make_archive(str(folder / "perennial"), "zip", folder, "perennial")
     words = ("init", "--no-interactive", "--location", "perennial.zip", "--name", "own")
     made = sam_cli.sam(*words, cwd=folder, env=dict(os.environ), timeout_seconds=60)
     assert made.returncode == 0, made.stderr
