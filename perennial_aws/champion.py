@@ -21,8 +21,16 @@ def run_of(serving: Champion) -> str:
 
 def version_arn() -> str | None:
     """Return the version of the model in service, or None before the first; Parameter Store names it with the model."""
-    name = f"{settings.parameter_prefix}/model-package"
-    parameters = client("ssm").get_parameters(Names=[name])["Parameters"]
+    return _exported("model-package")
+
+
+def config_name() -> str | None:
+    """Return the endpoint configuration of the model in service, or None before the first."""
+    return _exported("endpoint-config")
+
+
+def _exported(name: str) -> str | None:
+    parameters = client("ssm").get_parameters(Names=[f"{settings.parameter_prefix}/{name}"])["Parameters"]
     return str(parameters[0]["Value"]) if parameters else None
 
 

@@ -10,6 +10,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from botocore.exceptions import ClientError
 from perennial.model import definition, folder
 from perennial.model.complaints import ConfigurationError
 from perennial.runs import configuration, naming
+from perennial.serving import hours
 from perennial_aws import shipped
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
@@ -37,17 +39,28 @@ MOST_OF_NETWORK = {"VpcSubnetIds": 16, "VpcSecurityGroupIds": 5}  # SageMaker AP
 def publish(properties: Mapping[str, Any]) -> dict[str, str]:
     """Publish and return {"CodeHash", "CodeUri", "Commit"}; `properties` are those of the custom resource.
 
+    With hours of the endpoint also "HoursSchedule", by which the clock looks at them.
+
     Raises:
         ConfigurationError: what is deployed would fail every run; nothing is published.
     """
     _check(properties)
+    when = _hours(properties)
     files = dict(_files())
     code_hash = _hash(files)
     published = {"code.zip": _archive(files), "unpack.py": (shipped.FOLDER / "processing/unpack.py").read_bytes()}
     for name, content in published.items():
         client("s3").put_object(Bucket=settings.bucket, Key=f"code/{code_hash}/{name}", Body=content)
     logger.info("published", code_hash=code_hash, files=len(files))
-    return {"CodeHash": code_hash, "CodeUri": f"s3://{settings.bucket}/code/{code_hash}", "Commit": shipped.commit()}
+    answer = {"CodeHash": code_hash, "CodeUri": f"s3://{settings.bucket}/code/{code_hash}", "Commit": shipped.commit()}
+    return {**answer, "HoursSchedule": when.schedule(datetime.now(UTC).date())} if when else answer
+
+
+def _hours(properties: Mapping[str, Any]) -> hours.Hours | None:
+    try:
+        return hours.read(str(properties.get("Hours", "")))
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _check(properties: Mapping[str, Any]) -> None:

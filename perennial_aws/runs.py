@@ -120,6 +120,14 @@ def give_turn_back(execution_arn: str) -> None:
         _put(back, ConditionExpression="execution_arn = :mine", ExpressionAttributeValues=mine)
 
 
+def deploying() -> str | None:
+    """Return the run that deploys now, or None."""
+    held = turn()
+    if held is None or held.get("given_back") or status_of_holder(held) != work.RUNNING:
+        return None
+    return str(held["run_id"])
+
+
 def take(item_id: str, run_id: str, execution_arn: str, previous_run_id: str | None) -> bool:
     """Take a claim that nobody holds, or that this other run or window holds; False when someone was faster."""
     new = {"id": item_id, "run_id": run_id, "execution_arn": execution_arn}

@@ -62,6 +62,7 @@ class Settings:
     traffic_shift         canary, linear or all-at-once: how a new model takes over where several instances serve
     baking_seconds        how long alarms are watched after each step of that; 0: not at all
     rollback_alarms       the names of these alarms
+    hours                 when the endpoint is there, as serving.hours reads it
     models_to_keep        models besides the one in service that one can go back to
     api_access            key or iam: how callers of the API show who they are
     vpc_subnets, vpc_security_groups  empty without a VPC
@@ -90,6 +91,7 @@ class Settings:
     traffic_shift = _Variable(_traffic_shift)
     baking_seconds = _Variable(int)
     rollback_alarms = _Variable(_listed)
+    hours = _Variable(str, "")
     models_to_keep = _Variable(int)
     api_access = _Variable(str)
     vpc_subnets = _Variable(_listed, "")

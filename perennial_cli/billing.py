@@ -11,10 +11,10 @@ import boto3
 
 from perennial.model import tuning
 from perennial.model.definition import Definition
-from perennial.runs.costs import MACHINES, Cost, Job, billable, of_jobs, recorded_jobs, step_of
+from perennial.runs.costs import HOURS_A_MONTH, MACHINES, Cost, Job, asleep, billable, of_jobs, recorded_jobs, step_of
+from perennial.serving.hours import Hours
 from perennial_cli.prices import price
 
-HOURS_A_MONTH = 730
 ASSUMED_SECONDS = 240  # of each job, where no run has been yet: docs/deploy-to-aws.md
 STEPS = {
     "preprocess": "Processing", "train": "Training", "predict": "Transform", "champion": "Transform",
@@ -51,20 +51,31 @@ class Expected:
 
     runs      earlier ones, whose seconds the expectation rests on; 0: it is assumed
     endpoint  USD an hour of the machines that serve; None: the price is not known
+    saved     USD a month that its sleep saves
     """
 
     run: Cost
     runs: int
     endpoint: float | None
     runs_a_month: float
+    saved: float = 0.0
 
     @property
     def month(self) -> float:
-        return self.run.usd * self.runs_a_month + (self.endpoint or 0.0) * HOURS_A_MONTH
+        return self.run.usd * self.runs_a_month + (self.endpoint or 0.0) * HOURS_A_MONTH - self.saved
 
 
-def expected(definition: Definition, region: str, records: list[dict[str, Any]], runs_a_month: float) -> Expected:
-    """Return what a run of a definition will cost, from the seconds of earlier runs' jobs."""
+def expected(
+    definition: Definition,
+    region: str,
+    records: list[dict[str, Any]],
+    runs_a_month: float,
+    when: Hours | None = None,
+) -> Expected:
+    """Return what a run of a definition will cost, from the seconds of earlier runs' jobs.
+
+    when  when the endpoint is there; None: always
+    """
     seconds: dict[str, list[float]] = {}
     with_jobs = [record for record in records if record.get("jobs")]
     for record in with_jobs:
@@ -82,4 +93,4 @@ def expected(definition: Definition, region: str, records: list[dict[str, Any]],
     serving = definition.instances.endpoint
     known = price(region, serving.type, "Hosting")
     hourly = None if known is None else known * serving.count
-    return Expected(of_jobs(jobs, region, price), len(with_jobs), hourly, runs_a_month)
+    return Expected(of_jobs(jobs, region, price), len(with_jobs), hourly, runs_a_month, asleep(hourly or 0.0, when))

@@ -1,7 +1,8 @@
 """From the endpoint that serves back to the data versions that its model was made of.
 
 Endpoint -> endpoint configuration -> model -> run record -> code,
-configuration, metrics and data versions. What is printed comes from what serves now, not from Parameter Store.
+configuration, metrics and data versions. What is printed comes from what serves now, not from Parameter Store, but for
+an endpoint that sleeps.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ def lineage(stack: str) -> dict[str, Any]:
     try:
         endpoint = _described(sagemaker.describe_endpoint, "EndpointName", stack)
     except LineageError as error:
-        stacks.find(stack)
-        raise LineageError(f"{error} No model of {stack} has come into service: its last mail says why") from error
+        when, exported = stacks.chosen(stack).hours, _exported(stack)
+        if when is None or exported is None:
+            raise LineageError(f"{error} No model of {stack} has come into service: its last mail says why") from error
+        endpoint = {"EndpointStatus": f"not there; it sleeps outside of {when}", "EndpointConfigName": exported}
     config = _described(sagemaker.describe_endpoint_config, "EndpointConfigName", endpoint["EndpointConfigName"])
     model = _described(sagemaker.describe_model, "ModelName", config["ProductionVariants"][0]["ModelName"])
     run_id = run_of(stack, model["ModelName"])
@@ -51,6 +54,12 @@ def lineage(stack: str) -> dict[str, Any]:
         "artifacts": artifacts,
         "run": _run(artifacts, run_id),
     }
+
+
+def _exported(stack: str) -> str | None:
+    """Return the configuration that Parameter Store names, of which a sleeping endpoint is made again."""
+    parameters = boto3.client("ssm").get_parameters(Names=[f"/{stack}/endpoint-config"])["Parameters"]
+    return str(parameters[0]["Value"]) if parameters else None
 
 
 def _described(describe: Any, kind: str, name: str) -> dict[str, Any]:

@@ -6,18 +6,22 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
 import numpy as np
 import pyarrow as pa
+from botocore.exceptions import ClientError
 
 from perennial.data.contract import Contract, check
 from perennial.data.csv_files import Batch
 from perennial.data.files import read
 from perennial.features.rules import broken_rule
 from perennial.model.definition import Definition
+from perennial.serving import failures
+from perennial.serving.hours import Hours
 from perennial_cli.console import CommandError
 
 AT_ONCE = 500  # records of a request
@@ -78,8 +82,13 @@ def _checked(contract: Contract, batch: Batch) -> Iterator[Record]:
         yield Record(number, features, tuple(problems.get(position, ())))
 
 
-def answers(endpoint: str, records: Sequence[Record]) -> Iterator[Answer]:
-    """Yield what the endpoint says to each record, in their order. Raises CommandError: it refuses or says less."""
+def answers(endpoint: str, records: Sequence[Record], when: Hours | None = None) -> Iterator[Answer]:
+    """Yield what the endpoint says to each record, in their order.
+
+    when  when it is there; None: always
+
+    Raises CommandError: it refuses, says less, or sleeps.
+    """
     client = boto3.client("sagemaker-runtime")
     for start in range(0, len(records), AT_ONCE):
         part = records[start : start + AT_ONCE]
@@ -89,6 +98,11 @@ def answers(endpoint: str, records: Sequence[Record]) -> Iterator[Answer]:
         except client.exceptions.ModelError as error:
             text = error.response.get("OriginalMessage") or error.response["Error"]["Message"]
             raise CommandError(f"the endpoint {endpoint} refuses records {part[0].number} and on: {text}") from error
+        except ClientError as error:
+            problem = failures.of_response(error.response, when, datetime.now(UTC)) if when else None
+            if problem is None:
+                raise
+            raise CommandError(f"{endpoint}: {problem}") from error
         lines = reply["Body"].read().decode().splitlines()
         if len(lines) != len(part):
             raise CommandError(f"the endpoint {endpoint} gave {len(lines)} answers to {len(part)} records")

@@ -8,6 +8,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from perennial.serving import hours
+from perennial.serving.hours import Hours
 from perennial_cli.console import CommandError
 
 MOST_NAMES = 10
@@ -33,6 +35,12 @@ class Stack:
     def bucket(self) -> str:
         """Where runs leave what they make."""
         return self.outputs["BucketName"]
+
+    @property
+    def hours(self) -> Hours | None:
+        """When the endpoint is there; None: always."""
+        texts = (self.parameters.get(name, "") for name in ("AwakeHours", "AwakeTimeZone", "AwakeDays", "WakeBy"))
+        return hours.read(" ".join(texts))
 
     @property
     def state_machine_arn(self) -> str:

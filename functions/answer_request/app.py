@@ -15,6 +15,7 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -23,7 +24,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, ReadTimeoutError
 
 from perennial.runs.endpoint import own_question
-from perennial.serving import failures, openapi, problems, requests
+from perennial.serving import failures, hours, openapi, problems, requests
 from perennial.serving.answers import answer
 from perennial.serving.problems import ProblemError
 from perennial_aws.clients import impatient
@@ -125,7 +126,7 @@ def _ask(body: bytes, inference_id: str) -> tuple[str, str]:
         )
         return reply["Body"].read().decode("utf-8", "replace"), reply.get("CustomAttributes", "")
     except ClientError as error:
-        if problem := failures.of_response(error.response):
+        if problem := failures.of_response(error.response, hours.read(settings.hours), datetime.now(UTC)):
             raise problem from error
         raise
     except ReadTimeoutError as error:

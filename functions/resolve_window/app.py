@@ -26,6 +26,7 @@ from perennial.monitoring.period import Period
 from perennial.monitoring.probing import FILE
 from perennial.runs import naming
 from perennial.runs.monitor_input import MonitorInput, monitor_input
+from perennial.serving import hours
 from perennial_aws import objects, payloads, runs, shipped, windows
 from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
@@ -115,6 +116,9 @@ def _decide(request: Request, window_id: str) -> Answer:
     chosen = _chosen(wanted, served, now)
     if chosen is None:
         return Nothing("NoWindow", "nothing has come since the last window that was judged", window_id)
+    when = hours.read(settings.hours)
+    if when and not wanted.Window and when.slept_through(chosen.start, chosen.end):
+        return Nothing("NoWindow", "the endpoint has slept since the last window that was judged", window_id)
     which = f"{chosen.run}#{wanted.Window.Start}#{wanted.Window.End}" if wanted.Window else "next"
     holder = windows.claim(which, window_id, request.ExecutionArn)
     if holder:

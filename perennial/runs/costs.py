@@ -14,8 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from perennial.runs.run_record import RunRecord
+from perennial.serving.hours import Hours
 from perennial.words import number
 
+HOURS_A_MONTH = 730
 DATE = "2026-11-29"
 USD_AN_HOUR: dict[str, dict[str, float]] = {
     "us-east-1": {"ml.m5.large": 0.115, "ml.m5.xlarge": 0.23, "ml.m5.2xlarge": 0.461, "ml.m5.4xlarge": 0.922}
@@ -110,6 +112,11 @@ def line(record: RunRecord) -> str:
         machines = f"{', '.join(cost.unknown)} in {region[0] if region else 'this region'}"
         return f"{cost.jobs} jobs of {cost.seconds:,.0f} s; `perennial cost` asks AWS for the price of {machines}"
     return f"at most {spoken(cost.usd)} for {cost.jobs} jobs of {cost.seconds:,.0f} s (public prices of {DATE})"
+
+
+def asleep(hourly: float, when: Hours | None) -> float:
+    """Return what an endpoint of so many USD an hour saves in a month with its hours; where runs wake it, at least."""
+    return 0.0 if when is None else hourly * HOURS_A_MONTH * (1 - when.share)
 
 
 def spoken(usd: float) -> str:

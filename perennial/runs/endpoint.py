@@ -15,10 +15,13 @@ from perennial.runs.run_id import RUN_ID
 
 Phase = Literal["Before", "After", "Back"]
 Action = Literal["Create", "Update", "Wait", "Recreate", "Done", "RolledBack", "Failed"]
+Due = Literal["Nothing", "Create", "Delete", "Recreate", "LookAgain", "Tell"]
 
 BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 UNCHANGEABLE = (*BUSY, "Deleting")
 """While it is in one of these it can be neither updated nor deleted."""
+FAILED = ("Failed", "OutOfService")
+"""It serves nobody, and all it takes is its deletion."""
 NOT_FOUND = "NotFound"
 # How the inference ids of our own questions begin, a run's and a monitor's; they go on with its id and a number.
 VERIFICATION, PROBE = "verify-", "probe-"
@@ -75,7 +78,7 @@ def _before(status: str, serving: str | None, wanted: str, _: Mapping[str, Any])
         return "Done", f"{wanted} already serves"
     if status in ("InService", "UpdateRollbackFailed"):
         return "Update", f"{serving} serves ({status})"
-    if status in ("Failed", "OutOfService"):
+    if status in FAILED:
         return "Recreate", f"the endpoint is {status}: it serves nobody, and all it takes is its deletion"
     return "Failed", f"the endpoint has a status that is not known here: {status}"
 
@@ -111,6 +114,28 @@ def _back(
     if serving == previous:
         return "Done", f"The endpoint serves {previous} again"
     return "Failed", f"The endpoint serves {serving}, which somebody else has deployed and which is left in service"
+
+
+def due(status: str | None, *, awake: bool, may_wake: bool, has_failed: bool) -> Due:
+    """Return what is due of an endpoint of a status, None where there is none.
+
+    awake       whether it is to be there now
+    may_wake    whether what has happened makes it, where it is not there
+    has_failed  whether what has happened is that it failed: to make it again at once might fail for ever
+
+    What changes is left alone: that it is over is an event of its own. Recreate: delete it, and look again.
+    """
+    if status in BUSY or (status == "Deleting" and not (awake and may_wake)):
+        return "Nothing"
+    if not awake:
+        return "Nothing" if status is None else "Delete"
+    if has_failed:
+        return "Tell" if status in FAILED else "Nothing"
+    if not may_wake:
+        return "Nothing"
+    if status == "Deleting":
+        return "LookAgain"
+    return "Create" if status is None else "Recreate" if status in FAILED else "Nothing"
 
 
 def _is_busy(status: str, description: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from perennial.runs import costs, no_data, rollout, trials
 from perennial.runs.run_record import Rows, RunRecord
 from perennial.runs.strays import PUT_ASIDE
 from perennial.runs.work import NOT_APPROVED, OLDER, TRAINED_ONLY
+from perennial.serving import hours
 from perennial.words import between, number
 
 NAMES_SHOWN = 3
@@ -44,6 +45,8 @@ def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "Version", f"{version['number']} in the model registry ({version['arn']}), {version['status']}"
     if taking_over := record.get("rollout"):
         yield "Taking over", rollout.spoken(taking_over)
+    if sleeps := _sleeps(record):
+        yield "Sleeps", sleeps
     if deployed := record.get("deployed"):
         yield "Endpoint", f"{deployed['endpoint']} serves {deployed['model']}"
     elif champion := record.get("champion"):
@@ -53,6 +56,19 @@ def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
             else "when the run began"
         )
         yield "In service", f"{champion['ModelName']} ({since})"
+
+
+def _sleeps(record: RunRecord) -> str:
+    """Return when the endpoint of a stack is not there, and what that saves; nothing where it always is."""
+    when = hours.read(record.get("hours") or "")
+    if when is None:
+        return ""
+    machine = ((record.get("configuration") or {}).get("definition") or {}).get("instances", {}).get("endpoint")
+    arn = record["execution"].get("arn", "").split(":")
+    hourly = costs.listed_price(arn[3], machine["type"], "Hosting") if machine and len(arn) > 3 else None
+    if hourly is None:
+        return f"outside of {when}"
+    return f"outside of {when}; that saves {costs.spoken(costs.asleep(hourly * machine['count'], when))} a month"
 
 
 def _left_out(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -80,6 +80,23 @@ def ask(record: RunRecord, version: ModelVersion, days: int) -> Message:
     return Message(_subject(record), "\n\n".join(block for block in blocks if block) + "\n")
 
 
+def not_awake(stack: str, why: str) -> Message:
+    """Return the message that the endpoint of a stack, which sleeps by the hour, is not there when it is to be."""
+    first = f"Endpoint not awake: {why}"
+    body = f"""{safe(first, MAX_FIRST)}
+
+Nothing answers requests to the endpoint {stack}. The model is there, and Parameter Store names it as before.
+
+What to do
+  Mend what is said above, mostly a quota or a permission, and make the endpoint again:
+    aws sagemaker delete-endpoint --endpoint-name {stack}    # if it is there, as Failed
+    aws sagemaker create-endpoint --endpoint-name {stack} --endpoint-config-name "$(aws ssm get-parameter \\
+      --name /{stack}/endpoint-config --query Parameter.Value --output text)"
+  Otherwise it is tried again when the hours of the parameter AwakeHours begin the next time, or a run ends in them.
+"""
+    return Message(subject(first, stack), body)
+
+
 def head(record: RunRecord) -> str:
     """Return what happened and why, in one line; then what makes that doubtful."""
     first = ". ".join([*(item.line for item in news.missing(record)), f"{headline(record)}: {why(record)}"])

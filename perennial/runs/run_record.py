@@ -390,6 +390,7 @@ class RunRecord(TypedDict, total=False):
     late: Late | None
     training_window: TrainingWindow | None
     baselines: dict[str, str] | None
+    hours: str
     rollout: Rollout | None
     deployed: Deployed | None
     version: ModelVersion | None

@@ -7,25 +7,32 @@ takes longer than 60 seconds is a ModelError without a status of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+from perennial.serving.hours import Hours
 from perennial.serving.problems import ProblemError, not_there
 
 THROTTLED = ("ThrottlingException", "Throttling", "TooManyRequestsException")
 UNAVAILABLE = ("ServiceUnavailable", "ServiceUnavailableException", "ModelNotReadyException")
 FAILED = ("InternalFailure", "InternalServerError", "InternalDependencyException")
+RUN_SECONDS = 600  # until one may ask again whether a run has woken the endpoint
 _OWN_WORDS = {400: HTTPStatus.BAD_REQUEST, 413: HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
 
 
-def of_response(response: Mapping[str, Any]) -> ProblemError | None:
-    """Return what an error of botocore is to a caller; None where it says nothing of endpoint and request."""
+def of_response(response: Mapping[str, Any], when: Hours | None, now: datetime) -> ProblemError | None:
+    """Return what an error of botocore is to a caller; None where it says nothing of endpoint and request.
+
+    when  when the endpoint is there; None: always
+    """
     code, message = response["Error"].get("Code", ""), response["Error"].get("Message", "")
     if code == "ModelError":
         return _of_model(response)
     if code == "ValidationError" and message.rstrip(".").endswith("not found"):
-        return not_there("the endpoint is not there, or is being created")
+        return _not_there(when, now)
     if code == "ValidationError" and "length less than or equal" in message:
         return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the records are more than the endpoint takes")
     if code in THROTTLED:
@@ -34,6 +41,18 @@ def of_response(response: Mapping[str, Any]) -> ProblemError | None:
     if code in UNAVAILABLE:
         return not_there("the endpoint is not available for a while")
     return ProblemError(HTTPStatus.BAD_GATEWAY, "the endpoint failed") if code in FAILED else None
+
+
+def _not_there(when: Hours | None, now: datetime) -> ProblemError:
+    """Return the refusal of an endpoint that sleeps, and until when; or that is not there for another reason."""
+    if when is None or (when.awake(now) and when.wake_by == "clock"):
+        return not_there("the endpoint is not there, or is being created")
+    if when.awake(now):
+        return not_there(f"the endpoint sleeps until the first run of today ends ({when})", RUN_SECONDS)
+    begins = when.begins(now)
+    woken = "" if when.wake_by == "clock" else " at the earliest"
+    text = f"the endpoint sleeps until {begins:%Y-%m-%dT%H:%M:%SZ}{woken} ({when})"
+    return not_there(text, math.ceil((begins - now).total_seconds()))
 
 
 def _of_model(response: Mapping[str, Any]) -> ProblemError:

@@ -27,6 +27,6 @@ class ProblemError(Exception):
         self.document = {"title": status.phrase, "detail": detail, **(members or {})}
 
 
-def not_there(detail: str) -> ProblemError:
-    """Return the refusal of what nothing answers yet, or for a while not."""
-    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_SECONDS)})
+def not_there(detail: str, seconds: int = RETRY_SECONDS) -> ProblemError:
+    """Return the refusal of what nothing answers yet, or for a while not; after so many seconds one may ask again."""
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(seconds)})

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from perennial.model import definition
-from perennial.runs.costs import DATE, Cost, Job, of_jobs, short_name, spoken
+from perennial.runs.costs import DATE, HOURS_A_MONTH, Cost, Job, of_jobs, short_name, spoken
+from perennial.serving.hours import Hours
 from perennial.words import number
 from perennial_cli import billing, project, runs, stacks
 from perennial_cli.account import Account, say_whom
-from perennial_cli.billing import HOURS_A_MONTH
 from perennial_cli.commands.options import AsJson, StackName
 from perennial_cli.console import notice, pairs, show_json, table, warn
 from perennial_cli.deployed import definition_of
@@ -48,11 +48,13 @@ def cost(
         return
     if model is not None:
         defined, records = definition.load(project.model_folder(model) / "model.yaml"), list[dict[str, Any]]()
+        when = None
     else:
         chosen = stacks.chosen(stack)
         defined, records = definition_of(chosen), runs.newest(chosen, EARLIER_RUNS)
+        when = chosen.hours
     often = _in_a_month(records) if runs_a_month is None else runs_a_month
-    _before(billing.expected(defined, whom.region, records, often), as_json=as_json)
+    _before(billing.expected(defined, whom.region, records, often, when), when, as_json=as_json)
 
 
 def _in_a_month(records: list[dict[str, Any]]) -> float:
@@ -61,17 +63,20 @@ def _in_a_month(records: list[dict[str, Any]]) -> float:
     return sum(datetime.fromisoformat(one) >= since for one in begun) or 4
 
 
-def _before(expected: billing.Expected, *, as_json: bool) -> None:
+def _before(expected: billing.Expected, when: Hours | None, *, as_json: bool) -> None:
     if as_json:
         show_json({**asdict(expected), "month": expected.month, "prices": DATE})
         return
     rests = f"from {expected.runs} earlier runs" if expected.runs else "assumed: 4 minutes a job"
     hourly = "not known" if expected.endpoint is None else f"{spoken(expected.endpoint)} an hour"
+    sleeps = {"it sleeps": f"outside of {when}; that saves {spoken(expected.saved)} a month"} if when else {}
+    serving = HOURS_A_MONTH * (when.share if when else 1)
     pairs(
         {
             "a run": f"{spoken(expected.run.usd)} ({expected.run.jobs} jobs of {expected.run.seconds:,.0f} s, {rests})",
             "the endpoint": hourly,
-            "a month": f"{spoken(expected.month)} ({expected.runs_a_month:g} runs, {HOURS_A_MONTH} hours of serving)",
+            **sleeps,
+            "a month": f"{spoken(expected.month)} ({expected.runs_a_month:g} runs, {serving:.0f} hours of serving)",
         }
     )
     _about_prices(expected.run)

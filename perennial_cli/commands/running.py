@@ -13,6 +13,7 @@ import typer
 
 from perennial.model import definition
 from perennial.runs import configuration, costs, run_input, trials
+from perennial.serving import hours
 from perennial.words import number
 from perennial_cli import comparison, following, mlflow_export, stacks
 from perennial_cli import explain as lineages
@@ -171,6 +172,7 @@ def _show_end(record: Mapping[str, Any]) -> None:
         "because": reason or "",
         "withheld": record.get("withheld") or "",
         "serves": deployed.get("endpoint", ""),
+        "sleeps": f"outside of {when}" if (when := hours.read(record.get("hours") or "")) else "",
         "report": record.get("report") or "",
     }
     pairs({name: value for name, value in rows.items() if value})

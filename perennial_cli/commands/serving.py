@@ -55,7 +55,7 @@ def predict(
             param_hint="FILE|RECORD|-",
         )
     sound = [record for record in records if not record.problems]
-    coming = predictions.answers(chosen.outputs["EndpointName"], sound)
+    coming = predictions.answers(chosen.outputs["EndpointName"], sound, chosen.hours)
     answers = list(each(coming, len(sound), "asking the endpoint"))
     _print(answers, output, as_json=as_json, is_one=is_record)
     broken = [record for record in records if record.problems]

@@ -21,7 +21,9 @@ PARTS: dict[str, set[str]] = {
         "perennial.features", "perennial.hooks", "perennial.model", "perennial.words", "numpy", "pyarrow",
     },
     "perennial.evaluation": {"perennial.data", "perennial.model", "perennial.words", "numpy"},
-    "perennial.runs": {"perennial.data", "perennial.evaluation", "perennial.model", "perennial.words", "pydantic"},
+    "perennial.runs": {
+        "perennial.data", "perennial.evaluation", "perennial.model", "perennial.serving", "perennial.words", "pydantic",
+    },
     "perennial.registry": {"perennial.model", "perennial.runs"},
     "perennial.monitoring": {
         "perennial.data", "perennial.evaluation", "perennial.features", "perennial.hooks", "perennial.model",

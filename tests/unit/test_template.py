@@ -225,12 +225,15 @@ def test_alarms_watch_the_metrics_of_this_stacks_runs_readers_and_endpoint() -> 
 
 def test_only_functions_that_nobody_else_would_tell_of_have_alarms_of_their_own() -> None:
     """Rules call them; the flows call all others, or CloudFormation or whoever waits for an answer does."""
-    called = {"Ends": "NotifyRunFunction", "Windows": "NotifyWindowFunction", "Answers": "AnswerApprovalFunction"}
+    called = {
+        "Ends": "NotifyRunFunction", "Windows": "NotifyWindowFunction", "Answers": "AnswerApprovalFunction",
+        "Hours": "KeepHoursFunction",
+    }  # fmt: skip
     for kind, name in called.items():
         for alarm in (f"{kind}LateAlarm", f"{kind}LostAlarm"):
             assert properties(alarm)["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": name}}]
     by_rules = [target["Arn"] for rule in RULES.values() for target in rule["Targets"] if "RoleArn" not in target]
-    assert sorted(map(str, by_rules)) == sorted(str(arn_of(name)) for name in called.values())
+    assert {*map(str, by_rules)} == {str(arn_of(name)) for name in called.values()}
     flows = [s for name in MACHINES for s in statements_of(f"{name}Role") if s["Sid"] == "Functions"]
     by_flows = [reference["Fn::GetAtt"][0] for functions in flows for reference in functions["Resource"]]
     assert sorted([*by_flows, *called.values(), "AnswerRequestFunction", "PublishJobCodeFunction"]) == sorted(FUNCTIONS)
@@ -250,6 +253,15 @@ def test_the_alarms_that_take_an_update_back_may_be_looked_at_by_who_asks_for_it
     for role, sid in (("CheckEndpointRole", "Alarms"), ("TrainModelRole", "RollbackAlarms")):
         (statement,) = (one for one in statements_of(role) if one["Sid"] == sid)
         assert [alarms[arn["Fn::GetAtt"][0]] for arn in statement["Resource"]] == names
+
+
+def test_what_keeps_the_endpoints_hours_is_there_only_where_there_are_some_and_ends_before_what_runs_made() -> None:
+    parts = [name for name in RESOURCES if name.startswith(("Hours", "KeepHours"))]
+    assert len(parts) == 11
+    assert {RESOURCES[name]["Condition"] for name in parts} == {"Sleeps"}
+    rules = [name for name in parts if name.endswith("Rule")]
+    assert {RESOURCES[name]["DependsOn"] for name in rules} == {"RunsMade"}
+    assert properties("HoursRule")["ScheduleExpression"] == {"Fn::GetAtt": ["JobCode", "HoursSchedule"]}
 
 
 def test_refused_requests_which_no_window_knows_of_raise_an_alarm_by_their_share() -> None:
@@ -1117,6 +1129,11 @@ def test_lists_of_the_network_are_as_long_as_sagemaker_takes_them() -> None:
         ("KmsKeyArn", "arn:aws:kms:eu-west-1:123456789012:alias/company"),
         ("KmsKeyArn", "11111111-2222-3333-4444-555555555555"),
         ("KmsKeyArn", "arn:aws:kms:eu-west-1:123456789012:key/company"),
+        ("AwakeHours", "7:00-19:00"),
+        ("AwakeHours", "07:00-24:00"),
+        ("AwakeDays", "MON-FRI"),
+        ("AwakeDays", ""),
+        ("WakeBy", "person"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_before_anything_is_deployed(name: str, value: str) -> None:
@@ -1144,6 +1161,11 @@ def test_a_value_that_cannot_work_is_refused_before_anything_is_deployed(name: s
         ("RetrainSchedule", "cron(0 3 * * ? *)"),
         ("KmsKeyArn", "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"),
         ("KmsKeyArn", "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"),
+        ("AwakeHours", "07:00-19:00"),
+        ("AwakeHours", "22:30-04:00"),
+        ("AwakeTimeZone", "America/Argentina/Buenos_Aires"),
+        ("AwakeDays", "MON,TUE,WED,THU,FRI"),
+        ("WakeBy", "run"),
     ],
 )
 def test_a_value_that_works_is_allowed(name: str, value: str) -> None:

@@ -2,8 +2,9 @@
 
 import itertools
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -21,6 +22,8 @@ from tools import demo_data
 
 STACK = "perennial-roles"
 SCHEDULE, MONITOR_SCHEDULE = f"{STACK}-retrain-schedule", f"{STACK}-monitor-schedule"
+HOURS = f"{STACK}-hours"
+HOURS_RULES = (HOURS, f"{HOURS}-run-ended", f"{HOURS}-endpoint")
 ALARM = f"{STACK}-model-quality"
 MONITOR = "MonitorStateMachineArn"
 SCIENTIST, APPROVER, CALLER = f"{STACK}-scientist", f"{STACK}-approver", f"{STACK}-caller"
@@ -40,8 +43,9 @@ def app(deploy: Callable[..., App]) -> App:
     """The stack with an alarm that retrains, and schedules whose clock stands still until a test lets it go on."""
     starts = {"RetrainAlarms": ALARM, **dict.fromkeys(("RetrainSchedule", "MonitorSchedule"), "rate(1 minute)")}
     given = {"ModelsToKeep": "1", "QuietPeriodSeconds": "0", "CaptureDelaySeconds": "0", "BakingSeconds": "1"}
+    given["AwakeHours"] = "00:00-00:00"  # it never sleeps, but where a test lets it
     deployed = deploy(STACK, ModelName="used-cars", Api="iam", **given, **starts)
-    for rule in (SCHEDULE, MONITOR_SCHEDULE):
+    for rule in (SCHEDULE, MONITOR_SCHEDULE, *HOURS_RULES):
         deployed.client("events").disable_rule(Name=rule)
     return deployed
 
@@ -108,11 +112,9 @@ def tell_of_an_execution_that_is_gone(app: App, machine: str, function: str) -> 
     app.client("lambda").invoke(FunctionName=f"{STACK}-{function}", InvocationType="Event", Payload=json.dumps(event))
 
 
-def tell_of_no_version(app: App) -> None:
-    """An event of the registry that a function cannot work on."""
-    app.client("lambda").invoke(
-        FunctionName=f"{STACK}-answer-approval", InvocationType="Event", Payload=b'{"detail": {}}'
-    )
+def tell_of_nothing(app: App, function: str) -> None:
+    """An event that a function cannot work on, because it says of nothing."""
+    app.client("lambda").invoke(FunctionName=f"{STACK}-{function}", InvocationType="Event", Payload=b'{"detail": {}}')
 
 
 def ask_people(app: App, run: Run, status: str) -> str:
@@ -128,6 +130,63 @@ def one_more_version(app: App, run: Run, status: str) -> str:
     taken = ("ModelPackageGroupName", "ModelPackageDescription", "InferenceSpecification")
     same = {name: known[name] for name in taken}
     return str(sagemaker.create_model_package(**same, ModelApprovalStatus=status)["ModelPackageArn"])
+
+
+def sleep_and_wake(app: App) -> None:
+    """Let the hours of the endpoint end, and begin again; from then on events have them looked at."""
+    functions, sagemaker, name = app.client("lambda"), app.client("sagemaker"), f"{STACK}-keep-hours"
+    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    other_day = (datetime.now(UTC) + timedelta(days=3)).strftime("%a").upper()
+    asleep = {**variables, "HOURS": f"00:00-00:00 UTC {other_day} clock"}
+    for values, done in ((asleep, "Delete"), (variables, "Create")):
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": values})
+        assert json.loads(keep_hours(app)["Payload"].read())["Done"] == done
+        there = ["InService"] if done == "Create" else []
+        wait_for(
+            lambda there=there: [
+                one["EndpointStatus"] for one in sagemaker.list_endpoints(NameContains=STACK)["Endpoints"]
+            ] == there,
+            f"the endpoint as {there}",
+        )  # fmt: skip
+        for rule in HOURS_RULES[1:]:
+            app.client("events").enable_rule(Name=rule)
+    with struck(app, HOURS):
+        pass
+
+
+@contextmanager
+def struck(app: App, name: str) -> Iterator[None]:
+    """The rule of a clock, which gets a pattern so that it need not be waited for, and an event of it."""
+    events = app.client("events")
+    rule = events.describe_rule(Name=name)
+    events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}), State="ENABLED")
+    try:
+        events.put_events(Entries=[{"Source": name, "DetailType": "now", "Detail": "{}"}])
+        yield
+    finally:
+        events.put_rule(Name=name, ScheduleExpression=rule["ScheduleExpression"], State="DISABLED")
+
+
+def keep_hours(app: App) -> Any:
+    """Call the function as Lambda does when the clock looks at the hours."""
+    event = {"id": f"hours-{next(_numbers)}", "source": "aws.events", "detail": {}}
+    return app.client("lambda").invoke(FunctionName=f"{STACK}-keep-hours", Payload=json.dumps(event))
+
+
+@contextmanager
+def seemingly_gone(app: App) -> Iterator[None]:
+    """What looks for the endpoint does not find it."""
+    told = {"error": "ValidationException", "message": f'Could not find endpoint "{STACK}".'}
+    with app.faults.injected("sagemaker:DescribeEndpoint", "error", times="always", **told):
+        yield
+
+
+@contextmanager
+def no_machines(app: App) -> Iterator[None]:
+    """Nor may it be made again."""
+    refused = {"error": "ResourceLimitExceeded", "times": "always"}
+    with seemingly_gone(app), app.faults.injected("sagemaker:CreateEndpoint", "error", **refused):
+        yield
 
 
 def find_drift(app: App, window: str) -> None:

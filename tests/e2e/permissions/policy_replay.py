@@ -115,7 +115,7 @@ def policies(app: App) -> list[Policy]:
         *(policy for name, role in roles.items() for policy in _of_role(name, role)),
         *(_managed(name, arn) for kind, name, arn in found if kind == "AWS::IAM::ManagedPolicy"),
         *(policy for kind, name, physical in found for policy in _of_resource(kind, name, physical)),
-        *(_of_function(name, function) for name, function in _permitted({name: each for _, name, each in found})),
+        *(_of_function(*permitted) for permitted in _permitted({name: each for _, name, each in found})),
     ]
 
 
@@ -215,18 +215,27 @@ def _of_key(name: str, key: str) -> Policy:
     return Policy(name, document, put, arn=kms.describe_key(KeyId=key)["KeyMetadata"]["Arn"])
 
 
-def _permitted(physical: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Each permission of the template, and the function that it is of."""
+def _permitted(physical: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Each permission of the template, the function that it is of, and how the ARN of who may call it ends."""
     for name, resource in cfn.resources(_template(), "AWS::Lambda::Permission").items():
-        yield name, physical[resource["Properties"]["FunctionName"]["Ref"]]
+        source = resource["Properties"]["SourceArn"]
+        end = f"/{physical[source['Fn::GetAtt'][0]]}" if "Fn::GetAtt" in source else "/*"
+        yield name, physical[resource["Properties"]["FunctionName"]["Ref"]], end
 
 
-def _of_function(name: str, function: str) -> Policy:
-    """The policy of a function that has one permission."""
+def _of_function(name: str, function: str, source: str) -> Policy:
+    """The part of a function's policy that is a permission of its own."""
     client = boto3.client("lambda")
     document = json.loads(client.get_policy(FunctionName=function)["Policy"])
-    (statement,) = document["Statement"]
-    return Policy(name, document, partial(_put_permission, function, statement), arn=statement["Resource"])
+    (statement,) = (
+        one for one in document["Statement"] if one["Condition"]["ArnLike"]["AWS:SourceArn"].endswith(source)
+    )
+    return Policy(
+        name,
+        {**document, "Statement": [statement]},
+        partial(_put_permission, function, statement),
+        arn=statement["Resource"],
+    )
 
 
 def _put_permission(function: str, statement: Document, document: Document) -> None:
@@ -273,7 +282,7 @@ def answer(asked: Request, stack: list[Policy], policy: Policy | None = None, wi
             if each.roles:
                 identity.append(statements(json.dumps(document)))
             elif document["Statement"] or not asked.role:
-                own = document
+                own = {**document, "Statement": [*(own["Statement"] if own else []), *document["Statement"]]}
     denial = decide(asked, identity, own)
     return denial.text if denial else ""
 

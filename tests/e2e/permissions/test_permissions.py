@@ -30,9 +30,13 @@ from tests.e2e.permissions.conftest import (
     ask_people,
     find_drift,
     give_no_rows,
+    keep_hours,
+    no_machines,
     raise_alarm,
+    seemingly_gone,
+    sleep_and_wake,
     tell_of_an_execution_that_is_gone,
-    tell_of_no_version,
+    tell_of_nothing,
     tuned,
     watch,
 )
@@ -428,6 +432,9 @@ def exercised(
 ) -> list[policy_replay.Request]:
     """What the roles of the stack were allowed while everything that they are for happened once."""
     ask_about_newer_rows(app, window)
+    sleep_and_wake(app)
+    with no_machines(app):
+        keep_hours(app)
     tell_of_a_drop_that_is_gone(app)
     for job in ("preprocess", "train", "predict"):
         stop_during(app, job, updated)
@@ -465,6 +472,8 @@ def stop_during(app: App, job: str, other: Run) -> None:
         ):
             ask = {"RunId": run, "ExecutionArn": execution, "Champion": {"ModelName": "another", "RunId": run}}
             app.client("lambda").invoke(FunctionName=f"{STACK}-reserve-deployment", Payload=json.dumps(ask))
+        with seemingly_gone(app):
+            keep_hours(app)  # who has the turn may be at work
         states.stop_execution(executionArn=arn, cause="by hand")
     wait_for(lambda: states.describe_execution(executionArn=arn)["status"] == "ABORTED", "the end of the run")
 
@@ -545,8 +554,10 @@ def tell_of_events_that_cannot_be_worked_on(app: App) -> None:
     machines = {"notify-run": "StateMachineArn", "notify-window": MONITOR}
     for function, machine in machines.items():
         tell_of_an_execution_that_is_gone(app, machine, function)
-    tell_of_no_version(app)
-    functions = [*machines, "answer-approval"]
+    others = ["answer-approval", "keep-hours"]
+    for function in others:
+        tell_of_nothing(app, function)
+    functions = [*machines, *others]
 
     def told() -> bool:
         bodies = [letter["Body"] for letter in situation.letters(app) if "RetriesExhausted" in letter["Body"]]

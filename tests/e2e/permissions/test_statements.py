@@ -32,6 +32,7 @@ from tests.e2e.permissions import policy_replay
 from tests.e2e.permissions.conftest import (
     ALARM,
     CAR,
+    HOURS,
     MONITOR,
     MONITOR_SCHEDULE,
     PAST,
@@ -42,10 +43,14 @@ from tests.e2e.permissions.conftest import (
     ask_people,
     find_drift,
     give_no_rows,
+    keep_hours,
+    no_machines,
     one_more_version,
     raise_alarm,
+    seemingly_gone,
+    struck,
     tell_of_an_execution_that_is_gone,
-    tell_of_no_version,
+    tell_of_nothing,
     tuned,
     watch,
 )
@@ -187,17 +192,11 @@ def _working(deployed: Deployed) -> Iterator[str]:
 
 
 def the_schedule(name: str) -> Act:
-    """The clock's rule gets a pattern, so that it need not be waited for."""
+    """The clock strikes."""
 
     def strike(deployed: Deployed) -> str:
-        events = deployed.app.client("events")
-        rule = events.describe_rule(Name=name)
-        events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}), State="ENABLED")
-        try:
-            events.put_events(Entries=[{"Source": name, "DetailType": "now", "Detail": "{}"}])
+        with struck(deployed.app, name):
             return _letter(deployed)
-        finally:
-            events.put_rule(Name=name, ScheduleExpression=rule["ScheduleExpression"], State="DISABLED")
 
     return strike
 
@@ -326,7 +325,41 @@ def reserving_for_an_earlier_run(deployed: Deployed) -> str:
 
 
 def an_unkept_answer(deployed: Deployed) -> None:
-    tell_of_no_version(deployed.app)
+    tell_of_nothing(deployed.app, "answer-approval")
+
+
+def looking_at_the_hours(deployed: Deployed) -> str:
+    with seemingly_gone(deployed.app):
+        return str(keep_hours(deployed.app)["Payload"].read().decode())
+
+
+def looking_at_what_is_there(deployed: Deployed) -> str:
+    return str(keep_hours(deployed.app)["Payload"].read().decode())
+
+
+def not_waking(deployed: Deployed) -> str:
+    with no_machines(deployed.app):
+        return str(keep_hours(deployed.app)["Payload"].read().decode())
+
+
+def a_mail_of_the_hours(deployed: Deployed) -> str:
+    """What it is not made again for is in a mail."""
+    state = deployed.app.state
+    before = len(mailbox.messages(state))
+    looking_at_the_hours(deployed)
+    return str(wait_for(lambda: mailbox.messages(state)[before:], "the mail")[-1].body)
+
+
+def the_end_of_a_change(deployed: Deployed) -> str:
+    weights = [{"VariantName": "AllTraffic", "DesiredWeight": 1.0}]
+    deployed.app.client("sagemaker").update_endpoint_weights_and_capacities(
+        EndpointName=STACK, DesiredWeightsAndCapacities=weights
+    )
+    return _letter(deployed)
+
+
+def an_unkept_look(deployed: Deployed) -> None:
+    tell_of_nothing(deployed.app, "keep-hours")
 
 
 def an_answer(deployed: Deployed) -> str:
@@ -491,6 +524,13 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("RequestApprovalRole", "Report"): seen_by_the_operator(asking_people),
     "AnswerApprovalRole": answering,
     ("AnswerApprovalRole", "Undelivered"): seen_by_the_operator(an_unkept_answer),
+    "KeepHoursRole": looking_at_the_hours,
+    ("KeepHoursRole", "Endpoint"): looking_at_what_is_there,
+    ("KeepHoursRole", "Configuration"): a_mail_of_the_hours,
+    ("KeepHoursRole", "Create"): a_mail_of_the_hours,
+    ("KeepHoursRole", "Message"): not_waking,
+    ("KeepHoursRole", "OtherRuns"): keeping_the_turn(meeting_another_run(looking_at_the_hours)),
+    ("KeepHoursRole", "Undelivered"): seen_by_the_operator(an_unkept_look),
     "BaselineRole": going_on_from("Create baselines"),
     ("BaselineRole", "LogGroup"): a_job_that_is_stopped("Create baselines", "logs:CreateLogGroup"),
     ("BaselineRole", "Logs"): a_job_that_is_stopped("Create baselines", "logs:CreateLogStream"),
@@ -608,6 +648,9 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("ModelApproverPolicy", "Key"): approving(read_report_as),
     ("RunEndedPermission", "Only"): its_end,
     ("VersionAnsweredPermission", "Only"): an_answer,
+    ("HoursPermission", "Only"): the_schedule(HOURS),
+    ("HoursRunEndedPermission", "Only"): its_end,
+    ("HoursEndpointPermission", "Only"): the_end_of_a_change,
     ("WindowEndedPermission", "Only"): the_end_of_a_window,
 }
 FUNCTIONS = {
@@ -619,7 +662,7 @@ FUNCTIONS = {
     "NotifyRunRole": "notify-run", "PublishJobCodeRole": "publish-job-code",
     "ResolveWindowRole": "resolve-window", "ProbeEndpointRole": "probe-endpoint",
     "DecideRetrainingRole": "decide-retraining",
-    "NotifyWindowRole": "notify-window", "AnswerRequestRole": "answer-request",
+    "NotifyWindowRole": "notify-window", "AnswerRequestRole": "answer-request", "KeepHoursRole": "keep-hours",
 }  # fmt: skip
 # What is said when a service may not assume a role.
 UNTRUSTED = (

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import UTC, datetime
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
@@ -182,6 +183,31 @@ def test_failures_of_the_endpoint_are_told_apart(call, endpoint, name):
     assert "secret" not in json.dumps(document)
     assert ("Retry-After" in headers) is (status in (429, 503))
     assert len(requests) == 1, "whoever waits is told at once"
+
+
+SUNDAY, MONDAY = datetime(2026, 11, 29, 6, tzinfo=UTC), datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+
+@matrix("The API", "the endpoint sleeps", ends="no run; 503, and until when")
+@pytest.mark.parametrize(
+    ("now", "by", "says", "seconds"),
+    [
+        (SUNDAY, "clock", "sleeps until 2026-11-30T07:00:00Z (07:00-19:00 UTC on MON)", 25 * 3600),
+        (SUNDAY, "run", "sleeps until 2026-11-30T07:00:00Z at the earliest", 25 * 3600),
+        (MONDAY, "run", "sleeps until the first run of today ends", 600),
+        (MONDAY, "clock", "is not there, or is being created", RETRY_SECONDS),
+    ],
+    ids=["asleep", "asleep until a run", "waits for a run", "in its hours"],
+)
+def test_while_the_endpoint_sleeps_callers_are_told_until_when(
+    app, call, endpoint, monkeypatch, now, by, says, seconds
+):
+    monkeypatch.setenv("HOURS", f"07:00-19:00 UTC MON {by}")
+    monkeypatch.setattr(app, "datetime", type("Clock", (), {"now": staticmethod(lambda _: now)}))
+    endpoint(FAILURES["no endpoint"][0])
+    status, document, headers = call()
+    assert (status, headers["Retry-After"]) == (503, str(seconds))
+    assert says in document["detail"]
 
 
 def test_a_missing_permission_is_no_answer_but_an_error_of_the_function(call, endpoint):

@@ -417,3 +417,11 @@ def test_a_stack_whose_layer_cannot_be_loaded_can_be_deleted(without_layer, stac
 
 def test_the_physical_id_is_made_from_the_stack_name(publish):
     assert publish()["PhysicalResourceId"] == f"{STACK}-JobCode"
+
+
+def test_the_clock_of_the_endpoints_hours_is_answered_and_wrong_hours_fail_the_deployment(publish):
+    with_hours = {"Hours": "07:00-19:00 Europe/Berlin MON,TUE clock"}
+    assert publish(ResourceProperties=with_hours)["Data"]["HoursSchedule"] == "cron(0,45 4,5,17,18 * * ? *)"
+    assert "HoursSchedule" not in publish(ResourceProperties={"Hours": " UTC MON clock"})["Data"]
+    answer = publish(ResourceProperties={"Hours": "07:00-19:00 Europe/Atlantis MON clock"})
+    assert "AwakeTimeZone: got 'Europe/Atlantis'; expected a name of the time zone database" in answer["Reason"]

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from perennial.model import definition
 from perennial.runs.naming import run_id
 from tests import dashboard
+from tests.e2e.matrix.registry import matrix
 from tests.unit.conftest import BUCKET, REGION, ROOT, STACK, load_function, refusal
 
 ARN = f"arn:aws:states:{REGION}:123456789012:execution:{STACK}-monitor-model"
@@ -297,6 +298,21 @@ def test_nothing_is_judged_twice_while_nothing_can_have_come(aws, serving, resol
     serving()
     monkeypatch.setenv("CAPTURE_DELAY_SECONDS", "86400")
     assert resolve()["Decision"] == "NoWindow"
+
+
+@matrix("Monitoring", "the endpoint has slept since the last window", ends="no window")
+def test_a_time_that_the_endpoint_has_slept_through_is_no_window_and_is_judged_with_the_next(
+    aws, serving, resolve, monkeypatch
+):
+    serving()
+    other_day = (NOW + timedelta(days=3)).strftime("%a").upper()
+    monkeypatch.setenv("HOURS", f"00:00-00:00 UTC {other_day} clock")
+    answer = resolve()
+    assert (answer["Decision"], "has slept" in answer["Reason"]) == ("NoWindow", True)
+    asked = {"Start": written(NOW - timedelta(minutes=30)), "End": written(NOW)}
+    assert resolve("two", Window=asked)["Decision"] == "Judge", "whoever asks for a window gets it"
+    monkeypatch.setenv("HOURS", f"00:00-00:00 UTC {NOW.strftime('%a').upper()} clock")
+    assert resolve("three")["Decision"] == "Judge"
 
 
 def test_two_monitors_do_not_judge_the_same_records(aws, serving, resolve, running):

@@ -11,8 +11,10 @@ from botocore.loaders import Loader
 
 from perennial.model import definition
 from perennial.runs.costs import Job
+from perennial.serving import hours
 from perennial_cli import billing, prices
 from perennial_cli.billing import ASSUMED_SECONDS
+from perennial_cli.stacks import Stack
 from tests.command import perennial
 from tests.unit.conftest import REGION
 from tests.unit.perennial.runs.test_costs import RUN, job
@@ -103,6 +105,25 @@ def test_earlier_runs_say_how_long_the_next_one_takes() -> None:
     expected = billing.expected(definition.parse(MODEL_YAML, "model.yaml"), "us-east-1", earlier, 4)
     assert (expected.runs, expected.run.jobs, expected.run.seconds) == (2, 1, 900)
     assert expected.month == pytest.approx(4 * 0.25 * 0.115 + 730 * 0.115)
+
+
+def test_an_endpoint_that_sleeps_costs_its_hours_and_what_that_saves_is_said() -> None:
+    when = hours.read("07:00-19:00 Europe/Berlin MON,TUE,WED,THU,FRI clock")
+    expected = billing.expected(definition.parse(MODEL_YAML, "model.yaml"), "us-east-1", [], 0, when)
+    assert expected.month == pytest.approx(730 * 0.115 * when.share)
+    assert expected.saved == pytest.approx(730 * 0.115 * (1 - when.share))
+    assert expected.saved == pytest.approx(53.34, abs=0.01)
+
+
+def test_the_command_says_when_it_sleeps(stack, answers, monkeypatch) -> None:
+    price_list(answers, *PRODUCTS)
+    answers("stepfunctions", "ListExecutions", (200, {"executions": []}))
+    monkeypatch.setattr(Stack, "hours", hours.read("00:00-12:00 UTC MON,TUE,WED,THU,FRI,SAT,SUN run"))
+    ended = perennial("cost", "--runs", "10")
+    assert (
+        "outside of 00:00-12:00 UTC, from the first run that ends in them; that saves 46.72 USD a month" in ended.stdout
+    )
+    assert "(10 runs, 365 hours of serving)" in ended.stdout
 
 
 def test_a_run_that_tunes_costs_all_its_trials() -> None:

@@ -44,6 +44,17 @@ RECORD = {
 }
 
 
+def found(**parameters):
+    """A stack as CloudFormation describes it."""
+    days = {"AwakeHours": "", "AwakeTimeZone": "UTC", "AwakeDays": "MON,TUE,WED,THU,FRI,SAT,SUN", "WakeBy": "clock"}
+    values = {"ModelName": "used-cars", **days, **parameters}
+    return {
+        "StackName": STACK,
+        "Outputs": [{"OutputKey": "StateMachineArn", "OutputValue": "arn"}],
+        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+    }
+
+
 @pytest.fixture
 def served(aws):
     """A stack whose endpoint serves a model of a run."""
@@ -83,12 +94,21 @@ def test_the_json_has_every_data_version(served):
 
 
 def test_a_stack_without_an_endpoint_is_told_so(aws, monkeypatch):
-    monkeypatch.setattr("perennial_cli.stacks.find", lambda name: {"StackName": name})
+    monkeypatch.setattr("perennial_cli.stacks.find", lambda _: found())
     ended = perennial("explain", "--stack", STACK)
     assert ended.exit_code == 1
     told = ended.stderr
     assert re.search(r"error: .*Could not find endpoint", told)
     assert f"No model of {STACK} has come into service: its last mail says why" in told
+
+
+def test_an_endpoint_that_sleeps_is_explained_by_what_it_is_made_of_again(served, monkeypatch):
+    served.client("sagemaker").delete_endpoint(EndpointName=STACK)
+    served.client("ssm").put_parameter(Name=f"/{STACK}/endpoint-config", Value=NAME, Type="String")
+    monkeypatch.setattr("perennial_cli.stacks.find", lambda _: found(AwakeHours="07:00-19:00"))
+    chain = explain.lineage(STACK)
+    assert chain["endpoint"]["status"] == "not there; it sleeps outside of 07:00-19:00 UTC"
+    assert (chain["model"], chain["run"]) == (NAME, RECORD)
 
 
 def test_a_stack_that_is_not_there_is_told_so(answers):

@@ -4,6 +4,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from perennial_cli import stacks
+from perennial_cli.stacks import Stack
 
 SAID = "Stack with id perennial-telco does not exist"
 MISSING = (
@@ -76,3 +77,10 @@ def test_of_none_several_or_half_a_stack_it_is_said_what_to_do(answers, others, 
     answers("cloudformation", "DescribeStacks", others)
     with pytest.raises(stacks.NoStackError, match=expected):
         stacks.chosen(None)
+
+
+def test_a_stack_says_when_its_endpoint_is_there() -> None:
+    days = {"AwakeTimeZone": "UTC", "AwakeDays": "MON", "WakeBy": "clock"}
+    assert Stack("one", {}, {"AwakeHours": "", **days}).hours is None
+    assert Stack("one", {}, {}).hours is None, "one that was deployed before there were hours"
+    assert str(Stack("one", {}, {"AwakeHours": "07:00-19:00", **days}).hours) == "07:00-19:00 UTC on MON"

@@ -108,6 +108,18 @@ def test_a_mail_says_what_the_run_has_cost(monkeypatch):
     assert "\nCost          at most 1 USD for 20261120093440-1a2b\n" in compose().body
 
 
+def test_when_the_endpoint_sleeps_and_what_that_saves_is_said():
+    about = {"hours": "07:00-19:00 Europe/Berlin MON,TUE,WED,THU,FRI clock"}
+    text = "\nSleeps        outside of 07:00-19:00 Europe/Berlin on MON, TUE, WED, THU, FRI"
+    assert f"{text}\n" in compose(**about).body, "in a region whose prices are not known"
+    configuration = copy.deepcopy(RECORD["configuration"])
+    configuration["definition"]["instances"] = {"endpoint": {"type": "ml.m5.large", "count": 2}}
+    execution = {**RECORD["execution"], "arn": RECORD["execution"]["arn"].replace("eu-west-1", "us-east-1")}
+    body = compose(**about, configuration=configuration, execution=execution).body
+    assert f"{text}; that saves 106.69 USD a month\n" in body
+    assert "Sleeps" not in compose(hours=" UTC MON clock").body
+
+
 def test_slices_say_what_they_answered_those_that_failed_first():
     slices = [
         {"name": "buick", "failed": False, "reason": "rmse 1 is better"},
