@@ -14,7 +14,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from perennial.registry import approval
-from perennial_aws import runs
+from perennial_aws import model_versions, runs
 from perennial_aws.clients import client, code_of
 
 logger = Logger(child=True)
@@ -46,13 +46,26 @@ def resume(described: dict[str, Any]) -> bool:
     waiting, status = runs.item(_id(described["ModelPackageArn"])), described["ModelApprovalStatus"]
     if not waiting or status not in (approval.APPROVED, approval.REJECTED):
         return False
-    steps, token = client("stepfunctions"), waiting["token"]
     reason = described.get("ApprovalDescription")
+    if status == approval.APPROVED:
+        return _answered(waiting, "send_task_success", output=json.dumps({"Reason": reason}))
+    cause = approval.rejected(reason)
+    return _answered(waiting, "send_task_failure", error=approval.VERSION_REJECTED, cause=cause)
+
+
+def end_older_than(number: int) -> None:
+    """End the runs that wait for the approval of versions older than the one that has come into service."""
+    for version in model_versions.pending():
+        waiting = runs.item(_id(version["arn"])) if version["number"] < number else None
+        if waiting:
+            cause = f"version {number}, which is newer, was approved and has come into service"
+            _answered(waiting, "send_task_failure", error=approval.SUPERSEDED, cause=cause)
+
+
+def _answered(waiting: dict[str, Any], operation: str, **answer: str) -> bool:
+    """Answer the task of a run that waits; return whether it took the answer."""
     try:
-        if status == approval.APPROVED:
-            steps.send_task_success(taskToken=token, output=json.dumps({"Reason": reason}))
-        else:
-            steps.send_task_failure(taskToken=token, error=approval.VERSION_REJECTED, cause=approval.rejected(reason))
+        getattr(client("stepfunctions"), operation)(taskToken=waiting["token"], **answer)
     except ClientError as error:
         if code_of(error) not in ANSWERED:
             raise

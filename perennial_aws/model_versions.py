@@ -50,6 +50,11 @@ def newest_approved() -> ModelVersion | None:
     return _version(newest) if newest else None
 
 
+def pending() -> list[ModelVersion]:
+    """Return the versions that people have neither approved nor rejected."""
+    return [_version(one) for one in _summaries(ModelApprovalStatus=approval.PENDING)]
+
+
 def described(version_arn: str) -> dict[str, Any] | None:
     """Return what the registry says of a version; None where it is not there any more."""
     return if_there(client("sagemaker").describe_model_package, ModelPackageName=version_arn)

@@ -1,9 +1,12 @@
 """Do what somebody has decided about a version: let the run that waits go on or end, deploy the version, or go back.
 
-Called by  EventBridge, "SageMaker Model Package State Change", of versions of the stack's group whose approval changed
+Called by  EventBridge, "SageMaker Model Package State Change", of versions of the stack's group whose approval changed;
+           and "Step Functions Execution Status Change" of runs that have ended
 Starts     train_model with {"ModelVersion": ...}, where no run waits: after an approval that came late, and after the
            rejection of the version in service. It deploys the newest approved version, or says that there is none.
-Raises     RunStillWorksError: the run of a version that was rejected may be deploying it. Transient.
+
+A version that is rejected while its run works, which may be deploying it, is looked at when that run has ended. Then
+runs that wait with older versions end as well.
 
 What the registry says now is what counts: events may come more than once, and in another order than the answers.
 What fails here is raised, so that Lambda tries again and then keeps the event in the dead-letter queue.
@@ -28,10 +31,11 @@ from perennial_aws.settings import settings
 logger = Logger()
 
 
-class Detail(TypedDict):
-    """The detail of the event, as far as it is read."""
+class Detail(TypedDict, total=False):
+    """The detail of the event, as far as it is read: of a version that was answered, or of a run that has ended."""
 
     ModelPackageArn: str
+    executionArn: str
 
 
 @dataclass(frozen=True)
@@ -44,30 +48,37 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """The version, what the registry says of it (None: it is gone), and what was done."""
+    """The version, what the registry says of it (None: it is gone, or none of the run serves), and what was done."""
 
-    Version: str
+    Version: str | None
     Status: str | None
     Done: str
-
-
-class RunStillWorksError(Exception):
-    """A version was rejected while its run works, and may be deploying it: what serves in the end is not known yet."""
 
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Tell the run that waits, if one does; else see to it that the newest approved version serves."""
     request = payloads.read(Request, event)
-    arn = request.detail["ModelPackageArn"]
-    described = model_versions.described(arn)
+    ended = request.detail.get("executionArn")
+    arn = _brought_into_service(ended) if ended else request.detail["ModelPackageArn"]
+    described = model_versions.described(arn) if arn else None
     if described is None:
         answer = Answer(arn, None, "Nothing")
     else:
         done = "Resumed" if approvals.resume(described) else _follow(described, request.id)
+        if ended and described["ModelApprovalStatus"] == approval.APPROVED:
+            approvals.end_older_than(described["ModelPackageVersion"])
         answer = Answer(arn, str(described["ModelApprovalStatus"]), done)
     logger.info("answered", version=arn, status=answer.Status, done=answer.Done)
     return asdict(answer)
+
+
+def _brought_into_service(execution_arn: str) -> str | None:
+    """Return the version in service if an execution that has ended has deployed it, else None."""
+    answer, arn = runs.answer(execution_arn) or {}, champion.version_arn()
+    described = model_versions.described(arn) if answer and arn and arn.startswith("arn:") else None
+    is_its_own = described and description.run_of(described.get("ModelPackageDescription")) == answer["RunId"]
+    return arn if is_its_own else None
 
 
 def _follow(described: dict[str, Any], event_id: str) -> str:
@@ -76,10 +87,6 @@ def _follow(described: dict[str, Any], event_id: str) -> str:
         return "Nothing"
     serving, newest = champion.version_arn(), model_versions.newest_approved()
     step = approval.follows(arn, status, serving, newest["arn"] if newest else None, works=_works(described))
-    if step == "LookAgain":
-        raise RunStillWorksError(
-            f"{arn} was rejected while its run works, which may be deploying it. Reject it again when the run has ended"
-        )
     if step == "Deploy":
         _deploy(newest["number"] if newest else described["ModelPackageVersion"], event_id)
     return step

@@ -36,6 +36,7 @@ class Request:
 
     Phase     Before: nothing has been asked of the endpoint yet; After: it has; Back: the champion is to serve again
     RunId     the run whose model is about to serve; with the phase Before
+    DeploymentId  under which it is told where the version of an earlier run is only deployed
     Champion  with which the candidate was compared, and which comes back; not with the phase After
     """
 
@@ -43,6 +44,7 @@ class Request:
     WantedConfigName: str
     Phase: endpoint.Phase
     RunId: str | None = None
+    DeploymentId: str | None = None
     Champion: run_record.Champion | None = None
 
 
@@ -93,7 +95,7 @@ def _rollout(request: Request, description: dict[str, Any]) -> tuple[dict[str, A
     instances = min((variant["DesiredInstanceCount"] for variant in variants), default=1)
     config = rollout.deployment_config(settings.traffic_shift, settings.baking_seconds, instances, watching)
     if request.RunId:
-        runs.update(request.RunId, rollout={"config": config, "left_out": ringing})
+        runs.update(request.DeploymentId or request.RunId, rollout={"config": config, "left_out": ringing})
     return config, ringing
 
 

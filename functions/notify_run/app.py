@@ -96,7 +96,7 @@ def _is_mailed(trigger: str, answer: dict[str, Any]) -> bool:
 
 def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str, Any] | None) -> RunRecord:
     ended_at = execution.get("stopDate") or datetime.now(UTC)
-    known = runs.get(run_id) or _unopened(run_id, execution)
+    known: RunRecord = {**_unopened(run_id, execution), **(runs.get(run_id) or {})}
     if answer and answer["Decision"] == status:
         known = {**known, "no_work": answer["Reason"]}
     version = model_versions.of_run(run_id, known["execution"]["started_at"]) if known.get("gate") else None

@@ -7,6 +7,7 @@ from typing import Literal
 Step = Literal["Nothing", "Deploy", "LookAgain"]
 APPROVED, REJECTED, PENDING = "Approved", "Rejected", "PendingManualApproval"
 VERSION_REJECTED = "VersionRejectedError"  # of runs.work.JUDGEMENTS
+SUPERSEDED = "VersionSupersededError"  # as well
 NO_REASON = "no reason was given"
 
 
@@ -22,7 +23,7 @@ def follows(version: str, status: str, serving: str | None, newest: str | None, 
     works                     whether the run that has registered it still works
 
     Deploy: the newest approved one comes into service, if there is one. LookAgain: the run may be deploying what was
-    rejected.
+    rejected, and its end is looked at.
     """
     if status == APPROVED:
         return "Nothing" if works or version == serving or version != newest else "Deploy"

@@ -371,7 +371,7 @@ TRAIN_MODEL = (
     ),
     Row(
         "Nothing: the newer model serves. To have this run's data judged again, start a run.",
-        errors=("SupersededByNewerData",),
+        errors=("SupersededByNewerData", "VersionSupersededError"),
     ),
     Row(
         "Approve another version (perennial versions, perennial approve), which comes into service then; or start a "

@@ -34,6 +34,7 @@ FAILURES = ("Failed", "TimedOut")
 JUDGEMENTS = {
     "ModelAccuracyTooLow": "Rejected",
     "SupersededByNewerData": "Superseded",
+    "VersionSupersededError": "Superseded",
     "VersionRejectedError": NOT_APPROVED,
     "ApprovalTimedOut": NOT_APPROVED,
 }

@@ -351,6 +351,12 @@ def test_the_environment_of_functions_is_encrypted_with_the_key_of_the_stack_and
     )
 
 
+def test_every_function_may_write_its_log() -> None:
+    (logs,) = (body for body in statements_of("FunctionBasicsPolicy") if body["Sid"] == "Logs")
+    allowed = json.dumps(logs["Resource"])
+    assert [name for name in FUNCTIONS if f'"{name.removesuffix("Function")}Logs", "Arn"' not in allowed] == []
+
+
 # ---- Notification
 
 

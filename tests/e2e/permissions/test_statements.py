@@ -350,11 +350,12 @@ def a_mail_of_the_hours(deployed: Deployed) -> str:
     return str(wait_for(lambda: mailbox.messages(state)[before:], "the mail")[-1].body)
 
 
-def the_end_of_a_change(deployed: Deployed) -> str:
-    weights = [{"VariantName": "AllTraffic", "DesiredWeight": 1.0}]
-    deployed.app.client("sagemaker").update_endpoint_weights_and_capacities(
-        EndpointName=STACK, DesiredWeightsAndCapacities=weights
-    )
+def an_endpoint_that_comes_into_service(deployed: Deployed) -> str:
+    sagemaker = deployed.app.client("sagemaker")
+    config = sagemaker.describe_endpoint(EndpointName=STACK)["EndpointConfigName"]
+    sagemaker.delete_endpoint(EndpointName=STACK)
+    wait_for(lambda: not sagemaker.list_endpoints(NameContains=STACK)["Endpoints"], "the endpoint's end")
+    sagemaker.create_endpoint(EndpointName=STACK, EndpointConfigName=config)
     return _letter(deployed)
 
 
@@ -647,10 +648,11 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("ModelApproverPolicy", "ReadReports"): approving(read_report_as),
     ("ModelApproverPolicy", "Key"): approving(read_report_as),
     ("RunEndedPermission", "Only"): its_end,
+    ("DeploymentEndedPermission", "Only"): its_end,
     ("VersionAnsweredPermission", "Only"): an_answer,
     ("HoursPermission", "Only"): the_schedule(HOURS),
     ("HoursRunEndedPermission", "Only"): its_end,
-    ("HoursEndpointPermission", "Only"): the_end_of_a_change,
+    ("HoursEndpointPermission", "Only"): an_endpoint_that_comes_into_service,
     ("WindowEndedPermission", "Only"): the_end_of_a_window,
 }
 FUNCTIONS = {

@@ -254,9 +254,78 @@ def test_a_rejection_of_the_version_in_service_without_another_starts_what_says_
     assert json.loads(bodies(started)[0]["input"])["ModelVersion"] == 3
 
 
-@matrix("People", "a version is rejected while its run deploys it: the event is kept, and an alarm says so")
-def test_a_rejection_while_the_run_deploys_is_looked_at_again(aws, answer, registry, started, run):
+ENDED = {"id": "2-3", "detail": {"executionArn": EXECUTION_ARN, "status": "SUCCEEDED"}}
+
+
+@pytest.fixture
+def end(answer, aws, lambda_context):
+    """Tell the function that a run has ended, which is that of the version unless it is another one."""
+
+    def call(run_id=RUN):
+        from perennial_aws import runs
+
+        runs.remember(EXECUTION_ARN, {"RunId": run_id, "Decision": "Train"})
+        return load_function("answer_approval").handler(ENDED, lambda_context)
+
+    return call
+
+
+@matrix(
+    "People", "a version is rejected while its run deploys it: at the run's end it is gone back from", ends="Succeeded"
+)
+def test_a_rejection_while_the_run_deploys_is_done_when_the_run_has_ended(aws, answer, end, registry, started, run):
     run("RUNNING")
     registry("Rejected", "biased", newest=2)
-    with pytest.raises(Exception, match="was rejected while its run works"):
-        answer()
+    assert (answer()["Done"], list(started)) == ("LookAgain", []), "it is no error, so that nothing is tried again"
+    serve(aws, 3)
+    run("SUCCEEDED")
+    assert end()["Done"] == "Deploy"
+    (request,) = bodies(started)
+    assert (request["name"], json.loads(request["input"])["ModelVersion"]) == ("version-2-2-3", 2)
+
+
+def test_the_end_of_a_run_whose_version_serves_as_people_want_changes_nothing(aws, end, registry, started, run):
+    serve(aws, 3)
+    registry("Approved", newest=3)
+    assert (end()["Done"], list(started)) == ("Nothing", [])
+
+
+def test_the_end_of_a_run_that_has_deployed_nothing_is_not_looked_at(aws, end, registry, started, run):
+    """Or a version that cannot be deployed would be tried again at the end of its own deployment, for ever."""
+    serve(aws, 3)
+    registry("Rejected", "biased", newest=2)
+    assert end("20261121093440-2b3c") == {"Version": None, "Status": None, "Done": "Nothing"}
+    assert list(started) == []
+
+
+@pytest.mark.parametrize("number", [None, 3])
+def test_the_end_of_an_execution_that_nobody_has_answered_is_not_looked_at(aws, answer, number, lambda_context):
+    if number:
+        serve(aws, number)
+    assert load_function("answer_approval").handler(ENDED, lambda_context)["Done"] == "Nothing"
+
+
+@matrix("People", "an older version waits when a newer one is approved and serves", ends="Superseded")
+@pytest.mark.parametrize(("waiting", "ends"), [(2, True), (4, False)])
+def test_whoever_waits_with_an_older_version_ends_when_a_newer_one_serves(
+    aws, answers, end, registry, sent, run, waiting, ends
+):
+    from perennial_aws import approvals
+
+    serve(aws, 3)
+    registry("Approved", newest=3)
+    older = {"ModelPackageArn": f"{GROUP}/{waiting}", "ModelPackageVersion": waiting}
+    pending = {"ModelPackageSummaryList": [{**older, "ModelApprovalStatus": "PendingManualApproval"}]}
+    approved = {"ModelPackageSummaryList": [{**older, "ModelPackageArn": VERSION, "ModelPackageVersion": 3,
+                                             "ModelApprovalStatus": "Approved"}]}  # fmt: skip
+    answers(
+        "sagemaker",
+        "ListModelPackages",
+        lambda request: (200, pending if b"Pending" in request.body else approved),
+    )
+    approvals.wait_for(f"{GROUP}/{waiting}", "20261119093440-9a9b", "arn:other", "their-token")
+    end()
+    _, failures = map(bodies, sent)
+    told = [(one["taskToken"], one["error"], one["cause"]) for one in failures]
+    cause = "version 3, which is newer, was approved and has come into service"
+    assert told == ([("their-token", "VersionSupersededError", cause)] if ends else [])

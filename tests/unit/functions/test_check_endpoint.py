@@ -156,6 +156,16 @@ def test_an_update_is_watched_by_the_alarms_that_do_not_ring_yet(aws, check, wat
     assert runs.get(run)["rollout"] == {"config": config, "left_out": ["model-quality"]}
 
 
+def test_how_the_version_of_an_earlier_run_takes_over_is_told_by_its_deployment(aws, check, watched):
+    from perennial_aws import runs
+
+    run = sealed(aws)
+    watched("OK", "OK", "OK")
+    check(RunId=run, DeploymentId="20261121093440-2b3c")
+    assert runs.get("20261121093440-2b3c")["rollout"]["left_out"] == []
+    assert "rollout" not in runs.get(run)
+
+
 @pytest.mark.parametrize("phase", ["After", "Back"])
 def test_only_an_update_that_is_about_to_begin_is_planned(check, watched, phase):
     requests = watched("OK", "OK", "OK")

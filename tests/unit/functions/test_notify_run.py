@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 from botocore.exceptions import ClientError
 
+from perennial.runs import rollout
 from perennial.runs.naming import run_id
 from perennial.runs.run_input import TriggerType
 from tests import dashboard
@@ -344,6 +345,8 @@ def test_the_deployment_of_a_version_is_a_run_of_its_own_that_says_whose_model_s
         "Decision": "Deploy", "Reason": reason, "RunId": made, "DeploymentId": RUN, "Name": f"{STACK}-{made}",
         "Version": {"Number": 7, "InsteadOf": "20261102093440-0a1b"}, "Withheld": None,
     })  # fmt: skip
+    baked = rollout.deployment_config("canary", 300, 2, ["errors"])
+    runs.update(RUN, rollout={"config": baked, "left_out": []})  # as "Check endpoint" does
     notify(ended(execution_input=json.dumps({"ModelVersion": 7})))
     record = aws.get_json(f"runs/{RUN}/run.json")
     about = {"run_id": made, "reason": reason, "instead_of": "20261102093440-0a1b"}
@@ -354,6 +357,7 @@ def test_the_deployment_of_a_version_is_a_run_of_its_own_that_says_whose_model_s
     assert subject.startswith(f"Model in service: version 7, of run {made}")
     assert body.startswith(f"Model in service: {reason}\n")
     assert f"Endpoint      {STACK} serves {STACK}-{made}\n" in body
+    assert "Taking over   1 instance first, then all, watched for 300 s by errors\n" in body
 
 
 def test_a_run_whose_group_is_gone_is_told_without_a_version(aws, worked, ended, notify, mails, answers):
