@@ -11,6 +11,7 @@ declaration whose original has changed or is missing, and each name that is used
 
 import argparse
 import ast
+import gc
 import hashlib
 import importlib.util
 import os
@@ -184,7 +185,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (folder / "ministack").is_dir():
         parser.error(f"there is no ministack/ in {folder}; pip install --no-deps --target {folder} ministack==...")
     modules = [Path(os.path.relpath(path)) for path in sorted(ENGINE.rglob("*.py"))]
+    gc.disable()  # trees of code stay: to look for garbage among them took two thirds of the time
     differences = compare(modules, folder, arguments.write)
+    gc.enable()
     print("\n".join(differences), file=sys.stderr, end="\n" if differences else "")
     return 1 if differences else 0
 
