@@ -93,9 +93,10 @@ class FakeAws:
     client: Callable[[str], Any]
 
     def put(self, key: str, body: str | bytes) -> str:
-        """Put an object and return its version."""
-        data = body.encode() if isinstance(body, str) else body
-        return str(self.client("s3").put_object(Bucket=BUCKET, Key=key, Body=data)["VersionId"])
+        """Put an object, as boto3 puts it, and return its version."""
+        from tests.unit import quick_moto
+
+        return quick_moto.put(BUCKET, key, body.encode() if isinstance(body, str) else body)
 
     def get(self, key: str) -> str:
         return self.body(key).decode()
@@ -168,19 +169,11 @@ def aws(_moto: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Fak
     mock_aws, session = _moto
     with mock_aws():
         from perennial_aws.clients import client
+        from tests.unit import quick_moto
 
         monkeypatch.setattr("boto3.DEFAULT_SESSION", session)
-
-        s3 = client("s3")
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-        client("dynamodb").create_table(
-            TableName="runs",
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        client("sns").create_topic(Name="alerts")
+        quick_moto.sign_nothing(monkeypatch)
+        quick_moto.make(REGION, bucket=BUCKET, table="runs", topic="alerts")
         yield FakeAws(client)
 
 
