@@ -136,11 +136,11 @@ def quick_fit(definition: Definition, prepared: Path) -> Fit:
     values = {name: value for name, value in own.items() if not is_range(value)}
     depth: dict[str, str] = {name: str(values[name]) for name in ("max_depth", "min_child_weight") if name in values}
     # Threads that wait for each other on a busy machine take longer than one on few values.
-    threads = {"nthread": "1"} if features.size < LARGE else {}
+    threads = {"nthread": 1} if features.size < LARGE else {}
     parameters = {**QUICK, **depth, **threads, **_objective(definition), "seed": "0", "verbosity": "0"}
-    booster = xgboost.train(parameters, xgboost.DMatrix(features, target), ROUNDS)
+    booster = xgboost.train(parameters, xgboost.DMatrix(features, target, **threads), ROUNDS)
     back: Callable[[Floats], Floats] = np.exp if definition.target_transform == "log" else np.asarray
-    scores = back(booster.predict(xgboost.DMatrix(unseen)).astype(np.float64))
+    scores = back(booster.predict(xgboost.DMatrix(unseen, **threads)).astype(np.float64))
     return _measured(definition, back(labels), scores, _constant(back(target), len(definition.classes)))
 
 

@@ -3,7 +3,9 @@
 import contextlib
 import gc
 import getpass
+import itertools
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,11 @@ from tests import about_states
 LONGEST_ID = 40  # characters of one parameter
 MEMORY = Path("/dev/shm")  # noqa: S108  pytest makes a folder of its own in it, which nobody else may open
 ROOM_BYTES = 12 * 2**30  # all tests leave a quarter of it
+_numbers = itertools.count()
 TEMPORARY = "PYTEST_DEBUG_TEMPROOT"  # where pytest makes the folders of tests
+# Threads of XGBoost, scikit-learn and NumPy wait for each other at full speed; on a machine as busy as the tests
+# make it, that is most of what a fit takes.
+os.environ |= {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}
 os.environ["LOCALCLOUD_OWNER"] = str(os.getpid())  # a local cloud that a test starts ends with the tests' own process
 
 
@@ -79,6 +85,15 @@ def pytest_make_parametrize_id(val: Any) -> str | None:
         return None
     text = val[:LONGEST_ID].decode("latin-1") if isinstance(val, bytes) else val[:LONGEST_ID]
     return text.encode("unicode_escape").decode()[:LONGEST_ID] + "..."
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own, as pytest's, which looks at all that are there to find a number for each."""
+    name = re.sub(r"\W", "_", request.node.name)[:26]
+    path = tmp_path_factory.getbasetemp() / f"{name}{next(_numbers):04}"
+    path.mkdir(mode=0o700)
+    return path
 
 
 @pytest.fixture
