@@ -61,6 +61,7 @@ def run(settings: Settings, make_sagemaker: Callable[[Settings], SageMaker] = Lo
         SeamError: the installed MiniStack is not the expected one.
         OSError: the port is taken.
     """
+    gc.disable()  # what is loaded stays: to look for garbage among it took a fifth of a start
     _prepare(settings)
     leftovers.end(settings.state)
     leftovers.watch(settings.state)
@@ -344,6 +345,7 @@ class _Server:
             self._problem = f"SageMaker did not start: {error}"
         gc.freeze()  # what is loaded stays; to look through it again and again took one twentieth of the server's time
         gc.set_threshold(*_GARBAGE)
+        gc.enable()
         self._ready = True
         self._saver.touch()  # what a version before this one has left is written as this one does
         self._saver.start()

@@ -1,10 +1,13 @@
 """Local clouds that start without most of their imports: forks of a process that has loaded them (localcloud/forks.py).
 
 That is half of what a start costs, and tests start many. MiniStack is imported by each server as ever: it reads the
-environment then. As a script this is that process; imported, it starts servers.
+environment then; its byte code is read once, and the key is made once that it makes for Cognito. As a script this is
+that process; imported, it starts servers.
 """
 
+import atexit
 import importlib
+import importlib.util
 import os
 import pkgutil
 import socket
@@ -12,9 +15,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from tempfile import mkdtemp
+from types import CodeType
 from unittest.mock import patch
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 import localcloud
 from localcloud import fork_server, forks
@@ -23,7 +31,7 @@ from tests import forked
 
 # What MiniStack and the server itself import when they start.
 LIBRARIES = (
-    *("boto3", "defusedxml.ElementTree", "docker", "hypercorn.protocol", "jsonata", "yaml", "uvicorn"),
+    *("boto3", "defusedxml.ElementTree", "docker", "graphql", "hypercorn.protocol", "jsonata", "yaml", "uvicorn"),
     *("cryptography.x509", "cryptography.hazmat.primitives.asymmetric.rsa", "uvicorn.lifespan.on"),
     "uvicorn.protocols.http.httptools_impl",
 )
@@ -34,7 +42,32 @@ def load() -> None:
     names = [module.name for module in pkgutil.walk_packages(localcloud.__path__, "localcloud.")]
     for name in (*LIBRARIES, *(name for name in names if ELSEWHERE.isdisjoint(name.split(".")))):
         importlib.import_module(name)
+    keep_code("ministack")
+    keep_key()
     assert "ministack" not in sys.modules
+
+
+def keep_key() -> None:
+    """Make the key, and read it, of which each state folder has a copy: to read it takes as long as to make it."""
+    rsa.generate_private_key = cache(rsa.generate_private_key)
+    serialization.load_pem_private_key = cache(serialization.load_pem_private_key)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    plain = serialization.NoEncryption()
+    text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    serialization.load_pem_private_key(text, password=None)
+
+
+def keep_code(package: str) -> None:
+    """Read the byte code of a package, for this process's forks to import."""
+    spec, get_code = importlib.util.find_spec(package), SourceFileLoader.get_code
+    assert spec is not None
+    files = list(Path(str(spec.origin)).parent.rglob("*.py"))
+    codes = {str(file): get_code(SourceFileLoader(package, str(file)), package) for file in files}
+
+    def kept_code(loader: SourceFileLoader, name: str) -> CodeType | None:
+        return codes.get(loader.get_filename(name)) or get_code(loader, name)
+
+    SourceFileLoader.get_code = kept_code  # type: ignore[method-assign]
 
 
 @cache
@@ -44,6 +77,7 @@ def _origin() -> forks.ForkServer:
     origin = forks.ForkServer(Path(sys.executable), [], Path(mkdtemp()), environment)
     with patch.object(forks, "SCRIPT", Path(__file__)):
         origin.start()
+    atexit.register(origin.close)
     return origin
 
 
