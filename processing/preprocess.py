@@ -233,7 +233,7 @@ def pack_preprocessor(
         members["code/features.py"] = hook.read_bytes()
     with (
         (folder / "model.tar.gz").open("wb") as file,
-        gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
+        gzip.GzipFile("", "wb", 6, file, 0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
         for name, content in sorted(members.items()):

@@ -140,11 +140,12 @@ def test_byte_that_is_not_in_the_declared_encoding_is_named(file: Path) -> None:
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 @pytest.mark.parametrize("make", ["Citroën", "Škoda", "京"])
 def test_utf_8_that_is_declared_to_be_another_encoding_is_told(
-    file: Path, encoding: str, pack: Callable[[bytes], bytes], make: str
+    file: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, pack: Callable[[bytes], bytes], make: str
 ) -> None:
-    """Also where the first character that tells is far inside."""
+    """Also where the first character that tells is blocks inside."""
+    monkeypatch.setattr(csv_files, "BLOCK_BYTES", 4096)
     said = rf"this is UTF-8, and model.yaml declares {encoding} \(files.encoding\): .* Save the file as UTF-8 with a "
-    for before in (0, 300_000):
+    for before in (0, 3_000):
         content = "price,make,doors\n" + "1.5,Saab,4\n" * before + f"1.5,{make},4\n"
         file.write_bytes(pack(content.encode()))
         with pytest.raises(FileError, match=said):

@@ -14,7 +14,7 @@ from perennial.evaluation.metrics import UndefinedMetricError, interval, interva
 from processing.own_code import MEASURING
 
 CODE = '''"""Metrics."""
-import os
+import os, time
 import numpy as np
 
 print("what is printed is no answer")
@@ -45,7 +45,7 @@ def text(actual, predicted):
 def slow(actual, predicted):
     while True:
         try:
-            sum(range(1000))
+            time.sleep(0.01)
         except Exception:
             pass
 
