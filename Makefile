@@ -96,6 +96,11 @@ demo-drift: override MODEL = car-sales
 demo-drift: deploy-local ## Requests, a changed unit, a world that shifts: drift is told, and the model follows it
 	@$(LOCAL) $(BIN)/python -m tools.demo_drift --stack $(STACK)
 
+.PHONY: demo-batch
+demo-batch: override MODEL = used-cars
+demo-batch: deploy-local ## Files that are scored, made of the real data: one is, and one with outliers is refused by a mail that names the column
+	@$(LOCAL) $(BIN)/python -m tools.demo_batch --stack $(STACK)
+
 .PHONY: explain
 explain: install ## From the endpoint that serves back to the data versions: make explain MODEL=name, or STACK=name (AWS: LOCAL=)
 	@$(LOCAL) $(PERENNIAL) explain --stack $(STACK)

@@ -55,6 +55,11 @@ def pending() -> list[ModelVersion]:
     return [_version(one) for one in _summaries(ModelApprovalStatus=approval.PENDING)]
 
 
+def has_any() -> bool:
+    """Return whether the group has a version, approved or not."""
+    return next(_summaries(), None) is not None
+
+
 def described(version_arn: str) -> dict[str, Any] | None:
     """Return what the registry says of a version; None where it is not there any more."""
     return if_there(client("sagemaker").describe_model_package, ModelPackageName=version_arn)

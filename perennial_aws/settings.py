@@ -52,6 +52,7 @@ class Settings:
     data_prefix           the folder of the data, with a slash at its end
     training_executions   the ARN of train_model's executions, without their names
     state_machine_arn     of train_model
+    score_batch_arn       of the state machine score_batch
     code_uri              s3://bucket/code/<hash>, where the job code is
     tuning_prefix         how the names of the stack's tuning jobs begin
     stack_overrides       JSON: what stack parameters set over model.yaml (runs.configuration.stack_overrides)
@@ -59,6 +60,7 @@ class Settings:
     topic_arn, data_topic_arn, approver_topic_arn  who operates the stack, who answers for the data, and who lets models
                                serve; they may be the same
     capture_delay_seconds how long captured records take to arrive
+    data_capture_percentage  the share of requests, and of rows that are scored in files, that is captured
     traffic_shift         canary, linear or all-at-once: how a new model takes over where several instances serve
     baking_seconds        how long alarms are watched after each step of that; 0: not at all
     rollback_alarms       the names of these alarms
@@ -83,11 +85,13 @@ class Settings:
     code_uri = _Variable(_without_slash)
     training_executions = _Variable(str)
     state_machine_arn = _Variable(str)
+    score_batch_arn = _Variable(str)
     tuning_prefix = _Variable(str)
     sklearn_image = _Variable(str)
     stack_overrides = _Variable(str, "{}")
     quiet_period_seconds = _Variable(int)
     capture_delay_seconds = _Variable(int)
+    data_capture_percentage = _Variable(int)
     traffic_shift = _Variable(_traffic_shift)
     baking_seconds = _Variable(int)
     rollback_alarms = _Variable(_listed)

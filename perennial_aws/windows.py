@@ -1,6 +1,7 @@
 """What is known of windows and of who answered them, in the run table; one item, whatever time has passed.
 
 The item `monitoring`: `served` (which model answers since when), `windows` (the newest that were judged, by their end),
+`batches` (the newest files that were checked before they were scored, likewise),
 `bad_news` (the windows that people were told of and that no good news has followed).
 `window#<which>` is the claim of a window that is being judged.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from perennial.monitoring import period, policy, telling
 from perennial.runs import work
@@ -17,6 +18,7 @@ from perennial_aws import runs
 
 _ITEM = "monitoring"
 _ATTEMPTS = 8
+Kind = Literal["windows", "batches"]
 
 
 class HistoryContestedError(Exception):
@@ -47,6 +49,11 @@ def history(item: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     return list((item or known()).get("windows", []))
 
 
+def batches(item: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Return the newest files that were checked before they were scored, by their end, as windows are."""
+    return list((item or known()).get("batches", []))
+
+
 def judged_until() -> datetime | None:
     """Return until when records were judged (monitoring.policy)."""
     until = policy.judged_until(history())
@@ -59,20 +66,25 @@ def note_served(run: str, since: datetime) -> list[dict[str, str]]:
     return list(changed["served"])
 
 
-def remember(window_id: str, judge: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Add a window once; return the history with it.
+def remember(
+    window_id: str,
+    judge: Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], Mapping[str, Any]],
+    kind: Kind = "windows",
+) -> list[dict[str, Any]]:
+    """Add a window once, or a file that was checked; return the history with it.
 
-    judge  makes its entry of the history to which it is added: anew, when others have added theirs meanwhile, so that
-           of two windows that end at the same time the second knows what the first has started
+    judge  makes its entry of the history to which it is added, and of the other one: anew, when others have added
+           theirs meanwhile, so that of two that end at the same time the second knows what the first has started
     """
 
     def change(known: dict[str, Any]) -> dict[str, Any]:
-        history = known.get("windows", [])
+        history = known.get(kind, [])
         if any(one["id"] == window_id for one in history):
             return known
-        return {**known, "windows": policy.remembered(history, judge(history))}
+        others = known.get("batches" if kind == "windows" else "windows", [])
+        return {**known, kind: policy.remembered(history, judge(history, others))}
 
-    return list(_change(change)["windows"])
+    return list(_change(change)[kind])
 
 
 def bad_news(item: Mapping[str, Any] | None = None) -> list[str]:

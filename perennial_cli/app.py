@@ -88,6 +88,10 @@ COMMANDS = {
         ),
     },
     "What serves": {
+        "score": Entry(
+            "scoring.score", "Score a file by the newest approved model: drop it, follow, fetch the result."
+        ),
+        "batches": Entry("scoring.batches", "List files that were to be scored in batch, and how that ended."),
         "predict": Entry("serving.predict", "Ask the endpoint about a record, a file or standard input."),
         "openapi": Entry(
             "serving.openapi",

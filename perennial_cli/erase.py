@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -55,6 +56,9 @@ DERIVED = (
 )  # fmt: skip
 LEARNED = ("model/", "preprocessor/", "serving/", "baselines/", "champion/", "rows/")
 MARK = "erased.json"
+# What a file that is scored leaves beside its rows; records and answers go with the rest of the folder after some days.
+OF_BATCH = re.compile(r"batch/(runs/|work/[^/]+/(records|predictions|result/(report\.json|capture)))")
+REPORT = ".report.json"
 LARGEST = 5 << 30  # Amazon S3 API Reference, PutObject: "you can upload an object up to 5 GB"
 REPLACED = ("PreconditionFailed", "ConditionalRequestConflict")  # of a PutObject with If-Match
 MOST_LINES = 20
@@ -157,8 +161,10 @@ class Eraser:
         """Look into every version of every object that may hold rows, and name each to `step`."""
         looked, manifests, probes = Findings(), list[str](), list[str]()
         own, data = self.stack.bucket, self.stack.data_bucket
+        before = ""
         for key, versions in groupby(self._versions(""), itemgetter("Key")):
             step(key)
+            is_no_table, before = bool(OF_BATCH.match(key)) or key == before + REPORT, key
             run_id, _, inside = key.removeprefix("runs/").partition("/")
             in_run = key.startswith("runs/")
             if in_run and inside == MARK:
@@ -168,7 +174,7 @@ class Eraser:
                 self._look_into_window(window_id, list(versions), looked)
                 manifests += [key] if key.endswith(judged_windows.MANIFEST) else []
                 probes += [key] if of_window == judged_windows.PROBE else []
-            elif not (key.startswith("code/") or (in_run and not inside.startswith("input/"))):
+            elif not (key.startswith("code/") or (in_run and not inside.startswith("input/")) or is_no_table):
                 self._look_into(own, key, list(versions), looked, looked.hits)
         looked.windows |= self._windows_judged_by(looked, manifests)
         looked.windows |= self._windows_probed_by(looked.runs, probes)

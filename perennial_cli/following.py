@@ -23,16 +23,19 @@ RECORD_LIMIT_SECONDS = 60
 POLL_SECONDS = 0.5
 
 
-def wait_for_drop(stack: Stack, version: str, limit_seconds: float | None = None) -> str:
-    """Return the execution that the event of a dropped object version started. Raises CommandError."""
+def wait_for_drop(stack: Stack, version: str, limit_seconds: float | None = None, machine: str | None = None) -> str:
+    """Return the execution that the event of a dropped object version started. Raises CommandError.
+
+    machine  the state machine, if not the one that trains
+    """
     limit = START_LIMIT_SECONDS if limit_seconds is None else limit_seconds
     deadline = time.monotonic() + limit
     looked_at: set[str] = set()
     client = boto3.client("stepfunctions")
-    with working("waiting for the run that the drop starts"):
+    with working("waiting for what the drop starts"):
         while time.monotonic() < deadline:
-            listed = client.list_executions(stateMachineArn=stack.state_machine_arn, maxResults=20)["executions"]
-            for item in listed:
+            listed = client.list_executions(stateMachineArn=machine or stack.state_machine_arn, maxResults=20)
+            for item in listed["executions"]:
                 if item["executionArn"] in looked_at:
                     continue
                 looked_at.add(item["executionArn"])
@@ -41,7 +44,7 @@ def wait_for_drop(stack: Stack, version: str, limit_seconds: float | None = None
                     return item["executionArn"]
             time.sleep(POLL_SECONDS)
     raise CommandError(
-        f"no run began within {limit} s of the drop; see the queue of undelivered events, "
+        f"nothing began within {limit} s of the drop; see the queue of undelivered events, "
         f"{stack.outputs.get('UndeliveredEventsUrl')}"
     )
 

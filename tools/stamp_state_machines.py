@@ -68,6 +68,7 @@ OWN = {
     "SnapshotDataFunction": ("DataVersionUnavailableError",),
     "ResolveWindowFunction": ("HistoryContestedError", "WindowContestedError"),
     "DecideRetrainingFunction": ("HistoryContestedError",),
+    "ResolveBatchFunction": ("BatchContestedError",),
 }
 
 # ---- The table: resource, TimeoutSeconds, what is tried again (of functions the template has the Timeout)

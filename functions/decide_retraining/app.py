@@ -1,7 +1,8 @@
 """Note what a window amounts to, and decide whether drift starts a training run.
 
-Called by  monitor_model, state "Decide retraining", when the window's job has ended.
-Reads      monitoring/<window id>/verdict.json and config.json
+Called by  monitor_model, state "Decide retraining", when the window's job has ended; score_batch, likewise, when a file
+           was checked, which is judged as a window is.
+Reads      monitoring/<window id>/verdict.json and config.json; of a file those below batch/runs/<batch id>/
 Writes     the window into what is known of windows, in the run table; the answer. The same execution gets the same.
            Takes its file away from the data, where it was judged before and gives no rows any more.
 Raises     VerdictMissingError: the job ended without a verdict; permanent.
@@ -30,17 +31,22 @@ from perennial_aws.settings import settings
 logger = Logger()
 
 MAX_REASON = 300  # characters of what the output says
+MAX_NAME = 200  # of a file: two hundred of them are one item of the table
 
 
 @dataclass(frozen=True)
 class Request:
-    """A window whose job has ended; times are in UTC, 2026-11-29T10:00:00Z."""
+    """A window whose job has ended; times are in UTC, 2026-11-29T10:00:00Z.
+
+    File  the file that was checked before it is scored, which is judged as a window is, from no time to no other
+    """
 
     WindowId: str
     RunId: str
     Prefix: str
     Start: str
     End: str
+    File: str | None = None
 
 
 class LabelledRows(TypedDict):
@@ -69,7 +75,7 @@ class VerdictMissingError(Exception):
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Decide once: a window that is known with its decision keeps it."""
     request = payloads.read(Request, event)
-    history = windows.remember(request.WindowId, partial(_decided, request))
+    history = windows.remember(request.WindowId, partial(_decided, request), "batches" if request.File else "windows")
     entry = next(one for one in history if one["id"] == request.WindowId)
     decision = entry["decision"] or {"retrain": False, "reason": _why_not(request, entry["verdict"])}
     became = (entry.get("file_before") or {}).get("became")
@@ -83,7 +89,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return asdict(Answer(entry["verdict"], decision["retrain"], decision["reason"], _labelled(learned)))
 
 
-def _decided(request: Request, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _decided(
+    request: Request, history: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """Return the window as it is remembered: its verdict, and what the policy says of it."""
     verdict = objects.read_json_if_there(f"{request.Prefix}/verdict.json")
     if verdict is None:
@@ -102,12 +110,15 @@ def _decided(request: Request, history: Sequence[Mapping[str, Any]]) -> dict[str
         "labelled_rows": verdict.get("labelled_rows", 0),
         "decision": None,
     }
-    if _has_file(entry):  # it was judged before: what it gives now takes the place of that, whatever is decided
+    if request.File:
+        entry["file"] = request.File[:MAX_NAME]
+    elif _has_file(entry):  # it was judged before: what it gives now takes the place of that, whatever is decided
         became = policy.REPLACED if entry["labelled_rows"] else policy.TAKEN_AWAY
         entry["file_before"] = {"uri": f"s3://{settings.bucket}/{_key(entry)}", "became": became}
     rules, now = definition["monitoring"]["retraining"], datetime.now(UTC)
     judged = _with_rows_that_are_there(policy.remembered(history, entry), request.WindowId)
-    decided = policy.decide(entry, judged, rules, now, _why_no_rows(request, verdict), windows.serving())
+    serving = None if request.File else windows.serving()  # the newest approved model scores, and may not serve yet
+    decided = policy.decide(entry, judged, rules, now, _why_no_rows(request, verdict), serving, others)
     if decided:
         entry["decision"] = asdict(decided)
     if decided and decided.retrain:

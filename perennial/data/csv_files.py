@@ -47,13 +47,15 @@ class Batch:
 
     A column is an array of CSV texts; or as Parquet has it; or, of JSON, an array of structures: `text` for people,
     `value` of the column's type, and whether it is `invalid`. A column that the file does not have is in `absent`, and
-    null.
+    null. `whole` has the same rows with all fields of the file under the names of the file, where the form wants it: of
+    JSON lines the lines.
     """
 
     table: pa.RecordBatch
     row_numbers: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
     unreadable: tuple[UnreadableRow, ...] = ()
     absent: frozenset[str] = frozenset()
+    whole: pa.RecordBatch | None = None
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,14 @@ class _Table:
     """How the fields of a file are cut, and which of them each column is (a position; none where it is absent)."""
 
     delimiter: str
-    width: int
+    header: Sequence[str]
     columns: Sequence[Column]
     positions: Mapping[str, int]
+    whole: bool
+
+    @property
+    def width(self) -> int:
+        return len(self.header)
 
     @property
     def absent(self) -> frozenset[str]:
@@ -129,7 +136,7 @@ def read_csv(
 def _table(name: str, head: str, separator: str, columns: Sequence[Column], form: FileForm, notes: list[str]) -> _Table:
     delimiter = separator or form.delimiter or _delimiter(head, columns)
     header = _header(name, head, delimiter)
-    return _Table(delimiter, len(header), columns, positions(name, header, columns, form, notes))
+    return _Table(delimiter, header, columns, positions(name, header, columns, form, notes), form.whole)
 
 
 def _delimiter(head: str, columns: Sequence[Column]) -> str:
@@ -158,7 +165,8 @@ def _first_line(head: str, delimiter: str) -> list[str]:
 
 
 def _batches(file: TextFile, table: _Table) -> Iterator[Batch]:
-    read = sorted({str(position) for position in table.positions.values()}, key=int)
+    wanted = range(table.width) if table.whole else sorted({*table.positions.values()})
+    read = [str(position) for position in wanted]
     ragged = _Ragged(table.width)
     first = 0  # ordinal of the batch's first sound row
     try:
@@ -179,7 +187,9 @@ def _batches(file: TextFile, table: _Table) -> Iterator[Batch]:
             ),
         )
         for fields in reader:
-            batch = Batch(_under_names(fields, table), _numbering(first, ragged.numbers), ragged.take(), table.absent)
+            whole = pa.RecordBatch.from_arrays(fields.columns, names=list(table.header)) if table.whole else None
+            numbering = _numbering(first, ragged.numbers)
+            batch = Batch(_under_names(fields, table), numbering, ragged.take(), table.absent, whole)
             if file.has_quotes:
                 _check_hidden_rows(file.name, batch, table)
             yield batch

@@ -14,11 +14,13 @@ class FileForm:
     encoding       of CSV files without a byte order mark
     delimiter      of CSV files; None: as the header line looks
     other_columns  `refuse` or `ignore` columns that the definition does not name
+    whole          whether all fields of a file come along, for who writes its rows again (Batch.whole)
     """
 
     encoding: str = "utf-8"
     delimiter: str | None = None
     other_columns: str = "refuse"
+    whole: bool = False
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> FileForm:

@@ -83,6 +83,7 @@ class _Shapes:
 
     def batch(self, first: int, lines: Sequence[bytes]) -> Batch:
         records: list[dict[str, Any]] = []
+        whole: list[bytes] = []
         numbers: list[int] = []
         unreadable: list[UnreadableRow] = []
         for number, line in enumerate(lines, first):
@@ -91,6 +92,8 @@ class _Shapes:
             try:
                 records.append(self._by_column(number, _record(line)))
                 numbers.append(number)
+                if self._form.whole:
+                    whole.append(line)
             except (ValueError, RecursionError) as error:
                 repeated = isinstance(error, RepeatedNameError)
                 if not (repeated or unreadable or self._has_begun):
@@ -101,7 +104,13 @@ class _Shapes:
         arrays = {column.name: _column(column, records) for column in self._columns}
         rows = np.array(numbers, np.int64)
         absent = arrays.keys() - {name for record in records for name in record}
-        return Batch(pa.RecordBatch.from_pydict(arrays), partial(_at, rows), tuple(unreadable), frozenset(absent))
+        return Batch(
+            pa.RecordBatch.from_pydict(arrays),
+            partial(_at, rows),
+            tuple(unreadable),
+            frozenset(absent),
+            pa.RecordBatch.from_pydict({"line": pa.array(whole, pa.binary())}) if self._form.whole else None,
+        )
 
     def _by_column(self, number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         names, self._has_begun = tuple(record), True

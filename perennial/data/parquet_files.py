@@ -34,8 +34,9 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
     try:
         with pq.ParquetFile(path) as file:
             name_of = _names_in_file(name, file.schema_arrow, columns, form, notes)
-            wanted = list(dict.fromkeys(name_of.values()))
-            texts = [column for column in wanted if is_text(file.schema_arrow.field(column).type)]
+            own = list(dict.fromkeys(name_of.values()))
+            wanted = file.schema_arrow.names if form.whole else own
+            texts = [column for column in own if is_text(file.schema_arrow.field(column).type)]
             rows = rows_at_once(file.metadata, wanted)
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             first, room = 1, max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
@@ -48,7 +49,8 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
                     raise FileError(f"{name}: {expanded}; upload the file as CSV")
                 absent = frozenset(column.name for column in columns) - name_of.keys()
                 for batch in _slices(name, ordered):
-                    yield Batch(_under_names(batch, columns, name_of), partial(np.add, first), absent=absent)
+                    numbering, whole = partial(np.add, first), batch if form.whole else None
+                    yield Batch(_under_names(batch, columns, name_of), numbering, absent=absent, whole=whole)
                     first += batch.num_rows
     except MemoryError as error:
         raise FileError(

@@ -33,14 +33,16 @@ def decide(
     now: datetime,
     no_rows: str | None = None,
     serving: str | None = None,
+    others: Sequence[Mapping[str, Any]] = (),
 ) -> Decision | None:
     """Return what the policy says of a window that is the newest in the history; None where there is nothing to decide.
 
-    window   its id, run, verdict, end (UTC), labelled_rows
+    window   its id, run, verdict, end (UTC), labelled_rows; of a file that was checked its `file`
     history  all windows that were judged, this one too: end, verdict, retrained_at (or none), oldest first
     policy   monitoring.retraining of model.yaml
     no_rows  why the window has no labelled rows, and what would help
     serving  the run whose model answers now, where it is known
+    others   what else may have started runs: files that were checked, of windows, and the other way round
     """
     if window["verdict"] != DRIFT:
         return None
@@ -55,8 +57,8 @@ def decide(
         return Decision(False, f"this window has started a run already, at {started}")
     return (
         _in_row(history, policy)
-        or _rested(history, policy, now)
-        or _rows(unlearned(history, window["id"]), policy, no_rows)
+        or _rested([*history, *others], policy, now)
+        or _rows(window, unlearned(history, window["id"]), policy, no_rows)
     )
 
 
@@ -79,7 +81,7 @@ def _in_row(history: Sequence[Mapping[str, Any]], policy: Mapping[str, Any]) -> 
 
 
 def _rested(history: Sequence[Mapping[str, Any]], policy: Mapping[str, Any], now: datetime) -> Decision | None:
-    times = [read(one["retrained_at"]) for one in history if one.get("retrained_at")]
+    times = sorted(read(one["retrained_at"]) for one in history if one.get("retrained_at"))
     today = [time for time in times if time > now - timedelta(days=1)]
     if len(today) >= policy["runs_a_day"]:
         text = f"drift has started {len(today)} runs within a day (monitoring.retraining.runs_a_day)"
@@ -91,7 +93,12 @@ def _rested(history: Sequence[Mapping[str, Any]], policy: Mapping[str, Any], now
     return None
 
 
-def _rows(windows: Sequence[Mapping[str, Any]], policy: Mapping[str, Any], no_rows: str | None) -> Decision:
+def _rows(
+    window: Mapping[str, Any], windows: Sequence[Mapping[str, Any]], policy: Mapping[str, Any], no_rows: str | None
+) -> Decision:
+    """Ask for labelled rows, which only windows have: of a file a run sees whether there is anything to learn from."""
+    if window.get("file"):
+        return Decision(True, "drift starts a training run on the data that are there")
     rows, least = sum(int(one["labelled_rows"]) for one in windows), int(policy["min_labelled_rows"])
     if rows >= least:
         added = f" with {rows:,} new labelled rows" if rows else ""
@@ -124,11 +131,16 @@ def without_retraining(history: Sequence[Mapping[str, Any]], window_id: str) -> 
 
 def remembered(history: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the history with a window in it, by its end; judged again, it takes the place of what it was."""
-    same = (entry["run"], entry["start"], entry["end"])
-    before = next((one for one in history if (one["run"], one["start"], one["end"]) == same), {})
-    others = [dict(one) for one in history if (one["run"], one["start"], one["end"]) != same]
+    same = _which(entry)
+    before = next((one for one in history if _which(one) == same), {})
+    others = [dict(one) for one in history if _which(one) != same]
     kept_start = {"retrained_at": before["retrained_at"]} if before.get("retrained_at") else {}
     return sorted([*others, {**kept_start, **entry}], key=lambda one: str(one["end"]))[-MAX_WINDOWS:]
+
+
+def _which(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what two judgements of the same have in common; a file is judged once."""
+    return one["run"], one["start"], one["end"], one["id"] if one.get("file") else None
 
 
 def limit_before(history: Sequence[Mapping[str, Any]], window_id: str) -> dict[str, Any] | None:

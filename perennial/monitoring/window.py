@@ -53,7 +53,7 @@ class Window:
         others = {column.name: column.sources for column in contract.columns if not column.feature}
         names = RequestNames(contract.features, others, ignore=contract.form.other_columns == "ignore")
         self._reader = RequestReader(self._contract.names, names)
-        self._columns = [_empty(column, definition) for column in contract.features]
+        self._columns = [new_column(column, definition) for column in contract.features]
         self._tally = tally
         self._waiting: dict[str, list[Row]] = {"text": [], "json": []}
         self._answered: dict[str, list[Answered]] = {"text": [], "json": []}
@@ -140,7 +140,7 @@ class Window:
             key = violation.column.name, violation.rule
             self._broken[key] = self._broken.get(key, 0) + violation.rows.size
         for column in self._columns:
-            _observe(column, checked.table[column.name].combine_chunks())
+            observe(column, checked.table[column.name].combine_chunks())
         if self.facets.rules:
             self._count_outcomes(self.facets.sides(checked.table), answered)
 
@@ -218,7 +218,8 @@ class Window:
         return numbers.statistics()
 
 
-def _empty(column: Column, definition: Mapping[str, Any]) -> NumericColumn | StringColumn:
+def new_column(column: Column, definition: Mapping[str, Any]) -> NumericColumn | StringColumn:
+    """Return the statistics of a column that has seen no value yet."""
     if column.type == "string":
         most = definition["quality"]["max_categories"]
         return StringColumn(column.name, domain=column.categories, max_categories=most)
@@ -232,7 +233,8 @@ def _typed(column: Column, values: Sequence[Any]) -> pa.StructArray:
     return pa.StructArray.from_arrays([read, invalid], ["value", "invalid"])
 
 
-def _observe(column: NumericColumn | StringColumn, values: pa.Array) -> None:
+def observe(column: NumericColumn | StringColumn, values: pa.Array) -> None:
+    """Take in typed values of a column."""
     if isinstance(column, NumericColumn):
         column.add(pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
         return

@@ -23,7 +23,7 @@ from perennial.model.complaints import ConfigurationError, Strict
 from perennial.model.definition import DEPLOYABLE, STEPS, Definition, Instances, JobInstance, judged, validated
 from perennial.model.problem_types import Direction, scores_of
 
-RESERVED_PREFIXES = ("runs/", "code/", "capture/")
+RESERVED_PREFIXES = ("runs/", "code/", "capture/", "batch/")
 STACK = "the stack's parameters"
 RUN = "the run's input, Overrides"
 

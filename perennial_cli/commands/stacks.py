@@ -39,7 +39,7 @@ def deploy(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="A folder of models/, by its name or path. Default: the model that SECTION names.",
             autocompletion=options.model_names,
         ),

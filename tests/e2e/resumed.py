@@ -67,6 +67,7 @@ class Resumable:
             "Resolve configuration": {"Champion": None, "Name": name},
             "Reserve deployment": {"Champion": None},
             "Resolve window": {"Name": name},
+            "Resolve batch": {"Name": name},
         }
         results = {
             each: _answered(self._results[each], changes.get(each, {}) | (answers or {}).get(each, {}))

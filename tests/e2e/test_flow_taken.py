@@ -22,6 +22,7 @@ TAKEN_BY = {
         | {"test_used_cars.py"},
     ),
     "monitor-model": ("e2e-monitor", {"test_monitoring.py"}),
+    "score-batch": ("e2e-monitor", {"test_score_batch.py"}),
 }
 
 

@@ -19,7 +19,7 @@ class Union:
         states = set().union(*(about_states.states_of(item) for item in session.items))
         print(json.dumps(sorted(states)), file=sys.stderr)
 
-files = [f"tests/unit/test_state_machine_{name}.py" for name in ("elements", "monitor_model")]
+files = [f"tests/unit/test_state_machine_{name}.py" for name in ("elements", "monitor_model", "score_batch")]
 sys.exit(pytest.main(["--collect-only", "-q", *files], plugins=[Union()]))
 """
 

@@ -29,6 +29,10 @@ PARTS: dict[str, set[str]] = {
         "perennial.data", "perennial.evaluation", "perennial.features", "perennial.hooks", "perennial.model",
         "perennial.runs", "perennial.words", "numpy", "pyarrow",
     },
+    "perennial.batch": {
+        "perennial.data", "perennial.evaluation", "perennial.features", "perennial.monitoring", "perennial.runs",
+        "perennial.words", "numpy", "pyarrow",
+    },
     "perennial.reports": {
         "perennial.data", "perennial.evaluation", "perennial.features", "perennial.model", "perennial.runs",
         "perennial.words", "leather", "numpy",

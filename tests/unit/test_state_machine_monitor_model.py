@@ -232,10 +232,10 @@ def test_aws_takes_what_the_flow_asks(subtests: pytest.Subtests) -> None:
     for call in walk().calls:
         if not call.resource.endswith(":lambda:invoke"):
             with subtests.test(call.state):
-                _validate(call)
+                validate(call)
 
 
-def _validate(call: Call) -> None:
+def validate(call: Call) -> None:
     known = aws_api.call(call.resource)
     arguments = {name[0].lower() + name[1:] if known.service.service_name == "stepfunctions" else name: value
                  for name, value in call.arguments.items()}  # fmt: skip

@@ -46,7 +46,7 @@ UNTAGGED = {
     *("AWS::SNS::Subscription", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy", "AWS::Serverless::LayerVersion"),
     *("Custom::JobCode", "Custom::RunsMade"),
 }
-JOB_ROLES = ["PreprocessRole", "TrainRole", "BaselineRole", "ModelRole", "MonitorRole"]
+JOB_ROLES = ["PreprocessRole", "TrainRole", "BaselineRole", "ModelRole", "MonitorRole", "BatchRole"]
 
 
 def of_type(kind: str) -> dict[str, dict[str, Any]]:
@@ -226,7 +226,8 @@ def test_alarms_watch_the_metrics_of_this_stacks_runs_readers_and_endpoint() -> 
 def test_only_functions_that_nobody_else_would_tell_of_have_alarms_of_their_own() -> None:
     """Rules call them; the flows call all others, or CloudFormation or whoever waits for an answer does."""
     called = {
-        "Ends": "NotifyRunFunction", "Windows": "NotifyWindowFunction", "Answers": "AnswerApprovalFunction",
+        "Ends": "NotifyRunFunction", "Windows": "NotifyWindowFunction", "Batches": "NotifyBatchFunction",
+        "Answers": "AnswerApprovalFunction",
         "Hours": "KeepHoursFunction",
     }  # fmt: skip
     for kind, name in called.items():
@@ -235,7 +236,7 @@ def test_only_functions_that_nobody_else_would_tell_of_have_alarms_of_their_own(
     by_rules = [target["Arn"] for rule in RULES.values() for target in rule["Targets"] if "RoleArn" not in target]
     assert {*map(str, by_rules)} == {str(arn_of(name)) for name in called.values()}
     flows = [s for name in MACHINES for s in statements_of(f"{name}Role") if s["Sid"] == "Functions"]
-    by_flows = [reference["Fn::GetAtt"][0] for functions in flows for reference in functions["Resource"]]
+    by_flows = {reference["Fn::GetAtt"][0] for functions in flows for reference in functions["Resource"]}
     assert sorted([*by_flows, *called.values(), "AnswerRequestFunction", "PublishJobCodeFunction"]) == sorted(FUNCTIONS)
 
 
@@ -274,11 +275,11 @@ def test_refused_requests_which_no_window_knows_of_raise_an_alarm_by_their_share
 
 def test_no_lifecycle_rule_deletes_what_may_still_serve() -> None:
     rules = {rule["Id"]: rule for rule in properties("Bucket")["LifecycleConfiguration"]["Rules"]}
-    assert set(rules) == {"run-artefacts", "captured-traffic", "old-versions", "unfinished-uploads"}
+    assert set(rules) == {"run-artefacts", "batch-work", "captured-traffic", "old-versions", "unfinished-uploads"}
     assert all(rule["Status"] == "Enabled" for rule in rules.values())
     assert "Transitions" in rules["run-artefacts"]
     expiring = {rule["Prefix"] for rule in rules.values() if "ExpirationInDays" in rule}
-    assert expiring == {"capture/"}
+    assert expiring == {"batch/work/", "capture/"}
 
 
 def test_captured_traffic_ends_when_it_is_said_to_end() -> None:
@@ -561,14 +562,16 @@ def test_definition_and_executions_are_encrypted_with_the_key_of_the_stack() -> 
         assert of_flow["Executions"]["Condition"] == {"StringEquals": {EXECUTIONS: arns[name]}}
         assert of_flow["EncryptedLog"]["Condition"] == delivery["Condition"] == of_log
     through = {"kms:ViaService": {"Fn::Sub": "states.${AWS::Region}.${AWS::URLSuffix}"}}
-    train, monitor = arns["TrainModel"], arns["MonitorModel"]
+    train, monitor, score = arns["TrainModel"], arns["MonitorModel"], arns["ScoreBatch"]
     for who, sid, machines in (
-        ("DataScientistPolicy", "ReadRuns", [train, monitor]),
+        ("DataScientistPolicy", "ReadRuns", [train, monitor, score]),
         ("DataDropRole", "Executions", train),
         ("RetrainScheduleRole", "Executions", train),
         ("RetrainAlarmsRole", "Executions", train),
         ("MonitorModelRole", "TrainingExecutions", train),
         ("MonitorTriggerRole", "Executions", monitor),
+        ("ScoreBatchRole", "TrainingExecutions", train),
+        ("BatchTriggerRole", "Executions", score),
     ):
         (using,) = (s for s in statements_of(who) if s["Sid"] == sid)
         assert using["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
@@ -584,7 +587,7 @@ def test_a_state_waits_at_least_as_long_as_its_function_may_run() -> None:
 
 
 def test_each_state_machine_may_pass_its_job_roles_and_no_other() -> None:
-    wanted = {"TrainModel": JOB_ROLES[:-1], "MonitorModel": JOB_ROLES[-1:]}
+    wanted = {"TrainModel": JOB_ROLES[:-2], "MonitorModel": ["MonitorRole"], "ScoreBatch": ["BatchRole"]}
     assert set(wanted) == set(MACHINES)
     for name, roles in wanted.items():
         passed = [s["Resource"] for s in statements_of(f"{name}Role") if s["Action"] == "iam:PassRole"]
@@ -727,7 +730,8 @@ def test_the_job_code_is_published_again_when_code_or_what_is_checked_with_it_ch
 
 
 def test_every_role_is_for_one_service() -> None:
-    rules = dict.fromkeys(("DataDropRole", "RetrainScheduleRole", "RetrainAlarmsRole", "MonitorTriggerRole"), "events")
+    of_rules = ("DataDropRole", "RetrainScheduleRole", "RetrainAlarmsRole", "MonitorTriggerRole", "BatchTriggerRole")
+    rules = dict.fromkeys(of_rules, "events")
     wanted = {**rules, **{f"{name}Role": "states" for name in MACHINES}, **dict.fromkeys(JOB_ROLES, "sagemaker")}
     for name, role in ROLES.items():
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
@@ -780,9 +784,10 @@ def test_volumes_get_their_key_by_grants_to_aws_only() -> None:
 
 
 # They ask the list before they read; MonitorModel copies what a function has listed. AnswerRequest reads of runs that
-# are exported, whose configuration is there.
+# are exported, whose configuration is there, and NotifyBatch the report of a file that was scored.
 LISTS_ITS_PART_ONLY = {
-    "AnswerRequestRole", "NotifyRunRole", "NotifyWindowRole", "MonitorModelRole", "RequestApprovalRole",
+    "AnswerRequestRole", "NotifyBatchRole", "NotifyRunRole", "NotifyWindowRole", "MonitorModelRole",
+    "RequestApprovalRole",
 }  # fmt: skip
 
 
@@ -841,10 +846,15 @@ def test_data_scientists_may_write_data_and_labels_only_and_read_results_only() 
     statements = {s["Sid"]: s for s in properties("DataScientistPolicy")["PolicyDocument"]["Statement"]}
     assert {action for statement in statements.values() for action in listed(statement["Action"])} == PEOPLE_MAY
     data = {"Fn::Sub": "${Bucket.Arn}/${DataPrefix}*"}
-    assert statements["DropData"]["Resource"] == [data, {"Fn::Sub": "${Bucket.Arn}/ground-truth/*"}]
-    assert statements["TakeDataAway"]["Resource"] == data
-    windows, *results = statements["ReadResults"]["Resource"]
+    incoming = {"Fn::Sub": "${Bucket.Arn}/batch/incoming/*"}
+    assert statements["DropData"]["Resource"] == [data, {"Fn::Sub": "${Bucket.Arn}/ground-truth/*"}, incoming]
+    assert statements["TakeDataAway"]["Resource"] == [data, incoming]
+    *others, windows = statements["ReadResults"]["Resource"][:4]
+    results = statements["ReadResults"]["Resource"][4:]
     assert windows == {"Fn::Sub": f"${{Bucket.Arn}}/monitoring/{naming.RUN_PATTERN}/*"}
+    assert others == [
+        {"Fn::Sub": f"${{Bucket.Arn}}/batch/{name}/{naming.RUN_PATTERN}/*"} for name in ("done", "runs", "scored")
+    ]
     read = {resource["Fn::Sub"].removeprefix(f"${{Bucket.Arn}}/runs/{naming.RUN_PATTERN}/") for resource in results}
     folders = {"baselines/*", "evaluation/*", "predictions/*", "quarantine/*", "report/*"}
     reports = {"approval.html", "report.html", "run.json"}

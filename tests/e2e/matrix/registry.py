@@ -21,6 +21,7 @@ LINES = (
     "Functions",
     "People",
     "Monitoring",
+    "Batch",
     "The API",
     "The laptop",
 )

@@ -14,7 +14,7 @@ from botocore.credentials import Credentials
 from perennial.runs import naming, work
 from perennial.runs.record import FILES_IN_ITEM
 from tests.e2e.api import Api
-from tests.e2e.conftest import App, Run
+from tests.e2e.conftest import App, Run, dropped_version, given_to
 from tests.e2e.permissions import policy_replay
 from tests.e2e.resumed import Resumable
 from tests.waiting import wait_for
@@ -24,8 +24,9 @@ STACK = "perennial-roles"
 SCHEDULE, MONITOR_SCHEDULE = f"{STACK}-retrain-schedule", f"{STACK}-monitor-schedule"
 HOURS = f"{STACK}-hours"
 HOURS_RULES = (HOURS, f"{HOURS}-run-ended", f"{HOURS}-endpoint")
+BATCH_SCHEDULE = f"{STACK}-batch-schedule"
 ALARM = f"{STACK}-model-quality"
-MONITOR = "MonitorStateMachineArn"
+MONITOR, BATCH = "MonitorStateMachineArn", "BatchStateMachineArn"
 SCIENTIST, APPROVER, CALLER = f"{STACK}-scientist", f"{STACK}-approver", f"{STACK}-caller"
 CAR = {
     "mileage": 12000, "cylinder": 8, "doors": 2, "cruise": True, "sound": True, "leather": True,
@@ -41,11 +42,14 @@ Without = Callable[[str, str], AbstractContextManager[None]]
 @pytest.fixture(scope="session")
 def app(deploy: Callable[..., App]) -> App:
     """The stack with an alarm that retrains, and schedules whose clock stands still until a test lets it go on."""
-    starts = {"RetrainAlarms": ALARM, **dict.fromkeys(("RetrainSchedule", "MonitorSchedule"), "rate(1 minute)")}
+    starts = {
+        "RetrainAlarms": ALARM,
+        **dict.fromkeys(("RetrainSchedule", "MonitorSchedule", "BatchSchedule"), "rate(1 minute)"),
+    }
     given = {"ModelsToKeep": "1", "QuietPeriodSeconds": "0", "CaptureDelaySeconds": "0", "BakingSeconds": "1"}
     given["AwakeHours"] = "00:00-00:00"  # it never sleeps, but where a test lets it
     deployed = deploy(STACK, ModelName="used-cars", Api="iam", **given, **starts)
-    for rule in (SCHEDULE, MONITOR_SCHEDULE, *HOURS_RULES):
+    for rule in (SCHEDULE, MONITOR_SCHEDULE, BATCH_SCHEDULE, *HOURS_RULES):
         deployed.client("events").disable_rule(Name=rule)
     return deployed
 
@@ -97,6 +101,25 @@ def watch(app: App, ask: Ask = App.client, **given: Any) -> Run:
     started = ask("stepfunctions").start_execution(stateMachineArn=app.outputs[MONITOR], input=json.dumps(given))
     arn = started["executionArn"]
     return wait_for(lambda: Run.ended(arn), f"the end of {arn}", 60, pause=0.1)
+
+
+def score(app: App, ask: Ask = App.client, body: bytes = b"", name: str = "") -> Run:
+    """Drop a file to score, and wait until its execution has ended."""
+    key = f"batch/incoming/{name or f'{next(_numbers)}.csv'}"
+    version = ask("s3").put_object(Bucket=app.bucket, Key=key, Body=body or sound_file())["VersionId"]
+
+    def find() -> str | None:
+        listed = ask("stepfunctions").list_executions(stateMachineArn=app.outputs[BATCH])["executions"]
+        arns = (str(one["executionArn"]) for one in listed)
+        return next((arn for arn in arns if dropped_version(json.loads(given_to(arn))) == version), None)
+
+    arn = wait_for(find, f"the execution of {key}")
+    return wait_for(lambda: Run.ended(arn), f"the end of {arn}", 60, pause=0.1)
+
+
+def sound_file() -> bytes:
+    """Too few cars to tell drift by, whatever the model has learned from."""
+    return demo_data.new_listings(20, seed=11)
 
 
 def raise_alarm(app: App, name: str) -> None:

@@ -19,6 +19,7 @@ from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
 from tests.e2e.permissions.conftest import (
     ALARM,
+    BATCH,
     CAR,
     MONITOR,
     PAST,
@@ -33,8 +34,10 @@ from tests.e2e.permissions.conftest import (
     keep_hours,
     no_machines,
     raise_alarm,
+    score,
     seemingly_gone,
     sleep_and_wake,
+    sound_file,
     tell_of_an_execution_that_is_gone,
     tell_of_nothing,
     tuned,
@@ -261,6 +264,19 @@ def test_data_scientist_has_a_window_judged_and_reads_its_verdict(app: App, scie
     assert mail.subject.startswith("Not enough data to judge")
 
 
+@pytest.fixture(scope="module")
+def scored(app: App, scientist: Ask, updated: Run) -> Run:
+    """What a data scientist has scored."""
+    return score(app, scientist)
+
+
+def test_data_scientist_has_a_file_scored_and_reads_the_predictions(app: App, scientist: Ask, scored: Run) -> None:
+    assert (scored.status, scored.output.get("Rows")) == ("SUCCEEDED", 20)
+    for uri in (scored.output["Scored"], scored.output["Report"], scored.output["Done"]):
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        assert scientist("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
 @dataclass(frozen=True)
 class Attack:
     """What a data scientist tries to put into service, by what each run asks for; and what serves before and after."""
@@ -429,6 +445,7 @@ def exercised(
     called: tuple[Answer, Answer],
     attack: Attack,
     window: Run,
+    scored: Run,
 ) -> list[policy_replay.Request]:
     """What the roles of the stack were allowed while everything that they are for happened once."""
     ask_about_newer_rows(app, window)
@@ -441,10 +458,39 @@ def exercised(
     tune_and_stop(app, updated)
     stop_a_monitor(app)
     start_training_by_drift_and_alarm(app, window)
+    score_files(app, scored)
     answer_versions(app, approver, updated)
     reject_what_has_failed(app, caught)
     tell_of_events_that_cannot_be_worked_on(app)
     return policy_replay.requests(app)
+
+
+def score_files(app: App, scored: Run) -> None:
+    """Files are stopped while their jobs work, asked for again, and scored when the clock comes; drift starts a run."""
+    states, machine = app.client("stepfunctions"), app.outputs[BATCH]
+    for step in ("check", "score"):
+        with app.faults.injected(f"job:batch-{step}", "hang") as fault:
+            app.client("s3").put_object(Bucket=app.bucket, Key=f"batch/incoming/{step}.csv", Body=sound_file())
+            wait_for(lambda: app.faults.fired(fault), f"the job {step}")
+            again = {"File": {"Key": f"batch/incoming/{step}.csv"}}
+            arn = states.start_execution(stateMachineArn=machine, input=json.dumps(again))["executionArn"]
+            ended = wait_for(lambda arn=arn: Run.ended(arn), "its end")  # type: ignore[misc]
+            assert ended.output["Decision"] == "Duplicate"
+            for one in states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]:
+                states.stop_execution(executionArn=one["executionArn"], cause="by hand")
+        running = {"stateMachineArn": machine, "statusFilter": "RUNNING"}
+        wait_for(lambda: not states.list_executions(**running)["executions"], "the end")  # noqa: B023
+    states.start_execution(stateMachineArn=machine, input="{}")
+    incoming = {"Bucket": app.bucket, "Prefix": "batch/incoming/"}
+    wait_for(lambda: "Contents" not in app.client("s3").list_objects_v2(**incoming), "the files to be scored", 60)
+    drifted = {
+        "Resolve batch": {"BatchId": "20200101000000-0002"},
+        "Decide retraining": {"Verdict": "Drift", "Retrain": True, "Reason": "a test"},
+    }
+    with app.faults.injected("function:resolve_configuration", "error", error="KeyError"):
+        ended = Resumable(app, scored, BATCH).go_on("May it be scored?", answers=drifted)
+        assert ended.error == "InputDrifted"
+        app.wait(lambda given: given["Trigger"].get("Id") == "20200101000000-0002")
 
 
 def ask_about_newer_rows(app: App, window: Run) -> None:
@@ -551,7 +597,7 @@ def tell_of_a_drop_that_is_gone(app: App) -> None:
 
 
 def tell_of_events_that_cannot_be_worked_on(app: App) -> None:
-    machines = {"notify-run": "StateMachineArn", "notify-window": MONITOR}
+    machines = {"notify-run": "StateMachineArn", "notify-window": MONITOR, "notify-batch": BATCH}
     for function, machine in machines.items():
         tell_of_an_execution_that_is_gone(app, machine, function)
     others = ["answer-approval", "keep-hours"]

@@ -31,6 +31,7 @@ from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
 from tests.e2e.permissions.conftest import (
     ALARM,
+    BATCH,
     CAR,
     HOURS,
     MONITOR,
@@ -47,6 +48,7 @@ from tests.e2e.permissions.conftest import (
     no_machines,
     one_more_version,
     raise_alarm,
+    score,
     seemingly_gone,
     struck,
     tell_of_an_execution_that_is_gone,
@@ -73,6 +75,8 @@ class Deployed:
     resumable: Resumable
     window: Run
     monitor: Resumable
+    scored: Run
+    scoring: Resumable
     without: Without
     scientist: Ask
     approver: Ask
@@ -80,8 +84,8 @@ class Deployed:
     many: str
 
     def whose(self, state: str) -> Resumable:
-        """What can go on from a state: the run, or the monitor."""
-        return self.resumable if self.resumable.has(state) else self.monitor
+        """What can go on from a state: the run, the monitor, or the file that is scored."""
+        return next(one for one in (self.resumable, self.monitor, self.scoring) if one.has(state))
 
 
 Act = Callable[[Deployed], str]
@@ -98,8 +102,12 @@ def deployed(app: App, without: Without, scientist: Ask, approver: Ask, caller: 
     window = watch(app, **asked())
     assert (window.status, window.output["Verdict"]) == ("SUCCEEDED", "NotEnoughData")
     assert app.mails(window)  # its end needs what the first test takes away
-    monitor = Resumable(app, window, MONITOR)
-    return Deployed(app, run, Resumable(app, run), window, monitor, without, scientist, approver, caller, many)
+    monitor, scored = Resumable(app, window, MONITOR), score(app)
+    assert (scored.status, scored.cause) == ("SUCCEEDED", None)
+    scoring = Resumable(app, scored, BATCH)
+    return Deployed(
+        app, run, Resumable(app, run), window, monitor, scored, scoring, without, scientist, approver, caller, many
+    )
 
 
 @cache
@@ -413,6 +421,62 @@ def the_end_of_a_window(deployed: Deployed) -> str:
     return _letter(deployed)
 
 
+def a_file(deployed: Deployed) -> str:
+    return _why(score(deployed.app))
+
+
+def a_file_again(deployed: Deployed) -> str:
+    """Somebody asks for a file whose execution has failed."""
+    arn = deployed.app.client("stepfunctions").start_execution(
+        stateMachineArn=deployed.app.outputs[BATCH], input=json.dumps({"File": {"Key": _a_waiting_file(deployed)}})
+    )["executionArn"]
+    return _why(wait_for(lambda: Run.ended(arn), f"the end of {arn}", 60, pause=0.1))
+
+
+def files_that_wait(deployed: Deployed) -> str:
+    """The clock comes, and a file waits that has failed."""
+    _a_waiting_file(deployed)
+    started = deployed.app.client("stepfunctions").start_execution(
+        stateMachineArn=deployed.app.outputs[BATCH], input="{}"
+    )
+    arn = started["executionArn"]
+    return _why(wait_for(lambda: Run.ended(arn), f"the end of {arn}", 60, pause=0.1))
+
+
+def _a_waiting_file(deployed: Deployed) -> str:
+    """The key of a file whose execution has failed after it had claimed the file."""
+    name = f"waits-{next(_numbers)}.csv"
+    with deployed.app.faults.injected("job:batch-check", "raise"):
+        assert score(deployed.app, name=name).status == "FAILED"
+    return f"batch/incoming/{name}"
+
+
+def a_file_that_is_dropped(deployed: Deployed) -> str:
+    key = f"batch/incoming/{next(_numbers)}.csv"
+    deployed.app.client("s3").put_object(Bucket=deployed.app.bucket, Key=key, Body=b"x")
+    return _letter(deployed)
+
+
+def telling_of_a_file(deployed: Deployed) -> str:
+    """The function is called as Lambda calls it when a file was scored."""
+    detail = {"executionArn": deployed.scored.execution_arn, "status": "SUCCEEDED", "stopDate": next(_numbers)}
+    return _failure(deployed, "notify-batch", {"detail": detail})
+
+
+def an_unkept_end_of_a_file(deployed: Deployed) -> None:
+    tell_of_an_execution_that_is_gone(deployed.app, BATCH, "notify-batch")
+
+
+def the_end_of_a_file(deployed: Deployed) -> str:
+    score(deployed.app, body=b"x")
+    return _letter(deployed)
+
+
+def training_by_drift(deployed: Deployed) -> str:
+    drifted = {"Decide retraining": {"Verdict": "Drift", "Retrain": True}}
+    return _why(deployed.scoring.go_on("Start training", answers=drifted))
+
+
 def an_alarm(deployed: Deployed) -> None:
     raise_alarm(deployed.app, f"{STACK}-undelivered-events")
 
@@ -575,6 +639,20 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("MonitorModelRole", "NewData"): adding_rows,
     ("MonitorModelRole", "ObjectsKey"): adding_rows,
     ("MonitorModelRole", "StartTraining"): going_on_from("Start training"),
+    "BatchTriggerRole": a_file_that_is_dropped,
+    "ScoreBatchRole": a_file,
+    ("ScoreBatchRole", TRUST): making_the_machine_of("Check batch"),
+    ("ScoreBatchRole", "JobEvents"): making_the_machine_of("Check batch"),
+    ("ScoreBatchRole", "StartTraining"): training_by_drift,
+    "ResolveBatchRole": a_file,
+    ("ResolveBatchRole", "OtherBatches"): a_file_again,
+    ("ResolveBatchRole", "StartScoring"): files_that_wait,
+    "FinishBatchRole": going_on_from("Finish batch"),
+    "NotifyBatchRole": telling_of_a_file,
+    ("NotifyBatchRole", "UndeliveredEvents"): seen_by_the_operator(an_unkept_end_of_a_file),
+    "BatchRole": going_on_from("Check batch"),
+    ("BatchRole", "LogGroup"): a_job_that_is_stopped("Check batch", "logs:CreateLogGroup"),
+    ("BatchRole", "Logs"): a_job_that_is_stopped("Check batch", "logs:CreateLogStream"),
     "ResolveWindowRole": a_window,
     "ProbeEndpointRole": going_on_from("Probe endpoint"),
     "DecideRetrainingRole": deciding,
@@ -654,6 +732,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("HoursRunEndedPermission", "Only"): its_end,
     ("HoursEndpointPermission", "Only"): an_endpoint_that_comes_into_service,
     ("WindowEndedPermission", "Only"): the_end_of_a_window,
+    ("BatchEndedPermission", "Only"): the_end_of_a_file,
 }
 FUNCTIONS = {
     "ResolveConfigurationRole": "resolve-configuration", "SnapshotDataRole": "snapshot-data",
@@ -664,7 +743,8 @@ FUNCTIONS = {
     "NotifyRunRole": "notify-run", "PublishJobCodeRole": "publish-job-code",
     "ResolveWindowRole": "resolve-window", "ProbeEndpointRole": "probe-endpoint",
     "DecideRetrainingRole": "decide-retraining",
-    "NotifyWindowRole": "notify-window", "AnswerRequestRole": "answer-request", "KeepHoursRole": "keep-hours",
+    "NotifyWindowRole": "notify-window", "ResolveBatchRole": "resolve-batch", "FinishBatchRole": "finish-batch",
+    "NotifyBatchRole": "notify-batch", "AnswerRequestRole": "answer-request", "KeepHoursRole": "keep-hours",
 }  # fmt: skip
 # What is said when a service may not assume a role.
 UNTRUSTED = (
@@ -677,8 +757,10 @@ UNTRUSTED = (
 UNNAMED = {
     ("ModelRole", "Reads"): 'Also ensure that the role has "s3:GetObject" permissions',
     ("ResolveConfigurationRole", "Checksums"): "(403) when calling the HeadObject operation: Forbidden",
+    ("ResolveBatchRole", "Incoming"): "(403) when calling the HeadObject operation: Forbidden",
     ("TrainModelRole", "JobEvents"): "is not authorized to create managed-rule",
     ("MonitorModelRole", "JobEvents"): "is not authorized to create managed-rule",
+    ("ScoreBatchRole", "JobEvents"): "is not authorized to create managed-rule",
 }
 
 
@@ -717,6 +799,7 @@ PASSED, SERVICE = "iam:PassedToService", "sagemaker.amazonaws.com"
 CONDITIONS = [
     pytest.param("TrainModelRole", PASSED, SERVICE, going_on_from("Preprocess"), "iam:PassRole", id="role of a run"),
     pytest.param("MonitorModelRole", PASSED, SERVICE, going_on_from("Judge window"), "iam:PassRole", id="of a window"),
+    pytest.param("ScoreBatchRole", PASSED, SERVICE, going_on_from("Check batch"), "iam:PassRole", id="of a file"),
     pytest.param("NotifyWindowRole", "events:source", "perennial", telling, "events:PutEvents", id="source"),
     pytest.param(
         "NotifyWindowRole", "events:detail-type", "Perennial Window Judged", telling, "events:PutEvents", id="type"

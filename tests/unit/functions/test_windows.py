@@ -242,7 +242,7 @@ def test_the_next_window_begins_where_the_last_one_ended(aws, serving, resolve, 
     running("SUCCEEDED")
     end = written(NOW - timedelta(minutes=30))
     entry = {"id": "1", "run": RUN, "start": written(NOW - timedelta(hours=2)), "end": end, "verdict": "Healthy"}
-    windows.remember("1", lambda history: entry)
+    windows.remember("1", lambda history, others: entry)
     assert resolve("two")["Start"] == end
 
 
@@ -252,7 +252,7 @@ def test_records_of_a_failed_window_are_judged_once_more_with_the_next(aws, serv
     serving()
     running("SUCCEEDED")
     start, middle = written(NOW - timedelta(hours=2)), written(NOW - timedelta(hours=1))
-    windows.remember("1", lambda _: {"id": "1", "run": RUN, "start": start, "end": middle, "verdict": "Failed"})
+    windows.remember("1", lambda *_: {"id": "1", "run": RUN, "start": start, "end": middle, "verdict": "Failed"})
     assert resolve("two")["Start"] == start
 
 
@@ -784,7 +784,7 @@ def test_other_monitors_that_write_at_the_same_time_are_not_lost(aws, monkeypatc
 
     monkeypatch.setattr(runs, "item", another_first)
     entry = {"id": "1", "run": RUN, "start": written(NOW), "end": written(NOW), "verdict": "Healthy"}
-    windows.remember("1", lambda history: entry)
+    windows.remember("1", lambda history, others: entry)
     assert len(windows.served()) == len(windows.history()) == 1
 
 

@@ -414,6 +414,25 @@ def test_a_verdict_that_cannot_be_read_is_named_and_is_no_success(stack, capsys)
     assert f"s3://{BUCKET}/{WINDOW}/verdict.json (version " in capsys.readouterr().out
 
 
+def test_files_that_were_scored_are_data_and_what_jobs_left_of_them_is_not_looked_into(stack):
+    batch = "20261129101500-1a2b"
+    rows = [f"batch/{folder}/cars.csv" for folder in ("incoming", f"done/{batch}", f"scored/{batch}")]
+    for key in (*rows, f"batch/work/{batch}/input/data", f"batch/scored/{batch}/odd.report.json"):
+        stack.put(key, HEADER + MINE + OTHER)
+    documents = [
+        f"batch/runs/{batch}/verdict.json",
+        f"batch/scored/{batch}/cars.csv.report.json",
+        f"batch/work/{batch}/result/report.json",
+        f"batch/work/{batch}/predictions/part-00000.jsonl.out",
+    ]
+    for key in documents:
+        stack.put(key, '{\n "rows": 2\n}\n')
+    assert erased() == 0
+    left = everything(stack)
+    assert all(left[key] == [HEADER + OTHER] for key in (*rows, f"batch/scored/{batch}/odd.report.json"))
+    assert all(len(left[key]) == 1 for key in documents)
+
+
 def test_captured_requests_without_the_column_are_named(stack, capsys):
     line = {"captureData": {"endpointInput": {"data": "12000,8,2,true,true,true,Opel,wagon", "encoding": "CSV"}}}
     stack.put(key := f"capture/{STACK}/AllTraffic/2026/11/20/10/00-00-000-a.jsonl", json.dumps(line).encode())

@@ -133,7 +133,7 @@ def test_the_run_of_a_drop_is_the_one_whose_event_names_the_version(executions, 
     executions(("one", 1, "RUNNING"), given=wanted)
     assert following.wait_for_drop(stacks.chosen(None), "v") == f"{MACHINE}:one"
     monkeypatch.setattr(following, "START_LIMIT_SECONDS", 0)
-    with pytest.raises(CommandError, match="no run began within 0 s"):
+    with pytest.raises(CommandError, match="nothing began within 0 s"):
         following.wait_for_drop(stacks.chosen(None), "another")
 
 

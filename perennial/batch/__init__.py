@@ -1,0 +1,1 @@
+"""Files that are scored: read and judged, joined with their predictions, told to people."""

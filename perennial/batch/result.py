@@ -1,0 +1,234 @@
+"""The result of a file that was scored: its rows in their order, each with what was predicted, written as the file was.
+
+Every row has one line: a row that the contract refuses, or that cannot be read, has no prediction but the reason.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from perennial.batch.rows import INFERENCE_ID, PREDICTION, PROBABILITIES, PROBLEM, FileKind, FileRows
+from perennial.data.csv_files import UnreadableRow
+from perennial.evaluation.predictions import PredictionsError, scores
+from perennial.evaluation.problem_types.measures import Floats
+from perennial.features.lines import csv_field, csv_lines, json_value
+
+LINES_AT_ONCE = 1 << 16
+_TO_QUOTE = r'[",\r\n]'
+
+Joined = Mapping[str, pa.Array]
+
+
+class Writer(Protocol):
+    """Writes rows with what is joined to them."""
+
+    def write(self, whole: pa.RecordBatch, joined: Joined) -> None: ...
+
+    def write_unreadable(self, joined: Joined) -> None: ...
+
+
+@contextmanager
+def writer(path: Path, kind: FileKind, fields: pa.Schema, names: Mapping[str, str]) -> Iterator[Writer]:
+    """Yield what writes a file of this kind, whose rows have these fields and ours under these names."""
+    if kind.kind == "parquet":
+        with _parquet(path, fields, names) as written:
+            yield written
+        return
+    with _opened(path, is_gzip=kind.gzip) as file:
+        yield _Csv(file, fields.names, names) if kind.kind == "csv" else _JsonLines(file, names)
+
+
+@contextmanager
+def _opened(path: Path, *, is_gzip: bool) -> Iterator[IO[bytes]]:
+    with path.open("wb") as plain:
+        if not is_gzip:
+            yield plain
+            return
+        with gzip.GzipFile("", "wb", compresslevel=4, fileobj=plain, mtime=0) as packed:
+            yield cast("IO[bytes]", packed)
+
+
+class _Csv:
+    def __init__(self, file: IO[bytes], header: Sequence[str], names: Mapping[str, str]) -> None:
+        self._file, self._width, self._names = file, len(header), names
+        file.write(csv_lines([_field(pa.array([name])) for name in (*header, *names.values())]))
+
+    def write(self, whole: pa.RecordBatch, joined: Joined) -> None:
+        ours = [csv_field(joined[name]) for name in self._names]
+        self._file.write(csv_lines([*(_field(column) for column in whole.columns), *ours]))
+
+    def write_unreadable(self, joined: Joined) -> None:
+        empty = pa.nulls(len(joined[INFERENCE_ID]), pa.string())
+        self._file.write(csv_lines([*[empty] * self._width, *(csv_field(joined[name]) for name in self._names)]))
+
+
+def _field(texts: pa.Array) -> pa.Array:
+    """Return texts as CSV fields: most columns have none that is to be quoted."""
+    has_special = pc.any(pc.match_substring_regex(texts, _TO_QUOTE), min_count=0).as_py()
+    return csv_field(texts) if has_special else texts
+
+
+class _JsonLines:
+    def __init__(self, file: IO[bytes], names: Mapping[str, str]) -> None:
+        self._file, self._names = file, names
+
+    def write(self, whole: pa.RecordBatch, joined: Joined) -> None:
+        ours = self._members(joined)
+        for line, more in zip(whole.column("line").to_pylist(), ours, strict=True):
+            body = line.rstrip()[:-1].rstrip()  # without the brace at its end
+            self._file.write(body + (b"" if body.endswith(b"{") and len(body) == 1 else b", ") + more + b"}\n")
+
+    def write_unreadable(self, joined: Joined) -> None:
+        for more in self._members(joined):
+            self._file.write(b"{" + more + b"}\n")
+
+    def _members(self, joined: Joined) -> list[bytes]:
+        values = {
+            name: pc.fill_null(joined[name], "null") if name == PROBABILITIES else json_value(joined[name])
+            for name in self._names
+        }
+        parts: list[str | pa.Array] = []
+        for name, written in self._names.items():
+            parts += [(", " if parts else "") + json.dumps(written) + ": ", values[name]]
+        return [text.encode() for text in pc.binary_join_element_wise(*parts, "").to_pylist()]
+
+
+class _Parquet:
+    def __init__(self, file: pq.ParquetWriter, fields: pa.Schema, names: Mapping[str, str]) -> None:
+        self._file, self._fields, self._names = file, fields, names
+
+    def write(self, whole: pa.RecordBatch, joined: Joined) -> None:
+        own = [column.cast(field.type) for column, field in zip(whole.columns, self._fields, strict=True)]
+        ours = [joined[name] for name in self._names]
+        self._file.write_table(pa.Table.from_arrays([*own, *ours], schema=self._file.schema))
+
+    def write_unreadable(self, joined: Joined) -> None:
+        raise AssertionError("a Parquet file has no rows of another shape")
+
+
+@contextmanager
+def _parquet(path: Path, fields: pa.Schema, names: Mapping[str, str]) -> Iterator[_Parquet]:
+    numbers = (PREDICTION,) if PROBABILITIES not in names else ()
+    ours = [pa.field(written, pa.float64() if name in numbers else pa.string()) for name, written in names.items()]
+    schema = pa.schema([*fields, *ours])
+    with pq.ParquetWriter(path, schema) as file:
+        yield _Parquet(file, fields, names)
+
+
+class Predictions:
+    """The answers of a transform job below a folder, in the order of the records."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lines = _lines(folder)
+        self.taken = 0
+
+    def take(self, count: int) -> Floats:
+        """Return the next scores: `(count,)` or `(count, n_classes)`. Raises PredictionsError: there are fewer."""
+        lines = [line for _, line in zip(range(count), self._lines, strict=False)]
+        if len(lines) < count:
+            raise PredictionsError(
+                f"{self.taken + len(lines):,} predictions; expected one for each of {self.taken + count:,} records"
+            )
+        self.taken += count
+        return scores(lines, f"the predictions up to {self.taken:,}")
+
+    def require_end(self) -> None:
+        """Raise PredictionsError when there are more."""
+        if next(self._lines, None) is not None:
+            raise PredictionsError(f"more than {self.taken:,} predictions; expected one for each record")
+
+
+def _lines(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.rglob("*.out")):
+        with path.open(encoding="utf-8") as file:
+            yield from (line for line in file if line.strip())
+
+
+class Joiner:
+    """Joins rows with predictions, one for each row in the order of the file."""
+
+    def __init__(self, written: Writer, predictions: Predictions, batch_id: str, classes: Sequence[str]) -> None:
+        self._writer, self._predictions = written, predictions
+        self._prefix, self._classes = f"{batch_id}-", classes
+        self._waiting: list[UnreadableRow] = []
+        self.rows = self.scored = self.finite = 0
+        self.lowest, self.highest, self.total = np.inf, -np.inf, 0.0
+
+    def add(self, some: FileRows, observe: Callable[[pa.Table, Floats, Sequence[str]], None] | None = None) -> None:
+        """Write rows; `observe` is shown the records that were scored, their scores and inference ids."""
+        self._waiting += some.batch.unreadable
+        problems, start = some.problems(), 0
+        count = len(some.numbers)
+        sound = np.ones(count, bool)
+        sound[some.checked.invalid_rows()] = False
+        scored = self._predictions.take(int(sound.sum())) if sound.any() else np.empty(0)
+        while start < count:
+            first = self._waiting[0].row if self._waiting else None
+            end = count if first is None else int(np.searchsorted(some.numbers, first))
+            if end > start:
+                before = int(sound[:start].sum())
+                here = sound[start:end]
+                part = scored[before : before + int(here.sum())]
+                ids = self._ids(end - start)
+                joined = self._joined(ids, here, part, [problems.get(at) for at in range(start, end)])
+                self._writer.write(cast("pa.RecordBatch", some.batch.whole).slice(start, end - start), joined)
+                if observe:
+                    records = some.checked.table.slice(start, end - start).filter(pa.array(here))
+                    observe(records, part, ids.filter(pa.array(here)).to_pylist())
+                start = end
+            if start < count:
+                self._write_unreadable(self._waiting.pop(0))
+
+    def finish(self) -> None:
+        """Write what cannot be read behind the last row. Raises PredictionsError: there are more predictions."""
+        while self._waiting:
+            self._write_unreadable(self._waiting.pop(0))
+        self._predictions.require_end()
+
+    def summary(self) -> dict[str, float] | None:
+        """Return the range and the mean of the predictions; nothing of classes, or where none is a finite number."""
+        if not np.isfinite(self.lowest):
+            return None
+        return {"min": self.lowest, "mean": self.total / self.finite, "max": self.highest}
+
+    def _ids(self, count: int) -> pa.Array:
+        numbers = pc.cast(pa.array(np.arange(self.rows + 1, self.rows + count + 1)), pa.string())
+        self.rows += count
+        return pc.binary_join_element_wise(self._prefix, numbers, "")
+
+    def _write_unreadable(self, row: UnreadableRow) -> None:
+        ids = self._ids(1)
+        none = np.zeros(1, bool)
+        self._writer.write_unreadable(
+            self._joined(ids, none, np.empty(0), [f"row {row.row} cannot be read: {row.problem}"])
+        )
+
+    def _joined(
+        self, ids: pa.Array, sound: np.ndarray[tuple[int], np.dtype[np.bool_]], part: Floats, why: Sequence[str | None]
+    ) -> Joined:
+        self.scored += len(part)
+        joined = {INFERENCE_ID: ids, PROBLEM: pa.array(why, pa.string())}
+        if not self._classes:
+            values = np.full(len(sound), np.nan)
+            values[sound] = part
+            finite = part[np.isfinite(part)]
+            self.lowest = min(self.lowest, float(finite.min(initial=np.inf)))
+            self.highest = max(self.highest, float(finite.max(initial=-np.inf)))
+            self.total += float(finite.sum())
+            self.finite += finite.size
+            return {PREDICTION: pa.array(values, mask=~sound), **joined}
+        names, lists = np.full(len(sound), None, object), np.full(len(sound), None, object)
+        if len(part):
+            names[sound] = np.array(self._classes, object)[np.argmax(part, axis=1)]
+            lists[sound] = [json.dumps(one) for one in part.tolist()]
+        return {PREDICTION: pa.array(names, pa.string()), PROBABILITIES: pa.array(lists, pa.string()), **joined}

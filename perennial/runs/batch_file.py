@@ -1,0 +1,3 @@
+"""Where files are dropped that are to be scored."""
+
+INCOMING = "batch/incoming/"

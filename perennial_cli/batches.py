@@ -1,0 +1,77 @@
+"""Files that were scored in batch: their records, and the results that they have."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from perennial.runs.naming import run_id
+from perennial.runs.run_id import RUN_ID
+from perennial_cli.console import CommandError
+from perennial_cli.stacks import Stack
+
+AT_ONCE, RECORD_LIMIT_SECONDS, POLL_SECONDS = 16, 60.0, 0.5
+SCORED = "Scored"
+
+
+def machine(stack: Stack) -> str:
+    """Return the state machine that scores files. Raises CommandError: the stack is older than it."""
+    arn = stack.outputs.get("BatchStateMachineArn")
+    if arn is None:
+        raise CommandError(f"the stack {stack.name} scores no files yet; `perennial deploy` makes it do so")
+    return arn
+
+
+def record(stack: Stack, batch: str) -> dict[str, Any] | None:
+    """Return the record of a batch; None where it has none (yet)."""
+    s3 = boto3.client("s3")
+    try:
+        body = s3.get_object(Bucket=stack.bucket, Key=f"batch/runs/{batch}/batch.json")["Body"].read()
+    except s3.exceptions.NoSuchKey:
+        return None
+    return dict(json.loads(body))
+
+
+def outcome(stack: Stack, described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of an execution that has ended, once it is written; or what the execution says of itself."""
+    batch, output = run_id(described["executionArn"], described["startDate"]), described.get("output") or "{}"
+    if "Decision" in (document := json.loads(output)):  # there was nothing to score
+        return {"id": batch, "status": document["Decision"], "reasons": [document["Reason"]]}
+    deadline = time.monotonic() + RECORD_LIMIT_SECONDS
+    while time.monotonic() < deadline:
+        if known := record(stack, batch):
+            return known
+        time.sleep(POLL_SECONDS)
+    return {"id": batch, "status": described["status"].title(), "reasons": [described.get("cause") or ""]}
+
+
+def newest(stack: Stack, most: int) -> list[dict[str, Any]]:
+    """Return the records of the newest batches that have ended."""
+    pages = boto3.client("s3").get_paginator("list_objects_v2")
+    listed = pages.paginate(Bucket=stack.bucket, Prefix="batch/runs/", Delimiter="/")
+    names = [one["Prefix"].split("/")[2] for page in listed for one in page.get("CommonPrefixes", [])]
+    newest_first = sorted((name for name in names if RUN_ID.fullmatch(name)), reverse=True)[:most]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [one for one in pool.map(lambda batch: record(stack, batch), newest_first) if one]
+
+
+def fetch(uri: str, target: Path) -> None:
+    """Write a result into a file. Raises CommandError: it is not there."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    try:
+        boto3.client("s3").download_file(bucket, key, str(target))
+    except ClientError as error:
+        raise CommandError(f"{uri} cannot be read: {error}") from error
+
+
+def beside(file: Path) -> Path:
+    """Return where the result of a file goes: cars.scored.csv.gz beside cars.csv.gz."""
+    name, dot, suffixes = file.name.partition(".")
+    return file.with_name(f"{name}.scored{dot}{suffixes}")

@@ -1,0 +1,110 @@
+"""Files that are scored in batch: score, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import boto3
+import typer
+
+from perennial.runs.batch_file import INCOMING
+from perennial_cli import batches as scored
+from perennial_cli import following, stacks
+from perennial_cli.account import say_whom
+from perennial_cli.commands.options import AsJson, StackName
+from perennial_cli.console import FAILED, notice, pairs, show, show_json, table
+from perennial_cli.stacks import Stack
+
+NOTHING = ("Started", "NoFile")  # ends of a scan that are no failure
+
+
+def score(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="A file.", exists=True, dir_okay=False, readable=True)
+    ] = None,
+    stack: StackName = None,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Score what waits below batch/incoming/ instead, once more what failed.")
+    ] = False,
+    key: Annotated[
+        str | None, typer.Option(help="Name of the object below batch/incoming/. Default: the file's.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where the result goes. Default: beside the file.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait, and fetch the result.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Score a file by the newest approved model: drop it, follow, fetch the result.
+
+    Exit code 1: it was not scored; the reason is said.
+    """
+    if (file is None) != waiting:
+        raise typer.BadParameter("name a file, or --waiting", param_hint="FILE")
+    say_whom()
+    chosen = stacks.chosen(stack)
+    machine = scored.machine(chosen)
+    if file is None:
+        started = boto3.client("stepfunctions").start_execution(stateMachineArn=machine, input="{}")
+        ended = scored.outcome(chosen, following.follow(str(started["executionArn"])))
+        show_json(ended) if as_json else show(ended["reasons"][0])
+        if ended["status"] not in NOTHING:
+            raise typer.Exit(FAILED)
+        return
+    name = f"{INCOMING}{key or file.name}"
+    with file.open("rb") as body:
+        put = boto3.client("s3").put_object(Bucket=chosen.bucket, Key=name, Body=body)
+    notice(f"dropped {file} -> s3://{chosen.bucket}/{name}")
+    if not follow:
+        if as_json:
+            show_json({"bucket": chosen.bucket, "key": name, "version": put.get("VersionId")})
+        return
+    arn = following.wait_for_drop(chosen, str(put.get("VersionId", "null")), machine=machine)
+    _end(chosen, following.follow(arn), output or scored.beside(file), as_json=as_json)
+
+
+def _end(stack: Stack, described: Mapping[str, Any], target: Path, *, as_json: bool) -> None:
+    """Fetch the result of a file that was scored, say what became of it, and leave with its exit code."""
+    ended = scored.outcome(stack, described)
+    is_scored = ended["status"] == scored.SCORED
+    if is_scored:
+        scored.fetch(ended["result"], target)
+    written = {"written": str(target)} if is_scored else {}
+    if as_json:
+        show_json({**ended, **written})
+    else:
+        rows = f"{ended['scored']:,} of {ended['rows']:,} have a prediction" if is_scored else ""
+        version = f", version {ended['version']}" if ended.get("version") else ""
+        known = {
+            "batch": f"{ended['id']}: {ended['status']}",
+            "model": f"run {ended['run']}{version}" if ended.get("run") else "",
+            "rows": rows,
+            "because": "; ".join(ended.get("reasons") or []),
+            **written,
+        }
+        pairs({name: value for name, value in known.items() if value})
+    if not is_scored:
+        raise typer.Exit(FAILED)
+
+
+def batches(
+    stack: StackName = None,
+    most: Annotated[int, typer.Option("--most", "-n", min=1, help="How many, the newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List files that were to be scored in batch, and how that ended."""
+    say_whom()
+    listed = scored.newest(stacks.chosen(stack), most)
+    if as_json:
+        show_json(listed)
+        return
+    table("batch", "status", "file", "rows", "predictions", "version", rows=map(_row, listed),
+          right=("rows", "predictions", "version"))  # fmt: skip
+
+
+def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
+    counts = (f"{record[name]:,}" if record.get(name) is not None else "" for name in ("rows", "scored"))
+    file = (record.get("file") or "").removeprefix(INCOMING)
+    return (record["id"], record["status"], file, *counts, str(record.get("version") or ""))

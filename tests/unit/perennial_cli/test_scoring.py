@@ -1,0 +1,133 @@
+"""The commands that score files, on a stack of which only the bucket and the executions are there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perennial.runs.naming import run_id
+from perennial_cli import batches, stacks
+from perennial_cli.stacks import Stack
+from tests.command import perennial
+from tests.unit.conftest import BUCKET, REGION, FakeAws
+
+MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:cars-score-batch"
+ARN = f"{MACHINE}:one"
+BATCH = run_id(ARN, datetime.fromtimestamp(1, UTC))
+RESULT = f"s3://{BUCKET}/batch/scored/{BATCH}/cars.csv"
+RECORD = {
+    "id": BATCH, "status": "Scored", "file": "batch/incoming/cars.csv", "run": "20261120093440-1a2b", "version": 3,
+    "rows": 2, "scored": 1, "reasons": [], "result": RESULT,
+}  # fmt: skip
+
+
+@pytest.fixture
+def stack(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+    outputs = {"BucketName": BUCKET, "BatchStateMachineArn": MACHINE}
+    monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: Stack("cars", outputs, {"ModelName": "used-cars"}))
+    monkeypatch.setattr("perennial_cli.following.POLL_SECONDS", 0)
+    monkeypatch.setattr("perennial_cli.batches.RECORD_LIMIT_SECONDS", 1.0)
+    return aws
+
+
+@pytest.fixture
+def executions(
+    stack: FakeAws, answers: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
+    """Let one execution have ended so, that the event of any drop has started."""
+    monkeypatch.setattr("perennial_cli.following.wait_for_drop", lambda stack, version, machine: ARN)
+
+    def ended(status: str = "SUCCEEDED", output: Any = None, **more: Any) -> None:
+        item = {"executionArn": ARN, "stateMachineArn": MACHINE, "name": "one", "startDate": 1, "status": status}
+        answers("stepfunctions", "StartExecution", (200, {"executionArn": ARN, "startDate": 0}))
+        answers("stepfunctions", "GetExecutionHistory", (200, {"events": []}))
+
+        answers("stepfunctions", "DescribeExecution", (200, {**item, "output": json.dumps(output or {}), **more}))
+
+    return ended
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "cars.csv").write_text("mileage\n1\n-2\n")
+    return tmp_path / "cars.csv"
+
+
+def test_a_file_is_dropped_followed_and_its_result_fetched(stack, executions, file: Path) -> None:
+    executions()
+    stack.put(f"batch/runs/{BATCH}/batch.json", json.dumps(RECORD))
+    stack.put(RESULT.removeprefix(f"s3://{BUCKET}/"), "mileage,prediction\n1,2\n")
+    ended = perennial("score", file, "--key", "eu/cars.csv")
+    assert ended.exit_code == 0
+    assert stack.get("batch/incoming/eu/cars.csv") == file.read_text()
+    assert file.with_name("cars.scored.csv").read_text() == "mileage,prediction\n1,2\n"
+    assert "1 of 2 have a prediction" in ended.stdout
+    assert "version 3" in ended.stdout
+    elsewhere = file.with_name("other.csv")
+    answer = json.loads(perennial("score", file, "--key", "x.csv", "--output", elsewhere, "--json").stdout)
+    assert (answer["status"], answer["written"]) == ("Scored", str(elsewhere))
+
+
+def test_a_file_that_is_not_scored_ends_with_the_reason(stack, executions, file: Path) -> None:
+    executions("FAILED", error="InputDrifted", cause="…")
+    refused = {**RECORD, "status": "Drift", "reasons": ["mileage: by the distance"], "result": None}
+    stack.put(f"batch/runs/{BATCH}/batch.json", json.dumps(refused))
+    ended = perennial("score", file)
+    assert ended.exit_code == 1
+    assert "mileage: by the distance" in ended.stdout
+    assert not file.with_name("cars.scored.csv").exists()
+
+
+def test_an_end_without_a_record_says_what_the_execution_says(executions, file: Path, monkeypatch) -> None:
+    monkeypatch.setattr("perennial_cli.batches.RECORD_LIMIT_SECONDS", 0)
+    executions("FAILED", error="E", cause="no permission")
+    ended = perennial("score", file)
+    assert (ended.exit_code, "no permission" in ended.stdout) == (1, True)
+
+
+def test_a_drop_need_not_be_followed(stack, file: Path) -> None:
+    answer = json.loads(perennial("score", file, "--no-follow", "--json").stdout)
+    assert (answer["bucket"], answer["key"]) == (BUCKET, "batch/incoming/cars.csv")
+
+
+@pytest.mark.parametrize(("decision", "exit_code"), [("Started", 0), ("NoFile", 0), ("NoModel", 1)])
+def test_what_waits_is_scored_on_demand(executions, decision: str, exit_code: int) -> None:
+    executions(output={"Decision": decision, "Reason": "of 2 files that wait 1 are scored now"})
+    ended = perennial("score", "--waiting")
+    assert (ended.exit_code, ended.stdout) == (exit_code, "of 2 files that wait 1 are scored now\n")
+
+
+def test_a_file_or_what_waits_is_to_be_named(stack, file: Path) -> None:
+    assert perennial("score").exit_code == 2
+    assert perennial("score", file, "--waiting").exit_code == 2
+
+
+def test_a_stack_that_is_older_says_what_to_do(stack, file: Path, monkeypatch) -> None:
+    older = Stack("cars", {"BucketName": BUCKET}, {"ModelName": "used-cars"})
+    monkeypatch.setattr(stacks, "chosen", lambda name: older)
+    with pytest.raises(batches.CommandError, match="`perennial deploy` makes it do so"):
+        batches.machine(older)
+    assert perennial("score", file).exit_code == 1
+
+
+def test_batches_are_listed_the_newest_first(stack) -> None:
+    older = {**RECORD, "id": "20201120093440-1a2b", "status": "BadData", "rows": None, "scored": None, "version": None}
+    for one in (older, RECORD | {"id": "20261129101500-1a2b"}):
+        stack.put(f"batch/runs/{one['id']}/batch.json", json.dumps(one))
+    stack.put("batch/runs/20261129101501-1a2b/config.json", "{}")
+    listed = json.loads(perennial("batches", "--json").stdout)
+    assert [one["id"] for one in listed] == ["20261129101500-1a2b", "20201120093440-1a2b"]
+    lines = perennial("batches").stdout.splitlines()
+    assert "cars.csv" in lines[-1]
+    assert len(json.loads(perennial("batches", "--most", "2", "--json").stdout)) == 1  # one has not ended
+
+
+def test_the_result_goes_beside_the_file() -> None:
+    assert [batches.beside(Path(name)).name for name in ("cars.csv.gz", "cars")] == [
+        "cars.scored.csv.gz", "cars.scored",
+    ]  # fmt: skip
