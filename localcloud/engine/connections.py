@@ -6,6 +6,7 @@ with the next byte, and limit_concurrency refuses a request whose head was read,
 
 import asyncio
 import resource
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -16,6 +17,41 @@ def most_connections() -> int:
     """Return half of the descriptors that this process may have: the others are for its files, jobs and endpoints."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1024 if soft == resource.RLIM_INFINITY else min(1024, soft // 2)
+
+
+class Gathering:
+    """A transport that writes at once what one turn of the loop gives it: the head of an answer, and its body.
+
+    Uvicorn gives it both apart, and each write takes a system call here, and there wakes who reads for a half.
+    """
+
+    MOST_BYTES = 64 << 10
+    """Larger parts go on at once: who sends them is to learn when the other side does not keep up."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > self.MOST_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._parts:
+            parts, self._parts, self._size = self._parts, [], 0
+            self._transport.writelines(parts)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -32,9 +68,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
+        self.transport: Any = Gathering(transport, self.loop)
         if len(self.connections) > (most := most_connections()):
             self._refuse(b"503 Service Unavailable", f"{most} connections are open, which is all that are taken")
-            transport.close()
+            self.transport.close()
         else:
             self._await_head()
 
