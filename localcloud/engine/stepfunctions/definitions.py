@@ -40,6 +40,7 @@ _REQUIRED = {
 }
 """The types of states, in AWS's order, and the fields that each of them must have."""
 _ENDS = ("Succeed", "Fail")
+_MOST_EXPRESSIONS = 10_000
 _MACHINE_TYPES = ("STANDARD", "EXPRESS")
 
 
@@ -65,14 +66,36 @@ def register() -> None:
 
 
 def _make_validate(original: Any) -> Any:
+    sound: set[str] = set()
+
     def validate(definition: Any) -> str | None:
-        """Return why AWS refuses a definition (InvalidDefinition), if it does."""
+        """Return why AWS refuses a definition (InvalidDefinition), if it does.
+
+        Expressions that were sound before are not parsed again: a machine that is made of another has hundreds of them.
+        """
         if diagnostics := problems(definition):
             return f"Invalid State Machine Definition: '{', '.join(map(str, diagnostics))}'"
+        if (expressions := frozenset(_expressions(json.loads(definition)))) <= sound:
+            return None
         invalid: str | None = original(definition)
+        if invalid is None:
+            if len(sound) > _MOST_EXPRESSIONS:
+                sound.clear()
+            sound.update(expressions)
         return invalid
 
     return validate
+
+
+def _expressions(value: Any) -> Iterator[str]:
+    """Yield the texts in which MiniStack looks for an expression."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _expressions(each)
+    elif isinstance(value, str) and value.startswith("{%"):
+        yield value
 
 
 def _validate_state_machine_definition(data: JsonObject) -> Any:
