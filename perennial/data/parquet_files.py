@@ -33,10 +33,11 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
     """Yield the rows of a file in batches. Raises FileError, which begins with `name`."""
     try:
         with pq.ParquetFile(path) as file:
-            name_of = _names_in_file(name, file.schema_arrow, columns, form, notes)
+            schema = file.schema_arrow  # it is made anew each time, of all that the file says about itself
+            name_of = _names_in_file(name, schema, columns, form, notes)
             own = list(dict.fromkeys(name_of.values()))
-            wanted = file.schema_arrow.names if form.whole else own
-            texts = [column for column in own if is_text(file.schema_arrow.field(column).type)]
+            wanted = schema.names if form.whole else own
+            texts = [column for column in own if is_text(schema.field(column).type)]
             rows = rows_at_once(file.metadata, wanted)
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             first, room = 1, max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
